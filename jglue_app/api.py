@@ -1,0 +1,127 @@
+"""The public Python functions: `evaluate`, `compare`, `open_run`.
+
+from jglue_app import compare, evaluate
+
+zero = evaluate("gemma-3-270m", tasks=["jnli"], data="sample", limit=10)
+three = evaluate("gemma-3-270m", tasks=["jnli"], data="sample", limit=10, shots=3)
+print(zero.report().tasks["jnli"].metrics["accuracy"])
+print(compare(zero, three).differences["jnli"]["accuracy"].difference)
+for row in three.answered()["jnli"].values():
+    print(row.record.prompt.text, row.record.output, row.judgement.lenient)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jglue_app.backends import ModelPool
+from jglue_app.report import Answered, compare_runs, judge_run, report_run
+from jglue_app.runner import plan, run_plan
+from jglue_app.settings import load_settings
+from jglue_app.store import RunStore
+from jglue_app.tasks import TASKS
+from jglue_app.types import Comparison, Decoding, ModelSpec, PromptSpec, Report, RunData
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stored run."""
+
+    path: Path
+    """Its directory."""
+
+    def data(self) -> RunData:
+        """Spec, items and records; raises StoreError if the directory is no run."""
+        return RunStore(self.path).data()
+
+    def report(self, protocol: str = "official") -> Report:
+        """Scores under a protocol; raises UnknownNameError if there is no such protocol."""
+        return report_run(self.data(), protocol)
+
+    def answered(self, protocol: str = "official") -> dict[str, dict[str, Answered]]:
+        """Task → item id → item, record and judgement."""
+        return judge_run(self.data(), protocol)
+
+
+def evaluate(
+    model: str | ModelSpec,
+    tasks: Sequence[str] | None = None,
+    *,
+    data: str = "official",
+    split: str = "valid",
+    limit: int | None = None,
+    seed: int = 0,
+    style: str = "ja-labels",
+    format: str = "plain",
+    shots: int = 0,
+    method: str = "generate",
+    marc_ja: str | Path | None = None,
+    device: str = "auto",
+    pool: ModelPool | None = None,
+) -> Run:
+    """Answer the items of some subsets with a model; what is stored already is not done again.
+
+    Args:
+        model: a registry name, Hub id, folder or .gguf file, or a whole `ModelSpec`.
+        tasks: keys of `TASKS`; None for all five.
+        data: `official` or `sample`.
+        split: `train`, `valid` or `test`.
+        limit: items per subset; None for all.
+        seed: order in which items are taken under a limit.
+        style, format, shots: see `types.PromptSpec`.
+        method: `generate`, `choose` or `both`.
+        marc_ja: your own MARC-ja file.
+        device: see `backends.open_backend`.
+        pool: keeps models loaded between calls; without one the model is dropped at the end.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy in the message.
+    """
+    settings = load_settings()
+    spec = ModelSpec(model) if isinstance(model, str) else model
+    planned = plan(
+        settings,
+        spec,
+        list(tasks or TASKS),
+        data_kind=data,
+        split=split,
+        limit=limit,
+        seed=seed,
+        prompt=PromptSpec(style=style, format=format, shots=shots),
+        decoding=Decoding(method=method),
+        marc_ja=Path(marc_ja) if marc_ja else None,
+    )
+    owned = pool or ModelPool(settings, device=device)
+    try:
+        for _ in run_plan(planned, owned, settings.runs_dir):
+            pass
+    finally:
+        if pool is None:
+            owned.clear()
+    return Run(RunStore.of(settings.runs_dir, planned.spec).path)
+
+
+def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official") -> Comparison:
+    """Two stored runs on the items both have answered; differences are B minus A.
+
+    Raises:
+        StoreError: one of them is no run.
+        UnknownNameError: no such protocol.
+    """
+    left, right = (run if isinstance(run, Run) else open_run(run) for run in (a, b))
+    return compare_runs(left.data(), right.data(), protocol)
+
+
+def open_run(path: str | Path) -> Run:
+    """A run by its directory, or by its id below the runs folder.
+
+    Raises:
+        StoreError: there is no run.
+    """
+    direct = Path(path)
+    if not (direct / "manifest.json").is_file() and len(direct.parts) == 1:
+        direct = load_settings().runs_dir / direct
+    RunStore(direct).manifest()
+    return Run(direct)

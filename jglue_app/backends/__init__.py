@@ -1,0 +1,104 @@
+"""Backends: what can answer prompts. A new one is a file in this folder and a line in `BACKENDS`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection
+from types import TracebackType
+from typing import Self
+
+from jglue_app.errors import UnknownNameError
+from jglue_app.settings import Settings
+from jglue_app.types import Backend, ModelSpec
+
+Notify = Callable[[str], None]
+"""Told in one sentence what takes long: a download, a conversion, loading."""
+
+# Modules with a function `open_model(spec, settings, device, notify)` and `memory_needed(spec, settings)`. Imported on
+# first use: torch and transformers take seconds, and the page and --help must not wait for them.
+BACKENDS = {
+    "hf": "jglue_app.backends.hf",
+    "scripted": "jglue_app.backends.scripted",
+}
+
+
+def open_backend(
+    spec: ModelSpec, settings: Settings, *, device: str = "auto", notify: Notify = lambda _: None
+) -> Backend:
+    """Load a model.
+
+    Args:
+        spec: what to load.
+        settings: mode and folders.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` … or `balanced` (spread over all accelerators).
+        notify: told what takes long.
+
+    Raises:
+        UnknownNameError: no such backend.
+        ModelError: one of its kinds, when the model cannot be loaded.
+        NetworkError: the Hub cannot be reached.
+    """
+    opened: Backend = _module(spec).open_model(spec, settings, device, notify)
+    return opened
+
+
+def _module(spec: ModelSpec):  # type: ignore[no-untyped-def]
+    if spec.backend not in BACKENDS:
+        raise UnknownNameError("backend", spec.backend, BACKENDS)
+    return importlib.import_module(BACKENDS[spec.backend])
+
+
+class ModelPool:
+    """The models resident in one process: at most two, the least recently used leaves first.
+
+    The same spec is loaded once, whoever asks. Use as a context manager; not safe for concurrent calls, the owner
+    holds one lock around everything that touches the accelerator.
+    """
+
+    def __init__(self, settings: Settings, *, device: str = "auto", size: int = 2) -> None:
+        self._settings = settings
+        self._device = device
+        self._size = size
+        self._resident: dict[ModelSpec, Backend] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
+
+    def get(self, spec: ModelSpec, notify: Notify = lambda _: None) -> Backend:
+        """The loaded model, making room for it first."""
+        if spec in self._resident:
+            self._resident[spec] = self._resident.pop(spec)
+            return self._resident[spec]
+        while self._resident and (len(self._resident) >= self._size or not self.fits(spec)):
+            oldest = next(iter(self._resident))
+            notify(f"Unloading {oldest.id} to make room.")
+            self._resident.pop(oldest).close()
+        backend = open_backend(spec, self._settings, device=self._device, notify=notify)
+        self._resident[spec] = backend
+        return backend
+
+    def fits(self, spec: ModelSpec) -> bool:
+        """Whether the model is resident, or fits beside those that are. True when its size is not known."""
+        return spec in self._resident or self.fit_together({spec})
+
+    def fit_together(self, specs: Collection[ModelSpec]) -> bool:
+        """Whether all these models can be resident at the same time, as far as their sizes are known."""
+        if len(specs) > self._size:
+            return False
+        needs: dict[str, int] = {}
+        for spec in specs:
+            if spec not in self._resident:
+                need = _module(spec).memory_needed(spec, self._settings)
+                needs[spec.backend] = needs.get(spec.backend, 0) + (need or 0)
+        free = {name: importlib.import_module(BACKENDS[name]).memory_free(self._device) for name in needs}
+        return all(need <= free[name] for name, need in needs.items())
+
+    def clear(self) -> None:
+        """Close every model."""
+        while self._resident:
+            self._resident.popitem()[1].close()

@@ -1,0 +1,305 @@
+"""Batches of prompts through a transformers model: greedy generation and log-likelihood of answers.
+
+Sequences are padded on the left, so the scored tokens are the last of every row; masks and position ids make padding
+invisible. Batches are filled up to a number of tokens and halved when memory runs out.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+
+from jglue_app.types import Output, Prompt, RunError
+
+TOKENS_PER_BATCH = {"cpu": 1_024, "other": 16_384}
+MAX_ROWS = 64
+
+_NON_FINITE = RunError(
+    "non_finite", "The model produced NaN or infinite scores. Try another dtype, such as float32 or bfloat16."
+)
+_OUT_OF_MEMORY = RunError(
+    "out_of_memory",
+    "This item alone does not fit into memory. Choose 8-bit, fewer examples, or a smaller model.",
+)
+
+
+Row = tuple[Any, list[int]]
+"""A key and the token ids that go in."""
+Results = list[tuple[Any, Any]]
+"""A key and what came out, for every row of a batch."""
+
+
+class _StopRequestedError(Exception):
+    """Somebody asked to stop in the middle of a batch."""
+
+
+class Batcher:
+    """Runs prompts through one model.
+
+    Args:
+        model: a decoder-only transformers model in evaluation mode.
+        tokenizer: its tokenizer.
+        eos: ids that end a generation.
+        context_length: most tokens of prompt and answer together; None for no limit.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, eos: list[int], context_length: int | None) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._eos = set(eos)
+        self.context_length = context_length
+        forward = inspect.signature(model.forward).parameters
+        self._takes_positions = "position_ids" in forward
+        self._can_keep = "logits_to_keep" in forward
+        self._bos = self._leading_bos()
+        kind = "cpu" if model.device.type == "cpu" else "other"
+        self._budget = TOKENS_PER_BATCH[kind]
+
+    def close(self) -> None:
+        """Drop the reference to the model."""
+        self._model = None
+
+    # --- tokens ---
+
+    def _leading_bos(self) -> list[int]:
+        """The BOS the tokenizer would put before a text by itself. An EOS that some add after it is never wanted."""
+        bos = self._tokenizer.bos_token_id
+        ids = self._tokenizer("a")["input_ids"]
+        return [bos] if bos is not None and ids[:1] == [bos] else []
+
+    def encode(self, text: str, *, has_special: bool) -> list[int]:
+        """Token ids of an input, with BOS exactly once; a rendered chat template already holds its own."""
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids if has_special else self._bos + ids
+
+    def encode_answer(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
+        """Token ids of (context, answer), tokenized together and split at the context's length.
+
+        White space at the end of the prompt goes to the answer, as in lm-eval. When the border merges into one
+        token, the answer keeps at least its last token.
+        """
+        text = prompt.text.rstrip()
+        tail = prompt.text[len(text) :] + prompt.lead + answer
+        chat = prompt.messages is not None
+        context = self.encode(text, has_special=chat)
+        whole = self.encode(text + tail, has_special=chat)
+        split = max(1, min(len(context), len(whole) - 1))
+        return whole[:split], whole[split:]
+
+    # --- generation ---
+
+    def generate(
+        self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Output | RunError]]:
+        """Greedy continuations; see `types.Backend`."""
+        rows: list[Row] = []
+        for i, prompt in enumerate(prompts):
+            ids = self.encode(prompt.text, has_special=prompt.messages is not None)
+            if self._overflows(len(ids) + max_new_tokens):
+                yield i, Output("", "overflow", len(ids), 0, 0.0)
+            elif not ids:
+                yield i, RunError("empty_prompt", "The prompt has no tokens.")
+            else:
+                rows.append((i, ids))
+
+        def run(batch: list[Row]) -> Results:
+            stops = [prompts[i].stop for i, _ in batch]
+            return self._generate_batch(batch, stops, max_new_tokens, should_stop)
+
+        yield from self._in_batches(rows, max_new_tokens, run, should_stop)
+
+    def _generate_batch(
+        self,
+        batch: list[Row],
+        stops: list[tuple[str, ...]],
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+    ) -> Results:
+        started = time.perf_counter()
+        inputs = self._padded([ids for _, ids in batch])
+        width = inputs["input_ids"].shape[1]
+        watch = _Watch(self._tokenizer, stops, width, should_stop)
+        finite = _Finite(len(batch), self._model.device)
+        with torch.inference_mode():
+            sequences = self._model.generate(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                max_new_tokens=max_new_tokens,
+                stopping_criteria=StoppingCriteriaList([watch]),
+                logits_processor=LogitsProcessorList([finite]),
+            )
+        if should_stop():
+            raise _StopRequestedError
+        seconds = (time.perf_counter() - started) / len(batch)
+        out: Results = []
+        for row, (i, ids) in enumerate(batch):
+            if not bool(finite.ok[row]):
+                out.append((i, _NON_FINITE))
+                continue
+            new = sequences[row, width:].tolist()
+            out.append((i, self._output(new, stops[row], len(ids), max_new_tokens, seconds)))
+        return out
+
+    def _output(
+        self, new: list[int], stop: tuple[str, ...], prompt_tokens: int, max_new_tokens: int, seconds: float
+    ) -> Output:
+        end = next((k for k, token in enumerate(new) if token in self._eos), None)
+        kept = new if end is None else new[:end]
+        text = _decode(self._tokenizer, kept)
+        cut = first_stop(text, stop)
+        if cut is not None:
+            text = text[:cut]
+        finish: Any = "stop" if cut is not None or end is not None else "length"
+        if not text.strip() and finish == "stop":
+            finish = "empty"
+        return Output(text, finish, prompt_tokens, min(len(kept), max_new_tokens), seconds)
+
+    # --- log-likelihood ---
+
+    def choose(
+        self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Output | RunError]]:
+        """Summed log-probability of each answer's tokens; see `types.Backend`.
+
+        The model reads context + answer without its last token; answers of one token share one reading.
+        """
+        started = time.perf_counter()
+        wanted: dict[tuple[int, ...], list[tuple[int, int, list[int]]]] = {}
+        scores: dict[int, list[float]] = {}
+        lengths: dict[int, int] = {}
+        for i, prompt in enumerate(prompts):
+            pairs = [self.encode_answer(prompt, answer) for answer in prompt.answers]
+            lengths[i] = max((len(context) for context, _ in pairs), default=0)
+            if not pairs:
+                yield i, RunError("no_choices", "This item has no fixed answers to rank.")
+            elif self._overflows(max(len(c) + len(a) for c, a in pairs)):
+                yield i, Output(None, "overflow", lengths[i], 0, 0.0)
+            else:
+                scores[i] = [0.0] * len(pairs)
+                for k, (context, answer) in enumerate(pairs):
+                    wanted.setdefault((*context, *answer[:-1]), []).append((i, k, answer))
+        failed: dict[int, RunError] = {}
+        left = {i: len({key for key, uses in wanted.items() if any(u[0] == i for u in uses)}) for i in scores}
+
+        def run(batch: list[Row]) -> Results:
+            return self._score_batch(batch, [[answer for _, _, answer in wanted[key]] for key, _ in batch])
+
+        rows: list[Row] = [(key, list(key)) for key in wanted]
+        for key, result in self._in_batches(rows, 0, run, should_stop):
+            for k, (i, choice, _) in enumerate(wanted[key]):
+                if isinstance(result, RunError):
+                    failed[i] = result
+                else:
+                    scores[i][choice] = result[k]
+            for i in {use[0] for use in wanted[key]}:
+                left[i] -= 1
+                if left[i] == 0:
+                    seconds = (time.perf_counter() - started) / len(prompts)
+                    yield i, failed.get(i) or Output(None, "scored", lengths[i], 0, seconds, tuple(scores[i]))
+
+    def _score_batch(self, batch: list[Row], answers: list[list[list[int]]]) -> Results:
+        inputs = self._padded([ids for _, ids in batch])
+        longest = max(len(a) for row in answers for a in row)
+        keep = {"logits_to_keep": longest} if self._can_keep else {}
+        with torch.inference_mode():
+            logits = self._model(**inputs, **keep, use_cache=False).logits[:, -longest:]
+        out: Results = []
+        for row, (key, _) in enumerate(batch):
+            values: list[float] = []
+            for answer in answers[row]:
+                rows = torch.log_softmax(logits[row, -len(answer) :].float(), dim=-1)
+                target = torch.tensor(answer, device=rows.device)
+                values.append(float(rows.gather(1, target[:, None]).sum()))
+            finite = all(v == v and abs(v) != float("inf") for v in values)
+            out.append((key, values if finite else _NON_FINITE))
+        return out
+
+    # --- batches ---
+
+    def _overflows(self, tokens: int) -> bool:
+        return self.context_length is not None and tokens > self.context_length
+
+    def _padded(self, rows: list[list[int]]) -> dict[str, torch.Tensor]:
+        width = max(len(ids) for ids in rows)
+        pad = self._model.generation_config.pad_token_id
+        ids = torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=self._model.device)
+        mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=self._model.device)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self._takes_positions:
+            inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        return inputs
+
+    def _in_batches(
+        self,
+        rows: list[Row],
+        new_tokens: int,
+        run: Callable[[list[Row]], Results],
+        should_stop: Callable[[], bool],
+    ) -> Iterator[tuple[Any, Any]]:
+        """Longest rows first, so that memory runs out at once if ever; halved when it does."""
+        todo = sorted(rows, key=lambda row: -len(row[1]))
+        while todo and not should_stop():
+            count = max(1, min(MAX_ROWS, len(todo), self._budget // (len(todo[0][1]) + new_tokens)))
+            try:
+                results = run(todo[:count])
+            except _StopRequestedError:
+                return
+            except torch.OutOfMemoryError:
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                if count > 1:
+                    self._budget = max(1, (len(todo[0][1]) + new_tokens) * (count // 2))
+                    continue
+                results = [(todo[0][0], _OUT_OF_MEMORY)]
+            del todo[:count]
+            yield from results
+
+
+def first_stop(text: str, stop: Sequence[str]) -> int | None:
+    """Position of the first stop string in a text; None if there is none."""
+    found = [text.find(s) for s in stop]
+    return min((position for position in found if position >= 0), default=None)
+
+
+def _decode(tokenizer: Any, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+class _Watch(StoppingCriteria):  # type: ignore[misc]
+    """Ends a row at its first stop string, and all rows when somebody asks to stop."""
+
+    def __init__(
+        self, tokenizer: Any, stops: list[tuple[str, ...]], width: int, should_stop: Callable[[], bool]
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._stops = stops
+        self._width = width
+        self._should_stop = should_stop
+        self._done = [False] * len(stops)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """One truth value per row."""
+        if self._should_stop():
+            self._done = [True] * len(self._done)
+        for row, stop in enumerate(self._stops):
+            if stop and not self._done[row]:
+                text = _decode(self._tokenizer, input_ids[row, self._width :].tolist())
+                self._done[row] = first_stop(text, stop) is not None
+        return torch.tensor(self._done, device=input_ids.device)
+
+
+class _Finite(LogitsProcessor):  # type: ignore[misc]
+    """Notes which rows ever had NaN or infinite scores; changes nothing."""
+
+    def __init__(self, rows: int, device: torch.device) -> None:
+        self.ok = torch.ones(rows, dtype=torch.bool, device=device)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The scores, unchanged."""
+        self.ok &= torch.isfinite(scores).all(dim=-1)
+        return scores

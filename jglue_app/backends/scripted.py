@@ -1,0 +1,132 @@
+"""A backend that answers from a table: for demonstrations, for tests, and for outputs made elsewhere.
+
+The table is a JSON Lines file of `{"item_id": …, "text": …}` with, if wanted, `task` (to tell items of different
+subsets apart), `choice_logprobs` (a list in the order of the choices) and `seconds` (how long answering takes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jglue_app.errors import InputError, ModelNotFoundError
+from jglue_app.settings import Settings
+from jglue_app.tasks.rows import json_lines
+from jglue_app.types import Finish, ModelInfo, ModelSpec, Output, Prompt, RunError
+
+Table = Mapping[tuple[str | None, str], Mapping[str, Any]]
+
+
+def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callable[[str], None]) -> ScriptedBackend:
+    """Read the table named by the spec's id.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        InputError: a line is not in the format, or the table is used in public mode.
+    """
+    if settings.public:
+        raise InputError("Tables of answers can be used in local mode only.")
+    path = Path(spec.id)
+    try:
+        raw = path.read_bytes()
+    except OSError as e:
+        raise ModelNotFoundError(
+            f"The table of answers {spec.id} cannot be read ({e.strerror}). Give the path of a JSON Lines file."
+        ) from e
+    return ScriptedBackend(read_table(raw.decode("utf-8", "replace"), spec.id), hashlib.sha256(raw).hexdigest())
+
+
+def read_table(text: str, name: str) -> Table:
+    """Parse a table.
+
+    Raises:
+        InputError: a line that is not in the format, naming file and line.
+    """
+    table: dict[tuple[str | None, str], Mapping[str, Any]] = {}
+    try:
+        for where, row in json_lines(text):
+            if not isinstance(row.get("item_id"), str | int):
+                raise ValueError(f"{where}: 'item_id' is missing")
+            table[row.get("task"), str(row["item_id"])] = row
+    except ValueError as e:
+        raise InputError(f"{name}, {e}. Each line is an object with 'item_id' and 'text'.") from e
+    return table
+
+
+def memory_needed(spec: ModelSpec, settings: Settings) -> int | None:
+    """Bytes the weights need; a table needs none to speak of."""
+    return 0
+
+
+def memory_free(device: str) -> int:
+    """Bytes free; irrelevant for a table."""
+    return 1
+
+
+class ScriptedBackend:
+    """Answers from a table; see the module's docstring."""
+
+    def __init__(self, table: Table, commit: str = "scripted") -> None:
+        self._table = table
+        self.info = ModelInfo(
+            name="scripted",
+            commit=commit,
+            dtype="none",
+            device="none",
+            context_length=None,
+            bos="",
+            eos="",
+            has_chat_template=True,
+            memory_bytes=0,
+        )
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """A plain transcript, one turn a line."""
+        return "\n".join(f"{m['role']}: {m['content']}" for m in messages) + "\nassistant: "
+
+    def generate(
+        self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Output | RunError]]:
+        """The texts of the table; an item that is not in it is an error of its own."""
+        for i, prompt in enumerate(prompts):
+            row = self._row(prompt)
+            if row is None or not isinstance(row.get("text"), str):
+                yield i, RunError("not_in_table", f"The table has no text for item {prompt.item_id}.")
+                continue
+            if not self._wait(row, should_stop):
+                return
+            text = row["text"]
+            finish: Finish = "stop" if text.strip() else "empty"
+            yield i, Output(text, finish, len(prompt.text), len(text), 0.0)
+
+    def choose(
+        self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Output | RunError]]:
+        """The log-probabilities of the table."""
+        for i, prompt in enumerate(prompts):
+            row = self._row(prompt)
+            scores = row.get("choice_logprobs") if row else None
+            if not isinstance(scores, list) or len(scores) != len(prompt.answers):
+                yield i, RunError("not_in_table", f"The table has no log-probabilities for {prompt.item_id}.")
+                continue
+            if should_stop():
+                return
+            yield i, Output(None, "scored", len(prompt.text), 0, 0.0, tuple(float(s) for s in scores))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _row(self, prompt: Prompt) -> Mapping[str, Any] | None:
+        return self._table.get((prompt.task, prompt.item_id)) or self._table.get((None, prompt.item_id))
+
+    @staticmethod
+    def _wait(row: Mapping[str, Any], should_stop: Callable[[], bool]) -> bool:
+        end = time.monotonic() + float(row.get("seconds", 0))
+        while time.monotonic() < end:
+            if should_stop():
+                return False
+            time.sleep(0.01)
+        return not should_stop()

@@ -1,0 +1,313 @@
+"""Find, download, verify and read the JGLUE files; take samples; provide few-shot pools.
+
+Official files are looked for in `JGLUE_DATA_DIR`, then in the user's cache, then fetched from the official
+repository at tag v1.3.0. Every file with a pinned checksum is refused when it differs. MARC-ja is no longer
+distributed: it comes from a user's own file, or from the items shipped with this application.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+
+from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError
+from jglue_app.settings import ASSETS, Settings
+from jglue_app.tasks import TASKS, get_task
+from jglue_app.types import Dataset, Item, Source
+
+OFFICIAL_VERSION = "v1.3"
+SAMPLE_VERSION = "sample-1"
+SPLITS = ("train", "valid", "test")
+DATA_KINDS = ("official", "sample")
+DISTRIBUTED = ("jsts", "jnli", "jsquad", "jcommonsenseqa")
+
+# sha256 of the files at tag v1.3.0. The train files of JNLI and JSQuAD have no pin yet.
+PINS = {
+    "jcommonsenseqa/train": "9b55fae5ecb3aedd6f8ce5bc09196c3b629864668ec6c18eee4d65c0aa48229e",
+    "jcommonsenseqa/valid": "0d8d76f3bfa0d174866939882faccdd01fbc2bcd5a76c43748ba0c40a7b3b8d4",
+    "jcommonsenseqa/test": "ba91ef3907c91436a5e44fa9fccbbfa3df507577e2c681f4d7e39bd987f0186d",
+    "jnli/valid": "ca0353efc7c2eebfb6de4e13f16295053c8b1ee65e7b0849190c90426fbc495f",
+    "jnli/test": "f40849584d4291ec172dcd869646800cc8c82457cde2260a0f45934eda307792",
+    "jsquad/valid": "fb0a57a35281ff03bbe7f0e878cff5b577985fbe6fcb242e7e8ddb63d1c0ab11",
+    "jsquad/test": "0078f3f2e1604a201700c24139e198344fa689e02282fc00adaa31687cce2aff",
+    "jsts/train": "db6bd653270ac9786759920413a48973164d322998f34dd4ae32202af5e66969",
+    "jsts/valid": "7c0bdcb381179f01096c635d058853d96da1e1248d23fe3f5c2beed5dc2d9b1a",
+    "jsts/test": "b31ff21e07f47d580b7eb90802da45bf6a60e34fec886e28df7a21faf4469089",
+}
+
+Progress = Callable[[str, int, int], None]
+"""Called with (file, bytes so far, bytes in all or 0)."""
+
+
+def official_name(task: str, split: str) -> str:
+    """Relative path of a file in the official layout, e.g. `jnli-v1.3/valid-v1.3.json`."""
+    return f"{task}-{OFFICIAL_VERSION}/{split}-{OFFICIAL_VERSION}.json"
+
+
+def cached_path(settings: Settings, task: str, split: str) -> Path:
+    """Where a downloaded file lies in the user's cache."""
+    return settings.cache_dir / "jglue" / "v1.3.0" / official_name(task, split)
+
+
+def find_official(settings: Settings, task: str, split: str) -> Path | None:
+    """The file in the data folder or in the cache; None if it is in neither. Nothing is downloaded."""
+    _check_split(split)
+    if settings.data_dir is not None:
+        if not settings.data_dir.is_dir():
+            raise InputError(
+                f"JGLUE_DATA_DIR names {settings.data_dir}, which is not a folder. "
+                "Point it at the folder that holds jnli-v1.3 and its siblings, or unset it."
+            )
+        if task == "marc_ja":
+            found = sorted(settings.data_dir.glob(f"marc_ja*/{split}*.json"))
+            return found[-1] if found else None
+        path = settings.data_dir / official_name(task, split)
+        if path.is_file():
+            return path
+    path = cached_path(settings, task, split)
+    return path if task in DISTRIBUTED and path.is_file() else None
+
+
+def fetch(settings: Settings, task: str, split: str, progress: Progress | None = None) -> Path:
+    """Download one official file into the cache, atomically, and verify it.
+
+    Raises:
+        InputError: MARC-ja, which is no longer distributed.
+        NetworkError: the server cannot be reached, or has no such file.
+        DataError: what arrived is not the pinned file; nothing is kept.
+    """
+    _check_split(split)
+    if task not in DISTRIBUTED:
+        raise InputError(
+            "MARC-ja is no longer distributed. Give your own file in the official format with --marc-ja FILE, "
+            "or put it in the data folder as marc_ja-v1.1/valid-v1.1.json."
+        )
+    target = cached_path(settings, task, split)
+    url = f"{settings.data_url.rstrip('/')}/{official_name(task, split)}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".download-")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            _download(url, out.write, progress)
+            out.flush()
+            os.fsync(out.fileno())
+        _check_pin(part, task, split, shown=url)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _download(url: str, write: Callable[[bytes], object], progress: Progress | None) -> None:
+    remedy = (
+        "Check the connection, set JGLUE_DATA_DIR to a local copy of the JGLUE files, "
+        "or use the embedded samples with --data sample."
+    )
+    try:
+        with httpx.stream("GET", url, follow_redirects=True, timeout=30) as response:
+            response.raise_for_status()
+            total = int(response.headers.get("content-length", 0))
+            done = 0
+            for chunk in response.iter_bytes(1 << 16):
+                write(chunk)
+                done += len(chunk)
+                if progress:
+                    progress(url, done, total)
+    except httpx.HTTPStatusError as e:
+        raise NetworkError(f"{url} answered {e.response.status_code}. {remedy}") from e
+    except httpx.HTTPError as e:
+        raise NetworkError(f"{url} could not be downloaded ({type(e).__name__}: {e}). {remedy}") from e
+
+
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_pin(path: Path, task: str, split: str, shown: str | None = None) -> str:
+    actual = sha256_of(path)
+    expected = PINS.get(f"{task}/{split}")
+    if expected and actual != expected:
+        raise DataError(
+            f"{shown or path}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected {expected}). "
+            f"It is truncated or altered: delete it and run `python -m jglue_app data fetch --task {task}`."
+        )
+    return actual
+
+
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+
+
+def read_file(task: str, split: str, path: Path, source: Source, version: str) -> Dataset:
+    """Read and validate a file in the official format.
+
+    Raises:
+        DataError: unreadable, damaged, a duplicate id, a missing field or an unknown label; names file and place.
+    """
+    spec = get_task(task)
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
+    except OSError as e:
+        raise DataError(f"{path}: cannot be read ({e.strerror}). Give the path of a readable file.") from e
+    except UnicodeDecodeError as e:
+        line = raw[: e.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.") from e
+    items: list[Item] = []
+    seen: dict[str, str] = {}
+    where = ""
+    try:
+        for where, row in spec.rows(text):
+            item = _item(spec.item, row, where)
+            if item.id in seen:
+                raise ValueError(f"{where}: the id {item.id!r} was already used at {seen[item.id]}")
+            seen[item.id] = where
+            items.append(item)
+    except ValueError as e:
+        raise DataError(
+            f"{path}, {e}. Correct the file, or fetch the official one again: `python -m jglue_app data fetch`."
+        ) from e
+    if not items:
+        raise DataError(f"{path}: holds no items. Give a file in the official {spec.title} format.")
+    return Dataset(task, split, tuple(items), source, version, str(path), hashlib.sha256(raw).hexdigest())
+
+
+def _item(read: Callable[..., Item], row: object, where: str) -> Item:
+    try:
+        return read(row)
+    except ValueError as e:
+        raise ValueError(f"{where}: {e}") from e
+
+
+def sample_path(task: str, split: str) -> Path:
+    """Path of our own sample items."""
+    return ASSETS / "samples" / task / f"{split}.json"
+
+
+def load(
+    settings: Settings,
+    task: str,
+    split: str = "valid",
+    *,
+    data: str = "official",
+    marc_ja: Path | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """The items of one subset, validated.
+
+    Args:
+        settings: where to look.
+        task: a key of `TASKS`.
+        split: `train`, `valid` or `test`.
+        data: `official` (downloaded when missing) or `sample`.
+        marc_ja: a user's own MARC-ja file, which goes before everything else.
+        progress: told about downloads.
+
+    Raises:
+        UnknownNameError, DataError, NetworkError, InputError: see the functions above.
+    """
+    spec = get_task(task)
+    _check_split(split)
+    if data not in DATA_KINDS:
+        raise UnknownNameError("data", data, DATA_KINDS)
+    if task == "marc_ja" and marc_ja is not None and split != "train":
+        return read_file(task, split, marc_ja, "user", "user")
+    if data == "official":
+        path = find_official(settings, task, split)
+        if path is None and task in DISTRIBUTED:
+            path = fetch(settings, task, split, progress)
+        if path is not None:
+            if task == "marc_ja":
+                return read_file(task, split, path, "user", "user")
+            _check_pin(path, task, split)
+            return read_file(task, split, path, "official", OFFICIAL_VERSION)
+    path = sample_path(task, split)
+    if not path.is_file():
+        raise InputError(
+            f"The embedded samples of {spec.title} have no {split!r} split. Use --split valid, or --data official."
+        )
+    return read_file(task, split, path, "sample", SAMPLE_VERSION)
+
+
+def few_shot_pool(settings: Settings, evaluated: Dataset) -> Dataset:
+    """The items from which solved examples are taken: the train file of the same kind of data if it is at
+    hand, else our own sample train items; without any item that is (or shares its texts with) one under
+    evaluation. Nothing is downloaded for this.
+
+    The whole evaluated split is excluded, whatever the run's limit, so raising the limit changes no prompt.
+    """
+    path = find_official(settings, evaluated.task, "train") if evaluated.source != "sample" else None
+    if path is None:
+        pool = read_file(evaluated.task, "train", sample_path(evaluated.task, "train"), "sample", SAMPLE_VERSION)
+    elif evaluated.task == "marc_ja":
+        pool = read_file("marc_ja", "train", path, "user", "user")
+    else:
+        _check_pin(path, evaluated.task, "train")
+        pool = read_file(evaluated.task, "train", path, "official", OFFICIAL_VERSION)
+    taken = {fingerprint(item) for item in evaluated.items}
+    kept = tuple(item for item in pool.items if fingerprint(item) not in taken)
+    return Dataset(pool.task, pool.split, kept, pool.source, pool.version, pool.path, pool.sha256)
+
+
+def fingerprint(item: Item) -> str:
+    """What makes two items the same for a leak check: the paragraph (JSQuAD), else the sorted sentences or the
+    question, ignoring white space."""
+    if "context" in item.fields:
+        parts = [item.fields["context"]]
+    elif "question" in item.fields:
+        parts = [item.fields["question"]]
+    else:
+        parts = sorted(item.fields.values())
+    return "\0".join("".join(part.split()) for part in parts)
+
+
+def take(items: Sequence[Item], limit: int | None, seed: int) -> tuple[Item, ...]:
+    """The first `limit` items of a seeded shuffle, given back in file order.
+
+    A larger limit contains a smaller one, so a run can be extended. None or a limit beyond the end is everything.
+    """
+    if limit is None or limit >= len(items):
+        return tuple(items)
+    order = list(range(len(items)))
+    random.Random(f"take-{seed}").shuffle(order)
+    return tuple(items[i] for i in sorted(order[:limit]))
+
+
+def verify(settings: Settings) -> list[dict[str, object]]:
+    """The state of every official file: `ok`, `unpinned`, `missing` or `damaged`, with a message.
+
+    Files are read and validated, nothing is downloaded.
+    """
+    rows: list[dict[str, object]] = []
+    for task in TASKS:
+        for split in SPLITS:
+            path = find_official(settings, task, split)
+            row: dict[str, object] = {
+                "task": task,
+                "split": split,
+                "path": str(path) if path else None,
+                "sha256": None,
+                "items": None,
+                "message": "",
+            }
+            pinned = f"{task}/{split}" in PINS
+            row["state"] = "missing" if path is None else "ok" if pinned else "unpinned"
+            if path is not None:
+                try:
+                    row["sha256"] = _check_pin(path, task, split)
+                    source: Source = "user" if task == "marc_ja" else "official"
+                    row["items"] = len(read_file(task, split, path, source, OFFICIAL_VERSION).items)
+                except DataError as e:
+                    row["state"], row["message"] = "damaged", str(e)
+            rows.append(row)
+    return rows

@@ -1,0 +1,94 @@
+"""Everything this package raises on purpose.
+
+    JglueAppError                 a sentence for a person, with a way out
+    ├── InputError                exit 2: what was asked for cannot be done as asked
+    │   ├── UnknownNameError      a task, style, format, split, protocol or model that does not exist
+    │   ├── DataError             a data file that is damaged, altered or not in the official format
+    │   └── StyleError            a wording-style file that cannot be used
+    ├── ModelError                exit 3: the model cannot be loaded or cannot answer
+    │   ├── ModelNotFoundError    no such repository, revision or file
+    │   ├── ModelAccessError      gated or private
+    │   └── DeviceError           the device, memory or library that a setting needs is missing
+    ├── NetworkError              exit 4: a server could not be reached or did not answer properly
+    └── StoreError                exit 5: a run directory cannot be used
+        └── RunBusyError          another process is writing to it
+
+Every message says what is wrong and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class JglueAppError(Exception):
+    """Base of all errors meant for people."""
+
+    exit_code = 1
+
+
+class InputError(JglueAppError):
+    """The request itself is at fault."""
+
+    exit_code = 2
+
+
+class UnknownNameError(InputError):
+    """A name that is in none of our tables; the message offers the nearest ones.
+
+    Args:
+        kind: what was named, e.g. "task".
+        name: what was given.
+        known: the names that exist.
+        hint: a further sentence, if any.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = list(known)
+        near = difflib.get_close_matches(name, names, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        tail = f" {hint}" if hint else ""
+        super().__init__(f"Unknown {kind} {name!r}.{guess} Known: {', '.join(names)}.{tail}")
+
+
+class DataError(InputError):
+    """A data file that must not be scored on."""
+
+
+class StyleError(InputError):
+    """A wording style that misses something or names what does not exist."""
+
+
+class ModelError(JglueAppError):
+    """The model side failed."""
+
+    exit_code = 3
+
+
+class ModelNotFoundError(ModelError):
+    """No such repository, revision or weight file."""
+
+
+class ModelAccessError(ModelError):
+    """The repository exists but may not be read with the present credentials."""
+
+
+class DeviceError(ModelError):
+    """A device, a library or memory is missing."""
+
+
+class NetworkError(JglueAppError):
+    """A server could not be reached."""
+
+    exit_code = 4
+
+
+class StoreError(JglueAppError):
+    """A run directory that cannot be read or written."""
+
+    exit_code = 5
+
+
+class RunBusyError(StoreError):
+    """Another process holds the run directory."""

@@ -1,0 +1,38 @@
+"""The registry of named models, read from `assets/models.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+
+from jglue_app.settings import ASSETS
+
+
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """One entry of the registry."""
+
+    id: str
+    """Registry name or Hub id."""
+    family: str
+    parameters: int
+    """Millions of weights."""
+    licence: str
+    format: str
+    """The prompt format the model was trained with."""
+    memory_gb: float
+    """Gigabytes the weights need at the default precision."""
+    note: str
+    """One Japanese line."""
+    gated: bool = False
+    """Whether the Hub asks for consent first."""
+    package: str = ""
+    """Python package that carries the weights as a GGUF file; empty for models on the Hub."""
+
+
+@cache
+def named_models() -> dict[str, NamedModel]:
+    """The registry, in the order of the file."""
+    table = tomllib.loads((ASSETS / "models.toml").read_text("utf-8"))
+    return {row["id"]: NamedModel(**row) for row in table["model"]}

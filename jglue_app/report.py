@@ -1,0 +1,214 @@
+"""Records → Report and Comparison, and the rows that screens and files show. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from jglue_app import metrics
+from jglue_app.protocols import JSTS_MIDDLE, get_protocol
+from jglue_app.tasks import TASKS
+from jglue_app.types import (
+    Comparison,
+    Difference,
+    Estimate,
+    Item,
+    Judgement,
+    Record,
+    Report,
+    RunData,
+    RunSpec,
+    Source,
+    Task,
+    TaskReport,
+)
+
+NO_DATA = Estimate(None, None, None, 0)
+READINGS = ("strict", "lenient", "choose")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An item with its record and what a protocol makes of it."""
+
+    item: Item
+    record: Record
+    judgement: Judgement
+
+
+def run_label(spec: RunSpec) -> str:
+    """A short human name of a run, e.g. `gemma-3-270m · plain · ja-labels · 3-shot`."""
+    model = spec.model.id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    parts = [model, spec.prompt.format, spec.prompt.style, f"{spec.prompt.shots}-shot"]
+    if spec.model.quantization != "none":
+        parts.append(spec.model.quantization)
+    return " · ".join(parts)
+
+
+def judge_run(data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
+    """Task → item id → Answered, in the order of the items, for every item that has a record."""
+    judge = get_protocol(protocol)
+    records = {(r.task, r.item_id): r for r in data.records}
+    out: dict[str, dict[str, Answered]] = {}
+    for name, items in data.items.items():
+        task = TASKS[name]
+        out[name] = {
+            id_: Answered(item, record, judge(task, item, record))
+            for id_, item in items.items()
+            if (record := records.get((name, id_)))
+        }
+    return out
+
+
+def report_run(data: RunData, protocol: str = "official") -> Report:
+    """Every score of a run under a protocol.
+
+    Raises:
+        UnknownNameError: no such protocol.
+    """
+    answered = judge_run(data, protocol)
+    tasks = {
+        name: _task_report(TASKS[name], data.sources[name], list(rows.values()), len(data.items[name]))
+        for name, rows in answered.items()
+    }
+    main = [_main_metric(t) for t in tasks.values()]
+    values = [e.value for e in main if e.value is not None]
+    complete = values and len(values) == len(main)
+    average = Estimate(sum(values) / len(values), None, None, sum(e.n for e in main)) if complete else NO_DATA
+    return Report(data.spec.spec_id, run_label(data.spec), protocol, tasks, average, tuple(tasks))
+
+
+def _main_metric(report: TaskReport) -> Estimate:
+    name = TASKS[report.task].metrics[0]
+    return report.metrics.get(name) or report.choose.get(name) or NO_DATA
+
+
+def _task_report(task: Task, source: Source, rows: list[Answered], planned: int) -> TaskReport:
+    answered = [r for r in rows if r.record.output is not None]
+    texts = [r for r in answered if r.record.output and r.record.output.text is not None]
+    ranked = [r for r in answered if r.judgement.choice is not None]
+    imputed: dict[str, Estimate] = {}
+    if task.kind == "score":
+        imputed = {
+            name: metrics.correlation(
+                name, [_similarity(r, "strict", JSTS_MIDDLE) for r in texts], [_gold(r) for r in texts]
+            )
+            for name in task.metrics
+        }
+    return TaskReport(
+        task=task.name,
+        source=source,
+        n=len(answered),
+        planned=planned,
+        metrics={name: _estimate(name, texts, "strict") for name in task.metrics} if texts else {},
+        lenient={name: _estimate(name, texts, "lenient") for name in task.metrics} if texts else {},
+        choose={name: _estimate(name, ranked, "choose") for name in task.metrics} if ranked else {},
+        imputed=imputed,
+        outcomes=dict(Counter(r.judgement.outcome for r in rows)),
+        unreadable=sum(r.judgement.strict.value is None for r in texts),
+        unreadable_lenient=sum(r.judgement.lenient.value is None for r in texts),
+        floors=_floors(task, answered),
+    )
+
+
+def _floors(task: Task, rows: list[Answered]) -> dict[str, float]:
+    """The best constant answer: the majority class; a constant has no correlation, and no span suits all items."""
+    if task.kind != "choice" or not rows:
+        return {}
+    counts = Counter(r.item.gold for r in rows)
+    return {"accuracy": counts.most_common(1)[0][1] / len(rows)}
+
+
+def _per_item(name: str, row: Answered, reading: str) -> float:
+    if reading == "choose":
+        assert isinstance(row.item.gold, tuple)
+        return float(row.judgement.choice in row.item.gold)
+    scores = row.judgement.scores if reading == "strict" else row.judgement.lenient_scores
+    return scores[name]
+
+
+def _gold(row: Answered) -> float:
+    assert isinstance(row.item.gold, float)
+    return row.item.gold
+
+
+def _similarity(row: Answered, reading: str, default: float | None = None) -> float:
+    value = (row.judgement.strict if reading == "strict" else row.judgement.lenient).value
+    if value is None and default is not None:
+        return default
+    assert isinstance(value, float)
+    return value
+
+
+def _readable(row: Answered, reading: str) -> bool:
+    return (row.judgement.strict if reading == "strict" else row.judgement.lenient).value is not None
+
+
+def _estimate(name: str, rows: list[Answered], reading: str) -> Estimate:
+    if name in ("pearson", "spearman"):
+        kept = [r for r in rows if _readable(r, reading)]
+        return metrics.correlation(name, [_similarity(r, reading) for r in kept], [_gold(r) for r in kept])
+    values = [_per_item(name, row, reading) for row in rows]
+    if name == "accuracy":
+        return metrics.proportion(int(sum(values)), len(values))
+    return metrics.mean(values)
+
+
+# --- two runs -------------------------------------------------------------------------------------------
+
+
+def compare_runs(a: RunData, b: RunData, protocol: str = "official") -> Comparison:
+    """Two runs on the items both have answered; differences are B minus A, paired."""
+    rows_a, rows_b = judge_run(a, protocol), judge_run(b, protocol)
+    pairs: dict[str, list[tuple[Answered, Answered]]] = {
+        name: [
+            (x, rows_b[name][id_])
+            for id_, x in rows.items()
+            if id_ in rows_b[name] and x.item == rows_b[name][id_].item
+        ]
+        for name, rows in rows_a.items()
+        if name in rows_b
+    }
+    found = {reading: {n: _differences(TASKS[n], p, reading) for n, p in pairs.items()} for reading in READINGS}
+    return Comparison(
+        report_run(a, protocol), report_run(b, protocol), found["strict"], found["lenient"], found["choose"]
+    )
+
+
+def _differences(task: Task, pairs: list[tuple[Answered, Answered]], reading: str) -> dict[str, Difference]:
+    def usable(row: Answered) -> bool:
+        if reading == "choose":
+            return row.judgement.choice is not None
+        output = row.record.output
+        has_text = output is not None and output.text is not None
+        return has_text and (task.kind != "score" or _readable(row, reading))
+
+    both = [(x, y) for x, y in pairs if usable(x) and usable(y)]
+    if not both:
+        return {}
+    out = {}
+    for name in task.metrics:
+        left, right = [x for x, _ in both], [y for _, y in both]
+        if task.kind == "score":
+            difference = metrics.correlation_difference(
+                name,
+                [_similarity(x, reading) for x in left],
+                [_similarity(y, reading) for y in right],
+                [_gold(x) for x in left],
+            )
+        else:
+            difference = metrics.mean_difference(
+                [_per_item(name, x, reading) for x in left], [_per_item(name, y, reading) for y in right]
+            )
+        out[name] = Difference(
+            _estimate(name, left, reading), _estimate(name, right, reading), difference, _verdict(difference)
+        )
+    return out
+
+
+def _verdict(difference: Estimate) -> str:
+    if difference.low is not None and difference.low > 0:
+        return "b"
+    if difference.high is not None and difference.high < 0:
+        return "a"
+    return "undecided"

@@ -1,0 +1,311 @@
+"""Run directories: a manifest, the items, and one appended line per record.
+
+    runs/<spec_id>/manifest.json    spec, versions, model, machine; rewritten atomically
+    runs/<spec_id>/items.jsonl      the evaluated items, so that a run can be re-scored anywhere
+    runs/<spec_id>/records.jsonl    append-only; of several records of one item the last counts
+
+A line is one unbuffered append; every batch is followed by fsync. A last line torn by a crash is cut on opening.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from jglue_app.errors import RunBusyError, StoreError
+from jglue_app.types import (
+    Decoding,
+    Item,
+    ModelSpec,
+    Output,
+    Prompt,
+    PromptSpec,
+    Record,
+    RunData,
+    RunError,
+    RunSpec,
+    Source,
+)
+
+FORMAT_VERSION = 1
+
+
+def dumps(value: Any, *, indent: int | None = None) -> str:
+    """JSON of records, dataclasses and plain values; lone surrogates are escaped so that the text is valid UTF-8."""
+    plain = _plain(value)
+    text = json.dumps(plain, ensure_ascii=False, indent=indent)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(plain, ensure_ascii=True, indent=indent)
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file as a whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+# --- reading records back -------------------------------------------------------------------------------
+
+
+def record_from(row: Mapping[str, Any]) -> Record:
+    """A Record from its JSON object; raises KeyError or TypeError when it is not one."""
+    prompt = dict(row["prompt"])
+    for name in ("stop", "answers", "shot_ids"):
+        prompt[name] = tuple(prompt[name])
+    if prompt["messages"] is not None:
+        prompt["messages"] = tuple(prompt["messages"])
+    output = row["output"]
+    if output is not None:
+        logprobs = output["choice_logprobs"]
+        output = Output(**{**output, "choice_logprobs": None if logprobs is None else tuple(logprobs)})
+    error = RunError(**row["error"]) if row["error"] is not None else None
+    return Record(row["spec_id"], row["task"], row["item_id"], Prompt(**prompt), output, error)
+
+
+def spec_from(row: Mapping[str, Any]) -> RunSpec:
+    """A RunSpec from its JSON object; raises KeyError or TypeError when it is not one."""
+    return RunSpec(
+        **{
+            **row,
+            "model": ModelSpec(**row["model"]),
+            "tasks": tuple(row["tasks"]),
+            "prompt": PromptSpec(**row["prompt"]),
+            "decoding": Decoding(**row["decoding"]),
+        }
+    )
+
+
+def item_from(row: Mapping[str, Any]) -> Item:
+    """An Item from its JSON object."""
+    gold = row["gold"]
+    return Item(
+        row["task"],
+        row["id"],
+        row["fields"],
+        tuple(gold) if isinstance(gold, list) else gold,
+        tuple(row["choices"]),
+    )
+
+
+class RunStore:
+    """The directory of one run.
+
+    Reading needs no lock; writing happens inside `with store.writing():`, which one process can hold.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of(cls, runs_dir: Path, spec: RunSpec) -> RunStore:
+        """The store of a spec, existing or not."""
+        return cls(runs_dir / spec.spec_id)
+
+    def exists(self) -> bool:
+        return (self.path / "manifest.json").is_file()
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as a table.
+
+        Raises:
+            StoreError: there is none, or it cannot be read.
+        """
+        path = self.path / "manifest.json"
+        try:
+            table: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError as e:
+            raise StoreError(f"{self.path} is not a run: it has no manifest.json.") from e
+        except (OSError, ValueError) as e:
+            raise StoreError(f"{path} cannot be read ({e}). Restore it from a copy.") from e
+        if table.get("format") != FORMAT_VERSION:
+            raise StoreError(f"{path} was written by another version of this application.")
+        return table
+
+    def spec(self) -> RunSpec:
+        """The spec in the manifest; raises StoreError if there is none."""
+        try:
+            return spec_from(self.manifest()["spec"])
+        except (KeyError, TypeError) as e:
+            raise StoreError(f"{self.path / 'manifest.json'} holds no usable spec ({e}).") from e
+
+    def items(self) -> list[Item]:
+        """The items the run is to answer, in order."""
+        return [item_from(row) for row in self._lines("items.jsonl")]
+
+    def records(self) -> list[Record]:
+        """One record per item, the latest, in the order they were first written."""
+        latest: dict[tuple[str, str], Record] = {}
+        for row in self._lines("records.jsonl"):
+            record = record_from(row)
+            latest[record.task, record.item_id] = record
+        return list(latest.values())
+
+    def finished(self) -> set[tuple[str, str]]:
+        """(task, item id) of every item that has an output; errors do not count, they are tried again."""
+        return {(r.task, r.item_id) for r in self.records() if r.output is not None}
+
+    def data(self) -> RunData:
+        """Everything a report needs.
+
+        Raises:
+            StoreError: not a run, or a damaged one.
+        """
+        manifest = self.manifest()
+        items: dict[str, dict[str, Item]] = {}
+        for item in self.items():
+            items.setdefault(item.task, {})[item.id] = item
+        sources: dict[str, Source] = {name: d["source"] for name, d in manifest["data"].items()}
+        return RunData(self.spec(), items, sources, self.records())
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        path = self.path / name
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield json.loads(line)
+                except ValueError as e:
+                    raise StoreError(
+                        f"{path}, line {number}: damaged ({e}). Delete the line; its item is then done again."
+                    ) from e
+
+    # --- writing ---
+
+    def writing(self) -> RunWriter:
+        """A context in which this process alone may write.
+
+        Raises:
+            RunBusyError: another process is writing to this run.
+            StoreError: the folder cannot be made.
+        """
+        return RunWriter(self.path)
+
+
+class RunWriter:
+    """Writes to one run directory while it holds the directory's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise StoreError(f"The run folder {path} cannot be made ({e.strerror}).") from e
+        self._lock = FileLock(path / ".lock")
+        self._file = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as e:
+            raise RunBusyError(
+                f"Another process is writing to {self.path}. Wait for it, or stop it, and start again."
+            ) from e
+        try:
+            self._cut_torn_line()
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._file = os.open(self.path / "records.jsonl", flags, 0o644)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.sync()
+        finally:
+            os.close(self._file)
+            self._lock.release()
+
+    def _cut_torn_line(self) -> None:
+        path = self.path / "records.jsonl"
+        if not path.exists():
+            return
+        with path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            keep = size
+            while keep:
+                start = max(0, keep - 65_536)
+                file.seek(start)
+                newline = file.read(keep - start).rfind(b"\n")
+                if newline >= 0:
+                    keep = start + newline + 1
+                    break
+                keep = start
+            if keep != size:
+                file.truncate(keep)
+
+    def manifest(self, table: Mapping[str, Any]) -> None:
+        """Write the manifest, atomically."""
+        write_atomically(self.path / "manifest.json", dumps({"format": FORMAT_VERSION, **table}, indent=2) + "\n")
+
+    def items(self, items: Iterable[Item]) -> None:
+        """Write the items, atomically."""
+        write_atomically(self.path / "items.jsonl", "".join(dumps(item) + "\n" for item in items))
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Append records, one write each; `sync` makes them durable.
+
+        Raises:
+            StoreError: the disk is full or failing; everything written before is intact.
+        """
+        for record in records:
+            line = (dumps(record) + "\n").encode("utf-8")
+            try:
+                written = os.write(self._file, line)
+            except OSError as e:
+                raise StoreError(self._no_space(len(line), e)) from e
+            if written != len(line):
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+                raise StoreError(self._no_space(len(line), None))
+
+    def sync(self) -> None:
+        """Make everything appended durable.
+
+        Raises:
+            StoreError: the disk is full or failing.
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as e:
+            raise StoreError(self._no_space(0, e)) from e
+
+    def _no_space(self, size: int, error: OSError | None) -> str:
+        why = error.strerror if error else "the disk is full"
+        return (
+            f"A record of {size:,} bytes could not be written to {self.path} ({why}). "
+            "Everything before it is kept: free some space and start the same run again."
+        )

@@ -1,0 +1,33 @@
+"""JCommonsenseQA: which of five choices answers the question?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jglue_app.tasks.rows import id_field, json_lines, label_field, text_field
+from jglue_app.types import Item, Task
+
+LABELS = ("0", "1", "2", "3", "4")
+FIELDS = ("question", *(f"choice{label}" for label in LABELS))
+
+
+def item(row: Mapping[str, Any]) -> Item:
+    """Row `{q_id, question, choice0 … choice4, label}` → Item; the label is the choice's number from 0."""
+    fields = {name: text_field(row, name) for name in FIELDS}
+    return Item("jcommonsenseqa", id_field(row, "q_id"), fields, (label_field(row, LABELS),), LABELS)
+
+
+TASK = Task(
+    name="jcommonsenseqa",
+    title="JCommonsenseQA",
+    asks="常識で答える五択問題",
+    kind="choice",
+    labels=LABELS,
+    metrics=("accuracy",),
+    fields=FIELDS,
+    rows=json_lines,
+    item=item,
+    aliases=lambda i: {label: (i.fields[f"choice{label}"],) for label in LABELS},
+    stratum=lambda i: str(i.gold),
+)

@@ -1,0 +1,69 @@
+"""JSQuAD: find the answer to a question in a paragraph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jglue_app.tasks.rows import id_field, text_field
+from jglue_app.types import Item, Task
+
+SEPARATOR = " [SEP] "
+
+
+def rows(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (place, row) for every question of a SQuAD-shaped document.
+
+    A row is the question's object with the paragraph's `context` added.
+
+    Raises:
+        ValueError: the document is not JSON or not of that shape, naming the place.
+    """
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise ValueError(f"line {e.lineno}, column {e.colno}: not valid JSON ({e.msg})") from e
+    where = "top level"
+    try:
+        for a, article in enumerate(document["data"], start=1):
+            for p, paragraph in enumerate(article["paragraphs"], start=1):
+                where = f"article {a}, paragraph {p}"
+                for q, question in enumerate(paragraph["qas"], start=1):
+                    where = f"article {a}, paragraph {p}, question {q}"
+                    yield where, {**question, "context": paragraph["context"]}
+    except (KeyError, TypeError) as e:
+        raise ValueError(f"{where}: not in the JSQuAD format ({e!r})") from e
+
+
+def item(row: Mapping[str, Any]) -> Item:
+    """Row `{id, question, answers, context}` → Item; `題名 [SEP] 本文` is split into `title` and `context`."""
+    if row.get("is_impossible"):
+        raise ValueError("JSQuAD has no unanswerable questions, but 'is_impossible' is true")
+    raw = text_field(row, "context")
+    title, separator, body = raw.partition(SEPARATOR)
+    if not separator:
+        title, body = "", raw
+    answers = row.get("answers")
+    if not isinstance(answers, list) or not answers:
+        raise ValueError("field 'answers' must list at least one answer")
+    if not all(isinstance(answer, dict) for answer in answers):
+        raise ValueError("every entry of 'answers' must be an object with a 'text'")
+    gold = tuple(text_field(answer, "text") for answer in answers)
+    fields = {"title": title, "context": body, "question": text_field(row, "question")}
+    return Item("jsquad", id_field(row, "id"), fields, gold)
+
+
+TASK = Task(
+    name="jsquad",
+    title="JSQuAD",
+    asks="文章から質問の答えを抜き出す",
+    kind="span",
+    labels=(),
+    metrics=("exact_match", "f1"),
+    fields=("title", "context", "question"),
+    rows=rows,
+    item=item,
+    aliases=lambda _: {},
+    stratum=lambda i: i.fields["title"],
+)

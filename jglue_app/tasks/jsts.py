@@ -1,0 +1,35 @@
+"""JSTS: how similar in meaning are two sentences, from 0 to 5?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jglue_app.tasks.rows import id_field, json_lines, score_field, text_field
+from jglue_app.types import Item, Task
+
+
+def item(row: Mapping[str, Any]) -> Item:
+    """Row `{sentence_pair_id, sentence1, sentence2, label}` → Item with a float gold."""
+    fields = {name: text_field(row, name) for name in ("sentence1", "sentence2")}
+    return Item("jsts", id_field(row, "sentence_pair_id"), fields, score_field(row, 0.0, 5.0))
+
+
+def _stratum(i: Item) -> str:
+    assert isinstance(i.gold, float)
+    return str(round(i.gold))
+
+
+TASK = Task(
+    name="jsts",
+    title="JSTS",
+    asks="二つの文の意味はどれだけ近いか（0〜5）",
+    kind="score",
+    labels=(),
+    metrics=("pearson", "spearman"),
+    fields=("sentence1", "sentence2"),
+    rows=json_lines,
+    item=item,
+    aliases=lambda _: {},
+    stratum=_stratum,
+)

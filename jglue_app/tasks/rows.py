@@ -1,0 +1,78 @@
+"""Reading rows out of the two file shapes JGLUE uses, each row with its place for error messages."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def json_lines(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield ("line N", row) for every non-blank line of a JSON Lines text.
+
+    Raises:
+        ValueError: a line that is not a JSON object, naming the line.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as e:
+            raise ValueError(f"line {number}: not valid JSON ({e.msg})") from e
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number}: expected a JSON object, found {type(row).__name__}")
+        yield f"line {number}", row
+
+
+def text_field(row: Mapping[str, Any], name: str) -> str:
+    """The non-empty text of a field.
+
+    Raises:
+        ValueError: the field is missing, not text, or blank.
+    """
+    if name not in row:
+        raise ValueError(f"field {name!r} is missing")
+    value = row[name]
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"field {name!r} must be a non-empty text, found {value!r}")
+    return value
+
+
+def id_field(row: Mapping[str, Any], name: str) -> str:
+    """The identifier of a row as text; whole numbers are accepted.
+
+    Raises:
+        ValueError: the field is missing or is neither text nor a whole number.
+    """
+    value = row.get(name)
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise ValueError(f"field {name!r} must be a text or a whole number, found {value!r}")
+    return str(value)
+
+
+def label_field(row: Mapping[str, Any], labels: tuple[str, ...]) -> str:
+    """The row's label.
+
+    Raises:
+        ValueError: the label is missing or is none of `labels`.
+    """
+    value = row.get("label")
+    label = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    if label not in labels:
+        raise ValueError(f"unknown label {value!r}; expected one of {', '.join(labels)}")
+    return label
+
+
+def score_field(row: Mapping[str, Any], low: float, high: float) -> float:
+    """The row's numeric label.
+
+    Raises:
+        ValueError: missing, not a number, or outside `low`–`high`.
+    """
+    value = row.get("label")
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if value is None or not number or not low <= value <= high:
+        raise ValueError(f"field 'label' must be a number from {low:g} to {high:g}, found {value!r}")
+    return float(value)

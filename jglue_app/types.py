@@ -1,0 +1,413 @@
+"""The vocabulary of the whole package: frozen records and two protocols, standard library only.
+
+Data flows one way: Item → Prompt → Output, stored as a Record; Record → Parsed → Judgement → Report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, Protocol
+
+Kind = Literal["choice", "score", "span"]
+Status = Literal["exact", "recovered", "ambiguous", "off_format", "empty"]
+Finish = Literal["stop", "length", "overflow", "empty", "scored"]
+Outcome = Literal["correct", "wrong_form", "wrong", "unreadable", "empty", "overflow", "error"]
+Source = Literal["official", "user", "sample"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One JGLUE example."""
+
+    task: str
+    """Name of the subset, a key of `TASKS`."""
+    id: str
+    """Identifier, unique within the file it came from."""
+    fields: Mapping[str, str]
+    """The texts a wording style may name, e.g. `sentence1`; JSQuAD has `title`, `context` and `question`."""
+    gold: tuple[str, ...] | float
+    """Accepted answers (canonical label, or spans with the best first); a similarity in 0–5 for JSTS."""
+    choices: tuple[str, ...] = ()
+    """Canonical labels in their fixed order; empty where answers are open (JSTS, JSQuAD)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The items of one file, with where they came from."""
+
+    task: str
+    split: str
+    items: tuple[Item, ...]
+    source: Source
+    """`official` (JGLUE), `user` (a person's own file) or `sample` (shipped with this application)."""
+    version: str
+    """`v1.3`, `sample-1`, or `user`."""
+    path: str
+    """The file that was read."""
+    sha256: str
+    """Checksum of the file, 64 hex digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpec:
+    """How an item becomes text."""
+
+    style: str = "ja-labels"
+    """Wording style: a name in `assets/prompts/` or the path of a TOML file."""
+    format: str = "plain"
+    """Prompt format, a key of `FORMATS`."""
+    shots: int = 0
+    """Number of solved examples before the question."""
+    shot_seed: int = 0
+    """Seed of the choice of examples."""
+    shot_selection: str = "balanced"
+    """`fixed`, `random` or `balanced`; see `prompts.pick_shots`."""
+    system: str = ""
+    """Text of the system turn, for the formats that have one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Exactly what the model sees for one item, and which answers are legal."""
+
+    task: str
+    item_id: str
+    text: str
+    """The whole input as text; a BOS that the tokenizer adds by itself is not in it."""
+    messages: tuple[Mapping[str, str], ...] | None
+    """Chat turns that `text` was rendered from; None for formats without a chat template."""
+    stop: tuple[str, ...]
+    """Strings that end a generation; they are not part of the output."""
+    answers: tuple[str, ...]
+    """The surface form of each of the item's choices, in the same order; empty for open answers."""
+    lead: str
+    """Text between prompt and answer when an answer is appended for scoring (a space in `llama2`)."""
+    shot_ids: tuple[str, ...]
+    """Ids of the examples shown."""
+    sha256: str
+    """Checksum of `text`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What answers. Never holds a secret."""
+
+    id: str
+    """A registry name, a Hub id `owner/name`, a local folder, a `.gguf` file, or a table for `scripted`."""
+    backend: str = "hf"
+    """A key of `BACKENDS`."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; None for the default branch."""
+    dtype: str = "auto"
+    """`auto` (float32 on a CPU, bfloat16 on an accelerator that has it), `float32`, `bfloat16` or `float16`."""
+    quantization: str = "none"
+    """`none`, `8bit` or `4bit` (bitsandbytes)."""
+    gguf_file: str | None = None
+    """File name inside a Hub repository that holds GGUF weights."""
+    allow_bin: bool = False
+    """Accept pickled `.bin` weights (read weights-only) when a repository has no safetensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How answers are obtained."""
+
+    method: str = "generate"
+    """`generate`, `choose` (log-likelihood of each legal answer) or `both`."""
+    max_new_tokens: int | None = None
+    """Upper bound on generated tokens; None for what the wording style says for the subset."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """Everything that defines a run."""
+
+    model: ModelSpec
+    tasks: tuple[str, ...]
+    data_version: str
+    """`v1.3` or `sample-1`."""
+    data_sha256: Mapping[str, str]
+    """Checksums of the files used, keys like `jnli/valid` and `jnli/train` (the few-shot pool)."""
+    prompt: PromptSpec
+    style_sha256: str
+    """Checksum of the wording-style file."""
+    decoding: Decoding
+    code_version: str
+    split: str = "valid"
+    seed: int = 0
+    """Seed of the order in which items are taken when there is a limit."""
+    limit: int | None = field(default=None, metadata={"identity": False})
+    """Items per subset; None for all. Not part of the identity: raising it extends the same run."""
+
+    @property
+    def spec_id(self) -> str:
+        """16 hex digits that identify every raw output this spec can produce.
+
+        Fields at their default are left out, so a field added later does not rename old runs.
+        """
+        text = json.dumps(_identity(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _identity(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        out = {}
+        for f in fields(value):
+            v = getattr(value, f.name)
+            if f.metadata.get("identity", True) and (f.default is MISSING or v != f.default):
+                out[f.name] = _identity(v)
+        return out
+    if isinstance(value, Mapping):
+        return {str(k): _identity(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_identity(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What came back from the model, untouched."""
+
+    text: str | None
+    """Raw text; None when only choices were scored."""
+    finish: Finish
+    """`stop` (end token or stop string), `length`, `overflow` (the prompt did not fit), `empty` (stopped without
+    writing anything but white space), `scored` (no text was asked for)."""
+    prompt_tokens: int
+    """Tokens of the prompt, special tokens included."""
+    new_tokens: int
+    """Generated tokens."""
+    seconds: float
+    """Wall time of the item's batch divided by the batch's items."""
+    choice_logprobs: tuple[float, ...] | None = None
+    """Summed log-probability (natural logarithm) of each of `Prompt.answers`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why an item has no output. Never a low score."""
+
+    kind: str
+    """Short machine-readable reason, e.g. `non_finite` or `out_of_memory`."""
+    message: str
+    """One sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of a run. Immutable."""
+
+    spec_id: str
+    task: str
+    item_id: str
+    prompt: Prompt
+    output: Output | None = None
+    error: RunError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """All that is stored of a run, as reports need it."""
+
+    spec: RunSpec
+    items: Mapping[str, Mapping[str, Item]]
+    """Task → item id → item, for the items the run is to answer."""
+    sources: Mapping[str, Source]
+    """Task → where its items came from."""
+    records: Sequence[Record]
+    """One per item at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a text was read as."""
+
+    value: str | float | None
+    """Canonical label, number or span; None when nothing could be read."""
+    status: Status
+    """`exact` (a legal answer and nothing else), `recovered`, `ambiguous` (several), `off_format` (none), `empty`."""
+    rule: str
+    """Name of the rule that fired."""
+    span: tuple[int, int] | None = None
+    """Characters of the raw text that the value was read from, as (start, end)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one protocol makes of one record."""
+
+    protocol: str
+    strict: Parsed
+    lenient: Parsed
+    scores: Mapping[str, float]
+    """Per-item metrics of the strict reading in 0–1, e.g. `accuracy`; for JSTS empty: it is scored over all items."""
+    lenient_scores: Mapping[str, float]
+    """The same for the lenient reading."""
+    outcome: Outcome
+    """Where this item falls in the failure picture."""
+    choice: str | None = None
+    """Label with the highest log-likelihood, when choices were scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its uncertainty."""
+
+    value: float | None
+    """None when there is no data or the metric is undefined (a constant prediction has no correlation)."""
+    low: float | None
+    """Lower end of the 95 % interval."""
+    high: float | None
+    """Upper end of the 95 % interval."""
+    n: int
+    """Items the value rests on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """The scores of one run on one subset under one protocol."""
+
+    task: str
+    source: Source
+    """Which data was scored: `official`, `user` or `sample`."""
+    n: int
+    """Items with an output."""
+    planned: int
+    """Items the run is to answer."""
+    metrics: Mapping[str, Estimate]
+    """Metrics of the strict reading; the first is the subset's main metric."""
+    lenient: Mapping[str, Estimate]
+    """The same metrics of the lenient reading: the difference is the cost of format."""
+    choose: Mapping[str, Estimate]
+    """Metrics of log-likelihood ranking; empty when choices were not scored."""
+    imputed: Mapping[str, Estimate]
+    """JSTS with 2.5 for every unreadable answer; empty elsewhere."""
+    outcomes: Mapping[str, int]
+    """Items by `Outcome`."""
+    unreadable: int
+    """Outputs without a strict reading."""
+    unreadable_lenient: int
+    """Outputs without a lenient reading."""
+    floors: Mapping[str, float]
+    """Score of the best constant answer on these items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All scores of one run under one protocol."""
+
+    spec_id: str
+    label: str
+    """A short human name of the run: model, format, style, shots, quantization."""
+    protocol: str
+    tasks: Mapping[str, TaskReport]
+    average: Estimate
+    """Mean of the main metrics over `average_of`; no data unless every subset has a value."""
+    average_of: tuple[str, ...]
+    """The subsets in the average, always named beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """B minus A on the items both have answered."""
+
+    a: Estimate
+    b: Estimate
+    difference: Estimate
+    """Paired bootstrap interval."""
+    verdict: str
+    """`a`, `b` or `undecided`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs side by side."""
+
+    a: Report
+    b: Report
+    differences: Mapping[str, Mapping[str, Difference]]
+    """Task → metric → difference, strict reading."""
+    lenient: Mapping[str, Mapping[str, Difference]]
+    """The same for the lenient reading."""
+    choose: Mapping[str, Mapping[str, Difference]]
+    """The same for log-likelihood ranking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One JGLUE subset."""
+
+    name: str
+    """Key in `TASKS`, also the folder name of its files."""
+    title: str
+    """The name people use."""
+    asks: str
+    """What the subset asks, in one Japanese line."""
+    kind: Kind
+    """`choice` (closed labels), `score` (a number in 0–5) or `span` (free text)."""
+    labels: tuple[str, ...]
+    """Canonical labels of a `choice` task."""
+    metrics: tuple[str, ...]
+    """Metric names; the first is the main one."""
+    fields: tuple[str, ...]
+    """Field names that wording styles may use."""
+    rows: Callable[[str], Iterator[tuple[str, Mapping[str, Any]]]]
+    """File text → (place in the file, row); a row that is not JSON raises ValueError with its place."""
+    item: Callable[[Mapping[str, Any]], Item]
+    """Row → Item; raises ValueError or KeyError when the row is not in the official format."""
+    aliases: Callable[[Item], Mapping[str, tuple[str, ...]]]
+    """Other words that mean a label (other language, choice text), for the lenient reading."""
+    stratum: Callable[[Item], str]
+    """The group that label-balanced few-shot selection evens out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Facts about a loaded model, for prompts, the manifest and the page."""
+
+    name: str
+    commit: str
+    """Hub commit, file checksum, or `scripted`."""
+    dtype: str
+    device: str
+    context_length: int | None
+    """Most tokens of prompt and answer together; None if unlimited."""
+    bos: str
+    """Text of the token that opens a sequence; empty if there is none."""
+    eos: str
+    """Text of the token that closes a turn; empty if there is none."""
+    has_chat_template: bool
+    memory_bytes: int
+    """Bytes of the weights in memory."""
+
+
+class Backend(Protocol):
+    """Anything that can answer prompts. Results come in any order, each with the index of its prompt."""
+
+    info: ModelInfo
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Render turns with the model's own chat template; raises ModelError if it has none."""
+        ...
+
+    def generate(
+        self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Output | RunError]]:
+        """Greedy continuation of each prompt, ended by an end token, a stop string or the token limit.
+
+        `should_stop` is asked between tokens; once it is true, unfinished prompts yield nothing.
+        """
+        ...
+
+    def choose(
+        self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Output | RunError]]:
+        """Log-probability of each of `Prompt.answers` after the prompt; stops between batches."""
+        ...
+
+    def close(self) -> None:
+        """Give memory back. Calling it twice is fine."""
+        ...
