@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jglue_app.backends import ModelPool
+from jglue_app.plan import make_plan
 from jglue_app.report import Answered, compare_runs, judge_run, report_run
-from jglue_app.runner import plan, run_plan
+from jglue_app.runner import run_plan
 from jglue_app.settings import load_settings
 from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS
@@ -81,7 +82,7 @@ def evaluate(
     """
     settings = load_settings()
     spec = ModelSpec(model) if isinstance(model, str) else model
-    planned = plan(
+    planned = make_plan(
         settings,
         spec,
         list(tasks or TASKS),

@@ -92,3 +92,8 @@ class StoreError(JglueAppError):
 
 class RunBusyError(StoreError):
     """Another process holds the run directory."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a lower layer's message, for use inside a sentence of ours; at most 300 characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,66 +1,26 @@
-"""RunSpec → records in a run directory, as a stream of events that the page and the command line both draw.
-
-`plan` validates everything that can be validated without a model; `run_plan` answers what is not yet answered.
-"""
+"""Plan → records in a run directory, as a stream of events that the page and the command line both draw."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
-import datetime
-import importlib.metadata
-import platform
 import queue
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import psutil
-
-from jglue_app import __version__, data, prompts
-from jglue_app.backends import BACKENDS, ModelPool
-from jglue_app.errors import InputError, UnknownNameError
+from jglue_app import prompts
+from jglue_app.backends import ModelPool
+from jglue_app.manifest import write_head
+from jglue_app.plan import Plan
 from jglue_app.report import run_label
-from jglue_app.settings import Settings
-from jglue_app.store import RunStore, RunWriter
-from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import (
-    Backend,
-    Dataset,
-    Decoding,
-    Item,
-    ModelSpec,
-    Output,
-    Prompt,
-    PromptSpec,
-    Record,
-    RunError,
-    RunSpec,
-    Task,
-)
+from jglue_app.store import RunStore
+from jglue_app.styles import Style
+from jglue_app.tasks import TASKS
+from jglue_app.types import Backend, Item, ModelSpec, Output, Prompt, Record, RunError, RunSpec, Task
 
-METHODS = ("generate", "choose", "both")
 FIRST_CHUNK, CHUNK = 4, 24
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A run that can start: names checked, files verified, items chosen, examples drawn."""
-
-    spec: RunSpec
-    style: prompts.Style
-    datasets: Mapping[str, Dataset]
-    pools: Mapping[str, Dataset]
-    """Task → where few-shot examples come from; only when there are shots."""
-    items: Mapping[str, tuple[Item, ...]]
-    """Task → the items to answer under the limit."""
-
-    @property
-    def total(self) -> int:
-        """Items over all subsets."""
-        return sum(len(items) for items in self.items.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,90 +48,6 @@ class Event:
     seconds_left: float | None = None
     """Estimate for the subset at that speed."""
     record: Record | None = None
-
-
-def plan(
-    settings: Settings,
-    model: ModelSpec,
-    tasks: Sequence[str],
-    *,
-    data_kind: str = "official",
-    split: str = "valid",
-    limit: int | None = None,
-    seed: int = 0,
-    prompt: PromptSpec | None = None,
-    decoding: Decoding | None = None,
-    marc_ja: Path | None = None,
-    progress: data.Progress | None = None,
-) -> Plan:
-    """Check a run and gather all it needs but the model.
-
-    Raises:
-        InputError: anything in the request that cannot be done, with a remedy (includes DataError, StyleError).
-        NetworkError: a data file is missing and cannot be downloaded.
-    """
-    prompt, decoding = prompt or PromptSpec(), decoding or Decoding()
-    _check_request(model, tasks, prompt, decoding, limit)
-    style = prompts.load_style(prompt.style, allow_paths=not settings.public)
-    datasets = {
-        name: data.load(settings, name, split, data=data_kind, marc_ja=marc_ja, progress=progress) for name in tasks
-    }
-    pools = {name: data.few_shot_pool(settings, d) for name, d in datasets.items()} if prompt.shots else {}
-    for name, pool in pools.items():
-        style.of(name)
-        prompts.pick_shots(datasets[name].items[0], pool.items, prompt, TASKS[name])
-    sums = {f"{name}/{split}": d.sha256 for name, d in datasets.items()}
-    sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
-    for name in tasks:
-        style.of(name)
-    spec = RunSpec(
-        model=model,
-        tasks=tuple(name for name in TASKS if name in tasks),
-        data_version=data.OFFICIAL_VERSION if data_kind == "official" else data.SAMPLE_VERSION,
-        data_sha256=sums,
-        prompt=prompt,
-        style_sha256=style.sha256,
-        decoding=decoding,
-        code_version=__version__,
-        split=split,
-        seed=seed,
-        limit=limit,
-    )
-    items = {name: data.take(datasets[name].items, limit, seed) for name in spec.tasks}
-    return Plan(spec, style, datasets, pools, items)
-
-
-def _check_request(
-    model: ModelSpec, tasks: Sequence[str], prompt: PromptSpec, decoding: Decoding, limit: int | None
-) -> None:
-    if not tasks:
-        raise InputError(f"Choose at least one subset: {', '.join(TASKS)}.")
-    if limit is not None and limit < 1:
-        raise InputError("The number of items must be at least 1.")
-    for name in tasks:
-        get_task(name)
-    for kind, name, known in (
-        ("backend", model.backend, tuple(BACKENDS)),
-        ("format", prompt.format, tuple(prompts.FORMATS)),
-        ("few-shot selection", prompt.shot_selection, prompts.SHOT_SELECTIONS),
-        ("method", decoding.method, METHODS),
-    ):
-        if name not in known:
-            raise UnknownNameError(kind, name, known)
-    if prompt.shots < 0:
-        raise InputError("The number of few-shot examples must be 0 or more.")
-    if decoding.max_new_tokens is not None and not 1 <= decoding.max_new_tokens <= 4096:
-        raise InputError("The limit on new tokens must be from 1 to 4096.")
-    if decoding.method == "choose":
-        open_ended = [TASKS[n].title for n in tasks if TASKS[n].kind != "choice"]
-        if open_ended:
-            raise InputError(
-                f"{' and '.join(open_ended)} have no fixed answers to rank. "
-                "Choose the method generate or both, or leave them out."
-            )
-
-
-# --- running --------------------------------------------------------------------------------------------
 
 
 def run_plan(
@@ -239,7 +115,7 @@ def _run_task(
 ) -> Iterator[Event]:
     label = run_label(plan.spec)
     with store.writing() as writer:
-        _write_head(plan, store, writer)
+        write_head(plan, store, writer)
         finished = store.finished()
         todo = [item for item in plan.items[name] if (name, item.id) not in finished]
         if not todo:
@@ -249,7 +125,7 @@ def _run_task(
         while isinstance(news := next(loading), str):
             yield Event("notice", label, side, message=news, task=name)
         backend = news
-        _write_head(plan, store, writer, backend)
+        write_head(plan, store, writer, backend)
         built = _build_prompts(plan, TASKS[name], todo, backend)
         run_done, total = len(finished & _wanted(plan)), len(plan.items[name])
         started, done_here = time.perf_counter(), 0
@@ -309,7 +185,7 @@ def _chunks(built: list[Prompt]) -> Iterator[list[Prompt]]:
 def _answer(
     spec: RunSpec,
     task: Task,
-    style: prompts.Style,
+    style: Style,
     chunk: list[Prompt],
     backend: Backend,
     should_stop: Callable[[], bool],
@@ -361,65 +237,3 @@ def _record(
             chosen.choice_logprobs,
         )
     return Record(spec.spec_id, task.name, prompt.item_id, prompt, output)
-
-
-# --- manifest -------------------------------------------------------------------------------------------
-
-
-def _write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend | None = None) -> None:
-    """Write manifest and items, keeping what an earlier session of the same run put there."""
-    old = store.manifest() if store.exists() else {}
-    items = {(item.task, item.id): item for item in store.items()}
-    items |= {(name, item.id): item for name, chosen in plan.items.items() for item in chosen}
-    model = dataclasses.asdict(backend.info) if backend else old.get("model")
-    head = {
-        "label": run_label(plan.spec),
-        "created": old.get("created") or now(),
-        "spec_id": plan.spec.spec_id,
-        "spec": plan.spec,
-        "data": {name: _data_facts(plan, name) for name in plan.spec.tasks},
-        "model": model,
-        "machine": machine_facts(),
-    }
-    if head != {name: old.get(name) for name in head}:
-        writer.items(items.values())
-        writer.manifest(head)
-
-
-def _data_facts(plan: Plan, name: str) -> dict[str, Any]:
-    def facts(dataset: Dataset) -> dict[str, Any]:
-        return {
-            "source": dataset.source,
-            "version": dataset.version,
-            "split": dataset.split,
-            "file": Path(dataset.path).name,
-            "sha256": dataset.sha256,
-            "items": len(dataset.items),
-        }
-
-    found = facts(plan.datasets[name])
-    return found | ({"examples": facts(plan.pools[name])} if name in plan.pools else {})
-
-
-def machine_facts() -> dict[str, Any]:
-    """Processor, memory and versions, for the manifest. No names and no paths of the machine."""
-    packages = ("torch", "transformers", "accelerate", "bitsandbytes", "gradio")
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "system": platform.system(),
-        "processor": platform.machine(),
-        "cores": psutil.cpu_count(logical=True),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "python": platform.python_version(),
-        "packages": versions,
-    }
-
-
-def now() -> str:
-    """The present moment in UTC, to the second, ISO 8601."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

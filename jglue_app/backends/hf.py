@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 import transformers
-from huggingface_hub import HfApi, constants, hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
-from jglue_app.backends import gguf
 from jglue_app.backends.batching import Batcher
-from jglue_app.errors import (
-    DeviceError,
-    InputError,
-    ModelAccessError,
-    ModelError,
-    ModelNotFoundError,
-    NetworkError,
-    UnknownNameError,
-)
+from jglue_app.backends.locate import ModelFiles, locate
+from jglue_app.errors import DeviceError, ModelError, UnknownNameError, first_line
 from jglue_app.models import named_models
 from jglue_app.settings import Settings
 from jglue_app.types import ModelInfo, ModelSpec, Output, Prompt, RunError
@@ -51,23 +30,11 @@ transformers.utils.logging.disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where the files of a model are."""
-
-    path: str
-    """Local folder or Hub id."""
-    revision: str | None
-    commit: str
-    weight_bytes: int | None
-    use_safetensors: bool
-
-
 def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callable[[str], None]) -> HFBackend:
     """Load a model and its tokenizer; see `backends.open_backend`."""
     dtype = _dtype(spec, _device(device))
     quantization = _quantization(spec, device)
-    source = _locate(spec, settings, notify)
+    source = locate(spec, settings, notify)
     _check_memory(spec, source, device, dtype)
     notify(f"Loading {spec.id}.")
     where = {"pretrained_model_name_or_path": source.path, "revision": source.revision}
@@ -91,7 +58,7 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
         ) from e
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as e:
         raise ModelError(
-            f"{spec.id} could not be loaded ({_first_line(e)}). "
+            f"{spec.id} could not be loaded ({first_line(e)}). "
             "Check that it is a text-generation model that transformers supports without code of its own."
         ) from e
     return HFBackend(spec, source.commit, model, tokenizer)
@@ -135,7 +102,7 @@ class HFBackend:
             )
         except Exception as e:  # Jinja templates of any repository may raise anything.
             raise ModelError(
-                f"The chat template of {self.info.name} refused this conversation ({_first_line(e)}). "
+                f"The chat template of {self.info.name} refused this conversation ({first_line(e)}). "
                 "Leave out the system text, or choose another prompt format."
             ) from e
         return str(text)
@@ -263,7 +230,7 @@ def memory_needed(spec: ModelSpec, settings: Settings) -> int | None:
     return None
 
 
-def _check_memory(spec: ModelSpec, source: _Source, device: str, dtype: torch.dtype) -> None:
+def _check_memory(spec: ModelSpec, source: ModelFiles, device: str, dtype: torch.dtype) -> None:
     if source.weight_bytes is None:
         return
     scale = _BYTES_PER_WEIGHT[spec.quantization] / 2.0
@@ -275,130 +242,3 @@ def _check_memory(spec: ModelSpec, source: _Source, device: str, dtype: torch.dt
             f"{spec.id} needs about {need / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. "
             "Choose 8-bit or 4-bit, or a smaller model."
         )
-
-
-# --- finding the files ----------------------------------------------------------------------------------
-
-
-def _locate(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> _Source:
-    named = named_models().get(spec.id)
-    if settings.public and named is None:
-        raise UnknownNameError("model", spec.id, named_models(), "This server runs the listed models only.")
-    if named and named.package:
-        return _local(gguf.converted(gguf.packaged_file(named.package), settings.cache_dir, notify), spec)
-    path = Path(spec.id).expanduser()
-    if not settings.public and spec.id.endswith(".gguf"):
-        return _local(gguf.converted(path, settings.cache_dir, notify), spec)
-    if not settings.public and path.is_dir():
-        return _local(path, spec)
-    return _on_hub(spec, settings, notify)
-
-
-def _local(folder: Path, spec: ModelSpec) -> _Source:
-    config = folder / "config.json"
-    if not config.is_file():
-        raise ModelNotFoundError(f"The folder {folder} holds no config.json. Give a transformers model folder.")
-    _refuse_own_code(spec.id, config)
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        _need_bin(spec, [f.name for f in folder.iterdir()])
-        files = sorted(folder.glob("*.bin"))
-    commit = f"local-{sum(f.stat().st_size for f in files)}"
-    return _Source(str(folder), None, commit, sum(f.stat().st_size for f in files), files[0].suffix == ".safetensors")
-
-
-def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> _Source:
-    try:
-        info = HfApi().model_info(spec.id, revision=spec.revision, files_metadata=True, timeout=20)
-        sizes = {f.rfilename: f.size or 0 for f in info.siblings or []}
-        commit = info.sha or "unknown"
-        config = Path(hf_hub_download(spec.id, "config.json", revision=commit)) if "config.json" in sizes else None
-        if spec.gguf_file:
-            if spec.gguf_file not in sizes:
-                raise ModelNotFoundError(f"{spec.id} has no file {spec.gguf_file}. It has: {', '.join(sizes)}.")
-            notify(f"Downloading {spec.gguf_file} ({sizes[spec.gguf_file] / 1e9:.1f} GB).")
-            file = Path(hf_hub_download(spec.id, spec.gguf_file, revision=commit))
-            return _local(gguf.converted(file, settings.cache_dir, notify), spec)
-    except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as e:
-        if isinstance(e, GatedRepoError):
-            raise _gated(spec) from e
-        if isinstance(e, LocalEntryNotFoundError):
-            return _from_cache(spec, e)
-        raise _not_found(spec, e) from e
-    except HfHubHTTPError as e:
-        if e.response is not None and e.response.status_code in (401, 403):
-            raise _gated(spec) from e
-        return _from_cache(spec, e)
-    except (OfflineModeIsEnabled, OSError) as e:
-        return _from_cache(spec, e)
-    if config is None:
-        raise ModelNotFoundError(f"{spec.id} has no config.json: it is not a transformers model.")
-    _refuse_own_code(spec.id, config)
-    safe = [name for name in sizes if name.endswith(".safetensors")]
-    if not safe:
-        _need_bin(spec, list(sizes))
-    weights = safe or [name for name in sizes if name.endswith(".bin")]
-    total = sum(sizes[name] for name in weights)
-    notify(f"Fetching {spec.id} ({total / 1e9:.1f} GB) from the Hugging Face Hub, unless it is cached.")
-    return _Source(spec.id, commit, commit, total, bool(safe))
-
-
-def _from_cache(spec: ModelSpec, error: Exception) -> _Source:
-    """A model that was fetched before, when the Hub does not answer now."""
-    try:
-        config = Path(hf_hub_download(spec.id, "config.json", revision=spec.revision, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError, HFValidationError):
-        raise NetworkError(
-            f"{spec.id} is not on this machine and {constants.ENDPOINT} cannot be reached "
-            f"({type(error).__name__}). Check the connection, or use the embedded model gemma-3-270m."
-        ) from error
-    _refuse_own_code(spec.id, config)
-    safe = any(config.parent.glob("*.safetensors"))
-    if not safe:
-        _need_bin(spec, [f.name for f in config.parent.iterdir()])
-    return _Source(str(config.parent), None, config.parent.name, None, safe)
-
-
-def _need_bin(spec: ModelSpec, names: list[str]) -> None:
-    if any(name.endswith(".bin") for name in names):
-        if not spec.allow_bin:
-            raise ModelError(
-                f"{spec.id} has only pickled .bin weights. Add --allow-bin to read them (weights only, in local mode)."
-            )
-        return
-    ggufs = [name for name in names if name.endswith(".gguf")]
-    remedy = f" It has GGUF files: add --gguf-file {ggufs[0]}." if ggufs else ""
-    raise ModelNotFoundError(f"{spec.id} has no safetensors weights.{remedy}")
-
-
-def _refuse_own_code(name: str, config: Path) -> None:
-    try:
-        table = json.loads(config.read_text("utf-8"))
-    except (OSError, ValueError) as e:
-        raise ModelError(f"The config.json of {name} cannot be read ({_first_line(e)}).") from e
-    if "auto_map" in table:
-        raise ModelError(
-            f"{name} needs to run code from its repository, which this application never does. "
-            "Choose a model that transformers supports by itself."
-        )
-
-
-def _not_found(spec: ModelSpec, error: Exception) -> ModelError | InputError:
-    if isinstance(error, RevisionNotFoundError):
-        return ModelNotFoundError(f"{spec.id} has no revision {spec.revision!r}. Leave it out, or correct it.")
-    names = ", ".join(list(named_models())[:4])
-    return ModelNotFoundError(
-        f"There is no model {spec.id!r} on this machine or on the Hugging Face Hub (or it is private). "
-        f"An id looks like owner/name, or is one of {names} …; see `python -m jglue_app models`."
-    )
-
-
-def _gated(spec: ModelSpec) -> ModelAccessError:
-    return ModelAccessError(
-        f"{spec.id} is gated or private. Accept its terms on its page on the Hugging Face Hub and set HF_TOKEN, "
-        "or choose another model."
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,116 @@
+"""A request → a Plan: everything about a run that can be checked and gathered before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jglue_app import __version__, data, prompts
+from jglue_app.backends import BACKENDS
+from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.settings import Settings
+from jglue_app.styles import Style, load_style
+from jglue_app.tasks import TASKS, get_task
+from jglue_app.types import Dataset, Decoding, Item, ModelSpec, PromptSpec, RunSpec
+
+METHODS = ("generate", "choose", "both")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that can start: names checked, files verified, items chosen, examples drawn."""
+
+    spec: RunSpec
+    style: Style
+    datasets: Mapping[str, Dataset]
+    pools: Mapping[str, Dataset]
+    """Task → where few-shot examples come from; only when there are shots."""
+    items: Mapping[str, tuple[Item, ...]]
+    """Task → the items to answer under the limit."""
+
+    @property
+    def total(self) -> int:
+        """Items over all subsets."""
+        return sum(len(items) for items in self.items.values())
+
+
+def make_plan(
+    settings: Settings,
+    model: ModelSpec,
+    tasks: Sequence[str],
+    *,
+    data_kind: str = "official",
+    split: str = "valid",
+    limit: int | None = None,
+    seed: int = 0,
+    prompt: PromptSpec | None = None,
+    decoding: Decoding | None = None,
+    marc_ja: Path | None = None,
+    progress: data.Progress | None = None,
+) -> Plan:
+    """Check a run and gather all it needs but the model.
+
+    Raises:
+        InputError: anything in the request that cannot be done, with a remedy (includes DataError, StyleError).
+        NetworkError: a data file is missing and cannot be downloaded.
+    """
+    prompt, decoding = prompt or PromptSpec(), decoding or Decoding()
+    _check_request(model, tasks, prompt, decoding, limit)
+    style = load_style(prompt.style, allow_paths=not settings.public)
+    datasets = {
+        name: data.load(settings, name, split, data=data_kind, marc_ja=marc_ja, progress=progress) for name in tasks
+    }
+    pools = {name: data.few_shot_pool(settings, d) for name, d in datasets.items()} if prompt.shots else {}
+    for name, pool in pools.items():
+        style.of(name)
+        prompts.pick_shots(datasets[name].items[0], pool.items, prompt, TASKS[name])
+    sums = {f"{name}/{split}": d.sha256 for name, d in datasets.items()}
+    sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
+    for name in tasks:
+        style.of(name)
+    spec = RunSpec(
+        model=model,
+        tasks=tuple(name for name in TASKS if name in tasks),
+        data_version=data.OFFICIAL_VERSION if data_kind == "official" else data.SAMPLE_VERSION,
+        data_sha256=sums,
+        prompt=prompt,
+        style_sha256=style.sha256,
+        decoding=decoding,
+        code_version=__version__,
+        split=split,
+        seed=seed,
+        limit=limit,
+    )
+    items = {name: data.take(datasets[name].items, limit, seed) for name in spec.tasks}
+    return Plan(spec, style, datasets, pools, items)
+
+
+def _check_request(
+    model: ModelSpec, tasks: Sequence[str], prompt: PromptSpec, decoding: Decoding, limit: int | None
+) -> None:
+    if not tasks:
+        raise InputError(f"Choose at least one subset: {', '.join(TASKS)}.")
+    if limit is not None and limit < 1:
+        raise InputError("The number of items must be at least 1.")
+    for name in tasks:
+        get_task(name)
+    for kind, name, known in (
+        ("backend", model.backend, tuple(BACKENDS)),
+        ("format", prompt.format, tuple(prompts.FORMATS)),
+        ("few-shot selection", prompt.shot_selection, prompts.SHOT_SELECTIONS),
+        ("method", decoding.method, METHODS),
+    ):
+        if name not in known:
+            raise UnknownNameError(kind, name, known)
+    if prompt.shots < 0:
+        raise InputError("The number of few-shot examples must be 0 or more.")
+    if decoding.max_new_tokens is not None and not 1 <= decoding.max_new_tokens <= 4096:
+        raise InputError("The limit on new tokens must be from 1 to 4096.")
+    if decoding.method == "choose":
+        open_ended = [TASKS[n].title for n in tasks if TASKS[n].kind != "choice"]
+        if open_ended:
+            raise InputError(
+                f"{' and '.join(open_ended)} have no fixed answers to rank. "
+                "Choose the method generate or both, or leave them out."
+            )

@@ -1,0 +1,149 @@
+"""Wording styles: the words of a prompt as data, one TOML file for all subsets.
+
+Those under `assets/prompts/` go by name; a user's own file goes by its path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from jglue_app.errors import StyleError, UnknownNameError
+from jglue_app.settings import ASSETS
+from jglue_app.tasks import TASKS
+from jglue_app.types import Task
+
+STYLE_DIR = ASSETS / "prompts"
+MAX_STYLE_BYTES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStyle:
+    """The words of one subset in one style."""
+
+    instruction: str
+    """What to do, said once before everything else."""
+    question: Template
+    """Layout of one item; names the item's fields as `$sentence1`."""
+    cue: str
+    """What stands before the answer in formats without turns, e.g. `答え：`."""
+    answers: Mapping[str, Template]
+    """Canonical label → how it is to be answered; empty for open answers."""
+    stop: tuple[str, ...]
+    """Strings that end an answer."""
+    max_new_tokens: int
+    """Tokens an answer may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A wording style."""
+
+    name: str
+    title: str
+    note: str
+    """For learners, in Japanese."""
+    tasks: Mapping[str, TaskStyle]
+    sha256: str
+    """Checksum of the file."""
+
+    def of(self, task: str) -> TaskStyle:
+        """The words for one subset.
+
+        Raises:
+            StyleError: the style has none.
+        """
+        if task not in self.tasks:
+            raise StyleError(f"The style {self.name!r} has no section [{task}]. Add one, or leave the subset out.")
+        return self.tasks[task]
+
+
+def style_names() -> list[str]:
+    """Names of the styles that come with the application."""
+    return sorted(path.stem for path in STYLE_DIR.glob("*.toml"))
+
+
+def load_style(name: str, *, allow_paths: bool = True) -> Style:
+    """Read a style by name, or by the path of a TOML file.
+
+    Raises:
+        UnknownNameError: no such style.
+        StyleError: the file cannot be used; the message names the section and key.
+    """
+    path = STYLE_DIR / f"{name}.toml"
+    if name not in style_names():
+        path = Path(name)
+        if not (allow_paths and name.endswith(".toml")):
+            raise UnknownNameError("style", name, style_names(), "Or give the path of your own .toml file.")
+        if not path.is_file():
+            raise StyleError(f"There is no style file {name}. Known styles: {', '.join(style_names())}.")
+    try:
+        raw = path.read_bytes()
+        if len(raw) > MAX_STYLE_BYTES:
+            raise StyleError(f"{path}: larger than {MAX_STYLE_BYTES:,} bytes; a style is a page of text.")
+        table = tomllib.loads(raw.decode("utf-8"))
+    except OSError as e:
+        raise StyleError(f"{path}: cannot be read ({e.strerror}). Give the path of a readable file.") from e
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise StyleError(f"{path}: not a TOML file in UTF-8 ({e}).") from e
+    return Style(
+        name=path.stem,
+        title=_text(table, "title", path, "top level"),
+        note=_text(table, "note", path, "top level"),
+        tasks={name: _task_style(task, table[name], path) for name, task in TASKS.items() if name in table},
+        sha256=hashlib.sha256(raw).hexdigest(),
+    )
+
+
+def _task_style(task: Task, table: Any, path: Path) -> TaskStyle:
+    where = f"[{task.name}]"
+    if not isinstance(table, dict):
+        raise StyleError(f"{path}: {where} must be a table.")
+    stop = table.get("stop", [])
+    if not isinstance(stop, list) or not all(isinstance(s, str) and s for s in stop):
+        raise StyleError(f"{path}: {where} stop must be a list of non-empty texts.")
+    tokens = table.get("max_new_tokens")
+    if not isinstance(tokens, int) or isinstance(tokens, bool) or not 1 <= tokens <= 4096:
+        raise StyleError(f"{path}: {where} max_new_tokens must be a whole number from 1 to 4096.")
+    given = table.get("answers", {})
+    if not isinstance(given, dict) or set(given) != set(task.labels):
+        raise StyleError(f"{path}: [{task.name}.answers] must name exactly {', '.join(task.labels) or 'nothing'}.")
+    answers = {label: _template(given, label, task, path, f"[{task.name}.answers]") for label in task.labels}
+    if len({t.template for t in answers.values()}) != len(answers):
+        raise StyleError(f"{path}: [{task.name}.answers] uses one text for two labels.")
+    cue = table.get("cue", "")
+    if not isinstance(cue, str):
+        raise StyleError(f"{path}: {where} cue must be text.")
+    return TaskStyle(
+        instruction=_text(table, "instruction", path, where),
+        question=_template(table, "question", task, path, where),
+        cue=cue,
+        answers=answers,
+        stop=tuple(stop),
+        max_new_tokens=tokens,
+    )
+
+
+def _text(table: Mapping[str, Any], key: str, path: Path, where: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise StyleError(f"{path}: {where} needs a text {key!r}.")
+    return value.strip("\n")
+
+
+def _template(table: Mapping[str, Any], key: str, task: Task, path: Path, where: str) -> Template:
+    template = Template(_text(table, key, path, where))
+    if not template.is_valid():
+        raise StyleError(f"{path}: {where} {key!r} has a stray $; write $$ for a dollar sign.")
+    unknown = set(template.get_identifiers()) - set(task.fields)
+    if unknown:
+        raise StyleError(
+            f"{path}: {where} {key!r} names ${', $'.join(sorted(unknown))}; {task.title} has "
+            f"${', $'.join(task.fields)}."
+        )
+    return template
