@@ -12,6 +12,7 @@ from typing import Literal
 
 from jglue_app import prompts
 from jglue_app.backends import ModelPool
+from jglue_app.errors import StoreError
 from jglue_app.manifest import write_head
 from jglue_app.plan import Plan
 from jglue_app.report import run_label
@@ -125,6 +126,7 @@ def _run_task(
         while isinstance(news := next(loading), str):
             yield Event("notice", label, side, message=news, task=name)
         backend = news
+        _same_model(store, backend)
         write_head(plan, store, writer, backend)
         built = _build_prompts(plan, TASKS[name], todo, backend)
         run_done, total = len(finished & _wanted(plan)), len(plan.items[name])
@@ -149,6 +151,15 @@ def _run_task(
             writer.sync()
             if should_stop():
                 return
+
+
+def _same_model(store: RunStore, backend: Backend) -> None:
+    before = (store.manifest().get("model") or {}).get("commit", backend.info.commit)
+    if before != backend.info.commit:
+        raise StoreError(
+            f"The weights of {backend.info.name} have changed since this run was started ({before} is now "
+            f"{backend.info.commit}). Delete {store.path} to start anew, or name the old revision."
+        )
 
 
 def _load(pool: ModelPool, spec: ModelSpec) -> Iterator[str | Backend]:

@@ -5,6 +5,7 @@ Nothing is loaded here. Code of a repository is never run; pickled weights are r
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,10 +79,21 @@ def _local(folder: Path, spec: ModelSpec) -> ModelFiles:
     if not files:
         _need_bin(spec, [f.name for f in folder.iterdir()])
         files = sorted(folder.glob("*.bin"))
-    commit = f"local-{sum(f.stat().st_size for f in files)}"
-    return ModelFiles(
-        str(folder), None, commit, sum(f.stat().st_size for f in files), files[0].suffix == ".safetensors"
-    )
+    size = sum(f.stat().st_size for f in files)
+    return ModelFiles(str(folder), None, _fingerprint([config, *files]), size, files[0].suffix == ".safetensors")
+
+
+def _fingerprint(files: list[Path]) -> str:
+    """A name for local weights that changes when they do: from names, sizes, and both ends of every file."""
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(65_536))
+            file.seek(max(0, size - 65_536))
+            digest.update(file.read(65_536))
+    return f"local-{digest.hexdigest()[:16]}"
 
 
 def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> ModelFiles:
