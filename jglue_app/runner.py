@@ -78,32 +78,27 @@ def run_plans(
     """Run one or two plans, subset by subset in turn when their models fit in memory together, else one after the
     other; the same weights are loaded once. Two identical plans are run once.
     """
-    steps = [(side, p, name) for side, p in plans for name in p.spec.tasks]
-    if pool.fit_together({p.spec.model for _, p in plans}):
+    stores = {id(p): RunStore.of(runs_dir, p.spec) for _, p in plans}
+    steps = [
+        (side, p, name)
+        for side, p in plans
+        for name in p.spec.tasks
+        if len(stores[id(p)].finished_of({name: p.items[name]})) < len(p.items[name])
+    ]
+    models = {p.spec.model for _, p, _ in steps}
+    if len(models) == 1 or (len(models) > 1 and pool.fit_together(models)):
         steps.sort(key=lambda step: list(TASKS).index(step[2]))
-    else:
-        yield Event(
-            "notice",
-            run_label(plans[0][1].spec),
-            message="The two models do not fit in memory together: they run one after the other.",
-        )
+    elif models:
+        message = "The two models do not fit in memory together: they run one after the other."
+        yield Event("notice", run_label(plans[0][1].spec), message=message)
     for side, p, name in steps:
         if should_stop():
             break
-        yield from _run_task(p, name, pool, RunStore.of(runs_dir, p.spec), should_stop, side)
+        yield from _run_task(p, name, pool, stores[id(p)], should_stop, side)
     for side, p in plans:
-        finished = len(RunStore.of(runs_dir, p.spec).finished() & _wanted(p))
-        yield Event(
-            "stopped" if should_stop() and finished < p.total else "done",
-            run_label(p.spec),
-            side,
-            run_done=finished,
-            run_total=p.total,
-        )
-
-
-def _wanted(plan: Plan) -> set[tuple[str, str]]:
-    return {(name, item.id) for name, items in plan.items.items() for item in items}
+        finished = len(stores[id(p)].finished_of(p.items))
+        kind: Literal["done", "stopped"] = "stopped" if should_stop() and finished < p.total else "done"
+        yield Event(kind, run_label(p.spec), side, run_done=finished, run_total=p.total)
 
 
 def _run_task(
@@ -121,7 +116,6 @@ def _run_task(
         todo = [item for item in plan.items[name] if (name, item.id) not in finished]
         if not todo:
             return
-        yield Event("notice", label, side, message=f"Preparing {plan.spec.model.id}.", task=name)
         loading = _load(pool, plan.spec.model)
         while isinstance(news := next(loading), str):
             yield Event("notice", label, side, message=news, task=name)
@@ -129,7 +123,7 @@ def _run_task(
         _same_model(store, backend)
         write_head(plan, store, writer, backend)
         built = _build_prompts(plan, TASKS[name], todo, backend)
-        run_done, total = len(finished & _wanted(plan)), len(plan.items[name])
+        run_done, total = len(store.finished_of(plan.items)), len(plan.items[name])
         started, done_here = time.perf_counter(), 0
         for chunk in _chunks(built):
             for record in _answer(plan.spec, TASKS[name], plan.style, chunk, backend, should_stop, writer.append):

@@ -173,6 +173,10 @@ class RunStore:
         """(task, item id) of every item that has an output; errors do not count, they are tried again."""
         return {(r.task, r.item_id) for r in self.records() if r.output is not None}
 
+    def finished_of(self, items: Mapping[str, Iterable[Item]]) -> set[tuple[str, str]]:
+        """Those of some items, given by task, that have an output."""
+        return self.finished() & {(name, item.id) for name, chosen in items.items() for item in chosen}
+
     def data(self) -> RunData:
         """Everything a report needs.
 

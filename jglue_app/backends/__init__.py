@@ -74,6 +74,7 @@ class ModelPool:
         if spec in self._resident:
             self._resident[spec] = self._resident.pop(spec)
             return self._resident[spec]
+        notify(f"Preparing {spec.id}.")
         while self._resident and (len(self._resident) >= self._size or not self.fits(spec)):
             oldest = next(iter(self._resident))
             notify(f"Unloading {oldest.id} to make room.")

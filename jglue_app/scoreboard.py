@@ -1,0 +1,102 @@
+"""Reports and comparisons as rows for tables, and numbers as short texts. Pure; words are left to who shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jglue_app.tasks import TASKS
+from jglue_app.types import Comparison, Difference, Estimate, Report, Source, TaskReport
+
+READINGS = ("strict", "lenient", "choose")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """One metric of one subset under one reading, for one or two runs."""
+
+    task: str
+    source: Source
+    metric: str
+    reading: str
+    """`strict`, `lenient`, or `choose` (log-likelihood ranking)."""
+    a: Estimate | None
+    b: Estimate | None
+    difference: Difference | None
+    """B minus A on the items both have answered; None where there is nothing to compare."""
+    floor: float | None
+    """Score of the best constant answer on A's items."""
+    unreadable_a: int
+    unreadable_b: int
+    """Outputs this reading could not read (0 for `choose`)."""
+
+
+def score_rows(a: Report, b: Report | None = None, comparison: Comparison | None = None) -> list[ScoreRow]:
+    """Every metric row of one report, or of two side by side, in the order of `TASKS`."""
+    return [
+        row
+        for name in TASKS
+        if name in a.tasks or (b and name in b.tasks)
+        for row in _task_rows(name, a.tasks.get(name), b.tasks.get(name) if b else None, comparison)
+    ]
+
+
+def _task_rows(
+    name: str, a: TaskReport | None, b: TaskReport | None, comparison: Comparison | None
+) -> Iterator[ScoreRow]:
+    some = a or b
+    assert some is not None
+    for metric in TASKS[name].metrics:
+        for reading in READINGS:
+            left, right = _metrics(a, reading).get(metric), _metrics(b, reading).get(metric)
+            if left is None and right is None:
+                continue
+            found = _differences(comparison, reading).get(name, {}).get(metric)
+            yield ScoreRow(
+                task=name,
+                source=some.source,
+                metric=metric,
+                reading=reading,
+                a=left,
+                b=right,
+                difference=found,
+                floor=some.floors.get(metric),
+                unreadable_a=_unreadable(a, reading),
+                unreadable_b=_unreadable(b, reading),
+            )
+
+
+def _metrics(report: TaskReport | None, reading: str) -> dict[str, Estimate]:
+    if report is None:
+        return {}
+    return dict({"strict": report.metrics, "lenient": report.lenient, "choose": report.choose}[reading])
+
+
+def _differences(comparison: Comparison | None, reading: str) -> dict[str, dict[str, Difference]]:
+    if comparison is None:
+        return {}
+    table = {"strict": comparison.differences, "lenient": comparison.lenient, "choose": comparison.choose}[reading]
+    return {task: dict(metrics) for task, metrics in table.items()}
+
+
+def _unreadable(report: TaskReport | None, reading: str) -> int:
+    if report is None or reading == "choose":
+        return 0
+    return report.unreadable if reading == "strict" else report.unreadable_lenient
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """Three decimals, `–` for no value."""
+    if value is None:
+        return "–"
+    return f"{value:+.3f}" if sign else f"{value:.3f}"
+
+
+def estimate_text(estimate: Estimate | None, *, sign: bool = False) -> str:
+    """`0.420 [0.301, 0.549]`; `–` where there is no value."""
+    if estimate is None or estimate.value is None:
+        return "–"
+    text = number(estimate.value, sign=sign)
+    if estimate.low is None:
+        return text
+    return f"{text} [{number(estimate.low, sign=sign)}, {number(estimate.high, sign=sign)}]"
