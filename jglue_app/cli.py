@@ -189,9 +189,7 @@ def run(
 
 @app.command()
 def compare(
-    runs: Annotated[
-        list[str] | None, typer.Argument(help="Two stored runs (folders or ids) instead of models.")
-    ] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="Two stored runs (folders or ids), not models.")] = None,
     a: Annotated[str, typer.Option("--a", help="Model A.")] = "gemma-3-270m",
     b: Annotated[str | None, typer.Option("--b", help="Model B; without it, the same as A.")] = None,
     tasks: TasksOption = "all",

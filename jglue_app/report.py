@@ -71,11 +71,13 @@ def report_run(data: RunData, protocol: str = "official") -> Report:
         name: _task_report(TASKS[name], data.sources[name], list(rows.values()), len(data.items[name]))
         for name, rows in answered.items()
     }
-    main = [_main_metric(t) for t in tasks.values()]
-    values = [e.value for e in main if e.value is not None]
-    complete = values and len(values) == len(main)
-    average = Estimate(sum(values) / len(values), None, None, sum(e.n for e in main)) if complete else NO_DATA
-    return Report(data.spec.spec_id, run_label(data.spec), protocol, tasks, average, tuple(tasks))
+    main = {name: _main_metric(task) for name, task in tasks.items()}
+    values = [e.value for e in main.values() if e.value is not None]
+    without = tuple(name for name, e in main.items() if e.value is None)
+    average = NO_DATA
+    if values and not without:
+        average = Estimate(sum(values) / len(values), None, None, sum(e.n for e in main.values()))
+    return Report(data.spec.spec_id, run_label(data.spec), protocol, tasks, average, tuple(tasks), without)
 
 
 def _main_metric(report: TaskReport) -> Estimate:

@@ -308,6 +308,8 @@ class Report:
     """Mean of the main metrics over `average_of`; no data unless every subset has a value."""
     average_of: tuple[str, ...]
     """The subsets in the average, always named beside it."""
+    average_without: tuple[str, ...]
+    """Those of them without a value, which is why there is no average; empty when there is one."""
 
 
 @dataclass(frozen=True, slots=True)
