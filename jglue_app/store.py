@@ -226,7 +226,8 @@ class RunWriter:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise StoreError(f"The run folder {path} cannot be made ({e.strerror}).") from e
-        self._lock = FileLock(path / ".lock")
+        # The page resumes a run on whichever thread is free, so the lock must not belong to one.
+        self._lock = FileLock(path / ".lock", thread_local=False)
         self._file = -1
 
     def __enter__(self) -> Self:

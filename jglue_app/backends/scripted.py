@@ -7,6 +7,7 @@ subsets apart), `choice_logprobs` (a list in the order of the choices) and `seco
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,9 +33,10 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
     path = Path(spec.id)
     try:
         raw = path.read_bytes()
-    except OSError as e:
+    except (OSError, ValueError) as e:
+        reason = getattr(e, "strerror", e)
         raise ModelNotFoundError(
-            f"The table of answers {spec.id} cannot be read ({e.strerror}). Give the path of a JSON Lines file."
+            f"The table of answers {spec.id!r} cannot be read ({reason}). Give the path of a JSON Lines file."
         ) from e
     return ScriptedBackend(read_table(raw.decode("utf-8", "replace"), spec.id), hashlib.sha256(raw).hexdigest())
 
@@ -48,12 +50,28 @@ def read_table(text: str, name: str) -> Table:
     table: dict[tuple[str | None, str], Mapping[str, Any]] = {}
     try:
         for where, row in json_lines(text):
-            if not isinstance(row.get("item_id"), str | int):
-                raise ValueError(f"{where}: 'item_id' is missing")
+            _check(row, where)
             table[row.get("task"), str(row["item_id"])] = row
-    except ValueError as e:
+    except (ValueError, OverflowError) as e:
         raise InputError(f"{name}, {e}. Each line is an object with 'item_id' and 'text'.") from e
     return table
+
+
+def _check(row: Mapping[str, Any], where: str) -> None:
+    scores = row.get("choice_logprobs")
+    if not isinstance(row.get("item_id"), str | int):
+        raise ValueError(f"{where}: 'item_id' is missing")
+    for name in ("task", "text"):
+        if not isinstance(row.get(name), str | None):
+            raise ValueError(f"{where}: {name!r} must be a text")
+    if not _finite(row.get("seconds", 0)):
+        raise ValueError(f"{where}: 'seconds' must be a number")
+    if scores is not None and not (isinstance(scores, list) and all(map(_finite, scores))):
+        raise ValueError(f"{where}: 'choice_logprobs' must be a list of finite numbers")
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def memory_needed(spec: ModelSpec, settings: Settings) -> int | None:
@@ -67,7 +85,7 @@ def memory_free(device: str) -> int:
 
 
 class ScriptedBackend:
-    """Answers from a table; see the module's docstring."""
+    """Answers from a table, given back whole whatever the stop strings and the token limit."""
 
     def __init__(self, table: Table, commit: str = "scripted") -> None:
         self._table = table
@@ -92,6 +110,8 @@ class ScriptedBackend:
     ) -> Iterator[tuple[int, Output | RunError]]:
         """The texts of the table; an item that is not in it is an error of its own."""
         for i, prompt in enumerate(prompts):
+            if should_stop():
+                return
             row = self._row(prompt)
             if row is None or not isinstance(row.get("text"), str):
                 yield i, RunError("not_in_table", f"The table has no text for item {prompt.item_id}.")
@@ -107,13 +127,13 @@ class ScriptedBackend:
     ) -> Iterator[tuple[int, Output | RunError]]:
         """The log-probabilities of the table."""
         for i, prompt in enumerate(prompts):
+            if should_stop():
+                return
             row = self._row(prompt)
             scores = row.get("choice_logprobs") if row else None
             if not isinstance(scores, list) or len(scores) != len(prompt.answers):
                 yield i, RunError("not_in_table", f"The table has no log-probabilities for {prompt.item_id}.")
                 continue
-            if should_stop():
-                return
             yield i, Output(None, "scored", len(prompt.text), 0, 0.0, tuple(float(s) for s in scores))
 
     def close(self) -> None:

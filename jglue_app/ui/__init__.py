@@ -1,0 +1,1 @@
+"""The page. Only this folder and `app.py` import gradio."""

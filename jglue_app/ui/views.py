@@ -1,0 +1,326 @@
+"""What is seen of a report: payloads (plain tables of texts) and the templates that draw them.
+
+The templates are Handlebars, in `templates/`. Model output reaches the page only through `{{…}}`, which escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from jglue_app.report import Answered
+from jglue_app.scoreboard import ScoreRow, number, score_rows
+from jglue_app.tasks import TASKS
+from jglue_app.types import Comparison, Estimate, Item, Parsed, Report, TaskReport
+from jglue_app.ui.words import table, word
+
+_TEMPLATES = Path(__file__).with_name("templates")
+STATUS, BOARD, ITEM = ((_TEMPLATES / f"{name}.html").read_text("utf-8") for name in ("status", "board", "item"))
+OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "empty", "overflow", "error")
+MARKS = {
+    "correct": "○",
+    "wrong_form": "△",
+    "wrong": "×",
+    "unreadable": "？",
+    "empty": "空",
+    "overflow": "長",
+    "error": "！",
+}
+SHORT = 60
+
+Rows = Mapping[str, Mapping[str, Answered]]
+"""Task → item id → item, record, judgement."""
+
+
+# --- status ---------------------------------------------------------------------------------------------
+
+
+def error_status(message: str, lang: str) -> dict[str, Any]:
+    """A sentence about what went wrong."""
+    return {"head": word("failed", lang), "error": message}
+
+
+# --- scoreboard -----------------------------------------------------------------------------------------
+
+
+def empty_board(lang: str) -> dict[str, Any]:
+    """The scoreboard before anything has run."""
+    return {"empty": word("empty_board", lang)}
+
+
+def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str) -> dict[str, Any]:
+    """The scoreboard's payload for one report or two."""
+    rows = score_rows(a, b, comparison)
+    keys = list(dict.fromkeys((row.task, row.metric) for row in rows))
+    lines = []
+    for i, (task, metric) in enumerate(keys):
+        same = {row.reading: row for row in rows if (row.task, row.metric) == (task, metric)}
+        lines.append(_board_line(same, first=i == 0 or keys[i - 1][0] != task, paired=b is not None, lang=lang))
+    return {
+        "w": table(lang),
+        "a": a.label,
+        "b": b.label if b else "",
+        "rows": lines,
+        "averages": [_average(side, r, lang) for side, r in (("A", a), ("B", b)) if r],
+        "legend": [{"name": name, "mark": MARKS[name], "text": word(f"outcome_{name}", lang)} for name in OUTCOMES[:5]],
+        "pictures": _pictures(a, b, lang),
+    }
+
+
+def _board_line(same: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang: str) -> dict[str, Any]:
+    main = same.get("strict") or same["choose"]
+    verdict = main.difference.verdict if main.difference else "none"
+    found = main.difference.difference if main.difference else None
+    if found is None or found.value is None:
+        verdict = "none"
+    return {
+        "first": "jg-first" if first else "",
+        "title": TASKS[main.task].title if first else "",
+        "source": word(f"source_{main.source}", lang),
+        "metric": main.metric,
+        "sides": [_side(same, side, lang) for side in (("a", "b") if paired else ("a",))],
+        "paired": paired,
+        "difference": number(found.value, sign=True) if found else "–",
+        "interval": _interval(found, sign=True),
+        "verdict": word(f"verdict_{verdict}", lang),
+        "verdict_class": f"jg-verdict-{verdict}",
+        "floor": number(main.floor),
+    }
+
+
+def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, str]:
+    def estimate(reading: str) -> Estimate | None:
+        row = same.get(reading)
+        return (row.a if side == "a" else row.b) if row else None
+
+    main = estimate("strict") or estimate("choose")
+    strict_row = same.get("strict")
+    details = [f"{main.n if main else 0} {word('n', lang)}"]
+    if estimate("strict") is not None:
+        details += [
+            f"{word(reading, lang)} {number(found.value)}"
+            for reading in ("lenient", "choose")
+            if (found := estimate(reading)) is not None
+        ]
+        if strict_row:
+            count = strict_row.unreadable_a if side == "a" else strict_row.unreadable_b
+            details.append(f"{word('unreadable_count', lang)} {count}")
+    elif main is not None:
+        details.append(word("choose", lang))
+    return {"value": number(main.value if main else None), "interval": _interval(main), "detail": " · ".join(details)}
+
+
+def _interval(estimate: Estimate | None, *, sign: bool = False) -> str:
+    if estimate is None or estimate.low is None:
+        return ""
+    return f"[{number(estimate.low, sign=sign)}, {number(estimate.high, sign=sign)}]"
+
+
+def _average(side: str, report: Report, lang: str) -> dict[str, str]:
+    if report.average_without:
+        names = ", ".join(TASKS[name].title for name in report.average_without)
+        return {"side": side, "text": word("average_without", lang).format(names)}
+    names = ", ".join(_named(t, lang) for t in report.tasks.values())
+    return {"side": side, "text": f"{word('average_of', lang).format(names)}: {number(report.average.value)}"}
+
+
+def _named(report: TaskReport, lang: str) -> str:
+    source = word(f"source_{report.source}", lang)
+    return TASKS[report.task].title + (f" ({source})" if source else "")
+
+
+def _pictures(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:
+    out = []
+    for name in a.tasks:
+        for side, report in (("A", a), ("B", b)):
+            if report is None or name not in report.tasks or not report.tasks[name].outcomes:
+                continue
+            counts = report.tasks[name].outcomes
+            parts = [
+                {"name": o, "mark": MARKS[o], "count": counts[o], "text": word(f"outcome_{o}", lang)}
+                for o in OUTCOMES
+                if counts.get(o)
+            ]
+            out.append({"name": f"{TASKS[name].title} {side}", "parts": parts})
+    return out
+
+
+# --- item table -----------------------------------------------------------------------------------------
+
+
+def headers(lang: str) -> list[str]:
+    """Column names of the item table."""
+    names = ("task", "id", "question", "gold", "a", "a_mark", "b", "b_mark")
+    return [word(f"col_{name}", lang) for name in names]
+
+
+def item_rows(a: Rows, b: Rows, which: str = "all") -> list[list[str]]:
+    """The item table, filtered.
+
+    `which`: all, disagree, only_a, only_b, form, unreadable.
+    """
+    out = []
+    for name in TASKS:
+        left, right = a.get(name, {}), b.get(name, {})
+        for id_ in dict.fromkeys((*left, *right)):
+            x, y = left.get(id_), right.get(id_)
+            if _shown(x, y, which):
+                out.append(_item_row(name, id_, x, y))
+    return out
+
+
+def _item_row(task: str, id_: str, x: Answered | None, y: Answered | None) -> list[str]:
+    some = x or y
+    assert some is not None
+    cells = [TASKS[task].title, id_, question(some.item), gold_text(some.item)]
+    for row in (x, y):
+        cells += [_said(row), MARKS[row.judgement.outcome] if row else ""]
+    return cells
+
+
+def _said(row: Answered | None) -> str:
+    if row is None:
+        return ""
+    if row.record.output is None:
+        return row.record.error.message if row.record.error else ""
+    if row.record.output.text is None:
+        return row.judgement.choice or ""
+    return short(row.record.output.text)
+
+
+def _shown(x: Answered | None, y: Answered | None, which: str) -> bool:
+    outcomes = [row.judgement.outcome if row else None for row in (x, y)]
+    right = [o == "correct" for o in outcomes]
+    return {
+        "all": True,
+        "disagree": outcomes[0] != outcomes[1] and None not in outcomes,
+        "only_a": right == [True, False],
+        "only_b": right == [False, True],
+        "form": "wrong_form" in outcomes,
+        "unreadable": any(o in ("unreadable", "empty", "overflow", "error") for o in outcomes),
+    }[which]
+
+
+def short(text: str) -> str:
+    """One line of a text, cut."""
+    line = " ⏎ ".join(text.splitlines())
+    return line if len(line) <= SHORT else line[: SHORT - 1] + "…"
+
+
+def question(item: Item) -> str:
+    """What an item asks, in one short line."""
+    fields = item.fields
+    if "question" in fields:
+        return short(fields["question"])
+    return short(" / ".join(fields.values()))
+
+
+def gold_text(item: Item) -> str:
+    """The gold answer for people: JCommonsenseQA with the choice's text."""
+    if isinstance(item.gold, float):
+        return f"{item.gold:.1f}"
+    answers = list(dict.fromkeys(item.gold))
+    if f"choice{answers[0]}" in item.fields:
+        return f"{answers[0]} {item.fields[f'choice{answers[0]}']}"
+    return " / ".join(answers)
+
+
+# --- one item -------------------------------------------------------------------------------------------
+
+
+def empty_item(lang: str) -> dict[str, Any]:
+    """The item view before a row is chosen."""
+    return {"empty": word("empty_item", lang)}
+
+
+def item_view(sides: Sequence[tuple[str, str, Answered | None, str]], lang: str) -> dict[str, Any]:
+    """The item view's payload.
+
+    Args:
+        sides: (`A` or `B`, the run's label, the item's row or None, text of the BOS the tokenizer adds or "").
+        lang: `ja` or `en`.
+    """
+    item = next(row.item for _, _, row, _ in sides if row)
+    return {
+        "w": table(lang),
+        "title": TASKS[item.task].title,
+        "id": item.id,
+        "fields": [{"name": name, "text": text} for name, text in item.fields.items()],
+        "gold": gold_text(item),
+        "sides": [_item_side(name, label, row, bos, lang) for name, label, row, bos in sides],
+    }
+
+
+def _item_side(name: str, label: str, row: Answered | None, bos: str, lang: str) -> dict[str, Any]:
+    head: dict[str, Any] = {"w": table(lang), "name": name, "class": name.lower(), "label": label}
+    if row is None:
+        return head | {"missing": word("not_run", lang)}
+    judgement, output, prompt = row.judgement, row.record.output, row.record.prompt
+    scores = " · ".join(f"{metric} {value:.3f}" for metric, value in judgement.scores.items())
+    specials = [{"text": bos, "special": True, "eol": False}] if bos and prompt.messages is None else []
+    head |= {
+        "outcome": judgement.outcome,
+        "mark": MARKS[judgement.outcome],
+        "outcome_text": word(f"outcome_{judgement.outcome}", lang),
+        "scores": scores,
+        "prompt": specials + pieces(prompt.text, None),
+    }
+    if output is None:
+        return head | {"note": row.record.error.message if row.record.error else ""}
+    facts = word("tokens", lang).format(output.prompt_tokens, output.new_tokens, f"{output.seconds:.2f}")
+    if output.finish in ("length", "overflow"):
+        facts += " · " + word(f"finish_{output.finish}", lang)
+    if prompt.shot_ids:
+        facts += f" · {word('shots_used', lang)}: {', '.join(prompt.shot_ids)}"
+    head |= {"facts": facts, "bars": _bars(row)}
+    if output.text is None:
+        return head | {"note": word("no_text", lang)}
+    marked = judgement.strict if judgement.strict.value is not None else judgement.lenient
+    if not output.text:
+        head["note"] = word("empty_text", lang)
+    return head | {
+        "raw": pieces(output.text, marked.span),
+        "readings": [
+            _reading(word(f"reading_{kind}", lang), parsed, row.item, lang)
+            for kind, parsed in (("strict", judgement.strict), ("lenient", judgement.lenient))
+        ],
+    }
+
+
+def _reading(name: str, parsed: Parsed, item: Item, lang: str) -> dict[str, str]:
+    value = word("no_reading", lang) if parsed.value is None else str(parsed.value)
+    if isinstance(parsed.value, str) and f"choice{parsed.value}" in item.fields:
+        value = f"{parsed.value} {item.fields[f'choice{parsed.value}']}"
+    return {"name": name, "value": value, "rule": f"{word('rule', lang)}: {parsed.rule}"}
+
+
+def _bars(row: Answered) -> list[dict[str, str]]:
+    """Probabilities renormalised over the choices as widths, log-likelihoods as figures."""
+    logprobs = row.record.output.choice_logprobs if row.record.output else None
+    if not logprobs:
+        return []
+    low, high = min(logprobs), max(logprobs)
+    spread = (high - low) or 1.0
+    gold = row.item.gold if isinstance(row.item.gold, tuple) else ()
+    return [
+        {
+            "name": answer,
+            "value": f"{value:.2f}",
+            "percent": f"{10 + 90 * (value - low) / spread:.0f}",
+            "class": "jg-fill-gold" if label in gold else "",
+        }
+        for label, answer, value in zip(row.item.choices, row.record.prompt.answers, logprobs, strict=True)
+    ]
+
+
+def pieces(text: str, span: tuple[int, int] | None) -> list[dict[str, Any]]:
+    """A text in pieces that are marked or not, each ending at a line end or a border of the span."""
+    borders = sorted({0, len(text), *(span or ())})
+    out = []
+    for start, end in pairwise(borders):
+        marked = span is not None and span[0] <= start < span[1]
+        lines = text[start:end].split("\n")
+        out += [{"text": line, "mark": marked, "eol": i < len(lines) - 1} for i, line in enumerate(lines)]
+    return out

@@ -1,0 +1,182 @@
+"""Every word of the page, in Japanese and English.
+
+Component labels go to the browser as gradio i18n keys (prefixed, so that they never meet gradio's own); the texts of
+views are chosen on the server by the visitor's `Accept-Language`.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+
+PREFIX = "jg_"
+
+# key: (Japanese, English)
+WORDS: dict[str, tuple[str, str]] = {
+    "title": ("JGLUE くらべ", "JGLUE side by side"),
+    "lead": (
+        "二つの日本語言語モデルに同じ問題を出し、何を聞かれ、何と答え、それがどう読まれ、何点になったかを一問ずつ見比べます。",
+        "Ask two Japanese language models the same questions and see, item by item, what each was asked, what it said, "
+        "how that was read, and what it scores.",
+    ),
+    "what": ("出題", "Questions"),
+    "tasks": ("サブセット", "Subsets"),
+    "data": ("データ", "Data"),
+    "data_info": (
+        "「見本」はこのアプリ独自の問題。「公式」は JGLUE v1.3 を取得します（MARC-ja は配布終了のため見本を使います）。",
+        "“Sample” items are this application's own. “Official” fetches JGLUE v1.3 (MARC-ja is no longer distributed "
+        "and falls back to samples).",
+    ),
+    "data_sample": ("見本", "Sample"),
+    "data_official": ("公式 JGLUE v1.3", "Official JGLUE v1.3"),
+    "limit": ("サブセットごとの問題数", "Items per subset"),
+    "method": ("答えさせ方", "Method"),
+    "method_generate": ("自由生成", "Free generation"),
+    "method_choose": ("対数尤度で順位づけ", "Log-likelihood ranking"),
+    "method_both": ("両方", "Both"),
+    "side_a": ("モデル A", "Model A"),
+    "side_b": ("モデル B", "Model B"),
+    "use_b": ("B と比べる", "Compare with B"),
+    "model": ("モデル", "Model"),
+    "model_info": (
+        "一覧から選ぶか、Hub の ID（owner/name）・フォルダ・.gguf ファイルを入力",
+        "Choose, or type a Hub id (owner/name), a folder or a .gguf file",
+    ),
+    "model_info_public": ("このサーバーでは一覧のモデルだけを使えます", "This server runs the listed models only"),
+    "format": ("プロンプト書式", "Prompt format"),
+    "style": ("言い回し", "Wording style"),
+    "shots": ("例題の数（few-shot）", "Examples (few-shot)"),
+    "quantization": ("量子化", "Quantization"),
+    "quantization_none": ("なし", "None"),
+    "run": ("くらべる", "Compare"),
+    "stop": ("止める", "Stop"),
+    "filter": ("表示する問題", "Items shown"),
+    "filter_all": ("すべて", "All"),
+    "filter_disagree": ("判定が分かれた", "Disagree"),
+    "filter_only_a": ("A だけ正解", "Only A right"),
+    "filter_only_b": ("B だけ正解", "Only B right"),
+    "filter_form": ("形式だけ誤り", "Wrong form"),
+    "filter_unreadable": ("読み取れない", "Unreadable"),
+    "items": ("一問ごとの結果（行を選ぶと詳細）", "Item by item (choose a row for details)"),
+    # views
+    "empty_board": (
+        "「くらべる」を押すと、ここに点数が出ます。最初の設定は、通信なしで動く Gemma 3 270M を、例題なし（A）と例題 3 つ（B）で比べます。",
+        "Press “Compare” and the scores appear here. As set, the embedded Gemma 3 270M is compared with itself: "
+        "without examples (A) and with three (B).",
+    ),
+    "empty_item": (
+        "表の行を選ぶと、プロンプトと出力をここに並べて表示します。",
+        "Choose a row to see prompts and outputs here.",
+    ),
+    "subset": ("サブセット", "Subset"),
+    "metric": ("指標", "Metric"),
+    "difference": ("差（B−A）", "Difference (B−A)"),
+    "verdict_a": ("A が上", "A is better"),
+    "verdict_b": ("B が上", "B is better"),
+    "verdict_undecided": ("まだ差があるとは言えない", "Cannot tell yet"),
+    "verdict_none": ("比べられる値がない", "No values to compare"),
+    "floor": ("床（一定の答え）", "Floor (constant answer)"),
+    "n": ("問", "items"),
+    "strict": ("厳密", "strict"),
+    "lenient": ("寛容", "lenient"),
+    "choose": ("対数尤度", "log-likelihood"),
+    "unreadable_count": ("読めない", "unreadable"),
+    "outcomes": ("答えの内訳", "Outcomes"),
+    "outcome_correct": ("正解", "Correct"),
+    "outcome_wrong_form": ("形式だけ誤り", "Right answer, wrong form"),
+    "outcome_wrong": ("不正解", "Wrong"),
+    "outcome_unreadable": ("読み取れない", "Unreadable"),
+    "outcome_empty": ("空", "Empty"),
+    "outcome_overflow": ("長すぎる", "Too long"),
+    "outcome_error": ("エラー", "Error"),
+    "source_sample": ("見本", "sample"),
+    "source_user": ("自分のファイル", "own file"),
+    "source_official": ("", ""),
+    "board_note": (
+        "大きい数字は厳密な読み取り（出力が答えそのもの）の点、[ ] は 95% 区間。「寛容」は書式の崩れを許した点で、その差が書式の代償です。",
+        "Large figures are the strict reading (the output is exactly an answer) with its 95 % interval. “Lenient” forgives "
+        "form; the gap is the cost of format.",
+    ),
+    "average": ("平均", "Average"),
+    "average_of": ("主指標の平均（{}）", "Mean of the main metrics ({})"),
+    "average_without": ("値のないサブセットがあるため平均なし（{}）", "No average: no value for {}"),
+    "col_task": ("サブセット", "Subset"),
+    "col_id": ("番号", "Id"),
+    "col_question": ("問題", "Question"),
+    "col_gold": ("正解", "Gold"),
+    "col_a": ("A の出力", "A said"),
+    "col_a_mark": ("A 判定", "A"),
+    "col_b": ("B の出力", "B said"),
+    "col_b_mark": ("B 判定", "B"),
+    "gold": ("正解", "Gold"),
+    "prompt": ("プロンプト（モデルが見たそのまま）", "Prompt, exactly as the model saw it"),
+    "raw": ("出力", "Output"),
+    "no_text": ("（文章は生成していません）", "(no text was generated)"),
+    "empty_text": ("（何も書かれていません）", "(nothing was written)"),
+    "reading_strict": ("厳密な読み取り", "Strict reading"),
+    "reading_lenient": ("寛容な読み取り", "Lenient reading"),
+    "rule": ("規則", "rule"),
+    "no_reading": ("読み取れない", "not readable"),
+    "score": ("得点", "Score"),
+    "logprobs": ("各答えの対数尤度", "Log-likelihood of each answer"),
+    "tokens": ("入力 {} トークン、出力 {} トークン、{} 秒", "{} tokens in, {} out, {} s"),
+    "finish_length": ("長さの上限で打ち切り", "cut at the length limit"),
+    "finish_overflow": ("プロンプトが文脈長を超えています", "the prompt exceeds the context length"),
+    "shots_used": ("例題", "Examples"),
+    "not_run": ("未実行", "Not run"),
+    "adds_bos": ("先頭に付く", "put first"),
+    "loading": ("準備中…", "Preparing …"),
+    "running": ("実行中", "Running"),
+    "done": ("終わりました", "Done"),
+    "stopped": (
+        "止めました。終わった分は保存済みで、同じ設定でもう一度押すと続きから始まります。",
+        "Stopped. What is finished is kept; the same settings go on from there.",
+    ),
+    "incomplete": ("{} 問はエラーで、点数に入っていません。", "{} items ended in an error and are not scored."),
+    "left": ("残り約 {} 秒", "about {} s left"),
+    "speed": ("{} 問/秒", "{} items/s"),
+    "failed": ("実行できませんでした", "This could not be run"),
+    "fault": (
+        "予期しない不具合です。記録番号 {} を添えてお知らせください。終わった分は保存されています。",
+        "An unexpected fault. Please report it with the number {}. What was finished is kept.",
+    ),
+    "same": ("A と B が同じ設定です。どちらかを変えてください。", "A and B are the same. Change one of them."),
+    "no_tasks": ("サブセットを一つ以上選んでください。", "Choose at least one subset."),
+    "too_many": ("問題数は 1 から {} までです。", "The number of items is from 1 to {}."),
+    "gone": (
+        "この結果は保存場所にもうありません。もう一度実行してください。",
+        "This result is no longer stored. Run it again.",
+    ),
+    "busy": ("このタブではすでに実行中です。", "A run is already going on in this tab."),
+}
+
+ASKS_EN = {
+    "marc_ja": "Is a product review positive or negative?",
+    "jsts": "How similar are two sentences (0–5)?",
+    "jnli": "Does the premise entail the hypothesis?",
+    "jsquad": "Copy the answer out of a paragraph",
+    "jcommonsenseqa": "Common sense, five choices",
+}
+
+
+def browser_words() -> gr.I18n:
+    """All words as gradio translations."""
+    return gr.I18n(
+        ja={PREFIX + key: ja for key, (ja, _) in WORDS.items()},
+        en={PREFIX + key: en for key, (_, en) in WORDS.items()},
+    )
+
+
+def language(request: gr.Request | None) -> str:
+    """`en` or `ja` (the default), by the first language the browser asks for."""
+    header = request.headers.get("accept-language", "") if request else ""
+    return "en" if header.strip().lower().startswith("en") else "ja"
+
+
+def word(key: str, lang: str) -> str:
+    """One text in one language; raises KeyError for an unknown key."""
+    return WORDS[key][1 if lang == "en" else 0]
+
+
+def table(lang: str) -> dict[str, str]:
+    """All texts in one language."""
+    return {key: word(key, lang) for key in WORDS}
