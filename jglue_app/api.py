@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jglue_app.backends import ModelPool
+from jglue_app.backends import ModelPool, backend_for
 from jglue_app.plan import make_plan
 from jglue_app.report import Answered, compare_runs, judge_run, report_run
 from jglue_app.runner import run_plan
@@ -81,7 +81,7 @@ def evaluate(
         JglueAppError: one of its kinds, with a remedy in the message.
     """
     settings = load_settings()
-    spec = ModelSpec(model) if isinstance(model, str) else model
+    spec = ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
     planned = make_plan(
         settings,
         spec,

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from jglue_app import __version__, data, report
 from jglue_app.api import open_run
-from jglue_app.backends import ModelPool
+from jglue_app.backends import ModelPool, backend_for
 from jglue_app.console import ProgressView, print_comparison, print_lines, print_report, print_table
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.models import named_models
@@ -62,7 +62,9 @@ QuantizationOption = Annotated[str, typer.Option(help="none, 8bit or 4bit.")]
 RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")]
 GgufOption = Annotated[str | None, typer.Option(help="File in a Hub repository that holds GGUF weights.")]
 BinOption = Annotated[bool, typer.Option("--allow-bin", help="Accept pickled .bin weights, read weights-only.")]
-BackendOption = Annotated[str, typer.Option(help="hf (transformers) or scripted (a table of answers).")]
+BackendOption = Annotated[
+    str | None, typer.Option(help="hf or scripted (a table of answers); by itself, scripted for .jsonl files.")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, or balanced over all GPUs.")]
 MarcOption = Annotated[Path | None, typer.Option(help="Your own MARC-ja file in the official format.")]
 RunsOption = Annotated[Path | None, typer.Option(help="Folder for runs; without it, JGLUE_RUNS_DIR or ./runs.")]
@@ -157,7 +159,7 @@ def run(
     revision: RevisionOption = None,
     gguf_file: GgufOption = None,
     allow_bin: BinOption = False,
-    backend: BackendOption = "hf",
+    backend: BackendOption = None,
     device: DeviceOption = "auto",
     marc_ja: MarcOption = None,
     runs_dir: RunsOption = None,
@@ -170,7 +172,7 @@ def run(
     with ProgressView() as view:
         planned = make_plan(
             settings,
-            ModelSpec(model, backend, revision, dtype, quantization, gguf_file, allow_bin),
+            ModelSpec(model, backend or backend_for(model), revision, dtype, quantization, gguf_file, allow_bin),
             _task_list(tasks),
             data_kind=data_kind,
             split=split,
@@ -217,8 +219,8 @@ def compare(
     a_gguf_file: GgufOption = None,
     b_gguf_file: GgufOption = None,
     allow_bin: BinOption = False,
-    a_backend: BackendOption = "hf",
-    b_backend: Annotated[str | None, typer.Option(help="Backend of B; without it, as A.")] = None,
+    a_backend: BackendOption = None,
+    b_backend: BackendOption = None,
     device: DeviceOption = "auto",
     marc_ja: MarcOption = None,
     runs_dir: RunsOption = None,
@@ -238,14 +240,14 @@ def compare(
     sides: tuple[tuple[Literal["a", "b"], ModelSpec, PromptSpec], ...] = (
         (
             "a",
-            ModelSpec(a, a_backend, a_revision, a_dtype, a_quantization, a_gguf_file, allow_bin),
+            ModelSpec(a, a_backend or backend_for(a), a_revision, a_dtype, a_quantization, a_gguf_file, allow_bin),
             PromptSpec(a_style, a_format, a_shots, shot_seed, shot_selection, system),
         ),
         (
             "b",
             ModelSpec(
                 b or a,
-                b_backend or a_backend,
+                b_backend or backend_for(b or a),
                 b_revision or (a_revision if same_model else None),
                 b_dtype or a_dtype,
                 b_quantization or a_quantization,

@@ -22,6 +22,11 @@ BACKENDS = {
 }
 
 
+def backend_for(model: str) -> str:
+    """The backend a model id is meant for: `scripted` for a JSON Lines file, else `hf`."""
+    return "scripted" if model.endswith(".jsonl") else "hf"
+
+
 def open_backend(
     spec: ModelSpec, settings: Settings, *, device: str = "auto", notify: Notify = lambda _: None
 ) -> Backend:

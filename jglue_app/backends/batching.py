@@ -18,6 +18,8 @@ from jglue_app.types import Output, Prompt, RunError
 
 TOKENS_PER_BATCH = {"cpu": 1_024, "other": 16_384}
 MAX_ROWS = 64
+# Any id will do, as padded places are masked; that of the tokenizer may be missing or unknown to the model.
+PAD = 0
 
 _NON_FINITE = RunError(
     "non_finite", "The model produced NaN or infinite scores. Try another dtype, such as float32 or bfloat16."
@@ -26,6 +28,8 @@ _OUT_OF_MEMORY = RunError(
     "out_of_memory",
     "This item alone does not fit into memory. Choose 8-bit, fewer examples, or a smaller model.",
 )
+_EMPTY_PROMPT = RunError("empty_prompt", "The prompt has no tokens of its own.")
+_EMPTY_ANSWER = RunError("empty_answer", "One of the answers to rank has no tokens. Give every answer a text.")
 
 
 Row = tuple[Any, list[int]]
@@ -81,14 +85,16 @@ class Batcher:
         """Token ids of (context, answer), tokenized together and split at the context's length.
 
         White space at the end of the prompt goes to the answer, as in lm-eval. When the border merges into one
-        token, the answer keeps at least its last token.
+        token, the answer keeps at least its last token. Either side may turn out empty: then there is no score.
         """
         text = prompt.text.rstrip()
         tail = prompt.text[len(text) :] + prompt.lead + answer
         chat = prompt.messages is not None
         context = self.encode(text, has_special=chat)
         whole = self.encode(text + tail, has_special=chat)
-        split = max(1, min(len(context), len(whole) - 1))
+        if not answer or whole == context:
+            return context, []
+        split = min(len(context), len(whole) - 1)
         return whole[:split], whole[split:]
 
     # --- generation ---
@@ -103,7 +109,7 @@ class Batcher:
             if self._overflows(len(ids) + max_new_tokens):
                 yield i, Output("", "overflow", len(ids), 0, 0.0)
             elif not ids:
-                yield i, RunError("empty_prompt", "The prompt has no tokens.")
+                yield i, _EMPTY_PROMPT
             else:
                 rows.append((i, ids))
 
@@ -133,15 +139,13 @@ class Batcher:
                 stopping_criteria=StoppingCriteriaList([watch]),
                 logits_processor=LogitsProcessorList([finite]),
             )
-        if should_stop():
-            raise _StopRequestedError
         seconds = (time.perf_counter() - started) / len(batch)
         out: Results = []
         for row, (i, ids) in enumerate(batch):
             if not bool(finite.ok[row]):
                 out.append((i, _NON_FINITE))
                 continue
-            new = sequences[row, width:].tolist()
+            new = sequences[row, width:].tolist()[: watch.ended[row]]
             out.append((i, self._output(new, stops[row], len(ids), max_new_tokens, seconds)))
         return out
 
@@ -157,7 +161,7 @@ class Batcher:
         finish: Any = "stop" if cut is not None or end is not None else "length"
         if not text.strip() and finish == "stop":
             finish = "empty"
-        return Output(text, finish, prompt_tokens, min(len(kept), max_new_tokens), seconds)
+        return Output(text, finish, prompt_tokens, len(kept), seconds)
 
     # --- log-likelihood ---
 
@@ -179,6 +183,10 @@ class Batcher:
                 yield i, RunError("no_choices", "This item has no fixed answers to rank.")
             elif self._overflows(max(len(c) + len(a) for c, a in pairs)):
                 yield i, Output(None, "overflow", lengths[i], 0, 0.0)
+            elif not all(context for context, _ in pairs):
+                yield i, _EMPTY_PROMPT
+            elif not all(answer for _, answer in pairs):
+                yield i, _EMPTY_ANSWER
             else:
                 scores[i] = [0.0] * len(pairs)
                 for k, (context, answer) in enumerate(pairs):
@@ -226,8 +234,7 @@ class Batcher:
 
     def _padded(self, rows: list[list[int]]) -> dict[str, torch.Tensor]:
         width = max(len(ids) for ids in rows)
-        pad = self._model.generation_config.pad_token_id
-        ids = torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=self._model.device)
+        ids = torch.tensor([[PAD] * (width - len(r)) + r for r in rows], device=self._model.device)
         mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=self._model.device)
         inputs = {"input_ids": ids, "attention_mask": mask}
         if self._takes_positions:
@@ -271,7 +278,7 @@ def _decode(tokenizer: Any, ids: list[int]) -> str:
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]
-    """Ends a row at its first stop string, and all rows when somebody asks to stop."""
+    """Ends a row at its first stop string, and the batch when somebody asks to stop."""
 
     def __init__(
         self, tokenizer: Any, stops: list[tuple[str, ...]], width: int, should_stop: Callable[[], bool]
@@ -280,17 +287,19 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]
         self._stops = stops
         self._width = width
         self._should_stop = should_stop
-        self._done = [False] * len(stops)
+        self.ended: list[int | None] = [None] * len(stops)
+        """New tokens of each row when its first stop string was complete; what follows belongs to other rows."""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         """One truth value per row."""
         if self._should_stop():
-            self._done = [True] * len(self._done)
+            raise _StopRequestedError
         for row, stop in enumerate(self._stops):
-            if stop and not self._done[row]:
-                text = _decode(self._tokenizer, input_ids[row, self._width :].tolist())
-                self._done[row] = first_stop(text, stop) is not None
-        return torch.tensor(self._done, device=input_ids.device)
+            if stop and self.ended[row] is None:
+                new = input_ids[row, self._width :].tolist()
+                if first_stop(_decode(self._tokenizer, new), stop) is not None:
+                    self.ended[row] = len(new)
+        return torch.tensor([end is not None for end in self.ended], device=input_ids.device)
 
 
 class _Finite(LogitsProcessor):  # type: ignore[misc]

@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
-from jglue_app.backends.batching import Batcher
+from jglue_app.backends.batching import PAD, Batcher
 from jglue_app.backends.locate import ModelFiles, locate
 from jglue_app.errors import DeviceError, ModelError, UnknownNameError, first_line
 from jglue_app.models import named_models
@@ -37,13 +37,18 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
     source = locate(spec, settings, notify)
     _check_memory(spec, source, device, dtype)
     notify(f"Loading {spec.id}.")
-    where = {"pretrained_model_name_or_path": source.path, "revision": source.revision}
+    # False, not merely left out: transformers would ask at the terminal whether to run a repository's code.
+    where = {
+        "pretrained_model_name_or_path": source.path,
+        "revision": source.revision,
+        "trust_remote_code": False,
+    }
     try:
         config = AutoConfig.from_pretrained(**where)
         if getattr(config, "is_encoder_decoder", False):
             raise ModelError(f"{spec.id} is an encoder-decoder model; only decoder-only models can be compared.")
         tokenizer = AutoTokenizer.from_pretrained(**where)
-        model = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             **where,
             config=config,
             dtype=dtype,
@@ -51,6 +56,7 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
             use_safetensors=source.use_safetensors,
             weights_only=True,
             quantization_config=quantization,
+            output_loading_info=True,
         )
     except (torch.OutOfMemoryError, MemoryError) as e:
         raise DeviceError(
@@ -61,6 +67,10 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
             f"{spec.id} could not be loaded ({first_line(e)}). "
             "Check that it is a text-generation model that transformers supports without code of its own."
         ) from e
+    if report["missing_keys"]:
+        # transformers fills them with random numbers.
+        some = ", ".join(sorted(report["missing_keys"])[:3])
+        raise ModelError(f"The files of {spec.id} lack some weights ({some}). Fetch or export the model again.")
     return HFBackend(spec, source.commit, model, tokenizer)
 
 
@@ -71,9 +81,7 @@ class HFBackend:
         model.eval()
         # Sampling settings or penalties of the checkpoint must not reach greedy decoding.
         eos = _eos_ids(model, tokenizer)
-        model.generation_config = GenerationConfig(
-            do_sample=False, eos_token_id=eos or None, pad_token_id=_pad_id(tokenizer, eos)
-        )
+        model.generation_config = GenerationConfig(do_sample=False, eos_token_id=eos or None, pad_token_id=PAD)
         self._model: Any = model
         self._tokenizer = tokenizer
         self._batcher = Batcher(model, tokenizer, eos, _context_length(model.config, tokenizer))
@@ -138,13 +146,6 @@ def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _pad_id(tokenizer: Any, eos: list[int]) -> int:
-    """Any id will do for padding, as padded places are masked."""
-    if tokenizer.pad_token_id is not None:
-        return int(tokenizer.pad_token_id)
-    return eos[0] if eos else 0
-
-
 def _context_length(config: Any, tokenizer: Any) -> int | None:
     text_config = config.get_text_config()
     for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
@@ -170,7 +171,7 @@ def _device(device: str) -> str:
         return device if kind == "cuda" else "cuda"
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("The device 'mps' needs an Apple GPU, and none was found. Use --device cpu.")
-    if kind not in ("cpu", "mps"):
+    if device not in ("cpu", "mps"):
         raise UnknownNameError("device", device, ("auto", "cpu", "cuda", "cuda:0", "mps", "balanced"))
     return device
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import gradio as gr
 import pandas as pd
 
-from jglue_app.backends import ModelPool
+from jglue_app.backends import ModelPool, backend_for
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.models import named_models
 from jglue_app.plan import METHODS, Plan, make_plan
@@ -30,7 +30,7 @@ from jglue_app.ui import views
 from jglue_app.ui.words import PREFIX, language, word
 
 FILTERS = ("all", "disagree", "only_a", "only_b", "form", "unreadable")
-COLUMN_WIDTHS = ["130px", "90px", "300px", "120px", "230px", "70px", "230px", "70px"]
+COLUMN_WIDTHS: list[str | int] = ["11%", "8%", "23%", "12%", "18%", "6%", "16%", "6%"]
 UPDATE_EVERY_S = 0.5
 MAX_SHOTS = 16
 
@@ -259,18 +259,23 @@ def _plans(desk: Desk, asked: Request, lang: str) -> list[tuple[Literal["a", "b"
         raise InputError(word("no_tasks", lang))
     if not 1 <= asked.limit <= desk.settings.max_items:
         raise InputError(word("too_many", lang).format(desk.settings.max_items))
-    plans = [(side, _plan(desk, asked, *values)) for side, values in asked.sides]
+    plans = [(side, _plan(desk, asked, lang, *values)) for side, values in asked.sides]
     if len(plans) == 2 and plans[0][1].spec == plans[1][1].spec:
         raise InputError(word("same", lang))
     return plans
 
 
-def _plan(desk: Desk, asked: Request, model: str, format: str, style: str, shots: float, quantization: str) -> Plan:
+def _plan(
+    desk: Desk, asked: Request, lang: str, model: str, format: str, style: str, shots: float, quantization: str
+) -> Plan:
+    name = str(model or "").strip()
+    if not name:
+        raise InputError(word("no_model", lang))
     if not 0 <= shots <= MAX_SHOTS:
         raise InputError(f"The number of examples is from 0 to {MAX_SHOTS}.")
     return make_plan(
         desk.settings,
-        ModelSpec(str(model or "").strip(), quantization=quantization),
+        ModelSpec(name, backend_for(name), quantization=quantization),
         asked.tasks,
         data_kind=asked.data_kind,
         limit=int(asked.limit),

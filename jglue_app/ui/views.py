@@ -65,6 +65,7 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
         "rows": lines,
         "averages": [_average(side, r, lang) for side, r in (("A", a), ("B", b)) if r],
         "legend": [{"name": name, "mark": MARKS[name], "text": word(f"outcome_{name}", lang)} for name in OUTCOMES[:5]],
+        "has_jsts": "jsts" in a.tasks,
         "pictures": _pictures(a, b, lang),
     }
 
@@ -247,7 +248,7 @@ def item_view(sides: Sequence[tuple[str, str, Answered | None, str]], lang: str)
         "w": table(lang),
         "title": TASKS[item.task].title,
         "id": item.id,
-        "fields": [{"name": name, "text": text} for name, text in item.fields.items()],
+        "fields": [{"name": word(f"field_{name}", lang), "text": text} for name, text in item.fields.items()],
         "gold": gold_text(item),
         "sides": [_item_side(name, label, row, bos, lang) for name, label, row, bos in sides],
     }
@@ -306,7 +307,7 @@ def _bars(row: Answered) -> list[dict[str, str]]:
     gold = row.item.gold if isinstance(row.item.gold, tuple) else ()
     return [
         {
-            "name": answer,
+            "name": f"{MARKS['correct']} {answer}" if label in gold else answer,
             "value": f"{value:.2f}",
             "percent": f"{10 + 90 * (value - low) / spread:.0f}",
             "class": "jg-fill-gold" if label in gold else "",

@@ -1,0 +1,154 @@
+"""How any raw output is looked at before something is read from it: what the readers in `parsing` share. Pure.
+
+Three things stand between a text and its answer. Width and case: they are folded, each character knowing where it came
+from. A thought before the answer (`<think>…</think>`): left out. A next question after it, which base models like to
+write: left out too, for its answer is not the answer to ours.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jglue_app.types import Parsed
+
+MAX_CHARS = 4_000
+"""Characters a lenient reading looks at."""
+
+OPENERS = "「『“\"'‘(（[【<〈《{*#_`・-–— \t\n\r\u3000"
+CLOSERS = "」』”\"'’)）]】>〉》}*_`。．.!！?？:：… \t\n\r\u3000"
+KANJI_DIGITS = {"〇": "0", "零": "0", "一": "1", "二": "2", "三": "3", "四": "4", "五": "5"}
+
+CUE = re.compile(
+    r"(?:(?<![不無非未])(?:答え?|こたえ|回答|解答|正解|結論|評価|判定|判断|関係|分類|番号|記号|ラベル|感情|気持ち|近さ|類似度|"
+    r"スコア|点数?|抜き出し|語句|言えること|応答|出力|結果|システム|アシスタント)値?|"
+    r"(?:正しい|適切な|ふさわしい|当てはまる)(?:の|もの|選択肢)|"
+    r"\b(?:answer|label|score|rating|similarity|relationship|sentiment|response|assistant|output))"
+    r"(?:[\"'*_`)」]*\s*(?:は|が|:|=|→|⇒|(?:is|would be)\b|(?=\n))+|】)[、,]?\s*"
+    r"|(?:したがって|従って|よって|ゆえに|結論として(?:は)?|以上(?:のこと)?(?:から|より)|\btherefore\b|\bthus\b|\bhence\b)"
+    r"[、,]?\s*(?:(?:it|this|the \w+) is\s+)?"
+)
+"""What announces an answer, in folded text."""
+
+LISTED = re.compile(
+    r"(?:(?![。\n])[\s、,・/|:;.>\-" + re.escape("」』”\"'’)]】〉》}*_`「『“‘([【<〈《{") + r"]){0,8}"
+    r"(?:か|と|や|も|とも|でも|または|又は|もしくは|あるいは|それとも|および|\bor|\band|\bnor)?"
+    r"[\s、,・/|:;>\-*「『“\"'‘([【<〈《{]{0,8}"
+)
+"""What stands between two entries of a list or an alternative, in folded text."""
+
+COUNTER = re.compile(
+    r"[ \u3000]?(?:[つ人匹枚個本台頭羽年月日時分秒回度歳才階冊件円名種倍杯足組両輪皿段列色軒着通曲級週%]|"
+    r"[かカヶケ]所|番目|等|位|代)"
+)
+"""What turns a number into a count or an order of things."""
+
+_NEXT_QUESTION = re.compile(
+    r"^[ \u3000#*【\[・\-]*(?:(?:質問|問題|問い?|設問|例題?|例文|前提|仮説|レビュー|文章|本文|題名|文|一つ目|はじめの文|"
+    r"指示|入力|ユーザー|user|human|question|q|premise|hypothesis|review|passage|context|sentence|input|instruction)"
+    r"[ \u3000]*[0-9a-d]{0,2}[ \u3000]*[】\]*]*[ \u3000]*(?:[:.)】]|$)|(?:次|以下)の)",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Both readings of one output."""
+
+    strict: Parsed
+    lenient: Parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Text with width and case folded, each character knowing where in the raw text it came from."""
+
+    text: str
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+    complete: bool
+    """False if the answer may go on beyond the characters that were looked at."""
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Raw positions of a stretch of `text` that is not empty."""
+        return self.starts[start], self.ends[end - 1]
+
+
+def fold_text(text: str) -> str:
+    """A short text with width and case folded (NFKC, case folding), nothing invisible in it."""
+    return "".join(char for char, _, _ in _fold_chars(text, 0))
+
+
+def trimmed_span(text: str) -> tuple[int, int]:
+    """Where the text stands without the white space around it."""
+    start = len(text) - len(text.lstrip())
+    return start, start + len(text.strip())
+
+
+def answer_start(text: str) -> int | None:
+    """Where the answer begins: after a thought in `<think>` tags; None if the thought never ends."""
+    closed = text.rfind("</think>")
+    if closed >= 0:
+        return closed + len("</think>")
+    return None if text.lstrip().startswith("<think>") else 0
+
+
+def fold_answer(text: str) -> Folded | None:
+    """The part of a raw output that can hold the answer, folded; None if the output is an unfinished thought.
+
+    It ends where a next question begins. An output that opens with a question repeats ours: there, it is the question
+    after the first cue that ends it.
+    """
+    begin = answer_start(text)
+    if begin is None:
+        return None
+    chars = list(_fold_chars(text[begin : begin + MAX_CHARS], begin))
+    folded = "".join(char for char, _, _ in chars)
+    end = _answer_end(folded)
+    used = chars[:end]
+    complete = end < len(folded) or begin + MAX_CHARS >= len(text)
+    return Folded(folded[:end], tuple(s for _, s, _ in used), tuple(e for _, _, e in used), complete)
+
+
+def skip(text: str, position: int, chars: str) -> int:
+    """The first position from here on whose character is none of `chars`."""
+    while position < len(text) and text[position] in chars:
+        position += 1
+    return position
+
+
+def _answer_end(folded: str) -> int:
+    question = _NEXT_QUESTION.search(folded)
+    if question and not folded[: question.start()].strip():
+        cue = CUE.search(folded, question.end())
+        question = _NEXT_QUESTION.search(folded, cue.end()) if cue else None
+    return question.start() if question else len(folded)
+
+
+def _fold_chars(text: str, offset: int) -> Iterator[tuple[str, int, int]]:
+    """Each folded character with the raw positions it stands for; voicing marks join the kana before them."""
+    held: tuple[str, int, int] | None = None
+    for position, char in enumerate(text, start=offset):
+        if char.isascii():
+            pieces = char.lower()
+        elif _invisible(char):
+            continue
+        else:
+            pieces = unicodedata.normalize("NFKC", char).casefold()
+        for piece in pieces:
+            joined = unicodedata.normalize("NFC", held[0] + piece) if held and piece in "\u3099\u309a" else ""
+            if held and len(joined) == 1:
+                held = (joined, held[1], position + 1)
+                continue
+            if held:
+                yield held
+            held = (piece, position, position + 1)
+    if held:
+        yield held
+
+
+def _invisible(char: str) -> bool:
+    """Zero-width and format characters, and what turns a digit into a keycap."""
+    return char in "\ufe0e\ufe0f\u20e3" or unicodedata.category(char) == "Cf"
