@@ -83,26 +83,42 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
         DataError: what arrived is not the pinned file; nothing is kept.
     """
     _check_split(split)
-    if task not in DISTRIBUTED:
+    if get_task(task).name not in DISTRIBUTED:
         raise InputError(
             "MARC-ja is no longer distributed. Give your own file in the official format with --marc-ja FILE, "
             "or put it in the data folder as marc_ja-v1.1/valid-v1.1.json."
         )
     target = cached_path(settings, task, split)
     url = f"{settings.data_url.rstrip('/')}/{official_name(task, split)}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".download-")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".download-")
+    except OSError as e:
+        raise InputError(
+            f"{target.parent}: the download cannot be stored there ({e.strerror}). "
+            "Set JGLUE_CACHE_DIR to a folder that can be written to."
+        ) from e
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as out:
             _download(url, out.write, progress)
             out.flush()
             os.fsync(out.fileno())
-        _check_pin(part, task, split, shown=url)
+        _check_download(part, task, split, url)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def _check_download(part: Path, task: str, split: str, url: str) -> None:
+    try:
+        _check_pin(part, task, split, shown=url)
+        if f"{task}/{split}" not in PINS:
+            read_file(task, split, part, "official", OFFICIAL_VERSION)
+    except DataError as e:
+        fault = str(e).replace(str(part), url)
+        raise DataError(f"{fault} Nothing was kept. Check the connection and JGLUE_DATA_URL.") from e
 
 
 def _download(url: str, write: Callable[[bytes], object], progress: Progress | None) -> None:
@@ -114,15 +130,13 @@ def _download(url: str, write: Callable[[bytes], object], progress: Progress | N
         with httpx.stream("GET", url, follow_redirects=True, timeout=30) as response:
             response.raise_for_status()
             total = int(response.headers.get("content-length", 0))
-            done = 0
             for chunk in response.iter_bytes(1 << 16):
                 write(chunk)
-                done += len(chunk)
                 if progress:
-                    progress(url, done, total)
+                    progress(url, response.num_bytes_downloaded, total)
     except httpx.HTTPStatusError as e:
         raise NetworkError(f"{url} answered {e.response.status_code}. {remedy}") from e
-    except httpx.HTTPError as e:
+    except (httpx.HTTPError, httpx.InvalidURL) as e:
         raise NetworkError(f"{url} could not be downloaded ({type(e).__name__}: {e}). {remedy}") from e
 
 
@@ -136,9 +150,10 @@ def _check_pin(path: Path, task: str, split: str, shown: str | None = None) -> s
     actual = sha256_of(path)
     expected = PINS.get(f"{task}/{split}")
     if expected and actual != expected:
+        remedy = "" if shown else f": delete it and run `python -m jglue_app data fetch --task {task} --split {split}`"
         raise DataError(
             f"{shown or path}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected {expected}). "
-            f"It is truncated or altered: delete it and run `python -m jglue_app data fetch --task {task}`."
+            f"It is truncated or altered{remedy}."
         )
     return actual
 
@@ -157,7 +172,7 @@ def read_file(task: str, split: str, path: Path, source: Source, version: str) -
     spec = get_task(task)
     try:
         raw = path.read_bytes()
-        text = raw.decode("utf-8")
+        text = raw.decode("utf-8-sig")
     except OSError as e:
         raise DataError(f"{path}: cannot be read ({e.strerror}). Give the path of a readable file.") from e
     except UnicodeDecodeError as e:
@@ -174,9 +189,8 @@ def read_file(task: str, split: str, path: Path, source: Source, version: str) -
             seen[item.id] = where
             items.append(item)
     except ValueError as e:
-        raise DataError(
-            f"{path}, {e}. Correct the file, or fetch the official one again: `python -m jglue_app data fetch`."
-        ) from e
+        again = f", or delete it and run `python -m jglue_app data fetch --task {task} --split {split}`"
+        raise DataError(f"{path}, {e}. Correct the file{again if task in DISTRIBUTED else ''}.") from e
     if not items:
         raise DataError(f"{path}: holds no items. Give a file in the official {spec.title} format.")
     return Dataset(task, split, tuple(items), source, version, str(path), hashlib.sha256(raw).hexdigest())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.metadata
+import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,21 @@ from typing import Any
 import psutil
 
 from jglue_app.plan import Plan
-from jglue_app.report import run_label
-from jglue_app.store import RunStore, RunWriter
+from jglue_app.store import RunStore, RunWriter, dumps
 from jglue_app.types import Backend, Dataset
 
 
 def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend | None = None) -> None:
     """Write manifest and items, keeping what an earlier session of the same run put there."""
     old = store.manifest() if store.exists() else {}
-    items = {(item.task, item.id): item for item in store.items()}
-    items |= {(name, item.id): item for name, chosen in plan.items.items() for item in chosen}
+    before = store.items()
+    kept = {(item.task, item.id) for item in before}
+    kept |= {(name, item.id) for name, chosen in plan.items.items() for item in chosen}
+    # In the order of the file, however often the limit was raised: intervals drawn by resampling depend on the order.
+    items = [item for name in plan.spec.tasks for item in plan.datasets[name].items if (name, item.id) in kept]
     model = dataclasses.asdict(backend.info) if backend else old.get("model")
     head = {
-        "label": run_label(plan.spec),
+        "label": plan.spec.label,
         "created": old.get("created") or _now(),
         "spec_id": plan.spec.spec_id,
         "spec": plan.spec,
@@ -32,8 +35,9 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend 
         "model": model,
         "machine": machine_facts(),
     }
-    if head != {name: old.get(name) for name in head}:
-        writer.items(items.values())
+    if items != before:
+        writer.items(items)
+    if json.loads(dumps(head)) != {name: old.get(name) for name in head}:
         writer.manifest(head)
 
 

@@ -34,7 +34,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
         DataError: unreadable file, a line not in the format, an unknown, duplicate or missing id; names the line.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as e:
         raise DataError(f"{path}: cannot be read ({e.strerror}). Give the path of a JSON Lines file.") from e
     except UnicodeDecodeError as e:

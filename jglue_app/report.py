@@ -17,7 +17,6 @@ from jglue_app.types import (
     Record,
     Report,
     RunData,
-    RunSpec,
     Source,
     Task,
     TaskReport,
@@ -34,15 +33,6 @@ class Answered:
     item: Item
     record: Record
     judgement: Judgement
-
-
-def run_label(spec: RunSpec) -> str:
-    """A short human name of a run, e.g. `gemma-3-270m · plain · ja-labels · 3-shot`."""
-    model = spec.model.id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    parts = [model, spec.prompt.format, spec.prompt.style, f"{spec.prompt.shots}-shot"]
-    if spec.model.quantization != "none":
-        parts.append(spec.model.quantization)
-    return " · ".join(parts)
 
 
 def judge_run(data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
@@ -77,7 +67,7 @@ def report_run(data: RunData, protocol: str = "official") -> Report:
     average = NO_DATA
     if values and not without:
         average = Estimate(sum(values) / len(values), None, None, sum(e.n for e in main.values()))
-    return Report(data.spec.spec_id, run_label(data.spec), protocol, tasks, average, tuple(tasks), without)
+    return Report(data.spec.spec_id, data.spec.label, protocol, tasks, average, tuple(tasks), without)
 
 
 def _main_metric(report: TaskReport) -> Estimate:

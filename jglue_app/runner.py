@@ -15,7 +15,6 @@ from jglue_app.backends import ModelPool
 from jglue_app.errors import StoreError
 from jglue_app.manifest import write_head
 from jglue_app.plan import Plan
-from jglue_app.report import run_label
 from jglue_app.store import RunStore
 from jglue_app.styles import Style
 from jglue_app.tasks import TASKS
@@ -90,7 +89,7 @@ def run_plans(
         steps.sort(key=lambda step: list(TASKS).index(step[2]))
     elif models:
         message = "The two models do not fit in memory together: they run one after the other."
-        yield Event("notice", run_label(plans[0][1].spec), message=message)
+        yield Event("notice", plans[0][1].spec.label, message=message)
     for side, p, name in steps:
         if should_stop():
             break
@@ -98,7 +97,7 @@ def run_plans(
     for side, p in plans:
         finished = len(stores[id(p)].finished_of(p.items))
         kind: Literal["done", "stopped"] = "stopped" if should_stop() and finished < p.total else "done"
-        yield Event(kind, run_label(p.spec), side, run_done=finished, run_total=p.total)
+        yield Event(kind, p.spec.label, side, run_done=finished, run_total=p.total)
 
 
 def _run_task(
@@ -109,7 +108,7 @@ def _run_task(
     should_stop: Callable[[], bool],
     side: Literal["a", "b"],
 ) -> Iterator[Event]:
-    label = run_label(plan.spec)
+    label = plan.spec.label
     with store.writing() as writer:
         write_head(plan, store, writer)
         finished = store.finished()

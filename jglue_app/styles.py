@@ -79,18 +79,20 @@ def load_style(name: str, *, allow_paths: bool = True) -> Style:
     if name not in style_names():
         path = Path(name)
         if not (allow_paths and name.endswith(".toml")):
-            raise UnknownNameError("style", name, style_names(), "Or give the path of your own .toml file.")
+            hint = "Or give the path of your own .toml file." if allow_paths else ""
+            raise UnknownNameError("style", name, style_names(), hint)
         if not path.is_file():
             raise StyleError(f"There is no style file {name}. Known styles: {', '.join(style_names())}.")
     try:
         raw = path.read_bytes()
         if len(raw) > MAX_STYLE_BYTES:
             raise StyleError(f"{path}: larger than {MAX_STYLE_BYTES:,} bytes; a style is a page of text.")
-        table = tomllib.loads(raw.decode("utf-8"))
+        table = tomllib.loads(raw.decode("utf-8-sig"))
     except OSError as e:
         raise StyleError(f"{path}: cannot be read ({e.strerror}). Give the path of a readable file.") from e
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise StyleError(f"{path}: not a TOML file in UTF-8 ({e}).") from e
+    _only_known(table, {"title", "note", *TASKS}, path, "top level")
     return Style(
         name=path.stem,
         title=_text(table, "title", path, "top level"),
@@ -104,6 +106,7 @@ def _task_style(task: Task, table: Any, path: Path) -> TaskStyle:
     where = f"[{task.name}]"
     if not isinstance(table, dict):
         raise StyleError(f"{path}: {where} must be a table.")
+    _only_known(table, {"instruction", "question", "cue", "stop", "max_new_tokens", "answers"}, path, where)
     stop = table.get("stop", [])
     if not isinstance(stop, list) or not all(isinstance(s, str) and s for s in stop):
         raise StyleError(f"{path}: {where} stop must be a list of non-empty texts.")
@@ -127,6 +130,15 @@ def _task_style(task: Task, table: Any, path: Path) -> TaskStyle:
         stop=tuple(stop),
         max_new_tokens=tokens,
     )
+
+
+def _only_known(table: Mapping[str, Any], known: set[str], path: Path, where: str) -> None:
+    """A misspelt key would otherwise be left out without a word."""
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise StyleError(
+            f"{path}: {where} has {', '.join(unknown)}, which means nothing. Known: {', '.join(sorted(known))}."
+        )
 
 
 def _text(table: Mapping[str, Any], key: str, path: Path, where: str) -> str:

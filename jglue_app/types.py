@@ -143,6 +143,16 @@ class RunSpec:
     """Items per subset; None for all. Not part of the identity: raising it extends the same run."""
 
     @property
+    def label(self) -> str:
+        """A short human name, e.g. `gemma-3-270m · plain · ja-labels · 3-shot`."""
+        model = self.model.id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+        style = self.prompt.style.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".toml")
+        parts = [model, self.prompt.format, style, f"{self.prompt.shots}-shot"]
+        if self.model.quantization != "none":
+            parts.append(self.model.quantization)
+        return " · ".join(parts)
+
+    @property
     def spec_id(self) -> str:
         """16 hex digits that identify every raw output this spec can produce.
 

@@ -27,6 +27,7 @@ def rows(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     where = "top level"
     try:
         for a, article in enumerate(document["data"], start=1):
+            where = f"article {a}"
             for p, paragraph in enumerate(article["paragraphs"], start=1):
                 where = f"article {a}, paragraph {p}"
                 for q, question in enumerate(paragraph["qas"], start=1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -72,7 +71,7 @@ def score_field(row: Mapping[str, Any], low: float, high: float) -> float:
         ValueError: missing, not a number, or outside `low`–`high`.
     """
     value = row.get("label")
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if value is None or not number or not low <= value <= high:
+    # The comparison also refuses NaN, infinities and whole numbers too long for a float.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"field 'label' must be a number from {low:g} to {high:g}, found {value!r}")
     return float(value)

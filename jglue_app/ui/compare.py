@@ -107,8 +107,8 @@ def build(desk: Desk, i18n: gr.I18n) -> tuple[list[gr.components.Component], Gre
     with gr.Row():
         run = gr.Button(t("run"), variant="primary", elem_id="run", scale=3)
         stop = gr.Button(t("stop"), elem_id="stop", scale=1)
-    status = gr.HTML({}, html_template=views.STATUS, elem_id="status")
-    board = gr.HTML({}, html_template=views.BOARD, elem_id="board")
+    status = gr.HTML("", elem_id="status")
+    board = gr.HTML("", elem_id="board")
     which = gr.Radio(
         [(t(f"filter_{name}"), name) for name in FILTERS], value="all", label=t("filter"), elem_id="filter"
     )
@@ -124,7 +124,7 @@ def build(desk: Desk, i18n: gr.I18n) -> tuple[list[gr.components.Component], Gre
         column_widths=COLUMN_WIDTHS,
         elem_id="items",
     )
-    item = gr.HTML({}, html_template=views.ITEM, elem_id="item")
+    item = gr.HTML("", elem_id="item")
     shown = gr.State({})
 
     def start(
@@ -143,7 +143,7 @@ def build(desk: Desk, i18n: gr.I18n) -> tuple[list[gr.components.Component], Gre
     def halt(request: gr.Request) -> None:
         _stop(desk, request)
 
-    def choose(request: gr.Request, event: gr.SelectData, state: Shown) -> dict[str, Any]:
+    def choose(request: gr.Request, event: gr.SelectData, state: Shown) -> str:
         return _open_item(desk, state, event.row_value, language(request))
 
     def narrow(request: gr.Request, state: Shown, name: str) -> Any:
@@ -151,7 +151,11 @@ def build(desk: Desk, i18n: gr.I18n) -> tuple[list[gr.components.Component], Gre
 
     def greet(request: gr.Request) -> tuple[Any, ...]:
         lang = language(request)
-        return views.empty_board(lang), views.empty_item(lang), _frame([], lang)
+        return (
+            views.render("board", views.empty_board(lang)),
+            views.render("item", views.empty_item(lang)),
+            _frame([], lang),
+        )
 
     use_b.change(
         lambda on: [gr.update(interactive=on)] * len(b.all()),
@@ -221,20 +225,20 @@ def _run(desk: Desk, request: gr.Request, asked: Request) -> Iterator[tuple[Any,
     lang, session = language(request), str(request.session_hash)
     same: tuple[Any, ...] = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
     if session in desk.stops:
-        yield views.error_status(word("busy", lang), lang), *same
+        yield _error(word("busy", lang), lang), *same
         return
     desk.stops[session] = stop = threading.Event()
     try:
-        yield {"text": word("loading", lang)}, *same
+        yield views.render("status", {"text": word("loading", lang)}), *same
         plans = _plans(desk, asked, lang)
         with _turn(desk, stop):
             yield from _updates(desk, plans, stop, lang)
     except JglueAppError as e:
-        yield views.error_status(str(e), lang), *same
+        yield _error(str(e), lang), *same
     except Exception:
         incident = uuid.uuid4().hex[:8]
         log.exception("incident %s", incident)
-        yield views.error_status(word("fault", lang).format(incident), lang), *same
+        yield _error(word("fault", lang).format(incident), lang), *same
     finally:
         stop.set()
         desk.stops.pop(session, None)
@@ -291,7 +295,7 @@ def _updates(
     bars: dict[tuple[str, str], Event] = {}
     notes: list[str] = []
     seen, drawn, scored = 0, 0.0, ("", "")
-    empty = views.empty_item(lang)
+    empty = views.render("item", views.empty_item(lang))
     for event in run_plans(plans, desk.pool, desk.settings.runs_dir, stop.is_set):
         if event.kind == "notice":
             notes = [event.message]
@@ -327,7 +331,7 @@ def _skip4() -> tuple[Any, ...]:
     return gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
 
-def _status(text: str, bars: dict[tuple[str, str], Event], notes: list[str], lang: str) -> dict[str, Any]:
+def _status(text: str, bars: dict[tuple[str, str], Event], notes: list[str], lang: str) -> str:
     rows = []
     for (side, task), event in bars.items():
         count = f"{event.done}/{event.total}"
@@ -336,7 +340,11 @@ def _status(text: str, bars: dict[tuple[str, str], Event], notes: list[str], lan
             count += f" · {speed} · {word('left', lang).format(round(event.seconds_left))}"
         name = f"{side.upper()} {TASKS[task].title}"
         rows.append({"name": name, "percent": str(round(100 * event.done / event.total)), "count": count})
-    return {"text": text, "bars": rows, "notes": notes}
+    return views.render("status", {"text": text, "bars": rows, "notes": notes})
+
+
+def _error(message: str, lang: str) -> str:
+    return views.render("status", views.error_status(message, lang))
 
 
 def _stop(desk: Desk, request: gr.Request) -> None:
@@ -358,14 +366,14 @@ def _judged(desk: Desk, state: Shown, side: str) -> dict[str, dict[str, Answered
     return judge_run(_store(desk, state[side]).data(), "official")
 
 
-def _board(desk: Desk, state: Shown, lang: str) -> dict[str, Any]:
+def _board(desk: Desk, state: Shown, lang: str) -> str:
     found = {side: _store(desk, run).data() for side, run in state.items() if _store(desk, run).exists()}
     if "a" not in found:
-        return views.empty_board(lang)
+        return views.render("board", views.empty_board(lang))
     if "b" not in found:
-        return views.board(report_run(found["a"]), None, None, lang)
+        return views.render("board", views.board(report_run(found["a"]), None, None, lang))
     comparison = compare_runs(found["a"], found["b"])
-    return views.board(comparison.a, comparison.b, comparison, lang)
+    return views.render("board", views.board(comparison.a, comparison.b, comparison, lang))
 
 
 def _table(desk: Desk, state: Shown, which: str, lang: str) -> pd.DataFrame:
@@ -377,7 +385,7 @@ def _frame(rows: list[list[str]], lang: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=views.headers(lang), dtype=str)
 
 
-def _open_item(desk: Desk, state: Shown, row: list[Any], lang: str) -> dict[str, Any]:
+def _open_item(desk: Desk, state: Shown, row: list[Any], lang: str) -> str:
     title, id_ = str(row[0]), str(row[1])
     task = next((name for name, t in TASKS.items() if t.title == title), "")
     sides = []
@@ -389,5 +397,5 @@ def _open_item(desk: Desk, state: Shown, row: list[Any], lang: str) -> dict[str,
         bos = model.get("bos", "") if model.get("adds_bos") else ""
         sides.append((side.upper(), str(manifest.get("label", "")), found, bos))
     if not any(found for _, _, found, _ in sides):
-        return {"empty": word("gone" if state else "empty_item", lang)}
-    return views.item_view(sides, lang)
+        return views.render("item", {"empty": word("gone" if state else "empty_item", lang)})
+    return views.render("item", views.item_view(sides, lang))

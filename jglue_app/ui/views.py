@@ -1,6 +1,7 @@
 """What is seen of a report: payloads (plain tables of texts) and the templates that draw them.
 
-The templates are Handlebars, in `templates/`. Model output reaches the page only through `{{…}}`, which escapes it.
+The templates are Jinja in `templates/`, rendered here with every value escaped. (Gradio's own `html_template` would
+not do: it evaluates `${…}` in what Handlebars has put out, so model output could run as script.)
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+
 from jglue_app.report import Answered
 from jglue_app.scoreboard import ScoreRow, number, score_rows
 from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Estimate, Item, Parsed, Report, TaskReport
 from jglue_app.ui.words import table, word
 
-_TEMPLATES = Path(__file__).with_name("templates")
-STATUS, BOARD, ITEM = ((_TEMPLATES / f"{name}.html").read_text("utf-8") for name in ("status", "board", "item"))
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    undefined=ChainableUndefined,
+)
 OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "empty", "overflow", "error")
 MARKS = {
     "correct": "○",
@@ -32,6 +38,11 @@ SHORT = 60
 
 Rows = Mapping[str, Mapping[str, Answered]]
 """Task → item id → item, record, judgement."""
+
+
+def render(view: str, payload: Mapping[str, Any]) -> str:
+    """HTML of a view (`status`, `board` or `item`), every text escaped."""
+    return _TEMPLATES.get_template(f"{view}.html").render(payload)
 
 
 # --- status ---------------------------------------------------------------------------------------------
@@ -255,7 +266,7 @@ def item_view(sides: Sequence[tuple[str, str, Answered | None, str]], lang: str)
 
 
 def _item_side(name: str, label: str, row: Answered | None, bos: str, lang: str) -> dict[str, Any]:
-    head: dict[str, Any] = {"w": table(lang), "name": name, "class": name.lower(), "label": label}
+    head: dict[str, Any] = {"name": name, "class": name.lower(), "label": label}
     if row is None:
         return head | {"missing": word("not_run", lang)}
     judgement, output, prompt = row.judgement, row.record.output, row.record.prompt

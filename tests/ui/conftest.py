@@ -1,0 +1,124 @@
+"""A server of the page in a process of its own, and a real browser to look at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        message = "These tests need Chromium; install your system's package `chromium`."
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        # Without the second flag Chromium calls home, which a machine without internet answers with long waits.
+        launched = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server keeps its runs."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="session")
+def server(runs_dir: Path) -> Iterator[str]:
+    """Address of a running page in local mode."""
+    yield from serve(runs_dir, {})
+
+
+def serve(runs_dir: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Start the page, yield its address, stop it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("JGLUE_", "SPACE_", "GRADIO_"))}
+    with subprocess.Popen(
+        [sys.executable, "-m", "jglue_app", "serve", "--port", str(port), "--runs-dir", str(runs_dir)],
+        cwd=ROOT,
+        env=clean | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                httpx.get(address, timeout=2)
+                break
+            except httpx.HTTPError:
+                assert process.poll() is None, "the server stopped"
+                time.sleep(0.1)
+        try:
+            yield address
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: str) -> Iterator[OpenPage]:
+    """Opens pages in contexts of their own: `open_page(locale="en-US", width=1300, dark=False, address=None)`."""
+    contexts: list[BrowserContext] = []
+
+    def open_one(*, locale: str = "ja-JP", width: int = 1300, dark: bool = False, address: str | None = None) -> Page:
+        context = browser.new_context(
+            locale=locale,
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.goto(address or server)
+        page.wait_for_selector("#run")
+        # The texts chosen on the server arrive with the first event.
+        page.wait_for_selector("#board .jg-empty")
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+Tables = Callable[[str, str, float], Path]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Tables:
+    """Writes a table of answers in which every sample item of all subsets gets one text."""
+
+    def write(name: str, text: str, seconds: float = 0.0) -> Path:
+        path = tmp_path / f"{name}.jsonl"
+        ids = []
+        for task, key in (("marc_ja", "review_id"), ("jnli", "sentence_pair_id"), ("jsts", "sentence_pair_id")):
+            lines = (ROOT / "assets/samples" / task / "valid.json").read_text("utf-8").splitlines()
+            ids += [(task, json.loads(line)[key]) for line in lines]
+        rows = [{"task": task, "item_id": id_, "text": text, "seconds": seconds} for task, id_ in ids]
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+        return path
+
+    return write
