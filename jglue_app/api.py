@@ -85,7 +85,7 @@ def evaluate(
     planned = make_plan(
         settings,
         spec,
-        list(tasks or TASKS),
+        list(TASKS if tasks is None else tasks),
         data_kind=data,
         split=split,
         limit=limit,

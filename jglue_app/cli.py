@@ -7,6 +7,8 @@ Exit codes: 0 done; 1 unexpected fault; 2 the request is at fault; 3 the model; 
 from __future__ import annotations
 
 import dataclasses
+import io
+import os
 import signal
 import sys
 import threading
@@ -74,14 +76,22 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard
 
 def main() -> None:
     """Entry point: errors meant for people become one sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="python -m jglue_app")
+        try:
+            app(prog_name="python -m jglue_app")
+        finally:
+            sys.stdout.flush()
     except JglueAppError as e:
         print(f"error: {e}", file=sys.stderr)
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
+        # Nobody reads any more. Python flushes once more when it exits, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 
@@ -185,7 +195,8 @@ def run(
         )
         code = _execute([("a", planned)], settings, device, view)
     store = RunStore.of(settings.runs_dir, planned.spec)
-    _show_report(store, protocol, as_json)
+    if store.exists():  # A run can be stopped before it begins.
+        _show_report(store, protocol, as_json)
     raise typer.Exit(code)
 
 
@@ -288,7 +299,8 @@ def compare(
             raise InputError("A and B are the same. Change one of them, e.g. add --b-shots 3.")
         code = _execute(plans, settings, device, view)
     left, right = (RunStore.of(settings.runs_dir, p.spec) for _, p in plans)
-    _show_comparison(left, right, protocol, as_json)
+    if left.exists() and right.exists():  # A run can be stopped before it begins.
+        _show_comparison(left, right, protocol, as_json)
     raise typer.Exit(code)
 
 

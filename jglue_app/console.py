@@ -25,7 +25,7 @@ class ProgressView:
     """Draws the events of a run on standard error, so that standard output stays for results."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, emoji=False)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -36,6 +36,7 @@ class ProgressView:
             disable=not self._console.is_terminal,
         )
         self._ids: dict[tuple[str, str], TaskID] = {}
+        self._downloaded: set[str] = set()
         self._last = 0.0
 
     def __enter__(self) -> Self:
@@ -61,7 +62,8 @@ class ProgressView:
             if key not in self._ids:
                 self._ids[key] = self._bars.add_task(name.rsplit("/", 2)[-2], total=total or None, speed="")
             self._bars.update(self._ids[key], completed=done)
-        elif done == total:
+        elif done == total and name not in self._downloaded:
+            self._downloaded.add(name)
             self.say(f"Downloaded {name} ({done:,} bytes).")
 
     def _advance(self, event: Event) -> None:
@@ -93,9 +95,9 @@ def _table(*columns: str) -> Table:
 
 def print_table(table: Table) -> None:
     """A table on standard output, never folded when it is not a terminal."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console.width = 200
+        console.width = 10_000
     console.print(table)
 
 

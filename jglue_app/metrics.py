@@ -56,7 +56,8 @@ def proportion(successes: int, n: int) -> Estimate:
     denominator = 1 + Z95**2 / n
     centre = (p + Z95**2 / (2 * n)) / denominator
     half = Z95 / denominator * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
-    return Estimate(p, max(0.0, centre - half), min(1.0, centre + half), n)
+    # At 0 and at n one end is the proportion itself; rounding must not push it past.
+    return Estimate(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)), n)
 
 
 def mean(values: Sequence[float] | Floats) -> Estimate:
@@ -110,11 +111,13 @@ def _resamples(n: int) -> Iterator[NDArray[np.int64]]:
 
 
 def _pearson(columns: tuple[Floats, ...]) -> Floats:
+    """Along the last axis; NaN where a side is constant, told by its range: 2.7 minus its rounded mean is not 0."""
+    varied = np.all([np.ptp(c, axis=-1) > 0 for c in columns], axis=0)
     x, y = (c - c.mean(axis=-1, keepdims=True) for c in columns)
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
-        r: Floats = np.where(spread > 1e-12, (x * y).sum(axis=-1) / spread, np.nan)
-    return r
+        r = (x * y).sum(axis=-1) / np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
+    clipped: Floats = np.where(varied, np.clip(r, -1, 1), np.nan)
+    return clipped
 
 
 def _spearman(columns: tuple[Floats, ...]) -> Floats:

@@ -1,80 +1,83 @@
 """Raw text → what was meant by it. Pure; never looks at the gold answer.
 
 Each reader gives two readings. The *strict* one accepts the output only if, after trimming white space, it is
-exactly a legal answer. The *lenient* one accepts whatever contains exactly one recoverable legal answer. Spans are
-character positions in the raw text. The lenient reading looks at the first `MAX_CHARS` characters.
+exactly a legal answer. The *lenient* one accepts whatever contains exactly one recoverable legal answer: what a careful
+person would not read, it does not read either. Spans are character positions in the raw text. The lenient reading looks
+at `MAX_CHARS` characters, and at that part of them which can be the answer; see `reading`.
+
+This file reads closed labels; `parsing_score` reads numbers and `parsing_span` free answers.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
 
+from jglue_app.parsing_score import read_score
+from jglue_app.parsing_span import read_span
+from jglue_app.reading import (
+    CLOSERS,
+    COUNTER,
+    CUE,
+    KANJI_DIGITS,
+    MAX_CHARS,
+    OPENERS,
+    Folded,
+    Readings,
+    fold_answer,
+    fold_text,
+    is_listing,
+    skip,
+    trimmed_span,
+)
 from jglue_app.types import Parsed
 
-MAX_CHARS = 4_000
+__all__ = ["MAX_CHARS", "Readings", "read_choice", "read_score", "read_span"]
 
-_CUE = re.compile(
-    r"(?:答え|回答|解答|正解|評価|判定|関係|分類|番号|記号|選択肢|ラベル|感情|気持ち|近さ|類似度|スコア|点数|"
-    r"抜き出し|語句|answer|label|score)\s*(?:は|が|:|=|→|⇒)+\s*"
+MAX_MENTIONS = 200
+
+_ASSERTED = re.compile(
+    r"番?(?:\s*$|[\s" + re.escape(CLOSERS + ",、;/|([<{「『〈《【→=-～~") + r"\\]|です|でし|で(?:、|あ[るり])|"
+    r"だ(?:[。、\s]|$|と|ろう|から|よ)|と(?:思|考え|判断|言え|いえ|な[りる]|推測|推定|され)|に(?:な[りる]|該当|近|当ては)|"
+    r"が(?:正|適|最|妥当|答|ふさわし|該当|当ては)|を選|かも|(?:的|関係|の関係)(?:です|で|だ|に|。|$))"
 )
-_OPENERS = "「『“\"'‘(（[【<〈《*#・- \t\n\r\u3000"
-_CLOSERS = "」』”\"'’)）]】>〉》*。．.、,!！?？:： \t\n\r\u3000"
-_AFTER_ANSWER = re.compile(
-    r"$|[\s」』”\"'’)）\]】>〉》*。．.、,!！:：;/|(（]|です|だ[。\s]|である|になり|となり|が正|に該当|を選"
+_PARTICLE = re.compile(
+    r"[はがをにでともかやへだよね]|の|な(?!い)|じゃ|って|し(?:て|た|ま|な|か|得)|する|すれ|され|せず|でき|より|から|まで|など"
 )
-_NEGATION = re.compile(
-    r"[」』”\"']?(?:で[はも]?な[いくし]|じゃな[いく]|で[はも]ありませ|しない|しませ|し得な|しておら|しな[いく]|"
-    r"[はがの]な[いく]|[はが]ありませ|とは[言い]え|なし)"
+_ADVERB = re.compile(r"(?:大変|十分|結構|比較的|全体的|基本的|完全)$")
+_LIST_POINT = re.compile(r"[.)](?!\d)[ \u3000]*(?=[^\s" + re.escape(CLOSERS) + "])")
+_SUFFIX = re.compile(r"[的性]|関係|状態")
+_ASCII_WORD_AFTER = re.compile(r"\s+(?!(?:is|because|since|as|for|and|or)\b)[a-z]")
+_NAMED = re.compile(r"(?:選択肢|番号|記号|ラベル|オプション|\b(?:option|choice|choose|select|pick|is|be))\s*$")
+
+_CLAUSE_END = re.compile(r"[、。,.!?;:|(\n]|ので|から|ため|けれ?ど|(?<!間)違いな|間違いな|間違い(?:は)?あり")
+_NOT_AFTER = re.compile(
+    r"(?<!しか)(?<!他なら)(?<!ほかなら)(?<!かもしれ)(?<!すぎ)な(?:い|く|かっ)|無[いく]|なし|(?<!しれ)(?<!すみ)ませ[んぬ]|"
+    r"(?<![必ま先はい])ず(?![つれっ])|違(?:う|い|って)|間違|誤|不正解|不適|外れ|はずれ|を除|以外|"
+    r"\b(?:not|incorrect|wrong|false|unlikely)\b|n't\b"
 )
-_NEGATION_BEFORE = re.compile(r"(?:\bnot|\bno|\bnon|n't)[\s-]*(?:an?\s+|the\s+)?$")
-_COUNTER = re.compile(r"[つ人匹枚個本台頭羽年月日時分秒回度歳才階番目%％]")
-_KANJI_DIGITS = {"〇": "0", "零": "0", "一": "1", "二": "2", "三": "3", "四": "4", "五": "5"}
-_LIST_SEPARATORS = "、,・/ \n"
-_QUOTED = re.compile(r"[「『“\"]([^「」『』“”\"]{1,60})[」』”\"]")
+_NOT_BEFORE = re.compile(
+    r"(?:(?<![a-z])(?:not|no|non|cannot|never|neither|nor|without|unable|whether|if)(?![a-z])|n't\b|"
+    r"rather than|instead of)(?:(?!\bbut\b|\bso\b|→)[^.,;:\n])*$"
+)
+_ASKED_AFTER = re.compile(r"[" + re.escape("」』”\"'’)") + r"]*(?:[でじ][はゃ]?ない(?:か|で(?:しょう|す)か|だろうか))")
+_DOUBT_AFTER = re.compile(
+    r"[\s"
+    + re.escape(CLOSERS)
+    + r"]*(?:(?:なの|です|でしょう|である|だろう)?か(?!もしれ)|[にと]?(?:見え|みえ|思われが)|"
+    r"のよう|の?可能性|の?場合|なら|であれば|とすれば|だったら|とも(?:考|言|い|取|と)|とは(?![言い])|"
+    r"という(?:の|言|用|意味|ラベル|選択))"
+)
+_DOUBT_BEFORE = re.compile(r"(?:なら|ならば|れば|場合に?は?|ときは?)[、,]?[\s" + re.escape(OPENERS) + r"]*$")
+_JOINED = re.compile(
+    r"[」』”\"'’)]*(?:[、,・/]|\s?(?:でも|とも|[かとやも]|または|もしくは|あるいは|\bor\b|\band\b|\bnor\b))[、,]?[\s「『“\"'(]*"
+)
+_CUT_SEPARATORS = "、,・/"
 
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """Both readings of one output."""
-
-    strict: Parsed
-    lenient: Parsed
-
-
-@dataclass(frozen=True, slots=True)
-class _Folded:
-    """Text with width and case folded, each character knowing where it came from."""
-
-    text: str
-    origin: tuple[int, ...]
-
-    def span(self, start: int, end: int) -> tuple[int, int]:
-        return self.origin[start], self.origin[end - 1] + 1
-
-
-def _fold_text(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
-
-
-def _fold(text: str) -> _Folded:
-    chars: list[str] = []
-    origin: list[int] = []
-    for position, char in enumerate(text[:MAX_CHARS]):
-        folded = _fold_text(char)
-        chars.append(folded)
-        origin += [position] * len(folded)
-    return _Folded("".join(chars), tuple(origin))
-
-
-def _trimmed_span(text: str) -> tuple[int, int]:
-    start = len(text) - len(text.lstrip())
-    return start, start + len(text.strip())
-
-
-# --- closed labels --------------------------------------------------------------------------------------
+Fate = Literal["asserted", "doubted", "negated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,12 @@ class _Candidate:
     surface: str
     label: str
     legal: bool
+    kanji_digit: bool = False
+
+    @property
+    def short(self) -> bool:
+        """One character means something else in most sentences: it has to be said to be the answer."""
+        return len(self.surface) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,13 @@ class _Mention:
     start: int
     end: int
     candidate: _Candidate
+    framed: bool
+    """What follows lets it be an answer: an end, a bracket, です and the like."""
+    fate: Fate = "asserted"
+
+    @property
+    def label(self) -> str:
+        return self.candidate.label
 
 
 def read_choice(
@@ -103,284 +119,264 @@ def read_choice(
 
     Lenient rules, in this order; the first that finds something decides:
         `notation` the answer in another width, case or script of numerals, or within punctuation or quotes;
-        `alias` nothing but another word for a label; `cue` an answer after 「答え：」 and the like;
-        `leading` an answer followed by other text; `quoted` one label in quotation marks;
-        `mention` exactly one label occurs, negated ones not counted. Two labels make the output `ambiguous`.
+        `alias` nothing but another word for a label; `cue` an answer after 「答え：」, したがって and the like;
+        `leading` an answer followed by other text; `quoted` and `mention` exactly one label is asserted (in quotation
+        marks, or not). Two labels make the output `ambiguous`: cues that disagree, a list of labels, an alternative.
+        A label that is negated is not asserted, nor is one in a question or condition, nor one inside a longer word,
+        nor a single character or digit that the sentence does not present as the answer.
     """
     trimmed = text.strip()
     if not trimmed:
         empty = Parsed(None, "empty", "empty")
         return Readings(empty, empty)
-    for label, surface in answers.items():
-        if trimmed == surface.strip():
-            exact = Parsed(label, "exact", "exact", _trimmed_span(text))
-            return Readings(exact, exact)
+    same = [label for label, surface in answers.items() if trimmed == surface.strip()]
+    if same:
+        exact = Parsed(same[0], "exact", "exact", trimmed_span(text))
+        if len(same) > 1:
+            exact = Parsed(None, "ambiguous", "same_answer_twice")
+        return Readings(exact, exact)
     return Readings(Parsed(None, "off_format", "not_exact"), _lenient_choice(text, answers, aliases or {}))
 
 
 def _lenient_choice(text: str, answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]]) -> Parsed:
-    folded = _fold(text)
+    folded = fold_answer(text)
+    if folded is None:
+        return Parsed(None, "off_format", "unfinished_thought")
     candidates = _candidates(answers, aliases)
-    found = _whole(folded, candidates)
-    if found:
-        return found
-    mentions = [m for m in _mentions(folded.text, candidates) if not _negated(folded.text, m)]
-    found = (
-        _after_cue(folded, mentions)
-        or _leading(folded, mentions)
-        or _unanimous(folded, _in_quotes(folded.text, mentions), "quoted")
-        or _unanimous(folded, mentions, "mention")
-    )
-    if found:
-        return found
-    if mentions:
-        return Parsed(None, "ambiguous", "several_labels")
-    return Parsed(None, "off_format", "no_label")
+    whole = _whole(folded, candidates)
+    if whole:
+        return whole
+    standing = _standing(folded, candidates)
+    if not standing:
+        return Parsed(None, "off_format", "no_label")
+    mentions = _settled(folded.text, standing)
+    return _claimed(folded, mentions) or _unanimous(folded, mentions, len(standing) < MAX_MENTIONS)
 
 
 def _candidates(answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]]) -> list[_Candidate]:
-    legal = {_fold_text(surface.strip()): label for label, surface in answers.items()}
+    """Every word that means one label and no other, longest first."""
+    legal: dict[str, set[str]] = {}
     others: dict[str, set[str]] = {}
+    for label, answer in answers.items():
+        legal.setdefault(fold_text(answer).strip(), set()).add(label)
     for label in answers:
         for word in (label, *aliases.get(label, ())):
-            surface = _fold_text(word.strip())
-            if surface and surface not in legal:
+            surface = fold_text(word).strip()
+            # Canonical labels that are bare numbers mean nothing unless numbers were asked for.
+            if surface not in legal and not (surface.isdigit() and surface in answers):
                 others.setdefault(surface, set()).add(label)
-    out = [_Candidate(surface, label, True) for surface, label in legal.items() if surface]
-    # Canonical labels that are bare numbers mean nothing unless numbers were asked for.
-    out += [
-        _Candidate(surface, next(iter(labels)), False)
-        for surface, labels in others.items()
-        if len(labels) == 1 and not (surface.isdigit() and surface in answers)
+    out = [
+        _Candidate(surface, next(iter(labels)), group is legal)
+        for group in (legal, others)
+        for surface, labels in group.items()
+        if surface and len(labels) == 1
     ]
+    numerals = {c.surface: c.label for c in out if c.legal}
+    out += [_Candidate(k, numerals[d], True, True) for k, d in KANJI_DIGITS.items() if d in numerals]
     return sorted(out, key=lambda c: -len(c.surface))
 
 
-def _whole(folded: _Folded, candidates: list[_Candidate]) -> Parsed | None:
-    body = folded.text.rstrip(_CLOSERS)
-    start = len(body) - len(body.lstrip(_OPENERS))
+def _whole(folded: Folded, candidates: list[_Candidate]) -> Parsed | None:
+    body = folded.text.rstrip(CLOSERS)
+    start = skip(body, 0, OPENERS)
     body = body[start:]
-    if not body:
+    if not body or (body[0].isdigit() and folded.text[:start].endswith("-")):
         return None
-    numeral = _KANJI_DIGITS.get(body)
     for candidate in candidates:
-        if body == candidate.surface or (numeral == candidate.surface and candidate.legal):
+        if body == candidate.surface:
             rule = "notation" if candidate.legal else "alias"
             return Parsed(candidate.label, "recovered", rule, folded.span(start, start + len(body)))
     return None
 
 
-def _mentions(text: str, candidates: list[_Candidate]) -> list[_Mention]:
-    """All places where a candidate stands as a word of its own; of overlapping ones the longer wins."""
-    taken = [False] * len(text)
+# --- where labels stand ---------------------------------------------------------------------------------
+
+
+def _standing(folded: Folded, candidates: list[_Candidate]) -> list[_Mention]:
+    """The first places where a candidate stands as a word of its own; of overlapping ones the longer wins."""
+    text = folded.text
+    taken = bytearray(len(text))
     out: list[_Mention] = []
     for candidate in candidates:
-        start = text.find(candidate.surface)
-        while start >= 0:
+        start, found = text.find(candidate.surface), 0
+        while start >= 0 and found < MAX_MENTIONS:
             end = start + len(candidate.surface)
             if not any(taken[start:end]) and _stands_alone(text, start, end):
-                taken[start:end] = [True] * (end - start)
-                out.append(_Mention(start, end, candidate))
+                taken[start:end] = b"\1" * (end - start)
+                known = _ends_like_a_word(text, end)
+                if known or not candidate.short:
+                    fate: Fate = "asserted" if known else "doubted"
+                    framed = _is_framed(text, start, end) and not _heads_a_list(text, start, end, candidate, candidates)
+                    out.append(_Mention(start, end, candidate, framed, fate))
+                    found += 1
             start = text.find(candidate.surface, start + 1)
-    out += _cut_off(text, taken, candidates)
-    return sorted(out, key=lambda m: m.start)
-
-
-def _cut_off(text: str, taken: list[bool], candidates: list[_Candidate]) -> list[_Mention]:
-    """A label that the output's end cut short, as in 「かしわもち、ちま」 for 「ちまき」: it counts as mentioned."""
-    start = max(text.rfind(separator) for separator in _LIST_SEPARATORS) + 1
-    tail = text[start:]
-    if start == 0 or len(tail) < 2 or any(taken[start:]):
-        return []
-    return [_Mention(start, len(text), c) for c in candidates if c.surface.startswith(tail)][:1]
+    if folded.complete:
+        out += _cut_off(text, taken, candidates)
+    return sorted(out, key=lambda m: m.start)[:MAX_MENTIONS]
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    before = text[start - 1] if start else ""
-    after = text[end] if end < len(text) else ""
-    if _glued(before, text[start]) or _glued(text[end - 1], after):
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if text[start:end].isdigit():
+        decimal = re.compile(r"[.,:/\-+×^]\d").match(text, end) or re.search(
+            r"\d[.,:/+×^]$|[-−]$", text[max(0, start - 2) : start]
+        )
+        return not (decimal or after.isdigit() or before.isdigit() or re.match(r"[a-z]", before + after))
+    first, last = _script(text[start]), _script(text[end - 1])
+    if first and before and _script(before) == first and first != "hiragana":
+        adverb = first == "kanji" and end - start > 1 and _ADVERB.search(text, max(0, start - 4), start)
+        if not adverb:
+            return False
+    if first == "hiragana" and _script(before) == "hiragana" and before not in "はがのをにでともてへや":
+        return False
+    if last == "hiragana" and _script(after) == "hiragana":
+        return _PARTICLE.match(text, end) is not None
+    return not last or last != _script(after) or (last == "kanji" and _SUFFIX.match(text, end) is not None)
+
+
+def _ends_like_a_word(text: str, end: int) -> bool:
+    """Whether kana after a kanji are a particle, and not perhaps the rest of a word such as 話す for 話."""
+    kana_after_kanji = _script(text[end - 1]) == "kanji" and _script(text[end : end + 1]) == "hiragana"
+    return not kana_after_kanji or _PARTICLE.match(text, end) is not None
+
+
+def _script(char: str) -> str:
+    if char.isascii():
+        return "latin" if char.isalnum() else ""
+    if "ぁ" <= char <= "ゖ":
+        return "hiragana"
+    if "ァ" <= char <= "ヺ" or char == "ー":
+        return "katakana"
+    return "kanji" if "一" <= char <= "鿿" or "㐀" <= char <= "䶿" or char in "々〆" else ""
+
+
+def _is_framed(text: str, start: int, end: int) -> bool:
+    if not _ASSERTED.match(text, end):
         return False
     if text[start:end].isdigit():
-        decimal = after == "." and text[end + 1 : end + 2].isdigit()
-        fraction = before == "." and text[start - 2 : start - 1].isdigit()
-        return not (decimal or fraction or before in "-−" * bool(before) or _COUNTER.match(after or " "))
-    return True
+        return not COUNTER.match(text, end)
+    return not (_script(text[end - 1]) == "latin" and _ASCII_WORD_AFTER.match(text, end))
 
 
-def _glued(left: str, right: str) -> bool:
-    """Whether two neighbouring characters belong to one word: both Latin or digits, or both katakana."""
-    if not left or not right:
+def _heads_a_list(text: str, start: int, end: int, candidate: _Candidate, candidates: list[_Candidate]) -> bool:
+    """Whether a number has a full stop and text behind it that is not its own choice's, as in 「1. 犬が走る」."""
+    point = _LIST_POINT.match(text, end) if text[start:end].isdigit() else None
+    if not point:
         return False
-
-    def script(char: str) -> str:
-        if char.isascii() and char.isalnum():
-            return "latin"
-        return "katakana" if "ァ" <= char <= "ヺ" or char == "ー" else ""
-
-    return script(left) != "" and script(left) == script(right)
+    rest = text[point.end() :].split("\n", 1)[0]
+    own = [c.surface for c in candidates if c.label == candidate.label]
+    return not any(word.startswith(rest) or rest.startswith(word) for word in own)
 
 
-def _negated(text: str, mention: _Mention) -> bool:
-    if _NEGATION.match(text, mention.end):
+def _cut_off(text: str, taken: bytearray, candidates: list[_Candidate]) -> list[_Mention]:
+    """Labels that the output's end may have cut short, as ちまき in 「かしわもち、ちま」; after 「、」 that is any label."""
+    body = text.rstrip()
+    separator = max(body.rfind(separator) for separator in _CUT_SEPARATORS + " \n")
+    tail = body[separator + 1 :].lstrip(OPENERS)
+    start = len(body) - len(tail)
+    if separator < 0 or any(taken[start : len(body)]) or (not tail and body[-1] not in _CUT_SEPARATORS):
+        return []
+    cut = [c for c in candidates if c.surface.startswith(tail) and c.surface != tail and not c.kanji_digit]
+    return [_Mention(start, len(body), c, False, "doubted") for c in cut]
+
+
+# --- what is said about them ----------------------------------------------------------------------------
+
+
+def _settled(text: str, standing: list[_Mention]) -> list[_Mention]:
+    """The mentions with their fates; single characters that nothing presents as an answer are left out."""
+    out: list[_Mention] = []
+    following: _Mention | None = None
+    for mention in reversed(standing):
+        joined = following is not None and _JOINED.fullmatch(text[mention.end : following.start])
+        if following and joined and following.fate == "negated":
+            mention = replace(mention, fate="negated")
+        elif mention.fate == "asserted":
+            mention = replace(mention, fate=_fate(text, mention, following))
+        out.append(mention)
+        following = mention
+    fates = _doubt_lists(text, out[::-1])
+    return [m for m in fates if m.fate != "asserted" or m.framed or not m.candidate.short]
+
+
+def _fate(text: str, mention: _Mention, following: _Mention | None) -> Fate:
+    limit = min(mention.end + 30, following.start if following else len(text))
+    if _ASKED_AFTER.match(text, mention.end):
+        return "doubted"
+    stop = _CLAUSE_END.search(text, mention.end, limit)
+    if _NOT_AFTER.search(text, mention.end, stop.start() if stop else limit):
+        return "negated"
+    if _NOT_BEFORE.search(text, max(0, mention.start - 40), mention.start):
+        return "negated"
+    if _DOUBT_AFTER.match(text, mention.end) or _DOUBT_BEFORE.search(text, max(0, mention.start - 12), mention.start):
+        return "doubted"
+    return "asserted"
+
+
+def _doubt_lists(text: str, mentions: list[_Mention]) -> list[_Mention]:
+    """Different labels in one list, or labels joined by は as in 「0は肯定」, repeat the choices: they assert none."""
+    runs: list[list[_Mention]] = []
+    for mention in mentions:
+        if runs and mention.fate != "negated" and runs[-1][-1].fate != "negated":
+            gap = text[runs[-1][-1].end : mention.start]
+            if is_listing(gap) or gap.strip("「」『』") == "は":
+                runs[-1].append(mention)
+                continue
+        runs.append([mention])
+    out: list[_Mention] = []
+    for run in runs:
+        defined = any(text[a.end : b.start].strip("「」『』") == "は" for a, b in pairwise(run))
+        several = defined or len({m.label for m in run}) > 1
+        out += [replace(m, fate="doubted") for m in run] if several else run
+    return out
+
+
+def _claimed(folded: Folded, mentions: list[_Mention]) -> Parsed | None:
+    """What is announced by a cue or stands at the very beginning, if all of that agrees."""
+    usable = {m.start: m for m in mentions if m.fate == "asserted" and m.framed}
+    ends = {skip(folded.text, cue.end(), OPENERS) for cue in CUE.finditer(folded.text)}
+    claims = [(usable[position], "cue") for position in sorted(ends) if position in usable]
+    first = usable.get(skip(folded.text, 0, OPENERS))
+    if first and not first.candidate.kanji_digit:
+        line_end = folded.text.find("\n", first.end)
+        line = {m.label for m in mentions if m.fate != "negated" and (line_end < 0 or m.start < line_end)}
+        if claims or line == {first.label}:
+            claims.append((first, "leading"))
+    if not claims:
+        return None
+    if len({mention.label for mention, _ in claims}) > 1:
+        return Parsed(None, "ambiguous", "several_labels")
+    return _recovered(folded, *claims[0])
+
+
+def _unanimous(folded: Folded, mentions: list[_Mention], all_seen: bool) -> Parsed:
+    asserted = [m for m in mentions if m.fate == "asserted" and _is_named(folded.text, m)]
+    left = {m.label for m in mentions if m.fate == "doubted"} | {m.label for m in asserted}
+    if len(left) > 1:
+        return Parsed(None, "ambiguous", "several_labels")
+    if not asserted:
+        return Parsed(None, "off_format", "not_asserted" if mentions else "no_label")
+    if not (all_seen and folded.complete):
+        return Parsed(None, "off_format", "too_long")
+    first = asserted[0]
+    before, after = folded.text[first.start - 1 : first.start], folded.text[first.end : first.end + 1]
+    quoted = before + after in ("「」", "『』", "“”", '""', "''")
+    return _recovered(folded, first, "quoted" if quoted else "mention")
+
+
+def _is_named(text: str, mention: _Mention) -> bool:
+    """Whether a single character in running text is presented as an answer by what stands before it, too."""
+    if not mention.candidate.short:
         return True
-    return bool(_NEGATION_BEFORE.search(text[max(0, mention.start - 12) : mention.start]))
+    if mention.candidate.kanji_digit:
+        return False
+    before = text[: mention.start].rstrip(" \u3000")
+    return (
+        not before
+        or _script(before[-1]) in ("", "hiragana")
+        or _NAMED.search(text, max(0, mention.start - 12), mention.start) is not None
+    )
 
 
-def _after_cue(folded: _Folded, mentions: list[_Mention]) -> Parsed | None:
-    starts = {m.start: m for m in mentions}
-    for cue in _CUE.finditer(folded.text):
-        position = _skip(folded.text, cue.end(), _OPENERS)
-        mention = starts.get(position)
-        if mention and _AFTER_ANSWER.match(folded.text, mention.end):
-            return _recovered(folded, mention, "cue")
-    return None
-
-
-def _leading(folded: _Folded, mentions: list[_Mention]) -> Parsed | None:
-    if not mentions or mentions[0].start != _skip(folded.text, 0, _OPENERS):
-        return None
-    first = mentions[0]
-    if not _AFTER_ANSWER.match(folded.text, first.end):
-        return None
-    line_end = folded.text.find("\n", first.end)
-    rest = [m for m in mentions if line_end < 0 or m.start < line_end]
-    if any(m.candidate.label != first.candidate.label for m in rest):
-        return None
-    return _recovered(folded, first, "leading")
-
-
-def _in_quotes(text: str, mentions: list[_Mention]) -> list[_Mention]:
-    spans = [(m.start(1), m.end(1)) for m in _QUOTED.finditer(text)]
-    return [m for m in mentions if (m.start, m.end) in spans]
-
-
-def _unanimous(folded: _Folded, mentions: list[_Mention], rule: str) -> Parsed | None:
-    if len({m.candidate.label for m in mentions}) != 1:
-        return None
-    return _recovered(folded, mentions[0], rule)
-
-
-def _recovered(folded: _Folded, mention: _Mention, rule: str) -> Parsed:
-    return Parsed(mention.candidate.label, "recovered", rule, folded.span(mention.start, mention.end))
-
-
-def _skip(text: str, position: int, chars: str) -> int:
-    while position < len(text) and text[position] in chars:
-        position += 1
-    return position
-
-
-# --- a number on a scale --------------------------------------------------------------------------------
-
-_PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_NUMBER = re.compile(r"(?<![\d.])[-−]?\d+(?:\.\d+)?", re.ASCII)
-_SCALE = re.compile(
-    r"0(?:\.0)?\s*(?:[~〜～\-–—]|から|to)\s*5(?:\.0)?(?:の(?:間|範囲))?|5(?:\.0)?\s*(?:点満点|段階)(?:中|で|評価で)?|"
-    r"(?<=\d)\s*/\s*5(?:\.0)?(?![\d.])|\bout of 5(?:\.0)?\b"
-)
-
-
-def read_score(text: str, low: float = 0.0, high: float = 5.0) -> Readings:
-    """Read a number between `low` and `high`.
-
-    Lenient rules: `notation` (other width or script, within punctuation or with 点), `cue`, `leading`, `mention`
-    (exactly one number on the scale, not counting a mention of the scale itself such as 「5点満点」 or `/5`).
-    A number off the scale is `off_format` by the rule `out_of_scale`.
-    """
-    trimmed = text.strip()
-    if not trimmed:
-        empty = Parsed(None, "empty", "empty")
-        return Readings(empty, empty)
-    if len(trimmed) < 40 and _PLAIN_NUMBER.fullmatch(trimmed) and low <= float(trimmed) <= high:
-        exact = Parsed(float(trimmed), "exact", "exact", _trimmed_span(text))
-        return Readings(exact, exact)
-    return Readings(Parsed(None, "off_format", "not_exact"), _lenient_score(text, low, high))
-
-
-def _lenient_score(text: str, low: float, high: float) -> Parsed:
-    folded = _fold(text)
-    body = folded.text.strip(_OPENERS + _CLOSERS + "点")
-    if body in _KANJI_DIGITS and low <= float(_KANJI_DIGITS[body]) <= high:
-        start = folded.text.index(body)
-        return Parsed(float(_KANJI_DIGITS[body]), "recovered", "notation", folded.span(start, start + 1))
-    masked = _SCALE.sub(lambda m: " " * len(m.group()), folded.text)
-    numbers = [m for m in _NUMBER.finditer(masked) if not _counts_things(masked, m.end())]
-    on_scale = [m for m in numbers if low <= _value(m) <= high]
-    if not on_scale:
-        return Parsed(None, "off_format", "out_of_scale" if numbers else "no_number")
-
-    def recovered(match: re.Match[str], rule: str) -> Parsed:
-        return Parsed(_value(match), "recovered", rule, folded.span(*match.span()))
-
-    first = on_scale[0]
-    if masked.strip(_OPENERS + _CLOSERS + "点") == first.group():
-        return recovered(first, "notation")
-    for cue in _CUE.finditer(masked):
-        position = _skip(masked, cue.end(), _OPENERS)
-        for match in on_scale:
-            if match.start() == position:
-                return recovered(match, "cue")
-    line_end = masked.find("\n", first.end())
-    rest = [m for m in numbers if line_end < 0 or m.start() < line_end]
-    if first.start() == _skip(masked, 0, _OPENERS) and {_value(m) for m in rest} == {_value(first)}:
-        return recovered(first, "leading")
-    if len({_value(m) for m in numbers}) == 1:
-        return recovered(first, "mention")
-    return Parsed(None, "ambiguous", "several_numbers")
-
-
-def _value(match: re.Match[str]) -> float:
-    return float(match.group().replace("−", "-"))
-
-
-def _counts_things(text: str, end: int) -> bool:
-    return end < len(text) and bool(_COUNTER.match(text[end]) or (text[end].isascii() and text[end].isalpha()))
-
-
-# --- a span of text -------------------------------------------------------------------------------------
-
-_SPAN_CUE = re.compile(r"(?:答え|回答|解答|正解|抜き出し|語句|answer)\s*(?:は[、,]?|[:：=])\s*", re.IGNORECASE)
-_COPULA = re.compile(r"(?:です|でした|である|となります|になります)?[。．]$|(?:です|でした|である)$")
-_WRAPPERS = ("「」", "『』", "“”", '""', "''", "【】", "（）", "()")
-
-
-def read_span(text: str) -> Readings:
-    """Read a free answer. Strictly, any text that is not blank is an answer, taken whole.
-
-    Lenient rules, repeated until none applies and named in order with `+`: `first_line` (cut at a line break), `cue`
-    (「答え：」 before it), `quoted` (wrapped in quotation marks), `copula` (です。 or 。 after it).
-    """
-    start, end = _trimmed_span(text)
-    if start == end:
-        empty = Parsed(None, "empty", "empty")
-        return Readings(empty, empty)
-    strict = Parsed(text[start:end], "exact", "exact", (start, end))
-    rules = list(_peel(text, start, end))
-    if not rules:
-        return Readings(strict, strict)
-    _, start, end = rules[-1]
-    name = "+".join(dict.fromkeys(rule for rule, _, _ in rules))
-    return Readings(strict, Parsed(text[start:end], "recovered", name, (start, end)))
-
-
-def _peel(text: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    """Each step that makes the span smaller, as (rule, start, end); never down to nothing."""
-    while True:
-        body = text[start:end]
-        line, copula, cue = body.find("\n"), _COPULA.search(body), _SPAN_CUE.match(body)
-        if line >= 0:
-            step = ("first_line", start, start + line)
-        elif cue:
-            step = ("cue", start + cue.end(), end)
-        elif len(body) > 2 and body[0] + body[-1] in _WRAPPERS and body[-1] not in body[1:-1]:
-            step = ("quoted", start + 1, end - 1)
-        elif copula:
-            step = ("copula", start, start + copula.start())
-        else:
-            return
-        rule, start, end = step
-        left, right = _trimmed_span(text[start:end])
-        start, end = start + left, start + right
-        if start >= end:
-            return
-        yield rule, start, end
+def _recovered(folded: Folded, mention: _Mention, rule: str) -> Parsed:
+    return Parsed(mention.label, "recovered", rule, folded.span(mention.start, mention.end))

@@ -34,11 +34,13 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
         DataError: unreadable file, a line not in the format, an unknown, duplicate or missing id; names the line.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        raw = path.read_bytes()
+        text = raw.decode("utf-8-sig")
     except OSError as e:
         raise DataError(f"{path}: cannot be read ({e.strerror}). Give the path of a JSON Lines file.") from e
     except UnicodeDecodeError as e:
-        raise DataError(f"{path}: not UTF-8 (byte {e.start}). Save the file as UTF-8.") from e
+        line = raw[: e.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.") from e
     items = {item.id: item for item in dataset.items}
     texts: dict[str, str] = {}
     try:
@@ -53,8 +55,10 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
             texts[str(id_)] = answer
     except ValueError as e:
         raise DataError(f"{path}, {e}. Check --task, --split and --data, and that every item stands once.") from e
+    if not texts:
+        raise DataError(f'{path}: holds no predictions. Give lines of {{"item_id": …, "text": "…"}}.')
     missing = len(items) - len(texts)
-    if not texts or (missing and not partial):
+    if missing and not partial:
         raise DataError(
             f"{path}: {missing} of {len(items)} items have no prediction (the first is "
             f"{next(i for i in items if i not in texts)!r}). Add them, or give --partial to score the others alone."

@@ -19,21 +19,23 @@ def official(task: Task, item: Item, record: Record) -> Judgement:
     """Metrics as in the JGLUE paper (Kurihara, Kawahara and Shibata 2022) and repository.
 
     The strict reading is the score, the lenient one stands beside it. An answer that cannot be read is wrong; for
-    JSTS it is left out of the correlation and counted.
+    JSTS it is left out of the correlation and counted. An error and a prompt that did not fit are no answers and have
+    no score.
     """
     if record.output is None:
         none = Parsed(None, "empty", "error")
         return Judgement("official", none, none, {}, {}, "error")
     choice = _best_choice(item, record.output)
+    if record.output.finish == "overflow":
+        none = Parsed(None, "empty", "overflow")
+        return Judgement("official", none, none, {}, {}, "overflow", choice)
     if record.output.text is None:
         none = Parsed(None, "empty", "not_generated")
-        outcome: Outcome = "correct" if choice is not None and _right(item, choice) else "wrong"
-        if record.output.finish == "overflow":
-            outcome = "overflow"
-        return Judgement("official", none, none, {}, {}, outcome, choice)
+        right = choice is not None and _right(item, choice)
+        return Judgement("official", none, none, {}, {}, "correct" if right else "wrong", choice)
     read = read_output(task, item, record)
     strict_scores, lenient_scores = _scores(task, item, read.strict), _scores(task, item, read.lenient)
-    outcome = _outcome(task, item, record.output, read)
+    outcome = _outcome(task, item, read)
     return Judgement("official", read.strict, read.lenient, strict_scores, lenient_scores, outcome, choice)
 
 
@@ -87,9 +89,7 @@ def _scores(task: Task, item: Item, parsed: Parsed) -> Mapping[str, float]:
     }
 
 
-def _outcome(task: Task, item: Item, output: Output, read: parsing.Readings) -> Outcome:
-    if output.finish == "overflow":
-        return "overflow"
+def _outcome(task: Task, item: Item, read: parsing.Readings) -> Outcome:
     if read.lenient.status == "empty":
         return "empty"
     if read.lenient.value is None:
@@ -101,10 +101,13 @@ def _outcome(task: Task, item: Item, output: Output, read: parsing.Readings) -> 
 
 
 def _is_correct(task: Task, item: Item, parsed: Parsed) -> bool:
-    """Right or wrong for the failure picture; a similarity is right within half a point of the gold."""
+    """Right or wrong for the failure picture.
+
+    A similarity is right within half a point of the gold, a span on an exact match: an F1 of 1 is any order of letters.
+    """
     if parsed.value is None:
         return False
     if task.kind == "score":
         assert isinstance(item.gold, float) and isinstance(parsed.value, float)
         return abs(parsed.value - item.gold) <= 0.5
-    return max(_scores(task, item, parsed).values()) >= 1.0
+    return _scores(task, item, parsed)[task.metrics[0]] == 1.0

@@ -32,12 +32,10 @@ CUE = re.compile(
 )
 """What announces an answer, in folded text."""
 
-LISTED = re.compile(
-    r"(?:(?![。\n])[\s、,・/|:;.>\-" + re.escape("」』”\"'’)]】〉》}*_`「『“‘([【<〈《{") + r"]){0,8}"
-    r"(?:か|と|や|も|とも|でも|または|又は|もしくは|あるいは|それとも|および|\bor|\band|\bnor)?"
-    r"[\s、,・/|:;>\-*「『“\"'‘([【<〈《{]{0,8}"
+_BETWEEN = r"[\s、,・/|:;.>\-" + re.escape("」』”\"'’)]】〉》}*_`「『“‘([【<〈《{") + r"]{0,8}"
+_LISTED = re.compile(
+    rf"{_BETWEEN}(?:か|と|や|も|番?の|とも|でも|または|又は|もしくは|あるいは|それとも|および|\bor\b|\band\b|\bnor\b)?{_BETWEEN}"
 )
-"""What stands between two entries of a list or an alternative, in folded text."""
 
 COUNTER = re.compile(
     r"[ \u3000]?(?:[つ人匹枚個本台頭羽年月日時分秒回度歳才階冊件円名種倍杯足組両輪皿段列色軒着通曲級週%]|"
@@ -117,6 +115,11 @@ def skip(text: str, position: int, chars: str) -> int:
     while position < len(text) and text[position] in chars:
         position += 1
     return position
+
+
+def is_listing(gap: str) -> bool:
+    """Whether what stands between two words makes them entries of one list or alternative."""
+    return len(gap) <= 20 and gap.count("\n") <= 2 and _LISTED.fullmatch(gap) is not None
 
 
 def _answer_end(folded: str) -> int:

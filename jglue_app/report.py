@@ -76,9 +76,9 @@ def _main_metric(report: TaskReport) -> Estimate:
 
 
 def _task_report(task: Task, source: Source, rows: list[Answered], planned: int) -> TaskReport:
-    answered = [r for r in rows if r.record.output is not None]
-    texts = [r for r in answered if r.record.output and r.record.output.text is not None]
-    ranked = [r for r in answered if r.judgement.choice is not None]
+    texts = [r for r in rows if _has_text(r)]
+    ranked = [r for r in rows if r.judgement.choice is not None]
+    answered = [r for r in rows if _has_text(r) or r.judgement.choice is not None]
     imputed: dict[str, Estimate] = {}
     if task.kind == "score":
         imputed = {
@@ -101,6 +101,12 @@ def _task_report(task: Task, source: Source, rows: list[Answered], planned: int)
         unreadable_lenient=sum(r.judgement.lenient.value is None for r in texts),
         floors=_floors(task, answered),
     )
+
+
+def _has_text(row: Answered) -> bool:
+    """Whether the model wrote something, be it nothing: not after an error, nor when the prompt did not fit."""
+    output = row.record.output
+    return output is not None and output.text is not None and output.finish != "overflow"
 
 
 def _floors(task: Task, rows: list[Answered]) -> dict[str, float]:
@@ -171,9 +177,7 @@ def _differences(task: Task, pairs: list[tuple[Answered, Answered]], reading: st
     def usable(row: Answered) -> bool:
         if reading == "choose":
             return row.judgement.choice is not None
-        output = row.record.output
-        has_text = output is not None and output.text is not None
-        return has_text and (task.kind != "score" or _readable(row, reading))
+        return _has_text(row) and (task.kind != "score" or _readable(row, reading))
 
     both = [(x, y) for x, y in pairs if usable(x) and usable(y)]
     if not both:

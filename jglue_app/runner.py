@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,7 +40,7 @@ class Event:
     total: int = 0
     """Items of the subset in all."""
     run_done: int = 0
-    """Items of the run that have a record."""
+    """Items of the run that are answered or were tried in this session; at the run's end, those with an output."""
     run_total: int = 0
     """Items of the run in all."""
     items_per_s: float | None = None
@@ -90,10 +90,12 @@ def run_plans(
     elif models:
         message = "The two models do not fit in memory together: they run one after the other."
         yield Event("notice", plans[0][1].spec.label, message=message)
+    tried: dict[int, int] = {}
     for side, p, name in steps:
         if should_stop():
             break
-        yield from _run_task(p, name, pool, stores[id(p)], should_stop, side)
+        before = tried.setdefault(id(p), len(stores[id(p)].finished_of(p.items)))
+        tried[id(p)] += yield from _run_task(p, name, pool, stores[id(p)], should_stop, side, before)
     for side, p in plans:
         finished = len(stores[id(p)].finished_of(p.items))
         kind: Literal["done", "stopped"] = "stopped" if should_stop() and finished < p.total else "done"
@@ -107,14 +109,16 @@ def _run_task(
     store: RunStore,
     should_stop: Callable[[], bool],
     side: Literal["a", "b"],
-) -> Iterator[Event]:
+    before: int,
+) -> Generator[Event, None, int]:
+    """Answer what is left of one subset and return how many items that was; `before` counts those of the whole run."""
     label = plan.spec.label
     with store.writing() as writer:
         write_head(plan, store, writer)
         finished = store.finished()
         todo = [item for item in plan.items[name] if (name, item.id) not in finished]
         if not todo:
-            return
+            return 0
         loading = _load(pool, plan.spec.model)
         while isinstance(news := next(loading), str):
             yield Event("notice", label, side, message=news, task=name)
@@ -122,7 +126,7 @@ def _run_task(
         _same_model(store, backend)
         write_head(plan, store, writer, backend)
         built = _build_prompts(plan, TASKS[name], todo, backend)
-        run_done, total = len(store.finished_of(plan.items)), len(plan.items[name])
+        total = len(plan.items[name])
         started, done_here = time.perf_counter(), 0
         for chunk in _chunks(built):
             for record in _answer(plan.spec, TASKS[name], plan.style, chunk, backend, should_stop, writer.append):
@@ -135,7 +139,7 @@ def _run_task(
                     task=name,
                     done=total - len(todo) + done_here,
                     total=total,
-                    run_done=run_done + done_here,
+                    run_done=before + done_here,
                     run_total=plan.total,
                     items_per_s=speed,
                     seconds_left=(len(todo) - done_here) / speed,
@@ -143,7 +147,8 @@ def _run_task(
                 )
             writer.sync()
             if should_stop():
-                return
+                break
+        return done_here
 
 
 def _same_model(store: RunStore, backend: Backend) -> None:

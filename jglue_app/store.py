@@ -13,10 +13,10 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -36,6 +36,8 @@ from jglue_app.types import (
 )
 
 FORMAT_VERSION = 1
+
+T = TypeVar("T")
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
@@ -141,13 +143,13 @@ class RunStore:
         """
         path = self.path / "manifest.json"
         try:
-            table: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            table = json.loads(path.read_text("utf-8"))
         except FileNotFoundError as e:
             raise StoreError(f"{self.path} is not a run: it has no manifest.json.") from e
         except (OSError, ValueError) as e:
             raise StoreError(f"{path} cannot be read ({e}). Restore it from a copy.") from e
-        if table.get("format") != FORMAT_VERSION:
-            raise StoreError(f"{path} was written by another version of this application.")
+        if not isinstance(table, dict) or table.get("format") != FORMAT_VERSION:
+            raise StoreError(f"{path} was written by another version of this application. Open it with that version.")
         return table
 
     def spec(self) -> RunSpec:
@@ -159,13 +161,12 @@ class RunStore:
 
     def items(self) -> list[Item]:
         """The items the run is to answer, in order."""
-        return [item_from(row) for row in self._lines("items.jsonl")]
+        return list(self._lines("items.jsonl", item_from, "Restore it from a copy, or delete the run and start anew."))
 
     def records(self) -> list[Record]:
         """One record per item, the latest, in the order they were first written."""
         latest: dict[tuple[str, str], Record] = {}
-        for row in self._lines("records.jsonl"):
-            record = record_from(row)
+        for record in self._lines("records.jsonl", record_from, "Delete the line; its item is then done again."):
             latest[record.task, record.item_id] = record
         return list(latest.values())
 
@@ -183,27 +184,33 @@ class RunStore:
         Raises:
             StoreError: not a run, or a damaged one.
         """
-        manifest = self.manifest()
+        spec = self.spec()
         items: dict[str, dict[str, Item]] = {}
         for item in self.items():
             items.setdefault(item.task, {})[item.id] = item
-        sources: dict[str, Source] = {name: d["source"] for name, d in manifest["data"].items()}
-        return RunData(self.spec(), items, sources, self.records())
+        try:
+            sources: dict[str, Source] = {name: d["source"] for name, d in self.manifest()["data"].items()}
+        except (KeyError, TypeError, AttributeError) as e:
+            raise StoreError(f"{self.path / 'manifest.json'} does not say where its data is from ({e!r}).") from e
+        return RunData(spec, items, sources, self.records())
 
-    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+    def _lines(self, name: str, read: Callable[[Any], T], remedy: str) -> Iterator[T]:
+        """What `read` makes of every whole line of a file; a last line without its end is still being written."""
         path = self.path / name
-        if not path.is_file():
+        if not path.exists():
             return
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    yield json.loads(line)
-                except ValueError as e:
-                    raise StoreError(
-                        f"{path}, line {number}: damaged ({e}). Delete the line; its item is then done again."
-                    ) from e
+        try:
+            with path.open("rb") as file:
+                for number, line in enumerate(file, start=1):
+                    if not line.endswith(b"\n"):
+                        return
+                    try:
+                        found = read(json.loads(line))
+                    except (ValueError, KeyError, TypeError) as e:
+                        raise StoreError(f"{path}, line {number}: damaged ({type(e).__name__}: {e}). {remedy}") from e
+                    yield found
+        except OSError as e:
+            raise StoreError(f"{path} cannot be read ({e.strerror}). Check its permissions.") from e
 
     # --- writing ---
 
@@ -212,7 +219,7 @@ class RunStore:
 
         Raises:
             RunBusyError: another process is writing to this run.
-            StoreError: the folder cannot be made.
+            StoreError: the folder cannot be made or written to.
         """
         return RunWriter(self.path)
 
@@ -237,12 +244,16 @@ class RunWriter:
             raise RunBusyError(
                 f"Another process is writing to {self.path}. Wait for it, or stop it, and start again."
             ) from e
+        except OSError as e:
+            raise StoreError(self._no_access(e)) from e
         try:
             self._cut_torn_line()
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
             self._file = os.open(self.path / "records.jsonl", flags, 0o644)
-        except BaseException:
+        except BaseException as e:
             self._lock.release()
+            if isinstance(e, OSError):
+                raise StoreError(self._no_access(e)) from e
             raise
         return self
 
@@ -274,12 +285,18 @@ class RunWriter:
                 file.truncate(keep)
 
     def manifest(self, table: Mapping[str, Any]) -> None:
-        """Write the manifest, atomically."""
-        write_atomically(self.path / "manifest.json", dumps({"format": FORMAT_VERSION, **table}, indent=2) + "\n")
+        """Write the manifest, atomically; raises StoreError when the disk is full or failing."""
+        self._replace("manifest.json", dumps({"format": FORMAT_VERSION, **table}, indent=2) + "\n")
 
     def items(self, items: Iterable[Item]) -> None:
-        """Write the items, atomically."""
-        write_atomically(self.path / "items.jsonl", "".join(dumps(item) + "\n" for item in items))
+        """Write the items, atomically; raises StoreError when the disk is full or failing."""
+        self._replace("items.jsonl", "".join(dumps(item) + "\n" for item in items))
+
+    def _replace(self, name: str, text: str) -> None:
+        try:
+            write_atomically(self.path / name, text)
+        except OSError as e:
+            raise StoreError(self._no_space(f"{name} of {len(text.encode()):,} bytes", e)) from e
 
     def append(self, records: Iterable[Record]) -> None:
         """Append records, one write each; `sync` makes them durable.
@@ -289,13 +306,14 @@ class RunWriter:
         """
         for record in records:
             line = (dumps(record) + "\n").encode("utf-8")
+            what = f"A record of {len(line):,} bytes"
             try:
                 written = os.write(self._file, line)
             except OSError as e:
-                raise StoreError(self._no_space(len(line), e)) from e
+                raise StoreError(self._no_space(what, e)) from e
             if written != len(line):
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-                raise StoreError(self._no_space(len(line), None))
+                raise StoreError(self._no_space(what, None))
 
     def sync(self) -> None:
         """Make everything appended durable.
@@ -306,11 +324,17 @@ class RunWriter:
         try:
             os.fsync(self._file)
         except OSError as e:
-            raise StoreError(self._no_space(0, e)) from e
+            raise StoreError(self._no_space("The last records", e)) from e
 
-    def _no_space(self, size: int, error: OSError | None) -> str:
+    def _no_space(self, what: str, error: OSError | None) -> str:
         why = error.strerror if error else "the disk is full"
         return (
-            f"A record of {size:,} bytes could not be written to {self.path} ({why}). "
-            "Everything before it is kept: free some space and start the same run again."
+            f"{what} could not be written to {self.path} ({why}). "
+            "Everything before is kept: free some space and start the same run again."
+        )
+
+    def _no_access(self, error: OSError) -> str:
+        return (
+            f"{self.path} cannot be written to ({error.strerror}). "
+            "Check its permissions, or choose another folder for runs."
         )

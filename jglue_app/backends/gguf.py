@@ -11,15 +11,16 @@ import hashlib
 import importlib
 import io
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jglue_app.errors import ModelError, ModelNotFoundError
+from jglue_app.errors import ModelError, ModelNotFoundError, first_line
 
 _LAYOUT = "v1"
 
@@ -44,7 +45,7 @@ def converted(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> Pat
 
     Raises:
         ModelNotFoundError: there is no such file.
-        ModelError: the file cannot be read as a model.
+        ModelError: the file cannot be read as a model, or the folder not be written.
     """
     if not path.is_file():
         raise ModelNotFoundError(f"There is no file {path}. Give the path of a .gguf file.")
@@ -53,33 +54,62 @@ def converted(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> Pat
     folder = cache_dir / "converted" / f"{path.stem}-{digest[:16]}-{_LAYOUT}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.is_dir():
-            notify(f"Converting {path.name} to safetensors. This happens once and takes about a minute.")
-            part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".converting-"))
-            try:
-                _convert(path, part)
-                part.replace(folder)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                notify(f"Converting {path.name} to safetensors. This happens once and takes about a minute.")
+                _convert(path, folder)
+    except (OSError, SafetensorError) as e:
+        raise ModelError(
+            f"The converted weights of {path.name} could not be written to {folder.parent} ({first_line(e)}). "
+            "Free some space there, or set JGLUE_CACHE_DIR to another folder."
+        ) from e
     return folder
 
 
-def _convert(path: Path, target: Path) -> None:
+def _convert(path: Path, folder: Path) -> None:
+    model, tokenizer = _read(path)
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # Left by a process that was killed.
+    part.mkdir()
+    try:
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _read(path: Path) -> tuple[Any, Any]:
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         # The progress bar of the conversion cannot be switched off; one sentence was told already.
         with contextlib.redirect_stderr(io.StringIO()):
             tokenizer = AutoTokenizer.from_pretrained(**source)
-            model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    except (ValueError, KeyError, OSError, NotImplementedError, RuntimeError) as e:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                **source, dtype=torch.float32, output_loading_info=True
+            )
+    except Exception as e:  # A damaged file makes the reader fail in any way.
         raise ModelError(
-            f"{path.name} cannot be read as a GGUF model ({e}). Check the download, or use a safetensors repository."
+            f"{path.name} cannot be read as a GGUF model ({first_line(e)}). "
+            "Check the download, or use a safetensors repository."
         ) from e
+    refuse_missing(path.name, report)
     # The weights are plain float32 now; left in place, the GGUF marker would forbid saving them.
     model.config.__dict__.pop("quantization_config", None)
     model.hf_quantizer = None
     model.is_quantized = False
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    return model, tokenizer
+
+
+def refuse_missing(name: str, report: Mapping[str, Collection[str]]) -> None:
+    """Raise ModelError if transformers found weights missing, which it fills with random numbers.
+
+    Args:
+        name: of the model, for the message.
+        report: what `from_pretrained` tells with `output_loading_info`.
+    """
+    if report["missing_keys"]:
+        some = ", ".join(sorted(report["missing_keys"])[:3])
+        raise ModelError(f"The files of {name} lack some weights ({some}). Fetch or export the model again.")

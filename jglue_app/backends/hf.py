@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,7 +14,8 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
 from jglue_app.backends.batching import PAD, Batcher
-from jglue_app.backends.locate import ModelFiles, locate
+from jglue_app.backends.gguf import refuse_missing
+from jglue_app.backends.locate import ModelFiles, in_folder, locate
 from jglue_app.errors import DeviceError, ModelError, UnknownNameError, first_line
 from jglue_app.models import named_models
 from jglue_app.settings import Settings
@@ -22,12 +23,13 @@ from jglue_app.types import ModelInfo, ModelSpec, Output, Prompt, RunError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 QUANTIZATIONS = ("none", "8bit", "4bit")
-_BYTES_PER_WEIGHT = {"none": 2.0, "8bit": 1.0, "4bit": 0.5}
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 # Speaks at import and load time of features that are not used here.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+# Else loading .bin weights would have a service convert them, unasked, and fetch the result for next time.
+os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
 
 
 def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callable[[str], None]) -> HFBackend:
@@ -62,15 +64,14 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
         raise DeviceError(
             f"There is not enough memory for {spec.id}. Choose 8-bit or 4-bit, or a smaller model."
         ) from e
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError) as e:
+    except ModelError:
+        raise
+    except Exception as e:  # Of transformers, safetensors, pickle, the tokenizer, the network: of any kind.
         raise ModelError(
             f"{spec.id} could not be loaded ({first_line(e)}). "
             "Check that it is a text-generation model that transformers supports without code of its own."
         ) from e
-    if report["missing_keys"]:
-        # transformers fills them with random numbers.
-        some = ", ".join(sorted(report["missing_keys"])[:3])
-        raise ModelError(f"The files of {spec.id} lack some weights ({some}). Fetch or export the model again.")
+    refuse_missing(spec.id, report)
     return HFBackend(spec, source.commit, model, tokenizer)
 
 
@@ -165,9 +166,12 @@ def _device(device: str) -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     kind = device.split(":")[0]
-    if kind == "balanced" or kind == "cuda":
+    if kind in ("balanced", "cuda"):
         if not torch.cuda.is_available():
             raise DeviceError(f"The device {device!r} needs a CUDA GPU, and none was found. Use --device cpu.")
+        count = torch.cuda.device_count()
+        if device not in ("balanced", "cuda", *(f"cuda:{i}" for i in range(count))):
+            raise DeviceError(f"There is no device {device!r}: this machine has cuda:0 to cuda:{count - 1}.")
         return device if kind == "cuda" else "cuda"
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("The device 'mps' needs an Apple GPU, and none was found. Use --device cpu.")
@@ -211,34 +215,40 @@ def _quantization(spec: ModelSpec, device: str) -> BitsAndBytesConfig | None:
 
 def memory_free(device: str) -> int:
     """Bytes that are free where models go."""
-    if _device(device).startswith("cuda"):
-        return int(torch.cuda.mem_get_info()[0])
+    where = _device(device)
+    if where.startswith("cuda"):
+        used = range(torch.cuda.device_count()) if device == "balanced" else [where]
+        return sum(int(torch.cuda.mem_get_info(one)[0]) for one in used)
     return int(psutil.virtual_memory().available)
 
 
 def memory_needed(spec: ModelSpec, settings: Settings) -> int | None:
     """An estimate of the weights' bytes from the registry or local files; None if neither knows."""
-    wide = 2.0 if spec.dtype == "float32" or (spec.dtype == "auto" and not torch.cuda.is_available()) else 1.0
-    if spec.quantization != "none":
-        wide = 1.0
+    dtype = _dtype(spec, _device("auto"))
     named = named_models().get(spec.id)
     if named:
-        return int(named.parameters * 1e6 * _BYTES_PER_WEIGHT[spec.quantization] * wide)
-    path = Path(spec.id)
-    if not settings.public and path.is_dir():
-        size = sum(f.stat().st_size for f in path.glob("*.safetensors"))
-        return int(size * _BYTES_PER_WEIGHT[spec.quantization] / 2.0)
-    return None
+        return int(named.parameters * 1e6 * _width(spec, dtype))
+    try:
+        source = in_folder(spec, settings)
+    except ModelError:  # Told when the model is opened.
+        return None
+    return _bytes_needed(spec, source, dtype) if source else None
+
+
+def _width(spec: ModelSpec, dtype: torch.dtype) -> float:
+    """Bytes of one weight in memory."""
+    return {"8bit": 1.0, "4bit": 0.5}.get(spec.quantization, dtype.itemsize)
+
+
+def _bytes_needed(spec: ModelSpec, source: ModelFiles, dtype: torch.dtype) -> int | None:
+    if source.weight_bytes is None:
+        return None
+    return int(source.weight_bytes / source.stored_width * _width(spec, dtype))
 
 
 def _check_memory(spec: ModelSpec, source: ModelFiles, device: str, dtype: torch.dtype) -> None:
-    if source.weight_bytes is None:
-        return
-    scale = _BYTES_PER_WEIGHT[spec.quantization] / 2.0
-    if spec.quantization == "none" and dtype == torch.float32:
-        scale = 1.0 if Path(source.path).is_dir() else 2.0
-    need, free = source.weight_bytes * scale, memory_free(device)
-    if need > free:
+    need, free = _bytes_needed(spec, source, dtype), memory_free(device)
+    if need is not None and need > free:
         raise DeviceError(
             f"{spec.id} needs about {need / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. "
             "Choose 8-bit or 4-bit, or a smaller model."

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
@@ -18,13 +19,13 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
 from jglue_app.backends import gguf
 from jglue_app.errors import (
+    InputError,
     ModelAccessError,
     ModelError,
     ModelNotFoundError,
@@ -46,6 +47,9 @@ class ModelFiles:
     revision: str | None
     commit: str
     weight_bytes: int | None
+    """Bytes of the weight files; None if not known."""
+    stored_width: int
+    """Bytes of one weight in those files."""
     use_safetensors: bool
 
 
@@ -53,34 +57,57 @@ def locate(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -
     """Find a model's files, without downloading weights (but for GGUF, which is converted here).
 
     Raises:
-        UnknownNameError: public mode, and the model is not in the registry.
+        InputError: public mode, and the model is not in the registry, or not asked for as it is there.
         ModelNotFoundError, ModelAccessError, ModelError: no such model, gated, or of a kind that is refused.
         NetworkError: the Hub cannot be reached and the model is not cached.
     """
     named = named_models().get(spec.id)
     if settings.public and named is None:
         raise UnknownNameError("model", spec.id, named_models(), "This server runs the listed models only.")
+    if settings.public and (spec.revision or spec.gguf_file or spec.allow_bin):
+        # Anyone can propose a revision or a file to a repository on the Hub.
+        raise InputError(
+            "This server runs the listed models as they are: leave out revision, GGUF file and .bin weights."
+        )
     if named and named.package:
         return _local(gguf.converted(gguf.packaged_file(named.package), settings.cache_dir, notify), spec)
-    path = Path(spec.id).expanduser()
-    if not settings.public and spec.id.endswith(".gguf"):
+    path = _path(spec.id)
+    if not settings.public and path and spec.id.endswith(".gguf"):
         return _local(gguf.converted(path, settings.cache_dir, notify), spec)
-    if not settings.public and path.is_dir():
-        return _local(path, spec)
-    return _on_hub(spec, settings, notify)
+    return in_folder(spec, settings) or _on_hub(spec, settings, notify)
+
+
+def in_folder(spec: ModelSpec, settings: Settings) -> ModelFiles | None:
+    """The files of a model whose id is a folder; None if it is not one, or in public mode.
+
+    Raises:
+        ModelError: the folder holds no model, or one of a kind that is refused.
+    """
+    path = _path(spec.id)
+    return _local(path, spec) if path and path.is_dir() and not settings.public else None
+
+
+def _path(name: str) -> Path | None:
+    """The id as a path; None if it cannot be one (blank, too long, somebody else's home, …)."""
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return path if name.strip() else None
 
 
 def _local(folder: Path, spec: ModelSpec) -> ModelFiles:
     config = folder / "config.json"
     if not config.is_file():
         raise ModelNotFoundError(f"The folder {folder} holds no config.json. Give a transformers model folder.")
-    _refuse_own_code(spec.id, config)
+    width = _stored_width(_read_config(spec.id, config))
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         _need_bin(spec, [f.name for f in folder.iterdir()])
         files = sorted(folder.glob("*.bin"))
     size = sum(f.stat().st_size for f in files)
-    return ModelFiles(str(folder), None, _fingerprint([config, *files]), size, files[0].suffix == ".safetensors")
+    return ModelFiles(str(folder), None, _fingerprint([config, *files]), size, width, files[0].suffix == ".safetensors")
 
 
 def _fingerprint(files: list[Path]) -> str:
@@ -101,51 +128,72 @@ def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) 
         info = HfApi().model_info(spec.id, revision=spec.revision, files_metadata=True, timeout=20)
         sizes = {f.rfilename: f.size or 0 for f in info.siblings or []}
         commit = info.sha or "unknown"
-        config = Path(hf_hub_download(spec.id, "config.json", revision=commit)) if "config.json" in sizes else None
-        if spec.gguf_file:
-            if spec.gguf_file not in sizes:
-                raise ModelNotFoundError(f"{spec.id} has no file {spec.gguf_file}. It has: {', '.join(sizes)}.")
-            notify(f"Downloading {spec.gguf_file} ({sizes[spec.gguf_file] / 1e9:.1f} GB).")
-            file = Path(hf_hub_download(spec.id, spec.gguf_file, revision=commit))
-            return _local(gguf.converted(file, settings.cache_dir, notify), spec)
+        # By the name of the revision, so that the cache knows the commit by it when the Hub is away.
+        named = "config.json" in sizes
+        config = Path(hf_hub_download(spec.id, "config.json", revision=spec.revision)) if named else None
+    except LocalEntryNotFoundError as e:
+        return _from_cache(spec, settings, notify, e)
+    except GatedRepoError as e:
+        raise _gated(spec) from e
     except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as e:
-        if isinstance(e, GatedRepoError):
-            raise _gated(spec) from e
-        if isinstance(e, LocalEntryNotFoundError):
-            return _from_cache(spec, e)
         raise _not_found(spec, e) from e
-    except HfHubHTTPError as e:
-        if e.response is not None and e.response.status_code in (401, 403):
+    except Exception as e:  # Of the HTTP library, which differs between versions of huggingface_hub; of a proxy's page.
+        if isinstance(e, HfHubHTTPError) and e.response is not None and e.response.status_code in (401, 403):
             raise _gated(spec) from e
-        return _from_cache(spec, e)
-    except (OfflineModeIsEnabled, OSError) as e:
-        return _from_cache(spec, e)
+        return _from_cache(spec, settings, notify, e)
+    if spec.gguf_file:
+        return _gguf_on_hub(spec, settings, notify, sizes)
     if config is None:
         raise ModelNotFoundError(f"{spec.id} has no config.json: it is not a transformers model.")
-    _refuse_own_code(spec.id, config)
+    width = _stored_width(_read_config(spec.id, config))
     safe = [name for name in sizes if name.endswith(".safetensors")]
     if not safe:
         _need_bin(spec, list(sizes))
     weights = safe or [name for name in sizes if name.endswith(".bin")]
     total = sum(sizes[name] for name in weights)
     notify(f"Fetching {spec.id} ({total / 1e9:.1f} GB) from the Hugging Face Hub, unless it is cached.")
-    return ModelFiles(spec.id, commit, commit, total, bool(safe))
+    return ModelFiles(spec.id, commit, commit, total, width, bool(safe))
 
 
-def _from_cache(spec: ModelSpec, error: Exception) -> ModelFiles:
+def _gguf_on_hub(
+    spec: ModelSpec, settings: Settings, notify: Callable[[str], None], sizes: dict[str, int]
+) -> ModelFiles:
+    assert spec.gguf_file
+    if spec.gguf_file not in sizes:
+        known = ", ".join(name for name in sizes if name.endswith(".gguf")) or "none"
+        raise ModelNotFoundError(f"{spec.id} has no file {spec.gguf_file!r}. Its GGUF files: {known}.")
+    notify(f"Downloading {spec.gguf_file} ({sizes[spec.gguf_file] / 1e9:.1f} GB).")
+    try:
+        file = Path(hf_hub_download(spec.id, spec.gguf_file, revision=spec.revision))
+    except Exception as e:  # As above.
+        raise NetworkError(f"The download of {spec.gguf_file} broke off ({first_line(e)}). Try again.") from e
+    return _local(gguf.converted(file, settings.cache_dir, notify), spec)
+
+
+def _from_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str], None], error: Exception) -> ModelFiles:
     """A model that was fetched before, when the Hub does not answer now."""
     try:
-        config = Path(hf_hub_download(spec.id, "config.json", revision=spec.revision, local_files_only=True))
+        name = spec.gguf_file or "config.json"
+        file = Path(hf_hub_download(spec.id, name, revision=spec.revision, local_files_only=True))
     except (LocalEntryNotFoundError, OSError, HFValidationError):
-        raise NetworkError(
-            f"{spec.id} is not on this machine and {constants.ENDPOINT} cannot be reached "
-            f"({type(error).__name__}). Check the connection, or use the embedded model gemma-3-270m."
-        ) from error
-    _refuse_own_code(spec.id, config)
-    safe = any(config.parent.glob("*.safetensors"))
+        raise _unreachable(spec, error) from error
+    if spec.gguf_file:
+        return _local(gguf.converted(file, settings.cache_dir, notify), spec)
+    width = _stored_width(_read_config(spec.id, file))
+    names = [f.name for f in file.parent.iterdir()]
+    safe = any(name.endswith(".safetensors") for name in names)
+    if not safe and not any(name.endswith(".bin") for name in names):
+        raise _unreachable(spec, error) from error
     if not safe:
-        _need_bin(spec, [f.name for f in config.parent.iterdir()])
-    return ModelFiles(str(config.parent), None, config.parent.name, None, safe)
+        _need_bin(spec, names)
+    return ModelFiles(str(file.parent), None, file.parent.name, None, width, safe)
+
+
+def _unreachable(spec: ModelSpec, error: Exception) -> NetworkError:
+    return NetworkError(
+        f"{spec.id} is not on this machine and {constants.ENDPOINT} cannot be reached "
+        f"({type(error).__name__}). Check the connection, or use the embedded model gemma-3-270m."
+    )
 
 
 def _need_bin(spec: ModelSpec, names: list[str]) -> None:
@@ -160,16 +208,25 @@ def _need_bin(spec: ModelSpec, names: list[str]) -> None:
     raise ModelNotFoundError(f"{spec.id} has no safetensors weights.{remedy}")
 
 
-def _refuse_own_code(name: str, config: Path) -> None:
+def _read_config(name: str, config: Path) -> dict[str, Any]:
+    """The table of a config.json, which must not ask for code of the repository."""
     try:
         table = json.loads(config.read_text("utf-8"))
     except (OSError, ValueError) as e:
         raise ModelError(f"The config.json of {name} cannot be read ({first_line(e)}).") from e
+    if not isinstance(table, dict):
+        raise ModelError(f"The config.json of {name} holds no table. Fetch or export the model again.")
     if "auto_map" in table:
         raise ModelError(
             f"{name} needs to run code from its repository, which this application never does. "
             "Choose a model that transformers supports by itself."
         )
+    return table
+
+
+def _stored_width(config: dict[str, Any]) -> int:
+    """Bytes per weight; without a word about it, a checkpoint is in float32."""
+    return {"bfloat16": 2, "float16": 2, "float64": 8}.get(str(config.get("dtype") or config.get("torch_dtype")), 4)
 
 
 def _not_found(spec: ModelSpec, error: Exception) -> ModelError:
