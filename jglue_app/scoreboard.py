@@ -86,10 +86,11 @@ def _unreadable(report: TaskReport | None, reading: str) -> int:
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
-    """Three decimals, `–` for no value."""
+    """Three decimals, `–` for no value; what rounds to nothing has no minus."""
     if value is None:
         return "–"
-    return f"{value:+.3f}" if sign else f"{value:.3f}"
+    value = round(value, 3) or 0.0  # no negative zero
+    return f"{value:+z.3f}" if sign else f"{value:z.3f}"
 
 
 def estimate_text(estimate: Estimate | None, *, sign: bool = False) -> str:

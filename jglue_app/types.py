@@ -389,6 +389,8 @@ class ModelInfo:
     """Most tokens of prompt and answer together; None if unlimited."""
     bos: str
     """Text of the token that opens a sequence; empty if there is none."""
+    adds_bos: bool
+    """Whether the tokenizer puts BOS before a text by itself."""
     eos: str
     """Text of the token that closes a turn; empty if there is none."""
     has_chat_template: bool

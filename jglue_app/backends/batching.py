@@ -60,7 +60,7 @@ class Batcher:
         forward = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in forward
         self._can_keep = "logits_to_keep" in forward
-        self._bos = self._leading_bos()
+        self.bos = self._leading_bos()
         kind = "cpu" if model.device.type == "cpu" else "other"
         self._budget = TOKENS_PER_BATCH[kind]
 
@@ -79,7 +79,7 @@ class Batcher:
     def encode(self, text: str, *, has_special: bool) -> list[int]:
         """Token ids of an input, with BOS exactly once; a rendered chat template already holds its own."""
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids if has_special else self._bos + ids
+        return ids if has_special else self.bos + ids
 
     def encode_answer(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
         """Token ids of (context, answer), tokenized together and split at the context's length.

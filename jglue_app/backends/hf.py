@@ -93,6 +93,7 @@ class HFBackend:
             device=str(model.device),
             context_length=self._batcher.context_length,
             bos=tokenizer.bos_token or "",
+            adds_bos=bool(self._batcher.bos),
             eos=tokenizer.eos_token or "",
             has_chat_template=bool(getattr(tokenizer, "chat_template", None)),
             memory_bytes=int(model.get_memory_footprint()),

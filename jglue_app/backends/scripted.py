@@ -96,6 +96,7 @@ class ScriptedBackend:
             device="none",
             context_length=None,
             bos="",
+            adds_bos=False,
             eos="",
             has_chat_template=True,
             memory_bytes=0,
