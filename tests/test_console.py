@@ -1,0 +1,221 @@
+"""What the command line prints when it is not a terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.table import Table
+
+from jglue_app.console import ProgressView, print_comparison, print_report, print_table
+from jglue_app.runner import Event
+from jglue_app.types import Comparison, Difference, Estimate, Report, Source, TaskReport
+
+NO_DATA = Estimate(None, None, None, 0)
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def task(name: str, source: Source, metric: str, strict: Estimate, lenient: Estimate, **changes: Any) -> TaskReport:
+    values: dict[str, Any] = {
+        "task": name,
+        "source": source,
+        "n": 50,
+        "planned": 50,
+        "metrics": {metric: strict},
+        "lenient": {metric: lenient},
+        "choose": {},
+        "imputed": {},
+        "outcomes": {},
+        "unreadable": 0,
+        "unreadable_lenient": 0,
+        "floors": {},
+    }
+    return TaskReport(**{**values, **changes})
+
+
+MARC = task(
+    "marc_ja",
+    "sample",
+    "accuracy",
+    Estimate(0.42, 0.301, 0.549, 50),
+    Estimate(0.62, 0.4816, 0.7419, 50),
+    choose={"accuracy": Estimate(0.7, 0.5, 0.8, 48)},
+    outcomes={"correct": 21, "wrong_form": 10, "unreadable": 19},
+    unreadable=29,
+    unreadable_lenient=19,
+    floors={"accuracy": 0.54},
+)
+JSTS = task(
+    "jsts",
+    "official",
+    "pearson",
+    Estimate(None, None, None, 1),
+    Estimate(-0.125, None, None, 3),
+    outcomes={"wrong": 2, "correct": 1, "error": 1},
+    unreadable=2,
+)
+JNLI = task("jnli", "user", "accuracy", Estimate(0.5, 0.25, 0.75, 4), Estimate(0.5, 0.25, 0.75, 4))
+REPORT = Report(
+    "0123456789abcdef",
+    "m [bold] :smile: · plain",
+    "official",
+    {"marc_ja": MARC, "jsts": JSTS},
+    NO_DATA,
+    ("marc_ja", "jsts"),
+    ("jsts",),
+)
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """Lines of standard output, split at columns; there must be no escape codes and nothing on standard error."""
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "\x1b" not in out
+    assert "…" not in out
+    return [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
+
+
+def test_a_report_shows_each_score_with_interval_n_floor_and_unreadable_and_marks_samples(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_report(REPORT)
+    assert printed(capsys) == [
+        ["m [bold] :smile: · plain", "(run 0123456789abcdef, protocol official)"],
+        ["subset", "metric", "score (95 % interval)", "n", "floor", "unreadable"],
+        ["MARC-ja (sample)", "accuracy", "0.420 [0.301, 0.549]", "50", "0.540", "29"],
+        ["MARC-ja (sample)", "accuracy, lenient", "0.620 [0.482, 0.742]", "50", "0.540", "19"],
+        ["MARC-ja (sample)", "accuracy, log-likelihood", "0.700 [0.500, 0.800]", "48", "0.540", "0"],
+        ["JSTS", "pearson", "–", "1", "–", "2"],
+        ["JSTS", "pearson, lenient", "-0.125", "3", "–", "0"],
+        ["outcomes: 22 correct, 10 wrong form, 2 wrong, 19 unreadable, 1 error"],
+        ["average of the main metric over MARC-ja (sample), JSTS: – (no value for JSTS)"],
+    ]
+
+
+def test_an_average_names_its_subsets_and_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = {"marc_ja": MARC, "jnli": JNLI}
+    print_report(Report("00", "m", "official", tasks, Estimate(0.46, None, None, 54), tuple(tasks), ()))
+    assert printed(capsys)[-1] == ["average of the main metric over MARC-ja (sample), JNLI (own file): 0.460"]
+
+
+def test_a_report_without_any_output_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    empty = replace(JNLI, source="official", metrics={}, lenient={}, n=0)
+    print_report(Report("00", "m", "official", {"jnli": empty}, NO_DATA, ("jnli",), ("jnli",)))
+    assert printed(capsys)[-2:] == [
+        ["outcomes: none"],
+        ["average of the main metric over JNLI: – (no value for JNLI)"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "difference", "shown"),
+    [
+        ("a", Estimate(-0.25, -0.375, -0.125, 48), ["-0.250 [-0.375, -0.125]", "A is better", "48"]),
+        ("b", Estimate(0.25, 0.125, 0.375, 48), ["+0.250 [+0.125, +0.375]", "B is better", "48"]),
+        ("undecided", Estimate(0.0, -0.125, 0.125, 48), ["+0.000 [-0.125, +0.125]", "cannot tell", "48"]),
+        ("undecided", Estimate(None, None, None, 48), ["–", "–", "48"]),
+    ],
+)
+def test_a_comparison_shows_both_scores_the_difference_and_what_it_means(
+    capsys: pytest.CaptureFixture[str], verdict: str, difference: Estimate, shown: list[str]
+) -> None:
+    other = task(
+        "marc_ja",
+        "sample",
+        "accuracy",
+        Estimate(0.5, 0.25, 0.75, 48),
+        Estimate(0.625, 0.5, 0.75, 48),
+        outcomes={"correct": 24, "wrong": 24},
+        unreadable=5,
+    )
+    b = Report("fedcba9876543210", "other", "official", {"marc_ja": other}, Estimate(0.5, None, None, 48), ("x",), ())
+    found = Difference(MARC.metrics["accuracy"], other.metrics["accuracy"], difference, verdict)
+    print_comparison(Comparison(REPORT, b, {"marc_ja": {"accuracy": found}}, {}, {}))
+    assert printed(capsys) == [
+        ["A: m [bold] :smile: · plain", "(run 0123456789abcdef)"],
+        ["B: other", "(run fedcba9876543210)"],
+        ["protocol official"],
+        [""],
+        ["subset", "metric", "A", "B", "B − A", "verdict", "n", "floor", "unreadable A/B"],
+        ["MARC-ja (sample)", "accuracy", "0.420 [0.301, 0.549]", "0.500 [0.250, 0.750]", *shown, "0.540", "29/5"],
+        [
+            *["MARC-ja (sample)", "accuracy, lenient", "0.620 [0.482, 0.742]", "0.625 [0.500, 0.750]"],
+            *["–", "–", "–", "0.540", "19/0"],
+        ],
+        [
+            *["MARC-ja (sample)", "accuracy, log-likelihood", "0.700 [0.500, 0.800]", "–"],
+            *["–", "–", "–", "0.540", "0/0"],
+        ],
+        ["JSTS", "pearson", "–", "–", "–", "–", "–", "–", "2/0"],
+        ["JSTS", "pearson, lenient", "-0.125", "–", "–", "–", "–", "–", "0/0"],
+        ["A outcomes: 22 correct, 10 wrong form, 2 wrong, 19 unreadable, 1 error"],
+        ["A average of the main metric over MARC-ja (sample), JSTS: – (no value for JSTS)"],
+        ["B outcomes: 24 correct, 24 wrong"],
+        ["B average of the main metric over MARC-ja (sample): 0.500"],
+    ]
+
+
+def test_a_long_or_odd_cell_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("path", "state", box=None)
+    table.add_row("/data/[bold]x[/]/:smile:/[/b]/" + "y" * 500, "ok")
+    print_table(table)
+    assert printed(capsys)[1] == ["/data/[bold]x[/]/:smile:/[/b]/" + "y" * 500, "ok"]
+
+
+def event(done: int, total: int, *, speed: float | None = 2.0, side: Any = "a", task: str = "jnli") -> Event:
+    left = (total - done) / speed if speed else None
+    return Event("record", "m", side, task=task, done=done, total=total, items_per_s=speed, seconds_left=left)
+
+
+def test_progress_is_a_first_and_a_last_plain_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressView() as view:
+        for done in range(1, 31):
+            view.show(event(done, 30))
+        view.show(event(1, 1, side="b", task="marc_ja", speed=12.345))
+        view.show(Event("done", "m"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "A JNLI: 1/30 items, 2.0 items/s, 14 s left",
+        "A JNLI: 30/30 items, 2.0 items/s",
+        "B MARC-ja: 1/1 items, 12.3 items/s",
+    ]
+
+
+def test_progress_is_told_every_ten_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with ProgressView() as view:
+        for done in range(1, 26):
+            view.show(event(done, 100, speed=1.0))
+            now += 1.0
+    assert [line.split(" items")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "A JNLI: 1/100",
+        "A JNLI: 12/100",
+        "A JNLI: 23/100",
+    ]
+
+
+def test_a_notice_is_printed_as_it_is_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "Preparing [red]/models/[/red] :smile: " + "長い名前" * 100
+    with ProgressView() as view:
+        view.show(Event("notice", "m", message=message))
+    assert capsys.readouterr().err == message + "\n"
+
+
+def test_a_download_is_told_once_when_it_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    url = "http://127.0.0.1/jnli-v1.3/valid-v1.3.json"
+    with ProgressView() as view:
+        for done in (65_536, 131_072, 131_072, 131_072):
+            view.download(url, done, 131_072)
+        view.download("http://127.0.0.1/of-unknown/size.json", 500, 0)
+    assert capsys.readouterr().err.splitlines() == [f"Downloaded {url} (131,072 bytes)."]

@@ -1,0 +1,196 @@
+"""Outputs made elsewhere: what is refused and how, and what the others are worth."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jglue_app.errors import DataError
+from jglue_app.predictions import read_predictions
+from jglue_app.report import report_run
+from jglue_app.types import Dataset, Item, TaskReport
+
+LABELS = ("entailment", "contradiction", "neutral")
+
+
+def dataset(task: str, *items: Item, source: Any = "official") -> Dataset:
+    return Dataset(task, "valid", items, source, "v1.3", "valid.json", "ab" * 32)
+
+
+def pair(id_: str, gold: tuple[str, ...] | float) -> Item:
+    texts = {"sentence1": "犬が走る。", "sentence2": "動物が動く。"}
+    return Item("jsts", id_, texts, gold) if isinstance(gold, float) else Item("jnli", id_, texts, gold, LABELS)
+
+
+def question(id_: str, *gold: str) -> Item:
+    return Item("jsquad", id_, {"title": "寺", "context": "寺は京都市にある。", "question": "どこか。"}, gold)
+
+
+JNLI = dataset(
+    "jnli",
+    pair("1", ("entailment",)),
+    pair("2", ("contradiction",)),
+    pair("3", ("neutral",)),
+    pair("4", ("entailment",)),
+    pair("5", ("neutral",)),
+)
+RIGHT = {"1": "entailment", "2": "contradiction", "3": "neutral", "4": "entailment", "5": "neutral"}
+
+
+def write(path: Path, texts: Mapping[str, str] | Sequence[object]) -> Path:
+    rows = [{"item_id": i, "text": t} for i, t in texts.items()] if isinstance(texts, Mapping) else texts
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def scored(path: Path, data: Dataset, texts: Mapping[str, str], **words: bool) -> TaskReport:
+    return report_run(read_predictions(write(path, texts), data, **words)).tasks[data.task]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "outputs.jsonl"
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+CHECK = r"Check --task, --split and --data, and that every item stands once\."
+GOOD = b'{"item_id": "1", "text": "neutral"}\n'
+
+
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [
+        pytest.param(
+            b'{"item_id": "9", "text": "a"}', rf"line 2: there is no item '9' in jnli/valid\. {CHECK}", id="9"
+        ),
+        pytest.param(b'{"item_id": 1, "text": "a"}', rf"line 2: item 1 was answered before\. {CHECK}", id="twice"),
+        pytest.param(b'{"item_id": "2"}', rf"line 2: expected .*found {{'item_id': '2'}}\. {CHECK}", id="no text"),
+        pytest.param(b'{"item_id": "2", "text": null}', rf"line 2: expected .*{CHECK}", id="null"),
+        pytest.param(b'{"item_id": "2", "text": 3.5}', rf"line 2: expected .*{CHECK}", id="number"),
+        pytest.param(b'{"item_id": "2", "text": ["a"]}', rf"line 2: expected .*{CHECK}", id="list"),
+        pytest.param(b'{"text": "a"}', rf"line 2: expected .*{CHECK}", id="no id"),
+        pytest.param(b'{"item_id": true, "text": "a"}', rf"line 2: expected .*{CHECK}", id="true is no id"),
+        pytest.param(b'{"item_id": 2.0, "text": "a"}', rf"line 2: expected .*{CHECK}", id="2.0 is no id"),
+        pytest.param(b'{"item_id": "2", "text": "a"', rf"line 2: not valid JSON .*{CHECK}", id="cut off"),
+        pytest.param(b"neutral", rf"line 2: not valid JSON .*{CHECK}", id="bare text"),
+        pytest.param(b'["2", "a"]', rf"line 2: expected a JSON object, found list\. {CHECK}", id="no object"),
+        pytest.param(
+            b'{"item_id": "2", "text": "\xff"}', r"line 2: not UTF-8\. Save the file as UTF-8", id="not UTF-8"
+        ),
+        pytest.param(b"\x93\xfa\x96{", r"line 2: not UTF-8\. Save the file as UTF-8", id="Shift_JIS"),
+    ],
+)
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_line_that_cannot_be_scored_is_refused_by_file_and_number_with_a_remedy(
+    path: Path, second: bytes, says: str, partial: bool
+) -> None:
+    path.write_bytes(GOOD + second + b"\n")
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}, {says}"):
+        read_predictions(path, JNLI, partial=partial)
+
+
+def test_a_long_line_is_quoted_in_part(path: Path) -> None:
+    write(path, [{"item_id": None, "text": "あ" * 1_000_000}])
+    with pytest.raises(DataError) as caught:
+        read_predictions(path, JNLI)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("partial", [False, True])
+def test_an_empty_file_is_refused(path: Path, content: bytes, partial: bool) -> None:
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"outputs\.jsonl: holds no predictions\. Give lines of"):
+        read_predictions(path, JNLI, partial=partial)
+
+
+def test_a_file_that_is_not_there_or_a_folder_is_refused(path: Path, tmp_path: Path) -> None:
+    for wrong in (path, tmp_path):
+        with pytest.raises(DataError, match=rf"{wrong}: cannot be read .*Give the path of a JSON Lines file"):
+            read_predictions(wrong, JNLI)
+
+
+def test_missing_items_are_counted_and_the_first_is_named_with_both_ways_out(path: Path) -> None:
+    write(path, {"1": "neutral", "4": "neutral"})
+    with pytest.raises(
+        DataError,
+        match=r"3 of 5 items have no prediction \(the first is '2'\)\. Add them, or give --partial to score the others",
+    ):
+        read_predictions(path, JNLI)
+
+
+# --- what is scored ---------------------------------------------------------------------------------------
+
+
+def test_a_part_of_the_items_is_scored_alone_when_asked_for(path: Path) -> None:
+    report = scored(path, JNLI, {"4": "entailment", "2": "neutral"}, partial=True)
+    assert (report.n, report.planned) == (2, 2)
+    assert report.metrics["accuracy"].value == 1 / 2
+    assert report.floors == {"accuracy": 1 / 2}
+
+
+def test_ids_may_be_numbers_lines_may_be_blank_and_more_fields_may_stand_there(path: Path) -> None:
+    rows = [{"item_id": int(i), "text": text, "model": "x"} for i, text in RIGHT.items()]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n\n".join(json.dumps(row) for row in rows).encode())
+    report = report_run(read_predictions(path, JNLI)).tasks["jnli"]
+    assert report.metrics["accuracy"].value == 1
+
+
+def test_a_text_is_scored_as_it_stands_however_odd(path: Path) -> None:
+    texts = {"1": "", "2": "\ud83d contradiction", "3": "\x00", "4": "x" * 1_000_000, "5": " neutral\n"}
+    path.write_text("".join(json.dumps({"item_id": i, "text": t}) + "\n" for i, t in texts.items()))
+    found = read_predictions(path, JNLI)
+    assert [record.output.text for record in found.records if record.output] == list(texts.values())
+    report = report_run(found).tasks["jnli"]
+    assert report.n == 5
+    assert report.metrics["accuracy"].value == 1 / 5
+    assert report.unreadable == 4
+
+
+def test_labels_are_worth_what_they_are_worth_by_hand(path: Path) -> None:
+    texts = {"1": "entailment", "2": "neutral", "3": "答えは neutral です。", "4": "わかりません", "5": ""}
+    report = scored(path, JNLI, texts)
+    # Wilson, by hand with z = 1.96: 1 of 5 → centre (0.2 + 0.38415) / 1.76829, half 0.29401; 2 of 5 alike.
+    accuracy = report.metrics["accuracy"]
+    assert (accuracy.value, accuracy.n) == (0.2, 5)
+    assert (accuracy.low, accuracy.high) == pytest.approx((0.0362, 0.6245), abs=1e-4)
+    assert report.lenient["accuracy"].value == 2 / 5
+    assert (report.unreadable, report.unreadable_lenient) == (3, 2)
+    assert report.outcomes == {"correct": 1, "wrong": 1, "wrong_form": 1, "unreadable": 1, "empty": 1}
+    assert report.floors == {"accuracy": 2 / 5}
+    assert report.choose == {}
+
+
+def test_similarities_are_worth_what_they_are_worth_by_hand(path: Path) -> None:
+    items = [pair(str(i), gold) for i, gold in enumerate((1.0, 2.0, 3.0, 5.0))]
+    report = scored(path, dataset("jsts", *items), {"0": "1", "1": "2.0", "2": "4", "3": "とても近い"})
+    # Over the three that can be read: deviations (-4/3, -1/3, 5/3) and (-1, 0, 1), so r = 3 / √(14/3 · 2).
+    assert report.metrics["pearson"].value == pytest.approx(3 / math.sqrt(28 / 3))
+    assert report.metrics["spearman"].value == pytest.approx(1)
+    assert report.metrics["pearson"].n == 3
+    assert report.unreadable == 1
+    # With 2.5 for the fourth: (-1.375, -0.375, 1.625, 0.125) and (-1.75, -0.75, 0.25, 2.25).
+    assert report.imputed["pearson"].value == pytest.approx(3.375 / math.sqrt(4.6875 * 8.75))
+
+
+def test_spans_are_worth_what_they_are_worth_by_hand(path: Path) -> None:
+    data = dataset("jsquad", question("a", "京都", "奈良県"), question("b", "大阪"), question("c", "東京"))
+    report = scored(path, data, {"a": "京都市", "b": "大阪。", "c": "北"})
+    # 京都市 against 京都: 2·2/(3+2) = 0.8, better than 0 against 奈良県. A trailing 。 does not count.
+    assert report.metrics["exact_match"].value == pytest.approx(1 / 3)
+    assert report.metrics["f1"].value == pytest.approx((0.8 + 1 + 0) / 3)
+
+
+def test_the_source_of_the_items_and_the_name_of_the_file_are_kept(path: Path) -> None:
+    for source in ("official", "user", "sample"):
+        data = dataset("jnli", *JNLI.items, source=source)
+        report = report_run(read_predictions(write(path, RIGHT), data))
+        assert report.tasks["jnli"].source == source
+        assert report.label.startswith("outputs.jsonl")
