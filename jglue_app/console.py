@@ -18,6 +18,7 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Report
 
 _PLAIN_EVERY_S = 10.0
+_SOURCES = {"official": "", "user": " (own file)", "sample": " (sample)"}
 _VERDICTS = {"a": "A is better", "b": "B is better", "undecided": "cannot tell"}
 
 
@@ -141,9 +142,8 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _head(row: ScoreRow) -> tuple[str, str]:
-    mark = {"official": "", "user": " (own file)", "sample": " (sample)"}[row.source]
     reading = {"strict": "", "lenient": ", lenient", "choose": ", log-likelihood"}[row.reading]
-    return TASKS[row.task].title + mark, row.metric + reading
+    return TASKS[row.task].title + "/".join(_SOURCES[source] for source in row.sources), row.metric + reading
 
 
 def _outcomes(report: Report) -> str:
@@ -157,10 +157,7 @@ def _outcomes(report: Report) -> str:
 
 
 def _average(report: Report) -> str:
-    names = ", ".join(
-        TASKS[name].title + {"official": "", "user": " (own file)", "sample": " (sample)"}[task.source]
-        for name, task in report.tasks.items()
-    )
+    names = ", ".join(TASKS[name].title + _SOURCES[task.source] for name, task in report.tasks.items())
     text = f"average of the main metric over {names}: {number(report.average.value)}"
     without = [TASKS[name].title for name in report.average_without]
     return f"{text} (no value for {', '.join(without)})" if without else text

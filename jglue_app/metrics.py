@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from jglue_app.types import Estimate
 
@@ -121,8 +120,10 @@ def _pearson(columns: tuple[Floats, ...]) -> Floats:
 
 
 def _spearman(columns: tuple[Floats, ...]) -> Floats:
+    from scipy.stats import rankdata  # takes longer to import than all the rest of the command line
+
     x, y = columns
-    return _pearson((stats.rankdata(x, axis=-1), stats.rankdata(y, axis=-1)))
+    return _pearson((rankdata(x, axis=-1), rankdata(y, axis=-1)))
 
 
 _CORRELATIONS: dict[str, Statistic] = {"pearson": _pearson, "spearman": _spearman}

@@ -111,6 +111,6 @@ def _check_request(
         open_ended = [TASKS[n].title for n in tasks if TASKS[n].kind != "choice"]
         if open_ended:
             raise InputError(
-                f"{' and '.join(open_ended)} have no fixed answers to rank. "
+                f"There are no fixed answers to rank in {' and '.join(open_ended)}. "
                 "Choose the method generate or both, or leave them out."
             )

@@ -16,7 +16,8 @@ class ScoreRow:
     """One metric of one subset under one reading, for one or two runs."""
 
     task: str
-    source: Source
+    sources: tuple[Source, ...]
+    """Where the items came from; two entries when A and B were given different data."""
     metric: str
     reading: str
     """`strict`, `lenient`, or `choose` (log-likelihood ranking)."""
@@ -46,6 +47,7 @@ def _task_rows(
 ) -> Iterator[ScoreRow]:
     some = a or b
     assert some is not None
+    sources = tuple(dict.fromkeys(report.source for report in (a, b) if report))
     for metric in TASKS[name].metrics:
         for reading in READINGS:
             left, right = _metrics(a, reading).get(metric), _metrics(b, reading).get(metric)
@@ -54,7 +56,7 @@ def _task_rows(
             found = _differences(comparison, reading).get(name, {}).get(metric)
             yield ScoreRow(
                 task=name,
-                source=some.source,
+                sources=sources,
                 metric=metric,
                 reading=reading,
                 a=left,

@@ -238,7 +238,11 @@ CHOICES: list[tuple[Ask, str, Read]] = [
     (KANA, "質問：どれ？\nア：掲示板\nイ：絵本\nウ：図書館\nエ：アイス\nオ：傘\n答え：イ", found("1", "cue", "イ")),
     (KANA, "質問：どれ？\n選択肢：ア、イ、ウ、エ、オ\n答え：イ\n\n質問：別\n答え：ウ", found("1", "cue", "イ")),
     (JNLI_JA, "矛盾\n\n前提：犬が走る。\n仮説：猫が眠る。\n関係：中立", found(C, "notation", "矛盾")),
-    (JNLI_JA, "前提：犬がいる。\n仮説：動物がいる。\n関係：含意\n\n前提：猫\n仮説：犬\n関係：矛盾", found(E, "cue", "含意")),
+    (
+        JNLI_JA,
+        "前提：犬がいる。\n仮説：動物がいる。\n関係：含意\n\n前提：猫\n仮説：犬\n関係：矛盾",
+        found(E, "cue", "含意"),
+    ),
     (MARC_JA, "肯定\n\nレビュー：ひどい。\n評価：否定", found(P, "notation", "肯定")),
     (MARC_EN, "positive\n### 入力:\nレビュー：ひどい", found(P, "notation", "positive")),
     # A thought before the answer.
@@ -720,9 +724,57 @@ def test_an_empty_or_blank_output_is_empty_and_never_an_answer(read: Reader, tex
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=5_000)
 PIECES = (
     *("0", "1", "2", "2.5", "3", "10", "-", "/5", "２", "②", "二", "5点満点", "0から5", "点", "%", "人", "番"),
-    *("含意", "矛盾", "中立", "肯定", "否定的", "positive", "not ", "neither ", "A", "B", "ア", "アイス", "絵本", "本", "くわ"),
-    *("答え：", "答えは", "したがって、", "answer: ", "関係：", "質問：", "前提：", "\n", "\n\n", " ", "\u3000", "、", "。", "，"),
-    *("「", "」", "(", ")", "**", "です。", "です", "ではない", "ではなく", "しない", "か", "は", "の", "と", "なら", "or "),
+    *(
+        "含意",
+        "矛盾",
+        "中立",
+        "肯定",
+        "否定的",
+        "positive",
+        "not ",
+        "neither ",
+        "A",
+        "B",
+        "ア",
+        "アイス",
+        "絵本",
+        "本",
+        "くわ",
+    ),
+    *(
+        "答え：",
+        "答えは",
+        "したがって、",
+        "answer: ",
+        "関係：",
+        "質問：",
+        "前提：",
+        "\n",
+        "\n\n",
+        " ",
+        "\u3000",
+        "、",
+        "。",
+        "，",
+    ),
+    *(
+        "「",
+        "」",
+        "(",
+        ")",
+        "**",
+        "です。",
+        "です",
+        "ではない",
+        "ではなく",
+        "しない",
+        "か",
+        "は",
+        "の",
+        "と",
+        "なら",
+        "or ",
+    ),
     *("<think>", "</think>", "ﾞ", "\u3099", "\u200b", "\ufe0f", "\ud800", "\x00", "<", "x", "A: "),
 )
 LIKELY_TEXT = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
@@ -786,7 +838,18 @@ def test_a_next_question_never_changes_the_answer_before_it(rest: str) -> None:
 @pytest.mark.parametrize("ask", [JNLI_JA, JNLI_EN, MARC_JA, MARC_EN, MARC_NUMBER, KANA, LETTER, NUMBER, TEXT])
 @pytest.mark.parametrize(
     "frame",
-    ["「{}」", "{}。", "**{}**", "({})", "答え：{}", "答えは{}です。", "答えは「{}」です。", "Answer: {}", "正解は{}。", "{}です。"],
+    [
+        "「{}」",
+        "{}。",
+        "**{}**",
+        "({})",
+        "答え：{}",
+        "答えは{}です。",
+        "答えは「{}」です。",
+        "Answer: {}",
+        "正解は{}。",
+        "{}です。",
+    ],
 )
 def test_every_answer_is_found_in_every_common_frame(ask: Ask, frame: str) -> None:
     for label, answer in ask.answers.items():
@@ -804,7 +867,22 @@ def test_two_different_labels_side_by_side_are_never_an_answer(ask: Ask, joint: 
     assert ask.read(frame.format(first + joint + last)).lenient.value is None
 
 
-LONG_LINES = ("a", "あ", " ", "\n", "\ud800", "「", "答え：", "2 2,", "。", "2\n", "です。", "含意、矛盾でなく", "質問：2\n", "本 水 ")
+LONG_LINES = (
+    "a",
+    "あ",
+    " ",
+    "\n",
+    "\ud800",
+    "「",
+    "答え：",
+    "2 2,",
+    "。",
+    "2\n",
+    "です。",
+    "含意、矛盾でなく",
+    "質問：2\n",
+    "本 水 ",
+)
 
 
 @every_reader

@@ -111,9 +111,9 @@ def official(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
         (
             {"decoding": Decoding("choose"), "tasks": ["jnli", "jsquad"]},
             InputError,
-            "JSQuAD have no fixed answers to rank. Choose the method generate or both, or leave them out.",
+            "There are no fixed answers to rank in JSQuAD. Choose the method generate or both, or leave them out.",
         ),
-        ({"decoding": Decoding("choose"), "tasks": ["jsts", "jsquad"]}, InputError, "JSTS and JSQuAD have no fixed"),
+        ({"decoding": Decoding("choose"), "tasks": ["jsts", "jsquad"]}, InputError, "no fixed answers to rank in JSTS and JSQuAD"),
     ],
 )
 def test_a_bad_request_is_refused_with_a_remedy_before_anything_is_loaded(

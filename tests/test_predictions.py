@@ -194,3 +194,11 @@ def test_the_source_of_the_items_and_the_name_of_the_file_are_kept(path: Path) -
         report = report_run(read_predictions(write(path, RIGHT), data))
         assert report.tasks["jnli"].source == source
         assert report.label.startswith("outputs.jsonl")
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"item_id": ' + "1" * 10_000 + "}"])
+def test_json_beyond_what_can_be_read_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "deep.jsonl"
+    path.write_text('{"item_id": "1", "text": "x"}\n' + line + "\n", "utf-8")
+    with pytest.raises(DataError, match=r"deep\.jsonl, line 2: "):
+        read_predictions(path, JNLI)

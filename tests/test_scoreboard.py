@@ -70,7 +70,7 @@ def test_a_row_holds_score_floor_unreadable_outputs_and_source_of_its_reading() 
     assert (strict.unreadable_a, lenient.unreadable_a, choose.unreadable_a) == (3, 1, 0)
     for row in (strict, lenient, choose):
         assert (row.b, row.difference, row.unreadable_b) == (None, None, 0)
-        assert (row.floor, row.source) == (0.4, "sample")
+        assert (row.floor, row.sources) == (0.4, ("sample",))
 
 
 def test_a_metric_without_a_floor_has_none() -> None:

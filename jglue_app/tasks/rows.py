@@ -20,6 +20,8 @@ def json_lines(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             row = json.loads(line)
         except json.JSONDecodeError as e:
             raise ValueError(f"line {number}: not valid JSON ({e.msg})") from e
+        except (ValueError, RecursionError) as e:  # a number of thousands of digits; brackets in thousands of brackets
+            raise ValueError(f"line {number}: JSON beyond what can be read ({e})") from e
         if not isinstance(row, dict):
             raise ValueError(f"line {number}: expected a JSON object, found {type(row).__name__}")
         yield f"line {number}", row

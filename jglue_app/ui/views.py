@@ -90,7 +90,7 @@ def _board_line(same: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang
     return {
         "first": "jg-first" if first else "",
         "title": TASKS[main.task].title if first else "",
-        "source": word(f"source_{main.source}", lang),
+        "source": " / ".join(text for source in main.sources if (text := word(f"source_{source}", lang))),
         "metric": main.metric,
         "sides": [_side(same, side, lang) for side in (("a", "b") if paired else ("a",))],
         "paired": paired,
