@@ -113,7 +113,11 @@ def official(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
             InputError,
             "There are no fixed answers to rank in JSQuAD. Choose the method generate or both, or leave them out.",
         ),
-        ({"decoding": Decoding("choose"), "tasks": ["jsts", "jsquad"]}, InputError, "no fixed answers to rank in JSTS and JSQuAD"),
+        (
+            {"decoding": Decoding("choose"), "tasks": ["jsts", "jsquad"]},
+            InputError,
+            "no fixed answers to rank in JSTS and JSQuAD",
+        ),
     ],
 )
 def test_a_bad_request_is_refused_with_a_remedy_before_anything_is_loaded(

@@ -155,9 +155,9 @@ def test_a_full_disk_is_said_and_leaves_no_folder(tiny_gguf: Path, tmp_path: Pat
 
 
 def test_a_cache_folder_that_cannot_be_made_is_said(tiny_gguf: Path, tmp_path: Path) -> None:
-    (tmp_path / "cache").write_text("a file where the folder should be", "utf-8")
+    (tmp_path / "taken").write_text("a file where the folder should be", "utf-8")
     with pytest.raises(ModelError, match="could not be written to"):
-        converted(tiny_gguf, tmp_path / "cache", silent)
+        converted(tiny_gguf, tmp_path / "taken", silent)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.02, 0.5, 0.999])
