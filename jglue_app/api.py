@@ -12,13 +12,13 @@ for row in three.answered()["jnli"].values():
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jglue_app.backends import ModelPool, backend_for
 from jglue_app.plan import make_plan
-from jglue_app.report import Answered, compare_runs, judge_run, report_run
+from jglue_app.report import Answered, compare_runs, judge_run, only, report_run
 from jglue_app.runner import run_plan
 from jglue_app.settings import load_settings
 from jglue_app.store import RunStore
@@ -32,10 +32,13 @@ class Run:
 
     path: Path
     """Its directory."""
+    items: Mapping[str, frozenset[str]] | None = None
+    """Task → ids of the items that were asked for; None for all that are stored."""
 
     def data(self) -> RunData:
         """Spec, items and records; raises StoreError if the directory is no run."""
-        return RunStore(self.path).data()
+        data = RunStore(self.path).data()
+        return data if self.items is None else only(data, self.items)
 
     def report(self, protocol: str = "official") -> Report:
         """Scores under a protocol; raises UnknownNameError if there is no such protocol."""
@@ -57,7 +60,11 @@ def evaluate(
     style: str = "ja-labels",
     format: str = "plain",
     shots: int = 0,
+    shot_selection: str = "balanced",
+    shot_seed: int = 0,
+    system: str = "",
     method: str = "generate",
+    max_new_tokens: int | None = None,
     marc_ja: str | Path | None = None,
     device: str = "auto",
     pool: ModelPool | None = None,
@@ -71,8 +78,8 @@ def evaluate(
         split: `train`, `valid` or `test`.
         limit: items per subset; None for all.
         seed: order in which items are taken under a limit.
-        style, format, shots: see `types.PromptSpec`.
-        method: `generate`, `choose` or `both`.
+        style, format, shots, shot_selection, shot_seed, system: see `types.PromptSpec`.
+        method, max_new_tokens: see `types.Decoding`.
         marc_ja: your own MARC-ja file.
         device: see `backends.open_backend`.
         pool: keeps models loaded between calls; without one the model is dropped at the end.
@@ -90,8 +97,8 @@ def evaluate(
         split=split,
         limit=limit,
         seed=seed,
-        prompt=PromptSpec(style=style, format=format, shots=shots),
-        decoding=Decoding(method=method),
+        prompt=PromptSpec(style, format, shots, shot_seed, shot_selection, system),
+        decoding=Decoding(method, max_new_tokens),
         marc_ja=Path(marc_ja) if marc_ja else None,
     )
     owned = pool or ModelPool(settings, device=device)
@@ -101,7 +108,7 @@ def evaluate(
     finally:
         if pool is None:
             owned.clear()
-    return Run(RunStore.of(settings.runs_dir, planned.spec).path)
+    return Run(RunStore.of(settings.runs_dir, planned.spec).path, planned.ids)
 
 
 def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official") -> Comparison:

@@ -1,4 +1,5 @@
-"""The command line. It only builds specs and shows reports; everything it does is in the Python API too.
+"""The command line. It only builds specs and shows reports; evaluating and comparing are in the Python API, under
+the same names.
 
 Exit codes: 0 done; 1 unexpected fault; 2 the request is at fault; 3 the model; 4 the network; 5 the run folder;
 6 the run is not complete (some items failed); 130 interrupted.
@@ -21,7 +22,7 @@ import typer
 from rich.table import Table
 
 from jglue_app import __version__, data, report
-from jglue_app.api import open_run
+from jglue_app.api import Run, open_run
 from jglue_app.backends import ModelPool, backend_for
 from jglue_app.console import ProgressView, print_comparison, print_lines, print_report, print_table
 from jglue_app.errors import InputError, JglueAppError
@@ -103,7 +104,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def _task_list(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
     return list(TASKS) if names == ["all"] else names
 
 
@@ -116,11 +117,12 @@ def _settings(runs_dir: Path | None) -> Settings:
 def _stop_on_signal() -> Iterator[threading.Event]:
     """The first Ctrl-C or SIGTERM asks the run to stop after the current token; the second ends at once."""
     stop = threading.Event()
+    stream = sys.stderr  # Converting a model hides the library's progress bar by exchanging it.
 
     def ask(number: int, frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
-        print("Stopping; what is finished is kept.", file=sys.stderr)
+        print("Stopping; what is finished is kept.", file=stream)
         stop.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -196,7 +198,7 @@ def run(
         code = _execute([("a", planned)], settings, device, view)
     store = RunStore.of(settings.runs_dir, planned.spec)
     if store.exists():  # A run can be stopped before it begins.
-        _show_report(store, protocol, as_json)
+        _show_report(Run(store.path, planned.ids), protocol, as_json)
     raise typer.Exit(code)
 
 
@@ -244,7 +246,7 @@ def compare(
     if runs:
         if len(runs) != 2:
             raise InputError("Name exactly two stored runs, or none.")
-        left, right = (RunStore(open_run(_find_run(name, settings)).path) for name in runs)
+        left, right = (open_run(_find_run(name, settings)) for name in runs)
         _show_comparison(left, right, protocol, as_json)
         return
     same_model = b is None or b == a
@@ -298,8 +300,9 @@ def compare(
         if plans[0][1].spec == plans[1][1].spec:
             raise InputError("A and B are the same. Change one of them, e.g. add --b-shots 3.")
         code = _execute(plans, settings, device, view)
-    left, right = (RunStore.of(settings.runs_dir, p.spec) for _, p in plans)
-    if left.exists() and right.exists():  # A run can be stopped before it begins.
+    stores = [RunStore.of(settings.runs_dir, p.spec) for _, p in plans]
+    if all(store.exists() for store in stores):  # A run can be stopped before it begins.
+        left, right = (Run(store.path, p.ids) for store, (_, p) in zip(stores, plans, strict=True))
         _show_comparison(left, right, protocol, as_json)
     raise typer.Exit(code)
 
@@ -308,16 +311,16 @@ def _find_run(name: str, settings: Settings) -> str | Path:
     return settings.runs_dir / name if (settings.runs_dir / name / "manifest.json").is_file() else name
 
 
-def _show_report(store: RunStore, protocol: str, as_json: bool) -> None:
-    found = report.report_run(store.data(), protocol)
+def _show_report(run: Run, protocol: str, as_json: bool) -> None:
+    found = run.report(protocol)
     if as_json:
-        print(dumps({"run": str(store.path), "report": found}, indent=2))
+        print(dumps({"run": str(run.path), "report": found}, indent=2))
     else:
         print_report(found)
-        print_lines([f"stored in {store.path}"])
+        print_lines([f"stored in {run.path}"])
 
 
-def _show_comparison(left: RunStore, right: RunStore, protocol: str, as_json: bool) -> None:
+def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
     found = report.compare_runs(left.data(), right.data(), protocol)
     if as_json:
         print(dumps({"run_a": str(left.path), "run_b": str(right.path), "comparison": found}, indent=2))
@@ -439,7 +442,7 @@ def models(as_json: JsonOption = False) -> None:
     if as_json:
         print(dumps(entries, indent=2))
         return
-    table = Table("id", "family", "weights", "licence", "format", "memory", box=None, pad_edge=False)
+    table = Table("id", "family", "weights", "licence", "format", "memory (16 bit)", box=None, pad_edge=False)
     for entry in entries:
         size = f"{entry.parameters / 1000:.1f}B" if entry.parameters >= 1000 else f"{entry.parameters}M"
         gated = " (gated)" if entry.gated else ""

@@ -26,7 +26,7 @@ class ProgressView:
     """Draws the events of a run on standard error, so that standard output stays for results."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, emoji=False)
+        self._console = Console(file=sys.stderr, highlight=False, emoji=False)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -142,7 +142,9 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _head(row: ScoreRow) -> tuple[str, str]:
-    reading = {"strict": "", "lenient": ", lenient", "choose": ", log-likelihood"}[row.reading]
+    reading = {"strict": "", "lenient": ", lenient", "choose": ", log-likelihood", "imputed": ", unreadable = 2.5"}[
+        row.reading
+    ]
     return TASKS[row.task].title + "/".join(_SOURCES[source] for source in row.sources), row.metric + reading
 
 

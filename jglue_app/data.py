@@ -101,7 +101,7 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as out:
-            _download(url, out.write, progress)
+            _download(url, settings.data_dir, out.write, progress)
             out.flush()
             os.fsync(out.fileno())
         _check_download(part, task, split, url)
@@ -118,14 +118,18 @@ def _check_download(part: Path, task: str, split: str, url: str) -> None:
             read_file(task, split, part, "official", OFFICIAL_VERSION)
     except DataError as e:
         fault = str(e).replace(str(part), url)
-        raise DataError(f"{fault} Nothing was kept. Check the connection and JGLUE_DATA_URL.") from e
+        raise DataError(
+            f"{fault} It was a download, and nothing of it was kept: check the connection and JGLUE_DATA_URL."
+        ) from e
 
 
-def _download(url: str, write: Callable[[bytes], object], progress: Progress | None) -> None:
-    remedy = (
-        "Check the connection, set JGLUE_DATA_DIR to a local copy of the JGLUE files, "
-        "or use the embedded samples with --data sample."
+def _download(url: str, data_dir: Path | None, write: Callable[[bytes], object], progress: Progress | None) -> None:
+    here = (
+        f"put the file into {data_dir} (JGLUE_DATA_DIR)"
+        if data_dir
+        else "set JGLUE_DATA_DIR to a local copy of the files"
     )
+    remedy = f"Check the connection, {here}, or use the embedded samples (--data sample)."
     try:
         with httpx.stream("GET", url, follow_redirects=True, timeout=30) as response:
             response.raise_for_status()
@@ -253,10 +257,10 @@ def load(
     return read_file(task, split, path, "sample", SAMPLE_VERSION)
 
 
-def few_shot_pool(settings: Settings, evaluated: Dataset) -> Dataset:
+def few_shot_pool(settings: Settings, evaluated: Dataset, others: Sequence[Dataset] = ()) -> Dataset:
     """The items from which solved examples are taken: the train file of the same kind of data if it is at
     hand, else our own sample train items; without any item that is (or shares its texts with) one under
-    evaluation. Nothing is downloaded for this.
+    evaluation, in this subset or in the run's `others` (many JNLI pairs are also in JSTS). Nothing is downloaded.
 
     The whole evaluated split is excluded, whatever the run's limit, so raising the limit changes no prompt.
     """
@@ -268,7 +272,7 @@ def few_shot_pool(settings: Settings, evaluated: Dataset) -> Dataset:
     else:
         _check_pin(path, evaluated.task, "train")
         pool = read_file(evaluated.task, "train", path, "official", OFFICIAL_VERSION)
-    taken = {fingerprint(item) for item in evaluated.items}
+    taken = {fingerprint(item) for dataset in (evaluated, *others) for item in dataset.items}
     kept = tuple(item for item in pool.items if fingerprint(item) not in taken)
     return Dataset(pool.task, pool.split, kept, pool.source, pool.version, pool.path, pool.sha256)
 

@@ -17,7 +17,7 @@ from jglue_app.store import RunStore, RunWriter, dumps
 from jglue_app.types import Backend, Dataset
 
 
-def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend | None = None) -> None:
+def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend) -> None:
     """Write manifest and items, keeping what an earlier session of the same run put there."""
     old = store.manifest() if store.exists() else {}
     before = store.items()
@@ -25,14 +25,13 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend 
     kept |= {(name, item.id) for name, chosen in plan.items.items() for item in chosen}
     # In the order of the file, however often the limit was raised: intervals drawn by resampling depend on the order.
     items = [item for name in plan.spec.tasks for item in plan.datasets[name].items if (name, item.id) in kept]
-    model = dataclasses.asdict(backend.info) if backend else old.get("model")
     head = {
         "label": plan.spec.label,
         "created": old.get("created") or _now(),
         "spec_id": plan.spec.spec_id,
         "spec": plan.spec,
         "data": {name: _data_facts(plan, name) for name in plan.spec.tasks},
-        "model": model,
+        "model": old.get("model") or dataclasses.asdict(backend.info),
         "machine": machine_facts(),
     }
     if items != before:

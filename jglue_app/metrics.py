@@ -76,6 +76,18 @@ def mean_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
     return mean(np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64))
 
 
+def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:
+    """Two-sided p of McNemar's exact test for two runs that were right (1.0) or wrong (0.0) on the same items.
+
+    Under the null hypothesis the items on which they differ fall to either with probability 1/2 (McNemar 1947, in the
+    exact binomial form). 1.0 when they differ on none.
+    """
+    only_a = sum(x > y for x, y in zip(a, b, strict=True))
+    only_b = sum(x < y for x, y in zip(a, b, strict=True))
+    n, k = only_a + only_b, min(only_a, only_b)
+    return float(min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n))
+
+
 def correlation_difference(kind: str, a: Sequence[float], b: Sequence[float], golds: Sequence[float]) -> Estimate:
     """Correlation of b with gold minus that of a, over the same items, with its paired bootstrap interval."""
     statistic = _CORRELATIONS[kind]

@@ -22,7 +22,7 @@ class NamedModel:
     format: str
     """The prompt format the model was trained with."""
     memory_gb: float
-    """Gigabytes the weights need at the default precision."""
+    """Gigabytes the weights need in 16 bit; twice that in float32 (the default on a CPU), half in 8-bit."""
     note: str
     """One Japanese line."""
     gated: bool = False

@@ -30,6 +30,11 @@ class Plan:
     """Task → the items to answer under the limit."""
 
     @property
+    def ids(self) -> dict[str, frozenset[str]]:
+        """Task → ids of the items to answer."""
+        return {name: frozenset(item.id for item in items) for name, items in self.items.items()}
+
+    @property
     def total(self) -> int:
         """Items over all subsets."""
         return sum(len(items) for items in self.items.values())
@@ -56,12 +61,13 @@ def make_plan(
         NetworkError: a data file is missing and cannot be downloaded.
     """
     prompt, decoding = prompt or PromptSpec(), decoding or Decoding()
-    _check_request(model, tasks, prompt, decoding, limit)
+    _check_request(model, tasks, prompt, decoding, limit, split, marc_ja)
     style = load_style(prompt.style, allow_paths=not settings.public)
     datasets = {
         name: data.load(settings, name, split, data=data_kind, marc_ja=marc_ja, progress=progress) for name in tasks
     }
-    pools = {name: data.few_shot_pool(settings, d) for name, d in datasets.items()} if prompt.shots else {}
+    everything = list(datasets.values())
+    pools = {name: data.few_shot_pool(settings, d, everything) for name, d in datasets.items()} if prompt.shots else {}
     for name, pool in pools.items():
         style.of(name)
         prompts.pick_shots(datasets[name].items[0], pool.items, prompt, TASKS[name])
@@ -87,7 +93,13 @@ def make_plan(
 
 
 def _check_request(
-    model: ModelSpec, tasks: Sequence[str], prompt: PromptSpec, decoding: Decoding, limit: int | None
+    model: ModelSpec,
+    tasks: Sequence[str],
+    prompt: PromptSpec,
+    decoding: Decoding,
+    limit: int | None,
+    split: str,
+    marc_ja: Path | None,
 ) -> None:
     if not tasks:
         raise InputError(f"Choose at least one subset: {', '.join(TASKS)}.")
@@ -107,6 +119,15 @@ def _check_request(
         raise InputError("The number of few-shot examples must be 0 or more.")
     if decoding.max_new_tokens is not None and not 1 <= decoding.max_new_tokens <= 4096:
         raise InputError("The limit on new tokens must be from 1 to 4096.")
+    if split == "train" and prompt.shots:
+        raise InputError(
+            "Few-shot examples are taken from the train split, which is what is evaluated here. "
+            "Choose --split valid, or no examples."
+        )
+    if marc_ja is not None and ("marc_ja" not in tasks or split == "train"):
+        raise InputError(
+            "--marc-ja gives the MARC-ja items to evaluate: add marc_ja to --tasks, with split valid or test."
+        )
     if decoding.method == "choose":
         open_ended = [TASKS[n].title for n in tasks if TASKS[n].kind != "choice"]
         if open_ended:

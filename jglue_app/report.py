@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from jglue_app import metrics
@@ -24,6 +25,9 @@ from jglue_app.types import (
 
 NO_DATA = Estimate(None, None, None, 0)
 READINGS = ("strict", "lenient", "choose")
+RIGHT_OR_WRONG = ("accuracy", "exact_match")
+MIN_PAIRED = 10
+"""With fewer items a bootstrap interval is far too narrow: all of three items may differ by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +156,34 @@ def _estimate(name: str, rows: list[Answered], reading: str) -> Estimate:
     return metrics.mean(values)
 
 
+def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:
+    """A run as if it had been asked for these items alone (task → ids); what else is stored is left out."""
+    kept = {
+        name: {id_: item for id_, item in found.items() if id_ in items[name]}
+        for name, found in data.items.items()
+        if name in items
+    }
+    return RunData(data.spec, kept, data.sources, data.records)
+
+
 # --- two runs -------------------------------------------------------------------------------------------
 
 
 def compare_runs(a: RunData, b: RunData, protocol: str = "official") -> Comparison:
-    """Two runs on the items both have answered; differences are B minus A, paired."""
+    """Two runs on the items both were asked; differences are B minus A over those both have answered, paired.
+
+    Of a subset that both have, items that only one was asked are left out of both reports; a subset that only one has
+    is reported for that one.
+    """
+    common = {
+        name: {id_ for id_, item in items.items() if b.items[name].get(id_) == item}
+        for name, items in a.items.items()
+        if name in b.items
+    }
+    a, b = (only(run, {name: set(run.items[name]) for name in run.items} | common) for run in (a, b))
     rows_a, rows_b = judge_run(a, protocol), judge_run(b, protocol)
     pairs: dict[str, list[tuple[Answered, Answered]]] = {
-        name: [
-            (x, rows_b[name][id_])
-            for id_, x in rows.items()
-            if id_ in rows_b[name] and x.item == rows_b[name][id_].item
-        ]
+        name: [(x, rows_b[name][id_]) for id_, x in rows.items() if id_ in rows_b[name]]
         for name, rows in rows_a.items()
         if name in rows_b
     }
@@ -185,6 +205,7 @@ def _differences(task: Task, pairs: list[tuple[Answered, Answered]], reading: st
     out = {}
     for name in task.metrics:
         left, right = [x for x, _ in both], [y for _, y in both]
+        values: list[list[float]] = []
         if task.kind == "score":
             difference = metrics.correlation_difference(
                 name,
@@ -193,18 +214,17 @@ def _differences(task: Task, pairs: list[tuple[Answered, Answered]], reading: st
                 [_gold(x) for x in left],
             )
         else:
-            difference = metrics.mean_difference(
-                [_per_item(name, x, reading) for x in left], [_per_item(name, y, reading) for y in right]
-            )
-        out[name] = Difference(
-            _estimate(name, left, reading), _estimate(name, right, reading), difference, _verdict(difference)
-        )
+            values = [[_per_item(name, row, reading) for row in side] for side in (left, right)]
+            difference = metrics.mean_difference(*values)
+        verdict = _verdict(difference)
+        if name in RIGHT_OR_WRONG and metrics.mcnemar(*values) >= 0.05:
+            verdict = "undecided"
+        out[name] = Difference(_estimate(name, left, reading), _estimate(name, right, reading), difference, verdict)
     return out
 
 
 def _verdict(difference: Estimate) -> str:
-    if difference.low is not None and difference.low > 0:
-        return "b"
-    if difference.high is not None and difference.high < 0:
-        return "a"
-    return "undecided"
+    """By the bootstrap interval, if there are enough items for it to mean something."""
+    if difference.n < MIN_PAIRED or difference.low is None or difference.high is None:
+        return "undecided"
+    return "b" if difference.low > 0 else "a" if difference.high < 0 else "undecided"

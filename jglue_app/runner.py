@@ -84,6 +84,11 @@ def run_plans(
         for name in p.spec.tasks
         if len(stores[id(p)].finished_of({name: p.items[name]})) < len(p.items[name])
     ]
+    for side, p in plans:
+        borrowed = [TASKS[n].title for n, pool_ in p.pools.items() if pool_.source != p.datasets[n].source]
+        if borrowed:
+            message = f"No train file is at hand for {', '.join(borrowed)}: the examples are our own sample items."
+            yield Event("notice", p.spec.label, side, message=message)
     models = {p.spec.model for _, p, _ in steps}
     if len(models) == 1 or (len(models) > 1 and pool.fit_together(models)):
         steps.sort(key=lambda step: list(TASKS).index(step[2]))
@@ -114,7 +119,6 @@ def _run_task(
     """Answer what is left of one subset and return how many items that was; `before` counts those of the whole run."""
     label = plan.spec.label
     with store.writing() as writer:
-        write_head(plan, store, writer)
         finished = store.finished()
         todo = [item for item in plan.items[name] if (name, item.id) not in finished]
         if not todo:
@@ -152,11 +156,19 @@ def _run_task(
 
 
 def _same_model(store: RunStore, backend: Backend) -> None:
-    before = (store.manifest().get("model") or {}).get("commit", backend.info.commit)
-    if before != backend.info.commit:
+    """Refuse to go on with other weights, or with the same in another precision."""
+    before = store.manifest().get("model") if store.exists() else None
+    if not before:
+        return
+    if before["commit"] != backend.info.commit:
         raise StoreError(
-            f"The weights of {backend.info.name} have changed since this run was started ({before} is now "
+            f"The weights of {backend.info.name} have changed since this run was started ({before['commit']} is now "
             f"{backend.info.commit}). Delete {store.path} to start anew, or name the old revision."
+        )
+    if before["dtype"] != backend.info.dtype:
+        raise StoreError(
+            f"This run was started in {before['dtype']}, and here the model is loaded in {backend.info.dtype}. "
+            f"Name the dtype ({before['dtype']}) to go on, or {backend.info.dtype} for a run of its own."
         )
 
 
@@ -215,7 +227,12 @@ def _answer(
                 append([record])
                 yield record
     if generating:
-        ready = {i: p for i, p in enumerate(chunk) if not choosing or i in chosen}
+        for i, result in chosen.items():
+            if isinstance(result, RunError):
+                record = _record(spec, task, chunk[i], None, result)
+                append([record])
+                yield record
+        ready = {i: p for i, p in enumerate(chunk) if not choosing or isinstance(chosen.get(i), Output)}
         index = list(ready)
         for k, result in backend.generate(list(ready.values()), limit, should_stop):
             i = index[k]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Difference, Estimate, Report, Source, TaskReport
 
-READINGS = ("strict", "lenient", "choose")
+READINGS = ("strict", "lenient", "choose", "imputed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class ScoreRow:
     """Where the items came from; two entries when A and B were given different data."""
     metric: str
     reading: str
-    """`strict`, `lenient`, or `choose` (log-likelihood ranking)."""
+    """`strict`, `lenient`, `choose` (log-likelihood ranking), or `imputed` (JSTS, unreadable answers as 2.5)."""
     a: Estimate | None
     b: Estimate | None
     difference: Difference | None
@@ -29,7 +29,7 @@ class ScoreRow:
     """Score of the best constant answer on A's items."""
     unreadable_a: int
     unreadable_b: int
-    """Outputs this reading could not read (0 for `choose`)."""
+    """Outputs this reading could not read (0 for `choose` and `imputed`)."""
 
 
 def score_rows(a: Report, b: Report | None = None, comparison: Comparison | None = None) -> list[ScoreRow]:
@@ -71,18 +71,22 @@ def _task_rows(
 def _metrics(report: TaskReport | None, reading: str) -> dict[str, Estimate]:
     if report is None:
         return {}
-    return dict({"strict": report.metrics, "lenient": report.lenient, "choose": report.choose}[reading])
+    return dict(
+        {"strict": report.metrics, "lenient": report.lenient, "choose": report.choose, "imputed": report.imputed}[
+            reading
+        ]
+    )
 
 
 def _differences(comparison: Comparison | None, reading: str) -> dict[str, dict[str, Difference]]:
-    if comparison is None:
+    if comparison is None or reading == "imputed":
         return {}
     table = {"strict": comparison.differences, "lenient": comparison.lenient, "choose": comparison.choose}[reading]
     return {task: dict(metrics) for task, metrics in table.items()}
 
 
 def _unreadable(report: TaskReport | None, reading: str) -> int:
-    if report is None or reading == "choose":
+    if report is None or reading in ("choose", "imputed"):
         return 0
     return report.unreadable if reading == "strict" else report.unreadable_lenient
 

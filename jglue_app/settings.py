@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 
+from jglue_app.errors import UnknownNameError
+
 APP_NAME = "jglue-app"
+MODES = ("local", "public")
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
@@ -28,17 +32,24 @@ class Settings:
     """Where runs are stored."""
     max_items: int
     """Most items per subset that the page accepts in one run."""
+    hub_token: Literal[False] | None = None
+    """False keeps the operator's HF_TOKEN from being used for visitors; None uses it."""
+    max_seconds: float | None = None
+    """Longest that one run of the page may take; None for no limit."""
 
 
 def load_settings() -> Settings:
     """The settings in force, from the environment.
 
     `JGLUE_MODE` (local or public; public by itself when `SPACE_ID` is set), `JGLUE_DATA_DIR`,
-    `JGLUE_DATA_URL`, `JGLUE_CACHE_DIR`, `JGLUE_RUNS_DIR`.
+    `JGLUE_DATA_URL`, `JGLUE_CACHE_DIR`, `JGLUE_RUNS_DIR`, `JGLUE_SHARE_HF_TOKEN` (1: visitors of a public page may
+    use gated models with the operator's token).
     """
     env = os.environ
     mode = env.get("JGLUE_MODE") or ("public" if env.get("SPACE_ID") else "local")
-    public = mode != "local"
+    if mode not in MODES:
+        raise UnknownNameError("JGLUE_MODE", mode, MODES)
+    public = mode == "public"
     data_dir = env.get("JGLUE_DATA_DIR")
     return Settings(
         public=public,
@@ -46,5 +57,7 @@ def load_settings() -> Settings:
         data_url=env.get("JGLUE_DATA_URL") or "https://raw.githubusercontent.com/yahoojapan/JGLUE/v1.3.0/datasets",
         cache_dir=Path(env.get("JGLUE_CACHE_DIR") or platformdirs.user_cache_dir(APP_NAME)),
         runs_dir=Path(env.get("JGLUE_RUNS_DIR") or "runs"),
+        hub_token=False if public and env.get("JGLUE_SHARE_HF_TOKEN") != "1" else None,
+        max_seconds=600.0 if public else None,
         max_items=50 if public else 20_000,
     )

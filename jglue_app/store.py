@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -263,8 +264,15 @@ class RunWriter:
         try:
             self.sync()
         finally:
+            self._leave_no_empty_folder()
             os.close(self._file)
             self._lock.release()
+
+    def _leave_no_empty_folder(self) -> None:
+        """A model that could not be loaded leaves no run behind. Whatever holds a byte stays."""
+        held = {entry.name for entry in self.path.iterdir()} - {".lock", "records.jsonl"}
+        if not held and os.fstat(self._file).st_size == 0:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def _cut_torn_line(self) -> None:
         path = self.path / "records.jsonl"

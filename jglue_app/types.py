@@ -130,7 +130,7 @@ class RunSpec:
     data_version: str
     """`v1.3` or `sample-1`."""
     data_sha256: Mapping[str, str]
-    """Checksums of the files used, keys like `jnli/valid` and `jnli/train` (the few-shot pool)."""
+    """Checksums of the files used, keys like `jnli/valid` and `jnli/examples` (the few-shot pool)."""
     prompt: PromptSpec
     style_sha256: str
     """Checksum of the wording-style file."""
@@ -146,6 +146,8 @@ class RunSpec:
     def label(self) -> str:
         """A short human name, e.g. `gemma-3-270m · plain · ja-labels · 3-shot`."""
         model = self.model.id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+        if self.model.backend == "predictions":
+            return model
         style = self.prompt.style.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".toml")
         parts = [model, self.prompt.format, style, f"{self.prompt.shots}-shot"]
         if self.model.quantization != "none":
@@ -284,7 +286,7 @@ class TaskReport:
     source: Source
     """Which data was scored: `official`, `user` or `sample`."""
     n: int
-    """Items with an output."""
+    """Items with an answer: neither failed nor too long for the model."""
     planned: int
     """Items the run is to answer."""
     metrics: Mapping[str, Estimate]
@@ -331,7 +333,8 @@ class Difference:
     difference: Estimate
     """Paired bootstrap interval."""
     verdict: str
-    """`a`, `b` or `undecided`."""
+    """`a` or `b` when the interval leaves out zero and, for right or wrong, McNemar's exact p is below 0.05; else
+    `undecided`, as it always is below ten items."""
 
 
 @dataclass(frozen=True, slots=True)

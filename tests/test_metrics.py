@@ -320,3 +320,11 @@ def test_spearman_sees_ranks_only_and_gives_ties_their_middle_rank() -> None:
     # Ranks 1.5 1.5 3 4 against 1 2 3 4: covariance 4.5, spreads 4.5 and 5.
     estimate = metrics.correlation("spearman", [1, 1, 2, 3], [1, 2, 3, 4])
     assert estimate.value == pytest.approx(4.5 / math.sqrt(4.5 * 5))
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (1, 0), (5, 0), (6, 0), (1, 7), (12, 30), (50, 50)])
+def test_mcnemar_is_the_exact_binomial_test_on_the_items_that_differ(only_a: int, only_b: int) -> None:
+    a = [1.0] * only_a + [0.0] * only_b + [1.0, 0.0] * 10
+    b = [0.0] * only_a + [1.0] * only_b + [1.0, 0.0] * 10
+    expected = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert metrics.mcnemar(a, b) == pytest.approx(expected)

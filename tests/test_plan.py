@@ -213,8 +213,8 @@ def test_examples_are_gathered_only_when_there_are_shots(settings: Settings) -> 
     assert [(name, pool.split, len(pool.items)) for name, pool in pools.items()] == [("jnli", "train", 12)]
 
 
-def test_no_item_under_evaluation_is_in_the_pool_even_when_train_is_evaluated(settings: Settings) -> None:
-    with pytest.raises(InputError, match="1 examples were asked for and 0 are at hand"):
+def test_train_items_are_not_evaluated_with_train_items_as_examples(settings: Settings) -> None:
+    with pytest.raises(InputError, match="Choose --split valid, or no examples"):
         planned(settings, split="train", prompt=PromptSpec(shots=1))
 
 

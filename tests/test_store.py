@@ -193,8 +193,7 @@ def test_a_torn_line_of_any_length_is_cut(path: Path, tail: bytes) -> None:
     assert file.read_bytes() == whole
     file.write_bytes(tail)
     with store.writing():
-        pass
-    assert file.read_bytes() == b""
+        assert file.read_bytes() == b""
 
 
 def test_reading_never_changes_a_file_for_its_last_line_may_still_be_written_to(path: Path) -> None:
@@ -465,3 +464,14 @@ def test_a_folder_in_the_place_of_a_file_is_one_sentence(path: Path) -> None:
     (path / "items.jsonl").mkdir(parents=True)
     with pytest.raises(StoreError, match=r"items\.jsonl cannot be read"):
         RunStore(path).items()
+
+
+def test_a_run_that_never_began_leaves_no_folder_and_one_that_holds_a_byte_stays(path: Path) -> None:
+    store = RunStore(path)
+    with store.writing():
+        pass
+    assert not path.exists()
+    write(path, record("1"))
+    with store.writing():
+        pass
+    assert [r.item_id for r in store.records()] == ["1"]

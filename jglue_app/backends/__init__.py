@@ -7,15 +7,16 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Self
 
-from jglue_app.errors import UnknownNameError
+from jglue_app.errors import DeviceError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec
 
 Notify = Callable[[str], None]
 """Told in one sentence what takes long: a download, a conversion, loading."""
 
-# Modules with a function `open_model(spec, settings, device, notify)` and `memory_needed(spec, settings)`. Imported on
-# first use: torch and transformers take seconds, and the page and --help must not wait for them.
+# Modules with the functions `open_model(spec, settings, device, notify)`, `memory_needed(spec, settings, device)` and
+# `memory_free(device)`. Imported on first use: torch and transformers take seconds, and neither the page nor --help
+# must wait for them.
 BACKENDS = {
     "hf": "jglue_app.backends.hf",
     "scripted": "jglue_app.backends.scripted",
@@ -84,7 +85,15 @@ class ModelPool:
             oldest = next(iter(self._resident))
             notify(f"Unloading {oldest.id} to make room.")
             self._resident.pop(oldest).close()
-        backend = open_backend(spec, self._settings, device=self._device, notify=notify)
+        try:
+            backend = open_backend(spec, self._settings, device=self._device, notify=notify)
+        except DeviceError:
+            if not self._resident:
+                raise
+            # Its size was not known beforehand: once more with all the memory there is.
+            notify(f"Unloading all other models to make room for {spec.id}.")
+            self.clear()
+            backend = open_backend(spec, self._settings, device=self._device, notify=notify)
         self._resident[spec] = backend
         return backend
 
@@ -99,7 +108,7 @@ class ModelPool:
         needs: dict[str, int] = {}
         for spec in specs:
             if spec not in self._resident:
-                need = _module(spec).memory_needed(spec, self._settings)
+                need = _module(spec).memory_needed(spec, self._settings, self._device)
                 needs[spec.backend] = needs.get(spec.backend, 0) + (need or 0)
         free = {name: importlib.import_module(BACKENDS[name]).memory_free(self._device) for name in needs}
         return all(need <= free[name] for name, need in needs.items())

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+from jglue_app.errors import ModelError, first_line
 from jglue_app.types import Output, Prompt, RunError
 
 TOKENS_PER_BATCH = {"cpu": 1_024, "other": 16_384}
@@ -256,7 +257,11 @@ class Batcher:
                 results = run(todo[:count])
             except _StopRequestedError:
                 return
-            except torch.OutOfMemoryError:
+            except RuntimeError as e:
+                if not _out_of_memory(e):
+                    raise ModelError(
+                        f"The model failed on a batch ({first_line(e)}). Try another dtype or device."
+                    ) from e
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
                 if count > 1:
@@ -265,6 +270,11 @@ class Batcher:
                 results = [(todo[0][0], _OUT_OF_MEMORY)]
             del todo[:count]
             yield from results
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """On a CPU the allocator raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def first_stop(text: str, stop: Sequence[str]) -> int | None:

@@ -44,6 +44,7 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
         "pretrained_model_name_or_path": source.path,
         "revision": source.revision,
         "trust_remote_code": False,
+        "token": settings.hub_token,
     }
     try:
         config = AutoConfig.from_pretrained(**where)
@@ -108,7 +109,11 @@ class HFBackend:
             )
         try:
             text = self._tokenizer.apply_chat_template(
-                [dict(m) for m in messages], tokenize=False, add_generation_prompt=True
+                [dict(m) for m in messages],
+                tokenize=False,
+                add_generation_prompt=True,
+                # Where a template knows it (Qwen 3), the answer is asked for without a page of thought before it.
+                enable_thinking=False,
             )
         except Exception as e:  # Jinja templates of any repository may raise anything.
             raise ModelError(
@@ -223,9 +228,9 @@ def memory_free(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def memory_needed(spec: ModelSpec, settings: Settings) -> int | None:
+def memory_needed(spec: ModelSpec, settings: Settings, device: str = "auto") -> int | None:
     """An estimate of the weights' bytes from the registry or local files; None if neither knows."""
-    dtype = _dtype(spec, _device("auto"))
+    dtype = _dtype(spec, _device(device))
     named = named_models().get(spec.id)
     if named:
         return int(named.parameters * 1e6 * _width(spec, dtype))

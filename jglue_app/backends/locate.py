@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -22,9 +23,11 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from jglue_app.backends import gguf
 from jglue_app.errors import (
+    DeviceError,
     InputError,
     ModelAccessError,
     ModelError,
@@ -70,10 +73,10 @@ def locate(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -
             "This server runs the listed models as they are: leave out revision, GGUF file and .bin weights."
         )
     if named and named.package:
-        return _local(gguf.converted(gguf.packaged_file(named.package), settings.cache_dir, notify), spec)
+        return _from_gguf(gguf.packaged_file(named.package), spec, settings, notify)
     path = _path(spec.id)
     if not settings.public and path and spec.id.endswith(".gguf"):
-        return _local(gguf.converted(path, settings.cache_dir, notify), spec)
+        return _from_gguf(path, spec, settings, notify)
     return in_folder(spec, settings) or _on_hub(spec, settings, notify)
 
 
@@ -95,6 +98,12 @@ def _path(name: str) -> Path | None:
     except (OSError, RuntimeError, ValueError):
         return None
     return path if name.strip() else None
+
+
+def _from_gguf(file: Path, spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> ModelFiles:
+    """The converted folder, known by the checksum of the GGUF file: converting it anew does not make another model."""
+    folder = gguf.converted(file, settings.cache_dir, notify)
+    return replace(_local(folder, spec), commit=folder.name)
 
 
 def _local(folder: Path, spec: ModelSpec) -> ModelFiles:
@@ -125,12 +134,18 @@ def _fingerprint(files: list[Path]) -> str:
 
 def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> ModelFiles:
     try:
-        info = HfApi().model_info(spec.id, revision=spec.revision, files_metadata=True, timeout=20)
+        info = HfApi(token=settings.hub_token).model_info(
+            spec.id, revision=spec.revision, files_metadata=True, timeout=20
+        )
         sizes = {f.rfilename: f.size or 0 for f in info.siblings or []}
         commit = info.sha or "unknown"
         # By the name of the revision, so that the cache knows the commit by it when the Hub is away.
         named = "config.json" in sizes
-        config = Path(hf_hub_download(spec.id, "config.json", revision=spec.revision)) if named else None
+        config = (
+            Path(hf_hub_download(spec.id, "config.json", revision=spec.revision, token=settings.hub_token))
+            if named
+            else None
+        )
     except LocalEntryNotFoundError as e:
         return _from_cache(spec, settings, notify, e)
     except GatedRepoError as e:
@@ -151,8 +166,20 @@ def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) 
         _need_bin(spec, list(sizes))
     weights = safe or [name for name in sizes if name.endswith(".bin")]
     total = sum(sizes[name] for name in weights)
+    _check_disk(spec, total)
     notify(f"Fetching {spec.id} ({total / 1e9:.1f} GB) from the Hugging Face Hub, unless it is cached.")
     return ModelFiles(spec.id, commit, commit, total, width, bool(safe))
+
+
+def _check_disk(spec: ModelSpec, need: int) -> None:
+    cache = Path(constants.HF_HUB_CACHE)
+    there = next(path for path in (cache, *cache.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if need > free and try_to_load_from_cache(spec.id, "model.safetensors") is None:
+        raise DeviceError(
+            f"{spec.id} is {need / 1e9:.1f} GB to download and {free / 1e9:.1f} GB of disk are free. "
+            "Free some space, or set HF_HOME to another disk."
+        )
 
 
 def _gguf_on_hub(
@@ -164,10 +191,10 @@ def _gguf_on_hub(
         raise ModelNotFoundError(f"{spec.id} has no file {spec.gguf_file!r}. Its GGUF files: {known}.")
     notify(f"Downloading {spec.gguf_file} ({sizes[spec.gguf_file] / 1e9:.1f} GB).")
     try:
-        file = Path(hf_hub_download(spec.id, spec.gguf_file, revision=spec.revision))
+        file = Path(hf_hub_download(spec.id, spec.gguf_file, revision=spec.revision, token=settings.hub_token))
     except Exception as e:  # As above.
         raise NetworkError(f"The download of {spec.gguf_file} broke off ({first_line(e)}). Try again.") from e
-    return _local(gguf.converted(file, settings.cache_dir, notify), spec)
+    return _from_gguf(file, spec, settings, notify)
 
 
 def _from_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str], None], error: Exception) -> ModelFiles:
@@ -178,7 +205,7 @@ def _from_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str], Non
     except (LocalEntryNotFoundError, OSError, HFValidationError):
         raise _unreachable(spec, error) from error
     if spec.gguf_file:
-        return _local(gguf.converted(file, settings.cache_dir, notify), spec)
+        return _from_gguf(file, spec, settings, notify)
     width = _stored_width(_read_config(spec.id, file))
     names = [f.name for f in file.parent.iterdir()]
     safe = any(name.endswith(".safetensors") for name in names)
@@ -216,7 +243,9 @@ def _read_config(name: str, config: Path) -> dict[str, Any]:
         raise ModelError(f"The config.json of {name} cannot be read ({first_line(e)}).") from e
     if not isinstance(table, dict):
         raise ModelError(f"The config.json of {name} holds no table. Fetch or export the model again.")
-    if "auto_map" in table:
+    # MPT and others came with code before transformers had them; a listed model of a built-in type needs none of it.
+    built_in = name in named_models() and table.get("model_type") in CONFIG_MAPPING
+    if "auto_map" in table and not built_in:
         raise ModelError(
             f"{name} needs to run code from its repository, which this application never does. "
             "Choose a model that transformers supports by itself."

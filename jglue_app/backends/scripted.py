@@ -74,7 +74,7 @@ def _finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def memory_needed(spec: ModelSpec, settings: Settings) -> int | None:
+def memory_needed(spec: ModelSpec, settings: Settings, device: str = "auto") -> int | None:
     """Bytes the weights need; a table needs none to speak of."""
     return 0
 

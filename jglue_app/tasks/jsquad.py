@@ -24,6 +24,8 @@ def rows(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         document = json.loads(text)
     except json.JSONDecodeError as e:
         raise ValueError(f"line {e.lineno}, column {e.colno}: not valid JSON ({e.msg})") from e
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"JSON beyond what can be read ({e})") from e
     where = "top level"
     try:
         for a, article in enumerate(document["data"], start=1):

@@ -10,8 +10,10 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 
 from jglue_app.backends import ModelPool
+from jglue_app.errors import InputError, first_line
 from jglue_app.settings import Settings, load_settings
 from jglue_app.ui import compare
+from jglue_app.ui.live import Desk
 from jglue_app.ui.words import PREFIX, browser_words
 
 STYLE = Path(__file__).with_name("style.css")
@@ -19,9 +21,10 @@ STYLE = Path(__file__).with_name("style.css")
 
 def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
     """The page, ready to launch. No model is loaded."""
-    desk = compare.Desk(settings, ModelPool(settings, device=device))
+    desk = Desk(settings, ModelPool(settings, device=device))
     page: gr.Blocks
-    with gr.Blocks(title="JGLUE くらべ", analytics_enabled=False) as page:
+    # Nothing on the page takes a file; what is sent to gradio's upload address all the same is small and soon gone.
+    with gr.Blocks(title="JGLUE くらべ", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         with gr.Column(elem_classes="jg-head"):
             gr.Markdown(i18n(PREFIX + "title"), elem_classes="jg-title")
             gr.Markdown(i18n(PREFIX + "lead"))
@@ -49,6 +52,14 @@ def launch(
     """
     i18n = browser_words()
     page = build(settings or load_settings(), i18n, device)
+    try:
+        _serve(page, i18n, host, port, block)
+    except OSError as e:
+        raise InputError(f"The page cannot be served ({first_line(e)}). Choose another --port or --host.") from e
+    return page
+
+
+def _serve(page: gr.Blocks, i18n: gr.I18n, host: str | None, port: int | None, block: bool) -> None:
     page.launch(
         server_name=host,
         server_port=port,
@@ -57,6 +68,5 @@ def launch(
         css_paths=STYLE,
         run_history=False,
         prevent_thread_lock=not block,
-        quiet=False,
+        max_file_size="1kb",
     )
-    return page

@@ -6,6 +6,7 @@ not do: it evaluates `${…}` in what Handlebars has put out, so model output co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from jglue_app.report import Answered
 from jglue_app.scoreboard import ScoreRow, number, score_rows
 from jglue_app.tasks import TASKS
-from jglue_app.types import Comparison, Estimate, Item, Parsed, Report, TaskReport
+from jglue_app.types import Comparison, Estimate, Item, Parsed, Report, Source
 from jglue_app.ui.words import table, word
 
 _TEMPLATES = Environment(
@@ -30,8 +31,8 @@ MARKS = {
     "wrong_form": "△",
     "wrong": "×",
     "unreadable": "？",
-    "empty": "空",
-    "overflow": "長",
+    "empty": "∅",
+    "overflow": "≫",
     "error": "！",
 }
 SHORT = 60
@@ -75,7 +76,11 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
         "b": b.label if b else "",
         "rows": lines,
         "averages": [_average(side, r, lang) for side, r in (("A", a), ("B", b)) if r],
-        "legend": [{"name": name, "mark": MARKS[name], "text": word(f"outcome_{name}", lang)} for name in OUTCOMES[:5]],
+        "legend": [
+            {"name": name, "mark": MARKS[name], "text": word(f"outcome_{name}", lang)}
+            for name in OUTCOMES
+            if name in OUTCOMES[:5] or any(name in t.outcomes for r in (a, b) if r for t in r.tasks.values())
+        ],
         "has_jsts": "jsts" in a.tasks,
         "pictures": _pictures(a, b, lang),
     }
@@ -113,7 +118,7 @@ def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, str]:
     if estimate("strict") is not None:
         details += [
             f"{word(reading, lang)} {number(found.value)}"
-            for reading in ("lenient", "choose")
+            for reading in ("lenient", "choose", "imputed")
             if (found := estimate(reading)) is not None
         ]
         if strict_row:
@@ -134,13 +139,8 @@ def _average(side: str, report: Report, lang: str) -> dict[str, str]:
     if report.average_without:
         names = ", ".join(TASKS[name].title for name in report.average_without)
         return {"side": side, "text": word("average_without", lang).format(names)}
-    names = ", ".join(_named(t, lang) for t in report.tasks.values())
+    names = ", ".join(named(name, t.source, lang) for name, t in report.tasks.items())
     return {"side": side, "text": f"{word('average_of', lang).format(names)}: {number(report.average.value)}"}
-
-
-def _named(report: TaskReport, lang: str) -> str:
-    source = word(f"source_{report.source}", lang)
-    return TASKS[report.task].title + (f" ({source})" if source else "")
 
 
 def _pictures(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ def _pictures(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:
                 for o in OUTCOMES
                 if counts.get(o)
             ]
-            out.append({"name": f"{TASKS[name].title} {side}", "parts": parts})
+            out.append({"name": f"{named(name, report.tasks[name].source, lang)} {side}", "parts": parts})
     return out
 
 
@@ -168,10 +168,20 @@ def headers(lang: str) -> list[str]:
     return [word(f"col_{name}", lang) for name in names]
 
 
-def item_rows(a: Rows, b: Rows, which: str = "all") -> list[list[str]]:
+def item_rows(
+    a: Rows,
+    b: Rows,
+    which: str = "all",
+    sources: Mapping[str, Mapping[str, Source]] | None = None,
+    lang: str = "ja",
+) -> list[list[str]]:
     """The item table, filtered.
 
-    `which`: all, disagree, only_a, only_b, form, unreadable.
+    Args:
+        a, b: what each run answered.
+        which: all, disagree, only_a, only_b, form or unreadable.
+        sources: side → task → where its items came from, named beside the subset.
+        lang: `ja` or `en`.
     """
     out = []
     for name in TASKS:
@@ -179,14 +189,24 @@ def item_rows(a: Rows, b: Rows, which: str = "all") -> list[list[str]]:
         for id_ in dict.fromkeys((*left, *right)):
             x, y = left.get(id_), right.get(id_)
             if _shown(x, y, which):
-                out.append(_item_row(name, id_, x, y))
+                out.append([named(name, _source_of(sources or {}, name), lang), *_item_cells(id_, x, y)])
     return out
 
 
-def _item_row(task: str, id_: str, x: Answered | None, y: Answered | None) -> list[str]:
+def named(task: str, source: Source, lang: str) -> str:
+    """A subset's title, with where its items came from unless they are official."""
+    mark = word(f"source_{source}", lang)
+    return TASKS[task].title + (f" ({mark})" if mark else "")
+
+
+def _source_of(sources: Mapping[str, Mapping[str, Source]], task: str) -> Source:
+    return next((found[task] for found in sources.values() if task in found), "official")
+
+
+def _item_cells(id_: str, x: Answered | None, y: Answered | None) -> list[str]:
     some = x or y
     assert some is not None
-    cells = [TASKS[task].title, id_, question(some.item), gold_text(some.item)]
+    cells = [id_, question(some.item), gold_text(some.item)]
     for row in (x, y):
         cells += [_said(row), MARKS[row.judgement.outcome] if row else ""]
     return cells
@@ -247,22 +267,34 @@ def empty_item(lang: str) -> dict[str, Any]:
     return {"empty": word("empty_item", lang)}
 
 
-def item_view(sides: Sequence[tuple[str, str, Answered | None, str]], lang: str) -> dict[str, Any]:
+def item_view(sides: Sequence[tuple[str, str, Answered | None, str]], lang: str, source: str = "") -> dict[str, Any]:
     """The item view's payload.
 
     Args:
         sides: (`A` or `B`, the run's label, the item's row or None, text of the BOS the tokenizer adds or "").
         lang: `ja` or `en`.
+        source: where the items came from, in that language; empty for official ones.
     """
     item = next(row.item for _, _, row, _ in sides if row)
     return {
         "w": table(lang),
         "title": TASKS[item.task].title,
+        "source": source,
         "id": item.id,
         "fields": [{"name": word(f"field_{name}", lang), "text": text} for name, text in item.fields.items()],
-        "gold": gold_text(item),
+        "gold": gold_text(item) + _asked_as(item, [row for _, _, row, _ in sides if row]),
         "sides": [_item_side(name, label, row, bos, lang) for name, label, row, bos in sides],
     }
+
+
+def _asked_as(item: Item, rows: list[Answered]) -> str:
+    """How the prompts wanted the gold label written, where that is not the label itself."""
+    if not isinstance(item.gold, tuple) or not item.choices:
+        return ""
+    index = item.choices.index(item.gold[0])
+    forms = dict.fromkeys(row.record.prompt.answers[index] for row in rows if row.record.prompt.answers)
+    other = [form for form in forms if form != item.gold[0]]
+    return f" （{' / '.join(other)}）" if other else ""
 
 
 def _item_side(name: str, label: str, row: Answered | None, bos: str, lang: str) -> dict[str, Any]:
@@ -271,6 +303,8 @@ def _item_side(name: str, label: str, row: Answered | None, bos: str, lang: str)
         return head | {"missing": word("not_run", lang)}
     judgement, output, prompt = row.judgement, row.record.output, row.record.prompt
     scores = " · ".join(f"{metric} {value:.3f}" for metric, value in judgement.scores.items())
+    if isinstance(row.item.gold, float) and isinstance(judgement.lenient.value, float):
+        scores = word("distance", lang).format(f"{abs(judgement.lenient.value - row.item.gold):.1f}")
     specials = [{"text": bos, "special": True, "eol": False}] if bos and prompt.messages is None else []
     head |= {
         "outcome": judgement.outcome,
@@ -309,21 +343,22 @@ def _reading(name: str, parsed: Parsed, item: Item, lang: str) -> dict[str, str]
 
 
 def _bars(row: Answered) -> list[dict[str, str]]:
-    """Probabilities renormalised over the choices as widths, log-likelihoods as figures."""
+    """Log-likelihoods as figures; as widths, probabilities renormalised over the choices."""
     logprobs = row.record.output.choice_logprobs if row.record.output else None
     if not logprobs:
         return []
-    low, high = min(logprobs), max(logprobs)
-    spread = (high - low) or 1.0
+    weights = [math.exp(value - max(logprobs)) for value in logprobs]
     gold = row.item.gold if isinstance(row.item.gold, tuple) else ()
     return [
         {
             "name": f"{MARKS['correct']} {answer}" if label in gold else answer,
             "value": f"{value:.2f}",
-            "percent": f"{10 + 90 * (value - low) / spread:.0f}",
+            "percent": f"{100 * weight / sum(weights):.0f}",
             "class": "jg-fill-gold" if label in gold else "",
         }
-        for label, answer, value in zip(row.item.choices, row.record.prompt.answers, logprobs, strict=True)
+        for label, answer, value, weight in zip(
+            row.item.choices, row.record.prompt.answers, logprobs, weights, strict=True
+        )
     ]
 
 

@@ -74,10 +74,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "verdict_b": ("B が上", "B is better"),
     "verdict_undecided": ("まだ差があるとは言えない", "Cannot tell yet"),
     "verdict_none": ("比べられる値がない", "No values to compare"),
-    "floor": ("床（一定の答え）", "Floor (constant answer)"),
+    "floor": ("床（最頻の正解だけを答えた点）", "Floor (best constant answer)"),
     "n": ("問", "items"),
     "strict": ("厳密", "strict"),
     "lenient": ("寛容", "lenient"),
+    "imputed": ("読めない答えを2.5とすると", "unreadable as 2.5"),
+    "distance": ("正解との差 {}", "off the gold by {}"),
     "choose": ("対数尤度", "log-likelihood"),
     "unreadable_count": ("読めない", "unreadable"),
     "outcomes": ("答えの内訳", "Outcomes"),
@@ -132,7 +134,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "rule": ("規則", "rule"),
     "no_reading": ("読み取れない", "not readable"),
     "score": ("得点", "Score"),
-    "logprobs": ("各答えの対数尤度（○ は正解）", "Log-likelihood of each answer (○ gold)"),
+    "logprobs": (
+        "各答えの対数尤度（棒は選択肢の間の確率、○ は正解）",
+        "Log-likelihood of each answer (bars: share of probability, ○ gold)",
+    ),
     "tokens": ("入力 {} トークン、出力 {} トークン、{} 秒", "{} tokens in, {} out, {} s"),
     "finish_length": ("長さの上限で打ち切り", "cut at the length limit"),
     "finish_overflow": ("プロンプトが文脈長を超えています", "the prompt exceeds the context length"),
@@ -140,6 +145,16 @@ WORDS: dict[str, tuple[str, str]] = {
     "not_run": ("未実行", "Not run"),
     "adds_bos": ("先頭に付く", "put first"),
     "loading": ("準備中…", "Preparing …"),
+    "waiting": ("ほかの実行が終わるのを待っています…", "Waiting for another run to end …"),
+    "out_of_time": (
+        "時間の上限に達したので止めました。もう一度押すと続きから始まります。",
+        "Stopped at the time limit. Press again to go on from there.",
+    ),
+    "allow_bin": (
+        "safetensors のないモデルで .bin の重みを読む",
+        "Read .bin weights of models without safetensors",
+    ),
+    "stopping": ("止めています…", "Stopping …"),
     "running": ("実行中", "Running"),
     "done": ("終わりました", "Done"),
     "stopped": (
@@ -183,9 +198,9 @@ def browser_words() -> gr.I18n:
 
 
 def language(request: gr.Request | None) -> str:
-    """`en` or `ja` (the default), by the first language the browser asks for."""
-    header = request.headers.get("accept-language", "") if request else ""
-    return "en" if header.strip().lower().startswith("en") else "ja"
+    """`ja` if that is the first language the browser asks for, or it asks for none; else `en`, as gradio does."""
+    header = (request.headers.get("accept-language", "") if request else "").strip().lower()
+    return "ja" if not header or header.startswith("ja") else "en"
 
 
 def word(key: str, lang: str) -> str:

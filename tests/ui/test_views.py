@@ -80,7 +80,7 @@ def test_a_filter_keeps_the_items_it_names(which: str, ids: list[str]) -> None:
 
 def test_a_row_shows_question_gold_outputs_and_marks() -> None:
     assert views.item_rows(A, B)[0] == ["JNLI", "1", "前提1 / 仮説1", "entailment", "含意", "○", "矛盾", "×"]
-    assert views.item_rows(A, B)[3][4:] == ["", "空", "大きすぎる", "！"]
+    assert views.item_rows(A, B)[3][4:] == ["", "∅", "大きすぎる", "！"]
 
 
 def test_an_item_only_one_run_has_answered_has_empty_cells_for_the_other() -> None:
@@ -117,8 +117,8 @@ def test_the_item_view_shows_prompt_outputs_readings_and_bars() -> None:
     )
     assert "規則: cue" in html
     assert "○ 中立" in html
-    assert "width:100%" in html
-    assert "width:55%" in html
+    assert "width:67%" in html
+    assert "width:24%" in html
     assert "未実行" in html
 
 
@@ -147,7 +147,7 @@ def test_the_scoreboard_shows_scores_differences_and_where_the_data_came_from() 
     assert counts == [[("correct", 1), ("wrong_form", 1), ("wrong", 1), ("unreadable", 1)], [("correct", 4)]]
     html = views.render("board", payload)
     assert "JNLI" in html
-    assert "B is better" in html
+    assert "Cannot tell yet" in html
 
 
 def test_one_run_alone_has_a_scoreboard_without_a_difference() -> None:

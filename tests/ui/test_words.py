@@ -38,9 +38,9 @@ def test_every_word_that_is_asked_for_exists(function: str) -> None:
 
 @pytest.mark.parametrize(
     ("header", "lang"),
-    [("ja-JP,ja;q=0.9", "ja"), ("en-US,en;q=0.9,ja;q=0.8", "en"), ("EN", "en"), ("fr-FR,en;q=0.8", "ja"), ("", "ja")],
+    [("ja-JP,ja;q=0.9", "ja"), ("en-US,en;q=0.9,ja;q=0.8", "en"), ("EN", "en"), ("fr-FR,ja;q=0.8", "en"), ("", "ja")],
 )
-def test_the_language_is_the_first_the_browser_asks_for_and_japanese_otherwise(header: str, lang: str) -> None:
+def test_the_language_is_japanese_where_it_is_asked_for_first_and_english_elsewhere(header: str, lang: str) -> None:
     request = gr.Request(headers={"accept-language": header})
     assert words.language(request) == lang
 
