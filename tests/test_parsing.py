@@ -285,7 +285,8 @@ CHOICES: list[tuple[Ask, str, Read]] = [
     ),
     (
         JNLI_EN,
-        "Entailment would need proof, and a contradiction needs a conflict. Neither holds. Therefore, the label is neutral.",
+        "Entailment would need proof, and a contradiction needs a conflict. Neither holds. "
+        "Therefore, the label is neutral.",
         found(N, "cue", "neutral"),
     ),
     (
@@ -807,7 +808,9 @@ def test_any_text_has_two_readings_that_hold_together(read: Reader, text: str) -
             assert 0 <= start < end <= len(text)
     if read is read_span:
         for parsed in (readings.strict, readings.lenient):
-            assert parsed.span is None or parsed.value == text[slice(*parsed.span)] == parsed.value.strip()
+            if parsed.span:
+                assert isinstance(parsed.value, str)
+                assert parsed.value == text[slice(*parsed.span)] == parsed.value.strip()
     elif readings.strict.status == "exact":
         assert readings.lenient == readings.strict
     if read is read_score and readings.lenient.value is not None:

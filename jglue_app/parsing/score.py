@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from jglue_app.reading import (
+from jglue_app.parsing.text import (
     CLOSERS,
     COUNTER,
     CUE,

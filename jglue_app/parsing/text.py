@@ -44,8 +44,8 @@ COUNTER = re.compile(
 """What turns a number into a count or an order of things."""
 
 _NEXT_QUESTION = re.compile(
-    r"^[ \u3000#*【\[・\-]*(?:(?:質問|問題|問い?|設問|例題?|例文|前提|仮説|レビュー|文章|本文|題名|文|一つ目|はじめの文|"
-    r"指示|入力|ユーザー|user|human|question|q|premise|hypothesis|review|passage|context|sentence|input|instruction)"
+    r"^[ \u3000#*【\[・\-]*(?:(?:質問|問題|問い?|設問|例題?|例文|前提|仮説|レビュー|文章|本文|題名|文|一つ目|"
+    r"はじめの文|指示|入力|ユーザー|user|human|question|q|premise|hypothesis|review|passage|context|sentence|input|instruction)"
     r"[ \u3000]*[0-9a-d]{0,2}[ \u3000]*[】\]*]*[ \u3000]*(?:[:.)】]|$)|(?:次|以下)の)",
     re.MULTILINE,
 )

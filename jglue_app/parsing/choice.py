@@ -1,12 +1,4 @@
-"""Raw text → what was meant by it. Pure; never looks at the gold answer.
-
-Each reader gives two readings. The *strict* one accepts the output only if, after trimming white space, it is
-exactly a legal answer. The *lenient* one accepts whatever contains exactly one recoverable legal answer: what a careful
-person would not read, it does not read either. Spans are character positions in the raw text. The lenient reading looks
-at `MAX_CHARS` characters, and at that part of them which can be the answer; see `reading`.
-
-This file reads closed labels; `parsing_score` reads numbers and `parsing_span` free answers.
-"""
+"""Reading one of several closed labels out of an output."""
 
 from __future__ import annotations
 
@@ -16,14 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from jglue_app.parsing_score import read_score
-from jglue_app.parsing_span import read_span
-from jglue_app.reading import (
+from jglue_app.parsing.text import (
     CLOSERS,
     COUNTER,
     CUE,
     KANJI_DIGITS,
-    MAX_CHARS,
     OPENERS,
     Folded,
     Readings,
@@ -34,8 +23,6 @@ from jglue_app.reading import (
     trimmed_span,
 )
 from jglue_app.types import Parsed
-
-__all__ = ["MAX_CHARS", "Readings", "read_choice", "read_score", "read_span"]
 
 MAX_MENTIONS = 200
 
@@ -269,7 +256,7 @@ def _heads_a_list(text: str, start: int, end: int, candidate: _Candidate, candid
 
 
 def _cut_off(text: str, taken: bytearray, candidates: list[_Candidate]) -> list[_Mention]:
-    """Labels that the output's end may have cut short, as ちまき in 「かしわもち、ちま」; after 「、」 that is any label."""
+    """Labels that the output's end may have cut short, as ちまき in 「かしわもち、ちま」; after 「、」 that is any."""
     body = text.rstrip()
     separator = max(body.rfind(separator) for separator in _CUT_SEPARATORS + " \n")
     tail = body[separator + 1 :].lstrip(OPENERS)

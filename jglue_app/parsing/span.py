@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from jglue_app.reading import Readings, answer_start, trimmed_span
+from jglue_app.parsing.text import Readings, answer_start, trimmed_span
 from jglue_app.types import Parsed
 
 MAX_PEELS = 8
 
-_CUE_WORD = r"(?:答え|回答|解答|正解|抜き出し(?:た部分)?|該当(?:箇所|部分)|語句|応答|アシスタント|システム|(?:the )?(?:correct )?answer|assistant)"
+_CUE_WORD = (
+    r"(?:答え|回答|解答|正解|抜き出し(?:た部分)?|該当(?:箇所|部分)|語句|応答|アシスタント|システム|"
+    r"(?:the )?(?:correct )?answer|assistant)"
+)
 _CUE = re.compile(
     r"[#*【\s]*(?:(?:[^\n。「」『』:：]{0,20}(?:の|、))?"
     + _CUE_WORD
@@ -32,9 +35,9 @@ def read_span(text: str) -> Readings:
     """Read a free answer. Strictly, any text that is not blank is an answer, taken whole.
 
     Lenient rules, repeated until none applies and named in order with `+`: `after_thought` (a thought in `<think>` tags
-    cut off), `after_question` (the question repeated before 「答え：」 cut off), `cue` (「答え：」 before it), `first_line`
-    (cut at a line break), `first_sentence` (cut after the first です。), `quoted` (wrapped in quotation marks, brackets
-    or Markdown), `copula` (です。 or 。 after it). A thought that never ends has no lenient reading.
+    cut off), `after_question` (the question repeated before 「答え：」 cut off), `cue` (「答え：」 before it),
+    `first_line` (cut at a line break), `first_sentence` (cut after the first です。), `quoted` (wrapped in quotation
+    marks, brackets or Markdown), `copula` (です。 or 。 after it). A thought that never ends has no lenient reading.
     """
     start, end = trimmed_span(text)
     if start == end:
