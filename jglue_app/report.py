@@ -84,7 +84,7 @@ def _task_report(task: Task, source: Source, rows: list[Answered], planned: int)
     ranked = [r for r in rows if r.judgement.choice is not None]
     answered = [r for r in rows if _has_text(r) or r.judgement.choice is not None]
     imputed: dict[str, Estimate] = {}
-    if task.kind == "score":
+    if task.kind == "score" and texts:
         imputed = {
             name: metrics.correlation(
                 name, [_similarity(r, "strict", JSTS_MIDDLE) for r in texts], [_gold(r) for r in texts]

@@ -92,7 +92,7 @@ def run(desk: Desk, request: gr.Request, asked: Asked) -> Iterator[Update]:
     except Exception:
         incident = uuid.uuid4().hex[:8]
         log.exception("incident %s", incident)
-        yield _error(word("fault", lang).format(incident), lang), *_stored(desk, state, asked.shown_items, lang)
+        yield _error(word("fault", lang).format(incident), lang), *_SAME
     finally:
         stop.set()
         desk.stops.pop(session, None)

@@ -191,13 +191,13 @@ def test_two_visitors_run_at_the_same_time_and_see_only_their_own(open_page: Ope
 def test_the_defaults_run_the_embedded_model_on_samples(open_page: OpenPage) -> None:
     page = open_page()
     page.set_default_timeout(300_000)
-    only_subsets(page, "JNLI")
+    only_subsets(page, "JSTS", "JNLI", "JSQuAD")
     page.locator("#limit input[type=number]").fill("2")
     page.locator("#limit input[type=number]").press("Enter")
     page.click("#run")
     finished(page)
     assert "gemma-3-270m · plain · ja-labels · 3-shot" in page.inner_text("#board")
-    page.locator("#items [data-testid^=cell-]").nth(4).click()
+    page.locator("#items [data-testid^=cell-]").nth(2 * 8 + 4).click()
     page.wait_for_selector("#item .jg-side-b .jg-bars")
     assert page.locator("#item .jg-side-b .jg-bar").count() == 3
 

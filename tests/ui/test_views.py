@@ -188,3 +188,20 @@ def test_no_text_of_a_model_an_item_or_an_error_becomes_markup(text: str) -> Non
     parser.feed(views.render("status", {"text": text, "bars": [{"name": text, "percent": "1", "count": text}]}))
     assert not parser.found & {"img", "script", "iframe", "onerror", "onmouseover", "srcdoc", "src"}
     assert "49" not in views.render("status", views.error_status(text, "ja"))
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_scoreboard_of_runs_that_have_only_begun_can_be_drawn(paired: bool) -> None:
+    pair = {"sentence1": "犬", "sentence2": "猫"}
+    items = {
+        "jsts": {"1": Item("jsts", "1", pair, 2.0)},
+        "jnli": {"1": item("1", "neutral"), "2": item("2", "neutral")},
+        "jsquad": {"1": Item("jsquad", "1", {"title": "", "context": "東京", "question": "？"}, ("東京",))},
+    }
+    begun = RunData(SPEC, items, dict.fromkeys(items, "sample"), [record("1", "中立")])
+    empty = RunData(SPEC, items, dict.fromkeys(items, "sample"), [])
+    comparison = compare_runs(begun, empty)
+    payload = views.board(comparison.a, comparison.b if paired else None, comparison if paired else None, "ja")
+    assert [line["title"] for line in payload["rows"]] == ["JNLI"]
+    assert "JSTS" in views.render("board", payload)
+    assert views.board(comparison.b, None, None, "ja")["rows"] == []
