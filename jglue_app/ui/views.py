@@ -35,7 +35,7 @@ MARKS = {
     "overflow": "≫",
     "error": "！",
 }
-SHORT = 60
+SHORT = 44
 
 Rows = Mapping[str, Mapping[str, Answered]]
 """Task → item id → item, record, judgement."""
