@@ -66,10 +66,10 @@ def read_output(task: Task, item: Item, record: Record) -> parsing.Readings:
 
 
 def _best_choice(item: Item, output: Output) -> str | None:
-    if not output.choice_logprobs:
+    logprobs = output.choice_logprobs
+    if not logprobs:
         return None
-    best = max(range(len(item.choices)), key=lambda i: output.choice_logprobs[i])  # type: ignore[index]
-    return item.choices[best]
+    return item.choices[max(range(len(logprobs)), key=logprobs.__getitem__)]
 
 
 def _right(item: Item, value: str | float | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Self
 
 from jglue_app.errors import DeviceError, UnknownNameError
@@ -48,7 +48,7 @@ def open_backend(
     return opened
 
 
-def _module(spec: ModelSpec):  # type: ignore[no-untyped-def]
+def _module(spec: ModelSpec) -> ModuleType:
     if spec.backend not in BACKENDS:
         raise UnknownNameError("backend", spec.backend, BACKENDS)
     return importlib.import_module(BACKENDS[spec.backend])
