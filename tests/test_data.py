@@ -925,3 +925,13 @@ def test_official_files_that_are_here_verify(real: Settings) -> None:
     states = {f"{row['task']}/{row['split']}": row["state"] for row in data.verify(real)}
     assert {states[f"{task}/valid"] for task in data.DISTRIBUTED} == {"ok"}
     assert "damaged" not in states.values()
+
+
+def test_the_few_shot_pool_leaves_out_what_another_subset_of_the_run_evaluates(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
+    evaluated = data.load(settings, "jsts", data="sample")
+    pool = data.few_shot_pool(settings, evaluated)
+    shared = pool.items[3]
+    sibling = Dataset("jnli", "valid", (Item("jnli", "n1", shared.fields, ("neutral",)),), "user", "", "", "")
+    left = data.few_shot_pool(settings, evaluated, [evaluated, sibling])
+    assert [item.id for item in left.items] == [item.id for item in pool.items if item.id != shared.id]

@@ -259,12 +259,26 @@ def test_changed_weights_are_refused_and_nothing_is_mixed(settings: Settings, tm
     assert sorted(written(settings, large)) == sorted(wanted(large))
 
 
-def test_a_model_that_cannot_be_loaded_leaves_a_run_that_can_be_started_again(
+def test_another_precision_of_the_same_weights_is_refused_too(settings: Settings, model: Path) -> None:
+    plan = planned(settings, model, limit=6)
+    run(settings, planned(settings, model, limit=3))
+    path = RunStore.of(settings.runs_dir, plan.spec).path / "manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    manifest["model"]["dtype"] = "bfloat16"
+    path.write_text(json.dumps(manifest), "utf-8")
+    before = records_file(settings, plan).read_bytes()
+    with pytest.raises(StoreError, match=r"started in bfloat16, .*Name the dtype"):
+        run(settings, plan)
+    assert records_file(settings, plan).read_bytes() == before
+
+
+def test_a_model_that_cannot_be_loaded_leaves_nothing_behind_and_can_be_started_again(
     settings: Settings, tmp_path: Path
 ) -> None:
     plan = planned(settings, tmp_path / "t.jsonl", limit=3)
     with pytest.raises(ModelNotFoundError, match=r"t\.jsonl.*Give the path"):
         run(settings, plan)
+    assert not RunStore.of(settings.runs_dir, plan.spec).path.exists()
     table(tmp_path / "t.jsonl")
     run(settings, plan)
     assert written(settings, plan) == wanted(plan)

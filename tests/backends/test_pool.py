@@ -94,3 +94,19 @@ def test_closing_the_pool_closes_every_model(settings: Settings, table: Tables) 
 )
 def test_the_backend_follows_from_the_id(model: str, backend: str) -> None:
     assert backend_for(model) == backend
+
+
+def test_a_model_of_unknown_size_that_does_not_fit_is_tried_again_alone(
+    settings: Settings, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (ModelSpec(str(tiny_model(name))) for name in ("llama", "qwen3"))
+    need = hf.memory_needed(second, settings)
+    assert need is not None
+    monkeypatch.setattr(hf, "memory_needed", lambda *_: None)
+    told: list[str] = []
+    with ModelPool(settings, device="cpu") as pool:
+        pool.get(first)
+        monkeypatch.setattr(hf, "memory_free", lambda _: need if told[-1:] != [f"Preparing {second.id}."] else need - 1)
+        backend = pool.get(second, told.append)
+        assert backend is pool.get(second)
+    assert told[:2] == [f"Preparing {second.id}.", f"Unloading all other models to make room for {second.id}."]
