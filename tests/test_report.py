@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from scipy import stats
+from sklearn.metrics import accuracy_score
 
 from jglue_app.report import compare_runs, judge_run, only, report_run
 from jglue_app.types import (
@@ -168,3 +169,109 @@ def test_a_run_can_be_seen_as_if_asked_for_fewer_items() -> None:
     data = nli(("entailment", output("含意")), ("neutral", output("含意")))
     assert report_run(only(data, {"jnli": {"0"}})).tasks["jnli"].metrics["accuracy"].value == 1.0
     assert report_run(only(data, {})).tasks == {}
+
+
+def squad(rows: Mapping[str, tuple[str, ...]], spec: RunSpec = SPEC) -> RunData:
+    """One item per (output, references)."""
+    fields = {"title": "", "context": "…", "question": "？"}
+    items = [Item("jsquad", str(i), fields, gold) for i, gold in enumerate(rows.values())]
+    records = [record(item, output(text)) for item, text in zip(items, rows, strict=True)]
+    return RunData(spec, {"jsquad": {item.id: item for item in items}}, {"jsquad": "user"}, records)
+
+
+def test_strict_accuracy_is_that_of_scikit_learn() -> None:
+    gold = [LABELS[i * i % 3] for i in range(30)]
+    said = [(i * 7 + i // 4) % 3 for i in range(30)]
+    task = report_run(nli(*((g, output(ANSWERS[k])) for g, k in zip(gold, said, strict=True)))).tasks["jnli"]
+    assert task.metrics["accuracy"].value == pytest.approx(accuracy_score(gold, [LABELS[k] for k in said]))
+    assert task.metrics == task.lenient
+
+
+def test_spans_are_averaged_over_items_each_with_its_best_reference() -> None:
+    data = squad({"東京都": ("東京都", "東京"), "「大阪」": ("大阪",), "名古屋です。": ("名古屋市",), "": ("神戸",)})
+    task = report_run(data).tasks["jsquad"]
+    assert task.metrics["exact_match"].value == pytest.approx(1 / 4)
+    # 1; 2·2/(4+2); 2·3/(5+4); 0.
+    assert task.metrics["f1"].value == pytest.approx((1 + 4 / 6 + 6 / 9 + 0) / 4)
+    assert task.lenient["exact_match"].value == pytest.approx(2 / 4)
+    # 1; 1; 2·3/(3+4); 0.
+    assert task.lenient["f1"].value == pytest.approx((1 + 1 + 6 / 7 + 0) / 4)
+    assert (task.unreadable, task.unreadable_lenient, task.floors, task.source) == (1, 1, {}, "user")
+    assert task.outcomes == {"correct": 1, "wrong_form": 1, "wrong": 1, "empty": 1}
+
+
+def test_a_lenient_reading_is_correlated_over_its_own_items() -> None:
+    task = report_run(sts({0.0: "0.5", 1.0: "類似度は2.0です", 3.0: "2.5", 5.0: "3か4", 4.0: "4.5"})).tasks["jsts"]
+    assert (task.metrics["pearson"].n, task.lenient["pearson"].n) == (3, 4)
+    expected = stats.pearsonr([0.5, 2.0, 2.5, 4.5], [0.0, 1.0, 3.0, 4.0])[0]
+    assert task.lenient["pearson"].value == pytest.approx(expected)
+    assert (task.unreadable, task.unreadable_lenient) == (2, 1)
+
+
+def test_a_run_without_records_has_no_data_and_no_score_of_0() -> None:
+    empty = report_run(nli(planned=5))
+    task = empty.tasks["jnli"]
+    assert (task.n, task.planned, task.outcomes) == (0, 5, {})
+    assert (task.metrics, task.lenient, task.choose, task.imputed, task.floors) == ({}, {}, {}, {}, {})
+    assert (empty.average.value, empty.average_without) == (None, ("jnli",))
+
+
+def test_errors_alone_are_no_score_either() -> None:
+    task = report_run(nli(*[("neutral", RunError("non_finite", "…"))] * 3)).tasks["jnli"]
+    assert (task.metrics, task.n, task.outcomes) == ({}, 0, {"error": 3})
+
+
+def test_the_floor_is_the_share_of_the_largest_class_among_the_answered_items() -> None:
+    rows = [*[("neutral", output("含意"))] * 3, *[("entailment", output("含意"))] * 2]
+    failed = [("entailment", RunError("non_finite", "…"))] * 4
+    assert report_run(nli(*rows, *failed)).tasks["jnli"].floors == {"accuracy": 3 / 5}
+
+
+def test_an_average_is_the_mean_of_the_main_metrics_and_names_its_subsets() -> None:
+    one = nli(("entailment", output("含意")), ("entailment", output("矛盾")))
+    two = squad({"東京": ("東京",), "大阪": ("大阪",), "京都": ("奈良",), "神戸": ("津",)})
+    both = RunData(SPEC, {**one.items, **two.items}, {**one.sources, **two.sources}, [*one.records, *two.records])
+    found = report_run(both)
+    assert found.average.value == pytest.approx((1 / 2 + 2 / 4) / 2)
+    assert (found.average.n, found.average_of, found.average_without) == (6, ("jnli", "jsquad"), ())
+
+
+def test_each_reading_has_differences_of_its_own() -> None:
+    good, bad = (-1.0, -2.0, -3.0), (-3.0, -2.0, -1.0)
+    a = nli(*[("entailment", output("答え：含意", bad))] * 12)
+    b = nli(*[("entailment", output("含意", good))] * 12, spec=replace(SPEC, model=ModelSpec("n")))
+    found = compare_runs(a, b)
+    strict, lenient, choose = (x["jnli"]["accuracy"] for x in (found.differences, found.lenient, found.choose))
+    assert (strict.difference.value, strict.verdict) == (1.0, "b")
+    assert (lenient.difference.value, lenient.difference.low, lenient.difference.high) == (0.0, 0.0, 0.0)
+    assert (choose.difference.value, choose.verdict) == (1.0, "b")
+    back = compare_runs(b, a).differences["jnli"]["accuracy"]
+    assert (back.difference.value, back.verdict) == (-1.0, "a")
+
+
+def test_correlations_are_compared_where_both_outputs_can_be_read() -> None:
+    golds = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    a = sts(dict(zip(golds, ("1.0", "0.5", "不明", "2.0", "5.0", "3.0"), strict=True)))
+    b = sts(dict(zip(golds, ("0.0", "1.5", "2.0", "2.5", "？", "4.5"), strict=True)))
+    found = compare_runs(a, b).differences["jsts"]
+    common = [0.0, 1.0, 3.0, 5.0]
+    left, right = [1.0, 0.5, 2.0, 3.0], [0.0, 1.5, 2.5, 4.5]
+    for name, statistic in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
+        assert found[name].difference.n == 4
+        assert found[name].a.value == pytest.approx(statistic(left, common)[0])
+        assert found[name].b.value == pytest.approx(statistic(right, common)[0])
+        assert found[name].difference.value == pytest.approx(statistic(right, common)[0] - statistic(left, common)[0])
+        assert found[name].verdict == "undecided"
+
+
+def test_a_run_compared_with_itself_differs_by_nothing() -> None:
+    data = squad(
+        {text: ("東京",) for text in ("東京", "東京都", "「東京」", "京", "", "大阪", "東", "北京", "南京", "東京。")}
+    )
+    found = compare_runs(data, data)
+    for differences in (found.differences, found.lenient):
+        for name in ("exact_match", "f1"):
+            one = differences["jsquad"][name]
+            assert (one.difference.value, one.difference.low, one.difference.high) == (0.0, 0.0, 0.0)
+            assert one.verdict == "undecided"
+            assert one.a == one.b

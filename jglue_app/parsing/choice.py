@@ -31,37 +31,47 @@ _ASSERTED = re.compile(
     r"だ(?:[。、\s]|$|と|ろう|から|よ)|と(?:思|考え|判断|言え|いえ|な[りる]|推測|推定|され)|に(?:な[りる]|該当|近|当ては)|"
     r"が(?:正|適|最|妥当|答|ふさわし|該当|当ては)|を選|かも|(?:的|関係|の関係)(?:です|で|だ|に|。|$))"
 )
+"""What may stand behind an answer."""
 _PARTICLE = re.compile(
     r"[はがをにでともかやへだよね]|の|な(?!い)|じゃ|って|し(?:て|た|ま|な|か|得)|する|すれ|され|せず|でき|より|から|まで|など"
 )
-_ADVERB = re.compile(r"(?:大変|十分|結構|比較的|全体的|基本的|完全)$")
-_LIST_POINT = re.compile(r"[.)](?!\d)[ \u3000]*(?=[^\s" + re.escape(CLOSERS) + "])")
+"""Kana that follow a word; others may be the rest of a longer one."""
 _SUFFIX = re.compile(r"[的性]|関係|状態")
+_ADVERB = re.compile(r"(?:大変|十分|結構|比較的|全体的|基本的|完全)$")
+"""Kanji that may stand next to a word without being part of it, behind it and before it."""
+_LIST_POINT = re.compile(r"[.)](?!\d)[ \u3000]*(?=[^\s" + re.escape(CLOSERS) + "])")
 _ASCII_WORD_AFTER = re.compile(r"\s+(?!(?:is|because|since|as|for|and|or)\b)[a-z]")
 _NAMED = re.compile(r"(?:選択肢|番号|記号|ラベル|オプション|\b(?:option|choice|choose|select|pick|is|be))\s*$")
 
-_CLAUSE_END = re.compile(r"[、。,.!?;:|(\n]|ので|から|ため|けれ?ど|(?<!間)違いな|間違いな|間違い(?:は)?あり")
+_CLAUSE_END = re.compile(r"[、。,.!?;:|(\n]|ので|から|ため|けれ?ど|違いな|間違い(?:は)?あり")
+"""Where a negation ceases to reach back to the label; 「間違いない」 is none."""
 _NOT_AFTER = re.compile(
     r"(?<!しか)(?<!他なら)(?<!ほかなら)(?<!かもしれ)(?<!すぎ)な(?:い|く|かっ)|無[いく]|なし|(?<!しれ)(?<!すみ)ませ[んぬ]|"
-    r"(?<![必ま先はい])ず(?![つれっ])|違(?:う|い|って)|間違|誤|不正解|不適|外れ|はずれ|を除|以外|"
+    r"(?<![必ま先はい])ず(?![つれっ])|しかね|違(?:う|い|って)|間違|誤|不正解|不適|外れ|はずれ|を除|以外|"
     r"\b(?:not|incorrect|wrong|false|unlikely)\b|n't\b"
 )
+_NO_AFTER = re.compile(r"[\s:=?？は→\-]*(?:no|false|×|✕|❌|いいえ|偽)(?![a-z])")
 _NOT_BEFORE = re.compile(
     r"(?:(?<![a-z])(?:not|no|non|cannot|never|neither|nor|without|unable|whether|if)(?![a-z])|n't\b|"
     r"rather than|instead of)(?:(?!\bbut\b|\bso\b|→)[^.,;:\n])*$"
 )
 _ASKED_AFTER = re.compile(r"[" + re.escape("」』”\"'’)") + r"]*(?:[でじ][はゃ]?ない(?:か|で(?:しょう|す)か|だろうか))")
+_ASKED_IN_CLAUSE = re.compile(r"[るいただすう]か(?:どうか|[をはがに、。?]|調|確|判|検|考|$)")
 _DOUBT_AFTER = re.compile(
-    r"[\s"
-    + re.escape(CLOSERS)
-    + r"]*(?:(?:なの|です|でしょう|である|だろう)?か(?!もしれ)|[にと]?(?:見え|みえ|思われが)|"
-    r"のよう|の?可能性|の?場合|なら|であれば|とすれば|だったら|とも(?:考|言|い|取|と)|とは(?![言い])|"
-    r"という(?:の|言|用|意味|ラベル|選択))"
+    r"[\s" + re.escape(CLOSERS) + r"]*(?:する|して(?:い)?る|した|的な)?(?:"
+    r"(?:なの|です|でしょう|である|だろう)?か(?!もしれ)|[にと]?(?:見え|みえ|思われが)|の?よう[なに]|の?可能性|の?場合|の?立場|なら|"
+    r"であれば|とすれば|だったら|とも(?:考|言|い|取|と)|とは(?![言い])|という(?:の|言|用|意味|ラベル|選択)|[とで](?:答え|回答|書)(?:て|$)|と答$|"
+    r"点?[をの](?:有無|探|調べ|見つけ|確|検討|度合|定義|意味|例))"
 )
 _DOUBT_BEFORE = re.compile(r"(?:なら|ならば|れば|場合に?は?|ときは?)[、,]?[\s" + re.escape(OPENERS) + r"]*$")
+"""Questions, conditions, hedges, definitions and instructions."""
 _JOINED = re.compile(
     r"[」』”\"'’)]*(?:[、,・/]|\s?(?:でも|とも|[かとやも]|または|もしくは|あるいは|\bor\b|\band\b|\bnor\b))[、,]?[\s「『“\"'(]*"
 )
+"""Between two labels that one negation denies together."""
+_GLOSS = re.compile(r"[」』]?(?:は[「『]?|\([^()\n]{2,60}\)[、,][\s「『]*)")
+"""Between labels that are explained in turn, as in 「0は肯定」 or 「含意（必ず正しい）、」."""
+_HEADING = re.compile(r"[」』*]*:[ \u3000]*[^\s]")
 _CUT_SEPARATORS = "、,・/"
 
 Fate = Literal["asserted", "doubted", "negated"]
@@ -291,29 +301,40 @@ def _fate(text: str, mention: _Mention, following: _Mention | None) -> Fate:
     if _ASKED_AFTER.match(text, mention.end):
         return "doubted"
     stop = _CLAUSE_END.search(text, mention.end, limit)
-    if _NOT_AFTER.search(text, mention.end, stop.start() if stop else limit):
+    clause = (mention.end, stop.start() if stop else limit)
+    if _NOT_AFTER.search(text, *clause) or _NO_AFTER.match(text, mention.end):
         return "negated"
     if _NOT_BEFORE.search(text, max(0, mention.start - 40), mention.start):
         return "negated"
     if _DOUBT_AFTER.match(text, mention.end) or _DOUBT_BEFORE.search(text, max(0, mention.start - 12), mention.start):
         return "doubted"
+    if _ASKED_IN_CLAUSE.search(text, *clause) or _is_heading(text, mention):
+        return "doubted"
     return "asserted"
 
 
+def _is_heading(text: str, mention: _Mention) -> bool:
+    """Whether the label opens a later line as a heading, as in 「矛盾：犬が眠っている。」."""
+    line = text.rfind("\n", 0, mention.start) + 1
+    if not text[:line].strip() or skip(text, line, OPENERS) != mention.start:
+        return False
+    return _HEADING.match(text, mention.end) is not None
+
+
 def _doubt_lists(text: str, mentions: list[_Mention]) -> list[_Mention]:
-    """Different labels in one list, or labels joined by は as in 「0は肯定」, repeat the choices: they assert none."""
+    """Different labels in one list, or labels that are explained, repeat the choices: they assert none."""
     runs: list[list[_Mention]] = []
     for mention in mentions:
         if runs and mention.fate != "negated" and runs[-1][-1].fate != "negated":
             gap = text[runs[-1][-1].end : mention.start]
-            if is_listing(gap) or gap.strip("「」『』") == "は":
+            if is_listing(gap) or _GLOSS.fullmatch(gap):
                 runs[-1].append(mention)
                 continue
         runs.append([mention])
     out: list[_Mention] = []
     for run in runs:
-        defined = any(text[a.end : b.start].strip("「」『』") == "は" for a, b in pairwise(run))
-        several = defined or len({m.label for m in run}) > 1
+        explained = any(_GLOSS.fullmatch(text, a.end, b.start) for a, b in pairwise(run))
+        several = explained or len({m.label for m in run}) > 1
         out += [replace(m, fate="doubted") for m in run] if several else run
     return out
 
@@ -321,8 +342,11 @@ def _doubt_lists(text: str, mentions: list[_Mention]) -> list[_Mention]:
 def _claimed(folded: Folded, mentions: list[_Mention]) -> Parsed | None:
     """What is announced by a cue or stands at the very beginning, if all of that agrees."""
     usable = {m.start: m for m in mentions if m.fate == "asserted" and m.framed}
-    ends = {skip(folded.text, cue.end(), OPENERS) for cue in CUE.finditer(folded.text)}
-    claims = [(usable[position], "cue") for position in sorted(ends) if position in usable]
+    doubted = {m.start for m in mentions if m.fate == "doubted"}
+    cues = {skip(folded.text, cue.end(), OPENERS): cue.group() for cue in CUE.finditer(folded.text)}
+    # A cue that announces a list once does not announce an answer the next time: the list was cut off there.
+    lists = {word for position, word in cues.items() if position in doubted}
+    claims = [(usable[p], "cue") for p, word in sorted(cues.items()) if p in usable and word not in lists]
     first = usable.get(skip(folded.text, 0, OPENERS))
     if first and not first.candidate.kanji_digit:
         line_end = folded.text.find("\n", first.end)

@@ -37,6 +37,7 @@ _ASSERTED = re.compile(
     r"を(?:付|つけ|与|選)"
 )
 _NOT_AFTER = re.compile(r"点?(?:では?な|じゃな|では?あり|以外|は(?:違|間違|誤))")
+_AND_NUMBER = re.compile(r"[、,~〜\-–]\d+(?:\.\d+)?(?=\D)", re.ASCII)
 _LIST_POINT = re.compile(r"^[ \u3000]*\d+[.)](?!\d)[ \u3000]*(?=[^\s" + re.escape(CLOSERS) + "])", re.MULTILINE)
 _WORD = re.compile(r"(?!点)[一-鿿ァ-ヺa-z%]")
 _NAMED = re.compile(
@@ -119,7 +120,10 @@ def _numbers(text: str) -> list[_Number]:
 
 
 def _is_of_something(text: str, start: int, end: int) -> bool:
-    """Whether the number counts, orders or names things: 3人, 80%, 文1, iPhone 15."""
+    """Whether the number counts, orders or names things: 3人, the 3 of 3、4人, 80%, 文1, iPhone 15."""
+    further = _AND_NUMBER.match(text, end)
+    if further:
+        end = further.end()
     if COUNTER.match(text, end) or (_WORD.match(text, end) and not _ASSERTED.match(text, end)):
         return True
     before = text[max(0, start - 16) : start].rstrip(" \u3000")[-1:]

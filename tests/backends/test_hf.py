@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,21 @@ def edit_json(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(table | changes), "utf-8")
 
 
+def gpu_memory_runs_out() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory, on purpose")
+
+
+def main_memory_runs_out() -> None:
+    torch.empty(2**48)
+
+
 class Spy:
     """Stands in for `model.forward`: notes the rows of every call, and fails with more rows than allowed."""
 
     def __init__(self, model: Any, rows_allowed: int = 10**9) -> None:
         self.forward = model.forward
         self.rows_allowed = rows_allowed
+        self.fail: Callable[[], None] = gpu_memory_runs_out
         self.rows: list[int] = []
         self.input_ids: list[list[int]] = []
 
@@ -139,7 +149,7 @@ class Spy:
         self.rows.append(rows)
         self.input_ids += kwargs["input_ids"].tolist()
         if rows > self.rows_allowed:
-            raise torch.OutOfMemoryError("out of memory, on purpose")
+            self.fail()
         return self.forward(*args, **kwargs)
 
 
@@ -537,11 +547,12 @@ def test_non_finite_scores_are_an_error_of_the_item_and_the_others_are_answered(
                 assert text_of(result) == plain.greedy(plain.ids(TEXTS[i]), 6)
 
 
+@pytest.mark.parametrize("fail", [gpu_memory_runs_out, main_memory_runs_out])
 def test_running_out_of_memory_halves_the_batch_and_changes_no_result(
-    spied: tuple[HFBackend, Spy], open_tiny: OpenTiny
+    spied: tuple[HFBackend, Spy], open_tiny: OpenTiny, fail: Callable[[], None]
 ) -> None:
     backend, spy = spied
-    spy.rows_allowed = 1
+    spy.rows_allowed, spy.fail = 1, fail
     generated, chosen = collect(backend.generate(PROMPTS, 8, never)), collect(backend.choose(PROMPTS, never))
     assert max(spy.rows) > 1
     whole = collect(open_tiny("llama").generate(PROMPTS, 8, never))
@@ -572,6 +583,20 @@ def test_an_item_that_does_not_fit_alone_is_an_error_and_the_others_go_on(
         assert error.kind == "out_of_memory"
         assert output(results[0])
         assert output(results[2])
+
+
+def test_another_failure_of_the_model_ends_the_run_with_a_sentence(spied: tuple[HFBackend, Spy]) -> None:
+    backend, spy = spied
+
+    def fail() -> None:
+        raise RuntimeError("mat1 and mat2 must have the same dtype\nand more")
+
+    spy.rows_allowed, spy.fail = 0, fail
+    says = r"^The model failed on a batch \(mat1 and mat2 must have the same dtype\)\. Try another dtype or device\.$"
+    with pytest.raises(ModelError, match=says):
+        collect(backend.generate(PROMPTS, 4, never))
+    with pytest.raises(ModelError, match=says):
+        collect(backend.choose(PROMPTS, never))
 
 
 def test_when_nothing_fits_every_item_is_an_error(spied: tuple[HFBackend, Spy]) -> None:
@@ -732,6 +757,27 @@ def test_too_little_memory_is_said_before_anything_loads(
     monkeypatch.setattr("jglue_app.backends.hf.memory_free", lambda device: need * 0.99)
     with pytest.raises(DeviceError, match=r"needs about .* GB and .* GB are free\. Choose 8-bit or 4-bit"):
         open_backend(spec, settings, device="cpu")
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+def test_running_out_of_memory_while_loading_is_said(
+    tiny_model: TinyModel, settings: Settings, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fail)
+    with pytest.raises(DeviceError, match=r"not enough memory for .*\. Choose 8-bit or 4-bit"):
+        open_backend(ModelSpec(str(tiny_model("llama"))), settings, device="cpu")
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_quantization_without_its_library_is_said_before_anything_loads(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, quantization: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(DeviceError, match=r"need the package bitsandbytes\. Run `pip install bitsandbytes`"):
+        open_backend(ModelSpec("no/such", quantization=quantization), settings, device="cpu")
 
 
 def test_the_memory_of_a_named_model_is_known_before_it_is_fetched(settings: Settings) -> None:
