@@ -279,6 +279,21 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class PairedTest:
+    """B minus A on the items both have answered, and how sure that is."""
+
+    difference: Estimate
+    """With its paired 95 % interval."""
+    p: float | None
+    """Two-sided; None when there is no difference to test."""
+    test: str
+    """`mcnemar` (exact, for right or wrong), `bootstrap` (paired, over items) or `normal` (of an average)."""
+    needed: int | None
+    """Items with which a difference of this size would be told from none at the 5 % level with 80 % power; None when
+    the two do not differ."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskReport:
     """The scores of one run on one subset under one protocol."""
 

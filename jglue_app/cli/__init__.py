@@ -1,0 +1,62 @@
+"""The command line. It only builds specs and shows reports; evaluating and comparing are in the Python API, under
+the same names.
+
+Exit codes: 0 done; 1 unexpected fault; 2 the request is at fault; 3 the model; 4 the network; 5 the run folder;
+6 the run is not complete (some items failed); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from jglue_app import __version__
+from jglue_app.cli.data import data_commands
+from jglue_app.cli.models import models, serve
+from jglue_app.cli.runs import INTERRUPTED, compare, run
+from jglue_app.cli.scoring import score
+from jglue_app.errors import JglueAppError
+
+app = typer.Typer(
+    help="Compare Japanese language models on JGLUE, item by item.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 2 bad request, 3 model, 4 network, 5 run folder, 6 incomplete, 130 interrupted.",
+)
+
+
+def main() -> None:
+    """Entry point: errors meant for people become one sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            app(prog_name="python -m jglue_app")
+        finally:
+            sys.stdout.flush()
+    except JglueAppError as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(e.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Nobody reads any more. Python flushes once more when it exits, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+app.callback(invoke_without_command=True)(_root)
+for command in (run, compare, score, models, serve):
+    app.command()(command)
+app.add_typer(data_commands(), name="data")

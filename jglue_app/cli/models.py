@@ -1,0 +1,40 @@
+"""`models` and `serve`: what can be named, and the page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, settings_of
+from jglue_app.console import print_table
+from jglue_app.models import named_models
+from jglue_app.store import dumps
+
+
+def models(as_json: JsonOption = False) -> None:
+    """The named models. Any other Hub id, folder or .gguf file can be given as well."""
+    entries = list(named_models().values())
+    if as_json:
+        print(dumps(entries, indent=2))
+        return
+    table = Table("id", "family", "weights", "licence", "format", "memory (16 bit)", box=None, pad_edge=False)
+    for entry in entries:
+        size = f"{entry.parameters / 1000:.1f}B" if entry.parameters >= 1000 else f"{entry.parameters}M"
+        gated = " (gated)" if entry.gated else ""
+        memory = f"{entry.memory_gb:.1f} GB"
+        table.add_row(entry.id + gated, entry.family, size, entry.licence, entry.format, memory)
+    print_table(table)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
+    device: DeviceOption = "auto",
+    runs_dir: RunsOption = None,
+) -> None:
+    """Open the page."""
+    from jglue_app.ui.page import launch  # gradio takes seconds to import
+
+    launch(settings_of(runs_dir), host=host, port=port, device=device)

@@ -1,0 +1,49 @@
+"""Options that several commands share, and how they become what the package works with."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jglue_app.settings import Settings, load_settings
+from jglue_app.tasks import TASKS
+
+TasksOption = Annotated[str, typer.Option("--tasks", help="Subsets, separated by commas, or 'all'.")]
+DataOption = Annotated[str, typer.Option("--data", help="official (JGLUE v1.3) or sample (embedded items).")]
+SplitOption = Annotated[str, typer.Option(help="train, valid or test.")]
+LimitOption = Annotated[int | None, typer.Option(help="Items per subset; without it, all.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the order in which items are taken under a limit.")]
+MethodOption = Annotated[str, typer.Option(help="generate, choose (log-likelihood of each answer) or both.")]
+TokensOption = Annotated[int | None, typer.Option(help="Limit on new tokens; without it, the style's own.")]
+StyleOption = Annotated[str, typer.Option(help="Wording style: a name, or the path of your own .toml file.")]
+FormatOption = Annotated[str, typer.Option(help="Prompt format: plain, chat, rinna, alpaca or llama2.")]
+ShotsOption = Annotated[int, typer.Option(help="Number of solved examples.")]
+SelectionOption = Annotated[str, typer.Option(help="How examples are chosen: fixed, random or balanced.")]
+ShotSeedOption = Annotated[int, typer.Option(help="Seed of the choice of examples.")]
+SystemOption = Annotated[str, typer.Option(help="Text of the system turn.")]
+DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+QuantizationOption = Annotated[str, typer.Option(help="none, 8bit or 4bit.")]
+RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")]
+GgufOption = Annotated[str | None, typer.Option(help="File in a Hub repository that holds GGUF weights.")]
+BinOption = Annotated[bool, typer.Option("--allow-bin", help="Accept pickled .bin weights, read weights-only.")]
+BackendOption = Annotated[
+    str | None, typer.Option(help="hf or scripted (a table of answers); by itself, scripted for .jsonl files.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, or balanced over all GPUs.")]
+MarcOption = Annotated[Path | None, typer.Option(help="Your own MARC-ja file in the official format.")]
+RunsOption = Annotated[Path | None, typer.Option(help="Folder for runs; without it, JGLUE_RUNS_DIR or ./runs.")]
+ProtocolOption = Annotated[str, typer.Option(help="Scoring protocol.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+
+
+def task_list(text: str) -> list[str]:
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    return list(TASKS) if names == ["all"] else names
+
+
+def settings_of(runs_dir: Path | None) -> Settings:
+    settings = load_settings()
+    return dataclasses.replace(settings, runs_dir=runs_dir) if runs_dir else settings

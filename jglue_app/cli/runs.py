@@ -1,0 +1,269 @@
+"""`run` and `compare`: evaluate models, and put two runs side by side."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from jglue_app import report
+from jglue_app.api import Run, open_run
+from jglue_app.backends import ModelPool, backend_for
+from jglue_app.cli.options import (
+    BackendOption,
+    BinOption,
+    DataOption,
+    DeviceOption,
+    DtypeOption,
+    FormatOption,
+    GgufOption,
+    JsonOption,
+    LimitOption,
+    MarcOption,
+    MethodOption,
+    ProtocolOption,
+    QuantizationOption,
+    RevisionOption,
+    RunsOption,
+    SeedOption,
+    SelectionOption,
+    ShotSeedOption,
+    ShotsOption,
+    SplitOption,
+    StyleOption,
+    SystemOption,
+    TasksOption,
+    TokensOption,
+    settings_of,
+    task_list,
+)
+from jglue_app.console import ProgressView, print_comparison, print_lines, print_report
+from jglue_app.errors import InputError
+from jglue_app.plan import Plan, make_plan
+from jglue_app.protocols import get_protocol
+from jglue_app.runner import run_plans
+from jglue_app.settings import Settings
+from jglue_app.store import RunStore, dumps
+from jglue_app.types import Decoding, ModelSpec, PromptSpec
+
+INCOMPLETE, INTERRUPTED = 6, 130
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """The first Ctrl-C or SIGTERM asks the run to stop after the current token; the second ends at once."""
+    stop = threading.Event()
+    stream = sys.stderr  # Converting a model hides the library's progress bar by exchanging it.
+
+    def ask(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        print("Stopping; what is finished is kept.", file=stream)
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _execute(
+    plans: Sequence[tuple[Literal["a", "b"], Plan]], settings: Settings, device: str, view: ProgressView
+) -> int:
+    """Run plans; the exit code says whether everything has an output."""
+    with _stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
+        for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
+            view.show(event)
+            if event.kind == "record" and event.record and event.record.error:
+                view.say(f"{event.task} {event.record.item_id}: {event.record.error.message}")
+        if stop.is_set():
+            return INTERRUPTED
+    missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for _, p in plans)
+    if missing:
+        view.say(f"{missing} items have no output. Start the same command again to try them again.")
+    return INCOMPLETE if missing else 0
+
+
+def run(
+    model: Annotated[str, typer.Option(help="Registry name, Hub id, folder or .gguf file.")] = "gemma-3-270m",
+    tasks: TasksOption = "all",
+    data_kind: DataOption = "official",
+    split: SplitOption = "valid",
+    limit: LimitOption = None,
+    seed: SeedOption = 0,
+    style: StyleOption = "ja-labels",
+    format: FormatOption = "plain",
+    shots: ShotsOption = 0,
+    shot_selection: SelectionOption = "balanced",
+    shot_seed: ShotSeedOption = 0,
+    system: SystemOption = "",
+    method: MethodOption = "generate",
+    max_new_tokens: TokensOption = None,
+    dtype: DtypeOption = "auto",
+    quantization: QuantizationOption = "none",
+    revision: RevisionOption = None,
+    gguf_file: GgufOption = None,
+    allow_bin: BinOption = False,
+    backend: BackendOption = None,
+    device: DeviceOption = "auto",
+    marc_ja: MarcOption = None,
+    runs_dir: RunsOption = None,
+    protocol: ProtocolOption = "official",
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate one model. The same command again goes on where it stopped; a higher limit extends the run."""
+    settings = settings_of(runs_dir)
+    get_protocol(protocol)
+    with ProgressView() as view:
+        planned = make_plan(
+            settings,
+            ModelSpec(model, backend or backend_for(model), revision, dtype, quantization, gguf_file, allow_bin),
+            task_list(tasks),
+            data_kind=data_kind,
+            split=split,
+            limit=limit,
+            seed=seed,
+            prompt=PromptSpec(style, format, shots, shot_seed, shot_selection, system),
+            decoding=Decoding(method, max_new_tokens),
+            marc_ja=marc_ja,
+            progress=view.download,
+        )
+        code = _execute([("a", planned)], settings, device, view)
+    store = RunStore.of(settings.runs_dir, planned.spec)
+    if store.exists():  # A run can be stopped before it begins.
+        _show_report(Run(store.path, planned.ids), protocol, as_json)
+    raise typer.Exit(code)
+
+
+def compare(
+    runs: Annotated[list[str] | None, typer.Argument(help="Two stored runs (folders or ids), not models.")] = None,
+    a: Annotated[str, typer.Option("--a", help="Model A.")] = "gemma-3-270m",
+    b: Annotated[str | None, typer.Option("--b", help="Model B; without it, the same as A.")] = None,
+    tasks: TasksOption = "all",
+    data_kind: DataOption = "official",
+    split: SplitOption = "valid",
+    limit: LimitOption = None,
+    seed: SeedOption = 0,
+    a_style: StyleOption = "ja-labels",
+    b_style: Annotated[str | None, typer.Option(help="Style of B; without it, as A.")] = None,
+    a_format: FormatOption = "plain",
+    b_format: Annotated[str | None, typer.Option(help="Format of B; without it, as A.")] = None,
+    a_shots: ShotsOption = 0,
+    b_shots: Annotated[int | None, typer.Option(help="Examples of B; without it, as A.")] = None,
+    shot_selection: SelectionOption = "balanced",
+    shot_seed: ShotSeedOption = 0,
+    system: SystemOption = "",
+    method: MethodOption = "generate",
+    max_new_tokens: TokensOption = None,
+    a_dtype: DtypeOption = "auto",
+    b_dtype: Annotated[str | None, typer.Option(help="dtype of B; without it, as A.")] = None,
+    a_quantization: QuantizationOption = "none",
+    b_quantization: Annotated[str | None, typer.Option(help="Quantization of B; without it, as A.")] = None,
+    a_revision: RevisionOption = None,
+    b_revision: RevisionOption = None,
+    a_gguf_file: GgufOption = None,
+    b_gguf_file: GgufOption = None,
+    allow_bin: BinOption = False,
+    a_backend: BackendOption = None,
+    b_backend: BackendOption = None,
+    device: DeviceOption = "auto",
+    marc_ja: MarcOption = None,
+    runs_dir: RunsOption = None,
+    protocol: ProtocolOption = "official",
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate two models, or one model in two settings, and put them side by side; or compare two stored runs."""
+    settings = settings_of(runs_dir)
+    get_protocol(protocol)
+    if runs:
+        if len(runs) != 2:
+            raise InputError("Name exactly two stored runs, or none.")
+        left, right = (open_run(_find_run(name, settings)) for name in runs)
+        _show_comparison(left, right, protocol, as_json)
+        return
+    same_model = b is None or b == a
+    sides: tuple[tuple[Literal["a", "b"], ModelSpec, PromptSpec], ...] = (
+        (
+            "a",
+            ModelSpec(a, a_backend or backend_for(a), a_revision, a_dtype, a_quantization, a_gguf_file, allow_bin),
+            PromptSpec(a_style, a_format, a_shots, shot_seed, shot_selection, system),
+        ),
+        (
+            "b",
+            ModelSpec(
+                b or a,
+                b_backend or backend_for(b or a),
+                b_revision or (a_revision if same_model else None),
+                b_dtype or a_dtype,
+                b_quantization or a_quantization,
+                b_gguf_file or (a_gguf_file if same_model else None),
+                allow_bin,
+            ),
+            PromptSpec(
+                b_style or a_style,
+                b_format or a_format,
+                a_shots if b_shots is None else b_shots,
+                shot_seed,
+                shot_selection,
+                system,
+            ),
+        ),
+    )
+    with ProgressView() as view:
+        plans = [
+            (
+                side,
+                make_plan(
+                    settings,
+                    model,
+                    task_list(tasks),
+                    data_kind=data_kind,
+                    split=split,
+                    limit=limit,
+                    seed=seed,
+                    prompt=prompt,
+                    decoding=Decoding(method, max_new_tokens),
+                    marc_ja=marc_ja,
+                    progress=view.download,
+                ),
+            )
+            for side, model, prompt in sides
+        ]
+        if plans[0][1].spec == plans[1][1].spec:
+            raise InputError("A and B are the same. Change one of them, e.g. add --b-shots 3.")
+        code = _execute(plans, settings, device, view)
+    stores = [RunStore.of(settings.runs_dir, p.spec) for _, p in plans]
+    if all(store.exists() for store in stores):  # A run can be stopped before it begins.
+        left, right = (Run(store.path, p.ids) for store, (_, p) in zip(stores, plans, strict=True))
+        _show_comparison(left, right, protocol, as_json)
+    raise typer.Exit(code)
+
+
+def _find_run(name: str, settings: Settings) -> str | Path:
+    return settings.runs_dir / name if (settings.runs_dir / name / "manifest.json").is_file() else name
+
+
+def _show_report(run: Run, protocol: str, as_json: bool) -> None:
+    found = run.report(protocol)
+    if as_json:
+        print(dumps({"run": str(run.path), "report": found}, indent=2))
+    else:
+        print_report(found)
+        print_lines([f"stored in {run.path}"])
+
+
+def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
+    found = report.compare_runs(left.data(), right.data(), protocol)
+    if as_json:
+        print(dumps({"run_a": str(left.path), "run_b": str(right.path), "comparison": found}, indent=2))
+    else:
+        print_comparison(found)
+        print_lines([f"stored in {left.path} and {right.path}"])
