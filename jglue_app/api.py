@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jglue_app import presets
 from jglue_app.backends import ModelPool, backend_for
 from jglue_app.plan import make_plan
 from jglue_app.report import Answered, compare_runs, judge_run, only, report_run
 from jglue_app.runner import run_plan
 from jglue_app.settings import load_settings
 from jglue_app.store import RunStore
-from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Decoding, ModelSpec, PromptSpec, Report, RunData
 
 
@@ -57,14 +57,16 @@ def evaluate(
     split: str = "valid",
     limit: int | None = None,
     seed: int = 0,
-    style: str = "ja-labels",
-    format: str = "plain",
-    shots: int = 0,
+    protocol: str = "official",
+    style: str | None = None,
+    format: str | None = None,
+    shots: int | None = None,
     shot_selection: str = "balanced",
     shot_seed: int = 0,
     system: str = "",
-    method: str = "generate",
+    method: str | None = None,
     max_new_tokens: int | None = None,
+    oracle_length: bool = False,
     marc_ja: str | Path | None = None,
     device: str = "auto",
     pool: ModelPool | None = None,
@@ -73,13 +75,14 @@ def evaluate(
 
     Args:
         model: a registry name, Hub id, folder or .gguf file, or a whole `ModelSpec`.
-        tasks: keys of `TASKS`; None for all five.
+        tasks: keys of `TASKS`; None for all that the protocol scores.
         data: `official` or `sample`.
         split: `train`, `valid` or `test`.
         limit: items per subset; None for all.
         seed: order in which items are taken under a limit.
+        protocol: whose settings to take where style, format, shots or method are None.
         style, format, shots, shot_selection, shot_seed, system: see `types.PromptSpec`.
-        method, max_new_tokens: see `types.Decoding`.
+        method, max_new_tokens, oracle_length: see `types.Decoding`.
         marc_ja: your own MARC-ja file.
         device: see `backends.open_backend`.
         pool: keeps models loaded between calls; without one the model is dropped at the end.
@@ -88,17 +91,20 @@ def evaluate(
         JglueAppError: one of its kinds, with a remedy in the message.
     """
     settings = load_settings()
+    preset = presets.fill(protocol, style, format, shots, method)
     spec = ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
     planned = make_plan(
         settings,
         spec,
-        list(TASKS if tasks is None else tasks),
+        presets.subsets(protocol, tasks),
         data_kind=data,
         split=split,
         limit=limit,
         seed=seed,
-        prompt=PromptSpec(style, format, shots, shot_seed, shot_selection, system),
-        decoding=Decoding(method, max_new_tokens),
+        prompt=PromptSpec(
+            preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task
+        ),
+        decoding=Decoding(preset.method, max_new_tokens, oracle_length),
         marc_ja=Path(marc_ja) if marc_ja else None,
     )
     owned = pool or ModelPool(settings, device=device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -12,13 +12,27 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from jglue_app import notices
+from jglue_app.disagreement import Dissent
+from jglue_app.references import REFERENCES, Scores
+from jglue_app.report import main_metric
+from jglue_app.rules import explain
 from jglue_app.runner import Event
-from jglue_app.scoreboard import ScoreRow, estimate_text, number, score_rows
+from jglue_app.scoreboard import OUTCOMES, ScoreRow, count_text, estimate_text, number, p_text, score_rows
 from jglue_app.tasks import TASKS
-from jglue_app.types import Comparison, Report
+from jglue_app.types import Comparison, Difference, Report
 
 _PLAIN_EVERY_S = 10.0
 _SOURCES = {"official": "", "user": " (own file)", "sample": " (sample)"}
+_READINGS = {"strict": "", "lenient": ", lenient", "choose": ", log-likelihood", "imputed": ", unreadable = 2.5"}
+_UNSCORED = {
+    "not_covered": "not scored by it",
+    "no_logprobs": "needs log-likelihoods",
+    "no_text": "needs generated text",
+    "no_answers": "no answers",
+}
+_SHOWN = 60
+"""Characters of an output in a line of a table."""
 _VERDICTS = {"a": "A is better", "b": "B is better", "undecided": "cannot tell"}
 
 
@@ -114,38 +128,165 @@ def print_report(report: Report) -> None:
     table = _table("subset", "metric", "score (95 % interval)", "n", "floor", "unreadable")
     for row in score_rows(report):
         n = row.a.n if row.a else 0
-        table.add_row(*_head(row), estimate_text(row.a), str(n), number(row.floor), str(row.unreadable_a))
+        table.add_row(*_head(row), estimate_text(row.a), str(n), _floor(row), str(row.unreadable_a))
+    for who, found in _references(report):
+        for name, scores in found.items():
+            for metric, value in scores.items():
+                table.add_row(TASKS[name].title, f"{metric}, {who}", number(value), "all", "–", "–")
     print_table(table)
-    print_lines([_outcomes(report), _average(report)])
+    print_lines([_outcomes(report), *_knows(report), _average(report), *_notices(report)])
 
 
 def print_comparison(comparison: Comparison) -> None:
     """The scoreboard of two runs."""
     a, b = comparison.a, comparison.b
     print_lines([f"A: {a.label}  (run {a.spec_id})", f"B: {b.label}  (run {b.spec_id})", f"protocol {a.protocol}", ""])
-    table = _table("subset", "metric", "A", "B", "B − A", "verdict", "n", "floor", "unreadable A/B")
+    names = (
+        "subset",
+        "metric",
+        "A",
+        "B",
+        "B − A",
+        "p",
+        "p (Holm)",
+        "verdict",
+        "n",
+        "n for 80 %",
+        "floor",
+        "unreadable A/B",
+    )
+    table = _table(*names)
     for row in score_rows(a, b, comparison):
         found = row.difference
         table.add_row(
             *_head(row),
             estimate_text(row.a),
             estimate_text(row.b),
-            estimate_text(found.difference, sign=True) if found else "–",
-            _VERDICTS[found.verdict] if found and found.difference.value is not None else "–",
-            str(found.difference.n) if found else "–",
-            number(row.floor),
+            *_difference(found),
+            _floor(row),
             f"{row.unreadable_a}/{row.unreadable_b}",
         )
+    if comparison.average:
+        of = comparison.average
+        table.add_row("average", "main metrics", estimate_text(of.a), estimate_text(of.b), *_difference(of), "–", "–")
     print_table(table)
+    print_lines(
+        [
+            "p: McNemar's exact test where answers are right or wrong, else paired bootstrap; Holm: over the subsets.",
+            "n for 80 %: items with which a difference of this size would be found four times in five.",
+        ]
+    )
+    for who, found_scores in _references(a):
+        each = (f"{TASKS[t].title} {m} {number(v)}" for t, scores in found_scores.items() for m, v in scores.items())
+        print_lines([f"reference, {who}, whole dev file: {', '.join(each)}"] if found_scores else [])
     for side, report in (("A", a), ("B", b)):
-        print_lines([f"{side} " + _outcomes(report), f"{side} " + _average(report)])
+        lines = [_outcomes(report), *_knows(report), _average(report), *_notices(report)]
+        print_lines(f"{side} {line}" for line in lines)
+
+
+def print_protocols(reports: Mapping[str, Report]) -> None:
+    """One run under several protocols."""
+    some = next(iter(reports.values()))
+    print_lines([f"{some.label}  (run {some.spec_id})", ""])
+    table = _table("subset", "protocol", "metric", "score (95 % interval)", "n", "constant", "default", "unreadable")
+    for task in some.tasks:
+        for name, report in reports.items():
+            rows = [row for row in score_rows(report) if row.task == task]
+            source = _SOURCES[report.tasks[task].source]
+            for row in rows:
+                unreadable = str(row.unreadable_a) if row.reading in ("strict", "lenient") else "–"
+                table.add_row(
+                    TASKS[task].title + source,
+                    name,
+                    row.metric + _READINGS[row.reading],
+                    estimate_text(row.a),
+                    str(row.a.n if row.a else 0),
+                    number(row.floor),
+                    number(row.default_floor),
+                    unreadable,
+                )
+            if not rows:
+                table.add_row(TASKS[task].title + source, name, _UNSCORED[report.tasks[task].unscored], *["–"] * 5)
+    if len(some.tasks) > 1:
+        print_table(_main_scores(reports))
+        print_lines(["Each protocol's main metric in each subset; the average is over what it scores.", ""])
+    print_table(table)
+    print_lines(["constant, default: what one constant answer, and what never giving a readable one, would score."])
+    said: dict[str, list[str]] = {}
+    for name, report in reports.items():
+        for line in (*_knows(report), *_notices(report)):
+            said.setdefault(line, []).append(name)
+    print_lines(f"{line}  [{'; '.join(names)}]" for line, names in said.items())
+
+
+def _main_scores(reports: Mapping[str, Report]) -> Table:
+    """Protocols × subsets."""
+    some = next(iter(reports.values()))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("protocol", no_wrap=True)
+    for task, report in some.tasks.items():
+        table.add_column(TASKS[task].title + _SOURCES[report.source], justify="right", no_wrap=True)
+    table.add_column("average", justify="right", no_wrap=True)
+    for name, found in reports.items():
+        main = [main_metric(r, name).value if task in found.average_of else None for task, r in found.tasks.items()]
+        table.add_row(name, *map(number, main), estimate_text(found.average))
+    return table
+
+
+def print_dissents(disputed: Mapping[str, Sequence[Dissent]], items: int) -> None:
+    """The items on which protocols disagree: how many, and the first of each subset rule by rule."""
+    for task, found in disputed.items():
+        kind = "read different numbers in" if TASKS[task].kind == "score" else "disagree about"
+        count = f"{len(found)} {'item' if len(found) == 1 else 'items'}"
+        print_lines(["", f"{TASKS[task].title}: the protocols {kind} {count}."])
+        for dissent in found[:items]:
+            output = dissent.record.output
+            gold = dissent.item.gold
+            wanted = f"{gold:g}" if isinstance(gold, float) else " / ".join(dict.fromkeys(gold))
+            said = _quoted(output.text) if output and output.text is not None else "(no text)"
+            print_lines([f"  item {dissent.item.id}: gold {wanted}, output {said}"])
+            for verdict in dissent.verdicts:
+                mark = {True: "right", False: "wrong", None: "read as"}[verdict.right]
+                value = "nothing" if verdict.value is None else _quoted(str(verdict.value))
+                print_lines([f"    {mark} {value}: {explain(verdict.rule)}  [{'; '.join(verdict.protocols)}]"])
+
+
+def _quoted(text: str) -> str:
+    """A text on one line, cut."""
+    line = text.replace("\n", "⏎")
+    return f"「{line if len(line) <= _SHOWN else line[:_SHOWN] + '…'}」"
 
 
 def _head(row: ScoreRow) -> tuple[str, str]:
-    reading = {"strict": "", "lenient": ", lenient", "choose": ", log-likelihood", "imputed": ", unreadable = 2.5"}[
-        row.reading
-    ]
-    return TASKS[row.task].title + "/".join(_SOURCES[source] for source in row.sources), row.metric + reading
+    title = TASKS[row.task].title + "/".join(_SOURCES[source] for source in row.sources)
+    return title, row.metric + _READINGS[row.reading]
+
+
+def _floor(row: ScoreRow) -> str:
+    """The best constant answer, and after a slash the protocol's default."""
+    return number(row.floor) + (f" / {number(row.default_floor)}" if row.default_floor is not None else "")
+
+
+def _difference(found: Difference | None) -> tuple[str, ...]:
+    if found is None or found.difference.value is None:
+        return ("–",) * 6
+    return (
+        estimate_text(found.difference, sign=True),
+        p_text(found.p),
+        p_text(found.p_holm),
+        _VERDICTS[found.verdict],
+        str(found.difference.n),
+        count_text(found.needed),
+    )
+
+
+def _references(report: Report) -> Iterator[tuple[str, Scores]]:
+    """Reference scores beside official scores of official items; they are of the whole dev files."""
+    if report.protocol != "official":
+        return
+    official = [name for name, task in report.tasks.items() if task.source == "official"]
+    for who, found in REFERENCES.items():
+        yield who, {name: found[name] for name in official}
 
 
 def _outcomes(report: Report) -> str:
@@ -153,13 +294,29 @@ def _outcomes(report: Report) -> str:
     for task in report.tasks.values():
         for outcome, count in task.outcomes.items():
             totals[outcome] = totals.get(outcome, 0) + count
-    order = ("correct", "wrong_form", "wrong", "unreadable", "empty", "overflow", "error")
-    counts = ", ".join(f"{totals[name]} {name.replace('_', ' ')}" for name in order if name in totals)
+    counts = ", ".join(f"{totals[name]} {name.replace('_', ' ')}" for name in OUTCOMES if name in totals)
     return f"outcomes: {counts or 'none'}"
 
 
+def _knows(report: Report) -> list[str]:
+    """How much knowledge is lost to form, where both methods were used."""
+    known = {name: task.knows for name, task in report.tasks.items() if task.knows is not None}
+    if not known:
+        return []
+    each = ", ".join(f"{n} in {TASKS[name].title}" for name, n in known.items())
+    return [f"knows but cannot format (ranked right, written in no right form): {each}"]
+
+
 def _average(report: Report) -> str:
-    names = ", ".join(TASKS[name].title + _SOURCES[task.source] for name, task in report.tasks.items())
-    text = f"average of the main metric over {names}: {number(report.average.value)}"
+    names = ", ".join(TASKS[name].title + _SOURCES[report.tasks[name].source] for name in report.average_of)
+    text = f"average of the main metric over {names}: {estimate_text(report.average)}"
     without = [TASKS[name].title for name in report.average_without]
     return f"{text} (no value for {', '.join(without)})" if without else text
+
+
+def _notices(report: Report) -> Iterator[str]:
+    for notice in report.notices:
+        yield f"note: {notices.sentence(notice)}"
+    for name, task in report.tasks.items():
+        for notice in task.notices:
+            yield f"note: {TASKS[name].title}: {notices.sentence(notice)}"

@@ -1,25 +1,20 @@
-"""Metrics and their uncertainty. Pure; all randomness comes from fixed seeds.
+"""What the metrics are. Pure, without randomness; `significance.py` says how sure they are.
 
-Intervals are 95 %: Wilson for proportions, percentile bootstrap over items (1,000 resamples) for the rest.
-No items is no data (`Estimate.value` is None), never 0.
+A metric over n items is a function of weights, how often each item counts: an (n, resamples) matrix gives one value per
+column, and a column of ones gives the value itself. NaN where it is undefined.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jglue_app.types import Estimate
-
-RESAMPLES = 1_000
-Z95 = 1.959963984540054
 Floats = NDArray[np.float64]
-
-_CHUNK_CELLS = 2_000_000
+Metric = Callable[[Floats], Floats]
+"""Weights, shape (n, resamples), n > 0 → values, shape (resamples,)."""
 
 
 def normalize_span(text: str) -> str:
@@ -47,95 +42,153 @@ def _bag_f1(prediction: str, reference: str) -> float:
     return 2 * common / (len(prediction) + len(reference))
 
 
-def proportion(successes: int, n: int) -> Estimate:
-    """A share with its Wilson score interval (Wilson 1927; Brown, Cai and DasGupta 2001, section 3.1.1)."""
-    if n == 0:
-        return Estimate(None, None, None, 0)
-    p = successes / n
-    denominator = 1 + Z95**2 / n
-    centre = (p + Z95**2 / (2 * n)) / denominator
-    half = Z95 / denominator * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
-    # At 0 and at n one end is the proportion itself; rounding must not push it past.
-    return Estimate(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)), n)
-
-
-def mean(values: Sequence[float] | Floats) -> Estimate:
-    """An average with its bootstrap interval."""
+def mean(values: Sequence[float] | Floats) -> Metric:
+    """The weighted average; undefined where there is no item or one that is not finite."""
     x = np.asarray(values, dtype=np.float64)
-    return _bootstrap((x,), lambda columns: columns[0].mean(axis=-1))
+    if not _usable(x):
+        return _undefined
+    exponent = _exponent(x)
+    x = np.ldexp(x, -exponent)
+    middle = np.median(x)
+    # About the middle, so that a constant stays exactly what it is.
+    return lambda weights: np.ldexp(middle + (x - middle) @ weights / weights.sum(axis=0), exponent)
 
 
-def correlation(kind: str, predictions: Sequence[float], golds: Sequence[float]) -> Estimate:
-    """`pearson` or `spearman` with its bootstrap interval; no value when either side is constant."""
-    columns = (np.asarray(predictions, dtype=np.float64), np.asarray(golds, dtype=np.float64))
-    return _bootstrap(columns, _CORRELATIONS[kind])
+def pearson(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Metric:
+    """Pearson's r; undefined where a side is constant or a value is not finite."""
+    columns = [np.asarray(c, dtype=np.float64) for c in (x, y)]
+    if not all(_usable(c) for c in columns):
+        return _undefined
+    u, v = (_about_the_middle(c) for c in columns)
+    moments = np.stack([u, v, u * u, v * v, u * v])
+
+    def metric(weights: Floats) -> Floats:
+        mu, mv, uu, vv, uv = moments @ weights / weights.sum(axis=0)
+        return _ratio(uv - mu * mv, _variance(uu, mu), _variance(vv, mv))
+
+    return metric
 
 
-def mean_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
-    """mean(b) − mean(a) over the same items, with its paired bootstrap interval."""
-    return mean(np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64))
+def spearman(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Metric:
+    """Spearman's ρ: Pearson's r of the ranks, ties at their middle rank; undefined as `pearson` is."""
+    columns = [np.asarray(c, dtype=np.float64) for c in (x, y)]
+    if not all(_usable(c) for c in columns):
+        return _undefined
+    rank_x, rank_y = (_ranks(c) for c in columns)
+
+    def metric(weights: Floats) -> Floats:
+        u, v = rank_x(weights), rank_y(weights)
+        weighted = weights * u
+        products = (np.einsum("ij,ij->j", *pair) for pair in ((weighted, v), (weighted, u), (weights * v, v)))
+        return _ratio(*products)
+
+    return metric
 
 
-def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:
-    """Two-sided p of McNemar's exact test for two runs that were right (1.0) or wrong (0.0) on the same items.
+def balanced_accuracy(predictions: Sequence[str | None], golds: Sequence[str]) -> Metric:
+    """Recall averaged over the classes that occur in gold (scikit-learn's `balanced_accuracy_score`)."""
+    counts = _class_counts(predictions, golds)
 
-    Under the null hypothesis the items on which they differ fall to either with probability 1/2 (McNemar 1947, in the
-    exact binomial form). 1.0 when they differ on none.
+    def metric(weights: Floats) -> Floats:
+        hits, _, gold = counts(weights)
+        return _average(hits / np.maximum(gold, 1), gold > 0)
+
+    return metric
+
+
+def macro_f1(predictions: Sequence[str | None], golds: Sequence[str]) -> Metric:
+    """F1 averaged over the classes in gold or predictions (scikit-learn's `f1_score(average="macro")`).
+
+    Unreadable (None) is no class, so it costs recall and has no F1 of its own.
     """
-    only_a = sum(x > y for x, y in zip(a, b, strict=True))
-    only_b = sum(x < y for x, y in zip(a, b, strict=True))
-    n, k = only_a + only_b, min(only_a, only_b)
-    return float(min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n))
+    counts = _class_counts(predictions, golds)
+
+    def metric(weights: Floats) -> Floats:
+        hits, predicted, gold = counts(weights)[:, :-1]
+        return _average(2 * hits / np.maximum(predicted + gold, 1), predicted + gold > 0)
+
+    return metric
 
 
-def correlation_difference(kind: str, a: Sequence[float], b: Sequence[float], golds: Sequence[float]) -> Estimate:
-    """Correlation of b with gold minus that of a, over the same items, with its paired bootstrap interval."""
-    statistic = _CORRELATIONS[kind]
-    columns = tuple(np.asarray(c, dtype=np.float64) for c in (a, b, golds))
-    return _bootstrap(columns, lambda c: statistic((c[1], c[2])) - statistic((c[0], c[2])))
+def mcc(predictions: Sequence[str | None], golds: Sequence[str]) -> Metric:
+    """Matthews' correlation for any number of classes (Gorodkin 2004, eq. 8); 0.0 where a side is constant.
+
+    Unreadable (None) is a class that gold never has.
+    """
+    counts = _class_counts(predictions, golds)
+
+    def metric(weights: Floats) -> Floats:
+        hits, predicted, gold = counts(weights)
+        n = weights.sum(axis=0)
+        covariance = n * hits.sum(axis=0) - (predicted * gold).sum(axis=0)
+        spreads = (n * n - (side * side).sum(axis=0) for side in (predicted, gold))
+        return np.nan_to_num(_ratio(covariance, *spreads), nan=0.0)
+
+    return metric
 
 
-Statistic = Callable[[tuple[Floats, ...]], Floats]
+def _undefined(weights: Floats) -> Floats:
+    return np.full(weights.shape[1], np.nan)
 
 
-def _bootstrap(columns: tuple[Floats, ...], statistic: Statistic) -> Estimate:
-    n = len(columns[0])
-    if n == 0:
-        return Estimate(None, None, None, 0)
-    value = float(statistic(columns))
-    if not math.isfinite(value):
-        return Estimate(None, None, None, n)
-    draws = np.concatenate([statistic(tuple(c[index] for c in columns)) for index in _resamples(n)])
-    draws = draws[np.isfinite(draws)]
-    if len(draws) < RESAMPLES // 2:
-        return Estimate(value, None, None, n)
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return Estimate(value, float(low), float(high), n)
+def _usable(x: Floats) -> bool:
+    return x.size > 0 and bool(np.isfinite(x).all())
 
 
-def _resamples(n: int) -> Iterator[NDArray[np.int64]]:
-    """Item indices of the resamples, (rows, n), in blocks that bound memory; the same for the same n."""
-    rng = np.random.default_rng(20230701)
-    rows = max(1, _CHUNK_CELLS // n)
-    for done in range(0, RESAMPLES, rows):
-        yield rng.integers(0, n, size=(min(rows, RESAMPLES - done), n))
+def _exponent(x: Floats) -> int:
+    """The power of two that brings the largest value to 0.5–1: dividing by it is exact, and squares stay finite."""
+    return int(np.frexp(np.abs(x).max())[1])
 
 
-def _pearson(columns: tuple[Floats, ...]) -> Floats:
-    """Along the last axis; NaN where a side is constant, told by its range: 2.7 minus its rounded mean is not 0."""
-    varied = np.all([np.ptp(c, axis=-1) > 0 for c in columns], axis=0)
-    x, y = (c - c.mean(axis=-1, keepdims=True) for c in columns)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        r = (x * y).sum(axis=-1) / np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
-    clipped: Floats = np.where(varied, np.clip(r, -1, 1), np.nan)
-    return clipped
+def _about_the_middle(x: Floats) -> Floats:
+    """Scaled and shifted, for moments that survive cancellation.
+
+    The median is within one standard deviation of the mean, and one extreme value does not move it, so a resample
+    without that value keeps its digits.
+    """
+    x = np.ldexp(x, -_exponent(x))
+    x = x - np.median(x)
+    return np.ldexp(x, -_exponent(x))
 
 
-def _spearman(columns: tuple[Floats, ...]) -> Floats:
-    from scipy.stats import rankdata  # takes longer to import than all the rest of the command line
+def _variance(square: Floats, mean: Floats) -> Floats:
+    """Second moment less squared mean; 0 where nothing but rounding is left."""
+    variance = square - mean * mean
+    return np.where(variance > 1e-13 * square, variance, 0.0)
 
-    x, y = columns
-    return _pearson((rankdata(x, axis=-1), rankdata(y, axis=-1)))
+
+def _ratio(covariance: Floats, variance_x: Floats, variance_y: Floats) -> Floats:
+    spread = np.sqrt(variance_x) * np.sqrt(variance_y)
+    r = np.full_like(spread, np.nan)
+    np.divide(covariance, spread, out=r, where=spread > 0)
+    return np.clip(r, -1, 1)
 
 
-_CORRELATIONS: dict[str, Statistic] = {"pearson": _pearson, "spearman": _spearman}
+def _ranks(x: Floats) -> Metric:
+    """Weights → middle ranks less their mean, shape (n, resamples): multiples of ½, so sums of them are exact."""
+    _, place, sizes = np.unique(x, return_inverse=True, return_counts=True)
+    order = np.argsort(place, kind="stable")
+    first = np.cumsum(sizes) - sizes
+
+    def ranks(weights: Floats) -> Floats:
+        counts = np.add.reduceat(weights[order], first, axis=0)
+        middle: Floats = np.cumsum(counts, axis=0) - (counts + weights.sum(axis=0)) / 2
+        return middle[place]
+
+    return ranks
+
+
+def _class_counts(predictions: Sequence[str | None], golds: Sequence[str]) -> Metric:
+    """Weights → hits, predictions and golds of each class, shape (3, classes, resamples); None is the last class."""
+    classes: list[str | None] = [*sorted({*golds, *(p for p in predictions if p is not None)}), None]
+    code: dict[Hashable, int] = {label: i for i, label in enumerate(classes)}
+    rows = np.arange(len(classes))[:, None]
+    predicted = rows == np.array([code[p] for p in predictions], dtype=np.int64)
+    gold = rows == np.array([code[g] for g in golds], dtype=np.int64)
+    members = np.stack([predicted & gold, predicted, gold]).astype(np.float64)
+    return lambda weights: members @ weights
+
+
+def _average(values: Floats, counted: NDArray[np.bool_]) -> Floats:
+    """Mean over the classes that count, shape (classes, resamples) → (resamples,)."""
+    return np.where(counted, values, 0.0).sum(axis=0) / counted.sum(axis=0)

@@ -67,10 +67,12 @@ def make_plan(
         name: data.load(settings, name, split, data=data_kind, marc_ja=marc_ja, progress=progress) for name in tasks
     }
     everything = list(datasets.values())
-    pools = {name: data.few_shot_pool(settings, d, everything) for name, d in datasets.items()} if prompt.shots else {}
+    pools = {
+        name: data.few_shot_pool(settings, d, everything) for name, d in datasets.items() if prompt.for_task(name).shots
+    }
     for name, pool in pools.items():
         style.of(name)
-        prompts.pick_shots(datasets[name].items[0], pool.items, prompt, TASKS[name])
+        prompts.pick_shots(datasets[name].items[0], pool.items, prompt.for_task(name), TASKS[name])
     sums = {f"{name}/{split}": d.sha256 for name, d in datasets.items()}
     sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
     for name in tasks:
@@ -115,11 +117,11 @@ def _check_request(
     ):
         if name not in known:
             raise UnknownNameError(kind, name, known)
-    if prompt.shots < 0:
+    if any(prompt.for_task(name).shots < 0 for name in tasks):
         raise InputError("The number of few-shot examples must be 0 or more.")
     if decoding.max_new_tokens is not None and not 1 <= decoding.max_new_tokens <= 4096:
         raise InputError("The limit on new tokens must be from 1 to 4096.")
-    if split == "train" and prompt.shots:
+    if split == "train" and any(prompt.for_task(name).shots for name in tasks):
         raise InputError(
             "Few-shot examples are taken from the train split, which is what is evaluated here. "
             "Choose --split valid, or no examples."

@@ -1,9 +1,15 @@
-"""Outputs made elsewhere: a file of `{"item_id", "text"}` lines → records that can be scored like any run."""
+"""Outputs made elsewhere: a file of predictions → records that can be scored like any run.
+
+Each line is `{"item_id": …, "text": "…"}`; `"choice_logprobs": [...]` (natural logarithms, one for each of the item's
+labels in their official order) may stand beside the text or in place of it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jglue_app import __version__
 from jglue_app.errors import DataError
@@ -26,7 +32,8 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
     """Read predictions for a dataset. Legal answers are the official labels.
 
     Args:
-        path: JSON Lines, each `{"item_id": …, "text": …}`.
+        path: JSON Lines, each `{"item_id": …, "text": …}`, with `choice_logprobs` beside the text or instead of it.
+            A log-probability that is not finite makes the item an error under protocols that rank.
         dataset: the items they answer.
         partial: accept predictions for a part of the items; only that part is scored.
 
@@ -42,34 +49,57 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
         line = raw[: e.start].count(b"\n") + 1
         raise DataError(f"{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.") from e
     items = {item.id: item for item in dataset.items}
-    texts: dict[str, str] = {}
+    outputs: dict[str, Output] = {}
     try:
         for where, row in json_lines(text):
-            id_, answer = row.get("item_id"), row.get("text")
-            if not isinstance(id_, str | int) or isinstance(id_, bool) or not isinstance(answer, str):
-                raise ValueError(f'{where}: expected {{"item_id": …, "text": "…"}}, found {str(dict(row))[:200]}')
+            id_ = row.get("item_id")
+            if not isinstance(id_, str | int) or isinstance(id_, bool):
+                raise _not_a_prediction(where, row)
             if str(id_) not in items:
                 raise ValueError(f"{where}: there is no item {id_!r} in {dataset.task}/{dataset.split}")
-            if str(id_) in texts:
+            if str(id_) in outputs:
                 raise ValueError(f"{where}: item {id_!r} was answered before")
-            texts[str(id_)] = answer
+            outputs[str(id_)] = _output(row, items[str(id_)], where)
     except ValueError as e:
         raise DataError(f"{path}, {e}. Check --task, --split and --data, and that every item stands once.") from e
-    if not texts:
+    if not outputs:
         raise DataError(f'{path}: holds no predictions. Give lines of {{"item_id": …, "text": "…"}}.')
-    missing = len(items) - len(texts)
+    missing = len(items) - len(outputs)
     if missing and not partial:
         raise DataError(
             f"{path}: {missing} of {len(items)} items have no prediction (the first is "
-            f"{next(i for i in items if i not in texts)!r}). Add them, or give --partial to score the others alone."
+            f"{next(i for i in items if i not in outputs)!r}). Add them, or give --partial to score the others alone."
         )
     spec = _spec(path, dataset)
     return RunData(
         spec,
-        {dataset.task: {id_: items[id_] for id_ in items if id_ in texts}},
+        {dataset.task: {id_: items[id_] for id_ in items if id_ in outputs}},
         {dataset.task: dataset.source},
-        [_record(spec, items[id_], answer) for id_, answer in texts.items()],
+        [_record(spec, items[id_], output) for id_, output in outputs.items()],
     )
+
+
+def _not_a_prediction(where: str, row: Mapping[str, Any]) -> ValueError:
+    return ValueError(f'{where}: expected {{"item_id": …, "text": "…"}}, found {str(dict(row))[:200]}')
+
+
+def _output(row: Mapping[str, Any], item: Item, where: str) -> Output:
+    text, logprobs = row.get("text"), row.get("choice_logprobs")
+    if not isinstance(text, str) and not (text is None and logprobs is not None):
+        raise _not_a_prediction(where, row)
+    scores: tuple[float, ...] | None = None
+    if logprobs is not None:
+        numbers = isinstance(logprobs, list) and all(
+            isinstance(p, int | float) and not isinstance(p, bool) for p in logprobs
+        )
+        if not numbers or not item.choices or len(logprobs) != len(item.choices):
+            labels = f"one number each for {', '.join(item.choices)}" if item.choices else "none: its answers are open"
+            raise ValueError(f"{where}: 'choice_logprobs' of item {item.id!r} must be {labels}")
+        try:
+            scores = tuple(float(p) for p in logprobs)
+        except OverflowError as e:
+            raise ValueError(f"{where}: 'choice_logprobs' of item {item.id!r} holds a number beyond any float") from e
+    return Output(text, "scored" if text is None else "stop", 0, 0, 0.0, scores)
 
 
 def _spec(path: Path, dataset: Dataset) -> RunSpec:
@@ -86,7 +116,7 @@ def _spec(path: Path, dataset: Dataset) -> RunSpec:
     )
 
 
-def _record(spec: RunSpec, item: Item, text: str) -> Record:
+def _record(spec: RunSpec, item: Item, output: Output) -> Record:
     empty = hashlib.sha256(b"").hexdigest()
     prompt = Prompt(item.task, item.id, "", None, (), item.choices, "", (), empty)
-    return Record(spec.spec_id, item.task, item.id, prompt, Output(text, "stop", 0, 0, 0.0))
+    return Record(spec.spec_id, item.task, item.id, prompt, output)

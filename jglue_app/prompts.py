@@ -201,7 +201,7 @@ def build_prompt(
     parts = Parts(
         system=spec.system,
         instruction=words.instruction,
-        turns=tuple((words.question.substitute(s.fields), answer_text(s, words)) for s in shots),
+        turns=tuple((words.question.substitute(s.fields), answer_text(s, words) + words.close) for s in shots),
         question=words.question.substitute(item.fields),
         cue=words.cue,
         stop=words.stop,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from jglue_app import metrics
-from jglue_app.protocols import JSTS_MIDDLE, get_protocol
+from jglue_app import notices, significance
+from jglue_app.floors import SHARES, constant_floors, default_floors
+from jglue_app.protocols import get_protocol
+from jglue_app.protocols.common import best_choice, is_right
+from jglue_app.protocols.official import JSTS_MIDDLE
 from jglue_app.tasks import TASKS
 from jglue_app.types import (
     Comparison,
@@ -15,9 +18,11 @@ from jglue_app.types import (
     Estimate,
     Item,
     Judgement,
+    PairedTest,
     Record,
     Report,
     RunData,
+    ScoringProtocol,
     Source,
     Task,
     TaskReport,
@@ -25,7 +30,12 @@ from jglue_app.types import (
 
 NO_DATA = Estimate(None, None, None, 0)
 READINGS = ("strict", "lenient", "choose")
-RIGHT_OR_WRONG = ("accuracy", "exact_match")
+CORRELATIONS: Mapping[str, significance.Correlation] = {"pearson": "pearson", "spearman": "spearman"}
+AGREEMENTS: Mapping[str, significance.Agreement] = {
+    "balanced_accuracy": "balanced_accuracy",
+    "macro_f1": "macro_f1",
+    "mcc": "mcc",
+}
 MIN_PAIRED = 10
 """With fewer items a bootstrap interval is far too narrow: all of three items may differ by chance."""
 
@@ -39,92 +49,146 @@ class Answered:
     judgement: Judgement
 
 
+Judged = Mapping[str, Mapping[str, Answered]]
+"""Task → item id → Answered."""
+
+
 def judge_run(data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
-    """Task → item id → Answered, in the order of the items, for every item that has a record."""
-    judge = get_protocol(protocol)
+    """Task → item id → Answered, in the order of the items, for every item that has a record.
+
+    A subset that the protocol does not score has no rows.
+    """
+    how = get_protocol(protocol)
     records = {(r.task, r.item_id): r for r in data.records}
     out: dict[str, dict[str, Answered]] = {}
     for name, items in data.items.items():
         task = TASKS[name]
         out[name] = {
-            id_: Answered(item, record, judge(task, item, record))
+            id_: Answered(item, record, how.judge(task, item, record))
             for id_, item in items.items()
-            if (record := records.get((name, id_)))
+            if name in how.metrics and (record := records.get((name, id_)))
         }
     return out
 
 
-def report_run(data: RunData, protocol: str = "official") -> Report:
+def report_run(data: RunData, protocol: str = "official", judged: Judged | None = None) -> Report:
     """Every score of a run under a protocol.
+
+    Args:
+        data: what is stored of the run.
+        protocol: a key of `PROTOCOLS`.
+        judged: what `judge_run` has made of it already.
 
     Raises:
         UnknownNameError: no such protocol.
     """
-    answered = judge_run(data, protocol)
+    return _report(data, get_protocol(protocol), judge_run(data, protocol) if judged is None else judged)
+
+
+def _report(data: RunData, protocol: ScoringProtocol, judged: Judged) -> Report:
     tasks = {
-        name: _task_report(TASKS[name], data.sources[name], list(rows.values()), len(data.items[name]))
-        for name, rows in answered.items()
+        name: _task_report(data, protocol, TASKS[name], data.sources[name], list(rows.values()), len(data.items[name]))
+        for name, rows in judged.items()
     }
-    main = {name: _main_metric(task) for name, task in tasks.items()}
-    values = [e.value for e in main.values() if e.value is not None]
+    main = {name: main_metric(task, protocol.name) for name, task in tasks.items() if name in protocol.metrics}
     without = tuple(name for name, e in main.items() if e.value is None)
-    average = NO_DATA
-    if values and not without:
-        average = Estimate(sum(values) / len(values), None, None, sum(e.n for e in main.values()))
-    return Report(data.spec.spec_id, data.spec.label, protocol, tasks, average, tuple(tasks), without)
+    return Report(
+        spec_id=data.spec.spec_id,
+        label=data.spec.label,
+        protocol=protocol.name,
+        tasks=tasks,
+        average=NO_DATA if without else significance.average(list(main.values())),
+        average_of=tuple(main),
+        average_without=without,
+        notices=notices.of_run(data.spec, protocol),
+    )
 
 
-def _main_metric(report: TaskReport) -> Estimate:
-    name = TASKS[report.task].metrics[0]
+def main_metric(report: TaskReport, protocol: str) -> Estimate:
+    """The subset's main metric: of the strict reading, else of the ranking if that is all there is."""
+    name = get_protocol(protocol).metrics[report.task][0]
     return report.metrics.get(name) or report.choose.get(name) or NO_DATA
 
 
-def _task_report(task: Task, source: Source, rows: list[Answered], planned: int) -> TaskReport:
-    texts = [r for r in rows if _has_text(r)]
-    ranked = [r for r in rows if r.judgement.choice is not None]
-    answered = [r for r in rows if _has_text(r) or r.judgement.choice is not None]
+def _task_report(
+    data: RunData, protocol: ScoringProtocol, task: Task, source: Source, rows: list[Answered], planned: int
+) -> TaskReport:
+    metrics = protocol.metrics.get(task.name, ())
+    scored = [r for r in rows if _is_scored(r, protocol)]
+    choosing = [r for r in rows if protocol.lenient and r.judgement.choice is not None]
+    answered = [r for r in rows if _is_scored(r, protocol) or (protocol.lenient and r.judgement.choice is not None)]
+    items = [r.item for r in answered]
     imputed: dict[str, Estimate] = {}
-    if task.kind == "score" and texts:
-        imputed = {
-            name: metrics.correlation(
-                name, [_similarity(r, "strict", JSTS_MIDDLE) for r in texts], [_gold(r) for r in texts]
-            )
-            for name in task.metrics
-        }
-    return TaskReport(
+    if protocol.lenient and task.kind == "score" and scored:
+        filled = [_similarity(r, "strict", JSTS_MIDDLE) for r in scored]
+        golds = [_gold(r) for r in scored]
+        imputed = {name: significance.correlation(CORRELATIONS[name], filled, golds) for name in metrics}
+    report = TaskReport(
         task=task.name,
         source=source,
         n=len(answered),
         planned=planned,
-        metrics={name: _estimate(name, texts, "strict") for name in task.metrics} if texts else {},
-        lenient={name: _estimate(name, texts, "lenient") for name in task.metrics} if texts else {},
-        choose={name: _estimate(name, ranked, "choose") for name in task.metrics} if ranked else {},
+        metrics={name: _estimate(name, task, scored, "strict") for name in metrics} if scored else {},
+        lenient={name: _estimate(name, task, scored, "lenient") for name in metrics}
+        if scored and protocol.lenient
+        else {},
+        choose={name: _estimate(name, task, choosing, "choose") for name in metrics} if choosing else {},
         imputed=imputed,
         outcomes=dict(Counter(r.judgement.outcome for r in rows)),
-        unreadable=sum(r.judgement.strict.value is None for r in texts),
-        unreadable_lenient=sum(r.judgement.lenient.value is None for r in texts),
-        floors=_floors(task, answered),
+        unreadable=sum(_is_unreadable(r) for r in scored),
+        unreadable_lenient=sum(r.judgement.lenient.value is None for r in scored) if protocol.lenient else 0,
+        floors=constant_floors(protocol, task, items) if metrics else {},
+        default_floors=default_floors(protocol, task, items) if metrics else {},
+        knows=None if task.name in protocol.ranked else _knows(task, rows),
+        unscored="" if scored or choosing else _why_unscored(protocol, task, rows),
     )
+    luck = sum(_is_unreadable(r) and 1.0 in r.judgement.scores.values() for r in scored)
+    asked = scored[0].record.prompt.answers if scored else ()
+    return replace(report, notices=notices.of_task(report, data.spec, protocol, task, luck, asked))
 
 
-def _has_text(row: Answered) -> bool:
-    """Whether the model wrote something, be it nothing: not after an error, nor when the prompt did not fit."""
+def _is_scored(row: Answered, protocol: ScoringProtocol) -> bool:
+    """Whether the protocol finds in a record what it scores: a ranking, or a text that was given room to be written."""
+    if row.item.task in protocol.ranked:
+        return row.judgement.choice is not None
     output = row.record.output
     return output is not None and output.text is not None and output.finish != "overflow"
 
 
-def _floors(task: Task, rows: list[Answered]) -> dict[str, float]:
-    """The best constant answer: the majority class; a constant has no correlation, and no span suits all items."""
-    if task.kind != "choice" or not rows:
-        return {}
-    counts = Counter(r.item.gold for r in rows)
-    return {"accuracy": counts.most_common(1)[0][1] / len(rows)}
+def _is_unreadable(row: Answered) -> bool:
+    """Whether nothing could be read, be there a default for that or not."""
+    return row.judgement.strict.status in ("ambiguous", "off_format", "empty")
+
+
+def _why_unscored(protocol: ScoringProtocol, task: Task, rows: list[Answered]) -> str:
+    if task.name not in protocol.metrics:
+        return "not_covered"
+    if not any(r.judgement.outcome == "unscored" for r in rows):
+        return "no_answers"
+    return "no_logprobs" if task.name in protocol.ranked else "no_text"
+
+
+def _knows(task: Task, rows: list[Answered]) -> int | None:
+    """Items that the ranking has right and the text wrong in form; None unless some have both."""
+    if task.kind != "choice":
+        return None
+    both = [
+        (r, choice)
+        for r in rows
+        if r.record.output is not None
+        and r.record.output.text is not None
+        and (choice := best_choice(r.item, r.record))
+    ]
+    shapeless = ("wrong_form", "unreadable", "truncated", "empty")
+    return sum(r.judgement.outcome in shapeless and is_right(r.item, choice) for r, choice in both) if both else None
+
+
+# --- one metric -----------------------------------------------------------------------------------------
 
 
 def _per_item(name: str, row: Answered, reading: str) -> float:
     if reading == "choose":
-        assert isinstance(row.item.gold, tuple)
-        return float(row.judgement.choice in row.item.gold)
+        return float(is_right(row.item, row.judgement.choice))
     scores = row.judgement.scores if reading == "strict" else row.judgement.lenient_scores
     return scores[name]
 
@@ -132,6 +196,16 @@ def _per_item(name: str, row: Answered, reading: str) -> float:
 def _gold(row: Answered) -> float:
     assert isinstance(row.item.gold, float)
     return row.item.gold
+
+
+def _gold_label(row: Answered) -> str:
+    assert isinstance(row.item.gold, tuple)
+    return row.item.gold[0]
+
+
+def _label(row: Answered) -> str | None:
+    value = row.judgement.strict.value
+    return value if isinstance(value, str) else None
 
 
 def _similarity(row: Answered, reading: str, default: float | None = None) -> float:
@@ -146,14 +220,17 @@ def _readable(row: Answered, reading: str) -> bool:
     return (row.judgement.strict if reading == "strict" else row.judgement.lenient).value is not None
 
 
-def _estimate(name: str, rows: list[Answered], reading: str) -> Estimate:
-    if name in ("pearson", "spearman"):
+def _estimate(name: str, task: Task, rows: list[Answered], reading: str) -> Estimate:
+    if task.kind == "score":
         kept = [r for r in rows if _readable(r, reading)]
-        return metrics.correlation(name, [_similarity(r, reading) for r in kept], [_gold(r) for r in kept])
+        said = [_similarity(r, reading) for r in kept]
+        return significance.correlation(CORRELATIONS[name], said, [_gold(r) for r in kept])
+    if kind := AGREEMENTS.get(name):
+        return significance.agreement(kind, [_label(r) for r in rows], [_gold_label(r) for r in rows])
     values = [_per_item(name, row, reading) for row in rows]
-    if name == "accuracy":
-        return metrics.proportion(int(sum(values)), len(values))
-    return metrics.mean(values)
+    if task.kind == "choice":
+        return significance.proportion(round(sum(values)), len(values))
+    return significance.mean(values)
 
 
 def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:
@@ -175,6 +252,7 @@ def compare_runs(a: RunData, b: RunData, protocol: str = "official") -> Comparis
     Of a subset that both have, items that only one was asked are left out of both reports; a subset that only one has
     is reported for that one.
     """
+    how = get_protocol(protocol)
     common = {
         name: {id_ for id_, item in items.items() if b.items[name].get(id_) == item}
         for name, items in a.items.items()
@@ -187,44 +265,88 @@ def compare_runs(a: RunData, b: RunData, protocol: str = "official") -> Comparis
         for name, rows in rows_a.items()
         if name in rows_b
     }
-    found = {reading: {n: _differences(TASKS[n], p, reading) for n, p in pairs.items()} for reading in READINGS}
+    found = {
+        reading: _corrected({n: _differences(TASKS[n], p, reading, how) for n, p in pairs.items()})
+        for reading in READINGS
+    }
+    left, right = _report(a, how, rows_a), _report(b, how, rows_b)
     return Comparison(
-        report_run(a, protocol), report_run(b, protocol), found["strict"], found["lenient"], found["choose"]
+        left, right, found["strict"], found["lenient"], found["choose"], _average(left, right, how, found)
     )
 
 
-def _differences(task: Task, pairs: list[tuple[Answered, Answered]], reading: str) -> dict[str, Difference]:
+def _differences(
+    task: Task, pairs: list[tuple[Answered, Answered]], reading: str, protocol: ScoringProtocol
+) -> dict[str, Difference]:
     def usable(row: Answered) -> bool:
         if reading == "choose":
-            return row.judgement.choice is not None
-        return _has_text(row) and (task.kind != "score" or _readable(row, reading))
+            return protocol.lenient and row.judgement.choice is not None
+        return _is_scored(row, protocol) and (task.kind != "score" or _readable(row, reading))
 
     both = [(x, y) for x, y in pairs if usable(x) and usable(y)]
-    if not both:
+    if not both or (reading == "lenient" and not protocol.lenient):
         return {}
+    left, right = [x for x, _ in both], [y for _, y in both]
     out = {}
-    for name in task.metrics:
-        left, right = [x for x, _ in both], [y for _, y in both]
-        values: list[list[float]] = []
-        if task.kind == "score":
-            difference = metrics.correlation_difference(
-                name,
-                [_similarity(x, reading) for x in left],
-                [_similarity(y, reading) for y in right],
-                [_gold(x) for x in left],
-            )
-        else:
-            values = [[_per_item(name, row, reading) for row in side] for side in (left, right)]
-            difference = metrics.mean_difference(*values)
-        verdict = _verdict(difference)
-        if name in RIGHT_OR_WRONG and metrics.mcnemar(*values) >= 0.05:
-            verdict = "undecided"
-        out[name] = Difference(_estimate(name, left, reading), _estimate(name, right, reading), difference, verdict)
+    for name in protocol.metrics[task.name]:
+        test = _test(name, task, left, right, reading)
+        a, b = (_estimate(name, task, rows, reading) for rows in (left, right))
+        out[name] = _difference(a, b, test)
     return out
 
 
-def _verdict(difference: Estimate) -> str:
-    """By the bootstrap interval, if there are enough items for it to mean something."""
-    if difference.n < MIN_PAIRED or difference.low is None or difference.high is None:
+def _test(name: str, task: Task, left: list[Answered], right: list[Answered], reading: str) -> PairedTest:
+    if correlation := CORRELATIONS.get(name):
+        a, b = ([_similarity(row, reading) for row in side] for side in (left, right))
+        return significance.correlation_test(correlation, a, b, [_gold(row) for row in left])
+    if agreement := AGREEMENTS.get(name):
+        said_a, said_b = ([_label(row) for row in side] for side in (left, right))
+        return significance.agreement_test(agreement, said_a, said_b, [_gold_label(row) for row in left])
+    scores_a, scores_b = ([_per_item(name, row, reading) for row in side] for side in (left, right))
+    test = significance.right_wrong_test if name in SHARES else significance.mean_difference_test
+    return test(scores_a, scores_b)
+
+
+def _difference(a: Estimate, b: Estimate, test: PairedTest) -> Difference:
+    """Not corrected, without a verdict."""
+    return Difference(a, b, test.difference, "undecided", test.p, test.p, test.test, test.needed)
+
+
+def _corrected(found: dict[str, dict[str, Difference]]) -> dict[str, dict[str, Difference]]:
+    """With p corrected over the subsets (main metrics among themselves, second ones likewise) and the verdict."""
+    out = {name: dict(differences) for name, differences in found.items()}
+    for rank in range(max((len(differences) for differences in found.values()), default=0)):
+        family = {(name, list(d)[rank]): list(d.values())[rank] for name, d in found.items() if len(d) > rank}
+        corrected = significance.holm({key: difference.p for key, difference in family.items()})
+        for (name, metric), p in corrected.items():
+            difference = replace(family[name, metric], p_holm=p)
+            out[name][metric] = replace(difference, verdict=_verdict(difference))
+    return out
+
+
+def _verdict(found: Difference) -> str:
+    """By the corrected test and the interval, if there are enough items for them to mean something."""
+    of = found.difference
+    if of.n < MIN_PAIRED or of.low is None or of.high is None or found.p_holm is None or found.p_holm >= 0.05:
         return "undecided"
-    return "b" if difference.low > 0 else "a" if difference.high < 0 else "undecided"
+    return "b" if of.low > 0 else "a" if of.high < 0 else "undecided"
+
+
+def _average(
+    left: Report, right: Report, protocol: ScoringProtocol, found: Mapping[str, Mapping[str, Mapping[str, Difference]]]
+) -> Difference | None:
+    """Of the averages, over the items both have answered; None unless every subset of both has a difference."""
+    if left.average_of != right.average_of or left.average_without or right.average_without:
+        return None
+    main: Sequence[Difference | None] = [
+        found["strict"].get(name, {}).get(protocol.metrics[name][0])
+        or found["choose"].get(name, {}).get(protocol.metrics[name][0])
+        for name in left.average_of
+    ]
+    each = [d for d in main if d is not None and d.difference.value is not None]
+    if not each or len(each) < len(main):
+        return None
+    test = significance.average_test([PairedTest(d.difference, d.p, d.test, d.needed) for d in each])
+    a, b = (significance.average(side) for side in ([d.a for d in each], [d.b for d in each]))
+    difference = _difference(a, b, test)
+    return replace(difference, verdict=_verdict(difference))

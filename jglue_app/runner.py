@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import queue
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,6 @@ from jglue_app.errors import StoreError
 from jglue_app.manifest import write_head
 from jglue_app.plan import Plan
 from jglue_app.store import RunStore
-from jglue_app.styles import Style
 from jglue_app.tasks import TASKS
 from jglue_app.types import Backend, Item, ModelSpec, Output, Prompt, Record, RunError, RunSpec, Task
 
@@ -130,10 +129,11 @@ def _run_task(
         _same_model(store, backend)
         write_head(plan, store, writer, backend)
         built = _build_prompts(plan, TASKS[name], todo, backend)
+        limits = _token_limits(plan, TASKS[name], todo, backend)
         total = len(plan.items[name])
         started, done_here = time.perf_counter(), 0
         for chunk in _chunks(built):
-            for record in _answer(plan.spec, TASKS[name], plan.style, chunk, backend, should_stop, writer.append):
+            for record in _answer(plan.spec, TASKS[name], limits, chunk, backend, should_stop, writer.append):
                 done_here += 1
                 speed = done_here / max(time.perf_counter() - started, 1e-9)
                 yield Event(
@@ -184,7 +184,7 @@ def _load(pool: ModelPool, spec: ModelSpec) -> Iterator[str | Backend]:
 
 
 def _build_prompts(plan: Plan, task: Task, items: Sequence[Item], backend: Backend) -> list[Prompt]:
-    spec = plan.spec.prompt
+    spec = plan.spec.prompt.for_task(task.name)
     info = backend.info
     model = prompts.ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
     pool = plan.pools[task.name].items if spec.shots else ()
@@ -194,6 +194,18 @@ def _build_prompts(plan: Plan, task: Task, items: Sequence[Item], backend: Backe
         shots = prompts.pick_shots(item, pool, spec, task) if spec.shot_selection == "random" else same
         out.append(prompts.build_prompt(item, task, plan.style, spec, shots, model))
     return out
+
+
+def _token_limits(plan: Plan, task: Task, items: Sequence[Item], backend: Backend) -> dict[str, int]:
+    """Item id → new tokens an answer may take: the same for all, unless an oracle gives the gold answer's length."""
+    usual = plan.spec.decoding.max_new_tokens or plan.style.of(task.name).max_new_tokens
+    if task.kind != "span" or not plan.spec.decoding.oracle_length:
+        return {item.id: usual for item in items}
+    return {
+        item.id: min(usual, max(1, *(backend.count_tokens(text) for text in item.gold)))
+        for item in items
+        if isinstance(item.gold, tuple)
+    }
 
 
 def _chunks(built: list[Prompt]) -> Iterator[list[Prompt]]:
@@ -206,7 +218,7 @@ def _chunks(built: list[Prompt]) -> Iterator[list[Prompt]]:
 def _answer(
     spec: RunSpec,
     task: Task,
-    style: Style,
+    limits: Mapping[str, int],
     chunk: list[Prompt],
     backend: Backend,
     should_stop: Callable[[], bool],
@@ -217,7 +229,6 @@ def _answer(
         return
     generating = spec.decoding.method in ("generate", "both")
     choosing = spec.decoding.method in ("choose", "both") and task.kind == "choice"
-    limit = spec.decoding.max_new_tokens or style.of(task.name).max_new_tokens
     chosen: dict[int, Output | RunError] = {}
     if choosing:
         for i, result in backend.choose(chunk, should_stop):
@@ -233,12 +244,13 @@ def _answer(
                 append([record])
                 yield record
         ready = {i: p for i, p in enumerate(chunk) if not choosing or isinstance(chosen.get(i), Output)}
-        index = list(ready)
-        for k, result in backend.generate(list(ready.values()), limit, should_stop):
-            i = index[k]
-            record = _record(spec, task, chunk[i], result, chosen.get(i))
-            append([record])
-            yield record
+        for limit in dict.fromkeys(limits[p.item_id] for p in ready.values()):
+            index = [i for i, p in ready.items() if limits[p.item_id] == limit]
+            for k, result in backend.generate([ready[i] for i in index], limit, should_stop):
+                i = index[k]
+                record = _record(spec, task, chunk[i], result, chosen.get(i))
+                append([record])
+                yield record
 
 
 def _record(

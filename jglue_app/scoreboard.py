@@ -9,6 +9,8 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Difference, Estimate, Report, Source, TaskReport
 
 READINGS = ("strict", "lenient", "choose", "imputed")
+OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "truncated", "empty", "overflow", "error", "unscored")
+"""Every `Outcome`, in the order in which they are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class ScoreRow:
     """B minus A on the items both have answered; None where there is nothing to compare."""
     floor: float | None
     """Score of the best constant answer on A's items."""
+    default_floor: float | None
+    """Score on A's items of never giving a readable answer, where the protocol has a default for that."""
     unreadable_a: int
     unreadable_b: int
     """Outputs this reading could not read (0 for `choose` and `imputed`)."""
@@ -48,7 +52,7 @@ def _task_rows(
     some = a or b
     assert some is not None
     sources = tuple(dict.fromkeys(report.source for report in (a, b) if report))
-    for metric in TASKS[name].metrics:
+    for metric in dict.fromkeys(m for report in (a, b) if report for m in (*report.metrics, *report.choose)):
         for reading in READINGS:
             left, right = _metrics(a, reading).get(metric), _metrics(b, reading).get(metric)
             if left is None and right is None:
@@ -63,6 +67,7 @@ def _task_rows(
                 b=right,
                 difference=found,
                 floor=some.floors.get(metric),
+                default_floor=some.default_floors.get(metric) if reading == "strict" else None,
                 unreadable_a=_unreadable(a, reading),
                 unreadable_b=_unreadable(b, reading),
             )
@@ -97,6 +102,18 @@ def number(value: float | None, *, sign: bool = False) -> str:
         return "–"
     value = round(value, 3) or 0.0  # no negative zero
     return f"{value:+z.3f}" if sign else f"{value:z.3f}"
+
+
+def p_text(p: float | None) -> str:
+    """`0.031`, `<0.001`; `–` where there was nothing to test."""
+    if p is None:
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def count_text(n: int | None) -> str:
+    """`12,300`; `–` for none."""
+    return "–" if n is None else f"{n:,}"
 
 
 def estimate_text(estimate: Estimate | None, *, sign: bool = False) -> str:

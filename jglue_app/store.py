@@ -101,10 +101,14 @@ def spec_from(row: Mapping[str, Any]) -> RunSpec:
             **row,
             "model": ModelSpec(**row["model"]),
             "tasks": tuple(row["tasks"]),
-            "prompt": PromptSpec(**row["prompt"]),
+            "prompt": _prompt_spec_from(row["prompt"]),
             "decoding": Decoding(**row["decoding"]),
         }
     )
+
+
+def _prompt_spec_from(row: Mapping[str, Any]) -> PromptSpec:
+    return PromptSpec(**{**row, "shots_by_task": tuple((name, n) for name, n in row.get("shots_by_task", ()))})
 
 
 def item_from(row: Mapping[str, Any]) -> Item:

@@ -38,6 +38,8 @@ class TaskStyle:
     """Strings that end an answer."""
     max_new_tokens: int
     """Tokens an answer may take."""
+    close: str = ""
+    """What stands after the answer of a solved example, such as the bracket that the cue has opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _task_style(task: Task, table: Any, path: Path) -> TaskStyle:
     where = f"[{task.name}]"
     if not isinstance(table, dict):
         raise StyleError(f"{path}: {where} must be a table.")
-    _only_known(table, {"instruction", "question", "cue", "stop", "max_new_tokens", "answers"}, path, where)
+    _only_known(table, {"instruction", "question", "cue", "close", "stop", "max_new_tokens", "answers"}, path, where)
     stop = table.get("stop", [])
     if not isinstance(stop, list) or not all(isinstance(s, str) and s for s in stop):
         raise StyleError(f"{path}: {where} stop must be a list of non-empty texts.")
@@ -119,16 +121,17 @@ def _task_style(task: Task, table: Any, path: Path) -> TaskStyle:
     answers = {label: _template(given, label, task, path, f"[{task.name}.answers]") for label in task.labels}
     if len({t.template for t in answers.values()}) != len(answers):
         raise StyleError(f"{path}: [{task.name}.answers] uses one text for two labels.")
-    cue = table.get("cue", "")
-    if not isinstance(cue, str):
-        raise StyleError(f"{path}: {where} cue must be text.")
+    for key in ("cue", "close"):
+        if not isinstance(table.get(key, ""), str):
+            raise StyleError(f"{path}: {where} {key} must be text.")
     return TaskStyle(
         instruction=_text(table, "instruction", path, where),
         question=_template(table, "question", task, path, where),
-        cue=cue,
+        cue=table.get("cue", ""),
         answers=answers,
         stop=tuple(stop),
         max_new_tokens=tokens,
+        close=table.get("close", ""),
     )
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, Protocol
 
 Kind = Literal["choice", "score", "span"]
 Status = Literal["exact", "recovered", "ambiguous", "off_format", "empty"]
 Finish = Literal["stop", "length", "overflow", "empty", "scored"]
-Outcome = Literal["correct", "wrong_form", "wrong", "unreadable", "empty", "overflow", "error"]
+Outcome = Literal["correct", "wrong_form", "wrong", "unreadable", "truncated", "empty", "overflow", "error", "unscored"]
+"""`correct`; `wrong_form` (right by the lenient reading alone); `wrong`; `unreadable`; `truncated` (cut at the token
+limit without a legal or right answer); `empty`; `overflow` (the prompt did not fit); `error`; `unscored` (the record
+lacks what the protocol looks at)."""
 Source = Literal["official", "user", "sample"]
 
 
@@ -67,6 +70,17 @@ class PromptSpec:
     """`fixed`, `random` or `balanced`; see `prompts.pick_shots`."""
     system: str = ""
     """Text of the system turn, for the formats that have one."""
+    shots_by_task: tuple[tuple[str, int], ...] = ()
+    """(subset, number of examples) where a subset has another number than `shots`."""
+
+    def for_task(self, task: str) -> PromptSpec:
+        """The same for one subset: `shots` is its own number."""
+        return replace(self, shots=dict(self.shots_by_task).get(task, self.shots), shots_by_task=())
+
+    @property
+    def most_shots(self) -> int:
+        """The largest number of examples of any subset."""
+        return max(self.shots, *(n for _, n in self.shots_by_task), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,8 @@ class Decoding:
     """`generate`, `choose` (log-likelihood of each legal answer) or `both`."""
     max_new_tokens: int | None = None
     """Upper bound on generated tokens; None for what the wording style says for the subset."""
+    oracle_length: bool = False
+    """Give JSQuAD answers no more tokens than the longest gold answer has. It gives a part of the answer away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +165,13 @@ class RunSpec:
         if self.model.backend == "predictions":
             return model
         style = self.prompt.style.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".toml")
-        parts = [model, self.prompt.format, style, f"{self.prompt.shots}-shot"]
+        counts = sorted({self.prompt.for_task(task).shots for task in self.tasks}) or [self.prompt.shots]
+        shots = "–".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
+        parts = [model, self.prompt.format, style, f"{shots}-shot"]
         if self.model.quantization != "none":
             parts.append(self.model.quantization)
+        if self.decoding.oracle_length:
+            parts.append("oracle length")
         return " · ".join(parts)
 
     @property
@@ -279,6 +299,19 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to know before a score is believed; `notices.py` makes sentences of it."""
+
+    kind: str
+    """A key of `notices.SENTENCES`."""
+    metric: str = ""
+    reading: str = "strict"
+    """Which reading it is about: `strict` or `choose`."""
+    facts: Mapping[str, str | float] = field(default_factory=dict)
+    """The values in the sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class PairedTest:
     """B minus A on the items both have answered, and how sure that is."""
 
@@ -319,7 +352,18 @@ class TaskReport:
     unreadable_lenient: int
     """Outputs without a lenient reading."""
     floors: Mapping[str, float]
-    """Score of the best constant answer on these items."""
+    """Metric → score of the best constant answer on these items (the majority class); no entry where a constant has
+    no score (a correlation) or none can be named (F1)."""
+    default_floors: Mapping[str, float] = field(default_factory=dict)
+    """Metric → score of a model that never gives a readable answer, where the protocol has a default for that."""
+    knows: int | None = None
+    """Items whose gold answer has the highest log-likelihood although the generated text is in the wrong form,
+    unreadable, cut off or empty; None unless both were asked for."""
+    notices: tuple[Notice, ...] = ()
+    """What a reader of these scores has to know."""
+    unscored: str = ""
+    """Why there are no metrics: `not_covered` (the protocol has no such subset), `no_logprobs`, `no_text` or
+    `no_answers` (nothing was answered yet); empty when there are some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +381,8 @@ class Report:
     """The subsets in the average, always named beside it."""
     average_without: tuple[str, ...]
     """Those of them without a value, which is why there is no average; empty when there is one."""
+    notices: tuple[Notice, ...] = ()
+    """What concerns the whole run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,10 +392,18 @@ class Difference:
     a: Estimate
     b: Estimate
     difference: Estimate
-    """Paired bootstrap interval."""
+    """With its paired interval."""
     verdict: str
-    """`a` or `b` when the interval leaves out zero and, for right or wrong, McNemar's exact p is below 0.05; else
-    `undecided`, as it always is below ten items."""
+    """`a` or `b` when the interval leaves out zero and `p_holm` is below 0.05; else `undecided`, as it always is below
+    ten items."""
+    p: float | None = None
+    """Two-sided, by `test`; None when there is nothing to test."""
+    p_holm: float | None = None
+    """`p` after Holm's correction over the subsets compared."""
+    test: str = ""
+    """See `PairedTest.test`."""
+    needed: int | None = None
+    """Items needed to tell a difference of this size with 80 % power; None when the two do not differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +418,44 @@ class Comparison:
     """The same for the lenient reading."""
     choose: Mapping[str, Mapping[str, Difference]]
     """The same for log-likelihood ranking."""
+    average: Difference | None = None
+    """Of the averages over the subsets' main metrics; None unless both runs have one over the same subsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """The settings with which the system behind a protocol runs a model."""
+
+    style: str
+    """Wording style, which also brings the token limits and stop strings."""
+    shots: int = 0
+    shots_by_task: tuple[tuple[str, int], ...] = ()
+    method: str = "generate"
+    format: str = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringProtocol:
+    """How one system scores stored records."""
+
+    name: str
+    """Key in `PROTOCOLS`."""
+    metrics: Mapping[str, tuple[str, ...]]
+    """Subset → metric names, the main one first; a subset that is not here is not scored."""
+    judge: Callable[[Task, Item, Record], Judgement]
+    """What it makes of one record; never raises, whatever the output holds."""
+    ranked: frozenset[str] = frozenset()
+    """Subsets decided by log-likelihood instead of text."""
+    defaults: Mapping[str, str | float] = field(default_factory=dict)
+    """Subset → what an unreadable output counts as, if the system has such a default."""
+    first_reference_only: bool = False
+    """Whether a span is compared with the first reference alone."""
+    lenient: bool = False
+    """Whether it has a lenient reading and log-likelihood rankings beside the score."""
+    literal: frozenset[str] = frozenset()
+    """Subsets whose answers are read as the official labels whatever the prompt asked for."""
+    preset: Preset | None = None
+    """None for a protocol that suits any run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,6 +530,10 @@ class Backend(Protocol):
         self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]
     ) -> Iterator[tuple[int, Output | RunError]]:
         """Log-probability of each of `Prompt.answers` after the prompt; stops between batches."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens that a text takes, without special ones."""
         ...
 
     def close(self) -> None:

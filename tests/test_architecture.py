@@ -34,7 +34,9 @@ HOME = {
 """Library → the only places that may import it."""
 
 PURE = (
-    *("prompts", "metrics", "protocols", "report", "scoreboard"),
+    *("prompts", "metrics", "significance", "floors", "notices", "references", "rules", "disagreement", "presets"),
+    *("report", "scoreboard"),
+    *(f"protocols/{path.stem}" for path in sorted((PACKAGE / "protocols").glob("*.py"))),
     *("parsing/__init__", "parsing/choice", "parsing/score", "parsing/span", "parsing/text"),
 )
 OUTSIDE_WORLD = {
@@ -45,7 +47,10 @@ OUTSIDE_WORLD = {
 OWN_GENERATORS = {"Random", "default_rng", "Generator", "SeedSequence", "PCG64"}
 """What may be taken from `random` and `numpy.random`: generators with a state of their own."""
 
-SCORING = {"parsing", "metrics", "protocols", "report", "scoreboard"}
+SCORING = {
+    *("parsing", "metrics", "significance", "protocols", "floors", "notices", "references", "rules", "disagreement"),
+    *("report", "scoreboard"),
+}
 ASKING = {"data", "styles", "prompts", "models", "tasks", "backends"}
 
 

@@ -24,11 +24,12 @@ import pytest
 
 import jglue_app
 from jglue_app.cli import main
+from jglue_app.protocols import PROTOCOLS
 from jglue_app.settings import ASSETS
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("run", "compare", "score", "data", "models", "serve")
-# Named in the issue that asked for the registry.
+COMMANDS = ("run", "compare", "score", "rescore", "data", "models", "serve")
+# Models that have to be known by name.
 NAMED = (
     *("gemma-3-270m", "rinna/japanese-gpt-neox-3.6b", "rinna/japanese-gpt-neox-3.6b-instruction-sft"),
     *("rinna/japanese-gpt-neox-3.6b-instruction-ppo", "rinna/bilingual-gpt-neox-4b-instruction-ppo"),
@@ -210,7 +211,7 @@ def test_a_run_prints_its_scores_and_where_they_are_and_again_as_json(tmp_path: 
         ["JNLI (sample)", "accuracy, lenient", "0.800 [0.662, 0.891]", "45", "0.333", "9"],
     ]
     assert outcomes == "outcomes: 80 correct, 9 unreadable"
-    assert average == "average of the main metric over MARC-ja (sample), JNLI (sample): 0.900"
+    assert average == "average of the main metric over MARC-ja (sample), JNLI (sample): 0.900 [0.820, 0.946]"
     assert plain.err.splitlines()[0] == f"Preparing {model}."
     assert re.search(rf"^A JNLI: {n}/{n} items, [\d.]+ items/s$", plain.err, re.MULTILINE)
 
@@ -399,7 +400,7 @@ def test_two_models_are_compared_and_later_by_the_ids_of_their_runs(tmp_path: Pa
     columns = re.split(r"\s{2,}", row.strip())
     assert columns[:4] == ["JNLI (sample)", "accuracy", "0.800 [0.662, 0.891]", "1.000 [0.921, 1.000]"]
     assert columns[4].startswith("+0.200 [+0.")
-    assert columns[5:] == ["B is better", "45", "0.333", "9/0"]
+    assert columns[5:] == ["0.004", "0.004", "B is better", "45", "37", "0.333", "9/0"]
 
 
 def test_settings_of_b_are_those_of_a_unless_given(here: Here, right: Path, tmp_path: Path) -> None:
@@ -427,16 +428,24 @@ def test_outputs_made_elsewhere_are_scored_for_people_and_for_machines(tmp_path:
     n = len(JNLI)
     assert [told.code for told in (machine, plain, partial, refused)] == [0, 0, 0, 2]
     found = machine.json()
-    assert set(found) == {"task", "source", "n", "protocols"}
+    assert set(found) == {"task", "source", "n", "protocols", "disagreements"}
     assert (found["task"], found["source"], found["n"]) == ("jnli", "sample", n)
-    assert "official" in found["protocols"]
-    for protocol in found["protocols"].values():
+    assert list(found["protocols"]) == list(PROTOCOLS)
+    for name, protocol in found["protocols"].items():
         assert {"metrics", "unreadable", "floors"} <= set(protocol)
-        assert set(protocol["metrics"]["accuracy"]) == {"value", "low", "high", "n"}
-        assert protocol["metrics"]["accuracy"]["value"] == pytest.approx((n - wrong) / n)
-        assert protocol["metrics"]["accuracy"]["n"] == n
+        if name in ("stability-jp", "lm-eval-ja"):
+            assert (protocol["metrics"], protocol["unscored"]) == ({}, "no_logprobs")
+            continue
+        metric = "exact_match" if name in ("flexeval", "llm-jp-eval") else "accuracy"
+        assert set(protocol["metrics"]) == {metric}
+        assert set(protocol["metrics"][metric]) == {"value", "low", "high", "n"}
+        assert protocol["metrics"][metric]["value"] == pytest.approx((n - wrong) / n)
+        assert protocol["metrics"][metric]["n"] == n
         assert protocol["unreadable"] == 0
-        assert protocol["floors"]["accuracy"] == pytest.approx(max(map(list(JNLI.values()).count, JNLI.values())) / n)
+        floors = {metric: pytest.approx(max(map(list(JNLI.values()).count, JNLI.values())) / n)}
+        default = {metric: pytest.approx(1 / 3)} if name.startswith("wandb-2023") else {}
+        assert protocol["floors"] == {"constant": floors, "default": default}
+    assert found["disagreements"] == []
     assert "outputs.jsonl" in plain.out.splitlines()[0]
     assert f"outcomes: {n - wrong} correct, {wrong} wrong" in plain.out.splitlines()
     official = partial.json()["protocols"]["official"]
@@ -444,6 +453,100 @@ def test_outputs_made_elsewhere_are_scored_for_people_and_for_machines(tmp_path:
     assert refused.out == ""
     assert f"{n - 3} of {n} items have no prediction" in refused.err
     assert "--partial" in refused.err
+
+
+def test_a_protocol_alone_sets_all_that_its_system_does(tmp_path: Path, here: Here) -> None:
+    rows = [{"item_id": i, "text": "？", "choice_logprobs": [-1.0] * 3} for i in JNLI]
+    model = tmp_path / "any.jsonl"
+    model.write_text(lines(*rows), "utf-8")
+    words = ("run", "--model", model, "--data", "sample", "--tasks", "jnli", "--limit", 3, "--json", "--protocol")
+    specs = {}
+    for protocol in ("official", "wandb-2023-4shot", "stability-jp", "lm-eval-ja"):
+        told = here(*words, protocol)
+        assert told.code == 0
+        manifest = json.loads((Path(told.json()["run"]) / "manifest.json").read_text("utf-8"))
+        specs[protocol] = manifest["label"], manifest["spec"]["decoding"]["method"]
+        assert told.json()["report"]["protocol"] == protocol
+        assert told.json()["report"]["notices"] == []
+    assert specs == {
+        "official": ("any.jsonl · plain · ja-labels · 0-shot", "generate"),
+        "wandb-2023-4shot": ("any.jsonl · plain · wandb-2023 · 4-shot", "generate"),
+        "stability-jp": ("any.jsonl · plain · stability-jp · 3-shot", "both"),
+        "lm-eval-ja": ("any.jsonl · alpaca · lm-eval-ja · 3-shot", "both"),
+    }
+
+
+def test_a_stored_run_is_scored_again_as_other_systems_would(tmp_path: Path, here: Here) -> None:
+    rows = [
+        {"item_id": i, "text": "？" if k < 9 else gold, "choice_logprobs": [-1.0, -2.0, -3.0]}
+        for k, (i, gold) in enumerate(JNLI.items())
+    ]
+    model = tmp_path / "any.jsonl"
+    model.write_text(lines(*rows), "utf-8")
+    made = here(*sample("--json", "--style", "en-labels", "--method", "both", model=model))
+    run_id = Path(made.json()["run"]).name
+    machine, plain = here("rescore", run_id, "--json"), here("rescore", run_id, "--items", "1")
+    assert (machine.code, plain.code) == (0, 0)
+    found = machine.json()
+    assert (found["task"], found["n"], list(found["protocols"])) == ("jnli", len(JNLI), list(PROTOCOLS))
+    lucky = sum(gold == "entailment" for gold in list(JNLI.values())[:9])
+    n, share = len(JNLI), list(JNLI.values()).count("entailment") / len(JNLI)
+    values = {
+        name: protocol["metrics"].get("accuracy", protocol["metrics"].get("exact_match"))["value"]
+        for name, protocol in found["protocols"].items()
+    }
+    assert 0 < lucky < 9
+    assert values == {
+        "official": pytest.approx((n - 9) / n),
+        "wandb-2023-0shot": pytest.approx((n - 9 + lucky) / n),
+        "wandb-2023-4shot": pytest.approx((n - 9 + lucky) / n),
+        "stability-jp": pytest.approx(share),
+        "llm-jp-eval": pytest.approx((n - 9) / n),
+        "flexeval": pytest.approx((n - 9) / n),
+        "lm-eval-ja": pytest.approx(share),
+    }
+    assert set(found["protocols"]["stability-jp"]["metrics"]) == {
+        *("accuracy", "acc_norm", "balanced_accuracy", "macro_f1", "mcc")
+    }
+    disputed = [row["item_id"] for row in found["disagreements"]]
+    # Below nine a default may be right; from there on the text always is, and the ranking if it has to be entailment.
+    assert disputed == [i for k, (i, gold) in enumerate(JNLI.items()) if (gold == "entailment") == (k < 9)]
+    first = found["disagreements"][0]
+    assert (first["text"], first["gold"]) == ("？", ["entailment"])
+    assert {name for verdict in first["verdicts"] for name in verdict["protocols"]} >= set(PROTOCOLS)
+    assert f"JNLI: the protocols disagree about {len(disputed)} items." in plain.out
+    assert len(re.findall(r"^  item ", plain.out, re.MULTILINE)) == 1
+    rows_of = [line for line in plain.out.splitlines() if line.startswith("JNLI (sample)")]
+    assert {re.split(r"\s{2,}", row)[1] for row in rows_of} == set(PROTOCOLS)
+    wrong = here("rescore", run_id, "--tasks", "jsts")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "The run has no jsts. It has jnli." in wrong.err
+
+
+def test_log_probabilities_made_elsewhere_are_ranked_and_those_not_finite_are_counted(
+    tmp_path: Path, here: Here
+) -> None:
+    ids = list(JNLI)
+    file = tmp_path / "ranked.jsonl"
+    good = [{"item_id": i, "choice_logprobs": [-1, -2.5, -3]} for i in ids[3:]]
+    bad = (
+        f'{{"item_id": "{i}", "text": "neutral", "choice_logprobs": [{three}]}}'
+        for i, three in zip(ids[:3], ("NaN, -1, -2", "-Infinity, -1, -2", "-1, 1e999, -2"), strict=True)
+    )
+    file.write_text(lines(*good) + "".join(line + "\n" for line in bad), "utf-8")
+    words = ("score", "--task", "jnli", "--data", "sample", "--predictions", file, "--json", "--protocol")
+    told = here(*words, "stability-jp,wandb-2023-0shot")
+    assert told.code == 0
+    ranked, read = (told.json()["protocols"][name] for name in ("stability-jp", "wandb-2023-0shot"))
+    assert ranked["metrics"]["accuracy"]["n"] == len(ids) - 3
+    assert ranked["outcomes"]["error"] == 3
+    assert read["metrics"]["accuracy"]["n"] == 3
+    assert read["outcomes"]["unscored"] == len(ids) - 3
+    for wrong in ("[-1, -2]", '["a", -1, -2]', "[true, -1, -2]", "[null, -1, -2]", "-1", "{}"):
+        file.write_text(f'{{"item_id": "{ids[0]}", "choice_logprobs": {wrong}}}\n', "utf-8")
+        refused = here(*words, "stability-jp")
+        assert (refused.code, refused.out) == (2, "")
+        assert f"line 1: 'choice_logprobs' of item {ids[0]!r} must be one number each for entailment" in refused.err
 
 
 # --- data -------------------------------------------------------------------------------------------------

@@ -73,6 +73,17 @@ REPORT = Report(
 )
 
 
+REFERENCE_ROWS = [
+    ["JSTS", f"{metric}, {who}", value, "all", "–", "–"]
+    for who, values in (
+        ("human", ("0.899", "0.861")),
+        ("Tohoku BERT base, fine-tuned", ("0.909", "0.868")),
+        ("Waseda RoBERTa large (s512), fine-tuned", ("0.926", "0.892")),
+    )
+    for metric, value in zip(("pearson", "spearman"), values, strict=True)
+]
+
+
 def printed(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     """Lines of standard output, split at columns; there must be no escape codes and nothing on standard error."""
     out, err = capsys.readouterr()
@@ -94,6 +105,7 @@ def test_a_report_shows_each_score_with_interval_n_floor_and_unreadable_and_mark
         ["MARC-ja (sample)", "accuracy, log-likelihood", "0.700 [0.500, 0.800]", "48", "0.540", "0"],
         ["JSTS", "pearson", "–", "1", "–", "2"],
         ["JSTS", "pearson, lenient", "-0.125", "3", "–", "0"],
+        *REFERENCE_ROWS,
         ["outcomes: 22 correct, 10 wrong form, 2 wrong, 19 unreadable, 1 error"],
         ["average of the main metric over MARC-ja (sample), JSTS: – (no value for JSTS)"],
     ]
@@ -117,10 +129,22 @@ def test_a_report_without_any_output_says_so(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("verdict", "difference", "shown"),
     [
-        ("a", Estimate(-0.25, -0.375, -0.125, 48), ["-0.250 [-0.375, -0.125]", "A is better", "48"]),
-        ("b", Estimate(0.25, 0.125, 0.375, 48), ["+0.250 [+0.125, +0.375]", "B is better", "48"]),
-        ("undecided", Estimate(0.0, -0.125, 0.125, 48), ["+0.000 [-0.125, +0.125]", "cannot tell", "48"]),
-        ("undecided", Estimate(None, None, None, 48), ["–", "–", "48"]),
+        (
+            "a",
+            Estimate(-0.25, -0.375, -0.125, 48),
+            ["-0.250 [-0.375, -0.125]", "0.010", "0.020", "A is better", "48", "1,234"],
+        ),
+        (
+            "b",
+            Estimate(0.25, 0.125, 0.375, 48),
+            ["+0.250 [+0.125, +0.375]", "0.010", "0.020", "B is better", "48", "1,234"],
+        ),
+        (
+            "undecided",
+            Estimate(0.0, -0.125, 0.125, 48),
+            ["+0.000 [-0.125, +0.125]", "0.010", "0.020", "cannot tell", "48", "1,234"],
+        ),
+        ("undecided", Estimate(None, None, None, 48), ["–"] * 6),
     ],
 )
 def test_a_comparison_shows_both_scores_the_difference_and_what_it_means(
@@ -135,30 +159,44 @@ def test_a_comparison_shows_both_scores_the_difference_and_what_it_means(
         outcomes={"correct": 24, "wrong": 24},
         unreadable=5,
     )
-    b = Report("fedcba9876543210", "other", "official", {"marc_ja": other}, Estimate(0.5, None, None, 48), ("x",), ())
-    found = Difference(MARC.metrics["accuracy"], other.metrics["accuracy"], difference, verdict)
+    b = Report(
+        "fedcba9876543210", "other", "official", {"marc_ja": other}, Estimate(0.5, 0.36, 0.64, 48), ("marc_ja",), ()
+    )
+    found = Difference(
+        MARC.metrics["accuracy"], other.metrics["accuracy"], difference, verdict, 0.01, 0.02, "mcnemar", 1234
+    )
     print_comparison(Comparison(REPORT, b, {"marc_ja": {"accuracy": found}}, {}, {}))
     assert printed(capsys) == [
         ["A: m [bold] :smile: · plain", "(run 0123456789abcdef)"],
         ["B: other", "(run fedcba9876543210)"],
         ["protocol official"],
         [""],
-        ["subset", "metric", "A", "B", "B − A", "verdict", "n", "floor", "unreadable A/B"],
+        [
+            *["subset", "metric", "A", "B", "B − A", "p", "p (Holm)", "verdict", "n", "n for 80 %", "floor"],
+            "unreadable A/B",
+        ],
         ["MARC-ja (sample)", "accuracy", "0.420 [0.301, 0.549]", "0.500 [0.250, 0.750]", *shown, "0.540", "29/5"],
         [
             *["MARC-ja (sample)", "accuracy, lenient", "0.620 [0.482, 0.742]", "0.625 [0.500, 0.750]"],
-            *["–", "–", "–", "0.540", "19/0"],
+            *["–"] * 6,
+            *["0.540", "19/0"],
         ],
         [
             *["MARC-ja (sample)", "accuracy, log-likelihood", "0.700 [0.500, 0.800]", "–"],
-            *["–", "–", "–", "0.540", "0/0"],
+            *["–"] * 6,
+            *["0.540", "0/0"],
         ],
-        ["JSTS", "pearson", "–", "–", "–", "–", "–", "–", "2/0"],
-        ["JSTS", "pearson, lenient", "-0.125", "–", "–", "–", "–", "–", "0/0"],
+        ["JSTS", "pearson", *["–"] * 9, "2/0"],
+        ["JSTS", "pearson, lenient", "-0.125", *["–"] * 8, "0/0"],
+        ["p: McNemar's exact test where answers are right or wrong, else paired bootstrap; Holm: over the subsets."],
+        ["n for 80 %: items with which a difference of this size would be found four times in five."],
+        ["reference, human, whole dev file: JSTS pearson 0.899, JSTS spearman 0.861"],
+        ["reference, Tohoku BERT base, fine-tuned, whole dev file: JSTS pearson 0.909, JSTS spearman 0.868"],
+        ["reference, Waseda RoBERTa large (s512), fine-tuned, whole dev file: JSTS pearson 0.926, JSTS spearman 0.892"],
         ["A outcomes: 22 correct, 10 wrong form, 2 wrong, 19 unreadable, 1 error"],
         ["A average of the main metric over MARC-ja (sample), JSTS: – (no value for JSTS)"],
         ["B outcomes: 24 correct, 24 wrong"],
-        ["B average of the main metric over MARC-ja (sample): 0.500"],
+        ["B average of the main metric over MARC-ja (sample): 0.500 [0.360, 0.640]"],
     ]
 
 

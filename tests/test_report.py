@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from scipy import stats
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, matthews_corrcoef
 
 from jglue_app.report import compare_runs, judge_run, only, report_run
 from jglue_app.types import (
@@ -196,7 +196,8 @@ def test_spans_are_averaged_over_items_each_with_its_best_reference() -> None:
     assert task.lenient["exact_match"].value == pytest.approx(2 / 4)
     # 1; 1; 2·3/(3+4); 0.
     assert task.lenient["f1"].value == pytest.approx((1 + 1 + 6 / 7 + 0) / 4)
-    assert (task.unreadable, task.unreadable_lenient, task.floors, task.source) == (1, 1, {}, "user")
+    assert (task.unreadable, task.unreadable_lenient, task.source) == (1, 1, "user")
+    assert task.floors == {"exact_match": 1 / 4}
     assert task.outcomes == {"correct": 1, "wrong_form": 1, "wrong": 1, "empty": 1}
 
 
@@ -266,7 +267,7 @@ def test_correlations_are_compared_where_both_outputs_can_be_read() -> None:
 
 def test_a_run_compared_with_itself_differs_by_nothing() -> None:
     data = squad(
-        {text: ("東京",) for text in ("東京", "東京都", "「東京」", "京", "", "大阪", "東", "北京", "南京", "東京。")}
+        dict.fromkeys(("東京", "東京都", "「東京」", "京", "", "大阪", "東", "北京", "南京", "東京。"), ("東京",))
     )
     found = compare_runs(data, data)
     for differences in (found.differences, found.lenient):
@@ -275,3 +276,110 @@ def test_a_run_compared_with_itself_differs_by_nothing() -> None:
             assert (one.difference.value, one.difference.low, one.difference.high) == (0.0, 0.0, 0.0)
             assert one.verdict == "undecided"
             assert one.a == one.b
+
+
+# --- other protocols, and several subsets at once ---------------------------------------------------------
+
+
+def test_rankings_have_the_metrics_of_scikit_learn() -> None:
+    golds = [LABELS[(i * 7 + i // 4) % 3] for i in range(40)]
+    said = [(i * 5 + i // 3) % 3 for i in range(40)]
+    data = nli(*((g, output(None, tuple(-float(j != k) for j in range(3)))) for g, k in zip(golds, said, strict=True)))
+    found = report_run(data, "stability-jp").tasks["jnli"].metrics
+    picked = [LABELS[k] for k in said]
+    expected = {
+        "accuracy": accuracy_score(golds, picked),
+        "balanced_accuracy": balanced_accuracy_score(golds, picked),
+        "macro_f1": f1_score(golds, picked, average="macro"),
+        "mcc": matthews_corrcoef(golds, picked),
+    }
+    assert {name: found[name].value for name in expected} == pytest.approx(expected)
+    for name in expected:
+        low, value, high = found[name].low, found[name].value, found[name].high
+        assert low is not None and value is not None and high is not None and low < value < high
+
+
+def test_what_is_ranked_right_and_written_in_no_right_form_is_counted() -> None:
+    right, wrong = (-1.0, -2.0, -3.0), (-2.0, -1.0, -3.0)
+    rows: list[tuple[str, Output | RunError]] = [
+        ("entailment", output("含意", right)),  # written right
+        ("entailment", output("答え：含意", right)),  # wrong form
+        ("entailment", output("わかりません", right)),  # unreadable
+        ("entailment", output("", right, "empty")),  # empty
+        ("entailment", output("それは", right, "length")),  # cut off
+        ("entailment", output("わかりません", wrong)),  # not known
+        ("entailment", output("矛盾", right)),  # wrong for certain
+        ("entailment", output(None, right, "scored")),  # no text
+        ("entailment", RunError("non_finite", "…")),
+    ]
+    task = report_run(nli(*rows)).tasks["jnli"]
+    assert task.knows == 4
+    assert task.outcomes["truncated"] == 1
+    assert report_run(nli(*rows), "flexeval").tasks["jnli"].knows == 4
+    assert report_run(nli(("entailment", output("含意")))).tasks["jnli"].knows is None
+    assert report_run(squad({"東京": ("東京",)})).tasks["jsquad"].knows is None
+
+
+def joined(*parts: RunData) -> RunData:
+    """Runs on different subsets as one."""
+    return RunData(
+        parts[0].spec,
+        {name: items for part in parts for name, items in part.items.items()},
+        {name: source for part in parts for name, source in part.sources.items()},
+        [record for part in parts for record in part.records],
+    )
+
+
+def test_p_is_corrected_over_the_subsets_metric_by_metric() -> None:
+    other = replace(SPEC, model=ModelSpec("n"))
+    spans = [f"答{i}" for i in range(12)]
+    a = joined(pairs(0, 6, 6)[0], squad({s if i > 4 else f"{s}？": (s,) for i, s in enumerate(spans)}))
+    b = joined(pairs(0, 6, 6)[1], squad({s: (s,) for s in spans}, spec=other))
+    found = compare_runs(a, b).differences
+    jnli, jsquad = found["jnli"]["accuracy"], found["jsquad"]["exact_match"]
+    # McNemar: 2 · ½⁶ and 2 · ½⁵; Holm: twice the smaller, and at least that for the larger.
+    assert [jnli.p, jsquad.p] == pytest.approx([2 / 64, 2 / 32])
+    assert [jnli.p_holm, jsquad.p_holm] == pytest.approx([4 / 64, 4 / 64])
+    assert (jnli.verdict, jsquad.verdict) == ("undecided", "undecided")
+    assert (jnli.test, jsquad.test, found["jsquad"]["f1"].test) == ("mcnemar", "mcnemar", "bootstrap")
+    # F1 has no second metric of JNLI beside it.
+    assert found["jsquad"]["f1"].p_holm == found["jsquad"]["f1"].p
+    alone = compare_runs(*pairs(0, 6, 6)).differences["jnli"]["accuracy"]
+    assert alone.p_holm == pytest.approx(2 / 64)
+    assert alone.verdict == "b"
+
+
+def test_averages_are_compared_with_an_interval_that_is_propagated() -> None:
+    other = replace(SPEC, model=ModelSpec("n"))
+    spans = [f"答{i}" for i in range(12)]
+    a = joined(pairs(0, 10, 10)[0], squad({f"{s}？": (s,) for s in spans}))
+    b = joined(pairs(0, 10, 10)[1], squad({s: (s,) for s in spans}, spec=other))
+    comparison = compare_runs(a, b)
+    found = comparison.average
+    assert found is not None
+    assert [found.a.value, found.b.value] == pytest.approx([0.25, 1.0])
+    assert found.difference.value == pytest.approx(0.75)
+    parts = [comparison.differences[n][m].difference for n, m in (("jnli", "accuracy"), ("jsquad", "exact_match"))]
+    below = [(p.value or 0) - (p.low or 0) for p in parts]
+    assert found.difference.low == pytest.approx(0.75 - sum(x * x for x in below) ** 0.5 / 2)
+    assert (found.test, found.verdict) == ("normal", "b")
+
+
+def test_averages_over_other_subsets_are_not_compared() -> None:
+    assert compare_runs(nli(("entailment", output("含意"))), squad({"東京": ("東京",)})).average is None
+    failed = compare_runs(nli(("neutral", RunError("x", "…"))), nli(("neutral", output("中立"))))
+    assert failed.average is None
+
+
+def test_a_protocol_without_log_likelihoods_to_look_at_compares_nothing() -> None:
+    found = compare_runs(*pairs(2, 3, 7), "stability-jp")
+    assert (found.differences, found.lenient, found.choose, found.average) == ({"jnli": {}},) * 3 + (None,)
+    assert found.a.tasks["jnli"].unscored == "no_logprobs"
+
+
+@pytest.mark.parametrize("protocol", ["wandb-2023-0shot", "stability-jp", "flexeval"])
+def test_only_official_has_a_lenient_reading_and_a_ranking_beside_the_score(protocol: str) -> None:
+    data = nli(*[("entailment", output("entailment", (-1.0, -2.0, -3.0)))] * 3)
+    task = report_run(data, protocol).tasks["jnli"]
+    assert task.metrics
+    assert (task.lenient, task.choose, task.imputed, task.unreadable_lenient) == ({}, {}, {}, 0)

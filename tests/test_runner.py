@@ -23,6 +23,7 @@ import pytest
 
 from jglue_app import data
 from jglue_app.backends import ModelPool
+from jglue_app.backends.scripted import ScriptedBackend
 from jglue_app.errors import ModelNotFoundError, RunBusyError, StoreError
 from jglue_app.plan import Plan, make_plan
 from jglue_app.report import report_run
@@ -579,3 +580,47 @@ def test_a_run_killed_at_any_moment_resumes_to_the_report_of_an_uninterrupted_on
     assert resumed == uninterrupted
     assert resumed["report"]["tasks"]["jnli"]["n"] == 20
     assert resumed["report"]["tasks"]["marc_ja"]["planned"] == 20
+
+
+# --- settings of protocols --------------------------------------------------------------------------------
+
+
+def test_a_subset_may_have_its_own_number_of_examples_and_the_run_is_found_again(
+    settings: Settings, model: Path
+) -> None:
+    prompt = PromptSpec(shots=3, shots_by_task=(("jsquad", 2), ("jsts", 0)))
+    plan = planned(settings, model, ["jsts", "jnli", "jsquad"], limit=2, prompt=prompt)
+    assert plan.spec.label == "table.jsonl · plain · ja-labels · 0–3-shot"
+    assert set(plan.pools) == {"jnli", "jsquad"}
+    shown = {record.task: len(record.prompt.shot_ids) for record in told(run(settings, plan))}
+    assert shown == {"jsts": 0, "jnli": 3, "jsquad": 2}
+    assert RunStore.of(settings.runs_dir, plan.spec).data().spec == plan.spec
+    assert told(run(settings, plan)) == [], "nothing is done again"
+
+
+def test_an_oracle_gives_each_jsquad_answer_the_length_of_its_longest_gold_answer(
+    settings: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[str, int] = {}
+    generate = ScriptedBackend.generate
+
+    def watched(self: ScriptedBackend, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Any) -> Any:
+        limits.update((prompt.item_id, max_new_tokens) for prompt in prompts)
+        return generate(self, prompts, max_new_tokens, should_stop)
+
+    monkeypatch.setattr(ScriptedBackend, "generate", watched)
+    capped, plain = (
+        planned(settings, model, ["jnli", "jsquad"], limit=12, decoding=Decoding(oracle_length=oracle))
+        for oracle in (True, False)
+    )
+    assert capped.spec.spec_id != plain.spec.spec_id
+    assert len(told(run(settings, capped))) == 24
+    golds = {item.id: item.gold for item in capped.items["jsquad"]}
+    # A table's token is a character.
+    assert {i: limits[i] for i in golds} == {
+        i: min(32, max(map(len, gold))) for i, gold in golds.items() if isinstance(gold, tuple)
+    }
+    assert len({limits[i] for i in golds}) > 3
+    assert {limits[item.id] for item in capped.items["jnli"]} == {6}
+    run(settings, plain)
+    assert {limits[i] for i in golds} == {32}

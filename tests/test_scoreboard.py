@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jglue_app.scoreboard import estimate_text, number, score_rows
+from jglue_app.scoreboard import count_text, estimate_text, number, p_text, score_rows
 from jglue_app.types import Comparison, Difference, Estimate, Report, TaskReport
 
 HALF = Estimate(0.5, 0.25, 0.75, 40)
@@ -40,7 +40,8 @@ def report(*tasks: TaskReport) -> Report:
 
 
 def comparison(a: Report, b: Report, **differences: Mapping[str, Mapping[str, Difference]]) -> Comparison:
-    return Comparison(a, b, **{"differences": {}, "lenient": {}, "choose": {}, **differences})
+    tables = {"differences": {}, "lenient": {}, "choose": {}, **differences}
+    return Comparison(a, b, tables["differences"], tables["lenient"], tables["choose"])
 
 
 JNLI = task("jnli", ["accuracy"])
@@ -154,3 +155,15 @@ def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
 def test_an_estimate_stands_with_its_interval_if_it_has_one(estimate: Estimate | None, plain: str, signed: str) -> None:
     assert estimate_text(estimate) == plain
     assert estimate_text(estimate, sign=True) == signed
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(None, "–"), (1.0, "1.000"), (0.0314, "0.031"), (0.001, "0.001"), (0.00099, "<0.001"), (0, "<0.001")],
+)
+def test_a_p_is_three_digits_and_never_nothing(p: float | None, text: str) -> None:
+    assert p_text(p) == text
+
+
+def test_counts_are_grouped() -> None:
+    assert (count_text(None), count_text(0), count_text(1_234_567)) == ("–", "0", "1,234,567")

@@ -16,7 +16,15 @@ from jglue_app.styles import STYLE_DIR, load_style, style_names
 from jglue_app.tasks import TASKS
 from jglue_app.types import PromptSpec
 
-SHIPPED = ("choice-text", "en-labels", "ja-labels", "number")
+OF_PROTOCOLS = {
+    "wandb-2023": (5, 3, 3, 25, 5),
+    "stability-jp": (8, 6, 6, 256, 16),
+    "llm-jp-eval": (5, 5, 5, 25, 5),
+    "flexeval": (6, 6, 6, 40, 40),
+    "lm-eval-ja": (8, 6, 6, 256, 16),
+}
+"""Style made for a scoring protocol → its limits on new tokens, in the order of `TASKS`."""
+SHIPPED = tuple(sorted(("choice-text", "en-labels", "ja-labels", "number", *OF_PROTOCOLS)))
 SUBSETS = ("marc_ja", "jsts", "jnli", "jsquad", "jcommonsenseqa")
 
 OWN = """
@@ -59,7 +67,17 @@ def test_a_shipped_style_has_words_for_all_five_subsets_and_a_japanese_note(name
     assert style.sha256 == hashlib.sha256((STYLE_DIR / f"{name}.toml").read_bytes()).hexdigest()
     for words in style.tasks.values():
         assert re.search("[ぁ-ん]", words.instruction)
-        assert words.stop == ("\n",)
+        assert name in OF_PROTOCOLS or words.stop == ("\n",)
+
+
+@pytest.mark.parametrize("name", OF_PROTOCOLS)
+def test_a_style_of_a_protocol_has_the_limits_and_stops_of_its_system(name: str) -> None:
+    words = [load_style(name).of(task) for task in TASKS]
+    assert tuple(w.max_new_tokens for w in words) == OF_PROTOCOLS[name]
+    stops = {"wandb-2023": (), "stability-jp": ("\n",), "llm-jp-eval": ("\n\n",), "lm-eval-ja": ("\n\n",)}
+    for task, w in zip(TASKS, words, strict=True):
+        assert w.stop == stops.get(name, ("前提", "」") if task == "jnli" else ("」",))
+        assert w.close == ("」" if name == "flexeval" else "")
 
 
 @pytest.mark.parametrize(

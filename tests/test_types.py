@@ -42,8 +42,9 @@ CHANGES: dict[str, dict[str, Any]] = {
         "shot_seed": 1,
         "shot_selection": "fixed",
         "system": "簡潔に。",
+        "shots_by_task": (("jnli", 2),),
     },
-    "decoding": {"method": "choose", "max_new_tokens": 8},
+    "decoding": {"method": "choose", "max_new_tokens": 8, "oracle_length": True},
     "": {
         "tasks": ("jnli",),
         "data_version": "sample-1",

@@ -134,6 +134,10 @@ class HFBackend:
         """Log-likelihood of each legal answer; see `types.Backend`."""
         return self._batcher.choose(prompts, should_stop)
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text; see `types.Backend`."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
     def close(self) -> None:
         """Drop the weights."""
         self._model = None

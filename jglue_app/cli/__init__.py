@@ -18,7 +18,7 @@ from jglue_app import __version__
 from jglue_app.cli.data import data_commands
 from jglue_app.cli.models import models, serve
 from jglue_app.cli.runs import INTERRUPTED, compare, run
-from jglue_app.cli.scoring import score
+from jglue_app.cli.scoring import rescore, score
 from jglue_app.errors import JglueAppError
 
 app = typer.Typer(
@@ -57,6 +57,6 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 app.callback(invoke_without_command=True)(_root)
-for command in (run, compare, score, models, serve):
+for command in (run, compare, score, rescore, models, serve):
     app.command()(command)
 app.add_typer(data_commands(), name="data")

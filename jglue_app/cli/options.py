@@ -8,19 +8,32 @@ from typing import Annotated
 
 import typer
 
+from jglue_app import presets
 from jglue_app.settings import Settings, load_settings
-from jglue_app.tasks import TASKS
 
-TasksOption = Annotated[str, typer.Option("--tasks", help="Subsets, separated by commas, or 'all'.")]
+TasksOption = Annotated[
+    str, typer.Option("--tasks", help="Subsets, separated by commas, or 'all' that the protocol scores.")
+]
 DataOption = Annotated[str, typer.Option("--data", help="official (JGLUE v1.3) or sample (embedded items).")]
 SplitOption = Annotated[str, typer.Option(help="train, valid or test.")]
 LimitOption = Annotated[int | None, typer.Option(help="Items per subset; without it, all.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of the order in which items are taken under a limit.")]
-MethodOption = Annotated[str, typer.Option(help="generate, choose (log-likelihood of each answer) or both.")]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(help="generate, choose (log-likelihood of each answer) or both; without it, as the protocol needs."),
+]
 TokensOption = Annotated[int | None, typer.Option(help="Limit on new tokens; without it, the style's own.")]
-StyleOption = Annotated[str, typer.Option(help="Wording style: a name, or the path of your own .toml file.")]
-FormatOption = Annotated[str, typer.Option(help="Prompt format: plain, chat, rinna, alpaca or llama2.")]
-ShotsOption = Annotated[int, typer.Option(help="Number of solved examples.")]
+StyleOption = Annotated[
+    str | None,
+    typer.Option(help="Wording style: a name, or the path of your own .toml file; without it, the protocol's own."),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(help="Prompt format: plain, chat, rinna, alpaca or llama2; without it, the protocol's own."),
+]
+ShotsOption = Annotated[
+    int | None, typer.Option(help="Number of solved examples; without it, as the protocol has them.")
+]
 SelectionOption = Annotated[str, typer.Option(help="How examples are chosen: fixed, random or balanced.")]
 ShotSeedOption = Annotated[int, typer.Option(help="Seed of the choice of examples.")]
 SystemOption = Annotated[str, typer.Option(help="Text of the system turn.")]
@@ -35,15 +48,23 @@ BackendOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, or balanced over all GPUs.")]
 MarcOption = Annotated[Path | None, typer.Option(help="Your own MARC-ja file in the official format.")]
 RunsOption = Annotated[Path | None, typer.Option(help="Folder for runs; without it, JGLUE_RUNS_DIR or ./runs.")]
-ProtocolOption = Annotated[str, typer.Option(help="Scoring protocol.")]
+ProtocolOption = Annotated[
+    str, typer.Option(help="Scoring protocol. Settings that are not given are those of its own system.")
+]
+OracleOption = Annotated[
+    bool,
+    typer.Option("--oracle-length", help="Cut JSQuAD answers at the longest gold answer's token count: an oracle."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
-def task_list(text: str) -> list[str]:
+def task_list(text: str, protocol: str = "official") -> list[str]:
+    """Subsets named on the command line; `all` is what the protocol scores."""
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
-    return list(TASKS) if names == ["all"] else names
+    return presets.subsets(protocol, None if names == ["all"] else names)
 
 
 def settings_of(runs_dir: Path | None) -> Settings:
+    """Settings from the environment, with another folder for runs if one is named."""
     settings = load_settings()
     return dataclasses.replace(settings, runs_dir=runs_dir) if runs_dir else settings

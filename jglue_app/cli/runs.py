@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from jglue_app import report
+from jglue_app import presets, report
 from jglue_app.api import Run, open_run
 from jglue_app.backends import ModelPool, backend_for
 from jglue_app.cli.options import (
@@ -27,6 +27,7 @@ from jglue_app.cli.options import (
     LimitOption,
     MarcOption,
     MethodOption,
+    OracleOption,
     ProtocolOption,
     QuantizationOption,
     RevisionOption,
@@ -46,11 +47,10 @@ from jglue_app.cli.options import (
 from jglue_app.console import ProgressView, print_comparison, print_lines, print_report
 from jglue_app.errors import InputError
 from jglue_app.plan import Plan, make_plan
-from jglue_app.protocols import get_protocol
 from jglue_app.runner import run_plans
 from jglue_app.settings import Settings
 from jglue_app.store import RunStore, dumps
-from jglue_app.types import Decoding, ModelSpec, PromptSpec
+from jglue_app.types import Decoding, ModelSpec, Preset, PromptSpec
 
 INCOMPLETE, INTERRUPTED = 6, 130
 
@@ -99,14 +99,15 @@ def run(
     split: SplitOption = "valid",
     limit: LimitOption = None,
     seed: SeedOption = 0,
-    style: StyleOption = "ja-labels",
-    format: FormatOption = "plain",
-    shots: ShotsOption = 0,
+    style: StyleOption = None,
+    format: FormatOption = None,
+    shots: ShotsOption = None,
     shot_selection: SelectionOption = "balanced",
     shot_seed: ShotSeedOption = 0,
     system: SystemOption = "",
-    method: MethodOption = "generate",
+    method: MethodOption = None,
     max_new_tokens: TokensOption = None,
+    oracle_length: OracleOption = False,
     dtype: DtypeOption = "auto",
     quantization: QuantizationOption = "none",
     revision: RevisionOption = None,
@@ -121,18 +122,18 @@ def run(
 ) -> None:
     """Evaluate one model. The same command again goes on where it stopped; a higher limit extends the run."""
     settings = settings_of(runs_dir)
-    get_protocol(protocol)
+    preset = presets.fill(protocol, style, format, shots, method)
     with ProgressView() as view:
         planned = make_plan(
             settings,
             ModelSpec(model, backend or backend_for(model), revision, dtype, quantization, gguf_file, allow_bin),
-            task_list(tasks),
+            task_list(tasks, protocol),
             data_kind=data_kind,
             split=split,
             limit=limit,
             seed=seed,
-            prompt=PromptSpec(style, format, shots, shot_seed, shot_selection, system),
-            decoding=Decoding(method, max_new_tokens),
+            prompt=_prompt_spec(preset, shot_seed, shot_selection, system),
+            decoding=Decoding(preset.method, max_new_tokens, oracle_length),
             marc_ja=marc_ja,
             progress=view.download,
         )
@@ -152,17 +153,18 @@ def compare(
     split: SplitOption = "valid",
     limit: LimitOption = None,
     seed: SeedOption = 0,
-    a_style: StyleOption = "ja-labels",
+    a_style: StyleOption = None,
     b_style: Annotated[str | None, typer.Option(help="Style of B; without it, as A.")] = None,
-    a_format: FormatOption = "plain",
+    a_format: FormatOption = None,
     b_format: Annotated[str | None, typer.Option(help="Format of B; without it, as A.")] = None,
-    a_shots: ShotsOption = 0,
+    a_shots: ShotsOption = None,
     b_shots: Annotated[int | None, typer.Option(help="Examples of B; without it, as A.")] = None,
     shot_selection: SelectionOption = "balanced",
     shot_seed: ShotSeedOption = 0,
     system: SystemOption = "",
-    method: MethodOption = "generate",
+    method: MethodOption = None,
     max_new_tokens: TokensOption = None,
+    oracle_length: OracleOption = False,
     a_dtype: DtypeOption = "auto",
     b_dtype: Annotated[str | None, typer.Option(help="dtype of B; without it, as A.")] = None,
     a_quantization: QuantizationOption = "none",
@@ -182,11 +184,14 @@ def compare(
 ) -> None:
     """Evaluate two models, or one model in two settings, and put them side by side; or compare two stored runs."""
     settings = settings_of(runs_dir)
-    get_protocol(protocol)
+    preset_a = presets.fill(protocol, a_style, a_format, a_shots, method)
+    preset_b = presets.fill(
+        protocol, b_style or a_style, b_format or a_format, a_shots if b_shots is None else b_shots, method
+    )
     if runs:
         if len(runs) != 2:
             raise InputError("Name exactly two stored runs, or none.")
-        left, right = (open_run(_find_run(name, settings)) for name in runs)
+        left, right = (open_run(find_run(name, settings)) for name in runs)
         _show_comparison(left, right, protocol, as_json)
         return
     same_model = b is None or b == a
@@ -194,7 +199,7 @@ def compare(
         (
             "a",
             ModelSpec(a, a_backend or backend_for(a), a_revision, a_dtype, a_quantization, a_gguf_file, allow_bin),
-            PromptSpec(a_style, a_format, a_shots, shot_seed, shot_selection, system),
+            _prompt_spec(preset_a, shot_seed, shot_selection, system),
         ),
         (
             "b",
@@ -207,14 +212,7 @@ def compare(
                 b_gguf_file or (a_gguf_file if same_model else None),
                 allow_bin,
             ),
-            PromptSpec(
-                b_style or a_style,
-                b_format or a_format,
-                a_shots if b_shots is None else b_shots,
-                shot_seed,
-                shot_selection,
-                system,
-            ),
+            _prompt_spec(preset_b, shot_seed, shot_selection, system),
         ),
     )
     with ProgressView() as view:
@@ -224,13 +222,13 @@ def compare(
                 make_plan(
                     settings,
                     model,
-                    task_list(tasks),
+                    task_list(tasks, protocol),
                     data_kind=data_kind,
                     split=split,
                     limit=limit,
                     seed=seed,
                     prompt=prompt,
-                    decoding=Decoding(method, max_new_tokens),
+                    decoding=Decoding(preset_a.method, max_new_tokens, oracle_length),
                     marc_ja=marc_ja,
                     progress=view.download,
                 ),
@@ -247,7 +245,13 @@ def compare(
     raise typer.Exit(code)
 
 
-def _find_run(name: str, settings: Settings) -> str | Path:
+def _prompt_spec(preset: Preset, shot_seed: int, shot_selection: str, system: str) -> PromptSpec:
+    return PromptSpec(
+        preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task
+    )
+
+
+def find_run(name: str, settings: Settings) -> str | Path:
     return settings.runs_dir / name if (settings.runs_dir / name / "manifest.json").is_file() else name
 
 

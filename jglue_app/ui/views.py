@@ -15,9 +15,9 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from jglue_app.report import Answered
-from jglue_app.scoreboard import ScoreRow, number, score_rows
+from jglue_app.scoreboard import OUTCOMES, ScoreRow, count_text, estimate_text, number, p_text, score_rows
 from jglue_app.tasks import TASKS
-from jglue_app.types import Comparison, Estimate, Item, Parsed, Report, Source
+from jglue_app.types import Comparison, Estimate, Item, Notice, Parsed, Report, Source
 from jglue_app.ui.words import table, word
 
 _TEMPLATES = Environment(
@@ -25,16 +25,19 @@ _TEMPLATES = Environment(
     autoescape=True,
     undefined=ChainableUndefined,
 )
-OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "empty", "overflow", "error")
 MARKS = {
     "correct": "○",
     "wrong_form": "△",
     "wrong": "×",
     "unreadable": "？",
+    "truncated": "…",
     "empty": "∅",
     "overflow": "≫",
     "error": "！",
+    "unscored": "－",
 }
+USUAL_OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "truncated", "empty")
+"""What the legend always explains; the others when they occur."""
 SHORT = 44
 
 Rows = Mapping[str, Mapping[str, Answered]]
@@ -76,10 +79,12 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
         "b": b.label if b else "",
         "rows": lines,
         "averages": [_average(side, r, lang) for side, r in (("A", a), ("B", b)) if r],
+        "knows": [line for side, r in (("A", a), ("B", b)) if r for line in _knows(side, r, lang)],
+        "notices": [line for side, r in (("A", a), ("B", b)) if r for line in _notices(side, r, lang)],
         "legend": [
             {"name": name, "mark": MARKS[name], "text": word(f"outcome_{name}", lang)}
             for name in OUTCOMES
-            if name in OUTCOMES[:5] or any(name in t.outcomes for r in (a, b) if r for t in r.tasks.values())
+            if name in USUAL_OUTCOMES or any(name in t.outcomes for r in (a, b) if r for t in r.tasks.values())
         ],
         "has_jsts": "jsts" in a.tasks,
         "pictures": _pictures(a, b, lang),
@@ -102,9 +107,21 @@ def _board_line(same: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang
         "difference": number(found.value, sign=True) if found else "–",
         "interval": _interval(found, sign=True),
         "verdict": word(f"verdict_{verdict}", lang),
+        "test": _test(main, lang),
         "verdict_class": f"jg-verdict-{verdict}",
         "floor": number(main.floor),
     }
+
+
+def _test(row: ScoreRow, lang: str) -> str:
+    """p after correction, and the items that would tell a difference of this size."""
+    found = row.difference
+    if found is None or found.p_holm is None:
+        return ""
+    text = f"p {p_text(found.p_holm)}"
+    if found.needed is None or found.needed <= found.difference.n:
+        return text
+    return f"{text} · {word('needed', lang).format(count_text(found.needed))}"
 
 
 def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, str]:
@@ -140,7 +157,31 @@ def _average(side: str, report: Report, lang: str) -> dict[str, str]:
         names = ", ".join(TASKS[name].title for name in report.average_without)
         return {"side": side, "text": word("average_without", lang).format(names)}
     names = ", ".join(named(name, t.source, lang) for name, t in report.tasks.items())
-    return {"side": side, "text": f"{word('average_of', lang).format(names)}: {number(report.average.value)}"}
+    return {"side": side, "text": f"{word('average_of', lang).format(names)}: {estimate_text(report.average)}"}
+
+
+def _knows(side: str, report: Report, lang: str) -> list[dict[str, str]]:
+    """Knowledge that is lost to form, where both methods were used."""
+    known = {name: task.knows for name, task in report.tasks.items() if task.knows is not None}
+    if not known:
+        return []
+    each = ", ".join(f"{TASKS[name].title} {count}" for name, count in known.items())
+    return [{"side": side, "text": word("knows", lang).format(each)}]
+
+
+def _notices(side: str, report: Report, lang: str) -> list[dict[str, str]]:
+    """What has to be known before the scores of one side are believed."""
+    found = [(None, notice) for notice in report.notices]
+    tasks = [(TASKS[name].title, notice) for name, task in report.tasks.items() for notice in task.notices]
+    return [
+        {"side": side, "title": title or "", "text": notice_text(notice, lang)} for title, notice in [*found, *tasks]
+    ]
+
+
+def notice_text(notice: Notice, lang: str) -> str:
+    """A notice in words."""
+    text = word(f"notice_{notice.kind}", lang).format(**notice.facts)
+    return f"{word('choose', lang)}: {text}" if notice.reading == "choose" else text
 
 
 def _pictures(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:
@@ -231,7 +272,7 @@ def _shown(x: Answered | None, y: Answered | None, which: str) -> bool:
         "only_a": right == [True, False],
         "only_b": right == [False, True],
         "form": "wrong_form" in outcomes,
-        "unreadable": any(o in ("unreadable", "empty", "overflow", "error") for o in outcomes),
+        "unreadable": any(o in ("unreadable", "truncated", "empty", "overflow", "error") for o in outcomes),
     }[which]
 
 

@@ -74,6 +74,51 @@ WORDS: dict[str, tuple[str, str]] = {
     "verdict_b": ("B が上", "B is better"),
     "verdict_undecided": ("まだ差があるとは言えない", "Cannot tell yet"),
     "verdict_none": ("比べられる値がない", "No values to compare"),
+    "needed": ("この差を見分けるには約 {} 問", "about {} items would tell"),
+    "notice_on_floor_default": (
+        "{metric} {value} は、読める答えを一つも出さないときの点 {floor} と区別できません（{protocol} は読めない出力を {default} とみなします）。",
+        "{metric} {value} cannot be told from {floor}, what never giving a readable answer scores ({protocol} counts an "
+        "unreadable output as {default}).",
+    ),
+    "notice_on_floor_constant": (
+        "{metric} {value} は、いつも同じ答えを出すときの点 {floor} と区別できません。",
+        "{metric} {value} cannot be told from {floor}, what one constant answer scores.",
+    ),
+    "notice_below_floor": (
+        "{metric} {value} は、いつも同じ答えを出すときの点 {floor} を下回っています。",
+        "{metric} {value} is below {floor}, what one constant answer scores.",
+    ),
+    "notice_defaults": (
+        "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。そのうち {luck} 問は偶然正解です。",
+        "{k} of {n} outputs could not be read and count as {default} under {protocol}; {luck} of these are right, by "
+        "chance.",
+    ),
+    "notice_defaults_similarity": (
+        "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。",
+        "{k} of {n} outputs could not be read and count as {default} under {protocol}.",
+    ),
+    "notice_asked_otherwise": (
+        "プロンプトは {asked} で答えるよう求めましたが、{protocol} は {read} しか読みません。言い回し {style} なら意味のある点になります。",
+        "The prompt asked for {asked}, but {protocol} reads {read} alone. With the style {style} the score would mean "
+        "something.",
+    ),
+    "notice_oracle": (
+        "どの答えも、正解のいちばん長いトークン数までしか書けません。正解の一部を教えていることになります（オラクル）。",
+        "No answer may be longer than the longest gold answer: this oracle gives a part of the answer away.",
+    ),
+    "notice_no_logprobs": (
+        "{protocol} は対数尤度で順位をつけますが、この実行にはありません。「両方」で実行してください。",
+        "{protocol} ranks by log-likelihood, and this run has none. Run it with the method “Both”.",
+    ),
+    "notice_no_text": (
+        "{protocol} は生成された文章を読みますが、この実行にはありません。「両方」で実行してください。",
+        "{protocol} reads generated text, and this run has none. Run it with the method “Both”.",
+    ),
+    "notice_not_covered": ("{protocol} は {task} を採点しません。", "{protocol} does not score {task}."),
+    "notice_other_settings": (
+        "この実行は {protocol} の設定と異なります（{settings}）。",
+        "The run was not made as {protocol} makes it: {settings}.",
+    ),
     "floor": ("床（最頻の答え）", "Floor (best constant)"),
     "n": ("問", "items"),
     "strict": ("厳密", "strict"),
@@ -91,6 +136,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "outcome_wrong_form": ("形式だけ誤り", "Right answer, wrong form"),
     "outcome_wrong": ("不正解", "Wrong"),
     "outcome_unreadable": ("読み取れない", "Unreadable"),
+    "knows": (
+        "知っているのに書けない（対数尤度では正解を選び、文章は形が違う・読めない・途切れた・空）：{}",
+        "Knows but cannot format (ranks the gold answer first; the text is in the wrong form, unreadable, cut off or "
+        "empty): {}",
+    ),
+    "outcome_truncated": ("途中で切れた", "Cut off"),
+    "outcome_unscored": ("採点対象なし", "Nothing to score"),
     "outcome_empty": ("空", "Empty"),
     "outcome_overflow": ("長すぎる", "Too long"),
     "outcome_error": ("エラー", "Error"),

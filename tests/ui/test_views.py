@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from jglue_app.protocols import official
+from jglue_app.protocols.official import judge as official
 from jglue_app.report import Answered, compare_runs, report_run
 from jglue_app.tasks import TASKS
 from jglue_app.types import (
@@ -205,3 +205,27 @@ def test_a_scoreboard_of_runs_that_have_only_begun_can_be_drawn(paired: bool) ->
     assert [line["title"] for line in payload["rows"]] == ["JNLI"]
     assert "JSTS" in views.render("board", payload)
     assert views.board(comparison.b, None, None, "ja")["rows"] == []
+
+
+def test_the_scoreboard_says_how_sure_a_difference_is_and_how_many_items_would_tell() -> None:
+    other = RunSpec(ModelSpec("n"), ("jnli",), "v", {}, PromptSpec(), "", Decoding(), "0")
+    golds = ["含意", "中立", "中立", "矛盾"]
+    far = compare_runs(run(["？"] * 4, SPEC), run(golds, other))
+    near = compare_runs(run([*golds[:3], "？"], SPEC), run(golds, other))
+    (line,), (less,) = (views.board(c.a, c.b, c, "en")["rows"] for c in (far, near))
+    # McNemar, exact: 2 · ½⁴, and 1 for a single item; Miettinen's formula for one item in four.
+    assert line["test"].startswith("p 0.125")
+    assert less["test"] == f"p 1.000 · about {near.differences['jnli']['accuracy'].needed} items would tell"
+
+
+def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written() -> None:
+    items = {str(i): item(str(i), "entailment" if i % 2 else "neutral") for i in range(20)}
+    records = [record(id_, "答え：どちらとも" if i < 5 else "含意", (-1.0, -2.0, -3.0)) for i, id_ in enumerate(items)]
+    data = RunData(SPEC, {"jnli": items}, {"jnli": "sample"}, records)
+    payload = views.board(report_run(data), None, None, "ja")
+    assert [line["title"] for line in payload["notices"]] == ["JNLI", "JNLI"]
+    html = views.render("board", payload)
+    assert "accuracy 0.400 は、いつも同じ答えを出すときの点 0.500 と区別できません。" in html
+    assert "対数尤度: accuracy 0.500" in html
+    # Items 1 and 3: the gold answer is ranked first, and the text names no label.
+    assert [line["text"].endswith("：JNLI 2") for line in payload["knows"]] == [True]

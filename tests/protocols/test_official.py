@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from jglue_app.errors import UnknownNameError
-from jglue_app.protocols import get_protocol, official
-from jglue_app.report import report_run
+from jglue_app.protocols import get_protocol
+from jglue_app.protocols.official import judge as official
 from jglue_app.tasks import TASKS
-from jglue_app.types import (
-    Decoding,
-    Finish,
-    Item,
-    ModelSpec,
-    Outcome,
-    Output,
-    Prompt,
-    PromptSpec,
-    Record,
-    RunData,
-    RunError,
-    RunSpec,
-)
+from jglue_app.types import Finish, Item, Outcome, Output, Prompt, Record, RunError
 
 QUESTION = {
     "question": "冬の次の季節は？",
@@ -107,83 +90,3 @@ def test_a_ranking_counts_even_where_the_prompt_left_no_room_to_write() -> None:
     both = record("jcommonsenseqa", "", "overflow", (-3.0, -1.0, -2.0, -4.0, -5.0))
     judged = official(TASKS["jcommonsenseqa"], ITEMS["jcommonsenseqa"], both)
     assert (judged.choice, judged.outcome, judged.scores) == ("1", "overflow", {})
-
-
-# --- known answers on the official data -----------------------------------------------------------------
-
-REAL = os.environ.get("JGLUE_DATA_DIR")
-needs_jglue = pytest.mark.skipif(not REAL, reason="set JGLUE_DATA_DIR to a folder with the JGLUE v1.3 files")
-
-
-def dev_run(task: str, answer: Callable[[Item, int], str]) -> RunData:
-    """A run on the whole official dev set whose outputs are made from each item and its place in the file."""
-    text = (Path(REAL or "") / f"{task}-v1.3" / "valid-v1.3.json").read_text("utf-8")
-    items = [TASKS[task].item(row) for _, row in TASKS[task].rows(text)]
-    prompts = [Prompt(task, item.id, "p", None, (), item.choices, "", (), "") for item in items]
-    records = [
-        Record("s", task, item.id, prompt, Output(answer(item, i), "stop", 1, 1, 0.0))
-        for i, (item, prompt) in enumerate(zip(items, prompts, strict=True))
-    ]
-    spec = RunSpec(ModelSpec("m"), (task,), "v1.3", {}, PromptSpec(), "", Decoding(), "0")
-    return RunData(spec, {task: {item.id: item for item in items}}, {task: "official"}, records)
-
-
-def spans(item: Item) -> tuple[str, ...]:
-    assert isinstance(item.gold, tuple)
-    return item.gold
-
-
-def second(item: Item) -> str:
-    return spans(item)[min(1, len(spans(item)) - 1)]
-
-
-WIDE = str.maketrans("0123456789", "０１２３４５６７８９")
-
-
-@needs_jglue
-@pytest.mark.parametrize(
-    ("answer", "exact_match", "f1"),
-    [
-        (lambda item, _: spans(item)[0], 100.0, 100.0),
-        (lambda item, _: second(item), 100.0, 100.0),
-        (lambda item, _: f"「{spans(item)[0]}」", 0.0, 82.5),
-        (lambda item, _: f"{spans(item)[0]}です。", 0.0, 82.5),
-        (lambda item, _: f"答え：{spans(item)[0]}", 0.0, 76.3),
-        (lambda item, _: f"{spans(item)[0]}\n\n文章:次の例", 0.0, 59.3),
-        (lambda item, _: spans(item)[0].translate(WIDE), 73.4, 84.0),
-    ],
-    ids=["first answer", "second answer", "quoted", "with です", "with a cue", "with more text", "full-width digits"],
-)
-def test_jsquad_scores_as_others_measured_them_with_the_official_script(
-    answer: Callable[[Item, int], str], exact_match: float, f1: float
-) -> None:
-    task = report_run(dev_run("jsquad", answer)).tasks["jsquad"]
-    assert task.metrics["exact_match"].n == task.metrics["f1"].n == 4_442
-    assert 100 * (task.metrics["exact_match"].value or 0) == pytest.approx(exact_match, abs=0.05)
-    assert 100 * (task.metrics["f1"].value or 0) == pytest.approx(f1, abs=0.05)
-
-
-@needs_jglue
-def test_jsts_is_perfect_over_what_can_be_read_and_lower_with_the_middle_imputed() -> None:
-    task = report_run(dev_run("jsts", lambda item, i: str(item.gold) if i % 10 else "わかりません")).tasks["jsts"]
-    for name, imputed in (("pearson", 0.9510), ("spearman", 0.9467)):
-        assert task.metrics[name].value == pytest.approx(1.0)
-        assert task.metrics[name].n == 1_311
-        assert task.imputed[name].value == pytest.approx(imputed, abs=5e-5)
-    assert (task.unreadable, task.unreadable_lenient, task.n) == (146, 146, 1_457)
-
-
-@needs_jglue
-def test_constant_answers_score_the_floors_that_are_known() -> None:
-    always_0 = report_run(dev_run("jcommonsenseqa", lambda *_: "0")).tasks["jcommonsenseqa"]
-    assert always_0.metrics["accuracy"].value == pytest.approx(0.193, abs=5e-4)
-    always_entailment = report_run(dev_run("jnli", lambda *_: "entailment")).tasks["jnli"]
-    assert always_entailment.metrics["accuracy"].value == pytest.approx(0.143, abs=5e-4)
-
-
-@needs_jglue
-def test_few_official_answers_lose_anything_to_the_lenient_reading() -> None:
-    # 「『こころ』」 is read as こころ: below 1 % of the answers stand in brackets of their own or end in です.
-    task = report_run(dev_run("jsquad", lambda item, _: spans(item)[0])).tasks["jsquad"]
-    assert (task.lenient["exact_match"].value or 0) > 0.993
-    assert (task.lenient["f1"].value or 0) > 0.998

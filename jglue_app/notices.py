@@ -1,0 +1,129 @@
+"""What a reader has to know before believing a score: floors, defaults, oracles, other settings. Pure.
+
+A `Notice` carries facts; `sentence` words them in English, `ui/words.py` in both languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jglue_app.tasks import TASKS
+from jglue_app.types import Estimate, Notice, RunSpec, ScoringProtocol, Task, TaskReport
+
+SENTENCES = {
+    "on_floor_default": (
+        "{metric} {value} cannot be told from {floor}, what never giving a readable answer scores here: under "
+        "{protocol} an unreadable output counts as {default}."
+    ),
+    "on_floor_constant": "{metric} {value} cannot be told from {floor}, what one constant answer scores.",
+    "below_floor": "{metric} {value} is below {floor}, what one constant answer scores.",
+    "defaults": (
+        "{k} of {n} outputs could not be read and count as {default} under {protocol}; {luck} of these are right, by "
+        "chance."
+    ),
+    "defaults_similarity": "{k} of {n} outputs could not be read and count as {default} under {protocol}.",
+    "asked_otherwise": (
+        "The prompt asked for {asked}, but {protocol} reads {read} alone. With its own wording style ({style}) the "
+        "score would mean something."
+    ),
+    "oracle": (
+        "No answer was given more tokens than the longest gold answer has: this oracle gives a part of the answer away."
+    ),
+    "no_logprobs": "{protocol} ranks the answers by log-likelihood, and this run has none: run it with --method both.",
+    "no_text": "{protocol} reads generated text, and this run has none: run it with --method both.",
+    "not_covered": "{protocol} does not score {task}.",
+    "other_settings": (
+        "The run was not made as {protocol} makes it: {settings}. `run --protocol {protocol}` sets all of that."
+    ),
+}
+"""Kind → sentence."""
+
+
+def sentence(notice: Notice) -> str:
+    """A notice for people, in English."""
+    text = SENTENCES[notice.kind].format(**notice.facts)
+    return f"By log-likelihood: {text}" if notice.reading == "choose" else text
+
+
+def of_task(
+    report: TaskReport, spec: RunSpec, protocol: ScoringProtocol, task: Task, luck: int, asked: Sequence[str]
+) -> tuple[Notice, ...]:
+    """What concerns one subset.
+
+    Args:
+        report: its scores.
+        spec: of the run.
+        protocol: what scored them.
+        task: the subset.
+        luck: unreadable outputs whose default happens to be the gold answer.
+        asked: how the prompts wanted the labels written; empty where answers are open.
+    """
+    found: list[Notice] = []
+    if report.unscored in ("no_logprobs", "no_text", "not_covered"):
+        found.append(Notice(report.unscored, facts={"protocol": protocol.name, "task": task.title}))
+    for reading, metrics in (("strict", report.metrics), ("choose", report.choose)):
+        for name in protocol.metrics.get(task.name, ())[:1]:
+            if name in metrics:
+                found += _floors(name, reading, metrics[name], report, protocol)
+    default = protocol.defaults.get(task.name)
+    if default is not None and report.unreadable:
+        kind = "defaults_similarity" if task.kind == "score" else "defaults"
+        facts: dict[str, str | float] = {
+            "k": report.unreadable,
+            "n": report.n,
+            "default": str(default),
+            "protocol": protocol.name,
+        }
+        found.append(Notice(kind, facts=facts if task.kind == "score" else {**facts, "luck": luck}))
+    if task.name in protocol.literal and asked and tuple(asked) != task.labels and protocol.preset:
+        words = {"asked": " / ".join(asked), "read": " / ".join(task.labels), "style": protocol.preset.style}
+        found.append(Notice("asked_otherwise", facts={**words, "protocol": protocol.name}))
+    if task.kind == "span" and spec.decoding.oracle_length:
+        found.append(Notice("oracle"))
+    return tuple(found)
+
+
+def _floors(name: str, reading: str, score: Estimate, report: TaskReport, protocol: ScoringProtocol) -> list[Notice]:
+    if score.value is None or score.low is None or score.high is None:
+        return []
+    facts = {"metric": name, "value": _number(score.value), "protocol": protocol.name}
+    default, constant = report.default_floors.get(name), report.floors.get(name)
+    if default is not None and report.unreadable and score.low <= default <= score.high:
+        facts |= {"floor": _number(default), "default": str(protocol.defaults[report.task])}
+        return [Notice("on_floor_default", name, reading, facts)]
+    if constant is None:
+        return []
+    facts |= {"floor": _number(constant)}
+    if score.high < constant:
+        return [Notice("below_floor", name, reading, facts)]
+    return [Notice("on_floor_constant", name, reading, facts)] if score.low <= constant else []
+
+
+def of_run(spec: RunSpec, protocol: ScoringProtocol) -> tuple[Notice, ...]:
+    """What concerns the whole run: settings other than those of the protocol's own system."""
+    preset = protocol.preset
+    if preset is None or spec.model.backend == "predictions":
+        return ()
+    settings = []
+    for name, here, there in (
+        ("style", spec.prompt.style, preset.style),
+        ("format", spec.prompt.format, preset.format),
+    ):
+        if here != there:
+            settings.append(f"{name} {here} instead of {there}")
+    own = dict(preset.shots_by_task)
+    other: dict[str, list[str]] = {}
+    for task in (task for task in spec.tasks if task in protocol.metrics):
+        here_n, there_n = spec.prompt.for_task(task).shots, own.get(task, preset.shots)
+        if here_n != there_n:
+            other.setdefault(f"{here_n} instead of {there_n} examples", []).append(TASKS[task].title)
+    settings += [f"{text} in {', '.join(titles)}" for text, titles in other.items()]
+    if spec.decoding.max_new_tokens is not None:
+        settings.append(f"at most {spec.decoding.max_new_tokens} new tokens instead of the style's own limits")
+    if not settings:
+        return ()
+    return (Notice("other_settings", facts={"protocol": protocol.name, "settings": "; ".join(settings)}),)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}"

@@ -1,0 +1,46 @@
+"""Named scoring protocols: what one system would make of one stored record.
+
+A new protocol is one file in this folder (a pure function `(Task, Item, Record) → Judgement` and a `ScoringProtocol`
+that names its metrics) and a line in `PROTOCOLS`. A judge never raises, whatever the output holds, and never falls back
+to a default that its system does not have.
+"""
+
+from __future__ import annotations
+
+from jglue_app.errors import UnknownNameError
+from jglue_app.protocols import flexeval, llm_jp_eval, lm_eval_ja, official, stability_jp, wandb_2023
+from jglue_app.types import ScoringProtocol
+
+PROTOCOLS: dict[str, ScoringProtocol] = {
+    protocol.name: protocol
+    for protocol in (
+        official.PROTOCOL,
+        wandb_2023.ZERO_SHOT,
+        wandb_2023.FOUR_SHOT,
+        stability_jp.PROTOCOL,
+        llm_jp_eval.PROTOCOL,
+        flexeval.PROTOCOL,
+        lm_eval_ja.PROTOCOL,
+    )
+}
+
+
+def get_protocol(name: str) -> ScoringProtocol:
+    """The protocol called `name`.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    if name not in PROTOCOLS:
+        raise UnknownNameError("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
+def protocol_names(text: str) -> list[str]:
+    """The protocols named in a text: `all`, or names separated by commas.
+
+    Raises:
+        UnknownNameError: one of them does not exist.
+    """
+    names = list(PROTOCOLS) if text.strip() == "all" else [name.strip() for name in text.split(",") if name.strip()]
+    return [get_protocol(name).name for name in dict.fromkeys(names or [text])]

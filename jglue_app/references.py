@@ -1,0 +1,36 @@
+"""Scores to hold a run against: people, and models fine-tuned on the train files. Pure.
+
+From the JGLUE paper (Kurihara, Kawahara and Shibata 2022) and the baseline table of its repository: official metrics on
+the whole dev files, not on a part of them and not on items of other origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Scores = Mapping[str, Mapping[str, float]]
+
+REFERENCES: dict[str, Scores] = {
+    "human": {
+        "marc_ja": {"accuracy": 0.989},
+        "jsts": {"pearson": 0.899, "spearman": 0.861},
+        "jnli": {"accuracy": 0.925},
+        "jsquad": {"exact_match": 0.871, "f1": 0.944},
+        "jcommonsenseqa": {"accuracy": 0.986},
+    },
+    "Tohoku BERT base, fine-tuned": {
+        "marc_ja": {"accuracy": 0.958},
+        "jsts": {"pearson": 0.909, "spearman": 0.868},
+        "jnli": {"accuracy": 0.906},
+        "jsquad": {"exact_match": 0.871, "f1": 0.941},
+        "jcommonsenseqa": {"accuracy": 0.808},
+    },
+    "Waseda RoBERTa large (s512), fine-tuned": {
+        "marc_ja": {"accuracy": 0.961},
+        "jsts": {"pearson": 0.926, "spearman": 0.892},
+        "jnli": {"accuracy": 0.934},
+        "jsquad": {"exact_match": 0.918, "f1": 0.963},
+        "jcommonsenseqa": {"accuracy": 0.891},
+    },
+}
+"""Who → subset → metric → score as a fraction."""

@@ -1,0 +1,110 @@
+"""Where protocols disagree about the same output, and by which rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from jglue_app.disagreement import Dissent, dissents
+from jglue_app.protocols import PROTOCOLS
+from jglue_app.report import judge_run
+from jglue_app.rules import RULES, explain
+from jglue_app.types import Decoding, Item, ModelSpec, Output, Prompt, PromptSpec, Record, RunData, RunSpec
+
+FIELDS = {
+    "jnli": {"sentence1": "犬が走る。", "sentence2": "動物が動く。"},
+    "jsts": {"sentence1": "犬が走る。", "sentence2": "動物が動く。"},
+    "jsquad": {"title": "", "context": "東京", "question": "？"},
+}
+LABELS = {"jnli": ("entailment", "contradiction", "neutral"), "jsts": (), "jsquad": ()}
+
+
+def run(
+    task: str, *rows: tuple[tuple[str, ...] | float, str | None], logprobs: tuple[float, ...] | None = None
+) -> RunData:
+    items = [Item(task, str(i), FIELDS[task], gold, LABELS[task]) for i, (gold, _) in enumerate(rows)]
+    records = [
+        Record(
+            "s",
+            task,
+            item.id,
+            Prompt(task, item.id, "p", None, (), item.choices, "", (), ""),
+            Output(text, "stop", 1, 1, 0.0, logprobs),
+        )
+        for item, (_, text) in zip(items, rows, strict=True)
+    ]
+    spec = RunSpec(ModelSpec("m"), (task,), "v1.3", {}, PromptSpec(), "", Decoding(), "0")
+    return RunData(spec, {task: {item.id: item for item in items}}, {task: "user"}, records)
+
+
+def found(data: RunData, *protocols: str) -> list[Dissent]:
+    (task,) = data.items
+    return dissents({name: judge_run(data, name) for name in protocols or PROTOCOLS})[task]
+
+
+def views(dissent: Dissent) -> dict[str, tuple[object, str, bool | None]]:
+    """Protocol → value, rule, right."""
+    return {name: (v.value, v.rule, v.right) for v in dissent.verdicts for name in v.protocols}
+
+
+def test_a_default_that_happens_to_be_right_is_disputed() -> None:
+    (dissent,) = found(run("jnli", (("entailment",), "わかりません"), (("neutral",), "neutral")))
+    assert dissent.item.id == "0"
+    assert views(dissent) == {
+        "official": (None, "not_exact", False),
+        "official, lenient": (None, "no_label", False),
+        "wandb-2023-0shot": ("entailment", "default", True),
+        "wandb-2023-4shot": ("entailment", "default", True),
+        "llm-jp-eval": (None, "no_match", False),
+        "flexeval": (None, "no_match", False),
+        "stability-jp": (None, "unscored", None),
+        "lm-eval-ja": (None, "unscored", None),
+    }
+    alike = [v.protocols for v in dissent.verdicts if "wandb-2023-0shot" in v.protocols]
+    assert alike == [("wandb-2023-0shot", "wandb-2023-4shot")], "what is read alike stands together"
+
+
+def test_a_right_answer_in_the_wrong_form_is_disputed_between_the_readings() -> None:
+    (dissent,) = found(run("jnli", (("neutral",), "答え：neutral")), "official")
+    assert views(dissent) == {"official": (None, "not_exact", False), "official, lenient": ("neutral", "cue", True)}
+
+
+def test_a_ranking_and_a_text_are_disputed() -> None:
+    (dissent,) = found(run("jnli", (("neutral",), "neutral"), logprobs=(-1.0, -2.0, -3.0)), "official", "lm-eval-ja")
+    assert views(dissent)["lm-eval-ja"] == ("entailment", "highest_logprob", False)
+
+
+def test_similarities_are_disputed_when_other_numbers_are_read() -> None:
+    data = run("jsts", (2.0, "4.5"), (2.0, "不明"), (2.0, "7.5"))
+    assert [dissent.item.id for dissent in found(data)] == ["1", "2"]
+    unreadable, off_scale = (views(dissent) for dissent in found(data))
+    assert unreadable["wandb-2023-0shot"] == (2.0, "default", None)
+    assert unreadable["llm-jp-eval"] == (-2.0, "default", None)
+    assert unreadable["flexeval"] == (0.0, "default", None)
+    assert off_scale["wandb-2023-0shot"] == (5.0, "clipped", None)
+    assert off_scale["llm-jp-eval"] == off_scale["flexeval"] == (7.5, "number", None)
+
+
+def test_spans_are_disputed_by_normalisation_and_by_reference() -> None:
+    data = run("jsquad", (("東京", "東京都"), "東京都"), (("東京",), "「東京」"), (("東京",), "大阪"))
+    second, quoted = found(data)
+    assert {name for name, view in views(second).items() if view[2]} == {
+        *("official", "wandb-2023-0shot", "wandb-2023-4shot", "stability-jp", "flexeval")
+    }
+    assert {name for name, view in views(quoted).items() if view[2]} == {
+        *("official, lenient", "wandb-2023-0shot", "wandb-2023-4shot")
+    }
+
+
+def test_what_all_agree_about_is_not_listed() -> None:
+    assert found(run("jnli", (("neutral",), "neutral"), (("neutral",), "entailment"))) == []
+    assert dissents({}) == {}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_is_explained(rule: str) -> None:
+    assert explain(rule) == RULES[rule]
+
+
+def test_rules_that_follow_one_another_are_explained_in_turn() -> None:
+    assert explain("cue+quoted") == f"{RULES['cue']}, then {RULES['quoted']}"
+    assert explain("of_the_future") == "of_the_future"

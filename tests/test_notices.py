@@ -1,0 +1,176 @@
+"""What is said beside a score: when, about what, and with which figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from jglue_app.notices import SENTENCES, sentence
+from jglue_app.report import report_run
+from jglue_app.types import (
+    Decoding,
+    Item,
+    ModelSpec,
+    Notice,
+    Output,
+    Prompt,
+    PromptSpec,
+    Record,
+    RunData,
+    RunSpec,
+    TaskReport,
+)
+from jglue_app.ui.views import notice_text
+
+LABELS = ("entailment", "contradiction", "neutral")
+SPEC = RunSpec(ModelSpec("m"), ("jnli",), "v1.3", {}, PromptSpec(), "", Decoding(), "0")
+FIELDS = {"sentence1": "犬が走る。", "sentence2": "動物が動く。"}
+
+
+def nli(
+    rows: Sequence[tuple[str, str | None]],
+    logprobs: tuple[float, ...] | None = None,
+    answers: tuple[str, ...] = LABELS,
+    spec: RunSpec = SPEC,
+) -> RunData:
+    items = [Item("jnli", str(i), FIELDS, (gold,), LABELS) for i, (gold, _) in enumerate(rows)]
+    records = [
+        Record(
+            "s",
+            "jnli",
+            item.id,
+            Prompt("jnli", item.id, "p", None, (), answers, "", (), ""),
+            Output(text, "scored" if text is None else "stop", 1, 1, 0.0, logprobs),
+        )
+        for item, (_, text) in zip(items, rows, strict=True)
+    ]
+    return RunData(spec, {"jnli": {item.id: item for item in items}}, {"jnli": "official"}, records)
+
+
+def jnli(data: RunData, protocol: str) -> TaskReport:
+    return report_run(data, protocol).tasks["jnli"]
+
+
+def kinds(found: TaskReport) -> list[tuple[str, str]]:
+    return [(notice.kind, notice.reading) for notice in found.notices]
+
+
+GOLDS = ["neutral"] * 12 + ["entailment"] * 4 + ["contradiction"] * 4
+
+
+def test_a_score_on_the_floor_of_the_default_is_noticed_with_its_figures() -> None:
+    found = jnli(nli([(gold, "含意？") for gold in GOLDS]), "wandb-2023-0shot")
+    assert kinds(found) == [("on_floor_default", "strict"), ("defaults", "strict")]
+    floor, defaults = found.notices
+    assert floor.facts["value"] == floor.facts["floor"] == "0.200"
+    assert (defaults.facts["k"], defaults.facts["n"], defaults.facts["luck"]) == (20, 20, 4)
+    assert "an unreadable output counts as entailment" in sentence(floor)
+    assert sentence(defaults).startswith("20 of 20 outputs could not be read and count as entailment")
+    assert "4 of these are right" in sentence(defaults)
+
+
+def test_a_score_within_its_interval_of_the_best_constant_is_noticed() -> None:
+    found = jnli(nli([(gold, "neutral") for gold in GOLDS]), "official")
+    assert kinds(found) == [("on_floor_constant", "strict")]
+    assert sentence(found.notices[0]) == "accuracy 0.600 cannot be told from 0.600, what one constant answer scores."
+
+
+def test_a_score_below_the_best_constant_is_noticed_and_one_above_is_not() -> None:
+    assert kinds(jnli(nli([(gold, "わからない") for gold in GOLDS]), "official")) == [("below_floor", "strict")]
+    assert kinds(jnli(nli([(gold, gold) for gold in GOLDS]), "official")) == []
+
+
+def test_rankings_have_notices_of_their_own() -> None:
+    found = jnli(nli([(gold, gold) for gold in GOLDS], (-2.0, -3.0, -1.0)), "official")
+    assert kinds(found) == [("on_floor_constant", "choose")]
+    assert sentence(found.notices[0]).startswith("By log-likelihood: accuracy 0.600")
+
+
+def test_a_prompt_that_asked_for_other_labels_than_are_read_is_noticed() -> None:
+    answers = ("含意", "矛盾", "中立")
+    found = jnli(nli([(gold, "含意") for gold in GOLDS], answers=answers), "wandb-2023-4shot")
+    (notice,) = (n for n in found.notices if n.kind == "asked_otherwise")
+    assert "asked for 含意 / 矛盾 / 中立" in sentence(notice)
+    assert "(wandb-2023)" in sentence(notice)
+    for protocol in ("official", "flexeval", "llm-jp-eval"):
+        same = jnli(nli([(gold, "含意") for gold in GOLDS], answers=answers), protocol)
+        assert "asked_otherwise" not in [notice.kind for notice in same.notices]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "text", "logprobs", "kind"),
+    [
+        ("stability-jp", "neutral", None, "no_logprobs"),
+        ("lm-eval-ja", "neutral", None, "no_logprobs"),
+        ("flexeval", None, (-1.0, -2.0, -3.0), "no_text"),
+        ("llm-jp-eval", None, (-1.0, -2.0, -3.0), "no_text"),
+        ("wandb-2023-0shot", None, (-1.0, -2.0, -3.0), "no_text"),
+    ],
+)
+def test_a_run_that_lacks_what_a_protocol_looks_at_has_no_score_and_is_told_so(
+    protocol: str, text: str | None, logprobs: tuple[float, ...] | None, kind: str
+) -> None:
+    found = jnli(nli([(gold, text) for gold in GOLDS], logprobs), protocol)
+    assert (found.metrics, found.unscored, found.outcomes) == ({}, kind, {"unscored": 20})
+    assert kinds(found) == [(kind, "strict")]
+    assert "--method both" in sentence(found.notices[0])
+
+
+def test_a_subset_that_a_protocol_does_not_score_is_named() -> None:
+    item = Item("jsts", "1", FIELDS, 2.0)
+    prompt = Prompt("jsts", "1", "p", None, (), (), "", (), "")
+    record = Record("s", "jsts", "1", prompt, Output("2.0", "stop", 1, 1, 0.0))
+    data = RunData(SPEC, {"jsts": {"1": item}}, {"jsts": "official"}, [record])
+    report = report_run(data, "stability-jp")
+    assert (report.tasks["jsts"].unscored, report.average_of, report.average.value) == ("not_covered", (), None)
+    assert sentence(report.tasks["jsts"].notices[0]) == "stability-jp does not score JSTS."
+
+
+def squad(spec: RunSpec) -> RunData:
+    item = Item("jsquad", "1", {"title": "", "context": "東京", "question": "？"}, ("東京",))
+    prompt = Prompt("jsquad", "1", "p", None, (), (), "", (), "")
+    record = Record("s", "jsquad", "1", prompt, Output("東京", "stop", 1, 1, 0.0))
+    return RunData(spec, {"jsquad": {"1": item}}, {"jsquad": "official"}, [record])
+
+
+@pytest.mark.parametrize("protocol", ["official", "stability-jp"])
+def test_an_oracle_is_named_wherever_its_result_is_shown(protocol: str) -> None:
+    capped = replace(SPEC, tasks=("jsquad",), decoding=Decoding(oracle_length=True))
+    report = report_run(squad(capped), protocol)
+    assert "oracle" in [notice.kind for notice in report.tasks["jsquad"].notices]
+    assert report.label.endswith("oracle length")
+    plain = report_run(squad(replace(SPEC, tasks=("jsquad",))), protocol)
+    assert "oracle" not in [notice.kind for notice in plain.tasks["jsquad"].notices]
+
+
+def test_settings_other_than_the_systems_own_are_listed_once() -> None:
+    (notice,) = report_run(nli([("neutral", "neutral")]), "wandb-2023-4shot").notices
+    assert notice.facts["settings"] == "style ja-labels instead of wandb-2023; 0 instead of 4 examples in JNLI"
+    own = replace(SPEC, prompt=PromptSpec("wandb-2023", shots=4))
+    assert report_run(nli([("neutral", "neutral")], spec=own), "wandb-2023-4shot").notices == ()
+    cut = replace(own, decoding=Decoding(max_new_tokens=9))
+    (notice,) = report_run(nli([("neutral", "neutral")], spec=cut), "wandb-2023-4shot").notices
+    assert "at most 9 new tokens" in str(notice.facts["settings"])
+    assert report_run(nli([("neutral", "neutral")]), "official").notices == ()
+
+
+def test_outputs_made_elsewhere_have_no_settings_to_speak_of() -> None:
+    elsewhere = replace(SPEC, model=ModelSpec("x.jsonl", backend="predictions"))
+    assert report_run(nli([("neutral", "neutral")], spec=elsewhere), "wandb-2023-4shot").notices == ()
+
+
+FACTS: dict[str, str | float] = {
+    name: name
+    for name in ("metric", "value", "floor", "protocol", "default", "asked", "read", "style", "task", "settings")
+}
+
+
+@pytest.mark.parametrize("kind", SENTENCES)
+def test_every_notice_has_its_sentence_in_both_languages(kind: str) -> None:
+    notice = Notice(kind, facts={**FACTS, "k": 1, "n": 2, "luck": 3})
+    english, japanese = notice_text(notice, "en"), notice_text(notice, "ja")
+    assert sentence(notice)
+    assert english != japanese
+    assert "{" not in english + japanese + sentence(notice)
