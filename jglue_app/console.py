@@ -14,11 +14,20 @@ from rich.table import Table
 
 from jglue_app import notices
 from jglue_app.disagreement import Dissent
-from jglue_app.references import REFERENCES, Scores
+from jglue_app.references import REFERENCES
 from jglue_app.report import main_metric
 from jglue_app.rules import explain
 from jglue_app.runner import Event
-from jglue_app.scoreboard import OUTCOMES, ScoreRow, count_text, estimate_text, number, p_text, score_rows
+from jglue_app.scoreboard import (
+    OUTCOMES,
+    USUAL_OUTCOMES,
+    ScoreRow,
+    count_text,
+    estimate_text,
+    number,
+    p_text,
+    score_rows,
+)
 from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Difference, Report
 
@@ -129,12 +138,10 @@ def print_report(report: Report) -> None:
     for row in score_rows(report):
         n = row.a.n if row.a else 0
         table.add_row(*_head(row), estimate_text(row.a), str(n), _floor(row), str(row.unreadable_a))
-    for who, found in _references(report):
-        for name, scores in found.items():
-            for metric, value in scores.items():
-                table.add_row(TASKS[name].title, f"{metric}, {who}", number(value), "all", "–", "–")
     print_table(table)
-    print_lines([_outcomes(report), *_knows(report), _average(report), *_notices(report)])
+    _print_references(report)
+    _print_outcomes({"": report})
+    print_lines([_average(report), *_notices(report)])
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -176,12 +183,10 @@ def print_comparison(comparison: Comparison) -> None:
             "n for 80 %: items with which a difference of this size would be found four times in five.",
         ]
     )
-    for who, found_scores in _references(a):
-        each = (f"{TASKS[t].title} {m} {number(v)}" for t, scores in found_scores.items() for m, v in scores.items())
-        print_lines([f"reference, {who}, whole dev file: {', '.join(each)}"] if found_scores else [])
+    _print_references(a)
+    _print_outcomes({"A": a, "B": b})
     for side, report in (("A", a), ("B", b)):
-        lines = [_outcomes(report), *_knows(report), _average(report), *_notices(report)]
-        print_lines(f"{side} {line}" for line in lines)
+        print_lines(f"{side} {line}" for line in (_average(report), *_notices(report)))
 
 
 def print_protocols(reports: Mapping[str, Report]) -> None:
@@ -212,9 +217,10 @@ def print_protocols(reports: Mapping[str, Report]) -> None:
         print_lines(["Each protocol's main metric in each subset; the average is over what it scores.", ""])
     print_table(table)
     print_lines(["constant, default: what one constant answer, and what never giving a readable one, would score."])
+    _print_outcomes({f"[{name}]": report for name, report in reports.items()})
     said: dict[str, list[str]] = {}
     for name, report in reports.items():
-        for line in (*_knows(report), *_notices(report)):
+        for line in _notices(report):
             said.setdefault(line, []).append(name)
     print_lines(f"{line}  [{'; '.join(names)}]" for line, names in said.items())
 
@@ -280,31 +286,40 @@ def _difference(found: Difference | None) -> tuple[str, ...]:
     )
 
 
-def _references(report: Report) -> Iterator[tuple[str, Scores]]:
-    """Reference scores beside official scores of official items; they are of the whole dev files."""
-    if report.protocol != "official":
-        return
+def _print_references(report: Report) -> None:
+    """Scores of people and of fine-tuned models beside official scores of official items."""
     official = [name for name, task in report.tasks.items() if task.source == "official"]
+    if report.protocol != "official" or not official:
+        return
+    columns = [(name, metric) for name in official for metric in TASKS[name].metrics]
+    table = _table("for comparison, on all of dev", *(f"{TASKS[name].title} {metric}" for name, metric in columns))
+    table.columns[1].justify = "right"
     for who, found in REFERENCES.items():
-        yield who, {name: found[name] for name in official}
+        table.add_row(who, *(number(found[name][metric]) for name, metric in columns))
+    print_lines([""])
+    print_table(table)
 
 
-def _outcomes(report: Report) -> str:
-    totals: dict[str, int] = {}
-    for task in report.tasks.values():
-        for outcome, count in task.outcomes.items():
-            totals[outcome] = totals.get(outcome, 0) + count
-    counts = ", ".join(f"{totals[name]} {name.replace('_', ' ')}" for name in OUTCOMES if name in totals)
-    return f"outcomes: {counts or 'none'}"
-
-
-def _knows(report: Report) -> list[str]:
-    """How much knowledge is lost to form, where both methods were used."""
-    known = {name: task.knows for name, task in report.tasks.items() if task.knows is not None}
-    if not known:
-        return []
-    each = ", ".join(f"{n} in {TASKS[name].title}" for name, n in known.items())
-    return [f"knows but cannot format (ranked right, written in no right form): {each}"]
+def _print_outcomes(reports: Mapping[str, Report]) -> None:
+    """What became of the items: subsets × outcomes, the usual ones always and the others where they occur."""
+    found = {o for report in reports.values() for task in report.tasks.values() for o in task.outcomes}
+    shown = [o for o in OUTCOMES if o in USUAL_OUTCOMES or o in found]
+    knows = any(task.knows is not None for report in reports.values() for task in report.tasks.values())
+    columns = [*(o.replace("_", " ") for o in shown), *(["knows but cannot format"] if knows else [])]
+    table = _table("outcomes in", *columns)
+    table.columns[1].justify = "right"
+    for task in TASKS:
+        for side, report in reports.items():
+            of = report.tasks.get(task)
+            if of and of.outcomes:
+                name = f"{TASKS[task].title}{_SOURCES[of.source]} {side}".strip()
+                known = [count_text(of.knows)] if knows else []
+                table.add_row(name, *(str(of.outcomes.get(o, 0)) for o in shown), *known)
+    print_lines([""])
+    print_table(table)
+    if knows:
+        print_lines(["knows but cannot format: ranked the gold answer first and wrote it in no right form."])
+    print_lines([""])
 
 
 def _average(report: Report) -> str:

@@ -11,6 +11,8 @@ from jglue_app.types import Comparison, Difference, Estimate, Report, Source, Ta
 READINGS = ("strict", "lenient", "choose", "imputed")
 OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "truncated", "empty", "overflow", "error", "unscored")
 """Every `Outcome`, in the order in which they are shown."""
+USUAL_OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "truncated", "empty")
+"""Those that are always shown; the others where they occur."""
 
 
 @dataclass(frozen=True, slots=True)

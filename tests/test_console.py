@@ -51,6 +51,7 @@ MARC = task(
     unreadable=29,
     unreadable_lenient=19,
     floors={"accuracy": 0.54},
+    knows=7,
 )
 JSTS = task(
     "jsts",
@@ -73,15 +74,15 @@ REPORT = Report(
 )
 
 
-REFERENCE_ROWS = [
-    ["JSTS", f"{metric}, {who}", value, "all", "–", "–"]
-    for who, values in (
-        ("human", ("0.899", "0.861")),
-        ("Tohoku BERT base, fine-tuned", ("0.909", "0.868")),
-        ("Waseda RoBERTa large (s512), fine-tuned", ("0.926", "0.892")),
-    )
-    for metric, value in zip(("pearson", "spearman"), values, strict=True)
+REFERENCES = [
+    [""],
+    ["for comparison, on all of dev", "JSTS pearson", "JSTS spearman"],
+    ["human", "0.899", "0.861"],
+    ["Tohoku BERT base, fine-tuned", "0.909", "0.868"],
+    ["Waseda RoBERTa large (s512), fine-tuned", "0.926", "0.892"],
 ]
+OUTCOMES = ["outcomes in", "correct", "wrong form", "wrong", "unreadable", "truncated", "empty"]
+KNOWS = ["knows but cannot format: ranked the gold answer first and wrote it in no right form."]
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
@@ -105,8 +106,13 @@ def test_a_report_shows_each_score_with_interval_n_floor_and_unreadable_and_mark
         ["MARC-ja (sample)", "accuracy, log-likelihood", "0.700 [0.500, 0.800]", "48", "0.540", "0"],
         ["JSTS", "pearson", "–", "1", "–", "2"],
         ["JSTS", "pearson, lenient", "-0.125", "3", "–", "0"],
-        *REFERENCE_ROWS,
-        ["outcomes: 22 correct, 10 wrong form, 2 wrong, 19 unreadable, 1 error"],
+        *REFERENCES,
+        [""],
+        [*OUTCOMES, "error", "knows but cannot format"],
+        ["MARC-ja (sample)", "21", "10", "0", "19", "0", "0", "0", "7"],
+        ["JSTS", "1", "0", "2", "0", "0", "0", "1", "–"],
+        KNOWS,
+        [""],
         ["average of the main metric over MARC-ja (sample), JSTS: – (no value for JSTS)"],
     ]
 
@@ -120,8 +126,9 @@ def test_an_average_names_its_subsets_and_their_sources(capsys: pytest.CaptureFi
 def test_a_report_without_any_output_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     empty = replace(JNLI, source="official", metrics={}, lenient={}, n=0)
     print_report(Report("00", "m", "official", {"jnli": empty}, NO_DATA, ("jnli",), ("jnli",)))
-    assert printed(capsys)[-2:] == [
-        ["outcomes: none"],
+    assert printed(capsys)[-3:] == [
+        OUTCOMES,
+        [""],
         ["average of the main metric over JNLI: – (no value for JNLI)"],
     ]
 
@@ -190,12 +197,15 @@ def test_a_comparison_shows_both_scores_the_difference_and_what_it_means(
         ["JSTS", "pearson, lenient", "-0.125", *["–"] * 8, "0/0"],
         ["p: McNemar's exact test where answers are right or wrong, else paired bootstrap; Holm: over the subsets."],
         ["n for 80 %: items with which a difference of this size would be found four times in five."],
-        ["reference, human, whole dev file: JSTS pearson 0.899, JSTS spearman 0.861"],
-        ["reference, Tohoku BERT base, fine-tuned, whole dev file: JSTS pearson 0.909, JSTS spearman 0.868"],
-        ["reference, Waseda RoBERTa large (s512), fine-tuned, whole dev file: JSTS pearson 0.926, JSTS spearman 0.892"],
-        ["A outcomes: 22 correct, 10 wrong form, 2 wrong, 19 unreadable, 1 error"],
+        *REFERENCES,
+        [""],
+        [*OUTCOMES, "error", "knows but cannot format"],
+        ["MARC-ja (sample) A", "21", "10", "0", "19", "0", "0", "0", "7"],
+        ["MARC-ja (sample) B", "24", "0", "24", "0", "0", "0", "0", "–"],
+        ["JSTS A", "1", "0", "2", "0", "0", "0", "1", "–"],
+        KNOWS,
+        [""],
         ["A average of the main metric over MARC-ja (sample), JSTS: – (no value for JSTS)"],
-        ["B outcomes: 24 correct, 24 wrong"],
         ["B average of the main metric over MARC-ja (sample): 0.500 [0.360, 0.640]"],
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 
 from rapidfuzz import fuzz, utils
 
@@ -22,6 +23,7 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
       alone, however many there are.
     - JSTS: what Python's `float` reads, otherwise −2.0, outside the scale; nothing is clipped.
     """
+    record = _ended_by_blank_line(record)
     if task.kind == "score":
         return judge_text(NAME, task, item, record, lambda text: float_or(_cut(text), DEFAULT_SIMILARITY), lambda _: {})
     if task.kind == "choice":
@@ -40,6 +42,14 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
 def nfkc(text: str) -> str:
     """Unicode normalisation form KC."""
     return unicodedata.normalize("NFKC", text)
+
+
+def _ended_by_blank_line(record: Record) -> Record:
+    """An answer that a blank line ends was not cut off by the token limit."""
+    output = record.output
+    if output is None or output.finish != "length" or "\n\n" not in (output.text or ""):
+        return record
+    return replace(record, output=replace(output, finish="stop"))
 
 
 def _cut(text: str) -> str:

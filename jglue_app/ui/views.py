@@ -15,7 +15,16 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from jglue_app.report import Answered
-from jglue_app.scoreboard import OUTCOMES, ScoreRow, count_text, estimate_text, number, p_text, score_rows
+from jglue_app.scoreboard import (
+    OUTCOMES,
+    USUAL_OUTCOMES,
+    ScoreRow,
+    count_text,
+    estimate_text,
+    number,
+    p_text,
+    score_rows,
+)
 from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Estimate, Item, Notice, Parsed, Report, Source
 from jglue_app.ui.words import table, word
@@ -36,8 +45,6 @@ MARKS = {
     "error": "！",
     "unscored": "－",
 }
-USUAL_OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "truncated", "empty")
-"""What the legend always explains; the others when they occur."""
 SHORT = 44
 
 Rows = Mapping[str, Mapping[str, Answered]]
