@@ -12,6 +12,7 @@ import os
 import random
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -272,9 +273,14 @@ def few_shot_pool(settings: Settings, evaluated: Dataset, others: Sequence[Datas
     else:
         _check_pin(path, evaluated.task, "train")
         pool = read_file(evaluated.task, "train", path, "official", OFFICIAL_VERSION)
-    taken = {fingerprint(item) for dataset in (evaluated, *others) for item in dataset.items}
+    return without(pool, (evaluated, *others))
+
+
+def without(pool: Dataset, evaluated: Sequence[Dataset]) -> Dataset:
+    """The items of a pool that are no item of the other datasets and share no text with one."""
+    taken = {fingerprint(item) for dataset in evaluated for item in dataset.items}
     kept = tuple(item for item in pool.items if fingerprint(item) not in taken)
-    return Dataset(pool.task, pool.split, kept, pool.source, pool.version, pool.path, pool.sha256)
+    return replace(pool, items=kept, left_out=len(pool.items) - len(kept))
 
 
 def fingerprint(item: Item) -> str:

@@ -52,7 +52,10 @@ def _data_facts(plan: Plan, name: str) -> dict[str, Any]:
         }
 
     found = facts(plan.datasets[name])
-    return found | ({"examples": facts(plan.pools[name])} if name in plan.pools else {})
+    if name not in plan.pools:
+        return found
+    pool = plan.pools[name]
+    return found | {"examples": facts(pool) | {"left_out": pool.left_out}}
 
 
 def machine_facts() -> dict[str, Any]:

@@ -29,8 +29,13 @@ SENTENCES = {
     "oracle": (
         "No answer was given more tokens than the longest gold answer has: this oracle gives a part of the answer away."
     ),
-    "no_logprobs": "{protocol} ranks the answers by log-likelihood, and this run has none: run it with --method both.",
-    "no_text": "{protocol} reads generated text, and this run has none: run it with --method both.",
+    "no_logprobs": (
+        "{protocol} ranks the answers by log-likelihood, and there are none: run with --method both, or add "
+        "choice_logprobs to the predictions."
+    ),
+    "no_text": (
+        "{protocol} reads generated text, and there is none: run with --method both, or add text to the predictions."
+    ),
     "not_covered": "{protocol} does not score {task}.",
     "other_settings": (
         "The run was not made as {protocol} makes it: {settings}. `run --protocol {protocol}` sets all of that."

@@ -72,6 +72,7 @@ def make_plan(
     }
     for name, pool in pools.items():
         style.of(name)
+        _refuse_leaks(pool, everything)
         prompts.pick_shots(datasets[name].items[0], pool.items, prompt.for_task(name), TASKS[name])
     sums = {f"{name}/{split}": d.sha256 for name, d in datasets.items()}
     sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
@@ -92,6 +93,17 @@ def make_plan(
     )
     items = {name: data.take(datasets[name].items, limit, seed) for name in spec.tasks}
     return Plan(spec, style, datasets, pools, items)
+
+
+def _refuse_leaks(pool: Dataset, evaluated: Sequence[Dataset]) -> None:
+    """No example may be an item under evaluation, however the pool was made."""
+    ids = {data.fingerprint(item): f"{d.task} {item.id}" for d in evaluated for item in d.items}
+    for item in pool.items:
+        if found := ids.get(data.fingerprint(item)):
+            raise InputError(
+                f"The example {pool.task} {item.id} has the text of the evaluated item {found}. "
+                "Take it out of the train file, or ask for no examples."
+            )
 
 
 def _check_request(

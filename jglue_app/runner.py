@@ -88,6 +88,11 @@ def run_plans(
         if borrowed:
             message = f"No train file is at hand for {', '.join(borrowed)}: the examples are our own sample items."
             yield Event("notice", p.spec.label, side, message=message)
+        leaks = {TASKS[n].title: pool_.left_out for n, pool_ in p.pools.items() if pool_.left_out}
+        if leaks:
+            counts = ", ".join(f"{count:,} in {title}" for title, count in leaks.items())
+            message = f"Train items with the text of an evaluated item are never shown as examples: {counts}."
+            yield Event("notice", p.spec.label, side, message=message)
     models = {p.spec.model for _, p, _ in steps}
     if len(models) == 1 or (len(models) > 1 and pool.fit_together(models)):
         steps.sort(key=lambda step: list(TASKS).index(step[2]))

@@ -178,7 +178,7 @@ def test_help_version_and_models_are_told_on_standard_output(here: Here) -> None
     assert "(gated)" in llama
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "data list", "data fetch", "data verify"])
+@pytest.mark.parametrize("command", [*COMMANDS, "data list", "data fetch", "data verify", "data check"])
 def test_every_command_explains_itself(here: Here, command: str) -> None:
     told = here(*command.split(), "--help")
     assert (told.code, told.err) == (0, "")
@@ -755,6 +755,49 @@ def test_a_folder_for_data_that_is_none_is_said_by_its_variable(
         told = here(*command.split())
         assert (told.code, told.out) == (2, "")
         assert "error: JGLUE_DATA_DIR names" in told.err
+
+
+def test_files_are_checked_for_leaks_repeats_and_labels_of_another_version(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pair(id_: int, label: object, text: str) -> dict[str, object]:
+        return {"sentence_pair_id": str(id_), "sentence1": f"{text}。", "sentence2": f"{text}だ。", "label": label}
+
+    def put(name: str, *rows: Mapping[str, Any]) -> Path:
+        path = tmp_path / "jglue" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(lines(*rows), "utf-8")
+        return path
+
+    put("jnli-v1.3/valid-v1.3.json", pair(1, "neutral", "犬"), pair(2, "neutral", "猫"), pair(3, "neutral", "犬"))
+    put("jsts-v1.3/train-v1.3.json", pair(7, 3.0, "猫"))
+    monkeypatch.setenv("JGLUE_DATA_DIR", str(tmp_path / "jglue"))
+    monkeypatch.setattr("jglue_app.data.PINS", {})
+    machine, plain = here("data", "check", "--json"), here("data", "check")
+    assert (machine.code, plain.code) == (0, 0)
+    found = machine.json()
+    assert [row["state"] for row in found["files"] if row["items"]] == ["unpinned", "unpinned"]
+    (leak,) = found["leaks"]
+    assert (leak["evaluated"], leak["other"], leak["items"], leak["of"]) == ("jnli/valid", "jsts/train", 1, 3)
+    (again,) = found["repeats"]
+    assert (again["file"], again["items"], again["contradicting"]) == ("jnli/valid", 1, 0)
+    assert (found["shared"], found["jnli_labels"]) == ([], [])
+    assert re.search(r"^jnli/valid +jsts/train +1 +3 +33\.3% +2 = 7", plain.out, re.MULTILINE)
+    assert "No other version of JNLI valid is at hand" in plain.out
+    # In the folder, or given by name.
+    old = put("jnli-v1.1/valid-v1.1.json", pair(1, "entailment", "犬"), pair(2, "neutral", "猫"))
+    elsewhere = old.rename(tmp_path / "old.json")
+    given = here("data", "check", "--jnli-old", elsewhere)
+    elsewhere.rename(old)
+    for told in (given, here("data", "check")):
+        assert "1 of 2 common items have another label; 1 items are new, 0 are gone." in told.out
+        assert "  entailment → neutral: 1\n  ids: 1\n" in told.out
+    (tmp_path / "jglue/jnli-v1.3/valid-v1.3.json").write_text("{", "utf-8")
+    damaged = here("data", "check")
+    assert damaged.code == 2
+    assert re.search(r"^jnli +valid +damaged", damaged.out, re.MULTILINE)
+    samples = here("data", "check", "--data", "sample")
+    assert (samples.code, samples.out.count("  none")) == (0, 3)
 
 
 def test_in_public_mode_tables_of_answers_are_refused(here: Here, right: Path, monkeypatch: pytest.MonkeyPatch) -> None:

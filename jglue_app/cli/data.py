@@ -1,19 +1,23 @@
-"""`data`: which JGLUE files are here, fetching and verifying them."""
+"""`data`: which JGLUE files are here, fetching, verifying and checking them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from jglue_app import data
-from jglue_app.cli.options import JsonOption
+from jglue_app import data_check as check
+from jglue_app.cli.options import DataOption, JsonOption, MarcOption
 from jglue_app.console import ProgressView, print_lines, print_table
-from jglue_app.errors import InputError
-from jglue_app.settings import load_settings
+from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.settings import Settings, load_settings
 from jglue_app.store import dumps
 from jglue_app.tasks import TASKS, get_task
+from jglue_app.types import Dataset
 
 
 def data_list(as_json: JsonOption = False) -> None:
@@ -64,24 +68,138 @@ def data_fetch(
 def data_verify(as_json: JsonOption = False) -> None:
     """Check every official file that is here: checksum, format, ids, labels. Exit code 2 when one is damaged."""
     rows = data.verify(load_settings())
-    if as_json:
-        print(dumps(rows, indent=2))
-    else:
-        table = Table("subset", "split", "state", "items", "sha256", box=None, pad_edge=False)
-        for row in rows:
-            digest = str(row["sha256"] or "–")[:16]
-            items = "–" if row["items"] is None else str(row["items"])
-            table.add_row(str(row["task"]), str(row["split"]), str(row["state"]), items, digest)
-        print_table(table)
-        print_lines(str(row["message"]) for row in rows if row["message"])
+    print(dumps(rows, indent=2)) if as_json else _print_files(rows)
+    _refuse_damaged(rows)
+
+
+def _print_files(rows: list[dict[str, object]]) -> None:
+    table = Table("subset", "split", "state", "items", "sha256", box=None, pad_edge=False)
+    for row in rows:
+        digest = str(row["sha256"] or "–")[:16]
+        items = "–" if row["items"] is None else str(row["items"])
+        table.add_row(str(row["task"]), str(row["split"]), str(row["state"]), items, digest)
+    print_table(table)
+    print_lines(str(row["message"]) for row in rows if row["message"])
+
+
+def _refuse_damaged(rows: list[dict[str, object]]) -> None:
     if any(row["state"] == "damaged" for row in rows):
         raise typer.Exit(InputError.exit_code)
 
 
+def data_check(
+    jnli_old: Annotated[
+        Path | None, typer.Option(help="Another version's JNLI file of the same split, to compare labels with.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split that is compared with it: train, valid or test.")] = "valid",
+    marc_ja: MarcOption = None,
+    data_kind: DataOption = "official",
+    as_json: JsonOption = False,
+) -> None:
+    """Look for damaged files, items that are also in train files, items that stand twice, and changed labels.
+
+    Exit code 2 when a file is damaged. What leaks or repeats is part of JGLUE and no fault of the files.
+    """
+    settings = load_settings()
+    if data_kind not in data.DATA_KINDS:
+        raise UnknownNameError("data", data_kind, data.DATA_KINDS)
+    rows = data.verify(settings) if data_kind == "official" else []
+    datasets = _at_hand(settings, rows, marc_ja)
+    rows = rows or [
+        {"task": d.task, "split": d.split, "path": d.path, "sha256": d.sha256, "items": len(d.items)}
+        | {"message": "", "state": d.version}
+        for d in datasets
+    ]
+    evaluated = [d for d in datasets if d.split != "train"]
+    pools = [d for d in datasets if d.split == "train"]
+    leaks = check.overlaps(evaluated, pools)
+    shared = check.overlaps(evaluated, evaluated)
+    repeats = [found for d in datasets if (found := check.repeats(d)).items]
+    new = next((d for d in datasets if (d.task, d.split) == ("jnli", split)), None)
+    old = _other_jnli(settings, split, jnli_old)
+    changes = [check.relabelled(d, new) for d in old] if new else []
+    if as_json:
+        table = {"files": rows, "leaks": leaks, "shared": shared, "repeats": repeats, "jnli_labels": changes}
+        print(dumps(table, indent=2))
+    else:
+        _print_files(rows)
+        print_lines(["", "Evaluated items that are also in a train file:"])
+        _print_overlaps(leaks)
+        print_lines(["Such items are never shown as examples in a run that evaluates them: they are left out first."])
+        print_lines(["", "Items that two evaluated files share:"])
+        _print_overlaps(shared)
+        print_lines(["", "Items that stand in a file more than once:"])
+        _print_repeats(repeats)
+        print_lines(["", *_label_lines(changes, split)])
+    _refuse_damaged(rows)
+
+
+def _at_hand(settings: Settings, rows: list[dict[str, object]], marc_ja: Path | None) -> list[Dataset]:
+    """Every file that is here and sound; without `rows`, the embedded samples."""
+    found = []
+    for name in TASKS:
+        for split in data.SPLITS:
+            state = next((r["state"] for r in rows if (r["task"], r["split"]) == (name, split)), None)
+            own = name == "marc_ja" and marc_ja is not None and split == "valid"
+            if own or state in ("ok", "unpinned"):
+                found.append(data.load(settings, name, split, marc_ja=marc_ja if own else None))
+            elif not rows and data.sample_path(name, split).is_file():
+                found.append(data.load(settings, name, split, data="sample"))
+    return found
+
+
+def _other_jnli(settings: Settings, split: str, given: Path | None) -> list[Dataset]:
+    """JNLI in other versions: the file given, else those beside the official one."""
+    paths = [given] if given else []
+    if not given and settings.data_dir:
+        official = data.official_name("jnli", split).split("/")[0]
+        paths = [p for p in sorted(settings.data_dir.glob(f"jnli-v*/{split}-*.json")) if p.parent.name != official]
+    return [data.read_file("jnli", split, path, "user", "other") for path in paths]
+
+
+def _print_overlaps(found: Sequence[check.Overlap]) -> None:
+    if not found:
+        print_lines(["  none"])
+        return
+    table = Table("evaluated", "also in", "items", "of", "share", "for example", box=None, pad_edge=False)
+    for row in found:
+        pairs = ", ".join(f"{here} = {there}" for here, there in row.examples)
+        table.add_row(row.evaluated, row.other, f"{row.items:,}", f"{row.of:,}", f"{row.items / row.of:.1%}", pairs)
+    print_table(table)
+
+
+def _print_repeats(found: Sequence[check.Repeats]) -> None:
+    if not found:
+        print_lines(["  none"])
+        return
+    table = Table("file", "items", "with another answer", "for example", box=None, pad_edge=False)
+    for row in found:
+        pairs = ", ".join(f"{again} = {first}" for again, first in row.examples)
+        table.add_row(row.file, f"{row.items:,}", f"{row.contradicting:,}", pairs)
+    print_table(table)
+
+
+def _label_lines(changes: Sequence[check.Relabelled], split: str) -> Iterator[str]:
+    if not changes:
+        yield (
+            f"No other version of JNLI {split} is at hand. To see which labels changed, name its file with --jnli-old, "
+            f"or put it into JGLUE_DATA_DIR as jnli-v1.1/{split}-v1.1.json."
+        )
+    for row in changes:
+        yield (
+            f"JNLI {split} against {row.old}: {len(row.ids)} of {row.common:,} common items have another label; "
+            f"{row.added:,} items are new, {row.removed:,} are gone."
+        )
+        yield from (f"  {change}: {count}" for change, count in row.changed.items())
+        if row.ids:
+            yield f"  ids: {', '.join(row.ids)}"
+
+
 def data_commands() -> typer.Typer:
     """The commands below `data`."""
-    commands = typer.Typer(help="The JGLUE files: what is here, fetch, verify.", no_args_is_help=True)
+    commands = typer.Typer(help="The JGLUE files: what is here, fetch, verify, check.", no_args_is_help=True)
     commands.command("list")(data_list)
     commands.command("fetch")(data_fetch)
     commands.command("verify")(data_verify)
+    commands.command("check")(data_check)
     return commands

@@ -1,0 +1,122 @@
+"""What is wrong, doubled or leaked in the files at hand. Pure: works on datasets that are read already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from jglue_app.data import fingerprint
+from jglue_app.types import Dataset, Item
+
+EXAMPLES = 3
+"""Ids that are named of each finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Items of one file whose text is also in another."""
+
+    evaluated: str
+    """Such as `jnli/valid`."""
+    other: str
+    """Such as `jsts/train`."""
+    items: int
+    """Items of the evaluated file with a text that the other holds too."""
+    of: int
+    """Items of the evaluated file."""
+    examples: tuple[tuple[str, str], ...]
+    """The first of them: (id here, id there)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """Items of one file that ask the same, word for word and in the same order."""
+
+    file: str
+    items: int
+    """Items whose text an earlier one has."""
+    contradicting: int
+    """Of these, how many have another answer than the earlier one."""
+    examples: tuple[tuple[str, str], ...]
+    """The first of them: (id, id of the earlier one)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relabelled:
+    """The same items in two versions of a file."""
+
+    old: str
+    """The other version's file."""
+    common: int
+    """Items that are in both, by id and text."""
+    changed: Mapping[str, int]
+    """`old label → new label` → items."""
+    ids: tuple[str, ...]
+    """Ids of the items with another label."""
+    added: int
+    """Items that the old version lacks."""
+    removed: int
+    """Items that it alone has."""
+
+
+def overlaps(evaluated: Iterable[Dataset], others: Iterable[Dataset]) -> tuple[Overlap, ...]:
+    """Which evaluated files share items with which others, by `data.fingerprint`; a pair without any is left out."""
+    tables = [(_file(other), _first_ids(other.items, fingerprint)) for other in others]
+    found = []
+    for dataset in evaluated:
+        prints = [(item.id, fingerprint(item)) for item in dataset.items]
+        for name, table in tables:
+            shared = [(id_, table[text]) for id_, text in prints if text in table]
+            if shared and name != _file(dataset):
+                found.append(Overlap(_file(dataset), name, len(shared), len(prints), tuple(shared[:EXAMPLES])))
+    return tuple(found)
+
+
+def repeats(dataset: Dataset) -> Repeats:
+    """Items that stand in a file more than once."""
+    first: dict[str, Item] = {}
+    again = []
+    for item in dataset.items:
+        earlier = first.setdefault(_asked(item), item)
+        if earlier is not item:
+            again.append((item, earlier))
+    return Repeats(
+        _file(dataset),
+        len(again),
+        sum(item.gold != earlier.gold for item, earlier in again),
+        tuple((item.id, earlier.id) for item, earlier in again[:EXAMPLES]),
+    )
+
+
+def relabelled(old: Dataset, new: Dataset) -> Relabelled:
+    """What became of the labels between two versions of a file, item by item."""
+    before = {(item.id, _asked(item)): item for item in old.items}
+    after = {(item.id, _asked(item)): item for item in new.items}
+    both = [(before[key], after[key]) for key in after if key in before]
+    changed = [(a, b) for a, b in both if a.gold != b.gold]
+    return Relabelled(
+        old=old.path,
+        common=len(both),
+        changed=dict(Counter(f"{_label(a)} → {_label(b)}" for a, b in changed).most_common()),
+        ids=tuple(b.id for _, b in changed),
+        added=len(after) - len(both),
+        removed=len(before) - len(both),
+    )
+
+
+def _file(dataset: Dataset) -> str:
+    return f"{dataset.task}/{dataset.split}"
+
+
+def _asked(item: Item) -> str:
+    """All that an item asks, white space aside; unlike the fingerprint, with sentences and choices in their order."""
+    return "\0".join("".join(text.split()) for text in item.fields.values())
+
+
+def _first_ids(items: Sequence[Item], text: Callable[[Item], str]) -> dict[str, str]:
+    return {text(item): item.id for item in reversed(items)}
+
+
+def _label(item: Item) -> str:
+    return f"{item.gold:g}" if isinstance(item.gold, float) else " / ".join(item.gold)
