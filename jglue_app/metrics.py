@@ -74,9 +74,15 @@ def spearman(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Metric
     columns = [np.asarray(c, dtype=np.float64) for c in (x, y)]
     if not all(_usable(c) for c in columns):
         return _undefined
-    rank_x, rank_y = (_ranks(c) for c in columns)
+    x_place, y_place = (np.unique(c, return_inverse=True)[1] for c in columns)
+    # Scores repeat: work on the distinct pairs, with the summed weight of their items.
+    width = y_place.max() + 1
+    pairs, place = np.unique(x_place * width + y_place, return_inverse=True)
+    merged = _group_sums(place)
+    rank_x, rank_y = _ranks(pairs // width), _ranks(pairs % width)
 
     def metric(weights: Floats) -> Floats:
+        weights = merged(weights)
         u, v = rank_x(weights), rank_y(weights)
         weighted = weights * u
         products = (np.einsum("ij,ij->j", *pair) for pair in ((weighted, v), (weighted, u), (weights * v, v)))
@@ -147,8 +153,7 @@ def _about_the_middle(x: Floats) -> Floats:
     without that value keeps its digits.
     """
     x = np.ldexp(x, -_exponent(x))
-    x = x - np.median(x)
-    return np.ldexp(x, -_exponent(x))
+    return x - np.median(x)
 
 
 def _variance(square: Floats, mean: Floats) -> Floats:
@@ -158,20 +163,29 @@ def _variance(square: Floats, mean: Floats) -> Floats:
 
 
 def _ratio(covariance: Floats, variance_x: Floats, variance_y: Floats) -> Floats:
-    spread = np.sqrt(variance_x) * np.sqrt(variance_y)
+    spread = np.sqrt(variance_x * variance_y)
     r = np.full_like(spread, np.nan)
     np.divide(covariance, spread, out=r, where=spread > 0)
     return np.clip(r, -1, 1)
 
 
-def _ranks(x: Floats) -> Metric:
-    """Weights → middle ranks less their mean, shape (n, resamples): multiples of ½, so sums of them are exact."""
-    _, place, sizes = np.unique(x, return_inverse=True, return_counts=True)
+def _group_sums(place: NDArray[np.int64]) -> Metric:
+    """Weights → their sums over each group, shape (groups, resamples), for the number of the group of each item."""
     order = np.argsort(place, kind="stable")
+    sizes = np.bincount(place)
     first = np.cumsum(sizes) - sizes
+    return lambda weights: np.add.reduceat(weights[order], first, axis=0)
+
+
+def _ranks(place: NDArray[np.int64]) -> Metric:
+    """Weights → middle ranks less their mean, shape (n, resamples): multiples of ½, so sums of them are exact.
+
+    Items stand in the order of the number that each has, and tie where it is the same.
+    """
+    group_sums = _group_sums(place)
 
     def ranks(weights: Floats) -> Floats:
-        counts = np.add.reduceat(weights[order], first, axis=0)
+        counts = group_sums(weights)
         middle: Floats = np.cumsum(counts, axis=0) - (counts + weights.sum(axis=0)) / 2
         return middle[place]
 
@@ -191,4 +205,5 @@ def _class_counts(predictions: Sequence[str | None], golds: Sequence[str]) -> Me
 
 def _average(values: Floats, counted: NDArray[np.bool_]) -> Floats:
     """Mean over the classes that count, shape (classes, resamples) → (resamples,)."""
-    return np.where(counted, values, 0.0).sum(axis=0) / counted.sum(axis=0)
+    means: Floats = np.where(counted, values, 0.0).sum(axis=0) / counted.sum(axis=0)
+    return means

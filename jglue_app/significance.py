@@ -30,9 +30,14 @@ K = TypeVar("K", bound=Hashable)
 
 _CORRELATIONS = {"pearson": metrics.pearson, "spearman": metrics.spearman}
 _AGREEMENTS = {"balanced_accuracy": metrics.balanced_accuracy, "macro_f1": metrics.macro_f1, "mcc": metrics.mcc}
+_FEWEST = 6
+"""Items that differ without which no p can fall below 5 %: `_least_p` of 5 is 1/16."""
 _SEED = 20230701
-_BLOCK_CELLS = 250_000
-"""Items times resamples worked on at a time: few enough to stay in a processor's cache."""
+_BLOCK_CELLS = 125_000
+"""Items times resamples worked on at a time: few enough to stay in a processor's cache.
+
+And few enough that BLAS starts no threads, which on a busy machine wait for each other longer than they work.
+"""
 _KEPT_ITEMS = 10_000
 """Resamples of more items than this are drawn anew each time instead of being kept in memory."""
 
@@ -90,26 +95,27 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
 def mean_difference_test(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> PairedTest:
     """Of the averages."""
     n = _length(a, b)
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        difference = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    return _paired(n, metrics.mean(difference))
+        difference = y - x
+    size = float(np.max(np.abs([x, y]), initial=0.0))
+    return _paired(n, metrics.mean(difference), int(np.count_nonzero(difference)), size)
 
 
 def right_wrong_test(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> PairedTest:
     """Of the shares of right answers (1.0 or 0.0 per item): p by McNemar's exact test.
 
-    `needed` is that of Connor (1987, eq. 2; from Miettinen 1968) for the shares of discordant items seen here, at least
-    the six without which the exact test cannot fall below 5 %.
+    `needed` is that of Connor (1987, page 209) for the shares of discordant items seen here, at least `_FEWEST`.
     """
     difference = mean_difference_test(a, b).difference
-    d, n = difference.value, difference.n
-    if d is None:
+    if difference.value is None:
         return PairedTest(difference, None, "mcnemar", None)
+    only_a, only_b = _discordant(a, b)
     needed = None
-    if d:
-        discordant = sum(_discordant(a, b)) / n
+    if only_a != only_b:
+        discordant, d = (only_a + only_b) / difference.n, (only_b - only_a) / difference.n
         root = Z95 * math.sqrt(discordant) + Z80 * math.sqrt(discordant - d * d)
-        needed = max(6, math.ceil((root / d) ** 2))
+        needed = max(_FEWEST, math.ceil((root / d) ** 2))
     return PairedTest(difference, mcnemar(a, b), "mcnemar", needed)
 
 
@@ -121,7 +127,7 @@ def correlation_test(
 ) -> PairedTest:
     """Of the correlations with gold."""
     n, of = _length(a, b, golds), _CORRELATIONS[kind]
-    return _paired(n, _difference(of(a, golds), of(b, golds)))
+    return _paired(n, _difference(of(a, golds), of(b, golds)), _differing(a, b))
 
 
 def agreement_test(
@@ -129,7 +135,7 @@ def agreement_test(
 ) -> PairedTest:
     """Of the agreements with gold."""
     n, of = _length(a, b, golds), _AGREEMENTS[kind]
-    return _paired(n, _difference(of(a, golds), of(b, golds)))
+    return _paired(n, _difference(of(a, golds), of(b, golds)), _differing(a, b))
 
 
 def average_test(tests: Sequence[PairedTest]) -> PairedTest:
@@ -140,7 +146,7 @@ def average_test(tests: Sequence[PairedTest]) -> PairedTest:
         return PairedTest(difference, None, "normal", None)
     error = (high - low) / (2 * Z95)
     p = math.erfc(abs(d) / error / math.sqrt(2)) if error > 0 else float(d == 0)
-    return PairedTest(difference, p, "normal", None)
+    return PairedTest(difference, max(p, _least_p(difference.n)), "normal", None)
 
 
 def mcnemar(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:
@@ -169,38 +175,57 @@ def holm(ps: Mapping[K, float | None]) -> dict[K, float | None]:
 # --- bootstrap -------------------------------------------------------------------------------------------
 
 
-def _bootstrap(n: int, metric: Metric) -> tuple[Estimate, Floats]:
-    """The metric with its interval, and the finite draws; neither interval nor draws if most resamples have none."""
+def _bootstrap(n: int, metric: Metric, noise: float = 0.0) -> tuple[Estimate, Floats]:
+    """The metric with its interval, and the finite draws; what is within ± `noise` counts as 0.
+
+    Neither interval nor draws if most resamples have no value, or there is one item, which cannot show how items vary.
+    """
     none = np.empty(0)
     if n == 0:
         return Estimate(None, None, None, 0), none
-    value = float(metric(np.ones((n, 1)))[0])
+
+    def clean(block: Floats) -> Floats:
+        values = metric(block)
+        values[np.abs(values) <= noise] = 0.0
+        return values
+
+    value = float(clean(np.ones((n, 1)))[0])
     if not math.isfinite(value):
         return Estimate(None, None, None, n), none
-    draws = np.concatenate([metric(block.astype(np.float64)) for block in _resamples(n)])
+    if n == 1:
+        return Estimate(value, None, None, 1), none
+    draws = np.concatenate([clean(block.astype(np.float64)) for block in _resamples(n)])
     draws = draws[np.isfinite(draws)]
     if 2 * len(draws) < RESAMPLES:
         return Estimate(value, None, None, n), none
     low, high = np.percentile(draws, (2.5, 97.5))
-    return Estimate(value, float(low), float(high), n), draws
+    # A skewed metric of few items may lie just outside its percentiles.
+    return Estimate(value, min(value, float(low)), max(value, float(high)), n), draws
 
 
-def _paired(n: int, metric: Metric) -> PairedTest:
-    """Test of a difference: p by inverting the percentile interval (Efron and Tibshirani 1993, section 15.4)."""
-    difference, draws = _bootstrap(n, metric)
-    if difference.value is None or not len(draws):
+def _paired(n: int, metric: Metric, differing: int, size: float = 1.0) -> PairedTest:
+    """Test of a difference: p by inverting the percentile interval (Efron and Tibshirani 1993, section 15.4).
+
+    Not below `_least_p` of the items on which the two differ, which resamples of few items do not respect. `size` is
+    the largest that either side can be: sums in another order differ by rounding, which must not break the ties at 0.
+    """
+    difference, draws = _bootstrap(n, metric, 1e-12 * size)
+    d = difference.value
+    if d is None or not len(draws):
         return PairedTest(difference, None, "bootstrap", None)
-    # Sums in another order differ by rounding, which must not break the ties at 0.
-    noise = 1e-12 * max(abs(difference.value), float(np.abs(draws).max()))
-    below, above = np.sum(draws <= noise), np.sum(draws >= -noise)
-    p = min(1.0, 2 * (float(min(below, above)) + 1) / (len(draws) + 1))
-    if abs(difference.value) <= noise:
-        difference = Estimate(0.0, difference.low, difference.high, n)
-        return PairedTest(difference, p, "bootstrap", None)
-    error = float(np.std(draws, ddof=1))
-    ratio = (Z95 + Z80) * error / abs(difference.value)
-    needed = max(1, math.ceil(n * ratio**2)) if error > noise else n
+    fewer = float(min(np.sum(draws <= 0), np.sum(draws >= 0)))
+    p = min(1.0, max(2 * (fewer + 1) / (len(draws) + 1), _least_p(differing)))
+    needed = None
+    if d:
+        # Divided first: squares of the largest and smallest floats are not finite.
+        error = float(np.std(draws / d, ddof=1))
+        needed = max(_FEWEST, math.ceil(n * ((Z95 + Z80) * error) ** 2))
     return PairedTest(difference, p, "bootstrap", needed)
+
+
+def _least_p(differing: int) -> float:
+    """Two-sided p of the most extreme of all ways to swap A and B on the items on which they differ."""
+    return min(1.0, math.ldexp(1.0, 1 - differing))
 
 
 def _resamples(n: int) -> Iterator[NDArray[np.uint8]]:
@@ -234,6 +259,10 @@ def _length(*columns: Sequence[object] | Floats) -> int:
     if any(len(c) != n for c in columns):
         raise ValueError(f"columns of {', '.join(str(len(c)) for c in columns)} items")
     return n
+
+
+def _differing(a: Sequence[object] | Floats, b: Sequence[object] | Floats) -> int:
+    return sum(bool(x != y) for x, y in zip(a, b, strict=True))
 
 
 def _discordant(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> tuple[int, int]:

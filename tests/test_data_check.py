@@ -146,9 +146,7 @@ def test_leaking_examples_are_left_out_counted_in_the_manifest_and_told_of(guard
     with ModelPool(guarded) as pool:
         events = list(run_plan(plan, pool, guarded.runs_dir))
     told = [e.message for e in events if e.kind == "notice" and "never shown" in e.message]
-    assert told == [
-        "Items of the train file with the text of an evaluated item are never shown as examples: 2 in JSTS."
-    ]
+    assert told == ["Train items with the text of an evaluated item are never shown as examples: 2 in JSTS."]
     manifest = RunStore.of(guarded.runs_dir, plan.spec).manifest()
     assert manifest["data"]["jsts"]["examples"]["left_out"] == 2
     assert manifest["data"]["jnli"]["examples"]["left_out"] == 0
