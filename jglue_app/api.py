@@ -1,4 +1,4 @@
-"""The public Python functions: `evaluate`, `compare`, `open_run`.
+"""The public Python functions: `evaluate`, `compare`, `open_run`, `lint_prompt`.
 
 from jglue_app import compare, evaluate
 
@@ -16,14 +16,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jglue_app import presets
-from jglue_app.backends import ModelPool, backend_for
-from jglue_app.plan import make_plan
+from jglue_app import lint, presets
+from jglue_app.backends import ModelPool, Notify, backend_for, open_tokenizer
+from jglue_app.plan import build_prompts, make_plan
+from jglue_app.prompts import ModelText
 from jglue_app.report import Answered, compare_runs, judge_run, only, report_run
 from jglue_app.runner import run_plan
 from jglue_app.settings import load_settings
 from jglue_app.store import RunStore
-from jglue_app.types import Comparison, Decoding, ModelSpec, PromptSpec, Report, RunData
+from jglue_app.tasks import TASKS
+from jglue_app.types import Comparison, Decoding, Finding, ModelSpec, PromptSpec, Report, RunData
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,66 @@ def evaluate(
         if pool is None:
             owned.clear()
     return Run(RunStore.of(settings.runs_dir, planned.spec).path, planned.ids)
+
+
+def lint_prompt(
+    model: str | ModelSpec,
+    tasks: Sequence[str] | None = None,
+    *,
+    data: str = "sample",
+    split: str = "valid",
+    limit: int | None = 50,
+    protocol: str = "official",
+    style: str | None = None,
+    format: str | None = None,
+    shots: int | None = None,
+    shot_selection: str = "balanced",
+    shot_seed: int = 0,
+    system: str = "",
+    max_new_tokens: int | None = None,
+    marc_ja: str | Path | None = None,
+    notify: Notify = lambda _: None,
+) -> tuple[Finding, ...]:
+    """What in the prompts of a run would cost points or time; only the model's tokenizer is loaded.
+
+    Args: as for `evaluate`. Up to `limit` prompts of each subset are looked at.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy in the message.
+    """
+    settings = load_settings()
+    preset = presets.fill(protocol, style, format, shots)
+    spec = ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
+    plan = make_plan(
+        settings,
+        spec,
+        presets.subsets(protocol, tasks),
+        data_kind=data,
+        split=split,
+        limit=limit,
+        prompt=PromptSpec(
+            preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task
+        ),
+        decoding=Decoding(max_new_tokens=max_new_tokens),
+        marc_ja=Path(marc_ja) if marc_ja else None,
+    )
+    tokenizer = open_tokenizer(spec, settings, notify)
+    info = tokenizer.info
+    if preset.format == "chat" and not info.has_chat_template:
+        return (lint.no_chat_template(tokenizer),)
+    text = ModelText(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
+    cases = [
+        lint.Case(
+            task=TASKS[name],
+            items=items,
+            prompts=build_prompts(plan, name, items, text),
+            shots={item.id: item for item in plan.pools[name].items} if name in plan.pools else {},
+            max_new_tokens=max_new_tokens or plan.style.of(name).max_new_tokens,
+            format=preset.format,
+        )
+        for name, items in plan.items.items()
+    ]
+    return lint.lint(cases, tokenizer)
 
 
 def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official") -> Comparison:

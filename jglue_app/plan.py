@@ -12,7 +12,7 @@ from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.styles import Style, load_style
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import Dataset, Decoding, Item, ModelSpec, PromptSpec, RunSpec
+from jglue_app.types import Dataset, Decoding, Item, ModelSpec, Prompt, PromptSpec, RunSpec
 
 METHODS = ("generate", "choose", "both")
 
@@ -93,6 +93,22 @@ def make_plan(
     )
     items = {name: data.take(datasets[name].items, limit, seed) for name in spec.tasks}
     return Plan(spec, style, datasets, pools, items)
+
+
+def build_prompts(plan: Plan, name: str, items: Sequence[Item], model: prompts.ModelText) -> list[Prompt]:
+    """The prompts of some items of one subset, exactly as a run gives them to the model.
+
+    Raises:
+        ModelError: the format needs a chat template that the model lacks.
+    """
+    spec, task = plan.spec.prompt.for_task(name), TASKS[name]
+    pool = plan.pools[name].items if spec.shots else ()
+    same = prompts.pick_shots(items[0], pool, spec, task)
+    out = []
+    for item in items:
+        shots = prompts.pick_shots(item, pool, spec, task) if spec.shot_selection == "random" else same
+        out.append(prompts.build_prompt(item, task, plan.style, spec, shots, model))
+    return out
 
 
 def _refuse_leaks(pool: Dataset, evaluated: Sequence[Dataset]) -> None:

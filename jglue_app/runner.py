@@ -14,7 +14,7 @@ from jglue_app import prompts
 from jglue_app.backends import ModelPool
 from jglue_app.errors import StoreError
 from jglue_app.manifest import write_head
-from jglue_app.plan import Plan
+from jglue_app.plan import Plan, build_prompts
 from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS
 from jglue_app.types import Backend, Item, ModelSpec, Output, Prompt, Record, RunError, RunSpec, Task
@@ -133,7 +133,9 @@ def _run_task(
         backend = news
         _same_model(store, backend)
         write_head(plan, store, writer, backend)
-        built = _build_prompts(plan, TASKS[name], todo, backend)
+        info = backend.info
+        model = prompts.ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
+        built = build_prompts(plan, name, todo, model)
         limits = _token_limits(plan, TASKS[name], todo, backend)
         total = len(plan.items[name])
         started, done_here = time.perf_counter(), 0
@@ -186,19 +188,6 @@ def _load(pool: ModelPool, spec: ModelSpec) -> Iterator[str | Backend]:
         while (message := news.get()) is not None:
             yield message
         yield future.result()
-
-
-def _build_prompts(plan: Plan, task: Task, items: Sequence[Item], backend: Backend) -> list[Prompt]:
-    spec = plan.spec.prompt.for_task(task.name)
-    info = backend.info
-    model = prompts.ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
-    pool = plan.pools[task.name].items if spec.shots else ()
-    same = prompts.pick_shots(items[0], pool, spec, task)
-    out = []
-    for item in items:
-        shots = prompts.pick_shots(item, pool, spec, task) if spec.shot_selection == "random" else same
-        out.append(prompts.build_prompt(item, task, plan.style, spec, shots, model))
-    return out
 
 
 def _token_limits(plan: Plan, task: Task, items: Sequence[Item], backend: Backend) -> dict[str, int]:

@@ -541,3 +541,80 @@ class Backend(Protocol):
     def close(self) -> None:
         """Give memory back. Calling it twice is fine."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerInfo:
+    """What the prompt linter has to know of a tokenizer."""
+
+    name: str
+    bos: str
+    """Text of the token that opens a sequence; empty if there is none."""
+    adds_bos: bool
+    """Whether the tokenizer puts BOS before a text by itself."""
+    eos: str
+    """Text of the token that closes a sequence; empty if there is none."""
+    adds_eos: bool
+    """Whether the tokenizer puts EOS after a text by itself; here it is left out."""
+    ends: tuple[str, ...]
+    """Texts of the tokens that end a generation."""
+    turn_end: str
+    """Text of the token with which the chat template closes the model's turn; empty if there is none."""
+    context_length: int | None
+    """Most tokens of prompt and answer together; None if unlimited."""
+    has_chat_template: bool
+
+
+class Tokenizer(Protocol):
+    """A model's tokenizer without its weights."""
+
+    @property
+    def info(self) -> TokenizerInfo:
+        """Facts about it."""
+        ...
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Turns in the model's own chat template, with the opening of the answer."""
+        ...
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Ids of a prompt as the model is given it."""
+        ...
+
+    def split(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
+        """Ids of (context, answer) as they are scored: tokenized together, split at the context's length."""
+        ...
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of a text that stands alone, without special tokens."""
+        ...
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each token as text."""
+        ...
+
+    def unknown(self, ids: Sequence[int]) -> int:
+        """How many of the tokens stand for text that the tokenizer does not know."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in a prompt that will cost points or time."""
+
+    rule: str
+    """What was found, such as `answer_too_long`."""
+    level: Literal["error", "warning", "info"]
+    """`error` (scores will be wrong or missing), `warning` (they may suffer), `info` (good to know)."""
+    task: str
+    """The subset; empty when it concerns all."""
+    message: str
+    """What is wrong, what it costs and what to do, in one or two English sentences."""
+    items: int = 0
+    """Items concerned, of those looked at."""
+    of: int = 0
+    """Items looked at."""
+    example: str = ""
+    """Id of the first item concerned."""
+    facts: Mapping[str, str | float] = field(default_factory=dict)
+    """The values in the message."""

@@ -34,7 +34,7 @@ HOME = {
 """Library → the only places that may import it."""
 
 PURE = (
-    *("prompts", "metrics", "significance", "floors", "notices", "references", "rules", "disagreement", "presets"),
+    *("prompts", "metrics", "significance", "floors", "notices", "references", "rules", "disagreement", "presets", "lint"),
     *("report", "scoreboard"),
     *(f"protocols/{path.stem}" for path in sorted((PACKAGE / "protocols").glob("*.py"))),
     *("parsing/__init__", "parsing/choice", "parsing/score", "parsing/span", "parsing/text"),

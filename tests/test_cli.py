@@ -28,7 +28,7 @@ from jglue_app.protocols import PROTOCOLS
 from jglue_app.settings import ASSETS
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("run", "compare", "score", "rescore", "data", "models", "serve")
+COMMANDS = ("run", "compare", "score", "rescore", "lint-prompt", "data", "models", "serve")
 # Models that have to be known by name.
 NAMED = (
     *("gemma-3-270m", "rinna/japanese-gpt-neox-3.6b", "rinna/japanese-gpt-neox-3.6b-instruction-sft"),
@@ -551,6 +551,26 @@ def test_log_probabilities_made_elsewhere_are_ranked_and_those_not_finite_are_co
         refused = here(*words, "stability-jp")
         assert (refused.code, refused.out) == (2, "")
         assert f"line 1: 'choice_logprobs' of item {ids[0]!r} must be one number each for entailment" in refused.err
+
+
+# --- lint-prompt ------------------------------------------------------------------------------------------
+
+
+def test_prompts_are_looked_at_before_a_model_is_run(tiny_model: Any, here: Here, right: Path) -> None:
+    words = ("lint-prompt", "--tasks", "jnli", "--limit", 3, "--model")
+    model = tiny_model("qwen3", bos=False)
+    plain, machine = here(*words, model, "--max-new-tokens", 1), here(*words, model, "--json")
+    assert plain.code == 2
+    *_, last = plain.out.splitlines()
+    assert re.match(r"error   JNLI: Labels need more than the 1 new tokens allowed: .* \[answer_too_long\]", plain.out)
+    assert re.fullmatch(rf"{re.escape(str(model))}: 2 errors, 0 warnings, 2 notes\.", last)
+    found = machine.json()
+    assert found["model"] == str(model)
+    assert {"rule", "level", "task", "message", "items", "of", "example", "facts"} == set(found["findings"][0])
+    assert "missing_bos" in [finding["rule"] for finding in found["findings"]]
+    refused = here(*words, right)
+    assert (refused.code, refused.out) == (2, "")
+    assert "has no tokenizer to look at" in refused.err
 
 
 # --- data -------------------------------------------------------------------------------------------------

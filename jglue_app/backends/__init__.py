@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection
 from types import ModuleType, TracebackType
 from typing import Self
 
-from jglue_app.errors import DeviceError, UnknownNameError
+from jglue_app.errors import DeviceError, InputError, UnknownNameError
 from jglue_app.settings import Settings
-from jglue_app.types import Backend, ModelSpec
+from jglue_app.types import Backend, ModelSpec, Tokenizer
 
 Notify = Callable[[str], None]
 """Told in one sentence what takes long: a download, a conversion, loading."""
@@ -45,6 +45,19 @@ def open_backend(
         NetworkError: the Hub cannot be reached.
     """
     opened: Backend = _module(spec).open_model(spec, settings, device, notify)
+    return opened
+
+
+def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Notify = lambda _: None) -> Tokenizer:
+    """Load a model's tokenizer without its weights.
+
+    Raises:
+        InputError: a table of answers has none.
+        ModelError, NetworkError: the tokenizer cannot be loaded.
+    """
+    if spec.backend != "hf":
+        raise InputError(f"{spec.id} has no tokenizer to look at. Name a model: a Hub id, a folder or a .gguf file.")
+    opened: Tokenizer = importlib.import_module("jglue_app.backends.tokenizer").open_tokenizer(spec, settings, notify)
     return opened
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+from jglue_app.backends.encoding import Encoder
 from jglue_app.errors import ModelError, first_line
 from jglue_app.types import Output, Prompt, RunError
 
@@ -61,42 +62,14 @@ class Batcher:
         forward = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in forward
         self._can_keep = "logits_to_keep" in forward
-        self.bos = self._leading_bos()
+        self._encoder = Encoder(tokenizer)
+        self.bos = self._encoder.bos
         kind = "cpu" if model.device.type == "cpu" else "other"
         self._budget = TOKENS_PER_BATCH[kind]
 
     def close(self) -> None:
         """Drop the reference to the model."""
         self._model = None
-
-    # --- tokens ---
-
-    def _leading_bos(self) -> list[int]:
-        """The BOS the tokenizer would put before a text by itself. An EOS that some add after it is never wanted."""
-        bos = self._tokenizer.bos_token_id
-        ids = self._tokenizer("a")["input_ids"]
-        return [bos] if bos is not None and ids[:1] == [bos] else []
-
-    def encode(self, text: str, *, has_special: bool) -> list[int]:
-        """Token ids of an input, with BOS exactly once; a rendered chat template already holds its own."""
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids if has_special else self.bos + ids
-
-    def encode_answer(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
-        """Token ids of (context, answer), tokenized together and split at the context's length.
-
-        White space at the end of the prompt goes to the answer, as in lm-eval. When the border merges into one
-        token, the answer keeps at least its last token. Either side may turn out empty: then there is no score.
-        """
-        text = prompt.text.rstrip()
-        tail = prompt.text[len(text) :] + prompt.lead + answer
-        chat = prompt.messages is not None
-        context = self.encode(text, has_special=chat)
-        whole = self.encode(text + tail, has_special=chat)
-        if not answer or whole == context:
-            return context, []
-        split = min(len(context), len(whole) - 1)
-        return whole[:split], whole[split:]
 
     # --- generation ---
 
@@ -106,7 +79,7 @@ class Batcher:
         """Greedy continuations; see `types.Backend`."""
         rows: list[Row] = []
         for i, prompt in enumerate(prompts):
-            ids = self.encode(prompt.text, has_special=prompt.messages is not None)
+            ids = self._encoder.encode(prompt.text, has_special=prompt.messages is not None)
             if self._overflows(len(ids) + max_new_tokens):
                 yield i, Output("", "overflow", len(ids), 0, 0.0)
             elif not ids:
@@ -178,7 +151,7 @@ class Batcher:
         scores: dict[int, list[float]] = {}
         lengths: dict[int, int] = {}
         for i, prompt in enumerate(prompts):
-            pairs = [self.encode_answer(prompt, answer) for answer in prompt.answers]
+            pairs = [self._encoder.encode_answer(prompt, answer) for answer in prompt.answers]
             lengths[i] = max((len(context) for context, _ in pairs), default=0)
             if not pairs:
                 yield i, RunError("no_choices", "This item has no fixed answers to rank.")

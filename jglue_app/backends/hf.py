@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from jglue_app.backends.batching import PAD, Batcher
 from jglue_app.backends.gguf import refuse_missing
 from jglue_app.backends.locate import ModelFiles, in_folder, locate
+from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
 from jglue_app.errors import DeviceError, ModelError, UnknownNameError, first_line
 from jglue_app.models import named_models
 from jglue_app.settings import Settings
@@ -82,11 +83,11 @@ class HFBackend:
     def __init__(self, spec: ModelSpec, commit: str, model: Any, tokenizer: Any) -> None:
         model.eval()
         # Sampling settings or penalties of the checkpoint must not reach greedy decoding.
-        eos = _eos_ids(model, tokenizer)
+        eos = end_ids(getattr(model, "generation_config", None), tokenizer)
         model.generation_config = GenerationConfig(do_sample=False, eos_token_id=eos or None, pad_token_id=PAD)
         self._model: Any = model
         self._tokenizer = tokenizer
-        self._batcher = Batcher(model, tokenizer, eos, _context_length(model.config, tokenizer))
+        self._batcher = Batcher(model, tokenizer, eos, context_length(model.config, tokenizer))
         self.info = ModelInfo(
             name=spec.id,
             commit=commit,
@@ -102,25 +103,7 @@ class HFBackend:
 
     def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
         """The model's own chat template, with the opening of the answer; see `types.Backend`."""
-        if not self.info.has_chat_template:
-            raise ModelError(
-                f"The tokenizer of {self.info.name} has no chat template. "
-                "Choose another prompt format, such as plain or alpaca."
-            )
-        try:
-            text = self._tokenizer.apply_chat_template(
-                [dict(m) for m in messages],
-                tokenize=False,
-                add_generation_prompt=True,
-                # Where a template knows it (Qwen 3), the answer is asked for without a page of thought before it.
-                enable_thinking=False,
-            )
-        except Exception as e:  # Jinja templates of any repository may raise anything.
-            raise ModelError(
-                f"The chat template of {self.info.name} refused this conversation ({first_line(e)}). "
-                "Leave out the system text, or choose another prompt format."
-            ) from e
-        return str(text)
+        return render_chat(self._tokenizer, self.info.name, messages)
 
     def generate(
         self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
@@ -145,26 +128,6 @@ class HFBackend:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-# --- facts about a model --------------------------------------------------------------------------------
-
-
-def _eos_ids(model: Any, tokenizer: Any) -> list[int]:
-    found: list[int] = []
-    for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
-        found += value if isinstance(value, list) else [value] if value is not None else []
-    return list(dict.fromkeys(found))
-
-
-def _context_length(config: Any, tokenizer: Any) -> int | None:
-    text_config = config.get_text_config()
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
-        value = getattr(text_config, name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    limit = getattr(tokenizer, "model_max_length", None)
-    return int(limit) if limit and limit < 10**9 else None
 
 
 # --- device and memory ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import typer
 
 from jglue_app import __version__
 from jglue_app.cli.data import data_commands
+from jglue_app.cli.lint import lint_prompt
 from jglue_app.cli.models import models, serve
 from jglue_app.cli.runs import INTERRUPTED, compare, run
 from jglue_app.cli.scoring import rescore, score
@@ -59,4 +60,5 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 app.callback(invoke_without_command=True)(_root)
 for command in (run, compare, score, rescore, models, serve):
     app.command()(command)
+app.command("lint-prompt")(lint_prompt)
 app.add_typer(data_commands(), name="data")

@@ -1,0 +1,97 @@
+"""`lint-prompt`: what in a prompt will cost points or time, before a model is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from jglue_app import api
+from jglue_app.backends import backend_for
+from jglue_app.cli.options import (
+    BackendOption,
+    DataOption,
+    FormatOption,
+    GgufOption,
+    JsonOption,
+    MarcOption,
+    RevisionOption,
+    SelectionOption,
+    ShotSeedOption,
+    ShotsOption,
+    SplitOption,
+    StyleOption,
+    SystemOption,
+    TasksOption,
+    TokensOption,
+    task_list,
+)
+from jglue_app.console import ProgressView, print_lines
+from jglue_app.errors import InputError
+from jglue_app.store import dumps
+from jglue_app.tasks import TASKS
+from jglue_app.types import Finding, ModelSpec
+
+
+def lint_prompt(
+    model: Annotated[str, typer.Option(help="Registry name, Hub id, folder or .gguf file.")] = "gemma-3-270m",
+    tasks: TasksOption = "all",
+    data_kind: DataOption = "sample",
+    split: SplitOption = "valid",
+    limit: Annotated[int, typer.Option(min=1, help="Prompts of each subset to look at.")] = 50,
+    style: StyleOption = None,
+    format: FormatOption = None,
+    shots: ShotsOption = None,
+    shot_selection: SelectionOption = "balanced",
+    shot_seed: ShotSeedOption = 0,
+    system: SystemOption = "",
+    max_new_tokens: TokensOption = None,
+    revision: RevisionOption = None,
+    gguf_file: GgufOption = None,
+    backend: BackendOption = None,
+    marc_ja: MarcOption = None,
+    protocol: Annotated[str, typer.Option(help="Whose settings to take where none are given.")] = "official",
+    as_json: JsonOption = False,
+) -> None:
+    """Look for what will cost points or time in the prompts of a run. Loads the tokenizer alone.
+
+    Exit code 2 when there is an error among the findings.
+    """
+    with ProgressView() as view:
+        found = api.lint_prompt(
+            ModelSpec(model, backend or backend_for(model), revision, gguf_file=gguf_file),
+            task_list(tasks, protocol),
+            data=data_kind,
+            split=split,
+            limit=limit,
+            protocol=protocol,
+            style=style,
+            format=format,
+            shots=shots,
+            shot_selection=shot_selection,
+            shot_seed=shot_seed,
+            system=system,
+            max_new_tokens=max_new_tokens,
+            marc_ja=marc_ja,
+            notify=view.say,
+        )
+    if as_json:
+        print(dumps({"model": model, "findings": found}, indent=2))
+    else:
+        print_lines(_line(finding) for finding in found)
+        counts = ", ".join(_count(found, *names) for names in (("error",), ("warning",), ("info", "note")))
+        print_lines([f"{model}: {counts}." if found else f"{model}: nothing found."])
+    if any(finding.level == "error" for finding in found):
+        raise typer.Exit(InputError.exit_code)
+
+
+def _line(finding: Finding) -> str:
+    where = f"{TASKS[finding.task].title}: " if finding.task else ""
+    count = f" ({finding.items} of {finding.of} items, such as {finding.example})" if finding.items else ""
+    return f"{finding.level:8}{where}{finding.message} [{finding.rule}]{count}"
+
+
+def _count(found: Sequence[Finding], level: str, name: str = "") -> str:
+    n = sum(finding.level == level for finding in found)
+    return f"{n} {name or level}{'' if n == 1 else 's'}"

@@ -1,0 +1,279 @@
+"""Each check of prompts, by a tokenizer that is easy to follow; then real tokenizers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jglue_app import lint_prompt
+from jglue_app.errors import InputError
+from jglue_app.lint import Case, lint
+from jglue_app.tasks import TASKS
+from jglue_app.types import Backend, Finding, Item, Prompt, TokenizerInfo
+
+INFO = TokenizerInfo("toy", "<s>", True, "</s>", False, ("</s>",), "", None, False)
+
+
+class Toy:
+    """A token is one character, or a run of one and the same character; `<s>` and `</s>` are tokens too."""
+
+    def __init__(self, **changes: object) -> None:
+        self.info = replace(INFO, **changes)  # type: ignore[arg-type]
+        self.table: list[str] = []
+
+    def encode_text(self, text: str) -> list[int]:
+        pieces = text.replace("</s>", "\1").replace("<s>", "\0")
+        runs = ["".join(run) for _, run in groupby(pieces)]
+        names = [run.replace("\0", "<s>").replace("\1", "</s>") for run in runs]
+        # A repeated BOS is two tokens.
+        found = [piece for name in names for piece in (["<s>", "<s>"] if name == "<s><s>" else [name])]
+        self.table += [piece for piece in found if piece not in self.table]
+        return [self.table.index(piece) for piece in found]
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        own = self.encode_text("<s>") if self.info.adds_bos and prompt.messages is None else []
+        return own + self.encode_text(prompt.text)
+
+    def split(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
+        context = self.encode(prompt)
+        whole = self.encode(replace(prompt, text=prompt.text + prompt.lead + answer))
+        at = min(len(context), len(whole) - 1)
+        return whole[:at], whole[at:]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return [self.table[i] for i in ids]
+
+    def unknown(self, ids: Sequence[int]) -> int:
+        return sum("？" in self.table[i] for i in ids)
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        return "".join(m["content"] for m in messages)
+
+
+def nli(id_: str, gold: str = "neutral") -> Item:
+    return Item("jnli", id_, {"sentence1": "甲", "sentence2": "乙"}, (gold,), TASKS["jnli"].labels)
+
+
+def case(
+    task: str = "jnli",
+    text: str = "問題。答え：",
+    answers: Sequence[str] = ("含意", "矛盾", "中立"),
+    stop: Sequence[str] = ("\n",),
+    items: Sequence[Item] = (),
+    shots: Sequence[Item] = (),
+    limit: int = 4,
+    messages: bool = False,
+    lead: str = "",
+    format: str = "plain",
+) -> Case:
+    asked = items or [nli("1"), nli("2")]
+    turns = ({"role": "user", "content": text},) if messages else None
+    prompts = [
+        Prompt(task, item.id, text, turns, tuple(stop), tuple(answers), lead, tuple(s.id for s in shots), "")
+        for item in asked
+    ]
+    return Case(TASKS[task], asked, prompts, {s.id: s for s in shots}, limit, format)
+
+
+def found(one: Case, **info: object) -> dict[str, Finding]:
+    return {finding.rule: finding for finding in lint([one], Toy(**info))}
+
+
+def test_a_prompt_without_faults_has_no_findings() -> None:
+    assert found(case()) == {}
+    assert lint([], Toy()) == ()
+
+
+def test_labels_longer_than_the_limit_are_errors_and_named_with_their_tokens() -> None:
+    finding = found(case(answers=("はい", "いいえです", "どちらとも")))["answer_too_long"]
+    assert (finding.level, finding.task, finding.items, finding.of, finding.example) == ("error", "jnli", 2, 2, "1")
+    assert "more than the 4 new tokens allowed: 「どちらとも」 (5) tokens." in finding.message
+    assert "Raise max_new_tokens to 5" in finding.message
+    assert finding.facts == {"limit": 4, "longest": 5}
+
+
+def squad(id_: str, *gold: str) -> Item:
+    return Item("jsquad", id_, {"title": "", "context": "…", "question": "…"}, gold)
+
+
+def test_of_a_span_one_accepted_answer_that_fits_is_enough() -> None:
+    items = [squad("1", "東京都庁舎", "東京"), squad("2", "大阪府庁舎")]
+    finding = found(case("jsquad", answers=(), items=items))["answer_too_long"]
+    assert (finding.level, finding.items, finding.of, finding.example) == ("warning", 1, 2, "2")
+
+
+def test_similarities_take_three_tokens() -> None:
+    items = [Item("jsts", "1", {"sentence1": "甲", "sentence2": "乙"}, 2.0)]
+    assert found(case("jsts", answers=(), items=items, limit=3)) == {}
+    assert found(case("jsts", answers=(), items=items, limit=2))["answer_too_long"].level == "error"
+
+
+def test_without_a_stop_string_only_a_chat_ends_by_itself() -> None:
+    assert found(case(stop=()))["missing_stop"].level == "warning"
+    assert "missing_stop" not in found(case(stop=(), messages=True, format="chat"), adds_bos=False)
+
+
+def test_a_stop_string_within_an_answer_would_cut_it() -> None:
+    finding = found(case(stop=("盾",)))["stop_in_answer"]
+    assert (finding.level, finding.facts["answer"]) == ("error", "矛盾")
+
+
+def test_examples_that_show_one_label_too_often_are_counted() -> None:
+    even = [nli("a", "neutral"), nli("b", "entailment"), nli("c", "contradiction"), nli("d", "neutral")]
+    assert found(case(shots=even)) == {}
+    uneven = [nli("a"), nli("b"), nli("c"), nli("d", "entailment")]
+    finding = found(case(shots=uneven))["shot_imbalance"]
+    assert finding.facts == {"entailment": 1, "contradiction": 0, "neutral": 3}
+    assert "--shot-selection balanced" in finding.message
+    assert found(case(shots=uneven[:1])) == {}, "one example cannot be even"
+
+
+def test_the_same_example_twice_is_noticed() -> None:
+    assert "shot_repeated" in found(case(shots=[nli("a"), nli("a")]))
+
+
+def test_labels_of_different_lengths_are_worth_knowing() -> None:
+    finding = found(case(answers=("肯定", "否", "中")))["uneven_labels"]
+    assert (finding.level, finding.facts) == ("info", {"肯定": 2, "否": 1, "中": 1})
+
+
+def test_bos_stands_once() -> None:
+    double = found(case(text="<s>答え："))["double_bos"]
+    assert (double.level, double.task) == ("error", "jnli")
+    missing = found(case(), adds_bos=False)["missing_bos"]
+    assert (missing.level, missing.task) == ("info", "")
+    left_out = found(case(text="答え：", messages=True, format="chat"))["missing_bos"]
+    assert (left_out.level, "chat template leaves it out" in left_out.message) == ("warning", True)
+    assert "missing_bos" not in found(case(text="<s>答え："), adds_bos=False)
+    assert "missing_bos" not in found(case(), adds_bos=False, bos="")
+    assert "double_bos" not in found(case(text="<s>答え：", messages=True, format="chat"))
+
+
+def test_end_tokens_are_known_and_not_in_the_prompt() -> None:
+    assert found(case(), ends=())["no_eos"].level == "warning"
+    assert found(case(), adds_eos=True)["adds_eos"].level == "info"
+    assert found(case(text="答え：</s>"))["eos_after_prompt"].level == "error"
+
+
+def test_a_turn_that_ends_with_a_token_which_does_not_end_the_generation_goes_on() -> None:
+    chat = case(text="<s>答え：", messages=True, format="chat")
+    assert found(chat, turn_end="<|im_end|>")["turn_end"].level == "warning"
+    assert "turn_end" not in found(chat, turn_end="</s>")
+    assert "turn_end" not in found(case(), turn_end="<|im_end|>")
+
+
+def test_a_chat_model_asked_in_plain_text_is_noticed() -> None:
+    assert found(case(), has_chat_template=True)["chat_template_unused"].level == "info"
+    assert "chat_template_unused" not in found(case(format="alpaca"), has_chat_template=True)
+
+
+def test_an_answer_that_merges_with_the_end_of_the_prompt_is_shown_with_its_tokens() -> None:
+    finding = found(case(text="答えは。含", answers=("含意", "矛盾", "中立")))["token_boundary"]
+    assert (finding.level, finding.items) == ("warning", 2)
+    assert "[含] becomes" in finding.message
+    assert "[含含]" in finding.message
+    assert "token_boundary" not in found(case(text="答え："))
+
+
+def test_an_answer_with_other_tokens_than_alone_is_worth_knowing() -> None:
+    finding = found(case(lead=" "))["answer_tokens"]
+    assert (finding.level, "[ ] [含] [意]" in finding.message) == ("info", True)
+
+
+def test_prompts_beyond_the_context_are_counted() -> None:
+    # <s> and six characters, and four to be written.
+    assert "context_overflow" not in found(case(text="問題。答え："), context_length=11)
+    finding = found(case(text="問題。答え："), context_length=10)["context_overflow"]
+    assert (finding.level, finding.items, finding.facts) == ("error", 2, {"longest": 7, "limit": 10})
+
+
+def test_characters_that_the_tokenizer_does_not_know_are_counted() -> None:
+    assert found(case(text="？：答え："))["unknown_tokens"].items == 2
+
+
+def test_bytes_in_place_of_characters_are_noticed() -> None:
+    class Bytes(Toy):
+        def encode(self, prompt: Prompt) -> list[int]:
+            return super().encode(prompt) * 3
+
+    (finding,) = (f for f in lint([case()], Bytes()) if f.rule == "many_tokens")
+    assert finding.facts["tokens_per_character"] == pytest.approx(21 / 6)
+
+
+def test_what_holds_for_all_subsets_is_told_once_and_errors_come_first() -> None:
+    marc = case("marc_ja", answers=("肯定", "否定"), items=[Item("marc_ja", "1", {"sentence": "…"}, ("positive",))])
+    marc = replace(marc, items=[replace(marc.items[0], choices=("positive", "negative"))])
+    findings = lint([case(stop=()), replace(marc, max_new_tokens=1)], Toy(adds_bos=False))
+    assert [f.rule for f in findings if f.rule == "missing_bos"] == ["missing_bos"]
+    assert [f.level for f in findings] == sorted((f.level for f in findings), key=["error", "warning", "info"].index)
+    assert findings[0].rule == "answer_too_long"
+
+
+# --- real tokenizers ---------------------------------------------------------------------------------------
+
+
+def rules(findings: Sequence[Finding]) -> dict[str, set[str]]:
+    """Rule → subsets."""
+    out: dict[str, set[str]] = {}
+    for finding in findings:
+        out.setdefault(finding.rule, set()).add(finding.task)
+    return out
+
+
+def test_a_models_own_tokenizer_is_looked_at_without_its_weights(tiny_model: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model("llama"), folder)
+    weights = next(folder.glob("*.safetensors"))
+    weights.write_bytes(b"")  # Whoever opens it fails.
+    found = rules(lint_prompt(str(folder), ["jnli", "jsquad"], limit=6, shots=3, max_new_tokens=2))
+    # A context of 192 tokens, and a vocabulary of a few hundred pieces.
+    assert found["context_overflow"] == {"jnli", "jsquad"}
+    assert found["answer_too_long"] == {"jnli", "jsquad"}
+    assert "missing_bos" not in found
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ({"bos": False}, {"missing_bos"}),
+        ({"appends_eos": True}, {"adds_eos"}),
+        ({"chat": True}, {"chat_template_unused"}),
+        ({}, set()),
+    ],
+)
+def test_special_tokens_of_real_tokenizers(tiny_model: Any, variant: dict[str, bool], expected: set[str]) -> None:
+    found = rules(lint_prompt(str(tiny_model("qwen3", **variant)), ["marc_ja"], limit=2))
+    special = {"missing_bos", "double_bos", "adds_eos", "no_eos", "eos_after_prompt", "turn_end"}
+    assert set(found) & (special | {"chat_template_unused"}) == expected
+
+
+def test_a_chat_without_a_template_is_one_error(tiny_model: Any) -> None:
+    (finding,) = lint_prompt(str(tiny_model("llama")), ["jnli"], format="chat", limit=2)
+    assert (finding.rule, finding.level) == ("no_chat_template", "error")
+
+
+def test_a_chat_template_is_followed_to_its_end_token(smollm2_gguf: Path) -> None:
+    found = rules(lint_prompt(str(smollm2_gguf), ["jnli"], format="chat", limit=3, max_new_tokens=4))
+    assert not {"double_bos", "turn_end", "missing_stop", "eos_after_prompt", "no_eos"} & set(found)
+    assert found["answer_too_long"] == {"jnli"}
+    # Japanese is hardly in its vocabulary.
+    assert rules(lint_prompt(str(smollm2_gguf), ["jnli"], limit=3))["many_tokens"] == {"jnli"}
+
+
+def test_the_embedded_model_and_the_default_style_have_no_faults(gemma: Backend) -> None:
+    assert [f for f in lint_prompt("gemma-3-270m", limit=5, shots=3) if f.level != "info"] == []
+    short = lint_prompt("gemma-3-270m", ["jnli"], limit=5, protocol="wandb-2023-0shot", max_new_tokens=1)
+    assert rules(short) == {"answer_too_long": {"jnli"}, "missing_stop": {"jnli"}, "uneven_labels": {"jnli"}}
+
+
+def test_a_table_of_answers_has_no_tokenizer(tmp_path: Path) -> None:
+    table = tmp_path / "table.jsonl"
+    table.write_text('{"item_id": "1", "text": "x"}\n', "utf-8")
+    with pytest.raises(InputError, match="has no tokenizer to look at"):
+        lint_prompt(str(table), ["jnli"])
