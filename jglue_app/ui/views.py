@@ -79,7 +79,10 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
     lines = []
     for i, (task, metric) in enumerate(keys):
         same = {row.reading: row for row in rows if (row.task, row.metric) == (task, metric)}
-        lines.append(_board_line(same, first=i == 0 or keys[i - 1][0] != task, paired=b is not None, lang=lang))
+        line = _board_line(same, first=i == 0 or keys[i - 1][0] != task, paired=b is not None, lang=lang)
+        for side, report in zip(line["sides"], (a, b), strict=False):
+            side["mark"] = _floor_mark(report, task, metric, lang)
+        lines.append(line)
     return {
         "w": table(lang),
         "a": a.label,
@@ -151,6 +154,12 @@ def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, str]:
     elif main is not None:
         details.append(word("choose", lang))
     return {"value": number(main.value if main else None), "interval": _interval(main), "detail": " · ".join(details)}
+
+
+def _floor_mark(report: Report | None, task: str, metric: str, lang: str) -> str:
+    """Two words on a score that is no better than a floor."""
+    found = report.tasks[task].notices if report and task in report.tasks else ()
+    return next((word(f"mark_{n.kind}", lang) for n in found if n.metric == metric and n.reading == "strict"), "")
 
 
 def _interval(estimate: Estimate | None, *, sign: bool = False) -> str:

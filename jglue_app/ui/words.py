@@ -75,6 +75,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "verdict_undecided": ("まだ差があるとは言えない", "Cannot tell yet"),
     "verdict_none": ("比べられる値がない", "No values to compare"),
     "needed": ("この差を見分けるには約 {} 問", "about {} items would tell"),
+    "notices": ("点を信じる前に", "Before you believe a score"),
+    "mark_on_floor_default": ("床と区別できない", "on the floor"),
+    "mark_on_floor_constant": ("床と区別できない", "on the floor"),
+    "mark_below_floor": ("床より下", "below the floor"),
     "notice_on_floor_default": (
         "{metric} {value} は、読める答えを一つも出さないときの点 {floor} と区別できません（{protocol} は読めない出力を {default} とみなします）。",
         "{metric} {value} cannot be told from {floor}, what never giving a readable answer scores ({protocol} counts an "
