@@ -228,7 +228,8 @@ def _estimate(name: str, task: Task, rows: list[Answered], reading: str) -> Esti
     if kind := AGREEMENTS.get(name):
         return significance.agreement(kind, [_label(r) for r in rows], [_gold_label(r) for r in rows])
     values = [_per_item(name, row, reading) for row in rows]
-    if task.kind == "choice":
+    if name in SHARES:
+        # A bootstrap of all wrong or all right would have no width.
         return significance.proportion(round(sum(values)), len(values))
     return significance.mean(values)
 
