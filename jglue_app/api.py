@@ -1,4 +1,4 @@
-"""The public Python functions: `evaluate`, `compare`, `open_run`, `lint_prompt`.
+"""The public Python functions: `evaluate`, `compare`, `rescore`, `score`, `open_run`, `lint_prompt`.
 
 from jglue_app import compare, evaluate
 
@@ -16,15 +16,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jglue_app import lint, presets
+from jglue_app import data as files
+from jglue_app import lint, presets, rescoring
 from jglue_app.backends import ModelPool, Notify, backend_for, open_tokenizer
+from jglue_app.errors import InputError
 from jglue_app.plan import build_prompts, make_plan
+from jglue_app.predictions import read_predictions
 from jglue_app.prompts import ModelText
+from jglue_app.protocols import protocol_names
 from jglue_app.report import Answered, compare_runs, judge_run, only, report_run
+from jglue_app.rescoring import Rescoring
 from jglue_app.runner import run_plan
 from jglue_app.settings import load_settings
 from jglue_app.store import RunStore
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Comparison, Decoding, Finding, ModelSpec, PromptSpec, Report, RunData
 
 
@@ -123,9 +128,10 @@ def lint_prompt(
     model: str | ModelSpec,
     tasks: Sequence[str] | None = None,
     *,
-    data: str = "sample",
+    data: str | None = None,
     split: str = "valid",
     limit: int | None = 50,
+    seed: int = 0,
     protocol: str = "official",
     style: str | None = None,
     format: str | None = None,
@@ -139,7 +145,8 @@ def lint_prompt(
 ) -> tuple[Finding, ...]:
     """What in the prompts of a run would cost points or time; only the model's tokenizer is loaded.
 
-    Args: as for `evaluate`. Up to `limit` prompts of each subset are looked at.
+    Args: as for `evaluate`. Up to `limit` prompts of each subset are looked at; without `data`, of the official files
+        if they are all here, else of the samples.
 
     Raises:
         JglueAppError: one of its kinds, with a remedy in the message.
@@ -147,13 +154,16 @@ def lint_prompt(
     settings = load_settings()
     preset = presets.fill(protocol, style, format, shots)
     spec = ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
+    names = presets.subsets(protocol, tasks)
+    here = all(files.find_official(settings, name, split) for name in names if name in files.DISTRIBUTED)
     plan = make_plan(
         settings,
         spec,
-        presets.subsets(protocol, tasks),
-        data_kind=data,
+        names,
+        data_kind=data or ("official" if here else "sample"),
         split=split,
         limit=limit,
+        seed=seed,
         prompt=PromptSpec(
             preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task
         ),
@@ -173,6 +183,7 @@ def lint_prompt(
             shots={item.id: item for item in plan.pools[name].items} if name in plan.pools else {},
             max_new_tokens=max_new_tokens or plan.style.of(name).max_new_tokens,
             format=preset.format,
+            deliberate=protocol != "official" and style is None,
         )
         for name, items in plan.items.items()
     ]
@@ -188,6 +199,56 @@ def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official"
     """
     left, right = (run if isinstance(run, Run) else open_run(run) for run in (a, b))
     return compare_runs(left.data(), right.data(), protocol)
+
+
+def rescore(run: Run | str | Path, protocols: str = "all", *, tasks: Sequence[str] | None = None) -> Rescoring:
+    """A stored run as several protocols score it, and the items they disagree about.
+
+    Args:
+        run: the run.
+        protocols: `all`, or names separated by commas.
+        tasks: keys of `TASKS`; None for all that the run has.
+
+    Raises:
+        StoreError: there is no run.
+        InputError: the run has no such subset.
+        UnknownNameError: no such protocol or subset.
+    """
+    names = protocol_names(protocols)
+    found = (run if isinstance(run, Run) else open_run(run)).data()
+    for name in tasks or ():
+        get_task(name)
+        if name not in found.items:
+            raise InputError(f"The run has no {name}. It has {', '.join(found.items)}.")
+    return rescoring.rescore(only(found, {name: set(found.items[name]) for name in tasks or found.items}), names)
+
+
+def score(
+    task: str,
+    predictions: str | Path,
+    *,
+    protocol: str = "official",
+    data: str = "official",
+    split: str = "valid",
+    partial: bool = False,
+    marc_ja: str | Path | None = None,
+) -> Rescoring:
+    """Outputs made elsewhere under one or several protocols.
+
+    Args:
+        task: a key of `TASKS`.
+        predictions: a file as `predictions.py` describes it.
+        protocol: a protocol, several separated by commas, or `all`.
+        data, split, marc_ja: the items that were answered; see `evaluate`.
+        partial: accept predictions for a part of the items.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy in the message.
+    """
+    get_task(task)
+    names = protocol_names(protocol)
+    dataset = files.load(load_settings(), task, split, data=data, marc_ja=Path(marc_ja) if marc_ja else None)
+    return rescoring.rescore(read_predictions(Path(predictions), dataset, partial=partial), names)
 
 
 def open_run(path: str | Path) -> Run:

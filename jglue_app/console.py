@@ -14,7 +14,7 @@ from rich.table import Table
 
 from jglue_app import notices
 from jglue_app.disagreement import Dissent
-from jglue_app.references import REFERENCES
+from jglue_app.references import REFERENCES, references_of
 from jglue_app.report import main_metric
 from jglue_app.rules import explain
 from jglue_app.runner import Event
@@ -217,6 +217,7 @@ def print_protocols(reports: Mapping[str, Report]) -> None:
         print_lines(["Each protocol's main metric in each subset; the average is over what it scores.", ""])
     print_table(table)
     print_lines(["constant, default: what one constant answer, and what never giving a readable one, would score."])
+    _print_references(some)
     _print_outcomes({f"[{name}]": report for name, report in reports.items()})
     said: dict[str, list[str]] = {}
     for name, report in reports.items():
@@ -287,15 +288,17 @@ def _difference(found: Difference | None) -> tuple[str, ...]:
 
 
 def _print_references(report: Report) -> None:
-    """Scores of people and of fine-tuned models beside official scores of official items."""
-    official = [name for name, task in report.tasks.items() if task.source == "official"]
-    if report.protocol != "official" or not official:
+    """Scores of people and of fine-tuned models on the dev files, in the official metrics."""
+    found = {name: of for name, task in report.tasks.items() if (of := references_of(task, report.split))}
+    if not found:
         return
-    columns = [(name, metric) for name in official for metric in TASKS[name].metrics]
-    table = _table("for comparison, on all of dev", *(f"{TASKS[name].title} {metric}" for name, metric in columns))
+    columns = [(name, metric) for name in found for metric in TASKS[name].metrics]
+    table = _table(
+        "for comparison, official metrics on all of dev", *(f"{TASKS[name].title} {metric}" for name, metric in columns)
+    )
     table.columns[1].justify = "right"
-    for who, found in REFERENCES.items():
-        table.add_row(who, *(number(found[name][metric]) for name, metric in columns))
+    for who in REFERENCES:
+        table.add_row(who, *(number(found[name][who][metric]) for name, metric in columns))
     print_lines([""])
     print_table(table)
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -307,6 +307,33 @@ def take(items: Sequence[Item], limit: int | None, seed: int) -> tuple[Item, ...
     return tuple(items[i] for i in sorted(order[:limit]))
 
 
+def at_hand(
+    settings: Settings, rows: Sequence[Mapping[str, object]] | None = None, marc_ja: Path | None = None
+) -> list[Dataset]:
+    """Every sound file that is here, by what `verify` says; with None, the embedded samples. Nothing is downloaded."""
+    found = []
+    for task in TASKS:
+        for split in SPLITS:
+            state = next((r["state"] for r in rows or () if (r["task"], r["split"]) == (task, split)), None)
+            if task == "marc_ja" and marc_ja is not None and split == "valid":
+                found.append(load(settings, task, split, marc_ja=marc_ja))
+            elif state in ("ok", "unpinned"):
+                found.append(load(settings, task, split))
+            elif rows is None and sample_path(task, split).is_file():
+                found.append(load(settings, task, split, data="sample"))
+    return found
+
+
+def other_versions(settings: Settings, task: str, split: str) -> list[Path]:
+    """Files of a subset beside the official one in the data folder, such as `jnli-v1.1/valid-v1.1.json`."""
+    _check_split(split)
+    if settings.data_dir is None:
+        return []
+    own = official_name(task, split).split("/")[0]
+    found = sorted(settings.data_dir.glob(f"{task}-v*/{split}-*.json"))
+    return [path for path in found if path.parent.name != own]
+
+
 def verify(settings: Settings) -> list[dict[str, object]]:
     """The state of every official file: `ok`, `unpinned`, `missing` or `damaged`, with a message.
 
@@ -319,6 +346,7 @@ def verify(settings: Settings) -> list[dict[str, object]]:
             row: dict[str, object] = {
                 "task": task,
                 "split": split,
+                "version": "user" if task == "marc_ja" else OFFICIAL_VERSION,
                 "path": str(path) if path else None,
                 "sha256": None,
                 "items": None,

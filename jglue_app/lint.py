@@ -33,6 +33,8 @@ class Case:
     """Example id → item, for the examples that the prompts show."""
     max_new_tokens: int
     format: str
+    deliberate: bool = False
+    """Whether the wording is that of a protocol, whose quirks are on purpose."""
 
 
 def lint(cases: Sequence[Case], tokenizer: Tokenizer) -> tuple[Finding, ...]:
@@ -80,8 +82,8 @@ def answer_too_long(case: Case, tokenizer: Tokenizer) -> Findings:
         "answer_too_long",
         "warning" if open_ended else "error",
         case,
-        f"{'Answers' if open_ended else 'Labels'} need more than the {limit} new tokens allowed: {some} tokens. They "
-        f"cannot be written whole. Raise max_new_tokens to {max(answers.values())}"
+        f"{'Labels' if case.task.kind == 'choice' else 'Answers'} need more than the {limit} new tokens allowed: "
+        f"{some} tokens. They cannot be written whole. Raise max_new_tokens to {max(answers.values())}"
         f"{'' if open_ended else ', or ask for shorter labels'}.",
         items,
         {"limit": limit, "longest": max(answers.values())},
@@ -92,6 +94,14 @@ def missing_stop(case: Case, tokenizer: Tokenizer) -> Findings:
     """Nothing that ends an answer but an end token, which base models rarely write."""
     prompt = case.prompts[0]
     if prompt.stop or prompt.messages is not None:
+        return
+    if case.deliberate:
+        yield Finding(
+            "missing_stop",
+            "info",
+            "",
+            "There is no stop string, as in the system whose protocol this is: what follows the answer is output too.",
+        )
         return
     yield _finding(
         "missing_stop",
@@ -260,11 +270,12 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
     shifted: dict[str, tuple[list[str], list[str]]] = {}
     for item, prompt in zip(case.items, case.prompts, strict=True):
         alone = tokenizer.encode(prompt)
-        for answer in prompt.answers or SIMILARITIES[-1:] * (case.task.kind == "score"):
+        for answer in prompt.answers or (SIMILARITIES[-1:] if case.task.kind == "score" else ()):
             context, rest = tokenizer.split(prompt, answer)
             whole = context + rest
-            if not prompt.text[-1:].isspace() and whole[: len(alone)] != alone:
-                merged.append((item.id, answer, alone[-1:], whole[len(context) - 1 : len(context) + 1]))
+            if whole[: len(alone)] != alone:
+                at = common(alone, whole)
+                merged.append((item.id, answer, alone[at:], whole[at : len(alone) + 1]))
             own = tokenizer.encode_text(answer)
             if rest and own and rest != own and answer not in shifted and not prompt.text[-1:].isspace():
                 shifted[answer] = (tokenizer.pieces(rest), tokenizer.pieces(own))
@@ -276,7 +287,7 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
             case,
             f"The end of the prompt and the answer 「{answer}」 merge into other tokens ("
             f"{_shown(tokenizer.pieces(before))} becomes {_shown(tokenizer.pieces(after))}): the answer is scored from "
-            "a place that the model never sees when it writes. End the cue with other characters.",
+            "a place that the model never sees when it writes. End the cue with other characters, and without a space.",
             list(dict.fromkeys(id_ for id_, *_ in merged)),
         )
     if shifted:
@@ -363,6 +374,11 @@ def _answers(task: Task, item: Item, prompt: Prompt) -> Sequence[str]:
     if task.kind == "score":
         return SIMILARITIES
     return prompt.answers or (item.gold if isinstance(item.gold, tuple) else ())
+
+
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two sequences have in common at their beginning."""
+    return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _shown(pieces: Sequence[str]) -> str:

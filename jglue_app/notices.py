@@ -17,6 +17,14 @@ SENTENCES = {
     ),
     "on_floor_constant": "{metric} {value} cannot be told from {floor}, what one constant answer scores.",
     "below_floor": "{metric} {value} is below {floor}, what one constant answer scores.",
+    "no_correlation": "{metric} {value} cannot be told from 0: the numbers say nothing about the similarity.",
+    "left_out": (
+        "{k} of {n} items have no usable log-likelihoods (missing, NaN or infinite) and are not in this score."
+    ),
+    "assumed_choices": (
+        'acc_norm divides by the lengths of {asked}. If other texts were ranked, name them as "choices" in the '
+        "predictions."
+    ),
     "defaults": (
         "{k} of {n} outputs could not be read and count as {default} under {protocol}; {luck} of these are right, by "
         "chance."
@@ -51,7 +59,14 @@ def sentence(notice: Notice) -> str:
 
 
 def of_task(
-    report: TaskReport, spec: RunSpec, protocol: ScoringProtocol, task: Task, luck: int, asked: Sequence[str]
+    report: TaskReport,
+    spec: RunSpec,
+    protocol: ScoringProtocol,
+    task: Task,
+    *,
+    luck: int,
+    left_out: int,
+    asked: Sequence[str],
 ) -> tuple[Notice, ...]:
     """What concerns one subset.
 
@@ -61,15 +76,22 @@ def of_task(
         protocol: what scored them.
         task: the subset.
         luck: unreadable outputs whose default happens to be the gold answer.
+        left_out: items whose log-likelihoods are missing or not finite although something was answered.
         asked: how the prompts wanted the labels written; empty where answers are open.
     """
     found: list[Notice] = []
     if report.unscored in ("no_logprobs", "no_text", "not_covered"):
         found.append(Notice(report.unscored, facts={"protocol": protocol.name, "task": task.title}))
-    for reading, metrics in (("strict", report.metrics), ("choose", report.choose)):
-        for name in protocol.metrics.get(task.name, ())[:1]:
-            if name in metrics:
-                found += _floors(name, reading, metrics[name], report, protocol)
+    for name, score in report.metrics.items():
+        found += _floors(name, "strict", score, report, protocol)
+    for name, score in list(report.choose.items())[:1]:
+        found += _floors(name, "choose", score, report, protocol)
+    if left_out and (protocol.lenient or task.name in protocol.ranked):
+        reading = "strict" if task.name in protocol.ranked else "choose"
+        found.append(Notice("left_out", "", reading, {"k": left_out, "n": sum(report.outcomes.values())}))
+    if "acc_norm" in report.metrics and spec.model.backend == "predictions" and tuple(asked) == task.labels:
+        lengths = "the choices' words" if "choice0" in task.fields else " / ".join(asked)
+        found.append(Notice("assumed_choices", "acc_norm", facts={"asked": lengths}))
     default = protocol.defaults.get(task.name)
     if default is not None and report.unreadable:
         kind = "defaults_similarity" if task.kind == "score" else "defaults"
@@ -92,6 +114,8 @@ def _floors(name: str, reading: str, score: Estimate, report: TaskReport, protoc
     if score.value is None or score.low is None or score.high is None:
         return []
     facts = {"metric": name, "value": _number(score.value), "protocol": protocol.name}
+    if name in ("pearson", "spearman"):
+        return [Notice("no_correlation", name, reading, facts)] if score.low <= 0 else []
     default, constant = report.default_floors.get(name), report.floors.get(name)
     if default is not None and report.unreadable and score.low <= default <= score.high:
         facts |= {"floor": _number(default), "default": str(protocol.defaults[report.task])}

@@ -1,7 +1,8 @@
 """Outputs made elsewhere: a file of predictions → records that can be scored like any run.
 
 Each line is `{"item_id": …, "text": "…"}`; `"choice_logprobs": [...]` (natural logarithms, one for each of the item's
-labels in their official order) may stand beside the text or in place of it.
+labels in their official order) may stand beside the text or in place of it, and `"choices": [...]` says how the labels
+were asked for or which texts were ranked.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from jglue_app.types import (
 
 
 def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> RunData:
-    """Read predictions for a dataset. Legal answers are the official labels.
+    """Read predictions for a dataset. Legal answers are the official labels unless a line names others.
 
     Args:
         path: JSON Lines, each `{"item_id": …, "text": …}`, with `choice_logprobs` beside the text or instead of it.
-            A log-probability that is not finite makes the item an error under protocols that rank.
+            A log-probability that is not finite makes the item an error under protocols that rank. With `choices`,
+            texts are read against these.
         dataset: the items they answer.
         partial: accept predictions for a part of the items; only that part is scored.
 
@@ -50,6 +52,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
         raise DataError(f"{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.") from e
     items = {item.id: item for item in dataset.items}
     outputs: dict[str, Output] = {}
+    asked: dict[str, tuple[str, ...]] = {}
     try:
         for where, row in json_lines(text):
             id_ = row.get("item_id")
@@ -60,6 +63,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
             if str(id_) in outputs:
                 raise ValueError(f"{where}: item {id_!r} was answered before")
             outputs[str(id_)] = _output(row, items[str(id_)], where)
+            asked[str(id_)] = _choices(row, items[str(id_)], where)
     except ValueError as e:
         raise DataError(f"{path}, {e}. Check --task, --split and --data, and that every item stands once.") from e
     if not outputs:
@@ -75,7 +79,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
         spec,
         {dataset.task: {id_: items[id_] for id_ in items if id_ in outputs}},
         {dataset.task: dataset.source},
-        [_record(spec, items[id_], output) for id_, output in outputs.items()],
+        [_record(spec, items[id_], asked[id_], output) for id_, output in outputs.items()],
     )
 
 
@@ -116,7 +120,20 @@ def _spec(path: Path, dataset: Dataset) -> RunSpec:
     )
 
 
-def _record(spec: RunSpec, item: Item, output: Output) -> Record:
+def _choices(row: Mapping[str, Any], item: Item, where: str) -> tuple[str, ...]:
+    given = row.get("choices")
+    if given is None:
+        return item.choices
+    texts = isinstance(given, list) and all(isinstance(c, str) and c.strip() for c in given)
+    if not texts or len(given) != len(item.choices) or len(set(given)) != len(given):
+        wanted = (
+            f"a different text each for {', '.join(item.choices)}" if item.choices else "left out: answers are open"
+        )
+        raise ValueError(f"{where}: 'choices' of item {item.id!r} must be {wanted}")
+    return tuple(given)
+
+
+def _record(spec: RunSpec, item: Item, asked: tuple[str, ...], output: Output) -> Record:
     empty = hashlib.sha256(b"").hexdigest()
-    prompt = Prompt(item.task, item.id, "", None, (), item.choices, "", (), empty)
+    prompt = Prompt(item.task, item.id, "", None, (), asked, "", (), empty)
     return Record(spec.spec_id, item.task, item.id, prompt, output)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from jglue_app.types import TaskReport
+
 Scores = Mapping[str, Mapping[str, float]]
 
 REFERENCES: dict[str, Scores] = {
@@ -34,3 +36,10 @@ REFERENCES: dict[str, Scores] = {
     },
 }
 """Who → subset → metric → score as a fraction."""
+
+
+def references_of(report: TaskReport, split: str) -> dict[str, Mapping[str, float]]:
+    """Who → metric → score, where it is fair to name them: on dev items, official or (MARC-ja) a user's own file."""
+    if report.source == "sample" or split != "valid":
+        return {}
+    return {who: found[report.task] for who, found in REFERENCES.items()}

@@ -1,4 +1,4 @@
-"""Records → Report and Comparison, and the rows that screens and files show. Pure."""
+"""Records → Report and Comparison. Pure."""
 
 from __future__ import annotations
 
@@ -101,6 +101,7 @@ def _report(data: RunData, protocol: ScoringProtocol, judged: Judged) -> Report:
         average_of=tuple(main),
         average_without=without,
         notices=notices.of_run(data.spec, protocol),
+        split=data.spec.split,
     )
 
 
@@ -143,8 +144,11 @@ def _task_report(
         unscored="" if scored or choosing else _why_unscored(protocol, task, rows),
     )
     luck = sum(_is_unreadable(r) and 1.0 in r.judgement.scores.values() for r in scored)
+    some = any(r.record.output is not None and r.record.output.choice_logprobs for r in rows)
+    left_out = sum(_lacks_ranking(r) for r in rows) if some else 0
     asked = scored[0].record.prompt.answers if scored else ()
-    return replace(report, notices=notices.of_task(report, data.spec, protocol, task, luck, asked))
+    found = notices.of_task(report, data.spec, protocol, task, luck=luck, left_out=left_out, asked=asked)
+    return replace(report, notices=found)
 
 
 def _is_scored(row: Answered, protocol: ScoringProtocol) -> bool:
@@ -153,6 +157,13 @@ def _is_scored(row: Answered, protocol: ScoringProtocol) -> bool:
         return row.judgement.choice is not None
     output = row.record.output
     return output is not None and output.text is not None and output.finish != "overflow"
+
+
+def _lacks_ranking(row: Answered) -> bool:
+    """Whether a choice was answered, and its log-likelihoods are missing or not finite."""
+    output = row.record.output
+    answered = output is not None and output.finish != "overflow" and bool(row.item.choices)
+    return answered and best_choice(row.item, row.record) is None
 
 
 def _is_unreadable(row: Answered) -> bool:

@@ -55,5 +55,5 @@ RULES = {
 
 
 def explain(rule: str) -> str:
-    """A rule, or several joined by `+`, in words."""
-    return ", then ".join(RULES.get(part, part) for part in rule.split("+"))
+    """A rule, or several joined by `+`, in words; raises KeyError for one that is not in the table."""
+    return ", then ".join(RULES[part] for part in rule.split("+"))

@@ -385,6 +385,8 @@ class Report:
     """Those of them without a value, which is why there is no average; empty when there is one."""
     notices: tuple[Notice, ...] = ()
     """What concerns the whole run."""
+    split: str = "valid"
+    """Which split was scored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import platformdirs
 import pytest
 from filelock import FileLock
@@ -266,3 +267,10 @@ def write_gguf(source: Path, file: Path, *, leave_out: str = "", architecture: s
     writer.write_tensors_to_file()
     writer.close()
     return file
+
+
+# --- how many examples ----------------------------------------------------------------------------------
+
+hypothesis.settings.register_profile("usual", max_examples=100, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=10_000, deadline=None)
+hypothesis.settings.load_profile("usual")

@@ -34,7 +34,8 @@ HOME = {
 """Library → the only places that may import it."""
 
 PURE = (
-    *("prompts", "metrics", "significance", "floors", "notices", "references", "rules", "disagreement", "presets", "lint"),
+    *("prompts", "metrics", "significance", "floors", "notices", "references", "rules", "disagreement"),
+    *("presets", "lint", "data_check", "rescoring"),
     *("report", "scoreboard"),
     *(f"protocols/{path.stem}" for path in sorted((PACKAGE / "protocols").glob("*.py"))),
     *("parsing/__init__", "parsing/choice", "parsing/score", "parsing/span", "parsing/text"),
@@ -49,7 +50,7 @@ OWN_GENERATORS = {"Random", "default_rng", "Generator", "SeedSequence", "PCG64"}
 
 SCORING = {
     *("parsing", "metrics", "significance", "protocols", "floors", "notices", "references", "rules", "disagreement"),
-    *("report", "scoreboard"),
+    *("report", "scoreboard", "rescoring"),
 }
 ASKING = {"data", "styles", "prompts", "models", "tasks", "backends"}
 

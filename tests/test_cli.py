@@ -647,10 +647,10 @@ def test_files_are_listed_fetched_and_verified(
     assert ["MARC-ja", "test", "no longer distributed", "–"] in columns
     assert verified.code == 0
     columns = [re.split(r"\s{2,}", line.strip()) for line in verified.out.splitlines()]
-    assert columns[0] == ["subset", "split", "state", "items", "sha256"]
-    assert [row[:4] for row in columns if row[2] == "unpinned"] == [
-        ["marc_ja", "valid", "unpinned", "1"],
-        ["jnli", "train", "unpinned", "2"],
+    assert columns[0] == ["subset", "split", "version", "state", "items", "sha256"]
+    assert [row[:5] for row in columns if row[3:4] == ["unpinned"]] == [
+        ["marc_ja", "valid", "user", "unpinned", "1"],
+        ["jnli", "train", "v1.3", "unpinned", "2"],
     ]
 
     cached.write_bytes(TRAIN.replace(b"t2", b"t1"))
@@ -815,7 +815,10 @@ def test_files_are_checked_for_leaks_repeats_and_labels_of_another_version(
     (tmp_path / "jglue/jnli-v1.3/valid-v1.3.json").write_text("{", "utf-8")
     damaged = here("data", "check")
     assert damaged.code == 2
-    assert re.search(r"^jnli +valid +damaged", damaged.out, re.MULTILINE)
+    assert re.search(r"^jnli +valid +v1\.3 +damaged", damaged.out, re.MULTILINE)
+    nothing = here("data", "check", "--jnli-old", old)
+    assert "JNLI valid of v1.3 is not at hand, so there is nothing to compare" in nothing.out
+    assert here("data", "check", "--split", "dev").code == 2
     samples = here("data", "check", "--data", "sample")
     assert (samples.code, samples.out.count("  none")) == (0, 3)
 

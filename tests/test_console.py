@@ -76,7 +76,7 @@ REPORT = Report(
 
 REFERENCES = [
     [""],
-    ["for comparison, on all of dev", "JSTS pearson", "JSTS spearman"],
+    ["for comparison, official metrics on all of dev", "JSTS pearson", "JSTS spearman"],
     ["human", "0.899", "0.861"],
     ["Tohoku BERT base, fine-tuned", "0.909", "0.868"],
     ["Waseda RoBERTa large (s512), fine-tuned", "0.926", "0.892"],

@@ -8,7 +8,20 @@ from jglue_app.disagreement import Dissent, dissents
 from jglue_app.protocols import PROTOCOLS
 from jglue_app.report import judge_run
 from jglue_app.rules import RULES, explain
-from jglue_app.types import Decoding, Item, ModelSpec, Output, Prompt, PromptSpec, Record, RunData, RunSpec
+from jglue_app.tasks import TASKS
+from jglue_app.types import (
+    Decoding,
+    Finish,
+    Item,
+    ModelSpec,
+    Output,
+    Prompt,
+    PromptSpec,
+    Record,
+    RunData,
+    RunError,
+    RunSpec,
+)
 
 FIELDS = {
     "jnli": {"sentence1": "犬が走る。", "sentence2": "動物が動く。"},
@@ -100,11 +113,55 @@ def test_what_all_agree_about_is_not_listed() -> None:
     assert dissents({}) == {}
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_every_rule_is_explained(rule: str) -> None:
-    assert explain(rule) == RULES[rule]
+ENDS: tuple[Finish, ...] = ("stop", "length")
+ODD = (
+    *(
+        "neutral",
+        "NEUTRAL",
+        "答え：neutral",
+        "neutralです。",
+        "「neutral」",
+        "矛盾",
+        "矛盾ではない",
+        "含意か矛盾",
+        "",
+        " \n",
+    ),
+    *("3", "３点", "2.5", "9", "1と2", "点数は4です", "positive", "not negative", "4.5点だと思います。", "わからない"),
+    *(
+        "<think>東京",
+        "<think>東京</think>",
+        "<think>東京</think>大阪",
+        "答え：東京\n次の例",
+        "東京。大阪。",
+        "東京です",
+    ),
+    *("質問：首都は？\n答え：東京", "答えは「東京」。", "東京\n\n大阪", "あ" * 5_000 + "neutral", "1" * 500),
+)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_rule_that_decides_is_explained(task: str) -> None:
+    fields = dict.fromkeys(TASKS[task].fields, "東京")
+    gold: tuple[str, ...] | float = 2.5 if task == "jsts" else (TASKS[task].labels or ("東京",))[:1]
+    item = Item(task, "1", fields, gold, TASKS[task].labels)
+    prompt = Prompt(task, "1", "p", None, (), item.choices, "", (), "")
+    ranked = (-1.0,) * len(item.choices)
+    outputs = [
+        *(Output(text, finish, 1, 1, 0.0) for text in ODD for finish in ENDS),
+        *(Output(text, "scored", 1, 1, 0.0, ranked) for text in ("", None)),
+        Output("", "overflow", 1, 1, 0.0),
+    ]
+    seen = set()
+    for protocol in PROTOCOLS.values():
+        if task in protocol.metrics:
+            failed = Record("s", task, "1", prompt, None, RunError("x", "…"))
+            for record in (failed, *(Record("s", task, "1", prompt, output) for output in outputs)):
+                judgement = protocol.judge(TASKS[task], item, record)
+                seen |= {judgement.strict.rule, judgement.lenient.rule}
+    assert len(seen) > 10
+    assert all(explain(rule) for rule in seen)
 
 
 def test_rules_that_follow_one_another_are_explained_in_turn() -> None:
     assert explain("cue+quoted") == f"{RULES['cue']}, then {RULES['quoted']}"
-    assert explain("of_the_future") == "of_the_future"

@@ -83,9 +83,15 @@ def span(id_: str, *gold: str) -> Item:
 def test_the_floor_of_spans_is_the_most_common_answer_any_reference_or_the_first_alone() -> None:
     asked = [span("1", "東京", "首都"), span("2", "大阪", "東京"), span("3", "京都", "東京", "東京"), span("4", "津")]
     task = TASKS["jsquad"]
-    assert constant_floors(PROTOCOLS["official"], task, asked) == {"exact_match": 3 / 4}
-    assert constant_floors(PROTOCOLS["lm-eval-ja"], task, asked) == {"exact_match": 1 / 4}
-    assert scored("official", asked, "東京").metrics["exact_match"].value == 3 / 4
+    for protocol in PROTOCOLS:
+        floors = constant_floors(PROTOCOLS[protocol], task, asked)
+        if PROTOCOLS[protocol].first_reference_only:
+            assert floors["exact_match"] == 1 / 4
+            continue
+        assert floors["exact_match"] == 3 / 4
+        found = scored(protocol, asked, "東京")
+        assert floors == pytest.approx({name: estimate.value for name, estimate in found.metrics.items()})
+        assert found.floors == floors
 
 
 def test_a_constant_has_no_correlation_and_no_items_have_no_floor() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from jglue_app import lint_prompt
 from jglue_app.errors import InputError
 from jglue_app.lint import Case, lint
+from jglue_app.styles import STYLE_DIR
 from jglue_app.tasks import TASKS
 from jglue_app.types import Backend, Finding, Item, Prompt, TokenizerInfo
 
@@ -41,7 +43,8 @@ class Toy:
         return own + self.encode_text(prompt.text)
 
     def split(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
-        context = self.encode(prompt)
+        text = prompt.text.rstrip()
+        context = self.encode(replace(prompt, text=text))
         whole = self.encode(replace(prompt, text=prompt.text + prompt.lead + answer))
         at = min(len(context), len(whole) - 1)
         return whole[:at], whole[at:]
@@ -181,6 +184,20 @@ def test_an_answer_that_merges_with_the_end_of_the_prompt_is_shown_with_its_toke
     assert "token_boundary" not in found(case(text="答え："))
 
 
+def test_a_space_at_the_end_of_the_prompt_shifts_the_border() -> None:
+    class Words(Toy):
+        """As real tokenizers do: a space belongs to the word after it."""
+
+        def encode_text(self, text: str) -> list[int]:
+            pieces = re.findall(r" ?[^ ]+| ", text)
+            self.table += [piece for piece in pieces if piece not in self.table]
+            return [self.table.index(piece) for piece in pieces]
+
+    spaced = replace(case(text="答え： "), max_new_tokens=9)
+    (finding,) = (f for f in lint([spaced], Words()) if f.rule == "token_boundary")
+    assert "([ ] becomes [ 含意])" in finding.message
+
+
 def test_an_answer_with_other_tokens_than_alone_is_worth_knowing() -> None:
     finding = found(case(lead=" "))["answer_tokens"]
     assert (finding.level, "[ ] [含] [意]" in finding.message) == ("info", True)
@@ -269,7 +286,15 @@ def test_a_chat_template_is_followed_to_its_end_token(smollm2_gguf: Path) -> Non
 def test_the_embedded_model_and_the_default_style_have_no_faults(gemma: Backend) -> None:
     assert [f for f in lint_prompt("gemma-3-270m", limit=5, shots=3) if f.level != "info"] == []
     short = lint_prompt("gemma-3-270m", ["jnli"], limit=5, protocol="wandb-2023-0shot", max_new_tokens=1)
-    assert rules(short) == {"answer_too_long": {"jnli"}, "missing_stop": {"jnli"}, "uneven_labels": {"jnli"}}
+    assert rules(short) == {"answer_too_long": {"jnli"}, "missing_stop": {""}, "uneven_labels": {"jnli"}}
+
+
+def test_a_cue_that_ends_in_a_space_is_noticed_with_a_real_tokenizer(gemma: Backend, tmp_path: Path) -> None:
+    style = tmp_path / "spaced.toml"
+    words = (STYLE_DIR / "stability-jp.toml").read_text("utf-8")
+    style.write_text(words.replace('cue = "関係性："', 'cue = "関係性： "'), "utf-8")
+    found = rules(lint_prompt("gemma-3-270m", ["jnli", "marc_ja"], limit=2, style=str(style)))
+    assert found["token_boundary"] == {"jnli"}
 
 
 def test_a_table_of_answers_has_no_tokenizer(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jglue_app.parsing import Readings, read_choice, read_score, read_span
@@ -817,7 +817,6 @@ def cost(read: Reader, text: str) -> float:
 
 @every_reader
 @given(text=ANY_TEXT | LIKELY_TEXT)
-@settings(max_examples=400, deadline=None)
 def test_any_text_has_two_readings_that_hold_together(read: Reader, text: str) -> None:
     readings = read(text)
     for parsed in (readings.strict, readings.lenient):
@@ -841,7 +840,6 @@ def test_any_text_has_two_readings_that_hold_together(read: Reader, text: str) -
 
 @every_reader
 @given(text=ANY_TEXT | LIKELY_TEXT)
-@settings(max_examples=100, deadline=None)
 def test_white_space_around_an_output_changes_nothing_but_positions(read: Reader, text: str) -> None:
     plain, padded = read(text), read(f"\n {text}\u3000\n")
     assert padded.strict.value == plain.strict.value
@@ -850,7 +848,6 @@ def test_white_space_around_an_output_changes_nothing_but_positions(read: Reader
 
 
 @given(rest=LIKELY_TEXT.filter(lambda rest: "think>" not in rest))
-@settings(max_examples=200, deadline=None)
 def test_a_next_question_never_changes_the_answer_before_it(rest: str) -> None:
     for label, answer in NUMBER.answers.items():
         assert NUMBER.read(f"{answer}\n\n質問：{rest}").lenient.value == label

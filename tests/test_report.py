@@ -197,7 +197,7 @@ def test_spans_are_averaged_over_items_each_with_its_best_reference() -> None:
     # 1; 1; 2·3/(3+4); 0.
     assert task.lenient["f1"].value == pytest.approx((1 + 1 + 6 / 7 + 0) / 4)
     assert (task.unreadable, task.unreadable_lenient, task.source) == (1, 1, "user")
-    assert task.floors == {"exact_match": 1 / 4}
+    assert task.floors == {"exact_match": 1 / 4, "f1": 1 / 4}
     assert task.outcomes == {"correct": 1, "wrong_form": 1, "wrong": 1, "empty": 1}
 
 

@@ -1,5 +1,4 @@
-"""The command line. It only builds specs and shows reports; evaluating and comparing are in the Python API, under
-the same names.
+"""The command line. It only builds specs and shows reports; what it does is in the Python API, under the same names.
 
 Exit codes: 0 done; 1 unexpected fault; 2 the request is at fault; 3 the model; 4 the network; 5 the run folder;
 6 the run is not complete (some items failed); 130 interrupted.

@@ -14,10 +14,9 @@ from jglue_app import data_check as check
 from jglue_app.cli.options import DataOption, JsonOption, MarcOption
 from jglue_app.console import ProgressView, print_lines, print_table
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.settings import Settings, load_settings
+from jglue_app.settings import load_settings
 from jglue_app.store import dumps
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import Dataset
 
 
 def data_list(as_json: JsonOption = False) -> None:
@@ -73,11 +72,11 @@ def data_verify(as_json: JsonOption = False) -> None:
 
 
 def _print_files(rows: list[dict[str, object]]) -> None:
-    table = Table("subset", "split", "state", "items", "sha256", box=None, pad_edge=False)
+    table = Table("subset", "split", "version", "state", "items", "sha256", box=None, pad_edge=False)
     for row in rows:
         digest = str(row["sha256"] or "–")[:16]
         items = "–" if row["items"] is None else str(row["items"])
-        table.add_row(str(row["task"]), str(row["split"]), str(row["state"]), items, digest)
+        table.add_row(str(row["task"]), str(row["split"]), str(row["version"]), str(row["state"]), items, digest)
     print_table(table)
     print_lines(str(row["message"]) for row in rows if row["message"])
 
@@ -103,11 +102,13 @@ def data_check(
     settings = load_settings()
     if data_kind not in data.DATA_KINDS:
         raise UnknownNameError("data", data_kind, data.DATA_KINDS)
-    rows = data.verify(settings) if data_kind == "official" else []
-    datasets = _at_hand(settings, rows, marc_ja)
+    rows = data.verify(settings) if data_kind == "official" else None
+    datasets = data.at_hand(settings, rows, marc_ja)
+    old_files = [jnli_old] if jnli_old else data.other_versions(settings, "jnli", split)
+    old = [data.read_file("jnli", split, path, "user", "other") for path in old_files]
     rows = rows or [
-        {"task": d.task, "split": d.split, "path": d.path, "sha256": d.sha256, "items": len(d.items)}
-        | {"message": "", "state": d.version}
+        {"task": d.task, "split": d.split, "version": d.version, "path": d.path, "sha256": d.sha256}
+        | {"items": len(d.items), "state": "ok", "message": ""}
         for d in datasets
     ]
     evaluated = [d for d in datasets if d.split != "train"]
@@ -116,7 +117,6 @@ def data_check(
     shared = check.overlaps(evaluated, evaluated)
     repeats = [found for d in datasets if (found := check.repeats(d)).items]
     new = next((d for d in datasets if (d.task, d.split) == ("jnli", split)), None)
-    old = _other_jnli(settings, split, jnli_old)
     changes = [check.relabelled(d, new) for d in old] if new else []
     if as_json:
         table = {"files": rows, "leaks": leaks, "shared": shared, "repeats": repeats, "jnli_labels": changes}
@@ -130,31 +130,8 @@ def data_check(
         _print_overlaps(shared)
         print_lines(["", "Items that stand in a file more than once:"])
         _print_repeats(repeats)
-        print_lines(["", *_label_lines(changes, split)])
+        print_lines(["", *_label_lines(changes, split, old_files)])
     _refuse_damaged(rows)
-
-
-def _at_hand(settings: Settings, rows: list[dict[str, object]], marc_ja: Path | None) -> list[Dataset]:
-    """Every file that is here and sound; without `rows`, the embedded samples."""
-    found = []
-    for name in TASKS:
-        for split in data.SPLITS:
-            state = next((r["state"] for r in rows if (r["task"], r["split"]) == (name, split)), None)
-            own = name == "marc_ja" and marc_ja is not None and split == "valid"
-            if own or state in ("ok", "unpinned"):
-                found.append(data.load(settings, name, split, marc_ja=marc_ja if own else None))
-            elif not rows and data.sample_path(name, split).is_file():
-                found.append(data.load(settings, name, split, data="sample"))
-    return found
-
-
-def _other_jnli(settings: Settings, split: str, given: Path | None) -> list[Dataset]:
-    """JNLI in other versions: the file given, else those beside the official one."""
-    paths = [given] if given else []
-    if not given and settings.data_dir:
-        official = data.official_name("jnli", split).split("/")[0]
-        paths = [p for p in sorted(settings.data_dir.glob(f"jnli-v*/{split}-*.json")) if p.parent.name != official]
-    return [data.read_file("jnli", split, path, "user", "other") for path in paths]
 
 
 def _print_overlaps(found: Sequence[check.Overlap]) -> None:
@@ -179,11 +156,16 @@ def _print_repeats(found: Sequence[check.Repeats]) -> None:
     print_table(table)
 
 
-def _label_lines(changes: Sequence[check.Relabelled], split: str) -> Iterator[str]:
-    if not changes:
+def _label_lines(changes: Sequence[check.Relabelled], split: str, old: Sequence[Path]) -> Iterator[str]:
+    if not old:
         yield (
             f"No other version of JNLI {split} is at hand. To see which labels changed, name its file with --jnli-old, "
             f"or put it into JGLUE_DATA_DIR as jnli-v1.1/{split}-v1.1.json."
+        )
+    elif not changes:
+        yield (
+            f"JNLI {split} of v1.3 is not at hand, so there is nothing to compare {old[0]} with. "
+            f"Run `python -m jglue_app data fetch --task jnli --split {split}`."
         )
     for row in changes:
         yield (

@@ -11,12 +11,12 @@ from jglue_app import api
 from jglue_app.backends import backend_for
 from jglue_app.cli.options import (
     BackendOption,
-    DataOption,
     FormatOption,
     GgufOption,
     JsonOption,
     MarcOption,
     RevisionOption,
+    SeedOption,
     SelectionOption,
     ShotSeedOption,
     ShotsOption,
@@ -37,9 +37,12 @@ from jglue_app.types import Finding, ModelSpec
 def lint_prompt(
     model: Annotated[str, typer.Option(help="Registry name, Hub id, folder or .gguf file.")] = "gemma-3-270m",
     tasks: TasksOption = "all",
-    data_kind: DataOption = "sample",
+    data_kind: Annotated[
+        str | None, typer.Option("--data", help="official or sample; without it, official if its files are here.")
+    ] = None,
     split: SplitOption = "valid",
     limit: Annotated[int, typer.Option(min=1, help="Prompts of each subset to look at.")] = 50,
+    seed: SeedOption = 0,
     style: StyleOption = None,
     format: FormatOption = None,
     shots: ShotsOption = None,
@@ -65,6 +68,7 @@ def lint_prompt(
             data=data_kind,
             split=split,
             limit=limit,
+            seed=seed,
             protocol=protocol,
             style=style,
             format=format,

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from jglue_app import data, notices, report
-from jglue_app.api import open_run
+from jglue_app import api, rescoring
 from jglue_app.cli.options import DataOption, JsonOption, MarcOption, RunsOption, SplitOption, settings_of, task_list
 from jglue_app.cli.runs import find_run
 from jglue_app.console import print_dissents, print_protocols, print_report
-from jglue_app.disagreement import Dissent, dissents
-from jglue_app.errors import InputError
-from jglue_app.predictions import read_predictions
-from jglue_app.protocols import protocol_names
-from jglue_app.rules import explain
-from jglue_app.settings import load_settings
+from jglue_app.rescoring import Rescoring
 from jglue_app.store import dumps
-from jglue_app.tasks import get_task
-from jglue_app.types import Report, RunData, TaskReport
 
 ProtocolsOption = Annotated[str, typer.Option("--protocol", help="A protocol, several separated by commas, or 'all'.")]
 ItemsOption = Annotated[
-    int, typer.Option("--items", min=0, help="Of the items on which protocols disagree, how many to explain a subset.")
+    int, typer.Option("--items", min=0, help="Of the items on which protocols disagree, how many to print a subset.")
 ]
 
 
@@ -41,16 +33,15 @@ def score(
     marc_ja: MarcOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score outputs made elsewhere. Answers are read against the official labels."""
-    get_task(task)
-    names = protocol_names(protocol)
-    dataset = data.load(load_settings(), task, split, data=data_kind, marc_ja=marc_ja)
-    scored = read_predictions(predictions, dataset, partial=partial)
-    reports, disputed = _under(scored, names)
+    """Score outputs made elsewhere. Answers are read against the official labels, or the "choices" of their line."""
+    found = api.score(
+        task, predictions, protocol=protocol, data=data_kind, split=split, partial=partial, marc_ja=marc_ja
+    )
     if not as_json:
-        _show(reports, disputed, items)
+        _show(found, items)
         return
-    print(dumps({"task": task, "source": dataset.source, **_table(task, scored, reports, disputed)}, indent=2))
+    source = next(iter(found.reports.values())).tasks[task].source
+    print(dumps({"task": task, "source": source, **rescoring.table(found, task)}, indent=2))
 
 
 def rescore(
@@ -62,87 +53,27 @@ def rescore(
     as_json: JsonOption = False,
 ) -> None:
     """Score a stored run as other systems would, and show on which items they disagree and by which rules."""
-    names = protocol_names(protocol)
-    found = open_run(find_run(run, settings_of(runs_dir)))
-    scored = found.data()
-    if tasks:
-        wanted = task_list(tasks)
-        for name in wanted:
-            get_task(name)
-            if name not in scored.items:
-                raise InputError(f"The run has no {name}. It has {', '.join(scored.items)}.")
-        scored = report.only(scored, {name: set(scored.items[name]) for name in wanted})
-    reports, disputed = _under(scored, names)
+    path = find_run(run, settings_of(runs_dir))
+    found = api.rescore(path, protocol, tasks=task_list(tasks) if tasks else None)
     if not as_json:
-        _show(reports, disputed, items)
+        _show(found, items)
         return
-    tables = {task: _table(task, scored, reports, disputed) for task in scored.items}
-    head = {"run": str(found.path), "label": scored.spec.label}
+    some = next(iter(found.reports.values()))
+    tables = {task: rescoring.table(found, task) for task in some.tasks}
     averages = {
         name: {"average": r.average, "average_of": r.average_of, "average_without": r.average_without}
-        for name, r in reports.items()
+        for name, r in found.reports.items()
     }
+    head = {"run": str(path), "label": some.label, "averages": averages}
     if len(tables) == 1:
-        (task,) = tables
-        head = {"task": task, **head}
-        print(dumps({**head, **tables[task], "averages": averages}, indent=2))
+        print(dumps({"task": next(iter(tables)), **head, **next(iter(tables.values()))}, indent=2))
     else:
-        print(dumps({**head, "averages": averages, "tasks": tables}, indent=2))
+        print(dumps({**head, "tasks": tables}, indent=2))
 
 
-def _under(scored: RunData, names: list[str]) -> tuple[dict[str, Report], dict[str, list[Dissent]]]:
-    judged = {name: report.judge_run(scored, name) for name in names}
-    return {name: report.report_run(scored, name, judged[name]) for name in names}, dissents(judged)
-
-
-def _show(reports: dict[str, Report], disputed: dict[str, list[Dissent]], items: int) -> None:
-    if len(reports) == 1:
-        print_report(*reports.values())
+def _show(found: Rescoring, items: int) -> None:
+    if len(found.reports) == 1:
+        print_report(*found.reports.values())
         return
-    print_protocols(reports)
-    print_dissents(disputed, items)
-
-
-def _table(
-    task: str, scored: RunData, reports: dict[str, Report], disputed: dict[str, list[Dissent]]
-) -> dict[str, Any]:
-    """One subset under every protocol."""
-    table: dict[str, Any] = {
-        "n": len({r.item_id for r in scored.records if r.task == task} & set(scored.items[task])),
-        "protocols": {name: _protocol_row(found.tasks[task]) for name, found in reports.items()},
-    }
-    if len(reports) > 1:
-        table["disagreements"] = [_dissent_row(dissent) for dissent in disputed.get(task, [])]
-    return table
-
-
-def _protocol_row(row: TaskReport) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "metrics": row.metrics,
-        "unreadable": row.unreadable,
-        "floors": {"constant": row.floors, "default": row.default_floors},
-        "outcomes": row.outcomes,
-        "notices": [{"kind": notice.kind, "text": notices.sentence(notice)} for notice in row.notices],
-    }
-    if row.lenient:
-        found |= {"lenient": row.lenient, "unreadable_lenient": row.unreadable_lenient, "imputed": row.imputed}
-    if row.choose:
-        found["choose"] = row.choose
-    if row.knows is not None:
-        found["knows"] = row.knows
-    if row.unscored:
-        found["unscored"] = row.unscored
-    return found
-
-
-def _dissent_row(dissent: Dissent) -> dict[str, Any]:
-    output = dissent.record.output
-    return {
-        "item_id": dissent.item.id,
-        "gold": dissent.item.gold,
-        "text": output.text if output else None,
-        "verdicts": [
-            {"protocols": v.protocols, "value": v.value, "right": v.right, "rule": v.rule, "because": explain(v.rule)}
-            for v in dissent.verdicts
-        ],
-    }
+    print_protocols(found.reports)
+    print_dissents(found.dissents, items)

@@ -132,7 +132,7 @@ def read_choice(
         if len(same) > 1:
             exact = Parsed(None, "ambiguous", "same_answer_twice")
         return Readings(exact, exact)
-    return Readings(Parsed(None, "off_format", "not_exact"), _lenient_choice(text, answers, aliases or {}))
+    return Readings(Parsed(None, "off_format", "not_exact"), _lenient_choice(text.rstrip(), answers, aliases or {}))
 
 
 def _lenient_choice(text: str, answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]]) -> Parsed:

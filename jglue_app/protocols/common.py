@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from jglue_app.types import Item, Judgement, Outcome, Parsed, Record, Task
 
@@ -38,7 +41,7 @@ def judge_text(
     parsed = read(output.text)
     scores = score(parsed.value)
     outcome: Outcome
-    if not output.text.strip():
+    if parsed.status == "empty":
         outcome = "empty"
     elif parsed.status == "off_format":
         outcome = "truncated" if output.finish == "length" else "unreadable"
@@ -117,3 +120,29 @@ def float_or(text: str, default: float) -> Parsed:
     if math.isfinite(value):
         return Parsed(value, "exact", "number", (start, start + len(text.strip())))
     return Parsed(default, "off_format" if text.strip() else "empty", "default")
+
+
+def nfkc(text: str) -> str:
+    """Unicode normalisation form KC, in time linear in the length of the text.
+
+    `unicodedata` puts marks in order by insertion, which takes minutes for a million of them; so long runs are sorted
+    before.
+    """
+    if len(text) > 1_000:
+        text = _mark_runs().sub(_in_order, text)
+    return unicodedata.normalize("NFKC", text)
+
+
+@lru_cache(maxsize=1)
+def _mark_runs() -> re.Pattern[str]:
+    """A hundred characters or more whose compatibility decompositions begin with a combining mark.
+
+    All of these stand in the first two planes of Unicode.
+    """
+    marks = (c for c in map(chr, range(0x20000)) if unicodedata.combining(unicodedata.normalize("NFKD", c)[0]))
+    return re.compile(f"[{''.join(marks)}]{{100,}}")
+
+
+def _in_order(run: re.Match[str]) -> str:
+    apart = (mark for char in run.group() for mark in unicodedata.normalize("NFKD", char))
+    return "".join(sorted(apart, key=unicodedata.combining))

@@ -1,4 +1,8 @@
-"""`flexeval`: exact match without any normalisation, and an ordered character ratio."""
+"""`flexeval`: exact match without any normalisation, and an ordered character ratio.
+
+Source: flexeval of SB Intuitions (github.com/sbintuitions/flexeval), its metrics `exact_match`, `char_f1` and
+`correlation` with the JGLUE presets.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,15 @@
-"""`llm-jp-eval`: exact match and character ratios against the first reference, after NFKC on both sides."""
+"""`llm-jp-eval`: exact match and character ratios against the first reference, after NFKC on both sides.
+
+Source: llm-jp-eval of LLM-jp (github.com/llm-jp/llm-jp-eval), version 1, its JGLUE datasets in the jaster format.
+"""
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import replace
 
 from rapidfuzz import fuzz, utils
 
-from jglue_app.protocols.common import asked_label, float_or, is_right, judge_text, references
+from jglue_app.protocols.common import asked_label, float_or, is_right, judge_text, nfkc, references
 from jglue_app.types import Item, Judgement, Parsed, Preset, Record, ScoringProtocol, Task
 
 NAME = "llm-jp-eval"
@@ -17,7 +19,8 @@ DEFAULT_SIMILARITY = -2.0
 def judge(task: Task, item: Item, record: Record) -> Judgement:
     """Judge as that system does. Its rules:
 
-    - The output is cut at its first blank line; prediction and reference go through NFKC.
+    - The output is cut at its first blank line (two line feeds; others are not seen); prediction and reference go
+      through NFKC.
     - MARC-ja, JNLI, JCommonsenseQA: exact match with the gold label as the prompt asked for it; nothing is recovered.
     - JSQuAD: exact match and `char_f1` (rapidfuzz's `token_sort_ratio` in whole percent), with the first reference
       alone, however many there are.
@@ -25,7 +28,7 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
     """
     record = _ended_by_blank_line(record)
     if task.kind == "score":
-        return judge_text(NAME, task, item, record, lambda text: float_or(_cut(text), DEFAULT_SIMILARITY), lambda _: {})
+        return judge_text(NAME, task, item, record, _number, lambda _: {})
     if task.kind == "choice":
         answers = {nfkc(asked_label(item, record, label)): label for label in item.choices}
         return judge_text(
@@ -39,11 +42,6 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
     return judge_text(NAME, task, item, record, _span, lambda value: _span_scores(item, str(value)))
 
 
-def nfkc(text: str) -> str:
-    """Unicode normalisation form KC."""
-    return unicodedata.normalize("NFKC", text)
-
-
 def _ended_by_blank_line(record: Record) -> Record:
     """An answer that a blank line ends was not cut off by the token limit."""
     output = record.output
@@ -54,6 +52,13 @@ def _ended_by_blank_line(record: Record) -> Record:
 
 def _cut(text: str) -> str:
     return nfkc(text.split("\n\n", 1)[0])
+
+
+def _number(text: str) -> Parsed:
+    cut = _cut(text)
+    parsed = float_or(cut, DEFAULT_SIMILARITY)
+    # NFKC moves characters: ⑩ becomes two.
+    return parsed if text.startswith(cut) else replace(parsed, span=None)
 
 
 def _label(text: str, answers: dict[str, str]) -> Parsed:

@@ -1,4 +1,8 @@
-"""`lm-eval-ja`: the Japanese leaderboard tasks of lm-evaluation-harness."""
+"""`lm-eval-ja`: the Japanese leaderboard tasks of lm-evaluation-harness.
+
+Source: lm-evaluation-harness of EleutherAI (github.com/EleutherAI/lm-evaluation-harness), tasks `japanese_leaderboard`,
+version 0.4.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from rapidfuzz import fuzz, utils
 
-from jglue_app.protocols.common import is_right, judge_text, references
+from jglue_app.protocols.common import is_right, judge_text, nfkc, references
 from jglue_app.types import Item, Judgement, Parsed, Preset, Record, ScoringProtocol, Task
 
 DEFAULTS: dict[str, str | float] = {"marc_ja": "positive", "jnli": "entailment", "jcommonsenseqa": "0", "jsts": 2.0}
@@ -81,12 +81,13 @@ def _jsts(text: str) -> Parsed:
 
 
 def _span(text: str) -> Parsed:
-    prediction = unicodedata.normalize("NFKC", text).strip().strip(_BRACKETS).strip()
+    prediction = nfkc(text).strip().strip(_BRACKETS).strip()
     return Parsed(prediction, "exact" if prediction else "empty", "nfkc_without_brackets")
 
 
 def _span_scores(item: Item, prediction: str) -> dict[str, float]:
-    ratios = (fuzz.token_sort_ratio(prediction, ref, processor=utils.default_process) for ref in references(item))
+    words = utils.default_process(prediction)
+    ratios = (fuzz.token_sort_ratio(words, utils.default_process(ref)) for ref in references(item))
     return {"exact_match": float(prediction in references(item)), "f1": round(max(ratios)) / 100}
 
 

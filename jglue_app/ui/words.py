@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gradio as gr
 
+from jglue_app.notices import SENTENCES
+
 PREFIX = "jg_"
 
 # key: (Japanese, English)
@@ -79,50 +81,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "mark_on_floor_default": ("床と区別できない", "on the floor"),
     "mark_on_floor_constant": ("床と区別できない", "on the floor"),
     "mark_below_floor": ("床より下", "below the floor"),
-    "notice_on_floor_default": (
-        "{metric} {value} は、読める答えを一つも出さないときの点 {floor} と区別できません（{protocol} は読めない出力を {default} とみなします）。",
-        "{metric} {value} cannot be told from {floor}, what never giving a readable answer scores ({protocol} counts an "
-        "unreadable output as {default}).",
-    ),
-    "notice_on_floor_constant": (
-        "{metric} {value} は、いつも同じ答えを出すときの点 {floor} と区別できません。",
-        "{metric} {value} cannot be told from {floor}, what one constant answer scores.",
-    ),
-    "notice_below_floor": (
-        "{metric} {value} は、いつも同じ答えを出すときの点 {floor} を下回っています。",
-        "{metric} {value} is below {floor}, what one constant answer scores.",
-    ),
-    "notice_defaults": (
-        "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。そのうち {luck} 問は偶然正解です。",
-        "{k} of {n} outputs could not be read and count as {default} under {protocol}; {luck} of these are right, by "
-        "chance.",
-    ),
-    "notice_defaults_similarity": (
-        "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。",
-        "{k} of {n} outputs could not be read and count as {default} under {protocol}.",
-    ),
-    "notice_asked_otherwise": (
-        "プロンプトは {asked} で答えるよう求めましたが、{protocol} は {read} しか読みません。言い回し {style} なら意味のある点になります。",
-        "The prompt asked for {asked}, but {protocol} reads {read} alone. With the style {style} the score would mean "
-        "something.",
-    ),
-    "notice_oracle": (
-        "どの答えも、正解のいちばん長いトークン数までしか書けません。正解の一部を教えていることになります（オラクル）。",
-        "No answer may be longer than the longest gold answer: this oracle gives a part of the answer away.",
-    ),
-    "notice_no_logprobs": (
-        "{protocol} は対数尤度で順位をつけますが、この実行にはありません。「両方」で実行してください。",
-        "{protocol} ranks by log-likelihood, and this run has none. Run it with the method “Both”.",
-    ),
-    "notice_no_text": (
-        "{protocol} は生成された文章を読みますが、この実行にはありません。「両方」で実行してください。",
-        "{protocol} reads generated text, and this run has none. Run it with the method “Both”.",
-    ),
-    "notice_not_covered": ("{protocol} は {task} を採点しません。", "{protocol} does not score {task}."),
-    "notice_other_settings": (
-        "この実行は {protocol} の設定と異なります（{settings}）。",
-        "The run was not made as {protocol} makes it: {settings}.",
-    ),
     "floor": ("床（最頻の答え）", "Floor (best constant)"),
     "n": ("問", "items"),
     "strict": ("厳密", "strict"),
@@ -235,6 +193,25 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "busy": ("このタブではすでに実行中です。", "A run is already going on in this tab."),
 }
+
+NOTICES_JA = {
+    "on_floor_default": "{metric} {value} は、読める答えを一つも出さないときの点 {floor} と区別できません（{protocol} は読めない出力を {default} とみなします）。",
+    "on_floor_constant": "{metric} {value} は、いつも同じ答えを出すときの点 {floor} と区別できません。",
+    "below_floor": "{metric} {value} は、いつも同じ答えを出すときの点 {floor} を下回っています。",
+    "defaults": "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。そのうち {luck} 問は偶然正解です。",
+    "defaults_similarity": "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。",
+    "asked_otherwise": "プロンプトは {asked} で答えるよう求めましたが、{protocol} は {read} しか読みません。言い回し {style} なら意味のある点になります。",
+    "oracle": "どの答えも、正解のいちばん長いトークン数までしか書けません。正解の一部を教えていることになります（オラクル）。",
+    "no_logprobs": "{protocol} は対数尤度で順位をつけますが、この実行にはありません。「両方」で実行してください。",
+    "no_text": "{protocol} は生成された文章を読みますが、この実行にはありません。「両方」で実行してください。",
+    "not_covered": "{protocol} は {task} を採点しません。",
+    "other_settings": "この実行は {protocol} の設定と異なります（{settings}）。",
+    "no_correlation": "{metric} {value} は 0 と区別できません。答えた数が類似度を表しているとは言えません。",
+    "left_out": "{n} 問のうち {k} 問は使える対数尤度がなく（欠けているか、NaN・無限大）、この点に入っていません。",
+    "assumed_choices": 'acc_norm は {asked} の長さで割っています。ほかの文を順位づけしたなら、予測ファイルの "choices" に書いてください。',
+}
+"""Notice → Japanese sentence; the English ones are in `notices.py`."""
+WORDS |= {f"notice_{kind}": (NOTICES_JA[kind], SENTENCES[kind]) for kind in SENTENCES}
 
 ASKS_EN = {
     "marc_ja": "Is a product review positive or negative?",

@@ -1,0 +1,103 @@
+"""One run under several protocols: reports, the items they disagree about, and both as a plain table. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jglue_app import notices
+from jglue_app.disagreement import Dissent, dissents
+from jglue_app.references import references_of
+from jglue_app.report import judge_run, report_run
+from jglue_app.rules import explain
+from jglue_app.types import Report, RunData, TaskReport
+
+LONGEST_TEXT = 1_000
+"""Characters of an output in the table; the run itself holds all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescoring:
+    """What several protocols make of the same outputs."""
+
+    reports: Mapping[str, Report]
+    """Protocol → report."""
+    dissents: Mapping[str, Sequence[Dissent]]
+    """Subset → items about which the protocols disagree."""
+    items: Mapping[str, int]
+    """Subset → items that have a record."""
+
+
+def rescore(data: RunData, protocols: Sequence[str]) -> Rescoring:
+    """Score a run under every named protocol, judging each record once.
+
+    Raises:
+        UnknownNameError: one of the protocols does not exist.
+    """
+    judged = {name: judge_run(data, name) for name in protocols}
+    answered = {(r.task, r.item_id) for r in data.records}
+    return Rescoring(
+        reports={name: report_run(data, name, judged[name]) for name in protocols},
+        dissents=dissents(judged) if len(protocols) > 1 else {},
+        items={task: sum((task, id_) in answered for id_ in items) for task, items in data.items.items()},
+    )
+
+
+def table(found: Rescoring, task: str) -> dict[str, Any]:
+    """One subset as plain values: `n`, `protocols` → metrics, floors and counts, and `disagreements`."""
+    out: dict[str, Any] = {
+        "n": found.items[task],
+        "protocols": {name: _protocol(report.tasks[task]) for name, report in found.reports.items()},
+    }
+    some = next(iter(found.reports.values()))
+    if references := references_of(some.tasks[task], some.split):
+        out["references"] = references
+    if len(found.reports) > 1:
+        out["disagreements"] = [_dissent(dissent) for dissent in found.dissents.get(task, ())]
+    return out
+
+
+def _protocol(row: TaskReport) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "metrics": row.metrics,
+        "unreadable": row.unreadable,
+        "floors": {"constant": row.floors, "default": row.default_floors},
+        "outcomes": row.outcomes,
+        "notices": [{"kind": notice.kind, "text": notices.sentence(notice)} for notice in row.notices],
+    }
+    if row.lenient:
+        found |= {"lenient": row.lenient, "unreadable_lenient": row.unreadable_lenient, "imputed": row.imputed}
+    if row.choose:
+        found["choose"] = row.choose
+    if row.knows is not None:
+        found["knows"] = row.knows
+    if row.unscored:
+        found["unscored"] = row.unscored
+    return found
+
+
+def _dissent(dissent: Dissent) -> dict[str, Any]:
+    output = dissent.record.output
+    return {
+        "item_id": dissent.item.id,
+        "gold": dissent.item.gold,
+        "text": _cut(output.text) if output else None,
+        "verdicts": [
+            {
+                "protocols": v.protocols,
+                "value": _cut(v.value),
+                "right": v.right,
+                "rule": v.rule,
+                "because": explain(v.rule),
+            }
+            for v in dissent.verdicts
+        ],
+    }
+
+
+def _cut(value: str | float | None) -> str | float | None:
+    """A value, cut and with the number of characters that are missing if it is a very long text."""
+    if not isinstance(value, str) or len(value) <= LONGEST_TEXT:
+        return value
+    return f"{value[:LONGEST_TEXT]}… ({len(value) - LONGEST_TEXT:,} more characters)"
