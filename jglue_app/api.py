@@ -1,4 +1,5 @@
-"""The public Python functions: `evaluate`, `compare`, `rescore`, `score`, `open_run`, `lint_prompt`.
+"""The public Python functions: `evaluate`, `compare`, `rescore`, `score`, `open_run`, `lint_prompt`,
+`check_data`.
 
 from jglue_app import compare, evaluate
 
@@ -17,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jglue_app import data as files
-from jglue_app import lint, presets, rescoring
+from jglue_app import data_check, lint, presets, rescoring
 from jglue_app.backends import ModelPool, Notify, backend_for, open_tokenizer
-from jglue_app.errors import InputError
+from jglue_app.data_check import DataCheck
+from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.plan import build_prompts, make_plan
 from jglue_app.predictions import read_predictions
 from jglue_app.prompts import ModelText
@@ -249,6 +251,40 @@ def score(
     names = protocol_names(protocol)
     dataset = files.load(load_settings(), task, split, data=data, marc_ja=Path(marc_ja) if marc_ja else None)
     return rescoring.rescore(read_predictions(Path(predictions), dataset, partial=partial), names)
+
+
+def check_data(
+    data: str = "official",
+    *,
+    jnli_old: str | Path | None = None,
+    split: str = "valid",
+    marc_ja: str | Path | None = None,
+) -> DataCheck:
+    """What leaks, repeats or was changed in the data files at hand. Nothing is downloaded.
+
+    Args:
+        data: `official` or `sample`.
+        jnli_old: another version's JNLI file; without it, those in the data folder.
+        split: the split of JNLI that is compared with it.
+        marc_ja: your own MARC-ja file.
+
+    Raises:
+        UnknownNameError: no such kind of data, or no such split.
+        DataError: a file that was named cannot be read.
+    """
+    settings = load_settings()
+    if data not in files.DATA_KINDS:
+        raise UnknownNameError("data", data, files.DATA_KINDS)
+    old = [Path(jnli_old)] if jnli_old else files.other_versions(settings, "jnli", split)
+    others = [files.read_file("jnli", split, path, "user", "other") for path in old]
+    rows = files.verify(settings) if data == "official" else None
+    datasets = files.at_hand(settings, rows, Path(marc_ja) if marc_ja else None)
+    own = [
+        {"task": d.task, "split": d.split, "version": d.version, "path": d.path, "sha256": d.sha256}
+        | {"items": len(d.items), "state": "ok", "message": ""}
+        for d in datasets
+    ]
+    return data_check.check(own if rows is None else rows, datasets, others)
 
 
 def open_run(path: str | Path) -> Run:

@@ -60,6 +60,44 @@ class Relabelled:
     """Items that it alone has."""
 
 
+@dataclass(frozen=True, slots=True)
+class DataCheck:
+    """All that was found in the files at hand."""
+
+    files: tuple[Mapping[str, object], ...]
+    """Task, split, version, path, sha256, items and state of every file; see `data.verify`."""
+    leaks: tuple[Overlap, ...]
+    """Evaluated items that are in train files."""
+    shared: tuple[Overlap, ...]
+    """Evaluated items that are in other evaluated files."""
+    repeats: tuple[Repeats, ...]
+    jnli_labels: tuple[Relabelled, ...]
+    """Against every other version of JNLI that is at hand."""
+    other_versions: tuple[str, ...]
+    """Files of those versions."""
+
+
+def check(files: Sequence[Mapping[str, object]], datasets: Sequence[Dataset], old_jnli: Sequence[Dataset]) -> DataCheck:
+    """Everything there is to find.
+
+    Args:
+        files: state of every file; see `data.verify`.
+        datasets: those that could be read.
+        old_jnli: other versions of one split of JNLI.
+    """
+    evaluated = [d for d in datasets if d.split != "train"]
+    split = old_jnli[0].split if old_jnli else ""
+    new = next((d for d in datasets if (d.task, d.split) == ("jnli", split)), None)
+    return DataCheck(
+        files=tuple(files),
+        leaks=overlaps(evaluated, [d for d in datasets if d.split == "train"]),
+        shared=overlaps(evaluated, evaluated),
+        repeats=tuple(found for d in datasets if (found := repeats(d)).items),
+        jnli_labels=tuple(relabelled(old, new) for old in old_jnli) if new else (),
+        other_versions=tuple(old.path for old in old_jnli),
+    )
+
+
 def overlaps(evaluated: Iterable[Dataset], others: Iterable[Dataset]) -> tuple[Overlap, ...]:
     """Which evaluated files share items with which others, by `data.fingerprint`; a pair without any is left out."""
     tables = [(_file(other), _first_ids(other.items, fingerprint)) for other in others]

@@ -810,7 +810,7 @@ def test_files_are_checked_for_leaks_repeats_and_labels_of_another_version(
     given = here("data", "check", "--jnli-old", elsewhere)
     elsewhere.rename(old)
     for told in (given, here("data", "check")):
-        assert "1 of 2 common items have another label; 1 items are new, 0 are gone." in told.out
+        assert "1 of 2 common items have another label; 1 item is new, 0 gone." in told.out
         assert "  entailment → neutral: 1\n  ids: 1\n" in told.out
     (tmp_path / "jglue/jnli-v1.3/valid-v1.3.json").write_text("{", "utf-8")
     damaged = here("data", "check")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from jglue_app import data
+from jglue_app import api, data
 from jglue_app import data_check as check
 from jglue_app.cli.options import DataOption, JsonOption, MarcOption
 from jglue_app.console import ProgressView, print_lines, print_table
-from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.errors import InputError
 from jglue_app.settings import load_settings
 from jglue_app.store import dumps
 from jglue_app.tasks import TASKS, get_task
@@ -71,7 +71,7 @@ def data_verify(as_json: JsonOption = False) -> None:
     _refuse_damaged(rows)
 
 
-def _print_files(rows: list[dict[str, object]]) -> None:
+def _print_files(rows: Sequence[Mapping[str, object]]) -> None:
     table = Table("subset", "split", "version", "state", "items", "sha256", box=None, pad_edge=False)
     for row in rows:
         digest = str(row["sha256"] or "–")[:16]
@@ -81,7 +81,7 @@ def _print_files(rows: list[dict[str, object]]) -> None:
     print_lines(str(row["message"]) for row in rows if row["message"])
 
 
-def _refuse_damaged(rows: list[dict[str, object]]) -> None:
+def _refuse_damaged(rows: Sequence[Mapping[str, object]]) -> None:
     if any(row["state"] == "damaged" for row in rows):
         raise typer.Exit(InputError.exit_code)
 
@@ -99,39 +99,20 @@ def data_check(
 
     Exit code 2 when a file is damaged. What leaks or repeats is part of JGLUE and no fault of the files.
     """
-    settings = load_settings()
-    if data_kind not in data.DATA_KINDS:
-        raise UnknownNameError("data", data_kind, data.DATA_KINDS)
-    rows = data.verify(settings) if data_kind == "official" else None
-    datasets = data.at_hand(settings, rows, marc_ja)
-    old_files = [jnli_old] if jnli_old else data.other_versions(settings, "jnli", split)
-    old = [data.read_file("jnli", split, path, "user", "other") for path in old_files]
-    rows = rows or [
-        {"task": d.task, "split": d.split, "version": d.version, "path": d.path, "sha256": d.sha256}
-        | {"items": len(d.items), "state": "ok", "message": ""}
-        for d in datasets
-    ]
-    evaluated = [d for d in datasets if d.split != "train"]
-    pools = [d for d in datasets if d.split == "train"]
-    leaks = check.overlaps(evaluated, pools)
-    shared = check.overlaps(evaluated, evaluated)
-    repeats = [found for d in datasets if (found := check.repeats(d)).items]
-    new = next((d for d in datasets if (d.task, d.split) == ("jnli", split)), None)
-    changes = [check.relabelled(d, new) for d in old] if new else []
+    found = api.check_data(data_kind, jnli_old=jnli_old, split=split, marc_ja=marc_ja)
     if as_json:
-        table = {"files": rows, "leaks": leaks, "shared": shared, "repeats": repeats, "jnli_labels": changes}
-        print(dumps(table, indent=2))
+        print(dumps(found, indent=2))
     else:
-        _print_files(rows)
+        _print_files(found.files)
         print_lines(["", "Evaluated items that are also in a train file:"])
-        _print_overlaps(leaks)
+        _print_overlaps(found.leaks)
         print_lines(["Such items are never shown as examples in a run that evaluates them: they are left out first."])
         print_lines(["", "Items that two evaluated files share:"])
-        _print_overlaps(shared)
+        _print_overlaps(found.shared)
         print_lines(["", "Items that stand in a file more than once:"])
-        _print_repeats(repeats)
-        print_lines(["", *_label_lines(changes, split, old_files)])
-    _refuse_damaged(rows)
+        _print_repeats(found.repeats)
+        print_lines(["", *_label_lines(found, split)])
+    _refuse_damaged(found.files)
 
 
 def _print_overlaps(found: Sequence[check.Overlap]) -> None:
@@ -156,21 +137,21 @@ def _print_repeats(found: Sequence[check.Repeats]) -> None:
     print_table(table)
 
 
-def _label_lines(changes: Sequence[check.Relabelled], split: str, old: Sequence[Path]) -> Iterator[str]:
-    if not old:
+def _label_lines(found: check.DataCheck, split: str) -> Iterator[str]:
+    if not found.other_versions:
         yield (
             f"No other version of JNLI {split} is at hand. To see which labels changed, name its file with --jnli-old, "
             f"or put it into JGLUE_DATA_DIR as jnli-v1.1/{split}-v1.1.json."
         )
-    elif not changes:
+    elif not found.jnli_labels:
         yield (
-            f"JNLI {split} of v1.3 is not at hand, so there is nothing to compare {old[0]} with. "
+            f"JNLI {split} of v1.3 is not at hand, so there is nothing to compare {found.other_versions[0]} with. "
             f"Run `python -m jglue_app data fetch --task jnli --split {split}`."
         )
-    for row in changes:
+    for row in found.jnli_labels:
         yield (
             f"JNLI {split} against {row.old}: {len(row.ids)} of {row.common:,} common items have another label; "
-            f"{row.added:,} items are new, {row.removed:,} are gone."
+            f"{row.added:,} {'item is' if row.added == 1 else 'items are'} new, {row.removed:,} gone."
         )
         yield from (f"  {change}: {count}" for change, count in row.changed.items())
         if row.ids:

@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
+from jglue_app.references import REFERENCES, references_of
 from jglue_app.report import Answered
 from jglue_app.scoreboard import (
     OUTCOMES,
@@ -89,6 +90,7 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
         "b": b.label if b else "",
         "rows": lines,
         "averages": [_average(side, r, lang) for side, r in (("A", a), ("B", b)) if r],
+        "references": _references(a, lang),
         "knows": [line for side, r in (("A", a), ("B", b)) if r for line in _knows(side, r, lang)],
         "notices": [line for side, r in (("A", a), ("B", b)) if r for line in _notices(side, r, lang)],
         "legend": [
@@ -183,6 +185,21 @@ def _knows(side: str, report: Report, lang: str) -> list[dict[str, str]]:
         return []
     each = ", ".join(f"{TASKS[name].title} {count}" for name, count in known.items())
     return [{"side": side, "text": word("knows", lang).format(each)}]
+
+
+def _references(report: Report, lang: str) -> list[dict[str, str]]:
+    """Scores of people and of fine-tuned models on the official dev files."""
+    found = {name: of for name, task in report.tasks.items() if (of := references_of(task, report.split))}
+    if not found:
+        return []
+    out = []
+    for who in REFERENCES:
+        each = [
+            f"{TASKS[name].title} {' / '.join(number(of[who][m]) for m in TASKS[name].metrics)}"
+            for name, of in found.items()
+        ]
+        out.append({"who": word(f"reference_{who.split()[0].lower()}", lang), "text": " · ".join(each)})
+    return out
 
 
 def _notices(side: str, report: Report, lang: str) -> list[dict[str, str]]:

@@ -229,3 +229,12 @@ def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written
     assert "対数尤度: accuracy 0.500" in html
     # Items 1 and 3: the gold answer is ranked first, and the text names no label.
     assert [line["text"].endswith("：JNLI 2") for line in payload["knows"]] == [True]
+
+
+def test_people_and_fine_tuned_models_stand_beside_official_items_alone() -> None:
+    data = run(["含意"], SPEC)
+    assert views.board(report_run(data), None, None, "ja")["references"] == []
+    official = RunData(SPEC, data.items, {"jnli": "official"}, data.records)
+    payload = views.board(report_run(official), None, None, "ja")
+    assert [line["text"] for line in payload["references"]] == ["JNLI 0.925", "JNLI 0.906", "JNLI 0.934"]
+    assert "人間（参考、dev 全体）: JNLI 0.925" in views.render("board", payload)
