@@ -4,7 +4,7 @@ from __future__ import annotations
 
 RULES = {
     # the readers of `official`
-    "exact": "the output is exactly a legal answer",
+    "exact": "the output as it stands, white space around it aside",
     "empty": "nothing was written",
     "not_exact": "the output is not exactly a legal answer",
     "same_answer_twice": "the prompt asked for the same text for two labels",
