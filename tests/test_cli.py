@@ -819,6 +819,9 @@ def test_files_are_checked_for_leaks_repeats_and_labels_of_another_version(
     nothing = here("data", "check", "--jnli-old", old)
     assert "JNLI valid of v1.3 is not at hand, so there is nothing to compare" in nothing.out
     assert here("data", "check", "--split", "dev").code == 2
+    monkeypatch.delenv("JGLUE_DATA_DIR")
+    empty = here("data", "check")
+    assert (empty.code, "None of these files is here, so there is nothing to compare." in empty.out) == (0, True)
     samples = here("data", "check", "--data", "sample")
     assert (samples.code, samples.out.count("  none")) == (0, 3)
 

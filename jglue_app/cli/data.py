@@ -104,6 +104,12 @@ def data_check(
         print(dumps(found, indent=2))
     else:
         _print_files(found.files)
+        if not any(row["items"] for row in found.files):
+            hint = (
+                "Fetch them with `python -m jglue_app data fetch --split all`, or look at the samples: --data sample."
+            )
+            print_lines(["", f"None of these files is here, so there is nothing to compare. {hint}"])
+            return
         print_lines(["", "Evaluated items that are also in a train file:"])
         _print_overlaps(found.leaks)
         print_lines(["Such items are never shown as examples in a run that evaluates them: they are left out first."])
