@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import queue
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS
 from jglue_app.types import Backend, Item, ModelSpec, Output, Prompt, Record, RunError, RunSpec, Task
 
-FIRST_CHUNK, CHUNK = 4, 24
+FIRST_CHUNKS, CHUNK = (4, 24), 96
+"""Items handed to the model at a time: few at first, so that something is seen soon, then enough to share tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +205,12 @@ def _token_limits(plan: Plan, task: Task, items: Sequence[Item], backend: Backen
 
 
 def _chunks(built: list[Prompt]) -> Iterator[list[Prompt]]:
-    """A small first chunk, so that something is seen soon."""
-    yield built[:FIRST_CHUNK]
-    for start in range(FIRST_CHUNK, len(built), CHUNK):
-        yield built[start : start + CHUNK]
+    start = 0
+    for size in itertools.chain(FIRST_CHUNKS, itertools.repeat(CHUNK)):
+        if start >= len(built):
+            return
+        yield built[start : start + size]
+        start += size
 
 
 def _answer(

@@ -23,15 +23,16 @@ MAX_ROWS = 64
 # Any id will do, as padded places are masked; that of the tokenizer may be missing or unknown to the model.
 PAD = 0
 
-_NON_FINITE = RunError(
+NON_FINITE = RunError(
     "non_finite", "The model produced NaN or infinite scores. Try another dtype, such as float32 or bfloat16."
 )
-_OUT_OF_MEMORY = RunError(
+OUT_OF_MEMORY = RunError(
     "out_of_memory",
     "This item alone does not fit into memory. Choose 8-bit, fewer examples, or a smaller model.",
 )
-_EMPTY_PROMPT = RunError("empty_prompt", "The prompt has no tokens of its own.")
-_EMPTY_ANSWER = RunError("empty_answer", "One of the answers to rank has no tokens. Give every answer a text.")
+EMPTY_PROMPT = RunError("empty_prompt", "The prompt has no tokens of its own.")
+NO_CHOICES = RunError("no_choices", "This item has no fixed answers to rank.")
+EMPTY_ANSWER = RunError("empty_answer", "One of the answers to rank has no tokens. Give every answer a text.")
 
 
 Row = tuple[Any, list[int]]
@@ -83,7 +84,7 @@ class Batcher:
             if self._overflows(len(ids) + max_new_tokens):
                 yield i, Output("", "overflow", len(ids), 0, 0.0)
             elif not ids:
-                yield i, _EMPTY_PROMPT
+                yield i, EMPTY_PROMPT
             else:
                 rows.append((i, ids))
 
@@ -117,25 +118,11 @@ class Batcher:
         out: Results = []
         for row, (i, ids) in enumerate(batch):
             if not bool(finite.ok[row]):
-                out.append((i, _NON_FINITE))
+                out.append((i, NON_FINITE))
                 continue
             new = sequences[row, width:].tolist()[: watch.ended[row]]
-            out.append((i, self._output(new, stops[row], len(ids), max_new_tokens, seconds)))
+            out.append((i, output_of(self._tokenizer, new, self._eos, stops[row], len(ids), seconds)))
         return out
-
-    def _output(
-        self, new: list[int], stop: tuple[str, ...], prompt_tokens: int, max_new_tokens: int, seconds: float
-    ) -> Output:
-        end = next((k for k, token in enumerate(new) if token in self._eos), None)
-        kept = new if end is None else new[:end]
-        text = _decode(self._tokenizer, kept)
-        cut = first_stop(text, stop)
-        if cut is not None:
-            text = text[:cut]
-        finish: Any = "stop" if cut is not None or end is not None else "length"
-        if not text.strip() and finish == "stop":
-            finish = "empty"
-        return Output(text, finish, prompt_tokens, len(kept), seconds)
 
     # --- log-likelihood ---
 
@@ -154,13 +141,13 @@ class Batcher:
             pairs = [self._encoder.encode_answer(prompt, answer) for answer in prompt.answers]
             lengths[i] = max((len(context) for context, _ in pairs), default=0)
             if not pairs:
-                yield i, RunError("no_choices", "This item has no fixed answers to rank.")
+                yield i, NO_CHOICES
             elif self._overflows(max(len(c) + len(a) for c, a in pairs)):
                 yield i, Output(None, "overflow", lengths[i], 0, 0.0)
             elif not all(context for context, _ in pairs):
-                yield i, _EMPTY_PROMPT
+                yield i, EMPTY_PROMPT
             elif not all(answer for _, answer in pairs):
-                yield i, _EMPTY_ANSWER
+                yield i, EMPTY_ANSWER
             else:
                 scores[i] = [0.0] * len(pairs)
                 for k, (context, answer) in enumerate(pairs):
@@ -198,7 +185,7 @@ class Batcher:
                 target = torch.tensor(answer, device=rows.device)
                 values.append(float(rows.gather(1, target[:, None]).sum()))
             finite = all(v == v and abs(v) != float("inf") for v in values)
-            out.append((key, values if finite else _NON_FINITE))
+            out.append((key, values if finite else NON_FINITE))
         return out
 
     # --- batches ---
@@ -231,7 +218,7 @@ class Batcher:
             except _StopRequestedError:
                 return
             except RuntimeError as e:
-                if not _out_of_memory(e):
+                if not is_out_of_memory(e):
                     raise ModelError(
                         f"The model failed on a batch ({first_line(e)}). Try another dtype or device."
                     ) from e
@@ -240,14 +227,30 @@ class Batcher:
                 if count > 1:
                     self._budget = max(1, (len(todo[0][1]) + new_tokens) * (count // 2))
                     continue
-                results = [(todo[0][0], _OUT_OF_MEMORY)]
+                results = [(todo[0][0], OUT_OF_MEMORY)]
             del todo[:count]
             yield from results
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """On a CPU the allocator raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def output_of(
+    tokenizer: Any, new: list[int], eos: set[int], stop: tuple[str, ...], prompt_tokens: int, seconds: float
+) -> Output:
+    """What was written, up to an end token or the first stop string."""
+    end = next((k for k, token in enumerate(new) if token in eos), None)
+    kept = new if end is None else new[:end]
+    text = _decode(tokenizer, kept)
+    cut = first_stop(text, stop)
+    if cut is not None:
+        text = text[:cut]
+    finish: Any = "stop" if cut is not None or end is not None else "length"
+    if not text.strip() and finish == "stop":
+        finish = "empty"
+    return Output(text, finish, prompt_tokens, len(kept), seconds)
 
 
 def first_stop(text: str, stop: Sequence[str]) -> int | None:

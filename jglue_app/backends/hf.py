@@ -1,4 +1,7 @@
-"""Models through transformers: loading, checks and facts. Answering itself is in `batching.py`."""
+"""Models through transformers: loading, checks and facts.
+
+Answering itself is in `engine.py`, or in `batching.py` for models whose attention cannot be exchanged.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
 from jglue_app.backends.batching import PAD, Batcher
+from jglue_app.backends.engine import Engine
 from jglue_app.backends.gguf import refuse_missing
 from jglue_app.backends.locate import ModelFiles, in_folder, locate
+from jglue_app.backends.packed import PackedModel, Unsupported
 from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
 from jglue_app.errors import DeviceError, ModelError, UnknownNameError, first_line
 from jglue_app.models import named_models
@@ -78,16 +83,24 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
 
 
 class HFBackend:
-    """A loaded transformers model."""
+    """A loaded transformers model.
 
-    def __init__(self, spec: ModelSpec, commit: str, model: Any, tokenizer: Any) -> None:
+    Args:
+        spec: what was asked for.
+        commit: which weights they are.
+        model: the model; its attention is exchanged if that can be done.
+        tokenizer: its tokenizer.
+        packed: False for padded batches in any case.
+    """
+
+    def __init__(self, spec: ModelSpec, commit: str, model: Any, tokenizer: Any, *, packed: bool = True) -> None:
         model.eval()
         # Sampling settings or penalties of the checkpoint must not reach greedy decoding.
         eos = end_ids(getattr(model, "generation_config", None), tokenizer)
         model.generation_config = GenerationConfig(do_sample=False, eos_token_id=eos or None, pad_token_id=PAD)
         self._model: Any = model
         self._tokenizer = tokenizer
-        self._batcher = Batcher(model, tokenizer, eos, context_length(model.config, tokenizer))
+        self._batcher = _batcher(model, tokenizer, eos, packed)
         self.info = ModelInfo(
             name=spec.id,
             commit=commit,
@@ -128,6 +141,17 @@ class HFBackend:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _batcher(model: Any, tokenizer: Any, eos: list[int], packed: bool) -> Engine | Batcher:
+    """The engine where the model's attention can be exchanged, else padded batches."""
+    limit = context_length(model.config, tokenizer)
+    if not packed:
+        return Batcher(model, tokenizer, eos, limit)
+    try:
+        return Engine(PackedModel(model), tokenizer, eos, limit)
+    except Unsupported:
+        return Batcher(model, tokenizer, eos, limit)
 
 
 # --- device and memory ----------------------------------------------------------------------------------

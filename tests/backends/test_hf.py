@@ -117,8 +117,8 @@ def model(tiny_model: TinyModel) -> Any:
     return AutoModelForCausalLM.from_pretrained(tiny_model("llama"), dtype=torch.float32)
 
 
-def wrapped(model: Any, folder: Path) -> HFBackend:
-    return HFBackend(ModelSpec("tiny"), "commit", model, AutoTokenizer.from_pretrained(folder))
+def wrapped(model: Any, folder: Path, *, packed: bool = True) -> HFBackend:
+    return HFBackend(ModelSpec("tiny"), "commit", model, AutoTokenizer.from_pretrained(folder), packed=packed)
 
 
 def edit_json(path: Path, **changes: object) -> None:
@@ -155,8 +155,8 @@ class Spy:
 
 @pytest.fixture
 def spied(model: Any, tiny_model: TinyModel) -> tuple[HFBackend, Spy]:
-    """A backend whose model is watched."""
-    backend = wrapped(model, tiny_model("llama"))
+    """A backend of padded batches whose model is watched."""
+    backend = wrapped(model, tiny_model("llama"), packed=False)
     model.forward = Spy(model)
     return backend, model.forward
 
@@ -172,6 +172,22 @@ class TestHF(BackendContract):
     @pytest.fixture
     def closable(self, architecture: str, tiny_model: TinyModel, settings: Settings) -> Backend:
         return open_backend(ModelSpec(str(tiny_model(architecture))), settings, device="cpu")
+
+    @pytest.fixture
+    def prompts(self) -> Sequence[Prompt]:
+        return PROMPTS
+
+
+class TestPadded(BackendContract):
+    """The contract for padded batches of a model that could be packed."""
+
+    @pytest.fixture
+    def backend(self, model: Any, tiny_model: TinyModel) -> Backend:
+        return wrapped(model, tiny_model("llama"), packed=False)
+
+    @pytest.fixture
+    def closable(self, model: Any, tiny_model: TinyModel) -> Backend:
+        return wrapped(model, tiny_model("llama"), packed=False)
 
     @pytest.fixture
     def prompts(self) -> Sequence[Prompt]:
@@ -236,7 +252,7 @@ def test_the_model_sees_bos_exactly_once_and_never_an_eos_of_the_tokenizer(
     tiny_model: TinyModel, model: Any, bos: bool, appends_eos: bool, chat: bool
 ) -> None:
     folder = tiny_model("llama", bos=bos, chat=chat, appends_eos=appends_eos)
-    backend = wrapped(model, folder)
+    backend = wrapped(model, folder, packed=False)
     spy = model.forward = Spy(model)
     raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
     text = backend.render_chat([{"role": "user", "content": "今日は"}]) if chat else "今日は"

@@ -1,0 +1,368 @@
+"""Prompts through a packed model: every distinct token is read once, the vocabulary is scored only where it is needed.
+
+The beginning that all prompts of a call share (instruction and examples) is read once and kept for the next call. What
+follows is grouped so that questions about one paragraph, and the answers of one question, lie in one trie.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+
+from jglue_app.backends.batching import (
+    EMPTY_ANSWER,
+    EMPTY_PROMPT,
+    NO_CHOICES,
+    NON_FINITE,
+    OUT_OF_MEMORY,
+    first_stop,
+    is_out_of_memory,
+    output_of,
+)
+from jglue_app.backends.encoding import Encoder
+from jglue_app.backends.packed import Cache, KeysValues, PackedModel
+from jglue_app.backends.trie import Trie, common, grow
+from jglue_app.errors import ModelError, first_line
+from jglue_app.types import Output, Prompt, RunError
+
+TOKENS_PER_PASS = {"cpu": 2_048, "other": 16_384}
+ROWS_PER_PASS = {"cpu": 64, "other": 256}
+WORTH_SHARING = 16
+"""Tokens that two groups must have in common to be read as one; fewer cost more in attention than they save."""
+SEGMENT_TOKENS = 1_024
+"""Tokens of a group that no further prompt joins: attention grows with their square."""
+KEPT_SLACK = 32
+"""The kept beginning, or a part of it, is used again unless so many more tokens are shared now."""
+
+Result = tuple[int, Output | RunError]
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Job:
+    """Sequences to be read together, of one or more prompts."""
+
+    keys: list[int]
+    """Which prompts."""
+    sequences: list[Sequence[int]]
+    """What is read, without the common beginning."""
+    firsts: list[int]
+    """Where the sequences of each prompt begin in `sequences`."""
+    trie: Trie | None = None
+
+    def grown(self) -> Trie:
+        if self.trie is None:
+            self.trie = grow(self.sequences)
+        return self.trie
+
+
+@dataclass(slots=True)
+class _Row:
+    """A generation that is going on."""
+
+    key: int
+    prompt_tokens: int
+    stops: tuple[str, ...]
+    new: list[int] = field(default_factory=list)
+
+
+class Engine:
+    """Runs prompts through one packed model.
+
+    Args:
+        model: the packed model.
+        tokenizer: its tokenizer.
+        eos: ids that end a generation.
+        context_length: most tokens of prompt and answer together; None for no limit.
+    """
+
+    def __init__(self, model: PackedModel, tokenizer: Any, eos: list[int], context_length: int | None) -> None:
+        self._model: Any = model
+        self._tokenizer = tokenizer
+        self._eos = set(eos)
+        self.context_length = context_length
+        self._encoder = Encoder(tokenizer)
+        self.bos = self._encoder.bos
+        kind = "cpu" if model.device.type == "cpu" else "other"
+        self._tokens, self._rows = TOKENS_PER_PASS[kind], ROWS_PER_PASS[kind]
+        self._kept: tuple[list[int], KeysValues] = ([], {})
+
+    def close(self) -> None:
+        """Drop the model and what is kept of it."""
+        self._kept = ([], {})
+        self._model = None
+
+    # --- log-likelihood ---
+
+    def choose(self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]) -> Iterator[Result]:
+        """Summed log-probability of each answer's tokens; see `types.Backend`."""
+        asked: dict[int, tuple[list[list[int]], list[list[int]]]] = {}
+        for i, prompt in enumerate(prompts):
+            pairs = [self._encoder.encode_answer(prompt, answer) for answer in prompt.answers]
+            contexts, answers = [c for c, _ in pairs], [a for _, a in pairs]
+            if not pairs:
+                yield i, NO_CHOICES
+            elif self._overflows(max(len(c) + len(a) for c, a in pairs)):
+                yield i, Output(None, "overflow", max(map(len, contexts)), 0, 0.0)
+            elif not all(contexts):
+                yield i, EMPTY_PROMPT
+            elif not all(answers):
+                yield i, EMPTY_ANSWER
+            else:
+                asked[i] = contexts, answers
+        same = _alike({i: (tuple(map(tuple, c)), tuple(map(tuple, a))) for i, (c, a) in asked.items()})
+        if not same:
+            return
+        length, before = self._beginning([c for i in same for c in asked[i][0]])
+        jobs = self._jobs({i: [[*c, *a[:-1]][length:] for c, a in zip(*asked[i], strict=True)] for i in same})
+
+        def run(batch: Sequence[_Job]) -> list[tuple[int, Output | RunError]]:
+            started = time.perf_counter()
+            scores = self._score(batch, asked, before, length)
+            seconds = (time.perf_counter() - started) / len(scores)
+            out: list[tuple[int, Output | RunError]] = []
+            for i, values in scores.items():
+                longest = max(map(len, asked[i][0]))
+                good = all(v == v and abs(v) != float("inf") for v in values)
+                out.append((i, Output(None, "scored", longest, 0, seconds, tuple(values)) if good else NON_FINITE))
+            return out
+
+        for i, result in self._in_passes(jobs, run, should_stop):
+            for k in same[i]:
+                yield k, result
+
+    def _score(
+        self,
+        batch: Sequence[_Job],
+        asked: dict[int, tuple[list[list[int]], list[list[int]]]],
+        before: KeysValues | None,
+        length: int,
+    ) -> dict[int, list[float]]:
+        tries = [job.grown() for job in batch]
+        states, starts, _ = self._model.read(tries, before, length)
+        rows: dict[int, int] = {}
+        at: list[int] = []
+        targets: list[int] = []
+        owners: list[tuple[int, int]] = []
+        for job, trie, start in zip(batch, tries, starts, strict=True):
+            for i, first in zip(job.keys, job.firsts, strict=True):
+                for k, (context, answer) in enumerate(zip(*asked[i], strict=True)):
+                    path = trie.paths[first + k]
+                    for j, target in enumerate(answer):
+                        node = start + path[len(context) - length - 1 + j]
+                        at.append(rows.setdefault(node, len(rows)))
+                        targets.append(target)
+                        owners.append((i, k))
+        values = self._model.logprobs(states[list(rows)], at, targets).tolist()
+        scores = {i: [0.0] * len(asked[i][1]) for job in batch for i in job.keys}
+        for (i, k), value in zip(owners, values, strict=True):
+            scores[i][k] += value
+        return scores
+
+    # --- generation ---
+
+    def generate(
+        self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
+    ) -> Iterator[Result]:
+        """Greedy continuations; see `types.Backend`."""
+        asked: dict[int, list[int]] = {}
+        for i, prompt in enumerate(prompts):
+            ids = self._encoder.encode(prompt.text, has_special=prompt.messages is not None)
+            if self._overflows(len(ids) + max_new_tokens):
+                yield i, Output("", "overflow", len(ids), 0, 0.0)
+            elif not ids:
+                yield i, EMPTY_PROMPT
+            else:
+                asked[i] = ids
+        same = _alike({i: (tuple(ids), prompts[i].stop) for i, ids in asked.items()})
+        if not same:
+            return
+        length, before = self._beginning([asked[i] for i in same])
+        jobs = self._jobs({i: [asked[i][length:]] for i in same})
+
+        def run(batch: Sequence[_Job]) -> Iterator[tuple[int, Output | RunError]]:
+            rows = [_Row(i, len(asked[i]), prompts[i].stop) for job in batch for i in job.keys]
+            yield from self._continue(batch, rows, before, length, max_new_tokens, should_stop)
+
+        for i, result in self._in_passes(jobs, run, should_stop):
+            for k in same[i]:
+                yield k, result
+
+    def _continue(
+        self,
+        batch: Sequence[_Job],
+        rows: list[_Row],
+        before: KeysValues | None,
+        length: int,
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+    ) -> Iterator[tuple[int, Output | RunError]]:
+        """Read a batch and write until all its rows have ended; a row that has ended leaves at once."""
+        started, count = time.perf_counter(), len(rows)
+        states, cache = self._prefill(batch, before, length, max_new_tokens)
+        for step in range(max_new_tokens):
+            best, finite = self._model.best(states)
+            alive = []
+            for k, (row, token, good) in enumerate(zip(rows, best.tolist(), finite.tolist(), strict=True)):
+                row.new.append(token)
+                seconds = (time.perf_counter() - started) / count
+                if not good:
+                    yield row.key, NON_FINITE
+                elif step == max_new_tokens - 1 or token in self._eos or self._at_stop(row):
+                    yield (
+                        row.key,
+                        output_of(self._tokenizer, row.new, self._eos, row.stops, row.prompt_tokens, seconds),
+                    )
+                else:
+                    alive.append(k)
+            if not alive or should_stop():
+                return
+            if len(alive) < len(rows):
+                rows = [rows[k] for k in alive]
+                keep = torch.tensor(alive, device=cache.lengths.device)
+                cache = Cache(
+                    {layer: t[keep] for layer, t in cache.keys.items()},
+                    {layer: t[keep] for layer, t in cache.values.items()},
+                    cache.lengths[keep],
+                )
+            states = self._model.extend([row.new[-1] for row in rows], cache)
+            cache.lengths = cache.lengths + 1
+
+    def _at_stop(self, row: _Row) -> bool:
+        if not row.stops:
+            return False
+        text = self._tokenizer.decode(row.new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return first_stop(str(text), row.stops) is not None
+
+    def _prefill(
+        self, batch: Sequence[_Job], before: KeysValues | None, length: int, max_new_tokens: int
+    ) -> tuple[torch.Tensor, Cache]:
+        """The last states of all prompts of a batch, and their keys and values with room for what will be written."""
+        tries = [job.grown() for job in batch]
+        states, starts, found = self._model.read(tries, before, length, keep=True)
+        paths = [
+            [start + node for node in path] for trie, start in zip(tries, starts, strict=True) for path in trie.paths
+        ]
+        lengths = [length + len(path) for path in paths]
+        places = max(lengths) + max_new_tokens
+        keys, values = {}, {}
+        for layer, (k, v) in found.items():
+            k_rows = k.new_zeros(len(paths), k.shape[0], places, k.shape[2])
+            v_rows = v.new_zeros(len(paths), v.shape[0], places, v.shape[2])
+            if before is not None:
+                k_rows[:, :, :length], v_rows[:, :, :length] = before[layer]
+            for row, path in enumerate(paths):
+                at = torch.tensor(path, device=k.device)
+                k_rows[row, :, length : lengths[row]] = k[:, at]
+                v_rows[row, :, length : lengths[row]] = v[:, at]
+            keys[layer], values[layer] = k_rows, v_rows
+        last = states[[path[-1] for path in paths]]
+        return last, Cache(keys, values, torch.tensor(lengths, device=states.device))
+
+    # --- sharing and batches ---
+
+    def _overflows(self, tokens: int) -> bool:
+        return self.context_length is not None and tokens > self.context_length
+
+    def _beginning(self, sequences: Sequence[list[int]]) -> tuple[int, KeysValues | None]:
+        """How many tokens all sequences begin with (of each at least one is left), and their keys and values."""
+        first, last = min(sequences), max(sequences)
+        length = min(common(first, last), min(map(len, sequences)) - 1)
+        kept, found = self._kept
+        usable = min(common(kept, first), length)
+        if usable >= WORTH_SHARING and length - usable < KEPT_SLACK:
+            return usable, {layer: (k[:, :usable], v[:, :usable]) for layer, (k, v) in found.items()}
+        if length < WORTH_SHARING or len(sequences) < 2:
+            return 0, None
+        self._kept = ([], {})
+        try:
+            _, _, found = self._model.read([grow([first[:length]])], keep=True)
+        except RuntimeError as e:
+            _refuse_unless_memory(e)
+            return 0, None
+        self._kept = (first[:length], found)
+        return length, found
+
+    def _jobs(self, sequences: dict[int, list[list[int]]]) -> list[_Job]:
+        """Prompts that share enough in one job, the largest jobs first, so that memory runs out at once if ever."""
+        jobs: list[_Job] = []
+        size = 0
+        for i in sorted(sequences, key=lambda i: sequences[i][0]):
+            own = sequences[i]
+            new = sum(map(len, own)) - (len(own) - 1) * min(common(own[0], s) for s in own)
+            shared = common(jobs[-1].sequences[-1], own[0]) if jobs else 0
+            if jobs and shared >= WORTH_SHARING and size + new - shared <= SEGMENT_TOKENS:
+                job = jobs[-1]
+                job.firsts.append(len(job.sequences))
+                job.keys.append(i)
+                job.sequences += own
+                size += new - shared
+            else:
+                jobs.append(_Job([i], list(own), [0]))
+                size = new
+        return sorted(jobs, key=lambda job: -len(job.grown().tokens))
+
+    def _in_passes(
+        self,
+        jobs: list[_Job],
+        run: Callable[[Sequence[_Job]], Any],
+        should_stop: Callable[[], bool],
+    ) -> Iterator[tuple[int, Output | RunError]]:
+        """Jobs in batches of so many tokens and rows, halved when memory runs out."""
+        while jobs and not should_stop():
+            count, tokens, rows = 0, 0, 0
+            for job in jobs:
+                tokens += len(job.grown().tokens)
+                rows += len(job.keys)
+                if count and (tokens > self._tokens or rows > self._rows):
+                    break
+                count += 1
+            batch = jobs[:count]
+            left = {i for job in batch for i in job.keys}
+            try:
+                for i, result in run(batch):
+                    left.discard(i)
+                    yield i, result
+            except RuntimeError as e:
+                _refuse_unless_memory(e)
+                if len(left) > 1:
+                    self._tokens = max(1, sum(len(job.grown().tokens) for job in batch) // 2)
+                    self._rows = max(1, len(left) // 2)
+                    # A single job has nothing to be halved but what its prompts share.
+                    again = [_only(job, left) for job in batch] if count > 1 else [_only(batch[0], {i}) for i in left]
+                    jobs = [job for job in again if job.keys] + jobs[count:]
+                    continue
+                yield from ((i, OUT_OF_MEMORY) for i in sorted(left))
+            jobs = jobs[count:]
+
+
+def _refuse_unless_memory(error: RuntimeError) -> None:
+    """Give memory back if that is what ran out; else raise ModelError."""
+    if not is_out_of_memory(error):
+        raise ModelError(f"The model failed on a batch ({first_line(error)}). Try another dtype or device.") from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _only(job: _Job, wanted: set[int]) -> _Job:
+    """Some prompts of a job."""
+    kept = _Job([], [], [])
+    for i, first, end in zip(job.keys, job.firsts, [*job.firsts[1:], len(job.sequences)], strict=True):
+        if i in wanted:
+            kept.keys.append(i)
+            kept.firsts.append(len(kept.sequences))
+            kept.sequences += job.sequences[first:end]
+    return kept
+
+
+def _alike(questions: dict[int, Any]) -> dict[int, list[int]]:
+    """The first of every question that stands more than once → all of them."""
+    firsts: dict[Any, int] = {}
+    out: dict[int, list[int]] = {}
+    for i, question in questions.items():
+        out.setdefault(firsts.setdefault(question, i), []).append(i)
+    return out
