@@ -29,8 +29,12 @@ from jglue_app.backends.trie import Trie, common, grow
 from jglue_app.errors import ModelError, first_line
 from jglue_app.types import Output, Prompt, RunError
 
-TOKENS_PER_PASS = {"cpu": 2_048, "other": 16_384}
-ROWS_PER_PASS = {"cpu": 64, "other": 256}
+TOKENS_PER_PASS = {"cpu": 1_024, "other": 16_384}
+"""Tokens read at once: enough to keep the processor busy, few enough to stop within a second or two."""
+ROWS = {"cpu": 64, "other": 256}
+"""Texts written at the same time."""
+PLACES = {"cpu": 16_384, "other": 32_768}
+"""Tokens whose keys and values are kept for the texts that are being written."""
 WORTH_SHARING = 16
 """Tokens that two groups must have in common to be read as one; fewer cost more in attention than they save."""
 SEGMENT_TOKENS = 1_024
@@ -88,7 +92,7 @@ class Engine:
         self._encoder = Encoder(tokenizer)
         self.bos = self._encoder.bos
         kind = "cpu" if model.device.type == "cpu" else "other"
-        self._tokens, self._rows = TOKENS_PER_PASS[kind], ROWS_PER_PASS[kind]
+        self._tokens, self._rows, self._places = TOKENS_PER_PASS[kind], ROWS[kind], PLACES[kind]
         self._kept: tuple[list[int], KeysValues] = ([], {})
 
     def close(self) -> None:
@@ -131,7 +135,10 @@ class Engine:
                 out.append((i, Output(None, "scored", longest, 0, seconds, tuple(values)) if good else NON_FINITE))
             return out
 
-        for i, result in self._in_passes(jobs, run, should_stop):
+        def cut(jobs: Sequence[_Job]) -> int:
+            return len(next(iter(self._passes(jobs))))
+
+        for i, result in self._in_batches(jobs, cut, run, should_stop):
             for k in same[i]:
                 yield k, result
 
@@ -188,7 +195,17 @@ class Engine:
             rows = [_Row(i, len(asked[i]), prompts[i].stop) for job in batch for i in job.keys]
             yield from self._continue(batch, rows, before, length, max_new_tokens, should_stop)
 
-        for i, result in self._in_passes(jobs, run, should_stop):
+        def cut(jobs: Sequence[_Job]) -> int:
+            """How many of the jobs go together: as many as there are rows, and room for their keys and values."""
+            rows, longest = 0, 0
+            for count, job in enumerate(jobs):
+                rows += len(job.keys)
+                longest = max(longest, length + max(map(len, job.sequences)) + max_new_tokens)
+                if count and (rows > self._rows or rows * longest > self._places):
+                    return count
+            return len(jobs)
+
+        for i, result in self._in_batches(jobs, cut, run, should_stop):
             for k in same[i]:
                 yield k, result
 
@@ -203,7 +220,10 @@ class Engine:
     ) -> Iterator[tuple[int, Output | RunError]]:
         """Read a batch and write until all its rows have ended; a row that has ended leaves at once."""
         started, count = time.perf_counter(), len(rows)
-        states, cache = self._prefill(batch, before, length, max_new_tokens)
+        prefilled = self._prefill(batch, before, length, max_new_tokens, should_stop)
+        if prefilled is None:
+            return
+        states, cache = prefilled
         for step in range(max_new_tokens):
             best, finite = self._model.best(states)
             alive = []
@@ -239,29 +259,44 @@ class Engine:
         return first_stop(str(text), row.stops) is not None
 
     def _prefill(
-        self, batch: Sequence[_Job], before: KeysValues | None, length: int, max_new_tokens: int
-    ) -> tuple[torch.Tensor, Cache]:
-        """The last states of all prompts of a batch, and their keys and values with room for what will be written."""
-        tries = [job.grown() for job in batch]
-        states, starts, found = self._model.read(tries, before, length, keep=True)
-        paths = [
-            [start + node for node in path] for trie, start in zip(tries, starts, strict=True) for path in trie.paths
-        ]
+        self,
+        batch: Sequence[_Job],
+        before: KeysValues | None,
+        length: int,
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+    ) -> tuple[torch.Tensor, Cache] | None:
+        """The last states of all prompts of a batch, and their keys and values with room for what will be written.
+
+        None when somebody asked to stop between two passes.
+        """
+        paths = [path for job in batch for path in job.grown().paths]
         lengths = [length + len(path) for path in paths]
         places = max(lengths) + max_new_tokens
-        keys, values = {}, {}
-        for layer, (k, v) in found.items():
-            k_rows = k.new_zeros(len(paths), k.shape[0], places, k.shape[2])
-            v_rows = v.new_zeros(len(paths), v.shape[0], places, v.shape[2])
-            if before is not None:
-                k_rows[:, :, :length], v_rows[:, :, :length] = before[layer]
-            for row, path in enumerate(paths):
-                at = torch.tensor(path, device=k.device)
-                k_rows[row, :, length : lengths[row]] = k[:, at]
-                v_rows[row, :, length : lengths[row]] = v[:, at]
-            keys[layer], values[layer] = k_rows, v_rows
-        last = states[[path[-1] for path in paths]]
-        return last, Cache(keys, values, torch.tensor(lengths, device=states.device))
+        keys: dict[int, torch.Tensor] = {}
+        values: dict[int, torch.Tensor] = {}
+        last: list[torch.Tensor] = []
+        row = 0
+        for jobs in self._passes(batch):
+            if last and should_stop():
+                return None
+            tries = [job.grown() for job in jobs]
+            states, starts, found = self._model.read(tries, before, length, keep=True)
+            nodes = [[start + n for n in p] for trie, start in zip(tries, starts, strict=True) for p in trie.paths]
+            last.append(states[[path[-1] for path in nodes]])
+            for layer, (k, v) in found.items():
+                if layer not in keys:
+                    keys[layer] = k.new_zeros(len(paths), k.shape[0], places, k.shape[2])
+                    values[layer] = v.new_zeros(len(paths), v.shape[0], places, v.shape[2])
+                    if before is not None:
+                        keys[layer][:, :, :length], values[layer][:, :, :length] = before[layer]
+                for place, path in enumerate(nodes, start=row):
+                    at = torch.tensor(path, device=k.device)
+                    keys[layer][place, :, length : lengths[place]] = k[:, at]
+                    values[layer][place, :, length : lengths[place]] = v[:, at]
+            row += len(nodes)
+        states = torch.cat(last)
+        return states, Cache(keys, values, torch.tensor(lengths, device=states.device))
 
     # --- sharing and batches ---
 
@@ -306,21 +341,30 @@ class Engine:
                 size = new
         return sorted(jobs, key=lambda job: -len(job.grown().tokens))
 
-    def _in_passes(
+    def _passes(self, jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
+        """Jobs in groups that the model reads at once: of so many tokens, or of one job."""
+        group: list[_Job] = []
+        tokens = 0
+        for job in jobs:
+            size = len(job.grown().tokens)
+            if group and tokens + size > self._tokens:
+                yield group
+                group, tokens = [], 0
+            group.append(job)
+            tokens += size
+        if group:
+            yield group
+
+    def _in_batches(
         self,
         jobs: list[_Job],
+        cut: Callable[[Sequence[_Job]], int],
         run: Callable[[Sequence[_Job]], Any],
         should_stop: Callable[[], bool],
     ) -> Iterator[tuple[int, Output | RunError]]:
-        """Jobs in batches of so many tokens and rows, halved when memory runs out."""
+        """Run as many jobs at a time as `cut` says; halve everything when memory runs out."""
         while jobs and not should_stop():
-            count, tokens, rows = 0, 0, 0
-            for job in jobs:
-                tokens += len(job.grown().tokens)
-                rows += len(job.keys)
-                if count and (tokens > self._tokens or rows > self._rows):
-                    break
-                count += 1
+            count = cut(jobs)
             batch = jobs[:count]
             left = {i for job in batch for i in job.keys}
             try:
@@ -330,8 +374,8 @@ class Engine:
             except RuntimeError as e:
                 _refuse_unless_memory(e)
                 if len(left) > 1:
-                    self._tokens = max(1, sum(len(job.grown().tokens) for job in batch) // 2)
-                    self._rows = max(1, len(left) // 2)
+                    self._tokens = max(1, min(self._tokens, sum(len(job.grown().tokens) for job in batch)) // 2)
+                    self._rows = max(1, min(self._rows, len(left)) // 2)
                     # A single job has nothing to be halved but what its prompts share.
                     again = [_only(job, left) for job in batch] if count > 1 else [_only(batch[0], {i}) for i in left]
                     jobs = [job for job in again if job.keys] + jobs[count:]

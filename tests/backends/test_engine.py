@@ -245,3 +245,31 @@ def test_questions_about_one_paragraph_share_it(watched: Watched) -> None:
     alone = {i: collect(watched.backend.generate([p], 3, never))[0] for i, p in enumerate([*prompts, *other])}
     for i, result in results.items():
         assert output(result).text == output(alone[i]).text
+
+
+def test_texts_are_read_in_several_passes_and_written_together(watched: Watched) -> None:
+    prompts = [make_prompt(f"{q}{HEAD[i:]}", ANSWERS, item_id=str(i)) for i, q in enumerate(QUESTIONS)]
+    whole = collect(watched.backend.generate(prompts, 6, never))
+    watched.engine._tokens = 1
+    watched.read.clear()
+    for i, result in collect(watched.backend.generate(prompts, 6, never)).items():
+        same(result, whole[i])
+    assert len([tokens for tokens in watched.read if tokens > 4]) == 4, "each alone"
+    assert watched.read[4] == 4, "all together"
+    watched.read.clear()
+    assert collect(watched.backend.generate(prompts, 6, StopAfter(3))) == {}
+    assert len(watched.read) < 4
+
+
+def test_no_more_texts_are_written_at_once_than_there_is_room_for(watched: Watched) -> None:
+    prompts = [make_prompt(f"{q}{HEAD[i:]}", item_id=str(i)) for i, q in enumerate(QUESTIONS)]
+    whole = collect(watched.backend.generate(prompts, 6, never))
+    for name, value in (("_rows", 2), ("_places", 2 * max(len(watched.ids(p.text)) + 6 for p in prompts))):
+        usual = getattr(watched.engine, name)
+        setattr(watched.engine, name, value)
+        watched.read.clear()
+        results = collect(watched.backend.generate(prompts, 6, never))
+        setattr(watched.engine, name, usual)
+        assert max(tokens for tokens in watched.read if tokens <= 4) == 2
+        for i, result in results.items():
+            same(result, whole[i])
