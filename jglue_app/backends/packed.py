@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 from transformers.modeling_utils import AttentionInterface
 
-from jglue_app.backends.trie import Trie
+from jglue_app.backends.trie import Trie, grow
 
 NAME = "jglue_packed"
 VOCABULARY_BLOCK = 8_192
@@ -277,8 +277,6 @@ class PackedModel:
     @torch.inference_mode()
     def _check(self, expected: torch.Tensor) -> None:
         """Whether a trie read at once gives what the sequences give one by one."""
-        from jglue_app.backends.trie import grow
-
         sequences = _probes(self._model)
         shared = grow([sequences[0][:_SHARED]])
         _, _, before = self.read([shared], keep=True)
