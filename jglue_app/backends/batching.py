@@ -15,6 +15,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from jglue_app.backends.encoding import Encoder
+from jglue_app.backends.work import Work
 from jglue_app.errors import ModelError, first_line
 from jglue_app.types import Output, Prompt, RunError
 
@@ -67,6 +68,7 @@ class Batcher:
         self.bos = self._encoder.bos
         kind = "cpu" if model.device.type == "cpu" else "other"
         self._budget = TOKENS_PER_BATCH[kind]
+        self.work = Work()
 
     def close(self) -> None:
         """Drop the reference to the model."""
@@ -79,14 +81,16 @@ class Batcher:
     ) -> Iterator[tuple[int, Output | RunError]]:
         """Greedy continuations; see `types.Backend`."""
         rows: list[Row] = []
-        for i, prompt in enumerate(prompts):
-            ids = self._encoder.encode(prompt.text, has_special=prompt.messages is not None)
+        with self.work.part("tokenize"):
+            encoded = [self._encoder.encode(p.text, has_special=p.messages is not None) for p in prompts]
+        for i, ids in enumerate(encoded):
             if self._overflows(len(ids) + max_new_tokens):
                 yield i, Output("", "overflow", len(ids), 0, 0.0)
             elif not ids:
                 yield i, EMPTY_PROMPT
             else:
                 rows.append((i, ids))
+                self.work.naive += len(ids)
 
         def run(batch: list[Row]) -> Results:
             stops = [prompts[i].stop for i, _ in batch]
@@ -106,7 +110,7 @@ class Batcher:
         width = inputs["input_ids"].shape[1]
         watch = _Watch(self._tokenizer, stops, width, should_stop)
         finite = _Finite(len(batch), self._model.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), self.work.part("decode"):
             sequences = self._model.generate(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
@@ -114,6 +118,9 @@ class Batcher:
                 stopping_criteria=StoppingCriteriaList([watch]),
                 logits_processor=LogitsProcessorList([finite]),
             )
+        steps = sequences.shape[1] - width
+        self.work.distinct += inputs["input_ids"].numel() + (steps - 1) * len(batch)
+        self.work.rows += steps * len(batch)
         seconds = (time.perf_counter() - started) / len(batch)
         out: Results = []
         for row, (i, ids) in enumerate(batch):
@@ -121,6 +128,7 @@ class Batcher:
                 out.append((i, NON_FINITE))
                 continue
             new = sequences[row, width:].tolist()[: watch.ended[row]]
+            self.work.naive += len(new)
             out.append((i, output_of(self._tokenizer, new, self._eos, stops[row], len(ids), seconds)))
         return out
 
@@ -137,8 +145,9 @@ class Batcher:
         wanted: dict[tuple[int, ...], list[tuple[int, int, list[int]]]] = {}
         scores: dict[int, list[float]] = {}
         lengths: dict[int, int] = {}
-        for i, prompt in enumerate(prompts):
-            pairs = [self._encoder.encode_answer(prompt, answer) for answer in prompt.answers]
+        with self.work.part("tokenize"):
+            encoded = [[self._encoder.encode_answer(p, answer) for answer in p.answers] for p in prompts]
+        for i, pairs in enumerate(encoded):
             lengths[i] = max((len(context) for context, _ in pairs), default=0)
             if not pairs:
                 yield i, NO_CHOICES
@@ -150,6 +159,7 @@ class Batcher:
                 yield i, EMPTY_ANSWER
             else:
                 scores[i] = [0.0] * len(pairs)
+                self.work.naive += sum(len(c) + len(a) for c, a in pairs)
                 for k, (context, answer) in enumerate(pairs):
                     wanted.setdefault((*context, *answer[:-1]), []).append((i, k, answer))
         failed: dict[int, RunError] = {}
@@ -175,7 +185,9 @@ class Batcher:
         inputs = self._padded([ids for _, ids in batch])
         longest = max(len(a) for row in answers for a in row)
         keep = {"logits_to_keep": longest} if self._can_keep else {}
-        with torch.inference_mode():
+        self.work.distinct += inputs["input_ids"].numel()
+        self.work.rows += len(batch) * (longest if self._can_keep else inputs["input_ids"].shape[1])
+        with torch.inference_mode(), self.work.part("prefill"):
             logits = self._model(**inputs, **keep, use_cache=False).logits[:, -longest:]
         out: Results = []
         for row, (key, _) in enumerate(batch):

@@ -26,6 +26,7 @@ from jglue_app.backends.batching import (
 from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.packed import Cache, KeysValues, PackedModel
 from jglue_app.backends.trie import Trie, common, grow
+from jglue_app.backends.work import Work
 from jglue_app.errors import ModelError, first_line
 from jglue_app.types import Output, Prompt, RunError
 
@@ -94,6 +95,7 @@ class Engine:
         kind = "cpu" if model.device.type == "cpu" else "other"
         self._tokens, self._rows, self._places = TOKENS_PER_PASS[kind], ROWS[kind], PLACES[kind]
         self._kept: tuple[list[int], KeysValues] = ([], {})
+        self.work: Work = model.work
 
     def close(self) -> None:
         """Drop the model and what is kept of it."""
@@ -105,8 +107,9 @@ class Engine:
     def choose(self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]) -> Iterator[Result]:
         """Summed log-probability of each answer's tokens; see `types.Backend`."""
         asked: dict[int, tuple[list[list[int]], list[list[int]]]] = {}
-        for i, prompt in enumerate(prompts):
-            pairs = [self._encoder.encode_answer(prompt, answer) for answer in prompt.answers]
+        with self.work.part("tokenize"):
+            encoded = [[self._encoder.encode_answer(p, answer) for answer in p.answers] for p in prompts]
+        for i, pairs in enumerate(encoded):
             contexts, answers = [c for c, _ in pairs], [a for _, a in pairs]
             if not pairs:
                 yield i, NO_CHOICES
@@ -118,6 +121,7 @@ class Engine:
                 yield i, EMPTY_ANSWER
             else:
                 asked[i] = contexts, answers
+                self.work.naive += sum(len(c) + len(a) for c, a in pairs)
         same = _alike({i: (tuple(map(tuple, c)), tuple(map(tuple, a))) for i, (c, a) in asked.items()})
         if not same:
             return
@@ -177,14 +181,16 @@ class Engine:
     ) -> Iterator[Result]:
         """Greedy continuations; see `types.Backend`."""
         asked: dict[int, list[int]] = {}
-        for i, prompt in enumerate(prompts):
-            ids = self._encoder.encode(prompt.text, has_special=prompt.messages is not None)
+        with self.work.part("tokenize"):
+            encoded = [self._encoder.encode(p.text, has_special=p.messages is not None) for p in prompts]
+        for i, ids in enumerate(encoded):
             if self._overflows(len(ids) + max_new_tokens):
                 yield i, Output("", "overflow", len(ids), 0, 0.0)
             elif not ids:
                 yield i, EMPTY_PROMPT
             else:
                 asked[i] = ids
+                self.work.naive += len(ids)
         same = _alike({i: (tuple(ids), prompts[i].stop) for i, ids in asked.items()})
         if not same:
             return
@@ -233,6 +239,7 @@ class Engine:
                 if not good:
                     yield row.key, NON_FINITE
                 elif step == max_new_tokens - 1 or token in self._eos or self._at_stop(row):
+                    self.work.naive += len(row.new)
                     yield (
                         row.key,
                         output_of(self._tokenizer, row.new, self._eos, row.stops, row.prompt_tokens, seconds),

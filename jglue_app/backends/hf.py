@@ -15,6 +15,7 @@ import psutil
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
+from transformers.pytorch_utils import Conv1D
 
 from jglue_app.backends.batching import PAD, Batcher
 from jglue_app.backends.engine import Engine
@@ -22,6 +23,7 @@ from jglue_app.backends.gguf import refuse_missing
 from jglue_app.backends.locate import ModelFiles, in_folder, locate
 from jglue_app.backends.packed import PackedModel, Unsupported
 from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
+from jglue_app.backends.work import Work
 from jglue_app.errors import DeviceError, ModelError, UnknownNameError, first_line
 from jglue_app.models import named_models
 from jglue_app.settings import Settings
@@ -113,6 +115,25 @@ class HFBackend:
             has_chat_template=bool(getattr(tokenizer, "chat_template", None)),
             memory_bytes=int(model.get_memory_footprint()),
         )
+
+    @property
+    def work(self) -> Work:
+        """What has been read and scored so far."""
+        return self._batcher.work
+
+    @property
+    def packed(self) -> bool:
+        """Whether prompts share what they have in common; else they go in padded batches."""
+        return isinstance(self._batcher, Engine)
+
+    def multiplications(self) -> tuple[int, int]:
+        """Weights that are multiplied per token read and per row of the vocabulary that is scored."""
+        head = self._model.get_output_embeddings()
+        layers = [
+            m for m in self._model.base_model.modules() if isinstance(m, (torch.nn.Linear, Conv1D)) and m is not head
+        ]
+        sizes = [m.in_features * m.out_features if isinstance(m, torch.nn.Linear) else m.weight.numel() for m in layers]
+        return sum(sizes), head.in_features * head.out_features
 
     def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
         """The model's own chat template, with the opening of the answer; see `types.Backend`."""

@@ -17,6 +17,7 @@ from torch.nn import functional
 from transformers.modeling_utils import AttentionInterface
 
 from jglue_app.backends.trie import Trie, grow
+from jglue_app.backends.work import Part, Work
 
 NAME = "jglue_packed"
 VOCABULARY_BLOCK = 8_192
@@ -177,6 +178,7 @@ class PackedModel:
         self._model = model
         self._body = model.base_model
         self._head = model.get_output_embeddings()
+        self.work = Work()
         try:
             self._check(expected)
         except Exception as e:  # Other architectures may fail in any way.
@@ -215,16 +217,17 @@ class PackedModel:
         reading = Reading(segments, before, length, {} if keep else None)
         ids = [token for s in segments for token in s.trie.tokens]
         places = [length + depth for s in segments for depth in s.trie.depths]
-        return self._run(ids, places, reading), [s.start for s in segments], reading.kept or {}
+        return self._run(ids, places, reading, "prefill"), [s.start for s in segments], reading.kept or {}
 
     def extend(self, tokens: Sequence[int], cache: Cache) -> torch.Tensor:
         """Read one more token of every row of a cache; hidden states (rows, width). Lengths are not raised."""
-        return self._run(tokens, cache.lengths.tolist(), Reading(cache=cache))
+        return self._run(tokens, cache.lengths.tolist(), Reading(cache=cache), "decode")
 
-    def _run(self, ids: Sequence[int], places: Sequence[int], reading: Reading) -> torch.Tensor:
+    def _run(self, ids: Sequence[int], places: Sequence[int], reading: Reading, part: Part) -> torch.Tensor:
+        self.work.distinct += len(ids)
         token = _reading.set(reading)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self.work.part(part):
                 states: torch.Tensor = self._body(
                     input_ids=torch.tensor([list(ids)], device=self.device),
                     position_ids=torch.tensor([list(places)], device=self.device),
@@ -236,7 +239,8 @@ class PackedModel:
 
     def logprobs(self, states: torch.Tensor, rows: Sequence[int], targets: Sequence[int]) -> torch.Tensor:
         """Log-probability of each target after the state of its row, float32; NaN or infinite if a score is."""
-        with torch.inference_mode():
+        self.work.rows += len(states)
+        with torch.inference_mode(), self.work.part("head"):
             total: torch.Tensor | None = None
             for scores in self._scores(states):
                 part = scores.logsumexp(-1)
@@ -253,7 +257,8 @@ class PackedModel:
 
     def best(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The most likely next token of every row, the first of equals, and whether all its scores are finite."""
-        with torch.inference_mode():
+        self.work.rows += len(states)
+        with torch.inference_mode(), self.work.part("head"):
             value: torch.Tensor | None = None
             index = torch.zeros(len(states), dtype=torch.long, device=states.device)
             finite = torch.ones(len(states), dtype=torch.bool, device=states.device)
