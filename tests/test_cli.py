@@ -28,7 +28,7 @@ from jglue_app.protocols import PROTOCOLS
 from jglue_app.settings import ASSETS
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("run", "compare", "score", "rescore", "lint-prompt", "data", "models", "serve")
+COMMANDS = ("run", "compare", "score", "rescore", "lint-prompt", "bench", "data", "models", "serve")
 # Models that have to be known by name.
 NAMED = (
     *("gemma-3-270m", "rinna/japanese-gpt-neox-3.6b", "rinna/japanese-gpt-neox-3.6b-instruction-sft"),

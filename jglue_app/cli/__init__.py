@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from jglue_app import __version__
+from jglue_app.cli.bench import bench_command
 from jglue_app.cli.data import data_commands
 from jglue_app.cli.lint import lint_prompt
 from jglue_app.cli.models import models, serve
@@ -60,4 +61,5 @@ app.callback(invoke_without_command=True)(_root)
 for command in (run, compare, score, rescore, models, serve):
     app.command()(command)
 app.command("lint-prompt")(lint_prompt)
+app.command("bench")(bench_command)
 app.add_typer(data_commands(), name="data")
