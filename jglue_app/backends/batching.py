@@ -301,12 +301,12 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]
 
 
 class _Finite(LogitsProcessor):  # type: ignore[misc]
-    """Notes which rows ever had NaN or infinite scores; changes nothing."""
+    """Notes which rows ever had a score of NaN or +∞; changes nothing."""
 
     def __init__(self, rows: int, device: torch.device) -> None:
         self.ok = torch.ones(rows, dtype=torch.bool, device=device)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """The scores, unchanged."""
-        self.ok &= torch.isfinite(scores).all(dim=-1)
+        self.ok &= torch.isfinite(scores.max(dim=-1).values)  # NaN where there is one.
         return scores

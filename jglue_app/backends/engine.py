@@ -32,9 +32,9 @@ from jglue_app.types import Output, Prompt, RunError
 
 TOKENS_PER_PASS = {"cpu": 1_024, "other": 16_384}
 """Tokens read at once: enough to keep the processor busy, few enough to stop within a second or two."""
-ROWS = {"cpu": 64, "other": 256}
+ROWS = {"cpu": 128, "other": 256}
 """Texts written at the same time."""
-PLACES = {"cpu": 16_384, "other": 32_768}
+PLACES = {"cpu": 32_768, "other": 32_768}
 """Tokens whose keys and values are kept for the texts that are being written."""
 WORTH_SHARING = 16
 """Tokens that two groups must have in common to be read as one; fewer cost more in attention than they save."""
@@ -42,6 +42,10 @@ SEGMENT_TOKENS = 1_024
 """Tokens of a group that no further prompt joins: attention grows with their square."""
 KEPT_SLACK = 32
 """The kept beginning, or a part of it, is used again unless so many more tokens are shared now."""
+
+COMPACT = 0.8
+"""Keys and values of rows that have ended are dropped when no more than this part of the rows goes on: it costs a copy
+of all the others."""
 
 Result = tuple[int, Output | RunError]
 T = TypeVar("T")
@@ -206,7 +210,7 @@ class Engine:
             rows, longest = 0, 0
             for count, job in enumerate(jobs):
                 rows += len(job.keys)
-                longest = max(longest, length + max(map(len, job.sequences)) + max_new_tokens)
+                longest = max(longest, max(map(len, job.sequences)) + max_new_tokens)
                 if count and (rows > self._rows or rows * longest > self._places):
                     return count
             return len(jobs)
@@ -224,12 +228,13 @@ class Engine:
         max_new_tokens: int,
         should_stop: Callable[[], bool],
     ) -> Iterator[tuple[int, Output | RunError]]:
-        """Read a batch and write until all its rows have ended; a row that has ended leaves at once."""
+        """Read a batch and write until all its rows have ended; a row that has ended is given out at once."""
         started, count = time.perf_counter(), len(rows)
         prefilled = self._prefill(batch, before, length, max_new_tokens, should_stop)
         if prefilled is None:
             return
         states, cache = prefilled
+        places = list(range(count))  # Of each row that goes on, in the cache.
         for step in range(max_new_tokens):
             best, finite = self._model.best(states)
             alive = []
@@ -248,15 +253,13 @@ class Engine:
                     alive.append(k)
             if not alive or should_stop():
                 return
-            if len(alive) < len(rows):
-                rows = [rows[k] for k in alive]
-                keep = torch.tensor(alive, device=cache.lengths.device)
-                cache = Cache(
-                    {layer: t[keep] for layer, t in cache.keys.items()},
-                    {layer: t[keep] for layer, t in cache.values.items()},
-                    cache.lengths[keep],
-                )
-            states = self._model.extend([row.new[-1] for row in rows], cache)
+            rows, places = [rows[k] for k in alive], [places[k] for k in alive]
+            if len(rows) <= COMPACT * len(cache.lengths):
+                cache, places = cache.rows(torch.tensor(places, device=states.device)), list(range(len(rows)))
+            tokens = [0] * len(cache.lengths)
+            for place, row in zip(places, rows, strict=True):
+                tokens[place] = row.new[-1]
+            states = self._model.extend(tokens, cache)[places]
             cache.lengths = cache.lengths + 1
 
     def _at_stop(self, row: _Row) -> bool:
@@ -278,7 +281,7 @@ class Engine:
         None when somebody asked to stop between two passes.
         """
         paths = [path for job in batch for path in job.grown().paths]
-        lengths = [length + len(path) for path in paths]
+        lengths = [len(path) for path in paths]
         places = max(lengths) + max_new_tokens
         keys: dict[int, torch.Tensor] = {}
         values: dict[int, torch.Tensor] = {}
@@ -295,15 +298,13 @@ class Engine:
                 if layer not in keys:
                     keys[layer] = k.new_zeros(len(paths), k.shape[0], places, k.shape[2])
                     values[layer] = v.new_zeros(len(paths), v.shape[0], places, v.shape[2])
-                    if before is not None:
-                        keys[layer][:, :, :length], values[layer][:, :, :length] = before[layer]
                 for place, path in enumerate(nodes, start=row):
                     at = torch.tensor(path, device=k.device)
-                    keys[layer][place, :, length : lengths[place]] = k[:, at]
-                    values[layer][place, :, length : lengths[place]] = v[:, at]
+                    keys[layer][place, :, : lengths[place]] = k[:, at]
+                    values[layer][place, :, : lengths[place]] = v[:, at]
             row += len(nodes)
         states = torch.cat(last)
-        return states, Cache(keys, values, torch.tensor(lengths, device=states.device))
+        return states, Cache(keys, values, torch.tensor(lengths, device=states.device), before, length)
 
     # --- sharing and batches ---
 

@@ -75,7 +75,21 @@ class Cache:
     """Layer → (rows, heads, places, width)."""
     values: dict[int, torch.Tensor]
     lengths: torch.Tensor
-    """Tokens of each row so far, (rows,)."""
+    """Tokens of each row so far without the common beginning, (rows,)."""
+    before: KeysValues | None = None
+    """Keys and values of the beginning that all rows share; they are not copied for each."""
+    length: int = 0
+    """Tokens of the common beginning."""
+
+    def rows(self, kept: torch.Tensor) -> Cache:
+        """Some of the rows."""
+        return Cache(
+            {layer: t[kept] for layer, t in self.keys.items()},
+            {layer: t[kept] for layer, t in self.values.items()},
+            self.lengths[kept],
+            self.before,
+            self.length,
+        )
 
 
 _reading: ContextVar[Reading] = ContextVar("reading")
@@ -148,11 +162,25 @@ def _continue(
     if window:
         mask &= cache.lengths[:, None] - places[None, :] < window
     heads, width = query.shape[1], query.shape[3]
-    q = query[0].transpose(0, 1).reshape(len(rows), keys.shape[1], heads // keys.shape[1], width)
-    seen = slice(0, len(places))
-    out = functional.scaled_dot_product_attention(
-        q, keys[:, :, seen], values[:, :, seen], attn_mask=mask[:, None, None], scale=scaling
-    )
+    own, groups = keys.shape[1], heads // keys.shape[1]
+    q = query[0].transpose(0, 1).reshape(len(rows), own, groups, width)
+    keys, values = keys[:, :, : len(places)], values[:, :, : len(places)]
+    if cache.before is None:
+        out = functional.scaled_dot_product_attention(q, keys, values, attn_mask=mask[:, None, None], scale=scaling)
+        return out.reshape(1, len(rows), heads, values.shape[-1])
+    # One softmax over the common beginning, whose keys all rows multiply at once, and the row's own tokens.
+    first_keys, first_values = cache.before[layer]
+    flat = q.transpose(0, 1).reshape(own, len(rows) * groups, width)
+    shared = (flat @ first_keys.transpose(1, 2)).reshape(own, len(rows), groups, -1).transpose(0, 1)
+    if window:
+        seen = cache.lengths[:, None] + cache.length - torch.arange(cache.length, device=keys.device)[None, :] < window
+        shared = shared.masked_fill(~seen[:, None, None], float("-inf"))
+    scores = torch.cat([shared, (q @ keys.transpose(2, 3)).masked_fill(~mask[:, None, None], float("-inf"))], dim=-1)
+    scale = width**-0.5 if scaling is None else scaling
+    weights = (scores.float() * scale).softmax(-1).to(q.dtype)
+    of_shared = weights[..., : cache.length].transpose(0, 1).reshape(own, len(rows) * groups, -1)
+    out = (of_shared @ first_values).reshape(own, len(rows), groups, -1).transpose(0, 1)
+    out = out + weights[..., cache.length :] @ values
     return out.reshape(1, len(rows), heads, values.shape[-1])
 
 
@@ -221,7 +249,7 @@ class PackedModel:
 
     def extend(self, tokens: Sequence[int], cache: Cache) -> torch.Tensor:
         """Read one more token of every row of a cache; hidden states (rows, width). Lengths are not raised."""
-        return self._run(tokens, cache.lengths.tolist(), Reading(cache=cache), "decode")
+        return self._run(tokens, (cache.lengths + cache.length).tolist(), Reading(cache=cache), "decode")
 
     def _run(self, ids: Sequence[int], places: Sequence[int], reading: Reading, part: Part) -> torch.Tensor:
         self.work.distinct += len(ids)
@@ -256,7 +284,7 @@ class PackedModel:
             return found
 
     def best(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The most likely next token of every row, the first of equals, and whether all its scores are finite."""
+        """The most likely next token of every row, the first of equals, and whether no score is NaN or +∞."""
         self.work.rows += len(states)
         with torch.inference_mode(), self.work.part("head"):
             value: torch.Tensor | None = None
@@ -264,8 +292,8 @@ class PackedModel:
             finite = torch.ones(len(states), dtype=torch.bool, device=states.device)
             start = 0
             for scores in self._scores(states):
-                finite &= torch.isfinite(scores).all(-1)
-                top, place = scores.max(-1)
+                top, place = scores.max(-1)  # NaN where there is one.
+                finite &= torch.isfinite(top)
                 better = torch.ones_like(finite) if value is None else top > value
                 index = torch.where(better, place + start, index)
                 value = top if value is None else torch.where(better, top, value)
