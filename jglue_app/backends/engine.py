@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -24,9 +25,10 @@ from jglue_app.backends.batching import (
     output_of,
 )
 from jglue_app.backends.encoding import Encoder
-from jglue_app.backends.packed import Cache, KeysValues, PackedModel
+from jglue_app.backends.packed import PackedModel
 from jglue_app.backends.trie import Trie, common, grow
 from jglue_app.backends.work import Work
+from jglue_app.backends.written import KeysValues, Step, Texts
 from jglue_app.errors import ModelError, first_line
 from jglue_app.types import Output, Prompt, RunError
 
@@ -43,9 +45,12 @@ SEGMENT_TOKENS = 1_024
 KEPT_SLACK = 32
 """The kept beginning, or a part of it, is used again unless so many more tokens are shared now."""
 
-COMPACT = 0.8
-"""Keys and values of rows that have ended are dropped when no more than this part of the rows goes on: it costs a copy
-of all the others."""
+COMPACT = 0.5
+"""Keys and values of texts that have ended are dropped when no more than this part goes on: it costs a copy."""
+FREE_TOKENS = {"cpu": 48, "other": 256}
+"""Tokens that are read at once for little more than the time of one: as many are guessed as there is room for."""
+MOST_GUESSES = 8
+"""Tokens guessed of one text at a time."""
 
 Result = tuple[int, Output | RunError]
 T = TypeVar("T")
@@ -74,9 +79,26 @@ class _Row:
     """A generation that is going on."""
 
     key: int
-    prompt_tokens: int
+    prompt: list[int]
     stops: tuple[str, ...]
     new: list[int] = field(default_factory=list)
+    place: int = 0
+    """Among the texts that are being written."""
+    trust: int = 2
+    """Tokens to guess: more after right guesses, fewer after wrong ones."""
+    _follows: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Two tokens of the prompt → the place after them, where they stand last."""
+
+    def guess(self, most: int, max_new_tokens: int) -> list[int]:
+        """What may come next: what follows the last two tokens in the prompt."""
+        most = min(most, self.trust, max_new_tokens - len(self.new) - 1)
+        if most < 1:
+            return []
+        if not self._follows:
+            self._follows = {pair: k + 2 for k, pair in enumerate(pairwise(self.prompt))}
+        last = (self.new[-2], self.new[-1]) if len(self.new) > 1 else (self.prompt[-1], self.new[-1])
+        place = self._follows.get(last)
+        return [] if place is None else self.prompt[place : place + most]
 
 
 class Engine:
@@ -98,6 +120,7 @@ class Engine:
         self.bos = self._encoder.bos
         kind = "cpu" if model.device.type == "cpu" else "other"
         self._tokens, self._rows, self._places = TOKENS_PER_PASS[kind], ROWS[kind], PLACES[kind]
+        self._free = FREE_TOKENS[kind]
         self._kept: tuple[list[int], KeysValues] = ([], {})
         self.work: Work = model.work
 
@@ -202,7 +225,7 @@ class Engine:
         jobs = self._jobs({i: [asked[i][length:]] for i in same})
 
         def run(batch: Sequence[_Job]) -> Iterator[tuple[int, Output | RunError]]:
-            rows = [_Row(i, len(asked[i]), prompts[i].stop) for job in batch for i in job.keys]
+            rows = [_Row(i, asked[i], prompts[i].stop) for job in batch for i in job.keys]
             yield from self._continue(batch, rows, before, length, max_new_tokens, should_stop)
 
         def cut(jobs: Sequence[_Job]) -> int:
@@ -210,8 +233,8 @@ class Engine:
             rows, longest = 0, 0
             for count, job in enumerate(jobs):
                 rows += len(job.keys)
-                longest = max(longest, max(map(len, job.sequences)) + max_new_tokens)
-                if count and (rows > self._rows or rows * longest > self._places):
+                longest = max(longest, len(job.grown().tokens))
+                if count and (rows > self._rows or (count + 1) * longest + rows * max_new_tokens > self._places):
                     return count
             return len(jobs)
 
@@ -227,40 +250,67 @@ class Engine:
         length: int,
         max_new_tokens: int,
         should_stop: Callable[[], bool],
-    ) -> Iterator[tuple[int, Output | RunError]]:
+    ) -> Iterator[Result]:
         """Read a batch and write until all its rows have ended; a row that has ended is given out at once."""
         started, count = time.perf_counter(), len(rows)
         prefilled = self._prefill(batch, before, length, max_new_tokens, should_stop)
         if prefilled is None:
             return
-        states, cache = prefilled
-        places = list(range(count))  # Of each row that goes on, in the cache.
-        for step in range(max_new_tokens):
-            best, finite = self._model.best(states)
-            alive = []
-            for k, (row, token, good) in enumerate(zip(rows, best.tolist(), finite.tolist(), strict=True)):
-                row.new.append(token)
-                seconds = (time.perf_counter() - started) / count
-                if not good:
+        states, texts = prefilled
+        for place, row in enumerate(rows):
+            row.place = place
+        guesses: list[list[int]] = [[] for _ in rows]
+        while True:
+            best, finite = (found.tolist() for found in self._model.best(states))
+            alive: list[_Row] = []
+            first = 0
+            for row, guess in zip(rows, guesses, strict=True):
+                here = slice(first, first + len(guess) + 1)
+                first = here.stop
+                if not all(finite[here]):
                     yield row.key, NON_FINITE
-                elif step == max_new_tokens - 1 or token in self._eos or self._at_stop(row):
+                elif self._take(row, guess, best[here], max_new_tokens):
                     self.work.naive += len(row.new)
+                    seconds = (time.perf_counter() - started) / count
                     yield (
                         row.key,
-                        output_of(self._tokenizer, row.new, self._eos, row.stops, row.prompt_tokens, seconds),
+                        output_of(self._tokenizer, row.new, self._eos, row.stops, len(row.prompt), seconds),
                     )
                 else:
-                    alive.append(k)
+                    alive.append(row)
             if not alive or should_stop():
                 return
-            rows, places = [rows[k] for k in alive], [places[k] for k in alive]
-            if len(rows) <= COMPACT * len(cache.lengths):
-                cache, places = cache.rows(torch.tensor(places, device=states.device)), list(range(len(rows)))
-            tokens = [0] * len(cache.lengths)
-            for place, row in zip(places, rows, strict=True):
-                tokens[place] = row.new[-1]
-            states = self._model.extend(tokens, cache)[places]
-            cache.lengths = cache.lengths + 1
+            rows = alive
+            if len(rows) <= COMPACT * len(texts.lengths):
+                texts = texts.only([row.place for row in rows])
+                for place, row in enumerate(rows):
+                    row.place = place
+            guesses = [row.guess(self._most_guesses(len(rows)), max_new_tokens) for row in rows]
+            reads = [(row, k) for row, guess in zip(rows, guesses, strict=True) for k in range(len(guess) + 1)]
+            step = Step(texts, [row.place for row, _ in reads], [len(row.new) - 1 + k for row, k in reads])
+            tokens = [token for row, guess in zip(rows, guesses, strict=True) for token in (row.new[-1], *guess)]
+            states = self._model.extend(tokens, step)
+
+    def _take(self, row: _Row, guess: list[int], best: list[int], max_new_tokens: int) -> bool:
+        """Add the best token, and further ones for as long as the guesses were right; whether the text has ended."""
+        right, ended = 0, False
+        for k, token in enumerate(best):
+            row.new.append(token)
+            ended = len(row.new) == max_new_tokens or token in self._eos or self._at_stop(row)
+            if ended or k == len(guess) or guess[k] != token:
+                break
+            right += 1
+        refused = len(guess) - right
+        self.work.refused += refused
+        self.work.distinct -= refused
+        self.work.rows -= refused
+        if guess:
+            row.trust = min(MOST_GUESSES, 2 * row.trust) if right == len(guess) else max(1, right)
+        return ended
+
+    def _most_guesses(self, rows: int) -> int:
+        """How many tokens may be guessed of every row: reading a few more costs next to nothing."""
+        return max(0, self._free // rows - 1)
 
     def _at_stop(self, row: _Row) -> bool:
         if not row.stops:
@@ -275,36 +325,24 @@ class Engine:
         length: int,
         max_new_tokens: int,
         should_stop: Callable[[], bool],
-    ) -> tuple[torch.Tensor, Cache] | None:
+    ) -> tuple[torch.Tensor, Texts] | None:
         """The last states of all prompts of a batch, and their keys and values with room for what will be written.
 
         None when somebody asked to stop between two passes.
         """
-        paths = [path for job in batch for path in job.grown().paths]
-        lengths = [len(path) for path in paths]
-        places = max(lengths) + max_new_tokens
-        keys: dict[int, torch.Tensor] = {}
-        values: dict[int, torch.Tensor] = {}
+        texts = Texts.of([job.grown() for job in batch], before, length, self._model.device)
         last: list[torch.Tensor] = []
-        row = 0
+        first = 0
         for jobs in self._passes(batch):
             if last and should_stop():
                 return None
             tries = [job.grown() for job in jobs]
             states, starts, found = self._model.read(tries, before, length, keep=True)
-            nodes = [[start + n for n in p] for trie, start in zip(tries, starts, strict=True) for p in trie.paths]
-            last.append(states[[path[-1] for path in nodes]])
-            for layer, (k, v) in found.items():
-                if layer not in keys:
-                    keys[layer] = k.new_zeros(len(paths), k.shape[0], places, k.shape[2])
-                    values[layer] = v.new_zeros(len(paths), v.shape[0], places, v.shape[2])
-                for place, path in enumerate(nodes, start=row):
-                    at = torch.tensor(path, device=k.device)
-                    keys[layer][place, :, : lengths[place]] = k[:, at]
-                    values[layer][place, :, : lengths[place]] = v[:, at]
-            row += len(nodes)
-        states = torch.cat(last)
-        return states, Cache(keys, values, torch.tensor(lengths, device=states.device), before, length)
+            ends = [start + path[-1] for trie, start in zip(tries, starts, strict=True) for path in trie.paths]
+            last.append(states[ends])
+            texts.put(first, [len(trie.tokens) for trie in tries], found, max_new_tokens)
+            first += len(tries)
+        return torch.cat(last), texts
 
     # --- sharing and batches ---
 

@@ -16,15 +16,12 @@ import torch
 from torch.nn import functional
 from transformers.modeling_utils import AttentionInterface
 
+from jglue_app.backends.head import Head
 from jglue_app.backends.trie import Trie, grow
 from jglue_app.backends.work import Part, Work
+from jglue_app.backends.written import KeysValues, Step
 
 NAME = "jglue_packed"
-VOCABULARY_BLOCK = 8_192
-"""Rows of the output head that are multiplied at a time."""
-
-KeysValues = dict[int, tuple[torch.Tensor, torch.Tensor]]
-"""Layer → keys and values, each (heads, tokens, width)."""
 
 
 @dataclass(slots=True)
@@ -63,33 +60,8 @@ class Reading:
     """Tokens of the common beginning."""
     kept: KeysValues | None = None
     """Where to put the keys and values of this pass; None to drop them."""
-    cache: Cache | None = None
-    """Set while decoding: the rows are one sequence each."""
-
-
-@dataclass(slots=True)
-class Cache:
-    """Keys and values of sequences that are being continued, filled from the left."""
-
-    keys: dict[int, torch.Tensor]
-    """Layer → (rows, heads, places, width)."""
-    values: dict[int, torch.Tensor]
-    lengths: torch.Tensor
-    """Tokens of each row so far without the common beginning, (rows,)."""
-    before: KeysValues | None = None
-    """Keys and values of the beginning that all rows share; they are not copied for each."""
-    length: int = 0
-    """Tokens of the common beginning."""
-
-    def rows(self, kept: torch.Tensor) -> Cache:
-        """Some of the rows."""
-        return Cache(
-            {layer: t[kept] for layer, t in self.keys.items()},
-            {layer: t[kept] for layer, t in self.values.items()},
-            self.lengths[kept],
-            self.before,
-            self.length,
-        )
+    step: Step | None = None
+    """Set while texts are written; the rest is not."""
 
 
 _reading: ContextVar[Reading] = ContextVar("reading")
@@ -114,8 +86,8 @@ def _attend(
     if any(more.get(name) is not None for name in ("softcap", "s_aux", "position_bias", "alibi")):
         raise Unsupported(str([name for name, found in more.items() if found is not None]))
     reading, layer, window = _reading.get(), module.layer_idx, sliding_window or 0
-    if reading.cache is not None:
-        return _continue(reading.cache, layer, query, key, value, scaling, window), None
+    if reading.step is not None:
+        return reading.step.attend(layer, query[0], key[0], value[0], scaling, window)[None], None
     q, k, v = query[0], key[0], value[0]
     if reading.kept is not None:
         reading.kept[layer] = (k, v)
@@ -143,47 +115,6 @@ def _grouped(
     return out.reshape(heads, n, v.shape[-1])
 
 
-def _continue(
-    cache: Cache,
-    layer: int,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    scaling: float | None,
-    window: int,
-) -> torch.Tensor:
-    """One new token for each row of the cache."""
-    keys, values = cache.keys[layer], cache.values[layer]
-    rows = torch.arange(len(cache.lengths), device=keys.device)
-    keys[rows, :, cache.lengths] = key[0].transpose(0, 1)
-    values[rows, :, cache.lengths] = value[0].transpose(0, 1)
-    places = torch.arange(int(cache.lengths.max()) + 1, device=keys.device)
-    mask = places[None, :] <= cache.lengths[:, None]
-    if window:
-        mask &= cache.lengths[:, None] - places[None, :] < window
-    heads, width = query.shape[1], query.shape[3]
-    own, groups = keys.shape[1], heads // keys.shape[1]
-    q = query[0].transpose(0, 1).reshape(len(rows), own, groups, width)
-    keys, values = keys[:, :, : len(places)], values[:, :, : len(places)]
-    if cache.before is None:
-        out = functional.scaled_dot_product_attention(q, keys, values, attn_mask=mask[:, None, None], scale=scaling)
-        return out.reshape(1, len(rows), heads, values.shape[-1])
-    # One softmax over the common beginning, whose keys all rows multiply at once, and the row's own tokens.
-    first_keys, first_values = cache.before[layer]
-    flat = q.transpose(0, 1).reshape(own, len(rows) * groups, width)
-    shared = (flat @ first_keys.transpose(1, 2)).reshape(own, len(rows), groups, -1).transpose(0, 1)
-    if window:
-        seen = cache.lengths[:, None] + cache.length - torch.arange(cache.length, device=keys.device)[None, :] < window
-        shared = shared.masked_fill(~seen[:, None, None], float("-inf"))
-    scores = torch.cat([shared, (q @ keys.transpose(2, 3)).masked_fill(~mask[:, None, None], float("-inf"))], dim=-1)
-    scale = width**-0.5 if scaling is None else scaling
-    weights = (scores.float() * scale).softmax(-1).to(q.dtype)
-    of_shared = weights[..., : cache.length].transpose(0, 1).reshape(own, len(rows) * groups, -1)
-    out = (of_shared @ first_values).reshape(own, len(rows), groups, -1).transpose(0, 1)
-    out = out + weights[..., cache.length :] @ values
-    return out.reshape(1, len(rows), heads, values.shape[-1])
-
-
 AttentionInterface.register(NAME, _attend)
 
 
@@ -205,7 +136,7 @@ class PackedModel:
         model.set_attn_implementation(NAME)
         self._model = model
         self._body = model.base_model
-        self._head = model.get_output_embeddings()
+        self._head = Head(model.get_output_embeddings())
         self.work = Work()
         try:
             self._check(expected)
@@ -247,9 +178,9 @@ class PackedModel:
         places = [length + depth for s in segments for depth in s.trie.depths]
         return self._run(ids, places, reading, "prefill"), [s.start for s in segments], reading.kept or {}
 
-    def extend(self, tokens: Sequence[int], cache: Cache) -> torch.Tensor:
-        """Read one more token of every row of a cache; hidden states (rows, width). Lengths are not raised."""
-        return self._run(tokens, (cache.lengths + cache.length).tolist(), Reading(cache=cache), "decode")
+    def extend(self, tokens: Sequence[int], step: Step) -> torch.Tensor:
+        """Read more tokens of texts that are written; hidden states (tokens, width)."""
+        return self._run(tokens, step.places.tolist(), Reading(step=step), "decode")
 
     def _run(self, ids: Sequence[int], places: Sequence[int], reading: Reading, part: Part) -> torch.Tensor:
         self.work.distinct += len(ids)
@@ -266,46 +197,16 @@ class PackedModel:
         return states
 
     def logprobs(self, states: torch.Tensor, rows: Sequence[int], targets: Sequence[int]) -> torch.Tensor:
-        """Log-probability of each target after the state of its row, float32; NaN or infinite if a score is."""
+        """Log-probability of each target after the state of its row; see `head.Head.logprobs`."""
         self.work.rows += len(states)
         with torch.inference_mode(), self.work.part("head"):
-            total: torch.Tensor | None = None
-            for scores in self._scores(states):
-                part = scores.logsumexp(-1)
-                total = part if total is None else torch.logaddexp(total, part)
-            assert total is not None
-            at = torch.tensor(rows, device=states.device)
-            wanted = torch.tensor(targets, device=states.device)
-            weight = self._head.weight[wanted]
-            own = (states[at].float() * weight.float()).sum(-1)
-            if self._head.bias is not None:
-                own = own + self._head.bias[wanted].float()
-            found: torch.Tensor = own - total[at]
-            return found
+            return self._head.logprobs(states, rows, targets)
 
     def best(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The most likely next token of every row, the first of equals, and whether no score is NaN or +∞."""
+        """The most likely next token after every state; see `head.Head.best`."""
         self.work.rows += len(states)
         with torch.inference_mode(), self.work.part("head"):
-            value: torch.Tensor | None = None
-            index = torch.zeros(len(states), dtype=torch.long, device=states.device)
-            finite = torch.ones(len(states), dtype=torch.bool, device=states.device)
-            start = 0
-            for scores in self._scores(states):
-                top, place = scores.max(-1)  # NaN where there is one.
-                finite &= torch.isfinite(top)
-                better = torch.ones_like(finite) if value is None else top > value
-                index = torch.where(better, place + start, index)
-                value = top if value is None else torch.where(better, top, value)
-                start += scores.shape[-1]
-            return index, finite
-
-    def _scores(self, states: torch.Tensor) -> Iterable[torch.Tensor]:
-        """Scores of the vocabulary, block by block, float32."""
-        weight, bias = self._head.weight, self._head.bias
-        for start in range(0, weight.shape[0], VOCABULARY_BLOCK):
-            block = slice(start, start + VOCABULARY_BLOCK)
-            yield functional.linear(states, weight[block], None if bias is None else bias[block]).float()
+            return self._head.best(states)
 
     @torch.inference_mode()
     def _check(self, expected: torch.Tensor) -> None:
@@ -315,7 +216,7 @@ class PackedModel:
         _, _, before = self.read([shared], keep=True)
         trie = grow([s[_SHARED:] for s in sequences])
         states, _, _ = self.read([trie], before, _SHARED)
-        got = torch.cat(list(self._scores(states[[path[-1] for path in trie.paths]])), dim=-1).log_softmax(-1)
+        got = torch.cat(list(self._head.scores(states[[path[-1] for path in trie.paths]])), dim=-1).log_softmax(-1)
         worst = float((got - expected).abs().max())
         tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.5
         if not worst <= tolerance:

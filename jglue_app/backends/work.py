@@ -22,6 +22,8 @@ class Work:
     """Tokens that one reading of every prompt, or of every prompt with each answer, would take, and those written."""
     distinct: int = 0
     """Tokens that went through the model's layers; with padding, where there is any."""
+    refused: int = 0
+    """Tokens that were guessed, read and turned out wrong; not among the distinct ones, nor are their rows."""
     rows: int = 0
     """Positions at which the vocabulary was scored."""
     seconds: dict[Part, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
@@ -41,5 +43,5 @@ class Work:
 
     def reset(self) -> None:
         """Count from zero."""
-        self.naive = self.distinct = self.rows = 0
+        self.naive = self.distinct = self.rows = self.refused = 0
         self.seconds = dict.fromkeys(PARTS, 0.0)
