@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from jglue_app.backends.linear import multiply, pack, product_of
+
 VOCABULARY_BLOCK = 4_096
 """Words that are scored at a time."""
 GROUP = 64
@@ -32,6 +34,7 @@ class Head:
     def __init__(self, layer: Any, screen: bool | None = None) -> None:
         self._weight: torch.Tensor = layer.weight
         self._bias: torch.Tensor | None = layer.bias
+        self._product = product_of(self._weight)
         can = self._bias is None and self._weight.dtype == torch.float32
         self._may_screen = can and (_bfloat16_is_faster(self._weight) if screen is None else screen)
         self._screen: _Screen | None = None
@@ -41,7 +44,7 @@ class Head:
         for start in range(0, self._weight.shape[0], VOCABULARY_BLOCK):
             block = slice(start, start + VOCABULARY_BLOCK)
             bias = None if self._bias is None else self._bias[block]
-            yield functional.linear(states, self._weight[block], bias).float()
+            yield self._product(states, self._weight[block], bias).float()
 
     def logprobs(self, states: torch.Tensor, rows: Sequence[int], targets: Sequence[int]) -> torch.Tensor:
         """Log-probability of each target after the state of its row, float32; NaN or infinite if a score is."""
@@ -92,13 +95,16 @@ class _Screen:
     """The head in bfloat16, and how wrong its scores can be."""
 
     def __init__(self, weight: torch.Tensor) -> None:
-        self._weight = weight.bfloat16()
+        self._blocks: list[torch.Tensor] = []
         self._most = self._off = 0.0
+        product = product_of(weight[:0].bfloat16())
         for start in range(0, len(weight), VOCABULARY_BLOCK):
-            block = slice(start, start + VOCABULARY_BLOCK)
-            rounded = self._weight[block].float()
-            self._most = max(self._most, float(rounded.norm(dim=-1).max()))
-            self._off = max(self._off, float((weight[block] - rounded).norm(dim=-1).max()))
+            block = weight[start : start + VOCABULARY_BLOCK]
+            rounded = block.bfloat16()
+            self._blocks.append(pack(rounded) if product is multiply else rounded)
+            self._most = max(self._most, float(rounded.float().norm(dim=-1).max()))
+            self._off = max(self._off, float((block - rounded.float()).norm(dim=-1).max()))
+        self._product = product
 
     def candidates(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Rows and words of all words that may be the best of their row; None if this says nothing.
@@ -111,8 +117,8 @@ class _Screen:
         off = 1.01 * (self._off * length + self._most * (rest + states.shape[1] * 2.0**-23 * length))
         blocks: list[torch.Tensor] = []
         groups: list[torch.Tensor] = []
-        for start in range(0, len(self._weight), VOCABULARY_BLOCK):
-            scores = functional.linear(rounded, self._weight[start : start + VOCABULARY_BLOCK])
+        for block in self._blocks:
+            scores = self._product(rounded, block, None)
             short = -scores.shape[1] % GROUP
             if short:
                 scores = functional.pad(scores, (0, short), value=float("-inf"))

@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from jglue_app.backends.batching import PAD, Batcher
 from jglue_app.backends.engine import Engine
 from jglue_app.backends.gguf import refuse_missing
+from jglue_app.backends.linear import PackedLinear, pack_layers
 from jglue_app.backends.locate import ModelFiles, in_folder, locate
 from jglue_app.backends.packed import PackedModel, Unsupported
 from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
@@ -100,6 +101,8 @@ class HFBackend:
         # Sampling settings or penalties of the checkpoint must not reach greedy decoding.
         eos = end_ids(getattr(model, "generation_config", None), tokenizer)
         model.generation_config = GenerationConfig(do_sample=False, eos_token_id=eos or None, pad_token_id=PAD)
+        memory_bytes = int(model.get_memory_footprint())
+        pack_layers(model)
         self._model: Any = model
         self._tokenizer = tokenizer
         self._batcher = _batcher(model, tokenizer, eos, packed)
@@ -113,7 +116,7 @@ class HFBackend:
             adds_bos=bool(self._batcher.bos),
             eos=tokenizer.eos_token or "",
             has_chat_template=bool(getattr(tokenizer, "chat_template", None)),
-            memory_bytes=int(model.get_memory_footprint()),
+            memory_bytes=memory_bytes,
         )
 
     @property
@@ -129,10 +132,9 @@ class HFBackend:
     def multiplications(self) -> tuple[int, int]:
         """Weights that are multiplied per token read and per row of the vocabulary that is scored."""
         head = self._model.get_output_embeddings()
-        layers = [
-            m for m in self._model.base_model.modules() if isinstance(m, (torch.nn.Linear, Conv1D)) and m is not head
-        ]
-        sizes = [m.in_features * m.out_features if isinstance(m, torch.nn.Linear) else m.weight.numel() for m in layers]
+        kinds = (torch.nn.Linear, PackedLinear, Conv1D)
+        layers = [m for m in self._model.base_model.modules() if isinstance(m, kinds) and m is not head]
+        sizes = [m.weight.numel() if isinstance(m, Conv1D) else m.in_features * m.out_features for m in layers]
         return sum(sizes), head.in_features * head.out_features
 
     def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:

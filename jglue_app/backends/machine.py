@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
+
+from jglue_app.backends.linear import Product, can_pack, multiply, pack
 
 SIDE = {"cpu": 2_048, "other": 8_192}
 """Rows and columns of the matrices with which the bound is measured."""
@@ -41,15 +44,21 @@ def measure_machine(device: str, dtype: str) -> Machine:
 def _gemm_rate(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
     side = SIDE["cpu" if device.type == "cpu" else "other"]
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    torch.nn.functional.linear(a, b)
-    times: list[float] = []
-    while sum(times) < seconds or len(times) < 5:
-        _wait(device)
-        started = time.perf_counter()
-        torch.nn.functional.linear(a, b)
-        _wait(device)
-        times.append(time.perf_counter() - started)
-    return float(2e-9 * side**3 / min(times))
+    ways: list[tuple[Product, torch.Tensor]] = [(functional.linear, b)]
+    if can_pack(b):
+        ways.append((multiply, pack(b)))
+    best = float("inf")
+    for product, weight in ways:
+        product(a, weight)
+        times: list[float] = []
+        while sum(times) < seconds or len(times) < 5:
+            _wait(device)
+            started = time.perf_counter()
+            product(a, weight)
+            _wait(device)
+            times.append(time.perf_counter() - started)
+        best = min(best, *times)
+    return float(2e-9 * side**3 / best)
 
 
 def _wait(device: torch.device) -> None:

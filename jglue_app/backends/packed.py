@@ -217,8 +217,11 @@ class PackedModel:
         trie = grow([s[_SHARED:] for s in sequences])
         states, _, _ = self.read([trie], before, _SHARED)
         got = torch.cat(list(self._head.scores(states[[path[-1] for path in trie.paths]])), dim=-1).log_softmax(-1)
-        worst = float((got - expected).abs().max())
-        tolerance = 1e-3 if self._model.dtype == torch.float32 else 0.5
+        off = (got - expected).abs()
+        if self._model.dtype == torch.float32:
+            worst, tolerance = float(off.max()), 1e-3
+        else:  # Rounding shifts single words by a lot; another context would shift all by as much as they differ.
+            worst, tolerance = float(off.mean()), 0.25 * float(expected.std())
         if not worst <= tolerance:
             raise Unsupported(f"log-probabilities differ by {worst:.2g}")
 

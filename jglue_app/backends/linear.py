@@ -1,0 +1,95 @@
+"""Linear layers on a CPU: weights laid out once as oneDNN multiplies them, instead of at every product.
+
+The two operators are those that torch's own compiler uses for frozen weights; where this build of torch lacks them, or
+the processor does not support the dtype, layers stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+_DTYPES = (torch.float32, torch.bfloat16)
+
+Product = Callable[..., torch.Tensor]
+"""x (…, in), weight (out, in), and perhaps a bias (out,) → (…, out)."""
+
+
+class PackedLinear(nn.Module):
+    """A linear layer for inference, with its weight in the order of oneDNN.
+
+    Args:
+        layer: what it replaces; its weight is not kept.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self._weight = pack(layer.weight.detach())
+        self._bias = None if layer.bias is None else layer.bias.detach()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(…, in) → (…, out)."""
+        return multiply(x, self._weight, self._bias)
+
+
+def pack_layers(model: Any) -> None:
+    """Replace the plain linear layers of a transformers model on a CPU.
+
+    The head stays, whose weight is also read word by word, and so do layers that share their weight with another.
+    """
+    head = model.get_output_embeddings()
+    uses: dict[int, int] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            uses[id(parameter)] = uses.get(id(parameter), 0) + 1
+    for name, module in list(model.named_modules()):
+        if (
+            module is not head
+            and type(module) is nn.Linear
+            and uses[id(module.weight)] == 1
+            and can_pack(module.weight)
+        ):
+            model.set_submodule(name, PackedLinear(module))
+
+
+def can_pack(weight: torch.Tensor) -> bool:
+    """Whether products with this weight can be made by oneDNN."""
+    return weight.device.type == "cpu" and weight.dtype in _DTYPES and _works(weight.dtype)
+
+
+def pack(weight: torch.Tensor) -> torch.Tensor:
+    """A weight (out, in) as oneDNN reads it fastest; for `multiply` alone."""
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+    return packed
+
+
+def multiply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """x (…, in) times a weight (out, in), packed or not; (…, out). Only where `can_pack`."""
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product
+
+
+def product_of(weight: torch.Tensor) -> Product:
+    """The fastest product with parts of a weight that has to stay as it is."""
+    return multiply if can_pack(weight) else functional.linear
+
+
+_known: dict[torch.dtype, bool] = {}
+
+
+def _works(dtype: torch.dtype) -> bool:
+    """Tried once."""
+    if dtype not in _known:
+        x, weight = torch.linspace(-1, 1, 24).view(3, 8).to(dtype), torch.linspace(-1, 1, 40).view(5, 8).to(dtype)
+        try:
+            with torch.inference_mode():
+                got, expected = multiply(x, pack(weight)), functional.linear(x, weight)
+            _known[dtype] = torch.allclose(got.float(), expected.float(), atol=1e-5 if dtype == torch.float32 else 0.1)
+        except (AttributeError, RuntimeError):
+            _known[dtype] = False
+    return _known[dtype]
