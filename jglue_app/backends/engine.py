@@ -267,9 +267,10 @@ class Engine:
             for row, guess in zip(rows, guesses, strict=True):
                 here = slice(first, first + len(guess) + 1)
                 first = here.stop
-                if not all(finite[here]):
+                ended = self._take(row, guess, best[here], finite[here], max_new_tokens)
+                if ended is None:
                     yield row.key, NON_FINITE
-                elif self._take(row, guess, best[here], max_new_tokens):
+                elif ended:
                     self.work.naive += len(row.new)
                     seconds = (time.perf_counter() - started) / count
                     yield (
@@ -291,10 +292,18 @@ class Engine:
             tokens = [token for row, guess in zip(rows, guesses, strict=True) for token in (row.new[-1], *guess)]
             states = self._model.extend(tokens, step)
 
-    def _take(self, row: _Row, guess: list[int], best: list[int], max_new_tokens: int) -> bool:
-        """Add the best token, and further ones for as long as the guesses were right; whether the text has ended."""
+    def _take(
+        self, row: _Row, guess: list[int], best: list[int], finite: list[bool], max_new_tokens: int
+    ) -> bool | None:
+        """Add the best token, and further ones for as long as the guesses were right.
+
+        Returns:
+            Whether the text has ended; None if its scores are not finite.
+        """
         right, ended = 0, False
         for k, token in enumerate(best):
+            if not finite[k]:
+                return None
             row.new.append(token)
             ended = len(row.new) == max_new_tokens or token in self._eos or self._at_stop(row)
             if ended or k == len(guess) or guess[k] != token:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from jglue_app.backends import engine
 from jglue_app.backends.batching import Batcher
 from jglue_app.backends.engine import Engine
 from jglue_app.backends.hf import HFBackend
@@ -273,3 +274,63 @@ def test_no_more_texts_are_written_at_once_than_there_is_room_for(watched: Watch
         assert max(tokens for tokens in watched.read if tokens <= 4) == 2
         for i, result in results.items():
             same(result, whole[i])
+
+
+def guessing(monkeypatch: pytest.MonkeyPatch, guess: Callable[[Any], list[int]]) -> None:
+    monkeypatch.setattr(engine._Row, "guess", lambda row, most, max_new: guess(row)[: max_new - len(row.new) - 1])
+
+
+@pytest.mark.parametrize("window", [None, 8])
+def test_guesses_change_no_text_only_the_number_of_readings(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, window: int | None
+) -> None:
+    watched = Watched(tiny_model("gemma3" if window else "llama"))
+    prompts = [make_prompt(f"{HEAD}{q}\n答え：", item_id=str(i)) for i, q in enumerate(QUESTIONS)]
+    right: dict[tuple[int, ...], list[int]] = {}
+
+    def none(row: Any) -> list[int]:
+        right[tuple(row.prompt)] = row.new
+        return []
+
+    guessing(monkeypatch, none)
+    expected = collect(watched.backend.generate(prompts, 12, never))
+    plain = len(watched.read) - 1  # The common beginning is kept from now on.
+
+    def all_of_it(row: Any) -> list[int]:
+        return right[tuple(row.prompt)][len(row.new) :]
+
+    def partly(row: Any) -> list[int]:
+        rest = all_of_it(row)
+        return [*rest[:2], 5, *rest[3:4]]
+
+    readings = {}
+    for name, guess in (("all", all_of_it), ("partly", partly), ("wrong", lambda row: [5, 6, 7])):
+        guessing(monkeypatch, guess)
+        watched.read.clear()
+        watched.engine.work.reset()
+        results = collect(watched.backend.generate(prompts, 12, never))
+        for i, result in results.items():
+            same(result, expected[i])
+        readings[name] = len(watched.read)
+        assert (watched.engine.work.refused == 0) == (name == "all")
+        assert watched.engine.work.distinct + watched.engine.work.refused == sum(watched.read)
+    assert readings["all"] < readings["partly"] < readings["wrong"] == plain
+
+
+def test_what_stood_before_in_the_prompt_is_guessed() -> None:
+    row = engine._Row(0, [1, 2, 3, 4, 5, 1, 2, 6, 7, 8, 9], ())
+    row.new = [1]
+    assert row.guess(4, 20) == [], "9 1 stands nowhere"
+    row.new = [1, 2]
+    assert row.guess(4, 20) == [6, 7], "where it stands last; two at first"
+    row.trust = 8
+    assert row.guess(4, 20) == [6, 7, 8, 9]
+    assert row.guess(4, 4) == [6], "one of the four is left for after it"
+    assert row.guess(0, 20) == []
+
+
+def test_as_much_is_guessed_as_costs_nothing(watched: Watched) -> None:
+    free = watched.engine._free
+    assert watched.engine._most_guesses(1) == free - 1
+    assert watched.engine._most_guesses(free // 2) == 1
+    assert watched.engine._most_guesses(free) == watched.engine._most_guesses(10 * free) == 0
