@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal
 
 import platformdirs
 
-from jglue_app.errors import UnknownNameError
+from jglue_app.errors import InputError, UnknownNameError
 
 APP_NAME = "jglue-app"
 MODES = ("local", "public")
@@ -36,6 +37,8 @@ class Settings:
     """False keeps the operator's HF_TOKEN from being used for visitors; None uses it."""
     max_seconds: float | None = None
     """Longest that one run of the page may take; None for no limit."""
+    memory_bytes: int | None = None
+    """Memory that a model may work in beside its weights; None to have it found from what is free."""
 
 
 def load_settings() -> Settings:
@@ -43,7 +46,11 @@ def load_settings() -> Settings:
 
     `JGLUE_MODE` (local or public; public by itself when `SPACE_ID` is set), `JGLUE_DATA_DIR`,
     `JGLUE_DATA_URL`, `JGLUE_CACHE_DIR`, `JGLUE_RUNS_DIR`, `JGLUE_SHARE_HF_TOKEN` (1: visitors of a public page may
-    use gated models with the operator's token).
+    use gated models with the operator's token), `JGLUE_MEMORY` (GiB that a model may work in beside its weights).
+
+    Raises:
+        UnknownNameError: no such mode.
+        InputError: the memory is no number of GiB.
     """
     env = os.environ
     mode = env.get("JGLUE_MODE") or ("public" if env.get("SPACE_ID") else "local")
@@ -60,4 +67,16 @@ def load_settings() -> Settings:
         hub_token=False if public and env.get("JGLUE_SHARE_HF_TOKEN") != "1" else None,
         max_seconds=600.0 if public else None,
         max_items=50 if public else 20_000,
+        memory_bytes=gib("JGLUE_MEMORY", env["JGLUE_MEMORY"]) if env.get("JGLUE_MEMORY") else None,
     )
+
+
+def gib(name: str, text: str) -> int:
+    """Bytes of a number of GiB that somebody has written; raises InputError if it is none."""
+    try:
+        bytes_ = float(text) * 2**30
+    except ValueError:
+        bytes_ = 0
+    if not 0 < bytes_ < math.inf:
+        raise InputError(f"{name} takes a number of GiB above 0, such as 4 or 0.5; not {text!r}.")
+    return int(bytes_)

@@ -1,7 +1,8 @@
 """Batches of prompts through a transformers model: greedy generation and log-likelihood of answers.
 
 Sequences are padded on the left, so the scored tokens are the last of every row; masks and position ids make padding
-invisible. Batches are filled up to a number of tokens and halved when memory runs out.
+invisible. What all prompts of a call begin with is read once, and its keys and values are copied into every batch.
+Batches are filled up to a number of tokens and halved when memory runs out.
 """
 
 from __future__ import annotations
@@ -12,15 +13,24 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from jglue_app.backends.encoding import Encoder
+from jglue_app.backends.memory import Memory
+from jglue_app.backends.trie import common
 from jglue_app.backends.work import Work
 from jglue_app.errors import ModelError, first_line
 from jglue_app.types import Output, Prompt, RunError
 
 TOKENS_PER_BATCH = {"cpu": 1_024, "other": 16_384}
+"""Tokens read at once, padding among them, if memory allows."""
+PLACES = {"cpu": 32_768, "other": 131_072}
+"""Tokens whose keys and values are kept, if memory allows."""
 MAX_ROWS = 64
+WORTH_SHARING = 16
+"""Tokens that all prompts must begin with for their keys and values to be copied."""
+KEPT_SLACK = 32
+"""What was kept of an earlier call is used again unless so many more tokens are shared now."""
 # Any id will do, as padded places are masked; that of the tokenizer may be missing or unknown to the model.
 PAD = 0
 
@@ -40,6 +50,8 @@ Row = tuple[Any, list[int]]
 """A key and the token ids that go in."""
 Results = list[tuple[Any, Any]]
 """A key and what came out, for every row of a batch."""
+KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
+"""Of each layer, (1, heads, tokens, width)."""
 
 
 class _StopRequestedError(Exception):
@@ -54,9 +66,10 @@ class Batcher:
         tokenizer: its tokenizer.
         eos: ids that end a generation.
         context_length: most tokens of prompt and answer together; None for no limit.
+        memory: what it may work in.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, eos: list[int], context_length: int | None) -> None:
+    def __init__(self, model: Any, tokenizer: Any, eos: list[int], context_length: int | None, memory: Memory) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._eos = set(eos)
@@ -67,11 +80,16 @@ class Batcher:
         self._encoder = Encoder(tokenizer)
         self.bos = self._encoder.bos
         kind = "cpu" if model.device.type == "cpu" else "other"
-        self._budget = TOKENS_PER_BATCH[kind]
+        words = 0 if self._can_keep else model.get_output_embeddings().weight.shape[0] * model.dtype.itemsize
+        self._tokens = memory.tokens(TOKENS_PER_BATCH[kind], words)
+        self._places = memory.places(PLACES[kind])
         self.work = Work()
+        self._kept: tuple[list[int], KeysValues] = ([], [])
+        self._shares = self._can_share()
 
     def close(self) -> None:
-        """Drop the reference to the model."""
+        """Drop the model and what is kept of it."""
+        self._kept = ([], [])
         self._model = None
 
     # --- generation ---
@@ -80,7 +98,7 @@ class Batcher:
         self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
     ) -> Iterator[tuple[int, Output | RunError]]:
         """Greedy continuations; see `types.Backend`."""
-        rows: list[Row] = []
+        asked: dict[int, tuple[list[int], tuple[str, ...]]] = {}
         with self.work.part("tokenize"):
             encoded = [self._encoder.encode(p.text, has_special=p.messages is not None) for p in prompts]
         for i, ids in enumerate(encoded):
@@ -89,37 +107,45 @@ class Batcher:
             elif not ids:
                 yield i, EMPTY_PROMPT
             else:
-                rows.append((i, ids))
+                asked[i] = ids, prompts[i].stop
                 self.work.naive += len(ids)
+        same = alike({i: (tuple(ids), stop) for i, (ids, stop) in asked.items()})
+        before = self._beginning([asked[i][0] for i in same])
 
         def run(batch: list[Row]) -> Results:
             stops = [prompts[i].stop for i, _ in batch]
-            return self._generate_batch(batch, stops, max_new_tokens, should_stop)
+            return self._generate_batch(batch, stops, before, max_new_tokens, should_stop)
 
-        yield from self._in_batches(rows, max_new_tokens, run, should_stop)
+        rows: list[Row] = [(i, asked[i][0]) for i in same]
+        for i, result in self._in_batches(rows, before, max_new_tokens, run, should_stop):
+            for k in same[i]:
+                yield k, result
 
     def _generate_batch(
         self,
         batch: list[Row],
         stops: list[tuple[str, ...]],
+        before: int,
         max_new_tokens: int,
         should_stop: Callable[[], bool],
     ) -> Results:
         started = time.perf_counter()
         inputs = self._padded([ids for _, ids in batch])
         width = inputs["input_ids"].shape[1]
+        cache = {"past_key_values": self._copied(inputs["attention_mask"], before)} if before else {}
         watch = _Watch(self._tokenizer, stops, width, should_stop)
         finite = _Finite(len(batch), self._model.device)
         with torch.inference_mode(), self.work.part("decode"):
             sequences = self._model.generate(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
+                **cache,
                 max_new_tokens=max_new_tokens,
                 stopping_criteria=StoppingCriteriaList([watch]),
                 logits_processor=LogitsProcessorList([finite]),
             )
         steps = sequences.shape[1] - width
-        self.work.distinct += inputs["input_ids"].numel() + (steps - 1) * len(batch)
+        self.work.distinct += (width - before + steps - 1) * len(batch)
         self.work.rows += steps * len(batch)
         seconds = (time.perf_counter() - started) / len(batch)
         out: Results = []
@@ -165,11 +191,14 @@ class Batcher:
         failed: dict[int, RunError] = {}
         left = {i: len({key for key, uses in wanted.items() if any(u[0] == i for u in uses)}) for i in scores}
 
+        # Of each at least the token before its answer is read.
+        before = self._beginning([list(c) for i in scores for c, _ in encoded[i]])
+
         def run(batch: list[Row]) -> Results:
-            return self._score_batch(batch, [[answer for _, _, answer in wanted[key]] for key, _ in batch])
+            return self._score_batch(batch, [[answer for _, _, answer in wanted[key]] for key, _ in batch], before)
 
         rows: list[Row] = [(key, list(key)) for key in wanted]
-        for key, result in self._in_batches(rows, 0, run, should_stop):
+        for key, result in self._in_batches(rows, before, 0, run, should_stop):
             for k, (i, choice, _) in enumerate(wanted[key]):
                 if isinstance(result, RunError):
                     failed[i] = result
@@ -181,14 +210,11 @@ class Batcher:
                     seconds = (time.perf_counter() - started) / len(prompts)
                     yield i, failed.get(i) or Output(None, "scored", lengths[i], 0, seconds, tuple(scores[i]))
 
-    def _score_batch(self, batch: list[Row], answers: list[list[list[int]]]) -> Results:
+    def _score_batch(self, batch: list[Row], answers: list[list[list[int]]], before: int) -> Results:
         inputs = self._padded([ids for _, ids in batch])
         longest = max(len(a) for row in answers for a in row)
-        keep = {"logits_to_keep": longest} if self._can_keep else {}
-        self.work.distinct += inputs["input_ids"].numel()
-        self.work.rows += len(batch) * (longest if self._can_keep else inputs["input_ids"].shape[1])
         with torch.inference_mode(), self.work.part("prefill"):
-            logits = self._model(**inputs, **keep, use_cache=False).logits[:, -longest:]
+            logits = self._logits(inputs, before, longest)
         out: Results = []
         for row, (key, _) in enumerate(batch):
             values: list[float] = []
@@ -199,6 +225,87 @@ class Batcher:
             finite = all(v == v and abs(v) != float("inf") for v in values)
             out.append((key, values if finite else NON_FINITE))
         return out
+
+    def _logits(self, inputs: dict[str, torch.Tensor], before: int, last: int) -> torch.Tensor:
+        """Of the last tokens of each row, (rows, last, vocabulary)."""
+        keep: dict[str, Any] = {"logits_to_keep": last} if self._can_keep else {}
+        keep["use_cache"] = bool(before)
+        if before:
+            keep["past_key_values"] = self._copied(inputs["attention_mask"], before)
+        new = {name: found if name == "attention_mask" else found[:, before:] for name, found in inputs.items()}
+        rows, width = new["input_ids"].shape
+        self.work.distinct += rows * width
+        self.work.rows += rows * (last if self._can_keep else width)
+        found: torch.Tensor = self._model(**new, **keep).logits[:, -last:]
+        return found
+
+    # --- the common beginning ---
+
+    def _beginning(self, sequences: list[list[int]]) -> int:
+        """How many tokens all begin with (of each at least one is left) whose keys and values are at hand."""
+        if not self._shares or not sequences:
+            return 0
+        first, last = min(sequences), max(sequences)
+        length = min(common(first, last), min(map(len, sequences)) - 1)
+        usable = min(common(self._kept[0], first), length)
+        if usable >= WORTH_SHARING and length - usable < KEPT_SLACK:
+            return usable
+        if length < WORTH_SHARING or len(sequences) < 2:
+            return 0
+        self._kept = ([], [])
+        try:
+            self._keep(first[:length])
+        except RuntimeError as e:
+            refuse_unless_memory(e)
+            return 0
+        return length
+
+    def _keep(self, ids: list[int]) -> None:
+        """Read what all begin with."""
+        cache = DynamicCache()
+        self.work.distinct += len(ids)
+        with torch.inference_mode(), self.work.part("prefill"):
+            # Of the model without its head; the vocabulary is scored nowhere here.
+            self._model.base_model(**self._padded([ids]), past_key_values=cache, use_cache=True)
+        self._kept = ids, [(layer.keys, layer.values) for layer in cache.layers]
+
+    def _copied(self, mask: torch.Tensor, length: int) -> DynamicCache:
+        """The beginning as the first columns of a padded batch: moved to the right by each row's padding.
+
+        Where a row is padded, the end of its beginning does not fit and is read again instead of the padding.
+        """
+        pads = [min(int(pad), length) for pad in mask.shape[1] - mask.sum(-1)]
+        cache = DynamicCache()
+        for layer, found in enumerate(self._kept[1]):
+            moved = [one.new_zeros(len(pads), one.shape[1], length, one.shape[3]) for one in found]
+            for one, of in zip(moved, found, strict=True):
+                for row, pad in enumerate(pads):
+                    one[row, :, pad:] = of[0, :, : length - pad]
+            cache.update(*moved, layer)
+        return cache
+
+    def _can_share(self) -> bool:
+        """Whether reading the beginning once gives what reading it with each prompt gives."""
+        config = self._model.config.get_text_config()
+        if getattr(config, "sliding_window", None):
+            return False  # A cache that forgets cannot be moved.
+        size = self._model.get_output_embeddings().weight.shape[0]
+        tokens = [(7 + 31 * k) % size for k in range(24)]
+        inputs = self._padded([tokens[:14], tokens, [*tokens[:8], tokens[20]]])
+        try:
+            with torch.inference_mode():
+                expected = self._logits(inputs, 0, 1).float().log_softmax(-1)
+                self._keep(tokens[:8])
+                got = self._logits(inputs, 8, 1).float().log_softmax(-1)
+        except Exception:  # Other architectures keep something else, and may fail in any way.
+            return False
+        finally:
+            self._kept = ([], [])
+            self.work.reset()
+        off = (got - expected).abs()
+        if self._model.dtype == torch.float32:
+            return bool(off.max() <= 1e-3)
+        return bool(off.mean() <= 0.25 * expected.std())
 
     # --- batches ---
 
@@ -217,6 +324,7 @@ class Batcher:
     def _in_batches(
         self,
         rows: list[Row],
+        before: int,
         new_tokens: int,
         run: Callable[[list[Row]], Results],
         should_stop: Callable[[], bool],
@@ -224,24 +332,37 @@ class Batcher:
         """Longest rows first, so that memory runs out at once if ever; halved when it does."""
         todo = sorted(rows, key=lambda row: -len(row[1]))
         while todo and not should_stop():
-            count = max(1, min(MAX_ROWS, len(todo), self._budget // (len(todo[0][1]) + new_tokens)))
+            reads, keeps = len(todo[0][1]) - before + new_tokens, len(todo[0][1]) + new_tokens
+            count = max(1, min(MAX_ROWS, len(todo), self._tokens // reads, self._places // keeps))
             try:
                 results = run(todo[:count])
             except _StopRequestedError:
                 return
             except RuntimeError as e:
-                if not is_out_of_memory(e):
-                    raise ModelError(
-                        f"The model failed on a batch ({first_line(e)}). Try another dtype or device."
-                    ) from e
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+                refuse_unless_memory(e)
                 if count > 1:
-                    self._budget = max(1, (len(todo[0][1]) + new_tokens) * (count // 2))
+                    self._tokens = max(1, reads * (count // 2))
                     continue
                 results = [(todo[0][0], OUT_OF_MEMORY)]
             del todo[:count]
             yield from results
+
+
+def alike(questions: dict[int, Any]) -> dict[int, list[int]]:
+    """The first of every question that stands more than once → all of them."""
+    firsts: dict[Any, int] = {}
+    out: dict[int, list[int]] = {}
+    for i, question in questions.items():
+        out.setdefault(firsts.setdefault(question, i), []).append(i)
+    return out
+
+
+def refuse_unless_memory(error: RuntimeError) -> None:
+    """Give memory back if that is what ran out; else raise ModelError."""
+    if not is_out_of_memory(error):
+        raise ModelError(f"The model failed on a batch ({first_line(error)}). Try another dtype or device.") from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -20,24 +20,25 @@ from jglue_app.backends.batching import (
     NO_CHOICES,
     NON_FINITE,
     OUT_OF_MEMORY,
+    alike,
     first_stop,
-    is_out_of_memory,
     output_of,
+    refuse_unless_memory,
 )
 from jglue_app.backends.encoding import Encoder
+from jglue_app.backends.memory import Memory
 from jglue_app.backends.packed import PackedModel
 from jglue_app.backends.trie import Trie, common, grow
 from jglue_app.backends.work import Work
 from jglue_app.backends.written import KeysValues, Step, Texts
-from jglue_app.errors import ModelError, first_line
 from jglue_app.types import Output, Prompt, RunError
 
 TOKENS_PER_PASS = {"cpu": 1_024, "other": 16_384}
-"""Tokens read at once: enough to keep the processor busy, few enough to stop within a second or two."""
+"""Tokens read at once, if memory allows: enough to keep the processor busy, few enough to stop within seconds."""
 ROWS = {"cpu": 128, "other": 256}
 """Texts written at the same time."""
-PLACES = {"cpu": 32_768, "other": 32_768}
-"""Tokens whose keys and values are kept for the texts that are being written."""
+PLACES = {"cpu": 32_768, "other": 131_072}
+"""Tokens whose keys and values are kept for the texts that are being written, if memory allows."""
 WORTH_SHARING = 16
 """Tokens that two groups must have in common to be read as one; fewer cost more in attention than they save."""
 SEGMENT_TOKENS = 1_024
@@ -109,9 +110,12 @@ class Engine:
         tokenizer: its tokenizer.
         eos: ids that end a generation.
         context_length: most tokens of prompt and answer together; None for no limit.
+        memory: what it may work in.
     """
 
-    def __init__(self, model: PackedModel, tokenizer: Any, eos: list[int], context_length: int | None) -> None:
+    def __init__(
+        self, model: PackedModel, tokenizer: Any, eos: list[int], context_length: int | None, memory: Memory
+    ) -> None:
         self._model: Any = model
         self._tokenizer = tokenizer
         self._eos = set(eos)
@@ -119,7 +123,8 @@ class Engine:
         self._encoder = Encoder(tokenizer)
         self.bos = self._encoder.bos
         kind = "cpu" if model.device.type == "cpu" else "other"
-        self._tokens, self._rows, self._places = TOKENS_PER_PASS[kind], ROWS[kind], PLACES[kind]
+        self._tokens, self._places = memory.tokens(TOKENS_PER_PASS[kind]), memory.places(PLACES[kind])
+        self._rows = ROWS[kind]
         self._free = FREE_TOKENS[kind]
         self._kept: tuple[list[int], KeysValues] = ([], {})
         self.work: Work = model.work
@@ -149,7 +154,7 @@ class Engine:
             else:
                 asked[i] = contexts, answers
                 self.work.naive += sum(len(c) + len(a) for c, a in pairs)
-        same = _alike({i: (tuple(map(tuple, c)), tuple(map(tuple, a))) for i, (c, a) in asked.items()})
+        same = alike({i: (tuple(map(tuple, c)), tuple(map(tuple, a))) for i, (c, a) in asked.items()})
         if not same:
             return
         length, before = self._beginning([c for i in same for c in asked[i][0]])
@@ -218,7 +223,7 @@ class Engine:
             else:
                 asked[i] = ids
                 self.work.naive += len(ids)
-        same = _alike({i: (tuple(ids), prompts[i].stop) for i, ids in asked.items()})
+        same = alike({i: (tuple(ids), prompts[i].stop) for i, ids in asked.items()})
         if not same:
             return
         length, before = self._beginning([asked[i] for i in same])
@@ -372,7 +377,7 @@ class Engine:
         try:
             _, _, found = self._model.read([grow([first[:length]])], keep=True)
         except RuntimeError as e:
-            _refuse_unless_memory(e)
+            refuse_unless_memory(e)
             return 0, None
         self._kept = (first[:length], found)
         return length, found
@@ -427,7 +432,7 @@ class Engine:
                     left.discard(i)
                     yield i, result
             except RuntimeError as e:
-                _refuse_unless_memory(e)
+                refuse_unless_memory(e)
                 if len(left) > 1:
                     self._tokens = max(1, min(self._tokens, sum(len(job.grown().tokens) for job in batch)) // 2)
                     self._rows = max(1, min(self._rows, len(left)) // 2)
@@ -439,14 +444,6 @@ class Engine:
             jobs = jobs[count:]
 
 
-def _refuse_unless_memory(error: RuntimeError) -> None:
-    """Give memory back if that is what ran out; else raise ModelError."""
-    if not is_out_of_memory(error):
-        raise ModelError(f"The model failed on a batch ({first_line(error)}). Try another dtype or device.") from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 def _only(job: _Job, wanted: set[int]) -> _Job:
     """Some prompts of a job."""
     kept = _Job([], [], [])
@@ -456,12 +453,3 @@ def _only(job: _Job, wanted: set[int]) -> _Job:
             kept.firsts.append(len(kept.sequences))
             kept.sequences += job.sequences[first:end]
     return kept
-
-
-def _alike(questions: dict[int, Any]) -> dict[int, list[int]]:
-    """The first of every question that stands more than once → all of them."""
-    firsts: dict[Any, int] = {}
-    out: dict[int, list[int]] = {}
-    for i, question in questions.items():
-        out.setdefault(firsts.setdefault(question, i), []).append(i)
-    return out

@@ -5,13 +5,13 @@ Answering itself is in `engine.py`, or in `batching.py` for models whose attenti
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import psutil
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
@@ -22,6 +22,7 @@ from jglue_app.backends.engine import Engine
 from jglue_app.backends.gguf import refuse_missing
 from jglue_app.backends.linear import PackedLinear, pack_layers
 from jglue_app.backends.locate import ModelFiles, in_folder, locate
+from jglue_app.backends.memory import Memory, free_bytes, memory_of
 from jglue_app.backends.packed import PackedModel, Unsupported
 from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
 from jglue_app.backends.work import Work
@@ -82,7 +83,9 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
             "Check that it is a text-generation model that transformers supports without code of its own."
         ) from e
     refuse_missing(spec.id, report)
-    return HFBackend(spec, source.commit, model, tokenizer)
+    backend = HFBackend(spec, source.commit, model, tokenizer, memory=settings.memory_bytes)
+    notify(f"{spec.id} works in up to {backend.memory.budget / 2**30:.1f} GiB beside its weights.")
+    return backend
 
 
 class HFBackend:
@@ -94,9 +97,22 @@ class HFBackend:
         model: the model; its attention is exchanged if that can be done.
         tokenizer: its tokenizer.
         packed: False for padded batches in any case.
+        memory: bytes to work in; None for a part of what is free.
+
+    Raises:
+        InputError: more memory is asked for than is free.
     """
 
-    def __init__(self, spec: ModelSpec, commit: str, model: Any, tokenizer: Any, *, packed: bool = True) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        commit: str,
+        model: Any,
+        tokenizer: Any,
+        *,
+        packed: bool = True,
+        memory: int | None = None,
+    ) -> None:
         model.eval()
         # Sampling settings or penalties of the checkpoint must not reach greedy decoding.
         eos = end_ids(getattr(model, "generation_config", None), tokenizer)
@@ -105,7 +121,8 @@ class HFBackend:
         pack_layers(model)
         self._model: Any = model
         self._tokenizer = tokenizer
-        self._batcher = _batcher(model, tokenizer, eos, packed)
+        self.memory = memory_of(model, memory)
+        self._batcher = _batcher(model, tokenizer, eos, packed, self.memory)
         self.info = ModelInfo(
             name=spec.id,
             commit=commit,
@@ -166,15 +183,13 @@ class HFBackend:
             torch.cuda.empty_cache()
 
 
-def _batcher(model: Any, tokenizer: Any, eos: list[int], packed: bool) -> Engine | Batcher:
+def _batcher(model: Any, tokenizer: Any, eos: list[int], packed: bool, memory: Memory) -> Engine | Batcher:
     """The engine where the model's attention can be exchanged, else padded batches."""
     limit = context_length(model.config, tokenizer)
-    if not packed:
-        return Batcher(model, tokenizer, eos, limit)
-    try:
-        return Engine(PackedModel(model), tokenizer, eos, limit)
-    except Unsupported:
-        return Batcher(model, tokenizer, eos, limit)
+    if packed:
+        with contextlib.suppress(Unsupported):
+            return Engine(PackedModel(model), tokenizer, eos, limit, memory)
+    return Batcher(model, tokenizer, eos, limit, memory)
 
 
 # --- device and memory ----------------------------------------------------------------------------------
@@ -236,10 +251,9 @@ def _quantization(spec: ModelSpec, device: str) -> BitsAndBytesConfig | None:
 def memory_free(device: str) -> int:
     """Bytes that are free where models go."""
     where = _device(device)
-    if where.startswith("cuda"):
-        used = range(torch.cuda.device_count()) if device == "balanced" else [where]
-        return sum(int(torch.cuda.mem_get_info(one)[0]) for one in used)
-    return int(psutil.virtual_memory().available)
+    if device == "balanced":
+        return sum(free_bytes(f"cuda:{k}") for k in range(torch.cuda.device_count()))
+    return free_bytes(where)
 
 
 def memory_needed(spec: ModelSpec, settings: Settings, device: str = "auto") -> int | None:

@@ -16,6 +16,7 @@ from jglue_app.cli.options import (
     DtypeOption,
     GgufOption,
     JsonOption,
+    MemoryOption,
     QuantizationOption,
     RevisionOption,
     settings_of,
@@ -42,10 +43,11 @@ def bench_command(
     gguf_file: GgufOption = None,
     allow_bin: BinOption = False,
     device: DeviceOption = "auto",
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Time each subset and method, and say what fraction of the machine's matrix rate was reached."""
-    settings = settings_of(None)
+    settings = settings_of(None, memory)
     counts = _counts(shots)
     names = task_list(tasks)
     spec = ModelSpec(model, backend_for(model), revision, dtype, quantization, gguf_file, allow_bin)
@@ -63,6 +65,7 @@ def bench_command(
         found = {
             "model": spec,
             "packed": packed,
+            "working_memory_bytes": backend.memory.budget,
             "code": __version__,
             "machine": machine,
             "load_seconds": load_seconds,
@@ -80,7 +83,7 @@ def bench_command(
     print_lines(
         [
             f"{machine.device}, {machine.threads} threads, torch {machine.torch}: {rate} ({how}).",
-            f"Loaded in {load_seconds:.1f} s; {peak}.",
+            f"Loaded in {load_seconds:.1f} s; {peak}; {backend.memory.budget / 2**30:.1f} GiB may be worked in.",
         ]
     )
 

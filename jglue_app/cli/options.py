@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from jglue_app import presets
-from jglue_app.settings import Settings, load_settings
+from jglue_app.settings import Settings, gib, load_settings
 
 TasksOption = Annotated[
     str, typer.Option("--tasks", help="Subsets, separated by commas, or 'all' that the protocol scores.")
@@ -55,6 +55,10 @@ OracleOption = Annotated[
     bool,
     typer.Option("--oracle-length", help="Cut JSQuAD answers at the longest gold answer's token count: an oracle."),
 ]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option("--memory", help="GiB to work in beside the weights; without it, JGLUE_MEMORY, or as is free."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
@@ -64,7 +68,9 @@ def task_list(text: str, protocol: str = "official") -> list[str]:
     return presets.subsets(protocol, None if names == ["all"] else names)
 
 
-def settings_of(runs_dir: Path | None) -> Settings:
-    """Settings from the environment, with another folder for runs if one is named."""
+def settings_of(runs_dir: Path | None, memory: str | None = None) -> Settings:
+    """Settings from the environment, with another folder for runs or another memory if they are given."""
     settings = load_settings()
-    return dataclasses.replace(settings, runs_dir=runs_dir) if runs_dir else settings
+    if runs_dir:
+        settings = dataclasses.replace(settings, runs_dir=runs_dir)
+    return dataclasses.replace(settings, memory_bytes=gib("--memory", memory)) if memory else settings

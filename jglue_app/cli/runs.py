@@ -26,6 +26,7 @@ from jglue_app.cli.options import (
     JsonOption,
     LimitOption,
     MarcOption,
+    MemoryOption,
     MethodOption,
     OracleOption,
     ProtocolOption,
@@ -115,13 +116,14 @@ def run(
     allow_bin: BinOption = False,
     backend: BackendOption = None,
     device: DeviceOption = "auto",
+    memory: MemoryOption = None,
     marc_ja: MarcOption = None,
     runs_dir: RunsOption = None,
     protocol: ProtocolOption = "official",
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate one model. The same command again goes on where it stopped; a higher limit extends the run."""
-    settings = settings_of(runs_dir)
+    settings = settings_of(runs_dir, memory)
     preset = presets.fill(protocol, style, format, shots, method)
     with ProgressView() as view:
         planned = make_plan(
@@ -177,13 +179,14 @@ def compare(
     a_backend: BackendOption = None,
     b_backend: BackendOption = None,
     device: DeviceOption = "auto",
+    memory: MemoryOption = None,
     marc_ja: MarcOption = None,
     runs_dir: RunsOption = None,
     protocol: ProtocolOption = "official",
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate two models, or one model in two settings, and put them side by side; or compare two stored runs."""
-    settings = settings_of(runs_dir)
+    settings = settings_of(runs_dir, memory)
     preset_a = presets.fill(protocol, a_style, a_format, a_shots, method)
     preset_b = presets.fill(
         protocol, b_style or a_style, b_format or a_format, a_shots if b_shots is None else b_shots, method

@@ -741,7 +741,7 @@ def test_a_gpu_number_that_is_not_there_is_said_before_anything_loads(
 def test_free_memory_is_that_of_the_gpus_the_model_goes_to(
     monkeypatch: pytest.MonkeyPatch, device: str, free: int
 ) -> None:
-    table = {"cuda": 5, 0: 5, "cuda:1": 7, 1: 7}
+    table = {"cuda": 5, "cuda:0": 5, "cuda:1": 7}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda where: (table[where], 100))

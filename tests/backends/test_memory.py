@@ -1,0 +1,130 @@
+"""The budget of memory: found, given, too much; a small one changes no result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from jglue_app.backends import memory, open_backend
+from jglue_app.backends.hf import HFBackend
+from jglue_app.backends.memory import LEAST_TOKENS, Memory, container_free, free_bytes, memory_of
+from jglue_app.errors import InputError
+from jglue_app.settings import Settings, gib, load_settings
+from jglue_app.types import ModelSpec
+from tests.backends.contract import Results, collect, make_prompt, never, same
+from tests.conftest import TinyModel
+
+ANSWERS = ("含意", "矛盾", "中立")
+PROMPTS = [make_prompt(f"{k}番目の文。" + "雨が降る。" * k, ANSWERS, item_id=str(k)) for k in range(12)]
+ASKS: tuple[Callable[[HFBackend], Results], ...] = (
+    lambda b: collect(b.choose(PROMPTS, never)),
+    lambda b: collect(b.generate(PROMPTS, 6, never)),
+)
+
+
+def test_half_of_the_budget_is_for_reading_and_half_for_keeping() -> None:
+    found = Memory(budget=2_000_000, read=900, kept=100)
+    assert found.tokens(10**9) == 1_000
+    assert found.tokens(10**9, more=1_000) == 500
+    assert found.places(10**9) == 10_000
+    assert (found.tokens(500), found.places(500)) == (500, 500)
+
+
+def test_too_small_a_budget_still_reads_something() -> None:
+    found = Memory(budget=10, read=900, kept=100)
+    assert found.tokens(1_024) == found.places(1_024) == LEAST_TOKENS
+
+
+def test_a_part_of_what_is_free_is_taken(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"), dtype=torch.float32)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1_000_000)
+    found = memory_of(model)
+    config = model.config
+    assert found.budget == 500_000
+    layers, own, width = config.num_hidden_layers, config.num_key_value_heads, config.head_dim
+    assert found.kept == 4 * 2 * layers * own * width
+    assert found.read > 4 * 3 * config.intermediate_size
+
+
+def test_more_of_a_gpu_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda where: ({"cuda:0": 1_000}[where], 2_000))
+    text = SimpleNamespace(num_hidden_layers=2, hidden_size=8, num_attention_heads=2)
+    config = SimpleNamespace(get_text_config=lambda: text)
+    found = memory_of(SimpleNamespace(device=torch.device("cuda:0"), dtype=torch.float16, config=config))
+    assert found.budget == 800
+    assert found.kept == 2 * 2 * 2 * 8
+
+
+def test_what_is_wanted_is_taken_and_more_than_there_is_is_an_error(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"), dtype=torch.float32)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 2**30)
+    assert memory_of(model, 2**29).budget == 2**29
+    with pytest.raises(InputError, match=r"2\.0 GiB of working memory were asked for and 1\.0 GiB are free.*--memory"):
+        memory_of(model, 2**31)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "mpt"])
+def test_a_small_budget_makes_small_batches_and_changes_no_result(tiny_model: TinyModel, architecture: str) -> None:
+    folder = tiny_model(architecture)
+
+    def backend(size: int | None) -> HFBackend:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        return HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(folder), memory=size)
+
+    small, large = backend(1_000), backend(None)
+    sizes: Any = small._batcher
+    assert sizes._tokens == sizes._places == LEAST_TOKENS
+    for ask in ASKS:
+        found, expected = ask(small), ask(large)
+        assert set(found) == set(range(len(PROMPTS)))
+        for i, result in found.items():
+            same(result, expected[i])
+
+
+def test_the_budget_is_told_when_a_model_is_loaded(tiny_model: TinyModel, settings: Settings) -> None:
+    said: list[str] = []
+    spec = ModelSpec(str(tiny_model("llama")))
+    open_backend(spec, replace(settings, memory_bytes=3 * 2**29), device="cpu", notify=said.append)
+    assert any("works in up to 1.5 GiB beside its weights" in line for line in said)
+
+
+def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert container_free(tmp_path) is None
+    (tmp_path / "memory.max").write_text("max\n")
+    assert container_free(tmp_path) is None
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\n")
+    assert container_free(tmp_path) == 450
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert free_bytes("cpu") == 450
+
+
+def test_the_limit_of_an_older_control_group_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    for name, text in (("limit_in_bytes", "1000"), ("usage_in_bytes", "1200"), ("stat", "cache 5")):
+        (folder / f"memory.{name}").write_text(f"{text}\n")
+    assert container_free(tmp_path) == 0
+
+
+def test_memory_is_written_in_gib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JGLUE_MEMORY", "1.5")
+    assert load_settings().memory_bytes == 3 * 2**29
+    monkeypatch.setenv("JGLUE_MEMORY", "")
+    assert load_settings().memory_bytes is None
+
+
+@pytest.mark.parametrize("text", ["much", "0", "-1", "inf", "nan"])
+def test_what_is_no_amount_of_memory_is_said(text: str) -> None:
+    with pytest.raises(InputError, match="--memory takes a number of GiB above 0"):
+        gib("--memory", text)
