@@ -183,10 +183,41 @@ def print_comparison(comparison: Comparison) -> None:
             "n for 80 %: items with which a difference of this size would be found four times in five.",
         ]
     )
+    _print_flips(comparison)
+    _print_cost(comparison)
     _print_references(a)
     _print_outcomes({"A": a, "B": b})
     for side, report in (("A", a), ("B", b)):
         print_lines(f"{side} {line}" for line in (_average(report), *_notices(report)))
+
+
+def _print_flips(comparison: Comparison) -> None:
+    """On how many items the two give other answers, and which way that goes."""
+    if not comparison.flips:
+        return
+    table = _table("other answers in", "by", "items", "differ", "only A right", "only B right")
+    for task in TASKS:
+        for reading, found in comparison.flips.get(task, {}).items():
+            share = f"{found.changed} ({100 * found.changed / found.n:.1f} %)"
+            by = "log-likelihood" if reading == "choose" else "score"
+            table.add_row(
+                TASKS[task].title, by, str(found.n), share, count_text(found.to_wrong), count_text(found.to_right)
+            )
+    print_lines([""])
+    print_table(table)
+
+
+def _print_cost(comparison: Comparison) -> None:
+    """Precision, memory and speed of both."""
+    if not comparison.cost:
+        return
+    table = _table("cost of", "dtype", "quantization", "device", "weights", "items/s")
+    for side, found in zip("AB", comparison.cost, strict=True):
+        speed = f"{found.items_per_s:.2f}" if found.items_per_s else "–"
+        memory = f"{found.model.memory_bytes / 2**20:,.0f} MiB"
+        table.add_row(side, found.model.dtype, found.quantization, found.model.device, memory, speed)
+    print_lines([""])
+    print_table(table)
 
 
 def print_protocols(reports: Mapping[str, Report]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jglue_app.tasks import TASKS
-from jglue_app.types import Estimate, Notice, RunSpec, ScoringProtocol, Task, TaskReport
+from jglue_app.types import Estimate, ModelInfo, Notice, RunSpec, ScoringProtocol, Task, TaskReport
 
 SENTENCES = {
     "on_floor_default": (
@@ -47,6 +47,10 @@ SENTENCES = {
     "not_covered": "{protocol} does not score {task}.",
     "other_settings": (
         "The run was not made as {protocol} makes it: {settings}. `run --protocol {protocol}` sets all of that."
+    ),
+    "approximate": (
+        "The model computed in {precision}: log-likelihoods are approximate, and where two answers are nearly equal "
+        "another may come out than in float32."
     ),
 }
 """Kind → sentence."""
@@ -128,8 +132,20 @@ def _floors(name: str, reading: str, score: Estimate, report: TaskReport, protoc
     return [Notice("on_floor_constant", name, reading, facts)] if score.low <= constant else []
 
 
-def of_run(spec: RunSpec, protocol: ScoringProtocol) -> tuple[Notice, ...]:
-    """What concerns the whole run: settings other than those of the protocol's own system."""
+def of_run(spec: RunSpec, protocol: ScoringProtocol, model: ModelInfo | None = None) -> tuple[Notice, ...]:
+    """What concerns the whole run: rounded numbers, and settings other than those of the protocol's own system."""
+    return (*_precision(spec, model), *_settings(spec, protocol))
+
+
+def _precision(spec: RunSpec, model: ModelInfo | None) -> tuple[Notice, ...]:
+    """Choices of the user that round more than is usual on the device: half precision on a CPU, few bits anywhere."""
+    bits = {"8bit": "8-bit", "4bit": "4-bit"}.get(spec.model.quantization)
+    if bits is None and (model is None or not model.device.startswith("cpu") or model.dtype == "float32"):
+        return ()
+    return (Notice("approximate", facts={"precision": bits or (model.dtype if model else "")}),)
+
+
+def _settings(spec: RunSpec, protocol: ScoringProtocol) -> tuple[Notice, ...]:
     preset = protocol.preset
     if preset is None or spec.model.backend == "predictions":
         return ()

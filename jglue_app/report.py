@@ -14,8 +14,10 @@ from jglue_app.protocols.official import JSTS_MIDDLE
 from jglue_app.tasks import TASKS
 from jglue_app.types import (
     Comparison,
+    Cost,
     Difference,
     Estimate,
+    Flips,
     Item,
     Judgement,
     PairedTest,
@@ -100,7 +102,7 @@ def _report(data: RunData, protocol: ScoringProtocol, judged: Judged) -> Report:
         average=NO_DATA if without else significance.average(list(main.values())),
         average_of=tuple(main),
         average_without=without,
-        notices=notices.of_run(data.spec, protocol),
+        notices=notices.of_run(data.spec, protocol, data.model),
         split=data.spec.split,
     )
 
@@ -252,7 +254,7 @@ def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:
         for name, found in data.items.items()
         if name in items
     }
-    return RunData(data.spec, kept, data.sources, data.records)
+    return replace(data, items=kept)
 
 
 # --- two runs -------------------------------------------------------------------------------------------
@@ -282,18 +284,69 @@ def compare_runs(a: RunData, b: RunData, protocol: str = "official") -> Comparis
         for reading in READINGS
     }
     left, right = _report(a, how, rows_a), _report(b, how, rows_b)
+    flips = {name: _all_flips(TASKS[name], p, how) for name, p in pairs.items()}
+    costs = _cost(a), _cost(b)
     return Comparison(
-        left, right, found["strict"], found["lenient"], found["choose"], _average(left, right, how, found)
+        left,
+        right,
+        found["strict"],
+        found["lenient"],
+        found["choose"],
+        _average(left, right, how, found),
+        {name: of for name, of in flips.items() if of},
+        (costs[0], costs[1]) if costs[0] and costs[1] else None,
     )
+
+
+def _all_flips(task: Task, pairs: list[tuple[Answered, Answered]], protocol: ScoringProtocol) -> dict[str, Flips]:
+    """Reading → flips, for the readings that both runs have."""
+    out: dict[str, Flips] = {}
+    for reading in ("strict", "choose"):
+        both = [(x, y) for x, y in pairs if _has(reading, x, protocol) and _has(reading, y, protocol)]
+        if both:
+            out[reading] = _flips(task, both, reading)
+    return out
+
+
+def _flips(task: Task, both: list[tuple[Answered, Answered]], reading: str) -> Flips:
+    def answer(row: Answered) -> str | float | None:
+        return row.judgement.choice if reading == "choose" else row.judgement.strict.value
+
+    changed = sum(answer(x) != answer(y) for x, y in both)
+    if task.kind == "score":
+        return Flips(len(both), changed, None, None)
+    name = "exact_match" if task.kind == "span" else "accuracy"
+    right = [(_right(name, x, reading), _right(name, y, reading)) for x, y in both]
+    return Flips(len(both), changed, right.count((False, True)), right.count((True, False)))
+
+
+def _right(name: str, row: Answered, reading: str) -> bool:
+    if reading == "choose":
+        return is_right(row.item, row.judgement.choice)
+    scores = row.judgement.scores
+    return scores.get(name, max(scores.values(), default=0.0)) == 1.0
+
+
+def _has(reading: str, row: Answered, protocol: ScoringProtocol) -> bool:
+    """Whether a record has this reading: a ranking beside the text, or what the protocol scores."""
+    if reading == "choose":
+        return protocol.lenient and row.judgement.choice is not None
+    return _is_scored(row, protocol)
+
+
+def _cost(data: RunData) -> Cost | None:
+    if data.model is None:
+        return None
+    asked = {(name, id_) for name, items in data.items.items() for id_ in items}
+    outputs = [r.output for r in data.records if r.output is not None and (r.task, r.item_id) in asked]
+    return Cost(data.model, data.spec.model.quantization, len(outputs), sum(o.seconds for o in outputs))
 
 
 def _differences(
     task: Task, pairs: list[tuple[Answered, Answered]], reading: str, protocol: ScoringProtocol
 ) -> dict[str, Difference]:
     def usable(row: Answered) -> bool:
-        if reading == "choose":
-            return protocol.lenient and row.judgement.choice is not None
-        return _is_scored(row, protocol) and (task.kind != "score" or _readable(row, reading))
+        return _has(reading, row, protocol) and (reading == "choose" or task.kind != "score" or _readable(row, reading))
 
     both = [(x, y) for x, y in pairs if usable(x) and usable(y)]
     if not both or (reading == "lenient" and not protocol.lenient):

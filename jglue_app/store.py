@@ -25,6 +25,7 @@ from jglue_app.errors import RunBusyError, StoreError
 from jglue_app.types import (
     Decoding,
     Item,
+    ModelInfo,
     ModelSpec,
     Output,
     Prompt,
@@ -197,7 +198,13 @@ class RunStore:
             sources: dict[str, Source] = {name: d["source"] for name, d in self.manifest()["data"].items()}
         except (KeyError, TypeError, AttributeError) as e:
             raise StoreError(f"{self.path / 'manifest.json'} does not say where its data is from ({e!r}).") from e
-        return RunData(spec, items, sources, self.records())
+        return RunData(spec, items, sources, self.records(), self._model())
+
+    def _model(self) -> ModelInfo | None:
+        try:
+            return ModelInfo(**self.manifest()["model"])
+        except (KeyError, TypeError):  # Only begun, or put together by other means.
+            return None
 
     def _lines(self, name: str, read: Callable[[Any], T], remedy: str) -> Iterator[T]:
         """What `read` makes of every whole line of a file; a last line without its end is still being written."""

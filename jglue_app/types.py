@@ -253,6 +253,8 @@ class RunData:
     """Task → where its items came from."""
     records: Sequence[Record]
     """One per item at most."""
+    model: ModelInfo | None = None
+    """What answered; None if it is not known, as for outputs made elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +413,36 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Flips:
+    """Answers that differ between two runs, over the items that both have answered."""
+
+    n: int
+    changed: int
+    """Items with another answer; one that only one run's output could be read as counts."""
+    to_right: int | None
+    """Wrong in A and right in B; None where answers are not right or wrong."""
+    to_wrong: int | None
+    """Right in A and wrong in B."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run took."""
+
+    model: ModelInfo
+    quantization: str
+    items: int
+    """Items with an output."""
+    seconds: float
+    """That answering them took, without loading."""
+
+    @property
+    def items_per_s(self) -> float | None:
+        """None where nothing was measured."""
+        return self.items / self.seconds if self.seconds > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two runs side by side."""
 
@@ -424,6 +456,10 @@ class Comparison:
     """The same for log-likelihood ranking."""
     average: Difference | None = None
     """Of the averages over the subsets' main metrics; None unless both runs have one over the same subsets."""
+    flips: Mapping[str, Mapping[str, Flips]] = field(default_factory=dict)
+    """Task → reading (`strict`, `choose`) → on how many items the answers differ."""
+    cost: tuple[Cost, Cost] | None = None
+    """Of A and of B; None unless both models are known."""
 
 
 @dataclass(frozen=True, slots=True)

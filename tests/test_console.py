@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jglue_app.console import ProgressView, print_comparison, print_report, print_table
 from jglue_app.runner import Event
-from jglue_app.types import Comparison, Difference, Estimate, Report, Source, TaskReport
+from jglue_app.types import Comparison, Cost, Difference, Estimate, Flips, ModelInfo, Report, Source, TaskReport
 
 NO_DATA = Estimate(None, None, None, 0)
 
@@ -267,3 +267,25 @@ def test_a_download_is_told_once_when_it_is_complete(capsys: pytest.CaptureFixtu
             view.download(url, done, 131_072)
         view.download("http://127.0.0.1/of-unknown/size.json", 500, 0)
     assert capsys.readouterr().err.splitlines() == [f"Downloaded {url} (131,072 bytes)."]
+
+
+def test_a_comparison_shows_whose_answers_differ_and_what_both_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    info = ModelInfo("m", "c", "float32", "cpu", None, "", False, "", False, 3 * 2**29)
+    small = replace(info, memory_bytes=2**20)
+    flips = {
+        "marc_ja": {"strict": Flips(48, 3, 2, 1), "choose": Flips(40, 0, 0, 0)},
+        "jsts": {"strict": Flips(8, 4, None, None)},
+    }
+    cost = Cost(info, "none", 48, 12.0), Cost(small, "8bit", 0, 0.0)
+    print_comparison(Comparison(REPORT, REPORT, {}, {}, {}, None, flips, cost))
+    lines = printed(capsys)
+    start = lines.index(["other answers in", "by", "items", "differ", "only A right", "only B right"])
+    assert lines[start + 1 : start + 7] == [
+        ["MARC-ja", "score", "48", "3 (6.2 %)", "1", "2"],
+        ["MARC-ja", "log-likelihood", "40", "0 (0.0 %)", "0", "0"],
+        ["JSTS", "score", "8", "4 (50.0 %)", "–", "–"],
+        [""],
+        ["cost of", "dtype", "quantization", "device", "weights", "items/s"],
+        ["A", "float32", "none", "cpu", "1,536 MiB", "4.00"],
+    ]
+    assert lines[start + 7] == ["B", "float32", "8bit", "cpu", "1 MiB", "–"]

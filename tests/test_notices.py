@@ -163,7 +163,19 @@ def test_outputs_made_elsewhere_have_no_settings_to_speak_of() -> None:
 
 FACTS: dict[str, str | float] = {
     name: name
-    for name in ("metric", "value", "floor", "protocol", "default", "asked", "read", "style", "task", "settings")
+    for name in (
+        "metric",
+        "value",
+        "floor",
+        "protocol",
+        "default",
+        "asked",
+        "read",
+        "style",
+        "task",
+        "settings",
+        "precision",
+    )
 }
 
 

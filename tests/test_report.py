@@ -9,11 +9,15 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, matthews_corrcoef
 
+from jglue_app.notices import sentence
 from jglue_app.report import compare_runs, judge_run, only, report_run
 from jglue_app.types import (
+    Cost,
     Decoding,
     Finish,
+    Flips,
     Item,
+    ModelInfo,
     ModelSpec,
     Output,
     Prompt,
@@ -383,3 +387,67 @@ def test_only_official_has_a_lenient_reading_and_a_ranking_beside_the_score(prot
     task = report_run(data, protocol).tasks["jnli"]
     assert task.metrics
     assert (task.lenient, task.choose, task.imputed, task.unreadable_lenient) == ({}, {}, {}, 0)
+
+
+def info(dtype: str = "float32", device: str = "cpu", memory_bytes: int = 2_000) -> ModelInfo:
+    return ModelInfo("m", "c", dtype, device, None, "", False, "", False, memory_bytes)
+
+
+def test_answers_that_differ_are_counted_both_ways() -> None:
+    ranked = (-1.0, -2.0, -3.0)
+    a = nli(
+        ("entailment", output("含意", ranked)),
+        ("entailment", output("矛盾", ranked)),
+        ("neutral", output("中立", ranked)),
+        ("neutral", output("矛盾", (-3.0, -2.0, -1.0))),
+        ("neutral", output("わかりません", ranked)),
+        ("neutral", output("", finish="overflow")),
+    )
+    b = nli(
+        ("entailment", output("含意", ranked)),
+        ("entailment", output("含意", ranked)),
+        ("neutral", output("わかりません", ranked)),
+        ("neutral", output("含意", ranked)),
+        ("neutral", output("何とも", ranked)),
+        ("neutral", output("中立", ranked)),
+        spec=replace(SPEC, model=ModelSpec("m", quantization="8bit")),
+    )
+    found = compare_runs(a, b).flips["jnli"]
+    assert found["strict"] == Flips(5, 3, to_right=1, to_wrong=1)
+    assert found["choose"] == Flips(5, 1, to_right=0, to_wrong=1)
+
+
+def test_numbers_that_differ_are_neither_right_nor_wrong() -> None:
+    found = compare_runs(sts({1.0: "2", 2.0: "3"}), sts({1.0: "2", 2.0: "4"})).flips
+    assert found == {"jsts": {"strict": Flips(2, 1, None, None)}}
+
+
+def test_a_comparison_says_what_both_cost() -> None:
+    rows = (("neutral", output("中立")), ("neutral", RunError("out_of_memory", "no")))
+    a, b = replace(nli(*rows), model=info()), replace(nli(*rows, spec=EIGHT_BITS), model=info(memory_bytes=500))
+    cost = compare_runs(a, b).cost
+    assert cost == (Cost(info(), "none", 1, 0.1), Cost(info(memory_bytes=500), "8bit", 1, 0.1))
+    assert cost[0].items_per_s == pytest.approx(10)
+    assert Cost(info(), "none", 0, 0.0).items_per_s is None
+    assert compare_runs(a, nli(*rows)).cost is None
+
+
+EIGHT_BITS = replace(SPEC, model=replace(SPEC.model, quantization="8bit"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "model", "says"),
+    [
+        (SPEC, info(), None),
+        (SPEC, None, None),
+        (SPEC, info(dtype="bfloat16"), "computed in bfloat16"),
+        (SPEC, info(dtype="bfloat16", device="cuda:0"), None),
+        (EIGHT_BITS, info(), "computed in 8-bit:"),
+        (EIGHT_BITS, info(dtype="float16", device="cuda:0"), "computed in 8-bit:"),
+    ],
+)
+def test_rounded_numbers_are_marked_as_approximate(spec: RunSpec, model: ModelInfo | None, says: str | None) -> None:
+    report = report_run(replace(nli(("neutral", output("中立")), spec=spec), model=model))
+    said = [sentence(n) for n in report.notices if n.kind == "approximate"]
+    assert len(said) == (says is not None)
+    assert says is None or says in said[0]

@@ -208,6 +208,7 @@ NOTICES_JA = {
     "no_logprobs": "{protocol} は対数尤度で順位をつけますが、この実行にはありません。「両方」で実行してください。",
     "no_text": "{protocol} は生成された文章を読みますが、この実行にはありません。「両方」で実行してください。",
     "not_covered": "{protocol} は {task} を採点しません。",
+    "approximate": "{precision} で計算したので、対数尤度は近似です。僅差の答えは float32 と入れ替わることがあります。",
     "other_settings": "この実行は {protocol} の設定と異なります（{settings}）。",
     "no_correlation": "{metric} {value} は 0 と区別できません。答えた数が類似度を表しているとは言えません。",
     "left_out": "{n} 問のうち {k} 問は使える対数尤度がなく（欠けているか、NaN・無限大）、この点に入っていません。",
