@@ -20,7 +20,7 @@ from jglue_app.plan import build_prompts, make_plan
 from jglue_app.prompts import ModelText
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
-from jglue_app.types import ModelSpec, Output, Prompt, PromptSpec
+from jglue_app.types import ModelSpec, Output, Prompt, PromptSpec, RunError
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from jglue_app.backends.hf import HFBackend
@@ -99,8 +99,11 @@ def workloads(
                 yield Workload(name, "generate", count, prompts, new)
 
 
-def measure(backend: HFBackend, work: Workload, gflops: float) -> Measured:
-    """Run a workload once. Nothing is kept of earlier ones but the beginning that prompts share."""
+def measure(backend: HFBackend, work: Workload, gflops: float) -> tuple[Measured, dict[int, Output | RunError]]:
+    """Run a workload once: what it cost, and what was answered, by the number of the prompt.
+
+    Nothing is kept of earlier runs but the beginning that prompts share.
+    """
     meter = backend.work
     meter.reset()
     meter.wait = True
@@ -115,7 +118,7 @@ def measure(backend: HFBackend, work: Workload, gflops: float) -> Measured:
     gflop = 2e-9 * (body * meter.distinct + head * meter.rows)
     parts: dict[str, float] = {name: round(value, 4) for name, value in meter.seconds.items()}
     parts["other"] = round(max(0.0, seconds - sum(meter.seconds.values())), 4)
-    return Measured(
+    found = Measured(
         task=work.task,
         method=work.method,
         shots=work.shots,
@@ -133,6 +136,7 @@ def measure(backend: HFBackend, work: Workload, gflops: float) -> Measured:
         gflop=gflop,
         fraction=gflop / seconds / gflops,
     )
+    return found, results
 
 
 def open_for_bench(pool: ModelPool, spec: ModelSpec, notify: Notify = lambda _: None) -> tuple[HFBackend, float]:

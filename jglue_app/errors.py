@@ -8,7 +8,8 @@
     ├── ModelError                exit 3: the model cannot be loaded or cannot answer
     │   ├── ModelNotFoundError    no such repository, revision or file
     │   ├── ModelAccessError      gated or private
-    │   └── DeviceError           the device, memory or library that a setting needs is missing
+    │   ├── DeviceError           the device, memory or library that a setting needs is missing
+    │   └── PeerError             another harness, asked for comparison, failed in its own environment
     ├── NetworkError              exit 4: a server could not be reached or did not answer properly
     └── StoreError                exit 5: a run directory cannot be used
         └── RunBusyError          another process is writing to it
@@ -76,6 +77,10 @@ class ModelAccessError(ModelError):
 
 class DeviceError(ModelError):
     """A device, a library or memory is missing."""
+
+
+class PeerError(ModelError):
+    """Another harness failed in its own environment."""
 
 
 class NetworkError(JglueAppError):

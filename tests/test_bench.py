@@ -32,7 +32,7 @@ def test_figures_of_a_workload(tiny_model: TinyModel, architecture: str) -> None
             ("jnli", "generate", 6),
             ("jsts", "generate", 6),
         ]
-        rows = [bench.measure(backend, work, gflops=100.0) for work in works]
+        rows = [bench.measure(backend, work, gflops=100.0)[0] for work in works]
         body, head = backend.multiplications()
     assert load_seconds > 0 and bench.peak_resident() > 10**7
     for row in rows:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,9 +26,13 @@ from jglue_app.cli.options import (
     task_list,
 )
 from jglue_app.console import ProgressView, print_lines, print_table
-from jglue_app.errors import InputError
+from jglue_app.errors import InputError, PeerError, UnknownNameError
+from jglue_app.peers import PEERS, Peer
+from jglue_app.peers.versus import Versus, run_peer
+from jglue_app.peers.versus import compare as versus
+from jglue_app.settings import Settings
 from jglue_app.store import dumps
-from jglue_app.types import ModelSpec
+from jglue_app.types import ModelInfo, ModelSpec
 
 
 def bench_command(
@@ -44,25 +51,54 @@ def bench_command(
     allow_bin: BinOption = False,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="Another harness to run the same items: lm-eval, flexeval or vllm. May be repeated."),
+    ] = None,
+    peer_python: Annotated[
+        list[Path] | None, typer.Option(help="Python interpreter of that harness's environment, one for each --peer.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time each subset and method, and say what fraction of the machine's matrix rate was reached."""
+    """Time each subset and method, and say what fraction of the machine's matrix rate was reached.
+
+    With --peer, the same items run in another harness between two runs here, and the ratio is printed.
+    """
     settings = settings_of(None, memory)
     counts = _counts(shots)
     names = task_list(tasks)
     spec = ModelSpec(model, backend_for(model), revision, dtype, quantization, gguf_file, allow_bin)
-    with ProgressView() as view, ModelPool(settings, device=device) as pool:
+    pairs = _peers(peer or [], peer_python or [], quantization)
+    compared: list[Versus] = []
+    failed: list[PeerError] = []
+    with ProgressView() as view, ModelPool(settings, device=device) as pool, ExitStack() as running:
         backend, load_seconds = bench.open_for_bench(pool, spec, view.say)
         from jglue_app.backends.machine import accelerator_peak, measure_machine  # torch takes seconds to import
 
         machine = measure_machine(backend.info.device, backend.info.dtype)
+        peers = [
+            running.enter_context(other)
+            for other in _opened(pairs, spec, settings, backend.info, machine.threads, view)
+        ]
         rows: list[bench.Measured] = []
         for work in bench.workloads(settings, backend, spec, names, counts, limit, method=method, data_kind=data_kind):
             view.say(f"{work.task}, {work.method}, {work.shots} examples: {len(work.prompts)} items.")
-            rows.append(bench.measure(backend, work, machine.gflops))
+            measured, results = bench.measure(backend, work, machine.gflops)
+            rows.append(measured)
+            for other in list(peers):
+                view.say(f"The same in {other.name}.")
+                try:
+                    found = run_peer(other, work)
+                except PeerError as e:
+                    view.say(str(e))
+                    failed.append(e)
+                    peers.remove(other)
+                    continue
+                again, _ = bench.measure(backend, work, machine.gflops)
+                compared.append(versus(other, work, found, (measured.seconds, again.seconds), results))
         packed, resident, on_device = backend.packed, bench.peak_resident(), accelerator_peak()
     if as_json:
-        found = {
+        summary = {
             "model": spec,
             "packed": packed,
             "working_memory_bytes": backend.memory.budget,
@@ -71,9 +107,10 @@ def bench_command(
             "load_seconds": load_seconds,
             "peak_bytes": {"resident": resident, "accelerator": on_device},
             "workloads": rows,
+            "peers": compared,
         }
-        print(dumps(found, indent=2))
-        return
+        print(dumps(summary, indent=2))
+        raise typer.Exit(PeerError.exit_code if failed else 0)
     _show(rows)
     peak = f"at most {resident / 2**30:.2f} GiB of memory"
     if on_device:
@@ -86,6 +123,10 @@ def bench_command(
             f"Loaded in {load_seconds:.1f} s; {peak}; {backend.memory.budget / 2**30:.1f} GiB may be worked in.",
         ]
     )
+    if compared:
+        _show_peers(compared, resident)
+    if failed:
+        raise typer.Exit(PeerError.exit_code)
 
 
 def _counts(text: str) -> list[int]:
@@ -113,4 +154,61 @@ def _show(rows: list[bench.Measured]) -> None:
             *(f"{part:.2f} s" for part in parts),
             f"{100 * row.fraction:.0f} %",
         )
+    print_table(table)
+
+
+def _peers(names: list[str], pythons: list[Path], quantization: str) -> list[tuple[str, Path]]:
+    """Each harness with its interpreter."""
+    if len(names) != len(pythons):
+        raise InputError(
+            f"{len(names)} × --peer and {len(pythons)} × --peer-python: give one interpreter for each harness."
+        )
+    for name in names:
+        if name not in PEERS:
+            raise UnknownNameError("peer", name, PEERS)
+    if names and quantization != "none":
+        raise InputError("Other harnesses run the same weights unrounded: leave --quantization out to compare.")
+    return list(zip(names, pythons, strict=True))
+
+
+def _opened(
+    pairs: list[tuple[str, Path]],
+    spec: ModelSpec,
+    settings: Settings,
+    info: ModelInfo,
+    threads: int,
+    view: ProgressView,
+) -> Iterator[Peer]:
+    if not pairs:
+        return
+    from jglue_app.backends.locate import locate  # transformers takes seconds to import
+
+    if info.device.split(":")[0] not in ("cpu", "cuda"):
+        raise InputError(f"Other harnesses do not run on {info.device} here. Choose --device cpu.")
+    path = str(locate(spec, settings, notify).path)
+    for name, python in pairs:
+        notify(f"Loading {spec.id} in {name}.")
+        yield Peer(name, python, path, info.dtype, info.device.split(":")[0], threads)
+
+
+def _show_peers(rows: list[Versus], resident: int) -> None:
+    table = Table("subset", "method", "shots", "harness", "batch", "items/s", "here", "ratio", box=None, pad_edge=False)
+    for title in ("same", "memory", "here"):
+        table.add_column(title)
+    for row in rows:
+        same = f"{row.equal_texts}/{row.items} texts" if row.most_apart is None else f"within {row.most_apart:.1g}"
+        table.add_row(
+            row.task,
+            row.method,
+            str(row.shots),
+            f"{row.peer} {row.version}",
+            str(row.batch) if row.tried else "its own",
+            f"{row.items_per_s:.3g}",
+            f"{row.ours_per_s:.3g}",
+            f"{row.ratio:.1f} ×",
+            same,
+            f"{row.peak_bytes / 2**30:.2f} GiB",
+            f"{resident / 2**30:.2f} GiB",
+        )
+    print_lines([""])
     print_table(table)
