@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from jglue_app import __version__, bench
-from jglue_app.backends import ModelPool, backend_for
+from jglue_app.backends import ModelPool, Notify, backend_for
 from jglue_app.cli.options import (
     BinOption,
     DataOption,
@@ -76,10 +76,8 @@ def bench_command(
         from jglue_app.backends.machine import accelerator_peak, measure_machine  # torch takes seconds to import
 
         machine = measure_machine(backend.info.device, backend.info.dtype)
-        peers = [
-            running.enter_context(other)
-            for other in _opened(pairs, spec, settings, backend.info, machine.threads, view)
-        ]
+        opened = _opened(pairs, spec, settings, backend.info, machine.threads, view.say)
+        peers = [running.enter_context(other) for other in opened]
         rows: list[bench.Measured] = []
         for work in bench.workloads(settings, backend, spec, names, counts, limit, method=method, data_kind=data_kind):
             view.say(f"{work.task}, {work.method}, {work.shots} examples: {len(work.prompts)} items.")
@@ -96,6 +94,7 @@ def bench_command(
                     continue
                 again, _ = bench.measure(backend, work, machine.gflops)
                 compared.append(versus(other, work, found, (measured.seconds, again.seconds), results))
+                measured = again
         packed, resident, on_device = backend.packed, bench.peak_resident(), accelerator_peak()
     if as_json:
         summary = {
@@ -177,7 +176,7 @@ def _opened(
     settings: Settings,
     info: ModelInfo,
     threads: int,
-    view: ProgressView,
+    notify: Notify,
 ) -> Iterator[Peer]:
     if not pairs:
         return
