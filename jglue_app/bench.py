@@ -10,11 +10,11 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from jglue_app.backends import ModelPool, Notify
+from jglue_app.backends import Notify
 from jglue_app.errors import InputError
 from jglue_app.plan import build_prompts, make_plan
 from jglue_app.prompts import ModelText
@@ -139,22 +139,37 @@ def measure(backend: HFBackend, work: Workload, gflops: float) -> tuple[Measured
     return found, results
 
 
-def open_for_bench(pool: ModelPool, spec: ModelSpec, notify: Notify = lambda _: None) -> tuple[HFBackend, float]:
-    """Load a model and warm it up; the backend, and the seconds that loading took.
+def open_for_bench(
+    settings: Settings,
+    spec: ModelSpec,
+    *,
+    device: str = "auto",
+    notify: Notify = lambda _: None,
+    methods: Collection[str] = ("choose", "generate"),
+    leave_out: Sequence[str] = (),
+) -> tuple[HFBackend, float]:
+    """Load a model and warm it up for these methods; the backend, and the seconds that loading took.
 
     Raises:
         InputError: it is not a transformers model.
+        UnknownNameError: there is no such trick to leave out.
         ModelError, NetworkError: it cannot be loaded.
     """
     if spec.backend != "hf":
         raise InputError(f"{spec.id} is a table of answers: there is nothing to time. Name a model.")
+    from jglue_app.backends.hf import open_model  # torch takes seconds to import
+    from jglue_app.backends.tricks import without
+
+    tricks = without(leave_out)
     started = time.perf_counter()
-    backend = cast("HFBackend", pool.get(spec, notify))
+    backend = open_model(spec, settings, device, notify, tricks)
     seconds = time.perf_counter() - started
     text = "一回目は時間がかかります。" * 8
     prompts = [Prompt("", str(k), f"{k}{text}", None, (), ("はい", "いいえ"), "", (), "") for k in range(WARM_UP_ITEMS)]
-    list(backend.choose(prompts, lambda: False))
-    list(backend.generate(prompts, 4, lambda: False))
+    if "choose" in methods:
+        list(backend.choose(prompts, lambda: False))
+    if "generate" in methods:
+        list(backend.generate(prompts, 4, lambda: False))
     return backend, seconds
 
 

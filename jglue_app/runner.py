@@ -20,8 +20,10 @@ from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS
 from jglue_app.types import Backend, Item, ModelSpec, Output, Prompt, Record, RunError, RunSpec, Task
 
-FIRST_CHUNKS, CHUNK = (4, 24), 96
+FIRST_CHUNKS, LEAST_CHUNK, MOST_CHUNK = (4, 24), 96, 2_048
 """Items handed to the model at a time: few at first, so that something is seen soon, then enough to share tokens."""
+CHUNK_SECONDS = 5.0
+"""About how long later ones take: a fast accelerator is kept full, a slow machine shows that it works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,12 @@ def _run_task(
         limits = _token_limits(plan, TASKS[name], todo, backend)
         total = len(plan.items[name])
         started, done_here = time.perf_counter(), 0
-        for chunk in _chunks(built):
+        speed = 0.0
+        for number in itertools.count():
+            size = _chunk_size(number, speed)
+            chunk, built = built[:size], built[size:]
+            if not chunk:
+                break
             for record in _answer(plan.spec, TASKS[name], limits, chunk, backend, should_stop, writer.append):
                 done_here += 1
                 speed = done_here / max(time.perf_counter() - started, 1e-9)
@@ -204,13 +211,11 @@ def _token_limits(plan: Plan, task: Task, items: Sequence[Item], backend: Backen
     }
 
 
-def _chunks(built: list[Prompt]) -> Iterator[list[Prompt]]:
-    start = 0
-    for size in itertools.chain(FIRST_CHUNKS, itertools.repeat(CHUNK)):
-        if start >= len(built):
-            return
-        yield built[start : start + size]
-        start += size
+def _chunk_size(number: int, items_per_s: float) -> int:
+    """Items of the next chunk, at the speed so far."""
+    if number < len(FIRST_CHUNKS):
+        return FIRST_CHUNKS[number]
+    return max(LEAST_CHUNK, min(MOST_CHUNK, int(items_per_s * CHUNK_SECONDS)))
 
 
 def _answer(

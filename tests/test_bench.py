@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM
 
 from jglue_app import bench
-from jglue_app.backends import ModelPool
 from jglue_app.backends.machine import measure_machine
+from jglue_app.backends.tricks import NAMES
 from jglue_app.cli import main
-from jglue_app.errors import InputError
+from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.settings import load_settings
 from jglue_app.types import ModelSpec
+from tests.backends.contract import same
 
 TinyModel = Callable[..., Path]
 
@@ -24,8 +26,8 @@ TinyModel = Callable[..., Path]
 def test_figures_of_a_workload(tiny_model: TinyModel, architecture: str) -> None:
     settings = load_settings()
     spec = ModelSpec(str(tiny_model(architecture)))
-    with ModelPool(settings, device="cpu") as pool:
-        backend, load_seconds = bench.open_for_bench(pool, spec)
+    backend, load_seconds = bench.open_for_bench(settings, spec, device="cpu")
+    with closing(backend):
         works = list(bench.workloads(settings, backend, spec, ["jnli", "jsts"], [0], 6, data_kind="sample"))
         assert [(w.task, w.method, len(w.prompts)) for w in works] == [
             ("jnli", "choose", 6),
@@ -48,8 +50,9 @@ def test_figures_of_a_workload(tiny_model: TinyModel, architecture: str) -> None
 
 def test_weights_are_counted(tiny_model: TinyModel) -> None:
     """Against the parameters of a Llama: all but norms and the embedding stand in matrices."""
-    with ModelPool(load_settings(), device="cpu") as pool:
-        counted = bench.open_for_bench(pool, ModelSpec(str(tiny_model("llama"))))[0].multiplications()
+    spec = ModelSpec(str(tiny_model("llama")))
+    with closing(bench.open_for_bench(load_settings(), spec, device="cpu")[0]) as backend:
+        counted = backend.multiplications()
     model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"))
     matrices = sum(p.numel() for n, p in model.model.named_parameters() if p.dim() == 2 and "embed" not in n)
     assert counted == (matrices, model.lm_head.weight.numel())
@@ -61,8 +64,8 @@ def test_bound_is_a_rate() -> None:
 
 
 def test_table_of_answers_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="table of answers"), ModelPool(load_settings()) as pool:
-        bench.open_for_bench(pool, ModelSpec(str(tmp_path / "a.jsonl"), "scripted"))
+    with pytest.raises(InputError, match="table of answers"):
+        bench.open_for_bench(load_settings(), ModelSpec(str(tmp_path / "a.jsonl"), "scripted"))
 
 
 def test_command_prints_json(
@@ -83,3 +86,24 @@ def test_command_refuses_words_for_numbers(monkeypatch: pytest.MonkeyPatch, caps
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2 and "whole numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("trick", NAMES)
+@pytest.mark.parametrize("method", ["choose", "generate"])
+def test_a_trick_that_is_left_out_changes_no_result(tiny_model: TinyModel, trick: str, method: str) -> None:
+    settings, spec = load_settings(), ModelSpec(str(tiny_model("llama")))
+    found = []
+    for leave_out in ([], [trick]):
+        with closing(bench.open_for_bench(settings, spec, device="cpu", leave_out=leave_out)[0]) as backend:
+            (work,) = bench.workloads(settings, backend, spec, ["jnli"], [0], 6, method=method, data_kind="sample")
+            found.append(bench.measure(backend, work, 100.0))
+    (with_it, expected), (without_it, results) = found
+    for i, result in results.items():
+        same(result, expected[i])
+    if trick in ("packing", "beginning", "sharing") and not (trick == "sharing" and method == "generate"):
+        assert without_it.distinct_tokens > with_it.distinct_tokens
+
+
+def test_an_unknown_trick_is_answered_with_the_nearest(tiny_model: TinyModel) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'screening'"):
+        bench.open_for_bench(load_settings(), ModelSpec(str(tiny_model("llama"))), leave_out=["screnning"])

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import pytest
 
-from jglue_app import data
+from jglue_app import data, runner
 from jglue_app.backends import ModelPool
 from jglue_app.backends.scripted import ScriptedBackend
 from jglue_app.errors import ModelNotFoundError, RunBusyError, StoreError
@@ -624,3 +624,12 @@ def test_an_oracle_gives_each_jsquad_answer_the_length_of_its_longest_gold_answe
     assert {limits[item.id] for item in capped.items["jnli"]} == {6}
     run(settings, plain)
     assert {limits[i] for i in golds} == {32}
+
+
+@pytest.mark.parametrize(
+    ("number", "speed", "size"), [(0, 0.0, 4), (1, 900.0, 24), (2, 2.0, 96), (5, 100.0, 500), (9, 1e6, 2_048)]
+)
+def test_chunks_are_small_at_first_and_then_as_large_as_a_few_seconds_need(
+    number: int, speed: float, size: int
+) -> None:
+    assert runner._chunk_size(number, speed) == size

@@ -67,9 +67,19 @@ class Batcher:
         eos: ids that end a generation.
         context_length: most tokens of prompt and answer together; None for no limit.
         memory: what it may work in.
+        shares: whether to read the common beginning once, where that can be done.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, eos: list[int], context_length: int | None, memory: Memory) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        eos: list[int],
+        context_length: int | None,
+        memory: Memory,
+        *,
+        shares: bool = True,
+    ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._eos = set(eos)
@@ -85,7 +95,7 @@ class Batcher:
         self._places = memory.places(PLACES[kind])
         self.work = Work()
         self._kept: tuple[list[int], KeysValues] = ([], [])
-        self._shares = self._can_share()
+        self._shares = shares and self._can_share()
 
     def close(self) -> None:
         """Drop the model and what is kept of it."""

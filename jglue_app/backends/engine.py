@@ -28,7 +28,8 @@ from jglue_app.backends.batching import (
 from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.memory import Memory
 from jglue_app.backends.packed import PackedModel
-from jglue_app.backends.trie import Trie, common, grow
+from jglue_app.backends.tricks import ALL, Tricks
+from jglue_app.backends.trie import Trie, common, grow, side_by_side
 from jglue_app.backends.work import Work
 from jglue_app.backends.written import KeysValues, Step, Texts
 from jglue_app.types import Output, Prompt, RunError
@@ -67,11 +68,12 @@ class _Job:
     """What is read, without the common beginning."""
     firsts: list[int]
     """Where the sequences of each prompt begin in `sequences`."""
+    shares: bool = True
     trie: Trie | None = None
 
     def grown(self) -> Trie:
         if self.trie is None:
-            self.trie = grow(self.sequences)
+            self.trie = grow(self.sequences) if self.shares else side_by_side(self.sequences)
         return self.trie
 
 
@@ -111,10 +113,17 @@ class Engine:
         eos: ids that end a generation.
         context_length: most tokens of prompt and answer together; None for no limit.
         memory: what it may work in.
+        tricks: what is left out, to measure it.
     """
 
     def __init__(
-        self, model: PackedModel, tokenizer: Any, eos: list[int], context_length: int | None, memory: Memory
+        self,
+        model: PackedModel,
+        tokenizer: Any,
+        eos: list[int],
+        context_length: int | None,
+        memory: Memory,
+        tricks: Tricks = ALL,
     ) -> None:
         self._model: Any = model
         self._tokenizer = tokenizer
@@ -125,7 +134,8 @@ class Engine:
         kind = "cpu" if model.device.type == "cpu" else "other"
         self._tokens, self._places = memory.tokens(TOKENS_PER_PASS[kind]), memory.places(PLACES[kind])
         self._rows = ROWS[kind]
-        self._free = FREE_TOKENS[kind]
+        self._free = FREE_TOKENS[kind] if tricks.guesses else 0
+        self._shares_beginning, self._shares = tricks.beginning, tricks.sharing
         self._kept: tuple[list[int], KeysValues] = ([], {})
         self.work: Work = model.work
 
@@ -365,6 +375,8 @@ class Engine:
 
     def _beginning(self, sequences: Sequence[list[int]]) -> tuple[int, KeysValues | None]:
         """How many tokens all sequences begin with (of each at least one is left), and their keys and values."""
+        if not self._shares_beginning:
+            return 0, None
         first, last = min(sequences), max(sequences)
         length = min(common(first, last), min(map(len, sequences)) - 1)
         kept, found = self._kept
@@ -390,14 +402,14 @@ class Engine:
             own = sequences[i]
             new = sum(map(len, own)) - (len(own) - 1) * min(common(own[0], s) for s in own)
             shared = common(jobs[-1].sequences[-1], own[0]) if jobs else 0
-            if jobs and shared >= WORTH_SHARING and size + new - shared <= SEGMENT_TOKENS:
+            if self._shares and jobs and shared >= WORTH_SHARING and size + new - shared <= SEGMENT_TOKENS:
                 job = jobs[-1]
                 job.firsts.append(len(job.sequences))
                 job.keys.append(i)
                 job.sequences += own
                 size += new - shared
             else:
-                jobs.append(_Job([i], list(own), [0]))
+                jobs.append(_Job([i], list(own), [0], self._shares))
                 size = new
         return sorted(jobs, key=lambda job: -len(job.grown().tokens))
 
@@ -446,7 +458,7 @@ class Engine:
 
 def _only(job: _Job, wanted: set[int]) -> _Job:
     """Some prompts of a job."""
-    kept = _Job([], [], [])
+    kept = _Job([], [], [], job.shares)
     for i, first, end in zip(job.keys, job.firsts, [*job.firsts[1:], len(job.sequences)], strict=True):
         if i in wanted:
             kept.keys.append(i)

@@ -25,6 +25,7 @@ from jglue_app.backends.locate import ModelFiles, in_folder, locate
 from jglue_app.backends.memory import Memory, free_bytes, memory_of
 from jglue_app.backends.packed import PackedModel, Unsupported
 from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
+from jglue_app.backends.tricks import ALL, Tricks
 from jglue_app.backends.work import Work
 from jglue_app.errors import DeviceError, ModelError, UnknownNameError, first_line
 from jglue_app.models import named_models
@@ -42,7 +43,9 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
 
 
-def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callable[[str], None]) -> HFBackend:
+def open_model(
+    spec: ModelSpec, settings: Settings, device: str, notify: Callable[[str], None], tricks: Tricks = ALL
+) -> HFBackend:
     """Load a model and its tokenizer; see `backends.open_backend`."""
     dtype = _dtype(spec, _device(device))
     quantization = _quantization(spec, device)
@@ -83,7 +86,7 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
             "Check that it is a text-generation model that transformers supports without code of its own."
         ) from e
     refuse_missing(spec.id, report)
-    backend = HFBackend(spec, source.commit, model, tokenizer, memory=settings.memory_bytes)
+    backend = HFBackend(spec, source.commit, model, tokenizer, tricks=tricks, memory=settings.memory_bytes)
     notify(f"{spec.id} works in up to {backend.memory.budget / 2**30:.1f} GiB beside its weights.")
     return backend
 
@@ -96,7 +99,7 @@ class HFBackend:
         commit: which weights they are.
         model: the model; its attention is exchanged if that can be done.
         tokenizer: its tokenizer.
-        packed: False for padded batches in any case.
+        tricks: what is left out, to measure it.
         memory: bytes to work in; None for a part of what is free.
 
     Raises:
@@ -110,7 +113,7 @@ class HFBackend:
         model: Any,
         tokenizer: Any,
         *,
-        packed: bool = True,
+        tricks: Tricks = ALL,
         memory: int | None = None,
     ) -> None:
         model.eval()
@@ -118,11 +121,12 @@ class HFBackend:
         eos = end_ids(getattr(model, "generation_config", None), tokenizer)
         model.generation_config = GenerationConfig(do_sample=False, eos_token_id=eos or None, pad_token_id=PAD)
         memory_bytes = int(model.get_memory_footprint())
-        pack_layers(model)
+        if tricks.layout:
+            pack_layers(model)
         self._model: Any = model
         self._tokenizer = tokenizer
         self.memory = memory_of(model, memory)
-        self._batcher = _batcher(model, tokenizer, eos, packed, self.memory)
+        self._batcher = _batcher(model, tokenizer, eos, tricks, self.memory)
         self.info = ModelInfo(
             name=spec.id,
             commit=commit,
@@ -183,13 +187,14 @@ class HFBackend:
             torch.cuda.empty_cache()
 
 
-def _batcher(model: Any, tokenizer: Any, eos: list[int], packed: bool, memory: Memory) -> Engine | Batcher:
+def _batcher(model: Any, tokenizer: Any, eos: list[int], tricks: Tricks, memory: Memory) -> Engine | Batcher:
     """The engine where the model's attention can be exchanged, else padded batches."""
     limit = context_length(model.config, tokenizer)
-    if packed:
+    if tricks.packing:
         with contextlib.suppress(Unsupported):
-            return Engine(PackedModel(model), tokenizer, eos, limit, memory)
-    return Batcher(model, tokenizer, eos, limit, memory)
+            packed = PackedModel(model, screen=None if tricks.screening else False)
+            return Engine(packed, tokenizer, eos, limit, memory, tricks)
+    return Batcher(model, tokenizer, eos, limit, memory, shares=tricks.beginning)
 
 
 # --- device and memory ----------------------------------------------------------------------------------

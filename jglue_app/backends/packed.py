@@ -123,12 +123,13 @@ class PackedModel:
 
     Args:
         model: a decoder-only transformers model in evaluation mode; its attention is exchanged from now on.
+        screen: see `head.Head`.
 
     Raises:
         Unsupported: the model's attention cannot be exchanged, or does not give the same results.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, screen: bool | None = None) -> None:
         if not model._can_set_attn_implementation():
             raise Unsupported("no attention interface")
         usual = model.config._attn_implementation
@@ -136,7 +137,7 @@ class PackedModel:
         model.set_attn_implementation(NAME)
         self._model = model
         self._body = model.base_model
-        self._head = Head(model.get_output_embeddings())
+        self._head = Head(model.get_output_embeddings(), screen)
         self.work = Work()
         try:
             self._check(expected)

@@ -44,6 +44,18 @@ def grow(sequences: Sequence[Sequence[int]]) -> Trie:
     return Trie(tokens, depths, ends, paths)
 
 
+def side_by_side(sequences: Sequence[Sequence[int]]) -> Trie:
+    """The same without sharing: every sequence by itself."""
+    grown = Trie([], [], [], [])
+    for sequence in sequences:
+        start, end = len(grown.tokens), len(grown.tokens) + len(sequence)
+        grown.tokens.extend(sequence)
+        grown.depths.extend(range(len(sequence)))
+        grown.ends.extend([end] * len(sequence))
+        grown.paths.append(list(range(start, end)))
+    return grown
+
+
 def common(a: Sequence[int], b: Sequence[int]) -> int:
     """How many tokens two sequences have in common at their beginning."""
     n = min(len(a), len(b))

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from jglue_app import __version__, bench
-from jglue_app.backends import ModelPool, Notify, backend_for
+from jglue_app.backends import Notify, backend_for
 from jglue_app.cli.options import (
     BinOption,
     DataOption,
@@ -58,6 +58,13 @@ def bench_command(
     peer_python: Annotated[
         list[Path] | None, typer.Option(help="Python interpreter of that harness's environment, one for each --peer.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Leave one of the engine's tricks out, to see what it gains: packing, beginning, sharing, guesses, "
+            "screening or layout. May be repeated."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Time each subset and method, and say what fraction of the machine's matrix rate was reached.
@@ -71,8 +78,12 @@ def bench_command(
     pairs = _peers(peer or [], peer_python or [], quantization)
     compared: list[Versus] = []
     failed: list[PeerError] = []
-    with ProgressView() as view, ModelPool(settings, device=device) as pool, ExitStack() as running:
-        backend, load_seconds = bench.open_for_bench(pool, spec, view.say)
+    methods = ("choose", "generate") if method == "both" else (method,)
+    with ProgressView() as view, ExitStack() as running:
+        backend, load_seconds = bench.open_for_bench(
+            settings, spec, device=device, notify=view.say, methods=methods, leave_out=without or []
+        )
+        running.callback(backend.close)
         from jglue_app.backends.machine import accelerator_peak, measure_machine  # torch takes seconds to import
 
         machine = measure_machine(backend.info.device, backend.info.dtype)
@@ -100,6 +111,7 @@ def bench_command(
         summary = {
             "model": spec,
             "packed": packed,
+            "without": without or [],
             "working_memory_bytes": backend.memory.budget,
             "code": __version__,
             "machine": machine,

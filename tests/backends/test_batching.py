@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends.batching import Batcher
 from jglue_app.backends.hf import HFBackend
+from jglue_app.backends.tricks import without
 from jglue_app.types import ModelSpec, Output, Prompt
 from tests.backends.contract import Results, collect, logprobs_of, make_prompt, never, same, text_of
 from tests.conftest import TinyModel
@@ -21,6 +22,7 @@ HEAD = "次の二つの文の関係を答えてください。\n前提：犬が�
 ENDS = ("前提：猫が眠る。\n関係：", "空は青い。", "前提：雨が降る日の朝に、弟は長い坂を下りていった。" * 3, "月")
 """One so short, and one so long, that the padding of a row is longer than the beginning that is shared."""
 PROMPTS = [make_prompt(HEAD + end, ANSWERS, item_id=str(i)) for i, end in enumerate(ENDS)]
+PADDED = without(["packing"])
 SHARING = ("llama", "gpt_neox", "bloom", "mpt", "qwen3")
 
 ASKS: tuple[Callable[[HFBackend], Results], ...] = (
@@ -44,7 +46,7 @@ def padded(tiny_model: TinyModel) -> Callable[[str], Any]:
     def make(architecture: str) -> HFBackend:
         folder = tiny_model(architecture)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        return HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(folder), packed=False)
+        return HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(folder), tricks=PADDED)
 
     return make
 

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends import open_backend
 from jglue_app.backends.hf import HFBackend, memory_free, memory_needed
+from jglue_app.backends.tricks import ALL, Tricks, without
 from jglue_app.errors import DeviceError, ModelError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Output, Prompt, RunError
@@ -34,6 +35,7 @@ from tests.backends.contract import (
 
 ARCHITECTURES = ("llama", "gpt_neox", "bloom", "mpt", "gemma3", "qwen3")
 CONTEXT = 192
+PADDED = without(["packing"])
 
 TinyModel = Callable[..., Path]
 OpenTiny = Callable[..., Backend]
@@ -117,8 +119,8 @@ def model(tiny_model: TinyModel) -> Any:
     return AutoModelForCausalLM.from_pretrained(tiny_model("llama"), dtype=torch.float32)
 
 
-def wrapped(model: Any, folder: Path, *, packed: bool = True) -> HFBackend:
-    return HFBackend(ModelSpec("tiny"), "commit", model, AutoTokenizer.from_pretrained(folder), packed=packed)
+def wrapped(model: Any, folder: Path, tricks: Tricks = ALL) -> HFBackend:
+    return HFBackend(ModelSpec("tiny"), "commit", model, AutoTokenizer.from_pretrained(folder), tricks=tricks)
 
 
 def edit_json(path: Path, **changes: object) -> None:
@@ -156,7 +158,7 @@ class Spy:
 @pytest.fixture
 def spied(model: Any, tiny_model: TinyModel) -> tuple[HFBackend, Spy]:
     """A backend of padded batches whose model is watched."""
-    backend = wrapped(model, tiny_model("llama"), packed=False)
+    backend = wrapped(model, tiny_model("llama"), tricks=PADDED)
     model.forward = Spy(model)
     return backend, model.forward
 
@@ -183,11 +185,11 @@ class TestPadded(BackendContract):
 
     @pytest.fixture
     def backend(self, model: Any, tiny_model: TinyModel) -> Backend:
-        return wrapped(model, tiny_model("llama"), packed=False)
+        return wrapped(model, tiny_model("llama"), tricks=PADDED)
 
     @pytest.fixture
     def closable(self, model: Any, tiny_model: TinyModel) -> Backend:
-        return wrapped(model, tiny_model("llama"), packed=False)
+        return wrapped(model, tiny_model("llama"), tricks=PADDED)
 
     @pytest.fixture
     def prompts(self) -> Sequence[Prompt]:
@@ -252,7 +254,7 @@ def test_the_model_sees_bos_exactly_once_and_never_an_eos_of_the_tokenizer(
     tiny_model: TinyModel, model: Any, bos: bool, appends_eos: bool, chat: bool
 ) -> None:
     folder = tiny_model("llama", bos=bos, chat=chat, appends_eos=appends_eos)
-    backend = wrapped(model, folder, packed=False)
+    backend = wrapped(model, folder, tricks=PADDED)
     spy = model.forward = Spy(model)
     raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
     text = backend.render_chat([{"role": "user", "content": "今日は"}]) if chat else "今日は"

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from jglue_app.backends import gguf, open_backend
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Output, Prompt
+from tests import random_llama
 from tests.conftest import USER_CACHE
 
 QUESTIONS = (
@@ -96,3 +97,15 @@ def test_smollm2_answers_through_its_chat_template_as_transformers_alone_does(
         assert ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 3
         assert output.prompt_tokens == len(ids)
         assert output.text == reference(model, tokenizer, ids)
+
+
+def test_a_llama_of_random_weights_can_be_made_for_timing(
+    tmp_path: Path, settings: Settings, gemma: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = ["--layers", "1", "--hidden", "64", "--inner", "96", "--heads", "4"]
+    random_llama.main([str(tmp_path / "random"), *size])
+    assert "0.03 billion parameters" in capsys.readouterr().out
+    backend = open_backend(ModelSpec(str(tmp_path / "random"), dtype="bfloat16"), settings, device="cpu")
+    assert backend.info.dtype == "bfloat16" and backend.info.bos == gemma.info.bos
+    answers(backend, prompts(QUESTIONS, chat=False))
+    backend.close()
