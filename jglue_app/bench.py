@@ -80,6 +80,7 @@ def workloads(
     *,
     method: str = "both",
     data_kind: str = "official",
+    style: str = "ja-labels",
 ) -> Iterator[Workload]:
     """Every subset × number of examples × method that there is.
 
@@ -90,7 +91,7 @@ def workloads(
     text = ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
     for name in tasks:
         for count in shots:
-            plan = make_plan(settings, model, [name], data_kind=data_kind, prompt=PromptSpec(shots=count))
+            plan = make_plan(settings, model, [name], data_kind=data_kind, prompt=PromptSpec(style, shots=count))
             prompts = tuple(build_prompts(plan, name, plan.items[name][:limit], text))
             new = plan.style.of(name).max_new_tokens
             if method != "generate" and TASKS[name].kind == "choice":

@@ -44,6 +44,9 @@ def bench_command(
     limit: Annotated[int, typer.Option(help="Items of each subset, in the order of its file.")] = 100,
     method: Annotated[str, typer.Option(help="generate, choose or both.")] = "both",
     data_kind: DataOption = "official",
+    style: Annotated[
+        str, typer.Option(help="Wording style: a name, or the path of your own .toml file.")
+    ] = "ja-labels",
     dtype: DtypeOption = "auto",
     quantization: QuantizationOption = "none",
     revision: RevisionOption = None,
@@ -90,7 +93,9 @@ def bench_command(
         opened = _opened(pairs, spec, settings, backend.info, machine.threads, view.say)
         peers = [running.enter_context(other) for other in opened]
         rows: list[bench.Measured] = []
-        for work in bench.workloads(settings, backend, spec, names, counts, limit, method=method, data_kind=data_kind):
+        for work in bench.workloads(
+            settings, backend, spec, names, counts, limit, method=method, data_kind=data_kind, style=style
+        ):
             view.say(f"{work.task}, {work.method}, {work.shots} examples: {len(work.prompts)} items.")
             measured, results = bench.measure(backend, work, machine.gflops)
             rows.append(measured)
@@ -117,6 +122,7 @@ def bench_command(
             "machine": machine,
             "load_seconds": load_seconds,
             "peak_bytes": {"resident": resident, "accelerator": on_device},
+            "style": style,
             "workloads": rows,
             "peers": compared,
         }

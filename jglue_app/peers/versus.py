@@ -100,7 +100,7 @@ def compare(
 
 
 def most_apart(ours: Mapping[int, Output | RunError], theirs: Sequence[Sequence[float]]) -> float:
-    """Greatest difference between two log-likelihoods of the same answer; infinite where only one of us has any."""
+    """Greatest difference between two log-likelihoods of the same answer; infinite where only one side has any."""
     worst = 0.0
     for i, scores in enumerate(theirs):
         own = ours.get(i)
