@@ -87,6 +87,8 @@ class Batcher:
         forward = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in forward
         self._can_keep = "logits_to_keep" in forward
+        # transformers has called it `cache` since 5.24.
+        self._cache = "cache" if "cache" in forward else "past_key_values"
         self._encoder = Encoder(tokenizer)
         self.bos = self._encoder.bos
         kind = "cpu" if model.device.type == "cpu" else "other"
@@ -142,7 +144,7 @@ class Batcher:
         started = time.perf_counter()
         inputs = self._padded([ids for _, ids in batch])
         width = inputs["input_ids"].shape[1]
-        cache = {"past_key_values": self._copied(inputs["attention_mask"], before)} if before else {}
+        cache = {self._cache: self._copied(inputs["attention_mask"], before)} if before else {}
         watch = _Watch(self._tokenizer, stops, width, should_stop)
         finite = _Finite(len(batch), self._model.device)
         with torch.inference_mode(), self.work.part("decode"):
@@ -241,7 +243,7 @@ class Batcher:
         keep: dict[str, Any] = {"logits_to_keep": last} if self._can_keep else {}
         keep["use_cache"] = bool(before)
         if before:
-            keep["past_key_values"] = self._copied(inputs["attention_mask"], before)
+            keep[self._cache] = self._copied(inputs["attention_mask"], before)
         new = {name: found if name == "attention_mask" else found[:, before:] for name, found in inputs.items()}
         rows, width = new["input_ids"].shape
         self.work.distinct += rows * width
@@ -276,7 +278,7 @@ class Batcher:
         self.work.distinct += len(ids)
         with torch.inference_mode(), self.work.part("prefill"):
             # Of the model without its head; the vocabulary is scored nowhere here.
-            self._model.base_model(**self._padded([ids]), past_key_values=cache, use_cache=True)
+            self._model.base_model(**self._padded([ids]), **{self._cache: cache}, use_cache=True)
         self._kept = ids, [(layer.keys, layer.values) for layer in cache.layers]
 
     def _copied(self, mask: torch.Tensor, length: int) -> DynamicCache:
