@@ -6,7 +6,6 @@ Answering itself is in `engine.py`, or in `batching.py` for models whose attenti
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from jglue_app.backends.engine import Engine
 from jglue_app.backends.gguf import refuse_missing
 from jglue_app.backends.linear import PackedLinear, pack_layers
 from jglue_app.backends.locate import ModelFiles, in_folder, locate
-from jglue_app.backends.memory import Memory, free_bytes, memory_of
+from jglue_app.backends.memory import Memory, free_bytes, give_back, memory_of
 from jglue_app.backends.packed import PackedModel, Unsupported
 from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
 from jglue_app.backends.tricks import ALL, Tricks
@@ -87,6 +86,7 @@ def open_model(
         ) from e
     refuse_missing(spec.id, report)
     backend = HFBackend(spec, source.commit, model, tokenizer, tricks=tricks, memory=settings.memory_bytes)
+    give_back()
     notify(f"{spec.id} works in up to {backend.memory.budget / 2**30:.1f} GiB beside its weights.")
     return backend
 
@@ -182,9 +182,7 @@ class HFBackend:
         """Drop the weights."""
         self._model = None
         self._batcher.close()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
 
 def _batcher(model: Any, tokenizer: Any, eos: list[int], tricks: Tricks, memory: Memory) -> Engine | Batcher:

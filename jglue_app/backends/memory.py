@@ -7,6 +7,9 @@ batch is halved when it does.
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,16 @@ def free_bytes(device: str) -> int:
     available = int(psutil.virtual_memory().available)
     limit = container_free(CGROUP)
     return available if limit is None else min(available, limit)
+
+
+def give_back() -> None:
+    """Return to the system what is no longer used: glibc and CUDA's allocator keep it for later."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:
+        trim(0)
 
 
 def container_free(root: Path) -> int | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends import memory, open_backend
 from jglue_app.backends.hf import HFBackend
-from jglue_app.backends.memory import LEAST_TOKENS, Memory, container_free, free_bytes, memory_of
+from jglue_app.backends.memory import LEAST_TOKENS, Memory, container_free, free_bytes, give_back, memory_of
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings, gib, load_settings
 from jglue_app.types import ModelSpec
@@ -128,3 +130,16 @@ def test_memory_is_written_in_gib(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_amount_of_memory_is_said(text: str) -> None:
     with pytest.raises(InputError, match="--memory takes a number of GiB above 0"):
         gib("--memory", text)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' allocators give it back by themselves")
+def test_memory_that_is_no_longer_used_goes_back_to_the_system() -> None:
+    here = psutil.Process()
+    give_back()
+    blocks = [bytes(4_000) for _ in range(60_000)]
+    full = here.memory_info().rss
+    pin = blocks[-1]  # It lies at the end: without being told, the allocator keeps all that lies before.
+    del blocks
+    give_back()
+    assert here.memory_info().rss < full - 150 * 2**20
+    assert len(pin) == 4_000
