@@ -14,6 +14,7 @@ from rich.table import Table
 
 from jglue_app import notices
 from jglue_app.disagreement import Dissent
+from jglue_app.leaderboard import Entry
 from jglue_app.references import REFERENCES, references_of
 from jglue_app.report import main_metric
 from jglue_app.rules import explain
@@ -269,6 +270,24 @@ def _main_scores(reports: Mapping[str, Report]) -> Table:
         main = [main_metric(r, name).value if task in found.average_of else None for task, r in found.tasks.items()]
         table.add_row(name, *map(number, main), estimate_text(found.average))
     return table
+
+
+def print_leaderboard(entries: Sequence[Entry], tasks: Sequence[str], protocol: str, against: str) -> None:
+    """The ranking, with the places a run has gained or lost against another protocol."""
+    moves = protocol != against
+    columns = ["rank", *([f"vs {against}"] if moves else []), "run", "id", "average"]
+    table = _table(*columns, *(TASKS[name].title for name in tasks))
+    for entry in entries:
+        rank = "–" if entry.rank is None else str(entry.rank)
+        moved = "–" if entry.moved is None else f"{entry.moved:+d}" if entry.moved else "="
+        scores = [estimate_text(entry.tasks.get(name)) for name in tasks]
+        table.add_row(rank, *([moved] if moves else []), entry.label, entry.name, estimate_text(entry.average), *scores)
+    if not entries:
+        print_lines(["There is no run over this data yet. `python -m jglue_app run` makes one."])
+        return
+    print_table(table)
+    names = ", ".join(TASKS[name].title for name in tasks)
+    print_lines([f"Ranked under {protocol} by the mean of the main metrics over {names}."])
 
 
 def print_dissents(disputed: Mapping[str, Sequence[Dissent]], items: int) -> None:

@@ -140,7 +140,7 @@ def _run_task(
         info = backend.info
         model = prompts.ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
         built = build_prompts(plan, name, todo, model)
-        limits = _token_limits(plan, TASKS[name], todo, backend)
+        limits = token_limits(plan, TASKS[name], todo, backend)
         total = len(plan.items[name])
         started, done_here = time.perf_counter(), 0
         speed = 0.0
@@ -149,7 +149,7 @@ def _run_task(
             chunk, built = built[:size], built[size:]
             if not chunk:
                 break
-            for record in _answer(plan.spec, TASKS[name], limits, chunk, backend, should_stop, writer.append):
+            for record in answer_prompts(plan.spec, TASKS[name], limits, chunk, backend, should_stop, writer.append):
                 done_here += 1
                 speed = done_here / max(time.perf_counter() - started, 1e-9)
                 yield Event(
@@ -199,7 +199,7 @@ def _load(pool: ModelPool, spec: ModelSpec) -> Iterator[str | Backend]:
         yield future.result()
 
 
-def _token_limits(plan: Plan, task: Task, items: Sequence[Item], backend: Backend) -> dict[str, int]:
+def token_limits(plan: Plan, task: Task, items: Sequence[Item], backend: Backend) -> dict[str, int]:
     """Item id → new tokens an answer may take: the same for all, unless an oracle gives the gold answer's length."""
     usual = plan.spec.decoding.max_new_tokens or plan.style.of(task.name).max_new_tokens
     if task.kind != "span" or not plan.spec.decoding.oracle_length:
@@ -218,7 +218,7 @@ def _chunk_size(number: int, items_per_s: float) -> int:
     return max(LEAST_CHUNK, min(MOST_CHUNK, int(items_per_s * CHUNK_SECONDS)))
 
 
-def _answer(
+def answer_prompts(
     spec: RunSpec,
     task: Task,
     limits: Mapping[str, int],

@@ -38,6 +38,7 @@ from jglue_app.types import (
 )
 
 FORMAT_VERSION = 1
+_DO_AGAIN = "Delete the line; its item is then done again."
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ def _plain(value: Any) -> Any:
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    return value
+    return str(value) if isinstance(value, Path) else value
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -172,7 +173,7 @@ class RunStore:
     def records(self) -> list[Record]:
         """One record per item, the latest, in the order they were first written."""
         latest: dict[tuple[str, str], Record] = {}
-        for record in self._lines("records.jsonl", record_from, "Delete the line; its item is then done again."):
+        for record in self._lines("records.jsonl", record_from, _DO_AGAIN):
             latest[record.task, record.item_id] = record
         return list(latest.values())
 
@@ -190,6 +191,10 @@ class RunStore:
         Raises:
             StoreError: not a run, or a damaged one.
         """
+        return dataclasses.replace(self.head(), records=self.records())
+
+    def head(self) -> RunData:
+        """The same without the records; raises StoreError as `data` does."""
         spec = self.spec()
         items: dict[str, dict[str, Item]] = {}
         for item in self.items():
@@ -198,7 +203,7 @@ class RunStore:
             sources: dict[str, Source] = {name: d["source"] for name, d in self.manifest()["data"].items()}
         except (KeyError, TypeError, AttributeError) as e:
             raise StoreError(f"{self.path / 'manifest.json'} does not say where its data is from ({e!r}).") from e
-        return RunData(spec, items, sources, self.records(), self._model())
+        return RunData(spec, items, sources, (), self._model())
 
     def _model(self) -> ModelInfo | None:
         try:
@@ -206,21 +211,45 @@ class RunStore:
         except (KeyError, TypeError):  # Only begun, or put together by other means.
             return None
 
+    def records_since(self, offset: int) -> tuple[list[Record], int]:
+        """The records of the whole lines after a byte of `records.jsonl`, and the byte after the last of them.
+
+        Raises:
+            StoreError: a damaged line.
+        """
+        path = self.path / "records.jsonl"
+        found: list[Record] = []
+        for record, end in self._ends(
+            "records.jsonl", record_from, "Delete the line; its item is then done again.", offset
+        ):
+            found.append(record)
+            offset = end
+        return found, offset if path.exists() else 0
+
     def _lines(self, name: str, read: Callable[[Any], T], remedy: str) -> Iterator[T]:
         """What `read` makes of every whole line of a file; a last line without its end is still being written."""
+        for found, _ in self._ends(name, read, remedy):
+            yield found
+
+    def _ends(self, name: str, read: Callable[[Any], T], remedy: str, start: int = 0) -> Iterator[tuple[T, int]]:
+        """The same from a byte on, each with the byte after its line."""
         path = self.path / name
         if not path.exists():
             return
+        offset = start
         try:
             with path.open("rb") as file:
+                file.seek(start)
                 for number, line in enumerate(file, start=1):
                     if not line.endswith(b"\n"):
                         return
+                    offset += len(line)
                     try:
                         found = read(json.loads(line))
                     except (ValueError, KeyError, TypeError) as e:
-                        raise StoreError(f"{path}, line {number}: damaged ({type(e).__name__}: {e}). {remedy}") from e
-                    yield found
+                        where = f"line {number}" if start == 0 else f"{number} lines after byte {start:,}"
+                        raise StoreError(f"{path}, {where}: damaged ({type(e).__name__}: {e}). {remedy}") from e
+                    yield found, offset
         except OSError as e:
             raise StoreError(f"{path} cannot be read ({e.strerror}). Check its permissions.") from e
 

@@ -631,6 +631,14 @@ class Tokenizer(Protocol):
         """Each token as text."""
         ...
 
+    def text(self, ids: Sequence[int]) -> str:
+        """Some tokens together as text; a character cut in the middle is U+FFFD."""
+        ...
+
+    def special(self, ids: Sequence[int]) -> list[bool]:
+        """Of each token whether it is one that no text is made of, such as BOS or the marks of a chat template."""
+        ...
+
     def unknown(self, ids: Sequence[int]) -> int:
         """How many of the tokens stand for text that the tokenizer does not know."""
         ...

@@ -36,7 +36,7 @@ HOME = {
 PURE = (
     *("prompts", "metrics", "significance", "floors", "notices", "references", "rules", "disagreement"),
     *("presets", "lint", "data_check", "rescoring"),
-    *("report", "scoreboard"),
+    *("report", "scoreboard", "leaderboard"),
     *(f"protocols/{path.stem}" for path in sorted((PACKAGE / "protocols").glob("*.py"))),
     *("parsing/__init__", "parsing/choice", "parsing/score", "parsing/span", "parsing/text"),
 )
@@ -50,7 +50,7 @@ OWN_GENERATORS = {"Random", "default_rng", "Generator", "SeedSequence", "PCG64"}
 
 SCORING = {
     *("parsing", "metrics", "significance", "protocols", "floors", "notices", "references", "rules", "disagreement"),
-    *("report", "scoreboard", "rescoring"),
+    *("report", "scoreboard", "rescoring", "leaderboard"),
 }
 ASKING = {"data", "styles", "prompts", "models", "tasks", "backends"}
 

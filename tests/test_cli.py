@@ -28,7 +28,10 @@ from jglue_app.protocols import PROTOCOLS
 from jglue_app.settings import ASSETS
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("run", "compare", "score", "rescore", "lint-prompt", "bench", "data", "models", "serve")
+COMMANDS = (
+    *("run", "compare", "score", "rescore", "runs", "leaderboard", "export", "import", "delete", "sweep"),
+    *("show-prompt", "lint-prompt", "bench", "data", "models", "serve", "make-showcase"),
+)
 # Models that have to be known by name.
 NAMED = (
     *("gemma-3-270m", "rinna/japanese-gpt-neox-3.6b", "rinna/japanese-gpt-neox-3.6b-instruction-sft"),
@@ -189,6 +192,57 @@ def test_every_command_explains_itself(here: Here, command: str) -> None:
 def test_without_a_command_there_is_help(here: Here, command: str) -> None:
     told = here(*command.split())
     assert "Usage: python -m jglue_app" in told.out + told.err
+
+
+# --- stored runs ------------------------------------------------------------------------------------------
+
+
+def test_stored_runs_are_listed_ranked_exported_brought_back_and_deleted(tmp_path: Path, here: Here) -> None:
+    good = here(*sample(model=table(tmp_path / "good.jsonl")), "--json").json()["run"]
+    poor = here(*sample(model=table(tmp_path / "poor.jsonl", wrong=list(JNLI)[:30])), "--json").json()["run"]
+    listed = here("runs", "--json").json()
+    assert {row["id"] for row in listed} == {Path(good).name, Path(poor).name}
+    assert all(row["done"] == row["planned"] == len(JNLI) for row in listed)
+    assert "good.jsonl" in here("runs").out
+    ranked = here("leaderboard", "--data", "sample", "--tasks", "jnli", "--json").json()["entries"]
+    assert [(entry["rank"], entry["name"]) for entry in ranked] == [(1, Path(good).name), (2, Path(poor).name)]
+    shown = here("leaderboard", "--data", "sample", "--tasks", "jnli", "--protocol", "wandb-2023-0shot").out
+    assert "vs official" in shown
+    assert "There is no run over this data yet" in here("leaderboard", "--tasks", "jnli").out
+    for name in ("rows.jsonl", "rows.csv", "rows.parquet", "run.zip"):
+        told = here("export", Path(good).name, tmp_path / name)
+        assert (told.code, told.out.strip()) == (0, str(tmp_path / name))
+    assert len((tmp_path / "rows.jsonl").read_text("utf-8").splitlines()) == len(JNLI)
+    assert here("export", Path(good).name, tmp_path / "rows.xlsx").code == 2
+    assert here("import", tmp_path / "run.zip").code == 5
+    assert here("delete", Path(good).name, "--yes").code == 0
+    assert [row["id"] for row in here("runs", "--json").json()] == [Path(poor).name]
+    assert here("delete", Path(good).name, "--yes").code == 5
+    assert here("import", tmp_path / "run.zip").out.strip() == good
+    assert len(here("runs", "--json").json()) == 2
+
+
+def test_nothing_is_deleted_without_a_yes(tmp_path: Path, here: Here) -> None:
+    run = Path(here(*sample(model=table(tmp_path / "good.jsonl")), "--json").json()["run"]).name
+    assert cli("delete", run).code != 0
+    assert [row["id"] for row in here("runs", "--json").json()] == [run]
+
+
+def test_a_prompt_is_shown_token_by_token(here: Here) -> None:
+    shown, machine = here("show-prompt"), here("show-prompt", "--json").json()
+    assert shown.out.startswith("<bos>·")
+    assert "Answers and their tokens: 含意 (" in shown.out
+    assert "".join(token["text"] for token in machine["tokens"][1:]) == machine["prompt"]["text"]
+    assert here("show-prompt", "--item", "nothing").code == 2
+
+
+def test_a_sweep_shows_what_the_format_changes(tmp_path: Path, here: Here) -> None:
+    model = table(tmp_path / "good.jsonl", choice_logprobs=[-1, -2, -3])
+    rows = here("sweep", "--model", model, "--styles", "ja-labels,en-labels", "--formats", "plain", "--json").json()
+    assert [row["side"]["style"] for row in rows] == ["ja-labels", "en-labels"]
+    assert (rows[0]["flips"], rows[1]["flips"]) == (None, 10)
+    assert "10/10" in here("sweep", "--model", model, "--styles", "ja-labels,en-labels", "--formats", "plain").out
+    assert here("sweep", "--model", model, "--formats", "plain").code == 2
 
 
 # --- run --------------------------------------------------------------------------------------------------

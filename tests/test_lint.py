@@ -52,6 +52,12 @@ class Toy:
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return [self.table[i] for i in ids]
 
+    def text(self, ids: Sequence[int]) -> str:
+        return "".join(self.pieces(ids))
+
+    def special(self, ids: Sequence[int]) -> list[bool]:
+        return [False] * len(ids)
+
     def unknown(self, ids: Sequence[int]) -> int:
         return sum("？" in self.table[i] for i in ids)
 

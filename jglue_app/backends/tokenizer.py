@@ -102,6 +102,19 @@ class HFTokenizer:
         """Each token as text."""
         return [str(self._tokenizer.decode([i], skip_special_tokens=False)) for i in ids]
 
+    def text(self, ids: Sequence[int]) -> str:
+        """Some tokens together as text."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def special(self, ids: Sequence[int]) -> list[bool]:
+        """Of each token whether it is a special one."""
+        return [i in self._special for i in ids]
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        added = {i for i, token in self._tokenizer.added_tokens_decoder.items() if token.special}
+        return frozenset(added | set(self._tokenizer.all_special_ids))
+
     def unknown(self, ids: Sequence[int]) -> int:
         """How many of the tokens stand for text that the tokenizer does not know."""
         unknown = self._tokenizer.unk_token_id

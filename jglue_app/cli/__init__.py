@@ -16,10 +16,12 @@ import typer
 from jglue_app import __version__
 from jglue_app.cli.bench import bench_command
 from jglue_app.cli.data import data_commands
+from jglue_app.cli.lab import show_prompt, sweep
 from jglue_app.cli.lint import lint_prompt
-from jglue_app.cli.models import models, serve
+from jglue_app.cli.models import make_showcase, models, serve
 from jglue_app.cli.runs import INTERRUPTED, compare, run
 from jglue_app.cli.scoring import rescore, score
+from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs
 from jglue_app.errors import JglueAppError
 
 app = typer.Typer(
@@ -58,8 +60,12 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 app.callback(invoke_without_command=True)(_root)
-for command in (run, compare, score, rescore, models, serve):
+for command in (run, compare, score, rescore, leaderboard, export, delete, sweep, models, serve):
     app.command()(command)
+app.command("runs")(list_runs)
+app.command("import")(import_run)
+app.command("show-prompt")(show_prompt)
 app.command("lint-prompt")(lint_prompt)
+app.command("make-showcase")(make_showcase)
 app.command("bench")(bench_command)
 app.add_typer(data_commands(), name="data")

@@ -1,15 +1,18 @@
-"""`models` and `serve`: what can be named, and the page."""
+"""`models`, `serve` and `showcase`: what can be named, the page, and the comparisons it begins with."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from jglue_app import showcase
 from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, settings_of
-from jglue_app.console import print_table
+from jglue_app.console import ProgressView, print_lines, print_table
 from jglue_app.models import named_models
+from jglue_app.settings import load_settings
 from jglue_app.store import dumps
 
 
@@ -33,8 +36,20 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
     device: DeviceOption = "auto",
     runs_dir: RunsOption = None,
+    mcp: Annotated[bool, typer.Option("--mcp", help="Also serve the page's actions as MCP tools.")] = False,
 ) -> None:
     """Open the page."""
     from jglue_app.ui.page import launch  # gradio takes seconds to import
 
-    launch(settings_of(runs_dir), host=host, port=port, device=device)
+    launch(settings_of(runs_dir), host=host, port=port, device=device, mcp=mcp)
+
+
+def make_showcase(
+    chat_model: Annotated[Path, typer.Option(help="GGUF file of SmolLM2-135M-Instruct.")],
+    device: DeviceOption = "auto",
+) -> None:
+    """Make the comparisons anew that the page shows on a first visit: three runs over all sample items."""
+    with ProgressView() as view:
+        for event in showcase.make(load_settings(), chat_model, device):
+            view.show(event)
+    print_lines(str(showcase.folder(name)) for pair in showcase.PAIRS for name in (pair.a, pair.b))

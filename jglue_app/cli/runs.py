@@ -57,7 +57,7 @@ INCOMPLETE, INTERRUPTED = 6, 130
 
 
 @contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
+def stop_on_signal() -> Iterator[threading.Event]:
     """The first Ctrl-C or SIGTERM asks the run to stop after the current token; the second ends at once."""
     stop = threading.Event()
     stream = sys.stderr  # Converting a model hides the library's progress bar by exchanging it.
@@ -80,7 +80,7 @@ def _execute(
     plans: Sequence[tuple[Literal["a", "b"], Plan]], settings: Settings, device: str, view: ProgressView
 ) -> int:
     """Run plans; the exit code says whether everything has an output."""
-    with _stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
+    with stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
         for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
             view.show(event)
             if event.kind == "record" and event.record and event.record.error:

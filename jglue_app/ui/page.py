@@ -41,6 +41,7 @@ def launch(
     port: int | None = None,
     device: str = "auto",
     block: bool = True,
+    mcp: bool = False,
 ) -> gr.Blocks:
     """Serve the page.
 
@@ -49,17 +50,18 @@ def launch(
         host, port: where to listen; None for gradio's defaults and `GRADIO_SERVER_NAME` / `GRADIO_SERVER_PORT`.
         device: where models go; see `backends.open_backend`.
         block: whether to wait until the server is stopped.
+        mcp: whether to serve the page's actions as MCP tools too.
     """
     i18n = browser_words()
     page = build(settings or load_settings(), i18n, device)
     try:
-        _serve(page, i18n, host, port, block)
+        _serve(page, i18n, host, port, block, mcp)
     except OSError as e:
         raise InputError(f"The page cannot be served ({first_line(e)}). Choose another --port or --host.") from e
     return page
 
 
-def _serve(page: gr.Blocks, i18n: gr.I18n, host: str | None, port: int | None, block: bool) -> None:
+def _serve(page: gr.Blocks, i18n: gr.I18n, host: str | None, port: int | None, block: bool, mcp: bool) -> None:
     page.launch(
         server_name=host,
         server_port=port,
@@ -68,5 +70,6 @@ def _serve(page: gr.Blocks, i18n: gr.I18n, host: str | None, port: int | None, b
         css_paths=STYLE,
         run_history=False,
         prevent_thread_lock=not block,
+        mcp_server=mcp,
         max_file_size="1kb",
     )

@@ -1,0 +1,91 @@
+"""`show-prompt` and `sweep`: a prompt token by token, and what the format alone changes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from jglue_app import data, lab
+from jglue_app.backends import ModelPool
+from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, settings_of
+from jglue_app.cli.runs import stop_on_signal
+from jglue_app.configuration import Side
+from jglue_app.console import ProgressView, print_lines, print_table
+from jglue_app.errors import InputError
+from jglue_app.library import Library
+from jglue_app.plan import Plan
+from jglue_app.prompts import FORMATS
+from jglue_app.scoreboard import estimate_text
+from jglue_app.store import dumps
+from jglue_app.tasks import get_task
+
+ModelOption = Annotated[str, typer.Option(help="Registry name, Hub id, folder or .gguf file.")]
+TaskOption = Annotated[str, typer.Option(help="The subset.")]
+KindOption = Annotated[str, typer.Option("--data", help="official (JGLUE v1.3) or sample (embedded items).")]
+
+
+def show_prompt(
+    model: ModelOption = "gemma-3-270m",
+    task: TaskOption = "jnli",
+    item: Annotated[str | None, typer.Option(help="Id of an item; without it, the first.")] = None,
+    data_kind: KindOption = "sample",
+    style: Annotated[str, typer.Option(help="Wording style.")] = "ja-labels",
+    format: Annotated[str, typer.Option(help="Prompt format.")] = "plain",
+    shots: Annotated[int, typer.Option(help="Number of solved examples.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """One prompt token by token, with what its answers take. Loads the tokenizer alone."""
+    settings = settings_of(None)
+    items = data.load(settings, get_task(task).name, data=data_kind).items
+    found = [one for one in items if item in (None, one.id)]
+    if not found:
+        raise InputError(f"{task} has no item {item!r}. The first one is {items[0].id!r}.")
+    with ProgressView() as view:
+        seen = lab.inspect_item(settings, Side(model, format, style, shots), found[0], view.say)
+    if as_json:
+        print(dumps(seen, indent=2))
+        return
+    print_lines(["·".join(token.text for token in seen.tokens)])
+    answers = ", ".join(f"{answer.text} ({answer.tokens})" for answer in seen.answers)
+    print_lines([f"{seen.count} tokens; at most {seen.max_new_tokens} new ones. Answers and their tokens: {answers}."])
+    print_lines(f"{finding.level}: {finding.message} [{finding.rule}]" for finding in seen.findings)
+
+
+def sweep(
+    model: ModelOption = "gemma-3-270m",
+    task: TaskOption = "jnli",
+    limit: Annotated[int, typer.Option(min=1, help="Items.")] = 10,
+    data_kind: KindOption = "sample",
+    formats: Annotated[str, typer.Option(help="Formats, separated by commas; the first is what others change.")] = (
+        "plain,alpaca,rinna,llama2"
+    ),
+    styles: Annotated[str, typer.Option(help="Wording styles, separated by commas.")] = "ja-labels",
+    shots: Annotated[int, typer.Option(help="Number of solved examples.")] = 0,
+    device: DeviceOption = "auto",
+    runs_dir: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The same items in several formats: scores, and how many answers change when only the format does."""
+    settings = settings_of(runs_dir)
+    names, words = ([part.strip() for part in text.split(",") if part.strip()] for text in (formats, styles))
+    sides = lab.variants(Side(model, shots=shots), names or list(FORMATS), words)
+    planned: list[tuple[Side, Plan]] = []
+    with ProgressView() as view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
+        for event in lab.sweep(settings, pool, task, sides, limit, data_kind, stop.is_set):
+            if isinstance(event, tuple):
+                planned.append(event)
+            else:
+                view.show(event)
+    rows = lab.sweep_table(Library(settings.runs_dir), task, planned)
+    if as_json:
+        print(dumps(rows, indent=2))
+        return
+    columns = ("format", "style", "items", "strict", "lenient", "log-likelihood", "unreadable", "flips", "ranked flips")
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        scores = (estimate_text(score) for score in (row.strict, row.lenient, row.choose))
+        flips = ("–" if count is None else f"{count}/{row.n}" for count in (row.flips, row.ranked_flips))
+        table.add_row(row.side.format, row.side.style, str(row.n), *scores, str(row.unreadable), *flips)
+    print_table(table)

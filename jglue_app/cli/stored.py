@@ -1,0 +1,98 @@
+"""`runs`, `leaderboard`, `export`, `import` and `delete`: what can be done with runs that are stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from jglue_app import archive
+from jglue_app import export as files
+from jglue_app.cli.options import JsonOption, RunsOption, settings_of, task_list
+from jglue_app.cli.runs import find_run
+from jglue_app.console import print_leaderboard, print_lines, print_table
+from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.leaderboard import leaderboard as rank
+from jglue_app.library import Library
+from jglue_app.store import RunStore, dumps
+
+RunArgument = Annotated[str, typer.Argument(help="A stored run: its folder or id.")]
+
+
+def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
+    """The stored runs, the newest first."""
+    found = Library(settings_of(runs_dir).runs_dir).all()
+    if as_json:
+        rows = [
+            {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned} for r in found
+        ]
+        print(dumps(rows, indent=2))
+        return
+    table = Table("id", "run", "made", "items", box=None, pad_edge=False)
+    for run in found:
+        table.add_row(run.name, run.label, run.created[:16].replace("T", " "), f"{run.done}/{run.planned}")
+    print_table(table) if found else print_lines(["There is no run yet. `python -m jglue_app run` makes one."])
+
+
+def leaderboard(
+    protocol: Annotated[str, typer.Option(help="The protocol that ranks.")] = "official",
+    against: Annotated[str, typer.Option(help="The protocol whose ranks it is compared with.")] = "official",
+    tasks: Annotated[str, typer.Option("--tasks", help="Subsets that count; without it, all the protocol scores.")] = (
+        "all"
+    ),
+    data_kind: Annotated[str, typer.Option("--data", help="Runs over official or sample data.")] = "official",
+    runs_dir: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rank the stored runs by the mean of their main metrics, and show which places a protocol moves."""
+    if data_kind not in ("official", "sample"):
+        raise UnknownNameError("data", data_kind, ("official", "sample"))
+    library = Library(settings_of(runs_dir).runs_dir)
+    names = task_list(tasks, protocol)
+    usual = library.reports(against, data_kind)
+    entries = rank(library.reports(protocol, data_kind), usual, names)
+    if as_json:
+        print(dumps({"protocol": protocol, "against": against, "tasks": names, "entries": entries}, indent=2))
+    else:
+        print_leaderboard(entries, names, protocol, against)
+
+
+def export(
+    run: RunArgument,
+    to: Annotated[Path, typer.Argument(help="The file to write: .jsonl, .csv, .parquet, or .zip for the whole run.")],
+    runs_dir: RunsOption = None,
+) -> None:
+    """Write a run as one row an item, or pack its folder to bring it elsewhere."""
+    path = Path(find_run(run, settings_of(runs_dir)))
+    format = to.suffix.removeprefix(".").lower()
+    if format == "zip":
+        archive.pack(path, to)
+    elif format in files.FORMATS:
+        files.write(files.rows(RunStore(path).data()), to, format)
+    else:
+        raise UnknownNameError("export format", format, (*files.FORMATS, "zip"), "It is the ending of the file's name.")
+    print_lines([str(to)])
+
+
+def import_run(
+    source: Annotated[Path, typer.Argument(help="A .zip file that `export` has made, or a run folder.")],
+    runs_dir: RunsOption = None,
+) -> None:
+    """Bring in a run from elsewhere, after all of it has been checked."""
+    print_lines([str(archive.unpack(source, settings_of(runs_dir).runs_dir))])
+
+
+def delete(
+    run: Annotated[str, typer.Argument(help="Id of a stored run.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    runs_dir: RunsOption = None,
+) -> None:
+    """Delete a stored run. It cannot be brought back."""
+    library = Library(settings_of(runs_dir).runs_dir)
+    path = library.find(run)
+    if not yes and not typer.confirm(f"Delete {library.stored(path).label} ({run}) for good?", err=True):
+        raise InputError("Nothing was deleted.")
+    library.delete(run)
+    print_lines([f"deleted {run}"])

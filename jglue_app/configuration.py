@@ -1,0 +1,225 @@
+"""A comparison as somebody asks for it, in the three shapes in which it travels: plans, a command line, a link.
+
+No shape holds a secret. `query` and `from_query` are inverse to each other.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+from urllib.parse import urlencode
+
+from jglue_app.backends import backend_for
+from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.plan import METHODS, Plan, make_plan
+from jglue_app.prompts import FORMATS
+from jglue_app.settings import Settings
+from jglue_app.tasks import TASKS
+from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec
+
+DATA = ("sample", "official")
+QUANTIZATIONS = ("none", "8bit", "4bit")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+MAX_SHOTS = 16
+MAX_NAME = 500
+"""Characters of a model's name."""
+
+Plans = list[tuple[Literal["a", "b"], Plan]]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One model with its prompt."""
+
+    model: str = "gemma-3-270m"
+    format: str = "plain"
+    style: str = "ja-labels"
+    shots: int = 0
+    quantization: str = "none"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What is asked of one or two models."""
+
+    tasks: tuple[str, ...] = tuple(TASKS)
+    data: str = "sample"
+    limit: int | None = 5
+    """Items per subset; None for all."""
+    method: str = "both"
+    a: Side = field(default_factory=Side)
+    b: Side | None = None
+    allow_bin: bool = False
+
+    @property
+    def sides(self) -> dict[Literal["a", "b"], Side]:
+        """The sides there are."""
+        return {"a": self.a} if self.b is None else {"a": self.a, "b": self.b}
+
+
+def plans(settings: Settings, asked: Configuration) -> Plans:
+    """One plan for each side, everything checked again: neither links nor programs are bound by a page's controls.
+
+    Raises:
+        InputError: what cannot be done, with a remedy.
+        NetworkError: a data file is missing and cannot be downloaded.
+    """
+    if asked.limit is not None and asked.limit > settings.max_items:
+        raise InputError(f"At most {settings.max_items:,} items of a subset can be asked for here. Ask for fewer.")
+    if asked.limit is None and settings.public:
+        asked = replace(asked, limit=settings.max_items)
+    found = [(name, _plan(settings, asked, side)) for name, side in asked.sides.items()]
+    if len(found) == 2 and found[0][1].spec == found[1][1].spec:
+        raise InputError("A and B are the same. Change one of them, such as the number of examples.")
+    return found
+
+
+def _plan(settings: Settings, asked: Configuration, side: Side) -> Plan:
+    name = side.model.strip()
+    if not name:
+        raise InputError("There is no model. Choose one of the list, or type its name.")
+    if len(name) > MAX_NAME or any(ord(c) < 32 for c in name):
+        raise InputError(f"A model's name has at most {MAX_NAME} characters and no line ends. Give an id or a path.")
+    if not 0 <= side.shots <= MAX_SHOTS:
+        raise InputError(f"The number of examples is from 0 to {MAX_SHOTS}.")
+    for kind, value, known in (
+        ("data", asked.data, DATA),
+        ("quantization", side.quantization, QUANTIZATIONS),
+        ("dtype", side.dtype, DTYPES),
+    ):
+        if value not in known:
+            raise UnknownNameError(kind, value, known)
+    return make_plan(
+        settings,
+        ModelSpec(name, backend_for(name), dtype=side.dtype, quantization=side.quantization, allow_bin=asked.allow_bin),
+        asked.tasks,
+        data_kind=asked.data,
+        limit=asked.limit,
+        prompt=PromptSpec(style=side.style, format=side.format, shots=side.shots),
+        decoding=Decoding(method=asked.method),
+    )
+
+
+def of_spec(spec: RunSpec) -> Configuration:
+    """What asks for a stored run again, as far as a page can ask for it."""
+    return Configuration(
+        tasks=spec.tasks,
+        data="sample" if spec.data_version.startswith("sample") else "official",
+        limit=spec.limit,
+        method=spec.decoding.method,
+        a=Side(
+            spec.model.id,
+            spec.prompt.format,
+            spec.prompt.style,
+            spec.prompt.shots,
+            spec.model.quantization,
+            spec.model.dtype,
+        ),
+        allow_bin=spec.model.allow_bin,
+    )
+
+
+# --- as a command line ----------------------------------------------------------------------------------
+
+
+def command(asked: Configuration) -> str:
+    """The command that makes the same run or comparison and shows its scores."""
+    usual = Side()
+    parts = ["python", "-m", "jglue_app"]
+    if asked.b is None:
+        parts += ["run", "--model", asked.a.model]
+    else:
+        parts += ["compare", "--a", asked.a.model]
+        parts += ["--b", asked.b.model] if asked.b.model != asked.a.model else []
+    if set(asked.tasks) != set(TASKS):
+        parts += ["--tasks", ",".join(asked.tasks)]
+    parts += ["--data", asked.data]
+    if asked.limit is not None:
+        parts += ["--limit", str(asked.limit)]
+    parts += ["--method", asked.method]
+    for name in ("style", "format", "shots", "dtype", "quantization"):
+        own = getattr(asked.a, name)
+        prefix = "--" if asked.b is None else "--a-"
+        if own != getattr(usual, name):
+            parts += [f"{prefix}{name}", str(own)]
+        if asked.b is not None and (other := getattr(asked.b, name)) != own:
+            parts += [f"--b-{name}", str(other)]
+    if asked.allow_bin:
+        parts.append("--allow-bin")
+    return shlex.join(parts)
+
+
+# --- as a link ------------------------------------------------------------------------------------------
+
+_SIDE_KEYS = {"model": "", "format": "-format", "style": "-style", "shots": "-shots"} | {
+    "quantization": "-quantization",
+    "dtype": "-dtype",
+}
+
+
+def query(asked: Configuration) -> str:
+    """The configuration as the query of a link, such as `tasks=jnli&data=sample&limit=5…`."""
+    found = {"tasks": ",".join(asked.tasks), "data": asked.data, "limit": str(asked.limit or "all")}
+    found["method"] = asked.method
+    for name, side in asked.sides.items():
+        for key, end in _SIDE_KEYS.items():
+            if key == "model" or getattr(side, key) != getattr(Side(), key):
+                found[f"{name}{end}"] = str(getattr(side, key))
+    return urlencode(found, safe=",/")
+
+
+def from_query(params: Mapping[str, str]) -> Configuration | None:
+    """The configuration that a link asks for; None if it asks for none. Nothing of it has been checked but its shape.
+
+    Raises:
+        InputError: a value of the wrong shape, named with what is known.
+    """
+    if not set(params) & {"a", "tasks", "b"}:
+        return None
+    usual = Configuration()
+    tasks = tuple(name for name in params.get("tasks", ",".join(TASKS)).split(",") if name)
+    for name in tasks:
+        if name not in TASKS:
+            raise UnknownNameError("task", name[:100], TASKS)
+    method = params.get("method", usual.method)
+    if method not in METHODS:
+        raise UnknownNameError("method", method[:100], METHODS)
+    data = params.get("data", usual.data)
+    if data not in DATA:
+        raise UnknownNameError("data", data[:100], DATA)
+    limit = params.get("limit", str(usual.limit))
+    return Configuration(
+        tasks,
+        data,
+        None if limit == "all" else _whole("limit", limit),
+        method,
+        _side(params, "a"),
+        _side(params, "b") if "b" in params else None,
+    )
+
+
+def _side(params: Mapping[str, str], name: str) -> Side:
+    usual = Side()
+    texts = {key: params.get(f"{name}{end}", str(getattr(usual, key))) for key, end in _SIDE_KEYS.items()}
+    for key, known in (("format", tuple(FORMATS)), ("quantization", QUANTIZATIONS), ("dtype", DTYPES)):
+        if texts[key] not in known:
+            raise UnknownNameError(key, texts[key][:100], known)
+    if len(texts["model"]) > MAX_NAME:
+        raise InputError(f"A model's name has at most {MAX_NAME} characters.")
+    return Side(
+        texts["model"],
+        texts["format"],
+        texts["style"],
+        _whole(f"{name}-shots", texts["shots"]),
+        texts["quantization"],
+        texts["dtype"],
+    )
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InputError(f"{name} in this link must be a whole number, not {text[:50]!r}. Correct the link.")
+    return int(text)

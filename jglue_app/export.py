@@ -1,0 +1,138 @@
+"""A stored run as one row per item, in files that other programs read: JSON Lines, CSV, Parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jglue_app.errors import StoreError, UnknownNameError
+from jglue_app.protocols import protocol_names
+from jglue_app.report import Judged, judge_run
+from jglue_app.store import dumps
+from jglue_app.types import Judgement, Record, RunData
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a spreadsheet program compute a cell instead of showing it."""
+
+
+def rows(data: RunData, judged: Mapping[str, Judged] | None = None) -> list[dict[str, Any]]:
+    """One plain row per answered item: what was asked, said, read, and how every protocol counts it.
+
+    Args:
+        data: the run.
+        judged: protocol → what `judge_run` has made of the run already.
+    """
+    judged = judged or {name: judge_run(data, name) for name in protocol_names("all")}
+    own = judged["official"]
+    out = []
+    for record in data.records:
+        item = data.items.get(record.task, {}).get(record.item_id)
+        row = own.get(record.task, {}).get(record.item_id)
+        if item is None or row is None:
+            continue
+        others = {
+            f"verdict/{name}": _verdict(found[record.task][record.item_id].judgement)
+            for name, found in judged.items()
+            if record.item_id in found.get(record.task, {})
+        }
+        out.append(
+            {
+                "run": record.spec_id,
+                "label": data.spec.label,
+                "task": record.task,
+                "item_id": record.item_id,
+                "source": data.sources[record.task],
+                **{f"field/{name}": text for name, text in item.fields.items()},
+                "gold": dumps(item.gold) if isinstance(item.gold, tuple) else item.gold,
+                **_answer(record),
+                "strict": _text(row.judgement.strict.value),
+                "strict_status": row.judgement.strict.status,
+                "strict_rule": row.judgement.strict.rule,
+                "lenient": _text(row.judgement.lenient.value),
+                "lenient_status": row.judgement.lenient.status,
+                "lenient_rule": row.judgement.lenient.rule,
+                "choice": row.judgement.choice,
+                "outcome": row.judgement.outcome,
+                **others,
+            }
+        )
+    return out
+
+
+def _answer(record: Record) -> dict[str, Any]:
+    output = record.output
+    return {
+        "prompt": record.prompt.text,
+        "shot_ids": dumps(record.prompt.shot_ids),
+        "answers": dumps(record.prompt.answers),
+        "raw": output.text if output else None,
+        "finish": output.finish if output else None,
+        "error": record.error.message if record.error else None,
+        "choice_logprobs": dumps(output.choice_logprobs) if output and output.choice_logprobs else None,
+        "prompt_tokens": output.prompt_tokens if output else None,
+        "new_tokens": output.new_tokens if output else None,
+        "seconds": output.seconds if output else None,
+    }
+
+
+def _verdict(judgement: Judgement) -> float | None:
+    """Marks of an item in 0–1; a similarity's verdict is the number it was read as."""
+    if judgement.scores:
+        return next(iter(judgement.scores.values()))
+    return judgement.strict.value if isinstance(judgement.strict.value, float) else None
+
+
+def _text(value: str | float | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def write(found: Sequence[Mapping[str, Any]], path: Path, format: str) -> None:
+    """Write rows to a file.
+
+    Raises:
+        UnknownNameError: no such format.
+        StoreError: the file cannot be written.
+    """
+    if format not in FORMATS:
+        raise UnknownNameError("export format", format, FORMATS)
+    try:
+        FORMATS[format](found, path)
+    except OSError as e:
+        raise StoreError(f"{path} cannot be written ({e.strerror}). Choose another place, or free some space.") from e
+
+
+def _jsonl(found: Sequence[Mapping[str, Any]], path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(dumps(row) + "\n" for row in found)
+
+
+def _csv(found: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """With a byte-order mark, so that spreadsheet programs read it as UTF-8; no cell begins a formula."""
+    table = pd.DataFrame([{k: _harmless(_writable(v)) for k, v in row.items()} for row in found])
+    table.to_csv(path, index=False, encoding="utf-8-sig")
+
+
+def _parquet(found: Sequence[Mapping[str, Any]], path: Path) -> None:
+    pd.DataFrame([{k: _writable(v) for k, v in row.items()} for row in found]).to_parquet(path, index=False)
+
+
+def _writable(value: Any) -> Any:
+    """Text with lone surrogates spelled out, which neither format can hold; else the value."""
+    if not isinstance(value, str) or not any("\ud800" <= c <= "\udfff" for c in value):
+        return value
+    return json.dumps(value)[1:-1]
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+FORMATS: dict[str, Callable[[Sequence[Mapping[str, Any]], Path], None]] = {
+    "jsonl": _jsonl,
+    "csv": _csv,
+    "parquet": _parquet,
+}

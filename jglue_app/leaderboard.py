@@ -1,0 +1,79 @@
+"""Reports of many runs → one ranking over chosen subsets, beside the ranking under another protocol. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jglue_app import significance
+from jglue_app.report import NO_DATA, main_metric
+from jglue_app.types import Estimate, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One run in the ranking."""
+
+    name: str
+    label: str
+    rank: int | None
+    """From 1; runs with the same average share a rank. None if a subset has no value."""
+    usual_rank: int | None
+    """The rank under the protocol it is compared with."""
+    average: Estimate
+    """Mean of the main metrics over the chosen subsets; no data unless each has a value."""
+    tasks: Mapping[str, Estimate]
+    """Subset → main metric, with its interval and number of items."""
+    missing: tuple[str, ...]
+    """Chosen subsets without a value."""
+
+    @property
+    def moved(self) -> int | None:
+        """Places gained (positive) or lost against the usual ranking; None where one of the ranks is missing."""
+        return None if self.rank is None or self.usual_rank is None else self.usual_rank - self.rank
+
+
+def leaderboard(reports: Mapping[str, Report], usual: Mapping[str, Report], tasks: Sequence[str]) -> list[Entry]:
+    """The runs, best first; those without an average last, in the order given.
+
+    Args:
+        reports: run → its report under the protocol that ranks.
+        usual: run → its report under the protocol to compare ranks with.
+        tasks: subsets that count; at least one.
+    """
+    values = {name: _values(report, tasks) for name, report in reports.items()}
+    averages = {name: _average(found, tasks) for name, found in values.items()}
+    before = _ranks({name: _average(_values(report, tasks), tasks) for name, report in usual.items()})
+    ranks = _ranks(averages)
+    entries = [
+        Entry(
+            name,
+            report.label,
+            ranks.get(name),
+            before.get(name),
+            averages[name],
+            values[name],
+            tuple(task for task in tasks if values[name].get(task, NO_DATA).value is None),
+        )
+        for name, report in reports.items()
+    ]
+    return sorted(entries, key=lambda e: (e.rank is None, e.rank or 0))
+
+
+def _values(report: Report, tasks: Sequence[str]) -> dict[str, Estimate]:
+    return {name: main_metric(report.tasks[name], report.protocol) for name in tasks if _scored(report, name)}
+
+
+def _scored(report: Report, task: str) -> bool:
+    return task in report.tasks and report.tasks[task].unscored != "not_covered"
+
+
+def _average(values: Mapping[str, Estimate], tasks: Sequence[str]) -> Estimate:
+    if not tasks or any(values.get(name, NO_DATA).value is None for name in tasks):
+        return NO_DATA
+    return significance.average([values[name] for name in tasks])
+
+
+def _ranks(averages: Mapping[str, Estimate]) -> dict[str, int]:
+    found = {name: round(e.value, 9) for name, e in averages.items() if e.value is not None}
+    return {name: 1 + sum(other > value for other in found.values()) for name, value in found.items()}

@@ -1,0 +1,217 @@
+"""Stored runs as a collection: which there are, what they hold, deleting one.
+
+What was read of a run is kept; of one that is still growing only the new lines are read and judged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jglue_app.errors import StoreError
+from jglue_app.protocols import get_protocol
+from jglue_app.report import Answered, report_run
+from jglue_app.store import RunStore
+from jglue_app.tasks import TASKS
+from jglue_app.types import Record, Report, RunData
+
+KEPT = 16
+"""Runs whose content is kept in memory; the least recently used leaves first."""
+
+Rows = Mapping[str, Mapping[str, Answered]]
+"""Task → item id → item, record, judgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run of the collection, without its records."""
+
+    name: str
+    """Its folder's name."""
+    path: Path
+    label: str
+    created: str
+    """ISO 8601, UTC."""
+    done: int
+    """Items with a record."""
+    planned: int
+    """Items it is to answer."""
+    spec: Mapping[str, Any]
+    """The spec as the manifest has it."""
+    machine: Mapping[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.done >= self.planned
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is in memory of one run."""
+
+    stamp: tuple[int, ...]
+    data: RunData
+    records: dict[tuple[str, str], Record]
+    offset: int
+    judged: dict[str, dict[tuple[str, str], Answered]] = field(default_factory=dict)
+    reports: dict[str, Report] = field(default_factory=dict)
+
+
+class Library:
+    """The runs below a folder, and any other run folder that is named by its path. Safe to use from several threads."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.runs_dir = runs_dir
+        self._kept: OrderedDict[Path, _Kept] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def all(self) -> list[StoredRun]:
+        """Every run below the folder, the newest first; a folder that holds no readable run is left out."""
+        found = []
+        for path in sorted(self.runs_dir.glob("*/manifest.json")) if self.runs_dir.is_dir() else []:
+            try:
+                found.append(self.stored(path.parent))
+            except StoreError:
+                continue
+        return sorted(found, key=lambda run: (run.created, run.name), reverse=True)
+
+    def stored(self, path: Path) -> StoredRun:
+        """One run by its folder; raises StoreError if there is none."""
+        manifest = RunStore(path).manifest()
+        with self._lock:
+            kept = self._read(path)
+        items = {(task, id_) for task, found in kept.data.items.items() for id_ in found}
+        try:
+            return StoredRun(
+                path.name,
+                path,
+                str(manifest["label"]),
+                str(manifest["created"]),
+                sum(record.output is not None and key in items for key, record in kept.records.items()),
+                len(items),
+                manifest["spec"],
+                manifest.get("machine") or {},
+            )
+        except (KeyError, TypeError) as e:
+            raise StoreError(f"{path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
+
+    def data(self, path: Path) -> RunData:
+        """Everything a report needs; raises StoreError if there is no run, or a damaged one."""
+        with self._lock:
+            return self._read(path).data
+
+    def judged(self, path: Path, protocol: str = "official") -> dict[str, dict[str, Answered]]:
+        """Task → item id → item, record and judgement, as `report.judge_run` gives them."""
+        how = get_protocol(protocol)
+        with self._lock:
+            kept = self._read(path)
+            done = kept.judged.setdefault(protocol, {})
+            out: dict[str, dict[str, Answered]] = {}
+            for name, items in kept.data.items.items():
+                rows = out[name] = {}
+                if name not in how.metrics:
+                    continue
+                for id_, item in items.items():
+                    record = kept.records.get((name, id_))
+                    if record is None:
+                        continue
+                    row = done.get((name, id_))
+                    if row is None or row.record is not record:
+                        row = done[name, id_] = Answered(item, record, how.judge(TASKS[name], item, record))
+                    rows[id_] = row
+            return out
+
+    def report(self, path: Path, protocol: str = "official") -> Report:
+        """Scores under a protocol; raises UnknownNameError if there is no such protocol."""
+        with self._lock:
+            kept = self._read(path)
+            found, data = kept.reports.get(protocol), kept.data
+        if found is None:
+            found = report_run(data, protocol, self.judged(path, protocol))
+            with self._lock:
+                if kept.data is data:
+                    kept.reports[protocol] = found
+        return found
+
+    def reports(self, protocol: str = "official", data: str = "sample") -> dict[str, Report]:
+        """Run → its report, of all runs below the folder over `sample` or `official` data; unreadable ones are left
+        out. Scores over the one say nothing about the other, so they are never in one table.
+
+        Raises:
+            UnknownNameError: no such protocol.
+        """
+        get_protocol(protocol)
+        found: dict[str, Report] = {}
+        for run in self.all():
+            if str(run.spec.get("data_version", "")).startswith("sample") == (data == "sample"):
+                with contextlib.suppress(StoreError):
+                    found[run.name] = self.report(run.path, protocol)
+        return found
+
+    def delete(self, name: str) -> None:
+        """Delete a run below the folder.
+
+        Raises:
+            StoreError: there is no such run.
+            RunBusyError: a process is writing to it.
+        """
+        path = self.find(name)
+        with RunStore(path).writing():
+            pass  # Only to see that nobody else is.
+        with self._lock:
+            self._kept.pop(path, None)
+            try:
+                # Named away first: a folder that can be deleted only in part is no run any more.
+                gone = path.with_name(f".deleted-{path.name}")
+                path.rename(gone)
+                shutil.rmtree(gone)
+            except OSError as e:
+                raise StoreError(f"{path} cannot be deleted ({e.strerror}). Check its permissions.") from e
+
+    def find(self, name: str) -> Path:
+        """The folder of a run by its name; a name that leads elsewhere is no run. Raises StoreError."""
+        if name in {path.parent.name for path in self.runs_dir.glob("*/manifest.json")}:
+            return self.runs_dir / name
+        raise StoreError(f"There is no run {name!r} any more. Choose one of the list, or run it again.")
+
+    def _read(self, path: Path) -> _Kept:
+        store, stamp = RunStore(path), _stamp(path)
+        kept = self._kept.get(path)
+        if kept is None or kept.stamp != stamp or _size(path / "records.jsonl") < kept.offset:
+            kept = _Kept(stamp, store.head(), {}, 0)
+        new, kept.offset = store.records_since(kept.offset)
+        if new:
+            kept.records |= {(r.task, r.item_id): r for r in new}
+            kept.data = replace(kept.data, records=list(kept.records.values()))
+            kept.reports.clear()
+        self._kept[path] = kept
+        self._kept.move_to_end(path)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when manifest or items are written anew."""
+    found: list[int] = []
+    for name in ("manifest.json", "items.jsonl"):
+        try:
+            stat = (path / name).stat()
+        except OSError as e:
+            raise StoreError(f"{path} holds no run ({e.strerror}). It may have been deleted: run it again.") from e
+        found += [stat.st_mtime_ns, stat.st_size, stat.st_ino]
+    return tuple(found)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,144 @@
+"""A comparison as plans, as a command line and as a link."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jglue_app.configuration import (
+    DATA,
+    DTYPES,
+    MAX_SHOTS,
+    QUANTIZATIONS,
+    Configuration,
+    Side,
+    command,
+    from_query,
+    of_spec,
+    plans,
+    query,
+)
+from jglue_app.errors import InputError
+from jglue_app.plan import METHODS
+from jglue_app.prompts import FORMATS
+from jglue_app.settings import Settings
+from jglue_app.tasks import TASKS
+
+SIDES = st.builds(
+    Side,
+    st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=30).map(str.strip),
+    st.sampled_from(list(FORMATS)),
+    st.sampled_from(["ja-labels", "number", "./own style.toml"]),
+    st.integers(0, MAX_SHOTS),
+    st.sampled_from(QUANTIZATIONS),
+    st.sampled_from(DTYPES),
+)
+ASKED = st.builds(
+    Configuration,
+    st.lists(st.sampled_from(list(TASKS)), min_size=1, unique=True).map(tuple),
+    st.sampled_from(DATA),
+    st.none() | st.integers(1, 20_000),
+    st.sampled_from(METHODS),
+    SIDES,
+    st.none() | SIDES,
+)
+
+
+@given(ASKED)
+def test_a_link_opens_what_it_was_made_of(asked: Configuration) -> None:
+    assert from_query(dict(parse_qsl(query(asked), keep_blank_values=True))) == asked
+
+
+def test_a_link_that_asks_for_nothing_opens_nothing() -> None:
+    assert from_query({}) is None
+    assert from_query({"lang": "en", "__theme": "dark"}) is None
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"tasks": "sudoku"},
+        {"tasks": "jnli", "method": "guess"},
+        {"tasks": "jnli", "data": "mine"},
+        {"tasks": "jnli", "limit": "-1"},
+        {"tasks": "jnli", "limit": "9" * 40},
+        {"a": "m", "a-shots": "three"},
+        {"a": "m", "a-format": "haiku"},
+        {"a": "m" * 501},
+        {"b": "m", "b-dtype": "int3"},
+    ],
+)
+def test_a_link_with_a_wrong_value_is_a_sentence(params: dict[str, str]) -> None:
+    with pytest.raises(InputError) as told:
+        from_query(params)
+    assert len(str(told.value)) < 400
+
+
+def test_the_command_says_what_differs_from_the_defaults_and_quotes_what_a_shell_would_read() -> None:
+    asked = Configuration(("jnli",), "sample", 5, "both", Side("my models/x; rm", shots=2), None)
+    assert shlex.split(command(asked)) == [
+        *("python", "-m", "jglue_app", "run", "--model", "my models/x; rm", "--tasks", "jnli"),
+        *("--data", "sample", "--limit", "5", "--method", "both", "--shots", "2"),
+    ]
+    two = replace(asked, limit=None, tasks=tuple(TASKS), a=Side(), b=Side(shots=3, quantization="8bit"))
+    assert command(two) == (
+        "python -m jglue_app compare --a gemma-3-270m --data sample --method both --b-shots 3 --b-quantization 8bit"
+    )
+
+
+def test_the_command_makes_the_same_runs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the real command line, up to where the models would be loaded."""
+    from jglue_app.cli import app
+
+    asked = Configuration(("jnli", "jsts"), "sample", 3, "both", Side(style="number"), Side(style="en-labels", shots=2))
+    met: list[Any] = []
+
+    def note(planned: Any, *rest: Any) -> int:
+        met.extend(planned)
+        return 0
+
+    monkeypatch.setattr("jglue_app.cli.runs._execute", note)
+    app(shlex.split(command(asked))[3:], standalone_mode=False)
+    assert [plan.spec for _, plan in met] == [plan.spec for _, plan in plans(settings, asked)]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"limit": 10**6}, "At most"),
+        ({"a": Side(" ")}, "There is no model"),
+        ({"a": Side("x" * 600)}, "at most 500"),
+        ({"a": Side("a\nb")}, "no line ends"),
+        ({"a": Side(shots=99)}, "from 0 to 16"),
+        ({"a": Side(dtype="int4")}, "Unknown dtype"),
+        ({"a": Side(quantization="2bit")}, "Unknown quantization"),
+        ({"data": "mine"}, "Unknown data"),
+        ({"b": Side()}, "are the same"),
+        ({"tasks": ()}, "ubset"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence_with_a_remedy(
+    settings: Settings, change: dict[str, Any], sentence: str
+) -> None:
+    asked = replace(Configuration(("jnli",), a=Side()), **change)
+    with pytest.raises(InputError, match=sentence):
+        plans(settings, asked)
+
+
+def test_on_a_public_page_all_items_are_as_many_as_may_be_asked(settings: Settings) -> None:
+    strict = dataclasses.replace(settings, public=True, max_items=7)
+    ((_, plan),) = plans(strict, Configuration(("jnli",), limit=None))
+    assert plan.total == 7
+
+
+def test_a_stored_spec_is_asked_for_again(settings: Settings) -> None:
+    asked = Configuration(("jnli",), "sample", 4, "both", Side(shots=2, style="number", dtype="bfloat16"))
+    ((_, plan),) = plans(settings, asked)
+    assert of_spec(plan.spec) == asked

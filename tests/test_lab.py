@@ -1,0 +1,134 @@
+"""One item in many formats: token by token, answered, swept over; with the embedded model and with tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jglue_app import lab
+from jglue_app.backends import ModelPool, open_tokenizer
+from jglue_app.configuration import Side
+from jglue_app.data import load
+from jglue_app.errors import InputError, ModelError
+from jglue_app.library import Library
+from jglue_app.plan import Plan
+from jglue_app.settings import Settings
+from jglue_app.tasks import TASKS
+from jglue_app.types import Item, ModelSpec
+from tests.test_api import GOLDS
+
+NLI = lab.make_item(TASKS["jnli"], {"sentence1": "犬が走る。", "sentence2": "動物が動く。"}, "entailment")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_item_is_the_same_when_it_is_typed_again(settings: Settings, name: str) -> None:
+    for item in load(settings, name, data="sample").items[:5]:
+        again = lab.make_item(TASKS[name], item.fields, lab.gold_as_typed(item), item.id)
+        assert again.fields == {k: v.strip("\n") for k, v in item.fields.items()}
+        assert again.choices == item.choices
+        assert (again.gold if isinstance(again.gold, float) else set(again.gold)) == (
+            item.gold if isinstance(item.gold, float) else set(item.gold)
+        )
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "gold", "sentence"),
+    [
+        ("jnli", {"sentence1": "あ", "sentence2": " "}, "neutral", "sentence2 is empty"),
+        ("jnli", {"sentence1": "あ", "sentence2": "い"}, "多分", "is one of entailment"),
+        ("jsts", {"sentence1": "あ", "sentence2": "い"}, "6", "from 0 to 5"),
+        ("jsts", {"sentence1": "あ", "sentence2": "い"}, "nan", "from 0 to 5"),
+        ("jsquad", {"context": "あ", "question": "い"}, "\n", "is empty"),
+        ("marc_ja", {"sentence": "あ" * 10**6}, "positive", "1,000,000 characters"),
+        ("marc_ja", {"sentence": "あ"}, "い" * 10**6, "1,000,000 characters"),
+    ],
+)
+def test_an_item_that_is_none_is_a_sentence(task: str, fields: dict[str, str], gold: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        lab.make_item(TASKS[task], fields, gold)
+
+
+def test_a_prompt_is_shown_token_by_token(settings: Settings) -> None:
+    found = lab.inspect_item(settings, Side(), NLI)
+    assert "".join(token.text for token in found.tokens if not token.special) == found.prompt.text
+    assert [token.text for token in found.tokens if token.special] == ["<bos>"]
+    assert sum(len(token.ids) for token in found.tokens) == found.count
+    tokenizer = open_tokenizer(ModelSpec("gemma-3-270m"), settings)
+    assert [id_ for token in found.tokens for id_ in token.ids] == tokenizer.encode(found.prompt)
+    assert [(answer.text, answer.gold) for answer in found.answers] == [
+        ("含意", True),
+        ("矛盾", False),
+        ("中立", False),
+    ]
+    assert all(answer.tokens == len(tokenizer.encode_text(answer.text)) for answer in found.answers)
+    assert found.max_new_tokens > 0
+
+
+def test_a_chat_template_shows_its_marks_as_special_tokens(settings: Settings, smollm2_gguf: Path) -> None:
+    found = lab.inspect_item(settings, Side(str(smollm2_gguf), "chat"), NLI)
+    special = [token.text for token in found.tokens if token.special]
+    assert "<|im_start|>" in special
+    assert "<|im_end|>" in special
+    assert "".join(token.text for token in found.tokens) == found.prompt.text
+    # A tokenizer of English words spells Japanese in bytes: a character is one piece, with several ids.
+    assert any(len(token.ids) > 1 and len(token.text) == 1 for token in found.tokens)
+
+
+def test_without_a_chat_template_the_chat_format_is_refused(settings: Settings) -> None:
+    with pytest.raises(ModelError, match="chat template"):
+        lab.inspect_item(settings, Side(format="chat"), NLI)
+
+
+def test_the_linter_speaks_of_this_prompt(settings: Settings) -> None:
+    found = lab.inspect_item(settings, Side(format="rinna"), NLI)
+    assert found.findings
+    assert all(finding.of <= 1 for finding in found.findings)
+
+
+def test_one_item_is_answered_without_storing_anything(settings: Settings) -> None:
+    with ModelPool(settings, device="cpu") as pool:
+        tried = lab.try_item(settings, pool, Side(), NLI)
+        assert tried is not None
+        output = tried.answered.record.output
+        assert output is not None
+        assert output.text is not None
+        assert len(output.choice_logprobs or ()) == 3
+        assert lab.try_item(settings, pool, Side(), NLI, should_stop=lambda: True) is None
+    assert not settings.runs_dir.exists()
+
+
+def test_a_sweep_runs_every_format_and_counts_the_answers_that_change(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "model.jsonl"
+    rows = [{"task": "jnli", "item_id": id_, "text": "含意", "choice_logprobs": [-1, -2, -3]} for id_ in GOLDS]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    sides = lab.variants(Side(str(path)), ["plain", "alpaca"], ["ja-labels", "en-labels"])
+    assert len(sides) == 4
+    planned: list[tuple[Side, Plan]] = []
+    with ModelPool(settings, device="cpu") as pool:
+        for event in lab.sweep(settings, pool, "jnli", sides, 6):
+            if isinstance(event, tuple):
+                planned.append(event)
+    table = lab.sweep_table(Library(settings.runs_dir), "jnli", planned)
+    assert [row.n for row in table] == [6] * 4
+    # The same words in another layout; and 含意 is no legal answer where English labels are asked for.
+    assert [row.flips for row in table] == [None, 0, 6, 6]
+    assert [row.unreadable for row in table] == [0, 0, 6, 6]
+    assert table[2].lenient.value == table[0].strict.value
+
+
+def test_a_sweep_needs_two_formats_that_exist() -> None:
+    with pytest.raises(InputError, match="at least two"):
+        lab.variants(Side(), ["plain"])
+    with pytest.raises(InputError, match="no format 'haiku'"):
+        lab.variants(Side(), ["plain", "haiku"])
+
+
+def test_groups_of_tokens_are_whole_characters(settings: Settings, smollm2_gguf: Path) -> None:
+    tokenizer = open_tokenizer(ModelSpec(str(smollm2_gguf)), settings)
+    item = Item("marc_ja", "x", {"sentence": "鰻🍣とé"}, ("positive",), ("positive", "negative"))
+    ids = tokenizer.encode_text(item.fields["sentence"])
+    groups = list(lab.tokens_of(ids, tokenizer))
+    assert "".join(group.text for group in groups) == "鰻🍣とé"
+    assert sum(len(group.ids) for group in groups) == len(ids) > len(groups)
