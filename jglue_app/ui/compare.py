@@ -2,179 +2,334 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 
+from jglue_app import showcase
+from jglue_app.configuration import Configuration, Side, command, from_query, query
+from jglue_app.errors import JglueAppError
+from jglue_app.jobs import Job
 from jglue_app.models import named_models
-from jglue_app.plan import METHODS
-from jglue_app.prompts import FORMATS
-from jglue_app.styles import load_style, style_names
-from jglue_app.tasks import TASKS
-from jglue_app.ui import live, views
-from jglue_app.ui.live import FILTERS, MAX_SHOTS, Desk, Shown
-from jglue_app.ui.words import PREFIX, language
+from jglue_app.ui import controls, shown, views
+from jglue_app.ui.controls import USUAL_B, T, pane
+from jglue_app.ui.desk import SHIPPED, Desk
+from jglue_app.ui.door import language, visitor
+from jglue_app.ui.shown import Pair
+from jglue_app.ui.views.progress import progress
+from jglue_app.ui.words import word
 
-COLUMN_WIDTHS: list[str | int] = ["14%", "8%", "22%", "12%", "16%", "6%", "16%", "6%"]
+KIND = "compare"
+LOOK_EVERY_S = 0.25
+DRAW_EVERY_S = 0.5
+PATIENCE_S = 1.2
+"""How long a stopped job may wind down before the page goes on without it: a model that loads cannot be broken off."""
+
+View = tuple[Any, ...]
+"""New values of (status, chosen shipped pair, origin, scoreboard, item list, item)."""
+SAME: tuple[Any, ...] = (gr.skip(),) * 6
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """The controls of one model."""
+class Tab:
+    """What other tabs need of this one."""
 
-    model: gr.Dropdown
-    format: gr.Dropdown
-    style: gr.Dropdown
-    shots: gr.Slider
-    quantization: gr.Dropdown
-
-    def all(self) -> list[gr.components.Component]:
-        return [self.model, self.format, self.style, self.shots, self.quantization]
+    views: list[gr.components.Component]
+    controls: list[gr.components.Component]
+    items: gr.HTML
 
 
-Greeting = Callable[[gr.Request], tuple[Any, ...]]
-
-
-def build(desk: Desk, i18n: gr.I18n) -> tuple[list[gr.components.Component], Greeting]:
-    """Put the tab into the surrounding Blocks.
-
-    Returns the components to fill when a page is opened, and the function that fills them in the visitor's language.
-    """
-
-    def t(key: str) -> Any:
-        return i18n(PREFIX + key)
-
-    with gr.Row(elem_classes="jg-controls"):
+def build(desk: Desk, t: T) -> Tab:
+    """Put the tab's content into the surrounding Blocks."""
+    settings = desk.settings
+    usual = Configuration(b=USUAL_B)
+    with gr.Row(elem_classes="jg-top"):
+        with gr.Column(scale=6, min_width=300):
+            setup = pane("setup", _setup(usual, "ja"))
+        run = gr.Button(t("run"), variant="primary", elem_id="run", scale=2, min_width=140)
+        stop = gr.Button(t("stop"), elem_id="stop", scale=1, min_width=90)
+    limits = pane("limits", visible=settings.public)
+    with gr.Accordion(t("settings"), open=False, elem_id="settings"), gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=280):
             gr.Markdown(t("what"), elem_classes="jg-section")
-            tasks = gr.CheckboxGroup(
-                [(task.title, name) for name, task in TASKS.items()],
-                value=list(TASKS),
-                label=t("tasks"),
-                elem_id="tasks",
-            )
-            kind = gr.Radio(
-                [(t("data_sample"), "sample"), (t("data_official"), "official")],
-                value="sample",
-                label=t("data"),
-                info=t("data_info"),
-                elem_id="data",
-            )
-            limit = gr.Slider(1, min(100, desk.settings.max_items), 5, step=1, label=t("limit"), elem_id="limit")
-            method = gr.Radio(
-                [(t(f"method_{name}"), name) for name in METHODS], value="both", label=t("method"), elem_id="method"
-            )
-            allow_bin = gr.Checkbox(False, label=t("allow_bin"), elem_id="allow-bin", visible=not desk.settings.public)
+            asked = controls.questions(settings, t)
         with gr.Column(min_width=280):
-            gr.Markdown(t("side_a"), elem_classes="jg-section")
-            a = _side(desk, t, shots=0, prefix="a")
+            gr.Markdown(t("side_a"), elem_classes=["jg-section", "jg-section-a"])
+            a = controls.side(settings, t, usual.a, "a")
         with gr.Column(min_width=280):
-            gr.Markdown(t("side_b"), elem_classes="jg-section")
+            gr.Markdown(t("side_b"), elem_classes=["jg-section", "jg-section-b"])
             use_b = gr.Checkbox(True, label=t("use_b"), elem_id="use-b")
-            b = _side(desk, t, shots=3, prefix="b")
-    with gr.Row():
-        run = gr.Button(t("run"), variant="primary", elem_id="run", scale=3)
-        stop = gr.Button(t("stop"), elem_id="stop", scale=1)
-    status = gr.HTML("", elem_id="status")
-    board = gr.HTML("", elem_id="board")
-    which = gr.Radio(
-        [(t(f"filter_{name}"), name) for name in FILTERS], value="all", label=t("filter"), elem_id="filter"
+            b = controls.side(settings, t, USUAL_B, "b", same=True)
+    with gr.Accordion(t("repeat"), open=False, elem_id="repeat-box"):
+        repeat = pane("repeat")
+    status = pane("status")
+    pairs = gr.Radio(
+        [(t(f"showcase_{pair.name}"), pair.name) for pair in showcase.PAIRS],
+        value=showcase.PAIRS[0].name,
+        label=t("showcase_pick"),
+        elem_id="pairs",
+        visible=showcase.here(),
     )
-    table = gr.Dataframe(
-        pd.DataFrame(columns=views.headers("ja")),
-        label=t("items"),
-        interactive=False,
-        wrap=True,
-        show_search="search",
-        datatype="str",
-        max_height=420,
-        column_widths=COLUMN_WIDTHS,
-        elem_id="items",
-    )
-    item = gr.HTML("", elem_id="item")
-    shown = gr.State({})
+    origin = pane("origin")
+    board = pane("board")
+    gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
+    with gr.Row(elem_classes="jg-explore"):
+        with gr.Column(scale=3, min_width=330, elem_classes="jg-explore-list"):
+            items = item_list()
+        with gr.Column(scale=6, min_width=330):
+            item = pane("item")
 
-    def start(
-        request: gr.Request,
-        names: list[str],
-        data_kind: str,
-        items: float,
-        how: str,
-        with_b: bool,
-        with_bin: bool,
-        shown_items: str,
-        *controls: Any,
-    ) -> Iterator[tuple[Any, ...]]:
-        count = len(a.all())
-        wanted = [("a", controls[:count])] + ([("b", controls[count:])] if with_b else [])
-        yield from live.run(
-            desk, request, live.Asked(names, data_kind, items, how, wanted, bool(with_bin), shown_items)
-        )
+    everything: list[Any] = [*asked.all(), use_b, *a.all(), *b.all()]
+    seen: list[gr.components.Component] = [status, pairs, origin, board, items, item]
+
+    def read(values: tuple[Any, ...], lang: str) -> Configuration:
+        questions, with_b, rest = values[:5], values[5], values[6:]
+        left = controls.read_side(rest[:6], lang)
+        right = controls.read_side(rest[6:], lang, left) if with_b else None
+        return controls.read_configuration(settings, questions, left, right, lang)
+
+    def start(request: gr.Request, *values: Any) -> Iterator[View]:
+        lang = language(request)
+        yield views.note(word("loading", lang)), *SAME[1:]
+        try:
+            job = desk.jobs.runs(visitor(request), KIND, read(values, lang))
+        except JglueAppError as e:
+            yield views.sentence(str(e), lang), *SAME[1:]
+            return
+        yield from watch(desk, job, lang)
 
     def halt(request: gr.Request) -> Any:
-        return live.halt(desk, request)
-
-    def choose(request: gr.Request, event: gr.SelectData, state: Shown) -> str:
-        return live.item(desk, state, event.row_value or [], language(request))
-
-    def narrow(request: gr.Request, state: Shown, name: str) -> Any:
-        return live.table(desk, state, name, language(request))
-
-    def greet(request: gr.Request) -> tuple[Any, ...]:
+        job = desk.jobs.latest(visitor(request), KIND)
         lang = language(request)
-        return (
-            views.render("board", views.empty_board(lang)),
-            views.render("item", views.empty_item(lang)),
-            live.frame([], lang),
-        )
+        if job is None or not job.active:
+            return views.note(word("nothing_runs", lang))
+        desk.jobs.halt(job)
+        return views.note(word("stopping", lang))
 
-    use_b.change(
-        lambda on: [gr.update(interactive=on)] * len(b.all()),
-        use_b,
-        b.all(),
-        api_visibility="private",
-        queue=False,
-    )
-    run.click(
-        start,
-        [tasks, kind, limit, method, use_b, allow_bin, which, *a.all(), *b.all()],
-        [status, board, table, item, shown],
-        concurrency_limit=4,
+    def describe(request: gr.Request, *values: Any) -> tuple[str, str]:
+        lang = language(request)
+        try:
+            found = read(values, lang)
+        except JglueAppError as e:
+            return views.note(str(e)), views.render("repeat", {"error": str(e)}, lang)
+        return _setup(found, lang), repeat_html(found, lang)
+
+    def choose(request: gr.Request, event: gr.EventData) -> str:
+        return opened(desk, request, event)
+
+    def pick_pair(request: gr.Request, name: str) -> View:
+        return shipped_pair(desk, request, name)
+
+    def greet(request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """What a page shows when it is opened: the visitor's run, the configuration of a link, or a shipped pair."""
+        lang, owner = language(request), visitor(request)
+        same_controls = (gr.skip(),) * (len(everything) + 2)
+        public = _limits(desk, lang) if settings.public else ""
+        job = desk.jobs.latest(owner, KIND)
+        try:
+            linked = from_query(dict(request.query_params))
+        except JglueAppError as e:
+            yield *same_controls, public, views.sentence(str(e), lang), *shipped_pair(desk, request, "")[1:]
+            return
+        if job is not None and (job.active or linked in (None, job.asked)):
+            filled = (*_fill(job.asked), _setup(job.asked, lang), repeat_html(job.asked, lang))
+            parts = watch(desk, job, lang)
+            yield *filled, public, *next(parts)
+            for part in parts:
+                yield *same_controls, gr.skip(), *part
+            return
+        base = linked or usual
+        filled = (*_fill(base), _setup(base, lang), repeat_html(base, lang))
+        news = views.note(word("linked", lang)) if linked else ""
+        yield *filled, public, news, *shipped_pair(desk, request, "")[1:]
+
+    gr.on(
+        [c.change for c in everything],
+        describe,
+        everything,
+        [setup, repeat],
         api_visibility="private",
         show_progress="hidden",
+        queue=False,
+        trigger_mode="always_last",
     )
-    stop.click(halt, None, status, queue=False, api_visibility="private")
-    table.select(choose, shown, item, api_visibility="private", show_progress="hidden")
-    which.change(narrow, [shown, which], table, api_visibility="private", show_progress="hidden")
-    return [board, item, table], greet
+    use_b.change(
+        lambda on: [gr.update(interactive=on)] * len(b.all()), use_b, b.all(), api_visibility="private", queue=False
+    )
+    run.click(start, everything, seen, concurrency_limit=24, api_visibility="private", show_progress="hidden")
+    stop.click(halt, None, status, queue=False, api_visibility="private", show_progress="hidden")
+    pairs.input(pick_pair, pairs, seen, api_visibility="private", show_progress="hidden")
+    items.select(choose, None, item, api_visibility="private", show_progress="hidden", concurrency_limit=8)
+    gr.on(None, greet, None, [*everything, setup, repeat, limits, *seen], **LOAD)
+    return Tab(seen, everything, items)
 
 
-def _side(desk: Desk, t: Any, *, shots: int, prefix: str) -> Side:
-    public = desk.settings.public
-    return Side(
-        model=gr.Dropdown(
-            list(named_models()),
-            value=next(iter(named_models())),
-            allow_custom_value=not public,
-            label=t("model"),
-            info=t("model_info_public" if public else "model_info"),
-            elem_id=f"{prefix}-model",
-        ),
-        format=gr.Dropdown(list(FORMATS), value="plain", label=t("format"), elem_id=f"{prefix}-format"),
-        style=gr.Dropdown(
-            [(f"{load_style(name).title} ({name})", name) for name in style_names()],
-            value="ja-labels",
-            label=t("style"),
-            elem_id=f"{prefix}-style",
-        ),
-        shots=gr.Slider(0, MAX_SHOTS, shots, step=1, label=t("shots"), elem_id=f"{prefix}-shots"),
-        quantization=gr.Dropdown(
-            [(t("quantization_none"), "none"), ("8-bit", "8bit"), ("4-bit", "4bit")],
-            value="none",
-            label=t("quantization"),
-            elem_id=f"{prefix}-quantization",
-        ),
+LOAD: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 24}
+
+
+def item_list() -> gr.HTML:
+    """The list of items; `static/items.js` draws what it is given."""
+    return gr.HTML(
+        None,
+        html_template='<div class="jg-tools"></div><div class="jg-list" role="listbox" tabindex="0"></div>',
+        js_on_load=(views.STATIC / "items.js").read_text("utf-8"),
+        apply_default_css=False,
+        elem_id="items",
     )
+
+
+def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
+    """A job's views until it ends. Leaving this off does not end the job."""
+    version, drawn, listed, boarded = -1, 0.0, 0.0, ("", "")
+    stopped_at: float | None = None
+    names = Pair("")
+    first = True
+    while True:
+        now = time.monotonic()
+        if job.stop.is_set() and stopped_at is None:
+            stopped_at = now
+        over = job.over.is_set() or (stopped_at is not None and now - stopped_at > PATIENCE_S)
+        if over:
+            break
+        if job.version != version and now - drawn >= DRAW_EVERY_S:
+            version, drawn = job.version, now
+            status = progress(job, lang, ahead=desk.jobs.ahead(job))
+            if job.plans and job.bars:
+                desk.own(job)
+                names = pair_of(job)
+                rows = sum(event.done for event in job.bars.values())
+                last = (str(len(job.bars)), "")
+                list_due = now - listed >= max(DRAW_EVERY_S, rows / 800)
+                board_due = last != boarded or (list_due and rows < 400)
+                boarded = last if board_due else boarded
+                listed = now if list_due else listed
+                yield (
+                    status,
+                    None if first else gr.skip(),
+                    "" if first else gr.skip(),
+                    shown.board_html(desk, job.owner, names, lang) if board_due else gr.skip(),
+                    shown.list_value(desk, job.owner, names, lang, link=_link(job)) if list_due else gr.skip(),
+                    views.empty(word("empty_item", lang)) if first else gr.skip(),
+                )
+                first = False
+            else:
+                yield status, *SAME[1:]
+        time.sleep(LOOK_EVERY_S)
+    failed = 0
+    if job.plans:
+        desk.own(job)
+        names = pair_of(job)
+        failed = shown.failed_items(desk, job.owner, names)
+    status = progress(job, lang, failed_items=failed)
+    if names.a and shown.load(desk, job.owner, names.a, names.ids_a):
+        yield (
+            status,
+            None,
+            "",
+            shown.board_html(desk, job.owner, names, lang),
+            shown.list_value(desk, job.owner, names, lang, link=_link(job)),
+            views.empty(word("empty_item", lang)) if first else gr.skip(),
+        )
+    else:
+        yield status, *SAME[1:]
+
+
+def pair_of(job: Job) -> Pair:
+    """The runs of a job, as far as it has asked for their items."""
+    plans = dict(job.plans)
+    a, b = plans["a"], plans.get("b")
+    return Pair(a.spec.spec_id, b.spec.spec_id if b else "", a.ids, b.ids if b else None)
+
+
+def _link(job: Job) -> str | None:
+    return query(job.asked) if isinstance(job.asked, Configuration) else None
+
+
+def shipped_pair(desk: Desk, request: gr.Request, name: str) -> View:
+    """A comparison that came with the application, its most telling item opened."""
+    if not showcase.here():
+        lang = language(request)
+        return "", None, "", views.empty(word("empty_board", lang)), None, views.empty(word("empty_item", lang))
+    found = next((pair for pair in showcase.PAIRS if pair.name == name), showcase.PAIRS[0])
+    _, _, *rest = stored_pair(desk, request, SHIPPED + found.a, SHIPPED + found.b)
+    return "", found.name, *rest
+
+
+def stored_pair(desk: Desk, request: gr.Request, a: str, b: str = "") -> View:
+    """Two stored runs, or one, with their most telling item opened."""
+    lang, owner = language(request), visitor(request)
+    pair = Pair(a, b)
+    key = (a, b, lang)
+    if key in desk.drawn:
+        return desk.drawn[key]
+    value = shown.list_value(desk, owner, pair, lang, open_first=True)
+    first = value["open"]
+    item = views.empty(word("empty_item", lang))
+    if first:
+        item = shown.item_html(desk, owner, {"a": a, "b": b}, first["task"], first["id"], lang)
+    found = (
+        "",
+        None,
+        shown.origin_html(desk, owner, pair, lang),
+        shown.board_html(desk, owner, pair, lang),
+        value,
+        item,
+    )
+    if a.startswith(SHIPPED) and b.startswith(SHIPPED):
+        desk.drawn[key] = found
+    return found
+
+
+def opened(desk: Desk, request: gr.Request, event: gr.EventData) -> str:
+    """The item of the row that somebody has chosen."""
+    lang = language(request)
+    sent = event._data if isinstance(event._data, dict) else {}
+    names = {side: str(sent.get(side) or "")[:200] for side in ("a", "b")}
+    return shown.item_html(desk, visitor(request), names, str(sent.get("task"))[:100], str(sent.get("id"))[:200], lang)
+
+
+def repeat_html(asked: Configuration, lang: str) -> str:
+    """The command line and the link that ask for the same again."""
+    return views.render("repeat", {"command": command(asked), "link": query(asked)}, lang)
+
+
+def _fill(asked: Configuration) -> list[Any]:
+    b = asked.b or USUAL_B
+    return [
+        *controls.fill_questions(asked),
+        asked.b is not None,
+        *controls.fill_side(asked.a),
+        *controls.fill_side(b, asked.a),
+    ]
+
+
+def _setup(asked: Configuration, lang: str) -> str:
+    """One line on what a click on Run would do."""
+    limit = word("all_items", lang) if asked.limit is None else word("each_items", lang).format(f"{asked.limit:,}")
+    subsets = word("subset_count", lang).format(len(asked.tasks))
+    facts = [word(f"data_{asked.data}", lang), f"{subsets} × {limit}", word(f"method_{asked.method}", lang)]
+    sides = [{"name": name.upper(), "text": side_text(side, lang)} for name, side in asked.sides.items()]
+    return views.render("setup", {"sides": sides, "facts": " · ".join(facts)}, lang)
+
+
+def side_text(side: Side, lang: str) -> str:
+    """A side in short words."""
+    parts = [side.model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1], side.format, side.style]
+    parts.append(word("shots_short", lang).format(side.shots) if side.shots else word("no_shots", lang))
+    parts += [] if side.quantization == "none" else [side.quantization]
+    return " · ".join(parts)
+
+
+def _limits(desk: Desk, lang: str) -> str:
+    """What a public server does not do, said beforehand."""
+    settings = desk.settings
+    lines = [
+        word("public_models", lang).format(len(named_models())),
+        word("public_items", lang).format(settings.max_items, round((settings.max_seconds or 0) / 60)),
+        word("public_one", lang),
+        word("public_own", lang),
+    ]
+    return views.render("limits", {"lines": lines}, lang)

@@ -1,36 +1,76 @@
-"""The page as a whole: header, tabs, and how it is served."""
+"""The page as a whole: header, tabs, what leads from one to another, and how it is served."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from jglue_app.backends import ModelPool
 from jglue_app.errors import InputError, first_line
 from jglue_app.settings import Settings, load_settings
-from jglue_app.ui import compare
-from jglue_app.ui.live import Desk
+from jglue_app.ui import about, compare, endpoints, full, lab, results, views
+from jglue_app.ui.controls import pane
+from jglue_app.ui.desk import Desk
+from jglue_app.ui.door import Door, language
+from jglue_app.ui.views import STATIC
 from jglue_app.ui.words import PREFIX, browser_words
 
-STYLE = Path(__file__).with_name("style.css")
+FONTS = ["Noto Sans JP", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic UI", "Meiryo", "sans-serif"]
+"""Of the visitor's own machine: nothing is fetched."""
 
 
 def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
     """The page, ready to launch. No model is loaded."""
-    desk = Desk(settings, ModelPool(settings, device=device))
+    desk = Desk(settings, device)
+
+    def t(key: str) -> Any:
+        return i18n(PREFIX + key)
+
     page: gr.Blocks
-    # Nothing on the page takes a file; what is sent to gradio's upload address all the same is small and soon gone.
-    with gr.Blocks(title="JGLUE くらべ", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        with gr.Column(elem_classes="jg-head"):
-            gr.Markdown(i18n(PREFIX + "title"), elem_classes="jg-title")
-            gr.Markdown(i18n(PREFIX + "lead"))
-        outputs, greet = compare.build(desk, i18n)
-        page.load(greet, None, outputs, api_visibility="private", show_progress="hidden")
-    page.queue(max_size=32)
+    # What is sent to gradio's upload address is soon gone.
+    with gr.Blocks(
+        title="JGLUE くらべ ・ JGLUE side by side", analytics_enabled=False, delete_cache=(3600, 3600)
+    ) as page:
+        head = pane("head", views.render("head", {"lang": "ja"}))
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab(t("tab_compare"), id="compare"):
+                comparing = compare.build(desk, t)
+            with gr.Tab(t("tab_lab"), id="lab"):
+                trying = lab.build(desk, t)
+            with gr.Tab(t("tab_full"), id="full"):
+                full_name, open_full = full.build(desk, t)
+            with gr.Tab(t("tab_results"), id="results") as results_tab:
+                ranking = results.build(desk, t)
+            with gr.Tab(t("tab_about"), id="about"):
+                about.build(t)
+        endpoints.build(desk)
+
+        def to_compare(request: gr.Request, a: str | None, b: str | None) -> tuple[Any, ...]:
+            if not a:
+                return gr.skip(), *compare.SAME
+            return gr.Tabs(selected="compare"), *compare.stored_pair(desk, request, a, b or "")
+
+        def to_lab(request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
+            sent = event._data if isinstance(event._data, dict) else {}
+            return gr.Tabs(selected="lab"), gr.Tabs(selected="one"), *trying.fill_from(request, sent)
+
+        def alone(request: gr.Request, name: str | None) -> tuple[Any, ...]:
+            return to_compare(request, name, "")
+
+        def greet(request: gr.Request) -> str:
+            return views.render("head", {"lang": language(request)}, language(request))
+
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        ranking.compare.click(to_compare, [ranking.a, ranking.b], [tabs, *comparing.views], **quiet)
+        open_full.click(alone, full_name, [tabs, *comparing.views], **quiet)
+        comparing.items.submit(to_lab, None, [tabs, trying.tabs, *trying.fill], **quiet)
+        results_tab.select(ranking.refresh, ranking.inputs, ranking.outputs, **quiet)
+        page.load(greet, None, head, **quiet)
+    page.queue(max_size=64)
     return page
 
 
@@ -51,25 +91,55 @@ def launch(
         device: where models go; see `backends.open_backend`.
         block: whether to wait until the server is stopped.
         mcp: whether to serve the page's actions as MCP tools too.
+
+    Raises:
+        InputError: it cannot listen there.
     """
     i18n = browser_words()
-    page = build(settings or load_settings(), i18n, device)
+    chosen = settings or load_settings()
+    page = build(chosen, i18n, device)
     try:
-        _serve(page, i18n, host, port, block, mcp)
+        page.launch(
+            server_name=host,
+            server_port=port,
+            i18n=i18n,
+            theme=theme(),
+            css_paths=STATIC / "style.css",
+            js=(STATIC / "page.js").read_text("utf-8"),
+            run_history=False,
+            prevent_thread_lock=not block,
+            mcp_server=mcp,
+            max_file_size="1kb" if chosen.public else "500mb",
+            app_kwargs={"middleware": [Middleware(Door)]},
+            footer_links=["api", "settings"],
+            share=False,
+        )
     except OSError as e:
         raise InputError(f"The page cannot be served ({first_line(e)}). Choose another --port or --host.") from e
     return page
 
 
-def _serve(page: gr.Blocks, i18n: gr.I18n, host: str | None, port: int | None, block: bool, mcp: bool) -> None:
-    page.launch(
-        server_name=host,
-        server_port=port,
-        i18n=i18n,
-        theme=gr.themes.Default(font=["Noto Sans JP", "Hiragino Sans", "Yu Gothic UI", "sans-serif"]),
-        css_paths=STYLE,
-        run_history=False,
-        prevent_thread_lock=not block,
-        mcp_server=mcp,
-        max_file_size="1kb",
+def theme() -> gr.themes.Base:
+    """Gradio's default with our fonts, a quiet blue, and greys that can be read."""
+    return gr.themes.Default(
+        primary_hue=gr.themes.colors.blue,
+        neutral_hue=gr.themes.colors.slate,
+        font=FONTS,
+        font_mono=["Noto Sans Mono CJK JP", "Osaka-Mono", "MS Gothic", "ui-monospace", "monospace"],
+        radius_size=gr.themes.sizes.radius_md,
+    ).set(
+        body_text_color_subdued="#526071",
+        body_text_color_subdued_dark="#aab4c2",
+        block_info_text_color="#526071",
+        block_info_text_color_dark="#aab4c2",
+        input_placeholder_color="#66717f",
+        input_placeholder_color_dark="#a3adba",
+        button_primary_background_fill="#1d5fa8",
+        button_primary_background_fill_hover="#174d89",
+        button_primary_background_fill_dark="#2f74c0",
+        button_primary_background_fill_hover_dark="#3f85d2",
+        button_primary_text_color="#ffffff",
+        button_cancel_background_fill="#b3261e",
+        button_cancel_text_color="#ffffff",
+        block_border_width="1px",
     )

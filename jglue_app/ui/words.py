@@ -1,14 +1,17 @@
 """Every word of the page, in Japanese and English.
 
 Component labels go to the browser as gradio i18n keys (prefixed, so that they never meet gradio's own); the texts of
-views are chosen on the server by the visitor's `Accept-Language`.
+views are chosen on the server, for the language that `door.language` finds.
 """
 
 from __future__ import annotations
 
+from functools import cache
+
 import gradio as gr
 
 from jglue_app.notices import SENTENCES
+from jglue_app.rules import RULES, explain
 
 PREFIX = "jg_"
 
@@ -17,16 +20,14 @@ WORDS: dict[str, tuple[str, str]] = {
     "title": ("JGLUE くらべ", "JGLUE side by side"),
     "lead": (
         "二つの日本語言語モデルに同じ問題を出し、何を聞かれ、何と答え、それがどう読まれ、何点になったかを一問ずつ見比べます。",
-        "Ask two Japanese language models the same questions and see, item by item, what each was asked, what it said, "
-        "how that was read, and what it scores.",
+        "Ask two Japanese language models the same questions and see, item by item, what each was asked, what it said, how that was read, and what it scores.",
     ),
     "what": ("出題", "Questions"),
     "tasks": ("サブセット", "Subsets"),
     "data": ("データ", "Data"),
     "data_info": (
         "「見本」はこのアプリ独自の問題。「公式」は JGLUE v1.3 を取得します（MARC-ja は配布終了のため見本を使います）。",
-        "“Sample” items are this application's own. “Official” fetches JGLUE v1.3 (MARC-ja is no longer distributed "
-        "and falls back to samples).",
+        "“Sample” items are this application's own. “Official” fetches JGLUE v1.3 (MARC-ja is no longer distributed and falls back to samples).",
     ),
     "data_sample": ("見本", "Sample"),
     "data_official": ("公式 JGLUE v1.3", "Official JGLUE v1.3"),
@@ -51,20 +52,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "quantization_none": ("なし", "None"),
     "run": ("くらべる", "Compare"),
     "stop": ("止める", "Stop"),
-    "filter": ("表示する問題", "Items shown"),
     "filter_all": ("すべて", "All"),
     "filter_disagree": ("判定が分かれた", "Disagree"),
     "filter_only_a": ("A だけ正解", "Only A right"),
     "filter_only_b": ("B だけ正解", "Only B right"),
-    "filter_form": ("形式だけ誤り", "Wrong form"),
+    "filter_form": ("形だけ違う", "Wrong form"),
     "filter_unreadable": ("読み取れない", "Unreadable"),
-    "items": ("一問ごとの結果（行を選ぶと詳細）", "Item by item (choose a row for details)"),
-    # views
-    "empty_board": (
-        "「くらべる」を押すと、ここに点数が出ます。最初の設定は、通信なしで動く Gemma 3 270M を、例題なし（A）と例題 3 つ（B）で比べます。",
-        "Press “Compare” and the scores appear here. As set, the embedded Gemma 3 270M is compared with itself: "
-        "without examples (A) and with three (B).",
-    ),
     "empty_item": (
         "表の行を選ぶと、プロンプトと出力をここに並べて表示します。",
         "Choose a row to see prompts and outputs here.",
@@ -84,6 +77,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "mark_on_floor_default": ("床と区別できない", "on the floor"),
     "mark_on_floor_constant": ("床と区別できない", "on the floor"),
     "mark_below_floor": ("床より下", "below the floor"),
+    "mark_no_correlation": ("0 と区別できない", "no better than 0"),
+    "ranked_first": ("一位", "ranked first"),
     "floor": ("床（最頻の答え）", "Floor (best constant)"),
     "n": ("問", "items"),
     "strict": ("厳密", "strict"),
@@ -98,13 +93,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "In this picture a JSTS answer within 0.5 of the gold counts as correct; its scores are correlations.",
     ),
     "outcome_correct": ("正解", "Correct"),
-    "outcome_wrong_form": ("形式だけ誤り", "Right answer, wrong form"),
+    "outcome_wrong_form": ("中身は正解、形だけ誤り", "Right answer, wrong form"),
     "outcome_wrong": ("不正解", "Wrong"),
     "outcome_unreadable": ("読み取れない", "Unreadable"),
     "knows": (
         "知っているのに書けない（対数尤度では正解を選び、文章は形が違う・読めない・途切れた・空）：{}",
-        "Knows but cannot format (ranks the gold answer first; the text is in the wrong form, unreadable, cut off or "
-        "empty): {}",
+        "Knows but cannot format (ranks the gold answer first; the text is in the wrong form, unreadable, cut off or empty): {}",
     ),
     "outcome_truncated": ("途中で切れた", "Cut off"),
     "outcome_unscored": ("採点対象なし", "Nothing to score"),
@@ -116,10 +110,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "source_official": ("", ""),
     "board_note": (
         "大きい数字は厳密な読み取り（出力が答えそのもの）の点、[ ] は 95% 区間。「寛容」は書式の崩れを許した点で、その差が書式の代償です。「2.5 で補完」は読めない答えを中央の 2.5 としたもの。",
-        "Large figures are the strict reading (the output is exactly an answer) with its 95 % interval. “Lenient” forgives "
-        "form; the gap is the cost of format. “Filled with 2.5” puts the middle of the scale for unreadable answers.",
+        "Large figures are the strict reading (the output is exactly an answer) with its 95 % interval. “Lenient” forgives form; the gap is the cost of format. “Filled with 2.5” puts the middle of the scale for unreadable answers.",
     ),
-    "average": ("平均", "Average"),
     "average_of": ("主指標の平均（{}）", "Mean of the main metrics ({})"),
     "average_without": ("値のないサブセットがあるため平均なし（{}）", "No average: no value for {}"),
     "col_task": ("サブセット", "Subset"),
@@ -150,27 +142,25 @@ WORDS: dict[str, tuple[str, str]] = {
     "reading_lenient": ("寛容な読み取り", "Lenient reading"),
     "rule": ("規則", "rule"),
     "no_reading": ("読み取れない", "not readable"),
-    "score": ("得点", "Score"),
     "logprobs": (
-        "各答えの対数尤度（棒は選択肢の間の確率、○ は正解）",
-        "Log-likelihood of each answer (bars: share of probability, ○ gold)",
+        "各答えの起こりやすさ（%：答えの間での割合、右：対数尤度、○ 正解、◀ 一位）",
+        "Likelihood of each answer (share among the answers in %, then log-likelihood; ○ gold, ◀ first)",
     ),
     "tokens": ("入力 {} トークン、出力 {} トークン、{} 秒", "{} tokens in, {} out, {} s"),
     "finish_length": ("長さの上限で打ち切り", "cut at the length limit"),
     "finish_overflow": ("プロンプトが文脈長を超えています", "the prompt exceeds the context length"),
     "shots_used": ("例題", "Examples"),
     "not_run": ("未実行", "Not run"),
-    "adds_bos": ("先頭に付く", "put first"),
     "loading": ("準備中…", "Preparing …"),
-    "waiting": ("ほかの実行が終わるのを待っています…", "Waiting for another run to end …"),
+    "waiting": (
+        "ほかの実行が終わるのを待っています（前に {} 件）…",
+        "Waiting for other work to end ({} before this) …",
+    ),
     "out_of_time": (
         "時間の上限に達したので止めました。もう一度押すと続きから始まります。",
         "Stopped at the time limit. Press again to go on from there.",
     ),
-    "allow_bin": (
-        "safetensors のないモデルで .bin の重みを読む",
-        "Read .bin weights of models without safetensors",
-    ),
+    "allow_bin": ("safetensors のないモデルで .bin の重みを読む", "Read .bin weights of models without safetensors"),
     "stopping": ("止めています…", "Stopping …"),
     "running": ("実行中", "Running"),
     "done": ("終わりました", "Done"),
@@ -179,7 +169,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "Stopped. What is finished is kept; the same settings go on from there.",
     ),
     "incomplete": ("{} 問はエラーで、点数に入っていません。", "{} items ended in an error and are not scored."),
-    "left": ("残り約 {} 秒", "about {} s left"),
     "speed": ("{} 問/秒", "{} items/s"),
     "failed": ("実行できませんでした", "This could not be run"),
     "fault": (
@@ -194,7 +183,357 @@ WORDS: dict[str, tuple[str, str]] = {
         "この結果は保存場所にもうありません。もう一度実行してください。",
         "This result is no longer stored. Run it again.",
     ),
-    "busy": ("このタブではすでに実行中です。", "A run is already going on in this tab."),
+    "tab_compare": ("比べる", "Compare"),
+    "tab_lab": ("書式を学ぶ", "Prompt lab"),
+    "tab_full": ("全量実行", "Full run"),
+    "tab_results": ("結果", "Results"),
+    "tab_about": ("このアプリについて", "About"),
+    "language": ("言語", "Language"),
+    "settings": ("条件を変える", "Change the settings"),
+    "tasks_info": (
+        "MARC-ja：レビューの評価／JSTS：文の近さ／JNLI：含意関係／JSQuAD：文章から抜き出す／JCommonsenseQA：常識の五択",
+        "MARC-ja: sentiment of reviews · JSTS: similarity · JNLI: entailment · JSQuAD: answer from a paragraph · JCommonsenseQA: common sense, five choices",
+    ),
+    "limit_info": ("空欄にすると全問", "Leave empty for all"),
+    "method_info": (
+        "自由生成は書いた文章を読み、順位づけは決まった答えの起こりやすさを比べます",
+        "Free generation reads what is written; ranking compares how likely each fixed answer is",
+    ),
+    "same_model": ("A と同じモデル（重みを共有）", "Same model as A (shares the weights)"),
+    "dtype": ("数値の精度", "Precision (dtype)"),
+    "repeat": ("同じ比較をくり返す（コマンド・リンク）", "Repeat this comparison (command, link)"),
+    "repeat_command": ("同じことをするコマンド", "The command that does the same"),
+    "repeat_link": ("この設定を開くリンク", "Link that opens these settings"),
+    "copy": ("コピー", "Copy"),
+    "copied": ("コピーしました", "Copied"),
+    "linked": (
+        "リンクの設定を読み込みました。「くらべる」を押すと始まります。",
+        "The settings of the link are filled in. Press “Compare” to start.",
+    ),
+    "nothing_runs": ("いま実行中のものはありません。", "Nothing of yours is going on."),
+    "all_items": ("全問", "all items"),
+    "each_items": ("{} 問", "{} items"),
+    "subset_count": ("{} サブセット", "{} subsets"),
+    "shots_short": ("例題 {}", "{}-shot"),
+    "no_shots": ("例題なし", "0-shot"),
+    "shots_range": ("例題の数は 0 から {} までです。", "The number of examples is from 0 to {}."),
+    "no_item": ("番号 {} の問題はありません。一覧から選んでください。", "There is no item {}. Choose one of the list."),
+    "empty_board": ("「くらべる」を押すと、ここに点数が出ます。", "Press “Compare” and the scores appear here."),
+    "showcase_pick": ("保存済みの比較", "Stored comparisons"),
+    "showcase_examples": (
+        "例題は何を直すか（ベースモデル、例題なし → 3 つ）",
+        "What examples fix (base model, 0-shot → 3-shot)",
+    ),
+    "showcase_chat": ("ベースモデルと対話モデル（どちらも例題 3 つ）", "Base model and chat model (both 3-shot)"),
+    "shipped": ("付属", "shipped"),
+    "shipped_head": ("保存済みの比較", "A stored comparison"),
+    "shipped_text": (
+        "実際のモデルを実際に動かした結果です。何も実行せずに一問ずつ見られます。問題はすべてこのアプリ独自のもので、JGLUE の文は含みません。",
+        "Real runs of real models; explore them item by item without running anything. All items are our own, none is from JGLUE.",
+    ),
+    "stored_head": ("保存された実行", "Stored runs"),
+    "machine": ("{} コア・{} GB の計算機（{}、{}）", "{} cores, {} GB ({}, {})"),
+    "insights": ("この比較から分かること", "What this comparison shows"),
+    "scoreboard": ("点数表", "Scoreboard"),
+    "see_items": ("その問題を見る", "See the items"),
+    "how_to_read": ("点数の読み方", "How to read the scores"),
+    "insight_better": (
+        "{side} が上と言えるのは {tasks}。",
+        "{side} is better on {tasks}, more than chance would explain.",
+    ),
+    "insight_undecided": (
+        "{tasks} では、この問題数ではまだ差があるとは言えません。",
+        "On {tasks} this many items cannot tell the two apart yet.",
+    ),
+    "insight_gap": (
+        "{task}：書いた文章では {text} 点、同じ答えを対数尤度で順位づけすると {ranked} 点。答えの中身より、書き方で失点しています。",
+        "{task}: {text} by what it writes, {ranked} when the same answers are ranked by log-likelihood. Points are lost on form, not on the choice.",
+    ),
+    "insight_form": (
+        "{total} 問のうち {shapeless} 問は答えとして読めず、{form} 問は中身は合っていて形だけ違います。",
+        "Of {total} outputs {shapeless} cannot be read as an answer, and {form} are right in the wrong form.",
+    ),
+    "insight_floor": (
+        "{tasks} の点は、いつも同じ答えを出すだけで取れる点と区別できません。",
+        "The scores on {tasks} cannot be told from always giving one and the same answer.",
+    ),
+    "items_head": ("一問ごとに見る", "Item by item"),
+    "list_filter": ("表示する問題", "Items shown"),
+    "list_search": ("問題・答え・出力から探す", "Search questions, answers, outputs"),
+    "list_sort": ("並べ替え", "Sort"),
+    "list_items": ("問題の一覧（上下の矢印キーで移動）", "Items (move with the arrow keys)"),
+    "list_count": ("{} 問", "{} items"),
+    "list_none": (
+        "この条件に合う問題はありません。ほかの絞り込みを選んでください。",
+        "No item matches. Choose another filter or search.",
+    ),
+    "sort_order": ("元の順", "Original order"),
+    "sort_a": ("A の判定順", "By A's outcome"),
+    "sort_b": ("B の判定順", "By B's outcome"),
+    "sort_apart": ("判定の離れた順", "Furthest apart first"),
+    "filter_knows": ("知っているのに書けない", "Knows but cannot write it"),
+    "asks_marc_ja": ("レビューの評価は肯定か否定か", "Is a product review positive or negative?"),
+    "back_to_list": ("一覧へ", "To the list"),
+    "previous": ("前の問題", "Previous item"),
+    "next": ("次の問題", "Next item"),
+    "open_in_lab": ("書式ラボで開く", "Open in the prompt lab"),
+    "answer_starts": ("ここから答え", "the answer starts here"),
+    "more_characters": ("（ほかに {} 文字）", "({} more characters)"),
+    "protocols_of_item": ("採点方法ごとの判定（同じ出力）", "The same output under each scoring protocol"),
+    "protocol": ("採点方法", "Protocol"),
+    "protocol_official": (
+        "JGLUE 論文の指標、出力が答えそのものなら正解",
+        "the paper's metrics; the output must be the answer itself",
+    ),
+    "protocol_wandb-2023-0shot": (
+        "2023 年の W&B 評価、読めなければ既定値",
+        "the 2023 W&B evaluation; a default if unreadable",
+    ),
+    "protocol_wandb-2023-4shot": ("2023 年の W&B 評価（4-shot）", "the 2023 W&B evaluation, 4-shot"),
+    "protocol_stability-jp": ("対数尤度で順位づけ（JSQuAD は文章）", "ranks by log-likelihood (JSQuAD by text)"),
+    "protocol_llm-jp-eval": ("最初の空行まで、NFKC のあと完全一致", "up to the first blank line, equal after NFKC"),
+    "protocol_flexeval": ("一文字も違わず一致", "equal to the character"),
+    "protocol_lm-eval-ja": ("対数尤度で順位づけ（JSQuAD は文章）", "ranks by log-likelihood (JSQuAD by text)"),
+    "right": ("正解", "right"),
+    "wrong_short": ("不正解", "wrong"),
+    "not_covered_short": ("採点しない", "not scored"),
+    "unscored_short": ("見るものがない", "nothing to look at"),
+    "left_s": ("残り約 {} 秒", "about {} s left"),
+    "left_min": ("残り約 {} 分", "about {} min left"),
+    "left_h": ("残り約 {} 時間", "about {} h left"),
+    "cannot_render": ("この書式では書けません", "This format cannot be used here"),
+    "public_head": ("公開サーバーの約束", "This is a public server"),
+    "public_models": (
+        "使えるのは一覧にある {} 個のモデルです。自分のモデルは、手元の計算機で動かしてください。",
+        "It runs the {} listed models. Run the application on your own machine for others.",
+    ),
+    "public_items": (
+        "一度に各サブセット {} 問まで、{} 分まで。時間が来たら止まり、終わった分は残ります。",
+        "At most {} items of a subset and {} minutes a run; what is finished by then is kept.",
+    ),
+    "public_one": (
+        "一人が同時に実行できるのは一つです。ほかの人の実行が終わるまで待つことがあります。",
+        "One run at a time for each visitor; yours may wait for others to end.",
+    ),
+    "public_own": (
+        "見られるのは自分の実行と付属の比較だけです。全量実行・読み込み・削除はできません。",
+        "You see your own runs and those that came with the application. Full runs, import and deletion are off.",
+    ),
+    "lab_course": ("六つの講座", "Six steps"),
+    "lab_one": ("一問をいろいろな書式で", "One item, many formats"),
+    "lab_sweep": ("書式だけを変えてみる", "Sweep over formats"),
+    "lab_item": ("問題", "Item"),
+    "lab_pick": ("問題を選ぶ（下の欄は書き換えられます）", "Choose an item (the fields below can be edited)"),
+    "lab_ways": ("聞き方", "Ways to ask"),
+    "lab_look": ("トークンごとに見る", "Show the tokens"),
+    "lab_run": ("答えさせる", "Ask the model"),
+    "lab_reading": ("トークナイザを読み込んでいます…", "Loading the tokenizer …"),
+    "lab_tokens": ("{} トークン", "{} tokens"),
+    "lab_limit": ("答えは {} トークンまで", "answers up to {} tokens"),
+    "lab_context": ("文脈長 {}", "context of {}"),
+    "lab_left_out": ("（間の {} トークンを省略）", "({} tokens in between left out)"),
+    "lab_prompt_tokens": ("プロンプトのトークン", "Tokens of the prompt"),
+    "lab_answers": ("許される答えとそのトークン数", "Legal answers and the tokens they take"),
+    "lab_stop": ("止める文字列", "Stop strings"),
+    "lab_no_stop": ("なし", "none"),
+    "lint_none": ("点検：気になる点はありません", "Check: nothing to complain of"),
+    "lint_level_error": ("誤り", "Error"),
+    "lint_level_warning": ("注意", "Warning"),
+    "lint_level_info": ("参考", "Note"),
+    "lint_answer_too_long": ("答えが長さの上限に入らない", "An answer is longer than the limit"),
+    "lint_missing_stop": ("止める文字列がない", "No stop string"),
+    "lint_stop_in_answer": ("止める文字列が答えの中にある", "A stop string stands in an answer"),
+    "lint_shot_imbalance": ("例題のラベルが偏っている", "The examples' labels are uneven"),
+    "lint_uneven_labels": ("ラベルの長さがふぞろい", "Labels take unequal numbers of tokens"),
+    "lint_bos": ("BOS が二重、または無い", "BOS twice, or missing"),
+    "lint_eos": ("EOS の扱い", "How EOS is treated"),
+    "lint_chat_format": ("対話モデルに別の書式", "A chat model in another format"),
+    "lint_token_boundary": ("プロンプトと答えの境目でトークンが変わる", "Tokens shift between prompt and answer"),
+    "lint_context_overflow": ("文脈長を超える", "Longer than the context"),
+    "lint_unknown_tokens": ("トークナイザの知らない文字", "Characters unknown to the tokenizer"),
+    "lint_no_chat_template": ("対話テンプレートがない", "No chat template"),
+    "gold_lines": ("一行に一つ", "one a line"),
+    "answered": ("答えました", "Answered"),
+    "course": ("講座", "Course"),
+    "course_step": ("ステップ", "Step"),
+    "course_run": ("ためしてみる", "Try it"),
+    "course_next": ("次のステップ", "Next step"),
+    "course_look": ("見どころ：", "What to look at:"),
+    "course_base_title": ("1. ベースモデルに質問すると", "1. What a base model does with a question"),
+    "course_base_text": (
+        "ベースモデルは、質問に答えるのではなく「続きを書く」ように学習したモデルです。商品レビューを見せて「肯定か否定か」と聞いても、レビューの続きや感想を書き始めることがあります。\n「ためしてみる」を押すと、付属の Gemma 3 270M に一問聞きます。",
+        "A base model has learnt to continue texts, not to answer questions. Shown a product review and asked “肯定 or 否定?”, it may well go on with the review.\nPress “Try it” to ask the embedded Gemma 3 270M one question.",
+    ),
+    "course_base_look": (
+        "出力はレビューらしい文で、「肯定」とも「否定」とも書かれていないことが多いはずです。厳密にも寛容にも読めない答えは 0 点です。一方、棒グラフを見てください。二つの答えのどちらが起こりやすいかは、モデルの中に確かにあります。",
+        "The output usually reads like a review and names neither label: no reading finds an answer, so it scores 0. Now look at the bars: which of the two answers is likelier is in the model all the same.",
+    ),
+    "course_form_title": ("2. 「ア」と「塩」で点が変わる", "2. Why “ア” and “塩” score differently"),
+    "course_form_text": (
+        "五択の問題で、A には選択肢の記号を、B には選択肢の言葉を書かせます。中身が合っていても、求められた形でなければ、多くの採点方法では不正解です。2023 年の評価で多くのモデルが落としたのは、この形でした。",
+        "A is asked for the letter of a choice, B for its words. An answer can be right and still count as wrong because it is not in the form asked for. In the 2023 evaluation this is where most models lost their points.",
+    ),
+    "course_form_look": (
+        "A の「厳密な読み取り」と「寛容な読み取り」を比べてください。言葉で正解を書いても、厳密には読めません。下の表では、同じ出力が採点方法によって ○ にも × にもなります。",
+        "Compare A's strict and lenient readings: the right word is no letter. In the table below, the same output is right under some protocols and wrong under others.",
+    ),
+    "course_shots_title": ("3. 例題が直すもの、直さないもの", "3. What examples fix, and what they do not"),
+    "course_shots_text": (
+        "同じ問題を、例題なし（A）と例題 3 つ（B）で聞きます。例題は、答えの「形」を教えるのにとても効きます。答えの「中身」まで良くなるとは限りません。",
+        "The same item without examples (A) and with three (B). Examples are very good at teaching the form of an answer. They do not always make the answer better.",
+    ),
+    "course_shots_look": (
+        "B は答えの形で書くようになります。では、正解でしょうか。小さなモデルは例題のラベルに引っぱられて、いつも同じ答えを書くことがあります。点数表の「床」は、それを見抜くためにあります。",
+        "B now writes in the form asked for. Is it right? A small model may be pulled by the labels of the examples and give one answer always. The floors on the scoreboard are there to notice that.",
+    ),
+    "course_chat_title": ("4. 対話テンプレート", "4. Chat templates"),
+    "course_chat_text": (
+        "対話モデルは、<|im_start|> のような特別な印で話者を区切った文章で学習しています。同じ言葉でも、その印があるかないかで答えが変わります。下は付属の比較から、ベースモデル（A）と対話モデル（B）に実際に渡された一問です。B のプロンプトで、印の付いた部分を見てください。\n「ためしてみる」では、ベースモデルに二つの書式（alpaca と rinna）で同じ問題を聞きます。",
+        "Chat models were trained on texts whose speakers are told apart by marks such as <|im_start|>. The same words with or without those marks can get other answers. Below is an item of the shipped comparison as a base model (A) and a chat model (B) really saw it: look at the marks in B's prompt.\n“Try it” asks the base model the same in two formats, alpaca and rinna.",
+    ),
+    "course_chat_look": (
+        "言葉は同じで、並べ方だけが違います。答えや棒の長さはどう変わりましたか。「書式だけを変えてみる」で、何問変わるかを数えられます。",
+        "The words are the same, only their layout differs. How did the answers and the bars change? “Sweep over formats” counts how many items flip.",
+    ),
+    "course_ranking_title": ("5. 順位づけと自由生成", "5. Log-likelihood and free generation"),
+    "course_ranking_text": (
+        "採点には二つの流儀があります。書かせた文章を読む「自由生成」と、決まった答えのうちどれが起こりやすいかを比べる「対数尤度の順位づけ」です。順位づけでは、形を間違えることがありません。",
+        "There are two schools of scoring: read what the model writes, or compare how likely each fixed answer is. A ranking cannot get the form wrong.",
+    ),
+    "course_ranking_look": (
+        "文章は答えの形をしていないのに、棒では正解が一位なら、「知っているのに書けない」です。付属の比較では MARC-ja の文章の点が 0.00、順位づけの点が 0.68 でした。",
+        "If the text is no answer and yet the gold answer ranks first, the model knows but cannot write it. In the shipped comparison MARC-ja scores 0.00 by text and 0.68 by ranking.",
+    ),
+    "course_leaderboards_title": ("6. 二つのリーダーボードが食い違うわけ", "6. Why two leaderboards disagree"),
+    "course_leaderboards_text": (
+        "同じ出力でも、採点方法によって点は変わります。読めない答えを「positive」とみなす採点方法もあれば、不正解とする採点方法、文章をまったく見ない採点方法もあります。",
+        "The same output scores differently under different protocols. Some take an unreadable answer for “positive”, some count it wrong, some never look at the text.",
+    ),
+    "course_leaderboards_look": (
+        "「採点方法ごとの判定」の表を上から読んでください。○ と × の理由がそれぞれ書いてあります。「結果」の画面では、採点方法を変えると順位が動くのを見られます。",
+        "Read the table of protocols: each verdict comes with its reason. On the Results page the ranks move when you choose another protocol.",
+    ),
+    "sweep": ("書式の比較", "Formats compared"),
+    "sweep_lead": (
+        "同じ問題・同じ言い回しのまま、書式だけを変えて聞き、答えがいくつ変わるか（反転率）を数えます。",
+        "Ask the same items in the same words and change the format alone: how many answers flip?",
+    ),
+    "sweep_items": ("問題数", "Items"),
+    "sweep_formats": ("書式（最初のものと比べます）", "Formats (compared with the first)"),
+    "sweep_formats_info": (
+        "chat には対話テンプレートのあるモデルが必要です",
+        "chat needs a model with a chat template",
+    ),
+    "sweep_run": ("比べてみる", "Sweep"),
+    "sweep_now": ("{}・{} を実行中", "{} · {}"),
+    "flips": ("反転率", "Flip rate"),
+    "ranked_flips": ("順位づけの反転率", "Flip rate, ranking"),
+    "flips_note": (
+        "反転率は、最初の行と答えが変わった問題の割合です（正誤を問いません）。読めない答えどうしは変わらないものと数えます。",
+        "A flip is another answer than in the first row, right or wrong. Two unreadable answers count as the same.",
+    ),
+    "full_lead": (
+        "dev セットの全問を、画面を閉じても続く形で実行します。再読み込みしても戻ってこられ、落ちても続きから始まります。ほかの画面で短い実行をすると、その間は順番を譲ります。",
+        "Every item of the dev split, in the background: it goes on when the page is closed, a reload finds it again, and after a crash it resumes. Shorter work on the other tabs is let in between.",
+    ),
+    "full_run": ("全問を実行", "Run all items"),
+    "full_public": (
+        "公開サーバーでは全量実行はできません。上のコマンドを手元の計算機で動かしてください。",
+        "A public server makes no full runs. Run the command on your own machine.",
+    ),
+    "full_empty": (
+        "まだ結果はありません。「全問を実行」を押すと、進み具合と点数がここに出ます。",
+        "Nothing yet. Press “Run all items”; progress and scores appear here.",
+    ),
+    "unfinished": ("途中の実行", "Unfinished runs"),
+    "unfinished_info": ("終わった問題はやり直しません", "What is finished is not done again"),
+    "go_on": ("続きから始める", "Go on"),
+    "open_items": ("一問ずつ見る（「比べる」で開く）", "See it item by item (in Compare)"),
+    "results_data_info": (
+        "見本と公式の点は比べられないので、別の表にします",
+        "Scores on samples and on JGLUE say nothing about each other: one table each",
+    ),
+    "results_tasks": ("順位に数えるサブセット", "Subsets that count"),
+    "results_protocol": ("採点方法", "Scoring protocol"),
+    "results_protocol_info": ("保存された同じ出力を採点し直します", "The same stored outputs, scored again"),
+    "results_against": ("順位を見比べる採点方法", "Protocol to compare ranks with"),
+    "leaderboard": ("リーダーボード", "Leaderboard"),
+    "ranking_empty": (
+        "このデータの実行はまだありません。「比べる」か「全量実行」で実行すると、ここに並びます。",
+        "No run over this data yet. Runs made on Compare or Full run are listed here.",
+    ),
+    "ranking_missing": ("{} の点がない", "no score for {}"),
+    "rank": ("順位", "Rank"),
+    "run_name": ("実行", "Run"),
+    "average": ("平均", "Average"),
+    "pick": ("選ぶ", "Pick"),
+    "moved_up": ("{} つ上がった", "up by {}"),
+    "moved_down": ("{} つ下がった", "down by {}"),
+    "open_pair": ("この二つを比べる", "Compare these two"),
+    "radar": ("サブセットごとの主指標（外側が 1）", "Main metric of each subset (the rim is 1)"),
+    "bars": ("主指標と 95 % 区間", "Main metrics with 95 % intervals"),
+    "manage": ("保存された実行を扱う", "Keep, move, delete"),
+    "manage_run": ("実行", "Run"),
+    "choose_run": ("実行を一つ選んでください。", "Choose a run first."),
+    "export": ("書き出す", "Export"),
+    "export_format": ("形式", "Format"),
+    "export_info": (
+        "jsonl・csv・parquet は一問一行、zip は実行フォルダごと",
+        "jsonl, csv, parquet: one row an item; zip: the whole run folder",
+    ),
+    "export_file": ("ファイル", "File"),
+    "export_done": ("{} ができました。下からダウンロードできます。", "{} is ready to download."),
+    "import": ("実行を読み込む（.zip）", "Import a run (.zip)"),
+    "import_done": ("読み込みました：{}", "Imported: {}"),
+    "delete": ("選んだ実行を削除", "Delete the chosen run"),
+    "delete_ask": ("{} を削除します。元には戻せません。", "{} will be deleted for good."),
+    "delete_yes": ("削除する", "Delete it"),
+    "delete_no": ("やめる", "Keep it"),
+    "deleted": ("{} を削除しました。", "{} was deleted."),
+    "no_common_tasks": (
+        "選んだサブセットを、{} と {} の両方では採点できません。ほかのサブセットを選んでください。",
+        "None of the chosen subsets is scored by both {} and {}. Choose others.",
+    ),
+    "tasks_left_out": (
+        "{} は {} か比較先の採点方法にないため、順位に数えていません。",
+        "{} is left out: {}, or the protocol it is compared with, does not score it.",
+    ),
+    "about_jglue": (
+        "### JGLUE とは\nJGLUE は、Yahoo! JAPAN 研究所と早稲田大学河原研究室が作った日本語の言語理解ベンチマークです。ここでは五つのサブセットを扱います：MARC-ja（レビューの肯否）、JSTS（文の類似度）、JNLI（含意関係）、JSQuAD（読解）、JCommonsenseQA（常識の五択）。このアプリは公式リポジトリの v1.3.0 を取得し、チェックサムを確かめてから使います。",
+        "### What JGLUE is\nJGLUE is a benchmark of Japanese language understanding by Yahoo Japan Corporation and Kawahara Lab, Waseda University. Five subsets are used here: MARC-ja (sentiment of reviews), JSTS (similarity), JNLI (entailment), JSQuAD (reading) and JCommonsenseQA (common sense). The files come from the official repository at tag v1.3.0 and are verified by checksum.",
+    ),
+    "about_marc": (
+        "### MARC-ja の現状\nMARC-ja のもとになった Amazon のレビューは配布が終わっているため、公式の MARC-ja は取得できません。自分のファイルがあれば `JGLUE_DATA_DIR` のフォルダに置くと使えます。なければこのアプリ独自の見本 44 問で代わりをし、数字の横に必ず「見本」と書きます。",
+        "### The state of MARC-ja\nThe Amazon reviews behind MARC-ja are no longer distributed, so the official files cannot be fetched. Put your own file into the folder of `JGLUE_DATA_DIR`; otherwise our 44 sample reviews stand in, and every number says so.",
+    ),
+    "about_metrics": (
+        "### 点数の読み方\n指標は JGLUE 論文のもの（正解率、ピアソン・スピアマン相関、完全一致と文字 F1）で、問題数と 95 % 区間を添えます。「厳密」は出力が答えそのもの、「寛容」は答えが一つに定まれば正解とする読み方で、その差が書式の代償です。「床」は、いつも同じ答えを出すだけで取れる点です。",
+        "### How scores are read\nMetrics are those of the JGLUE paper (accuracy, Pearson and Spearman, exact match and character F1), each with its number of items and a 95 % interval. Strict: the output is exactly an answer. Lenient: one answer can be recovered. The gap is the cost of format. The floor is what one constant answer scores.",
+    ),
+    "about_protocols": (
+        "### 採点方法\n保存された出力はそのままに、七つの採点方法で採点し直せます：official、wandb-2023（0-shot と 4-shot）、stability-jp、llm-jp-eval、flexeval、lm-eval-ja。どれも公開されているコードや記事の規則を再実装したものです。",
+        "### Protocols\nStored outputs are never changed and can be scored in seven ways: official, wandb-2023 (0-shot and 4-shot), stability-jp, llm-jp-eval, flexeval and lm-eval-ja. Each follows the published rules of the system it is named after.",
+    ),
+    "about_stored": (
+        "### どこに何が残るか\n実行は `runs/<id>/` に、設定（manifest.json）、問題（items.jsonl）、出力（records.jsonl）として残ります。点数は残さず、見るたびに出力から計算します。データと変換したモデルはキャッシュのフォルダにあります。",
+        "### What is stored where\nEach run lies in `runs/<id>/`: its settings (manifest.json), items (items.jsonl) and outputs (records.jsonl). Scores are not stored but computed from the outputs. Downloads and converted models lie in the cache folder.",
+    ),
+    "about_privacy": (
+        "### 通信とクッキー\nこの画面はほかのサーバーに何も送りません（解析もフォントも外部からは読みません）。クッキーは二つだけです：再読み込みのあとに自分の実行へ戻るための名前と、選んだ言語。",
+        "### Network and cookies\nThis page asks nothing of any other host: no analytics, no fonts, no scripts. It keeps two cookies: a name by which a reload finds your run, and the language you chose.",
+    ),
+    "about_licences": (
+        "### ライセンス\nコード・見本の問題・言い回し：Apache-2.0。JGLUE：CC BY-SA 4.0（このアプリには含まれません）。付属の Gemma 3 270M：Gemma Terms of Use。",
+        "### Licences\nCode, sample items and wording: Apache-2.0. JGLUE: CC BY-SA 4.0, not part of this application. The embedded Gemma 3 270M: Gemma Terms of Use.",
+    ),
+    "about_programs": (
+        "### プログラムから\n画面でできることは、すべて API でもできます（画面の下の「API」）。`python -m jglue_app serve --mcp` で起動すると MCP のツールにもなります。コマンドラインは `python -m jglue_app --help` をご覧ください。",
+        "### For programs\nEverything on this page is an API endpoint too (see “API” at the foot of the page), and an MCP tool when started with `python -m jglue_app serve --mcp`. For the command line see `python -m jglue_app --help`.",
+    ),
+    "asks_jsts": ("二つの文の意味の近さ（0〜5）", "How similar are two sentences (0–5)?"),
+    "asks_jnli": ("前提から仮説が言えるか", "Does the premise entail the hypothesis?"),
+    "asks_jsquad": ("文章から答えを抜き出す", "Copy the answer out of a paragraph"),
+    "asks_jcommonsenseqa": ("常識の五択", "Common sense, five choices"),
 }
 
 NOTICES_JA = {
@@ -217,13 +556,54 @@ NOTICES_JA = {
 """Notice → Japanese sentence; the English ones are in `notices.py`."""
 WORDS |= {f"notice_{kind}": (NOTICES_JA[kind], SENTENCES[kind]) for kind in SENTENCES}
 
-ASKS_EN = {
-    "marc_ja": "Is a product review positive or negative?",
-    "jsts": "How similar are two sentences (0–5)?",
-    "jnli": "Does the premise entail the hypothesis?",
-    "jsquad": "Copy the answer out of a paragraph",
-    "jcommonsenseqa": "Common sense, five choices",
+RULES_JA = {
+    "exact": "前後の空白を除き、出力がそのまま答え",
+    "empty": "何も書かれていない",
+    "not_exact": "出力が答えそのものではない",
+    "same_answer_twice": "二つのラベルに同じ言葉を求めた",
+    "notation": "幅・大文字小文字・文字種・句読点だけが違う",
+    "alias": "ラベルの別の言い方だけ",
+    "cue": "「答え：」などの合図のあと",
+    "leading": "先頭に答えがあり、ほかの文が続く",
+    "quoted": "かぎ括弧の中",
+    "mention": "文が言い切っている唯一の答え",
+    "after_thought": "閉じた思考のあと",
+    "after_question": "くり返した質問のあと",
+    "first_line": "最初の一行だけ",
+    "first_sentence": "最初の一文だけ",
+    "copula": "文末の「です・だ」を除く",
+    "several_labels": "複数のラベルを挙げている",
+    "several_numbers": "複数の数を挙げている",
+    "no_label": "ラベルがない",
+    "no_number": "数がない",
+    "no_answer": "思考のあとに何もない",
+    "not_asserted": "否定・疑い・問いの中で挙げている",
+    "out_of_scale": "数が 0〜5 の外",
+    "too_long": "読む範囲に答えがない",
+    "unfinished_thought": "思考が終わっていない",
+    "contains": "その語を含む",
+    "contains_no_negative": "「negative」を含まない",
+    "digits_first": "先頭の数字",
+    "digits_kept": "0-9 と . だけを残したもの",
+    "clipped": "0-9 と . だけを残し、0〜5 に収めたもの",
+    "default": "読めないので、この採点方法の既定値",
+    "nfkc_without_brackets": "NFKC のあと、両端の「」『』。を除く",
+    "highest_logprob": "対数尤度が最大の選択肢（文章は見ない）",
+    "neologdn_without_emoji": "neologdn のあと、絵文字を除く",
+    "equal_after_nfkc": "最初の空行まで、NFKC のあと答えと一致",
+    "nfkc": "NFKC のあと",
+    "nfkc_to_blank_line": "最初の空行まで、NFKC のあと",
+    "equal": "一文字も違わず答えと一致",
+    "no_match": "どの答えとも一致しない",
+    "as_written": "書かれたまま",
+    "trimmed": "前後の空白を除いたもの",
+    "number": "Python の float() で読める",
+    "not_generated": "文章は生成していない（順位で決まる）",
+    "error": "この問題はエラー",
+    "overflow": "プロンプトが長すぎた",
+    "unscored": "この採点方法が見るものがない",
 }
+"""Reading rule → Japanese clause; the English ones are in `rules.py`."""
 
 
 def browser_words() -> gr.I18n:
@@ -234,17 +614,20 @@ def browser_words() -> gr.I18n:
     )
 
 
-def language(request: gr.Request | None) -> str:
-    """`ja` if that is the first language the browser asks for, or it asks for none; else `en`, as gradio does."""
-    header = (request.headers.get("accept-language", "") if request else "").strip().lower()
-    return "ja" if not header or header.startswith("ja") else "en"
-
-
 def word(key: str, lang: str) -> str:
     """One text in one language; raises KeyError for an unknown key."""
     return WORDS[key][1 if lang == "en" else 0]
 
 
+@cache
 def table(lang: str) -> dict[str, str]:
     """All texts in one language."""
     return {key: word(key, lang) for key in WORDS}
+
+
+def rule_text(rule: str, lang: str) -> str:
+    """What a reading rule, or several joined by `+`, means; the rule itself where there are no words for it."""
+    parts = rule.split("+")
+    if any(part not in RULES for part in parts):
+        return rule
+    return explain(rule) if lang == "en" else "、さらに".join(RULES_JA[part] for part in parts)

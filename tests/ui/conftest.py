@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -49,19 +50,29 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(runs_dir: Path) -> Iterator[str]:
     """Address of a running page in local mode."""
-    yield from serve(runs_dir, {})
+    with serve(runs_dir) as address:
+        yield address
 
 
-def serve(runs_dir: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Start the page, yield its address, stop it."""
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def serve(
+    runs_dir: Path, environment: dict[str, str] | None = None, *, port: int = 0, mcp: bool = False
+) -> Iterator[str]:
+    """Start the page, give its address, stop it."""
+    port = port or free_port()
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("JGLUE_", "SPACE_", "GRADIO_"))}
     with subprocess.Popen(
-        [sys.executable, "-m", "jglue_app", "serve", "--port", str(port), "--runs-dir", str(runs_dir)],
+        [sys.executable, "-m", "jglue_app", "serve", "--port", str(port), "--runs-dir", str(runs_dir)]
+        + (["--mcp"] if mcp else []),
         cwd=ROOT,
-        env=clean | environment,
+        env=clean | (environment or {}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
@@ -77,26 +88,38 @@ def serve(runs_dir: Path, environment: dict[str, str]) -> Iterator[str]:
             yield address
         finally:
             process.terminate()
+            process.wait(timeout=20)
 
 
 @pytest.fixture
 def open_page(browser: Browser, server: str) -> Iterator[OpenPage]:
-    """Opens pages in contexts of their own: `open_page(locale="en-US", width=1300, dark=False, address=None)`."""
+    """Opens pages in contexts of their own: `open_page(locale="en-US", width=1300, dark=False, address=None)`; with
+    `like`, in the context of another page, as a second tab of the same visitor."""
     contexts: list[BrowserContext] = []
 
-    def open_one(*, locale: str = "ja-JP", width: int = 1300, dark: bool = False, address: str | None = None) -> Page:
-        context = browser.new_context(
-            locale=locale,
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if dark else "light",
-        )
-        contexts.append(context)
+    def open_one(
+        *,
+        locale: str = "ja-JP",
+        width: int = 1300,
+        dark: bool = False,
+        address: str | None = None,
+        like: Page | None = None,
+    ) -> Page:
+        if like is None:
+            context = browser.new_context(
+                locale=locale,
+                viewport={"width": width, "height": 900},
+                color_scheme="dark" if dark else "light",
+            )
+            contexts.append(context)
+        else:
+            context = like.context
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.goto(address or server)
         page.wait_for_selector("#run")
-        # The texts chosen on the server arrive with the first event.
-        page.wait_for_selector("#board .jg-empty")
+        # What a first visit shows arrives with the first event.
+        page.wait_for_selector("#board .jg-board-wrap")
         return page
 
     yield open_one

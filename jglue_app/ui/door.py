@@ -1,0 +1,96 @@
+"""What happens to a request before gradio sees it: a visitor gets a name, the page a language.
+
+Both are cookies. The name is how a reload finds its run again; it is read by the server alone. The language is that
+of the browser until somebody chooses another with `?lang=ja` or `?lang=en`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from http.cookies import SimpleCookie
+from urllib.parse import parse_qs
+
+import gradio as gr
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+VISITOR, LANGUAGE = "jg_visitor", "jg_lang"
+LANGUAGES = ("ja", "en")
+YEAR_S = 365 * 24 * 3600
+_NAME = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+def visitor(request: gr.Request) -> str:
+    """Who asks: the same through reloads and tabs of one browser; a program is known by its session."""
+    name = (request.cookies or {}).get(VISITOR, "")
+    return name if _NAME.fullmatch(name) else str(request.session_hash)
+
+
+def language(request: gr.Request | None) -> str:
+    """`ja` or `en`: what was chosen; else `ja` if that is the first language the browser asks for, or it asks for
+    none; else `en`, as gradio does."""
+    if request is None:
+        return "ja"
+    chosen = (request.cookies or {}).get(LANGUAGE, "")
+    if chosen in LANGUAGES:
+        return str(chosen)
+    header = request.headers.get("accept-language", "").strip().lower()
+    return "ja" if not header or header.startswith("ja") else "en"
+
+
+class Door:
+    """ASGI middleware around the whole application; it changes the first page alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
+            await self._app(scope, receive, send)
+            return
+        # The text is changed on its way, so it must not be compressed.
+        headers = [(key, value) for key, value in scope["headers"] if key != b"accept-encoding"]
+        cookies = SimpleCookie(next((v.decode("latin-1") for k, v in headers if k == b"cookie"), ""))
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
+        chosen = asked if asked in LANGUAGES else (cookies[LANGUAGE].value if LANGUAGE in cookies else "")
+        new: dict[str, str] = {}
+        if asked in LANGUAGES:
+            new[LANGUAGE] = asked
+        if VISITOR not in cookies or not _NAME.fullmatch(cookies[VISITOR].value):
+            new[VISITOR] = secrets.token_urlsafe(16)
+        script = _script(chosen) if chosen in LANGUAGES else b""
+        begun: list[Message] = []
+
+        async def changed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                begun.append(message)
+                out = MutableHeaders(raw=message["headers"])
+                for name, value in new.items():
+                    out.append("set-cookie", _cookie(name, value, secure=_is_https(scope)))
+                out["cache-control"] = "no-store"
+                if script and "content-length" in out:
+                    out["content-length"] = str(int(out["content-length"]) + len(script))
+            elif message["type"] == "http.response.body" and script and begun:
+                begun.clear()
+                message = {**message, "body": message["body"].replace(b"<head>", b"<head>" + script, 1)}
+            await send(message)
+
+        await self._app({**scope, "headers": headers}, receive, changed)
+
+
+def _script(lang: str) -> bytes:
+    """Gradio's own words follow `navigator.language`, so that is what the choice replaces."""
+    return f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{lang}'}})</script>".encode()
+
+
+def _is_https(scope: Scope) -> bool:
+    forwarded = next((v for k, v in scope["headers"] if k == b"x-forwarded-proto"), b"")
+    return scope.get("scheme") == "https" or forwarded.startswith(b"https")
+
+
+def _cookie(name: str, value: str, *, secure: bool) -> str:
+    """A Space stands in a frame of another site, where a cookie has to say so."""
+    where = "; SameSite=None; Secure; Partitioned" if secure else "; SameSite=Lax"
+    hidden = "; HttpOnly" if name == VISITOR else ""
+    return f"{name}={value}; Path=/; Max-Age={YEAR_S}{hidden}{where}"

@@ -1,0 +1,501 @@
+"""Every action of the page for programs: API endpoints, which are MCP tools too when the page is started with `--mcp`.
+
+They take and give plain values. What they may do is what the page may do: the same limits, the same visitor's runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.events import api
+
+from jglue_app import data, lab
+from jglue_app.configuration import Configuration, Side, command, query
+from jglue_app.disagreement import dissents
+from jglue_app.errors import InputError, JglueAppError, UnknownNameError
+from jglue_app.jobs import Job
+from jglue_app.models import named_models
+from jglue_app.protocols import PROTOCOLS, get_protocol
+from jglue_app.report import compare_runs, judge_run
+from jglue_app.store import dumps
+from jglue_app.tasks import TASKS, get_task
+from jglue_app.types import Item
+from jglue_app.ui import compare, controls, full, results
+from jglue_app.ui.desk import Desk
+from jglue_app.ui.door import visitor
+from jglue_app.ui.lab import start_sweep
+from jglue_app.ui.views.items import FILTERS, item_rows
+
+
+def build(desk: Desk) -> None:
+    """Add the endpoints to the surrounding Blocks."""
+    for function in (*_runs(desk), *_stored(desk), *_lab(desk)):
+        api(function, concurrency_limit=16)
+    _files(desk)
+
+
+def _plain(value: Any) -> Any:
+    """Records and dataclasses as plain values."""
+    return json.loads(dumps(value))
+
+
+def _told(error: JglueAppError) -> gr.Error:
+    """What a program is told: the sentence, and no traceback."""
+    return gr.Error(str(error), print_exception=False)
+
+
+# --- making runs ----------------------------------------------------------------------------------------
+
+
+def _runs(desk: Desk) -> tuple[Any, ...]:
+    settings = desk.settings
+
+    def configuration(
+        tasks: list[str], data: str, limit: int, method: str, a: list[Any], b: list[Any] | None
+    ) -> Configuration:
+        left = controls.read_side(a, "en")
+        right = controls.read_side(b, "en") if b else None
+        return controls.read_configuration(settings, [tasks, data, limit or None, method, False], left, right, "en")
+
+    def follow(job: Job) -> Iterator[dict[str, Any]]:
+        for _ in compare.watch(desk, job, "en"):
+            yield state(job)
+        yield state(job)
+
+    def state(job: Job) -> dict[str, Any]:
+        if job.state == "failed":
+            raise gr.Error(job.error or f"An unexpected fault; its number is {job.incident}.", print_exception=False)
+        runs = {side: plan.spec.spec_id for side, plan in job.plans}
+        bars = [
+            {"side": side, "task": task, "done": e.done, "total": e.total, "items_per_s": e.items_per_s}
+            for (side, task), e in list(job.bars.items())
+        ]
+        return {
+            "state": "stopped" if job.stop.is_set() else job.state,
+            "runs": runs,
+            "progress": bars,
+            "notices": job.notices,
+        }
+
+    def compare_models(
+        request: gr.Request,
+        a_model: str = "gemma-3-270m",
+        b_model: str = "",
+        tasks: list[str] = list(TASKS),  # noqa: B006  # Shown to programs as the default, and never changed.
+        data: str = "sample",
+        limit: int = 5,
+        method: str = "both",
+        a_format: str = "plain",
+        a_style: str = "ja-labels",
+        a_shots: int = 0,
+        b_format: str = "plain",
+        b_style: str = "ja-labels",
+        b_shots: int = 3,
+        a_quantization: str = "none",
+        b_quantization: str = "none",
+    ) -> Iterator[dict[str, Any]]:
+        """Run one model, or two side by side, and store what they answer. Gives the state again and again; the last
+        has the ids of the runs, for `scores`, `items` and `item`.
+
+        Args:
+            a_model: A registry name or Hub id; on your own machine also a folder or .gguf file.
+            b_model: The model to compare with; empty for none. It may be the same as A with other settings.
+            tasks: Subsets: marc_ja, jsts, jnli, jsquad, jcommonsenseqa.
+            data: sample (our own items) or official (JGLUE v1.3).
+            limit: Items per subset; 0 for all.
+            method: generate (free text), choose (log-likelihood of each answer) or both.
+            a_format: Prompt format of A: plain, chat, rinna, alpaca or llama2.
+            a_style: Wording style of A, such as ja-labels, en-labels, number or choice-text.
+            a_shots: Solved examples before A's question, 0 to 16.
+            b_format: Prompt format of B.
+            b_style: Wording style of B.
+            b_shots: Solved examples before B's question.
+            a_quantization: none, 8bit or 4bit.
+            b_quantization: The same for B.
+        """
+        a = [a_model, a_format, a_style, a_shots, a_quantization, "auto"]
+        b = [b_model, b_format, b_style, b_shots, b_quantization, "auto"] if b_model else None
+        try:
+            job = desk.jobs.runs(visitor(request), compare.KIND, configuration(tasks, data, limit, method, a, b))
+        except JglueAppError as e:
+            raise _told(e) from e
+        yield from follow(job)
+
+    def full_run(
+        request: gr.Request,
+        model: str = "gemma-3-270m",
+        tasks: list[str] = list(TASKS),  # noqa: B006  # As above.
+        data: str = "official",
+        method: str = "both",
+        format: str = "plain",
+        style: str = "ja-labels",
+        shots: int = 0,
+        quantization: str = "none",
+    ) -> Iterator[dict[str, Any]]:
+        """Every item of the dev split in the background. Leaving off reading does not end it; `stop` does. The same
+        call again goes on where it was stopped.
+
+        Args:
+            model: A registry name, Hub id, folder or .gguf file.
+            tasks: Subsets: marc_ja, jsts, jnli, jsquad, jcommonsenseqa.
+            data: official (JGLUE v1.3) or sample.
+            method: generate, choose or both.
+            format: Prompt format: plain, chat, rinna, alpaca or llama2.
+            style: Wording style.
+            shots: Solved examples before the question, 0 to 16.
+            quantization: none, 8bit or 4bit.
+        """
+        try:
+            if settings.public:
+                raise InputError("A public server makes no full runs. Run the application on your own machine.")
+            side = [model, format, style, shots, quantization, "auto"]
+            job = full.begin(desk, visitor(request), configuration(tasks, data, 0, method, side, None))
+        except JglueAppError as e:
+            raise _told(e) from e
+        yield from follow(job)
+
+    def stop(request: gr.Request, kind: str = "compare") -> str:
+        """Stop your own work. What it has finished is kept.
+
+        Args:
+            kind: compare, full, sweep or try.
+        """
+        job = desk.jobs.latest(visitor(request), kind)
+        if job is None or not job.active:
+            return "Nothing of yours is going on."
+        desk.jobs.halt(job)
+        return "Stopping. What is finished is kept; the same call again goes on from there."
+
+    def repeat(
+        a_model: str = "gemma-3-270m",
+        b_model: str = "",
+        tasks: list[str] = list(TASKS),  # noqa: B006  # As above.
+        data: str = "sample",
+        limit: int = 5,
+        method: str = "both",
+        a_format: str = "plain",
+        a_style: str = "ja-labels",
+        a_shots: int = 0,
+        b_format: str = "plain",
+        b_style: str = "ja-labels",
+        b_shots: int = 3,
+    ) -> dict[str, str]:
+        """The command line and the link that ask for a comparison; runs nothing.
+
+        Args:
+            a_model: Model A.
+            b_model: Model B; empty for none.
+            tasks: Subsets.
+            data: sample or official.
+            limit: Items per subset; 0 for all.
+            method: generate, choose or both.
+            a_format: Prompt format of A.
+            a_style: Wording style of A.
+            a_shots: Examples of A.
+            b_format: Prompt format of B.
+            b_style: Wording style of B.
+            b_shots: Examples of B.
+        """
+        a = [a_model, a_format, a_style, a_shots, "none", "auto"]
+        b = [b_model, b_format, b_style, b_shots, "none", "auto"] if b_model else None
+        try:
+            found = configuration(tasks, data, limit, method, a, b)
+        except JglueAppError as e:
+            raise _told(e) from e
+        return {"command": command(found), "link": f"?{query(found)}"}
+
+    def models() -> list[dict[str, Any]]:
+        """The named models with their sizes, licences and usual prompt formats."""
+        found: list[dict[str, Any]] = _plain(list(named_models().values()))
+        return found
+
+    return compare_models, full_run, stop, repeat, models
+
+
+# --- stored runs ----------------------------------------------------------------------------------------
+
+
+def _stored(desk: Desk) -> tuple[Any, ...]:
+    def runs(request: gr.Request) -> list[dict[str, Any]]:
+        """The stored runs that you may look at, the newest first, and those that came with the application."""
+        return [
+            {"run": name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned}
+            for name, r in desk.runs(visitor(request)).items()
+        ]
+
+    def scores(request: gr.Request, a: str, b: str = "", protocol: str = "official") -> dict[str, Any]:
+        """Every score of a run under a protocol; of two runs also the differences on the items both have answered.
+
+        Args:
+            a: Id of a run, from `runs`.
+            b: Id of another run; empty for none.
+            protocol: official, wandb-2023-0shot, wandb-2023-4shot, stability-jp, llm-jp-eval, flexeval or lm-eval-ja.
+        """
+        owner = visitor(request)
+        try:
+            if not b:
+                report: dict[str, Any] = _plain(desk.library.report(desk.path(owner, a), protocol))
+                return report
+            both: dict[str, Any] = _plain(compare_runs(desk.data(owner, a), desk.data(owner, b), protocol))
+            return both
+        except JglueAppError as e:
+            raise _told(e) from e
+
+    def items(request: gr.Request, a: str, b: str = "", filter: str = "all") -> list[dict[str, Any]]:
+        """The items of a run or two, each with its question, gold answer, what was said and how that fell out.
+
+        Args:
+            a: Id of a run.
+            b: Id of another run; empty for none.
+            filter: all, disagree, only_a, only_b, knows (ranked right, written in no shape to count), form, unreadable.
+        """
+        owner = visitor(request)
+        try:
+            if filter not in FILTERS:
+                raise UnknownNameError("filter", filter[:50], FILTERS)
+            left = desk.library.judged(desk.path(owner, a))
+            right = desk.library.judged(desk.path(owner, b)) if b else None
+        except JglueAppError as e:
+            raise _told(e) from e
+        names = {"t": "title", "k": "task", "i": "item_id", "q": "question", "g": "gold", "a": "a_said", "b": "b_said"}
+        names |= {"ao": "a_outcome", "bo": "b_outcome", "f": "filters"}
+        rows = item_rows(left, right, "en")
+        return [{names[k]: v for k, v in row.items()} for row in rows if filter == "all" or filter in row["f"]]
+
+    def item(request: gr.Request, run: str, task: str, item_id: str) -> dict[str, Any]:
+        """One item of a run: its fields, the prompt as the model saw it, the raw output, and how every protocol reads
+        and counts it.
+
+        Args:
+            run: Id of a run.
+            task: The subset.
+            item_id: The item's id.
+        """
+        owner = visitor(request)
+        try:
+            found = desk.library.judged(desk.path(owner, run)).get(get_task(task).name, {}).get(item_id)
+            if found is None:
+                raise InputError(f"The run has no answer to {task} {item_id[:100]!r}. `items` lists what it has.")
+        except JglueAppError as e:
+            raise _told(e) from e
+        judged = {
+            name: how.judge(TASKS[task], found.item, found.record)
+            for name, how in PROTOCOLS.items()
+            if task in how.metrics
+        }
+        return {"item": _plain(found.item), "record": _plain(found.record), "judgements": _plain(judged)}
+
+    def disagreements(request: gr.Request, run: str, task: str) -> list[dict[str, Any]]:
+        """Items of a run that some protocols count right and others wrong, with the rules by which they do.
+
+        Args:
+            run: Id of a run.
+            task: The subset.
+        """
+        try:
+            found = desk.data(visitor(request), run)
+            judged = {name: judge_run(found, name) for name in PROTOCOLS}
+            return [
+                {"item_id": d.item.id, "gold": _plain(d.item.gold), "verdicts": _plain(d.verdicts)}
+                for d in dissents(judged).get(get_task(task).name, [])
+            ]
+        except JglueAppError as e:
+            raise _told(e) from e
+
+    def leaderboard(
+        request: gr.Request,
+        protocol: str = "official",
+        against: str = "official",
+        data: str = "sample",
+        tasks: list[str] = list(TASKS),  # noqa: B006  # As above.
+    ) -> list[dict[str, Any]]:
+        """The stored runs ranked by the mean of their main metrics, and their ranks under another protocol.
+
+        Args:
+            protocol: The protocol that ranks.
+            against: The protocol whose ranks are compared.
+            data: Runs over sample or official data.
+            tasks: Subsets that count; those that one of the protocols does not score are left out.
+        """
+        try:
+            get_protocol(protocol)
+            get_protocol(against)
+            entries, _ = results.ranked(desk, visitor(request), data, tasks, protocol, against, "en")
+        except JglueAppError as e:
+            raise _told(e) from e
+        found: list[dict[str, Any]] = _plain(entries)
+        return found
+
+    def delete_run(request: gr.Request, run: str, confirm: bool = False) -> str:
+        """Delete a stored run for good.
+
+        Args:
+            run: Id of the run.
+            confirm: Must be true: a deleted run cannot be brought back.
+        """
+        try:
+            if not confirm:
+                raise InputError("Nothing was deleted. Set confirm to true to delete the run for good.")
+            desk.delete(visitor(request), run)
+        except JglueAppError as e:
+            raise _told(e) from e
+        return f"deleted {run}"
+
+    return runs, scores, items, item, disagreements, leaderboard, delete_run
+
+
+def _files(desk: Desk) -> None:
+    """Export and import, whose files need components to travel."""
+
+    def export_run(request: gr.Request, run: str, format: str) -> str:
+        """A run as one row an item (jsonl, csv, parquet), or its folder packed to bring it elsewhere (zip)."""
+        try:
+            return str(results.export_file(desk, visitor(request), run, format))
+        except JglueAppError as e:
+            raise _told(e) from e
+
+    def import_run(file: str | None) -> str:
+        """Bring in a run from a .zip file that export_run has made; gives its id."""
+        try:
+            if not file:
+                raise InputError("There is no file. Choose a .zip file that this application has exported.")
+            return results.import_file(desk, Path(file)).name
+        except JglueAppError as e:
+            raise _told(e) from e
+
+    run = gr.Textbox(label="run", visible=False)
+    format = gr.Textbox("jsonl", label="format", visible=False)
+    out = gr.File(label="file", visible=False)
+    into = gr.File(label="file", visible=False)
+    name = gr.Textbox(label="run", visible=False)
+    gr.Button(visible=False).click(export_run, [run, format], out, api_name="export_run")
+    gr.Button(visible=False).click(import_run, into, name, api_name="import_run")
+
+
+# --- prompts --------------------------------------------------------------------------------------------
+
+
+def _lab(desk: Desk) -> tuple[Any, ...]:
+    settings = desk.settings
+
+    def find(task: str, item_id: str, kind: str) -> Item:
+        items = data.load(settings, get_task(task).name, data=kind).items
+        found = next((i for i in items if i.id == item_id), None) if item_id else items[0]
+        if found is None:
+            raise InputError(f"{task} has no item {item_id[:100]!r}. The first one is {items[0].id!r}.")
+        return found
+
+    def show_prompt(
+        task: str = "jnli",
+        item_id: str = "",
+        model: str = "gemma-3-270m",
+        format: str = "plain",
+        style: str = "ja-labels",
+        shots: int = 0,
+        data: str = "sample",
+    ) -> dict[str, Any]:
+        """A prompt token by token, the tokens each legal answer takes, and the linter's warnings. Loads the tokenizer
+        alone.
+
+        Args:
+            task: The subset.
+            item_id: Id of an item; empty for the first.
+            model: A registry name or Hub id.
+            format: Prompt format: plain, chat, rinna, alpaca or llama2.
+            style: Wording style.
+            shots: Solved examples, 0 to 16.
+            data: sample or official.
+        """
+        try:
+            side = controls.read_side([model, format, style, shots, "none", "auto"], "en")
+            plan = lab.plan_one(settings, task, side, data=data)
+            item = find(task, item_id, data)
+            found: dict[str, Any] = _plain(lab.inspect_prompt(plan, item, desk.tokenizer(plan.spec.model)))
+        except JglueAppError as e:
+            raise _told(e) from e
+        return found
+
+    def try_prompt(
+        request: gr.Request,
+        task: str = "jnli",
+        item_id: str = "",
+        model: str = "gemma-3-270m",
+        format: str = "plain",
+        style: str = "ja-labels",
+        shots: int = 0,
+        data: str = "sample",
+    ) -> dict[str, Any]:
+        """Have a model answer one item; nothing is stored. Gives the prompt, the raw output and how it is read.
+
+        Args:
+            task: The subset.
+            item_id: Id of an item; empty for the first.
+            model: A registry name or Hub id.
+            format: Prompt format.
+            style: Wording style.
+            shots: Solved examples, 0 to 16.
+            data: sample or official.
+        """
+
+        def work(job: Job) -> None:
+            with desk.jobs.turn(job) as mine:
+                if mine:
+                    job.result = lab.try_item(settings, desk.pool, side, item, job.stop.is_set)
+
+        try:
+            side: Side = controls.read_side([model, format, style, shots, "none", "auto"], "en")
+            item = find(task, item_id, data)
+            job = desk.jobs.start(visitor(request), "try", work)
+            job.over.wait()
+            if job.state == "failed":
+                raise InputError(job.error or f"An unexpected fault; its number is {job.incident}.")
+            if job.result is None:
+                raise InputError("It was stopped before there was an answer. Try it again.")
+        except JglueAppError as e:
+            raise _told(e) from e
+        answered = job.result.answered
+        return {"record": _plain(answered.record), "judgement": _plain(answered.judgement)}
+
+    def sweep_formats(
+        request: gr.Request,
+        task: str = "jnli",
+        formats: list[str] = ["plain", "alpaca", "rinna", "llama2"],  # noqa: B006  # As above.
+        styles: list[str] = ["ja-labels"],  # noqa: B006  # As above.
+        items: int = 10,
+        model: str = "gemma-3-270m",
+        shots: int = 0,
+        data: str = "sample",
+    ) -> list[dict[str, Any]]:
+        """The same items in several prompt formats: scores, and how many answers change when only the format does.
+
+        Args:
+            task: The subset.
+            formats: At least two formats, or one and several styles; the first is what the others are compared with.
+            styles: Wording styles.
+            items: How many items.
+            model: A registry name or Hub id.
+            shots: Solved examples, 0 to 16.
+            data: sample or official.
+        """
+        owner = visitor(request)
+        try:
+            side = controls.read_side([model, "plain", "ja-labels", shots, "none", "auto"], "en")
+            job = start_sweep(desk, owner, task, lab.variants(side, formats, styles), items, data, "en")
+            job.over.wait()
+            if job.state == "failed":
+                raise InputError(job.error or f"An unexpected fault; its number is {job.incident}.")
+            job.plans = [("a", plan) for _, plan in job.result or ()]
+            desk.own(job)
+            rows = lab.sweep_table(desk.library, task, job.result or [])
+        except JglueAppError as e:
+            raise _told(e) from e
+        out = [{**_plain(row), "run": row.path.name} for row in rows]
+        for row in out:
+            del row["path"]
+        return out
+
+    return show_prompt, try_prompt, sweep_formats

@@ -1,0 +1,229 @@
+"""The Results tab: stored runs ranked under a protocol, pictures of them, and what can be done with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from jglue_app import archive
+from jglue_app import export as files
+from jglue_app.errors import InputError, JglueAppError, UnknownNameError
+from jglue_app.leaderboard import Entry, leaderboard
+from jglue_app.presets import subsets
+from jglue_app.protocols import PROTOCOLS
+from jglue_app.tasks import TASKS
+from jglue_app.ui import controls, views
+from jglue_app.ui.controls import T, pane
+from jglue_app.ui.desk import Desk
+from jglue_app.ui.door import language, visitor
+from jglue_app.ui.views.ranking import pictures, ranking
+from jglue_app.ui.words import word
+
+EXPORTS = (*files.FORMATS, "zip")
+PICKS = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('.jg-pick');
+  if (button) trigger('select', { run: button.dataset.run, side: button.dataset.side });
+});
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """What other tabs need of this one."""
+
+    compare: gr.Button
+    a: gr.Dropdown
+    b: gr.Dropdown
+    refresh: Callable[..., tuple[Any, ...]]
+    inputs: list[gr.components.Component]
+    outputs: list[gr.components.Component]
+
+
+def build(desk: Desk, t: T) -> Tab:
+    """Put the tab's content into the surrounding Blocks."""
+    settings = desk.settings
+    with gr.Row(elem_classes="jg-controls"):
+        with gr.Column(min_width=260):
+            kind = gr.Radio(
+                [(t("data_sample"), "sample"), (t("data_official"), "official")],
+                value="sample",
+                label=t("data"),
+                info=t("results_data_info"),
+                elem_id="results-data",
+            )
+            tasks = gr.CheckboxGroup(
+                controls.subset_choices(), value=list(TASKS), label=t("results_tasks"), elem_id="results-tasks"
+            )
+        with gr.Column(min_width=260):
+            protocol = gr.Dropdown(
+                list(PROTOCOLS),
+                value="official",
+                label=t("results_protocol"),
+                info=t("results_protocol_info"),
+                elem_id="protocol",
+            )
+            against = gr.Dropdown(list(PROTOCOLS), value="official", label=t("results_against"), elem_id="against")
+    notice = pane("results-status")
+    table = pane("leaderboard", js_on_load=PICKS)
+    with gr.Row(equal_height=True, elem_classes="jg-pickrow"):
+        a = gr.Dropdown([], label="A", elem_id="pick-a", scale=4, min_width=220)
+        b = gr.Dropdown([], label="B", elem_id="pick-b", scale=4, min_width=220)
+        compare = gr.Button(t("open_pair"), variant="primary", elem_id="open-pair", scale=2, min_width=140)
+    figures = pane("figures")
+    gr.Markdown(t("manage"), elem_classes="jg-section")
+    with gr.Row(elem_classes="jg-controls"):
+        with gr.Column(min_width=260):
+            run = gr.Dropdown([], label=t("manage_run"), elem_id="manage-run")
+            format = gr.Radio(
+                list(EXPORTS), value="jsonl", label=t("export_format"), info=t("export_info"), elem_id="export-format"
+            )
+            make = gr.Button(t("export"), elem_id="export")
+            download = gr.File(label=t("export_file"), interactive=False, visible=False, elem_id="export-file")
+        with gr.Column(min_width=260, visible=not settings.public):
+            upload = gr.File(label=t("import"), file_types=[".zip"], elem_id="import", height=140)
+            delete = gr.Button(t("delete"), elem_id="delete", variant="stop")
+            with gr.Group(visible=False, elem_id="delete-box") as sure:
+                question = pane("delete-question")
+                with gr.Row():
+                    yes = gr.Button(t("delete_yes"), variant="stop", elem_id="delete-yes")
+                    no = gr.Button(t("delete_no"), elem_id="delete-no")
+    done = pane("manage-status")
+
+    inputs: list[gr.components.Component] = [kind, tasks, protocol, against, a, b]
+    outputs: list[gr.components.Component] = [notice, table, figures, a, b, run]
+
+    def refresh(
+        request: gr.Request, data: str, names: list[str], how: str, usual: str, first: str | None, second: str | None
+    ) -> tuple[Any, ...]:
+        lang, owner = language(request), visitor(request)
+        try:
+            entries, chosen = ranked(desk, owner, data, names, how, usual, lang)
+        except JglueAppError as e:
+            return views.sentence(str(e), lang), *[gr.skip()] * 5
+        runs = desk.runs(owner)
+        names_here = [entry.name for entry in entries]
+        first = first if first in names_here else next(iter(names_here), None)
+        second = second if second in names_here else next((n for n in names_here if n != first), None)
+        choices = [(entry.label, entry.name) for entry in entries]
+        payload = ranking(entries, runs, chosen, lang, protocol=how, against=usual, chosen=(first or "", second or ""))
+        picked = {name: entry for name in (first, second) for entry in entries if entry.name == name}
+        shown = [*picked.values(), *(entry for entry in entries if entry.name not in picked)]
+        every = [(f"{r.label} · {r.created[:10]}", name) for name, r in runs.items()]
+        return (
+            _left_out(chosen, names, how, lang),
+            views.render("ranking", payload, lang),
+            views.render("pictures", pictures(shown, chosen), lang),
+            gr.update(choices=choices, value=first),
+            gr.update(choices=choices, value=second),
+            gr.update(choices=every, value=first or (every[0][1] if every else None)),
+        )
+
+    def pick(request: gr.Request, event: gr.EventData, first: str | None, second: str | None) -> tuple[Any, Any]:
+        sent = event._data if isinstance(event._data, dict) else {}
+        name = str(sent.get("run", ""))
+        if sent.get("side") == "a":
+            return name, first if second == name else gr.skip()
+        return second if first == name else gr.skip(), name
+
+    def export(request: gr.Request, name: str | None, how: str) -> tuple[Any, str]:
+        lang = language(request)
+        try:
+            path = export_file(desk, visitor(request), str(name or ""), how)
+        except JglueAppError as e:
+            return gr.update(visible=False), views.sentence(str(e), lang)
+        return gr.update(value=str(path), visible=True), views.note(word("export_done", lang).format(path.name))
+
+    def take(request: gr.Request, file: str | None) -> tuple[Any, str]:
+        lang = language(request)
+        if not file:
+            return gr.skip(), ""
+        try:
+            found = import_file(desk, Path(file))
+        except JglueAppError as e:
+            return None, views.sentence(str(e), lang)
+        return None, views.note(word("import_done", lang).format(desk.library.stored(found).label))
+
+    def ask(request: gr.Request, name: str | None) -> tuple[Any, str, str]:
+        lang = language(request)
+        found = desk.runs(visitor(request)).get(str(name or ""))
+        if found is None:
+            return gr.update(visible=False), "", views.sentence(word("choose_run", lang), lang)
+        return gr.update(visible=True), views.note(word("delete_ask", lang).format(f"{found.label} ({name})")), ""
+
+    def remove(request: gr.Request, name: str | None) -> tuple[Any, Any, str]:
+        lang = language(request)
+        try:
+            desk.delete(visitor(request), str(name or ""))
+        except JglueAppError as e:
+            return gr.update(visible=False), gr.skip(), views.sentence(str(e), lang)
+        return gr.update(visible=False), None, views.note(word("deleted", lang).format(name))
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    gr.on([c.input for c in (kind, tasks, protocol, against, a, b)], refresh, inputs, outputs, **quiet)
+    table.select(pick, [a, b], [a, b], **quiet).then(refresh, inputs, outputs, **quiet)
+    make.click(export, [run, format], [download, done], **quiet)
+    upload.upload(take, upload, [upload, done], **quiet).then(refresh, inputs, outputs, **quiet)
+    delete.click(ask, run, [sure, question, done], **quiet)
+    no.click(lambda: gr.update(visible=False), None, sure, queue=False, api_visibility="private")
+    yes.click(remove, run, [sure, run, done], **quiet).then(refresh, inputs, outputs, **quiet)
+    return Tab(compare, a, b, refresh, inputs, outputs)
+
+
+def ranked(
+    desk: Desk, owner: str, data: str, names: list[str], protocol: str, against: str, lang: str
+) -> tuple[list[Entry], list[str]]:
+    """The leaderboard and the subsets it rests on: of those asked for, the ones that both protocols score.
+
+    Raises:
+        InputError: none is left, or no such protocol or data.
+    """
+    if data not in ("sample", "official"):
+        raise UnknownNameError("data", str(data)[:50], ("sample", "official"))
+    if not names:
+        raise InputError(word("no_tasks", lang))
+    both = [name for name in subsets(protocol) if name in subsets(against) and name in names]
+    if not both:
+        raise InputError(word("no_common_tasks", lang).format(protocol, against))
+    reports = desk.reports(owner, protocol, data)
+    usual = reports if against == protocol else desk.reports(owner, against, data)
+    return leaderboard(reports, usual, both), both
+
+
+def _left_out(chosen: list[str], names: list[str], protocol: str, lang: str) -> str:
+    missing = [TASKS[name].title for name in TASKS if name in names and name not in chosen]
+    return views.note(word("tasks_left_out", lang).format(", ".join(missing), protocol)) if missing else ""
+
+
+def export_file(desk: Desk, owner: str, name: str, format: str) -> Path:
+    """A run as a file in a temporary folder, from which gradio takes a copy to serve.
+
+    Raises:
+        StoreError: there is no such run, or the file cannot be written.
+        UnknownNameError: no such format.
+    """
+    if format not in EXPORTS:
+        raise UnknownNameError("export format", str(format)[:50], EXPORTS)
+    path = desk.path(owner, name)
+    target = desk.scratch() / f"{path.name}.{format}"
+    if format == "zip":
+        return archive.pack(path, target)
+    judged = {protocol: desk.library.judged(path, protocol) for protocol in PROTOCOLS}
+    files.write(files.rows(desk.library.data(path), judged), target, format)
+    return target
+
+
+def import_file(desk: Desk, source: Path) -> Path:
+    """Bring in a run from a .zip file.
+
+    Raises:
+        InputError: the server is public, or the file holds no run that can be scored here.
+        StoreError: the run is here already.
+    """
+    if desk.settings.public:
+        raise InputError("A public server takes no files. Run the application on your own machine to import runs.")
+    return archive.unpack(source, desk.settings.runs_dir)

@@ -1,0 +1,169 @@
+"""What is seen of a pair of stored runs: where they came from, the scoreboard, the item list, one item."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jglue_app.errors import StoreError
+from jglue_app.protocols import PROTOCOLS
+from jglue_app.report import compare_runs, only, report_run
+from jglue_app.store import RunStore
+from jglue_app.tasks import TASKS
+from jglue_app.types import Judgement, RunData
+from jglue_app.ui import views
+from jglue_app.ui.desk import SHIPPED, Desk
+from jglue_app.ui.views.board import board
+from jglue_app.ui.views.item import SideView, item_view
+from jglue_app.ui.views.items import item_list
+from jglue_app.ui.words import word
+
+Ids = Mapping[str, Collection[str]]
+"""Task → ids of the items that were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two runs, or one, that somebody looks at."""
+
+    a: str
+    """Name of a run; see `Desk.path`."""
+    b: str = ""
+    """Empty for none."""
+    ids_a: Ids | None = None
+    """None for all that is stored."""
+    ids_b: Ids | None = None
+
+
+def load(desk: Desk, owner: str, name: str, ids: Ids | None) -> RunData | None:
+    """A run's items and records; None where there is none (yet, or any more)."""
+    if not name:
+        return None
+    try:
+        data = desk.data(owner, name)
+    except StoreError:
+        return None
+    return data if ids is None else only(data, ids)
+
+
+def board_html(desk: Desk, owner: str, pair: Pair, lang: str, *, links: bool = True, protocol: str = "official") -> str:
+    """The scoreboard."""
+    a, b = load(desk, owner, pair.a, pair.ids_a), load(desk, owner, pair.b, pair.ids_b)
+    if a is None:
+        return views.empty(word("gone" if pair.a else "empty_board", lang))
+    if b is None:
+        payload = board(report_run(a, protocol), None, None, lang)
+    else:
+        comparison = compare_runs(a, b, protocol)
+        payload = board(comparison.a, comparison.b, comparison, lang)
+    return views.render("board", {**payload, "links": links}, lang)
+
+
+def list_value(
+    desk: Desk, owner: str, pair: Pair, lang: str, *, open_first: bool = False, link: str | None = None
+) -> dict[str, Any]:
+    """What the item list is given: the items that both runs were asked, or those of the one."""
+    a, b = load(desk, owner, pair.a, pair.ids_a), load(desk, owner, pair.b, pair.ids_b)
+    rows = [_rows(desk, owner, name, data) for name, data in ((pair.a, a), (pair.b, b))]
+    if pair.b and pair.ids_a is None:
+        # Runs that were put side by side later: what only one was asked is no comparison.
+        for name in TASKS:
+            common = set(rows[0].get(name, {})) & set(rows[1].get(name, {}))
+            for found in rows:
+                if found.get(name):
+                    found[name] = {id_: row for id_, row in found[name].items() if id_ in common}
+    some = a or b
+    sources = some.sources if some else {}
+    names = (pair.a, pair.b)
+    return item_list(
+        rows[0],
+        rows[1] if pair.b else None,
+        lang,
+        names=names,
+        sources=sources,
+        open_first=open_first,
+        link=link,
+    )
+
+
+def _rows(desk: Desk, owner: str, name: str, data: RunData | None) -> dict[str, dict[str, Any]]:
+    if data is None:
+        return {}
+    judged = desk.library.judged(desk.path(owner, name))
+    return {
+        task: {id_: row for id_, row in judged.get(task, {}).items() if id_ in items}
+        for task, items in data.items.items()
+    }
+
+
+def origin_html(desk: Desk, owner: str, pair: Pair, lang: str) -> str:
+    """Which models, when and on what machine: for runs that nobody has just watched."""
+    sides = []
+    for side, name in (("A", pair.a), ("B", pair.b)):
+        if not name:
+            continue
+        try:
+            run = desk.library.stored(desk.path(owner, name))
+        except StoreError:
+            continue
+        machine = run.machine
+        model = RunStore(run.path).manifest().get("model") or {}
+        where = word("machine", lang).format(
+            machine.get("cores", "?"), machine.get("memory_gb", "?"), model.get("device", "?"), model.get("dtype", "?")
+        )
+        sides.append({"side": side, "label": run.label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
+    shipped = pair.a.startswith(SHIPPED) and (not pair.b or pair.b.startswith(SHIPPED))
+    return views.render("origin", {"sides": sides, "shipped": shipped}, lang)
+
+
+def item_html(
+    desk: Desk, owner: str, names: Mapping[str, str], task: str, id_: str, lang: str, *, steps: bool = True
+) -> str:
+    """One item of one or two runs, whatever a browser has sent as their names."""
+    sides: list[SideView] = []
+    source = ""
+    lab: dict[str, str] | None = None
+    for side in ("a", "b"):
+        name = names.get(side, "")
+        if not name:
+            continue
+        try:
+            path = desk.path(owner, name)
+            found = desk.library.judged(path).get(task, {}).get(id_)
+            manifest = RunStore(path).manifest()
+            data = desk.library.data(path)
+        except StoreError:
+            continue
+        model = manifest.get("model") or {}
+        bos = str(model.get("bos", "")) if model.get("adds_bos") else ""
+        judged = _all_verdicts(desk, path, task, id_)
+        sides.append(
+            SideView(side.upper(), str(manifest.get("label", "")), found, bos, str(model.get("eos", "")), judged)
+        )
+        source = word(f"source_{data.sources.get(task, 'official')}", lang)
+        lab = lab or {"task": task, "id": id_, "a": names.get("a", ""), "b": names.get("b", "")}
+    if not any(side.row for side in sides):
+        return views.empty(word("gone" if names.get("a") else "empty_item", lang))
+    return views.render("item", item_view(sides, lang, source, lab=lab if steps else None, steps=steps), lang)
+
+
+def _all_verdicts(desk: Desk, path: Path, task: str, id_: str) -> dict[str, Judgement]:
+    """What every protocol makes of one output."""
+    data = desk.library.data(path)
+    item = data.items.get(task, {}).get(id_)
+    row = desk.library.judged(path).get(task, {}).get(id_)
+    if item is None or row is None:
+        return {}
+    covering = {name: how for name, how in PROTOCOLS.items() if task in how.metrics}
+    return {name: how.judge(TASKS[task], item, row.record) for name, how in covering.items()}
+
+
+def failed_items(desk: Desk, owner: str, pair: Pair) -> int:
+    """Items that ended in an error."""
+    count = 0
+    for name, ids in ((pair.a, pair.ids_a), (pair.b, pair.ids_b)):
+        if data := load(desk, owner, name, ids):
+            count += sum(r.error is not None and r.item_id in data.items.get(r.task, {}) for r in data.records)
+    return count

@@ -1,0 +1,94 @@
+"""What is seen of runs: payloads (plain tables of texts) and the templates that draw them, one file for each view.
+
+The templates are Jinja in `ui/templates/`, rendered here with every value escaped. (Gradio's own `html_template` would
+not do: it evaluates `${…}` in what Handlebars has put out, so model output could run as script.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+
+from jglue_app.report import Answered
+from jglue_app.tasks import TASKS
+from jglue_app.types import Item, Source
+from jglue_app.ui.words import table, word
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent.with_name("templates")),
+    autoescape=True,
+    undefined=ChainableUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+STATIC = Path(__file__).parent.with_name("static")
+MARKS = {
+    "correct": "○",
+    "wrong_form": "△",
+    "wrong": "×",
+    "unreadable": "？",
+    "truncated": "…",
+    "empty": "∅",
+    "overflow": "≫",
+    "error": "！",
+    "unscored": "－",
+}
+SHORT = 60
+
+Rows = Mapping[str, Mapping[str, Answered]]
+"""Task → item id → item, record, judgement."""
+
+
+def render(view: str, payload: Mapping[str, Any], lang: str = "ja") -> str:
+    """HTML of a view, by the name of its template; every text is escaped."""
+    return _TEMPLATES.get_template(f"{view}.html").render({"w": SimpleNamespace(**table(lang)), **payload})
+
+
+def empty(text: str) -> str:
+    """A view that has nothing to show yet, and says what to do about it."""
+    return render("empty", {"text": text})
+
+
+def sentence(message: str, lang: str, *, head: str = "failed", incident: str = "") -> str:
+    """What went wrong, with a way out."""
+    text = word("fault", lang).format(incident) if incident else message
+    return render("status", {"head": word(head, lang), "error": text})
+
+
+def note(text: str) -> str:
+    """One sentence about how things stand."""
+    return render("status", {"text": text}) if text else ""
+
+
+def named(task: str, source: Source, lang: str) -> str:
+    """A subset's title, with where its items came from unless they are official."""
+    mark = word(f"source_{source}", lang)
+    return TASKS[task].title + (f" ({mark})" if mark else "")
+
+
+def short(text: str, length: int = SHORT) -> str:
+    """One line of a text, cut."""
+    line = " ⏎ ".join(text[: 4 * length].splitlines())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def question(item: Item) -> str:
+    """What an item asks, in one short line."""
+    fields = item.fields
+    if "question" in fields:
+        return short(fields["question"])
+    return short(" / ".join(fields.values()))
+
+
+def gold_text(item: Item) -> str:
+    """The gold answer for people: JCommonsenseQA with the choice's text."""
+    if isinstance(item.gold, float):
+        return f"{item.gold:.1f}"
+    answers = list(dict.fromkeys(item.gold))
+    if f"choice{answers[0]}" in item.fields:
+        return f"{answers[0]} {item.fields[f'choice{answers[0]}']}"
+    return " / ".join(answers)

@@ -1,0 +1,220 @@
+"""The scoreboard: what stands out, every metric of both sides with its interval, and how outputs fell out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jglue_app.insights import insights
+from jglue_app.references import REFERENCES, references_of
+from jglue_app.scoreboard import (
+    OUTCOMES,
+    USUAL_OUTCOMES,
+    ScoreRow,
+    count_text,
+    estimate_text,
+    number,
+    p_text,
+    score_rows,
+)
+from jglue_app.tasks import TASKS
+from jglue_app.types import Comparison, Estimate, Notice, Report
+from jglue_app.ui.views import MARKS, named
+from jglue_app.ui.words import word
+
+MARKED = ("on_floor_default", "on_floor_constant", "below_floor", "no_correlation")
+"""Notices that stand on the score itself."""
+CORRELATIONS = ("pearson", "spearman", "mcc")
+"""Metrics on a scale from −1 to 1."""
+
+
+def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str) -> dict[str, Any]:
+    """The scoreboard's payload for one report or two."""
+    rows = score_rows(a, b, comparison)
+    keys = list(dict.fromkeys((row.task, row.metric) for row in rows))
+    lines = []
+    for i, (task, metric) in enumerate(keys):
+        same = {row.reading: row for row in rows if (row.task, row.metric) == (task, metric)}
+        line = _line(same, first=i == 0 or keys[i - 1][0] != task, paired=b is not None, lang=lang)
+        for side, report in zip(line["sides"], (a, b), strict=False):
+            side["mark"] = _floor_mark(report, task, metric, lang)
+        lines.append(line)
+    both = [("A", a), ("B", b)]
+    return {
+        "a": a.label,
+        "b": b.label if b else "",
+        "insights": [
+            {"side": i.side, "text": word(f"insight_{i.kind}", lang).format(side=i.side, **i.facts), "shows": i.items}
+            for i in insights(a, b, comparison)
+        ],
+        "rows": lines,
+        "averages": [_average(side, r, lang) for side, r in both if r],
+        "references": _references(a, lang),
+        "knows": [line for side, r in both if r for line in _knows(side, r, lang)],
+        "notices": [line for side, r in both if r for line in _notices(side, r, lang)],
+        "legend": [
+            {"name": name, "mark": MARKS[name], "text": word(f"outcome_{name}", lang)}
+            for name in OUTCOMES
+            if name in USUAL_OUTCOMES or any(name in t.outcomes for r in (a, b) if r for t in r.tasks.values())
+        ],
+        "has_jsts": "jsts" in a.tasks,
+        "pictures": _pictures(a, b, lang),
+    }
+
+
+def _line(same: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang: str) -> dict[str, Any]:
+    main = same.get("strict") or same["choose"]
+    verdict = main.difference.verdict if main.difference else "none"
+    found = main.difference.difference if main.difference else None
+    if found is None or found.value is None:
+        verdict = "none"
+    return {
+        "first": "jg-first" if first else "",
+        "title": TASKS[main.task].title if first else "",
+        "source": " / ".join(text for source in main.sources if (text := word(f"source_{source}", lang))),
+        "metric": main.metric,
+        "sides": [_side(same, side, lang) for side in (("a", "b") if paired else ("a",))],
+        "paired": paired,
+        "difference": number(found.value, sign=True) if found else "–",
+        "interval": interval(found, sign=True),
+        "range": span_of(found, signed=True),
+        "verdict": word(f"verdict_{verdict}", lang),
+        "test": _test(main, lang),
+        "verdict_class": f"jg-verdict-{verdict}",
+        "floor": number(main.floor),
+    }
+
+
+def _test(row: ScoreRow, lang: str) -> str:
+    """p after correction, and the items that would tell a difference of this size."""
+    found = row.difference
+    if found is None or found.p_holm is None:
+        return ""
+    text = f"p {p_text(found.p_holm)}"
+    if found.needed is None or found.needed <= found.difference.n:
+        return text
+    return f"{text} · {word('needed', lang).format(count_text(found.needed))}"
+
+
+def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, Any]:
+    def estimate(reading: str) -> Estimate | None:
+        row = same.get(reading)
+        return (row.a if side == "a" else row.b) if row else None
+
+    main = estimate("strict") or estimate("choose")
+    row = same.get("strict") or same["choose"]
+    details = [f"{main.n if main else 0} {word('n', lang)}"]
+    if estimate("strict") is not None:
+        details += [
+            f"{word(reading, lang)} {number(found.value)}"
+            for reading in ("lenient", "choose", "imputed")
+            if (found := estimate(reading)) is not None
+        ]
+        if same.get("strict"):
+            count = same["strict"].unreadable_a if side == "a" else same["strict"].unreadable_b
+            details.append(f"{word('unreadable_count', lang)} {count}")
+    elif main is not None:
+        details.append(word("choose", lang))
+    return {
+        "value": number(main.value if main else None),
+        "interval": interval(main),
+        "range": span_of(main, signed=row.metric in CORRELATIONS, floor=row.floor),
+        "detail": " · ".join(details),
+    }
+
+
+def _floor_mark(report: Report | None, task: str, metric: str, lang: str) -> str:
+    """Two words on a score that is no better than a floor."""
+    found = report.tasks[task].notices if report and task in report.tasks else ()
+    marked = (n.kind for n in found if n.metric == metric and n.reading == "strict" and n.kind in MARKED)
+    return next((word(f"mark_{kind}", lang) for kind in marked), "")
+
+
+def interval(estimate: Estimate | None, *, sign: bool = False) -> str:
+    """The 95 % interval in brackets; empty where there is none."""
+    if estimate is None or estimate.low is None:
+        return ""
+    return f"[{number(estimate.low, sign=sign)}, {number(estimate.high, sign=sign)}]"
+
+
+def span_of(estimate: Estimate | None, *, signed: bool = False, floor: float | None = None) -> dict[str, str] | None:
+    """An interval as places on a line, in percent: from 0 to 1, or from −1 to 1 if `signed`."""
+    if estimate is None or estimate.value is None:
+        return None
+
+    def place(value: float) -> float:
+        value = (value + 1) / 2 if signed else value
+        return 100 * min(1.0, max(0.0, value))
+
+    low = place(estimate.value if estimate.low is None else estimate.low)
+    high = place(estimate.value if estimate.high is None else estimate.high)
+    return {
+        "low": f"{low:.1f}",
+        "width": f"{max(high - low, 1.0):.1f}",
+        "value": f"{place(estimate.value):.1f}",
+        "floor": "" if floor is None else f"{place(floor):.1f}",
+        "zero": f"{place(0):.1f}" if signed else "",
+    }
+
+
+def _average(side: str, report: Report, lang: str) -> dict[str, str]:
+    if report.average_without:
+        names = ", ".join(TASKS[name].title for name in report.average_without)
+        return {"side": side, "text": word("average_without", lang).format(names)}
+    names = ", ".join(named(name, t.source, lang) for name, t in report.tasks.items())
+    return {"side": side, "text": f"{word('average_of', lang).format(names)}: {estimate_text(report.average)}"}
+
+
+def _knows(side: str, report: Report, lang: str) -> list[dict[str, str]]:
+    """Knowledge that is lost to form, where both methods were used."""
+    known = {name: task.knows for name, task in report.tasks.items() if task.knows is not None}
+    if not known:
+        return []
+    each = ", ".join(f"{TASKS[name].title} {count}" for name, count in known.items())
+    return [{"side": side, "text": word("knows", lang).format(each)}]
+
+
+def _references(report: Report, lang: str) -> list[dict[str, str]]:
+    """Scores of people and of fine-tuned models on the official dev files."""
+    found = {name: of for name, task in report.tasks.items() if (of := references_of(task, report.split))}
+    if not found:
+        return []
+    out = []
+    for who in REFERENCES:
+        each = [
+            f"{TASKS[name].title} {' / '.join(number(of[who][m]) for m in TASKS[name].metrics)}"
+            for name, of in found.items()
+        ]
+        out.append({"who": word(f"reference_{who.split()[0].lower()}", lang), "text": " · ".join(each)})
+    return out
+
+
+def _notices(side: str, report: Report, lang: str) -> list[dict[str, str]]:
+    """What has to be known before the scores of one side are believed."""
+    found = [(None, notice) for notice in report.notices]
+    tasks = [(TASKS[name].title, notice) for name, task in report.tasks.items() for notice in task.notices]
+    return [
+        {"side": side, "title": title or "", "text": notice_text(notice, lang)} for title, notice in [*found, *tasks]
+    ]
+
+
+def notice_text(notice: Notice, lang: str) -> str:
+    """A notice in words."""
+    text = word(f"notice_{notice.kind}", lang).format(**notice.facts)
+    return f"{word('choose', lang)}: {text}" if notice.reading == "choose" else text
+
+
+def _pictures(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:
+    out = []
+    for name in a.tasks:
+        for side, report in (("A", a), ("B", b)):
+            if report is None or name not in report.tasks or not report.tasks[name].outcomes:
+                continue
+            counts = report.tasks[name].outcomes
+            parts = [
+                {"name": o, "mark": MARKS[o], "count": counts[o], "text": word(f"outcome_{o}", lang)}
+                for o in OUTCOMES
+                if counts.get(o)
+            ]
+            out.append({"task": named(name, report.tasks[name].source, lang), "side": side, "parts": parts})
+    return out

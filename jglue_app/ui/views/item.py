@@ -1,0 +1,257 @@
+"""One item: its question, what each side was asked and said, how that was read, and what every protocol makes of it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from jglue_app.protocols import PROTOCOLS
+from jglue_app.report import Answered
+from jglue_app.tasks import TASKS
+from jglue_app.types import Item, Judgement, Parsed
+from jglue_app.ui.views import MARKS, gold_text
+from jglue_app.ui.words import rule_text, word
+
+SPECIAL = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|NL)>|\[/?INST\]|<</?SYS>>"
+)
+"""Marks of the usual formats and tokenizers, shown as what they are."""
+LONG = 20_000
+"""Characters of a text that are shown at first; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideView:
+    """One side of an item."""
+
+    name: str
+    """`A` or `B`."""
+    label: str
+    """The run's label."""
+    row: Answered | None
+    bos: str = ""
+    """Text of the BOS that the tokenizer adds by itself; empty if it adds none."""
+    eos: str = ""
+    judged: Mapping[str, Judgement] = field(default_factory=dict)
+    """Protocol → what it makes of the output."""
+
+
+def item_view(
+    sides: Sequence[SideView], lang: str, source: str = "", *, lab: Mapping[str, str] | None = None, steps: bool = True
+) -> dict[str, Any]:
+    """The item view's payload.
+
+    Args:
+        sides: at least one of them with a row.
+        lang: `ja` or `en`.
+        source: where the items came from, in that language; empty for official ones.
+        lab: what the button to the prompt lab hands over; None for no button.
+        steps: whether there are other items to go on to.
+    """
+    item = next(side.row.item for side in sides if side.row)
+    rows = [side.row for side in sides if side.row]
+    return {
+        "title": TASKS[item.task].title,
+        "asks": TASKS[item.task].asks if lang == "ja" else word(f"asks_{item.task}", lang),
+        "source": source,
+        "id": item.id,
+        "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
+        "gold": gold_text(item) + _asked_as(item, rows),
+        "sides": [_side(side, lang) for side in sides],
+        "protocols": _protocols(item, sides, lang),
+        "similarity": isinstance(item.gold, float),
+        "lab": lab,
+        "steps": steps,
+    }
+
+
+def _field(item: Item, name: str, text: str, lang: str) -> dict[str, Any]:
+    """A field's text; in a paragraph the accepted answers are marked, as the gold choice is."""
+    gold = item.gold if isinstance(item.gold, tuple) else ()
+    spans = []
+    if name == "context":
+        spans = [(m.start(), m.end()) for answer in gold if answer for m in re.finditer(re.escape(answer), text)]
+    return {
+        "name": word(f"field_{name}", lang),
+        "pieces": pieces(text, _joined(spans)),
+        "gold": name.startswith("choice") and name.removeprefix("choice") in gold,
+    }
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans in order, overlapping ones as one."""
+    out: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if out and start < out[-1][1]:
+            out[-1] = (out[-1][0], max(end, out[-1][1]))
+        else:
+            out.append((start, end))
+    return out
+
+
+def _asked_as(item: Item, rows: list[Answered]) -> str:
+    """How the prompts wanted the gold label written, where that is not the label itself."""
+    if not isinstance(item.gold, tuple) or not item.choices:
+        return ""
+    index = item.choices.index(item.gold[0])
+    forms = dict.fromkeys(row.record.prompt.answers[index] for row in rows if row.record.prompt.answers)
+    other = [form for form in forms if form != item.gold[0]]
+    return f" （{' / '.join(other)}）" if other else ""
+
+
+def _side(side: SideView, lang: str) -> dict[str, Any]:
+    head: dict[str, Any] = {"name": side.name, "class": side.name.lower(), "label": side.label}
+    row = side.row
+    if row is None:
+        return head | {"missing": word("not_run", lang)}
+    judgement, output, prompt = row.judgement, row.record.output, row.record.prompt
+    scores = " · ".join(f"{metric} {value:.3f}" for metric, value in judgement.scores.items())
+    if isinstance(row.item.gold, float) and isinstance(judgement.lenient.value, float):
+        scores = word("distance", lang).format(f"{abs(judgement.lenient.value - row.item.gold):.1f}")
+    text = prompt.text[:LONG]
+    specials = [{"text": side.bos, "special": True}] if side.bos and prompt.messages is None else []
+    head |= {
+        "outcome": judgement.outcome,
+        "mark": MARKS[judgement.outcome],
+        "outcome_text": word(f"outcome_{judgement.outcome}", lang),
+        "scores": scores,
+        "prompt": specials + special_pieces(text, (side.bos, side.eos)),
+        "prompt_rest": _rest(prompt.text, lang),
+    }
+    if output is None:
+        return head | {"note": row.record.error.message if row.record.error else ""}
+    facts = [word("tokens", lang).format(output.prompt_tokens, output.new_tokens, f"{output.seconds:.2f}")]
+    if output.finish in ("length", "overflow"):
+        facts.append(word(f"finish_{output.finish}", lang))
+    if prompt.shot_ids:
+        facts.append(f"{word('shots_used', lang)}: {', '.join(prompt.shot_ids)}")
+    head |= {"facts": " · ".join(facts), "bars": bars(row)}
+    if output.text is None:
+        return head | {"note": word("no_text", lang)}
+    marked = judgement.strict if judgement.strict.value is not None else judgement.lenient
+    if not output.text:
+        head["note"] = word("empty_text", lang)
+    return head | {
+        "raw": pieces(output.text[:LONG], [marked.span] if marked.span else []),
+        "raw_rest": _rest(output.text, lang),
+        "readings": [
+            _reading(word(f"reading_{kind}", lang), parsed, row.item, lang)
+            for kind, parsed in (("strict", judgement.strict), ("lenient", judgement.lenient))
+        ],
+    }
+
+
+def _rest(text: str, lang: str) -> str:
+    return word("more_characters", lang).format(f"{len(text) - LONG:,}") if len(text) > LONG else ""
+
+
+def _reading(name: str, parsed: Parsed, item: Item, lang: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "value": _value(parsed.value, item, lang),
+        "read": parsed.value is not None,
+        "rule": parsed.rule,
+        "because": rule_text(parsed.rule, lang),
+    }
+
+
+def _value(value: str | float | None, item: Item, lang: str) -> str:
+    if value is None:
+        return word("no_reading", lang)
+    if isinstance(value, str) and f"choice{value}" in item.fields:
+        return f"{value} {item.fields[f'choice{value}']}"
+    return str(value)[:300]
+
+
+def bars(row: Answered) -> list[dict[str, Any]]:
+    """Log-likelihoods as figures; as widths, probabilities renormalised over the choices."""
+    logprobs = row.record.output.choice_logprobs if row.record.output else None
+    if not logprobs:
+        return []
+    finite = [value for value in logprobs if math.isfinite(value)]
+    weights = [math.exp(value - max(finite)) if math.isfinite(value) else 0.0 for value in logprobs]
+    total = sum(weights) or 1.0
+    gold = row.item.gold if isinstance(row.item.gold, tuple) else ()
+    return [
+        {
+            "name": f"{answer} {row.item.fields[f'choice{label}']}" if f"choice{label}" in row.item.fields else answer,
+            "gold": label in gold,
+            "best": weight == max(weights) and weight > 0,
+            "value": f"{value:.2f}",
+            "share": f"{100 * weight / total:.0f}",
+        }
+        for label, answer, value, weight in zip(
+            row.item.choices, row.record.prompt.answers, logprobs, weights, strict=True
+        )
+    ]
+
+
+def _protocols(item: Item, sides: Sequence[SideView], lang: str) -> list[dict[str, Any]]:
+    """One line for each protocol: what each side's output counts as. The two of 2023 score alike and share one."""
+    judged = any(side.judged for side in sides)
+    names = [name for name in PROTOCOLS if judged and name != "wandb-2023-4shot"]
+    return [
+        {
+            "name": name.removesuffix("-0shot"),
+            "about": word(f"protocol_{name}", lang),
+            "cells": [_verdict(item, side, name, lang) for side in sides],
+        }
+        for name in names
+    ]
+
+
+def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]:
+    judgement = side.judged.get(name)
+    cell = {"side": side.name, "class": side.name.lower()}
+    if side.row is None:
+        return cell | {"mark": "", "value": "–"}
+    covered = item.task in PROTOCOLS[name].metrics
+    if judgement is None or not covered or judgement.outcome == "unscored":
+        text = "unscored_short" if covered else "not_covered_short"
+        return cell | {"mark": "－", "class": "none", "value": word(text, lang)}
+    marks = judgement.scores.get("exact_match", judgement.scores.get("accuracy"))
+    if isinstance(item.gold, float):
+        mark, kind = ("？", "unreadable") if judgement.strict.value is None else ("", "number")
+    else:
+        mark, kind = ("○", "correct") if marks == 1.0 else ("×", "wrong")
+    f1 = judgement.scores.get("f1")
+    value = _value(judgement.strict.value, item, lang)
+    return cell | {
+        "mark": mark,
+        "class": kind,
+        "name": word("right" if mark == "○" else "wrong_short", lang) if mark in "○×" and mark else "",
+        "value": value + (f" · F1 {f1:.2f}" if f1 is not None else ""),
+        "because": rule_text(judgement.strict.rule, lang),
+    }
+
+
+# --- texts in pieces ------------------------------------------------------------------------------------
+
+
+def pieces(text: str, spans: Sequence[tuple[int, int]] = ()) -> list[dict[str, Any]]:
+    """A text in pieces that are marked or not, each ending at a line end or a border of a span."""
+    borders = sorted({0, len(text), *(min(at, len(text)) for span in spans for at in span)})
+    out = []
+    for start, end in pairwise(borders):
+        marked = any(span[0] <= start < span[1] for span in spans)
+        lines = text[start:end].split("\n")
+        out += [{"text": line, "mark": marked, "eol": i < len(lines) - 1} for i, line in enumerate(lines)]
+    return out
+
+
+def special_pieces(text: str, own: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """A prompt in pieces, with the marks that are special tokens, or stand for them, apart.
+
+    Args:
+        text: the prompt.
+        own: the model's own texts for BOS and EOS, told apart even where they are none of the usual.
+    """
+    named = [re.escape(mark) for mark in own if mark]
+    pattern = re.compile("|".join([*named, SPECIAL.pattern]))
+    spans = [(m.start(), m.end()) for m in pattern.finditer(text)]
+    found = pieces(text, spans)
+    return [{"text": p["text"], "special": p["mark"], "eol": p["eol"]} for p in found]

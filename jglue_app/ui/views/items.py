@@ -1,0 +1,147 @@
+"""The item list: one short row for each item, and which filters show it. `static/items.js` draws it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jglue_app.protocols.common import best_choice, is_right
+from jglue_app.report import Answered
+from jglue_app.tasks import TASKS
+from jglue_app.types import Source
+from jglue_app.ui.views import MARKS, Rows, gold_text, named, question, short
+from jglue_app.ui.words import word
+
+FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
+SORTS = ("order", "a", "b", "apart")
+SHAPELESS = ("unreadable", "truncated", "empty", "overflow", "error")
+PAIRED = ("disagree", "only_a", "only_b")
+"""Filters that need two runs."""
+
+
+def item_list(
+    a: Rows,
+    b: Rows | None,
+    lang: str,
+    *,
+    names: tuple[str, str] = ("", ""),
+    sources: Mapping[str, Source] | None = None,
+    open_first: bool = False,
+    link: str | None = None,
+) -> dict[str, Any]:
+    """What the item list is given.
+
+    Args:
+        a, b: what each run answered; None for B if there is none.
+        lang: `ja` or `en`.
+        names: of the two runs; they come back with the row that somebody opens.
+        sources: task → where its items came from.
+        open_first: whether the most telling item counts as opened.
+        link: what the address bar should say behind `?`; None to leave it.
+    """
+    rows = item_rows(a, b, lang, sources)
+    first = telling(a, b) if open_first else None
+    return {
+        "a": names[0],
+        "b": names[1],
+        "rows": rows,
+        "filters": [[name, word(f"filter_{name}", lang)] for name in FILTERS if b is not None or name not in PAIRED],
+        "sorts": [[name, word(f"sort_{name}", lang)] for name in SORTS if b is not None or name in ("order", "a")],
+        "marks": {name: [mark, word(f"outcome_{name}", lang)] for name, mark in MARKS.items()},
+        "words": {name: word(f"list_{name}", lang) for name in ("filter", "search", "sort", "items", "count", "none")}
+        | {"gold": word("gold", lang)},
+        "open": {"task": first[0], "id": first[1]} if first else None,
+        **({} if link is None else {"link": f"?{link}" if link else ""}),
+    }
+
+
+def item_rows(a: Rows, b: Rows | None, lang: str, sources: Mapping[str, Source] | None = None) -> list[dict[str, Any]]:
+    """One row for each item: `t` subset, `k` its key, `i` id, `q` question, `g` gold, `a` and `b` what was said,
+    `ao` and `bo` how that fell out (empty while unanswered), `f` filters."""
+    out = []
+    for task in TASKS:
+        left, right = a.get(task, {}), (b or {}).get(task, {})
+        title = named(task, (sources or {}).get(task, "official"), lang)
+        for id_ in dict.fromkeys((*left, *right)):
+            x, y = left.get(id_), right.get(id_)
+            some = x or y
+            assert some is not None
+            row = {
+                "t": title,
+                "k": task,
+                "i": id_,
+                "q": question(some.item),
+                "g": short(gold_text(some.item), 24),
+                "a": _said(x),
+                "ao": x.judgement.outcome if x else "",
+                "f": [name for name in FILTERS[1:] if _shows(name, x, y)],
+            }
+            if b is not None:
+                row |= {"b": _said(y), "bo": y.judgement.outcome if y else ""}
+            out.append(row)
+    return out
+
+
+def telling(a: Rows, b: Rows | None) -> tuple[str, str] | None:
+    """(task, id) of the item that shows most at once: one side ranks the gold answer far ahead and writes something
+    that is no answer, and the other side gets it right."""
+
+    def weight(x: Answered | None, y: Answered | None) -> float:
+        known = max((_lead(row) for row in (x, y) if knows(row)), default=0.0)
+        return 2 * known + (_shows("only_a", x, y) or _shows("only_b", x, y)) + 0.5 * _shows("disagree", x, y)
+
+    others = b or {}
+    both = {
+        (task, id_): weight(a.get(task, {}).get(id_), others.get(task, {}).get(id_))
+        for task in TASKS
+        for id_ in dict.fromkeys((*a.get(task, {}), *others.get(task, {})))
+    }
+    return max(both, key=both.__getitem__, default=None)
+
+
+def _lead(row: Answered | None) -> float:
+    """How far the gold answer is ahead in the ranking: its share of the probability."""
+    logprobs = row.record.output.choice_logprobs if row and row.record.output else None
+    if row is None or not logprobs or not isinstance(row.item.gold, tuple):
+        return 0.0
+    weights = [math.exp(value - max(logprobs)) for value in logprobs]
+    return weights[row.item.choices.index(row.item.gold[0])] / sum(weights)
+
+
+def knows(row: Answered | None) -> bool:
+    """Whether the ranking has it right and the text is in no shape to count."""
+    if row is None or row.record.output is None or row.record.output.text is None:
+        return False
+    choice = best_choice(row.item, row.record)
+    shapeless = row.judgement.outcome in ("wrong_form", "unreadable", "truncated", "empty")
+    return shapeless and choice is not None and is_right(row.item, choice)
+
+
+def _shows(name: str, x: Answered | None, y: Answered | None) -> bool:
+    outcomes = [row.judgement.outcome if row else None for row in (x, y)]
+    right = [o == "correct" for o in outcomes]
+    match name:
+        case "disagree":
+            return outcomes[0] != outcomes[1] and None not in outcomes
+        case "only_a":
+            return right == [True, False] and None not in outcomes
+        case "only_b":
+            return right == [False, True] and None not in outcomes
+        case "knows":
+            return knows(x) or knows(y)
+        case "form":
+            return "wrong_form" in outcomes
+        case "unreadable":
+            return any(o in SHAPELESS for o in outcomes)
+    raise ValueError(name)
+
+
+def _said(row: Answered | None) -> str:
+    if row is None:
+        return ""
+    if row.record.output is None:
+        return short(row.record.error.message) if row.record.error else ""
+    if row.record.output.text is None:
+        return row.judgement.choice or ""
+    return short(row.record.output.text)

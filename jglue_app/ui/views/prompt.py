@@ -1,0 +1,79 @@
+"""A prompt token by token, what the linter finds in it, and what a model has just made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jglue_app.lab import Inspected, Token, Tried
+from jglue_app.protocols import PROTOCOLS
+from jglue_app.tasks import TASKS
+from jglue_app.types import Finding, Judgement
+from jglue_app.ui.views.item import SideView, item_view
+from jglue_app.ui.words import word
+
+MOST_TOKENS = 3_000
+"""Tokens that are drawn; of a longer prompt the beginning and the end."""
+
+
+def inspected(found: Inspected, label: str, side: str, lang: str) -> dict[str, Any]:
+    """Payload of a prompt as a tokenizer sees it."""
+    tokens = list(found.tokens)
+    left_out = len(tokens) - MOST_TOKENS
+    half = MOST_TOKENS // 2
+    shown = [*tokens[:half], *tokens[-half:]] if left_out > 0 else tokens
+    context = found.context_length
+    facts = [word("lab_tokens", lang).format(f"{found.count:,}"), word("lab_limit", lang).format(found.max_new_tokens)]
+    if context:
+        facts.append(word("lab_context", lang).format(f"{context:,}"))
+    return {
+        "side": side,
+        "label": label,
+        "tokens": [_token(token, i) for i, token in enumerate(shown)],
+        "left_out": word("lab_left_out", lang).format(f"{left_out:,}") if left_out > 0 else "",
+        "cut_at": half if left_out > 0 else -1,
+        "facts": " · ".join(facts),
+        "answers": [
+            {"text": a.text[:200], "tokens": a.tokens, "gold": a.gold, "long": a.tokens > found.max_new_tokens}
+            for a in found.answers[:50]
+        ],
+        "findings": [_finding(f, lang) for f in found.findings],
+        "stop": [repr(stop)[1:-1] for stop in found.prompt.stop],
+    }
+
+
+def _token(token: Token, place: int) -> dict[str, Any]:
+    """A token's text with its line ends spelled out; white space alone would be invisible."""
+    shown = token.text.replace("\n", "⏎").replace("\t", "⇥")
+    if shown and not shown.strip():
+        shown = shown.replace(" ", "␣").replace("\u3000", "□")
+    return {
+        "text": shown or "∅",
+        "ids": " ".join(map(str, token.ids)),
+        "special": token.special,
+        "break": "\n" in token.text,
+        "tint": place % 4,
+    }
+
+
+def _finding(finding: Finding, lang: str) -> dict[str, str]:
+    return {
+        "level": finding.level,
+        "level_text": word(f"lint_level_{finding.level}", lang),
+        "name": word(f"lint_{finding.rule}", lang),
+        "message": finding.message,
+        "rule": finding.rule,
+    }
+
+
+def tried(found: Mapping[str, Tried], lang: str) -> dict[str, Any]:
+    """What one or two sides have just answered, as the item view shows it."""
+    sides = []
+    for name, one in found.items():
+        item, record = one.answered.item, one.answered.record
+        judged: dict[str, Judgement] = {
+            key: how.judge(TASKS[item.task], item, record) for key, how in PROTOCOLS.items() if item.task in how.metrics
+        }
+        bos = one.model.bos if one.model.adds_bos else ""
+        sides.append(SideView(name, one.label, one.answered, bos, one.model.eos, judged))
+    return item_view(sides, lang, steps=False)

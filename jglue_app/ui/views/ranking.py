@@ -1,0 +1,141 @@
+"""The leaderboard, and pictures of a few of its runs: a radar over the subsets and bars with their intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jglue_app.leaderboard import Entry
+from jglue_app.library import StoredRun
+from jglue_app.scoreboard import number
+from jglue_app.tasks import TASKS
+from jglue_app.types import Estimate
+from jglue_app.ui.views.board import interval, span_of
+from jglue_app.ui.words import word
+
+PICTURED = 4
+"""Runs in a picture; more lines cannot be told apart."""
+RADIUS, MARGIN = 120.0, 134.0
+
+
+def ranking(
+    entries: Sequence[Entry],
+    runs: Mapping[str, StoredRun],
+    tasks: Sequence[str],
+    lang: str,
+    *,
+    protocol: str,
+    against: str,
+    chosen: tuple[str, str] = ("", ""),
+) -> dict[str, Any]:
+    """Payload of the leaderboard.
+
+    Args:
+        entries: the ranked runs.
+        runs: name → run, for what is known of them.
+        tasks: the subsets that count.
+        lang: `ja` or `en`.
+        protocol, against: the one that ranks, and the one whose ranks it is compared with.
+        chosen: names of the runs picked as A and B.
+    """
+    return {
+        "heads": [TASKS[name].title for name in tasks],
+        "moves": protocol != against,
+        "protocol": protocol,
+        "against": against,
+        "rows": [_row(entry, runs[entry.name], tasks, lang, chosen) for entry in entries if entry.name in runs],
+    }
+
+
+def _row(entry: Entry, run: StoredRun, tasks: Sequence[str], lang: str, chosen: tuple[str, str]) -> dict[str, Any]:
+    moved = entry.moved
+    missing = ", ".join(TASKS[name].title for name in entry.missing)
+    return {
+        "name": entry.name,
+        "label": entry.label,
+        "rank": "–" if entry.rank is None else str(entry.rank),
+        "moved": "" if not moved else f"▲{moved}" if moved > 0 else f"▼{-moved}",
+        "moved_text": word("moved_up" if (moved or 0) > 0 else "moved_down", lang).format(abs(moved)) if moved else "",
+        "average": _score(entry.average),
+        "why_not": word("ranking_missing", lang).format(missing) if missing else "",
+        "tasks": [_score(entry.tasks.get(name), TASKS[name].title) for name in tasks],
+        "facts": facts(run, lang),
+        "a": entry.name == chosen[0],
+        "b": entry.name == chosen[1],
+    }
+
+
+def facts(run: StoredRun, lang: str) -> str:
+    """When a run was made and how far it is."""
+    done = f"{run.done:,}/{run.planned:,} {word('n', lang)}"
+    shipped = f"{word('shipped', lang)} · " if run.path.parent.name == "showcase" else ""
+    return f"{shipped}{run.created[:16].replace('T', ' ')} UTC · {done}"
+
+
+def _score(estimate: Estimate | None, title: str = "") -> dict[str, Any]:
+    return {
+        "title": title,
+        "value": number(estimate.value if estimate else None),
+        "interval": interval(estimate),
+        "range": span_of(estimate),
+        "n": estimate.n if estimate else 0,
+    }
+
+
+def pictures(entries: Sequence[Entry], tasks: Sequence[str]) -> dict[str, Any]:
+    """Payload of the pictures of some runs: places are numbers for an SVG."""
+    shown = [entry for entry in entries if any(entry.tasks.get(t) for t in tasks)][:PICTURED]
+    return {
+        "radar": _radar(shown, tasks) if len(tasks) >= 3 and shown else None,
+        "groups": [
+            {
+                "title": TASKS[task].title,
+                "bars": [
+                    {
+                        "series": i,
+                        "letter": "ABCD"[i],
+                        "label": entry.label,
+                        "value": number(e.value),
+                        "width": f"{100 * min(1.0, max(0.0, e.value)):.1f}",
+                        "low": f"{100 * max(0.0, e.low if e.low is not None else e.value):.1f}",
+                        "span": f"{100 * max(0.0, min(1.0, e.high or 0.0) - max(0.0, e.low or 0.0)):.1f}",
+                    }
+                    for i, entry in enumerate(shown)
+                    if (e := entry.tasks.get(task)) is not None and e.value is not None
+                ],
+            }
+            for task in tasks
+        ],
+        "series": [{"series": i, "letter": "ABCD"[i], "label": entry.label} for i, entry in enumerate(shown)],
+    }
+
+
+def _radar(entries: Sequence[Entry], tasks: Sequence[str]) -> dict[str, Any]:
+    def at(i: int, value: float, radius: float = RADIUS) -> tuple[float, float]:
+        angle = 2 * math.pi * i / len(tasks) - math.pi / 2
+        return radius * value * math.cos(angle), radius * value * math.sin(angle)
+
+    def path(values: Sequence[float]) -> str:
+        return " ".join("{:.1f},{:.1f}".format(*at(i, value)) for i, value in enumerate(values))
+
+    labels = []
+    for i, task in enumerate(tasks):
+        x, y = at(i, 1.0, RADIUS + 16)
+        anchor = "middle" if abs(x) < 10 else "start" if x > 0 else "end"
+        labels.append({"text": TASKS[task].title, "x": f"{x:.1f}", "y": f"{y + 4:.1f}", "anchor": anchor})
+    return {
+        "rings": [path([share] * len(tasks)) for share in (0.25, 0.5, 0.75, 1.0)],
+        "axes": ["{:.1f},{:.1f}".format(*at(i, 1.0)) for i in range(len(tasks))],
+        "labels": labels,
+        "shapes": [
+            {"series": i, "path": path([_clipped(entry.tasks.get(task)) for task in tasks])}
+            for i, entry in enumerate(entries)
+            if not entry.missing
+        ],
+        "box": f"{-RADIUS - MARGIN:.0f} {-RADIUS - 36:.0f} {2 * (RADIUS + MARGIN):.0f} {2 * (RADIUS + 36):.0f}",
+    }
+
+
+def _clipped(estimate: Estimate | None) -> float:
+    return min(1.0, max(0.0, estimate.value)) if estimate and estimate.value is not None else 0.0

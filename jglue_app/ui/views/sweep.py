@@ -1,0 +1,49 @@
+"""The table of a sweep: one line for each format, and how many answers changed against the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jglue_app.lab import SweepRow
+from jglue_app.scoreboard import number
+from jglue_app.tasks import TASKS
+from jglue_app.types import Estimate
+from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
+
+
+def sweep_view(rows: Sequence[SweepRow], task: str) -> dict[str, Any]:
+    """Payload of a sweep over one subset."""
+    metric = TASKS[task].metrics[0]
+
+    def score(estimate: Estimate) -> dict[str, Any]:
+        return {
+            "value": number(estimate.value),
+            "interval": interval(estimate),
+            "range": span_of(estimate, signed=metric in CORRELATIONS),
+        }
+
+    return {
+        "title": TASKS[task].title,
+        "metric": metric,
+        "ranked": TASKS[task].kind == "choice",
+        "rows": [
+            {
+                "format": row.side.format,
+                "style": row.side.style,
+                "n": row.n,
+                "strict": score(row.strict),
+                "lenient": score(row.lenient),
+                "choose": score(row.choose),
+                "unreadable": row.unreadable,
+                "flips": _share(row.flips, row.n),
+                "ranked_flips": _share(row.ranked_flips, row.n),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _share(count: int | None, n: int) -> str:
+    """A flip rate, as a share and a count."""
+    return "–" if count is None or not n else f"{100 * count / n:.0f} % ({count}/{n})"

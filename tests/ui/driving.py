@@ -1,0 +1,93 @@
+"""What a person does on the page, as functions of a browser's page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+DONE = {"ja": "終わりました", "en": "Done"}
+
+
+def open_settings(page: Page) -> None:
+    """Unfold the settings of the Compare tab."""
+    if not page.locator("#a-model").is_visible():
+        page.click("#settings button")
+        page.wait_for_selector("#a-model input")
+
+
+def choose_model(page: Page, box: str, model: Path | str) -> None:
+    """Type a model's name into a box and take it."""
+    field = page.locator(f"#{box} input")
+    field.fill(str(model))
+    field.press("Enter")
+
+
+def only_subsets(page: Page, *titles: str, group: str = "tasks") -> None:
+    """Tick these subsets and no others."""
+    for label in page.locator(f"#{group} label").all():
+        wanted = label.inner_text().strip() in titles
+        if label.locator("input").is_checked() != wanted:
+            label.click()
+
+
+def set_number(page: Page, box: str, text: str) -> None:
+    """Type into a number's field and leave it."""
+    field = page.locator(f"#{box} input[type=number]").first
+    field.fill(text)
+    field.press("Tab")
+
+
+def generate_only(page: Page, group: str = "method") -> None:
+    """Choose free generation alone."""
+    page.locator(f"#{group} label").first.click()
+
+
+def start(page: Page, a: Path | str, b: Path | str | None, *subsets: str, items: str = "5") -> None:
+    """Set up a comparison of two tables of answers and press Run."""
+    open_settings(page)
+    choose_model(page, "a-model", a)
+    if b is None:
+        page.locator("#use-b input").uncheck()
+    else:
+        choose_model(page, "b-model", b)
+    only_subsets(page, *subsets)
+    set_number(page, "limit", items)
+    generate_only(page)
+    page.click("#run")
+
+
+def finished(page: Page, lang: str = "ja", box: str = "status") -> None:
+    """Wait for the run's end."""
+    said(page, DONE[lang], box)
+
+
+def said(page: Page, text: str, box: str = "status") -> None:
+    """Wait until a place on the page says something."""
+    page.wait_for_function("([box, text]) => document.getElementById(box)?.innerText.includes(text)", arg=[box, text])
+
+
+def tab(page: Page, name: str) -> None:
+    """Go to a tab; on a phone some are behind a button."""
+    found = page.get_by_role("tab", name=name, exact=True)
+    if not found.first.is_visible():
+        page.locator(".overflow-menu button").first.click()
+        page.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
+    else:
+        found.first.click()
+
+
+def shows(page: Page, count: int) -> None:
+    """Wait until the item list counts so many items."""
+    page.wait_for_function(
+        "n => (document.querySelector('#items .jg-count')?.textContent ?? '').replace(/[^0-9]/g, '') === String(n)",
+        arg=count,
+    )
+
+
+def open_row(page: Page, number: int) -> None:
+    """Open the item of a row in sight, and wait until it is there."""
+    row = page.locator(f"#items .jg-row[data-at='{number}']")
+    id_ = row.locator(".jg-row-id").inner_text()
+    row.click()
+    page.wait_for_function("id => document.querySelector('#item .jg-item-head')?.innerText.includes(id)", arg=id_)

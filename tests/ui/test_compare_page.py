@@ -1,0 +1,447 @@
+"""The Compare tab in a real browser: first visit, runs, items, filters, what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+
+from tests.ui.conftest import OpenPage, Tables, free_port, serve
+from tests.ui.driving import (
+    choose_model,
+    finished,
+    generate_only,
+    only_subsets,
+    open_row,
+    open_settings,
+    said,
+    set_number,
+    shows,
+    start,
+)
+
+PAYLOADS = (
+    "<img src=x onerror=\"window.__ran='img'\">",
+    "<script>window.__ran='script'</script>",
+    "${window.__ran='template'}",
+    "{{{this}}}<svg onload=\"window.__ran='svg'\">",
+    "[x](javascript:window.__ran='link') </pre><iframe srcdoc=\"<script>parent.__ran='frame'</script>\">",
+)
+
+
+# --- a first visit --------------------------------------------------------------------------------------
+
+
+def test_a_first_visit_shows_a_stored_comparison_with_its_most_telling_item_open(open_page: OpenPage) -> None:
+    page = open_page()
+    shows(page, 227)
+    origin = page.inner_text("#origin")
+    assert "保存済みの比較" in origin
+    assert re.search(r"gemma-3-270m · plain · ja-labels · 0-shot.*\d{4}-\d\d-\d\d", origin)
+    assert "MARC-ja：書いた文章では 0.00 点、同じ答えを対数尤度で順位づけすると 0.68 点" in page.inner_text("#board")
+    page.wait_for_selector("#item .jg-protocols")
+    chosen = page.locator("#items .jg-row[aria-selected=true] .jg-row-id").inner_text()
+    assert chosen in page.inner_text("#item .jg-item-head")
+
+
+def test_the_other_shipped_pair_is_one_click_away(open_page: OpenPage) -> None:
+    page = open_page()
+    page.locator("#pairs label").nth(1).click()
+    said(page, "SmolLM2-135M-Instruct", "board")
+    assert "chat" in page.inner_text("#origin")
+
+
+def test_a_fact_leads_to_the_items_that_show_it(open_page: OpenPage) -> None:
+    page = open_page()
+    page.locator("#board .jg-insights li", has_text="0.68").get_by_role("button").click()
+    shows(page, 53)
+    assert page.locator("#items [data-filter=knows]").get_attribute("aria-pressed") == "true"
+    said(page, "読み取れない", "item")
+
+
+# --- runs -----------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_shows_scores_rows_and_the_item_behind_a_row(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    start(page, table("right", "肯定", 0.0), table("wrong", "答えは「否定」です。", 0.0), "MARC-ja")
+    finished(page)
+    board = page.inner_text("#board")
+    assert "right.jsonl · plain · ja-labels · 0-shot" in board
+    assert "見本" in board
+    assert page.inner_text("#origin").strip() == ""
+    shows(page, 5)
+    open_row(page, 0)
+    assert page.locator("#item .jg-side-a .jg-raw mark").inner_text() == "肯定"
+    assert page.locator("#item .jg-side-b .jg-raw mark").inner_text() == "否定"
+    assert page.locator("#item .jg-side-b .jg-raw").inner_text() == "答えは「否定」です。"
+    assert "評価：" in page.locator("#item .jg-prompt-a").inner_text()
+    assert "「答え：」などの合図のあと" in page.locator("#item .jg-side-b .jg-readings").inner_text()
+    verdicts = page.locator("#item .jg-protocols tbody tr")
+    names = [row.locator("th").inner_text().split("\n")[0] for row in verdicts.all()]
+    assert names == ["official", "wandb-2023", "stability-jp", "llm-jp-eval", "flexeval", "lm-eval-ja"]
+
+
+def test_filters_search_and_sorting_show_what_they_name(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    start(page, table("yes", "肯定", 0.0), table("no", "否定", 0.0), "MARC-ja", items="20")
+    finished(page)
+    shows(page, 20)
+    counts = {
+        b.get_attribute("data-filter"): b.locator(".jg-filter-count").inner_text()
+        for b in page.locator(".jg-filter").all()
+    }
+    # Both answer every item legally and one is right each time, so all of them disagree.
+    assert counts["all"] == counts["disagree"] == "20"
+    assert int(counts["only_a"]) + int(counts["only_b"]) == 20
+    assert counts["form"] == counts["unreadable"] == counts["knows"] == "0"
+    page.click("#items [data-filter=only_a]")
+    shows(page, int(counts["only_a"]))
+    page.click("#items [data-filter=form]")
+    shows(page, 0)
+    assert "この条件に合う問題はありません" in page.inner_text("#items")
+    page.click("#items [data-filter=all]")
+    page.select_option("#items .jg-sort", "a")
+    signs = page.locator("#items .jg-row-side:first-child .jg-swatch").all_inner_texts()
+    assert signs == sorted(signs, key="○×".index)
+    id_ = page.locator("#items .jg-row[data-at='3'] .jg-row-id").inner_text()
+    page.fill("#items .jg-search", id_)
+    shows(page, 1)
+
+
+def test_the_list_is_walked_with_the_keyboard_alone(open_page: OpenPage) -> None:
+    page = open_page()
+    shows(page, 227)
+    # From the language switch on, to the list: every step is a Tab.
+    page.locator(".jg-lang a").first.focus()
+    reached: list[str] = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("(document.activeElement.closest('[id]')?.id ?? '') + ' ' + document.activeElement.className")
+        )
+        if "jg-list" in reached[-1]:
+            break
+    assert "jg-list" in reached[-1], reached
+    assert any("run" in place for place in reached)
+    before = page.inner_text("#item .jg-item-head")
+    page.keyboard.press("End")
+    last = page.locator("#items .jg-row[aria-posinset='227']")
+    last.wait_for()
+    assert last.get_attribute("aria-selected") == "true"
+    page.wait_for_function("old => document.querySelector('#item .jg-item-head')?.innerText !== old", arg=before)
+    page.keyboard.press("ArrowUp")
+    assert page.locator("#items .jg-row[aria-posinset='226']").get_attribute("aria-selected") == "true"
+    assert page.locator("#items .jg-list").get_attribute("aria-activedescendant") == "jg-row-225"
+
+
+def test_next_and_previous_go_through_the_list_as_it_is_filtered(open_page: OpenPage) -> None:
+    page = open_page()
+    page.click("#items [data-filter=form]")
+    shows(page, 7)
+    ids = page.locator("#items .jg-row-id").all_inner_texts()
+    open_row(page, 0)
+    page.click("#item [data-jg-step='1']")
+    said(page, ids[1], "item")
+    page.click("#item [data-jg-step='-1']")
+    said(page, ids[0], "item")
+
+
+def test_stop_ends_within_two_seconds_and_the_same_settings_go_on_from_there(
+    open_page: OpenPage, table: Tables, runs_dir: Path
+) -> None:
+    page = open_page()
+    before = set(runs_dir.iterdir())
+    start(page, table("slow", "含意", 0.25), None, "JNLI", items="40")
+    page.wait_for_selector("#status .jg-progress")
+    page.wait_for_timeout(1000)
+    assert re.search(r"\d+/40 · [\d.]+ 問/秒 · 残り約 \d+ 秒", page.inner_text("#status"))
+    clicked = time.monotonic()
+    page.click("#stop")
+    said(page, "止めました")
+    assert time.monotonic() - clicked < 2
+    (run,) = set(runs_dir.iterdir()) - before
+    kept = (run / "records.jsonl").read_bytes()
+    assert 0 < kept.count(b"\n") < 40
+    page.click("#run")
+    finished(page)
+    whole = (run / "records.jsonl").read_bytes()
+    assert whole.startswith(kept)
+    assert whole.count(b"\n") == 40
+
+
+def test_rows_and_scores_stream_in_while_a_run_goes_on(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    start(page, table("stream", "含意", 0.2), None, "JNLI", items="20")
+    seen = set()
+    for _ in range(100):
+        text = page.inner_text("#items .jg-count") if page.locator("#items .jg-row").count() else "0"
+        seen.add(int(re.sub(r"\D", "", text) or 0))
+        if "終わりました" in page.inner_text("#status"):
+            break
+        page.wait_for_timeout(100)
+    assert len({n for n in seen if 0 < n < 20}) >= 3
+    shows(page, 20)
+
+
+def test_a_reload_finds_the_run_again_and_its_settings(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    start(page, table("again", "含意", 0.2), None, "JNLI", items="30")
+    page.wait_for_selector("#status .jg-progress")
+    page.reload()
+    page.wait_for_selector("#status .jg-progress")
+    said(page, "again.jsonl", "setup")
+    open_settings(page)
+    assert page.locator("#limit input").input_value() == "30"
+    assert not page.locator("#use-b input").is_checked()
+    finished(page)
+    shows(page, 30)
+    page.reload()
+    shows(page, 30)
+    said(page, "again.jsonl", "board")
+
+
+def test_two_visitors_run_at_the_same_time_and_see_only_their_own(open_page: OpenPage, table: Tables) -> None:
+    first, second = open_page(), open_page()
+    start(first, table("one", "肯定", 0.1), table("two", "否定", 0.1), "MARC-ja", items="10")
+    start(second, table("three", "含意", 0.0), table("four", "矛盾", 0.0), "JNLI")
+    finished(first)
+    finished(second)
+    assert "one.jsonl" in first.inner_text("#board")
+    assert "three.jsonl" not in first.inner_text("body")
+    assert "three.jsonl" in second.inner_text("#board")
+    assert "one.jsonl" not in second.inner_text("body")
+    assert "MARC-ja" not in second.inner_text("#board")
+
+
+def test_a_second_tab_shows_the_run_and_cannot_start_another_beside_it(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    other = open_page(like=page)
+    start(page, table("tabs", "含意", 0.25), None, "JNLI", items="40")
+    page.wait_for_selector("#status .jg-progress")
+    start(other, table("rival", "含意", 0.0), None, "JNLI")
+    said(other, "already going on")
+    other.reload()
+    other.wait_for_selector("#status .jg-progress")
+    other.click("#stop")
+    said(page, "止めました")
+
+
+def test_the_defaults_run_the_embedded_model_on_samples(open_page: OpenPage) -> None:
+    page = open_page()
+    page.set_default_timeout(300_000)
+    open_settings(page)
+    only_subsets(page, "JSTS", "JNLI", "JSQuAD")
+    set_number(page, "limit", "2")
+    page.click("#run")
+    finished(page)
+    assert "gemma-3-270m · plain · ja-labels · 3-shot" in page.inner_text("#board")
+    shows(page, 6)
+    open_row(page, 2)
+    assert page.locator("#item .jg-side-b .jg-lbar").count() == 3
+    assert page.locator("#item .jg-prompt-b .jg-special").first.inner_text() == "<bos>"
+
+
+# --- repeating ------------------------------------------------------------------------------------------
+
+
+def test_the_command_and_the_link_say_what_the_controls_say(open_page: OpenPage, server: str) -> None:
+    page = open_page()
+    open_settings(page)
+    only_subsets(page, "JNLI")
+    set_number(page, "limit", "7")
+    page.click("#repeat-box button")
+    said(page, "--limit 7", "repeat")
+    command = page.inner_text("#repeat .jg-command")
+    assert command == (
+        "python -m jglue_app compare --a gemma-3-270m --tasks jnli --data sample --limit 7 --method both --b-shots 3"
+    )
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#repeat .jg-button")
+    said(page, "コピーしました", "repeat")
+    assert page.evaluate("navigator.clipboard.readText()") == command
+    page.goto(server + "/" + str(page.locator("#repeat a").get_attribute("href")))
+    said(page, "リンクの設定を読み込みました")
+    said(page, "1 サブセット × 7 問", "setup")
+
+
+def test_a_link_with_nonsense_ends_in_a_sentence(open_page: OpenPage, server: str) -> None:
+    page = open_page(address=server + "/?tasks=jnli,<b>x</b>&limit=3")
+    said(page, "Unknown task")
+    assert page.locator("#status b").count() == 0
+
+
+def test_the_address_asks_for_the_same_configuration(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    start(page, table("address", "含意", 0.0), None, "JNLI")
+    finished(page)
+    asked = parse_qs(urlparse(page.url).query)
+    assert asked["tasks"] == ["jnli"]
+    assert asked["limit"] == ["5"]
+    assert asked["a"][0].endswith("address.jsonl")
+    assert "b" not in asked
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "subsets", "items", "sentence"),
+    [
+        ("nobody/nothing-here", ("JNLI",), "5", "nobody/nothing-here"),
+        ("missing-table.jsonl", ("JNLI",), "5", "cannot be read"),
+        ("gemma-3-270m", (), "5", "サブセットを一つ以上"),
+        ("gemma-3-270m", ("JNLI",), "1000000", "1 から 20,000 まで"),
+        ("gemma-3-270m", ("JNLI",), "-3", "1 から 20,000 まで"),
+    ],
+)
+def test_a_bad_request_ends_in_a_sentence_and_nothing_on_the_page_is_lost(
+    open_page: OpenPage, model: str, subsets: tuple[str, ...], items: str, sentence: str
+) -> None:
+    page = open_page()
+    open_settings(page)
+    choose_model(page, "a-model", model)
+    only_subsets(page, *subsets)
+    set_number(page, "limit", items)
+    page.click("#run")
+    page.wait_for_selector("#status .jg-error")
+    text = page.inner_text("#status")
+    assert sentence in text
+    assert "Traceback" not in text
+    shows(page, 227)
+
+
+def test_model_output_never_runs_as_script(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    bad = table("payload", "\n".join(PAYLOADS), 0.0)
+    start(page, bad, table("plain-text", "{{value.w.title}}", 0.0), "MARC-ja")
+    finished(page)
+    shows(page, 5)
+    open_row(page, 0)
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.__ran") is None
+    assert page.locator("#item .jg-side-a .jg-raw").inner_text().replace("⏎", "") == "\n".join(PAYLOADS)
+    assert page.locator("#item .jg-side-b .jg-raw").inner_text() == "{{value.w.title}}"
+
+
+def test_a_run_that_is_deleted_while_it_is_shown_is_told_of(open_page: OpenPage, table: Tables, runs_dir: Path) -> None:
+    page = open_page()
+    before = set(runs_dir.iterdir())
+    start(page, table("doomed", "含意", 0.0), None, "JNLI")
+    finished(page)
+    shows(page, 5)
+    (run,) = set(runs_dir.iterdir()) - before
+    shutil.rmtree(run)
+    page.locator("#items .jg-row").first.click()
+    said(page, "この結果は保存場所にもうありません", "item")
+
+
+def test_a_page_whose_server_was_restarted_goes_on(open_page: OpenPage, tmp_path: Path, table: Tables) -> None:
+    port, runs = free_port(), tmp_path / "restarted"
+    with serve(runs, port=port) as address:
+        page = open_page(address=address)
+        start(page, table("before", "含意", 0.0), None, "JNLI")
+        finished(page)
+        shows(page, 5)
+    with serve(runs, port=port):
+        page.wait_for_timeout(2_000)
+        if not page.locator("#run").is_visible():
+            page.wait_for_selector("#run")
+        page.reload()
+        # The address still holds the settings; what was finished is there at once.
+        said(page, "before.jsonl", "setup")
+        page.click("#run")
+        finished(page)
+        shows(page, 5)
+
+
+def test_an_item_of_a_page_opened_before_a_restart_can_still_be_opened(
+    open_page: OpenPage, tmp_path: Path, table: Tables
+) -> None:
+    port, runs = free_port(), tmp_path / "restarted-too"
+    with serve(runs, port=port) as address:
+        page = open_page(address=address)
+        start(page, table("early", "含意", 0.0), None, "JNLI")
+        finished(page)
+        shows(page, 5)
+    with serve(runs, port=port):
+        page.wait_for_timeout(4_000)
+        if page.locator("#items .jg-row").count() == 5:
+            open_row(page, 3)
+        assert page.locator("#run").is_visible()
+
+
+def write_long_run(runs_dir: Path, template: Path, name: str, count: int) -> None:
+    """A stored run of so many items, from one that was made."""
+    manifest = json.loads((template / "manifest.json").read_text("utf-8"))
+    item = json.loads((template / "items.jsonl").read_text("utf-8").splitlines()[0])
+    record = json.loads((template / "records.jsonl").read_text("utf-8").splitlines()[0])
+    folder = runs_dir / name
+    folder.mkdir()
+    manifest["spec_id"] = name
+    manifest["label"] = "long run"
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    with (
+        (folder / "items.jsonl").open("w", encoding="utf-8") as items,
+        (folder / "records.jsonl").open("w", encoding="utf-8") as records,
+    ):
+        for i in range(count):
+            items.write(json.dumps({**item, "id": f"n{i}"}, ensure_ascii=False) + "\n")
+            prompt = {**record["prompt"], "item_id": f"n{i}"}
+            records.write(json.dumps({**record, "item_id": f"n{i}", "prompt": prompt}, ensure_ascii=False) + "\n")
+
+
+def test_a_list_of_2434_items_filters_and_scrolls_within_200_ms(
+    open_page: OpenPage, table: Tables, tmp_path: Path
+) -> None:
+    runs = tmp_path / "long"
+    with serve(runs) as address:
+        page = open_page(address=address)
+        start(page, table("seed", "含意", 0.0), None, "JNLI")
+        finished(page)
+        (template,) = [path.parent for path in runs.glob("*/manifest.json")]
+        write_long_run(runs, template, "0123456789abcdef", 2_434)
+        page.get_by_role("tab", name="結果", exact=True).click()
+        page.locator("#leaderboard .jg-pick[data-run='0123456789abcdef'][data-side=a]").click()
+        page.wait_for_selector("#leaderboard .jg-pick[data-run='0123456789abcdef'][data-side=a][aria-pressed=true]")
+        page.click("#open-pair")
+        page.wait_for_selector("#items .jg-list", state="visible")
+        page.wait_for_timeout(500)
+    # The list needs no server any more.
+    timed = page.evaluate(
+        """async () => {
+          const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+          const took = async (act) => {
+            const began = performance.now();
+            act();
+            await painted();
+            return performance.now() - began;
+          };
+          const list = document.querySelector('#items .jg-list');
+          const out = [];
+          for (const at of [20000, 100000, 5000, 180000, 0]) out.push(await took(() => { list.scrollTop = at; }));
+          for (const name of ['unreadable', 'form', 'all']) {
+            out.push(await took(() => document.querySelector(`#items [data-filter=${name}]`).click()));
+          }
+          const search = document.querySelector('#items .jg-search');
+          out.push(await took(() => { search.value = 'n24'; search.dispatchEvent(new Event('input')); }));
+          return out;
+        }"""
+    )
+    assert max(timed) < 200, timed
+
+
+def test_generating_alone_leaves_no_bars(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    open_settings(page)
+    generate_only(page)
+    start(page, table("nobars", "含意", 0.0), None, "JNLI")
+    finished(page)
+    shows(page, 5)
+    open_row(page, 0)
+    assert page.locator("#item .jg-lbar").count() == 0
