@@ -11,7 +11,7 @@ import gradio as gr
 
 from jglue_app import showcase
 from jglue_app.configuration import Configuration, Side, command, from_query, query
-from jglue_app.errors import JglueAppError
+from jglue_app.errors import JglueAppError, UnknownNameError
 from jglue_app.jobs import Job
 from jglue_app.models import named_models
 from jglue_app.ui import controls, shown, views
@@ -131,6 +131,7 @@ def build(desk: Desk, t: T) -> Tab:
         job = desk.jobs.latest(owner, KIND)
         try:
             linked = from_query(dict(request.query_params))
+            _only_listed(desk, linked)
         except JglueAppError as e:
             yield *same_controls, public, views.sentence(str(e), lang), *shipped_pair(desk, request, "")[1:]
             return
@@ -294,6 +295,13 @@ def opened(desk: Desk, request: gr.Request, event: gr.EventData) -> str:
 def repeat_html(asked: Configuration, lang: str) -> str:
     """The command line and the link that ask for the same again."""
     return views.render("repeat", {"command": command(asked), "link": query(asked)}, lang)
+
+
+def _only_listed(desk: Desk, linked: Configuration | None) -> None:
+    """Refuse a link that names a model which a public server does not run; raises UnknownNameError."""
+    for side in linked.sides.values() if linked and desk.settings.public else ():
+        if side.model not in named_models():
+            raise UnknownNameError("model", side.model[:100], named_models())
 
 
 def _fill(asked: Configuration) -> list[Any]:

@@ -69,6 +69,8 @@ def said(page: Page, text: str, box: str = "status") -> None:
 
 def tab(page: Page, name: str) -> None:
     """Go to a tab; on a phone some are behind a button."""
+    page.wait_for_selector("[role=tab][aria-selected=true]")
+    page.wait_for_timeout(200)
     found = page.get_by_role("tab", name=name, exact=True)
     if not found.first.is_visible():
         page.locator(".overflow-menu button").first.click()

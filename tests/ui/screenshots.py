@@ -1,59 +1,132 @@
 """Makes the pictures in `assets/screenshots/`: `python -m tests.ui.screenshots`, with Chromium installed.
 
-A real comparison of the embedded model on samples; the first run takes a few minutes, later ones reuse it.
+Every page, light and dark, wide and on a phone, in Japanese and English, from the comparisons that come with the
+application and the embedded model; it takes a few minutes. `python -m tests.ui.screenshots compare-dark` makes those
+whose names begin so.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.ui.conftest import BROWSERS, ROOT, serve
+from tests.ui.driving import tab
 
 TARGET = ROOT / "assets" / "screenshots"
-VIEWS = (
-    # name, locale, width, dark
-    ("compare-light", "ja-JP", 1300, False),
-    ("compare-dark", "en-US", 1300, True),
-    ("compare-phone", "ja-JP", 390, False),
-)
-ITEMS = "8"
+WORDS = {
+    "ja": {"lab": "書式を学ぶ", "one": "一問をいろいろな書式で", "sweep": "書式だけを変えてみる", "full": "全量実行"}
+    | {"results": "結果", "about": "このアプリについて"},
+    "en": {"lab": "Prompt lab", "one": "One item, many formats", "sweep": "Sweep over formats", "full": "Full run"}
+    | {"results": "Results", "about": "About"},
+}
+LOOKS = {
+    # name: locale, width, dark
+    "light": ("ja-JP", 1300, False),
+    "dark": ("en-US", 1300, True),
+    "phone": ("ja-JP", 390, False),
+    "phone-en": ("en-US", 390, True),
+}
+Words = dict[str, str]
 
 
-def take(browser: Browser, address: str, name: str, locale: str, width: int, dark: bool) -> None:
-    """One full-page picture of a finished comparison with an item opened."""
-    context = browser.new_context(locale=locale, viewport={"width": width, "height": 900})
+def compare(page: Page, words: Words) -> None:
+    page.wait_for_selector("#item .jg-item")
+
+
+def item(page: Page, words: Words) -> None:
+    page.click("#items [data-filter=form]")
+    page.locator("#items .jg-row").last.click()
+    page.wait_for_timeout(1_500)
+
+
+def course(page: Page, words: Words) -> None:
+    tab(page, words["lab"])
+    page.locator("#course-step label").nth(2).click()
+    page.wait_for_timeout(1_000)
+    page.click("#course-run")
+    page.wait_for_selector("#course-result .jg-look")
+
+
+def lab(page: Page, words: Words) -> None:
+    tab(page, words["lab"])
+    tab(page, words["one"])
+    page.wait_for_function("document.querySelector('#lab-field-0 textarea, #lab-field-0 input')?.value.length > 5")
+    page.click("#lab-look")
+    page.wait_for_selector("#lab-tokens .jg-side-b .jg-token")
+
+
+def sweep(page: Page, words: Words) -> None:
+    tab(page, words["lab"])
+    tab(page, words["sweep"])
+    page.wait_for_selector("#sweep-run")
+    page.click("#sweep-run")
+    page.wait_for_function("document.querySelectorAll('#sweep-table tbody tr').length === 4")
+    page.wait_for_selector("#sweep-status .jg-spin", state="detached")
+
+
+def full(page: Page, words: Words) -> None:
+    tab(page, words["full"])
+    page.locator("#full-data label").first.click()
+    page.click("#full-run")
+    page.wait_for_function("document.querySelectorAll('#full-status .jg-progress').length >= 2")
+
+
+def results(page: Page, words: Words) -> None:
+    tab(page, words["results"])
+    page.wait_for_selector("#leaderboard .jg-ranking")
+    page.locator("#protocol input").fill("llm-jp-eval")
+    page.locator("#protocol input").press("Enter")
+    page.wait_for_timeout(2_000)
+
+
+def about(page: Page, words: Words) -> None:
+    tab(page, words["about"])
+    page.wait_for_selector(".jg-about h3", state="visible")
+
+
+PAGES: dict[str, Callable[[Page, Words], None]] = {
+    made.__name__: made for made in (compare, item, course, lab, sweep, full, results, about)
+}
+
+
+def take(browser: Browser, address: str, name: str, look: str) -> None:
+    """One full-page picture."""
+    locale, width, dark = LOOKS[look]
+    context = browser.new_context(
+        locale=locale, viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+    )
     page = context.new_page()
     page.set_default_timeout(600_000)
-    page.goto(address + ("?__theme=dark" if dark else ""))
-    page.wait_for_selector("#board .jg-empty")
-    page.locator("#limit input[type=number]").fill(ITEMS)
-    page.locator("#limit input[type=number]").press("Enter")
-    page.click("#run")
-    done = "終わりました" if locale.startswith("ja") else "Done"
-    page.wait_for_function("word => document.querySelector('#status').innerText.includes(word)", arg=done)
-    page.wait_for_selector("#items [data-testid^=cell-]")
-    page.locator("#items [data-testid^=cell-]").nth(2).click()
-    page.wait_for_selector("#item .jg-side")
-    page.wait_for_timeout(800)
+    page.goto(address)
+    page.wait_for_selector("#item .jg-item")
+    PAGES[name](page, WORDS[locale[:2]])
     page.mouse.move(0, 0)
-    page.screenshot(path=TARGET / f"{name}.png", full_page=True)
+    page.wait_for_timeout(800)
+    page.screenshot(path=TARGET / f"{name}-{look}.png", full_page=True)
+    if name == "full":
+        page.click("#full-stop")
+        page.wait_for_timeout(2_500)
     context.close()
 
 
 def main() -> None:
-    """All pictures."""
+    """All pictures, or those whose names begin with an argument."""
+    wanted = tuple(sys.argv[1:]) or ("",)
     path = next(found for name in BROWSERS if (found := shutil.which(name)))
     TARGET.mkdir(parents=True, exist_ok=True)
-    runs = Path(tempfile.gettempdir()) / "jglue-screenshot-runs"
-    with sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as runs, serve(Path(runs)) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        for address in serve(runs, {}):
-            for view in VIEWS:
-                take(browser, address, *view)
+        for name in PAGES:
+            for look in LOOKS:
+                if f"{name}-{look}".startswith(wanted):
+                    take(browser, address, name, look)
+                    print(f"{name}-{look}.png")
         browser.close()
 
 

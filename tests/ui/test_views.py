@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jglue_app.configuration import Side
+from jglue_app.jobs import Job, State
+from jglue_app.lab import Inspected, LegalAnswer, SweepRow, Token, Tried
+from jglue_app.leaderboard import Entry
+from jglue_app.library import StoredRun
+from jglue_app.protocols import PROTOCOLS
 from jglue_app.protocols.official import judge as official
 from jglue_app.report import Answered, compare_runs, report_run
+from jglue_app.runner import Event
 from jglue_app.tasks import TASKS
 from jglue_app.types import (
     Decoding,
+    Estimate,
+    Finding,
+    Finish,
     Item,
+    Judgement,
+    ModelInfo,
     ModelSpec,
+    Notice,
     Output,
     Prompt,
     PromptSpec,
@@ -23,27 +41,162 @@ from jglue_app.types import (
     RunSpec,
 )
 from jglue_app.ui import views
+from jglue_app.ui.views import items, progress, prompt, sweep
+from jglue_app.ui.views import ranking as board_of_runs
+from jglue_app.ui.views.board import board, span_of
+from jglue_app.ui.views.item import LONG, SideView, bars, item_view, pieces, special_pieces
 
 SPEC = RunSpec(ModelSpec("m"), ("jnli",), "v", {}, PromptSpec(), "", Decoding(), "0")
+OTHER = replace(SPEC, model=ModelSpec("n"))
 LABELS = ("entailment", "contradiction", "neutral")
 ANSWERS = ("含意", "矛盾", "中立")
+NUMBERS = ("0", "1", "2", "3", "4")
+NONE = Estimate(None, None, None, 0)
 
 
 def item(id_: str, gold: str) -> Item:
     return Item("jnli", id_, {"sentence1": f"前提{id_}", "sentence2": f"仮説{id_}"}, (gold,), LABELS)
 
 
-def record(id_: str, text: str | None, logprobs: tuple[float, ...] | None = None, spec: RunSpec = SPEC) -> Record:
-    prompt = Prompt("jnli", id_, "一行目\n関係：", None, ("\n",), ANSWERS, "", (), hashlib.sha256(b"").hexdigest())
+def salt() -> Item:
+    """A question of JCommonsenseQA whose answer is 塩."""
+    choices = {f"choice{i}": text for i, text in enumerate(("砂糖", "塩", "酢", "油", "水"))}
+    return Item("jcommonsenseqa", "q1", {"question": "海の水はどうしてしょっぱい？", **choices}, ("1",), NUMBERS)
+
+
+def paragraph(context: str, *golds: str) -> Item:
+    return Item("jsquad", "s1", {"title": "", "context": context, "question": "首都は？"}, golds)
+
+
+def similarity(gold: float, id_: str = "t1") -> Item:
+    return Item("jsts", id_, {"sentence1": "犬", "sentence2": "猫"}, gold)
+
+
+def asked(one: Item, text: str = "一行目\n関係：", **changes: Any) -> Prompt:
+    answers = ANSWERS if one.choices == LABELS else one.choices
+    usual = Prompt(one.task, one.id, text, None, ("\n",), answers, "", (), hashlib.sha256(b"").hexdigest())
+    return replace(usual, **changes)
+
+
+def row(
+    one: Item,
+    text: str | None,
+    logprobs: tuple[float, ...] | None = None,
+    finish: Finish = "stop",
+    asks: Prompt | None = None,
+) -> Answered:
+    """An item with what was said; neither text nor ranking for an error."""
+    made = asks or asked(one)
     if text is None and logprobs is None:
-        return Record(spec.spec_id, "jnli", id_, prompt, None, RunError("out_of_memory", "大きすぎる"))
-    return Record(spec.spec_id, "jnli", id_, prompt, Output(text, "stop", 9, 2, 0.25, logprobs))
+        record = Record("s", one.task, one.id, made, None, RunError("out_of_memory", "大きすぎる"))
+    else:
+        record = Record("s", one.task, one.id, made, Output(text, finish, 9, 2, 0.25, logprobs))
+    return Answered(one, record, official(TASKS[one.task], one, record))
 
 
 def answered(id_: str, gold: str, text: str | None, logprobs: tuple[float, ...] | None = None) -> Answered:
-    one, made = item(id_, gold), record(id_, text, logprobs)
-    return Answered(one, made, official(TASKS["jnli"], one, made))
+    return row(item(id_, gold), text, logprobs)
 
+
+def everyones(one: Answered) -> dict[str, Judgement]:
+    """What each protocol that scores the subset makes of an output."""
+    return {
+        name: how.judge(TASKS[one.item.task], one.item, one.record)
+        for name, how in PROTOCOLS.items()
+        if one.item.task in how.metrics
+    }
+
+
+INLINE = {"b", "code", "i", "mark", "small", "span", "strong"}
+"""Elements that do not part the words before them from those behind."""
+
+
+class Seen(HTMLParser):
+    """What a browser would make of a text: its elements, in order, with their attributes, and what is to be read."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.shape: list[tuple[str, tuple[str, ...]]] = []
+        self.attributes: list[dict[str, str]] = []
+        self.text = self._spaced = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._spaced += "" if tag in INLINE else " "
+        self.shape.append((tag, tuple(name for name, _ in attrs)))
+        self.attributes.append({name: value or "" for name, value in attrs} | {"": tag})
+
+    def handle_endtag(self, tag: str) -> None:
+        self._spaced += "" if tag in INLINE else " "
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        self._spaced += data
+
+    def of(self, name: str) -> list[dict[str, str]]:
+        """Attributes of all elements of a class; the element's name is that of the attribute without one."""
+        return [found for found in self.attributes if name in found.get("class", "").split()]
+
+    @property
+    def line(self) -> str:
+        """All there is to read, in one line."""
+        return " ".join(self._spaced.split())
+
+
+def html_of(sides: Sequence[SideView], lang: str = "ja", **how: Any) -> str:
+    return views.render("item", item_view(sides, lang, **how), lang)
+
+
+def read(html: str) -> str:
+    return Seen(html).line
+
+
+# --- texts ------------------------------------------------------------------------------------------------
+
+
+def test_long_and_many_lined_texts_become_one_short_line() -> None:
+    assert views.short("一行目\n二行目") == "一行目 ⏎ 二行目"
+    assert views.short("長" * 60) == "長" * 60
+    assert views.short("長" * 61) == "長" * 59 + "…"
+    assert views.short("長" * 10**6) == "長" * 59 + "…"
+    assert views.short("四文字超", 3) == "四文…"
+    assert views.short("") == ""
+
+
+def test_a_question_and_its_gold_answer_are_one_line_each() -> None:
+    assert views.question(item("1", "neutral")) == "前提1 / 仮説1"
+    assert views.question(salt()) == "海の水はどうしてしょっぱい？"
+    assert views.question(paragraph("長い文章", "東京")) == "首都は？"
+    assert views.gold_text(item("1", "neutral")) == "neutral"
+    assert views.gold_text(salt()) == "1 塩"
+    assert views.gold_text(similarity(2.25)) == "2.2"
+    assert views.gold_text(paragraph("", "東京", "東京都", "東京")) == "東京 / 東京都"
+
+
+def test_a_subset_is_named_with_where_its_items_came_from_unless_they_are_official() -> None:
+    assert views.named("jnli", "sample", "ja") == "JNLI (見本)"
+    assert views.named("marc_ja", "user", "en") == "MARC-ja (own file)"
+    assert views.named("jnli", "official", "ja") == "JNLI"
+
+
+def test_what_went_wrong_is_told_aloud_and_a_fault_of_ours_by_its_number_alone() -> None:
+    told = views.sentence("モデルがありません。", "ja")
+    assert read(told) == "実行できませんでした モデルがありません。"
+    assert Seen(told).attributes[0]["role"] == "alert"
+    assert read(views.sentence("", "en", incident="abc12345")).endswith(
+        "An unexpected fault. Please report it with the number abc12345. What was finished is kept."
+    )
+    assert read(views.sentence("なし", "ja", head="cannot_render")) == "この書式では書けません なし"
+    assert views.note("") == ""
+    assert read(views.note("止めています…")) == "止めています…"
+    assert read(views.empty("まだ何もありません")) == "まだ何もありません"
+
+
+# --- the item list ----------------------------------------------------------------------------------------
+
+RIGHT, FIRST_IS_WRONG = (-3.0, -2.0, -1.0), (-1.0, -2.0, -3.0)
+"""Log-probabilities that rank neutral first, and last."""
 
 A = {
     "jnli": {
@@ -51,6 +204,9 @@ A = {
         "2": answered("2", "neutral", "含意"),
         "3": answered("3", "neutral", "答え：中立"),
         "4": answered("4", "neutral", ""),
+        "5": answered("5", "neutral", "中立"),
+        "6": answered("6", "neutral", "？", RIGHT),
+        "7": answered("7", "neutral", "？", FIRST_IS_WRONG),
     }
 }
 B = {
@@ -59,6 +215,10 @@ B = {
         "2": answered("2", "neutral", "中立"),
         "3": answered("3", "neutral", "中立"),
         "4": answered("4", "neutral", None),
+        "5": answered("5", "neutral", "中立"),
+        "6": answered("6", "neutral", "？"),
+        "7": answered("7", "neutral", "含意", RIGHT),
+        "8": answered("8", "neutral", "中立"),
     }
 }
 
@@ -66,77 +226,446 @@ B = {
 @pytest.mark.parametrize(
     ("which", "ids"),
     [
-        ("all", ["1", "2", "3", "4"]),
-        ("disagree", ["1", "2", "3", "4"]),
+        ("disagree", ["1", "2", "3", "4", "7"]),
         ("only_a", ["1"]),
         ("only_b", ["2", "3"]),
+        ("knows", ["6"]),
         ("form", ["3"]),
-        ("unreadable", ["4"]),
+        ("unreadable", ["4", "6", "7"]),
     ],
 )
 def test_a_filter_keeps_the_items_it_names(which: str, ids: list[str]) -> None:
-    assert [row[1] for row in views.item_rows(A, B, which)] == ids
+    assert [found["i"] for found in items.item_rows(A, B, "ja") if which in found["f"]] == ids
 
 
-def test_a_row_shows_question_gold_outputs_and_marks() -> None:
-    assert views.item_rows(A, B)[0] == ["JNLI", "1", "前提1 / 仮説1", "entailment", "含意", "○", "矛盾", "×"]
-    assert views.item_rows(A, B)[3][4:] == ["", "∅", "大きすぎる", "！"]
+def test_a_row_shows_question_gold_outputs_and_how_they_fell_out() -> None:
+    rows = items.item_rows(A, B, "ja")
+    assert rows[0] == {
+        **{"t": "JNLI", "k": "jnli", "i": "1", "q": "前提1 / 仮説1", "g": "entailment"},
+        **{"a": "含意", "ao": "correct", "b": "矛盾", "bo": "wrong", "f": ["disagree", "only_a"]},
+    }
+    assert [rows[3][key] for key in ("a", "ao", "b", "bo")] == ["", "empty", "大きすぎる", "error"]
+    assert items.item_rows(A, B, "ja", {"jnli": "sample"})[0]["t"] == "JNLI (見本)"
 
 
-def test_an_item_only_one_run_has_answered_has_empty_cells_for_the_other() -> None:
-    assert views.item_rows(A, {})[0][6:] == ["", ""]
+def test_an_item_that_one_run_has_not_answered_yet_has_empty_cells_and_is_no_disagreement() -> None:
+    last = items.item_rows(A, B, "ja")[-1]
+    assert [last[key] for key in ("i", "a", "ao", "b", "bo", "f")] == ["8", "", "", "中立", "correct", []]
+    alone = items.item_rows(A, None, "ja")
+    assert [found["i"] for found in alone] == ["1", "2", "3", "4", "5", "6", "7"]
+    assert {key for found in alone for key in found} == {"t", "k", "i", "q", "g", "a", "ao", "f"}
+    assert alone[2]["f"] == ["form"]
 
 
-def test_long_and_many_lined_texts_become_one_short_line() -> None:
-    assert views.short("一行目\n二行目") == "一行目 ⏎ 二行目"
-    assert len(views.short("長" * 500)) == 44
+def test_rows_stand_in_the_order_of_the_subsets() -> None:
+    mixed = {"jsts": {"t1": row(similarity(3.0), "3")}, "marc_ja": {}, **A}
+    assert [found["k"] for found in items.item_rows(mixed, None, "ja")] == ["jsts", *["jnli"] * 7]
+
+
+def test_a_run_without_texts_says_what_it_ranked_first() -> None:
+    ranked = {"jnli": {"1": row(item("1", "neutral"), None, RIGHT, "scored")}}
+    (found,) = items.item_rows(ranked, None, "ja")
+    assert (found["a"], found["ao"], found["f"]) == ("neutral", "correct", [])
 
 
 @pytest.mark.parametrize(
-    ("text", "span", "expected"),
+    ("text", "logprobs", "known"),
     [
-        ("答え：中立", (3, 5), [("答え：", False, False), ("中立", True, False)]),
-        ("一\n二", None, [("一", False, True), ("二", False, False)]),
-        ("一\n二三", (0, 3), [("一", True, True), ("二", True, False), ("三", False, False)]),
-        ("", None, []),
+        ("答え：中立", RIGHT, True),
+        ("？", RIGHT, True),
+        ("", RIGHT, True),
+        ("中立", RIGHT, False),
+        ("矛盾", RIGHT, False),
+        ("？", FIRST_IS_WRONG, False),
+        ("？", None, False),
+        ("？", (-3.0, -math.inf, -1.0), False),
+        (None, RIGHT, False),
+        (None, None, False),
     ],
 )
-def test_pieces_mark_the_span_and_keep_line_ends(
-    text: str, span: tuple[int, int] | None, expected: list[tuple[str, bool, bool]]
+def test_only_what_is_ranked_right_and_written_in_no_form_is_known_but_not_written(
+    text: str | None, logprobs: tuple[float, ...] | None, known: bool
 ) -> None:
-    assert [(p["text"], p["mark"], p["eol"]) for p in views.pieces(text, span)] == expected
+    assert items.knows(answered("1", "neutral", text, logprobs)) is known
+    assert items.knows(None) is False
+
+
+def test_filters_and_orders_that_need_two_runs_are_offered_for_two_alone() -> None:
+    two, one = items.item_list(A, B, "ja"), items.item_list(A, None, "en")
+    assert [name for name, _ in two["filters"]] == [
+        *("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable"),
+    ]
+    assert one["filters"] == [
+        ["all", "All"],
+        ["knows", "Knows but cannot write it"],
+        ["form", "Wrong form"],
+        ["unreadable", "Unreadable"],
+    ]
+    assert [name for name, _ in two["sorts"]] == ["order", "a", "b", "apart"]
+    assert one["sorts"] == [["order", "Original order"], ["a", "By A's outcome"]]
+    assert two["marks"]["wrong_form"] == ["△", "中身は正解、形だけ誤り"]
+    assert one["words"]["gold"] == "Gold"
+    assert len(one["rows"]) == 7
+
+
+def test_the_list_brings_back_its_runs_and_names_the_address_to_show() -> None:
+    found = items.item_list(A, B, "ja", names=("a1", "b1"), link="tasks=jnli")
+    assert (found["a"], found["b"], found["link"], found["open"]) == ("a1", "b1", "?tasks=jnli", None)
+    assert items.item_list(A, B, "ja", link="")["link"] == ""
+    assert "link" not in items.item_list(A, B, "ja")
+
+
+def test_the_most_telling_item_is_known_by_one_side_not_written_and_written_by_the_other() -> None:
+    sure, unsure = (math.log(0.05), math.log(0.05), math.log(0.9)), (math.log(0.3), math.log(0.3), math.log(0.4))
+    a = {
+        "jnli": {
+            "alike": answered("alike", "neutral", "中立"),
+            "only a": answered("only a", "neutral", "中立"),
+            # 2 · 0.9; 2 · 0.9 + 1 + ½; 2 · 0.4 + 1 + ½
+            "both know": answered("both know", "neutral", "？", sure),
+            "telling": answered("telling", "neutral", "？", sure),
+            "less sure": answered("less sure", "neutral", "？", unsure),
+        }
+    }
+    b = {
+        "jnli": {
+            "alike": answered("alike", "neutral", "中立"),
+            "only a": answered("only a", "neutral", "矛盾"),
+            "both know": answered("both know", "neutral", "？", sure),
+            "telling": answered("telling", "neutral", "中立"),
+            "less sure": answered("less sure", "neutral", "中立"),
+        }
+    }
+    assert items.telling(a, b) == ("jnli", "telling")
+    assert items.item_list(a, b, "ja", open_first=True)["open"] == {"task": "jnli", "id": "telling"}
+    assert items.telling(b, a) == ("jnli", "telling")
+    assert items.telling(a, None) == ("jnli", "both know")
+    del a["jnli"]["telling"], a["jnli"]["both know"], a["jnli"]["less sure"]
+    assert items.telling(a, {"jnli": {key: b["jnli"][key] for key in a["jnli"]}}) == ("jnli", "only a")
+    assert items.telling({}, {}) is None
+    assert items.item_list({}, None, "ja", open_first=True)["open"] is None
+
+
+# --- texts in pieces --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "spans", "expected"),
+    [
+        ("答え：中立", [(3, 5)], [("答え：", False, False), ("中立", True, False)]),
+        ("一\n二", [], [("一", False, True), ("二", False, False)]),
+        ("一\n二三", [(0, 3)], [("一", True, True), ("二", True, False), ("三", False, False)]),
+        ("一二三", [(0, 1), (2, 3)], [("一", True, False), ("二", False, False), ("三", True, False)]),
+        ("一二", [(1, 90)], [("一", False, False), ("二", True, False)]),
+        ("", [], []),
+    ],
+)
+def test_pieces_mark_the_spans_and_keep_line_ends(
+    text: str, spans: list[tuple[int, int]], expected: list[tuple[str, bool, bool]]
+) -> None:
+    assert [(p["text"], p["mark"], p["eol"]) for p in pieces(text, spans)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "own", "special"),
+    [
+        ("<|im_start|>user\n犬<|im_end|>", (), ["<|im_start|>", "<|im_end|>"]),
+        ("<s>[INST] <<SYS>>犬<</SYS>> 猫 [/INST]</s>", (), ["<s>", "[INST]", "<<SYS>>", "<</SYS>>", "[/INST]", "</s>"]),
+        ("<bos><start_of_turn>犬<end_of_turn>", (), ["<bos>", "<start_of_turn>", "<end_of_turn>"]),
+        ("犬<NL>猫", (), ["<NL>"]),
+        ("⟨始⟩犬⟨終⟩", ("⟨始⟩", "⟨終⟩"), ["⟨始⟩", "⟨終⟩"]),
+        ("⟨始⟩犬⟨終⟩", ("", ""), []),
+        ("a.b axb", ("a.b", ""), ["a.b"]),
+        ("犬 <b>猫</b> < | > [x] <|いぬ ねこ|> <strong>", (), []),
+    ],
+)
+def test_marks_of_formats_and_of_the_model_itself_stand_apart(
+    text: str, own: tuple[str, ...], special: list[str]
+) -> None:
+    found = special_pieces(text, own)
+    assert [p["text"] for p in found if p["special"]] == special
+    assert "".join(p["text"] + "\n" * p["eol"] for p in found) == text
+
+
+# --- bars -------------------------------------------------------------------------------------------------
+
+
+def logs(*shares: float) -> tuple[float, ...]:
+    return tuple(math.log(share) if share else -math.inf for share in shares)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "shares", "best"),
+    [
+        # 1 : e⁻¹ : e⁻² of 1.503
+        ((-1.0, -2.0, -3.0), ["67", "24", "9"], [True, False, False]),
+        ((-1001.0, -1002.0, -1003.0), ["67", "24", "9"], [True, False, False]),
+        (logs(0.2, 0.5, 0.3), ["20", "50", "30"], [False, True, False]),
+        # What is left of the others shares the whole.
+        (logs(0.3, 0, 0.1), ["75", "0", "25"], [True, False, False]),
+        ((-math.inf, -7.0, math.nan), ["0", "100", "0"], [False, True, False]),
+        ((-math.inf, -math.inf, -math.inf), ["0", "0", "0"], [False, False, False]),
+        ((-2.0, -2.0, -900.0), ["50", "50", "0"], [True, True, False]),
+    ],
+)
+def test_bars_are_the_share_of_each_answer(logprobs: tuple[float, ...], shares: list[str], best: list[bool]) -> None:
+    found = bars(answered("1", "neutral", "？", logprobs))
+    assert [bar["share"] for bar in found] == shares
+    assert [bar["best"] for bar in found] == best
+    assert [bar["name"] for bar in found] == list(ANSWERS)
+    assert [bar["gold"] for bar in found] == [False, False, True]
+
+
+def test_bars_name_the_words_of_numbered_choices_and_the_log_likelihoods() -> None:
+    found = bars(row(salt(), "1", (-1.0, -math.inf, -2.345, -4.0, -5.0)))
+    assert [bar["name"] for bar in found] == ["0 砂糖", "1 塩", "2 酢", "3 油", "4 水"]
+    assert [bar["value"] for bar in found] == ["-1.00", "-inf", "-2.35", "-4.00", "-5.00"]
+    assert bars(answered("1", "neutral", "中立")) == []
+    assert bars(answered("1", "neutral", None)) == []
+
+
+# --- one item ---------------------------------------------------------------------------------------------
 
 
 def test_the_item_view_shows_prompt_outputs_readings_and_bars() -> None:
     left = answered("7", "neutral", "関係は「中立」です。", (-3.0, -1.0, -2.0))
-    html = views.render("item", views.item_view([("A", "左", left, "<bos>"), ("B", "右", None, "")], "ja"))
+    html = html_of([SideView("A", "左", left, "<bos>"), SideView("B", "右", None)])
     assert "関係は「<mark>中立</mark>」です。" in html
     assert (
         '<span class="jg-special">&lt;bos&gt;</span>一行目<span class="jg-eol" aria-hidden="true">⏎</span>\n関係：'
         in html
     )
-    assert "規則: cue" in html
-    assert "○ 中立" in html
-    assert "width:67%" in html
-    assert "width:24%" in html
-    assert "未実行" in html
+    text = read(html)
+    assert "厳密な読み取り 読み取れない 出力が答えそのものではない not_exact" in text
+    assert "寛容な読み取り neutral 「答え：」などの合図のあと cue" in text
+    assert "正解 neutral （中立）" in text
+    assert "○ 中立" in text
+    assert "矛盾 ◀" in text
+    assert "入力 9 トークン、出力 2 トークン、0.25 秒" in text
+    for share in (9, 67, 24):
+        assert f"width:{share}%" in html
+    assert text.count("未実行") == 1
+    assert ("A 左" in text, "B 右" in text) == (True, True)
 
 
-def run(texts: list[str], spec: RunSpec) -> RunData:
-    golds = ["entailment", "neutral", "neutral", "contradiction"]
-    items = {str(i): item(str(i), gold) for i, gold in enumerate(golds)}
-    return RunData(
-        spec, {"jnli": items}, {"jnli": "sample"}, [record(str(i), text, None, spec) for i, text in enumerate(texts)]
+def test_an_item_is_asked_about_in_the_language_of_the_page() -> None:
+    one = answered("1", "neutral", "中立")
+    assert read(html_of([SideView("A", "m", one)])).startswith("JNLI 1 前提の文から仮説の文が言えるか")
+    english = read(html_of([SideView("A", "m", one)], "en", source="sample"))
+    assert english.startswith("JNLI sample 1 Does the premise entail the hypothesis?")
+    assert "Sentence 1 前提1 Sentence 2 仮説1 Gold neutral （中立）" in english
+
+
+@pytest.mark.parametrize(
+    ("text", "logprobs", "finish", "shown"),
+    [
+        (None, None, "stop", "！エラー 出力 大きすぎる A プロンプト"),
+        (None, RIGHT, "scored", "○正解 出力 （文章は生成していません） 各答えの"),
+        ("", None, "empty", "∅空 accuracy 0.000 出力 （何も書かれていません） 厳密な読み取り"),
+        ("中", None, "length", "…途中で切れた accuracy 0.000 出力 中 厳密な読み取り"),
+        ("", None, "overflow", "≫長すぎる 出力 （何も書かれていません）"),
+    ],
+)
+def test_an_output_that_is_none_says_why(
+    text: str | None, logprobs: tuple[float, ...] | None, finish: Finish, shown: str
+) -> None:
+    html = read(html_of([SideView("A", "m", row(item("1", "neutral"), text, logprobs, finish))]))
+    assert shown in html
+    assert ("長さの上限で打ち切り" in html) is (finish == "length")
+    assert ("プロンプトが文脈長を超えています" in html) is (finish == "overflow")
+
+
+def test_examples_are_named_and_white_space_in_an_output_is_kept() -> None:
+    one = item("1", "neutral")
+    html = html_of([SideView("A", "m", row(one, " 中立\n\n", asks=asked(one, shot_ids=("sn3", "sn9"))))])
+    assert "例題: sn3, sn9" in html
+    eol = '<span class="jg-eol" aria-hidden="true">⏎</span>\n'
+    assert f'<pre class="jg-text jg-raw" tabindex="0"> <mark>中立</mark>{eol}{eol}</pre>' in html
+
+
+def test_a_chat_template_has_its_marks_in_the_prompt_and_no_mark_before_it() -> None:
+    one = item("1", "neutral")
+    chat = asked(one, "<|im_start|>user\n犬", messages=({"role": "user", "content": "犬"},))
+    html = html_of([SideView("A", "m", row(one, "中立", asks=chat), "<|im_start|>", "<|im_end|>")])
+    (prompt_box,) = (found for found in html.split("<pre") if "jg-text jg-prompt" in found)
+    assert prompt_box.count("jg-special") == 1
+
+
+def test_choices_are_shown_with_the_right_one_marked_and_answers_with_their_words() -> None:
+    html = html_of([SideView("A", "m", row(salt(), "1"))])
+    text = read(html)
+    assert "選択肢 0 砂糖 選択肢 1 ○ 塩 選択肢 2 酢" in text
+    assert "正解 1 塩" in text
+    assert "厳密な読み取り 1 塩" in text
+    assert [found[""] for found in Seen(html).of("jg-gold")] == ["dd", "dd"]
+
+
+def test_accepted_answers_are_marked_in_the_paragraph_and_overlapping_ones_as_one() -> None:
+    one = paragraph("東京都は首都。昔は京都、今は東京。", "東京", "東京都", "")
+    payload = item_view([SideView("A", "m", row(one, "東京"))], "ja")
+    (context,) = (found for found in payload["fields"] if found["name"] == "文章")
+    marked = [(p["text"], p["mark"]) for p in context["pieces"]]
+    assert marked == [("東京都", True), ("は首都。昔は京都、今は", False), ("東京", True), ("。", False)]
+    # A title that is empty is not shown, and nothing is marked in the question.
+    assert [found["name"] for found in payload["fields"]] == ["文章", "質問"]
+    assert [p["mark"] for p in payload["fields"][1]["pieces"]] == [False]
+
+
+def test_answers_with_signs_of_a_pattern_are_found_as_they_are() -> None:
+    one = paragraph("a.b と axb と (c)", "a.b", "(c)")
+    payload = item_view([SideView("A", "m", row(one, "a.b"))], "ja")
+    assert [p["text"] for p in payload["fields"][0]["pieces"] if p["mark"]] == ["a.b", "(c)"]
+
+
+@pytest.mark.parametrize(("text", "distance"), [("3.5", "正解との差 0.5"), ("3", "正解との差 0.0"), ("？", "")])
+def test_a_similarity_is_shown_with_how_far_off_it_is(text: str, distance: str) -> None:
+    payload = item_view([SideView("A", "m", row(similarity(3.0), text))], "ja")
+    assert (payload["gold"], payload["sides"][0]["scores"], payload["similarity"]) == ("3.0", distance, True)
+
+
+def test_the_way_to_other_items_and_to_the_lab_is_shown_where_there_is_one() -> None:
+    one = SideView("A", "m", answered("1", "neutral", "中立"))
+    steps = [found["data-jg-do"] for found in Seen(html_of([one])).of("jg-button")]
+    assert steps == ["back", "step", "step"]
+    assert Seen(html_of([one], steps=False)).of("jg-button") == []
+    (button,) = Seen(html_of([one], steps=False, lab={"task": "jnli", "id": "1", "a": "run"})).of("jg-button")
+    assert (button["data-jg-do"], button["data-task"], button["data-id"], button["data-a"]) == (
+        *("lab", "jnli", "1", "run"),
     )
+
+
+def test_a_text_of_a_million_characters_is_cut_and_the_rest_is_counted() -> None:
+    one = paragraph("東京", "東京")
+    long = row(one, "あ" * 10**6, asks=asked(one, "い" * (LONG + 1)))
+    html = html_of([SideView("A", "m", long)])
+    (raw,) = (found.split("</pre>")[0] for found in html.split("<pre") if "jg-raw" in found)
+    assert raw.count("あ") == LONG == 20_000
+    assert "（ほかに 980,000 文字）" in html
+    assert (html.count("い"), "（ほかに 1 文字）" in html) == (LONG, True)
+    # The two readings, which are the whole text, are cut to a line.
+    assert html.count("あ") == LONG + 2 * 300
+    assert "more characters" not in html_of([SideView("A", "m", row(one, "あ" * LONG))], "en")
+    assert "(1 more characters)" in html_of([SideView("A", "m", row(one, "あ" * (LONG + 1)))], "en")
+
+
+def test_a_span_behind_the_cut_marks_nothing() -> None:
+    one = item("1", "neutral")
+    html = html_of([SideView("A", "m", row(one, "\n" * LONG + "中立"))])
+    assert "<mark>" not in html
+
+
+# --- what each protocol makes of an item ------------------------------------------------------------------
+
+
+def verdicts(one: Answered, lang: str = "ja") -> dict[str, tuple[str, str]]:
+    """Protocol → mark and value, for one side."""
+    found = item_view([SideView("A", "m", one, judged=everyones(one))], lang)["protocols"]
+    return {line["name"]: (line["cells"][0]["mark"], line["cells"][0]["value"]) for line in found}
+
+
+def test_the_same_output_is_right_under_some_protocols_and_wrong_under_others() -> None:
+    one = answered("1", "entailment", "含意です", (-1.0, -2.0, -3.0))
+    assert verdicts(one) == {
+        "official": ("×", "読み取れない"),
+        # An unreadable answer counts as entailment, which happens to be right. The four-shot protocol scores alike.
+        "wandb-2023": ("○", "entailment"),
+        "stability-jp": ("○", "entailment"),
+        "llm-jp-eval": ("×", "読み取れない"),
+        "flexeval": ("×", "読み取れない"),
+        "lm-eval-ja": ("○", "entailment"),
+    }
+    html = read(html_of([SideView("A", "m", one, judged=everyones(one))]))
+    assert (
+        "wandb-2023 2023 年の W&B 評価、読めなければ既定値 ○正解 entailment 読めないので、この採点方法の既定値" in html
+    )
+    assert (
+        "official JGLUE 論文の指標、出力が答えそのものなら正解 ×不正解 読み取れない 出力が答えそのものではない" in html
+    )
+
+
+def test_a_protocol_that_finds_nothing_to_look_at_gives_no_verdict() -> None:
+    one = answered("1", "neutral", "中立")
+    found = verdicts(one, "en")
+    assert found["stability-jp"] == found["lm-eval-ja"] == ("－", "nothing to look at")
+    assert found["official"] == found["flexeval"] == ("○", "neutral")
+    ranked = verdicts(row(item("1", "neutral"), None, RIGHT, "scored"), "en")
+    assert ranked["flexeval"] == ("－", "nothing to look at")
+    assert ranked["lm-eval-ja"] == ("○", "neutral")
+
+
+def test_a_side_without_a_record_has_an_empty_verdict() -> None:
+    one = answered("1", "neutral", "中立")
+    sides = [SideView("A", "m", one, judged=everyones(one)), SideView("B", "n", None)]
+    (first, *_) = item_view(sides, "ja")["protocols"]
+    assert [(cell["side"], cell["mark"], cell["value"]) for cell in first["cells"]] == [
+        ("A", "○", "neutral"),
+        ("B", "", "–"),
+    ]
+    assert item_view([SideView("A", "m", one)], "ja")["protocols"] == []
+
+
+def test_a_similarity_is_a_number_under_each_protocol_and_the_default_where_it_is_unreadable() -> None:
+    uncovered = dict.fromkeys(("stability-jp", "lm-eval-ja"), ("－", "採点しない"))
+    assert verdicts(row(similarity(3.0), "3.2")) == uncovered | dict.fromkeys(
+        ("official", "wandb-2023", "llm-jp-eval", "flexeval"), ("", "3.2")
+    )
+    assert verdicts(row(similarity(3.0), "わかりません")) == uncovered | {
+        "official": ("？", "読み取れない"),
+        "wandb-2023": ("", "2.0"),
+        "llm-jp-eval": ("", "-2.0"),
+        "flexeval": ("", "0.0"),
+    }
+    one = row(similarity(3.0), "3.2")
+    # No number is right or wrong by itself.
+    lines = item_view([SideView("A", "m", one, judged=everyones(one))], "ja")["protocols"]
+    assert {cell.get("name", "") for line in lines for cell in line["cells"]} == {""}
+
+
+def test_a_span_is_shown_with_its_overlap_and_a_choice_with_its_words() -> None:
+    # 2 · 2 / (2 + 3)
+    found = verdicts(row(paragraph("東京都", "東京都"), "東京"))
+    assert found["official"] == ("×", "東京 · F1 0.80")
+    assert found["flexeval"] == ("×", "東京")
+    assert verdicts(row(salt(), "1"))["official"] == ("○", "1 塩")
+    assert verdicts(row(salt(), "塩"))["wandb-2023"] == ("×", "0 砂糖")
+
+
+def test_what_a_model_has_just_answered_is_shown_like_a_stored_item_without_others_to_go_on_to() -> None:
+    info = ModelInfo("m", "c", "float32", "cpu", None, "<bos>", True, "</s>", False, 0)
+    found = {
+        "A": Tried(row(similarity(3.0), "3.5"), info, "左"),
+        "B": Tried(row(similarity(3.0), "4"), replace(info, adds_bos=False), "右"),
+    }
+    payload = prompt.tried(found, "ja")
+    assert [side["label"] for side in payload["sides"]] == ["左", "右"]
+    scored = [line["name"] for line in payload["protocols"] if line["cells"][0]["value"] == "3.5"]
+    assert scored == ["official", "wandb-2023", "llm-jp-eval", "flexeval"]
+    assert [side["prompt"][0]["special"] for side in payload["sides"]] == [True, False]
+    assert (payload["steps"], payload["lab"]) == (False, None)
+
+
+# --- the scoreboard ---------------------------------------------------------------------------------------
+
+
+def record(id_: str, text: str | None, logprobs: tuple[float, ...] | None = None) -> Record:
+    return answered(id_, "neutral", text, logprobs).record
+
+
+def run(texts: Sequence[str], spec: RunSpec = SPEC) -> RunData:
+    golds = ["entailment", "neutral", "neutral", "contradiction"]
+    asks = {str(i): item(str(i), gold) for i, gold in enumerate(golds)}
+    return RunData(spec, {"jnli": asks}, {"jnli": "sample"}, [record(str(i), text) for i, text in enumerate(texts)])
+
+
+def similarities(golds: Mapping[float, str]) -> RunData:
+    asks = {str(i): similarity(gold, str(i)) for i, gold in enumerate(golds)}
+    records = [row(one, text).record for one, text in zip(asks.values(), golds.values(), strict=True)]
+    return RunData(replace(SPEC, tasks=("jsts",)), {"jsts": asks}, {"jsts": "official"}, records)
 
 
 def test_the_scoreboard_shows_scores_differences_and_where_the_data_came_from() -> None:
-    data_a = run(["含意", "含意", "中立です", "？"], SPEC)
-    data_b = run(
-        ["含意", "中立", "中立", "矛盾"], RunSpec(ModelSpec("n"), ("jnli",), "v", {}, PromptSpec(), "", Decoding(), "0")
-    )
-    comparison = compare_runs(data_a, data_b)
-    payload = views.board(comparison.a, comparison.b, comparison, "en")
+    comparison = compare_runs(run(["含意", "含意", "中立です", "？"]), run(["含意", "中立", "中立", "矛盾"], OTHER))
+    payload = board(comparison.a, comparison.b, comparison, "en")
     (line,) = payload["rows"]
     assert line["source"] == "sample"
     assert [side["value"] for side in line["sides"]] == ["0.250", "1.000"]
@@ -145,96 +674,599 @@ def test_the_scoreboard_shows_scores_differences_and_where_the_data_came_from() 
     assert line["floor"] == "0.500"
     counts = [[(p["name"], p["count"]) for p in picture["parts"]] for picture in payload["pictures"]]
     assert counts == [[("correct", 1), ("wrong_form", 1), ("wrong", 1), ("unreadable", 1)], [("correct", 4)]]
-    html = views.render("board", payload)
-    assert "JNLI" in html
-    assert "Cannot tell yet" in html
+    text = read(views.render("board", payload, "en"))
+    assert "JNLI sample accuracy 0.250" in text
+    assert "Cannot tell yet" in text
+    assert "Mean of the main metrics (JNLI (sample)): 0.250 [" in text
 
 
 def test_one_run_alone_has_a_scoreboard_without_a_difference() -> None:
-    payload = views.board(report_run(run(["含意", "含意", "中立", "中立"], SPEC)), None, None, "ja")
+    payload = board(report_run(run(["含意", "含意", "中立", "中立"])), None, None, "ja")
     assert len(payload["rows"][0]["sides"]) == 1
-    assert "差（B−A）" not in views.render("board", payload)
-
-
-class Tags(HTMLParser):
-    """Collects what elements and attributes a text holds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found |= {tag, *(name for name, _ in attrs)}
-
-
-HOSTILE = (
-    "<img src=x onerror=alert(1)>",
-    '"><script>alert(1)</script>',
-    "</pre></div><iframe srcdoc=x>",
-    "{{ 7 * 7 }}{% raw %}",
-    "' onmouseover='x",
-)
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_no_text_of_a_model_an_item_or_an_error_becomes_markup(text: str) -> None:
-    bad = Item("jnli", text, {"sentence1": text, "sentence2": text}, ("neutral",), LABELS)
-    prompt = Prompt("jnli", text, text, None, (), (text, "矛盾", "中立"), "", (text,), "")
-    made = Record("s", "jnli", text, prompt, Output(text, "stop", 1, 1, 0.0, (-1.0, -2.0, -3.0)))
-    row = Answered(bad, made, official(TASKS["jnli"], bad, made))
-    parser = Tags()
-    parser.feed(views.render("item", views.item_view([("A", text, row, text)], "ja")))
-    parser.feed(views.render("status", views.error_status(text, "ja")))
-    parser.feed(views.render("status", {"text": text, "bars": [{"name": text, "percent": "1", "count": text}]}))
-    assert not parser.found & {"img", "script", "iframe", "onerror", "onmouseover", "srcdoc", "src"}
-    assert "49" not in views.render("status", views.error_status(text, "ja"))
+    html = views.render("board", payload)
+    assert "差（B−A）" not in html
+    assert "jg-tag-b" not in html
 
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_a_scoreboard_of_runs_that_have_only_begun_can_be_drawn(paired: bool) -> None:
-    pair = {"sentence1": "犬", "sentence2": "猫"}
-    items = {
-        "jsts": {"1": Item("jsts", "1", pair, 2.0)},
+    asks = {
+        "jsts": {"1": similarity(2.0, "1")},
         "jnli": {"1": item("1", "neutral"), "2": item("2", "neutral")},
-        "jsquad": {"1": Item("jsquad", "1", {"title": "", "context": "東京", "question": "？"}, ("東京",))},
+        "jsquad": {"1": replace(paragraph("東京", "東京"), id="1")},
     }
-    begun = RunData(SPEC, items, dict.fromkeys(items, "sample"), [record("1", "中立")])
-    empty = RunData(SPEC, items, dict.fromkeys(items, "sample"), [])
-    comparison = compare_runs(begun, empty)
-    payload = views.board(comparison.a, comparison.b if paired else None, comparison if paired else None, "ja")
+    begun = RunData(SPEC, asks, dict.fromkeys(asks, "sample"), [record("1", "中立")])
+    nothing = RunData(SPEC, asks, dict.fromkeys(asks, "sample"), [])
+    comparison = compare_runs(begun, nothing)
+    payload = board(comparison.a, comparison.b if paired else None, comparison if paired else None, "ja")
     assert [line["title"] for line in payload["rows"]] == ["JNLI"]
-    assert "JSTS" in views.render("board", payload)
-    assert views.board(comparison.b, None, None, "ja")["rows"] == []
+    text = read(views.render("board", payload))
+    assert "値のないサブセットがあるため平均なし（JSTS, JSQuAD）" in text
+    assert board(comparison.b, None, None, "ja")["rows"] == []
 
 
 def test_the_scoreboard_says_how_sure_a_difference_is_and_how_many_items_would_tell() -> None:
-    other = RunSpec(ModelSpec("n"), ("jnli",), "v", {}, PromptSpec(), "", Decoding(), "0")
     golds = ["含意", "中立", "中立", "矛盾"]
-    far = compare_runs(run(["？"] * 4, SPEC), run(golds, other))
-    near = compare_runs(run([*golds[:3], "？"], SPEC), run(golds, other))
-    (line,), (less,) = (views.board(c.a, c.b, c, "en")["rows"] for c in (far, near))
+    far = compare_runs(run(["？"] * 4), run(golds, OTHER))
+    near = compare_runs(run([*golds[:3], "？"]), run(golds, OTHER))
+    (line,), (less,) = (board(c.a, c.b, c, "en")["rows"] for c in (far, near))
     # McNemar, exact: 2 · ½⁴, and 1 for a single item; Miettinen's formula for one item in four.
     assert line["test"].startswith("p 0.125")
     assert less["test"] == f"p 1.000 · about {near.differences['jnli']['accuracy'].needed} items would tell"
 
 
 def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written() -> None:
-    items = {str(i): item(str(i), "entailment" if i % 2 else "neutral") for i in range(20)}
-    records = [record(id_, "答え：どちらとも" if i < 5 else "含意", (-1.0, -2.0, -3.0)) for i, id_ in enumerate(items)]
-    data = RunData(SPEC, {"jnli": items}, {"jnli": "sample"}, records)
-    payload = views.board(report_run(data), None, None, "ja")
+    asks = {str(i): item(str(i), "entailment" if i % 2 else "neutral") for i in range(20)}
+    records = [record(id_, "答え：どちらとも" if i < 5 else "含意", (-1.0, -2.0, -3.0)) for i, id_ in enumerate(asks)]
+    data = RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)
+    payload = board(report_run(data), None, None, "ja")
     assert [line["title"] for line in payload["notices"]] == ["JNLI", "JNLI"]
-    html = views.render("board", payload)
-    assert "accuracy 0.400 は、いつも同じ答えを出すときの点 0.500 と区別できません。" in html
-    assert "対数尤度: accuracy 0.500" in html
+    assert payload["rows"][0]["sides"][0]["mark"] == "床と区別できない"
+    text = read(views.render("board", payload))
+    assert "accuracy 0.400 は、いつも同じ答えを出すときの点 0.500 と区別できません。" in text
+    assert "対数尤度: accuracy 0.500" in text
+    assert "点を信じる前に (2)" in text
     # Items 1 and 3: the gold answer is ranked first, and the text names no label.
     assert [line["text"].endswith("：JNLI 2") for line in payload["knows"]] == [True]
 
 
+def test_a_score_above_the_floor_has_no_mark_and_one_below_says_so() -> None:
+    asks = {str(i): item(str(i), LABELS[i % 2]) for i in range(40)}
+    right = [record(str(i), ANSWERS[i % 2]) for i in range(40)]
+    wrong = [record(str(i), ANSWERS[(i + 1) % 2]) for i in range(40)]
+    marks = [
+        board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, made)), None, None, "ja")["rows"][0]
+        for made in (right, wrong)
+    ]
+    assert [line["sides"][0]["mark"] for line in marks] == ["", "床より下"]
+
+
+def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_below_zero() -> None:
+    data = similarities({float(i): "2.0" if i % 2 else "3.0" for i in range(6)})
+    payload = board(report_run(data), None, None, "ja")
+    assert [line["metric"] for line in payload["rows"]] == ["pearson", "spearman"]
+    assert [line["title"] for line in payload["rows"]] == ["JSTS", ""]
+    assert [line["sides"][0]["mark"] for line in payload["rows"]] == ["0 と区別できない"] * 2
+    assert [line["sides"][0]["range"]["zero"] for line in payload["rows"]] == ["50.0"] * 2
+    assert [line["floor"] for line in payload["rows"]] == ["–"] * 2
+    text = read(views.render("board", payload))
+    assert "は 0 と区別できません。答えた数が類似度を表しているとは言えません。" in text
+    assert "正解との差が 0.5 以内なら「正解」と数えます" in text
+
+
+def test_unreadable_similarities_are_counted_and_filled_in_beside() -> None:
+    data = similarities({0.0: "0", 1.0: "1", 2.0: "？", 3.0: "3", 4.0: "4"})
+    detail = board(report_run(data), None, None, "en")["rows"][0]["sides"][0]["detail"]
+    # r of (0, 1, 2.5, 3, 4) with (0, 1, 2, 3, 4): 10 / √(10 · 10.2).
+    assert detail == f"4 items · lenient 1.000 · filled with 2.5 {10 / math.sqrt(102):.3f} · unreadable 1"
+
+
 def test_people_and_fine_tuned_models_stand_beside_official_items_alone() -> None:
-    data = run(["含意"], SPEC)
-    assert views.board(report_run(data), None, None, "ja")["references"] == []
-    official = RunData(SPEC, data.items, {"jnli": "official"}, data.records)
-    payload = views.board(report_run(official), None, None, "ja")
+    data = run(["含意"])
+    assert board(report_run(data), None, None, "ja")["references"] == []
+    dev = RunData(SPEC, data.items, {"jnli": "official"}, data.records)
+    payload = board(report_run(dev), None, None, "ja")
     assert [line["text"] for line in payload["references"]] == ["JNLI 0.925", "JNLI 0.906", "JNLI 0.934"]
     assert "人間（参考、dev 全体）: JNLI 0.925" in views.render("board", payload)
+    two = board(report_run(similarities({1.0: "1", 2.0: "2"})), None, None, "en")["references"]
+    assert two[0]["text"] == "JSTS 0.899 / 0.861"
+
+
+def test_a_ranking_alone_is_scored_as_such() -> None:
+    asks = {str(i): item(str(i), "neutral") for i in range(4)}
+    records = [record(id_, None, RIGHT if i else FIRST_IS_WRONG) for i, id_ in enumerate(asks)]
+    payload = board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)), None, None, "en")
+    (line,) = payload["rows"]
+    assert [(side["value"], side["detail"]) for side in line["sides"]] == [("0.750", "4 items · log-likelihood")]
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+def test_whatever_stands_out_is_put_in_words_with_the_items_that_show_it(lang: str) -> None:
+    asks = {str(i): item(str(i), "neutral") for i in range(12)}
+
+    def made(text: str, spec: RunSpec) -> RunData:
+        records = [record(id_, text, RIGHT) for id_ in asks]
+        return RunData(spec, {"jnli": asks}, {"jnli": "sample"}, records)
+
+    comparison = compare_runs(made("？", SPEC), made("中立", OTHER))
+    payload = board(comparison.a, comparison.b, comparison, lang)
+    assert [(found["side"], found["shows"]) for found in payload["insights"]] == [
+        *(("B", "only_b"), ("A", "knows"), ("A", "unreadable"), ("A B", "")),
+    ]
+    html = views.render("board", {**payload, "links": True}, lang)
+    assert [found["data-jg-filter"] for found in Seen(html).of("jg-link")] == ["only_b", "knows", "unreadable"]
+    text = read(html)
+    if lang == "en":
+        assert "B is better on JNLI, more than chance would explain." in text
+        assert "JNLI: 0.00 by what it writes, 1.00 when the same answers are ranked by log-likelihood." in text
+    else:
+        assert "B が上と言えるのは JNLI。" in text
+        assert "12 問のうち 12 問は答えとして読めず、0 問は中身は合っていて形だけ違います。" in text
+    assert Seen(views.render("board", payload, lang)).of("jg-link") == []
+    undecided = compare_runs(made("中立", SPEC), made("中立", OTHER))
+    first = board(undecided.a, undecided.b, undecided, lang)["insights"][0]
+    assert (first["shows"], "JNLI" in first["text"]) == ("disagree", True)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "how", "expected"),
+    [
+        (Estimate(0.25, 0.1, 0.4, 9), {}, ("10.0", "30.0", "25.0", "", "")),
+        (Estimate(0.25, 0.1, 0.4, 9), {"floor": 0.5}, ("10.0", "30.0", "25.0", "50.0", "")),
+        # −1 … 1: the middle is 0.
+        (Estimate(0.0, -0.5, 0.5, 9), {"signed": True}, ("25.0", "50.0", "50.0", "", "50.0")),
+        (Estimate(-1.0, -1.0, -0.8, 9), {"signed": True, "floor": 0.0}, ("0.0", "10.0", "0.0", "50.0", "50.0")),
+        (Estimate(0.5, None, None, 1), {}, ("50.0", "1.0", "50.0", "", "")),
+        # What would stand outside stands at the end.
+        (Estimate(-0.3, -0.5, 1.7, 9), {}, ("0.0", "100.0", "0.0", "", "")),
+        (Estimate(1.0, 1.0, 1.0, 9), {}, ("100.0", "1.0", "100.0", "", "")),
+    ],
+)
+def test_an_interval_has_its_places_on_a_line(
+    estimate: Estimate, how: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    found = span_of(estimate, **how)
+    assert found is not None
+    assert tuple(found[name] for name in ("low", "width", "value", "floor", "zero")) == expected
+
+
+def test_what_has_no_value_has_no_place_on_a_line() -> None:
+    assert span_of(None) is None
+    assert span_of(Estimate(None, None, None, 3), signed=True) is None
+
+
+# --- the leaderboard --------------------------------------------------------------------------------------
+
+
+def entry(name: str, rank: int | None, usual: int | None, tasks: Mapping[str, Estimate], *missing: str) -> Entry:
+    values = [found.value for found in tasks.values() if found.value is not None]
+    average = NONE if missing or not values else Estimate(sum(values) / len(values), 0.1, 0.9, 9)
+    return Entry(name, f"label {name}", rank, usual, average, tasks, missing)
+
+
+def stored(name: str, folder: str = "runs") -> StoredRun:
+    return StoredRun(name, Path(folder) / name, f"label {name}", "2026-01-02T03:04:05+00:00", 1200, 4442, {}, {})
+
+
+def at(value: float, low: float | None = None, high: float | None = None) -> Estimate:
+    return Estimate(value, low, high, 9)
+
+
+ENTRIES = [
+    entry("up", 1, 3, {"jnli": at(0.5, 0.4, 0.6), "jsts": at(0.25)}),
+    entry("same", 2, 2, {"jnli": at(0.4), "jsts": at(0.2)}),
+    entry("down", 3, 1, {"jnli": at(0.3), "jsts": at(0.1)}),
+    entry("part", None, None, {"jnli": at(0.9), "jsts": NONE}, "jsts"),
+]
+RUNS = {name: stored(name) for name in ("up", "same", "down", "part")}
+
+
+def ranked(against: str = "official", lang: str = "ja", **how: Any) -> dict[str, Any]:
+    return board_of_runs.ranking(ENTRIES, RUNS, ["jnli", "jsts"], lang, protocol="flexeval", against=against, **how)
+
+
+def test_a_run_that_gains_or_loses_places_says_so() -> None:
+    payload = ranked()
+    assert [found["rank"] for found in payload["rows"]] == ["1", "2", "3", "–"]
+    assert [found["moved"] for found in payload["rows"]] == ["▲2", "", "▼2", ""]
+    assert [found["moved_text"] for found in payload["rows"]] == ["2 つ上がった", "", "2 つ下がった", ""]
+    assert ranked(lang="en")["rows"][2]["moved_text"] == "down by 2"
+    seen = Seen(views.render("ranking", payload))
+    assert [found["class"].split()[1] for found in seen.of("jg-moved")] == ["jg-up", "jg-down"]
+    assert "▲2" in seen.text
+    same = views.render("ranking", ranked(against="flexeval"))
+    assert ("▲" in same, "▼" in same) == (False, False)
+
+
+def test_the_leaderboard_shows_averages_scores_and_what_is_missing() -> None:
+    payload = ranked(lang="en")
+    assert payload["heads"] == ["JNLI", "JSTS"]
+    first, *_, last = payload["rows"]
+    assert (first["average"]["value"], first["average"]["interval"]) == ("0.375", "[0.100, 0.900]")
+    assert [(s["value"], s["interval"], s["n"]) for s in first["tasks"]] == [
+        ("0.500", "[0.400, 0.600]", 9),
+        ("0.250", "", 9),
+    ]
+    assert (last["average"]["value"], last["why_not"]) == ("–", "no score for JSTS")
+    assert [s["value"] for s in last["tasks"]] == ["0.900", "–"]
+    assert first["facts"] == "2026-01-02 03:04 UTC · 1,200/4,442 items"
+    assert "no score for JSTS" in read(views.render("ranking", payload, "en"))
+
+
+def test_shipped_runs_say_that_they_are() -> None:
+    assert board_of_runs.facts(stored("x", "assets/showcase"), "ja").startswith("付属 · 2026-01-02")
+
+
+def test_the_two_picked_runs_are_pressed_and_runs_that_are_gone_are_left_out() -> None:
+    seen = Seen(views.render("ranking", ranked(chosen=("same", "up"))))
+    pressed = [(b["data-run"], b["data-side"]) for b in seen.of("jg-pick") if b["aria-pressed"] == "true"]
+    assert pressed == [("up", "b"), ("same", "a")]
+    assert len(seen.of("jg-pick")) == 8
+    fewer = board_of_runs.ranking(ENTRIES, {"up": RUNS["up"]}, ["jnli"], "ja", protocol="official", against="official")
+    assert [found["name"] for found in fewer["rows"]] == ["up"]
+    empty = board_of_runs.ranking([], {}, ["jnli"], "ja", protocol="official", against="official")
+    assert read(views.render("ranking", empty)).startswith("このデータの実行はまだありません。")
+
+
+def points(path: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in path.split())]
+
+
+def test_a_radar_over_four_subsets_is_a_square_that_each_run_fills_as_far_as_it_scores() -> None:
+    tasks = ["marc_ja", "jsts", "jnli", "jsquad"]
+    full = entry("full", 1, 1, {name: at(1.0) for name in tasks})
+    some = entry("some", 2, 2, {"marc_ja": at(1.0), "jsts": at(0.5), "jnli": at(0.25), "jsquad": at(-0.3)})
+    lacks = entry("lacks", None, None, {"marc_ja": at(0.5)}, "jsts", "jnli", "jsquad")
+    payload = board_of_runs.pictures([full, some, lacks], tasks)
+    radar = payload["radar"]
+    square = [(0.0, -120.0), (120.0, 0.0), (0.0, 120.0), (-120.0, 0.0)]
+    assert points(radar["rings"][-1]) == square
+    assert [points(axis) for axis in radar["axes"]] == [[corner] for corner in square]
+    assert points(radar["rings"][0]) == [(0.0, -30.0), (30.0, 0.0), (0.0, 30.0), (-30.0, 0.0)]
+    assert [shape["series"] for shape in radar["shapes"]] == [0, 1]
+    assert points(radar["shapes"][0]["path"]) == square
+    assert points(radar["shapes"][1]["path"]) == [(0.0, -120.0), (60.0, 0.0), (0.0, 30.0), (0.0, 0.0)]
+    assert [(label["text"], label["anchor"]) for label in radar["labels"]] == [
+        *(("MARC-ja", "middle"), ("JSTS", "start"), ("JNLI", "middle"), ("JSQuAD", "end")),
+    ]
+    assert [(s["letter"], s["label"]) for s in payload["series"]] == [
+        *(("A", "label full"), ("B", "label some"), ("C", "label lacks")),
+    ]
+    html = views.render("pictures", payload)
+    assert html.count("<polygon") == 4 + 2
+
+
+def test_bars_of_runs_are_as_wide_as_their_scores_with_the_interval_on_top() -> None:
+    made = [
+        entry("a", 1, 1, {"jnli": at(0.5, 0.4, 0.7)}),
+        entry("b", 2, 2, {"jnli": at(0.2)}),
+        entry("c", 3, 3, {"jnli": at(-0.2, -0.4, 0.1)}),
+        entry("none", None, None, {"jnli": NONE}, "jnli"),
+    ]
+    (group,) = board_of_runs.pictures(made, ["jnli"])["groups"]
+    assert [(bar["letter"], bar["value"], bar["width"], bar["low"], bar["span"]) for bar in group["bars"]] == [
+        ("A", "0.500", "50.0", "40.0", "30.0"),
+        ("B", "0.200", "20.0", "20.0", "0.0"),
+        ("C", "-0.200", "0.0", "0.0", "10.0"),
+    ]
+
+
+def test_no_more_runs_are_pictured_than_can_be_told_apart_and_no_radar_without_an_area() -> None:
+    made = [entry(str(i), i, i, {"jnli": at(0.5), "jsts": at(0.5)}) for i in range(1, 7)]
+    payload = board_of_runs.pictures(made, ["jnli", "jsts"])
+    assert [s["letter"] for s in payload["series"]] == ["A", "B", "C", "D"]
+    assert payload["radar"] is None
+    nothing = board_of_runs.pictures([entry("x", None, None, {}, "jnli")], ["jnli"])
+    assert nothing["series"] == []
+    assert views.render("pictures", nothing).strip() == ""
+
+
+# --- how far a job is -------------------------------------------------------------------------------------
+
+
+def job(state: State, **changes: Any) -> Job:
+    made = Job("id", "ana", "compare", state=state)
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def answered_event(task: str, side: str, done: int, total: int, speed: float | None, left: float | None) -> Event:
+    return Event("record", "m", side, "", task, done, total, done, total, speed, left)  # type: ignore[arg-type]
+
+
+BARS = {
+    ("a", "jnli"): answered_event("jnli", "a", 3, 10, 1.5, 4.7),
+    ("b", "jnli"): answered_event("jnli", "b", 0, 10, None, None),
+    ("a", "marc_ja"): answered_event("marc_ja", "a", 1234, 1234, 9.0, 0.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("made", "ja", "en"),
+    [
+        (job("preparing"), "準備中…", "Preparing …"),
+        (job("running"), "準備中…", "Preparing …"),
+        (job("running", loading="Downloading …"), "準備中… Downloading …", "Preparing … Downloading …"),
+        (
+            job("waiting"),
+            "ほかの実行が終わるのを待っています（前に 2 件）…",
+            "Waiting for other work to end (2 before this) …",
+        ),
+        (job("done"), "終わりました", "Done"),
+        (
+            job("stopped"),
+            "止めました。終わった分は保存済みで、同じ設定でもう一度押すと続きから始まります。",
+            "Stopped. What is finished is kept; the same settings go on from there.",
+        ),
+        (
+            job("out_of_time"),
+            "時間の上限に達したので止めました。もう一度押すと続きから始まります。",
+            "Stopped at the time limit. Press again to go on from there.",
+        ),
+        (
+            job("failed", error="There is no model."),
+            "実行できませんでした There is no model.",
+            "This could not be run There is no model.",
+        ),
+        (
+            job("failed", incident="abc12345"),
+            "実行できませんでした 予期しない不具合です。記録番号 abc12345 を添えてお知らせください。"
+            "終わった分は保存されています。",
+            "This could not be run An unexpected fault. Please report it with the number abc12345. "
+            "What was finished is kept.",
+        ),
+    ],
+)
+def test_each_state_of_a_job_has_its_sentence(made: Job, ja: str, en: str) -> None:
+    assert read(progress.progress(made, "ja", ahead=2)) == ja
+    assert read(progress.progress(made, "en", ahead=2)) == en
+    going = made.state in ("preparing", "running", "waiting")
+    assert bool(Seen(progress.progress(made, "ja")).of("jg-spin")) is going
+
+
+def test_a_running_job_has_a_bar_for_each_side_and_subset_in_the_order_of_the_subsets() -> None:
+    html = progress.progress(job("running", bars=BARS), "ja")
+    assert read(html) == "実行中 A MARC-ja 1,234/1,234 A JNLI 3/10 · 1.5 問/秒 · 残り約 5 秒 B JNLI 0/10"
+    tracks = [(found["aria-label"], found["aria-valuenow"]) for found in Seen(html).of("jg-track")]
+    assert tracks == [("MARC-ja", "100"), ("JNLI", "30"), ("JNLI", "0")]
+    assert [found["style"] for found in Seen(html).of("jg-fill")] == ["width:100%", "width:30%", "width:0%"]
+    alone = {key: bar for key, bar in BARS.items() if key[0] == "a"}
+    assert [bar["side"] for bar in progress.bars(job("running", bars=alone), "ja")] == ["", ""]
+
+
+def test_a_job_without_items_to_answer_can_be_drawn() -> None:
+    empty = {("a", "jnli"): answered_event("jnli", "a", 0, 0, None, None)}
+    (bar,) = progress.bars(job("running", bars=empty), "ja")
+    assert (bar["percent"], bar["count"]) == ("0", "0/0")
+
+
+def test_a_job_that_is_stopped_says_so_at_once_and_draws_no_bars() -> None:
+    made = job("running", bars=BARS, loading="Downloading …")
+    made.stop.set()
+    html = progress.progress(made, "ja")
+    assert read(html).startswith("止めました。")
+    assert ("Downloading" in html, Seen(html).of("jg-track"), Seen(html).of("jg-spin")) == (False, [], [])
+
+
+def test_at_its_end_a_job_tells_its_notices_and_counts_what_failed() -> None:
+    made = job("done", notices=["No train file is at hand."], bars=BARS)
+    text = read(progress.progress(made, "ja", failed_items=3, done="答えました"))
+    assert text == "答えました No train file is at hand. 3 問はエラーで、点数に入っていません。"
+    assert Seen(progress.progress(made, "ja")).of("jg-track") == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ja", "en"),
+    [
+        (0.2, "残り約 1 秒", "about 1 s left"),
+        (99.4, "残り約 99 秒", "about 99 s left"),
+        (100, "残り約 2 分", "about 2 min left"),
+        (5399, "残り約 90 分", "about 90 min left"),
+        (5400, "残り約 1.5 時間", "about 1.5 h left"),
+        (86_400, "残り約 24.0 時間", "about 24.0 h left"),
+    ],
+)
+def test_time_left_is_told_in_the_unit_that_people_would_use(seconds: float, ja: str, en: str) -> None:
+    assert (progress.left_text(seconds, "ja"), progress.left_text(seconds, "en")) == (ja, en)
+
+
+# --- a sweep ----------------------------------------------------------------------------------------------
+
+
+def swept(format: str, n: int, flips: int | None, ranked: int | None, value: float = 0.5) -> SweepRow:
+    found = Estimate(value, value - 0.25, value + 0.25, n)
+    return SweepRow(Side("m", format, "ja-labels"), Path("r"), n, found, found, NONE, 4, flips, ranked)
+
+
+def test_a_sweep_shows_how_many_answers_changed_as_a_share() -> None:
+    rows = [swept("plain", 12, None, None), swept("alpaca", 12, 3, 12), swept("rinna", 0, 0, 0)]
+    payload = sweep.sweep_view(rows, "jnli")
+    assert [(found["flips"], found["ranked_flips"]) for found in payload["rows"]] == [
+        ("–", "–"),
+        ("25 % (3/12)", "100 % (12/12)"),
+        ("–", "–"),
+    ]
+    text = read(views.render("sweep", payload, "en"))
+    assert "strict (accuracy)" in text
+    assert "alpaca ja-labels 12 0.500 [0.250, 0.750] 0.500 [0.250, 0.750] – 4 25 % (3/12) 100 % (12/12)" in text
+
+
+def test_a_sweep_over_open_answers_has_no_ranking_and_one_over_similarities_reaches_below_zero() -> None:
+    payload = sweep.sweep_view([swept("plain", 4, None, None, value=0.0)], "jsts")
+    assert payload["rows"][0]["strict"]["range"]["zero"] == "50.0"
+    assert payload["rows"][0]["strict"]["range"]["value"] == "50.0"
+    text = read(views.render("sweep", payload, "en"))
+    assert "strict (pearson)" in text
+    assert "ranking" not in text
+    assert sweep.sweep_view([swept("plain", 4, None, None)], "jsquad")["rows"][0]["strict"]["range"]["value"] == "50.0"
+
+
+# --- a prompt token by token ------------------------------------------------------------------------------
+
+
+def looked_at(
+    tokens: Sequence[Token],
+    answers: Sequence[LegalAnswer] = (),
+    findings: Sequence[Finding] = (),
+    stop: tuple[str, ...] = (),
+    context: int | None = None,
+) -> dict[str, Any]:
+    made = replace(asked(item("1", "neutral")), stop=stop)
+    found = Inspected(made, tuple(tokens), 1234, tuple(answers), 5, context, tuple(findings))
+    return prompt.inspected(found, "label", "A", "ja")
+
+
+def test_tokens_show_what_would_be_invisible() -> None:
+    texts = ("犬", "\n", " ", "\u3000", "", "a\n", "\t", "犬 猫")
+    tokens = [Token((i, i + 100), text, i == 0) for i, text in enumerate(texts)]
+    found = looked_at(tokens)["tokens"]
+    assert [token["text"] for token in found] == ["犬", "⏎", "␣", "□", "∅", "a⏎", "⇥", "犬 猫"]
+    assert [token["break"] for token in found] == [False, True, False, False, False, True, False, False]
+    assert [token["special"] for token in found] == [True] + [False] * 7
+    assert found[2]["ids"] == "2 102"
+    assert [token["tint"] for token in found] == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
+def test_of_a_long_prompt_the_beginning_and_the_end_are_drawn() -> None:
+    payload = looked_at([Token((i,), f"t{i}.", False) for i in range(3_500)])
+    texts = [token["text"] for token in payload["tokens"]]
+    assert len(texts) == 3_000
+    assert (texts[1_499], texts[1_500], texts[-1]) == ("t1499.", "t2000.", "t3499.")
+    html = read(views.render("inspected", payload))
+    assert "t1499.1499（間の 500 トークンを省略）t2000.2000" in html
+    whole = looked_at([Token((i,), f"t{i}.", False) for i in range(3_000)])
+    assert (len(whole["tokens"]), whole["left_out"]) == (3_000, "")
+    assert "省略" not in views.render("inspected", whole)
+
+
+def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> None:
+    answers = [LegalAnswer("中立", 2, True), LegalAnswer("どちらともいえない", 9, False)]
+    finding = Finding("missing_stop", "warning", "", "There is no stop string.")
+    payload = looked_at([Token((1,), "犬", False)], answers, [finding], ("\n", "'", "###"), 8192)
+    assert payload["facts"] == "1,234 トークン · 答えは 5 トークンまで · 文脈長 8,192"
+    assert [(a["gold"], a["long"]) for a in payload["answers"]] == [(True, False), (False, True)]
+    assert payload["stop"] == ["\\n", "'", "###"]
+    text = read(views.render("inspected", payload))
+    assert "注意: 止める文字列がない There is no stop string. missing_stop" in text
+    assert "○ 中立 2 どちらともいえない 9" in text
+    assert "点検：気になる点はありません" not in text
+    bare = looked_at([Token((1,), "犬", False)])
+    assert bare["facts"] == "1,234 トークン · 答えは 5 トークンまで"
+    assert "点検：気になる点はありません" in read(views.render("inspected", bare))
+    assert "止める文字列: なし" in read(views.render("inspected", bare))
+
+
+# --- hostile texts ----------------------------------------------------------------------------------------
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    '"><script>alert(1)</script>',
+    "</pre></div></details><iframe srcdoc=x>",
+    "{{ 7 * 7 }}{% raw %}{0}{text}",
+    "' onmouseover='x",
+    "&lt;b&gt;&#60;b&#62;",
+    "</textarea><svg/onload=alert(1)>",
+    "javascript:alert(1)//`${alert(1)}`",
+    "]]><!--<a href=x>-->",
+)
+
+
+def everything(text: str) -> dict[str, list[str]]:
+    """Template → views in which every text of a stranger is `text`."""
+    nli = Item("jnli", text, {"sentence1": text, "sentence2": text}, ("neutral",), LABELS)
+    choice = Item("jcommonsenseqa", text, {"question": text, **{f"choice{i}": text for i in range(5)}}, ("1",), NUMBERS)
+    span = Item("jsquad", text, {"title": text, "context": f"前{text}後", "question": text}, (text, "東京"))
+    rows = [
+        row(nli, text, (-1.0, -2.0, -3.0), asks=asked(nli, text, answers=(text, "矛盾", "中立"), shot_ids=(text,))),
+        row(choice, text, (-1.0, -2.0, -3.0, -4.0, -5.0), asks=asked(choice, text)),
+        row(span, text, asks=asked(span, text)),
+    ]
+    failed = Record("s", "jnli", text, asked(nli, text), None, RunError(text, text))
+    rows.append(Answered(nli, failed, official(TASKS["jnli"], nli, failed)))
+    lab = {"task": text, "id": text, "a": text, "b": text}
+    seen = [
+        html_of([SideView("A", text, one, text, text, everyones(one)), SideView("B", text, None)], source=text, lab=lab)
+        for one in rows
+    ]
+    notices = (Notice("other_settings", facts={"protocol": text, "settings": text}),)
+    comparison = compare_runs(run(["含意", "？", "中立", "矛盾"]), run(["含意", "中立"], OTHER))
+    a, b = (replace(report, label=text, notices=notices) for report in (comparison.a, comparison.b))
+    payload = board(a, b, comparison, "ja")
+    payload["insights"] = [{**found, "text": text, "shows": text} for found in payload["insights"]]
+    going = job("running", bars=BARS, loading=text, notices=[text])
+    tokens = [Token((1,), text, False), Token((2,), text, True)]
+    finding = Finding("missing_stop", "error", "jnli", text)
+    made = replace(entry("n", 1, 2, {"jnli": at(0.5), "jsts": at(0.5), "marc_ja": at(0.5)}), name=text, label=text)
+    stored_run = replace(stored("n"), name=text, label=text, created=text)
+    three = ["jnli", "jsts", "marc_ja"]
+    swept_row = replace(swept("plain", 4, 1, 1), side=Side(text, text, text))
+    side = {"name": "A", "text": text}
+    return {
+        "item": seen,
+        "board": [views.render("board", {**payload, "links": True})],
+        "status": [
+            views.sentence(text, "ja"),
+            views.note(text),
+            progress.progress(going, "ja", done=text),
+            progress.progress(job("failed", error=text), "ja"),
+            progress.progress(job("done", notices=[text]), "ja", done=text),
+        ],
+        "empty": [views.empty(text)],
+        "origin": [
+            views.render(
+                "origin",
+                {"sides": [{"side": "A", "label": text, "made": text, "where": text, "n": text}], "shipped": shipped},
+            )
+            for shipped in (False, True)
+        ],
+        "setup": [views.render("setup", {"sides": [side], "facts": text})],
+        "repeat": [
+            views.render("repeat", {"error": text}),
+            views.render("repeat", {"command": text, "link": text}),
+        ],
+        "inspected": [
+            views.render("inspected", looked_at(tokens, [LegalAnswer(text, 1, True)], [finding], (text,))),
+        ],
+        "sweep": [views.render("sweep", sweep.sweep_view([swept_row], "jnli"))],
+        "ranking": [
+            views.render(
+                "ranking",
+                board_of_runs.ranking(
+                    [made], {text: stored_run}, three, "ja", protocol=text, against="", chosen=(text, text)
+                ),
+            )
+        ],
+        "pictures": [views.render("pictures", board_of_runs.pictures([made], three))],
+        "step": [views.render("step", {"number": 1, "of": 6, "title": text, "paragraphs": [text], "sides": [side]})],
+        "look": [views.render("look", {"text": text})],
+        "limits": [views.render("limits", {"lines": [text, text]})],
+        "two": [views.render("two", {"parts": [views.note(text), views.empty(text)]})],
+        "head": [views.render("head", {"lang": text})],
+    }
+
+
+PLAIN = everything("ふつうの文")
+
+
+def test_every_template_is_among_those_that_are_given_hostile_texts() -> None:
+    folder = Path(views.__file__).parents[1] / "templates"
+    assert {path.stem for path in folder.glob("*.html")} - {"parts"} == set(PLAIN)
+
+
+def ours(seen: Seen) -> list[tuple[str, tuple[str, ...]]]:
+    """The elements, without the marks of what an answer was read from: that is another part of each text."""
+    return [found for found in seen.shape if found != ("mark", ())]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_of_a_model_an_item_a_name_or_an_error_becomes_markup(text: str) -> None:
+    for template, drawn in everything(text).items():
+        for html, plain in zip(drawn, PLAIN[template], strict=True):
+            found, usual = Seen(html), Seen(plain)
+            assert ours(found) == ours(usual), template
+            values = [value for attributes in found.attributes for value in attributes.values()]
+            if template != "head":
+                # It is all there to be read, as it was.
+                assert text in found.text or text in values, template
+            assert not any(value.startswith("javascript:") for a in found.attributes for value in [a.get("href", "")])

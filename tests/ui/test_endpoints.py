@@ -1,0 +1,177 @@
+"""What programs can do: every action of the page through gradio's client, and as MCP tools."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from tests.ui.conftest import Tables, serve
+
+ACTIONS = {
+    *("compare_models", "full_run", "stop", "repeat", "models", "runs", "scores", "items", "item", "disagreements"),
+    *("leaderboard", "delete_run", "show_prompt", "try_prompt", "sweep_formats", "export_run", "import_run"),
+}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(tmp_path_factory.mktemp("programs"), mcp=True) as found:
+        yield found
+
+
+@pytest.fixture
+def client(address: str) -> Client:
+    return Client(address, verbose=False)
+
+
+def compared(client: Client, model: Path, **more: Any) -> list[dict[str, Any]]:
+    job = client.submit(a_model=str(model), tasks=["jnli"], method="generate", api_name="/compare_models", **more)
+    return list(job)
+
+
+def test_every_action_is_an_endpoint_with_a_docstring_and_typed_parameters(client: Client) -> None:
+    found = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(found) == {f"/{name}" for name in ACTIONS}
+    for name, endpoint in found.items():
+        assert len(endpoint["description"].split()) >= 5, name
+        for parameter in endpoint["parameters"]:
+            assert parameter["python_type"]["type"] not in ("", "Any"), (name, parameter)
+
+
+def test_every_action_is_an_mcp_tool_with_described_parameters(address: str) -> None:
+    tools = {tool["name"]: tool for tool in httpx.get(f"{address}/gradio_api/mcp/schema").json()}
+    assert set(tools) == ACTIONS
+    for name, tool in tools.items():
+        if name in ("export_run", "import_run"):
+            continue
+        for parameter, schema in tool["inputSchema"].get("properties", {}).items():
+            assert schema.get("description"), (name, parameter)
+
+
+def test_an_mcp_client_can_rank_the_stored_runs(address: str) -> None:
+    call = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "leaderboard", "arguments": {"protocol": "stability-jp", "tasks": ["marc_ja"]}},
+    }
+    headers = {"accept": "application/json, text/event-stream"}
+    answer = httpx.post(f"{address}/gradio_api/mcp/", json=call, headers=headers, timeout=30, follow_redirects=True)
+    line = next(line for line in answer.text.splitlines() if line.startswith("data:"))
+    (content,) = json.loads(line.removeprefix("data:"))["result"]["content"]
+    assert "base-0-shot" in content["text"]
+
+
+def test_a_run_its_scores_its_items_and_one_of_them(client: Client, table: Tables) -> None:
+    states = compared(client, table("program", "含意", 0.0), limit=6)
+    last = states[-1]
+    assert last["state"] == "done"
+    assert [(bar["task"], bar["done"], bar["total"]) for bar in last["progress"]] == [("jnli", 6, 6)]
+    run = last["runs"]["a"]
+    report = client.predict(a=run, api_name="/scores")
+    items = client.predict(a=run, api_name="/items")
+    right = [row for row in items if row["a_outcome"] == "correct"]
+    assert len(items) == 6
+    assert report["tasks"]["jnli"]["metrics"]["accuracy"]["value"] == pytest.approx(len(right) / 6)
+    one = client.predict(run=run, task="jnli", item_id=items[0]["item_id"], api_name="/item")
+    assert one["record"]["output"]["text"] == "含意"
+    assert set(one["judgements"]) >= {"official", "flexeval"}
+    assert run in {row["run"] for row in client.predict(api_name="/runs")}
+
+
+def test_two_shipped_runs_are_compared_and_their_disagreements_listed(client: Client) -> None:
+    a, b = "shipped:base-0-shot", "shipped:base-3-shot"
+    found = client.predict(a=a, b=b, api_name="/scores")
+    assert found["differences"]["marc_ja"]["accuracy"]["verdict"] == "b"
+    known = client.predict(a=a, b=b, filter="knows", api_name="/items")
+    assert len(known) == 53
+    rows = client.predict(run=a, task="marc_ja", api_name="/disagreements")
+    assert {v["right"] for v in rows[0]["verdicts"]} >= {True, False}
+
+
+def test_the_same_call_gives_the_command_and_the_link(client: Client) -> None:
+    found = client.predict(tasks=["jnli"], limit=0, a_shots=2, api_name="/repeat")
+    assert (
+        found["command"]
+        == "python -m jglue_app run --model gemma-3-270m --tasks jnli --data sample --method both --shots 2"
+    )
+    assert found["link"] == "?tasks=jnli&data=sample&limit=all&method=both&a=gemma-3-270m&a-shots=2"
+
+
+def test_a_run_is_stopped_by_its_owner_and_by_nobody_else(address: str, table: Tables) -> None:
+    owner, stranger = Client(address, verbose=False), Client(address, verbose=False)
+    job = owner.submit(
+        a_model=str(table("stoppable", "含意", 0.3)),
+        tasks=["jnli"],
+        method="generate",
+        limit=40,
+        api_name="/compare_models",
+    )
+    while not (job.outputs() and job.outputs()[-1]["progress"]):
+        time.sleep(0.1)
+    assert stranger.predict(api_name="/stop") == "Nothing of yours is going on."
+    assert owner.predict(api_name="/stop").startswith("Stopping")
+    last = list(job)[-1]
+    assert last["state"] == "stopped"
+    assert 0 < last["progress"][0]["done"] < 40
+
+
+def test_a_prompt_is_shown_token_by_token(client: Client) -> None:
+    found = client.predict(task="jnli", item_id="sn001", format="alpaca", api_name="/show_prompt")
+    assert found["tokens"][0] == {"ids": [2], "text": "<bos>", "special": True}
+    assert found["count"] == sum(len(token["ids"]) for token in found["tokens"])
+    assert [answer["text"] for answer in found["answers"]] == ["含意", "矛盾", "中立"]
+
+
+def test_a_prompt_is_answered_and_formats_are_swept(client: Client) -> None:
+    one = client.predict(task="jnli", item_id="sn001", shots=3, api_name="/try_prompt")
+    assert one["record"]["output"]["text"]
+    assert len(one["record"]["output"]["choice_logprobs"]) == 3
+    rows = client.predict(task="jnli", formats=["plain", "rinna"], items=2, api_name="/sweep_formats")
+    assert [row["side"]["format"] for row in rows] == ["plain", "rinna"]
+    assert rows[0]["flips"] is None
+    assert rows[1]["flips"] in (0, 1, 2)
+
+
+def test_a_run_travels_as_a_file_and_is_deleted_on_confirmation_alone(
+    client: Client, table: Tables, tmp_path: Path
+) -> None:
+    run = compared(client, table("travel", "矛盾", 0.0), limit=3)[-1]["runs"]["a"]
+    packed = tmp_path / "run.zip"
+    shutil.copy(client.predict(run, "zip", api_name="/export_run"), packed)
+    lines = Path(client.predict(run, "jsonl", api_name="/export_run")).read_text("utf-8").splitlines()
+    assert [json.loads(line)["raw"] for line in lines] == ["矛盾"] * 3
+    with pytest.raises(AppError, match="confirm"):
+        client.predict(run=run, api_name="/delete_run")
+    assert client.predict(run=run, confirm=True, api_name="/delete_run") == f"deleted {run}"
+    assert client.predict(handle_file(str(packed)), api_name="/import_run") == run
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "sentence"),
+    [
+        ("/scores", {"a": "../../etc"}, "There is no run"),
+        ("/items", {"a": "shipped:base-0-shot", "filter": "nonsense"}, "Unknown filter"),
+        ("/leaderboard", {"protocol": "nonsense"}, "Unknown protocol"),
+        ("/show_prompt", {"task": "nonsense"}, "Unknown task"),
+        ("/show_prompt", {"format": "chat"}, "chat template"),
+        ("/sweep_formats", {"formats": ["plain"]}, "at least two"),
+        ("/repeat", {"tasks": []}, "at least one subset"),
+        ("/repeat", {"limit": 1_000_000}, "20,000"),
+        ("/delete_run", {"run": "shipped:base-0-shot", "confirm": True}, "stays"),
+    ],
+)
+def test_a_bad_call_is_answered_with_a_sentence(
+    client: Client, endpoint: str, arguments: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(AppError, match=sentence):
+        client.predict(**arguments, api_name=endpoint)

@@ -1,0 +1,95 @@
+"""The Full run tab in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from tests.ui.conftest import OpenPage, Tables, free_port, serve
+from tests.ui.driving import choose_model, finished, generate_only, only_subsets, open_settings, said, shows, start, tab
+
+
+def begin(page: Page, model: Path) -> None:
+    tab(page, "全量実行")
+    page.locator("#full-data label").first.click()
+    choose_model(page, "full-model", model)
+    only_subsets(page, "JNLI", group="full-tasks")
+    generate_only(page, "full-method")
+    page.click("#full-run")
+
+
+def test_a_full_run_goes_on_through_a_reload_and_can_be_opened_item_by_item(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    begin(page, table("whole", "含意", 0.1))
+    page.wait_for_selector("#full-status .jg-progress")
+    said(page, "--model", "full-repeat")
+    assert "--limit" not in page.inner_text("#full-repeat")
+    page.reload()
+    tab(page, "全量実行")
+    page.wait_for_selector("#full-status .jg-progress")
+    finished(page, box="full-status")
+    said(page, "45 問", "full-board")
+    page.click("#open-full")
+    page.wait_for_selector("#items .jg-row", state="visible")
+    shows(page, 45)
+    assert page.locator("#items [data-filter=only_a]").count() == 0
+
+
+def test_a_full_run_lets_a_short_comparison_in_between(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    begin(page, table("patient", "含意", 0.7))
+    page.wait_for_selector("#full-status .jg-progress")
+    other = open_page()
+    start(other, table("urgent", "含意", 0.0), None, "JNLI")
+    said(other, "ほかの実行が終わるのを待っています")
+    # The full run takes half a minute; after twenty seconds it makes way.
+    finished(other)
+    assert "終わりました" not in page.inner_text("#full-status")
+    finished(page, box="full-status")
+    said(page, "45 問", "full-board")
+
+
+def test_a_stopped_run_is_listed_after_a_restart_and_goes_on(
+    open_page: OpenPage, tmp_path: Path, table: Tables
+) -> None:
+    port, runs = free_port(), tmp_path / "full"
+    model = table("slow-whole", "含意", 0.15)
+    with serve(runs, port=port) as address:
+        page = open_page(address=address)
+        begin(page, model)
+        page.wait_for_selector("#full-status .jg-progress")
+        page.wait_for_timeout(1_500)
+        page.click("#full-stop")
+        said(page, "止めました", "full-status")
+        page.close()
+    (records,) = runs.glob("*/records.jsonl")
+    kept = records.read_bytes()
+    assert 0 < kept.count(b"\n") < 45
+    with serve(runs, port=port) as address:
+        page = open_page(address=address)
+        tab(page, "全量実行")
+        page.wait_for_selector("#go-on", state="visible")
+        assert "slow-whole.jsonl" in page.locator("#unfinished input").input_value()
+        page.click("#go-on")
+        finished(page, box="full-status")
+        assert not page.locator("#go-on").is_visible()
+    assert records.read_bytes().startswith(kept)
+    assert records.read_bytes().count(b"\n") == 45
+
+
+def test_an_empty_selection_is_a_sentence(open_page: OpenPage) -> None:
+    page = open_page()
+    tab(page, "全量実行")
+    only_subsets(page, group="full-tasks")
+    page.click("#full-run")
+    said(page, "サブセットを一つ以上", "full-status")
+
+
+def test_the_settings_of_the_other_tab_stay_as_they_are(open_page: OpenPage) -> None:
+    page = open_page()
+    tab(page, "全量実行")
+    only_subsets(page, "JNLI", group="full-tasks")
+    tab(page, "比べる")
+    open_settings(page)
+    assert page.locator("#tasks input:checked").count() == 5

@@ -1,0 +1,129 @@
+"""The page as a whole in a real browser: languages, other hosts, narrow and dark, accessibility."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlparse
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from tests.ui.conftest import OpenPage
+from tests.ui.driving import open_settings, shows, tab
+
+TABS = {
+    "ja-JP": ("比べる", "書式を学ぶ", "全量実行", "結果", "このアプリについて"),
+    "en-US": ("Compare", "Prompt lab", "Full run", "Results", "About"),
+}
+READY = ("#item .jg-item", "#course-text .jg-step", "#full-repeat pre", "#leaderboard table", ".jg-about h3")
+
+
+def each_tab(page: Page, locale: str, see: Callable[[str], None]) -> None:
+    """Go through all tabs and look at each when its content is there."""
+    for name, ready in zip(TABS[locale], READY, strict=True):
+        tab(page, name)
+        page.wait_for_selector(ready, state="visible")
+        page.wait_for_timeout(300)
+        see(name)
+
+
+@pytest.mark.parametrize(("locale", "button"), [("ja-JP", "くらべる"), ("en-US", "Compare")])
+def test_every_tab_is_in_the_language_of_the_browser_and_asks_no_other_host(
+    browser: Browser, server: str, locale: str, button: str
+) -> None:
+    context = browser.new_context(locale=locale, viewport={"width": 1300, "height": 900})
+    page = context.new_page()
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(urlparse(request.url).netloc))
+    page.goto(server)
+    page.wait_for_selector("#board .jg-board-wrap")
+    assert page.inner_text("#run") == button
+    texts: dict[str, str] = {}
+    each_tab(page, locale, lambda name: texts.setdefault(name, page.inner_text("body")))
+    page.wait_for_timeout(1_000)
+    assert hosts - {""} == {urlparse(server).netloc}
+    assert [name for name, text in texts.items() if "jg_" in text] == []
+    if locale == "en-US":
+        # Our samples and prompts are Japanese; the words around them are not.
+        assert not re.search(r"[ぁ-ん]", page.inner_text("#tabs [role=tablist]"))
+        assert not re.search(r"[ぁ-ん]", texts["About"])
+    context.close()
+
+
+def test_another_language_is_a_click_away_and_stays(open_page: OpenPage, server: str) -> None:
+    page = open_page()
+    assert page.inner_text("#run") == "くらべる"
+    page.click(".jg-lang a[lang=en]")
+    page.wait_for_function("document.querySelector('#run')?.innerText === 'Compare'")
+    page.wait_for_function(
+        "document.querySelector('#board')?.innerText.includes('Scoreboard') || "
+        "document.querySelector('#board')?.innerText.includes('Subset')"
+    )
+    assert page.inner_text(".jg-head h1") == "JGLUE side by side"
+    page.goto(server)
+    page.wait_for_function("document.querySelector('#run')?.innerText === 'Compare'")
+    page.click(".jg-lang a[lang=ja]")
+    page.wait_for_function("document.querySelector('#run')?.innerText === 'くらべる'")
+
+
+@pytest.mark.parametrize("locale", ["ja-JP", "en-US"])
+def test_no_tab_is_wider_than_a_phone(open_page: OpenPage, locale: str) -> None:
+    page = open_page(locale=locale, width=390)
+    wide = {}
+
+    def see(name: str) -> None:
+        wide[name] = page.evaluate("document.documentElement.scrollWidth")
+
+    each_tab(page, locale, see)
+    assert {name: width for name, width in wide.items() if width > 390} == {}
+
+
+def test_on_a_phone_an_opened_item_comes_into_sight_and_the_way_back_too(open_page: OpenPage) -> None:
+    page = open_page(width=390)
+    shows(page, 227)
+    page.locator("#items .jg-list").scroll_into_view_if_needed()
+    page.locator("#items .jg-row").nth(2).click()
+    page.wait_for_function("Math.abs(document.querySelector('#item').getBoundingClientRect().top) < 60")
+    page.click("#item [data-jg-do=back]")
+    page.wait_for_function("Math.abs(document.querySelector('#items').getBoundingClientRect().top) < 60")
+    assert page.evaluate("document.activeElement.className") == "jg-list"
+
+
+def test_the_dark_mode_of_the_system_is_followed(open_page: OpenPage) -> None:
+    page = open_page(dark=True)
+    background = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
+    assert max(int(part) for part in re.findall(r"\d+", background)[:3]) < 60
+    text = page.evaluate("getComputedStyle(document.querySelector('#item .jg-text')).color")
+    assert min(int(part) for part in re.findall(r"\d+", text)[:3]) > 180
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_serious_on_any_tab(open_page: OpenPage, dark: bool) -> None:
+    page = open_page(dark=dark)
+    open_settings(page)
+    serious: list[str] = []
+
+    def see(name: str) -> None:
+        for found in Axe().run(page).response["violations"]:
+            if found["impact"] in ("serious", "critical"):
+                serious.extend(f"{name}: {found['id']} {node['html'][:160]}" for node in found["nodes"])
+
+    each_tab(page, "ja-JP", see)
+    for name in ("一問をいろいろな書式で", "書式だけを変えてみる"):
+        tab(page, "書式を学ぶ")
+        tab(page, name)
+        page.wait_for_timeout(500)
+        see(name)
+    assert serious == []
+
+
+def test_the_page_keeps_nothing_of_what_is_typed_in_the_browser(open_page: OpenPage) -> None:
+    page = open_page()
+    open_settings(page)
+    page.locator("#a-model input").fill("somebody/secret-model")
+    page.locator("#a-model input").press("Enter")
+    page.click("#run")
+    page.wait_for_selector("#status .jg-error")
+    assert "secret-model" not in page.evaluate("JSON.stringify(localStorage) + JSON.stringify(sessionStorage)")

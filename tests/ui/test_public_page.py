@@ -1,0 +1,70 @@
+"""A public server in a real browser: its limits are sentences, said before they are met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ui.conftest import OpenPage, serve
+from tests.ui.driving import choose_model, open_settings, said, set_number, tab
+
+
+@pytest.fixture(scope="module")
+def public_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve(tmp_path_factory.mktemp("public"), {"JGLUE_MODE": "public"}) as address:
+        yield address
+
+
+def test_the_limits_are_said_at_once(open_page: OpenPage, public_server: str) -> None:
+    page = open_page(address=public_server)
+    said(page, "各サブセット 50 問まで、10 分まで", "limits")
+    english = open_page(address=public_server, locale="en-US")
+    said(english, "This is a public server", "limits")
+
+
+def test_a_typed_model_is_not_taken(open_page: OpenPage, public_server: str) -> None:
+    page = open_page(address=public_server)
+    open_settings(page)
+    assert "一覧のモデルだけ" in page.inner_text("#a-model")
+    choose_model(page, "a-model", "somebody/else")
+    page.locator("#limit input[type=number]").click()
+    assert page.locator("#a-model input").input_value() == "gemma-3-270m"
+    assert not page.locator("#allow-bin").is_visible()
+
+
+def test_too_many_items_are_refused_with_the_number_that_is_allowed(open_page: OpenPage, public_server: str) -> None:
+    page = open_page(address=public_server)
+    open_settings(page)
+    set_number(page, "limit", "51")
+    page.click("#run")
+    said(page, "1 から 50 まで")
+
+
+def test_a_full_run_is_not_offered_and_the_command_is(open_page: OpenPage, public_server: str) -> None:
+    page = open_page(address=public_server)
+    tab(page, "全量実行")
+    said(page, "公開サーバーでは全量実行はできません", "full-public")
+    assert page.locator("#full-run").is_disabled()
+    assert page.inner_text("#full-repeat .jg-command").startswith("python -m jglue_app run")
+
+
+def test_only_the_runs_that_came_with_the_application_are_listed_to_a_stranger(
+    open_page: OpenPage, public_server: str
+) -> None:
+    page = open_page(address=public_server)
+    tab(page, "結果")
+    page.wait_for_selector("#leaderboard .jg-ranking")
+    assert page.locator("#leaderboard tbody tr").count() == 3
+    assert not page.locator("#delete").is_visible()
+    assert not page.locator("#import").is_visible()
+
+
+def test_a_link_to_a_model_that_is_not_listed_is_a_sentence(
+    open_page: OpenPage, public_server: str, tmp_path: Path
+) -> None:
+    page = open_page(address=public_server + f"/?a={tmp_path}/x.gguf&tasks=jnli")
+    said(page, "Unknown model")
+    assert "gemma-3-270m" in page.inner_text("#setup")
+    assert "x.gguf" not in page.inner_text("#setup")

@@ -1,0 +1,159 @@
+"""The Results tab in a real browser: ranks, pictures, into Compare, export, import, deletion."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Page
+
+from tests.ui.conftest import OpenPage, Tables, serve
+from tests.ui.driving import choose_model, finished, only_subsets, said, shows, start, tab
+
+
+@pytest.fixture
+def results(open_page: OpenPage) -> Page:
+    page = open_page()
+    tab(page, "結果")
+    page.wait_for_selector("#leaderboard .jg-ranking")
+    return page
+
+
+def ranks(page: Page) -> dict[str, str]:
+    """Label → rank with its move, of the runs that came with the application."""
+    found = {}
+    for row in page.locator("#leaderboard tbody tr").all():
+        label = row.locator("th").inner_text()
+        if "付属" in label:
+            found[label.split("\n")[0]] = " ".join(row.locator("td").first.inner_text().split()[:2])
+    return found
+
+
+BASE_0, BASE_3 = "gemma-3-270m · plain · ja-labels · 0-shot", "gemma-3-270m · plain · ja-labels · 3-shot"
+
+
+def test_ranks_move_when_another_protocol_scores_the_same_outputs(open_page: OpenPage, tmp_path: Path) -> None:
+    with serve(tmp_path / "only-shipped") as address:
+        page = open_page(address=address)
+        tab(page, "結果")
+        page.wait_for_selector("#leaderboard .jg-ranking")
+        only_subsets(page, "MARC-ja", group="results-tasks")
+        page.wait_for_function("document.querySelectorAll('#leaderboard thead th').length === 5")
+        official = ranks(page)
+        assert official[BASE_3].startswith("1")
+        assert official[BASE_0].startswith("3")
+        choose_model(page, "protocol", "stability-jp")
+        page.wait_for_selector("#leaderboard .jg-moved")
+        # By ranking, the model without examples has 0.68 where the others have 0.50.
+        moved = ranks(page)
+        assert moved[BASE_0] == "1 ▲2"
+        assert moved[BASE_3].startswith("2 ▼1")
+        assert "0.682" in page.inner_text("#leaderboard tbody tr >> nth=0")
+
+
+def test_a_subset_that_a_protocol_does_not_score_is_named(results: Page) -> None:
+    choose_model(results, "protocol", "stability-jp")
+    said(results, "JSTS は stability-jp か比較先の採点方法にないため", "results-status")
+    assert "JSTS" not in results.inner_text("#leaderboard thead")
+
+
+def test_no_subset_is_a_sentence(results: Page) -> None:
+    only_subsets(results, group="results-tasks")
+    said(results, "サブセットを一つ以上", "results-status")
+
+
+def test_the_pictures_draw_the_picked_runs_with_their_intervals(results: Page) -> None:
+    assert results.locator("#figures svg .jg-shape").count() >= 1
+    assert results.locator("#figures svg text").all_text_contents() == [
+        *("MARC-ja", "JSTS", "JNLI", "JSQuAD", "JCommonsenseQA")
+    ]
+    bar = results.locator("#figures .jg-gbar").first
+    assert re.search(r"width: ?50", str(bar.locator(".jg-gfill").get_attribute("style")))
+    assert bar.locator(".jg-whisker").count() == 1
+
+
+def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
+    for side, label in (("a", BASE_0), ("b", "SmolLM2-135M-Instruct.Q4_1.gguf · chat · ja-labels · 3-shot")):
+        row = results.locator("#leaderboard tbody tr", has_text=label).filter(has_text="付属").first
+        row.locator(f".jg-pick[data-side={side}]").click()
+        results.wait_for_function(
+            "([side, label]) => [...document.querySelectorAll('#leaderboard tr')].some("
+            "(r) => r.innerText.includes(label) && r.querySelector(`.jg-pick[data-side=${side}][aria-pressed=true]`))",
+            arg=[side, label],
+        )
+    results.click("#open-pair")
+    results.wait_for_selector("#board .jg-versus", state="visible")
+    said(results, "SmolLM2-135M-Instruct", "board")
+    assert BASE_0 in results.inner_text("#board .jg-versus")
+    shows(results, 227)
+    results.wait_for_selector("#item .jg-item")
+
+
+def exported(page: Page, format: str) -> Path:
+    page.locator(f"#export-format label:has(input[value={format}])").click()
+    page.click("#export")
+    page.wait_for_function("end => document.querySelector('#export-file')?.innerText.includes('.' + end)", arg=format)
+    with page.expect_download() as download:
+        page.locator("#export-file a").first.click()
+    return Path(download.value.path())
+
+
+def test_a_run_is_exported_imported_and_deleted(open_page: OpenPage, table: Tables, tmp_path: Path) -> None:
+    runs, other = tmp_path / "here", tmp_path / "there"
+    with serve(runs) as address:
+        page = open_page(address=address)
+        start(page, table("moving", "=1+1", 0.0), None, "JNLI")
+        finished(page)
+        tab(page, "結果")
+        page.wait_for_selector("#leaderboard .jg-ranking")
+        choose_model(page, "manage-run", "moving.jsonl")
+        lines = exported(page, "jsonl").read_text("utf-8").splitlines()
+        assert [json.loads(line)["raw"] for line in lines] == ["=1+1"] * 5
+        cells = list(csv.DictReader(io.StringIO(exported(page, "csv").read_text("utf-8-sig"))))
+        assert {row["raw"] for row in cells} == {"'=1+1"}
+        assert len(pd.read_parquet(exported(page, "parquet"))) == 5
+        packed = tmp_path / "moving.zip"
+        packed.write_bytes(exported(page, "zip").read_bytes())
+        assert {Path(name).name for name in zipfile.ZipFile(packed).namelist()} == {
+            *("manifest.json", "items.jsonl", "records.jsonl")
+        }
+        page.click("#delete")
+        said(page, "元には戻せません", "delete-question")
+        page.click("#delete-no")
+        page.wait_for_selector("#delete-yes", state="hidden")
+        assert len(list(runs.glob("*/manifest.json"))) == 1
+        page.click("#delete")
+        page.wait_for_selector("#delete-yes", state="visible")
+        page.click("#delete-yes")
+        said(page, "を削除しました", "manage-status")
+        assert list(runs.glob("*/manifest.json")) == []
+        page.wait_for_function("!document.querySelector('#leaderboard').innerText.includes('moving.jsonl')")
+    with serve(other) as address:
+        page = open_page(address=address)
+        tab(page, "結果")
+        page.wait_for_selector("#leaderboard .jg-ranking")
+        page.set_input_files("#import input[type=file]", packed)
+        said(page, "読み込みました：moving.jsonl", "manage-status")
+        said(page, "moving.jsonl", "leaderboard")
+        page.set_input_files("#import input[type=file]", packed)
+        said(page, "is here already", "manage-status")
+        bad = tmp_path / "bad.zip"
+        bad.write_bytes(b"not a zip file")
+        page.set_input_files("#import input[type=file]", bad)
+        said(page, "not a readable .zip", "manage-status")
+
+
+def test_a_run_that_came_with_the_application_stays(results: Page) -> None:
+    field = results.locator("#manage-run input")
+    field.click()
+    results.locator("#manage-run [role=option]", has_text="SmolLM2").first.click()
+    results.click("#delete")
+    results.wait_for_selector("#delete-yes", state="visible")
+    results.click("#delete-yes")
+    said(results, "came with the application and stays", "manage-status")
