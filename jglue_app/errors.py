@@ -4,7 +4,8 @@
     ├── InputError                exit 2: what was asked for cannot be done as asked
     │   ├── UnknownNameError      a task, style, format, split, protocol or model that does not exist
     │   ├── DataError             a data file that is damaged, altered or not in the official format
-    │   └── StyleError            a wording-style file that cannot be used
+    │   ├── StyleError            a wording-style file that cannot be used
+    │   └── BusyError             the same person's work is still going on
     ├── ModelError                exit 3: the model cannot be loaded or cannot answer
     │   ├── ModelNotFoundError    no such repository, revision or file
     │   ├── ModelAccessError      gated or private
@@ -59,6 +60,10 @@ class DataError(InputError):
 
 class StyleError(InputError):
     """A wording style that misses something or names what does not exist."""
+
+
+class BusyError(InputError):
+    """Work of the same person is still going on."""
 
 
 class ModelError(JglueAppError):

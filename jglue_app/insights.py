@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from jglue_app.report import main_metric
 from jglue_app.tasks import TASKS
-from jglue_app.types import Comparison, Report
+from jglue_app.types import Comparison, Report, TaskReport
 
 GAP = 0.15
 """A ranking that is this much above the text of the same answers is worth a sentence."""
@@ -88,9 +88,11 @@ def _form(side: str, report: Report) -> Iterator[Insight]:
 
 
 def _floors(report: Report) -> tuple[str, ...]:
-    """Subsets whose main score a constant answer would reach."""
-    return tuple(
-        TASKS[name].title
-        for name, task in report.tasks.items()
-        if any(n.kind in FLOOR_KINDS and n.metric in list(task.metrics)[:1] for n in task.notices)
-    )
+    """Subsets whose main score a constant answer would reach: of the text, else of the ranking if that is all."""
+    return tuple(TASKS[name].title for name, task in report.tasks.items() if _on_floor(task))
+
+
+def _on_floor(task: TaskReport) -> bool:
+    reading = "strict" if task.metrics else "choose"
+    main = next(iter(task.metrics or task.choose), "")
+    return any(n.kind in FLOOR_KINDS and n.metric == main and n.reading == reading for n in task.notices)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from jglue_app.backends import ModelPool
 from jglue_app.configuration import Configuration, Plans, plans
-from jglue_app.errors import InputError, JglueAppError
+from jglue_app.errors import BusyError, InputError, JglueAppError
 from jglue_app.runner import Event, run_plans
 from jglue_app.settings import Settings
 
@@ -26,8 +26,10 @@ State = Literal["preparing", "waiting", "running", "done", "stopped", "out_of_ti
 ENDED = ("done", "stopped", "out_of_time", "failed")
 KEPT = 1_000
 """Jobs that are remembered; the oldest that have ended leave first."""
+MOST_ACTIVE = 64
+"""Jobs that run or wait, over all owners."""
 SLICE_S = 20.0
-"""How long a job that gives way works at least before it lets others in between."""
+"""How long a job that gives way answers at least before it lets others in between."""
 MAX_NOTICES = 20
 
 log = logging.getLogger(__name__)
@@ -56,8 +58,8 @@ class Job:
     """What is being prepared at the moment; empty while items are answered."""
     notices: list[str] = field(default_factory=list)
     """What was told on the way, without what concerns loading."""
-    error: str = ""
-    """The sentence of a failed job; empty for a fault of ours, which has an incident."""
+    failure: JglueAppError | None = None
+    """Why it failed; None for a fault of ours, which has an incident."""
     incident: str = ""
     """Under this id the fault stands in the log."""
     result: Any = None
@@ -101,14 +103,17 @@ class Jobs:
         """Begin a job in the background.
 
         Raises:
-            InputError: the owner has an active job of this kind; on a public server, of any kind.
+            BusyError: the owner has an active job of this kind; on a public server, of any kind.
+            InputError: too many jobs wait.
         """
         with self._changed:
             for other in self._jobs.values():
                 if other.owner == owner and other.active and (self._settings.public or other.kind == kind):
-                    raise InputError(
+                    raise BusyError(
                         "A run of yours is already going on, perhaps in another tab. Stop it, or wait for its end."
                     )
+            if sum(other.active for other in self._jobs.values()) >= MOST_ACTIVE:
+                raise InputError("Too many people are waiting for this server. Try again in a few minutes.")
             job = Job(secrets.token_urlsafe(16), owner, kind, asked, gives_way)
             self._jobs[job.id] = job
             for old in [key for key, j in self._jobs.items() if j.state in ENDED][: max(0, len(self._jobs) - KEPT)]:
@@ -169,10 +174,16 @@ class Jobs:
                     return
                 began = time.monotonic()
                 left = None if limit is None else began + limit - used
-                brake = _Brake(job, left, began + SLICE_S, lambda: self._others_wait(job))
+                brake = _Brake(job, left, lambda: self._others_wait(job))
+                ends = set()
                 for event in run_plans(job.plans, self._pool, self._settings.runs_dir, brake):
                     job.see(event)
+                    ends.add(event.kind)
+                    if event.kind == "record":
+                        brake.answered()
             used += time.monotonic() - began
+            if "stopped" not in ends:
+                return
             if brake.why == "late":
                 job.state = "out_of_time"
             if brake.why != "way":
@@ -188,7 +199,7 @@ class Jobs:
             if job.state not in ENDED:
                 job.state = "stopped" if job.stop.is_set() else "done"
         except JglueAppError as e:
-            job.error, job.state = str(e), "failed"
+            job.failure, job.state = e, "failed"
         except Exception:
             job.incident = uuid.uuid4().hex[:8]
             log.exception("incident %s", job.incident)
@@ -200,19 +211,29 @@ class Jobs:
 
 
 class _Brake:
-    """Whether a run has to stop, and why; once it has, that stays so."""
+    """Whether a run has to stop, and why; once it has, that stays so.
 
-    def __init__(self, job: Job, deadline: float | None, slice_end: float, others_wait: Callable[[], bool]) -> None:
-        self._job, self._deadline, self._slice_end, self._others_wait = job, deadline, slice_end, others_wait
+    The slice of a run that gives way begins with its first answer: loading a model again and again is no progress.
+    """
+
+    def __init__(self, job: Job, deadline: float | None, others_wait: Callable[[], bool]) -> None:
+        self._job, self._deadline, self._others_wait = job, deadline, others_wait
+        self._slice_end: float | None = None
         self.why: Literal["", "told", "late", "way"] = ""
+
+    def answered(self) -> None:
+        """An item has been answered."""
+        if self._slice_end is None:
+            self._slice_end = time.monotonic() + SLICE_S
 
     def __call__(self) -> bool:
         if not self.why:
             now = time.monotonic()
+            over = self._job.gives_way and self._slice_end is not None and now > self._slice_end
             if self._job.stop.is_set():
                 self.why = "told"
             elif self._deadline is not None and now > self._deadline:
                 self.why = "late"
-            elif self._job.gives_way and now > self._slice_end and self._others_wait():
+            elif over and self._others_wait():
                 self.why = "way"
         return bool(self.why)

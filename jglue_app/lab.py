@@ -232,10 +232,10 @@ class SweepRow:
     lenient: Estimate
     choose: Estimate
     unreadable: int
-    flips: int | None
+    flips: Flips | None
     """Answers (strict reading) that differ from those of the first format; None for the first, and where there is
     nothing to compare."""
-    ranked_flips: int | None
+    ranked_flips: Flips | None
     """The same for the ranking by log-likelihood."""
 
 
@@ -296,8 +296,8 @@ def sweep_table(library: Library, task: str, planned: Sequence[tuple[Side, Plan]
                 found.lenient.get(name, none),
                 found.choose.get(name, none),
                 found.unreadable,
-                flips["strict"].changed if "strict" in flips else None,
-                flips["choose"].changed if "choose" in flips else None,
+                flips.get("strict"),
+                flips.get("choose"),
             )
         )
         first = data if first is None else first

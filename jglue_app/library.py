@@ -70,6 +70,8 @@ class Library:
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
         self._kept: OrderedDict[Path, _Kept] = OrderedDict()
+        self._stored: dict[Path, tuple[tuple[int, ...], StoredRun]] = {}
+        """What is told of a run without its records, for as long as its files stay as they are."""
         self._lock = threading.Lock()
 
     def all(self) -> list[StoredRun]:
@@ -84,6 +86,17 @@ class Library:
 
     def stored(self, path: Path) -> StoredRun:
         """One run by its folder; raises StoreError if there is none."""
+        stamp = (*_stamp(path), _size(path / "records.jsonl"))
+        with self._lock:
+            known = self._stored.get(path)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        found = self._counted(path)
+        with self._lock:
+            self._stored[path] = stamp, found
+        return found
+
+    def _counted(self, path: Path) -> StoredRun:
         manifest = RunStore(path).manifest()
         with self._lock:
             kept = self._read(path)
@@ -167,6 +180,7 @@ class Library:
             pass  # Only to see that nobody else is.
         with self._lock:
             self._kept.pop(path, None)
+            self._stored.pop(path, None)
             try:
                 # Named away first: a folder that can be deleted only in part is no run any more.
                 gone = path.with_name(f".deleted-{path.name}")

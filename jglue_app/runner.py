@@ -111,7 +111,7 @@ def run_plans(
         tried[id(p)] += yield from _run_task(p, name, pool, stores[id(p)], should_stop, side, before)
     for side, p in plans:
         finished = len(stores[id(p)].finished_of(p.items))
-        kind: Literal["done", "stopped"] = "stopped" if should_stop() and finished < p.total else "done"
+        kind: Literal["done", "stopped"] = "stopped" if finished < p.total and should_stop() else "done"
         yield Event(kind, p.spec.label, side, run_done=finished, run_total=p.total)
 
 

@@ -240,7 +240,7 @@ def test_a_sweep_shows_what_the_format_changes(tmp_path: Path, here: Here) -> No
     model = table(tmp_path / "good.jsonl", choice_logprobs=[-1, -2, -3])
     rows = here("sweep", "--model", model, "--styles", "ja-labels,en-labels", "--formats", "plain", "--json").json()
     assert [row["side"]["style"] for row in rows] == ["ja-labels", "en-labels"]
-    assert (rows[0]["flips"], rows[1]["flips"]) == (None, 10)
+    assert (rows[0]["flips"], rows[1]["flips"]["changed"]) == (None, 10)
     assert "10/10" in here("sweep", "--model", model, "--styles", "ja-labels,en-labels", "--formats", "plain").out
     assert here("sweep", "--model", model, "--formats", "plain").code == 2
 

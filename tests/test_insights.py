@@ -230,7 +230,6 @@ def test_what_is_told_first_is_who_is_better_then_gaps_form_and_floors() -> None
     assert kinds(of_pair(a, b)) == ["better", "gap", "form", "floor"]
 
 
-@pytest.mark.xfail(reason="insights._floors does not look at the reading of a notice", strict=True)
 def test_a_ranking_on_the_floor_says_nothing_of_the_text_beside_it() -> None:
     rows = [(EVEN[i % 3], output(WORDS[EVEN[i % 3]], RIGHT)) for i in range(30)]
     assert "floor" not in kinds(insights(report_run(nli(*rows))))

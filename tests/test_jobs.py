@@ -119,7 +119,7 @@ def test_a_run_made_in_the_background_is_stored_and_its_end_is_told(
 ) -> None:
     job = jobs.runs("ana", "compare", asked(table(tmp_path / "a.jsonl")))
     ended(job)
-    assert (job.state, job.error, job.incident, job.loading, job.active) == ("done", "", "", "", False)
+    assert (job.state, job.failure, job.incident, job.loading, job.active) == ("done", None, "", "", False)
     assert job.asked == asked(str(tmp_path / "a.jsonl"))
     assert [(side, plan.total) for side, plan in job.plans] == [("a", ALL)]
     assert lines(settings, job) == [item.id for item in job.plans[0][1].items["jnli"]]
@@ -230,6 +230,20 @@ def test_a_waiting_job_that_is_stopped_never_runs(settings: Settings, jobs: Jobs
     assert holder.state == "done"
 
 
+def test_a_job_that_is_stopped_before_it_asks_for_its_turn_is_not_given_it(jobs: Jobs) -> None:
+    turn, asks = Turn(jobs), threading.Event()
+
+    def work(job: Job) -> None:
+        ignored(asks)
+        turn(job)
+
+    job = jobs.start("ana", "try", work)
+    jobs.halt(job)
+    asks.set()
+    ended(job)
+    assert (turn.had, job.state) == (False, "stopped")
+
+
 def test_the_time_limit_ends_a_run_and_keeps_what_is_finished(
     settings: Settings, open_jobs: Callable[[Settings], Jobs], tmp_path: Path
 ) -> None:
@@ -238,7 +252,7 @@ def test_the_time_limit_ends_a_run_and_keeps_what_is_finished(
     job = jobs.runs("ana", "compare", slow)
     ended(job)
     kept = lines(settings, job)
-    assert (job.state, job.error, job.active) == ("out_of_time", "", False)
+    assert (job.state, job.failure, job.active) == ("out_of_time", None, False)
     # All 45 answers would take 4.5 s.
     assert 1 <= len(kept) <= 10
     again = jobs.runs("ana", "compare", slow)
@@ -272,7 +286,7 @@ def test_what_cannot_be_done_ends_a_job_with_its_sentence(jobs: Jobs, tmp_path: 
         job = jobs.runs("ana", "compare", wrong)
         ended(job)
         assert (job.state, job.incident, job.active) == ("failed", "", False)
-        assert sentence in job.error
+        assert sentence in str(job.failure)
 
 
 def test_a_fault_of_ours_ends_a_job_with_a_number_and_without_its_text(
@@ -283,7 +297,7 @@ def test_a_fault_of_ours_ends_a_job_with_a_number_and_without_its_text(
 
     job = jobs.start("ana", "compare", work)
     ended(job)
-    assert (job.state, job.error) == ("failed", "")
+    assert (job.state, job.failure) == ("failed", None)
     assert re.fullmatch(r"[0-9a-f]{8}", job.incident)
     assert f"incident {job.incident}" in caplog.text
     assert "/home/operator/secret" in caplog.text
@@ -299,7 +313,7 @@ def test_a_job_that_fails_in_its_turn_leaves_it_to_the_next(jobs: Jobs) -> None:
     turn = Turn(jobs)
     turn.open.set()
     ended(jobs.start("ben", "compare", turn))
-    assert (failed.error, turn.had) == ("No.", True)
+    assert (str(failed.failure), turn.had) == ("No.", True)
 
 
 # --- whose turn it is -------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def test_a_sweep_runs_every_format_and_counts_the_answers_that_change(settings: 
     table = lab.sweep_table(Library(settings.runs_dir), "jnli", planned)
     assert [row.n for row in table] == [6] * 4
     # The same words in another layout; and 含意 is no legal answer where English labels are asked for.
-    assert [row.flips for row in table] == [None, 0, 6, 6]
+    assert [row.flips and (row.flips.changed, row.flips.n) for row in table] == [None, (0, 6), (6, 6), (6, 6)]
     assert [row.unreadable for row in table] == [0, 0, 6, 6]
     assert table[2].lenient.value == table[0].strict.value
 

@@ -86,6 +86,6 @@ def sweep(
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         scores = (estimate_text(score) for score in (row.strict, row.lenient, row.choose))
-        flips = ("–" if count is None else f"{count}/{row.n}" for count in (row.flips, row.ranked_flips))
+        flips = ("–" if found is None else f"{found.changed}/{found.n}" for found in (row.flips, row.ranked_flips))
         table.add_row(row.side.format, row.side.style, str(row.n), *scores, str(row.unreadable), *flips)
     print_table(table)

@@ -97,7 +97,7 @@ def build(desk: Desk, t: T) -> Tab:
         try:
             job = desk.jobs.runs(visitor(request), KIND, read(values, lang))
         except JglueAppError as e:
-            yield views.sentence(str(e), lang), *SAME[1:]
+            yield views.failure(e, lang), *SAME[1:]
             return
         yield from watch(desk, job, lang)
 
@@ -133,7 +133,7 @@ def build(desk: Desk, t: T) -> Tab:
             linked = from_query(dict(request.query_params))
             _only_listed(desk, linked)
         except JglueAppError as e:
-            yield *same_controls, public, views.sentence(str(e), lang), *shipped_pair(desk, request, "")[1:]
+            yield *same_controls, public, views.failure(e, lang), *shipped_pair(desk, request, "")[1:]
             return
         if job is not None and (job.active or linked in (None, job.asked)):
             filled = (*_fill(job.asked), _setup(job.asked, lang), repeat_html(job.asked, lang))
@@ -201,7 +201,7 @@ def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
             if job.plans and job.bars:
                 desk.own(job)
                 names = pair_of(job)
-                rows = sum(event.done for event in job.bars.values())
+                rows = sum(event.done for event in list(job.bars.values()))
                 last = (str(len(job.bars)), "")
                 list_due = now - listed >= max(DRAW_EVERY_S, rows / 800)
                 board_due = last != boarded or (list_due and rows < 400)

@@ -138,7 +138,7 @@ def read_side(values: Sequence[Any], lang: str, other: Side | None = None) -> Si
         name = other.model
     if not name:
         raise InputError(word("no_model", lang))
-    if not isinstance(shots, int | float) or isinstance(shots, bool) or not 0 <= shots <= MAX_SHOTS:
+    if not is_number(shots, 0, MAX_SHOTS):
         raise InputError(word("shots_range", lang).format(MAX_SHOTS))
     for kind, value, known in (
         ("format", format, tuple(FORMATS)),
@@ -150,6 +150,11 @@ def read_side(values: Sequence[Any], lang: str, other: Side | None = None) -> Si
     return Side(name, format, str(style or ""), int(shots), quantization, dtype)
 
 
+def is_number(value: Any, least: int, most: int) -> bool:
+    """Whether it is a number in these bounds; `True` is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
 def read_configuration(settings: Settings, asked: Sequence[Any], a: Side, b: Side | None, lang: str) -> Configuration:
     """A configuration from the values of the questions' controls and the sides.
 
@@ -157,10 +162,10 @@ def read_configuration(settings: Settings, asked: Sequence[Any], a: Side, b: Sid
         InputError: what cannot be asked for, in the visitor's language where the page checks it itself.
     """
     tasks, data, limit, method, allow_bin = asked
-    if not tasks:
+    if not tasks or not isinstance(tasks, list | tuple):
         raise InputError(word("no_tasks", lang))
     whole = limit in (None, "")
-    if not whole and (not isinstance(limit, int | float) or not 1 <= limit <= settings.max_items):
+    if not whole and not is_number(limit, 1, settings.max_items):
         raise InputError(word("too_many", lang).format(f"{settings.max_items:,}"))
     if data not in DATA or method not in METHODS:
         raise UnknownNameError("data or method", f"{data} / {method}"[:100], (*DATA, *METHODS))

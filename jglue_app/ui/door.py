@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from http.cookies import SimpleCookie
 from urllib.parse import parse_qs
 
 import gradio as gr
 from starlette.datastructures import MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 VISITOR, LANGUAGE = "jg_visitor", "jg_lang"
@@ -51,29 +51,34 @@ class Door:
             return
         # The text is changed on its way, so it must not be compressed.
         headers = [(key, value) for key, value in scope["headers"] if key != b"accept-encoding"]
-        cookies = SimpleCookie(next((v.decode("latin-1") for k, v in headers if k == b"cookie"), ""))
+        cookies = cookie_parser("; ".join(v.decode("latin-1") for k, v in headers if k == b"cookie"))
         asked = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
-        chosen = asked if asked in LANGUAGES else (cookies[LANGUAGE].value if LANGUAGE in cookies else "")
+        chosen = asked if asked in LANGUAGES else cookies.get(LANGUAGE, "")
         new: dict[str, str] = {}
         if asked in LANGUAGES:
             new[LANGUAGE] = asked
-        if VISITOR not in cookies or not _NAME.fullmatch(cookies[VISITOR].value):
+        if not _NAME.fullmatch(cookies.get(VISITOR, "")):
             new[VISITOR] = secrets.token_urlsafe(16)
         script = _script(chosen) if chosen in LANGUAGES else b""
-        begun: list[Message] = []
+        held: list[Message] = []
 
         async def changed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                begun.append(message)
                 out = MutableHeaders(raw=message["headers"])
                 for name, value in new.items():
                     out.append("set-cookie", _cookie(name, value, secure=_is_https(scope)))
                 out["cache-control"] = "no-store"
-                if script and "content-length" in out:
-                    out["content-length"] = str(int(out["content-length"]) + len(script))
-            elif message["type"] == "http.response.body" and script and begun:
-                begun.clear()
-                message = {**message, "body": message["body"].replace(b"<head>", b"<head>" + script, 1)}
+                held.append(message)  # Its length is known when the first part of the text is.
+                return
+            if message["type"] == "http.response.body" and held:
+                begun = held.pop()
+                body = message.get("body", b"")
+                out = MutableHeaders(raw=begun["headers"])
+                if script and b"<head>" in body:
+                    message = {**message, "body": body.replace(b"<head>", b"<head>" + script, 1)}
+                    if "content-length" in out:
+                        out["content-length"] = str(int(out["content-length"]) + len(script))
+                await send(begun)
             await send(message)
 
         await self._app({**scope, "headers": headers}, receive, changed)

@@ -68,7 +68,9 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
 
     def state(job: Job) -> dict[str, Any]:
         if job.state == "failed":
-            raise gr.Error(job.error or f"An unexpected fault; its number is {job.incident}.", print_exception=False)
+            raise gr.Error(
+                str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.", print_exception=False
+            )
         runs = {side: plan.spec.spec_id for side, plan in job.plans}
         bars = [
             {"side": side, "task": task, "done": e.done, "total": e.total, "items_per_s": e.items_per_s}
@@ -452,7 +454,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
             job = desk.jobs.start(visitor(request), "try", work)
             job.over.wait()
             if job.state == "failed":
-                raise InputError(job.error or f"An unexpected fault; its number is {job.incident}.")
+                raise InputError(str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.")
             if job.result is None:
                 raise InputError("It was stopped before there was an answer. Try it again.")
         except JglueAppError as e:
@@ -487,7 +489,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
             job = start_sweep(desk, owner, task, lab.variants(side, formats, styles), items, data, "en")
             job.over.wait()
             if job.state == "failed":
-                raise InputError(job.error or f"An unexpected fault; its number is {job.incident}.")
+                raise InputError(str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.")
             job.plans = [("a", plan) for _, plan in job.result or ()]
             desk.own(job)
             rows = lab.sweep_table(desk.library, task, job.result or [])

@@ -69,7 +69,7 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         try:
             yield from watch(desk, begin(desk, visitor(request), read(values, lang)), lang)
         except JglueAppError as e:
-            yield views.sentence(str(e), lang), *_nothing()[1:]
+            yield views.failure(e, lang), *_nothing()[1:]
 
     def resume(request: gr.Request, run_name: str) -> Iterator[View]:
         lang, owner = language(request), visitor(request)
@@ -80,7 +80,7 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
             spec = RunStore(desk.path(owner, str(run_name or ""))).spec()
             yield from watch(desk, begin(desk, owner, of_spec(spec)), lang)
         except JglueAppError as e:
-            yield views.sentence(str(e), lang), *_nothing()[1:]
+            yield views.failure(e, lang), *_nothing()[1:]
 
     def halt(request: gr.Request) -> str:
         lang = language(request)

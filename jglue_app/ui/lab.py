@@ -172,7 +172,7 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
         try:
             items = data.load(settings, get_task(name).name, data=data_kind).items
         except JglueAppError as e:
-            return [views.sentence(str(e), lang), gr.skip(), *[gr.skip()] * (MOST_FIELDS + 1)]
+            return [views.failure(e, lang), gr.skip(), *[gr.skip()] * (MOST_FIELDS + 1)]
         choices = [f"{item.id} {views.question(item)}" for item in items[:LISTED]]
         return ["", gr.update(choices=choices, value=choices[0]), *_filled(items[0], lang)]
 
@@ -185,7 +185,7 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
             if item is None:
                 raise InputError(word("no_item", lang).format(id_[:50]))
         except JglueAppError as e:
-            return [views.sentence(str(e), lang), *[gr.skip()] * (MOST_FIELDS + 1)]
+            return [views.failure(e, lang), *[gr.skip()] * (MOST_FIELDS + 1)]
         return ["", *_filled(item, lang)]
 
     def inspect(request: gr.Request, *values: Any) -> Iterator[tuple[Any, Any]]:
@@ -194,7 +194,7 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
         try:
             item, both = read(request, values)
         except JglueAppError as e:
-            yield views.sentence(str(e), lang), gr.skip()
+            yield views.failure(e, lang), gr.skip()
             return
         parts = [inspect_html(desk, side, item, name, lang) for name, side in both.items()]
         yield "", views.render("two", {"parts": parts}, lang)
@@ -204,7 +204,7 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
         try:
             item, both = read(request, values)
         except JglueAppError as e:
-            yield views.sentence(str(e), lang), gr.skip()
+            yield views.failure(e, lang), gr.skip()
             return
         if both["A"] == both["B"]:
             del both["B"]
@@ -305,7 +305,7 @@ def inspect_html(desk: Desk, side: Side, item: Item, name: str, lang: str) -> st
         plan = lab.plan_one(desk.settings, item.task, side)
         found = lab.inspect_prompt(plan, item, desk.tokenizer(plan.spec.model))
     except JglueAppError as e:
-        return views.sentence(str(e), lang, head="cannot_render")
+        return views.failure(e, lang, head="cannot_render")
     return views.render("inspected", inspected(found, label, name, lang), lang)
 
 
@@ -330,7 +330,7 @@ def answer(desk: Desk, owner: str, sides: Mapping[str, Side], item: Item, lang: 
     try:
         job = desk.jobs.start(owner, "try", work)
     except JglueAppError as e:
-        yield views.sentence(str(e), lang), ""
+        yield views.failure(e, lang), ""
         return
     yield from _until_over(desk, job, lang)
     html = views.render("item", tried(job.result, lang), lang) if job.result else ""
@@ -424,7 +424,7 @@ def _sweep(desk: Desk, t: T) -> None:
             sides = lab.variants(side, names or [], words or ["ja-labels"])
             job = start_sweep(desk, visitor(request), name, sides, n, data_kind, lang)
         except JglueAppError as e:
-            yield views.sentence(str(e), lang), gr.skip()
+            yield views.failure(e, lang), gr.skip()
             return
         rows = 0
         for state, _ in _until_over(desk, job, lang):
@@ -456,7 +456,7 @@ def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items:
         InputError: too many items, or a sweep is going on.
     """
     most = min(MOST_SWEPT, desk.settings.max_items)
-    if not isinstance(items, int | float) or not 1 <= items <= most:
+    if not controls.is_number(items, 1, most):
         raise InputError(word("too_many", lang).format(most))
     get_task(task)
 

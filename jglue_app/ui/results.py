@@ -104,7 +104,7 @@ def build(desk: Desk, t: T) -> Tab:
         try:
             entries, chosen = ranked(desk, owner, data, names, how, usual, lang)
         except JglueAppError as e:
-            return views.sentence(str(e), lang), *[gr.skip()] * 5
+            return views.failure(e, lang), *[gr.skip()] * 5
         runs = desk.runs(owner)
         names_here = [entry.name for entry in entries]
         first = first if first in names_here else next(iter(names_here), None)
@@ -135,7 +135,7 @@ def build(desk: Desk, t: T) -> Tab:
         try:
             path = export_file(desk, visitor(request), str(name or ""), how)
         except JglueAppError as e:
-            return gr.update(visible=False), views.sentence(str(e), lang)
+            return gr.update(visible=False), views.failure(e, lang)
         return gr.update(value=str(path), visible=True), views.note(word("export_done", lang).format(path.name))
 
     def take(request: gr.Request, file: str | None) -> tuple[Any, str]:
@@ -145,7 +145,7 @@ def build(desk: Desk, t: T) -> Tab:
         try:
             found = import_file(desk, Path(file))
         except JglueAppError as e:
-            return None, views.sentence(str(e), lang)
+            return None, views.failure(e, lang)
         return None, views.note(word("import_done", lang).format(desk.library.stored(found).label))
 
     def ask(request: gr.Request, name: str | None) -> tuple[Any, str, str]:
@@ -160,7 +160,7 @@ def build(desk: Desk, t: T) -> Tab:
         try:
             desk.delete(visitor(request), str(name or ""))
         except JglueAppError as e:
-            return gr.update(visible=False), gr.skip(), views.sentence(str(e), lang)
+            return gr.update(visible=False), gr.skip(), views.failure(e, lang)
         return gr.update(visible=False), None, views.note(word("deleted", lang).format(name))
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

@@ -79,6 +79,23 @@ WORDS: dict[str, tuple[str, str]] = {
     "mark_below_floor": ("床より下", "below the floor"),
     "mark_no_correlation": ("0 と区別できない", "no better than 0"),
     "ranked_first": ("一位", "ranked first"),
+    "error_ModelNotFoundError": ("そのモデルは見つかりません", "There is no such model"),
+    "error_ModelAccessError": ("そのモデルを読む権限がありません", "The model may not be read"),
+    "error_DeviceError": ("メモリか装置が足りません", "Memory or a device is missing"),
+    "error_ModelError": ("モデルを使えません", "The model cannot be used"),
+    "error_NetworkError": ("サーバーに届きません", "A server cannot be reached"),
+    "error_RunBusyError": ("その実行はほかのプログラムが書いています", "Another program is writing to this run"),
+    "error_StoreError": ("保存された実行を使えません", "The stored run cannot be used"),
+    "error_DataError": ("データのファイルを使えません", "The data file cannot be used"),
+    "error_StyleError": ("言い回しのファイルを使えません", "The wording style cannot be used"),
+    "error_UnknownNameError": ("知らない名前です", "An unknown name"),
+    "error_InputError": ("このままではできません", "This cannot be done as asked"),
+    "error_JglueAppError": ("できませんでした", "This could not be done"),
+    "error_BusyError": ("すでに実行中です", "A run is going on already"),
+    "busy": (
+        "自分の実行がまだ続いています（別のタブかもしれません）。止めるか、終わるのを待ってください。",
+        "A run of yours is already going on, perhaps in another tab. Stop it, or wait for its end.",
+    ),
     "floor": ("床（最頻の答え）", "Floor (best constant)"),
     "n": ("問", "items"),
     "strict": ("厳密", "strict"),
@@ -114,14 +131,6 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "average_of": ("主指標の平均（{}）", "Mean of the main metrics ({})"),
     "average_without": ("値のないサブセットがあるため平均なし（{}）", "No average: no value for {}"),
-    "col_task": ("サブセット", "Subset"),
-    "col_id": ("番号", "Id"),
-    "col_question": ("問題", "Question"),
-    "col_gold": ("正解", "Gold"),
-    "col_a": ("A の出力", "A said"),
-    "col_a_mark": ("A 判定", "A"),
-    "col_b": ("B の出力", "B said"),
-    "col_b_mark": ("B 判定", "B"),
     "gold": ("正解", "Gold"),
     "field_sentence": ("文", "Text"),
     "field_sentence1": ("文1", "Sentence 1"),
@@ -140,7 +149,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "empty_text": ("（何も書かれていません）", "(nothing was written)"),
     "reading_strict": ("厳密な読み取り", "Strict reading"),
     "reading_lenient": ("寛容な読み取り", "Lenient reading"),
-    "rule": ("規則", "rule"),
     "no_reading": ("読み取れない", "not readable"),
     "logprobs": (
         "各答えの起こりやすさ（%：答えの間での割合、右：対数尤度、○ 正解、◀ 一位）",
@@ -340,18 +348,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "lint_level_error": ("誤り", "Error"),
     "lint_level_warning": ("注意", "Warning"),
     "lint_level_info": ("参考", "Note"),
-    "lint_answer_too_long": ("答えが長さの上限に入らない", "An answer is longer than the limit"),
-    "lint_missing_stop": ("止める文字列がない", "No stop string"),
-    "lint_stop_in_answer": ("止める文字列が答えの中にある", "A stop string stands in an answer"),
-    "lint_shot_imbalance": ("例題のラベルが偏っている", "The examples' labels are uneven"),
-    "lint_uneven_labels": ("ラベルの長さがふぞろい", "Labels take unequal numbers of tokens"),
-    "lint_bos": ("BOS が二重、または無い", "BOS twice, or missing"),
-    "lint_eos": ("EOS の扱い", "How EOS is treated"),
-    "lint_chat_format": ("対話モデルに別の書式", "A chat model in another format"),
-    "lint_token_boundary": ("プロンプトと答えの境目でトークンが変わる", "Tokens shift between prompt and answer"),
-    "lint_context_overflow": ("文脈長を超える", "Longer than the context"),
-    "lint_unknown_tokens": ("トークナイザの知らない文字", "Characters unknown to the tokenizer"),
-    "lint_no_chat_template": ("対話テンプレートがない", "No chat template"),
     "gold_lines": ("一行に一つ", "one a line"),
     "answered": ("答えました", "Answered"),
     "course": ("講座", "Course"),
@@ -535,6 +531,103 @@ WORDS: dict[str, tuple[str, str]] = {
     "asks_jsquad": ("文章から答えを抜き出す", "Copy the answer out of a paragraph"),
     "asks_jcommonsenseqa": ("常識の五択", "Common sense, five choices"),
 }
+
+LINT: dict[str, tuple[str, str, str]] = {
+    "answer_too_long": (
+        "答えが長さの上限に入らない",
+        "An answer is longer than the limit",
+        "ラベルや答えを書ききるのに必要なトークン数が、書いてよい数を超えています。上限を上げるか、短いラベルにしてください。",
+    ),
+    "missing_stop": (
+        "止める文字列がない",
+        "No stop string",
+        "終わりの印を書かないモデルは上限まで書き続け、続きも答えとして読まれます。改行などを止める文字列にしてください。",
+    ),
+    "stop_in_answer": (
+        "止める文字列が答えの中にある",
+        "A stop string stands in an answer",
+        "答えの途中で切られてしまいます。ほかの文字列を選んでください。",
+    ),
+    "shot_imbalance": (
+        "例題のラベルが偏っている",
+        "The examples' labels are uneven",
+        "モデルは多く見たラベルをくり返しがちです。ラベルをそろえて選んでください（balanced）。",
+    ),
+    "shot_repeated": ("同じ例題が二度ある", "An example stands twice", "例題の数を減らしてください。"),
+    "uneven_labels": (
+        "ラベルの長さがふぞろい",
+        "Labels take unequal numbers of tokens",
+        "対数尤度の合計は、トークンの少ないラベルに有利です。",
+    ),
+    "double_bos": (
+        "先頭の印（BOS）が二重",
+        "BOS stands twice",
+        "文章にもトークナイザにも入っています。文章から除いてください。",
+    ),
+    "missing_bos": (
+        "先頭の印（BOS）がない",
+        "BOS is missing",
+        "先頭の印つきで学習したモデルは、答えが悪くなることがあります。",
+    ),
+    "no_eos": (
+        "終わりの印（EOS）がない",
+        "The model has no EOS",
+        "答えは、止める文字列か長さの上限でしか終わりません。",
+    ),
+    "adds_eos": (
+        "トークナイザが終わりの印を足す",
+        "The tokenizer adds EOS",
+        "ここでは外しています。ほかのプログラムでは付いたまま採点されることがあります。",
+    ),
+    "eos_after_prompt": (
+        "プロンプトが終わりの印で終わる",
+        "The prompt ends with EOS",
+        "モデルには話が終わったように見えます。文章から除いてください。",
+    ),
+    "turn_end": (
+        "話者の終わりの印で止まらない",
+        "Generation does not end at the turn's end",
+        "次の話者の分まで書き続けることがあります。",
+    ),
+    "chat_template_unused": (
+        "対話テンプレートを使っていない",
+        "The chat template is not used",
+        "対話で学習したモデルなら、書式 chat も試してください。",
+    ),
+    "token_boundary": (
+        "プロンプトと答えの境目でトークンが変わる",
+        "Tokens merge across prompt and answer",
+        "書くときには通らない位置から採点されます。合図の終わりの文字を変え、空白を入れないでください。",
+    ),
+    "answer_tokens": (
+        "答えだけのときとトークンが違う",
+        "The answer's tokens differ when it stands alone",
+        "プロンプトと答えを別々に区切るプログラムでは、点が変わります。",
+    ),
+    "context_overflow": (
+        "文脈長を超える",
+        "Longer than the context",
+        "その問題には答えが出ません。例題を減らしてください。",
+    ),
+    "unknown_tokens": (
+        "トークナイザの知らない文字",
+        "Characters unknown to the tokenizer",
+        "モデルには見えない文字です。日本語の語彙を持つモデルを選んでください。",
+    ),
+    "many_tokens": (
+        "一文字に多くのトークン",
+        "Many tokens for each character",
+        "日本語をバイトに分けて読むため、遅くなり、上限に早く届きます。",
+    ),
+    "no_chat_template": (
+        "対話テンプレートがない",
+        "No chat template",
+        "書式 chat は使えません。plain か alpaca を選んでください。",
+    ),
+}
+"""Rule of the linter → title in both languages, and what it costs and what to do in Japanese; in English the finding's own
+sentence says that."""
+WORDS |= {f"lint_{rule}": (ja, en) for rule, (ja, en, _) in LINT.items()}
 
 NOTICES_JA = {
     "on_floor_default": "{metric} {value} は、読める答えを一つも出さないときの点 {floor} と区別できません（{protocol} は読めない出力を {default} とみなします）。",

@@ -72,11 +72,19 @@ def tab(page: Page, name: str) -> None:
     page.wait_for_selector("[role=tab][aria-selected=true]")
     page.wait_for_timeout(200)
     found = page.get_by_role("tab", name=name, exact=True)
-    if not found.first.is_visible():
-        page.locator(".overflow-menu button").first.click()
-        page.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
-    else:
+    if found.first.is_visible():
         found.first.click()
+        return
+    for menu in page.locator(".overflow-menu").all():
+        if not menu.is_visible():
+            continue
+        menu.locator("button").first.click()
+        entry = menu.locator(".overflow-dropdown").get_by_text(name, exact=True)
+        if entry.count():
+            entry.click()
+            return
+        menu.locator("button").first.click()
+    raise AssertionError(f"there is no tab {name}")
 
 
 def shows(page: Page, count: int) -> None:

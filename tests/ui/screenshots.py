@@ -102,7 +102,7 @@ def take(browser: Browser, address: str, name: str, look: str) -> None:
         locale=locale, viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
     )
     page = context.new_page()
-    page.set_default_timeout(600_000)
+    page.set_default_timeout(90_000)
     page.goto(address)
     page.wait_for_selector("#item .jg-item")
     PAGES[name](page, WORDS[locale[:2]])

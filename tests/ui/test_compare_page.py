@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
+from playwright.sync_api import Page
 
 from tests.ui.conftest import OpenPage, Tables, free_port, serve
 from tests.ui.driving import (
@@ -114,30 +115,48 @@ def test_filters_search_and_sorting_show_what_they_name(open_page: OpenPage, tab
     shows(page, 1)
 
 
-def test_the_list_is_walked_with_the_keyboard_alone(open_page: OpenPage) -> None:
-    page = open_page()
-    shows(page, 227)
-    # From the language switch on, to the list: every step is a Tab.
-    page.locator(".jg-lang a").first.focus()
-    reached: list[str] = []
-    for _ in range(60):
+def tab_to(page: Page, selector: str, most: int = 60) -> list[str]:
+    """Press Tab until the focus is on something; what had the focus on the way."""
+    passed: list[str] = []
+    for _ in range(most):
         page.keyboard.press("Tab")
-        reached.append(
-            page.evaluate("(document.activeElement.closest('[id]')?.id ?? '') + ' ' + document.activeElement.className")
-        )
-        if "jg-list" in reached[-1]:
-            break
-    assert "jg-list" in reached[-1], reached
-    assert any("run" in place for place in reached)
-    before = page.inner_text("#item .jg-item-head")
+        passed.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return passed
+    raise AssertionError(f"{selector} was not reached: {passed}")
+
+
+def test_a_whole_comparison_is_walked_with_the_keyboard_alone(open_page: OpenPage, server: str, table: Tables) -> None:
+    model = table("keys", "含意", 0.0)
+    page = open_page(address=f"{server}/?a={model}&tasks=jnli&limit=12&method=generate")
+    said(page, "リンクの設定を読み込みました")
+    page.locator(".jg-lang a").first.focus()
+    tab_to(page, "#run")
+    page.keyboard.press("Enter")
+    finished(page)
+    shows(page, 12)
+    tab_to(page, "#items .jg-filter")
+    tab_to(page, "#items [data-filter=unreadable]")
+    page.keyboard.press("Enter")
+    shows(page, 0)
+    for _ in ("form", "knows", "all"):
+        page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    shows(page, 12)
+    tab_to(page, "#items .jg-list")
+    page.keyboard.press("ArrowDown")
+    first = page.locator("#items .jg-row[aria-posinset='1']")
+    said(page, first.locator(".jg-row-id").inner_text(), "item")
     page.keyboard.press("End")
-    last = page.locator("#items .jg-row[aria-posinset='227']")
-    last.wait_for()
+    last = page.locator("#items .jg-row[aria-posinset='12']")
+    said(page, last.locator(".jg-row-id").inner_text(), "item")
     assert last.get_attribute("aria-selected") == "true"
-    page.wait_for_function("old => document.querySelector('#item .jg-item-head')?.innerText !== old", arg=before)
+    assert page.locator("#items .jg-list").get_attribute("aria-activedescendant") == "jg-row-11"
     page.keyboard.press("ArrowUp")
-    assert page.locator("#items .jg-row[aria-posinset='226']").get_attribute("aria-selected") == "true"
-    assert page.locator("#items .jg-list").get_attribute("aria-activedescendant") == "jg-row-225"
+    assert page.locator("#items .jg-row[aria-posinset='11']").get_attribute("aria-selected") == "true"
+    tab_to(page, "#item [data-jg-step='1']")
+    page.keyboard.press("Enter")
+    said(page, last.locator(".jg-row-id").inner_text(), "item")
 
 
 def test_next_and_previous_go_through_the_list_as_it_is_filtered(open_page: OpenPage) -> None:
@@ -225,7 +244,7 @@ def test_a_second_tab_shows_the_run_and_cannot_start_another_beside_it(open_page
     start(page, table("tabs", "含意", 0.25), None, "JNLI", items="40")
     page.wait_for_selector("#status .jg-progress")
     start(other, table("rival", "含意", 0.0), None, "JNLI")
-    said(other, "already going on")
+    said(other, "自分の実行がまだ続いています")
     other.reload()
     other.wait_for_selector("#status .jg-progress")
     other.click("#stop")

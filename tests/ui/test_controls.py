@@ -113,9 +113,6 @@ def test_a_number_of_items_that_is_none_is_refused(settings: Settings, limit: An
     assert str(told.value) == ITEMS[lang]
 
 
-@pytest.mark.xfail(
-    reason="read_configuration takes True for 1, and stumbles over what it cannot go through", strict=True
-)
 @pytest.mark.parametrize(("place", "value"), [(2, True), (0, 5), (0, True), (0, 1.5)])
 def test_values_of_no_sensible_type_are_refused_too(settings: Settings, place: int, value: Any) -> None:
     with pytest.raises(InputError):

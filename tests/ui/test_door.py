@@ -187,7 +187,6 @@ def test_a_socket_goes_through() -> None:
         assert socket.receive_text() == "聞こえますか"
 
 
-@pytest.mark.xfail(reason="Door adds to the length before it knows whether there is a head", strict=True)
 @pytest.mark.parametrize("lang", ["ja", "en"])
 def test_an_answer_without_a_head_keeps_its_length(lang: str) -> None:
     def fault(request: Request) -> Response:
@@ -197,7 +196,6 @@ def test_an_answer_without_a_head_keeps_its_length(lang: str) -> None:
     assert int(answer.headers["content-length"]) == len(answer.content) == 21
 
 
-@pytest.mark.xfail(reason="SimpleCookie gives up at the first cookie that it does not like", strict=True)
 @pytest.mark.parametrize("other", ['prefs={"a": 1}', "a[b]=c", "list=1, 2"])
 def test_a_strange_cookie_of_somebody_else_does_not_cost_a_visitor_the_name(other: str) -> None:
     # Cookies of a host are shared by everything on it, whatever the port.

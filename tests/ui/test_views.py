@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from jglue_app.configuration import Side
+from jglue_app.errors import InputError
 from jglue_app.jobs import Job, State
 from jglue_app.lab import Inspected, LegalAnswer, SweepRow, Token, Tried
 from jglue_app.leaderboard import Entry
@@ -27,6 +28,7 @@ from jglue_app.types import (
     Estimate,
     Finding,
     Finish,
+    Flips,
     Item,
     Judgement,
     ModelInfo,
@@ -226,7 +228,8 @@ B = {
 @pytest.mark.parametrize(
     ("which", "ids"),
     [
-        ("disagree", ["1", "2", "3", "4", "7"]),
+        # In the fourth, B failed: no answer is nothing to compare.
+        ("disagree", ["1", "2", "3", "7"]),
         ("only_a", ["1"]),
         ("only_b", ["2", "3"]),
         ("knows", ["6"]),
@@ -255,6 +258,25 @@ def test_an_item_that_one_run_has_not_answered_yet_has_empty_cells_and_is_no_dis
     assert [found["i"] for found in alone] == ["1", "2", "3", "4", "5", "6", "7"]
     assert {key for found in alone for key in found} == {"t", "k", "i", "q", "g", "a", "ao", "f"}
     assert alone[2]["f"] == ["form"]
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "shapeless"),
+    [
+        ("？", "stop", True),
+        ("？", "length", True),
+        ("", "empty", True),
+        ("", "overflow", True),
+        (None, "stop", True),
+        ("答え：中立", "stop", False),
+        ("矛盾", "stop", False),
+        ("中立", "stop", False),
+    ],
+)
+def test_whatever_could_not_be_read_is_found_as_unreadable(text: str | None, finish: Finish, shapeless: bool) -> None:
+    run_alone = {"jnli": {"1": row(item("1", "neutral"), text, None, finish)}}
+    (found,) = items.item_rows(run_alone, None, "ja")
+    assert ("unreadable" in found["f"]) is shapeless
 
 
 def test_rows_stand_in_the_order_of_the_subsets() -> None:
@@ -340,7 +362,10 @@ def test_the_most_telling_item_is_known_by_one_side_not_written_and_written_by_t
     assert items.item_list(a, b, "ja", open_first=True)["open"] == {"task": "jnli", "id": "telling"}
     assert items.telling(b, a) == ("jnli", "telling")
     assert items.telling(a, None) == ("jnli", "both know")
-    del a["jnli"]["telling"], a["jnli"]["both know"], a["jnli"]["less sure"]
+    del a["jnli"]["telling"], a["jnli"]["less sure"]
+    # 2 · 0.9 is more than 1 + ½.
+    assert items.telling(a, {"jnli": {key: b["jnli"][key] for key in a["jnli"]}}) == ("jnli", "both know")
+    del a["jnli"]["both know"]
     assert items.telling(a, {"jnli": {key: b["jnli"][key] for key in a["jnli"]}}) == ("jnli", "only a")
     assert items.telling({}, {}) is None
     assert items.item_list({}, None, "ja", open_first=True)["open"] is None
@@ -741,6 +766,14 @@ def test_a_score_above_the_floor_has_no_mark_and_one_below_says_so() -> None:
     assert [line["sides"][0]["mark"] for line in marks] == ["", "床より下"]
 
 
+def test_a_ranking_on_the_floor_does_not_mark_the_score_of_the_texts() -> None:
+    asks = {str(i): item(str(i), LABELS[i % 2]) for i in range(40)}
+    records = [record(str(i), ANSWERS[i % 2], FIRST_IS_WRONG) for i in range(40)]
+    payload = board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)), None, None, "ja")
+    assert payload["rows"][0]["sides"][0]["mark"] == ""
+    assert [line["text"].startswith("対数尤度: accuracy 0.500") for line in payload["notices"]] == [True]
+
+
 def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_below_zero() -> None:
     data = similarities({float(i): "2.0" if i % 2 else "3.0" for i in range(6)})
     payload = board(report_run(data), None, None, "ja")
@@ -1005,9 +1038,9 @@ BARS = {
             "Stopped at the time limit. Press again to go on from there.",
         ),
         (
-            job("failed", error="There is no model."),
-            "実行できませんでした There is no model.",
-            "This could not be run There is no model.",
+            job("failed", failure=InputError("There is no model.")),
+            "このままではできません There is no model.",
+            "This cannot be done as asked There is no model.",
         ),
         (
             job("failed", incident="abc12345"),
@@ -1076,7 +1109,14 @@ def test_time_left_is_told_in_the_unit_that_people_would_use(seconds: float, ja:
 
 def swept(format: str, n: int, flips: int | None, ranked: int | None, value: float = 0.5) -> SweepRow:
     found = Estimate(value, value - 0.25, value + 0.25, n)
-    return SweepRow(Side("m", format, "ja-labels"), Path("r"), n, found, found, NONE, 4, flips, ranked)
+    changed = [None if count is None else Flips(n, count, None, None) for count in (flips, ranked)]
+    return SweepRow(Side("m", format, "ja-labels"), Path("r"), n, found, found, NONE, 4, changed[0], changed[1])
+
+
+def test_a_flip_rate_is_over_the_items_that_both_have_answered() -> None:
+    one = swept("alpaca", 12, None, None)
+    payload = sweep.sweep_view([replace(one, flips=Flips(8, 2, None, None))], "jnli")
+    assert payload["rows"][0]["flips"] == "25 % (2/8)"
 
 
 def test_a_sweep_shows_how_many_answers_changed_as_a_share() -> None:
@@ -1111,10 +1151,11 @@ def looked_at(
     findings: Sequence[Finding] = (),
     stop: tuple[str, ...] = (),
     context: int | None = None,
+    lang: str = "ja",
 ) -> dict[str, Any]:
     made = replace(asked(item("1", "neutral")), stop=stop)
     found = Inspected(made, tuple(tokens), 1234, tuple(answers), 5, context, tuple(findings))
-    return prompt.inspected(found, "label", "A", "ja")
+    return prompt.inspected(found, "label", "A", lang)
 
 
 def test_tokens_show_what_would_be_invisible() -> None:
@@ -1148,7 +1189,10 @@ def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> N
     assert [(a["gold"], a["long"]) for a in payload["answers"]] == [(True, False), (False, True)]
     assert payload["stop"] == ["\\n", "'", "###"]
     text = read(views.render("inspected", payload))
-    assert "注意: 止める文字列がない There is no stop string. missing_stop" in text
+    assert "注意: 止める文字列がない 終わりの印を書かないモデルは上限まで書き続け" in text
+    assert "missing_stop There is no stop string." in text
+    english = read(views.render("inspected", looked_at([], findings=[finding], lang="en"), "en"))
+    assert "Warning: No stop string There is no stop string. missing_stop" in english
     assert "○ 中立 2 どちらともいえない 9" in text
     assert "点検：気になる点はありません" not in text
     bare = looked_at([Token((1,), "犬", False)])
@@ -1209,7 +1253,7 @@ def everything(text: str) -> dict[str, list[str]]:
             views.sentence(text, "ja"),
             views.note(text),
             progress.progress(going, "ja", done=text),
-            progress.progress(job("failed", error=text), "ja"),
+            progress.progress(job("failed", failure=InputError(text)), "ja"),
             progress.progress(job("done", notices=[text]), "ja", done=text),
         ],
         "empty": [views.empty(text)],

@@ -13,6 +13,7 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
+from jglue_app.errors import BusyError
 from jglue_app.report import Answered
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Source
@@ -53,10 +54,17 @@ def empty(text: str) -> str:
     return render("empty", {"text": text})
 
 
+def failure(error: Exception, lang: str, *, head: str = "") -> str:
+    """What an error of ours says, under a few words on its kind; a fault of another sort should not get here."""
+    kind = next((c.__name__ for c in type(error).__mro__ if f"error_{c.__name__}" in table(lang)), "JglueAppError")
+    text = word("busy", lang) if isinstance(error, BusyError) else str(error)
+    return sentence(text, lang, head=head or f"error_{kind}")
+
+
 def sentence(message: str, lang: str, *, head: str = "failed", incident: str = "") -> str:
     """What went wrong, with a way out."""
     text = word("fault", lang).format(incident) if incident else message
-    return render("status", {"head": word(head, lang), "error": text})
+    return render("status", {"head": word("failed" if incident else head, lang), "error": text})
 
 
 def note(text: str) -> str:

@@ -206,7 +206,7 @@ def notice_text(notice: Notice, lang: str) -> str:
 
 def _pictures(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:
     out = []
-    for name in a.tasks:
+    for name in TASKS:
         for side, report in (("A", a), ("B", b)):
             if report is None or name not in report.tasks or not report.tasks[name].outcomes:
                 continue

@@ -170,10 +170,10 @@ def _value(value: str | float | None, item: Item, lang: str) -> str:
 def bars(row: Answered) -> list[dict[str, Any]]:
     """Log-likelihoods as figures; as widths, probabilities renormalised over the choices."""
     logprobs = row.record.output.choice_logprobs if row.record.output else None
-    if not logprobs:
-        return []
+    if not logprobs or not len(logprobs) == len(row.item.choices) == len(row.record.prompt.answers):
+        return []  # Of a run from elsewhere anything may be missing.
     finite = [value for value in logprobs if math.isfinite(value)]
-    weights = [math.exp(value - max(finite)) if math.isfinite(value) else 0.0 for value in logprobs]
+    weights = [math.exp(value - max(finite, default=0.0)) if math.isfinite(value) else 0.0 for value in logprobs]
     total = sum(weights) or 1.0
     gold = row.item.gold if isinstance(row.item.gold, tuple) else ()
     return [

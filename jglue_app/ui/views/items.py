@@ -15,6 +15,8 @@ from jglue_app.ui.words import word
 
 FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")
+UNANSWERED = (None, "overflow", "error", "unscored")
+"""No answer of the model: nothing to compare."""
 SHAPELESS = ("unreadable", "truncated", "empty", "overflow", "error")
 PAIRED = ("disagree", "only_a", "only_b")
 """Filters that need two runs."""
@@ -121,13 +123,14 @@ def knows(row: Answered | None) -> bool:
 def _shows(name: str, x: Answered | None, y: Answered | None) -> bool:
     outcomes = [row.judgement.outcome if row else None for row in (x, y)]
     right = [o == "correct" for o in outcomes]
+    both = not any(o in UNANSWERED for o in outcomes)
     match name:
         case "disagree":
-            return outcomes[0] != outcomes[1] and None not in outcomes
+            return both and outcomes[0] != outcomes[1]
         case "only_a":
-            return right == [True, False] and None not in outcomes
+            return both and right == [True, False]
         case "only_b":
-            return right == [False, True] and None not in outcomes
+            return both and right == [False, True]
         case "knows":
             return knows(x) or knows(y)
         case "form":

@@ -6,7 +6,7 @@ from typing import Any
 
 from jglue_app.jobs import Job
 from jglue_app.tasks import TASKS
-from jglue_app.ui.views import render, sentence
+from jglue_app.ui.views import failure, render, sentence
 from jglue_app.ui.words import word
 
 
@@ -21,7 +21,7 @@ def progress(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed_item
         failed_items: items that ended in an error.
     """
     if job.state == "failed":
-        return sentence(job.error, lang, incident=job.incident)
+        return failure(job.failure, lang) if job.failure else sentence("", lang, incident=job.incident)
     going = job.active
     if job.stop.is_set():
         text = word("stopped", lang)
@@ -44,8 +44,10 @@ def progress(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed_item
 def bars(job: Job, lang: str) -> list[dict[str, Any]]:
     """One bar for each side and subset that has begun, in the order of the subsets."""
     out = []
-    two = len({side for side, _ in job.bars}) > 1
-    for (side, task), event in sorted(job.bars.items(), key=lambda bar: (list(TASKS).index(bar[0][1]), bar[0][0])):
+    two = len({side for side, _ in list(job.bars)}) > 1
+    for (side, task), event in sorted(
+        dict(job.bars).items(), key=lambda bar: (list(TASKS).index(bar[0][1]), bar[0][0])
+    ):
         count = f"{event.done:,}/{event.total:,}"
         if event.done < event.total and event.items_per_s and event.seconds_left:
             speed = word("speed", lang).format(f"{event.items_per_s:.1f}")

@@ -8,7 +8,7 @@ from typing import Any
 from jglue_app.lab import SweepRow
 from jglue_app.scoreboard import number
 from jglue_app.tasks import TASKS
-from jglue_app.types import Estimate
+from jglue_app.types import Estimate, Flips
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
 
 
@@ -36,14 +36,16 @@ def sweep_view(rows: Sequence[SweepRow], task: str) -> dict[str, Any]:
                 "lenient": score(row.lenient),
                 "choose": score(row.choose),
                 "unreadable": row.unreadable,
-                "flips": _share(row.flips, row.n),
-                "ranked_flips": _share(row.ranked_flips, row.n),
+                "flips": _share(row.flips),
+                "ranked_flips": _share(row.ranked_flips),
             }
             for row in rows
         ],
     }
 
 
-def _share(count: int | None, n: int) -> str:
-    """A flip rate, as a share and a count."""
-    return "–" if count is None or not n else f"{100 * count / n:.0f} % ({count}/{n})"
+def _share(flips: Flips | None) -> str:
+    """A flip rate, as a share and a count, over the items that both have answered."""
+    if flips is None or not flips.n:
+        return "–"
+    return f"{100 * flips.changed / flips.n:.0f} % ({flips.changed}/{flips.n})"
