@@ -22,7 +22,7 @@ from jglue_app.types import (
     RunSpec,
     TaskReport,
 )
-from jglue_app.ui.views import notice_text
+from jglue_app.ui.views.board import notice_text
 
 LABELS = ("entailment", "contradiction", "neutral")
 SPEC = RunSpec(ModelSpec("m"), ("jnli",), "v1.3", {}, PromptSpec(), "", Decoding(), "0")

@@ -13,7 +13,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from tests.ui.conftest import BROWSERS, ROOT, serve
 from tests.ui.driving import tab
@@ -96,10 +97,12 @@ PAGES: dict[str, Callable[[Page, Words], None]] = {
 
 
 def take(browser: Browser, address: str, name: str, look: str) -> None:
-    """One full-page picture."""
+    """One picture: of the whole page, of one item, or of what a first visit sees."""
     locale, width, dark = LOOKS[look]
     context = browser.new_context(
-        locale=locale, viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        locale=locale,
+        viewport={"width": width, "height": 1400 if width > 1000 else 900},
+        color_scheme="dark" if dark else "light",
     )
     page = context.new_page()
     page.set_default_timeout(90_000)
@@ -108,7 +111,13 @@ def take(browser: Browser, address: str, name: str, look: str) -> None:
     PAGES[name](page, WORDS[locale[:2]])
     page.mouse.move(0, 0)
     page.wait_for_timeout(800)
-    page.screenshot(path=TARGET / f"{name}-{look}.png", full_page=True)
+    path = TARGET / f"{name}-{look}.png"
+    if name == "item":
+        page.locator(".jg-explore" if width > 1000 else "#item").screenshot(path=path)
+    else:
+        page.screenshot(path=path, full_page=name != "compare" or width < 1000)
+    # A palette is enough for a page, and a third of the size.
+    Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     if name == "full":
         page.click("#full-stop")
         page.wait_for_timeout(2_500)

@@ -41,7 +41,11 @@ def test_every_tab_is_in_the_language_of_the_browser_and_asks_no_other_host(
     page.wait_for_selector("#board .jg-board-wrap")
     assert page.inner_text("#run") == button
     texts: dict[str, str] = {}
-    each_tab(page, locale, lambda name: texts.setdefault(name, page.inner_text("body")))
+
+    def see(name: str) -> None:
+        texts[name] = page.inner_text("body")
+
+    each_tab(page, locale, see)
     page.wait_for_timeout(1_000)
     assert hosts - {""} == {urlparse(server).netloc}
     assert [name for name, text in texts.items() if "jg_" in text] == []
