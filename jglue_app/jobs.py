@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 from jglue_app.backends import ModelPool
 from jglue_app.configuration import Configuration, Plans, plans
 from jglue_app.errors import BusyError, InputError, JglueAppError
+from jglue_app.plan import Plan
 from jglue_app.runner import Event, run_plans
 from jglue_app.settings import Settings
 
@@ -33,6 +34,21 @@ SLICE_S = 20.0
 MAX_NOTICES = 20
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A run that a job makes. (Its plan holds whole data files, which no ended job should keep.)"""
+
+    run: str
+    """Id of the run."""
+    ids: Mapping[str, frozenset[str]]
+    """Task → ids of the items to answer."""
+
+    @classmethod
+    def by(cls, plan: Plan) -> Made:
+        """What a plan will make."""
+        return cls(plan.spec.spec_id, plan.ids)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,8 +66,8 @@ class Job:
     """Whether it pauses for the jobs that wait behind it: what a run has finished is not done again."""
     stop: threading.Event = field(default_factory=threading.Event)
     state: State = "preparing"
-    plans: Plans = field(default_factory=list)
-    """The runs it makes, once they are planned."""
+    made: dict[str, Made] = field(default_factory=dict)
+    """Side → the run it makes, once that is planned."""
     bars: dict[tuple[str, str], Event] = field(default_factory=dict)
     """(side, subset) → the last event of that subset."""
     loading: str = ""
@@ -125,8 +141,9 @@ class Jobs:
         """Begin a job that makes one or two runs; see `start`."""
 
         def work(job: Job) -> None:
-            job.plans = plans(self._settings, asked)
-            self._make_runs(job)
+            planned = plans(self._settings, asked)
+            job.made = {side: Made.by(plan) for side, plan in planned}
+            self._make_runs(job, planned)
 
         return self.start(owner, kind, work, asked, gives_way=gives_way)
 
@@ -166,7 +183,7 @@ class Jobs:
                 self._line.remove(job)
                 self._changed.notify_all()
 
-    def _make_runs(self, job: Job) -> None:
+    def _make_runs(self, job: Job, planned: Plans) -> None:
         limit, used = self._settings.max_seconds, 0.0
         while not job.stop.is_set():
             with self.turn(job) as mine:
@@ -176,7 +193,7 @@ class Jobs:
                 left = None if limit is None else began + limit - used
                 brake = _Brake(job, left, lambda: self._others_wait(job))
                 ends = set()
-                for event in run_plans(job.plans, self._pool, self._settings.runs_dir, brake):
+                for event in run_plans(planned, self._pool, self._settings.runs_dir, brake):
                     job.see(event)
                     ends.add(event.kind)
                     if event.kind == "record":

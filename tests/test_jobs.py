@@ -53,12 +53,12 @@ def ended(*some: Job) -> None:
 
 def lines(settings: Settings, job: Job) -> list[str]:
     """Ids of all that a job's run has written, in order."""
-    path = settings.runs_dir / job.plans[0][1].spec.spec_id / "records.jsonl"
+    path = settings.runs_dir / job.made["a"].run / "records.jsonl"
     return [json.loads(line)["item_id"] for line in path.read_text("utf-8").splitlines()]
 
 
 def stored(settings: Settings, job: Job) -> list[Record]:
-    return RunStore(settings.runs_dir / job.plans[0][1].spec.spec_id).records()
+    return RunStore(settings.runs_dir / job.made["a"].run).records()
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ def test_a_run_made_in_the_background_is_stored_and_its_end_is_told(
     ended(job)
     assert (job.state, job.failure, job.incident, job.loading, job.active) == ("done", None, "", "", False)
     assert job.asked == asked(str(tmp_path / "a.jsonl"))
-    assert [(side, plan.total) for side, plan in job.plans] == [("a", ALL)]
-    assert lines(settings, job) == [item.id for item in job.plans[0][1].items["jnli"]]
+    assert [(side, sum(map(len, made.ids.values()))) for side, made in job.made.items()] == [("a", ALL)]
+    assert sorted(lines(settings, job)) == sorted(job.made["a"].ids["jnli"])
     assert {record.output.text for record in stored(settings, job) if record.output} == {"中立"}
     (event,) = job.bars.values()
     assert (list(job.bars), event.done, event.total) == ([("a", "jnli")], ALL, ALL)
@@ -132,7 +132,7 @@ def test_two_models_make_two_runs(settings: Settings, jobs: Jobs, tmp_path: Path
     two = replace(asked(table(tmp_path / "a.jsonl"), 4), b=Side(table(tmp_path / "b.jsonl", "矛盾")))
     job = jobs.runs("ana", "compare", two)
     ended(job)
-    said = [RunStore.of(settings.runs_dir, plan.spec).records() for _, plan in job.plans]
+    said = [RunStore(settings.runs_dir / made.run).records() for made in job.made.values()]
     assert [[r.output.text for r in records if r.output] for records in said] == [["中立"] * 4, ["矛盾"] * 4]
     assert set(job.bars) == {("a", "jnli"), ("b", "jnli")}
 
@@ -475,7 +475,7 @@ def test_sixteen_owners_at_once_never_see_each_others_records(settings: Settings
     owners = [f"owner {number}" for number in range(16)]
     made = [jobs.runs(o, "compare", asked(table(tmp_path / f"{n}.jsonl", f"答え{n}"))) for n, o in enumerate(owners)]
     ended(*made)
-    assert len({job.plans[0][1].spec.spec_id for job in made}) == 16
+    assert len({job.made["a"].run for job in made}) == 16
     for number, (owner, job) in enumerate(zip(owners, made, strict=True)):
         assert (job.owner, job.state) == (owner, "done")
         assert jobs.latest(owner, "compare") is job

@@ -198,7 +198,7 @@ def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
         if job.version != version and now - drawn >= DRAW_EVERY_S:
             version, drawn = job.version, now
             status = progress(job, lang, ahead=desk.jobs.ahead(job))
-            if job.plans and job.bars:
+            if job.made and job.bars:
                 desk.own(job)
                 names = pair_of(job)
                 rows = sum(event.done for event in list(job.bars.values()))
@@ -220,7 +220,7 @@ def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
                 yield status, *SAME[1:]
         time.sleep(LOOK_EVERY_S)
     failed = 0
-    if job.plans:
+    if job.made:
         desk.own(job)
         names = pair_of(job)
         failed = shown.failed_items(desk, job.owner, names)
@@ -240,9 +240,8 @@ def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
 
 def pair_of(job: Job) -> Pair:
     """The runs of a job, as far as it has asked for their items."""
-    plans = dict(job.plans)
-    a, b = plans["a"], plans.get("b")
-    return Pair(a.spec.spec_id, b.spec.spec_id if b else "", a.ids, b.ids if b else None)
+    a, b = job.made["a"], job.made.get("b")
+    return Pair(a.run, b.run if b else "", a.ids, b.ids if b else None)
 
 
 def _link(job: Job) -> str | None:

@@ -47,7 +47,7 @@ class Desk:
     def own(self, job: Job) -> None:
         """Remember the runs of a job as its owner's."""
         with self._lock:
-            self._made.setdefault(job.owner, set()).update(plan.spec.spec_id for _, plan in job.plans)
+            self._made.setdefault(job.owner, set()).update(made.run for made in job.made.values())
             self._made.move_to_end(job.owner)
             while len(self._made) > KEPT_OWNERS:
                 self._made.popitem(last=False)

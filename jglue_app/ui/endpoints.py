@@ -71,7 +71,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             raise gr.Error(
                 str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.", print_exception=False
             )
-        runs = {side: plan.spec.spec_id for side, plan in job.plans}
+        runs = {side: made.run for side, made in job.made.items()}
         bars = [
             {"side": side, "task": task, "done": e.done, "total": e.total, "items_per_s": e.items_per_s}
             for (side, task), e in list(job.bars.items())
@@ -490,7 +490,6 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
             job.over.wait()
             if job.state == "failed":
                 raise InputError(str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.")
-            job.plans = [("a", plan) for _, plan in job.result or ()]
             desk.own(job)
             rows = lab.sweep_table(desk.library, task, job.result or [])
         except JglueAppError as e:

@@ -140,10 +140,10 @@ def _nothing() -> View:
 def _left(desk: Desk, owner: str) -> tuple[Any, Any]:
     """The list of runs that were begun and not finished, and the button beside it."""
     active = {
-        plan.spec.spec_id
+        made.run
         for job in (desk.jobs.latest(owner, KIND),)
         if job is not None and job.active
-        for _, plan in job.plans
+        for made in job.made.values()
     }
     found = [
         (f"{run.label} · {run.done:,}/{run.planned:,}", name)
@@ -166,13 +166,13 @@ def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
                 break
         if job.version != version and now - drawn >= DRAW_EVERY_S:
             version, drawn = job.version, now
-            due = bool(job.plans and job.bars) and now - boarded > BOARD_EVERY_S
+            due = bool(job.made and job.bars) and now - boarded > BOARD_EVERY_S
             boarded = now if due else boarded
             html = _board(desk, job, lang) if due else gr.skip()
             yield progress(job, lang, ahead=desk.jobs.ahead(job)), html, gr.skip(), gr.skip(), gr.skip()
         time.sleep(LOOK_EVERY_S)
     failed, name = 0, ""
-    if job.plans:
+    if job.made:
         desk.own(job)
         pair = pair_of(job)
         name, failed = pair.a, shown.failed_items(desk, job.owner, pair)

@@ -12,7 +12,7 @@ import gradio as gr
 from jglue_app import data, lab
 from jglue_app.configuration import MAX_SHOTS, Side
 from jglue_app.errors import InputError, JglueAppError, StoreError
-from jglue_app.jobs import Job
+from jglue_app.jobs import Job, Made
 from jglue_app.models import named_models
 from jglue_app.prompts import FORMATS
 from jglue_app.runner import Event
@@ -434,7 +434,6 @@ def _sweep(desk: Desk, t: T) -> None:
                 yield state, sweep_html(desk, str(name), job, lang)
             else:
                 yield state, gr.skip()
-        job.plans = [("a", plan) for _, plan in job.result or ()]
         desk.own(job)
         yield progress(job, lang), sweep_html(desk, str(name), job, lang) or gr.skip()
 
@@ -475,8 +474,11 @@ def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items:
                 if isinstance(event, Event):
                     job.see(event)
                 else:
-                    job.result.append(event)
-                    job.loading = word("sweep_now", lang).format(event[0].format, event[0].style)
+                    swept, plan = event
+                    job.made[str(len(job.result))] = Made.by(plan)
+                    # Without the data files, which an ended job should not keep.
+                    job.result.append((swept, replace(plan, datasets={}, pools={})))
+                    job.loading = word("sweep_now", lang).format(swept.format, swept.style)
                     job.bars.clear()
                     job.version += 1
             if deadline is not None and time.monotonic() > deadline:

@@ -57,7 +57,7 @@ def make(desk: Desk, tmp_path: Path) -> Make:
 
 
 def name_of(job: Job) -> str:
-    return job.plans[0][1].spec.spec_id
+    return job.made["a"].run
 
 
 def texts(desk: Desk, owner: str, name: str) -> set[str | None]:
@@ -113,9 +113,9 @@ def test_the_visitors_who_have_not_come_for_longest_are_forgotten(
     public: Desk, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jglue_app.ui.desk.KEPT_OWNERS", 2)
-    plans = make("ana", "含意").plans
+    made = make("ana", "含意").made
     for owner in ("ana", "ben", "ana", "eva"):
-        public.own(Job("id", owner, "compare", plans=plans))
+        public.own(Job("id", owner, "compare", made=made))
     assert [owner for owner in ("ana", "ben", "eva") if public.runs(owner, shipped=False)] == ["ana", "eva"]
 
 
