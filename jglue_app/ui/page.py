@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 
 from jglue_app.errors import InputError, first_line
 from jglue_app.settings import Settings, load_settings
-from jglue_app.ui import about, compare, endpoints, full, lab, results, views
+from jglue_app.ui import about, compare, endpoints, faults, full, lab, results, views
 from jglue_app.ui.controls import pane
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import Door, language
@@ -70,6 +70,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         comparing.items.submit(to_lab, None, [tabs, trying.tabs, *trying.fill], **quiet)
         results_tab.select(ranking.refresh, ranking.inputs, ranking.outputs, **quiet)
         page.load(greet, None, head, **quiet)
+    faults.guard(page)
     page.queue(max_size=64)
     return page
 
