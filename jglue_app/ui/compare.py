@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +17,12 @@ from jglue_app.ui import controls, shown, views
 from jglue_app.ui.controls import USUAL_B, T, pane
 from jglue_app.ui.desk import SHIPPED, Desk
 from jglue_app.ui.door import language, visitor
+from jglue_app.ui.following import DRAW_EVERY_S, changes, stopper
 from jglue_app.ui.shown import Pair
 from jglue_app.ui.views.progress import progress
 from jglue_app.ui.words import word
 
 KIND = "compare"
-LOOK_EVERY_S = 0.25
-DRAW_EVERY_S = 0.5
-PATIENCE_S = 1.2
-"""How long a stopped job may wind down before the page goes on without it: a model that loads cannot be broken off."""
 
 View = tuple[Any, ...]
 """New values of (status, chosen shipped pair, origin, scoreboard, item list, item)."""
@@ -101,14 +97,6 @@ def build(desk: Desk, t: T) -> Tab:
             return
         yield from watch(desk, job, lang)
 
-    def halt(request: gr.Request) -> Any:
-        job = desk.jobs.latest(visitor(request), KIND)
-        lang = language(request)
-        if job is None or not job.active:
-            return views.note(word("nothing_runs", lang))
-        desk.jobs.halt(job)
-        return views.note(word("stopping", lang))
-
     def describe(request: gr.Request, *values: Any) -> tuple[str, str]:
         lang = language(request)
         try:
@@ -161,7 +149,7 @@ def build(desk: Desk, t: T) -> Tab:
         lambda on: [gr.update(interactive=on)] * len(b.all()), use_b, b.all(), api_visibility="private", queue=False
     )
     run.click(start, everything, seen, concurrency_limit=24, api_visibility="private", show_progress="hidden")
-    stop.click(halt, None, status, queue=False, api_visibility="private", show_progress="hidden")
+    stop.click(stopper(desk, KIND), None, status, queue=False, api_visibility="private", show_progress="hidden")
     pairs.input(pick_pair, pairs, seen, api_visibility="private", show_progress="hidden")
     items.select(choose, None, item, api_visibility="private", show_progress="hidden", concurrency_limit=8)
     gr.on(None, greet, None, [*everything, setup, repeat, limits, *seen], **LOAD)
@@ -184,58 +172,47 @@ def item_list() -> gr.HTML:
 
 def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
     """A job's views until it ends. Leaving this off does not end the job."""
-    version, drawn, listed, boarded = -1, 0.0, 0.0, ("", "")
-    stopped_at: float | None = None
-    names = Pair("")
+    listed, boarded = 0.0, 0
     first = True
-    while True:
-        now = time.monotonic()
-        if job.stop.is_set() and stopped_at is None:
-            stopped_at = now
-        over = job.over.is_set() or (stopped_at is not None and now - stopped_at > PATIENCE_S)
-        if over:
-            break
-        if job.version != version and now - drawn >= DRAW_EVERY_S:
-            version, drawn = job.version, now
-            status = progress(job, lang, ahead=desk.jobs.ahead(job))
-            if job.made and job.bars:
-                desk.own(job)
-                names = pair_of(job)
-                rows = sum(event.done for event in list(job.bars.values()))
-                last = (str(len(job.bars)), "")
-                list_due = now - listed >= max(DRAW_EVERY_S, rows / 800)
-                board_due = last != boarded or (list_due and rows < 400)
-                boarded = last if board_due else boarded
-                listed = now if list_due else listed
-                yield (
-                    status,
-                    None if first else gr.skip(),
-                    "" if first else gr.skip(),
-                    shown.board_html(desk, job.owner, names, lang) if board_due else gr.skip(),
-                    shown.list_value(desk, job.owner, names, lang, link=_link(job)) if list_due else gr.skip(),
-                    views.empty(word("empty_item", lang)) if first else gr.skip(),
-                )
-                first = False
-            else:
-                yield status, *SAME[1:]
-        time.sleep(LOOK_EVERY_S)
-    failed = 0
-    if job.made:
+    for now in changes(job):
+        status = progress(job, lang, ahead=desk.jobs.ahead(job))
+        if not (job.made and job.bars):
+            yield status, *SAME[1:]
+            continue
         desk.own(job)
-        names = pair_of(job)
-        failed = shown.failed_items(desk, job.owner, names)
-    status = progress(job, lang, failed_items=failed)
-    if names.a and shown.load(desk, job.owner, names.a, names.ids_a):
+        pair = pair_of(job)
+        rows = sum(event.done for event in list(job.bars.values()))
+        # A long list takes long to draw, and a scoreboard long to test.
+        list_due = now - listed >= max(DRAW_EVERY_S, rows / 800)
+        board_due = boarded != len(job.bars) or (list_due and rows < 400)
+        listed = now if list_due else listed
+        boarded = len(job.bars)
         yield (
             status,
-            None,
-            "",
-            shown.board_html(desk, job.owner, names, lang),
-            shown.list_value(desk, job.owner, names, lang, link=_link(job)),
+            None if first else gr.skip(),
+            "" if first else gr.skip(),
+            shown.board_html(desk, job.owner, pair, lang) if board_due else gr.skip(),
+            shown.list_value(desk, job.owner, pair, lang, link=_link(job)) if list_due else gr.skip(),
             views.empty(word("empty_item", lang)) if first else gr.skip(),
         )
-    else:
+        first = False
+    if not job.made:
+        yield progress(job, lang), *SAME[1:]
+        return
+    desk.own(job)
+    pair = pair_of(job)
+    status = progress(job, lang, failed_items=shown.failed_items(desk, job.owner, pair))
+    if shown.load(desk, job.owner, pair.a, pair.ids_a) is None:
         yield status, *SAME[1:]
+        return
+    yield (
+        status,
+        None,
+        "",
+        shown.board_html(desk, job.owner, pair, lang),
+        shown.list_value(desk, job.owner, pair, lang, link=_link(job)),
+        views.empty(word("empty_item", lang)) if first else gr.skip(),
+    )
 
 
 def pair_of(job: Job) -> Pair:

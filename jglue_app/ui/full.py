@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +12,11 @@ from jglue_app.errors import JglueAppError, StoreError
 from jglue_app.jobs import Job
 from jglue_app.store import RunStore
 from jglue_app.ui import controls, shown, views
-from jglue_app.ui.compare import DRAW_EVERY_S, LOOK_EVERY_S, PATIENCE_S, pair_of
+from jglue_app.ui.compare import pair_of
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import language, visitor
+from jglue_app.ui.following import changes, stopper
 from jglue_app.ui.shown import Pair
 from jglue_app.ui.views.progress import progress
 from jglue_app.ui.words import word
@@ -82,14 +82,6 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         except JglueAppError as e:
             yield views.failure(e, lang), *_nothing()[1:]
 
-    def halt(request: gr.Request) -> str:
-        lang = language(request)
-        job = desk.jobs.latest(visitor(request), KIND)
-        if job is None or not job.active:
-            return views.note(word("nothing_runs", lang))
-        desk.jobs.halt(job)
-        return views.note(word("stopping", lang))
-
     def describe(request: gr.Request, *values: Any) -> str:
         lang = language(request)
         try:
@@ -122,7 +114,7 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 24}
     run.click(start, everything, seen, **quiet)
     go_on.click(resume, unfinished, seen, **quiet)
-    stop.click(halt, None, status, queue=False, api_visibility="private", show_progress="hidden")
+    stop.click(stopper(desk, KIND), None, status, queue=False, api_visibility="private", show_progress="hidden")
     gr.on(None, greet, None, [repeat, public, *seen], **quiet)
     name.change(lambda found: gr.update(visible=bool(found)), name, look, queue=False, api_visibility="private")
     return name, look
@@ -156,21 +148,12 @@ def _left(desk: Desk, owner: str) -> tuple[Any, Any]:
 
 def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
     """A job's views until it ends. Leaving this off does not end the job."""
-    version, drawn, boarded = -1, 0.0, 0.0
-    stopped_at: float | None = None
-    while not job.over.is_set():
-        now = time.monotonic()
-        if job.stop.is_set():
-            stopped_at = stopped_at or now
-            if now - stopped_at > PATIENCE_S:
-                break
-        if job.version != version and now - drawn >= DRAW_EVERY_S:
-            version, drawn = job.version, now
-            due = bool(job.made and job.bars) and now - boarded > BOARD_EVERY_S
-            boarded = now if due else boarded
-            html = _board(desk, job, lang) if due else gr.skip()
-            yield progress(job, lang, ahead=desk.jobs.ahead(job)), html, gr.skip(), gr.skip(), gr.skip()
-        time.sleep(LOOK_EVERY_S)
+    boarded = 0.0
+    for now in changes(job):
+        due = bool(job.made and job.bars) and now - boarded > BOARD_EVERY_S
+        boarded = now if due else boarded
+        html = _board(desk, job, lang) if due else gr.skip()
+        yield progress(job, lang, ahead=desk.jobs.ahead(job)), html, gr.skip(), gr.skip(), gr.skip()
     failed, name = 0, ""
     if job.made:
         desk.own(job)

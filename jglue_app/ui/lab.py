@@ -19,11 +19,12 @@ from jglue_app.runner import Event
 from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Item
 from jglue_app.ui import controls, shown, views
-from jglue_app.ui.compare import LOOK_EVERY_S, PATIENCE_S, side_text
+from jglue_app.ui.compare import side_text
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.course import STEPS
 from jglue_app.ui.desk import SHIPPED, Desk
 from jglue_app.ui.door import language, visitor
+from jglue_app.ui.following import changes, stopper
 from jglue_app.ui.views.progress import progress
 from jglue_app.ui.views.prompt import inspected, tried
 from jglue_app.ui.views.sweep import sweep_view
@@ -95,7 +96,7 @@ def _course(desk: Desk, t: T) -> None:
     gr.on(None, show, step, [text, status, result], api_visibility="private", show_progress="hidden")
     onward.click(go_on, step, step, api_visibility="private", queue=False)
     run.click(ask, step, [status, result], api_visibility="private", show_progress="hidden", concurrency_limit=16)
-    stop.click(_halter(desk, "try"), None, status, queue=False, api_visibility="private", show_progress="hidden")
+    stop.click(stopper(desk, "try"), None, status, queue=False, api_visibility="private", show_progress="hidden")
 
 
 def _step_html(desk: Desk, request: gr.Request, name: str) -> str:
@@ -252,7 +253,7 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
     _on_load(lambda request: load_items(request, first, "sample"), loaded)
     look.click(inspect, everything, [status, tokens], concurrency_limit=8, **quiet)
     run.click(ask, everything, [status, answers], concurrency_limit=16, **quiet)
-    stop.click(_halter(desk, "try"), None, status, queue=False, **quiet)
+    stop.click(stopper(desk, "try"), None, status, queue=False, **quiet)
     return [task, kind, chosen, *fields, gold, model, *ways], fill_from
 
 
@@ -332,34 +333,10 @@ def answer(desk: Desk, owner: str, sides: Mapping[str, Side], item: Item, lang: 
     except JglueAppError as e:
         yield views.failure(e, lang), ""
         return
-    yield from _until_over(desk, job, lang)
+    for _ in changes(job):
+        yield progress(job, lang, ahead=desk.jobs.ahead(job)), ""
     html = views.render("item", tried(job.result, lang), lang) if job.result else ""
     yield progress(job, lang, done=word("answered", lang)), html
-
-
-def _until_over(desk: Desk, job: Job, lang: str) -> Iterator[tuple[str, str]]:
-    version, stopped_at = -1, 0.0
-    while not job.over.is_set():
-        if job.version != version:
-            version = job.version
-            yield progress(job, lang, ahead=desk.jobs.ahead(job)), ""
-        if job.stop.is_set():
-            stopped_at = stopped_at or time.monotonic()
-            if time.monotonic() - stopped_at > PATIENCE_S:
-                return
-        time.sleep(LOOK_EVERY_S)
-
-
-def _halter(desk: Desk, kind: str) -> Callable[[gr.Request], str]:
-    def halt(request: gr.Request) -> str:
-        lang = language(request)
-        job = desk.jobs.latest(visitor(request), kind)
-        if job is None or not job.active:
-            return views.note(word("nothing_runs", lang))
-        desk.jobs.halt(job)
-        return views.note(word("stopping", lang))
-
-    return halt
 
 
 # --- sweep ----------------------------------------------------------------------------------------------
@@ -427,7 +404,8 @@ def _sweep(desk: Desk, t: T) -> None:
             yield views.failure(e, lang), gr.skip()
             return
         rows = 0
-        for state, _ in _until_over(desk, job, lang):
+        for _ in changes(job):
+            state = progress(job, lang, ahead=desk.jobs.ahead(job))
             begun = len(job.result or ())
             if begun > rows + 1:
                 rows = begun - 1
@@ -445,7 +423,7 @@ def _sweep(desk: Desk, t: T) -> None:
         show_progress="hidden",
         concurrency_limit=16,
     )
-    stop.click(_halter(desk, "sweep"), None, status, queue=False, api_visibility="private", show_progress="hidden")
+    stop.click(stopper(desk, "sweep"), None, status, queue=False, api_visibility="private", show_progress="hidden")
 
 
 def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items: Any, data_kind: str, lang: str) -> Job:

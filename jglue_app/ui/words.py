@@ -246,8 +246,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "see_items": ("その問題を見る", "See the items"),
     "how_to_read": ("点数の読み方", "How to read the scores"),
     "insight_better": (
-        "{side} が上と言えるのは {tasks}。",
-        "{side} is better on {tasks}, more than chance would explain.",
+        "{tasks} で上です（偶然とは言いにくい差）。",
+        "Better on {tasks}, by more than chance would explain.",
     ),
     "insight_undecided": (
         "{tasks} では、この問題数ではまだ差があるとは言えません。",

@@ -830,10 +830,10 @@ def test_whatever_stands_out_is_put_in_words_with_the_items_that_show_it(lang: s
     assert [found["data-jg-filter"] for found in Seen(html).of("jg-link")] == ["only_b", "knows", "unreadable"]
     text = read(html)
     if lang == "en":
-        assert "B is better on JNLI, more than chance would explain." in text
+        assert "B Better on JNLI, by more than chance would explain." in text
         assert "JNLI: 0.00 by what it writes, 1.00 when the same answers are ranked by log-likelihood." in text
     else:
-        assert "B が上と言えるのは JNLI。" in text
+        assert "B JNLI で上です（偶然とは言いにくい差）。" in text
         assert "12 問のうち 12 問は答えとして読めず、0 問は中身は合っていて形だけ違います。" in text
     assert Seen(views.render("board", payload, lang)).of("jg-link") == []
     undecided = compare_runs(made("中立", SPEC), made("中立", OTHER))

@@ -1,0 +1,49 @@
+"""How a page follows a job: looks at it again and again, and tells it to stop. Leaving off does not end the job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import gradio as gr
+
+from jglue_app.jobs import Job
+from jglue_app.ui import views
+from jglue_app.ui.desk import Desk
+from jglue_app.ui.door import language, visitor
+from jglue_app.ui.words import word
+
+LOOK_EVERY_S = 0.25
+DRAW_EVERY_S = 0.5
+PATIENCE_S = 1.2
+"""How long a stopped job may wind down before the page goes on without it: a model that loads cannot be broken off."""
+
+
+def changes(job: Job) -> Iterator[float]:
+    """`time.monotonic()` at each look that found the job changed, at most twice a second, until it is over."""
+    version, drawn = -1, 0.0
+    stopped_at: float | None = None
+    while not job.over.is_set():
+        now = time.monotonic()
+        if job.stop.is_set():
+            stopped_at = now if stopped_at is None else stopped_at
+            if now - stopped_at > PATIENCE_S:
+                return
+        if job.version != version and now - drawn >= DRAW_EVERY_S:
+            version, drawn = job.version, now
+            yield now
+        job.over.wait(LOOK_EVERY_S)
+
+
+def stopper(desk: Desk, kind: str) -> Callable[[gr.Request], str]:
+    """The handler of a Stop button: tells the visitor's job of a kind to stop, and says so."""
+
+    def stop(request: gr.Request) -> str:
+        lang = language(request)
+        job = desk.jobs.latest(visitor(request), kind)
+        if job is None or not job.active:
+            return views.note(word("nothing_runs", lang))
+        desk.jobs.halt(job)
+        return views.note(word("stopping", lang))
+
+    return stop
