@@ -90,6 +90,9 @@ def _checked(folder: Path, source: Path) -> str:
     try:
         spec = RunStore(folder).spec()
         data = RunStore(folder).data()
+        manifest = RunStore(folder).manifest()
+        if not all(isinstance(manifest.get(name) or {}, dict) for name in ("model", "machine", "data")):
+            raise DataError(f"{source.name} has a manifest whose model or machine is no table. {remedy}")
         unknown = set(data.items) - set(TASKS)
         if unknown or not data.items:
             raise DataError(f"{source.name} has no items of a subset that is known here. {remedy}")

@@ -1,6 +1,7 @@
 """A comparison as somebody asks for it, in the three shapes in which it travels: plans, a command line, a link.
 
-No shape holds a secret. `query` and `from_query` are inverse to each other.
+No shape holds a secret. `query` and `from_query` are inverse to each other, but for `allow_bin`: a link allows nobody
+to read pickled weights.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlencode
 
+from jglue_app import __version__
 from jglue_app.backends import backend_for
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.plan import METHODS, Plan, make_plan
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
+from jglue_app.styles import style_names
 from jglue_app.tasks import TASKS
 from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec
 
@@ -94,18 +97,30 @@ def _plan(settings: Settings, asked: Configuration, side: Side) -> Plan:
             raise UnknownNameError(kind, value, known)
     return make_plan(
         settings,
-        ModelSpec(name, backend_for(name), dtype=side.dtype, quantization=side.quantization, allow_bin=asked.allow_bin),
+        _model(asked, side),
         asked.tasks,
         data_kind=asked.data,
         limit=asked.limit,
-        prompt=PromptSpec(style=side.style, format=side.format, shots=side.shots),
+        prompt=_prompt(side),
         decoding=Decoding(method=asked.method),
     )
 
 
-def of_spec(spec: RunSpec) -> Configuration:
-    """What asks for a stored run again, as far as a page can ask for it."""
-    return Configuration(
+def _model(asked: Configuration, side: Side) -> ModelSpec:
+    name = side.model.strip()
+    return ModelSpec(
+        name, backend_for(name), dtype=side.dtype, quantization=side.quantization, allow_bin=asked.allow_bin
+    )
+
+
+def _prompt(side: Side) -> PromptSpec:
+    return PromptSpec(style=side.style, format=side.format, shots=side.shots)
+
+
+def of_spec(spec: RunSpec) -> Configuration | None:
+    """What asks for a stored run again; None where it was made with settings that a configuration has not, such as
+    another seed, a limit on tokens, or by another version of this application."""
+    found = Configuration(
         tasks=spec.tasks,
         data="sample" if spec.data_version.startswith("sample") else "official",
         limit=spec.limit,
@@ -120,6 +135,23 @@ def of_spec(spec: RunSpec) -> Configuration:
         ),
         allow_bin=spec.model.allow_bin,
     )
+    same = replace(
+        spec,
+        model=_model(found, found.a),
+        prompt=_prompt(found.a),
+        decoding=Decoding(found.method),
+        split="valid",
+        seed=0,
+    )
+    return found if same == replace(spec, code_version=__version__) else None
+
+
+def of_pair(a: RunSpec, b: RunSpec) -> Configuration | None:
+    """What asks for two stored runs again, side by side; None where one configuration cannot."""
+    left, right = of_spec(a), of_spec(b)
+    if left is None or right is None or left != replace(right, a=left.a):
+        return None
+    return replace(left, b=right.a)
 
 
 # --- as a command line ----------------------------------------------------------------------------------
@@ -194,7 +226,7 @@ def from_query(params: Mapping[str, str]) -> Configuration | None:
     return Configuration(
         tasks,
         data,
-        None if limit == "all" else _whole("limit", limit),
+        None if limit == "all" else _whole("limit", limit, least=1),
         method,
         _side(params, "a"),
         _side(params, "b") if "b" in params else None,
@@ -207,19 +239,22 @@ def _side(params: Mapping[str, str], name: str) -> Side:
     for key, known in (("format", tuple(FORMATS)), ("quantization", QUANTIZATIONS), ("dtype", DTYPES)):
         if texts[key] not in known:
             raise UnknownNameError(key, texts[key][:100], known)
+    if texts["style"] not in style_names() and not texts["style"].endswith(".toml"):
+        raise UnknownNameError("style", texts["style"][:100], style_names())
     if len(texts["model"]) > MAX_NAME:
         raise InputError(f"A model's name has at most {MAX_NAME} characters.")
     return Side(
         texts["model"],
         texts["format"],
         texts["style"],
-        _whole(f"{name}-shots", texts["shots"]),
+        _whole(f"{name}-shots", texts["shots"], most=MAX_SHOTS),
         texts["quantization"],
         texts["dtype"],
     )
 
 
-def _whole(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise InputError(f"{name} in this link must be a whole number, not {text[:50]!r}. Correct the link.")
+def _whole(name: str, text: str, *, least: int = 0, most: int = 999_999_999) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        bounds = f"from {least} to {most:,}" if most < 1_000 else f"of at least {least}"
+        raise InputError(f"{name} in this link must be a whole number {bounds}, not {text[:50]!r}. Correct the link.")
     return int(text)

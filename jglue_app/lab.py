@@ -20,6 +20,8 @@ from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Estimate, Finding, Flips, Item, ModelInfo, Prompt, Task, Tokenizer
 
+MOST_VARIANTS = 40
+"""Formats times wording styles of one sweep."""
 MAX_TEXT = 20_000
 """Characters of one field of an item that somebody types."""
 TYPED = "typed"
@@ -196,13 +198,14 @@ def try_item(
     item: Item,
     should_stop: Callable[[], bool] = lambda: False,
     notify: Notify = lambda _: None,
+    data: str = "sample",
 ) -> Tried | None:
     """One item answered by a model, nothing stored; None if it was stopped before there was an answer.
 
     Raises:
         JglueAppError: one of its kinds, with a remedy.
     """
-    plan = plan_one(settings, item.task, side, "both")
+    plan = plan_one(settings, item.task, side, "both", data)
     backend = pool.get(plan.spec.model, notify)
     info = backend.info
     text = ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
@@ -244,7 +247,9 @@ def variants(side: Side, formats: Sequence[str], styles: Sequence[str] = ()) -> 
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"There is no format {name!r}. Known: {', '.join(FORMATS)}.")
-    found = [replace(side, format=f, style=s) for s in (styles or [side.style]) for f in formats]
+    found = list(dict.fromkeys(replace(side, format=f, style=s) for s in (styles or [side.style]) for f in formats))
+    if len(found) > MOST_VARIANTS:
+        raise InputError(f"A sweep takes at most {MOST_VARIANTS} formats times styles, not {len(found)}. Choose fewer.")
     if len(found) < 2:
         raise InputError("Choose at least two formats, or two wording styles: a sweep compares them.")
     return found
@@ -265,7 +270,12 @@ def sweep(
         JglueAppError: one of its kinds, with a remedy.
     """
     method = "both" if TASKS[get_task(task).name].kind == "choice" else "generate"
-    planned = [(side, plans(settings, Configuration((task,), data, items, method, side))[0][1]) for side in sides]
+    # All are planned first: a mistake in the last is told before the first has taken its time.
+    planned: list[tuple[Side, Plan]] = []
+    for side in sides:
+        if should_stop():
+            return
+        planned.append((side, plans(settings, Configuration((task,), data, items, method, side))[0][1]))
     for side, plan in planned:
         if should_stop():
             return

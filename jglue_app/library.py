@@ -24,6 +24,8 @@ from jglue_app.types import Record, Report, RunData
 KEPT = 16
 """Runs whose content is kept in memory; the least recently used leaves first."""
 
+KEPT_REPORTS = 1_000
+
 Rows = Mapping[str, Mapping[str, Answered]]
 """Task → item id → item, record, judgement."""
 
@@ -61,7 +63,6 @@ class _Kept:
     records: dict[tuple[str, str], Record]
     offset: int
     judged: dict[str, dict[tuple[str, str], Answered]] = field(default_factory=dict)
-    reports: dict[str, Report] = field(default_factory=dict)
 
 
 class Library:
@@ -72,12 +73,14 @@ class Library:
         self._kept: OrderedDict[Path, _Kept] = OrderedDict()
         self._stored: dict[Path, tuple[tuple[int, ...], StoredRun]] = {}
         """What is told of a run without its records, for as long as its files stay as they are."""
+        self._reports: OrderedDict[tuple[Path, str], tuple[tuple[int, ...], Report]] = OrderedDict()
+        """The same of reports: a ranking of many runs must not read and judge them all again."""
         self._lock = threading.Lock()
 
     def all(self) -> list[StoredRun]:
         """Every run below the folder, the newest first; a folder that holds no readable run is left out."""
         found = []
-        for path in sorted(self.runs_dir.glob("*/manifest.json")) if self.runs_dir.is_dir() else []:
+        for path in sorted(self.runs_dir.glob("[!.]*/manifest.json")) if self.runs_dir.is_dir() else []:
             try:
                 found.append(self.stored(path.parent))
             except StoreError:
@@ -143,14 +146,18 @@ class Library:
 
     def report(self, path: Path, protocol: str = "official") -> Report:
         """Scores under a protocol; raises UnknownNameError if there is no such protocol."""
+        stamp = (*_stamp(path), _size(path / "records.jsonl"))
         with self._lock:
-            kept = self._read(path)
-            found, data = kept.reports.get(protocol), kept.data
-        if found is None:
-            found = report_run(data, protocol, self.judged(path, protocol))
-            with self._lock:
-                if kept.data is data:
-                    kept.reports[protocol] = found
+            known = self._reports.get((path, protocol))
+            if known is not None and known[0] == stamp:
+                self._reports.move_to_end((path, protocol))
+                return known[1]
+        found = report_run(self.data(path), protocol, self.judged(path, protocol))
+        with self._lock:
+            # What has grown meanwhile has another stamp by now, and is read again.
+            self._reports[path, protocol] = stamp, found
+            while len(self._reports) > KEPT_REPORTS:
+                self._reports.popitem(last=False)
         return found
 
     def reports(self, protocol: str = "official", data: str = "sample") -> dict[str, Report]:
@@ -191,7 +198,7 @@ class Library:
 
     def find(self, name: str) -> Path:
         """The folder of a run by its name; a name that leads elsewhere is no run. Raises StoreError."""
-        if name in {path.parent.name for path in self.runs_dir.glob("*/manifest.json")}:
+        if name in {path.parent.name for path in self.runs_dir.glob("[!.]*/manifest.json")}:
             return self.runs_dir / name
         raise StoreError(f"There is no run {name!r} any more. Choose one of the list, or run it again.")
 
@@ -204,7 +211,6 @@ class Library:
         if new:
             kept.records |= {(r.task, r.item_id): r for r in new}
             kept.data = replace(kept.data, records=list(kept.records.values()))
-            kept.reports.clear()
         self._kept[path] = kept
         self._kept.move_to_end(path)
         while len(self._kept) > KEPT:

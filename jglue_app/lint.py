@@ -169,7 +169,8 @@ def uneven_labels(case: Case, tokenizer: Tokenizer) -> Findings:
     prompt = case.prompts[0]
     if case.task.kind != "choice" or len({p.answers for p in case.prompts}) > 1:
         return
-    sizes = {answer: len(tokenizer.split(prompt, answer)[1]) for answer in prompt.answers}
+    asked = len(tokenizer.encode(prompt))
+    sizes = {answer: max(1, sum(map(len, tokenizer.split(prompt, answer))) - asked) for answer in prompt.answers}
     if len(set(sizes.values())) > 1:
         text = ", ".join(f"「{answer}」 {n}" for answer, n in sizes.items())
         yield _finding(

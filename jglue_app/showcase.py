@@ -20,6 +20,8 @@ from jglue_app.settings import ASSETS, Settings
 from jglue_app.store import RunStore
 
 FOLDER = ASSETS / "showcase"
+SHIPPED = "shipped:"
+"""How the page names these runs among others: this, then the folder."""
 
 
 @dataclass(frozen=True, slots=True)

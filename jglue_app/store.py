@@ -219,9 +219,7 @@ class RunStore:
         """
         path = self.path / "records.jsonl"
         found: list[Record] = []
-        for record, end in self._ends(
-            "records.jsonl", record_from, "Delete the line; its item is then done again.", offset
-        ):
+        for record, end in self._ends("records.jsonl", record_from, _DO_AGAIN, offset):
             found.append(record)
             offset = end
         return found, offset if path.exists() else 0

@@ -36,7 +36,7 @@ HOME = {
 PURE = (
     *("prompts", "metrics", "significance", "floors", "notices", "references", "rules", "disagreement"),
     *("presets", "lint", "data_check", "rescoring"),
-    *("report", "scoreboard", "leaderboard"),
+    *("report", "scoreboard", "leaderboard", "insights"),
     *(f"protocols/{path.stem}" for path in sorted((PACKAGE / "protocols").glob("*.py"))),
     *("parsing/__init__", "parsing/choice", "parsing/score", "parsing/span", "parsing/text"),
 )
@@ -50,7 +50,7 @@ OWN_GENERATORS = {"Random", "default_rng", "Generator", "SeedSequence", "PCG64"}
 
 SCORING = {
     *("parsing", "metrics", "significance", "protocols", "floors", "notices", "references", "rules", "disagreement"),
-    *("report", "scoreboard", "rescoring", "leaderboard"),
+    *("report", "scoreboard", "rescoring", "leaderboard", "insights"),
 }
 ASKING = {"data", "styles", "prompts", "models", "tasks", "backends"}
 

@@ -21,6 +21,7 @@ from jglue_app.configuration import (
     Side,
     command,
     from_query,
+    of_pair,
     of_spec,
     plans,
     query,
@@ -30,6 +31,7 @@ from jglue_app.plan import METHODS
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
+from jglue_app.types import Decoding
 
 SIDES = st.builds(
     Side,
@@ -142,3 +144,25 @@ def test_a_stored_spec_is_asked_for_again(settings: Settings) -> None:
     asked = Configuration(("jnli",), "sample", 4, "both", Side(shots=2, style="number", dtype="bfloat16"))
     ((_, plan),) = plans(settings, asked)
     assert of_spec(plan.spec) == asked
+
+
+def test_a_run_made_with_settings_that_no_configuration_has_is_not_asked_for_again(settings: Settings) -> None:
+    ((_, plan),) = plans(settings, Configuration(("jnli",), limit=3, a=Side("gemma-3-270m", shots=2)))
+    spec = plan.spec
+    assert of_spec(spec) == Configuration(("jnli",), limit=3, a=Side("gemma-3-270m", shots=2))
+    for other in (
+        replace(spec, seed=3),
+        replace(spec, split="train"),
+        replace(spec, code_version="0.0.1"),
+        replace(spec, decoding=Decoding("both", max_new_tokens=7)),
+        replace(spec, prompt=replace(spec.prompt, shot_seed=1)),
+        replace(spec, model=replace(spec.model, revision="main")),
+    ):
+        assert of_spec(other) is None
+
+
+def test_two_runs_are_one_configuration_when_only_their_sides_differ(settings: Settings) -> None:
+    both = Configuration(("jnli",), limit=3, a=Side("gemma-3-270m"), b=Side("gemma-3-270m", shots=3))
+    a, b = (plan.spec for _, plan in plans(settings, both))
+    assert of_pair(a, b) == both
+    assert of_pair(a, replace(b, limit=4)) is None

@@ -227,3 +227,20 @@ def test_a_packed_path_that_leads_out_of_the_folder_stays_inside(tmp_path: Path)
     target = archive.unpack(bad_zip(tmp_path / "out.zip", texts), tmp_path / "in")
     assert target.parent == tmp_path / "in"
     assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_run_that_could_be_deleted_only_in_part_is_no_run_any_more(tmp_path: Path, library: Library) -> None:
+    path = stored(tmp_path / "a.jsonl")
+    half = path.with_name(f".deleted-{path.name}")
+    path.rename(half)
+    assert library.all() == []
+    with pytest.raises(StoreError):
+        library.find(half.name)
+
+
+def test_a_manifest_whose_machine_is_no_table_is_not_imported(tmp_path: Path, library: Library) -> None:
+    path = stored(tmp_path / "a.jsonl")
+    table = json.loads((path / "manifest.json").read_text("utf-8"))
+    (path / "manifest.json").write_text(json.dumps({**table, "machine": ["a"]}), "utf-8")
+    with pytest.raises(DataError, match="no table"):
+        archive.unpack(path, tmp_path / "other")

@@ -1,4 +1,4 @@
-"""`models`, `serve` and `showcase`: what can be named, the page, and the comparisons it begins with."""
+"""`models`, `serve` and `make-showcase`: what can be named, the page, and the comparisons it begins with."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from jglue_app.errors import UnknownNameError
 from jglue_app.protocols import flexeval, llm_jp_eval, lm_eval_ja, official, stability_jp, wandb_2023
-from jglue_app.types import ScoringProtocol
+from jglue_app.types import Item, Judgement, Record, ScoringProtocol, Task
 
 PROTOCOLS: dict[str, ScoringProtocol] = {
     protocol.name: protocol
@@ -34,6 +34,11 @@ def get_protocol(name: str) -> ScoringProtocol:
     if name not in PROTOCOLS:
         raise UnknownNameError("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
+
+
+def judge_all(task: Task, item: Item, record: Record) -> dict[str, Judgement]:
+    """What every protocol that scores the subset makes of one record."""
+    return {name: how.judge(task, item, record) for name, how in PROTOCOLS.items() if task.name in how.metrics}
 
 
 def protocol_names(text: str) -> list[str]:

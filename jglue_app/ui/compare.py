@@ -9,13 +9,14 @@ from typing import Any
 import gradio as gr
 
 from jglue_app import showcase
-from jglue_app.configuration import Configuration, Side, command, from_query, query
-from jglue_app.errors import JglueAppError, UnknownNameError
+from jglue_app.configuration import Configuration, Side, command, from_query, of_pair, of_spec, query
+from jglue_app.errors import JglueAppError, StoreError, UnknownNameError
 from jglue_app.jobs import Job
 from jglue_app.models import named_models
+from jglue_app.showcase import SHIPPED
 from jglue_app.ui import controls, shown, views
 from jglue_app.ui.controls import USUAL_B, T, pane
-from jglue_app.ui.desk import SHIPPED, Desk
+from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import language, visitor
 from jglue_app.ui.following import DRAW_EVERY_S, changes, stopper
 from jglue_app.ui.shown import Pair
@@ -34,7 +35,9 @@ class Tab:
     """What other tabs need of this one."""
 
     views: list[gr.components.Component]
-    controls: list[gr.components.Component]
+    """What a `View` has values for."""
+    told: list[gr.components.Component]
+    """Controls, their summary and how to repeat it: what `asked_by` has values for."""
     items: gr.HTML
 
 
@@ -111,29 +114,32 @@ def build(desk: Desk, t: T) -> Tab:
     def pick_pair(request: gr.Request, name: str) -> View:
         return shipped_pair(desk, request, name)
 
-    def greet(request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def greet(request: gr.Request) -> tuple[Any, ...]:
         """What a page shows when it is opened: the visitor's run, the configuration of a link, or a shipped pair."""
         lang, owner = language(request), visitor(request)
-        same_controls = (gr.skip(),) * (len(everything) + 2)
         public = _limits(desk, lang) if settings.public else ""
         job = desk.jobs.latest(owner, KIND)
         try:
             linked = from_query(dict(request.query_params))
             _only_listed(desk, linked)
         except JglueAppError as e:
-            yield *same_controls, public, views.failure(e, lang), *shipped_pair(desk, request, "")[1:]
-            return
+            status = views.failure(e, lang)
+            return *_told_by(usual, lang), public, status, *shipped_pair(desk, request, "")[1:]
         if job is not None and (job.active or linked in (None, job.asked)):
-            filled = (*_fill(job.asked), _setup(job.asked, lang), repeat_html(job.asked, lang))
-            parts = watch(desk, job, lang)
-            yield *filled, public, *next(parts)
-            for part in parts:
-                yield *same_controls, gr.skip(), *part
-            return
-        base = linked or usual
-        filled = (*_fill(base), _setup(base, lang), repeat_html(base, lang))
+            told = (*_told_by(job.asked, lang), public)
+            if job.active:
+                # What follows it comes with the next event, so that this one does not last as long as the job.
+                return *told, progress(job, lang, ahead=desk.jobs.ahead(job)), *shipped_pair(desk, request, "")[1:]
+            *_, last = watch(desk, job, lang)
+            nothing = job.made and shown.load(desk, owner, job.made["a"].run, None) is None
+            return *told, last[0], *(shipped_pair(desk, request, "") if not job.made or nothing else last)[1:]
         news = views.note(word("linked", lang)) if linked else ""
-        yield *filled, public, news, *shipped_pair(desk, request, "")[1:]
+        return *_told_by(linked or usual, lang), public, news, *shipped_pair(desk, request, "")[1:]
+
+    def follow(request: gr.Request) -> Iterator[View]:
+        job = desk.jobs.latest(visitor(request), KIND)
+        if job is not None and job.active:
+            yield from watch(desk, job, language(request))
 
     gr.on(
         [c.change for c in everything],
@@ -148,15 +154,18 @@ def build(desk: Desk, t: T) -> Tab:
     use_b.change(
         lambda on: [gr.update(interactive=on)] * len(b.all()), use_b, b.all(), api_visibility="private", queue=False
     )
-    run.click(start, everything, seen, concurrency_limit=24, api_visibility="private", show_progress="hidden")
-    stop.click(stopper(desk, KIND), None, status, queue=False, api_visibility="private", show_progress="hidden")
-    pairs.input(pick_pair, pairs, seen, api_visibility="private", show_progress="hidden")
-    items.select(choose, None, item, api_visibility="private", show_progress="hidden", concurrency_limit=8)
-    gr.on(None, greet, None, [*everything, setup, repeat, limits, *seen], **LOAD)
-    return Tab(seen, everything, items)
-
-
-LOAD: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 24}
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    # As many as there are visitors: each follows a job, and none of them works.
+    run.click(start, everything, seen, concurrency_limit=None, **quiet)
+    stop.click(stopper(desk, KIND), None, status, concurrency_limit=None, **quiet)
+    pairs.input(pick_pair, pairs, seen, **quiet)
+    # Every choice is answered, however quickly it follows the last; the list asks again if they come out of order.
+    items.select(choose, None, item, trigger_mode="multiple", concurrency_limit=8, **quiet)
+    told: list[gr.components.Component] = [*everything, setup, repeat]
+    gr.on(None, greet, None, [*told, limits, *seen], concurrency_limit=8, **quiet).then(
+        follow, None, seen, concurrency_limit=None, **quiet
+    )
+    return Tab(seen, told, items)
 
 
 def item_list() -> gr.HTML:
@@ -242,7 +251,10 @@ def stored_pair(desk: Desk, request: gr.Request, a: str, b: str = "") -> View:
     key = (a, b, lang)
     if key in desk.drawn:
         return desk.drawn[key]
-    value = shown.list_value(desk, owner, pair, lang, open_first=True)
+    own = not (a.startswith(SHIPPED) and b.startswith(SHIPPED))
+    asked = _asked(desk, owner, a, b) if own else None
+    link = (query(asked) if asked else "") if own else None
+    value = shown.list_value(desk, owner, pair, lang, open_first=True, link=link)
     first = value["open"]
     item = views.empty(word("empty_item", lang))
     if first:
@@ -255,9 +267,28 @@ def stored_pair(desk: Desk, request: gr.Request, a: str, b: str = "") -> View:
         value,
         item,
     )
-    if a.startswith(SHIPPED) and b.startswith(SHIPPED):
+    if not own:
         desk.drawn[key] = found
     return found
+
+
+def _asked(desk: Desk, owner: str, a: str, b: str) -> Configuration | None:
+    """What asks for stored runs again; None where a configuration cannot."""
+    try:
+        specs = [desk.data(owner, name).spec for name in (a, b) if name]
+    except StoreError:
+        return None
+    return of_spec(specs[0]) if len(specs) == 1 else of_pair(specs[0], specs[1]) if specs else None
+
+
+def asked_by(desk: Desk, request: gr.Request, a: str, b: str) -> tuple[Any, ...]:
+    """Values for `Tab.told` that say how stored runs were made."""
+    lang = language(request)
+    asked = _asked(desk, visitor(request), a, b)
+    if asked is not None:
+        return _told_by(asked, lang)
+    same = (gr.skip(),) * (len(_fill(Configuration())) + 1)
+    return *same, views.render("repeat", {"error": word("not_one_command", lang)}, lang)
 
 
 def opened(desk: Desk, request: gr.Request, event: gr.EventData) -> str:
@@ -288,6 +319,10 @@ def _fill(asked: Configuration) -> list[Any]:
         *controls.fill_side(asked.a),
         *controls.fill_side(b, asked.a),
     ]
+
+
+def _told_by(asked: Configuration, lang: str) -> tuple[Any, ...]:
+    return *_fill(asked), _setup(asked, lang), repeat_html(asked, lang)
 
 
 def _setup(asked: Configuration, lang: str) -> str:

@@ -171,7 +171,7 @@ def read_configuration(settings: Settings, asked: Sequence[Any], a: Side, b: Sid
         raise UnknownNameError("data or method", f"{data} / {method}"[:100], (*DATA, *METHODS))
     if b is not None and a == b:
         raise InputError(word("same", lang))
-    names = tuple(name for name in tasks if isinstance(name, str))
+    names = tuple(dict.fromkeys(name for name in tasks if isinstance(name, str)))
     items = settings.max_items if whole and settings.public else None if whole else int(limit)
     return Configuration(names, data, items, method, a, b, bool(allow_bin))
 

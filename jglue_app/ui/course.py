@@ -26,7 +26,7 @@ class Step:
 
 STEPS = (
     Step("base", "marc_ja", "sm001", (BASE,)),
-    Step("form", "jcommonsenseqa", "900042", (BASE, Side("gemma-3-270m", style="choice-text"))),
+    Step("form", "jcommonsenseqa", "900042", (BASE,)),
     Step("shots", "marc_ja", "sm001", (BASE, Side("gemma-3-270m", shots=3))),
     Step(
         "chat",

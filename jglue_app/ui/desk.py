@@ -17,10 +17,9 @@ from jglue_app.errors import InputError, StoreError
 from jglue_app.jobs import Job, Jobs
 from jglue_app.library import Library, StoredRun
 from jglue_app.settings import Settings
+from jglue_app.showcase import SHIPPED
 from jglue_app.types import ModelSpec, Report, RunData, Tokenizer
 
-SHIPPED = "shipped:"
-"""How the name of a run begins that came with the application."""
 KEPT_TOKENIZERS = 4
 KEPT_OWNERS = 10_000
 KEPT_EXPORTS = 8

@@ -19,7 +19,7 @@ from jglue_app.disagreement import dissents
 from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.jobs import Job
 from jglue_app.models import named_models
-from jglue_app.protocols import PROTOCOLS, get_protocol
+from jglue_app.protocols import PROTOCOLS, get_protocol, judge_all
 from jglue_app.report import compare_runs, judge_run
 from jglue_app.store import dumps
 from jglue_app.tasks import TASKS, get_task
@@ -27,6 +27,7 @@ from jglue_app.types import Item
 from jglue_app.ui import compare, controls, full, results
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import visitor
+from jglue_app.ui.following import changes
 from jglue_app.ui.lab import start_sweep
 from jglue_app.ui.views.items import FILTERS, item_rows
 
@@ -55,15 +56,25 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
     settings = desk.settings
 
     def configuration(
-        tasks: list[str], data: str, limit: int, method: str, a: list[Any], b: list[Any] | None
+        tasks: list[str],
+        data: str,
+        limit: int,
+        method: str,
+        a: list[Any],
+        b: list[Any] | None,
+        allow_bin: bool = False,
     ) -> Configuration:
         left = controls.read_side(a, "en")
         right = controls.read_side(b, "en") if b else None
-        return controls.read_configuration(settings, [tasks, data, limit or None, method, False], left, right, "en")
+        return controls.read_configuration(
+            settings, [tasks, data, limit or None, method, allow_bin and not settings.public], left, right, "en"
+        )
 
     def follow(job: Job) -> Iterator[dict[str, Any]]:
-        for _ in compare.watch(desk, job, "en"):
+        for _ in changes(job):
+            desk.own(job)
             yield state(job)
+        desk.own(job)
         yield state(job)
 
     def state(job: Job) -> dict[str, Any]:
@@ -99,6 +110,9 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         b_shots: int = 3,
         a_quantization: str = "none",
         b_quantization: str = "none",
+        a_dtype: str = "auto",
+        b_dtype: str = "auto",
+        allow_bin: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Run one model, or two side by side, and store what they answer. Gives the state again and again; the last
         has the ids of the runs, for `scores`, `items` and `item`.
@@ -118,11 +132,15 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             b_shots: Solved examples before B's question.
             a_quantization: none, 8bit or 4bit.
             b_quantization: The same for B.
+            a_dtype: auto, float32, bfloat16 or float16.
+            b_dtype: The same for B.
+            allow_bin: Read pickled .bin weights, weights only, where there are no safetensors; on your own machine.
         """
-        a = [a_model, a_format, a_style, a_shots, a_quantization, "auto"]
-        b = [b_model, b_format, b_style, b_shots, b_quantization, "auto"] if b_model else None
+        a = [a_model, a_format, a_style, a_shots, a_quantization, a_dtype]
+        b = [b_model, b_format, b_style, b_shots, b_quantization, b_dtype] if b_model else None
         try:
-            job = desk.jobs.runs(visitor(request), compare.KIND, configuration(tasks, data, limit, method, a, b))
+            asked = configuration(tasks, data, limit, method, a, b, allow_bin)
+            job = desk.jobs.runs(visitor(request), compare.KIND, asked)
         except JglueAppError as e:
             raise _told(e) from e
         yield from follow(job)
@@ -137,6 +155,8 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         style: str = "ja-labels",
         shots: int = 0,
         quantization: str = "none",
+        dtype: str = "auto",
+        allow_bin: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """Every item of the dev split in the background. Leaving off reading does not end it; `stop` does. The same
         call again goes on where it was stopped.
@@ -150,12 +170,14 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             style: Wording style.
             shots: Solved examples before the question, 0 to 16.
             quantization: none, 8bit or 4bit.
+            dtype: auto, float32, bfloat16 or float16.
+            allow_bin: Read pickled .bin weights, weights only, where there are no safetensors.
         """
         try:
             if settings.public:
                 raise InputError("A public server makes no full runs. Run the application on your own machine.")
-            side = [model, format, style, shots, quantization, "auto"]
-            job = full.begin(desk, visitor(request), configuration(tasks, data, 0, method, side, None))
+            side = [model, format, style, shots, quantization, dtype]
+            job = full.begin(desk, visitor(request), configuration(tasks, data, 0, method, side, None, allow_bin))
         except JglueAppError as e:
             raise _told(e) from e
         yield from follow(job)
@@ -185,6 +207,10 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         b_format: str = "plain",
         b_style: str = "ja-labels",
         b_shots: int = 3,
+        a_quantization: str = "none",
+        b_quantization: str = "none",
+        a_dtype: str = "auto",
+        b_dtype: str = "auto",
     ) -> dict[str, str]:
         """The command line and the link that ask for a comparison; runs nothing.
 
@@ -201,9 +227,13 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             b_format: Prompt format of B.
             b_style: Wording style of B.
             b_shots: Examples of B.
+            a_quantization: none, 8bit or 4bit.
+            b_quantization: The same for B.
+            a_dtype: auto, float32, bfloat16 or float16.
+            b_dtype: The same for B.
         """
-        a = [a_model, a_format, a_style, a_shots, "none", "auto"]
-        b = [b_model, b_format, b_style, b_shots, "none", "auto"] if b_model else None
+        a = [a_model, a_format, a_style, a_shots, a_quantization, a_dtype]
+        b = [b_model, b_format, b_style, b_shots, b_quantization, b_dtype] if b_model else None
         try:
             found = configuration(tasks, data, limit, method, a, b)
         except JglueAppError as e:
@@ -284,11 +314,7 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
                 raise InputError(f"The run has no answer to {task} {item_id[:100]!r}. `items` lists what it has.")
         except JglueAppError as e:
             raise _told(e) from e
-        judged = {
-            name: how.judge(TASKS[task], found.item, found.record)
-            for name, how in PROTOCOLS.items()
-            if task in how.metrics
-        }
+        judged = judge_all(TASKS[task], found.item, found.record)
         return {"item": _plain(found.item), "record": _plain(found.record), "judgements": _plain(judged)}
 
     def disagreements(request: gr.Request, run: str, task: str) -> list[dict[str, Any]]:
@@ -354,14 +380,23 @@ def _files(desk: Desk) -> None:
     """Export and import, whose files need components to travel."""
 
     def export_run(request: gr.Request, run: str, format: str) -> str:
-        """A run as one row an item (jsonl, csv, parquet), or its folder packed to bring it elsewhere (zip)."""
+        """A run as one row an item (jsonl, csv, parquet), or its folder packed to bring it elsewhere (zip).
+
+        Args:
+            run: Id of the run.
+            format: jsonl, csv, parquet or zip.
+        """
         try:
             return str(results.export_file(desk, visitor(request), run, format))
         except JglueAppError as e:
             raise _told(e) from e
 
     def import_run(file: str | None) -> str:
-        """Bring in a run from a .zip file that export_run has made; gives its id."""
+        """Bring in a run from a .zip file that export_run has made; gives its id.
+
+        Args:
+            file: The .zip file.
+        """
         try:
             if not file:
                 raise InputError("There is no file. Choose a .zip file that this application has exported.")
@@ -384,7 +419,9 @@ def _files(desk: Desk) -> None:
 def _lab(desk: Desk) -> tuple[Any, ...]:
     settings = desk.settings
 
-    def find(task: str, item_id: str, kind: str) -> Item:
+    def find(task: str, item_id: str, kind: str, fields: dict[str, str] | None, gold: str) -> Item:
+        if fields:
+            return lab.make_item(get_task(task), {k: str(v) for k, v in fields.items()}, gold)
         items = data.load(settings, get_task(task).name, data=kind).items
         found = next((i for i in items if i.id == item_id), None) if item_id else items[0]
         if found is None:
@@ -399,6 +436,8 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         style: str = "ja-labels",
         shots: int = 0,
         data: str = "sample",
+        fields: dict[str, str] | None = None,
+        gold: str = "",
     ) -> dict[str, Any]:
         """A prompt token by token, the tokens each legal answer takes, and the linter's warnings. Loads the tokenizer
         alone.
@@ -411,11 +450,13 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
             style: Wording style.
             shots: Solved examples, 0 to 16.
             data: sample or official.
+            fields: The texts of an item of your own, such as {"sentence1": "…", "sentence2": "…"}, instead of an id.
+            gold: Its gold answer: a label, a number for JSTS, or accepted spans, one a line.
         """
         try:
             side = controls.read_side([model, format, style, shots, "none", "auto"], "en")
             plan = lab.plan_one(settings, task, side, data=data)
-            item = find(task, item_id, data)
+            item = find(task, item_id, data, fields, gold)
             found: dict[str, Any] = _plain(lab.inspect_prompt(plan, item, desk.tokenizer(plan.spec.model)))
         except JglueAppError as e:
             raise _told(e) from e
@@ -430,6 +471,8 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         style: str = "ja-labels",
         shots: int = 0,
         data: str = "sample",
+        fields: dict[str, str] | None = None,
+        gold: str = "",
     ) -> dict[str, Any]:
         """Have a model answer one item; nothing is stored. Gives the prompt, the raw output and how it is read.
 
@@ -441,16 +484,18 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
             style: Wording style.
             shots: Solved examples, 0 to 16.
             data: sample or official.
+            fields: The texts of an item of your own, instead of an id.
+            gold: Its gold answer: a label, a number for JSTS, or accepted spans, one a line.
         """
 
         def work(job: Job) -> None:
             with desk.jobs.turn(job) as mine:
                 if mine:
-                    job.result = lab.try_item(settings, desk.pool, side, item, job.stop.is_set)
+                    job.result = lab.try_item(settings, desk.pool, side, item, job.stop.is_set, data=data)
 
         try:
             side: Side = controls.read_side([model, format, style, shots, "none", "auto"], "en")
-            item = find(task, item_id, data)
+            item = find(task, item_id, data, fields, gold)
             job = desk.jobs.start(visitor(request), "try", work)
             job.over.wait()
             if job.state == "failed":

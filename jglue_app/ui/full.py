@@ -8,10 +8,11 @@ from typing import Any
 import gradio as gr
 
 from jglue_app.configuration import Configuration, Side, command, of_spec
-from jglue_app.errors import JglueAppError, StoreError
+from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.jobs import Job
+from jglue_app.library import StoredRun
 from jglue_app.store import RunStore
-from jglue_app.ui import controls, shown, views
+from jglue_app.ui import controls, results, shown, views
 from jglue_app.ui.compare import pair_of
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.desk import Desk
@@ -50,6 +51,12 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
     board = pane("full-board")
     name = gr.Textbox("", visible=False, elem_id="full-name")
     look = gr.Button(t("open_items"), elem_id="open-full", visible=False)
+    format = gr.Radio(
+        list(results.EXPORTS), value="jsonl", label=t("export_format"), info=t("export_info"), visible=False
+    )
+    make = gr.Button(t("export"), elem_id="full-export", visible=False)
+    download = gr.File(label=t("export_file"), interactive=False, visible=False, elem_id="full-file")
+    exported = pane("full-exported")
     everything: list[Any] = [*asked.all(), *side.all()]
     seen: list[gr.components.Component] = [status, board, unfinished, go_on, name]
 
@@ -77,8 +84,10 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
             yield refused(lang)
             return
         try:
-            spec = RunStore(desk.path(owner, str(run_name or ""))).spec()
-            yield from watch(desk, begin(desk, owner, of_spec(spec)), lang)
+            asked_then = of_spec(RunStore(desk.path(owner, str(run_name or ""))).spec())
+            if asked_then is None:
+                raise InputError(word("not_one_command", lang))
+            yield from watch(desk, begin(desk, owner, asked_then), lang)
         except JglueAppError as e:
             yield views.failure(e, lang), *_nothing()[1:]
 
@@ -89,17 +98,29 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         except JglueAppError as e:
             return views.render("repeat", {"error": str(e)}, lang)
 
-    def greet(request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def greet(request: gr.Request) -> tuple[Any, ...]:
+        """The visitor's run and how it was asked for; else what there is to start."""
         lang, owner = language(request), visitor(request)
-        asked_now = Configuration(data="official", limit=None)
-        told = views.render("repeat", {"command": command(asked_now)}, lang)
-        note = views.note(word("full_public", lang)) if settings.public else ""
         job = desk.jobs.latest(owner, KIND)
-        if job is None:
-            yield told, note, "", views.empty(word("full_empty", lang)), *_left(desk, owner), ""
-            return
-        for part in watch(desk, job, lang):
-            yield told, note, *part
+        wanted = job.asked if job else Configuration(data="official", limit=None)
+        filled = [*controls.fill_questions(wanted), *controls.fill_side(wanted.a)]
+        told = views.render("repeat", {"command": command(wanted)}, lang)
+        note = views.note(word("full_public", lang)) if settings.public else ""
+        if job is None or not job.made:
+            status = progress(job, lang) if job else ""
+            return *filled, told, note, status, views.empty(word("full_empty", lang)), *_left(desk, owner), ""
+        if job.active:
+            return *filled, told, note, progress(job, lang), *_nothing()[1:]
+        *_, last = watch(desk, job, lang)
+        return *filled, told, note, *last
+
+    def follow(request: gr.Request) -> Iterator[View]:
+        job = desk.jobs.latest(visitor(request), KIND)
+        if job is not None and job.active:
+            yield from watch(desk, job, language(request))
+
+    def export(request: gr.Request, run_name: str, how: str) -> tuple[Any, str]:
+        return results.export_view(desk, request, run_name, how)
 
     gr.on(
         [c.change for c in everything],
@@ -111,12 +132,21 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         queue=False,
         trigger_mode="always_last",
     )
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 24}
-    run.click(start, everything, seen, **quiet)
-    go_on.click(resume, unfinished, seen, **quiet)
-    stop.click(stopper(desk, KIND), None, status, queue=False, api_visibility="private", show_progress="hidden")
-    gr.on(None, greet, None, [repeat, public, *seen], **quiet)
-    name.change(lambda found: gr.update(visible=bool(found)), name, look, queue=False, api_visibility="private")
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    run.click(start, everything, seen, concurrency_limit=None, **quiet)
+    go_on.click(resume, unfinished, seen, concurrency_limit=None, **quiet)
+    stop.click(stopper(desk, KIND), None, status, concurrency_limit=None, **quiet)
+    gr.on(None, greet, None, [*everything, repeat, public, *seen], concurrency_limit=8, **quiet).then(
+        follow, None, seen, concurrency_limit=None, **quiet
+    )
+    make.click(export, [name, format], [download, exported], **quiet)
+    name.change(
+        lambda found: (gr.update(visible=bool(found)),) * 3,
+        name,
+        [look, format, make],
+        queue=False,
+        api_visibility="private",
+    )
     return name, look
 
 
@@ -140,10 +170,18 @@ def _left(desk: Desk, owner: str) -> tuple[Any, Any]:
     found = [
         (f"{run.label} · {run.done:,}/{run.planned:,}", name)
         for name, run in desk.runs(owner, shipped=False).items()
-        if not run.finished and name not in active and run.spec.get("model", {}).get("backend") in ("hf", "scripted")
+        if not run.finished and name not in active and _can_go_on(run)
     ]
     some = bool(found) and not desk.settings.public
     return gr.update(choices=found, value=found[0][1] if found else None, visible=some), gr.update(visible=some)
+
+
+def _can_go_on(run: StoredRun) -> bool:
+    """Whether this page can ask for the very same run again."""
+    try:
+        return of_spec(RunStore(run.path).spec()) is not None
+    except StoreError:
+        return False
 
 
 def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:

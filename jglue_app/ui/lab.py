@@ -16,13 +16,14 @@ from jglue_app.jobs import Job, Made
 from jglue_app.models import named_models
 from jglue_app.prompts import FORMATS
 from jglue_app.runner import Event
+from jglue_app.showcase import SHIPPED
 from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Item
 from jglue_app.ui import controls, shown, views
 from jglue_app.ui.compare import side_text
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.course import STEPS
-from jglue_app.ui.desk import SHIPPED, Desk
+from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import language, visitor
 from jglue_app.ui.following import changes, stopper
 from jglue_app.ui.views.progress import progress
@@ -95,8 +96,10 @@ def _course(desk: Desk, t: T) -> None:
     gr.on([step.change], show, step, [text, status, result], api_visibility="private", show_progress="hidden")
     gr.on(None, show, step, [text, status, result], api_visibility="private", show_progress="hidden")
     onward.click(go_on, step, step, api_visibility="private", queue=False)
-    run.click(ask, step, [status, result], api_visibility="private", show_progress="hidden", concurrency_limit=16)
-    stop.click(stopper(desk, "try"), None, status, queue=False, api_visibility="private", show_progress="hidden")
+    run.click(ask, step, [status, result], api_visibility="private", show_progress="hidden", concurrency_limit=None)
+    stop.click(
+        stopper(desk, "try"), None, status, concurrency_limit=None, api_visibility="private", show_progress="hidden"
+    )
 
 
 def _step_html(desk: Desk, request: gr.Request, name: str) -> str:
@@ -154,10 +157,10 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
     answers = pane("lab-answers")
     tokens = pane("lab-tokens")
     ways = [c for way in sides for c in way]
-    everything = [task, chosen, *fields, gold, model, *ways]
+    everything = [task, kind, chosen, *fields, gold, model, *ways]
 
     def read(request: gr.Request, values: Sequence[Any]) -> tuple[Item, dict[str, Side]]:
-        name, id_, texts, rest = values[0], values[1], values[2 : 2 + MOST_FIELDS], values[2 + MOST_FIELDS :]
+        name, id_, texts, rest = values[0], values[2], values[3 : 3 + MOST_FIELDS], values[3 + MOST_FIELDS :]
         found = get_task(str(name))
         typed = {key: str(text or "") for key, text in zip(found.fields, texts, strict=False)}
         item = lab.make_item(found, typed, str(rest[0] or ""), str(id_ or "").split(" ")[0] or lab.TYPED)
@@ -197,7 +200,7 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
         except JglueAppError as e:
             yield views.failure(e, lang), gr.skip()
             return
-        parts = [inspect_html(desk, side, item, name, lang) for name, side in both.items()]
+        parts = [inspect_html(desk, side, item, name, lang, str(values[1])) for name, side in both.items()]
         yield "", views.render("two", {"parts": parts}, lang)
 
     def ask(request: gr.Request, *values: Any) -> Iterator[tuple[Any, Any]]:
@@ -209,7 +212,7 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
             return
         if both["A"] == both["B"]:
             del both["B"]
-        for state, html in answer(desk, visitor(request), both, item, lang):
+        for state, html in answer(desk, visitor(request), both, item, lang, str(values[1])):
             yield state, html or gr.skip()
 
     def fill_from(request: gr.Request, sent: Mapping[str, Any]) -> list[Any]:
@@ -252,8 +255,8 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
     chosen.input(load_one, [task, kind, chosen], [status, *fields, gold], **quiet)
     _on_load(lambda request: load_items(request, first, "sample"), loaded)
     look.click(inspect, everything, [status, tokens], concurrency_limit=8, **quiet)
-    run.click(ask, everything, [status, answers], concurrency_limit=16, **quiet)
-    stop.click(stopper(desk, "try"), None, status, queue=False, **quiet)
+    run.click(ask, everything, [status, answers], concurrency_limit=None, **quiet)
+    stop.click(stopper(desk, "try"), None, status, concurrency_limit=None, **quiet)
     return [task, kind, chosen, *fields, gold, model, *ways], fill_from
 
 
@@ -299,18 +302,20 @@ def _filled(item: Item, lang: str) -> list[Any]:
     return [*out, gr.update(value=lab.gold_as_typed(item), label=label)]
 
 
-def inspect_html(desk: Desk, side: Side, item: Item, name: str, lang: str) -> str:
+def inspect_html(desk: Desk, side: Side, item: Item, name: str, lang: str, kind: str = "sample") -> str:
     """One prompt token by token; a sentence where there can be none."""
     label = side_text(side, lang)
     try:
-        plan = lab.plan_one(desk.settings, item.task, side)
+        plan = lab.plan_one(desk.settings, item.task, side, data=kind)
         found = lab.inspect_prompt(plan, item, desk.tokenizer(plan.spec.model))
     except JglueAppError as e:
         return views.failure(e, lang, head="cannot_render")
     return views.render("inspected", inspected(found, label, name, lang), lang)
 
 
-def answer(desk: Desk, owner: str, sides: Mapping[str, Side], item: Item, lang: str) -> Iterator[tuple[str, str]]:
+def answer(
+    desk: Desk, owner: str, sides: Mapping[str, Side], item: Item, lang: str, kind: str = "sample"
+) -> Iterator[tuple[str, str]]:
     """Have a model answer one item in one or two ways: (status, HTML of the answers or "") until it is done."""
 
     def work(job: Job) -> None:
@@ -324,7 +329,7 @@ def answer(desk: Desk, owner: str, sides: Mapping[str, Side], item: Item, lang: 
             for name, side in sides.items():
                 if not mine or job.stop.is_set():
                     return
-                one = lab.try_item(desk.settings, desk.pool, side, item, job.stop.is_set, notify)
+                one = lab.try_item(desk.settings, desk.pool, side, item, job.stop.is_set, notify, kind)
                 if one is not None:
                     found[name] = one
 
@@ -403,27 +408,33 @@ def _sweep(desk: Desk, t: T) -> None:
         except JglueAppError as e:
             yield views.failure(e, lang), gr.skip()
             return
-        rows = 0
-        for _ in changes(job):
-            state = progress(job, lang, ahead=desk.jobs.ahead(job))
-            begun = len(job.result or ())
-            if begun > rows + 1:
-                rows = begun - 1
-                yield state, sweep_html(desk, str(name), job, lang)
-            else:
-                yield state, gr.skip()
-        desk.own(job)
-        yield progress(job, lang), sweep_html(desk, str(name), job, lang) or gr.skip()
+        yield from watch_sweep(desk, job, lang)
 
-    run.click(
-        start,
-        [task, items, kind, model, shots, formats, styles],
-        [status, table],
-        api_visibility="private",
-        show_progress="hidden",
-        concurrency_limit=16,
-    )
-    stop.click(stopper(desk, "sweep"), None, status, queue=False, api_visibility="private", show_progress="hidden")
+    def follow(request: gr.Request) -> Iterator[tuple[Any, Any]]:
+        """After a reload: the visitor's sweep, under way or ended."""
+        job = desk.jobs.latest(visitor(request), "sweep")
+        if job is not None:
+            yield from watch_sweep(desk, job, language(request))
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    run.click(start, [task, items, kind, model, shots, formats, styles], [status, table], **quiet)
+    stop.click(stopper(desk, "sweep"), None, status, **quiet)
+    gr.on(None, follow, None, [status, table], **quiet)
+
+
+def watch_sweep(desk: Desk, job: Job, lang: str) -> Iterator[tuple[Any, Any]]:
+    """(status, table) of a sweep until it ends; a format's row comes when the next one begins."""
+    rows = 0
+    for _ in changes(job):
+        state = progress(job, lang, ahead=desk.jobs.ahead(job))
+        begun = len(job.result or ())
+        if begun > rows + 1:
+            rows = begun - 1
+            yield state, sweep_html(desk, str(job.asked), job, lang)
+        else:
+            yield state, gr.skip()
+    desk.own(job)
+    yield progress(job, lang), sweep_html(desk, str(job.asked), job, lang) or gr.skip()
 
 
 def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items: Any, data_kind: str, lang: str) -> Job:
@@ -462,7 +473,7 @@ def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items:
             if deadline is not None and time.monotonic() > deadline:
                 job.state = "out_of_time"
 
-    return desk.jobs.start(owner, "sweep", work)
+    return desk.jobs.start(owner, "sweep", work, task)
 
 
 def sweep_html(desk: Desk, task: str, job: Job, lang: str) -> str:

@@ -51,8 +51,9 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
 
         def to_compare(request: gr.Request, a: str | None, b: str | None) -> tuple[Any, ...]:
             if not a:
-                return gr.skip(), *compare.SAME
-            return gr.Tabs(selected="compare"), *compare.stored_pair(desk, request, a, b or "")
+                return gr.skip(), *(gr.skip() for _ in comparing.told), *compare.SAME
+            told = compare.asked_by(desk, request, a, b or "")
+            return gr.Tabs(selected="compare"), *told, *compare.stored_pair(desk, request, a, b or "")
 
         def to_lab(request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
             sent = event._data if isinstance(event._data, dict) else {}
@@ -65,8 +66,8 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
             return views.render("head", {"lang": language(request)}, language(request))
 
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        ranking.compare.click(to_compare, [ranking.a, ranking.b], [tabs, *comparing.views], **quiet)
-        open_full.click(alone, full_name, [tabs, *comparing.views], **quiet)
+        ranking.compare.click(to_compare, [ranking.a, ranking.b], [tabs, *comparing.told, *comparing.views], **quiet)
+        open_full.click(alone, full_name, [tabs, *comparing.told, *comparing.views], **quiet)
         comparing.items.submit(to_lab, None, [tabs, trying.tabs, *trying.fill], **quiet)
         results_tab.select(ranking.refresh, ranking.inputs, ranking.outputs, **quiet)
         page.load(greet, None, head, **quiet)
@@ -94,10 +95,15 @@ def launch(
         mcp: whether to serve the page's actions as MCP tools too.
 
     Raises:
-        InputError: it cannot listen there.
+        InputError: it cannot listen there, or a public server is to serve MCP tools.
     """
     i18n = browser_words()
     chosen = settings or load_settings()
+    if mcp and chosen.public:
+        raise InputError(
+            "All MCP clients are one visitor to the page, so a public server has no MCP tools: each would see and stop "
+            "the others' runs. Start it without --mcp, or with JGLUE_MODE=local."
+        )
     page = build(chosen, i18n, device)
     try:
         page.launch(
@@ -114,6 +120,8 @@ def launch(
             app_kwargs={"middleware": [Middleware(Door)]},
             footer_links=["api", "settings"],
             share=False,
+            # Each page that follows a job holds one.
+            max_threads=120,
         )
     except OSError as e:
         raise InputError(f"The page cannot be served ({first_line(e)}). Choose another --port or --host.") from e

@@ -94,11 +94,19 @@ def build(desk: Desk, t: T) -> Tab:
                     no = gr.Button(t("delete_no"), elem_id="delete-no")
     done = pane("manage-status")
 
-    inputs: list[gr.components.Component] = [kind, tasks, protocol, against, a, b]
+    doomed = gr.State("")
+    inputs: list[gr.components.Component] = [kind, tasks, protocol, against, a, b, run]
     outputs: list[gr.components.Component] = [notice, table, figures, a, b, run]
 
     def refresh(
-        request: gr.Request, data: str, names: list[str], how: str, usual: str, first: str | None, second: str | None
+        request: gr.Request,
+        data: str,
+        names: list[str],
+        how: str,
+        usual: str,
+        first: str | None,
+        second: str | None,
+        kept: str | None = None,
     ) -> tuple[Any, ...]:
         lang, owner = language(request), visitor(request)
         try:
@@ -120,7 +128,7 @@ def build(desk: Desk, t: T) -> Tab:
             views.render("pictures", pictures(shown, chosen), lang),
             gr.update(choices=choices, value=first),
             gr.update(choices=choices, value=second),
-            gr.update(choices=every, value=first or (every[0][1] if every else None)),
+            gr.update(choices=every, value=kept if kept in runs else first or (every[0][1] if every else None)),
         )
 
     def pick(request: gr.Request, event: gr.EventData, first: str | None, second: str | None) -> tuple[Any, Any]:
@@ -131,12 +139,7 @@ def build(desk: Desk, t: T) -> Tab:
         return second if first == name else gr.skip(), name
 
     def export(request: gr.Request, name: str | None, how: str) -> tuple[Any, str]:
-        lang = language(request)
-        try:
-            path = export_file(desk, visitor(request), str(name or ""), how)
-        except JglueAppError as e:
-            return gr.update(visible=False), views.failure(e, lang)
-        return gr.update(value=str(path), visible=True), views.note(word("export_done", lang).format(path.name))
+        return export_view(desk, request, str(name or ""), how)
 
     def take(request: gr.Request, file: str | None) -> tuple[Any, str]:
         lang = language(request)
@@ -148,29 +151,31 @@ def build(desk: Desk, t: T) -> Tab:
             return None, views.failure(e, lang)
         return None, views.note(word("import_done", lang).format(desk.library.stored(found).label))
 
-    def ask(request: gr.Request, name: str | None) -> tuple[Any, str, str]:
+    def ask(request: gr.Request, name: str | None) -> tuple[Any, str, str, str]:
+        """The question names a run, and that is the one which a yes deletes, whatever is chosen meanwhile."""
         lang = language(request)
         found = desk.runs(visitor(request)).get(str(name or ""))
         if found is None:
-            return gr.update(visible=False), "", views.sentence(word("choose_run", lang), lang)
-        return gr.update(visible=True), views.note(word("delete_ask", lang).format(f"{found.label} ({name})")), ""
+            return gr.update(visible=False), "", views.sentence(word("choose_run", lang), lang), ""
+        asked = views.note(word("delete_ask", lang).format(f"{found.label} ({name})"))
+        return gr.update(visible=True), asked, "", str(name)
 
-    def remove(request: gr.Request, name: str | None) -> tuple[Any, Any, str]:
+    def remove(request: gr.Request, name: str) -> tuple[Any, str, str]:
         lang = language(request)
         try:
-            desk.delete(visitor(request), str(name or ""))
+            desk.delete(visitor(request), name)
         except JglueAppError as e:
-            return gr.update(visible=False), gr.skip(), views.failure(e, lang)
-        return gr.update(visible=False), None, views.note(word("deleted", lang).format(name))
+            return gr.update(visible=False), views.failure(e, lang), ""
+        return gr.update(visible=False), views.note(word("deleted", lang).format(name)), ""
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     gr.on([c.input for c in (kind, tasks, protocol, against, a, b)], refresh, inputs, outputs, **quiet)
-    table.select(pick, [a, b], [a, b], **quiet).then(refresh, inputs, outputs, **quiet)
+    table.select(pick, [a, b], [a, b], trigger_mode="multiple", **quiet).then(refresh, inputs, outputs, **quiet)
     make.click(export, [run, format], [download, done], **quiet)
     upload.upload(take, upload, [upload, done], **quiet).then(refresh, inputs, outputs, **quiet)
-    delete.click(ask, run, [sure, question, done], **quiet)
+    delete.click(ask, run, [sure, question, done, doomed], **quiet)
     no.click(lambda: gr.update(visible=False), None, sure, queue=False, api_visibility="private")
-    yes.click(remove, run, [sure, run, done], **quiet).then(refresh, inputs, outputs, **quiet)
+    yes.click(remove, doomed, [sure, done, doomed], **quiet).then(refresh, inputs, outputs, **quiet)
     return Tab(compare, a, b, refresh, inputs, outputs)
 
 
@@ -197,6 +202,16 @@ def ranked(
 def _left_out(chosen: list[str], names: list[str], protocol: str, lang: str) -> str:
     missing = [TASKS[name].title for name in TASKS if name in names and name not in chosen]
     return views.note(word("tasks_left_out", lang).format(", ".join(missing), protocol)) if missing else ""
+
+
+def export_view(desk: Desk, request: gr.Request, name: str, format: str) -> tuple[Any, str]:
+    """New values of a place to download from, and of the sentence about it."""
+    lang = language(request)
+    try:
+        path = export_file(desk, visitor(request), name, format)
+    except JglueAppError as e:
+        return gr.update(visible=False), views.failure(e, lang)
+    return gr.update(value=str(path), visible=True), views.note(word("export_done", lang).format(path.name))
 
 
 def export_file(desk: Desk, owner: str, name: str, format: str) -> Path:

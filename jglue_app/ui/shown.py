@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import StoreError
-from jglue_app.protocols import PROTOCOLS
+from jglue_app.protocols import judge_all
 from jglue_app.report import compare_runs, only, report_run
+from jglue_app.showcase import SHIPPED
 from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS
-from jglue_app.types import Judgement, RunData
+from jglue_app.types import RunData
 from jglue_app.ui import views
-from jglue_app.ui.desk import SHIPPED, Desk
+from jglue_app.ui.desk import Desk
 from jglue_app.ui.views.board import board
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
@@ -138,7 +138,7 @@ def item_html(
             continue
         model = manifest.get("model") or {}
         bos = str(model.get("bos", "")) if model.get("adds_bos") else ""
-        judged = _all_verdicts(desk, path, task, id_)
+        judged = judge_all(TASKS[task], found.item, found.record) if found else {}
         sides.append(
             SideView(side.upper(), str(manifest.get("label", "")), found, bos, str(model.get("eos", "")), judged)
         )
@@ -147,17 +147,6 @@ def item_html(
     if not any(side.row for side in sides):
         return views.empty(word("gone" if names.get("a") else "empty_item", lang))
     return views.render("item", item_view(sides, lang, source, lab=lab if steps else None, steps=steps), lang)
-
-
-def _all_verdicts(desk: Desk, path: Path, task: str, id_: str) -> dict[str, Judgement]:
-    """What every protocol makes of one output."""
-    data = desk.library.data(path)
-    item = data.items.get(task, {}).get(id_)
-    row = desk.library.judged(path).get(task, {}).get(id_)
-    if item is None or row is None:
-        return {}
-    covering = {name: how for name, how in PROTOCOLS.items() if task in how.metrics}
-    return {name: how.judge(TASKS[task], item, row.record) for name, how in covering.items()}
 
 
 def failed_items(desk: Desk, owner: str, pair: Pair) -> int:

@@ -74,14 +74,26 @@ WORDS: dict[str, tuple[str, str]] = {
     "reference_tohoku": ("東北大 BERT base・学習済み（参考）", "Tohoku BERT base, fine-tuned (for comparison)"),
     "reference_waseda": ("早稲田 RoBERTa large・学習済み（参考）", "Waseda RoBERTa large, fine-tuned (for comparison)"),
     "notices": ("点を信じる前に", "Before you believe a score"),
-    "mark_on_floor_default": ("床と区別できない", "on the floor"),
-    "mark_on_floor_constant": ("床と区別できない", "on the floor"),
-    "mark_below_floor": ("床より下", "below the floor"),
+    "mark_on_floor_default": (
+        "下限（定数の答え）と差がない",
+        "no better than the floor",
+    ),
+    "mark_on_floor_constant": (
+        "下限（定数の答え）と差がない",
+        "no better than the floor",
+    ),
+    "mark_below_floor": (
+        "下限未満",
+        "below the floor",
+    ),
     "mark_no_correlation": ("0 と区別できない", "no better than 0"),
     "ranked_first": ("一位", "ranked first"),
     "error_ModelNotFoundError": ("そのモデルは見つかりません", "There is no such model"),
     "error_ModelAccessError": ("そのモデルを読む権限がありません", "The model may not be read"),
-    "error_DeviceError": ("メモリか装置が足りません", "Memory or a device is missing"),
+    "error_DeviceError": (
+        "メモリまたは計算装置が足りません",
+        "Memory or a device is missing",
+    ),
     "error_ModelError": ("モデルを使えません", "The model cannot be used"),
     "error_NetworkError": ("サーバーに届きません", "A server cannot be reached"),
     "error_RunBusyError": ("その実行はほかのプログラムが書いています", "Another program is writing to this run"),
@@ -96,7 +108,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "自分の実行がまだ続いています（別のタブかもしれません）。止めるか、終わるのを待ってください。",
         "A run of yours is already going on, perhaps in another tab. Stop it, or wait for its end.",
     ),
-    "floor": ("床（最頻の答え）", "Floor (best constant)"),
+    "not_one_command": (
+        "この実行は画面の設定だけでは表せません（乱数の種や長さの上限など）。作ったときのコマンドで続けてください。",
+        "The settings of this page cannot express how this was made (a seed or a token limit, say). Go on with the command that made it.",
+    ),
+    "floor": (
+        "下限（いつも同じ答え）",
+        "Floor (best constant)",
+    ),
     "n": ("問", "items"),
     "strict": ("厳密", "strict"),
     "lenient": ("寛容", "lenient"),
@@ -156,7 +175,10 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "tokens": ("入力 {} トークン、出力 {} トークン、{} 秒", "{} tokens in, {} out, {} s"),
     "finish_length": ("長さの上限で打ち切り", "cut at the length limit"),
-    "finish_overflow": ("プロンプトが文脈長を超えています", "the prompt exceeds the context length"),
+    "finish_overflow": (
+        "プロンプトがコンテキスト長を超えています",
+        "the prompt exceeds the context length",
+    ),
     "shots_used": ("例題", "Examples"),
     "not_run": ("未実行", "Not run"),
     "loading": ("準備中…", "Preparing …"),
@@ -221,7 +243,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "nothing_runs": ("いま実行中のものはありません。", "Nothing of yours is going on."),
     "all_items": ("全問", "all items"),
     "each_items": ("{} 問", "{} items"),
-    "subset_count": ("{} サブセット", "{} subsets"),
+    "subset_count": (
+        "{} サブセット",
+        "subsets: {}",
+    ),
     "shots_short": ("例題 {}", "{}-shot"),
     "no_shots": ("例題なし", "0-shot"),
     "shots_range": ("例題の数は 0 から {} までです。", "The number of examples is from 0 to {}."),
@@ -305,11 +330,17 @@ WORDS: dict[str, tuple[str, str]] = {
     "right": ("正解", "right"),
     "wrong_short": ("不正解", "wrong"),
     "not_covered_short": ("採点しない", "not scored"),
-    "unscored_short": ("見るものがない", "nothing to look at"),
+    "unscored_short": (
+        "採点対象なし",
+        "nothing to score",
+    ),
     "left_s": ("残り約 {} 秒", "about {} s left"),
     "left_min": ("残り約 {} 分", "about {} min left"),
     "left_h": ("残り約 {} 時間", "about {} h left"),
-    "cannot_render": ("この書式では書けません", "This format cannot be used here"),
+    "cannot_render": (
+        "この書式は使えません",
+        "This format cannot be used here",
+    ),
     "public_head": ("公開サーバーの約束", "This is a public server"),
     "public_models": (
         "使えるのは一覧にある {} 個のモデルです。自分のモデルは、手元の計算機で動かしてください。",
@@ -327,7 +358,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "見られるのは自分の実行と付属の比較だけです。全量実行・読み込み・削除はできません。",
         "You see your own runs and those that came with the application. Full runs, import and deletion are off.",
     ),
-    "lab_course": ("六つの講座", "Six steps"),
+    "lab_course": (
+        "全 6 ステップの講座",
+        "Six steps",
+    ),
     "lab_one": ("一問をいろいろな書式で", "One item, many formats"),
     "lab_sweep": ("書式だけを変えてみる", "Sweep over formats"),
     "lab_item": ("問題", "Item"),
@@ -338,17 +372,29 @@ WORDS: dict[str, tuple[str, str]] = {
     "lab_reading": ("トークナイザを読み込んでいます…", "Loading the tokenizer …"),
     "lab_tokens": ("{} トークン", "{} tokens"),
     "lab_limit": ("答えは {} トークンまで", "answers up to {} tokens"),
-    "lab_context": ("文脈長 {}", "context of {}"),
+    "lab_context": (
+        "コンテキスト長 {}",
+        "context of {}",
+    ),
     "lab_left_out": ("（間の {} トークンを省略）", "({} tokens in between left out)"),
     "lab_prompt_tokens": ("プロンプトのトークン", "Tokens of the prompt"),
     "lab_answers": ("許される答えとそのトークン数", "Legal answers and the tokens they take"),
-    "lab_stop": ("止める文字列", "Stop strings"),
+    "lab_stop": (
+        "停止文字列",
+        "Stop strings",
+    ),
     "lab_no_stop": ("なし", "none"),
-    "lint_none": ("点検：気になる点はありません", "Check: nothing to complain of"),
+    "lint_none": (
+        "点検：気になる点はありません",
+        "Check: nothing found",
+    ),
     "lint_level_error": ("誤り", "Error"),
     "lint_level_warning": ("注意", "Warning"),
     "lint_level_info": ("参考", "Note"),
-    "gold_lines": ("一行に一つ", "one a line"),
+    "gold_lines": (
+        "1 行に 1 つ",
+        "one per line",
+    ),
     "answered": ("答えました", "Answered"),
     "course": ("講座", "Course"),
     "course_step": ("ステップ", "Step"),
@@ -366,12 +412,12 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "course_form_title": ("2. 「ア」と「塩」で点が変わる", "2. Why “ア” and “塩” score differently"),
     "course_form_text": (
-        "五択の問題で、A には選択肢の記号を、B には選択肢の言葉を書かせます。中身が合っていても、求められた形でなければ、多くの採点方法では不正解です。2023 年の評価で多くのモデルが落としたのは、この形でした。",
-        "A is asked for the letter of a choice, B for its words. An answer can be right and still count as wrong because it is not in the form asked for. In the 2023 evaluation this is where most models lost their points.",
+        "五択の問題で、選択肢の記号（ア〜オ）だけを書くように頼みます。モデルが記号ではなく選択肢の言葉を書くと、中身が合っていても、多くの採点方法では不正解です。2023 年の評価でも、「2」と書くところに「絵本」と書いて点を落とす例が多く見られました。",
+        "In a question with five choices the model is asked for the letter of a choice and nothing else. If it writes the words of the choice instead, the answer may be right and still count as wrong. In the 2023 evaluation, too, many answers said “絵本” where “2” was asked for.",
     ),
     "course_form_look": (
-        "A の「厳密な読み取り」と「寛容な読み取り」を比べてください。言葉で正解を書いても、厳密には読めません。下の表では、同じ出力が採点方法によって ○ にも × にもなります。",
-        "Compare A's strict and lenient readings: the right word is no letter. In the table below, the same output is right under some protocols and wrong under others.",
+        "「厳密な読み取り」と「寛容な読み取り」を比べてください。言葉で正解を書いても、厳密には読めません。下の表では、同じ出力が採点方法によって ○ にも × にもなります。",
+        "Compare the strict and the lenient reading: the right word is no letter. In the table below, the same output is right under some protocols and wrong under others.",
     ),
     "course_shots_title": ("3. 例題が直すもの、直さないもの", "3. What examples fix, and what they do not"),
     "course_shots_text": (
@@ -379,7 +425,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "The same item without examples (A) and with three (B). Examples are very good at teaching the form of an answer. They do not always make the answer better.",
     ),
     "course_shots_look": (
-        "B は答えの形で書くようになります。では、正解でしょうか。小さなモデルは例題のラベルに引っぱられて、いつも同じ答えを書くことがあります。点数表の「床」は、それを見抜くためにあります。",
+        "B は答えの形で書くようになります。では、正解でしょうか。小さなモデルは例題のラベルに引っぱられて、いつも同じ答えを書くことがあります。点数表の「下限」は、それを見抜くためにあります。",
         "B now writes in the form asked for. Is it right? A small model may be pulled by the labels of the examples and give one answer always. The floors on the scoreboard are there to notice that.",
     ),
     "course_chat_title": ("4. 対話テンプレート", "4. Chat templates"),
@@ -429,8 +475,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "A flip is another answer than in the first row, right or wrong. Two unreadable answers count as the same.",
     ),
     "full_lead": (
-        "dev セットの全問を、画面を閉じても続く形で実行します。再読み込みしても戻ってこられ、落ちても続きから始まります。ほかの画面で短い実行をすると、その間は順番を譲ります。",
-        "Every item of the dev split, in the background: it goes on when the page is closed, a reload finds it again, and after a crash it resumes. Shorter work on the other tabs is let in between.",
+        "dev セットの全問を、画面を閉じても続く形で実行します。再読み込みしても進み具合に戻れ、止まったり落ちたりしたあとは「続きから始める」で再開できます。ほかの画面で短い実行をすると、その間は順番を譲ります。",
+        "Every item of the dev split, in the background: it goes on when the page is closed, and a reload finds it again. After a stop or a crash, “Go on” resumes it. Shorter work on the other tabs is let in between.",
     ),
     "full_run": ("全問を実行", "Run all items"),
     "full_public": (
@@ -503,7 +549,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "### The state of MARC-ja\nThe Amazon reviews behind MARC-ja are no longer distributed, so the official files cannot be fetched. Put your own file into the folder of `JGLUE_DATA_DIR`; otherwise our 44 sample reviews stand in, and every number says so.",
     ),
     "about_metrics": (
-        "### 点数の読み方\n指標は JGLUE 論文のもの（正解率、ピアソン・スピアマン相関、完全一致と文字 F1）で、問題数と 95 % 区間を添えます。「厳密」は出力が答えそのもの、「寛容」は答えが一つに定まれば正解とする読み方で、その差が書式の代償です。「床」は、いつも同じ答えを出すだけで取れる点です。",
+        "### 点数の読み方\n指標は JGLUE 論文のもの（正解率、ピアソン・スピアマン相関、完全一致と文字 F1）で、問題数と 95 % 区間を添えます。「厳密」は出力が答えそのもの、「寛容」は答えが一つに定まれば正解とする読み方で、その差が書式の代償です。「下限」は、いつも同じ答えを出すだけで取れる点です。",
         "### How scores are read\nMetrics are those of the JGLUE paper (accuracy, Pearson and Spearman, exact match and character F1), each with its number of items and a 95 % interval. Strict: the output is exactly an answer. Lenient: one answer can be recovered. The gap is the cost of format. The floor is what one constant answer scores.",
     ),
     "about_protocols": (
@@ -539,12 +585,12 @@ LINT: dict[str, tuple[str, str, str]] = {
         "ラベルや答えを書ききるのに必要なトークン数が、書いてよい数を超えています。上限を上げるか、短いラベルにしてください。",
     ),
     "missing_stop": (
-        "止める文字列がない",
+        "停止文字列がない",
         "No stop string",
-        "終わりの印を書かないモデルは上限まで書き続け、続きも答えとして読まれます。改行などを止める文字列にしてください。",
+        "終わりの印を書かないモデルは上限まで書き続け、続きも答えとして読まれます。改行などを停止文字列にしてください。",
     ),
     "stop_in_answer": (
-        "止める文字列が答えの中にある",
+        "停止文字列が答えの中にある",
         "A stop string stands in an answer",
         "答えの途中で切られてしまいます。ほかの文字列を選んでください。",
     ),
@@ -572,7 +618,7 @@ LINT: dict[str, tuple[str, str, str]] = {
     "no_eos": (
         "終わりの印（EOS）がない",
         "The model has no EOS",
-        "答えは、止める文字列か長さの上限でしか終わりません。",
+        "答えは、停止文字列か長さの上限でしか終わりません。",
     ),
     "adds_eos": (
         "トークナイザが終わりの印を足す",
@@ -605,7 +651,7 @@ LINT: dict[str, tuple[str, str, str]] = {
         "プロンプトと答えを別々に区切るプログラムでは、点が変わります。",
     ),
     "context_overflow": (
-        "文脈長を超える",
+        "コンテキスト長を超える",
         "Longer than the context",
         "その問題には答えが出ません。例題を減らしてください。",
     ),

@@ -289,10 +289,20 @@ def test_the_command_and_the_link_say_what_the_controls_say(open_page: OpenPage,
     said(page, "1 サブセット × 7 問", "setup")
 
 
-def test_a_link_with_nonsense_ends_in_a_sentence(open_page: OpenPage, server: str) -> None:
-    page = open_page(address=server + "/?tasks=jnli,<b>x</b>&limit=3")
-    said(page, "Unknown task")
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("tasks=jnli,<b>x</b>&limit=3", "Unknown task"),
+        ("a=gemma-3-270m&a-style=zzz", "Unknown style"),
+        ("a=gemma-3-270m&a-shots=99", "from 0 to 16"),
+        ("a=gemma-3-270m&limit=0", "at least 1"),
+    ],
+)
+def test_a_link_with_nonsense_ends_in_a_sentence(open_page: OpenPage, server: str, query: str, sentence: str) -> None:
+    page = open_page(address=f"{server}/?{query}")
+    said(page, sentence)
     assert page.locator("#status b").count() == 0
+    shows(page, 227)
 
 
 def test_the_address_asks_for_the_same_configuration(open_page: OpenPage, table: Tables) -> None:
@@ -333,6 +343,52 @@ def test_a_bad_request_ends_in_a_sentence_and_nothing_on_the_page_is_lost(
     assert sentence in text
     assert "Traceback" not in text
     shows(page, 227)
+
+
+def test_after_a_failed_run_a_reload_still_has_something_to_explore(open_page: OpenPage) -> None:
+    page = open_page()
+    open_settings(page)
+    choose_model(page, "a-model", "missing-table.jsonl")
+    page.click("#run")
+    said(page, "cannot be read")
+    page.reload()
+    said(page, "cannot be read")
+    shows(page, 227)
+
+
+def test_the_item_shown_is_the_one_chosen_however_quick_the_choices_were(open_page: OpenPage) -> None:
+    page = open_page()
+    shows(page, 227)
+    page.evaluate(
+        """async () => {
+          for (const n of [1, 2, 3, 4, 5]) {
+            document.querySelector(`#items .jg-row[aria-posinset='${n}']`).click();
+            await new Promise((done) => setTimeout(done, 40));
+          }
+        }"""
+    )
+    chosen = page.locator("#items .jg-row[aria-selected=true] .jg-row-id").inner_text()
+    page.wait_for_timeout(2_500)
+    assert chosen in page.inner_text("#item .jg-item-head")
+    assert page.locator("#items .jg-row[aria-selected=true] .jg-row-id").inner_text() == chosen
+
+
+def test_a_waiting_run_keeps_no_visitor_from_the_first_page(open_page: OpenPage, table: Tables) -> None:
+    page, other = open_page(), open_page()
+    start(page, table("long", "含意", 0.4), None, "JNLI", items="40")
+    page.wait_for_selector("#status .jg-progress")
+    start(other, table("behind", "含意", 0.0), None, "JNLI")
+    said(other, "ほかの実行が終わるのを待っています（前に 1 件）")
+    for _ in range(12):
+        other.reload()
+        other.wait_for_selector("#board .jg-board-wrap")
+    began = time.monotonic()
+    stranger = open_page()
+    shows(stranger, 227)
+    assert time.monotonic() - began < 8
+    page.click("#stop")
+    said(page, "止めました")
+    finished(other)
 
 
 def test_model_output_never_runs_as_script(open_page: OpenPage, table: Tables) -> None:

@@ -15,8 +15,9 @@ from jglue_app.configuration import Configuration, Side
 from jglue_app.errors import InputError, StoreError
 from jglue_app.jobs import Job
 from jglue_app.settings import Settings
+from jglue_app.showcase import SHIPPED
 from jglue_app.types import ModelSpec
-from jglue_app.ui.desk import SHIPPED, Desk
+from jglue_app.ui.desk import Desk
 from tests.test_api import GOLDS
 
 SHIPPED_RUNS = ["shipped:base-0-shot", "shipped:base-3-shot", "shipped:chat-3-shot"]

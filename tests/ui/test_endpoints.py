@@ -51,8 +51,6 @@ def test_every_action_is_an_mcp_tool_with_described_parameters(address: str) -> 
     tools = {tool["name"]: tool for tool in httpx.get(f"{address}/gradio_api/mcp/schema").json()}
     assert set(tools) == ACTIONS
     for name, tool in tools.items():
-        if name in ("export_run", "import_run"):
-            continue
         for parameter, schema in tool["inputSchema"].get("properties", {}).items():
             assert schema.get("description"), (name, parameter)
 
@@ -130,6 +128,20 @@ def test_a_prompt_is_shown_token_by_token(client: Client) -> None:
     assert found["tokens"][0] == {"ids": [2], "text": "<bos>", "special": True}
     assert found["count"] == sum(len(token["ids"]) for token in found["tokens"])
     assert [answer["text"] for answer in found["answers"]] == ["含意", "矛盾", "中立"]
+
+
+def test_an_item_of_ones_own_is_shown_and_what_it_lacks_is_told(client: Client) -> None:
+    fields = {"sentence1": "犬が走る。", "sentence2": "動物が動く。"}
+    found = client.predict(fields=fields, gold="entailment", api_name="/show_prompt")
+    assert "前提：犬が走る。" in found["prompt"]["text"]
+    assert [a["gold"] for a in found["answers"]] == [True, False, False]
+    with pytest.raises(AppError, match="sentence2 is empty"):
+        client.predict(fields={"sentence1": "犬"}, gold="entailment", api_name="/show_prompt")
+
+
+def test_a_format_named_twice_is_swept_once(client: Client) -> None:
+    with pytest.raises(AppError, match="at least two"):
+        client.predict(formats=["plain"] * 1_000, api_name="/sweep_formats")
 
 
 def test_a_prompt_is_answered_and_formats_are_swept(client: Client) -> None:

@@ -28,7 +28,14 @@ def test_a_full_run_goes_on_through_a_reload_and_can_be_opened_item_by_item(open
     page.reload()
     tab(page, "全量実行")
     page.wait_for_selector("#full-status .jg-progress")
+    # The controls and the command still say what is running.
+    assert "whole.jsonl --tasks jnli --data sample" in page.inner_text("#full-repeat")
+    assert "whole.jsonl" in page.locator("#full-model input").input_value()
     finished(page, box="full-status")
+    page.click("#full-export")
+    with page.expect_download() as download:
+        page.locator("#full-file a").first.click()
+    assert Path(download.value.path()).read_text("utf-8").count("\n") == 45
     said(page, "45 問", "full-board")
     page.click("#open-full")
     page.wait_for_selector("#items .jg-row", state="visible")
@@ -93,3 +100,22 @@ def test_the_settings_of_the_other_tab_stay_as_they_are(open_page: OpenPage) -> 
     tab(page, "比べる")
     open_settings(page)
     assert page.locator("#tasks input:checked").count() == 5
+
+
+def test_a_run_made_with_other_settings_than_the_page_has_is_not_offered_to_go_on(
+    open_page: OpenPage, tmp_path: Path, table: Tables
+) -> None:
+    runs = tmp_path / "seeded"
+    with serve(runs) as address:
+        page = open_page(address=address)
+        begin(page, table("seeded", "含意", 0.15))
+        page.wait_for_selector("#full-status .jg-progress")
+        page.wait_for_timeout(1_000)
+        page.click("#full-stop")
+        page.wait_for_selector("#go-on", state="visible")
+        (manifest,) = runs.glob("*/manifest.json")
+        manifest.write_text(manifest.read_text("utf-8").replace('"seed": 0', '"seed": 3'), "utf-8")
+        fresh = open_page(address=address)
+        tab(fresh, "全量実行")
+        fresh.wait_for_selector("#full-board .jg-empty")
+        assert not fresh.locator("#go-on").is_visible()

@@ -125,6 +125,18 @@ def test_a_sweep_counts_the_answers_that_only_the_format_changes(lab: Page) -> N
     assert all(re.fullmatch(r"\d+ % \([0-3]/3\)", text) for text in cells[1][-2:])
 
 
+def test_a_reload_finds_a_sweep_again(lab: Page) -> None:
+    tab(lab, "書式だけを変えてみる")
+    set_number(lab, "sweep-items", "6")
+    lab.click("#sweep-run")
+    lab.wait_for_selector("#sweep-status .jg-spin")
+    lab.reload()
+    tab(lab, "書式を学ぶ")
+    tab(lab, "書式だけを変えてみる")
+    finished(lab, box="sweep-status")
+    lab.wait_for_function("document.querySelectorAll('#sweep-table tbody tr').length === 4")
+
+
 def test_a_sweep_over_one_format_is_refused_with_a_sentence(lab: Page) -> None:
     tab(lab, "書式だけを変えてみる")
     for label in lab.locator("#sweep-formats label").all():

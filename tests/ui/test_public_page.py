@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.ui.conftest import OpenPage, serve
+from tests.ui.conftest import ROOT, OpenPage, free_port, serve
 from tests.ui.driving import choose_model, open_settings, said, set_number, tab
 
 
@@ -68,3 +71,17 @@ def test_a_link_to_a_model_that_is_not_listed_is_a_sentence(
     said(page, "Unknown model")
     assert "gemma-3-270m" in page.inner_text("#setup")
     assert "x.gguf" not in page.inner_text("#setup")
+
+
+def test_a_public_server_has_no_mcp_tools_as_all_their_callers_would_be_one_visitor(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "jglue_app", "serve", "--mcp", "--port", str(free_port()), "--runs-dir", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"JGLUE_MODE": "public"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 2
+    assert "without --mcp" in told.stderr

@@ -157,3 +157,52 @@ def test_a_run_that_came_with_the_application_stays(results: Page) -> None:
     results.wait_for_selector("#delete-yes", state="visible")
     results.click("#delete-yes")
     said(results, "came with the application and stays", "manage-status")
+
+
+def test_a_yes_deletes_the_run_that_the_question_named_whatever_is_chosen_meanwhile(
+    open_page: OpenPage, table: Tables, tmp_path: Path
+) -> None:
+    runs = tmp_path / "two"
+    with serve(runs) as address:
+        page = open_page(address=address)
+        for name in ("first", "second"):
+            start(page, table(name, "含意", 0.0), None, "JNLI")
+            finished(page)
+            said(page, f"{name}.jsonl", "board")
+        tab(page, "結果")
+        page.wait_for_selector("#leaderboard .jg-ranking")
+        choose_model(page, "manage-run", "first.jsonl")
+        page.click("#delete")
+        said(page, "first.jsonl", "delete-question")
+        choose_model(page, "manage-run", "second.jsonl")
+        choose_model(page, "protocol", "flexeval")
+        page.wait_for_timeout(1_000)
+        assert "second.jsonl" in page.locator("#manage-run input").input_value()
+        page.click("#delete-yes")
+        said(page, "を削除しました", "manage-status")
+        (left,) = runs.glob("*/manifest.json")
+        assert "second.jsonl" in left.read_text("utf-8")
+
+
+def test_two_runs_made_alike_go_into_compare_with_the_command_that_repeats_them(
+    open_page: OpenPage, table: Tables, tmp_path: Path
+) -> None:
+    with serve(tmp_path / "alike") as address:
+        page = open_page(address=address)
+        for name in ("left", "right"):
+            start(page, table(name, "含意", 0.0), None, "JNLI")
+            finished(page)
+            said(page, f"{name}.jsonl", "board")
+        tab(page, "結果")
+        for side, name in (("a", "left"), ("b", "right")):
+            row = page.locator("#leaderboard tbody tr", has_text=f"{name}.jsonl")
+            row.locator(f".jg-pick[data-side={side}]").click()
+            row.locator(f".jg-pick[data-side={side}][aria-pressed=true]").wait_for()
+        page.click("#open-pair")
+        page.wait_for_selector("#setup", state="visible")
+        said(page, "right.jsonl", "setup")
+        page.click("#repeat-box button")
+        page.wait_for_selector("#repeat .jg-command", state="visible")
+        command = page.inner_text("#repeat .jg-command")
+        assert re.search(r"compare --a \S+left\.jsonl --b \S+right\.jsonl --tasks jnli", command)
+        assert "right.jsonl" in page.url

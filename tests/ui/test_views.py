@@ -189,7 +189,7 @@ def test_what_went_wrong_is_told_aloud_and_a_fault_of_ours_by_its_number_alone()
     assert read(views.sentence("", "en", incident="abc12345")).endswith(
         "An unexpected fault. Please report it with the number abc12345. What was finished is kept."
     )
-    assert read(views.sentence("なし", "ja", head="cannot_render")) == "この書式では書けません なし"
+    assert read(views.sentence("なし", "ja", head="cannot_render")) == "この書式は使えません なし"
     assert views.note("") == ""
     assert read(views.note("止めています…")) == "止めています…"
     assert read(views.empty("まだ何もありません")) == "まだ何もありません"
@@ -497,7 +497,7 @@ def test_an_output_that_is_none_says_why(
     html = read(html_of([SideView("A", "m", row(item("1", "neutral"), text, logprobs, finish))]))
     assert shown in html
     assert ("長さの上限で打ち切り" in html) is (finish == "length")
-    assert ("プロンプトが文脈長を超えています" in html) is (finish == "overflow")
+    assert ("プロンプトがコンテキスト長を超えています" in html) is (finish == "overflow")
 
 
 def test_examples_are_named_and_white_space_in_an_output_is_kept() -> None:
@@ -545,7 +545,7 @@ def test_answers_with_signs_of_a_pattern_are_found_as_they_are() -> None:
 @pytest.mark.parametrize(("text", "distance"), [("3.5", "正解との差 0.5"), ("3", "正解との差 0.0"), ("？", "")])
 def test_a_similarity_is_shown_with_how_far_off_it_is(text: str, distance: str) -> None:
     payload = item_view([SideView("A", "m", row(similarity(3.0), text))], "ja")
-    assert (payload["gold"], payload["sides"][0]["scores"], payload["similarity"]) == ("3.0", distance, True)
+    assert (payload["gold"], payload["sides"][0]["scores"]) == ("3.0", distance)
 
 
 def test_the_way_to_other_items_and_to_the_lab_is_shown_where_there_is_one() -> None:
@@ -611,10 +611,10 @@ def test_the_same_output_is_right_under_some_protocols_and_wrong_under_others() 
 def test_a_protocol_that_finds_nothing_to_look_at_gives_no_verdict() -> None:
     one = answered("1", "neutral", "中立")
     found = verdicts(one, "en")
-    assert found["stability-jp"] == found["lm-eval-ja"] == ("－", "nothing to look at")
+    assert found["stability-jp"] == found["lm-eval-ja"] == ("－", "nothing to score")
     assert found["official"] == found["flexeval"] == ("○", "neutral")
     ranked = verdicts(row(item("1", "neutral"), None, RIGHT, "scored"), "en")
-    assert ranked["flexeval"] == ("－", "nothing to look at")
+    assert ranked["flexeval"] == ("－", "nothing to score")
     assert ranked["lm-eval-ja"] == ("○", "neutral")
 
 
@@ -746,7 +746,7 @@ def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written
     data = RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)
     payload = board(report_run(data), None, None, "ja")
     assert [line["title"] for line in payload["notices"]] == ["JNLI", "JNLI"]
-    assert payload["rows"][0]["sides"][0]["mark"] == "床と区別できない"
+    assert payload["rows"][0]["sides"][0]["mark"] == "下限（定数の答え）と差がない"
     text = read(views.render("board", payload))
     assert "accuracy 0.400 は、いつも同じ答えを出すときの点 0.500 と区別できません。" in text
     assert "対数尤度: accuracy 0.500" in text
@@ -763,7 +763,7 @@ def test_a_score_above_the_floor_has_no_mark_and_one_below_says_so() -> None:
         board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, made)), None, None, "ja")["rows"][0]
         for made in (right, wrong)
     ]
-    assert [line["sides"][0]["mark"] for line in marks] == ["", "床より下"]
+    assert [line["sides"][0]["mark"] for line in marks] == ["", "下限未満"]
 
 
 def test_a_ranking_on_the_floor_does_not_mark_the_score_of_the_texts() -> None:
@@ -927,7 +927,7 @@ def test_the_leaderboard_shows_averages_scores_and_what_is_missing() -> None:
 
 
 def test_shipped_runs_say_that_they_are() -> None:
-    assert board_of_runs.facts(stored("x", "assets/showcase"), "ja").startswith("付属 · 2026-01-02")
+    assert board_of_runs.facts(stored("x"), "ja", shipped=True).startswith("付属 · 2026-01-02")
 
 
 def test_the_two_picked_runs_are_pressed_and_runs_that_are_gone_are_left_out() -> None:
@@ -1185,11 +1185,11 @@ def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> N
     answers = [LegalAnswer("中立", 2, True), LegalAnswer("どちらともいえない", 9, False)]
     finding = Finding("missing_stop", "warning", "", "There is no stop string.")
     payload = looked_at([Token((1,), "犬", False)], answers, [finding], ("\n", "'", "###"), 8192)
-    assert payload["facts"] == "1,234 トークン · 答えは 5 トークンまで · 文脈長 8,192"
+    assert payload["facts"] == "1,234 トークン · 答えは 5 トークンまで · コンテキスト長 8,192"
     assert [(a["gold"], a["long"]) for a in payload["answers"]] == [(True, False), (False, True)]
     assert payload["stop"] == ["\\n", "'", "###"]
     text = read(views.render("inspected", payload))
-    assert "注意: 止める文字列がない 終わりの印を書かないモデルは上限まで書き続け" in text
+    assert "注意: 停止文字列がない 終わりの印を書かないモデルは上限まで書き続け" in text
     assert "missing_stop There is no stop string." in text
     english = read(views.render("inspected", looked_at([], findings=[finding], lang="en"), "en"))
     assert "Warning: No stop string There is no stop string. missing_stop" in english
@@ -1198,7 +1198,7 @@ def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> N
     bare = looked_at([Token((1,), "犬", False)])
     assert bare["facts"] == "1,234 トークン · 答えは 5 トークンまで"
     assert "点検：気になる点はありません" in read(views.render("inspected", bare))
-    assert "止める文字列: なし" in read(views.render("inspected", bare))
+    assert "停止文字列: なし" in read(views.render("inspected", bare))
 
 
 # --- hostile texts ----------------------------------------------------------------------------------------

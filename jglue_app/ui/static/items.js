@@ -63,6 +63,7 @@ function drawTools() {
       option.value = name;
       toolbar.sort.append(option);
     }
+    if (!(value.sorts ?? []).some(([name]) => name === state.sort)) state.sort = "order";
     toolbar.sort.value = state.sort;
   }
   view.setAttribute("aria-label", words().items ?? "");
@@ -163,6 +164,21 @@ function open(row, scroll = true) {
     document.querySelector("#item")?.scrollIntoView({ behavior: "smooth", block: "start" });
   }
 }
+
+// Answers to quick choices may come out of order: what came last may not be what was chosen last.
+let asked = 0;
+const answered = new MutationObserver(() => {
+  if (!element.isConnected) return answered.disconnect();
+  const seen = document.querySelector("#item .jg-item")?.dataset.item;
+  const row = state.value?.rows.find((r) => key(r) === state.chosen);
+  if (!row || !seen || seen === state.chosen) return;
+  clearTimeout(asked);
+  asked = setTimeout(() => {
+    if (document.querySelector("#item .jg-item")?.dataset.item !== state.chosen) open(row, false);
+  }, 400);
+});
+const place = document.querySelector("#item");
+if (place) answered.observe(place, { childList: true, subtree: true });
 
 function move(to, delay = 120) {
   if (!state.rows.length) return;

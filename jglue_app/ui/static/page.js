@@ -10,8 +10,8 @@
       // Without https there is no clipboard: select the text, so that the keyboard's own copy works.
       getSelection().selectAllChildren(button.parentElement.querySelector("pre"));
     }
-    const before = button.textContent;
+    button.dataset.before ??= button.textContent;
     button.textContent = button.dataset.jgCopy;
-    setTimeout(() => { button.textContent = before; }, 1500);
+    setTimeout(() => { button.textContent = button.dataset.before; }, 1500);
   });
 }

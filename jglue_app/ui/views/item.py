@@ -59,11 +59,11 @@ def item_view(
         "asks": TASKS[item.task].asks if lang == "ja" else word(f"asks_{item.task}", lang),
         "source": source,
         "id": item.id,
+        "key": f"{item.task}/{item.id}",
         "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
         "gold": gold_text(item) + _asked_as(item, rows),
         "sides": [_side(side, lang) for side in sides],
         "protocols": _protocols(item, sides, lang),
-        "similarity": isinstance(item.gold, float),
         "lab": lab,
         "steps": steps,
     }

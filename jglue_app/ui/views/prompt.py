@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from jglue_app.lab import Inspected, Token, Tried
-from jglue_app.protocols import PROTOCOLS
+from jglue_app.protocols import judge_all
 from jglue_app.tasks import TASKS
-from jglue_app.types import Finding, Judgement
+from jglue_app.types import Finding
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.words import LINT, word
 
@@ -72,9 +72,7 @@ def tried(found: Mapping[str, Tried], lang: str) -> dict[str, Any]:
     sides = []
     for name, one in found.items():
         item, record = one.answered.item, one.answered.record
-        judged: dict[str, Judgement] = {
-            key: how.judge(TASKS[item.task], item, record) for key, how in PROTOCOLS.items() if item.task in how.metrics
-        }
+        judged = judge_all(TASKS[item.task], item, record)
         bos = one.model.bos if one.model.adds_bos else ""
         sides.append(SideView(name, one.label, one.answered, bos, one.model.eos, judged))
     return item_view(sides, lang, steps=False)

@@ -9,9 +9,10 @@ from typing import Any
 from jglue_app.leaderboard import Entry
 from jglue_app.library import StoredRun
 from jglue_app.scoreboard import number
+from jglue_app.showcase import SHIPPED
 from jglue_app.tasks import TASKS
 from jglue_app.types import Estimate
-from jglue_app.ui.views.board import interval, span_of
+from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
 from jglue_app.ui.words import word
 
 PICTURED = 4
@@ -59,26 +60,29 @@ def _row(entry: Entry, run: StoredRun, tasks: Sequence[str], lang: str, chosen: 
         "moved_text": word("moved_up" if (moved or 0) > 0 else "moved_down", lang).format(abs(moved)) if moved else "",
         "average": _score(entry.average),
         "why_not": word("ranking_missing", lang).format(missing) if missing else "",
-        "tasks": [_score(entry.tasks.get(name), TASKS[name].title) for name in tasks],
-        "facts": facts(run, lang),
+        "tasks": [
+            _score(entry.tasks.get(name), TASKS[name].title, signed=TASKS[name].metrics[0] in CORRELATIONS)
+            for name in tasks
+        ],
+        "facts": facts(run, lang, shipped=entry.name.startswith(SHIPPED)),
         "a": entry.name == chosen[0],
         "b": entry.name == chosen[1],
     }
 
 
-def facts(run: StoredRun, lang: str) -> str:
+def facts(run: StoredRun, lang: str, *, shipped: bool = False) -> str:
     """When a run was made and how far it is."""
     done = f"{run.done:,}/{run.planned:,} {word('n', lang)}"
-    shipped = f"{word('shipped', lang)} · " if run.path.parent.name == "showcase" else ""
-    return f"{shipped}{run.created[:16].replace('T', ' ')} UTC · {done}"
+    mark = f"{word('shipped', lang)} · " if shipped else ""
+    return f"{mark}{run.created[:16].replace('T', ' ')} UTC · {done}"
 
 
-def _score(estimate: Estimate | None, title: str = "") -> dict[str, Any]:
+def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) -> dict[str, Any]:
     return {
         "title": title,
         "value": number(estimate.value if estimate else None),
         "interval": interval(estimate),
-        "range": span_of(estimate),
+        "range": span_of(estimate, signed=signed),
         "n": estimate.n if estimate else 0,
     }
 
