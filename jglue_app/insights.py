@@ -5,10 +5,10 @@ An `Insight` carries facts; `ui/words.py` words them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from jglue_app.report import main_metric
+from jglue_app.report import MIN_PAIRED, main_metric
 from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Report, TaskReport
 
@@ -16,7 +16,8 @@ GAP = 0.15
 """A ranking that is this much above the text of the same answers is worth a sentence."""
 FEW = 0.05
 """A share of outputs below which their form is not worth a sentence."""
-FLOOR_KINDS = ("on_floor_default", "on_floor_constant", "below_floor")
+FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_constant")}
+"""Insight → the notices that it tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Insight:
     """The values in the sentence."""
     items: str = ""
     """Which items show it: a filter of the item list, or empty."""
+    task: str = ""
+    """The subset it is about, if that is one."""
 
 
 def insights(a: Report, b: Report | None = None, comparison: Comparison | None = None) -> list[Insight]:
@@ -41,11 +44,12 @@ def insights(a: Report, b: Report | None = None, comparison: Comparison | None =
         found += _gap(side, report)
     for side, report in sides:
         found += _form(side, report)
-    low = {side: _floors(report) for side, report in sides}
-    for titles in dict.fromkeys(low.values()):
-        who = [side for side, found_titles in low.items() if found_titles == titles]
-        if titles:
-            found.append(Insight("floor", " ".join(who), {"tasks": ", ".join(titles)}))
+    for kind, kinds in FLOORS.items():
+        low = {side: _on_floor(report, kinds) for side, report in sides}
+        for titles in dict.fromkeys(low.values()):
+            who = [side for side, found_titles in low.items() if found_titles == titles]
+            if titles:
+                found.append(Insight(kind, " ".join(who), {"tasks": ", ".join(titles)}))
     return found
 
 
@@ -69,12 +73,16 @@ def _gap(side: str, report: Report) -> Iterator[Insight]:
     gaps = []
     for name, task in report.tasks.items():
         text, ranked = main_metric(task, report.protocol), next(iter(task.choose.values()), None)
-        if task.metrics and ranked and text.value is not None and ranked.value is not None:
+        metric = next(iter(task.choose), "")
+        if not task.metrics or ranked is None or text.value is None or ranked.value is None or ranked.low is None:
+            continue
+        # A ranking that is itself no better than one constant answer shows no knowledge that form could hide.
+        if ranked.n >= MIN_PAIRED and ranked.low > task.floors.get(metric, 0.0):
             gaps.append((ranked.value - text.value, name, text.value, ranked.value))
     if gaps and (worst := max(gaps))[0] >= GAP:
         _, name, text_value, ranked_value = worst
         facts = {"task": TASKS[name].title, "text": f"{text_value:.2f}", "ranked": f"{ranked_value:.2f}"}
-        yield Insight("gap", side, facts, "knows")
+        yield Insight("gap", side, facts, "knows", name)
 
 
 def _form(side: str, report: Report) -> Iterator[Insight]:
@@ -84,15 +92,15 @@ def _form(side: str, report: Report) -> Iterator[Insight]:
     total = sum(sum(found.values()) for found in outcomes)
     if form + shapeless >= max(1, FEW * total):
         facts = {"form": str(form), "shapeless": str(shapeless), "total": f"{total:,}"}
-        yield Insight("form", side, facts, "form" if form else "unreadable")
+        yield Insight("form" if form else "shapeless", side, facts, "unreadable" if shapeless else "form")
 
 
-def _floors(report: Report) -> tuple[str, ...]:
-    """Subsets whose main score a constant answer would reach: of the text, else of the ranking if that is all."""
-    return tuple(TASKS[name].title for name, task in report.tasks.items() if _on_floor(task))
+def _on_floor(report: Report, kinds: Collection[str]) -> tuple[str, ...]:
+    """Subsets whose main score has such a notice: of the text, else of the ranking if that is all."""
+    return tuple(TASKS[name].title for name, task in report.tasks.items() if _noticed(task, kinds))
 
 
-def _on_floor(task: TaskReport) -> bool:
+def _noticed(task: TaskReport, kinds: Collection[str]) -> bool:
     reading = "strict" if task.metrics else "choose"
     main = next(iter(task.metrics or task.choose), "")
-    return any(n.kind in FLOOR_KINDS and n.metric == main and n.reading == reading for n in task.notices)
+    return any(n.kind in kinds and n.metric == main and n.reading == reading for n in task.notices)

@@ -200,7 +200,7 @@ class Library:
         """The folder of a run by its name; a name that leads elsewhere is no run. Raises StoreError."""
         if name in {path.parent.name for path in self.runs_dir.glob("[!.]*/manifest.json")}:
             return self.runs_dir / name
-        raise StoreError(f"There is no run {name!r} any more. Choose one of the list, or run it again.")
+        raise StoreError(f"There is no run {name!r} here. Choose one of the list, or run it again.")
 
     def _read(self, path: Path) -> _Kept:
         store, stamp = RunStore(path), _stamp(path)

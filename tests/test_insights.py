@@ -38,14 +38,20 @@ def good(wrong: int = 0, said: str = "？", n: int = 30) -> RunData:
     return nli(*rows)
 
 
-def reviews(*texts: str, logprobs: tuple[float, ...] | None = None) -> RunData:
-    """One MARC-ja item for each text; half of them positive."""
+def ranking(first: int, choices: int) -> tuple[float, ...]:
+    """Log-probabilities by which one choice is ranked first."""
+    return tuple(-1.0 if i == first else -2.0 for i in range(choices))
+
+
+def reviews(*texts: str, ranked_right: int | None = None) -> RunData:
+    """One MARC-ja item for each text, every second one positive; the first few ranked right, or none ranked."""
     labels = ("positive", "negative")
     items = [Item("marc_ja", str(i), {"sentence": "文"}, (labels[i % 2],), labels) for i in range(len(texts))]
     prompt = Prompt("marc_ja", "", "p", None, (), ("肯定", "否定"), "", (), "")
     records = [
         Record("s", "marc_ja", item.id, replace(prompt, item_id=item.id), Output(text, "stop", 1, 1, 0.1, logprobs))
-        for item, text in zip(items, texts, strict=True)
+        for i, (item, text) in enumerate(zip(items, texts, strict=True))
+        for logprobs in [None if ranked_right is None else ranking((i + (i >= ranked_right)) % 2, 2)]
     ]
     return RunData(SPEC, {"marc_ja": {item.id: item for item in items}}, {"marc_ja": "sample"}, records)
 
@@ -105,9 +111,10 @@ def test_one_report_alone_is_not_compared() -> None:
 # --- the gap between text and ranking ---------------------------------------------------------------------
 
 
-def with_ranking(texts_right: int, ranked_right: int, n: int = 20) -> RunData:
+def with_ranking(texts_right: int, ranked_right: int, n: int = 60) -> RunData:
+    """A run over all three labels in turn: a constant answer has a third of them right."""
     rows = [
-        ("entailment", output("含意" if i < texts_right else "矛盾", RIGHT if i < ranked_right else WRONG))
+        (EVEN[i % 3], output(WORDS[EVEN[(i + (i >= texts_right)) % 3]], ranking((i + (i >= ranked_right)) % 3, 3)))
         for i in range(n)
     ]
     return nli(*rows)
@@ -116,32 +123,53 @@ def with_ranking(texts_right: int, ranked_right: int, n: int = 20) -> RunData:
 @pytest.mark.parametrize(
     ("texts_right", "ranked_right", "facts"),
     [
-        (5, 20, {"task": "JNLI", "text": "0.25", "ranked": "1.00"}),
-        (10, 14, {"task": "JNLI", "text": "0.50", "ranked": "0.70"}),
-        (10, 12, None),
-        (10, 10, None),
-        (20, 5, None),
+        (15, 60, {"task": "JNLI", "text": "0.25", "ranked": "1.00"}),
+        (30, 42, {"task": "JNLI", "text": "0.50", "ranked": "0.70"}),
+        (30, 38, None),
+        (30, 30, None),
+        (60, 40, None),
     ],
 )
 def test_a_text_that_is_far_behind_the_ranking_is_told(
     texts_right: int, ranked_right: int, facts: dict[str, str] | None
 ) -> None:
     found = only(insights(report_run(with_ranking(texts_right, ranked_right))), "gap")
-    assert found == ([] if facts is None else [Insight("gap", "A", facts, "knows")])
+    assert found == ([] if facts is None else [Insight("gap", "A", facts, "knows", "jnli")])
+
+
+@pytest.mark.parametrize(
+    ("ranked_right", "told"),
+    [
+        # Wilson: from 0.346 and from 0.331 on; a constant answer scores 0.333.
+        (28, ["gap"]),
+        (27, []),
+        (20, []),
+    ],
+)
+def test_a_ranking_that_is_on_its_floor_tells_no_gap(ranked_right: int, told: list[str]) -> None:
+    # The text is right on 0.10.
+    assert kinds(only(insights(report_run(with_ranking(6, ranked_right))), "gap")) == told
+
+
+@pytest.mark.parametrize(("n", "told"), [(10, ["gap"]), (9, [])])
+def test_a_ranking_of_fewer_than_ten_items_tells_no_gap(n: int, told: list[str]) -> None:
+    # All ranked right: Wilson from n / (n + 3.84) on, which is 0.72 and 0.70, above 0.40 and 0.33.
+    assert kinds(only(insights(report_run(with_ranking(0, n, n))), "gap")) == told
 
 
 def test_of_several_gaps_the_widest_is_told_for_each_side() -> None:
-    # JNLI 0.50 → 0.80; MARC-ja 0 → 0.50: the ranking is positive always, and every second review is.
-    a = joined(with_ranking(10, 16), reviews(*["よい"] * 20, logprobs=(-1.0, -2.0)))
-    b = replace(joined(with_ranking(10, 16), reviews(*["肯定"] * 20, logprobs=(-1.0, -2.0))), spec=OTHER)
+    # JNLI 0.50 → 0.85; MARC-ja 0 → 0.80, or 0.50 → 0.80 where every review is called positive.
+    a = joined(with_ranking(30, 51), reviews(*["よい"] * 20, ranked_right=16))
+    b = replace(joined(with_ranking(30, 51), reviews(*["肯定"] * 20, ranked_right=16)), spec=OTHER)
     assert only(of_pair(a, b), "gap") == [
-        Insight("gap", "A", {"task": "MARC-ja", "text": "0.00", "ranked": "0.50"}, "knows"),
-        Insight("gap", "B", {"task": "JNLI", "text": "0.50", "ranked": "0.80"}, "knows"),
+        Insight("gap", "A", {"task": "MARC-ja", "text": "0.00", "ranked": "0.80"}, "knows", "marc_ja"),
+        Insight("gap", "B", {"task": "JNLI", "text": "0.50", "ranked": "0.85"}, "knows", "jnli"),
     ]
 
 
 def test_there_is_no_gap_without_both_text_and_ranking() -> None:
-    ranked = report_run(nli(*[("entailment", output(None, RIGHT, "scored"))] * 20))
+    ranked = report_run(nli(*[(EVEN[i % 3], output(None, ranking(i % 3, 3), "scored")) for i in range(30)]))
+    assert ranked.tasks["jnli"].choose["accuracy"].value == 1.0
     assert "gap" not in kinds(insights(ranked))
     assert "gap" not in kinds(insights(report_run(good(wrong=20))))
 
@@ -150,36 +178,47 @@ def test_there_is_no_gap_without_both_text_and_ranking() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said", "facts", "shows"),
+    ("wrong", "said", "facts"),
     [
         # 5 % of 30 are 1.5.
-        (1, "？", None, ""),
-        (2, "？", {"form": "0", "shapeless": "2", "total": "30"}, "unreadable"),
-        (2, "", {"form": "0", "shapeless": "2", "total": "30"}, "unreadable"),
-        (0, "？", None, ""),
+        (1, "？", None),
+        (2, "？", {"form": "0", "shapeless": "2", "total": "30"}),
+        (2, "", {"form": "0", "shapeless": "2", "total": "30"}),
+        (0, "？", None),
     ],
 )
 def test_outputs_out_of_form_are_told_from_one_in_twenty_on(
-    wrong: int, said: str, facts: dict[str, str] | None, shows: str
+    wrong: int, said: str, facts: dict[str, str] | None
 ) -> None:
-    found = only(insights(report_run(good(wrong, said))), "form")
-    assert found == ([] if facts is None else [Insight("form", "A", facts, shows)])
+    expected = [] if facts is None else [Insight("shapeless", "A", facts, "unreadable")]
+    assert insights(report_run(good(wrong, said))) == expected
 
 
-def test_right_answers_in_the_wrong_form_are_shown_before_unreadable_ones() -> None:
-    rows = [("entailment", output("答え：含意")), ("neutral", output("？")), ("neutral", output("中", finish="length"))]
-    found = only(insights(report_run(nli(*rows, *[("neutral", output("中立"))] * 7))), "form")
-    assert found == [Insight("form", "A", {"form": "1", "shapeless": "2", "total": "10"}, "form")]
+def of_form(*rows: tuple[str, Output | RunError]) -> list[Insight]:
+    """What is told of the form of some outputs and seven right ones."""
+    found = insights(report_run(nli(*rows, *[("neutral", output("中立"))] * 7)))
+    return [insight for insight in found if insight.kind in ("form", "shapeless")]
+
+
+def test_right_answers_in_the_wrong_form_are_told_of_and_unreadable_outputs_are_shown_first() -> None:
+    written = ("entailment", output("答え：含意"))
+    shapeless = [("neutral", output("？")), ("neutral", output("中", finish="length"))]
+    assert of_form(written, *shapeless) == [
+        Insight("form", "A", {"form": "1", "shapeless": "2", "total": "10"}, "unreadable"),
+    ]
+    assert of_form(written) == [Insight("form", "A", {"form": "1", "shapeless": "0", "total": "8"}, "form")]
+    assert of_form(*shapeless) == [
+        Insight("shapeless", "A", {"form": "0", "shapeless": "2", "total": "9"}, "unreadable"),
+    ]
 
 
 def test_errors_and_wrong_answers_are_no_matter_of_form() -> None:
     failed = ("neutral", RunError("x", "…"))
-    found = nli(failed, ("neutral", output("", finish="overflow")), ("neutral", output("含意")))
-    assert "form" not in kinds(insights(report_run(found)))
+    assert of_form(failed, ("neutral", output("", finish="overflow")), ("neutral", output("含意"))) == []
 
 
 def test_large_totals_are_written_for_people() -> None:
-    found = only(insights(report_run(good(wrong=600, n=1200))), "form")
+    found = only(insights(report_run(good(wrong=600, n=1200))), "shapeless")
     assert found[0].facts == {"form": "0", "shapeless": "600", "total": "1,200"}
 
 
@@ -191,9 +230,21 @@ def test_nothing_is_said_of_the_form_of_what_was_not_answered() -> None:
 
 
 def test_the_same_floors_of_both_sides_are_told_once() -> None:
-    # Every gold is entailment: no score is above what that one answer reaches.
-    found = only(of_pair(*pairs(3, 3, 6)), "floor")
+    # A third of the golds is entailment, and so is every answer.
+    constant = good(wrong=30, said="含意")
+    found = only(of_pair(constant, replace(constant, spec=OTHER)), "floor")
     assert found == [Insight("floor", "A B", {"tasks": "JNLI"})]
+    # Every gold is entailment: 9 of 12, which is 0.91 at most (Wilson), are fewer than that one answer has right.
+    assert only(of_pair(*pairs(3, 3, 6)), "below") == [Insight("below", "A B", {"tasks": "JNLI"})]
+
+
+def test_a_score_below_the_floor_is_told_of_before_one_that_cannot_be_told_from_it() -> None:
+    report = report_run(joined(reviews(*["肯定"] * 30), good(wrong=30)))
+    assert [insight for insight in insights(report) if insight.kind in ("below", "floor")] == [
+        # None right is 0.11 of 30 at most (Wilson): less than a third.
+        Insight("below", "A", {"tasks": "JNLI"}),
+        Insight("floor", "A", {"tasks": "MARC-ja"}),
+    ]
 
 
 def test_other_floors_of_each_side_are_told_apart() -> None:
@@ -225,11 +276,13 @@ def test_a_score_that_a_default_explains_is_on_the_floor_of_its_protocol() -> No
 
 
 def test_what_is_told_first_is_who_is_better_then_gaps_form_and_floors() -> None:
-    a = nli(*[("entailment", output("？", RIGHT))] * 12)
-    b = nli(*[("entailment", output("含意", RIGHT))] * 12, spec=OTHER)
-    assert kinds(of_pair(a, b)) == ["better", "gap", "form", "floor"]
+    positive = reviews(*["肯定"] * 12)
+    a = nli(*[(EVEN[i % 3], output("？", ranking(i % 3, 3))) for i in range(12)])
+    b = joined(good(n=12), positive)
+    found = of_pair(joined(a, positive), replace(b, spec=OTHER))
+    assert kinds(found) == ["better", "undecided", "gap", "shapeless", "below", "floor"]
 
 
 def test_a_ranking_on_the_floor_says_nothing_of_the_text_beside_it() -> None:
     rows = [(EVEN[i % 3], output(WORDS[EVEN[i % 3]], RIGHT)) for i in range(30)]
-    assert "floor" not in kinds(insights(report_run(nli(*rows))))
+    assert insights(report_run(nli(*rows))) == []

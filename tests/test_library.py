@@ -90,7 +90,7 @@ def test_a_run_that_is_gone_is_a_sentence(tmp_path: Path, library: Library) -> N
     shutil.rmtree(path)
     with pytest.raises(StoreError, match="holds no run"):
         library.report(path)
-    with pytest.raises(StoreError, match="no run 'x' any more"):
+    with pytest.raises(StoreError, match="no run 'x' here"):
         library.find("x")
 
 

@@ -85,14 +85,17 @@ def import_run(
 
 
 def delete(
-    run: Annotated[str, typer.Argument(help="Id of a stored run.")],
+    run: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     runs_dir: RunsOption = None,
 ) -> None:
     """Delete a stored run. It cannot be brought back."""
     library = Library(settings_of(runs_dir).runs_dir)
-    path = library.find(run)
-    if not yes and not typer.confirm(f"Delete {library.stored(path).label} ({run}) for good?", err=True):
+    named = Path(run)
+    # Other commands take a folder, and so does this one where it is a run of the collection.
+    name = named.name if named.parent.resolve() == library.runs_dir.resolve() else run
+    path = library.find(name)
+    if not yes and not typer.confirm(f"Delete {library.stored(path).label} ({name}) for good?", err=True):
         raise InputError("Nothing was deleted.")
-    library.delete(run)
-    print_lines([f"deleted {run}"])
+    library.delete(name)
+    print_lines([f"deleted {name}"])

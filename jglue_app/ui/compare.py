@@ -50,6 +50,7 @@ def build(desk: Desk, t: T) -> Tab:
             setup = pane("setup", _setup(usual, "ja"))
         run = gr.Button(t("run"), variant="primary", elem_id="run", scale=2, min_width=140)
         stop = gr.Button(t("stop"), elem_id="stop", scale=1, min_width=90)
+    status = pane("status")
     limits = pane("limits", visible=settings.public)
     with gr.Accordion(t("settings"), open=False, elem_id="settings"), gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=280):
@@ -64,7 +65,6 @@ def build(desk: Desk, t: T) -> Tab:
             b = controls.side(settings, t, USUAL_B, "b", same=True)
     with gr.Accordion(t("repeat"), open=False, elem_id="repeat-box"):
         repeat = pane("repeat")
-    status = pane("status")
     pairs = gr.Radio(
         [(t(f"showcase_{pair.name}"), pair.name) for pair in showcase.PAIRS],
         value=showcase.PAIRS[0].name,
@@ -131,18 +131,19 @@ def build(desk: Desk, t: T) -> Tab:
                 # What follows it comes with the next event, so that this one does not last as long as the job.
                 return *told, progress(job, lang, ahead=desk.jobs.ahead(job)), *shipped_pair(desk, request, "")[1:]
             *_, last = watch(desk, job, lang)
-            nothing = job.made and shown.load(desk, owner, job.made["a"].run, None) is None
-            return *told, last[0], *(shipped_pair(desk, request, "") if not job.made or nothing else last)[1:]
+            some = job.made and any(data and data.records for data in shown.both(desk, owner, pair_of(job)))
+            return *told, last[0], *(last if some else shipped_pair(desk, request, ""))[1:]
         news = views.note(word("linked", lang)) if linked else ""
         return *_told_by(linked or usual, lang), public, news, *shipped_pair(desk, request, "")[1:]
 
     def follow(request: gr.Request) -> Iterator[View]:
         job = desk.jobs.latest(visitor(request), KIND)
+        yield SAME  # Gradio takes a generator that gives nothing for one that empties everything.
         if job is not None and job.active:
             yield from watch(desk, job, language(request))
 
     gr.on(
-        [c.change for c in everything],
+        [c.input for c in everything],
         describe,
         everything,
         [setup, repeat],
@@ -211,7 +212,7 @@ def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
     desk.own(job)
     pair = pair_of(job)
     status = progress(job, lang, failed_items=shown.failed_items(desk, job.owner, pair))
-    if shown.load(desk, job.owner, pair.a, pair.ids_a) is None:
+    if not any(data and data.records for data in shown.both(desk, job.owner, pair)):
         yield status, *SAME[1:]
         return
     yield (
@@ -219,7 +220,7 @@ def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
         None,
         "",
         shown.board_html(desk, job.owner, pair, lang),
-        shown.list_value(desk, job.owner, pair, lang, link=_link(job)),
+        shown.list_value(desk, job.owner, pair, lang, open_first=True, fetch=True, link=_link(job)),
         views.empty(word("empty_item", lang)) if first else gr.skip(),
     )
 

@@ -63,7 +63,7 @@ class Desk:
                 return showcase.folder(name.removeprefix(SHIPPED))
         elif not self.settings.public or name in self._made.get(owner, ()):
             return self.library.find(name)
-        raise StoreError(f"There is no run {name[:100]!r} any more. Choose one of the list, or run it again.")
+        raise StoreError(f"There is no run {name[:100]!r} here. Choose one of the list, or run it again.")
 
     def runs(self, owner: str, *, shipped: bool = True) -> dict[str, StoredRun]:
         """Name → run, the newest first and those that came with the application last: what the owner may look at."""

@@ -116,6 +116,7 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
 
     def follow(request: gr.Request) -> Iterator[View]:
         job = desk.jobs.latest(visitor(request), KIND)
+        yield _nothing()  # As on the Compare tab.
         if job is not None and job.active:
             yield from watch(desk, job, language(request))
 
@@ -123,7 +124,7 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         return results.export_view(desk, request, run_name, how)
 
     gr.on(
-        [c.change for c in everything],
+        [c.input for c in everything],
         describe,
         everything,
         repeat,

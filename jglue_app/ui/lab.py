@@ -413,6 +413,7 @@ def _sweep(desk: Desk, t: T) -> None:
     def follow(request: gr.Request) -> Iterator[tuple[Any, Any]]:
         """After a reload: the visitor's sweep, under way or ended."""
         job = desk.jobs.latest(visitor(request), "sweep")
+        yield gr.skip(), gr.skip()  # As on the Compare tab.
         if job is not None:
             yield from watch_sweep(desk, job, language(request))
 

@@ -13,8 +13,10 @@ from jglue_app import archive
 from jglue_app import export as files
 from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.leaderboard import Entry, leaderboard
+from jglue_app.library import StoredRun
 from jglue_app.presets import subsets
 from jglue_app.protocols import PROTOCOLS
+from jglue_app.showcase import SHIPPED
 from jglue_app.tasks import TASKS
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
@@ -117,11 +119,11 @@ def build(desk: Desk, t: T) -> Tab:
         names_here = [entry.name for entry in entries]
         first = first if first in names_here else next(iter(names_here), None)
         second = second if second in names_here else next((n for n in names_here if n != first), None)
-        choices = [(entry.label, entry.name) for entry in entries]
+        choices = [(told_apart(runs[entry.name], entry.name), entry.name) for entry in entries]
         payload = ranking(entries, runs, chosen, lang, protocol=how, against=usual, chosen=(first or "", second or ""))
         picked = {name: entry for name in (first, second) for entry in entries if entry.name == name}
         shown = [*picked.values(), *(entry for entry in entries if entry.name not in picked)]
-        every = [(f"{r.label} · {r.created[:10]}", name) for name, r in runs.items()]
+        every = [(told_apart(found_run, name), name) for name, found_run in runs.items()]
         return (
             _left_out(chosen, names, how, lang),
             views.render("ranking", payload, lang),
@@ -157,6 +159,8 @@ def build(desk: Desk, t: T) -> Tab:
         found = desk.runs(visitor(request)).get(str(name or ""))
         if found is None:
             return gr.update(visible=False), "", views.sentence(word("choose_run", lang), lang), ""
+        if str(name).startswith(SHIPPED):
+            return gr.update(visible=False), "", views.sentence(word("shipped_stays", lang), lang), ""
         asked = views.note(word("delete_ask", lang).format(f"{found.label} ({name})"))
         return gr.update(visible=True), asked, "", str(name)
 
@@ -177,6 +181,12 @@ def build(desk: Desk, t: T) -> Tab:
     no.click(lambda: gr.update(visible=False), None, sure, queue=False, api_visibility="private")
     yes.click(remove, doomed, [sure, done, doomed], **quiet).then(refresh, inputs, outputs, **quiet)
     return Tab(compare, a, b, refresh, inputs, outputs)
+
+
+def told_apart(run: StoredRun, name: str) -> str:
+    """A run's label with what tells it from others of the same: items, day and time, the beginning of its id."""
+    made = run.created[5:16].replace("T", " ")
+    return f"{run.label} · {run.done:,} · {made} · {name.removeprefix(SHIPPED)[:8]}"
 
 
 def ranked(

@@ -48,9 +48,14 @@ def load(desk: Desk, owner: str, name: str, ids: Ids | None) -> RunData | None:
     return data if ids is None else only(data, ids)
 
 
+def both(desk: Desk, owner: str, pair: Pair) -> tuple[RunData | None, RunData | None]:
+    """What is stored of either run."""
+    return load(desk, owner, pair.a, pair.ids_a), load(desk, owner, pair.b, pair.ids_b)
+
+
 def board_html(desk: Desk, owner: str, pair: Pair, lang: str, *, links: bool = True, protocol: str = "official") -> str:
     """The scoreboard."""
-    a, b = load(desk, owner, pair.a, pair.ids_a), load(desk, owner, pair.b, pair.ids_b)
+    a, b = both(desk, owner, pair)
     if a is None:
         return views.empty(word("gone" if pair.a else "empty_board", lang))
     if b is None:
@@ -62,10 +67,17 @@ def board_html(desk: Desk, owner: str, pair: Pair, lang: str, *, links: bool = T
 
 
 def list_value(
-    desk: Desk, owner: str, pair: Pair, lang: str, *, open_first: bool = False, link: str | None = None
+    desk: Desk,
+    owner: str,
+    pair: Pair,
+    lang: str,
+    *,
+    open_first: bool = False,
+    fetch: bool = False,
+    link: str | None = None,
 ) -> dict[str, Any]:
     """What the item list is given: the items that both runs were asked, or those of the one."""
-    a, b = load(desk, owner, pair.a, pair.ids_a), load(desk, owner, pair.b, pair.ids_b)
+    a, b = both(desk, owner, pair)
     rows = [_rows(desk, owner, name, data) for name, data in ((pair.a, a), (pair.b, b))]
     if pair.b and pair.ids_a is None:
         # Runs that were put side by side later: what only one was asked is no comparison.
@@ -84,6 +96,7 @@ def list_value(
         names=names,
         sources=sources,
         open_first=open_first,
+        fetch=fetch,
         link=link,
     )
 
@@ -135,6 +148,7 @@ def item_html(
             manifest = RunStore(path).manifest()
             data = desk.library.data(path)
         except StoreError:
+            sides.append(SideView(side.upper(), word("gone_side", lang), None))
             continue
         model = manifest.get("model") or {}
         bos = str(model.get("bos", "")) if model.get("adds_bos") else ""

@@ -6,6 +6,7 @@ views are chosen on the server, for the language that `door.language` finds.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import gradio as gr
@@ -41,8 +42,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "use_b": ("B と比べる", "Compare with B"),
     "model": ("モデル", "Model"),
     "model_info": (
-        "一覧から選ぶか、Hub の ID（owner/name）・フォルダ・.gguf ファイルを入力",
-        "Choose, or type a Hub id (owner/name), a folder or a .gguf file",
+        "gemma-3-270m は付属です。ほかは一覧から選ぶか、Hub の ID（owner/name）・フォルダ・.gguf ファイルを入力すると、必要なら取得します",
+        "gemma-3-270m comes with the application. Or choose another, or type a Hub id (owner/name), a folder or a .gguf file; what is not here is fetched",
     ),
     "model_info_public": ("このサーバーでは一覧のモデルだけを使えます", "This server runs the listed models only"),
     "format": ("プロンプト書式", "Prompt format"),
@@ -57,10 +58,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "filter_only_a": ("A だけ正解", "Only A right"),
     "filter_only_b": ("B だけ正解", "Only B right"),
     "filter_form": ("形だけ違う", "Wrong form"),
-    "filter_unreadable": ("読み取れない", "Unreadable"),
+    "filter_unreadable": (
+        "読めない・途切れ・空",
+        "Unreadable, cut off, empty",
+    ),
     "empty_item": (
-        "表の行を選ぶと、プロンプトと出力をここに並べて表示します。",
-        "Choose a row to see prompts and outputs here.",
+        "問題を一つ選ぶと、プロンプトと出力をここに並べて表示します。",
+        "Choose an item to see prompts and outputs here.",
     ),
     "subset": ("サブセット", "Subset"),
     "metric": ("指標", "Metric"),
@@ -95,7 +99,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Memory or a device is missing",
     ),
     "error_ModelError": ("モデルを使えません", "The model cannot be used"),
-    "error_NetworkError": ("サーバーに届きません", "A server cannot be reached"),
+    "error_NetworkError": (
+        "サーバーに接続できません",
+        "A server cannot be reached",
+    ),
     "error_RunBusyError": ("その実行はほかのプログラムが書いています", "Another program is writing to this run"),
     "error_StoreError": ("保存された実行を使えません", "The stored run cannot be used"),
     "error_DataError": ("データのファイルを使えません", "The data file cannot be used"),
@@ -112,6 +119,38 @@ WORDS: dict[str, tuple[str, str]] = {
         "この実行は画面の設定だけでは表せません（乱数の種や長さの上限など）。作ったときのコマンドで続けてください。",
         "The settings of this page cannot express how this was made (a seed or a token limit, say). Go on with the command that made it.",
     ),
+    "insight_below": (
+        "{tasks} の点は、いつも同じ答えを出すだけで取れる点を下回っています。",
+        "The scores on {tasks} are below what always giving one and the same answer scores.",
+    ),
+    "list_task": (
+        "サブセット",
+        "Subset",
+    ),
+    "list_every": (
+        "全サブセット",
+        "All subsets",
+    ),
+    "gone_side": (
+        "（この実行は保存場所にもうありません）",
+        "(this run is no longer stored)",
+    ),
+    "shipped_stays": (
+        "この実行はアプリに付属のもので、削除できません。自分で作った実行を選んでください。",
+        "This run came with the application and stays. Choose one that was made here.",
+    ),
+    "ranking_uneven": (
+        "問題数の違う実行が並んでいます。同じ問題で比べるには、二つを選んで「この二つを比べる」を押してください。",
+        "These runs answered different numbers of items. To compare two on the items both answered, pick them and press “Compare these two”.",
+    ),
+    "moves": (
+        "▲▼ は、{} の順位から {} の順位への動きです。",
+        "▲▼: places moved from the ranks under {} to those under {}.",
+    ),
+    "insight_shapeless": (
+        "{total} 問のうち {shapeless} 問は、答えとして読めません。",
+        "Of {total} outputs {shapeless} cannot be read as an answer.",
+    ),
     "floor": (
         "下限（いつも同じ答え）",
         "Floor (best constant)",
@@ -122,7 +161,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "imputed": ("2.5 で補完", "filled with 2.5"),
     "distance": ("正解との差 {}", "off the gold by {}"),
     "choose": ("対数尤度", "log-likelihood"),
-    "unreadable_count": ("読めない", "unreadable"),
+    "unreadable_count": (
+        "厳密には読めない",
+        "not readable strictly",
+    ),
     "outcomes": ("答えの内訳", "Outcomes"),
     "outcomes_note": (
         "JSTS は正解との差が 0.5 以内なら「正解」と数えます（内訳の図だけの約束で、点数は相関係数です）。",
@@ -193,7 +235,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "allow_bin": ("safetensors のないモデルで .bin の重みを読む", "Read .bin weights of models without safetensors"),
     "stopping": ("止めています…", "Stopping …"),
     "running": ("実行中", "Running"),
-    "done": ("終わりました", "Done"),
+    "done": (
+        "終わりました。「結果」にも保存されています。",
+        "Done. It is kept under “Results” too.",
+    ),
     "stopped": (
         "止めました。終わった分は保存済みで、同じ設定でもう一度押すと続きから始まります。",
         "Stopped. What is finished is kept; the same settings go on from there.",
@@ -743,6 +788,70 @@ RULES_JA = {
     "unscored": "この採点方法が見るものがない",
 }
 """Reading rule → Japanese clause; the English ones are in `rules.py`."""
+
+SAID_JA = (
+    (r"Preparing (.+)\.", "{} を準備しています。"),
+    (r"Loading (.+)\.", "{} を読み込んでいます。"),
+    (r"Unloading (.+) to make room\.", "場所を空けるため、{} を下ろしています。"),
+    (
+        r"Converting (.+) to safetensors\. This happens once and takes about a minute\.",
+        "{} を safetensors に変換しています。最初の一度だけで、一分ほどかかります。",
+    ),
+    (r"(.+) works in up to ([\d.]+) GiB beside its weights\.", "{} は、重みのほかに {} GiB まで使います。"),
+    (
+        r"Fetching (.+) \(([\d.]+) GB\) from the Hugging Face Hub, unless it is cached\.",
+        "{}（{} GB）を Hugging Face Hub から取得しています（取得済みなら、それを使います）。",
+    ),
+    (r"Downloading (.+) \(([\d.]+) GB\)\.", "{}（{} GB）をダウンロードしています。"),
+    (
+        r"The two models do not fit in memory together: they run one after the other\.",
+        "二つのモデルは一緒にはメモリに入らないので、順番に動かします。",
+    ),
+    (
+        r"No train file is at hand for (.+): the examples are our own sample items\.",
+        "{} の train ファイルが手元にないので、例題には独自の見本を使います。",
+    ),
+    (
+        r"(\S+) is not on this machine and (\S+) cannot be reached \((.+)\)\. .+",
+        "{} はこの計算機になく、{} にも接続できません（{}）。接続を確かめるか、付属のモデル gemma-3-270m を使ってください。",
+    ),
+    (
+        r"This model's tokenizer has no chat template\. .+",
+        "このモデルには対話テンプレートがありません。plain や alpaca など、ほかの書式を選んでください。",
+    ),
+    (
+        r"The table of answers '(.+)' cannot be read \((.+)\)\. .+",
+        "答えの表 {} を読めません（{}）。JSON Lines ファイルの場所を指定してください。",
+    ),
+    (r"There is no run '(.+)' here\. .+", "実行 {} はここにありません。一覧から選ぶか、もう一度実行してください。"),
+    (
+        r"Choose at least two formats, or two wording styles: a sweep compares them\.",
+        "書式を二つ以上（または言い回しを二つ以上）選んでください。",
+    ),
+    (r"The run (\S+) is here already\. .+", "実行 {} はもうここにあります。先に削除するか、いまある方を見てください。"),
+    (
+        r"(.+) is not a readable \.zip file \(.+\)\. .+",
+        "{} は読める .zip ファイルではありません。もう一度書き出してください。",
+    ),
+    (r"(\S+): the field (\S+) is empty\. .+", "{}：欄 {} が空です。文を入力するか、問題を選んでください。"),
+    (
+        r"(\S+): (\S+) has ([\d,]+) characters\. At most ([\d,]+) .+",
+        "{}：{} が {} 文字あります。ここで読めるのは {} 文字までです。",
+    ),
+    (
+        r"The gold answer of (\S+) is one of (.+); not (.+)\.",
+        "{} の正解は {} のどれかです（{} は使えません）。",
+    ),
+)
+"""What layers below the page say most often: pattern of the English sentence → Japanese one with the same values."""
+
+
+def said(message: str, lang: str) -> str:
+    """A sentence from below the page in the visitor's language, where there are words for it; else as it is."""
+    for pattern, japanese in SAID_JA if lang == "ja" else ():
+        if found := re.fullmatch(pattern, message, re.DOTALL):
+            return japanese.format(*found.groups())
+    return message
 
 
 def browser_words() -> gr.I18n:

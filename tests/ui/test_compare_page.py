@@ -60,6 +60,9 @@ def test_the_other_shipped_pair_is_one_click_away(open_page: OpenPage) -> None:
 def test_a_fact_leads_to_the_items_that_show_it(open_page: OpenPage) -> None:
     page = open_page()
     page.locator("#board .jg-insights li", has_text="0.68").get_by_role("button").click()
+    shows(page, 30)
+    assert page.locator("#items .jg-task").input_value() == "marc_ja"
+    page.select_option("#items .jg-task", "")
     shows(page, 53)
     assert page.locator("#items [data-filter=knows]").get_attribute("aria-pressed") == "true"
     said(page, "読み取れない", "item")
@@ -107,7 +110,7 @@ def test_filters_search_and_sorting_show_what_they_name(open_page: OpenPage, tab
     shows(page, 0)
     assert "この条件に合う問題はありません" in page.inner_text("#items")
     page.click("#items [data-filter=all]")
-    page.select_option("#items .jg-sort", "a")
+    page.select_option("#items .jg-order", "a")
     signs = page.locator("#items .jg-row-side:first-child .jg-swatch").all_inner_texts()
     assert signs == sorted(signs, key="○×".index)
     id_ = page.locator("#items .jg-row[data-at='3'] .jg-row-id").inner_text()
@@ -323,7 +326,7 @@ def test_the_address_asks_for_the_same_configuration(open_page: OpenPage, table:
     ("model", "subsets", "items", "sentence"),
     [
         ("nobody/nothing-here", ("JNLI",), "5", "nobody/nothing-here"),
-        ("missing-table.jsonl", ("JNLI",), "5", "cannot be read"),
+        ("missing-table.jsonl", ("JNLI",), "5", "を読めません"),
         ("gemma-3-270m", (), "5", "サブセットを一つ以上"),
         ("gemma-3-270m", ("JNLI",), "1000000", "1 から 20,000 まで"),
         ("gemma-3-270m", ("JNLI",), "-3", "1 から 20,000 まで"),
@@ -350,9 +353,9 @@ def test_after_a_failed_run_a_reload_still_has_something_to_explore(open_page: O
     open_settings(page)
     choose_model(page, "a-model", "missing-table.jsonl")
     page.click("#run")
-    said(page, "cannot be read")
+    said(page, "missing-table.jsonl を読めません")
     page.reload()
-    said(page, "cannot be read")
+    said(page, "missing-table.jsonl を読めません")
     shows(page, 227)
 
 
@@ -375,7 +378,7 @@ def test_the_item_shown_is_the_one_chosen_however_quick_the_choices_were(open_pa
 
 def test_a_waiting_run_keeps_no_visitor_from_the_first_page(open_page: OpenPage, table: Tables) -> None:
     page, other = open_page(), open_page()
-    start(page, table("long", "含意", 0.4), None, "JNLI", items="40")
+    start(page, table("long", "含意", 1.5), None, "JNLI", items="40")
     page.wait_for_selector("#status .jg-progress")
     start(other, table("behind", "含意", 0.0), None, "JNLI")
     said(other, "ほかの実行が終わるのを待っています（前に 1 件）")

@@ -164,7 +164,7 @@ def test_a_copy_without_the_shipped_runs_works_without_them(
 ) -> None:
     monkeypatch.setattr(showcase, "FOLDER", tmp_path / "none")
     assert desk.runs("ana") == {}
-    with pytest.raises(StoreError, match="There is no run 'shipped:base-0-shot' any more"):
+    with pytest.raises(StoreError, match="There is no run 'shipped:base-0-shot' here"):
         desk.path("ana", "shipped:base-0-shot")
 
 

@@ -71,6 +71,8 @@ def test_an_item_is_seen_token_by_token_in_two_formats(lab: Page) -> None:
     assert "###指示" in texts.replace(" ", "")
     answers = lab.locator("#lab-tokens .jg-side-a .jg-answer").all_inner_texts()
     assert [re.sub(r"[○ ]", "", text) for text in answers] == ["含意2", "矛盾1", "中立2"]
+    # The linter counts the same tokens.
+    assert "「含意」 2, 「矛盾」 1, 「中立」 2" in lab.inner_text("#lab-tokens .jg-side-b")
     assert "ラベルの長さがふぞろい" in lab.inner_text("#lab-tokens .jg-side-a")
 
 
@@ -79,7 +81,7 @@ def test_a_format_that_the_model_has_not_is_a_sentence_beside_the_other(lab: Pag
     choose_model(lab, "lab-format-B", "chat")
     lab.click("#lab-look")
     lab.wait_for_selector("#lab-tokens .jg-error")
-    assert "chat template" in lab.inner_text("#lab-tokens .jg-error")
+    assert "対話テンプレートがありません" in lab.inner_text("#lab-tokens .jg-error")
     assert lab.locator("#lab-tokens .jg-side-a .jg-token").count() > 10
 
 
@@ -98,9 +100,9 @@ def test_an_item_that_somebody_types_is_answered_in_both_formats(lab: Page) -> N
 @pytest.mark.parametrize(
     ("field", "text", "sentence"),
     [
-        ("lab-field-0", "", "is empty"),
-        ("lab-field-0", "長" * 1_000_000, "1,000,000 characters"),
-        ("lab-gold", "たぶん", "entailment, contradiction, neutral"),
+        ("lab-field-0", "", "欄 sentence1 が空です"),
+        ("lab-field-0", "長" * 1_000_000, "1,000,000 文字あります"),
+        ("lab-gold", "たぶん", "entailment, contradiction, neutral のどれか"),
     ],
 )
 def test_what_cannot_be_asked_ends_in_a_sentence(lab: Page, field: str, text: str, sentence: str) -> None:
@@ -143,7 +145,7 @@ def test_a_sweep_over_one_format_is_refused_with_a_sentence(lab: Page) -> None:
         if label.locator("input").is_checked() != (label.inner_text().strip() == "plain"):
             label.click()
     lab.click("#sweep-run")
-    said(lab, "at least two formats", "sweep-status")
+    said(lab, "書式を二つ以上", "sweep-status")
 
 
 def test_an_item_of_a_comparison_opens_in_the_lab(open_page: OpenPage) -> None:

@@ -142,11 +142,11 @@ def test_a_run_is_exported_imported_and_deleted(open_page: OpenPage, table: Tabl
         said(page, "読み込みました：moving.jsonl", "manage-status")
         said(page, "moving.jsonl", "leaderboard")
         page.set_input_files("#import input[type=file]", packed)
-        said(page, "is here already", "manage-status")
+        said(page, "もうここにあります", "manage-status")
         bad = tmp_path / "bad.zip"
         bad.write_bytes(b"not a zip file")
         page.set_input_files("#import input[type=file]", bad)
-        said(page, "not a readable .zip", "manage-status")
+        said(page, "読める .zip ファイルではありません", "manage-status")
 
 
 def test_a_run_that_came_with_the_application_stays(results: Page) -> None:
@@ -154,9 +154,8 @@ def test_a_run_that_came_with_the_application_stays(results: Page) -> None:
     field.click()
     results.locator("#manage-run [role=option]", has_text="SmolLM2").first.click()
     results.click("#delete")
-    results.wait_for_selector("#delete-yes", state="visible")
-    results.click("#delete-yes")
-    said(results, "came with the application and stays", "manage-status")
+    said(results, "付属のもので、削除できません", "manage-status")
+    assert not results.locator("#delete-yes").is_visible()
 
 
 def test_a_yes_deletes_the_run_that_the_question_named_whatever_is_chosen_meanwhile(

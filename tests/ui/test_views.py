@@ -47,6 +47,7 @@ from jglue_app.ui.views import items, progress, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
 from jglue_app.ui.views.item import LONG, SideView, bars, item_view, pieces, special_pieces
+from tests.test_report import pairs
 
 SPEC = RunSpec(ModelSpec("m"), ("jnli",), "v", {}, PromptSpec(), "", Decoding(), "0")
 OTHER = replace(SPEC, model=ModelSpec("n"))
@@ -321,12 +322,12 @@ def test_filters_and_orders_that_need_two_runs_are_offered_for_two_alone() -> No
         ["all", "All"],
         ["knows", "Knows but cannot write it"],
         ["form", "Wrong form"],
-        ["unreadable", "Unreadable"],
+        ["unreadable", "Unreadable, cut off, empty"],
     ]
     assert [name for name, _ in two["sorts"]] == ["order", "a", "b", "apart"]
     assert one["sorts"] == [["order", "Original order"], ["a", "By A's outcome"]]
     assert two["marks"]["wrong_form"] == ["△", "中身は正解、形だけ誤り"]
-    assert one["words"]["gold"] == "Gold"
+    assert [one["words"][name] for name in ("gold", "task", "every")] == ["Gold", "Subset", "All subsets"]
     assert len(one["rows"]) == 7
 
 
@@ -335,6 +336,8 @@ def test_the_list_brings_back_its_runs_and_names_the_address_to_show() -> None:
     assert (found["a"], found["b"], found["link"], found["open"]) == ("a1", "b1", "?tasks=jnli", None)
     assert items.item_list(A, B, "ja", link="")["link"] == ""
     assert "link" not in items.item_list(A, B, "ja")
+    assert [items.item_list(A, B, "ja", fetch=fetch)["fetch"] for fetch in (True, False)] == [True, False]
+    assert found["fetch"] is False
 
 
 def test_the_most_telling_item_is_known_by_one_side_not_written_and_written_by_the_other() -> None:
@@ -412,6 +415,22 @@ def test_marks_of_formats_and_of_the_model_itself_stand_apart(
     assert "".join(p["text"] + "\n" * p["eol"] for p in found) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "own", "special"),
+    [
+        ("犬</s>猫<NL>", (), []),
+        ("犬</s>猫<NL>", ("", ""), []),
+        ("<s>犬</s>猫<NL>", ("<s>", "</s>"), ["<s>", "</s>"]),
+    ],
+)
+def test_without_a_chat_template_the_models_own_marks_alone_stand_apart(
+    text: str, own: tuple[str, ...], special: list[str]
+) -> None:
+    found = special_pieces(text, own, chat=False)
+    assert [p["text"] for p in found if p["special"]] == special
+    assert "".join(p["text"] + "\n" * p["eol"] for p in found) == text
+
+
 # --- bars -------------------------------------------------------------------------------------------------
 
 
@@ -445,6 +464,9 @@ def test_bars_name_the_words_of_numbered_choices_and_the_log_likelihoods() -> No
     found = bars(row(salt(), "1", (-1.0, -math.inf, -2.345, -4.0, -5.0)))
     assert [bar["name"] for bar in found] == ["0 砂糖", "1 塩", "2 酢", "3 油", "4 水"]
     assert [bar["value"] for bar in found] == ["-1.00", "-inf", "-2.35", "-4.00", "-5.00"]
+    words = ("砂糖", "塩", "酢", "油", "水")
+    named = bars(row(salt(), "塩", (-1.0, -2.0, -3.0, -4.0, -5.0), asks=asked(salt(), answers=words)))
+    assert [bar["name"] for bar in named] == list(words)
     assert bars(answered("1", "neutral", "中立")) == []
     assert bars(answered("1", "neutral", None)) == []
 
@@ -514,6 +536,16 @@ def test_a_chat_template_has_its_marks_in_the_prompt_and_no_mark_before_it() -> 
     html = html_of([SideView("A", "m", row(one, "中立", asks=chat), "<|im_start|>", "<|im_end|>")])
     (prompt_box,) = (found for found in html.split("<pre") if "jg-text jg-prompt" in found)
     assert prompt_box.count("jg-special") == 1
+
+
+@pytest.mark.parametrize(("messages", "special"), [(None, ["⟨終⟩"]), (({"role": "user"},), ["</s>", "⟨終⟩", "<NL>"])])
+def test_the_usual_marks_are_ordinary_text_in_a_prompt_that_no_chat_template_laid_out(
+    messages: tuple[dict[str, str], ...] | None, special: list[str]
+) -> None:
+    one = item("1", "neutral")
+    asks = asked(one, "犬</s>猫⟨終⟩鳥<NL>", messages=messages)
+    (side,) = item_view([SideView("A", "m", row(one, "中立", asks=asks), "", "⟨終⟩")], "ja")["sides"]
+    assert [p["text"] for p in side["prompt"] if p["special"]] == special
 
 
 def test_choices_are_shown_with_the_right_one_marked_and_answers_with_their_words() -> None:
@@ -694,7 +726,7 @@ def test_the_scoreboard_shows_scores_differences_and_where_the_data_came_from() 
     (line,) = payload["rows"]
     assert line["source"] == "sample"
     assert [side["value"] for side in line["sides"]] == ["0.250", "1.000"]
-    assert line["sides"][0]["detail"] == "4 items · lenient 0.500 · unreadable 2"
+    assert line["sides"][0]["detail"] == "4 items · lenient 0.500 · not readable strictly 2"
     assert line["difference"] == "+0.750"
     assert line["floor"] == "0.500"
     counts = [[(p["name"], p["count"]) for p in picture["parts"]] for picture in payload["pictures"]]
@@ -738,6 +770,16 @@ def test_the_scoreboard_says_how_sure_a_difference_is_and_how_many_items_would_t
     # McNemar, exact: 2 · ½⁴, and 1 for a single item; Miettinen's formula for one item in four.
     assert line["test"].startswith("p 0.125")
     assert less["test"] == f"p 1.000 · about {near.differences['jnli']['accuracy'].needed} items would tell"
+
+
+@pytest.mark.parametrize(("only_a", "only_b", "verdict"), [(0, 6, "b"), (6, 0, "a")])
+def test_how_many_items_would_tell_is_not_said_where_these_have_told(only_a: int, only_b: int, verdict: str) -> None:
+    comparison = compare_runs(*pairs(only_a, only_b, 6))
+    found = comparison.differences["jnli"]["accuracy"]
+    # The usual power would need more than these twelve.
+    assert (found.verdict, found.needed) == (verdict, 14)
+    # McNemar: 2 · ½⁶.
+    assert board(comparison.a, comparison.b, comparison, "en")["rows"][0]["test"] == "p 0.031"
 
 
 def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written() -> None:
@@ -791,7 +833,7 @@ def test_unreadable_similarities_are_counted_and_filled_in_beside() -> None:
     data = similarities({0.0: "0", 1.0: "1", 2.0: "？", 3.0: "3", 4.0: "4"})
     detail = board(report_run(data), None, None, "en")["rows"][0]["sides"][0]["detail"]
     # r of (0, 1, 2.5, 3, 4) with (0, 1, 2, 3, 4): 10 / √(10 · 10.2).
-    assert detail == f"4 items · lenient 1.000 · filled with 2.5 {10 / math.sqrt(102):.3f} · unreadable 1"
+    assert detail == f"4 items · lenient 1.000 · filled with 2.5 {10 / math.sqrt(102):.3f} · not readable strictly 1"
 
 
 def test_people_and_fine_tuned_models_stand_beside_official_items_alone() -> None:
@@ -815,28 +857,38 @@ def test_a_ranking_alone_is_scored_as_such() -> None:
 
 @pytest.mark.parametrize("lang", ["ja", "en"])
 def test_whatever_stands_out_is_put_in_words_with_the_items_that_show_it(lang: str) -> None:
-    asks = {str(i): item(str(i), "neutral") for i in range(12)}
+    asks = {str(i): item(str(i), LABELS[i % 3]) for i in range(12)}
+    ranked_right = [tuple(-1.0 if i % 3 == k else -2.0 for k in range(3)) for i in range(12)]
 
-    def made(text: str, spec: RunSpec) -> RunData:
-        records = [record(id_, text, RIGHT) for id_ in asks]
+    def made(texts: Sequence[str], spec: RunSpec) -> RunData:
+        records = [record(str(i), texts[i % 3], ranked_right[i]) for i in range(12)]
         return RunData(spec, {"jnli": asks}, {"jnli": "sample"}, records)
 
-    comparison = compare_runs(made("？", SPEC), made("中立", OTHER))
+    comparison = compare_runs(made("？？？", SPEC), made(ANSWERS, OTHER))
     payload = board(comparison.a, comparison.b, comparison, lang)
     assert [(found["side"], found["shows"]) for found in payload["insights"]] == [
-        *(("B", "only_b"), ("A", "knows"), ("A", "unreadable"), ("A B", "")),
+        *(("B", "only_b"), ("A", "knows"), ("A", "unreadable"), ("A", "")),
     ]
     html = views.render("board", {**payload, "links": True}, lang)
-    assert [found["data-jg-filter"] for found in Seen(html).of("jg-link")] == ["only_b", "knows", "unreadable"]
+    assert [(found["data-jg-filter"], found["data-jg-task"]) for found in Seen(html).of("jg-link")] == [
+        *(("only_b", ""), ("knows", "jnli"), ("unreadable", "")),
+    ]
     text = read(html)
     if lang == "en":
         assert "B Better on JNLI, by more than chance would explain." in text
         assert "JNLI: 0.00 by what it writes, 1.00 when the same answers are ranked by log-likelihood." in text
     else:
         assert "B JNLI で上です（偶然とは言いにくい差）。" in text
-        assert "12 問のうち 12 問は答えとして読めず、0 問は中身は合っていて形だけ違います。" in text
+        assert "A 12 問のうち 12 問は、答えとして読めません。" in text
+        assert "A JNLI の点は、いつも同じ答えを出すだけで取れる点を下回っています。" in text
     assert Seen(views.render("board", payload, lang)).of("jg-link") == []
-    undecided = compare_runs(made("中立", SPEC), made("中立", OTHER))
+    formed = board(report_run(made(("答え：含意", "？", "中立"), SPEC)), None, None, lang)["insights"]
+    sentence = {
+        "ja": "12 問のうち 4 問は答えとして読めず、4 問は中身は合っていて形だけ違います。",
+        "en": "Of 12 outputs 4 cannot be read as an answer, and 4 are right in the wrong form.",
+    }
+    assert sentence[lang] in [found["text"] for found in formed]
+    undecided = compare_runs(made(ANSWERS, SPEC), made(ANSWERS, OTHER))
     first = board(undecided.a, undecided.b, undecided, lang)["insights"][0]
     assert (first["shows"], "JNLI" in first["text"]) == ("disagree", True)
 
@@ -922,12 +974,18 @@ def test_the_leaderboard_shows_averages_scores_and_what_is_missing() -> None:
     ]
     assert (last["average"]["value"], last["why_not"]) == ("–", "no score for JSTS")
     assert [s["value"] for s in last["tasks"]] == ["0.900", "–"]
-    assert first["facts"] == "2026-01-02 03:04 UTC · 1,200/4,442 items"
+    assert first["facts"] == "2026-01-02 03:04 UTC · 1,200/4,442 items · up"
     assert "no score for JSTS" in read(views.render("ranking", payload, "en"))
 
 
-def test_shipped_runs_say_that_they_are() -> None:
-    assert board_of_runs.facts(stored("x"), "ja", shipped=True).startswith("付属 · 2026-01-02")
+def test_shipped_runs_say_that_they_are_and_others_how_their_name_begins() -> None:
+    run_facts = {
+        shipped: board_of_runs.facts(stored("0123456789ab"), "ja", shipped=shipped) for shipped in (True, False)
+    }
+    assert run_facts == {
+        True: "付属 · 2026-01-02 03:04 UTC · 1,200/4,442 問",
+        False: "2026-01-02 03:04 UTC · 1,200/4,442 問 · 01234567",
+    }
 
 
 def test_the_two_picked_runs_are_pressed_and_runs_that_are_gone_are_left_out() -> None:
@@ -1026,7 +1084,7 @@ BARS = {
             "ほかの実行が終わるのを待っています（前に 2 件）…",
             "Waiting for other work to end (2 before this) …",
         ),
-        (job("done"), "終わりました", "Done"),
+        (job("done"), "終わりました。「結果」にも保存されています。", "Done. It is kept under “Results” too."),
         (
             job("stopped"),
             "止めました。終わった分は保存済みで、同じ設定でもう一度押すと続きから始まります。",

@@ -115,7 +115,7 @@ def made(module: object, *functions: str) -> set[str]:
     return {key for argument in calls(path, *functions) for key in keys(argument)}
 
 
-INSIGHTS = made(insights, "Insight")
+INSIGHTS = made(insights, "Insight") | set(insights.FLOORS)
 FINDINGS = made(lint, "Finding", "_finding")
 
 
@@ -128,7 +128,7 @@ FINDINGS = made(lint, "Finding", "_finding")
         ("lint_level_{}", lint.LEVELS),
         ("filter_{}", FILTERS),
         ("sort_{}", SORTS),
-        ("list_{}", ("filter", "search", "sort", "items", "count", "none")),
+        ("list_{}", ("filter", "search", "sort", "task", "every", "items", "count", "none")),
         ("outcome_{}", get_args(Outcome)),
         ("source_{}", get_args(Source)),
         ("verdict_{}", ("a", "b", "undecided", "none")),
@@ -156,7 +156,7 @@ def test_whatever_is_named_by_a_key_has_its_words(shape: str, names: Iterable[st
 
 
 def test_what_the_source_files_name_is_found_there() -> None:
-    assert {"better", "undecided", "gap", "form", "floor"} == INSIGHTS
+    assert {"better", "undecided", "gap", "form", "shapeless", "below", "floor"} == INSIGHTS
     assert {"answer_too_long", "double_bos", "missing_bos", "no_chat_template", "shot_repeated"} <= FINDINGS
     assert set(MARKS) == set(get_args(Outcome))
 
@@ -216,3 +216,21 @@ def test_rules_that_follow_one_another_are_read_one_by_one() -> None:
 @pytest.mark.parametrize("rule", ["unheard_of", "cue+unheard_of", "", "+"])
 def test_a_rule_without_words_is_shown_by_its_name(rule: str) -> None:
     assert words.rule_text(rule, "ja") == words.rule_text(rule, "en") == rule
+
+
+@pytest.mark.parametrize(
+    ("english", "japanese"),
+    [
+        ("Loading gemma-3-270m.", "gemma-3-270m を読み込んでいます。"),
+        ("x works in up to 9.4 GiB beside its weights.", "x は、重みのほかに 9.4 GiB まで使います。"),
+        ("A sentence that nobody has put into Japanese.", "A sentence that nobody has put into Japanese."),
+    ],
+)
+def test_what_is_said_below_the_page_is_japanese_where_there_are_words(english: str, japanese: str) -> None:
+    assert words.said(english, "ja") == japanese
+    assert words.said(english, "en") == english
+
+
+def test_every_sentence_in_japanese_has_a_place_for_each_value() -> None:
+    for pattern, japanese in words.SAID_JA:
+        assert re.compile(pattern).groups >= japanese.count("{}"), pattern

@@ -10,7 +10,7 @@ const make = (tag, name, text) => {
 };
 const tools = element.querySelector(".jg-tools");
 const view = element.querySelector(".jg-list");
-const state = { filter: "all", search: "", sort: "order", chosen: "", rows: [], value: null };
+const state = { filter: "all", task: "", search: "", sort: "order", chosen: "", rows: [], value: null };
 const key = (row) => row.k + "/" + row.i;
 let opening = 0;
 
@@ -19,15 +19,17 @@ const toolbar = (() => {
   filters.setAttribute("role", "group");
   const search = make("input", "jg-search");
   search.type = "search";
-  const sort = make("select", "jg-sort");
+  const task = make("select", "jg-sort jg-task");
+  const sort = make("select", "jg-sort jg-order");
   const count = make("span", "jg-count");
   count.setAttribute("aria-live", "polite");
   const line = make("div", "jg-tool-line");
-  line.append(search, sort, count);
+  line.append(search, task, sort, count);
   tools.append(filters, line);
   search.addEventListener("input", () => { state.search = search.value; choose(); });
+  task.addEventListener("change", () => { state.task = task.value; drawTools(); choose(); });
   sort.addEventListener("change", () => { state.sort = sort.value; choose(); });
-  return { filters, search, sort, count };
+  return { filters, search, task, sort, count };
 })();
 const inner = make("div", "jg-list-inner");
 view.append(inner);
@@ -40,7 +42,8 @@ function drawTools() {
   const value = state.value;
   toolbar.filters.setAttribute("aria-label", words().filter ?? "");
   const counts = {};
-  for (const row of value.rows) for (const name of row.f) counts[name] = (counts[name] ?? 0) + 1;
+  const inTask = value.rows.filter((row) => !state.task || row.k === state.task);
+  for (const row of inTask) for (const name of row.f) counts[name] = (counts[name] ?? 0) + 1;
   const old = document.activeElement?.dataset?.filter;
   toolbar.filters.textContent = "";
   for (const [name, label] of value.filters) {
@@ -48,7 +51,7 @@ function drawTools() {
     button.type = "button";
     button.dataset.filter = name;
     button.setAttribute("aria-pressed", String(state.filter === name));
-    button.append(make("span", "jg-filter-count", String(name === "all" ? value.rows.length : counts[name] ?? 0)));
+    button.append(make("span", "jg-filter-count", String(name === "all" ? inTask.length : counts[name] ?? 0)));
     button.addEventListener("click", () => { state.filter = name; drawTools(); choose(); });
     toolbar.filters.append(button);
     if (old === name) button.focus();
@@ -56,6 +59,20 @@ function drawTools() {
   toolbar.search.placeholder = words().search ?? "";
   toolbar.search.setAttribute("aria-label", words().search ?? "");
   toolbar.sort.setAttribute("aria-label", words().sort ?? "");
+  toolbar.task.setAttribute("aria-label", words().task ?? "");
+  const tasks = new Map(value.rows.map((row) => [row.k, row.t]));
+  if (!tasks.has(state.task)) state.task = "";
+  const names = [["", words().every ?? ""], ...tasks];
+  if (toolbar.task.dataset.names !== JSON.stringify(names)) {
+    toolbar.task.dataset.names = JSON.stringify(names);
+    toolbar.task.textContent = "";
+    for (const [name, label] of names) {
+      const option = make("option", "", label);
+      option.value = name;
+      toolbar.task.append(option);
+    }
+  }
+  toolbar.task.value = state.task;
   if (toolbar.sort.options.length !== (value.sorts ?? []).length) {
     toolbar.sort.textContent = "";
     for (const [name, label] of value.sorts ?? []) {
@@ -83,6 +100,7 @@ function choose() {
   const needle = state.search.trim().toLowerCase();
   let rows = state.value.rows.filter(
     (row) => (state.filter === "all" || row.f.includes(state.filter))
+      && (!state.task || row.k === state.task)
       && (!needle || searched(row).includes(needle)),
   );
   const by = SORTS[state.sort];
@@ -212,6 +230,7 @@ const actions = {
   },
   filter: (target) => {
     state.filter = target.dataset.jgFilter;
+    state.task = target.dataset.jgTask ?? "";
     drawTools();
     choose();
     element.scrollIntoView({ behavior: "smooth", block: "start" });
@@ -232,7 +251,7 @@ function take() {
   if (!value?.rows) return;
   const other = state.value && (state.value.a !== value.a || state.value.b !== value.b);
   state.value = value;
-  if (other) Object.assign(state, { filter: "all", chosen: "" });
+  if (other) Object.assign(state, { filter: "all", task: "", chosen: "" });
   if (!value.filters.some(([name]) => name === state.filter)) state.filter = "all";
   drawTools();
   choose();
@@ -241,7 +260,8 @@ function take() {
     if (row) {
       state.chosen = key(row);
       view.scrollTop = Math.max(0, state.rows.indexOf(row) * HEIGHT - HEIGHT);
-      draw();
+      if (value.fetch) open(row, false);
+      else draw();
     }
   }
   if (value.link !== undefined) history.replaceState(null, "", value.link || location.pathname);

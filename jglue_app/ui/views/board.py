@@ -44,7 +44,12 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
         "a": a.label,
         "b": b.label if b else "",
         "insights": [
-            {"side": i.side, "text": word(f"insight_{i.kind}", lang).format(side=i.side, **i.facts), "shows": i.items}
+            {
+                "side": i.side,
+                "text": word(f"insight_{i.kind}", lang).format(side=i.side, **i.facts),
+                "shows": i.items,
+                "task": i.task,
+            }
             for i in insights(a, b, comparison)
         ],
         "rows": lines,
@@ -91,7 +96,7 @@ def _test(row: ScoreRow, lang: str) -> str:
     if found is None or found.p_holm is None:
         return ""
     text = f"p {p_text(found.p_holm)}"
-    if found.needed is None or found.needed <= found.difference.n:
+    if found.verdict in ("a", "b") or found.needed is None or found.needed <= found.difference.n:
         return text
     return f"{text} · {word('needed', lang).format(count_text(found.needed))}"
 

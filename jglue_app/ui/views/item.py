@@ -119,7 +119,7 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
         "mark": MARKS[judgement.outcome],
         "outcome_text": word(f"outcome_{judgement.outcome}", lang),
         "scores": scores,
-        "prompt": specials + special_pieces(text, (side.bos, side.eos)),
+        "prompt": specials + special_pieces(text, (side.bos, side.eos), chat=prompt.messages is not None),
         "prompt_rest": _rest(prompt.text, lang),
     }
     if output is None:
@@ -178,7 +178,7 @@ def bars(row: Answered) -> list[dict[str, Any]]:
     gold = row.item.gold if isinstance(row.item.gold, tuple) else ()
     return [
         {
-            "name": f"{answer} {row.item.fields[f'choice{label}']}" if f"choice{label}" in row.item.fields else answer,
+            "name": " ".join(dict.fromkeys((answer, row.item.fields.get(f"choice{label}", answer)))),
             "gold": label in gold,
             "best": weight == max(weights) and weight > 0,
             "value": f"{value:.2f}",
@@ -243,15 +243,15 @@ def pieces(text: str, spans: Sequence[tuple[int, int]] = ()) -> list[dict[str, A
     return out
 
 
-def special_pieces(text: str, own: Sequence[str] = ()) -> list[dict[str, Any]]:
+def special_pieces(text: str, own: Sequence[str] = (), *, chat: bool = True) -> list[dict[str, Any]]:
     """A prompt in pieces, with the marks that are special tokens, or stand for them, apart.
 
     Args:
         text: the prompt.
-        own: the model's own texts for BOS and EOS, told apart even where they are none of the usual.
+        own: the model's own texts for BOS and EOS.
+        chat: whether the model's chat template has laid it out; elsewhere the usual marks are ordinary text.
     """
-    named = [re.escape(mark) for mark in own if mark]
-    pattern = re.compile("|".join([*named, SPECIAL.pattern]))
-    spans = [(m.start(), m.end()) for m in pattern.finditer(text)]
+    named = [re.escape(mark) for mark in own if mark] + ([SPECIAL.pattern] if chat else [])
+    spans = [(m.start(), m.end()) for m in re.finditer("|".join(named), text)] if named else []
     found = pieces(text, spans)
     return [{"text": p["text"], "special": p["mark"], "eol": p["eol"]} for p in found]

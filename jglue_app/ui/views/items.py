@@ -30,6 +30,7 @@ def item_list(
     names: tuple[str, str] = ("", ""),
     sources: Mapping[str, Source] | None = None,
     open_first: bool = False,
+    fetch: bool = False,
     link: str | None = None,
 ) -> dict[str, Any]:
     """What the item list is given.
@@ -39,7 +40,8 @@ def item_list(
         lang: `ja` or `en`.
         names: of the two runs; they come back with the row that somebody opens.
         sources: task → where its items came from.
-        open_first: whether the most telling item counts as opened.
+        open_first: whether the most telling item counts as opened, unless somebody has opened another.
+        fetch: whether the list has to ask for that item; without it, it is on the page already.
         link: what the address bar should say behind `?`; None to leave it.
     """
     rows = item_rows(a, b, lang, sources)
@@ -51,9 +53,13 @@ def item_list(
         "filters": [[name, word(f"filter_{name}", lang)] for name in FILTERS if b is not None or name not in PAIRED],
         "sorts": [[name, word(f"sort_{name}", lang)] for name in SORTS if b is not None or name in ("order", "a")],
         "marks": {name: [mark, word(f"outcome_{name}", lang)] for name, mark in MARKS.items()},
-        "words": {name: word(f"list_{name}", lang) for name in ("filter", "search", "sort", "items", "count", "none")}
+        "words": {
+            name: word(f"list_{name}", lang)
+            for name in ("filter", "search", "sort", "task", "every", "items", "count", "none")
+        }
         | {"gold": word("gold", lang)},
         "open": {"task": first[0], "id": first[1]} if first else None,
+        "fetch": fetch,
         **({} if link is None else {"link": f"?{link}" if link else ""}),
     }
 

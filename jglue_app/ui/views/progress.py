@@ -7,7 +7,7 @@ from typing import Any
 from jglue_app.jobs import Job
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views import failure, render, sentence
-from jglue_app.ui.words import word
+from jglue_app.ui.words import said, word
 
 
 def progress(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed_items: int = 0) -> str:
@@ -33,8 +33,10 @@ def progress(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed_item
         text = done or word("done", lang)
     else:
         text = word(job.state, lang)
-    notes = list(job.notices) + ([word("incomplete", lang).format(failed_items)] if failed_items else [])
-    detail = job.loading if going and job.loading else ""
+    notes = [said(notice, lang) for notice in job.notices] + (
+        [word("incomplete", lang).format(failed_items)] if failed_items else []
+    )
+    detail = said(job.loading, lang) if going else ""
     return render(
         "status",
         {"text": text, "going": going, "detail": detail, "bars": bars(job, lang) if going else [], "notes": notes},

@@ -45,6 +45,8 @@ def ranking(
         "moves": protocol != against,
         "protocol": protocol,
         "against": against,
+        "uneven": len({runs[e.name].done for e in entries if e.rank is not None and e.name in runs}) > 1,
+        "moves_text": word("moves", lang).format(against, protocol),
         "rows": [_row(entry, runs[entry.name], tasks, lang, chosen) for entry in entries if entry.name in runs],
     }
 
@@ -74,7 +76,8 @@ def facts(run: StoredRun, lang: str, *, shipped: bool = False) -> str:
     """When a run was made and how far it is."""
     done = f"{run.done:,}/{run.planned:,} {word('n', lang)}"
     mark = f"{word('shipped', lang)} · " if shipped else ""
-    return f"{mark}{run.created[:16].replace('T', ' ')} UTC · {done}"
+    own = "" if shipped else f" · {run.name[:8]}"
+    return f"{mark}{run.created[:16].replace('T', ' ')} UTC · {done}{own}"
 
 
 def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) -> dict[str, Any]:
