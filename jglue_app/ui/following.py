@@ -44,7 +44,7 @@ def changes(job: Job) -> Iterator[float]:
 def stopper(desk: Desk, kind: str) -> Callable[[gr.Request], Iterator[str]]:
     """The handler of a Stop button: tells the visitor's job of a kind to stop, and says so until it has."""
 
-    def stop(request: gr.Request) -> Iterator[str]:
+    def halt(request: gr.Request) -> Iterator[str]:
         lang = language(request)
         job = desk.jobs.latest(visitor(request), kind)
         if job is None or not job.active:
@@ -55,4 +55,4 @@ def stopper(desk: Desk, kind: str) -> Callable[[gr.Request], Iterator[str]]:
         job.over.wait(PATIENCE_S)
         yield progress(job, lang)
 
-    return stop
+    return halt
