@@ -215,7 +215,8 @@ def test_stored_runs_are_listed_ranked_exported_brought_back_and_deleted(tmp_pat
     assert len((tmp_path / "rows.jsonl").read_text("utf-8").splitlines()) == len(JNLI)
     assert here("export", Path(good).name, tmp_path / "rows.xlsx").code == 2
     assert here("import", tmp_path / "run.zip").code == 5
-    assert here("delete", Path(good).name, "--yes").code == 0
+    # By its folder, as `run --json` names it; below, by its id.
+    assert here("delete", good, "--yes").code == 0
     assert [row["id"] for row in here("runs", "--json").json()] == [Path(poor).name]
     assert here("delete", Path(good).name, "--yes").code == 5
     assert here("import", tmp_path / "run.zip").out.strip() == good
