@@ -124,13 +124,15 @@ def build(desk: Desk, t: T) -> Tab:
         picked = {name: entry for name in (first, second) for entry in entries if entry.name == name}
         shown = [*picked.values(), *(entry for entry in entries if entry.name not in picked)]
         every = [(told_apart(found_run, name), name) for name, found_run in runs.items()]
+        # What is chosen and still there is not set again: by the time this arrives another may have been chosen.
+        managed = {} if kept in runs else {"value": first or (every[0][1] if every else None)}
         return (
             _left_out(chosen, names, how, lang),
             views.render("ranking", payload, lang),
             views.render("pictures", pictures(shown, chosen), lang),
             gr.update(choices=choices, value=first),
             gr.update(choices=choices, value=second),
-            gr.update(choices=every, value=kept if kept in runs else first or (every[0][1] if every else None)),
+            gr.update(choices=every, **managed),
         )
 
     def pick(request: gr.Request, event: gr.EventData, first: str | None, second: str | None) -> tuple[Any, Any]:

@@ -23,6 +23,15 @@ def choose_model(page: Page, box: str, model: Path | str) -> None:
     field.press("Enter")
 
 
+def choose(page: Page, box: str, text: str) -> None:
+    """Take from a closed list the first choice that has this text, and see that the box took it."""
+    page.locator(f"#{box} input").click()
+    page.locator(f"#{box} [role=option]", has_text=text).first.click()
+    page.wait_for_function(
+        "([box, text]) => document.querySelector(`#${box} input`).value.includes(text)", arg=[box, text]
+    )
+
+
 def only_subsets(page: Page, *titles: str, group: str = "tasks") -> None:
     """Tick these subsets and no others."""
     for label in page.locator(f"#{group} label").all():

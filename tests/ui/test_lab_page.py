@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.ui.conftest import OpenPage
-from tests.ui.driving import choose_model, finished, open_row, said, set_number, shows, tab
+from tests.ui.driving import choose, finished, open_row, said, set_number, shows, tab
 
 WAIT_MS = 300_000
 
@@ -78,7 +78,7 @@ def test_an_item_is_seen_token_by_token_in_two_formats(lab: Page) -> None:
 
 def test_a_format_that_the_model_has_not_is_a_sentence_beside_the_other(lab: Page) -> None:
     one_item(lab)
-    choose_model(lab, "lab-format-B", "chat")
+    choose(lab, "lab-format-B", "chat")
     lab.click("#lab-look")
     lab.wait_for_selector("#lab-tokens .jg-error")
     assert "対話テンプレートがありません" in lab.inner_text("#lab-tokens .jg-error")

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.ui.conftest import OpenPage, Tables, serve
-from tests.ui.driving import choose_model, finished, only_subsets, said, shows, start, tab
+from tests.ui.driving import choose, finished, only_subsets, said, shows, start, tab
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_ranks_move_when_another_protocol_scores_the_same_outputs(open_page: Ope
         official = ranks(page)
         assert official[BASE_3].startswith("1")
         assert official[BASE_0].startswith("3")
-        choose_model(page, "protocol", "stability-jp")
+        choose(page, "protocol", "stability-jp")
         page.wait_for_selector("#leaderboard .jg-moved")
         # By ranking, the model without examples has 0.68 where the others have 0.50.
         moved = ranks(page)
@@ -58,7 +58,7 @@ def test_ranks_move_when_another_protocol_scores_the_same_outputs(open_page: Ope
 
 
 def test_a_subset_that_a_protocol_does_not_score_is_named(results: Page) -> None:
-    choose_model(results, "protocol", "stability-jp")
+    choose(results, "protocol", "stability-jp")
     said(results, "JSTS は stability-jp か比較先の採点方法にないため", "results-status")
     assert "JSTS" not in results.inner_text("#leaderboard thead")
 
@@ -112,7 +112,7 @@ def test_a_run_is_exported_imported_and_deleted(open_page: OpenPage, table: Tabl
         finished(page)
         tab(page, "結果")
         page.wait_for_selector("#leaderboard .jg-ranking")
-        choose_model(page, "manage-run", "moving.jsonl")
+        choose(page, "manage-run", "moving.jsonl")
         lines = exported(page, "jsonl").read_text("utf-8").splitlines()
         assert [json.loads(line)["raw"] for line in lines] == ["=1+1"] * 5
         cells = list(csv.DictReader(io.StringIO(exported(page, "csv").read_text("utf-8-sig"))))
@@ -150,9 +150,7 @@ def test_a_run_is_exported_imported_and_deleted(open_page: OpenPage, table: Tabl
 
 
 def test_a_run_that_came_with_the_application_stays(results: Page) -> None:
-    field = results.locator("#manage-run input")
-    field.click()
-    results.locator("#manage-run [role=option]", has_text="SmolLM2").first.click()
+    choose(results, "manage-run", "SmolLM2")
     results.click("#delete")
     said(results, "付属のもので、削除できません", "manage-status")
     assert not results.locator("#delete-yes").is_visible()
@@ -170,11 +168,11 @@ def test_a_yes_deletes_the_run_that_the_question_named_whatever_is_chosen_meanwh
             said(page, f"{name}.jsonl", "board")
         tab(page, "結果")
         page.wait_for_selector("#leaderboard .jg-ranking")
-        choose_model(page, "manage-run", "first.jsonl")
+        choose(page, "manage-run", "first.jsonl")
         page.click("#delete")
         said(page, "first.jsonl", "delete-question")
-        choose_model(page, "manage-run", "second.jsonl")
-        choose_model(page, "protocol", "flexeval")
+        choose(page, "manage-run", "second.jsonl")
+        choose(page, "protocol", "flexeval")
         page.wait_for_timeout(1_000)
         assert "second.jsonl" in page.locator("#manage-run input").input_value()
         page.click("#delete-yes")
