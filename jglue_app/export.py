@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from jglue_app.errors import StoreError, UnknownNameError
 from jglue_app.protocols import protocol_names
 from jglue_app.report import Judged, judge_run
@@ -112,11 +110,15 @@ def _jsonl(found: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def _csv(found: Sequence[Mapping[str, Any]], path: Path) -> None:
     """With a byte-order mark, so that spreadsheet programs read it as UTF-8; no cell begins a formula."""
+    import pandas as pd  # Half a second, which no other command should wait for.
+
     table = pd.DataFrame([{k: _harmless(_writable(v)) for k, v in row.items()} for row in found])
     table.to_csv(path, index=False, encoding="utf-8-sig")
 
 
 def _parquet(found: Sequence[Mapping[str, Any]], path: Path) -> None:
+    import pandas as pd
+
     pd.DataFrame([{k: _writable(v) for k, v in row.items()} for row in found]).to_parquet(path, index=False)
 
 

@@ -11,6 +11,15 @@ from jglue_app.types import Estimate, Report
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What of a run's scores the ranking rests on."""
+
+    label: str
+    tasks: Mapping[str, Estimate]
+    """Subset that the protocol scores → main metric."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One run in the ranking."""
 
@@ -41,31 +50,41 @@ def leaderboard(reports: Mapping[str, Report], usual: Mapping[str, Report], task
         usual: run → its report under the protocol to compare ranks with.
         tasks: subsets that count; at least one.
     """
-    values = {name: _values(report, tasks) for name, report in reports.items()}
+    first, second = ({name: standing(of) for name, of in found.items()} for found in (reports, usual))
+    return rank(first, second, tasks)
+
+
+def standing(report: Report) -> Standing:
+    """A report as the ranking needs it."""
+    found = {
+        name: main_metric(of, report.protocol) for name, of in report.tasks.items() if of.unscored != "not_covered"
+    }
+    return Standing(report.label, found)
+
+
+def rank(standings: Mapping[str, Standing], usual: Mapping[str, Standing], tasks: Sequence[str]) -> list[Entry]:
+    """The same of runs that are known by their main metrics alone."""
+    values = {name: _chosen(found, tasks) for name, found in standings.items()}
     averages = {name: _average(found, tasks) for name, found in values.items()}
-    before = _ranks({name: _average(_values(report, tasks), tasks) for name, report in usual.items()})
+    before = _ranks({name: _average(_chosen(found, tasks), tasks) for name, found in usual.items()})
     ranks = _ranks(averages)
     entries = [
         Entry(
             name,
-            report.label,
+            found.label,
             ranks.get(name),
             before.get(name),
             averages[name],
             values[name],
             tuple(task for task in tasks if values[name].get(task, NO_DATA).value is None),
         )
-        for name, report in reports.items()
+        for name, found in standings.items()
     ]
     return sorted(entries, key=lambda e: (e.rank is None, e.rank or 0))
 
 
-def _values(report: Report, tasks: Sequence[str]) -> dict[str, Estimate]:
-    return {name: main_metric(report.tasks[name], report.protocol) for name in tasks if _scored(report, name)}
-
-
-def _scored(report: Report, task: str) -> bool:
-    return task in report.tasks and report.tasks[task].unscored != "not_covered"
+def _chosen(found: Standing, tasks: Sequence[str]) -> dict[str, Estimate]:
+    return {name: found.tasks[name] for name in tasks if name in found.tasks}
 
 
 def _average(values: Mapping[str, Estimate], tasks: Sequence[str]) -> Estimate:

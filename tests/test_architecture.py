@@ -28,7 +28,7 @@ HOME = {
     "accelerate": BACKENDS,
     "peft": BACKENDS,
     "gradio": PAGE,
-    "wandb": ("jglue_app/wandb_sink.py",),
+    "wandb": ("jglue_app/wandb_sink/",),
     "ray": ("jglue_app/cluster.py",),
 }
 """Library → the only places that may import it."""

@@ -22,6 +22,7 @@ from jglue_app.cli.models import make_showcase, models, serve
 from jglue_app.cli.runs import INTERRUPTED, compare, run
 from jglue_app.cli.scoring import rescore, score
 from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs
+from jglue_app.cli.wandb import pull, push
 from jglue_app.errors import JglueAppError
 
 app = typer.Typer(
@@ -60,7 +61,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 app.callback(invoke_without_command=True)(_root)
-for command in (run, compare, score, rescore, leaderboard, export, delete, sweep, models, serve):
+for command in (run, compare, score, rescore, leaderboard, export, delete, push, pull, sweep, models, serve):
     app.command()(command)
 app.command("runs")(list_runs)
 app.command("import")(import_run)

@@ -74,3 +74,8 @@ def settings_of(runs_dir: Path | None, memory: str | None = None) -> Settings:
     if runs_dir:
         settings = dataclasses.replace(settings, runs_dir=runs_dir)
     return dataclasses.replace(settings, memory_bytes=gib("--memory", memory)) if memory else settings
+
+
+def find_run(name: str, settings: Settings) -> str | Path:
+    """A stored run that was named by its folder or its id."""
+    return settings.runs_dir / name if (settings.runs_dir / name / "manifest.json").is_file() else name

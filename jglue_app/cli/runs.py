@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -42,9 +41,11 @@ from jglue_app.cli.options import (
     SystemOption,
     TasksOption,
     TokensOption,
+    find_run,
     settings_of,
     task_list,
 )
+from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
 from jglue_app.console import ProgressView, print_comparison, print_lines, print_report
 from jglue_app.errors import InputError
 from jglue_app.plan import Plan, make_plan
@@ -77,12 +78,22 @@ def stop_on_signal() -> Iterator[threading.Event]:
 
 
 def _execute(
-    plans: Sequence[tuple[Literal["a", "b"], Plan]], settings: Settings, device: str, view: ProgressView
+    plans: Sequence[tuple[Literal["a", "b"], Plan]],
+    settings: Settings,
+    device: str,
+    view: ProgressView,
+    wandb: Wandb,
+    protocol: str,
 ) -> int:
     """Run plans; the exit code says whether everything has an output."""
-    with stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
+    with (
+        stop_on_signal() as stop,
+        wandb.follower(plans, settings.runs_dir, protocol, view) as follower,
+        ModelPool(settings, device=device) as pool,
+    ):
         for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
             view.show(event)
+            follower.see(event)
             if event.kind == "record" and event.record and event.record.error:
                 view.say(f"{event.task} {event.record.item_id}: {event.record.error.message}")
         if stop.is_set():
@@ -120,10 +131,15 @@ def run(
     marc_ja: MarcOption = None,
     runs_dir: RunsOption = None,
     protocol: ProtocolOption = "official",
+    wandb: WandbOption = False,
+    project: ProjectOption = None,
+    entity: EntityOption = None,
+    offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate one model. The same command again goes on where it stopped; a higher limit extends the run."""
     settings = settings_of(runs_dir, memory)
+    sink = Wandb.asked(wandb, project, entity, offline)
     preset = presets.fill(protocol, style, format, shots, method)
     with ProgressView() as view:
         planned = make_plan(
@@ -139,10 +155,12 @@ def run(
             marc_ja=marc_ja,
             progress=view.download,
         )
-        code = _execute([("a", planned)], settings, device, view)
+        code = _execute([("a", planned)], settings, device, view, sink, protocol)
     store = RunStore.of(settings.runs_dir, planned.spec)
     if store.exists():  # A run can be stopped before it begins.
         _show_report(Run(store.path, planned.ids), protocol, as_json)
+        if code != INTERRUPTED:
+            sink.push([store.path], protocol)
     raise typer.Exit(code)
 
 
@@ -183,10 +201,15 @@ def compare(
     marc_ja: MarcOption = None,
     runs_dir: RunsOption = None,
     protocol: ProtocolOption = "official",
+    wandb: WandbOption = False,
+    project: ProjectOption = None,
+    entity: EntityOption = None,
+    offline: OfflineOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate two models, or one model in two settings, and put them side by side; or compare two stored runs."""
     settings = settings_of(runs_dir, memory)
+    sink = Wandb.asked(wandb, project, entity, offline)
     preset_a = presets.fill(protocol, a_style, a_format, a_shots, method)
     preset_b = presets.fill(
         protocol, b_style or a_style, b_format or a_format, a_shots if b_shots is None else b_shots, method
@@ -196,6 +219,7 @@ def compare(
             raise InputError("Name exactly two stored runs, or none.")
         left, right = (open_run(find_run(name, settings)) for name in runs)
         _show_comparison(left, right, protocol, as_json)
+        sink.push([left.path, right.path], protocol, compare=True)
         return
     same_model = b is None or b == a
     sides: tuple[tuple[Literal["a", "b"], ModelSpec, PromptSpec], ...] = (
@@ -240,11 +264,13 @@ def compare(
         ]
         if plans[0][1].spec == plans[1][1].spec:
             raise InputError("A and B are the same. Change one of them, e.g. add --b-shots 3.")
-        code = _execute(plans, settings, device, view)
+        code = _execute(plans, settings, device, view, sink, protocol)
     stores = [RunStore.of(settings.runs_dir, p.spec) for _, p in plans]
     if all(store.exists() for store in stores):  # A run can be stopped before it begins.
         left, right = (Run(store.path, p.ids) for store, (_, p) in zip(stores, plans, strict=True))
         _show_comparison(left, right, protocol, as_json)
+        if code != INTERRUPTED:
+            sink.push([left.path, right.path], protocol, compare=True)
     raise typer.Exit(code)
 
 
@@ -252,10 +278,6 @@ def _prompt_spec(preset: Preset, shot_seed: int, shot_selection: str, system: st
     return PromptSpec(
         preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task
     )
-
-
-def find_run(name: str, settings: Settings) -> str | Path:
-    return settings.runs_dir / name if (settings.runs_dir / name / "manifest.json").is_file() else name
 
 
 def _show_report(run: Run, protocol: str, as_json: bool) -> None:

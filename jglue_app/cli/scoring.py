@@ -8,8 +8,16 @@ from typing import Annotated
 import typer
 
 from jglue_app import api, rescoring
-from jglue_app.cli.options import DataOption, JsonOption, MarcOption, RunsOption, SplitOption, settings_of, task_list
-from jglue_app.cli.runs import find_run
+from jglue_app.cli.options import (
+    DataOption,
+    JsonOption,
+    MarcOption,
+    RunsOption,
+    SplitOption,
+    find_run,
+    settings_of,
+    task_list,
+)
 from jglue_app.console import print_dissents, print_protocols, print_report
 from jglue_app.rescoring import Rescoring
 from jglue_app.store import dumps

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from jglue_app import archive
+from jglue_app import archive, wandb_sink
 from jglue_app import export as files
-from jglue_app.cli.options import JsonOption, RunsOption, settings_of, task_list
-from jglue_app.cli.runs import find_run
+from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of, task_list
 from jglue_app.console import print_leaderboard, print_lines, print_table
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.leaderboard import leaderboard as rank
 from jglue_app.library import Library
+from jglue_app.protocols import get_protocol
 from jglue_app.store import RunStore, dumps
 
 RunArgument = Annotated[str, typer.Argument(help="A stored run: its folder or id.")]
@@ -43,20 +43,40 @@ def leaderboard(
         "all"
     ),
     data_kind: Annotated[str, typer.Option("--data", help="Runs over official or sample data.")] = "official",
+    wandb: Annotated[
+        str | None, typer.Option("--wandb", help="Rank the runs of this W&B project instead: ENTITY/PROJECT.")
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="With --wandb: save the ranking as a W&B Report (needs wandb-workspaces).")
+    ] = False,
     runs_dir: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rank the stored runs by the mean of their main metrics, and show which places a protocol moves."""
+    """Rank runs by the mean of their main metrics, and show which places a protocol moves."""
     if data_kind not in ("official", "sample"):
         raise UnknownNameError("data", data_kind, ("official", "sample"))
-    library = Library(settings_of(runs_dir).runs_dir)
+    if report and not wandb:
+        raise InputError("--report belongs to --wandb ENTITY/PROJECT. Add it.")
     names = task_list(tasks, protocol)
-    usual = library.reports(against, data_kind)
-    entries = rank(library.reports(protocol, data_kind), usual, names)
-    if as_json:
-        print(dumps({"protocol": protocol, "against": against, "tasks": names, "entries": entries}, indent=2))
+    get_protocol(against)
+    saved: dict[str, Any] = {}
+    if wandb:
+        login = wandb_sink.log_in(wandb_sink.target(wandb))
+        found = wandb_sink.standings(login)
+        entries = found.ranked(protocol, against, data_kind, names)
+        saved = wandb_sink.save_report(login, found, protocol, data_kind, names) if report else {}
     else:
-        print_leaderboard(entries, names, protocol, against)
+        library = Library(settings_of(runs_dir).runs_dir)
+        entries = rank(library.reports(protocol, data_kind), library.reports(against, data_kind), names)
+    if as_json:
+        table = {"protocol": protocol, "against": against, "tasks": names, "entries": entries}
+        print(dumps(table | ({"report": saved} if saved else {}), indent=2))
+        return
+    print_leaderboard(entries, names, protocol, against)
+    if wandb and found.left_out:
+        print_lines([f"{found.left_out} runs of {wandb} are left out: no push of this application has completed them."])
+    if saved:
+        print_lines([str(saved["url"])])
 
 
 def export(

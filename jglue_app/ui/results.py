@@ -125,7 +125,7 @@ def build(desk: Desk, t: T) -> Tab:
         shown = [*picked.values(), *(entry for entry in entries if entry.name not in picked)]
         every = [(told_apart(found_run, name), name) for name, found_run in runs.items()]
         # What is chosen and still there is not set again: by the time this arrives another may have been chosen.
-        managed = {} if kept in runs else {"value": first or (every[0][1] if every else None)}
+        managed: dict[str, Any] = {} if kept in runs else {"value": first or (every[0][1] if every else None)}
         return (
             _left_out(chosen, names, how, lang),
             views.render("ranking", payload, lang),

@@ -1,0 +1,158 @@
+"""`push` and `pull`, and what `run`, `compare` and `leaderboard` do with Weights & Biases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import typer
+
+from jglue_app import wandb_sink
+from jglue_app.api import open_run
+from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of
+from jglue_app.console import ProgressView, print_lines
+from jglue_app.errors import InputError, NetworkError
+from jglue_app.plan import Plan
+from jglue_app.store import RunStore, dumps
+from jglue_app.wandb_sink import Follower, Login, Sent, Target
+
+ProjectOption = Annotated[
+    str | None, typer.Option("--project", help="W&B project, or ENTITY/PROJECT; without it, WANDB_PROJECT or jglue.")
+]
+EntityOption = Annotated[
+    str | None, typer.Option("--entity", help="W&B user or team; without it, WANDB_ENTITY or the key's own.")
+]
+OfflineOption = Annotated[
+    bool, typer.Option("--offline", help="Write copies for `wandb sync` instead; needs no key and no network.")
+]
+WandbOption = Annotated[bool, typer.Option("--wandb", help="Follow it in Weights & Biases, and push it at the end.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Wandb:
+    """What `run` and `compare` were told to do with W&B."""
+
+    target: Target | None
+    """None when they were not told to."""
+    login: Login | None
+    """None offline."""
+
+    @classmethod
+    def asked(cls, wandb: bool, project: str | None, entity: str | None, offline: bool) -> Self:
+        """From the options; a missing key is told before a model is loaded.
+
+        Raises:
+            InputError: there is no key, or a name that W&B does not take; or an option that does nothing.
+        """
+        if not wandb:
+            if project or entity or offline:
+                raise InputError("--project, --entity and --offline belong to --wandb. Add it.")
+            return cls(None, None)
+        target = wandb_sink.target(project, entity)
+        return cls(target, None if offline else wandb_sink.log_in(target))
+
+    def follower(
+        self, plans: Sequence[tuple[Literal["a", "b"], Plan]], runs_dir: Path, protocol: str, view: ProgressView
+    ) -> Follower:
+        """What tells W&B of the progress of the runs that are not finished."""
+        left: dict[str, Plan] = {
+            side: plan
+            for side, plan in plans
+            if self.login and len(RunStore.of(runs_dir, plan.spec).finished_of(plan.items)) < plan.total
+        }
+        return Follower(left, self.login, runs_dir, protocol=protocol, say=view.say)
+
+    def push(self, folders: Sequence[Path], protocol: str, *, compare: bool = False) -> None:
+        """Push what was run; raises as `push_folders`."""
+        if self.target is not None:
+            with ProgressView() as view:
+                offline = self.login is None
+                found = push_folders(folders, self.target, view, protocol=protocol, compare=compare, offline=offline)
+                for sent in found:
+                    view.say(sent.url or f"wandb sync {sent.offline}")
+
+
+def push(
+    runs: Annotated[list[str], typer.Argument(help="Stored runs: folders or ids.")],
+    project: ProjectOption = None,
+    entity: EntityOption = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Push two runs and a third that joins them.")] = False,
+    protocol: Annotated[str, typer.Option(help="The protocol whose scores stand first; all are sent.")] = "official",
+    offline: OfflineOption = False,
+    runs_dir: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send stored runs to Weights & Biases. Again, it updates the same W&B runs and doubles nothing."""
+    settings = settings_of(runs_dir)
+    folders = [open_run(find_run(name, settings)).path for name in runs]
+    with ProgressView() as view:
+        found = push_folders(
+            folders, wandb_sink.target(project, entity), view, protocol=protocol, compare=compare, offline=offline
+        )
+    show(found, as_json)
+
+
+def push_folders(
+    folders: Sequence[Path],
+    target: Target,
+    view: ProgressView,
+    *,
+    protocol: str = "official",
+    compare: bool = False,
+    offline: bool = False,
+) -> list[Sent]:
+    """Push, or write copies; when W&B cannot be reached, write copies and say so.
+
+    Raises:
+        InputError: not two runs to compare, or as `wandb_sink.push`.
+        NetworkError: W&B was not reached; the copies are there.
+    """
+    if compare and len(folders) != 2:
+        raise InputError("--compare takes exactly two runs.")
+    if not offline:
+        login = wandb_sink.log_in(target)
+        try:
+            if compare:
+                a, b = folders
+                return list(wandb_sink.push_comparison(a, b, login, protocol=protocol, say=view.say))
+            return [wandb_sink.push(folder, login, protocol=protocol, say=view.say) for folder in folders]
+        except NetworkError as e:
+            view.say(str(e))
+            copies = _copies(folders, target, view, protocol, compare)
+            ways = "; ".join(f"wandb sync {sent.offline}" for sent in copies)
+            raise NetworkError(f"W&B has not got all of it. Push again, or send the offline copy: {ways}") from e
+    return _copies(folders, target, view, protocol, compare)
+
+
+def _copies(folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool) -> list[Sent]:
+    folder = Path(os.environ.get("WANDB_DIR") or ".")
+    return wandb_sink.write_offline(tuple(folders), target, folder, protocol=protocol, compare=compare, say=view.say)
+
+
+def show(found: Sequence[Sent], as_json: bool) -> None:
+    """Print where pushed runs are."""
+    if as_json:
+        print(dumps(found, indent=2))
+        return
+    for sent in found:
+        rows = ", ".join(f"{name} {count:,}" for name, count in sent.tables.items())
+        print_lines([sent.url or f"wandb sync {sent.offline}", f"  {sent.scalars:,} values; rows: {rows}"])
+    if any(sent.offline for sent in found):
+        print_lines(["Offline copies: the commands above send them when there is a network."])
+
+
+def pull(
+    run: Annotated[str, typer.Argument(help="ENTITY/PROJECT/RUN, or the address of the run's page.")],
+    runs_dir: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore a run's folder from Weights & Biases; of a comparison both. The page then opens it like one made here."""
+    settings = settings_of(runs_dir)
+    source = wandb_sink.source(run)
+    login = wandb_sink.log_in(wandb_sink.target(source.project, source.entity))
+    with ProgressView() as view:
+        folders = wandb_sink.pull(source, login, settings.runs_dir, say=view.say)
+    print(dumps([str(folder) for folder in folders], indent=2)) if as_json else print_lines(map(str, folders))

@@ -1,0 +1,126 @@
+"""A run under way → its W&B run: throughput and running scores as it goes. What goes wrong here never stops the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from jglue_app.errors import InputError, JglueAppError, StoreError
+from jglue_app.library import Library
+from jglue_app.plan import Plan
+from jglue_app.report import main_metric
+from jglue_app.runner import Event
+from jglue_app.store import RunStore
+from jglue_app.wandb_sink.login import Login
+from jglue_app.wandb_sink.payload import EVALUATION, run_id
+from jglue_app.wandb_sink.process import Worker
+
+SPEED_EVERY_S = 5.0
+SCORES_EVERY_S = 30.0
+
+
+class Follower:
+    """Progress of the runs of one command. Use it in a `with`; `see` takes every event of the runner.
+
+    A key that W&B does not accept, or an entity that is not there, raises at once: nobody should find that out after
+    hours. A server that cannot be reached is told in a sentence, and the run goes on without it. Without a login, or
+    without a plan, it does nothing.
+    """
+
+    def __init__(
+        self,
+        plans: Mapping[str, Plan],
+        login: Login | None,
+        runs_dir: Path,
+        *,
+        protocol: str = "official",
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._login, self._protocol, self._say = login, protocol, say
+        self._library = Library(runs_dir)
+        self._plans = dict(plans)
+        self._runs_dir = runs_dir
+        self._workers: dict[str, Worker] = {}
+        self._sent: dict[str, tuple[float, float]] = {}
+
+    def __enter__(self) -> Self:
+        if self._login is None:
+            return self
+        for side, plan in self._plans.items():
+            self._workers[side] = Worker(self._job(plan, self._login), self._login)
+            self._sent[side] = (0.0, time.monotonic())
+            try:
+                self._say(self._workers[side].first_sentence())
+            except InputError:
+                for started in self._workers.values():
+                    started.__exit__(None, None, None)
+                raise
+            except JglueAppError as e:
+                self._workers.pop(side).__exit__(None, None, None)
+                self._say(f"{e} The run goes on; `push` sends it afterwards.")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close(1 if kind else 0)
+
+    def _close(self, code: int) -> None:
+        for side, worker in list(self._workers.items()):
+            worker.send({"end": code})
+            try:
+                worker.result()
+            except JglueAppError as e:
+                self._say(f"The progress of {self._plans[side].spec.label} is not all at W&B: {e}")
+            finally:
+                worker.__exit__(None, None, None)
+                del self._workers[side]
+
+    def see(self, event: Event) -> None:
+        """Take in an event; cheap unless something is due."""
+        worker = self._workers.get(event.side)
+        if event.kind != "record" or worker is None:
+            return
+        now = time.monotonic()
+        speed, scores = self._sent[event.side]
+        last = event.run_done == event.run_total
+        if not last and now - speed < SPEED_EVERY_S:
+            return
+        log: dict[str, float | int] = {
+            "progress/items": event.run_done,
+            "progress/share": event.run_done / event.run_total,
+            f"progress/{event.task}/items": event.done,
+        }
+        if event.items_per_s is not None:
+            log["progress/items_per_s"] = event.items_per_s
+        if last or now - scores >= SCORES_EVERY_S:
+            log |= self._scores(self._plans[event.side])
+            scores = now
+        self._sent[event.side] = (now, scores)
+        if not worker.send({"step": event.run_done, "log": log}):
+            self._workers.pop(event.side).__exit__(None, None, None)
+            self._say("W&B's client has ended; the run goes on without it. `push` sends it afterwards.")
+
+    def _scores(self, plan: Plan) -> dict[str, float]:
+        try:
+            report = self._library.report(RunStore.of(self._runs_dir, plan.spec).path, self._protocol)
+        except StoreError:
+            return {}
+        found = {name: main_metric(task, self._protocol).value for name, task in report.tasks.items()}
+        return {f"progress/{name}/score": value for name, value in found.items() if value is not None}
+
+    def _job(self, plan: Plan, login: Login) -> dict[str, Any]:
+        spec, target = plan.spec, login.target
+        return {
+            "action": "follow",
+            "id": run_id(spec.spec_id),
+            "name": spec.label,
+            "job_type": EVALUATION,
+            "tags": ["jglue"],
+            "config": {"model": spec.model.id, "tasks": list(spec.tasks), "planned": plan.total},
+            "entity": target.entity,
+            "project": target.project,
+        }

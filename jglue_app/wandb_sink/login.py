@@ -1,0 +1,145 @@
+"""Where at W&B, and with whose key: names are checked and the key is found before anything is sent."""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from jglue_app.errors import InputError
+
+PUBLIC_HOST = "https://api.wandb.ai"
+DEFAULT_PROJECT = "jglue"
+_FORBIDDEN = re.compile(r"[/\\#?%:\s\x00-\x1f]")
+_ENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_KEY = re.compile(r"[\w.-]+")
+MIN_KEY = 40
+"""Characters of a key; on-premises servers put a prefix and a dash before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A project at a W&B server."""
+
+    entity: str
+    """User or team; empty for the default one of the key."""
+    project: str
+    base_url: str = PUBLIC_HOST
+
+    @property
+    def path(self) -> str:
+        """`entity/project`, or the project alone."""
+        return f"{self.entity}/{self.project}" if self.entity else self.project
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A target and the key for it. Never printed, stored or put into a command line."""
+
+    target: Target
+    key: str = field(repr=False)
+
+
+def target(project: str | None = None, entity: str | None = None) -> Target:
+    """A target from what somebody named and the environment (`WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_BASE_URL`).
+
+    Args:
+        project: its name, or `entity/project`; None or empty for `WANDB_PROJECT`, else `jglue`.
+        entity: user or team; None or empty for `WANDB_ENTITY`, else the key's own.
+
+    Raises:
+        InputError: W&B would not take such a name or address.
+    """
+    name = (project or os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT).strip()
+    who = (entity or "").strip()
+    if name.count("/") == 1 and not who:
+        who, name = name.split("/")
+        if not who:
+            raise InputError(f"{project!r} names no entity before the '/'. Write ENTITY/PROJECT, or PROJECT alone.")
+    who = who or os.environ.get("WANDB_ENTITY", "").strip()
+    if not name or len(name) > 128 or _FORBIDDEN.search(name):
+        raise InputError(
+            f"W&B takes no project named {name[:140]!r}: 1 to 128 characters, without spaces and / \\ # ? % :. "
+            "A team is named apart, with --entity or as ENTITY/PROJECT."
+        )
+    if who and not _ENTITY.fullmatch(who):
+        raise InputError(
+            f"W&B has no entity named {who[:140]!r}. Name your user or team as in the address of its page."
+        )
+    return Target(who, name, base_url())
+
+
+def base_url() -> str:
+    """The server: `WANDB_BASE_URL`, else the one of `wandb login --host`, else the public one.
+
+    Raises:
+        InputError: it is no http(s) address.
+    """
+    url = os.environ.get("WANDB_BASE_URL") or _settings_file().get("base_url") or PUBLIC_HOST
+    found = urlsplit(url)
+    if found.scheme not in ("http", "https") or not found.hostname or found.username or found.query:
+        raise InputError(f"WANDB_BASE_URL takes the address of a W&B server, such as {PUBLIC_HOST}; not {url[:200]!r}.")
+    return url.rstrip("/")
+
+
+def _settings_file() -> dict[str, str]:
+    """What `wandb login --host` has remembered for this user."""
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(folder / "settings", encoding="utf-8")
+    except (configparser.Error, OSError, UnicodeDecodeError):
+        return {}
+    return dict(parser["default"]) if parser.has_section("default") else {}
+
+
+def checked_key(key: str) -> str:
+    """A key that looks like one.
+
+    Raises:
+        InputError: it is empty, or W&B gives no such keys. The message does not repeat it.
+    """
+    key = key.strip()
+    if not key:
+        raise InputError("The W&B key is empty. Nothing was sent. Keys are at https://wandb.ai/authorize.")
+    secret = key.split("-", 1)[-1]
+    if not _KEY.fullmatch(key) or (len(secret) < MIN_KEY and key.count(".") != 2):
+        raise InputError(
+            f"This is no W&B key: they have {MIN_KEY} or more letters, digits and underscores, and this one has "
+            f"{len(key)} characters. Copy it once more from https://wandb.ai/authorize. Nothing was sent."
+        )
+    return key
+
+
+def own_key(server: str) -> str:
+    """The key of whoever runs this: `WANDB_API_KEY`, else what `wandb login` has stored for the server; empty if none.
+
+    An empty `WANDB_API_KEY` is a key that somebody meant to set, not a reason to use another.
+    """
+    if "WANDB_API_KEY" in os.environ:
+        return os.environ["WANDB_API_KEY"].strip()
+    file = Path(os.environ.get("NETRC") or Path.home() / ".netrc").expanduser()
+    try:
+        found = netrc.netrc(str(file)).authenticators(urlsplit(server).hostname or "")
+    except (OSError, netrc.NetrcParseError):
+        return ""
+    return found[2] if found and found[2] else ""
+
+
+def log_in(where: Target) -> Login:
+    """With the key of whoever runs this.
+
+    Raises:
+        InputError: there is none.
+    """
+    key = own_key(where.base_url)
+    if not key:
+        raise InputError(
+            f"There is no key for {where.base_url}. Set WANDB_API_KEY (keys are at https://wandb.ai/authorize) or run "
+            "`wandb login`; `push --offline` needs none. Nothing was sent."
+        )
+    return Login(where, checked_key(key))

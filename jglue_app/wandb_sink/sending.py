@@ -1,0 +1,282 @@
+"""In the process of `worker.py`: stored runs and comparisons → W&B runs with tables and artifacts.
+
+Nothing is put into a W&B run's history but the progress of `follow`: scores and tables live in its summary, so that a
+second push replaces what the first one left, and W&B's own checksums keep equal artifacts from being stored twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import wandb
+
+from jglue_app import archive
+from jglue_app.errors import InputError, JglueAppError, NetworkError, StoreError, first_line
+from jglue_app.store import RunStore
+from jglue_app.wandb_sink.payload import (
+    OWN_KEYS,
+    RUN_ARTIFACT,
+    Payload,
+    comparison_payload,
+    run_payload,
+)
+from jglue_app.wandb_sink.tables import Table
+
+Say = Callable[[str], None]
+Lines = Iterator[dict[str, Any]]
+RETRIES = 6
+"""After the first try, for every request; with pauses of up to ten seconds these are about half a minute."""
+ARTIFACT_S = 600
+"""Longest wait for an artifact to be stored."""
+AGAIN = "The run here is untouched: push it again, and what is missing arrives in the same W&B run."
+
+
+def settings(offline: bool) -> wandb.Settings:
+    """Of a W&B run: nothing of the machine is sent that we do not send ourselves, and no retry goes on for hours."""
+    retries = {
+        f"x_{part}_{name}": value
+        for part in ("graphql", "file_stream", "file_transfer")
+        for name, value in (
+            ("retry_max", RETRIES),
+            ("retry_wait_min_seconds", 0.5),
+            ("retry_wait_max_seconds", 10.0),
+        )
+    }
+    found: dict[str, Any] = {
+        "mode": "offline" if offline else "online",
+        "silent": True,
+        "console": "off",
+        "disable_git": True,
+        "disable_code": True,
+        "save_code": False,
+        "disable_job_creation": True,
+        "x_disable_stats": True,
+        "x_disable_meta": True,
+        "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT") or 60),
+        **retries,
+    }
+    return wandb.Settings(**found)
+
+
+def reach(where: str) -> None:
+    """Knock at the server's door: the client would try for a minute before it says that nobody is there.
+
+    Raises:
+        NetworkError: nobody is.
+    """
+    server = urlsplit(os.environ.get("WANDB_BASE_URL", ""))
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")):
+        return  # The proxy is to find it.
+    port = server.port or (443 if server.scheme == "https" else 80)
+    for pause in (1.0, 2.0, None):
+        try:
+            socket.create_connection((server.hostname or "", port), timeout=10).close()
+            return
+        except OSError as e:
+            if pause is None:
+                raise NetworkError(
+                    f"{where} could not be reached at {server.geturl()} ({e.strerror or e}). {AGAIN}"
+                ) from e
+            time.sleep(pause)
+
+
+@contextlib.contextmanager
+def mapped(where: str, offline: bool = False) -> Iterator[None]:
+    """Errors of W&B's client become ours; without a server there is nothing to try."""
+    if not offline:
+        reach(where)
+    try:
+        yield
+    except JglueAppError:
+        raise
+    except Exception as e:
+        raise fault(e, where) from e
+
+
+def fault(error: Exception, where: str) -> JglueAppError:
+    """Our sentence about an error of W&B's client."""
+    text, line = str(error), first_line(error)
+    low = text.lower()
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if full or "no space left" in low or "disk quota" in low:
+        return StoreError(
+            "There is no room to prepare what is sent to W&B. Free some space, or set TMPDIR to a larger disk. "
+            "The run here is untouched."
+        )
+    if isinstance(error, wandb.errors.AuthenticationError) or "401" in text or "unauthorized" in low:
+        return InputError(
+            "W&B does not accept this key. Copy it once more from https://wandb.ai/authorize (of your own server: "
+            "its /authorize page)."
+        )
+    if "permission" in low or "403" in text or "forbidden" in low:
+        return InputError(f"This key may not write to {where}. Check entity and project, or ask its owner. ({line})")
+    if "404" in text or "not found" in low or "could not find" in low:
+        return InputError(f"W&B knows no {where}. Check entity and project: a team has to exist. ({line})")
+    return NetworkError(f"W&B did not answer properly: {line} {AGAIN}")
+
+
+# --- a run ----------------------------------------------------------------------------------------------
+
+
+def push(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
+    """Send one stored run: `{folder, protocol, group, entity, project, offline}` → `{url, id, …}` of `send`."""
+    store = RunStore(Path(job["folder"]))
+    payload = run_payload(store.data(), store.manifest(), job["protocol"], job.get("group"))
+    if not payload.summary["push/finished"]:
+        done, planned = payload.summary["push/items"], payload.summary["push/planned"]
+        say(f"This run has {done:,} of its {planned:,} items: it is sent as it is and tagged 'unfinished'.")
+    with mapped(_where(job), bool(job.get("offline"))), open_run(payload, job) as run:
+        return send(run, payload, store.path, bool(job.get("offline")))
+
+
+def push_comparison(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
+    """Send two stored runs side by side: `{a, b, protocol, links, entity, project, offline}` → as `send`."""
+    a, b = (RunStore(Path(job[side])).data() for side in ("a", "b"))
+    payload = comparison_payload(a, b, job["protocol"], job["links"])
+    with mapped(_where(job), bool(job.get("offline"))), open_run(payload, job) as run:
+        return send(run, payload, None, bool(job.get("offline")))
+
+
+def _where(job: Mapping[str, Any]) -> str:
+    return f"{job['entity']}/{job['project']}" if job.get("entity") else str(job["project"])
+
+
+@contextlib.contextmanager
+def open_run(payload: Payload, job: Mapping[str, Any]) -> Iterator[wandb.Run]:
+    """The W&B run of a payload, new or taken up again; ends as failed when what is inside fails."""
+    offline = bool(job.get("offline"))
+    run = wandb.init(
+        entity=job.get("entity") or None,
+        project=job["project"],
+        id=payload.id,
+        name=payload.name,
+        group=payload.group,
+        job_type=payload.job_type,
+        resume="allow",
+        settings=settings(offline),
+    )
+    try:
+        yield run
+    except BaseException:
+        with contextlib.suppress(Exception):
+            run.finish(exit_code=1)
+        raise
+
+
+def send(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool) -> dict[str, Any]:
+    """Fill a W&B run, end it, and see that all has arrived.
+
+    Returns:
+        `{id, path, url, tables: {key: rows}, scalars, offline}`; url is empty offline, and `offline` names the folder
+        to synchronise.
+
+    Raises:
+        NetworkError: a part has not arrived.
+    """
+    fill(run, payload, folder, offline)
+    told: dict[str, Any] = {
+        "id": run.id,
+        "path": f"{run.entity}/{run.project}/{run.id}",
+        "url": "" if offline else run.url or "",
+        "tables": {key: len(table.rows) for key, table in payload.tables.items()},
+        "scalars": len(payload.summary),
+        "offline": str(Path(run.settings.sync_dir)) if offline else "",
+    }
+    run.finish()
+    if not offline:
+        arrived(told["path"], payload)
+    return told
+
+
+def fill(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool = False) -> None:
+    """Put a payload into an open W&B run; tags and whatever else people have added there stay."""
+    summary: Any = run.summary  # The client gives neither a type.
+    config: Any = run.config
+    summary["push/state"] = "sending"
+    run.tags = tuple(dict.fromkeys((*(tag for tag in run.tags or () if tag != "unfinished"), *payload.tags)))
+    config.update(payload.config, allow_val_change=True)
+    new = {*payload.summary, *payload.tables, "push/state", "push/digest"}
+    for key in [key for key in summary.keys() if key.startswith(OWN_KEYS) and key not in new]:  # noqa: SIM118
+        del summary[key]
+    for name in payload.uses:
+        if not offline:
+            with contextlib.suppress(wandb.errors.CommError, ValueError):  # A run that was not pushed itself.
+                run.use_artifact(f"{run.entity}/{run.project}/{name}:latest")
+    for key, table in payload.tables.items():
+        summary[key] = as_table(table)
+    if payload.artifact and folder is not None:
+        _log_folder(run, payload, folder, offline)
+    summary.update({**payload.summary, "push/digest": payload.digest, "push/state": "complete"})
+
+
+def as_table(table: Table) -> wandb.Table:
+    """A table with every row: the client's limits cut without a word, and are meant for training loops."""
+    wandb.Table.MAX_ROWS = wandb.Table.MAX_ARTIFACT_ROWS = max(len(table.rows), 200_000)
+    kinds = [
+        next((type(row[at]) for row in table.rows if row[at] is not None), str) for at in range(len(table.columns))
+    ]
+    # Types are given: guessing them row by row takes longer than sending the table.
+    data: list[Any] = list(table.rows)
+    return wandb.Table(columns=list(table.columns), data=data, dtype=kinds, optional=True)
+
+
+def _log_folder(run: wandb.Run, payload: Payload, folder: Path, offline: bool) -> None:
+    artifact = wandb.Artifact(payload.artifact, RUN_ARTIFACT, metadata=payload.metadata)
+    for name in archive.MEMBERS:
+        if (folder / name).is_file():
+            artifact.add_file(str(folder / name), name=name)
+    logged = run.log_artifact(artifact)
+    if not offline:
+        logged.wait(timeout=ARTIFACT_S)
+
+
+def arrived(path: str, payload: Payload) -> None:
+    """See on the server that the summary and every file of a table are there.
+
+    Raises:
+        NetworkError: they are not.
+    """
+    # The client ends a run without an error when an upload failed in the background.
+    for pause in (0.0, 1.0, 3.0):
+        time.sleep(pause)
+        with mapped(path):
+            found = wandb.Api().run(path)
+            summary = dict(found.summary)
+            wanted = [summary[key]["path"] for key in payload.tables if key in summary]
+            files = {file.name for file in found.files(names=wanted)} if wanted else set()
+        if summary.get("push/digest") == payload.digest and len(files) == len(set(wanted)):
+            return
+    raise NetworkError(f"Only a part of {path} has arrived at W&B, where it may say 'sending'. {AGAIN}")
+
+
+# --- progress -------------------------------------------------------------------------------------------
+
+
+def follow(job: Mapping[str, Any], say: Say, lines: Lines) -> dict[str, Any]:
+    """Log `{"step": items done, "log": {…}}` lines to the W&B run until `{"end": exit code}` or the end of the input.
+
+    Takes `{id, name, group, config, tags, entity, project}`. Steps that are there from an earlier session are left out.
+    """
+    payload = Payload(job["id"], job["name"], job["job_type"], job.get("group"), tuple(job["tags"]), job["config"], {})
+    with mapped(_where(job)), open_run(payload, job) as run:
+        run.tags = tuple(dict.fromkeys((*(run.tags or ()), *payload.tags)))
+        config: Any = run.config
+        config.update(payload.config, allow_val_change=True)
+        say(f"Progress is at {run.url}")
+        code = 1  # No word at the end: whoever started this was killed.
+        for line in lines:
+            if "end" in line:
+                code = int(line["end"])
+                break
+            if line["step"] >= run.step:
+                run.log(line["log"], step=line["step"])
+        run.finish(exit_code=code)
+        return {"id": run.id, "path": f"{run.entity}/{run.project}/{run.id}", "url": run.url or ""}

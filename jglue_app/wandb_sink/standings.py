@@ -1,0 +1,103 @@
+"""The runs of a W&B project → the same ranking that the stored runs give, and a W&B Report of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jglue_app.leaderboard import Entry, Standing, rank
+from jglue_app.protocols import get_protocol
+from jglue_app.types import Estimate
+from jglue_app.wandb_sink.login import Login
+from jglue_app.wandb_sink.payload import CHOSEN, OTHERS
+from jglue_app.wandb_sink.process import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """What a project's runs say of themselves."""
+
+    runs: tuple[Mapping[str, Any], ...]
+    """`{id, name, url, created, state, spec_id, data_kind, summary}`, the newest first; of runs with the same spec the
+    newest alone."""
+    left_out: int
+    """Runs of the project that no push of this application has completed."""
+
+    def of(self, protocol: str, data_kind: str) -> dict[str, Standing]:
+        """W&B run → its scores under a protocol, over `official` or `sample` data."""
+        get_protocol(protocol)
+        return {
+            str(run["id"]): Standing(str(run["name"]), _values(run["summary"], protocol))
+            for run in self.runs
+            if run["data_kind"] == data_kind
+        }
+
+    def ranked(self, protocol: str, against: str, data_kind: str, tasks: Sequence[str]) -> list[Entry]:
+        """The ranking, as `leaderboard.leaderboard` makes it of stored runs."""
+        return rank(self.of(protocol, data_kind), self.of(against, data_kind), tasks)
+
+
+def _values(summary: Mapping[str, Any], protocol: str) -> dict[str, Estimate]:
+    prefix = CHOSEN if summary.get("push/protocol") == protocol else f"{OTHERS}/{protocol}"
+    found = {}
+    for task, metrics in get_protocol(protocol).metrics.items():
+        key = f"{prefix}/{task}/{metrics[0]}"
+        if f"{key}/n" in summary:
+            value, low, high = (_number(summary.get(name)) for name in (key, f"{key}/low", f"{key}/high"))
+            found[task] = Estimate(value, low, high, int(summary[f"{key}/n"]))
+    return found
+
+
+def _number(value: Any) -> float | None:
+    """JSON has one kind of number, and 1.0 comes back as 1."""
+    return None if value is None else float(value)
+
+
+def standings(login: Login) -> Standings:
+    """Read a project's runs.
+
+    Raises:
+        InputError: there is no such project, or the key may not read it.
+        NetworkError: W&B was not reached.
+    """
+    target = login.target
+    job = {"action": "standings", "entity": target.entity, "project": target.project}
+    with Worker(job, login) as worker:
+        found = worker.result()
+    return Standings(tuple(found["runs"]), int(found["left_out"]))
+
+
+def save_report(login: Login, found: Standings, protocol: str, data_kind: str, tasks: Sequence[str]) -> dict[str, Any]:
+    """Save a W&B Report of a project: leaderboard, bars for each subset, failure picture, run comparer. A report of
+    the same title is replaced.
+
+    Returns:
+        `{url, blocks}`: its address, and what it holds as plain values.
+
+    Raises:
+        DeviceError: the package wandb-workspaces is missing.
+        InputError, NetworkError: as `standings`.
+    """
+    target = login.target
+    entries = found.ranked(protocol, protocol, data_kind, tasks)
+    runs = {run["id"]: run for run in found.runs}
+    rows = [
+        {
+            "rank": entry.rank,
+            "label": entry.label,
+            "url": runs[entry.name]["url"],
+            "average": _three(entry.average),
+            **{task: _three(entry.tasks.get(task)) for task in tasks},
+        }
+        for entry in entries
+    ]
+    job = {"action": "report", "entity": target.entity, "project": target.project, "protocol": protocol}
+    chosen = [run["summary"].get("push/protocol") == protocol for run in found.runs if run["data_kind"] == data_kind]
+    prefix = CHOSEN if all(chosen) else f"{OTHERS}/{protocol}"
+    with Worker({**job, "rows": rows, "tasks": list(tasks), "prefix": prefix, "data_kind": data_kind}, login) as worker:
+        return worker.result()
+
+
+def _three(found: Estimate | None) -> list[float | None]:
+    return [found.value, found.low, found.high] if found else [None, None, None]

@@ -1,0 +1,72 @@
+"""The other side of `process.py`: does one job with W&B's client and ends.
+
+Standard input: one line of JSON `{"action": …, …}`; the action `follow` takes further lines. Standard output: lines
+`{"say": sentence}`, and at last `{"done": {…}}` or `{"error": sentence, "kind": class of errors.py}`. When standard
+input ends early, whoever started this is gone, and so is this.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from jglue_app.errors import JglueAppError
+
+
+def main() -> None:
+    """Do the job of the first line of standard input."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)  # Whatever the client prints is no answer.
+
+    def tell(message: Mapping[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+
+    lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    job = json.loads(sys.stdin.readline() or "{}")
+    threading.Thread(target=_listen, args=(lines, job.get("action") != "follow"), daemon=True).start()
+    try:
+        tell({"done": _actions()[job["action"]](job, lambda text: tell({"say": text}), _until_none(lines))})
+    except JglueAppError as e:
+        tell({"error": str(e), "kind": type(e).__name__})
+    answers.close()
+    sys.stderr.flush()
+    # W&B's client has an exit hook that would wait for a server that is not there.
+    os._exit(0)
+
+
+Action = Callable[[Mapping[str, Any], Callable[[str], None], Iterator[dict[str, Any]]], dict[str, Any]]
+
+
+def _actions() -> dict[str, Action]:
+    from jglue_app.wandb_sink import fetching, reporting, sending
+
+    return {
+        "push": sending.push,
+        "compare": sending.push_comparison,
+        "follow": sending.follow,
+        "standings": fetching.standings,
+        "pull": fetching.pull,
+        "report": reporting.save,
+    }
+
+
+def _listen(lines: queue.SimpleQueue[dict[str, Any] | None], end_with_it: bool) -> None:
+    for line in sys.stdin:
+        lines.put(json.loads(line))
+    lines.put(None)
+    if end_with_it:
+        os._exit(3)
+
+
+def _until_none(lines: queue.SimpleQueue[dict[str, Any] | None]) -> Iterator[dict[str, Any]]:
+    while (line := lines.get()) is not None:
+        yield line
+
+
+if __name__ == "__main__":
+    main()
