@@ -29,6 +29,7 @@ HOME = {
     "peft": BACKENDS,
     "gradio": PAGE,
     "wandb": ("jglue_app/wandb_sink/",),
+    "wandb_workspaces": ("jglue_app/wandb_sink/",),
     "ray": ("jglue_app/cluster.py",),
 }
 """Library → the only places that may import it."""

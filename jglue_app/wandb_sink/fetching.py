@@ -9,7 +9,7 @@ from typing import Any
 import wandb
 
 from jglue_app.errors import InputError
-from jglue_app.wandb_sink.payload import CHOSEN, COMPARISON, EVALUATION, FORMAT, OTHERS, RUN_ARTIFACT
+from jglue_app.wandb_sink.payload import COMPARISON, EVALUATION, FORMAT, PROTOCOLS_KEY, RUN_ARTIFACT
 from jglue_app.wandb_sink.sending import Lines, Say, mapped
 
 PAGE = 200
@@ -40,9 +40,7 @@ def standings(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
                     "spec_id": spec_id,
                     "data_kind": run.config.get("data_kind", "official"),
                     "summary": {
-                        key: value
-                        for key, value in summary.items()
-                        if key.startswith((f"{CHOSEN}/", f"{OTHERS}/", "push/", "outcomes/"))
+                        key: value for key, value in summary.items() if key.startswith((f"{PROTOCOLS_KEY}/", "push/"))
                     },
                 },
             )

@@ -6,7 +6,7 @@ A run's summary has the scores of every protocol, each with what it needs to be 
                                               …/floor, …/default_floor beside it
     jglue/<subset>/lenient/<metric>           the lenient reading, choose/<metric> the ranking by log-likelihood
     jglue/average                             with …/low, …/high, …/n
-    protocols/<name>/…                        the same of every other protocol
+    protocols/<name>/…                        the same of every protocol, the chosen one too: one key for all runs
     outcomes/<subset>/<outcome>               the failure picture
     speed/<subset>/items_per_s                from the seconds that each item took
 
@@ -39,8 +39,8 @@ from jglue_app.wandb_sink.tables import (
 
 FORMAT = 1
 """Version of the names below; readers refuse a newer one."""
-CHOSEN, OTHERS = "jglue", "protocols"
-OWN_KEYS = (f"{CHOSEN}/", f"{OTHERS}/", "outcomes/", "speed/", "predictions/", "comparison/", "push/", "notices")
+CHOSEN, PROTOCOLS_KEY = "jglue", "protocols"
+OWN_KEYS = (f"{CHOSEN}/", f"{PROTOCOLS_KEY}/", "outcomes/", "speed/", "predictions/", "comparison/", "push/", "notices")
 """Beginnings of the summary keys that a push owns: what a new one does not have any more is taken away."""
 EVALUATION, COMPARISON = "evaluation", "comparison"
 """W&B job types."""
@@ -122,7 +122,8 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
     summary: Summary = {"push/format": FORMAT, "push/protocol": protocol}
     summary |= {"push/items": done, "push/planned": planned, "push/finished": done >= planned}
     for name, report in reports.items():
-        summary |= score_keys(report, CHOSEN if name == protocol else f"{OTHERS}/{name}")
+        summary |= score_keys(report, f"{PROTOCOLS_KEY}/{name}")
+    summary |= score_keys(reports[protocol], CHOSEN)
     summary |= _outcome_keys(reports["official"]) | _speed_keys(data)
     tables = {f"predictions/{task}": predictions(data, task, judged, protocol) for task in judged["official"]}
     tables["failure_picture"] = outcome_table(reports["official"])

@@ -10,7 +10,7 @@ from jglue_app.leaderboard import Entry, Standing, rank
 from jglue_app.protocols import get_protocol
 from jglue_app.types import Estimate
 from jglue_app.wandb_sink.login import Login
-from jglue_app.wandb_sink.payload import CHOSEN, OTHERS
+from jglue_app.wandb_sink.payload import PROTOCOLS_KEY
 from jglue_app.wandb_sink.process import Worker
 
 
@@ -39,10 +39,9 @@ class Standings:
 
 
 def _values(summary: Mapping[str, Any], protocol: str) -> dict[str, Estimate]:
-    prefix = CHOSEN if summary.get("push/protocol") == protocol else f"{OTHERS}/{protocol}"
     found = {}
     for task, metrics in get_protocol(protocol).metrics.items():
-        key = f"{prefix}/{task}/{metrics[0]}"
+        key = f"{PROTOCOLS_KEY}/{protocol}/{task}/{metrics[0]}"
         if f"{key}/n" in summary:
             value, low, high = (_number(summary.get(name)) for name in (key, f"{key}/low", f"{key}/high"))
             found[task] = Estimate(value, low, high, int(summary[f"{key}/n"]))
@@ -93,9 +92,9 @@ def save_report(login: Login, found: Standings, protocol: str, data_kind: str, t
         for entry in entries
     ]
     job = {"action": "report", "entity": target.entity, "project": target.project, "protocol": protocol}
-    chosen = [run["summary"].get("push/protocol") == protocol for run in found.runs if run["data_kind"] == data_kind]
-    prefix = CHOSEN if all(chosen) else f"{OTHERS}/{protocol}"
-    with Worker({**job, "rows": rows, "tasks": list(tasks), "prefix": prefix, "data_kind": data_kind}, login) as worker:
+    metrics = get_protocol(protocol).metrics
+    keys = {task: f"{PROTOCOLS_KEY}/{protocol}/{task}/{metrics[task][0]}" for task in tasks}
+    with Worker({**job, "rows": rows, "keys": keys, "data_kind": data_kind}, login) as worker:
         return worker.result()
 
 
