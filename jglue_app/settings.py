@@ -37,6 +37,8 @@ class Settings:
     """False keeps the operator's HF_TOKEN from being used for visitors; None uses it."""
     max_seconds: float | None = None
     """Longest that one run of the page may take; None for no limit."""
+    share_wandb_key: bool = False
+    """Whether visitors of a public page may push runs to the operator's W&B project with the operator's key."""
     memory_bytes: int | None = None
     """Memory that a model may work in beside its weights; None to have it found from what is free."""
 
@@ -46,7 +48,8 @@ def load_settings() -> Settings:
 
     `JGLUE_MODE` (local or public; public by itself when `SPACE_ID` is set), `JGLUE_DATA_DIR`,
     `JGLUE_DATA_URL`, `JGLUE_CACHE_DIR`, `JGLUE_RUNS_DIR`, `JGLUE_SHARE_HF_TOKEN` (1: visitors of a public page may
-    use gated models with the operator's token), `JGLUE_MEMORY` (GiB that a model may work in beside its weights).
+    use gated models with the operator's token), `JGLUE_SHARE_WANDB_KEY` (1: they may push their runs to the operator's
+    W&B project with the operator's key), `JGLUE_MEMORY` (GiB that a model may work in beside its weights).
 
     Raises:
         UnknownNameError: no such mode.
@@ -65,6 +68,7 @@ def load_settings() -> Settings:
         cache_dir=Path(env.get("JGLUE_CACHE_DIR") or platformdirs.user_cache_dir(APP_NAME)),
         runs_dir=Path(env.get("JGLUE_RUNS_DIR") or "runs"),
         hub_token=False if public and env.get("JGLUE_SHARE_HF_TOKEN") != "1" else None,
+        share_wandb_key=env.get("JGLUE_SHARE_WANDB_KEY") == "1",
         max_seconds=600.0 if public else None,
         max_items=50 if public else 20_000,
         memory_bytes=gib("JGLUE_MEMORY", env["JGLUE_MEMORY"]) if env.get("JGLUE_MEMORY") else None,

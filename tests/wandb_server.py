@@ -217,8 +217,10 @@ class WandbServer:
         self._faults.append(_Fault(re.compile(pattern), status, times, headers or {}))
 
     def slow(self, pattern: str, seconds: float) -> None:
-        """Hold every matching request for some seconds."""
-        self._faults.append(_Fault(re.compile(pattern), seconds=seconds))
+        """Hold every matching request for some seconds; 0 ends that."""
+        self._faults = [fault for fault in self._faults if not (fault.seconds and fault.pattern.pattern == pattern)]
+        if seconds:
+            self._faults.append(_Fault(re.compile(pattern), seconds=seconds))
 
     def add_run(self, run: Run) -> Run:
         """Keep a run, as if it had been sent."""
@@ -481,7 +483,8 @@ class WandbServer:
         run = self._run_of(v)
         found = []
         for spec in map(json.loads, v.get("specs") or [v["spec"]]):
-            steps = range(spec.get("minStep", 0), spec.get("maxStep", sys.maxsize))
+            # Here the last step is meant to be in it.
+            steps = range(spec.get("minStep", 0), spec.get("maxStep", sys.maxsize) + 1)
             rows = [row for row in run.history if row.get("_step") in steps] if run else []
             found.append([{key: row[key] for key in spec["keys"]} for row in rows if set(spec["keys"]) <= set(row)])
         return self._in_project(v, run=run and {"sampledHistory": found})

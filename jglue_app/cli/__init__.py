@@ -17,6 +17,7 @@ from jglue_app import __version__
 from jglue_app.cli.bench import bench_command
 from jglue_app.cli.data import data_commands
 from jglue_app.cli.lab import show_prompt, sweep
+from jglue_app.cli.launch import launch_job
 from jglue_app.cli.lint import lint_prompt
 from jglue_app.cli.models import make_showcase, models, serve
 from jglue_app.cli.runs import INTERRUPTED, compare, run
@@ -68,5 +69,6 @@ app.command("import")(import_run)
 app.command("show-prompt")(show_prompt)
 app.command("lint-prompt")(lint_prompt)
 app.command("make-showcase")(make_showcase)
+app.command("launch-job")(launch_job)
 app.command("bench")(bench_command)
 app.add_typer(data_commands(), name="data")

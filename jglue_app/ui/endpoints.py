@@ -24,7 +24,7 @@ from jglue_app.report import compare_runs, judge_run
 from jglue_app.store import dumps
 from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Item
-from jglue_app.ui import compare, controls, full, results
+from jglue_app.ui import compare, controls, full, results, wandb_push
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import visitor
 from jglue_app.ui.following import changes
@@ -186,7 +186,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         """Stop your own work. What it has finished is kept.
 
         Args:
-            kind: compare, full, sweep or try.
+            kind: compare, full, sweep, try or push.
         """
         job = desk.jobs.latest(visitor(request), kind)
         if job is None or not job.active:
@@ -373,7 +373,39 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
             raise _told(e) from e
         return f"deleted {run}"
 
-    return runs, scores, items, item, disagreements, leaderboard, delete_run
+    def push_to_wandb(
+        request: gr.Request,
+        run: str,
+        compare_with: str = "",
+        project: str = "",
+        entity: str = "",
+        key: str = "",
+        protocol: str = "official",
+    ) -> list[dict[str, Any]]:
+        """Send a stored run to Weights & Biases, or two and what joins them. Again, it updates the same W&B runs.
+
+        Args:
+            run: Id of a run, from `runs`.
+            compare_with: Id of another run to compare it with; empty for none.
+            project: W&B project; empty for jglue, or as the server is set.
+            entity: W&B user or team; empty for the key's own.
+            key: W&B API key, for this push only; empty for the server's own where it is lent.
+            protocol: The protocol whose scores stand first; all are sent.
+        """
+        try:
+            get_protocol(protocol)
+            job = wandb_push.begin(desk, visitor(request), run, compare_with, project, entity, key, protocol)
+            job.over.wait()
+            if job.stop.is_set():
+                raise InputError("The push was stopped. What had arrived stays; push again to complete it.")
+            if job.state == "failed":
+                raise InputError(str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.")
+        except JglueAppError as e:
+            raise _told(e) from e
+        found: list[dict[str, Any]] = _plain(job.result)
+        return found
+
+    return runs, scores, items, item, disagreements, leaderboard, delete_run, push_to_wandb
 
 
 def _files(desk: Desk) -> None:

@@ -12,7 +12,7 @@ from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.jobs import Job
 from jglue_app.library import StoredRun
 from jglue_app.store import RunStore
-from jglue_app.ui import controls, results, shown, views
+from jglue_app.ui import controls, results, shown, views, wandb_push
 from jglue_app.ui.compare import pair_of
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.desk import Desk
@@ -57,6 +57,7 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
     make = gr.Button(t("export"), elem_id="full-export", visible=False)
     download = gr.File(label=t("export_file"), interactive=False, visible=False, elem_id="full-file")
     exported = pane("full-exported")
+    push = wandb_push.build(desk, t, "full", lambda _, found: (found, ""), [name], visible=False)
     everything: list[Any] = [*asked.all(), *side.all()]
     seen: list[gr.components.Component] = [status, board, unfinished, go_on, name]
 
@@ -142,9 +143,9 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
     )
     make.click(export, [name, format], [download, exported], **quiet)
     name.change(
-        lambda found: (gr.update(visible=bool(found)),) * 3,
+        lambda found: (gr.update(visible=bool(found)),) * 4,
         name,
-        [look, format, make],
+        [look, format, make, push.box],
         queue=False,
         api_visibility="private",
     )

@@ -18,7 +18,7 @@ from jglue_app.presets import subsets
 from jglue_app.protocols import PROTOCOLS
 from jglue_app.showcase import SHIPPED
 from jglue_app.tasks import TASKS
-from jglue_app.ui import controls, views
+from jglue_app.ui import controls, views, wandb_push
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import language, visitor
@@ -95,6 +95,13 @@ def build(desk: Desk, t: T) -> Tab:
                     yes = gr.Button(t("delete_yes"), variant="stop", elem_id="delete-yes")
                     no = gr.Button(t("delete_no"), elem_id="delete-no")
     done = pane("manage-status")
+
+    def to_push(which: str, managed: str | None, first: str | None, second: str | None) -> tuple[str, str]:
+        if which == "pair" and not (first and second):
+            raise InputError("Choose two runs to compare first: A and B above.")
+        return (str(first), str(second)) if which == "pair" else (managed or "", "")
+
+    wandb_push.build(desk, t, "results", to_push, [run, a, b], pairs=True)
 
     doomed = gr.State("")
     inputs: list[gr.components.Component] = [kind, tasks, protocol, against, a, b, run]

@@ -577,6 +577,34 @@ WORDS: dict[str, tuple[str, str]] = {
     "delete_yes": ("削除する", "Delete it"),
     "delete_no": ("やめる", "Keep it"),
     "deleted": ("{} を削除しました。", "{} was deleted."),
+    "wandb": ("Weights & Biases へ送る", "Send to Weights & Biases"),
+    "wandb_what": ("送るもの", "What to send"),
+    "wandb_one": ("「実行」で選んだ一つ", "The run chosen above"),
+    "wandb_pair": ("A と B と、その比較", "A, B and their comparison"),
+    "wandb_project": ("プロジェクト", "Project"),
+    "wandb_project_info": ("空なら jglue（またはサーバーの設定）", "Empty: jglue, or as the server is set"),
+    "wandb_entity": ("エンティティ（ユーザー・チーム）", "Entity (user or team)"),
+    "wandb_entity_info": ("空なら、キーの持ち主", "Empty: the key's own"),
+    "wandb_key": ("API キー", "API key"),
+    "wandb_key_info": (
+        "この送信だけに使い、残しません",
+        "For this push only, and kept nowhere",
+    ),
+    "wandb_key_info_own": (
+        "この送信だけに使います。空ならサーバーのキー",
+        "For this push only. Empty: the server's own",
+    ),
+    "wandb_go": ("送る", "Send"),
+    "wandb_sending": ("W&B へ送っています。", "Sending to W&B."),
+    "wandb_sent": (
+        "W&B に届きました。もう一度送っても、同じ実行が更新されるだけです。",
+        "It is at W&B. Sending it again updates the same runs.",
+    ),
+    "wandb_rows": ("表の行数：", "Rows of its tables:"),
+    "wandb_stopped": (
+        "送信を止めました。届いた分は残ります。もう一度送ると、同じ実行が最後まで届きます。",
+        "Stopped. What had arrived stays; sending again completes the same runs.",
+    ),
     "no_common_tasks": (
         "選んだサブセットを、{} と {} の両方では採点できません。ほかのサブセットを選んでください。",
         "None of the chosen subsets is scored by both {} and {}. Choose others.",
@@ -838,6 +866,47 @@ SAID_JA = (
         r"(\S+): (\S+) has ([\d,]+) characters\. At most ([\d,]+) .+",
         "{}：{} が {} 文字あります。ここで読めるのは {} 文字までです。",
     ),
+    (
+        r"The W&B key is empty\. .+",
+        "W&B の API キーが空です。自分のキーを貼り付けてください（この送信だけに使い、どこにも残しません）。",
+    ),
+    (
+        r"There is no key for (\S+)\. .+",
+        "{} のキーがサーバーにありません。自分のキーを貼り付けるか、WANDB_API_KEY を設定してください。何も送っていません。",
+    ),
+    (
+        r"This is no W&B key: they have (\d+) or more .+ this one has (\d+) characters\. .+",
+        "W&B のキーではないようです（キーは {} 文字以上、入力は {} 文字）。もう一度コピーしてください。何も送っていません。",
+    ),
+    (
+        r"W&B does not accept this key\. .+",
+        "W&B がこのキーを受け付けません。もう一度コピーしてください。",
+    ),
+    (
+        r"W&B knows no (\S+)\. .+",
+        "W&B に {} がありません。エンティティとプロジェクトの名前を確かめてください（チームは先に作っておく必要があります）。",
+    ),
+    (
+        r"This key may not write to (\S+)\. .+",
+        "このキーでは {} に書き込めません。エンティティとプロジェクトを確かめるか、持ち主に頼んでください。",
+    ),
+    (
+        r"W&B takes no project named '(.*)': .+",
+        "W&B のプロジェクト名に {} は使えません。空白と / \\ # ? % : のない 1〜128 文字にしてください。",
+    ),
+    (
+        r"(\S+) could not be reached at (\S+) \((.+)\)\. .+",
+        "{} を送れません：{} に接続できません（{}）。ここの実行はそのままです。つながったら、もう一度送ってください。",
+    ),
+    (
+        r"With this server's key runs go to .+",
+        "サーバーのキーで送れるのは、運営者が決めたプロジェクトだけです。プロジェクトとエンティティを空にするか、自分のキーを貼り付けてください。",
+    ),
+    (
+        r"This run has ([\d,]+) of its ([\d,]+) items: .+",
+        "この実行は {} 問（全 {} 問中）までです。そのまま送り、「unfinished」と印を付けました。",
+    ),
+    (r"Choose a run to send first\.", "送る実行を選んでください。"),
     (
         r"The gold answer of (\S+) is one of (.+); not (.+)\.",
         "{} の正解は {} のどれかです（{} は使えません）。",

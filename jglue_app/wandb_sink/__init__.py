@@ -5,18 +5,19 @@
     sent = wandb_sink.push(Path("runs/…"), wandb_sink.log_in(wandb_sink.target("team/jglue")))
     print(sent.url)
 
-The client runs in a process of its own (`process.py`, `worker.py`); what is sent is put together in `payload.py` and
-sent by `sending.py`; `fetching.py` and `standings.py` read it back; `following.py` is the progress of a run under way;
-`reporting.py` the W&B Report; `launch.py` the job of W&B Launch.
+The client runs in a process of its own (`process.py`, `worker.py`). What is sent is put together in `payload.py` and
+`tables.py` and sent by `sending.py`; `fetching.py` reads it back for `pulling.py` and `leaderboard.py`; `following.py`
+is the progress of a run under way, `reporting.py` the W&B Report, `launch.py` the job of W&B Launch.
 """
 
 from jglue_app.wandb_sink.following import Follower
-from jglue_app.wandb_sink.login import Login, Target, checked_key, log_in, own_key, target
+from jglue_app.wandb_sink.leaderboard import Standings, save_report, standings
+from jglue_app.wandb_sink.login import DEFAULT_PROJECT, Login, Target, checked_key, log_in, own_key, target
 from jglue_app.wandb_sink.pulling import Source, pull, source
 from jglue_app.wandb_sink.pushing import Sent, push, push_comparison, write_offline
-from jglue_app.wandb_sink.standings import Standings, save_report, standings
 
 __all__ = [
+    "DEFAULT_PROJECT",
     "Follower",
     "Login",
     "Sent",

@@ -17,7 +17,7 @@ PAGE = 200
 
 
 def standings(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
-    """The evaluated runs of a project: `{entity, project}` → `{runs, left_out}` as `standings.Standings` has them."""
+    """The evaluated runs of a project: `{entity, project}` → `{runs, left_out}` as `leaderboard.Standings` has them."""
     found: dict[str, dict[str, Any]] = {}
     left_out = 0
     with mapped(_project(job)):

@@ -22,6 +22,42 @@ SPEED_EVERY_S = 5.0
 SCORES_EVERY_S = 30.0
 
 
+class Pace:
+    """What is due to be logged of one run under way: throughput every few seconds, running scores less often."""
+
+    def __init__(self, plan: Plan, runs_dir: Path, protocol: str) -> None:
+        self._plan, self._protocol = plan, protocol
+        self._library = Library(runs_dir)
+        self._speed, self._scores = 0.0, time.monotonic()
+
+    def due(self, event: Event) -> dict[str, float | int] | None:
+        """Key → value after an event; None when nothing is due, which costs nothing. Its step is `event.run_done`."""
+        now = time.monotonic()
+        last = event.run_done == event.run_total
+        if event.kind != "record" or (not last and now - self._speed < SPEED_EVERY_S):
+            return None
+        log: dict[str, float | int] = {
+            "progress/items": event.run_done,
+            "progress/share": event.run_done / event.run_total,
+            f"progress/{event.task}/items": event.done,
+        }
+        if event.items_per_s is not None:
+            log["progress/items_per_s"] = event.items_per_s
+        if last or now - self._scores >= SCORES_EVERY_S:
+            log |= self._running_scores()
+            self._scores = now
+        self._speed = now
+        return log
+
+    def _running_scores(self) -> dict[str, float]:
+        try:
+            report = self._library.report(RunStore.of(self._library.runs_dir, self._plan.spec).path, self._protocol)
+        except StoreError:
+            return {}
+        found = {name: main_metric(task, self._protocol).value for name, task in report.tasks.items()}
+        return {f"progress/{name}/score": value for name, value in found.items() if value is not None}
+
+
 class Follower:
     """Progress of the runs of one command. Use it in a `with`; `see` takes every event of the runner.
 
@@ -39,19 +75,16 @@ class Follower:
         protocol: str = "official",
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._login, self._protocol, self._say = login, protocol, say
-        self._library = Library(runs_dir)
+        self._login, self._say = login, say
         self._plans = dict(plans)
-        self._runs_dir = runs_dir
+        self._paces = {side: Pace(plan, runs_dir, protocol) for side, plan in plans.items()}
         self._workers: dict[str, Worker] = {}
-        self._sent: dict[str, tuple[float, float]] = {}
 
     def __enter__(self) -> Self:
         if self._login is None:
             return self
         for side, plan in self._plans.items():
             self._workers[side] = Worker(self._job(plan, self._login), self._login)
-            self._sent[side] = (0.0, time.monotonic())
             try:
                 self._say(self._workers[side].first_sentence())
             except InputError:
@@ -82,35 +115,12 @@ class Follower:
     def see(self, event: Event) -> None:
         """Take in an event; cheap unless something is due."""
         worker = self._workers.get(event.side)
-        if event.kind != "record" or worker is None:
+        log = self._paces[event.side].due(event) if worker else None
+        if worker is None or log is None:
             return
-        now = time.monotonic()
-        speed, scores = self._sent[event.side]
-        last = event.run_done == event.run_total
-        if not last and now - speed < SPEED_EVERY_S:
-            return
-        log: dict[str, float | int] = {
-            "progress/items": event.run_done,
-            "progress/share": event.run_done / event.run_total,
-            f"progress/{event.task}/items": event.done,
-        }
-        if event.items_per_s is not None:
-            log["progress/items_per_s"] = event.items_per_s
-        if last or now - scores >= SCORES_EVERY_S:
-            log |= self._scores(self._plans[event.side])
-            scores = now
-        self._sent[event.side] = (now, scores)
         if not worker.send({"step": event.run_done, "log": log}):
             self._workers.pop(event.side).__exit__(None, None, None)
             self._say("W&B's client has ended; the run goes on without it. `push` sends it afterwards.")
-
-    def _scores(self, plan: Plan) -> dict[str, float]:
-        try:
-            report = self._library.report(RunStore.of(self._runs_dir, plan.spec).path, self._protocol)
-        except StoreError:
-            return {}
-        found = {name: main_metric(task, self._protocol).value for name, task in report.tasks.items()}
-        return {f"progress/{name}/score": value for name, value in found.items() if value is not None}
 
     def _job(self, plan: Plan, login: Login) -> dict[str, Any]:
         spec, target = plan.spec, login.target

@@ -44,23 +44,25 @@ class Login:
     key: str = field(repr=False)
 
 
-def target(project: str | None = None, entity: str | None = None) -> Target:
+def target(project: str | None = None, entity: str | None = None, *, own: bool = True) -> Target:
     """A target from what somebody named and the environment (`WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_BASE_URL`).
 
     Args:
         project: its name, or `entity/project`; None or empty for `WANDB_PROJECT`, else `jglue`.
         entity: user or team; None or empty for `WANDB_ENTITY`, else the key's own.
+        own: whether the environment is that of whoever asks; names in it mean nothing to a stranger with another key.
 
     Raises:
         InputError: W&B would not take such a name or address.
     """
-    name = (project or os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT).strip()
+    env = os.environ if own else {}
+    name = (project or "").strip() or env.get("WANDB_PROJECT", "").strip() or DEFAULT_PROJECT
     who = (entity or "").strip()
     if name.count("/") == 1 and not who:
         who, name = name.split("/")
         if not who:
             raise InputError(f"{project!r} names no entity before the '/'. Write ENTITY/PROJECT, or PROJECT alone.")
-    who = who or os.environ.get("WANDB_ENTITY", "").strip()
+    who = who or env.get("WANDB_ENTITY", "").strip()
     if not name or len(name) > 128 or _FORBIDDEN.search(name):
         raise InputError(
             f"W&B takes no project named {name[:140]!r}: 1 to 128 characters, without spaces and / \\ # ? % :. "

@@ -10,7 +10,7 @@ A run's summary has the scores of every protocol, each with what it needs to be 
     outcomes/<subset>/<outcome>               the failure picture
     speed/<subset>/items_per_s                from the seconds that each item took
 
-Names of keys are part of the format: `standings.py` reads them back.
+Names of keys are part of the format: `leaderboard.py` reads them back.
 """
 
 from __future__ import annotations

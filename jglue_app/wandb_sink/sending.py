@@ -276,7 +276,7 @@ def follow(job: Mapping[str, Any], say: Say, lines: Lines) -> dict[str, Any]:
             if "end" in line:
                 code = int(line["end"])
                 break
-            if line["step"] >= run.step:
+            if line["step"] >= run.starting_step:
                 run.log(line["log"], step=line["step"])
         run.finish(exit_code=code)
         return {"id": run.id, "path": f"{run.entity}/{run.project}/{run.id}", "url": run.url or ""}

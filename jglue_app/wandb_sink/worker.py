@@ -43,7 +43,7 @@ Action = Callable[[Mapping[str, Any], Callable[[str], None], Iterator[dict[str, 
 
 
 def _actions() -> dict[str, Action]:
-    from jglue_app.wandb_sink import fetching, reporting, sending
+    from jglue_app.wandb_sink import fetching, jobs, reporting, sending
 
     return {
         "push": sending.push,
@@ -52,6 +52,7 @@ def _actions() -> dict[str, Action]:
         "standings": fetching.standings,
         "pull": fetching.pull,
         "report": reporting.save,
+        "job": jobs.create,
     }
 
 

@@ -42,11 +42,12 @@ from jglue_app.types import (
     RunError,
     RunSpec,
 )
-from jglue_app.ui import views
+from jglue_app.ui import views, wandb_push
 from jglue_app.ui.views import items, progress, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
 from jglue_app.ui.views.item import LONG, SideView, bars, item_view, pieces, special_pieces
+from jglue_app.wandb_sink import Sent
 from tests.test_report import pairs
 
 SPEC = RunSpec(ModelSpec("m"), ("jnli",), "v", {}, PromptSpec(), "", Decoding(), "0")
@@ -1345,6 +1346,10 @@ def everything(text: str) -> dict[str, list[str]]:
         "limits": [views.render("limits", {"lines": [text, text]})],
         "two": [views.render("two", {"parts": [views.note(text), views.empty(text)]})],
         "head": [views.render("head", {"lang": text})],
+        "pushed": [
+            wandb_push.view(job("done", result=[Sent(text, text, url, {text: 3}, 1)], notices=[text]), "ja")
+            for url in ("https://wandb.example/run", text)
+        ],
     }
 
 

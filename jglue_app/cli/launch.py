@@ -1,0 +1,47 @@
+"""`launch-job`: make the job that W&B Launch starts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Annotated
+
+import typer
+
+from jglue_app import wandb_sink
+from jglue_app.cli.options import JsonOption
+from jglue_app.cli.wandb import EntityOption, ProjectOption
+from jglue_app.console import ProgressView, print_lines
+from jglue_app.errors import InputError
+from jglue_app.store import dumps
+from jglue_app.wandb_sink.jobs import IMAGE, Job, create_job
+
+
+def launch_job(
+    project: ProjectOption = None,
+    entity: EntityOption = None,
+    name: Annotated[str, typer.Option(help="Name of the job; without it, jglue, or jglue-image with --image.")] = "",
+    image: Annotated[str, typer.Option(help="Make an image job: an image made with assets/launch/Dockerfile.")] = "",
+    base_image: Annotated[
+        str | None, typer.Option(help=f"Image in which containers run the code; without it, {IMAGE}.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a job of W&B Launch from the code here: its form wants a model's name, and it evaluates that model."""
+    if image and base_image:
+        raise InputError("--base-image belongs to a code job, and --image makes an image job. Name one of them.")
+    login = wandb_sink.log_in(wandb_sink.target(project, entity))
+    with ProgressView() as view:
+        made = create_job(login, name=name, image=image, base_image=base_image or IMAGE, say=view.say)
+    if as_json:
+        print(dumps(made, indent=2))
+        return
+    print_lines([f"{made.path}:{made.version}{'' if made.changed else ' (unchanged)'}", *_next(made, bool(image))])
+
+
+def _next(made: Job, image: bool) -> list[str]:
+    entity, project, _ = made.path.split("/")
+    config = json.dumps({"overrides": {"run_config": {"model_name": "gemma-3-270m"}}})
+    how = ["-q", "QUEUE"] if image else ["-r", "local-process"]
+    command = ["wandb", "launch", "-j", f"{made.path}:latest", *how, "-e", entity, "-p", project, "-c", config]
+    return ["To start it:", f"  {shlex.join(command)}"]

@@ -1,0 +1,216 @@
+"""Sending runs to Weights & Biases from the page: the controls that tabs share, and who may use whose key.
+
+A key lives for one push: in the browser's box until the button is pressed, then in the one process that sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from jglue_app import wandb_sink
+from jglue_app.errors import InputError, JglueAppError
+from jglue_app.jobs import Job
+from jglue_app.settings import Settings
+from jglue_app.tasks import TASKS
+from jglue_app.ui import views
+from jglue_app.ui.controls import T, pane
+from jglue_app.ui.desk import Desk
+from jglue_app.ui.door import language, visitor
+from jglue_app.ui.following import changes
+from jglue_app.ui.words import said, word
+from jglue_app.wandb_sink import Login, Sent
+
+KIND = "push"
+Chosen = Callable[..., tuple[str, str]]
+"""Values of a tab's controls → names of the run to push and, for a comparison, of the other; else an empty name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The controls; where there is no run yet, `box` is hidden."""
+
+    box: gr.Column
+    status: gr.HTML
+
+
+def build(
+    desk: Desk, t: T, prefix: str, chosen: Chosen, inputs: list[Any], *, pairs: bool = False, visible: bool = True
+) -> Panel:
+    """Put the controls into the surrounding Blocks.
+
+    Args:
+        desk: the server's.
+        t: words for the browser.
+        prefix: of element ids.
+        chosen: which run or pair to push, from `one` or `pair` and the values of `inputs`.
+        inputs: controls of the tab.
+        pairs: whether there is a pair to choose.
+        visible: whether they are there from the start.
+    """
+    settings = desk.settings
+    with gr.Column(visible=visible, elem_id=f"{prefix}-wandb", elem_classes="jg-wandb") as box:
+        gr.Markdown(t("wandb"), elem_classes="jg-section")
+        what = gr.Radio(
+            [(t("wandb_one"), "one"), (t("wandb_pair"), "pair")],
+            value="one",
+            label=t("wandb_what"),
+            visible=pairs,
+            elem_id=f"{prefix}-wandb-what",
+        )
+        with gr.Row(elem_classes="jg-controls"):
+            project = gr.Textbox(
+                label=t("wandb_project"),
+                placeholder=wandb_sink.DEFAULT_PROJECT,
+                info=t("wandb_project_info"),
+                max_length=130,
+                min_width=180,
+                elem_id=f"{prefix}-wandb-project",
+            )
+            entity = gr.Textbox(
+                label=t("wandb_entity"),
+                info=t("wandb_entity_info"),
+                max_length=130,
+                min_width=180,
+                elem_id=f"{prefix}-wandb-entity",
+            )
+            key = gr.Textbox(
+                label=t("wandb_key"),
+                info=t("wandb_key_info_own" if may_lend(settings) else "wandb_key_info"),
+                type="password",
+                max_length=400,
+                min_width=180,
+                elem_id=f"{prefix}-wandb-key",
+            )
+        with gr.Row():
+            go = gr.Button(t("wandb_go"), elem_id=f"{prefix}-wandb-go", scale=2)
+            stop = gr.Button(t("stop"), elem_id=f"{prefix}-wandb-stop", scale=1)
+        status = pane(f"{prefix}-wandb-status")
+
+    def send(
+        request: gr.Request, to_project: str, to_entity: str, secret: str, *values: Any
+    ) -> Iterator[tuple[Any, Any]]:
+        """The second value empties the box of the key, whatever comes of it."""
+        lang = language(request)
+        try:
+            run, other = chosen(*values)
+            job = begin(desk, visitor(request), run, other, to_project, to_entity, secret)
+        except JglueAppError as e:
+            yield views.failure(e, lang), ""
+            return
+        yield view(job, lang), ""
+        for _ in changes(job):
+            yield view(job, lang), gr.skip()
+        yield view(job, lang), gr.skip()
+
+    def halt(request: gr.Request) -> str:
+        lang = language(request)
+        job = desk.jobs.latest(visitor(request), KIND)
+        if job is None or not job.active:
+            return views.note(word("nothing_runs", lang))
+        desk.jobs.halt(job)
+        return views.note(word("wandb_stopped", lang))
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    go.click(send, [project, entity, key, what, *inputs], [status, key], **quiet)
+    stop.click(halt, None, status, **quiet)
+    return Panel(box, status)
+
+
+def may_lend(settings: Settings) -> bool:
+    """Whether a push without a key uses that of the server."""
+    return not settings.public or settings.share_wandb_key
+
+
+def login_for(settings: Settings, project: str, entity: str, key: str) -> Login:
+    """Where a visitor's push goes, and with which key.
+
+    With a key of their own they name any project. With the server's key, where the operator lends it to visitors, runs
+    go to the operator's project alone.
+
+    Raises:
+        InputError: the key is empty and none is lent, or W&B takes no such key or name.
+    """
+    if key.strip():
+        return Login(wandb_sink.target(project, entity, own=not settings.public), wandb_sink.checked_key(key))
+    if not may_lend(settings):
+        raise InputError("The W&B key is empty. Paste your own: it is used for this push and kept nowhere.")
+    if settings.public and (project.strip() or entity.strip()):
+        raise InputError(
+            "With this server's key runs go to the project that its operator chose: leave project and entity empty, or "
+            "paste a key of your own."
+        )
+    return wandb_sink.log_in(wandb_sink.target(project, entity))
+
+
+def begin(
+    desk: Desk,
+    owner: str,
+    run: str,
+    other: str = "",
+    project: str = "",
+    entity: str = "",
+    key: str = "",
+    protocol: str = "official",
+) -> Job:
+    """Start pushing a run, or two and what joins them; `result` is then a list of `Sent`.
+
+    Raises:
+        StoreError: the owner has no such run.
+        InputError: nothing was chosen, or as `login_for`.
+        BusyError: the owner pushes already.
+    """
+    if not run:
+        raise InputError("Choose a run to send first.")
+    a = desk.path(owner, run)
+    b = desk.path(owner, other) if other else None
+    login = login_for(desk.settings, project, entity, key)
+
+    def work(job: Job) -> None:
+        def say(text: str) -> None:
+            job.notices.append(text)
+            job.version += 1
+
+        try:
+            job.result = _send(a, b, login, protocol, say, job)
+        except JglueAppError:
+            if not job.stop.is_set():
+                raise
+
+    return desk.jobs.start(owner, KIND, work)
+
+
+def _send(a: Path, b: Path | None, login: Login, protocol: str, say: Callable[[str], None], job: Job) -> list[Sent]:
+    if b is None:
+        return [wandb_sink.push(a, login, protocol=protocol, say=say, should_stop=job.stop.is_set)]
+    return list(wandb_sink.push_comparison(a, b, login, protocol=protocol, say=say, should_stop=job.stop.is_set))
+
+
+def view(job: Job, lang: str) -> str:
+    """HTML of how far a push is."""
+    if job.state == "failed":
+        return views.failure(job.failure, lang) if job.failure else views.sentence("", lang, incident=job.incident)
+    if job.stop.is_set():
+        return views.note(word("wandb_stopped", lang))
+    if job.result is None:
+        return views.render(
+            "status",
+            {"text": word("wandb_sending", lang), "going": True, "notes": [said(text, lang) for text in job.notices]},
+        )
+    sent = [
+        {
+            "path": each.path,
+            "url": each.url if each.url.startswith(("https://", "http://")) else "",
+            "rows": [
+                f"{TASKS[task].title} {rows:,}"
+                for name, rows in each.tables.items()
+                if (task := name.rsplit("/", 1)[-1]) in TASKS
+            ],
+        }
+        for each in job.result
+    ]
+    return views.render("pushed", {"sent": sent, "notes": [said(text, lang) for text in job.notices]}, lang)
