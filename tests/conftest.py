@@ -61,6 +61,10 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("JGLUE_", "HF_", "HUGGING", "TRANSFORMERS_", "SPACE_", "WANDB_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # Nobody's own W&B login is used by a test.
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "no-wandb-config"))
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "wandb-offline"))
     cache = tmp_path / "cache"
     cache.mkdir()
     converted = USER_CACHE / "converted"

@@ -138,7 +138,7 @@ class LaunchServer(WandbServer):
 
     def op_launch_agent(self, v: Json) -> Json:
         agent = self.agents[v["agentId"]]
-        node = {"id": agent.id, "name": agent.id, "runQueues": agent.queues, "hostname": agent.hostname}
+        node: Json = {"id": agent.id, "name": agent.id, "runQueues": agent.queues, "hostname": agent.hostname}
         node |= {"agentStatus": agent.status, "stopPolling": self.stop_agents, "heartbeatAt": "2026-01-01T00:00:00"}
         return {"launchAgent": node}
 

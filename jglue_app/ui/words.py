@@ -634,8 +634,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "### What is stored where\nEach run lies in `runs/<id>/`: its settings (manifest.json), items (items.jsonl) and outputs (records.jsonl). Scores are not stored but computed from the outputs. Downloads and converted models lie in the cache folder.",
     ),
     "about_privacy": (
-        "### 通信とクッキー\nこの画面はほかのサーバーに何も送りません（解析もフォントも外部からは読みません）。クッキーは二つだけです：再読み込みのあとに自分の実行へ戻るための名前と、選んだ言語。",
-        "### Network and cookies\nThis page asks nothing of any other host: no analytics, no fonts, no scripts. It keeps two cookies: a name by which a reload finds your run, and the language you chose.",
+        "### 通信とクッキー\nこの画面はほかのサーバーに何も送りません（解析もフォントも外部からは読みません）。ただし「Weights & Biases へ送る」を押したときだけ、選んだ実行（問題文・出力・点数）を送ります。API キーはその送信だけに使い、保存しません。手元の MARC-ja のように配れない文を含む実行は、非公開のプロジェクトへ送ってください。クッキーは二つだけです：再読み込みのあとに自分の実行へ戻るための名前と、選んだ言語。",
+        "### Network and cookies\nThis page asks nothing of any other host: no analytics, no fonts, no scripts. Only “Send to Weights & Biases” sends something: the chosen run with its questions, outputs and scores. The API key is used for that push and kept nowhere. A run with texts that must not be shared, such as your own MARC-ja file, belongs in a private project. It keeps two cookies: a name by which a reload finds your run, and the language you chose.",
     ),
     "about_licences": (
         "### ライセンス\nコード・見本の問題・言い回し：Apache-2.0。JGLUE：CC BY-SA 4.0（このアプリには含まれません）。付属の Gemma 3 270M：Gemma Terms of Use。",
@@ -905,6 +905,10 @@ SAID_JA = (
     (
         r"This run has ([\d,]+) of its ([\d,]+) items: .+",
         "この実行は {} 問（全 {} 問中）までです。そのまま送り、「unfinished」と印を付けました。",
+    ),
+    (
+        r"Sending ([\d,]+) rows and a run folder of ([\d.,]+) MiB\.",
+        "表 {} 行と、実行フォルダ（{} MiB）を送っています。",
     ),
     (r"Choose a run to send first\.", "送る実行を選んでください。"),
     (

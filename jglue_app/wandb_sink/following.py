@@ -20,6 +20,8 @@ from jglue_app.wandb_sink.process import Worker
 
 SPEED_EVERY_S = 5.0
 SCORES_EVERY_S = 30.0
+STOPPED = 130
+"""Exit code that a W&B run is given when somebody stopped the work: it is not finished."""
 
 
 class Pace:
@@ -79,6 +81,7 @@ class Follower:
         self._plans = dict(plans)
         self._paces = {side: Pace(plan, runs_dir, protocol) for side, plan in plans.items()}
         self._workers: dict[str, Worker] = {}
+        self._codes: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         if self._login is None:
@@ -103,7 +106,7 @@ class Follower:
 
     def _close(self, code: int) -> None:
         for side, worker in list(self._workers.items()):
-            worker.send({"end": code})
+            worker.send({"end": code or self._codes.get(side, 0)})
             try:
                 worker.result()
             except JglueAppError as e:
@@ -114,6 +117,8 @@ class Follower:
 
     def see(self, event: Event) -> None:
         """Take in an event; cheap unless something is due."""
+        if event.kind == "stopped":
+            self._codes[event.side] = STOPPED
         worker = self._workers.get(event.side)
         log = self._paces[event.side].due(event) if worker else None
         if worker is None or log is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,8 @@ RETRIES = 6
 """After the first try, for every request; with pauses of up to ten seconds these are about half a minute."""
 ARTIFACT_S = 600
 """Longest wait for an artifact to be stored."""
+UNREACHED = ("giving up", "connection refused", "timed out", "timeout", "process is busy", "no such host", "reset by")
+"""What the client says when a server is not there or does not answer."""
 AGAIN = "The run here is untouched: push it again, and what is missing arrives in the same W&B run."
 
 
@@ -60,6 +63,8 @@ def settings(offline: bool) -> wandb.Settings:
         "disable_job_creation": True,
         "x_disable_stats": True,
         "x_disable_meta": True,
+        "host": "jglue_app",  # Of the machine nothing is told but what the manifest has.
+        "program": "jglue_app",
         "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT") or 60),
         **retries,
     }
@@ -111,16 +116,30 @@ def fault(error: Exception, where: str) -> JglueAppError:
             "There is no room to prepare what is sent to W&B. Free some space, or set TMPDIR to a larger disk. "
             "The run here is untouched."
         )
-    if isinstance(error, wandb.errors.AuthenticationError) or "401" in text or "unauthorized" in low:
+    if "previously created and deleted" in low:
         return InputError(
-            "W&B does not accept this key. Copy it once more from https://wandb.ai/authorize (of your own server: "
-            "its /authorize page)."
+            f"Somebody has deleted this run at {where}, and W&B never takes the id of a deleted run again. Restore it "
+            "there, or push to another project."
         )
-    if "permission" in low or "403" in text or "forbidden" in low:
-        return InputError(f"This key may not write to {where}. Check entity and project, or ask its owner. ({line})")
-    if "404" in text or "not found" in low or "could not find" in low:
-        return InputError(f"W&B knows no {where}. Check entity and project: a team has to exist. ({line})")
+    # The client calls it an authentication error when a server that is gone cannot check the key.
+    if not any(sign in low for sign in UNREACHED):
+        if isinstance(error, wandb.errors.AuthenticationError) or _has(text, 401) or "not logged in" in low:
+            return InputError(
+                "W&B does not accept this key. Copy it once more from https://wandb.ai/authorize (of your own server: "
+                "its /authorize page)."
+            )
+        if "permission" in low or "forbidden" in low or _has(text, 403):
+            return InputError(
+                f"This key may not write to {where}. Check entity and project, or ask its owner. ({line})"
+            )
+        if "not found" in low or "could not find" in low or _has(text, 404):
+            return InputError(f"W&B knows no {where}. Check entity and project: a team has to exist. ({line})")
     return NetworkError(f"W&B did not answer properly: {line} {AGAIN}")
+
+
+def _has(text: str, status: int) -> bool:
+    """Whether a text names an HTTP status; ids hold digits too."""
+    return re.search(rf"(?<![\w.:-]){status}(?![\w.:-]\w)", text) is not None
 
 
 # --- a run ----------------------------------------------------------------------------------------------
@@ -134,6 +153,9 @@ def push(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
         done, planned = payload.summary["push/items"], payload.summary["push/planned"]
         say(f"This run has {done:,} of its {planned:,} items: it is sent as it is and tagged 'unfinished'.")
     with mapped(_where(job), bool(job.get("offline"))), open_run(payload, job) as run:
+        rows = sum(len(table.rows) for table in payload.tables.values())
+        size = sum((store.path / name).stat().st_size for name in archive.MEMBERS if (store.path / name).is_file())
+        say(f"Sending {rows:,} rows and a run folder of {size / 2**20:,.1f} MiB.")
         return send(run, payload, store.path, bool(job.get("offline")))
 
 

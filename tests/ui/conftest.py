@@ -67,7 +67,9 @@ def serve(
 ) -> Iterator[str]:
     """Start the page, give its address, stop it."""
     port = port or free_port()
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("JGLUE_", "SPACE_", "GRADIO_"))}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("JGLUE_", "SPACE_", "GRADIO_", "WANDB_"))}
+    # Nobody's own W&B login is used by a test.
+    clean |= {"NETRC": str(runs_dir / "no-netrc"), "WANDB_CONFIG_DIR": str(runs_dir / "no-wandb-config")}
     with subprocess.Popen(
         [sys.executable, "-m", "jglue_app", "serve", "--port", str(port), "--runs-dir", str(runs_dir)]
         + (["--mcp"] if mcp else []),

@@ -18,7 +18,16 @@ from tests.ui.conftest import Tables, serve
 
 ACTIONS = {
     *("compare_models", "full_run", "stop", "repeat", "models", "runs", "scores", "items", "item", "disagreements"),
-    *("leaderboard", "delete_run", "show_prompt", "try_prompt", "sweep_formats", "export_run", "import_run"),
+    *(
+        "leaderboard",
+        "delete_run",
+        "push_to_wandb",
+        "show_prompt",
+        "try_prompt",
+        "sweep_formats",
+        "export_run",
+        "import_run",
+    ),
 }
 
 
@@ -45,6 +54,12 @@ def test_every_action_is_an_endpoint_with_a_docstring_and_typed_parameters(clien
         assert len(endpoint["description"].split()) >= 5, name
         for parameter in endpoint["parameters"]:
             assert parameter["python_type"]["type"] not in ("", "Any"), (name, parameter)
+
+
+def test_a_push_without_any_key_is_refused_in_a_sentence(client: Client) -> None:
+    run = client.predict(api_name="/runs")[0]["run"]
+    with pytest.raises(AppError, match="There is no key for"):
+        client.predict(run=run, api_name="/push_to_wandb")
 
 
 def test_every_action_is_an_mcp_tool_with_described_parameters(address: str) -> None:
