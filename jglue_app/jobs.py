@@ -216,7 +216,9 @@ class Jobs:
             if job.state not in ENDED:
                 job.state = "stopped" if job.stop.is_set() else "done"
         except JglueAppError as e:
-            job.failure, job.state = e, "failed"
+            # A traceback holds what the work was given, and a key may be among that.
+            e.__cause__ = e.__context__ = None
+            job.failure, job.state = e.with_traceback(None), "failed"
         except Exception:
             job.incident = uuid.uuid4().hex[:8]
             log.exception("incident %s", job.incident)

@@ -108,9 +108,10 @@ def _report(data: RunData, protocol: ScoringProtocol, judged: Judged) -> Report:
 
 
 def main_metric(report: TaskReport, protocol: str) -> Estimate:
-    """The subset's main metric: of the strict reading, else of the ranking if that is all there is."""
-    name = get_protocol(protocol).metrics[report.task][0]
-    return report.metrics.get(name) or report.choose.get(name) or NO_DATA
+    """The subset's main metric: of the strict reading, else of the ranking if that is all there is; no data for a
+    subset that the protocol does not score."""
+    names = get_protocol(protocol).metrics.get(report.task)
+    return (report.metrics.get(names[0]) or report.choose.get(names[0]) or NO_DATA) if names else NO_DATA
 
 
 def _task_report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +48,11 @@ def leaderboard(
         str | None, typer.Option("--wandb", help="Rank the runs of this W&B project instead: ENTITY/PROJECT.")
     ] = None,
     report: Annotated[
-        bool, typer.Option("--report", help="With --wandb: save the ranking as a W&B Report (needs wandb-workspaces).")
+        bool,
+        typer.Option(
+            "--report",
+            help="With --wandb: save a W&B Report, in place of one of its title.",
+        ),
     ] = False,
     runs_dir: RunsOption = None,
     as_json: JsonOption = False,
@@ -76,7 +81,16 @@ def leaderboard(
     if wandb and found.left_out:
         print_lines([f"{found.left_out} runs of {wandb} are left out: no push of this application has completed them."])
     if saved:
-        print_lines([str(saved["url"])])
+        print_lines(["", f"Report {saved['title']!r} saved: {saved['url']}", *_listed(saved["blocks"])])
+
+
+def _listed(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What a W&B Report holds, a line a block or panel."""
+    for block in blocks:
+        if block["block"] == "H2":
+            yield f"  {block['text']}"
+        for panel in block.get("panels", ()):
+            yield f"    {panel['panel']} {panel['title']}".rstrip()
 
 
 def export(

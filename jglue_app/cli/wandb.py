@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from jglue_app import wandb_sink
 from jglue_app.api import open_run
 from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of
 from jglue_app.console import ProgressView, print_lines
-from jglue_app.errors import InputError, NetworkError
+from jglue_app.errors import InputError, JglueAppError, NetworkError
 from jglue_app.plan import Plan
 from jglue_app.store import RunStore, dumps
 from jglue_app.wandb_sink import Follower, Login, Sent, Target
@@ -52,7 +53,7 @@ class Wandb:
                 raise InputError("--project, --entity and --offline belong to --wandb. Add it.")
             return cls(None, None)
         target = wandb_sink.target(project, entity)
-        return cls(target, None if offline else wandb_sink.log_in(target))
+        return cls(target, None if is_offline(offline) else wandb_sink.log_in(target))
 
     def follower(
         self, plans: Sequence[tuple[Literal["a", "b"], Plan]], runs_dir: Path, protocol: str, view: ProgressView
@@ -72,7 +73,7 @@ class Wandb:
                 offline = self.login is None
                 found = push_folders(folders, self.target, view, protocol=protocol, compare=compare, offline=offline)
                 for sent in found:
-                    view.say(sent.url or f"wandb sync {sent.offline}")
+                    view.say(sent.url or sync_command(sent))
 
 
 def push(
@@ -82,6 +83,9 @@ def push(
     compare: Annotated[bool, typer.Option("--compare", help="Push two runs and a third that joins them.")] = False,
     protocol: Annotated[str, typer.Option(help="The protocol whose scores stand first; all are sent.")] = "official",
     offline: OfflineOption = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Send a run even where W&B has more items of the same run.")
+    ] = False,
     runs_dir: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,7 +94,13 @@ def push(
     folders = [open_run(find_run(name, settings)).path for name in runs]
     with ProgressView() as view:
         found = push_folders(
-            folders, wandb_sink.target(project, entity), view, protocol=protocol, compare=compare, offline=offline
+            folders,
+            wandb_sink.target(project, entity),
+            view,
+            protocol=protocol,
+            compare=compare,
+            offline=is_offline(offline),
+            replace=replace,
         )
     show(found, as_json)
 
@@ -103,8 +113,9 @@ def push_folders(
     protocol: str = "official",
     compare: bool = False,
     offline: bool = False,
+    replace: bool = False,
 ) -> list[Sent]:
-    """Push, or write copies; when W&B cannot be reached, write copies and say so.
+    """Push, or write copies; of what cannot be sent copies are written, and told of.
 
     Raises:
         InputError: not two runs to compare, or as `wandb_sink.push`.
@@ -112,24 +123,47 @@ def push_folders(
     """
     if compare and len(folders) != 2:
         raise InputError("--compare takes exactly two runs.")
-    if not offline:
-        login = wandb_sink.log_in(target)
+    if offline:
+        return _copies(folders, target, view, protocol, compare)
+    login = wandb_sink.log_in(target)
+    sent: list[Sent] = []
+    try:
+        if compare:
+            a, b = folders
+            return [*wandb_sink.push_comparison(a, b, login, protocol=protocol, replace=replace, say=view.say)]
+        for folder in folders:
+            sent.append(wandb_sink.push(folder, login, protocol=protocol, replace=replace, say=view.say))
+        return sent
+    except NetworkError as e:
+        show(sent, as_json=False)
         try:
-            if compare:
-                a, b = folders
-                return list(wandb_sink.push_comparison(a, b, login, protocol=protocol, say=view.say))
-            return [wandb_sink.push(folder, login, protocol=protocol, say=view.say) for folder in folders]
-        except NetworkError as e:
-            view.say(str(e))
-            copies = _copies(folders, target, view, protocol, compare)
-            ways = "; ".join(f"wandb sync {sent.offline}" for sent in copies)
-            raise NetworkError(f"W&B has not got all of it. Push again, or send the offline copy: {ways}") from e
-    return _copies(folders, target, view, protocol, compare)
+            copies = _copies(folders[len(sent) :], target, view, protocol, compare)
+        except JglueAppError as other:
+            raise NetworkError(f"{e} No offline copy could be written either: {other}") from e
+        ways = "; ".join(sync_command(copy) for copy in copies)
+        raise NetworkError(f"{e} An offline copy is sent by: {ways}") from e
 
 
 def _copies(folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool) -> list[Sent]:
     folder = Path(os.environ.get("WANDB_DIR") or ".")
     return wandb_sink.write_offline(tuple(folders), target, folder, protocol=protocol, compare=compare, say=view.say)
+
+
+def is_offline(asked: bool) -> bool:
+    """Whether nothing is to be sent: as asked, or as `WANDB_MODE` says for all that W&B's client does.
+
+    Raises:
+        InputError: that variable turns W&B off.
+    """
+    mode = os.environ.get("WANDB_MODE", "").lower()
+    if mode == "disabled":
+        raise InputError("WANDB_MODE=disabled turns W&B off. Unset it, or set it to offline or online.")
+    return asked or mode in ("offline", "dryrun")
+
+
+def sync_command(copy: Sent) -> str:
+    """What sends an offline copy."""
+    return shlex.join(["wandb", "sync", copy.offline])
 
 
 def show(found: Sequence[Sent], as_json: bool) -> None:
@@ -139,7 +173,7 @@ def show(found: Sequence[Sent], as_json: bool) -> None:
         return
     for sent in found:
         rows = ", ".join(f"{name} {count:,}" for name, count in sent.tables.items())
-        print_lines([sent.url or f"wandb sync {sent.offline}", f"  {sent.scalars:,} values; rows: {rows}"])
+        print_lines([sent.url or sync_command(sent), f"  {sent.scalars:,} values; rows: {rows}"])
     if any(sent.offline for sent in found):
         print_lines(["Offline copies: the commands above send them when there is a network."])
 

@@ -9,7 +9,14 @@ from typing import Any
 import wandb
 
 from jglue_app.errors import InputError
-from jglue_app.wandb_sink.payload import COMPARISON, EVALUATION, FORMAT, PROTOCOLS_KEY, RUN_ARTIFACT
+from jglue_app.wandb_sink.payload import (
+    COMPARISON,
+    EVALUATION,
+    FORMAT,
+    PROTOCOLS_KEY,
+    RUN_ARTIFACT,
+    artifact_name,
+)
 from jglue_app.wandb_sink.sending import Lines, Say, mapped
 
 PAGE = 200
@@ -29,9 +36,9 @@ def standings(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
                 left_out += 1
                 continue
             spec_id = str(run.config.get("jglue", {}).get("spec_id", run.id))
-            found.setdefault(
-                spec_id,
-                {
+            # Of several W&B runs of one spec the most complete counts, then the newest.
+            if spec_id not in found or summary.get("push/items", 0) > found[spec_id]["summary"].get("push/items", 0):
+                found[spec_id] = {
                     "id": run.id,
                     "name": run.name,
                     "url": run.url,
@@ -42,8 +49,7 @@ def standings(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
                     "summary": {
                         key: value for key, value in summary.items() if key.startswith((f"{PROTOCOLS_KEY}/", "push/"))
                     },
-                },
-            )
+                }
     return {"runs": list(found.values()), "left_out": left_out}
 
 
@@ -61,11 +67,15 @@ def pull(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
             runs = [api.run(f"{entity}/{project}/{run.config[side]['run_id']}") for side in ("a", "b")]
         else:
             runs = [run]
-        return {"folders": [_download(each, Path(job["into"]), say) for each in runs]}
+        return {"folders": [_download(api, each, Path(job["into"]), say) for each in runs]}
 
 
-def _download(run: Any, into: Path, say: Say) -> str:
+def _download(api: Any, run: Any, into: Path, say: Say) -> str:
     held = [artifact for artifact in run.logged_artifacts() if artifact.type == RUN_ARTIFACT]
+    spec_id = run.config.get("jglue", {}).get("spec_id")
+    if not held and spec_id and run.summary.get("push/state") == "complete":
+        # W&B stores equal content once, and names the first run that logged it alone.
+        held = [api.artifact(f"{run.entity}/{run.project}/{artifact_name(spec_id)}:latest")]
     if not held:
         raise InputError(
             f"The W&B run {run.id} holds no run folder: it was not pushed by this application, or its push did not "

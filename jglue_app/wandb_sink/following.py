@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,9 +18,12 @@ from jglue_app.store import RunStore
 from jglue_app.wandb_sink.login import Login
 from jglue_app.wandb_sink.payload import EVALUATION, run_id
 from jglue_app.wandb_sink.process import Worker
+from jglue_app.wandb_sink.pushing import alone
 
 SPEED_EVERY_S = 5.0
 SCORES_EVERY_S = 30.0
+SCORES_SHARE = 50
+"""The pause before the next running scores is at least so many times as long as they took."""
 STOPPED = 130
 """Exit code that a W&B run is given when somebody stopped the work: it is not finished."""
 
@@ -31,6 +35,7 @@ class Pace:
         self._plan, self._protocol = plan, protocol
         self._library = Library(runs_dir)
         self._speed, self._scores = 0.0, time.monotonic()
+        self._pause = SCORES_EVERY_S
 
     def due(self, event: Event) -> dict[str, float | int] | None:
         """Key → value after an event; None when nothing is due, which costs nothing. Its step is `event.run_done`."""
@@ -45,9 +50,11 @@ class Pace:
         }
         if event.items_per_s is not None:
             log["progress/items_per_s"] = event.items_per_s
-        if last or now - self._scores >= SCORES_EVERY_S:
+        if last or now - self._scores >= self._pause:
             log |= self._running_scores()
-            self._scores = now
+            self._scores = time.monotonic()
+            # Of thousands of items scoring takes seconds, which the model waits for.
+            self._pause = max(SCORES_EVERY_S, SCORES_SHARE * (self._scores - now))
         self._speed = now
         return log
 
@@ -82,22 +89,32 @@ class Follower:
         self._paces = {side: Pace(plan, runs_dir, protocol) for side, plan in plans.items()}
         self._workers: dict[str, Worker] = {}
         self._codes: dict[str, int] = {}
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        if self._login is None:
-            return self
-        for side, plan in self._plans.items():
-            self._workers[side] = Worker(self._job(plan, self._login), self._login)
-            try:
-                self._say(self._workers[side].first_sentence())
-            except InputError:
-                for started in self._workers.values():
-                    started.__exit__(None, None, None)
-                raise
-            except JglueAppError as e:
-                self._workers.pop(side).__exit__(None, None, None)
-                self._say(f"{e} The run goes on; `push` sends it afterwards.")
+        try:
+            for side, plan in self._plans.items() if self._login else ():
+                self._start(side, plan)
+        except BaseException:
+            for started in self._workers.values():
+                started.__exit__(None, None, None)
+            self._held.close()
+            raise
         return self
+
+    def _start(self, side: str, plan: Plan) -> None:
+        assert self._login is not None
+        try:
+            # W&B's client sends the whole summary at its end, so a push meanwhile would be undone.
+            self._held.enter_context(alone(self._login, run_id(plan.spec.spec_id)))
+            self._workers[side] = Worker(self._job(plan, self._login), self._login)
+            self._say(self._workers[side].first_sentence())
+        except InputError:
+            raise
+        except JglueAppError as e:
+            if side in self._workers:
+                self._workers.pop(side).__exit__(None, None, None)
+            self._say(f"{e} The run goes on; `push` sends it afterwards.")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -114,6 +131,7 @@ class Follower:
             finally:
                 worker.__exit__(None, None, None)
                 del self._workers[side]
+        self._held.close()
 
     def see(self, event: Event) -> None:
         """Take in an event; cheap unless something is due."""

@@ -20,7 +20,7 @@ class Standings:
 
     runs: tuple[Mapping[str, Any], ...]
     """`{id, name, url, created, state, spec_id, data_kind, summary}`, the newest first; of runs with the same spec the
-    newest alone."""
+    most complete alone."""
     left_out: int
     """Runs of the project that no push of this application has completed."""
 

@@ -16,7 +16,7 @@ PUBLIC_HOST = "https://api.wandb.ai"
 DEFAULT_PROJECT = "jglue"
 _FORBIDDEN = re.compile(r"[/\\#?%:\s\x00-\x1f]")
 _ENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_KEY = re.compile(r"[\w.-]+")
+_KEY = re.compile(r"[\w.-]+", re.ASCII)
 MIN_KEY = 40
 """Characters of a key; on-premises servers put a prefix and a dash before."""
 
@@ -84,7 +84,8 @@ def base_url() -> str:
     url = os.environ.get("WANDB_BASE_URL") or _settings_file().get("base_url") or PUBLIC_HOST
     found = urlsplit(url)
     if found.scheme not in ("http", "https") or not found.hostname or found.username or found.query:
-        raise InputError(f"WANDB_BASE_URL takes the address of a W&B server, such as {PUBLIC_HOST}; not {url[:200]!r}.")
+        # The address is not repeated: a password may stand in it.
+        raise InputError(f"WANDB_BASE_URL takes the address of a W&B server, such as {PUBLIC_HOST}, and nothing else.")
     return url.rstrip("/")
 
 

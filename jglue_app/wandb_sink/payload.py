@@ -19,6 +19,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from jglue_app.errors import InputError
@@ -40,8 +41,12 @@ from jglue_app.wandb_sink.tables import (
 FORMAT = 1
 """Version of the names below; readers refuse a newer one."""
 CHOSEN, PROTOCOLS_KEY = "jglue", "protocols"
-OWN_KEYS = (f"{CHOSEN}/", f"{PROTOCOLS_KEY}/", "outcomes/", "speed/", "predictions/", "comparison/", "push/", "notices")
+OWN_KEYS = (f"{CHOSEN}/", f"{PROTOCOLS_KEY}/", "outcomes/", "speed/", "predictions/", "comparison/", "push/")
 """Beginnings of the summary keys that a push owns: what a new one does not have any more is taken away."""
+OWN_TABLES = ("failure_picture", "notices")
+"""Summary keys that are its own too."""
+MAX_NAME = 128
+"""Characters that W&B takes of a run's name."""
 EVALUATION, COMPARISON = "evaluation", "comparison"
 """W&B job types."""
 RUN_ARTIFACT = "jglue-run"
@@ -50,7 +55,7 @@ RUN_ARTIFACT = "jglue-run"
 Summary = dict[str, str | float | int | bool]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Payload:
     """All of one W&B run but its files."""
 
@@ -71,11 +76,17 @@ class Payload:
     uses: tuple[str, ...] = ()
     """Names of artifacts that this W&B run was made from."""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Checksum of all that is sent."""
-        text = dumps([self.id, self.name, self.config, self.summary, self.tables, self.artifact, self.metadata])
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        found = hashlib.sha256(
+            dumps([self.id, self.name, self.config, self.summary, self.artifact, self.metadata]).encode()
+        )
+        for key, table in self.tables.items():
+            found.update(dumps([key, table.columns]).encode())
+            for row in table.rows:
+                found.update(dumps(row).encode())
+        return found.hexdigest()
 
 
 # --- names ----------------------------------------------------------------------------------------------
@@ -129,9 +140,11 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
     tables["failure_picture"] = outcome_table(reports["official"])
     tables["notices"] = notice_table(reports)
     tags = ["jglue", protocol, spec.prompt.format, spec.prompt.style.rsplit("/", 1)[-1], _data_kind(spec.data_version)]
+    if group:
+        tags.append(group)  # A W&B run is in one group, and may be in several comparisons.
     return Payload(
         id=run_id(spec.spec_id),
-        name=spec.label,
+        name=spec.label[:MAX_NAME],
         job_type=EVALUATION,
         group=group,
         tags=_tags([*tags, spec.model.quantization, *([] if done >= planned else ["unfinished"])]),
@@ -316,7 +329,9 @@ def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str
     }
     return Payload(
         id=id_,
-        name=f"A {a.spec.label} | B {b.spec.label}",
+        name=" | ".join(
+            f"{side} {run.spec.label[: MAX_NAME // 2 - 4]}" for side, run in zip("AB", (a, b), strict=True)
+        ),
         job_type=COMPARISON,
         group=id_,
         tags=_tags(["jglue", "comparison", protocol]),

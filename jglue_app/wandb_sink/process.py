@@ -12,6 +12,7 @@ import json
 import os
 import queue
 import shutil
+import site
 import subprocess
 import sys
 import tempfile
@@ -26,13 +27,15 @@ from jglue_app.errors import JglueAppError, NetworkError
 from jglue_app.wandb_sink.login import Login
 
 PASSED_ON = (
-    *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
+    *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "APPDATA", "LD_LIBRARY_PATH"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("WANDB_HTTP_TIMEOUT", "WANDB_INIT_TIMEOUT", "WANDB_FILE_PUSHER_TIMEOUT", "WANDB_INSECURE_DISABLE_SSL"),
     *("JGLUE_DATA_DIR", "JGLUE_CACHE_DIR"),
 )
 """What of this process's environment that one gets: no secret of anything else."""
+HOME_OF_WORKER = "JGLUE_WORKER_HOME"
+"""Variable that names the folder which ends with the process."""
 PATIENCE_S = 20.0
 """How long a process that was told to end may take."""
 FAULTS = {
@@ -53,6 +56,7 @@ class Worker:
         """
         self._key = login.key if login else ""
         self._home = Path(tempfile.mkdtemp(prefix="jglue-wandb-"))
+        (self._home / "tmp").mkdir()
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._noise = (self._home / "stderr").open("w+", encoding="utf-8", errors="replace")
         try:
@@ -91,6 +95,7 @@ class Worker:
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._noise.close()
+        self._key = ""  # An error that somebody keeps holds this object by its traceback.
         # W&B's own core may still be closing its log there.
         for _attempt in range(10):
             shutil.rmtree(self._home, ignore_errors=True)
@@ -100,7 +105,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the process and what it has started, at once."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # The second: macOS, of a group that has ended.
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, 9)
             else:
@@ -191,11 +196,17 @@ class Worker:
 
 def _environment(home: Path, login: Login | None, keep: Path | None) -> dict[str, str]:
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    code = str(Path(__file__).resolve().parents[2])
     own = {
+        HOME_OF_WORKER: str(home),
         "HOME": str(home),
+        # The client leaves copies of tables in temporary folders when it is ended.
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(home / "tmp")),
+        # Packages may lie where pip puts those of a user, which follows HOME.
+        "PYTHONUSERBASE": site.getuserbase(),
         "USERPROFILE": str(home),
         "NETRC": str(home / "netrc"),
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONPATH": os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH")))),
         "PYTHONUTF8": "1",
         "WANDB_DIR": str(keep or home),
         "WANDB_CONFIG_DIR": str(home / "config"),

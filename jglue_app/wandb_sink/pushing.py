@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -53,6 +53,7 @@ def push(
     *,
     protocol: str = "official",
     group: str | None = None,
+    replace: bool = False,
     say: Say = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Sent:
@@ -63,17 +64,18 @@ def push(
         login: where, and the key.
         protocol: whose scores stand first.
         group: W&B group; None leaves it as it is.
+        replace: whether it may replace one of more items, of which it is a part.
         say: takes sentences on the way.
         should_stop: asked a few times a second; what had arrived by then stays.
 
     Raises:
         StoreError: no run, or no room for temporary files.
         RunBusyError: it is being pushed to the same place already.
-        InputError: the key, entity or project is not accepted, or the run has nothing to score.
+        InputError: the key, entity or project is not accepted, the run has nothing to score, or W&B has more of it.
         NetworkError: W&B was not reached or did not answer properly.
     """
-    job = _job(run, protocol, login.target) | {"group": group}
-    with _alone(login.target, run_id(RunStore(run).spec().spec_id)):
+    job = _job(run, protocol, login.target) | {"group": group, "replace": replace}
+    with alone(login, run_id(RunStore(run).spec().spec_id)):
         return _done(job, login, say, should_stop)
 
 
@@ -83,6 +85,7 @@ def push_comparison(
     login: Login,
     *,
     protocol: str = "official",
+    replace: bool = False,
     say: Say = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Sent, Sent, Sent]:
@@ -90,10 +93,11 @@ def push_comparison(
     id_ = comparison_id(*(RunStore(run).spec().spec_id for run in (a, b)))
     if a.resolve() == b.resolve():
         raise InputError("A and B are the same run. Name two.")
-    sides = [push(r, login, protocol=protocol, group=id_, say=say, should_stop=should_stop) for r in (a, b)]
+    more: dict[str, Any] = {"group": id_, "replace": replace, "say": say, "should_stop": should_stop}
+    sides = [push(run, login, protocol=protocol, **more) for run in (a, b)]
     links = {side: sent.url for side, sent in zip("ab", sides, strict=True)}
     job = _comparison_job(a, b, protocol, login.target, links)
-    with _alone(login.target, id_):
+    with alone(login, id_):
         return sides[0], sides[1], _done(job, login, say, should_stop)
 
 
@@ -125,7 +129,7 @@ def write_offline(
     except OSError as e:
         raise StoreError(f"{folder} cannot be made ({e.strerror}). Name another with WANDB_DIR.") from e
     group = comparison_id(*(RunStore(run).spec().spec_id for run in runs)) if compare else None
-    jobs = [_job(run, protocol, target) | {"group": group} for run in runs]
+    jobs = [_job(run, protocol, target, folder) | {"group": group} for run in runs]
     if compare:
         a, b = runs
         jobs.append(_comparison_job(a, b, protocol, target, {}))
@@ -141,15 +145,16 @@ def _done(job: Mapping[str, Any], login: Login, say: Say, should_stop: Callable[
         return Sent(**worker.result(say, should_stop))
 
 
-def _job(run: Path, protocol: str, target: Target) -> dict[str, Any]:
+def _job(run: Path, protocol: str, target: Target, room: Path | None = None) -> dict[str, Any]:
     get_protocol(protocol)
     RunStore(run).manifest()
     need = SPARE_BYTES + COPIES * sum((run / name).stat().st_size for name in archive.MEMBERS if (run / name).is_file())
-    free = shutil.disk_usage(tempfile.gettempdir()).free
+    place = room or Path(tempfile.gettempdir())
+    free = shutil.disk_usage(place).free
     if free < need:
         raise StoreError(
-            f"To push {run.name} about {need >> 20:,} MiB are needed for temporary files, and {tempfile.gettempdir()} "
-            f"has {free >> 20:,} MiB. Free some space, or set TMPDIR to a larger disk. The run is untouched."
+            f"To push {run.name} about {need >> 20:,} MiB are needed in {place}, which has {free >> 20:,} MiB. "
+            f"Free some space, or set {'WANDB_DIR' if room else 'TMPDIR'} to a larger disk. The run is untouched."
         )
     where = {"entity": target.entity, "project": target.project}
     return {"action": "push", "folder": str(run.resolve()), "protocol": protocol, **where}
@@ -162,17 +167,31 @@ def _comparison_job(a: Path, b: Path, protocol: str, target: Target, links: Mapp
 
 
 @contextlib.contextmanager
-def _alone(target: Target, id_: str) -> Iterator[None]:
-    """Hold a W&B run against a second push from this machine. The lock ends with the process, however that ends."""
-    name = hashlib.sha256(f"{target.base_url} {target.path} {id_}".encode()).hexdigest()[:16]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"{APP_NAME}-push-{getpass.getuser()}-{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as e:
-        raise RunBusyError(f"{id_} is being pushed to {target.path} already. Wait for its end.") from e
-    except OSError as e:
-        raise StoreError(f"{lock.lock_file} cannot be made ({e.strerror}). Free some space, or set TMPDIR.") from e
-    try:
+def alone(login: Login, id_: str) -> Iterator[None]:
+    """Hold a W&B run against a second push from this machine. The lock ends with the process, however that ends.
+
+    Raises:
+        RunBusyError: somebody else holds it.
+        StoreError: there is no place for locks.
+    """
+    target = login.target
+    # An entity may be named, or be the key's own: either tells the place.
+    places = [f"key {login.key}", *([f"entity {target.entity}"] if target.entity else [])]
+    with contextlib.ExitStack() as held:
+        for place in places:
+            name = hashlib.sha256(f"{target.base_url} {place} {target.project} {id_}".encode()).hexdigest()[:16]
+            try:
+                held.enter_context(FileLock(_locks() / f"{name}.lock", timeout=0))
+            except Timeout as e:
+                raise RunBusyError(f"{id_} is being pushed to {target.path} already. Wait for its end.") from e
+            except OSError as e:
+                raise StoreError(
+                    f"{tempfile.gettempdir()} holds no lock ({e.strerror}). Free some space, or set TMPDIR."
+                ) from e
         yield
-    finally:
-        lock.release()
+
+
+def _locks() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"{APP_NAME}-{os.getuid() if hasattr(os, 'getuid') else 'locks'}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

@@ -21,9 +21,11 @@ import wandb
 
 from jglue_app import archive
 from jglue_app.errors import InputError, JglueAppError, NetworkError, StoreError, first_line
+from jglue_app.protocols import PROTOCOLS
 from jglue_app.store import RunStore
 from jglue_app.wandb_sink.payload import (
     OWN_KEYS,
+    OWN_TABLES,
     RUN_ARTIFACT,
     Payload,
     comparison_payload,
@@ -37,8 +39,21 @@ RETRIES = 6
 """After the first try, for every request; with pauses of up to ten seconds these are about half a minute."""
 ARTIFACT_S = 600
 """Longest wait for an artifact to be stored."""
-UNREACHED = ("giving up", "connection refused", "timed out", "timeout", "process is busy", "no such host", "reset by")
+UNREACHED = (
+    "giving up",
+    "connection refused",
+    "timed out",
+    "timeout",
+    "process is busy",
+    "no such host",
+    "reset by",
+    "connection error",
+)
 """What the client says when a server is not there or does not answer."""
+CLIENT = ("wandb", "requests", "urllib3", "httpx", "wandb_workspaces")
+"""Packages whose errors are those of W&B or of the way to it."""
+CONFIRM_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Pauses before each look whether all has arrived: W&B shows what it was sent a while later."""
 AGAIN = "The run here is untouched: push it again, and what is missing arrives in the same W&B run."
 
 
@@ -63,6 +78,7 @@ def settings(offline: bool) -> wandb.Settings:
         "disable_job_creation": True,
         "x_disable_stats": True,
         "x_disable_meta": True,
+        "x_save_requirements": False,
         "host": "jglue_app",  # Of the machine nothing is told but what the manifest has.
         "program": "jglue_app",
         "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT") or 60),
@@ -103,6 +119,8 @@ def mapped(where: str, offline: bool = False) -> Iterator[None]:
     except JglueAppError:
         raise
     except Exception as e:
+        if not isinstance(e, OSError | ValueError) and type(e).__module__.split(".")[0] not in CLIENT:
+            raise  # A fault of ours is not W&B's.
         raise fault(e, where) from e
 
 
@@ -116,6 +134,8 @@ def fault(error: Exception, where: str) -> JglueAppError:
             "There is no room to prepare what is sent to W&B. Free some space, or set TMPDIR to a larger disk. "
             "The run here is untouched."
         )
+    if isinstance(error, OSError) and error.filename:
+        return StoreError(f"{error.filename} cannot be used to prepare what is sent ({error.strerror}).")
     if "previously created and deleted" in low:
         return InputError(
             f"Somebody has deleted this run at {where}, and W&B never takes the id of a deleted run again. Restore it "
@@ -146,25 +166,52 @@ def _has(text: str, status: int) -> bool:
 
 
 def push(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
-    """Send one stored run: `{folder, protocol, group, entity, project, offline}` → `{url, id, …}` of `send`."""
+    """Send one stored run: `{folder, protocol, group, replace, entity, project, offline}` → `{url, …}` of `send`."""
     store = RunStore(Path(job["folder"]))
     payload = run_payload(store.data(), store.manifest(), job["protocol"], job.get("group"))
     if not payload.summary["push/finished"]:
         done, planned = payload.summary["push/items"], payload.summary["push/planned"]
         say(f"This run has {done:,} of its {planned:,} items: it is sent as it is and tagged 'unfinished'.")
-    with mapped(_where(job), bool(job.get("offline"))), open_run(payload, job) as run:
+    with mapped(_where(job), bool(job.get("offline"))):
+        before = None if job.get("offline") else _at_wandb(job, payload.id)
+        _is_no_loss(before, payload, job)
         rows = sum(len(table.rows) for table in payload.tables.values())
         size = sum((store.path / name).stat().st_size for name in archive.MEMBERS if (store.path / name).is_file())
         say(f"Sending {rows:,} rows and a run folder of {size / 2**20:,.1f} MiB.")
-        return send(run, payload, store.path, bool(job.get("offline")))
+        with open_run(payload, job, new=before is None) as run:
+            return send(run, payload, store.path, bool(job.get("offline")))
+
+
+def _at_wandb(job: Mapping[str, Any], id_: str) -> Any:
+    """The run of an id as W&B has it; None if it has none."""
+    api = wandb.Api(timeout=60)
+    try:
+        return api.run(f"{job.get('entity') or api.default_entity}/{job['project']}/{id_}")
+    except wandb.errors.CommError as e:
+        if "could not find" in str(e).lower():
+            return None
+        raise
+
+
+def _is_no_loss(before: Any, payload: Payload, job: Mapping[str, Any]) -> None:
+    """Refuse to replace a run by a smaller part of it: a limit does not change what a run is called."""
+    there = int(before.summary.get("push/items") or 0) if before is not None else 0
+    here = int(payload.summary["push/items"])
+    if there > here and not job.get("replace"):
+        raise InputError(
+            f"W&B has {there:,} items of this run already, and here it has {here:,}. Nothing was sent. Extend the run "
+            "(the same command with a higher --limit), or pull the larger one; `push --replace` sends the smaller."
+        )
 
 
 def push_comparison(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
     """Send two stored runs side by side: `{a, b, protocol, links, entity, project, offline}` → as `send`."""
     a, b = (RunStore(Path(job[side])).data() for side in ("a", "b"))
     payload = comparison_payload(a, b, job["protocol"], job["links"])
-    with mapped(_where(job), bool(job.get("offline"))), open_run(payload, job) as run:
-        return send(run, payload, None, bool(job.get("offline")))
+    with mapped(_where(job), bool(job.get("offline"))):
+        new = bool(job.get("offline")) or _at_wandb(job, payload.id) is None
+        with open_run(payload, job, new=new) as run:
+            return send(run, payload, None, bool(job.get("offline")))
 
 
 def _where(job: Mapping[str, Any]) -> str:
@@ -172,14 +219,17 @@ def _where(job: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def open_run(payload: Payload, job: Mapping[str, Any]) -> Iterator[wandb.Run]:
-    """The W&B run of a payload, new or taken up again; ends as failed when what is inside fails."""
+def open_run(payload: Payload, job: Mapping[str, Any], *, new: bool) -> Iterator[wandb.Run]:
+    """The W&B run of a payload, new or taken up again; ends as failed when what is inside fails.
+
+    One that is there keeps the name that people may have given it.
+    """
     offline = bool(job.get("offline"))
     run = wandb.init(
         entity=job.get("entity") or None,
         project=job["project"],
         id=payload.id,
-        name=payload.name,
+        name=payload.name if new else None,
         group=payload.group,
         job_type=payload.job_type,
         resume="allow",
@@ -223,11 +273,13 @@ def fill(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool = 
     summary: Any = run.summary  # The client gives neither a type.
     config: Any = run.config
     summary["push/state"] = "sending"
-    run.tags = tuple(dict.fromkeys((*(tag for tag in run.tags or () if tag != "unfinished"), *payload.tags)))
+    of_others = [tag for tag in run.tags or () if tag not in ("unfinished", *PROTOCOLS)]
+    run.tags = tuple(dict.fromkeys((*of_others, *payload.tags)))
     config.update(payload.config, allow_val_change=True)
     new = {*payload.summary, *payload.tables, "push/state", "push/digest"}
-    for key in [key for key in summary.keys() if key.startswith(OWN_KEYS) and key not in new]:  # noqa: SIM118
-        del summary[key]
+    for key in list(summary.keys()):
+        if key not in new and (key in OWN_TABLES or key.startswith(OWN_KEYS)):
+            del summary[key]
     for name in payload.uses:
         if not offline:
             with contextlib.suppress(wandb.errors.CommError, ValueError):  # A run that was not pushed itself.
@@ -267,16 +319,16 @@ def arrived(path: str, payload: Payload) -> None:
         NetworkError: they are not.
     """
     # The client ends a run without an error when an upload failed in the background.
-    for pause in (0.0, 1.0, 3.0):
+    for pause in CONFIRM_S:
         time.sleep(pause)
         with mapped(path):
-            found = wandb.Api().run(path)
+            found = wandb.Api(timeout=60).run(path)
             summary = dict(found.summary)
-            wanted = [summary[key]["path"] for key in payload.tables if key in summary]
-            files = {file.name for file in found.files(names=wanted)} if wanted else set()
-        if summary.get("push/digest") == payload.digest and len(files) == len(set(wanted)):
+            wanted = {table["path"]: table["size"] for key in payload.tables if (table := summary.get(key))}
+            files = {file.name: file.size for file in found.files(names=list(wanted))} if wanted else {}
+        if summary.get("push/digest") == payload.digest and files == wanted:
             return
-    raise NetworkError(f"Only a part of {path} has arrived at W&B, where it may say 'sending'. {AGAIN}")
+    raise NetworkError(f"W&B does not confirm that all of {path} has arrived. {AGAIN}")
 
 
 # --- progress -------------------------------------------------------------------------------------------
@@ -288,7 +340,7 @@ def follow(job: Mapping[str, Any], say: Say, lines: Lines) -> dict[str, Any]:
     Takes `{id, name, group, config, tags, entity, project}`. Steps that are there from an earlier session are left out.
     """
     payload = Payload(job["id"], job["name"], job["job_type"], job.get("group"), tuple(job["tags"]), job["config"], {})
-    with mapped(_where(job)), open_run(payload, job) as run:
+    with mapped(_where(job)), open_run(payload, job, new=_at_wandb(job, payload.id) is None) as run:
         run.tags = tuple(dict.fromkeys((*(run.tags or ()), *payload.tags)))
         config: Any = run.config
         config.update(payload.config, allow_val_change=True)

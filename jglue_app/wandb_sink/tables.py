@@ -14,6 +14,8 @@ from jglue_app.store import dumps
 from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Estimate, Item, Report, RunData
 
+UNANSWERED = ("error", "overflow", "unscored")
+"""Outcomes of an item that was not answered."""
 Cell = str | float | int | bool | None
 
 
@@ -204,8 +206,12 @@ def joined_table(task: str, chosen: tuple[Judged, Judged], official: tuple[Judge
     return Table((*head, *tail), rows)
 
 
-def who_is_right(x: Answered, y: Answered) -> str:
-    """`both`, `a`, `b` or `neither`; of similarities `a` or `b` is nearer to the gold value, `equal` as near."""
+def who_is_right(x: Answered, y: Answered) -> str | None:
+    """`both`, `a`, `b` or `neither`; of similarities `a` or `b` is nearer to the gold value, `equal` as near.
+    None where one of them has no answer that could be scored: such an item is in no paired test.
+    """
+    if any(row.judgement.outcome in UNANSWERED for row in (x, y)):
+        return None
     if isinstance(x.item.gold, float):
         away = [abs(v - x.item.gold) if (v := verdict(row)) is not None else None for row in (x, y)]
         if away[0] is None or away[1] is None:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jglue_app.errors import JglueAppError
+from jglue_app.wandb_sink.process import HOME_OF_WORKER
+
+TEAR_DOWN_S = 5.0
 
 
 def main() -> None:
@@ -34,9 +38,19 @@ def main() -> None:
     except JglueAppError as e:
         tell({"error": str(e), "kind": type(e).__name__})
     answers.close()
+    _tear_down()
     sys.stderr.flush()
+    shutil.rmtree(os.environ[HOME_OF_WORKER], ignore_errors=True)
     # W&B's client has an exit hook that would wait for a server that is not there.
     os._exit(0)
+
+
+def _tear_down() -> None:
+    """End W&B's own core while its parent can still see it out, but wait for that only a little."""
+    if "wandb" in sys.modules:
+        thread = threading.Thread(target=sys.modules["wandb"].teardown, daemon=True)
+        thread.start()
+        thread.join(TEAR_DOWN_S)
 
 
 Action = Callable[[Mapping[str, Any], Callable[[str], None], Iterator[dict[str, Any]]], dict[str, Any]]
@@ -61,6 +75,7 @@ def _listen(lines: queue.SimpleQueue[dict[str, Any] | None], end_with_it: bool) 
         lines.put(json.loads(line))
     lines.put(None)
     if end_with_it:
+        shutil.rmtree(os.environ[HOME_OF_WORKER], ignore_errors=True)
         os._exit(3)
 
 
