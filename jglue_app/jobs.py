@@ -137,13 +137,29 @@ class Jobs:
         threading.Thread(target=self._run, args=(job, work), name=f"job-{kind}", daemon=True).start()
         return job
 
-    def runs(self, owner: str, kind: str, asked: Configuration, *, gives_way: bool = False) -> Job:
-        """Begin a job that makes one or two runs; see `start`."""
+    def runs(
+        self,
+        owner: str,
+        kind: str,
+        asked: Configuration,
+        *,
+        gives_way: bool = False,
+        after: Callable[[Job], None] = lambda _: None,
+    ) -> Job:
+        """Begin a job that makes one or two runs; see `start`. `after` is called when they have come to their end
+        without a stop; what it raises of our errors is told among the notices.
+        """
 
         def work(job: Job) -> None:
             planned = plans(self._settings, asked)
             job.made = {side: Made.by(plan) for side, plan in planned}
             self._make_runs(job, planned)
+            if job.stop.is_set() or job.state in ENDED:
+                return
+            try:
+                after(job)
+            except JglueAppError as e:
+                job.notices.append(str(e))
 
         return self.start(owner, kind, work, asked, gives_way=gives_way)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from jglue_app import wandb_sink
 from jglue_app.configuration import Configuration, Side, command, of_spec
 from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.jobs import Job
@@ -44,6 +45,14 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
             gr.Markdown(t("model"), elem_classes="jg-section")
             side = controls.side(settings, t, Side(), "full")
     repeat = pane("full-repeat")
+    own = wandb_sink.own_key(wandb_sink.base_url())
+    then_push = gr.Checkbox(
+        False,
+        label=t("wandb_when_done"),
+        info=f"{wandb_sink.base_url()} · {wandb_sink.target().path}",
+        visible=bool(own) and not settings.public,
+        elem_id="full-wandb-when-done",
+    )
     with gr.Row():
         run = gr.Button(t("full_run"), variant="primary", elem_id="full-run", scale=2, interactive=not settings.public)
         stop = gr.Button(t("stop"), elem_id="full-stop", scale=1)
@@ -57,7 +66,7 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
     make = gr.Button(t("export"), elem_id="full-export", visible=False)
     download = gr.File(label=t("export_file"), interactive=False, visible=False, elem_id="full-file")
     exported = pane("full-exported")
-    push = wandb_push.build(desk, t, "full", lambda _, found: (found, ""), [name], visible=False)
+    push = wandb_push.build(desk, t, "full", lambda _, found: (found, "", "official"), [name], visible=False)
     everything: list[Any] = [*asked.all(), *side.all()]
     seen: list[gr.components.Component] = [status, board, unfinished, go_on, name]
 
@@ -68,18 +77,18 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
     def refused(lang: str) -> View:
         return views.sentence(word("full_public", lang), lang), *_nothing()[1:]
 
-    def start(request: gr.Request, *values: Any) -> Iterator[View]:
+    def start(request: gr.Request, push_it: bool, *values: Any) -> Iterator[View]:
         lang = language(request)
         if settings.public:
             yield refused(lang)
             return
         yield views.note(word("loading", lang)), *_nothing()[1:]
         try:
-            yield from watch(desk, begin(desk, visitor(request), read(values, lang)), lang)
+            yield from watch(desk, begin(desk, visitor(request), read(values, lang), push=push_it), lang)
         except JglueAppError as e:
             yield views.failure(e, lang), *_nothing()[1:]
 
-    def resume(request: gr.Request, run_name: str) -> Iterator[View]:
+    def resume(request: gr.Request, push_it: bool, run_name: str) -> Iterator[View]:
         lang, owner = language(request), visitor(request)
         if settings.public:
             yield refused(lang)
@@ -88,7 +97,7 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
             asked_then = of_spec(RunStore(desk.path(owner, str(run_name or ""))).spec())
             if asked_then is None:
                 raise InputError(word("not_one_command", lang))
-            yield from watch(desk, begin(desk, owner, asked_then), lang)
+            yield from watch(desk, begin(desk, owner, asked_then, push=push_it), lang)
         except JglueAppError as e:
             yield views.failure(e, lang), *_nothing()[1:]
 
@@ -135,12 +144,14 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         trigger_mode="always_last",
     )
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    run.click(start, everything, seen, concurrency_limit=None, **quiet)
-    go_on.click(resume, unfinished, seen, concurrency_limit=None, **quiet)
+    for button, handler, values in ((run, start, everything), (go_on, resume, [unfinished])):
+        button.click(handler, [then_push, *values], seen, concurrency_limit=None, **quiet).then(
+            push.follow, None, push.status, concurrency_limit=None, **quiet
+        )
     stop.click(stopper(desk, KIND), None, status, concurrency_limit=None, **quiet)
     gr.on(None, greet, None, [*everything, repeat, public, *seen], concurrency_limit=8, **quiet).then(
         follow, None, seen, concurrency_limit=None, **quiet
-    )
+    ).then(push.follow, None, push.status, concurrency_limit=None, **quiet)
     make.click(export, [name, format], [download, exported], **quiet)
     name.change(
         lambda found: (gr.update(visible=bool(found)),) * 4,
@@ -152,9 +163,15 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
     return name, look
 
 
-def begin(desk: Desk, owner: str, asked: Configuration) -> Job:
-    """Start a run that gives way to shorter work; raises InputError if one is going on."""
-    return desk.jobs.runs(owner, KIND, asked, gives_way=True)
+def begin(desk: Desk, owner: str, asked: Configuration, *, push: bool = False) -> Job:
+    """Start a run that gives way to shorter work, and push it at its end; raises InputError if one is going on."""
+
+    def after(job: Job) -> None:
+        if push:
+            desk.own(job)
+            wandb_push.begin(desk, owner, pair_of(job).a)
+
+    return desk.jobs.runs(owner, KIND, asked, gives_way=True, after=after)
 
 
 def _nothing() -> View:

@@ -96,12 +96,14 @@ def build(desk: Desk, t: T) -> Tab:
                     no = gr.Button(t("delete_no"), elem_id="delete-no")
     done = pane("manage-status")
 
-    def to_push(which: str, managed: str | None, first: str | None, second: str | None) -> tuple[str, str]:
+    def to_push(
+        which: str, managed: str | None, first: str | None, second: str | None, how: str
+    ) -> tuple[str, str, str]:
         if which == "pair" and not (first and second):
             raise InputError("Choose two runs to compare first: A and B above.")
-        return (str(first), str(second)) if which == "pair" else (managed or "", "")
+        return (str(first), str(second), how) if which == "pair" else (managed or "", "", how)
 
-    wandb_push.build(desk, t, "results", to_push, [run, a, b], pairs=True)
+    wandb_push.build(desk, t, "results", to_push, [run, a, b, protocol], pairs=True)
 
     doomed = gr.State("")
     inputs: list[gr.components.Component] = [kind, tasks, protocol, against, a, b, run]

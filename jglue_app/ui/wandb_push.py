@@ -5,6 +5,9 @@ A key lives for one push: in the browser's box until the button is pressed, then
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +29,14 @@ from jglue_app.ui.words import said, word
 from jglue_app.wandb_sink import Login, Sent
 
 KIND = "push"
-Chosen = Callable[..., tuple[str, str]]
-"""Values of a tab's controls → names of the run to push and, for a comparison, of the other; else an empty name."""
+MOST_AT_ONCE = 3
+"""Pushes that send at the same time, over all visitors: each is a process of a few hundred MiB."""
+MOST_SECONDS = 900.0
+"""Longest push of a visitor of a public page."""
+Chosen = Callable[..., tuple[str, str, str]]
+"""`one` or `pair` and values of a tab's controls → names of the run to push and, for a comparison, of the other, else
+an empty name; and the protocol."""
+_turns = threading.BoundedSemaphore(MOST_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,8 @@ class Panel:
 
     box: gr.Column
     status: gr.HTML
+    follow: Callable[[gr.Request], Iterator[Any]]
+    """Handler whose output is `status`: the visitor's last push, until its end."""
 
 
 def build(
@@ -55,6 +66,8 @@ def build(
     settings = desk.settings
     with gr.Column(visible=visible, elem_id=f"{prefix}-wandb", elem_classes="jg-wandb") as box:
         gr.Markdown(t("wandb"), elem_classes="jg-section")
+        # A key goes to this server, which need not be the one that a visitor thinks of.
+        gr.Markdown(f"→ `{wandb_sink.base_url()}`", elem_classes="jg-small")
         what = gr.Radio(
             [(t("wandb_one"), "one"), (t("wandb_pair"), "pair")],
             value="one",
@@ -97,15 +110,20 @@ def build(
         """The second value empties the box of the key, whatever comes of it."""
         lang = language(request)
         try:
-            run, other = chosen(*values)
-            job = begin(desk, visitor(request), run, other, to_project, to_entity, secret)
+            run, other, protocol = chosen(*values)
+            job = begin(desk, visitor(request), run, other, to_project, to_entity, secret, protocol)
         except JglueAppError as e:
             yield views.failure(e, lang), ""
             return
         yield view(job, lang), ""
-        for _ in changes(job):
-            yield view(job, lang), gr.skip()
-        yield view(job, lang), gr.skip()
+        for html in watch(job, lang):
+            yield html, gr.skip()
+
+    def follow(request: gr.Request) -> Iterator[Any]:
+        job = desk.jobs.latest(visitor(request), KIND)
+        yield gr.skip()  # A handler that yields nothing empties its output.
+        if job is not None:
+            yield from watch(job, language(request))
 
     def halt(request: gr.Request) -> str:
         lang = language(request)
@@ -118,7 +136,7 @@ def build(
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     go.click(send, [project, entity, key, what, *inputs], [status, key], **quiet)
     stop.click(halt, None, status, **quiet)
-    return Panel(box, status)
+    return Panel(box, status, follow)
 
 
 def may_lend(settings: Settings) -> bool:
@@ -170,24 +188,50 @@ def begin(
     b = desk.path(owner, other) if other else None
     login = login_for(desk.settings, project, entity, key)
 
+    limit = MOST_SECONDS if desk.settings.public else math.inf
+
     def work(job: Job) -> None:
+        began = time.monotonic()
+
+        def enough() -> bool:
+            return job.stop.is_set() or time.monotonic() - began > limit
+
         def say(text: str) -> None:
             job.notices.append(text)
             job.version += 1
 
+        while not _turns.acquire(timeout=0.2):
+            if enough():
+                return
         try:
-            job.result = _send(a, b, login, protocol, say, job)
+            job.result = _send(a, b, login, protocol, say, enough)
         except JglueAppError:
             if not job.stop.is_set():
                 raise
+        finally:
+            _turns.release()
 
     return desk.jobs.start(owner, KIND, work)
 
 
-def _send(a: Path, b: Path | None, login: Login, protocol: str, say: Callable[[str], None], job: Job) -> list[Sent]:
+def _send(
+    a: Path,
+    b: Path | None,
+    login: Login,
+    protocol: str,
+    say: Callable[[str], None],
+    enough: Callable[[], bool],
+) -> list[Sent]:
     if b is None:
-        return [wandb_sink.push(a, login, protocol=protocol, say=say, should_stop=job.stop.is_set)]
-    return list(wandb_sink.push_comparison(a, b, login, protocol=protocol, say=say, should_stop=job.stop.is_set))
+        return [wandb_sink.push(a, login, protocol=protocol, say=say, should_stop=enough)]
+    return list(wandb_sink.push_comparison(a, b, login, protocol=protocol, say=say, should_stop=enough))
+
+
+def watch(job: Job, lang: str) -> Iterator[str]:
+    """A push's views until it ends."""
+    for _ in changes(job):
+        yield view(job, lang)
+    yield view(job, lang)
 
 
 def view(job: Job, lang: str) -> str:

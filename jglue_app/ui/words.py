@@ -578,6 +578,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "delete_no": ("やめる", "Keep it"),
     "deleted": ("{} を削除しました。", "{} was deleted."),
     "wandb": ("Weights & Biases へ送る", "Send to Weights & Biases"),
+    "wandb_when_done": ("終わったら W&B へ送る", "Send it to W&B when it is done"),
     "wandb_what": ("送るもの", "What to send"),
     "wandb_one": ("「実行」で選んだ一つ", "The run chosen above"),
     "wandb_pair": ("A と B と、その比較", "A, B and their comparison"),
@@ -905,6 +906,61 @@ SAID_JA = (
     (
         r"This run has ([\d,]+) of its ([\d,]+) items: .+",
         "この実行は {} 問（全 {} 問中）までです。そのまま送り、「unfinished」と印を付けました。",
+    ),
+    (
+        r"W&B did not answer properly: (.+) The run here is untouched: .+",
+        "W&B から正しい応答がありません（{}）。ここの実行はそのままです。もう一度送ると、足りない分が同じ実行に届きます。",
+    ),
+    (
+        r"W&B does not confirm that all of (\S+) has arrived\. .+",
+        "{} が全部届いたことを W&B で確かめられません。ここの実行はそのままです。もう一度送ると、足りない分が同じ実行に届きます。",
+    ),
+    (
+        r"The process that talks to W&B ended without a word \((.+?)\)\. .+",
+        "W&B と通信するプロセスが、何も言わずに終わりました（{}）。ここの実行はそのままです。もう一度送ってください。",
+    ),
+    (
+        r"The push was stopped\. .+",
+        "送信が長くかかりすぎたので止めました。届いた分は残ります。もう一度送ると、同じ実行が最後まで届きます。",
+    ),
+    (r"(\S+) is being pushed to (\S+) already\. .+", "{} は {} へ送っている途中です。終わるまで待ってください。"),
+    (
+        r"The run (\S+) has no answer yet\. .+",
+        "実行 {} には、まだ答えがありません。先に、同じ設定で最後まで動かしてください。",
+    ),
+    (
+        r"The protocol (\S+) finds nothing to score in this run: .+",
+        "採点方法 {} で採点できるものが、この実行にありません。official など、ほかの採点方法で送ってください。",
+    ),
+    (
+        r"There is no room to prepare what is sent to W&B\. .+",
+        "送るものを用意する場所がありません。空きを作るか、TMPDIR を大きなディスクにしてください。ここの実行はそのままです。",
+    ),
+    (
+        r"To push (\S+) about ([\d,]+) MiB are needed in (\S+), which has ([\d,]+) MiB\. .+",
+        "{} を送るには {} MiB ほど要りますが、{} の空きは {} MiB です。空きを作ってください。ここの実行はそのままです。",
+    ),
+    (
+        r"W&B has ([\d,]+) items of this run already, and here it has ([\d,]+)\. .+",
+        "W&B にはこの実行の {} 問がすでにあり、ここにあるのは {} 問です。少ない方では置きかえません。何も送っていません。",
+    ),
+    (
+        r"Somebody has deleted this run at (\S+), .+",
+        "この実行は {} で削除されています。W&B は削除された ID を二度と受け付けません。W&B で元に戻すか、別のプロジェクトへ送ってください。",
+    ),
+    (
+        r"W&B has no entity named '(.*)'\. .+",
+        "W&B のエンティティ名に {} は使えません。ユーザーかチームの名前を、ページのアドレスにあるとおりに書いてください。",
+    ),
+    (
+        r"'(.*)' names no entity before the '/'\. .+",
+        "{} には「/」の前のエンティティがありません。ENTITY/PROJECT か PROJECT の形で書いてください。",
+    ),
+    (r"A and B are the same run\. .+", "A と B が同じ実行です。二つ選んでください。"),
+    (r"Choose two runs to compare first: .+", "先に、上の A と B で比べる実行を二つ選んでください。"),
+    (
+        r"The two runs have answered no item in common\. .+",
+        "二つの実行に、共通の問題がありません。同じサブセットとデータの実行を選んでください。",
     ),
     (
         r"Sending ([\d,]+) rows and a run folder of ([\d.,]+) MiB\.",

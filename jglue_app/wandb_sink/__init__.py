@@ -12,7 +12,7 @@ is the progress of a run under way, `reporting.py` the W&B Report, `launch.py` t
 
 from jglue_app.wandb_sink.following import Follower
 from jglue_app.wandb_sink.leaderboard import Standings, save_report, standings
-from jglue_app.wandb_sink.login import DEFAULT_PROJECT, Login, Target, checked_key, log_in, own_key, target
+from jglue_app.wandb_sink.login import DEFAULT_PROJECT, Login, Target, base_url, checked_key, log_in, own_key, target
 from jglue_app.wandb_sink.pulling import Source, pull, source
 from jglue_app.wandb_sink.pushing import Sent, push, push_comparison, write_offline
 
@@ -24,6 +24,7 @@ __all__ = [
     "Source",
     "Standings",
     "Target",
+    "base_url",
     "checked_key",
     "log_in",
     "own_key",

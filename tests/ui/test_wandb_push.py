@@ -88,6 +88,22 @@ def test_a_full_run_is_sent_with_the_key_in_the_box_which_is_kept_nowhere(
     assert wandb.run(f"operator/from-page/{run.id}").keys == {OWN}
 
 
+def test_a_full_run_is_sent_when_it_is_done(open_page: OpenPage, table: Tables, local: str, wandb: WandbServer) -> None:
+    page = open_page(address=local)
+    tab(page, "全量実行")
+    page.locator("#full-data label").first.click()
+    choose_model(page, "full-model", table("left-alone", "中立", 0.0))
+    only_subsets(page, "JNLI", group="full-tasks")
+    generate_only(page, "full-method")
+    assert PROJECT in page.inner_text("#full-wandb-when-done")
+    page.locator("#full-wandb-when-done input").check()
+    page.click("#full-run")
+    finished(page, box="full-status")
+    said(page, f"operator/{PROJECT}/", "full-wandb-status")
+    run = next(run for run in wandb.runs.values() if run.display_name.startswith("left-alone"))
+    assert (run.summary["push/state"], run.summary["push/items"]) == ("complete", 45)
+
+
 def test_two_runs_and_their_comparison_are_sent_with_the_servers_own_key(
     open_page: OpenPage, table: Tables, local: str, wandb: WandbServer
 ) -> None:

@@ -234,3 +234,47 @@ def test_what_is_said_below_the_page_is_japanese_where_there_are_words(english: 
 def test_every_sentence_in_japanese_has_a_place_for_each_value() -> None:
     for pattern, japanese in words.SAID_JA:
         assert re.compile(pattern).groups >= japanese.count("{}"), pattern
+
+
+# --- what pushing says ------------------------------------------------------------------------------------
+
+SINK = UI.parent / "wandb_sink"
+PUSHING = [
+    *(SINK / f"{name}.py" for name in ("login", "pushing", "process", "sending", "payload")),
+    UI / "wandb_push.py",
+]
+
+
+def raised(path: Path) -> Iterator[str]:
+    """Sentences with which a file makes errors; a 7 stands for every value."""
+    tree = ast.parse(path.read_text("utf-8"))
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for argument in calls(path, "InputError", "NetworkError", "StoreError", "RunBusyError"):
+        if isinstance(argument, ast.Constant):
+            yield str(argument.value)
+        elif isinstance(argument, ast.JoinedStr):
+            parts = []
+            for part in argument.values:
+                if isinstance(part, ast.Constant):
+                    parts.append(str(part.value))
+                    continue
+                assert isinstance(part, ast.FormattedValue)
+                value = constants.get(part.value.id) if isinstance(part.value, ast.Name) else None
+                parts.append(value if isinstance(value, str) else "'7'" if part.conversion == ord("r") else "7")
+            yield "".join(parts)
+
+
+@pytest.mark.parametrize("path", PUSHING, ids=lambda path: path.stem)
+def test_every_error_of_a_push_is_said_in_japanese(path: Path) -> None:
+    found = list(raised(path))
+    assert found
+    # Of the server's own set-up; no visitor meets them.
+    operators = ("WANDB_BASE_URL takes", "7 cannot be used to prepare", "7 cannot be made", "7 holds no lock")
+    english = [text for text in found if words.said(text, "ja") == text and not text.startswith(operators)]
+    assert english == []
