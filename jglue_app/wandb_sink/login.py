@@ -82,8 +82,12 @@ def base_url() -> str:
         InputError: it is no http(s) address.
     """
     url = os.environ.get("WANDB_BASE_URL") or _settings_file().get("base_url") or PUBLIC_HOST
-    found = urlsplit(url)
-    if found.scheme not in ("http", "https") or not found.hostname or found.username or found.query:
+    try:
+        found = urlsplit(url)
+        usable = found.scheme in ("http", "https") and found.hostname and not (found.username or found.query)
+    except ValueError:
+        usable = None
+    if not usable:
         # The address is not repeated: a password may stand in it.
         raise InputError(f"WANDB_BASE_URL takes the address of a W&B server, such as {PUBLIC_HOST}, and nothing else.")
     return url.rstrip("/")
@@ -128,7 +132,7 @@ def own_key(server: str) -> str:
     file = Path(os.environ.get("NETRC") or Path.home() / ".netrc").expanduser()
     try:
         found = netrc.netrc(str(file)).authenticators(urlsplit(server).hostname or "")
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return ""
     return found[2] if found and found[2] else ""
 

@@ -36,6 +36,8 @@ PASSED_ON = (
 """What of this process's environment that one gets: no secret of anything else."""
 HOME_OF_WORKER = "JGLUE_WORKER_HOME"
 """Variable that names the folder which ends with the process."""
+MIN_PIECE = 8
+"""Characters of a piece of a key that is not repeated to anybody."""
 PATIENCE_S = 20.0
 """How long a process that was told to end may take."""
 FAULTS = {
@@ -184,7 +186,7 @@ class Worker:
 
     def _clean(self, text: str) -> str:
         """A text without the key, whatever the client has put into it."""
-        return text.replace(self._key, "[key]") if self._key else text
+        return without(self._key, text)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -192,6 +194,19 @@ class Worker:
             for line in self._process.stdout:
                 self._lines.put(line)
         self._lines.put(None)
+
+
+def without(key: str, text: str) -> str:
+    """A text in which `[key]` stands for a key and for every piece of it of `MIN_PIECE` characters or more: servers
+    shorten what they repeat."""
+    out, at = [], 0
+    while at < len(text):
+        length = 0
+        while at + length < len(text) and text[at : at + length + 1] in key:
+            length += 1
+        out.append("[key]" if length >= MIN_PIECE else text[at])
+        at += length if length >= MIN_PIECE else 1
+    return "".join(out)
 
 
 def _environment(home: Path, login: Login | None, keep: Path | None) -> dict[str, str]:

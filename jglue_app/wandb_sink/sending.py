@@ -288,6 +288,8 @@ def fill(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool = 
         summary[key] = as_table(table)
     if payload.artifact and folder is not None:
         _log_folder(run, payload, folder, offline)
+    if not offline:
+        _wait_for_tables(f"{run.entity}/{run.project}/{run.id}", {key: summary[key] for key in payload.tables})
     summary.update({**payload.summary, "push/digest": payload.digest, "push/state": "complete"})
 
 
@@ -312,22 +314,32 @@ def _log_folder(run: wandb.Run, payload: Payload, folder: Path, offline: bool) -
         logged.wait(timeout=ARTIFACT_S)
 
 
+def _wait_for_tables(path: str, tables: Mapping[str, Any]) -> None:
+    """See on the server that the files of an open run's tables are there: their uploads fail without an error."""
+    wanted = {str(table["path"]): int(table["size"]) for table in tables.values()}
+
+    def there(run: Any) -> bool:
+        return {file.name: file.size for file in run.files(names=list(wanted))} == wanted
+
+    if wanted:
+        _confirm(path, there)
+
+
 def arrived(path: str, payload: Payload) -> None:
-    """See on the server that the summary and every file of a table are there.
+    """See on the server that the summary of an ended run is there: the client ends without an error when it is not.
 
     Raises:
-        NetworkError: they are not.
+        NetworkError: it is not.
     """
-    # The client ends a run without an error when an upload failed in the background.
+    _confirm(path, lambda run: run.summary.get("push/digest") == payload.digest)
+
+
+def _confirm(path: str, there: Callable[[Any], bool]) -> None:
     for pause in CONFIRM_S:
         time.sleep(pause)
         with mapped(path):
-            found = wandb.Api(timeout=60).run(path)
-            summary = dict(found.summary)
-            wanted = {table["path"]: table["size"] for key in payload.tables if (table := summary.get(key))}
-            files = {file.name: file.size for file in found.files(names=list(wanted))} if wanted else {}
-        if summary.get("push/digest") == payload.digest and files == wanted:
-            return
+            if there(wandb.Api(timeout=60).run(path)):
+                return
     raise NetworkError(f"W&B does not confirm that all of {path} has arrived. {AGAIN}")
 
 

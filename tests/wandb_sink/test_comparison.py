@@ -1,0 +1,183 @@
+"""Two runs side by side at W&B: a third W&B run that joins them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+from scipy import stats
+
+from jglue_app.api import compare
+from jglue_app.types import Difference
+from jglue_app.wandb_sink.payload import comparison_id
+from tests.wandb_sink.conftest import Board
+from tests.wandb_sink.known import JNLI, JSQUAD, JSTS, Json, items, other, ranked, said, similarity, spec_id, text
+
+
+def shown(words: str | None) -> str | None:
+    return "\\ud83d" if words == "\ud83d" else words
+
+
+def right(id_: str, shift: int) -> bool | None:
+    return None if text(id_, shift) is None else said(id_, shift).parsed == "gold"
+
+
+def parsed(id_: str, shift: int) -> str | None:
+    return {"gold": JNLI[id_], "other": other(JNLI[id_]), None: None}[said(id_, shift).parsed]
+
+
+# --- rows -----------------------------------------------------------------------------------------------
+
+
+def test_choices_are_joined_with_what_both_said_and_who_is_right(board: Board) -> None:
+    rows = board.server.table(board.run("both"), "comparison/jnli")
+    who: dict[tuple[bool | None, bool | None], str] = {
+        (True, True): "both",
+        (True, False): "a",
+        (False, True): "b",
+        (False, False): "neither",
+    }
+    expected = [
+        {
+            "item_id": id_,
+            "gold": gold,
+            "a_raw": shown(text(id_, 0)),
+            "b_raw": shown(text(id_, 1)),
+            "a_parsed": parsed(id_, 0),
+            "b_parsed": parsed(id_, 1),
+            "a_correct": right(id_, 0),
+            "b_correct": right(id_, 1),
+            # An item at which one of them failed is in no paired test.
+            "who_is_right": None if None in (right(id_, 0), right(id_, 1)) else who[right(id_, 0), right(id_, 1)],
+            "a_outcome": said(id_, 0).outcome,
+            "b_outcome": said(id_, 1).outcome,
+            "a_choice": None if text(id_, 0) is None else ranked(id_, 0),
+            "b_choice": None if text(id_, 1) is None else ranked(id_, 1),
+        }
+        for id_, gold in JNLI.items()
+    ]
+    assert [{key: row[key] for key in expected[0]} for row in rows] == expected
+    assert {row["who_is_right"] for row in rows} == {"both", "a", "b", "neither", None}
+    asked = items(board.ada, "jnli")
+    assert all(row["question"].count(asked[row["item_id"]]["fields"]["sentence1"]) == 1 for row in rows)
+
+
+def test_of_two_similarities_the_nearer_one_is_right(board: Board) -> None:
+    rows = board.server.table(board.run("both"), "comparison/jsts")
+    assert [row["item_id"] for row in rows] == list(JSTS)
+    for row, (id_, gold) in zip(rows, JSTS.items(), strict=True):
+        a, b = similarity(id_, 0), similarity(id_, 1)
+        assert (row["a_verdict"], row["b_verdict"]) == (a, b)
+        assert (row["a_correct"], row["b_correct"]) == (None, None)
+        away = [math.inf if value is None else round(abs(value - gold), 6) for value in (a, b)]
+        nearer = "a" if away[0] < away[1] else "b" if away[0] > away[1] else "equal"
+        assert row["who_is_right"] == ("neither" if away == [math.inf] * 2 else nearer), row
+    assert {row["who_is_right"] for row in rows} >= {"a", "b"}
+
+
+def test_spans_are_joined_item_by_item(board: Board) -> None:
+    rows = board.server.table(board.run("both"), "comparison/jsquad")
+    assert [row["item_id"] for row in rows] == list(JSQUAD)
+    counted = Counter(row["who_is_right"] for row in rows)
+    # The first two of five ways to answer are right, and B is one further on; 45 items go round nine times. What reads
+    # the same backwards, and a first half that is an accepted answer, are looked at above.
+    assert counted["both"] >= 9
+    assert counted["a"] >= 1
+    assert counted["b"] >= 1
+
+
+# --- statistics -----------------------------------------------------------------------------------------
+
+
+def flat(found: Difference) -> Json:
+    """One difference, as it has to stand in the summary."""
+    d = found.difference
+    return {
+        "/a": found.a.value,
+        "/b": found.b.value,
+        "/difference": d.value,
+        "/difference/low": d.low,
+        "/difference/high": d.high,
+        "/difference/n": d.n,
+        "/p": found.p,
+        "/p_holm": found.p_holm,
+        "/verdict": found.verdict,
+        "/needed": found.needed,
+    }
+
+
+def test_paired_statistics_are_those_of_the_comparison_shown_here(board: Board) -> None:
+    found = compare(board.ada, board.ben)
+    summary = board.run("both").summary
+    expected: Json = {}
+    for reading, tables in (("", found.differences), ("lenient/", found.lenient), ("choose/", found.choose)):
+        for task, metrics in tables.items():
+            for metric, difference in metrics.items():
+                at = f"comparison/{task}/{reading}{metric}"
+                expected |= {f"{at}{key}": value for key, value in flat(difference).items() if value is not None}
+    assert found.average is not None
+    average = flat(found.average)
+    for key in ("/a", "/b", "/difference", "/difference/low", "/difference/high", "/difference/n", "/p", "/verdict"):
+        expected[f"comparison/average{key}"] = average[key]
+    assert len(expected) > 60
+    assert {key: summary.get(key) for key in expected} == expected
+
+
+def test_the_test_of_right_and_wrong_is_mcnemars_over_the_items_both_have_answered(board: Board) -> None:
+    both = [id_ for id_ in JNLI if right(id_, 0) is not None and right(id_, 1) is not None]
+    a_alone = sum(bool(right(id_, 0)) and not right(id_, 1) for id_ in both)
+    b_alone = sum(bool(right(id_, 1)) and not right(id_, 0) for id_ in both)
+    summary = board.run("both").summary
+    assert summary["comparison/jnli/accuracy/difference/n"] == len(both) == 36
+    assert math.isclose(summary["comparison/jnli/accuracy/difference"], (b_alone - a_alone) / len(both))
+    exact = stats.binomtest(a_alone, a_alone + b_alone).pvalue
+    assert math.isclose(summary["comparison/jnli/accuracy/p"], exact)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "pearson", "exact_match", "f1"])
+def test_the_table_of_statistics_has_both_scores_the_difference_and_the_verdict(board: Board, metric: str) -> None:
+    rows = board.server.table(board.run("both"), "comparison/statistics")
+    task, title = {"accuracy": ("jnli", "JNLI"), "pearson": ("jsts", "JSTS")}.get(metric, ("jsquad", "JSQuAD"))
+    (row,) = [r for r in rows if (r["subset"], r["metric"], r["reading"]) == (title, metric, "strict")]
+    found = compare(board.ada, board.ben)
+    a, b, d = found.a.tasks[task].metrics[metric], found.b.tasks[task].metrics[metric], found.differences[task][metric]
+    assert [row[key] for key in ("a", "a_low", "a_high")] == [a.value, a.low, a.high]
+    assert [row[key] for key in ("b", "b_low", "b_high")] == [b.value, b.low, b.high]
+    assert [row[key] for key in ("difference", "low", "high", "n")] == [
+        d.difference.value,
+        d.difference.low,
+        d.difference.high,
+        d.difference.n,
+    ]
+    assert [row[key] for key in ("p", "p_holm", "test", "verdict")] == [d.p, d.p_holm, d.test, d.verdict]
+    assert row["unreadable_a"] == found.a.tasks[task].unreadable
+
+
+# --- how the three belong together ----------------------------------------------------------------------
+
+
+def test_the_three_are_one_group_and_the_third_links_to_both(board: Board) -> None:
+    a, b, both = (board.run(name) for name in ("a", "b", "both"))
+    assert a.group == b.group == both.group == both.id
+    assert both.job_type == "comparison"
+    assert both.display_name == f"A {a.display_name} | B {b.display_name}"
+    for side, run, folder in (("a", a, board.ada), ("b", b, board.ben)):
+        found = both.config[side]
+        assert found["url"] == f"{board.server.url}/{run.path}".replace("jglue/jglue-", "jglue/runs/jglue-")
+        assert (found["run_id"], found["spec_id"], found["label"]) == (run.id, spec_id(folder), run.display_name)
+    assert both.tags == ["jglue", "comparison", "official"]
+    assert both.state == "finished"
+    assert both.history == []
+    assert both.summary["push/state"] == "complete"
+
+
+def test_the_third_has_used_the_folders_of_both(board: Board) -> None:
+    folders = [board.server.artifact(f"jglue-run-{spec_id(run)}") for run in (board.ada, board.ben)]
+    assert sorted(board.run("both").used) == sorted(artifact.id for artifact in folders)
+
+
+def test_the_id_of_a_comparison_is_the_same_for_the_same_two_in_the_same_order(board: Board) -> None:
+    a, b = spec_id(board.ada), spec_id(board.ben)
+    assert board.sent["both"].id == comparison_id(a, b) == comparison_id(a, b)
+    assert comparison_id(b, a) != comparison_id(a, b)
