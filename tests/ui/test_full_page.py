@@ -45,9 +45,11 @@ def test_a_full_run_goes_on_through_a_reload_and_can_be_opened_item_by_item(open
 
 def test_a_full_run_lets_a_short_comparison_in_between(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
-    begin(page, table("patient", "含意", 0.7))
+    page.set_default_timeout(120_000)  # A slow machine takes its time to hand over.
+    begin(page, table("patient", "含意", 1.0))
     page.wait_for_selector("#full-status .jg-progress")
     other = open_page()
+    other.set_default_timeout(120_000)
     start(other, table("urgent", "含意", 0.0), None, "JNLI")
     said(other, "ほかの実行が終わるのを待っています")
     # The full run takes half a minute; after twenty seconds it makes way.
