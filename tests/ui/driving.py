@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as Late
 
 DONE = {"ja": "終わりました", "en": "Done"}
 
@@ -71,9 +72,17 @@ def finished(page: Page, lang: str = "ja", box: str = "status") -> None:
     said(page, DONE[lang], box)
 
 
-def said(page: Page, text: str, box: str = "status") -> None:
-    """Wait until a place on the page says something."""
-    page.wait_for_function("([box, text]) => document.getElementById(box)?.innerText.includes(text)", arg=[box, text])
+def said(page: Page, text: str, box: str = "status", seconds: float | None = None) -> None:
+    """Wait until a place on the page says something: for so many seconds, or as long as this page waits for all."""
+    try:
+        page.wait_for_function(
+            "([box, text]) => document.getElementById(box)?.innerText.includes(text)",
+            arg=[box, text],
+            timeout=None if seconds is None else 1000 * seconds,
+        )
+    except Late as late:
+        shown = page.evaluate("box => document.getElementById(box)?.innerText", box)
+        raise AssertionError(f"#{box} does not say {text!r} but {shown!r}") from late
 
 
 def tab(page: Page, name: str) -> None:

@@ -43,6 +43,11 @@ def type_in(page: Page, box: str, text: str) -> None:
     page.fill(f"#{box} input, #{box} textarea", text)
 
 
+def sent(page: Page, text: str, box: str) -> None:
+    """Wait until a push has ended well and says so: some seconds for each run that is sent, many on a busy machine."""
+    said(page, text, box, seconds=180)
+
+
 def results(page: Page) -> None:
     tab(page, "結果")
     page.wait_for_selector("#leaderboard .jg-ranking")
@@ -71,7 +76,7 @@ def test_a_full_run_is_sent_with_the_key_in_the_box_which_is_kept_nowhere(
     type_in(page, "full-wandb-project", "from-page")
     type_in(page, "full-wandb-key", VISITORS)
     page.click("#full-wandb-go")
-    said(page, "W&B に届きました", "full-wandb-status")
+    sent(page, "W&B に届きました", "full-wandb-status")
     (run,) = wandb.runs.values()
     assert (run.project, run.state, run.keys) == ("from-page", "finished", {VISITORS})
     assert run.entity == "visitor"
@@ -84,7 +89,7 @@ def test_a_full_run_is_sent_with_the_key_in_the_box_which_is_kept_nowhere(
     assert VISITORS not in "".join(path.read_text("utf-8") for path in runs.glob("*/*") if path.is_file())
     # What the box held once is not used again: the next push is the server's own.
     page.click("#full-wandb-go")
-    said(page, f"operator/from-page/{run.id}", "full-wandb-status")
+    sent(page, f"operator/from-page/{run.id}", "full-wandb-status")
     assert wandb.run(f"operator/from-page/{run.id}").keys == {OWN}
 
 
@@ -99,7 +104,7 @@ def test_a_full_run_is_sent_when_it_is_done(open_page: OpenPage, table: Tables, 
     page.locator("#full-wandb-when-done input").check()
     page.click("#full-run")
     finished(page, box="full-status")
-    said(page, f"operator/{PROJECT}/", "full-wandb-status")
+    sent(page, f"operator/{PROJECT}/", "full-wandb-status")
     run = next(run for run in wandb.runs.values() if run.display_name.startswith("left-alone"))
     assert (run.summary["push/state"], run.summary["push/items"]) == ("complete", 45)
 
@@ -115,7 +120,7 @@ def test_two_runs_and_their_comparison_are_sent_with_the_servers_own_key(
     choose(page, "pick-b", "right.jsonl")
     page.locator("#results-wandb-what label").nth(1).click()
     page.click("#results-wandb-go")
-    said(page, "W&B に届きました", "results-wandb-status")
+    sent(page, "W&B に届きました", "results-wandb-status")
     assert page.locator("#results-wandb-status a").count() == 3
     joined = next(run for run in wandb.runs.values() if run.job_type == "comparison")
     assert (joined.entity, joined.project) == ("operator", PROJECT)
@@ -139,7 +144,7 @@ def test_a_push_is_stopped_and_the_next_one_completes_it(open_page: OpenPage, lo
     said(page, "送信を止めました", "results-wandb-status")
     wandb.slow("graphql:CreateArtifact$", 0)
     page.click("#results-wandb-go")
-    said(page, "W&B に届きました", "results-wandb-status")
+    sent(page, "W&B に届きました", "results-wandb-status")
     run = next(run for run in wandb.runs.values() if run.display_name.startswith("gemma"))
     assert run.summary["push/state"] == "complete"
     assert len(wandb.table(run, "predictions/marc_ja")) == 44
@@ -157,7 +162,7 @@ def test_visitors_use_the_lent_key_for_the_operators_project_alone(
         said(page, "運営者が決めたプロジェクトだけ", "results-wandb-status")
         type_in(page, "results-wandb-project", "")
         page.click("#results-wandb-go")
-        said(page, "operator/space/", "results-wandb-status")
+        sent(page, "operator/space/", "results-wandb-status")
     assert not [path for path in wandb.runs if "elsewhere" in path]
 
 
