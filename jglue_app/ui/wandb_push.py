@@ -33,6 +33,8 @@ MOST_AT_ONCE = 3
 """Pushes that send at the same time, over all visitors: each is a process of a few hundred MiB."""
 MOST_SECONDS = 900.0
 """Longest push of a visitor of a public page."""
+MOST_SECONDS_TO_STOP = 30.0
+"""How long the page waits for the end of a push that was told to stop; it takes about a second."""
 Chosen = Callable[..., tuple[str, str, str]]
 """`one` or `pair` and values of a tab's controls → names of the run to push and, for a comparison, of the other, else
 an empty name; and the protocol."""
@@ -125,13 +127,17 @@ def build(
         if job is not None:
             yield from watch(job, language(request))
 
-    def halt(request: gr.Request) -> str:
+    def halt(request: gr.Request) -> Iterator[str]:
         lang = language(request)
         job = desk.jobs.latest(visitor(request), KIND)
         if job is None or not job.active:
-            return views.note(word("nothing_runs", lang))
+            yield views.note(word("nothing_runs", lang))
+            return
         desk.jobs.halt(job)
-        return views.note(word("wandb_stopped", lang))
+        yield view(job, lang)
+        # Before its process is gone the run cannot be pushed again.
+        job.over.wait(MOST_SECONDS_TO_STOP)
+        yield view(job, lang)
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     go.click(send, [project, entity, key, what, *inputs], [status, key], **quiet)
@@ -238,8 +244,8 @@ def view(job: Job, lang: str) -> str:
     """HTML of how far a push is."""
     if job.state == "failed":
         return views.failure(job.failure, lang) if job.failure else views.sentence("", lang, incident=job.incident)
-    if job.stop.is_set():
-        return views.note(word("wandb_stopped", lang))
+    if job.stop.is_set() and job.result is None:
+        return views.note(word("wandb_stopped" if job.over.is_set() else "stopping", lang))
     if job.result is None:
         return views.render(
             "status",

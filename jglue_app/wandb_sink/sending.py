@@ -52,8 +52,9 @@ UNREACHED = (
 """What the client says when a server is not there or does not answer."""
 CLIENT = ("wandb", "requests", "urllib3", "httpx", "wandb_workspaces")
 """Packages whose errors are those of W&B or of the way to it."""
-CONFIRM_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Pauses before each look whether all has arrived: W&B shows what it was sent a while later."""
+CONFIRM_S = (0.0, *(1.0 for _ in range(8)), 2.0, 5.0, 15.0, 30.0)
+"""Pauses before each look whether all has arrived: the client sends files about five seconds after it was given them,
+and W&B shows what it was sent a while later."""
 AGAIN = "The run here is untouched: push it again, and what is missing arrives in the same W&B run."
 
 

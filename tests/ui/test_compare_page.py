@@ -244,8 +244,10 @@ def test_two_visitors_run_at_the_same_time_and_see_only_their_own(open_page: Ope
 def test_a_second_tab_shows_the_run_and_cannot_start_another_beside_it(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     other = open_page(like=page)
+    page.bring_to_front()  # What lies behind answers a click after two seconds.
     start(page, table("tabs", "含意", 0.25), None, "JNLI", items="40")
     page.wait_for_selector("#status .jg-progress")
+    other.bring_to_front()
     start(other, table("rival", "含意", 0.0), None, "JNLI")
     said(other, "自分の実行がまだ続いています")
     other.reload()

@@ -143,6 +143,7 @@ def test_a_push_is_stopped_and_the_next_one_completes_it(open_page: OpenPage, lo
     page.click("#results-wandb-stop")
     said(page, "送信を止めました", "results-wandb-status")
     wandb.slow("graphql:CreateArtifact$", 0)
+    page.wait_for_timeout(500)  # A button whose last event is only just ending takes no click.
     page.click("#results-wandb-go")
     sent(page, "W&B に届きました", "results-wandb-status")
     run = next(run for run in wandb.runs.values() if run.display_name.startswith("gemma"))
