@@ -117,7 +117,7 @@ def open_page(browser: Browser, server: str) -> Iterator[OpenPage]:
         else:
             context = like.context
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.goto(address or server)
         page.wait_for_selector("#run")
         # What a first visit shows arrives with the first event.
