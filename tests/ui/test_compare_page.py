@@ -187,7 +187,8 @@ def test_stop_ends_within_two_seconds_and_the_same_settings_go_on_from_there(
         """async () => {
           const began = performance.now();
           document.getElementById('stop').click();
-          while (!document.getElementById('status').innerText.includes('止めました') && performance.now() - began < 30000)
+          const status = document.getElementById('status');
+          while (!status.innerText.includes('止めました') && performance.now() - began < 30000)
             await new Promise((done) => setTimeout(done, 20));
           return performance.now() - began;
         }"""
