@@ -35,6 +35,8 @@ MOST_SECONDS = 900.0
 """Longest push of a visitor of a public page."""
 MOST_SECONDS_TO_STOP = 30.0
 """How long the page waits for the end of a push that was told to stop; it takes about a second."""
+ON_THE_WAY = "Sending "
+"""How sentences begin that say nothing after the end."""
 Chosen = Callable[..., tuple[str, str, str]]
 """`one` or `pair` and values of a tab's controls → names of the run to push and, for a comparison, of the other, else
 an empty name; and the protocol."""
@@ -66,6 +68,7 @@ def build(
         visible: whether they are there from the start.
     """
     settings = desk.settings
+    own = wandb_sink.own_key(wandb_sink.base_url())
     with gr.Column(visible=visible, elem_id=f"{prefix}-wandb", elem_classes="jg-wandb") as box:
         gr.Markdown(t("wandb"), elem_classes="jg-section")
         # A key goes to this server, which need not be the one that a visitor thinks of.
@@ -95,7 +98,7 @@ def build(
             )
             key = gr.Textbox(
                 label=t("wandb_key"),
-                info=t("wandb_key_info_own" if may_lend(settings) else "wandb_key_info"),
+                info=t("wandb_key_info_own" if may_lend(settings) and own else "wandb_key_info"),
                 type="password",
                 max_length=400,
                 min_width=180,
@@ -253,6 +256,8 @@ def view(job: Job, lang: str) -> str:
         )
     sent = [
         {
+            "letter": "AB"[at : at + 1] if len(job.result) > 1 else "",
+            "name": each.name,
             "path": each.path,
             "url": each.url if each.url.startswith(("https://", "http://")) else "",
             "rows": [
@@ -261,6 +266,7 @@ def view(job: Job, lang: str) -> str:
                 if (task := name.rsplit("/", 1)[-1]) in TASKS
             ],
         }
-        for each in job.result
+        for at, each in enumerate(job.result)
     ]
-    return views.render("pushed", {"sent": sent, "notes": [said(text, lang) for text in job.notices]}, lang)
+    notes = [said(text, lang) for text in job.notices if not text.startswith(ON_THE_WAY)]
+    return views.render("pushed", {"sent": sent, "notes": notes}, lang)

@@ -45,6 +45,8 @@ class Sent:
     """Values in its summary."""
     offline: str = ""
     """Folder of an offline copy: `wandb sync` takes it."""
+    name: str = ""
+    """What W&B calls it for people, who may have changed it there."""
 
 
 def push(

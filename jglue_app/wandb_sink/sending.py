@@ -248,8 +248,8 @@ def send(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool) -
     """Fill a W&B run, end it, and see that all has arrived.
 
     Returns:
-        `{id, path, url, tables: {key: rows}, scalars, offline}`; url is empty offline, and `offline` names the folder
-        to synchronise.
+        `{id, path, url, tables: {key: rows}, scalars, offline, name}`; url is empty offline, and `offline` names the
+        folder to synchronise.
 
     Raises:
         NetworkError: a part has not arrived.
@@ -262,6 +262,7 @@ def send(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool) -
         "tables": {key: len(table.rows) for key, table in payload.tables.items()},
         "scalars": len(payload.summary),
         "offline": str(Path(run.settings.sync_dir)) if offline else "",
+        "name": run.name or "",
     }
     run.finish()
     if not offline:

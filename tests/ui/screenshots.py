@@ -92,7 +92,7 @@ def about(page: Page, words: Words) -> None:
 
 
 PAGES: dict[str, Callable[[Page, Words], None]] = {
-    made.__name__: made for made in (compare, item, course, lab, sweep, full, results, about)
+    made.__name__: made for made in (compare, item, course, lab, sweep, results, about, full)
 }
 
 

@@ -1347,7 +1347,9 @@ def everything(text: str) -> dict[str, list[str]]:
         "two": [views.render("two", {"parts": [views.note(text), views.empty(text)]})],
         "head": [views.render("head", {"lang": text})],
         "pushed": [
-            wandb_push.view(job("done", result=[Sent(text, text, url, {text: 3}, 1)], notices=[text]), "ja")
+            wandb_push.view(
+                job("done", result=[Sent(text, text, url, {text: 3}, 1, name=text)] * 3, notices=[text]), "ja"
+            )
             for url in ("https://wandb.example/run", text)
         ],
     }

@@ -122,6 +122,10 @@ def test_two_runs_and_their_comparison_are_sent_with_the_servers_own_key(
     page.click("#results-wandb-go")
     sent(page, "W&B に届きました", "results-wandb-status")
     assert page.locator("#results-wandb-status a").count() == 3
+    shown = page.inner_text("#results-wandb-status")
+    assert "A left.jsonl" in shown
+    assert "B right.jsonl" in shown
+    assert "送っています" not in shown
     joined = next(run for run in wandb.runs.values() if run.job_type == "comparison")
     assert (joined.entity, joined.project) == ("operator", PROJECT)
     assert [joined.config[side]["label"].split(".")[0] for side in "ab"] == ["left", "right"]
