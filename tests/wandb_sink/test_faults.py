@@ -113,6 +113,7 @@ class Troubles:
     middle: Trouble
     end: Trouble
     files: Trouble
+    stream: Trouble
     hiccups: Trouble
     slow: Trouble
     worker: Trouble
@@ -174,9 +175,9 @@ def troubles(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFacto
         server.up()
         return trouble.again(run)
 
-    def no_files() -> Trouble:
+    def without(pattern: str) -> Trouble:
         trouble = Trouble(Server().hurry())
-        trouble.server.fail("PUT /run-files/.*media/table", 500, 1_000)
+        trouble.server.fail(pattern, 500, 1_000)
         return trouble.push(run).note(run).again(run)
 
     def hiccups() -> Trouble:
@@ -242,20 +243,22 @@ def troubles(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFacto
         found = together(
             lambda: going_down("CreateRunFiles"),
             lambda: going_down("CommitArtifact"),
-            no_files,
+            lambda: without("PUT /run-files/.*media/table"),
+            lambda: without("file_stream"),
             parent_killed,
             worker_killed,
             hiccups,
             slow,
-            at_once=7,
+            at_once=8,
         )
-    end, middle, without, parent, worker_, hiccup, sluggish = found
+    end, middle, unfiled, unstreamed, parent, worker_, hiccup, sluggish = found
     nobody, full = commands.join().value or pytest.fail(str(commands.error))
     yield Troubles(
         run,
         middle,
         end,
-        without,
+        unfiled,
+        unstreamed,
         hiccup,
         sluggish,
         worker_,
@@ -303,15 +306,18 @@ def test_a_server_that_goes_away_is_told_as_the_network_and_the_next_push_comple
     whole(trouble, troubles.run)
 
 
-def test_a_run_whose_tables_have_not_arrived_does_not_say_that_it_is_complete(troubles: Troubles) -> None:
-    assert isinstance(troubles.files.error, NetworkError), troubles.files.error
-    assert "does not confirm that all of team/jglue/" in str(troubles.files.error)
-    assert troubles.files.then is not None
-    assert troubles.files.then.push_state != "complete"
+@pytest.mark.parametrize("part", ["files", "stream"])
+def test_a_run_of_which_a_part_has_not_arrived_does_not_say_that_it_is_complete(troubles: Troubles, part: str) -> None:
+    trouble: Trouble = getattr(troubles, part)
+    assert isinstance(trouble.error, NetworkError), trouble.error
+    assert "does not confirm that all of team/jglue/" in str(trouble.error)
+    assert trouble.then is not None
+    assert trouble.then.push_state != "complete"
 
 
-def test_the_tables_arrive_with_the_next_push(troubles: Troubles) -> None:
-    whole(troubles.files, troubles.run)
+@pytest.mark.parametrize("part", ["files", "stream"])
+def test_the_part_arrives_with_the_next_push(troubles: Troubles, part: str) -> None:
+    whole(getattr(troubles, part), troubles.run)
 
 
 def test_errors_that_pass_are_not_noticed(troubles: Troubles) -> None:
