@@ -21,7 +21,7 @@ from jglue_app import data as files
 from jglue_app import data_check, lint, presets, rescoring
 from jglue_app.backends import ModelPool, Notify, backend_for, open_tokenizer
 from jglue_app.data_check import DataCheck
-from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.plan import build_prompts, make_plan
 from jglue_app.predictions import read_predictions
 from jglue_app.prompts import ModelText
@@ -296,5 +296,7 @@ def open_run(path: str | Path) -> Run:
     direct = Path(path)
     if not (direct / "manifest.json").is_file() and len(direct.parts) == 1:
         direct = load_settings().runs_dir / direct
+    if not direct.is_dir():
+        raise StoreError(f"There is no run {path}. `python -m jglue_app runs` lists those that are stored.")
     RunStore(direct).manifest()
     return Run(direct)

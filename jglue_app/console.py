@@ -73,6 +73,10 @@ class ProgressView:
     ) -> None:
         self._bars.stop()
 
+    def still(self) -> None:
+        """Draw no bars any more: while they move, they take in what is printed on standard output."""
+        self._bars.stop()
+
     def show(self, event: Event) -> None:
         """Draw one event."""
         if event.kind == "notice":

@@ -153,11 +153,14 @@ def test_each_fault_has_an_error_of_its_own_with_a_remedy(settings: Settings, ri
         evaluate(right, ["marc_ja"], data="sample", marc_ja=tmp_path / "none.json")
     with pytest.raises(ModelNotFoundError, match="Give the path"):
         evaluate(str(tmp_path / "none.jsonl"), ["jnli"], data="sample", limit=1)
-    for nothing in ("none", tmp_path / "none", "", settings.cache_dir):
+    for nothing in ("none", tmp_path / "none"):
+        with pytest.raises(StoreError, match="There is no run .*none"):
+            open_run(nothing)
+    for nothing in ("", settings.cache_dir):
         with pytest.raises(StoreError, match="is not a run"):
             open_run(nothing)
     run = evaluate(right, ["jnli"], data="sample", limit=1)
-    with pytest.raises(StoreError, match="is not a run"):
+    with pytest.raises(StoreError, match="There is no run none"):
         compare(run, "none")
     with pytest.raises(UnknownNameError, match=r"Unknown protocol 'offical'\. Did you mean 'official'\?"):
         compare(run, run, protocol="offical")

@@ -310,7 +310,7 @@ def test_every_kind_of_failure_has_its_exit_code_and_one_sentence(
         (bad, "error: Unknown task 'jnil'. Did you mean 'jnli'?"),
         (no_model, "error: The table of answers "),
         (network, f"error: {nobody}/jnli-v1.3/valid-v1.3.json could not be downloaded"),
-        (no_run, f"error: {tmp_path / 'runs' / 'none'} is not a run"),
+        (no_run, "error: There is no run none. `python -m jglue_app runs` lists"),
     ):
         assert told.out == ""
         assert told.err.splitlines()[-1].startswith(says)
@@ -809,7 +809,7 @@ def test_a_run_folder_at_fault_is_exit_code_5(here: Here, right: Path, tmp_path:
     file = run / "records.jsonl"
     whole = file.read_bytes()
 
-    assert "is not a run" in fault("compare", run.name, "none")
+    assert "There is no run none" in fault("compare", run.name, "none")
     assert "cannot be made" in fault(*sample("--runs-dir", right, model=right))
     file.write_bytes(b"{}\n" + whole)
     assert "records.jsonl, line 1: damaged" in fault("compare", run.name, run.name)

@@ -53,6 +53,7 @@ from jglue_app.runner import run_plans
 from jglue_app.settings import Settings
 from jglue_app.store import RunStore, dumps
 from jglue_app.types import Decoding, ModelSpec, Preset, PromptSpec
+from jglue_app.wandb_sink import Follower
 
 INCOMPLETE, INTERRUPTED = 6, 130
 
@@ -82,15 +83,10 @@ def _execute(
     settings: Settings,
     device: str,
     view: ProgressView,
-    wandb: Wandb,
-    protocol: str,
+    follower: Follower,
 ) -> int:
     """Run plans; the exit code says whether everything has an output."""
-    with (
-        stop_on_signal() as stop,
-        wandb.follower(plans, settings.runs_dir, protocol, view) as follower,
-        ModelPool(settings, device=device) as pool,
-    ):
+    with stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
         for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
             view.show(event)
             follower.see(event)
@@ -155,12 +151,14 @@ def run(
             marc_ja=marc_ja,
             progress=view.download,
         )
-        code = _execute([("a", planned)], settings, device, view, sink, protocol)
-    store = RunStore.of(settings.runs_dir, planned.spec)
-    if store.exists():  # A run can be stopped before it begins.
-        _show_report(Run(store.path, planned.ids), protocol, as_json)
-        if code != INTERRUPTED:
-            sink.push([store.path], protocol)
+        store = RunStore.of(settings.runs_dir, planned.spec)
+        with sink.follower([("a", planned)], settings.runs_dir, protocol, view) as follower:
+            code = _execute([("a", planned)], settings, device, view, follower)
+            view.still()
+            if store.exists():  # A run can be stopped before it begins.
+                _show_report(Run(store.path, planned.ids), protocol, as_json)
+    if store.exists() and code != INTERRUPTED:
+        sink.push([store.path], protocol)
     raise typer.Exit(code)
 
 
@@ -264,13 +262,16 @@ def compare(
         ]
         if plans[0][1].spec == plans[1][1].spec:
             raise InputError("A and B are the same. Change one of them, e.g. add --b-shots 3.")
-        code = _execute(plans, settings, device, view, sink, protocol)
-    stores = [RunStore.of(settings.runs_dir, p.spec) for _, p in plans]
-    if all(store.exists() for store in stores):  # A run can be stopped before it begins.
-        left, right = (Run(store.path, p.ids) for store, (_, p) in zip(stores, plans, strict=True))
-        _show_comparison(left, right, protocol, as_json)
-        if code != INTERRUPTED:
-            sink.push([left.path, right.path], protocol, compare=True)
+        stores = [RunStore.of(settings.runs_dir, p.spec) for _, p in plans]
+        with sink.follower(plans, settings.runs_dir, protocol, view) as follower:
+            code = _execute(plans, settings, device, view, follower)
+            view.still()
+            begun = all(store.exists() for store in stores)  # A run can be stopped before it begins.
+            if begun:
+                left, right = (Run(store.path, p.ids) for store, (_, p) in zip(stores, plans, strict=True))
+                _show_comparison(left, right, protocol, as_json)
+    if begun and code != INTERRUPTED:
+        sink.push([left.path, right.path], protocol, compare=True)
     raise typer.Exit(code)
 
 

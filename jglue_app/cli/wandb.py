@@ -31,6 +31,8 @@ OfflineOption = Annotated[
 ]
 WandbOption = Annotated[bool, typer.Option("--wandb", help="Follow it in Weights & Biases, and push it at the end.")]
 
+OFFLINE_TOO = "; --offline needs none"
+
 
 @dataclass(frozen=True, slots=True)
 class Wandb:
@@ -53,7 +55,7 @@ class Wandb:
                 raise InputError("--project, --entity and --offline belong to --wandb. Add it.")
             return cls(None, None)
         target = wandb_sink.target(project, entity)
-        return cls(target, None if is_offline(offline) else wandb_sink.log_in(target))
+        return cls(target, None if is_offline(offline) else wandb_sink.log_in(target, or_else=OFFLINE_TOO))
 
     def follower(
         self, plans: Sequence[tuple[Literal["a", "b"], Plan]], runs_dir: Path, protocol: str, view: ProgressView
@@ -80,7 +82,7 @@ def push(
     runs: Annotated[list[str], typer.Argument(help="Stored runs: folders or ids.")],
     project: ProjectOption = None,
     entity: EntityOption = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Push two runs and a third that joins them.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Push two runs, and a third that joins them.")] = False,
     protocol: Annotated[str, typer.Option(help="The protocol whose scores stand first; all are sent.")] = "official",
     offline: OfflineOption = False,
     replace: Annotated[
@@ -125,7 +127,7 @@ def push_folders(
         raise InputError("--compare takes exactly two runs.")
     if offline:
         return _copies(folders, target, view, protocol, compare)
-    login = wandb_sink.log_in(target)
+    login = wandb_sink.log_in(target, or_else=OFFLINE_TOO)
     sent: list[Sent] = []
     try:
         if compare:

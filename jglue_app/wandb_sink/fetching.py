@@ -17,7 +17,7 @@ from jglue_app.wandb_sink.payload import (
     RUN_ARTIFACT,
     artifact_name,
 )
-from jglue_app.wandb_sink.sending import Lines, Say, mapped
+from jglue_app.wandb_sink.sending import LATER, Lines, Say, mapped
 
 PAGE = 200
 """Runs asked for at a time."""
@@ -27,7 +27,7 @@ def standings(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
     """The evaluated runs of a project: `{entity, project}` → `{runs, left_out}` as `leaderboard.Standings` has them."""
     found: dict[str, dict[str, Any]] = {}
     left_out = 0
-    with mapped(_project(job)):
+    with mapped(_project(job), then=LATER):
         api = wandb.Api(timeout=60)
         path = f"{job['entity'] or api.default_entity}/{job['project']}"
         for run in api.runs(path, filters={"jobType": EVALUATION}, order="-created_at", per_page=PAGE, lazy=False):
@@ -59,7 +59,7 @@ def _project(job: Mapping[str, Any]) -> str:
 
 def pull(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
     """Download run folders: `{path, into}` → `{folders}`, names below `into`."""
-    with mapped(job["path"]):
+    with mapped(job["path"], then=LATER):
         api = wandb.Api(timeout=60)
         run = api.run(job["path"])
         if run.job_type == COMPARISON:

@@ -24,6 +24,10 @@ SPEED_EVERY_S = 5.0
 SCORES_EVERY_S = 30.0
 SCORES_SHARE = 50
 """The pause before the next running scores is at least so many times as long as they took."""
+END_S, SHORT_END_S = 60.0, 10.0
+"""How long W&B may take to receive the last of the progress; and when somebody has stopped the work."""
+TELL_AFTER_S = 5.0
+"""When a wait for W&B is told of."""
 STOPPED = 130
 """Exit code that a W&B run is given when somebody stopped the work: it is not finished."""
 
@@ -65,6 +69,23 @@ class Pace:
             return {}
         found = {name: main_metric(task, self._protocol).value for name, task in report.tasks.items()}
         return {f"progress/{name}/score": value for name, value in found.items() if value is not None}
+
+
+class Clock:
+    """How long somebody has waited, and a sentence when that has been a while."""
+
+    def __init__(self, seconds: float, say: Callable[[str], None]) -> None:
+        self._seconds, self._say = seconds, say
+        self._began = time.monotonic()
+        self._told = False
+
+    def is_over(self) -> bool:
+        """Whether that was long enough."""
+        waited = time.monotonic() - self._began
+        if waited > TELL_AFTER_S and not self._told:
+            self._told = True
+            self._say(f"Waiting for W&B to take the last of the progress, at most {self._seconds:.0f} s.")
+        return waited > self._seconds
 
 
 class Follower:
@@ -122,12 +143,15 @@ class Follower:
         self._close(1 if kind else 0)
 
     def _close(self, code: int) -> None:
-        for side, worker in list(self._workers.items()):
+        clock = Clock(SHORT_END_S if code or self._codes else END_S, self._say)
+        for side, worker in self._workers.items():
             worker.send({"end": code or self._codes.get(side, 0)})
+        for side, worker in list(self._workers.items()):
             try:
-                worker.result()
+                worker.result(should_stop=clock.is_over)
             except JglueAppError as e:
-                self._say(f"The progress of {self._plans[side].spec.label} is not all at W&B: {e}")
+                why = "W&B does not answer." if clock.is_over() else str(e)
+                self._say(f"The progress of {self._plans[side].spec.label} is not all at W&B: {why}")
             finally:
                 worker.__exit__(None, None, None)
                 del self._workers[side]

@@ -115,10 +115,10 @@ def create(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
     from wandb.sdk.launch.api import LaunchApi
     from wandb.sdk.launch.create_job import _create_job
 
-    from jglue_app.wandb_sink.sending import mapped, settings
+    from jglue_app.wandb_sink.sending import LATER, mapped, settings
 
     where = f"{job['entity']}/{job['project']}" if job["entity"] else str(job["project"])
-    with mapped(where):
+    with mapped(where, then=LATER):
         wandb.setup(settings=settings(offline=False))
         api = wandb.Api(timeout=60)
         entity = str(job["entity"] or api.default_entity)

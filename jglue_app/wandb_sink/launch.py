@@ -39,6 +39,8 @@ INCOMPLETE, INTERRUPTED = 6, 130
 """Exit codes of the command line."""
 GRACE_S = 15.0
 """From a signal to the end of the process, however long a model still loads: Kubernetes kills after 30 seconds."""
+LAST_WORD_S = 10.0
+"""How long W&B may take to hear of that end."""
 ASKED = "launch"
 """Config key of the form as it was read: a resumed run finds it there, under its other keys what came of it."""
 
@@ -146,7 +148,8 @@ def _evaluated(run: wandb.Run, where: str, ending: Ending, view: ProgressView, s
             code, f"{left:,} items have no output. Launch the same again to try them again.", state="complete"
         )
     else:
-        ending.finish(code)
+        with sending.mapped(where):
+            ending.finish(code)
     sending.arrived(path, payload)
     with sending.mapped(where):
         _put_right(path, payload.config)
@@ -203,7 +206,10 @@ class Ending:
         self.failed(INTERRUPTED, sentence, state="stopped", tags=("jglue", "unfinished"))
 
     def at_last(self) -> None:
-        """End run and process where the evaluation has not come to a stop."""
+        """End run and process where the evaluation has not come to a stop; without W&B, when it does not answer."""
+        last = threading.Timer(LAST_WORD_S, os._exit, (INTERRUPTED,))
+        last.daemon = True
+        last.start()
         self.stopped(
             "Stopped while the model was loading or a long step was under way. Launch the same again to go on."
         )

@@ -137,8 +137,8 @@ def own_key(server: str) -> str:
     return found[2] if found and found[2] else ""
 
 
-def log_in(where: Target) -> Login:
-    """With the key of whoever runs this.
+def log_in(where: Target, *, or_else: str = "") -> Login:
+    """With the key of whoever runs this; `or_else` goes into the sentence about its absence.
 
     Raises:
         InputError: there is none.
@@ -147,6 +147,6 @@ def log_in(where: Target) -> Login:
     if not key:
         raise InputError(
             f"There is no key for {where.base_url}. Set WANDB_API_KEY (keys are at https://wandb.ai/authorize) or run "
-            "`wandb login`; `push --offline` needs none. Nothing was sent."
+            f"`wandb login`{or_else}. Nothing was sent."
         )
     return Login(where, checked_key(key))

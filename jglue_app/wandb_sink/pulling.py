@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def pull(found: Source, login: Login, runs_dir: Path, *, say: Callable[[str], No
     Raises:
         InputError: there is no such run, or it holds no run folder.
         NetworkError: W&B was not reached.
-        StoreError: the folder cannot be written, or the run is here already.
+        StoreError: the folder cannot be written, or another state of the run is here already.
     """
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,14 @@ def pull(found: Source, login: Login, runs_dir: Path, *, say: Callable[[str], No
                 raise DataError(str(e).replace(str(Path(scratch) / name), name)) from e
             except StoreError:
                 here = runs_dir / name.removeprefix("jglue-run-")
-                if len(names) == 1 or not here.is_dir():
+                if not here.is_dir() or (len(names) == 1 and not _same(here, Path(scratch) / name)):
                     raise
+                say(f"{here} is here already, and was left as it is.")
                 out.append(here)
         return out
+
+
+def _same(here: Path, there: Path) -> bool:
+    """Whether two run folders hold the same run to the byte."""
+    names = [name for name in archive.MEMBERS if (there / name).is_file()]
+    return all((here / name).is_file() and filecmp.cmp(here / name, there / name, shallow=False) for name in names)

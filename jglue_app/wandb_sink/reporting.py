@@ -12,7 +12,7 @@ from jglue_app.errors import DeviceError
 from jglue_app.scoreboard import OUTCOMES, number
 from jglue_app.tasks import TASKS
 from jglue_app.wandb_sink.payload import EVALUATION, PROTOCOLS_KEY
-from jglue_app.wandb_sink.sending import Lines, Say, mapped
+from jglue_app.wandb_sink.sending import LATER, Lines, Say, mapped
 
 WIDTH = 24
 """Columns of a panel grid."""
@@ -31,7 +31,7 @@ def save(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
             "A Report needs the package wandb-workspaces: `pip install wandb-workspaces`. The ranking needs no package."
         ) from e
     title = f"JGLUE ({job['protocol']}, {job['data_kind']})"
-    with mapped(f"{job['entity']}/{job['project']}" if job["entity"] else job["project"]):
+    with mapped(f"{job['entity']}/{job['project']}" if job["entity"] else job["project"], then=LATER):
         api = wandb.Api(timeout=60)
         entity = str(job["entity"] or api.default_entity)
         report = wr.Report(

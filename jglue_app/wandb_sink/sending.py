@@ -37,6 +37,10 @@ Say = Callable[[str], None]
 Lines = Iterator[dict[str, Any]]
 RETRIES = 6
 """After the first try, for every request; with pauses of up to ten seconds these are about half a minute."""
+REQUEST_S = 60
+"""Longest wait for the answer to a request that is no file."""
+FINISH_S = 120
+"""Longest wait for the end of a W&B run, whose files have been seen at the server before."""
 ARTIFACT_S = 600
 """Longest wait for an artifact to be stored."""
 UNREACHED = (
@@ -56,6 +60,8 @@ CONFIRM_S = (0.0, *(1.0 for _ in range(8)), 2.0, 5.0, 15.0, 30.0)
 """Pauses before each look whether all has arrived: the client sends files about five seconds after it was given them,
 and W&B shows what it was sent a while later."""
 AGAIN = "The run here is untouched: push it again, and what is missing arrives in the same W&B run."
+LATER = "Try again when it answers."
+"""What to do where nothing was to be sent."""
 
 
 def settings(offline: bool) -> wandb.Settings:
@@ -82,13 +88,16 @@ def settings(offline: bool) -> wandb.Settings:
         "x_save_requirements": False,
         "host": "jglue_app",  # Of the machine nothing is told but what the manifest has.
         "program": "jglue_app",
+        "x_file_stream_timeout_seconds": REQUEST_S,
+        "finish_timeout": FINISH_S,
+        "finish_timeout_raises": True,
         "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT") or 60),
         **retries,
     }
     return wandb.Settings(**found)
 
 
-def reach(where: str) -> None:
+def reach(then: str = AGAIN) -> None:
     """Knock at the server's door: the client would try for a minute before it says that nobody is there.
 
     Raises:
@@ -104,17 +113,15 @@ def reach(where: str) -> None:
             return
         except OSError as e:
             if pause is None:
-                raise NetworkError(
-                    f"{where} could not be reached at {server.geturl()} ({e.strerror or e}). {AGAIN}"
-                ) from e
+                raise NetworkError(f"{server.geturl()} could not be reached ({e.strerror or e}). {then}") from e
             time.sleep(pause)
 
 
 @contextlib.contextmanager
-def mapped(where: str, offline: bool = False) -> Iterator[None]:
-    """Errors of W&B's client become ours; without a server there is nothing to try."""
+def mapped(where: str, offline: bool = False, then: str = AGAIN) -> Iterator[None]:
+    """Errors of W&B's client become ours, with what to do then; without a server there is nothing to try."""
     if not offline:
-        reach(where)
+        reach(then)
     try:
         yield
     except JglueAppError:
@@ -122,10 +129,10 @@ def mapped(where: str, offline: bool = False) -> Iterator[None]:
     except Exception as e:
         if not isinstance(e, OSError | ValueError) and type(e).__module__.split(".")[0] not in CLIENT:
             raise  # A fault of ours is not W&B's.
-        raise fault(e, where) from e
+        raise fault(e, where, then) from e
 
 
-def fault(error: Exception, where: str) -> JglueAppError:
+def fault(error: Exception, where: str, then: str = AGAIN) -> JglueAppError:
     """Our sentence about an error of W&B's client."""
     text, line = str(error), first_line(error)
     low = text.lower()
@@ -154,8 +161,9 @@ def fault(error: Exception, where: str) -> JglueAppError:
                 f"This key may not write to {where}. Check entity and project, or ask its owner. ({line})"
             )
         if "not found" in low or "could not find" in low or _has(text, 404):
-            return InputError(f"W&B knows no {where}. Check entity and project: a team has to exist. ({line})")
-    return NetworkError(f"W&B did not answer properly: {line} {AGAIN}")
+            parts = "the run's id, entity and project" if where.count("/") > 1 else "entity and project"
+            return InputError(f"W&B knows no {where}. Check {parts}: a team has to exist. ({line})")
+    return NetworkError(f"W&B did not answer properly: {line} {then}")
 
 
 def _has(text: str, status: int) -> bool:
@@ -178,7 +186,7 @@ def push(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
         _is_no_loss(before, payload, job)
         rows = sum(len(table.rows) for table in payload.tables.values())
         size = sum((store.path / name).stat().st_size for name in archive.MEMBERS if (store.path / name).is_file())
-        say(f"Sending {rows:,} rows and a run folder of {size / 2**20:,.1f} MiB.")
+        say(f"Sending {rows:,} rows and a run folder of {max(0.1, size / 2**20):,.1f} MiB.")
         with open_run(payload, job, new=before is None) as run:
             return send(run, payload, store.path, bool(job.get("offline")))
 

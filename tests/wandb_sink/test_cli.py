@@ -89,7 +89,7 @@ def test_a_run_that_is_not_there_is_told(cli: Cli, tmp_path: Path, ada: Path) ->
     with WandbServer() as server:
         told = cli("push", ada, tmp_path / "nothing", server=server)
         assert told.code == 5
-        assert "nothing is not a run: it has no manifest.json." in told.err
+        assert "nothing. `python -m jglue_app runs` lists" in told.err
         assert cli("push", "0123456789abcdef", server=server).code == 5
         assert server.requests == []
 

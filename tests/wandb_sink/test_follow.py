@@ -37,8 +37,8 @@ EAGER = (
     "from jglue_app.cli import main; main()"
 )
 """The command line, but progress is sent more often: the run would have to take minutes."""
-
-"""The command line, but progress is sent more often: the run would have to take minutes."""
+HASTY = f"import jglue_app.wandb_sink.following as f; f.END_S = 4.0; f.TELL_AFTER_S = 1.0; {EAGER}"
+"""As that, and W&B is not waited for as long."""
 
 
 @dataclass
@@ -48,6 +48,7 @@ class Session:
     folder: Path
     server: WandbServer
     name: str
+    script: str = EAGER
     process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self, *arguments: object) -> Session:
@@ -55,7 +56,7 @@ class Session:
         own |= {"JGLUE_RUNS_DIR": str(self.folder / "runs"), "WANDB_DIR": str(self.folder), "HOME": str(self.folder)}
         with (self.folder / f"{self.name}.out").open("wb") as out, (self.folder / f"{self.name}.err").open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", EAGER, *map(str, arguments)],
+                [sys.executable, "-c", self.script, *map(str, arguments)],
                 env={**os.environ, **own},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -67,6 +68,10 @@ class Session:
     @property
     def told(self) -> str:
         return (self.folder / f"{self.name}.err").read_text("utf-8")
+
+    @property
+    def printed(self) -> str:
+        return (self.folder / f"{self.name}.out").read_text("utf-8")
 
     def end(self) -> int:
         code = self.process.wait(LONG_S)
@@ -157,6 +162,28 @@ def late(folder: Path) -> One:
     return One(server, folder, session, session.end())
 
 
+@dataclass(frozen=True)
+class Silent(One):
+    """While it goes on, the server falls silent, and is gone when the push begins."""
+
+    printed: str
+    """What was on standard output when W&B was still waited for."""
+
+
+def silent(folder: Path) -> Silent:
+    server = WandbServer()
+    model = steady(folder / "slow.jsonl", seconds=0.1)
+    command = ("run", "--model", model, "--tasks", "jnli", "--data", "sample", "--limit", 20)
+    session = Session(folder, server, "silent", HASTY).start(*command, "--wandb", "--project", "team/jglue")
+    until(lambda: records(folder) >= 3, "the third item")
+    server.slow("", LONG_S)
+    until(lambda: "Waiting for W&B" in session.told, "the sentence")
+    printed = session.printed
+    until(lambda: "W&B does not answer." in session.told, "the end of patience")
+    server.down()
+    return Silent(server, folder, session, session.end(), printed)
+
+
 def compared(folder: Path) -> One:
     """Two models that are followed and compared."""
     server = WandbServer()
@@ -181,6 +208,7 @@ class Stories:
 
     interrupted: Story
     late: One
+    silent: Silent
     compared: One
     refused: dict[str, One]
 
@@ -188,10 +216,11 @@ class Stories:
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
     folder = tmp_path_factory.mktemp("follow")
-    places = {name: folder / name for name in ("interrupted", "late", "compared", "key", "entity")}
+    places = {name: folder / name for name in ("interrupted", "late", "silent", "compared", "key", "entity")}
     for place in places.values():
         place.mkdir()
     story = Later(lambda: interrupted(places["interrupted"]))
+    quiet = Later(lambda: silent(places["silent"]))
     later, two, key, entity = together(
         lambda: late(places["late"]),
         lambda: compared(places["compared"]),
@@ -200,8 +229,10 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
     )
     first = story.join().value
     assert first is not None, story.error
-    yield Stories(first, later, two, {"key": key, "entity": entity})
-    for one in (first, later, two, key, entity):
+    mute = quiet.join().value
+    assert mute is not None, quiet.error
+    yield Stories(first, later, mute, two, {"key": key, "entity": entity})
+    for one in (first, later, mute, two, key, entity):
         one.server.close()
 
 
@@ -290,6 +321,17 @@ def test_without_a_server_the_run_goes_on_and_is_pushed_at_its_end(stories: Stor
     assert (run.state, run.summary["push/state"]) == ("finished", "complete")
     assert len(later.server.table(run, "predictions/jnli")) == 10
     assert run.history == []
+
+
+def test_a_server_that_falls_silent_is_not_waited_for_and_the_scores_are_there_before(stories: Stories) -> None:
+    mute = stories.silent
+    assert "stored in" in mute.printed
+    assert "Waiting for W&B to take the last of the progress, at most 4 s." in mute.session.told
+    assert "0-shot is not all at W&B: W&B does not answer." in mute.session.told
+    assert mute.code == 4
+    assert records(mute.folder) == 20
+    assert f"{mute.server.url} could not be reached" in mute.session.told
+    assert "An offline copy is sent by: wandb sync /" in mute.session.told
 
 
 # --- two runs -------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ class Pulled:
     """Of the comparison, into a folder that had one of the two."""
     again: list[Path] | JglueAppError
     """Of the one, into the same folder."""
+    changed: list[Path] | JglueAppError
+    """And where what is here is not what is there."""
     lone: list[Path] | JglueAppError
     nothing: list[Path] | JglueAppError
     nowhere: list[Path] | JglueAppError
@@ -53,14 +55,19 @@ def pulled(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Pulled:
         return lambda: [pull(*call) for call in some]
 
     gemma = f"{board.server.url}/{board.sent['gemma'].path}?nw=nwuser"
-    (one, again), (both, lone), (nothing, nowhere), (copy,) = together(
-        calls((gemma.replace("jglue/jglue-", "jglue/runs/jglue-"), "one"), (board.sent["gemma"].path, "one")),
+    other = Path(shutil.copytree(board.gemma, folder / "changed" / spec_id(board.gemma)))
+    (other / "records.jsonl").write_text("", "utf-8")
+    (one, again, changed), (both, lone), (nothing, nowhere), (copy,) = together(
+        calls(
+            (gemma.replace("jglue/jglue-", "jglue/runs/jglue-"), "one"),
+            *((board.sent["gemma"].path, into) for into in ("one", "changed")),
+        ),
         calls((board.sent["both"].path, "both"), (board.lone, "lone")),
         calls(("team/jglue/jglue-nothing", "nothing"), ("team/nowhere/jglue-nothing", "nothing")),
         calls(("team/jglue/jglue-copy", "copy")),
         at_once=3,
     )
-    return Pulled(folder, one, both, again, lone, nothing, nowhere, copy, said)
+    return Pulled(folder, one, both, again, changed, lone, nothing, nowhere, copy, said)
 
 
 def paths(found: list[Path] | JglueAppError) -> list[Path]:
@@ -93,11 +100,18 @@ def test_a_folder_that_an_earlier_run_has_logged_is_found_by_its_name(board: Boa
     assert files(path) == files(board.ada)
 
 
-def test_a_run_that_is_here_already_is_not_touched(board: Board, pulled: Pulled) -> None:
-    found = error(pulled.again)
+def test_what_is_here_already_is_not_brought_again(board: Board, pulled: Pulled) -> None:
+    assert paths(pulled.again) == paths(pulled.one)
+    assert f"{paths(pulled.one)[0]} is here already, and was left as it is." in pulled.said
+    assert files(paths(pulled.one)[0]) == files(board.gemma)
+    assert [line for line in pulled.said if "is here already" in line and spec_id(board.ben) in line]
+
+
+def test_another_state_of_a_run_that_is_here_is_not_touched(board: Board, pulled: Pulled) -> None:
+    found = error(pulled.changed)
     assert isinstance(found, StoreError)
     assert f"The run {spec_id(board.gemma)} is here already." in str(found)
-    assert files(paths(pulled.one)[0]) == files(board.gemma)
+    assert (pulled.folder / "changed" / spec_id(board.gemma) / "records.jsonl").read_bytes() == b""
 
 
 def test_a_run_without_a_folder_is_told_from_one_that_is_not_there(pulled: Pulled) -> None:
