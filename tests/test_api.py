@@ -154,7 +154,7 @@ def test_each_fault_has_an_error_of_its_own_with_a_remedy(settings: Settings, ri
     with pytest.raises(ModelNotFoundError, match="Give the path"):
         evaluate(str(tmp_path / "none.jsonl"), ["jnli"], data="sample", limit=1)
     for nothing in ("none", tmp_path / "none"):
-        with pytest.raises(StoreError, match="There is no run .*none"):
+        with pytest.raises(StoreError, match=r"There is no run .*none"):
             open_run(nothing)
     for nothing in ("", settings.cache_dir):
         with pytest.raises(StoreError, match="is not a run"):

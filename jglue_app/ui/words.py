@@ -896,7 +896,7 @@ SAID_JA = (
         "W&B のプロジェクト名に {} は使えません。空白と / \\ # ? % : のない 1〜128 文字にしてください。",
     ),
     (
-        r"(https?://\S+) could not be reached \((.+)\)\. The run here is untouched: .+",
+        r"(\S+) could not be reached \((.+)\)\. The run here is untouched: .+",
         "{} に接続できません（{}）。ここの実行はそのままです。つながったら、もう一度送ってください。",
     ),
     (

@@ -255,6 +255,11 @@ def raised(path: Path) -> Iterator[str]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        names = function.args.args[::-1]
+        for name, default in zip(names, function.args.defaults[::-1], strict=False):
+            if isinstance(default, ast.Name) and default.id in constants:
+                constants[name.arg] = constants[default.id]
     for argument in calls(path, "InputError", "NetworkError", "StoreError", "RunBusyError"):
         if isinstance(argument, ast.Constant):
             yield str(argument.value)
