@@ -276,8 +276,11 @@ def _main_scores(reports: Mapping[str, Report]) -> Table:
     return table
 
 
-def print_leaderboard(entries: Sequence[Entry], tasks: Sequence[str], protocol: str, against: str) -> None:
-    """The ranking, with the places a run has gained or lost against another protocol."""
+def print_leaderboard(
+    entries: Sequence[Entry], tasks: Sequence[str], protocol: str, against: str, data_kind: str, elsewhere: int
+) -> None:
+    """The ranking of the runs over one kind of data, with the places a run has gained or lost against another
+    protocol; `elsewhere` runs are over the other kind."""
     moves = protocol != against
     columns = ["rank", *([f"vs {against}"] if moves else []), "run", "id", "average"]
     table = _table(*columns, *(TASKS[name].title for name in tasks))
@@ -287,11 +290,17 @@ def print_leaderboard(entries: Sequence[Entry], tasks: Sequence[str], protocol: 
         scores = [estimate_text(entry.tasks.get(name)) for name in tasks]
         table.add_row(rank, *([moved] if moves else []), entry.label, entry.name, estimate_text(entry.average), *scores)
     if not entries:
-        print_lines(["There is no run over this data yet. `python -m jglue_app run` makes one."])
+        other = "sample" if data_kind == "official" else "official"
+        runs = "1 run is" if elsewhere == 1 else f"{elsewhere:,} runs are"
+        then = f"{runs} over {other} data: --data {other}." if elsewhere else "`python -m jglue_app run` makes one."
+        print_lines([f"There is no run over {data_kind} data yet. {then}"])
         return
     print_table(table)
     names = ", ".join(TASKS[name].title for name in tasks)
-    print_lines([f"Ranked under {protocol} by the mean of the main metrics over {names}."])
+    lines = [f"Ranked under {protocol} by the mean of the main metrics over {names} ({data_kind} data)."]
+    if any(entry.rank is None for entry in entries):
+        lines.append("–: no score in one of these subsets, so no rank. --tasks names the subsets that count.")
+    print_lines(lines)
 
 
 def print_dissents(disputed: Mapping[str, Sequence[Dissent]], items: int) -> None:

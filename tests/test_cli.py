@@ -208,10 +208,14 @@ def test_stored_runs_are_listed_ranked_exported_brought_back_and_deleted(tmp_pat
     assert [(entry["rank"], entry["name"]) for entry in ranked] == [(1, Path(good).name), (2, Path(poor).name)]
     shown = here("leaderboard", "--data", "sample", "--tasks", "jnli", "--protocol", "wandb-2023-0shot").out
     assert "vs official" in shown
-    assert "There is no run over this data yet" in here("leaderboard", "--tasks", "jnli").out
+    told = here("leaderboard", "--tasks", "jnli").out
+    assert "There is no run over official data yet. 2 runs are over sample data: --data sample." in told
+    unranked = here("leaderboard", "--data", "sample", "--tasks", "jnli,jsts").out
+    assert "–: no score in one of these subsets, so no rank." in unranked
+    assert "so no rank" not in shown
     for name in ("rows.jsonl", "rows.csv", "rows.parquet", "run.zip"):
-        told = here("export", Path(good).name, tmp_path / name)
-        assert (told.code, told.out.strip()) == (0, str(tmp_path / name))
+        exported = here("export", Path(good).name, tmp_path / name)
+        assert (exported.code, exported.out.strip()) == (0, str(tmp_path / name))
     assert len((tmp_path / "rows.jsonl").read_text("utf-8").splitlines()) == len(JNLI)
     assert here("export", Path(good).name, tmp_path / "rows.xlsx").code == 2
     assert here("import", tmp_path / "run.zip").code == 5

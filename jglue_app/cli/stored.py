@@ -69,15 +69,17 @@ def leaderboard(
         login = wandb_sink.log_in(wandb_sink.target(wandb))
         found = wandb_sink.standings(login)
         entries = found.ranked(protocol, against, data_kind, names)
+        elsewhere = len(found.runs) - len(entries)
         saved = wandb_sink.save_report(login, found, protocol, data_kind, names) if report else {}
     else:
         library = Library(settings_of(runs_dir).runs_dir)
         entries = rank(library.reports(protocol, data_kind), library.reports(against, data_kind), names)
+        elsewhere = len(library.all()) - len(entries)
     if as_json:
         table = {"protocol": protocol, "against": against, "tasks": names, "entries": entries}
         print(dumps(table | ({"report": saved} if saved else {}), indent=2))
         return
-    print_leaderboard(entries, names, protocol, against)
+    print_leaderboard(entries, names, protocol, against, data_kind, elsewhere)
     if wandb and found.left_out:
         print_lines([f"{found.left_out} runs of {wandb} are left out: no push of this application has completed them."])
     if saved:

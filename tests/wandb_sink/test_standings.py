@@ -84,6 +84,8 @@ def test_the_command_ranks_a_project_and_tells_what_it_left_out(board: Board, li
     plain = cli(*options, "--wandb", "team/jglue", server=board.server)
     assert "2 runs of team/jglue are left out" in plain.out
     assert "日本語-モデル" in plain.out
+    other = cli("leaderboard", "--tasks", "jnli", "--wandb", "team/jglue", server=board.server)
+    assert "There is no run over official data yet. 4 runs are over sample data: --data sample." in other.out
 
 
 def test_a_project_that_is_not_there_and_a_server_that_is_not_there_are_told_apart(board: Board) -> None:
