@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -84,9 +85,10 @@ def _execute(
     device: str,
     view: ProgressView,
     follower: Follower,
+    stop: threading.Event,
 ) -> int:
     """Run plans; the exit code says whether everything has an output."""
-    with stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
+    with ModelPool(settings, device=device) as pool:
         for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
             view.show(event)
             follower.see(event)
@@ -98,6 +100,16 @@ def _execute(
     if missing:
         view.say(f"{missing} items have no output. Start the same command again to try them again.")
     return INCOMPLETE if missing else 0
+
+
+def _push(sink: Wandb, folders: Sequence[Path], protocol: str, code: int, *, compare: bool = False) -> None:
+    """Push what was run. Where items have no output, and so there may be nothing to push, that is what counts."""
+    try:
+        sink.push(folders, protocol, compare=compare)
+    except InputError as e:
+        if not code:
+            raise
+        print(f"error: {e}", file=sys.stderr)
 
 
 def run(
@@ -152,13 +164,15 @@ def run(
             progress=view.download,
         )
         store = RunStore.of(settings.runs_dir, planned.spec)
-        with sink.follower([("a", planned)], settings.runs_dir, protocol, view) as follower:
-            code = _execute([("a", planned)], settings, device, view, follower)
-            view.still()
-            if store.exists():  # A run can be stopped before it begins.
-                _show_report(Run(store.path, planned.ids), protocol, as_json)
+        with stop_on_signal() as stop:
+            with sink.follower([("a", planned)], settings.runs_dir, protocol, view, stop.is_set) as follower:
+                code = _execute([("a", planned)], settings, device, view, follower, stop)
+                view.still()
+                if store.exists():  # A run can be stopped before it begins.
+                    _show_report(Run(store.path, planned.ids), protocol, as_json)
+            code = INTERRUPTED if stop.is_set() else code
     if store.exists() and code != INTERRUPTED:
-        sink.push([store.path], protocol)
+        _push(sink, [store.path], protocol, code)
     raise typer.Exit(code)
 
 
@@ -263,15 +277,17 @@ def compare(
         if plans[0][1].spec == plans[1][1].spec:
             raise InputError("A and B are the same. Change one of them, e.g. add --b-shots 3.")
         stores = [RunStore.of(settings.runs_dir, p.spec) for _, p in plans]
-        with sink.follower(plans, settings.runs_dir, protocol, view) as follower:
-            code = _execute(plans, settings, device, view, follower)
-            view.still()
-            begun = all(store.exists() for store in stores)  # A run can be stopped before it begins.
-            if begun:
-                left, right = (Run(store.path, p.ids) for store, (_, p) in zip(stores, plans, strict=True))
-                _show_comparison(left, right, protocol, as_json)
+        with stop_on_signal() as stop:
+            with sink.follower(plans, settings.runs_dir, protocol, view, stop.is_set) as follower:
+                code = _execute(plans, settings, device, view, follower, stop)
+                view.still()
+                begun = all(store.exists() for store in stores)  # A run can be stopped before it begins.
+                if begun:
+                    left, right = (Run(store.path, p.ids) for store, (_, p) in zip(stores, plans, strict=True))
+                    _show_comparison(left, right, protocol, as_json)
+            code = INTERRUPTED if stop.is_set() else code
     if begun and code != INTERRUPTED:
-        sink.push([left.path, right.path], protocol, compare=True)
+        _push(sink, [left.path, right.path], protocol, code, compare=True)
     raise typer.Exit(code)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -58,7 +58,12 @@ class Wandb:
         return cls(target, None if is_offline(offline) else wandb_sink.log_in(target, or_else=OFFLINE_TOO))
 
     def follower(
-        self, plans: Sequence[tuple[Literal["a", "b"], Plan]], runs_dir: Path, protocol: str, view: ProgressView
+        self,
+        plans: Sequence[tuple[Literal["a", "b"], Plan]],
+        runs_dir: Path,
+        protocol: str,
+        view: ProgressView,
+        should_stop: Callable[[], bool],
     ) -> Follower:
         """What tells W&B of the progress of the runs that are not finished."""
         left: dict[str, Plan] = {
@@ -66,7 +71,7 @@ class Wandb:
             for side, plan in plans
             if self.login and len(RunStore.of(runs_dir, plan.spec).finished_of(plan.items)) < plan.total
         }
-        return Follower(left, self.login, runs_dir, protocol=protocol, say=view.say)
+        return Follower(left, self.login, runs_dir, protocol=protocol, say=view.say, should_stop=should_stop)
 
     def push(self, folders: Sequence[Path], protocol: str, *, compare: bool = False) -> None:
         """Push what was run; raises as `push_folders`."""
@@ -133,11 +138,15 @@ def push_folders(
         if compare:
             a, b = folders
             return [*wandb_sink.push_comparison(a, b, login, protocol=protocol, replace=replace, say=view.say)]
-        for folder in folders:
-            sent.append(wandb_sink.push(folder, login, protocol=protocol, replace=replace, say=view.say))
+        for at, folder in enumerate(folders):
+            also = folders[1:] if at == 0 else ()
+            sent.append(wandb_sink.push(folder, login, protocol=protocol, replace=replace, also=also, say=view.say))
         return sent
-    except NetworkError as e:
-        show(sent, as_json=False)
+    except JglueAppError as e:
+        for done in sent:
+            view.say(f"Sent: {done.url}")
+        if not isinstance(e, NetworkError):
+            raise
         try:
             copies = _copies(folders[len(sent) :], target, view, protocol, compare)
         except JglueAppError as other:

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from jglue_app import wandb_sink
 from jglue_app.configuration import Configuration, Side, command, of_spec
 from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.jobs import Job
@@ -45,12 +44,12 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
             gr.Markdown(t("model"), elem_classes="jg-section")
             side = controls.side(settings, t, Side(), "full")
     repeat = pane("full-repeat")
-    own = wandb_sink.own_key(wandb_sink.base_url())
+    place, own = wandb_push.own_place()
     then_push = gr.Checkbox(
         False,
         label=t("wandb_when_done"),
-        info=f"{wandb_sink.base_url()} · {wandb_sink.target().path}",
-        visible=bool(own) and not settings.public,
+        info=place,
+        visible=own and not settings.public,
         elem_id="full-wandb-when-done",
     )
     with gr.Row():

@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from jglue_app import wandb_sink
-from jglue_app.errors import InputError, JglueAppError
+from jglue_app.errors import InputError, JglueAppError, NetworkError
 from jglue_app.jobs import Job
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
@@ -53,6 +53,19 @@ class Panel:
     """Handler whose output is `status`: the visitor's last push, until its end."""
 
 
+def own_place() -> tuple[str, bool]:
+    """Where runs go with the key of whoever runs this server, and whether there is such a key.
+
+    What is wrong with an environment that may be set for something else is said where a push is asked for; it keeps
+    nobody from the page.
+    """
+    try:
+        server = wandb_sink.base_url()
+        return f"{server} · {wandb_sink.target().path}", bool(wandb_sink.own_key(server))
+    except InputError as e:
+        return str(e), False
+
+
 def build(
     desk: Desk, t: T, prefix: str, chosen: Chosen, inputs: list[Any], *, pairs: bool = False, visible: bool = True
 ) -> Panel:
@@ -68,11 +81,15 @@ def build(
         visible: whether they are there from the start.
     """
     settings = desk.settings
-    own = wandb_sink.own_key(wandb_sink.base_url())
+    _, own = own_place()
+    try:
+        server = f"→ `{wandb_sink.base_url()}`"
+    except InputError as e:
+        server = str(e)
     with gr.Column(visible=visible, elem_id=f"{prefix}-wandb", elem_classes="jg-wandb") as box:
         gr.Markdown(t("wandb"), elem_classes="jg-section")
         # A key goes to this server, which need not be the one that a visitor thinks of.
-        gr.Markdown(f"→ `{wandb_sink.base_url()}`", elem_classes="jg-small")
+        gr.Markdown(server, elem_classes="jg-small")
         what = gr.Radio(
             [(t("wandb_one"), "one"), (t("wandb_pair"), "pair")],
             value="one",
@@ -210,8 +227,12 @@ def begin(
             job.version += 1
 
         while not _turns.acquire(timeout=0.2):
-            if enough():
+            if job.stop.is_set():
                 return
+            if enough():
+                raise NetworkError(
+                    "Other pushes have kept this server busy too long. Nothing was sent: try again later."
+                )
         try:
             job.result = _send(a, b, login, protocol, say, enough)
         except JglueAppError:

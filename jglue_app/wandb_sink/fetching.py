@@ -17,7 +17,7 @@ from jglue_app.wandb_sink.payload import (
     RUN_ARTIFACT,
     artifact_name,
 )
-from jglue_app.wandb_sink.sending import LATER, Lines, Say, mapped
+from jglue_app.wandb_sink.sending import LATER, TIMEOUT_S, Lines, Say, mapped
 
 PAGE = 200
 """Runs asked for at a time."""
@@ -28,7 +28,7 @@ def standings(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     left_out = 0
     with mapped(_project(job), then=LATER):
-        api = wandb.Api(timeout=60)
+        api = wandb.Api(timeout=TIMEOUT_S)
         path = f"{job['entity'] or api.default_entity}/{job['project']}"
         for run in api.runs(path, filters={"jobType": EVALUATION}, order="-created_at", per_page=PAGE, lazy=False):
             summary = dict(run.summary)
@@ -60,7 +60,7 @@ def _project(job: Mapping[str, Any]) -> str:
 def pull(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
     """Download run folders: `{path, into}` → `{folders}`, names below `into`."""
     with mapped(job["path"], then=LATER):
-        api = wandb.Api(timeout=60)
+        api = wandb.Api(timeout=TIMEOUT_S)
         run = api.run(job["path"])
         if run.job_type == COMPARISON:
             entity, project, _id = job["path"].split("/")

@@ -30,6 +30,8 @@ TELL_AFTER_S = 5.0
 """When a wait for W&B is told of."""
 STOPPED = 130
 """Exit code that a W&B run is given when somebody stopped the work: it is not finished."""
+INCOMPLETE = 6
+"""And when an item has no output; the command line ends with it too."""
 
 
 class Pace:
@@ -42,7 +44,7 @@ class Pace:
         self._pause = SCORES_EVERY_S
 
     def due(self, event: Event) -> dict[str, float | int] | None:
-        """Key → value after an event; None when nothing is due, which costs nothing. Its step is `event.run_done`."""
+        """Key → value after an event; None when nothing is due, which costs nothing."""
         now = time.monotonic()
         last = event.run_done == event.run_total
         if event.kind != "record" or (not last and now - self._speed < SPEED_EVERY_S):
@@ -74,18 +76,19 @@ class Pace:
 class Clock:
     """How long somebody has waited, and a sentence when that has been a while."""
 
-    def __init__(self, seconds: float, say: Callable[[str], None]) -> None:
-        self._seconds, self._say = seconds, say
+    def __init__(self, should_stop: Callable[[], bool], say: Callable[[str], None]) -> None:
+        self._should_stop, self._say = should_stop, say
         self._began = time.monotonic()
         self._told = False
 
     def is_over(self) -> bool:
-        """Whether that was long enough."""
+        """Whether that was long enough; sooner when somebody has stopped the work."""
         waited = time.monotonic() - self._began
-        if waited > TELL_AFTER_S and not self._told:
+        limit = SHORT_END_S if self._should_stop() else END_S
+        if TELL_AFTER_S < waited < limit and not self._told:
             self._told = True
-            self._say(f"Waiting for W&B to take the last of the progress, at most {self._seconds:.0f} s.")
-        return waited > self._seconds
+            self._say(f"Waiting for W&B to take the last of the progress, at most {limit:.0f} s.")
+        return waited > limit
 
 
 class Follower:
@@ -104,22 +107,31 @@ class Follower:
         *,
         protocol: str = "official",
         say: Callable[[str], None] = lambda _: None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._login, self._say = login, say
+        """
+        Args:
+            plans: side → what is run.
+            login: where, and the key.
+            runs_dir: where the runs are stored.
+            protocol: whose running scores are sent.
+            say: takes sentences on the way.
+            should_stop: whether somebody has stopped the work: then W&B is not waited for as long.
+        """
+        self._login, self._say, self._should_stop = login, say, should_stop
         self._plans = dict(plans)
         self._paces = {side: Pace(plan, runs_dir, protocol) for side, plan in plans.items()}
         self._workers: dict[str, Worker] = {}
         self._codes: dict[str, int] = {}
-        self._held = contextlib.ExitStack()
+        self._held: dict[str, contextlib.ExitStack] = {}
 
     def __enter__(self) -> Self:
         try:
             for side, plan in self._plans.items() if self._login else ():
                 self._start(side, plan)
-        except BaseException:
-            for started in self._workers.values():
-                started.__exit__(None, None, None)
-            self._held.close()
+        except BaseException as e:
+            for side in list(self._workers):
+                self._drop(side, type(e))
             raise
         return self
 
@@ -127,46 +139,63 @@ class Follower:
         assert self._login is not None
         try:
             # W&B's client sends the whole summary at its end, so a push meanwhile would be undone.
-            self._held.enter_context(alone(self._login, run_id(plan.spec.spec_id)))
+            self._held[side] = contextlib.ExitStack()
+            self._held[side].enter_context(alone(self._login, run_id(plan.spec.spec_id)))
             self._workers[side] = Worker(self._job(plan, self._login), self._login)
-            self._say(self._workers[side].first_sentence())
+            self._say(self._workers[side].first_sentence(self._should_stop))
         except InputError:
             raise
         except JglueAppError as e:
+            self._drop(side)
+            if not self._should_stop():
+                self._say(f"{e} The run goes on; `push` sends it afterwards.")
+
+    def _drop(self, side: str, kind: type[BaseException] | None = None) -> None:
+        """End the process of a run, and let others push the run."""
+        with contextlib.ExitStack() as held:
+            if side in self._held:
+                held.push(self._held.pop(side))
             if side in self._workers:
-                self._workers.pop(side).__exit__(None, None, None)
-            self._say(f"{e} The run goes on; `push` sends it afterwards.")
+                self._workers.pop(side).__exit__(kind)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and not issubclass(kind, Exception):  # Ctrl-C twice.
+            for side in list(self._workers):
+                self._drop(side, kind)
         self._close(1 if kind else 0)
 
     def _close(self, code: int) -> None:
-        clock = Clock(SHORT_END_S if code or self._codes else END_S, self._say)
+        clock = Clock(lambda: bool(code) or STOPPED in self._codes.values() or self._should_stop(), self._say)
         for side, worker in self._workers.items():
             worker.send({"end": code or self._codes.get(side, 0)})
+        kind: type[BaseException] | None = None
         for side, worker in list(self._workers.items()):
             try:
                 worker.result(should_stop=clock.is_over)
             except JglueAppError as e:
                 why = "W&B does not answer." if clock.is_over() else str(e)
                 self._say(f"The progress of {self._plans[side].spec.label} is not all at W&B: {why}")
+            except BaseException as e:
+                kind = type(e)
+                raise
             finally:
-                worker.__exit__(None, None, None)
-                del self._workers[side]
-        self._held.close()
+                for ended in list(self._workers) if kind else [side]:
+                    self._drop(ended, kind)
 
     def see(self, event: Event) -> None:
         """Take in an event; cheap unless something is due."""
         if event.kind == "stopped":
             self._codes[event.side] = STOPPED
+        if event.record and event.record.error:
+            self._codes.setdefault(event.side, INCOMPLETE)
         worker = self._workers.get(event.side)
         log = self._paces[event.side].due(event) if worker else None
         if worker is None or log is None:
             return
-        if not worker.send({"step": event.run_done, "log": log}):
-            self._workers.pop(event.side).__exit__(None, None, None)
+        if not worker.send({"log": log}):
+            self._drop(event.side)
             self._say("W&B's client has ended; the run goes on without it. `push` sends it afterwards.")
 
     def _job(self, plan: Plan, login: Login) -> dict[str, Any]:

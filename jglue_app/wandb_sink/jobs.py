@@ -115,12 +115,12 @@ def create(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
     from wandb.sdk.launch.api import LaunchApi
     from wandb.sdk.launch.create_job import _create_job
 
-    from jglue_app.wandb_sink.sending import LATER, mapped, settings
+    from jglue_app.wandb_sink.sending import LATER, TIMEOUT_S, mapped, settings
 
     where = f"{job['entity']}/{job['project']}" if job["entity"] else str(job["project"])
     with mapped(where, then=LATER):
         wandb.setup(settings=settings(offline=False))
-        api = wandb.Api(timeout=60)
+        api = wandb.Api(timeout=TIMEOUT_S)
         entity = str(job["entity"] or api.default_entity)
         # What follows only prints that a key or a team is not accepted; this raises.
         api.create_project(job["project"], entity)

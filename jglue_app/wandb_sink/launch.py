@@ -118,6 +118,7 @@ def _evaluated(run: wandb.Run, where: str, ending: Ending, view: ProgressView, s
         run.name = plan.spec.label
     run.tags = tuple(dict.fromkeys((*(run.tags or ()), "jglue")))
     config.update({"model": plan.spec.model.id, "planned": plan.total, ASKED: asdict(asked)}, allow_val_change=True)
+    run.define_metric("progress/*", step_metric="progress/items")
     view.say(f"Progress is at {run.url}")
 
     pace = Pace(plan, settings.runs_dir, asked.protocol)
@@ -126,9 +127,8 @@ def _evaluated(run: wandb.Run, where: str, ending: Ending, view: ProgressView, s
             view.show(event)
             if event.record and event.record.error:
                 view.say(f"{event.task} {event.record.item_id}: {event.record.error.message}")
-            log = pace.due(event)
-            if log and event.run_done >= run.starting_step:
-                run.log(log, step=event.run_done)
+            if log := pace.due(event):
+                run.log(log)
     store = RunStore.of(settings.runs_dir, plan.spec)
     left = _left(store, plan)
     if left and stop.is_set():
@@ -141,7 +141,7 @@ def _evaluated(run: wandb.Run, where: str, ending: Ending, view: ProgressView, s
     payload = run_payload(store.data(), store.manifest(), asked.protocol)
     path = f"{run.entity}/{run.project}/{run.id}"
     with sending.mapped(where):
-        sending.fill(run, payload, store.path)
+        sending.fill(run, payload, store.path, view.say)
     code = INCOMPLETE if left else 0
     if left:
         ending.failed(
@@ -185,11 +185,17 @@ class Ending:
         self._over = False
 
     def finish(self, code: int) -> None:
-        """End the run with an exit code; anything but 0 is a failed run."""
+        """End the run with an exit code; anything but 0 is a failed run.
+
+        Raises:
+            NetworkError: W&B does not answer.
+        """
+        from jglue_app.wandb_sink import sending
+
         with self._lock:
             if not self._over:
                 self._over = True
-                self._run.finish(exit_code=code)
+                sending.finish(self._run, code)
 
     def failed(self, code: int, sentence: str, *, state: str = "failed", tags: tuple[str, ...] = ()) -> None:
         """Say what is wrong, here and in the W&B run, and end that. Never raises."""

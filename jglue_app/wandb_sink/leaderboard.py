@@ -72,7 +72,7 @@ def save_report(login: Login, found: Standings, protocol: str, data_kind: str, t
     the same title is replaced.
 
     Returns:
-        `{url, blocks}`: its address, and what it holds as plain values.
+        `{url, title, blocks}`: its address and title, and what it holds as plain values.
 
     Raises:
         DeviceError: the package wandb-workspaces is missing.

@@ -85,8 +85,10 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         assert self._process.stdin is not None
+        if kind is not None and not issubclass(kind, Exception):  # Ctrl-C: nobody wants to wait.
+            self.kill()
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
@@ -171,10 +173,10 @@ class Worker:
         found: dict[str, Any] = message["done"]
         return found
 
-    def first_sentence(self) -> str:
+    def first_sentence(self, should_stop: Callable[[], bool] = lambda: False) -> str:
         """Wait for the first thing it says; raises as `result` does."""
         said: list[str] = []
-        return said[0] if self._next(said.append) is None else ""
+        return said[0] if self._next(said.append, should_stop) is None else ""
 
     def last_words(self) -> str:
         """The last line that the process wrote to standard error, if any."""

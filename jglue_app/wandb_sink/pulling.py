@@ -80,7 +80,7 @@ def pull(found: Source, login: Login, runs_dir: Path, *, say: Callable[[str], No
                 raise DataError(str(e).replace(str(Path(scratch) / name), name)) from e
             except StoreError:
                 here = runs_dir / name.removeprefix("jglue-run-")
-                if not here.is_dir() or (len(names) == 1 and not _same(here, Path(scratch) / name)):
+                if not here.is_dir() or not _same(here, Path(scratch) / name):
                     raise
                 say(f"{here} is here already, and was left as it is.")
                 out.append(here)

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ def push(
     protocol: str = "official",
     group: str | None = None,
     replace: bool = False,
+    also: Sequence[Path] = (),
     say: Say = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Sent:
@@ -67,6 +68,7 @@ def push(
         protocol: whose scores stand first.
         group: W&B group; None leaves it as it is.
         replace: whether it may replace one of more items, of which it is a part.
+        also: runs that are to be sent next. What speaks against one of them is told before anything is sent.
         say: takes sentences on the way.
         should_stop: asked a few times a second; what had arrived by then stays.
 
@@ -77,6 +79,7 @@ def push(
         NetworkError: W&B was not reached or did not answer properly.
     """
     job = _job(run, protocol, login.target) | {"group": group, "replace": replace}
+    job["also"] = [str(other.resolve()) for other in also]
     with alone(login, run_id(RunStore(run).spec().spec_id)):
         return _done(job, login, say, should_stop)
 
@@ -96,7 +99,7 @@ def push_comparison(
     if a.resolve() == b.resolve():
         raise InputError("A and B are the same run. Name two.")
     more: dict[str, Any] = {"group": id_, "replace": replace, "say": say, "should_stop": should_stop}
-    sides = [push(run, login, protocol=protocol, **more) for run in (a, b)]
+    sides = [push(run, login, protocol=protocol, also=also, **more) for run, also in ((a, [b]), (b, []))]
     links = {side: sent.url for side, sent in zip("ab", sides, strict=True)}
     job = _comparison_job(a, b, protocol, login.target, links)
     with alone(login, id_):

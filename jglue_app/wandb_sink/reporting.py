@@ -12,7 +12,7 @@ from jglue_app.errors import DeviceError
 from jglue_app.scoreboard import OUTCOMES, number
 from jglue_app.tasks import TASKS
 from jglue_app.wandb_sink.payload import EVALUATION, PROTOCOLS_KEY
-from jglue_app.wandb_sink.sending import LATER, Lines, Say, mapped
+from jglue_app.wandb_sink.sending import LATER, TIMEOUT_S, Lines, Say, mapped
 
 WIDTH = 24
 """Columns of a panel grid."""
@@ -32,7 +32,7 @@ def save(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
         ) from e
     title = f"JGLUE ({job['protocol']}, {job['data_kind']})"
     with mapped(f"{job['entity']}/{job['project']}" if job["entity"] else job["project"], then=LATER):
-        api = wandb.Api(timeout=60)
+        api = wandb.Api(timeout=TIMEOUT_S)
         entity = str(job["entity"] or api.default_entity)
         report = wr.Report(
             project=job["project"],

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import wandb
+from wandb.sdk.artifacts.exceptions import WaitTimeoutError
 
 from jglue_app import archive
 from jglue_app.errors import InputError, JglueAppError, NetworkError, StoreError, first_line
@@ -37,12 +40,16 @@ Say = Callable[[str], None]
 Lines = Iterator[dict[str, Any]]
 RETRIES = 6
 """After the first try, for every request; with pauses of up to ten seconds these are about half a minute."""
-REQUEST_S = 60
-"""Longest wait for the answer to a request that is no file."""
-FINISH_S = 120
-"""Longest wait for the end of a W&B run, whose files have been seen at the server before."""
-ARTIFACT_S = 600
-"""Longest wait for an artifact to be stored."""
+PATIENCE_S = 120.0
+"""Longest wait for W&B to store what it is sent, beside the time that the bytes take."""
+BYTES_PER_S = 50_000.0
+"""A slow uplink: files may take that long."""
+SHORT_S = 20.0
+"""Longest wait for the end of a W&B run of which something has failed already."""
+TELL_AFTER_S = 20.0
+"""When a wait for W&B is told of."""
+TIMEOUT_S = 60
+"""Longest wait for the answer to a question to W&B's public API."""
 UNREACHED = (
     "giving up",
     "connection refused",
@@ -56,9 +63,9 @@ UNREACHED = (
 """What the client says when a server is not there or does not answer."""
 CLIENT = ("wandb", "requests", "urllib3", "httpx", "wandb_workspaces")
 """Packages whose errors are those of W&B or of the way to it."""
-CONFIRM_S = (0.0, *(1.0 for _ in range(8)), 2.0, 5.0, 15.0, 30.0)
-"""Pauses before each look whether all has arrived: the client sends files about five seconds after it was given them,
-and W&B shows what it was sent a while later."""
+LOOKS_S = (*(1.0 for _ in range(10)), 2.0, 5.0)
+"""Pauses between looks whether all has arrived, the last one again and again: the client sends files about five seconds
+after it was given them, and W&B shows what it was sent a while later."""
 AGAIN = "The run here is untouched: push it again, and what is missing arrives in the same W&B run."
 LATER = "Try again when it answers."
 """What to do where nothing was to be sent."""
@@ -88,9 +95,6 @@ def settings(offline: bool) -> wandb.Settings:
         "x_save_requirements": False,
         "host": "jglue_app",  # Of the machine nothing is told but what the manifest has.
         "program": "jglue_app",
-        "x_file_stream_timeout_seconds": REQUEST_S,
-        "finish_timeout": FINISH_S,
-        "finish_timeout_raises": True,
         "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT") or 60),
         **retries,
     }
@@ -175,25 +179,33 @@ def _has(text: str, status: int) -> bool:
 
 
 def push(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
-    """Send one stored run: `{folder, protocol, group, replace, entity, project, offline}` → `{url, …}` of `send`."""
+    """Send one stored run: `{folder, protocol, group, replace, also, entity, project, offline}` → `{url, …}` of `send`.
+
+    `also` are folders of runs that are to be sent next: what speaks against sending one of them does so before the
+    first is sent.
+    """
     store = RunStore(Path(job["folder"]))
     payload = run_payload(store.data(), store.manifest(), job["protocol"], job.get("group"))
+    others = [RunStore(Path(folder)) for folder in job.get("also", ())]
+    payloads = [run_payload(other.data(), other.manifest(), job["protocol"]) for other in others]
     if not payload.summary["push/finished"]:
         done, planned = payload.summary["push/items"], payload.summary["push/planned"]
         say(f"This run has {done:,} of its {planned:,} items: it is sent as it is and tagged 'unfinished'.")
     with mapped(_where(job), bool(job.get("offline"))):
         before = None if job.get("offline") else _at_wandb(job, payload.id)
         _is_no_loss(before, payload, job)
+        for other in payloads:
+            _is_no_loss(_at_wandb(job, other.id), other, job)
         rows = sum(len(table.rows) for table in payload.tables.values())
         size = sum((store.path / name).stat().st_size for name in archive.MEMBERS if (store.path / name).is_file())
         say(f"Sending {rows:,} rows and a run folder of {max(0.1, size / 2**20):,.1f} MiB.")
         with open_run(payload, job, new=before is None) as run:
-            return send(run, payload, store.path, bool(job.get("offline")))
+            return send(run, payload, store.path, bool(job.get("offline")), say)
 
 
 def _at_wandb(job: Mapping[str, Any], id_: str) -> Any:
     """The run of an id as W&B has it; None if it has none."""
-    api = wandb.Api(timeout=60)
+    api = wandb.Api(timeout=TIMEOUT_S)
     try:
         return api.run(f"{job.get('entity') or api.default_entity}/{job['project']}/{id_}")
     except wandb.errors.CommError as e:
@@ -209,7 +221,8 @@ def _is_no_loss(before: Any, payload: Payload, job: Mapping[str, Any]) -> None:
     if there > here and not job.get("replace"):
         raise InputError(
             f"W&B has {there:,} items of this run already, and here it has {here:,}. Nothing was sent. Extend the run "
-            "(the same command with a higher --limit), or pull the larger one; `push --replace` sends the smaller."
+            "(the same command with a higher --limit), or pull the larger one; `push --replace` sends the smaller. "
+            f"({payload.name})"
         )
 
 
@@ -220,7 +233,7 @@ def push_comparison(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any
     with mapped(_where(job), bool(job.get("offline"))):
         new = bool(job.get("offline")) or _at_wandb(job, payload.id) is None
         with open_run(payload, job, new=new) as run:
-            return send(run, payload, None, bool(job.get("offline")))
+            return send(run, payload, None, bool(job.get("offline")), say)
 
 
 def _where(job: Mapping[str, Any]) -> str:
@@ -248,11 +261,40 @@ def open_run(payload: Payload, job: Mapping[str, Any], *, new: bool) -> Iterator
         yield run
     except BaseException:
         with contextlib.suppress(Exception):
-            run.finish(exit_code=1)
+            finish(run, 1, SHORT_S)
         raise
 
 
-def send(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool) -> dict[str, Any]:
+def finish(run: wandb.Run, code: int = 0, seconds: float | None = None) -> None:
+    """End a W&B run; the client itself waits as long as a transfer hangs.
+
+    Args:
+        run: an open one.
+        code: anything but 0 is a failed run.
+        seconds: the longest wait; None for `PATIENCE_S`.
+
+    Raises:
+        NetworkError: it took longer. The client's threads go on until the process ends.
+    """
+    failures: list[BaseException] = []
+
+    def end() -> None:
+        try:
+            run.finish(exit_code=code)
+        except BaseException as e:
+            failures.append(e)
+
+    limit = PATIENCE_S if seconds is None else seconds
+    thread = threading.Thread(target=end, daemon=True)
+    thread.start()
+    thread.join(limit)
+    if thread.is_alive():
+        raise NetworkError(f"W&B has not answered for {limit:.0f} s. {AGAIN}")
+    if failures:
+        raise failures[0]
+
+
+def send(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool, say: Say) -> dict[str, Any]:
     """Fill a W&B run, end it, and see that all has arrived.
 
     Returns:
@@ -262,7 +304,7 @@ def send(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool) -
     Raises:
         NetworkError: a part has not arrived.
     """
-    fill(run, payload, folder, offline)
+    fill(run, payload, folder, say, offline)
     told: dict[str, Any] = {
         "id": run.id,
         "path": f"{run.entity}/{run.project}/{run.id}",
@@ -272,14 +314,18 @@ def send(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool) -
         "offline": str(Path(run.settings.sync_dir)) if offline else "",
         "name": run.name or "",
     }
-    run.finish()
+    finish(run)
     if not offline:
         arrived(told["path"], payload)
     return told
 
 
-def fill(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool = False) -> None:
-    """Put a payload into an open W&B run; tags and whatever else people have added there stay."""
+def fill(run: wandb.Run, payload: Payload, folder: Path | None, say: Say, offline: bool = False) -> None:
+    """Put a payload into an open W&B run; tags and whatever else people have added there stay.
+
+    Raises:
+        NetworkError: a file is not stored there in the time that files of that size take on a slow line.
+    """
     summary: Any = run.summary  # The client gives neither a type.
     config: Any = run.config
     summary["push/state"] = "sending"
@@ -297,9 +343,10 @@ def fill(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool = 
     for key, table in payload.tables.items():
         summary[key] = as_table(table)
     if payload.artifact and folder is not None:
-        _log_folder(run, payload, folder, offline)
+        _log_folder(run, payload, folder, say, offline)
     if not offline:
-        _wait_for_tables(f"{run.entity}/{run.project}/{run.id}", {key: summary[key] for key in payload.tables})
+        tables = {key: summary[key] for key in payload.tables}
+        _wait_for_tables(f"{run.entity}/{run.project}/{run.id}", tables, say)
     summary.update({**payload.summary, "push/digest": payload.digest, "push/state": "complete"})
 
 
@@ -314,17 +361,27 @@ def as_table(table: Table) -> wandb.Table:
     return wandb.Table(columns=list(table.columns), data=data, dtype=kinds, optional=True)
 
 
-def _log_folder(run: wandb.Run, payload: Payload, folder: Path, offline: bool) -> None:
+def _log_folder(run: wandb.Run, payload: Payload, folder: Path, say: Say, offline: bool) -> None:
     artifact = wandb.Artifact(payload.artifact, RUN_ARTIFACT, metadata=payload.metadata)
     for name in archive.MEMBERS:
         if (folder / name).is_file():
             artifact.add_file(str(folder / name), name=name)
+    patience = Patience(f"{run.entity}/{run.project}/{run.id}", artifact.size, say)
     logged = run.log_artifact(artifact)
-    if not offline:
-        logged.wait(timeout=ARTIFACT_S)
+    if offline:
+        return
+    clock = threading.Timer(TELL_AFTER_S, patience.tell)
+    clock.daemon = True
+    clock.start()
+    try:
+        logged.wait(timeout=int(patience.seconds))
+    except WaitTimeoutError as e:
+        raise patience.error() from e
+    finally:
+        clock.cancel()
 
 
-def _wait_for_tables(path: str, tables: Mapping[str, Any]) -> None:
+def _wait_for_tables(path: str, tables: Mapping[str, Any], say: Say) -> None:
     """See on the server that the files of an open run's tables are there: their uploads fail without an error."""
     wanted = {str(table["path"]): int(table["size"]) for table in tables.values()}
 
@@ -332,7 +389,7 @@ def _wait_for_tables(path: str, tables: Mapping[str, Any]) -> None:
         return {file.name: file.size for file in run.files(names=list(wanted))} == wanted
 
     if wanted:
-        _confirm(path, there)
+        _confirm(there, Patience(path, sum(wanted.values()), say))
 
 
 def arrived(path: str, payload: Payload) -> None:
@@ -341,38 +398,75 @@ def arrived(path: str, payload: Payload) -> None:
     Raises:
         NetworkError: it is not.
     """
-    _confirm(path, lambda run: run.summary.get("push/digest") == payload.digest)
+    _confirm(lambda run: run.summary.get("push/digest") == payload.digest, Patience(path))
 
 
-def _confirm(path: str, there: Callable[[Any], bool]) -> None:
-    for pause in CONFIRM_S:
-        time.sleep(pause)
-        with mapped(path):
-            if there(wandb.Api(timeout=60).run(path)):
+class Patience:
+    """How long W&B may take to store something, and a sentence when that takes a while."""
+
+    def __init__(self, path: str, size: int = 0, say: Say = lambda _: None) -> None:
+        """
+        Args:
+            path: the W&B run, `entity/project/id`.
+            size: bytes that are sent.
+            say: takes the sentence.
+        """
+        self.path = path
+        self.seconds = PATIENCE_S + size / BYTES_PER_S
+        self._say = say
+        self._told = False
+        self._began = time.monotonic()
+
+    def tell(self) -> None:
+        """Say once that it takes a while."""
+        if not self._told:
+            self._told = True
+            left = max(0.0, self.seconds - (time.monotonic() - self._began))
+            self._say(f"Sending takes a while: W&B may take {left:.0f} s more to store what it has.")
+
+    def is_over(self) -> bool:
+        """Whether that was long enough."""
+        waited = time.monotonic() - self._began
+        if waited > TELL_AFTER_S:
+            self.tell()
+        return waited > self.seconds
+
+    def error(self) -> NetworkError:
+        """What is to be raised then."""
+        return NetworkError(f"W&B does not confirm that all of {self.path} has arrived. {AGAIN}")
+
+
+def _confirm(there: Callable[[Any], bool], patience: Patience) -> None:
+    for pause in itertools.chain(LOOKS_S, itertools.repeat(LOOKS_S[-1])):
+        with mapped(patience.path):
+            if there(wandb.Api(timeout=TIMEOUT_S).run(patience.path)):
                 return
-    raise NetworkError(f"W&B does not confirm that all of {path} has arrived. {AGAIN}")
+        if patience.is_over():
+            raise patience.error()
+        time.sleep(pause)
 
 
 # --- progress -------------------------------------------------------------------------------------------
 
 
 def follow(job: Mapping[str, Any], say: Say, lines: Lines) -> dict[str, Any]:
-    """Log `{"step": items done, "log": {…}}` lines to the W&B run until `{"end": exit code}` or the end of the input.
+    """Log `{"log": {…}}` lines to the W&B run until `{"end": exit code}` or the end of the input.
 
-    Takes `{id, name, group, config, tags, entity, project}`. Steps that are there from an earlier session are left out.
+    Takes `{id, name, job_type, group, config, tags, entity, project}`. W&B draws over `progress/items` and not over
+    its own steps, which may not go back: a session that tries failed items again begins before the end of the last.
     """
     payload = Payload(job["id"], job["name"], job["job_type"], job.get("group"), tuple(job["tags"]), job["config"], {})
     with mapped(_where(job)), open_run(payload, job, new=_at_wandb(job, payload.id) is None) as run:
         run.tags = tuple(dict.fromkeys((*(run.tags or ()), *payload.tags)))
         config: Any = run.config
         config.update(payload.config, allow_val_change=True)
+        run.define_metric("progress/*", step_metric="progress/items")
         say(f"Progress is at {run.url}")
         code = 1  # No word at the end: whoever started this was killed.
         for line in lines:
             if "end" in line:
                 code = int(line["end"])
                 break
-            if line["step"] >= run.starting_step:
-                run.log(line["log"], step=line["step"])
-        run.finish(exit_code=code)
+            run.log(line["log"])
+        finish(run, code)
         return {"id": run.id, "path": f"{run.entity}/{run.project}/{run.id}", "url": run.url or ""}

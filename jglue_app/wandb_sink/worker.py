@@ -7,12 +7,14 @@ input ends early, whoever started this is gone, and so is this.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 import shutil
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -28,21 +30,30 @@ def main() -> None:
     os.dup2(2, 1)  # Whatever the client prints is no answer.
 
     def tell(message: Mapping[str, Any]) -> None:
-        answers.write(json.dumps(message) + "\n")
+        with contextlib.suppress(OSError):  # Whoever started this is gone; what it does here ends well all the same.
+            answers.write(json.dumps(message) + "\n")
+            answers.flush()
 
     lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    gone = threading.Event()
     job = json.loads(sys.stdin.readline() or "{}")
-    threading.Thread(target=_listen, args=(lines, job.get("action") != "follow"), daemon=True).start()
+    threading.Thread(target=_listen, args=(lines, gone, job.get("action") != "follow"), daemon=True).start()
+    code = 0
     try:
         tell({"done": _actions()[job["action"]](job, lambda text: tell({"say": text}), _until_none(lines))})
     except JglueAppError as e:
         tell({"error": str(e), "kind": type(e).__name__})
-    answers.close()
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    with contextlib.suppress(OSError):
+        answers.close()
     _tear_down()
     sys.stderr.flush()
-    shutil.rmtree(os.environ[HOME_OF_WORKER], ignore_errors=True)
+    if not code or gone.is_set():  # Else the last words in there are still to be read by who started this.
+        shutil.rmtree(os.environ[HOME_OF_WORKER], ignore_errors=True)
     # W&B's client has an exit hook that would wait for a server that is not there.
-    os._exit(0)
+    os._exit(code)
 
 
 def _tear_down() -> None:
@@ -70,9 +81,10 @@ def _actions() -> dict[str, Action]:
     }
 
 
-def _listen(lines: queue.SimpleQueue[dict[str, Any] | None], end_with_it: bool) -> None:
+def _listen(lines: queue.SimpleQueue[dict[str, Any] | None], gone: threading.Event, end_with_it: bool) -> None:
     for line in sys.stdin:
         lines.put(json.loads(line))
+    gone.set()
     lines.put(None)
     if end_with_it:
         shutil.rmtree(os.environ[HOME_OF_WORKER], ignore_errors=True)

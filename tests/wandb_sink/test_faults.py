@@ -7,8 +7,10 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,8 @@ from tests.wandb_sink.known import (
 
 PYTHON = sys.executable
 CANARY = "canary" * 8
+SILENT = ("graphql:CreateArtifact$", "PUT /blobs", "CommitArtifact", "PUT /run-files", "file_stream")
+"""What a server may stop answering in the middle of a push."""
 
 
 class Server(WandbServer):
@@ -114,6 +118,8 @@ class Troubles:
     end: Trouble
     files: Trouble
     stream: Trouble
+    silent: dict[str, Trouble]
+    """Of what the server says nothing any more."""
     hiccups: Trouble
     slow: Trouble
     worker: Trouble
@@ -158,7 +164,8 @@ def troubles(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFacto
     retries = f'retries=$(cat "{Server.patience}/${{WANDB_BASE_URL##*:}}" 2>/dev/null || echo 6)'
     worker = (
         "from jglue_app.wandb_sink import sending, worker; "
-        "sending.RETRIES = $retries; sending.CONFIRM_S = sending.CONFIRM_S if $retries > 1 else (0, 6); worker.main()"
+        "sending.RETRIES = $retries; sending.PATIENCE_S = 120 if $retries > 1 else 8; sending.SHORT_S = 4; "
+        "worker.main()"
     )
     script.write_text(f'#!/bin/sh\n{retries}\nexec {PYTHON} -P -c "{worker}"\n')
     script.chmod(0o755)
@@ -179,6 +186,14 @@ def troubles(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFacto
         trouble = Trouble(Server().hurry())
         trouble.server.fail(pattern, 500, 1_000)
         return trouble.push(run).note(run).again(run)
+
+    def silence(pattern: str) -> Trouble:
+        trouble = Trouble(Server().hurry())
+        trouble.server.slow(pattern, 10 * LONG_S)
+        began = time.monotonic()
+        trouble.push(run)
+        trouble.extra.append(time.monotonic() - began)
+        return trouble.note(run).again(run)
 
     def hiccups() -> Trouble:
         trouble = Trouble(Server())
@@ -245,13 +260,14 @@ def troubles(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFacto
             lambda: going_down("CommitArtifact"),
             lambda: without("PUT /run-files/.*media/table"),
             lambda: without("file_stream"),
+            *(partial(silence, pattern) for pattern in SILENT),
             parent_killed,
             worker_killed,
             hiccups,
             slow,
             at_once=8,
         )
-    end, middle, unfiled, unstreamed, parent, worker_, hiccup, sluggish = found
+    end, middle, unfiled, unstreamed, *mute, parent, worker_, hiccup, sluggish = found
     nobody, full = commands.join().value or pytest.fail(str(commands.error))
     yield Troubles(
         run,
@@ -259,6 +275,7 @@ def troubles(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFacto
         end,
         unfiled,
         unstreamed,
+        dict(zip(SILENT, mute, strict=True)),
         hiccup,
         sluggish,
         worker_,
@@ -318,6 +335,22 @@ def test_a_run_of_which_a_part_has_not_arrived_does_not_say_that_it_is_complete(
 @pytest.mark.parametrize("part", ["files", "stream"])
 def test_the_part_arrives_with_the_next_push(troubles: Troubles, part: str) -> None:
     whole(getattr(troubles, part), troubles.run)
+
+
+@pytest.mark.parametrize("part", SILENT)
+def test_a_server_that_falls_silent_ends_the_push_in_time_and_the_next_one_completes_it(
+    troubles: Troubles, part: str
+) -> None:
+    trouble = troubles.silent[part]
+    assert isinstance(trouble.error, NetworkError), trouble.error
+    assert "push it again" in str(trouble.error)
+    (seconds,) = trouble.extra
+    assert isinstance(seconds, float)
+    # Eight for what hangs and eight or four for the end of the run; the rest is a busy machine's.
+    assert seconds < 60
+    assert trouble.then is not None
+    assert trouble.then.push_state != "complete"
+    whole(trouble, troubles.run)
 
 
 def test_errors_that_pass_are_not_noticed(troubles: Troubles) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
-from jglue_app import wandb_sink
 from jglue_app.errors import RunBusyError
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.known import (
@@ -23,7 +23,6 @@ from tests.wandb_sink.known import (
     Later,
     files,
     items,
-    login,
     spec_id,
     steady,
     table,
@@ -31,7 +30,7 @@ from tests.wandb_sink.known import (
     until,
 )
 
-ITEMS = 30
+ITEMS = 45
 EAGER = (
     "import jglue_app.wandb_sink.following as f; f.SPEED_EVERY_S = 0.2; f.SCORES_EVERY_S = 1.0; "
     "from jglue_app.cli import main; main()"
@@ -39,6 +38,8 @@ EAGER = (
 """The command line, but progress is sent more often: the run would have to take minutes."""
 HASTY = f"import jglue_app.wandb_sink.following as f; f.END_S = 4.0; f.TELL_AFTER_S = 1.0; {EAGER}"
 """As that, and W&B is not waited for as long."""
+PATIENT = f"import jglue_app.wandb_sink.following as f; f.SHORT_END_S = 2.0; f.TELL_AFTER_S = 1.0; {EAGER}"
+"""As that, and W&B is waited for long, unless somebody stops the command."""
 
 
 @dataclass
@@ -54,6 +55,8 @@ class Session:
     def start(self, *arguments: object) -> Session:
         own = {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": self.server.url, "PYTHONPATH": str(ROOT)}
         own |= {"JGLUE_RUNS_DIR": str(self.folder / "runs"), "WANDB_DIR": str(self.folder), "HOME": str(self.folder)}
+        own |= {"TMPDIR": str(self.temporary)}
+        self.temporary.mkdir(exist_ok=True)
         with (self.folder / f"{self.name}.out").open("wb") as out, (self.folder / f"{self.name}.err").open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", self.script, *map(str, arguments)],
@@ -64,6 +67,15 @@ class Session:
                 stderr=err,
             )
         return self
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    @property
+    def homes(self) -> list[Path]:
+        """Folders of the processes that talk to W&B."""
+        return list(self.temporary.glob("jglue-wandb-*"))
 
     @property
     def told(self) -> str:
@@ -94,8 +106,8 @@ class Story:
     codes: list[int]
     after: list[tuple[list[Json], str, str | None, int]]
     """After each session: history, state, `push/state`, items stored."""
-    busy: BaseException | None
-    """What came of a push while the run was followed."""
+    busy: Session
+    """A push while the run was followed."""
 
 
 def told_of(server: WandbServer, folder: Path) -> tuple[list[Json], str, str | None, int]:
@@ -119,7 +131,9 @@ def interrupted(folder: Path) -> Story:
     first.process.kill()
     first.process.wait(LONG_S)
     codes.append(first.process.returncode)
+    assert first.homes
     until(lambda: next(iter(server.runs.values())).exit_code is not None, "the end of the client")
+    until(lambda: not first.homes, "the end of the client's folder")
     after.append(told_of(server, folder))
 
     second = session("stopped")
@@ -131,11 +145,12 @@ def interrupted(folder: Path) -> Story:
     third = session("whole")
     until(lambda: records(folder) >= after[1][3] + 3, "three items more")
     (run,) = (folder / "runs").iterdir()
-    busy = Later(lambda: wandb_sink.push(run, login(server))).join().error
+    busy = Session(folder, server, "busy").start("push", run, "--project", "team/jglue")
+    codes.append(busy.end())
     server.down()
     until(lambda: records(folder) >= after[1][3] + 8, "five items more")
     server.up()
-    codes.append(third.end())
+    codes.insert(2, third.end())
     after.append(told_of(server, folder))
     return Story(server, folder, sessions, codes, after, busy)
 
@@ -184,6 +199,19 @@ def silent(folder: Path) -> Silent:
     return Silent(server, folder, session, session.end(), printed)
 
 
+def ended(folder: Path) -> One:
+    """The server falls silent, and somebody has enough of waiting for it."""
+    server = WandbServer()
+    model = steady(folder / "slow.jsonl", seconds=0.1)
+    command = ("run", "--model", model, "--tasks", "jnli", "--data", "sample", "--limit", 20)
+    session = Session(folder, server, "ended", PATIENT).start(*command, "--wandb", "--project", "team/jglue")
+    until(lambda: records(folder) >= 3, "the third item")
+    server.slow("", LONG_S)
+    until(lambda: "Waiting for W&B" in session.told, "the sentence")
+    session.process.send_signal(signal.SIGTERM)
+    return One(server, folder, session, session.end())
+
+
 def compared(folder: Path) -> One:
     """Two models that are followed and compared."""
     server = WandbServer()
@@ -209,6 +237,7 @@ class Stories:
     interrupted: Story
     late: One
     silent: Silent
+    ended: One
     compared: One
     refused: dict[str, One]
 
@@ -216,13 +245,14 @@ class Stories:
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
     folder = tmp_path_factory.mktemp("follow")
-    places = {name: folder / name for name in ("interrupted", "late", "silent", "compared", "key", "entity")}
+    places = {name: folder / name for name in ("interrupted", "late", "silent", "ended", "compared", "key", "entity")}
     for place in places.values():
         place.mkdir()
     story = Later(lambda: interrupted(places["interrupted"]))
     quiet = Later(lambda: silent(places["silent"]))
-    later, two, key, entity = together(
+    later, last, two, key, entity = together(
         lambda: late(places["late"]),
+        lambda: ended(places["ended"]),
         lambda: compared(places["compared"]),
         lambda: refused(places["key"], {"another" * 7: "team"}),
         lambda: refused(places["entity"], None),
@@ -231,8 +261,8 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
     assert first is not None, story.error
     mute = quiet.join().value
     assert mute is not None, quiet.error
-    yield Stories(first, later, mute, two, {"key": key, "entity": entity})
-    for one in (first, later, mute, two, key, entity):
+    yield Stories(first, later, mute, last, two, {"key": key, "entity": entity})
+    for one in (first, later, mute, last, two, key, entity):
         one.server.close()
 
 
@@ -260,22 +290,23 @@ def test_three_sessions_of_one_run_are_one_wandb_run(story: Story, the_run: Run)
 def test_a_row_of_the_progress_stands_at_the_number_of_items_that_are_done(the_run: Run) -> None:
     assert len(the_run.history) >= 6
     for row in the_run.history:
-        assert row["_step"] == row["progress/items"]
         assert row["progress/share"] == row["progress/items"] / ITEMS
         assert row["progress/jnli/items"] == row["progress/items"]
     assert any(row.get("progress/items_per_s", 0) > 0 for row in the_run.history)
 
 
-def test_no_step_is_there_twice_however_often_the_run_was_resumed(story: Story, the_run: Run) -> None:
-    steps = [row["_step"] for row in the_run.history]
+def test_no_item_is_counted_twice_however_often_the_run_was_resumed(story: Story, the_run: Run) -> None:
+    steps = [row["progress/items"] for row in the_run.history]
+    own = [row["_step"] for row in the_run.history]
+    assert own == sorted(set(own))
     assert steps == sorted(set(steps))
     assert steps[-1] == ITEMS
     for history, _, _, stored in story.after[:2]:
         assert history, "each session has told something"
-        assert [row["_step"] for row in history] == steps[: len(history)]
-        assert history[-1]["_step"] <= stored
+        assert [row["progress/items"] for row in history] == steps[: len(history)]
+        assert history[-1]["progress/items"] <= stored
     # A session goes on from where the one before it was.
-    assert story.after[1][0][-1]["_step"] > story.after[0][3]
+    assert story.after[1][0][-1]["progress/items"] > story.after[0][3]
 
 
 def test_the_last_row_has_the_score_of_the_whole_run(story: Story, the_run: Run) -> None:
@@ -307,7 +338,8 @@ def test_a_server_that_is_away_for_a_while_costs_the_run_nothing(story: Story) -
 
 
 def test_a_run_that_is_being_followed_is_not_pushed_by_somebody_else_meanwhile(story: Story) -> None:
-    assert isinstance(story.busy, RunBusyError), story.busy
+    assert "is being pushed to team/jglue already. Wait for its end." in story.busy.told
+    assert story.codes[3] == RunBusyError.exit_code
 
 
 # --- a server that is not there at the start ------------------------------------------------------------
@@ -334,6 +366,25 @@ def test_a_server_that_falls_silent_is_not_waited_for_and_the_scores_are_there_b
     assert "An offline copy is sent by: wandb sync /" in mute.session.told
 
 
+def test_who_has_enough_of_waiting_for_a_silent_server_ends_the_command_and_nothing_of_it_stays(
+    stories: Stories,
+) -> None:
+    last = stories.ended
+    assert last.code == 130
+    assert "Waiting for W&B to take the last of the progress, at most 60 s." in last.session.told
+    assert "0-shot is not all at W&B: W&B does not answer." in last.session.told
+    assert "stored in" in last.session.printed
+    assert last.session.homes == []
+    assert not [process for process in psutil.process_iter() if str(last.folder) in environment(process)]
+
+
+def environment(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.environ().values())
+    except psutil.Error:
+        return ""
+
+
 # --- two runs -------------------------------------------------------------------------------------------
 
 
@@ -343,7 +394,7 @@ def test_of_two_models_each_is_followed_and_at_the_end_all_three_are_there(stori
     assert [run.job_type for run in runs] == ["comparison", "evaluation", "evaluation"]
     assert {run.group for run in runs} == {runs[0].id}
     assert [run.summary["push/state"] for run in runs] == ["complete"] * 3
-    assert [[row["_step"] for row in run.history][-1:] for run in runs] == [[], [4], [4]]
+    assert [[row["progress/items"] for row in run.history][-1:] for run in runs] == [[], [4], [4]]
     assert len(two.server.table(runs[0], "comparison/jnli")) == 4
     for run in runs:
         assert f"{two.server.url}/team/jglue/runs/{run.id}" in two.session.told

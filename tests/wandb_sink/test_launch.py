@@ -439,6 +439,25 @@ def test_a_launch_that_is_told_to_stop_goes_on_where_it_stopped(tmp_path: Path) 
         run = server.run("kept")
         assert (run.state, run.summary["push/state"], run.summary["push/items"]) == ("finished", "complete", 8)
         assert "unfinished" not in run.tags and "push/error" not in run.summary
-        steps = [row["_step"] for row in run.history]
-        assert steps == sorted(set(steps)) and steps[-1] == 8
+        for key in ("_step", "progress/items"):
+            steps = [row[key] for row in run.history]
+            assert steps == sorted(set(steps))
+        assert steps[-1] == 8
         assert server.unknown == []
+
+
+def test_a_launch_that_is_told_to_stop_does_not_wait_for_a_server_that_has_fallen_silent(tmp_path: Path) -> None:
+    asked = {"model_name": str(table(tmp_path / "slow.jsonl", seconds=0.4)), "tasks": "jnli", "data": "sample"}
+    with LaunchServer(users={KEY: "tester"}) as server:
+        machine = Machine(server, tmp_path / "home")
+        process = machine.launched("silent", asked)
+        wait_for(lambda: any(file.stat().st_size for file in machine.home.glob("runs/*/records.jsonl")), process)
+        server.slow("", 600)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        said = end(process, 130)
+        # By itself after 25: the page on Launch says so.
+        assert 20 < time.monotonic() - began < 40
+        assert "of 45 items done" in said
+        (folder,) = (machine.home / "runs").iterdir()
+        assert open_run(folder).data().records

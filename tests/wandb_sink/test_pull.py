@@ -31,6 +31,8 @@ class Pulled:
     """Of the one, into the same folder."""
     changed: list[Path] | JglueAppError
     """And where what is here is not what is there."""
+    half: list[Path] | JglueAppError
+    """Of the comparison, where what is here of one run is not what is there."""
     lone: list[Path] | JglueAppError
     nothing: list[Path] | JglueAppError
     nowhere: list[Path] | JglueAppError
@@ -54,20 +56,22 @@ def pulled(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Pulled:
     def calls(*some: tuple[str, str]) -> Callable[[], list[list[Path] | JglueAppError]]:
         return lambda: [pull(*call) for call in some]
 
+    cut = Path(shutil.copytree(board.ben, folder / "half" / spec_id(board.ben)))
+    (cut / "records.jsonl").write_text("", "utf-8")
     gemma = f"{board.server.url}/{board.sent['gemma'].path}?nw=nwuser"
     other = Path(shutil.copytree(board.gemma, folder / "changed" / spec_id(board.gemma)))
     (other / "records.jsonl").write_text("", "utf-8")
-    (one, again, changed), (both, lone), (nothing, nowhere), (copy,) = together(
+    (one, again, changed), (both, lone), (nothing, nowhere), (copy, half) = together(
         calls(
             (gemma.replace("jglue/jglue-", "jglue/runs/jglue-"), "one"),
             *((board.sent["gemma"].path, into) for into in ("one", "changed")),
         ),
         calls((board.sent["both"].path, "both"), (board.lone, "lone")),
         calls(("team/jglue/jglue-nothing", "nothing"), ("team/nowhere/jglue-nothing", "nothing")),
-        calls(("team/jglue/jglue-copy", "copy")),
+        calls(("team/jglue/jglue-copy", "copy"), (board.sent["both"].path, "half")),
         at_once=3,
     )
-    return Pulled(folder, one, both, again, changed, lone, nothing, nowhere, copy, said)
+    return Pulled(folder, one, both, again, changed, half, lone, nothing, nowhere, copy, said)
 
 
 def paths(found: list[Path] | JglueAppError) -> list[Path]:
@@ -112,6 +116,9 @@ def test_another_state_of_a_run_that_is_here_is_not_touched(board: Board, pulled
     assert isinstance(found, StoreError)
     assert f"The run {spec_id(board.gemma)} is here already." in str(found)
     assert (pulled.folder / "changed" / spec_id(board.gemma) / "records.jsonl").read_bytes() == b""
+    found = error(pulled.half)
+    assert isinstance(found, StoreError)
+    assert f"The run {spec_id(board.ben)} is here already." in str(found)
 
 
 def test_a_run_without_a_folder_is_told_from_one_that_is_not_there(pulled: Pulled) -> None:
