@@ -286,6 +286,17 @@ def _described(name: str) -> str:
 # --- two runs -------------------------------------------------------------------------------------------
 
 
+def share_items(a: RunData, b: RunData) -> None:
+    """Whether two runs can be put side by side.
+
+    Raises:
+        InputError: they have answered no item in common.
+    """
+    left, right = ({(r.task, r.item_id) for r in data.records if r.output is not None} for data in (a, b))
+    if not left & right:
+        raise InputError("The two runs have answered no item in common. Compare runs over the same subsets and data.")
+
+
 def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str, str]) -> Payload:
     """What is sent of two runs side by side.
 
@@ -298,6 +309,7 @@ def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str
         UnknownNameError: no such protocol.
         InputError: the runs have no item in common.
     """
+    share_items(a, b)
     found = compare_runs(a, b, protocol)
     left, right = judge_run(a, protocol), judge_run(b, protocol)
     official = judge_run(a, "official"), judge_run(b, "official")
@@ -306,8 +318,6 @@ def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str
         joined = joined_table(task, (left, right), official)
         if joined.rows:
             tables[f"comparison/{task}"] = joined
-    if not tables:
-        raise InputError("The two runs have answered no item in common. Compare runs over the same subsets and data.")
     tables["comparison/statistics"] = statistics_table(found)
     id_ = comparison_id(a.spec.spec_id, b.spec.spec_id)
     sides = {"a": a, "b": b}

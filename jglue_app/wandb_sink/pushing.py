@@ -79,7 +79,7 @@ def push(
         NetworkError: W&B was not reached or did not answer properly.
     """
     job = _job(run, protocol, login.target) | {"group": group, "replace": replace}
-    job["also"] = [str(other.resolve()) for other in also]
+    job |= {"also": [str(other.resolve()) for other in also], "joined": group is not None}
     with alone(login, run_id(RunStore(run).spec().spec_id)):
         return _done(job, login, say, should_stop)
 

@@ -33,6 +33,7 @@ from jglue_app.wandb_sink.payload import (
     Payload,
     comparison_payload,
     run_payload,
+    share_items,
 )
 from jglue_app.wandb_sink.tables import Table
 
@@ -179,23 +180,25 @@ def _has(text: str, status: int) -> bool:
 
 
 def push(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
-    """Send one stored run: `{folder, protocol, group, replace, also, entity, project, offline}` → `{url, …}` of `send`.
+    """Send one stored run: `{folder, protocol, group, replace, also, joined, entity, project, offline}` → as `send`.
 
-    `also` are folders of runs that are to be sent next: what speaks against sending one of them does so before the
-    first is sent.
+    `also` are folders of runs that are to be sent next, and `joined` says whether something is to join them: what
+    speaks against any of that does so before the first is sent.
     """
     store = RunStore(Path(job["folder"]))
     payload = run_payload(store.data(), store.manifest(), job["protocol"], job.get("group"))
     others = [RunStore(Path(folder)) for folder in job.get("also", ())]
     payloads = [run_payload(other.data(), other.manifest(), job["protocol"]) for other in others]
+    for other in others if job.get("joined") else ():
+        share_items(store.data(), other.data())
     if not payload.summary["push/finished"]:
         done, planned = payload.summary["push/items"], payload.summary["push/planned"]
         say(f"This run has {done:,} of its {planned:,} items: it is sent as it is and tagged 'unfinished'.")
     with mapped(_where(job), bool(job.get("offline"))):
         before = None if job.get("offline") else _at_wandb(job, payload.id)
         _is_no_loss(before, payload, job)
-        for other in payloads:
-            _is_no_loss(_at_wandb(job, other.id), other, job)
+        for next_ in payloads:
+            _is_no_loss(_at_wandb(job, next_.id), next_, job)
         rows = sum(len(table.rows) for table in payload.tables.values())
         size = sum((store.path / name).stat().st_size for name in archive.MEMBERS if (store.path / name).is_file())
         say(f"Sending {rows:,} rows and a run folder of {max(0.1, size / 2**20):,.1f} MiB.")

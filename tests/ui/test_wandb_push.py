@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +15,13 @@ from playwright.sync_api import Page
 
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings
+from jglue_app.ui import wandb_push
+from jglue_app.ui.desk import Desk
 from jglue_app.ui.wandb_push import login_for
 from tests.ui.conftest import OpenPage, Tables, serve
 from tests.ui.driving import choose, choose_model, finished, generate_only, only_subsets, said, start, tab
 from tests.wandb_server import WandbServer
+from tests.wandb_sink.known import until
 
 OWN, VISITORS = "o" * 40, "v" * 40
 PROJECT = "ours"
@@ -144,6 +151,7 @@ def test_a_push_is_stopped_and_the_next_one_completes_it(open_page: OpenPage, lo
     wandb.slow("graphql:CreateArtifact$", 30)
     page.click("#results-wandb-go")
     said(page, "W&B へ送っています", "results-wandb-status")
+    until(lambda: any(request.path == "graphql:CreateArtifact" for request in wandb.requests), "half of the push")
     page.click("#results-wandb-stop")
     said(page, "送信を止めました", "results-wandb-status")
     wandb.slow("graphql:CreateArtifact$", 0)
@@ -169,6 +177,48 @@ def test_visitors_use_the_lent_key_for_the_operators_project_alone(
         page.click("#results-wandb-go")
         sent(page, "operator/space/", "results-wandb-status")
     assert not [path for path in wandb.runs if "elsewhere" in path]
+
+
+# --- how long, without a browser ---
+
+
+def test_a_push_whose_turn_does_not_come_has_failed_and_says_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(replace(settings, public=True), "cpu")
+    monkeypatch.setattr(wandb_push, "MOST_SECONDS", 0.5)
+    monkeypatch.setattr(wandb_push, "_turns", threading.BoundedSemaphore(1))
+    with wandb_push._turns:
+        job = wandb_push.begin(desk, "visitor", "shipped:base-3-shot", project="theirs", key=VISITORS)
+        assert job.over.wait(30)
+    desk._scratch.cleanup()
+    assert (job.state, job.result) == ("failed", None)
+    assert "順番が来ませんでした" in wandb_push.view(job, "ja")
+    assert "Nothing was sent" in wandb_push.view(job, "en")
+
+
+BUILD = """
+from jglue_app.settings import load_settings
+from jglue_app.ui.page import build
+from jglue_app.ui.words import browser_words
+print(*[block.value for block in build(load_settings(), browser_words()).blocks.values() if hasattr(block, "value")])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("WANDB_PROJECT", "my project", "→ `https://api.wandb.ai`"),
+        ("WANDB_BASE_URL", "wandb.example.org", "WANDB_BASE_URL takes the address of a W&B server"),
+    ],
+)
+def test_an_environment_that_is_set_for_something_else_keeps_nobody_from_the_page(
+    tmp_path: Path, name: str, value: str, shown: str
+) -> None:
+    # In a process of its own: gradio leaves event loops open.
+    env = {**os.environ, "JGLUE_RUNS_DIR": str(tmp_path), "WANDB_API_KEY": OWN, name: value}
+    told = subprocess.run([sys.executable, "-c", BUILD], env=env, capture_output=True, text=True, check=True)
+    assert shown in told.stdout
 
 
 # --- whose key, without a browser -------------------------------------------------------------------------

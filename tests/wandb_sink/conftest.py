@@ -17,7 +17,7 @@ from jglue_app import wandb_sink
 from jglue_app.cli import main
 from jglue_app.wandb_sink import Login, Sent
 from tests.wandb_server import Run, WandbServer
-from tests.wandb_sink.known import KEY, SHOWCASE, as_model, lines, login, run_of, spec_id, table, together
+from tests.wandb_sink.known import KEY, SHOWCASE, as_model, lines, login, run_of, spec_id, table, together, until
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -28,6 +28,7 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("TMPDIR", str(folder))
         patch.setattr(tempfile, "tempdir", str(folder))
         yield folder
+        until(lambda: not list(folder.glob("jglue-wandb-*")), "the end of what pushes leave")
 
 
 @pytest.fixture(scope="package")
@@ -98,14 +99,6 @@ def board(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Iterator[Boar
         (a, b, joined), (shown, unfinished) = together(both, others)
         sent = {"a": a, "b": b, "both": joined, "gemma": shown, "half": unfinished}
         yield Board(server, to, runs_dir, ada, ben, gemma, half, sent, lone.path)
-
-
-@pytest.fixture
-def left_behind(temporary: Path) -> Iterator[None]:
-    """Nothing of a push stays in the temporary folder but the lock."""
-    before = set(temporary.iterdir())
-    yield
-    assert [file for file in set(temporary.iterdir()) - before if file.suffix != ".lock"] == []
 
 
 def count(run: Path) -> int:

@@ -109,6 +109,19 @@ def test_options_that_would_do_nothing_are_refused(cli: Cli, tmp_path: Path, opt
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_run_whose_every_item_failed_is_told_as_that_and_not_as_a_push_that_failed(cli: Cli, tmp_path: Path) -> None:
+    model = tmp_path / "silent.jsonl"
+    model.write_text('{"task": "jsts", "item_id": "none", "text": "1.0"}\n', "utf-8")
+    command = ("run", "--model", model, "--tasks", "jnli", "--data", "sample", "--limit", 3, "--wandb")
+    with WandbServer() as server:
+        told = cli(*command, "--project", "team/jglue", server=server, JGLUE_RUNS_DIR=str(tmp_path / "runs"))
+        assert told.code == 6
+        assert "3 items have no output" in told.err
+        assert "has no answer yet" in told.err
+        (run,) = server.runs.values()
+        assert (run.state, run.exit_code, "push/state" in run.summary) == ("failed", 6, False)
+
+
 def test_where_wandb_is_turned_off_nothing_is_pushed(ada: Path, cli: Cli) -> None:
     with WandbServer() as server:
         told = cli("push", ada, server=server, WANDB_MODE="disabled")

@@ -8,14 +8,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jglue_app import wandb_sink
 from jglue_app.api import open_run
-from jglue_app.errors import InputError, StoreError, UnknownNameError
+from jglue_app.errors import InputError, NetworkError, StoreError, UnknownNameError
 from jglue_app.wandb_sink.payload import comparison_payload
 from tests.wandb_server import Run, WandbServer
+from tests.wandb_sink.conftest import Cli
 from tests.wandb_sink.known import (
     JNLI,
     Json,
@@ -326,3 +328,39 @@ def test_runs_without_a_common_item_cannot_be_compared(tmp_path: Path, made: Pat
     jsts = run_of(made / "ada.jsonl", tmp_path / "runs", ("jsts",))
     with pytest.raises(InputError, match=r"no item in common"):
         comparison_payload(open_run(jsts).data(), open_run(sure(tmp_path)).data(), "official", {})
+    with WandbServer() as server, pytest.raises(InputError, match=r"no item in common"):
+        wandb_sink.push_comparison(jsts, sure(tmp_path), login(server))
+    assert server.runs == {}
+
+
+def test_what_speaks_against_the_second_is_told_before_the_first_is_sent(made: Path, cli: Cli) -> None:
+    ada, ben = ((made / name).resolve() for name in ("ada", "ben"))
+    with WandbServer() as server:
+        larger = server.add_run(Run("team", "jglue", f"jglue-{spec_id(ben)}", job_type="evaluation"))
+        larger.raw_summary = {"push/items": 10_000}
+        with pytest.raises(InputError, match=r"W&B has 10,000 items of this run already.*ben"):
+            wandb_sink.push_comparison(ada, ben, login(server))
+        told = cli("push", ada, ben, "--project", "team/jglue", server=server)
+        assert (told.code, told.out) == (2, "")
+        assert "W&B has 10,000 items of this run already" in told.err
+        assert list(server.runs) == [larger.path]
+
+
+def test_of_two_runs_the_one_that_arrived_is_named_when_the_second_fails(
+    made: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, ben = ((made / name).resolve() for name in ("ada", "ben"))
+    real = wandb_sink.push
+
+    def push(run: Path, *rest: Any, **more: Any) -> wandb_sink.Sent:
+        if run == ben:
+            raise NetworkError("The line was cut.")
+        return real(run, *rest, **more)
+
+    monkeypatch.setattr(wandb_sink, "push", push)
+    with WandbServer() as server:
+        told = cli("push", ada, ben, "--project", "team/jglue", "--json", server=server)
+        assert (told.code, told.out) == (4, "")
+        assert f"Sent: {server.url}/team/jglue/runs/jglue-{spec_id(ada)}" in told.err
+        assert "An offline copy is sent by: wandb sync" in told.err
+        assert server.run(f"jglue-{spec_id(ada)}").summary["push/state"] == "complete"
