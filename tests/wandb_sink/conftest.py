@@ -17,7 +17,7 @@ from jglue_app import wandb_sink
 from jglue_app.cli import main
 from jglue_app.wandb_sink import Login, Sent
 from tests.wandb_server import Run, WandbServer
-from tests.wandb_sink.known import KEY, SHOWCASE, as_model, lines, login, run_of, spec_id, table, together, until
+from tests.wandb_sink.known import KEY, SHOWCASE, as_model, login, run_of, spec_id, table, together, until
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -99,11 +99,6 @@ def board(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Iterator[Boar
         (a, b, joined), (shown, unfinished) = together(both, others)
         sent = {"a": a, "b": b, "both": joined, "gemma": shown, "half": unfinished}
         yield Board(server, to, runs_dir, ada, ben, gemma, half, sent, lone.path)
-
-
-def count(run: Path) -> int:
-    """Records of a run folder."""
-    return len(lines(run / "records.jsonl"))
 
 
 # --- the command line -----------------------------------------------------------------------------------
