@@ -17,7 +17,7 @@ from jglue_app.showcase import SHIPPED
 from jglue_app.ui import controls, shown, views
 from jglue_app.ui.controls import USUAL_B, T, pane
 from jglue_app.ui.desk import Desk
-from jglue_app.ui.door import language, visitor
+from jglue_app.ui.door import language, page_of, visitor
 from jglue_app.ui.following import DRAW_EVERY_S, changes, stopper
 from jglue_app.ui.shown import Pair
 from jglue_app.ui.views.progress import progress
@@ -98,7 +98,8 @@ def build(desk: Desk, t: T) -> Tab:
         except JglueAppError as e:
             yield views.failure(e, lang), *SAME[1:]
             return
-        yield from watch(desk, job, lang)
+        desk.look(page_of(request), KIND, job.id)
+        yield from watch(desk, job, lang, page_of(request))
 
     def describe(request: gr.Request, *values: Any) -> tuple[str, str]:
         lang = language(request)
@@ -112,7 +113,8 @@ def build(desk: Desk, t: T) -> Tab:
         return opened(desk, request, event)
 
     def pick_pair(request: gr.Request, name: str) -> View:
-        return shipped_pair(desk, request, name)
+        desk.look(page_of(request), KIND, name)
+        return beside_a_run(desk, request, shipped_pair(desk, request, name))
 
     def greet(request: gr.Request) -> tuple[Any, ...]:
         """What a page shows when it is opened: the visitor's run, the configuration of a link, or a shipped pair."""
@@ -140,7 +142,8 @@ def build(desk: Desk, t: T) -> Tab:
         job = desk.jobs.latest(visitor(request), KIND)
         yield SAME  # Gradio takes a generator that gives nothing for one that empties everything.
         if job is not None and job.active:
-            yield from watch(desk, job, language(request))
+            desk.look(page_of(request), KIND, job.id)
+            yield from watch(desk, job, language(request), page_of(request))
 
     gr.on(
         [c.input for c in everything],
@@ -180,8 +183,25 @@ def item_list() -> gr.HTML:
     )
 
 
-def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
-    """A job's views until it ends. Leaving this off does not end the job."""
+def beside_a_run(desk: Desk, request: gr.Request, found: View) -> View:
+    """The view of a stored pair; the status stays that of a run that is going on meanwhile."""
+    job = desk.jobs.latest(visitor(request), KIND)
+    return (gr.skip(), *found[1:]) if job is not None and job.active else found
+
+
+def watch(desk: Desk, job: Job, lang: str, page: str = "") -> Iterator[View]:
+    """A job's views until it ends. Leaving this off does not end the job.
+
+    Where the page has been told to show something else meanwhile, it gets the status alone.
+    """
+    for view in _views(desk, job, lang):
+        if desk.looks(page, KIND, job.id):
+            yield view
+        else:
+            yield view[0] + views.note(word("run_elsewhere", lang)), *SAME[1:]
+
+
+def _views(desk: Desk, job: Job, lang: str) -> Iterator[View]:
     listed, boarded = 0.0, 0
     first = True
     for now in changes(job):
@@ -253,7 +273,7 @@ def stored_pair(desk: Desk, request: gr.Request, a: str, b: str = "") -> View:
     if key in desk.drawn:
         return desk.drawn[key]
     own = not (a.startswith(SHIPPED) and b.startswith(SHIPPED))
-    asked = _asked(desk, owner, a, b) if own else None
+    asked = _asked(desk, owner, a, b)
     link = (query(asked) if asked else "") if own else None
     value = shown.list_value(desk, owner, pair, lang, open_first=True, link=link)
     first = value["open"]
@@ -263,7 +283,7 @@ def stored_pair(desk: Desk, request: gr.Request, a: str, b: str = "") -> View:
     found = (
         "",
         None,
-        shown.origin_html(desk, owner, pair, lang),
+        shown.origin_html(desk, owner, pair, lang, command(asked) if asked and not own else ""),
         shown.board_html(desk, owner, pair, lang),
         value,
         item,
@@ -347,7 +367,7 @@ def _limits(desk: Desk, lang: str) -> str:
     """What a public server does not do, said beforehand."""
     settings = desk.settings
     lines = [
-        word("public_models", lang).format(len(named_models())),
+        word("public_models", lang).format(len(named_models()), ", ".join(named_models())),
         word("public_items", lang).format(settings.max_items, round((settings.max_seconds or 0) / 60)),
         word("public_one", lang),
         word("public_own", lang),

@@ -118,7 +118,13 @@ def side(settings: Settings, t: T, usual: Side, prefix: str, *, same: bool = Fal
             elem_id=f"{prefix}-model",
         ),
         format=gr.Dropdown(list(FORMATS), value=usual.format, label=t("format"), elem_id=f"{prefix}-format"),
-        style=gr.Dropdown(style_choices(), value=usual.style, label=t("style"), elem_id=f"{prefix}-style"),
+        style=gr.Dropdown(
+            style_choices(),
+            value=usual.style,
+            allow_custom_value=not settings.public,
+            label=t("style"),
+            elem_id=f"{prefix}-style",
+        ),
         shots=gr.Slider(0, MAX_SHOTS, usual.shots, step=1, label=t("shots"), elem_id=f"{prefix}-shots"),
         quantization=gr.Dropdown(
             [(t("quantization_none"), "none"), ("8-bit", "8bit"), ("4-bit", "4bit")],

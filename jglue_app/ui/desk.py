@@ -23,6 +23,7 @@ from jglue_app.types import ModelSpec, Report, RunData, Tokenizer
 KEPT_TOKENIZERS = 4
 KEPT_OWNERS = 10_000
 KEPT_EXPORTS = 8
+KEPT_PAGES = 10_000
 
 
 class Desk:
@@ -35,6 +36,7 @@ class Desk:
         self.library = Library(settings.runs_dir)
         self.drawn: dict[tuple[str, str, str], tuple[Any, ...]] = {}
         """(A, B, language) → views of pairs that came with the application, which never change."""
+        self._looking: OrderedDict[tuple[str, str], object] = OrderedDict()
         self._made: OrderedDict[str, set[str]] = OrderedDict()
         self._tokenizers: OrderedDict[ModelSpec, Tokenizer] = OrderedDict()
         self._lock = threading.Lock()
@@ -50,6 +52,24 @@ class Desk:
             self._made.move_to_end(job.owner)
             while len(self._made) > KEPT_OWNERS:
                 self._made.popitem(last=False)
+
+    def look(self, page: str, place: str, at: object) -> None:
+        """Remember what an open page shows in a place: who draws something else there meanwhile is to leave off.
+
+        Args:
+            page: its session.
+            place: such as `compare`.
+            at: a job, or whatever else is shown.
+        """
+        with self._lock:
+            self._looking[page, place] = at
+            self._looking.move_to_end((page, place))
+            while len(self._looking) > KEPT_PAGES:
+                self._looking.popitem(last=False)
+
+    def looks(self, page: str, place: str, at: object) -> bool:
+        """Whether an open page still shows that there."""
+        return self._looking.get((page, place), at) == at
 
     def path(self, owner: str, name: str) -> Path:
         """The folder of a run that the owner may look at.

@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 VISITOR, LANGUAGE = "jg_visitor", "jg_lang"
 LANGUAGES = ("ja", "en")
 YEAR_S = 365 * 24 * 3600
+_WITHOUT_SESSION = re.compile(r"/gradio_api/(run|api)/")
+"""Addresses at which gradio answers at once, to whoever it is."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
@@ -25,6 +27,11 @@ def visitor(request: gr.Request) -> str:
     """Who asks: the same through reloads and tabs of one browser; a program is known by its session."""
     name = (request.cookies or {}).get(VISITOR, "")
     return name if _NAME.fullmatch(name) else str(request.session_hash)
+
+
+def page_of(request: gr.Request) -> str:
+    """The open page that asks: another with every reload and tab."""
+    return str(request.session_hash)
 
 
 def language(request: gr.Request | None) -> str:
@@ -40,12 +47,17 @@ def language(request: gr.Request | None) -> str:
 
 
 class Door:
-    """ASGI middleware around the whole application; it changes the first page alone."""
+    """ASGI middleware around the whole application; it changes the first page alone, and names the nameless."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, public: bool = False) -> None:
+        self._app, self._public = app, public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._public and scope["type"] == "http" and _WITHOUT_SESSION.search(scope["path"]):
+            # Else all programs that call an endpoint like this would be one visitor.
+            name = f"{VISITOR}={secrets.token_urlsafe(16)}".encode()
+            headers = [(key, value) for key, value in scope["headers"] if key != b"cookie"]
+            scope = {**scope, "headers": [*headers, (b"cookie", name)]}
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
             await self._app(scope, receive, send)
             return

@@ -100,6 +100,18 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         except JglueAppError as e:
             yield views.failure(e, lang), *_nothing()[1:]
 
+    def fill(request: gr.Request, run_name: str) -> tuple[Any, ...]:
+        """The controls as the run that goes on was made, so that page and run agree."""
+        lang, owner = language(request), visitor(request)
+        try:
+            then = None if settings.public else of_spec(RunStore(desk.path(owner, str(run_name or ""))).spec())
+        except StoreError:
+            then = None
+        if then is None:  # What is wrong is told where it is to go on.
+            return (gr.skip(),) * (len(everything) + 1)
+        told = views.render("repeat", {"command": command(then)}, lang)
+        return *controls.fill_questions(then), *controls.fill_side(then.a), told
+
     def describe(request: gr.Request, *values: Any) -> str:
         lang = language(request)
         try:
@@ -143,8 +155,9 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         trigger_mode="always_last",
     )
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    for button, handler, values in ((run, start, everything), (go_on, resume, [unfinished])):
-        button.click(handler, [then_push, *values], seen, concurrency_limit=None, **quiet).then(
+    filled = go_on.click(fill, unfinished, [*everything, repeat], **quiet)
+    for begin_by, handler, values in ((run.click, start, everything), (filled.then, resume, [unfinished])):
+        begin_by(handler, [then_push, *values], seen, concurrency_limit=None, **quiet).then(
             push.follow, None, push.status, concurrency_limit=None, **quiet
         )
     stop.click(stopper(desk, KIND), None, status, concurrency_limit=None, **quiet)
@@ -209,7 +222,8 @@ def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
         due = bool(job.made and job.bars) and now - boarded > BOARD_EVERY_S
         boarded = now if due else boarded
         html = _board(desk, job, lang) if due else gr.skip()
-        yield progress(job, lang, ahead=desk.jobs.ahead(job)), html, gr.skip(), gr.skip(), gr.skip()
+        hidden = gr.update(visible=False)  # What is running is not offered to go on.
+        yield progress(job, lang, ahead=desk.jobs.ahead(job)), html, hidden, hidden, gr.skip()
     failed, name = 0, ""
     if job.made:
         desk.own(job)

@@ -24,7 +24,7 @@ from jglue_app.ui.compare import side_text
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.course import STEPS
 from jglue_app.ui.desk import Desk
-from jglue_app.ui.door import language, visitor
+from jglue_app.ui.door import language, page_of, visitor
 from jglue_app.ui.following import changes, stopper
 from jglue_app.ui.views.progress import progress
 from jglue_app.ui.views.prompt import inspected, tried
@@ -78,7 +78,14 @@ def _course(desk: Desk, t: T) -> None:
     result = pane("course-result")
 
     def show(request: gr.Request, name: str) -> tuple[str, str, str]:
+        desk.look(page_of(request), "course", name)
         return _step_html(desk, request, name), "", ""
+
+    def turn_to(request: gr.Request, name: str) -> tuple[str, str, str]:
+        job = desk.jobs.latest(visitor(request), "try")
+        if job is not None and job.active:
+            desk.jobs.halt(job)  # Its answer belongs to the step before.
+        return show(request, name)
 
     def go_on(name: str) -> str:
         names = [s.name for s in STEPS]
@@ -90,10 +97,12 @@ def _course(desk: Desk, t: T) -> None:
         item = next(i for i in data.load(desk.settings, found.task, data="sample").items if i.id == found.item)
         sides = dict(zip("AB", found.sides, strict=False))
         for state, html in answer(desk, visitor(request), sides, item, lang):
+            if not desk.looks(page_of(request), "course", name):
+                return
             look = views.render("look", {"text": word(f"course_{found.name}_look", lang)}, lang) if html else ""
             yield state, look + html if html else gr.skip()
 
-    gr.on([step.change], show, step, [text, status, result], api_visibility="private", show_progress="hidden")
+    gr.on([step.change], turn_to, step, [text, status, result], api_visibility="private", show_progress="hidden")
     gr.on(None, show, step, [text, status, result], api_visibility="private", show_progress="hidden")
     onward.click(go_on, step, step, api_visibility="private", queue=False)
     run.click(ask, step, [status, result], api_visibility="private", show_progress="hidden", concurrency_limit=None)
@@ -368,7 +377,7 @@ def _sweep(desk: Desk, t: T) -> None:
                 label=t("model"),
                 elem_id="sweep-model",
             )
-            shots = gr.Slider(0, MAX_SHOTS, 3, step=1, label=t("shots"), elem_id="sweep-shots")
+            shots = gr.Slider(0, MAX_SHOTS, 1, step=1, label=t("shots"), elem_id="sweep-shots")
         with gr.Column(min_width=280):
             formats = gr.CheckboxGroup(
                 list(FORMATS),

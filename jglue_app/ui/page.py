@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
@@ -15,7 +17,7 @@ from jglue_app.settings import Settings, load_settings
 from jglue_app.ui import about, compare, endpoints, faults, full, lab, results, views
 from jglue_app.ui.controls import pane
 from jglue_app.ui.desk import Desk
-from jglue_app.ui.door import Door, language
+from jglue_app.ui.door import LANGUAGES, Door, language, page_of
 from jglue_app.ui.views import STATIC
 from jglue_app.ui.words import PREFIX, browser_words
 
@@ -35,7 +37,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
     with gr.Blocks(
         title="JGLUE くらべ ・ JGLUE side by side", analytics_enabled=False, delete_cache=(3600, 3600)
     ) as page:
-        head = pane("head", views.render("head", {"lang": "ja"}))
+        head = pane("head", _head("ja", {}))
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(t("tab_compare"), id="compare"):
                 comparing = compare.build(desk, t)
@@ -53,7 +55,9 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
             if not a:
                 return gr.skip(), *(gr.skip() for _ in comparing.told), *compare.SAME
             told = compare.asked_by(desk, request, a, b or "")
-            return gr.Tabs(selected="compare"), *told, *compare.stored_pair(desk, request, a, b or "")
+            desk.look(page_of(request), compare.KIND, (a, b))
+            found = compare.beside_a_run(desk, request, compare.stored_pair(desk, request, a, b or ""))
+            return gr.Tabs(selected="compare"), *told, *found
 
         def to_lab(request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
             sent = event._data if isinstance(event._data, dict) else {}
@@ -63,7 +67,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
             return to_compare(request, name, "")
 
         def greet(request: gr.Request) -> str:
-            return views.render("head", {"lang": language(request)}, language(request))
+            return _head(language(request), dict(request.query_params))
 
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         ranking.compare.click(to_compare, [ranking.a, ranking.b], [tabs, *comparing.told, *comparing.views], **quiet)
@@ -74,6 +78,12 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
     faults.guard(page)
     page.queue(max_size=64)
     return page
+
+
+def _head(lang: str, asked: Mapping[str, str]) -> str:
+    """The title and the choice of a language, which keeps what else the address asks for."""
+    links = {other: "?" + urlencode({**asked, "lang": other}) for other in LANGUAGES}
+    return views.render("head", {"lang": lang, "links": links}, lang)
 
 
 def launch(
@@ -117,7 +127,7 @@ def launch(
             prevent_thread_lock=not block,
             mcp_server=mcp,
             max_file_size="1kb" if chosen.public else "500mb",
-            app_kwargs={"middleware": [Middleware(Door)]},
+            app_kwargs={"middleware": [Middleware(Door, public=chosen.public)]},
             footer_links=["api", "settings"],
             share=False,
             # Each page that follows a job holds one.

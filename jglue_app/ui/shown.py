@@ -111,8 +111,9 @@ def _rows(desk: Desk, owner: str, name: str, data: RunData | None) -> dict[str, 
     }
 
 
-def origin_html(desk: Desk, owner: str, pair: Pair, lang: str) -> str:
-    """Which models, when and on what machine: for runs that nobody has just watched."""
+def origin_html(desk: Desk, owner: str, pair: Pair, lang: str, command: str = "") -> str:
+    """Which models, when and on what machine: for runs that nobody has just watched; and the command that makes them
+    anew."""
     sides = []
     for side, name in (("A", pair.a), ("B", pair.b)):
         if not name:
@@ -128,7 +129,7 @@ def origin_html(desk: Desk, owner: str, pair: Pair, lang: str) -> str:
         )
         sides.append({"side": side, "label": run.label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
     shipped = pair.a.startswith(SHIPPED) and (not pair.b or pair.b.startswith(SHIPPED))
-    return views.render("origin", {"sides": sides, "shipped": shipped}, lang)
+    return views.render("origin", {"sides": sides, "shipped": shipped, "command": command}, lang)
 
 
 def item_html(

@@ -276,7 +276,13 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "same_model": ("A と同じモデル（重みを共有）", "Same model as A (shares the weights)"),
     "dtype": ("数値の精度", "Precision (dtype)"),
-    "repeat": ("同じ比較をくり返す（コマンド・リンク）", "Repeat this comparison (command, link)"),
+    "repeat": ("この条件のコマンドとリンク", "Command and link of these settings"),
+    "origin_command": ("この比較を作り直すコマンド", "The command that makes this comparison anew"),
+    "run_elsewhere": (
+        "いまは別の比較を表示しています。この実行の結果は、終わったあとページを読み込み直すと表示されます。",
+        "Something else is shown at the moment. Reload the page when this run is over to see what came of it.",
+    ),
+    "left_out_between": ("…（間の {} 文字を省略）…", "… ({} characters in between left out) …"),
     "repeat_command": ("同じことをするコマンド", "The command that does the same"),
     "repeat_link": ("この設定を開くリンク", "Link that opens these settings"),
     "copy": ("コピー", "Copy"),
@@ -388,8 +394,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "public_head": ("公開サーバーの約束", "This is a public server"),
     "public_models": (
-        "使えるのは一覧にある {} 個のモデルです。自分のモデルは、手元の計算機で動かしてください。",
-        "It runs the {} listed models. Run the application on your own machine for others.",
+        "使えるのは一覧にある {} 個のモデルです（{}）。ほかのモデルは、手元の計算機で動かしてください。",
+        "It runs the {} listed models ({}). Run the application on your own machine for others.",
     ),
     "public_items": (
         "一度に各サブセット {} 問まで、{} 分まで。時間が来たら止まり、終わった分は残ります。",

@@ -248,11 +248,39 @@ def test_two_visitors_run_at_the_same_time_and_see_only_their_own(open_page: Ope
     assert "MARC-ja" not in second.inner_text("#board")
 
 
+def test_what_is_opened_while_a_run_goes_on_stays_until_something_else_is(open_page: OpenPage, table: Tables) -> None:
+    page = open_page()
+    start(page, table("aside", "含意", 0.25), None, "JNLI", items="20")
+    said(page, "aside.jsonl", "board")
+    page.locator("#pairs label").nth(1).click()
+    said(page, "SmolLM2-135M-Instruct", "board")
+    shows(page, 227)
+    said(page, "いまは別の比較を表示しています")
+    finished(page)
+    assert "SmolLM2-135M-Instruct" in page.inner_text("#board")
+    assert "保存済みの比較" in page.inner_text("#origin")
+    page.reload()
+    said(page, "aside.jsonl", "board")
+    shows(page, 20)
+
+
+def test_a_stored_comparison_has_the_command_that_makes_it_anew(open_page: OpenPage) -> None:
+    page = open_page()
+    shows(page, 227)
+    page.click("#origin summary")
+    command = page.inner_text("#origin .jg-command")
+    assert command.startswith("python -m jglue_app compare")
+    assert "--limit" not in command
+    assert {"--b-shots 3", "--method both", "--data sample"} <= {
+        f"{name} {value}" for name, value in zip(command.split(), command.split()[1:], strict=False)
+    }
+
+
 def test_a_second_tab_shows_the_run_and_cannot_start_another_beside_it(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     other = open_page(like=page)
     page.bring_to_front()  # What lies behind answers a click after two seconds.
-    start(page, table("tabs", "含意", 0.25), None, "JNLI", items="40")
+    start(page, table("tabs", "含意", 1.0), None, "JNLI", items="40")
     page.wait_for_selector("#status .jg-progress")
     other.bring_to_front()
     start(other, table("rival", "含意", 0.0), None, "JNLI")

@@ -51,6 +51,19 @@ def test_a_step_asks_the_embedded_model_and_says_what_to_look_at(lab: Page) -> N
     assert lab.locator("#course-result .jg-lbar").count() == 4
 
 
+def test_an_answer_that_comes_after_the_step_was_left_is_not_shown_under_the_next(lab: Page) -> None:
+    lab.click("#course-run")
+    lab.wait_for_function("document.querySelector('#course-status').innerText.trim()")
+    lab.click("#course-next")
+    said(lab, "ステップ 2 / 6", "course-text")
+    lab.wait_for_timeout(3_000)
+    assert lab.inner_text("#course-status").strip() == ""
+    assert lab.inner_text("#course-result").strip() == ""
+    lab.click("#course-run")
+    lab.wait_for_selector("#course-result .jg-look")
+    said(lab, "ステップ 2 / 6", "course-text")
+
+
 def test_the_step_on_chat_templates_shows_the_marks_a_chat_model_really_saw(lab: Page) -> None:
     lab.locator("#course-step label").nth(3).click()
     lab.wait_for_selector("#course-text .jg-prompt-b")

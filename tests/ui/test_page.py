@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from urllib.parse import urlparse
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from tests.ui.conftest import OpenPage
-from tests.ui.driving import open_settings, shows, tab
+from tests.ui.driving import open_settings, said, shows, tab
 
 TABS = {
     "ja-JP": ("比べる", "書式を学ぶ", "全量実行", "結果", "このアプリについて"),
@@ -72,6 +72,15 @@ def test_another_language_is_a_click_away_and_stays(open_page: OpenPage, server:
     page.wait_for_function("document.querySelector('#run')?.innerText === 'くらべる'")
 
 
+def test_another_language_keeps_what_a_link_asks_for(open_page: OpenPage, server: str) -> None:
+    page = open_page(address=f"{server}/?tasks=jnli&limit=12&a-shots=2")
+    said(page, "× 12", "setup")
+    page.click(".jg-lang a[lang=en]")
+    page.wait_for_function("document.querySelector('#run')?.innerText === 'Compare'")
+    assert parse_qs(urlparse(page.url).query) == {"tasks": ["jnli"], "limit": ["12"], "a-shots": ["2"], "lang": ["en"]}
+    said(page, "× 12", "setup")
+
+
 @pytest.mark.parametrize("locale", ["ja-JP", "en-US"])
 def test_no_tab_is_wider_than_a_phone(open_page: OpenPage, locale: str) -> None:
     page = open_page(locale=locale, width=390)
@@ -108,11 +117,22 @@ def test_axe_finds_nothing_serious_on_any_tab(open_page: OpenPage, dark: bool) -
     page = open_page(dark=dark)
     open_settings(page)
     serious: list[str] = []
+    hovered: set[str] = set()
 
-    def see(name: str) -> None:
-        for found in Axe().run(page).response["violations"]:
+    def look(name: str, where: str | None = None) -> None:
+        for found in Axe().run(page, where).response["violations"]:
             if found["impact"] in ("serious", "critical"):
                 serious.extend(f"{name}: {found['id']} {node['html'][:160]}" for node in found["nodes"])
+
+    def see(name: str) -> None:
+        look(name)
+        for button in page.locator("button.primary:visible").all():
+            button.hover()
+            page.wait_for_timeout(400)  # Its colour changes slowly.
+            id_ = button.get_attribute("id") or ""
+            look(f"{name}, under the mouse", f"#{id_}")
+            hovered.add(id_)
+        page.mouse.move(0, 0)
 
     each_tab(page, "ja-JP", see)
     for name in ("一問をいろいろな書式で", "書式だけを変えてみる"):
@@ -120,6 +140,7 @@ def test_axe_finds_nothing_serious_on_any_tab(open_page: OpenPage, dark: bool) -
         tab(page, name)
         page.wait_for_timeout(500)
         see(name)
+    assert hovered == {"run", "course-run", "lab-look", "sweep-run", "full-run", "open-pair"}
     assert serious == []
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.ui.conftest import ROOT, OpenPage, free_port, serve
@@ -25,6 +26,20 @@ def test_the_limits_are_said_at_once(open_page: OpenPage, public_server: str) ->
     said(page, "各サブセット 50 問まで、10 分まで", "limits")
     english = open_page(address=public_server, locale="en-US")
     said(english, "This is a public server", "limits")
+
+
+def test_programs_that_ask_without_a_session_are_strangers_to_each_other(public_server: str) -> None:
+    def call(name: str, **values: object) -> httpx.Response:
+        data = list(values.values())
+        return httpx.post(f"{public_server}/gradio_api/run/{name}", json={"data": data}, timeout=120)
+
+    info = httpx.get(f"{public_server}/gradio_api/info").json()["named_endpoints"]
+    some = {"tasks": ["jnli"], "data": "sample", "limit": 1, "method": "generate"}
+    wanted = [some.get(p["parameter_name"], p.get("parameter_default")) for p in info["/compare_models"]["parameters"]]
+    for _ in range(2):
+        # The second is not told that "a run of yours" is going on, and neither sees the other's.
+        assert call("compare_models", **{str(at): value for at, value in enumerate(wanted)}).status_code == 200
+    assert not [row for row in call("runs").json()["data"][0] if "gemma" in str(row) and "shipped:" not in str(row)]
 
 
 def test_a_typed_model_is_not_taken(open_page: OpenPage, public_server: str) -> None:

@@ -43,6 +43,7 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
     return {
         "a": a.label,
         "b": b.label if b else "",
+        "protocol": a.protocol,
         "insights": [
             {
                 "side": i.side,

@@ -112,15 +112,13 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
     scores = " · ".join(f"{metric} {value:.3f}" for metric, value in judgement.scores.items())
     if isinstance(row.item.gold, float) and isinstance(judgement.lenient.value, float):
         scores = word("distance", lang).format(f"{abs(judgement.lenient.value - row.item.gold):.1f}")
-    text = prompt.text[:LONG]
     specials = [{"text": side.bos, "special": True}] if side.bos and prompt.messages is None else []
     head |= {
         "outcome": judgement.outcome,
         "mark": MARKS[judgement.outcome],
         "outcome_text": word(f"outcome_{judgement.outcome}", lang),
         "scores": scores,
-        "prompt": specials + special_pieces(text, (side.bos, side.eos), chat=prompt.messages is not None),
-        "prompt_rest": _rest(prompt.text, lang),
+        "prompt": specials + _prompt(prompt.text, (side.bos, side.eos), prompt.messages is not None, lang),
     }
     if output is None:
         return head | {"note": row.record.error.message if row.record.error else ""}
@@ -143,6 +141,15 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
             for kind, parsed in (("strict", judgement.strict), ("lenient", judgement.lenient))
         ],
     }
+
+
+def _prompt(text: str, marks: tuple[str, str], chat: bool, lang: str) -> list[dict[str, Any]]:
+    """A prompt's beginning and its end, where the question stands and the answer begins."""
+    if len(text) <= LONG:
+        return special_pieces(text, marks, chat=chat)
+    gap = word("left_out_between", lang).format(f"{len(text) - LONG:,}")
+    first, last = (special_pieces(part, marks, chat=chat) for part in (text[: LONG // 2], text[-LONG // 2 :]))
+    return [*first, {"text": gap, "special": True}, *last]
 
 
 def _rest(text: str, lang: str) -> str:
