@@ -156,7 +156,7 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill="#1d5fa8",
         button_primary_background_fill_hover="#174d89",
         button_primary_background_fill_dark="#2f74c0",
-        button_primary_background_fill_hover_dark="#3f85d2",
+        button_primary_background_fill_hover_dark="#2768b0",
         button_primary_text_color="#ffffff",
         button_cancel_background_fill="#b3261e",
         button_cancel_text_color="#ffffff",

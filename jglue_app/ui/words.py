@@ -989,16 +989,563 @@ SAID_JA = (
         r"The gold answer of (\S+) is one of (.+); not (.+)\.",
         "{} の正解は {} のどれかです（{} は使えません）。",
     ),
+    # --- jobs, runs and their files ---
+    (
+        r"A run of yours is already going on, perhaps in another tab\. .+",
+        "自分の実行がまだ続いています（別のタブかもしれません）。止めるか、終わるのを待ってください。",
+    ),
+    (
+        r"Too many people are waiting for this server\. .+",
+        "順番を待っている人が多すぎます。数分たってから、もう一度お試しください。",
+    ),
+    (
+        r"Unloading all other models to make room for (.+)\.",
+        "{} の場所を空けるため、ほかのモデルをすべて下ろしています。",
+    ),
+    (
+        r"Train items with the text of an evaluated item are never shown as examples: (.+)\.",
+        "評価する問題と同じ文の train の問題は、例題に使いません（{}）。",
+    ),
+    (r"([\d,]+) in (\w[\w-]*)", "{1} {0} 問"),
+    (r"([\d,]+) in (\w[\w-]*), (.+)", "{1} {0} 問、{2}"),
+    (
+        r"The weights of (.+) have changed since this run was started \((.+) is now (.+)\)\. .+",
+        "{} の重みが、この実行を始めたときから変わりました（{} → {}）。この実行を「結果」で削除して、新しく始めてください。",
+    ),
+    (
+        r"This run was started in (\w+), and here the model is loaded in (\w+)\. .+",
+        "この実行は {0} で始めましたが、いまのモデルは {1} です。続けるには「数値の精度」を {0} に、別の実行にするには {1} にしてください。",
+    ),
+    (
+        r"(.+) is not a run: it has no manifest\.json\.",
+        "{} は実行のフォルダではありません（manifest.json がありません）。ほかの実行を選んでください。",
+    ),
+    (r"(.+) cannot be read \((.+)\)\. Restore it from a copy\.", "{} を読めません（{}）。控えから戻してください。"),
+    (r"(.+) cannot be read \((.+)\)\. Check its permissions\.", "{} を読めません（{}）。権限を確かめてください。"),
+    (
+        r"(.+) was written by another version of this application\. .+",
+        "{} は、このアプリの別の版が書いたものです。その版で開いてください。",
+    ),
+    (r"(.+) holds no usable spec \((.+)\)\.", "{} に、使える設定がありません（{}）。もう一度実行してください。"),
+    (
+        r"(.+) does not say where its data is from \((.+)\)\.",
+        "{} に、データの出どころが書かれていません（{}）。もう一度実行してください。",
+    ),
+    (r"(.+), (.+?): damaged \((.+)\)\. (.+)", "{} の {} が壊れています（{}）。{}"),
+    (r"(\d+) lines after byte ([\d,]+)", "{1} バイト目から {0} 行目"),
+    (r"Delete the line; its item is then done again\.", "その行を削除すると、その問題はやり直せます。"),
+    (
+        r"Restore it from a copy, or delete the run and start anew\.",
+        "控えから戻すか、実行を削除して新しく始めてください。",
+    ),
+    (
+        r"The run folder (.+) cannot be made \((.+)\)\.",
+        "実行のフォルダ {} を作れません（{}）。権限と空きを確かめてください。",
+    ),
+    (
+        r"Another process is writing to (.+)\. Wait for it, .+",
+        "{} には、ほかのプロセスが書き込んでいます。終わるのを待つか、止めてから、もう一度始めてください。",
+    ),
+    (
+        r"(.+) could not be written to (.+) \((.+)\)\. Everything before is kept: .+",
+        "{} を {} に書き込めません（{}）。それまでの分は残っています。空きを作って、同じ実行をもう一度始めてください。",
+    ),
+    (r"A record of ([\d,]+) bytes", "記録（{} バイト）"),
+    (r"The last records", "最後の記録"),
+    (r"(\S+) of ([\d,]+) bytes", "{}（{} バイト）"),
+    (
+        r"(.+) cannot be written to \((.+)\)\. .+",
+        "{} に書き込めません（{}）。権限を確かめるか、実行を置くフォルダを変えてください。",
+    ),
+    (r"(.+) is not a run's manifest \((.+)\)\.", "{} は実行の記述ではありません（{}）。ほかの実行を選んでください。"),
+    (
+        r"(.+) holds no run \((.+)\)\. It may have been deleted: .+",
+        "{} に実行がありません（{}）。削除されたのかもしれません。もう一度実行してください。",
+    ),
+    (r"(.+) cannot be deleted \((.+)\)\. .+", "{} を削除できません（{}）。権限を確かめてください。"),
+    (
+        r"(.+) cannot be written \((.+)\)\. Choose another place.*",
+        "{} に書き込めません（{}）。空きを作って、もう一度書き出してください。",
+    ),
+    (
+        r"(.+) cannot be imported \((.+)\)\. .+",
+        "{} を読み込めません（{}）。実行を置くフォルダの権限と空きを確かめてください。",
+    ),
+    (
+        r"(.+) holds more than (\d+) GiB\. .+",
+        "{} の中身は {} GiB を超えています。展開して、フォルダのまま `python -m jglue_app import` で読み込んでください。",
+    ),
+    (
+        r"(.+) has a manifest whose model or machine is no table\. .+",
+        "{} の manifest.json の形が違います。このアプリで書き出した .zip を選んでください。",
+    ),
+    (
+        r"(.+) has no items of a subset that is known here\. .+",
+        "{} に、ここで扱うサブセットの問題がありません。このアプリで書き出した .zip を選んでください。",
+    ),
+    (
+        r"(.+) holds no run: (.+) Choose a \.zip file .+",
+        "{} に実行が入っていません。このアプリで書き出した .zip を選んでください。{}",
+    ),
+    (
+        r"(.+) holds a run that cannot be scored \((.+)\)\. .+",
+        "{} の実行は採点できません（{}）。このアプリで書き出した .zip を選んでください。",
+    ),
+    (
+        r"On a public server runs are not deleted by hand\. .+",
+        "公開サーバーでは実行を削除できません。何も削除していません。",
+    ),
+    (
+        r"This run came with the application and stays\. .+",
+        "この実行はアプリに付属のもので、削除できません。自分で作った実行を選んでください。",
+    ),
+    (
+        r"A public server takes no files\. .+",
+        "公開サーバーではファイルを読み込めません。手元の計算機で動かしてください。",
+    ),
+    # --- what is asked for ---
+    (
+        r"At most ([\d,]+) items of a subset can be asked for here\. .+",
+        "問題数は、サブセットごとに {} 問までです。減らしてください。",
+    ),
+    (r"A and B are the same\. .+", "A と B が同じ設定です。例題の数など、どちらかを変えてください。"),
+    (r"There is no model\. .+", "モデルがありません。一覧から選ぶか、名前を入力してください。"),
+    (
+        r"A model's name has at most ([\d,]+) characters\b.*",
+        "モデルの名前は {} 文字までで、改行は使えません。ID かファイルの場所を入力してください。",
+    ),
+    (r"The number of examples is from 0 to (\d+)\.", "例題の数は 0 から {} までです。"),
+    (
+        r"(\S+) in this link must be a whole number (.+), not (.+)\. .+",
+        "このリンクの {} は、{}の整数にしてください（{} は使えません）。",
+    ),
+    (r"from (\d+) to ([\d,]+)", "{} から {} まで"),
+    (r"of at least (\d+)", "{} 以上"),
+    (r"Choose at least one subset: (.+)\.", "サブセットを一つ以上選んでください（{}）。"),
+    (r"The number of items must be at least 1\.", "問題数は 1 以上にしてください。"),
+    (r"The number of few-shot examples must be 0 or more\.", "例題の数は 0 以上にしてください。"),
+    (
+        r"The example (.+) has the text of the evaluated item (.+)\. Take it .+",
+        "例題 {} は、評価する問題 {} と同じ文です。train ファイルから除くか、例題なしにしてください。",
+    ),
+    (
+        r"There are no fixed answers to rank in (.+)\. .+",
+        "{} には、順位づけする決まった答えがありません。「答えさせ方」を「自由生成」か「両方」にするか、そのサブセットを外してください。",
+    ),
+    (r"(\w+) and (\w+)", "{} と {}"),
+    (
+        r"(\S+): (\d+) examples were asked for and (\d+) are at hand\. .+",
+        "{}：例題が {} 個必要ですが、手元には {} 個しかありません。「例題の数」を減らすか、`python -m jglue_app data fetch --split train` で公式の train ファイルを取得してください。",
+    ),
+    (
+        r"The gold answer has ([\d,]+) characters\. At most ([\d,]+) .+",
+        "正解が {} 文字あります。ここで読めるのは {} 文字までです。",
+    ),
+    (r"(\S+): the gold answer is empty\. .+", "{}：正解が空です。許される答えを 1 行に 1 つ入力してください。"),
+    (
+        r"The gold answer of (\S+) is a number from 0 to 5, not (.+)\.",
+        "{} の正解は 0 から 5 までの数です（{} は使えません）。",
+    ),
+    (
+        r"A sweep takes at most (\d+) formats times styles, not (\d+)\. .+",
+        "書式と言い回しの組み合わせは {} 通りまでです（いまは {} 通り）。減らしてください。",
+    ),
+    (r"There is no format (.+)\. Known: (.+)\.", "書式 {} はありません。使えるのは {} です。"),
+    (r"This server runs the listed models only\.", "このサーバーでは一覧のモデルだけを使えます。"),
+    (r"Or give the path of your own \.toml file\.", "自分の .toml ファイルの場所も入力できます。"),
+    # --- models ---
+    (
+        r"(.+) has no tokenizer to look at\. .+",
+        "{} にはトークナイザがありません。Hub の ID・フォルダ・.gguf ファイルでモデルを指定してください。",
+    ),
+    (
+        r"The model failed on a batch \((.+)\)\. .+",
+        "モデルの計算に失敗しました（{}）。「数値の精度」を変えてみてください。",
+    ),
+    (
+        r"The model produced NaN or infinite scores\. .+",
+        "モデルの計算結果が NaN か無限大になりました。「数値の精度」を float32 や bfloat16 に変えてください。",
+    ),
+    (
+        r"This item alone does not fit into memory\. .+",
+        "この一問だけでもメモリに入りません。「量子化」を 8-bit にするか、例題を減らすか、小さなモデルを選んでください。",
+    ),
+    (r"The prompt has no tokens of its own\.", "プロンプトにトークンが一つもありません。"),
+    (r"This item has no fixed answers to rank\.", "この問題には、順位づけする決まった答えがありません。"),
+    (
+        r"One of the answers to rank has no tokens\. .+",
+        "順位づけする答えに、トークンのないものがあります。どの答えにも言葉を入れてください。",
+    ),
+    (
+        r"There is no file (.+)\. Give the path of a \.gguf file\.",
+        "ファイル {} がありません。.gguf ファイルの場所を入力してください。",
+    ),
+    (
+        r"The files of (.+) lack some weights \((.+)\)\. .+",
+        "{} のファイルには重みが足りません（{}）。取得し直すか、書き出し直してください。",
+    ),
+    (
+        r"The package (\S+) is not installed\. .+",
+        "パッケージ {} が入っていません。`pip install -r requirements.txt` を実行してください。",
+    ),
+    (
+        r"The converted weights of (.+) could not be written to (.+) \((.+)\)\. Free some space there, .+",
+        "{} を変換した重みを {} に書き込めません（{}）。空きを作るか、JGLUE_CACHE_DIR を別のフォルダにしてください。",
+    ),
+    (
+        r"(.+) cannot be read as a GGUF model \((.+)\)\. .+",
+        "{} は GGUF のモデルとして読めません（{}）。ダウンロードし直すか、safetensors のモデルを使ってください。",
+    ),
+    (
+        r"(.+) is an encoder-decoder model; .+",
+        "{} はエンコーダ・デコーダ型のモデルです。比べられるのはデコーダだけのモデルです。",
+    ),
+    (
+        r"There is not enough memory for (.+)\. Choose 8-bit .+",
+        "{} にはメモリが足りません。「量子化」を 8-bit か 4-bit にするか、小さなモデルを選んでください。",
+    ),
+    (
+        r"(.+) needs about ([\d.]+) GB and ([\d.]+) GB are free\. .+",
+        "{} には約 {} GB のメモリが必要ですが、空きは {} GB です。「量子化」を 8-bit か 4-bit にするか、小さなモデルを選んでください。",
+    ),
+    (
+        r"The tokenizer of (.+) could not be loaded \((.+)\)\. .+",
+        "{} のトークナイザを読み込めません（{}）。transformers だけで動く文章生成モデルかどうか、確かめてください。",
+    ),
+    (
+        r"(?!The tokenizer of )(.+) could not be loaded \((.+)\)\. Check .+",
+        "{} を読み込めません（{}）。transformers だけで動く文章生成モデルかどうか、確かめてください。",
+    ),
+    (
+        r"The tokenizer of (.+) has no chat template\. .+",
+        "{} には対話テンプレートがありません。plain や alpaca など、ほかの書式を選んでください。",
+    ),
+    (
+        r"The chat template of (.+) refused this conversation \((.+)\)\. .+",
+        "{} の対話テンプレートが、このやりとりを受け付けません（{}）。ほかの書式を選んでください。",
+    ),
+    (
+        r"The device (.+) needs an? (.+) GPU, and none was found\. .+",
+        "計算装置 {} には {} の GPU が必要ですが、見つかりません。アプリを `--device cpu` で起動してください。",
+    ),
+    (
+        r"There is no device (.+): this machine has (.+) to (.+)\.",
+        "計算装置 {} はありません。この計算機にあるのは {} から {} までです。",
+    ),
+    (
+        r"8-bit and 4-bit need the package bitsandbytes\. .+",
+        "8-bit と 4-bit にはパッケージ bitsandbytes が必要です。「量子化」を「なし」にするか、`pip install bitsandbytes` を実行してください。",
+    ),
+    (
+        r"8-bit and 4-bit do not run on Apple GPUs\. .+",
+        "8-bit と 4-bit は Apple の GPU では動きません。「量子化」を「なし」にするか、アプリを `--device cpu` で起動してください。",
+    ),
+    (
+        r"8-bit needs a GPU of compute capability 7\.5 or later\. .+",
+        "8-bit には compute capability 7.5 以上の GPU が必要です。「量子化」を 4-bit か「なし」にしてください。",
+    ),
+    (
+        r"([\d.]+) GiB of working memory were asked for and ([\d.]+) GiB are free\. .+",
+        "作業用に {} GiB を使う設定ですが、空きは {} GiB です。JGLUE_MEMORY を小さくするか、指定をやめてください。",
+    ),
+    (
+        r"This server runs the listed models as they are: .+",
+        "このサーバーでは、一覧のモデルをそのまま使います。リビジョン・GGUF ファイル・.bin の重みは指定できません。",
+    ),
+    (
+        r"The folder (.+) holds no config\.json\. .+",
+        "フォルダ {} に config.json がありません。transformers のモデルのフォルダを入力してください。",
+    ),
+    (r"(.+) has no config\.json: .+", "{} には config.json がなく、transformers のモデルではありません。"),
+    (
+        r"(.+) has no safetensors weights\..*",
+        "{} には safetensors の重みがありません。ほかのモデルを選ぶか、ダウンロードした .gguf ファイルの場所を入力してください。",
+    ),
+    (
+        r"(.+) has only pickled \.bin weights\. .+",
+        "{} には pickle 形式の .bin の重みしかありません。手元で動かしているなら「safetensors のないモデルで .bin の重みを読む」を選んでください。",
+    ),
+    (
+        r"There is no model (.+) on this machine or on the Hugging Face Hub .+",
+        "モデル {} は、この計算機にも Hugging Face Hub にもありません（非公開かもしれません）。一覧から選ぶか、owner/name の形で入力してください。",
+    ),
+    (
+        r"(.+) is gated or private\. .+",
+        "{} は利用に同意が要るか、非公開のモデルです。Hugging Face Hub のページで同意して HF_TOKEN を設定するか、ほかのモデルを選んでください。",
+    ),
+    (
+        r"(.+) is ([\d.]+) GB to download and ([\d.]+) GB of disk are free\. .+",
+        "{} は {} GB ありますが、ディスクの空きは {} GB です。空きを作るか、HF_HOME を別のディスクにしてください。",
+    ),
+    (
+        r"The config\.json of (.+) holds no table\. .+",
+        "{} の config.json の形が違います。取得し直すか、書き出し直してください。",
+    ),
+    (
+        r"The config\.json of (.+) cannot be read \((.+)\)\.",
+        "{} の config.json を読めません（{}）。取得し直してください。",
+    ),
+    (
+        r"(.+) needs to run code from its repository, .+",
+        "{} を使うにはリポジトリのコードを動かす必要があり、このアプリでは動かしません。transformers だけで動くモデルを選んでください。",
+    ),
+    (r"Tables of answers can be used in local mode only\.", "答えの表は、手元で動かしたときだけ使えます。"),
+    (
+        r"(.+?), (.+)\. Each line is an object with .+",
+        "{}：{}。一行ずつ、'item_id' と 'text' のあるオブジェクトにしてください。",
+    ),
+    (r"The table has no text for item (.+)\.", "答えの表に、問題 {} の文章がありません。"),
+    (r"The table has no log-probabilities for (.+)\.", "答えの表に、問題 {} の対数確率がありません。"),
+    # --- files of data ---
+    (
+        r"JGLUE_DATA_DIR names (.+), which is not a folder\. .+",
+        "JGLUE_DATA_DIR の {} はフォルダではありません。jnli-v1.3 などが入ったフォルダを指定するか、設定を外してください。",
+    ),
+    (
+        r"(.+): the download cannot be stored there \((.+)\)\. .+",
+        "{} にダウンロードを保存できません（{}）。JGLUE_CACHE_DIR を、書き込めるフォルダにしてください。",
+    ),
+    (
+        r"(.+) It was a download, and nothing of it was kept: .+",
+        "{}ダウンロードしたものなので、何も残していません。接続と JGLUE_DATA_URL を確かめてください。",
+    ),
+    (r"(\S+) answered (\d+)\. (.+)", "{} の応答は {} でした。{}"),
+    (r"(\S+) could not be downloaded \((.+)\)\. (.+)", "{} をダウンロードできません（{}）。{}"),
+    (
+        r"Check the connection, .+, or use the embedded samples .+",
+        "「データ」で「見本」を選ぶか、接続を確かめるか、JGLUE_DATA_DIR のフォルダにファイルを置いてください。",
+    ),
+    (
+        r"(.+): this is not the official JGLUE v1\.3 file \(sha256 (\w+), expected (\w+)\)\. It is truncated or altered(.*)\.",
+        "{} は公式の JGLUE v1.3 のファイルではありません（sha256 は {}、正しくは {}）。欠けているか、書きかえられています。{}",
+    ),
+    (r": delete it and run `.+`", "削除すると、次の実行で取得し直します。"),
+    (
+        r"(.+): cannot be read \((.+)\)\. Give the path of a readable file\.",
+        "{} を読めません（{}）。読めるファイルの場所を入力してください。",
+    ),
+    (r"(.+), line (\d+): not UTF-8\. .+", "{} の {} 行目が UTF-8 ではありません。UTF-8 で保存し直してください。"),
+    (r"(.+?), (.+)\. Correct the file(.*)\.", "{}：{}。ファイルを直してください{}。"),
+    (r", or delete it and run `.+`", "（削除すると、次の実行で取得し直します）"),
+    (
+        r"(.+): holds no items\. Give a file in the official (.+) format\.",
+        "{} に問題がありません。公式の {} の形式のファイルにしてください。",
+    ),
+    (r"((?:line|article) \d[^:]*|top level): (.+)", "{}：{}"),
+    (r"line (\d+)", "{} 行目"),
+    (r"line (\d+), column (\d+)", "{} 行目 {} 文字目"),
+    (r"article (\d+)", "記事 {}"),
+    (r"article (\d+), paragraph (\d+)", "記事 {}・段落 {}"),
+    (r"article (\d+), paragraph (\d+), question (\d+)", "記事 {}・段落 {}・質問 {}"),
+    (r"top level", "いちばん外側"),
+    (r"not valid JSON \((.+)\)", "正しい JSON ではありません（{}）"),
+    (r"JSON beyond what can be read \((.+)\)", "読める範囲を超えた JSON です（{}）"),
+    (r"expected a JSON object, found (\w+)", "JSON のオブジェクトではありません（{}）"),
+    (r"the id (.+) was already used at (.+)", "ID {} は {} で使われています"),
+    (r"field (.+) is missing", "欄 {} がありません"),
+    (r"field (.+) must be a non-empty text, found (.+)", "欄 {} は空でない文章にしてください（いまは {}）"),
+    (r"field (.+) must be a text or a whole number, found (.+)", "欄 {} は文字列か整数にしてください（いまは {}）"),
+    (
+        r"field 'label' must be a number from (\S+) to (\S+), found (.+)",
+        "欄 'label' は {} から {} までの数にしてください（いまは {}）",
+    ),
+    (r"unknown label (.+); expected one of (.+)", "ラベル {} はありません（{} のどれかにしてください）"),
+    (r"not in the JSQuAD format \((.+)\)", "JSQuAD の形式ではありません（{}）"),
+    (
+        r"JSQuAD has no unanswerable questions, but 'is_impossible' is true",
+        "JSQuAD に答えのない質問はないのに、'is_impossible' が true です",
+    ),
+    (r"field 'answers' must list at least one answer", "欄 'answers' に答えを一つ以上書いてください"),
+    (
+        r"every entry of 'answers' must be an object with a 'text'",
+        "'answers' の中は、どれも 'text' のあるオブジェクトにしてください",
+    ),
+    (r"'item_id' is missing", "'item_id' がありません"),
+    (r"(\S+) must be a text", "{} は文字列にしてください"),
+    (r"'seconds' must be a number", "'seconds' は数にしてください"),
+    (r"'choice_logprobs' must be a list of finite numbers", "'choice_logprobs' は有限の数の並びにしてください"),
+    # --- wording styles ---
+    (
+        r"The style (.+) has no section (\[.+\])\. .+",
+        "言い回し {} に {} の節がありません。節を足すか、そのサブセットを外してください。",
+    ),
+    (
+        r"There is no style file (.+)\. Known styles: (.+)\.",
+        "言い回しのファイル {} がありません。使える言い回しは {} です。",
+    ),
+    (
+        r"(.+): larger than ([\d,]+) bytes; .+",
+        "{} は {} バイトを超えています。言い回しのファイルは一ページほどの文章です。",
+    ),
+    (r"(.+): not a TOML file in UTF-8 \((.+)\)\.", "{} は UTF-8 の TOML ファイルではありません（{}）。"),
+    (r"(.+): (.+) must be a table\.", "{}：{} は表にしてください。"),
+    (
+        r"(.+): (.+) stop must be a list of non-empty texts\.",
+        "{}：{} の stop は、空でない文字列の並びにしてください。",
+    ),
+    (
+        r"(.+): (.+) max_new_tokens must be a whole number from 1 to 4096\.",
+        "{}：{} の max_new_tokens は 1 から 4096 までの整数にしてください。",
+    ),
+    (r"(.+): (\[.+\.answers\]) must name exactly (.+)\.", "{}：{} に書けるのは、ちょうど {} です。"),
+    (r"(.+): (\[.+\.answers\]) uses one text for two labels\.", "{}：{} で、二つのラベルが同じ言葉です。"),
+    (
+        r"(.+): (.+) has (.+), which means nothing\. Known: (.+)\.",
+        "{}：{} に意味のない {} があります。使えるのは {} です。",
+    ),
+    (r"(.+): (.+) needs a text (\S+)\.", "{}：{} に文章 {} が必要です。"),
+    (r"(.+): (.+) (\S+) must be text\.", "{}：{} の {} は文章にしてください。"),
+    (
+        r"(.+): (.+) (\S+) has a stray \$; .+",
+        "{}：{} の {} に余分な $ があります。$ そのものは $$ と書きます。",
+    ),
+    (
+        r"(.+): (.+) (\S+) names (\$.+); (.+) has (\$.+)\.",
+        "{}：{} の {} にある {} は使えません。{} で使えるのは {} です。",
+    ),
+    # --- what the linter finds ---
+    (
+        r"(.+) has no chat template, so the format chat cannot be used\. .+",
+        "{} には対話テンプレートがないので、書式 chat は使えません。plain か alpaca を選んでください。",
+    ),
+    (
+        r"\S+ need more than the (\d+) new tokens allowed: (.+) tokens\. .+ Raise max_new_tokens to (\d+).*\.",
+        "{} トークンまでしか書けないのに、もっと必要な答えがあります：{} トークン。max_new_tokens を {} に上げてください。",
+    ),
+    (
+        r"There is no stop string: .+ goes on to its (\d+) new tokens, .+",
+        "停止文字列がありません。終わりの印を書かないモデルは {} トークンまで書き続け、行の残りも答えになります。改行などを言い回しに足してください。",
+    ),
+    (
+        r"There is no stop string, as in the system whose protocol this is: .+",
+        "この採点方法のもとのプログラムと同じく、停止文字列がありません。答えの続きも出力に入ります。",
+    ),
+    (
+        r"The stop string (.+) occurs in the answer 「(.+)」, .+",
+        "停止文字列 {} が答え「{}」の中にあり、そこで切れます。ほかの文字列を選んでください。",
+    ),
+    (
+        r"The examples are uneven \((.+)\): .+",
+        "例題のラベルが偏っています（{}）。モデルは多く見たラベルをくり返しがちです。例題の数を変えるか、コマンドで `--shot-selection balanced` を使ってください。",
+    ),
+    (
+        r"The same example stands in the prompt twice\. .+",
+        "同じ例題がプロンプトに二度あります。例題の数を減らしてください。",
+    ),
+    (
+        r"The labels have different numbers of tokens \((.+)\): .+",
+        "ラベルのトークン数がふぞろいです（{}）。対数尤度の合計は短いラベルに有利です。",
+    ),
+    (
+        r"The prompt begins with (.+) twice: .+",
+        "プロンプトの先頭に {} が二つあります。文章とトークナイザの両方が付けるので、文章から除いてください。",
+    ),
+    (
+        r"The tokenizer puts (.+) before every text, but .+",
+        "トークナイザはどの文章の前にも {} を付けますが、対話テンプレートが省いています。それ付きで学習したモデルは、答えが悪くなることがあります。",
+    ),
+    (
+        r"The model knows the token (.+), and its tokenizer does not put it first\. .+",
+        "モデルはトークン {} を知っていますが、トークナイザは先頭に付けません。そういう設計のモデルもあります。ほかのプログラムが付けるなら、点が変わります。",
+    ),
+    (
+        r"The model names no end token: .+",
+        "モデルに終わりの印がありません。答えは、停止文字列か長さの上限でしか終わりません。",
+    ),
+    (
+        r"The tokenizer puts (.+) after every text, .+",
+        "トークナイザはどの文章の後にも {} を付けます。ここでは外しています。ほかのプログラムでは付いたまま採点されることがあります。",
+    ),
+    (
+        r"The prompt ends with (.+): to the model .+",
+        "プロンプトが {} で終わり、モデルには話が終わったように見えます。文章から除いてください。",
+    ),
+    (
+        r"The chat template closes a turn with (.+), but generation ends at (.+): .+",
+        "対話テンプレートは話者の終わりに {} を置きますが、生成が止まるのは {} です。次の話者の分まで書き続けることがあります。",
+    ),
+    (
+        r"The model has a chat template, and the format is plain\. .+",
+        "モデルには対話テンプレートがあり、書式は plain です。対話で学習したモデルなら、「プロンプト書式」の chat も試してください。",
+    ),
+    (
+        r"The end of the prompt and the answer 「(.+)」 merge into other tokens \((.+) becomes (.+)\): .+",
+        "プロンプトの終わりと答え「{}」がつながって、別のトークンになります（{} → {}）。モデルが書くときには通らない位置から採点されます。合図の終わりの文字を変え、空白を入れないでください。",
+    ),
+    (
+        r"After the prompt the answer 「(.+)」 has the tokens (.+), alone (.+)\. Programs .+",
+        "答え「{}」のトークンは、プロンプトの後では {}、答えだけでは {} です。別々に区切るプログラムでは点が変わります。",
+    ),
+    (
+        r"(\d+) of (\d+) prompts do not fit: the longest has ([\d,]+) tokens, with (\d+) to be written, and the model takes ([\d,]+)\. .+",
+        "{1} 件のうち {0} 件のプロンプトが入りません。いちばん長いものは {2} トークンで、あと {3} トークン書きますが、モデルに入るのは {4} トークンです。例題を減らしてください。",
+    ),
+    (
+        r"(\d+) of (\d+) prompts hold characters that the tokenizer does not know: .+",
+        "{1} 件のうち {0} 件のプロンプトに、トークナイザの知らない文字があります。日本語の語彙を持つモデルを選んでください。",
+    ),
+    (
+        r"The tokenizer needs ([\d.]+) tokens for each character: .+",
+        "一文字に平均 {} トークンかかります。日本語をバイトに分けているので、遅くなり、上限に早く届きます。",
+    ),
 )
-"""What layers below the page say most often: pattern of the English sentence → Japanese one with the same values."""
+"""What layers below the page say: pattern of the English sentence → Japanese one with the same values. Values that are
+sentences or parts of one are found here too. No sentence fits two patterns."""
+
+KINDS_JA = {
+    "task": "サブセット",
+    "style": "言い回し",
+    "format": "プロンプト書式",
+    "protocol": "採点方法",
+    "model": "モデル",
+    "data": "データ",
+    "method": "答えさせ方",
+    "data or method": "データか答えさせ方",
+    "quantization": "量子化",
+    "dtype": "数値の精度",
+    "device": "計算装置",
+    "export format": "書き出しの形式",
+}
+"""What an `UnknownNameError` is about → Japanese."""
+
+REASONS_JA = {
+    "No space left on device": "ディスクに空きがありません",
+    "Permission denied": "権限がありません",
+    "No such file or directory": "ファイルかフォルダがありません",
+    "Is a directory": "フォルダです",
+    "Not a directory": "フォルダではありません",
+    "Read-only file system": "書き込みのできないディスクです",
+    "File name too long": "名前が長すぎます",
+    "the disk is full": "ディスクに空きがありません",
+    "nothing": "なし",
+}
+"""What stands in brackets most often: a reason of the system's → Japanese."""
+
+_UNKNOWN = re.compile(
+    r"Unknown (?P<kind>[\w ]+?) (?P<name>'.*?'|\".*?\")\.(?: Did you mean '(?P<near>.+?)'\?)? Known: (?P<known>.+?)\."
+    r"(?: (?P<hint>[A-Z].+))?",
+    re.DOTALL,
+)
+
+
+@cache
+def _said_ja() -> list[tuple[re.Pattern[str], str]]:
+    return [(re.compile(pattern, re.DOTALL), japanese) for pattern, japanese in SAID_JA]
 
 
 def said(message: str, lang: str) -> str:
     """A sentence from below the page in the visitor's language, where there are words for it; else as it is."""
-    for pattern, japanese in SAID_JA if lang == "ja" else ():
-        if found := re.fullmatch(pattern, message, re.DOTALL):
-            return japanese.format(*found.groups())
-    return message
+    if lang != "ja":
+        return message
+    for pattern, japanese in _said_ja():
+        if found := pattern.fullmatch(message):
+            return japanese.format(*(said(value, lang) for value in found.groups()))
+    if (found := _UNKNOWN.fullmatch(message)) and found["kind"] in KINDS_JA:
+        near = f"「{found['near']}」のことですか。" if found["near"] else ""
+        hint = said(found["hint"], lang) if found["hint"] else ""
+        name = f"{KINDS_JA[found['kind']]}「{found['name'][1:-1]}」"
+        return f"{name}はありません。{near}使えるのは {found['known']} です。{hint}"
+    return REASONS_JA.get(message, message)
 
 
 def browser_words() -> gr.I18n:

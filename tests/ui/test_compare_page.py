@@ -206,9 +206,10 @@ def test_stop_ends_within_two_seconds_and_the_same_settings_go_on_from_there(
 
 def test_rows_and_scores_stream_in_while_a_run_goes_on(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
-    start(page, table("stream", "含意", 0.2), None, "JNLI", items="20")
+    start(page, table("stream", "含意", 0.4), None, "JNLI", items="20")
     seen = set()
-    for _ in range(100):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         text = page.inner_text("#items .jg-count") if page.locator("#items .jg-row").count() else "0"
         seen.add(int(re.sub(r"\D", "", text) or 0))
         if "終わりました" in page.inner_text("#status"):
@@ -220,7 +221,7 @@ def test_rows_and_scores_stream_in_while_a_run_goes_on(open_page: OpenPage, tabl
 
 def test_a_reload_finds_the_run_again_and_its_settings(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
-    start(page, table("again", "含意", 0.2), None, "JNLI", items="30")
+    start(page, table("again", "含意", 0.5), None, "JNLI", items="30")
     page.wait_for_selector("#status .jg-progress")
     page.reload()
     page.wait_for_selector("#status .jg-progress")
@@ -415,7 +416,7 @@ def test_the_item_shown_is_the_one_chosen_however_quick_the_choices_were(open_pa
 
 def test_a_waiting_run_keeps_no_visitor_from_the_first_page(open_page: OpenPage, table: Tables) -> None:
     page, other = open_page(), open_page()
-    start(page, table("long", "含意", 1.5), None, "JNLI", items="40")
+    start(page, table("long", "含意", 3.0), None, "JNLI", items="40")
     page.wait_for_selector("#status .jg-progress")
     start(other, table("behind", "含意", 0.0), None, "JNLI")
     said(other, "ほかの実行が終わるのを待っています（前に 1 件）")
@@ -425,7 +426,7 @@ def test_a_waiting_run_keeps_no_visitor_from_the_first_page(open_page: OpenPage,
     began = time.monotonic()
     stranger = open_page()
     shows(stranger, 227)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
     page.click("#stop")
     said(page, "止めました")
     finished(other)

@@ -594,12 +594,14 @@ def test_the_way_to_other_items_and_to_the_lab_is_shown_where_there_is_one() -> 
 
 def test_a_text_of_a_million_characters_is_cut_and_the_rest_is_counted() -> None:
     one = paragraph("東京", "東京")
-    long = row(one, "あ" * 10**6, asks=asked(one, "い" * (LONG + 1)))
+    long = row(one, "あ" * 10**6, asks=asked(one, "い" * LONG + "問"))
     html = html_of([SideView("A", "m", long)])
     (raw,) = (found.split("</pre>")[0] for found in html.split("<pre") if "jg-raw" in found)
     assert raw.count("あ") == LONG == 20_000
     assert "（ほかに 980,000 文字）" in html
-    assert (html.count("い"), "（ほかに 1 文字）" in html) == (LONG, True)
+    # Of a prompt the beginning and the end, where the question stands.
+    assert (html.count("い"), "…（間の 1 文字を省略）…" in html) == (LONG - 1, True)
+    assert 'い問<span class="jg-cursor"' in html.replace('</span><span class="jg-cursor', '<span class="jg-cursor')
     # The two readings, which are the whole text, are cut to a line.
     assert html.count("あ") == LONG + 2 * 300
     assert "more characters" not in html_of([SideView("A", "m", row(one, "あ" * LONG))], "en")
@@ -734,6 +736,7 @@ def test_the_scoreboard_shows_scores_differences_and_where_the_data_came_from() 
     assert counts == [[("correct", 1), ("wrong_form", 1), ("wrong", 1), ("unreadable", 1)], [("correct", 4)]]
     text = read(views.render("board", payload, "en"))
     assert "JNLI sample accuracy 0.250" in text
+    assert "Protocol: official" in text
     assert "Cannot tell yet" in text
     assert "Mean of the main metrics (JNLI (sample)): 0.250 [" in text
 
