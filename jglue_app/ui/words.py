@@ -1031,7 +1031,7 @@ SAID_JA = (
         r"(.+) does not say where its data is from \((.+)\)\.",
         "{} に、データの出どころが書かれていません（{}）。もう一度実行してください。",
     ),
-    (r"(.+), (.+?): damaged \((.+)\)\. (.+)", "{} の {} が壊れています（{}）。{}"),
+    (r"(.+), (.+?): damaged \((.+)\)\. (.+)", "{} の {}が壊れています（{}）。{}"),
     (r"(\d+) lines after byte ([\d,]+)", "{1} バイト目から {0} 行目"),
     (r"Delete the line; its item is then done again\.", "その行を削除すると、その問題はやり直せます。"),
     (
@@ -1048,7 +1048,7 @@ SAID_JA = (
     ),
     (
         r"(.+) could not be written to (.+) \((.+)\)\. Everything before is kept: .+",
-        "{} を {} に書き込めません（{}）。それまでの分は残っています。空きを作って、同じ実行をもう一度始めてください。",
+        "{}を {} に書き込めません（{}）。それまでの分は残っています。空きを作って、同じ実行をもう一度始めてください。",
     ),
     (r"A record of ([\d,]+) bytes", "記録（{} バイト）"),
     (r"The last records", "最後の記録"),
@@ -1521,6 +1521,8 @@ REASONS_JA = {
 }
 """What stands in brackets most often: a reason of the system's → Japanese."""
 
+LONGEST_SAID = 2_000
+"""Characters of a message that is looked for: more are not read by people either, and take long to compare."""
 _UNKNOWN = re.compile(
     r"Unknown (?P<kind>[\w ]+?) (?P<name>'.*?'|\".*?\")\.(?: Did you mean '(?P<near>.+?)'\?)? Known: (?P<known>.+?)\."
     r"(?: (?P<hint>[A-Z].+))?",
@@ -1535,16 +1537,16 @@ def _said_ja() -> list[tuple[re.Pattern[str], str]]:
 
 def said(message: str, lang: str) -> str:
     """A sentence from below the page in the visitor's language, where there are words for it; else as it is."""
-    if lang != "ja":
+    if lang != "ja" or len(message) > LONGEST_SAID:
         return message
+    if (unknown := _UNKNOWN.fullmatch(message)) and unknown["kind"] in KINDS_JA:
+        name = f"{KINDS_JA[unknown['kind']]}「{unknown['name'][1:-1]}」"
+        near = f"「{unknown['near']}」のことですか。" if unknown["near"] else ""
+        hint = said(unknown["hint"], lang) if unknown["hint"] else ""
+        return f"{name}はありません。{near}使えるのは {unknown['known']} です。{hint}"
     for pattern, japanese in _said_ja():
         if found := pattern.fullmatch(message):
             return japanese.format(*(said(value, lang) for value in found.groups()))
-    if (found := _UNKNOWN.fullmatch(message)) and found["kind"] in KINDS_JA:
-        near = f"「{found['near']}」のことですか。" if found["near"] else ""
-        hint = said(found["hint"], lang) if found["hint"] else ""
-        name = f"{KINDS_JA[found['kind']]}「{found['name'][1:-1]}」"
-        return f"{name}はありません。{near}使えるのは {found['known']} です。{hint}"
     return REASONS_JA.get(message, message)
 
 

@@ -81,7 +81,7 @@ def full(page: Page, words: Words) -> None:
 def results(page: Page, words: Words) -> None:
     tab(page, words["results"])
     page.wait_for_selector("#leaderboard .jg-ranking")
-    page.locator("#protocol input").fill("llm-jp-eval")
+    page.locator("#protocol input").fill("stability-jp")
     page.locator("#protocol input").press("Enter")
     page.wait_for_timeout(2_000)
 
