@@ -33,7 +33,7 @@ def models(as_json: JsonOption = False) -> None:
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 7860,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 7860,
     device: DeviceOption = "auto",
     runs_dir: RunsOption = None,
     mcp: Annotated[bool, typer.Option("--mcp", help="Also serve the page's actions as MCP tools.")] = False,

@@ -81,7 +81,9 @@ def leaderboard(
         return
     print_leaderboard(entries, names, protocol, against, data_kind, elsewhere)
     if wandb and found.left_out:
-        print_lines([f"{found.left_out} runs of {wandb} are left out: no push of this application has completed them."])
+        runs, them = ("1 run", "it") if found.left_out == 1 else (f"{found.left_out:,} runs", "them")
+        verb = "is" if found.left_out == 1 else "are"
+        print_lines([f"{runs} of {wandb} {verb} left out: no push of this application has completed {them}."])
     if saved:
         print_lines(["", f"Report {saved['title']!r} saved: {saved['url']}", *_listed(saved["blocks"])])
 

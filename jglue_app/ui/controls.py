@@ -171,7 +171,7 @@ def read_configuration(settings: Settings, asked: Sequence[Any], a: Side, b: Sid
     if not tasks or not isinstance(tasks, list | tuple):
         raise InputError(word("no_tasks", lang))
     whole = limit in (None, "")
-    if not whole and not is_number(limit, 1, settings.max_items):
+    if not whole and (not is_number(limit, 1, settings.max_items) or limit != int(limit)):
         raise InputError(word("too_many", lang).format(f"{settings.max_items:,}"))
     if data not in DATA or method not in METHODS:
         raise UnknownNameError("data or method", f"{data} / {method}"[:100], (*DATA, *METHODS))

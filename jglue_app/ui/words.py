@@ -245,7 +245,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "incomplete": ("{} 問はエラーで、点数に入っていません。", "{} items ended in an error and are not scored."),
     "speed": ("{} 問/秒", "{} items/s"),
-    "failed": ("実行できませんでした", "This could not be run"),
+    "failed": ("できませんでした", "That did not work"),
     "fault": (
         "予期しない不具合です。記録番号 {} を添えてお知らせください。終わった分は保存されています。",
         "An unexpected fault. Please report it with the number {}. What was finished is kept.",
@@ -253,7 +253,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "same": ("A と B が同じ設定です。どちらかを変えてください。", "A and B are the same. Change one of them."),
     "no_tasks": ("サブセットを一つ以上選んでください。", "Choose at least one subset."),
     "no_model": ("モデルを選ぶか、名前を入力してください。", "Choose a model, or type its name."),
-    "too_many": ("問題数は 1 から {} までです。", "The number of items is from 1 to {}."),
+    "too_many": ("問題数は 1 から {} までの整数です。", "The number of items is a whole number from 1 to {}."),
     "gone": (
         "この結果は保存場所にもうありません。もう一度実行してください。",
         "This result is no longer stored. Run it again.",
@@ -947,8 +947,8 @@ SAID_JA = (
         "実行 {} には、まだ答えがありません。先に、同じ設定で最後まで動かしてください。",
     ),
     (
-        r"The protocol (\S+) finds nothing to score in this run: .+",
-        "採点方法 {} で採点できるものが、この実行にありません。official など、ほかの採点方法で送ってください。",
+        r"The protocol (\S+) finds nothing to score in this run: .+ such as (\S+), or .+",
+        "採点方法 {} で採点できるものが、この実行にありません。{} など、ほかの採点方法で送ってください。",
     ),
     (
         r"There is no room to prepare what is sent to W&B\. .+",

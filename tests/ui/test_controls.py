@@ -105,7 +105,7 @@ def test_no_subset_at_all_is_refused(settings: Settings, tasks: Any, lang: str) 
 
 @pytest.mark.parametrize("lang", ["ja", "en"])
 @pytest.mark.parametrize(
-    "limit", [0, -1, -5, 20_001, 10**6, 10**40, 0.5, math.nan, math.inf, "5", "all", [5], {}, False]
+    "limit", [0, -1, -5, 20_001, 10**6, 10**40, 0.5, 2.5, math.nan, math.inf, "5", "all", [5], {}, False]
 )
 def test_a_number_of_items_that_is_none_is_refused(settings: Settings, limit: Any, lang: str) -> None:
     with pytest.raises(InputError) as told:

@@ -186,7 +186,7 @@ def test_a_subset_is_named_with_where_its_items_came_from_unless_they_are_offici
 
 def test_what_went_wrong_is_told_aloud_and_a_fault_of_ours_by_its_number_alone() -> None:
     told = views.sentence("モデルがありません。", "ja")
-    assert read(told) == "実行できませんでした モデルがありません。"
+    assert read(told) == "できませんでした モデルがありません。"
     assert Seen(told).attributes[0]["role"] == "alert"
     assert read(views.sentence("", "en", incident="abc12345")).endswith(
         "An unexpected fault. Please report it with the number abc12345. What was finished is kept."
@@ -1106,9 +1106,9 @@ BARS = {
         ),
         (
             job("failed", incident="abc12345"),
-            "実行できませんでした 予期しない不具合です。記録番号 abc12345 を添えてお知らせください。"
+            "できませんでした 予期しない不具合です。記録番号 abc12345 を添えてお知らせください。"
             "終わった分は保存されています。",
-            "This could not be run An unexpected fault. Please report it with the number abc12345. "
+            "That did not work An unexpected fault. Please report it with the number abc12345. "
             "What was finished is kept.",
         ),
     ],

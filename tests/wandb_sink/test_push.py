@@ -20,6 +20,7 @@ from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.conftest import Cli
 from tests.wandb_sink.known import (
     JNLI,
+    JSTS,
     Json,
     files,
     lines,
@@ -305,6 +306,22 @@ def test_what_has_nothing_to_score_is_refused_in_a_sentence_before_anything_is_s
         assert "stability-jp" in str(found[2])
         assert "no answer yet" in str(found[3])
         assert server.requests == []
+
+
+def test_a_run_whose_every_output_is_unreadable_is_sent_as_that(tmp_path: Path) -> None:
+    rows = [{"task": "jsts", "item_id": id_, "text": "とても近い"} for id_ in JSTS]
+    model = tmp_path / "wordy.jsonl"
+    model.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    run = run_of(model, tmp_path / "runs", ("jsts",), "generate")
+    with WandbServer() as server:
+        sent = wandb_sink.push(run, login(server))
+        found = server.run(sent.id)
+        assert (found.state, found.summary["push/state"], found.summary["push/items"]) == ("finished", "complete", 48)
+        assert (found.summary["jglue/jsts/pearson/n"], found.summary.get("jglue/jsts/pearson")) == (0, None)
+        assert found.summary["jglue/jsts/pearson/unreadable"] == 48
+        assert [row["raw"] for row in server.table(found, "predictions/jsts")] == ["とても近い"] * 48
+        standing = wandb_sink.standings(login(server)).of("official", "sample")[sent.id]
+        assert (standing.tasks["jsts"].value, standing.tasks["jsts"].n) == (None, 0)
 
 
 def test_what_is_no_run_or_no_protocol_is_refused_before_anything_is_sent(tmp_path: Path, made: Path) -> None:
