@@ -21,7 +21,7 @@ from jglue_app.ui.door import language, page_of, visitor
 from jglue_app.ui.following import DRAW_EVERY_S, changes, stopper
 from jglue_app.ui.shown import Pair
 from jglue_app.ui.views.progress import progress
-from jglue_app.ui.words import word
+from jglue_app.ui.words import said, word
 
 KIND = "compare"
 
@@ -106,7 +106,8 @@ def build(desk: Desk, t: T) -> Tab:
         try:
             found = read(values, lang)
         except JglueAppError as e:
-            return views.note(str(e)), views.render("repeat", {"error": str(e)}, lang)
+            told = said(str(e), lang)
+            return views.note(told), views.render("repeat", {"error": told}, lang)
         return _setup(found, lang), repeat_html(found, lang)
 
     def choose(request: gr.Request, event: gr.EventData) -> str:

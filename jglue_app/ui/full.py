@@ -20,7 +20,7 @@ from jglue_app.ui.door import language, visitor
 from jglue_app.ui.following import changes, stopper
 from jglue_app.ui.shown import Pair
 from jglue_app.ui.views.progress import progress
-from jglue_app.ui.words import word
+from jglue_app.ui.words import said, word
 
 KIND = "full"
 BOARD_EVERY_S = 5.0
@@ -117,7 +117,7 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         try:
             return views.render("repeat", {"command": command(read(values, lang))}, lang)
         except JglueAppError as e:
-            return views.render("repeat", {"error": str(e)}, lang)
+            return views.render("repeat", {"error": said(str(e), lang)}, lang)
 
     def greet(request: gr.Request) -> tuple[Any, ...]:
         """The visitor's run and how it was asked for; else what there is to start."""

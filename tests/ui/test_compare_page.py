@@ -333,10 +333,10 @@ def test_the_command_and_the_link_say_what_the_controls_say(open_page: OpenPage,
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("tasks=jnli,<b>x</b>&limit=3", "Unknown task"),
-        ("a=gemma-3-270m&a-style=zzz", "Unknown style"),
-        ("a=gemma-3-270m&a-shots=99", "from 0 to 16"),
-        ("a=gemma-3-270m&limit=0", "at least 1"),
+        ("tasks=jnli,<b>x</b>&limit=3", "サブセット「<b>x</b>」はありません"),
+        ("a=gemma-3-270m&a-style=zzz", "言い回し「zzz」はありません"),
+        ("a=gemma-3-270m&a-shots=99", "0 から 16 まで"),
+        ("a=gemma-3-270m&limit=0", "1 以上"),
     ],
 )
 def test_a_link_with_nonsense_ends_in_a_sentence(open_page: OpenPage, server: str, query: str, sentence: str) -> None:

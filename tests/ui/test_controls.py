@@ -26,7 +26,10 @@ GOOD: list[Any] = [["jnli", "jsts"], "official", 7, "generate", True]
 FEW_SHOTS = {"ja": "例題の数は 0 から 16 までです。", "en": "The number of examples is from 0 to 16."}
 NO_MODEL = {"ja": "モデルを選ぶか、名前を入力してください。", "en": "Choose a model, or type its name."}
 NO_TASKS = {"ja": "サブセットを一つ以上選んでください。", "en": "Choose at least one subset."}
-ITEMS = {"ja": "問題数は 1 から 20,000 までです。", "en": "The number of items is from 1 to 20,000."}
+ITEMS = {
+    "ja": "問題数は 1 から 20,000 までの整数です。",
+    "en": "The number of items is a whole number from 1 to 20,000.",
+}
 SAME = {"ja": "A と B が同じ設定です。どちらかを変えてください。", "en": "A and B are the same. Change one of them."}
 
 
@@ -137,7 +140,10 @@ def test_an_empty_number_of_items_means_all_and_on_a_public_server_as_many_as_ma
 def test_the_most_items_are_those_of_the_server(settings: Settings) -> None:
     strict = replace(settings, public=True, max_items=50)
     assert controls.read_configuration(strict, changed(GOOD, 2, 50), Side(), None, "ja").limit == 50
-    for lang, sentence in (("ja", "問題数は 1 から 50 までです。"), ("en", "The number of items is from 1 to 50.")):
+    for lang, sentence in (
+        ("ja", "問題数は 1 から 50 までの整数です。"),
+        ("en", "The number of items is a whole number from 1 to 50."),
+    ):
         with pytest.raises(InputError) as told:
             controls.read_configuration(strict, changed(GOOD, 2, 51), Side(), None, lang)
         assert str(told.value) == sentence

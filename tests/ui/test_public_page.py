@@ -83,7 +83,7 @@ def test_a_link_to_a_model_that_is_not_listed_is_a_sentence(
     open_page: OpenPage, public_server: str, tmp_path: Path
 ) -> None:
     page = open_page(address=public_server + f"/?a={tmp_path}/x.gguf&tasks=jnli")
-    said(page, "Unknown model")
+    said(page, "x.gguf」はありません")
     assert "gemma-3-270m" in page.inner_text("#setup")
     assert "x.gguf" not in page.inner_text("#setup")
 

@@ -121,7 +121,7 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
         "prompt": specials + _prompt(prompt.text, (side.bos, side.eos), prompt.messages is not None, lang),
     }
     if output is None:
-        return head | {"note": row.record.error.message if row.record.error else ""}
+        return head | {"note": said(row.record.error.message, lang) if row.record.error else ""}
     facts = [word("tokens", lang).format(output.prompt_tokens, output.new_tokens, f"{output.seconds:.2f}")]
     if output.finish in ("length", "overflow"):
         facts.append(word(f"finish_{output.finish}", lang))

@@ -10,7 +10,7 @@ from jglue_app.protocols import judge_all
 from jglue_app.tasks import TASKS
 from jglue_app.types import Finding
 from jglue_app.ui.views.item import SideView, item_view
-from jglue_app.ui.words import LINT, word
+from jglue_app.ui.words import LINT, said, word
 
 MOST_TOKENS = 3_000
 """Tokens that are drawn; of a longer prompt the beginning and the end."""
@@ -62,7 +62,7 @@ def _finding(finding: Finding, lang: str) -> dict[str, str]:
         "level_text": word(f"lint_level_{finding.level}", lang),
         "name": word(f"lint_{finding.rule}", lang),
         "message": LINT[finding.rule][2] if lang == "ja" else finding.message,
-        "detail": finding.message if lang == "ja" else "",
+        "detail": said(finding.message, lang) if lang == "ja" else "",
         "rule": finding.rule,
     }
 
