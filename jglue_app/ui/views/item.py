@@ -14,7 +14,7 @@ from jglue_app.report import Answered
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Judgement, Parsed
 from jglue_app.ui.views import MARKS, gold_text
-from jglue_app.ui.words import rule_text, word
+from jglue_app.ui.words import rule_text, said, word
 
 SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|NL)>|\[/?INST\]|<</?SYS>>"
