@@ -98,6 +98,7 @@ def _course(desk: Desk, t: T) -> None:
         sides = dict(zip("AB", found.sides, strict=False))
         for state, html in answer(desk, visitor(request), sides, item, lang):
             if not desk.looks(page_of(request), "course", name):
+                yield "", gr.skip()  # What was sent last may have arrived after the turn.
                 return
             look = views.render("look", {"text": word(f"course_{found.name}_look", lang)}, lang) if html else ""
             yield state, look + html if html else gr.skip()
