@@ -408,7 +408,7 @@ def _decode(tokenizer: Any, ids: list[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
-class _Watch(StoppingCriteria):  # type: ignore[misc]
+class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is read without its types.
     """Ends a row at its first stop string, and the batch when somebody asks to stop."""
 
     def __init__(
@@ -433,7 +433,7 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]
         return torch.tensor([end is not None for end in self.ended], device=input_ids.device)
 
 
-class _Finite(LogitsProcessor):  # type: ignore[misc]
+class _Finite(LogitsProcessor):  # type: ignore[misc]  # As above.
     """Notes which rows ever had a score of NaN or +∞; changes nothing."""
 
     def __init__(self, rows: int, device: torch.device) -> None:
