@@ -39,6 +39,8 @@ class Settings:
     """Longest that one run of the page may take; None for no limit."""
     share_wandb_key: bool = False
     """Whether visitors of a public page may push runs to the operator's W&B project with the operator's key."""
+    max_prompt_tokens: int | None = None
+    """Tokens of the longest prompt that a model is given; None for no limit but the model's own."""
     memory_bytes: int | None = None
     """Memory that a model may work in beside its weights; None to have it found from what is free."""
 
@@ -71,6 +73,7 @@ def load_settings() -> Settings:
         share_wandb_key=env.get("JGLUE_SHARE_WANDB_KEY") == "1",
         max_seconds=600.0 if public else None,
         max_items=50 if public else 20_000,
+        max_prompt_tokens=4_096 if public else None,
         memory_bytes=gib("JGLUE_MEMORY", env["JGLUE_MEMORY"]) if env.get("JGLUE_MEMORY") else None,
     )
 

@@ -546,6 +546,10 @@ class ModelInfo:
     has_chat_template: bool
     memory_bytes: int
     """Bytes of the weights in memory."""
+    engine: str = ""
+    """How prompts go through the model: `packed`, or the name of a slower way; empty if nothing is known of it."""
+    engine_reason: str = ""
+    """Why not in a faster way; empty if in the fastest."""
 
 
 class Backend(Protocol):

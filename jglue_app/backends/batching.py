@@ -1,7 +1,9 @@
 """Batches of prompts through a transformers model: greedy generation and log-likelihood of answers.
 
 Sequences are padded on the left, so the scored tokens are the last of every row; masks and position ids make padding
-invisible. What all prompts of a call begin with is read once, and its keys and values are copied into every batch.
+invisible. Not to every model: a state that runs through all tokens takes the padding in. So every model is tried in
+company and compared with itself alone, and goes in rows of equal length, one at a time, or without a cache where that
+is needed. What all prompts of a call begin with is read once, and its keys and values are copied into every batch.
 Batches are filled up to a number of tokens and halved when memory runs out.
 """
 
@@ -10,14 +12,16 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from jglue_app.backends.encoding import Encoder
-from jglue_app.backends.memory import Memory
+from jglue_app.backends.memory import Memory, sizes
 from jglue_app.backends.trie import common
+from jglue_app.backends.verify import Reference, Unsupported
 from jglue_app.backends.work import Work
 from jglue_app.errors import ModelError, first_line
 from jglue_app.types import Output, Prompt, RunError
@@ -27,6 +31,8 @@ TOKENS_PER_BATCH = {"cpu": 1_024, "other": 16_384}
 PLACES = {"cpu": 32_768, "other": 131_072}
 """Tokens whose keys and values are kept, if memory allows."""
 MAX_ROWS = 64
+MASK_BYTES = 5
+"""A mask is one byte for every pair of tokens, and becomes a float32 beside it."""
 WORTH_SHARING = 16
 """Tokens that all prompts must begin with for their keys and values to be copied."""
 KEPT_SLACK = 32
@@ -46,8 +52,39 @@ NO_CHOICES = RunError("no_choices", "This item has no fixed answers to rank.")
 EMPTY_ANSWER = RunError("empty_answer", "One of the answers to rank has no tokens. Give every answer a text.")
 
 
+def too_long(tokens: int, most: int) -> RunError:
+    """What is told of a prompt that has more tokens than the operator lets be read."""
+    return RunError(
+        "too_long",
+        f"This prompt has {tokens:,} tokens; at most {most:,} are read here. Shorten it or ask for fewer examples.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How prompts go together."""
+
+    name: str
+    rows: str
+    """`padded`, `equal` (of equal length) or `single`."""
+    cache: bool = True
+    """Whether a text is continued from what was kept of it, or read anew for every token."""
+
+
+MODES = (
+    Mode("padded batches", "padded"),
+    Mode("batches of equal length", "equal"),
+    Mode("one at a time", "single"),
+    Mode("one at a time, without a cache", "single", cache=False),
+)
+"""From the fastest to the one that is the model's own forward pass."""
+WRITTEN = 3
+"""Tokens that a comparison generates."""
+
 Row = tuple[Any, list[int]]
 """A key and the token ids that go in."""
+Result = tuple[int, Output | RunError]
+"""The number of a prompt and its answer."""
 Results = list[tuple[Any, Any]]
 """A key and what came out, for every row of a batch."""
 KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
@@ -67,7 +104,10 @@ class Batcher:
         eos: ids that end a generation.
         context_length: most tokens of prompt and answer together; None for no limit.
         memory: what it may work in.
+        reference: what the model answers by itself.
         shares: whether to read the common beginning once, where that can be done.
+        most_tokens: tokens of the longest prompt that is read; None for no limit but the model's.
+        mode: how prompts go together; None for the fastest way that gives what the model gives by itself.
     """
 
     def __init__(
@@ -77,8 +117,11 @@ class Batcher:
         eos: list[int],
         context_length: int | None,
         memory: Memory,
+        reference: Reference,
         *,
         shares: bool = True,
+        most_tokens: int | None = None,
+        mode: Mode | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
@@ -93,16 +136,86 @@ class Batcher:
         self.bos = self._encoder.bos
         kind = "cpu" if model.device.type == "cpu" else "other"
         words = 0 if self._can_keep else model.get_output_embeddings().weight.shape[0] * model.dtype.itemsize
+        self._memory, self._most_tokens = memory, most_tokens
         self._tokens = memory.tokens(TOKENS_PER_BATCH[kind], words)
         self._places = memory.places(PLACES[kind])
+        # Bytes of attention for every pair of tokens: a mask, and scores where they are laid out in full.
+        heads = max(sizes(model.config.get_text_config(), "num_attention_heads", "n_head"), default=1)
+        laid_out = heads * model.dtype.itemsize * 2 if model.config._attn_implementation == "eager" else 0
+        self._per_pair = MASK_BYTES + laid_out
         self.work = Work()
         self._kept: tuple[list[int], KeysValues] = ([], [])
-        self._shares = shares and self._can_share()
+        self._reference = reference
+        self._fixed = mode is not None
+        self._verified = 0
+        self.mode = mode or MODES[0]
+        """How prompts go together."""
+        self.reason = ""
+        """Why not in a faster way; empty if in the fastest."""
+        if not self._fixed:
+            self._find_mode(reference.short)
+        self._shares = shares and self.mode == MODES[0] and not self._fixed and self._can_share()
 
     def close(self) -> None:
         """Drop the model and what is kept of it."""
         self._kept = ([], [])
         self._model = None
+
+    # --- the comparison with the model itself ---
+
+    def _ready_for(self, length: int) -> None:
+        """Compare again if sequences of so many tokens pass a switch that was not looked at yet."""
+        wanted = None if self._fixed else self._reference.passes_switch(self._verified, length)
+        if wanted is not None:
+            self._find_mode(wanted)
+
+    def _find_mode(self, length: int) -> None:
+        """The fastest way from here on that gives what the model gives by itself."""
+        for mode in MODES[MODES.index(self.mode) :]:
+            try:
+                # The last is the model's own forward pass, token by token.
+                if mode != MODES[-1]:
+                    self._verify(mode, length)
+            except Exception as e:  # A model may fail in company in any way.
+                if isinstance(e, RuntimeError) and is_out_of_memory(e):
+                    refuse_unless_memory(e)
+                why = str(e) if isinstance(e, Unsupported) else f"{type(e).__name__}: {first_line(e)}"
+                self.reason = f"{mode.name}: {why}"
+            else:
+                self.mode = mode
+                break
+        self._verified = max(self._verified, length)
+        self.work.reset()
+
+    def _verify(self, mode: Mode, length: int) -> None:
+        """Raise Unsupported if sequences of a number of tokens get other scores in company than alone."""
+        limit = self.context_length
+        probe = self._reference.probe(length if limit is None else max(2, min(length, limit - WRITTEN)))
+        first, second = probe.sequence(0), probe.sequence(2 if mode.rows == "padded" else 1)
+        rows = [first] if mode.rows == "single" else [first, second]
+        last = min(map(len, probe.branches))
+        with self._reference.arithmetic():
+            logits = self._logits(self._padded(rows), 0, last).float().log_softmax(-1)
+        for row, ids in enumerate(rows):
+            self._reference.compare(logits[row], self._reference.own(ids, last))
+        room = WRITTEN if limit is None else min(WRITTEN, limit - max(map(len, rows)))
+        if room < 1:
+            return
+        inputs = self._padded(rows)
+        with self._reference.arithmetic():
+            out = self._model.generate(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                max_new_tokens=room,
+                min_new_tokens=room,
+                use_cache=mode.cache,
+                return_dict_in_generate=True,
+                output_logits=True,
+            )
+        for row, ids in enumerate(rows):
+            new = out.sequences[row, inputs["input_ids"].shape[1] :].tolist()
+            got = torch.stack([step[row] for step in out.logits]).float().log_softmax(-1)
+            self._reference.compare(got, self._reference.own([*ids, *new[:-1]], room))
 
     # --- generation ---
 
@@ -111,16 +224,21 @@ class Batcher:
     ) -> Iterator[tuple[int, Output | RunError]]:
         """Greedy continuations; see `types.Backend`."""
         asked: dict[int, tuple[list[int], tuple[str, ...]]] = {}
+        refused: dict[int, Output | RunError] = {}
         with self.work.part("tokenize"):
             encoded = [self._encoder.encode(p.text, has_special=p.messages is not None) for p in prompts]
         for i, ids in enumerate(encoded):
             if self._overflows(len(ids) + max_new_tokens):
-                yield i, Output("", "overflow", len(ids), 0, 0.0)
+                refused[i] = Output("", "overflow", len(ids), 0, 0.0)
+            elif self._most_tokens is not None and len(ids) > self._most_tokens:
+                refused[i] = too_long(len(ids), self._most_tokens)
             elif not ids:
-                yield i, EMPTY_PROMPT
+                refused[i] = EMPTY_PROMPT
             else:
                 asked[i] = ids, prompts[i].stop
                 self.work.naive += len(ids)
+        self._ready_for(max((len(ids) + max_new_tokens for ids, _ in asked.values()), default=0))
+        yield from refused.items()
         same = alike({i: (tuple(ids), stop) for i, (ids, stop) in asked.items()})
         before = self._beginning([asked[i][0] for i in same])
 
@@ -152,6 +270,7 @@ class Batcher:
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
                 **cache,
+                use_cache=self.mode.cache,
                 max_new_tokens=max_new_tokens,
                 stopping_criteria=StoppingCriteriaList([watch]),
                 logits_processor=LogitsProcessorList([finite]),
@@ -183,23 +302,28 @@ class Batcher:
         wanted: dict[tuple[int, ...], list[tuple[int, int, list[int]]]] = {}
         scores: dict[int, list[float]] = {}
         lengths: dict[int, int] = {}
+        refused: dict[int, Output | RunError] = {}
         with self.work.part("tokenize"):
             encoded = [[self._encoder.encode_answer(p, answer) for answer in p.answers] for p in prompts]
         for i, pairs in enumerate(encoded):
             lengths[i] = max((len(context) for context, _ in pairs), default=0)
             if not pairs:
-                yield i, NO_CHOICES
+                refused[i] = NO_CHOICES
             elif self._overflows(max(len(c) + len(a) for c, a in pairs)):
-                yield i, Output(None, "overflow", lengths[i], 0, 0.0)
+                refused[i] = Output(None, "overflow", lengths[i], 0, 0.0)
+            elif self._most_tokens is not None and lengths[i] > self._most_tokens:
+                refused[i] = too_long(lengths[i], self._most_tokens)
             elif not all(context for context, _ in pairs):
-                yield i, EMPTY_PROMPT
+                refused[i] = EMPTY_PROMPT
             elif not all(answer for _, answer in pairs):
-                yield i, EMPTY_ANSWER
+                refused[i] = EMPTY_ANSWER
             else:
                 scores[i] = [0.0] * len(pairs)
                 self.work.naive += sum(len(c) + len(a) for c, a in pairs)
                 for k, (context, answer) in enumerate(pairs):
                     wanted.setdefault((*context, *answer[:-1]), []).append((i, k, answer))
+        self._ready_for(max((len(c) + len(a) for i in scores for c, a in encoded[i]), default=0))
+        yield from refused.items()
         failed: dict[int, RunError] = {}
         left = {i: len({key for key, uses in wanted.items() if any(u[0] == i for u in uses)}) for i in scores}
 
@@ -255,7 +379,7 @@ class Batcher:
 
     def _beginning(self, sequences: list[list[int]]) -> int:
         """How many tokens all begin with (of each at least one is left) whose keys and values are at hand."""
-        if not self._shares or not sequences:
+        if not self._shares or self.mode != MODES[0] or not sequences:
             return 0
         first, last = min(sequences), max(sequences)
         length = min(common(first, last), min(map(len, sequences)) - 1)
@@ -298,26 +422,24 @@ class Batcher:
 
     def _can_share(self) -> bool:
         """Whether reading the beginning once gives what reading it with each prompt gives."""
-        config = self._model.config.get_text_config()
-        if getattr(config, "sliding_window", None):
+        if self._reference.changes:
             return False  # A cache that forgets cannot be moved.
-        size = self._model.get_output_embeddings().weight.shape[0]
-        tokens = [(7 + 31 * k) % size for k in range(24)]
-        inputs = self._padded([tokens[:14], tokens, [*tokens[:8], tokens[20]]])
+        probe = self._reference.probe(24 if self.context_length is None else max(3, min(24, self.context_length)))
+        rows = [probe.sequence(k) for k in range(3)]
+        same = len(probe.prefix)
+        inputs = self._padded(rows)
         try:
-            with torch.inference_mode():
+            with self._reference.arithmetic():
                 expected = self._logits(inputs, 0, 1).float().log_softmax(-1)
-                self._keep(tokens[:8])
-                got = self._logits(inputs, 8, 1).float().log_softmax(-1)
+                self._keep(probe.prefix)
+                got = self._logits(inputs, same, 1).float().log_softmax(-1)
+            self._reference.compare(got[:, 0], expected[:, 0])
         except Exception:  # Other architectures keep something else, and may fail in any way.
             return False
         finally:
             self._kept = ([], [])
             self.work.reset()
-        off = (got - expected).abs()
-        if self._model.dtype == torch.float32:
-            return bool(off.max() <= 1e-3)
-        return bool(off.mean() <= 0.25 * expected.std())
+        return True
 
     # --- batches ---
 
@@ -346,6 +468,13 @@ class Batcher:
         while todo and not should_stop():
             reads, keeps = len(todo[0][1]) - before + new_tokens, len(todo[0][1]) + new_tokens
             count = max(1, min(MAX_ROWS, len(todo), self._tokens // reads, self._places // keeps))
+            if self.mode.rows != "padded":
+                alike_long = next((k for k, row in enumerate(todo) if len(row[1]) < len(todo[0][1])), len(todo))
+                count = 1 if self.mode.rows == "single" else min(count, alike_long)
+            if not self._memory.holds(self._per_pair * keeps**2 + self._memory.kept * keeps):
+                yield todo[0][0], OUT_OF_MEMORY
+                del todo[0]
+                continue
             try:
                 results = run(todo[:count])
             except _StopRequestedError:

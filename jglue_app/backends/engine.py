@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -20,14 +21,16 @@ from jglue_app.backends.batching import (
     NO_CHOICES,
     NON_FINITE,
     OUT_OF_MEMORY,
+    Result,
     alike,
     first_stop,
     output_of,
     refuse_unless_memory,
+    too_long,
 )
 from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.memory import Memory
-from jglue_app.backends.packed import PackedModel
+from jglue_app.backends.packed import PackedModel, Stopped
 from jglue_app.backends.tricks import ALL, Tricks
 from jglue_app.backends.trie import Trie, common, grow, side_by_side
 from jglue_app.backends.work import Work
@@ -54,7 +57,6 @@ FREE_TOKENS = {"cpu": 48, "other": 256}
 MOST_GUESSES = 8
 """Tokens guessed of one text at a time."""
 
-Result = tuple[int, Output | RunError]
 T = TypeVar("T")
 
 
@@ -114,6 +116,8 @@ class Engine:
         context_length: most tokens of prompt and answer together; None for no limit.
         memory: what it may work in.
         tricks: what is left out, to measure it.
+        most_tokens: tokens of the longest prompt that is read; None for no limit but the model's.
+        row_limit: tokens of the longest row that is read at once; None for no limit but memory.
     """
 
     def __init__(
@@ -124,6 +128,9 @@ class Engine:
         context_length: int | None,
         memory: Memory,
         tricks: Tricks = ALL,
+        *,
+        most_tokens: int | None = None,
+        row_limit: int | None = None,
     ) -> None:
         self._model: Any = model
         self._tokenizer = tokenizer
@@ -132,7 +139,10 @@ class Engine:
         self._encoder = Encoder(tokenizer)
         self.bos = self._encoder.bos
         kind = "cpu" if model.device.type == "cpu" else "other"
-        self._tokens, self._places = memory.tokens(TOKENS_PER_PASS[kind]), memory.places(PLACES[kind])
+        self._memory, self._most_tokens = memory, most_tokens
+        per_pass = TOKENS_PER_PASS[kind] if row_limit is None else min(row_limit, TOKENS_PER_PASS[kind])
+        self._tokens, self._places = memory.tokens(per_pass), memory.places(PLACES[kind])
+        model.piece, model.mask_bytes = self._tokens, memory.budget // 4
         self._rows = ROWS[kind]
         self._free = FREE_TOKENS[kind] if tricks.guesses else 0
         self._shares_beginning, self._shares = tricks.beginning, tricks.sharing
@@ -140,39 +150,56 @@ class Engine:
         self.work: Work = model.work
 
     def close(self) -> None:
-        """Drop the model and what is kept of it."""
+        """Drop the model and what is kept of it; the model has its own attention again."""
         self._kept = ([], {})
+        if self._model is not None:
+            self._model.restore()
         self._model = None
+
+    @contextmanager
+    def own_attention(self) -> Iterator[None]:
+        """The model with its own attention, for as long as the context lasts."""
+        self._model.restore()
+        try:
+            yield
+        finally:
+            self._model.exchange()
 
     # --- log-likelihood ---
 
     def choose(self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]) -> Iterator[Result]:
         """Summed log-probability of each answer's tokens; see `types.Backend`."""
         asked: dict[int, tuple[list[list[int]], list[list[int]]]] = {}
+        refused: dict[int, Output | RunError] = {}
         with self.work.part("tokenize"):
             encoded = [[self._encoder.encode_answer(p, answer) for answer in p.answers] for p in prompts]
         for i, pairs in enumerate(encoded):
             contexts, answers = [c for c, _ in pairs], [a for _, a in pairs]
+            longest = max((len(c) for c in contexts), default=0)
             if not pairs:
-                yield i, NO_CHOICES
+                refused[i] = NO_CHOICES
             elif self._overflows(max(len(c) + len(a) for c, a in pairs)):
-                yield i, Output(None, "overflow", max(map(len, contexts)), 0, 0.0)
+                refused[i] = Output(None, "overflow", longest, 0, 0.0)
+            elif self._most_tokens is not None and longest > self._most_tokens:
+                refused[i] = too_long(longest, self._most_tokens)
             elif not all(contexts):
-                yield i, EMPTY_PROMPT
+                refused[i] = EMPTY_PROMPT
             elif not all(answers):
-                yield i, EMPTY_ANSWER
+                refused[i] = EMPTY_ANSWER
             else:
                 asked[i] = contexts, answers
                 self.work.naive += sum(len(c) + len(a) for c, a in pairs)
+        self._model.ready_for(max((len(c) + len(a) for i in asked for c, a in encoded[i]), default=0))
+        yield from refused.items()
         same = alike({i: (tuple(map(tuple, c)), tuple(map(tuple, a))) for i, (c, a) in asked.items()})
         if not same:
             return
-        length, before = self._beginning([c for i in same for c in asked[i][0]])
+        length, before = self._beginning([c for i in same for c in asked[i][0]], should_stop)
         jobs = self._jobs({i: [[*c, *a[:-1]][length:] for c, a in zip(*asked[i], strict=True)] for i in same})
 
         def run(batch: Sequence[_Job]) -> list[tuple[int, Output | RunError]]:
             started = time.perf_counter()
-            scores = self._score(batch, asked, before, length)
+            scores = self._score(batch, asked, before, length, should_stop)
             seconds = (time.perf_counter() - started) / len(scores)
             out: list[tuple[int, Output | RunError]] = []
             for i, values in scores.items():
@@ -194,9 +221,10 @@ class Engine:
         asked: dict[int, tuple[list[list[int]], list[list[int]]]],
         before: KeysValues | None,
         length: int,
+        should_stop: Callable[[], bool],
     ) -> dict[int, list[float]]:
         tries = [job.grown() for job in batch]
-        states, starts, _ = self._model.read(tries, before, length)
+        states, starts, _ = self._model.read(tries, before, length, should_stop=should_stop)
         rows: dict[int, int] = {}
         at: list[int] = []
         targets: list[int] = []
@@ -223,20 +251,25 @@ class Engine:
     ) -> Iterator[Result]:
         """Greedy continuations; see `types.Backend`."""
         asked: dict[int, list[int]] = {}
+        refused: dict[int, Output | RunError] = {}
         with self.work.part("tokenize"):
             encoded = [self._encoder.encode(p.text, has_special=p.messages is not None) for p in prompts]
         for i, ids in enumerate(encoded):
             if self._overflows(len(ids) + max_new_tokens):
-                yield i, Output("", "overflow", len(ids), 0, 0.0)
+                refused[i] = Output("", "overflow", len(ids), 0, 0.0)
+            elif self._most_tokens is not None and len(ids) > self._most_tokens:
+                refused[i] = too_long(len(ids), self._most_tokens)
             elif not ids:
-                yield i, EMPTY_PROMPT
+                refused[i] = EMPTY_PROMPT
             else:
                 asked[i] = ids
                 self.work.naive += len(ids)
+        self._model.ready_for(max((len(ids) + max_new_tokens for ids in asked.values()), default=0))
+        yield from refused.items()
         same = alike({i: (tuple(ids), prompts[i].stop) for i, ids in asked.items()})
         if not same:
             return
-        length, before = self._beginning([asked[i] for i in same])
+        length, before = self._beginning([asked[i] for i in same], should_stop)
         jobs = self._jobs({i: [asked[i][length:]] for i in same})
 
         def run(batch: Sequence[_Job]) -> Iterator[tuple[int, Output | RunError]]:
@@ -361,7 +394,7 @@ class Engine:
             if last and should_stop():
                 return None
             tries = [job.grown() for job in jobs]
-            states, starts, found = self._model.read(tries, before, length, keep=True)
+            states, starts, found = self._model.read(tries, before, length, keep=True, should_stop=should_stop)
             ends = [start + path[-1] for trie, start in zip(tries, starts, strict=True) for path in trie.paths]
             last.append(states[ends])
             texts.put(first, [len(trie.tokens) for trie in tries], found, max_new_tokens)
@@ -373,7 +406,9 @@ class Engine:
     def _overflows(self, tokens: int) -> bool:
         return self.context_length is not None and tokens > self.context_length
 
-    def _beginning(self, sequences: Sequence[list[int]]) -> tuple[int, KeysValues | None]:
+    def _beginning(
+        self, sequences: Sequence[list[int]], should_stop: Callable[[], bool]
+    ) -> tuple[int, KeysValues | None]:
         """How many tokens all sequences begin with (of each at least one is left), and their keys and values."""
         if not self._shares_beginning:
             return 0, None
@@ -387,7 +422,9 @@ class Engine:
             return 0, None
         self._kept = ([], {})
         try:
-            _, _, found = self._model.read([grow([first[:length]])], keep=True)
+            _, _, found = self._model.read([grow([first[:length]])], keep=True, should_stop=should_stop)
+        except Stopped:
+            return 0, None
         except RuntimeError as e:
             refuse_unless_memory(e)
             return 0, None
@@ -427,6 +464,10 @@ class Engine:
         if group:
             yield group
 
+    def _too_large(self, job: _Job) -> bool:
+        """Whether the keys and values of a job, which are copied once, would not fit into memory."""
+        return not self._memory.holds(2 * self._memory.kept * len(job.grown().tokens))
+
     def _in_batches(
         self,
         jobs: list[_Job],
@@ -439,10 +480,19 @@ class Engine:
             count = cut(jobs)
             batch = jobs[:count]
             left = {i for job in batch for i in job.keys}
+            if count == 1 and self._too_large(batch[0]):
+                if len(left) > 1:
+                    jobs = [_only(batch[0], {i}) for i in left] + jobs[1:]
+                else:
+                    yield from ((i, OUT_OF_MEMORY) for i in left)
+                    jobs = jobs[1:]
+                continue
             try:
                 for i, result in run(batch):
                     left.discard(i)
                     yield i, result
+            except Stopped:
+                return
             except RuntimeError as e:
                 refuse_unless_memory(e)
                 if len(left) > 1:

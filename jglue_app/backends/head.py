@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,6 +24,20 @@ MOST_CANDIDATES = 256
 """Groups per position that are looked at again; a position with more is scored in full."""
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a model does with the scores of its head: a factor, and then a soft cap, cap · tanh(score / cap)."""
+
+    factor: float = 1.0
+    cap: float | None = None
+
+    def apply(self, scores: torch.Tensor) -> torch.Tensor:
+        """The scores that the model gives out, of any shape; float32 in, float32 out."""
+        if self.factor != 1.0:
+            scores = scores * self.factor
+        return scores if self.cap is None else self.cap * torch.tanh(scores / self.cap)
+
+
 class Head:
     """The last layer of a model.
 
@@ -30,6 +45,9 @@ class Head:
         layer: its output embeddings: a weight (words, width), and a bias or None.
         screen: whether to screen in bfloat16; None to do so where it is faster.
     """
+
+    post = Post()
+    """Applied to every score."""
 
     def __init__(self, layer: Any, screen: bool | None = None) -> None:
         self._weight: torch.Tensor = layer.weight
@@ -43,8 +61,12 @@ class Head:
         """Scores of the vocabulary after every state, block by block, (states, words) in float32."""
         for start in range(0, self._weight.shape[0], VOCABULARY_BLOCK):
             block = slice(start, start + VOCABULARY_BLOCK)
-            bias = None if self._bias is None else self._bias[block]
-            yield self._product(states, self._weight[block], bias).float()
+            weight, bias = self._weight[block], None if self._bias is None else self._bias[block]
+            if states.dtype != weight.dtype:  # While a comparison is made in float32.
+                scores = functional.linear(states, weight.to(states.dtype), None if bias is None else bias.to(states))
+            else:
+                scores = self._product(states, weight, bias)
+            yield self.post.apply(scores.float())
 
     def logprobs(self, states: torch.Tensor, rows: Sequence[int], targets: Sequence[int]) -> torch.Tensor:
         """Log-probability of each target after the state of its row, float32; NaN or infinite if a score is."""
@@ -58,7 +80,8 @@ class Head:
 
     def best(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The most likely next token after every state, the first of equals, and whether no score is NaN or +∞."""
-        if self._screen is None and self._may_screen:
+        # Under a cap, scores that differ may become equal, and the first of them is the best.
+        if self._screen is None and self._may_screen and self.post.cap is None and self.post.factor > 0:
             self._screen = _Screen(self._weight)
         found = self._screen.candidates(states) if self._screen else None
         if found is None:
@@ -88,7 +111,7 @@ class Head:
     def _some(self, states: torch.Tensor, rows: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """Scores of some words, each after the state of its row, float32."""
         own = (states[rows].float() * self._weight[words].float()).sum(-1)
-        return own if self._bias is None else own + self._bias[words].float()
+        return self.post.apply(own if self._bias is None else own + self._bias[words].float())
 
 
 class _Screen:

@@ -5,10 +5,11 @@ Answering itself is in `engine.py`, or in `batching.py` for models whose attenti
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,15 +17,16 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 from transformers.pytorch_utils import Conv1D
 
-from jglue_app.backends.batching import PAD, Batcher
+from jglue_app.backends.batching import MODES, PAD, Batcher, Result
 from jglue_app.backends.engine import Engine
 from jglue_app.backends.gguf import refuse_missing
-from jglue_app.backends.linear import PackedLinear, pack_layers
+from jglue_app.backends.linear import PackedLinear, pack_layers, watch_reads
 from jglue_app.backends.locate import ModelFiles, in_folder, locate
-from jglue_app.backends.memory import Memory, free_bytes, give_back, memory_of
+from jglue_app.backends.memory import free_bytes, give_back, memory_of
 from jglue_app.backends.packed import PackedModel, Unsupported
 from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
 from jglue_app.backends.tricks import ALL, Tricks
+from jglue_app.backends.verify import NotCausalError, Reference
 from jglue_app.backends.work import Work
 from jglue_app.errors import DeviceError, ModelError, UnknownNameError, first_line
 from jglue_app.models import named_models
@@ -85,7 +87,15 @@ def open_model(
             "Check that it is a text-generation model that transformers supports without code of its own."
         ) from e
     refuse_missing(spec.id, report)
-    backend = HFBackend(spec, source.commit, model, tokenizer, tricks=tricks, memory=settings.memory_bytes)
+    backend = HFBackend(
+        spec,
+        source.commit,
+        model,
+        tokenizer,
+        tricks=tricks,
+        memory=settings.memory_bytes,
+        most_tokens=settings.max_prompt_tokens,
+    )
     give_back()
     notify(f"{spec.id} works in up to {backend.memory.budget / 2**30:.1f} GiB beside its weights.")
     return backend
@@ -101,9 +111,11 @@ class HFBackend:
         tokenizer: its tokenizer.
         tricks: what is left out, to measure it.
         memory: bytes to work in; None for a part of what is free.
+        most_tokens: tokens of the longest prompt that is read; None for no limit but the model's.
 
     Raises:
         InputError: more memory is asked for than is free.
+        ModelError: the model fails on a first short text.
     """
 
     def __init__(
@@ -115,18 +127,36 @@ class HFBackend:
         *,
         tricks: Tricks = ALL,
         memory: int | None = None,
+        most_tokens: int | None = None,
     ) -> None:
         model.eval()
         # Sampling settings or penalties of the checkpoint must not reach greedy decoding.
         eos = end_ids(getattr(model, "generation_config", None), tokenizer)
         model.generation_config = GenerationConfig(do_sample=False, eos_token_id=eos or None, pad_token_id=PAD)
         memory_bytes = int(model.get_memory_footprint())
+        self._eos, self._tricks, self._most_tokens = eos, tricks, most_tokens
+        self._limit = context_length(model.config, tokenizer)
+        try:
+            with watch_reads(model) as read_elsewhere:
+                self._reference = Reference(model, self._limit)
+        except NotCausalError as e:
+            raise _not_causal(spec.id, e) from e
+        except Exception as e:  # Of an architecture, its kernels, its sizes: of any kind.
+            if isinstance(e, torch.OutOfMemoryError | MemoryError):
+                raise
+            raise ModelError(
+                f"{spec.id} fails on a first short text ({type(e).__name__}: {first_line(e)}). "
+                "Try another dtype or device, or another version of transformers."
+            ) from e
         if tricks.layout:
-            pack_layers(model)
+            pack_layers(model, read_elsewhere)
         self._model: Any = model
         self._tokenizer = tokenizer
         self.memory = memory_of(model, memory)
-        self._batcher = _batcher(model, tokenizer, eos, tricks, self.memory)
+        self._why_not_packed = "" if tricks.packing else "left out to measure it"
+        self._alone: Batcher | None = None
+        self._batcher: Engine | Batcher = self._packed_engine() or self._padded_batches()
+        self._reference.forget()
         self.info = ModelInfo(
             name=spec.id,
             commit=commit,
@@ -138,7 +168,49 @@ class HFBackend:
             eos=tokenizer.eos_token or "",
             has_chat_template=bool(getattr(tokenizer, "chat_template", None)),
             memory_bytes=memory_bytes,
+            engine=self._method()[0],
+            engine_reason=self._method()[1],
         )
+
+    def _packed_engine(self) -> Engine | None:
+        """The engine, where the model's attention can be exchanged and gives what the model gives by itself."""
+        if not self._tricks.packing:
+            return None
+        try:
+            packed = PackedModel(self._model, self._reference, screen=None if self._tricks.screening else False)
+        except Unsupported as e:
+            self._why_not_packed = str(e)
+            return None
+        return Engine(
+            packed,
+            self._tokenizer,
+            self._eos,
+            self._limit,
+            self.memory,
+            self._tricks,
+            most_tokens=self._most_tokens,
+            row_limit=self._reference.alone_above,
+        )
+
+    def _padded_batches(self, *, alone: bool = False) -> Batcher:
+        return Batcher(
+            self._model,
+            self._tokenizer,
+            self._eos,
+            self._limit,
+            self.memory,
+            self._reference,
+            shares=self._tricks.beginning,
+            most_tokens=self._most_tokens,
+            mode=next(mode for mode in MODES if mode.rows == "single") if alone else None,
+        )
+
+    def _method(self) -> tuple[str, str]:
+        """How prompts go through the model, and why not in a faster way, for `ModelInfo`."""
+        if isinstance(self._batcher, Engine):
+            return "packed", ""
+        reasons = [f"packed: {self._why_not_packed}", self._batcher.reason]
+        return self._batcher.mode.name, "; ".join(filter(None, reasons))
 
     @property
     def work(self) -> Work:
@@ -165,14 +237,78 @@ class HFBackend:
     def generate(
         self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
     ) -> Iterator[tuple[int, Output | RunError]]:
-        """Greedy generation in left-padded batches; see `types.Backend`."""
-        return self._batcher.generate(prompts, max_new_tokens, should_stop)
+        """Greedy generation; see `types.Backend`."""
+
+        def run(batcher: Engine | Batcher, some: Sequence[Prompt]) -> Iterator[Result]:
+            return batcher.generate(some, max_new_tokens, should_stop)
+
+        return self._answers(prompts, max_new_tokens, run)
 
     def choose(
         self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]
     ) -> Iterator[tuple[int, Output | RunError]]:
         """Log-likelihood of each legal answer; see `types.Backend`."""
-        return self._batcher.choose(prompts, should_stop)
+
+        def run(batcher: Engine | Batcher, some: Sequence[Prompt]) -> Iterator[Result]:
+            return batcher.choose(some, should_stop)
+
+        return self._answers(prompts, 0, run)
+
+    def _answers(
+        self,
+        prompts: Sequence[Prompt],
+        new_tokens: int,
+        run: Callable[[Engine | Batcher, Sequence[Prompt]], Iterator[Result]],
+    ) -> Iterator[Result]:
+        """Answers of all prompts: of those that would change others by their length one at a time.
+
+        Before the first answer the engine looks whether it may read prompts of this length. Where it may not, padded
+        batches do, from here on.
+        """
+        long = [i for i, prompt in enumerate(prompts) if self._goes_alone(prompt, new_tokens)]
+        usual = [i for i in range(len(prompts)) if i not in set(long)]
+        if usual:
+            some, begun = [prompts[i] for i in usual], False
+            try:
+                for k, result in run(self._batcher, some):
+                    begun = True
+                    yield usual[k], result
+            except NotCausalError as e:
+                raise _not_causal(self.info.name, e) from e
+            except Unsupported as e:
+                if begun:
+                    raise
+                self._why_not_packed = str(e)
+                self._batcher.close()
+                self._batcher = self._padded_batches()
+                yield from ((usual[k], result) for k, result in run(self._batcher, some))
+        if long:
+            self._alone = self._alone or self._padded_batches(alone=True)
+            with self._own_attention():
+                yield from ((long[k], result) for k, result in run(self._alone, [prompts[i] for i in long]))
+        engine, reason = self._method()
+        if (engine, reason) != (self.info.engine, self.info.engine_reason):
+            self.info = replace(self.info, engine=engine, engine_reason=reason)
+
+    def _goes_alone(self, prompt: Prompt, new_tokens: int) -> bool:
+        most = self._reference.alone_above
+        if most is None:
+            return False
+        longest = max(map(len, prompt.answers), default=0) if not new_tokens else 0
+        # A token stands for a byte at least: what has no more bytes than that needs no counting.
+        if len(prompt.text.encode("utf-8", "surrogatepass")) + 4 * longest + new_tokens + 2 <= most:
+            return False
+        pairs = [prompt.text] if new_tokens else [prompt.text + prompt.lead + answer for answer in prompt.answers]
+        return any(self.count_tokens(text) + len(self._batcher.bos) + new_tokens > most for text in pairs)
+
+    @contextmanager
+    def _own_attention(self) -> Iterator[None]:
+        """The model as it was loaded, for prompts that go one at a time beside the engine."""
+        if not isinstance(self._batcher, Engine):
+            yield
+            return
+        with self._batcher.own_attention():
+            yield
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text; see `types.Backend`."""
@@ -182,17 +318,17 @@ class HFBackend:
         """Drop the weights."""
         self._model = None
         self._batcher.close()
+        if self._alone is not None:
+            self._alone.close()
+        self._reference.close()
         give_back()
 
 
-def _batcher(model: Any, tokenizer: Any, eos: list[int], tricks: Tricks, memory: Memory) -> Engine | Batcher:
-    """The engine where the model's attention can be exchanged, else padded batches."""
-    limit = context_length(model.config, tokenizer)
-    if tricks.packing:
-        with contextlib.suppress(Unsupported):
-            packed = PackedModel(model, screen=None if tricks.screening else False)
-            return Engine(packed, tokenizer, eos, limit, memory, tricks)
-    return Batcher(model, tokenizer, eos, limit, memory, shares=tricks.beginning)
+def _not_causal(name: str, error: NotCausalError) -> ModelError:
+    return ModelError(
+        f"In {name}, later tokens change what is said of earlier ones ({error}): it writes no text from left to "
+        "right, or this version of transformers does not run it as one. Choose another model."
+    )
 
 
 # --- device and memory ----------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ the processor does not support the dtype, layers stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,15 +33,66 @@ class PackedLinear(nn.Module):
         self._weight = pack(layer.weight.detach())
         self._bias = None if layer.bias is None else layer.bias.detach()
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weight (out, in) in its usual order: a copy, for code that reads it or asks for its dtype."""
+        return self._weight.to_dense() if self._weight.is_mkldnn else self._weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """The bias (out,), if there is one."""
+        return self._bias
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) → (…, out)."""
         return multiply(x, self._weight, self._bias)
 
 
-def pack_layers(model: Any) -> None:
+class _WatchedLinear(nn.Linear):
+    """A linear layer that notes when its weight is read by other code than its own."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("weight", "bias") and not self.__dict__.get("_runs", False):
+            self.__dict__["_read"] = True
+        return super().__getattr__(name)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.__dict__["_runs"] = True
+        try:
+            return super().forward(x)
+        finally:
+            self.__dict__["_runs"] = False
+
+
+@contextmanager
+def watch_reads(model: Any) -> Iterator[set[nn.Module]]:
+    """While the model runs: which linear layers have weights that other modules read, or change.
+
+    Yields:
+        The layers, complete when the context ends.
+    """
+    found: set[nn.Module] = set()
+    watched = [module for module in model.modules() if type(module) is nn.Linear]
+    for module in watched:
+        module.__class__ = _WatchedLinear
+    try:
+        yield found
+    finally:
+        for module in watched:
+            if module.__dict__.pop("_read", False):
+                found.add(module)
+            module.__dict__.pop("_runs", None)
+            module.__class__ = nn.Linear
+
+
+def pack_layers(model: Any, leave: Collection[nn.Module] = ()) -> None:
     """Replace the plain linear layers of a transformers model on a CPU.
 
     The head stays, whose weight is also read word by word, and so do layers that share their weight with another.
+
+    Args:
+        model: the model.
+        leave: layers that stay as they are as well; see `watch_reads`.
     """
     head = model.get_output_embeddings()
     uses: dict[int, int] = {}
@@ -50,6 +102,7 @@ def pack_layers(model: Any) -> None:
     for name, module in list(model.named_modules()):
         if (
             module is not head
+            and module not in leave
             and type(module) is nn.Linear
             and uses[id(module.weight)] == 1
             and can_pack(module.weight)

@@ -75,10 +75,16 @@ class Memory:
     """Bytes that reading one token takes."""
     kept: int
     """Bytes of one token's keys and values in all layers."""
+    device: str = "cpu"
+    """Where."""
 
     def tokens(self, most: int, more: int = 0) -> int:
         """Tokens that can be read at once in half of the budget, `most` at most; each takes `more` bytes besides."""
         return max(LEAST_TOKENS, min(most, self.budget // 2 // (self.read + self.kept + more)))
+
+    def holds(self, bytes_: int) -> bool:
+        """Whether something that cannot be cut fits: into the budget, or else into what is free now."""
+        return bytes_ <= self.budget or bytes_ <= free_bytes(self.device)
 
     def places(self, most: int) -> int:
         """Tokens whose keys and values can be kept in the other half, `most` at most."""
@@ -104,15 +110,37 @@ def memory_of(model: Any, wanted: int | None = None) -> Memory:
         )
     share = SHARE["cuda" if device.startswith("cuda") else "cpu"]
     width = model.dtype.itemsize
-    return Memory(int(free * share) if wanted is None else wanted, *_per_token(model.config.get_text_config(), width))
+    read, kept = _per_token(model.config.get_text_config(), width)
+    return Memory(int(free * share) if wanted is None else wanted, read, kept, device)
 
 
 def _per_token(config: Any, width: int) -> tuple[int, int]:
-    """Bytes of (activations, keys and values) of one token."""
-    heads = getattr(config, "num_attention_heads", None) or 1
-    own = getattr(config, "num_key_value_heads", None) or heads
-    each = getattr(config, "head_dim", None) or config.hidden_size // heads
-    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    """Bytes of (activations, keys and values) of one token. Sizes that differ between layers count as the largest."""
+    hidden = _largest(config, "hidden_size", "n_embd", "d_model") or 1
+    heads = _largest(config, "num_attention_heads", "n_head", "num_heads") or 1
+    own = _largest(config, "num_key_value_heads", "num_global_key_value_heads") or heads
+    each = _largest(config, "head_dim", "global_head_dim", "v_head_dim") or max(1, hidden // heads)
+    inner = _largest(config, "intermediate_size", "ffn_dim", "n_inner") or 4 * hidden
+    layers = _largest(config, "num_hidden_layers", "n_layer", "num_layers") or 1
     # The residual stream, its norm, queries and their sum; what the feed-forward layer holds at once.
-    activations = 4 * config.hidden_size + 2 * heads * each + 3 * inner
-    return width * activations, 2 * width * config.num_hidden_layers * own * each
+    activations = 4 * hidden + 2 * heads * each + 3 * inner
+    return width * activations, 2 * width * layers * own * each
+
+
+def _largest(config: Any, *names: str) -> int | None:
+    return max(sizes(config, *names), default=None)
+
+
+def sizes(config: Any, *names: str) -> list[int]:
+    """All values above 0 of some settings, each a number, one of every layer, or in a configuration of each layer."""
+    found: list[int] = []
+    layers = getattr(config, "per_layer_config", None) or {}
+    for each in (config, *(layers.values() if isinstance(layers, dict) else layers)):
+        for name in names:
+            try:
+                value = getattr(each, name, None)
+            except Exception:  # Where it differs between layers, transformers refuses to name one for all.
+                continue
+            values = value if isinstance(value, list | tuple) else [value]
+            found += [int(v) for v in values if isinstance(v, int) and not isinstance(v, bool) and v > 0]
+    return found

@@ -7,7 +7,7 @@ share is read once and kept as keys and values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,35 +16,55 @@ import torch
 from torch.nn import functional
 from transformers.modeling_utils import AttentionInterface
 
-from jglue_app.backends.head import Head
+from jglue_app.backends.head import Head, Post
+from jglue_app.backends.memory import sizes
 from jglue_app.backends.trie import Trie, grow
+from jglue_app.backends.verify import ADDED, Probe, Reference, Unsupported
 from jglue_app.backends.work import Part, Work
-from jglue_app.backends.written import KeysValues, Step
+from jglue_app.backends.written import KeysValues, Step, Texts
 
 NAME = "jglue_packed"
+MASK_BYTES = 5
+"""A mask is one byte for every pair of a query and a key, and becomes a float32 beside it."""
+
+__all__ = ["PackedModel", "Stopped", "Unsupported"]
+
+
+class Stopped(Exception):  # noqa: N818  # Somebody's wish, not a fault.
+    """Somebody asked to stop between two pieces of a long prompt."""
 
 
 @dataclass(slots=True)
 class Segment:
-    """A trie below a common beginning."""
+    """A trie below a common beginning, or a piece of it whose earlier tokens have been read."""
 
     trie: Trie
     start: int = 0
     """Where its tokens begin in the row."""
+    first: int = 0
+    """The first token of the piece; of those before it keys and values are at hand."""
+    end: int | None = None
+    """One past the last token of the piece; None for the whole trie."""
     _masks: dict[int, torch.Tensor] = field(default_factory=dict)
 
+    @property
+    def last(self) -> int:
+        """One past the last token that is read."""
+        return len(self.trie.tokens) if self.end is None else self.end
+
     def mask(self, before: int, window: int, device: torch.device) -> torch.Tensor:
-        """Which keys each token sees, (tokens, before + tokens): the beginning and its ancestors, within the window."""
+        """Which keys each token sees, (tokens, before + tokens up to the last): the beginning and its ancestors,
+        within the window."""
         if window not in self._masks:
-            n = len(self.trie.tokens)
-            ends = torch.tensor(self.trie.ends, device=device)
-            at = torch.arange(n, device=device)
-            own = (at[None, :] <= at[:, None]) & (at[:, None] < ends[None, :])
-            seen = torch.cat([torch.ones(n, before, dtype=torch.bool, device=device), own], dim=1)
+            ends = torch.tensor(self.trie.ends[: self.last], device=device)
+            keys = torch.arange(self.last, device=device)
+            queries = keys[self.first :]
+            own = (keys[None, :] <= queries[:, None]) & (queries[:, None] < ends[None, :])
+            seen = torch.cat([torch.ones(len(queries), before, dtype=torch.bool, device=device), own], dim=1)
             if window:
-                depths = torch.tensor(self.trie.depths, device=device) + before
-                keys = torch.cat([torch.arange(before, device=device), depths])
-                seen &= depths[:, None] - keys[None, :] < window
+                depths = torch.tensor(self.trie.depths[: self.last], device=device) + before
+                places = torch.cat([torch.arange(before, device=device), depths])
+                seen &= depths[self.first :, None] - places[None, :] < window
             self._masks[window] = seen
         return self._masks[window]
 
@@ -55,7 +75,7 @@ class Reading:
 
     segments: Sequence[Segment] = ()
     before: KeysValues | None = None
-    """Keys and values of the common beginning."""
+    """Keys and values of the common beginning, and of earlier pieces of the trie."""
     length: int = 0
     """Tokens of the common beginning."""
     kept: KeysValues | None = None
@@ -65,10 +85,6 @@ class Reading:
 
 
 _reading: ContextVar[Reading] = ContextVar("reading")
-
-
-class Unsupported(Exception):  # noqa: N818  # A fact about a model, not a fault.
-    """The model's attention does something that is not done here."""
 
 
 def _attend(
@@ -93,7 +109,7 @@ def _attend(
         reading.kept[layer] = (k, v)
     out = torch.empty(q.shape[1], q.shape[0], v.shape[-1], dtype=v.dtype, device=v.device)
     for segment in reading.segments:
-        here = slice(segment.start, segment.start + len(segment.trie.tokens))
+        here = slice(segment.start, segment.start + segment.last - segment.first)
         keys, values = k[:, here], v[:, here]
         if reading.before is not None:
             first_keys, first_values = reading.before[layer]
@@ -123,27 +139,45 @@ class PackedModel:
 
     Args:
         model: a decoder-only transformers model in evaluation mode; its attention is exchanged from now on.
+        reference: what the model answers by itself.
         screen: see `head.Head`.
 
     Raises:
-        Unsupported: the model's attention cannot be exchanged, or does not give the same results.
+        Unsupported: the model's attention cannot be exchanged, or does not give the same results. Its attention is its
+            own again then.
     """
 
-    def __init__(self, model: Any, screen: bool | None = None) -> None:
+    def __init__(self, model: Any, reference: Reference, screen: bool | None = None) -> None:
         if not model._can_set_attn_implementation():
-            raise Unsupported("no attention interface")
-        usual = model.config._attn_implementation
-        expected = _probe(model)
-        model.set_attn_implementation(NAME)
+            raise Unsupported("its attention cannot be exchanged")
         self._model = model
+        self._reference = reference
+        self._usual = model.config._attn_implementation
         self._body = model.base_model
-        self._head = Head(model.get_output_embeddings(), screen)
         self.work = Work()
+        self.verified = 0
+        """Tokens of the longest sequence that was compared with the model itself."""
+        self.piece = 1_024
+        """Most tokens of one prompt that are read at once."""
+        self.mask_bytes: int | None = None
+        """Most bytes that the mask of one piece may take; None for no limit."""
+        groups = _groups(model.config.get_text_config())
+        self._per_pair = MASK_BYTES * groups
         try:
-            self._check(expected)
+            head = model.get_output_embeddings()
+            self._head = Head(head, screen)
+            self.verify(reference.short)
         except Exception as e:  # Other architectures may fail in any way.
-            model.set_attn_implementation(usual)
-            raise Unsupported(str(e)) from e
+            self.restore()
+            raise e if isinstance(e, Unsupported) else Unsupported(f"{type(e).__name__}: {e}") from e
+
+    def restore(self) -> None:
+        """Give the model its own attention back."""
+        self._model.set_attn_implementation(self._usual)
+
+    def exchange(self) -> None:
+        """Exchange the model's attention."""
+        self._model.set_attn_implementation(NAME)
 
     @property
     def device(self) -> torch.device:
@@ -157,27 +191,64 @@ class PackedModel:
         before: KeysValues | None = None,
         length: int = 0,
         keep: bool = False,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> tuple[torch.Tensor, list[int], KeysValues]:
-        """Read tries behind each other.
+        """Read tries behind each other; a single one that is long in pieces.
 
         Args:
             tries: what to read.
             before: keys and values of a beginning that all share.
             length: its tokens.
             keep: give back keys and values.
+            should_stop: asked between pieces.
 
         Returns:
             Hidden states (tokens, width), where each trie starts, and the keys and values if they are kept.
+
+        Raises:
+            Stopped: somebody asked to stop.
         """
         segments: list[Segment] = []
         start = 0
         for trie in tries:
             segments.append(Segment(trie, start))
             start += len(trie.tokens)
+        if len(segments) == 1 and self._step(length, start) < start:
+            return self._read_in_pieces(segments[0].trie, before, length, keep, should_stop)
         reading = Reading(segments, before, length, {} if keep else None)
         ids = [token for s in segments for token in s.trie.tokens]
         places = [length + depth for s in segments for depth in s.trie.depths]
         return self._run(ids, places, reading, "prefill"), [s.start for s in segments], reading.kept or {}
+
+    def _step(self, length: int, tokens: int) -> int:
+        """Tokens of a piece: no more than are read at once, and than there is room for in the mask."""
+        most = self.piece
+        if self.mask_bytes is not None:
+            most = min(most, self.mask_bytes // (self._per_pair * max(1, length + tokens)))
+        return max(32, most)
+
+    def _read_in_pieces(
+        self,
+        trie: Trie,
+        before: KeysValues | None,
+        length: int,
+        keep: bool,
+        should_stop: Callable[[], bool],
+    ) -> tuple[torch.Tensor, list[int], KeysValues]:
+        size = self._step(length, len(trie.tokens))
+        states: list[torch.Tensor] = []
+        so_far = before
+        for first in range(0, len(trie.tokens), size):
+            if states and should_stop():
+                raise Stopped
+            end = min(first + size, len(trie.tokens))
+            reading = Reading([Segment(trie, 0, first, end)], so_far, length, {})
+            places = [length + depth for depth in trie.depths[first:end]]
+            states.append(self._run(trie.tokens[first:end], places, reading, "prefill"))
+            found = reading.kept or {}
+            so_far = found if so_far is None else {layer: _joined(so_far[layer], kv) for layer, kv in found.items()}
+        own = {layer: (k[:, length:], v[:, length:]) for layer, (k, v) in (so_far or {}).items()} if keep else {}
+        return torch.cat(states), [0], own
 
     def extend(self, tokens: Sequence[int], step: Step) -> torch.Tensor:
         """Read more tokens of texts that are written; hidden states (tokens, width)."""
@@ -209,36 +280,114 @@ class PackedModel:
         with torch.inference_mode(), self.work.part("head"):
             return self._head.best(states)
 
-    @torch.inference_mode()
-    def _check(self, expected: torch.Tensor) -> None:
-        """Whether a trie read at once gives what the sequences give one by one."""
-        sequences = _probes(self._model)
-        shared = grow([sequences[0][:_SHARED]])
-        _, _, before = self.read([shared], keep=True)
-        trie = grow([s[_SHARED:] for s in sequences])
-        states, _, _ = self.read([trie], before, _SHARED)
-        got = torch.cat(list(self._head.scores(states[[path[-1] for path in trie.paths]])), dim=-1).log_softmax(-1)
-        off = (got - expected).abs()
-        if self._model.dtype == torch.float32:
-            worst, tolerance = float(off.max()), 1e-3
-        else:  # Rounding shifts single words by a lot; another context would shift all by as much as they differ.
-            worst, tolerance = float(off.mean()), 0.25 * float(expected.std())
-        if not worst <= tolerance:
-            raise Unsupported(f"log-probabilities differ by {worst:.2g}")
+    # --- the comparison with the model itself ---
+
+    def ready_for(self, length: int) -> None:
+        """Compare again if sequences of so many tokens pass a switch that was not looked at yet.
+
+        Raises:
+            Unsupported: beyond the switch the results differ.
+        """
+        wanted = self._reference.passes_switch(self.verified, length)
+        if wanted is not None:
+            self.verify(wanted)
+
+    def verify(self, length: int) -> None:
+        """Compare with the model itself, over sequences of a number of tokens.
+
+        A prefix that is kept, branches that share, other tokens before them in the row, pieces, and tokens that are
+        generated: all of them, in one small trie.
+
+        Raises:
+            Unsupported: the results differ.
+        """
+        self.restore()
+        probe = self._reference.probe(length)
+        # Of a long probe one sequence will do: the others are there to get in its way.
+        compared = range(len(probe.branches)) if length <= self._reference.short else range(1)
+        expected = [self._reference.own(probe.sequence(k), len(probe.branches[k])) for k in compared]
+        self.exchange()
+        posts = [self._head.post] if self.verified else list(_posts(self._model.config.get_text_config()))
+        with self._reference.arithmetic():
+            found = self._states(probe)
+            # With other weights between the states and the scores nothing else fits; tried in turn.
+            for post in posts:
+                self._head.post = post
+                try:
+                    for k, own in zip(compared, expected, strict=True):
+                        scores = torch.cat(list(self._head.scores(found[k])), dim=-1)
+                        self._reference.compare(scores.log_softmax(-1), own)
+                except Unsupported:
+                    if post == posts[-1]:
+                        raise
+                else:
+                    break
+        if self._reference.wide and not self.verified:
+            self._verify_rounding(probe, expected)
+        self.verified = max(self.verified, length)
+        self.work.reset()
+
+    def _verify_rounding(self, probe: Probe, expected: Sequence[torch.Tensor]) -> None:
+        """The same in the dtype of the run: no further from float32 than the model itself is."""
+        with torch.inference_mode():
+            found = self._states(probe)
+            scores = [torch.cat(list(self._head.scores(states)), dim=-1).log_softmax(-1) for states in found]
+        self.restore()
+        own = [self._reference.own_rounded(probe.sequence(k), len(rows)) for k, rows in enumerate(expected)]
+        self.exchange()
+        self._reference.compare_rounded(scores[: len(own)], own, expected)
+
+    def _states(self, probe: Probe) -> list[torch.Tensor]:
+        """Hidden states after every token of each branch, (tokens, width) each, read as prompts are."""
+        piece, self.piece = self.piece, max(2, len(probe.prefix) // 2) if not self.verified else self.piece
+        length = len(probe.prefix)
+        try:
+            _, _, before = self.read([grow([probe.prefix])], keep=True)
+            tries = [grow([[*probe.branches[1]][:3]]), grow([branch[:-ADDED] or branch for branch in probe.branches])]
+            self.piece = piece
+            states, starts, kept = self.read(tries, before, length, keep=True)
+        finally:
+            self.piece = piece
+        texts = Texts.of(tries, before, length, self.device)
+        texts.put(0, [len(trie.tokens) for trie in tries], kept, ADDED)
+        rows = [(k + 1, branch) for k, branch in enumerate(probe.branches) if len(branch) > ADDED]
+        added: list[torch.Tensor] = []
+        if rows:
+            step = Step(texts, [row for row, _ in rows for _ in range(ADDED)], list(range(ADDED)) * len(rows))
+            tokens = [token for _, branch in rows for token in branch[-ADDED:]]
+            states_added = self.extend(tokens, step)
+            added = [states_added[k : k + ADDED] for k in range(0, len(states_added), ADDED)]
+        out: list[torch.Tensor] = []
+        for k, branch in enumerate(probe.branches):
+            own = states[[starts[1] + node for node in tries[1].paths[k]]]
+            out.append(torch.cat([own, added.pop(0)]) if len(branch) > ADDED else own)
+        return out
 
 
-_SHARED = 5
+def _joined(
+    before: tuple[torch.Tensor, torch.Tensor], after: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.cat([before[0], after[0]], dim=1), torch.cat([before[1], after[1]], dim=1)
 
 
-def _probes(model: Any) -> list[list[int]]:
-    """Three sequences with a common beginning; two of them share more."""
-    size = model.get_output_embeddings().weight.shape[0]
-    tokens = [(7 + 31 * k) % size for k in range(24)]
-    return [tokens[:12], [*tokens[:8], *tokens[12:20]], [*tokens[:8], *tokens[20:24]]]
+def _groups(config: Any) -> int:
+    """Query heads that share a key head, the most of any layer."""
+    heads = max(sizes(config, "num_attention_heads", "n_head"), default=1)
+    return heads // min(sizes(config, "num_key_value_heads", "num_global_key_value_heads"), default=heads)
 
 
-def _probe(model: Any) -> torch.Tensor:
-    """Log-probabilities after each probe by the model as it is, (probes, vocabulary)."""
-    with torch.inference_mode():
-        rows = [model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1] for ids in _probes(model)]
-    return torch.stack(rows).float().log_softmax(-1)
+def _posts(config: Any) -> Iterator[Post]:
+    """What a model may do with the scores of its head: as the settings say whose names speak of it."""
+    found = {
+        name: float(value)
+        for name, value in config.to_dict().items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and value
+    }
+    factors = [1.0]
+    for name, value in found.items():
+        if any(part in name for part in ("logit_scale", "logits_scal", "lm_head_multiplier", "output_multiplier")):
+            factors += [value, 1 / value]
+    if "dim_model_base" in found and "hidden_size" in found:  # MiniCPM
+        factors.append(found["dim_model_base"] / found["hidden_size"])
+    caps = [value for name, value in found.items() if "logit" in name and "cap" in name and "att" not in name]
+    yield from (Post(factor, cap) for cap in (*caps, None) for factor in dict.fromkeys(factors))

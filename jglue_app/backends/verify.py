@@ -1,0 +1,369 @@
+"""Whether a way of running a model gives what the model gives by itself: its own forward pass on one sequence.
+
+Every way of running is compared before it is used: packed, in padded batches, in rows of equal length, one at a time.
+The comparison is made in float32 whatever the dtype of the run, so that an error of the method is not mistaken for
+rounding: the weights of one module after the other are widened while it computes. Where that cannot be done, the
+difference is held against the rounding of the dtype.
+
+A model can change its behaviour with the length of a sequence: sliding windows, chunks, positions beyond those it was
+first trained on. The first comparison is over a short sequence. Before a longer one is read that passes such a switch,
+the comparison is made again beyond it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from jglue_app.backends.linear import PackedLinear, pack
+
+SHORT = 40
+"""Tokens of the first comparison, where nothing in the configuration asks for more."""
+AT_LOAD = 160
+"""Switches up to here are part of the first comparison."""
+BRANCH = 16
+"""Tokens of a probe after the prefix that all share."""
+ADDED = 2
+"""Tokens of a probe that are read as if they had just been generated."""
+BEYOND = 24
+"""How many tokens after a switch a probe ends."""
+FLOAT32_TOLERANCE = 3e-4
+"""Largest difference of log-probabilities in float32, as a share of their standard deviation over the vocabulary."""
+ROUNDING = 8
+"""Without float32: the largest root mean square difference, in units of the dtype's last place times that deviation."""
+TIMES_ROUNDING = 3
+"""How many times the rounding error of the model itself is accepted: one token that takes another expert is much."""
+MOST_NOISE = 0.5
+"""The most that quantization may make scores depend on other tokens, as a share of their standard deviation."""
+_LADDER = 4
+"""A model of unknown layers is compared again whenever a sequence is so many times longer than any before."""
+
+_SWITCHES = ("window", "chunk", "original_max_position", "index_topk", "block_size", "compress")
+"""Parts of the names of settings at whose value in tokens a model may begin to behave differently."""
+_NO_SWITCHES = ("lm_head", "feed_forward", "pattern", "max_window_layers", "kernel", "blocks", "indices")
+_KNOWN_LAYERS = {"full_attention", "sliding_attention"}
+_WHOLE_LENGTH = ("longrope", "dynamic")
+"""Kinds of rotary positions in which every position depends on the length of the whole input."""
+
+
+class Unsupported(Exception):  # noqa: N818  # A fact about a model, not a fault.
+    """A way of running does not give what the model gives by itself."""
+
+
+class NotCausalError(Exception):
+    """What a model says of earlier tokens depends on later ones: it can neither write nor rank answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Sequences with a common prefix; two of them share more."""
+
+    prefix: list[int]
+    branches: list[list[int]]
+    """What follows the prefix in each sequence; at its end `ADDED` tokens that are read as generated ones."""
+
+    def sequence(self, branch: int) -> list[int]:
+        """A whole sequence."""
+        return [*self.prefix, *self.branches[branch]]
+
+
+class Reference:
+    """A model's own answers.
+
+    Args:
+        model: a transformers model in evaluation mode, as it was loaded.
+        context_length: most tokens of a sequence; None for no limit.
+
+    Raises:
+        NotCausalError: later tokens change what the model says of earlier ones.
+    """
+
+    def __init__(self, model: Any, context_length: int | None) -> None:
+        self._model: Any = model
+        self._limit = context_length
+        config = model.config.get_text_config()
+        self.alone_above = _whole_length(config)
+        """Longer sequences are to be read one at a time, as the length of one would change the others; None: never."""
+        self._switches = _switches(config)
+        self._ladder = bool(set(getattr(config, "layer_types", None) or ()) - _KNOWN_LAYERS)
+        self._selects = self._ladder or any("window" not in name for name in _named_switches(config))
+        self._keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._avoid = _special_ids(model.config)
+        self._words = int(model.get_input_embeddings().weight.shape[0])
+        self.wide = model.dtype in (torch.bfloat16, torch.float16)
+        """Whether comparisons are made in float32, and the run in less."""
+        near = [size for size in self._switches if size <= AT_LOAD]
+        self.short = self._clip(max([SHORT, *(size + BEYOND for size in near)]))
+        """Tokens of the first comparison."""
+        self._quantized = getattr(model, "hf_quantizer", None) is not None
+        self._noise = 0.0
+        self._known: dict[tuple[int, ...], torch.Tensor] = {}
+        try:
+            self._check_causal(self.short)
+        except NotCausalError:
+            raise
+        except Exception:
+            if not self.wide:
+                raise
+            self.wide = False  # Some module cannot be widened.
+            self._check_causal(self.short)
+
+    def _check_causal(self, length: int) -> None:
+        """Raise NotCausalError if a sequence and its beginning, read alone, differ at the tokens they share."""
+        ids = self.probe(length).sequence(0)
+        whole = self.own(ids, length)
+        shorter = [length - 9] if self.alone_above is not None else [length - 9, length // 2 + 1]
+        for size in (size for size in shorter if 0 < size < length):
+            one, other = whole[:size], self.own(ids[:size], size)
+            try:
+                if bool(torch.isfinite(one).any()):
+                    self.compare(other, one)
+            except Unsupported as e:
+                noise = float((other - one).nan_to_num().square().mean(-1).sqrt().max())
+                # In 8 bits the scale of a number, or whether it is an outlier, may depend on other tokens.
+                if self._quantized and noise <= MOST_NOISE * float(one[torch.isfinite(one)].std()):
+                    self._noise = max(self._noise, noise)
+                else:
+                    raise NotCausalError(f"over {length} tokens, {e}") from e
+
+    def _clip(self, length: int) -> int:
+        return length if self._limit is None else max(3, min(length, self._limit))
+
+    def passes_switch(self, verified: int, length: int) -> int | None:
+        """How long a probe has to be before sequences of a length are read; None when what was compared will do.
+
+        Args:
+            verified: tokens of the longest comparison so far.
+            length: tokens of the longest sequence to be read.
+
+        Raises:
+            NotCausalError: beyond the switch, later tokens change what the model says of earlier ones.
+        """
+        switches = [size for size in self._switches if verified <= size < length]
+        if self._ladder and length > _LADDER * verified:
+            switches.append(length - BEYOND)
+        if not switches:
+            return None
+        wanted = self._clip(max(switches) + BEYOND)
+        if self._selects and wanted > self.short:
+            self._check_causal(wanted)
+        return wanted
+
+    def probe(self, length: int) -> Probe:
+        """Sequences of a number of tokens."""
+        branch = min(BRANCH + ADDED, max(1, length // 2))
+        prefix = max(1, length - branch)
+        same = branch // 2
+        ids = self._ids(prefix + 3 * branch)
+        first = ids[prefix : prefix + branch]
+        second = [*first[:same], *ids[prefix + branch : prefix + 2 * branch - same]]
+        third = ids[prefix + 2 * branch : prefix + 2 * branch + max(1, branch - 3)]
+        return Probe(ids[:prefix], [first, second, third])
+
+    def _ids(self, count: int) -> list[int]:
+        """Ids that follow no pattern a model could see, none of them special."""
+        size = min(self._words, 1_493)
+        allowed = [i for i in range(size) if i not in self._avoid] or list(range(size))
+        return [allowed[(7 + 31 * k + k // len(allowed)) % len(allowed)] for k in range(count)]
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything in the configuration speaks of a change with the length of a sequence."""
+        return bool(self._switches) or self._ladder or self.alone_above is not None
+
+    @contextmanager
+    def arithmetic(self) -> Iterator[None]:
+        """In which comparisons are made: float32, whatever the model's dtype."""
+        with torch.inference_mode():
+            if self.wide:
+                with _widened(self._model, torch.float32):
+                    yield
+            else:
+                yield
+
+    def own(self, ids: Sequence[int], last: int) -> torch.Tensor:
+        """Log-probabilities after the last tokens of a sequence, (last, words), by the model's own forward pass."""
+        known = self._known.get(tuple(ids))
+        if known is None or len(known) < last:
+            with self.arithmetic():
+                known = self.own_rounded(ids, last)
+            if len(ids) <= self.short:
+                self._known[tuple(ids)] = known
+        return known[-last:]
+
+    def close(self) -> None:
+        """Drop the model."""
+        self.forget()
+        self._model = None
+
+    def forget(self) -> None:
+        """Drop what is kept of the first comparison."""
+        self._known.clear()
+
+    def own_rounded(self, ids: Sequence[int], last: int) -> torch.Tensor:
+        """The same in the dtype of the run."""
+        more: dict[str, Any] = {"logits_to_keep": last} if self._keep else {}
+        with torch.inference_mode():
+            inputs = torch.tensor([list(ids)], device=self._model.device)
+            logits = self._model(input_ids=inputs, use_cache=False, **more).logits
+        found: torch.Tensor = logits[0, -last:].float().log_softmax(-1)
+        return found
+
+    def compare_rounded(
+        self, got: Sequence[torch.Tensor], own: Sequence[torch.Tensor], exact: Sequence[torch.Tensor]
+    ) -> None:
+        """Raise Unsupported if results in the dtype of the run are further from float32 than the model's own are.
+
+        Args:
+            got, own, exact: log-probabilities (places, words) of each sequence.
+        """
+
+        def spread(rows: Sequence[torch.Tensor]) -> float:
+            pairs = zip(rows, exact, strict=True)
+            off = [torch.where(torch.isfinite(e), r - e, 0).square().mean(-1).sqrt() for r, e in pairs]
+            return float(torch.cat(off).max())
+
+        worst, usual = spread(got), spread(own)
+        if not worst <= TIMES_ROUNDING * usual + 1e-6:
+            raise Unsupported(f"rounding errors are {worst:.2g}, and {usual:.2g} in the model itself")
+
+    def compare(self, got: torch.Tensor, expected: torch.Tensor) -> None:
+        """Raise Unsupported if log-probabilities are not those of the model itself.
+
+        Args:
+            got, expected: (places, words), float32.
+        """
+        got = got.to(expected.device)
+        if not bool(torch.isfinite(expected).any()) or bool(torch.isnan(expected).any()):
+            raise Unsupported("the model's own scores are not finite")
+        finite = torch.isfinite(expected)
+        if bool((torch.isfinite(got) != finite).any()):
+            raise Unsupported("log-probabilities are finite in other places than the model's own")
+        off = torch.where(finite, got - expected, 0).abs()
+        deviation = float(expected[finite].std())
+        root = float(off.square().mean(-1).sqrt().max())
+        if root <= TIMES_ROUNDING * self._noise:
+            return
+        if self.wide or self._model.dtype in (torch.float32, torch.float64):
+            worst, most = float(off.max()), FLOAT32_TOLERANCE * max(deviation, 0.01)
+        else:
+            worst = root
+            most = ROUNDING * torch.finfo(self._model.dtype).eps * max(deviation, 0.01)
+        if not worst <= most:
+            raise Unsupported(f"log-probabilities differ by {worst:.2g}")
+
+
+@contextmanager
+def _widened(model: Any, dtype: torch.dtype) -> Iterator[None]:
+    """Every module computes in another dtype: its weights are converted while it runs, and put back.
+
+    What an embedding gives out is converted instead of its weight, of which few rows are read.
+    """
+    hooks: list[Any] = []
+    kept: dict[nn.Module, list[tuple[dict[str, Any], str, Any]]] = {}
+
+    def before(module: nn.Module, *_: Any) -> None:
+        changed: list[tuple[dict[str, Any], str, Any]] = []
+        if isinstance(module, PackedLinear):
+            own = module.__dict__
+            changed += [(own, "_weight", own["_weight"]), (own, "_bias", own["_bias"])]
+            own["_weight"] = pack(module.weight.to(dtype))
+            own["_bias"] = None if module.bias is None else module.bias.to(dtype)
+        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for table in tables:
+            for name, value in list(table.items()):
+                if value is not None and value.is_floating_point() and value.dtype.itemsize == 2:
+                    changed.append((table, name, value))
+                    wide = value.detach().to(dtype)
+                    table[name] = nn.Parameter(wide, requires_grad=False) if isinstance(value, nn.Parameter) else wide
+        if changed:
+            kept.setdefault(module, []).extend(changed)
+
+    def after(module: nn.Module, args: Any, output: Any) -> Any:
+        restore(module)
+        if isinstance(module, nn.Embedding) and output.dtype.itemsize == 2:
+            return output.to(dtype)
+        return None
+
+    def restore(module: nn.Module) -> None:
+        for table, name, value in reversed(kept.pop(module, [])):
+            table[name] = value
+
+    for module in model.modules():
+        if not isinstance(module, nn.Embedding):
+            hooks.append(module.register_forward_pre_hook(before))
+        hooks.append(module.register_forward_hook(after))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module in list(kept):
+            restore(module)
+
+
+# --- what the configuration says ---------------------------------------------------------------------------
+
+
+def _switches(config: Any) -> list[int]:
+    """Lengths in tokens after which the model may behave differently, ascending."""
+    return sorted({size for sizes in _named_switches(config).values() for size in sizes})
+
+
+def _named_switches(config: Any) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for name, value in _settings(config.to_dict()):
+        speaks = any(part in name for part in _SWITCHES) and not any(part in name for part in _NO_SWITCHES)
+        if speaks and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def _whole_length(config: Any) -> int | None:
+    """Tokens up to which positions do not depend on the length of the whole input; None if they never do."""
+    limits: list[int] = []
+    for table in _tables(config.to_dict()):
+        kind = str(table.get("rope_type") or table.get("type") or "")
+        if any(name in kind for name in _WHOLE_LENGTH):
+            first = table.get("original_max_position_embeddings") or getattr(
+                config, "original_max_position_embeddings", None
+            )
+            limits.append(int(first or getattr(config, "max_position_embeddings", 0) or 1))
+    # Llama 4 scales attention by the place in the row, not in the sequence.
+    if getattr(config, "attn_temperature_tuning", False) and getattr(config, "floor_scale", None):
+        limits.append(int(config.floor_scale) - 1)
+    return min(limits, default=None)
+
+
+def _tables(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        for inner in value.values():
+            yield from _tables(inner)
+
+
+def _settings(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """All named values of a configuration, those in tables and lists too."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _settings(value)
+            yield from ((str(name), inner) for inner in value.values())
+        elif isinstance(value, Iterable) and not isinstance(value, str):
+            yield from ((str(name), inner) for inner in value)
+        else:
+            yield str(name), value
+
+
+def _special_ids(config: Any) -> set[int]:
+    """Ids that stand for something other than text, such as the place of an image."""
+    found: set[int] = set()
+    for name, value in _settings(config.to_dict()):
+        if name.endswith(("token_id", "token_index", "token_ids")) and isinstance(value, int):
+            found.add(value)
+    return found
