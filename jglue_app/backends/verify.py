@@ -118,8 +118,7 @@ class Reference:
         """Raise NotCausalError if a sequence and its beginning, read alone, differ at the tokens they share."""
         ids = self.probe(length).sequence(0)
         whole = self.own(ids, length)
-        shorter = [length - 9] if self.alone_above is not None else [length - 9, length // 2 + 1]
-        for size in (size for size in shorter if 0 < size < length):
+        for size in (size for size in (length - 9, length // 2 + 1) if 0 < size < length):
             one, other = whole[:size], self.own(ids[:size], size)
             try:
                 if bool(torch.isfinite(one).any()):
@@ -133,7 +132,8 @@ class Reference:
                     raise NotCausalError(f"over {length} tokens, {e}") from e
 
     def _clip(self, length: int) -> int:
-        return length if self._limit is None else max(3, min(length, self._limit))
+        """No longer than a sequence can be, nor than one that is read with others."""
+        return max(3, min([length, *(most for most in (self._limit, self.alone_above) if most is not None)]))
 
     def passes_switch(self, verified: int, length: int) -> int | None:
         """How long a probe has to be before sequences of a length are read; None when what was compared will do.
@@ -334,7 +334,8 @@ def _whole_length(config: Any) -> int | None:
             first = table.get("original_max_position_embeddings") or getattr(
                 config, "original_max_position_embeddings", None
             )
-            limits.append(int(first or getattr(config, "max_position_embeddings", 0) or 1))
+            # Up to there, but not at that length itself where factors of a longer input stay in force.
+            limits.append(int(first or getattr(config, "max_position_embeddings", 0) or 2) - 1)
     # Llama 4 scales attention by the place in the row, not in the sequence.
     if getattr(config, "attn_temperature_tuning", False) and getattr(config, "floor_scale", None):
         limits.append(int(config.floor_scale) - 1)
