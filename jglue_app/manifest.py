@@ -31,13 +31,19 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend)
         "spec_id": plan.spec.spec_id,
         "spec": plan.spec,
         "data": {name: _data_facts(plan, name) for name in plan.spec.tasks},
-        "model": old.get("model") or dataclasses.asdict(backend.info),
+        "model": _model_facts(old.get("model"), backend),
         "machine": machine_facts(),
     }
     if items != before:
         writer.items(items)
     if json.loads(dumps(head)) != {name: old.get(name) for name in head}:
         writer.manifest(head)
+
+
+def _model_facts(old: dict[str, Any] | None, backend: Backend) -> dict[str, Any]:
+    """What answered: as it was when the run began, but for how prompts go through it, which longer ones may change."""
+    now = dataclasses.asdict(backend.info)
+    return now if not old else old | {name: now[name] for name in ("engine", "engine_reason")}
 
 
 def _data_facts(plan: Plan, name: str) -> dict[str, Any]:

@@ -168,6 +168,8 @@ def _run_task(
             writer.sync()
             if should_stop():
                 break
+        if backend.info != info:  # Longer prompts have changed how they go through the model.
+            write_head(plan, store, writer, backend)
         return done_here
 
 

@@ -1167,6 +1167,19 @@ SAID_JA = (
         "モデルの計算結果が NaN か無限大になりました。「数値の精度」を float32 や bfloat16 に変えてください。",
     ),
     (
+        r"This prompt has ([\d,]+) tokens; at most ([\d,]+) are read here\. .+",
+        "プロンプトが {} トークンあります。ここで読めるのは {} トークンまでです。文を短くするか、例題を減らしてください。",
+    ),
+    (
+        r"(.+) fails on a first short text \((.+)\)\. .+",
+        "{} は最初の短い文で失敗しました（{}）。数値の精度か装置を変えるか、transformers の別の版を試してください。",
+    ),
+    (
+        r"In (.+), later tokens change what is said of earlier ones \((.+)\): .+",
+        "{} では、後のトークンが前のトークンの確率を変えます（{}）。左から右へ書くモデルではないか、"
+        "この版の transformers がそう動かしていません。別のモデルを選んでください。",
+    ),
+    (
         r"This item alone does not fit into memory\. .+",
         "この一問だけでもメモリに入りません。「量子化」を 8-bit にするか、例題を減らすか、小さなモデルを選んでください。",
     ),
