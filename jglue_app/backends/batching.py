@@ -451,7 +451,8 @@ class Batcher:
         ids = torch.tensor([[PAD] * (width - len(r)) + r for r in rows], device=self._model.device)
         mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=self._model.device)
         inputs = {"input_ids": ids, "attention_mask": mask}
-        if self._takes_positions:
+        # Without padding the model counts by itself: some do not begin at 0.
+        if self._takes_positions and any(len(r) < width for r in rows):
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         return inputs
 

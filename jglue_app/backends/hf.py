@@ -137,8 +137,11 @@ class HFBackend:
         self._eos, self._tricks, self._most_tokens = eos, tricks, most_tokens
         self._limit = context_length(model.config, tokenizer)
         try:
-            with watch_reads(model) as read_elsewhere:
-                self._reference = Reference(model, self._limit)
+            with watch_reads(model) as read_elsewhere, torch.inference_mode():
+                model(input_ids=torch.tensor([[0, 1, 2]], device=model.device), use_cache=False)
+            if tricks.layout:
+                pack_layers(model, read_elsewhere)
+            self._reference = Reference(model, self._limit)
         except NotCausalError as e:
             raise _not_causal(spec.id, e) from e
         except Exception as e:  # Of an architecture, its kernels, its sizes: of any kind.
@@ -148,8 +151,6 @@ class HFBackend:
                 f"{spec.id} fails on a first short text ({type(e).__name__}: {first_line(e)}). "
                 "Try another dtype or device, or another version of transformers."
             ) from e
-        if tricks.layout:
-            pack_layers(model, read_elsewhere)
         self._model: Any = model
         self._tokenizer = tokenizer
         self.memory = memory_of(model, memory)

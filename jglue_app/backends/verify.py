@@ -22,9 +22,12 @@ import torch
 from torch import nn
 
 from jglue_app.backends.linear import PackedLinear, pack
+from jglue_app.backends.memory import free_bytes
 
-SHORT = 40
-"""Tokens of the first comparison, where nothing in the configuration asks for more."""
+SHORT, SHORT_OF_LARGE = 40, 24
+"""Tokens of the first comparison, where nothing in the configuration asks for more; fewer where they take long."""
+LARGE = 1_500_000_000
+"""Weights from which a model takes long on a CPU: there, half precision is not compared in float32 either."""
 AT_LOAD = 160
 """Switches up to here are part of the first comparison."""
 BRANCH = 16
@@ -98,8 +101,11 @@ class Reference:
         self._words = int(model.get_input_embeddings().weight.shape[0])
         self.wide = model.dtype in (torch.bfloat16, torch.float16)
         """Whether comparisons are made in float32, and the run in less."""
+        large = model.device.type == "cpu" and model.num_parameters() >= LARGE
+        self.wide = self.wide and not large
+        self._widened = _Widened(model)
         near = [size for size in self._switches if size <= AT_LOAD]
-        self.short = self._clip(max([SHORT, *(size + BEYOND for size in near)]))
+        self.short = self._clip(max([SHORT_OF_LARGE if large else SHORT, *(size + BEYOND for size in near)]))
         """Tokens of the first comparison."""
         self._quantized = getattr(model, "hf_quantizer", None) is not None
         self._noise = 0.0
@@ -118,7 +124,8 @@ class Reference:
         """Raise NotCausalError if a sequence and its beginning, read alone, differ at the tokens they share."""
         ids = self.probe(length).sequence(0)
         whole = self.own(ids, length)
-        for size in (size for size in (length - 9, length // 2 + 1) if 0 < size < length):
+        shorter = [length // 2 + 1] if length <= self.short else [length - 9, length // 2 + 1]
+        for size in (size for size in shorter if 0 < size < length):
             one, other = whole[:size], self.own(ids[:size], size)
             try:
                 if bool(torch.isfinite(one).any()):
@@ -182,7 +189,7 @@ class Reference:
         """In which comparisons are made: float32, whatever the model's dtype."""
         with torch.inference_mode():
             if self.wide:
-                with _widened(self._model, torch.float32):
+                with self._widened:
                     yield
             else:
                 yield
@@ -200,11 +207,12 @@ class Reference:
     def close(self) -> None:
         """Drop the model."""
         self.forget()
-        self._model = None
+        self._model = self._widened.model = None
 
     def forget(self) -> None:
         """Drop what is kept of the first comparison."""
         self._known.clear()
+        self._widened.forget()
 
     def own_rounded(self, ids: Sequence[int], last: int) -> torch.Tensor:
         """The same in the dtype of the run."""
@@ -259,53 +267,90 @@ class Reference:
             raise Unsupported(f"log-probabilities differ by {worst:.2g}")
 
 
-@contextmanager
-def _widened(model: Any, dtype: torch.dtype) -> Iterator[None]:
-    """Every module computes in another dtype: its weights are converted while it runs, and put back.
+Change = tuple[dict[str, Any], str, Any, Any]
+"""A table of a module, a name in it, what stands there, and the same in float32."""
 
-    What an embedding gives out is converted instead of its weight, of which few rows are read.
+
+class _Widened:
+    """A context in which a model of two-byte weights computes in float32.
+
+    Where there is memory for it, all weights are converted at once and kept until `forget`; else those of one module
+    after the other while it runs. What an embedding gives out is converted instead of its weight, of which few rows
+    are read.
     """
-    hooks: list[Any] = []
-    kept: dict[nn.Module, list[tuple[dict[str, Any], str, Any]]] = {}
 
-    def before(module: nn.Module, *_: Any) -> None:
-        changed: list[tuple[dict[str, Any], str, Any]] = []
-        if isinstance(module, PackedLinear):
-            own = module.__dict__
-            changed += [(own, "_weight", own["_weight"]), (own, "_bias", own["_bias"])]
-            own["_weight"] = pack(module.weight.to(dtype))
-            own["_bias"] = None if module.bias is None else module.bias.to(dtype)
-        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-        for table in tables:
-            for name, value in list(table.items()):
-                if value is not None and value.is_floating_point() and value.dtype.itemsize == 2:
-                    changed.append((table, name, value))
-                    wide = value.detach().to(dtype)
-                    table[name] = nn.Parameter(wide, requires_grad=False) if isinstance(value, nn.Parameter) else wide
-        if changed:
-            kept.setdefault(module, []).extend(changed)
+    def __init__(self, model: Any) -> None:
+        self.model: Any = model
+        self._kept: list[Change] | None = None
+        self._hooks: list[Any] = []
+        self._now: dict[nn.Module, list[Change]] = {}
 
-    def after(module: nn.Module, args: Any, output: Any) -> Any:
-        restore(module)
-        if isinstance(module, nn.Embedding) and output.dtype.itemsize == 2:
-            return output.to(dtype)
-        return None
+    def forget(self) -> None:
+        """Drop the converted weights."""
+        self._kept = None
 
-    def restore(module: nn.Module) -> None:
-        for table, name, value in reversed(kept.pop(module, [])):
-            table[name] = value
+    def __enter__(self) -> None:
+        modules = [module for module in self.model.modules() if not isinstance(module, nn.Embedding)]
+        if self._kept is None:
+            need = 2 * sum(value.numel() * value.itemsize for module in modules for _, _, value in _narrow(module))
+            if need < free_bytes(str(self.model.device)) // 3:
+                self._kept = [change for module in modules for change in _changes(module)]
+        if self._kept is None:
+            self._hooks = [module.register_forward_pre_hook(self._before) for module in modules]
+            self._hooks += [module.register_forward_hook(self._after) for module in modules]
+        for table, name, _, wide in self._kept or ():
+            table[name] = wide
+        embeddings = (module for module in self.model.modules() if isinstance(module, nn.Embedding))
+        self._hooks += [module.register_forward_hook(_output) for module in embeddings]
 
-    for module in model.modules():
-        if not isinstance(module, nn.Embedding):
-            hooks.append(module.register_forward_pre_hook(before))
-        hooks.append(module.register_forward_hook(after))
-    try:
-        yield
-    finally:
-        for hook in hooks:
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
             hook.remove()
-        for module in list(kept):
-            restore(module)
+        self._hooks = []
+        for table, name, narrow, _ in reversed(self._kept or ()):
+            table[name] = narrow
+        for module in list(self._now):
+            self._after(module)
+
+    def _before(self, module: nn.Module, *_: Any) -> None:
+        changes = _changes(module)
+        for table, name, _, wide in changes:
+            table[name] = wide
+        if changes:
+            self._now.setdefault(module, []).extend(changes)
+
+    def _after(self, module: nn.Module, *_: Any) -> None:
+        for table, name, narrow, _ in reversed(self._now.pop(module, [])):
+            table[name] = narrow
+
+
+def _output(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+    return output.float() if output.dtype.itemsize == 2 else output
+
+
+def _narrow(module: nn.Module) -> list[tuple[dict[str, Any], str, torch.Tensor]]:
+    """The two-byte weights of a module itself."""
+    own: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+    found = [(table, name, value) for table in own for name, value in table.items()]
+    if isinstance(module, PackedLinear):
+        found += [(module.__dict__, name, module.__dict__[name]) for name in ("_weight", "_bias")]
+    return [
+        (table, name, value)
+        for table, name, value in found
+        if value is not None and value.is_floating_point() and value.dtype.itemsize == 2
+    ]
+
+
+def _changes(module: nn.Module) -> list[Change]:
+    out: list[Change] = []
+    for table, name, value in _narrow(module):
+        wide = (value.to_dense() if value.is_mkldnn else value).detach().float()
+        if value.is_mkldnn:
+            wide = pack(wide)
+        elif isinstance(value, nn.Parameter):
+            wide = nn.Parameter(wide, requires_grad=False)
+        out.append((table, name, value, wide))
+    return out
 
 
 # --- what the configuration says ---------------------------------------------------------------------------
