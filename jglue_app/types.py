@@ -546,6 +546,14 @@ class ModelInfo:
     has_chat_template: bool
     memory_bytes: int
     """Bytes of the weights in memory."""
+    prefix: str = ""
+    """Text of all tokens that the tokenizer puts before a text by itself, BOS or others such as `[gMASK]<sop>`."""
+    tokenizer_source: str = ""
+    """The files that define the tokenizer; empty in older runs, and of backends that have none."""
+    tokenizer_round_trip: bool | None = None
+    """Whether a fixed Japanese text comes back unchanged from its ids; None where it was not tried."""
+    tokenizer_unknown: float | None = None
+    """Share of unknown tokens in that text."""
 
 
 class Backend(Protocol):
@@ -601,6 +609,12 @@ class TokenizerInfo:
     context_length: int | None
     """Most tokens of prompt and answer together; None if unlimited."""
     has_chat_template: bool
+    prefix: tuple[str, ...] = ()
+    """Texts of all tokens that the tokenizer puts before a text by itself, BOS among them."""
+    suffix: tuple[str, ...] = ()
+    """Texts of those that it puts after; here they are left out."""
+    source: str = ""
+    """The files that define the tokenizer, and what is to be known of them."""
 
 
 class Tokenizer(Protocol):

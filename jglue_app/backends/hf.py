@@ -13,15 +13,17 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
 from transformers.pytorch_utils import Conv1D
 
 from jglue_app.backends.batching import PAD, Batcher
+from jglue_app.backends.encoding import facts_of
 from jglue_app.backends.engine import Engine
 from jglue_app.backends.gguf import refuse_missing
 from jglue_app.backends.linear import PackedLinear, pack_layers
 from jglue_app.backends.locate import ModelFiles, in_folder, locate
 from jglue_app.backends.memory import Memory, free_bytes, give_back, memory_of
+from jglue_app.backends.own_tokenizer import load_tokenizer
 from jglue_app.backends.packed import PackedModel, Unsupported
 from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
 from jglue_app.backends.tricks import ALL, Tricks
@@ -62,7 +64,7 @@ def open_model(
         config = AutoConfig.from_pretrained(**where)
         if getattr(config, "is_encoder_decoder", False):
             raise ModelError(f"{spec.id} is an encoder-decoder model; only decoder-only models can be compared.")
-        tokenizer = AutoTokenizer.from_pretrained(**where)
+        tokenizer = load_tokenizer(spec.id, where)
         model, report = AutoModelForCausalLM.from_pretrained(
             **where,
             config=config,
@@ -126,6 +128,7 @@ class HFBackend:
         self._model: Any = model
         self._tokenizer = tokenizer
         self.memory = memory_of(model, memory)
+        facts = facts_of(tokenizer)
         self._batcher = _batcher(model, tokenizer, eos, tricks, self.memory)
         self.info = ModelInfo(
             name=spec.id,
@@ -134,10 +137,14 @@ class HFBackend:
             device=str(model.device),
             context_length=self._batcher.context_length,
             bos=tokenizer.bos_token or "",
-            adds_bos=bool(self._batcher.bos),
+            adds_bos=facts.adds_bos,
             eos=tokenizer.eos_token or "",
             has_chat_template=bool(getattr(tokenizer, "chat_template", None)),
             memory_bytes=memory_bytes,
+            prefix=facts.prefix,
+            tokenizer_source=facts.source,
+            tokenizer_round_trip=facts.round_trip,
+            tokenizer_unknown=facts.unknown,
         )
 
     @property
