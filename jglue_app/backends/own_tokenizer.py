@@ -47,6 +47,8 @@ PROBE = (
 )
 """What texts are compared on: line ends, widths, rare and composed characters, spaces, digits, look-alikes."""
 _CHECK = "_jglue_check"
+_HEAD = 2**22
+"""Bytes at the beginning of a tokenizer.json in which everything but the vocabulary stands, as a rule."""
 _FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _SPIECE = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "sentencepiece.model", "spm.model", "sp.model")
 _OTHERS = ("vocab.json", "merges.txt", "vocab.txt", "tekken.json", "config.json")
@@ -285,7 +287,8 @@ def _from_json(name: str, found: _Repository) -> tuple[Any, Check]:
         tokenizer.add_special_tokens({key: text})
     _obey_flags(tokenizer, found)
     check = Check(name, "tokenizer.json")
-    told = _sections(file.read_text("utf-8"))
+    with file.open("rb") as opened:
+        told = _sections(opened.read(_HEAD).decode("utf-8", "ignore"))
     backend = tokenizer.backend_tokenizer
     for part in ("normalizer", "pre_tokenizer", "decoder"):
         if told is None or part in told:

@@ -109,7 +109,7 @@ class SentencePieceTokenizer(PreTrainedTokenizer):  # type: ignore[misc]  # tran
         return self._tokens.get(token, self._unknown_id)
 
     def _convert_id_to_token(self, index: int) -> str:
-        return self._texts.get(index, str(self.unk_token or ""))
+        return self._texts.get(index, "")  # Embeddings may have more rows than the vocabulary has tokens.
 
     # --- text → ids
 
