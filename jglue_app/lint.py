@@ -391,13 +391,14 @@ def round_trip(case: Case, tokenizer: Tokenizer) -> Findings:
 
 def tokenizer_files(case: Case, tokenizer: Tokenizer) -> Findings:
     """Files of one repository that define different tokenizers."""
-    source = tokenizer.info.source
-    if "(not the ids of" in source:
+    other = tokenizer.info.disputed
+    if other:
         yield Finding(
             "tokenizer_files",
             "info",
             "",
-            f"The tokenizer is that of {source}. Programs that read the other file get other scores.",
+            f"The files tokenizer.json and {other} of this model make other tokens of the same text. The first is read "
+            "here; programs that read the second get other scores.",
         )
 
 

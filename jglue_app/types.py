@@ -614,7 +614,9 @@ class TokenizerInfo:
     suffix: tuple[str, ...] = ()
     """Texts of those that it puts after; here they are left out."""
     source: str = ""
-    """The files that define the tokenizer, and what is to be known of them."""
+    """The files that define the tokenizer."""
+    disputed: str = ""
+    """A file beside them that defines other ids; empty if there is none."""
 
 
 class Tokenizer(Protocol):

@@ -83,6 +83,8 @@ class Check:
     """Text → ids by the file itself, without what is put before and after; None if the file itself is in use."""
     skip: tuple[str, ...] = ()
     """Texts with one of these are not compared: tokens that the reference does not know."""
+    disputed: str = ""
+    """A file beside the source that defines other ids; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,15 @@ def load_tokenizer(name: str, where: Mapping[str, Any]) -> Any:
 def source_of(tokenizer: Any) -> str:
     """The files that a tokenizer was read from, as the manifest tells it; empty if it was not loaded here."""
     check: Check | None = getattr(tokenizer, _CHECK, None)
-    return check.source if check else ""
+    if check is None:
+        return ""
+    return f"{check.source}, not {check.disputed}" if check.disputed else check.source
+
+
+def disputed_by(tokenizer: Any) -> str:
+    """A file of the repository that defines other ids than the one in use; empty if there is none."""
+    check: Check | None = getattr(tokenizer, _CHECK, None)
+    return check.disputed if check else ""
 
 
 def reference_of(tokenizer: Any) -> Check | None:
@@ -298,7 +308,7 @@ def _from_json(name: str, found: _Repository) -> tuple[Any, Check]:
                 _compare_whole(tokenizer, file, check)
                 break
     if (other := _spiece_file(found)) is not None:
-        check.source += _disagreement(tokenizer, found, other)
+        check.disputed = other.name if _disagree(tokenizer, found, other) else ""
     return tokenizer, check
 
 
@@ -348,16 +358,13 @@ def _obey_flags(tokenizer: Any, found: _Repository) -> None:
             return
 
 
-def _disagreement(tokenizer: Any, found: _Repository, file: Path) -> str:
-    """A note if the sentencepiece model beside a tokenizer.json gives other ids; else empty."""
+def _disagree(tokenizer: Any, found: _Repository, file: Path) -> bool:
+    """Whether the sentencepiece model beside a tokenizer.json gives other ids."""
     try:
         own = SentencePieceTokenizer(str(file), layout=FAIRSEQ if found.class_name in FAIRSEQ.classes else STRAIGHT)
     except Exception:  # A tiktoken file, or another kind of model.
-        return ""
-    for text in PROBE:
-        if own.ids_of(text) != tokenizer(text, add_special_tokens=False)["input_ids"]:
-            return f" (not the ids of {file.name} beside it, as on 「{_excerpt(text)}」)"
-    return ""
+        return False
+    return any(own.ids_of(text) != tokenizer(text, add_special_tokens=False)["input_ids"] for text in PROBE)
 
 
 # --- sentencepiece --------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from transformers import AutoConfig, GenerationConfig
 
 from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.locate import locate
-from jglue_app.backends.own_tokenizer import load_tokenizer, source_of
+from jglue_app.backends.own_tokenizer import disputed_by, load_tokenizer, source_of
 from jglue_app.errors import ModelError, first_line
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Prompt, TokenizerInfo
@@ -72,6 +72,7 @@ class HFTokenizer:
             prefix=tuple(self.pieces(self._encoder.bos)),
             suffix=tuple(self.pieces(self._encoder.suffix)),
             source=source_of(self._tokenizer),
+            disputed=disputed_by(self._tokenizer),
         )
 
     def _turn_end(self) -> str:

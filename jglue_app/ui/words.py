@@ -1512,8 +1512,8 @@ SAID_JA = (
         "{1} 件のうち {0} 件のプロンプトが、トークンから元の文章に戻りません（「{2}」が「{3}」になります）。モデルが読むのは、変わったあとの文章です。",
     ),
     (
-        r"The tokenizer is that of tokenizer\.json \(not the ids of (.+) beside it, as on 「(.*)」\)\. .+",
-        "トークナイザは tokenizer.json のものです。同じフォルダの {} は別のトークンを作ります（例：「{}」）。そちらを読むプログラムとは点が変わります。",
+        r"The files tokenizer\.json and (.+) of this model make other tokens of the same text\. .+",
+        "このモデルの tokenizer.json と {} は、同じ文章から別のトークンを作ります。ここでは前者を使います。後者を読むプログラムとは点が変わります。",
     ),
     (
         r"The tokenizer opens every text with (.+), which is not its BOS alone\. .+",
