@@ -393,6 +393,9 @@ def _from_spiece(name: str, found: _Repository, file: Path) -> tuple[Any, Check]
     if layout is STRAIGHT and _has_rules_of_its_own(found.class_name):
         tokenizer = AutoTokenizer.from_pretrained(**found.where)
         check = Check(name, file.name)
+        if not getattr(tokenizer, "is_fast", False):  # Runs sentencepiece itself, as GPT-SW3's does.
+            check.source += f" (class {type(tokenizer).__name__})"
+            return tokenizer, check
         own = SentencePieceTokenizer(str(file), layout=STRAIGHT)
         unknown = tokenizer.unk_token or ""
         vocabulary = tokenizer.get_vocab()
@@ -429,7 +432,7 @@ def _has_rules_of_its_own(class_name: str) -> bool:
 def _compared(name: str, found: _Repository, tokenizer: Any) -> tuple[Any, Check]:
     """A tokenizer of transformers compared with a reference, which takes its place where they differ."""
     source, raw, reference = _reference(found)
-    check = Check(name, source or f"the class {type(tokenizer).__name__} of transformers", reference)
+    check = Check(name, source or f"class {type(tokenizer).__name__}", reference)
     if reference is None:
         if source:
             raise ModelError(

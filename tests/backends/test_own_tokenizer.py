@@ -28,6 +28,7 @@ from jglue_app.errors import ModelError
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Output, Prompt
 from tests.conftest import JAPANESE, TinyModel
+from tests.tokenizers import make_files, outcomes
 
 TEXTS = (*JAPANESE, "ユーザー: 質問 システム: 答え", "It's 2024, don't  double  spaces.")
 Train = Callable[..., Path]
@@ -573,6 +574,20 @@ def test_the_first_difference_is_named() -> None:
     )
     assert first_difference(Upper(), ["ABC", "!a"], check) == ""
     require_same(Upper(), "abc", [1])  # Nothing to compare with.
+
+
+def test_no_tokenizer_class_of_transformers_gives_other_ids_than_its_file(tmp_path: Path) -> None:
+    found = list(outcomes(make_files(tmp_path)))
+    assert [one for one in found if one.result == "DIFFERENT"] == []
+    same = {(one.class_name, one.format) for one in found if one.result == "same"}
+    # Those of decoder-only models must load, whatever transformers makes of them.
+    with_json = {"GPT2Tokenizer", "GPTNeoXTokenizer", "GemmaTokenizer", "LlamaTokenizer", "Qwen2Tokenizer",
+                 "CohereTokenizer", "CodeLlamaTokenizer", "TokenizersBackend", "XGLMTokenizer"}  # fmt: skip
+    assert {(name, "tokenizer.json") for name in with_json} <= same
+    with_model = {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "T5Tokenizer", "XGLMTokenizer",
+                  "ReformerTokenizer"}  # fmt: skip
+    assert {(name, "sentencepiece") for name in with_model} <= same
+    assert {(name, "vocab.json with merges.txt") for name in ("GPT2Tokenizer", "Qwen2Tokenizer")} <= same
 
 
 # --- what tokenizers put before a text ------------------------------------------------------------------
