@@ -440,13 +440,32 @@ def _compared(name: str, found: _Repository, tokenizer: Any) -> tuple[Any, Check
                 "is none whose rule is known. Choose a repository of this model that holds a tokenizer.json."
             )
         return tokenizer, check
-    check.skip = tuple(str(token) for token in getattr(tokenizer, "added_tokens_decoder", {}).values())
+    check.reference, check.skip = _with_added(reference, tokenizer)
     different = first_difference(tokenizer, PROBE, check)
     if not different:
         return tokenizer, check
     if raw is None or not getattr(tokenizer, "is_fast", False):
         raise _refused(name, source, different)
     return _exchanged(tokenizer, raw, check), Check(name, source)
+
+
+def _with_added(reference: Ids, tokenizer: Any) -> tuple[Ids, tuple[str, ...]]:
+    """The reference with a tokenizer's added tokens on top, and those that cannot be put there."""
+    added = {str(token): (i, token) for i, token in tokenizer.added_tokens_decoder.items() if str(token)}
+    odd = tuple(text for text, (_, token) in added.items() if token.lstrip or token.rstrip or token.single_word)
+    plain = {text: i for text, (i, _) in added.items() if text not in odd}
+    if not plain:
+        return reference, odd
+    cut = re.compile("(" + "|".join(map(re.escape, sorted(plain, key=len, reverse=True))) + ")")
+
+    def ids(text: str) -> list[int]:
+        found: list[int] = []
+        for part in cut.split(text):
+            if part:
+                found += [plain[part]] if part in plain else reference(part)
+        return found
+
+    return ids, odd
 
 
 def _exchanged(tokenizer: Any, raw: Any, check: Check) -> Any:

@@ -224,7 +224,7 @@ class SentencePieceTokenizer(PreTrainedTokenizer):  # type: ignore[misc]  # tran
     ) -> str:
         """Text of ids. A piece's leading space is left out where encoding would have put it."""
         ids = [token_ids] if isinstance(token_ids, int) else [int(i) for i in token_ids]
-        special = set(self.all_special_ids)
+        special = self._special
         own: list[int] = []
         text = ""
         first = True
@@ -241,6 +241,15 @@ class SentencePieceTokenizer(PreTrainedTokenizer):  # type: ignore[misc]  # tran
                 text += str(self.convert_ids_to_tokens(id_))
                 first = False
         return text
+
+    @property
+    def _special(self) -> frozenset[int]:
+        """Ids of special tokens: asked for at every token that is written."""
+        if self._specials is None or self._specials[0] != len(self._added_tokens_decoder):
+            self._specials = len(self._added_tokens_decoder), frozenset(self.all_special_ids)
+        return self._specials[1]
+
+    _specials: tuple[int, frozenset[int]] | None = None
 
     def _place(self, id_: int) -> int | None:
         """The id in the model; None for a token that is not of it."""

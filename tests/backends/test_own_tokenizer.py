@@ -131,6 +131,8 @@ def test_ids_are_those_of_the_sentencepiece_model(shipped: tuple[Any, Any, str])
     for text in (*PROBE, *TEXTS, "", " ", "\n", "ユーザー: 関係は?<NL>システム: "):
         assert bare(tokenizer, text) == own.encode(text)
     assert source_of(tokenizer) == f"{name} (sentencepiece)"
+    several = tokenizer(list(TEXTS), add_special_tokens=False)["input_ids"]
+    assert several == [own.encode(text) for text in TEXTS]
 
 
 def test_text_of_ids_is_that_of_the_sentencepiece_model(shipped: tuple[Any, Any, str]) -> None:
@@ -300,6 +302,7 @@ def test_a_model_like_rinnas_is_scored_on_the_tokens_of_its_file(
     backend = open_backend(ModelSpec(str(folder)), settings, device="cpu")
     ((_, result),) = list(backend.choose([prompt], lambda: False))
     info = backend.info
+    counted = backend.count_tokens(text)
     backend.close()
 
     own = sentencepiece.SentencePieceProcessor(model_file=str(file))
@@ -312,6 +315,7 @@ def test_a_model_like_rinnas_is_scored_on_the_tokens_of_its_file(
         expected.append(sum(float(scores[k - 1, whole[k]]) for k in range(len(context), len(whole))))
     assert isinstance(result, Output)
     assert result.choice_logprobs == pytest.approx(expected, abs=1e-3)
+    assert counted == len(own.encode(text))
     assert (info.tokenizer_source, info.prefix, info.adds_bos) == ("spiece.model (sentencepiece)", "", False)
     assert (info.tokenizer_round_trip, info.tokenizer_unknown) == (True, 0.0)
 
@@ -554,12 +558,15 @@ def test_a_prompt_on_which_tokenizer_and_file_disagree_is_refused(tmp_path: Path
     tokenizer = load(folder)
     encoder = Encoder(tokenizer)
     assert encoder.encode("犬。", has_special=True) == raw.encode("犬。").ids
+    assert encoder.encode("犬<|endoftext|>犬。", has_special=True) == raw.encode("犬<|endoftext|>犬。").ids
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("犬", "猫")
     with pytest.raises(
         ModelError, match=r"for a model is not that of its file vocab\.json with merges\.txt: 「犬。」 becomes \["
     ):
         encoder.encode("犬。", has_special=True)
-    assert encoder.encode("猫。", has_special=True) == raw.encode("猫。").ids
+    with pytest.raises(ModelError, match="is not that of its file"):
+        encoder.encode("猫<|endoftext|>犬。", has_special=True)
+    assert encoder.encode("猫。<|endoftext|>", has_special=True) == raw.encode("猫。<|endoftext|>").ids
 
 
 def test_the_first_difference_is_named() -> None:
