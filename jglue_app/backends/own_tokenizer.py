@@ -121,6 +121,7 @@ def load_tokenizer(name: str, where: Mapping[str, Any]) -> Any:
         Exception: of any kind, from transformers, tokenizers or the network, when it cannot be loaded.
     """
     found = _repository(where)
+    _refuse_code(name, found)
     if "tokenizer.json" in found.files:
         tokenizer, check = _from_json(name, found)
     elif (file := _spiece_file(found)) is not None:
@@ -132,6 +133,17 @@ def load_tokenizer(name: str, where: Mapping[str, Any]) -> Any:
         return tokenizer
     setattr(tokenizer, _CHECK, check)
     return tokenizer
+
+
+def _refuse_code(name: str, found: _Repository) -> None:
+    """Refuse a tokenizer class that is code of the repository: what it does beside its files cannot be known."""
+    table = found.settings.get("auto_map")
+    own = table.get("AutoTokenizer") if isinstance(table, dict) else table
+    if own and (not found.class_name or tokenizer_class_from_name(found.class_name) is None):
+        raise ModelError(
+            f"{name} needs to run code from its repository, which this application never does. "
+            "Choose a model that transformers supports by itself."
+        )
 
 
 def source_of(tokenizer: Any) -> str:
