@@ -6,6 +6,7 @@ A new rule is a function `(Case, Tokenizer) → Findings` and a line in `RULES`.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,34 +187,43 @@ def uneven_labels(case: Case, tokenizer: Tokenizer) -> Findings:
 
 
 def bos(case: Case, tokenizer: Tokenizer) -> Findings:
-    """BOS twice, or not at all although there is one."""
+    """What opens a sequence, BOS or several tokens: twice, or not at all."""
     info = tokenizer.info
-    pieces = tokenizer.pieces(tokenizer.encode(case.prompts[0])[:2])
-    if info.bos and pieces == [info.bos, info.bos]:
+    opening = list(info.prefix) or ([info.bos] if info.adds_bos else [])
+    pieces = tokenizer.pieces(tokenizer.encode(case.prompts[0])[: 2 * max(1, len(opening))])
+    if (opening and pieces == opening * 2) or (info.bos and pieces[:2] == [info.bos] * 2):
         yield _finding(
             "double_bos",
             "error",
             case,
-            f"The prompt begins with {info.bos} twice: its text holds one and the tokenizer adds another. Leave it out "
-            "of the text.",
+            f"The prompt begins with {''.join(opening) or info.bos} twice: its text holds one and the tokenizer adds "
+            "another. Leave it out of the text.",
         )
-    elif info.bos and pieces[:1] != [info.bos] and info.bos != info.eos:
-        if info.adds_bos:
+    elif opening:
+        if pieces[: len(opening)] != opening and (opening != [info.bos] or info.bos != info.eos):
             yield Finding(
                 "missing_bos",
                 "warning",
                 "",
-                f"The tokenizer puts {info.bos} before every text, but this prompt is without it: the chat template "
-                "leaves it out. A model that was trained with it may answer worse.",
+                f"The tokenizer puts {''.join(opening)} before every text, but this prompt is without it: the chat "
+                "template leaves it out. A model that was trained with it may answer worse.",
             )
-        else:
-            yield Finding(
-                "missing_bos",
-                "info",
-                "",
-                f"The model knows the token {info.bos}, and its tokenizer does not put it first. That is so by design "
-                "in some models; if other programs add it, their scores differ.",
-            )
+    elif info.bos and pieces[:1] != [info.bos] and info.bos != info.eos:
+        yield Finding(
+            "missing_bos",
+            "info",
+            "",
+            f"The model knows the token {info.bos}, and its tokenizer does not put it first. That is so by design "
+            "in some models; if other programs add it, their scores differ.",
+        )
+    if opening and opening != [info.bos]:
+        yield Finding(
+            "opening_tokens",
+            "info",
+            "",
+            f"The tokenizer opens every text with {''.join(opening)}, which is not its BOS alone. The model is given "
+            "it once; programs that add BOS only, or nothing, get other scores.",
+        )
 
 
 def eos(case: Case, tokenizer: Tokenizer) -> Findings:
@@ -226,13 +236,13 @@ def eos(case: Case, tokenizer: Tokenizer) -> Findings:
             "",
             "The model names no end token: an answer ends at a stop string or at the token limit alone.",
         )
-    if info.adds_eos:
+    if info.adds_eos or info.suffix:
         yield Finding(
             "adds_eos",
             "info",
             "",
-            f"The tokenizer puts {info.eos} after every text, as if nothing could follow. It is left out here; other "
-            "programs may score the model with it.",
+            f"The tokenizer puts {''.join(info.suffix) or info.eos} after every text, as if nothing could follow. It "
+            "is left out here; other programs may score the model with it.",
         )
     ids = tokenizer.encode(case.prompts[0])
     if info.eos and info.eos != info.bos and tokenizer.pieces(ids[-1:]) == [info.eos]:
@@ -325,21 +335,24 @@ def context_overflow(case: Case, tokenizer: Tokenizer) -> Findings:
 
 def unknown_tokens(case: Case, tokenizer: Tokenizer) -> Findings:
     """Text that the tokenizer does not know, or spells out in bytes."""
-    sizes, characters, unknown = 0, 0, []
+    sizes, characters, count, unknown = 0, 0, 0, []
     for item, prompt in zip(case.items, case.prompts, strict=True):
         ids = tokenizer.encode(prompt)
         sizes += len(ids)
         characters += len(prompt.text)
-        if tokenizer.unknown(ids):
+        if lost := tokenizer.unknown(ids):
+            count += lost
             unknown.append(item.id)
     if unknown:
         yield _finding(
             "unknown_tokens",
             "warning",
             case,
-            f"{len(unknown)} of {len(case.prompts)} prompts hold characters that the tokenizer does not know: the "
-            "model cannot see them. Choose a model with a Japanese vocabulary.",
+            f"{len(unknown)} of {len(case.prompts)} prompts hold characters that the tokenizer does not know "
+            f"({100 * count / sizes:.1f} % of the tokens): the model cannot see them. Choose a model with a Japanese "
+            "vocabulary.",
             unknown,
+            {"unknown_share": count / sizes},
         )
     if characters and sizes / characters > TOKENS_PER_CHARACTER:
         yield _finding(
@@ -350,6 +363,57 @@ def unknown_tokens(case: Case, tokenizer: Tokenizer) -> Findings:
             "Prompts are long and slow, and token limits are reached early.",
             facts={"tokens_per_character": sizes / characters},
         )
+
+
+def round_trip(case: Case, tokenizer: Tokenizer) -> Findings:
+    """Text that does not come back from its tokens: the model reads something else."""
+    changed: list[tuple[str, str, str]] = []  # item id, text, what comes back
+    for item, prompt in zip(case.items, case.prompts, strict=True):
+        back = tokenizer.text(tokenizer.encode_text(prompt.text))
+        # Some tokenizers put a space before a text; that is how they were trained.
+        if prompt.text not in (back, back.removeprefix(" ")):
+            changed.append((item.id, prompt.text, back))
+    if not changed:
+        return
+    folded = all(_folded(text) == _folded(back) for _, text, back in changed)
+    _, text, back = changed[0]
+    at = _first_change(text, back)
+    yield _finding(
+        "round_trip",
+        "info" if folded else "warning",
+        case,
+        f"{len(changed)} of {len(case.prompts)} prompts do not come back from their tokens as they were: "
+        f"「{_cut(text, at)}」 becomes 「{_cut(back, at)}」. The model reads the second text. Write the prompt with "
+        "characters that the tokenizer keeps.",
+        [id_ for id_, *_ in changed],
+    )
+
+
+def tokenizer_files(case: Case, tokenizer: Tokenizer) -> Findings:
+    """Files of one repository that define different tokenizers."""
+    other = tokenizer.info.disputed
+    if other:
+        yield Finding(
+            "tokenizer_files",
+            "info",
+            "",
+            f"The files tokenizer.json and {other} of this model make other tokens of the same text. The first is read "
+            "here; programs that read the second get other scores.",
+        )
+
+
+def _folded(text: str) -> str:
+    """A text without differences of width and compatibility."""
+    return unicodedata.normalize("NFKC", text)
+
+
+def _first_change(text: str, back: str) -> int:
+    return next((k for k, (x, y) in enumerate(zip(text, back, strict=False)) if x != y), min(len(text), len(back)))
+
+
+def _cut(text: str, at: int) -> str:
+    """Some characters around a place."""
+    return text[max(0, at - 4) : at + 6].replace("\n", "⏎")
 
 
 RULES: dict[str, Callable[[Case, Tokenizer], Findings]] = {
@@ -366,6 +430,8 @@ RULES: dict[str, Callable[[Case, Tokenizer], Findings]] = {
         token_boundary,
         context_overflow,
         unknown_tokens,
+        round_trip,
+        tokenizer_files,
     )
 }
 

@@ -80,11 +80,20 @@ def chat(parts: Parts, model: ModelText) -> Laid:
 
 
 def rinna(parts: Parts, model: ModelText) -> Laid:
-    """The turns of rinna's instruction models: `ユーザー: … <NL>システム: …`, line ends written `<NL>`."""
+    """The turns of rinna's Japanese instruction models: `ユーザー: … <NL>システム: …`, line ends written `<NL>`."""
+    return Laid(_speakers(parts).replace("\n", "<NL>"), tuple(dict.fromkeys((*parts.stop, "<NL>"))))
+
+
+def rinna_bilingual(parts: Parts, model: ModelText) -> Laid:
+    """The turns of rinna's bilingual 4B models, whose tokenizer knows line ends: `ユーザー: …`, a line for each."""
+    return Laid(_speakers(parts), tuple(dict.fromkeys((*parts.stop, "ユーザー:"))))
+
+
+def _speakers(parts: Parts) -> str:
     lines = [parts.system] if parts.system else []
     for user, assistant in _turns(parts):
         lines += [f"ユーザー: {user}", f"システム: {assistant or ''}"]
-    return Laid("\n".join(lines).replace("\n", "<NL>"), tuple(dict.fromkeys((*parts.stop, "<NL>"))))
+    return "\n".join(lines)
 
 
 def alpaca(parts: Parts, model: ModelText) -> Laid:
@@ -116,6 +125,7 @@ FORMATS: dict[str, Callable[[Parts, ModelText], Laid]] = {
     "plain": plain,
     "chat": chat,
     "rinna": rinna,
+    "rinna_bilingual": rinna_bilingual,
     "alpaca": alpaca,
     "llama2": llama2,
 }

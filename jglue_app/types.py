@@ -550,6 +550,14 @@ class ModelInfo:
     """How prompts go through the model: `packed`, or the name of a slower way; empty if nothing is known of it."""
     engine_reason: str = ""
     """Why not in a faster way; empty if in the fastest."""
+    prefix: str = ""
+    """Text of all tokens that the tokenizer puts before a text by itself, BOS or others such as `[gMASK]<sop>`."""
+    tokenizer_source: str = ""
+    """The files that define the tokenizer; empty in older runs, and of backends that have none."""
+    tokenizer_round_trip: bool | None = None
+    """Whether a fixed Japanese text comes back unchanged from its ids; None where it was not tried."""
+    tokenizer_unknown: float | None = None
+    """Share of unknown tokens in that text."""
 
 
 class Backend(Protocol):
@@ -605,6 +613,14 @@ class TokenizerInfo:
     context_length: int | None
     """Most tokens of prompt and answer together; None if unlimited."""
     has_chat_template: bool
+    prefix: tuple[str, ...] = ()
+    """Texts of all tokens that the tokenizer puts before a text by itself, BOS among them."""
+    suffix: tuple[str, ...] = ()
+    """Texts of those that it puts after; here they are left out."""
+    source: str = ""
+    """The files that define the tokenizer."""
+    disputed: str = ""
+    """A file beside them that defines other ids; empty if there is none."""
 
 
 class Tokenizer(Protocol):

@@ -152,6 +152,53 @@ def test_labels_of_different_lengths_are_worth_knowing() -> None:
     assert (finding.level, finding.facts) == ("info", {"肯定": 2, "否": 1, "中": 1})
 
 
+def test_an_opening_of_two_tokens_is_known() -> None:
+    two = {"prefix": ("[", "s"), "bos": "", "adds_bos": False}
+
+    def opened(text: str) -> dict[str, Finding]:
+        return found(case(text=text, messages=True, format="chat"), **two)
+
+    assert "missing_bos" in opened("答え：")
+    assert "[s" in opened("答え：")["missing_bos"].message
+    assert "missing_bos" not in opened("[s答え：")
+    assert "double_bos" not in opened("[s答え：")
+    assert opened("[s[s答え：")["double_bos"].level == "error"
+    assert opened("[s答え：")["opening_tokens"].level == "info"
+    # One BOS is nothing to be told of.
+    assert "opening_tokens" not in found(case(), prefix=("<s>",))
+
+
+def test_tokens_after_a_text_are_told_by_their_names() -> None:
+    finding = found(case(), suffix=("[SEP]",))["adds_eos"]
+    assert (finding.level, "[SEP]" in finding.message) == ("info", True)
+
+
+def test_text_that_does_not_come_back_is_a_warning_and_a_matter_of_width_is_told() -> None:
+    class Losing(Toy):
+        def __init__(self, old: str, new: str) -> None:
+            super().__init__()
+            self.old, self.new = old, new
+
+        def encode_text(self, text: str) -> list[int]:
+            return super().encode_text(text.replace(self.old, self.new))
+
+    def of(tokenizer: Toy) -> dict[str, Finding]:
+        return {f.rule: f for f in lint([case(text="問題①。\n答え：")], tokenizer)}
+
+    lost = of(Losing("\n", ""))["round_trip"]
+    assert (lost.level, lost.task, lost.items) == ("warning", "jnli", 2)
+    assert "2 of 2 prompts" in lost.message
+    assert "「問題①。⏎答え：」 becomes 「問題①。答え：」" in lost.message
+    assert of(Losing("①", "1"))["round_trip"].level == "info"
+    assert "round_trip" not in of(Losing("x", "y"))
+
+
+def test_a_second_tokenizer_file_that_disagrees_is_told_of() -> None:
+    finding = found(case(), disputed="tokenizer.model")["tokenizer_files"]
+    assert (finding.level, finding.task, "tokenizer.model" in finding.message) == ("info", "", True)
+    assert "tokenizer_files" not in found(case())
+
+
 def test_bos_stands_once() -> None:
     double = found(case(text="<s>答え："))["double_bos"]
     assert (double.level, double.task) == ("error", "jnli")
@@ -217,7 +264,10 @@ def test_prompts_beyond_the_context_are_counted() -> None:
 
 
 def test_characters_that_the_tokenizer_does_not_know_are_counted() -> None:
-    assert found(case(text="？：答え："))["unknown_tokens"].items == 2
+    unknown = found(case(text="？：答え："))["unknown_tokens"]
+    # One of six tokens, BOS among them.
+    assert (unknown.items, unknown.facts) == (2, {"unknown_share": 1 / 6})
+    assert "(16.7 % of the tokens)" in unknown.message
 
 
 def test_bytes_in_place_of_characters_are_noticed() -> None:

@@ -91,7 +91,8 @@ def official(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
         (
             {"prompt": PromptSpec(format="alpacca")},
             UnknownNameError,
-            "Unknown format 'alpacca'. Did you mean 'alpaca'? Known: plain, chat, rinna, alpaca, llama2.",
+            "Unknown format 'alpacca'. Did you mean 'alpaca'? Known: plain, chat, rinna, rinna_bilingual, alpaca, "
+            "llama2.",
         ),
         ({"prompt": PromptSpec(shots=-1)}, InputError, "The number of few-shot examples must be 0 or more."),
         ({"prompt": PromptSpec(shots=13)}, InputError, "JNLI: 13 examples were asked for and 12 are at hand. Ask for"),

@@ -14,15 +14,17 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
 from transformers.pytorch_utils import Conv1D
 
 from jglue_app.backends.batching import MODES, PAD, Batcher, Result
+from jglue_app.backends.encoding import facts_of
 from jglue_app.backends.engine import Engine
 from jglue_app.backends.gguf import refuse_missing
 from jglue_app.backends.linear import PackedLinear, pack_layers, watch_reads
 from jglue_app.backends.locate import ModelFiles, in_folder, locate
 from jglue_app.backends.memory import free_bytes, give_back, memory_of
+from jglue_app.backends.own_tokenizer import load_tokenizer
 from jglue_app.backends.packed import PackedModel, Unsupported
 from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
 from jglue_app.backends.tricks import ALL, Tricks
@@ -64,7 +66,7 @@ def open_model(
         config = AutoConfig.from_pretrained(**where)
         if getattr(config, "is_encoder_decoder", False):
             raise ModelError(f"{spec.id} is an encoder-decoder model; only decoder-only models can be compared.")
-        tokenizer = AutoTokenizer.from_pretrained(**where)
+        tokenizer = load_tokenizer(spec.id, where)
         model, report = AutoModelForCausalLM.from_pretrained(
             **where,
             config=config,
@@ -158,6 +160,7 @@ class HFBackend:
         self._alone: Batcher | None = None
         self._batcher: Engine | Batcher = self._packed_engine() or self._padded_batches()
         self._reference.forget()
+        facts = facts_of(tokenizer)
         self.info = ModelInfo(
             name=spec.id,
             commit=commit,
@@ -165,12 +168,16 @@ class HFBackend:
             device=str(model.device),
             context_length=self._batcher.context_length,
             bos=tokenizer.bos_token or "",
-            adds_bos=bool(self._batcher.bos),
+            adds_bos=facts.adds_bos,
             eos=tokenizer.eos_token or "",
             has_chat_template=bool(getattr(tokenizer, "chat_template", None)),
             memory_bytes=memory_bytes,
             engine=self._method()[0],
             engine_reason=self._method()[1],
+            prefix=facts.prefix,
+            tokenizer_source=facts.source,
+            tokenizer_round_trip=facts.round_trip,
+            tokenizer_unknown=facts.unknown,
         )
 
     def _packed_engine(self) -> Engine | None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, GenerationConfig
 
 from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.locate import locate
+from jglue_app.backends.own_tokenizer import disputed_by, load_tokenizer, source_of
 from jglue_app.errors import ModelError, first_line
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Prompt, TokenizerInfo
@@ -30,7 +31,9 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Callable[[str], 
         "token": settings.hub_token,
     }
     try:
-        config, tokenizer = AutoConfig.from_pretrained(**where), AutoTokenizer.from_pretrained(**where)
+        config, tokenizer = AutoConfig.from_pretrained(**where), load_tokenizer(spec.id, where)
+    except ModelError:
+        raise
     except Exception as e:  # Of transformers, the tokenizer, the network: of any kind.
         raise ModelError(
             f"The tokenizer of {spec.id} could not be loaded ({first_line(e)}). "
@@ -56,17 +59,20 @@ class HFTokenizer:
     @cached_property
     def info(self) -> TokenizerInfo:
         """Facts; see `types.TokenizerInfo`."""
-        eos = self._tokenizer.eos_token_id
         return TokenizerInfo(
             name=self._name,
             bos=self._tokenizer.bos_token or "",
-            adds_bos=bool(self._encoder.bos),
+            adds_bos=self._encoder.adds_bos,
             eos=self._tokenizer.eos_token or "",
-            adds_eos=eos is not None and self._tokenizer("a")["input_ids"][-1:] == [eos],
+            adds_eos=self._tokenizer.eos_token_id is not None and self._tokenizer.eos_token_id in self._encoder.suffix,
             ends=tuple(self.pieces(self._ends)),
             turn_end=self._turn_end(),
             context_length=self._context_length,
             has_chat_template=bool(getattr(self._tokenizer, "chat_template", None)),
+            prefix=tuple(self.pieces(self._encoder.bos)),
+            suffix=tuple(self.pieces(self._encoder.suffix)),
+            source=source_of(self._tokenizer),
+            disputed=disputed_by(self._tokenizer),
         )
 
     def _turn_end(self) -> str:
@@ -100,11 +106,12 @@ class HFTokenizer:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Each token as text."""
-        return [str(self._tokenizer.decode([i], skip_special_tokens=False)) for i in ids]
+        return [self.text([i]) for i in ids]
 
     def text(self, ids: Sequence[int]) -> str:
         """Some tokens together as text."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+        # Cleaning up would take the space before a full stop, as in English.
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def special(self, ids: Sequence[int]) -> list[bool]:
         """Of each token whether it is a special one."""

@@ -29,7 +29,9 @@ StyleOption = Annotated[
 ]
 FormatOption = Annotated[
     str | None,
-    typer.Option(help="Prompt format: plain, chat, rinna, alpaca or llama2; without it, the protocol's own."),
+    typer.Option(
+        help="Prompt format: plain, chat, rinna, rinna_bilingual, alpaca or llama2; without it, the protocol's own."
+    ),
 ]
 ShotsOption = Annotated[
     int | None, typer.Option(help="Number of solved examples; without it, as the protocol has them.")

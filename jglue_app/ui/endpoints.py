@@ -124,7 +124,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             data: sample (our own items) or official (JGLUE v1.3).
             limit: Items per subset; 0 for all.
             method: generate (free text), choose (log-likelihood of each answer) or both.
-            a_format: Prompt format of A: plain, chat, rinna, alpaca or llama2.
+            a_format: Prompt format of A: plain, chat, rinna, rinna_bilingual, alpaca or llama2.
             a_style: Wording style of A, such as ja-labels, en-labels, number or choice-text.
             a_shots: Solved examples before A's question, 0 to 16.
             b_format: Prompt format of B.
@@ -166,7 +166,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             tasks: Subsets: marc_ja, jsts, jnli, jsquad, jcommonsenseqa.
             data: official (JGLUE v1.3) or sample.
             method: generate, choose or both.
-            format: Prompt format: plain, chat, rinna, alpaca or llama2.
+            format: Prompt format: plain, chat, rinna, rinna_bilingual, alpaca or llama2.
             style: Wording style.
             shots: Solved examples before the question, 0 to 16.
             quantization: none, 8bit or 4bit.
@@ -478,7 +478,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
             task: The subset.
             item_id: Id of an item; empty for the first.
             model: A registry name or Hub id.
-            format: Prompt format: plain, chat, rinna, alpaca or llama2.
+            format: Prompt format: plain, chat, rinna, rinna_bilingual, alpaca or llama2.
             style: Wording style.
             shots: Solved examples, 0 to 16.
             data: sample or official.

@@ -152,7 +152,8 @@ def item_html(
             sides.append(SideView(side.upper(), word("gone_side", lang), None))
             continue
         model = manifest.get("model") or {}
-        bos = str(model.get("bos", "")) if model.get("adds_bos") else ""
+        # Older runs name BOS alone.
+        bos = str(model.get("prefix") or (model.get("bos", "") if model.get("adds_bos") else ""))
         judged = judge_all(TASKS[task], found.item, found.record) if found else {}
         sides.append(
             SideView(side.upper(), str(manifest.get("label", "")), found, bos, str(model.get("eos", "")), judged)

@@ -695,6 +695,21 @@ LINT: dict[str, tuple[str, str, str]] = {
         "BOS is missing",
         "先頭の印つきで学習したモデルは、答えが悪くなることがあります。",
     ),
+    "opening_tokens": (
+        "BOS 以外の印で始まる",
+        "Texts open with other tokens than BOS",
+        "トークナイザが文章の前に付ける印を、そのまま一度だけ付けています。付けないプログラムとは点が変わります。",
+    ),
+    "round_trip": (
+        "トークンから元の文章に戻らない",
+        "Text does not come back from its tokens",
+        "モデルが読むのは、変わったあとの文章です。トークナイザが保つ文字で書いてください。",
+    ),
+    "tokenizer_files": (
+        "トークナイザのファイルが食い違う",
+        "Two tokenizer files disagree",
+        "同じモデルの二つのファイルが、別のトークンを作ります。ここでは tokenizer.json を使います。",
+    ),
     "no_eos": (
         "終わりの印（EOS）がない",
         "The model has no EOS",
@@ -1230,6 +1245,14 @@ SAID_JA = (
         "{} を読み込めません（{}）。transformers だけで動く文章生成モデルかどうか、確かめてください。",
     ),
     (
+        r"The tokenizer that transformers makes for (.+) is not that of its file (.+): (.+)\. Choose a repository .+",
+        "transformers が {} のために作るトークナイザは、モデルのファイル {} と一致しません（{}）。tokenizer.json のあるリポジトリを選んでください。",
+    ),
+    (
+        r"The file (.+) of (.+) does not say how text is cut before it is looked up, .+",
+        "{1} の {0} には、文章の区切り方が書かれていません。tokenizer.json のあるリポジトリを選んでください。",
+    ),
+    (
         r"The tokenizer of (.+) has no chat template\. .+",
         "{} には対話テンプレートがありません。plain や alpaca など、ほかの書式を選んでください。",
     ),
@@ -1494,8 +1517,20 @@ SAID_JA = (
         "{1} 件のうち {0} 件のプロンプトが入りません。いちばん長いものは {2} トークンで、あと {3} トークン書きますが、モデルに入るのは {4} トークンです。例題を減らしてください。",
     ),
     (
-        r"(\d+) of (\d+) prompts hold characters that the tokenizer does not know: .+",
-        "{1} 件のうち {0} 件のプロンプトに、トークナイザの知らない文字があります。日本語の語彙を持つモデルを選んでください。",
+        r"(\d+) of (\d+) prompts hold characters that the tokenizer does not know \(([\d.]+) % of the tokens\): .+",
+        "{1} 件のうち {0} 件のプロンプトに、トークナイザの知らない文字があります（トークンの {2} %）。日本語の語彙を持つモデルを選んでください。",
+    ),
+    (
+        r"(\d+) of (\d+) prompts do not come back from their tokens as they were: 「(.*)」 becomes 「(.*)」\. .+",
+        "{1} 件のうち {0} 件のプロンプトが、トークンから元の文章に戻りません（「{2}」が「{3}」になります）。モデルが読むのは、変わったあとの文章です。",
+    ),
+    (
+        r"The files tokenizer\.json and (.+) of this model make other tokens of the same text\. .+",
+        "このモデルの tokenizer.json と {} は、同じ文章から別のトークンを作ります。ここでは前者を使います。後者を読むプログラムとは点が変わります。",
+    ),
+    (
+        r"The tokenizer opens every text with (.+), which is not its BOS alone\. .+",
+        "トークナイザはどの文章の前にも {} を付けます。モデルには一度だけ渡しています。BOS だけを付けるプログラムや、何も付けないプログラムとは点が変わります。",
     ),
     (
         r"The tokenizer needs ([\d.]+) tokens for each character: .+",

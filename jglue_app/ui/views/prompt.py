@@ -73,6 +73,6 @@ def tried(found: Mapping[str, Tried], lang: str) -> dict[str, Any]:
     for name, one in found.items():
         item, record = one.answered.item, one.answered.record
         judged = judge_all(TASKS[item.task], item, record)
-        bos = one.model.bos if one.model.adds_bos else ""
+        bos = one.model.prefix or (one.model.bos if one.model.adds_bos else "")
         sides.append(SideView(name, one.label, one.answered, bos, one.model.eos, judged))
     return item_view(sides, lang, steps=False)
