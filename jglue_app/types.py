@@ -431,6 +431,7 @@ class Cost:
 
     model: ModelInfo
     quantization: str
+    """What the run asked for; where that is `none`, how the weights are quantized in the files, if they are."""
     items: int
     """Items with an output."""
     seconds: float
@@ -546,6 +547,8 @@ class ModelInfo:
     has_chat_template: bool
     memory_bytes: int
     """Bytes of the weights in memory."""
+    quantized: str = ""
+    """How the weights are quantized in the files already, such as `bnb 4-bit (nf4)`; empty if they are not."""
 
 
 class Backend(Protocol):
@@ -601,6 +604,8 @@ class TokenizerInfo:
     context_length: int | None
     """Most tokens of prompt and answer together; None if unlimited."""
     has_chat_template: bool
+    rows: int | None = None
+    """Tokens that the model has an embedding for; None if that is not known."""
 
 
 class Tokenizer(Protocol):

@@ -52,6 +52,8 @@ class HFTokenizer:
         self._name = name
         self._ends = end_ids(generation, tokenizer)
         self._context_length = context_length(config, tokenizer)
+        rows = getattr(config.get_text_config(), "vocab_size", None)
+        self._rows = rows if isinstance(rows, int) else None
 
     @cached_property
     def info(self) -> TokenizerInfo:
@@ -67,6 +69,7 @@ class HFTokenizer:
             turn_end=self._turn_end(),
             context_length=self._context_length,
             has_chat_template=bool(getattr(self._tokenizer, "chat_template", None)),
+            rows=self._rows,
         )
 
     def _turn_end(self) -> str:
