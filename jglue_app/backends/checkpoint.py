@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -276,12 +277,8 @@ def _listed(name: str, file: str, names: Collection[str], read: Callable[[str], 
     return found
 
 
-class MissingFileError(ModelNotFoundError):
-    """A weight file that is listed and not there."""
-
-
 def _missing(name: str, file: str) -> ModelNotFoundError:
-    return MissingFileError(
+    return ModelNotFoundError(
         f"The weight file {file} of {name} is missing. Fetch the model again: a download or copy may have broken off."
     )
 
@@ -305,23 +302,30 @@ def read_table(path: Path, name: str) -> Mapping[str, Any]:
     return table
 
 
-_WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+MOST_HEAD = 100_000_000
+"""Bytes that the list of tensors in a safetensors file may take."""
+_WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "U8": 1, "I8": 1}
 
 
-def width_in_file(path: Path) -> int | None:
-    """Bytes of one weight in a safetensors file, by the type that most of them have; None if that is none of floats."""
+def in_files(paths: Collection[Path]) -> tuple[int, int] | None:
+    """How many weights some safetensors files hold, and the bytes of one by the type that most have.
+
+    Weights in 4 bits count as two for each byte; scales that belong to quantized weights are none. None if a file
+    cannot be read.
+    """
+    sizes: dict[str, int] = {}
+    count = 0
     try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if not 0 < size < 100_000_000:
-                return None
-            header = json.loads(file.read(size))
-        sizes: dict[str, int] = {}
-        for key, tensor in header.items():
-            if key != "__metadata__":
-                start, end = tensor["data_offsets"]
-                sizes[tensor["dtype"]] = sizes.get(tensor["dtype"], 0) + end - start
-        return _WIDTHS.get(max(sizes, key=sizes.__getitem__)) if sizes else None
+        for path in paths:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header: dict[str, Any] = json.loads(file.read(min(length, MOST_HEAD)))
+            for key, tensor in header.items():
+                if key != "__metadata__" and not key.endswith(("_scale", "_scale_inv", "_scales")):
+                    start, end = tensor["data_offsets"]
+                    sizes[tensor["dtype"]] = sizes.get(tensor["dtype"], 0) + end - start
+                    count += math.prod(tensor["shape"]) * (2 if key.endswith("_blocks") else 1)
+        return count, _WIDTHS[max(sizes, key=sizes.__getitem__)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # Said when it is loaded.
         return None
 
@@ -379,10 +383,19 @@ class Quantized:
     label: str
     """For people, such as `bnb 4-bit (nf4)`."""
 
-    def bytes_in_memory(self, file_bytes: int, itemsize: int, on_gpu: bool) -> int:
-        """What the weights take: as in the files, or expanded to `itemsize` bytes each where there is no GPU."""
+    def bytes_in_memory(self, file_bytes: int, count: int | None, itemsize: int, on_gpu: bool) -> int:
+        """What the weights take: as in the files, or expanded to `itemsize` bytes each where there is no GPU.
+
+        Args:
+            file_bytes: of the weight files.
+            count: of the weights; None if it is not known.
+            itemsize: bytes of one weight of the dtype that is computed in.
+            on_gpu: whether they go to one.
+        """
         width = None if on_gpu else _EXPANDED.get(self.method)
-        return int(file_bytes / width * itemsize) if width else file_bytes
+        if width is None:
+            return file_bytes
+        return itemsize * (int(file_bytes / width) if count is None else count)
 
 
 def quantization_of(name: str, config: Mapping[str, Any], names: Collection[str] = ()) -> Quantized | None:

@@ -340,8 +340,10 @@ def _bytes_needed(spec: ModelSpec, source: ModelFiles, dtype: torch.dtype, devic
     if source.weight_bytes is None:
         return None
     if source.quantized:
-        return source.quantized.bytes_in_memory(source.weight_bytes, dtype.itemsize, device.startswith("cuda"))
-    return int(source.weight_bytes / source.stored_width * _width(spec, dtype))
+        on_gpu = device.startswith("cuda")
+        return source.quantized.bytes_in_memory(source.weight_bytes, source.count, dtype.itemsize, on_gpu)
+    count = source.weight_bytes / source.stored_width if source.count is None else source.count
+    return int(count * _width(spec, dtype))
 
 
 def _check_memory(spec: ModelSpec, source: ModelFiles, device: str, dtype: torch.dtype) -> None:

@@ -56,6 +56,8 @@ class ModelFiles:
     stored_width: int
     """Bytes of one weight in those files."""
     use_safetensors: bool
+    count: int | None = None
+    """Number of the weights; None if not known."""
     quantized: Quantized | None = None
     """How they are quantized already; None if they are not."""
     gguf: str = ""
@@ -124,9 +126,9 @@ def _local(folder: Path, spec: ModelSpec) -> ModelFiles:
     chosen, quantized = _checked(spec, table, names, lambda name: checkpoint.read_table(folder / name, spec.id))
     files = [folder / name for name in chosen]
     safe = files[0].suffix == ".safetensors"
-    width = (checkpoint.width_in_file(files[0]) if safe else None) or _stored_width(table)
+    count, width = (checkpoint.in_files(files) if safe else None) or (None, _stored_width(table))
     size = sum(f.stat().st_size for f in files)
-    return ModelFiles(str(folder), None, _fingerprint([config, *files]), size, width, safe, quantized)
+    return ModelFiles(str(folder), None, _fingerprint([config, *files]), size, width, safe, count, quantized)
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -202,7 +204,7 @@ def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) 
     _check_disk(spec, total)
     notify(f"Fetching {spec.id} ({total / 1e9:.1f} GB) from the Hugging Face Hub, unless it is cached.")
     safe = weights[0].endswith(".safetensors")
-    return ModelFiles(spec.id, commit, commit, total, _stored_width(table), safe, quantized)
+    return ModelFiles(spec.id, commit, commit, total, _stored_width(table), safe, quantized=quantized)
 
 
 def _check_disk(spec: ModelSpec, need: int) -> None:
@@ -256,10 +258,10 @@ def _from_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str], Non
         raise _unreachable(spec, error) from error
     try:
         weights, quantized = _checked(spec, table, names, read)
-    except checkpoint.MissingFileError:  # Not all of it was fetched.
+    except ModelNotFoundError:  # Not all of it was fetched.
         raise _unreachable(spec, error) from error
     safe = weights[0].endswith(".safetensors")
-    return ModelFiles(str(folder), None, folder.name, None, _stored_width(table), safe, quantized)
+    return ModelFiles(str(folder), None, folder.name, None, _stored_width(table), safe, quantized=quantized)
 
 
 def _unreachable(spec: ModelSpec, error: Exception) -> NetworkError:

@@ -617,10 +617,46 @@ def test_quantizations_that_need_no_further_package_are_named(table: dict[str, A
 
 def test_weights_that_expand_where_there_is_no_gpu_are_counted_so() -> None:
     fp8 = checkpoint.Quantized("fp8", "fp8")
-    assert (fp8.bytes_in_memory(100, 4, on_gpu=False), fp8.bytes_in_memory(100, 2, on_gpu=True)) == (400, 100)
-    mxfp4 = checkpoint.Quantized("mxfp4", "MXFP4")
-    assert mxfp4.bytes_in_memory(100, 2, on_gpu=False) == 400
-    assert checkpoint.Quantized("gptq", "GPTQ 4-bit").bytes_in_memory(100, 4, on_gpu=False) == 100
+    assert fp8.bytes_in_memory(100, None, 4, on_gpu=False) == 400
+    assert fp8.bytes_in_memory(100, 80, 4, on_gpu=False) == 320
+    assert fp8.bytes_in_memory(100, 80, 2, on_gpu=True) == 100
+    assert checkpoint.Quantized("mxfp4", "MXFP4").bytes_in_memory(100, None, 2, on_gpu=False) == 400
+    assert checkpoint.Quantized("gptq", "GPTQ 4-bit").bytes_in_memory(100, 200, 4, on_gpu=False) == 100
+
+
+def test_weights_in_eight_bit_floats_answer_as_the_same_weights_expanded_by_hand(
+    folder: Path, settings: Settings, tmp_path: Path
+) -> None:
+    import torch
+
+    expanded = Path(shutil.copytree(folder, tmp_path / "expanded"))
+
+    def in_fp8(weights: dict[str, Any], *, whole: bool) -> None:
+        for key in [k for k in weights if k.endswith("proj.weight")]:
+            rows, columns = weights[key].shape  # At most 128 each: one block, one scale.
+            assert max(rows, columns) <= 128
+            scale = weights[key].abs().max() / 448
+            short = (weights[key] / scale).to(torch.float8_e4m3fn)
+            weights[key] = short.float() * scale if whole else short
+            if not whole:
+                weights[f"{key}_scale_inv"] = scale.reshape(1, 1)
+
+    how = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}
+    edit_json(folder / "config.json", quantization_config=how)
+    edit_weights(folder, lambda weights: in_fp8(weights, whole=False))
+    edit_weights(expanded, lambda weights: in_fp8(weights, whole=True))
+    found = []
+    for place, label in ((folder, "fp8"), (expanded, "")):
+        backend = open_backend(ModelSpec(str(place)), settings, device="cpu")
+        assert backend.info.quantized == label
+        # Both are computed on in float32 here.
+        needed = hf.memory_needed(ModelSpec(str(place)), settings, "cpu")
+        assert needed == pytest.approx(backend.info.memory_bytes, rel=0.01)
+        (answer,) = collect(backend.choose([make_prompt("今日は", answers=("冬", "夏"))], never)).values()
+        assert isinstance(answer, Output) and answer.choice_logprobs
+        found.append(answer.choice_logprobs)
+        backend.close()
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
 
 
 @pytest.mark.parametrize("table", [{"quant_method": "modelopt"}, {"bits": 4}, {}, [1], "4bit"])
@@ -719,7 +755,7 @@ def test_the_rows_of_the_embedding_are_known_before_the_weights_are_loaded(
 ) -> None:
     tokenizer = open_tokenizer(ModelSpec(str(not_resized)), settings)
     rows = tokenizer.info.rows
-    assert rows == json.loads((not_resized / "config.json").read_text())["vocab_size"]
+    assert rows is not None and rows == json.loads((not_resized / "config.json").read_text())["vocab_size"]
     assert tokenizer.encode(make_prompt("<|im_end|>"))[-1] == rows + 1
 
 
