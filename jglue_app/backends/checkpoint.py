@@ -36,6 +36,8 @@ ASSISTANT = "a drafting assistant, which cannot answer without its main model"
 DIFFUSION = "a diffusion model, which does not write from left to right"
 BOTH_WAYS = "a model whose prompt tokens see those after them"
 
+OWN_POSITIONS = "a decoder that counts positions from its padding token on, which is not done here"
+
 NOT_CAUSAL = {
     # Encoders that transformers offers for text generation all the same; causal only with `is_decoder` in config.json.
     **dict.fromkeys(
@@ -63,6 +65,11 @@ OTHER_INPUT = {
     "gemma4_unified_assistant": ASSISTANT,
 }
 """More of that table: causal, but made to follow an image, a sound or another model → what they are."""
+
+COUNT_FROM_PADDING = frozenset(
+    ("camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod")
+)
+"""Those of them whose first position is not 0 but the one after the padding token's id."""
 
 HEADS = (
     (r"MaskedLM|ForPreTraining$|ForMaskGeneration|NextSentencePrediction|MaskedDiffusion", ENCODER),
@@ -114,6 +121,8 @@ def refuse_kind(name: str, config: Mapping[str, Any]) -> None:
     # With `is_decoder` the attention of these encoders is causal, but for the three that have no such switch.
     if type_ in NOT_CAUSAL and (type_ in ("xlm", "xlnet", "cpmant") or not full.get("is_decoder")):
         raise _other_kind(name, NOT_CAUSAL[type_], shown)
+    if type_ in COUNT_FROM_PADDING:
+        raise _other_kind(name, OWN_POSITIONS, shown)
     if type_ == "reformer" and not full.get("is_decoder"):
         raise _other_kind(name, BOTH_WAYS, shown)
     if not isinstance(built, str):

@@ -1627,6 +1627,7 @@ REASONS_JA = {
     "an embedding model, without an output layer for text": "文章を書く出力層のない埋め込みモデル",
     "a model for images, sound or other than text alone": "画像や音声などを扱うモデル",
     "a drafting assistant, which cannot answer without its main model": "本体のモデルなしでは答えられない補助モデル",
+    "a decoder that counts positions from its padding token on, which is not done here": "位置をパディングのトークンの次から数えるデコーダ（ここでは未対応）",
     "a diffusion model, which does not write from left to right": "左から右へ書かない拡散モデル",
     "a model whose prompt tokens see those after them": "プロンプトの中で後ろのトークンも見るモデル",
     "while it was set up": "準備の途中で",

@@ -173,7 +173,7 @@ def test_no_masked_translating_or_classifying_architecture_of_transformers_is_ac
         {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]},
         {"model_type": "mpt", "architectures": ["MPTForCausalLM"]},
         {"model_type": "exaone", "architectures": ["ExaoneForCausalLM"]},
-        {"model_type": "roberta", "architectures": ["RobertaForCausalLM"], "is_decoder": True},
+        {"model_type": "bert", "architectures": ["BertLMHeadModel"], "is_decoder": True},
         {"model_type": "bart", "architectures": ["BartForCausalLM"], "is_encoder_decoder": False},
         {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"]},
         {"model_type": "llama4", "architectures": ["Llama4ForConditionalGeneration"]},
@@ -203,6 +203,10 @@ def test_causal_language_models_are_accepted_under_every_name_they_have(table: d
         ({"architectures": ["SomethingForSequenceClassification"]}, "a reward model"),
         ({"model_type": "git", "architectures": ["GitForCausalLM"]}, "a model for images"),
         ({"model_type": "albert"}, "an encoder"),
+        (
+            {"model_type": "roberta", "architectures": ["RobertaForCausalLM"], "is_decoder": True},
+            "a decoder that counts positions from its padding token on",
+        ),
         ({"model_type": "vit", "architectures": ["ViTForImageClassification"]}, ""),
         ({"model_type": "clip"}, ""),
     ],
@@ -212,11 +216,26 @@ def test_other_kinds_are_known_by_their_configuration(table: dict[str, Any], kin
         checkpoint.refuse_kind("m", table)
 
 
-def test_an_encoder_that_was_made_a_decoder_is_accepted_and_reads_from_left_to_right(
+def test_an_encoder_that_was_made_a_decoder_is_accepted_and_answers_as_plain_transformers_does(
     tiny_model: TinyModel, settings: Settings, tmp_path: Path
 ) -> None:
-    folder = save(tmp_path / "m", tiny_model("llama"), "RobertaConfig", "RobertaForCausalLM", **SIZES, is_decoder=True)
-    load(folder, settings)
+    import torch
+    from transformers import AutoTokenizer, BertLMHeadModel
+
+    folder = save(tmp_path / "m", tiny_model("llama"), "BertConfig", "BertLMHeadModel", **SIZES, is_decoder=True)
+    prompt = make_prompt("今日は", answers=("冬", "夏"))
+    backend = open_backend(ModelSpec(str(folder)), settings, device="cpu")
+    (found,) = collect(backend.choose([prompt], never)).values()
+    backend.close()
+    model, tokenizer = BertLMHeadModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    expected = []
+    for answer in prompt.answers:
+        ids = tokenizer(prompt.text + answer)["input_ids"]
+        with torch.no_grad():
+            scores = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        start = len(tokenizer(prompt.text)["input_ids"])
+        expected.append(sum(float(scores[k - 1, ids[k]]) for k in range(start, len(ids))))
+    assert isinstance(found, Output) and found.choice_logprobs == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt_neox", "bloom", "mpt", "gemma3", "qwen3"])
