@@ -333,6 +333,30 @@ def context_overflow(case: Case, tokenizer: Tokenizer) -> Findings:
         )
 
 
+def beyond_vocabulary(case: Case, tokenizer: Tokenizer) -> Findings:
+    """Tokens that the tokenizer has and the model's embedding has not: the run would fail."""
+    rows = tokenizer.info.rows
+    if rows is None:
+        return
+    found: dict[str, int] = {}  # item id → the first such token
+    for item, prompt in zip(case.items, case.prompts, strict=True):
+        parts = [tokenizer.encode(prompt), *(ids for a in prompt.answers for ids in tokenizer.split(prompt, a))]
+        if beyond := [id_ for ids in parts for id_ in ids if id_ >= rows]:
+            found[item.id] = beyond[0]
+    if found:
+        id_ = next(iter(found.values()))
+        yield _finding(
+            "beyond_vocabulary",
+            "error",
+            case,
+            f"{len(found)} of {len(case.prompts)} prompts hold a token that the model has no embedding for: "
+            f"{tokenizer.pieces([id_])[0]} has the id {id_}, and the embedding {rows:,} rows. The run will fail. Use "
+            "the tokenizer that belongs to the weights, or a format without this token.",
+            list(found),
+            {"id": id_, "rows": rows},
+        )
+
+
 def unknown_tokens(case: Case, tokenizer: Tokenizer) -> Findings:
     """Text that the tokenizer does not know, or spells out in bytes."""
     sizes, characters, count, unknown = 0, 0, 0, []
@@ -429,6 +453,7 @@ RULES: dict[str, Callable[[Case, Tokenizer], Findings]] = {
         chat_format,
         token_boundary,
         context_overflow,
+        beyond_vocabulary,
         unknown_tokens,
         round_trip,
         tokenizer_files,

@@ -48,6 +48,10 @@ SENTENCES = {
     "other_settings": (
         "The run was not made as {protocol} makes it: {settings}. `run --protocol {protocol}` sets all of that."
     ),
+    "quantized": (
+        "The weights of this checkpoint are quantized already ({quantized}): scores are those of the rounded model and "
+        "log-likelihoods are approximate. They say nothing about the model at full precision."
+    ),
     "approximate": (
         "The model computed in {precision}: log-likelihoods are approximate, and where two answers are nearly equal "
         "another may come out than in float32."
@@ -133,16 +137,17 @@ def _floors(name: str, reading: str, score: Estimate, report: TaskReport, protoc
 
 
 def of_run(spec: RunSpec, protocol: ScoringProtocol, model: ModelInfo | None = None) -> tuple[Notice, ...]:
-    """What concerns the whole run: rounded numbers, and settings other than those of the protocol's own system."""
+    """What concerns the whole run: rounded weights or numbers, settings other than those of the protocol's system."""
     return (*_precision(spec, model), *_settings(spec, protocol))
 
 
 def _precision(spec: RunSpec, model: ModelInfo | None) -> tuple[Notice, ...]:
     """Choices of the user that round more than is usual on the device: half precision on a CPU, few bits anywhere."""
     bits = {"8bit": "8-bit", "4bit": "4-bit"}.get(spec.model.quantization)
+    already = (Notice("quantized", facts={"quantized": model.quantized}),) if model and model.quantized else ()
     if bits is None and (model is None or not model.device.startswith("cpu") or model.dtype == "float32"):
-        return ()
-    return (Notice("approximate", facts={"precision": bits or (model.dtype if model else "")}),)
+        return already
+    return (*already, Notice("approximate", facts={"precision": bits or (model.dtype if model else "")}))
 
 
 def _settings(spec: RunSpec, protocol: ScoringProtocol) -> tuple[Notice, ...]:

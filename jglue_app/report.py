@@ -340,7 +340,9 @@ def _cost(data: RunData) -> Cost | None:
         return None
     asked = {(name, id_) for name, items in data.items.items() for id_ in items}
     outputs = [r.output for r in data.records if r.output is not None and (r.task, r.item_id) in asked]
-    return Cost(data.model, data.spec.model.quantization, len(outputs), sum(o.seconds for o in outputs))
+    asked_for = data.spec.model.quantization
+    quantization = data.model.quantized or asked_for if asked_for == "none" else asked_for
+    return Cost(data.model, quantization, len(outputs), sum(o.seconds for o in outputs))
 
 
 def _differences(

@@ -431,6 +431,7 @@ class Cost:
 
     model: ModelInfo
     quantization: str
+    """What the run asked for; where that is `none`, how the weights are quantized in the files, if they are."""
     items: int
     """Items with an output."""
     seconds: float
@@ -558,6 +559,8 @@ class ModelInfo:
     """Whether a fixed Japanese text comes back unchanged from its ids; None where it was not tried."""
     tokenizer_unknown: float | None = None
     """Share of unknown tokens in that text."""
+    quantized: str = ""
+    """How the weights are quantized in the files already, such as `bnb 4-bit (nf4)`; empty if they are not."""
 
 
 class Backend(Protocol):
@@ -621,6 +624,8 @@ class TokenizerInfo:
     """The files that define the tokenizer."""
     disputed: str = ""
     """A file beside them that defines other ids; empty if there is none."""
+    rows: int | None = None
+    """Tokens that the model has an embedding for; None if that is not known."""
 
 
 class Tokenizer(Protocol):

@@ -224,6 +224,18 @@ def test_a_turn_that_ends_with_a_token_which_does_not_end_the_generation_goes_on
     assert "turn_end" not in found(case(), turn_end="<|im_end|>")
 
 
+def test_tokens_that_the_embedding_has_no_row_for_fail_the_run() -> None:
+    # The toy gives ids in the order of appearance: `<s>` 0, 答 1, え 2, ： 3; 含 4, 意 5, 矛 6, 盾 7 are answers.
+    prompt = case(text="答え：", answers=("含意", "矛盾"))
+    finding = found(prompt, rows=3)["beyond_vocabulary"]
+    assert (finding.level, finding.task, finding.items) == ("error", "jnli", 2)
+    assert finding.facts == {"id": 3, "rows": 3}
+    assert "： has the id 3, and the embedding 3 rows" in finding.message
+    assert found(prompt, rows=7)["beyond_vocabulary"].facts == {"id": 7, "rows": 7}
+    assert "beyond_vocabulary" not in found(prompt, rows=8)
+    assert "beyond_vocabulary" not in found(prompt, rows=None)
+
+
 def test_a_chat_model_asked_in_plain_text_is_noticed() -> None:
     assert found(case(), has_chat_template=True)["chat_template_unused"].level == "info"
     assert "chat_template_unused" not in found(case(format="alpaca"), has_chat_template=True)

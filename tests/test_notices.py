@@ -169,6 +169,7 @@ FACTS: dict[str, str | float] = {
         "floor",
         "protocol",
         "default",
+        "quantized",
         "asked",
         "read",
         "style",

@@ -432,6 +432,19 @@ def test_a_comparison_says_what_both_cost() -> None:
     assert compare_runs(a, nli(*rows)).cost is None
 
 
+def test_weights_that_are_quantized_already_are_named_in_costs_and_marked() -> None:
+    rows = (("neutral", output("中立")),)
+    model = replace(info(), quantized="bnb 4-bit (nf4)")
+    a, b = replace(nli(*rows), model=model), replace(nli(*rows, spec=EIGHT_BITS), model=info())
+    compared = compare_runs(a, b)
+    assert compared.cost is not None
+    assert [cost.quantization for cost in compared.cost] == ["bnb 4-bit (nf4)", "8bit"]
+    said = [sentence(n) for n in report_run(a).notices if n.kind == "quantized"]
+    assert len(said) == 1
+    assert "quantized already (bnb 4-bit (nf4))" in said[0]
+    assert not [n for n in report_run(b).notices if n.kind == "quantized"]
+
+
 EIGHT_BITS = replace(SPEC, model=replace(SPEC.model, quantization="8bit"))
 
 

@@ -11,9 +11,10 @@ import hashlib
 import importlib
 import io
 import shutil
+import struct
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from filelock import FileLock
@@ -66,6 +67,51 @@ def converted(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> Pat
             "Free some space there, or set JGLUE_CACHE_DIR to another folder."
         ) from e
     return folder
+
+
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+"""Type of a value in a GGUF file → its bytes; 8 is a text and 9 a list."""
+_PLAIN = ("ALL_F32", "MOSTLY_F16", "MOSTLY_BF16", "GUESSED")
+
+
+def file_type(path: Path) -> str:
+    """How most weights of a GGUF file are quantized, such as `Q4_K_M`; empty if they are not, or it does not say."""
+    from gguf import LlamaFileType
+
+    try:
+        with path.open("rb") as file:
+            magic, _, _, count = struct.unpack("<4sIQQ", file.read(24))
+            if magic != b"GGUF":
+                return ""
+            for _ in range(count):
+                key = file.read(_number(file, "<Q"))
+                kind = _number(file, "<I")
+                if key == b"general.file_type" and kind == 4:
+                    name = LlamaFileType(_number(file, "<I")).name
+                    return "" if name in _PLAIN else name.removeprefix("MOSTLY_")
+                _skip(file, kind)
+    except (OSError, struct.error, ValueError, KeyError, OverflowError):  # Said when it is converted.
+        return ""
+    return ""
+
+
+def _number(file: BinaryIO, form: str) -> int:
+    return int(struct.unpack(form, file.read(struct.calcsize(form)))[0])
+
+
+def _skip(file: BinaryIO, kind: int) -> None:
+    """Go on behind a value."""
+    if kind == 8:
+        file.seek(_number(file, "<Q"), 1)
+    elif kind == 9:
+        inner, count = _number(file, "<I"), _number(file, "<Q")
+        if inner in _SIZES:
+            file.seek(_SIZES[inner] * count, 1)
+        else:
+            for _ in range(count):
+                _skip(file, inner)
+    else:
+        file.seek(_SIZES[kind], 1)
 
 
 def _convert(path: Path, folder: Path) -> None:

@@ -17,8 +17,9 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
 from transformers.pytorch_utils import Conv1D
 
+from jglue_app.backends import checkpoint
 from jglue_app.backends.batching import MODES, PAD, Batcher, Result
-from jglue_app.backends.encoding import facts_of
+from jglue_app.backends.encoding import Encoder, facts_of
 from jglue_app.backends.engine import Engine
 from jglue_app.backends.gguf import refuse_missing
 from jglue_app.backends.linear import PackedLinear, pack_layers, watch_reads
@@ -30,7 +31,7 @@ from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
 from jglue_app.backends.tricks import ALL, Tricks
 from jglue_app.backends.verify import NotCausalError, Reference
 from jglue_app.backends.work import Work
-from jglue_app.errors import DeviceError, ModelError, UnknownNameError, first_line
+from jglue_app.errors import DeviceError, JglueAppError, ModelError, UnknownNameError, first_line
 from jglue_app.models import named_models
 from jglue_app.settings import Settings
 from jglue_app.types import ModelInfo, ModelSpec, Output, Prompt, RunError
@@ -64,8 +65,6 @@ def open_model(
     }
     try:
         config = AutoConfig.from_pretrained(**where)
-        if getattr(config, "is_encoder_decoder", False):
-            raise ModelError(f"{spec.id} is an encoder-decoder model; only decoder-only models can be compared.")
         tokenizer = load_tokenizer(spec.id, where)
         model, report = AutoModelForCausalLM.from_pretrained(
             **where,
@@ -84,20 +83,30 @@ def open_model(
     except ModelError:
         raise
     except Exception as e:  # Of transformers, safetensors, pickle, the tokenizer, the network: of any kind.
+        if source.quantized:
+            raise ModelError(
+                f"{spec.id} is quantized ({source.quantized.label}) and could not be loaded here ({first_line(e)}). "
+                "Try another device, or choose an unquantized copy."
+            ) from e
         raise ModelError(
             f"{spec.id} could not be loaded ({first_line(e)}). "
             "Check that it is a text-generation model that transformers supports without code of its own."
         ) from e
+    checkpoint.refuse_foreign(spec.id, report, config)
     refuse_missing(spec.id, report)
-    backend = HFBackend(
-        spec,
-        source.commit,
-        model,
-        tokenizer,
-        tricks=tricks,
-        memory=settings.memory_bytes,
-        most_tokens=settings.max_prompt_tokens,
-    )
+    checkpoint.refuse_unquantized(spec.id, model, source.quantized)
+    quantized = source.quantized.label if source.quantized else source.gguf
+    with _failing(spec.id, "while it was set up"):
+        backend = HFBackend(
+            spec,
+            source.commit,
+            model,
+            tokenizer,
+            tricks=tricks,
+            memory=settings.memory_bytes,
+            most_tokens=settings.max_prompt_tokens,
+            quantized=quantized,
+        )
     give_back()
     notify(f"{spec.id} works in up to {backend.memory.budget / 2**30:.1f} GiB beside its weights.")
     return backend
@@ -114,6 +123,7 @@ class HFBackend:
         tricks: what is left out, to measure it.
         memory: bytes to work in; None for a part of what is free.
         most_tokens: tokens of the longest prompt that is read; None for no limit but the model's.
+        quantized: how the weights are quantized in the files already; empty if they are not.
 
     Raises:
         InputError: more memory is asked for than is free.
@@ -130,6 +140,7 @@ class HFBackend:
         tricks: Tricks = ALL,
         memory: int | None = None,
         most_tokens: int | None = None,
+        quantized: str = "",
     ) -> None:
         model.eval()
         # Sampling settings or penalties of the checkpoint must not reach greedy decoding.
@@ -178,7 +189,13 @@ class HFBackend:
             tokenizer_source=facts.source,
             tokenizer_round_trip=facts.round_trip,
             tokenizer_unknown=facts.unknown,
+            quantized=quantized,
         )
+        rows = checkpoint.embedding_rows(model)
+        # Token ids are looked at only where some could be beyond the embedding: encoding every text twice takes time.
+        highest = max([len(tokenizer), *(i + 1 for i in tokenizer.added_tokens_decoder)])
+        self._rows = rows if highest > rows else None
+        self._encoder = Encoder(tokenizer)
 
     def _packed_engine(self) -> Engine | None:
         """The engine, where the model's attention can be exchanged and gives what the model gives by itself."""
@@ -250,7 +267,9 @@ class HFBackend:
         def run(batcher: Engine | Batcher, some: Sequence[Prompt]) -> Iterator[Result]:
             return batcher.generate(some, max_new_tokens, should_stop)
 
-        return self._answers(prompts, max_new_tokens, run)
+        with _failing(self.info.name, "while it wrote"):
+            self._refuse_unknown_ids(prompts, answers=False)
+            yield from self._answers(prompts, max_new_tokens, run)
 
     def choose(
         self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]
@@ -260,7 +279,9 @@ class HFBackend:
         def run(batcher: Engine | Batcher, some: Sequence[Prompt]) -> Iterator[Result]:
             return batcher.choose(some, should_stop)
 
-        return self._answers(prompts, 0, run)
+        with _failing(self.info.name, "while it scored answers"):
+            self._refuse_unknown_ids(prompts, answers=True)
+            yield from self._answers(prompts, 0, run)
 
     def _answers(
         self,
@@ -318,6 +339,19 @@ class HFBackend:
         with self._batcher.own_attention():
             yield
 
+    def _refuse_unknown_ids(self, prompts: Sequence[Prompt], *, answers: bool) -> None:
+        """Raise ModelError if a token has no row in the embedding."""
+        if self._rows is None:
+            return
+        for prompt in prompts:
+            found = [self._encoder.encode(prompt.text, has_special=prompt.messages is not None)]
+            if answers:
+                found += [ids for a in prompt.answers for ids in self._encoder.encode_answer(prompt, a)]
+            for ids in found:
+                if (id_ := checkpoint.beyond(ids, self._rows)) is not None:
+                    token = str(self._tokenizer.convert_ids_to_tokens(id_))
+                    raise checkpoint.no_row(self.info.name, token, id_, self._rows)
+
     def count_tokens(self, text: str) -> int:
         """Tokens of a text; see `types.Backend`."""
         return len(self._tokenizer.encode(text, add_special_tokens=False))
@@ -337,6 +371,24 @@ def _not_causal(name: str, error: NotCausalError) -> ModelError:
         f"In {name}, later tokens change what is said of earlier ones ({error}): it writes no text from left to "
         "right, or this version of transformers does not run it as one. Choose another model."
     )
+
+
+@contextmanager
+def _failing(name: str, when: str) -> Iterator[None]:
+    """Make a sentence of whatever a model's code raises."""
+    try:
+        yield
+    except JglueAppError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError) as e:
+        raise DeviceError(
+            f"There is not enough memory to run {name}. Choose 8-bit or 4-bit, or a smaller model."
+        ) from e
+    except Exception as e:  # Of any kind: architectures differ in all they do.
+        raise ModelError(
+            f"{name} failed {when} ({type(e).__name__}: {first_line(e)}). Try another dtype or device, or choose "
+            "another model."
+        ) from e
 
 
 # --- device and memory ----------------------------------------------------------------------------------
@@ -404,7 +456,11 @@ def memory_free(device: str) -> int:
 
 
 def memory_needed(spec: ModelSpec, settings: Settings, device: str = "auto") -> int | None:
-    """An estimate of the weights' bytes from the registry or local files; None if neither knows."""
+    """An estimate of the weights' bytes from the registry or local files; None if neither knows.
+
+    Raises:
+        InputError: weights that are quantized already are to be quantized.
+    """
     dtype = _dtype(spec, _device(device))
     named = named_models().get(spec.id)
     if named:
@@ -413,7 +469,7 @@ def memory_needed(spec: ModelSpec, settings: Settings, device: str = "auto") -> 
         source = in_folder(spec, settings)
     except ModelError:  # Told when the model is opened.
         return None
-    return _bytes_needed(spec, source, dtype) if source else None
+    return _bytes_needed(spec, source, dtype, _device(device)) if source else None
 
 
 def _width(spec: ModelSpec, dtype: torch.dtype) -> float:
@@ -421,15 +477,23 @@ def _width(spec: ModelSpec, dtype: torch.dtype) -> float:
     return {"8bit": 1.0, "4bit": 0.5}.get(spec.quantization, dtype.itemsize)
 
 
-def _bytes_needed(spec: ModelSpec, source: ModelFiles, dtype: torch.dtype) -> int | None:
+def _bytes_needed(spec: ModelSpec, source: ModelFiles, dtype: torch.dtype, device: str) -> int | None:
     if source.weight_bytes is None:
         return None
-    return int(source.weight_bytes / source.stored_width * _width(spec, dtype))
+    if source.quantized:
+        on_gpu = device.startswith("cuda")
+        return source.quantized.bytes_in_memory(source.weight_bytes, source.count, dtype.itemsize, on_gpu)
+    count = source.weight_bytes / source.stored_width if source.count is None else source.count
+    return int(count * _width(spec, dtype))
 
 
 def _check_memory(spec: ModelSpec, source: ModelFiles, device: str, dtype: torch.dtype) -> None:
-    need, free = _bytes_needed(spec, source, dtype), memory_free(device)
+    need, free = _bytes_needed(spec, source, dtype, _device(device)), memory_free(device)
     if need is not None and need > free:
+        if source.quantized:
+            raise DeviceError(
+                f"{spec.id} needs about {need / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Choose a smaller model."
+            )
         raise DeviceError(
             f"{spec.id} needs about {need / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. "
             "Choose 8-bit or 4-bit, or a smaller model."

@@ -5,10 +5,11 @@ Nothing is loaded here. Code of a repository is never run; pickled weights are r
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from huggingface_hub.errors import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from jglue_app.backends import gguf
+from jglue_app.backends import checkpoint, gguf
+from jglue_app.backends.checkpoint import Quantized
 from jglue_app.errors import (
     DeviceError,
     InputError,
@@ -54,13 +56,20 @@ class ModelFiles:
     stored_width: int
     """Bytes of one weight in those files."""
     use_safetensors: bool
+    count: int | None = None
+    """Number of the weights; None if not known."""
+    quantized: Quantized | None = None
+    """How they are quantized already; None if they are not."""
+    gguf: str = ""
+    """The type of the GGUF file that they are from, such as `GGUF Q4_K_M`; empty if they are from none."""
 
 
 def locate(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> ModelFiles:
     """Find a model's files, without downloading weights (but for GGUF, which is converted here).
 
     Raises:
-        InputError: public mode, and the model is not in the registry, or not asked for as it is there.
+        InputError: public mode, and the model is not in the registry, or not asked for as it is there; or its weights
+            are quantized already, and another quantization is asked for.
         ModelNotFoundError, ModelAccessError, ModelError: no such model, gated, or of a kind that is refused.
         NetworkError: the Hub cannot be reached and the model is not cached.
     """
@@ -85,6 +94,7 @@ def in_folder(spec: ModelSpec, settings: Settings) -> ModelFiles | None:
 
     Raises:
         ModelError: the folder holds no model, or one of a kind that is refused.
+        InputError: its weights are quantized already, and another quantization is asked for.
     """
     path = _path(spec.id)
     return _local(path, spec) if path and path.is_dir() and not settings.public else None
@@ -103,20 +113,43 @@ def _path(name: str) -> Path | None:
 def _from_gguf(file: Path, spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> ModelFiles:
     """The converted folder, known by the checksum of the GGUF file: converting it anew does not make another model."""
     folder = gguf.converted(file, settings.cache_dir, notify)
-    return replace(_local(folder, spec), commit=folder.name)
+    kind = gguf.file_type(file)
+    return replace(_local(folder, spec), commit=folder.name, gguf=f"GGUF {kind}" if kind else "")
 
 
 def _local(folder: Path, spec: ModelSpec) -> ModelFiles:
-    config = folder / "config.json"
+    config, names = folder / "config.json", _names_in(folder)
+    checkpoint.refuse_adapter(spec.id, names, lambda name: checkpoint.read_table(folder / name, spec.id))
     if not config.is_file():
         raise ModelNotFoundError(f"The folder {folder} holds no config.json. Give a transformers model folder.")
-    width = _stored_width(_read_config(spec.id, config))
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        _need_bin(spec, [f.name for f in folder.iterdir()])
-        files = sorted(folder.glob("*.bin"))
+    table = _read_config(spec.id, config)
+    chosen, quantized = _checked(spec, table, names, lambda name: checkpoint.read_table(folder / name, spec.id))
+    files = [folder / name for name in chosen]
+    safe = files[0].suffix == ".safetensors"
+    count, width = (checkpoint.in_files(files) if safe else None) or (None, _stored_width(table))
     size = sum(f.stat().st_size for f in files)
-    return ModelFiles(str(folder), None, _fingerprint([config, *files]), size, width, files[0].suffix == ".safetensors")
+    return ModelFiles(str(folder), None, _fingerprint([config, *files]), size, width, safe, count, quantized)
+
+
+def _names_in(folder: Path) -> list[str]:
+    """The names of the files of a folder and of the folders in it, with `/` between them."""
+    return [path.relative_to(folder).as_posix() for path in (*folder.glob("*"), *folder.glob("*/*")) if path.is_file()]
+
+
+def _checked(
+    spec: ModelSpec, config: Mapping[str, Any], names: Collection[str], read: Callable[[str], Mapping[str, Any]]
+) -> tuple[tuple[str, ...], Quantized | None]:
+    """The weight files to load and how they are quantized; raises if the checkpoint is not one that can be compared."""
+    if spec.id not in named_models():  # Of those it is known, however their files name it.
+        checkpoint.refuse_embedding(spec.id, names)
+        checkpoint.refuse_kind(spec.id, config)
+    files = checkpoint.weight_files(spec.id, names, read, config)
+    if not files or files[0].endswith(".bin"):
+        _need_bin(spec, files, names)
+    quantized = checkpoint.quantization_of(spec.id, config, names)
+    checkpoint.refuse_quantized_twice(spec.id, quantized, spec.quantization)
+    checkpoint.need_packages(spec.id, quantized)
+    return files, quantized
 
 
 def _fingerprint(files: list[Path]) -> str:
@@ -140,12 +173,8 @@ def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) 
         sizes = {f.rfilename: f.size or 0 for f in info.siblings or []}
         commit = info.sha or "unknown"
         # By the name of the revision, so that the cache knows the commit by it when the Hub is away.
-        named = "config.json" in sizes
-        config = (
-            Path(hf_hub_download(spec.id, "config.json", revision=spec.revision, token=settings.hub_token))
-            if named
-            else None
-        )
+        fetch = functools.partial(hf_hub_download, spec.id, revision=spec.revision, token=settings.hub_token)
+        config = Path(fetch("config.json")) if "config.json" in sizes else None
     except LocalEntryNotFoundError as e:
         return _from_cache(spec, settings, notify, e)
     except GatedRepoError as e:
@@ -158,17 +187,24 @@ def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) 
         return _from_cache(spec, settings, notify, e)
     if spec.gguf_file:
         return _gguf_on_hub(spec, settings, notify, sizes)
+
+    def read(name: str) -> Mapping[str, Any]:
+        try:
+            path = Path(fetch(name))
+        except Exception as e:  # As above.
+            raise NetworkError(f"The download of {name} broke off ({first_line(e)}). Try again.") from e
+        return checkpoint.read_table(path, spec.id)
+
+    checkpoint.refuse_adapter(spec.id, sizes, read)
     if config is None:
         raise ModelNotFoundError(f"{spec.id} has no config.json: it is not a transformers model.")
-    width = _stored_width(_read_config(spec.id, config))
-    safe = [name for name in sizes if name.endswith(".safetensors")]
-    if not safe:
-        _need_bin(spec, list(sizes))
-    weights = safe or [name for name in sizes if name.endswith(".bin")]
+    table = _read_config(spec.id, config)
+    weights, quantized = _checked(spec, table, sizes, read)
     total = sum(sizes[name] for name in weights)
     _check_disk(spec, total)
     notify(f"Fetching {spec.id} ({total / 1e9:.1f} GB) from the Hugging Face Hub, unless it is cached.")
-    return ModelFiles(spec.id, commit, commit, total, width, bool(safe))
+    safe = weights[0].endswith(".safetensors")
+    return ModelFiles(spec.id, commit, commit, total, _stored_width(table), safe, quantized=quantized)
 
 
 def _check_disk(spec: ModelSpec, need: int) -> None:
@@ -199,21 +235,33 @@ def _gguf_on_hub(
 
 def _from_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str], None], error: Exception) -> ModelFiles:
     """A model that was fetched before, when the Hub does not answer now."""
+    fetch = functools.partial(hf_hub_download, spec.id, revision=spec.revision, local_files_only=True)
+    away = (LocalEntryNotFoundError, OSError, HFValidationError)
     try:
-        name = spec.gguf_file or "config.json"
-        file = Path(hf_hub_download(spec.id, name, revision=spec.revision, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError, HFValidationError):
-        raise _unreachable(spec, error) from error
+        file = Path(fetch(spec.gguf_file or "config.json"))
+    except away:
+        try:
+            file = Path(fetch("adapter_config.json"))
+        except away:
+            raise _unreachable(spec, error) from error
     if spec.gguf_file:
         return _from_gguf(file, spec, settings, notify)
-    width = _stored_width(_read_config(spec.id, file))
-    names = [f.name for f in file.parent.iterdir()]
-    safe = any(name.endswith(".safetensors") for name in names)
-    if not safe and not any(name.endswith(".bin") for name in names):
+    folder = file.parent
+    names = _names_in(folder)
+
+    def read(name: str) -> Mapping[str, Any]:
+        return checkpoint.read_table(folder / name, spec.id)
+
+    checkpoint.refuse_adapter(spec.id, names, read)
+    table = _read_config(spec.id, file)
+    if not any(name.endswith((".safetensors", ".bin")) for name in names):
         raise _unreachable(spec, error) from error
-    if not safe:
-        _need_bin(spec, names)
-    return ModelFiles(str(file.parent), None, file.parent.name, None, width, safe)
+    try:
+        weights, quantized = _checked(spec, table, names, read)
+    except ModelNotFoundError:  # Not all of it was fetched.
+        raise _unreachable(spec, error) from error
+    safe = weights[0].endswith(".safetensors")
+    return ModelFiles(str(folder), None, folder.name, None, _stored_width(table), safe, quantized=quantized)
 
 
 def _unreachable(spec: ModelSpec, error: Exception) -> NetworkError:
@@ -223,8 +271,8 @@ def _unreachable(spec: ModelSpec, error: Exception) -> NetworkError:
     )
 
 
-def _need_bin(spec: ModelSpec, names: list[str]) -> None:
-    if any(name.endswith(".bin") for name in names):
+def _need_bin(spec: ModelSpec, files: Collection[str], names: Collection[str]) -> None:
+    if files:
         if not spec.allow_bin:
             raise ModelError(
                 f"{spec.id} has only pickled .bin weights. Add --allow-bin to read them (weights only, in local mode)."

@@ -55,6 +55,8 @@ class HFTokenizer:
         self._name = name
         self._ends = end_ids(generation, tokenizer)
         self._context_length = context_length(config, tokenizer)
+        rows = getattr(config.get_text_config(), "vocab_size", None)
+        self._rows = rows if isinstance(rows, int) else None
 
     @cached_property
     def info(self) -> TokenizerInfo:
@@ -73,6 +75,7 @@ class HFTokenizer:
             suffix=tuple(self.pieces(self._encoder.suffix)),
             source=source_of(self._tokenizer),
             disputed=disputed_by(self._tokenizer),
+            rows=self._rows,
         )
 
     def _turn_end(self) -> str:

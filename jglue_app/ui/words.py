@@ -750,6 +750,11 @@ LINT: dict[str, tuple[str, str, str]] = {
         "Longer than the context",
         "その問題には答えが出ません。例題を減らしてください。",
     ),
+    "beyond_vocabulary": (
+        "モデルにないトークン",
+        "Token without an embedding",
+        "実行は失敗します。重みに付属のトークナイザを使うか、このトークンを使わない書式を選んでください。",
+    ),
     "unknown_tokens": (
         "トークナイザの知らない文字",
         "Characters unknown to the tokenizer",
@@ -781,6 +786,7 @@ NOTICES_JA = {
     "no_logprobs": "{protocol} は対数尤度で順位をつけますが、この実行にはありません。「両方」で実行してください。",
     "no_text": "{protocol} は生成された文章を読みますが、この実行にはありません。「両方」で実行してください。",
     "not_covered": "{protocol} は {task} を採点しません。",
+    "quantized": "このモデルの重みは量子化されています（{quantized}）。点は丸めた重みによるもので、対数尤度は近似です。元の精度のモデルの点ではありません。",
     "approximate": "{precision} で計算したので、対数尤度は近似です。僅差の答えは float32 と入れ替わることがあります。",
     "other_settings": "この実行は {protocol} の設定と異なります（{settings}）。",
     "no_correlation": "{metric} {value} は 0 と区別できません。答えた数が類似度を表しているとは言えません。",
@@ -1225,15 +1231,103 @@ SAID_JA = (
         "{} は GGUF のモデルとして読めません（{}）。ダウンロードし直すか、safetensors のモデルを使ってください。",
     ),
     (
-        r"(.+) is an encoder-decoder model; .+",
-        "{} はエンコーダ・デコーダ型のモデルです。比べられるのはデコーダだけのモデルです。",
+        r"(.+) is ((?!of a kind|quantized|gated).+) \((.+)\)\. Only causal language models, .+",
+        "{} は{}です（{}）。比べられるのは、左から右へ読む因果言語モデルだけです。",
+    ),
+    (
+        r"(.+) is of a kind \((.+)\) that transformers does not load for writing text\. .+",
+        "{}（{}）は、transformers で文章を書かせられる種類のモデルではありません。比べられるのは、左から右へ読む因果言語モデルだけです。",
+    ),
+    (
+        r"(.+) holds an adapter \((.+)\) for the model (.+), and adapters are not applied here\. .+",
+        "{0} には {2} 用のアダプタ（{1}）が入っています。ここではアダプタを適用しないので、先にそのモデルへマージして（peft の merge_and_unload()）、マージしたフォルダを指定してください。",
+    ),
+    (
+        r"(.+) holds an adapter \((.+)\), and adapters are not applied here\. .+",
+        "{} にはアダプタ（{}）が入っています。ここではアダプタを適用しないので、先に元のモデルへマージして（peft の merge_and_unload()）、マージしたフォルダを指定してください。",
+    ),
+    (
+        r"The weights of (.+) are under a name that transformers does not look for \((.+)\)\. .+",
+        "{} の重みのファイル名（{}）は transformers が探す名前ではありません。model.safetensors に変えるか、書き出し直してください。",
+    ),
+    (
+        r"(\S+) of (.+) does not list its weight files\. .+",
+        "{1} の {0} に重みのファイルの一覧がありません。取得し直すか、書き出し直してください。",
+    ),
+    (
+        r"(\S+) of (.+) names a file outside the model \((.+)\)\. .+",
+        "{1} の {0} は、モデルの外のファイル（{2}）を指しています。取得し直してください。",
+    ),
+    (
+        r"The weight file (.+) of (.+) is missing\. .+",
+        "{1} の重みのファイル {0} がありません。取得やコピーが途中で終わったようです。取得し直してください。",
+    ),
+    (
+        r"(?!The config\.json)(\S+) of (.+) cannot be read \((.+)\)\. Fetch the model again\.",
+        "{1} の {0} を読めません（{2}）。取得し直してください。",
+    ),
+    (
+        r"(?!The config\.json)(?!The quantization_config)(\S+) of (.+) holds no table\. .+",
+        "{1} の {0} が表になっていません。取得し直すか、書き出し直してください。",
+    ),
+    (
+        r"(.+) is quantized, and the settings are in (\S+) where transformers does not look\. .+",
+        "{} は量子化されていますが、設定が {} にあり、transformers には読めません。いまの道具で書き出し直すか、量子化していないものを選んでください。",
+    ),
+    (
+        r"The quantization_config of (.+) holds no table\. .+",
+        "{} の quantization_config が表になっていません。取得し直すか、書き出し直してください。",
+    ),
+    (
+        r"The weights of (.+) are quantized in a way that transformers does not load \((.+)\)\. .+",
+        "{} の重みの量子化の方式（{}）は、transformers では読み込めません。量子化していないものか、bitsandbytes・GPTQ・AWQ などのものを選んでください。",
+    ),
+    (
+        r"The weights of (.+) are quantized already \((.+)\), and cannot be quantized to (\S+) on top of that\. .+",
+        "{} の重みはもう量子化されています（{}）。重ねて {} にはできません。「量子化」を「なし」にするか、量子化していないモデルを指定してください。",
+    ),
+    (
+        r"The weights of (.+) are quantized \((.+)\), which needs (.+)\. Run .+",
+        "{} の重みは量子化されていて（{}）、読み込むには {} が必要です。pip install で入れるか、量子化していないものを選んでください。",
+    ),
+    (
+        r"The weights of (.+) are quantized \((.+)\), and its config\.json does not say how\. .+",
+        "{} の重みは量子化されていますが（{}）、その方式が config.json にありません。取得し直すか、量子化していないものを選んでください。",
+    ),
+    (
+        r"The config\.json of (.+) calls its weights quantized \((.+)\), and the files hold plain ones\. .+",
+        "{} の config.json では重みが量子化されていること（{}）になっていますが、ファイルの中身は普通の重みです。config.json から quantization_config を取り除くか、取得し直してください。",
+    ),
+    (
+        r"The files of (.+) hold weights that have no place in the model that its config\.json describes \((.+)\)\. .+",
+        "{} のファイルには、config.json の示すモデルのどこにも入らない重み（{}）があります。取得し直すか、書き出し直してください。",
+    ),
+    (
+        r"(.+) is quantized \((.+)\) and could not be loaded here \((.+)\)\. .+",
+        "{} は量子化されたモデル（{}）で、ここでは読み込めません（{}）。ほかの装置を使うか、量子化していないものを選んでください。",
+    ),
+    (
+        r"(.+) failed (while it was set up|while it wrote|while it scored answers|\d+) \((.+)\)\. .+",
+        "{} は{}失敗しました（{}）。dtype や装置を変えるか、ほかのモデルを選んでください。",
+    ),
+    (
+        r"The token (.+) \(id (\d+)\) has no row in the embedding of (.+), which has (\d+) rows: .+",
+        "トークン {0}（番号 {1}）が {2} の埋め込み（{3} 行）にありません。トークナイザと重みが合っていないので、重みに付属のトークナイザを使うか、このトークンを使わない書式を選んでください。",
+    ),
+    (
+        r"There is not enough memory to run (.+)\. .+",
+        "{} を動かすにはメモリが足りません。「量子化」を 8-bit か 4-bit にするか、小さなモデルを選んでください。",
     ),
     (
         r"There is not enough memory for (.+)\. Choose 8-bit .+",
         "{} にはメモリが足りません。「量子化」を 8-bit か 4-bit にするか、小さなモデルを選んでください。",
     ),
     (
-        r"(.+) needs about ([\d.]+) GB and ([\d.]+) GB are free\. .+",
+        r"(.+) needs about ([\d.]+) GB and ([\d.]+) GB are free\. Choose a smaller model\.",
+        "{} には約 {} GB のメモリが必要ですが、空きは {} GB です。小さなモデルを選んでください。",
+    ),
+    (
+        r"(.+) needs about ([\d.]+) GB and ([\d.]+) GB are free\. Choose 8-bit .+",
         "{} には約 {} GB のメモリが必要ですが、空きは {} GB です。「量子化」を 8-bit か 4-bit にするか、小さなモデルを選んでください。",
     ),
     (
@@ -1533,6 +1627,14 @@ SAID_JA = (
         "トークナイザはどの文章の前にも {} を付けます。モデルには一度だけ渡しています。BOS だけを付けるプログラムや、何も付けないプログラムとは点が変わります。",
     ),
     (
+        r"(\d+) of (\d+) prompts hold a token that the model has no embedding for: (.+) has the id (\d+), and the embedding ([\d,]+) rows\. .+",
+        "{1} 件のうち {0} 件のプロンプトに、モデルの埋め込みにないトークンがあります（{2} の番号は {3}、埋め込みは {4} 行）。実行は失敗します。重みに付属のトークナイザを使うか、このトークンを使わない書式を選んでください。",
+    ),
+    (
+        r"(\d+) of (\d+) prompts hold characters that the tokenizer does not know: .+",
+        "{1} 件のうち {0} 件のプロンプトに、トークナイザの知らない文字があります。日本語の語彙を持つモデルを選んでください。",
+    ),
+    (
         r"The tokenizer needs ([\d.]+) tokens for each character: .+",
         "一文字に平均 {} トークンかかります。日本語をバイトに分けているので、遅くなり、上限に早く届きます。",
     ),
@@ -1565,6 +1667,20 @@ REASONS_JA = {
     "Read-only file system": "書き込みのできないディスクです",
     "File name too long": "名前が長すぎます",
     "the disk is full": "ディスクに空きがありません",
+    "an encoder (a masked language model), in which every token sees those after it": "エンコーダ（後ろのトークンも見るマスク言語モデル）",
+    "a permutation language model, which does not read from left to right": "左から右へ読まない順列言語モデル",
+    "an encoder-decoder model": "エンコーダ・デコーダ型のモデル",
+    "a reward model or classifier, which gives scores in place of text": "文章ではなく点数を出す報酬モデルか分類器",
+    "a model with an answer-extraction head, which writes no text": "文章を書かない、答えを抜き出すモデル",
+    "an embedding model, without an output layer for text": "文章を書く出力層のない埋め込みモデル",
+    "a model for images, sound or other than text alone": "画像や音声などを扱うモデル",
+    "a drafting assistant, which cannot answer without its main model": "本体のモデルなしでは答えられない補助モデル",
+    "a decoder that counts positions from its padding token on, which is not done here": "位置をパディングのトークンの次から数えるデコーダ（ここでは未対応）",
+    "a diffusion model, which does not write from left to right": "左から右へ書かない拡散モデル",
+    "a model whose prompt tokens see those after them": "プロンプトの中で後ろのトークンも見るモデル",
+    "while it was set up": "準備の途中で",
+    "while it wrote": "文章を書く途中で",
+    "while it scored answers": "答えを採点する途中で",
     "nothing": "なし",
 }
 """What stands in brackets most often: a reason of the system's → Japanese."""

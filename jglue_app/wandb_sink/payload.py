@@ -147,7 +147,7 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
         name=spec.label[:MAX_NAME],
         job_type=EVALUATION,
         group=group,
-        tags=_tags([*tags, spec.model.quantization, *([] if done >= planned else ["unfinished"])]),
+        tags=_tags([*tags, spec.model.quantization, _quantized(data), *([] if done >= planned else ["unfinished"])]),
         config=_config(data, manifest, protocol),
         summary=summary,
         tables={name: table for name, table in tables.items() if table.rows},
@@ -227,6 +227,11 @@ def _speed_keys(data: RunData) -> Summary:
     return out
 
 
+def _quantized(data: RunData) -> str:
+    """How the weights were quantized in the files already; empty if they were not."""
+    return data.model.quantized if data.model else ""
+
+
 def _data_kind(version: str) -> str:
     return "sample" if version.startswith("sample") else "official"
 
@@ -246,6 +251,7 @@ def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[s
         "method": spec.decoding.method,
         "quantization": spec.model.quantization,
         "dtype": data.model.dtype if data.model else spec.model.dtype,
+        **({"quantized": _quantized(data)} if _quantized(data) else {}),
         "data_kind": _data_kind(spec.data_version),
         "split": spec.split,
         "tasks": list(spec.tasks),

@@ -45,6 +45,13 @@ def as_bin(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def weight_names(folder: Path) -> list[str]:
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        return list(file.keys())
+
+
 def edit_json(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), "utf-8")
 
@@ -401,6 +408,20 @@ REFUSED = {
     "no model": (ModelSpec("tiny/dataset"), "ModelNotFoundError", "no config.json: it is not a transformers model"),
     "broken": (ModelSpec("tiny/broken"), "NetworkError", "cannot be reached (HfHubHTTPError)"),
     "page": (ModelSpec("tiny/page"), "NetworkError", "tiny/page is not on this machine and http://127.0.0.1"),
+    "adapter": (
+        ModelSpec("tiny/adapter"),
+        "ModelError",
+        "tiny/adapter holds an adapter (adapter_config.json) for the model owner/base, and adapters are not applied",
+    ),
+    "adapter beside": (
+        ModelSpec("tiny/beside"),
+        "ModelError",
+        "tiny/beside holds an adapter (adapter_config.json) for",
+    ),
+    "embedder": (ModelSpec("tiny/embedder"), "ModelError", "tiny/embedder is an embedding model"),
+    "masked": (ModelSpec("tiny/masked"), "ModelError", "tiny/masked is an encoder (a masked language model)"),
+    "shard missing": (ModelSpec("tiny/broken-off"), "ModelNotFoundError", "The weight file b.safetensors of tiny/br"),
+    "shard outside": (ModelSpec("tiny/outside"), "ModelError", "names a file outside the model (../b.safetensors)"),
     "blank": (ModelSpec("  "), "ModelNotFoundError", "There is no model '  '"),
     "traversal": (ModelSpec("../../nowhere"), "ModelNotFoundError", "An id looks like owner/name"),
     "three parts": (ModelSpec("a/b/c"), "ModelNotFoundError", "An id looks like owner/name"),
@@ -418,6 +439,7 @@ LOADED = {
     "good at a commit": ModelSpec("tiny/good", revision=COMMIT),
     "bin as asked": ModelSpec("tiny/bin", allow_bin=True),
     "gguf as asked": ModelSpec("tiny/gguf", gguf_file="tiny.gguf"),
+    "two copies": ModelSpec("tiny/twice"),
     "public good": ModelSpec("Qwen/Qwen3-0.6B"),
 }
 
@@ -436,7 +458,35 @@ def world(tiny_model: TinyModel, tiny_gguf: Path, tmp_path_factory: pytest.TempP
     shutil.copy(good / "config.json", with_gguf)
     shutil.copy(tiny_gguf, with_gguf)
     (dataset / "data.csv").write_text("a,b\n", "utf-8")
+    alone, beside, embedder, masked, broken_off, outside, twice = (
+        place / name for name in ("alone", "beside", "embedder", "masked", "broken-off", "outside", "twice")
+    )
+    for folder in (beside, embedder, masked, twice):
+        shutil.copytree(good, folder)
+    for folder in (alone, broken_off, outside):
+        folder.mkdir()
+    for folder in (alone, beside):
+        (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}', "utf-8")
+        (folder / "adapter_model.safetensors").write_bytes(b"?")
+    (embedder / "modules.json").write_text("[]", "utf-8")
+    edit_json(masked / "config.json", model_type="bert", architectures=["BertForMaskedLM"])
+    for folder, shard in ((broken_off, "b.safetensors"), (outside, "../b.safetensors")):
+        shutil.copy(good / "config.json", folder)
+        (folder / "a.safetensors").write_bytes(b"?")
+        index = {"weight_map": {"x": "a.safetensors", "y": shard}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    (twice / "model.safetensors").rename(twice / "model-00001-of-00001.safetensors")
+    shutil.copy(twice / "model-00001-of-00001.safetensors", twice / "consolidated.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weight_names(good), "model-00001-of-00001.safetensors")}
+    (twice / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
     repositories = {
+        "tiny/adapter": alone,
+        "tiny/beside": beside,
+        "tiny/embedder": embedder,
+        "tiny/masked": masked,
+        "tiny/broken-off": broken_off,
+        "tiny/outside": outside,
+        "tiny/twice": twice,
         "tiny/good": good,
         "tiny/gated": good,
         "Qwen/Qwen3-0.6B": good,
@@ -493,7 +543,9 @@ def test_what_was_never_fetched_needs_the_network(world: World) -> None:
 def test_each_repository_is_downloaded_once_and_refused_ones_never(world: World) -> None:
     weights = [q for q in world.asked if q.startswith("GET") and q.endswith((".safetensors", ".bin", ".gguf"))]
     repositories = sorted(question.split("/resolve/")[0] for question in weights)
-    assert repositories == ["GET Qwen/Qwen3-0.6B", "GET tiny/bin", "GET tiny/gguf", "GET tiny/good"]
+    assert repositories == [
+        *("GET Qwen/Qwen3-0.6B", "GET tiny/bin", "GET tiny/gguf", "GET tiny/good", "GET tiny/twice"),
+    ]
 
 
 def test_nobody_is_asked_to_convert_weights(world: World) -> None:

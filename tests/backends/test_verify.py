@@ -161,7 +161,12 @@ def test_a_window_that_only_the_mask_knows_is_found_out_when_a_prompt_is_longer_
     save: Callable[..., Path], settings: Settings
 ) -> None:
     """Qwen2-MoE names no window to its attention: there the packed engine sees everything."""
-    more: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 200, "max_window_layers": 0, "num_hidden_layers": 2}
+    more: dict[str, Any] = {
+        "use_sliding_window": True,
+        "sliding_window": 200,
+        "max_window_layers": 0,
+        "num_hidden_layers": 2,
+    }
     more |= {"moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, "num_experts": 4}
     more |= {"num_experts_per_tok": 2, "layer_types": ["sliding_attention"] * 2}
     folder = save(transformers.Qwen2MoeConfig, transformers.Qwen2MoeForCausalLM, **more)
@@ -361,7 +366,12 @@ def test_a_packed_layer_shows_its_weight_bias_and_dtype() -> None:
 
 
 def test_sizes_that_differ_between_layers_count_as_the_largest(save: Callable[..., Path]) -> None:
-    more: dict[str, Any] = {"head_dim": 16, "global_head_dim": 32, "hidden_size_per_layer_input": 16, "vocab_size_per_layer_input": 500}
+    more: dict[str, Any] = {
+        "head_dim": 16,
+        "global_head_dim": 32,
+        "hidden_size_per_layer_input": 16,
+        "vocab_size_per_layer_input": 500,
+    }
     more |= {"num_kv_shared_layers": 0, "layer_types": ["sliding_attention", "full_attention"], "sliding_window": 24}
     torch.manual_seed(0)
     model = transformers.Gemma4ForCausalLM(transformers.Gemma4TextConfig(**(BASE | more)))

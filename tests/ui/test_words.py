@@ -251,7 +251,10 @@ APP = UI.parent
 MODULES = [
     *(APP / f"{name}.py" for name in ("archive", "configuration", "data", "export", "jobs", "lab", "library", "lint")),
     *(APP / f"{name}.py" for name in ("plan", "prompts", "runner", "store", "styles", "tasks/jsquad", "tasks/rows")),
-    *(APP / "backends" / f"{name}.py" for name in ("__init__", "batching", "gguf", "hf", "locate", "memory")),
+    *(
+        APP / "backends" / f"{name}.py"
+        for name in ("__init__", "batching", "checkpoint", "gguf", "hf", "locate", "memory")
+    ),
     *(APP / "backends" / f"{name}.py" for name in ("scripted", "tokenizer")),
     *(UI / f"{name}.py" for name in ("desk", "results")),
 ]
