@@ -249,10 +249,13 @@ PUSHING = [
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
 APP = UI.parent
 MODULES = [
-    *(APP / f"{name}.py" for name in ("archive", "configuration", "data", "export", "jobs", "lab", "library", "lint")),
+    *(
+        APP / f"{name}.py"
+        for name in ("archive", "changes", "configuration", "data", "export", "jobs", "lab", "library", "lint")
+    ),
     *(APP / f"{name}.py" for name in ("plan", "prompts", "runner", "store", "styles", "tasks/jsquad", "tasks/rows")),
-    *(APP / "backends" / f"{name}.py" for name in ("__init__", "batching", "gguf", "hf", "locate", "memory")),
-    *(APP / "backends" / f"{name}.py" for name in ("scripted", "tokenizer")),
+    *(APP / "backends" / f"{name}.py" for name in ("__init__", "batching", "gguf", "hf", "identity", "locate")),
+    *(APP / "backends" / f"{name}.py" for name in ("memory", "scripted", "tokenizer")),
     *(UI / f"{name}.py" for name in ("desk", "results")),
 ]
 """Whose sentences come to the page as they are. (What the other modules of the page say is chosen by language.)"""
