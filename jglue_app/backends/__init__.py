@@ -97,6 +97,11 @@ class ModelPool:
     ) -> None:
         self.clear()
 
+    @property
+    def resident(self) -> list[ModelSpec]:
+        """The models that are loaded, the one to leave first at the beginning."""
+        return list(self._resident)
+
     def get(self, spec: ModelSpec, notify: Notify = lambda _: None) -> Backend:
         """The loaded model, making room for it first.
 

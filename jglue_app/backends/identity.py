@@ -117,7 +117,7 @@ def require_same(spec: ModelSpec, settings: Settings, loaded: str = "") -> None:
         found = Identity({COMMIT: commit}) if commit else None
     if found is not None and found.digest != spec.files_sha256:
         raise ModelError(
-            f"The files of {spec.id} have changed since the run was planned. Start it again: it is another run with them."
+            f"The files of {spec.id} have changed since the run was planned. Start it again: that makes another run."
         )
 
 
@@ -441,9 +441,9 @@ def _cached_commit(spec: ModelSpec) -> str | None:
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=spec.id, repo_type="model")
     try:
+        folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=spec.id, repo_type="model")
         commit = (folder / "refs" / (spec.revision or "main")).read_text("utf-8").strip()
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # ValueError also of a name that no repository can have.
         return None
     return commit if _HUB_COMMIT.fullmatch(commit) else None
