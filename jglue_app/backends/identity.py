@@ -5,7 +5,8 @@ transformers is imported, and a large file is read as a whole only when it may h
 
 - A folder: every file of it that can change an output (`files_of`).
 - A GGUF file, the package with the embedded model, a table of answers: that file.
-- A repository of the Hugging Face Hub: its commit. When the Hub does not answer, that of the local copy.
+- A repository of the Hugging Face Hub: its commit. When the Hub does not answer, that of the local copy. Small files of
+  the local copy that somebody has edited count too; its weights are taken to be what was downloaded.
 
 What is remembered of a large file is its size, its times of modification and of change of the inode, and a checksum of
 blocks spread over it. While all of these stay as they were, the file counts as unchanged. On POSIX systems a program
@@ -77,7 +78,8 @@ class Identity:
     """The files that a model is loaded from."""
 
     files: Mapping[str, str]
-    """Name within the folder → checksum of the content, 64 hex digits. For the Hub, `commit` → 40 hex digits."""
+    """Name within the folder → checksum of the content, 64 hex digits. Of a repository of the Hub, `commit` → 40 hex
+    digits, and files of the local copy that are not as they were downloaded."""
 
     @property
     def digest(self) -> str:
@@ -95,7 +97,7 @@ def identify(spec: ModelSpec, settings: Settings) -> Identity | None:
     if found is not None or spec.backend != "hf" or not _hub_allowed(spec, settings):
         return found
     commit = _hub_commit(spec, settings)
-    return Identity({COMMIT: commit}) if commit else None
+    return _of_repository(spec, commit) if commit else None
 
 
 def require_same(spec: ModelSpec, settings: Settings, loaded: str = "") -> None:
@@ -114,7 +116,7 @@ def require_same(spec: ModelSpec, settings: Settings, loaded: str = "") -> None:
     found = _here(spec, settings)
     if found is None and loaded and spec.backend == "hf":
         commit = loaded if _HUB_COMMIT.fullmatch(loaded) else _cached_commit(spec)
-        found = Identity({COMMIT: commit}) if commit else None
+        found = _of_repository(spec, commit) if commit else None
     if found is not None and found.digest != spec.files_sha256:
         raise ModelError(
             f"The files of {spec.id} have changed since the run was planned. Start it again: that makes another run."
@@ -436,14 +438,51 @@ def _hub_commit(spec: ModelSpec, settings: Settings) -> str | None:
     return _cached_commit(spec)
 
 
-def _cached_commit(spec: ModelSpec) -> str | None:
-    """The commit of the local copy of a repository."""
+def _of_repository(spec: ModelSpec, commit: str) -> Identity:
+    folder = _copy(spec)
+    return Identity({COMMIT: commit} | (_edited(folder / "snapshots" / commit) if folder else {}))
+
+
+def _edited(snapshot: Path) -> dict[str, str]:
+    """Small files of a local copy that differ from what was downloaded, with the checksums of what they are now.
+
+    A file of the copy is a link to one that is named by the checksum of its content: SHA-256, or that of git. Where
+    there are no links at all (as on some file systems), it cannot be told.
+    """
+    try:
+        paths = {name: snapshot / name for name in files_of(snapshot)}
+        if not any(path.is_symlink() for path in paths.values()):
+            return {}
+        found = {}
+        for name, path in paths.items():
+            if path.stat().st_size > SMALL:
+                continue
+            content = path.read_bytes()
+            as_in_git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+            digest = hashlib.sha256(content).hexdigest()
+            if not path.is_symlink() or path.resolve().name not in (digest, as_in_git):
+                found[name] = digest
+        return found
+    except OSError:  # Nothing was downloaded yet.
+        return {}
+
+
+def _copy(spec: ModelSpec) -> Path | None:
+    """The folder with the local copy of a repository, which need not be there; None if there can be none."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
     try:
-        folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=spec.id, repo_type="model")
-        commit = (folder / "refs" / (spec.revision or "main")).read_text("utf-8").strip()
-    except (OSError, ValueError):  # ValueError also of a name that no repository can have.
+        return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=spec.id, repo_type="model")
+    except ValueError:  # A name that no repository can have.
+        return None
+
+
+def _cached_commit(spec: ModelSpec) -> str | None:
+    """The commit of the local copy of a repository."""
+    folder = _copy(spec)
+    try:
+        commit = (folder / "refs" / (spec.revision or "main")).read_text("utf-8").strip() if folder else ""
+    except (OSError, ValueError):
         return None
     return commit if _HUB_COMMIT.fullmatch(commit) else None

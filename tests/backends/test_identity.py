@@ -663,3 +663,25 @@ def test_a_repository_is_known_by_its_commit_and_a_moved_branch_is_another_run(
     away = place.asked(endpoint)
     assert away == {**nothing, "main": {"commit": MOVED}, "pinned": at, "public, listed": None}
     assert place.run(endpoint)[0] == second
+    # Files of the local copy that were edited count, whether the link was written through or replaced.
+    (snapshot,) = tmp_path.glob(f"hub/hub/models--tiny--good/snapshots/{MOVED}")
+    edit(snapshot / "generation_config.json", eos_token_id=[1, 3])
+    content = (snapshot / "tokenizer_config.json").read_bytes()
+    (snapshot / "tokenizer_config.json").unlink()
+    (snapshot / "tokenizer_config.json").write_bytes(content + b" ")
+    assert place.asked(endpoint)["main"] == {
+        "commit": MOVED,
+        "generation_config.json": hashlib.sha256((snapshot / "generation_config.json").read_bytes()).hexdigest(),
+        "tokenizer_config.json": hashlib.sha256(content + b" ").hexdigest(),
+    }
+
+
+def test_a_file_of_git_is_known_by_the_checksum_that_git_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    # `printf '{}' | git hash-object --stdin`
+    (tmp_path / "blobs" / "9e26dfeeb6e641a33dae4961196235bdb965b21b").write_bytes(b"{}")
+    (tmp_path / "snapshot" / "config.json").symlink_to("../blobs/9e26dfeeb6e641a33dae4961196235bdb965b21b")
+    assert identity._edited(tmp_path / "snapshot") == {}
+    write(tmp_path / "snapshot" / "config.json", "{ }")
+    assert identity._edited(tmp_path / "snapshot") == {"config.json": hashlib.sha256(b"{ }").hexdigest()}
