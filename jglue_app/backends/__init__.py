@@ -105,10 +105,16 @@ class ModelPool:
     def get(self, spec: ModelSpec, notify: Notify = lambda _: None) -> Backend:
         """The loaded model, making room for it first.
 
+        Args:
+            spec: of a plan, or any: without `files_sha256` it is what its files are now.
+            notify: told what takes long.
+
         Raises:
             ModelError: as `open_backend`; also when the files of a model have changed since it was loaded, on which
                 its weights in memory may rest.
         """
+        if spec.files_sha256 is None and (found := identity.identify(spec, self._settings)):
+            spec = replace(spec, files_sha256=found.digest)
         if spec in self._resident:
             identity.require_same(spec, self._settings)
             self._resident[spec] = self._resident.pop(spec)

@@ -478,6 +478,17 @@ def test_a_resident_model_leaves_when_its_files_have_changed(folder: Path, setti
     assert told[0] == f"Unloading {folder}: its files have changed."
 
 
+def test_a_spec_that_was_never_planned_finds_the_resident_model_of_its_files(folder: Path, settings: Settings) -> None:
+    told: list[str] = []
+    with ModelPool(settings, device="cpu") as pool:
+        first = pool.get(planned_spec(folder, settings))
+        assert pool.get(ModelSpec(str(folder)), told.append) is first
+        assert told == []
+        edit(folder / "generation_config.json", eos_token_id=[1, 3])
+        assert pool.get(ModelSpec(str(folder)), told.append) is not first
+        assert pool.resident == [planned_spec(folder, settings)]
+
+
 def test_a_gguf_file_that_is_replaced_is_loaded_anew(tiny_model: TinyModel, settings: Settings, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
