@@ -78,7 +78,8 @@ def _tell_files(plan: Plan, other: Mapping[str, Any], begun: bool, notify: Calla
 
 def _with_other_files(spec: RunSpec, runs_dir: Path) -> Iterator[dict[str, Any]]:
     """Manifests of the stored runs whose specs differ from one in the files of the model, and in nothing else."""
-    for path in runs_dir.glob("[!.]*/manifest.json"):
+    # The latest last, also of those that were made in one second.
+    for path in sorted(runs_dir.glob("[!.]*/manifest.json"), key=_changed_at):
         try:
             table = RunStore(path.parent).manifest()
             if table["spec"]["model"]["id"] == spec.model.id:
@@ -87,6 +88,13 @@ def _with_other_files(spec: RunSpec, runs_dir: Path) -> Iterator[dict[str, Any]]
                     yield table
         except (StoreError, KeyError, TypeError):  # Damaged, or of another version; whoever opens it is told.
             continue
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # Deleted meanwhile.
+        return 0
 
 
 def _plain(spec: RunSpec) -> RunSpec:
