@@ -171,6 +171,7 @@ def lint_prompt(
         ),
         decoding=Decoding(max_new_tokens=max_new_tokens),
         marc_ja=Path(marc_ja) if marc_ja else None,
+        answers=False,
     )
     tokenizer = open_tokenizer(spec, settings, notify)
     info = tokenizer.info

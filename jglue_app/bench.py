@@ -91,7 +91,9 @@ def workloads(
     text = ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
     for name in tasks:
         for count in shots:
-            plan = make_plan(settings, model, [name], data_kind=data_kind, prompt=PromptSpec(style, shots=count))
+            # The model is loaded already, and nothing is stored: its files need not be looked at each time.
+            asked = PromptSpec(style, shots=count)
+            plan = make_plan(settings, model, [name], data_kind=data_kind, prompt=asked, answers=False)
             prompts = tuple(build_prompts(plan, name, plan.items[name][:limit], text))
             new = plan.style.of(name).max_new_tokens
             if method != "generate" and TASKS[name].kind == "choice":

@@ -16,6 +16,11 @@ from jglue_app.plan import Plan
 from jglue_app.store import RunStore, RunWriter, dumps
 from jglue_app.types import Backend, Dataset
 
+PACKAGES = (
+    *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes"),
+    *("safetensors", "gguf", "huggingface-hub", "gradio"),
+)
+
 
 def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend) -> None:
     """Write manifest and items, keeping what an earlier session of the same run put there."""
@@ -25,6 +30,7 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend)
     kept |= {(name, item.id) for name, chosen in plan.items.items() for item in chosen}
     # In the order of the file, however often the limit was raised: intervals drawn by resampling depend on the order.
     items = [item for name in plan.spec.tasks for item in plan.datasets[name].items if (name, item.id) in kept]
+    machine = machine_facts()
     head = {
         "label": plan.spec.label,
         "created": old.get("created") or _now(),
@@ -32,8 +38,11 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend)
         "spec": plan.spec,
         "data": {name: _data_facts(plan, name) for name in plan.spec.tasks},
         "model": _model_facts(old.get("model"), backend),
-        "machine": machine_facts(),
+        "model_files": dict(plan.files),
+        "machine": machine,
     }
+    if earlier := _earlier_machines(old, machine):
+        head["earlier_machines"] = earlier
     if items != before:
         writer.items(items)
     if json.loads(dumps(head)) != {name: old.get(name) for name in head}:
@@ -44,6 +53,13 @@ def _model_facts(old: dict[str, Any] | None, backend: Backend) -> dict[str, Any]
     """What answered: as it was when the run began, but for how prompts go through it, which longer ones may change."""
     now = dataclasses.asdict(backend.info)
     return now if not old else old | {name: now[name] for name in ("engine", "engine_reason")}
+
+
+def _earlier_machines(old: dict[str, Any], machine: dict[str, Any]) -> list[Any]:
+    """The machines and versions with which earlier parts of the run were made, where they were others."""
+    earlier: list[Any] = list(old.get("earlier_machines") or [])
+    before = old.get("machine")
+    return earlier + ([before] if before and before != machine else [])
 
 
 def _data_facts(plan: Plan, name: str) -> dict[str, Any]:
@@ -66,21 +82,25 @@ def _data_facts(plan: Plan, name: str) -> dict[str, Any]:
 
 def machine_facts() -> dict[str, Any]:
     """Processor, memory and versions, for the manifest. No names and no paths of the machine."""
-    packages = ("torch", "transformers", "accelerate", "bitsandbytes", "gradio")
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     return {
         "system": platform.system(),
         "processor": platform.machine(),
         "cores": psutil.cpu_count(logical=True),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "python": platform.python_version(),
-        "packages": versions,
+        "packages": package_versions(),
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Package → its version here, of those that models are loaded and read with."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
 
 
 def _now() -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jglue_app import __version__, data, prompts
-from jglue_app.backends import BACKENDS
+from jglue_app.backends import BACKENDS, identity
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.styles import Style, load_style
@@ -28,6 +28,8 @@ class Plan:
     """Task → where few-shot examples come from; only when there are shots."""
     items: Mapping[str, tuple[Item, ...]]
     """Task → the items to answer under the limit."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The files that the model is loaded from, with their checksums; see `backends.identity`."""
 
     @property
     def ids(self) -> dict[str, frozenset[str]]:
@@ -53,11 +55,16 @@ def make_plan(
     decoding: Decoding | None = None,
     marc_ja: Path | None = None,
     progress: data.Progress | None = None,
+    answers: bool = True,
 ) -> Plan:
     """Check a run and gather all it needs but the model.
 
+    Args:
+        answers: whether the model is to answer; only then its files are looked at and become a part of the spec.
+
     Raises:
         InputError: anything in the request that cannot be done, with a remedy (includes DataError, StyleError).
+        ModelError: the files of the model are being written.
         NetworkError: a data file is missing and cannot be downloaded.
     """
     prompt, decoding = prompt or PromptSpec(), decoding or Decoding()
@@ -78,8 +85,9 @@ def make_plan(
     sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
     for name in tasks:
         style.of(name)
+    found = identity.identify(model, settings) if answers else None
     spec = RunSpec(
-        model=model,
+        model=replace(model, files_sha256=found.digest if found else None),
         tasks=tuple(name for name in TASKS if name in tasks),
         data_version=data.OFFICIAL_VERSION if data_kind == "official" else data.SAMPLE_VERSION,
         data_sha256=sums,
@@ -92,7 +100,7 @@ def make_plan(
         limit=limit,
     )
     items = {name: data.take(datasets[name].items, limit, seed) for name in spec.tasks}
-    return Plan(spec, style, datasets, pools, items)
+    return Plan(spec, style, datasets, pools, items, found.files if found else {})
 
 
 def build_prompts(plan: Plan, name: str, items: Sequence[Item], model: prompts.ModelText) -> list[Prompt]:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from jglue_app import prompts
 from jglue_app.backends import ModelPool
+from jglue_app.changes import tell_changes
 from jglue_app.errors import StoreError
 from jglue_app.manifest import write_head
 from jglue_app.plan import Plan, build_prompts
@@ -88,6 +89,9 @@ def run_plans(
         if len(stores[id(p)].finished_of({name: p.items[name]})) < len(p.items[name])
     ]
     for side, p in plans:
+        changes: list[str] = []
+        tell_changes(p, runs_dir, changes.append)
+        yield from (Event("notice", p.spec.label, side, message=message) for message in changes)
         borrowed = [TASKS[n].title for n, pool_ in p.pools.items() if pool_.source != p.datasets[n].source]
         if borrowed:
             message = f"No train file is at hand for {', '.join(borrowed)}: the examples are our own sample items."

@@ -125,6 +125,8 @@ class ModelSpec:
     """File name inside a Hub repository that holds GGUF weights."""
     allow_bin: bool = False
     """Accept pickled `.bin` weights (read weights-only) when a repository has no safetensors."""
+    files_sha256: str | None = None
+    """Checksum over the files that the model is loaded from, filled in when a run is planned; None if not known."""
 
 
 @dataclass(frozen=True, slots=True)

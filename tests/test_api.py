@@ -139,8 +139,11 @@ def test_b_minus_a_on_the_items_both_have_answered(right: str, poor: str) -> Non
 def test_a_pool_keeps_a_model_between_calls_and_stays_the_callers(settings: Settings, right: str) -> None:
     with ModelPool(settings) as pool:
         evaluate(right, ["jnli"], data="sample", limit=1, pool=pool)
-        Path(right).unlink()
+        (spec,) = pool.resident
+        kept = pool.get(spec)
         run = evaluate(right, ["jnli"], data="sample", limit=2, pool=pool)
+        assert pool.resident == [spec]
+        assert pool.get(spec) is kept
     assert run.report().tasks["jnli"].n == 2
 
 

@@ -819,7 +819,9 @@ def test_a_run_folder_at_fault_is_exit_code_5(here: Here, right: Path, tmp_path:
     assert "records.jsonl, line 1: damaged" in fault("compare", run.name, run.name)
     assert "Delete the line" in fault(*sample("--limit", 4, model=right))
     file.write_bytes(whole)
-    table(right, note="changed")
+    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+    other = {**manifest, "model": {**manifest["model"], "commit": "another"}}
+    (run / "manifest.json").write_text(json.dumps(other), "utf-8")
     assert "have changed since this run was started" in fault(*sample("--limit", 4, model=right))
     (run / "manifest.json").write_text('{"format": 99}')
     assert "another version" in fault(*sample("--limit", 4, model=right))

@@ -166,3 +166,16 @@ def test_two_runs_are_one_configuration_when_only_their_sides_differ(settings: S
     a, b = (plan.spec for _, plan in plans(settings, both))
     assert of_pair(a, b) == both
     assert of_pair(a, replace(b, limit=4)) is None
+
+
+def test_a_run_is_asked_for_again_whatever_files_its_model_had(settings: Settings) -> None:
+    asked = Configuration(("jnli",), limit=3)
+    ((_, plan),) = plans(settings, asked)
+    assert plan.spec.model.files_sha256 is not None
+    other = replace(plan.spec, model=replace(plan.spec.model, files_sha256="ab" * 32))
+    for spec in (plan.spec, other):
+        assert of_spec(spec) == asked
+    both = of_pair(plan.spec, replace(other, prompt=replace(other.prompt, shots=2)))
+    assert both == replace(asked, b=Side(shots=2))
+    for text in (command(asked), query(asked)):
+        assert "sha256" not in text and plan.spec.model.files_sha256 not in text

@@ -485,3 +485,22 @@ def test_sixteen_owners_at_once_never_see_each_others_records(settings: Settings
 
 def texts(records: Sequence[Record]) -> list[str | None]:
     return [record.output.text for record in records if record.output]
+
+
+def test_a_model_that_changes_while_the_server_is_up_answers_anew(
+    settings: Settings, jobs: Jobs, tmp_path: Path
+) -> None:
+    model = table(tmp_path / "t.jsonl", "中立")
+    first = jobs.runs("me", "compare", asked(model, 2))
+    ended(first)
+    table(tmp_path / "t.jsonl", "含意")
+    second = jobs.runs("me", "compare", asked(model, 2))
+    ended(second)
+    assert (first.state, second.state) == ("done", "done")
+    said = [[r.output.text for r in stored(settings, job) if r.output] for job in (first, second)]
+    assert said == [["中立"] * 2, ["含意"] * 2]
+    assert first.notices == []
+    assert second.notices == [
+        f"The files of {model} have changed since run {first.made['a'].run} of the same settings (t.jsonl): "
+        "this is another run, and that one is kept."
+    ]

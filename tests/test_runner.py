@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import importlib.metadata
 import itertools
 import json
 import multiprocessing
@@ -24,7 +25,7 @@ import pytest
 from jglue_app import data, runner
 from jglue_app.backends import ModelPool
 from jglue_app.backends.scripted import ScriptedBackend
-from jglue_app.errors import ModelNotFoundError, RunBusyError, StoreError
+from jglue_app.errors import ModelError, ModelNotFoundError, RunBusyError, StoreError
 from jglue_app.plan import Plan, make_plan
 from jglue_app.report import report_run
 from jglue_app.runner import Event, run_plan, run_plans
@@ -33,6 +34,7 @@ from jglue_app.store import RunStore
 from jglue_app.styles import style_names
 from jglue_app.tasks import TASKS
 from jglue_app.types import Decoding, Item, ModelSpec, Prompt, PromptSpec, Record, RunError
+from tests.conftest import TinyModel
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = list(TASKS)
@@ -167,10 +169,9 @@ def test_a_finished_run_started_again_redoes_nothing_and_does_not_even_load_the_
     run(settings, plan)
     folder = RunStore.of(settings.runs_dir, plan.spec).path
     before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()}
-    model.unlink()
     for limit in (5, 2):
         again = planned(settings, model, ALL, limit=limit)
-        (event,) = run(settings, again)
+        (event,) = run(settings, again)  # Loading would have told of itself.
         assert (event.kind, event.run_done, event.run_total) == ("done", 5 * limit, 5 * limit)
     assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()} == before
 
@@ -244,20 +245,129 @@ def test_an_item_without_an_answer_is_an_error_of_its_own_each_time_it_is_tried(
     assert set(counts.values()) == {1}
 
 
-def test_changed_weights_are_refused_and_nothing_is_mixed(settings: Settings, tmp_path: Path) -> None:
+def notices(events: Iterable[Event]) -> list[str]:
+    return [event.message for event in events if event.kind == "notice" and not event.task]
+
+
+def test_changed_files_are_another_run_and_a_notice_names_them(settings: Settings, tmp_path: Path) -> None:
     model = table(tmp_path / "table.jsonl")
-    old = hashlib.sha256(model.read_bytes()).hexdigest()
-    small, large = planned(settings, model, limit=3), planned(settings, model, limit=6)
-    run(settings, small)
+    small = planned(settings, model, limit=3)
+    assert notices(run(settings, small)) == []
     before = records_file(settings, small).read_bytes()
     table(model, note="other bytes, the same answers")
-    new = hashlib.sha256(model.read_bytes()).hexdigest()
+    large = planned(settings, model, limit=6)
+    events = run(settings, large)
+    said = (
+        f"The files of {model} have changed since run {small.spec.spec_id} of the same settings (table.jsonl): "
+        "this is another run, and that one is kept."
+    )
+    assert notices(events) == [said]
+    assert events[0].message == said  # Before anything else.
+    assert large.spec.spec_id != small.spec.spec_id
+    assert sorted(written(settings, large)) == sorted(wanted(large))
+    assert records_file(settings, small).read_bytes() == before
+    # Also when nothing is left to do.
+    assert [event.kind for event in run(settings, planned(settings, model, limit=6))] == ["notice", "done"]
+    # As it was: the first run goes on.
+    table(model)
+    again = planned(settings, model, limit=6)
+    assert again.spec.spec_id == small.spec.spec_id
+    run(settings, again)
+    assert records_file(settings, small).read_bytes().startswith(before)
+    assert sorted(written(settings, again)) == sorted(wanted(again))
+
+
+def test_a_change_between_planning_and_answering_is_refused(settings: Settings, tmp_path: Path) -> None:
+    model = table(tmp_path / "table.jsonl")
+    plan = planned(settings, model, limit=3)
+    table(model, note="other bytes")
+    with pytest.raises(ModelError, match=r"have changed since the run was planned\. Start it again"):
+        run(settings, plan)
+    assert not RunStore.of(settings.runs_dir, plan.spec).path.exists()
+
+
+def test_a_change_between_two_subsets_stops_the_run_before_it_is_mixed(settings: Settings, tmp_path: Path) -> None:
+    model = table(tmp_path / "table.jsonl")
+    plan = planned(settings, model, ["jsts", "jnli"], limit=3)
+
+    def answer(pool: ModelPool) -> None:
+        for event in run_plan(plan, pool, settings.runs_dir):
+            if event.kind == "record" and (event.task, event.done) == ("jsts", 3):
+                table(model, note="other bytes")
+
+    with ModelPool(settings) as pool, pytest.raises(ModelError, match="have changed since the run was planned"):
+        answer(pool)
+    assert {task for task, _ in written(settings, plan)} == {"jsts"}
+
+
+def test_a_run_made_before_files_were_recorded_is_left_alone(settings: Settings, model: Path) -> None:
+    plan = planned(settings, model, limit=3)
+    old = replace(plan, spec=replace(plan.spec, model=replace(plan.spec.model, files_sha256=None)), files={})
+    run(settings, old)
+    path = RunStore.of(settings.runs_dir, old.spec).path / "manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    del manifest["model_files"], manifest["spec"]["model"]["files_sha256"]
+    path.write_text(json.dumps(manifest), "utf-8")
+    assert RunStore(path.parent).spec() == old.spec
+    before = records_file(settings, old).read_bytes()
+    said = (
+        f"Run {old.spec.spec_id} of the same settings does not say with which files of {model} it was made: "
+        "this is another run, and that one is kept."
+    )
+    assert notices(run(settings, plan)) == [said]
+    assert notices(run(settings, plan)) == []
+    assert records_file(settings, old).read_bytes() == before
+
+
+def test_runs_that_differ_in_more_than_the_files_are_not_told_of(settings: Settings, tmp_path: Path) -> None:
+    model = table(tmp_path / "table.jsonl")
+    run(settings, planned(settings, model, limit=3))
+    table(model, note="other bytes")
+    other = planned(settings, model, limit=3, prompt=PromptSpec(style="en-labels"))
+    assert notices(run(settings, other)) == []
+
+
+def test_weights_whose_files_are_not_known_are_refused_once_they_change(settings: Settings, tmp_path: Path) -> None:
+    model = tmp_path / "table.jsonl"
+    small, large = planned(settings, model, limit=3), planned(settings, model, limit=6)
+    assert small.spec.model.files_sha256 is None
+    old = hashlib.sha256(table(model).read_bytes()).hexdigest()
+    run(settings, small)
+    before = records_file(settings, small).read_bytes()
+    new = hashlib.sha256(table(model, note="other bytes, the same answers").read_bytes()).hexdigest()
     with pytest.raises(StoreError, match=rf"have changed .*{old} is now {new}.*Delete .*{small.spec.spec_id}"):
         run(settings, large)
     assert records_file(settings, small).read_bytes() == before
     table(model)
     run(settings, large)
     assert sorted(written(settings, large)) == sorted(wanted(large))
+
+
+def test_a_run_that_goes_on_with_other_versions_says_so_and_keeps_both_on_record(
+    settings: Settings, tiny_model: TinyModel
+) -> None:
+    def plan(limit: int) -> Plan:
+        words: dict[str, Any] = {"data_kind": "sample", "limit": limit, "decoding": Decoding(max_new_tokens=1)}
+        return make_plan(settings, ModelSpec(str(tiny_model("llama"))), ["jnli"], **words)
+
+    run(settings, plan(1))
+    path = RunStore.of(settings.runs_dir, plan(1).spec).path / "manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    here = manifest["machine"]["packages"]
+    assert here["transformers"] == importlib.metadata.version("transformers")
+    old = {**manifest["machine"], "packages": {"transformers": "5.20.0", "gradio": "6.0.0"}}
+    path.write_text(json.dumps({**manifest, "machine": old}), "utf-8")
+    assert notices(run(settings, plan(1))) == []
+    said = notices(run(settings, plan(2)))
+    assert said == [
+        f"This run was begun with transformers 5.20.0 and goes on with transformers {here['transformers']}: some "
+        f"answers may differ from those of one version alone. To have all of one, delete run {path.parent.name} first."
+    ]
+    after = json.loads(path.read_text("utf-8"))
+    assert after["earlier_machines"] == [old]
+    assert after["machine"]["packages"] == here
+    assert notices(run(settings, plan(3))) == []
+    assert json.loads(path.read_text("utf-8"))["earlier_machines"] == [old]
 
 
 def test_another_precision_of_the_same_weights_is_refused_too(settings: Settings, model: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from types import ModuleType, TracebackType
 from typing import Self
 
-from jglue_app.errors import DeviceError, InputError, UnknownNameError
+from jglue_app.backends import identity
+from jglue_app.errors import DeviceError, InputError, ModelError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Tokenizer
 
@@ -41,10 +43,16 @@ def open_backend(
 
     Raises:
         UnknownNameError: no such backend.
-        ModelError: one of its kinds, when the model cannot be loaded.
+        ModelError: one of its kinds, when the model cannot be loaded, or its files are not those of the spec.
         NetworkError: the Hub cannot be reached.
     """
+    identity.require_same(spec, settings)
     opened: Backend = _module(spec).open_model(spec, settings, device, notify)
+    try:
+        identity.require_same(spec, settings, opened.info.commit)
+    except ModelError:
+        opened.close()
+        raise
     return opened
 
 
@@ -53,11 +61,12 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Notify = lambda 
 
     Raises:
         InputError: a table of answers has none.
-        ModelError, NetworkError: the tokenizer cannot be loaded.
+        ModelError, NetworkError: the tokenizer cannot be loaded, or the model's files are not those of the spec.
     """
     if spec.backend != "hf":
         raise InputError(f"{spec.id} has no tokenizer to look at. Name a model: a Hub id, a folder or a .gguf file.")
     opened: Tokenizer = importlib.import_module("jglue_app.backends.tokenizer").open_tokenizer(spec, settings, notify)
+    identity.require_same(spec, settings)
     return opened
 
 
@@ -88,11 +97,31 @@ class ModelPool:
     ) -> None:
         self.clear()
 
+    @property
+    def resident(self) -> list[ModelSpec]:
+        """The models that are loaded, the one to leave first at the beginning."""
+        return list(self._resident)
+
     def get(self, spec: ModelSpec, notify: Notify = lambda _: None) -> Backend:
-        """The loaded model, making room for it first."""
+        """The loaded model, making room for it first.
+
+        Args:
+            spec: of a plan, or any: without `files_sha256` it is what its files are now.
+            notify: told what takes long.
+
+        Raises:
+            ModelError: as `open_backend`; also when the files of a model have changed since it was loaded, on which
+                its weights in memory may rest.
+        """
+        if spec.files_sha256 is None and (found := identity.identify(spec, self._settings)):
+            spec = replace(spec, files_sha256=found.digest)
         if spec in self._resident:
+            identity.require_same(spec, self._settings)
             self._resident[spec] = self._resident.pop(spec)
             return self._resident[spec]
+        for stale in [s for s in self._resident if replace(s, files_sha256=spec.files_sha256) == spec]:
+            notify(f"Unloading {stale.id}: its files have changed.")
+            self._resident.pop(stale).close()
         notify(f"Preparing {spec.id}.")
         while self._resident and (len(self._resident) >= self._size or not self.fits(spec)):
             oldest = next(iter(self._resident))

@@ -6,7 +6,6 @@ Nothing is loaded here. Code of a repository is never run; pickled weights are r
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Collection, Mapping
@@ -28,6 +27,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from jglue_app.backends import checkpoint, gguf
 from jglue_app.backends.checkpoint import Quantized
+from jglue_app.backends.identity import as_path, local_commit
 from jglue_app.errors import (
     DeviceError,
     InputError,
@@ -83,7 +83,7 @@ def locate(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -
         )
     if named and named.package:
         return _from_gguf(gguf.packaged_file(named.package), spec, settings, notify)
-    path = _path(spec.id)
+    path = as_path(spec.id)
     if not settings.public and path and spec.id.endswith(".gguf"):
         return _from_gguf(path, spec, settings, notify)
     return in_folder(spec, settings) or _on_hub(spec, settings, notify)
@@ -96,18 +96,10 @@ def in_folder(spec: ModelSpec, settings: Settings) -> ModelFiles | None:
         ModelError: the folder holds no model, or one of a kind that is refused.
         InputError: its weights are quantized already, and another quantization is asked for.
     """
-    path = _path(spec.id)
-    return _local(path, spec) if path and path.is_dir() and not settings.public else None
-
-
-def _path(name: str) -> Path | None:
-    """The id as a path; None if it cannot be one (blank, too long, somebody else's home, …)."""
-    try:
-        path = Path(name).expanduser()
-        path.exists()
-    except (OSError, RuntimeError, ValueError):
+    path = as_path(spec.id)
+    if not path or not path.is_dir() or settings.public:
         return None
-    return path if name.strip() else None
+    return replace(_local(path, spec), commit=local_commit(spec, settings))
 
 
 def _from_gguf(file: Path, spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> ModelFiles:
@@ -118,6 +110,7 @@ def _from_gguf(file: Path, spec: ModelSpec, settings: Settings, notify: Callable
 
 
 def _local(folder: Path, spec: ModelSpec) -> ModelFiles:
+    """The files of a folder, but for the commit, which is for the caller to name."""
     config, names = folder / "config.json", _names_in(folder)
     checkpoint.refuse_adapter(spec.id, names, lambda name: checkpoint.read_table(folder / name, spec.id))
     if not config.is_file():
@@ -128,7 +121,7 @@ def _local(folder: Path, spec: ModelSpec) -> ModelFiles:
     safe = files[0].suffix == ".safetensors"
     count, width = (checkpoint.in_files(files) if safe else None) or (None, _stored_width(table))
     size = sum(f.stat().st_size for f in files)
-    return ModelFiles(str(folder), None, _fingerprint([config, *files]), size, width, safe, count, quantized)
+    return ModelFiles(str(folder), None, "", size, width, safe, count, quantized)
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -150,19 +143,6 @@ def _checked(
     checkpoint.refuse_quantized_twice(spec.id, quantized, spec.quantization)
     checkpoint.need_packages(spec.id, quantized)
     return files, quantized
-
-
-def _fingerprint(files: list[Path]) -> str:
-    """A name for local weights that changes when they do: from names, sizes, and both ends of every file."""
-    digest = hashlib.sha256()
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(65_536))
-            file.seek(max(0, size - 65_536))
-            digest.update(file.read(65_536))
-    return f"local-{digest.hexdigest()[:16]}"
 
 
 def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> ModelFiles:

@@ -863,6 +863,33 @@ SAID_JA = (
         r"The two models do not fit in memory together: they run one after the other\.",
         "二つのモデルは一緒にはメモリに入らないので、順番に動かします。",
     ),
+    (r"Unloading (.+): its files have changed\.", "{} のファイルが変わったため、下ろしています。"),
+    (
+        r"The files of (.+) have changed since run (\S+) of the same settings \((.+)\): .+",
+        "{} のファイルが、同じ設定の実行 {} のときから変わっています（{}）。別の実行として扱い、前の実行は残します。",
+    ),
+    (
+        r"(\S+) is at another commit than in run (\S+) of the same settings \((\S+) then, (\S+) now\): .+",
+        "{} のコミットが、同じ設定の実行 {} のときと違います（{} → {}）。別の実行として扱い、前の実行は残します。",
+    ),
+    (
+        r"Run (\S+) of the same settings does not say with which files of (.+) it was made: .+",
+        "同じ設定の実行 {} には、{} のどのファイルで作ったかの記録がありません。"
+        "別の実行として扱い、前の実行は残します。",
+    ),
+    (
+        r"This run was begun with (.+) and goes on with (.+): some answers may differ .+ delete run (\S+) first\.",
+        "この実行は {} で始まり、{} で続きます。一つの版だけの答えとは一部異なることがあります。"
+        "一つの版にそろえるには、先に実行 {} を削除してください。",
+    ),
+    (
+        r"The files of (.+) have changed since the run was planned\. .+",
+        "実行を始めたあとで {} のファイルが変わりました。もう一度始めてください（別の実行になります）。",
+    ),
+    (
+        r"(.+) is being written\. Wait until that is done, and start again\.",
+        "{} は書き込みの途中です。終わるのを待って、もう一度始めてください。",
+    ),
     (
         r"No train file is at hand for (.+): the examples are our own sample items\.",
         "{} の train ファイルが手元にないので、例題には独自の見本を使います。",

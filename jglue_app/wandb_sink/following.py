@@ -206,7 +206,12 @@ class Follower:
             "name": spec.label,
             "job_type": EVALUATION,
             "tags": ["jglue"],
-            "config": {"model": spec.model.id, "tasks": list(spec.tasks), "planned": plan.total},
+            "config": {
+                "model": spec.model.id,
+                "files_sha256": spec.model.files_sha256,
+                "tasks": list(spec.tasks),
+                "planned": plan.total,
+            },
             "entity": target.entity,
             "project": target.project,
         }

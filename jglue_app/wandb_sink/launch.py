@@ -117,7 +117,8 @@ def _evaluated(run: wandb.Run, where: str, ending: Ending, view: ProgressView, s
     if not os.environ.get("WANDB_NAME"):
         run.name = plan.spec.label
     run.tags = tuple(dict.fromkeys((*(run.tags or ()), "jglue")))
-    config.update({"model": plan.spec.model.id, "planned": plan.total, ASKED: asdict(asked)}, allow_val_change=True)
+    model = {"model": plan.spec.model.id, "files_sha256": plan.spec.model.files_sha256}
+    config.update({**model, "planned": plan.total, ASKED: asdict(asked)}, allow_val_change=True)
     run.define_metric("progress/*", step_metric="progress/items")
     view.say(f"Progress is at {run.url}")
 

@@ -245,6 +245,7 @@ def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[s
     spec = data.spec
     flat = {
         "model": spec.model.id,
+        "files_sha256": spec.model.files_sha256,
         "format": spec.prompt.format,
         "style": spec.prompt.style,
         "shots": spec.prompt.shots,

@@ -258,11 +258,13 @@ class Hub:
     pages: set[str]
     """Repositories for which something else answers, such as the sign-in page of a hotel."""
     asked: list[str] = field(default_factory=list)
+    commit: str = COMMIT
+    """Of the main branch of every repository."""
 
     def facts(self, name: str) -> dict[str, Any]:
         files = sorted(p for p in self.repositories[name].rglob("*") if p.is_file())
         siblings = [{"rfilename": str(p.relative_to(self.repositories[name])), "size": p.stat().st_size} for p in files]
-        return {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "tags": [], "downloads": 0}
+        return {"id": name, "modelId": name, "sha": self.commit, "siblings": siblings, "tags": [], "downloads": 0}
 
     def serve(self) -> ThreadingHTTPServer:
         hub = self
@@ -300,7 +302,7 @@ class Hub:
             def _api(self, name: str, rest: list[str]) -> None:
                 if self._refused(name):
                     return
-                if rest[:1] == ["revision"] and rest[1] not in ("main", COMMIT):
+                if rest[:1] == ["revision"] and rest[1] not in ("main", hub.commit):
                     self._error(404, "RevisionNotFound")
                 elif rest[:1] in ([], ["revision"]):
                     self._send(200, json.dumps(hub.facts(name)).encode(), {"Content-Type": "application/json"})
@@ -311,14 +313,14 @@ class Hub:
                 if self._refused(name):
                     return
                 file = hub.repositories[name] / path
-                if revision not in ("main", COMMIT):
+                if revision not in ("main", hub.commit):
                     self._error(404, "RevisionNotFound")
                 elif not file.is_file():
-                    self._error(404, "EntryNotFound", {"X-Repo-Commit": COMMIT})
+                    self._error(404, "EntryNotFound", {"X-Repo-Commit": hub.commit})
                 else:
                     content = file.read_bytes()
                     etag = hashlib.sha256(content).hexdigest()
-                    self._send(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})
+                    self._send(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": hub.commit})
 
             def _error(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
                 self._send(status, b"{}", {"X-Error-Code": code, **(headers or {})})
