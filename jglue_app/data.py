@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 
+from jglue_app import environment
 from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.tasks import TASKS, get_task
@@ -131,6 +132,7 @@ def _download(url: str, data_dir: Path | None, write: Callable[[bytes], object],
         else "set JGLUE_DATA_DIR to a local copy of the files"
     )
     remedy = f"Check the connection, {here}, or use the embedded samples (--data sample)."
+    environment.check_network(url)
     try:
         with httpx.stream("GET", url, follow_redirects=True, timeout=30) as response:
             response.raise_for_status()

@@ -25,10 +25,12 @@ from huggingface_hub.errors import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from jglue_app import environment
 from jglue_app.backends import gguf
 from jglue_app.errors import (
     DeviceError,
     InputError,
+    JglueAppError,
     ModelAccessError,
     ModelError,
     ModelNotFoundError,
@@ -134,6 +136,8 @@ def _fingerprint(files: list[Path]) -> str:
 
 def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> ModelFiles:
     try:
+        if not constants.HF_HUB_OFFLINE:
+            environment.check_network(constants.ENDPOINT)
         info = HfApi(token=settings.hub_token).model_info(
             spec.id, revision=spec.revision, files_metadata=True, timeout=20
         )
@@ -146,7 +150,7 @@ def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) 
             if named
             else None
         )
-    except LocalEntryNotFoundError as e:
+    except (LocalEntryNotFoundError, InputError) as e:
         return _from_cache(spec, settings, notify, e)
     except GatedRepoError as e:
         raise _gated(spec) from e
@@ -216,7 +220,9 @@ def _from_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str], Non
     return ModelFiles(str(file.parent), None, file.parent.name, None, width, safe)
 
 
-def _unreachable(spec: ModelSpec, error: Exception) -> NetworkError:
+def _unreachable(spec: ModelSpec, error: Exception) -> JglueAppError:
+    if isinstance(error, InputError):  # It says by itself what stands in the way.
+        return error
     return NetworkError(
         f"{spec.id} is not on this machine and {constants.ENDPOINT} cannot be reached "
         f"({type(error).__name__}). Check the connection, or use the embedded model gemma-3-270m."

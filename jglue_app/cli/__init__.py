@@ -6,14 +6,13 @@ Exit codes: 0 done; 1 unexpected fault; 2 the request is at fault; 3 the model; 
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from typing import Annotated
 
 import typer
 
-from jglue_app import __version__
+from jglue_app import __version__, environment
 from jglue_app.cli.bench import bench_command
 from jglue_app.cli.data import data_commands
 from jglue_app.cli.lab import show_prompt, sweep
@@ -24,7 +23,7 @@ from jglue_app.cli.runs import INTERRUPTED, compare, run
 from jglue_app.cli.scoring import rescore, score
 from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs
 from jglue_app.cli.wandb import pull, push
-from jglue_app.errors import JglueAppError
+from jglue_app.errors import InputError, JglueAppError, first_line
 
 app = typer.Typer(
     help="Compare Japanese language models on JGLUE, item by item.",
@@ -36,10 +35,10 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: errors meant for people become one sentence and an exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    environment.repair_streams()
     try:
+        for sentence in environment.prepare():
+            print(f"note: {sentence}", file=sys.stderr)
         try:
             app(prog_name="python -m jglue_app")
         finally:
@@ -49,6 +48,15 @@ def main() -> None:
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Warning as e:
+        if not sys.warnoptions:
+            raise
+        print(
+            f"error: Warnings are made errors here (PYTHONWARNINGS or -W), and a library warns: {first_line(e)}. "
+            "Unset PYTHONWARNINGS.",
+            file=sys.stderr,
+        )
+        sys.exit(InputError.exit_code)
     except BrokenPipeError:
         # Nobody reads any more. Python flushes once more when it exits, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
