@@ -138,6 +138,11 @@ def print_lines(lines: Iterable[str]) -> None:
         print(line)
 
 
+def say(sentence: str) -> None:
+    """A note on standard error, so that standard output stays for results."""
+    print(f"note: {sentence}", file=sys.stderr)
+
+
 def print_json(value: Any) -> None:
     """A value as JSON on standard output, whatever the locale: characters that it cannot carry are written as
     JSON's own escapes (`\\u5d0e`), and numbers that JSON has no word for (NaN, infinities) as null."""

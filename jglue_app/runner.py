@@ -88,6 +88,9 @@ def run_plans(
         if len(stores[id(p)].finished_of({name: p.items[name]})) < len(p.items[name])
     ]
     for side, p in plans:
+        for dataset in (*p.datasets.values(), *p.pools.values()):
+            if dataset.note:
+                yield Event("notice", p.spec.label, side, message=dataset.note)
         borrowed = [TASKS[n].title for n, pool_ in p.pools.items() if pool_.source != p.datasets[n].source]
         if borrowed:
             message = f"No train file is at hand for {', '.join(borrowed)}: the examples are our own sample items."

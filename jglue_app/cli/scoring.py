@@ -18,7 +18,7 @@ from jglue_app.cli.options import (
     settings_of,
     task_list,
 )
-from jglue_app.console import print_dissents, print_json, print_protocols, print_report
+from jglue_app.console import print_dissents, print_json, print_protocols, print_report, say
 from jglue_app.rescoring import Rescoring
 
 ProtocolsOption = Annotated[str, typer.Option("--protocol", help="A protocol, several separated by commas, or 'all'.")]
@@ -30,7 +30,11 @@ ItemsOption = Annotated[
 def score(
     task: Annotated[str, typer.Option(help="The subset the predictions answer.")],
     predictions: Annotated[
-        Path, typer.Option(help='JSON Lines of {"item_id": …, "text": …}; "choice_logprobs": […] if you have them.')
+        Path,
+        typer.Option(
+            help='JSON Lines of {"item_id": …, "text": …}; "choice_logprobs": […] if you have them. Or a JSON array, '
+            "CSV or Parquet of these."
+        ),
     ],
     protocol: ProtocolsOption = "official",
     data_kind: DataOption = "official",
@@ -42,7 +46,14 @@ def score(
 ) -> None:
     """Score outputs made elsewhere. Answers are read against the official labels, or the "choices" of their line."""
     found = api.score(
-        task, predictions, protocol=protocol, data=data_kind, split=split, partial=partial, marc_ja=marc_ja
+        task,
+        predictions,
+        protocol=protocol,
+        data=data_kind,
+        split=split,
+        partial=partial,
+        marc_ja=marc_ja,
+        notify=say,
     )
     if not as_json:
         _show(found, items)
