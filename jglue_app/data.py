@@ -21,7 +21,7 @@ import httpx
 from jglue_app import environment, userfiles
 from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError
 from jglue_app.settings import ASSETS, Settings
-from jglue_app.tasks import TASKS, get_task
+from jglue_app.tasks import TASKS, get_task, jsquad
 from jglue_app.types import Dataset, Item, Source
 
 OFFICIAL_VERSION = "v1.3"
@@ -189,14 +189,14 @@ def read_official(task: str, split: str, path: Path, shown: str | None = None) -
 
 
 def _as_official(task: str, content: userfiles.Content) -> str | None:
-    """The rows of a file written as the official file of a subset has them; None where that is not one row a line."""
+    """The rows of a file written as the official file of a subset has them; None if they cannot be."""
     spec = get_task(task)
-    if spec.kind == "span":
-        return None
     try:
         rows = [row for _, row in (spec.rows(content.text) if content.rows is None else content.rows)]
     except ValueError:
         return None
+    if spec.kind == "span":
+        return jsquad.document(rows)
     names = content.names.get("label", spec.labels)
     # Numbers without names are tried as numbers of the labels in their official order: the checksum tells.
     lines = []

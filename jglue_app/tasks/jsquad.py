@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jglue_app.tasks.rows import RepeatedKeyError, id_field, json_lines, load_json, text_field
@@ -58,6 +58,28 @@ def _is_flat(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(row, dict) and {"context", "question"} <= set(row)
+
+
+def document(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """Flat questions, each with title and context, written as the official file has them; None if they are not such."""
+    articles: list[dict[str, Any]] = []
+    try:
+        for row in rows:
+            answers = row["answers"]
+            if isinstance(answers, Mapping):
+                pairs = zip(answers["text"], answers["answer_start"], strict=True)
+                answers = [{"text": text, "answer_start": start} for text, start in pairs]
+            question = {"question": row["question"], "id": row["id"], "answers": answers}
+            question["is_impossible"] = row["is_impossible"]
+            if not articles or articles[-1]["title"] != row["title"]:
+                articles.append({"title": row["title"], "paragraphs": []})
+            paragraphs = articles[-1]["paragraphs"]
+            if not paragraphs or paragraphs[-1]["context"] != row["context"]:
+                paragraphs.append({"qas": [], "context": row["context"]})
+            paragraphs[-1]["qas"].append(question)
+        return json.dumps({"data": articles}, ensure_ascii=False) + "\n"
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def item(row: Mapping[str, Any]) -> Item:

@@ -110,7 +110,7 @@ def label_field(row: Mapping[str, Any], labels: tuple[str, ...]) -> str:
     label = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
     if label not in labels:
         known = ", ".join(labels)
-        if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
+        if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdecimal()):
             raise ValueError(
                 f"unknown label {value!r}; expected one of {known}. What a number stands for differs from export to "
                 "export: write the names, or give the Parquet file of the dataset if it holds them"
