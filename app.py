@@ -15,4 +15,5 @@ if __name__ == "__main__":
 
         launch()
     except JglueAppError as e:
-        sys.exit(f"error: {e}")
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(e.exit_code)

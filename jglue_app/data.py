@@ -61,6 +61,16 @@ def cached_path(settings: Settings, task: str, split: str) -> Path:
 def find_official(settings: Settings, task: str, split: str) -> Path | None:
     """The file in the data folder or in the cache; None if it is in neither. Nothing is downloaded."""
     _check_split(split)
+    try:
+        return _found(settings, task, split)
+    except OSError as e:
+        raise InputError(
+            f"{e.filename} cannot be read ({e.strerror}). Check its permissions, or point JGLUE_DATA_DIR and "
+            "JGLUE_CACHE_DIR at other folders."
+        ) from e
+
+
+def _found(settings: Settings, task: str, split: str) -> Path | None:
     if settings.data_dir is not None:
         if not settings.data_dir.is_dir():
             raise InputError(

@@ -6,6 +6,7 @@ What was read of a run is kept; of one that is still growing only the new lines 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 from collections import OrderedDict
@@ -78,14 +79,30 @@ class Library:
         self._lock = threading.Lock()
 
     def all(self) -> list[StoredRun]:
-        """Every run below the folder, the newest first; a folder that holds no readable run is left out."""
+        """Every run below the folder, the newest first; a folder that holds no readable run is left out.
+
+        Raises:
+            StoreError: the folder is none, or cannot be read. One that is not there yet holds no runs.
+        """
         found = []
-        for path in sorted(self.runs_dir.glob("[!.]*/manifest.json")) if self.runs_dir.is_dir() else []:
+        for path in self._manifests():
             try:
                 found.append(self.stored(path.parent))
             except StoreError:
                 continue
         return sorted(found, key=lambda run: (run.created, run.name), reverse=True)
+
+    def _manifests(self) -> list[Path]:
+        try:
+            os.listdir(self.runs_dir)  # What `glob` passes over in silence: a file, or a folder that is closed.
+        except FileNotFoundError:
+            return []
+        except OSError as e:
+            raise StoreError(
+                f"The folder for runs {self.runs_dir} cannot be read ({e.strerror}). Check its permissions, or choose "
+                "another one: --runs-dir, or JGLUE_RUNS_DIR."
+            ) from e
+        return sorted(self.runs_dir.glob("[!.]*/manifest.json"))
 
     def stored(self, path: Path) -> StoredRun:
         """One run by its folder; raises StoreError if there is none."""

@@ -75,7 +75,7 @@ def locate(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -
             "This server runs the listed models as they are: leave out revision, GGUF file and .bin weights."
         )
     if named and named.package:
-        return _from_gguf(gguf.packaged_file(named.package), spec, settings, notify)
+        return _from_gguf(gguf.packaged_file(named.package, settings.cache_dir), spec, settings, notify)
     path = _path(spec.id)
     if not settings.public and path and spec.id.endswith(".gguf"):
         return _from_gguf(path, spec, settings, notify)

@@ -42,7 +42,7 @@ def main() -> None:
         try:
             app(prog_name="python -m jglue_app")
         finally:
-            sys.stdout.flush()
+            _flush()
     except JglueAppError as e:
         print(f"error: {e}", file=sys.stderr)
         sys.exit(e.exit_code)
@@ -61,6 +61,18 @@ def main() -> None:
         # Nobody reads any more. Python flushes once more when it exits, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _flush() -> None:
+    """Write out what is left of standard output, where a full disk or a closed pipe is noticed."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        # Python flushes once more when it exits, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InputError(f"Standard output cannot be written ({e.strerror}). Send it to another place.") from e
 
 
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:

