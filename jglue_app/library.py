@@ -6,7 +6,6 @@ What was read of a run is kept; of one that is still growing only the new lines 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import threading
 from collections import OrderedDict
@@ -94,7 +93,7 @@ class Library:
 
     def _manifests(self) -> list[Path]:
         try:
-            os.listdir(self.runs_dir)  # What `glob` passes over in silence: a file, or a folder that is closed.
+            next(self.runs_dir.iterdir(), None)  # `glob` passes over a file, or a closed folder, in silence.
         except FileNotFoundError:
             return []
         except OSError as e:

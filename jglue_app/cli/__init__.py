@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 unexpected fault; 2 the request is at fault; 3 the model; 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -31,6 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 2 bad request, 3 model, 4 network, 5 run folder, 6 incomplete, 130 interrupted.",
 )
+
+
+NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""Faults of a disk or of permissions, wherever they come up."""
 
 
 def main() -> None:
@@ -61,6 +66,15 @@ def main() -> None:
         # Nobody reads any more. Python flushes once more when it exits, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as e:
+        if e.errno not in NOT_OURS:
+            raise
+        print(
+            f"error: {e.filename or 'A file'} cannot be used ({e.strerror}). Check its permissions and the free space, "
+            "or name another place.",
+            file=sys.stderr,
+        )
+        sys.exit(InputError.exit_code)
 
 
 def _flush() -> None:
