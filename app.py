@@ -2,11 +2,18 @@
 
 import sys
 
+from jglue_app import environment
 from jglue_app.errors import JglueAppError
-from jglue_app.ui.page import launch
 
 if __name__ == "__main__":
+    environment.repair_streams()
     try:
+        for sentence in environment.prepare():
+            print(f"note: {sentence}", file=sys.stderr)
+        environment.check_page()
+        from jglue_app.ui.page import launch  # Gradio reads the environment when it is imported.
+
         launch()
     except JglueAppError as e:
-        sys.exit(f"error: {e}")
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(e.exit_code)

@@ -13,7 +13,7 @@ for row in three.answered()["jnli"].values():
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -235,6 +235,7 @@ def score(
     split: str = "valid",
     partial: bool = False,
     marc_ja: str | Path | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> Rescoring:
     """Outputs made elsewhere under one or several protocols.
 
@@ -244,6 +245,7 @@ def score(
         protocol: a protocol, several separated by commas, or `all`.
         data, split, marc_ja: the items that were answered; see `evaluate`.
         partial: accept predictions for a part of the items.
+        notify: told, in a sentence, of what is worth knowing about the files.
 
     Raises:
         JglueAppError: one of its kinds, with a remedy in the message.
@@ -251,6 +253,8 @@ def score(
     get_task(task)
     names = protocol_names(protocol)
     dataset = files.load(load_settings(), task, split, data=data, marc_ja=Path(marc_ja) if marc_ja else None)
+    if notify and dataset.note:
+        notify(dataset.note)
     return rescoring.rescore(read_predictions(Path(predictions), dataset, partial=partial), names)
 
 

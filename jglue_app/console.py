@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -29,6 +30,7 @@ from jglue_app.scoreboard import (
     p_text,
     score_rows,
 )
+from jglue_app.store import dumps
 from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Difference, Report
 
@@ -134,6 +136,29 @@ def print_lines(lines: Iterable[str]) -> None:
     """Plain lines on standard output."""
     for line in lines:
         print(line)
+
+
+def say(sentence: str) -> None:
+    """A note on standard error, so that standard output stays for results."""
+    print(f"note: {sentence}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """A value as JSON on standard output, whatever the locale: characters that it cannot carry are written as
+    JSON's own escapes (`\\u5d0e`), and numbers that JSON has no word for (NaN, infinities) as null."""
+    print(_json_for(value, getattr(sys.stdout, "encoding", None) or "utf-8"))
+
+
+def _json_for(value: Any, encoding: str) -> str:
+    text = dumps(value, indent=2)
+    plain = json.loads(text, parse_constant=lambda _: None)
+    text = json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False)
+    try:
+        # Not only what cannot be written: Shift_JIS and EUC-JP write a yen sign as the byte of a backslash.
+        kept = text.encode(encoding).decode(encoding) == text
+    except (UnicodeError, LookupError):
+        kept = False
+    return text if kept else json.dumps(plain, indent=2, allow_nan=False)
 
 
 def print_report(report: Report) -> None:

@@ -8,6 +8,7 @@ distributed: it comes from a user's own file, or from the items shipped with thi
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import tempfile
@@ -17,9 +18,10 @@ from pathlib import Path
 
 import httpx
 
+from jglue_app import environment, userfiles
 from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError
 from jglue_app.settings import ASSETS, Settings
-from jglue_app.tasks import TASKS, get_task
+from jglue_app.tasks import TASKS, get_task, jsquad
 from jglue_app.types import Dataset, Item, Source
 
 OFFICIAL_VERSION = "v1.3"
@@ -59,6 +61,16 @@ def cached_path(settings: Settings, task: str, split: str) -> Path:
 def find_official(settings: Settings, task: str, split: str) -> Path | None:
     """The file in the data folder or in the cache; None if it is in neither. Nothing is downloaded."""
     _check_split(split)
+    try:
+        return _found(settings, task, split)
+    except OSError as e:
+        raise InputError(
+            f"{e.filename} cannot be read ({e.strerror}). Check its permissions, or point JGLUE_DATA_DIR and "
+            "JGLUE_CACHE_DIR at other folders."
+        ) from e
+
+
+def _found(settings: Settings, task: str, split: str) -> Path | None:
     if settings.data_dir is not None:
         if not settings.data_dir.is_dir():
             raise InputError(
@@ -66,13 +78,20 @@ def find_official(settings: Settings, task: str, split: str) -> Path | None:
                 "Point it at the folder that holds jnli-v1.3 and its siblings, or unset it."
             )
         if task == "marc_ja":
-            found = sorted(settings.data_dir.glob(f"marc_ja*/{split}*.json"))
-            return found[-1] if found else None
-        path = settings.data_dir / official_name(task, split)
-        if path.is_file():
+            for suffix in userfiles.SUFFIXES:
+                if found := sorted(settings.data_dir.glob(f"marc_ja*/{split}*{suffix}")):
+                    return found[-1]
+            return None
+        if path := _in_folder(settings.data_dir, task, split):
             return path
     path = cached_path(settings, task, split)
     return path if task in DISTRIBUTED and path.is_file() else None
+
+
+def _in_folder(folder: Path, task: str, split: str) -> Path | None:
+    """The official file, or an export of it from the Hugging Face Hub under the same name."""
+    path = folder / official_name(task, split)
+    return next((found for suffix in userfiles.SUFFIXES if (found := path.with_suffix(suffix)).is_file()), None)
 
 
 def fetch(settings: Settings, task: str, split: str, progress: Progress | None = None) -> Path:
@@ -114,9 +133,7 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
 
 def _check_download(part: Path, task: str, split: str, url: str) -> None:
     try:
-        _check_pin(part, task, split, shown=url)
-        if f"{task}/{split}" not in PINS:
-            read_file(task, split, part, "official", OFFICIAL_VERSION)
+        read_official(task, split, part, shown=url)
     except DataError as e:
         fault = str(e).replace(str(part), url)
         raise DataError(
@@ -131,6 +148,7 @@ def _download(url: str, data_dir: Path | None, write: Callable[[bytes], object],
         else "set JGLUE_DATA_DIR to a local copy of the files"
     )
     remedy = f"Check the connection, {here}, or use the embedded samples (--data sample)."
+    environment.check_network(url)
     try:
         with httpx.stream("GET", url, follow_redirects=True, timeout=30) as response:
             response.raise_for_status()
@@ -145,22 +163,59 @@ def _download(url: str, data_dir: Path | None, write: Callable[[bytes], object],
         raise NetworkError(f"{url} could not be downloaded ({type(e).__name__}: {e}). {remedy}") from e
 
 
-def sha256_of(path: Path) -> str:
-    """Checksum of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_official(task: str, split: str, path: Path, shown: str | None = None) -> Dataset:
+    """Read an official file, verified by its checksum where there is one: that of the file, else that of its text with
+    plain line ends (git may write others), else that of its rows written as the official file has them.
 
+    Args:
+        task, split: which one it is to be.
+        path: the file.
+        shown: where it came from, for messages about a download.
 
-def _check_pin(path: Path, task: str, split: str, shown: str | None = None) -> str:
-    actual = sha256_of(path)
+    Raises:
+        DataError: as `read_file`, or it is not the official file.
+    """
     expected = PINS.get(f"{task}/{split}")
-    if expected and actual != expected:
-        remedy = "" if shown else f": delete it and run `python -m jglue_app data fetch --task {task} --split {split}`"
-        raise DataError(
-            f"{shown or path}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected {expected}). "
-            f"It is truncated or altered{remedy}."
-        )
-    return actual
+    if expected is None:
+        return read_file(task, split, path, "official", OFFICIAL_VERSION)
+    content = userfiles.read(path)
+    note = ""
+    if content.sha256 == expected and content.changed:
+        note = f"{path}: {content.changed}. Verified after normalising: the text is that of the official file."
+    elif content.sha256 != expected:
+        text = _as_official(task, content)
+        if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest() != expected:
+            actual = content.sha256
+            remedy = (
+                "" if shown else f": delete it and run `python -m jglue_app data fetch --task {task} --split {split}`"
+            )
+            raise DataError(
+                f"{shown or path}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected {expected}). "
+                f"It is truncated or altered{remedy}."
+            )
+        content = userfiles.Content(text, None, sha256=expected)
+        note = f"{path}: another format. Verified after normalising: its rows are those of the official file."
+    return replace(_dataset(task, split, path, content, "official", OFFICIAL_VERSION), note=note)
+
+
+def _as_official(task: str, content: userfiles.Content) -> str | None:
+    """The rows of a file written as the official file of a subset has them; None if they cannot be."""
+    spec = get_task(task)
+    try:
+        rows = [row for _, row in (spec.rows(content.text) if content.rows is None else content.rows)]
+    except ValueError:
+        return None
+    if spec.kind == "span":
+        return jsquad.document(rows)
+    names = content.names.get("label", spec.labels)
+    # Numbers without names are tried as numbers of the labels in their official order: the checksum tells.
+    lines = []
+    for row in rows:
+        label = row.get("label")
+        if spec.labels and task != "jcommonsenseqa" and isinstance(label, int) and 0 <= label < len(names):
+            row = {**row, "label": names[label]}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    return "".join(lines)
 
 
 def _check_split(split: str) -> None:
@@ -174,20 +229,18 @@ def read_file(task: str, split: str, path: Path, source: Source, version: str) -
     Raises:
         DataError: unreadable, damaged, a duplicate id, a missing field or an unknown label; names file and place.
     """
+    get_task(task)
+    return _dataset(task, split, path, userfiles.read(path), source, version)
+
+
+def _dataset(task: str, split: str, path: Path, content: userfiles.Content, source: Source, version: str) -> Dataset:
     spec = get_task(task)
-    try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8-sig")
-    except OSError as e:
-        raise DataError(f"{path}: cannot be read ({e.strerror}). Give the path of a readable file.") from e
-    except UnicodeDecodeError as e:
-        line = raw[: e.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.") from e
+    rows = spec.rows(content.text) if content.rows is None else content.rows
     items: list[Item] = []
     seen: dict[str, str] = {}
     where = ""
     try:
-        for where, row in spec.rows(text):
+        for where, row in userfiles.named(rows, content.names):
             item = _item(spec.item, row, where)
             if item.id in seen:
                 raise ValueError(f"{where}: the id {item.id!r} was already used at {seen[item.id]}")
@@ -198,7 +251,7 @@ def read_file(task: str, split: str, path: Path, source: Source, version: str) -
         raise DataError(f"{path}, {e}. Correct the file{again if task in DISTRIBUTED else ''}.") from e
     if not items:
         raise DataError(f"{path}: holds no items. Give a file in the official {spec.title} format.")
-    return Dataset(task, split, tuple(items), source, version, str(path), hashlib.sha256(raw).hexdigest())
+    return Dataset(task, split, tuple(items), source, version, str(path), content.sha256)
 
 
 def _item(read: Callable[..., Item], row: object, where: str) -> Item:
@@ -248,8 +301,7 @@ def load(
         if path is not None:
             if task == "marc_ja":
                 return read_file(task, split, path, "user", "user")
-            _check_pin(path, task, split)
-            return read_file(task, split, path, "official", OFFICIAL_VERSION)
+            return read_official(task, split, path)
     path = sample_path(task, split)
     if not path.is_file():
         raise InputError(
@@ -271,8 +323,7 @@ def few_shot_pool(settings: Settings, evaluated: Dataset, others: Sequence[Datas
     elif evaluated.task == "marc_ja":
         pool = read_file("marc_ja", "train", path, "user", "user")
     else:
-        _check_pin(path, evaluated.task, "train")
-        pool = read_file(evaluated.task, "train", path, "official", OFFICIAL_VERSION)
+        pool = read_official(evaluated.task, "train", path)
     return without(pool, (evaluated, *others))
 
 
@@ -356,9 +407,11 @@ def verify(settings: Settings) -> list[dict[str, object]]:
             row["state"] = "missing" if path is None else "ok" if pinned else "unpinned"
             if path is not None:
                 try:
-                    row["sha256"] = _check_pin(path, task, split)
-                    source: Source = "user" if task == "marc_ja" else "official"
-                    row["items"] = len(read_file(task, split, path, source, OFFICIAL_VERSION).items)
+                    if task == "marc_ja":
+                        found = read_file(task, split, path, "user", OFFICIAL_VERSION)
+                    else:
+                        found = read_official(task, split, path)
+                    row["sha256"], row["items"], row["message"] = found.sha256, len(found.items), found.note
                 except DataError as e:
                     row["state"], row["message"] = "damaged", str(e)
             rows.append(row)

@@ -78,14 +78,30 @@ class Library:
         self._lock = threading.Lock()
 
     def all(self) -> list[StoredRun]:
-        """Every run below the folder, the newest first; a folder that holds no readable run is left out."""
+        """Every run below the folder, the newest first; a folder that holds no readable run is left out.
+
+        Raises:
+            StoreError: the folder is none, or cannot be read. One that is not there yet holds no runs.
+        """
         found = []
-        for path in sorted(self.runs_dir.glob("[!.]*/manifest.json")) if self.runs_dir.is_dir() else []:
+        for path in self._manifests():
             try:
                 found.append(self.stored(path.parent))
             except StoreError:
                 continue
         return sorted(found, key=lambda run: (run.created, run.name), reverse=True)
+
+    def _manifests(self) -> list[Path]:
+        try:
+            next(self.runs_dir.iterdir(), None)  # `glob` passes over a file, or a closed folder, in silence.
+        except FileNotFoundError:
+            return []
+        except OSError as e:
+            raise StoreError(
+                f"The folder for runs {self.runs_dir} cannot be read ({e.strerror}). Check its permissions, or choose "
+                "another one: --runs-dir, or JGLUE_RUNS_DIR."
+            ) from e
+        return sorted(self.runs_dir.glob("[!.]*/manifest.json"))
 
     def stored(self, path: Path) -> StoredRun:
         """One run by its folder; raises StoreError if there is none."""

@@ -8,13 +8,14 @@ were asked for or which texts were ranked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jglue_app import __version__
+from jglue_app import __version__, userfiles
 from jglue_app.errors import DataError
-from jglue_app.tasks.rows import json_lines
+from jglue_app.tasks.rows import json_lines, load_json
 from jglue_app.types import (
     Dataset,
     Decoding,
@@ -33,28 +34,23 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
     """Read predictions for a dataset. Legal answers are the official labels unless a line names others.
 
     Args:
-        path: JSON Lines, each `{"item_id": …, "text": …}`, with `choice_logprobs` beside the text or instead of it.
-            A log-probability that is not finite makes the item an error under protocols that rank. With `choices`,
-            texts are read against these.
+        path: JSON Lines, each `{"item_id": …, "text": …}`, with `choice_logprobs` beside the text or instead of it;
+            or a JSON array, CSV, Parquet or Arrow table of these. In CSV an empty cell is an empty text, and lists
+            are written as JSON. A log-probability that is not finite makes the item an error under protocols that
+            rank. With `choices`, texts are read against these.
         dataset: the items they answer.
         partial: accept predictions for a part of the items; only that part is scored.
 
     Raises:
         DataError: unreadable file, a line not in the format, an unknown, duplicate or missing id; names the line.
     """
-    try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8-sig")
-    except OSError as e:
-        raise DataError(f"{path}: cannot be read ({e.strerror}). Give the path of a JSON Lines file.") from e
-    except UnicodeDecodeError as e:
-        line = raw[: e.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.") from e
+    content = userfiles.read(path, "Give the path of a JSON Lines file.")
+    rows = json_lines(content.text) if content.rows is None else map(_cells, content.rows)
     items = {item.id: item for item in dataset.items}
     outputs: dict[str, Output] = {}
     asked: dict[str, tuple[str, ...]] = {}
     try:
-        for where, row in json_lines(text):
+        for where, row in rows:
             id_ = row.get("item_id")
             if not isinstance(id_, str | int) or isinstance(id_, bool):
                 raise _not_a_prediction(where, row)
@@ -99,11 +95,43 @@ def _output(row: Mapping[str, Any], item: Item, where: str) -> Output:
         if not numbers or not item.choices or len(logprobs) != len(item.choices):
             labels = f"one number each for {', '.join(item.choices)}" if item.choices else "none: its answers are open"
             raise ValueError(f"{where}: 'choice_logprobs' of item {item.id!r} must be {labels}")
+        positive = next((p for p in logprobs if 0 < p < math.inf), None)
+        if positive is not None:
+            raise ValueError(
+                f"{where}: 'choice_logprobs' of item {item.id!r} holds {positive!r}, and no logarithm of a probability "
+                f"is above 0: give natural logarithms, not {_what(logprobs)}"
+            )
+        if len(logprobs) > 1 and not any(logprobs):
+            raise ValueError(
+                f"{where}: 'choice_logprobs' of item {item.id!r} are all 0, as if every label were certain: give "
+                "natural logarithms, or leave them out"
+            )
         try:
             scores = tuple(float(p) for p in logprobs)
         except OverflowError as e:
             raise ValueError(f"{where}: 'choice_logprobs' of item {item.id!r} holds a number beyond any float") from e
     return Output(text, "scored" if text is None else "stop", 0, 0, 0.0, scores)
+
+
+def _what(numbers: Sequence[float]) -> str:
+    """What numbers probably are that are no logarithms of probabilities."""
+    if all(0 <= p <= 1 for p in numbers):
+        return "probabilities"
+    return "losses, logits or percentages"
+
+
+def _cells(found: userfiles.Row) -> userfiles.Row:
+    """A row of a table: lists that are written as JSON are read, and an empty list is none."""
+    where, row = found
+    changed = dict(row)
+    for name in ("choice_logprobs", "choices"):
+        value = row.get(name)
+        if isinstance(value, str):
+            try:
+                changed[name] = load_json(value) if value.strip() else None
+            except (ValueError, RecursionError) as e:
+                raise ValueError(f"{where}: {name!r} must be a list in JSON, such as [-0.5, -1.25]") from e
+    return where, changed
 
 
 def _spec(path: Path, dataset: Dataset) -> RunSpec:

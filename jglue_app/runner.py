@@ -92,6 +92,9 @@ def run_plans(
         changes: list[str] = []
         tell_changes(p, runs_dir, changes.append)
         yield from (Event("notice", p.spec.label, side, message=message) for message in changes)
+        for dataset in (*p.datasets.values(), *p.pools.values()):
+            if dataset.note:
+                yield Event("notice", p.spec.label, side, message=dataset.note)
         borrowed = [TASKS[n].title for n, pool_ in p.pools.items() if pool_.source != p.datasets[n].source]
         if borrowed:
             message = f"No train file is at hand for {', '.join(borrowed)}: the examples are our own sample items."

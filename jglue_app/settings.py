@@ -10,6 +10,7 @@ from typing import Literal
 
 import platformdirs
 
+from jglue_app import environment
 from jglue_app.errors import InputError, UnknownNameError
 
 APP_NAME = "jglue-app"
@@ -55,8 +56,9 @@ def load_settings() -> Settings:
 
     Raises:
         UnknownNameError: no such mode.
-        InputError: the memory is no number of GiB.
+        InputError: the memory is no number of GiB; there is no folder for caches.
     """
+    environment.prepare()
     env = os.environ
     mode = env.get("JGLUE_MODE") or ("public" if env.get("SPACE_ID") else "local")
     if mode not in MODES:
@@ -65,9 +67,9 @@ def load_settings() -> Settings:
     data_dir = env.get("JGLUE_DATA_DIR")
     return Settings(
         public=public,
-        data_dir=Path(data_dir).expanduser() if data_dir else None,
+        data_dir=_data_folder(data_dir) if data_dir else None,
         data_url=env.get("JGLUE_DATA_URL") or "https://raw.githubusercontent.com/yahoojapan/JGLUE/v1.3.0/datasets",
-        cache_dir=Path(env.get("JGLUE_CACHE_DIR") or platformdirs.user_cache_dir(APP_NAME)),
+        cache_dir=Path(env.get("JGLUE_CACHE_DIR") or _user_cache()),
         runs_dir=Path(env.get("JGLUE_RUNS_DIR") or "runs"),
         hub_token=False if public and env.get("JGLUE_SHARE_HF_TOKEN") != "1" else None,
         share_wandb_key=env.get("JGLUE_SHARE_WANDB_KEY") == "1",
@@ -76,6 +78,22 @@ def load_settings() -> Settings:
         max_prompt_tokens=4_096 if public else None,
         memory_bytes=gib("JGLUE_MEMORY", env["JGLUE_MEMORY"]) if env.get("JGLUE_MEMORY") else None,
     )
+
+
+def _user_cache() -> str:
+    if not (environment.has_home() or os.environ.get("XDG_CACHE_HOME")):
+        raise InputError(
+            "This user has no home folder, and none can be made among the temporary files. "
+            "Set JGLUE_CACHE_DIR (or HOME) to a folder that can be written to."
+        )
+    return platformdirs.user_cache_dir(APP_NAME)
+
+
+def _data_folder(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # `~somebody`, who is unknown here.
+        return Path(name)
 
 
 def gib(name: str, text: str) -> int:

@@ -271,7 +271,10 @@ class RunWriter:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise StoreError(f"The run folder {path} cannot be made ({e.strerror}).") from e
+            raise StoreError(
+                f"The run folder {path} cannot be made ({e.strerror}). Choose another folder for runs: --runs-dir, or "
+                "JGLUE_RUNS_DIR."
+            ) from e
         # The page resumes a run on whichever thread is free, so the lock must not belong to one.
         self._lock = FileLock(path / ".lock", thread_local=False)
         self._file = -1

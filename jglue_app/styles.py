@@ -5,6 +5,7 @@ Those under `assets/prompts/` go by name; a user's own file goes by its path.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import tomllib
 from collections.abc import Mapping
@@ -89,7 +90,9 @@ def load_style(name: str, *, allow_paths: bool = True) -> Style:
         raw = path.read_bytes()
         if len(raw) > MAX_STYLE_BYTES:
             raise StyleError(f"{path}: larger than {MAX_STYLE_BYTES:,} bytes; a style is a page of text.")
-        table = tomllib.loads(raw.decode("utf-8-sig"))
+        # A text in UTF-16 says so in its first bytes.
+        encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        table = tomllib.loads(raw.decode(encoding))
     except OSError as e:
         raise StyleError(f"{path}: cannot be read ({e.strerror}). Give the path of a readable file.") from e
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:

@@ -52,6 +52,8 @@ class Dataset:
     """The file that was read."""
     sha256: str
     """Checksum of the file, 64 hex digits."""
+    note: str = ""
+    """How the file differs from the official one although it holds the same, as a sentence; else empty."""
     left_out: int = 0
     """Items of the file that are not in `items` because they would give away what is evaluated."""
 

@@ -26,11 +26,12 @@ from jglue_app.errors import ModelError, ModelNotFoundError, first_line
 _LAYOUT = "v1"
 
 
-def packaged_file(package: str) -> Path:
+def packaged_file(package: str, cache_dir: Path | None = None) -> Path:
     """The GGUF file that a Python package carries.
 
     Raises:
         ModelNotFoundError: the package is not installed.
+        ModelError: the file cannot be written, neither where the package puts it nor into the cache folder.
     """
     try:
         module = importlib.import_module(package)
@@ -38,7 +39,19 @@ def packaged_file(package: str) -> Path:
         raise ModelNotFoundError(
             f"The package {package.replace('_', '-')} is not installed. Run `pip install -r requirements.txt`."
         ) from e
-    return Path(module.assemble())
+    try:
+        return Path(module.assemble())
+    except (OSError, RuntimeError, ValueError) as e:  # Its own folder is below the home folder.
+        failure: Exception = e
+    try:
+        if cache_dir is not None:
+            return Path(module.assemble(cache_dir / package / module.MODEL_NAME))
+    except (OSError, ValueError) as e:
+        failure = e
+    raise ModelError(
+        f"The model file of the package {package.replace('_', '-')} could not be written ({first_line(failure)}). "
+        "Free some space, delete what is left of the file, or set JGLUE_CACHE_DIR to a folder that can be written to."
+    ) from failure
 
 
 def converted(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> Path:

@@ -25,12 +25,14 @@ from huggingface_hub.errors import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from jglue_app import environment
 from jglue_app.backends import checkpoint, gguf
 from jglue_app.backends.checkpoint import Quantized
 from jglue_app.backends.identity import as_path, local_commit
 from jglue_app.errors import (
     DeviceError,
     InputError,
+    JglueAppError,
     ModelAccessError,
     ModelError,
     ModelNotFoundError,
@@ -82,7 +84,7 @@ def locate(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -
             "This server runs the listed models as they are: leave out revision, GGUF file and .bin weights."
         )
     if named and named.package:
-        return _from_gguf(gguf.packaged_file(named.package), spec, settings, notify)
+        return _from_gguf(gguf.packaged_file(named.package, settings.cache_dir), spec, settings, notify)
     path = as_path(spec.id)
     if not settings.public and path and spec.id.endswith(".gguf"):
         return _from_gguf(path, spec, settings, notify)
@@ -147,6 +149,8 @@ def _checked(
 
 def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) -> ModelFiles:
     try:
+        if not constants.HF_HUB_OFFLINE:
+            environment.check_network(constants.ENDPOINT)
         info = HfApi(token=settings.hub_token).model_info(
             spec.id, revision=spec.revision, files_metadata=True, timeout=20
         )
@@ -155,7 +159,7 @@ def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) 
         # By the name of the revision, so that the cache knows the commit by it when the Hub is away.
         fetch = functools.partial(hf_hub_download, spec.id, revision=spec.revision, token=settings.hub_token)
         config = Path(fetch("config.json")) if "config.json" in sizes else None
-    except LocalEntryNotFoundError as e:
+    except (LocalEntryNotFoundError, InputError) as e:
         return _from_cache(spec, settings, notify, e)
     except GatedRepoError as e:
         raise _gated(spec) from e
@@ -244,7 +248,9 @@ def _from_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str], Non
     return ModelFiles(str(folder), None, folder.name, None, _stored_width(table), safe, quantized=quantized)
 
 
-def _unreachable(spec: ModelSpec, error: Exception) -> NetworkError:
+def _unreachable(spec: ModelSpec, error: Exception) -> JglueAppError:
+    if isinstance(error, InputError):  # It says by itself what stands in the way.
+        return error
     return NetworkError(
         f"{spec.id} is not on this machine and {constants.ENDPOINT} cannot be reached "
         f"({type(error).__name__}). Check the connection, or use the embedded model gemma-3-270m."

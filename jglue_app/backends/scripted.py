@@ -38,7 +38,7 @@ def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callabl
         raise ModelNotFoundError(
             f"The table of answers {spec.id!r} cannot be read ({reason}). Give the path of a JSON Lines file."
         ) from e
-    return ScriptedBackend(read_table(raw.decode("utf-8", "replace"), spec.id), hashlib.sha256(raw).hexdigest())
+    return ScriptedBackend(read_table(raw.decode("utf-8-sig", "replace"), spec.id), hashlib.sha256(raw).hexdigest())
 
 
 def read_table(text: str, name: str) -> Table:

@@ -6,14 +6,14 @@ Exit codes: 0 done; 1 unexpected fault; 2 the request is at fault; 3 the model; 
 
 from __future__ import annotations
 
-import io
+import errno
 import os
 import sys
 from typing import Annotated
 
 import typer
 
-from jglue_app import __version__
+from jglue_app import __version__, environment
 from jglue_app.cli.bench import bench_command
 from jglue_app.cli.data import data_commands
 from jglue_app.cli.lab import show_prompt, sweep
@@ -24,7 +24,7 @@ from jglue_app.cli.runs import INTERRUPTED, compare, run
 from jglue_app.cli.scoring import rescore, score
 from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs
 from jglue_app.cli.wandb import pull, push
-from jglue_app.errors import JglueAppError
+from jglue_app.errors import InputError, JglueAppError, first_line
 
 app = typer.Typer(
     help="Compare Japanese language models on JGLUE, item by item.",
@@ -34,25 +34,59 @@ app = typer.Typer(
 )
 
 
+NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""Faults of a disk or of permissions, wherever they come up."""
+
+
 def main() -> None:
     """Entry point: errors meant for people become one sentence and an exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    environment.repair_streams()
     try:
+        for sentence in environment.prepare():
+            print(f"note: {sentence}", file=sys.stderr)
         try:
             app(prog_name="python -m jglue_app")
         finally:
-            sys.stdout.flush()
+            _flush()
     except JglueAppError as e:
         print(f"error: {e}", file=sys.stderr)
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Warning as e:
+        if not sys.warnoptions:
+            raise
+        print(
+            f"error: Warnings are made errors here (PYTHONWARNINGS or -W), and a library warns: {first_line(e)}. "
+            "Unset PYTHONWARNINGS.",
+            file=sys.stderr,
+        )
+        sys.exit(InputError.exit_code)
     except BrokenPipeError:
         # Nobody reads any more. Python flushes once more when it exits, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as e:
+        if e.errno not in NOT_OURS:
+            raise
+        print(
+            f"error: {e.filename or 'A file'} cannot be used ({e.strerror}). Check its permissions and the free space, "
+            "or name another place.",
+            file=sys.stderr,
+        )
+        sys.exit(InputError.exit_code)
+
+
+def _flush() -> None:
+    """Write out what is left of standard output, where a full disk or a closed pipe is noticed."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        # Python flushes once more when it exits, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InputError(f"Standard output cannot be written ({e.strerror}). Send it to another place.") from e
 
 
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:

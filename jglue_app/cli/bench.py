@@ -25,13 +25,12 @@ from jglue_app.cli.options import (
     settings_of,
     task_list,
 )
-from jglue_app.console import ProgressView, print_lines, print_table
+from jglue_app.console import ProgressView, print_json, print_lines, print_table
 from jglue_app.errors import InputError, PeerError, UnknownNameError
 from jglue_app.peers import PEERS, Peer
 from jglue_app.peers.versus import Versus, run_peer
 from jglue_app.peers.versus import compare as versus
 from jglue_app.settings import Settings
-from jglue_app.store import dumps
 from jglue_app.types import ModelInfo, ModelSpec
 
 
@@ -126,7 +125,7 @@ def bench_command(
             "workloads": rows,
             "peers": compared,
         }
-        print(dumps(summary, indent=2))
+        print_json(summary)
         raise typer.Exit(PeerError.exit_code if failed else 0)
     _show(rows)
     peak = f"at most {resident / 2**30:.2f} GiB of memory"

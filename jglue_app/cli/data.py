@@ -12,10 +12,9 @@ from rich.table import Table
 from jglue_app import api, data
 from jglue_app import data_check as check
 from jglue_app.cli.options import DataOption, JsonOption, MarcOption
-from jglue_app.console import ProgressView, print_lines, print_table
+from jglue_app.console import ProgressView, print_json, print_lines, print_table
 from jglue_app.errors import InputError
 from jglue_app.settings import load_settings
-from jglue_app.store import dumps
 from jglue_app.tasks import TASKS, get_task
 
 
@@ -39,7 +38,7 @@ def data_list(as_json: JsonOption = False) -> None:
                 }
             )
     if as_json:
-        print(dumps(rows, indent=2))
+        print_json(rows)
         return
     table = Table("subset", "split", "official file", "embedded sample", box=None, pad_edge=False)
     for row in rows:
@@ -61,13 +60,13 @@ def data_fetch(
     with ProgressView() as view:
         for name in tasks:
             paths += [str(data.fetch(settings, name, s, view.download)) for s in splits]
-    print(dumps(paths, indent=2)) if as_json else print_lines(paths)
+    print_json(paths) if as_json else print_lines(paths)
 
 
 def data_verify(as_json: JsonOption = False) -> None:
     """Check every official file that is here: checksum, format, ids, labels. Exit code 2 when one is damaged."""
     rows = data.verify(load_settings())
-    print(dumps(rows, indent=2)) if as_json else _print_files(rows)
+    print_json(rows) if as_json else _print_files(rows)
     _refuse_damaged(rows)
 
 
@@ -101,7 +100,7 @@ def data_check(
     """
     found = api.check_data(data_kind, jnli_old=jnli_old, split=split, marc_ja=marc_ja)
     if as_json:
-        print(dumps(found, indent=2))
+        print_json(found)
     else:
         _print_files(found.files)
         if not any(row["items"] for row in found.files):

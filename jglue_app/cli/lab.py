@@ -12,13 +12,12 @@ from jglue_app.backends import ModelPool
 from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, settings_of
 from jglue_app.cli.runs import stop_on_signal
 from jglue_app.configuration import Side
-from jglue_app.console import ProgressView, print_lines, print_table
+from jglue_app.console import ProgressView, print_json, print_lines, print_table
 from jglue_app.errors import InputError
 from jglue_app.library import Library
 from jglue_app.plan import Plan
 from jglue_app.prompts import FORMATS
 from jglue_app.scoreboard import estimate_text
-from jglue_app.store import dumps
 from jglue_app.tasks import get_task
 
 ModelOption = Annotated[str, typer.Option(help="Registry name, Hub id, folder or .gguf file.")]
@@ -45,7 +44,7 @@ def show_prompt(
     with ProgressView() as view:
         seen = lab.inspect_item(settings, Side(model, format, style, shots), found[0], view.say)
     if as_json:
-        print(dumps(seen, indent=2))
+        print_json(seen)
         return
     print_lines(["·".join(token.text for token in seen.tokens)])
     answers = ", ".join(f"{answer.text} ({answer.tokens})" for answer in seen.answers)
@@ -80,7 +79,7 @@ def sweep(
                 view.show(event)
     rows = lab.sweep_table(Library(settings.runs_dir), task, planned)
     if as_json:
-        print(dumps(rows, indent=2))
+        print_json(rows)
         return
     columns = ("format", "style", "items", "strict", "lenient", "log-likelihood", "unreadable", "flips", "ranked flips")
     table = Table(*columns, box=None, pad_edge=False)

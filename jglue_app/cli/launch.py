@@ -11,9 +11,8 @@ import typer
 from jglue_app import wandb_sink
 from jglue_app.cli.options import JsonOption
 from jglue_app.cli.wandb import EntityOption, ProjectOption
-from jglue_app.console import ProgressView, print_lines
+from jglue_app.console import ProgressView, print_json, print_lines
 from jglue_app.errors import InputError
-from jglue_app.store import dumps
 from jglue_app.wandb_sink.jobs import IMAGE, Job, create_job
 
 
@@ -34,7 +33,7 @@ def launch_job(
     with ProgressView() as view:
         made = create_job(login, name=name, image=image, base_image=base_image or IMAGE, say=view.say)
     if as_json:
-        print(dumps(made, indent=2))
+        print_json(made)
         return
     print_lines([f"{made.path}:{made.version}{'' if made.changed else ' (unchanged)'}", *_next(made, bool(image))])
 

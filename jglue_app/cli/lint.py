@@ -27,9 +27,8 @@ from jglue_app.cli.options import (
     TokensOption,
     task_list,
 )
-from jglue_app.console import ProgressView, print_lines
+from jglue_app.console import ProgressView, print_json, print_lines
 from jglue_app.errors import InputError
-from jglue_app.store import dumps
 from jglue_app.tasks import TASKS
 from jglue_app.types import Finding, ModelSpec
 
@@ -81,7 +80,7 @@ def lint_prompt(
             notify=view.say,
         )
     if as_json:
-        print(dumps({"model": model, "findings": found}, indent=2))
+        print_json({"model": model, "findings": found})
     else:
         print_lines(_line(finding) for finding in found)
         counts = ", ".join(_count(found, *names) for names in (("error",), ("warning",), ("info", "note")))

@@ -8,19 +8,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from jglue_app import showcase
+from jglue_app import environment, showcase
 from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, settings_of
-from jglue_app.console import ProgressView, print_lines, print_table
+from jglue_app.console import ProgressView, print_json, print_lines, print_table
 from jglue_app.models import named_models
 from jglue_app.settings import load_settings
-from jglue_app.store import dumps
 
 
 def models(as_json: JsonOption = False) -> None:
     """The named models. Any other Hub id, folder or .gguf file can be given as well."""
     entries = list(named_models().values())
     if as_json:
-        print(dumps(entries, indent=2))
+        print_json(entries)
         return
     table = Table("id", "family", "weights", "licence", "format", "memory (16 bit)", box=None, pad_edge=False)
     for entry in entries:
@@ -39,6 +38,7 @@ def serve(
     mcp: Annotated[bool, typer.Option("--mcp", help="Also serve the page's actions as MCP tools.")] = False,
 ) -> None:
     """Open the page."""
+    environment.check_page()
     from jglue_app.ui.page import launch  # gradio takes seconds to import
 
     launch(settings_of(runs_dir), host=host, port=port, device=device, mcp=mcp)

@@ -47,12 +47,12 @@ from jglue_app.cli.options import (
     task_list,
 )
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
-from jglue_app.console import ProgressView, print_comparison, print_lines, print_report
+from jglue_app.console import ProgressView, print_comparison, print_json, print_lines, print_report
 from jglue_app.errors import InputError
 from jglue_app.plan import Plan, make_plan
 from jglue_app.runner import run_plans
 from jglue_app.settings import Settings
-from jglue_app.store import RunStore, dumps
+from jglue_app.store import RunStore
 from jglue_app.types import Decoding, ModelSpec, Preset, PromptSpec
 from jglue_app.wandb_sink import Follower
 
@@ -300,7 +300,7 @@ def _prompt_spec(preset: Preset, shot_seed: int, shot_selection: str, system: st
 def _show_report(run: Run, protocol: str, as_json: bool) -> None:
     found = run.report(protocol)
     if as_json:
-        print(dumps({"run": str(run.path), "report": found}, indent=2))
+        print_json({"run": str(run.path), "report": found})
     else:
         print_report(found)
         print_lines([f"stored in {run.path}"])
@@ -309,7 +309,7 @@ def _show_report(run: Run, protocol: str, as_json: bool) -> None:
 def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
     found = report.compare_runs(left.data(), right.data(), protocol)
     if as_json:
-        print(dumps({"run_a": str(left.path), "run_b": str(right.path), "comparison": found}, indent=2))
+        print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": found})
     else:
         print_comparison(found)
         print_lines([f"stored in {left.path} and {right.path}"])

@@ -18,9 +18,8 @@ from jglue_app.cli.options import (
     settings_of,
     task_list,
 )
-from jglue_app.console import print_dissents, print_protocols, print_report
+from jglue_app.console import print_dissents, print_json, print_protocols, print_report, say
 from jglue_app.rescoring import Rescoring
-from jglue_app.store import dumps
 
 ProtocolsOption = Annotated[str, typer.Option("--protocol", help="A protocol, several separated by commas, or 'all'.")]
 ItemsOption = Annotated[
@@ -31,7 +30,11 @@ ItemsOption = Annotated[
 def score(
     task: Annotated[str, typer.Option(help="The subset the predictions answer.")],
     predictions: Annotated[
-        Path, typer.Option(help='JSON Lines of {"item_id": …, "text": …}; "choice_logprobs": […] if you have them.')
+        Path,
+        typer.Option(
+            help='JSON Lines of {"item_id": …, "text": …}; "choice_logprobs": […] if you have them. Or a JSON array, '
+            "CSV or Parquet of these."
+        ),
     ],
     protocol: ProtocolsOption = "official",
     data_kind: DataOption = "official",
@@ -43,13 +46,20 @@ def score(
 ) -> None:
     """Score outputs made elsewhere. Answers are read against the official labels, or the "choices" of their line."""
     found = api.score(
-        task, predictions, protocol=protocol, data=data_kind, split=split, partial=partial, marc_ja=marc_ja
+        task,
+        predictions,
+        protocol=protocol,
+        data=data_kind,
+        split=split,
+        partial=partial,
+        marc_ja=marc_ja,
+        notify=say,
     )
     if not as_json:
         _show(found, items)
         return
     source = next(iter(found.reports.values())).tasks[task].source
-    print(dumps({"task": task, "source": source, **rescoring.table(found, task)}, indent=2))
+    print_json({"task": task, "source": source, **rescoring.table(found, task)})
 
 
 def rescore(
@@ -74,9 +84,9 @@ def rescore(
     }
     head = {"run": str(path), "label": some.label, "averages": averages}
     if len(tables) == 1:
-        print(dumps({"task": next(iter(tables)), **head, **next(iter(tables.values()))}, indent=2))
+        print_json({"task": next(iter(tables)), **head, **next(iter(tables.values()))})
     else:
-        print(dumps({**head, "tasks": tables}, indent=2))
+        print_json({**head, "tasks": tables})
 
 
 def _show(found: Rescoring, items: int) -> None:

@@ -12,12 +12,12 @@ from rich.table import Table
 from jglue_app import archive, wandb_sink
 from jglue_app import export as files
 from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of, task_list
-from jglue_app.console import print_leaderboard, print_lines, print_table
+from jglue_app.console import print_json, print_leaderboard, print_lines, print_table
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.leaderboard import leaderboard as rank
 from jglue_app.library import Library
 from jglue_app.protocols import get_protocol
-from jglue_app.store import RunStore, dumps
+from jglue_app.store import RunStore
 
 RunArgument = Annotated[str, typer.Argument(help="A stored run: its folder or id.")]
 
@@ -29,7 +29,7 @@ def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
         rows = [
             {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned} for r in found
         ]
-        print(dumps(rows, indent=2))
+        print_json(rows)
         return
     table = Table("id", "run", "made", "items", box=None, pad_edge=False)
     for run in found:
@@ -77,7 +77,7 @@ def leaderboard(
         elsewhere = len(library.all()) - len(entries)
     if as_json:
         table = {"protocol": protocol, "against": against, "tasks": names, "entries": entries}
-        print(dumps(table | ({"report": saved} if saved else {}), indent=2))
+        print_json(table | ({"report": saved} if saved else {}))
         return
     print_leaderboard(entries, names, protocol, against, data_kind, elsewhere)
     if wandb and found.left_out:

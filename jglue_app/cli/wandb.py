@@ -14,10 +14,10 @@ import typer
 from jglue_app import wandb_sink
 from jglue_app.api import open_run
 from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of
-from jglue_app.console import ProgressView, print_lines
+from jglue_app.console import ProgressView, print_json, print_lines
 from jglue_app.errors import InputError, JglueAppError, NetworkError
 from jglue_app.plan import Plan
-from jglue_app.store import RunStore, dumps
+from jglue_app.store import RunStore
 from jglue_app.wandb_sink import Follower, Login, Sent, Target
 
 ProjectOption = Annotated[
@@ -180,7 +180,7 @@ def sync_command(copy: Sent) -> str:
 def show(found: Sequence[Sent], as_json: bool) -> None:
     """Print where pushed runs are."""
     if as_json:
-        print(dumps(found, indent=2))
+        print_json(found)
         return
     for sent in found:
         rows = ", ".join(f"{name} {count:,}" for name, count in sent.tables.items())
@@ -200,4 +200,4 @@ def pull(
     login = wandb_sink.log_in(wandb_sink.target(source.project, source.entity))
     with ProgressView() as view:
         folders = wandb_sink.pull(source, login, settings.runs_dir, say=view.say)
-    print(dumps([str(folder) for folder in folders], indent=2)) if as_json else print_lines(map(str, folders))
+    print_json([str(folder) for folder in folders]) if as_json else print_lines(map(str, folders))

@@ -14,6 +14,9 @@ FIELDS = ("question", *(f"choice{label}" for label in LABELS))
 
 def item(row: Mapping[str, Any]) -> Item:
     """Row `{q_id, question, choice0 … choice4, label}` → Item; the label is the choice's number from 0."""
+    label = row.get("label")
+    if isinstance(label, str) and label.removeprefix("choice") in LABELS:
+        row = {**row, "label": label.removeprefix("choice")}  # The Hub's exports name the labels after the fields.
     fields = {name: text_field(row, name) for name in FIELDS}
     return Item("jcommonsenseqa", id_field(row, "q_id"), fields, (label_field(row, LABELS),), LABELS)
 

@@ -7,24 +7,71 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def json_lines(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield ("line N", row) for every non-blank line of a JSON Lines text.
+class RepeatedKeyError(ValueError):
+    """A key that stands twice in an object: one of its values would be lost."""
+
+
+def load_json(text: str) -> Any:
+    """The value of a JSON text.
 
     Raises:
-        ValueError: a line that is not a JSON object, naming the line.
+        json.JSONDecodeError: it is not JSON.
+        RepeatedKeyError: a key stands twice in an object.
+        ValueError: a number too long to read.
+        RecursionError: brackets in thousands of brackets.
     """
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RepeatedKeyError(f"the key {next(key for key in keys if keys.count(key) > 1)[:100]!r} stands twice")
+    return found
+
+
+def json_lines(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield ("line N", row) for every non-blank line of a JSON Lines text, or ("entry N", row) of a JSON array.
+
+    Raises:
+        ValueError: what is not a JSON object, naming the line or entry.
+    """
+    if text.lstrip().startswith("[") and (rows := _array(text)) is not None:
+        for number, row in enumerate(rows, start=1):
+            if not isinstance(row, dict):
+                raise ValueError(f"entry {number}: expected a JSON object, found {type(row).__name__}")
+            yield f"entry {number}", row
+        return
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = load_json(line)
         except json.JSONDecodeError as e:
             raise ValueError(f"line {number}: not valid JSON ({e.msg})") from e
+        except RepeatedKeyError as e:
+            raise ValueError(f"line {number}: {e}") from e
         except (ValueError, RecursionError) as e:  # a number of thousands of digits; brackets in thousands of brackets
             raise ValueError(f"line {number}: JSON beyond what can be read ({e})") from e
         if not isinstance(row, dict):
             raise ValueError(f"line {number}: expected a JSON object, found {type(row).__name__}")
         yield f"line {number}", row
+
+
+def _array(text: str) -> list[Any] | None:
+    """The entries of a JSON array that is the whole text; None if it is something else, or damaged."""
+    try:
+        found = load_json(text)
+    except json.JSONDecodeError as e:
+        if "".join(text[:1000].split()).startswith("[{"):
+            raise ValueError(f"line {e.lineno}, column {e.colno}: not valid JSON ({e.msg})") from e
+        return None
+    except RepeatedKeyError:
+        raise
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"line 1: JSON beyond what can be read ({e})") from e
+    return found if isinstance(found, list) and any(isinstance(row, dict) for row in found) else None
 
 
 def text_field(row: Mapping[str, Any], name: str) -> str:
@@ -62,7 +109,13 @@ def label_field(row: Mapping[str, Any], labels: tuple[str, ...]) -> str:
     value = row.get("label")
     label = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
     if label not in labels:
-        raise ValueError(f"unknown label {value!r}; expected one of {', '.join(labels)}")
+        known = ", ".join(labels)
+        if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdecimal()):
+            raise ValueError(
+                f"unknown label {value!r}; expected one of {known}. What a number stands for differs from export to "
+                "export: write the names, or give the Parquet file of the dataset if it holds them"
+            )
+        raise ValueError(f"unknown label {value!r}; expected one of {known}")
     return label
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -12,6 +13,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 from starlette.middleware import Middleware
 
+from jglue_app import environment
 from jglue_app.errors import InputError, first_line
 from jglue_app.settings import Settings, load_settings
 from jglue_app.ui import about, compare, endpoints, faults, full, lab, results, views
@@ -114,6 +116,9 @@ def launch(
             "All MCP clients are one visitor to the page, so a public server has no MCP tools: each would see and stop "
             "the others' runs. Start it without --mcp, or with JGLUE_MODE=local."
         )
+    environment.ask_no_proxy_for(host or "", os.environ.get("GRADIO_SERVER_NAME", ""))
+    for sentence in environment.faults():
+        print(f"note: {sentence} Until then nothing is fetched by way of it.", file=sys.stderr)
     page = build(chosen, i18n, device)
     try:
         page.launch(

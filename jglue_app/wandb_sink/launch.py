@@ -10,7 +10,6 @@ container, the same form goes on where an earlier start of it was stopped.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -21,7 +20,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from jglue_app.backends import ModelPool
-from jglue_app.console import ProgressView
+from jglue_app.console import ProgressView, print_json
 from jglue_app.errors import InputError, JglueAppError, first_line
 from jglue_app.plan import Plan
 from jglue_app.runner import run_plans
@@ -48,7 +47,7 @@ ASKED = "launch"
 def main() -> None:
     """Print the form, or evaluate what it asks for; exit codes are those of the command line."""
     if sys.argv[1:] == ["--schema"]:
-        print(json.dumps(form.schema(), ensure_ascii=False, indent=2))
+        print_json(form.schema())
         return
     code = 1
     try:

@@ -95,13 +95,21 @@ def base_url() -> str:
 
 def _settings_file() -> dict[str, str]:
     """What `wandb login --host` has remembered for this user."""
-    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or _at_home(".config", "wandb"))
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(folder / "settings", encoding="utf-8")
     except (configparser.Error, OSError, UnicodeDecodeError):
         return {}
     return dict(parser["default"]) if parser.has_section("default") else {}
+
+
+def _at_home(*parts: str) -> Path:
+    """A path below the home folder; for a user who has none, one that does not exist."""
+    try:
+        return Path.home().joinpath(*parts)
+    except RuntimeError:
+        return Path(os.devnull, *parts)
 
 
 def checked_key(key: str) -> str:
@@ -129,10 +137,10 @@ def own_key(server: str) -> str:
     """
     if "WANDB_API_KEY" in os.environ:
         return os.environ["WANDB_API_KEY"].strip()
-    file = Path(os.environ.get("NETRC") or Path.home() / ".netrc").expanduser()
+    file = Path(os.environ.get("NETRC") or _at_home(".netrc"))
     try:
-        found = netrc.netrc(str(file)).authenticators(urlsplit(server).hostname or "")
-    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        found = netrc.netrc(str(file.expanduser())).authenticators(urlsplit(server).hostname or "")
+    except (OSError, RuntimeError, netrc.NetrcParseError, UnicodeDecodeError):
         return ""
     return found[2] if found and found[2] else ""
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jglue_app import errors
+from jglue_app import environment, errors
 from jglue_app.errors import JglueAppError, NetworkError
 from jglue_app.wandb_sink.login import Login
 
@@ -56,6 +56,8 @@ class Worker:
             login: where, and the key; None to write an offline copy, which needs none.
             keep: folder for an offline copy; None for what is deleted at the end.
         """
+        if login:
+            environment.check_network(login.target.base_url, requests=True)
         self._key = login.key if login else ""
         self._home = Path(tempfile.mkdtemp(prefix="jglue-wandb-"))
         (self._home / "tmp").mkdir()

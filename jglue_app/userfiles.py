@@ -1,0 +1,209 @@
+"""Files that people bring: their encoding and line ends, the usual shapes of a table, and what numbers as labels mean.
+
+Text is UTF-8, or UTF-16 and UTF-32 with a byte-order mark; line ends may be those of any system. Tables are JSON Lines,
+JSON arrays, CSV and TSV, Parquet and Arrow, and the answers of the Hub's dataset viewer. Nothing is guessed: a number
+as a label means something only where the file, or the `dataset_info.json` beside it, names the labels.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jglue_app.errors import DataError, first_line
+from jglue_app.tasks.rows import load_json
+
+Row = tuple[str, Mapping[str, Any]]
+"""A place for error messages, and the fields there."""
+
+SUFFIXES = (".json", ".jsonl", ".parquet", ".arrow", ".csv", ".tsv")
+"""Of files that hold items, in the order in which they are looked for."""
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8 with a byte-order mark"),
+    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+)
+_PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip (or a spreadsheet)"), (b"\x28\xb5\x2f\xfd", "zstd"))
+_STREAM = b"\xff\xff\xff\xff"
+"""What an Arrow stream begins with, as `datasets` writes it."""
+NO_LABEL = -1
+"""What `datasets` writes where a label is kept secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file holds: a text, or the rows of a table."""
+
+    text: str
+    """With line ends LF and no byte-order mark; empty for a table."""
+    rows: tuple[Row, ...] | None
+    """Of a file that is no plain JSON; None for one that is."""
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Field → the names that its numbers stand for."""
+    sha256: str = ""
+    """Of the text in UTF-8, or of the file as it is; 64 hex digits."""
+    changed: str = ""
+    """In what the text differs from the bytes of the file, such as `line ends CRLF`; empty if in nothing."""
+
+
+def read(path: Path, remedy: str = "Give the path of a readable file.") -> Content:
+    """Read a file of any of the shapes above.
+
+    Raises:
+        DataError: unreadable, in another encoding, packed, or a damaged table; names the file and the line.
+    """
+    try:
+        raw = path.read_bytes()
+    except (OSError, ValueError) as e:
+        raise DataError(f"{path}: cannot be read ({getattr(e, 'strerror', None) or e}). {remedy}") from e
+    for magic, kind in _PACKED:
+        if raw.startswith(magic):
+            raise DataError(f"{path}: is packed as {kind}. Unpack it, or save it as JSON Lines, and give that file.")
+    if raw.startswith((b"PAR1", b"ARROW1", _STREAM)):
+        rows, names = _arrow(path, raw)
+        return Content("", rows, names or _beside(path), hashlib.sha256(raw).hexdigest())
+    text, changed = _text(path, raw)
+    sha256 = hashlib.sha256(text.encode("utf-8")).hexdigest()
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return Content("", _csv(path, text), _beside(path), sha256, changed)
+    if '"row_idx"' in text and text.lstrip().startswith("{") and (found := _viewer(path, text)):
+        return Content("", found[0], found[1], sha256, changed)
+    return Content(text, None, _beside(path), sha256, changed)
+
+
+def named(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    """The rows with names in place of numbers, in the fields whose names are known.
+
+    Raises:
+        ValueError: a number without a name; names the place.
+    """
+    for where, row in rows:
+        changed = dict(row)
+        for name, labels in names.items():
+            value = row.get(name)
+            if isinstance(value, str) and value.lstrip("-").isdecimal() and value not in labels:
+                value = int(value)  # CSV knows no numbers.
+            if not isinstance(value, int) or isinstance(value, bool):
+                continue
+            if not 0 <= value < len(labels):
+                secret = " (the label is kept secret)" if value == NO_LABEL else ""
+                raise ValueError(f"{where}: {name} {value}{secret} has no name; the file names {', '.join(labels)}")
+            changed[name] = labels[value]
+        yield where, changed
+
+
+def _text(path: Path, raw: bytes) -> tuple[str, str]:
+    encoding, changes = "utf-8", []
+    for mark, name, words in _MARKS:
+        if raw.startswith(mark):
+            encoding = name
+            changes.append(words)
+            break
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as e:
+        line = raw[: e.start].count(b"\n") + 1
+        if not encoding.startswith("utf-8"):
+            raise DataError(
+                f"{path}: begins as {changes[0]} and does not go on so. Save the file as UTF-8 and try again."
+            ) from e
+        raise DataError(f"{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.") from e
+    if "\r" in text:
+        changes.append("line ends CRLF" if "\r\n" in text else "line ends CR")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text, ", ".join(changes)
+
+
+def _csv(path: Path, text: str) -> tuple[Row, ...]:
+    csv.field_size_limit(1 << 30)
+    dialect = "excel-tab" if path.suffix.lower() == ".tsv" else "excel"
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, dialect=dialect)
+    rows = []
+    try:
+        header = reader.fieldnames or []
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(f"not as many cells as columns ({len(header)})")
+            rows.append((f"line {reader.line_num}", dict(row)))
+    except (csv.Error, ValueError) as e:
+        fault = ValueError(f"not valid CSV ({e})") if isinstance(e, csv.Error) else e
+        raise DataError(f"{path}, line {reader.line_num}: {fault}. Correct the file.") from e
+    if len(set(header)) != len(header):
+        raise DataError(f"{path}: a column stands twice. Name each column once.")
+    return tuple(rows)
+
+
+def _arrow(path: Path, raw: bytes) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        source = pa.BufferReader(raw)
+        if raw.startswith(b"PAR1"):
+            table = pq.read_table(source)
+        elif raw.startswith(b"ARROW1"):
+            table = pa.ipc.open_file(source).read_all()
+        else:
+            table = pa.ipc.open_stream(source).read_all()
+        columns = {name: _values(pa, table.column(i)) for i, name in enumerate(table.column_names)}
+    except (pa.ArrowException, OSError, ValueError) as e:
+        raise DataError(f"{path}: not a sound Parquet or Arrow file ({first_line(e)}). Export it again.") from e
+    if len(columns) != len(table.column_names):
+        raise DataError(f"{path}: a column stands twice. Name each column once.")
+    rows = tuple((f"row {i + 1}", {name: values[i] for name, values in columns.items()}) for i in range(len(table)))
+    try:
+        features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        features = {}
+    return rows, _labels(features)
+
+
+def _values(pa: Any, column: Any) -> list[Any]:
+    """Python values of a column; numbers of 32 bits and fewer as they are written (2.2, not 2.200000047683716)."""
+    if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
+        exact = column.type.to_pandas_dtype()
+        return [float(str(exact(value.as_py()))) if value.is_valid else None for value in column]
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _viewer(path: Path, text: str) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]] | None:
+    """Rows as the Hub's dataset viewer gives them; None if the text is something else."""
+    try:
+        table = load_json(text)
+        features = {column["name"]: column["type"] for column in table["features"]}
+        rows = [(entry["row_idx"], entry["row"], entry.get("truncated_cells")) for entry in table["rows"]]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
+    for index, _, cut in rows:
+        if cut:
+            raise DataError(
+                f"{path}, row {index}: the dataset viewer has cut a text off. Download the file of the dataset itself."
+            )
+    return tuple((f"row {index}", row) for index, row, _ in rows if isinstance(row, dict)), _labels(features)
+
+
+def _beside(path: Path) -> dict[str, Sequence[str]]:
+    """Names of labels from the `dataset_info.json` that `datasets` puts beside its files."""
+    try:
+        return _labels(json.loads((path.parent / "dataset_info.json").read_text("utf-8"))["features"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def _labels(features: Any) -> dict[str, Sequence[str]]:
+    found: dict[str, Sequence[str]] = {}
+    for name, kind in features.items() if isinstance(features, dict) else ():
+        names = kind.get("names") if isinstance(kind, dict) and kind.get("_type") == "ClassLabel" else None
+        if isinstance(names, list) and names and all(isinstance(label, str) for label in names):
+            found[name] = tuple(names)
+    return found
