@@ -171,7 +171,7 @@ def _lacks_ranking(row: Answered) -> bool:
 
 def _is_unreadable(row: Answered) -> bool:
     """Whether nothing could be read, be there a default for that or not."""
-    return row.judgement.strict.status in ("ambiguous", "off_format", "empty")
+    return row.judgement.strict.status in ("ambiguous", "off_format", "unfinished_thought", "empty")
 
 
 def _why_unscored(protocol: ScoringProtocol, task: Task, rows: list[Answered]) -> str:
@@ -193,7 +193,7 @@ def _knows(task: Task, rows: list[Answered]) -> int | None:
         and r.record.output.text is not None
         and (choice := best_choice(r.item, r.record))
     ]
-    shapeless = ("wrong_form", "unreadable", "truncated", "empty")
+    shapeless = ("wrong_form", "unreadable", "unfinished_thought", "truncated", "empty")
     return sum(r.judgement.outcome in shapeless and is_right(r.item, choice) for r, choice in both) if both else None
 
 

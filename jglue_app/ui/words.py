@@ -178,6 +178,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "知っているのに書けない（対数尤度では正解を選び、文章は形が違う・読めない・途切れた・空）：{}",
         "Knows but cannot format (ranks the gold answer first; the text is in the wrong form, unreadable, cut off or empty): {}",
     ),
+    "outcome_unfinished_thought": ("思考の途中", "Unfinished thought"),
     "outcome_truncated": ("途中で切れた", "Cut off"),
     "outcome_unscored": ("採点対象なし", "Nothing to score"),
     "outcome_empty": ("空", "Empty"),

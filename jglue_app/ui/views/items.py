@@ -17,7 +17,7 @@ FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")
 UNANSWERED = (None, "overflow", "error", "unscored")
 """No answer of the model: nothing to compare."""
-SHAPELESS = ("unreadable", "truncated", "empty", "overflow", "error")
+SHAPELESS = ("unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error")
 PAIRED = ("disagree", "only_a", "only_b")
 """Filters that need two runs."""
 
@@ -122,7 +122,7 @@ def knows(row: Answered | None) -> bool:
     if row is None or row.record.output is None or row.record.output.text is None:
         return False
     choice = best_choice(row.item, row.record)
-    shapeless = row.judgement.outcome in ("wrong_form", "unreadable", "truncated", "empty")
+    shapeless = row.judgement.outcome in ("wrong_form", *SHAPELESS[:4])
     return shapeless and choice is not None and is_right(row.item, choice)
 
 
