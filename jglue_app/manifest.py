@@ -14,11 +14,14 @@ import psutil
 
 from jglue_app.plan import Plan
 from jglue_app.store import RunStore, RunWriter, dumps
-from jglue_app.types import Backend, Dataset
+from jglue_app.types import Backend, Dataset, Prompt
 
 
-def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend) -> None:
-    """Write manifest and items, keeping what an earlier session of the same run put there."""
+def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend, prompt: Prompt | None = None) -> None:
+    """Write manifest and items, keeping what an earlier session of the same run put there.
+
+    With one of its prompts the manifest says what they do with thoughts, if they do anything.
+    """
     old = store.manifest() if store.exists() else {}
     before = store.items()
     kept = {(item.task, item.id) for item in before}
@@ -34,6 +37,11 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend)
         "model": old.get("model") or dataclasses.asdict(backend.info),
         "machine": machine_facts(),
     }
+    if prompt and (prompt.thought or prompt.ranked_text):
+        ranked = "after the closed thought" if prompt.ranked_text else "after the prompt"
+        head["thought"] = {"opened": prompt.thought, "ranked": ranked}
+    elif "thought" in old:
+        head["thought"] = old["thought"]
     if items != before:
         writer.items(items)
     if json.loads(dumps(head)) != {name: old.get(name) for name in head}:

@@ -151,6 +151,8 @@ def _task_report(
     left_out = sum(_lacks_ranking(r) for r in rows) if some else 0
     asked = scored[0].record.prompt.answers if scored else ()
     found = notices.of_task(report, data.spec, protocol, task, luck=luck, left_out=left_out, asked=asked)
+    closed = any(r.record.prompt.ranked_text and r.record.output and r.record.output.choice_logprobs for r in rows)
+    found += notices.of_thoughts(report.outcomes.get("unfinished_thought", 0), len(scored), closed=closed)
     return replace(report, notices=found)
 
 

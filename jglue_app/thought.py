@@ -108,6 +108,8 @@ _BARE_THOUGHT = re.compile(r"\s*(?:analysis|commentary)")
 _BARE_FINAL = re.compile(r"\s*final(?![a-z ])")
 _ANALYSIS = "<|channel|>analysis<|message|>"
 _FINAL = "<|channel|>final<|message|>"
+_TAIL = 400
+"""Characters at the end of a prompt that are looked at where the question's end is not known."""
 
 
 # --- outputs --------------------------------------------------------------------------------------------
@@ -205,10 +207,8 @@ def left_open(text: str, asked: str = "") -> str:
         asked: the end of the question. A thought counts if it is opened behind it, whatever has been written in it
             since; without it, if its mark is the last of the prompt.
     """
-    at = text.rfind(asked.strip()) if asked.strip() else -1
-    tail = text[at + len(asked.strip()) :] if at >= 0 else text[-400:]
-    bare = text.rstrip()
-    if bare.endswith(FRAME) and "<|message|>" in text:
+    tail, found = _behind(text, asked), bool(asked.strip()) and asked.strip() in text
+    if text.rstrip().endswith(FRAME) and "<|message|>" in text:
         return FRAME
     channel = [m for m in _CHANNEL.finditer(tail) if not _MESSAGE_END.search(tail, m.end())]
     if channel:
@@ -219,13 +219,26 @@ def left_open(text: str, asked: str = "") -> str:
             stack.append(event)
         elif stack:
             stack.pop()
-    if not stack or (at < 0 and tail[stack[-1].end :].strip()):
+    if not stack or (not found and tail[stack[-1].end :].strip()):
         return ""
-    return tail[stack[0].start : stack[0].end]
+    event = stack[0] if found else stack[-1]
+    return tail[event.start : event.end]
+
+
+def is_shown(text: str, asked: str) -> bool:
+    """Whether any mark of a thought or of its channel stands behind the question, open or closed."""
+    tail = _behind(text, asked)
+    return next(_events(tail), None) is not None or _CHANNEL.search(tail) is not None
+
+
+def _behind(text: str, asked: str) -> str:
+    """The prompt behind the question; its last line or so where that is not found."""
+    at = text.rfind(asked.strip()) if asked.strip() else -1
+    return text[at + len(asked.strip()) :] if at >= 0 else text[-_TAIL:]
 
 
 def closed(text: str, mark: str) -> str:
-    """A prompt with the thought closed that its end has left open, as the templates of its family write an empty one."""
+    """A prompt with the thought closed that its end has opened, as templates of that family write an empty one."""
     if mark == FRAME:
         return text.rstrip() + _FINAL
     family, end = _family_of(mark), closings(mark)[0]

@@ -27,8 +27,8 @@ Outcome = Literal[
     "unscored",
 ]
 """`correct`; `wrong_form` (right by the lenient reading alone); `wrong`; `unreadable`; `unfinished_thought` (the output
-never ends its thought); `truncated` (cut at the token limit without a legal or right answer); `empty`; `overflow` (the prompt did not fit); `error`; `unscored` (the record
-lacks what the protocol looks at)."""
+never ends its thought); `truncated` (cut at the token limit without a legal or right answer); `empty`; `overflow` (the
+prompt did not fit); `error`; `unscored` (the record lacks what the protocol looks at)."""
 Source = Literal["official", "user", "sample"]
 
 

@@ -31,6 +31,7 @@ from jglue_app.plan import METHODS
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
+from jglue_app.thought import THINKING
 from jglue_app.types import Decoding
 
 SIDES = st.builds(
@@ -41,6 +42,8 @@ SIDES = st.builds(
     st.integers(0, MAX_SHOTS),
     st.sampled_from(QUANTIZATIONS),
     st.sampled_from(DTYPES),
+    st.sampled_from(THINKING),
+    st.sampled_from((0, 1, 2_048, 32_768)),
 )
 ASKED = st.builds(
     Configuration,
@@ -166,3 +169,22 @@ def test_two_runs_are_one_configuration_when_only_their_sides_differ(settings: S
     a, b = (plan.spec for _, plan in plans(settings, both))
     assert of_pair(a, b) == both
     assert of_pair(a, replace(b, limit=4)) is None
+
+
+def test_thinking_of_both_sides_stands_in_the_command_and_in_the_link() -> None:
+    a = Side("m", "chat", thinking="on", max_thinking_tokens=2_048)
+    assert command(Configuration(("jnli",), a=a)).endswith("--format chat --thinking on --max-thinking-tokens 2048")
+    two = Configuration(("jnli",), a=a, b=Side("m", "chat"))
+    assert command(two).endswith(
+        "--a-thinking on --b-thinking off --a-max-thinking-tokens 2048 --b-max-thinking-tokens 0"
+    )
+    assert "a-thinking=on&a-max-thinking-tokens=2048" in query(two)
+    assert "thinking" not in query(Configuration(("jnli",)))
+
+
+@pytest.mark.parametrize("value", ["-1", "32769", "many"])
+def test_a_link_with_a_limit_of_thoughts_out_of_bounds_is_refused(value: str) -> None:
+    with pytest.raises(
+        InputError, match="a-max-thinking-tokens in this link must be a whole number from 0 to 32,768|of at least 0"
+    ):
+        from_query({"a": "m", "a-max-thinking-tokens": value})

@@ -21,6 +21,7 @@ from jglue_app.backends.batching import (
     NON_FINITE,
     OUT_OF_MEMORY,
     alike,
+    decode,
     first_stop,
     output_of,
     refuse_unless_memory,
@@ -339,8 +340,7 @@ class Engine:
     def _at_stop(self, row: _Row) -> bool:
         if not row.stops:
             return False
-        text = self._tokenizer.decode(row.new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return first_stop(str(text), row.stops) is not None
+        return first_stop(decode(self._tokenizer, row.new), row.stops) is not None
 
     def _prefill(
         self,

@@ -39,8 +39,8 @@ def read_span(text: str, thought: str = "") -> Readings:
     follows it.
 
     Lenient rules, repeated until none applies and named in order with `+`: `after_thought` (a thought cut off),
-    `after_question` (the question repeated before 「答え：」 cut off), `cue` (「答え：」 before it), `first_line` (cut at a
-    line break), `first_sentence` (cut after the first です。), `quoted` (wrapped in quotation marks, brackets or
+    `after_question` (the question repeated before 「答え：」 cut off), `cue` (「答え：」 before it), `first_line` (cut
+    at a line break), `first_sentence` (cut after the first です。), `quoted` (wrapped in quotation marks, brackets or
     Markdown), `copula` (です。 or 。 after it). A thought that never ends has no reading.
     """
     if not text.strip():

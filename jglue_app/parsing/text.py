@@ -1,8 +1,8 @@
 """How any raw output is looked at before something is read from it: what the readers in `parsing` share. Pure.
 
 Three things stand between a text and its answer. Width and case: they are folded, each character knowing where it came
-from. A thought before the answer, in whatever marks (see `thought`): left out. A next question after it, which base models like to
-write: left out too, for its answer is not the answer to ours.
+from. A thought before the answer, in whatever marks (see `thought`): left out. A next question after it, which base
+models like to write: left out too, for its answer is not the answer to ours.
 """
 
 from __future__ import annotations

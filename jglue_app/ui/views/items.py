@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app import thought as thoughts
 from jglue_app.protocols.common import best_choice, is_right
 from jglue_app.report import Answered
 from jglue_app.tasks import TASKS
@@ -153,4 +154,6 @@ def _said(row: Answered | None) -> str:
         return short(row.record.error.message) if row.record.error else ""
     if row.record.output.text is None:
         return row.judgement.choice or ""
-    return short(row.record.output.text)
+    found = thoughts.split(row.record.output.text, row.record.prompt.thought)
+    # The thought is left out here: what was said is what follows it.
+    return short(row.record.output.text[found.answer :].lstrip() if found.answer else row.record.output.text)
