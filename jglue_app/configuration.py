@@ -27,6 +27,7 @@ DATA = ("sample", "official")
 QUANTIZATIONS = ("none", "8bit", "4bit")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 MAX_SHOTS = 16
+MOST_WHOLE = 999_999_999
 MAX_NAME = 500
 """Characters of a model's name."""
 
@@ -273,8 +274,8 @@ def _side(params: Mapping[str, str], name: str) -> Side:
     )
 
 
-def _whole(name: str, text: str, *, least: int = 0, most: int = 999_999_999) -> int:
+def _whole(name: str, text: str, *, least: int = 0, most: int = MOST_WHOLE) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        bounds = f"from {least} to {most:,}" if most < 1_000 else f"of at least {least}"
+        bounds = f"from {least} to {most:,}" if most < MOST_WHOLE else f"of at least {least}"
         raise InputError(f"{name} in this link must be a whole number {bounds}, not {text[:50]!r}. Correct the link.")
     return int(text)

@@ -470,9 +470,9 @@ def test_thinking_is_an_option_of_a_run_and_an_unfinished_thought_is_counted_as_
     rows = [{"item_id": id_, "text": "<think>\n" + WORDS[gold]} for id_, gold in JNLI.items()]
     model = tmp_path / "thinker.jsonl"
     model.write_text(lines(*rows), "utf-8")
-    off = here("run", *sample(model=model), "--method", "generate", "--limit", 3, "--json")
+    off = here(*sample("--method", "generate", "--limit", 3, "--json", model=model))
     on = here(
-        *("run", *sample(model=model), "--method", "generate", "--limit", 3),
+        *sample("--method", "generate", "--limit", 3, model=model),
         *("--format", "chat", "--thinking", "on", "--max-thinking-tokens", 99, "--json"),
     )
     reports = [json.loads(told.out)["report"] for told in (off, on)]
@@ -480,12 +480,12 @@ def test_thinking_is_an_option_of_a_run_and_an_unfinished_thought_is_counted_as_
     assert [report["tasks"]["jnli"]["lenient"]["accuracy"]["value"] for report in reports] == [0, 0]
     assert "thinking" not in reports[0]["label"] and reports[1]["label"].endswith(" · thinking")
     assert "nothing in the prompt turns it on" in on.err
-    shown = here("run", *sample(model=model), "--method", "generate", "--limit", 3)
+    shown = here(*sample("--method", "generate", "--limit", 3, model=model))
     assert "unfinished thought" in shown.out
     assert "3 of 3 outputs never end their thought" in " ".join(shown.out.split())
-    wrong = here("run", *sample(model=model), "--thinking", "perhaps")
+    wrong = here(*sample("--thinking", "perhaps", model=model))
     assert wrong.code == 2 and "Unknown thinking 'perhaps'. Known: off, on, default." in wrong.err
-    none = here("run", *sample(model=model), "--max-thinking-tokens", 0)
+    none = here(*sample("--max-thinking-tokens", 0, model=model))
     assert none.code == 2 and "from 1 to 32,768" in none.err
 
 

@@ -184,7 +184,5 @@ def test_thinking_of_both_sides_stands_in_the_command_and_in_the_link() -> None:
 
 @pytest.mark.parametrize("value", ["-1", "32769", "many"])
 def test_a_link_with_a_limit_of_thoughts_out_of_bounds_is_refused(value: str) -> None:
-    with pytest.raises(
-        InputError, match="a-max-thinking-tokens in this link must be a whole number from 0 to 32,768|of at least 0"
-    ):
+    with pytest.raises(InputError, match="a-max-thinking-tokens in this link must be a whole number from 0 to 32,768"):
         from_query({"a": "m", "a-max-thinking-tokens": value})

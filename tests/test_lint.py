@@ -318,7 +318,7 @@ def thinking(one: Case, thought: str, ranked: str = "", **how: Any) -> Case:
     return replace(one, prompts=prompts, **how)
 
 
-OPENED = {"text": "問題<think>", "messages": True, "format": "chat", "stop": ()}
+OPENED: dict[str, Any] = {"text": "問題<think>", "messages": True, "format": "chat", "stop": ()}
 
 
 def test_a_template_that_opens_a_thought_is_told_with_its_limit_and_what_labels_are_ranked_after() -> None:

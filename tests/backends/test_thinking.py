@@ -77,7 +77,7 @@ def thinker(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 logits.reshape(-1, size), ids[:, before.shape[1] + 1 :].reshape(-1)
             )
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it.
             optimizer.step()
     folder = tmp_path_factory.mktemp("thinker")
     model.save_pretrained(folder)
