@@ -12,6 +12,7 @@ from jglue_app.protocols import get_protocol
 from jglue_app.protocols.common import best_choice, is_right
 from jglue_app.protocols.official import JSTS_MIDDLE
 from jglue_app.tasks import TASKS
+from jglue_app.thought import is_open
 from jglue_app.types import (
     Comparison,
     Cost,
@@ -151,8 +152,11 @@ def _task_report(
     left_out = sum(_lacks_ranking(r) for r in rows) if some else 0
     asked = scored[0].record.prompt.answers if scored else ()
     found = notices.of_task(report, data.spec, protocol, task, luck=luck, left_out=left_out, asked=asked)
-    closed = any(r.record.prompt.ranked_text and r.record.output and r.record.output.choice_logprobs for r in rows)
-    found += notices.of_thoughts(report.outcomes.get("unfinished_thought", 0), len(scored), closed=closed)
+    ranked = [r.record.prompt for r in rows if r.record.output and r.record.output.choice_logprobs]
+    closed = any(prompt.ranked_text for prompt in ranked)
+    inside = sum(is_open(prompt.thought) and not prompt.ranked_text for prompt in ranked)
+    unfinished = report.outcomes.get("unfinished_thought", 0)
+    found += notices.of_thoughts(unfinished, len(scored), closed=closed, inside=inside)
     return replace(report, notices=found)
 
 

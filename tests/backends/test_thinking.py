@@ -15,6 +15,7 @@ from jglue_app.answering import generate, ranked
 from jglue_app.backends import open_backend
 from jglue_app.backends.batching import decode
 from jglue_app.backends.thinking import switches
+from jglue_app.report import report_run
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Output, Prompt
 from tests.backends.contract import collect, make_prompt, never, output, text_of
@@ -191,6 +192,12 @@ def test_a_run_reads_the_answer_behind_the_thought_and_ranks_after_a_closed_one(
     assert first["ranked_text"] == first["text"] + "\n</think>\n\n"
     manifest = json.loads((run.path / "manifest.json").read_text("utf-8"))
     assert manifest["thought"] == {"opened": "<think>", "ranked": "after the closed thought"}
+    # As an earlier version stored it: ranked where the thought is open.
+    old = replace(
+        run.data(), records=[replace(r, prompt=replace(r.prompt, ranked_text="")) for r in run.data().records]
+    )
+    told = [n for n in report_run(old, "official").tasks["jnli"].notices if n.kind == "ranked_in_thought"]
+    assert [dict(n.facts) for n in told] == [{"k": 3}]
     cut = api.evaluate(str(thinker), **how, max_thinking_tokens=5)
     assert cut.path != run.path
     report = cut.report().tasks["jnli"]
