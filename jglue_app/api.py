@@ -73,8 +73,10 @@ def evaluate(
     shot_selection: str = "balanced",
     shot_seed: int = 0,
     system: str = "",
+    thinking: str = "off",
     method: str | None = None,
     max_new_tokens: int | None = None,
+    max_thinking_tokens: int | None = None,
     oracle_length: bool = False,
     marc_ja: str | Path | None = None,
     device: str = "auto",
@@ -90,8 +92,8 @@ def evaluate(
         limit: items per subset; None for all.
         seed: order in which items are taken under a limit.
         protocol: whose settings to take where style, format, shots or method are None.
-        style, format, shots, shot_selection, shot_seed, system: see `types.PromptSpec`.
-        method, max_new_tokens, oracle_length: see `types.Decoding`.
+        style, format, shots, shot_selection, shot_seed, system, thinking: see `types.PromptSpec`.
+        method, max_new_tokens, oracle_length, max_thinking_tokens: see `types.Decoding`.
         marc_ja: your own MARC-ja file.
         device: see `backends.open_backend`.
         pool: keeps models loaded between calls; without one the model is dropped at the end.
@@ -111,9 +113,9 @@ def evaluate(
         limit=limit,
         seed=seed,
         prompt=PromptSpec(
-            preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task
+            preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task, thinking
         ),
-        decoding=Decoding(preset.method, max_new_tokens, oracle_length),
+        decoding=Decoding(preset.method, max_new_tokens, oracle_length, max_thinking_tokens),
         marc_ja=Path(marc_ja) if marc_ja else None,
     )
     owned = pool or ModelPool(settings, device=device)
@@ -141,7 +143,9 @@ def lint_prompt(
     shot_selection: str = "balanced",
     shot_seed: int = 0,
     system: str = "",
+    thinking: str = "off",
     max_new_tokens: int | None = None,
+    max_thinking_tokens: int | None = None,
     marc_ja: str | Path | None = None,
     notify: Notify = lambda _: None,
 ) -> tuple[Finding, ...]:
@@ -167,9 +171,9 @@ def lint_prompt(
         limit=limit,
         seed=seed,
         prompt=PromptSpec(
-            preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task
+            preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task, thinking
         ),
-        decoding=Decoding(max_new_tokens=max_new_tokens),
+        decoding=Decoding(max_new_tokens=max_new_tokens, max_thinking_tokens=max_thinking_tokens),
         marc_ja=Path(marc_ja) if marc_ja else None,
         answers=False,
     )
@@ -187,6 +191,8 @@ def lint_prompt(
             max_new_tokens=max_new_tokens or plan.style.of(name).max_new_tokens,
             format=preset.format,
             deliberate=protocol != "official" and style is None,
+            thinking=thinking,
+            max_thinking_tokens=max_thinking_tokens,
         )
         for name, items in plan.items.items()
     ]

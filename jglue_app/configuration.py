@@ -15,17 +15,19 @@ from urllib.parse import urlencode
 from jglue_app import __version__
 from jglue_app.backends import backend_for
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.plan import METHODS, Plan, make_plan
+from jglue_app.plan import MAX_THINKING_TOKENS, METHODS, Plan, make_plan
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
 from jglue_app.styles import style_names
 from jglue_app.tasks import TASKS
+from jglue_app.thought import THINKING
 from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec
 
 DATA = ("sample", "official")
 QUANTIZATIONS = ("none", "8bit", "4bit")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 MAX_SHOTS = 16
+MOST_WHOLE = 999_999_999
 MAX_NAME = 500
 """Characters of a model's name."""
 
@@ -42,6 +44,9 @@ class Side:
     shots: int = 0
     quantization: str = "none"
     dtype: str = "auto"
+    thinking: str = "off"
+    max_thinking_tokens: int = 0
+    """Most tokens of a thought; 0 if it takes them from the answer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ def _plan(settings: Settings, asked: Configuration, side: Side) -> Plan:
         ("data", asked.data, DATA),
         ("quantization", side.quantization, QUANTIZATIONS),
         ("dtype", side.dtype, DTYPES),
+        ("thinking", side.thinking, THINKING),
     ):
         if value not in known:
             raise UnknownNameError(kind, value, known)
@@ -102,7 +108,7 @@ def _plan(settings: Settings, asked: Configuration, side: Side) -> Plan:
         data_kind=asked.data,
         limit=asked.limit,
         prompt=_prompt(side),
-        decoding=Decoding(method=asked.method),
+        decoding=_decoding(asked, side),
     )
 
 
@@ -114,7 +120,11 @@ def _model(asked: Configuration, side: Side) -> ModelSpec:
 
 
 def _prompt(side: Side) -> PromptSpec:
-    return PromptSpec(style=side.style, format=side.format, shots=side.shots)
+    return PromptSpec(style=side.style, format=side.format, shots=side.shots, thinking=side.thinking)
+
+
+def _decoding(asked: Configuration, side: Side) -> Decoding:
+    return Decoding(method=asked.method, max_thinking_tokens=side.max_thinking_tokens or None)
 
 
 def of_spec(spec: RunSpec) -> Configuration | None:
@@ -132,6 +142,8 @@ def of_spec(spec: RunSpec) -> Configuration | None:
             spec.prompt.shots,
             spec.model.quantization,
             spec.model.dtype,
+            spec.prompt.thinking,
+            spec.decoding.max_thinking_tokens or 0,
         ),
         allow_bin=spec.model.allow_bin,
     )
@@ -139,7 +151,7 @@ def of_spec(spec: RunSpec) -> Configuration | None:
         spec,
         model=_model(found, found.a),
         prompt=_prompt(found.a),
-        decoding=Decoding(found.method),
+        decoding=_decoding(found, found.a),
         split="valid",
         seed=0,
     )
@@ -174,13 +186,13 @@ def command(asked: Configuration) -> str:
     if asked.limit is not None:
         parts += ["--limit", str(asked.limit)]
     parts += ["--method", asked.method]
-    for name in ("style", "format", "shots", "dtype", "quantization"):
+    for name in ("style", "format", "shots", "dtype", "quantization", "thinking", "max_thinking_tokens"):
         own = getattr(asked.a, name)
-        prefix = "--" if asked.b is None else "--a-"
+        prefix, option = "--" if asked.b is None else "--a-", name.replace("_", "-")
         if own != getattr(usual, name):
-            parts += [f"{prefix}{name}", str(own)]
+            parts += [f"{prefix}{option}", str(own)]
         if asked.b is not None and (other := getattr(asked.b, name)) != own:
-            parts += [f"--b-{name}", str(other)]
+            parts += [f"--b-{option}", str(other)]
     if asked.allow_bin:
         parts.append("--allow-bin")
     return shlex.join(parts)
@@ -191,6 +203,8 @@ def command(asked: Configuration) -> str:
 _SIDE_KEYS = {"model": "", "format": "-format", "style": "-style", "shots": "-shots"} | {
     "quantization": "-quantization",
     "dtype": "-dtype",
+    "thinking": "-thinking",
+    "max_thinking_tokens": "-max-thinking-tokens",
 }
 
 
@@ -238,7 +252,12 @@ def from_query(params: Mapping[str, str]) -> Configuration | None:
 def _side(params: Mapping[str, str], name: str) -> Side:
     usual = Side()
     texts = {key: params.get(f"{name}{end}", str(getattr(usual, key))) for key, end in _SIDE_KEYS.items()}
-    for key, known in (("format", tuple(FORMATS)), ("quantization", QUANTIZATIONS), ("dtype", DTYPES)):
+    for key, known in (
+        ("format", tuple(FORMATS)),
+        ("quantization", QUANTIZATIONS),
+        ("dtype", DTYPES),
+        ("thinking", THINKING),
+    ):
         if texts[key] not in known:
             raise UnknownNameError(key, texts[key][:100], known)
     if texts["style"] not in style_names() and not texts["style"].endswith(".toml"):
@@ -252,11 +271,13 @@ def _side(params: Mapping[str, str], name: str) -> Side:
         _whole(f"{name}-shots", texts["shots"], most=MAX_SHOTS),
         texts["quantization"],
         texts["dtype"],
+        texts["thinking"],
+        _whole(f"{name}-max-thinking-tokens", texts["max_thinking_tokens"], most=MAX_THINKING_TOKENS),
     )
 
 
-def _whole(name: str, text: str, *, least: int = 0, most: int = 999_999_999) -> int:
+def _whole(name: str, text: str, *, least: int = 0, most: int = MOST_WHOLE) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        bounds = f"from {least} to {most:,}" if most < 1_000 else f"of at least {least}"
+        bounds = f"from {least} to {most:,}" if most < MOST_WHOLE else f"of at least {least}"
         raise InputError(f"{name} in this link must be a whole number {bounds}, not {text[:50]!r}. Correct the link.")
     return int(text)

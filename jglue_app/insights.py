@@ -16,6 +16,8 @@ GAP = 0.15
 """A ranking that is this much above the text of the same answers is worth a sentence."""
 FEW = 0.05
 """A share of outputs below which their form is not worth a sentence."""
+SHAPELESS = ("unreadable", "unfinished_thought", "truncated", "empty")
+"""Outcomes of outputs in which no answer was found."""
 FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_constant")}
 """Insight → the notices that it tells of."""
 
@@ -88,7 +90,7 @@ def _gap(side: str, report: Report) -> Iterator[Insight]:
 def _form(side: str, report: Report) -> Iterator[Insight]:
     outcomes = [task.outcomes for task in report.tasks.values()]
     form = sum(found.get("wrong_form", 0) for found in outcomes)
-    shapeless = sum(found.get(o, 0) for found in outcomes for o in ("unreadable", "truncated", "empty"))
+    shapeless = sum(found.get(o, 0) for found in outcomes for o in SHAPELESS)
     total = sum(sum(found.values()) for found in outcomes)
     if form + shapeless >= max(1, FEW * total):
         facts = {"form": str(form), "shapeless": str(shapeless), "total": f"{total:,}"}

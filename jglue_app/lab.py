@@ -139,7 +139,12 @@ def inspect_prompt(plan: Plan, item: Item, tokenizer: Tokenizer) -> Inspected:
     ids = tokenizer.encode(prompt)
     limit = plan.style.of(task.name).max_new_tokens
     shots = {shot.id: shot for shot in plan.pools[task.name].items} if task.name in plan.pools else {}
-    case = lint.Case(task, [item], [prompt], shots, limit, plan.spec.prompt.format)
+    spec = plan.spec
+    case = lint.Case(
+        *(task, [item], [prompt], shots, limit, spec.prompt.format),
+        thinking=spec.prompt.thinking,
+        max_thinking_tokens=spec.decoding.max_thinking_tokens,
+    )
     return Inspected(
         prompt,
         tuple(tokens_of(ids, tokenizer)),

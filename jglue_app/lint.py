@@ -9,9 +9,10 @@ import math
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from jglue_app.thought import FRAME, is_open
 from jglue_app.types import Finding, Item, Prompt, Task, Tokenizer
 
 LEVELS = ("error", "warning", "info")
@@ -36,6 +37,9 @@ class Case:
     format: str
     deliberate: bool = False
     """Whether the wording is that of a protocol, whose quirks are on purpose."""
+    thinking: str = "off"
+    """What the chat template is told; see `types.PromptSpec.thinking`."""
+    max_thinking_tokens: int | None = None
 
 
 def lint(cases: Sequence[Case], tokenizer: Tokenizer) -> tuple[Finding, ...]:
@@ -167,7 +171,7 @@ def shot_imbalance(case: Case, tokenizer: Tokenizer) -> Findings:
 
 def uneven_labels(case: Case, tokenizer: Tokenizer) -> Findings:
     """Labels of different lengths, of which a sum of log-probabilities favours the short."""
-    prompt = case.prompts[0]
+    prompt = _ranked(case.prompts[0])
     if case.task.kind != "choice" or len({p.answers for p in case.prompts}) > 1:
         return
     asked = len(tokenizer.encode(prompt))
@@ -181,6 +185,82 @@ def uneven_labels(case: Case, tokenizer: Tokenizer) -> Findings:
             f"The labels have different numbers of tokens ({text}): a summed log-likelihood favours the shorter ones.",
             facts=dict(sizes),
         )
+
+
+# --- thoughts -----------------------------------------------------------------------------------------------
+
+
+def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
+    """A thought that the prompt opens, or that was asked for, and what becomes of it."""
+    prompt = case.prompts[0]
+    opened = is_open(prompt.thought)
+    if opened and case.thinking == "off":
+        yield Finding(
+            "thought_opened",
+            "warning",
+            "",
+            f"The prompt opens a thought ({prompt.thought}) although thinking is off: its template knows no switch, or "
+            "the style's own words open it. The answer is what follows the closing mark; without one there is none.",
+        )
+    elif opened:
+        yield Finding(
+            "thought_opened",
+            "info",
+            "",
+            f"The prompt opens a thought ({prompt.thought}): the answer is what follows its closing mark.",
+        )
+    if case.thinking == "on" and not _has_switch(prompt, tokenizer):
+        yield Finding(
+            "thinking_ignored",
+            "warning",
+            "",
+            "Thinking is on, and nothing in the prompt turns it on: the format has no chat template, or the template "
+            "knows no switch. The model answers as it does without.",
+        )
+    elif case.thinking == "off" and prompt.thought == FRAME:
+        yield Finding(
+            "thinking_ignored",
+            "warning",
+            "",
+            "Thinking is off, and the template cannot turn it off: the model opens a channel for its thought by "
+            "itself.",
+        )
+    if (opened or prompt.thought == FRAME or case.thinking == "on") and case.max_thinking_tokens is None:
+        yield _finding(
+            "thought_limit",
+            "warning",
+            case,
+            f"A thought and its answer share {case.max_new_tokens} new tokens: a longer thought leaves no answer. Give "
+            "thoughts a limit of their own with --max-thinking-tokens, such as 2048.",
+            facts={"limit": case.max_new_tokens},
+        )
+    if opened and prompt.stop:
+        shown = ", ".join(map(repr, prompt.stop))
+        yield _finding(
+            "stop_in_thought",
+            "info",
+            case,
+            f"The stop strings {shown} would cut a thought: they wait until it is closed, and end the answer alone.",
+        )
+    if prompt.ranked_text and prompt.answers:
+        yield _finding(
+            "ranked_in_thought",
+            "info" if case.thinking != "off" else "warning",
+            case,
+            "By log-likelihood the labels would be ranked inside the thought, or where one is to begin. They are "
+            f"ranked after the same prompt with the thought closed, which ends with {prompt.ranked_text[-24:]!r}.",
+        )
+
+
+def _has_switch(prompt: Prompt, tokenizer: Tokenizer) -> bool:
+    if prompt.messages is None:
+        return False
+    return tokenizer.render_chat(prompt.messages, "on") != tokenizer.render_chat(prompt.messages)
+
+
+def _ranked(prompt: Prompt) -> Prompt:
+    """The prompt that answers are ranked after."""
+    return replace(prompt, text=prompt.ranked_text) if prompt.ranked_text else prompt
 
 
 # --- what the tokenizer makes of them -----------------------------------------------------------------------
@@ -279,7 +359,7 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
     """Answers whose first token is another after the prompt than alone, or that merge with the prompt's last."""
     merged: list[tuple[str, str, list[int], list[int]]] = []
     shifted: dict[str, tuple[list[str], list[str]]] = {}
-    for item, prompt in zip(case.items, case.prompts, strict=True):
+    for item, prompt in zip(case.items, map(_ranked, case.prompts), strict=True):
         alone = tokenizer.encode(prompt)
         for answer in prompt.answers or (SIMILARITIES[-1:] if case.task.kind == "score" else ()):
             context, rest = tokenizer.split(prompt, answer)
@@ -318,7 +398,8 @@ def context_overflow(case: Case, tokenizer: Tokenizer) -> Findings:
     if limit is None:
         return
     sizes = {item.id: len(tokenizer.encode(p)) for item, p in zip(case.items, case.prompts, strict=True)}
-    over = [id_ for id_, size in sizes.items() if size + case.max_new_tokens > limit]
+    new = case.max_new_tokens + (case.max_thinking_tokens or 0)
+    over = [id_ for id_, size in sizes.items() if size + new > limit]
     if over:
         longest = max(sizes.values())
         yield _finding(
@@ -326,7 +407,7 @@ def context_overflow(case: Case, tokenizer: Tokenizer) -> Findings:
             "error",
             case,
             f"{len(over)} of {len(sizes)} prompts do not fit: the longest has {longest:,} tokens, with "
-            f"{case.max_new_tokens} to be written, and the model takes {limit:,}. They will have no answer. Ask for "
+            f"{new} to be written, and the model takes {limit:,}. They will have no answer. Ask for "
             "fewer examples.",
             over,
             {"longest": longest, "limit": limit},
@@ -448,6 +529,7 @@ RULES: dict[str, Callable[[Case, Tokenizer], Findings]] = {
         stop_in_answer,
         shot_imbalance,
         uneven_labels,
+        thoughts,
         bos,
         eos,
         chat_format,

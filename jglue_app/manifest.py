@@ -14,7 +14,7 @@ import psutil
 
 from jglue_app.plan import Plan
 from jglue_app.store import RunStore, RunWriter, dumps
-from jglue_app.types import Backend, Dataset
+from jglue_app.types import Backend, Dataset, Prompt
 
 PACKAGES = (
     *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes"),
@@ -22,8 +22,11 @@ PACKAGES = (
 )
 
 
-def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend) -> None:
-    """Write manifest and items, keeping what an earlier session of the same run put there."""
+def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend, prompt: Prompt | None = None) -> None:
+    """Write manifest and items, keeping what an earlier session of the same run put there.
+
+    With one of its prompts the manifest says what they do with thoughts, if they do anything.
+    """
     old = store.manifest() if store.exists() else {}
     before = store.items()
     kept = {(item.task, item.id) for item in before}
@@ -43,6 +46,11 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend)
     }
     if earlier := _earlier_machines(old, machine):
         head["earlier_machines"] = earlier
+    if prompt and (prompt.thought or prompt.ranked_text):
+        ranked = "after the closed thought" if prompt.ranked_text else "after the prompt"
+        head["thought"] = {"opened": prompt.thought, "ranked": ranked}
+    elif "thought" in old:
+        head["thought"] = old["thought"]
     if items != before:
         writer.items(items)
     if json.loads(dumps(head)) != {name: old.get(name) for name in head}:

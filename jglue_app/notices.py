@@ -30,6 +30,18 @@ SENTENCES = {
         "chance."
     ),
     "defaults_similarity": "{k} of {n} outputs could not be read and count as {default} under {protocol}.",
+    "unfinished_thoughts": (
+        "{k} of {n} outputs never end their thought, and nothing is read from it. Give thoughts more tokens "
+        "(--max-thinking-tokens), or ask for none (--thinking off)."
+    ),
+    "thought_closed": (
+        "The prompts open a thought, or leave one to the model. Answers were ranked after the same prompts with the "
+        "thought closed."
+    ),
+    "ranked_in_thought": (
+        "The answers of {k} items were ranked inside a thought that the prompt has opened, by an earlier version: "
+        "these log-likelihoods say little. Delete the run and make it again."
+    ),
     "asked_otherwise": (
         "The prompt asked for {asked}, but {protocol} reads {read} alone. With its own wording style ({style}) the "
         "score would mean something."
@@ -116,6 +128,20 @@ def of_task(
     if task.kind == "span" and spec.decoding.oracle_length:
         found.append(Notice("oracle"))
     return tuple(found)
+
+
+def of_thoughts(unfinished: int, n: int, *, closed: bool, inside: int = 0) -> tuple[Notice, ...]:
+    """What concerns thoughts in one subset.
+
+    Args:
+        unfinished: outputs that never end their thought.
+        n: outputs.
+        closed: whether answers were ranked after prompts whose thought had been closed for that.
+        inside: items whose answers were ranked within an opened thought, as earlier versions did.
+    """
+    found = [Notice("unfinished_thoughts", facts={"k": unfinished, "n": n})] if unfinished else []
+    found += [Notice("ranked_in_thought", "", "choose", {"k": inside})] if inside else []
+    return (*found, *([Notice("thought_closed", "", "choose")] if closed else []))
 
 
 def _floors(name: str, reading: str, score: Estimate, report: TaskReport, protocol: ScoringProtocol) -> list[Notice]:

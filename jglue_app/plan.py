@@ -12,9 +12,11 @@ from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.styles import Style, load_style
 from jglue_app.tasks import TASKS, get_task
+from jglue_app.thought import THINKING
 from jglue_app.types import Dataset, Decoding, Item, ModelSpec, Prompt, PromptSpec, RunSpec
 
 METHODS = ("generate", "choose", "both")
+MAX_THINKING_TOKENS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ def _check_request(
         ("format", prompt.format, tuple(prompts.FORMATS)),
         ("few-shot selection", prompt.shot_selection, prompts.SHOT_SELECTIONS),
         ("method", decoding.method, METHODS),
+        ("thinking", prompt.thinking, THINKING),
     ):
         if name not in known:
             raise UnknownNameError(kind, name, known)
@@ -157,6 +160,8 @@ def _check_request(
         raise InputError("The number of few-shot examples must be 0 or more.")
     if decoding.max_new_tokens is not None and not 1 <= decoding.max_new_tokens <= 4096:
         raise InputError("The limit on new tokens must be from 1 to 4096.")
+    if decoding.max_thinking_tokens is not None and not 1 <= decoding.max_thinking_tokens <= MAX_THINKING_TOKENS:
+        raise InputError(f"The limit on tokens of a thought must be from 1 to {MAX_THINKING_TOKENS:,}.")
     if split == "train" and any(prompt.for_task(name).shots for name in tasks):
         raise InputError(
             "Few-shot examples are taken from the train split, which is what is evaluated here. "

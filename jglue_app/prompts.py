@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from jglue_app import thought as thoughts
 from jglue_app.errors import InputError, ModelError, UnknownNameError
 from jglue_app.styles import Style, TaskStyle
 from jglue_app.types import Item, Prompt, PromptSpec, Task
@@ -18,7 +19,8 @@ from jglue_app.types import Item, Prompt, PromptSpec, Task
 SHOT_SELECTIONS = ("fixed", "random", "balanced")
 
 Messages = tuple[Mapping[str, str], ...]
-ChatRenderer = Callable[[Sequence[Mapping[str, str]]], str]
+ChatRenderer = Callable[..., str]
+"""(turns, what the template is told about thinking) → text; the second may be left out where it is `off`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Parts:
     question: str
     cue: str
     stop: tuple[str, ...]
+    thinking: str = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class Laid:
     stop: tuple[str, ...]
     messages: Messages | None = None
     lead: str = ""
+    thought: str = ""
+    """What the end of the text opens; see `types.Prompt.thought`."""
+    ranked_text: str = ""
+    """The text that answers are ranked after, where it is another."""
 
 
 # --- formats --------------------------------------------------------------------------------------------
@@ -76,7 +83,38 @@ def chat(parts: Parts, model: ModelText) -> Laid:
         messages.append({"role": "user", "content": user})
         if assistant is not None:
             messages.append({"role": "assistant", "content": assistant})
-    return Laid(model.render_chat(messages), (), tuple(messages))
+    return _thinking(messages, parts.thinking, model.render_chat)
+
+
+def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: ChatRenderer) -> Laid:
+    """The conversation as a chat template renders it, with what it opens, and with every thought closed.
+
+    Answers are ranked after the form that the template has without thinking; where that opens a thought too, its mark
+    is closed as the templates of its family do it.
+    """
+    asked = messages[-1]["content"]
+    off = render(messages)
+    text = off if thinking == "off" else render(messages, thinking)
+    mark = thoughts.left_open(text, asked)
+    # Where the template does not show the model a thought that has ended, it is free to write one.
+    free = not mark and not thoughts.is_shown(text, asked)
+    ranked = off
+    if left := thoughts.left_open(off, asked):
+        ranked = thoughts.closed(off, left)
+    return Laid(
+        text,
+        (),
+        tuple(messages),
+        thought=mark or (thoughts.FREE if free else ""),
+        ranked_text="" if ranked == text else ranked,
+    )
+
+
+def has_switch(prompt: Prompt, model: ModelText) -> bool:
+    """Whether the prompt is another one with thinking than without."""
+    if prompt.messages is None or model.render_chat is None:
+        return False
+    return bool(model.render_chat(prompt.messages, "on") != model.render_chat(prompt.messages))
 
 
 def rinna(parts: Parts, model: ModelText) -> Laid:
@@ -215,8 +253,11 @@ def build_prompt(
         question=words.question.substitute(item.fields),
         cue=words.cue,
         stop=words.stop,
+        thinking=spec.thinking,
     )
     laid = FORMATS[spec.format](parts, model)
+    if laid.messages is None and (mark := thoughts.left_open(laid.text, parts.question)):
+        laid = replace(laid, thought=mark, ranked_text=thoughts.closed(laid.text, mark))
     return Prompt(
         task=task.name,
         item_id=item.id,
@@ -227,4 +268,6 @@ def build_prompt(
         lead=laid.lead,
         shot_ids=tuple(shot.id for shot in shots),
         sha256=hashlib.sha256(laid.text.encode("utf-8", "surrogatepass")).hexdigest(),
+        thought=laid.thought,
+        ranked_text=laid.ranked_text,
     )

@@ -12,6 +12,7 @@ from jglue_app.protocols import get_protocol
 from jglue_app.protocols.common import best_choice, is_right
 from jglue_app.protocols.official import JSTS_MIDDLE
 from jglue_app.tasks import TASKS
+from jglue_app.thought import is_open
 from jglue_app.types import (
     Comparison,
     Cost,
@@ -151,6 +152,11 @@ def _task_report(
     left_out = sum(_lacks_ranking(r) for r in rows) if some else 0
     asked = scored[0].record.prompt.answers if scored else ()
     found = notices.of_task(report, data.spec, protocol, task, luck=luck, left_out=left_out, asked=asked)
+    ranked = [r.record.prompt for r in rows if r.record.output and r.record.output.choice_logprobs]
+    closed = any(prompt.ranked_text for prompt in ranked)
+    inside = sum(is_open(prompt.thought) and not prompt.ranked_text for prompt in ranked)
+    unfinished = report.outcomes.get("unfinished_thought", 0)
+    found += notices.of_thoughts(unfinished, len(scored), closed=closed, inside=inside)
     return replace(report, notices=found)
 
 
@@ -171,7 +177,7 @@ def _lacks_ranking(row: Answered) -> bool:
 
 def _is_unreadable(row: Answered) -> bool:
     """Whether nothing could be read, be there a default for that or not."""
-    return row.judgement.strict.status in ("ambiguous", "off_format", "empty")
+    return row.judgement.strict.status in ("ambiguous", "off_format", "unfinished_thought", "empty")
 
 
 def _why_unscored(protocol: ScoringProtocol, task: Task, rows: list[Answered]) -> str:
@@ -193,7 +199,7 @@ def _knows(task: Task, rows: list[Answered]) -> int | None:
         and r.record.output.text is not None
         and (choice := best_choice(r.item, r.record))
     ]
-    shapeless = ("wrong_form", "unreadable", "truncated", "empty")
+    shapeless = ("wrong_form", "unreadable", "unfinished_thought", "truncated", "empty")
     return sum(r.judgement.outcome in shapeless and is_right(r.item, choice) for r, choice in both) if both else None
 
 

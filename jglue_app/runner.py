@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from jglue_app import prompts
+from jglue_app.answering import generate, ranked
 from jglue_app.backends import ModelPool
 from jglue_app.changes import tell_changes
 from jglue_app.errors import StoreError
@@ -19,6 +20,7 @@ from jglue_app.manifest import write_head
 from jglue_app.plan import Plan, build_prompts
 from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS
+from jglue_app.thought import is_open
 from jglue_app.types import Backend, Item, ModelSpec, Output, Prompt, Record, RunError, RunSpec, Task
 
 FIRST_CHUNKS, LEAST_CHUNK, MOST_CHUNK = (4, 24), 96, 2_048
@@ -111,11 +113,14 @@ def run_plans(
         message = "The two models do not fit in memory together: they run one after the other."
         yield Event("notice", plans[0][1].spec.label, message=message)
     tried: dict[int, int] = {}
+    told: dict[int, set[str]] = {}
     for side, p, name in steps:
         if should_stop():
             break
         before = tried.setdefault(id(p), len(stores[id(p)].finished_of(p.items)))
-        tried[id(p)] += yield from _run_task(p, name, pool, stores[id(p)], should_stop, side, before)
+        tried[id(p)] += yield from _run_task(
+            p, name, pool, stores[id(p)], should_stop, side, before, told.setdefault(id(p), set())
+        )
     for side, p in plans:
         finished = len(stores[id(p)].finished_of(p.items))
         kind: Literal["done", "stopped"] = "stopped" if finished < p.total and should_stop() else "done"
@@ -130,8 +135,10 @@ def _run_task(
     should_stop: Callable[[], bool],
     side: Literal["a", "b"],
     before: int,
+    told: set[str],
 ) -> Generator[Event, None, int]:
-    """Answer what is left of one subset and return how many items that was; `before` counts those of the whole run."""
+    """Answer what is left of one subset and return how many items that was; `before` counts those of the whole run,
+    `told` are the notices it has had."""
     label = plan.spec.label
     with store.writing() as writer:
         finished = store.finished()
@@ -143,10 +150,14 @@ def _run_task(
             yield Event("notice", label, side, message=news, task=name)
         backend = news
         _same_model(store, backend)
-        write_head(plan, store, writer, backend)
         info = backend.info
         model = prompts.ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
         built = build_prompts(plan, name, todo, model)
+        write_head(plan, store, writer, backend, built[0])
+        for sentence in thoughts_told(plan.spec, TASKS[name], built[0], model):
+            if sentence not in told:
+                told.add(sentence)
+                yield Event("notice", label, side, message=sentence, task=name)
         limits = token_limits(plan, TASKS[name], todo, backend)
         total = len(plan.items[name])
         started, done_here = time.perf_counter(), 0
@@ -178,6 +189,20 @@ def _run_task(
         if backend.info != info:  # Longer prompts have changed how they go through the model.
             write_head(plan, store, writer, backend)
         return done_here
+
+
+def thoughts_told(spec: RunSpec, task: Task, prompt: Prompt, model: prompts.ModelText) -> Iterator[str]:
+    """What has to be known of thoughts before a subset is answered, by its first prompt."""
+    thinking = spec.prompt.thinking
+    if thinking == "on" and not prompts.has_switch(prompt, model):
+        yield "Thinking was asked for, and nothing in the prompt turns it on: the model answers as it does without."
+    opened = is_open(prompt.thought)
+    if opened and thinking == "off":
+        yield f"The prompt opens a thought ({prompt.thought}) although thinking is off: what follows it is the answer."
+    if (opened or thinking == "on") and spec.decoding.method != "choose" and not spec.decoding.max_thinking_tokens:
+        yield "A thought has no tokens of its own: it takes them from the answer's. Set --max-thinking-tokens."
+    if prompt.ranked_text and task.kind == "choice" and spec.decoding.method != "generate":
+        yield "The thought is closed before answers are ranked: each record holds the text they are ranked after."
 
 
 def _same_model(store: RunStore, backend: Backend) -> None:
@@ -243,7 +268,7 @@ def answer_prompts(
     choosing = spec.decoding.method in ("choose", "both") and task.kind == "choice"
     chosen: dict[int, Output | RunError] = {}
     if choosing:
-        for i, result in backend.choose(chunk, should_stop):
+        for i, result in backend.choose([ranked(prompt) for prompt in chunk], should_stop):
             chosen[i] = result
             if not generating:
                 record = _record(spec, task, chunk[i], None, result)
@@ -258,7 +283,8 @@ def answer_prompts(
         ready = {i: p for i, p in enumerate(chunk) if not choosing or isinstance(chosen.get(i), Output)}
         for limit in dict.fromkeys(limits[p.item_id] for p in ready.values()):
             index = [i for i, p in ready.items() if limits[p.item_id] == limit]
-            for k, result in backend.generate([ready[i] for i in index], limit, should_stop):
+            budget = spec.decoding.max_thinking_tokens
+            for k, result in generate(backend, [ready[i] for i in index], limit, budget, should_stop):
                 i = index[k]
                 record = _record(spec, task, chunk[i], result, chosen.get(i))
                 append([record])

@@ -9,7 +9,10 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Comparison, Difference, Estimate, Report, Source, TaskReport
 
 READINGS = ("strict", "lenient", "choose", "imputed")
-OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "truncated", "empty", "overflow", "error", "unscored")
+OUTCOMES = (
+    *("correct", "wrong_form", "wrong", "unreadable", "unfinished_thought"),
+    *("truncated", "empty", "overflow", "error", "unscored"),
+)
 """Every `Outcome`, in the order in which they are shown."""
 USUAL_OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "truncated", "empty")
 """Those that are always shown; the others where they occur."""

@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
+from jglue_app import thought
 from jglue_app.errors import RunBusyError, StoreError
 from jglue_app.types import (
     Decoding,
@@ -88,6 +89,9 @@ def record_from(row: Mapping[str, Any]) -> Record:
         prompt[name] = tuple(prompt[name])
     if prompt["messages"] is not None:
         prompt["messages"] = tuple(prompt["messages"])
+    if "thought" not in prompt:  # Of an earlier version; what the prompt opens can be seen all the same.
+        asked = prompt["messages"][-1]["content"] if prompt["messages"] else ""
+        prompt["thought"] = thought.left_open(prompt["text"], asked)
     output = row["output"]
     if output is not None:
         logprobs = output["choice_logprobs"]

@@ -12,12 +12,23 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, Protocol
 
 Kind = Literal["choice", "score", "span"]
-Status = Literal["exact", "recovered", "ambiguous", "off_format", "empty"]
+Status = Literal["exact", "recovered", "ambiguous", "off_format", "unfinished_thought", "empty"]
 Finish = Literal["stop", "length", "overflow", "empty", "scored"]
-Outcome = Literal["correct", "wrong_form", "wrong", "unreadable", "truncated", "empty", "overflow", "error", "unscored"]
-"""`correct`; `wrong_form` (right by the lenient reading alone); `wrong`; `unreadable`; `truncated` (cut at the token
-limit without a legal or right answer); `empty`; `overflow` (the prompt did not fit); `error`; `unscored` (the record
-lacks what the protocol looks at)."""
+Outcome = Literal[
+    "correct",
+    "wrong_form",
+    "wrong",
+    "unreadable",
+    "unfinished_thought",
+    "truncated",
+    "empty",
+    "overflow",
+    "error",
+    "unscored",
+]
+"""`correct`; `wrong_form` (right by the lenient reading alone); `wrong`; `unreadable`; `unfinished_thought` (the output
+never ends its thought); `truncated` (cut at the token limit without a legal or right answer); `empty`; `overflow` (the
+prompt did not fit); `error`; `unscored` (the record lacks what the protocol looks at)."""
 Source = Literal["official", "user", "sample"]
 
 
@@ -76,6 +87,8 @@ class PromptSpec:
     """Text of the system turn, for the formats that have one."""
     shots_by_task: tuple[tuple[str, int], ...] = ()
     """(subset, number of examples) where a subset has another number than `shots`."""
+    thinking: str = "off"
+    """What a chat template is told about thinking before the answer: `off`, `on`, or `default` (nothing)."""
 
     def for_task(self, task: str) -> PromptSpec:
         """The same for one subset: `shots` is its own number."""
@@ -107,6 +120,13 @@ class Prompt:
     """Ids of the examples shown."""
     sha256: str
     """Checksum of `text`."""
+    thought: str = ""
+    """The mark of a thought that the end of `text` leaves open, as it stands there, such as `<think>`. `free` where the
+    model may think before it answers, `<|start|>assistant` where it names the channel of its message first. Empty where
+    an answer is asked for at once."""
+    ranked_text: str = ""
+    """The input that log-likelihoods of answers were taken after, where that is not `text`: the same with its thought
+    closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +161,8 @@ class Decoding:
     """Upper bound on generated tokens; None for what the wording style says for the subset."""
     oracle_length: bool = False
     """Give JSQuAD answers no more tokens than the longest gold answer has. It gives a part of the answer away."""
+    max_thinking_tokens: int | None = None
+    """Upper bound on tokens of a thought, beside those of the answer; None if the answer's limit is for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +198,8 @@ class RunSpec:
         parts = [model, self.prompt.format, style, f"{shots}-shot"]
         if self.model.quantization != "none":
             parts.append(self.model.quantization)
+        if self.prompt.thinking != "off":
+            parts.append({"on": "thinking"}.get(self.prompt.thinking, "thinking by default"))
         if self.decoding.oracle_length:
             parts.append("oracle length")
         return " · ".join(parts)
@@ -268,7 +292,8 @@ class Parsed:
     value: str | float | None
     """Canonical label, number or span; None when nothing could be read."""
     status: Status
-    """`exact` (a legal answer and nothing else), `recovered`, `ambiguous` (several), `off_format` (none), `empty`."""
+    """`exact` (a legal answer and nothing else), `recovered`, `ambiguous` (several), `off_format` (none),
+    `unfinished_thought` (the output never ends its thought), `empty`."""
     rule: str
     """Name of the rule that fired."""
     span: tuple[int, int] | None = None
@@ -572,8 +597,11 @@ class Backend(Protocol):
 
     info: ModelInfo
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Render turns with the model's own chat template; raises ModelError if it has none."""
+    def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
+        """Render turns with the model's own chat template; raises ModelError if it has none.
+
+        `thinking` is what the template is told; see `PromptSpec.thinking`.
+        """
         ...
 
     def generate(
@@ -640,8 +668,8 @@ class Tokenizer(Protocol):
         """Facts about it."""
         ...
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Turns in the model's own chat template, with the opening of the answer."""
+    def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
+        """Turns in the model's own chat template, with the opening of the answer; see `Backend.render_chat`."""
         ...
 
     def encode(self, prompt: Prompt) -> list[int]:

@@ -466,6 +466,29 @@ def test_two_models_are_compared_and_later_by_the_ids_of_their_runs(tmp_path: Pa
     assert columns[5:] == ["0.004", "0.004", "B is better", "45", "37", "0.333", "9/0"]
 
 
+def test_thinking_is_an_option_of_a_run_and_an_unfinished_thought_is_counted_as_one(tmp_path: Path, here: Here) -> None:
+    rows = [{"item_id": id_, "text": "<think>\n" + WORDS[gold]} for id_, gold in JNLI.items()]
+    model = tmp_path / "thinker.jsonl"
+    model.write_text(lines(*rows), "utf-8")
+    off = here(*sample("--method", "generate", "--limit", 3, "--json", model=model))
+    on = here(
+        *sample("--method", "generate", "--limit", 3, model=model),
+        *("--format", "chat", "--thinking", "on", "--max-thinking-tokens", 99, "--json"),
+    )
+    reports = [json.loads(told.out)["report"] for told in (off, on)]
+    assert [report["tasks"]["jnli"]["outcomes"] for report in reports] == [{"unfinished_thought": 3}] * 2
+    assert [report["tasks"]["jnli"]["lenient"]["accuracy"]["value"] for report in reports] == [0, 0]
+    assert "thinking" not in reports[0]["label"] and reports[1]["label"].endswith(" · thinking")
+    assert "nothing in the prompt turns it on" in on.err
+    shown = here(*sample("--method", "generate", "--limit", 3, model=model))
+    assert "unfinished thought" in shown.out
+    assert "3 of 3 outputs never end their thought" in " ".join(shown.out.split())
+    wrong = here(*sample("--thinking", "perhaps", model=model))
+    assert wrong.code == 2 and "Unknown thinking 'perhaps'. Known: off, on, default." in wrong.err
+    none = here(*sample("--max-thinking-tokens", 0, model=model))
+    assert none.code == 2 and "from 1 to 32,768" in none.err
+
+
 def test_settings_of_b_are_those_of_a_unless_given(here: Here, right: Path, tmp_path: Path) -> None:
     words = ("--data", "sample", "--tasks", "jnli", "--limit", "2", "--a-style", "number", "--a-format", "rinna")
     told = here("compare", "--a", right, *words, "--a-shots", "3", "--b-shots", "0", "--json")

@@ -31,6 +31,7 @@ from jglue_app.plan import METHODS
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
+from jglue_app.thought import THINKING
 from jglue_app.types import Decoding
 
 SIDES = st.builds(
@@ -41,6 +42,8 @@ SIDES = st.builds(
     st.integers(0, MAX_SHOTS),
     st.sampled_from(QUANTIZATIONS),
     st.sampled_from(DTYPES),
+    st.sampled_from(THINKING),
+    st.sampled_from((0, 1, 2_048, 32_768)),
 )
 ASKED = st.builds(
     Configuration,
@@ -179,3 +182,20 @@ def test_a_run_is_asked_for_again_whatever_files_its_model_had(settings: Setting
     assert both == replace(asked, b=Side(shots=2))
     for text in (command(asked), query(asked)):
         assert "sha256" not in text and plan.spec.model.files_sha256 not in text
+
+
+def test_thinking_of_both_sides_stands_in_the_command_and_in_the_link() -> None:
+    a = Side("m", "chat", thinking="on", max_thinking_tokens=2_048)
+    assert command(Configuration(("jnli",), a=a)).endswith("--format chat --thinking on --max-thinking-tokens 2048")
+    two = Configuration(("jnli",), a=a, b=Side("m", "chat"))
+    assert command(two).endswith(
+        "--a-thinking on --b-thinking off --a-max-thinking-tokens 2048 --b-max-thinking-tokens 0"
+    )
+    assert "a-thinking=on&a-max-thinking-tokens=2048" in query(two)
+    assert "thinking" not in query(Configuration(("jnli",)))
+
+
+@pytest.mark.parametrize("value", ["-1", "32769", "many"])
+def test_a_link_with_a_limit_of_thoughts_out_of_bounds_is_refused(value: str) -> None:
+    with pytest.raises(InputError, match="a-max-thinking-tokens in this link must be a whole number from 0 to 32,768"):
+        from_query({"a": "m", "a-max-thinking-tokens": value})

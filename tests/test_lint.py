@@ -61,7 +61,7 @@ class Toy:
     def unknown(self, ids: Sequence[int]) -> int:
         return sum("？" in self.table[i] for i in ids)
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
         return "".join(m["content"] for m in messages)
 
 
@@ -370,3 +370,53 @@ def test_a_table_of_answers_has_no_tokenizer(tmp_path: Path) -> None:
     table.write_text('{"item_id": "1", "text": "x"}\n', "utf-8")
     with pytest.raises(InputError, match="has no tokenizer to look at"):
         lint_prompt(str(table), ["jnli"])
+
+
+# --- thoughts ---------------------------------------------------------------------------------------------
+
+
+def thinking(one: Case, thought: str, ranked: str = "", **how: Any) -> Case:
+    prompts = [replace(p, thought=thought, ranked_text=ranked) for p in one.prompts]
+    return replace(one, prompts=prompts, **how)
+
+
+OPENED: dict[str, Any] = {"text": "問題<think>", "messages": True, "format": "chat", "stop": ()}
+
+
+def test_a_template_that_opens_a_thought_is_told_with_its_limit_and_what_labels_are_ranked_after() -> None:
+    told = found(thinking(case(**OPENED), "<think>", "問題<think>\n\n</think>\n\n"), adds_bos=False, bos="")
+    assert set(told) == {"thought_opened", "thought_limit", "ranked_in_thought"}
+    assert {finding.level for finding in told.values()} == {"warning"}
+    assert "(<think>) although thinking is off" in told["thought_opened"].message
+    assert told["thought_limit"].facts == {"limit": 4}
+    assert told["ranked_in_thought"].message.endswith(r"which ends with '問題<think>\n\n</think>\n\n'.")
+
+
+def test_a_thought_that_was_asked_for_and_has_its_own_limit_is_no_warning() -> None:
+    one = thinking(case(**OPENED), "<think>", "問題<think></think>", thinking="default", max_thinking_tokens=99)
+    told = found(one, adds_bos=False, bos="")
+    assert {rule: finding.level for rule, finding in told.items()} == {
+        "thought_opened": "info",
+        "ranked_in_thought": "info",
+    }
+
+
+def test_thinking_without_a_switch_is_told() -> None:
+    one = thinking(case(messages=True, format="chat", stop=()), "free", thinking="on", max_thinking_tokens=99)
+    assert set(found(one, adds_bos=False, bos="")) == {"thinking_ignored"}
+    plain = thinking(case(), "", thinking="on", max_thinking_tokens=99)
+    assert set(found(plain)) == {"thinking_ignored"}
+    channels = thinking(case(messages=True, format="chat", stop=()), "<|start|>assistant", max_thinking_tokens=99)
+    told = found(channels, adds_bos=False, bos="")["thinking_ignored"]
+    assert "cannot turn it off" in told.message
+
+
+def test_stop_strings_that_would_cut_a_thought_are_told_to_wait() -> None:
+    told = found(thinking(case(text="問題<think>"), "<think>", max_thinking_tokens=9))
+    assert told["stop_in_thought"].message.startswith(r"The stop strings '\n' would cut a thought")
+
+
+def test_the_tokens_of_a_thought_count_for_the_context() -> None:
+    one = thinking(case(), "<think>", max_thinking_tokens=20)
+    assert "context_overflow" not in found(case(), context_length=24)
+    assert "with 24 to be written" in found(one, context_length=24)["context_overflow"].message

@@ -95,6 +95,7 @@ def nothing(rule: str = "no_label") -> Read:
     return Read(None, "off_format", rule, None)
 
 
+UNFINISHED = Read(None, "unfinished_thought", "unfinished_thought", None)
 EMPTY = Read(None, "empty", "empty", None)
 NOT_EXACT = Read(None, "off_format", "not_exact", None)
 E, C, N = "entailment", "contradiction", "neutral"
@@ -248,7 +249,6 @@ CHOICES: list[tuple[Ask, str, Read]] = [
     # A thought before the answer.
     (NUMBER, "<think>\n0か3だろう。答えは3？\n</think>\n\n2", found("2", "notation", "2")),
     (JNLI_JA, "<think></think>答えは中立です。", found(N, "cue", "中立")),
-    (JNLI_JA, "<think>\n含意に見える。答え：含意", nothing("unfinished_thought")),
     (JNLI_JA, "<think>\n含意\n</think>\n", nothing()),
     # Exactly one label in running text.
     (JNLI_JA, "矛盾ではなく中立です", found(N, "mention", "中立")),
@@ -604,7 +604,6 @@ SCORES: list[tuple[str, Read]] = [
     ("NaN", nothing("no_number")),
     ("高い", nothing("no_number")),
     ("わかりません。\n\n文1：猫\n文2：犬\n近さ：1.0", nothing("no_number")),
-    ("<think>3.5くらい", nothing("unfinished_thought")),
     ("。", nothing("no_number")),
     ("\ud800", nothing("no_number")),
     ("\x00", nothing("no_number")),
@@ -675,7 +674,6 @@ SPANS: list[tuple[str, Read]] = [
     ("答え：答えは東京です。", found("東京", "cue+copula", "東京")),
     ("質問：首都は？\n答え：東京\n\n質問：次は？", found("東京", "after_question+cue+first_line", "東京")),
     ("<think>\n首都は京都？\n</think>\n\n東京です。", found("東京", "after_thought+copula", "東京")),
-    ("<think>首都は", nothing("unfinished_thought")),
     ("<think>首都は</think>\n", nothing("no_answer")),
     ("\ud800です。", found("\ud800", "copula", "\ud800")),
     ("東京\x00です。", found("東京\x00", "copula", "東京\x00")),

@@ -372,3 +372,53 @@ def test_jsquad_examples_are_balanced_by_title() -> None:
     for seed in range(10):
         ids = pick("balanced", 3, item=replace(pool[0], id="q"), pool=pool, seed=seed)
         assert sorted(id[0] for id in ids) == sorted("寺海山")
+
+
+# --- thoughts ---------------------------------------------------------------------------------------------
+
+
+def switching(off: str, on: str) -> ModelText:
+    """A chat template whose end depends on what it is told of thinking; by default it thinks."""
+
+    def render(messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
+        return render_chat(messages) + (off if thinking == "off" else on)
+
+    return ModelText(render_chat=render)
+
+
+@pytest.mark.parametrize(
+    ("off", "on", "thinking", "thought", "ranked"),
+    [
+        # Qwen 3: without thinking the template shows an empty thought; with it the model writes the marks.
+        ("<think>\n\n</think>\n\n", "", "off", "", None),
+        ("<think>\n\n</think>\n\n", "", "on", "free", "<think>\n\n</think>\n\n"),
+        ("<think>\n\n</think>\n\n", "", "default", "free", "<think>\n\n</think>\n\n"),
+        # A template that opens the thought if it is told so, and one that always does.
+        ("</think>", "<think>\n", "on", "<think>", "</think>"),
+        ("<think>\n", "<think>\n", "off", "<think>", "<think>\n\n</think>\n\n"),
+        ("<think>\n", "<think>\n", "on", "<think>", "<think>\n\n</think>\n\n"),
+        ("[THINK]", "[THINK]", "default", "[THINK]", "[THINK][/THINK]"),
+        # A template that knows nothing of thoughts.
+        ("", "", "off", "free", None),
+        ("", "", "on", "free", None),
+    ],
+)
+def test_a_chat_prompt_says_what_it_opens_and_what_answers_are_ranked_after(
+    off: str, on: str, thinking: str, thought: str, ranked: str | None
+) -> None:
+    spec = PromptSpec(style="tiny", format="chat", thinking=thinking)
+    made = build_prompt(ITEM, TASKS["jnli"], style(), spec, (), switching(off, on))
+    begin = render_chat(made.messages or ())
+    assert made.text == begin + (off if thinking == "off" else on)
+    assert made.thought == thought
+    assert made.ranked_text == ("" if ranked is None else begin + ranked)
+
+
+def test_a_style_that_ends_with_an_opened_thought_says_so_too() -> None:
+    opens = replace(WORDS, cue="<think>\nまず、")
+    made = build("plain", SHOT, words=opens)
+    assert (made.thought, made.ranked_text) == ("<think>", made.text + "\n\n</think>\n\n")
+    assert (build("plain").thought, build("plain").ranked_text) == ("", "")
+    # A thought that an instruction speaks of is not opened.
+    spoken = replace(WORDS, instruction="<think>の中で考えてください。")
+    assert build("plain", words=spoken).thought == ""

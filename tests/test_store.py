@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jglue_app.errors import RunBusyError, StoreError
-from jglue_app.store import RunStore, dumps, write_atomically
+from jglue_app.store import RunStore, dumps, record_from, write_atomically
 from jglue_app.types import (
     Decoding,
     Finish,
@@ -71,6 +71,15 @@ def write(path: Path, *records: Record) -> RunStore:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "runs" / "0123456789abcdef"
+
+
+def test_what_a_prompt_opens_is_seen_in_records_of_earlier_versions_too() -> None:
+    row = json.loads(dumps(record("1")))
+    for name in ("thought", "ranked_text"):
+        del row["prompt"][name]
+    assert record_from(row) == record("1")
+    row["prompt"] |= {"text": "関係は？<think>\n", "messages": [{"role": "user", "content": "関係は？"}]}
+    assert record_from(row).prompt.thought == "<think>"
 
 
 # --- what is written comes back ---------------------------------------------------------------------------

@@ -44,8 +44,9 @@ CHANGES: dict[str, dict[str, Any]] = {
         "shot_selection": "fixed",
         "system": "簡潔に。",
         "shots_by_task": (("jnli", 2),),
+        "thinking": "on",
     },
-    "decoding": {"method": "choose", "max_new_tokens": 8, "oracle_length": True},
+    "decoding": {"method": "choose", "max_new_tokens": 8, "oracle_length": True, "max_thinking_tokens": 256},
     "": {
         "tasks": ("jnli",),
         "data_version": "sample-1",

@@ -20,10 +20,12 @@ from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList, Sto
 
 from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.memory import Memory, sizes
+from jglue_app.backends.thinking import decoder
 from jglue_app.backends.trie import common
 from jglue_app.backends.verify import Reference, Unsupported
 from jglue_app.backends.work import Work
 from jglue_app.errors import ModelError, first_line
+from jglue_app.thought import Closing
 from jglue_app.types import Output, Prompt, RunError
 
 TOKENS_PER_BATCH = {"cpu": 1_024, "other": 16_384}
@@ -518,10 +520,12 @@ def output_of(
     """What was written, up to an end token or the first stop string."""
     end = next((k for k, token in enumerate(new) if token in eos), None)
     kept = new if end is None else new[:end]
-    text = _decode(tokenizer, kept)
+    text = decode(tokenizer, kept)
     cut = first_stop(text, stop)
     if cut is not None:
-        text = text[:cut]
+        # The mark that closes a thought belongs to the text.
+        own = max((len(s) for s in stop if isinstance(s, Closing) and text.startswith(s, cut)), default=0)
+        text = text[: cut + own]
     finish: Any = "stop" if cut is not None or end is not None else "length"
     if not text.strip() and finish == "stop":
         finish = "empty"
@@ -534,8 +538,9 @@ def first_stop(text: str, stop: Sequence[str]) -> int | None:
     return min((position for position in found if position >= 0), default=None)
 
 
-def _decode(tokenizer: Any, ids: list[int]) -> str:
-    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+def decode(tokenizer: Any, ids: list[int]) -> str:
+    """What was written, as raw text: the marks of thoughts are kept though they may be special tokens."""
+    return decoder(tokenizer)(ids)
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is read without its types.
@@ -558,7 +563,7 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is read wi
         for row, stop in enumerate(self._stops):
             if stop and self.ended[row] is None:
                 new = input_ids[row, self._width :].tolist()
-                if first_stop(_decode(self._tokenizer, new), stop) is not None:
+                if first_stop(decode(self._tokenizer, new), stop) is not None:
                     self.ended[row] = len(new)
         return torch.tensor([end is not None for end in self.ended], device=input_ids.device)
 

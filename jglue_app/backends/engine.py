@@ -23,6 +23,7 @@ from jglue_app.backends.batching import (
     OUT_OF_MEMORY,
     Result,
     alike,
+    decode,
     first_stop,
     output_of,
     refuse_unless_memory,
@@ -372,8 +373,7 @@ class Engine:
     def _at_stop(self, row: _Row) -> bool:
         if not row.stops:
             return False
-        text = self._tokenizer.decode(row.new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return first_stop(str(text), row.stops) is not None
+        return first_stop(decode(self._tokenizer, row.new), row.stops) is not None
 
     def _prefill(
         self,

@@ -255,9 +255,9 @@ class HFBackend:
         sizes = [m.weight.numel() if isinstance(m, Conv1D) else m.in_features * m.out_features for m in layers]
         return sum(sizes), head.in_features * head.out_features
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
         """The model's own chat template, with the opening of the answer; see `types.Backend`."""
-        return render_chat(self._tokenizer, self.info.name, messages)
+        return render_chat(self._tokenizer, self.info.name, messages, thinking)
 
     def generate(
         self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]

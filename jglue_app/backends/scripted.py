@@ -102,8 +102,8 @@ class ScriptedBackend:
             memory_bytes=0,
         )
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """A plain transcript, one turn a line."""
+    def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
+        """A plain transcript, one turn a line; a table thinks nothing."""
         return "\n".join(f"{m['role']}: {m['content']}" for m in messages) + "\nassistant: "
 
     def generate(

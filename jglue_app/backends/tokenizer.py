@@ -11,6 +11,7 @@ from transformers import AutoConfig, GenerationConfig
 from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.locate import locate
 from jglue_app.backends.own_tokenizer import disputed_by, load_tokenizer, source_of
+from jglue_app.backends.thinking import switches
 from jglue_app.errors import ModelError, first_line
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Prompt, TokenizerInfo
@@ -91,9 +92,9 @@ class HFTokenizer:
         ids = self._tokenizer(rest, add_special_tokens=False)["input_ids"]
         return self.pieces(ids[:1])[0] if ids else ""
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
         """The chat template with the opening of the answer; raises ModelError if it has none or refuses."""
-        return render_chat(self._tokenizer, self._name, messages)
+        return render_chat(self._tokenizer, self._name, messages, thinking)
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Ids of a prompt as the model is given it."""
@@ -131,8 +132,14 @@ class HFTokenizer:
         return 0 if unknown is None else sum(i == unknown for i in ids)
 
 
-def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]]) -> str:
+def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
     """A conversation in a tokenizer's own chat template, with the opening of the answer.
+
+    Args:
+        tokenizer: of transformers.
+        name: of the model, for messages.
+        messages: the turns.
+        thinking: `off`, `on`, or `default`, which tells the template nothing; see `thinking.switches`.
 
     Raises:
         ModelError: it has no template, or the template refuses the conversation.
@@ -146,8 +153,7 @@ def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]]
             [dict(m) for m in messages],
             tokenize=False,
             add_generation_prompt=True,
-            # Where a template knows it (Qwen 3), the answer is asked for without a page of thought before it.
-            enable_thinking=False,
+            **switches(tokenizer, thinking),
         )
     except Exception as e:  # Jinja templates of any repository may raise anything.
         raise ModelError(

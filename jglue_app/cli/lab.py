@@ -9,7 +9,7 @@ from rich.table import Table
 
 from jglue_app import data, lab
 from jglue_app.backends import ModelPool
-from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, settings_of
+from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, ThinkingOption, settings_of
 from jglue_app.cli.runs import stop_on_signal
 from jglue_app.configuration import Side
 from jglue_app.console import ProgressView, print_json, print_lines, print_table
@@ -33,6 +33,7 @@ def show_prompt(
     style: Annotated[str, typer.Option(help="Wording style.")] = "ja-labels",
     format: Annotated[str, typer.Option(help="Prompt format.")] = "plain",
     shots: Annotated[int, typer.Option(help="Number of solved examples.")] = 0,
+    thinking: ThinkingOption = "off",
     as_json: JsonOption = False,
 ) -> None:
     """One prompt token by token, with what its answers take. Loads the tokenizer alone."""
@@ -42,7 +43,7 @@ def show_prompt(
     if not found:
         raise InputError(f"{task} has no item {item!r}. The first one is {items[0].id!r}.")
     with ProgressView() as view:
-        seen = lab.inspect_item(settings, Side(model, format, style, shots), found[0], view.say)
+        seen = lab.inspect_item(settings, Side(model, format, style, shots, thinking=thinking), found[0], view.say)
     if as_json:
         print_json(seen)
         return

@@ -24,6 +24,8 @@ from jglue_app.cli.options import (
     StyleOption,
     SystemOption,
     TasksOption,
+    ThinkingOption,
+    ThinkingTokensOption,
     TokensOption,
     task_list,
 )
@@ -48,7 +50,9 @@ def lint_prompt(
     shot_selection: SelectionOption = "balanced",
     shot_seed: ShotSeedOption = 0,
     system: SystemOption = "",
+    thinking: ThinkingOption = "off",
     max_new_tokens: TokensOption = None,
+    max_thinking_tokens: ThinkingTokensOption = None,
     revision: RevisionOption = None,
     gguf_file: GgufOption = None,
     backend: BackendOption = None,
@@ -75,7 +79,9 @@ def lint_prompt(
             shot_selection=shot_selection,
             shot_seed=shot_seed,
             system=system,
+            thinking=thinking,
             max_new_tokens=max_new_tokens,
+            max_thinking_tokens=max_thinking_tokens,
             marc_ja=marc_ja,
             notify=view.say,
         )

@@ -39,6 +39,14 @@ ShotsOption = Annotated[
 SelectionOption = Annotated[str, typer.Option(help="How examples are chosen: fixed, random or balanced.")]
 ShotSeedOption = Annotated[int, typer.Option(help="Seed of the choice of examples.")]
 SystemOption = Annotated[str, typer.Option(help="Text of the system turn.")]
+ThinkingOption = Annotated[
+    str,
+    typer.Option(help="What a chat template is told of thinking before the answer: off, on, or default (nothing)."),
+]
+ThinkingTokensOption = Annotated[
+    int | None,
+    typer.Option(help="Limit on tokens of a thought, beside those of the answer; without it, they share one limit."),
+]
 DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 QuantizationOption = Annotated[str, typer.Option(help="none, 8bit or 4bit.")]
 RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub.")]

@@ -41,6 +41,8 @@ from jglue_app.cli.options import (
     StyleOption,
     SystemOption,
     TasksOption,
+    ThinkingOption,
+    ThinkingTokensOption,
     TokensOption,
     find_run,
     settings_of,
@@ -125,8 +127,10 @@ def run(
     shot_selection: SelectionOption = "balanced",
     shot_seed: ShotSeedOption = 0,
     system: SystemOption = "",
+    thinking: ThinkingOption = "off",
     method: MethodOption = None,
     max_new_tokens: TokensOption = None,
+    max_thinking_tokens: ThinkingTokensOption = None,
     oracle_length: OracleOption = False,
     dtype: DtypeOption = "auto",
     quantization: QuantizationOption = "none",
@@ -158,8 +162,8 @@ def run(
             split=split,
             limit=limit,
             seed=seed,
-            prompt=_prompt_spec(preset, shot_seed, shot_selection, system),
-            decoding=Decoding(preset.method, max_new_tokens, oracle_length),
+            prompt=_prompt_spec(preset, shot_seed, shot_selection, system, thinking),
+            decoding=Decoding(preset.method, max_new_tokens, oracle_length, max_thinking_tokens),
             marc_ja=marc_ja,
             progress=view.download,
         )
@@ -191,6 +195,12 @@ def compare(
     b_format: Annotated[str | None, typer.Option(help="Format of B; without it, as A.")] = None,
     a_shots: ShotsOption = None,
     b_shots: Annotated[int | None, typer.Option(help="Examples of B; without it, as A.")] = None,
+    a_thinking: ThinkingOption = "off",
+    b_thinking: Annotated[str | None, typer.Option(help="Thinking of B; without it, as A.")] = None,
+    a_max_thinking_tokens: ThinkingTokensOption = None,
+    b_max_thinking_tokens: Annotated[
+        int | None, typer.Option(help="Limit on tokens of B's thoughts; 0 for none of its own; without it, as A.")
+    ] = None,
     shot_selection: SelectionOption = "balanced",
     shot_seed: ShotSeedOption = 0,
     system: SystemOption = "",
@@ -234,11 +244,13 @@ def compare(
         sink.push([left.path, right.path], protocol, compare=True)
         return
     same_model = b is None or b == a
-    sides: tuple[tuple[Literal["a", "b"], ModelSpec, PromptSpec], ...] = (
+    thoughts_b = a_max_thinking_tokens if b_max_thinking_tokens is None else b_max_thinking_tokens or None
+    sides: tuple[tuple[Literal["a", "b"], ModelSpec, PromptSpec, int | None], ...] = (
         (
             "a",
             ModelSpec(a, a_backend or backend_for(a), a_revision, a_dtype, a_quantization, a_gguf_file, allow_bin),
-            _prompt_spec(preset_a, shot_seed, shot_selection, system),
+            _prompt_spec(preset_a, shot_seed, shot_selection, system, a_thinking),
+            a_max_thinking_tokens,
         ),
         (
             "b",
@@ -251,7 +263,8 @@ def compare(
                 b_gguf_file or (a_gguf_file if same_model else None),
                 allow_bin,
             ),
-            _prompt_spec(preset_b, shot_seed, shot_selection, system),
+            _prompt_spec(preset_b, shot_seed, shot_selection, system, b_thinking or a_thinking),
+            thoughts_b,
         ),
     )
     with ProgressView() as view:
@@ -267,12 +280,12 @@ def compare(
                     limit=limit,
                     seed=seed,
                     prompt=prompt,
-                    decoding=Decoding(preset_a.method, max_new_tokens, oracle_length),
+                    decoding=Decoding(preset_a.method, max_new_tokens, oracle_length, thoughts),
                     marc_ja=marc_ja,
                     progress=view.download,
                 ),
             )
-            for side, model, prompt in sides
+            for side, model, prompt, thoughts in sides
         ]
         if plans[0][1].spec == plans[1][1].spec:
             raise InputError("A and B are the same. Change one of them, e.g. add --b-shots 3.")
@@ -291,9 +304,9 @@ def compare(
     raise typer.Exit(code)
 
 
-def _prompt_spec(preset: Preset, shot_seed: int, shot_selection: str, system: str) -> PromptSpec:
+def _prompt_spec(preset: Preset, shot_seed: int, shot_selection: str, system: str, thinking: str) -> PromptSpec:
     return PromptSpec(
-        preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task
+        preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task, thinking
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+from jglue_app import thought as thoughts
 from jglue_app.parsing.text import (
     CLOSERS,
     COUNTER,
@@ -20,7 +21,8 @@ from jglue_app.parsing.text import (
     fold_text,
     is_listing,
     skip,
-    trimmed_span,
+    strict_part,
+    unfinished,
 )
 from jglue_app.types import Parsed
 
@@ -105,7 +107,7 @@ class _Mention:
 
 
 def read_choice(
-    text: str, answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]] | None = None
+    text: str, answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]] | None = None, thought: str = ""
 ) -> Readings:
     """Read one of several labels.
 
@@ -113,6 +115,7 @@ def read_choice(
         text: the raw output.
         answers: label → the surface form that was asked for.
         aliases: label → further words that mean it (used by the lenient reading only).
+        thought: what the prompt has opened; see `types.Prompt.thought`.
 
     Lenient rules, in this order; the first that finds something decides:
         `notation` the answer in another width, case or script of numerals, or within punctuation or quotes;
@@ -122,23 +125,29 @@ def read_choice(
         A label that is negated is not asserted, nor is one in a question or condition, nor one inside a longer word,
         nor a single character or digit that the sentence does not present as the answer.
     """
-    trimmed = text.strip()
-    if not trimmed:
+    if not text.strip():
         empty = Parsed(None, "empty", "empty")
         return Readings(empty, empty)
-    same = [label for label, surface in answers.items() if trimmed == surface.strip()]
+    parts = thoughts.split(text, thought)
+    if parts.unfinished:
+        return unfinished()
+    start, end = strict_part(text, parts, thought)
+    same = [label for label, surface in answers.items() if start < end and text[start:end] == surface.strip()]
     if same:
-        exact = Parsed(same[0], "exact", "exact", trimmed_span(text))
+        exact = Parsed(same[0], "exact", "exact", (start, end))
         if len(same) > 1:
             exact = Parsed(None, "ambiguous", "same_answer_twice")
         return Readings(exact, exact)
-    return Readings(Parsed(None, "off_format", "not_exact"), _lenient_choice(text.rstrip(), answers, aliases or {}))
+    lenient = _lenient_choice(text.rstrip(), parts, answers, aliases or {})
+    if lenient.value is None and parts.breaks_off:
+        return unfinished()
+    return Readings(Parsed(None, "off_format", "not_exact" if start < end else "no_answer"), lenient)
 
 
-def _lenient_choice(text: str, answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]]) -> Parsed:
-    folded = fold_answer(text)
-    if folded is None:
-        return Parsed(None, "off_format", "unfinished_thought")
+def _lenient_choice(
+    text: str, parts: thoughts.Split, answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]]
+) -> Parsed:
+    folded = fold_answer(text, parts)
     candidates = _candidates(answers, aliases)
     whole = _whole(folded, candidates)
     if whole:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
+from jglue_app import thought as thoughts
 from jglue_app.parsing.text import (
     CLOSERS,
     COUNTER,
@@ -17,7 +18,8 @@ from jglue_app.parsing.text import (
     fold_answer,
     is_listing,
     skip,
-    trimmed_span,
+    strict_part,
+    unfinished,
 )
 from jglue_app.types import Parsed
 
@@ -45,22 +47,29 @@ _NAMED = re.compile(
 )
 
 
-def read_score(text: str, low: float = 0.0, high: float = 5.0) -> Readings:
-    """Read a number between `low` and `high`.
+def read_score(text: str, low: float = 0.0, high: float = 5.0, thought: str = "") -> Readings:
+    """Read a number between `low` and `high`; `thought` is what the prompt has opened, see `types.Prompt.thought`.
 
     Lenient rules: `notation` (other width or script, within punctuation or with 点), `cue`, `leading`, `mention`. Each
     needs all numbers it could be to agree: those on the same line, those of a list, for `mention` all of them. Not
     counted are a mention of the scale itself such as 「5点満点」 or `/5`, a count or order of things (2人, 3つ, 文1), a
     share (80%), and a number that is negated. A number off the scale is `off_format` by the rule `out_of_scale`.
     """
-    trimmed = text.strip()
-    if not trimmed:
+    if not text.strip():
         empty = Parsed(None, "empty", "empty")
         return Readings(empty, empty)
+    parts = thoughts.split(text, thought)
+    if parts.unfinished:
+        return unfinished()
+    start, end = strict_part(text, parts, thought)
+    trimmed = text[start : min(end, start + 40)]
     if len(trimmed) < 40 and _PLAIN_NUMBER.fullmatch(trimmed) and low <= float(trimmed) <= high:
-        exact = Parsed(float(trimmed), "exact", "exact", trimmed_span(text))
+        exact = Parsed(float(trimmed), "exact", "exact", (start, end))
         return Readings(exact, exact)
-    return Readings(Parsed(None, "off_format", "not_exact"), _lenient_score(text, low, high))
+    lenient = _lenient_score(text, parts, low, high)
+    if lenient.value is None and parts.breaks_off:
+        return unfinished()
+    return Readings(Parsed(None, "off_format", "not_exact" if trimmed else "no_answer"), lenient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +81,8 @@ class _Number:
     """What follows lets it be the answer; a number that is not framed can only contradict another."""
 
 
-def _lenient_score(text: str, low: float, high: float) -> Parsed:
-    folded = fold_answer(text)
-    if folded is None:
-        return Parsed(None, "off_format", "unfinished_thought")
+def _lenient_score(text: str, parts: thoughts.Split, low: float, high: float) -> Parsed:
+    folded = fold_answer(text, parts)
     body = folded.text.strip(OPENERS + CLOSERS + "点")
     if body in KANJI_DIGITS:
         start = folded.text.index(body)

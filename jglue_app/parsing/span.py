@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from jglue_app.parsing.text import Readings, answer_start, trimmed_span
+from jglue_app import thought as thoughts
+from jglue_app.parsing.text import Readings, strict_part, trimmed_span, unfinished
 from jglue_app.types import Parsed
 
 MAX_PEELS = 8
@@ -31,28 +32,35 @@ _WRAPPERS = (
 )
 
 
-def read_span(text: str) -> Readings:
-    """Read a free answer. Strictly, any text that is not blank is an answer, taken whole.
+def read_span(text: str, thought: str = "") -> Readings:
+    """Read a free answer; `thought` is what the prompt has opened, see `types.Prompt.thought`.
 
-    Lenient rules, repeated until none applies and named in order with `+`: `after_thought` (a thought in `<think>` tags
-    cut off), `after_question` (the question repeated before 「答え：」 cut off), `cue` (「答え：」 before it),
-    `first_line` (cut at a line break), `first_sentence` (cut after the first です。), `quoted` (wrapped in quotation
-    marks, brackets or Markdown), `copula` (です。 or 。 after it). A thought that never ends has no lenient reading.
+    Strictly, any text that is not blank is an answer, taken whole; behind a thought that the prompt has opened, what
+    follows it.
+
+    Lenient rules, repeated until none applies and named in order with `+`: `after_thought` (a thought cut off),
+    `after_question` (the question repeated before 「答え：」 cut off), `cue` (「答え：」 before it), `first_line` (cut
+    at a line break), `first_sentence` (cut after the first です。), `quoted` (wrapped in quotation marks, brackets or
+    Markdown), `copula` (です。 or 。 after it). A thought that never ends has no reading.
     """
-    start, end = trimmed_span(text)
-    if start == end:
+    if not text.strip():
         empty = Parsed(None, "empty", "empty")
         return Readings(empty, empty)
+    parts = thoughts.split(text, thought)
+    if parts.answer is None:
+        return unfinished()
+    nothing = Parsed(None, "off_format", "no_answer")
+    start, end = strict_part(text, parts, thought)
+    if start == end:
+        return Readings(nothing, nothing)
     strict = Parsed(text[start:end], "exact", "exact", (start, end))
-    begin = answer_start(text)
-    if begin is None:
-        return Readings(strict, Parsed(None, "off_format", "unfinished_thought"))
     rules = []
-    if begin > start:
-        start, end = _trimmed(text, begin, end)
-        if start == end:
-            return Readings(strict, Parsed(None, "off_format", "no_answer"))
+    left, right = _trimmed(text, parts.answer, parts.end)
+    if left == right:
+        return Readings(strict, nothing)
+    if (left, right) != (start, end):
         rules.append("after_thought")
+        start, end = left, right
     for rule, left, right in _peel(text, start, end):
         rules.append(rule)
         start, end = left, right

@@ -1,8 +1,8 @@
 """How any raw output is looked at before something is read from it: what the readers in `parsing` share. Pure.
 
 Three things stand between a text and its answer. Width and case: they are folded, each character knowing where it came
-from. A thought before the answer (`<think>…</think>`): left out. A next question after it, which base models like to
-write: left out too, for its answer is not the answer to ours.
+from. A thought before the answer, in whatever marks (see `thought`): left out. A next question after it, which base
+models like to write: left out too, for its answer is not the answer to ours.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from jglue_app import thought as thoughts
 from jglue_app.types import Parsed
 
 MAX_CHARS = 4_000
@@ -85,28 +86,36 @@ def trimmed_span(text: str) -> tuple[int, int]:
     return start, start + len(text.strip())
 
 
-def answer_start(text: str) -> int | None:
-    """Where the answer begins: after a thought in `<think>` tags; None if the thought never ends."""
-    closed = text.rfind("</think>")
-    if closed >= 0:
-        return closed + len("</think>")
-    return None if text.lstrip().startswith("<think>") else 0
+def unfinished() -> Readings:
+    """The readings of an output that never ends its thought: nothing, whatever the thought holds."""
+    nothing = Parsed(None, thoughts.UNFINISHED, thoughts.UNFINISHED)
+    return Readings(nothing, nothing)
 
 
-def fold_answer(text: str) -> Folded | None:
-    """The part of a raw output that can hold the answer, folded; None if the output is an unfinished thought.
+def strict_part(text: str, parts: thoughts.Split, thought: str) -> tuple[int, int]:
+    """Where that part of a raw output stands which a strict reading looks at, without white space around it.
+
+    It is the whole output, unless the prompt has opened a thought or left one to the model: then, what follows it.
+    """
+    if not thought or parts.answer is None:
+        return trimmed_span(text)
+    start, end = trimmed_span(text[parts.answer : parts.end])
+    return parts.answer + start, parts.answer + end
+
+
+def fold_answer(text: str, parts: thoughts.Split) -> Folded:
+    """The part of a raw output that can hold the answer, folded; its thought, if it has one, has to be finished.
 
     It ends where a next question begins. An output that opens with a question repeats ours: there, it is the question
     after the first cue that ends it.
     """
-    begin = answer_start(text)
-    if begin is None:
-        return None
-    chars = list(_fold_chars(text[begin : begin + MAX_CHARS], begin))
+    assert parts.answer is not None
+    begin, limit = parts.answer, min(parts.end, len(text))
+    chars = list(_fold_chars(text[begin : min(limit, begin + MAX_CHARS)], begin))
     folded = "".join(char for char, _, _ in chars)
     end = _answer_end(folded)
     used = chars[:end]
-    complete = end < len(folded) or begin + MAX_CHARS >= len(text)
+    complete = end < len(folded) or begin + MAX_CHARS >= limit
     return Folded(folded[:end], tuple(s for _, s, _ in used), tuple(e for _, _, e in used), complete)
 
 

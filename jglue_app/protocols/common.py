@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+from jglue_app import thought as thoughts
 from jglue_app.types import Item, Judgement, Outcome, Parsed, Record, Task
 
 JSTS_TOLERANCE = 0.5
@@ -28,7 +29,8 @@ def judge_text(
 
     Args:
         read: raw text → what the protocol takes it for, with the rule that decided. A default has the status
-            `off_format` (or `empty`) although there is a value.
+            `off_format` (or `empty`) although there is a value. These systems know nothing of thoughts: what is read
+            is the text as it was generated. That one never ended is said in the outcome, where nothing was read.
         score: that value → metrics of the item; `{}` for JSTS, which is scored over all items.
     """
     output = record.output
@@ -45,6 +47,8 @@ def judge_text(
         outcome = "empty"
     elif parsed.status == "off_format":
         outcome = "truncated" if output.finish == "length" else "unreadable"
+        if thoughts.split(output.text, record.prompt.thought).unfinished:
+            outcome = "unfinished_thought"
     elif task.kind == "score":
         outcome = "correct" if near_enough(item, parsed.value) else "wrong"
     elif scores.get("exact_match", scores.get("accuracy")) == 1.0:

@@ -19,8 +19,10 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
 
     The strict reading is the score, the lenient one stands beside it. JSQuAD is normalised as in the repository's
     script: lower case, trailing 「。」 off, spaces collapsed; F1 is over the bag of characters, both metrics take the
-    best reference. An answer that cannot be read is wrong; for JSTS it is left out of the correlation and counted. An
-    error and a prompt that did not fit are no answers and have no score.
+    best reference. A thought is no part of the answer: where the prompt opens one or leaves it to the model, the strict
+    reading too is of what follows it, and a thought that never ends is read as nothing. An answer that cannot be read
+    is wrong; for JSTS it is left out of the correlation and counted. An error and a prompt that did not fit are no
+    answers and have no score.
     """
     output = record.output
     choice = best_choice(item, record)
@@ -48,12 +50,13 @@ PROTOCOL = ScoringProtocol(NAME, {name: task.metrics for name, task in TASKS.ite
 def read_output(task: Task, item: Item, record: Record) -> parsing.Readings:
     """Both readings of a record's text, against the answers its prompt asked for."""
     text = (record.output.text if record.output else None) or ""
+    thought = record.prompt.thought
     if task.kind == "choice":
         answers = dict(zip(item.choices, record.prompt.answers, strict=True))
-        return parsing.read_choice(text, answers, task.aliases(item))
+        return parsing.read_choice(text, answers, task.aliases(item), thought)
     if task.kind == "score":
-        return parsing.read_score(text)
-    return parsing.read_span(text)
+        return parsing.read_score(text, thought=thought)
+    return parsing.read_span(text, thought)
 
 
 def _scores(task: Task, item: Item, parsed: Parsed) -> Mapping[str, float]:
@@ -72,6 +75,8 @@ def _scores(task: Task, item: Item, parsed: Parsed) -> Mapping[str, float]:
 def _outcome(task: Task, item: Item, read: parsing.Readings, cut: bool) -> Outcome:
     if read.lenient.status == "empty":
         return "empty"
+    if read.lenient.status == "unfinished_thought":
+        return "unfinished_thought"
     if read.lenient.value is None:
         return "truncated" if cut else "unreadable"
     strict, lenient = (_is_correct(task, item, p) for p in (read.strict, read.lenient))

@@ -86,8 +86,8 @@ def build(desk: Desk, t: T) -> Tab:
 
     def read(values: tuple[Any, ...], lang: str) -> Configuration:
         questions, with_b, rest = values[:5], values[5], values[6:]
-        left = controls.read_side(rest[:6], lang)
-        right = controls.read_side(rest[6:], lang, left) if with_b else None
+        left = controls.read_side(rest[: controls.SIDE_CONTROLS], lang)
+        right = controls.read_side(rest[controls.SIDE_CONTROLS :], lang, left) if with_b else None
         return controls.read_configuration(settings, questions, left, right, lang)
 
     def start(request: gr.Request, *values: Any) -> Iterator[View]:
@@ -361,6 +361,7 @@ def side_text(side: Side, lang: str) -> str:
     parts = [side.model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1], side.format, side.style]
     parts.append(word("shots_short", lang).format(side.shots) if side.shots else word("no_shots", lang))
     parts += [] if side.quantization == "none" else [side.quantization]
+    parts += [] if side.thinking == "off" else [f"{word('thinking', lang)}: {word(f'thinking_{side.thinking}', lang)}"]
     return " · ".join(parts)
 
 

@@ -6,7 +6,7 @@ What comes from controls is read again as if it came from a stranger: a program 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
@@ -14,16 +14,18 @@ import gradio as gr
 from jglue_app.configuration import DATA, DTYPES, MAX_SHOTS, QUANTIZATIONS, Configuration, Side
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.models import named_models
-from jglue_app.plan import METHODS
+from jglue_app.plan import MAX_THINKING_TOKENS, METHODS
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
 from jglue_app.styles import load_style, style_names
 from jglue_app.tasks import TASKS
+from jglue_app.thought import THINKING
 from jglue_app.ui.words import word
 
 SAME = "="
 """What stands for A's model in B's control."""
 USUAL_B = Side(shots=3)
+SIDE_CONTROLS = len(fields(Side))
 
 T = Callable[[str], Any]
 """Key → text that gradio translates in the browser."""
@@ -53,9 +55,14 @@ class SideControls:
     shots: gr.Slider
     quantization: gr.Dropdown
     dtype: gr.Dropdown
+    thinking: gr.Radio
+    max_thinking_tokens: gr.Number
 
     def all(self) -> list[gr.components.Component]:
-        return [self.model, self.format, self.style, self.shots, self.quantization, self.dtype]
+        return [
+            *(self.model, self.format, self.style, self.shots, self.quantization, self.dtype),
+            *(self.thinking, self.max_thinking_tokens),
+        ]
 
 
 def pane(elem_id: str, value: str = "", *, visible: bool = True, js_on_load: str | None = None) -> gr.HTML:
@@ -133,12 +140,29 @@ def side(settings: Settings, t: T, usual: Side, prefix: str, *, same: bool = Fal
             elem_id=f"{prefix}-quantization",
         ),
         dtype=gr.Dropdown(list(DTYPES), value=usual.dtype, label=t("dtype"), elem_id=f"{prefix}-dtype"),
+        thinking=gr.Radio(
+            [(t(f"thinking_{name}"), name) for name in THINKING],
+            value=usual.thinking,
+            label=t("thinking"),
+            info=t("thinking_info"),
+            elem_id=f"{prefix}-thinking",
+        ),
+        max_thinking_tokens=gr.Number(
+            usual.max_thinking_tokens,
+            precision=0,
+            minimum=0,
+            maximum=MAX_THINKING_TOKENS,
+            label=t("thinking_tokens"),
+            info=t("thinking_tokens_info"),
+            elem_id=f"{prefix}-max-thinking-tokens",
+        ),
     )
 
 
 def read_side(values: Sequence[Any], lang: str, other: Side | None = None) -> Side:
     """A side from the values of its controls; raises InputError."""
-    model, format, style, shots, quantization, dtype = values
+    model, format, style, shots, quantization, dtype, *more = values
+    thinking, thinking_tokens = more or (Side().thinking, Side().max_thinking_tokens)
     name = str(model or "").strip()
     if name == SAME and other is not None:
         name = other.model
@@ -150,10 +174,13 @@ def read_side(values: Sequence[Any], lang: str, other: Side | None = None) -> Si
         ("format", format, tuple(FORMATS)),
         ("quantization", quantization, QUANTIZATIONS),
         ("dtype", dtype, DTYPES),
+        ("thinking", thinking, THINKING),
     ):
         if value not in known:
             raise UnknownNameError(kind, str(value)[:100], known)
-    return Side(name, format, str(style or ""), int(shots), quantization, dtype)
+    if not is_number(thinking_tokens or 0, 0, MAX_THINKING_TOKENS):
+        raise InputError(word("thinking_tokens_range", lang).format(f"{MAX_THINKING_TOKENS:,}"))
+    return Side(name, format, str(style or ""), int(shots), quantization, dtype, thinking, int(thinking_tokens or 0))
 
 
 def is_number(value: Any, least: int, most: int) -> bool:
@@ -190,4 +217,5 @@ def fill_questions(asked: Configuration) -> list[Any]:
 def fill_side(wanted: Side, other: Side | None = None) -> list[Any]:
     """The same for a side; the other side's model shows as that."""
     model = SAME if other is not None and other.model == wanted.model else wanted.model
-    return [model, wanted.format, wanted.style, wanted.shots, wanted.quantization, wanted.dtype]
+    prompt = [wanted.format, wanted.style, wanted.shots, wanted.quantization, wanted.dtype]
+    return [model, *prompt, wanted.thinking, wanted.max_thinking_tokens]

@@ -113,6 +113,10 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         a_dtype: str = "auto",
         b_dtype: str = "auto",
         allow_bin: bool = False,
+        a_thinking: str = "off",
+        b_thinking: str = "off",
+        a_max_thinking_tokens: int = 0,
+        b_max_thinking_tokens: int = 0,
     ) -> Iterator[dict[str, Any]]:
         """Run one model, or two side by side, and store what they answer. Gives the state again and again; the last
         has the ids of the runs, for `scores`, `items` and `item`.
@@ -135,11 +139,15 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             a_dtype: auto, float32, bfloat16 or float16.
             b_dtype: The same for B.
             allow_bin: Read pickled .bin weights, weights only, where there are no safetensors; on your own machine.
+            a_thinking: What A's chat template is told of thinking: off, on or default (nothing).
+            b_thinking: The same for B.
+            a_max_thinking_tokens: Most tokens of a thought of A's, beside those of the answer; 0 for none of its own.
+            b_max_thinking_tokens: The same for B.
         """
-        a = [a_model, a_format, a_style, a_shots, a_quantization, a_dtype]
-        b = [b_model, b_format, b_style, b_shots, b_quantization, b_dtype] if b_model else None
+        a = [a_model, a_format, a_style, a_shots, a_quantization, a_dtype, a_thinking, a_max_thinking_tokens]
+        b = [b_model, b_format, b_style, b_shots, b_quantization, b_dtype, b_thinking, b_max_thinking_tokens]
         try:
-            asked = configuration(tasks, data, limit, method, a, b, allow_bin)
+            asked = configuration(tasks, data, limit, method, a, b if b_model else None, allow_bin)
             job = desk.jobs.runs(visitor(request), compare.KIND, asked)
         except JglueAppError as e:
             raise _told(e) from e
@@ -157,6 +165,8 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         quantization: str = "none",
         dtype: str = "auto",
         allow_bin: bool = False,
+        thinking: str = "off",
+        max_thinking_tokens: int = 0,
     ) -> Iterator[dict[str, Any]]:
         """Every item of the dev split in the background. Leaving off reading does not end it; `stop` does. The same
         call again goes on where it was stopped.
@@ -172,11 +182,13 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             quantization: none, 8bit or 4bit.
             dtype: auto, float32, bfloat16 or float16.
             allow_bin: Read pickled .bin weights, weights only, where there are no safetensors.
+            thinking: What the chat template is told of thinking: off, on or default (nothing).
+            max_thinking_tokens: Most tokens of a thought, beside those of the answer; 0 for none of its own.
         """
         try:
             if settings.public:
                 raise InputError("A public server makes no full runs. Run the application on your own machine.")
-            side = [model, format, style, shots, quantization, dtype]
+            side = [model, format, style, shots, quantization, dtype, thinking, max_thinking_tokens]
             job = full.begin(desk, visitor(request), configuration(tasks, data, 0, method, side, None, allow_bin))
         except JglueAppError as e:
             raise _told(e) from e
@@ -211,6 +223,10 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         b_quantization: str = "none",
         a_dtype: str = "auto",
         b_dtype: str = "auto",
+        a_thinking: str = "off",
+        b_thinking: str = "off",
+        a_max_thinking_tokens: int = 0,
+        b_max_thinking_tokens: int = 0,
     ) -> dict[str, str]:
         """The command line and the link that ask for a comparison; runs nothing.
 
@@ -231,11 +247,15 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             b_quantization: The same for B.
             a_dtype: auto, float32, bfloat16 or float16.
             b_dtype: The same for B.
+            a_thinking: Thinking of A: off, on or default.
+            b_thinking: The same for B.
+            a_max_thinking_tokens: Most tokens of a thought of A's; 0 for none of its own.
+            b_max_thinking_tokens: The same for B.
         """
-        a = [a_model, a_format, a_style, a_shots, a_quantization, a_dtype]
-        b = [b_model, b_format, b_style, b_shots, b_quantization, b_dtype] if b_model else None
+        a = [a_model, a_format, a_style, a_shots, a_quantization, a_dtype, a_thinking, a_max_thinking_tokens]
+        b = [b_model, b_format, b_style, b_shots, b_quantization, b_dtype, b_thinking, b_max_thinking_tokens]
         try:
-            found = configuration(tasks, data, limit, method, a, b)
+            found = configuration(tasks, data, limit, method, a, b if b_model else None)
         except JglueAppError as e:
             raise _told(e) from e
         return {"command": command(found), "link": f"?{query(found)}"}

@@ -178,6 +178,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "知っているのに書けない（対数尤度では正解を選び、文章は形が違う・読めない・途切れた・空）：{}",
         "Knows but cannot format (ranks the gold answer first; the text is in the wrong form, unreadable, cut off or empty): {}",
     ),
+    "outcome_unfinished_thought": ("思考の途中", "Unfinished thought"),
     "outcome_truncated": ("途中で切れた", "Cut off"),
     "outcome_unscored": ("採点対象なし", "Nothing to score"),
     "outcome_empty": ("空", "Empty"),
@@ -276,6 +277,32 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "same_model": ("A と同じモデル（重みを共有）", "Same model as A (shares the weights)"),
     "dtype": ("数値の精度", "Precision (dtype)"),
+    "thinking": ("答える前の思考", "Thinking before the answer"),
+    "thinking_info": (
+        "書式 chat のテンプレートに伝えます。切り替えのないテンプレートでは、何も変わりません",
+        "Told to the template of the format chat; one without such a switch stays as it is",
+    ),
+    "thinking_off": ("なし", "Off"),
+    "thinking_on": ("あり", "On"),
+    "thinking_default": ("テンプレートの既定", "The template's default"),
+    "thinking_tokens": ("思考の上限（トークン）", "Limit of a thought (tokens)"),
+    "thinking_tokens_info": (
+        "答えの上限とは別です。0 なら、思考も答えの上限に含めます",
+        "Beside the limit of the answer; 0 if the answer's limit is for both",
+    ),
+    "thinking_tokens_range": (
+        "思考の上限は 0 から {} までの整数です。",
+        "The limit of a thought is a whole number from 0 to {}.",
+    ),
+    "thought": ("思考（{} 文字、答えではありません）", "Thought ({} characters, no part of the answer)"),
+    "thought_unfinished": (
+        "終わっていない思考（{} 文字、答えではありません）",
+        "Unfinished thought ({} characters, no answer)",
+    ),
+    "ranked_after": (
+        "順位づけは、思考を閉じたこの文章のあとで行いました",
+        "Answers were ranked after this text, whose thought is closed",
+    ),
     "repeat": ("この条件のコマンドとリンク", "Command and link of these settings"),
     "origin_command": ("この比較を作り直すコマンド", "The command that makes this comparison anew"),
     "run_elsewhere": (
@@ -735,6 +762,31 @@ LINT: dict[str, tuple[str, str, str]] = {
         "The chat template is not used",
         "対話で学習したモデルなら、書式 chat も試してください。",
     ),
+    "thought_opened": (
+        "プロンプトが思考を開く",
+        "The prompt opens a thought",
+        "閉じる印のあとが答えになります。閉じなければ、答えはありません。",
+    ),
+    "thinking_ignored": (
+        "思考の切り替えが効かない",
+        "The switch for thinking has no effect",
+        "テンプレートに切り替えがありません。モデルはいつもどおりに答えます。",
+    ),
+    "thought_limit": (
+        "思考に上限の余裕がない",
+        "No room for a thought",
+        "思考と答えが同じ上限を分け合い、長い思考のあとには答えが残りません。思考の上限を別に指定してください。",
+    ),
+    "stop_in_thought": (
+        "停止文字列は思考のあとで効く",
+        "Stop strings wait for the answer",
+        "思考を途中で切らないよう、閉じたあとの答えだけを止めます。",
+    ),
+    "ranked_in_thought": (
+        "順位づけの前に思考を閉じる",
+        "The thought is closed before ranking",
+        "思考の中でラベルを採点しないよう、思考を閉じたプロンプトのあとで順位をつけます。",
+    ),
     "token_boundary": (
         "プロンプトと答えの境目でトークンが変わる",
         "Tokens merge across prompt and answer",
@@ -781,6 +833,9 @@ NOTICES_JA = {
     "below_floor": "{metric} {value} は、いつも同じ答えを出すときの点 {floor} を下回っています。",
     "defaults": "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。そのうち {luck} 問は偶然正解です。",
     "defaults_similarity": "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。",
+    "unfinished_thoughts": "{n} 件の出力のうち {k} 件は思考が終わっておらず、何も読み取りません。思考の上限（--max-thinking-tokens）を増やすか、思考なし（--thinking off）にしてください。",
+    "thought_closed": "プロンプトは思考を開くか、モデルに任せています。答えの順位は、思考を閉じた同じプロンプトのあとでつけました。",
+    "ranked_in_thought": "{k} 問の答えは、以前の版により、プロンプトが開いた思考の中で順位づけされています。この対数尤度はほとんど当てになりません。実行を削除して、作り直してください。",
     "asked_otherwise": "プロンプトは {asked} で答えるよう求めましたが、{protocol} は {read} しか読みません。言い回し {style} なら意味のある点になります。",
     "oracle": "どの答えも、正解のいちばん長いトークン数までしか書けません。正解の一部を教えていることになります（オラクル）。",
     "no_logprobs": "{protocol} は対数尤度で順位をつけますが、この実行にはありません。「両方」で実行してください。",
@@ -889,6 +944,22 @@ SAID_JA = (
     (
         r"(.+) is being written\. Wait until that is done, and start again\.",
         "{} は書き込みの途中です。終わるのを待って、もう一度始めてください。",
+    ),
+    (
+        r"Thinking was asked for, and nothing in the prompt turns it on: .+",
+        "思考ありの設定ですが、このプロンプトには切り替えがありません。モデルは思考なしのときと同じように答えます。",
+    ),
+    (
+        r"The prompt opens a thought \((\S+|.+:)\) although thinking is off: what follows it is the answer\.",
+        "思考なしの設定ですが、プロンプトが思考（{}）を開きます。そのあとを答えとして読みます。",
+    ),
+    (
+        r"A thought has no tokens of its own: .+",
+        "思考のトークンは答えの上限から使われます。「思考の上限（トークン）」を指定してください。",
+    ),
+    (
+        r"The thought is closed before answers are ranked: .+",
+        "順位づけの前に思考を閉じます。閉じた文章は、それぞれの記録にあります。",
     ),
     (
         r"No train file is at hand for (.+): the examples are our own sample items\.",
@@ -1644,6 +1715,11 @@ SAID_JA = (
         r"(.+): (.+) (\S+) names (\$.+); (.+) has (\$.+)\.",
         "{}：{} の {} にある {} は使えません。{} で使えるのは {} です。",
     ),
+    # --- thoughts ---
+    (
+        r"The limit on tokens of a thought must be from 1 to ([\d,]+)\.",
+        "思考の上限は 1 から {} までの整数にしてください。",
+    ),
     # --- what the linter finds ---
     (
         r"(.+) has no chat template, so the format chat cannot be used\. .+",
@@ -1710,6 +1786,34 @@ SAID_JA = (
         "モデルには対話テンプレートがあり、書式は plain です。対話で学習したモデルなら、「プロンプト書式」の chat も試してください。",
     ),
     (
+        r"The prompt opens a thought \((.+)\) although thinking is off: its template .+",
+        "思考なしの設定ですが、プロンプトが思考（{}）を開きます。テンプレートに切り替えがないか、言い回しが開いています。閉じる印のあとが答えで、閉じなければ答えはありません。",
+    ),
+    (
+        r"The prompt opens a thought \((.+)\): the answer is what follows its closing mark\.",
+        "プロンプトが思考（{}）を開きます。閉じる印のあとが答えです。",
+    ),
+    (
+        r"Thinking is on, and nothing in the prompt turns it on: .+",
+        "思考ありの設定ですが、プロンプトに切り替えがありません（書式 chat ではないか、テンプレートに切り替えがない）。モデルは思考なしのときと同じように答えます。",
+    ),
+    (
+        r"Thinking is off, and the template cannot turn it off: .+",
+        "思考なしの設定ですが、テンプレートに切り替えがなく、モデルが自分で思考のチャンネルを開きます。",
+    ),
+    (
+        r"A thought and its answer share (\d+) new tokens: .+",
+        "思考と答えが合わせて {} トークンしか書けず、長い思考のあとには答えが残りません。思考の上限を別に（2048 など）指定してください。",
+    ),
+    (
+        r"The stop strings (.+) would cut a thought: .+",
+        "停止文字列 {} は思考を途中で切ってしまうので、思考が閉じてから、答えだけを止めます。",
+    ),
+    (
+        r"By log-likelihood the labels would be ranked inside the thought, .+ which ends with (.+)\.",
+        "このままでは思考の中（または思考の始まるところ）でラベルを順位づけることになるので、思考を閉じた同じプロンプト（終わりは {}）のあとで順位をつけます。",
+    ),
+    (
         r"The end of the prompt and the answer 「(.+)」 merge into other tokens \((.+) becomes (.+)\): .+",
         "プロンプトの終わりと答え「{}」がつながって、別のトークンになります（{} → {}）。モデルが書くときには通らない位置から採点されます。合図の終わりの文字を変え、空白を入れないでください。",
     ),
@@ -1764,6 +1868,7 @@ KINDS_JA = {
     "data or method": "データか答えさせ方",
     "quantization": "量子化",
     "dtype": "数値の精度",
+    "thinking": "思考の設定",
     "device": "計算装置",
     "export format": "書き出しの形式",
 }

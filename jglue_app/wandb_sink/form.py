@@ -18,11 +18,12 @@ from jglue_app.backends import backend_for
 from jglue_app.configuration import DATA, DTYPES, MAX_NAME, MAX_SHOTS, QUANTIZATIONS
 from jglue_app.data import Progress
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.plan import METHODS, Plan, make_plan
+from jglue_app.plan import MAX_THINKING_TOKENS, METHODS, Plan, make_plan
 from jglue_app.prompts import FORMATS
 from jglue_app.protocols import PROTOCOLS
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
+from jglue_app.thought import THINKING
 from jglue_app.types import Decoding, ModelSpec, PromptSpec
 
 T = TypeVar("T")
@@ -77,6 +78,16 @@ class Form:
     quantization: str = _entry("none", "Quantization", "none, 8bit or 4bit (bitsandbytes).", choices=QUANTIZATIONS)
     dtype: str = _entry(AUTO, "dtype", "auto: bfloat16 on a GPU that has it, else float32.", choices=DTYPES)
     max_new_tokens: int = _entry(0, "New tokens", "Limit for each answer; 0 for the style's own.", least=0, most=4096)
+    thinking: str = _entry(
+        "off", "Thinking", "What a chat template is told of thinking: off, on or default (nothing).", choices=THINKING
+    )
+    max_thinking_tokens: int = _entry(
+        0,
+        "Tokens of a thought",
+        "Limit for each thought, beside the answer's; 0 if they share one.",
+        least=0,
+        most=MAX_THINKING_TOKENS,
+    )
     system: str = _entry("", "System turn", "Text of the system turn, for formats that have one.")
     revision: str = _entry("", "Revision", "Branch, tag or commit on the Hub; empty for the default branch.")
     gguf_file: str = _entry("", "GGUF file", "File in a Hub repository that holds GGUF weights; empty for none.")
@@ -213,8 +224,15 @@ def plan(form: Form, settings: Settings, progress: Progress | None = None) -> Pl
         data_kind=form.data,
         limit=form.limit or None,
         prompt=PromptSpec(
-            preset.style, preset.format, preset.shots, system=form.system, shots_by_task=preset.shots_by_task
+            preset.style,
+            preset.format,
+            preset.shots,
+            system=form.system,
+            shots_by_task=preset.shots_by_task,
+            thinking=form.thinking,
         ),
-        decoding=Decoding(preset.method, form.max_new_tokens or None),
+        decoding=Decoding(
+            preset.method, form.max_new_tokens or None, max_thinking_tokens=form.max_thinking_tokens or None
+        ),
         progress=progress,
     )

@@ -249,6 +249,8 @@ def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[s
         "format": spec.prompt.format,
         "style": spec.prompt.style,
         "shots": spec.prompt.shots,
+        "thinking": spec.prompt.thinking,
+        "max_thinking_tokens": spec.decoding.max_thinking_tokens,
         "method": spec.decoding.method,
         "quantization": spec.model.quantization,
         "dtype": data.model.dtype if data.model else spec.model.dtype,

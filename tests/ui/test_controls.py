@@ -229,3 +229,16 @@ def test_every_format_and_style_can_be_chosen(settings: Settings) -> None:
     assert [value for _, value in a.style.choices] == list(style_names())
     assert all(name in title and title != name for title, name in controls.style_choices())
     assert controls.subset_choices()[0] == ("MARC-ja", "marc_ja")
+
+
+def test_thinking_and_its_limit_are_read_and_filled_and_kept_in_bounds() -> None:
+    asked = [*GOOD_SIDE, "on", 2_048]
+    found = controls.read_side(asked, "ja")
+    assert (found.thinking, found.max_thinking_tokens) == ("on", 2_048)
+    assert controls.fill_side(found) == asked
+    assert controls.read_side([*GOOD_SIDE, "on", None], "ja").max_thinking_tokens == 0
+    for value in (-1, 32_769, "many", True):
+        with pytest.raises(InputError, match="思考の上限は 0 から 32,768"):
+            controls.read_side([*GOOD_SIDE, "on", value], "ja")
+    with pytest.raises(InputError, match="Unknown thinking 'perhaps'"):
+        controls.read_side([*GOOD_SIDE, "perhaps", 0], "ja")

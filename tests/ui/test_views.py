@@ -432,6 +432,65 @@ def test_without_a_chat_template_the_models_own_marks_alone_stand_apart(
     assert "".join(p["text"] + "\n" * p["eol"] for p in found) == text
 
 
+# --- thoughts ---------------------------------------------------------------------------------------------
+
+THOUGHT = "<b>含意</b>かな。\n答え：矛盾</think>\n\n"
+
+
+def test_a_thought_is_folded_escaped_and_told_from_the_answer_whose_marks_stay_in_place() -> None:
+    one = item("1", "neutral")
+    asks = asked(one, "問い<think>\n", thought="<think>")
+    html = html_of([SideView("A", "m", row(one, THOUGHT + "答えは中立です。", asks=asks))], "ja")
+    folded, shown = html.split('<details class="jg-thought">')[1].split("</details>", 1)
+    assert "思考（" in folded and "&lt;b&gt;含意&lt;/b&gt;かな。" in folded and "&lt;/think&gt;" in folded
+    assert "<mark>" not in folded
+    raw = shown.split("</pre>")[0]
+    assert "答えは<mark>中立</mark>です。" in raw and "含意" not in raw
+    (side,) = item_view([SideView("A", "m", row(one, THOUGHT + "中立", asks=asks))], "en")["sides"]
+    assert "".join(p["text"] + "\n" * p["eol"] for p in side["thought"]["pieces"] + side["raw"]) == THOUGHT + "中立"
+    assert side["thought"]["name"] == f"Thought ({len(THOUGHT) - 2} characters, no part of the answer)"
+
+
+def test_an_unfinished_thought_is_all_thought_and_has_a_mark_of_its_own() -> None:
+    one = item("1", "neutral")
+    cut = row(one, "中立かな", finish="length", asks=asked(one, "問い<think>\n", thought="<think>"))
+    (side,) = item_view([SideView("A", "m", cut)], "ja")["sides"]
+    assert (side["outcome"], side["mark"], side["outcome_text"]) == ("unfinished_thought", "◔", "思考の途中")
+    assert side["thought"]["name"].startswith("終わっていない思考（4 文字")
+    assert side["raw"] == []
+    assert [r["read"] for r in side["readings"]] == [False, False]
+    html = html_of([SideView("A", "m", cut)], "en")
+    assert "jg-o-unfinished_thought" in html and "Unfinished thought (4 characters, no answer)" in html
+
+
+def test_a_label_that_a_protocol_found_in_the_thought_is_marked_there_and_the_thought_is_open() -> None:
+    one = Item("marc_ja", "m1", {"sentence": "だめ"}, ("negative",), ("positive", "negative"))
+    asks = Prompt("marc_ja", "m1", "問い<think>\n", None, (), ("positive", "negative"), "", (), "", thought="<think>")
+    record = Record("s", "marc_ja", "m1", asks, Output("negative?</think>positive", "stop", 9, 2, 0.25))
+    judged = PROTOCOLS["wandb-2023-0shot"].judge(TASKS["marc_ja"], one, record)
+    (side,) = item_view([SideView("A", "m", Answered(one, record, judged))], "ja")["sides"]
+    assert side["thought"]["open"]
+    assert [p["text"] for p in side["thought"]["pieces"] if p["mark"]] == ["negative"]
+
+
+def test_the_text_that_answers_were_ranked_after_is_shown_where_it_is_another() -> None:
+    one = item("1", "neutral")
+    asks = asked(one, "問い<think>\n", thought="<think>", ranked_text="問い<think>\n\n</think>\n\n")
+    html = html_of([SideView("A", "m", row(one, "a</think>中立", (-1.0, -2.0, -3.0), asks=asks))], "en")
+    ranked = html.split('<details class="jg-ranked">')[1].split("</details>")[0]
+    assert "&lt;think&gt;" in ranked and "&lt;/think&gt;" in ranked
+    assert "jg-ranked" not in html_of([SideView("A", "m", row(one, "中立", (-1.0, -2.0, -3.0)))], "en")
+
+
+def test_the_list_shows_what_follows_a_thought() -> None:
+    one = item("1", "neutral")
+    asks = asked(one, thought="<think>")
+    (line,) = items.item_rows({"jnli": {"1": row(one, "含意かな</think>\n中立", asks=asks)}}, None, "ja")
+    assert (line["a"], line["ao"]) == ("中立", "correct")
+    (line,) = items.item_rows({"jnli": {"1": row(one, "含意かな", asks=asks)}}, None, "ja")
+    assert (line["ao"], line["f"]) == ("unfinished_thought", ["unreadable"])
+
+
 # --- bars -------------------------------------------------------------------------------------------------
 
 

@@ -213,7 +213,7 @@ def test_the_failure_picture_counts_what_became_of_the_items(board: Board) -> No
     summary = board.run("a").summary
     counted = {key.rsplit("/", 1)[-1]: value for key, value in summary.items() if key.startswith("outcomes/jnli/")}
     assert {name: n for name, n in counted.items() if n} == dict(outcomes)
-    assert set(counted) - set(outcomes) == {"truncated", "overflow", "unscored"}
+    assert set(counted) - set(outcomes) == {"truncated", "unfinished_thought", "overflow", "unscored"}
     rows = [row for row in board.server.table(board.run("a"), "failure_picture") if row["subset"] == "JNLI"]
     assert {row["outcome"]: row["items"] for row in rows} == dict(outcomes)
     assert all(math.isclose(row["share"], row["items"] / 45) for row in rows)

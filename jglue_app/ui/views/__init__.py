@@ -32,6 +32,7 @@ MARKS = {
     "wrong_form": "△",
     "wrong": "×",
     "unreadable": "？",
+    "unfinished_thought": "◔",
     "truncated": "…",
     "empty": "∅",
     "overflow": "≫",

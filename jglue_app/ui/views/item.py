@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from jglue_app import thought as thoughts
 from jglue_app.protocols import PROTOCOLS
 from jglue_app.report import Answered
 from jglue_app.tasks import TASKS
@@ -119,6 +120,9 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
         "outcome_text": word(f"outcome_{judgement.outcome}", lang),
         "scores": scores,
         "prompt": specials + _prompt(prompt.text, (side.bos, side.eos), prompt.messages is not None, lang),
+        "ranked": specials + _prompt(prompt.ranked_text, (side.bos, side.eos), prompt.messages is not None, lang)
+        if prompt.ranked_text and output is not None and output.choice_logprobs
+        else [],
     }
     if output is None:
         return head | {"note": said(row.record.error.message, lang) if row.record.error else ""}
@@ -134,13 +138,40 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
     if not output.text:
         head["note"] = word("empty_text", lang)
     return head | {
-        "raw": pieces(output.text[:LONG], [marked.span] if marked.span else []),
-        "raw_rest": _rest(output.text, lang),
+        **_raw(output.text, prompt.thought, marked.span, lang),
         "readings": [
             _reading(word(f"reading_{kind}", lang), parsed, row.item, lang)
             for kind, parsed in (("strict", judgement.strict), ("lenient", judgement.lenient))
         ],
     }
+
+
+def _raw(text: str, opened: str, marked: tuple[int, int] | None, lang: str) -> dict[str, Any]:
+    """A raw output in three parts: what stands before its thought, the thought, which is folded, and the rest."""
+    found = thoughts.split(text, opened)
+    begin, answer = found.opened, len(text) if found.answer is None else found.answer
+    spans = [marked] if marked else []
+    if begin is None or begin >= answer:
+        return {"raw": _part(text, 0, len(text), spans), "raw_rest": _rest(text, lang)}
+    kind = "thought_unfinished" if found.unfinished else "thought"
+    return {
+        "before": _part(text, 0, begin, spans),
+        "thought": {
+            "name": word(kind, lang).format(f"{answer - begin:,}"),
+            "pieces": _part(text, begin, answer, spans),
+            "rest": _rest(text[begin:answer], lang),
+            # A protocol that knows nothing of thoughts may have read its answer there.
+            "open": any(begin <= start < answer for start, _ in spans),
+        },
+        "raw": _part(text, answer, len(text), spans),
+        "raw_rest": _rest(text[answer:], lang),
+    }
+
+
+def _part(text: str, start: int, end: int, spans: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """A part of a text in pieces, cut where it is very long; the spans are places in the whole text."""
+    inside = [(max(a, start) - start, min(b, end) - start) for a, b in spans if a < end and b > start]
+    return pieces(text[start:end][:LONG], inside)
 
 
 def _prompt(text: str, marks: tuple[str, str], chat: bool, lang: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app import thought as thoughts
 from jglue_app.protocols.common import best_choice, is_right
 from jglue_app.report import Answered
 from jglue_app.tasks import TASKS
@@ -17,7 +18,7 @@ FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")
 UNANSWERED = (None, "overflow", "error", "unscored")
 """No answer of the model: nothing to compare."""
-SHAPELESS = ("unreadable", "truncated", "empty", "overflow", "error")
+SHAPELESS = ("unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error")
 PAIRED = ("disagree", "only_a", "only_b")
 """Filters that need two runs."""
 
@@ -122,7 +123,7 @@ def knows(row: Answered | None) -> bool:
     if row is None or row.record.output is None or row.record.output.text is None:
         return False
     choice = best_choice(row.item, row.record)
-    shapeless = row.judgement.outcome in ("wrong_form", "unreadable", "truncated", "empty")
+    shapeless = row.judgement.outcome in ("wrong_form", *SHAPELESS[:4])
     return shapeless and choice is not None and is_right(row.item, choice)
 
 
@@ -153,4 +154,6 @@ def _said(row: Answered | None) -> str:
         return short(row.record.error.message) if row.record.error else ""
     if row.record.output.text is None:
         return row.judgement.choice or ""
-    return short(row.record.output.text)
+    found = thoughts.split(row.record.output.text, row.record.prompt.thought)
+    # The thought is left out here: what was said is what follows it.
+    return short(row.record.output.text[found.answer :].lstrip() if found.answer else row.record.output.text)

@@ -1,0 +1,272 @@
+"""Where outputs think and where they answer, in every spelling; what prompts leave open."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from jglue_app.parsing import read_choice, read_score, read_span
+from jglue_app.thought import FRAME, FREE, closed, closings, is_shown, kept_tokens, left_open, split
+
+PAIRS = [
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<Thought>", "</Thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<reason>", "</reason>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<longcat_think>", "</longcat_think>"),
+    ("[THINK]", "[/THINK]"),
+    ("[REASONING]", "[/REASONING]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<|channel>thought", "<channel|>"),
+    ("<unused94>thought", "<unused95>"),
+    ("Here is my thought process:", "Here is my response:"),
+    ("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    ("<|think|>", "<|end|><|begin|>assistant<|content|>"),
+]
+every_pair = pytest.mark.parametrize(("opens", "closes"), PAIRS, ids=[opens for opens, _ in PAIRS])
+ANSWERS = {"entailment": "含意", "contradiction": "矛盾", "neutral": "中立"}
+
+
+def answer(text: str, opened: str = "") -> str | None:
+    """The part of a text that is the answer; None for an unfinished thought."""
+    found = split(text, opened)
+    return None if found.answer is None else text[found.answer : found.end].strip()
+
+
+# --- every spelling ---------------------------------------------------------------------------------------
+
+
+@every_pair
+def test_what_follows_a_thought_is_the_answer_whoever_opened_it(opens: str, closes: str) -> None:
+    thought = "\n含意か矛盾か。\n"
+    assert answer(f"{opens}{thought}{closes}\n\n中立") == "中立"
+    assert answer(f"{thought}{closes}\n\n中立", opens) == "中立"
+    # Some models write the mark that their prompt has written already.
+    assert answer(f"{opens}{thought}{closes}中立", opens) == "中立"
+    assert answer(f"{opens}{closes}中立") == "中立"
+
+
+@every_pair
+def test_a_thought_that_never_ends_has_no_answer_wherever_it_is_cut(opens: str, closes: str) -> None:
+    thought = "\n答え：含意\n中立"
+    assert answer(f"{opens}{thought}") is None
+    assert answer(thought, opens) is None
+    assert answer("中立", opens) is None
+    # In the middle of the closing mark, up to its last character.
+    marks = closes if closes.count("<|") < 2 else closes[: closes.index("|>")]
+    for end in range(1, len(marks)):
+        assert answer(f"{opens}{thought}{marks[:end]}") is None
+        assert answer(f"{thought}{marks[:end]}", opens) is None
+
+
+@every_pair
+def test_no_reader_reads_a_label_out_of_an_unfinished_thought(opens: str, closes: str) -> None:
+    for text, opened in ((f"{opens}\n答え：中立", ""), ("中立", opens), ("答えは3.5です", opens), ("\n東京", opens)):
+        for readings in (read_choice(text, ANSWERS, None, opened), read_score(text, thought=opened)):
+            for parsed in (readings.strict, readings.lenient):
+                assert (parsed.value, parsed.status, parsed.rule) == (
+                    None,
+                    "unfinished_thought",
+                    "unfinished_thought",
+                )
+        span = read_span(text, opened)
+        assert (span.strict.value, span.lenient.value, span.strict.status) == (None, None, "unfinished_thought")
+
+
+@every_pair
+def test_strictly_the_answer_is_what_follows_a_thought_that_the_prompt_has_opened(opens: str, closes: str) -> None:
+    text = f"答え：含意{closes}\n\n中立\n"
+    choice = read_choice(text, ANSWERS, None, opens).strict
+    assert (choice.value, choice.status) == ("neutral", "exact")
+    assert choice.span is not None and text[slice(*choice.span)] == "中立"
+    number = f"1か2{closes} 3.5"
+    assert read_score(number, thought=opens).strict.value == 3.5
+    span = read_span(f"大阪？{closes}\n東京\n", opens)
+    assert (span.strict.value, span.lenient.value) == ("東京", "東京")
+
+
+# --- the shapes that thoughts take ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "opened", "expected"),
+    [
+        # Nested.
+        ("<think>a<think>b</think>c</think>中立", "", "中立"),
+        ("<think>a<think>b</think>中立", "", None),
+        ("<thinking>a<reasoning>b</reasoning>c</thinking>中立", "", "中立"),
+        ("a\n<think>b</think>c</think>中立", "<think>", "中立"),
+        # Several closings: the last.
+        ("<think>a</think>含意</think>中立", "", "中立"),
+        ("<think>a</think>前置き<think>b</think>中立", "", "中立"),
+        ("含意</think>中立", "", "中立"),
+        # A thought that begins again and never ends.
+        ("<think>a</think>\n\n<think>\n中立", "", None),
+        ("<think>a</think>含意\n<think>\n中立", "", "含意"),
+        ("含意\n<think>\n中立かも", "", "含意"),
+        ("含意\n<think>\n中立かも\n</think>\n", "", "含意"),
+        # Marks that are spoken of.
+        ("<think>「</think>」と書く。</think>中立", "", "中立"),
+        ("`<think>`の中で考える。</think>中立", "<think>", "中立"),
+        ("<think>a</think>答えは<think>です", "", "答えは<think>です"),
+        ('<think>a</think>"<think>"', "", '"<think>"'),
+        # What stands around the answer.
+        ("<think>\na\n</think>\n<answer>\n中立\n</answer>", "", "中立"),
+        ("<think>a</think><response>中立</response>", "", "中立"),
+        ("<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>中立<|END_RESPONSE|>", "", "中立"),
+        ("<|begin_of_thought|>a<|end_of_thought|>\n<|begin_of_solution|>中立<|end_of_solution|>", "", "中立"),
+        ("Here are my reasoning steps:\na\n[BEGIN FINAL RESPONSE]\n中立\n[END FINAL RESPONSE]", "", "中立"),
+        # Another word in the same brackets.
+        ("<thinking>a</think>中立", "", "中立"),
+        # No thought at all.
+        ("中立", "", "中立"),
+        ("中立", FREE, "中立"),
+        ("<b>中立</b>", "", "<b>中立</b>"),
+        ("Here is my response: 中立", "", "Here is my response: 中立"),
+    ],
+)
+def test_the_answer_is_what_stands_outside_of_thoughts(text: str, opened: str, expected: str | None) -> None:
+    assert answer(text, opened) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "opened", "expected"),
+    [
+        ("<|channel|>final<|message|>中立", FRAME, "中立"),
+        ("<|channel|>final<|message|>中立<|return|>", "", "中立"),
+        ("<|channel|>analysis<|message|>含意<|end|>", FRAME, None),
+        ("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>fin", FRAME, None),
+        ("<|channel|>commentary to=x <|constrain|>json<|message|>{}<|call|>", FRAME, None),
+        ("a<|end|><|start|>assistant<|channel|>final<|message|>中立", "<|channel|>analysis<|message|>", "中立"),
+        # As texts are whose special tokens were left out.
+        ("analysis含意か。assistantfinal中立", "", "中立"),
+        ("analysis含意か。assistantfinal中立", FRAME, "中立"),
+        ("analysis含意", FRAME, None),
+        ("final中立", FRAME, "中立"),
+        ("中立", FRAME, "中立"),
+        ("analysis of the sentences: 中立", "", "analysis of the sentences: 中立"),
+    ],
+)
+def test_of_channels_the_final_one_is_the_answer(text: str, opened: str, expected: str | None) -> None:
+    assert answer(text, opened) == expected
+
+
+def test_a_preface_before_a_thought_that_never_ends_gives_no_label() -> None:
+    found = read_choice("二つの文を見ます。\n<think>\n答え：含意", ANSWERS)
+    assert (found.lenient.value, found.lenient.status) == (None, "unfinished_thought")
+
+
+def test_where_no_thought_was_asked_for_one_that_is_written_is_no_part_of_a_strict_answer() -> None:
+    text = "<think>a</think>中立"
+    assert (read_choice(text, ANSWERS).strict.rule, read_choice(text, ANSWERS).lenient.value) == (
+        "not_exact",
+        "neutral",
+    )
+    assert read_choice(text, ANSWERS, None, FREE).strict.value == "neutral"
+    assert read_choice("中立", ANSWERS, None, FREE).strict.value == "neutral"
+
+
+def test_behind_a_closed_thought_there_may_be_nothing() -> None:
+    for text in ("<think>含意</think>", "<think>含意</think>\n\n"):
+        assert read_choice(text, ANSWERS, None, FREE).strict.rule == "no_answer"
+        assert read_choice(text, ANSWERS, None, FREE).lenient.value is None
+        assert read_span(text, FREE).strict.rule == "no_answer"
+
+
+@pytest.mark.parametrize(
+    "piece", ["<think>", "</think>", "[THINK]", "<", "[", "◁", "<|channel|>analysis<|message|>", "a<"]
+)
+def test_a_megabyte_of_marks_is_read_in_good_time(piece: str) -> None:
+    text = (piece * 1_000_000)[:1_000_000]
+    start = time.thread_time()
+    split(text)
+    split(text, "<think>")
+    assert time.thread_time() - start < 3
+
+
+# --- prompts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("<|user|>関係は？<|assistant|><think>\n", "<think>"),
+        ("関係は？<|im_start|>assistant\n<think>\n\n</think>\n\n", ""),
+        ("[INST]関係は？[/INST][THINK]", "[THINK]"),
+        ("[INST]関係は？[/INST]", ""),
+        ("<|turn>user\n関係は？<turn|>\n<|turn>model\n<|channel>thought\n<channel|>", ""),
+        ("<|turn>system\n<|think|>\n<turn|>関係は？<|turn>model\n<|channel>thought\n", "<|channel>thought"),
+        ("<|start|>user<|message|>関係は？<|end|><|start|>assistant", FRAME),
+        ("関係は？<|end|><|start|>assistant<|channel|>analysis<|message|>", "<|channel|>analysis<|message|>"),
+        ("関係は？<|end|><|start|>assistant<|channel|>final<|message|>", ""),
+        ("<think>の中で考えること。関係は？\n答え：", ""),
+        ("関係は？\n<think>\nまず、", "<think>"),
+    ],
+)
+def test_what_the_end_of_a_prompt_leaves_open(text: str, mark: str) -> None:
+    assert left_open(text, "関係は？") == mark
+    if not text.endswith("まず、"):  # Where the question ends is not known here.
+        assert left_open(text) == mark
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("関係は？<think>\n", "関係は？<think>\n\n</think>\n\n"),
+        ("関係は？<think>", "関係は？<think>\n\n</think>\n\n"),
+        ("関係は？[THINK]", "関係は？[THINK][/THINK]"),
+        ("関係は？◁think▷", "関係は？◁think▷◁/think▷"),
+        ("関係は？<|channel>thought\n", "関係は？<|channel>thought\n<channel|>"),
+        (
+            "<|message|>関係は？<|end|><|start|>assistant",
+            "<|message|>関係は？<|end|><|start|>assistant<|channel|>final<|message|>",
+        ),
+        (
+            "関係は？<|start|>assistant<|channel|>analysis<|message|>",
+            "関係は？<|start|>assistant<|channel|>analysis<|message|><|end|><|start|>assistant<|channel|>final<|message|>",
+        ),
+    ],
+)
+def test_a_thought_is_closed_as_its_family_does(text: str, expected: str) -> None:
+    assert closed(text, left_open(text, "関係は？")) == expected
+    assert left_open(expected, "関係は？") == ""
+
+
+@every_pair
+def test_whatever_is_opened_can_be_closed_and_is_closed_then(opens: str, closes: str) -> None:
+    prompt = f"関係は？\n{opens}"
+    assert left_open(prompt, "関係は？") == opens
+    assert left_open(closed(prompt, opens), "関係は？") == ""
+    assert any(end in closes for end in closings(opens))
+
+
+def test_a_thought_that_is_shown_closed_is_told_from_none() -> None:
+    assert is_shown("関係は？\n<think>\n\n</think>\n\n", "関係は？")
+    assert not is_shown("<think></think>関係は？\n答え：", "関係は？")
+
+
+@pytest.mark.parametrize(
+    ("special", "kept"),
+    [
+        (["<s>", "</s>", "<think>", "</think>"], {"<think>", "</think>"}),
+        (["<s>", "[INST]", "[THINK]", "[/THINK]"], {"[THINK]", "[/THINK]"}),
+        (
+            ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>"],
+            {"<|start|>", "<|end|>", "<|message|>", "<|channel|>"},
+        ),
+        # Turns of a model without channels.
+        (["<|start|>", "<|end|>", "<|user|>"], set()),
+        (["<bos>", "<|think|>", "<|channel>", "<channel|>", "<turn|>"], {"<|channel>", "<channel|>"}),
+        (["<s>", "</s>", "<pad>"], set()),
+    ],
+)
+def test_of_special_tokens_those_of_thoughts_are_kept(special: list[str], kept: set[str]) -> None:
+    assert kept_tokens(special) == kept
