@@ -17,7 +17,7 @@ from typing import Any
 from jglue_app.errors import StoreError
 from jglue_app.protocols import get_protocol
 from jglue_app.report import Answered, report_run
-from jglue_app.store import RunStore
+from jglue_app.store import TRIES, RunStore
 from jglue_app.tasks import TASKS
 from jglue_app.types import Record, Report, RunData
 
@@ -78,14 +78,29 @@ class Library:
         self._lock = threading.Lock()
 
     def all(self) -> list[StoredRun]:
-        """Every run below the folder, the newest first; a folder that holds no readable run is left out."""
+        """Every run below the folder, the newest first; `damaged` has those that cannot be read."""
         found = []
-        for path in sorted(self.runs_dir.glob("[!.]*/manifest.json")) if self.runs_dir.is_dir() else []:
-            try:
-                found.append(self.stored(path.parent))
-            except StoreError:
-                continue
+        for path in self._folders():
+            with contextlib.suppress(StoreError):
+                found.append(self.stored(path))
         return sorted(found, key=lambda run: (run.created, run.name), reverse=True)
+
+    def damaged(self) -> dict[str, str]:
+        """Folder → what is wrong, of the runs below the folder that cannot be read."""
+        found = {}
+        for path in self._folders():
+            try:
+                self.stored(path)
+            except StoreError as e:
+                found[path.name] = str(e)
+        return found
+
+    def _folders(self) -> list[Path]:
+        """What is a run or was one; a run that has only begun has no manifest and no record yet."""
+        if not self.runs_dir.is_dir():
+            return []
+        stores = (RunStore(path) for path in sorted(self.runs_dir.glob("[!.]*/")))
+        return [store.path for store in stores if (store.path / "manifest.json").exists() or store.has_records()]
 
     def stored(self, path: Path) -> StoredRun:
         """One run by its folder; raises StoreError if there is none."""
@@ -198,23 +213,39 @@ class Library:
 
     def find(self, name: str) -> Path:
         """The folder of a run by its name; a name that leads elsewhere is no run. Raises StoreError."""
-        if name in {path.parent.name for path in self.runs_dir.glob("[!.]*/manifest.json")}:
+        if name in {path.name for path in self._folders()}:
             return self.runs_dir / name
         raise StoreError(f"There is no run {name!r} here. Choose one of the list, or run it again.")
 
     def _read(self, path: Path) -> _Kept:
-        store, stamp = RunStore(path), _stamp(path)
+        for again in range(TRIES - 1, -1, -1):
+            stamp = _stamp(path)
+            try:
+                kept = self._read_once(path, stamp)
+                break
+            except StoreError:
+                self._kept.pop(path, None)
+                # Another process may have raised the run's limit between the items and the records.
+                if not again or _stamp(path) == stamp:
+                    raise
+        self._kept[path] = kept
+        self._kept.move_to_end(path)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+    def _read_once(self, path: Path, stamp: tuple[int, ...]) -> _Kept:
+        store = RunStore(path)
         kept = self._kept.get(path)
-        if kept is None or kept.stamp != stamp or _size(path / "records.jsonl") < kept.offset:
+        fresh = kept is None or kept.stamp != stamp or _size(path / "records.jsonl") < kept.offset
+        if kept is None or fresh:
             kept = _Kept(stamp, store.head(), {}, 0)
         new, kept.offset = store.records_since(kept.offset)
         if new:
             kept.records |= {(r.task, r.item_id): r for r in new}
             kept.data = replace(kept.data, records=list(kept.records.values()))
-        self._kept[path] = kept
-        self._kept.move_to_end(path)
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        if new or fresh:
+            store.check_records(kept.data)
         return kept
 
 

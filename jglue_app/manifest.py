@@ -12,19 +12,17 @@ from typing import Any
 
 import psutil
 
+from jglue_app.errors import StoreError
 from jglue_app.plan import Plan
-from jglue_app.store import RunStore, RunWriter, dumps
-from jglue_app.types import Backend, Dataset
+from jglue_app.store import RunStore, RunWriter, dumps, facts_of
+from jglue_app.types import Backend, Dataset, Item
 
 
 def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend) -> None:
     """Write manifest and items, keeping what an earlier session of the same run put there."""
     old = store.manifest() if store.exists() else {}
     before = store.items()
-    kept = {(item.task, item.id) for item in before}
-    kept |= {(name, item.id) for name, chosen in plan.items.items() for item in chosen}
-    # In the order of the file, however often the limit was raised: intervals drawn by resampling depend on the order.
-    items = [item for name in plan.spec.tasks for item in plan.datasets[name].items if (name, item.id) in kept]
+    items = _in_order(plan, {(item.task, item.id) for item in before})
     head = {
         "label": plan.spec.label,
         "created": old.get("created") or _now(),
@@ -33,11 +31,79 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend)
         "data": {name: _data_facts(plan, name) for name in plan.spec.tasks},
         "model": old.get("model") or dataclasses.asdict(backend.info),
         "machine": machine_facts(),
-    }
-    if items != before:
-        writer.items(items)
+        "items": facts_of(items),
+    } | ({"records": old["records"]} if "records" in old else {})
+    _write_items(items, before, store, writer)
     if json.loads(dumps(head)) != {name: old.get(name) for name in head}:
         writer.manifest(head)
+
+
+def _in_order(plan: Plan, kept: set[tuple[str, str]]) -> list[Item]:
+    """The items of a plan and others that are kept, in the order of the data files, however often the limit was
+    raised: intervals drawn by resampling depend on the order."""
+    kept = kept | {(name, item.id) for name, chosen in plan.items.items() for item in chosen}
+    return [item for name in plan.spec.tasks for item in plan.datasets[name].items if (name, item.id) in kept]
+
+
+def _write_items(items: list[Item], before: list[Item], store: RunStore, writer: RunWriter) -> None:
+    """Replace the items of a run. Between the two files the manifest knows the old items and the new ones: killed at
+    any moment, what is there is whole."""
+    if items == before:
+        return
+    if store.exists():
+        writer.manifest({**store.manifest(), "items": [facts_of(before), facts_of(items)]})
+    writer.items(items)
+
+
+def mend(plan: Plan, store: RunStore) -> list[str]:
+    """Make a stored run fit to go on. Items that are missing or damaged are written anew from the plan's data files,
+    whose checksums are part of what names the run; answers that are lost are no longer told of, so that they are given
+    anew.
+
+    Returns:
+        A sentence on each of these that was done.
+
+    Raises:
+        StoreError: a damaged manifest or record; or answers without a manifest, which alone tells the weights they are
+            from.
+        RunBusyError: another process is writing to the run.
+    """
+    if not store.exists():
+        if store.finished():
+            raise StoreError(
+                f"{store.path} holds answers and no manifest.json, which tells what weights gave them. Restore it from "
+                "a copy, or delete the folder to start anew."
+            )
+        return []
+    manifest = store.manifest()
+    if manifest.get("spec_id") != plan.spec.spec_id or store.spec().spec_id != plan.spec.spec_id:
+        raise StoreError(
+            f"{store.path / 'manifest.json'} describes another run. Restore it from a copy, or delete the folder to "
+            "start anew."
+        )
+    said = []
+    try:
+        store.check_items(manifest, store.items())
+    except StoreError:
+        with store.writing() as writer:
+            items = _in_order(plan, {(record.task, record.item_id) for record in store.records()})
+            manifest = {**manifest, "items": facts_of(items)}
+            writer.manifest(manifest)
+            writer.items(items)
+        said.append("The items of this run were missing or damaged: they are written anew from the data files.")
+    if lost := store.lost(manifest, store.records()):
+        with store.writing() as writer:
+            writer.manifest({name: value for name, value in manifest.items() if name != "records"})
+        said.append(f"{lost:,} stored answers of this run are lost: their items are answered anew.")
+    return said
+
+
+def note_records(store: RunStore, writer: RunWriter) -> None:
+    """Note in the manifest how many answers are stored, so that a reader can tell when some are lost."""
+    manifest, records = store.manifest(), store.records()
+    found = {"answered": sum(record.output is not None for record in records), "tried": len(records)}
+    if manifest.get("records") != found:
+        writer.manifest({**manifest, "records": found})
 
 
 def _data_facts(plan: Plan, name: str) -> dict[str, Any]:
