@@ -19,6 +19,12 @@ LARGEST = 2**63
 more."""
 
 T = TypeVar("T")
+
+
+class BadValueError(ValueError):
+    """A value of the right type that no such field can hold."""
+
+
 Reader = Callable[[Any], Any]
 
 
@@ -83,7 +89,7 @@ def _plain(kind: type, name: str) -> Reader:
         if type(value) is not kind:
             raise _wrong(name, {str: "text", bool: "true or false", int: "whole number"}.get(kind, "null"), value)
         if isinstance(value, int) and not -LARGEST < value < LARGEST:
-            raise ValueError(f"{name} is out of range")
+            raise BadValueError(f"{name} is out of range")
         return value
 
     return check
@@ -95,7 +101,7 @@ def _number(value: Any, name: str) -> float:
     try:
         return float(value)
     except OverflowError as e:
-        raise ValueError(f"{name} is out of range") from e
+        raise BadValueError(f"{name} is out of range") from e
 
 
 def _one_of(known: tuple[Any, ...], name: str) -> Reader:
@@ -154,7 +160,7 @@ def _any_of(readers: list[Reader], hint: Any, name: str) -> Reader:
 def finite(value: float, name: str) -> float:
     """The number itself; raises ValueError unless it is finite."""
     if not math.isfinite(value):
-        raise ValueError(f"{name} is not a finite number")
+        raise BadValueError(f"{name} is not a finite number")
     return value
 
 

@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar
 from filelock import FileLock, Timeout
 
 from jglue_app.errors import RunBusyError, StoreError
-from jglue_app.reading import finite, read
+from jglue_app.reading import BadValueError, finite, read
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, ModelInfo, Record, RunData, RunSpec, Source
 
@@ -106,16 +106,16 @@ def item_from(row: Mapping[str, Any]) -> Item:
     found = read(Item, row)
     task = TASKS.get(found.task)
     if task is None:
-        raise ValueError(f"there is no subset {found.task[:50]!r}")
+        raise BadValueError(f"there is no subset {found.task[:50]!r}")
     if missing := [name for name in task.fields if name not in found.fields]:
         raise KeyError(missing[0])
     if task.kind == "score":
         if not isinstance(found.gold, float) or not 0 <= found.gold <= 5:
-            raise ValueError("gold must be a number from 0 to 5")
+            raise BadValueError("gold must be a number from 0 to 5")
     elif not isinstance(found.gold, tuple) or not found.gold:
         raise TypeError("gold must be a list of texts")
     elif task.kind == "choice" and not (found.choices and found.gold[0] in found.choices):
-        raise ValueError("gold is none of the choices")
+        raise BadValueError("gold is none of the choices")
     return found
 
 
@@ -155,7 +155,7 @@ def _record_in(line: bytes) -> Record:
         said = row.pop(CHECKSUM)
         # What a program has read and written again has other bytes and the same values.
         if said not in (f"{zlib.crc32(text):08x}" for text in (line[:_BEFORE] + b"}", dumps(row).encode())):
-            raise ValueError("its checksum is another: it was changed")
+            raise BadValueError("its checksum is another: it was changed")
     return record_from(row)
 
 
@@ -213,7 +213,7 @@ class RunStore:
             found.append(item)
             end = after
         if path.is_file() and path.stat().st_size != end:
-            raise StoreError(f"{path}, line {len(found) + 1}: damaged (it is torn). {_NEW_ITEMS}")
+            raise StoreError(f"{path}, line {len(found) + 1}: damaged (torn). {_NEW_ITEMS}")
         return found
 
     def records(self) -> list[Record]:
@@ -280,7 +280,7 @@ class RunStore:
         """
         path = self.path / "items.jsonl"
         if not path.is_file():
-            raise StoreError(f"{path} is missing. {_NEW_ITEMS}")
+            raise StoreError(f"The file {path} is gone. {_NEW_ITEMS}")
         said = manifest.get("items")
         if said is None:
             least = _least_items(manifest)

@@ -27,6 +27,7 @@ from jglue_app.types import (
     RunData,
     RunError,
     RunSpec,
+    Source,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +50,7 @@ ITEMS = (
     ),
     Item("jsquad", "q", {"title": "", "context": "京都", "question": "どこ"}, ("京都", "京都市")),
 )
-SOURCES = {"jsts": "official", "jnli": "user", "jsquad": "sample"}
+SOURCES: dict[str, Source] = {"jsts": "official", "jnli": "user", "jsquad": "sample"}
 HEAD = {"spec": SPEC, "data": {name: {"source": source} for name, source in SOURCES.items()}}
 
 

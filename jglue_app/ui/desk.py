@@ -94,6 +94,12 @@ class Desk:
                 found[SHIPPED + name] = self.library.stored(showcase.folder(name))
         return found
 
+    def damaged(self, owner: str) -> dict[str, str]:
+        """Name → what is wrong, of the owner's runs that cannot be read."""
+        own = self._made.get(owner, set())
+        found = self.library.damaged()
+        return {name: why for name, why in found.items() if not self.settings.public or name in own}
+
     def reports(self, owner: str, protocol: str, data: str) -> dict[str, Report]:
         """Name → report of the runs over `sample` or `official` data; what cannot be read is left out."""
         found: dict[str, Report] = {}

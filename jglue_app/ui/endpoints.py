@@ -253,11 +253,14 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
 
 def _stored(desk: Desk) -> tuple[Any, ...]:
     def runs(request: gr.Request) -> list[dict[str, Any]]:
-        """The stored runs that you may look at, the newest first, and those that came with the application."""
-        return [
+        """The stored runs that you may look at, the newest first, and those that came with the application; at last
+        those that are damaged, each with what is wrong."""
+        owner = visitor(request)
+        whole: list[dict[str, Any]] = [
             {"run": name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned}
-            for name, r in desk.runs(visitor(request)).items()
+            for name, r in desk.runs(owner).items()
         ]
+        return whole + [{"run": name, "damaged": why} for name, why in desk.damaged(owner).items()]
 
     def scores(request: gr.Request, a: str, b: str = "", protocol: str = "official") -> dict[str, Any]:
         """Every score of a run under a protocol; of two runs also the differences on the items both have answered.

@@ -489,6 +489,9 @@ def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items:
 
 def sweep_html(desk: Desk, task: str, job: Job, lang: str) -> str:
     """The table of what is stored of a sweep; empty before anything is."""
-    rows = lab.sweep_table(desk.library, task, list(job.result or []))
+    try:
+        rows = lab.sweep_table(desk.library, task, list(job.result or []))
+    except StoreError as e:
+        return views.failure(e, lang)
     rows = [row for row in rows if row.n]
     return views.render("sweep", sweep_view(rows, task), lang) if rows else ""

@@ -23,9 +23,11 @@ from jglue_app.ui.controls import T, pane
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import language, visitor
 from jglue_app.ui.views.ranking import pictures, ranking
-from jglue_app.ui.words import word
+from jglue_app.ui.words import said, word
 
 EXPORTS = (*files.FORMATS, "zip")
+MOST_DAMAGED = 5
+"""Damaged runs that are named; the command line lists them all."""
 PICKS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('.jg-pick');
@@ -136,7 +138,7 @@ def build(desk: Desk, t: T) -> Tab:
         # What is chosen and still there is not set again: by the time this arrives another may have been chosen.
         managed: dict[str, Any] = {} if kept in runs else {"value": first or (every[0][1] if every else None)}
         return (
-            _left_out(chosen, names, how, lang),
+            _left_out(chosen, names, how, lang) + _damaged(desk, owner, lang),
             views.render("ranking", payload, lang),
             views.render("pictures", pictures(shown, chosen), lang),
             gr.update(choices=choices, value=first),
@@ -223,6 +225,12 @@ def ranked(
 def _left_out(chosen: list[str], names: list[str], protocol: str, lang: str) -> str:
     missing = [TASKS[name].title for name in TASKS if name in names and name not in chosen]
     return views.note(word("tasks_left_out", lang).format(", ".join(missing), protocol)) if missing else ""
+
+
+def _damaged(desk: Desk, owner: str, lang: str) -> str:
+    """A sentence on each run that cannot be read, which would else be missing without a word."""
+    found = [f"{name}: {said(why, lang)}" for name, why in list(desk.damaged(owner).items())[:MOST_DAMAGED]]
+    return "".join(views.note(word("damaged_run", lang).format(text)) for text in found)
 
 
 def export_view(desk: Desk, request: gr.Request, name: str, format: str) -> tuple[Any, str]:
