@@ -18,6 +18,7 @@ from jglue_app.library import Library
 from jglue_app.report import report_run
 from jglue_app.store import RunStore
 from tests.test_api import GOLDS, WORDS
+from tests.unsealed import unsealed
 
 
 def answers(path: Path, texts: dict[str, str]) -> str:
@@ -32,14 +33,6 @@ def stored(path: Path, wrong: Sequence[str] = (), said: str = "わかりませ�
     return evaluate(answers(path, texts), tasks=["jnli"], data="sample", limit=limit).path
 
 
-def as_if_killed(run: Path) -> Path:
-    """A run that ended in order, as one would be that was killed: its manifest does not tell how much was answered."""
-    table = json.loads((run / "manifest.json").read_text("utf-8"))
-    del table["records"]
-    (run / "manifest.json").write_text(json.dumps(table), "utf-8")
-    return run
-
-
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
     return Library(tmp_path / "runs")
@@ -52,7 +45,7 @@ def test_runs_are_listed_with_what_is_left_to_do_and_broken_folders_are_left_out
     tmp_path: Path, library: Library
 ) -> None:
     assert library.all() == []
-    path = as_if_killed(stored(tmp_path / "a.jsonl"))
+    path = unsealed(stored(tmp_path / "a.jsonl"))
     broken = tmp_path / "runs" / "broken"
     broken.mkdir()
     (broken / "manifest.json").write_text("{", "utf-8")
@@ -65,7 +58,7 @@ def test_runs_are_listed_with_what_is_left_to_do_and_broken_folders_are_left_out
 
 
 def test_a_growing_run_is_read_and_judged_on_from_where_it_was(tmp_path: Path, library: Library) -> None:
-    path = as_if_killed(stored(tmp_path / "a.jsonl", wrong=list(GOLDS)[:5], limit=None))
+    path = unsealed(stored(tmp_path / "a.jsonl", wrong=list(GOLDS)[:5], limit=None))
     whole = (path / "records.jsonl").read_bytes()
     at = [i + 1 for i, byte in enumerate(whole) if byte == 10]
     (path / "records.jsonl").write_bytes(whole[: at[4]])
@@ -83,7 +76,7 @@ def test_a_growing_run_is_read_and_judged_on_from_where_it_was(tmp_path: Path, l
 
 
 def test_a_run_that_is_replaced_or_shortened_is_read_anew(tmp_path: Path, library: Library) -> None:
-    right, wrong = stored(tmp_path / "a.jsonl"), as_if_killed(stored(tmp_path / "b.jsonl", wrong=list(GOLDS)))
+    right, wrong = stored(tmp_path / "a.jsonl"), unsealed(stored(tmp_path / "b.jsonl", wrong=list(GOLDS)))
     assert library.report(right).tasks["jnli"].metrics["accuracy"].value == 1
     shutil.rmtree(right)
     shutil.copytree(wrong, right)
