@@ -13,7 +13,7 @@ from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS
 
 MEMBERS = ("manifest.json", "items.jsonl", "records.jsonl")
-MAX_BYTES = 4 * 2**30
+MAX_BYTES = 2**30
 """Largest size of a run's files, unpacked."""
 
 

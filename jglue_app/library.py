@@ -215,7 +215,7 @@ class Library:
         """The folder of a run by its name; a name that leads elsewhere is no run. Raises StoreError."""
         if name in {path.name for path in self._folders()}:
             return self.runs_dir / name
-        raise StoreError(f"There is no run {name!r} here. Choose one of the list, or run it again.")
+        raise StoreError(f"There is no run {name[:100]!r} here. Choose one of the list, or run it again.")
 
     def _read(self, path: Path) -> _Kept:
         for again in range(TRIES - 1, -1, -1):

@@ -36,6 +36,8 @@ _BEFORE = -len(f', "{CHECKSUM}": "00000000"}}\n')
 _DO_AGAIN = "Delete the line; its item is then done again."
 
 _NEW_ITEMS = "Restore it from a copy, or start the same run again, which writes it anew."
+MAX_LINE = 2**26
+"""Bytes of one line: more than any output, and no more is read at once."""
 TRIES = 3
 
 T = TypeVar("T")
@@ -363,8 +365,10 @@ class RunStore:
         try:
             with path.open("rb") as file:
                 file.seek(start)
-                for number, line in enumerate(file, start=1):
+                for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
                     if not line.endswith(b"\n"):
+                        if len(line) == MAX_LINE:
+                            raise StoreError(f"{path}, line {number}: damaged (endless). {remedy}")
                         return
                     offset += len(line)
                     try:
