@@ -9,14 +9,14 @@ import contextlib
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import StoreError
 from jglue_app.protocols import get_protocol
-from jglue_app.report import Answered, report_run
+from jglue_app.report import Answered, only, report_run
 from jglue_app.store import TRIES, RunStore
 from jglue_app.tasks import TASKS
 from jglue_app.types import Record, Report, RunData
@@ -28,6 +28,8 @@ KEPT_REPORTS = 1_000
 
 Rows = Mapping[str, Mapping[str, Answered]]
 """Task → item id → item, record, judgement."""
+Ids = Mapping[str, Collection[str]]
+"""Task → ids of items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +135,28 @@ class Library:
         except (KeyError, TypeError) as e:
             raise StoreError(f"{path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
 
-    def data(self, path: Path) -> RunData:
-        """Everything a report needs; raises StoreError if there is no run, or a damaged one."""
+    def data(self, path: Path, items: Ids | None = None) -> RunData:
+        """Everything a report needs, of these items alone if they are named; raises StoreError if there is no run, or a
+        damaged one."""
         with self._lock:
-            return self._read(path).data
+            found = self._read(path).data
+        return found if items is None else only(found, items)
 
-    def judged(self, path: Path, protocol: str = "official") -> dict[str, dict[str, Answered]]:
-        """Task → item id → item, record and judgement, as `report.judge_run` gives them."""
+    def judged(
+        self, path: Path, protocol: str = "official", items: Ids | None = None
+    ) -> dict[str, dict[str, Answered]]:
+        """Task → item id → item, record and judgement, as `report.judge_run` gives them; of these items alone if they
+        are named."""
+        found = self._judged(path, protocol)
+        if items is None:
+            return found
+        return {
+            name: {id_: row for id_, row in rows.items() if id_ in items[name]}
+            for name, rows in found.items()
+            if name in items
+        }
+
+    def _judged(self, path: Path, protocol: str) -> dict[str, dict[str, Answered]]:
         how = get_protocol(protocol)
         with self._lock:
             kept = self._read(path)
@@ -159,8 +176,11 @@ class Library:
                     rows[id_] = row
             return out
 
-    def report(self, path: Path, protocol: str = "official") -> Report:
-        """Scores under a protocol; raises UnknownNameError if there is no such protocol."""
+    def report(self, path: Path, protocol: str = "official", items: Ids | None = None) -> Report:
+        """Scores under a protocol, of these items alone if they are named; raises UnknownNameError if there is no such
+        protocol."""
+        if items is not None:
+            return report_run(self.data(path, items), protocol, self.judged(path, protocol, items))
         stamp = (*_stamp(path), _size(path / "records.jsonl"))
         with self._lock:
             known = self._reports.get((path, protocol))

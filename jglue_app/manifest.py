@@ -23,11 +23,14 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend)
     old = store.manifest() if store.exists() else {}
     before = store.items()
     items = _in_order(plan, {(item.task, item.id) for item in before})
+    # A smaller limit of a later session leaves the run as large as it is.
+    limits = [plan.spec.limit, store.spec().limit if old else plan.spec.limit]
+    spec = dataclasses.replace(plan.spec, limit=None if None in limits else max(n for n in limits if n is not None))
     head = {
         "label": plan.spec.label,
         "created": old.get("created") or _now(),
         "spec_id": plan.spec.spec_id,
-        "spec": plan.spec,
+        "spec": spec,
         "data": {name: _data_facts(plan, name) for name in plan.spec.tasks},
         "model": old.get("model") or dataclasses.asdict(backend.info),
         "machine": machine_facts(),
@@ -91,7 +94,9 @@ def mend(plan: Plan, store: RunStore) -> list[str]:
             writer.manifest(manifest)
             writer.items(items)
         said.append("The items of this run were missing or damaged: they are written anew from the data files.")
-    if lost := store.lost(manifest, store.records()):
+    open_items = plan.total - len(store.finished_of(plan.items))
+    # Of those that this plan does not ask for the manifest goes on telling: they stay a fault of the run.
+    if 0 < (lost := store.lost(manifest, store.records())) <= open_items:
         with store.writing() as writer:
             writer.manifest({name: value for name, value in manifest.items() if name != "records"})
         said.append(f"{lost:,} stored answers of this run are lost: their items are answered anew.")

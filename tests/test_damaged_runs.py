@@ -284,7 +284,7 @@ def called(run: Run) -> Callable[..., tuple[int, str]]:
         if isinstance(result.exception, JglueAppError):
             return result.exception.exit_code, result.output
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result.exit_code, result.output
+        return result.exit_code, result.stdout if "--json" in arguments else result.output
 
     return call
 
@@ -386,3 +386,34 @@ def test_a_folder_opened_by_its_path_is_read_with_the_same_care(run: Run, tmp_pa
     (copy / "items.jsonl").unlink()
     with pytest.raises(StoreError, match=r"items\.jsonl is gone"):
         open_run(copy).report()
+
+
+# --- a smaller request to a larger run --------------------------------------------------------------------
+
+
+def test_a_smaller_limit_after_a_larger_one_shows_what_was_asked_and_leaves_the_run_as_large_as_it_is(
+    model: str, called: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    base = ("--model", model, "--tasks", "jnli", "--data", "sample", "--method", "generate", "--json")
+    large = json.loads(called("run", *base, "--limit", "12")[1])
+    small = json.loads(called("run", *base, "--limit", "2")[1])
+    assert small["run"] == large["run"]
+    for told, count in ((large, 12), (small, 2)):
+        assert (told["report"]["tasks"]["jnli"]["n"], told["report"]["tasks"]["jnli"]["planned"]) == (count, count)
+    folder = Path(small["run"])
+    asked = evaluate(model, ["jnli"], data="sample", limit=2, method="generate").items
+    assert asked is not None
+    # An answer is lost: one that the smaller request asks for is given anew by it, another is not.
+    whole = (folder / "records.jsonl").read_text("utf-8").splitlines(keepends=True)
+    inside = next(line for line in whole if json.loads(line)["item_id"] in asked["jnli"])
+    outside = next(line for line in whole if json.loads(line)["item_id"] not in asked["jnli"])
+    (folder / "records.jsonl").write_text("".join(line for line in whole if line != inside), "utf-8")
+    assert called("run", *base, "--limit", "2")[0] == 0
+    assert RunStore(folder).spec().limit == 12
+    assert json.loads(called("rescore", folder.name, "--protocol", "official", "--json")[1])["n"] == 12
+    (folder / "records.jsonl").write_text("".join(line for line in whole if line != outside), "utf-8")
+    for arguments in (("run", *base, "--limit", "2"), ("rescore", folder.name)):
+        assert called(*arguments)[0] == 5
+    assert json.loads(called("run", *base, "--limit", "12")[1])["report"]["tasks"]["jnli"]["n"] == 12
+    code, _ = called("export", folder.name, str(tmp_path / "out.jsonl"))
+    assert (code, len((tmp_path / "out.jsonl").read_text("utf-8").splitlines())) == (0, 12)

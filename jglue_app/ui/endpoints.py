@@ -284,6 +284,7 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
 
     def scores(request: gr.Request, a: str, b: str = "", protocol: str = "official") -> dict[str, Any]:
         """Every score of a run under a protocol; of two runs also the differences on the items both have answered.
+        Of a run that you have made since the server was started these are the items that you have asked for.
 
         Args:
             a: Id of a run, from `runs`.
@@ -293,15 +294,17 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         owner = visitor(request)
         try:
             if not b:
-                report: dict[str, Any] = _plain(desk.library.report(desk.path(owner, a), protocol))
+                report: dict[str, Any] = _plain(desk.report(owner, a, protocol, mine=True))
                 return report
-            both: dict[str, Any] = _plain(compare_runs(desk.data(owner, a), desk.data(owner, b), protocol))
+            left, right = desk.data(owner, a, mine=True), desk.data(owner, b, mine=True)
+            both: dict[str, Any] = _plain(compare_runs(left, right, protocol))
             return both
         except JglueAppError as e:
             raise _told(e) from e
 
     def items(request: gr.Request, a: str, b: str = "", filter: str = "all") -> list[dict[str, Any]]:
-        """The items of a run or two, each with its question, gold answer, what was said and how that fell out.
+        """The items of a run or two, each with its question, gold answer, what was said and how that fell out. Of a run
+        that you have made since the server was started these are the items that you have asked for.
 
         Args:
             a: Id of a run.
@@ -312,8 +315,8 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         try:
             if filter not in FILTERS:
                 raise UnknownNameError("filter", filter[:50], FILTERS)
-            left = desk.library.judged(desk.path(owner, a))
-            right = desk.library.judged(desk.path(owner, b)) if b else None
+            left = desk.judged(owner, a, mine=True)
+            right = desk.judged(owner, b, mine=True) if b else None
         except JglueAppError as e:
             raise _told(e) from e
         names = {"t": "title", "k": "task", "i": "item_id", "q": "question", "g": "gold", "a": "a_said", "b": "b_said"}
@@ -332,7 +335,7 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         """
         owner = visitor(request)
         try:
-            found = desk.library.judged(desk.path(owner, run)).get(get_task(task).name, {}).get(item_id)
+            found = desk.judged(owner, run).get(get_task(task).name, {}).get(item_id)
             if found is None:
                 raise InputError(f"The run has no answer to {task} {item_id[:100]!r}. `items` lists what it has.")
         except JglueAppError as e:
@@ -349,9 +352,11 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         """
         try:
             name = get_task(task).name
-            path = desk.path(visitor(request), run)
+            owner = visitor(request)
             # What has been judged is kept: a long run is not judged again with every call.
-            judged = {protocol: {name: desk.library.judged(path, protocol).get(name, {})} for protocol in PROTOCOLS}
+            judged = {
+                protocol: {name: desk.judged(owner, run, protocol, mine=True).get(name, {})} for protocol in PROTOCOLS
+            }
             return [
                 {"item_id": d.item.id, "gold": _plain(d.item.gold), "verdicts": _plain(d.verdicts)}
                 for d in dissents(judged).get(name, [])

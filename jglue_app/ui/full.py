@@ -237,7 +237,7 @@ def _board(desk: Desk, job: Job, lang: str) -> str:
     desk.own(job)
     pair = pair_of(job)
     try:
-        report = desk.library.report(desk.path(job.owner, pair.a))
+        report = desk.report(job.owner, pair.a)
     except StoreError:
         return views.empty(word("full_empty", lang))
     if not any(task.n for task in report.tasks.values()):

@@ -252,12 +252,12 @@ def export_file(desk: Desk, owner: str, name: str, format: str) -> Path:
     """
     if format not in EXPORTS:
         raise UnknownNameError("export format", str(format)[:50], EXPORTS)
-    path = desk.path(owner, name)
-    target = desk.scratch() / f"{path.name}.{format}"
     if format == "zip":
-        return archive.pack(path, target)
-    judged = {protocol: desk.library.judged(path, protocol) for protocol in PROTOCOLS}
-    files.write(files.rows(desk.library.data(path), judged), target, format)
+        path = desk.folder(owner, name)
+        return archive.pack(path, desk.scratch() / f"{path.name}.zip")
+    target = desk.scratch() / f"{desk.path(owner, name).name}.{format}"
+    judged = {protocol: desk.judged(owner, name, protocol) for protocol in PROTOCOLS}
+    files.write(files.rows(desk.data(owner, name), judged), target, format)
     return target
 
 
