@@ -50,10 +50,10 @@ def _object(cls: Any) -> Reader:
     def build(row: Any) -> Any:
         if not isinstance(row, dict):
             raise TypeError(f"expected an object for {cls.__name__}, found {_kind(row)}")
-        if missing := needed - row.keys():
-            raise KeyError(min(missing))
-        if unknown := row.keys() - readers.keys():
-            raise TypeError(f"{cls.__name__} has no field {min(unknown)!r}")
+        if not needed <= row.keys():
+            raise KeyError(min(needed - row.keys()))
+        if not row.keys() <= readers.keys():
+            raise TypeError(f"{cls.__name__} has no field {min(row.keys() - readers.keys())!r}")
         return cls(**{name: readers[name](value) for name, value in row.items()})
 
     return build
@@ -68,7 +68,8 @@ def _reader(hint: Any, name: str) -> Reader:
     if is_dataclass(hint) and isinstance(hint, type):
         return _OBJECTS(hint)
     if origin in (Union, types.UnionType):
-        return _any_of([_reader(argument, name) for argument in arguments], hint, name)
+        some = [_reader(argument, name) for argument in arguments if argument is not types.NoneType]
+        return _any_of(some, optional=types.NoneType in arguments)
     if origin is Literal:
         return _one_of(arguments, name)
     if origin is tuple:
@@ -85,9 +86,17 @@ def _reader(hint: Any, name: str) -> Reader:
 
 
 def _plain(kind: type, name: str) -> Reader:
+    def text(value: Any) -> Any:
+        if type(value) is not str:
+            raise _wrong(name, "text", value)
+        return value
+
+    if kind is str:  # Most of all values are.
+        return text
+
     def check(value: Any) -> Any:
         if type(value) is not kind:
-            raise _wrong(name, {str: "text", bool: "true or false", int: "whole number"}.get(kind, "null"), value)
+            raise _wrong(name, {bool: "true or false", int: "whole number"}.get(kind, "null"), value)
         if isinstance(value, int) and not -LARGEST < value < LARGEST:
             raise BadValueError(f"{name} is out of range")
         return value
@@ -142,8 +151,10 @@ def _table(each: Reader, name: str) -> Reader:
     return check
 
 
-def _any_of(readers: list[Reader], hint: Any, name: str) -> Reader:
+def _any_of(readers: list[Reader], *, optional: bool) -> Reader:
     def check(value: Any) -> Any:
+        if value is None and optional:
+            return None
         fault: Exception | None = None
         for reader in readers:
             try:
