@@ -1175,8 +1175,18 @@ SAID_JA = (
         "{} の正解は 0 から 5 までの数です（{} は使えません）。",
     ),
     (
-        r"A sweep takes at most (\d+) formats times styles, not (\d+)\. .+",
+        r"A sweep takes at most (\d+) formats times styles, not ([\d,]+)\. .+",
         "書式と言い回しの組み合わせは {} 通りまでです（いまは {} 通り）。減らしてください。",
+    ),
+    (r"A style's name has at most ([\d,]+) characters\.", "言い回しの名前は {} 文字までです。"),
+    (r"Formats and styles of a sweep are lists of names\.", "書式と言い回しは、名前の一覧で指定してください。"),
+    (
+        r"(.+): ([\d,]+) accepted answers\. At most ([\d,]+) are read here\.",
+        "{}：正解が {} 個あります。ここで読むのは {} 個までです。",
+    ),
+    (
+        r"It was stopped before there was an answer\. Try it again\.",
+        "結果が出る前に止められました。もう一度試してください。",
     ),
     (r"There is no format (.+)\. Known: (.+)\.", "書式 {} はありません。使えるのは {} です。"),
     (r"This server runs the listed models only\.", "このサーバーでは一覧のモデルだけを使えます。"),
