@@ -91,6 +91,8 @@ def _plan(settings: Settings, asked: Configuration, side: Side) -> Plan:
         raise InputError("There is no model. Choose one of the list, or type its name.")
     if len(name) > MAX_NAME or any(ord(c) < 32 for c in name):
         raise InputError(f"A model's name has at most {MAX_NAME} characters and no line ends. Give an id or a path.")
+    if len(side.style) > MAX_NAME:
+        raise InputError(f"A style's name has at most {MAX_NAME} characters.")
     if not 0 <= side.shots <= MAX_SHOTS:
         raise InputError(f"The number of examples is from 0 to {MAX_SHOTS}.")
     for kind, value, known in (
@@ -104,7 +106,7 @@ def _plan(settings: Settings, asked: Configuration, side: Side) -> Plan:
     return make_plan(
         settings,
         _model(asked, side),
-        asked.tasks,
+        tuple(dict.fromkeys(asked.tasks)),  # A file is read for each.
         data_kind=asked.data,
         limit=asked.limit,
         prompt=_prompt(side),
@@ -228,7 +230,7 @@ def from_query(params: Mapping[str, str]) -> Configuration | None:
     if not set(params) & {"a", "tasks", "b"}:
         return None
     usual = Configuration()
-    tasks = tuple(name for name in params.get("tasks", ",".join(TASKS)).split(",") if name)
+    tasks = tuple(dict.fromkeys(name for name in params.get("tasks", ",".join(TASKS)).split(",") if name))
     for name in tasks:
         if name not in TASKS:
             raise UnknownNameError("task", name[:100], TASKS)
@@ -264,6 +266,8 @@ def _side(params: Mapping[str, str], name: str) -> Side:
         raise UnknownNameError("style", texts["style"][:100], style_names())
     if len(texts["model"]) > MAX_NAME:
         raise InputError(f"A model's name has at most {MAX_NAME} characters.")
+    if len(texts["style"]) > MAX_NAME:
+        raise InputError(f"A style's name has at most {MAX_NAME} characters.")
     return Side(
         texts["model"],
         texts["format"],

@@ -23,6 +23,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_SAID = 200
+"""Characters of a name that a sentence repeats."""
+
 
 class JglueAppError(Exception):
     """Base of all errors meant for people."""
@@ -48,6 +51,8 @@ class UnknownNameError(InputError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = list(known)
+        # A name that somebody has sent may be of any length, and is compared with each that is known.
+        name = name if len(name) <= MAX_SAID else f"{name[:MAX_SAID]}…"
         near = difflib.get_close_matches(name, names, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         tail = f" {hint}" if hint else ""

@@ -1,8 +1,14 @@
-"""A stored run as one row per item, in files that other programs read: JSON Lines, CSV, Parquet."""
+"""A stored run as one row per item, in files that other programs read: JSON Lines, CSV, Parquet.
+
+Every column holds one type, whatever subsets and methods the run has; `columns` tells which. Lists are texts in JSON,
+and so is `gold`, which is a number for JSTS and a list of accepted answers elsewhere: `json.loads` gives either back.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +19,10 @@ from jglue_app.report import Judged, judge_run
 from jglue_app.store import dumps
 from jglue_app.types import Judgement, Record, RunData
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 """What makes a spreadsheet program compute a cell instead of showing it."""
+NUMBERS: Mapping[str, type] = {"prompt_tokens": int, "new_tokens": int, "seconds": float}
+"""Columns that hold numbers, beside the verdicts; all others are text."""
 
 
 def rows(data: RunData, judged: Mapping[str, Judged] | None = None) -> list[dict[str, Any]]:
@@ -45,7 +53,7 @@ def rows(data: RunData, judged: Mapping[str, Judged] | None = None) -> list[dict
                 "item_id": record.item_id,
                 "source": data.sources[record.task],
                 **{f"field/{name}": text for name, text in item.fields.items()},
-                "gold": dumps(item.gold) if isinstance(item.gold, tuple) else item.gold,
+                "gold": dumps(item.gold),
                 **_answer(record),
                 "strict": _text(row.judgement.strict.value),
                 "strict_status": row.judgement.strict.status,
@@ -98,7 +106,10 @@ def write(found: Sequence[Mapping[str, Any]], path: Path, format: str) -> None:
     if format not in FORMATS:
         raise UnknownNameError("export format", format, FORMATS)
     try:
-        FORMATS[format](found, path)
+        # Beside the file and then in its place: what cannot be written to its end leaves nothing torn behind.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as scratch:
+            FORMATS[format](found, Path(scratch) / path.name)
+            (Path(scratch) / path.name).replace(path)
     except OSError as e:
         raise StoreError(f"{path} cannot be written ({e.strerror}). Choose another place, or free some space.") from e
 
@@ -108,18 +119,36 @@ def _jsonl(found: Sequence[Mapping[str, Any]], path: Path) -> None:
         file.writelines(dumps(row) + "\n" for row in found)
 
 
-def _csv(found: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """With a byte-order mark, so that spreadsheet programs read it as UTF-8; no cell begins a formula."""
-    import pandas as pd  # Half a second, which no other command should wait for.
+def columns(found: Sequence[Mapping[str, Any]]) -> dict[str, type]:
+    """Name → `str`, `int` or `float` of every column of some rows; any value may be missing. The fields of all subsets
+    come after `source`, the verdicts of all protocols last."""
+    names = dict.fromkeys(name for row in found for name in row)
+    fields = [name for name in names if name.startswith("field/")]
+    verdicts = [name for name in names if name.startswith("verdict/")]
+    others = [name for name in names if name not in fields and name not in verdicts]
+    place = others.index("source") + 1 if others else 0
+    kinds = {**NUMBERS, **dict.fromkeys(verdicts, float)}
+    return {name: kinds.get(name, str) for name in (*others[:place], *fields, *others[place:], *verdicts)}
 
-    table = pd.DataFrame([{k: _harmless(_writable(v)) for k, v in row.items()} for row in found])
-    table.to_csv(path, index=False, encoding="utf-8-sig")
+
+def _csv(found: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """With a byte-order mark, so that spreadsheet programs read it as UTF-8; no cell begins a formula. Every cell is
+    quoted: a lone carriage return in an output would else begin a row of its own in Python up to 3.12."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        table = csv.DictWriter(file, columns(found), quoting=csv.QUOTE_ALL)
+        table.writeheader()
+        table.writerows({name: _harmless(_writable(value)) for name, value in row.items()} for row in found)
 
 
 def _parquet(found: Sequence[Mapping[str, Any]], path: Path) -> None:
-    import pandas as pd
+    """Types are declared, not guessed from the values: a column without any value has its type all the same."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    pd.DataFrame([{k: _writable(v) for k, v in row.items()} for row in found]).to_parquet(path, index=False)
+    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    schema = pa.schema([(name, kinds[kind]) for name, kind in columns(found).items()])
+    rows = [{name: _writable(value) for name, value in row.items()} for row in found]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
 def _writable(value: Any) -> Any:

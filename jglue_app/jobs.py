@@ -32,6 +32,8 @@ MOST_ACTIVE = 64
 SLICE_S = 20.0
 """How long a job that gives way answers at least before it lets others in between."""
 MAX_NOTICES = 20
+MOST_ASIDE = 2
+"""Pieces of work that need no accelerator and run at the same time, over all owners; others wait."""
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +116,7 @@ class Jobs:
         self._line: list[Job] = []
         """Those who want the accelerator; the first has it."""
         self._changed = threading.Condition()
+        self._aside = threading.BoundedSemaphore(MOST_ASIDE)
 
     def start(self, owner: str, kind: str, work: Work, asked: Any = None, *, gives_way: bool = False) -> Job:
         """Begin a job in the background.
@@ -162,6 +165,27 @@ class Jobs:
                 job.notices.append(str(e))
 
         return self.start(owner, kind, work, asked, gives_way=gives_way)
+
+    def aside(self, owner: str, kind: str, work: Work) -> Job:
+        """Do in the background what needs a processor for a moment and no accelerator, such as tokenizing one prompt.
+        It does not count as the owner's active job, and a few at most run at a time. `work` looks at `job.stop` itself.
+        """
+        job = Job(secrets.token_urlsafe(16), owner, kind)
+
+        def wait_and_work(job: Job) -> None:
+            job.state = "waiting"
+            while not self._aside.acquire(timeout=0.2):
+                if job.stop.is_set():
+                    return
+            try:
+                if not job.stop.is_set():
+                    job.state = "running"
+                    work(job)
+            finally:
+                self._aside.release()
+
+        threading.Thread(target=self._run, args=(job, wait_and_work), name=f"aside-{kind}", daemon=True).start()
+        return job
 
     def latest(self, owner: str, kind: str) -> Job | None:
         """The owner's last job of a kind, under way or ended."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 from jglue_app import lint, protocols
 from jglue_app.backends import ModelPool, Notify, open_tokenizer
-from jglue_app.configuration import Configuration, Side, plans
+from jglue_app.configuration import MAX_NAME, Configuration, Side, plans
 from jglue_app.errors import InputError
 from jglue_app.library import Library
 from jglue_app.plan import Plan, build_prompts
@@ -24,6 +25,8 @@ MOST_VARIANTS = 40
 """Formats times wording styles of one sweep."""
 MAX_TEXT = 20_000
 """Characters of one field of an item that somebody types."""
+MAX_GOLDS = 20
+"""Accepted answers of such an item: each is tokenized with the whole prompt."""
 TYPED = "typed"
 """Id of an item that somebody has typed."""
 
@@ -105,9 +108,11 @@ def make_item(task: Task, fields: Mapping[str, str], gold: str, id: str = TYPED)
         if gold not in task.labels:
             raise InputError(f"The gold answer of {task.title} is one of {', '.join(task.labels)}; not {gold[:50]!r}.")
         return Item(task.name, id, texts, (gold,), task.labels)
-    spans = tuple(line.strip() for line in gold.splitlines() if line.strip())
+    spans = tuple(dict.fromkeys(line.strip() for line in gold.splitlines() if line.strip()))
     if not spans:
         raise InputError(f"{task.title}: the gold answer is empty. Type one accepted answer a line.")
+    if len(spans) > MAX_GOLDS:
+        raise InputError(f"{task.title}: {len(spans):,} accepted answers. At most {MAX_GOLDS} are read here.")
     return Item(task.name, id, texts, spans)
 
 
@@ -126,12 +131,67 @@ def plan_one(settings: Settings, task: str, side: Side, method: str = "generate"
 # --- token by token -------------------------------------------------------------------------------------
 
 
-def inspect_prompt(plan: Plan, item: Item, tokenizer: Tokenizer) -> Inspected:
+class _Once:
+    """A tokenizer that does nothing twice, and nothing more once it is to stop: the linter's rules and the page ask for
+    the same tokens of a prompt that may be long."""
+
+    def __init__(self, tokenizer: Tokenizer, should_stop: Callable[[], bool]) -> None:
+        self._tokenizer, self._should_stop = tokenizer, should_stop
+        self._found: dict[tuple[str, ...], Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def _once(self, key: tuple[str, ...], work: Callable[[], Any]) -> Any:
+        if self._should_stop():
+            raise InputError("It was stopped before there was an answer. Try it again.")
+        if key not in self._found:
+            self._found[key] = work()
+        return self._found[key]
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """As `Tokenizer.encode`."""
+        found: list[int] = self._once(("encode", prompt.text), lambda: self._tokenizer.encode(prompt))
+        return found
+
+    def split(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
+        """As `Tokenizer.split`."""
+        found: tuple[list[int], list[int]] = self._once(
+            ("split", prompt.text, answer), lambda: self._tokenizer.split(prompt, answer)
+        )
+        return found
+
+    def encode_text(self, text: str) -> list[int]:
+        """As `Tokenizer.encode_text`."""
+        found: list[int] = self._once(("text", text), lambda: self._tokenizer.encode_text(text))
+        return found
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """As `Tokenizer.pieces`."""
+        return [self.text([id_]) for id_ in ids]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """As `Tokenizer.text`."""
+        found: str = self._once(("ids", *map(str, ids)), lambda: self._tokenizer.text(ids))
+        return found
+
+
+def inspect_prompt(
+    plan: Plan, item: Item, tokenizer: Tokenizer, should_stop: Callable[[], bool] = lambda: False
+) -> Inspected:
     """A prompt token by token, with what its answers take and what the linter finds.
+
+    Args:
+        plan: of the item's subset; see `plan_one`.
+        item: the item.
+        tokenizer: the model's.
+        should_stop: asked between tokenizations, each of which takes milliseconds.
 
     Raises:
         ModelError: the format needs a chat template that the model lacks.
+        InputError: it was stopped.
     """
+    tokenizer = cast(Tokenizer, _Once(tokenizer, should_stop))
     task = TASKS[item.task]
     info = tokenizer.info
     text = ModelText(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
@@ -249,12 +309,19 @@ class SweepRow:
 
 def variants(side: Side, formats: Sequence[str], styles: Sequence[str] = ()) -> list[Side]:
     """One side in every format and style named; without styles, in its own."""
+    if any(not isinstance(name, str) for names in (formats, styles) for name in names):
+        raise InputError("Formats and styles of a sweep are lists of names.")
+    # Counted before anything is built: the product of two long lists would never end.
+    formats, styles = list(dict.fromkeys(formats)), list(dict.fromkeys(styles)) or [side.style]
+    count = len(formats) * len(styles)
+    if count > MOST_VARIANTS:
+        raise InputError(f"A sweep takes at most {MOST_VARIANTS} formats times styles, not {count:,}. Choose fewer.")
     for name in formats:
         if name not in FORMATS:
-            raise InputError(f"There is no format {name!r}. Known: {', '.join(FORMATS)}.")
-    found = list(dict.fromkeys(replace(side, format=f, style=s) for s in (styles or [side.style]) for f in formats))
-    if len(found) > MOST_VARIANTS:
-        raise InputError(f"A sweep takes at most {MOST_VARIANTS} formats times styles, not {len(found)}. Choose fewer.")
+            raise InputError(f"There is no format {name[:100]!r}. Known: {', '.join(FORMATS)}.")
+    if any(len(name) > MAX_NAME for name in styles):
+        raise InputError(f"A style's name has at most {MAX_NAME} characters.")
+    found = [replace(side, format=f, style=s) for s in styles for f in formats]
     if len(found) < 2:
         raise InputError("Choose at least two formats, or two wording styles: a sweep compares them.")
     return found

@@ -9,15 +9,15 @@ import contextlib
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import StoreError
 from jglue_app.protocols import get_protocol
-from jglue_app.report import Answered, report_run
-from jglue_app.store import RunStore
+from jglue_app.report import Answered, only, report_run
+from jglue_app.store import TRIES, RunStore
 from jglue_app.tasks import TASKS
 from jglue_app.types import Record, Report, RunData
 
@@ -28,6 +28,8 @@ KEPT_REPORTS = 1_000
 
 Rows = Mapping[str, Mapping[str, Answered]]
 """Task → item id → item, record, judgement."""
+Ids = Mapping[str, Collection[str]]
+"""Task → ids of items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +80,29 @@ class Library:
         self._lock = threading.Lock()
 
     def all(self) -> list[StoredRun]:
-        """Every run below the folder, the newest first; a folder that holds no readable run is left out.
+        """Every run below the folder, the newest first; `damaged` has those that cannot be read.
 
         Raises:
             StoreError: the folder is none, or cannot be read. One that is not there yet holds no runs.
         """
         found = []
-        for path in self._manifests():
-            try:
-                found.append(self.stored(path.parent))
-            except StoreError:
-                continue
+        for path in self._folders():
+            with contextlib.suppress(StoreError):
+                found.append(self.stored(path))
         return sorted(found, key=lambda run: (run.created, run.name), reverse=True)
 
-    def _manifests(self) -> list[Path]:
+    def damaged(self) -> dict[str, str]:
+        """Folder → what is wrong, of the runs below the folder that cannot be read."""
+        found = {}
+        for path in self._folders():
+            try:
+                self.stored(path)
+            except StoreError as e:
+                found[path.name] = str(e)
+        return found
+
+    def _folders(self) -> list[Path]:
+        """What is a run or was one; a run that has only begun has no manifest and no record yet."""
         try:
             next(self.runs_dir.iterdir(), None)  # `glob` passes over a file, or a closed folder, in silence.
         except FileNotFoundError:
@@ -101,7 +112,8 @@ class Library:
                 f"The folder for runs {self.runs_dir} cannot be read ({e.strerror}). Check its permissions, or choose "
                 "another one: --runs-dir, or JGLUE_RUNS_DIR."
             ) from e
-        return sorted(self.runs_dir.glob("[!.]*/manifest.json"))
+        stores = (RunStore(path) for path in sorted(self.runs_dir.glob("[!.]*/")))
+        return [store.path for store in stores if (store.path / "manifest.json").exists() or store.has_records()]
 
     def stored(self, path: Path) -> StoredRun:
         """One run by its folder; raises StoreError if there is none."""
@@ -134,13 +146,28 @@ class Library:
         except (KeyError, TypeError) as e:
             raise StoreError(f"{path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
 
-    def data(self, path: Path) -> RunData:
-        """Everything a report needs; raises StoreError if there is no run, or a damaged one."""
+    def data(self, path: Path, items: Ids | None = None) -> RunData:
+        """Everything a report needs, of these items alone if they are named; raises StoreError if there is no run, or a
+        damaged one."""
         with self._lock:
-            return self._read(path).data
+            found = self._read(path).data
+        return found if items is None else only(found, items)
 
-    def judged(self, path: Path, protocol: str = "official") -> dict[str, dict[str, Answered]]:
-        """Task → item id → item, record and judgement, as `report.judge_run` gives them."""
+    def judged(
+        self, path: Path, protocol: str = "official", items: Ids | None = None
+    ) -> dict[str, dict[str, Answered]]:
+        """Task → item id → item, record and judgement, as `report.judge_run` gives them; of these items alone if they
+        are named."""
+        found = self._judged(path, protocol)
+        if items is None:
+            return found
+        return {
+            name: {id_: row for id_, row in rows.items() if id_ in items[name]}
+            for name, rows in found.items()
+            if name in items
+        }
+
+    def _judged(self, path: Path, protocol: str) -> dict[str, dict[str, Answered]]:
         how = get_protocol(protocol)
         with self._lock:
             kept = self._read(path)
@@ -160,8 +187,11 @@ class Library:
                     rows[id_] = row
             return out
 
-    def report(self, path: Path, protocol: str = "official") -> Report:
-        """Scores under a protocol; raises UnknownNameError if there is no such protocol."""
+    def report(self, path: Path, protocol: str = "official", items: Ids | None = None) -> Report:
+        """Scores under a protocol, of these items alone if they are named; raises UnknownNameError if there is no such
+        protocol."""
+        if items is not None:
+            return report_run(self.data(path, items), protocol, self.judged(path, protocol, items))
         stamp = (*_stamp(path), _size(path / "records.jsonl"))
         with self._lock:
             known = self._reports.get((path, protocol))
@@ -214,23 +244,39 @@ class Library:
 
     def find(self, name: str) -> Path:
         """The folder of a run by its name; a name that leads elsewhere is no run. Raises StoreError."""
-        if name in {path.parent.name for path in self.runs_dir.glob("[!.]*/manifest.json")}:
+        if name in {path.name for path in self._folders()}:
             return self.runs_dir / name
-        raise StoreError(f"There is no run {name!r} here. Choose one of the list, or run it again.")
+        raise StoreError(f"There is no run {name[:100]!r} here. Choose one of the list, or run it again.")
 
     def _read(self, path: Path) -> _Kept:
-        store, stamp = RunStore(path), _stamp(path)
+        for again in range(TRIES - 1, -1, -1):
+            stamp = _stamp(path)
+            try:
+                kept = self._read_once(path, stamp)
+                break
+            except StoreError:
+                self._kept.pop(path, None)
+                # Another process may have raised the run's limit between the items and the records.
+                if not again or _stamp(path) == stamp:
+                    raise
+        self._kept[path] = kept
+        self._kept.move_to_end(path)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+    def _read_once(self, path: Path, stamp: tuple[int, ...]) -> _Kept:
+        store = RunStore(path)
         kept = self._kept.get(path)
-        if kept is None or kept.stamp != stamp or _size(path / "records.jsonl") < kept.offset:
+        fresh = kept is None or kept.stamp != stamp or _size(path / "records.jsonl") < kept.offset
+        if kept is None or fresh:
             kept = _Kept(stamp, store.head(), {}, 0)
         new, kept.offset = store.records_since(kept.offset)
         if new:
             kept.records |= {(r.task, r.item_id): r for r in new}
             kept.data = replace(kept.data, records=list(kept.records.values()))
-        self._kept[path] = kept
-        self._kept.move_to_end(path)
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        if new or fresh:
+            store.check_records(kept.data)
         return kept
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import psutil
 
+from jglue_app.errors import StoreError
 from jglue_app.plan import Plan
-from jglue_app.store import RunStore, RunWriter, dumps
-from jglue_app.types import Backend, Dataset, Prompt
+from jglue_app.store import RunStore, RunWriter, dumps, facts_of
+from jglue_app.types import Backend, Dataset, Item, Prompt
 
 PACKAGES = (
     *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes"),
@@ -29,21 +30,22 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend,
     """
     old = store.manifest() if store.exists() else {}
     before = store.items()
-    kept = {(item.task, item.id) for item in before}
-    kept |= {(name, item.id) for name, chosen in plan.items.items() for item in chosen}
-    # In the order of the file, however often the limit was raised: intervals drawn by resampling depend on the order.
-    items = [item for name in plan.spec.tasks for item in plan.datasets[name].items if (name, item.id) in kept]
+    items = _in_order(plan, {(item.task, item.id) for item in before})
+    # A smaller limit of a later session leaves the run as large as it is.
+    limits = [plan.spec.limit, store.spec().limit if old else plan.spec.limit]
+    spec = dataclasses.replace(plan.spec, limit=None if None in limits else max(n for n in limits if n is not None))
     machine = machine_facts()
     head = {
         "label": plan.spec.label,
         "created": old.get("created") or _now(),
         "spec_id": plan.spec.spec_id,
-        "spec": plan.spec,
+        "spec": spec,
         "data": {name: _data_facts(plan, name) for name in plan.spec.tasks},
         "model": _model_facts(old.get("model"), backend),
         "model_files": dict(plan.files),
         "machine": machine,
-    }
+        "items": facts_of(items),
+    } | ({"records": old["records"]} if "records" in old else {})
     if earlier := _earlier_machines(old, machine):
         head["earlier_machines"] = earlier
     if prompt and (prompt.thought or prompt.ranked_text):
@@ -51,8 +53,7 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend,
         head["thought"] = {"opened": prompt.thought, "ranked": ranked}
     elif "thought" in old:
         head["thought"] = old["thought"]
-    if items != before:
-        writer.items(items)
+    _write_items(items, before, store, writer)
     if json.loads(dumps(head)) != {name: old.get(name) for name in head}:
         writer.manifest(head)
 
@@ -68,6 +69,76 @@ def _earlier_machines(old: dict[str, Any], machine: dict[str, Any]) -> list[Any]
     earlier: list[Any] = list(old.get("earlier_machines") or [])
     before = old.get("machine")
     return earlier + ([before] if before and before != machine else [])
+
+
+def _in_order(plan: Plan, kept: set[tuple[str, str]]) -> list[Item]:
+    """The items of a plan and others that are kept, in the order of the data files, however often the limit was
+    raised: intervals drawn by resampling depend on the order."""
+    kept = kept | {(name, item.id) for name, chosen in plan.items.items() for item in chosen}
+    return [item for name in plan.spec.tasks for item in plan.datasets[name].items if (name, item.id) in kept]
+
+
+def _write_items(items: list[Item], before: list[Item], store: RunStore, writer: RunWriter) -> None:
+    """Replace the items of a run. Between the two files the manifest knows the old items and the new ones: killed at
+    any moment, what is there is whole."""
+    if items == before:
+        return
+    if store.exists():
+        writer.manifest({**store.manifest(), "items": [facts_of(before), facts_of(items)]})
+    writer.items(items)
+
+
+def mend(plan: Plan, store: RunStore) -> list[str]:
+    """Make a stored run fit to go on. Items that are missing or damaged are written anew from the plan's data files,
+    whose checksums are part of what names the run; answers that are lost are no longer told of, so that they are given
+    anew.
+
+    Returns:
+        A sentence on each of these that was done.
+
+    Raises:
+        StoreError: a damaged manifest or record; or answers without a manifest, which alone tells the weights they are
+            from.
+        RunBusyError: another process is writing to the run.
+    """
+    if not store.exists():
+        if store.finished():
+            raise StoreError(
+                f"{store.path} holds answers and no manifest.json, which tells what weights gave them. Restore it from "
+                "a copy, or delete the folder to start anew."
+            )
+        return []
+    manifest = store.manifest()
+    if manifest.get("spec_id") != plan.spec.spec_id or store.spec().spec_id != plan.spec.spec_id:
+        raise StoreError(
+            f"{store.path / 'manifest.json'} describes another run. Restore it from a copy, or delete the folder to "
+            "start anew."
+        )
+    said = []
+    try:
+        store.check_items(manifest, store.items())
+    except StoreError:
+        with store.writing() as writer:
+            items = _in_order(plan, {(record.task, record.item_id) for record in store.records()})
+            manifest = {**manifest, "items": facts_of(items)}
+            writer.manifest(manifest)
+            writer.items(items)
+        said.append("The items of this run were missing or damaged: they are written anew from the data files.")
+    open_items = plan.total - len(store.finished_of(plan.items))
+    # Of those that this plan does not ask for the manifest goes on telling: they stay a fault of the run.
+    if 0 < (lost := store.lost(manifest, store.records())) <= open_items:
+        with store.writing() as writer:
+            writer.manifest({name: value for name, value in manifest.items() if name != "records"})
+        said.append(f"{lost:,} stored answers of this run are lost: their items are answered anew.")
+    return said
+
+
+def note_records(store: RunStore, writer: RunWriter) -> None:
+    """Note in the manifest how many answers are stored, so that a reader can tell when some are lost."""
+    manifest, records = store.manifest(), store.records()
+    found = {"answered": sum(record.output is not None for record in records), "tried": len(records)}
+    if manifest.get("records") != found:
+        writer.manifest({**manifest, "records": found})
 
 
 def _data_facts(plan: Plan, name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
 import queue
 import time
@@ -15,8 +16,8 @@ from jglue_app import prompts
 from jglue_app.answering import generate, ranked
 from jglue_app.backends import ModelPool
 from jglue_app.changes import tell_changes
-from jglue_app.errors import StoreError
-from jglue_app.manifest import write_head
+from jglue_app.errors import RunBusyError, StoreError
+from jglue_app.manifest import mend, note_records, write_head
 from jglue_app.plan import Plan, build_prompts
 from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS
@@ -84,6 +85,9 @@ def run_plans(
     other; the same weights are loaded once. Two identical plans are run once.
     """
     stores = {id(p): RunStore.of(runs_dir, p.spec) for _, p in plans}
+    for side, p in plans:
+        for message in mend(p, stores[id(p)]):
+            yield Event("notice", p.spec.label, side, message=message)
     steps = [
         (side, p, name)
         for side, p in plans
@@ -121,6 +125,11 @@ def run_plans(
         tried[id(p)] += yield from _run_task(
             p, name, pool, stores[id(p)], should_stop, side, before, told.setdefault(id(p), set())
         )
+    for p in {id(p): p for _, p, _ in steps}.values():
+        if stores[id(p)].exists():
+            # Another process that has taken the run over meanwhile notes it at its own end.
+            with contextlib.suppress(RunBusyError), stores[id(p)].writing() as writer:
+                note_records(stores[id(p)], writer)
     for side, p in plans:
         finished = len(stores[id(p)].finished_of(p.items))
         kind: Literal["done", "stopped"] = "stopped" if finished < p.total and should_stop() else "done"

@@ -5,16 +5,22 @@
     runs/<spec_id>/records.jsonl    append-only; of several records of one item the last counts
 
 A line is one unbuffered append; every batch is followed by fsync. A last line torn by a crash is cut on opening.
+
+What a reader can tell a damaged run by, absent in runs of older versions: `items` in the manifest has the number and
+checksum of the items (a list of two while they are replaced), `records` how many answers there were when the run last
+ended in order, and each line of `records.jsonl` ends with its own checksum.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -23,25 +29,30 @@ from filelock import FileLock, Timeout
 
 from jglue_app import thought
 from jglue_app.errors import RunBusyError, StoreError
-from jglue_app.types import (
-    Decoding,
-    Item,
-    ModelInfo,
-    ModelSpec,
-    Output,
-    Prompt,
-    PromptSpec,
-    Record,
-    RunData,
-    RunError,
-    RunSpec,
-    Source,
-)
+from jglue_app.reading import BadValueError, finite, read
+from jglue_app.tasks import TASKS
+from jglue_app.types import Item, ModelInfo, Record, RunData, RunSpec, Source
 
 FORMAT_VERSION = 1
+CHECKSUM = "crc32"
+"""The last key of a line of `records.jsonl`: the CRC-32 of the line without it, 8 hex digits."""
+_BEFORE = -len(f', "{CHECKSUM}": "00000000"}}\n')
+"""Where in a line the checksum begins, from its end."""
 _DO_AGAIN = "Delete the line; its item is then done again."
 
+_NEW_ITEMS = "Restore it from a copy, or start the same run again, which writes it anew."
+MAX_LINE = 2**26
+"""Bytes of one line: more than any output, and no more is read at once."""
+TRIES = 3
+
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _From:
+    """What the manifest says of a subset's data, as far as a report needs it."""
+
+    source: Source
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
@@ -83,50 +94,80 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def record_from(row: Mapping[str, Any]) -> Record:
-    """A Record from its JSON object; raises KeyError or TypeError when it is not one."""
-    prompt = dict(row["prompt"])
-    for name in ("stop", "answers", "shot_ids"):
-        prompt[name] = tuple(prompt[name])
-    if prompt["messages"] is not None:
-        prompt["messages"] = tuple(prompt["messages"])
-    if "thought" not in prompt:  # Of an earlier version; what the prompt opens can be seen all the same.
-        asked = prompt["messages"][-1]["content"] if prompt["messages"] else ""
-        prompt["thought"] = thought.left_open(prompt["text"], asked)
-    output = row["output"]
-    if output is not None:
-        logprobs = output["choice_logprobs"]
-        output = Output(**{**output, "choice_logprobs": None if logprobs is None else tuple(logprobs)})
-    error = RunError(**row["error"]) if row["error"] is not None else None
-    return Record(row["spec_id"], row["task"], row["item_id"], Prompt(**prompt), output, error)
+    """A Record from its JSON object; raises KeyError, TypeError or ValueError when it is not one."""
+    if isinstance(row, dict) and CHECKSUM in row:
+        row = {name: value for name, value in row.items() if name != CHECKSUM}
+    found = read(Record, row)
+    if found.output is not None:
+        finite(found.output.seconds, "seconds")
+    if "thought" not in row["prompt"]:  # Of an earlier version; what the prompt opens can be seen all the same.
+        turns = found.prompt.messages
+        opened = thought.left_open(found.prompt.text, turns[-1]["content"] if turns else "")
+        found = dataclasses.replace(found, prompt=dataclasses.replace(found.prompt, thought=opened))
+    return found
 
 
 def spec_from(row: Mapping[str, Any]) -> RunSpec:
-    """A RunSpec from its JSON object; raises KeyError or TypeError when it is not one."""
-    return RunSpec(
-        **{
-            **row,
-            "model": ModelSpec(**row["model"]),
-            "tasks": tuple(row["tasks"]),
-            "prompt": _prompt_spec_from(row["prompt"]),
-            "decoding": Decoding(**row["decoding"]),
-        }
-    )
-
-
-def _prompt_spec_from(row: Mapping[str, Any]) -> PromptSpec:
-    return PromptSpec(**{**row, "shots_by_task": tuple((name, n) for name, n in row.get("shots_by_task", ()))})
+    """A RunSpec from its JSON object; raises KeyError, TypeError or ValueError when it is not one."""
+    return read(RunSpec, row)
 
 
 def item_from(row: Mapping[str, Any]) -> Item:
-    """An Item from its JSON object."""
-    gold = row["gold"]
-    return Item(
-        row["task"],
-        row["id"],
-        row["fields"],
-        tuple(gold) if isinstance(gold, list) else gold,
-        tuple(row["choices"]),
-    )
+    """An Item from its JSON object; raises KeyError, TypeError or ValueError when it is not one of its subset."""
+    found = read(Item, row)
+    task = TASKS.get(found.task)
+    if task is None:
+        raise BadValueError(f"there is no subset {found.task[:50]!r}")
+    if missing := [name for name in task.fields if name not in found.fields]:
+        raise KeyError(missing[0])
+    if task.kind == "score":
+        if not isinstance(found.gold, float) or not 0 <= found.gold <= 5:
+            raise BadValueError("gold must be a number from 0 to 5")
+    elif not isinstance(found.gold, tuple) or not found.gold:
+        raise TypeError("gold must be a list of texts")
+    elif task.kind == "choice" and not (found.choices and found.gold[0] in found.choices):
+        raise BadValueError("gold is none of the choices")
+    return found
+
+
+def facts_of(items: Sequence[Item]) -> dict[str, Any]:
+    """How many items there are and the checksum of their file, for the manifest: by these a reader knows that the
+    items are whole."""
+    return {"count": len(items), "sha256": hashlib.sha256(_items_text(items).encode()).hexdigest()}
+
+
+def _least_items(manifest: Mapping[str, Any]) -> int:
+    """Items that a run of an older version has at least: its limit of each subset, or all there are."""
+    least = 0
+    try:
+        limit = manifest["spec"].get("limit")
+        for facts in manifest["data"].values():
+            if (there := facts.get("items")) is not None:
+                least += int(there) if limit is None else min(int(limit), int(there))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return 0
+    return least
+
+
+def _items_text(items: Iterable[Item]) -> str:
+    return "".join(dumps(item) + "\n" for item in items)
+
+
+def _line_of(record: Record) -> bytes:
+    """A record's line, its checksum at the end."""
+    body = dumps(record).encode()
+    return b'%s, "%s": "%08x"}\n' % (body[:-1], CHECKSUM.encode(), zlib.crc32(body))
+
+
+def _record_in(line: bytes) -> Record:
+    """The record of a line; raises as `record_from` does, and ValueError where it is not as it was written."""
+    row = json.loads(line)
+    if isinstance(row, dict) and CHECKSUM in row:  # Lines of older versions have none.
+        said = row.pop(CHECKSUM)
+        # What a program has read and written again has other bytes and the same values.
+        if said != f"{zlib.crc32(line[:_BEFORE] + b'}'):08x}" and said != f"{zlib.crc32(dumps(row).encode()):08x}":
+            raise BadValueError("its checksum is another: it was changed")
+    return record_from(row)
 
 
 class RunStore:
@@ -157,7 +198,7 @@ class RunStore:
             table = json.loads(path.read_text("utf-8"))
         except FileNotFoundError as e:
             raise StoreError(f"{self.path} is not a run: it has no manifest.json.") from e
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError, RecursionError) as e:
             raise StoreError(f"{path} cannot be read ({e}). Restore it from a copy.") from e
         if not isinstance(table, dict) or table.get("format") != FORMAT_VERSION:
             raise StoreError(f"{path} was written by another version of this application. Open it with that version.")
@@ -167,19 +208,36 @@ class RunStore:
         """The spec in the manifest; raises StoreError if there is none."""
         try:
             return spec_from(self.manifest()["spec"])
-        except (KeyError, TypeError) as e:
+        except (KeyError, TypeError, ValueError, RecursionError) as e:
             raise StoreError(f"{self.path / 'manifest.json'} holds no usable spec ({e}).") from e
 
     def items(self) -> list[Item]:
-        """The items the run is to answer, in order."""
-        return list(self._lines("items.jsonl", item_from, "Restore it from a copy, or delete the run and start anew."))
+        """The items the run is to answer, in order; none if there is no file of them.
+
+        Raises:
+            StoreError: a damaged line, or a last one that is torn: the file is replaced as a whole, never appended to.
+        """
+        path = self.path / "items.jsonl"
+        found = []
+        end = 0
+        for item, after in self._ends("items.jsonl", lambda line: item_from(json.loads(line)), _NEW_ITEMS):
+            found.append(item)
+            end = after
+        if path.is_file() and path.stat().st_size != end:
+            raise StoreError(f"{path}, line {len(found) + 1}: damaged (torn). {_NEW_ITEMS}")
+        return found
 
     def records(self) -> list[Record]:
         """One record per item, the latest, in the order they were first written."""
         latest: dict[tuple[str, str], Record] = {}
-        for record in self._lines("records.jsonl", record_from, _DO_AGAIN):
+        for record, _ in self._ends("records.jsonl", _record_in, _DO_AGAIN):
             latest[record.task, record.item_id] = record
         return list(latest.values())
+
+    def has_records(self) -> bool:
+        """Whether anything was ever answered, damaged or not."""
+        path = self.path / "records.jsonl"
+        return path.is_file() and path.stat().st_size > 0
 
     def finished(self) -> set[tuple[str, str]]:
         """(task, item id) of every item that has an output; errors do not count, they are tried again."""
@@ -193,27 +251,105 @@ class RunStore:
         """Everything a report needs.
 
         Raises:
-            StoreError: not a run, or a damaged one.
+            StoreError: not a run, or a damaged one: a file or a line is missing, or something in it is wrong.
         """
-        return dataclasses.replace(self.head(), records=self.records())
+        for again in range(TRIES - 1, -1, -1):
+            before = self._stamp()
+            found = dataclasses.replace(self.head(), records=self.records())
+            try:
+                self.check_records(found)
+            except StoreError:
+                # Another process may have raised the run's limit between the items and the records.
+                if again and self._stamp() != before:
+                    continue
+                raise
+            return found
+        raise AssertionError
 
     def head(self) -> RunData:
         """The same without the records; raises StoreError as `data` does."""
-        spec = self.spec()
-        items: dict[str, dict[str, Item]] = {}
-        for item in self.items():
-            items.setdefault(item.task, {})[item.id] = item
+        manifest, spec, items = self.manifest(), self.spec(), self.items()
+        where = self.path / "manifest.json"
         try:
-            sources: dict[str, Source] = {name: d["source"] for name, d in self.manifest()["data"].items()}
-        except (KeyError, TypeError, AttributeError) as e:
-            raise StoreError(f"{self.path / 'manifest.json'} does not say where its data is from ({e!r}).") from e
-        return RunData(spec, items, sources, (), self._model())
+            sources: dict[str, Source] = {
+                name: read(_From, {"source": d["source"]}).source for name, d in manifest["data"].items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            raise StoreError(f"{where} does not say where its data is from ({e!r}).") from e
+        self.check_items(manifest, items)
+        by_task: dict[str, dict[str, Item]] = {}
+        for item in items:
+            by_task.setdefault(item.task, {})[item.id] = item
+        if strange := [name for name in by_task if name not in sources]:
+            raise StoreError(f"{where} does not say where its data is from ({strange[0]!r}).")
+        return RunData(spec, by_task, sources, (), self._model(manifest))
 
-    def _model(self) -> ModelInfo | None:
+    def check_items(self, manifest: Mapping[str, Any], items: Sequence[Item]) -> None:
+        """Compare the items with what the manifest says of them; raises StoreError if they are not the whole.
+
+        Manifests of older versions do not say it: what their limit and their data imply is compared.
+        """
+        path = self.path / "items.jsonl"
+        if not path.is_file():
+            raise StoreError(f"The file {path} is gone. {_NEW_ITEMS}")
+        said = manifest.get("items")
+        if said is None:
+            least = _least_items(manifest)
+            if len(items) < least:
+                raise StoreError(f"{path} holds {len(items):,} items of at least {least:,}. {_NEW_ITEMS}")
+        elif facts_of(items) not in (said if isinstance(said, list) else [said]):
+            raise StoreError(f"{path} is not as it was written. {_NEW_ITEMS}")
+
+    def check_records(self, found: RunData) -> None:
+        """Compare the records with the items and with what the manifest says of them.
+
+        Raises:
+            StoreError: answers are missing that were stored once, or an answer is to no item of the run.
+        """
+        path = self.path / "records.jsonl"
+        for record in found.records:
+            if record.item_id not in found.items.get(record.task, {}):
+                raise StoreError(
+                    f"{path} answers {record.task} {record.item_id[:100]!r}, which is not among the items of the run. "
+                    f"{_NEW_ITEMS}"
+                )
+        manifest = self.manifest()
+        if missing := self.lost(manifest, found.records):
+            raise StoreError(
+                f"{path} has lost {missing:,} of its answers. Start the same run again to answer these items anew, or "
+                "restore the file from a copy."
+            )
+
+    def lost(self, manifest: Mapping[str, Any], records: Sequence[Record]) -> int:
+        """How many stored answers are there no more, by what the manifest says; 0 where it does not say it: the run
+        never ended in order, or an older version made it. Raises StoreError if what it says is no number."""
+        said = manifest.get("records")
+        if said is None:
+            return 0
+        answered = sum(record.output is not None for record in records)
         try:
-            return ModelInfo(**self.manifest()["model"])
-        except (KeyError, TypeError):  # Only begun, or put together by other means.
+            return max(int(said["answered"]) - answered, int(said["tried"]) - len(records), 0)
+        except (KeyError, TypeError, ValueError) as e:
+            raise StoreError(f"{self.path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
+
+    def _stamp(self) -> list[tuple[int, ...] | None]:
+        """What changes when manifest or items are written anew."""
+        found: list[tuple[int, ...] | None] = []
+        for name in ("manifest.json", "items.jsonl"):
+            try:
+                stat = (self.path / name).stat()
+                found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+            except OSError:
+                found.append(None)
+        return found
+
+    def _model(self, manifest: Mapping[str, Any]) -> ModelInfo | None:
+        if not manifest.get("model"):  # Only begun, or put together by other means.
             return None
+        try:
+            return read(ModelInfo, manifest["model"])
+        except (KeyError, TypeError, ValueError) as e:
+            raise StoreError(f"{self.path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
 
     def records_since(self, offset: int) -> tuple[list[Record], int]:
         """The records of the whole lines after a byte of `records.jsonl`, and the byte after the last of them.
@@ -223,18 +359,14 @@ class RunStore:
         """
         path = self.path / "records.jsonl"
         found: list[Record] = []
-        for record, end in self._ends("records.jsonl", record_from, _DO_AGAIN, offset):
+        for record, end in self._ends("records.jsonl", _record_in, _DO_AGAIN, offset):
             found.append(record)
             offset = end
         return found, offset if path.exists() else 0
 
-    def _lines(self, name: str, read: Callable[[Any], T], remedy: str) -> Iterator[T]:
-        """What `read` makes of every whole line of a file; a last line without its end is still being written."""
-        for found, _ in self._ends(name, read, remedy):
-            yield found
-
-    def _ends(self, name: str, read: Callable[[Any], T], remedy: str, start: int = 0) -> Iterator[tuple[T, int]]:
-        """The same from a byte on, each with the byte after its line."""
+    def _ends(self, name: str, read: Callable[[bytes], T], remedy: str, start: int = 0) -> Iterator[tuple[T, int]]:
+        """What `read` makes of every whole line of a file from a byte on, each with the byte after its line; a last
+        line without its end is still being written."""
         path = self.path / name
         if not path.exists():
             return
@@ -242,13 +374,15 @@ class RunStore:
         try:
             with path.open("rb") as file:
                 file.seek(start)
-                for number, line in enumerate(file, start=1):
+                for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
                     if not line.endswith(b"\n"):
+                        if len(line) == MAX_LINE:
+                            raise StoreError(f"{path}, line {number}: damaged (endless). {remedy}")
                         return
                     offset += len(line)
                     try:
-                        found = read(json.loads(line))
-                    except (ValueError, KeyError, TypeError) as e:
+                        found = read(line)
+                    except (ValueError, KeyError, TypeError, RecursionError) as e:
                         where = f"line {number}" if start == 0 else f"{number} lines after byte {start:,}"
                         raise StoreError(f"{path}, {where}: damaged ({type(e).__name__}: {e}). {remedy}") from e
                     yield found, offset
@@ -343,7 +477,7 @@ class RunWriter:
 
     def items(self, items: Iterable[Item]) -> None:
         """Write the items, atomically; raises StoreError when the disk is full or failing."""
-        self._replace("items.jsonl", "".join(dumps(item) + "\n" for item in items))
+        self._replace("items.jsonl", _items_text(items))
 
     def _replace(self, name: str, text: str) -> None:
         try:
@@ -358,7 +492,7 @@ class RunWriter:
             StoreError: the disk is full or failing; everything written before is intact.
         """
         for record in records:
-            line = (dumps(record) + "\n").encode("utf-8")
+            line = _line_of(record)
             what = f"A record of {len(line):,} bytes"
             try:
                 written = os.write(self._file, line)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +18,7 @@ from jglue_app.library import Library
 from jglue_app.plan import Plan
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
-from jglue_app.types import Item, ModelSpec
+from jglue_app.types import Item, ModelSpec, Prompt, Tokenizer
 from tests.test_api import GOLDS
 
 NLI = lab.make_item(TASKS["jnli"], {"sentence1": "犬が走る。", "sentence2": "動物が動く。"}, "entailment")
@@ -132,3 +134,68 @@ def test_groups_of_tokens_are_whole_characters(settings: Settings, smollm2_gguf:
     groups = list(lab.tokens_of(ids, tokenizer))
     assert "".join(group.text for group in groups) == "鰻🍣とé"
     assert sum(len(group.ids) for group in groups) == len(ids) > len(groups)
+
+
+# --- bounds that are looked at before any work -------------------------------------------------------------
+
+
+def test_two_long_lists_are_refused_before_their_product_is_built() -> None:
+    many = [f"style-{i}" for i in range(100_000)]
+    began = time.process_time()
+    with pytest.raises(InputError, match=r"at most 40 formats times styles, not 10,000,000,000\."):
+        lab.variants(Side(), many, many)
+    with pytest.raises(InputError, match=r"not 100,000\."):
+        lab.variants(Side(), ["plain"], many)
+    assert time.process_time() - began < 1
+    assert len(lab.variants(Side(), ["plain", "rinna"] * 50_000, ["ja-labels"] * 100_000)) == 2
+
+
+@pytest.mark.parametrize("names", [["plain", 3], ["plain", ["rinna"]], ["plain", None]])
+def test_names_of_other_types_are_refused(names: list[Any]) -> None:
+    with pytest.raises(InputError, match="lists of names"):
+        lab.variants(Side(), names)
+    with pytest.raises(InputError, match="lists of names"):
+        lab.variants(Side(), ["plain"], names)
+
+
+def test_accepted_answers_are_read_once_each_and_not_without_end() -> None:
+    fields = {"context": "京都と奈良", "question": "どこ", "title": ""}
+    assert lab.make_item(TASKS["jsquad"], fields, "京都\n奈良\n京都\n" * 1_000).gold == ("京都", "奈良")
+    assert len(lab.make_item(TASKS["jsquad"], fields, "\n".join(map(str, range(20)))).gold) == 20  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"21 accepted answers\. At most 20 are read here"):
+        lab.make_item(TASKS["jsquad"], fields, "\n".join(map(str, range(21))))
+
+
+class Counting:
+    """A real tokenizer that notes what it was asked."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.asked: list[tuple[str, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tokenizer, name)
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        self.asked.append(("encode", prompt.text))
+        return self.tokenizer.encode(prompt)
+
+    def split(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
+        self.asked.append(("split", prompt.text, answer))
+        return self.tokenizer.split(prompt, answer)
+
+
+def test_a_prompt_is_tokenized_once_with_each_answer_and_no_more_once_it_is_stopped(settings: Settings) -> None:
+    plan = lab.plan_one(settings, "jsquad", Side())
+    counting = Counting(open_tokenizer(plan.spec.model, settings))
+    golds = [f"答え{i}" for i in range(20)]
+    item = lab.make_item(TASKS["jsquad"], {"context": "京都" * 50, "question": "どこ"}, "\n".join(golds))
+    found = lab.inspect_prompt(plan, item, cast(Tokenizer, counting))
+    assert [answer.text for answer in found.answers] == golds
+    assert sorted(key[2] for key in counting.asked if key[0] == "split") == sorted(golds)
+    assert len([key for key in counting.asked if key[0] == "encode"]) == 1
+    assert found == lab.inspect_prompt(plan, item, counting.tokenizer)
+    counting.asked.clear()
+    with pytest.raises(InputError, match="It was stopped"):
+        lab.inspect_prompt(plan, item, cast(Tokenizer, counting), lambda: len(counting.asked) > 3)
+    assert len(counting.asked) == 4

@@ -18,6 +18,7 @@ from jglue_app.library import Library
 from jglue_app.report import report_run
 from jglue_app.store import RunStore
 from tests.test_api import GOLDS, WORDS
+from tests.unsealed import unsealed
 
 
 def answers(path: Path, texts: dict[str, str]) -> str:
@@ -44,7 +45,7 @@ def test_runs_are_listed_with_what_is_left_to_do_and_broken_folders_are_left_out
     tmp_path: Path, library: Library
 ) -> None:
     assert library.all() == []
-    path = stored(tmp_path / "a.jsonl")
+    path = unsealed(stored(tmp_path / "a.jsonl"))
     broken = tmp_path / "runs" / "broken"
     broken.mkdir()
     (broken / "manifest.json").write_text("{", "utf-8")
@@ -57,7 +58,7 @@ def test_runs_are_listed_with_what_is_left_to_do_and_broken_folders_are_left_out
 
 
 def test_a_growing_run_is_read_and_judged_on_from_where_it_was(tmp_path: Path, library: Library) -> None:
-    path = stored(tmp_path / "a.jsonl", wrong=list(GOLDS)[:5], limit=None)
+    path = unsealed(stored(tmp_path / "a.jsonl", wrong=list(GOLDS)[:5], limit=None))
     whole = (path / "records.jsonl").read_bytes()
     at = [i + 1 for i, byte in enumerate(whole) if byte == 10]
     (path / "records.jsonl").write_bytes(whole[: at[4]])
@@ -75,7 +76,7 @@ def test_a_growing_run_is_read_and_judged_on_from_where_it_was(tmp_path: Path, l
 
 
 def test_a_run_that_is_replaced_or_shortened_is_read_anew(tmp_path: Path, library: Library) -> None:
-    right, wrong = stored(tmp_path / "a.jsonl"), stored(tmp_path / "b.jsonl", wrong=list(GOLDS))
+    right, wrong = stored(tmp_path / "a.jsonl"), unsealed(stored(tmp_path / "b.jsonl", wrong=list(GOLDS)))
     assert library.report(right).tasks["jnli"].metrics["accuracy"].value == 1
     shutil.rmtree(right)
     shutil.copytree(wrong, right)

@@ -27,6 +27,7 @@ from jglue_app.types import (
     RunData,
     RunError,
     RunSpec,
+    Source,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +50,8 @@ ITEMS = (
     ),
     Item("jsquad", "q", {"title": "", "context": "京都", "question": "どこ"}, ("京都", "京都市")),
 )
-HEAD = {"spec": SPEC, "data": {"jsts": {"source": "official"}, "jnli": {"source": "user"}}}
+SOURCES: dict[str, Source] = {"jsts": "official", "jnli": "user", "jsquad": "sample"}
+HEAD = {"spec": SPEC, "data": {name: {"source": source} for name, source in SOURCES.items()}}
 
 
 def record(item_id: str, text: str | None = "含意", *, task: str = "jnli", finish: Finish = "stop") -> Record:
@@ -127,7 +129,7 @@ def test_spec_items_and_sources_are_read_back(path: Path) -> None:
     assert store.data() == RunData(
         SPEC,
         {"jsts": {"1": ITEMS[0]}, "jnli": {"1": ITEMS[1]}, "jsquad": {"q": ITEMS[2]}},
-        {"jsts": "official", "jnli": "user"},
+        SOURCES,
         [record("1")],
     )
 
@@ -439,7 +441,7 @@ def test_on_a_full_disk_everything_written_before_is_intact_and_the_run_can_go_o
     assert [r.item_id for r in store.records()] == told
     file = path / "records.jsonl"
     assert file.read_bytes().endswith(b"}\n")
-    size = len(dumps(numbered(len(told))).encode()) + 1
+    size = len(dumps(numbered(len(told))).encode()) + len(', "crc32": "00000000"\n')
     assert LIMIT - size < file.stat().st_size <= LIMIT
     assert {p.name: p.read_bytes() for p in path.iterdir() if p != file} == before
     faults = err.splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from jglue_app import archive, wandb_sink
 from jglue_app import export as files
 from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of, task_list
 from jglue_app.console import print_json, print_leaderboard, print_lines, print_table
-from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.leaderboard import leaderboard as rank
 from jglue_app.library import Library
 from jglue_app.protocols import get_protocol
@@ -24,17 +25,27 @@ RunArgument = Annotated[str, typer.Argument(help="A stored run: its folder or id
 
 def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     """The stored runs, the newest first."""
-    found = Library(settings_of(runs_dir).runs_dir).all()
+    library = Library(settings_of(runs_dir).runs_dir)
+    found, damaged = library.all(), library.damaged()
     if as_json:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned} for r in found
         ]
+        rows += [{"id": name, "damaged": why} for name, why in damaged.items()]
         print_json(rows)
         return
     table = Table("id", "run", "made", "items", box=None, pad_edge=False)
     for run in found:
         table.add_row(run.name, run.label, run.created[:16].replace("T", " "), f"{run.done}/{run.planned}")
-    print_table(table) if found else print_lines(["There is no run yet. `python -m jglue_app run` makes one."])
+    if found or not damaged:
+        print_table(table) if found else print_lines(["There is no run yet. `python -m jglue_app run` makes one."])
+    _tell_damaged(damaged)
+
+
+def _tell_damaged(damaged: Mapping[str, str]) -> None:
+    """Runs that cannot be read are named, on standard error: the others are shown all the same."""
+    for name, why in damaged.items():
+        print(f"damaged: {name}: {why}", file=sys.stderr)
 
 
 def leaderboard(
@@ -75,6 +86,7 @@ def leaderboard(
         library = Library(settings_of(runs_dir).runs_dir)
         entries = rank(library.reports(protocol, data_kind), library.reports(against, data_kind), names)
         elsewhere = len(library.all()) - len(entries)
+        _tell_damaged(library.damaged())
     if as_json:
         table = {"protocol": protocol, "against": against, "tasks": names, "entries": entries}
         print_json(table | ({"report": saved} if saved else {}))
@@ -133,7 +145,15 @@ def delete(
     # Other commands take a folder, and so does this one where it is a run of the collection.
     name = named.name if named.parent.resolve() == library.runs_dir.resolve() else run
     path = library.find(name)
-    if not yes and not typer.confirm(f"Delete {library.stored(path).label} ({name}) for good?", err=True):
+    if not yes and not typer.confirm(f"Delete {_label(library, path)} ({name}) for good?", err=True):
         raise InputError("Nothing was deleted.")
     library.delete(name)
     print_lines([f"deleted {name}"])
+
+
+def _label(library: Library, path: Path) -> str:
+    """A run's label; that it is damaged where it cannot be read, which must not keep it from being deleted."""
+    try:
+        return library.stored(path).label
+    except StoreError:
+        return "a damaged run"

@@ -11,14 +11,14 @@ from typing import Any
 
 import gradio as gr
 
-from jglue_app.configuration import DATA, DTYPES, MAX_SHOTS, QUANTIZATIONS, Configuration, Side
+from jglue_app.configuration import DATA, DTYPES, MAX_NAME, MAX_SHOTS, QUANTIZATIONS, Configuration, Side
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.models import named_models
 from jglue_app.plan import MAX_THINKING_TOKENS, METHODS
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
 from jglue_app.styles import load_style, style_names
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import TASKS, get_task
 from jglue_app.thought import THINKING
 from jglue_app.ui.words import word
 
@@ -168,6 +168,10 @@ def read_side(values: Sequence[Any], lang: str, other: Side | None = None) -> Si
         name = other.model
     if not name:
         raise InputError(word("no_model", lang))
+    if len(name) > MAX_NAME or any(ord(c) < 32 for c in name):
+        raise InputError(f"A model's name has at most {MAX_NAME} characters and no line ends. Give an id or a path.")
+    if len(str(style or "")) > MAX_NAME:
+        raise InputError(f"A style's name has at most {MAX_NAME} characters.")
     if not is_number(shots, 0, MAX_SHOTS):
         raise InputError(word("shots_range", lang).format(MAX_SHOTS))
     for kind, value, known in (
@@ -205,6 +209,8 @@ def read_configuration(settings: Settings, asked: Sequence[Any], a: Side, b: Sid
     if b is not None and a == b:
         raise InputError(word("same", lang))
     names = tuple(dict.fromkeys(name for name in tasks if isinstance(name, str)))
+    for name in names:
+        get_task(name)
     items = settings.max_items if whole and settings.public else None if whole else int(limit)
     return Configuration(names, data, items, method, a, b, bool(allow_bin))
 

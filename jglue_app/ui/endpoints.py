@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.events import api
@@ -20,15 +20,15 @@ from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.jobs import Job
 from jglue_app.models import named_models
 from jglue_app.protocols import PROTOCOLS, get_protocol, judge_all
-from jglue_app.report import compare_runs, judge_run
+from jglue_app.report import compare_runs
 from jglue_app.store import dumps
 from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Item
 from jglue_app.ui import compare, controls, full, results, wandb_push
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import visitor
-from jglue_app.ui.following import changes
-from jglue_app.ui.lab import start_sweep
+from jglue_app.ui.following import BEAT_S, changes
+from jglue_app.ui.lab import look, start_sweep
 from jglue_app.ui.views.items import FILTERS, item_rows
 
 
@@ -47,6 +47,26 @@ def _plain(value: Any) -> Any:
 def _told(error: JglueAppError) -> gr.Error:
     """What a program is told: the sentence, and no traceback."""
     return gr.Error(str(error), print_exception=False)
+
+
+Said = TypeVar("Said")
+
+
+def waited(desk: Desk, job: Job, said: Said) -> Iterator[Said]:
+    """Say something about once a second until a job is over, so that a client who has left is noticed, and end the job
+    then: nobody else will ask for what it gives. What is over within a second says nothing.
+
+    Raises:
+        InputError: it failed.
+    """
+    try:
+        while not job.over.wait(BEAT_S):
+            yield said
+    finally:
+        if not job.over.is_set():
+            desk.jobs.halt(job)
+    if job.state == "failed":
+        raise InputError(str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.")
 
 
 # --- making runs ----------------------------------------------------------------------------------------
@@ -273,14 +293,18 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
 
 def _stored(desk: Desk) -> tuple[Any, ...]:
     def runs(request: gr.Request) -> list[dict[str, Any]]:
-        """The stored runs that you may look at, the newest first, and those that came with the application."""
-        return [
+        """The stored runs that you may look at, the newest first, and those that came with the application; at last
+        those that are damaged, each with what is wrong."""
+        owner = visitor(request)
+        whole: list[dict[str, Any]] = [
             {"run": name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned}
-            for name, r in desk.runs(visitor(request)).items()
+            for name, r in desk.runs(owner).items()
         ]
+        return whole + [{"run": name, "damaged": why} for name, why in desk.damaged(owner).items()]
 
     def scores(request: gr.Request, a: str, b: str = "", protocol: str = "official") -> dict[str, Any]:
         """Every score of a run under a protocol; of two runs also the differences on the items both have answered.
+        Of a run that you have made since the server was started these are the items that you have asked for.
 
         Args:
             a: Id of a run, from `runs`.
@@ -290,15 +314,17 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         owner = visitor(request)
         try:
             if not b:
-                report: dict[str, Any] = _plain(desk.library.report(desk.path(owner, a), protocol))
+                report: dict[str, Any] = _plain(desk.report(owner, a, protocol, mine=True))
                 return report
-            both: dict[str, Any] = _plain(compare_runs(desk.data(owner, a), desk.data(owner, b), protocol))
+            left, right = desk.data(owner, a, mine=True), desk.data(owner, b, mine=True)
+            both: dict[str, Any] = _plain(compare_runs(left, right, protocol))
             return both
         except JglueAppError as e:
             raise _told(e) from e
 
     def items(request: gr.Request, a: str, b: str = "", filter: str = "all") -> list[dict[str, Any]]:
-        """The items of a run or two, each with its question, gold answer, what was said and how that fell out.
+        """The items of a run or two, each with its question, gold answer, what was said and how that fell out. Of a run
+        that you have made since the server was started these are the items that you have asked for.
 
         Args:
             a: Id of a run.
@@ -309,8 +335,8 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         try:
             if filter not in FILTERS:
                 raise UnknownNameError("filter", filter[:50], FILTERS)
-            left = desk.library.judged(desk.path(owner, a))
-            right = desk.library.judged(desk.path(owner, b)) if b else None
+            left = desk.judged(owner, a, mine=True)
+            right = desk.judged(owner, b, mine=True) if b else None
         except JglueAppError as e:
             raise _told(e) from e
         names = {"t": "title", "k": "task", "i": "item_id", "q": "question", "g": "gold", "a": "a_said", "b": "b_said"}
@@ -329,7 +355,7 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         """
         owner = visitor(request)
         try:
-            found = desk.library.judged(desk.path(owner, run)).get(get_task(task).name, {}).get(item_id)
+            found = desk.judged(owner, run).get(get_task(task).name, {}).get(item_id)
             if found is None:
                 raise InputError(f"The run has no answer to {task} {item_id[:100]!r}. `items` lists what it has.")
         except JglueAppError as e:
@@ -345,11 +371,15 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
             task: The subset.
         """
         try:
-            found = desk.data(visitor(request), run)
-            judged = {name: judge_run(found, name) for name in PROTOCOLS}
+            name = get_task(task).name
+            owner = visitor(request)
+            # What has been judged is kept: a long run is not judged again with every call.
+            judged = {
+                protocol: {name: desk.judged(owner, run, protocol, mine=True).get(name, {})} for protocol in PROTOCOLS
+            }
             return [
                 {"item_id": d.item.id, "gold": _plain(d.item.gold), "verdicts": _plain(d.verdicts)}
-                for d in dissents(judged).get(get_task(task).name, [])
+                for d in dissents(judged).get(name, [])
             ]
         except JglueAppError as e:
             raise _told(e) from e
@@ -473,7 +503,10 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
 
     def find(task: str, item_id: str, kind: str, fields: dict[str, str] | None, gold: str) -> Item:
         if fields:
-            return lab.make_item(get_task(task), {k: str(v) for k, v in fields.items()}, gold)
+            known = get_task(task)
+            if not isinstance(fields, dict) or any(not isinstance(fields.get(k, ""), str) for k in known.fields):
+                raise InputError(f"The fields of {known.title} are an object of texts: {', '.join(known.fields)}.")
+            return lab.make_item(known, fields, gold)
         items = data.load(settings, get_task(task).name, data=kind).items
         found = next((i for i in items if i.id == item_id), None) if item_id else items[0]
         if found is None:
@@ -481,6 +514,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         return found
 
     def show_prompt(
+        request: gr.Request,
         task: str = "jnli",
         item_id: str = "",
         model: str = "gemma-3-270m",
@@ -490,7 +524,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         data: str = "sample",
         fields: dict[str, str] | None = None,
         gold: str = "",
-    ) -> dict[str, Any]:
+    ) -> Iterator[dict[str, Any]]:
         """A prompt token by token, the tokens each legal answer takes, and the linter's warnings. Loads the tokenizer
         alone.
 
@@ -505,14 +539,18 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
             fields: The texts of an item of your own, such as {"sentence1": "…", "sentence2": "…"}, instead of an id.
             gold: Its gold answer: a label, a number for JSTS, or accepted spans, one a line.
         """
+
+        def work(job: Job) -> None:
+            job.result = _plain(look(desk, side, item, job, data))
+
         try:
             side = controls.read_side([model, format, style, shots, "none", "auto"], "en")
-            plan = lab.plan_one(settings, task, side, data=data)
             item = find(task, item_id, data, fields, gold)
-            found: dict[str, Any] = _plain(lab.inspect_prompt(plan, item, desk.tokenizer(plan.spec.model)))
+            job = desk.jobs.aside(visitor(request), "look", work)
+            yield from waited(desk, job, {"state": "waiting"})
         except JglueAppError as e:
             raise _told(e) from e
-        return found
+        yield job.result
 
     def try_prompt(
         request: gr.Request,
@@ -525,7 +563,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         data: str = "sample",
         fields: dict[str, str] | None = None,
         gold: str = "",
-    ) -> dict[str, Any]:
+    ) -> Iterator[dict[str, Any]]:
         """Have a model answer one item; nothing is stored. Gives the prompt, the raw output and how it is read.
 
         Args:
@@ -549,15 +587,13 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
             side: Side = controls.read_side([model, format, style, shots, "none", "auto"], "en")
             item = find(task, item_id, data, fields, gold)
             job = desk.jobs.start(visitor(request), "try", work)
-            job.over.wait()
-            if job.state == "failed":
-                raise InputError(str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.")
+            yield from waited(desk, job, {"state": "waiting"})
             if job.result is None:
                 raise InputError("It was stopped before there was an answer. Try it again.")
         except JglueAppError as e:
             raise _told(e) from e
         answered = job.result.answered
-        return {"record": _plain(answered.record), "judgement": _plain(answered.judgement)}
+        yield {"record": _plain(answered.record), "judgement": _plain(answered.judgement)}
 
     def sweep_formats(
         request: gr.Request,
@@ -568,7 +604,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         model: str = "gemma-3-270m",
         shots: int = 0,
         data: str = "sample",
-    ) -> list[dict[str, Any]]:
+    ) -> Iterator[list[dict[str, Any]]]:
         """The same items in several prompt formats: scores, and how many answers change when only the format does.
 
         Args:
@@ -584,9 +620,8 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         try:
             side = controls.read_side([model, "plain", "ja-labels", shots, "none", "auto"], "en")
             job = start_sweep(desk, owner, task, lab.variants(side, formats, styles), items, data, "en")
-            job.over.wait()
-            if job.state == "failed":
-                raise InputError(str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.")
+            nothing: list[dict[str, Any]] = []
+            yield from waited(desk, job, nothing)
             desk.own(job)
             rows = lab.sweep_table(desk.library, task, job.result or [])
         except JglueAppError as e:
@@ -594,6 +629,6 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         out = [{**_plain(row), "run": row.path.name} for row in rows]
         for row in out:
             del row["path"]
-        return out
+        yield out
 
     return show_prompt, try_prompt, sweep_formats

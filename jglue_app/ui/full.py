@@ -237,10 +237,9 @@ def _board(desk: Desk, job: Job, lang: str) -> str:
     desk.own(job)
     pair = pair_of(job)
     try:
-        desk.path(job.owner, pair.a)
+        report = desk.report(job.owner, pair.a)
     except StoreError:
         return views.empty(word("full_empty", lang))
-    report = desk.library.report(desk.path(job.owner, pair.a))
     if not any(task.n for task in report.tasks.values()):
         return views.empty(word("full_empty", lang))
     return shown.board_html(desk, job.owner, Pair(pair.a, ids_a=pair.ids_a), lang, links=False)

@@ -25,7 +25,7 @@ from jglue_app.ui.controls import T, pane
 from jglue_app.ui.course import STEPS
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import language, page_of, visitor
-from jglue_app.ui.following import changes, stopper
+from jglue_app.ui.following import BEAT_S, changes, stopper
 from jglue_app.ui.views.progress import progress
 from jglue_app.ui.views.prompt import inspected, tried
 from jglue_app.ui.views.sweep import sweep_view
@@ -210,8 +210,22 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
         except JglueAppError as e:
             yield views.failure(e, lang), gr.skip()
             return
-        parts = [inspect_html(desk, side, item, name, lang, str(values[1])) for name, side in both.items()]
-        yield "", views.render("two", {"parts": parts}, lang)
+
+        def work(job: Job) -> None:
+            job.result = [
+                inspect_html(desk, side, item, name, lang, job, str(values[1])) for name, side in both.items()
+            ]
+
+        job = desk.jobs.aside(visitor(request), "look", work)
+        try:
+            while not job.over.wait(BEAT_S):
+                yield views.note(word("lab_reading", lang)), gr.skip()  # Who has left is noticed by this.
+        finally:
+            job.stop.set()
+        if job.state == "failed":
+            yield progress(job, lang), gr.skip()
+            return
+        yield "", views.render("two", {"parts": job.result}, lang)
 
     def ask(request: gr.Request, *values: Any) -> Iterator[tuple[Any, Any]]:
         lang = language(request)
@@ -312,12 +326,17 @@ def _filled(item: Item, lang: str) -> list[Any]:
     return [*out, gr.update(value=lab.gold_as_typed(item), label=label)]
 
 
-def inspect_html(desk: Desk, side: Side, item: Item, name: str, lang: str, kind: str = "sample") -> str:
+def look(desk: Desk, side: Side, item: Item, job: Job, kind: str = "sample") -> lab.Inspected:
+    """One prompt as a tokenizer sees it, within a job that can be stopped; raises as `lab.inspect_prompt` does."""
+    plan = lab.plan_one(desk.settings, item.task, side, data=kind)
+    return lab.inspect_prompt(plan, item, desk.tokenizer(plan.spec.model), job.stop.is_set)
+
+
+def inspect_html(desk: Desk, side: Side, item: Item, name: str, lang: str, job: Job, kind: str = "sample") -> str:
     """One prompt token by token; a sentence where there can be none."""
     label = side_text(side, lang)
     try:
-        plan = lab.plan_one(desk.settings, item.task, side, data=kind)
-        found = lab.inspect_prompt(plan, item, desk.tokenizer(plan.spec.model))
+        found = look(desk, side, item, job, kind)
     except JglueAppError as e:
         return views.failure(e, lang, head="cannot_render")
     return views.render("inspected", inspected(found, label, name, lang), lang)
@@ -489,6 +508,9 @@ def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items:
 
 def sweep_html(desk: Desk, task: str, job: Job, lang: str) -> str:
     """The table of what is stored of a sweep; empty before anything is."""
-    rows = lab.sweep_table(desk.library, task, list(job.result or []))
+    try:
+        rows = lab.sweep_table(desk.library, task, list(job.result or []))
+    except StoreError as e:
+        return views.failure(e, lang)
     rows = [row for row in rows if row.n]
     return views.render("sweep", sweep_view(rows, task), lang) if rows else ""

@@ -23,9 +23,11 @@ from jglue_app.ui.controls import T, pane
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import language, visitor
 from jglue_app.ui.views.ranking import pictures, ranking
-from jglue_app.ui.words import word
+from jglue_app.ui.words import said, word
 
 EXPORTS = (*files.FORMATS, "zip")
+MOST_DAMAGED = 5
+"""Damaged runs that are named; the command line lists them all."""
 PICKS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('.jg-pick');
@@ -136,7 +138,7 @@ def build(desk: Desk, t: T) -> Tab:
         # What is chosen and still there is not set again: by the time this arrives another may have been chosen.
         managed: dict[str, Any] = {} if kept in runs else {"value": first or (every[0][1] if every else None)}
         return (
-            _left_out(chosen, names, how, lang),
+            _left_out(chosen, names, how, lang) + _damaged(desk, owner, lang),
             views.render("ranking", payload, lang),
             views.render("pictures", pictures(shown, chosen), lang),
             gr.update(choices=choices, value=first),
@@ -225,6 +227,12 @@ def _left_out(chosen: list[str], names: list[str], protocol: str, lang: str) -> 
     return views.note(word("tasks_left_out", lang).format(", ".join(missing), protocol)) if missing else ""
 
 
+def _damaged(desk: Desk, owner: str, lang: str) -> str:
+    """A sentence on each run that cannot be read, which would else be missing without a word."""
+    found = [f"{name}: {said(why, lang)}" for name, why in list(desk.damaged(owner).items())[:MOST_DAMAGED]]
+    return "".join(views.note(word("damaged_run", lang).format(text)) for text in found)
+
+
 def export_view(desk: Desk, request: gr.Request, name: str, format: str) -> tuple[Any, str]:
     """New values of a place to download from, and of the sentence about it."""
     lang = language(request)
@@ -244,12 +252,12 @@ def export_file(desk: Desk, owner: str, name: str, format: str) -> Path:
     """
     if format not in EXPORTS:
         raise UnknownNameError("export format", str(format)[:50], EXPORTS)
-    path = desk.path(owner, name)
-    target = desk.scratch() / f"{path.name}.{format}"
     if format == "zip":
-        return archive.pack(path, target)
-    judged = {protocol: desk.library.judged(path, protocol) for protocol in PROTOCOLS}
-    files.write(files.rows(desk.library.data(path), judged), target, format)
+        path = desk.folder(owner, name)
+        return archive.pack(path, desk.scratch() / f"{path.name}.zip")
+    target = desk.scratch() / f"{desk.path(owner, name).name}.{format}"
+    judged = {protocol: desk.judged(owner, name, protocol) for protocol in PROTOCOLS}
+    files.write(files.rows(desk.data(owner, name), judged), target, format)
     return target
 
 

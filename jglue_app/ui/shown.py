@@ -104,7 +104,7 @@ def list_value(
 def _rows(desk: Desk, owner: str, name: str, data: RunData | None) -> dict[str, dict[str, Any]]:
     if data is None:
         return {}
-    judged = desk.library.judged(desk.path(owner, name))
+    judged = desk.judged(owner, name)
     return {
         task: {id_: row for id_, row in judged.get(task, {}).items() if id_ in items}
         for task, items in data.items.items()
@@ -119,7 +119,7 @@ def origin_html(desk: Desk, owner: str, pair: Pair, lang: str, command: str = ""
         if not name:
             continue
         try:
-            run = desk.library.stored(desk.path(owner, name))
+            run = desk.stored(owner, name)
         except StoreError:
             continue
         machine = run.machine
@@ -145,9 +145,9 @@ def item_html(
             continue
         try:
             path = desk.path(owner, name)
-            found = desk.library.judged(path).get(task, {}).get(id_)
+            found = desk.judged(owner, name).get(task, {}).get(id_)
             manifest = RunStore(path).manifest()
-            data = desk.library.data(path)
+            data = desk.data(owner, name)
         except StoreError:
             sides.append(SideView(side.upper(), word("gone_side", lang), None))
             continue

@@ -210,8 +210,8 @@ def begin(
     """
     if not run:
         raise InputError("Choose a run to send first.")
-    a = desk.path(owner, run)
-    b = desk.path(owner, other) if other else None
+    a = desk.folder(owner, run)
+    b = desk.folder(owner, other) if other else None
     login = login_for(desk.settings, project, entity, key)
 
     limit = MOST_SECONDS if desk.settings.public else math.inf

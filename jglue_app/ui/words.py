@@ -573,6 +573,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "見本と公式の点は比べられないので、別の表にします",
         "Scores on samples and on JGLUE say nothing about each other: one table each",
     ),
+    "damaged_run": ("読めない実行があります。{}", "A run cannot be read. {}"),
     "results_tasks": ("順位に数えるサブセット", "Subsets that count"),
     "results_protocol": ("採点方法", "Scoring protocol"),
     "results_protocol_info": ("保存された同じ出力を採点し直します", "The same stored outputs, scored again"),
@@ -1154,8 +1155,35 @@ SAID_JA = (
     (r"(\d+) lines after byte ([\d,]+)", "{1} バイト目から {0} 行目"),
     (r"Delete the line; its item is then done again\.", "その行を削除すると、その問題はやり直せます。"),
     (
-        r"Restore it from a copy, or delete the run and start anew\.",
-        "控えから戻すか、実行を削除して新しく始めてください。",
+        r"Restore it from a copy, or start the same run again, which writes it anew\.",
+        "控えから戻すか、同じ実行をもう一度始めてください（書き直されます）。",
+    ),
+    (r"The file (.+) is gone\. (.+)", "ファイル {} がありません。{}"),
+    (r"(.+) is not as it was written\. (.+)", "{} が書かれたときと違っています。{}"),
+    (r"(.+) holds ([\d,]+) items of at least ([\d,]+)\. (.+)", "{} の問題が足りません（{} / {}）。{}"),
+    (
+        r"(.+) answers (\w+) (.+), which is not among the items of the run\. (.+)",
+        "{} に、この実行の問題ではない {} {} の出力があります。{}",
+    ),
+    (
+        r"(.+) has lost ([\d,]+) of its answers\. .+",
+        "{} から {} 問分の出力が失われています。同じ実行をもう一度始めるとやり直せます。控えから戻すこともできます。",
+    ),
+    (
+        r"(.+) holds answers and no manifest\.json, .+",
+        "{} に出力はありますが、どの重みのものかを記す manifest.json がありません。控えから戻すか、フォルダを削除して新しく始めてください。",
+    ),
+    (
+        r"(.+) describes another run\. .+",
+        "{} は別の実行のものです。控えから戻すか、フォルダを削除して新しく始めてください。",
+    ),
+    (
+        r"The items of this run were missing or damaged: .+",
+        "この実行の問題のファイルがないか壊れていたため、データのファイルから書き直しました。",
+    ),
+    (
+        r"([\d,]+) stored answers of this run are lost: .+",
+        "この実行の出力が {} 問分失われています。その問題をやり直します。",
     ),
     (
         r"The run folder (.+) cannot be made \((.+)\)\. .+",
@@ -1270,8 +1298,18 @@ SAID_JA = (
         "{} の正解は 0 から 5 までの数です（{} は使えません）。",
     ),
     (
-        r"A sweep takes at most (\d+) formats times styles, not (\d+)\. .+",
+        r"A sweep takes at most (\d+) formats times styles, not ([\d,]+)\. .+",
         "書式と言い回しの組み合わせは {} 通りまでです（いまは {} 通り）。減らしてください。",
+    ),
+    (r"A style's name has at most ([\d,]+) characters\.", "言い回しの名前は {} 文字までです。"),
+    (r"Formats and styles of a sweep are lists of names\.", "書式と言い回しは、名前の一覧で指定してください。"),
+    (
+        r"(.+): ([\d,]+) accepted answers\. At most ([\d,]+) are read here\.",
+        "{}：正解が {} 個あります。ここで読むのは {} 個までです。",
+    ),
+    (
+        r"It was stopped before there was an answer\. Try it again\.",
+        "結果が出る前に止められました。もう一度試してください。",
     ),
     (r"There is no format (.+)\. Known: (.+)\.", "書式 {} はありません。使えるのは {} です。"),
     (r"This server runs the listed models only\.", "このサーバーでは一覧のモデルだけを使えます。"),

@@ -66,7 +66,9 @@ class Pace:
 
     def _running_scores(self) -> dict[str, float]:
         try:
-            report = self._library.report(RunStore.of(self._library.runs_dir, self._plan.spec).path, self._protocol)
+            # What an earlier session stored beyond this one's limit is no part of what is followed.
+            path = RunStore.of(self._library.runs_dir, self._plan.spec).path
+            report = self._library.report(path, self._protocol, self._plan.ids)
         except StoreError:
             return {}
         found = {name: main_metric(task, self._protocol).value for name, task in report.tasks.items()}

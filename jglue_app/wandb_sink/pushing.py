@@ -152,7 +152,7 @@ def _done(job: Mapping[str, Any], login: Login, say: Say, should_stop: Callable[
 
 def _job(run: Path, protocol: str, target: Target, room: Path | None = None) -> dict[str, Any]:
     get_protocol(protocol)
-    RunStore(run).manifest()
+    RunStore(run).data()  # A damaged run is told before anything is asked of W&B.
     need = SPARE_BYTES + COPIES * sum((run / name).stat().st_size for name in archive.MEMBERS if (run / name).is_file())
     place = room or Path(tempfile.gettempdir())
     free = shutil.disk_usage(place).free

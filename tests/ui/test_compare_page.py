@@ -489,6 +489,8 @@ def write_long_run(runs_dir: Path, template: Path, name: str, count: int) -> Non
     folder.mkdir()
     manifest["spec_id"] = name
     manifest["label"] = "long run"
+    for told in (manifest.pop("items"), manifest.pop("records"), record.pop("crc32")):
+        assert told, "what tells that a run was changed by hand"
     (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     with (
         (folder / "items.jsonl").open("w", encoding="utf-8") as items,

@@ -10,19 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from jglue_app import showcase
+from jglue_app import archive, showcase
 from jglue_app.configuration import Configuration, Side
 from jglue_app.errors import InputError, StoreError
 from jglue_app.jobs import Job
 from jglue_app.settings import Settings
 from jglue_app.showcase import SHIPPED
+from jglue_app.store import RunStore
 from jglue_app.types import ModelSpec
+from jglue_app.ui import results
 from jglue_app.ui.desk import Desk
 from tests.test_api import GOLDS
 
 SHIPPED_RUNS = ["shipped:base-0-shot", "shipped:base-3-shot", "shipped:chat-3-shot"]
 
-Make = Callable[[str, str], Job]
+Make = Callable[..., Job]
 
 
 @pytest.fixture
@@ -46,11 +48,11 @@ def public(settings: Settings) -> Iterator[Desk]:
 def make(desk: Desk, tmp_path: Path) -> Make:
     """`make(owner, said)`: the ended job of a small run whose every answer is `said`."""
 
-    def one(owner: str, said: str) -> Job:
+    def one(owner: str, said: str, limit: int = 3) -> Job:
         path = tmp_path / f"{said}.jsonl"
         rows = [{"task": "jnli", "item_id": id_, "text": said} for id_ in GOLDS]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-        job = desk.jobs.runs(owner, "compare", Configuration(("jnli",), "sample", 3, "generate", Side(str(path))))
+        job = desk.jobs.runs(owner, "compare", Configuration(("jnli",), "sample", limit, "generate", Side(str(path))))
         assert job.over.wait(60)
         return job
 
@@ -100,6 +102,37 @@ def test_a_public_visitor_sees_the_runs_of_their_own_jobs_alone(public: Desk, ma
             with pytest.raises(StoreError, match="There is no run"):
                 look(owner, name_of(other))
     assert list(public.runs("eva")) == SHIPPED_RUNS
+
+
+def test_who_asks_for_two_items_of_a_run_that_has_twelve_is_shown_two(
+    public: Desk, desk: Desk, make: Make, tmp_path: Path
+) -> None:
+    many, few = make("ana", "含意", limit=12), make("ben", "含意", limit=2)
+    name = name_of(many)
+    assert name == name_of(few)
+    for job in (many, few):
+        public.own(job)
+        desk.own(job)
+    for owner, count in (("ana", 12), ("ben", 2)):
+        run = public.runs(owner)[name]
+        assert (run.done, run.planned) == (count, count)
+        assert public.stored(owner, name).planned == count
+        for report in (public.report(owner, name), public.reports(owner, "official", "sample")[name]):
+            assert (report.tasks["jnli"].n, report.tasks["jnli"].planned) == (count, count)
+        assert len(public.judged(owner, name)["jnli"]) == count
+        assert set(public.data(owner, name).items["jnli"]) == set((many if count == 12 else few).made["a"].ids["jnli"])
+        exported = results.export_file(public, owner, name, "jsonl").read_text("utf-8").splitlines()
+        assert len(exported) == count
+        brought = archive.unpack(results.export_file(public, owner, name, "zip"), tmp_path / owner)
+        assert len(RunStore(brought).data().records) == len(RunStore(brought).items()) == count
+        # On one's own machine a stored run is one thing, and a request another.
+        assert desk.report(owner, name).tasks["jnli"].n == 12
+        assert desk.report(owner, name, mine=True).tasks["jnli"].n == count
+    assert desk.report("eva", name, mine=True).tasks["jnli"].n == 12
+    # Whoever asks for more has more, and keeps it when less is asked for again.
+    for limit in (5, 2):
+        public.own(make("ben", "含意", limit=limit))
+        assert public.report("ben", name).tasks["jnli"].n == 5
 
 
 def test_what_a_job_has_not_been_noted_for_is_nobodys_on_a_public_server(public: Desk, make: Make) -> None:

@@ -202,3 +202,81 @@ def test_a_bad_call_is_answered_with_a_sentence(
 ) -> None:
     with pytest.raises(AppError, match=sentence):
         client.predict(**arguments, api_name=endpoint)
+
+
+# --- who leaves, and who asks for too much -----------------------------------------------------------------
+
+
+def lines_of(runs_dir: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in runs_dir.glob("*/records.jsonl"))
+
+
+def test_what_only_a_client_waits_for_ends_when_the_client_has_left(tmp_path: Path, table: Tables) -> None:
+    runs_dir = tmp_path / "runs"
+    model = str(table("slow", "含意", 0.4))
+    arguments: dict[str, list[Any]] = {
+        "sweep_formats": ["jsts", ["plain", "alpaca"], ["ja-labels"], 30, model, 0, "sample"],
+        "try_prompt": ["jsts", "", str(table("slower", "含意", 60.0)), "plain", "ja-labels", 0, "sample", None, ""],
+    }
+    with serve(runs_dir) as address, httpx.Client(timeout=30) as http:
+        for endpoint, values in arguments.items():
+            asked = http.post(f"{address}/gradio_api/call/{endpoint}", json={"data": values})
+            with http.stream("GET", f"{address}/gradio_api/call/{endpoint}/{asked.json()['event_id']}") as answer:
+                for line in answer.iter_lines():
+                    if line.startswith("event: generating"):
+                        break
+            began = time.monotonic()
+            # The accelerator is free again: another visitor's prompt is answered in its turn.
+            other = Client(address, verbose=False).predict(task="jsts", model=model, api_name="/try_prompt")
+            assert other["record"]["output"]["text"] == "含意"
+            assert time.monotonic() - began < 10
+            before = lines_of(runs_dir)
+            assert before < 20
+            time.sleep(1.5)
+            assert lines_of(runs_dir) == before
+
+
+LONG = "x" * 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "sentence"),
+    [
+        ("/sweep_formats", {"formats": ["plain"] + [f"f{i}" for i in range(50_000)], "styles": ["a"]}, "at most 40"),
+        ("/sweep_formats", {"formats": ["plain", LONG]}, "There is no format"),
+        ("/sweep_formats", {"styles": [LONG, "b"]}, "at most 500 characters"),
+        (
+            "/show_prompt",
+            {"task": "jsquad", "fields": {"context": "a", "question": "b"}, "gold": "1\n2\n" * 5_000},
+            "x",
+        ),
+        (
+            "/show_prompt",
+            {"task": "jsquad", "fields": {"context": "a", "question": "b"}, "gold": "\n".join(map(str, range(4_000)))},
+            "4,000 accepted answers",
+        ),
+        ("/show_prompt", {"fields": {"sentence1": LONG, "sentence2": "b"}, "gold": "entailment"}, "At most 20,000"),
+        ("/show_prompt", {"fields": {"sentence1": ["a"], "sentence2": "b"}, "gold": "entailment"}, "object of texts"),
+        ("/show_prompt", {"model": LONG}, "at most 500 characters"),
+        ("/show_prompt", {"task": LONG}, "Unknown task"),
+        ("/try_prompt", {"style": LONG}, "at most 500 characters"),
+        ("/repeat", {"tasks": [f"t{i}" for i in range(50_000)]}, "Unknown task"),
+        ("/repeat", {"a_model": LONG}, "at most 500 characters"),
+        ("/compare_models", {"tasks": [LONG]}, "Unknown task"),
+        ("/leaderboard", {"protocol": LONG}, "Unknown protocol"),
+        ("/scores", {"a": LONG}, "There is no run"),
+        ("/item", {"run": "shipped:base-0-shot", "task": "jnli", "item_id": LONG}, "has no answer"),
+    ],
+)
+def test_what_is_too_long_is_refused_in_a_short_sentence_at_once(
+    client: Client, endpoint: str, arguments: dict[str, Any], sentence: str
+) -> None:
+    began = time.monotonic()
+    if sentence == "x":  # Two different answers, each ten thousand times: they are read once each.
+        assert len(client.predict(**arguments, api_name=endpoint)["answers"]) == 2
+    else:
+        with pytest.raises(AppError, match=sentence) as error:
+            client.predict(**arguments, api_name=endpoint)
+        assert len(str(error.value)) < 1_000
+    # The first of them loads the tokenizer; on a busy machine a call takes a second or two.
+    assert time.monotonic() - began < (30 if sentence == "x" else 5)

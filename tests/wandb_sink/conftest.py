@@ -16,6 +16,7 @@ import pytest
 from jglue_app import wandb_sink
 from jglue_app.cli import main
 from jglue_app.wandb_sink import Login, Sent
+from tests.unsealed import unsealed
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.known import KEY, SHOWCASE, as_model, login, run_of, spec_id, table, together, until
 
@@ -69,7 +70,7 @@ def board(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Iterator[Boar
     """Do not push to it."""
     runs_dir = tmp_path_factory.mktemp("board")
     ada, ben = ((made / name).resolve() for name in ("ada", "ben"))
-    half = as_model(ada, "会社/日本語-モデル", runs_dir)
+    half = unsealed(as_model(ada, "会社/日本語-モデル", runs_dir))
     kept = (half / "records.jsonl").read_text("utf-8").splitlines(keepends=True)
     (half / "records.jsonl").write_text("".join(kept[: len(kept) - 20]), "utf-8")
     gemma = SHOWCASE / "base-3-shot"

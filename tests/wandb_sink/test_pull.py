@@ -14,6 +14,7 @@ from jglue_app.api import open_run
 from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.library import Library
 from jglue_app.wandb_sink import Source, source
+from tests.unsealed import unsealed
 from tests.wandb_server import WandbServer
 from tests.wandb_sink.conftest import Board, Cli
 from tests.wandb_sink.known import files, spec_id, together
@@ -57,10 +58,10 @@ def pulled(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Pulled:
         return lambda: [pull(*call) for call in some]
 
     cut = Path(shutil.copytree(board.ben, folder / "half" / spec_id(board.ben)))
-    (cut / "records.jsonl").write_text("", "utf-8")
+    (unsealed(cut) / "records.jsonl").write_text("", "utf-8")
     gemma = f"{board.server.url}/{board.sent['gemma'].path}?nw=nwuser"
     other = Path(shutil.copytree(board.gemma, folder / "changed" / spec_id(board.gemma)))
-    (other / "records.jsonl").write_text("", "utf-8")
+    (unsealed(other) / "records.jsonl").write_text("", "utf-8")
     (one, again, changed), (both, lone), (nothing, nowhere), (copy, half) = together(
         calls(
             (gemma.replace("jglue/jglue-", "jglue/runs/jglue-"), "one"),

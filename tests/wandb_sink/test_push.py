@@ -16,6 +16,7 @@ from jglue_app import wandb_sink
 from jglue_app.api import open_run
 from jglue_app.errors import InputError, NetworkError, StoreError, UnknownNameError
 from jglue_app.wandb_sink.payload import comparison_payload
+from tests.unsealed import unsealed
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.conftest import Cli
 from tests.wandb_sink.known import (
@@ -68,13 +69,14 @@ def sure(folder: Path, method: str = "generate") -> Path:
 def multiplied(run: Path, folder: Path, wanted: int) -> Path:
     """The same run with many more items, each with its own words."""
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".lock"))
+    unsealed(folder)
     stored = {row["item_id"]: row for row in lines(run / "records.jsonl")}
     asked = lines(run / "items.jsonl")
     with (folder / "items.jsonl").open("w") as items, (folder / "records.jsonl").open("w") as records:
         for number in range(wanted):
             item = asked[number % len(asked)]
             id_ = f"many{number:05}"
-            record = stored[item["id"]]
+            record = {name: value for name, value in stored[item["id"]].items() if name != "crc32"}
             output = record["output"] | {"text": f"含意{number}", "seconds": number / 1024}
             items.write(json.dumps(item | {"id": id_}) + "\n")
             records.write(json.dumps(record | {"item_id": id_, "output": output}) + "\n")
@@ -109,6 +111,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Iterator[Pus
     complete = sure(folder)
     grown = folder / "grown"
     shutil.copytree(complete, grown, ignore=shutil.ignore_patterns(".lock"))
+    unsealed(grown)
     kept = (grown / "records.jsonl").read_bytes().splitlines(keepends=True)
     (grown / "records.jsonl").write_bytes(b"".join(kept[:30]))
     big = multiplied(complete, folder / "many", MANY)
@@ -291,7 +294,7 @@ def test_what_has_nothing_to_score_is_refused_in_a_sentence_before_anything_is_s
     only_jsts = run_of(made / "ada.jsonl", tmp_path / "jsts", ("jsts",), "generate")
     empty = tmp_path / "empty"
     shutil.copytree(ada, empty)
-    (empty / "records.jsonl").write_bytes(b"")
+    (unsealed(empty) / "records.jsonl").write_bytes(b"")
     with WandbServer() as server:
         to = login(server)
 
