@@ -238,6 +238,21 @@ _GEMMA3N: Fields = {
 _DSA: Fields = {"layer_types": LEAVE}
 
 OVERRIDES: dict[str, Fields] = {
+    "blt": {
+        "patcher_config": {"vocab_size": VOCABULARY, "max_position_embeddings": 512},
+        "encoder_config": {"vocab_size": VOCABULARY, "hidden_size_global": 32, "cross_attn_k": 1},
+        "decoder_config": {
+            "vocab_size": VOCABULARY,
+            "hidden_size_global": 32,
+            "cross_attn_k": 1,
+            "num_hidden_layers": 2,
+        },
+        "global_config": {},
+        "cross_attn_k": 1,
+        "encoder_hash_byte_group_vocab": 100,
+        "encoder_hash_byte_group_size": [3, 4],
+        "patch_in_forward": True,
+    },
     "bailing_hybrid": {"layer_group_size": 2},
     "bamba": {"attn_layer_indices": [1, 3], "mamba_d_head": 16},
     "cohere_compass_text": {
@@ -284,8 +299,8 @@ OVERRIDES: dict[str, Fields] = {
     "falcon_h1": {"mamba_d_ssm": 128, "mamba_d_head": 16},
     "inkling2_loop_text": {
         "unpadded_vocab_size": VOCABULARY,
-        "loop_layer_index_start": 1,
-        "loop_layer_index_end": 3,
+        "loop_layer_index_start": 2,
+        "loop_layer_index_end": 4,
         "loop_num_passes": 2,
         "n_layers_per_attn_res_block": 2,
         "loop_gate_rank": 8,
@@ -307,6 +322,11 @@ OVERRIDES: dict[str, Fields] = {
         "make_ngram_vocab_size_divisible_by": 8,
         "hc_lowrank": 8,
         "split_ngram_parts": 4,
+        "indexer_n_heads": 2,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 16,
+        "indexer_budget": 32,
+        "indexer_compress_ratio": 4,
     },
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
     "reformer": {
@@ -323,7 +343,9 @@ OVERRIDES: dict[str, Fields] = {
         "shape_embed_dim": 16,
     },
     "xlstm": {"num_blocks": 4},
-    "zamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "attention_hidden_size": 128},
+    "xmod": {"languages": ("en_XX",), "default_language": "en_XX"},
+    "zamba": {"num_hidden_layers": 5, "attn_layer_period": 2, "attn_layer_offset": 1, "attention_hidden_size": 128},
+    "zaya": {"num_experts_per_tok": 1},
     "zamba2": {
         "layers_block_type": ["mamba", "hybrid"] * 2,
         "n_mamba_heads": 8,
@@ -332,6 +354,7 @@ OVERRIDES: dict[str, Fields] = {
         "adapter_rank": 8,
     },
 }
+OVERRIDES["qwen4_exp"] = {"text_config": OVERRIDES["qwen4_exp_text"]}
 """By architecture: fields that replace those of `SMALL`."""
 
 _DECODERS = (
@@ -371,7 +394,7 @@ VARIANTS: dict[str, tuple[str, Fields]] = {
     # Attention.
     "falcon-alibi": ("falcon", {"alibi": True}),
     "falcon-new": ("falcon", {"new_decoder_architecture": True, "bias": True}),
-    "falcon-sequential": ("falcon", {"parallel_attn": False, "multi_query": False, "bias": True}),
+    "falcon-sequential": ("falcon", {"parallel_attn": False, "multi_query": False, "num_kv_heads": 4, "bias": True}),
     "mpt-clipped": ("mpt", {"attn_config": {"alibi": True, "clip_qkv": 2.0, "qk_ln": False}}),
     "gpt2-scaled": ("gpt2", {"scale_attn_by_inverse_layer_idx": True, "reorder_and_upcast_attn": True}),
     "gpt_bigcode-heads": ("gpt_bigcode", {"multi_query": False}),
