@@ -121,7 +121,7 @@ SMALL: dict[str, Any] = {
     "v_head_dim": 16,
     "index_topk": 12,
     "index_head_dim": 16,
-    "index_n_heads": 2,
+    "index_n_heads": 16,
     "o_groups": 2,
     "o_lora_rank": 16,
     "gated_norm_rank": 8,
@@ -297,6 +297,7 @@ OVERRIDES: dict[str, Fields] = {
     "granite": _MULTIPLIERS,
     "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2, "mamba_d_head": 16},
     "falcon_h1": {"mamba_d_ssm": 128, "mamba_d_head": 16},
+    "hrm_text": {"_spread": 0.1},
     "inkling2_loop_text": {
         "unpadded_vocab_size": VOCABULARY,
         "loop_layer_index_start": 2,
@@ -452,6 +453,13 @@ VARIANTS: dict[str, tuple[str, Fields]] = {
     "minimax-attention": ("minimax", {"layer_types": ["full_attention"] * 4, "sliding_window": None}),
     "minimax-linear": ("minimax", {"layer_types": ["linear_attention"] * 4, "sliding_window": None}),
     "bamba-attention": ("bamba", {"attn_layer_indices": [0, 1, 2, 3], "mamba_d_head": 16}),
-    "hrm_text-causal": ("hrm_text", {"prefix_lm": False}),
+    "hrm_text-causal": ("hrm_text", {"prefix_lm": False, "_spread": 0.1}),
+    "minimax-large-block": ("minimax", {"block_size": 256}),
+    "llama-longrope-crossed": ("llama", {"rope_parameters": _CROSSED}),
+    "llama-longrope-within": ("llama", {"rope_parameters": _LONGROPE | {"original_max_position_embeddings": 512}}),
+    "llama-dynamic": (
+        "llama",
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 4.0, **_THETA}, "max_position_embeddings": 300},
+    ),
 }
 """Further models: a name → the architecture and its fields."""

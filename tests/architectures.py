@@ -125,6 +125,8 @@ def small_fields(kind: Any, more: Mapping[str, Any]) -> Fields:
     """Values for a configuration class: `SMALL`, layers of every type the class has, and what `more` says instead."""
     names = fields_of(kind)
     got: Fields = {name: SMALL[name] for name in names if name in SMALL}
+    if "_spread" in more and "initializer_range" in got:
+        got["initializer_range"] = more["_spread"]
     layers = next((more.get(n, got[n]) for n in ("num_hidden_layers", "num_layers", "n_layer") if n in got), 4)
     if "layer_types" in names or "mlp_layer_types" in names:
         default = kind()
