@@ -11,8 +11,9 @@ is compared with plain transformers, which reads single sequences from their beg
 A model is as it should be where its log-likelihoods differ by rounding only and its texts are the same (but for words
 that are equally likely, up to rounding), or where it is refused in a sentence. In float32 that means 1e-3 (more where
 the model's own attention implementations differ by more), in bfloat16 twice the largest difference between the model's
-own ways to calculate the same: in float32, in bfloat16, and in bfloat16 with eager attention. A model in which later
-tokens change what is said of earlier ones is not causal and must be refused.
+own ways to calculate the same: in float32 and bfloat16, and where that is not enough with eager attention and with
+embeddings changed by about their rounding (a router may then choose other experts). A model in which later tokens
+change what is said of earlier ones is not causal and must be refused.
 
 Exit code 1 where a model is not as it should be, else 0.
 """
@@ -252,9 +253,10 @@ class Plain:
         folder: as `make` wrote it.
         dtype: of its weights.
         attention: the implementation; None for transformers' choice.
+        seed: of a change of what goes into the first layer, about as large as its rounding to bfloat16; None for none.
     """
 
-    def __init__(self, folder: Path, dtype: torch.dtype, attention: str | None = None) -> None:
+    def __init__(self, folder: Path, dtype: torch.dtype, attention: str | None = None, seed: int | None = None) -> None:
         config = transformers.AutoConfig.from_pretrained(folder)
         cls = getattr(transformers, config.architectures[0])
         more = {"attn_implementation": attention} if attention else {}
@@ -262,6 +264,13 @@ class Plain:
         if config.model_type == "llama4":  # Its whole cannot be given text alone in some versions.
             self.model = self.model.language_model
         self._scores: dict[str, list[float]] = {}
+        if seed is not None:
+            generator = torch.Generator().manual_seed(seed)
+
+            def shake(module: Any, args: Any, out: torch.Tensor) -> torch.Tensor:
+                return out * (1 + 2.0**-8 * (2 * torch.rand(out.shape, generator=generator) - 1)).to(out.dtype)
+
+            self.model.get_input_embeddings().register_forward_hook(shake)
 
     @torch.inference_mode()
     def logprobs(self, ids: Sequence[int]) -> torch.Tensor:
@@ -532,6 +541,8 @@ def compare(row: Row, folder: Path, exact: Plain | None) -> None:
             eager = Plain(folder, dtype, "eager")
             eager.logprobs([0, 5, 6])
             others.append(eager)
+        if dtype != torch.float32:
+            others += [Plain(folder, dtype, seed=seed) for seed in range(3)]
         near = measure()
     allowed = row.allowed or 0.0
     row.ties = sum(margin is not None and margin <= near for margin in away)

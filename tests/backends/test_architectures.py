@@ -1,4 +1,4 @@
-"""Architectures with every mechanism that has to be read rightly; `python -m tests.architectures` tries all there are."""
+"""Architectures with a mechanism that is easily read wrongly; `python -m tests.architectures` tries all there are."""
 
 from __future__ import annotations
 
