@@ -240,7 +240,12 @@ _DSA: Fields = {"layer_types": LEAVE}
 OVERRIDES: dict[str, Fields] = {
     "blt": {
         "patcher_config": {"vocab_size": VOCABULARY, "max_position_embeddings": 512},
-        "encoder_config": {"vocab_size": VOCABULARY, "hidden_size_global": 32, "cross_attn_k": 1},
+        "encoder_config": {
+            "vocab_size": VOCABULARY,
+            "hidden_size_global": 32,
+            "cross_attn_k": 1,
+            "cross_attn_all_layers": True,
+        },
         "decoder_config": {
             "vocab_size": VOCABULARY,
             "hidden_size_global": 32,
@@ -463,3 +468,14 @@ VARIANTS: dict[str, tuple[str, Fields]] = {
     ),
 }
 """Further models: a name → the architecture and its fields."""
+
+NOT_ALONE = {
+    "dots3_note": "Its part that reads text is tried as dots3_note_text.",
+    "gemma3n": "What reads its images needs timm; its part that reads text is tried as gemma3n_text.",
+    "gemma4_assistant": "It guesses tokens from the states of another model and says nothing alone.",
+    "gemma4_unified_assistant": "It guesses tokens from the states of another model and says nothing alone.",
+    "musicgen": "It writes sound, not text.",
+    "musicgen_melody": "It writes sound, not text.",
+    "reformer": "Its class can be made as a decoder only: see reformer-as-decoder.",
+}
+"""Why an architecture cannot be made with random weights, or is not worth it."""

@@ -52,7 +52,7 @@ from jglue_app.backends import open_backend
 from jglue_app.errors import JglueAppError
 from jglue_app.settings import load_settings
 from jglue_app.types import ModelSpec, Output, Prompt
-from tests.architecture_fields import LEAVE, OVERRIDES, SMALL, VARIANTS, VISION, VOCABULARY, Fields
+from tests.architecture_fields import LEAVE, NOT_ALONE, OVERRIDES, SMALL, VARIANTS, VISION, VOCABULARY, Fields
 
 NEW_TOKENS = 12
 DTYPES = ("float32", "bfloat16")
@@ -469,35 +469,51 @@ def examine(name: str, dtypes: Sequence[str], folder: Path) -> list[Row]:
     rows = [Row(name, dtype) for dtype in dtypes]
     try:
         make(name, folder)
-        exact = (
-            None if transformers.AutoConfig.from_pretrained(folder).is_encoder_decoder else Plain(folder, torch.float32)
-        )
-        causal, reach = (exact.causal(), exact.reach()) if exact else (None, None)
     except Exception as error:
+        show_traceback()
         for row in rows:
-            row.way, row.verdict, row.said = "not built", "-", first_line(error)
-        if os.environ.get("TRACEBACK"):
-            traceback.print_exc()
+            row.way, row.verdict = "not built", "-"
+            row.said = " ".join(filter(None, (NOT_ALONE.get(name), f"({first_line(error)})")))
         return rows
+    exact, causal, reach, broken = None, None, None, ""
+    if not transformers.AutoConfig.from_pretrained(folder).is_encoder_decoder:
+        try:
+            exact = Plain(folder, torch.float32)
+            causal, reach = exact.causal(), exact.reach()
+        except Exception as error:
+            show_traceback()
+            exact, broken = None, first_line(error)
     for row in rows:
         row.causal, row.reach = causal, reach
         started = time.perf_counter()
         try:
-            compare(row, folder, exact)
+            compare(row, folder, exact, broken)
         except Exception as error:
+            show_traceback()
             row.verdict, row.said = "FAIL", f"traceback: {first_line(error)}"
-            if os.environ.get("TRACEBACK"):
-                traceback.print_exc()
         row.seconds = time.perf_counter() - started
     return rows
+
+
+def show_traceback() -> None:
+    """For those who look for the reason."""
+    if os.environ.get("TRACEBACK"):
+        traceback.print_exc()
 
 
 NOT_CAUSAL = 1e-2
 """A larger change of what comes before a changed token is no rounding."""
 
 
-def compare(row: Row, folder: Path, exact: Plain | None) -> None:
-    """Fill in a row."""
+def compare(row: Row, folder: Path, exact: Plain | None, broken: str) -> None:
+    """Fill in a row.
+
+    Args:
+        row: to be filled in.
+        folder: of the model.
+        exact: plain transformers in float32; None of an encoder–decoder, or where it cannot read a text.
+        broken: why it cannot.
+    """
     try:
         found = ask(folder, row.dtype)
     except JglueAppError as error:
@@ -506,7 +522,8 @@ def compare(row: Row, folder: Path, exact: Plain | None) -> None:
         return
     row.way, row.load_seconds = found.way, found.load_seconds
     if exact is None:
-        row.verdict, row.said = "FAIL", "accepted, though it is an encoder–decoder"
+        what = f"plain transformers fails ({broken})" if broken else "it is an encoder–decoder"
+        row.verdict, row.said = "FAIL", f"accepted, though {what}"
         return
     dtype = getattr(torch, row.dtype)
     plain = exact if dtype == torch.float32 else Plain(folder, dtype)
