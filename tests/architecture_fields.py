@@ -194,6 +194,24 @@ VISION: dict[str, Any] = {
 }
 """The same for what reads images or sound; no such input is given."""
 
+WIDE: Fields = {
+    "sliding_window": 128,
+    "sliding_window_size": 128,
+    "attention_window_size": 128,
+    "local_attention": 128,
+    "window_size": 128,
+    "attention_chunk_size": 128,
+    "floor_scale": 128,
+    "log_scaling_n_floor": 128,
+    "rel_extent": 160,
+    "index_topk": 100,
+    "keep_window_size": 128,
+    "chunk_size": 128,
+    "mamba_chunk_size": 128,
+    "block_size": 128,
+}
+"""In the place of those: longer than what a check while loading is likely to read, shorter than the longest prompt."""
+
 _ALTERNATING = ["sliding_attention", "full_attention"] * 2
 _HALF = 8
 """Of the width of a head: rotary frequencies."""
@@ -462,6 +480,22 @@ VARIANTS: dict[str, tuple[str, Fields]] = {
     "minimax-attention": ("minimax", {"layer_types": ["full_attention"] * 4, "sliding_window": None}),
     "minimax-linear": ("minimax", {"layer_types": ["linear_attention"] * 4, "sliding_window": None}),
     "bamba-attention": ("bamba", {"attn_layer_indices": [0, 1, 2, 3], "mamba_d_head": 16}),
+    **{
+        f"{name}-wide": (name, OVERRIDES.get(name, {}) | {"_wide": True})
+        for name in (
+            *("mistral", "qwen2", "qwen2_moe", "phimoe", "gemma3_text", "gemma4_text", "gpt_oss", "gpt_neo", "doge"),
+            *(
+                "llama4_text",
+                "inkling_text",
+                "recurrent_gemma",
+                "deepseek_v4",
+                "deepseek_v32",
+                "minimax",
+                "granite_swa",
+            ),
+            *("modernbert-decoder", "exaone4", "cohere2", "starcoder2"),
+        )
+    },
     "hrm_text-causal": ("hrm_text", {"prefix_lm": False, "_spread": 0.1}),
     "minimax-large-block": ("minimax", {"block_size": 256}),
     "llama-longrope-crossed": ("llama", {"rope_parameters": _CROSSED}),

@@ -52,7 +52,7 @@ from jglue_app.backends import open_backend
 from jglue_app.errors import JglueAppError
 from jglue_app.settings import load_settings
 from jglue_app.types import ModelSpec, Output, Prompt
-from tests.architecture_fields import LEAVE, NOT_ALONE, OVERRIDES, SMALL, VARIANTS, VISION, VOCABULARY, Fields
+from tests.architecture_fields import LEAVE, NOT_ALONE, OVERRIDES, SMALL, VARIANTS, VISION, VOCABULARY, WIDE, Fields
 
 NEW_TOKENS = 12
 DTYPES = ("float32", "bfloat16")
@@ -126,6 +126,8 @@ def small_fields(kind: Any, more: Mapping[str, Any]) -> Fields:
     """Values for a configuration class: `SMALL`, layers of every type the class has, and what `more` says instead."""
     names = fields_of(kind)
     got: Fields = {name: SMALL[name] for name in names if name in SMALL}
+    if more.get("_wide"):
+        got |= {name: value for name, value in WIDE.items() if name in got}
     if "_spread" in more and "initializer_range" in got:
         got["initializer_range"] = more["_spread"]
     layers = next((more.get(n, got[n]) for n in ("num_hidden_layers", "num_layers", "n_layer") if n in got), 4)

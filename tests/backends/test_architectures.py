@@ -13,13 +13,13 @@ from tests import architectures
 READ = (
     ("llama", "bfloat16"),  # The usual one.
     ("gpt_neox_japanese", "float32"),
-    ("qwen2_moe", "float32"),  # Its window is nowhere but in the mask.
+    ("qwen2_moe-wide", "float32"),  # Its window is nowhere but in the mask, and longer than a quick check reads.
     ("gpt_oss", "float32"),  # Sinks, and a window in every other layer.
     ("gemma3_text-uncapped", "bfloat16"),  # A cap after the head.
     ("gemma4_text", "float32"),  # Keys and values shared by layers whose heads are of different widths.
     ("falcon-alibi", "float32"),
     ("phi3-longrope", "float32"),  # Positions are turned otherwise where the whole is longer.
-    ("llama4_text", "float32"),  # Chunks, and queries scaled by the column they stand in.
+    ("llama4_text-wide", "float32"),  # Chunks, and queries scaled by the column they stand in.
     ("deepseek_v4", "float32"),  # Tokens compressed by columns, too.
     ("minimax", "float32"),  # Lightning attention.
     ("mamba", "float32"),
