@@ -393,7 +393,7 @@ _DECODERS = (
 """Encoders of which decoders can be made."""
 _HALVES = (
     *("bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "marian", "mbart", "mvp", "pegasus", "plbart"),
-    "prophetnet",
+    *("prophetnet", "whisper"),
 )
 """Encoder–decoders whose decoder can stand alone."""
 _NO_WINDOW: Fields = {"use_sliding_window": False, "sliding_window": None, "layer_types": ["full_attention"] * 4}

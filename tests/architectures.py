@@ -206,9 +206,10 @@ def whole_class(config: Any, name: str) -> Any:
         found = getattr(modeling_auto, table, {}).get(name)
         if found and "text_config" in (getattr(config, "sub_configs", None) or {}):
             return getattr(transformers, found if isinstance(found, str) else found[0])
-    found = modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.get(name)
-    if found and config.is_encoder_decoder:
-        return getattr(transformers, found)
+    for table in ("MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES", "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES"):
+        found = getattr(modeling_auto, table, {}).get(name)
+        if found and config.is_encoder_decoder:
+            return getattr(transformers, found if isinstance(found, str) else found[0])
     return None
 
 
