@@ -90,9 +90,9 @@ SMALL: dict[str, Any] = {
     "n_layer": 4,
     "n_layers": 4,
     "encoder_layers": 2,
-    "decoder_layers": 3,
+    "decoder_layers": 2,
     "num_encoder_layers": 2,
-    "num_decoder_layers": 3,
+    "num_decoder_layers": 2,
     "max_window_layers": 2,
     # Experts.
     "num_experts": 4,
