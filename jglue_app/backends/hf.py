@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, G
 from transformers.pytorch_utils import Conv1D
 
 from jglue_app.backends import checkpoint
-from jglue_app.backends.batching import MODES, PAD, Batcher, Result
+from jglue_app.backends.batching import MODES, PAD, Batcher, Mode, Result
 from jglue_app.backends.encoding import Encoder, facts_of
 from jglue_app.backends.engine import Engine
 from jglue_app.backends.gguf import refuse_missing
@@ -38,6 +38,7 @@ from jglue_app.types import ModelInfo, ModelSpec, Output, Prompt, RunError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 QUANTIZATIONS = ("none", "8bit", "4bit")
+ALONE = next(mode for mode in MODES if mode.rows == "single")
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -168,7 +169,7 @@ class HFBackend:
         self._tokenizer = tokenizer
         self.memory = memory_of(model, memory)
         self._why_not_packed = "" if tricks.packing else "left out to measure it"
-        self._alone: Batcher | None = None
+        self._alone: dict[Mode, Batcher] = {}
         self._batcher: Engine | Batcher = self._packed_engine() or self._padded_batches()
         self._reference.forget()
         facts = facts_of(tokenizer)
@@ -217,7 +218,7 @@ class HFBackend:
             row_limit=self._reference.alone_above,
         )
 
-    def _padded_batches(self, *, alone: bool = False) -> Batcher:
+    def _padded_batches(self, mode: Mode | None = None) -> Batcher:
         return Batcher(
             self._model,
             self._tokenizer,
@@ -227,7 +228,7 @@ class HFBackend:
             self._reference,
             shares=self._tricks.beginning,
             most_tokens=self._most_tokens,
-            mode=next(mode for mode in MODES if mode.rows == "single") if alone else None,
+            mode=mode,
         )
 
     def _method(self) -> tuple[str, str]:
@@ -294,8 +295,8 @@ class HFBackend:
         Before the first answer the engine looks whether it may read prompts of this length. Where it may not, padded
         batches do, from here on.
         """
-        long = [i for i, prompt in enumerate(prompts) if self._goes_alone(prompt, new_tokens)]
-        usual = [i for i in range(len(prompts)) if i not in set(long)]
+        alone = {i: mode for i, prompt in enumerate(prompts) if (mode := self._alone_mode(prompt, new_tokens))}
+        usual = [i for i in range(len(prompts)) if i not in alone]
         if usual:
             some, begun = [prompts[i] for i in usual], False
             try:
@@ -311,24 +312,28 @@ class HFBackend:
                 self._batcher.close()
                 self._batcher = self._padded_batches()
                 yield from ((usual[k], result) for k, result in run(self._batcher, some))
-        if long:
-            self._alone = self._alone or self._padded_batches(alone=True)
+        for mode in dict.fromkeys(alone.values()):
+            some_alone = [i for i in alone if alone[i] == mode]
             with self._own_attention():
-                yield from ((long[k], result) for k, result in run(self._alone, [prompts[i] for i in long]))
+                if mode not in self._alone:
+                    self._alone[mode] = self._padded_batches(mode)
+                found = run(self._alone[mode], [prompts[i] for i in some_alone])
+                yield from ((some_alone[k], result) for k, result in found)
         engine, reason = self._method()
         if (engine, reason) != (self.info.engine, self.info.engine_reason):
             self.info = replace(self.info, engine=engine, engine_reason=reason)
 
-    def _goes_alone(self, prompt: Prompt, new_tokens: int) -> bool:
+    def _alone_mode(self, prompt: Prompt, new_tokens: int) -> Mode | None:
+        """How a prompt goes alone whose length would change others; None if it goes with them."""
         most = self._reference.alone_above
         if most is None:
-            return False
-        longest = max(map(len, prompt.answers), default=0) if not new_tokens else 0
-        # A token stands for a byte at least: what has no more bytes than that needs no counting.
-        if len(prompt.text.encode("utf-8", "surrogatepass")) + 4 * longest + new_tokens + 2 <= most:
-            return False
-        pairs = [prompt.text] if new_tokens else [prompt.text + prompt.lead + answer for answer in prompt.answers]
-        return any(self.count_tokens(text) + len(self._batcher.bos) + new_tokens > most for text in pairs)
+            return None
+        texts = [prompt.text] if new_tokens else [prompt.text + prompt.lead + answer for answer in prompt.answers]
+        tokens = max((self.count_tokens(text) + len(self._batcher.bos) for text in texts), default=0)
+        if tokens + new_tokens <= most:
+            return None
+        # What was kept while a text was short is wrong when it has become long.
+        return ALONE if tokens > most else MODES[-1]
 
     @contextmanager
     def _own_attention(self) -> Iterator[None]:
@@ -360,8 +365,8 @@ class HFBackend:
         """Drop the weights."""
         self._model = None
         self._batcher.close()
-        if self._alone is not None:
-            self._alone.close()
+        for batcher in self._alone.values():
+            batcher.close()
         self._reference.close()
         give_back()
 

@@ -106,6 +106,8 @@ def _attend(
         return reading.step.attend(layer, query[0], key[0], value[0], scaling, window)[None], None
     q, k, v = query[0], key[0], value[0]
     if reading.kept is not None:
+        if layer in reading.kept:  # Keys and values are kept by the layer's number.
+            raise Unsupported("a layer runs more than once")
         reading.kept[layer] = (k, v)
     out = torch.empty(q.shape[1], q.shape[0], v.shape[-1], dtype=v.dtype, device=v.device)
     for segment in reading.segments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from jglue_app.api import evaluate
 from jglue_app.backends import open_backend
 from jglue_app.backends.hf import HFBackend
 from jglue_app.backends.linear import PackedLinear, pack_layers, watch_reads
@@ -195,8 +197,15 @@ def test_windows_that_attention_is_told_of_stay_packed_beyond_their_end(
     assert backend._batcher._model.verified > 170
 
 
+@pytest.mark.parametrize(
+    ("config", "model"),
+    [
+        (transformers.Phi3Config, transformers.Phi3ForCausalLM),
+        (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+    ],
+)
 def test_positions_that_depend_on_the_whole_length_go_alone_beyond_their_first_range(
-    save: Callable[..., Path], settings: Settings
+    config: Any, model: Any, save: Callable[..., Path], settings: Settings
 ) -> None:
     factors = [1.0 + 0.4 * k for k in range(8)]
     rope = {
@@ -207,13 +216,18 @@ def test_positions_that_depend_on_the_whole_length_go_alone_beyond_their_first_r
         "original_max_position_embeddings": 64,
         "factor": 16.0,
     }
-    folder = save(transformers.Phi3Config, transformers.Phi3ForCausalLM, rope_parameters=rope)
+    folder = save(config, model, rope_parameters=rope)
     sizes_ = [len(ids) for ids in AutoTokenizer.from_pretrained(folder)(list(TEXTS))["input_ids"]]
     assert min(sizes_) < 40 < 80 < max(sizes_)
     backend = opened(folder, settings)
     assert backend.info.engine == "packed"
     assert worst(scores_of(backend), plain_scores(folder, TEXTS)) < 1e-3
     assert texts_of(backend, 6) == plain_texts(folder, TEXTS, 6)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    crossing = next(
+        text for k in range(200) if 56 <= len(tokenizer(text := ("".join(JAPANESE))[:k])["input_ids"]) <= 58
+    )
+    assert texts_of(backend, 20, [crossing]) == plain_texts(folder, [crossing], 20)
     # In another order, and after one another, the same.
     assert worst(scores_of(backend, TEXTS[::-1]), plain_scores(folder, TEXTS[::-1])) < 1e-3
 
@@ -231,6 +245,16 @@ def test_a_state_that_padding_would_enter_goes_in_rows_of_equal_length(
     assert "padded batches" in backend.info.engine_reason
     assert worst(scores_of(backend), plain_scores(folder, TEXTS)) < 1e-3
     assert texts_of(backend, 6) == plain_texts(folder, TEXTS, 6)
+
+
+def test_the_manifest_says_how_prompts_went_and_why(save: Callable[..., Path], tiny_model: TinyModel) -> None:
+    more = {"lru_width": 64, "attention_window_size": 48, "block_types": ["recurrent", "attention"]}
+    folder = save(transformers.RecurrentGemmaConfig, transformers.RecurrentGemmaForCausalLM, **more)
+    for model, engine in ((folder, "batches of equal length"), (tiny_model("llama"), "packed")):
+        run = evaluate(str(model), tasks=["jnli"], data="sample", limit=2)
+        facts = json.loads((run.path / "manifest.json").read_text("utf-8"))["model"]
+        assert facts["engine"] == engine
+        assert ("padded batches: log-probabilities differ by" in facts["engine_reason"]) == (engine != "packed")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
