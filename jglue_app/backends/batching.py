@@ -170,6 +170,7 @@ class Batcher:
         wanted = None if self._fixed else self._reference.passes_switch(self._verified, length)
         if wanted is not None:
             self._find_mode(wanted)
+            self._reference.forget()
 
     def _find_mode(self, length: int) -> None:
         """The fastest way from here on that gives what the model gives by itself."""

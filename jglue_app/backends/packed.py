@@ -292,7 +292,10 @@ class PackedModel:
         """
         wanted = self._reference.passes_switch(self.verified, length)
         if wanted is not None:
-            self.verify(wanted)
+            try:
+                self.verify(wanted)
+            finally:
+                self._reference.forget()
 
     def verify(self, length: int) -> None:
         """Compare with the model itself, over sequences of a number of tokens.
