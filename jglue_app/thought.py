@@ -70,7 +70,10 @@ FAMILIES = {
 """Of Gemma 4, MedGemma, Apertus, Granite 3.2, Apriel and Solar Open."""
 
 _NAME = r"(?:[a-z][a-z_:.\-]{0,23}?)?(?:think|thought|reason)[a-z_]{0,12}"
-_TAG = rf"(?P<bracket><\|?|\[|◁)(?P<slash>/?)(?P<name>{_NAME})(?:\|?>|\]|▷)"
+_OTHER_NAMES = r"(?:scratchpad|reflection|analysis|deliberation|inner_monologue|cot)"
+"""In angle brackets alone: in others they are headings of an answer."""
+_NAMES = rf"{_NAME}|(?<=<){_OTHER_NAMES}|(?<=</){_OTHER_NAMES}"
+_TAG = rf"(?P<bracket><\|?|＜|\[|◁)(?P<slash>/?)(?P<name>{_NAMES})[ \t]{{0,4}}(?:\|?>|＞|\]|▷)"
 _MARK = re.compile(
     "|".join(
         [
@@ -81,7 +84,7 @@ _MARK = re.compile(
     ),
     re.IGNORECASE,
 )
-_CANDIDATE = re.compile(r"[<\[◁Hh]")
+_CANDIDATE = re.compile(r"[<＜\[◁Hh]")
 """What marks begin with: a search for one character is fast."""
 _CLOSING_NAME = re.compile(r"end_|end_of_|.*_(?:end|suffix)$", re.IGNORECASE)
 _QUOTES = {"「": "」", "『": "』", "“": "”", "‘": "’", '"': '"', "'": "'", "`": "`"}

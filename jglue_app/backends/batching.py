@@ -22,7 +22,7 @@ from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.memory import Memory, sizes
 from jglue_app.backends.thinking import decoder
 from jglue_app.backends.trie import common
-from jglue_app.backends.verify import Reference, Unsupported
+from jglue_app.backends.verify import NotCausalError, Reference, Stopped, Unsupported
 from jglue_app.backends.work import Work
 from jglue_app.errors import ModelError, first_line
 from jglue_app.thought import Closing
@@ -47,7 +47,7 @@ NON_FINITE = RunError(
 )
 OUT_OF_MEMORY = RunError(
     "out_of_memory",
-    "This item alone does not fit into memory. Choose 8-bit, fewer examples, or a smaller model.",
+    "This item alone does not fit into memory. Choose fewer examples, or a smaller model.",
 )
 EMPTY_PROMPT = RunError("empty_prompt", "The prompt has no tokens of its own.")
 NO_CHOICES = RunError("no_choices", "This item has no fixed answers to rank.")
@@ -80,6 +80,8 @@ MODES = (
     Mode("one at a time, without a cache", "single", cache=False),
 )
 """From the fastest to the one that is the model's own forward pass."""
+LOOKS_AHEAD = 256
+"""Tokens that a text is expected to have when prompts are held against a switch of the length."""
 WRITTEN = 3
 """Tokens that a comparison generates."""
 
@@ -165,12 +167,20 @@ class Batcher:
 
     # --- the comparison with the model itself ---
 
-    def _ready_for(self, length: int) -> None:
-        """Compare again if sequences of so many tokens pass a switch that was not looked at yet."""
-        wanted = None if self._fixed else self._reference.passes_switch(self._verified, length)
-        if wanted is not None:
-            self._find_mode(wanted)
+    def _ready_for(self, length: int, should_stop: Callable[[], bool]) -> bool:
+        """Compare again if sequences of so many tokens pass a switch that was not looked at yet; False when somebody
+        asked to stop before that was done."""
+        if self._fixed:
+            return True
+        try:
+            wanted = self._reference.passes_switch(self._verified, length, should_stop)
+            if wanted is not None:
+                self._find_mode(wanted)
+        except Stopped:
+            return False
+        finally:
             self._reference.forget()
+        return True
 
     def _find_mode(self, length: int) -> None:
         """The fastest way from here on that gives what the model gives by itself."""
@@ -178,17 +188,20 @@ class Batcher:
             try:
                 # The last is the model's own forward pass, token by token.
                 if mode != MODES[-1]:
-                    self._verify(mode, length)
-            except Exception as e:  # A model may fail in company in any way.
-                if isinstance(e, RuntimeError) and is_out_of_memory(e):
+                    with self.work.uncounted():
+                        self._verify(mode, length)
+            except NotCausalError:
+                raise
+            except Exception as e:  # A model may fail with several sequences in any way.
+                if isinstance(e, RuntimeError) and is_out_of_memory(e) and length > self._reference.short:
                     refuse_unless_memory(e)
+                    return  # Nothing was found out; what is too long for memory is told item by item.
                 why = str(e) if isinstance(e, Unsupported) else f"{type(e).__name__}: {first_line(e)}"
                 self.reason = f"{mode.name}: {why}"
             else:
                 self.mode = mode
                 break
         self._verified = max(self._verified, length)
-        self.work.reset()
 
     def _verify(self, mode: Mode, length: int) -> None:
         """Raise Unsupported if sequences of a number of tokens get other scores in company than alone."""
@@ -205,6 +218,7 @@ class Batcher:
         if room < 1:
             return
         inputs = self._padded(rows)
+        self._reference.use_own_attention()
         with self._reference.arithmetic():
             out = self._model.generate(
                 input_ids=inputs["input_ids"],
@@ -240,7 +254,9 @@ class Batcher:
             else:
                 asked[i] = ids, prompts[i].stop
                 self.work.naive += len(ids)
-        self._ready_for(max((len(ids) + max_new_tokens for ids, _ in asked.values()), default=0))
+        written = min(max_new_tokens, LOOKS_AHEAD)
+        if not self._ready_for(max((len(ids) + written for ids, _ in asked.values()), default=0), should_stop):
+            return
         yield from refused.items()
         same = alike({i: (tuple(ids), stop) for i, (ids, stop) in asked.items()})
         before = self._beginning([asked[i][0] for i in same])
@@ -268,6 +284,7 @@ class Batcher:
         cache = {self._cache: self._copied(inputs["attention_mask"], before)} if before else {}
         watch = _Watch(self._tokenizer, stops, width, should_stop)
         finite = _Finite(len(batch), self._model.device)
+        self._reference.use_own_attention()
         with torch.inference_mode(), self.work.part("decode"):
             sequences = self._model.generate(
                 input_ids=inputs["input_ids"],
@@ -325,7 +342,9 @@ class Batcher:
                 self.work.naive += sum(len(c) + len(a) for c, a in pairs)
                 for k, (context, answer) in enumerate(pairs):
                     wanted.setdefault((*context, *answer[:-1]), []).append((i, k, answer))
-        self._ready_for(max((len(c) + len(a) for i in scores for c, a in encoded[i]), default=0))
+        longest = max((len(c) + len(a) for i in scores for c, a in encoded[i]), default=0)
+        if not self._ready_for(longest, should_stop):
+            return
         yield from refused.items()
         failed: dict[int, RunError] = {}
         left = {i: len({key for key, uses in wanted.items() if any(u[0] == i for u in uses)}) for i in scores}
@@ -367,6 +386,7 @@ class Batcher:
 
     def _logits(self, inputs: dict[str, torch.Tensor], before: int, last: int) -> torch.Tensor:
         """Of the last tokens of each row, (rows, last, vocabulary)."""
+        self._reference.use_own_attention()
         keep: dict[str, Any] = {"logits_to_keep": last} if self._can_keep else {}
         keep["use_cache"] = bool(before)
         if before:
@@ -401,6 +421,7 @@ class Batcher:
 
     def _keep(self, ids: list[int]) -> None:
         """Read what all begin with."""
+        self._reference.use_own_attention()
         cache = DynamicCache()
         self.work.distinct += len(ids)
         with torch.inference_mode(), self.work.part("prefill"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -51,6 +50,8 @@ SEGMENT_TOKENS = 1_024
 KEPT_SLACK = 32
 """The kept beginning, or a part of it, is used again unless so many more tokens are shared now."""
 
+LEAST_PIECE = 32
+"""Tokens of one prompt that are read at once when memory is short."""
 COMPACT = 0.5
 """Keys and values of texts that have ended are dropped when no more than this part goes on: it costs a copy."""
 FREE_TOKENS = {"cpu": 48, "other": 256}
@@ -157,15 +158,6 @@ class Engine:
             self._model.restore()
         self._model = None
 
-    @contextmanager
-    def own_attention(self) -> Iterator[None]:
-        """The model with its own attention, for as long as the context lasts."""
-        self._model.restore()
-        try:
-            yield
-        finally:
-            self._model.exchange()
-
     # --- log-likelihood ---
 
     def choose(self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]) -> Iterator[Result]:
@@ -190,7 +182,8 @@ class Engine:
             else:
                 asked[i] = contexts, answers
                 self.work.naive += sum(len(c) + len(a) for c, a in pairs)
-        self._model.ready_for(max((len(c) + len(a) for i in asked for c, a in encoded[i]), default=0))
+        if not self._ready_for(max((len(c) + len(a) for i in asked for c, a in encoded[i]), default=0), should_stop):
+            return
         yield from refused.items()
         same = alike({i: (tuple(map(tuple, c)), tuple(map(tuple, a))) for i, (c, a) in asked.items()})
         if not same:
@@ -265,7 +258,8 @@ class Engine:
             else:
                 asked[i] = ids
                 self.work.naive += len(ids)
-        self._model.ready_for(max((len(ids) + max_new_tokens for ids in asked.values()), default=0))
+        if not self._ready_for(max(map(len, asked.values()), default=0), should_stop):
+            return
         yield from refused.items()
         same = alike({i: (tuple(ids), prompts[i].stop) for i, ids in asked.items()})
         if not same:
@@ -331,6 +325,10 @@ class Engine:
             if not alive or should_stop():
                 return
             rows = alive
+            longest = max(len(row.prompt) + len(row.new) for row in rows) + MOST_GUESSES
+            switch = self._model.next_switch
+            if switch is not None and longest > switch and not self._ready_for(longest, should_stop):
+                return
             if len(rows) <= COMPACT * len(texts.lengths):
                 texts = texts.only([row.place for row in rows])
                 for place, row in enumerate(rows):
@@ -402,6 +400,18 @@ class Engine:
         return torch.cat(last), texts
 
     # --- sharing and batches ---
+
+    def _ready_for(self, length: int, should_stop: Callable[[], bool]) -> bool:
+        """Whether sequences of so many tokens may be read; False when somebody asked to stop before that was known.
+
+        Raises:
+            Unsupported, NotCausalError: they may not; see `PackedModel.ready_for`.
+        """
+        try:
+            self._model.ready_for(length, should_stop)
+        except Stopped:
+            return False
+        return True
 
     def _overflows(self, tokens: int) -> bool:
         return self.context_length is not None and tokens > self.context_length
@@ -495,8 +505,13 @@ class Engine:
                 return
             except RuntimeError as e:
                 refuse_unless_memory(e)
+                if len(left) == 1 and self._model.piece > LEAST_PIECE:
+                    # A prompt alone can still be read in smaller pieces.
+                    self._tokens = self._model.piece = max(LEAST_PIECE, self._model.piece // 2)
+                    continue
                 if len(left) > 1:
                     self._tokens = max(1, min(self._tokens, sum(len(job.grown().tokens) for job in batch)) // 2)
+                    self._model.piece = min(self._model.piece, max(LEAST_PIECE, self._tokens))
                     self._rows = max(1, min(self._rows, len(left)) // 2)
                     # A single job has nothing to be halved but what its prompts share.
                     again = [_only(job, left) for job in batch] if count > 1 else [_only(batch[0], {i}) for i in left]

@@ -78,9 +78,7 @@ def open_model(
             output_loading_info=True,
         )
     except (torch.OutOfMemoryError, MemoryError) as e:
-        raise DeviceError(
-            f"There is not enough memory for {spec.id}. Choose 8-bit or 4-bit, or a smaller model."
-        ) from e
+        raise _no_memory(spec.id, source.quantized is not None or spec.quantization != "none") from e
     except ModelError:
         raise
     except Exception as e:  # Of transformers, safetensors, pickle, the tokenizer, the network: of any kind.
@@ -97,7 +95,7 @@ def open_model(
     refuse_missing(spec.id, report)
     checkpoint.refuse_unquantized(spec.id, model, source.quantized)
     quantized = source.quantized.label if source.quantized else source.gguf
-    with _failing(spec.id, "while it was set up"):
+    with _failing(spec.id, "while it was set up", bool(quantized) or spec.quantization != "none"):
         backend = HFBackend(
             spec,
             source.commit,
@@ -149,6 +147,7 @@ class HFBackend:
         model.generation_config = GenerationConfig(do_sample=False, eos_token_id=eos or None, pad_token_id=PAD)
         memory_bytes = int(model.get_memory_footprint())
         self._eos, self._tricks, self._most_tokens = eos, tricks, most_tokens
+        self._quantized = bool(quantized) or spec.quantization != "none"
         self._limit = context_length(model.config, tokenizer)
         try:
             with watch_reads(model) as read_elsewhere, torch.inference_mode():
@@ -234,7 +233,8 @@ class HFBackend:
     def _method(self) -> tuple[str, str]:
         """How prompts go through the model, and why not in a faster way, for `ModelInfo`."""
         if isinstance(self._batcher, Engine):
-            return "packed", ""
+            most = self._reference.alone_above
+            return "packed", f"prompts of more than {most:,} tokens: one at a time" if self._alone else ""
         reasons = [f"packed: {self._why_not_packed}", self._batcher.reason]
         return self._batcher.mode.name, "; ".join(filter(None, reasons))
 
@@ -268,7 +268,7 @@ class HFBackend:
         def run(batcher: Engine | Batcher, some: Sequence[Prompt]) -> Iterator[Result]:
             return batcher.generate(some, max_new_tokens, should_stop)
 
-        with _failing(self.info.name, "while it wrote"):
+        with _failing(self.info.name, "while it wrote", self._quantized):
             self._refuse_unknown_ids(prompts, answers=False)
             yield from self._answers(prompts, max_new_tokens, run)
 
@@ -280,7 +280,7 @@ class HFBackend:
         def run(batcher: Engine | Batcher, some: Sequence[Prompt]) -> Iterator[Result]:
             return batcher.choose(some, should_stop)
 
-        with _failing(self.info.name, "while it scored answers"):
+        with _failing(self.info.name, "while it scored answers", self._quantized):
             self._refuse_unknown_ids(prompts, answers=True)
             yield from self._answers(prompts, 0, run)
 
@@ -297,28 +297,23 @@ class HFBackend:
         """
         alone = {i: mode for i, prompt in enumerate(prompts) if (mode := self._alone_mode(prompt, new_tokens))}
         usual = [i for i in range(len(prompts)) if i not in alone]
-        if usual:
-            some, begun = [prompts[i] for i in usual], False
-            try:
-                for k, result in run(self._batcher, some):
-                    begun = True
-                    yield usual[k], result
-            except NotCausalError as e:
-                raise _not_causal(self.info.name, e) from e
-            except Unsupported as e:
-                if begun:
-                    raise
-                self._why_not_packed = str(e)
-                self._batcher.close()
-                self._batcher = self._padded_batches()
-                yield from ((usual[k], result) for k, result in run(self._batcher, some))
+        left = set(usual)
+        try:
+            for k, result in run(self._batcher, [prompts[i] for i in usual]) if usual else ():
+                left.discard(usual[k])
+                yield usual[k], result
+        except Unsupported as e:
+            # What was given out is shorter than the switch that was reached now.
+            self._why_not_packed = str(e)
+            self._batcher.close()
+            self._batcher = self._padded_batches()
+            again = sorted(left)
+            yield from ((again[k], result) for k, result in run(self._batcher, [prompts[i] for i in again]))
         for mode in dict.fromkeys(alone.values()):
-            some_alone = [i for i in alone if alone[i] == mode]
-            with self._own_attention():
-                if mode not in self._alone:
-                    self._alone[mode] = self._padded_batches(mode)
-                found = run(self._alone[mode], [prompts[i] for i in some_alone])
-                yield from ((some_alone[k], result) for k, result in found)
+            some = [i for i in alone if alone[i] == mode]
+            if mode not in self._alone:
+                self._alone[mode] = self._padded_batches(mode)
+            yield from ((some[k], result) for k, result in run(self._alone[mode], [prompts[i] for i in some]))
         engine, reason = self._method()
         if (engine, reason) != (self.info.engine, self.info.engine_reason):
             self.info = replace(self.info, engine=engine, engine_reason=reason)
@@ -334,15 +329,6 @@ class HFBackend:
             return None
         # What was kept while a text was short is wrong when it has become long.
         return ALONE if tokens > most else MODES[-1]
-
-    @contextmanager
-    def _own_attention(self) -> Iterator[None]:
-        """The model as it was loaded, for prompts that go one at a time beside the engine."""
-        if not isinstance(self._batcher, Engine):
-            yield
-            return
-        with self._batcher.own_attention():
-            yield
 
     def _refuse_unknown_ids(self, prompts: Sequence[Prompt], *, answers: bool) -> None:
         """Raise ModelError if a token has no row in the embedding."""
@@ -378,17 +364,23 @@ def _not_causal(name: str, error: NotCausalError) -> ModelError:
     )
 
 
+def _no_memory(name: str, quantized: bool) -> DeviceError:
+    """What is told when memory runs out; what is quantized already cannot be made smaller by that."""
+    remedy = "Choose a smaller model." if quantized else "Choose 8-bit or 4-bit, or a smaller model."
+    return DeviceError(f"There is not enough memory for {name}. {remedy}")
+
+
 @contextmanager
-def _failing(name: str, when: str) -> Iterator[None]:
+def _failing(name: str, when: str, quantized: bool) -> Iterator[None]:
     """Make a sentence of whatever a model's code raises."""
     try:
         yield
     except JglueAppError:
         raise
+    except NotCausalError as e:
+        raise _not_causal(name, e) from e
     except (torch.OutOfMemoryError, MemoryError) as e:
-        raise DeviceError(
-            f"There is not enough memory to run {name}. Choose 8-bit or 4-bit, or a smaller model."
-        ) from e
+        raise _no_memory(name, quantized) from e
     except Exception as e:  # Of any kind: architectures differ in all they do.
         raise ModelError(
             f"{name} failed {when} ({type(e).__name__}: {first_line(e)}). Try another dtype or device, or choose "

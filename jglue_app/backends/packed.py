@@ -19,7 +19,15 @@ from transformers.modeling_utils import AttentionInterface
 from jglue_app.backends.head import Head, Post
 from jglue_app.backends.memory import sizes
 from jglue_app.backends.trie import Trie, grow
-from jglue_app.backends.verify import ADDED, Probe, Reference, Unsupported
+from jglue_app.backends.verify import (
+    ADDED,
+    NotCausalError,
+    Probe,
+    Reference,
+    Stopped,
+    Unsupported,
+    use_attention,
+)
 from jglue_app.backends.work import Part, Work
 from jglue_app.backends.written import KeysValues, Step, Texts
 
@@ -28,10 +36,6 @@ MASK_BYTES = 5
 """A mask is one byte for every pair of a query and a key, and becomes a float32 beside it."""
 
 __all__ = ["PackedModel", "Stopped", "Unsupported"]
-
-
-class Stopped(Exception):  # noqa: N818  # Somebody's wish, not a fault.
-    """Somebody asked to stop between two pieces of a long prompt."""
 
 
 @dataclass(slots=True)
@@ -154,7 +158,6 @@ class PackedModel:
             raise Unsupported("its attention cannot be exchanged")
         self._model = model
         self._reference = reference
-        self._usual = model.config._attn_implementation
         self._body = model.base_model
         self.work = Work()
         self.verified = 0
@@ -175,11 +178,7 @@ class PackedModel:
 
     def restore(self) -> None:
         """Give the model its own attention back."""
-        self._model.set_attn_implementation(self._usual)
-
-    def exchange(self) -> None:
-        """Exchange the model's attention."""
-        self._model.set_attn_implementation(NAME)
+        self._reference.use_own_attention()
 
     @property
     def device(self) -> torch.device:
@@ -257,6 +256,7 @@ class PackedModel:
         return self._run(tokens, step.places.tolist(), Reading(step=step), "decode")
 
     def _run(self, ids: Sequence[int], places: Sequence[int], reading: Reading, part: Part) -> torch.Tensor:
+        use_attention(self._model, NAME)
         self.work.distinct += len(ids)
         token = _reading.set(reading)
         try:
@@ -284,18 +284,29 @@ class PackedModel:
 
     # --- the comparison with the model itself ---
 
-    def ready_for(self, length: int) -> None:
+    @property
+    def next_switch(self) -> int | None:
+        """Tokens of the longest sequence that can be read without a further comparison; None for no limit."""
+        return self._reference.next_switch(self.verified)
+
+    def ready_for(self, length: int, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Compare again if sequences of so many tokens pass a switch that was not looked at yet.
 
         Raises:
-            Unsupported: beyond the switch the results differ.
+            NotCausalError: beyond the switch, later tokens change what the model says of earlier ones.
+            Unsupported: beyond the switch the results differ, or cannot be compared.
+            Stopped: somebody asked to stop.
         """
-        wanted = self._reference.passes_switch(self.verified, length)
-        if wanted is not None:
-            try:
+        try:
+            wanted = self._reference.passes_switch(self.verified, length, should_stop)
+            if wanted is not None:
                 self.verify(wanted)
-            finally:
-                self._reference.forget()
+        except (NotCausalError, Unsupported, Stopped):
+            raise
+        except Exception as e:  # Memory, or code of the model: of any kind.
+            raise Unsupported(f"{type(e).__name__}: {e}") from e
+        finally:
+            self._reference.forget()
 
     def verify(self, length: int) -> None:
         """Compare with the model itself, over sequences of a number of tokens.
@@ -306,42 +317,61 @@ class PackedModel:
         Raises:
             Unsupported: the results differ.
         """
-        self.restore()
         probe = self._reference.probe(length)
         # Of a long probe one sequence will do; the others are there to get in its way.
         compared = (0, 2) if length <= self._reference.short else (0,)
-        expected = [self._reference.own(probe.sequence(k), len(probe.branches[k])) for k in compared]
-        self.exchange()
         posts = [self._head.post] if self.verified else list(_posts(self._model.config.get_text_config()))
-        with self._reference.arithmetic():
-            found = self._states(probe)
-            # With other weights between the states and the scores nothing else fits; tried in turn.
-            for post in posts:
-                self._head.post = post
-                try:
-                    for k, own in zip(compared, expected, strict=True):
-                        scores = torch.cat(list(self._head.scores(found[k])), dim=-1)
-                        self._reference.compare(scores.log_softmax(-1), own)
-                except Unsupported:
-                    if post == posts[-1]:
-                        raise
-                else:
-                    break
-        if self._reference.wide and not self.verified:
-            self._verify_rounding(probe, compared, expected)
+        with self.work.uncounted():
+            if self._reference.quantized and not self.verified:
+                posts = [self._verify_head(probe, posts)]
+            expected = [self._reference.own(probe.sequence(k), len(probe.branches[k])) for k in compared]
+            with self._reference.arithmetic():
+                found = [self._states(probe)[k] for k in compared]
+                self._head.post = self._fitting(posts, found, expected)
+            if self._reference.wide and not self.verified:
+                self._verify_rounding(probe, compared, expected)
         self.verified = max(self.verified, length)
-        self.work.reset()
+
+    def _fitting(
+        self,
+        posts: Sequence[Post],
+        states: Sequence[torch.Tensor],
+        expected: Sequence[torch.Tensor],
+        *,
+        noisy: bool = True,
+    ) -> Post:
+        """The first of what may follow the head with which states give what is expected; else raises Unsupported."""
+        for post in posts:
+            self._head.post = post
+            try:
+                for some, own in zip(states, expected, strict=True):
+                    scores = torch.cat(list(self._head.scores(some)), dim=-1)
+                    self._reference.compare(scores.log_softmax(-1), own, noisy=noisy)
+            except Unsupported:
+                if post == posts[-1]:
+                    raise
+            else:
+                return post
+        raise AssertionError("there is at least one")
+
+    def _verify_head(self, probe: Probe, posts: Sequence[Post]) -> Post:
+        """The head alone, on the model's own states, in which there is no noise of quantization."""
+        ids, count = probe.sequence(0), len(probe.branches[0])
+        own = self._reference.own(ids, count)
+        self.restore()
+        with self._reference.arithmetic():
+            inputs = torch.tensor([ids], device=self.device)
+            states = self._body(input_ids=inputs, use_cache=False).last_hidden_state[0, -count:]
+            return self._fitting(posts, [states], [own], noisy=False)
 
     def _verify_rounding(self, probe: Probe, compared: Sequence[int], expected: Sequence[torch.Tensor]) -> None:
         """The same in the dtype of the run: no further from float32 than the model itself is."""
         with torch.inference_mode():
             found = self._states(probe)
-            scores = [torch.cat(list(self._head.scores(states)), dim=-1).log_softmax(-1) for states in found]
-        self.restore()
+            scores = [torch.cat(list(self._head.scores(found[k])), dim=-1).log_softmax(-1) for k in compared]
         pairs = zip(compared, expected, strict=True)
         own = [self._reference.own_rounded(probe.sequence(k), len(rows)) for k, rows in pairs]
-        self.exchange()
-        self._reference.compare_rounded([scores[k] for k in compared], own, expected)
+        self._reference.compare_rounded(scores, own, expected)
 
     def _states(self, probe: Probe) -> list[torch.Tensor]:
         """Hidden states after every token of each branch, (tokens, width) each, read as prompts are."""

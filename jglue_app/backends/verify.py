@@ -1,9 +1,10 @@
 """Whether a way of running a model gives what the model gives by itself: its own forward pass on one sequence.
 
-Every way of running is compared before it is used: packed, in padded batches, in rows of equal length, one at a time.
-The comparison is made in float32 whatever the dtype of the run, so that an error of the method is not mistaken for
-rounding: the weights of one module after the other are widened while it computes. Where that cannot be done, the
-difference is held against the rounding of the dtype.
+Every way of running several sequences together, or of continuing one from a cache, is compared before it is used:
+packed, in padded batches, in rows of equal length, one at a time. The comparison is made in float32 whatever the dtype
+of the run, so that an error of the method is not mistaken for rounding: weights are widened while it is made. Where
+that cannot be done, or takes too long (half precision on a CPU from `LARGE` weights on), the difference is held
+against the rounding of the dtype. How large rounding is follows from how far the scores of a model lie apart.
 
 A model can change its behaviour with the length of a sequence: sliding windows, chunks, positions beyond those it was
 first trained on. The first comparison is over a short sequence. Before a longer one is read that passes such a switch,
@@ -13,7 +14,7 @@ the comparison is made again beyond it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,17 +43,24 @@ ROUNDING = 8
 """Without float32: the largest root mean square difference, in units of the dtype's last place times that deviation."""
 TIMES_ROUNDING = 3
 """How many times the rounding error of the model itself is accepted: one token that takes another expert is much."""
-MOST_NOISE = 0.5
-"""The most that quantization may make scores depend on other tokens, as a share of their standard deviation."""
+TIMES_NOISE, MOST_NOISE = 2, 0.15
+"""How many times the noise of quantization, which makes scores depend on other tokens, is accepted; and the most that
+it may be, as a share of their standard deviation."""
 _LADDER = 4
 """A model of unknown layers is compared again whenever a sequence is so many times longer than any before."""
 
-_SWITCHES = ("window", "chunk", "original_max_position", "index_topk", "block_size", "compress")
+_SWITCHES = ("window", "chunk", "index_topk", "block_size", "compress")
 """Parts of the names of settings at whose value in tokens a model may begin to behave differently."""
 _NO_SWITCHES = ("lm_head", "feed_forward", "pattern", "max_window_layers", "kernel", "blocks", "indices")
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
+_FIXED_POSITIONS = {"", "default", "linear", "llama3", "yarn", "proportional"}
+"""Kinds of rotary positions that do not change with the length of the input."""
 _WHOLE_LENGTH = ("longrope", "dynamic")
 """Kinds of rotary positions in which every position depends on the length of the whole input."""
+
+
+class Stopped(Exception):  # noqa: N818  # Somebody's wish, not a fault.
+    """Somebody asked to stop between two forward passes."""
 
 
 class Unsupported(Exception):  # noqa: N818  # A fact about a model, not a fault.
@@ -89,6 +97,7 @@ class Reference:
 
     def __init__(self, model: Any, context_length: int | None) -> None:
         self._model: Any = model
+        self._usual = model.config._attn_implementation
         self._limit = context_length
         config = model.config.get_text_config()
         self.alone_above = _whole_length(config)
@@ -107,7 +116,8 @@ class Reference:
         near = [size for size in self._switches if size <= AT_LOAD]
         self.short = self._clip(max([SHORT_OF_LARGE if large else SHORT, *(size + BEYOND for size in near)]))
         """Tokens of the first comparison."""
-        self._quantized = getattr(model, "hf_quantizer", None) is not None
+        self.quantized = getattr(model, "hf_quantizer", None) is not None
+        """Whether scores may depend on what is computed together."""
         self._noise = 0.0
         self._known: dict[tuple[int, ...], torch.Tensor] = {}
         try:
@@ -120,37 +130,73 @@ class Reference:
             self.wide = False  # Some module cannot be widened.
             self._check_causal(self.short)
 
-    def _check_causal(self, length: int) -> None:
+    def use_own_attention(self) -> None:
+        """Give the model the attention it was loaded with, if it has another now."""
+        use_attention(self._model, self._usual)
+
+    def _check_causal(self, length: int, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Raise NotCausalError if a sequence and its beginning, read alone, differ at the tokens they share."""
         ids = self.probe(length).sequence(0)
-        whole = self.own(ids, length)
-        shorter = [length // 2 + 1] if length <= self.short else [length - 9, length // 2 + 1]
-        for size in (size for size in shorter if 0 < size < length):
-            one, other = whole[:size], self.own(ids[:size], size)
+        short = length <= self.short
+        sizes = [size for size in ((length // 2 + 1,) if short else (length - 9, length // 2 + 1)) if 0 < size < length]
+        # Of a long sequence a few places: scores of the whole vocabulary take memory.
+        places = [range(0 if short else max(0, size - BRANCH), size) for size in sizes]
+        whole = self._at(ids, sorted({place for some in places for place in some}))
+        for size, some in zip(sizes, places, strict=True):
+            if should_stop():
+                raise Stopped
+            shorter = self._at(ids[:size], some)
+            one = torch.stack([whole[place] for place in some])
+            other = torch.stack([shorter[place] for place in some])
+            if not bool(torch.isfinite(one).all(-1).any()) or bool(torch.isnan(one).any()):
+                continue  # Told of every item as it is met.
             try:
-                if bool(torch.isfinite(one).any()):
-                    self.compare(other, one)
+                self.compare(other, one)
             except Unsupported as e:
                 noise = float((other - one).nan_to_num().square().mean(-1).sqrt().max())
                 # In 8 bits the scale of a number, or whether it is an outlier, may depend on other tokens.
-                if self._quantized and noise <= MOST_NOISE * float(one[torch.isfinite(one)].std()):
+                if self.quantized and noise <= MOST_NOISE * float(one[torch.isfinite(one)].std()):
                     self._noise = max(self._noise, noise)
                 else:
                     raise NotCausalError(f"over {length} tokens, {e}") from e
+
+    def _at(self, ids: Sequence[int], places: Sequence[int]) -> dict[int, torch.Tensor]:
+        """Log-probabilities (words,) after some places of a sequence, by the model's own forward pass."""
+        with self.arithmetic():
+            found = self._forward(ids, torch.tensor(list(places), device=self._model.device))
+        return dict(zip(places, found, strict=True))
+
+    def _forward(self, ids: Sequence[int], places: torch.Tensor) -> torch.Tensor:
+        self.use_own_attention()
+        more: dict[str, Any] = {"logits_to_keep": places} if self._keep else {}
+        inputs = torch.tensor([list(ids)], device=self._model.device)
+        with torch.inference_mode():
+            logits = self._model(input_ids=inputs, use_cache=False, **more).logits[0]
+        found: torch.Tensor = logits if self._keep else logits[places.to(logits.device)]
+        return found.float().log_softmax(-1)
 
     def _clip(self, length: int) -> int:
         """No longer than a sequence can be, nor than one that is read with others."""
         return max(3, min([length, *(most for most in (self._limit, self.alone_above) if most is not None)]))
 
-    def passes_switch(self, verified: int, length: int) -> int | None:
+    def next_switch(self, verified: int) -> int | None:
+        """Tokens up to which sequences can be read after a comparison over so many; None for any."""
+        switches = [size for size in self._switches if size >= verified]
+        if self._ladder:
+            switches.append(_LADDER * verified)
+        return min(switches, default=None)
+
+    def passes_switch(self, verified: int, length: int, should_stop: Callable[[], bool] = lambda: False) -> int | None:
         """How long a probe has to be before sequences of a length are read; None when what was compared will do.
 
         Args:
             verified: tokens of the longest comparison so far.
             length: tokens of the longest sequence to be read.
+            should_stop: asked between forward passes.
 
         Raises:
             NotCausalError: beyond the switch, later tokens change what the model says of earlier ones.
+            Stopped: somebody asked to stop.
         """
         switches = [size for size in self._switches if verified <= size < length]
         if self._ladder and length > _LADDER * verified:
@@ -158,8 +204,10 @@ class Reference:
         if not switches:
             return None
         wanted = self._clip(max(switches) + BEYOND)
+        if should_stop():
+            raise Stopped
         if self._selects and wanted > self.short:
-            self._check_causal(wanted)
+            self._check_causal(wanted, should_stop)
         return wanted
 
     def probe(self, length: int) -> Probe:
@@ -216,12 +264,7 @@ class Reference:
 
     def own_rounded(self, ids: Sequence[int], last: int) -> torch.Tensor:
         """The same in the dtype of the run."""
-        more: dict[str, Any] = {"logits_to_keep": last} if self._keep else {}
-        with torch.inference_mode():
-            inputs = torch.tensor([list(ids)], device=self._model.device)
-            logits = self._model(input_ids=inputs, use_cache=False, **more).logits
-        found: torch.Tensor = logits[0, -last:].float().log_softmax(-1)
-        return found
+        return self._forward(ids, torch.arange(len(ids) - last, len(ids), device=self._model.device))
 
     def compare_rounded(
         self, got: Sequence[torch.Tensor], own: Sequence[torch.Tensor], exact: Sequence[torch.Tensor]
@@ -241,11 +284,12 @@ class Reference:
         if not worst <= TIMES_ROUNDING * usual + 1e-6:
             raise Unsupported(f"rounding errors are {worst:.2g}, and {usual:.2g} in the model itself")
 
-    def compare(self, got: torch.Tensor, expected: torch.Tensor) -> None:
+    def compare(self, got: torch.Tensor, expected: torch.Tensor, *, noisy: bool = True) -> None:
         """Raise Unsupported if log-probabilities are not those of the model itself.
 
         Args:
             got, expected: (places, words), float32.
+            noisy: whether the noise of quantization is accepted.
         """
         got = got.to(expected.device)
         if not bool(torch.isfinite(expected).any()) or bool(torch.isnan(expected).any()):
@@ -256,7 +300,7 @@ class Reference:
         off = torch.where(finite, got - expected, 0).abs()
         deviation = float(expected[finite].std())
         root = float(off.square().mean(-1).sqrt().max())
-        if root <= TIMES_ROUNDING * self._noise:
+        if noisy and root <= TIMES_NOISE * self._noise:
             return
         if self.wide or self._model.dtype in (torch.float32, torch.float64):
             worst, most = float(off.max()), FLOAT32_TOLERANCE * max(deviation, 0.01)
@@ -265,6 +309,12 @@ class Reference:
             most = ROUNDING * torch.finfo(self._model.dtype).eps * max(deviation, 0.01)
         if not worst <= most:
             raise Unsupported(f"log-probabilities differ by {worst:.2g}")
+
+
+def use_attention(model: Any, name: str) -> None:
+    """Exchange a model's attention for another of transformers' interface, if it is not that one already."""
+    if model.config._attn_implementation != name:
+        model.set_attn_implementation(name)
 
 
 Change = tuple[dict[str, Any], str, Any, Any]
@@ -358,7 +408,8 @@ def _changes(module: nn.Module) -> list[Change]:
 
 def _switches(config: Any) -> list[int]:
     """Lengths in tokens after which the model may behave differently, ascending."""
-    return sorted({size for sizes in _named_switches(config).values() for size in sizes})
+    named = (size for sizes in _named_switches(config).values() for size in sizes)
+    return sorted({*named, *_scaled_positions(config)})
 
 
 def _named_switches(config: Any) -> dict[str, list[int]]:
@@ -385,6 +436,17 @@ def _whole_length(config: Any) -> int | None:
     if getattr(config, "attn_temperature_tuning", False) and getattr(config, "floor_scale", None):
         limits.append(int(config.floor_scale) - 1)
     return min(limits, default=None)
+
+
+def _scaled_positions(config: Any) -> list[int]:
+    """Lengths from which queries are scaled by their place, or rotary positions of an unknown kind may change."""
+    found: list[int] = []
+    for table in _tables(config.to_dict()):
+        first = table.get("original_max_position_embeddings")
+        kind = str(table.get("rope_type") or table.get("type") or "")
+        if isinstance(first, int) and (kind not in _FIXED_POSITIONS or table.get("llama_4_scaling_beta")):
+            found.append(first)
+    return found
 
 
 def _tables(value: Any) -> Iterator[dict[str, Any]]:

@@ -41,6 +41,17 @@ class Work:
                 torch.cuda.synchronize()
             self.seconds[name] += time.perf_counter() - started
 
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """What a block does is not counted."""
+        counts = self.naive, self.distinct, self.refused, self.rows
+        seconds = dict(self.seconds)
+        try:
+            yield
+        finally:
+            self.naive, self.distinct, self.refused, self.rows = counts
+            self.seconds = seconds
+
     def reset(self) -> None:
         """Count from zero."""
         self.naive = self.distinct = self.rows = self.refused = 0

@@ -355,10 +355,11 @@ def answer(
         found: dict[str, lab.Tried] = {}
         job.result = found
         with desk.jobs.turn(job) as mine:
+            should_stop = _until(job, desk.settings.max_seconds)
             for name, side in sides.items():
-                if not mine or job.stop.is_set():
+                if not mine or should_stop():
                     return
-                one = lab.try_item(desk.settings, desk.pool, side, item, job.stop.is_set, notify, kind)
+                one = lab.try_item(desk.settings, desk.pool, side, item, should_stop, notify, kind)
                 if one is not None:
                     found[name] = one
 
@@ -371,6 +372,12 @@ def answer(
         yield progress(job, lang, ahead=desk.jobs.ahead(job)), ""
     html = views.render("item", tried(job.result, lang), lang) if job.result else ""
     yield progress(job, lang, done=word("answered", lang)), html
+
+
+def _until(job: Job, seconds: float | None) -> Callable[[], bool]:
+    """Whether a job is to stop: asked to, or after so many seconds from now."""
+    deadline = time.monotonic() + seconds if seconds else None
+    return lambda: job.stop.is_set() or (deadline is not None and time.monotonic() > deadline)
 
 
 # --- sweep ----------------------------------------------------------------------------------------------
@@ -483,12 +490,7 @@ def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items:
         with desk.jobs.turn(job) as mine:
             if not mine:
                 return
-            limit = desk.settings.max_seconds
-            deadline = time.monotonic() + limit if limit else None
-
-            def should_stop() -> bool:
-                return job.stop.is_set() or (deadline is not None and time.monotonic() > deadline)
-
+            should_stop = _until(job, desk.settings.max_seconds)
             for event in lab.sweep(desk.settings, desk.pool, task, sides, int(items), data_kind, should_stop):
                 if isinstance(event, Event):
                     job.see(event)
@@ -500,7 +502,7 @@ def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items:
                     job.loading = word("sweep_now", lang).format(swept.format, swept.style)
                     job.bars.clear()
                     job.version += 1
-            if deadline is not None and time.monotonic() > deadline:
+            if should_stop() and not job.stop.is_set():
                 job.state = "out_of_time"
 
     return desk.jobs.start(owner, "sweep", work, task)

@@ -1342,7 +1342,7 @@ SAID_JA = (
     ),
     (
         r"This item alone does not fit into memory\. .+",
-        "この一問だけでもメモリに入りません。「量子化」を 8-bit にするか、例題を減らすか、小さなモデルを選んでください。",
+        "この一問だけでもメモリに入りません。例題を減らすか、小さなモデルを選んでください。",
     ),
     (r"The prompt has no tokens of its own\.", "プロンプトにトークンが一つもありません。"),
     (r"This item has no fixed answers to rank\.", "この問題には、順位づけする決まった答えがありません。"),
@@ -1459,8 +1459,8 @@ SAID_JA = (
         "トークン {0}（番号 {1}）が {2} の埋め込み（{3} 行）にありません。トークナイザと重みが合っていないので、重みに付属のトークナイザを使うか、このトークンを使わない書式を選んでください。",
     ),
     (
-        r"There is not enough memory to run (.+)\. .+",
-        "{} を動かすにはメモリが足りません。「量子化」を 8-bit か 4-bit にするか、小さなモデルを選んでください。",
+        r"There is not enough memory for (.+)\. Choose a smaller model\.",
+        "{} にはメモリが足りません。小さなモデルを選んでください。",
     ),
     (
         r"There is not enough memory for (.+)\. Choose 8-bit .+",
