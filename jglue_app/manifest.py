@@ -48,6 +48,8 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend,
     } | ({"records": old["records"]} if "records" in old else {})
     if earlier := _earlier_machines(old, machine):
         head["earlier_machines"] = earlier
+    if engines := _earlier_engines(old, backend):
+        head["earlier_engines"] = engines
     if prompt and (prompt.thought or prompt.ranked_text):
         ranked = "after the closed thought" if prompt.ranked_text else "after the prompt"
         head["thought"] = {"opened": prompt.thought, "ranked": ranked}
@@ -62,6 +64,14 @@ def _model_facts(old: dict[str, Any] | None, backend: Backend) -> dict[str, Any]
     """What answered: as it was when the run began, but for how prompts go through it, which longer ones may change."""
     now = dataclasses.asdict(backend.info)
     return now if not old else old | {name: now[name] for name in ("engine", "engine_reason")}
+
+
+def _earlier_engines(old: dict[str, Any], backend: Backend) -> list[Any]:
+    """Other ways in which earlier prompts of the run went through the model, with the reasons."""
+    before: dict[str, Any] = old.get("model") or {}
+    now = {"engine": backend.info.engine, "engine_reason": backend.info.engine_reason}
+    ways = [*(old.get("earlier_engines") or []), {name: before.get(name, "") for name in now}]
+    return [way for k, way in enumerate(ways) if way["engine"] and way != now and way not in ways[:k]]
 
 
 def _earlier_machines(old: dict[str, Any], machine: dict[str, Any]) -> list[Any]:

@@ -193,10 +193,11 @@ def _run_task(
                     record=record,
                 )
             writer.sync()
+            if backend.info != info:  # Longer prompts have changed how they go through the model.
+                info = backend.info
+                write_head(plan, store, writer, backend)
             if should_stop():
                 break
-        if backend.info != info:  # Longer prompts have changed how they go through the model.
-            write_head(plan, store, writer, backend)
         return done_here
 
 

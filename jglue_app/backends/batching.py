@@ -82,6 +82,8 @@ MODES = (
 """From the fastest to the one that is the model's own forward pass."""
 LOOKS_AHEAD = 256
 """Tokens that a text is expected to have when prompts are held against a switch of the length."""
+END_TOKENS = 64
+"""Tokens at the end of a text that are decoded to find a stop string, besides its own."""
 WRITTEN = 3
 """Tokens that a comparison generates."""
 
@@ -565,6 +567,19 @@ def decode(tokenizer: Any, ids: list[int]) -> str:
     return decoder(tokenizer)(ids)
 
 
+def at_stop(tokenizer: Any, new: Sequence[int], stop: Sequence[str]) -> bool:
+    """Whether what was written so far holds a stop string; asked after every token.
+
+    Of a long text the end is looked at first: decoding all of it after every token would take quadratic time.
+    """
+    if not stop:
+        return False
+    end = 4 * max(map(len, stop)) + END_TOKENS  # A character has at most four tokens.
+    if len(new) > 2 * end and first_stop(decode(tokenizer, list(new[-end:])), stop) is None:
+        return False
+    return first_stop(decode(tokenizer, list(new)), stop) is not None
+
+
 class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is read without its types.
     """Ends a row at its first stop string, and the batch when somebody asks to stop."""
 
@@ -585,7 +600,7 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]  # transformers is read wi
         for row, stop in enumerate(self._stops):
             if stop and self.ended[row] is None:
                 new = input_ids[row, self._width :].tolist()
-                if first_stop(decode(self._tokenizer, new), stop) is not None:
+                if at_stop(self._tokenizer, new, stop):
                     self.ended[row] = len(new)
         return torch.tensor([end is not None for end in self.ended], device=input_ids.device)
 

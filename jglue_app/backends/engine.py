@@ -22,8 +22,7 @@ from jglue_app.backends.batching import (
     OUT_OF_MEMORY,
     Result,
     alike,
-    decode,
-    first_stop,
+    at_stop,
     output_of,
     refuse_unless_memory,
     too_long,
@@ -352,7 +351,7 @@ class Engine:
             if not finite[k]:
                 return None
             row.new.append(token)
-            ended = len(row.new) == max_new_tokens or token in self._eos or self._at_stop(row)
+            ended = len(row.new) == max_new_tokens or token in self._eos or at_stop(self._tokenizer, row.new, row.stops)
             if ended or k == len(guess) or guess[k] != token:
                 break
             right += 1
@@ -367,11 +366,6 @@ class Engine:
     def _most_guesses(self, rows: int) -> int:
         """How many tokens may be guessed of every row: reading a few more costs next to nothing."""
         return max(0, self._free // rows - 1)
-
-    def _at_stop(self, row: _Row) -> bool:
-        if not row.stops:
-            return False
-        return first_stop(decode(self._tokenizer, row.new), row.stops) is not None
 
     def _prefill(
         self,

@@ -356,18 +356,21 @@ def _obey_flags(tokenizer: Any, found: _Repository) -> None:
     if found.class_name not in _OBEY_FLAGS:
         return
     whole, bare = tokenizer("a")["input_ids"], tokenizer("a", add_special_tokens=False)["input_ids"]
-    for flag, id_, now in (
-        ("add_bos_token", tokenizer.bos_token_id, whole[: len(whole) - len(bare)][:1]),
-        ("add_eos_token", tokenizer.eos_token_id, whole[-1:] if whole[-len(bare) :] != bare else []),
-    ):
-        told = found.settings.get(flag)
-        if isinstance(told, bool) and id_ is not None and told != (now == [id_]):
-            # Both at once: setting one builds the whole rule anew.
-            bos, eos = found.settings.get("add_bos_token"), found.settings.get("add_eos_token")
-            tokenizer._add_bos_token = bool(bos) and tokenizer.bos_token_id is not None
-            tokenizer._add_eos_token = bool(eos) and tokenizer.eos_token_id is not None
-            tokenizer.update_post_processor()
-            return
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    now = (
+        bos is not None and whole[: len(whole) - len(bare)][:1] == [bos],
+        eos is not None and whole[-len(bare) :] != bare and whole[-1:] == [eos],
+    )
+    told = (found.settings.get("add_bos_token"), found.settings.get("add_eos_token"))
+    # What the settings do not name stays as it is.
+    wanted = tuple(
+        flag if isinstance(flag, bool) and id_ is not None else is_
+        for flag, id_, is_ in zip(told, (bos, eos), now, strict=True)
+    )
+    if wanted != now:
+        # Both at once: setting one builds the whole rule anew.
+        tokenizer._add_bos_token, tokenizer._add_eos_token = wanted
+        tokenizer.update_post_processor()
 
 
 def _disagree(tokenizer: Any, found: _Repository, file: Path) -> bool:
