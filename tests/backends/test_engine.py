@@ -189,9 +189,19 @@ def test_running_out_of_memory_halves_the_batch_and_changes_no_result(
     assert max(watched.read) > watched.allowed, "it was tried"
 
 
+def test_a_prompt_that_does_not_fit_at_once_is_read_in_smaller_pieces(watched: Watched) -> None:
+    prompts = [make_prompt("犬", ANSWERS), make_prompt("東京は日本の首都で、" * 8, ANSWERS)]
+    expected = [collect(watched.backend.generate(prompts, 4, never)), collect(watched.backend.choose(prompts, never))]
+    watched.allowed = 40
+    found = [collect(watched.backend.generate(prompts, 4, never)), collect(watched.backend.choose(prompts, never))]
+    for now, before in zip(found, expected, strict=True):
+        same(now[0], before[0])
+        same(now[1], before[1])
+
+
 def test_an_item_that_does_not_fit_alone_is_an_error_and_the_others_go_on(watched: Watched) -> None:
     prompts = [make_prompt("犬", ANSWERS), make_prompt("東京は日本の首都で、" * 8, ANSWERS), make_prompt("猫", ANSWERS)]
-    watched.allowed = 40
+    watched.allowed = 20
     for results in (
         collect(watched.backend.generate(prompts, 4, never)),
         collect(watched.backend.choose(prompts, never)),

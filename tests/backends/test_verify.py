@@ -216,11 +216,13 @@ def test_positions_that_depend_on_the_whole_length_go_alone_beyond_their_first_r
         "original_max_position_embeddings": 64,
         "factor": 16.0,
     }
-    folder = save(config, model, rope_parameters=rope)
+    more = {"original_max_position_embeddings": 64} if config is transformers.Phi3Config else {}
+    folder = save(config, model, rope_parameters=rope, **more)
     sizes_ = [len(ids) for ids in AutoTokenizer.from_pretrained(folder)(list(TEXTS))["input_ids"]]
     assert min(sizes_) < 40 < 80 < max(sizes_)
     backend = opened(folder, settings)
     assert backend.info.engine == "packed"
+    assert backend._reference.alone_above == 63
     assert worst(scores_of(backend), plain_scores(folder, TEXTS)) < 1e-3
     assert texts_of(backend, 6) == plain_texts(folder, TEXTS, 6)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -232,7 +234,94 @@ def test_positions_that_depend_on_the_whole_length_go_alone_beyond_their_first_r
     assert worst(scores_of(backend, TEXTS[::-1]), plain_scores(folder, TEXTS[::-1])) < 1e-3
 
 
-# --- in company and alone -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("config", "model", "rope"),
+    [
+        (transformers.LlamaConfig, transformers.LlamaForCausalLM, {"rope_type": "llama3", "factor": 8.0}),
+        (transformers.Qwen3Config, transformers.Qwen3ForCausalLM, {"rope_type": "yarn", "factor": 4.0}),
+    ],
+)
+def test_positions_that_are_stretched_once_for_all_need_no_further_comparison(
+    config: Any, model: Any, rope: dict[str, Any], save: Callable[..., Path], settings: Settings
+) -> None:
+    rope |= {"rope_theta": 10_000.0, "original_max_position_embeddings": 200}
+    rope |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0} if rope["rope_type"] == "llama3" else {}
+    folder = save(
+        config, model, rope_parameters=rope, **({"head_dim": 16} if config is transformers.Qwen3Config else {})
+    )
+    backend = opened(folder, settings)
+    long = ["".join(JAPANESE) * 2, "".join(JAPANESE) * 2 + "雨。"]
+    assert worst(scores_of(backend, long), plain_scores(folder, long)) < 1e-3
+    assert backend.info.engine == "packed"
+    assert backend._batcher._model.verified < 200
+    assert isinstance(dict(backend.generate([prompt(TEXTS[0])], 600, never))[0], Output)
+
+
+def test_a_text_that_grows_over_a_window_is_compared_then_and_goes_on_in_batches(
+    save: Callable[..., Path], settings: Settings
+) -> None:
+    more: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 180, "max_window_layers": 0}
+    more |= {"moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, "num_experts": 4}
+    more |= {"num_experts_per_tok": 2, "layer_types": ["sliding_attention"] * 2}
+    folder = save(transformers.Qwen2MoeConfig, transformers.Qwen2MoeForCausalLM, **more)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text = next(
+        text for k in range(400) if len(tokenizer(text := ("".join(JAPANESE) * 2)[:k])["input_ids"]) in (165, 166, 167)
+    )
+    backend = opened(folder, settings)
+    assert backend.info.engine == "packed"
+    assert texts_of(backend, 24, [text, TEXTS[0]]) == plain_texts(folder, [text, TEXTS[0]], 24)
+    assert backend.info.engine == "padded batches"
+
+
+def test_a_comparison_that_fails_leaves_the_model_right(
+    save: Callable[..., Path], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = ["sliding_attention", "full_attention"]
+    folder = save(
+        transformers.Gemma3TextConfig,
+        transformers.Gemma3ForCausalLM,
+        **CAPPED | {"sliding_window": 170, "layer_types": layers},
+    )
+    backend = opened(folder, settings)
+    long = ["".join(JAPANESE) * 2, "".join(JAPANESE) * 2 + "雨。"]
+
+    own = backend._reference.own
+
+    def no_memory(ids: Sequence[int], last: int) -> torch.Tensor:
+        if len(ids) > 170:
+            raise torch.OutOfMemoryError("no room for the comparison")
+        return own(ids, last)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend._reference, "own", no_memory)
+        assert worst(scores_of(backend, long), plain_scores(folder, long)) < 1e-3
+    assert backend.info.engine == "padded batches"
+    assert "no room for the comparison" in backend.info.engine_reason
+    shared = [TEXTS[2], TEXTS[3]]
+    assert worst(scores_of(backend, shared), plain_scores(folder, shared)) < 1e-3
+
+
+def test_what_speaks_to_one_way_of_running_never_reaches_another(save: Callable[..., Path], settings: Settings) -> None:
+    """A call that is left suspended while another is made on the same model."""
+    rope = {"rope_type": "longrope", "rope_theta": 10_000.0, "short_factor": [1.0] * 8, "factor": 16.0}
+    rope |= {"long_factor": [1.0 + 0.4 * k for k in range(8)], "original_max_position_embeddings": 64}
+    folder = save(transformers.LlamaConfig, transformers.LlamaForCausalLM, rope_parameters=rope)
+    backend = opened(folder, settings)
+    assert backend._reference.alone_above == 63
+    suspended = backend.choose([prompt(TEXTS[2]), prompt(TEXTS[3])], never)
+    next(suspended)
+    assert worst(scores_of(backend, TEXTS), plain_scores(folder, TEXTS)) < 1e-3
+    rest = dict(suspended)
+    assert len(rest) == 1
+    assert "one at a time" in backend.info.engine_reason
+    again: Any = backend.choose([prompt(TEXTS[2])], never)
+    next(again)
+    backend.close()
+    again.close()
+
+
+# --- several together and one alone ---------------------------------------------------------------------------------
 
 
 def test_a_state_that_padding_would_enter_goes_in_rows_of_equal_length(
