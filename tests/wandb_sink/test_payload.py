@@ -176,7 +176,9 @@ def test_the_scores_of_every_protocol_are_those_of_the_report(board: Board, name
     summary = board.run(name).summary
     expected = scalars(run, protocol)
     assert len(expected) > 5
-    assert {key: summary.get(f"protocols/{protocol}/{key}") for key in expected} == expected
+    # The process that sends may sum in another order: libraries choose by the environment.
+    found = {key: summary.get(f"protocols/{protocol}/{key}") for key in expected}
+    assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
     numbers = {"n", "low", "high", "unreadable", "floor", "default_floor"}
     there = {key.removeprefix(f"protocols/{protocol}/") for key in summary if key.startswith(f"protocols/{protocol}/")}
     beside = {key for key in there - set(expected) if key.rsplit("/", 1)[-1] in numbers}
