@@ -150,19 +150,20 @@ class HFBackend:
         self._quantized = bool(quantized) or spec.quantization != "none"
         self._limit = context_length(model.config, tokenizer)
         try:
-            with watch_reads(model) as read_elsewhere, torch.inference_mode():
+            with watch_reads(model), torch.inference_mode():
                 model(input_ids=torch.tensor([[0, 1, 2]], device=model.device), use_cache=False)
             if tricks.layout:
-                pack_layers(model, read_elsewhere)
+                pack_layers(model)
             self._reference = Reference(model, self._limit)
         except NotCausalError as e:
             raise _not_causal(spec.id, e) from e
         except Exception as e:  # Of an architecture, its kernels, its sizes: of any kind.
             if isinstance(e, torch.OutOfMemoryError | MemoryError):
                 raise
+            remedy = "Leave the quantization out" if spec.quantization != "none" else "Try another dtype or device"
             raise ModelError(
                 f"{spec.id} fails on a first short text ({type(e).__name__}: {first_line(e)}). "
-                "Try another dtype or device, or another version of transformers."
+                f"{remedy}, or try another version of transformers."
             ) from e
         self._model: Any = model
         self._tokenizer = tokenizer

@@ -6,7 +6,7 @@ the processor does not support the dtype, layers stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,35 +64,34 @@ class _WatchedLinear(nn.Linear):
             self.__dict__["_runs"] = False
 
 
-@contextmanager
-def watch_reads(model: Any) -> Iterator[set[nn.Module]]:
-    """While the model runs: which linear layers have weights that other modules read, or change.
+READ_ELSEWHERE = "weight_is_read_elsewhere"
+"""Attribute of a layer whose weight other modules read, or change."""
 
-    Yields:
-        The layers, complete when the context ends.
+
+@contextmanager
+def watch_reads(model: Any) -> Iterator[None]:
+    """While the model runs: note at each linear layer whether other modules read its weight, or change it.
+
+    Such layers get the attribute `READ_ELSEWHERE`, and `pack_layers` leaves them as they are.
     """
-    found: set[nn.Module] = set()
     watched = [module for module in model.modules() if type(module) is nn.Linear]
     for module in watched:
         module.__class__ = _WatchedLinear
     try:
-        yield found
+        yield
     finally:
         for module in watched:
             if module.__dict__.pop("_read", False):
-                found.add(module)
+                module.__dict__[READ_ELSEWHERE] = True
             module.__dict__.pop("_runs", None)
             module.__class__ = nn.Linear
 
 
-def pack_layers(model: Any, leave: Collection[nn.Module] = ()) -> None:
+def pack_layers(model: Any) -> None:
     """Replace the plain linear layers of a transformers model on a CPU.
 
-    The head stays, whose weight is also read word by word, and so do layers that share their weight with another.
-
-    Args:
-        model: the model.
-        leave: layers that stay as they are as well; see `watch_reads`.
+    The head stays, whose weight is also read word by word, and so do layers that share their weight with another, or
+    whose weight other modules read; see `watch_reads`.
     """
     head = model.get_output_embeddings()
     uses: dict[int, int] = {}
@@ -102,7 +101,7 @@ def pack_layers(model: Any, leave: Collection[nn.Module] = ()) -> None:
     for name, module in list(model.named_modules()):
         if (
             module is not head
-            and module not in leave
+            and READ_ELSEWHERE not in module.__dict__
             and type(module) is nn.Linear
             and uses[id(module.weight)] == 1
             and can_pack(module.weight)

@@ -1332,7 +1332,11 @@ SAID_JA = (
         "プロンプトが {} トークンあります。ここで読めるのは {} トークンまでです。文を短くするか、例題を減らしてください。",
     ),
     (
-        r"(.+) fails on a first short text \((.+)\)\. .+",
+        r"(.+) fails on a first short text \((.+)\)\. Leave the quantization out, .+",
+        "{} は最初の短い文で失敗しました（{}）。「量子化」を「なし」にするか、transformers の別の版を試してください。",
+    ),
+    (
+        r"(.+) fails on a first short text \((.+)\)\. Try another dtype or device, .+",
         "{} は最初の短い文で失敗しました（{}）。数値の精度か装置を変えるか、transformers の別の版を試してください。",
     ),
     (
