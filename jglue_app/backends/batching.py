@@ -174,6 +174,10 @@ class Batcher:
         asked to stop before that was done."""
         if self._fixed:
             return True
+        picks = self._reference.picks_above
+        if picks is not None and length > picks and self.mode != MODES[-1]:
+            self.mode = MODES[-1]
+            self.reason = f"{self.reason}; above {picks:,} tokens the model attends to a choice of them".lstrip("; ")
         try:
             wanted = self._reference.passes_switch(self._verified, length, should_stop)
             if wanted is not None:

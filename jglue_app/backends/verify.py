@@ -103,6 +103,9 @@ class Reference:
         self.alone_above = _whole_length(config)
         """Longer sequences are to be read one at a time, as the length of one would change the others; None: never."""
         self._switches = _switches(config)
+        picks = [size for name, sizes in _named_switches(config).items() if _picks(name) for size in sizes]
+        self.picks_above = min(picks, default=None)
+        """Tokens above which a model attends to a choice of them: what it keeps of a text may not be what it reads."""
         self._ladder = bool(set(getattr(config, "layer_types", None) or ()) - _KNOWN_LAYERS)
         self._selects = self._ladder or any("window" not in name for name in _named_switches(config))
         self._keep = "logits_to_keep" in inspect.signature(model.forward).parameters
@@ -436,6 +439,10 @@ def _whole_length(config: Any) -> int | None:
     if getattr(config, "attn_temperature_tuning", False) and getattr(config, "floor_scale", None):
         limits.append(int(config.floor_scale) - 1)
     return min(limits, default=None)
+
+
+def _picks(name: str) -> bool:
+    return "topk" in name
 
 
 def _scaled_positions(config: Any) -> list[int]:
