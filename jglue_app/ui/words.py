@@ -781,7 +781,7 @@ LINT: dict[str, tuple[str, str, str]] = {
     ),
     "thought_limit_unused": (
         "思考の上限が効かない",
-        "The limit of a thought has no effect",
+        "The thinking limit has no effect",
         "プロンプトが思考を開きません。モデルが自分から思考を書いた場合だけ、その思考を制限します。",
     ),
     "stop_in_thought": (
