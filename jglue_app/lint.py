@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from jglue_app.thought import FRAME, is_open
+from jglue_app.thought import FRAME, FREE, is_ignored, is_open, may_follow
 from jglue_app.types import Finding, Item, Prompt, Task, Tokenizer
 
 LEVELS = ("error", "warning", "info")
@@ -209,13 +209,15 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "",
             f"The prompt opens a thought ({prompt.thought}): the answer is what follows its closing mark.",
         )
-    if case.thinking == "on" and not _has_switch(prompt, tokenizer):
+    ignored = case.thinking == "on" and is_ignored(prompt)
+    if ignored:
         yield Finding(
             "thinking_ignored",
             "warning",
             "",
             "Thinking is on, and nothing in the prompt turns it on: the format has no chat template, or the template "
-            "knows no switch. The model answers as it does without.",
+            "has no switch. The model answers as it does without. Choose the format chat, and a model whose template "
+            "has a switch for thinking.",
         )
     elif case.thinking == "off" and prompt.thought == FRAME:
         yield Finding(
@@ -225,7 +227,8 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "Thinking is off, and the template cannot turn it off: the model opens a channel for its thought by "
             "itself.",
         )
-    if (opened or prompt.thought == FRAME or case.thinking == "on") and case.max_thinking_tokens is None:
+    expected = may_follow(prompt, case.thinking)
+    if expected and case.max_thinking_tokens is None and (case.thinking == "on" or prompt.thought != FREE):
         yield _finding(
             "thought_limit",
             "warning",
@@ -233,6 +236,14 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             f"A thought and its answer share {case.max_new_tokens} new tokens: a longer thought leaves no answer. Give "
             "thoughts a limit of their own with --max-thinking-tokens, such as 2048.",
             facts={"limit": case.max_new_tokens},
+        )
+    elif case.max_thinking_tokens is not None and not expected and not ignored:
+        yield Finding(
+            "thought_limit_unused",
+            "info",
+            "",
+            "--max-thinking-tokens has no effect: nothing in the prompt opens a thought. Only a thought that the model "
+            "opens by itself would be limited.",
         )
     if opened and prompt.stop:
         shown = ", ".join(map(repr, prompt.stop))
@@ -250,12 +261,6 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "By log-likelihood the labels would be ranked inside the thought, or where one is to begin. They are "
             f"ranked after the same prompt with the thought closed, which ends with {prompt.ranked_text[-24:]!r}.",
         )
-
-
-def _has_switch(prompt: Prompt, tokenizer: Tokenizer) -> bool:
-    if prompt.messages is None:
-        return False
-    return tokenizer.render_chat(prompt.messages, "on") != tokenizer.render_chat(prompt.messages)
 
 
 def _ranked(prompt: Prompt) -> Prompt:
@@ -398,7 +403,8 @@ def context_overflow(case: Case, tokenizer: Tokenizer) -> Findings:
     if limit is None:
         return
     sizes = {item.id: len(tokenizer.encode(p)) for item, p in zip(case.items, case.prompts, strict=True)}
-    new = case.max_new_tokens + (case.max_thinking_tokens or 0)
+    thought = case.max_thinking_tokens if may_follow(case.prompts[0], case.thinking) else 0
+    new = case.max_new_tokens + (thought or 0)
     over = [id_ for id_, size in sizes.items() if size + new > limit]
     if over:
         longest = max(sizes.values())

@@ -15,6 +15,7 @@ import psutil
 from jglue_app.errors import StoreError
 from jglue_app.plan import Plan
 from jglue_app.store import RunStore, RunWriter, dumps, facts_of
+from jglue_app.thought import is_ignored
 from jglue_app.types import Backend, Dataset, Item, Prompt
 
 PACKAGES = (
@@ -26,7 +27,8 @@ PACKAGES = (
 def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend, prompt: Prompt | None = None) -> None:
     """Write manifest and items, keeping what an earlier session of the same run put there.
 
-    With one of its prompts the manifest says what they do with thoughts, if they do anything.
+    With one of its prompts the manifest says what they do with thoughts, if they do anything, and whether thinking
+    that was asked for is turned on by them.
     """
     old = store.manifest() if store.exists() else {}
     before = store.items()
@@ -50,9 +52,11 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend,
         head["earlier_machines"] = earlier
     if engines := _earlier_engines(old, backend):
         head["earlier_engines"] = engines
-    if prompt and (prompt.thought or prompt.ranked_text):
+    asked = plan.spec.prompt.thinking == "on"
+    if prompt and (prompt.thought or prompt.ranked_text or asked):
         ranked = "after the closed thought" if prompt.ranked_text else "after the prompt"
-        head["thought"] = {"opened": prompt.thought, "ranked": ranked}
+        turned_on = {"turned_on": not is_ignored(prompt)} if asked else {}
+        head["thought"] = {"opened": prompt.thought, "ranked": ranked, **turned_on}
     elif "thought" in old:
         head["thought"] = old["thought"]
     _write_items(items, before, store, writer)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jglue_app.tasks import TASKS
-from jglue_app.types import Estimate, ModelInfo, Notice, RunSpec, ScoringProtocol, Task, TaskReport
+from jglue_app.thought import is_ignored
+from jglue_app.types import Estimate, ModelInfo, Notice, Prompt, RunSpec, ScoringProtocol, Task, TaskReport
 
 SENTENCES = {
     "on_floor_default": (
@@ -33,6 +34,10 @@ SENTENCES = {
     "unfinished_thoughts": (
         "{k} of {n} outputs never end their thought, and nothing is read from it. Give thoughts more tokens "
         "(--max-thinking-tokens), or ask for none (--thinking off)."
+    ),
+    "thinking_ignored": (
+        "Thinking was asked for, and nothing in the prompts turns it on: the model answered as it does without. Choose "
+        "the format chat, and a model whose template has a switch for thinking."
     ),
     "thought_closed": (
         "The prompts open a thought, or leave one to the model. Answers were ranked after the same prompts with the "
@@ -162,9 +167,14 @@ def _floors(name: str, reading: str, score: Estimate, report: TaskReport, protoc
     return [Notice("on_floor_constant", name, reading, facts)] if score.low <= constant else []
 
 
-def of_run(spec: RunSpec, protocol: ScoringProtocol, model: ModelInfo | None = None) -> tuple[Notice, ...]:
-    """What concerns the whole run: rounded weights or numbers, settings other than those of the protocol's system."""
-    return (*_precision(spec, model), *_settings(spec, protocol))
+def of_run(
+    spec: RunSpec, protocol: ScoringProtocol, model: ModelInfo | None = None, prompts: Sequence[Prompt] = ()
+) -> tuple[Notice, ...]:
+    """What concerns the whole run: rounded weights or numbers, thinking that none of its prompts turns on, settings
+    other than those of the protocol's system."""
+    ignored = spec.prompt.thinking == "on" and bool(prompts) and all(map(is_ignored, prompts))
+    thinking = (Notice("thinking_ignored"),) if ignored else ()
+    return (*_precision(spec, model), *thinking, *_settings(spec, protocol))
 
 
 def _precision(spec: RunSpec, model: ModelInfo | None) -> tuple[Notice, ...]:

@@ -110,13 +110,6 @@ def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: Chat
     )
 
 
-def has_switch(prompt: Prompt, model: ModelText) -> bool:
-    """Whether the prompt is another one with thinking than without."""
-    if prompt.messages is None or model.render_chat is None:
-        return False
-    return bool(model.render_chat(prompt.messages, "on") != model.render_chat(prompt.messages))
-
-
 def rinna(parts: Parts, model: ModelText) -> Laid:
     """The turns of rinna's Japanese instruction models: `ユーザー: … <NL>システム: …`, line ends written `<NL>`."""
     return Laid(_speakers(parts).replace("\n", "<NL>"), tuple(dict.fromkeys((*parts.stop, "<NL>"))))

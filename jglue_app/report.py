@@ -103,7 +103,7 @@ def _report(data: RunData, protocol: ScoringProtocol, judged: Judged) -> Report:
         average=NO_DATA if without else significance.average(list(main.values())),
         average_of=tuple(main),
         average_without=without,
-        notices=notices.of_run(data.spec, protocol, data.model),
+        notices=notices.of_run(data.spec, protocol, data.model, [record.prompt for record in data.records]),
         split=data.spec.split,
     )
 

@@ -11,7 +11,7 @@ from jglue_app.disagreement import Dissent, dissents
 from jglue_app.references import references_of
 from jglue_app.report import judge_run, report_run
 from jglue_app.rules import explain
-from jglue_app.types import Report, RunData, TaskReport
+from jglue_app.types import Notice, Report, RunData, TaskReport
 
 LONGEST_TEXT = 1_000
 """Characters of an output in the table; the run itself holds all of it."""
@@ -58,13 +58,22 @@ def table(found: Rescoring, task: str) -> dict[str, Any]:
     return out
 
 
+def run_notices(found: Rescoring) -> dict[str, list[dict[str, str]]]:
+    """Protocol → what concerns the whole run, as `kind` and `text`; those of one subset stand in its `table`."""
+    return {name: _notices(report.notices) for name, report in found.reports.items()}
+
+
+def _notices(said: Sequence[Notice]) -> list[dict[str, str]]:
+    return [{"kind": notice.kind, "text": notices.sentence(notice)} for notice in said]
+
+
 def _protocol(row: TaskReport) -> dict[str, Any]:
     found: dict[str, Any] = {
         "metrics": row.metrics,
         "unreadable": row.unreadable,
         "floors": {"constant": row.floors, "default": row.default_floors},
         "outcomes": row.outcomes,
-        "notices": [{"kind": notice.kind, "text": notices.sentence(notice)} for notice in row.notices],
+        "notices": _notices(row.notices),
     }
     if row.lenient:
         found |= {"lenient": row.lenient, "unreadable_lenient": row.unreadable_lenient, "imputed": row.imputed}

@@ -21,7 +21,7 @@ from jglue_app.manifest import mend, note_records, write_head
 from jglue_app.plan import Plan, build_prompts
 from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS
-from jglue_app.thought import is_open
+from jglue_app.thought import FREE, is_ignored, is_open, may_follow
 from jglue_app.types import Backend, Item, ModelSpec, Output, Prompt, Record, RunError, RunSpec, Task
 
 FIRST_CHUNKS, LEAST_CHUNK, MOST_CHUNK = (4, 24), 96, 2_048
@@ -154,7 +154,7 @@ def _run_task(
         todo = [item for item in plan.items[name] if (name, item.id) not in finished]
         if not todo:
             return 0
-        loading = _load(pool, plan.spec.model)
+        loading = _load(pool, plan.spec.model, needs_template=plan.spec.prompt.format == "chat")
         while isinstance(news := next(loading), str):
             yield Event("notice", label, side, message=news, task=name)
         backend = news
@@ -163,7 +163,7 @@ def _run_task(
         model = prompts.ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
         built = build_prompts(plan, name, todo, model)
         write_head(plan, store, writer, backend, built[0])
-        for sentence in thoughts_told(plan.spec, TASKS[name], built[0], model):
+        for sentence in thoughts_told(plan.spec, TASKS[name], built[0]):
             if sentence not in told:
                 told.add(sentence)
                 yield Event("notice", label, side, message=sentence, task=name)
@@ -201,16 +201,27 @@ def _run_task(
         return done_here
 
 
-def thoughts_told(spec: RunSpec, task: Task, prompt: Prompt, model: prompts.ModelText) -> Iterator[str]:
+def thoughts_told(spec: RunSpec, task: Task, prompt: Prompt) -> Iterator[str]:
     """What has to be known of thoughts before a subset is answered, by its first prompt."""
-    thinking = spec.prompt.thinking
-    if thinking == "on" and not prompts.has_switch(prompt, model):
-        yield "Thinking was asked for, and nothing in the prompt turns it on: the model answers as it does without."
-    opened = is_open(prompt.thought)
-    if opened and thinking == "off":
+    thinking, budget, writes = spec.prompt.thinking, spec.decoding.max_thinking_tokens, spec.decoding.method != "choose"
+    ignored = thinking == "on" and is_ignored(prompt)
+    if ignored:
+        yield (
+            "Thinking was asked for, and nothing in the prompt turns it on: the model answers as it does without. "
+            "Choose the format chat, and a model whose template has a switch for thinking."
+        )
+    if is_open(prompt.thought) and thinking == "off":
         yield f"The prompt opens a thought ({prompt.thought}) although thinking is off: what follows it is the answer."
-    if (opened or thinking == "on") and spec.decoding.method != "choose" and not spec.decoding.max_thinking_tokens:
+    expected = may_follow(prompt, thinking)
+    if expected and writes and not budget and (thinking == "on" or prompt.thought != FREE):
         yield "A thought has no tokens of its own: it takes them from the answer's. Set --max-thinking-tokens."
+    elif budget and not writes and not ignored:
+        yield "--max-thinking-tokens has no effect here: answers are only ranked, and no text is written."
+    elif budget and not expected and not ignored:
+        yield (
+            "--max-thinking-tokens has no effect here: nothing in the prompt opens a thought. Only a thought that the "
+            "model opens by itself would be limited."
+        )
     if prompt.ranked_text and task.kind == "choice" and spec.decoding.method != "generate":
         yield "The thought is closed before answers are ranked: each record holds the text they are ranked after."
 
@@ -232,11 +243,11 @@ def _same_model(store: RunStore, backend: Backend) -> None:
         )
 
 
-def _load(pool: ModelPool, spec: ModelSpec) -> Iterator[str | Backend]:
+def _load(pool: ModelPool, spec: ModelSpec, *, needs_template: bool) -> Iterator[str | Backend]:
     """The sentences told while a model loads, as they come, and at last the model."""
     news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        future = executor.submit(pool.get, spec, news.put)
+        future = executor.submit(pool.get, spec, news.put, needs_template=needs_template)
         future.add_done_callback(lambda _: news.put(None))
         while (message := news.get()) is not None:
             yield message

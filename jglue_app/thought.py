@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from jglue_app.types import Prompt
+
 THINKING = ("off", "on", "default")
 """How a chat template is asked about thinking; `default` passes it nothing."""
 FREE = "free"
@@ -262,6 +264,28 @@ def closed(text: str, mark: str) -> str:
 def is_open(mark: str) -> bool:
     """Whether it names a thought that the prompt has opened."""
     return mark not in ("", FREE, FRAME)
+
+
+def is_ignored(prompt: Prompt) -> bool:
+    """Whether thinking, asked for, has changed nothing in a prompt, by what is stored of it.
+
+    The prompt has no chat template, or its template has no switch and gives the same text without thinking. Where the
+    prompt opens a thought all the same, or its model opens one by itself, nothing is missing.
+    """
+    if is_open(prompt.thought) or prompt.thought == FRAME:
+        return False
+    # Answers are ranked after the template's form without thinking, which is stored where it is another text.
+    return prompt.messages is None or not prompt.ranked_text
+
+
+def may_follow(prompt: Prompt, thinking: str) -> bool:
+    """Whether a thought is to be expected in the output of a prompt, made with this word for thinking."""
+    if is_open(prompt.thought) or prompt.thought == FRAME:
+        return True
+    if thinking == "on":
+        return not is_ignored(prompt)
+    # What a template does by default cannot be told where it leaves the thought to the model.
+    return thinking == "default" and prompt.thought == FREE
 
 
 def kept_tokens(special: Iterable[str]) -> frozenset[str]:

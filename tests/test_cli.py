@@ -479,7 +479,24 @@ def test_thinking_is_an_option_of_a_run_and_an_unfinished_thought_is_counted_as_
     assert [report["tasks"]["jnli"]["outcomes"] for report in reports] == [{"unfinished_thought": 3}] * 2
     assert [report["tasks"]["jnli"]["lenient"]["accuracy"]["value"] for report in reports] == [0, 0]
     assert "thinking" not in reports[0]["label"] and reports[1]["label"].endswith(" · thinking")
-    assert "nothing in the prompt turns it on" in on.err
+    assert "nothing in the prompt turns it on" in on.err and "model whose template has a switch for thinking" in on.err
+    assert "--max-thinking-tokens" not in on.err
+    assert [notice["kind"] for notice in reports[1]["notices"]] == ["thinking_ignored"]
+    # It stays: in the manifest, where the run is printed again, and where it is scored anew.
+    run_id = Path(on.json()["run"]).name
+    manifest = json.loads((Path(on.json()["run"]) / "manifest.json").read_text("utf-8"))
+    assert manifest["thought"]["turned_on"] is False
+    for told in (
+        here(
+            *sample("--method", "generate", "--limit", 3, model=model),
+            *("--format", "chat", "--thinking", "on", "--max-thinking-tokens", 99),
+        ),
+        here("rescore", run_id),
+        here("rescore", run_id, "--protocol", "official"),
+    ):
+        assert "nothing in the prompts turns it on: the model answered as it does without" in " ".join(told.out.split())
+    rescored = here("rescore", run_id, "--protocol", "official", "--json").json()["notices"]
+    assert [notice["kind"] for notice in rescored["official"]] == ["thinking_ignored"]
     shown = here(*sample("--method", "generate", "--limit", 3, model=model))
     assert "unfinished thought" in shown.out
     assert "3 of 3 outputs never end their thought" in " ".join(shown.out.split())

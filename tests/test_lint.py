@@ -411,6 +411,16 @@ def test_thinking_without_a_switch_is_told() -> None:
     assert "cannot turn it off" in told.message
 
 
+def test_thinking_without_a_switch_asks_for_no_limit_and_a_limit_without_a_thought_is_told() -> None:
+    assert set(found(thinking(case(), "", thinking="on"))) == {"thinking_ignored"}
+    message = found(thinking(case(), "", thinking="on"))["thinking_ignored"].message
+    assert message.endswith("Choose the format chat, and a model whose template has a switch for thinking.")
+    off = found(thinking(case(), "", max_thinking_tokens=99))
+    assert {rule: finding.level for rule, finding in off.items()} == {"thought_limit_unused": "info"}
+    # Tokens that no thought takes are not held against the context.
+    assert "context_overflow" not in found(thinking(case(), "", max_thinking_tokens=20), context_length=24)
+
+
 def test_stop_strings_that_would_cut_a_thought_are_told_to_wait() -> None:
     told = found(thinking(case(text="問題<think>"), "<think>", max_thinking_tokens=9))
     assert told["stop_in_thought"].message.startswith(r"The stop strings '\n' would cut a thought")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -154,6 +155,43 @@ def test_settings_other_than_the_systems_own_are_listed_once() -> None:
     (notice,) = report_run(nli([("neutral", "neutral")], spec=cut), "wandb-2023-4shot").notices
     assert "at most 9 new tokens" in str(notice.facts["settings"])
     assert report_run(nli([("neutral", "neutral")]), "official").notices == ()
+
+
+TURNS = ({"role": "user", "content": "p"},)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, True),  # The format has no template.
+        ({"messages": TURNS}, True),  # The template gives the same text without thinking.
+        ({"messages": TURNS, "thought": "free"}, True),
+        ({"messages": TURNS, "thought": "free", "ranked_text": "p<think>\n\n</think>\n\n"}, False),
+        ({"messages": TURNS, "thought": "<think>", "ranked_text": "p<think>\n</think>"}, False),
+        ({"thought": "<think>", "ranked_text": "p<think></think>"}, False),  # The wording opens one.
+        ({"messages": TURNS, "thought": "<|start|>assistant", "ranked_text": "p<|start|>assistant"}, False),
+    ],
+)
+def test_thinking_that_no_prompt_turns_on_is_told_of_whatever_is_scored(changes: dict[str, Any], says: bool) -> None:
+    def of(thinking: str, changed: int = 2) -> list[str]:
+        found = nli([("neutral", "neutral")] * 2, spec=replace(SPEC, prompt=PromptSpec(thinking=thinking)))
+        how = [changes if i < changed else {"messages": TURNS, "ranked_text": "other"} for i in range(2)]
+        records = [
+            replace(record, prompt=replace(record.prompt, **of)) for record, of in zip(found.records, how, strict=True)
+        ]
+        kinds = [
+            [n.kind for n in report_run(replace(found, records=records), protocol).notices]
+            for protocol in ("official", "stability-jp")
+        ]
+        assert kinds[0] == [kind for kind in kinds[1] if kind != "other_settings"]
+        return kinds[0]
+
+    assert of("on") == (["thinking_ignored"] if says else [])
+    assert of("off") == of("default") == []
+    # One prompt that turns it on is enough; of a run without records nothing is known.
+    assert of("on", changed=1) == []
+    begun = nli([], spec=replace(SPEC, prompt=PromptSpec(thinking="on")))
+    assert report_run(begun, "official").notices == ()
 
 
 def test_outputs_made_elsewhere_have_no_settings_to_speak_of() -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from jglue_app.parsing import read_choice, read_score, read_span
+from jglue_app.runner import thoughts_told
+from jglue_app.tasks import TASKS
 from jglue_app.thought import FRAME, FREE, closed, closings, is_shown, kept_tokens, left_open, split
+from jglue_app.types import Decoding, ModelSpec, Prompt, PromptSpec, RunSpec
 
 PAIRS = [
     ("<think>", "</think>"),
@@ -270,3 +275,52 @@ def test_a_thought_that_is_shown_closed_is_told_from_none() -> None:
 )
 def test_of_special_tokens_those_of_thoughts_are_kept(special: list[str], kept: set[str]) -> None:
     assert kept_tokens(special) == kept
+
+
+# --- what a run says of them -------------------------------------------------------------------------------
+
+IGNORED = "Thinking was asked for, and nothing in the prompt turns it on: "
+SHARED = "A thought has no tokens of its own: "
+NO_TEXT = "--max-thinking-tokens has no effect here: answers are only ranked"
+NO_THOUGHT = "--max-thinking-tokens has no effect here: nothing in the prompt opens a thought"
+OPENS = "The prompt opens a thought (<think>) although thinking is off"
+
+
+@pytest.mark.parametrize(
+    ("thinking", "budget", "method", "changes", "expected"),
+    [
+        ("off", None, "generate", {}, []),
+        ("on", None, "generate", {}, [IGNORED]),
+        ("on", 99, "generate", {}, [IGNORED]),
+        ("on", None, "generate", {"messages": (), "thought": "free"}, [IGNORED]),
+        ("on", None, "generate", {"messages": (), "thought": "free", "ranked_text": "q"}, [SHARED]),
+        ("on", 99, "generate", {"messages": (), "thought": "free", "ranked_text": "q"}, []),
+        ("on", 99, "choose", {"messages": (), "thought": "free", "ranked_text": "q"}, [NO_TEXT]),
+        ("on", None, "choose", {"messages": (), "thought": "free", "ranked_text": "q"}, []),
+        ("on", None, "generate", {"messages": (), "thought": "<think>", "ranked_text": "q"}, [SHARED]),
+        ("off", 99, "generate", {}, [NO_THOUGHT]),
+        ("off", 99, "generate", {"messages": (), "thought": "free"}, [NO_THOUGHT]),
+        ("off", 99, "choose", {}, [NO_TEXT]),
+        ("default", 99, "generate", {}, [NO_THOUGHT]),
+        ("default", 99, "generate", {"messages": (), "thought": "free"}, []),
+        ("off", 99, "generate", {"thought": "<think>", "ranked_text": "q"}, [OPENS]),
+        ("off", None, "generate", {"thought": "<think>", "ranked_text": "q"}, [OPENS, SHARED]),
+    ],
+)
+def test_what_is_told_of_thinking_and_of_its_limit_is_what_happens(
+    thinking: str, budget: int | None, method: str, changes: dict[str, Any], expected: list[str]
+) -> None:
+    spec = RunSpec(
+        ModelSpec("m"),
+        ("jnli",),
+        "v",
+        {},
+        PromptSpec(thinking=thinking),
+        "",
+        Decoding(method, max_thinking_tokens=budget),
+        "0",
+    )
+    prompt = replace(Prompt("jnli", "1", "p", None, (), (), "", (), ""), **changes)
+    told = list(thoughts_told(spec, TASKS["jnli"], prompt))
+    told = [sentence for sentence in told if not sentence.startswith("The thought is closed before answers")]
+    assert [sentence[: len(begin)] for sentence, begin in zip(told, expected, strict=True)] == expected

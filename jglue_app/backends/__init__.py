@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from types import ModuleType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 from jglue_app.backends import identity
 from jglue_app.errors import DeviceError, InputError, ModelError, UnknownNameError
@@ -16,9 +16,9 @@ from jglue_app.types import Backend, ModelSpec, Tokenizer
 Notify = Callable[[str], None]
 """Told in one sentence what takes long: a download, a conversion, loading."""
 
-# Modules with the functions `open_model(spec, settings, device, notify)`, `memory_needed(spec, settings, device)` and
-# `memory_free(device)`. Imported on first use: torch and transformers take seconds, and neither the page nor --help
-# must wait for them.
+# Modules with the functions `open_model(spec, settings, device, notify, *, needs_template)`,
+# `memory_needed(spec, settings, device)` and `memory_free(device)`. Imported on first use: torch and transformers take
+# seconds, and neither the page nor --help must wait for them.
 BACKENDS = {
     "hf": "jglue_app.backends.hf",
     "scripted": "jglue_app.backends.scripted",
@@ -31,7 +31,12 @@ def backend_for(model: str) -> str:
 
 
 def open_backend(
-    spec: ModelSpec, settings: Settings, *, device: str = "auto", notify: Notify = lambda _: None
+    spec: ModelSpec,
+    settings: Settings,
+    *,
+    device: str = "auto",
+    notify: Notify = lambda _: None,
+    needs_template: bool = False,
 ) -> Backend:
     """Load a model.
 
@@ -40,6 +45,7 @@ def open_backend(
         settings: mode and folders.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` … or `balanced` (spread over all accelerators).
         notify: told what takes long.
+        needs_template: refuse a model without a chat template, before its weights are loaded.
 
     Raises:
         UnknownNameError: no such backend.
@@ -47,7 +53,7 @@ def open_backend(
         NetworkError: the Hub cannot be reached.
     """
     identity.require_same(spec, settings)
-    opened: Backend = _module(spec).open_model(spec, settings, device, notify)
+    opened: Backend = _module(spec).open_model(spec, settings, device, notify, needs_template=needs_template)
     try:
         identity.require_same(spec, settings, opened.info.commit)
     except ModelError:
@@ -102,12 +108,13 @@ class ModelPool:
         """The models that are loaded, the one to leave first at the beginning."""
         return list(self._resident)
 
-    def get(self, spec: ModelSpec, notify: Notify = lambda _: None) -> Backend:
+    def get(self, spec: ModelSpec, notify: Notify = lambda _: None, *, needs_template: bool = False) -> Backend:
         """The loaded model, making room for it first.
 
         Args:
             spec: of a plan, or any: without `files_sha256` it is what its files are now.
             notify: told what takes long.
+            needs_template: refuse a model without a chat template instead of loading it.
 
         Raises:
             ModelError: as `open_backend`; also when the files of a model have changed since it was loaded, on which
@@ -127,15 +134,16 @@ class ModelPool:
             oldest = next(iter(self._resident))
             notify(f"Unloading {oldest.id} to make room.")
             self._resident.pop(oldest).close()
+        how: Any = {"device": self._device, "notify": notify, "needs_template": needs_template}
         try:
-            backend = open_backend(spec, self._settings, device=self._device, notify=notify)
+            backend = open_backend(spec, self._settings, **how)
         except DeviceError:
             if not self._resident:
                 raise
             # Its size was not known beforehand: once more with all the memory there is.
             notify(f"Unloading all other models to make room for {spec.id}.")
             self.clear()
-            backend = open_backend(spec, self._settings, device=self._device, notify=notify)
+            backend = open_backend(spec, self._settings, **how)
         self._resident[spec] = backend
         return backend
 

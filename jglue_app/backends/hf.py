@@ -27,7 +27,7 @@ from jglue_app.backends.locate import ModelFiles, in_folder, locate
 from jglue_app.backends.memory import free_bytes, give_back, memory_of
 from jglue_app.backends.own_tokenizer import load_tokenizer
 from jglue_app.backends.packed import PackedModel, Unsupported
-from jglue_app.backends.tokenizer import context_length, end_ids, render_chat
+from jglue_app.backends.tokenizer import context_length, end_ids, render_chat, require_template
 from jglue_app.backends.tricks import ALL, Tricks
 from jglue_app.backends.verify import NotCausalError, Reference
 from jglue_app.backends.work import Work
@@ -49,7 +49,13 @@ os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
 
 
 def open_model(
-    spec: ModelSpec, settings: Settings, device: str, notify: Callable[[str], None], tricks: Tricks = ALL
+    spec: ModelSpec,
+    settings: Settings,
+    device: str,
+    notify: Callable[[str], None],
+    tricks: Tricks = ALL,
+    *,
+    needs_template: bool = False,
 ) -> HFBackend:
     """Load a model and its tokenizer; see `backends.open_backend`."""
     dtype = _dtype(spec, _device(device))
@@ -67,6 +73,8 @@ def open_model(
     try:
         config = AutoConfig.from_pretrained(**where)
         tokenizer = load_tokenizer(spec.id, where)
+        if needs_template:
+            require_template(tokenizer, spec.id)
         model, report = AutoModelForCausalLM.from_pretrained(
             **where,
             config=config,

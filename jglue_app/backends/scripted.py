@@ -21,8 +21,15 @@ from jglue_app.types import Finish, ModelInfo, ModelSpec, Output, Prompt, RunErr
 Table = Mapping[tuple[str | None, str], Mapping[str, Any]]
 
 
-def open_model(spec: ModelSpec, settings: Settings, device: str, notify: Callable[[str], None]) -> ScriptedBackend:
-    """Read the table named by the spec's id.
+def open_model(
+    spec: ModelSpec,
+    settings: Settings,
+    device: str,
+    notify: Callable[[str], None],
+    *,
+    needs_template: bool = False,
+) -> ScriptedBackend:
+    """Read the table named by the spec's id. It has its own plain template.
 
     Raises:
         ModelNotFoundError: there is no such file.

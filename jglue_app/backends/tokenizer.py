@@ -132,6 +132,14 @@ class HFTokenizer:
         return 0 if unknown is None else sum(i == unknown for i in ids)
 
 
+def require_template(tokenizer: Any, name: str) -> None:
+    """Refuse a tokenizer of transformers without a chat template; raises ModelError."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(
+            f"The tokenizer of {name} has no chat template. Choose another prompt format, such as plain or alpaca."
+        )
+
+
 def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
     """A conversation in a tokenizer's own chat template, with the opening of the answer.
 
@@ -144,10 +152,7 @@ def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]]
     Raises:
         ModelError: it has no template, or the template refuses the conversation.
     """
-    if not getattr(tokenizer, "chat_template", None):
-        raise ModelError(
-            f"The tokenizer of {name} has no chat template. Choose another prompt format, such as plain or alpaca."
-        )
+    require_template(tokenizer, name)
     try:
         text = tokenizer.apply_chat_template(
             [dict(m) for m in messages],

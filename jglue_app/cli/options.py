@@ -41,7 +41,10 @@ ShotSeedOption = Annotated[int, typer.Option(help="Seed of the choice of example
 SystemOption = Annotated[str, typer.Option(help="Text of the system turn.")]
 ThinkingOption = Annotated[
     str,
-    typer.Option(help="What a chat template is told of thinking before the answer: off, on, or default (nothing)."),
+    typer.Option(
+        help="Thinking before the answer, for --format chat and models whose template has a switch for it: off, on, or "
+        "default (the template's own)."
+    ),
 ]
 ThinkingTokensOption = Annotated[
     int | None,

@@ -82,7 +82,7 @@ def rescore(
         name: {"average": r.average, "average_of": r.average_of, "average_without": r.average_without}
         for name, r in found.reports.items()
     }
-    head = {"run": str(path), "label": some.label, "averages": averages}
+    head = {"run": str(path), "label": some.label, "averages": averages, "notices": rescoring.run_notices(found)}
     if len(tables) == 1:
         print_json({"task": next(iter(tables)), **head, **next(iter(tables.values()))})
     else:

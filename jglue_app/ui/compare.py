@@ -361,7 +361,8 @@ def side_text(side: Side, lang: str) -> str:
     parts = [side.model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1], side.format, side.style]
     parts.append(word("shots_short", lang).format(side.shots) if side.shots else word("no_shots", lang))
     parts += [] if side.quantization == "none" else [side.quantization]
-    parts += [] if side.thinking == "off" else [f"{word('thinking', lang)}: {word(f'thinking_{side.thinking}', lang)}"]
+    if side.thinking != "off":
+        parts.append(word("thinking_is", lang).format(word(f"thinking_{side.thinking}", lang)))
     return " · ".join(parts)
 
 

@@ -277,22 +277,23 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "same_model": ("A と同じモデル（重みを共有）", "Same model as A (shares the weights)"),
     "dtype": ("数値の精度", "Precision (dtype)"),
-    "thinking": ("答える前の思考", "Thinking before the answer"),
+    "thinking": ("思考", "Thinking"),
+    "thinking_is": ("思考：{}", "Thinking: {}"),
     "thinking_info": (
-        "書式 chat のテンプレートに伝えます。切り替えのないテンプレートでは、何も変わりません",
-        "Told to the template of the format chat; one without such a switch stays as it is",
+        "モデルに、答える前に考えさせるかどうかを選びます。プロンプト書式が chat で、モデルの対話テンプレートに思考の切り替えがあるとき（Qwen3 など）だけ効きます。それ以外では何も変わりません。",
+        "Only for the format chat, with a model whose template has a switch for thinking (such as Qwen3). Elsewhere it changes nothing.",
     ),
     "thinking_off": ("なし", "Off"),
     "thinking_on": ("あり", "On"),
     "thinking_default": ("テンプレートの既定", "The template's default"),
-    "thinking_tokens": ("思考の上限（トークン）", "Limit of a thought (tokens)"),
+    "thinking_tokens": ("思考の上限（トークン）", "Thinking limit (tokens)"),
     "thinking_tokens_info": (
-        "答えの上限とは別です。0 なら、思考も答えの上限に含めます",
-        "Beside the limit of the answer; 0 if the answer's limit is for both",
+        "答えの上限とは別に、思考に使えるトークン数です。0：思考と答えを合わせて、答えの上限に収めます。ふつうは 2048 です。",
+        "Extra tokens for the thought. 0: thought and answer share the answer's limit. 2048 is usual.",
     ),
     "thinking_tokens_range": (
         "思考の上限は 0 から {} までの整数です。",
-        "The limit of a thought is a whole number from 0 to {}.",
+        "The thinking limit is a whole number from 0 to {}.",
     ),
     "thought": ("思考（{} 文字、答えではありません）", "Thought ({} characters, no part of the answer)"),
     "thought_unfinished": (
@@ -771,12 +772,17 @@ LINT: dict[str, tuple[str, str, str]] = {
     "thinking_ignored": (
         "思考の切り替えが効かない",
         "The switch for thinking has no effect",
-        "テンプレートに切り替えがありません。モデルはいつもどおりに答えます。",
+        "プロンプトに思考の切り替えがなく、モデルは思考なしのときと同じように答えます。書式 chat と、テンプレートに思考の切り替えがあるモデルを選んでください。",
     ),
     "thought_limit": (
         "思考に上限の余裕がない",
         "No room for a thought",
         "思考と答えが同じ上限を分け合い、長い思考のあとには答えが残りません。思考の上限を別に指定してください。",
+    ),
+    "thought_limit_unused": (
+        "思考の上限が効かない",
+        "The thinking limit has no effect",
+        "プロンプトが思考を開きません。モデルが自分から思考を書いた場合だけ、その思考を制限します。",
     ),
     "stop_in_thought": (
         "停止文字列は思考のあとで効く",
@@ -835,6 +841,7 @@ NOTICES_JA = {
     "defaults": "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。そのうち {luck} 問は偶然正解です。",
     "defaults_similarity": "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。",
     "unfinished_thoughts": "{n} 件の出力のうち {k} 件は思考が終わっておらず、何も読み取りません。思考の上限（--max-thinking-tokens）を増やすか、思考なし（--thinking off）にしてください。",
+    "thinking_ignored": "思考ありの設定ですが、プロンプトに思考の切り替えがなく、モデルは思考なしのときと同じように答えました。思考させるには、書式 chat と、テンプレートに思考の切り替えがあるモデルを選んでください。",
     "thought_closed": "プロンプトは思考を開くか、モデルに任せています。答えの順位は、思考を閉じた同じプロンプトのあとでつけました。",
     "ranked_in_thought": "{k} 問の答えは、以前の版により、プロンプトが開いた思考の中で順位づけされています。この対数尤度はほとんど当てになりません。実行を削除して、作り直してください。",
     "asked_otherwise": "プロンプトは {asked} で答えるよう求めましたが、{protocol} は {read} しか読みません。言い回し {style} なら意味のある点になります。",
@@ -948,7 +955,15 @@ SAID_JA = (
     ),
     (
         r"Thinking was asked for, and nothing in the prompt turns it on: .+",
-        "思考ありの設定ですが、このプロンプトには切り替えがありません。モデルは思考なしのときと同じように答えます。",
+        "思考ありの設定ですが、このプロンプトには思考の切り替えがありません。モデルは思考なしのときと同じように答えます。思考させるには、書式 chat と、テンプレートに思考の切り替えがあるモデルを選んでください。",
+    ),
+    (
+        r"--max-thinking-tokens has no effect here: answers are only ranked, and no text is written\.",
+        "思考の上限は、ここでは効きません。答えの順位をつけるだけで、文章を書かせないためです。",
+    ),
+    (
+        r"--max-thinking-tokens has no effect here: nothing in the prompt opens a thought\. .+",
+        "思考の上限は、ここでは効きません。プロンプトが思考を開かないためです。モデルが自分から思考を書いた場合だけ、その思考を制限します。",
     ),
     (
         r"The prompt opens a thought \((\S+|.+:)\) although thinking is off: what follows it is the answer\.",
@@ -1837,7 +1852,11 @@ SAID_JA = (
     ),
     (
         r"Thinking is on, and nothing in the prompt turns it on: .+",
-        "思考ありの設定ですが、プロンプトに切り替えがありません（書式 chat ではないか、テンプレートに切り替えがない）。モデルは思考なしのときと同じように答えます。",
+        "思考ありの設定ですが、プロンプトに思考の切り替えがありません（書式 chat ではないか、テンプレートに切り替えがない）。モデルは思考なしのときと同じように答えます。書式 chat と、テンプレートに思考の切り替えがあるモデルを選んでください。",
+    ),
+    (
+        r"--max-thinking-tokens has no effect: nothing in the prompt opens a thought\. .+",
+        "思考の上限は効きません。プロンプトが思考を開かないためです。モデルが自分から思考を書いた場合だけ、その思考を制限します。",
     ),
     (
         r"Thinking is off, and the template cannot turn it off: .+",

@@ -15,12 +15,14 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jglue_app.backends import open_backend
+from jglue_app.backends import ModelPool, open_backend
 from jglue_app.backends.hf import HFBackend, memory_free, memory_needed
 from jglue_app.backends.tricks import ALL, Tricks, without
 from jglue_app.errors import DeviceError, ModelError, UnknownNameError
+from jglue_app.plan import make_plan
+from jglue_app.runner import run_plan
 from jglue_app.settings import Settings
-from jglue_app.types import Backend, ModelSpec, Output, Prompt, RunError
+from jglue_app.types import Backend, ModelSpec, Output, Prompt, PromptSpec, RunError
 from tests.backends.contract import (
     BackendContract,
     StopAfter,
@@ -319,6 +321,22 @@ def test_no_chat_template_is_said_with_a_remedy(open_tiny: OpenTiny) -> None:
     assert not backend.info.has_chat_template
     with pytest.raises(ModelError, match=r"has no chat template\. Choose another prompt format"):
         backend.render_chat([{"role": "user", "content": "今日は"}])
+
+
+def test_a_missing_chat_template_is_found_before_the_weights_are_loaded(own_copy: Path, settings: Settings) -> None:
+    edit_json(own_copy / "config.json", hidden_size=32)  # The weights have another shape: loading them fails.
+    with pytest.raises(ModelError, match="could not be loaded"):
+        open_backend(ModelSpec(str(own_copy)), settings, device="cpu")
+    with pytest.raises(ModelError, match=r"has no chat template\. Choose another prompt format"):
+        open_backend(ModelSpec(str(own_copy)), settings, device="cpu", needs_template=True)
+    chat = PromptSpec(format="chat")
+    plan = make_plan(settings, ModelSpec(str(own_copy)), ["jnli"], data_kind="sample", limit=1, prompt=chat)
+    with (
+        ModelPool(settings, device="cpu") as pool,
+        pytest.raises(ModelError, match=r"has no chat template\. Choose another prompt format"),
+    ):
+        list(run_plan(plan, pool, settings.runs_dir))
+    assert not list(settings.runs_dir.glob("*/manifest.json"))
 
 
 def test_a_chat_template_that_refuses_a_role_is_said_with_a_remedy(own_copy: Path, settings: Settings) -> None:

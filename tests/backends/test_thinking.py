@@ -286,3 +286,10 @@ def test_thinking_on_changes_the_prompt_and_is_ranked_after_the_templates_own_fo
     assert (on["thought"], on["ranked_text"]) == ("free", off["text"])
     # The model writes both marks; the strict reading is of what follows.
     assert on_run.report().tasks["jnli"].unreadable == 0
+    manifest = json.loads((on_run.path / "manifest.json").read_text("utf-8"))
+    assert manifest["thought"] == {"opened": "free", "ranked": "after the closed thought", "turned_on": True}
+    assert "thinking_ignored" not in [notice.kind for notice in on_run.report().notices]
+    plain = api.evaluate(str(folder), **{**how, "format": "plain"}, thinking="on")
+    assert [notice.kind for notice in plain.report().notices] == ["thinking_ignored"]
+    manifest = json.loads((plain.path / "manifest.json").read_text("utf-8"))
+    assert manifest["thought"] == {"opened": "", "ranked": "after the prompt", "turned_on": False}

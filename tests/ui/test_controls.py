@@ -18,6 +18,8 @@ from jglue_app.settings import Settings, load_settings
 from jglue_app.styles import style_names
 from jglue_app.tasks import TASKS
 from jglue_app.ui import controls
+from jglue_app.ui.compare import side_text
+from jglue_app.ui.words import word
 from tests.test_configuration import ASKED, SIDES
 
 GOOD_SIDE: list[Any] = ["gemma-3-270m", "alpaca", "number", 3, "8bit", "float16"]
@@ -229,6 +231,14 @@ def test_every_format_and_style_can_be_chosen(settings: Settings) -> None:
     assert [value for _, value in a.style.choices] == list(style_names())
     assert all(name in title and title != name for title, name in controls.style_choices())
     assert controls.subset_choices()[0] == ("MARC-ja", "marc_ja")
+
+
+def test_the_summary_names_thinking_as_its_control_does() -> None:
+    on = Side("m", "chat", thinking="on")
+    assert side_text(on, "ja").endswith(" · 思考：あり") and word("thinking", "ja") == "思考"
+    assert side_text(on, "en").endswith(" · Thinking: On") and word("thinking", "en") == "Thinking"
+    assert "思考" not in side_text(Side("m", "chat"), "ja")
+    assert word("thinking_on", "ja") == "あり"
 
 
 def test_thinking_and_its_limit_are_read_and_filled_and_kept_in_bounds() -> None:
