@@ -326,10 +326,10 @@ class PackedModel:
                 posts = [self._verify_head(probe, posts)]
             expected = [self._reference.own(probe.sequence(k), len(probe.branches[k])) for k in compared]
             with self._reference.arithmetic():
-                found = [self._states(probe)[k] for k in compared]
-                self._head.post = self._fitting(posts, found, expected)
+                states = self._states(probe)
+                self._head.post = self._fitting(posts, [states[k] for k in compared], expected)
             if self._reference.wide and not self.verified:
-                self._verify_rounding(probe, compared, expected)
+                self._verify_rounding(probe, expected[0])
         self.verified = max(self.verified, length)
 
     def _fitting(
@@ -364,14 +364,13 @@ class PackedModel:
             states = self._body(input_ids=inputs, use_cache=False).last_hidden_state[0, -count:]
             return self._fitting(posts, [states], [own], noisy=False)
 
-    def _verify_rounding(self, probe: Probe, compared: Sequence[int], expected: Sequence[torch.Tensor]) -> None:
-        """The same in the dtype of the run: no further from float32 than the model itself is."""
+    def _verify_rounding(self, probe: Probe, exact: torch.Tensor) -> None:
+        """The same of the first sequence in the dtype of the run: no further from float32 than the model itself is."""
         with torch.inference_mode():
-            found = self._states(probe)
-            scores = [torch.cat(list(self._head.scores(found[k])), dim=-1).log_softmax(-1) for k in compared]
-        pairs = zip(compared, expected, strict=True)
-        own = [self._reference.own_rounded(probe.sequence(k), len(rows)) for k, rows in pairs]
-        self._reference.compare_rounded(scores, own, expected)
+            states = self._states(probe)[0]
+            got = torch.cat(list(self._head.scores(states)), dim=-1).log_softmax(-1)
+        own = self._reference.own_rounded(probe.sequence(0), len(exact))
+        self._reference.compare_rounded([got], [own], [exact])
 
     def _states(self, probe: Probe) -> list[torch.Tensor]:
         """Hidden states after every token of each branch, (tokens, width) each, read as prompts are."""
