@@ -1491,6 +1491,18 @@ SAID_JA = (
         "transformers が {} のために作るトークナイザは、モデルのファイル {} と一致しません（{}）。tokenizer.json のあるリポジトリを選んでください。",
     ),
     (
+        r"The tokenizer of (.+) gives the same text other tokens each time, .+",
+        "{} のトークナイザは、同じ文章を毎回ちがうトークンに分けるので、点を再現できません。無作為に分けないトークナイザのあるリポジトリを選んでください。",
+    ),
+    (
+        r"(.+) has a tokenizer of the class (.+), which needs a package that is not installed \((.+)\)\. .+",
+        "{} のトークナイザ {} に必要なパッケージがありません（{}）。インストールするか、tokenizer.json のあるリポジトリを選んでください。",
+    ),
+    (
+        r"transformers cannot make the (.+) of (.+) from its file (.+)\. Choose a repository .+",
+        "transformers は、{1} のファイル {2} からトークナイザ {0} を作れません。tokenizer.json のあるリポジトリを選んでください。",
+    ),
+    (
         r"The file (.+) of (.+) does not say how text is cut before it is looked up, .+",
         "{1} の {0} には、文章の区切り方が書かれていません。tokenizer.json のあるリポジトリを選んでください。",
     ),
