@@ -2,19 +2,25 @@
 
 Each line is `{"item_id": …, "text": "…"}`; `"choice_logprobs": [...]` (natural logarithms, one for each of the item's
 labels in their official order) may stand beside the text or in place of it, and `"choices": [...]` says how the labels
-were asked for or which texts were ranked.
+were asked for or which texts were ranked. Where these are the labels in another order, the logarithms stand in that
+order too; both are put in the official one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jglue_app import __version__, userfiles
 from jglue_app.errors import DataError
+from jglue_app.styles import Style, load_style, style_names
+from jglue_app.tasks import TASKS
 from jglue_app.tasks.rows import json_lines, load_json
 from jglue_app.types import (
     Dataset,
@@ -37,7 +43,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
         path: JSON Lines, each `{"item_id": …, "text": …}`, with `choice_logprobs` beside the text or instead of it;
             or a JSON array, CSV, Parquet or Arrow table of these. In CSV an empty cell is an empty text, and lists
             are written as JSON. A log-probability that is not finite makes the item an error under protocols that
-            rank. With `choices`, texts are read against these.
+            rank. With `choices`, texts are read against these; their order is that of `choice_logprobs`.
         dataset: the items they answer.
         partial: accept predictions for a part of the items; only that part is scored.
 
@@ -58,8 +64,11 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
                 raise ValueError(f"{where}: there is no item {id_!r} in {dataset.task}/{dataset.split}")
             if str(id_) in outputs:
                 raise ValueError(f"{where}: item {id_!r} was answered before")
-            outputs[str(id_)] = _output(row, items[str(id_)], where)
-            asked[str(id_)] = _choices(row, items[str(id_)], where)
+            output = _output(row, items[str(id_)], where)
+            asked[str(id_)], order = _choices(row, items[str(id_)], where)
+            if output.choice_logprobs is not None:
+                output = replace(output, choice_logprobs=tuple(output.choice_logprobs[k] for k in order))
+            outputs[str(id_)] = output
     except ValueError as e:
         raise DataError(f"{path}, {e}. Check --task, --split and --data, and that every item stands once.") from e
     if not outputs:
@@ -148,17 +157,71 @@ def _spec(path: Path, dataset: Dataset) -> RunSpec:
     )
 
 
-def _choices(row: Mapping[str, Any], item: Item, where: str) -> tuple[str, ...]:
+def _choices(row: Mapping[str, Any], item: Item, where: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """What was asked for, one text for each label in their official order; and where each stands in the row."""
     given = row.get("choices")
     if given is None:
-        return item.choices
+        return item.choices, tuple(range(len(item.choices)))
     texts = isinstance(given, list) and all(isinstance(c, str) and c.strip() for c in given)
     if not texts or len(given) != len(item.choices) or len(set(given)) != len(given):
         wanted = (
             f"a different text each for {', '.join(item.choices)}" if item.choices else "left out: answers are open"
         )
         raise ValueError(f"{where}: 'choices' of item {item.id!r} must be {wanted}")
-    return tuple(given)
+    order = _order(given, item)
+    if order is None:
+        raise ValueError(
+            f"{where}: it cannot be told which of the 'choices' of item {item.id!r} stands for which label: give them, "
+            f"and 'choice_logprobs', in the order {', '.join(item.choices)}"
+        )
+    return tuple(given[k] for k in order), order
+
+
+def _order(given: Sequence[str], item: Item) -> tuple[int, ...] | None:
+    """Where the text for each official label stands among some; None if that cannot be told.
+
+    Labels, and the words of a style for them, go by name. Other texts go by position, unless one of them means the
+    label of another place. Numbers name labels that are numbers alone: whoever numbers other answers counts up.
+    """
+    texts = [_plain(text) for text in given]
+    by_position = tuple(range(len(texts)))
+    namings = [[_plain(text) for text in naming] for naming in (item.choices, *_forms(item))]
+    orders = {
+        tuple(map(texts.index, names))
+        for names in namings
+        if len(set(names)) == len(names) and sorted(names) == sorted(texts)
+    }
+    if orders:
+        return by_position if by_position in orders else orders.pop() if len(orders) == 1 else None
+    if all(map(str.isdecimal, texts)):
+        values = [int(text) for text in texts]
+        return by_position if values == list(range(values[0], values[0] + len(values))) else None
+    words = TASKS[item.task].aliases(item)
+    for k, label in enumerate(item.choices):
+        names = {forms[k] for forms in namings} | {_plain(word) for word in words.get(label, ())}
+        if any(text in names and at != k for at, text in enumerate(texts)):
+            return None
+    return by_position
+
+
+def _plain(text: str) -> str:
+    """A text without differences of width, case and white space around it."""
+    return unicodedata.normalize("NFKC", text).casefold().strip()
+
+
+def _forms(item: Item) -> list[list[str]]:
+    """How each style that comes with the application has the item's labels answered, but for mere numbers."""
+    styles = [style.tasks[item.task].answers for style in _styles() if item.task in style.tasks]
+    return [
+        [answers[label].substitute(item.fields) for label in item.choices]
+        for answers in styles
+        if not all(answer.template.isdecimal() for answer in answers.values())
+    ]
+
+
+@cache
+def _styles() -> list[Style]:
+    return [load_style(name) for name in style_names()]
 
 
 def _record(spec: RunSpec, item: Item, asked: tuple[str, ...], output: Output) -> Record:

@@ -212,6 +212,23 @@ WIDE: Fields = {
 }
 """In the place of those: longer than what a check while loading is likely to read, shorter than the longest prompt."""
 
+FAR_SWITCH = 180
+"""Tokens: more than the check while loading reads. One prompt is longer, and the text written to one crosses it."""
+FAR: Fields = {
+    "sliding_window": FAR_SWITCH,
+    "sliding_window_size": FAR_SWITCH,
+    "attention_window_size": FAR_SWITCH,
+    "local_attention": FAR_SWITCH,
+    "window_size": FAR_SWITCH,
+    "attention_chunk_size": FAR_SWITCH,
+    "floor_scale": FAR_SWITCH,
+    "log_scaling_n_floor": FAR_SWITCH,
+    "index_topk": FAR_SWITCH,
+    "keep_window_size": FAR_SWITCH,
+    "original_max_position_embeddings": FAR_SWITCH,
+}
+"""In the place of those of `SMALL`: switches that only some of the prompts reach, after the model was accepted."""
+
 _ALTERNATING = ["sliding_attention", "full_attention"] * 2
 _HALF = 8
 """Of the width of a head: rotary frequencies."""
@@ -235,6 +252,7 @@ _LLAMA3: Fields = {
     "original_max_position_embeddings": ORIGINAL,
     **_THETA,
 }
+_FAR_POSITIONS: Fields = {"original_max_position_embeddings": FAR_SWITCH}
 _MULTIPLIERS: Fields = {
     "embedding_multiplier": 1.5,
     "logits_scaling": 2.0,
@@ -496,6 +514,40 @@ VARIANTS: dict[str, tuple[str, Fields]] = {
             *("modernbert-decoder", "exaone4", "cohere2", "starcoder2"),
         )
     },
+    # Switches that the first comparison does not reach.
+    **{
+        f"{name}-far": (name, OVERRIDES.get(name, {}) | {"_far": True})
+        for name in (
+            *("mistral", "qwen2", "qwen2_moe", "qwen3", "gemma3_text", "gemma4_text", "gpt_oss", "gpt_neo", "cohere2"),
+            *("llama4_text", "deepseek_v32", "olmo3", "exaone4", "phi3", "cwm", "starcoder2"),
+        )
+    },
+    "modernbert-decoder-far": ("modernbert-decoder", {"local_attention": 2 * FAR_SWITCH}),  # Half of it on each side.
+    "llama-llama3-far": ("llama", {"rope_parameters": _LLAMA3 | _FAR_POSITIONS}),
+    "llama-yarn-far": ("llama", {"rope_parameters": _YARN | _FAR_POSITIONS}),
+    "llama-longrope-far": ("llama", {"rope_parameters": _LONGROPE | _FAR_POSITIONS}),
+    "cwm-llama3-far": ("cwm", {"rope_parameters": _LLAMA3 | _FAR_POSITIONS, "_far": True}),
+    "qwen2-yarn-far": ("qwen2", {"rope_parameters": _YARN | _FAR_POSITIONS, **_NO_WINDOW}),
+    "phi3-longrope-far": (
+        "phi3",
+        {"rope_parameters": _LONGROPE | _FAR_POSITIONS, **_FAR_POSITIONS, "sliding_window": None},
+    ),
+    "phi3-longrope-window-far": ("phi3", {"rope_parameters": _LONGROPE | _FAR_POSITIONS, "_far": True}),
+    "phimoe-longrope-far": (
+        "phimoe",
+        {
+            "rope_parameters": _LONGROPE | {"short_mscale": 1.1, "long_mscale": 1.3} | _FAR_POSITIONS,
+            "sliding_window": None,
+        },
+    ),
+    "deepseek_v3-yarn-far": (
+        "deepseek_v3",
+        {
+            "rope_parameters": _YARN
+            | {"mscale": 1.0, "mscale_all_dim": 1.0, "beta_fast": 32, "beta_slow": 1}
+            | _FAR_POSITIONS
+        },
+    ),
     "hrm_text-causal": ("hrm_text", {"prefix_lm": False, "_spread": 0.1}),
     "minimax-large-block": ("minimax", {"block_size": 256}),
     "llama-longrope-crossed": ("llama", {"rope_parameters": _CROSSED}),

@@ -5,7 +5,7 @@
 Of each architecture a model is made whose weights are random and large enough that every part of it matters: windows,
 chunks and the original range of positions are shorter than the prompts, biases and gates are not zero, logits are
 capped and scaled where the architecture can do so. The weights can be represented in bfloat16, so that the same model
-is loaded in both dtypes. The product answers five prompts with four answers each and writes a text to each; all of it
+is loaded in both dtypes. The product answers six prompts with four answers each and writes a text to each; all of it
 is compared with plain transformers, which reads single sequences from their beginning, without padding or a cache.
 
 A model is as it should be where its log-likelihoods differ by rounding only and its texts are the same (but for words
@@ -13,9 +13,10 @@ that are equally likely, up to rounding), or where it is refused in a sentence. 
 the model's own attention implementations differ by more), in bfloat16 twice the largest difference between the model's
 own ways to calculate the same: in float32 and bfloat16, and where that is not enough with eager attention and with
 embeddings changed by about their rounding (a router may then choose other experts). A model in which later tokens
-change what is said of earlier ones is not causal and must be refused.
+change what is said of earlier ones is not causal and must be refused. A refusal because the model failed in the
+product is none where plain transformers runs it.
 
-Exit code 1 where a model is not as it should be, else 0.
+Exit code 1 where a model is not as it should be, 2 where `--only` names none, else 0.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import fnmatch
 import functools
 import inspect
 import json
@@ -52,7 +54,18 @@ from jglue_app.backends import open_backend
 from jglue_app.errors import JglueAppError
 from jglue_app.settings import load_settings
 from jglue_app.types import ModelSpec, Output, Prompt
-from tests.architecture_fields import LEAVE, NOT_ALONE, OVERRIDES, SMALL, VARIANTS, VISION, VOCABULARY, WIDE, Fields
+from tests.architecture_fields import (
+    FAR,
+    LEAVE,
+    NOT_ALONE,
+    OVERRIDES,
+    SMALL,
+    VARIANTS,
+    VISION,
+    VOCABULARY,
+    WIDE,
+    Fields,
+)
 
 NEW_TOKENS = 12
 DTYPES = ("float32", "bfloat16")
@@ -82,9 +95,17 @@ PROMPTS = (
     _INSTRUCTION + _EXAMPLES[0] + "前提：店は開いている。\n関係：",
     _INSTRUCTION + "前提：男性が町を歩いている。\n仮説：人が外にいる。\n関係：",
     _INSTRUCTION + "前提：男性が町を歩いている。\n仮説：人が外にいる。\n関係：",
-    _INSTRUCTION + "".join(_EXAMPLES) + "前提：動物が庭を走っている。\n仮説：犬は自転車に乗っている。\n関係：",
+    _INSTRUCTION
+    + "".join(_EXAMPLES)
+    + "レビュー：とても残念でした。\n評価：否定\n前提：動物が庭を走っている。\n仮説：犬は自転車に乗っている。\n関係：",
+    _INSTRUCTION
+    + "".join(_EXAMPLES[:3])
+    + "前提：今日は犬が外にいる。この犬が庭を走っている。\n仮説：動物が町を歩いている。\n関係：",
 )
-"""Short; two with the same beginning; one twice; long, with that beginning too."""
+"""Short; two with the same beginning; one twice; two long ones with that beginning too.
+
+The longer of these ends 75 tokens behind `FAR_SWITCH`, the other 6 before it: what is written to that one crosses it.
+"""
 SHARING = (1, 2, 4)
 """Asked once more without the others: these begin with the same tokens."""
 ANSWERS = ("含意", "矛盾", "中立", "はい、そうです")
@@ -126,8 +147,9 @@ def small_fields(kind: Any, more: Mapping[str, Any]) -> Fields:
     """Values for a configuration class: `SMALL`, layers of every type the class has, and what `more` says instead."""
     names = fields_of(kind)
     got: Fields = {name: SMALL[name] for name in names if name in SMALL}
-    if more.get("_wide"):
-        got |= {name: value for name, value in WIDE.items() if name in got}
+    for key, instead in (("_wide", WIDE), ("_far", FAR)):
+        if more.get(key):
+            got |= {name: value for name, value in instead.items() if name in got}
     if "_spread" in more and "initializer_range" in got:
         got["initializer_range"] = more["_spread"]
     layers = next((more.get(n, got[n]) for n in ("num_hidden_layers", "num_layers", "n_layer") if n in got), 4)
@@ -420,7 +442,7 @@ class Row:
     """Largest, between the model's own ways to calculate them."""
     allowed: float | None = None
     texts: int | None = None
-    """Of the five, the same as plain transformers'."""
+    """Of all prompts, the same as plain transformers'."""
     ties: int = 0
     """Further ones that differ from a step on at which two tokens were equally likely up to rounding."""
     margins: list[float] = field(default_factory=list)
@@ -508,6 +530,11 @@ NOT_CAUSAL = 1e-2
 """A larger change of what comes before a changed token is no rounding."""
 
 
+def broke_down(said: str) -> bool:
+    """Whether a refusal tells of a failure of the product's own, which is none where plain transformers runs."""
+    return bool(re.search("failed while|fails on", said))
+
+
 def compare(row: Row, folder: Path, exact: Plain | None, broken: str) -> None:
     """Fill in a row.
 
@@ -521,7 +548,7 @@ def compare(row: Row, folder: Path, exact: Plain | None, broken: str) -> None:
         found = ask(folder, row.dtype)
     except JglueAppError as error:
         row.way, row.said = f"refused ({error.exit_code})", str(error)
-        row.verdict = "ok" if error.exit_code == 3 else "FAIL"
+        row.verdict = "ok" if error.exit_code == 3 and not (exact and broke_down(row.said)) else "FAIL"
         return
     row.way, row.load_seconds = found.way, found.load_seconds
     if exact is None:
@@ -665,9 +692,22 @@ HEADER = (
 )
 
 
+LEGEND = """
+accepted: how prompts go through the model (packed, padded, equal lengths, one at a time), or that it is refused or
+  cannot be made
+off: largest difference of an answer's log-likelihood from plain transformers in the same dtype
+own: the same between the model's own ways to calculate it (dtypes, attention implementations)
+texts a+b: of {prompts} texts, a are those of plain transformers, and b part where two tokens are equally likely, up to
+  rounding
+best: of {prompts} prompts, those at which the same answer is the likeliest
+s: seconds"""
+"""What the columns hold."""
+
+
 def summary(rows: Sequence[Row]) -> list[str]:
     """Counts, and what was not built and why."""
-    out = ["", f"transformers {transformers.__version__}, torch {torch.__version__}"]
+    out = [LEGEND.format(prompts=len(PROMPTS)), ""]
+    out += [f"transformers {transformers.__version__}, torch {torch.__version__}"]
     for dtype in dict.fromkeys(row.dtype for row in rows):
         own = [row for row in rows if row.dtype == dtype]
         verdicts = collections.Counter(row.verdict for row in own)
@@ -685,6 +725,11 @@ def summary(rows: Sequence[Row]) -> list[str]:
     return out
 
 
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name is the one that is asked for, in which * stands for any letters."""
+    return fnmatch.fnmatchcase(name, pattern)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -695,7 +740,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, help="leave the models in this folder")
     parser.add_argument("--list", action="store_true", help="names alone")
     asked = parser.parse_args(arguments)
-    names = [n for n in CASES if not asked.only or any(re.fullmatch(p.replace("*", ".*"), n) for p in asked.only)]
+    names = [n for n in CASES if not asked.only or any(fits(n, pattern) for pattern in asked.only)]
+    if nothing := [pattern for pattern in asked.only if not any(fits(n, pattern) for n in CASES)]:
+        print(f"There is no architecture {', '.join(nothing)}. --list prints the names.", file=sys.stderr)
+        return 2
     if asked.list:
         print("\n".join(names))
         return 0

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,144 @@ def test_json_beyond_what_can_be_read_is_refused_with_its_line(tmp_path: Path, l
     path.write_text('{"item_id": "1", "text": "x"}\n' + line + "\n", "utf-8")
     with pytest.raises(DataError, match=r"deep\.jsonl, line 2: "):
         read_predictions(path, JNLI)
+
+
+# --- what the labels were asked for as ------------------------------------------------------------------
+
+QUIZ = dataset(
+    "jcommonsenseqa",
+    Item(
+        "jcommonsenseqa",
+        "q",
+        {
+            "question": "春に咲くのは",
+            "choice0": "桜",
+            "choice1": "NHK",
+            "choice2": "雪",
+            "choice3": "栗",
+            "choice4": "柿",
+        },
+        ("1",),
+        ("0", "1", "2", "3", "4"),
+    ),
+)
+REVIEWS = dataset("marc_ja", Item("marc_ja", "r", {"sentence": "よい。"}, ("positive",), ("positive", "negative")))
+
+
+def asked(path: Path, data: Dataset, id_: str, choices: Sequence[str]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """What is taken for the official labels, and the logarithm of each, of those given as -1, -2, …"""
+    row = {"item_id": id_, "choices": choices, "choice_logprobs": [-1.0 - k for k in range(len(choices))]}
+    (record,) = read_predictions(write(path, [row]), data, partial=True).records
+    assert record.output is not None and record.output.choice_logprobs is not None
+    return record.prompt.answers, record.output.choice_logprobs
+
+
+@pytest.mark.parametrize(
+    ("choices", "answers", "logprobs"),
+    [
+        (LABELS, LABELS, (-1, -2, -3)),
+        (("neutral", "entailment", "contradiction"), LABELS, (-2, -3, -1)),
+        (("Neutral", "ＥＮＴＡＩＬＭＥＮＴ", " contradiction"), ("ＥＮＴＡＩＬＭＥＮＴ", " contradiction", "Neutral"),
+         (-2, -3, -1)),
+        (("含意", "矛盾", "中立"), ("含意", "矛盾", "中立"), (-1, -2, -3)),
+        (("中立", "含意", "矛盾"), ("含意", "矛盾", "中立"), (-2, -3, -1)),
+        # Of the style choice-text.
+        (("必ず間違い", "必ず正しい", "どちらとも言えない"), ("必ず正しい", "必ず間違い", "どちらとも言えない"),
+         (-2, -1, -3)),
+        # Of no style: by position.
+        (("はい", "いいえ", "不明"), ("はい", "いいえ", "不明"), (-1, -2, -3)),
+        (("内包", "矛盾", "どちらでもない"), ("内包", "矛盾", "どちらでもない"), (-1, -2, -3)),
+        (("1", "2", "3"), ("1", "2", "3"), (-1, -2, -3)),
+    ],
+)  # fmt: skip
+def test_choices_and_their_logarithms_are_put_in_the_official_order(
+    path: Path, choices: tuple[str, ...], answers: tuple[str, ...], logprobs: tuple[float, ...]
+) -> None:
+    assert asked(path, JNLI, "1", choices) == (answers, logprobs)
+
+
+@pytest.mark.parametrize(
+    ("choices", "answers", "logprobs"),
+    [
+        (("4", "3", "2", "1", "0"), ("0", "1", "2", "3", "4"), (-5, -4, -3, -2, -1)),
+        (("１", "０", "２", "３", "４"), ("０", "１", "２", "３", "４"), (-2, -1, -3, -4, -5)),
+        # One-based numbers count up as the labels do.
+        (("1", "2", "3", "4", "5"), ("1", "2", "3", "4", "5"), (-1, -2, -3, -4, -5)),
+        (("b", "a", "c", "d", "e"), ("a", "b", "c", "d", "e"), (-2, -1, -3, -4, -5)),
+        (("雪", "桜", "ｎｈｋ", "栗", "柿"), ("桜", "ｎｈｋ", "雪", "栗", "柿"), (-2, -3, -1, -4, -5)),
+    ],
+)
+def test_choices_of_a_question_go_by_their_number_letter_or_text(
+    path: Path, choices: tuple[str, ...], answers: tuple[str, ...], logprobs: tuple[float, ...]
+) -> None:
+    assert asked(path, QUIZ, "q", choices) == (answers, logprobs)
+
+
+@pytest.mark.parametrize(
+    ("texts", "choices", "logprobs"),
+    [
+        # As the item has them: whatever they count, they stand where they stood.
+        ("30 10 20 50 40", "30 10 20 50 40", (-1, -2, -3, -4, -5)),
+        ("4 3 2 1 0", "4 3 2 1 0", (-1, -2, -3, -4, -5)),
+        ("30 10 20 50 40", "10 20 30 40 50", (-3, -1, -2, -5, -4)),
+        ("30 10 20 50 40", "1 0 2 3 4", (-2, -1, -3, -4, -5)),
+        # The number of one and the text of another.
+        ("4 3 2 1 0", "1 0 2 3 4", None),
+    ],
+)
+def test_numbers_may_be_the_texts_of_a_question(
+    path: Path, texts: str, choices: str, logprobs: tuple[float, ...] | None
+) -> None:
+    fields = {"question": "いくつか"} | {f"choice{k}": text for k, text in enumerate(texts.split())}
+    data = dataset("jcommonsenseqa", replace(QUIZ.items[0], fields=fields))
+    if logprobs is None:
+        with pytest.raises(DataError, match="in the order 0, 1, 2, 3, 4"):
+            asked(path, data, "q", choices.split())
+    else:
+        assert asked(path, data, "q", choices.split())[1] == logprobs
+
+
+@pytest.mark.parametrize(
+    ("data", "id_", "choices", "order"),
+    [
+        (JNLI, "1", ("矛盾", "はい", "不明"), "entailment, contradiction, neutral"),
+        (JNLI, "1", ("不明", "内包", "いいえ"), "entailment, contradiction, neutral"),
+        (JNLI, "1", ("Neutral", "含意", "contradiction"), "entailment, contradiction, neutral"),
+        (JNLI, "1", ("2", "0", "1"), "entailment, contradiction, neutral"),
+        (QUIZ, "q", ("2", "1", "3", "4", "5"), "0, 1, 2, 3, 4"),
+        (QUIZ, "q", ("雪", "x", "y", "z", "w"), "0, 1, 2, 3, 4"),
+        # Some number a good review 1, others 0.
+        (REVIEWS, "r", ("1", "0"), "positive, negative"),
+        (REVIEWS, "r", ("否定", "positive"), "positive, negative"),
+    ],
+)
+def test_choices_of_which_one_means_the_label_of_another_place_are_refused(
+    path: Path, data: Dataset, id_: str, choices: tuple[str, ...], order: str
+) -> None:
+    with pytest.raises(
+        DataError,
+        match=rf"line 1: it cannot be told which of the 'choices' of item '{id_}' stands for which label: give them, "
+        rf"and 'choice_logprobs', in the order {order}\. {CHECK}",
+    ):
+        asked(path, data, id_, choices)
+
+
+@pytest.mark.parametrize("protocol", ["official", "lm-eval-ja"])
+def test_answers_that_are_all_right_score_1_in_whatever_order_each_line_has_the_labels(
+    path: Path, protocol: str
+) -> None:
+    words = dict(zip(LABELS, ("含意", "矛盾", "中立"), strict=True))
+    rows = []
+    for k, (id_, label) in enumerate(RIGHT.items()):
+        order = [LABELS[(k + at) % 3] for at in range(3)]
+        logprobs = [-0.1 if one == label else -3.0 for one in order]
+        rows.append(
+            {
+                "item_id": id_,
+                "text": words[label],
+                "choices": [words[one] for one in order],
+                "choice_logprobs": logprobs,
+            }
+        )
+    report = report_run(read_predictions(write(path, rows), JNLI), protocol).tasks["jnli"]
+    assert report.metrics["accuracy"].value == 1

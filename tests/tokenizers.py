@@ -1,6 +1,6 @@
 """Every tokenizer class of the installed transformers, with a tiny vocabulary in each format that the class reads.
 
-    python -m tests.tokenizers
+    python -m tests.tokenizers [CLASS …]
 
 prints what becomes of each: `same` (the ids of the library that defines the format, sentencepiece or tokenizers, never
 transformers), `refused` with the sentence, or `DIFFERENT`, which must not occur. Where the rules stand in the class, a
@@ -9,6 +9,7 @@ text is only encoded and decoded again: `same` or `changes text`, such as letter
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -167,9 +168,14 @@ def _round_trip(name: str, format: str, tokenizer: Any) -> Outcome:
 
 
 def main() -> None:
-    """Print a line for each class and format, and a count; exit code 1 if one differs."""
+    """Print a line for each class and format, and a count; exit code 1 if one differs, 2 if no such class is known."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("classes", nargs="*", metavar="CLASS", help="these alone, such as T5Tokenizer")
+    asked: list[str] = parser.parse_args().classes
+    if unknown := [name for name in asked if name not in classes()]:
+        parser.error(f"transformers maps no model type to a tokenizer class {', '.join(unknown)}")
     with tempfile.TemporaryDirectory() as place:
-        found = list(outcomes(make_files(Path(place)), sys.argv[1:]))
+        found = list(outcomes(make_files(Path(place)), asked))
     for one in found:
         print(f"{one.class_name:32} {one.format:28} {one.result:12} {one.reason}")
     counts = {result: sum(one.result == result for one in found) for result in dict.fromkeys(o.result for o in found)}

@@ -168,11 +168,7 @@ class HFBackend:
         except Exception as e:  # Of an architecture, its kernels, its sizes: of any kind.
             if isinstance(e, torch.OutOfMemoryError | MemoryError):
                 raise
-            remedy = "Leave the quantization out" if spec.quantization != "none" else "Try another dtype or device"
-            raise ModelError(
-                f"{spec.id} fails on a first short text ({type(e).__name__}: {first_line(e)}). "
-                f"{remedy}, or try another version of transformers."
-            ) from e
+            raise _fails(spec, f"{type(e).__name__}: {first_line(e)}") from e
         self._model: Any = model
         self._tokenizer = tokenizer
         self.memory = memory_of(model, memory)
@@ -373,10 +369,24 @@ def _not_causal(name: str, error: NotCausalError) -> ModelError:
     )
 
 
+def _fails(spec: ModelSpec, why: str) -> ModelError:
+    """What is told when a model's own code does not run; the files' own quantization cannot be left out."""
+    if spec.quantization != "none":
+        return ModelError(
+            f"{spec.id} fails on a first short text ({why}). Leave the quantization out, or try another version of "
+            "transformers."
+        )
+    return ModelError(
+        f"{spec.id} fails on a first short text ({why}). Try another dtype or device, or try another version of "
+        "transformers."
+    )
+
+
 def _no_memory(name: str, quantized: bool) -> DeviceError:
     """What is told when memory runs out; what is quantized already cannot be made smaller by that."""
-    remedy = "Choose a smaller model." if quantized else "Choose 8-bit or 4-bit, or a smaller model."
-    return DeviceError(f"There is not enough memory for {name}. {remedy}")
+    if quantized:
+        return DeviceError(f"There is not enough memory for {name}. Choose a smaller model.")
+    return DeviceError(f"There is not enough memory for {name}. Choose 8-bit or 4-bit, or a smaller model.")
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, 
 from transformers.utils import cached_file
 
 from jglue_app.backends.spiece import FAIRSEQ, STRAIGHT, SentencePieceTokenizer
-from jglue_app.errors import ModelError
+from jglue_app.errors import ModelError, first_line
 
 PROBE = (
     "前提：男性が自転車に乗っている。\n仮説：女性が本を読んでいる。\n\n関係：",
@@ -127,12 +127,50 @@ def load_tokenizer(name: str, where: Mapping[str, Any]) -> Any:
     elif (file := _spiece_file(found)) is not None:
         tokenizer, check = _from_spiece(name, found, file)
     else:
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-        tokenizer, check = _compared(name, found, tokenizer)
+        file = found.first(name for name in found.files if name not in (*_FILES, "config.json"))
+        tokenizer, check = _compared(name, found, _built_by_class(name, found, file))
     if not hasattr(tokenizer, "__dict__"):  # Not of transformers.
         return tokenizer
+    if dropout := _settle(getattr(tokenizer, "backend_tokenizer", None)):
+        check.source += f", without its dropout of {dropout:.3g}"
+    _require_repeatable(name, tokenizer)
     setattr(tokenizer, _CHECK, check)
     return tokenizer
+
+
+_SAMPLING = ("enable_sampling", "alpha", "nbest_size")
+"""Options of sentencepiece with which it cuts the same text differently each time, for training."""
+
+
+def _settle(raw: Any) -> float:
+    """Switch off the dropout of a tokenizer of the library tokenizers, which is for training; what it was, else 0."""
+    dropout = getattr(getattr(raw, "model", None), "dropout", None)
+    if dropout is None:
+        return 0.0
+    raw.model.dropout = None
+    return float(dropout)
+
+
+def _without_sampling(found: _Repository) -> dict[str, Any]:
+    """Arguments with which the classes of transformers that run sentencepiece do not draw the pieces by lot."""
+    told = found.settings.get("sp_model_kwargs")
+    if not isinstance(told, dict) or not set(told) & set(_SAMPLING):
+        return {}
+    return {"sp_model_kwargs": {key: value for key, value in told.items() if key not in _SAMPLING}}
+
+
+def _require_repeatable(name: str, tokenizer: Any) -> None:
+    """Raise ModelError if the fixed text does not become the same ids twice."""
+    for text in PROBE:
+        try:
+            one, other = (list(tokenizer(text, add_special_tokens=False)["input_ids"]) for _ in range(2))
+        except Exception:  # A vocabulary without a token for what it does not know; other texts may do.
+            continue
+        if one != other:
+            raise ModelError(
+                f"The tokenizer of {name} gives the same text other tokens each time, so no score could be repeated. "
+                "Choose a repository whose tokenizer does not sample."
+            )
 
 
 def _refuse_code(name: str, found: _Repository) -> None:
@@ -286,12 +324,10 @@ def _class_defaults(found: _Repository, knows: Callable[[str], bool]) -> dict[st
     """Special tokens that the tokenizer's class names by default, where the settings name none."""
     try:
         kind = tokenizer_class_from_name(found.class_name) if found.class_name else None
-    except Exception:  # A class whose module needs a package that is not here.
-        kind = None
-    if kind is None:
+        names = [n for n in getattr(kind, "SPECIAL_TOKENS_ATTRIBUTES", ()) if n not in found.settings]
+        told = inspect.signature(kind.__init__).parameters if kind is not None else {}
+    except Exception:  # A class that needs a package that is not here.
         return {}
-    names = [n for n in getattr(kind, "SPECIAL_TOKENS_ATTRIBUTES", ()) if n not in found.settings]
-    told = inspect.signature(kind.__init__).parameters
     defaults = {n: str(told[n].default) for n in names if n in told and isinstance(told[n].default, (str, AddedToken))}
     return {name: text for name, text in defaults.items() if knows(text)}
 
@@ -308,7 +344,8 @@ def _from_json(name: str, found: _Repository) -> tuple[Any, Check]:
     for key, text in _class_defaults(found, lambda text: vocabulary(text) is not None).items():
         tokenizer.add_special_tokens({key: text})
     _obey_flags(tokenizer, found)
-    check = Check(name, "tokenizer.json")
+    dropout = _settle(tokenizer.backend_tokenizer)
+    check = Check(name, "tokenizer.json" + (f", without its dropout of {dropout:.3g}" if dropout else ""))
     with file.open("rb") as opened:
         told = _sections(opened.read(_HEAD).decode("utf-8", "ignore"))
     backend = tokenizer.backend_tokenizer
@@ -344,6 +381,7 @@ def _sections(text: str) -> dict[str, Any] | None:
 def _compare_whole(tokenizer: Any, file: Path, check: Check) -> None:
     """Compare with the file read a second time, on the fixed text; refuse what differs."""
     raw = tokenizers.Tokenizer.from_file(str(file))
+    _settle(raw)
     raw.add_tokens([token for _, token in sorted(tokenizer.added_tokens_decoder.items())])
     check.reference = lambda text: list(raw.encode(text, add_special_tokens=False).ids)
     if different := first_difference(tokenizer, PROBE, check):
@@ -406,7 +444,7 @@ def _is_tiktoken(file: Path) -> bool:
 def _from_spiece(name: str, found: _Repository, file: Path) -> tuple[Any, Check]:
     layout = FAIRSEQ if found.class_name in FAIRSEQ.classes else STRAIGHT
     if layout is STRAIGHT and _has_rules_of_its_own(found.class_name):
-        tokenizer = AutoTokenizer.from_pretrained(**found.where)
+        tokenizer = _built_by_class(name, found, file)
         check = Check(name, file.name)
         if not getattr(tokenizer, "is_fast", False):  # Runs sentencepiece itself, as GPT-SW3's does.
             check.source += f" (class {type(tokenizer).__name__})"
@@ -424,7 +462,35 @@ def _from_spiece(name: str, found: _Repository, file: Path) -> tuple[Any, Check]
     tokenizer = SentencePieceTokenizer.from_pretrained(
         **found.where, own_file=str(file), layout=layout, class_name=found.class_name, **_names(found, file)
     )
-    return tokenizer, Check(name, f"{file.name} (sentencepiece)")
+    how = "sentencepiece, no dummy prefix by add_prefix_space" if tokenizer.drops_prefix else "sentencepiece"
+    return tokenizer, Check(name, f"{file.name} ({how})")
+
+
+def _built_by_class(name: str, found: _Repository, file: Path | None) -> Any:
+    """What the class that the repository names makes of a vocabulary; it has been tried on a text.
+
+    Raises:
+        ModelError: it makes nothing of it.
+        Exception: of any kind, where there is no such file, or the network does not give it.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**found.where, **_without_sampling(found))
+        if file is not None:
+            tokenizer(PROBE[0])
+    except ImportError as e:
+        raise ModelError(
+            f"{name} has a tokenizer of the class {found.class_name}, which needs a package that is not installed "
+            f"({first_line(e)}). Install it, or choose a repository of this model that holds a tokenizer.json."
+        ) from e
+    except Exception as e:  # Of any kind, from a converter that takes other models for granted.
+        here = Path(str(found.where["pretrained_model_name_or_path"])).is_dir()
+        if file is None or (isinstance(e, OSError) and not here):
+            raise
+        raise ModelError(
+            f"transformers cannot make the {found.class_name or 'tokenizer'} of {name} from its file {file.name}. "
+            "Choose a repository of this model that holds a tokenizer.json."
+        ) from e
+    return tokenizer
 
 
 def _names(found: _Repository, file: Path) -> dict[str, str]:

@@ -55,16 +55,18 @@ class SentencePieceTokenizer(PreTrainedTokenizer):  # type: ignore[misc]  # tran
         own_file: the model.
         layout: how ids lie to those of the model.
         class_name: the tokenizer class that the repository names.
-        kwargs: the repository's settings: special and added tokens, `legacy`, `add_bos_token`, `do_lower_case`, …
+        kwargs: the repository's settings: special and added tokens, `legacy`, `add_prefix_space`, `add_bos_token`,
+            `do_lower_case`, …
     """
 
     def __init__(self, own_file: str, layout: Layout = STRAIGHT, class_name: str = "", **kwargs: Any) -> None:
         self.sp = sentencepiece.SentencePieceProcessor(model_file=own_file)
         self._layout = layout
-        # Of `legacy` tokenizers every text between added tokens has the dummy prefix, of others the first alone.
+        # Of `legacy` tokenizers every text between added tokens has the dummy prefix, of others the first alone; where
+        # `add_prefix_space` is false, none has it, in fast tokenizers of transformers 4 and in those of 5.
         self._legacy = kwargs.get("legacy") is not False
         self._lower = bool(kwargs.get("do_lower_case"))
-        self._no_prefix = kwargs.get("add_prefix_space") is False and not self._legacy
+        self._no_prefix = kwargs.get("add_prefix_space") is False
         self._puts = (
             bool(kwargs.get("add_bos_token", class_name in _PUTS_BOS)),
             bool(kwargs.get("add_eos_token", class_name == "T5Tokenizer")),
@@ -152,7 +154,7 @@ class SentencePieceTokenizer(PreTrainedTokenizer):  # type: ignore[misc]  # tran
         """Ids of a text without added tokens."""
         if self._lower:
             text = text.lower()
-        if self._legacy or (first and not self._no_prefix) or not self._dummy_prefix:
+        if not self._dummy_prefix or (not self._no_prefix and (self._legacy or first)):
             return self._moved(self.sp.encode(text))
         if not text.startswith((" ", "▁")):
             return self._moved(self._bare.encode(text))
@@ -160,6 +162,11 @@ class SentencePieceTokenizer(PreTrainedTokenizer):  # type: ignore[misc]  # tran
         mark = self._bare.encode(".")
         whole = self._bare.encode("." + text)
         return self._moved(whole[len(mark) :] if whole[: len(mark)] == mark else self._bare.encode(text))
+
+    @property
+    def drops_prefix(self) -> bool:
+        """Whether the settings take the dummy prefix away that the model was trained with."""
+        return self._no_prefix and self._dummy_prefix
 
     def _moved(self, ids: Sequence[int]) -> list[int]:
         if not self._layout.offset:
@@ -234,7 +241,8 @@ class SentencePieceTokenizer(PreTrainedTokenizer):  # type: ignore[misc]  # tran
                 own.append(place)
                 continue
             if own:
-                model = self.sp if first or self._legacy or not self._dummy_prefix else self._bare
+                has_prefix = not self._no_prefix and (first or self._legacy)
+                model = self.sp if has_prefix or not self._dummy_prefix else self._bare
                 text += str(model.decode(own))
                 own, first = [], False
             if id_ >= 0 and not (skip_special_tokens and id_ in special):

@@ -1506,6 +1506,18 @@ SAID_JA = (
         "transformers が {} のために作るトークナイザは、モデルのファイル {} と一致しません（{}）。tokenizer.json のあるリポジトリを選んでください。",
     ),
     (
+        r"The tokenizer of (.+) gives the same text other tokens each time, .+",
+        "{} のトークナイザは、同じ文章を毎回ちがうトークンに分けるので、点を再現できません。無作為に分けないトークナイザのあるリポジトリを選んでください。",
+    ),
+    (
+        r"(.+) has a tokenizer of the class (.+), which needs a package that is not installed \((.+)\)\. .+",
+        "{} のトークナイザ {} に必要なパッケージがありません（{}）。インストールするか、tokenizer.json のあるリポジトリを選んでください。",
+    ),
+    (
+        r"transformers cannot make the (.+) of (.+) from its file (.+)\. Choose a repository .+",
+        "transformers は、{1} のファイル {2} からトークナイザ {0} を作れません。tokenizer.json のあるリポジトリを選んでください。",
+    ),
+    (
         r"The file (.+) of (.+) does not say how text is cut before it is looked up, .+",
         "{1} の {0} には、文章の区切り方が書かれていません。tokenizer.json のあるリポジトリを選んでください。",
     ),
@@ -1905,10 +1917,6 @@ SAID_JA = (
     (
         r"(\d+) of (\d+) prompts hold a token that the model has no embedding for: (.+) has the id (\d+), and the embedding ([\d,]+) rows\. .+",
         "{1} 件のうち {0} 件のプロンプトに、モデルの埋め込みにないトークンがあります（{2} の番号は {3}、埋め込みは {4} 行）。実行は失敗します。重みに付属のトークナイザを使うか、このトークンを使わない書式を選んでください。",
-    ),
-    (
-        r"(\d+) of (\d+) prompts hold characters that the tokenizer does not know: .+",
-        "{1} 件のうち {0} 件のプロンプトに、トークナイザの知らない文字があります。日本語の語彙を持つモデルを選んでください。",
     ),
     (
         r"The tokenizer needs ([\d.]+) tokens for each character: .+",

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from jglue_app.errors import ModelError
 from tests import architectures
+from tests.architecture_fields import FAR_SWITCH
 
 READ = (
     ("llama", "bfloat16"),  # The usual one.
@@ -20,6 +22,10 @@ READ = (
     ("falcon-alibi", "float32"),
     ("phi3-longrope", "float32"),  # Positions are turned otherwise where the whole is longer.
     ("llama4_text-wide", "float32"),  # Chunks, and queries scaled by the column they stand in.
+    ("llama-llama3-far", "float32"),  # Switches that no comparison while loading reaches, but the prompts do.
+    ("llama-longrope-far", "float32"),
+    ("cohere2-far", "float32"),
+    ("qwen2_moe-far", "float32"),
     ("deepseek_v4", "float32"),  # Tokens compressed by columns, too.
     ("minimax", "float32"),  # Lightning attention.
     ("mamba", "float32"),
@@ -53,3 +59,48 @@ def test_a_model_in_which_later_tokens_change_what_is_said_of_earlier_ones_is_re
 ) -> None:
     (row,) = architectures.examine(name, ["float32"], tmp_path)
     assert row.way == "refused (3)", architectures.line(row)
+
+
+def test_prompts_lie_on_both_sides_of_a_far_switch_and_what_is_written_to_one_crosses_it() -> None:
+    lengths = [len(architectures.tokenizer()(text)["input_ids"]) for text in architectures.PROMPTS]
+    assert max(lengths) >= FAR_SWITCH + 60
+    assert any(n < FAR_SWITCH <= n + architectures.NEW_TOKENS - 4 for n in lengths)
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        ("llama failed while it wrote (TypeError: x). Try another dtype or device, or choose another model.", "FAIL"),
+        ("llama fails on a first short text (TypeError: x). Try another dtype or device, or …", "FAIL"),
+        ("In llama, later tokens change what is said of earlier ones (by 0.4). Choose another model.", "ok"),
+    ],
+)
+def test_a_failure_of_the_product_where_plain_transformers_runs_is_no_refusal(
+    said: str, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path, dtype: str) -> architectures.Answers:
+        raise ModelError(said)
+
+    architectures.make("llama", tmp_path)
+    plain = architectures.Plain(tmp_path, torch.float32)
+    monkeypatch.setattr(architectures, "ask", refuse)
+    row = architectures.Row("llama", "float32")
+    architectures.compare(row, tmp_path, plain, "")
+    assert (row.way, row.verdict) == ("refused (3)", verdict)
+    # Where plain transformers cannot read a text either, it is as it should be.
+    row = architectures.Row("llama", "float32")
+    architectures.compare(row, tmp_path, None, "RuntimeError: x")
+    assert row.verdict == "ok"
+
+
+def test_a_name_that_is_no_architectures_ends_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert architectures.main(["--only", "llama", "nosuch", "no*such"]) == 2
+    told = capsys.readouterr()
+    assert told.err == "There is no architecture nosuch, no*such. --list prints the names.\n"
+    assert told.out == ""
+
+
+def test_the_columns_of_the_table_are_explained_below_it() -> None:
+    told = "\n".join(architectures.summary([architectures.Row("llama", "float32", "packed", "ok")]))
+    for column in architectures.HEADER.split()[2:]:
+        assert f"\n{column}" in told, column

@@ -18,10 +18,11 @@ import pytest
 import sentencepiece
 import tiktoken
 import tokenizers
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from jglue_app.backends import open_backend, open_tokenizer
+from jglue_app.backends import open_backend, open_tokenizer, own_tokenizer
 from jglue_app.backends.encoding import Encoder, facts_of
 from jglue_app.backends.own_tokenizer import PROBE, Check, first_difference, load_tokenizer, require_same, source_of
 from jglue_app.errors import ModelError
@@ -200,6 +201,81 @@ def test_text_behind_a_token_has_a_dummy_prefix_in_legacy_tokenizers_alone(
     assert tokenizer.decode(bare(tokenizer, "犬</s> 犬"), skip_special_tokens=False) == "犬</s> 犬"
 
 
+@pytest.mark.parametrize("legacy", [None, True, False])
+def test_no_text_has_a_dummy_prefix_where_the_settings_say_so(
+    train: Train, tmp_path: Path, legacy: bool | None
+) -> None:
+    file = train(**LLAMA)
+    config: dict[str, Any] = {} if legacy is None else {"legacy": legacy}
+    folder = repository(
+        tmp_path / "m",
+        files={"tokenizer.model": file},
+        tokenizer_class="LlamaTokenizer",
+        add_prefix_space=False,
+        **SPECIAL,
+        **config,
+    )
+    # The same pieces as those of a model that was trained without the prefix: its option is all that is changed.
+    module: Any = sentencepiece_model_pb2
+    proto = module.ModelProto.FromString(file.read_bytes())
+    proto.normalizer_spec.add_dummy_prefix = False
+    own = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+    with_prefix = sentencepiece.SentencePieceProcessor(model_file=str(file))
+    tokenizer = load(folder)
+    for text in (*PROBE, *TEXTS, " 犬", "犬"):
+        assert bare(tokenizer, text) == own.encode(text)
+        assert decoded(tokenizer, own.encode(text)) == text
+    assert bare(tokenizer, "犬</s>犬") == [*own.encode("犬"), 2, *own.encode("犬")]
+    assert own.encode("犬") != with_prefix.encode("犬")
+    assert source_of(tokenizer) == "tokenizer.model (sentencepiece, no dummy prefix by add_prefix_space)"
+
+
+def test_a_prefix_that_no_model_has_is_not_said_to_be_missing(train: Train, tmp_path: Path) -> None:
+    folder = repository(
+        tmp_path / "m",
+        model_type="gpt_neox",
+        files={"spiece.model": train(**RINNA)},
+        tokenizer_class="T5Tokenizer",
+        add_prefix_space=False,
+    )
+    assert source_of(load(folder)) == "spiece.model (sentencepiece)"
+
+
+@pytest.mark.parametrize("sampling", [{"enable_sampling": True, "nbest_size": -1, "alpha": 0.1}, {}])
+@pytest.mark.parametrize("class_name", ["PLBartTokenizer", "LlamaTokenizer"])
+def test_pieces_are_not_drawn_by_lot(train: Train, tmp_path: Path, class_name: str, sampling: dict[str, Any]) -> None:
+    file = train()
+    name = "tokenizer.model" if class_name == "LlamaTokenizer" else "sentencepiece.bpe.model"
+    folder = repository(
+        tmp_path / "m", files={name: file}, tokenizer_class=class_name, sp_model_kwargs=sampling, **SPECIAL
+    )
+    own = sentencepiece.SentencePieceProcessor(model_file=str(file))
+    tokenizer = load(folder)
+    text = TEXTS[2].replace("\n", "")
+    for _ in range(5):
+        assert tokenizer.convert_ids_to_tokens(bare(tokenizer, text)) == own.encode(text, out_type=str)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "file", "says"),
+    [
+        ("AlbertTokenizer", "spiece.model", "transformers cannot make the AlbertTokenizer of a model from its file"),
+        ("PegasusTokenizer", "spiece.model", "transformers cannot make the PegasusTokenizer of a model from its file"),
+        ("GPTSw3Tokenizer", "sentencepiece.bpe.model", "transformers cannot make the GPTSw3Tokenizer of a model from"),
+        ("XLNetTokenizer", "spiece.model", "The tokenizer that transformers makes for a model is not that of its file"),
+        ("XLMRobertaTokenizer", "sentencepiece.bpe.model", "The tokenizer that transformers makes for a model is not "),
+    ],
+)
+def test_a_class_that_makes_nothing_of_a_sentencepiece_model_is_refused_in_a_sentence(
+    train: Train, tmp_path: Path, class_name: str, file: str, says: str
+) -> None:
+    folder = repository(tmp_path / "m", files={file: train()}, tokenizer_class=class_name, **SPECIAL)
+    with pytest.raises(ModelError) as caught:
+        load(folder)
+    assert str(caught.value).startswith(says)
+    assert str(caught.value).endswith("Choose a repository of this model that holds a tokenizer.json.")
+
+
 def test_added_tokens_keep_the_ids_that_the_settings_name(train: Train, tmp_path: Path) -> None:
     file = train(**RINNA)
     own = sentencepiece.SentencePieceProcessor(model_file=str(file))
@@ -376,6 +452,40 @@ def test_tokenizer_json_is_taken_as_it_stands_whatever_class_is_named(
         assert decoded(tokenizer, expected) == raw.decode(expected)
     assert source_of(tokenizer) == "tokenizer.json"
     assert len(tokenizer) == raw.get_vocab_size()
+
+
+@pytest.mark.parametrize("model_first", [False, True])
+def test_what_makes_a_tokenizer_random_is_switched_off(tmp_path: Path, model_first: bool) -> None:
+    plain, random = byte_level(), byte_level()
+    random.model.dropout = 0.3
+    assert len({tuple(random.encode(PROBE[0]).ids) for _ in range(5)}) > 1
+    told = json.loads(random.to_str())
+    if model_first:
+        told = {"model": told.pop("model"), **told}
+    folder = repository(tmp_path / "m", model_type="gpt_neox", bos_token="<s>", eos_token="</s>")
+    (folder / "tokenizer.json").write_text(json.dumps(told), "utf-8")
+    tokenizer = load(folder)
+    for text in (*PROBE, *TEXTS):
+        expected = plain.encode(text, add_special_tokens=False).ids
+        assert [bare(tokenizer, text) for _ in range(3)] == [expected] * 3
+    assert source_of(tokenizer) == "tokenizer.json, without its dropout of 0.3"
+
+
+def test_a_tokenizer_that_stays_random_is_refused() -> None:
+    raw = byte_level()
+    raw.model.dropout = 0.3
+    with pytest.raises(ModelError, match=r"The tokenizer of a model gives the same text other tokens each time, so no"):
+        own_tokenizer._require_repeatable("a model", PreTrainedTokenizerFast(tokenizer_object=raw))
+    raw.model.dropout = None
+    own_tokenizer._require_repeatable("a model", PreTrainedTokenizerFast(tokenizer_object=raw))
+
+
+def test_tokenizer_json_is_read_where_the_package_of_its_class_is_missing(tmp_path: Path) -> None:
+    raw = byte_level()
+    folder = repository(tmp_path / "m", tokenizer_class="MistralCommonBackend", bos_token="<s>", eos_token="</s>")
+    raw.save(str(folder / "tokenizer.json"))
+    tokenizer = load(folder)
+    assert bare(tokenizer, PROBE[0]) == raw.encode(PROBE[0], add_special_tokens=False).ids
 
 
 def test_special_tokens_that_only_the_class_names_are_known(tmp_path: Path) -> None:
