@@ -250,6 +250,29 @@ OFF = {"enable_thinking": False}
             OFF | {"thinking_mode": "disabled"},
             {"thinking_mode": "enabled"},
         ),
+        (
+            "{% set mode = thinking_mode if thinking_mode is defined else 'auto' %}{% if mode == 'slow' %}a"
+            "{% elif mode == 'fast' %}b{% endif %}",
+            OFF | {"thinking_mode": "fast"},
+            {"thinking_mode": "slow"},
+        ),
+        ("{% if thinking_mode %}a{% endif %}", OFF | {"thinking_mode": False}, {"thinking_mode": True}),
+        ("{% if use_think %}a{% endif %}", OFF | {"use_think": False}, {"use_think": True}),
+        (
+            "{% if thinking_enabled is not defined or thinking_enabled %}a{% endif %}",
+            OFF | {"thinking_enabled": False},
+            {"thinking_enabled": True},
+        ),
+        ("{% if reasoning %}a{% endif %}", OFF | {"reasoning": False}, {"reasoning": True}),
+        (
+            "{% if reasoning is defined and reasoning == 'off' %}a{% endif %}",
+            OFF | {"reasoning": "off"},
+            {"reasoning": "on"},
+        ),
+        ("{% if reasoning in ['on', 'auto'] %}a{% endif %}", OFF | {"reasoning": "off"}, {"reasoning": "on"}),
+        # Words for neither.
+        ("{% if reasoning == 'detailed' %}a{% endif %}", OFF, {}),
+        ("{% for m in messages %}{{ m.reasoning }}{% if m.use_think == 'on' %}a{% endif %}{% endfor %}", OFF, {}),
         # Words that only look like a switch.
         ("{% for m in messages %}{{ m.thinking }}{{ m['enable_thinking'] }} thinking{% endfor %}", OFF, {}),
         ("{% generation %}{{ messages }}{% endgeneration %}{% if broken", OFF, {}),
