@@ -34,6 +34,11 @@ SENTENCES = {
         "{k} of {n} outputs never end their thought, and nothing is read from it. Give thoughts more tokens "
         "(--max-thinking-tokens), or ask for none (--thinking off)."
     ),
+    "assumed_thought": (
+        "{k} of {n} lines close a thought ({closing}) without opening it ({mark}): the prompts are taken to have "
+        'opened one in every line, and the {cut} lines that close none to be unfinished thoughts. Give "thought": "" '
+        "in lines of which that is not so."
+    ),
     "thought_closed": (
         "The prompts open a thought, or leave one to the model. Answers were ranked after the same prompts with the "
         "thought closed."

@@ -2,18 +2,22 @@
 
 Each line is `{"item_id": …, "text": "…"}`; `"choice_logprobs": [...]` (natural logarithms, one for each of the item's
 labels in their official order) may stand beside the text or in place of it, and `"choices": [...]` says how the labels
-were asked for or which texts were ranked.
+were asked for or which texts were ranked. `"thought": "<think>"` names the mark that the prompt left open, and
+`""` says that it left none. Without it a thought that some lines close and do not open is taken to have been opened in
+all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jglue_app import __version__, userfiles
+from jglue_app import thought as thoughts
 from jglue_app.errors import DataError
 from jglue_app.tasks.rows import json_lines, load_json
 from jglue_app.types import (
@@ -21,6 +25,7 @@ from jglue_app.types import (
     Decoding,
     Item,
     ModelSpec,
+    Notice,
     Output,
     Prompt,
     PromptSpec,
@@ -37,7 +42,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
         path: JSON Lines, each `{"item_id": …, "text": …}`, with `choice_logprobs` beside the text or instead of it;
             or a JSON array, CSV, Parquet or Arrow table of these. In CSV an empty cell is an empty text, and lists
             are written as JSON. A log-probability that is not finite makes the item an error under protocols that
-            rank. With `choices`, texts are read against these.
+            rank. With `choices`, texts are read against these; `thought` is the mark that the prompt left open.
         dataset: the items they answer.
         partial: accept predictions for a part of the items; only that part is scored.
 
@@ -49,6 +54,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
     items = {item.id: item for item in dataset.items}
     outputs: dict[str, Output] = {}
     asked: dict[str, tuple[str, ...]] = {}
+    opened: dict[str, str | None] = {}
     try:
         for where, row in rows:
             id_ = row.get("item_id")
@@ -60,6 +66,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
                 raise ValueError(f"{where}: item {id_!r} was answered before")
             outputs[str(id_)] = _output(row, items[str(id_)], where)
             asked[str(id_)] = _choices(row, items[str(id_)], where)
+            opened[str(id_)] = _thought(row, where)
     except ValueError as e:
         raise DataError(f"{path}, {e}. Check --task, --split and --data, and that every item stands once.") from e
     if not outputs:
@@ -71,11 +78,16 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
             f"{next(i for i in items if i not in outputs)!r}). Add them, or give --partial to score the others alone."
         )
     spec = _spec(path, dataset)
+    mark, assumed = _assumed({id_: outputs[id_].text or "" for id_, given in opened.items() if given is None})
     return RunData(
         spec,
         {dataset.task: {id_: items[id_] for id_ in items if id_ in outputs}},
         {dataset.task: dataset.source},
-        [_record(spec, items[id_], asked[id_], output) for id_, output in outputs.items()],
+        [
+            _record(spec, items[id_], asked[id_], mark if (given := opened[id_]) is None else given, output)
+            for id_, output in outputs.items()
+        ],
+        assumed=assumed,
     )
 
 
@@ -161,7 +173,35 @@ def _choices(row: Mapping[str, Any], item: Item, where: str) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _record(spec: RunSpec, item: Item, asked: tuple[str, ...], output: Output) -> Record:
+def _thought(row: Mapping[str, Any], where: str) -> str | None:
+    """The mark of a thought that the prompt left open; None if the line says nothing of it."""
+    given = row.get("thought")
+    if given is None:
+        return None
+    known = isinstance(given, str) and (
+        given in ("", thoughts.FREE, thoughts.FRAME) or thoughts.closings(given.strip())
+    )
+    if not known:
+        raise ValueError(
+            f'{where}: \'thought\' must be the mark that the prompt left open, such as "<think>", or "" for none; '
+            f"found {given!r:.60}"
+        )
+    return str(given).strip()
+
+
+def _assumed(texts: Mapping[str, str]) -> tuple[str, tuple[Notice, ...]]:
+    """The mark that the prompts of these texts have opened, by those that close one without opening it; and what has
+    to be said of that. Empty where no text does."""
+    closing = {id_: found for id_, text in texts.items() if (found := thoughts.opener_of(text))}
+    if not closing:
+        return "", ()
+    mark, end = Counter(closing.values()).most_common(1)[0][0]
+    cut = sum(thoughts.split(text, mark).unfinished for text in texts.values())
+    facts: dict[str, str | float] = {"k": len(closing), "n": len(texts), "cut": cut, "mark": mark, "closing": end}
+    return mark, (Notice("assumed_thought", facts=facts),)
+
+
+def _record(spec: RunSpec, item: Item, asked: tuple[str, ...], thought: str, output: Output) -> Record:
     empty = hashlib.sha256(b"").hexdigest()
-    prompt = Prompt(item.task, item.id, "", None, (), asked, "", (), empty)
+    prompt = Prompt(item.task, item.id, "", None, (), asked, "", (), empty, thought)
     return Record(spec.spec_id, item.task, item.id, prompt, output)

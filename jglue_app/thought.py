@@ -99,9 +99,11 @@ _TAG = (
     rf"(?P<name>(?(angle)(?:{_NAME}|{_OTHER_NAMES})|{_NAME}))(?(angle)(?:{_ATTRIBUTE})?)"
     r"\s{0,4}(?P<empty>/?)(?:\|?>|＞|›|\]|▷)"
 )
+_AGAINST = (
+    r"(?:[a-z]+[_:\-])?(?:no|non|not|without|skip|disabled?)[_\-]?(?:think|thought|reason).*|.*[_:\-](?:off|disabled)"
+)
 _SETTING = re.compile(
-    r"(?:[a-z]+[_:\-])?(?:no|non|not|without|skip|disabled?)[_\-]?(?:think|thought|reason).*|"
-    r".*[_:\-](?:off|on|auto|effort|budget|mode|level|enabled|disabled|length|style|type)",
+    rf"{_AGAINST}|.*[_:\-](?:on|auto|effort|budget|mode|level|enabled|length|style|type)",
     re.IGNORECASE,
 )
 """Names of tags that say whether and how much is to be thought: no thought follows from these alone."""
@@ -267,6 +269,33 @@ def closings(mark: str) -> tuple[str, ...]:
     return (usual,) if own_way == usual else (own_way, usual)
 
 
+def opener_of(text: str) -> tuple[str, str] | None:
+    """The marks (opening, closing) of a thought that a text closes and has not opened; None if there is no such.
+
+    Such texts are what models write whose prompt has opened their thought.
+    """
+    found = split(text)
+    if not found.answer or found.mark:
+        return None
+    event = next((e for e in _events(text) if e.closes and e.alone), None)
+    if event is None:
+        return None
+    closing = text[event.start : event.end].strip()
+    if event.family in FAMILIES:
+        return FAMILIES[event.family].opens, closing
+    tag = re.fullmatch(_TAG, closing, re.IGNORECASE)
+    if tag is None:
+        return None
+    name = tag["name"]
+    for before, after in (("end_of_", "begin_of_"), ("end_", "start_")):
+        if name.lower().startswith(before):
+            other = after.upper() if name[0].isupper() else after
+            return closing.replace(name, other + name[len(before) :]), closing
+    if name.lower().endswith("_end"):
+        return closing.replace(name, name[:-3] + ("START" if name.isupper() else "start")), closing
+    return closing.replace(tag["slash"] + name, name) if tag["slash"] else closing, closing
+
+
 # --- prompts --------------------------------------------------------------------------------------------
 
 
@@ -300,11 +329,13 @@ def left_open(text: str, asked: str = "") -> str:
 
 
 def is_shown(text: str, asked: str) -> bool:
-    """Whether any mark of a thought or of its channel stands behind the question, open or closed."""
+    """Whether any mark of a thought or of its channel stands behind the question, open or closed, or a tag that
+    says not to think."""
     tail = _behind(text, asked)
     if _CHANNEL.search(tail) or _ROLE.search(tail) or next(_events(tail), None) is not None:
         return True
-    return any(_is_setting(found) for found in re.finditer(_TAG, tail, re.IGNORECASE))
+    tags = re.finditer(_TAG, tail, re.IGNORECASE)
+    return any(re.fullmatch(_AGAINST, tag["name"], re.IGNORECASE) for tag in tags)
 
 
 def opened_otherwise(text: str, off: str, asked: str) -> str:
@@ -324,8 +355,12 @@ def opened_otherwise(text: str, off: str, asked: str) -> str:
     tail = _behind(text, asked)
     added = _added(tail, _behind(off, asked)).strip()
     added = re.sub(r"<([^\W\d][\w:.\-]{0,40})>.*?</\1>", "", added, flags=re.DOTALL).strip()
+    settings = re.compile(_TAG, re.IGNORECASE)
+    added = settings.sub(lambda tag: "" if _is_setting(tag) else tag[0], added).strip()
     ends = re.search(_ANY_TAG.pattern + r"\s*\Z", added or tail)
     if ends:
+        if _SETTING.fullmatch(ends["name"]):
+            return ""
         named = set(re.split(r"[_:.\-]+", ends["name"].lower()))
         # Tokens such as <reserved_107> are numbered, and <s> and the like are short.
         usual = named & _NO_THOUGHT or any(part.isdigit() for part in named) or ends["name"][-1].isdigit()

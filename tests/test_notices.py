@@ -176,6 +176,9 @@ FACTS: dict[str, str | float] = {
         "task",
         "settings",
         "precision",
+        "mark",
+        "closing",
+        "cut",
     )
 }
 
