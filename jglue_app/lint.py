@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from jglue_app.thought import FRAME, FREE, is_ignored, is_open, may_follow
+from jglue_app.thought import FRAME, FREE, closings, is_ignored, is_open, may_follow
 from jglue_app.types import Finding, Item, Prompt, Task, Tokenizer
 
 LEVELS = ("error", "warning", "info")
@@ -194,7 +194,16 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
     """A thought that the prompt opens, or that was asked for, and what becomes of it."""
     prompt = case.prompts[0]
     opened = is_open(prompt.thought)
-    if opened and case.thinking == "off":
+    if opened and not closings(prompt.thought):
+        yield Finding(
+            "thought_unknown",
+            "warning",
+            "",
+            f"With thinking the prompt ends with {prompt.thought!r}, which is no mark known here: how that ends cannot "
+            "be told. Nothing is read from an output without a known closing mark, and answers are ranked after the "
+            "form without thinking. Use --thinking off.",
+        )
+    elif opened and case.thinking == "off":
         yield Finding(
             "thought_opened",
             "warning",

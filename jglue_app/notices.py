@@ -39,6 +39,11 @@ SENTENCES = {
         "Thinking was asked for, and nothing in the prompts turns it on: the model answered as it does without. Choose "
         "the format chat, and a model whose template has a switch for thinking."
     ),
+    "assumed_thought": (
+        "{k} of {n} lines close a thought ({closing}) without opening it ({mark}): the prompts are taken to have "
+        'opened one in every line, and the {cut} lines that close none to be unfinished thoughts. Give "thought": "" '
+        "in lines of which that is not so."
+    ),
     "thought_closed": (
         "The prompts open a thought, or leave one to the model. Answers were ranked after the same prompts with the "
         "thought closed."

@@ -3,7 +3,9 @@
 Each line is `{"item_id": …, "text": "…"}`; `"choice_logprobs": [...]` (natural logarithms, one for each of the item's
 labels in their official order) may stand beside the text or in place of it, and `"choices": [...]` says how the labels
 were asked for or which texts were ranked. Where these are the labels in another order, the logarithms stand in that
-order too; both are put in the official one.
+order too; both are put in the official one. `"thought": "<think>"` names the mark that the prompt left open, and `""`
+says that it left none. Without it a thought that some lines close and do not open is taken to have been opened in all
+of them.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app import __version__, userfiles
+from jglue_app import thought as thoughts
 from jglue_app.errors import DataError
 from jglue_app.styles import Style, load_style, style_names
 from jglue_app.tasks import TASKS
@@ -27,6 +31,7 @@ from jglue_app.types import (
     Decoding,
     Item,
     ModelSpec,
+    Notice,
     Output,
     Prompt,
     PromptSpec,
@@ -43,7 +48,8 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
         path: JSON Lines, each `{"item_id": …, "text": …}`, with `choice_logprobs` beside the text or instead of it;
             or a JSON array, CSV, Parquet or Arrow table of these. In CSV an empty cell is an empty text, and lists
             are written as JSON. A log-probability that is not finite makes the item an error under protocols that
-            rank. With `choices`, texts are read against these; their order is that of `choice_logprobs`.
+            rank. With `choices`, texts are read against these; their order is that of `choice_logprobs`. `thought` is
+            the mark that the prompt left open.
         dataset: the items they answer.
         partial: accept predictions for a part of the items; only that part is scored.
 
@@ -55,6 +61,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
     items = {item.id: item for item in dataset.items}
     outputs: dict[str, Output] = {}
     asked: dict[str, tuple[str, ...]] = {}
+    opened: dict[str, str | None] = {}
     try:
         for where, row in rows:
             id_ = row.get("item_id")
@@ -69,6 +76,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
             if output.choice_logprobs is not None:
                 output = replace(output, choice_logprobs=tuple(output.choice_logprobs[k] for k in order))
             outputs[str(id_)] = output
+            opened[str(id_)] = _thought(row, where)
     except ValueError as e:
         raise DataError(f"{path}, {e}. Check --task, --split and --data, and that every item stands once.") from e
     if not outputs:
@@ -80,11 +88,16 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
             f"{next(i for i in items if i not in outputs)!r}). Add them, or give --partial to score the others alone."
         )
     spec = _spec(path, dataset)
+    mark, assumed = _assumed({id_: outputs[id_].text or "" for id_, given in opened.items() if given is None})
     return RunData(
         spec,
         {dataset.task: {id_: items[id_] for id_ in items if id_ in outputs}},
         {dataset.task: dataset.source},
-        [_record(spec, items[id_], asked[id_], output) for id_, output in outputs.items()],
+        [
+            _record(spec, items[id_], asked[id_], mark if (given := opened[id_]) is None else given, output)
+            for id_, output in outputs.items()
+        ],
+        assumed=assumed,
     )
 
 
@@ -224,7 +237,35 @@ def _styles() -> list[Style]:
     return [load_style(name) for name in style_names()]
 
 
-def _record(spec: RunSpec, item: Item, asked: tuple[str, ...], output: Output) -> Record:
+def _thought(row: Mapping[str, Any], where: str) -> str | None:
+    """The mark of a thought that the prompt left open; None if the line says nothing of it."""
+    given = row.get("thought")
+    if given is None:
+        return None
+    known = isinstance(given, str) and (
+        given in ("", thoughts.FREE, thoughts.FRAME) or thoughts.closings(given.strip())
+    )
+    if not known:
+        raise ValueError(
+            f'{where}: \'thought\' must be the mark that the prompt left open, such as "<think>", or "" for none; '
+            f"found {given!r:.60}"
+        )
+    return str(given).strip()
+
+
+def _assumed(texts: Mapping[str, str]) -> tuple[str, tuple[Notice, ...]]:
+    """The mark that the prompts of these texts have opened, by those that close one without opening it; and what has
+    to be said of that. Empty where no text does."""
+    closing = {id_: found for id_, text in texts.items() if (found := thoughts.opener_of(text))}
+    if not closing:
+        return "", ()
+    mark, end = Counter(closing.values()).most_common(1)[0][0]
+    cut = sum(thoughts.split(text, mark).unfinished for text in texts.values())
+    facts: dict[str, str | float] = {"k": len(closing), "n": len(texts), "cut": cut, "mark": mark, "closing": end}
+    return mark, (Notice("assumed_thought", facts=facts),)
+
+
+def _record(spec: RunSpec, item: Item, asked: tuple[str, ...], thought: str, output: Output) -> Record:
     empty = hashlib.sha256(b"").hexdigest()
-    prompt = Prompt(item.task, item.id, "", None, (), asked, "", (), empty)
+    prompt = Prompt(item.task, item.id, "", None, (), asked, "", (), empty, thought)
     return Record(spec.spec_id, item.task, item.id, prompt, output)

@@ -95,11 +95,11 @@ def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: Chat
     asked = messages[-1]["content"]
     off = render(messages)
     text = off if thinking == "off" else render(messages, thinking)
-    mark = thoughts.left_open(text, asked)
+    mark = thoughts.left_open(text, asked) or thoughts.opened_otherwise(text, off, asked)
     # Where the template does not show the model a thought that has ended, it is free to write one.
     free = not mark and not thoughts.is_shown(text, asked)
     ranked = off
-    if left := thoughts.left_open(off, asked):
+    if left := thoughts.left_open(off, asked) or thoughts.opened_otherwise(off, off, asked):
         ranked = thoughts.closed(off, left)
     return Laid(
         text,

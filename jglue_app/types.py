@@ -283,6 +283,8 @@ class RunData:
     """One per item at most."""
     model: ModelInfo | None = None
     """What answered; None if it is not known, as for outputs made elsewhere."""
+    assumed: tuple[Notice, ...] = ()
+    """What was taken for granted when outputs made elsewhere were read."""
 
 
 @dataclass(frozen=True, slots=True)

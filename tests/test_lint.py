@@ -392,6 +392,14 @@ def test_a_template_that_opens_a_thought_is_told_with_its_limit_and_what_labels_
     assert told["ranked_in_thought"].message.endswith(r"which ends with '問題<think>\n\n</think>\n\n'.")
 
 
+def test_an_end_that_is_no_known_mark_is_told_and_nothing_is_said_of_its_closing() -> None:
+    one = thinking(case(**OPENED | {"text": "問題(slowly)"}), "(slowly)", "問題", thinking="on", max_thinking_tokens=99)
+    told = found(one, adds_bos=False, bos="")
+    assert "thought_opened" not in told
+    assert told["thought_unknown"].level == "warning"
+    assert "'(slowly)'" in told["thought_unknown"].message
+
+
 def test_a_thought_that_was_asked_for_and_has_its_own_limit_is_no_warning() -> None:
     one = thinking(case(**OPENED), "<think>", "問題<think></think>", thinking="default", max_thinking_tokens=99)
     told = found(one, adds_bos=False, bos="")

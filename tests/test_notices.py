@@ -214,6 +214,9 @@ FACTS: dict[str, str | float] = {
         "task",
         "settings",
         "precision",
+        "mark",
+        "closing",
+        "cut",
     )
 }
 

@@ -169,6 +169,71 @@ def test_labels_are_worth_what_they_are_worth_by_hand(path: Path) -> None:
     assert report.choose == {}
 
 
+OPENED_BY_THE_PROMPT = {
+    "1": "前提を見る。neutral ではない。\n</think>\n\nentailment",
+    "2": "犬か。\n</think>\n\ncontradiction",
+    "3": "neutral かもしれないが、",
+    "4": "entailment",
+    "5": "<think>犬か。</think>neutral",
+}
+
+
+def test_lines_without_a_closing_mark_are_unfinished_where_others_close_what_they_have_not_opened(path: Path) -> None:
+    report = scored(path, JNLI, OPENED_BY_THE_PROMPT)
+    assert report.outcomes == {"correct": 3, "unfinished_thought": 2}
+    assert (report.metrics["accuracy"].value, report.lenient["accuracy"].value) == (3 / 5, 3 / 5)
+    told = [dict(n.facts) for n in report.notices if n.kind == "assumed_thought"]
+    assert told == [{"k": 2, "n": 5, "cut": 2, "mark": "<think>", "closing": "</think>"}]
+
+
+@pytest.mark.parametrize(
+    ("closing", "mark"),
+    [
+        ("</think>", "<think>"),
+        ("[/THINK]", "[THINK]"),
+        ("◁/think▷", "◁think▷"),
+        ("<|END_THINKING|>", "<|START_THINKING|>"),
+        ("<|end_of_thought|>", "<|begin_of_thought|>"),
+        ("<|inner_suffix|>", "<|inner_prefix|>"),
+        ("<channel|>", "<|channel>thought"),
+        ("[BEGIN FINAL RESPONSE]", "Here are my reasoning steps:"),
+    ],
+)
+def test_the_mark_that_was_opened_follows_from_the_one_that_closes(path: Path, closing: str, mark: str) -> None:
+    texts = {**RIGHT, "1": f"犬か。{closing}\nentailment", "2": "contradiction かも"}
+    report = scored(path, JNLI, texts)
+    assert report.outcomes == {"correct": 1, "unfinished_thought": 4}
+    assert [n.facts["mark"] for n in report.notices if n.kind == "assumed_thought"] == [mark]
+
+
+def test_a_line_may_say_what_its_prompt_left_open_or_that_it_left_nothing(path: Path) -> None:
+    rows = [{"item_id": i, "text": text} for i, text in OPENED_BY_THE_PROMPT.items()]
+    rows[3]["thought"] = ""
+    report = report_run(read_predictions(write(path, rows), JNLI)).tasks["jnli"]
+    assert report.outcomes == {"correct": 4, "unfinished_thought": 1}
+    rows = [{"item_id": i, "text": text, "thought": "<think>"} for i, text in RIGHT.items()]
+    rows[0]["text"] = "犬か。</think>entailment"
+    report = report_run(read_predictions(write(path, rows), JNLI)).tasks["jnli"]
+    assert report.outcomes == {"correct": 1, "unfinished_thought": 4}
+    assert [n.kind for n in report.notices if n.kind == "assumed_thought"] == []
+
+
+def test_texts_without_marks_or_that_open_what_they_close_are_taken_as_they_are(path: Path) -> None:
+    report = scored(
+        path, JNLI, {**RIGHT, "1": "<think>犬か。</think>entailment", "2": "「</think>」とは。contradiction"}
+    )
+    assert [n.kind for n in report.notices if n.kind == "assumed_thought"] == []
+    assert report.outcomes["correct"] == 3
+    assert report.outcomes.get("unfinished_thought", 0) == 0
+
+
+@pytest.mark.parametrize("wrong", ["think", "</think>", "<nothink>", 1, ["<think>"]])
+def test_what_opens_no_thought_is_refused_as_one(path: Path, wrong: object) -> None:
+    write(path, [{"item_id": "1", "text": "a", "thought": wrong}])
+    with pytest.raises(DataError, match=r"line 1: 'thought' must be the mark that the prompt left open, .*found "):
+        read_predictions(path, JNLI, partial=True)
+
+
 def test_similarities_are_worth_what_they_are_worth_by_hand(path: Path) -> None:
     items = [pair(str(i), gold) for i, gold in enumerate((1.0, 2.0, 3.0, 5.0))]
     report = scored(path, dataset("jsts", *items), {"0": "1", "1": "2.0", "2": "4", "3": "とても近い"})

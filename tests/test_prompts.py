@@ -398,6 +398,16 @@ def switching(off: str, on: str) -> ModelText:
         ("<think>\n", "<think>\n", "off", "<think>", "<think>\n\n</think>\n\n"),
         ("<think>\n", "<think>\n", "on", "<think>", "<think>\n\n</think>\n\n"),
         ("[THINK]", "[THINK]", "default", "[THINK]", "[THINK][/THINK]"),
+        # Tags of other names, and words whose end nothing tells: answers are ranked after the form without thinking.
+        ("", "<ponder>\n", "on", "<ponder>", ""),
+        ("<ponder>\n", "<ponder>\n", "off", "<ponder>", "<ponder>\n\n</ponder>\n\n"),
+        ("", "Let me see.\n", "on", "Let me see.", ""),
+        ("", "Let me see.\n", "default", "Let me see.", ""),
+        ("", "/think\n", "off", "free", None),
+        # Tags that say not to think: nothing is put behind them.
+        ("<nothink>", "<nothink>", "off", "", None),
+        ("<nothink>", "<think>\n", "on", "<think>", "<nothink>"),
+        ("<think_off>", "<think_on>", "on", "free", "<think_off>"),
         # A template that knows nothing of thoughts.
         ("", "", "off", "free", None),
         ("", "", "on", "free", None),

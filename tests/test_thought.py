@@ -11,7 +11,17 @@ import pytest
 from jglue_app.parsing import read_choice, read_score, read_span
 from jglue_app.runner import thoughts_told
 from jglue_app.tasks import TASKS
-from jglue_app.thought import FRAME, FREE, closed, closings, is_shown, kept_tokens, left_open, split
+from jglue_app.thought import (
+    FRAME,
+    FREE,
+    closed,
+    closings,
+    is_shown,
+    kept_tokens,
+    left_open,
+    opened_otherwise,
+    split,
+)
 from jglue_app.types import Decoding, ModelSpec, Prompt, PromptSpec, RunSpec
 
 PAIRS = [
@@ -22,6 +32,9 @@ PAIRS = [
     ("<reasoning>", "</reasoning>"),
     ("<reason>", "</reason>"),
     ("<seed:think>", "</seed:think>"),
+    ("<思考>", "</思考>"),
+    ("<think time=3>", "</think>"),
+    ("< think >", "</think>"),
     ("<longcat_think>", "</longcat_think>"),
     ("[THINK]", "[/THINK]"),
     ("[REASONING]", "[/REASONING]"),
@@ -98,6 +111,116 @@ def test_strictly_the_answer_is_what_follows_a_thought_that_the_prompt_has_opene
     assert (span.strict.value, span.lenient.value) == ("東京", "東京")
 
 
+ROLE = "<|im_start|>assistant/think"
+NEXT = "<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "opened", "expected"),
+    [
+        # A role of its own, with its special tokens and without them.
+        (f"含意か。{NEXT}中立<|im_end|>", ROLE, "中立"),
+        ("含意か。\nassistant\n中立", ROLE, "中立"),
+        ("含意か。assistant とは何か", ROLE, None),
+        ("含意か。<|im_end|>\n<|im_start|>assist", ROLE, None),
+        (f"/think\n含意か。{NEXT}中立", FREE, "中立"),
+        ("/think\n含意か。\nassistant\n中立", "", "中立"),
+        ("/think\nIt could be neutral", "", None),
+        (f"{ROLE}\n含意か。{NEXT}中立", "", "中立"),
+        ("<|im_start|>think\n含意", "", None),
+        ("/think\n<think>含意</think>中立", FREE, "中立"),
+        ("/think を使わずに答えます。中立", "", "/think を使わずに答えます。中立"),
+        # HuatuoGPT-o1.
+        ("## Thinking\n\n含意か。\n\n## Final Response\n\n中立", "", "中立"),
+        ("含意か。\n\n## Final Response\n\n中立", "## Thinking", "中立"),
+        ("含意か。\n\n## Final Response\n\n中立", "", "中立"),
+        ("## Thinking\n\n含意か。\n\n## 回答\n中立", "", "中立"),
+        ("## Thinking\n\n含意か。\n\n## 前提\n中立", "", None),
+        ("## Thinking about it\n中立", "", "## Thinking about it\n中立"),
+        ("## 理由\n犬がいる。\n\n## 回答\n中立", "", "## 理由\n犬がいる。\n\n## 回答\n中立"),
+        # Other spellings.
+        ("‹思考>含意か。</思考>中立", "", "中立"),
+        ("‹思考›含意か。‹/思考›中立", "", "中立"),
+        ("<思考過程>含意か。", "", None),
+        ("＜think＞含意か。</think>中立", "", "中立"),
+        ("Here's my thought process: 含意\n\nHere's my response: 中立", "", "中立"),
+        ("Here\u2019s my thought process: 含意", "", None),
+        ("**Here is my thought process:** 含意", "", None),
+        # A closing mark of other brackets, the only one; escaped; with spaces.
+        ("<think>含意[/THINK]中立", "", "中立"),
+        ("含意[/THINK]中立", "<think>", "中立"),
+        ("<think>含意[/THINK]矛盾</think>中立", "", "中立"),
+        ("<think>含意[/THINK]矛盾[/THINK]中立", "", None),
+        ("<think>含意[/REASONING]中立", "", None),
+        ("<think>含意</ think>中立", "", "中立"),
+        ("<think>含意<\\/think>中立", "", "中立"),
+        ("<think/>中立", "", "中立"),
+        ("<think />中立", FREE, "中立"),
+        ("<think/>\n<think>含意", "", None),
+    ],
+)
+def test_thoughts_of_roles_headings_and_odd_tags(text: str, opened: str, expected: str | None) -> None:
+    assert answer(text, opened) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<nothink>中立",
+        "<no_think>\n中立",
+        "<no-thinking>中立",
+        "<think_off>\n中立",
+        "<|nothink|>中立",
+        "[no_think]中立",
+        "/no_think 中立",
+        "</think_off>中立",
+        "<reasoning_effort>low</reasoning_effort>中立",
+        "<think_mode>fast</think_mode>中立",
+        "<thinking_budget>0</thinking_budget>中立",
+    ],
+)
+def test_what_says_not_to_think_is_no_thought_and_the_label_is_read(text: str) -> None:
+    assert answer(text) == "中立"
+    assert split(text).opened is None
+    assert read_choice(text, ANSWERS, None, FREE).strict.value == "neutral"
+    assert read_choice(text, ANSWERS).lenient.value == "neutral"
+
+
+def test_the_thought_behind_a_tag_that_turns_it_on_is_the_thought() -> None:
+    assert answer("<think_on>\n<think>含意</think>\n<answer>中立</answer>") == "中立"
+    assert answer("<think_on>\n<think>含意") == "<think_on>"
+    assert read_choice("<think_on>\n<think>含意", ANSWERS).lenient.value is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "中立。思考の結果です。",
+        "思考：前提を見る。\n答え：中立",
+        "【思考】犬がいる。【回答】中立",
+        "I think the answer is 中立",
+        "think\n中立",
+        "Thinking: 犬。Answer: 中立",
+        "## 理由\n犬がいる。\n答え：中立",
+        "### Answer\n中立",
+        "## 思考\n犬がいる。\n## 回答\n中立",
+        "<b>中立</b>",
+        "<answer>中立</answer>",
+        "<label>中立",
+        "a < think > b。答え：中立",
+        "[分析] 中立",
+        "#think 中立",
+        "assistant\n中立",
+        "analysisの結果は中立です。",
+        "analysis: 中立",
+        "Analysis\n中立",
+        "中立 <reason>犬がいる</reason>",
+    ],
+)
+def test_an_answer_that_only_speaks_of_thinking_is_read(text: str) -> None:
+    assert read_choice(text, ANSWERS).lenient.value == "neutral"
+
+
 # --- the shapes that thoughts take ------------------------------------------------------------------------
 
 
@@ -157,6 +280,8 @@ def test_the_answer_is_what_stands_outside_of_thoughts(text: str, opened: str, e
         ("analysis含意", FRAME, None),
         ("final中立", FRAME, "中立"),
         ("中立", FRAME, "中立"),
+        ("analysisWe need to choose. It could be 中立", "", None),
+        ("analysis前提は犬。中立", FREE, None),
         ("analysis of the sentences: 中立", "", "analysis of the sentences: 中立"),
     ],
 )
@@ -245,6 +370,78 @@ def test_a_thought_is_closed_as_its_family_does(text: str, expected: str) -> Non
     assert left_open(expected, "関係は？") == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        (f"<|im_start|>user\n関係は？<|im_end|>\n{ROLE}\n", ROLE),
+        ("<|im_start|>user\n関係は？<|im_end|>\n<|im_start|>assistant\n", ""),
+        (f"関係は？<|im_end|>\n{ROLE}\n犬がいる。{NEXT}", ""),
+        ("関係は？<|im_start|>assistant\n## Thinking\n\n", "## Thinking"),
+        ("関係は？<思考>\n", "<思考>"),
+        ("関係は？<nothink>", ""),
+        ("関係は？ /think<|im_end|>\n<|im_start|>assistant\n", ""),
+    ],
+)
+def test_roles_and_headings_that_a_prompt_leaves_open(text: str, mark: str) -> None:
+    assert left_open(text, "関係は？") == mark
+    if mark:
+        assert left_open(closed(text, mark), "関係は？") == ""
+
+
+def test_a_tag_that_says_not_to_think_is_shown_and_nothing_is_put_behind_it() -> None:
+    assert is_shown("関係は？<nothink>", "関係は？")
+    assert closed("関係は？<nothink>", "<nothink>") == "関係は？<nothink>"
+    assert closings("<nothink>") == ()
+
+
+HEAD = "<|im_start|>user\n関係は？<|im_end|>\n<|im_start|>assistant"
+
+
+@pytest.mark.parametrize(
+    ("text", "off", "mark"),
+    [
+        (f"{HEAD}\n<ponder>\n", f"{HEAD}\n", "<ponder>"),
+        (f"{HEAD}\n<ponder>\n", f"{HEAD}\n<ponder>\n", "<ponder>"),
+        (f"{HEAD}\n<ponder>\n", f"{HEAD}\n<none>\n", "<ponder>"),
+        (f"{HEAD}\n<ponder>\n", f"{HEAD}\n<ponder></ponder>\n", "<ponder>"),
+        (f"{HEAD} (slowly)\n", f"{HEAD}\n", "(slowly)"),
+        (f"{HEAD}\nLet me see.\n", f"{HEAD}\n", "Let me see."),
+        # Nothing is opened.
+        (f"{HEAD}\n", f"{HEAD}\n", ""),
+        (f"{HEAD}\n", f"{HEAD}\n<none>\n", ""),
+        (f"{HEAD}\n", f"{HEAD}", ""),
+        (f"{HEAD}\n", f"{HEAD}\n<think>\n\n</think>\n\n", ""),
+        (f"{HEAD}\n<mode>slow</mode>\n", f"{HEAD}\n", ""),
+        (f"{HEAD}\n<think_on>", f"{HEAD}\n<think_off>", ""),
+        (f"{HEAD}\n<nothink>", f"{HEAD}\n<nothink>", ""),
+        # What is known is found otherwise.
+        (f"{HEAD}\n<think>\n", f"{HEAD}\n", ""),
+        # Further up than the end.
+        (
+            "関係は？ /on<|im_end|>\n<|im_start|>assistant\n",
+            "関係は？ /off<|im_end|>\n<|im_start|>assistant\n",
+            "",
+        ),
+        ("関係は？[unused16]", "関係は？ /no_think[unused16]", ""),
+        # Turns and answers.
+        *((f"関係は？\n{tag}\n", f"関係は？\n{tag}\n", "") for tag in ("<assistant>", "<bot>", "<answer>", "<s>")),
+        *((f"関係は？{tag}", f"関係は？{tag}", "") for tag in ("<reserved_107>", "<start_of_turn>", "<extra_id_1>")),
+    ],
+)
+def test_what_a_template_opens_in_other_words(text: str, off: str, mark: str) -> None:
+    assert opened_otherwise(text, off, "関係は？") == mark
+
+
+def test_behind_words_that_are_no_known_mark_only_a_closing_mark_leads_to_an_answer() -> None:
+    assert answer("含意か。</ponder>中立", "<ponder>") == "中立"
+    assert answer("含意か。中立", "<ponder>") is None
+    assert answer("含意か。</think>中立", "<ponder>") is None
+    assert answer("含意か。中立", "(slowly)") is None
+    assert answer("含意か。</think>中立", "(slowly)") == "中立"
+    assert answer("<think>含意か。", "(slowly)") is None
+    assert (closings("<ponder>"), closings("(slowly)")) == (("</ponder>",), ())
+
+
 @every_pair
 def test_whatever_is_opened_can_be_closed_and_is_closed_then(opens: str, closes: str) -> None:
     prompt = f"関係は？\n{opens}"
@@ -271,6 +468,7 @@ def test_a_thought_that_is_shown_closed_is_told_from_none() -> None:
         (["<|start|>", "<|end|>", "<|user|>"], set()),
         (["<bos>", "<|think|>", "<|channel>", "<channel|>", "<turn|>"], {"<|channel>", "<channel|>"}),
         (["<s>", "</s>", "<pad>"], set()),
+        (["<s>", "<nothink>", "<|no_think|>", "<think_on>", "<think_off>"], set()),
     ],
 )
 def test_of_special_tokens_those_of_thoughts_are_kept(special: list[str], kept: set[str]) -> None:
@@ -324,3 +522,10 @@ def test_what_is_told_of_thinking_and_of_its_limit_is_what_happens(
     told = list(thoughts_told(spec, TASKS["jnli"], prompt))
     told = [sentence for sentence in told if not sentence.startswith("The thought is closed before answers")]
     assert [sentence[: len(begin)] for sentence, begin in zip(told, expected, strict=True)] == expected
+
+
+def test_marks_of_turns_are_kept_where_a_thought_is_a_turn() -> None:
+    special = ["<s>", "<|im_start|>", "<|im_end|>", "<|stop|>"]
+    assert kept_tokens(special) == set()
+    assert kept_tokens(special, ROLE) == {"<|im_start|>", "<|im_end|>"}
+    assert kept_tokens(special, "<think>") == set()

@@ -769,6 +769,11 @@ LINT: dict[str, tuple[str, str, str]] = {
         "The prompt opens a thought",
         "閉じる印のあとが答えになります。閉じなければ、答えはありません。",
     ),
+    "thought_unknown": (
+        "知らない印で終わる",
+        "The prompt ends with a mark that is not known",
+        "どこで思考が終わるか分からないため、知っている閉じる印のない出力からは何も読みません。思考なしで使ってください。",
+    ),
     "thinking_ignored": (
         "思考の切り替えが効かない",
         "The switch for thinking has no effect",
@@ -842,6 +847,7 @@ NOTICES_JA = {
     "defaults_similarity": "{n} 問のうち {k} 問は読めず、{protocol} では {default} とみなされます。",
     "unfinished_thoughts": "{n} 件の出力のうち {k} 件は思考が終わっておらず、何も読み取りません。思考の上限（--max-thinking-tokens）を増やすか、思考なし（--thinking off）にしてください。",
     "thinking_ignored": "思考ありの設定ですが、プロンプトに思考の切り替えがなく、モデルは思考なしのときと同じように答えました。思考させるには、書式 chat と、テンプレートに思考の切り替えがあるモデルを選んでください。",
+    "assumed_thought": '{n} 行のうち {k} 行は {closing} を書いていますが、{mark} はありません。プロンプトが開いた思考とみなし、閉じる印のない {cut} 行は思考の途中として何も読みません。そうでない行には "thought": "" と書いてください。',
     "thought_closed": "プロンプトは思考を開くか、モデルに任せています。答えの順位は、思考を閉じた同じプロンプトのあとでつけました。",
     "ranked_in_thought": "{k} 問の答えは、以前の版により、プロンプトが開いた思考の中で順位づけされています。この対数尤度はほとんど当てになりません。実行を削除して、作り直してください。",
     "asked_otherwise": "プロンプトは {asked} で答えるよう求めましたが、{protocol} は {read} しか読みません。言い回し {style} なら意味のある点になります。",
@@ -1861,6 +1867,10 @@ SAID_JA = (
     (
         r"The prompt opens a thought \((.+)\): the answer is what follows its closing mark\.",
         "プロンプトが思考（{}）を開きます。閉じる印のあとが答えです。",
+    ),
+    (
+        r"With thinking the prompt ends with (.+), which is no mark known here: .+",
+        "思考ありにすると、プロンプトは知らない印 {} で終わり、どこで思考が終わるか分かりません。知っている閉じる印のない出力からは何も読まず、順位は思考なしの形のあとでつけます。思考なし（--thinking off）で使ってください。",
     ),
     (
         r"Thinking is on, and nothing in the prompt turns it on: .+",

@@ -123,6 +123,39 @@ def test_a_tokenizer_without_such_marks_decodes_as_transformers_does(tiny_model:
     assert decode(tokenizer, ids) == "犬が走る"
 
 
+ROLES = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant' }}{% if force_reasoning %}{{ '/think\n' }}"
+    "{% elif skip_reasoning %}{{ '\n' }}{% endif %}{% endif %}"
+)
+
+
+def test_marks_of_turns_stay_between_thought_and_answer_where_a_thought_is_a_turn() -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        special_tokens=["<s>", "</s>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator([*JAPANESE, THOUGHT], trainer)
+
+    def text(template: str, written: str) -> str:
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>")
+        tokenizer.chat_template = template
+        return decode(tokenizer, tokenizer(written, add_special_tokens=False)["input_ids"])
+
+    written = f"{THOUGHT}<|im_end|>\n<|im_start|>assistant\n{REPLY}<|im_end|>"
+    assert text(ROLES, f"{written}</s>") == written.removesuffix("<|im_end|>")
+    assert text(ROLES, f"{REPLY}<|im_end|></s>") == REPLY
+    # Of other models they are no part of the text.
+    assert text(OPENS, f"{written}</s>") == f"{THOUGHT}\nassistant\n{REPLY}"
+
+
 # --- limits and stop strings ------------------------------------------------------------------------------
 
 
@@ -250,6 +283,29 @@ OFF = {"enable_thinking": False}
             OFF | {"thinking_mode": "disabled"},
             {"thinking_mode": "enabled"},
         ),
+        (
+            "{% set mode = thinking_mode if thinking_mode is defined else 'auto' %}{% if mode == 'slow' %}a"
+            "{% elif mode == 'fast' %}b{% endif %}",
+            OFF | {"thinking_mode": "fast"},
+            {"thinking_mode": "slow"},
+        ),
+        ("{% if thinking_mode %}a{% endif %}", OFF | {"thinking_mode": False}, {"thinking_mode": True}),
+        ("{% if use_think %}a{% endif %}", OFF | {"use_think": False}, {"use_think": True}),
+        (
+            "{% if thinking_enabled is not defined or thinking_enabled %}a{% endif %}",
+            OFF | {"thinking_enabled": False},
+            {"thinking_enabled": True},
+        ),
+        ("{% if reasoning %}a{% endif %}", OFF | {"reasoning": False}, {"reasoning": True}),
+        (
+            "{% if reasoning is defined and reasoning == 'off' %}a{% endif %}",
+            OFF | {"reasoning": "off"},
+            {"reasoning": "on"},
+        ),
+        ("{% if reasoning in ['on', 'auto'] %}a{% endif %}", OFF | {"reasoning": "off"}, {"reasoning": "on"}),
+        # Words for neither.
+        ("{% if reasoning == 'detailed' %}a{% endif %}", OFF, {}),
+        ("{% for m in messages %}{{ m.reasoning }}{% if m.use_think == 'on' %}a{% endif %}{% endfor %}", OFF, {}),
         # Words that only look like a switch.
         ("{% for m in messages %}{{ m.thinking }}{{ m['enable_thinking'] }} thinking{% endfor %}", OFF, {}),
         ("{% generation %}{{ messages }}{% endgeneration %}{% if broken", OFF, {}),
