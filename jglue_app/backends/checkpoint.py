@@ -20,6 +20,7 @@ import torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from jglue_app.backends import weights
 from jglue_app.errors import DeviceError, InputError, ModelError, ModelNotFoundError, first_line
 
 # --- what kind of model -----------------------------------------------------------------------------------
@@ -234,10 +235,6 @@ def _adapter(name: str, where: str, base: str) -> ModelError:
 
 # --- which files hold the weights ---------------------------------------------------------------------------
 
-SAFE = ("model.safetensors", "model.safetensors.index.json")
-PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-"""One file, or the list of several; transformers looks for them in this order."""
-
 
 def weight_files(
     name: str, names: Collection[str], read: Callable[[str], Mapping[str, Any]], config: Mapping[str, Any]
@@ -254,13 +251,11 @@ def weight_files(
         ModelError: the list of the files cannot be read, or names a file outside the folder.
         ModelNotFoundError: a file of the list is missing, or the only weights have a name that is not looked for.
     """
-    own = config.get("transformers_weights")
-    for file in (own, *SAFE, *PICKLED) if isinstance(own, str) else (*SAFE, *PICKLED):
+    file = weights.first_file(names.__contains__, config)
+    if file is not None:
         if file not in names:
-            if file == own:
-                raise _missing(name, file)
-            continue
-        return _listed(name, file, names, read) if file.endswith(".index.json") else (file,)
+            raise _missing(name, file)
+        return _listed(name, file, names, read) if weights.is_list(file) else (file,)
     if other := sorted(n for n in names if "/" not in n and n.endswith(".safetensors")):
         raise ModelNotFoundError(
             f"The weights of {name} are under a name that transformers does not look for ({other[0]}). Rename the file "
@@ -270,11 +265,9 @@ def weight_files(
 
 
 def _listed(name: str, file: str, names: Collection[str], read: Callable[[str], Mapping[str, Any]]) -> tuple[str, ...]:
-    table = read(file)
-    shards = table.get("weight_map")
-    if not isinstance(shards, Mapping) or not shards or not all(isinstance(s, str) for s in shards.values()):
+    found = weights.listed(read(file))
+    if not found:
         raise ModelError(f"{file} of {name} does not list its weight files. Fetch or export the model again.")
-    found = tuple(sorted(set(shards.values())))
     for shard in found:
         parts = (*PurePosixPath(shard).parts, *PureWindowsPath(shard).parts)
         if ".." in parts or PurePosixPath(shard).is_absolute() or PureWindowsPath(shard).anchor:

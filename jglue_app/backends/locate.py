@@ -139,7 +139,7 @@ def _checked(
         checkpoint.refuse_embedding(spec.id, names)
         checkpoint.refuse_kind(spec.id, config)
     files = checkpoint.weight_files(spec.id, names, read, config)
-    if not files or files[0].endswith(".bin"):
+    if not files or any(not name.endswith(".safetensors") for name in files):
         _need_bin(spec, files, names)
     quantized = checkpoint.quantization_of(spec.id, config, names)
     checkpoint.refuse_quantized_twice(spec.id, quantized, spec.quantization)
