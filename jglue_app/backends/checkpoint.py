@@ -21,6 +21,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from jglue_app.backends import weights
+from jglue_app.backends.stored import MOST_HEAD
 from jglue_app.errors import DeviceError, InputError, ModelError, ModelNotFoundError, first_line
 
 # --- what kind of model -----------------------------------------------------------------------------------
@@ -33,6 +34,7 @@ EXTRACTOR = "a model with an answer-extraction head, which writes no text"
 EMBEDDING = "an embedding model, without an output layer for text"
 NOT_TEXT = "a model for images, sound or other than text alone"
 ASSISTANT = "a drafting assistant, which cannot answer without its main model"
+DRAFTING = "a model with heads that draft several tokens at once, which are not used here"
 DIFFUSION = "a diffusion model, which does not write from left to right"
 BOTH_WAYS = "a model whose prompt tokens see those after them"
 
@@ -134,19 +136,32 @@ def refuse_kind(name: str, config: Mapping[str, Any]) -> None:
     for architecture in architectures:
         if architecture == built:
             continue
-        # Other spellings (`LLaMAForCausalLM`), names from a repository's own code, text parts of larger models: their
-        # weights must all fit, which is looked at when they are loaded.
+        # Other spellings (`LLaMAForCausalLM`, `MPTForCausalLM`) and text parts of larger models are the same model.
+        # Any other class may compute something else with weights that all fit.
         head = LANGUAGE_HEAD.fullmatch(architecture)
         if head is None:
             raise _other_kind(name, EMBEDDING if architecture.endswith(("Model", "Encoder")) else "", architecture)
         own = LANGUAGE_HEAD.fullmatch(built)
-        if head[2] == "ForConditionalGeneration" and (own is None or own[1].lower() != head[1].lower()):
+        same = own is not None and _plain(own[1]) == _plain(head[1])
+        if head[2] == "ForConditionalGeneration" and not same:
             raise _other_kind(name, NOT_TEXT, architecture)
+        if re.match("Medusa|Eagle|Hydra", architecture) and not same:
+            raise _other_kind(name, DRAFTING, architecture)
+        if not same and _plain(head[1]) != _plain(type_):
+            raise ModelError(
+                f"The config.json of {name} names the class {architecture}, and transformers would build {built} in "
+                f"its place, because that belongs to the model_type {type_}. Correct the one that is wrong, or choose "
+                "another model."
+            )
 
 
 def _head(architecture: str) -> str:
     """What an architecture is by its head; empty if it may be one that writes text."""
     return next((kind for pattern, kind in HEADS if re.search(pattern, architecture)), "")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]|text$", "", name.lower())
 
 
 def _encodes(type_: str) -> bool:
@@ -192,7 +207,20 @@ _ADAPTER = re.compile(
     r"adapter_config\.json|adapter_model([-.].*)?\.(safetensors|bin|pt)|adapter_model\.safetensors\.index\.json"
     r"|adapters?\.(safetensors|npz|bin)|pytorch_adapter\.bin|pytorch_model_adapter\.bin|pytorch_lora_weights\..+"
     r"|(ia3|lora)_(weights|adapter|model)\..+|prompt_(embeddings|encoder)\.(safetensors|bin|pt)|lora\.(safetensors|bin|pt)"
+    r"|non_lora_trainables\.bin|new_embeddings\.(safetensors|bin)"
 )
+_WEIGHTS = r"\.(safetensors|bin|pt|pth|ckpt|npz|pkl|joblib)$"
+_ADAPTER_FILE = re.compile(r"(^|[-_. ])(q?lora|dora|loha|lokr|ia3|adapters?)([-_. ].*)?" + _WEIGHTS, re.IGNORECASE)
+"""More names of adapters, which whole weights beside the chosen ones may have too."""
+_HEAD_FILE = re.compile(
+    r"^((.*[-_. ])?(v|value|q|score|scoring|reward|rm|critic|cls|classification|classifier|regression|ranking|model)"
+    r"[-_]?heads?|scores?|classifier|reward(_model)?|value_?model|critic(_model)?)([-_. ](weights?|model|state(_dict)?"
+    r"|layer|final|best|\d+))*" + _WEIGHTS,
+    re.IGNORECASE,
+)
+_DRAFT_FILE = re.compile(r"^(medusa|hydra|eagle)([-_. ].*)?" + _WEIGHTS, re.IGNORECASE)
+_STATE_FILE = re.compile(r"^(optim|scheduler|rng_|scaler|trainer|random_states)", re.IGNORECASE)
+"""States of a training, from which nothing is computed."""
 
 
 def refuse_adapter(name: str, names: Collection[str], read: Callable[[str], Mapping[str, Any]]) -> None:
@@ -231,6 +259,40 @@ def _adapter(name: str, where: str, base: str) -> ModelError:
         f"{name} holds an adapter ({where}), and adapters are not applied here. Merge it into its base model first "
         "(`merge_and_unload()` of peft) and name the merged folder."
     )
+
+
+def refuse_beside(
+    name: str, names: Collection[str], chosen: Collection[str], keys: Callable[[str], Collection[str]]
+) -> None:
+    """Refuse an adapter or a head in a file of its own beside whole weights: the base must not answer in its stead.
+
+    What a safetensors file holds is looked at; of others the name must do. Other copies of the weights and states of a
+    training are nothing of the kind.
+
+    Args:
+        name: of the model, for the message.
+        names: of its files, with `/` between folders.
+        chosen: those that its weights are loaded from.
+        keys: a safetensors file's name → the keys in it; empty if it is not there to be read.
+
+    Raises:
+        ModelError: there is such a file.
+    """
+    for file in sorted(set(names) - set(chosen)):
+        if "/" in file or _STATE_FILE.match(file) or not re.search(_WEIGHTS, file):
+            continue
+        inside = keys(file) if file.endswith(".safetensors") else ()
+        if any(map(_ADAPTER_KEY.search, inside)) or (not inside and _ADAPTER_FILE.search(file)):
+            raise _adapter(name, file, "")
+        if any(map(_VALUE_KEY.search, inside)) or (_HEAD_FILE.match(file) and not _whole(inside)):
+            raise _other_kind(name, CLASSIFIER, file)
+        if _DRAFT_FILE.match(file) and not _whole(inside):
+            raise _other_kind(name, DRAFTING, file)
+
+
+def _whole(keys: Collection[str]) -> bool:
+    """Whether keys are those of a language model with its layers."""
+    return any(re.search(r"(^|\.)(layers|h|blocks)\.\d+\.", key) for key in keys)
 
 
 # --- which files hold the weights ---------------------------------------------------------------------------
@@ -303,8 +365,6 @@ def read_table(path: Path, name: str) -> Mapping[str, Any]:
     return table
 
 
-MOST_HEAD = 100_000_000
-"""Bytes that the list of tensors in a safetensors file may take."""
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "U8": 1, "I8": 1}
 
 

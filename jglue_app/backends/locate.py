@@ -29,6 +29,7 @@ from jglue_app import environment
 from jglue_app.backends import checkpoint, gguf
 from jglue_app.backends.checkpoint import Quantized
 from jglue_app.backends.identity import as_path, local_commit
+from jglue_app.backends.stored import keys_of
 from jglue_app.errors import (
     DeviceError,
     InputError,
@@ -118,7 +119,7 @@ def _local(folder: Path, spec: ModelSpec) -> ModelFiles:
     if not config.is_file():
         raise ModelNotFoundError(f"The folder {folder} holds no config.json. Give a transformers model folder.")
     table = _read_config(spec.id, config)
-    chosen, quantized = _checked(spec, table, names, lambda name: checkpoint.read_table(folder / name, spec.id))
+    chosen, quantized = _checked(spec, table, names, lambda name: checkpoint.read_table(folder / name, spec.id), folder)
     files = [folder / name for name in chosen]
     safe = files[0].suffix == ".safetensors"
     count, width = (checkpoint.in_files(files) if safe else None) or (None, _stored_width(table))
@@ -132,15 +133,23 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def _checked(
-    spec: ModelSpec, config: Mapping[str, Any], names: Collection[str], read: Callable[[str], Mapping[str, Any]]
+    spec: ModelSpec,
+    config: Mapping[str, Any],
+    names: Collection[str],
+    read: Callable[[str], Mapping[str, Any]],
+    folder: Path | None = None,
 ) -> tuple[tuple[str, ...], Quantized | None]:
-    """The weight files to load and how they are quantized; raises if the checkpoint is not one that can be compared."""
+    """The weight files to load and how they are quantized; raises if the checkpoint is not one that can be compared.
+
+    `folder` is where the weights lie; None if they are not on this machine yet.
+    """
     if spec.id not in named_models():  # Of those it is known, however their files name it.
         checkpoint.refuse_embedding(spec.id, names)
         checkpoint.refuse_kind(spec.id, config)
     files = checkpoint.weight_files(spec.id, names, read, config)
     if not files or any(not name.endswith(".safetensors") for name in files):
         _need_bin(spec, files, names)
+    checkpoint.refuse_beside(spec.id, names, files, lambda name: keys_of(folder / name) if folder else ())
     quantized = checkpoint.quantization_of(spec.id, config, names)
     checkpoint.refuse_quantized_twice(spec.id, quantized, spec.quantization)
     checkpoint.need_packages(spec.id, quantized)
@@ -241,7 +250,7 @@ def _from_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str], Non
     if not any(name.endswith((".safetensors", ".bin")) for name in names):
         raise _unreachable(spec, error) from error
     try:
-        weights, quantized = _checked(spec, table, names, read)
+        weights, quantized = _checked(spec, table, names, read, folder)
     except ModelNotFoundError:  # Not all of it was fetched.
         raise _unreachable(spec, error) from error
     safe = weights[0].endswith(".safetensors")

@@ -1387,6 +1387,11 @@ SAID_JA = (
         "{}（{}）は、transformers で文章を書かせられる種類のモデルではありません。比べられるのは、左から右へ読む因果言語モデルだけです。",
     ),
     (
+        r"The config\.json of (.+) names the class (\S+), and transformers would build (\S+) in its place, because that "
+        r"belongs to the model_type (\S+)\. .+",
+        "{} の config.json にあるクラスは {} ですが、transformers は代わりに {} を組み立てます（model_type が {} のため）。誤っているほうを直すか、ほかのモデルを選んでください。",
+    ),
+    (
         r"(.+) holds an adapter \((.+)\) for the model (.+), and adapters are not applied here\. .+",
         "{0} には {2} 用のアダプタ（{1}）が入っています。ここではアダプタを適用しないので、先にそのモデルへマージして（peft の merge_and_unload()）、マージしたフォルダを指定してください。",
     ),
@@ -1932,6 +1937,7 @@ REASONS_JA = {
     "a model with an answer-extraction head, which writes no text": "文章を書かない、答えを抜き出すモデル",
     "an embedding model, without an output layer for text": "文章を書く出力層のない埋め込みモデル",
     "a model for images, sound or other than text alone": "画像や音声などを扱うモデル",
+    "a model with heads that draft several tokens at once, which are not used here": "何トークンか先を下書きするヘッドつきのモデル（ここではヘッドを使えません）",
     "a drafting assistant, which cannot answer without its main model": "本体のモデルなしでは答えられない補助モデル",
     "a decoder that counts positions from its padding token on, which is not done here": "位置をパディングのトークンの次から数えるデコーダ（ここでは未対応）",
     "a diffusion model, which does not write from left to right": "左から右へ書かない拡散モデル",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 from collections.abc import Callable, Mapping
@@ -174,6 +175,9 @@ def test_no_masked_translating_or_classifying_architecture_of_transformers_is_ac
         {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]},
         {"model_type": "mpt", "architectures": ["MPTForCausalLM"]},
         {"model_type": "exaone", "architectures": ["ExaoneForCausalLM"]},
+        {"model_type": "gpt_bigcode", "architectures": ["GPTBigCodeLMHeadModel"]},
+        {"model_type": "gemma3", "architectures": ["Gemma3ForCausalLM"]},
+        {"model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"]},
         {"model_type": "bert", "architectures": ["BertLMHeadModel"], "is_decoder": True},
         {"model_type": "bart", "architectures": ["BartForCausalLM"], "is_encoder_decoder": False},
         {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"]},
@@ -215,6 +219,22 @@ def test_causal_language_models_are_accepted_under_every_name_they_have(table: d
 def test_other_kinds_are_known_by_their_configuration(table: dict[str, Any], kind: str) -> None:
     with pytest.raises(ModelError, match=rf"^m is {kind}.*Only causal language models"):
         checkpoint.refuse_kind("m", table)
+
+
+@pytest.mark.parametrize("prefix", ["Medusa", "Eagle", "Hydra"])
+def test_heads_that_draft_are_known_by_the_class(prefix: str) -> None:
+    with pytest.raises(ModelError, match=r"^m is a model with heads that draft several tokens at once"):
+        checkpoint.refuse_kind("m", {"model_type": "llama", "architectures": [f"{prefix}LlamaForCausalLM"]})
+
+
+@pytest.mark.parametrize("other", ["GemmaForCausalLM", "SparseLlamaForCausalLM", "Qwen2ForCausalLM"])
+def test_a_class_that_is_not_the_one_transformers_would_build_is_refused(other: str) -> None:
+    """As a Gemma that calls itself a Llama: all weights fit, and the norms compute something else."""
+    sentence = (
+        rf"of m names the class {other}, and transformers would build LlamaForCausalLM in its place.*type llama\."
+    )
+    with pytest.raises(ModelError, match=sentence):
+        checkpoint.refuse_kind("m", {"model_type": "llama", "architectures": [other]})
 
 
 def test_an_encoder_that_was_made_a_decoder_is_accepted_and_answers_as_plain_transformers_does(
@@ -393,6 +413,78 @@ def test_a_model_that_was_saved_with_its_adapter_unmerged_is_refused(folder: Pat
         ModelError, match=r"holds an adapter \(model\.layers\.0\.self_attn\.q_proj\.base_layer\.weight\)"
     ):
         load(folder, settings)
+
+
+HEAD_KEY = {"v_head.summary.weight": (1, 64)}
+LORA_KEYS = {f"base_model.model.model.layers.0.self_attn.q_proj.lora_{k}.weight": (4, 64) for k in "AB"}
+
+
+def put_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    weights = {key: torch.ones(shape) for key, shape in shapes.items()}
+    save_file(weights, path) if path.suffix == ".safetensors" else torch.save(weights, path)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize(
+    ("name", "shapes", "kind"),
+    [
+        *(
+            (name, HEAD_KEY, r"is a reward model or classifier")
+            for name in (
+                *("value_head.safetensors", "value_head.bin", "v_head.pt", "rm_head.bin", "reward_head.safetensors"),
+                *("score.safetensors", "classifier.bin", "model_head.pkl", "extra.safetensors", "critic.pt"),
+            )
+        ),
+        *(
+            (name, LORA_KEYS, r"holds an adapter")
+            for name in ("pytorch_lora.safetensors", "my-lora.safetensors", "my-lora.bin", "extra.safetensors")
+        ),
+        ("non_lora_trainables.bin", {"x": (1,)}, "holds an adapter"),
+        ("medusa_lm_head.safetensors", {"0.0.linear.weight": (64, 64)}, "is a model with heads that draft"),
+        ("medusa_lm_head.pt", {"0.0.linear.weight": (64, 64)}, "is a model with heads that draft"),
+    ],
+)
+def test_a_head_or_adapter_in_a_file_of_its_own_is_refused_and_the_base_does_not_answer_for_it(
+    folder: Path, settings: Settings, name: str, shapes: dict[str, tuple[int, ...]], kind: str, shards: bool
+) -> None:
+    if shards:
+        shard(folder)
+    put_weights(folder / name, shapes)
+    with pytest.raises(ModelError, match=rf"model {kind}.*\({re.escape(name)}\)"):
+        locate(ModelSpec(str(folder)), settings, print)
+
+
+@pytest.mark.parametrize(
+    "name", ["value_head.safetensors", "classifier.bin", "my-lora.safetensors", "medusa_lm_head.pt"]
+)
+def test_where_files_are_not_there_to_be_read_the_name_of_a_head_or_adapter_does(name: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(f"({name})")):
+        checkpoint.refuse_beside("m", ["config.json", "model.safetensors", name], ["model.safetensors"], lambda _: ())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("consolidated.safetensors", "model_ema.safetensors", "model.fp16.safetensors", "pytorch_model.bin"),
+        *("my-lora-merged.safetensors", "original/score.safetensors", "onnx/classifier.bin"),
+    ],
+)
+def test_other_copies_of_the_weights_do_no_harm(folder: Path, settings: Settings, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    shutil.copy(folder / "model.safetensors", folder / name)
+    locate(ModelSpec(str(folder)), settings, print)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["optimizer.safetensors", "optimizer.bin", "scheduler.pt", "training_args.bin", "eval_scores.pt", "rng_state.pth"],
+)
+def test_what_a_training_leaves_behind_does_no_harm(folder: Path, settings: Settings, name: str) -> None:
+    put_weights(folder / name, {"state.lora_A.exp_avg" if name.startswith("optim") else "x": (4, 64)})
+    locate(ModelSpec(str(folder)), settings, print)
 
 
 # --- weights without a place --------------------------------------------------------------------------------
