@@ -713,6 +713,13 @@ def test_memory_of_quantized_weights_is_the_size_of_their_files(
 def test_a_quantization_whose_package_is_missing_names_the_package(
     folder: Path, settings: Settings, table: dict[str, Any], label: str, packages: str
 ) -> None:
+    import torch
+
+    def pack(weights: dict[str, Any]) -> None:
+        key = "model.layers.0.mlp.up_proj"
+        weights[f"{key}.qweight"] = weights.pop(f"{key}.weight").to(torch.int32)
+
+    edit_weights(folder, pack)
     edit_json(folder / "config.json", quantization_config=table)
     with pytest.raises(DeviceError) as e:
         load(folder, settings)
@@ -798,6 +805,101 @@ def test_plain_weights_that_are_called_quantized_are_refused_in_a_sentence(
     edit_json(folder / "config.json", quantization_config=table)
     with pytest.raises(ModelError, match=r"calls its weights quantized \(bnb .*\), and the files hold plain ones"):
         load(folder, settings)
+
+
+@pytest.mark.parametrize(
+    ("table", "label"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8"),
+        ({"quant_method": "mxfp8"}, "MXFP8"),
+        ({"quant_method": "mxfp4"}, "MXFP4"),
+        ({"quant_method": "nvfp4"}, "NVFP4"),
+        ({"quant_method": "gptq", "bits": 4}, "GPTQ 4-bit"),
+        ({"quant_method": "awq", "bits": 4}, "AWQ 4-bit"),
+        ({"quant_method": "compressed-tensors", "format": "int-quantized"}, "compressed-tensors (int-quantized)"),
+    ],
+)
+@pytest.mark.parametrize("pickled", [False, True])
+def test_plain_weights_are_not_called_quantized_by_any_method_nor_a_package_asked_for(
+    folder: Path, settings: Settings, table: dict[str, Any], label: str, pickled: bool
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    edit_json(folder / "config.json", quantization_config=table)
+    if pickled:
+        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+        (folder / "model.safetensors").unlink()
+    with pytest.raises(
+        ModelError, match=rf"calls its weights quantized \({re.escape(label)}\), and the files hold plain"
+    ):
+        load(folder, settings, allow_bin=pickled)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32"])
+def test_whole_numbers_without_a_scale_are_not_taken_for_weights(folder: Path, settings: Settings, dtype: str) -> None:
+    import torch
+
+    key = "model.layers.0.mlp.up_proj.weight"
+    edit_weights(folder, lambda w: w.update({key: (w[key] * 20).to(getattr(torch, dtype))}))
+    with pytest.raises(ModelError, match=rf"are quantized \({key}: [UI]\d+\), and its config\.json does not say how"):
+        load(folder, settings)
+
+
+# --- weights that are another model's, or none ----------------------------------------------------------------
+
+
+def test_an_output_layer_that_differs_from_the_embedding_is_refused_where_both_are_called_one(
+    folder: Path, settings: Settings
+) -> None:
+    edit_json(folder / "config.json", tie_word_embeddings=True)
+    with pytest.raises(ModelError, match=r"hold an output layer that differs from the embedding.*Set tie_word_embedd"):
+        load(folder, settings)
+    edit_weights(folder, lambda w: w.update({"lm_head.weight": w["model.embed_tokens.weight"].clone()}))
+    load(folder, settings)
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_weights_that_are_all_zero_are_refused(folder: Path, settings: Settings, every: bool) -> None:
+    def clear(weights: dict[str, Any]) -> None:
+        for key, value in weights.items():
+            if every or key == "lm_head.weight":
+                value.zero_()
+
+    edit_weights(folder, clear)
+    with pytest.raises(ModelError, match=r"All tokens are equally likely for .* whatever it reads"):
+        load(folder, settings)
+
+
+def test_weights_that_training_in_parts_left_empty_are_said(folder: Path, settings: Settings) -> None:
+    import torch
+
+    edit_weights(folder, lambda w: w.update({key: torch.zeros(0) for key in w}))
+    with pytest.raises(ModelError, match=r"hold weights without content \(.*\), .* zero_to_fp32\.py"):
+        load(folder, settings)
+
+
+@pytest.mark.parametrize("more", [12, -10])
+def test_sizes_that_config_json_tells_otherwise_are_said(folder: Path, settings: Settings, more: int) -> None:
+    table = json.loads((folder / "config.json").read_text("utf-8"))
+    rows, width = table["vocab_size"], table["hidden_size"]
+    edit_json(folder / "config.json", vocab_size=rows + more)
+    sentence = rf"\(lm_head\.weight is {rows}×{width} in the files and {rows + more}×{width} by config\.json\)"
+    with pytest.raises(ModelError, match=sentence):
+        load(folder, settings)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_files_without_the_list_of_them_are_said(folder: Path, settings: Settings, kind: str) -> None:
+    for file in shard(folder):
+        file.rename(file.with_suffix(f".{kind}"))
+    (folder / "model.safetensors.index.json").unlink()
+    sentence = rf"in several files \(such as model-00001-of-00002\.{kind}\), and the list of them \(.*\.index\.json\)"
+    with pytest.raises(ModelNotFoundError, match=sentence):
+        load(folder, settings)
+
+
+# --- settings of a quantization in other files ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["quantize_config.json", "quant_config.json", "hf_quant_config.json"])
