@@ -20,6 +20,8 @@ import torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from jglue_app.backends import weights
+from jglue_app.backends.stored import MOST_HEAD, Tensor, refuse_placeholder
 from jglue_app.errors import DeviceError, InputError, ModelError, ModelNotFoundError, first_line
 
 # --- what kind of model -----------------------------------------------------------------------------------
@@ -32,6 +34,7 @@ EXTRACTOR = "a model with an answer-extraction head, which writes no text"
 EMBEDDING = "an embedding model, without an output layer for text"
 NOT_TEXT = "a model for images, sound or other than text alone"
 ASSISTANT = "a drafting assistant, which cannot answer without its main model"
+DRAFTING = "a model with heads that draft several tokens at once, which are not used here"
 DIFFUSION = "a diffusion model, which does not write from left to right"
 BOTH_WAYS = "a model whose prompt tokens see those after them"
 
@@ -133,19 +136,32 @@ def refuse_kind(name: str, config: Mapping[str, Any]) -> None:
     for architecture in architectures:
         if architecture == built:
             continue
-        # Other spellings (`LLaMAForCausalLM`), names from a repository's own code, text parts of larger models: their
-        # weights must all fit, which is looked at when they are loaded.
+        # Other spellings (`LLaMAForCausalLM`, `MPTForCausalLM`) and text parts of larger models are the same model.
+        # Any other class may compute something else with weights that all fit.
         head = LANGUAGE_HEAD.fullmatch(architecture)
         if head is None:
             raise _other_kind(name, EMBEDDING if architecture.endswith(("Model", "Encoder")) else "", architecture)
         own = LANGUAGE_HEAD.fullmatch(built)
-        if head[2] == "ForConditionalGeneration" and (own is None or own[1].lower() != head[1].lower()):
+        same = own is not None and _plain(own[1]) == _plain(head[1])
+        if head[2] == "ForConditionalGeneration" and not same:
             raise _other_kind(name, NOT_TEXT, architecture)
+        if re.match("Medusa|Eagle|Hydra", architecture) and not same:
+            raise _other_kind(name, DRAFTING, architecture)
+        if not same and _plain(head[1]) != _plain(type_):
+            raise ModelError(
+                f"The config.json of {name} names the class {architecture}, and transformers would build {built} in "
+                f"its place, because that belongs to the model_type {type_}. Correct the one that is wrong, or choose "
+                "another model."
+            )
 
 
 def _head(architecture: str) -> str:
     """What an architecture is by its head; empty if it may be one that writes text."""
     return next((kind for pattern, kind in HEADS if re.search(pattern, architecture)), "")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]|text$", "", name.lower())
 
 
 def _encodes(type_: str) -> bool:
@@ -191,7 +207,20 @@ _ADAPTER = re.compile(
     r"adapter_config\.json|adapter_model([-.].*)?\.(safetensors|bin|pt)|adapter_model\.safetensors\.index\.json"
     r"|adapters?\.(safetensors|npz|bin)|pytorch_adapter\.bin|pytorch_model_adapter\.bin|pytorch_lora_weights\..+"
     r"|(ia3|lora)_(weights|adapter|model)\..+|prompt_(embeddings|encoder)\.(safetensors|bin|pt)|lora\.(safetensors|bin|pt)"
+    r"|non_lora_trainables\.bin|new_embeddings\.(safetensors|bin)"
 )
+_WEIGHTS = r"\.(safetensors|bin|pt|pth|ckpt|npz|pkl|joblib)$"
+_ADAPTER_FILE = re.compile(r"(^|[-_. ])(q?lora|dora|loha|lokr|ia3|adapters?)([-_. ].*)?" + _WEIGHTS, re.IGNORECASE)
+"""More names of adapters, which whole weights beside the chosen ones may have too."""
+_HEAD_FILE = re.compile(
+    r"^((.*[-_. ])?(v|value|q|score|scoring|reward|rm|critic|cls|classification|classifier|regression|ranking|model)"
+    r"[-_]?heads?|scores?|classifier|reward(_model)?|value_?model|critic(_model)?)([-_. ](weights?|model|state(_dict)?"
+    r"|layer|final|best|\d+))*" + _WEIGHTS,
+    re.IGNORECASE,
+)
+_DRAFT_FILE = re.compile(r"^(medusa|hydra|eagle)([-_. ].*)?" + _WEIGHTS, re.IGNORECASE)
+_STATE_FILE = re.compile(r"^(optim|scheduler|rng_|scaler|trainer|random_states)", re.IGNORECASE)
+"""States of a training, from which nothing is computed."""
 
 
 def refuse_adapter(name: str, names: Collection[str], read: Callable[[str], Mapping[str, Any]]) -> None:
@@ -232,11 +261,71 @@ def _adapter(name: str, where: str, base: str) -> ModelError:
     )
 
 
-# --- which files hold the weights ---------------------------------------------------------------------------
+def refuse_beside(
+    name: str, names: Collection[str], chosen: Collection[str], keys: Callable[[str], Collection[str]]
+) -> None:
+    """Refuse an adapter or a head in a file of its own beside whole weights: the base must not answer in its stead.
 
-SAFE = ("model.safetensors", "model.safetensors.index.json")
-PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-"""One file, or the list of several; transformers looks for them in this order."""
+    What a safetensors file holds is looked at; of others the name must do. Other copies of the weights and states of a
+    training are nothing of the kind.
+
+    Args:
+        name: of the model, for the message.
+        names: of its files, with `/` between folders.
+        chosen: those that its weights are loaded from.
+        keys: a safetensors file's name → the keys in it; empty if it is not there to be read.
+
+    Raises:
+        ModelError: there is such a file.
+    """
+    for file in sorted(set(names) - set(chosen)):
+        if "/" in file or _STATE_FILE.match(file) or not re.search(_WEIGHTS, file):
+            continue
+        inside = keys(file) if file.endswith(".safetensors") else ()
+        if any(map(_ADAPTER_KEY.search, inside)) or (not inside and _ADAPTER_FILE.search(file)):
+            raise _adapter(name, file, "")
+        if any(map(_VALUE_KEY.search, inside)) or (_HEAD_FILE.match(file) and not _whole(inside)):
+            raise _other_kind(name, CLASSIFIER, file)
+        if _DRAFT_FILE.match(file) and not _whole(inside):
+            raise _other_kind(name, DRAFTING, file)
+
+
+def _whole(keys: Collection[str]) -> bool:
+    """Whether keys are those of a language model with its layers."""
+    return any(re.search(r"(^|\.)(layers|h|blocks)\.\d+\.", key) for key in keys)
+
+
+# --- settings beside config.json ---------------------------------------------------------------------------
+
+_SETTINGS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+
+def refuse_settings(
+    name: str, names: Collection[str], config: Mapping[str, Any], read: Callable[[str], Mapping[str, Any]]
+) -> None:
+    """Refuse damaged settings of the tokenizer or of generation, which transformers may pass over in silence.
+
+    Args:
+        name: of the model, for the message.
+        names: of its files, with `/` between folders.
+        config: the table of its config.json.
+        read: a file's name → its table.
+
+    Raises:
+        ModelError: a file holds no table, or a token that ends a text is not named by its id.
+    """
+    tables = {"config.json": config} | {file: read(file) for file in _SETTINGS if file in names}
+    for file in ("generation_config.json", "config.json"):
+        ends = tables.get(file, {}).get("eos_token_id")
+        for end in ends if isinstance(ends, list) else [ends]:
+            if end is not None and (isinstance(end, bool) or not isinstance(end, int)):
+                raise ModelError(
+                    f"{file} of {name} names a token that ends a text by {end!r}, which is no id. Put whole numbers "
+                    "under eos_token_id, or fetch the model again."
+                )
+
+
+# --- which files hold the weights ---------------------------------------------------------------------------
 
 
 def weight_files(
@@ -254,13 +343,17 @@ def weight_files(
         ModelError: the list of the files cannot be read, or names a file outside the folder.
         ModelNotFoundError: a file of the list is missing, or the only weights have a name that is not looked for.
     """
-    own = config.get("transformers_weights")
-    for file in (own, *SAFE, *PICKLED) if isinstance(own, str) else (*SAFE, *PICKLED):
+    file = weights.first_file(names.__contains__, config)
+    if file is not None:
         if file not in names:
-            if file == own:
-                raise _missing(name, file)
-            continue
-        return _listed(name, file, names, read) if file.endswith(".index.json") else (file,)
+            raise _missing(name, file)
+        return _listed(name, file, names, read) if weights.is_list(file) else (file,)
+    if parts := sorted(n for n in names if re.fullmatch(r"[^/]+-\d+-of-\d+\.(safetensors|bin)", n)):
+        listing = weights.SAFE[1] if any(n.endswith(".safetensors") for n in parts) else weights.PICKLED[1]
+        raise ModelNotFoundError(
+            f"The weights of {name} are in several files (such as {parts[0]}), and the list of them ({listing}) is "
+            "missing. Fetch it too, or export the model again."
+        )
     if other := sorted(n for n in names if "/" not in n and n.endswith(".safetensors")):
         raise ModelNotFoundError(
             f"The weights of {name} are under a name that transformers does not look for ({other[0]}). Rename the file "
@@ -270,11 +363,9 @@ def weight_files(
 
 
 def _listed(name: str, file: str, names: Collection[str], read: Callable[[str], Mapping[str, Any]]) -> tuple[str, ...]:
-    table = read(file)
-    shards = table.get("weight_map")
-    if not isinstance(shards, Mapping) or not shards or not all(isinstance(s, str) for s in shards.values()):
+    found = weights.listed(read(file))
+    if not found:
         raise ModelError(f"{file} of {name} does not list its weight files. Fetch or export the model again.")
-    found = tuple(sorted(set(shards.values())))
     for shard in found:
         parts = (*PurePosixPath(shard).parts, *PureWindowsPath(shard).parts)
         if ".." in parts or PurePosixPath(shard).is_absolute() or PureWindowsPath(shard).anchor:
@@ -301,17 +392,22 @@ def read_table(path: Path, name: str) -> Mapping[str, Any]:
     Raises:
         ModelError: it is none.
     """
+    refuse_placeholder(path, name)
     try:
-        table = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as e:
+        text = path.read_text("utf-8")
+        if text.startswith("\ufeff"):
+            raise ModelError(
+                f"{path.name} of {name} begins with a byte-order mark, which transformers does not read. Save it as "
+                "UTF-8 without one."
+            )
+        table = json.loads(text)
+    except (OSError, ValueError, RecursionError) as e:
         raise ModelError(f"{path.name} of {name} cannot be read ({first_line(e)}). Fetch the model again.") from e
     if not isinstance(table, dict):
         raise ModelError(f"{path.name} of {name} holds no table. Fetch or export the model again.")
     return table
 
 
-MOST_HEAD = 100_000_000
-"""Bytes that the list of tensors in a safetensors file may take."""
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "U8": 1, "I8": 1}
 
 
@@ -545,10 +641,7 @@ def refuse_foreign(name: str, report: Mapping[str, Collection[Any]], config: Any
     if found := next(filter(_ADAPTER_KEY.search, keys), None):
         raise _adapter(name, found, "")
     if found := next(filter(_PACKED_KEY.search, keys), None):
-        raise ModelError(
-            f"The weights of {name} are quantized ({found}), and its config.json does not say how. Fetch or export the "
-            "model again, or choose an unquantized copy."
-        )
+        raise _quantized_somehow(name, found)
     if found := next(filter(_VALUE_KEY.search, keys), None):
         raise _other_kind(name, CLASSIFIER, found)
     larger = getattr(config, "text_config", None) is not None
@@ -580,10 +673,126 @@ def refuse_unquantized(name: str, model: Any, quantized: Quantized | None) -> No
         if (kind == "Linear8bitLt" and module.weight.dtype != torch.int8) or (
             kind == "Linear4bit" and getattr(module.weight, "quant_state", None) is None
         ):
+            raise _called_quantized(name, quantized)
+
+
+def _quantized_somehow(name: str, found: str) -> ModelError:
+    return ModelError(
+        f"The weights of {name} are quantized ({found}), and its config.json does not say how. Fetch or export the "
+        "model again, or choose an unquantized copy."
+    )
+
+
+def _called_quantized(name: str, quantized: Quantized) -> ModelError:
+    return ModelError(
+        f"The config.json of {name} calls its weights quantized ({quantized.label}), and the files hold plain ones. "
+        "Take quantization_config out of config.json, or fetch the model again."
+    )
+
+
+_SCALE_KEY = re.compile(r"scales?($|[._])|_scale(_|$)|zero_point|qweight|packed|_blocks$|absmax|codebook|W_q|SCB")
+_FLOATS = frozenset(("F64", "F32", "F16", "BF16"))
+_WHOLE_NUMBERS = frozenset(("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"))
+_ALWAYS_SMALL = frozenset(
+    ("gptq", "awq", "auto-round", "fp8", "fbgemm_fp8", "mxfp4", "mxfp8", "nvfp4", "compressed-tensors", "eetq", "hqq")
+)
+"""Methods whose files always hold scales, or numbers of fewer bits than 16."""
+
+
+def refuse_stored(
+    name: str, stored: Mapping[str, Tensor], quantized: Quantized | None, config: Mapping[str, Any]
+) -> None:
+    """Refuse weights that are not stored as config.json says, before they are loaded as something else.
+
+    Args:
+        name: of the model, for the message.
+        stored: what is in its weight files; nothing is said of an empty table.
+        quantized: how config.json says that they are quantized.
+        config: the table of its config.json.
+
+    Raises:
+        ModelError: they are plain and called quantized, are whole numbers without a word on how, or are not there.
+    """
+    for key, tensor in stored.items():
+        if 0 in tensor.shape and not _BUFFER.search(key):
             raise ModelError(
-                f"The config.json of {name} calls its weights quantized ({quantized.label}), and the files hold plain "
-                "ones. Take quantization_config out of config.json, or fetch the model again."
+                f"The files of {name} hold weights without content ({key}), as training in parts (DeepSpeed ZeRO-3) "
+                "leaves them. Put the parts together with its zero_to_fp32.py, or export the model again."
             )
+    if quantized is None:
+        for key, tensor in stored.items():
+            if tensor.dtype in _WHOLE_NUMBERS and len(tensor.shape) > 1 and key.endswith("weight"):
+                raise _quantized_somehow(name, f"{key}: {tensor.dtype}")
+        return
+    groups = (config.get("quantization_config") or {}).get("config_groups", True)
+    if stored and quantized.method in _ALWAYS_SMALL and groups:
+        # Numbers that are no weights, such as positions, tell nothing.
+        weights_of = {key: tensor for key, tensor in stored.items() if not _BUFFER.search(key)}
+        if all(t.dtype in _FLOATS and not _SCALE_KEY.search(key) for key, t in weights_of.items()):
+            raise _called_quantized(name, quantized)
+
+
+def refuse_sizes(name: str, stored: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse weights that do not have the sizes that config.json tells.
+
+    Args:
+        name: of the model, for the message.
+        stored: what is in its weight files.
+        expected: key → shape in the model that config.json describes.
+
+    Raises:
+        ModelError: a weight has another shape.
+    """
+    for key, tensor in sorted(stored.items()):
+        shape = expected.get(key, tensor.shape)
+        if shape != tensor.shape:
+            raise ModelError(
+                f"The weights of {name} do not have the sizes that its config.json describes ({key} is "
+                f"{_shown(tensor.shape)} in the files and {_shown(shape)} by config.json). Fetch or export the model "
+                "again, so that both belong together."
+            )
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def refuse_other_head(name: str, model: Any) -> None:
+    """Refuse an output layer of its own where config.json says that the embedding is the output layer.
+
+    Programs differ in which of the two they compute with.
+
+    Raises:
+        ModelError: there is one, and it differs from the embedding.
+    """
+    if not getattr(model.config.get_text_config(), "tie_word_embeddings", False):
+        return
+    head, rows = (getattr(m, "weight", None) for m in (model.get_output_embeddings(), model.get_input_embeddings()))
+    if head is None or rows is None or head.shape != rows.shape or head.is_meta or head.data_ptr() == rows.data_ptr():
+        return
+    if head.is_floating_point() and not torch.equal(head.to(rows.device), rows):
+        raise ModelError(
+            f"The files of {name} hold an output layer that differs from the embedding, and its config.json says that "
+            "they are one (tie_word_embeddings), so that programs differ in which of them they use. Set "
+            "tie_word_embeddings to false there if the stored layer is meant, or export the model again."
+        )
+
+
+def refuse_alike(name: str, logits: torch.Tensor) -> None:
+    """Refuse a model for which all tokens are equally likely whatever it reads: its weights are zero.
+
+    Args:
+        name: of the model, for the message.
+        logits: of a short text, (…, tokens, vocabulary).
+
+    Raises:
+        ModelError: so it is.
+    """
+    if logits.shape[-1] > 1 and bool((logits.amax(-1) == logits.amin(-1)).all()):
+        raise ModelError(
+            f"All tokens are equally likely for {name} whatever it reads: its output layer or all its weights are "
+            "zero, as a merge or export that failed leaves them. Fetch or export the model again."
+        )
 
 
 def embedding_rows(model: Any) -> int:

@@ -10,10 +10,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
 from transformers.pytorch_utils import Conv1D
 
@@ -27,6 +29,7 @@ from jglue_app.backends.locate import ModelFiles, in_folder, locate
 from jglue_app.backends.memory import free_bytes, give_back, memory_of
 from jglue_app.backends.own_tokenizer import load_tokenizer
 from jglue_app.backends.packed import PackedModel, Unsupported
+from jglue_app.backends.stored import Tensor, tensors_of
 from jglue_app.backends.tokenizer import context_length, end_ids, render_chat, require_template
 from jglue_app.backends.tricks import ALL, Tricks
 from jglue_app.backends.verify import NotCausalError, Reference
@@ -90,6 +93,8 @@ def open_model(
     except ModelError:
         raise
     except Exception as e:  # Of transformers, safetensors, pickle, the tokenizer, the network: of any kind.
+        if "ignore_mismatched_sizes" in str(e):
+            checkpoint.refuse_sizes(spec.id, _stored(spec, source), _shapes(config))
         if source.quantized:
             raise ModelError(
                 f"{spec.id} is quantized ({source.quantized.label}) and could not be loaded here ({first_line(e)}). "
@@ -99,9 +104,12 @@ def open_model(
             f"{spec.id} could not be loaded ({first_line(e)}). "
             "Check that it is a text-generation model that transformers supports without code of its own."
         ) from e
+    if source.revision is not None:  # What is in a folder was looked at before.
+        checkpoint.refuse_stored(spec.id, _stored(spec, source), source.quantized, config.to_dict())
     checkpoint.refuse_foreign(spec.id, report, config)
     refuse_missing(spec.id, report)
     checkpoint.refuse_unquantized(spec.id, model, source.quantized)
+    checkpoint.refuse_other_head(spec.id, model)
     quantized = source.quantized.label if source.quantized else source.gguf
     with _failing(spec.id, "while it was set up", bool(quantized) or spec.quantization != "none"):
         backend = HFBackend(
@@ -117,6 +125,21 @@ def open_model(
     give_back()
     notify(f"{spec.id} works in up to {backend.memory.budget / 2**30:.1f} GiB beside its weights.")
     return backend
+
+
+def _stored(spec: ModelSpec, source: ModelFiles) -> dict[str, Tensor]:
+    """What is in the weight files, as far as they are on this machine."""
+    if source.revision is None:
+        return tensors_of([Path(source.path) / name for name in source.names], spec.id)
+    cached = [try_to_load_from_cache(source.path, name, revision=source.revision) for name in source.names]
+    return tensors_of([Path(path) for path in cached if isinstance(path, str)], spec.id)
+
+
+def _shapes(config: Any) -> dict[str, tuple[int, ...]]:
+    """Key → shape of the weights that a configuration describes, without making them."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
 
 
 class HFBackend:
@@ -159,14 +182,16 @@ class HFBackend:
         self._limit = context_length(model.config, tokenizer)
         try:
             with watch_reads(model), torch.inference_mode():
-                model(input_ids=torch.tensor([[0, 1, 2]], device=model.device), use_cache=False)
+                first = model(input_ids=torch.tensor([[0, 1, 2]], device=model.device), use_cache=False)
+            checkpoint.refuse_alike(spec.id, first.logits)
+            del first
             if tricks.layout:
                 pack_layers(model)
             self._reference = Reference(model, self._limit)
         except NotCausalError as e:
             raise _not_causal(spec.id, e) from e
         except Exception as e:  # Of an architecture, its kernels, its sizes: of any kind.
-            if isinstance(e, torch.OutOfMemoryError | MemoryError):
+            if isinstance(e, torch.OutOfMemoryError | MemoryError | JglueAppError):
                 raise
             raise _fails(spec, f"{type(e).__name__}: {first_line(e)}") from e
         self._model: Any = model

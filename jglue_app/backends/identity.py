@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jglue_app.backends import weights
 from jglue_app.errors import ModelError
 from jglue_app.models import named_models
 from jglue_app.settings import Settings
@@ -209,10 +210,10 @@ def _of_base(base: object, settings: Settings) -> dict[str, str]:
 def files_of(folder: Path, *, allow_bin: bool = False) -> list[str]:
     """Names of the files in a model folder that can change an output, with `/`, in order.
 
-    Configurations, generation settings, tokenizers of every kind, chat templates, adapters, and the weights: those
-    that the index of the safetensors names and `model*.safetensors`, else all safetensors, else, if they are allowed,
-    the `.bin` files. A file that is read although nothing is loaded from it makes another run at worst; one that is
-    left out would mix two models.
+    Configurations, generation settings, tokenizers of every kind, chat templates, adapters, and the weights: those that
+    are loaded (`weights.first_file`), and besides them `model*.safetensors` and what the index of the safetensors
+    names, else all safetensors, else, if they are allowed, the `.bin` files. A file that is read although nothing is
+    loaded from it makes another run at worst; one that is left out would mix two models.
 
     Raises:
         OSError: the folder cannot be listed.
@@ -231,26 +232,34 @@ def files_of(folder: Path, *, allow_bin: bool = False) -> list[str]:
 def _weights(folder: Path, there: set[str], allow_bin: bool) -> set[str]:
     safe = {name for name in there if name.endswith(".safetensors")}
     own = {name for name in safe if name.startswith("model")}
-    named = _table(folder / "config.json").get("transformers_weights")
-    own |= {named} if isinstance(named, str) and (folder / named).is_file() else set()
-    for index in ("model.safetensors.index.json", *own):
-        if index.endswith(".index.json") and (folder / index).is_file():
-            own |= {index} | _indexed(folder, index)
+    loaded = _loaded(folder)
+    if not any(name.endswith(".bin") for name in loaded):
+        own |= loaded
+        loaded = set()
+    index = "model.safetensors.index.json"
+    own |= {index} | _indexed(folder, index) if (folder / index).is_file() else set()
     safe -= {name for name in safe if name.startswith("adapter_")}
-    if own or safe:
-        return own or safe
     if not allow_bin:
-        return set()
+        return own or safe
+    # Whatever lies beside them: pickled weights that are loaded count.
+    if own or safe:
+        return (own or safe) | loaded
     bins = {name for name in there if name.endswith(".bin") and name != "training_args.bin"}
     index = "pytorch_model.bin.index.json"
-    return bins | ({index} | _indexed(folder, index) if index in there else set())
+    return bins | loaded | ({index} | _indexed(folder, index) if index in there else set())
+
+
+def _loaded(folder: Path) -> set[str]:
+    """The files that the weights are loaded from, with the list of them, as far as they are there."""
+    first = weights.first_file(lambda name: (folder / name).is_file(), _table(folder / "config.json"))
+    if first is None or not (folder / first).is_file():
+        return set()
+    return {first} | (_indexed(folder, first) if weights.is_list(first) else set())
 
 
 def _indexed(folder: Path, index: str) -> set[str]:
     """The files that an index names, as far as they are there."""
-    names = _table(folder / index).get("weight_map")
-    values = set(names.values()) if isinstance(names, dict) else set()
-    return {name for name in values if isinstance(name, str) and (folder / name).is_file()}
+    return {name for name in weights.listed(_table(folder / index)) if (folder / name).is_file()}
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Nothing is loaded here. Code of a repository is never run; pickled weights are r
 from __future__ import annotations
 
 import functools
-import json
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from jglue_app import environment
 from jglue_app.backends import checkpoint, gguf
 from jglue_app.backends.checkpoint import Quantized
 from jglue_app.backends.identity import as_path, local_commit
+from jglue_app.backends.stored import keys_of, refuse_placeholder, tensors_of
 from jglue_app.errors import (
     DeviceError,
     InputError,
@@ -43,6 +43,9 @@ from jglue_app.errors import (
 from jglue_app.models import named_models
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
+
+TOKENIZERS = frozenset(("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt"))
+"""Files of tokenizers that may be large enough to be kept outside git."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class ModelFiles:
     """Number of the weights; None if not known."""
     quantized: Quantized | None = None
     """How they are quantized already; None if they are not."""
+    names: tuple[str, ...] = ()
+    """Of the weight files."""
     gguf: str = ""
     """The type of the GGUF file that they are from, such as `GGUF Q4_K_M`; empty if they are from none."""
 
@@ -118,12 +123,12 @@ def _local(folder: Path, spec: ModelSpec) -> ModelFiles:
     if not config.is_file():
         raise ModelNotFoundError(f"The folder {folder} holds no config.json. Give a transformers model folder.")
     table = _read_config(spec.id, config)
-    chosen, quantized = _checked(spec, table, names, lambda name: checkpoint.read_table(folder / name, spec.id))
+    chosen, quantized = _checked(spec, table, names, lambda name: checkpoint.read_table(folder / name, spec.id), folder)
     files = [folder / name for name in chosen]
     safe = files[0].suffix == ".safetensors"
     count, width = (checkpoint.in_files(files) if safe else None) or (None, _stored_width(table))
     size = sum(f.stat().st_size for f in files)
-    return ModelFiles(str(folder), None, "", size, width, safe, count, quantized)
+    return ModelFiles(str(folder), None, "", size, width, safe, count, quantized, chosen)
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -132,17 +137,32 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def _checked(
-    spec: ModelSpec, config: Mapping[str, Any], names: Collection[str], read: Callable[[str], Mapping[str, Any]]
+    spec: ModelSpec,
+    config: Mapping[str, Any],
+    names: Collection[str],
+    read: Callable[[str], Mapping[str, Any]],
+    folder: Path | None = None,
 ) -> tuple[tuple[str, ...], Quantized | None]:
-    """The weight files to load and how they are quantized; raises if the checkpoint is not one that can be compared."""
+    """The weight files to load and how they are quantized; raises if the checkpoint is not one that can be compared.
+
+    `folder` is where the weights lie; None if they are not on this machine yet.
+    """
     if spec.id not in named_models():  # Of those it is known, however their files name it.
         checkpoint.refuse_embedding(spec.id, names)
         checkpoint.refuse_kind(spec.id, config)
+    if folder is not None:
+        for name in TOKENIZERS & set(names):
+            refuse_placeholder(folder / name, spec.id)
+    checkpoint.refuse_settings(spec.id, names, config, read)
     files = checkpoint.weight_files(spec.id, names, read, config)
-    if not files or files[0].endswith(".bin"):
+    if not files or any(not name.endswith(".safetensors") for name in files):
         _need_bin(spec, files, names)
+    checkpoint.refuse_beside(spec.id, names, files, lambda name: keys_of(folder / name) if folder else ())
     quantized = checkpoint.quantization_of(spec.id, config, names)
     checkpoint.refuse_quantized_twice(spec.id, quantized, spec.quantization)
+    if folder is not None:
+        stored = tensors_of([folder / name for name in files], spec.id)
+        checkpoint.refuse_stored(spec.id, stored, quantized, config)
     checkpoint.need_packages(spec.id, quantized)
     return files, quantized
 
@@ -188,7 +208,7 @@ def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) 
     _check_disk(spec, total)
     notify(f"Fetching {spec.id} ({total / 1e9:.1f} GB) from the Hugging Face Hub, unless it is cached.")
     safe = weights[0].endswith(".safetensors")
-    return ModelFiles(spec.id, commit, commit, total, _stored_width(table), safe, quantized=quantized)
+    return ModelFiles(spec.id, commit, commit, total, _stored_width(table), safe, None, quantized, weights)
 
 
 def _check_disk(spec: ModelSpec, need: int) -> None:
@@ -241,11 +261,11 @@ def _from_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str], Non
     if not any(name.endswith((".safetensors", ".bin")) for name in names):
         raise _unreachable(spec, error) from error
     try:
-        weights, quantized = _checked(spec, table, names, read)
+        weights, quantized = _checked(spec, table, names, read, folder)
     except ModelNotFoundError:  # Not all of it was fetched.
         raise _unreachable(spec, error) from error
     safe = weights[0].endswith(".safetensors")
-    return ModelFiles(str(folder), None, folder.name, None, _stored_width(table), safe, quantized=quantized)
+    return ModelFiles(str(folder), None, folder.name, None, _stored_width(table), safe, None, quantized, weights)
 
 
 def _unreachable(spec: ModelSpec, error: Exception) -> JglueAppError:
@@ -271,12 +291,7 @@ def _need_bin(spec: ModelSpec, files: Collection[str], names: Collection[str]) -
 
 def _read_config(name: str, config: Path) -> dict[str, Any]:
     """The table of a config.json, which must not ask for code of the repository."""
-    try:
-        table = json.loads(config.read_text("utf-8"))
-    except (OSError, ValueError) as e:
-        raise ModelError(f"The config.json of {name} cannot be read ({first_line(e)}).") from e
-    if not isinstance(table, dict):
-        raise ModelError(f"The config.json of {name} holds no table. Fetch or export the model again.")
+    table = dict(checkpoint.read_table(config, name))
     # MPT and others came with code before transformers had them; a listed model of a built-in type needs none of it.
     built_in = name in named_models() and table.get("model_type") in CONFIG_MAPPING
     if "auto_map" in table and not built_in:

@@ -1408,6 +1408,11 @@ SAID_JA = (
         "{}（{}）は、transformers で文章を書かせられる種類のモデルではありません。比べられるのは、左から右へ読む因果言語モデルだけです。",
     ),
     (
+        r"The config\.json of (.+) names the class (\S+), and transformers would build (\S+) in its place, because that "
+        r"belongs to the model_type (\S+)\. .+",
+        "{} の config.json にあるクラスは {} ですが、transformers は代わりに {} を組み立てます（model_type が {} のため）。誤っているほうを直すか、ほかのモデルを選んでください。",
+    ),
+    (
         r"(.+) holds an adapter \((.+)\) for the model (.+), and adapters are not applied here\. .+",
         "{0} には {2} 用のアダプタ（{1}）が入っています。ここではアダプタを適用しないので、先にそのモデルへマージして（peft の merge_and_unload()）、マージしたフォルダを指定してください。",
     ),
@@ -1418,6 +1423,51 @@ SAID_JA = (
     (
         r"The weights of (.+) are under a name that transformers does not look for \((.+)\)\. .+",
         "{} の重みのファイル名（{}）は transformers が探す名前ではありません。model.safetensors に変えるか、書き出し直してください。",
+    ),
+    (
+        r"The weights of (.+) are in several files \(such as (.+)\), and the list of them \((.+)\) is missing\. .+",
+        "{} の重みはいくつかのファイル（{} など）に分かれていますが、その一覧（{}）がありません。一覧も取得するか、書き出し直してください。",
+    ),
+    (
+        r"(\S+) of (.+) is empty\. .+",
+        "{1} の {0} は空です。取得やコピーが途中で終わったようです。取得し直してください。",
+    ),
+    (
+        r"(\S+) of (.+) is a pointer of Git LFS and not the file itself\. .+",
+        "{1} の {0} は Git LFS のポインタで、ファイルそのものではありません。フォルダで `git lfs pull` を実行するか、取得し直してください。",
+    ),
+    (
+        r"(\S+) of (.+) is cut off: (\S+) of (\S+) bytes are there\. .+",
+        "{1} の {0} は途中で切れています（{3} バイトのうち {2} バイト）。取得し直してください。",
+    ),
+    (r"(\S+) of (.+) is cut off\. Fetch .+", "{1} の {0} は途中で切れています。取得し直してください。"),
+    (
+        r"(\S+) of (.+) is no safetensors file, or a damaged one\. .+",
+        "{1} の {0} は safetensors のファイルではないか、壊れています。取得し直すか、書き出し直してください。",
+    ),
+    (
+        r"(\S+) of (.+) begins with a byte-order mark, which transformers does not read\. .+",
+        "{1} の {0} の先頭に BOM があり、transformers では読めません。BOM なしの UTF-8 で保存し直してください。",
+    ),
+    (
+        r"(\S+) of (.+) names a token that ends a text by (.+), which is no id\. .+",
+        "{1} の {0} では、文章を終えるトークンが番号でない値（{2}）になっています。eos_token_id に整数を書くか、取得し直してください。",
+    ),
+    (
+        r"The files of (.+) hold weights without content \((.+)\), as training in parts \(DeepSpeed ZeRO-3\) .+",
+        "{} のファイルに中身のない重み（{}）があります。分割した学習（DeepSpeed ZeRO-3）の途中の形のようです。zero_to_fp32.py でまとめるか、書き出し直してください。",
+    ),
+    (
+        r"The weights of (.+) do not have the sizes that its config\.json describes \((\S+) is (\S+) in the files and (\S+) by config\.json\)\. .+",
+        "{} の重みの大きさが config.json と合いません（{} はファイルでは {}、config.json では {}）。両方が揃うように、取得し直すか、書き出し直してください。",
+    ),
+    (
+        r"The files of (.+) hold an output layer that differs from the embedding, .+",
+        "{} のファイルの出力層は埋め込みと異なりますが、config.json では同じもの（tie_word_embeddings）とされています。どちらを使うかはソフトウェアによって違うため、ファイルの出力層を使うなら tie_word_embeddings を false にするか、書き出し直してください。",
+    ),
+    (
+        r"All tokens are equally likely for (.+) whatever it reads: .+",
+        "{} では、何を読んでもすべてのトークンの確率が同じです。マージや書き出しに失敗して、出力層か重み全体が 0 になっているようです。取得し直すか、書き出し直してください。",
     ),
     (
         r"(\S+) of (.+) does not list its weight files\. .+",
@@ -1432,11 +1482,11 @@ SAID_JA = (
         "{1} の重みのファイル {0} がありません。取得やコピーが途中で終わったようです。取得し直してください。",
     ),
     (
-        r"(?!The config\.json)(\S+) of (.+) cannot be read \((.+)\)\. Fetch the model again\.",
+        r"(\S+) of (.+) cannot be read \((.+)\)\. Fetch the model again\.",
         "{1} の {0} を読めません（{2}）。取得し直してください。",
     ),
     (
-        r"(?!The config\.json)(?!The quantization_config)(\S+) of (.+) holds no table\. .+",
+        r"(?!The quantization_config)(\S+) of (.+) holds no table\. .+",
         "{1} の {0} が表になっていません。取得し直すか、書き出し直してください。",
     ),
     (
@@ -1587,14 +1637,6 @@ SAID_JA = (
     (
         r"(.+) is ([\d.]+) GB to download and ([\d.]+) GB of disk are free\. .+",
         "{} は {} GB ありますが、ディスクの空きは {} GB です。空きを作るか、HF_HOME を別のディスクにしてください。",
-    ),
-    (
-        r"The config\.json of (.+) holds no table\. .+",
-        "{} の config.json の形が違います。取得し直すか、書き出し直してください。",
-    ),
-    (
-        r"The config\.json of (.+) cannot be read \((.+)\)\.",
-        "{} の config.json を読めません（{}）。取得し直してください。",
     ),
     (
         r"(.+) needs to run code from its repository, .+",
@@ -1969,6 +2011,7 @@ REASONS_JA = {
     "a model with an answer-extraction head, which writes no text": "文章を書かない、答えを抜き出すモデル",
     "an embedding model, without an output layer for text": "文章を書く出力層のない埋め込みモデル",
     "a model for images, sound or other than text alone": "画像や音声などを扱うモデル",
+    "a model with heads that draft several tokens at once, which are not used here": "何トークンか先を下書きするヘッドつきのモデル（ここではヘッドを使えません）",
     "a drafting assistant, which cannot answer without its main model": "本体のモデルなしでは答えられない補助モデル",
     "a decoder that counts positions from its padding token on, which is not done here": "位置をパディングのトークンの次から数えるデコーダ（ここでは未対応）",
     "a diffusion model, which does not write from left to right": "左から右へ書かない拡散モデル",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 from collections.abc import Callable, Mapping
@@ -174,6 +175,9 @@ def test_no_masked_translating_or_classifying_architecture_of_transformers_is_ac
         {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]},
         {"model_type": "mpt", "architectures": ["MPTForCausalLM"]},
         {"model_type": "exaone", "architectures": ["ExaoneForCausalLM"]},
+        {"model_type": "gpt_bigcode", "architectures": ["GPTBigCodeLMHeadModel"]},
+        {"model_type": "gemma3", "architectures": ["Gemma3ForCausalLM"]},
+        {"model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"]},
         {"model_type": "bert", "architectures": ["BertLMHeadModel"], "is_decoder": True},
         {"model_type": "bart", "architectures": ["BartForCausalLM"], "is_encoder_decoder": False},
         {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"]},
@@ -215,6 +219,22 @@ def test_causal_language_models_are_accepted_under_every_name_they_have(table: d
 def test_other_kinds_are_known_by_their_configuration(table: dict[str, Any], kind: str) -> None:
     with pytest.raises(ModelError, match=rf"^m is {kind}.*Only causal language models"):
         checkpoint.refuse_kind("m", table)
+
+
+@pytest.mark.parametrize("prefix", ["Medusa", "Eagle", "Hydra"])
+def test_heads_that_draft_are_known_by_the_class(prefix: str) -> None:
+    with pytest.raises(ModelError, match=r"^m is a model with heads that draft several tokens at once"):
+        checkpoint.refuse_kind("m", {"model_type": "llama", "architectures": [f"{prefix}LlamaForCausalLM"]})
+
+
+@pytest.mark.parametrize("other", ["GemmaForCausalLM", "SparseLlamaForCausalLM", "Qwen2ForCausalLM"])
+def test_a_class_that_is_not_the_one_transformers_would_build_is_refused(other: str) -> None:
+    """As a Gemma that calls itself a Llama: all weights fit, and the norms compute something else."""
+    sentence = (
+        rf"of m names the class {other}, and transformers would build LlamaForCausalLM in its place.*type llama\."
+    )
+    with pytest.raises(ModelError, match=sentence):
+        checkpoint.refuse_kind("m", {"model_type": "llama", "architectures": [other]})
 
 
 def test_an_encoder_that_was_made_a_decoder_is_accepted_and_answers_as_plain_transformers_does(
@@ -393,6 +413,78 @@ def test_a_model_that_was_saved_with_its_adapter_unmerged_is_refused(folder: Pat
         ModelError, match=r"holds an adapter \(model\.layers\.0\.self_attn\.q_proj\.base_layer\.weight\)"
     ):
         load(folder, settings)
+
+
+HEAD_KEY = {"v_head.summary.weight": (1, 64)}
+LORA_KEYS = {f"base_model.model.model.layers.0.self_attn.q_proj.lora_{k}.weight": (4, 64) for k in "AB"}
+
+
+def put_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    weights = {key: torch.ones(shape) for key, shape in shapes.items()}
+    save_file(weights, path) if path.suffix == ".safetensors" else torch.save(weights, path)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize(
+    ("name", "shapes", "kind"),
+    [
+        *(
+            (name, HEAD_KEY, r"is a reward model or classifier")
+            for name in (
+                *("value_head.safetensors", "value_head.bin", "v_head.pt", "rm_head.bin", "reward_head.safetensors"),
+                *("score.safetensors", "classifier.bin", "model_head.pkl", "extra.safetensors", "critic.pt"),
+            )
+        ),
+        *(
+            (name, LORA_KEYS, r"holds an adapter")
+            for name in ("pytorch_lora.safetensors", "my-lora.safetensors", "my-lora.bin", "extra.safetensors")
+        ),
+        ("non_lora_trainables.bin", {"x": (1,)}, "holds an adapter"),
+        ("medusa_lm_head.safetensors", {"0.0.linear.weight": (64, 64)}, "is a model with heads that draft"),
+        ("medusa_lm_head.pt", {"0.0.linear.weight": (64, 64)}, "is a model with heads that draft"),
+    ],
+)
+def test_a_head_or_adapter_in_a_file_of_its_own_is_refused_and_the_base_does_not_answer_for_it(
+    folder: Path, settings: Settings, name: str, shapes: dict[str, tuple[int, ...]], kind: str, shards: bool
+) -> None:
+    if shards:
+        shard(folder)
+    put_weights(folder / name, shapes)
+    with pytest.raises(ModelError, match=rf"model {kind}.*\({re.escape(name)}\)"):
+        locate(ModelSpec(str(folder)), settings, print)
+
+
+@pytest.mark.parametrize(
+    "name", ["value_head.safetensors", "classifier.bin", "my-lora.safetensors", "medusa_lm_head.pt"]
+)
+def test_where_files_are_not_there_to_be_read_the_name_of_a_head_or_adapter_does(name: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(f"({name})")):
+        checkpoint.refuse_beside("m", ["config.json", "model.safetensors", name], ["model.safetensors"], lambda _: ())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("consolidated.safetensors", "model_ema.safetensors", "model.fp16.safetensors", "pytorch_model.bin"),
+        *("my-lora-merged.safetensors", "original/score.safetensors", "onnx/classifier.bin"),
+    ],
+)
+def test_other_copies_of_the_weights_do_no_harm(folder: Path, settings: Settings, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    shutil.copy(folder / "model.safetensors", folder / name)
+    locate(ModelSpec(str(folder)), settings, print)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["optimizer.safetensors", "optimizer.bin", "scheduler.pt", "training_args.bin", "eval_scores.pt", "rng_state.pth"],
+)
+def test_what_a_training_leaves_behind_does_no_harm(folder: Path, settings: Settings, name: str) -> None:
+    put_weights(folder / name, {"state.lora_A.exp_avg" if name.startswith("optim") else "x": (4, 64)})
+    locate(ModelSpec(str(folder)), settings, print)
 
 
 # --- weights without a place --------------------------------------------------------------------------------
@@ -621,6 +713,13 @@ def test_memory_of_quantized_weights_is_the_size_of_their_files(
 def test_a_quantization_whose_package_is_missing_names_the_package(
     folder: Path, settings: Settings, table: dict[str, Any], label: str, packages: str
 ) -> None:
+    import torch
+
+    def pack(weights: dict[str, Any]) -> None:
+        key = "model.layers.0.mlp.up_proj"
+        weights[f"{key}.qweight"] = weights.pop(f"{key}.weight").to(torch.int32)
+
+    edit_weights(folder, pack)
     edit_json(folder / "config.json", quantization_config=table)
     with pytest.raises(DeviceError) as e:
         load(folder, settings)
@@ -706,6 +805,101 @@ def test_plain_weights_that_are_called_quantized_are_refused_in_a_sentence(
     edit_json(folder / "config.json", quantization_config=table)
     with pytest.raises(ModelError, match=r"calls its weights quantized \(bnb .*\), and the files hold plain ones"):
         load(folder, settings)
+
+
+@pytest.mark.parametrize(
+    ("table", "label"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8"),
+        ({"quant_method": "mxfp8"}, "MXFP8"),
+        ({"quant_method": "mxfp4"}, "MXFP4"),
+        ({"quant_method": "nvfp4"}, "NVFP4"),
+        ({"quant_method": "gptq", "bits": 4}, "GPTQ 4-bit"),
+        ({"quant_method": "awq", "bits": 4}, "AWQ 4-bit"),
+        ({"quant_method": "compressed-tensors", "format": "int-quantized"}, "compressed-tensors (int-quantized)"),
+    ],
+)
+@pytest.mark.parametrize("pickled", [False, True])
+def test_plain_weights_are_not_called_quantized_by_any_method_nor_a_package_asked_for(
+    folder: Path, settings: Settings, table: dict[str, Any], label: str, pickled: bool
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    edit_json(folder / "config.json", quantization_config=table)
+    if pickled:
+        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+        (folder / "model.safetensors").unlink()
+    with pytest.raises(
+        ModelError, match=rf"calls its weights quantized \({re.escape(label)}\), and the files hold plain"
+    ):
+        load(folder, settings, allow_bin=pickled)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32"])
+def test_whole_numbers_without_a_scale_are_not_taken_for_weights(folder: Path, settings: Settings, dtype: str) -> None:
+    import torch
+
+    key = "model.layers.0.mlp.up_proj.weight"
+    edit_weights(folder, lambda w: w.update({key: (w[key] * 20).to(getattr(torch, dtype))}))
+    with pytest.raises(ModelError, match=rf"are quantized \({key}: [UI]\d+\), and its config\.json does not say how"):
+        load(folder, settings)
+
+
+# --- weights that are another model's, or none ----------------------------------------------------------------
+
+
+def test_an_output_layer_that_differs_from_the_embedding_is_refused_where_both_are_called_one(
+    folder: Path, settings: Settings
+) -> None:
+    edit_json(folder / "config.json", tie_word_embeddings=True)
+    with pytest.raises(ModelError, match=r"hold an output layer that differs from the embedding.*Set tie_word_embedd"):
+        load(folder, settings)
+    edit_weights(folder, lambda w: w.update({"lm_head.weight": w["model.embed_tokens.weight"].clone()}))
+    load(folder, settings)
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_weights_that_are_all_zero_are_refused(folder: Path, settings: Settings, every: bool) -> None:
+    def clear(weights: dict[str, Any]) -> None:
+        for key, value in weights.items():
+            if every or key == "lm_head.weight":
+                value.zero_()
+
+    edit_weights(folder, clear)
+    with pytest.raises(ModelError, match=r"All tokens are equally likely for .* whatever it reads"):
+        load(folder, settings)
+
+
+def test_weights_that_training_in_parts_left_empty_are_said(folder: Path, settings: Settings) -> None:
+    import torch
+
+    edit_weights(folder, lambda w: w.update({key: torch.zeros(0) for key in w}))
+    with pytest.raises(ModelError, match=r"hold weights without content \(.*\), .* zero_to_fp32\.py"):
+        load(folder, settings)
+
+
+@pytest.mark.parametrize("more", [12, -10])
+def test_sizes_that_config_json_tells_otherwise_are_said(folder: Path, settings: Settings, more: int) -> None:
+    table = json.loads((folder / "config.json").read_text("utf-8"))
+    rows, width = table["vocab_size"], table["hidden_size"]
+    edit_json(folder / "config.json", vocab_size=rows + more)
+    sentence = rf"\(lm_head\.weight is {rows}×{width} in the files and {rows + more}×{width} by config\.json\)"
+    with pytest.raises(ModelError, match=sentence):
+        load(folder, settings)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_files_without_the_list_of_them_are_said(folder: Path, settings: Settings, kind: str) -> None:
+    for file in shard(folder):
+        file.rename(file.with_suffix(f".{kind}"))
+    (folder / "model.safetensors.index.json").unlink()
+    sentence = rf"in several files \(such as model-00001-of-00002\.{kind}\), and the list of them \(.*\.index\.json\)"
+    with pytest.raises(ModelNotFoundError, match=sentence):
+        load(folder, settings)
+
+
+# --- settings of a quantization in other files ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["quantize_config.json", "quant_config.json", "hf_quant_config.json"])

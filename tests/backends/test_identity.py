@@ -130,6 +130,90 @@ def test_pickled_weights_count_where_they_are_allowed(tmp_path: Path) -> None:
     assert files_of(tmp_path, allow_bin=True) == found
 
 
+SHARDS = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
+PICKLED_SHARDS = {"weight_map": {"a": "one.bin", "b": "two.bin"}}
+LOADED: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
+    "one file": (["model.safetensors"], {}, ["model.safetensors"]),
+    "shards": (
+        ["one.safetensors", "two.safetensors", "three.safetensors"],
+        {"model.safetensors.index.json": SHARDS},
+        ["one.safetensors", "two.safetensors"],
+    ),
+    "one file and old shards": (
+        ["model.safetensors", "one.safetensors", "two.safetensors"],
+        {"model.safetensors.index.json": SHARDS},
+        ["model.safetensors"],
+    ),
+    "a list that config.json names": (
+        ["model.safetensors", "one.safetensors", "two.safetensors"],
+        {"config.json": {"transformers_weights": "own.index.json"}, "own.index.json": SHARDS},
+        ["one.safetensors", "two.safetensors"],
+    ),
+    "a file below, which config.json names": (
+        ["model.safetensors", "ema/weights.safetensors"],
+        {"config.json": {"transformers_weights": "ema/weights.safetensors"}},
+        ["ema/weights.safetensors"],
+    ),
+    "shards below": (
+        ["parts/a.safetensors"],
+        {"model.safetensors.index.json": {"weight_map": {"a": "parts/a.safetensors"}}},
+        ["parts/a.safetensors"],
+    ),
+    "pickled": (["pytorch_model.bin"], {}, ["pytorch_model.bin"]),
+    "pickled beside safetensors": (["pytorch_model.bin", "model.safetensors"], {}, ["model.safetensors"]),
+    "pickled shards": (
+        ["one.bin", "two.bin"],
+        {"pytorch_model.bin.index.json": PICKLED_SHARDS},
+        ["one.bin", "two.bin"],
+    ),
+    **{
+        f"pickled beside {name}": (["pytorch_model.bin", name], {}, ["pytorch_model.bin"])
+        for name in ("optimizer.safetensors", "model_ema.safetensors", "consolidated.safetensors", "adapter.bin.tmp")
+    },
+    **{
+        f"pickled shards beside {name}": (
+            ["one.bin", "two.bin", name],
+            {"pytorch_model.bin.index.json": PICKLED_SHARDS},
+            ["one.bin", "two.bin"],
+        )
+        for name in ("optimizer.safetensors", "model-00001-of-00002.safetensors", "model.fp16.safetensors")
+    },
+}
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_every_file_that_is_loaded_is_one_by_which_the_model_is_known(tmp_path: Path, name: str) -> None:
+    from jglue_app.backends.checkpoint import weight_files
+
+    stored, tables, expected = LOADED[name]
+    for file in stored:
+        write(tmp_path / file, "0")
+    for file, table in {"config.json": {}, **tables}.items():
+        write(tmp_path / file, json.dumps(table))
+    names = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
+    config = tables.get("config.json", {})
+    loaded = weight_files("m", names, lambda file: json.loads((tmp_path / file).read_text("utf-8")), config)
+    assert list(loaded) == expected
+    assert set(expected) <= set(files_of(tmp_path, allow_bin=True))
+
+
+@pytest.mark.parametrize("beside", ["optimizer.safetensors", "model_ema.safetensors", "consolidated.safetensors"])
+def test_pickled_weights_that_change_make_another_model_whatever_lies_beside_them(
+    folder: Path, settings: Settings, beside: str
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    save_file({"step": torch.zeros(1)}, folder / beside)
+    found = []
+    for factor in (1, 2):
+        torch.save({key: value * factor for key, value in weights.items()}, folder / "pytorch_model.bin")
+        found.append(known(folder, settings, allow_bin=True).files)
+    assert identity.changed(*found) == ["pytorch_model.bin"]
+
+
 MATTERS: dict[str, tuple[Change, str]] = {
     "a byte of the weights": (lambda f: flip(f / "model.safetensors", 9_999), "model.safetensors"),
     "the tokenizer's post-processor": (lambda f: edit(f / "tokenizer.json", post_processor=None), "tokenizer.json"),

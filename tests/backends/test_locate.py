@@ -152,20 +152,52 @@ def test_a_configuration_that_is_none_is_said(folder: Path, settings: Settings, 
         open_backend(ModelSpec(str(folder)), settings, device="cpu")
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n"
+
+
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "sentence"),
     [
-        ("tokenizer.json", b"{"),
-        ("tokenizer.json", b"{}"),
-        ("tokenizer_config.json", b"["),
-        ("model.safetensors", b""),
-        ("model.safetensors", b"\xff" * 100),
+        ("tokenizer.json", b"{", "could not be loaded"),
+        ("tokenizer.json", b"{}", "could not be loaded"),
+        ("tokenizer.json", b"", "tokenizer.json of .* is empty. Fetch"),
+        ("tokenizer.json", POINTER, "tokenizer.json of .* is a pointer of Git LFS .* Run `git lfs pull`"),
+        ("tokenizer_config.json", b"[", "tokenizer_config.json of .* cannot be read"),
+        ("tokenizer_config.json", b"", "tokenizer_config.json of .* is empty. Fetch"),
+        ("generation_config.json", b"{", "generation_config.json of .* cannot be read"),
+        ("generation_config.json", b'{"eos_token_id": "</s>"}', "names a token that ends a text by '</s>'"),
+        ("generation_config.json", b'{"eos_token_id": [1, 2.5]}', "names a token that ends a text by 2.5"),
+        ("config.json", b'\xef\xbb\xbf{"model_type": "llama"}', "config.json of .* begins with a byte-order mark"),
+        ("config.json", POINTER, "config.json of .* is a pointer of Git LFS"),
+        ("model.safetensors", b"", "model.safetensors of .* is empty. Fetch"),
+        ("model.safetensors", b"\xff" * 100, "model.safetensors of .* is no safetensors file"),
+        ("model.safetensors", b"\x02" + b"\0" * 7 + b"[]", "model.safetensors of .* is no safetensors file"),
+        ("model.safetensors", POINTER, "model.safetensors of .* is a pointer of Git LFS"),
+        # A list of 1,000 bytes, of which 2 are there: 8 + 2 of 8 + 1,000.
+        ("model.safetensors", (1000).to_bytes(8, "little") + b"{}", "is cut off: 10 of 1,008 bytes are there"),
     ],
+    ids=range(16),
 )
-def test_a_damaged_file_is_said(folder: Path, settings: Settings, name: str, content: bytes) -> None:
+def test_a_damaged_file_is_said(folder: Path, settings: Settings, name: str, content: bytes, sentence: str) -> None:
     (folder / name).write_bytes(content)
-    with pytest.raises(ModelError, match="could not be loaded"):
+    with pytest.raises(ModelError, match=sentence):
         open_backend(ModelSpec(str(folder)), settings, device="cpu")
+
+
+def test_weights_whose_end_is_missing_are_said_with_the_bytes(folder: Path, settings: Settings) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-1000])
+    with pytest.raises(ModelError, match=f"is cut off: {len(whole) - 1000:,} of {len(whole):,} bytes are there"):
+        open_backend(ModelSpec(str(folder)), settings, device="cpu")
+
+
+@pytest.mark.parametrize("content", [b"", POINTER, None])
+def test_damaged_pickled_weights_are_said(folder: Path, settings: Settings, content: bytes | None) -> None:
+    as_bin(folder)
+    whole = (folder / "pytorch_model.bin").read_bytes()
+    (folder / "pytorch_model.bin").write_bytes(whole[:-1000] if content is None else content)
+    with pytest.raises(ModelError, match=r"pytorch_model\.bin of .* is (empty|a pointer of Git LFS|cut off)"):
+        open_backend(ModelSpec(str(folder), allow_bin=True), settings, device="cpu")
 
 
 def test_a_folder_in_the_home_folder_may_be_written_with_a_tilde(

@@ -256,7 +256,7 @@ MODULES = [
     *(APP / f"{name}.py" for name in ("plan", "prompts", "runner", "store", "styles", "tasks/jsquad", "tasks/rows")),
     *(APP / "backends" / f"{name}.py" for name in ("__init__", "batching", "checkpoint", "gguf", "hf")),
     *(APP / "backends" / f"{name}.py" for name in ("identity", "locate", "memory", "own_tokenizer", "scripted")),
-    APP / "backends" / "tokenizer.py",
+    *(APP / "backends" / f"{name}.py" for name in ("stored", "tokenizer")),
     *(UI / f"{name}.py" for name in ("desk", "results")),
 ]
 """Whose sentences come to the page as they are. (What the other modules of the page say is chosen by language.)"""
