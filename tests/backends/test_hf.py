@@ -325,7 +325,7 @@ def test_no_chat_template_is_said_with_a_remedy(open_tiny: OpenTiny) -> None:
 
 def test_a_missing_chat_template_is_found_before_the_weights_are_loaded(own_copy: Path, settings: Settings) -> None:
     edit_json(own_copy / "config.json", hidden_size=32)  # The weights have another shape: loading them fails.
-    with pytest.raises(ModelError, match="do not have the sizes that its config.json describes"):
+    with pytest.raises(ModelError, match=r"do not have the sizes that its config\.json describes"):
         open_backend(ModelSpec(str(own_copy)), settings, device="cpu")
     with pytest.raises(ModelError, match=r"has no chat template\. Choose another prompt format"):
         open_backend(ModelSpec(str(own_copy)), settings, device="cpu", needs_template=True)
