@@ -408,7 +408,8 @@ def _sweep(desk: Desk, t: T) -> None:
         with gr.Column(min_width=280):
             formats = gr.CheckboxGroup(
                 list(FORMATS),
-                value=[name for name in FORMATS if name != "chat"],
+                # Not every model has a template, and one of the two of rinna shows what they do.
+                value=[name for name in FORMATS if name not in ("chat", "rinna_bilingual")],
                 label=t("sweep_formats"),
                 info=t("sweep_formats_info"),
                 elem_id="sweep-formats",
