@@ -199,7 +199,9 @@ class HFBackend:
         self.memory = memory_of(model, memory)
         self._why_not_packed = "" if tricks.packing else "left out to measure it"
         self._alone: dict[Mode, Batcher] = {}
-        self._batcher: Engine | Batcher = self._packed_engine() or self._padded_batches()
+        self._batcher: Engine | Batcher = self._packed_engine() or self._padded_batches(
+            ALONE if self._reference.noisy else None
+        )
         self._reference.forget()
         facts = facts_of(tokenizer)
         self.info = ModelInfo(
@@ -230,6 +232,9 @@ class HFBackend:
     def _packed_engine(self) -> Engine | None:
         """The engine, where the model's attention can be exchanged and gives what the model gives by itself."""
         if not self._tricks.packing:
+            return None
+        if self._reference.noisy:
+            self._why_not_packed = "quantized in such a way that scores depend on what is computed together"
             return None
         try:
             packed = PackedModel(self._model, self._reference, screen=None if self._tricks.screening else False)

@@ -121,6 +121,8 @@ class Reference:
         """Tokens of the first comparison."""
         self.quantized = getattr(model, "hf_quantizer", None) is not None
         """Whether scores may depend on what is computed together."""
+        self.noisy = False
+        """Whether they do so much that every prompt is to be read alone, as plain transformers would."""
         self._noise = 0.0
         self._known: dict[tuple[int, ...], torch.Tensor] = {}
         try:
@@ -157,11 +159,11 @@ class Reference:
                 self.compare(other, one)
             except Unsupported as e:
                 noise = float((other - one).nan_to_num().square().mean(-1).sqrt().max())
-                # In 8 bits the scale of a number, or whether it is an outlier, may depend on other tokens.
-                if self.quantized and noise <= MOST_NOISE * float(one[torch.isfinite(one)].std()):
-                    self._noise = max(self._noise, noise)
-                else:
+                # In 8 bits the scale of a number, or whether it is an outlier, depends on the other tokens.
+                if not self.quantized:
                     raise NotCausalError(f"over {length} tokens, {e}") from e
+                self._noise = max(self._noise, noise)
+                self.noisy |= noise > MOST_NOISE * float(one[torch.isfinite(one)].std())
 
     def _at(self, ids: Sequence[int], places: Sequence[int]) -> dict[int, torch.Tensor]:
         """Log-probabilities (words,) after some places of a sequence, by the model's own forward pass."""

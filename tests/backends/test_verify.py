@@ -491,3 +491,18 @@ def test_sizes_that_differ_between_layers_count_as_the_largest(save: Callable[..
     assert memory_of(model).kept == 2 * 2 * 2 * 32 * 4
     n = transformers.Gemma3nTextConfig(num_hidden_layers=4, intermediate_size=[128, 256, 128, 64])
     assert max(sizes(n, "intermediate_size")) == 256
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_the_embedded_model_in_few_bits_answers_one_prompt_as_it_answers_it_among_others(
+    quantization: str, settings: Settings
+) -> None:
+    """In 8 bits what is an outlier depends on all tokens that are multiplied together."""
+    backend = open_backend(ModelSpec("gemma-3-270m", quantization=quantization), settings, device="cpu")
+    assert isinstance(backend, HFBackend)
+    if quantization == "8bit":
+        assert backend.info.engine == "one at a time"
+        assert "depend on what is computed together" in backend.info.engine_reason
+    alone = [scores_of(backend, [text])[0] for text in TEXTS[:2]]
+    assert worst(scores_of(backend, TEXTS), [*alone, *scores_of(backend, TEXTS)[2:]]) < 0.3
+    backend.close()
