@@ -33,6 +33,7 @@ CLASSIFIER = "a reward model or classifier, which gives scores in place of text"
 EXTRACTOR = "a model with an answer-extraction head, which writes no text"
 EMBEDDING = "an embedding model, without an output layer for text"
 NOT_TEXT = "a model for images, sound or other than text alone"
+LENGTH = "a model whose scores depend on the length of the whole text"
 ASSISTANT = "a drafting assistant, which cannot answer without its main model"
 DRAFTING = "a model with heads that draft several tokens at once, which are not used here"
 DIFFUSION = "a diffusion model, which does not write from left to right"
@@ -65,8 +66,11 @@ OTHER_INPUT = {
     ),
     "gemma4_assistant": ASSISTANT,
     "gemma4_unified_assistant": ASSISTANT,
+    # Tokens are sorted into chunks over the whole text, so a longer one gives the same tokens other neighbours.
+    "reformer": LENGTH,
 }
-"""More of that table: causal, but made to follow an image, a sound or another model → what they are."""
+"""More of that table: causal, but made to follow an image, a sound or another model, or other with the length of the
+text → what they are."""
 
 COUNT_FROM_PADDING = frozenset(
     ("camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod")

@@ -2011,6 +2011,7 @@ REASONS_JA = {
     "a model with an answer-extraction head, which writes no text": "文章を書かない、答えを抜き出すモデル",
     "an embedding model, without an output layer for text": "文章を書く出力層のない埋め込みモデル",
     "a model for images, sound or other than text alone": "画像や音声などを扱うモデル",
+    "a model whose scores depend on the length of the whole text": "文章全体の長さによって点が変わるモデル",
     "a model with heads that draft several tokens at once, which are not used here": "何トークンか先を下書きするヘッドつきのモデル（ここではヘッドを使えません）",
     "a drafting assistant, which cannot answer without its main model": "本体のモデルなしでは答えられない補助モデル",
     "a decoder that counts positions from its padding token on, which is not done here": "位置をパディングのトークンの次から数えるデコーダ（ここでは未対応）",
