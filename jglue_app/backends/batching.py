@@ -1,9 +1,9 @@
 """Batches of prompts through a transformers model: greedy generation and log-likelihood of answers.
 
 Sequences are padded on the left, so the scored tokens are the last of every row; masks and position ids make padding
-invisible. Not to every model: a state that runs through all tokens takes the padding in. So every model is tried in
-company and compared with itself alone, and goes in rows of equal length, one at a time, or without a cache where that
-is needed. What all prompts of a call begin with is read once, and its keys and values are copied into every batch.
+invisible. Not to every model: a state that runs through all tokens takes the padding in. So every model is read in a
+batch and compared with itself alone, and goes in rows of equal length, one at a time, or without a cache where that is
+needed. What all prompts of a call begin with is read once, and its keys and values are copied into every batch.
 Batches are filled up to a number of tokens and halved when memory runs out.
 """
 
@@ -19,7 +19,7 @@ import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from jglue_app.backends.encoding import Encoder
-from jglue_app.backends.memory import Memory, sizes
+from jglue_app.backends.memory import MASK_BYTES, Memory, sizes
 from jglue_app.backends.thinking import decoder
 from jglue_app.backends.trie import common
 from jglue_app.backends.verify import NotCausalError, Reference, Stopped, Unsupported
@@ -33,8 +33,6 @@ TOKENS_PER_BATCH = {"cpu": 1_024, "other": 16_384}
 PLACES = {"cpu": 32_768, "other": 131_072}
 """Tokens whose keys and values are kept, if memory allows."""
 MAX_ROWS = 64
-MASK_BYTES = 5
-"""A mask is one byte for every pair of tokens, and becomes a float32 beside it."""
 WORTH_SHARING = 16
 """Tokens that all prompts must begin with for their keys and values to be copied."""
 KEPT_SLACK = 32
@@ -210,7 +208,7 @@ class Batcher:
         self._verified = max(self._verified, length)
 
     def _verify(self, mode: Mode, length: int) -> None:
-        """Raise Unsupported if sequences of a number of tokens get other scores in company than alone."""
+        """Raise Unsupported if sequences of a number of tokens get other scores in a batch than alone."""
         limit = self.context_length
         probe = self._reference.probe(length if limit is None else max(2, min(length, limit - WRITTEN)))
         first, second = probe.sequence(0), probe.sequence(2 if mode.rows == "padded" else 1)

@@ -29,7 +29,7 @@ from jglue_app.backends.batching import (
 )
 from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.memory import Memory
-from jglue_app.backends.packed import PackedModel, Stopped
+from jglue_app.backends.packed import LEAST_PIECE, PackedModel, Stopped
 from jglue_app.backends.tricks import ALL, Tricks
 from jglue_app.backends.trie import Trie, common, grow, side_by_side
 from jglue_app.backends.work import Work
@@ -49,8 +49,6 @@ SEGMENT_TOKENS = 1_024
 KEPT_SLACK = 32
 """The kept beginning, or a part of it, is used again unless so many more tokens are shared now."""
 
-LEAST_PIECE = 32
-"""Tokens of one prompt that are read at once when memory is short."""
 COMPACT = 0.5
 """Keys and values of texts that have ended are dropped when no more than this part goes on: it costs a copy."""
 FREE_TOKENS = {"cpu": 48, "other": 256}

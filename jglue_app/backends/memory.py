@@ -22,6 +22,8 @@ from jglue_app.errors import InputError
 SHARE = {"cpu": 0.5, "cuda": 0.8}
 """Part of the free memory that is taken; on a CPU and on Apple's GPUs other programs live in the same."""
 CGROUP = Path("/sys/fs/cgroup")
+MASK_BYTES = 5
+"""A mask takes one byte for every query and key, and becomes a float32 beside it."""
 LEAST_TOKENS = 64
 """Fewer at once would be too slow to be of use: memory that small is an error when it is reached."""
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from transformers.modeling_utils import AttentionInterface
 
 from jglue_app.backends.head import Head, Post
-from jglue_app.backends.memory import sizes
+from jglue_app.backends.memory import MASK_BYTES, sizes
 from jglue_app.backends.trie import Trie, grow
 from jglue_app.backends.verify import (
     ADDED,
@@ -32,8 +32,8 @@ from jglue_app.backends.work import Part, Work
 from jglue_app.backends.written import KeysValues, Step, Texts
 
 NAME = "jglue_packed"
-MASK_BYTES = 5
-"""A mask is one byte for every pair of a query and a key, and becomes a float32 beside it."""
+LEAST_PIECE = 32
+"""Tokens of one prompt that are read at once when memory is short."""
 
 __all__ = ["PackedModel", "Stopped", "Unsupported"]
 
@@ -223,10 +223,9 @@ class PackedModel:
 
     def _step(self, length: int, tokens: int) -> int:
         """Tokens of a piece: no more than are read at once, and than there is room for in the mask."""
-        most = self.piece
-        if self.mask_bytes is not None:
-            most = min(most, self.mask_bytes // (self._per_pair * max(1, length + tokens)))
-        return max(32, most)
+        if self.mask_bytes is None:
+            return self.piece
+        return min(self.piece, max(LEAST_PIECE, self.mask_bytes // (self._per_pair * max(1, length + tokens))))
 
     def _read_in_pieces(
         self,

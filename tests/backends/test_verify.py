@@ -18,6 +18,7 @@ from jglue_app.backends import open_backend
 from jglue_app.backends.hf import HFBackend
 from jglue_app.backends.linear import READ_ELSEWHERE, PackedLinear, pack_layers, watch_reads
 from jglue_app.backends.memory import memory_of, sizes
+from jglue_app.backends.packed import PackedModel
 from jglue_app.backends.verify import NotCausalError, Reference
 from jglue_app.errors import ModelError
 from jglue_app.settings import Settings
@@ -406,6 +407,21 @@ def test_a_long_prompt_in_pieces_gives_the_same(tiny_model: TinyModel, settings:
         assert worst(scores_of(cut), scores_of(whole)) < 1e-4
         assert texts_of(cut, 8) == texts_of(whole, 8)
         assert max(read) <= 40 < len(AutoTokenizer.from_pretrained(folder)(TEXTS[2])["input_ids"])
+
+
+def test_reading_in_pieces_is_part_of_the_first_comparison(
+    tiny_model: TinyModel, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut: list[int] = []
+    read = PackedModel._read_in_pieces
+
+    def noted(self: PackedModel, trie: Any, *rest: Any) -> Any:
+        cut.append(len(trie.tokens))
+        return read(self, trie, *rest)
+
+    monkeypatch.setattr(PackedModel, "_read_in_pieces", noted)
+    assert opened(tiny_model("llama"), settings).packed
+    assert cut
 
 
 def test_a_wish_to_stop_is_seen_between_the_pieces(save: Callable[..., Path], settings: Settings) -> None:
