@@ -11,12 +11,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from jglue_app.protocols import PROTOCOLS
-from jglue_app.protocols.common import references
+from jglue_app.protocols.common import SHARES, references
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Output, Prompt, Record, ScoringProtocol, Task
-
-SHARES = ("accuracy", "acc_norm", "exact_match")
-"""Metrics that are a share of right answers."""
 
 
 def constant_floors(protocol: ScoringProtocol, task: Task, items: Sequence[Item]) -> dict[str, float]:

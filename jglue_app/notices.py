@@ -59,6 +59,15 @@ SENTENCES = {
     "oracle": (
         "No answer was given more tokens than the longest gold answer has: this oracle gives a part of the answer away."
     ),
+    "items_left_out": (
+        "{k} of {n} items are not scored: {protocol} leaves out those whose lexicographically largest reference has "
+        "more than 37.5 characters."
+    ),
+    "old_labels": (
+        "{protocol} held answers against the labels of JGLUE v1.1, and so does this score: {k} of {n} items here have "
+        "another label than in v1.3."
+    ),
+    "undefined_as_zero": "{metric} is undefined here and counts as 0 under {protocol}.",
     "no_logprobs": (
         "{protocol} ranks the answers by log-likelihood, and there are none: run with --method both, or add "
         "choice_logprobs to the predictions."
@@ -137,6 +146,31 @@ def of_task(
         found.append(Notice("asked_otherwise", facts={**words, "protocol": protocol.name}))
     if task.kind == "span" and spec.decoding.oracle_length:
         found.append(Notice("oracle"))
+    return tuple(found)
+
+
+def of_data(
+    report: TaskReport, protocol: ScoringProtocol, task: Task, *, not_scored: int, relabelled: int
+) -> tuple[Notice, ...]:
+    """What a protocol makes of the data of one subset.
+
+    Args:
+        report: its scores.
+        protocol: what scored them.
+        task: the subset.
+        not_scored: items that the system leaves out.
+        relabelled: items that it held against another label.
+    """
+    facts: dict[str, str | float] = {"protocol": protocol.name}
+    found: list[Notice] = []
+    if not_scored:
+        found.append(Notice("items_left_out", facts={**facts, "k": not_scored, "n": report.planned + not_scored}))
+    if relabelled:
+        found.append(Notice("old_labels", facts={**facts, "k": relabelled, "n": report.n}))
+    rules = protocol.rules.get(task.name)
+    if rules and task.kind == "score" and rules.undefined == "zero":
+        undefined = (name for name, e in report.metrics.items() if e.value == 0 and e.low is None and e.n > 1)
+        found += [Notice("undefined_as_zero", name, facts={**facts, "metric": name}) for name in undefined]
     return tuple(found)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from jglue_app import notices, significance
-from jglue_app.floors import SHARES, constant_floors, default_floors
+from jglue_app.floors import constant_floors, default_floors
 from jglue_app.protocols import get_protocol
-from jglue_app.protocols.common import best_choice, is_right
+from jglue_app.protocols.common import SHARES, best_choice, is_right
+from jglue_app.protocols.judging import as_labelled, is_scored
 from jglue_app.protocols.official import JSTS_MIDDLE
 from jglue_app.tasks import TASKS
 from jglue_app.thought import is_open
@@ -59,18 +60,22 @@ Judged = Mapping[str, Mapping[str, Answered]]
 def judge_run(data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
     """Task → item id → Answered, in the order of the items, for every item that has a record.
 
-    A subset that the protocol does not score has no rows.
+    A subset that the protocol does not score has no rows, nor has an item that its system leaves out. Items bear the
+    labels that the system held answers against.
     """
     how = get_protocol(protocol)
     records = {(r.task, r.item_id): r for r in data.records}
     out: dict[str, dict[str, Answered]] = {}
     for name, items in data.items.items():
-        task = TASKS[name]
-        out[name] = {
-            id_: Answered(item, record, how.judge(task, item, record))
-            for id_, item in items.items()
-            if name in how.metrics and (record := records.get((name, id_)))
-        }
+        out[name] = {}
+        if name not in how.metrics:
+            continue
+        task, rules = TASKS[name], how.rules[name]
+        for id_, item in items.items():
+            record = records.get((name, id_))
+            if record and is_scored(rules, item):
+                labelled = as_labelled(rules, item)
+                out[name][id_] = Answered(labelled, record, how.judge(task, labelled, record))
     return out
 
 
@@ -90,7 +95,7 @@ def report_run(data: RunData, protocol: str = "official", judged: Judged | None 
 
 def _report(data: RunData, protocol: ScoringProtocol, judged: Judged) -> Report:
     tasks = {
-        name: _task_report(data, protocol, TASKS[name], data.sources[name], list(rows.values()), len(data.items[name]))
+        name: _task_report(data, protocol, TASKS[name], data.sources[name], list(rows.values()), data.items[name])
         for name, rows in judged.items()
     }
     main = {name: main_metric(task, protocol.name) for name, task in tasks.items() if name in protocol.metrics}
@@ -116,9 +121,17 @@ def main_metric(report: TaskReport, protocol: str) -> Estimate:
 
 
 def _task_report(
-    data: RunData, protocol: ScoringProtocol, task: Task, source: Source, rows: list[Answered], planned: int
+    data: RunData,
+    protocol: ScoringProtocol,
+    task: Task,
+    source: Source,
+    rows: list[Answered],
+    asked_items: Mapping[str, Item],
 ) -> TaskReport:
     metrics = protocol.metrics.get(task.name, ())
+    rules = protocol.rules.get(task.name)
+    not_scored = sum(not is_scored(rules, item) for item in asked_items.values()) if rules else 0
+    planned = len(asked_items) - not_scored
     scored = [r for r in rows if _is_scored(r, protocol)]
     choosing = [r for r in rows if protocol.lenient and r.judgement.choice is not None]
     answered = [r for r in rows if _is_scored(r, protocol) or (protocol.lenient and r.judgement.choice is not None)]
@@ -133,7 +146,9 @@ def _task_report(
         source=source,
         n=len(answered),
         planned=planned,
-        metrics={name: _estimate(name, task, scored, "strict") for name in metrics} if scored else {},
+        metrics={name: _counted(protocol, task, _estimate(name, task, scored, "strict")) for name in metrics}
+        if scored
+        else {},
         lenient={name: _estimate(name, task, scored, "lenient") for name in metrics}
         if scored and protocol.lenient
         else {},
@@ -157,6 +172,8 @@ def _task_report(
     inside = sum(is_open(prompt.thought) and not prompt.ranked_text for prompt in ranked)
     unfinished = report.outcomes.get("unfinished_thought", 0)
     found += notices.of_thoughts(unfinished, len(scored), closed=closed, inside=inside)
+    relabelled = sum(row.item != asked_items[row.item.id] for row in answered)
+    found += notices.of_data(report, protocol, task, not_scored=not_scored, relabelled=relabelled)
     return replace(report, notices=(*found, *data.assumed))
 
 
@@ -252,6 +269,14 @@ def _estimate(name: str, task: Task, rows: list[Answered], reading: str) -> Esti
         # A bootstrap of all wrong or all right would have no width.
         return significance.proportion(round(sum(values)), len(values))
     return significance.mean(values)
+
+
+def _counted(protocol: ScoringProtocol, task: Task, score: Estimate) -> Estimate:
+    """The score as the system counts it: for some, an undefined correlation is 0, without an interval."""
+    rules = protocol.rules.get(task.name)
+    if score.value is not None or score.n < 2 or task.kind != "score" or not rules or rules.undefined != "zero":
+        return score
+    return replace(score, value=0.0)
 
 
 def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:

@@ -507,6 +507,57 @@ class Preset:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeSource:
+    """Where a system's own code decides something."""
+
+    repository: str
+    """`owner/name` on GitHub, or a package of PyPI as `name version`."""
+    commit: str
+    """Commit, branch or tag; empty for a package."""
+    path: str
+    lines: str = ""
+    """Line range, such as `12–30`; empty where the whole file says it."""
+
+    def __str__(self) -> str:
+        """For people: `owner/name@commit path:12–30`."""
+        at = f"@{self.commit}" if self.commit else ""
+        return f"{self.repository}{at} {self.path}" + (f":{self.lines}" if self.lines else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a system decides about one subset once the outputs are there. Each field is one decision; the names of their
+    values are explained in `protocols.decisions`."""
+
+    metrics: tuple[str, ...]
+    """Metric names, the main one first."""
+    evidence: str = "text"
+    """`text`, or `log_likelihood` of the choices: then `text`, `reading` and `unreadable` mean nothing."""
+    items: str = "all"
+    """Which items are scored: `all`, or `short_references` (those whose lexicographically largest reference has at most
+    37.5 characters)."""
+    labels: str = "file"
+    """Version of the labels that answers are held against: that of the `file`, or `v1.1` where the file is JNLI dev."""
+    thought: str = "kept"
+    """A thought before the answer is part of the text (`kept`), or not (`left_out`)."""
+    text: tuple[tuple[str, str], ...] = ()
+    """(step, sides): what is done to texts before they are compared, in this order. Sides are `prediction` or `both`,
+    which is the references too."""
+    reading: str = "asked"
+    """How an answer is found in what is left; a key of `decisions.READINGS`."""
+    references: str = "all"
+    """A span is compared with `all` references or the `first`."""
+    clip: bool = False
+    """Whether a similarity off the scale is set to its nearer end."""
+    unreadable: str | float | None = None
+    """What an unreadable answer counts as; None for wrong, in JSTS for left out of the correlation."""
+    undefined: str = "none"
+    """What a correlation that is undefined counts as: `none` (there is no score) or `zero`."""
+    f1: str = ""
+    """How near a span is to a reference; a key of `decisions.NEARNESS`. Empty where there is no such metric."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScoringProtocol:
     """How one system scores stored records."""
 
@@ -528,6 +579,14 @@ class ScoringProtocol:
     """Subsets whose answers are read as the official labels whatever the prompt asked for."""
     preset: Preset | None = None
     """None for a protocol that suits any run."""
+    rules: Mapping[str, Rules] = field(default_factory=dict)
+    """Subset → its decisions, of the strict reading."""
+    sources: Mapping[str, Mapping[str, CodeSource]] = field(default_factory=dict)
+    """Subset, or empty for all → decision, or empty for the others → where the system's own code says it."""
+    generation: Mapping[str, tuple[str, CodeSource]] = field(default_factory=dict)
+    """Decisions that shape the outputs themselves, a key of `decisions.GENERATION` → (what it is, where it says so)."""
+    variant_of: str = ""
+    """The name of the protocol that this is a variant of; empty if it is none."""
 
 
 @dataclass(frozen=True, slots=True)

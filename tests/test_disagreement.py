@@ -67,13 +67,19 @@ def test_a_default_that_happens_to_be_right_is_disputed() -> None:
         "official, lenient": (None, "no_label", False),
         "wandb-2023-0shot": ("entailment", "default", True),
         "wandb-2023-4shot": ("entailment", "default", True),
+        "wandb-2023-10-0shot": ("entailment", "default", True),
+        "swallow-202411": (None, "no_match", False),
+        "nejumi-4": (None, "no_match", False),
+        "stability-jp-capped": (None, "unscored", None),
         "llm-jp-eval": (None, "no_match", False),
         "flexeval": (None, "no_match", False),
         "stability-jp": (None, "unscored", None),
         "lm-eval-ja": (None, "unscored", None),
     }
     alike = [v.protocols for v in dissent.verdicts if "wandb-2023-0shot" in v.protocols]
-    assert alike == [("wandb-2023-0shot", "wandb-2023-4shot")], "what is read alike stands together"
+    assert alike == [("wandb-2023-0shot", "wandb-2023-4shot", "wandb-2023-10-0shot")], (
+        "what is read alike stands together"
+    )
 
 
 def test_a_right_answer_in_the_wrong_form_is_disputed_between_the_readings() -> None:
@@ -93,7 +99,7 @@ def test_similarities_are_disputed_when_other_numbers_are_read() -> None:
     assert unreadable["wandb-2023-0shot"] == (2.0, "default", None)
     assert unreadable["llm-jp-eval"] == (-2.0, "default", None)
     assert unreadable["flexeval"] == (0.0, "default", None)
-    assert off_scale["wandb-2023-0shot"] == (5.0, "clipped", None)
+    assert off_scale["wandb-2023-0shot"] == (5.0, "number+clipped", None)
     assert off_scale["llm-jp-eval"] == off_scale["flexeval"] == (7.5, "number", None)
 
 
@@ -101,10 +107,11 @@ def test_spans_are_disputed_by_normalisation_and_by_reference() -> None:
     data = run("jsquad", (("東京", "東京都"), "東京都"), (("東京",), "「東京」"), (("東京",), "大阪"))
     second, quoted = found(data)
     assert {name for name, view in views(second).items() if view[2]} == {
-        *("official", "wandb-2023-0shot", "wandb-2023-4shot", "stability-jp", "flexeval")
+        *("official", "wandb-2023-0shot", "wandb-2023-4shot", "wandb-2023-10-0shot"),
+        *("stability-jp", "stability-jp-capped", "flexeval"),
     }
     assert {name for name, view in views(quoted).items() if view[2]} == {
-        *("official, lenient", "wandb-2023-0shot", "wandb-2023-4shot")
+        *("official, lenient", "wandb-2023-0shot", "wandb-2023-4shot", "wandb-2023-10-0shot")
     }
 
 

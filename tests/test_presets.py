@@ -18,9 +18,13 @@ SHOTS: Mapping[str, tuple[int, ...]] = {
     "official": (0, 0, 0, 0, 0),
     "wandb-2023-0shot": (0, 0, 0, 0, 0),
     "wandb-2023-4shot": (4, 4, 4, 4, 4),
+    "wandb-2023-10-0shot": (0, 0, 0, 0, 0),
     "stability-jp": (3, 3, 3, 2, 3),
+    "stability-jp-capped": (3, 3, 3, 2, 3),
+    "swallow-202411": (4, 4, 4, 4, 4),
+    "nejumi-4": (2, 2, 2, 2, 2),
     "llm-jp-eval": (4, 4, 4, 4, 4),
-    "flexeval": (3, 3, 3, 3, 2),
+    "flexeval": (3, 3, 3, 4, 4),
     "lm-eval-ja": (3, 3, 3, 2, 3),
 }
 """Protocol → examples in MARC-ja, JSTS, JNLI, JSQuAD and JCommonsenseQA."""

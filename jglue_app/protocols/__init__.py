@@ -1,24 +1,28 @@
 """Named scoring protocols: what one system would make of one stored record.
 
-A new protocol is one file in this folder (a pure function `(Task, Item, Record) → Judgement` and a `ScoringProtocol`
-that names its metrics) and a line in `PROTOCOLS`. A judge never raises, whatever the output holds, and never falls back
-to a default that its system does not have.
+A system is a list of named decisions (`types.Rules` for each subset, with where its own code makes each), and one judge
+carries out all of them. A new protocol is one file in this folder and a line in `PROTOCOLS`. A judge never raises,
+whatever the output holds, and never falls back to a default that its system does not have.
 """
 
 from __future__ import annotations
 
 from jglue_app.errors import UnknownNameError
-from jglue_app.protocols import flexeval, llm_jp_eval, lm_eval_ja, official, stability_jp, wandb_2023
+from jglue_app.protocols import flexeval, llm_jp_eval, lm_eval_ja, nejumi_4, official, stability_jp, wandb_2023
 from jglue_app.types import Item, Judgement, Record, ScoringProtocol, Task
 
 PROTOCOLS: dict[str, ScoringProtocol] = {
     protocol.name: protocol
     for protocol in (
         official.PROTOCOL,
-        wandb_2023.ZERO_SHOT,
-        wandb_2023.FOUR_SHOT,
+        wandb_2023.AUGUST,
+        wandb_2023.JUNE,
+        wandb_2023.OCTOBER,
         stability_jp.PROTOCOL,
+        stability_jp.CAPPED,
         llm_jp_eval.PROTOCOL,
+        llm_jp_eval.SWALLOW,
+        nejumi_4.PROTOCOL,
         flexeval.PROTOCOL,
         lm_eval_ja.PROTOCOL,
     )

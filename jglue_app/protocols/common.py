@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 from jglue_app import thought as thoughts
 from jglue_app.types import Item, Judgement, Outcome, Parsed, Record, Task
 
 JSTS_TOLERANCE = 0.5
 """How far a similarity may be from the gold to count as right in the failure picture (never in a score)."""
+
+SHARES = ("accuracy", "acc_norm", "exact_match")
+"""Metrics that are a share of right answers."""
 
 Scores = Mapping[str, float]
 
@@ -24,6 +24,8 @@ def judge_text(
     record: Record,
     read: Callable[[str], Parsed],
     score: Callable[[str | float | None], Scores],
+    *,
+    cut_at_blank_line: bool = False,
 ) -> Judgement:
     """Judge by one reading of the text alone.
 
@@ -32,6 +34,7 @@ def judge_text(
             `off_format` (or `empty`) although there is a value. These systems know nothing of thoughts: what is read
             is the text as it was generated. That one never ended is said in the outcome, where nothing was read.
         score: that value → metrics of the item; `{}` for JSTS, which is scored over all items.
+        cut_at_blank_line: whether a blank line ends an answer, so that the token limit behind it cut nothing off.
     """
     output = record.output
     if output is None:
@@ -42,19 +45,20 @@ def judge_text(
         return no_answer(protocol, "unscored")
     parsed = read(output.text)
     scores = score(parsed.value)
+    cut = output.finish == "length" and not (cut_at_blank_line and "\n\n" in output.text.strip())
     outcome: Outcome
-    if parsed.status == "empty":
-        outcome = "empty"
+    if parsed.status in ("empty", "unfinished_thought"):
+        outcome = parsed.status
     elif parsed.status == "off_format":
-        outcome = "truncated" if output.finish == "length" else "unreadable"
+        outcome = "truncated" if cut else "unreadable"
         if thoughts.split(output.text, record.prompt.thought).unfinished:
             outcome = "unfinished_thought"
     elif task.kind == "score":
         outcome = "correct" if near_enough(item, parsed.value) else "wrong"
-    elif scores.get("exact_match", scores.get("accuracy")) == 1.0:
+    elif scores.get("exact_match", scores.get("accuracy", max(scores.values(), default=0.0))) == 1.0:
         outcome = "correct"
     else:
-        outcome = "truncated" if task.kind == "span" and output.finish == "length" else "wrong"
+        outcome = "truncated" if task.kind == "span" and cut else "wrong"
     return Judgement(protocol, parsed, parsed, scores, scores, outcome)
 
 
@@ -112,41 +116,3 @@ def references(item: Item) -> tuple[str, ...]:
 def asked_label(item: Item, record: Record, label: str) -> str:
     """How the prompt asked a label to be written; the label itself where there was no prompt."""
     return dict(zip(item.choices, record.prompt.answers, strict=False)).get(label, label)
-
-
-def float_or(text: str, default: float) -> Parsed:
-    """`float(text)` as Python reads it; `default` where that fails or gives no finite number."""
-    start = len(text) - len(text.lstrip())
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isfinite(value):
-        return Parsed(value, "exact", "number", (start, start + len(text.strip())))
-    return Parsed(default, "off_format" if text.strip() else "empty", "default")
-
-
-def nfkc(text: str) -> str:
-    """Unicode normalisation form KC, in time linear in the length of the text.
-
-    `unicodedata` puts marks in order by insertion, which takes minutes for a million of them; so long runs are sorted
-    before.
-    """
-    if len(text) > 1_000:
-        text = _mark_runs().sub(_in_order, text)
-    return unicodedata.normalize("NFKC", text)
-
-
-@lru_cache(maxsize=1)
-def _mark_runs() -> re.Pattern[str]:
-    """A hundred characters or more whose compatibility decompositions begin with a combining mark.
-
-    All of these stand in the first two planes of Unicode.
-    """
-    marks = (c for c in map(chr, range(0x20000)) if unicodedata.combining(unicodedata.normalize("NFKD", c)[0]))
-    return re.compile(f"[{''.join(marks)}]{{100,}}")
-
-
-def _in_order(run: re.Match[str]) -> str:
-    apart = (mark for char in run.group() for mark in unicodedata.normalize("NFKD", char))
-    return "".join(sorted(apart, key=unicodedata.combining))

@@ -1,70 +1,60 @@
 """`flexeval`: exact match without any normalisation, and an ordered character ratio.
 
-Source: flexeval of SB Intuitions (github.com/sbintuitions/flexeval), its metrics `exact_match`, `char_f1` and
-`correlation` with the JGLUE presets.
+Source: flexeval 0.18.3 of SB Intuitions (github.com/sbintuitions/flexeval), its metrics `ExactMatch`, `CharF1` and
+`Correlation`. It has presets for JNLI, JSQuAD and JCommonsenseQA; MARC-ja and JSTS are scored here with the same
+metrics.
 """
 
 from __future__ import annotations
 
-from rapidfuzz import fuzz
+from dataclasses import replace
 
-from jglue_app.protocols.common import asked_label, float_or, is_right, judge_text, references
-from jglue_app.types import Item, Judgement, Parsed, Preset, Record, ScoringProtocol, Task
+from jglue_app.protocols.decisions import protocol
+from jglue_app.types import CodeSource, Preset, Rules
 
-NAME = "flexeval"
-DEFAULT_SIMILARITY = 0.0
-
-
-def judge(task: Task, item: Item, record: Record) -> Judgement:
-    """Judge as that system does. Its rules:
-
-    - MARC-ja, JNLI, JCommonsenseQA: the output is, to the character, the gold label as the prompt asked for it; a
-      space before it is already wrong.
-    - JSQuAD: exact match with any reference; `char_f1` is rapidfuzz's plain `ratio` (ordered, no preprocessing, in
-      whole percent), the best over the references.
-    - JSTS: what Python's `float` reads, otherwise 0.0; nothing is clipped.
-    """
-    if task.kind == "score":
-        return judge_text(NAME, task, item, record, lambda text: float_or(text, DEFAULT_SIMILARITY), lambda _: {})
-    if task.kind == "choice":
-        answers = {asked_label(item, record, label): label for label in item.choices}
-        return judge_text(
-            NAME,
-            task,
-            item,
-            record,
-            lambda text: _label(text, answers),
-            lambda label: {"exact_match": float(is_right(item, label))},
-        )
-    return judge_text(NAME, task, item, record, _span, lambda value: _span_scores(item, str(value)))
+_LABEL = Rules(metrics=("exact_match",))
+_RULES = {
+    "marc_ja": _LABEL,
+    "jsts": Rules(metrics=("pearson", "spearman"), reading="float", unreadable=0.0),
+    "jnli": replace(_LABEL, labels="v1.1"),
+    "jsquad": Rules(metrics=("exact_match", "char_f1"), reading="whole", f1="ordered"),
+    "jcommonsenseqa": _LABEL,
+}
 
 
-def _label(text: str, answers: dict[str, str]) -> Parsed:
-    label = answers.get(text)
-    if label is not None:
-        return Parsed(label, "exact", "equal", (0, len(text)))
-    return Parsed(None, "off_format" if text.strip() else "empty", "no_match")
+def _code(path: str, lines: str = "") -> CodeSource:
+    return CodeSource("flexeval 0.18.3", "", path, lines)
 
 
-def _span(text: str) -> Parsed:
-    return Parsed(text, "exact" if text.strip() else "empty", "as_written", (0, len(text)) if text else None)
-
-
-def _span_scores(item: Item, prediction: str) -> dict[str, float]:
-    ratio = max(fuzz.ratio(prediction, ref) for ref in references(item))
-    return {"exact_match": float(prediction in references(item)), "char_f1": round(ratio) / 100}
-
-
-PROTOCOL = ScoringProtocol(
-    name=NAME,
-    metrics={
-        "marc_ja": ("exact_match",),
-        "jsts": ("pearson", "spearman"),
-        "jnli": ("exact_match",),
-        "jsquad": ("exact_match", "char_f1"),
-        "jcommonsenseqa": ("exact_match",),
-    },
-    judge=judge,
-    defaults={"jsts": DEFAULT_SIMILARITY},
-    preset=Preset("flexeval", shots=3, shots_by_task=(("jcommonsenseqa", 2),)),
+_METRICS = "flexeval/core/metric"
+_SETUP = "flexeval/preset_configs/EvalSetup/ja_generation"
+_SOURCES = {
+    "": {"": _code(f"{_METRICS}/exact_match.py", "57–80")},
+    "jsts": {"": _code(f"{_METRICS}/correlation.py", "50–100")},
+    "jnli": {"labels": _code(f"{_SETUP}/jnli.jsonnet")},
+    "jsquad": {"f1": _code(f"{_METRICS}/char_f1.py")},
+}
+_GENERATION = {
+    "prompt": (
+        "answers in brackets; the gold of JNLI has ASCII quotation marks around it, after 関係：「",
+        _code(f"{_SETUP}/jnli.jsonnet"),
+    ),
+    "examples": (
+        "four fixed ones in JSQuAD and JCommonsenseQA, three balanced ones in JNLI",
+        _code(f"{_SETUP}/jsquad.jsonnet"),
+    ),
+    "new_tokens": ("64 in JSQuAD and JCommonsenseQA, 6 in JNLI", _code(f"{_SETUP}/jsquad.jsonnet")),
+    "stop": ("a blank line; in JNLI 前提 or 」", _code(f"{_SETUP}/jnli.jsonnet")),
+    "decoding": ("greedy", _code(_SETUP)),
+    "data": (
+        "SB Intuitions' corrected clones of JSQuAD and JCommonsenseQA (v1.1); JNLI v1.1",
+        _code(f"{_SETUP}/jcommonsenseqa.jsonnet"),
+    ),
+}
+PROTOCOL = protocol(
+    "flexeval",
+    _RULES,
+    _SOURCES,
+    _GENERATION,
+    Preset("flexeval", shots=3, shots_by_task=(("jcommonsenseqa", 4), ("jsquad", 4))),
 )

@@ -1,97 +1,67 @@
-"""`llm-jp-eval`: exact match and character ratios against the first reference, after NFKC on both sides.
+"""`llm-jp-eval`, `swallow-202411`: exact match and character ratios against the first reference, after NFKC.
 
-Source: llm-jp-eval of LLM-jp (github.com/llm-jp/llm-jp-eval), version 1, its JGLUE datasets in the jaster format.
+Source: llm-jp-eval 1.3.0 of LLM-jp, and Swallow's evaluation of November 2024, which vendors it
+(github.com/swallow-llm/swallow-evaluation, `llm-jp-eval/`). MARC-ja is in neither; it is scored here as JNLI is.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from rapidfuzz import fuzz, utils
+from jglue_app.protocols.decisions import protocol
+from jglue_app.types import CodeSource, Preset, Rules
 
-from jglue_app.protocols.common import asked_label, float_or, is_right, judge_text, nfkc, references
-from jglue_app.types import Item, Judgement, Parsed, Preset, Record, ScoringProtocol, Task
-
-NAME = "llm-jp-eval"
-DEFAULT_SIMILARITY = -2.0
-
-
-def judge(task: Task, item: Item, record: Record) -> Judgement:
-    """Judge as that system does. Its rules:
-
-    - The output is cut at its first blank line (two line feeds; others are not seen); prediction and reference go
-      through NFKC.
-    - MARC-ja, JNLI, JCommonsenseQA: exact match with the gold label as the prompt asked for it; nothing is recovered.
-    - JSQuAD: exact match and `char_f1` (rapidfuzz's `token_sort_ratio` in whole percent), with the first reference
-      alone, however many there are.
-    - JSTS: what Python's `float` reads, otherwise −2.0, outside the scale; nothing is clipped.
-    """
-    record = _ended_by_blank_line(record)
-    if task.kind == "score":
-        return judge_text(NAME, task, item, record, _number, lambda _: {})
-    if task.kind == "choice":
-        answers = {nfkc(asked_label(item, record, label)): label for label in item.choices}
-        return judge_text(
-            NAME,
-            task,
-            item,
-            record,
-            lambda text: _label(_cut(text), answers),
-            lambda label: {"exact_match": float(is_right(item, label))},
-        )
-    return judge_text(NAME, task, item, record, _span, lambda value: _span_scores(item, str(value)))
+_TEXT = (("trimmed", "prediction"), ("to_blank_line", "prediction"), ("nfkc", "both"))
+_LABEL = Rules(metrics=("exact_match",), text=_TEXT)
+_RULES = {
+    "marc_ja": _LABEL,
+    "jsts": Rules(
+        metrics=("pearson", "spearman"),
+        text=(*_TEXT, ("digits_kept", "prediction")),
+        reading="float",
+        unreadable=-2.0,
+        undefined="zero",
+    ),
+    "jnli": replace(_LABEL, labels="v1.1"),
+    "jsquad": Rules(
+        metrics=("char_f1", "exact_match"), text=_TEXT, reading="whole", references="first", f1="sorted_words_indel"
+    ),
+    "jcommonsenseqa": _LABEL,
+}
+_SWALLOW = {name: rules for name, rules in _RULES.items() if name != "marc_ja"} | {
+    "jnli": replace(_RULES["jnli"], metrics=("exact_match", "balanced_accuracy"))
+}
 
 
-def _ended_by_blank_line(record: Record) -> Record:
-    """An answer that a blank line ends was not cut off by the token limit."""
-    output = record.output
-    if output is None or output.finish != "length" or "\n\n" not in (output.text or ""):
-        return record
-    return replace(record, output=replace(output, finish="stop"))
+def _code(commit: str, path: str, lines: str = "") -> CodeSource:
+    return CodeSource("swallow-llm/swallow-evaluation", commit, path, lines)
 
 
-def _cut(text: str) -> str:
-    return nfkc(text.split("\n\n", 1)[0])
+_UTILS = "llm-jp-eval/src/llm_jp_eval/utils.py"
+_DATASETS = "llm-jp-eval/src/llm_jp_eval/datasets"
+_SOURCES = {
+    "": {"": _code("13eacc8", _UTILS, "17–18"), "metrics": _code("635f5a8", _DATASETS)},
+    "jsts": {"reading": _code("13eacc8", _UTILS, "8–14"), "unreadable": _code("13eacc8", _UTILS, "8–14")},
+    "jnli": {"labels": _code("635f5a8", f"{_DATASETS}/jnli.py")},
+    "jsquad": {"references": _code("635f5a8", f"{_DATASETS}/jsquad.py")},
+}
+_CONFIG = _code("5ecff0f", "llm-jp-eval/configs/config_no-sample.yaml")
+_GENERATION = {
+    "prompt": ("an instruction, then inputs and answers under headings", _code("13eacc8", _UTILS, "21–45")),
+    "examples": ("the first four of its shuffled train file", _code("13eacc8", _UTILS, "21–45")),
+    "new_tokens": ("3, 3, 25 and 1 (JSTS, JNLI, JSQuAD, JCommonsenseQA)", _code("635f5a8", _DATASETS)),
+    "stop": ("none; the answer is cut when it is scored", _code("13eacc8", _UTILS)),
+    "decoding": ("greedy", _CONFIG),
+    "repetition_penalty": ("none", _CONFIG),
+    "data": ("JGLUE v1.1; by default 100 items of a subset", _CONFIG),
+}
+PROTOCOL = protocol("llm-jp-eval", _RULES, _SOURCES, _GENERATION, Preset("llm-jp-eval", shots=4))
 
-
-def _number(text: str) -> Parsed:
-    cut = _cut(text)
-    parsed = float_or(cut, DEFAULT_SIMILARITY)
-    # NFKC moves characters: ⑩ becomes two.
-    return parsed if text.startswith(cut) else replace(parsed, span=None)
-
-
-def _label(text: str, answers: dict[str, str]) -> Parsed:
-    label = answers.get(text)
-    if label is not None:
-        return Parsed(label, "exact", "equal_after_nfkc")
-    return Parsed(None, "off_format" if text.strip() else "empty", "no_match")
-
-
-def _span(text: str) -> Parsed:
-    prediction = _cut(text)
-    cut = "\n\n" in text
-    rule = "nfkc_to_blank_line" if cut else "nfkc"
-    return Parsed(prediction, "exact" if prediction.strip() else "empty", rule)
-
-
-def _span_scores(item: Item, prediction: str) -> dict[str, float]:
-    first = nfkc(references(item)[0])
-    ratio = fuzz.token_sort_ratio(prediction, first, processor=utils.default_process)
-    return {"exact_match": float(prediction == first), "char_f1": round(ratio) / 100}
-
-
-PROTOCOL = ScoringProtocol(
-    name=NAME,
-    metrics={
-        "marc_ja": ("exact_match",),
-        "jsts": ("pearson", "spearman"),
-        "jnli": ("exact_match",),
-        "jsquad": ("char_f1", "exact_match"),
-        "jcommonsenseqa": ("exact_match",),
-    },
-    judge=judge,
-    defaults={"jsts": DEFAULT_SIMILARITY},
-    first_reference_only=True,
-    preset=Preset("llm-jp-eval", shots=4),
+_SCRIPT = _code("b0e50d0", "scripts/abci/rt_HF/evaluate_ja_llmjp.sh")
+SWALLOW = protocol(
+    "swallow-202411",
+    _SWALLOW,
+    _SOURCES | {"jnli": _SOURCES["jnli"] | {"metrics": _code("71d224b", "scripts/re_evaluate_nli_task.py", "20–32")}},
+    _GENERATION | {"data": ("the whole validation split of JGLUE v1.1", _SCRIPT)},
+    Preset("llm-jp-eval", shots=4),
 )

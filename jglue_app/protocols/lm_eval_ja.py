@@ -1,51 +1,55 @@
 """`lm-eval-ja`: the Japanese leaderboard tasks of lm-evaluation-harness.
 
 Source: lm-evaluation-harness of EleutherAI (github.com/EleutherAI/lm-evaluation-harness), tasks `japanese_leaderboard`,
-version 0.4.
+version 0.4.13. A reference that begins with [ and ends with ] is evaluated as a Python literal there; no gold answer of
+JSQuAD dev is.
 """
 
 from __future__ import annotations
 
-from jglue_app.protocols.common import is_right, judge_ranking, judge_text, references
-from jglue_app.types import Item, Judgement, Parsed, Preset, Record, ScoringProtocol, Task
+from dataclasses import replace
 
-NAME = "lm-eval-ja"
+from jglue_app.protocols.decisions import protocol
+from jglue_app.types import CodeSource, Preset, Rules
 
-
-def judge(task: Task, item: Item, record: Record) -> Judgement:
-    """Judge as that system does. Its rules:
-
-    - MARC-ja, JNLI, JCommonsenseQA: the choice with the highest summed log-probability.
-    - JSQuAD: exact match with the first reference alone, after taking white space off both ends.
-    - No JSTS.
-    """
-    if task.kind == "choice":
-        return judge_ranking(NAME, item, record, lambda choice: {"accuracy": float(is_right(item, choice))})
-    return judge_text(NAME, task, item, record, _span, lambda value: _span_scores(item, str(value)))
-
-
-def _span(text: str) -> Parsed:
-    start = len(text) - len(text.lstrip())
-    prediction = text.strip()
-    if not prediction:
-        return Parsed("", "empty", "trimmed")
-    return Parsed(prediction, "exact", "trimmed", (start, start + len(prediction)))
+_RANKED = Rules(metrics=("accuracy",), evidence="log_likelihood")
+_RULES = {
+    "marc_ja": _RANKED,
+    "jnli": replace(_RANKED, labels="v1.1"),
+    "jsquad": Rules(
+        metrics=("exact_match",),
+        text=(("trimmed", "both"), ("without_nul", "both")),
+        reading="whole",
+        references="first",
+    ),
+    "jcommonsenseqa": _RANKED,
+}
 
 
-def _span_scores(item: Item, prediction: str) -> dict[str, float]:
-    return {"exact_match": float(prediction == references(item)[0].strip())}
+def _code(path: str, lines: str = "") -> CodeSource:
+    return CodeSource("lm-eval 0.4.13", "", path, lines)
 
 
-PROTOCOL = ScoringProtocol(
-    name=NAME,
-    metrics={
-        "marc_ja": ("accuracy",),
-        "jnli": ("accuracy",),
-        "jsquad": ("exact_match",),
-        "jcommonsenseqa": ("accuracy",),
+_TASKS = "lm_eval/tasks/japanese_leaderboard"
+_SOURCES = {
+    "": {"": _code("lm_eval/api/task.py", "1489–1560"), "metrics": _code(_TASKS)},
+    "jnli": {"labels": _code(f"{_TASKS}/ja_leaderboard_jnli.yaml")},
+    "jsquad": {
+        "": _code("lm_eval/api/metrics.py", "234–266"),
+        "references": _code(f"{_TASKS}/ja_leaderboard_jsquad.yaml"),
     },
-    judge=judge,
-    ranked=frozenset(("marc_ja", "jnli", "jcommonsenseqa")),
-    first_reference_only=True,
-    preset=Preset("lm-eval-ja", shots=3, shots_by_task=(("jsquad", 2),), method="both", format="alpaca"),
+}
+_GENERATION = {
+    "prompt": ("an instruction, an input and an answer under headings", _code(_TASKS)),
+    "examples": ("three, two in JSQuAD", _code(_TASKS)),
+    "stop": ("JSQuAD: a blank line", _code(f"{_TASKS}/ja_leaderboard_jsquad.yaml")),
+    "decoding": ("greedy", _code(_TASKS)),
+    "data": ("the whole validation split of JGLUE v1.1", _code(_TASKS)),
+}
+PROTOCOL = protocol(
+    "lm-eval-ja",
+    _RULES,
+    _SOURCES,
+    _GENERATION,
+    Preset("lm-eval-ja", shots=3, shots_by_task=(("jsquad", 2),), method="both", format="alpaca"),
 )

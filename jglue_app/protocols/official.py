@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from jglue_app import metrics, parsing
 from jglue_app.protocols.common import best_choice, is_right, near_enough, no_answer
 from jglue_app.tasks import TASKS
-from jglue_app.types import Item, Judgement, Outcome, Parsed, Record, ScoringProtocol, Task
+from jglue_app.types import Item, Judgement, Outcome, Parsed, Record, Rules, ScoringProtocol, Task
 
 NAME = "official"
 JSTS_MIDDLE = 2.5
@@ -44,7 +44,32 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
     )
 
 
-PROTOCOL = ScoringProtocol(NAME, {name: task.metrics for name, task in TASKS.items()}, judge, lenient=True)
+_READINGS = {"choice": "asked", "score": "plain_number", "span": "whole"}
+_TEXT = {
+    "choice": (("trimmed", "both"),),
+    "score": (("trimmed", "prediction"),),
+    "span": (("trimmed", "prediction"), ("lower", "both"), ("without_full_stop", "both"), ("collapsed", "both")),
+}
+
+
+def _rules(task: Task) -> Rules:
+    """The decisions of the strict reading, as other systems' are written down."""
+    return Rules(
+        metrics=task.metrics,
+        thought="left_out",
+        text=_TEXT[task.kind],
+        reading=_READINGS[task.kind],
+        f1="character_bag" if task.kind == "span" else "",
+    )
+
+
+PROTOCOL = ScoringProtocol(
+    NAME,
+    {name: task.metrics for name, task in TASKS.items()},
+    judge,
+    lenient=True,
+    rules={name: _rules(task) for name, task in TASKS.items()},
+)
 
 
 def read_output(task: Task, item: Item, record: Record) -> parsing.Readings:

@@ -1,124 +1,125 @@
-"""`wandb-2023-0shot`, `wandb-2023-4shot`: the free-generation evaluation of 2023 that set five JGLUE subsets side by
-side on a Weights & Biases report.
+"""`wandb-2023-4shot`, `wandb-2023-0shot`, `wandb-2023-10-0shot`: the free-generation evaluation of 2023 that set five
+JGLUE subsets side by side on a Weights & Biases report, as it was from June, from August and from October.
 
-Greedy, at most 5, 3, 3, 25 and 5 new tokens (MARC-ja, JSTS, JNLI, JSQuAD, JCommonsenseQA), no stop strings. The two
-differ in their presets alone.
+Source: github.com/wandb/llm-leaderboard, `src/utils.py`, `src/prompt_template.py` and
+`src/japanese-task-evaluation.py`, 2023-06-27 to 2023-11-01. How texts are read did not change over that time.
+
+Its arrays of strings are NumPy's, which drop NUL characters from the end of a text. They also cut the 'negative' that a
+lone ネガティブ is replaced by to the length of the run's longest output: where no output of a whole run had eight
+characters, ネガティブ counted as positive. That is no decision about one output, and not followed here.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 
-from rapidfuzz import fuzz, utils
-
-from jglue_app.protocols.common import is_right, judge_text, nfkc, references
-from jglue_app.types import Item, Judgement, Parsed, Preset, Record, ScoringProtocol, Task
+from jglue_app.protocols.decisions import protocol
+from jglue_app.types import CodeSource, Preset, Rules
 
 DEFAULTS: dict[str, str | float] = {"marc_ja": "positive", "jnli": "entailment", "jcommonsenseqa": "0", "jsts": 2.0}
 """What an unreadable answer counts as: constants that score like skill where they happen to be the gold."""
 
-_DIGITS = re.compile(r"\d+")
-_NOT_NUMERIC = re.compile(r"[^0-9.]")
-_BRACKETS = "「」『』。"
-
-
-def judge(name: str, task: Task, item: Item, record: Record) -> Judgement:
-    """Judge as that evaluation did. Its quirks, on purpose:
-
-    - MARC-ja: negative if the output contains `negative`, otherwise positive.
-    - JNLI: exactly entailment, contradiction or neutral after trimming and lower-casing, otherwise entailment.
-    - JCommonsenseQA: the digits the output begins with (before any trimming), otherwise 0.
-    - JSTS: all characters but `0-9.` are dropped; the rest as a number clipped to 0–5, otherwise 2.0.
-    - JSQuAD: NFKC, then 「」『』。 off both ends, on the prediction alone and not on the references, so a reference
-      with such an end, or with full-width letters, cannot be met; exact match with any; `f1` is rapidfuzz's
-      `token_sort_ratio` (in whole percent), the best over the references.
-    """
-    if task.kind == "span":
-        return judge_text(name, task, item, record, _span, lambda value: _span_scores(item, str(value)))
-    read = READERS[task.name]
-    return judge_text(
-        name, task, item, record, read, lambda v: {} if task.kind == "score" else {"accuracy": float(is_right(item, v))}
-    )
-
-
-def _marc_ja(text: str) -> Parsed:
-    at = text.find("negative")
-    if at >= 0:
-        return Parsed("negative", "recovered", "contains", (at, at + len("negative")))
-    if "positive" in text:
-        return Parsed("positive", "recovered", "contains_no_negative")
-    return _default("marc_ja", text)
-
-
-def _jnli(text: str) -> Parsed:
-    label = text.strip().lower()
-    if label in ("entailment", "contradiction", "neutral"):
-        start = len(text) - len(text.lstrip())
-        return Parsed(label, "exact", "exact", (start, start + len(label)))
-    return _default("jnli", text)
-
-
-def _jcommonsenseqa(text: str) -> Parsed:
-    found = _DIGITS.match(text)
-    if not found:
-        return _default("jcommonsenseqa", text)
-    # Digits of any script count, as in Python's int(); a number that is no choice is an answer, and wrong.
-    number = "".join(str(unicodedata.digit(char)) for char in found.group()[:20]).lstrip("0") or "0"
-    return Parsed(number, "recovered", "digits_first", found.span())
-
-
-def _jsts(text: str) -> Parsed:
-    kept = _NOT_NUMERIC.sub("", text)
-    try:
-        # Beyond a few hundred digits the number is only larger than 5.
-        value = float(kept[:400])
-    except ValueError:
-        return _default("jsts", text)
-    return Parsed(min(max(value, 0.0), 5.0), "recovered", "digits_kept" if 0.0 <= value <= 5.0 else "clipped")
-
-
-def _span(text: str) -> Parsed:
-    prediction = nfkc(text).strip().strip(_BRACKETS).strip()
-    return Parsed(prediction, "exact" if prediction else "empty", "nfkc_without_brackets")
-
-
-def _span_scores(item: Item, prediction: str) -> dict[str, float]:
-    words = utils.default_process(prediction)
-    ratios = (fuzz.token_sort_ratio(words, utils.default_process(ref)) for ref in references(item))
-    return {"exact_match": float(prediction in references(item)), "f1": round(max(ratios)) / 100}
-
-
-def _default(task: str, text: str) -> Parsed:
-    return Parsed(DEFAULTS[task], "off_format" if text.strip() else "empty", "default")
-
-
-READERS: dict[str, Callable[[str], Parsed]] = {
-    "marc_ja": _marc_ja,
-    "jnli": _jnli,
-    "jcommonsenseqa": _jcommonsenseqa,
-    "jsts": _jsts,
+_TRIMMED = (("trimmed", "prediction"), ("without_nul", "prediction"))
+_JUNE = {
+    "marc_ja": Rules(
+        metrics=("accuracy",),
+        text=(*_TRIMMED, ("lower", "prediction")),
+        reading="contains_negative",
+        unreadable=DEFAULTS["marc_ja"],
+    ),
+    "jsts": Rules(
+        metrics=("pearson", "spearman"),
+        text=(("trimmed", "prediction"), ("digits_kept", "prediction")),
+        reading="float",
+        clip=True,
+        unreadable=DEFAULTS["jsts"],
+    ),
+    "jnli": Rules(
+        metrics=("accuracy",),
+        labels="v1.1",
+        text=(*_TRIMMED, ("lower", "prediction")),
+        reading="label",
+        unreadable=DEFAULTS["jnli"],
+    ),
+    "jsquad": Rules(
+        metrics=("exact_match", "f1"),
+        items="short_references",
+        text=(
+            *_TRIMMED,
+            ("without_brackets", "prediction"),
+            ("nfkc", "prediction"),
+            ("without_nul", "prediction"),
+        ),
+        reading="whole",
+        f1="sorted_words_difflib",
+    ),
+    "jcommonsenseqa": Rules(
+        metrics=("accuracy",),
+        text=_TRIMMED[:1],
+        reading="leading_digits",
+        unreadable=DEFAULTS["jcommonsenseqa"],
+    ),
+}
+_AUGUST = _JUNE | {"jsts": replace(_JUNE["jsts"], undefined="zero")}
+_OCTOBER = _AUGUST | {
+    task: replace(_AUGUST[task], metrics=("accuracy", "balanced_accuracy")) for task in ("marc_ja", "jnli")
 }
 
 
-def _protocol(shots: int) -> ScoringProtocol:
-    name = f"wandb-2023-{shots}shot"
-    return ScoringProtocol(
-        name=name,
-        metrics={
-            "marc_ja": ("accuracy",),
-            "jsts": ("pearson", "spearman"),
-            "jnli": ("accuracy",),
-            "jsquad": ("exact_match", "f1"),
-            "jcommonsenseqa": ("accuracy",),
-        },
-        judge=partial(judge, name),
-        defaults=DEFAULTS,
-        literal=frozenset(("marc_ja", "jnli", "jcommonsenseqa")),
-        preset=Preset("wandb-2023", shots),
-    )
+def _code(commit: str, path: str, lines: str = "") -> CodeSource:
+    return CodeSource("wandb/llm-leaderboard", commit, path, lines)
 
 
-ZERO_SHOT, FOUR_SHOT = _protocol(0), _protocol(4)
+def _read(lines: str) -> CodeSource:
+    return _code("07fcaf5", "src/utils.py", lines)
+
+
+_DATA = _code("e29a390", "src/japanese-task-evaluation.py")
+_SOURCES = {
+    "": {"": _read(""), "labels": _DATA},
+    "marc_ja": {"": _read("29–48"), "metrics": _read("46–48")},
+    "jsts": {"": _read("65–84"), "clip": _read("71–74"), "undefined": _read("75–76")},
+    "jnli": {"": _read("102–113"), "metrics": _read("114–117"), "labels": _DATA},
+    "jsquad": {"": _read("137–175"), "items": _read("131–134"), "f1": _read("168–169"), "references": _read("165–169")},
+    "jcommonsenseqa": {"": _read("192–210")},
+}
+_TOKENS = ("5, 3, 3, 25 and 5 (MARC-ja, JSTS, JNLI, JSQuAD, JCommonsenseQA)", _DATA)
+_WHOLE = ("the whole validation split of JGLUE v1.1", _DATA)
+_JUNE_CODE = _code("171e444", "src/japanese-task-evaluation.py")
+_JUNE_GENERATION = {
+    "prompt": (
+        "an instruction for each subset; that of JCommonsenseQA is JSQuAD's, above numbers",
+        _code("171e444", "src/prompt_template.py", "3–116"),
+    ),
+    "examples": ("four fixed ones in the prompt", _code("171e444", "src/prompt_template.py", "3–116")),
+    "new_tokens": _TOKENS,
+    "stop": ("no stop strings; end token 0 in JSQuAD and JCommonsenseQA", _JUNE_CODE),
+    "decoding": ("greedy", _JUNE_CODE),
+    "repetition_penalty": ("1.2 in MARC-ja, JSTS and JNLI, 1.1 in JSQuAD and JCommonsenseQA", _JUNE_CODE),
+    "data": _WHOLE,
+}
+_AUGUST_GENERATION = {
+    "prompt": (
+        "no cue at its end, choices as 0.x,1.y,… on one line, whole numbers for JSTS",
+        _code("43a75f6", "src/prompt_template.py", "3–7"),
+    ),
+    "examples": ("none", _code("43a75f6", "src/prompt_template.py", "3–7")),
+    "new_tokens": _TOKENS,
+    "stop": ("no stop strings", _DATA),
+    "decoding": ("temperature 0", _DATA),
+    "repetition_penalty": ("none", _DATA),
+    "data": _WHOLE,
+}
+
+JUNE = protocol(
+    "wandb-2023-4shot", _JUNE, _SOURCES, _JUNE_GENERATION, Preset("wandb-2023", 4), variant_of="wandb-2023-0shot"
+)
+AUGUST = protocol("wandb-2023-0shot", _AUGUST, _SOURCES, _AUGUST_GENERATION, Preset("wandb-2023", 0))
+OCTOBER = protocol(
+    "wandb-2023-10-0shot",
+    _OCTOBER,
+    _SOURCES,
+    _AUGUST_GENERATION,
+    Preset("wandb-2023", 0),
+    variant_of="wandb-2023-0shot",
+)

@@ -66,14 +66,12 @@ KNOWN = {
     "first": ((100.0, 100.0), (100.0, 100.0), (97.0, 99.9), (100.0, 100.0), (100.0, 100.0), (100.0, None)),
     "second": ((100.0, 100.0), (100.0, 100.0), (97.5, 99.9), (79.5, 90.7), (100.0, 100.0), (79.5, None)),
     "quoted": ((0.0, 82.5), (0.0, 99.3), (97.0, 99.9), (0.0, 100.0), (0.0, 82.6), (0.0, None)),
-    "with です": ((0.0, 82.5), (0.0, 80.4), (0.0, 82.2), (0.0, 82.2), (0.0, 76.4), (0.0, None)),
+    "with です": ((0.0, 82.5), (0.0, 80.4), (0.0, 82.1), (0.0, 82.2), (0.0, 76.4), (0.0, None)),
     "with a cue": ((0.0, 76.3), (0.0, 80.3), (0.0, 76.1), (0.0, 76.2), (0.0, 76.4), (0.0, None)),
     "with more text": ((0.0, 59.3), (0.0, 53.3), (0.0, 59.0), (100.0, 100.0), (0.0, 56.4), (0.0, None)),
     "full-width digits": ((73.4, 84.0), (100.0, 100.0), (97.0, 99.9), (100.0, 100.0), (73.4, 84.0), (73.4, None)),
 }
 """Answer → (exact match, F1 or its like) in percent, in the order of `COLUMNS`; known to one decimal."""
-OURS = {"with です": 80.21, "with a cue": 80.10, "with more text": 52.95}
-"""F1 of `stability-jp` where punctuation, here UniDic's 補助記号, comes out otherwise than in the known figures."""
 
 
 @pytest.mark.parametrize(
@@ -90,11 +88,10 @@ def test_jsquad_scores_as_with_the_systems_own_libraries(
     found = dev_report(protocol, "jsquad", ANSWERS[answer]).metrics
     other = [name for name in found if name != "exact_match"]
     assert other == ([] if f1 is None else [{"llm-jp-eval": "char_f1", "flexeval": "char_f1"}.get(protocol, "f1")])
-    if protocol == "stability-jp" and answer in OURS:
-        assert f1 == pytest.approx(OURS[answer], abs=0.4)
-        f1 = OURS[answer]
+    # The W&B evaluation leaves out 20 items, whose lexicographically largest reference has more than 37.5 characters.
+    n = 4_422 if protocol == "wandb-2023-0shot" else 4_442
     for name, expected in (("exact_match", exact_match), *((name, f1) for name in other)):
-        assert found[name].n == 4_442
+        assert found[name].n == n
         assert 100 * (found[name].value or 0) == pytest.approx(expected, abs=0.06)
 
 
@@ -124,7 +121,7 @@ def test_similarities_with_the_middle_imputed() -> None:
     assert (found.unreadable, found.unreadable_lenient, found.n) == (146, 146, 1_457)
 
 
-@pytest.mark.parametrize(("task", "constant", "floor"), [("jcommonsenseqa", "0", 0.193), ("jnli", "entailment", 0.143)])
+@pytest.mark.parametrize(("task", "constant", "floor"), [("jcommonsenseqa", "0", 0.193), ("jnli", "entailment", 0.145)])
 def test_saying_nothing_scores_the_known_floor_of_the_default_and_is_noticed(
     task: str, constant: str, floor: float
 ) -> None:
@@ -132,8 +129,11 @@ def test_saying_nothing_scores_the_known_floor_of_the_default_and_is_noticed(
     assert silent.metrics["accuracy"].value == pytest.approx(floor, abs=5e-4)
     assert silent.default_floors == {"accuracy": silent.metrics["accuracy"].value}
     assert "on_floor_default" in [notice.kind for notice in silent.notices]
+    # 349 of 2,434 with the labels of v1.3, 353 with those of v1.1, which that evaluation used.
     said = dev_report("official", task, lambda *_: constant)
-    assert said.metrics["accuracy"].value == silent.metrics["accuracy"].value
+    assert said.metrics["accuracy"].value == pytest.approx(
+        {"jnli": 349 / 2_434}.get(task, silent.metrics["accuracy"].value)
+    )
 
 
 def test_constant_floors_of_the_dev_files() -> None:

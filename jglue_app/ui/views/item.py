@@ -229,9 +229,9 @@ def bars(row: Answered) -> list[dict[str, Any]]:
 
 
 def _protocols(item: Item, sides: Sequence[SideView], lang: str) -> list[dict[str, Any]]:
-    """One line for each protocol: what each side's output counts as. The two of 2023 score alike and share one."""
+    """One line for each protocol: what each side's output counts as. Variants are left out: they read texts alike."""
     judged = any(side.judged for side in sides)
-    names = [name for name in PROTOCOLS if judged and name != "wandb-2023-4shot"]
+    names = [name for name, protocol in PROTOCOLS.items() if judged and not protocol.variant_of]
     return [
         {
             "name": name.removesuffix("-0shot"),
@@ -251,7 +251,8 @@ def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]
     if judgement is None or not covered or judgement.outcome == "unscored":
         text = "unscored_short" if covered else "not_covered_short"
         return cell | {"mark": "－", "class": "none", "value": word(text, lang)}
-    marks = judgement.scores.get("exact_match", judgement.scores.get("accuracy"))
+    scores = judgement.scores
+    marks = scores.get("exact_match", scores.get("accuracy", max(scores.values(), default=None)))
     if isinstance(item.gold, float):
         mark, kind = ("？", "unreadable") if judgement.strict.value is None else ("", "number")
     else:

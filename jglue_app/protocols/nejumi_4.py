@@ -1,0 +1,64 @@
+"""`nejumi-4`: the JGLUE parts of W&B Japan's Nejumi Leaderboard 4.
+
+Source: github.com/wandb/llm-leaderboard, `scripts/evaluator/jaster.py` and `scripts/evaluator/evaluate_utils` of 2025.
+Its list of tasks has JSTS commented out, and its functions for correlations always give 0: it does not score JSTS. A
+prediction for JSQuAD is lower-cased and the reference is not.
+"""
+
+from __future__ import annotations
+
+from jglue_app.protocols.decisions import protocol
+from jglue_app.types import CodeSource, Preset, Rules
+
+_END = (
+    ("to_blank_line", "prediction"),
+    ("without_quotes", "prediction"),
+    ("nfkc", "both"),
+    ("without_nul", "both"),
+)
+_RULES = {
+    "jnli": Rules(
+        metrics=("exact_match", "balanced_accuracy"),
+        labels="v1.1",
+        text=(("trimmed", "prediction"), ("lower", "prediction"), *_END),
+    ),
+    "jsquad": Rules(
+        metrics=("char_f1",),
+        text=(
+            ("trimmed", "prediction"),
+            ("lower", "prediction"),
+            ("without_cues", "prediction"),
+            *_END[:-1],
+        ),
+        reading="whole",
+        references="first",
+        f1="sorted_words_indel",
+    ),
+    "jcommonsenseqa": Rules(metrics=("exact_match",), text=(("trimmed", "prediction"), *_END)),
+}
+
+
+def _code(commit: str, path: str, lines: str = "") -> CodeSource:
+    return CodeSource("wandb/llm-leaderboard", commit, path, lines)
+
+
+_JASTER = "scripts/evaluator/jaster.py"
+_READ = _code("main, 2025", _JASTER, "228–236")
+_SOURCES = {
+    "": {
+        "": _READ,
+        "metrics": _code("main, 2025", "scripts/evaluator/evaluate_utils/metrics.py"),
+        "text": _code("137751d", "scripts/evaluator/evaluate_utils/formatter.py"),
+        "references": _code("main, 2025", _JASTER, "151"),
+    },
+}
+_CONFIG = _code("03cf9bf", "configs/base_config.yaml")
+_GENERATION = {
+    "prompt": ("turns of a chat, the instruction in the first", _code("main, 2025", _JASTER, "125–146")),
+    "examples": ("none, and again with the first two of the train file", _CONFIG),
+    "new_tokens": ("as its data says for each subset", _code("main, 2025", _JASTER, "165")),
+    "stop": ("none; the answer is cut when it is scored", _READ),
+    "decoding": ("temperature 0.1", _CONFIG),
+    "data": ("the first 100 items of a subset", _code("main, 2025", _JASTER, "103–115")),
+}
+PROTOCOL = protocol("nejumi-4", _RULES, _SOURCES, _GENERATION, Preset("llm-jp-eval", shots=2, format="chat"))
