@@ -1,4 +1,4 @@
-"""The public Python functions: `evaluate`, `compare`, `rescore`, `score`, `open_run`, `lint_prompt`,
+"""The public Python functions: `evaluate`, `compare`, `rescore`, `explain`, `score`, `open_run`, `lint_prompt`,
 `check_data`.
 
 from jglue_app import compare, evaluate
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jglue_app import data as files
-from jglue_app import data_check, lint, presets, rescoring
+from jglue_app import data_check, lint, presets, rescoring, waterfall
 from jglue_app.backends import ModelPool, Notify, backend_for, open_tokenizer
 from jglue_app.data_check import DataCheck
 from jglue_app.errors import InputError, StoreError, UnknownNameError
@@ -33,6 +33,7 @@ from jglue_app.settings import load_settings
 from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Comparison, Decoding, Finding, ModelSpec, PromptSpec, Report, RunData
+from jglue_app.waterfall import Waterfall
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,28 @@ def rescore(run: Run | str | Path, protocols: str = "all", *, tasks: Sequence[st
         if name not in found.items:
             raise InputError(f"The run has no {name}. It has {', '.join(found.items)}.")
     return rescoring.rescore(only(found, {name: set(found.items[name]) for name in tasks or found.items}), names)
+
+
+def explain(run: Run | str | Path, start: str, end: str, *, tasks: Sequence[str] | None = None) -> dict[str, Waterfall]:
+    """How a stored run's scores under one protocol become those under another, decision by decision.
+
+    Args:
+        run: the run.
+        start, end: protocols.
+        tasks: keys of `TASKS`; None for all that the run has and both protocols can score.
+
+    Returns:
+        Subset → the way from one score to the other.
+
+    Raises:
+        StoreError: there is no run.
+        InputError: the run has no such subset, or not what one of the protocols looks at.
+        UnknownNameError: no such protocol or subset.
+    """
+    data = (run if isinstance(run, Run) else open_run(run)).data()
+    names = [get_task(name).name for name in tasks] if tasks else waterfall.explainable(data, start, end)
+    # Where no subset can be explained, the first says why.
+    return {name: waterfall.explain(data, name, start, end) for name in names or list(data.items)[:1]}
 
 
 def score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from jglue_app.types import (
     PairedTest,
     Record,
     Report,
+    Rules,
     RunData,
     ScoringProtocol,
     Source,
@@ -40,6 +42,7 @@ AGREEMENTS: Mapping[str, significance.Agreement] = {
     "macro_f1": "macro_f1",
     "mcc": "mcc",
 }
+_LARGEST = sys.float_info.max
 MIN_PAIRED = 10
 """With fewer items a bootstrap interval is far too narrow: all of three items may differ by chance."""
 
@@ -146,9 +149,7 @@ def _task_report(
         source=source,
         n=len(answered),
         planned=planned,
-        metrics={name: _counted(protocol, task, _estimate(name, task, scored, "strict")) for name in metrics}
-        if scored
-        else {},
+        metrics=scores_of(task, rules, scored) if scored and rules else {},
         lenient={name: _estimate(name, task, scored, "lenient") for name in metrics}
         if scored and protocol.lenient
         else {},
@@ -261,6 +262,9 @@ def _estimate(name: str, task: Task, rows: list[Answered], reading: str) -> Esti
     if task.kind == "score":
         kept = [r for r in rows if _readable(r, reading)]
         said = [_similarity(r, reading) for r in kept]
+        if name == "spearman":
+            # An infinite answer has a rank, though no moment.
+            said = [min(max(value, -_LARGEST), _LARGEST) if value == value else value for value in said]
         return significance.correlation(CORRELATIONS[name], said, [_gold(r) for r in kept])
     if kind := AGREEMENTS.get(name):
         return significance.agreement(kind, [_label(r) for r in rows], [_gold_label(r) for r in rows])
@@ -271,12 +275,15 @@ def _estimate(name: str, task: Task, rows: list[Answered], reading: str) -> Esti
     return significance.mean(values)
 
 
-def _counted(protocol: ScoringProtocol, task: Task, score: Estimate) -> Estimate:
-    """The score as the system counts it: for some, an undefined correlation is 0, without an interval."""
-    rules = protocol.rules.get(task.name)
-    if score.value is not None or score.n < 2 or task.kind != "score" or not rules or rules.undefined != "zero":
-        return score
-    return replace(score, value=0.0)
+def scores_of(task: Task, rules: Rules, rows: list[Answered]) -> dict[str, Estimate]:
+    """Metric → score of the strict reading over all rows, as a system with these rules counts it.
+
+    For some, an undefined correlation over two items or more is 0, which has no interval.
+    """
+    scores = {name: _estimate(name, task, rows, "strict") for name in rules.metrics}
+    if task.kind == "score" and rules.undefined == "zero":
+        return {name: replace(e, value=0.0) if e.value is None and e.n > 1 else e for name, e in scores.items()}
+    return scores
 
 
 def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:

@@ -536,11 +536,11 @@ def test_outputs_made_elsewhere_are_scored_for_people_and_for_machines(tmp_path:
     assert list(found["protocols"]) == list(PROTOCOLS)
     for name, protocol in found["protocols"].items():
         assert {"metrics", "unreadable", "floors"} <= set(protocol)
-        if name in ("stability-jp", "lm-eval-ja"):
+        if PROTOCOLS[name].ranked:
             assert (protocol["metrics"], protocol["unscored"]) == ({}, "no_logprobs")
             continue
-        metric = "exact_match" if name in ("flexeval", "llm-jp-eval") else "accuracy"
-        assert set(protocol["metrics"]) == {metric}
+        assert list(protocol["metrics"]) == list(PROTOCOLS[name].metrics["jnli"])
+        metric = PROTOCOLS[name].metrics["jnli"][0]
         assert set(protocol["metrics"][metric]) == {"value", "low", "high", "n"}
         assert protocol["metrics"][metric]["value"] == pytest.approx((n - wrong) / n)
         assert protocol["metrics"][metric]["n"] == n
@@ -603,6 +603,10 @@ def test_a_stored_run_is_scored_again_as_other_systems_would(tmp_path: Path, her
         "official": pytest.approx((n - 9) / n),
         "wandb-2023-0shot": pytest.approx((n - 9 + lucky) / n),
         "wandb-2023-4shot": pytest.approx((n - 9 + lucky) / n),
+        "wandb-2023-10-0shot": pytest.approx((n - 9 + lucky) / n),
+        "stability-jp-capped": pytest.approx(share),
+        "swallow-202411": pytest.approx((n - 9) / n),
+        "nejumi-4": pytest.approx((n - 9) / n),
         "stability-jp": pytest.approx(share),
         "llm-jp-eval": pytest.approx((n - 9) / n),
         "flexeval": pytest.approx((n - 9) / n),

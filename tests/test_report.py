@@ -26,6 +26,7 @@ from jglue_app.types import (
     RunData,
     RunError,
     RunSpec,
+    TaskReport,
 )
 
 SPEC = RunSpec(ModelSpec("m"), ("jnli",), "v1.3", {}, PromptSpec(), "", Decoding(), "0")
@@ -464,3 +465,52 @@ def test_rounded_numbers_are_marked_as_approximate(spec: RunSpec, model: ModelIn
     said = [sentence(n) for n in report.notices if n.kind == "approximate"]
     assert len(said) == (says is not None)
     assert says is None or says in said[0]
+
+
+def dev_report(task: str, answers: list[tuple[tuple[str, ...] | float, str]], protocol: str) -> TaskReport:
+    fields = {"jsts": {"sentence1": "犬", "sentence2": "猫"}, "jsquad": {"title": "", "context": "", "question": ""}}
+    items = {str(n): Item(task, str(n), fields[task], gold) for n, (gold, _) in enumerate(answers)}
+    records = [
+        Record("s", task, str(n), Prompt(task, str(n), "p", None, (), (), "", (), ""), Output(said, "stop", 1, 1, 0.0))
+        for n, (_, said) in enumerate(answers)
+    ]
+    spec = RunSpec(ModelSpec("m"), (task,), "v1.3", {}, PromptSpec(), "", Decoding(), "0")
+    return report_run(RunData(spec, {task: items}, {task: "official"}, records), protocol).tasks[task]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "value"),
+    [
+        ("official", None),
+        ("wandb-2023-4shot", None),  # until 2023-08-10
+        ("wandb-2023-0shot", 0.0),
+        ("wandb-2023-10-0shot", 0.0),
+        ("llm-jp-eval", 0.0),
+        ("flexeval", None),
+    ],
+)
+def test_a_correlation_of_a_constant_answer_counts_as_each_system_has_it(protocol: str, value: float | None) -> None:
+    found = dev_report("jsts", [(1.0, "3"), (2.0, "3"), (4.0, "3")], protocol)
+    assert [(e.value, e.low, e.n) for e in found.metrics.values()] == [(value, None, 3)] * 2
+    kinds = [notice.kind for notice in found.notices]
+    assert kinds.count("undefined_as_zero") == (0 if value is None else 2)
+
+
+def test_an_infinite_similarity_has_a_rank_and_no_moment() -> None:
+    found = dev_report("jsts", [(1.0, "1"), (2.0, "3"), (4.0, "inf")], "flexeval").metrics
+    assert found["pearson"].value is None
+    assert found["spearman"].value == pytest.approx(1.0)
+
+
+def test_items_that_a_system_leaves_out_are_not_scored_and_named() -> None:
+    # The lexicographically largest reference decides: い… here, not the longest.
+    answers: list[tuple[tuple[str, ...] | float, str]] = [
+        (("あ" * 40, "い"), "い"),
+        (("い" * 38, "あ"), "あ"),
+        (("い" * 37,), "う"),
+    ]
+    found = dev_report("jsquad", answers, "wandb-2023-0shot")
+    assert (found.n, found.planned, found.metrics["exact_match"].value) == (2, 2, 0.5)
+    (notice,) = [n for n in found.notices if n.kind == "items_left_out"]
+    assert (notice.facts["k"], notice.facts["n"]) == (1, 3)
+    assert dev_report("jsquad", answers, "flexeval").n == 3

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from jglue_app import api, rescoring
+from jglue_app.cli import waterfall
 from jglue_app.cli.options import (
     DataOption,
     JsonOption,
@@ -24,6 +26,12 @@ from jglue_app.rescoring import Rescoring
 ProtocolsOption = Annotated[str, typer.Option("--protocol", help="A protocol, several separated by commas, or 'all'.")]
 ItemsOption = Annotated[
     int, typer.Option("--items", min=0, help="Of the items on which protocols disagree, how many to print a subset.")
+]
+
+
+ExplainOption = Annotated[
+    tuple[str, str] | None,
+    typer.Option("--explain", help="Two protocols: the way from the first one's score to the second one's."),
 ]
 
 
@@ -67,11 +75,18 @@ def rescore(
     protocol: ProtocolsOption = "all",
     tasks: Annotated[str, typer.Option("--tasks", help="Subsets, separated by commas; without it, all it has.")] = "",
     items: ItemsOption = 3,
+    explain: ExplainOption = None,
     runs_dir: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a stored run as other systems would, and show on which items they disagree and by which rules."""
+    """Score a stored run as other systems would, and show on which items they disagree and by which rules.
+
+    With --explain A B: how the score under A becomes that under B, one decision at a time.
+    """
     path = find_run(run, settings_of(runs_dir))
+    if explain:
+        _explain(path, *explain, tasks=tasks, items=items, as_json=as_json)
+        return
     found = api.rescore(path, protocol, tasks=task_list(tasks) if tasks else None)
     if not as_json:
         _show(found, items)
@@ -87,6 +102,18 @@ def rescore(
         print_json({"task": next(iter(tables)), **head, **next(iter(tables.values()))})
     else:
         print_json({**head, "tasks": tables})
+
+
+def _explain(path: str | Path, start: str, end: str, *, tasks: str, items: int, as_json: bool) -> None:
+    run = api.open_run(path)
+    found = api.explain(run, start, end, tasks=task_list(tasks, start) if tasks else None)
+    if as_json:
+        print_json({"run": str(path), "waterfalls": [waterfall.as_json(way) for way in found.values()]})
+        return
+    again = f"python -m jglue_app run --protocol {end} --tasks {','.join(found)}"
+    spec = run.data().spec
+    model = "" if spec.model.backend == "predictions" else f" --model {shlex.quote(spec.model.id)}"
+    waterfall.print_waterfalls(found, again + model, items)
 
 
 def _show(found: Rescoring, items: int) -> None:

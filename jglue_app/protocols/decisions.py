@@ -27,7 +27,7 @@ DECISIONS = {
 
 VALUES = {
     ("items", "all"): "all",
-    ("items", "short_references"): "those whose lexicographically largest reference has at most 37.5 characters",
+    ("items", "short_references"): "short references (at most 37.5 characters)",
     ("labels", "v1.1"): "JGLUE v1.1",
     ("labels", "file"): "as in the file",
     ("thought", "kept"): "part of the text",

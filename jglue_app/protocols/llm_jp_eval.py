@@ -61,7 +61,7 @@ _SCRIPT = _code("b0e50d0", "scripts/abci/rt_HF/evaluate_ja_llmjp.sh")
 SWALLOW = protocol(
     "swallow-202411",
     _SWALLOW,
-    _SOURCES | {"jnli": _SOURCES["jnli"] | {"metrics": _code("71d224b", "scripts/re_evaluate_nli_task.py", "20–32")}},
+    _SOURCES | {"jnli": _SOURCES["jnli"] | {"metrics": _code("71d224b", "scripts/re_evaluate_nli_task.py", "18–29")}},
     _GENERATION | {"data": ("the whole validation split of JGLUE v1.1", _SCRIPT)},
     Preset("llm-jp-eval", shots=4),
 )

@@ -18,7 +18,7 @@ _RULES = {
     "jnli": replace(_RANKED, labels="v1.1"),
     "jsquad": Rules(
         metrics=("exact_match",),
-        text=(("trimmed", "both"), ("without_nul", "both")),
+        text=(("trimmed", "both"), ("without_nul", "both"), ("trimmed", "both")),
         reading="whole",
         references="first",
     ),

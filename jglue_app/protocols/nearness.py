@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 from rapidfuzz import fuzz
@@ -24,6 +25,8 @@ _LEFT_OUT = frozenset(
     + "〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏."
 )
 """Tokens that do not count in Stability's F1. Other signs do, among them 〈, 《, ・ and ★."""
+_NUL = "\ufffd"
+"""Stands for a NUL, which no text can be handed to MeCab with."""
 _PIECE = 10_000
 """Characters handed to MeCab at a time: no answer is longer, and MeCab's memory grows with the length."""
 
@@ -78,17 +81,19 @@ def sorted_words(text: str) -> str:
 def tokens(text: str) -> list[str]:
     """Surface forms of the MeCab tokens of a text, without the signs that do not count.
 
-    Nothing behind a NUL: MeCab reads no further.
+    Nothing behind a NUL: MeCab analyses what follows it, too, and its output ends there.
     """
     tagger = _tagger()
-    text = text.split("\0", 1)[0]
+    if "\0" in text:
+        text = text[: text.index("\0") + _PIECE].replace("\0", _NUL)
     surfaces = (
         part
         for start in range(0, len(text), _PIECE)
         for word in tagger(text[start : start + _PIECE])
         for part in word.surface.split()
     )
-    return [surface for surface in surfaces if surface not in _LEFT_OUT]
+    seen = takewhile(lambda surface: _NUL not in surface, surfaces)
+    return [surface for surface in seen if surface not in _LEFT_OUT]
 
 
 @lru_cache(maxsize=20_000)

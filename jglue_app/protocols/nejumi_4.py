@@ -25,9 +25,9 @@ _RULES = {
     "jsquad": Rules(
         metrics=("char_f1",),
         text=(
+            ("without_cues", "prediction"),
             ("trimmed", "prediction"),
             ("lower", "prediction"),
-            ("without_cues", "prediction"),
             *_END[:-1],
         ),
         reading="whole",
@@ -43,20 +43,20 @@ def _code(commit: str, path: str, lines: str = "") -> CodeSource:
 
 
 _JASTER = "scripts/evaluator/jaster.py"
-_READ = _code("main, 2025", _JASTER, "228–236")
+_READ = _code("main, 2025", _JASTER, "210–218")
 _SOURCES = {
     "": {
         "": _READ,
         "metrics": _code("main, 2025", "scripts/evaluator/evaluate_utils/metrics.py"),
         "text": _code("137751d", "scripts/evaluator/evaluate_utils/formatter.py"),
-        "references": _code("main, 2025", _JASTER, "151"),
+        "references": _code("main, 2025", _JASTER, "147"),
     },
 }
 _CONFIG = _code("03cf9bf", "configs/base_config.yaml")
 _GENERATION = {
-    "prompt": ("turns of a chat, the instruction in the first", _code("main, 2025", _JASTER, "125–146")),
+    "prompt": ("turns of a chat, the instruction in the first", _code("main, 2025", _JASTER, "117–142")),
     "examples": ("none, and again with the first two of the train file", _CONFIG),
-    "new_tokens": ("as its data says for each subset", _code("main, 2025", _JASTER, "165")),
+    "new_tokens": ("as its data says for each subset", _code("main, 2025", _JASTER, "158")),
     "stop": ("none; the answer is cut when it is scored", _READ),
     "decoding": ("temperature 0.1", _CONFIG),
     "data": ("the first 100 items of a subset", _code("main, 2025", _JASTER, "103–115")),

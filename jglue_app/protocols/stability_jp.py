@@ -31,9 +31,9 @@ def _code(path: str, lines: str = "") -> CodeSource:
 
 
 _JA = "lm_eval/tasks/ja"
-_METRIC = CodeSource("pfnet-research/lm-evaluation-harness", "1771de8", "lm_eval/jasquad/evaluate.py", "12–60")
+_METRIC = CodeSource("pfnet-research/lm-evaluation-harness", "1771de8", "lm_eval/jasquad/evaluate.py", "11–69")
 """A fork that has the metric's text, which no stored copy of the original has."""
-_CAP = _code(f"{_JA}/jsquad.py", "37")
+_CAP = _code(f"{_JA}/jsquad.py", "36")
 _SOURCES = {
     "": {"": _code(_JA), "labels": _code(f"{_JA}/jnli.py"), "metrics": _code("lm_eval/metrics.py")},
     "marc_ja": {"": _code(f"{_JA}/marc_ja.py")},

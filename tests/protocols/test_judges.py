@@ -155,6 +155,7 @@ def test_wandb_a_relation_is_entailment_unless_it_is_exactly_another(
         ("0", "0", "wrong"),
         ("12", "12", "wrong"),
         ("9" * 30, "9" * 20, "wrong"),
+        ("0" * 25 + "2", "2", "correct"),
         (" 2", "2", "correct"),
         ("\r\n2\r\n", "2", "correct"),
         ("\u30002番", "2", "correct"),
@@ -526,6 +527,7 @@ def test_stability_an_answer_goes_without_emoji_through_neologdn_and_f1_counts_w
         ("東京都", ("東京都", "東京"), "東京都", 1),
         (" 東京都\n", ("東京都",), "東京都", 1),
         ("\u3000東京都", (" 東京都 ",), "東京都", 1),
+        ("東京都 \0", ("東京都",), "東京都", 1),
         ("東京", ("東京都", "東京"), "東京", 0),
         ("東京都。", ("東京都",), "東京都。", 0),
         ("ＮＨＫ", ("NHK",), "ＮＨＫ", 0),
@@ -686,3 +688,30 @@ def test_a_reading_names_the_characters_it_was_read_from(protocol: str, task: st
 def test_llm_jp_eval_names_no_characters_that_nfkc_has_replaced() -> None:
     parsed = judge("llm-jp-eval", record(ITEMS["jsts"], "⑩")).strict
     assert (parsed.value, parsed.span) == (10.0, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "right"),
+    [
+        ("jnli", " Neutral\n", 1),
+        ("jnli", "'neutral'", 1),
+        ("jnli", '"neutral" \0', 0),
+        ("jnli", "neutral\n\n次", 1),
+        ("jnli", "「neutral」", 0),
+        ("jcommonsenseqa", '" 2 "', 1),
+        ("jcommonsenseqa", "２", 1),
+        ("jcommonsenseqa", "2番", 0),
+        ("jsquad", "回答:東京都", 1),
+        ("jsquad", "回答:\n\n東京都", 1),
+        ("jsquad", "東京都\n\n回答:大阪", 1),
+    ],
+)
+def test_nejumi_4_takes_off_cues_quotation_marks_and_white_space(task: str, text: str, right: int) -> None:
+    judged = judge("nejumi-4", record(ITEMS[task], text))
+    assert judged.scores[PROTOCOLS["nejumi-4"].metrics[task][0]] == right
+
+
+def test_nejumi_4_lower_cases_the_answer_and_not_the_reference() -> None:
+    # The ratio lower-cases both, so only the steps differ.
+    assert judge_answer("nejumi-4", "NHK", "NHK").strict.value == "nhk"
+    assert judge_answer("nejumi-4", "NHK", "NHK").scores == {"char_f1": 1.0}

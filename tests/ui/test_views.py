@@ -690,6 +690,8 @@ def test_the_same_output_is_right_under_some_protocols_and_wrong_under_others() 
         "wandb-2023": ("○", "entailment"),
         "stability-jp": ("○", "entailment"),
         "llm-jp-eval": ("×", "読み取れない"),
+        "swallow-202411": ("×", "読み取れない"),
+        "nejumi-4": ("×", "読み取れない"),
         "flexeval": ("×", "読み取れない"),
         "lm-eval-ja": ("○", "entailment"),
     }
@@ -724,14 +726,15 @@ def test_a_side_without_a_record_has_an_empty_verdict() -> None:
 
 
 def test_a_similarity_is_a_number_under_each_protocol_and_the_default_where_it_is_unreadable() -> None:
-    uncovered = dict.fromkeys(("stability-jp", "lm-eval-ja"), ("－", "採点しない"))
+    uncovered = dict.fromkeys(("stability-jp", "nejumi-4", "lm-eval-ja"), ("－", "採点しない"))
     assert verdicts(row(similarity(3.0), "3.2")) == uncovered | dict.fromkeys(
-        ("official", "wandb-2023", "llm-jp-eval", "flexeval"), ("", "3.2")
+        ("official", "wandb-2023", "llm-jp-eval", "swallow-202411", "flexeval"), ("", "3.2")
     )
     assert verdicts(row(similarity(3.0), "わかりません")) == uncovered | {
         "official": ("？", "読み取れない"),
         "wandb-2023": ("", "2.0"),
         "llm-jp-eval": ("", "-2.0"),
+        "swallow-202411": ("", "-2.0"),
         "flexeval": ("", "0.0"),
     }
     one = row(similarity(3.0), "3.2")
@@ -758,7 +761,7 @@ def test_what_a_model_has_just_answered_is_shown_like_a_stored_item_without_othe
     payload = prompt.tried(found, "ja")
     assert [side["label"] for side in payload["sides"]] == ["左", "右"]
     scored = [line["name"] for line in payload["protocols"] if line["cells"][0]["value"] == "3.5"]
-    assert scored == ["official", "wandb-2023", "llm-jp-eval", "flexeval"]
+    assert scored == ["official", "wandb-2023", "llm-jp-eval", "swallow-202411", "flexeval"]
     assert [side["prompt"][0]["special"] for side in payload["sides"]] == [True, False]
     assert (payload["steps"], payload["lab"]) == (False, None)
 

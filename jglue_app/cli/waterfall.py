@@ -1,0 +1,149 @@
+"""`rescore --explain`: the way from one protocol's score to another's, printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from jglue_app.console import print_lines, print_table
+from jglue_app.protocols.decisions import DECISIONS, GENERATION
+from jglue_app.rules import RULES
+from jglue_app.tasks import TASKS
+from jglue_app.types import Estimate
+from jglue_app.waterfall import Switch, Waterfall
+
+_SHOWN = 60
+
+
+def decision_text(decision: str) -> str:
+    """What is decided, in English words: a key of `DECISIONS` or `GENERATION`, or `text: <step>`."""
+    if decision == "text":
+        return "order of the steps"
+    if decision.startswith("text: "):
+        return RULES[decision.removeprefix("text: ")]
+    return DECISIONS.get(decision) or GENERATION[decision]
+
+
+def print_waterfalls(found: Mapping[str, Waterfall], run: str, items: int) -> None:
+    """One table for each subset, then what cannot be switched, then the items that moved."""
+    for way in found.values():
+        _print(way, items)
+    some = next(iter(found.values()))
+    if some.other_outputs:
+        print_lines(["", f"What {some.end} does otherwise before an answer is read needs other outputs:"])
+        print_lines(
+            f"  {decision_text(o.decision)}: {o.before} → {o.after}" + (f"  [{o.source}]" if o.source else "")
+            for o in some.other_outputs
+        )
+        print_lines([f"Run the model as {some.end} does: {run}"])
+
+
+def _print(way: Waterfall, items: int) -> None:
+    head = f"{TASKS[way.task].title}, {way.n:,} items: from {way.start} to {way.end}"
+    if not way.switches:
+        print_lines(["", f"{head}: both decide alike, so the score is the same, {_scores(way.scores)}."])
+        return
+    print_lines(["", head])
+    names = list(dict.fromkeys([*way.scores, *way.end_scores]))
+    table = Table("decision", "from", "to", *names, "items moved", box=None, pad_edge=False)
+    table.add_row(way.start, "", "", *(_number(way.scores.get(name)) for name in names), "")
+    for switch in way.switches:
+        table.add_row(
+            decision_text(switch.decision),
+            switch.before,
+            switch.after,
+            *(_changed(switch, name) for name in names),
+            _moved(switch),
+        )
+    table.add_row(way.end, "", "", *(_number(way.end_scores.get(name)) for name in names), "")
+    print_table(table)
+    print_lines(_sentences(way))
+    for switch in way.switches:
+        shown = [m for m in switch.moved if m.change or TASKS[way.task].kind == "score"][:items]
+        if shown:
+            print_lines([f"  {decision_text(switch.decision)}, for example:"])
+        for moved in shown:
+            read = " → ".join("nothing" if v is None else _quoted(str(v)) for v in (moved.before, moved.after))
+            print_lines([f"    item {moved.item_id}: output {_quoted(moved.text or '')} read as {read}"])
+
+
+def _sentences(way: Waterfall) -> Iterator[str]:
+    """What one learns of each metric: how far it goes, and its largest step."""
+    for name, score in way.scores.items():
+        start, end = score.value, way.end_scores[name].value if name in way.end_scores else None
+        if start is None or end is None:
+            continue
+        largest = max(way.switches, key=lambda s: abs(s.change.get(name, 0.0)))
+        change = largest.change.get(name, 0.0)
+        if abs(change) < 1e-12:
+            yield f"  {name}: {start:.3f} under both; no decision moves it."
+            continue
+        yield (
+            f"  {name}: {start:.3f} → {end:.3f} ({end - start:+.3f}). The largest step ({change:+.3f}): "
+            f"{decision_text(largest.decision)}, {largest.before} → {largest.after}"
+            + (f"  [{largest.source}]" if largest.source else "")
+        )
+
+
+def _scores(scores: Mapping[str, Estimate]) -> str:
+    return ", ".join(f"{name} {_number(e)}" for name, e in scores.items())
+
+
+def _number(score: Estimate | None) -> str:
+    return "–" if score is None or score.value is None else f"{score.value:.3f}"
+
+
+def _changed(switch: Switch, name: str) -> str:
+    score = _number(switch.scores.get(name))
+    return f"{score} ({switch.change[name]:+.3f})" if name in switch.change else score
+
+
+def _moved(switch: Switch) -> str:
+    up, down = (sum(m.change * sign > 0 for m in switch.moved) for sign in (1, -1))
+    parts = [f"{up} up, {down} down"] if up or down else []
+    parts += [f"{switch.left_out} left out"] if switch.left_out > 0 else []
+    parts += [f"{-switch.left_out} taken in"] if switch.left_out < 0 else []
+    return ", ".join(parts) or (f"{len(switch.moved)} read otherwise" if switch.moved else "none")
+
+
+def _quoted(text: str) -> str:
+    line = text.replace("\n", "⏎")
+    return f"「{line if len(line) <= _SHOWN else line[:_SHOWN] + '…'}」"
+
+
+def as_json(way: Waterfall) -> dict[str, Any]:
+    """A waterfall as plain values."""
+    return {
+        "task": way.task,
+        "from": way.start,
+        "to": way.end,
+        "n": way.n,
+        "scores": way.scores,
+        "switches": [
+            {
+                "decision": s.decision,
+                "about": decision_text(s.decision),
+                "before": s.before,
+                "after": s.after,
+                "source": str(s.source) if s.source else None,
+                "scores": s.scores,
+                "change": s.change,
+                "left_out": s.left_out,
+                "moved": [
+                    {"item_id": m.item_id, "before": m.before, "after": m.after, "change": m.change} for m in s.moved
+                ],
+            }
+            for s in way.switches
+        ],
+        "other_outputs": [
+            {
+                "decision": o.decision,
+                "before": o.before,
+                "after": o.after,
+                "source": str(o.source) if o.source else None,
+            }
+            for o in way.other_outputs
+        ],
+    }
