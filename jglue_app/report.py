@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +41,8 @@ AGREEMENTS: Mapping[str, significance.Agreement] = {
     "macro_f1": "macro_f1",
     "mcc": "mcc",
 }
-_LARGEST = sys.float_info.max
+_LARGEST = 1.7976931348623157e308
+"""The largest finite float."""
 MIN_PAIRED = 10
 """With fewer items a bootstrap interval is far too narrow: all of three items may differ by chance."""
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jglue_app.errors import InputError
 from jglue_app.protocols import get_protocol
-from jglue_app.protocols.decisions import GENERATION, source_of, value_words
+from jglue_app.protocols.decisions import GENERATION, decision_text, source_of, value_words
 from jglue_app.protocols.judging import as_labelled, is_scored, judge
 from jglue_app.report import Answered, scores_of
 from jglue_app.tasks import TASKS
 from jglue_app.types import CodeSource, Estimate, Item, Record, Rules, RunData, ScoringProtocol, Task
-
-ORDER = "order of the steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +161,42 @@ def _lacks(data: RunData, task: str, first: ScoringProtocol, second: ScoringProt
                 f"{protocol.name} reads the text of {TASKS[task].title}, and the run has none: run with --method both."
             )
     return ""
+
+
+def as_table(way: Waterfall) -> dict[str, Any]:
+    """A waterfall as plain values."""
+    return {
+        "task": way.task,
+        "from": way.start,
+        "to": way.end,
+        "n": way.n,
+        "scores": way.scores,
+        "switches": [
+            {
+                "decision": s.decision,
+                "about": decision_text(s.decision),
+                "before": s.before,
+                "after": s.after,
+                "source": str(s.source) if s.source else None,
+                "scores": s.scores,
+                "change": s.change,
+                "left_out": s.left_out,
+                "moved": [
+                    {"item_id": m.item_id, "before": m.before, "after": m.after, "change": m.change} for m in s.moved
+                ],
+            }
+            for s in way.switches
+        ],
+        "other_outputs": [
+            {
+                "decision": o.decision,
+                "before": o.before,
+                "after": o.after,
+                "source": str(o.source) if o.source else None,
+            }
+            for o in way.other_outputs
+        ],
+    }
 
 
 # --- one set of decisions -------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from jglue_app.cli.options import (
 )
 from jglue_app.console import print_dissents, print_json, print_protocols, print_report, say
 from jglue_app.rescoring import Rescoring
+from jglue_app.waterfall import as_table
 
 ProtocolsOption = Annotated[str, typer.Option("--protocol", help="A protocol, several separated by commas, or 'all'.")]
 ItemsOption = Annotated[
@@ -108,7 +109,7 @@ def _explain(path: str | Path, start: str, end: str, *, tasks: str, items: int, 
     run = api.open_run(path)
     found = api.explain(run, start, end, tasks=task_list(tasks, start) if tasks else None)
     if as_json:
-        print_json({"run": str(path), "waterfalls": [waterfall.as_json(way) for way in found.values()]})
+        print_json({"run": str(path), "waterfalls": [as_table(way) for way in found.values()]})
         return
     again = f"python -m jglue_app run --protocol {end} --tasks {','.join(found)}"
     spec = run.data().spec

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from rich.table import Table
 
 from jglue_app.console import print_lines, print_table
-from jglue_app.protocols.decisions import DECISIONS, GENERATION
-from jglue_app.rules import RULES
+from jglue_app.protocols.decisions import decision_text
 from jglue_app.tasks import TASKS
 from jglue_app.types import Estimate
 from jglue_app.waterfall import Switch, Waterfall
 
 _SHOWN = 60
-
-
-def decision_text(decision: str) -> str:
-    """What is decided, in English words: a key of `DECISIONS` or `GENERATION`, or `text: <step>`."""
-    if decision == "text":
-        return "order of the steps"
-    if decision.startswith("text: "):
-        return RULES[decision.removeprefix("text: ")]
-    return DECISIONS.get(decision) or GENERATION[decision]
 
 
 def print_waterfalls(found: Mapping[str, Waterfall], run: str, items: int) -> None:
@@ -111,39 +100,3 @@ def _moved(switch: Switch) -> str:
 def _quoted(text: str) -> str:
     line = text.replace("\n", "⏎")
     return f"「{line if len(line) <= _SHOWN else line[:_SHOWN] + '…'}」"
-
-
-def as_json(way: Waterfall) -> dict[str, Any]:
-    """A waterfall as plain values."""
-    return {
-        "task": way.task,
-        "from": way.start,
-        "to": way.end,
-        "n": way.n,
-        "scores": way.scores,
-        "switches": [
-            {
-                "decision": s.decision,
-                "about": decision_text(s.decision),
-                "before": s.before,
-                "after": s.after,
-                "source": str(s.source) if s.source else None,
-                "scores": s.scores,
-                "change": s.change,
-                "left_out": s.left_out,
-                "moved": [
-                    {"item_id": m.item_id, "before": m.before, "after": m.after, "change": m.change} for m in s.moved
-                ],
-            }
-            for s in way.switches
-        ],
-        "other_outputs": [
-            {
-                "decision": o.decision,
-                "before": o.before,
-                "after": o.after,
-                "source": str(o.source) if o.source else None,
-            }
-            for o in way.other_outputs
-        ],
-    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from jglue_app.protocols.judging import judge
+from jglue_app.rules import RULES
 from jglue_app.types import CodeSource, Item, Judgement, Preset, Record, Rules, ScoringProtocol, Task
 
 DECISIONS = {
@@ -133,6 +134,15 @@ def source_of(protocol: ScoringProtocol, task: str, decision: str) -> CodeSource
 def value_words(decision: str, value: object) -> str:
     """The value of a decision in English words."""
     return VALUES.get((decision, str(value)), str(value))
+
+
+def decision_text(decision: str) -> str:
+    """What is decided, in English words: a key of `DECISIONS` or `GENERATION`, or `text: <step>`."""
+    if decision == "text":
+        return "order of the steps"
+    if decision.startswith("text: "):
+        return RULES[decision.removeprefix("text: ")]
+    return DECISIONS.get(decision) or GENERATION[decision]
 
 
 def decisions_of(protocol: ScoringProtocol, task: str) -> tuple[Decision, ...]:

@@ -24,12 +24,13 @@ from jglue_app.report import compare_runs
 from jglue_app.store import dumps
 from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Item
-from jglue_app.ui import compare, controls, full, results, wandb_push
+from jglue_app.ui import compare, controls, full, results, wandb_push, why
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import visitor
 from jglue_app.ui.following import BEAT_S, changes
 from jglue_app.ui.lab import look, start_sweep
 from jglue_app.ui.views.items import FILTERS, item_rows
+from jglue_app.waterfall import as_table
 
 
 def build(desk: Desk) -> None:
@@ -384,6 +385,21 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         except JglueAppError as e:
             raise _told(e) from e
 
+    def explain(request: gr.Request, run: str, start: str = why.START, end: str = why.END) -> list[dict[str, Any]]:
+        """How the scores of a run under one protocol become those under another: the decisions in which the two differ,
+        switched one at a time, with the score after each and the items it moves.
+
+        Args:
+            run: Id of a run.
+            start: The protocol to begin with.
+            end: The protocol to arrive at.
+        """
+        try:
+            found = why.ways(desk, visitor(request), run, start, end)
+        except JglueAppError as e:
+            raise _told(e) from e
+        return [_plain(as_table(way)) for way in found.values()]
+
     def leaderboard(
         request: gr.Request,
         protocol: str = "official",
@@ -455,7 +471,7 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         found: list[dict[str, Any]] = _plain(job.result)
         return found
 
-    return runs, scores, items, item, disagreements, leaderboard, delete_run, push_to_wandb
+    return runs, scores, items, item, disagreements, explain, leaderboard, delete_run, push_to_wandb
 
 
 def _files(desk: Desk) -> None:

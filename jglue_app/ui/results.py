@@ -18,7 +18,7 @@ from jglue_app.presets import subsets
 from jglue_app.protocols import PROTOCOLS
 from jglue_app.showcase import SHIPPED
 from jglue_app.tasks import TASKS
-from jglue_app.ui import controls, views, wandb_push
+from jglue_app.ui import controls, views, wandb_push, why
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import language, visitor
@@ -79,6 +79,7 @@ def build(desk: Desk, t: T) -> Tab:
         b = gr.Dropdown([], label="B", elem_id="pick-b", scale=4, min_width=220)
         compare = gr.Button(t("open_pair"), variant="primary", elem_id="open-pair", scale=2, min_width=140)
     figures = pane("figures")
+    why.build(desk, t, a)
     gr.Markdown(t("manage"), elem_classes="jg-section")
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=260):

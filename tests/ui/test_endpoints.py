@@ -18,6 +18,7 @@ from tests.ui.conftest import Tables, serve
 
 ACTIONS = {
     *("compare_models", "full_run", "stop", "repeat", "models", "runs", "scores", "items", "item", "disagreements"),
+    "explain",
     *(
         "leaderboard",
         "delete_run",

@@ -1,0 +1,125 @@
+"""The way from one protocol's score to another's: one line for each decision, with the items it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jglue_app.scoreboard import number
+from jglue_app.tasks import TASKS
+from jglue_app.types import Estimate
+from jglue_app.ui.decision_words import decision_word, value_word
+from jglue_app.ui.words import word
+from jglue_app.waterfall import Moved, Switch, Waterfall
+
+MOST_ITEMS = 5
+"""Items of a step that are listed."""
+LONGEST_TEXT = 80
+
+
+def waterfall_view(found: Mapping[str, Waterfall], lang: str) -> dict[str, Any]:
+    """Payload of the template `waterfall`: a table for each subset, then what needs other outputs."""
+    some = next(iter(found.values()))
+    return {
+        "start": some.start,
+        "end": some.end,
+        "ways": [_way(way, lang) for way in found.values()],
+        "other": [
+            {
+                "name": decision_word(o.decision, lang),
+                "before": value_word(o.decision, o.before, lang),
+                "after": value_word(o.decision, o.after, lang),
+                "source": str(o.source) if o.source else "",
+            }
+            for o in some.other_outputs
+        ],
+        "command": f"python -m jglue_app run --protocol {some.end} --tasks {','.join(found)}",
+    }
+
+
+def _way(way: Waterfall, lang: str) -> dict[str, Any]:
+    names = list(dict.fromkeys([*way.scores, *way.end_scores]))
+    return {
+        "title": TASKS[way.task].title,
+        "n": f"{way.n:,}",
+        "metrics": names,
+        "start": [_bar(way.scores.get(name)) for name in names],
+        "steps": [_step(switch, way, names, lang) for switch in way.switches],
+        "end": [_bar(way.end_scores.get(name)) for name in names],
+        "sentences": _sentences(way, lang),
+    }
+
+
+def _bar(score: Estimate | None) -> dict[str, Any]:
+    value = score.value if score else None
+    return {"value": number(value), "share": 0 if value is None else round(100 * min(max(value, 0.0), 1.0), 1)}
+
+
+def _step(switch: Switch, way: Waterfall, names: list[str], lang: str) -> dict[str, Any]:
+    listed = [m for m in switch.moved if m.change or TASKS[way.task].kind == "score"]
+    return {
+        "name": decision_word(switch.decision, lang),
+        "before": value_word(switch.decision, switch.before, lang),
+        "after": value_word(switch.decision, switch.after, lang),
+        "source": str(switch.source) if switch.source else "",
+        "scores": [
+            _bar(switch.scores.get(name))
+            | {"change": number(switch.change[name], sign=True) if _moves(switch, name) else ""}
+            for name in names
+        ],
+        "moved": _moved(switch, lang),
+        "items": [_item(m, lang) for m in listed[:MOST_ITEMS]],
+        "more": max(0, len(listed) - MOST_ITEMS),
+    }
+
+
+def _moves(switch: Switch, name: str) -> bool:
+    return abs(switch.change.get(name, 0.0)) > 5e-5
+
+
+def _moved(switch: Switch, lang: str) -> str:
+    up, down = (sum(m.change * sign > 0 for m in switch.moved) for sign in (1, -1))
+    parts = [word("way_up", lang).format(up)] if up else []
+    parts += [word("way_down", lang).format(down)] if down else []
+    parts += [word("way_left_out", lang).format(switch.left_out)] if switch.left_out > 0 else []
+    parts += [word("way_taken_in", lang).format(-switch.left_out)] if switch.left_out < 0 else []
+    if not parts and switch.moved:
+        parts = [word("way_otherwise", lang).format(len(switch.moved))]
+    return " · ".join(parts) or word("way_none", lang)
+
+
+def _item(moved: Moved, lang: str) -> dict[str, str]:
+    read = (word("way_nothing", lang) if v is None else _cut(str(v)) for v in (moved.before, moved.after))
+    before, after = read
+    return {"id": moved.item_id, "text": _cut(moved.text or ""), "before": before, "after": after}
+
+
+def _cut(text: str) -> str:
+    line = text.replace("\n", "⏎")
+    return line if len(line) <= LONGEST_TEXT else line[:LONGEST_TEXT] + "…"
+
+
+def _sentences(way: Waterfall, lang: str) -> list[str]:
+    """What one learns of each metric."""
+    out = []
+    for name, score in way.scores.items():
+        start, end = score.value, way.end_scores[name].value if name in way.end_scores else None
+        if start is None or end is None:
+            continue
+        largest = max(way.switches, key=lambda s: abs(s.change.get(name, 0.0)), default=None)
+        if largest is None or not _moves(largest, name):
+            out.append(word("way_same", lang).format(metric=name, score=number(start)))
+            continue
+        out.append(
+            word("way_largest", lang).format(
+                metric=name,
+                start=number(start),
+                end=number(end),
+                difference=number(end - start, sign=True),
+                decision=decision_word(largest.decision, lang),
+                before=value_word(largest.decision, largest.before, lang),
+                after=value_word(largest.decision, largest.after, lang),
+                change=number(largest.change[name], sign=True),
+            )
+        )
+    return out

@@ -1,0 +1,52 @@
+"""Taking the difference between two protocols apart, on the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jglue_app.protocols import PROTOCOLS
+from jglue_app.protocols.decisions import DECISIONS, GENERATION, VALUES
+from jglue_app.store import RunStore
+from jglue_app.ui import views
+from jglue_app.ui.decision_words import DECISIONS_JA, GENERATION_JA, VALUES_JA, decision_word, value_word
+from jglue_app.ui.views.waterfall import waterfall_view
+from jglue_app.waterfall import explain, explainable
+
+SHIPPED = Path(__file__).parents[2] / "assets" / "showcase" / "base-3-shot"
+DATA = RunStore(SHIPPED).data()
+
+
+def test_every_decision_and_value_has_a_japanese_name() -> None:
+    assert set(DECISIONS_JA) == set(DECISIONS)
+    assert set(GENERATION_JA) == set(GENERATION)
+    said = {value for protocol in PROTOCOLS.values() for value, _ in protocol.generation.values()}
+    assert (set(VALUES.values()) | said) - set(VALUES_JA) == set()
+    assert set(VALUES_JA) - said - set(VALUES.values()) == set(), "no value of this name any more"
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+@pytest.mark.parametrize("end", ["stability-jp", "llm-jp-eval", "nejumi-4", "wandb-2023-4shot"])
+def test_the_page_draws_the_way_in_both_languages(lang: str, end: str) -> None:
+    found = {task: explain(DATA, task, "wandb-2023-0shot", end) for task in explainable(DATA, "wandb-2023-0shot", end)}
+    html = views.render("waterfall", waterfall_view(found, lang), lang)
+    for way in found.values():
+        for switch in way.switches:
+            assert decision_word(switch.decision, lang).split("'")[0] in html
+    assert "None" not in re.sub(r"<[^>]+>", " ", html)
+    assert f"--protocol {end}" in html
+
+
+def test_outputs_are_escaped() -> None:
+    way = explain(DATA, "jnli", "wandb-2023-0shot", "stability-jp")
+    payload = waterfall_view({"jnli": way}, "en")
+    payload["ways"][0]["steps"][0]["items"] = [{"id": "1", "text": "<script>", "before": "a", "after": "b"}]
+    assert "<script>" not in views.render("waterfall", payload, "en")
+
+
+def test_an_order_of_steps_is_in_words() -> None:
+    assert value_word("text", "nfkc (of output and references), trimmed (of the output)", "ja") == (
+        "NFKC のあと（出力と正解に）、前後の空白を除いたもの（出力に）"
+    )
