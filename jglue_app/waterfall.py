@@ -55,6 +55,11 @@ class Switch:
     left_out: int = 0
     """Items that are no longer scored; negative for those that are now."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether it changes anything in this run."""
+        return bool(self.moved or self.left_out or any(self.change.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class OtherOutputs:

@@ -38,7 +38,7 @@ def _print(way: Waterfall, items: int) -> None:
     names = list(dict.fromkeys([*way.scores, *way.end_scores]))
     table = Table("decision", "from", "to", *names, "items moved", box=None, pad_edge=False)
     table.add_row(way.start, "", "", *(_number(way.scores.get(name)) for name in names), "")
-    for switch in way.switches:
+    for switch in (s for s in way.switches if s.moves):
         table.add_row(
             decision_text(switch.decision),
             switch.before,
@@ -48,6 +48,9 @@ def _print(way: Waterfall, items: int) -> None:
         )
     table.add_row(way.end, "", "", *(_number(way.end_scores.get(name)) for name in names), "")
     print_table(table)
+    still = [f"{decision_text(s.decision)} ({s.before} → {s.after})" for s in way.switches if not s.moves]
+    if still:
+        print_lines([f"  Differences that move nothing here: {'; '.join(still)}."])
     print_lines(_sentences(way))
     for switch in way.switches:
         shown = [m for m in switch.moved if m.change or TASKS[way.task].kind == "score"][:items]

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from difflib import SequenceMatcher
 from functools import lru_cache
-from itertools import takewhile
 from typing import Any
 
 from rapidfuzz import fuzz
@@ -25,8 +24,6 @@ _LEFT_OUT = frozenset(
     + "〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏."
 )
 """Tokens that do not count in Stability's F1. Other signs do, among them 〈, 《, ・ and ★."""
-_NUL = "\ufffd"
-"""Stands for a NUL, which no text can be handed to MeCab with."""
 _PIECE = 10_000
 """Characters handed to MeCab at a time: no answer is longer, and MeCab's memory grows with the length."""
 
@@ -81,19 +78,15 @@ def sorted_words(text: str) -> str:
 def tokens(text: str) -> list[str]:
     """Surface forms of the MeCab tokens of a text, without the signs that do not count.
 
-    Nothing behind a NUL: MeCab analyses what follows it, too, and its output ends there.
+    MeCab analyses a text to its end, but what it writes ends at a NUL.
     """
-    tagger = _tagger()
-    if "\0" in text:
-        text = text[: text.index("\0") + _PIECE].replace("\0", _NUL)
-    surfaces = (
-        part
-        for start in range(0, len(text), _PIECE)
-        for word in tagger(text[start : start + _PIECE])
-        for part in word.surface.split()
-    )
-    seen = takewhile(lambda surface: _NUL not in surface, surfaces)
-    return [surface for surface in seen if surface not in _LEFT_OUT]
+    tagger, found = _tagger(), []
+    for start in range(0, len(text), _PIECE):
+        piece = text[start : start + _PIECE]
+        found += tagger.parse(piece).split()
+        if "\0" in piece:
+            break
+    return [token for token in found if token not in _LEFT_OUT]
 
 
 @lru_cache(maxsize=20_000)
@@ -106,7 +99,7 @@ def _tagger() -> Any:
     import unidic_lite
     from fugashi import Tagger
 
-    return Tagger(f'-d "{unidic_lite.DICDIR}"')
+    return Tagger(f'-Owakati -d "{unidic_lite.DICDIR}"')
 
 
 def _percent(prediction: str, reference: str, ratio: Callable[[str, str], float]) -> float:

@@ -29,6 +29,21 @@ GENERATION_JA = {
     "length_cap": "正解の長さによる上限",
     "data": "データ",
 }
+STEPS_JA = {
+    "trimmed": "前後の空白を除く",
+    "without_nul": "末尾の NUL 文字を除く",
+    "lower": "小文字にする",
+    "without_brackets": "両端の「」『』。を除く",
+    "without_full_stop": "末尾の「。」を除く",
+    "collapsed": "続く空白を一つにまとめる",
+    "to_blank_line": "最初の空行で切る",
+    "without_quotes": "両端の引用符を除く",
+    "without_cues": "「応答:」「回答:」「答え:」を除く",
+    "digits_kept": "0-9 と . だけを残す",
+    "without_emoji": "絵文字を除く",
+    "neologdn": "neologdn に通す",
+    "nfkc": "NFKC にする",
+}
 VALUES_JA = {
     "all": "すべて",
     "short references (at most 37.5 characters)": "正解が短い問題（37.5 字以下）",
@@ -122,7 +137,8 @@ VALUES_JA = {
 def decision_word(decision: str, lang: str) -> str:
     """What is decided: a key of `DECISIONS` or `GENERATION`, `text: <step>` for a step, `text` for their order."""
     if decision.startswith("text: "):
-        return rule_text(decision.removeprefix("text: "), lang)
+        step = decision.removeprefix("text: ")
+        return STEPS_JA[step] if lang == "ja" else rule_text(step, lang)
     if decision == "text":
         return "処理の順番" if lang == "ja" else "order of the steps"
     english = DECISIONS.get(decision) or GENERATION[decision]
@@ -135,7 +151,7 @@ def value_word(decision: str, value: str, lang: str) -> str:
         return value
     if decision == "text":
         steps = (part.rsplit(" (", 1) for part in value.split(", ") if part)
-        return "、".join(f"{rule_text(name, lang)}（{VALUES_JA[sides.rstrip(')')]}）" for name, sides in steps)
+        return "、".join(f"{STEPS_JA[name]}（{VALUES_JA[sides.rstrip(')')]}）" for name, sides in steps)
     if decision in GENERATION and value == "–":
         return "–"
     return VALUES_JA.get(value, value)

@@ -626,6 +626,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "way_taken_in": ("{} 問を加える", "{} taken in"),
     "way_otherwise": ("{} 問の読みか点が変わる", "{} read or scored otherwise"),
     "way_none": ("なし", "none"),
+    "way_still": ("この実行では何も動かさない違い（{}）", "Differences that move nothing in this run ({})"),
     "way_nothing": ("なし", "nothing"),
     "way_output": ("出力", "output"),
     "way_read": ("読み：", "read as"),

@@ -9,9 +9,10 @@ import pytest
 
 from jglue_app.protocols import PROTOCOLS
 from jglue_app.protocols.decisions import DECISIONS, GENERATION, VALUES
+from jglue_app.protocols.texts import STEPS
 from jglue_app.store import RunStore
 from jglue_app.ui import views
-from jglue_app.ui.decision_words import DECISIONS_JA, GENERATION_JA, VALUES_JA, decision_word, value_word
+from jglue_app.ui.decision_words import DECISIONS_JA, GENERATION_JA, STEPS_JA, VALUES_JA, decision_word, value_word
 from jglue_app.ui.views.waterfall import waterfall_view
 from jglue_app.waterfall import explain, explainable
 
@@ -22,6 +23,7 @@ DATA = RunStore(SHIPPED).data()
 def test_every_decision_and_value_has_a_japanese_name() -> None:
     assert set(DECISIONS_JA) == set(DECISIONS)
     assert set(GENERATION_JA) == set(GENERATION)
+    assert set(STEPS_JA) == set(STEPS)
     said = {value for protocol in PROTOCOLS.values() for value, _ in protocol.generation.values()}
     assert (set(VALUES.values()) | said) - set(VALUES_JA) == set()
     assert set(VALUES_JA) - said - set(VALUES.values()) == set(), "no value of this name any more"
@@ -48,5 +50,5 @@ def test_outputs_are_escaped() -> None:
 
 def test_an_order_of_steps_is_in_words() -> None:
     assert value_word("text", "nfkc (of output and references), trimmed (of the output)", "ja") == (
-        "NFKC のあと（出力と正解に）、前後の空白を除いたもの（出力に）"
+        "NFKC にする（出力と正解に）、前後の空白を除く（出力に）"
     )

@@ -44,7 +44,8 @@ def _way(way: Waterfall, lang: str) -> dict[str, Any]:
         "n": f"{way.n:,}",
         "metrics": names,
         "start": [_bar(way.scores.get(name)) for name in names],
-        "steps": [_step(switch, way, names, lang) for switch in way.switches],
+        "steps": [_step(switch, way, names, lang) for switch in way.switches if switch.moves],
+        "still": [_step(switch, way, names, lang) for switch in way.switches if not switch.moves],
         "end": [_bar(way.end_scores.get(name)) for name in names],
         "sentences": _sentences(way, lang),
     }
