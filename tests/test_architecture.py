@@ -36,7 +36,7 @@ HOME = {
 
 PURE = (
     *("prompts", "metrics", "significance", "floors", "notices", "references", "rules", "disagreement"),
-    *("presets", "lint", "data_check", "known_items", "rescoring", "thought"),
+    *("presets", "lint", "data_check", "known_items", "system_data", "rescoring", "thought"),
     *("report", "scoreboard", "leaderboard", "insights"),
     *(f"protocols/{path.stem}" for path in sorted((PACKAGE / "protocols").glob("*.py"))),
     *("parsing/__init__", "parsing/choice", "parsing/score", "parsing/span", "parsing/text"),

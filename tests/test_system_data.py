@@ -1,0 +1,39 @@
+"""Which data the systems behind the protocols evaluated on."""
+
+from __future__ import annotations
+
+import pytest
+
+from jglue_app.known_items import LABEL_VERSIONS
+from jglue_app.protocols import PROTOCOLS
+from jglue_app.system_data import SYSTEM_DATA, data_of
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_data_of_every_protocol_is_known(protocol: str) -> None:
+    found = data_of(protocol)
+    assert found is not None
+    assert found.labels in LABEL_VERSIONS
+    assert found.source
+
+
+@pytest.mark.parametrize(
+    ("protocol", "labels", "jsquad"),
+    [
+        ("official", "v1.3", 4442),
+        ("wandb-2023-4shot", "v1.1", 4422),
+        ("wandb-2023-0shot", "v1.1", 4422),
+        ("stability-jp", "v1.1", 4442),
+        ("nejumi-4", "v1.1", 100),
+    ],
+)
+def test_labels_and_numbers_of_items_are_the_published_ones(protocol: str, labels: str, jsquad: int) -> None:
+    found = data_of(protocol)
+    assert found is not None
+    assert (found.labels, found.items["jsquad"]) == (labels, jsquad)
+
+
+def test_a_protocol_of_no_system_has_no_data() -> None:
+    assert data_of("wandb") is None
+    assert data_of("official2") is None
+    assert len({row.system for row in SYSTEM_DATA}) == len(SYSTEM_DATA)
