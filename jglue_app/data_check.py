@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jglue_app.data import fingerprint
+from jglue_app.known_items import asked_text
 from jglue_app.types import Dataset, Item
 
 EXAMPLES = 3
@@ -116,7 +117,7 @@ def repeats(dataset: Dataset) -> Repeats:
     first: dict[str, Item] = {}
     again = []
     for item in dataset.items:
-        earlier = first.setdefault(_asked(item), item)
+        earlier = first.setdefault(asked_text(item), item)
         if earlier is not item:
             again.append((item, earlier))
     return Repeats(
@@ -129,8 +130,8 @@ def repeats(dataset: Dataset) -> Repeats:
 
 def relabelled(old: Dataset, new: Dataset) -> Relabelled:
     """What became of the labels between two versions of a file, item by item."""
-    before = {(item.id, _asked(item)): item for item in old.items}
-    after = {(item.id, _asked(item)): item for item in new.items}
+    before = {(item.id, asked_text(item)): item for item in old.items}
+    after = {(item.id, asked_text(item)): item for item in new.items}
     both = [(before[key], after[key]) for key in after if key in before]
     changed = [(a, b) for a, b in both if a.gold != b.gold]
     return Relabelled(
@@ -145,11 +146,6 @@ def relabelled(old: Dataset, new: Dataset) -> Relabelled:
 
 def _file(dataset: Dataset) -> str:
     return f"{dataset.task}/{dataset.split}"
-
-
-def _asked(item: Item) -> str:
-    """All that an item asks, white space aside; unlike the fingerprint, with sentences and choices in their order."""
-    return "\0".join("".join(text.split()) for text in item.fields.values())
 
 
 def _first_ids(items: Sequence[Item], text: Callable[[Item], str]) -> dict[str, str]:
