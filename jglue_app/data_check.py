@@ -1,4 +1,4 @@
-"""What is wrong, doubled or leaked in the files at hand. Pure: works on datasets that are read already."""
+"""What is wrong, doubled, leaked or relabelled in the files at hand. Pure: works on datasets that are read already."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from jglue_app import known_items
 from jglue_app.data import fingerprint
 from jglue_app.known_items import asked_text
 from jglue_app.types import Dataset, Item
@@ -28,6 +29,8 @@ class Overlap:
     """Items of the evaluated file."""
     examples: tuple[tuple[str, str], ...]
     """The first of them: (id here, id there)."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """All of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Repeats:
     """Of these, how many have another answer than the earlier one."""
     examples: tuple[tuple[str, str], ...]
     """The first of them: (id, id of the earlier one)."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """All of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,20 @@ class Relabelled:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFault:
+    """Items of a file that are known to be faulty, or to have borne another label; see `known_items`."""
+
+    file: str
+    """Such as `jsquad/valid`."""
+    group: str
+    """`faulty` or `relabelled`."""
+    items: int
+    ids: tuple[str, ...]
+    labels: Mapping[str, str]
+    """Of relabelled items, id → `label in v1.1 → label in v1.3`; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class DataCheck:
     """All that was found in the files at hand."""
 
@@ -76,6 +95,8 @@ class DataCheck:
     """Against every other version of JNLI that is at hand."""
     other_versions: tuple[str, ...]
     """Files of those versions."""
+    known: tuple[KnownFault, ...] = ()
+    """What is known of single items without another file to compare with."""
 
 
 def check(files: Sequence[Mapping[str, object]], datasets: Sequence[Dataset], old_jnli: Sequence[Dataset]) -> DataCheck:
@@ -96,7 +117,20 @@ def check(files: Sequence[Mapping[str, object]], datasets: Sequence[Dataset], ol
         repeats=tuple(found for d in datasets if (found := repeats(d)).items),
         jnli_labels=tuple(relabelled(old, new) for old in old_jnli) if new else (),
         other_versions=tuple(old.path for old in old_jnli),
+        known=tuple(fault for d in evaluated for fault in known_faults(d)),
     )
+
+
+def known_faults(dataset: Dataset) -> tuple[KnownFault, ...]:
+    """The items of a file that are known to be faulty or relabelled; nothing for files without any."""
+    out = []
+    if faulty := tuple(item.id for item in dataset.items if known_items.is_faulty(item)):
+        out.append(KnownFault(_file(dataset), "faulty", len(faulty), faulty, {}))
+    changes = {item.id: change for item in dataset.items if (change := known_items.relabelled(item))}
+    if changes:
+        labels = {id_: f"{change.old} → {change.new}" for id_, change in changes.items()}
+        out.append(KnownFault(_file(dataset), "relabelled", len(changes), tuple(changes), labels))
+    return tuple(out)
 
 
 def overlaps(evaluated: Iterable[Dataset], others: Iterable[Dataset]) -> tuple[Overlap, ...]:
@@ -108,7 +142,9 @@ def overlaps(evaluated: Iterable[Dataset], others: Iterable[Dataset]) -> tuple[O
         for name, table in tables:
             shared = [(id_, table[text]) for id_, text in prints if text in table]
             if shared and name != _file(dataset):
-                found.append(Overlap(_file(dataset), name, len(shared), len(prints), tuple(shared[:EXAMPLES])))
+                found.append(
+                    Overlap(_file(dataset), name, len(shared), len(prints), tuple(shared[:EXAMPLES]), tuple(shared))
+                )
     return tuple(found)
 
 
@@ -125,6 +161,7 @@ def repeats(dataset: Dataset) -> Repeats:
         len(again),
         sum(item.gold != earlier.gold for item, earlier in again),
         tuple((item.id, earlier.id) for item, earlier in again[:EXAMPLES]),
+        tuple((item.id, earlier.id) for item, earlier in again),
     )
 
 

@@ -27,11 +27,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "tasks": ("サブセット", "Subsets"),
     "data": ("データ", "Data"),
     "data_info": (
-        "「見本」はこのアプリ独自の問題。「公式」は JGLUE v1.3 を取得します（MARC-ja は配布終了のため見本を使います）。",
-        "“Sample” items are this application's own. “Official” fetches JGLUE v1.3 (MARC-ja is no longer distributed and falls back to samples).",
+        "「見本」はこのアプリ独自の問題。「公式」は JGLUE v1.3 の dev を取得します（MARC-ja は配布終了のため見本を使います）。「テスト」は v1.3 で公開されたテストセットで、MARC-ja にはありません。",
+        "“Sample” items are this application's own. “Official” fetches the dev files of JGLUE v1.3 (MARC-ja is no longer distributed and falls back to samples). The test sets were published with v1.3; MARC-ja has none.",
     ),
     "data_sample": ("見本", "Sample"),
     "data_official": ("公式 JGLUE v1.3", "Official JGLUE v1.3"),
+    "data_test": ("公式 JGLUE v1.3・テスト", "Official JGLUE v1.3, test sets"),
     "limit": ("サブセットごとの問題数", "Items per subset"),
     "method": ("答えさせ方", "Method"),
     "method_generate": ("自由生成", "Free generation"),
@@ -555,7 +556,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "full_lead": (
         "dev セットの全問を、画面を閉じても続く形で実行します。再読み込みしても進み具合に戻れ、止まったり落ちたりしたあとは「続きから始める」で再開できます。ほかの画面で短い実行をすると、その間は順番を譲ります。",
-        "Every item of the dev split, in the background: it goes on when the page is closed, and a reload finds it again. After a stop or a crash, “Go on” resumes it. Shorter work on the other tabs is let in between.",
+        "Every item of the split, in the background: it goes on when the page is closed, and a reload finds it again. After a stop or a crash, “Go on” resumes it. Shorter work on the other tabs is let in between.",
     ),
     "full_run": ("全問を実行", "Run all items"),
     "full_public": (
@@ -1705,6 +1706,19 @@ SAID_JA = (
         "「データ」で「見本」を選ぶか、接続を確かめるか、JGLUE_DATA_DIR のフォルダにファイルを置いてください。",
     ),
     (
+        r"There are no (\w+) items of (.+): its official files are not distributed, and .+",
+        "「{}」の問題は {} にありません。公式のファイルは配布されておらず、見本にもこの分割はありません。このサブセットを外すか、「データ」で「公式 JGLUE v1.3」を選んでください。",
+    ),
+    (
+        r"The embedded samples of (.+) have no '(\w+)' split\. .+",
+        "{} の見本に「{}」の分割はありません。「データ」で公式のデータを選んでください。",
+    ),
+    (
+        r"--labels (.+) concerns the official JNLI dev items alone, .+",
+        "--labels {} は公式の JNLI の dev にだけ関わりますが、ここにはその問題がありません。--labels を外してください。",
+    ),
+    (r"The labels of v1\.2 are those of v1\.3\.", "v1.2 のラベルは v1.3 と同じです。"),
+    (
         r"(.+): this is not the official JGLUE v1\.3 file \(sha256 (\w+), expected (\w+)\)\. It is truncated or altered(.*)\.",
         "{} は公式の JGLUE v1.3 のファイルではありません（sha256 は {}、正しくは {}）。欠けているか、書きかえられています。{}",
     ),
@@ -1992,6 +2006,7 @@ KINDS_JA = {
     "thinking": "思考の設定",
     "device": "計算装置",
     "export format": "書き出しの形式",
+    "split": "分割",
 }
 """What an `UnknownNameError` is about → Japanese."""
 
