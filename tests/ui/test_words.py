@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from jglue_app import errors, insights, lint, references, rules, scoreboard, showcase
+from jglue_app.item_groups import GROUPS
 from jglue_app.jobs import State
 from jglue_app.notices import SENTENCES
 from jglue_app.plan import METHODS
@@ -144,6 +145,7 @@ FINDINGS = made(lint, "Finding", "_finding")
         ("field_{}", sorted({field for task in TASKS.values() for field in task.fields})),
         ("method_{}", METHODS),
         ("data_{}", DATA_CHOICES),
+        ("group_{}", GROUPS),
         ("showcase_{}", [pair.name for pair in showcase.PAIRS]),
         ("course_{}_title", [step.name for step in STEPS]),
         ("course_{}_text", [step.name for step in STEPS]),
