@@ -42,7 +42,7 @@ LESS = Estimate(0.25, 0.2, 0.3, 2405)
 def test_a_line_says_the_score_with_and_without_for_each_side(lang: str, faulty: str) -> None:
     a = [score("faulty", "exact_match", LESS), score("faulty", "f1", LESS), score("relabelled", "accuracy", LESS)]
     rows = group_rows(a, a[:1], lang)
-    assert [(row["group"] != "", row["task"], row["metric"], row["items"]) for row in rows] == [
+    assert [(row["group"] != "", row["task"], row["metric"], row["left_out"]) for row in rows] == [
         (True, "JSQuAD", "exact_match", "29"),
         (False, "JSQuAD", "f1", "29"),
         (True, "JNLI", "accuracy", "29"),
@@ -53,6 +53,7 @@ def test_a_line_says_the_score_with_and_without_for_each_side(lang: str, faulty:
     html = views.render("board", {"groups": rows, "a": "m", "b": "n"}, lang)
     assert html.count("0.500 → 0.250 [0.200, 0.300]") == 4
     assert f"<strong>{faulty}</strong>" in html
+    assert html.count(">29</td>") == 3
 
 
 def test_labels_of_v1_1_stand_beside_the_relabelled_items() -> None:

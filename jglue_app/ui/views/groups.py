@@ -30,7 +30,7 @@ def group_rows(a: Sequence[GroupScore], b: Sequence[GroupScore] | None, lang: st
                 "group": word(f"group_{group}", lang) if first else "",
                 "task": TASKS[task].title,
                 "metric": metric,
-                "items": " / ".join(counts),
+                "left_out": " / ".join(counts),
                 "sides": [_side(row, lang) for row in found],
             }
         )
