@@ -14,14 +14,16 @@ for row in three.answered()["jnli"].values():
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jglue_app import data as files
-from jglue_app import data_check, lint, presets, rescoring, waterfall
+from jglue_app import data_check, known_items, lint, presets, rescoring, waterfall
 from jglue_app.backends import ModelPool, Notify, backend_for, open_tokenizer
 from jglue_app.data_check import DataCheck
 from jglue_app.errors import InputError, StoreError, UnknownNameError
+from jglue_app.item_groups import with_labels
+from jglue_app.known_items import CURRENT_LABELS
 from jglue_app.plan import build_prompts, make_plan
 from jglue_app.predictions import read_predictions
 from jglue_app.prompts import ModelText
@@ -211,18 +213,25 @@ def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official"
     return compare_runs(left.data(), right.data(), protocol)
 
 
-def rescore(run: Run | str | Path, protocols: str = "all", *, tasks: Sequence[str] | None = None) -> Rescoring:
+def rescore(
+    run: Run | str | Path,
+    protocols: str = "all",
+    *,
+    tasks: Sequence[str] | None = None,
+    labels: str = CURRENT_LABELS,
+) -> Rescoring:
     """A stored run as several protocols score it, and the items they disagree about.
 
     Args:
         run: the run.
         protocols: `all`, or names separated by commas.
         tasks: keys of `TASKS`; None for all that the run has.
+        labels: version of the labels of the official JNLI dev items, `v1.1` or `v1.3`.
 
     Raises:
         StoreError: there is no run.
-        InputError: the run has no such subset.
-        UnknownNameError: no such protocol or subset.
+        InputError: the run has no such subset, or none of the items whose labels differ between the versions.
+        UnknownNameError: no such protocol, subset or version of the labels.
     """
     names = protocol_names(protocols)
     found = (run if isinstance(run, Run) else open_run(run)).data()
@@ -230,7 +239,19 @@ def rescore(run: Run | str | Path, protocols: str = "all", *, tasks: Sequence[st
         get_task(name)
         if name not in found.items:
             raise InputError(f"The run has no {name}. It has {', '.join(found.items)}.")
-    return rescoring.rescore(only(found, {name: set(found.items[name]) for name in tasks or found.items}), names)
+    wanted = only(found, {name: set(found.items[name]) for name in tasks or found.items})
+    return replace(rescoring.rescore(_labelled(wanted, labels), names), labels=labels)
+
+
+def _labelled(data: RunData, version: str) -> RunData:
+    """A run with the labels of a version; raises InputError where other labels than its own concern nothing of it."""
+    known_items.check_label_version(version)
+    if version != CURRENT_LABELS and (data.sources.get("jnli") != "official" or data.spec.split != "valid"):
+        raise InputError(
+            f"--labels {version} concerns the official JNLI dev items alone, and there are none here. "
+            "Leave --labels out."
+        )
+    return with_labels(data, version)
 
 
 def explain(run: Run | str | Path, start: str, end: str, *, tasks: Sequence[str] | None = None) -> dict[str, Waterfall]:
@@ -263,6 +284,7 @@ def score(
     data: str = "official",
     split: str = "valid",
     partial: bool = False,
+    labels: str = CURRENT_LABELS,
     marc_ja: str | Path | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Rescoring:
@@ -274,6 +296,7 @@ def score(
         protocol: a protocol, several separated by commas, or `all`.
         data, split, marc_ja: the items that were answered; see `evaluate`.
         partial: accept predictions for a part of the items.
+        labels: version of the labels of the official JNLI dev items; see `rescore`.
         notify: told, in a sentence, of what is worth knowing about the files.
 
     Raises:
@@ -284,7 +307,8 @@ def score(
     dataset = files.load(load_settings(), task, split, data=data, marc_ja=Path(marc_ja) if marc_ja else None)
     if notify and dataset.note:
         notify(dataset.note)
-    return rescoring.rescore(read_predictions(Path(predictions), dataset, partial=partial), names)
+    found = _labelled(read_predictions(Path(predictions), dataset, partial=partial), labels)
+    return replace(rescoring.rescore(found, names), labels=labels)
 
 
 def check_data(

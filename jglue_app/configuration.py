@@ -24,6 +24,8 @@ from jglue_app.thought import THINKING
 from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec
 
 DATA = ("sample", "official")
+SPLITS = ("valid", "test")
+"""Splits that a configuration may ask for."""
 QUANTIZATIONS = ("none", "8bit", "4bit")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 MAX_SHOTS = 16
@@ -61,6 +63,8 @@ class Configuration:
     a: Side = field(default_factory=Side)
     b: Side | None = None
     allow_bin: bool = False
+    split: str = "valid"
+    """`valid` or `test`."""
 
     @property
     def sides(self) -> dict[Literal["a", "b"], Side]:
@@ -97,6 +101,7 @@ def _plan(settings: Settings, asked: Configuration, side: Side) -> Plan:
         raise InputError(f"The number of examples is from 0 to {MAX_SHOTS}.")
     for kind, value, known in (
         ("data", asked.data, DATA),
+        ("split", asked.split, SPLITS),
         ("quantization", side.quantization, QUANTIZATIONS),
         ("dtype", side.dtype, DTYPES),
         ("thinking", side.thinking, THINKING),
@@ -108,6 +113,7 @@ def _plan(settings: Settings, asked: Configuration, side: Side) -> Plan:
         _model(asked, side),
         tuple(dict.fromkeys(asked.tasks)),  # A file is read for each.
         data_kind=asked.data,
+        split=asked.split,
         limit=asked.limit,
         prompt=_prompt(side),
         decoding=_decoding(asked, side),
@@ -148,13 +154,14 @@ def of_spec(spec: RunSpec) -> Configuration | None:
             spec.decoding.max_thinking_tokens or 0,
         ),
         allow_bin=spec.model.allow_bin,
+        split=spec.split if spec.split in SPLITS else "valid",
     )
     same = replace(
         spec,
         model=_model(found, found.a),
         prompt=_prompt(found.a),
         decoding=_decoding(found, found.a),
-        split="valid",
+        split=found.split,
         seed=0,
     )
     # Whatever files the model has by now: another run, if they are others.
@@ -185,6 +192,8 @@ def command(asked: Configuration) -> str:
     if set(asked.tasks) != set(TASKS):
         parts += ["--tasks", ",".join(asked.tasks)]
     parts += ["--data", asked.data]
+    if asked.split != "valid":
+        parts += ["--split", asked.split]
     if asked.limit is not None:
         parts += ["--limit", str(asked.limit)]
     parts += ["--method", asked.method]
@@ -213,6 +222,8 @@ _SIDE_KEYS = {"model": "", "format": "-format", "style": "-style", "shots": "-sh
 def query(asked: Configuration) -> str:
     """The configuration as the query of a link, such as `tasks=jnli&data=sample&limit=5…`."""
     found = {"tasks": ",".join(asked.tasks), "data": asked.data, "limit": str(asked.limit or "all")}
+    if asked.split != "valid":
+        found["split"] = asked.split
     found["method"] = asked.method
     for name, side in asked.sides.items():
         for key, end in _SIDE_KEYS.items():
@@ -240,6 +251,9 @@ def from_query(params: Mapping[str, str]) -> Configuration | None:
     data = params.get("data", usual.data)
     if data not in DATA:
         raise UnknownNameError("data", data[:100], DATA)
+    split = params.get("split", usual.split)
+    if split not in SPLITS:
+        raise UnknownNameError("split", split[:100], SPLITS)
     limit = params.get("limit", str(usual.limit))
     return Configuration(
         tasks,
@@ -248,6 +262,7 @@ def from_query(params: Mapping[str, str]) -> Configuration | None:
         method,
         _side(params, "a"),
         _side(params, "b") if "b" in params else None,
+        split=split,
     )
 
 

@@ -14,9 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from jglue_app import notices
+from jglue_app.data import RANKED_KINDS
 from jglue_app.disagreement import Dissent
+from jglue_app.item_groups import GROUPS, GroupScore
+from jglue_app.known_items import CURRENT_LABELS
 from jglue_app.leaderboard import Entry
-from jglue_app.references import REFERENCES, references_of
+from jglue_app.references import SPLIT_NAMES, references, references_of
 from jglue_app.report import main_metric
 from jglue_app.rules import explain
 from jglue_app.runner import Event
@@ -302,10 +305,15 @@ def _main_scores(reports: Mapping[str, Report]) -> Table:
 
 
 def print_leaderboard(
-    entries: Sequence[Entry], tasks: Sequence[str], protocol: str, against: str, data_kind: str, elsewhere: int
+    entries: Sequence[Entry],
+    tasks: Sequence[str],
+    protocol: str,
+    against: str,
+    data_kind: str,
+    elsewhere: Mapping[str, int],
 ) -> None:
     """The ranking of the runs over one kind of data, with the places a run has gained or lost against another
-    protocol; `elsewhere` runs are over the other kind."""
+    protocol; `elsewhere` are the numbers of runs over each kind."""
     moves = protocol != against
     columns = ["rank", *([f"vs {against}"] if moves else []), "run", "id", "average"]
     table = _table(*columns, *(TASKS[name].title for name in tasks))
@@ -315,10 +323,13 @@ def print_leaderboard(
         scores = [estimate_text(entry.tasks.get(name)) for name in tasks]
         table.add_row(rank, *([moved] if moves else []), entry.label, entry.name, estimate_text(entry.average), *scores)
     if not entries:
-        other = "sample" if data_kind == "official" else "official"
-        runs = "1 run is" if elsewhere == 1 else f"{elsewhere:,} runs are"
-        then = f"{runs} over {other} data: --data {other}." if elsewhere else "`python -m jglue_app run` makes one."
-        print_lines([f"There is no run over {data_kind} data yet. {then}"])
+        others = {kind: count for kind, count in elsewhere.items() if kind in RANKED_KINDS and kind != data_kind}
+        then = [
+            f"{'1 run is' if count == 1 else f'{count:,} runs are'} over {kind} data: --data {kind}."
+            for kind, count in others.items()
+        ]
+        then = then or ["`python -m jglue_app run` makes one."]
+        print_lines([f"There is no run over {data_kind} data yet. {' '.join(then)}"])
         return
     print_table(table)
     names = ", ".join(TASKS[name].title for name in tasks)
@@ -344,6 +355,33 @@ def print_dissents(disputed: Mapping[str, Sequence[Dissent]], items: int) -> Non
                 mark = {True: "right", False: "wrong", None: "read as"}[verdict.right]
                 value = "nothing" if verdict.value is None else _quoted(str(verdict.value))
                 print_lines([f"    {mark} {value}: {explain(verdict.rule)}  [{'; '.join(verdict.protocols)}]"])
+
+
+def print_groups(groups: Mapping[str, Sequence[GroupScore]]) -> None:
+    """Scores with and without faulty, repeated, leaked and relabelled items: of `official` if it is among the
+    protocols, else of the first that has some. Nothing where a run has no such item."""
+    some = {name: rows for name, rows in groups.items() if rows}
+    if not some:
+        return
+    protocol = "official" if "official" in some else next(iter(some))
+    rows = some[protocol]
+    columns = ("subset", "metric", "items", "with all (95 % interval)", "without them", "JNLI labels of v1.1")
+    table = _table(f"without [{protocol}]", *columns)
+    for row in rows:
+        scores = (estimate_text(row.all), estimate_text(row.without), estimate_text(row.labels.get("v1.1")))
+        old = scores[2] if row.labels else ""
+        table.add_row(row.group, TASKS[row.task].title, row.metric, str(row.items), *scores[:2], old)
+    print_lines([""])
+    print_table(table)
+    print_lines(f"{group}: {what}." for group, what in GROUPS.items() if any(row.group == group for row in rows))
+    if len(some) > 1:
+        print_lines(["Under the other protocols: --json, or --protocol NAME."])
+
+
+def print_labels(version: str) -> None:
+    """That the outputs were scored against the labels of another version than that of the file."""
+    compared = f"Scores for comparison are against those of {CURRENT_LABELS}."
+    print_lines(["", f"JNLI is scored against the labels of {version}. {compared}"])
 
 
 def _quoted(text: str) -> str:
@@ -376,16 +414,17 @@ def _difference(found: Difference | None) -> tuple[str, ...]:
 
 
 def _print_references(report: Report) -> None:
-    """Scores of people and of fine-tuned models on the dev files, in the official metrics."""
+    """Scores of people and of fine-tuned models on the same split, in the official metrics."""
     found = {name: of for name, task in report.tasks.items() if (of := references_of(task, report.split))}
     if not found:
         return
     columns = [(name, metric) for name in found for metric in TASKS[name].metrics]
     table = _table(
-        "for comparison, official metrics on all of dev", *(f"{TASKS[name].title} {metric}" for name, metric in columns)
+        f"for comparison, official metrics on all of {SPLIT_NAMES.get(report.split, report.split)}",
+        *(f"{TASKS[name].title} {metric}" for name, metric in columns),
     )
     table.columns[1].justify = "right"
-    for who in REFERENCES:
+    for who in references(report.split):
         table.add_row(who, *(number(found[name][who][metric]) for name, metric in columns))
     print_lines([""])
     print_table(table)

@@ -28,6 +28,8 @@ OFFICIAL_VERSION = "v1.3"
 SAMPLE_VERSION = "sample-1"
 SPLITS = ("train", "valid", "test")
 DATA_KINDS = ("official", "sample")
+RANKED_KINDS = ("official", "test", "sample")
+"""Kinds of data of which there are leaderboards; see `types.data_kind`."""
 DISTRIBUTED = ("jsts", "jnli", "jsquad", "jcommonsenseqa")
 
 # sha256 of the files at tag v1.3.0. The train files of JNLI and JSQuAD have no pin yet.
@@ -303,6 +305,11 @@ def load(
                 return read_file(task, split, path, "user", "user")
             return read_official(task, split, path)
     path = sample_path(task, split)
+    if not path.is_file() and data == "official":
+        raise InputError(
+            f"There are no {split} items of {spec.title}: its official files are not distributed, and the embedded "
+            f"samples have none. Leave it out of the subsets, or use --split valid."
+        )
     if not path.is_file():
         raise InputError(
             f"The embedded samples of {spec.title} have no {split!r} split. Use --split valid, or --data official."

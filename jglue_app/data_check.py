@@ -1,4 +1,4 @@
-"""What is wrong, doubled or leaked in the files at hand. Pure: works on datasets that are read already."""
+"""What is wrong, doubled, leaked or relabelled in the files at hand. Pure: works on datasets that are read already."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from jglue_app import known_items
 from jglue_app.data import fingerprint
+from jglue_app.known_items import asked_text
 from jglue_app.types import Dataset, Item
 
 EXAMPLES = 3
@@ -27,6 +29,8 @@ class Overlap:
     """Items of the evaluated file."""
     examples: tuple[tuple[str, str], ...]
     """The first of them: (id here, id there)."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """All of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Repeats:
     """Of these, how many have another answer than the earlier one."""
     examples: tuple[tuple[str, str], ...]
     """The first of them: (id, id of the earlier one)."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """All of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,20 @@ class Relabelled:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFault:
+    """Items of a file that are known to be faulty, or to have borne another label; see `known_items`."""
+
+    file: str
+    """Such as `jsquad/valid`."""
+    group: str
+    """`faulty` or `relabelled`."""
+    items: int
+    ids: tuple[str, ...]
+    labels: Mapping[str, str]
+    """Of relabelled items, id → `label in v1.1 → label in v1.3`; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class DataCheck:
     """All that was found in the files at hand."""
 
@@ -75,6 +95,8 @@ class DataCheck:
     """Against every other version of JNLI that is at hand."""
     other_versions: tuple[str, ...]
     """Files of those versions."""
+    known: tuple[KnownFault, ...] = ()
+    """What is known of single items without another file to compare with."""
 
 
 def check(files: Sequence[Mapping[str, object]], datasets: Sequence[Dataset], old_jnli: Sequence[Dataset]) -> DataCheck:
@@ -95,7 +117,20 @@ def check(files: Sequence[Mapping[str, object]], datasets: Sequence[Dataset], ol
         repeats=tuple(found for d in datasets if (found := repeats(d)).items),
         jnli_labels=tuple(relabelled(old, new) for old in old_jnli) if new else (),
         other_versions=tuple(old.path for old in old_jnli),
+        known=tuple(fault for d in evaluated for fault in known_faults(d)),
     )
+
+
+def known_faults(dataset: Dataset) -> tuple[KnownFault, ...]:
+    """The items of a file that are known to be faulty or relabelled; nothing for files without any."""
+    out = []
+    if faulty := tuple(item.id for item in dataset.items if known_items.is_faulty(item)):
+        out.append(KnownFault(_file(dataset), "faulty", len(faulty), faulty, {}))
+    changes = {item.id: change for item in dataset.items if (change := known_items.relabelled(item))}
+    if changes:
+        labels = {id_: f"{change.old} → {change.new}" for id_, change in changes.items()}
+        out.append(KnownFault(_file(dataset), "relabelled", len(changes), tuple(changes), labels))
+    return tuple(out)
 
 
 def overlaps(evaluated: Iterable[Dataset], others: Iterable[Dataset]) -> tuple[Overlap, ...]:
@@ -107,7 +142,9 @@ def overlaps(evaluated: Iterable[Dataset], others: Iterable[Dataset]) -> tuple[O
         for name, table in tables:
             shared = [(id_, table[text]) for id_, text in prints if text in table]
             if shared and name != _file(dataset):
-                found.append(Overlap(_file(dataset), name, len(shared), len(prints), tuple(shared[:EXAMPLES])))
+                found.append(
+                    Overlap(_file(dataset), name, len(shared), len(prints), tuple(shared[:EXAMPLES]), tuple(shared))
+                )
     return tuple(found)
 
 
@@ -116,7 +153,7 @@ def repeats(dataset: Dataset) -> Repeats:
     first: dict[str, Item] = {}
     again = []
     for item in dataset.items:
-        earlier = first.setdefault(_asked(item), item)
+        earlier = first.setdefault(asked_text(item), item)
         if earlier is not item:
             again.append((item, earlier))
     return Repeats(
@@ -124,13 +161,14 @@ def repeats(dataset: Dataset) -> Repeats:
         len(again),
         sum(item.gold != earlier.gold for item, earlier in again),
         tuple((item.id, earlier.id) for item, earlier in again[:EXAMPLES]),
+        tuple((item.id, earlier.id) for item, earlier in again),
     )
 
 
 def relabelled(old: Dataset, new: Dataset) -> Relabelled:
     """What became of the labels between two versions of a file, item by item."""
-    before = {(item.id, _asked(item)): item for item in old.items}
-    after = {(item.id, _asked(item)): item for item in new.items}
+    before = {(item.id, asked_text(item)): item for item in old.items}
+    after = {(item.id, asked_text(item)): item for item in new.items}
     both = [(before[key], after[key]) for key in after if key in before]
     changed = [(a, b) for a, b in both if a.gold != b.gold]
     return Relabelled(
@@ -145,11 +183,6 @@ def relabelled(old: Dataset, new: Dataset) -> Relabelled:
 
 def _file(dataset: Dataset) -> str:
     return f"{dataset.task}/{dataset.split}"
-
-
-def _asked(item: Item) -> str:
-    """All that an item asks, white space aside; unlike the fingerprint, with sentences and choices in their order."""
-    return "\0".join("".join(text.split()) for text in item.fields.values())
 
 
 def _first_ids(items: Sequence[Item], text: Callable[[Item], str]) -> dict[str, str]:

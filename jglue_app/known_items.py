@@ -121,6 +121,50 @@ Source: the list that Stability-AI/lm-evaluation-harness keeps, commented out, a
 c1479c37, `lm-evaluation-harness-jp/lm_eval/tasks/ja/jsquad.py`. Its published runs do not leave them out.
 """
 
+_JNLI_IN_JSTS_TRAIN = (
+    "3ebff66fbc0e1fd69fe7f0fceeffce787ffb306790ff8666dfc0c3fff9ce01e079ff5e67f9e71155f31eabfda91cfdcfff8d"
+    "8fcf7c3c3ff37e7bb3f22f7f3ffff1cf98fff06790ff8606cfffd0018601f203bfffff4ce7f8700c3ffe3ffff802fffc33b7"
+    "e7e601fe7999c021fffffe04ffaff9ff9fcb7f99e73f355ffe1f0e1b4f87744cc66fdfffc807fd9ccff1fffb03c1fcfe0ff3"
+    "67e6ffd3cfe0cc4018079fffe00769e7830f3ff3fc1ff80b72ddde400ef066f9ffe07bf90db00ff80cc1f1fca480ab9f303f"
+    "c3f3a87ff9987bd7aff88bccfc50993fc70f8000103faf8a87f00399fe7fe467c3604fe19ff187cfff6c3fd7ffd98cfe0133"
+    "33fccfccf7e78601ffeffb7fe7fc9fffe33c47327f3eff001f077fe2001803ffc0e675fe43f067fe066c79bf8ffffc0ccfbb"
+    "c60781ffe"
+)
+"""The ids of JNLI dev that are in JSTS train as a number in base 16, whose bit n stands for id n."""
+
+_JCOMMONSENSEQA_IN_TRAIN = (
+    "9025 9065 9135 9198 9284 9489 9492 9592 9632 9694 9718 9720 9841 9869 9876 9926 9942 9996 10003"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Evaluated items whose text is also in a train file."""
+
+    sha256: str
+    """Checksum of the evaluated file of v1.3 that the ids are those of."""
+    train: str
+    """The subset whose train file has them."""
+    ids: frozenset[str]
+
+
+LEAKS: Mapping[str, Leak] = {
+    "jnli": Leak(
+        "ca0353efc7c2eebfb6de4e13f16295053c8b1ee65e7b0849190c90426fbc495f",
+        "jsts",
+        frozenset(str(n) for n in range(2434) if int(_JNLI_IN_JSTS_TRAIN, 16) >> n & 1),
+    ),
+    "jcommonsenseqa": Leak(
+        "0d8d76f3bfa0d174866939882faccdd01fbc2bcd5a76c43748ba0c40a7b3b8d4",
+        "jcommonsenseqa",
+        frozenset(_JCOMMONSENSEQA_IN_TRAIN.split()),
+    ),
+}
+"""Subset → its dev items that are also in a train file: 1,487 JNLI pairs, in either order, in JSTS train, and 19
+JCommonsenseQA questions in its own. Counted in the files of v1.3; `data check` counts again in the files at hand, and
+also in the train files of JNLI and JSQuAD, which are not compared here.
+"""
+
 
 def relabelled(item: Item) -> Relabelled | None:
     """How the label of an item changed between v1.1 and v1.2; None if it did not, or if it is no item of JNLI dev."""
@@ -163,7 +207,11 @@ def check_label_version(version: str) -> None:
         raise UnknownNameError("label version", version, LABEL_VERSIONS, "The labels of v1.2 are those of v1.3.")
 
 
+def asked_text(item: Item) -> str:
+    """All that an item asks, white space aside: two items that ask the same have the same."""
+    return "\0".join("".join(text.split()) for text in item.fields.values())
+
+
 def _texts(item: Item) -> str:
     """A short checksum of the two sentences of a JNLI item without their white space."""
-    text = "\0".join("".join(item.fields.get(name, "").split()) for name in ("sentence1", "sentence2"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return hashlib.sha256(asked_text(item).encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -19,7 +19,7 @@ from jglue_app.protocols import get_protocol
 from jglue_app.report import Answered, only, report_run
 from jglue_app.store import TRIES, RunStore
 from jglue_app.tasks import TASKS
-from jglue_app.types import Record, Report, RunData
+from jglue_app.types import Record, Report, RunData, data_kind
 
 KEPT = 16
 """Runs whose content is kept in memory; the least recently used leaves first."""
@@ -49,6 +49,11 @@ class StoredRun:
     spec: Mapping[str, Any]
     """The spec as the manifest has it."""
     machine: Mapping[str, Any]
+
+    @property
+    def data_kind(self) -> str:
+        """Which runs it may be ranked with; see `types.data_kind`."""
+        return data_kind(str(self.spec.get("data_version", "")), str(self.spec.get("split", "valid")))
 
     @property
     def finished(self) -> bool:
@@ -207,8 +212,8 @@ class Library:
         return found
 
     def reports(self, protocol: str = "official", data: str = "sample") -> dict[str, Report]:
-        """Run → its report, of all runs below the folder over `sample` or `official` data; unreadable ones are left
-        out. Scores over the one say nothing about the other, so they are never in one table.
+        """Run → its report, of all runs below the folder over `sample`, `official` (dev) or `test` data; what cannot be
+        read is left out. Scores over the one say nothing about the other, so they are never in one table.
 
         Raises:
             UnknownNameError: no such protocol.
@@ -216,7 +221,7 @@ class Library:
         get_protocol(protocol)
         found: dict[str, Report] = {}
         for run in self.all():
-            if str(run.spec.get("data_version", "")).startswith("sample") == (data == "sample"):
+            if run.data_kind == data:
                 with contextlib.suppress(StoreError):
                     found[run.name] = self.report(run.path, protocol)
         return found

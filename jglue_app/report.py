@@ -178,6 +178,15 @@ def _task_report(
     return replace(report, notices=(*found, *data.assumed))
 
 
+def metrics_of(protocol: ScoringProtocol, task: Task, rows: Sequence[Answered]) -> dict[str, Estimate]:
+    """A protocol's metrics over some of a subset's rows: of the strict reading, else of the ranking, as in a report."""
+    scored = [row for row in rows if _is_scored(row, protocol)]
+    choosing = [] if scored or not protocol.lenient else [row for row in rows if row.judgement.choice is not None]
+    reading = "strict" if scored else "choose"
+    metrics = protocol.metrics.get(task.name, ()) if scored or choosing else ()
+    return {name: _estimate(name, task, scored or choosing, reading) for name in metrics}
+
+
 def _is_scored(row: Answered, protocol: ScoringProtocol) -> bool:
     """Whether the protocol finds in a record what it scores: a ranking, or a text that was given room to be written."""
     if row.item.task in protocol.ranked:

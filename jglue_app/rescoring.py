@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jglue_app import notices
 from jglue_app.disagreement import Dissent, dissents
+from jglue_app.item_groups import GROUPS, GroupScore, with_and_without
+from jglue_app.known_items import CURRENT_LABELS
 from jglue_app.references import references_of
 from jglue_app.report import judge_run, report_run
 from jglue_app.rules import explain
@@ -27,6 +29,10 @@ class Rescoring:
     """Subset → items about which the protocols disagree."""
     items: Mapping[str, int]
     """Subset → items that have a record."""
+    groups: Mapping[str, Sequence[GroupScore]] = field(default_factory=dict)
+    """Protocol → scores with and without the items of each group."""
+    labels: str = CURRENT_LABELS
+    """Version of the JNLI dev labels that the outputs were scored against."""
 
 
 def rescore(data: RunData, protocols: Sequence[str]) -> Rescoring:
@@ -41,6 +47,7 @@ def rescore(data: RunData, protocols: Sequence[str]) -> Rescoring:
         reports={name: report_run(data, name, judged[name]) for name in protocols},
         dissents=dissents(judged) if len(protocols) > 1 else {},
         items={task: sum((task, id_) in answered for id_ in items) for task, items in data.items.items()},
+        groups={name: with_and_without(data, name, judged[name]) for name in protocols},
     )
 
 
@@ -51,8 +58,14 @@ def table(found: Rescoring, task: str) -> dict[str, Any]:
         "protocols": {name: _protocol(report.tasks[task]) for name, report in found.reports.items()},
     }
     some = next(iter(found.reports.values()))
-    if references := references_of(some.tasks[task], some.split):
+    references = references_of(some.tasks[task], some.split)
+    # They were measured against the present labels.
+    if references and not (task == "jnli" and found.labels != CURRENT_LABELS):
         out["references"] = references
+    if groups := _groups(found, task):
+        out["groups"] = groups
+    if some.tasks[task].source == "official" and task == "jnli" and some.split == "valid":
+        out["label_version"] = found.labels
     if len(found.reports) > 1:
         out["disagreements"] = [_dissent(dissent) for dissent in found.dissents.get(task, ())]
     return out
@@ -61,6 +74,19 @@ def table(found: Rescoring, task: str) -> dict[str, Any]:
 def run_notices(found: Rescoring) -> dict[str, list[dict[str, str]]]:
     """Protocol → what concerns the whole run, as `kind` and `text`; those of one subset stand in its `table`."""
     return {name: _notices(report.notices) for name, report in found.reports.items()}
+
+
+def _groups(found: Rescoring, task: str) -> dict[str, dict[str, Any]]:
+    """Group → what it is, and protocol → metric → scores with and without its items."""
+    out: dict[str, dict[str, Any]] = {}
+    for protocol, rows in found.groups.items():
+        for row in rows:
+            if row.task == task:
+                group = out.setdefault(row.group, {"what": GROUPS[row.group], "items": row.items, "protocols": {}})
+                scores = {"items": row.items, "all": row.all, "without": row.without}
+                scores |= {"labels": row.labels} if row.labels else {}
+                group["protocols"].setdefault(protocol, {})[row.metric] = scores
+    return out
 
 
 def _notices(said: Sequence[Notice]) -> list[dict[str, str]]:

@@ -84,8 +84,7 @@ SYSTEM_DATA: tuple[SystemData, ...] = (
         "v1.1",
         "the data of llm-jp-eval, stored as a W&B artifact",
         {"jnli": 100, "jsquad": 100, "jcommonsenseqa": 100},
-        "The first 100 items of each dev file, so that its intervals are about seven times as wide as on JSQuAD's "
-        "4,442.",
+        "The first 100 items of each dev file: an interval is 6.7 times as wide as on JSQuAD's 4,442.",
         "wandb/llm-leaderboard at 0172aa9e, scripts/evaluator/jaster.py",
     ),
     SystemData(

@@ -187,6 +187,11 @@ class RunSpec:
     """Items per subset; None for all. Not part of the identity: raising it extends the same run."""
 
     @property
+    def data_kind(self) -> str:
+        """Which runs it may be ranked with; see `data_kind`."""
+        return data_kind(self.data_version, self.split)
+
+    @property
     def label(self) -> str:
         """A short human name, e.g. `gemma-3-270m · plain · ja-labels · 3-shot`."""
         model = self.model.id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
@@ -202,6 +207,8 @@ class RunSpec:
             parts.append({"on": "thinking"}.get(self.prompt.thinking, "thinking by default"))
         if self.decoding.oracle_length:
             parts.append("oracle length")
+        if self.split != "valid":
+            parts.append(self.split)
         return " · ".join(parts)
 
     @property
@@ -212,6 +219,14 @@ class RunSpec:
         """
         text = json.dumps(_identity(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def data_kind(data_version: str, split: str) -> str:
+    """`sample`; else `official` for the dev files and the split for others, such as `test`: scores over different items
+    are never in one ranking."""
+    if data_version.startswith("sample"):
+        return "sample"
+    return "official" if split == "valid" else split
 
 
 def _identity(value: Any) -> Any:

@@ -36,8 +36,8 @@ HOME = {
 
 PURE = (
     *("prompts", "metrics", "significance", "floors", "notices", "references", "rules", "disagreement"),
-    *("presets", "lint", "data_check", "known_items", "system_data", "rescoring", "thought"),
-    *("report", "scoreboard", "leaderboard", "insights"),
+    *("presets", "lint", "data_check", "known_items", "system_data", "rescoring", "waterfall", "thought"),
+    *("report", "item_groups", "scoreboard", "leaderboard", "insights"),
     *(f"protocols/{path.stem}" for path in sorted((PACKAGE / "protocols").glob("*.py"))),
     *("parsing/__init__", "parsing/choice", "parsing/score", "parsing/span", "parsing/text"),
 )
@@ -51,7 +51,7 @@ OWN_GENERATORS = {"Random", "default_rng", "Generator", "SeedSequence", "PCG64"}
 
 SCORING = {
     *("parsing", "metrics", "significance", "protocols", "floors", "notices", "references", "rules", "disagreement"),
-    *("report", "scoreboard", "rescoring", "leaderboard", "insights"),
+    *("report", "item_groups", "scoreboard", "rescoring", "leaderboard", "insights"),
 }
 ASKING = {"data", "styles", "prompts", "models", "tasks", "backends"}
 

@@ -17,6 +17,7 @@ from jglue_app.configuration import (
     DTYPES,
     MAX_SHOTS,
     QUANTIZATIONS,
+    SPLITS,
     Configuration,
     Side,
     command,
@@ -26,7 +27,7 @@ from jglue_app.configuration import (
     plans,
     query,
 )
-from jglue_app.errors import InputError
+from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.plan import METHODS
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
@@ -53,6 +54,8 @@ ASKED = st.builds(
     st.sampled_from(METHODS),
     SIDES,
     st.none() | SIDES,
+    st.just(False),
+    st.sampled_from(SPLITS),
 )
 
 
@@ -72,6 +75,7 @@ def test_a_link_that_asks_for_nothing_opens_nothing() -> None:
         {"tasks": "sudoku"},
         {"tasks": "jnli", "method": "guess"},
         {"tasks": "jnli", "data": "mine"},
+        {"tasks": "jnli", "split": "train"},
         {"tasks": "jnli", "limit": "-1"},
         {"tasks": "jnli", "limit": "9" * 40},
         {"a": "m", "a-shots": "three"},
@@ -84,6 +88,28 @@ def test_a_link_with_a_wrong_value_is_a_sentence(params: dict[str, str]) -> None
     with pytest.raises(InputError) as told:
         from_query(params)
     assert len(str(told.value)) < 400
+
+
+def test_the_test_sets_are_asked_for_by_command_and_link_and_by_a_stored_run(settings: Settings) -> None:
+    asked = Configuration(("jnli",), "official", 5, a=Side("m"), split="test")
+    assert command(asked) == (
+        "python -m jglue_app run --model m --tasks jnli --data official --split test --limit 5 --method both"
+    )
+    assert "&split=test&" in query(asked)
+    ((_, plan),) = plans(settings, Configuration(("jnli",), limit=3, a=Side("gemma-3-270m")))
+    spec = replace(plan.spec, data_version="v1.3", split="test")
+    found = of_spec(spec)
+    assert found == Configuration(("jnli",), "official", 3, a=Side("gemma-3-270m"), split="test")
+    assert of_spec(replace(spec, split="train")) is None
+
+
+def test_samples_have_no_test_set(settings: Settings) -> None:
+    with pytest.raises(InputError, match=r"The embedded samples of JNLI have no 'test' split\."):
+        plans(settings, Configuration(("jnli",), "sample", split="test"))
+    with pytest.raises(InputError, match=r"There are no test items of MARC-ja: .* Leave it out of the subsets"):
+        plans(settings, Configuration(("marc_ja",), "official", split="test"))
+    with pytest.raises(UnknownNameError, match="Unknown split 'dev'"):
+        plans(settings, Configuration(("jnli",), split="dev"))
 
 
 def test_the_command_says_what_differs_from_the_defaults_and_quotes_what_a_shell_would_read() -> None:

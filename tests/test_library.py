@@ -142,6 +142,18 @@ def test_equal_averages_share_a_rank(tmp_path: Path, library: Library) -> None:
     assert [entry.rank for entry in board] == [1, 1, 3]
 
 
+def test_runs_over_the_test_sets_are_ranked_apart_from_those_over_dev(tmp_path: Path, library: Library) -> None:
+    for split, version in (("valid", "v1.3"), ("test", "v1.3"), ("train", "v1.3"), ("valid", "sample-1")):
+        manifest = stored(tmp_path / f"{split}-{version}.jsonl", wrong=list(GOLDS)[: len(split)]) / "manifest.json"
+        text = json.loads(manifest.read_text("utf-8"))
+        text["spec"] |= {"split": split, "data_version": version}
+        manifest.write_text(json.dumps(text), "utf-8")
+    kinds = {run.name: run.data_kind for run in library.all()}
+    assert sorted(kinds.values()) == ["official", "sample", "test", "train"]
+    for kind in ("official", "sample", "test"):
+        assert [kinds[name] for name in library.reports("official", kind)] == [kind]
+
+
 # --- export -----------------------------------------------------------------------------------------------
 
 

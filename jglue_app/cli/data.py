@@ -1,4 +1,4 @@
-"""`data`: which JGLUE files are here, fetching, verifying and checking them."""
+"""`data`: which JGLUE files are here, fetching, verifying and checking them, and which data other systems had."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from jglue_app.cli.options import DataOption, JsonOption, MarcOption
 from jglue_app.console import ProgressView, print_json, print_lines, print_table
 from jglue_app.errors import InputError
 from jglue_app.settings import load_settings
+from jglue_app.system_data import SYSTEM_DATA
 from jglue_app.tasks import TASKS, get_task
 
 
@@ -92,9 +93,11 @@ def data_check(
     split: Annotated[str, typer.Option(help="The split that is compared with it: train, valid or test.")] = "valid",
     marc_ja: MarcOption = None,
     data_kind: DataOption = "official",
+    ids: Annotated[bool, typer.Option("--ids", help="Print every id, not a few examples.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for damaged files, items that are also in train files, items that stand twice, and changed labels.
+    """Look for damaged files, items that are also in train files, items that stand twice, faulty items and changed
+    labels.
 
     Exit code 2 when a file is damaged. What leaks or repeats is part of JGLUE and no fault of the files.
     """
@@ -110,17 +113,30 @@ def data_check(
             print_lines(["", f"None of these files is here, so there is nothing to compare. {hint}"])
             return
         print_lines(["", "Evaluated items that are also in a train file:"])
-        _print_overlaps(found.leaks)
+        _print_overlaps(found.leaks, ids)
+        print_lines(_missing_trains(found.files))
         print_lines(["Such items are never shown as examples in a run that evaluates them: they are left out first."])
         print_lines(["", "Items that two evaluated files share:"])
-        _print_overlaps(found.shared)
+        _print_overlaps(found.shared, ids)
         print_lines(["", "Items that stand in a file more than once:"])
-        _print_repeats(found.repeats)
+        _print_repeats(found.repeats, ids)
+        print_lines(_known_lines(found, ids))
         print_lines(["", *_label_lines(found, split)])
     _refuse_damaged(found.files)
 
 
-def _print_overlaps(found: Sequence[check.Overlap]) -> None:
+def _missing_trains(files: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """Which train files nothing could be compared with."""
+    here = {row["task"] for row in files if row["split"] == "train" and row["items"]}
+    missing = [TASKS[name].title for name in data.DISTRIBUTED if name not in here]
+    if missing:
+        yield (
+            f"Not compared with: train of {', '.join(missing)}, which is not here. "
+            "`python -m jglue_app data fetch --split train` fetches it."
+        )
+
+
+def _print_overlaps(found: Sequence[check.Overlap], ids: bool) -> None:
     if not found:
         print_lines(["  none"])
         return
@@ -129,9 +145,11 @@ def _print_overlaps(found: Sequence[check.Overlap]) -> None:
         pairs = ", ".join(f"{here} = {there}" for here, there in row.examples)
         table.add_row(row.evaluated, row.other, f"{row.items:,}", f"{row.of:,}", f"{row.items / row.of:.1%}", pairs)
     print_table(table)
+    if ids:
+        print_lines(_pairs(f"{row.evaluated}, {row.other}", row.pairs) for row in found)
 
 
-def _print_repeats(found: Sequence[check.Repeats]) -> None:
+def _print_repeats(found: Sequence[check.Repeats], ids: bool) -> None:
     if not found:
         print_lines(["  none"])
         return
@@ -140,15 +158,38 @@ def _print_repeats(found: Sequence[check.Repeats]) -> None:
         pairs = ", ".join(f"{again} = {first}" for again, first in row.examples)
         table.add_row(row.file, f"{row.items:,}", f"{row.contradicting:,}", pairs)
     print_table(table)
+    if ids:
+        print_lines(_pairs(row.file, row.pairs) for row in found)
+
+
+def _pairs(head: str, pairs: Sequence[tuple[str, str]]) -> str:
+    return f"  {head}: {', '.join(f'{here} = {there}' for here, there in pairs)}"
+
+
+def _known_lines(found: check.DataCheck, ids: bool) -> Iterator[str]:
+    """What is known of single items: the faulty ones, and the labels that changed."""
+    for fault in found.known:
+        yield ""
+        if fault.group == "faulty":
+            named = ", ".join(fault.ids if ids else fault.ids[: check.EXAMPLES])
+            yield f"{fault.file}: {fault.items:,} questions about a damaged paragraph, which any system may miss."
+            yield f"  {named}" if ids or fault.items <= check.EXAMPLES else f"  {named}, … (--ids names all)"
+            continue
+        yield f"{fault.file}: {fault.items:,} items had another label in v1.1 (v1.1 → v1.3)."
+        for change in dict.fromkeys(fault.labels.values()):
+            changed = [id_ for id_, label in fault.labels.items() if label == change]
+            yield f"  {change} ({len(changed)}): {', '.join(changed)}"
+        yield "  `rescore RUN --labels v1.1` scores a run against the old ones."
 
 
 def _label_lines(found: check.DataCheck, split: str) -> Iterator[str]:
-    if not found.other_versions:
+    known = any(fault.file == f"jnli/{split}" and fault.group == "relabelled" for fault in found.known)
+    if not found.other_versions and not known:
         yield (
             f"No other version of JNLI {split} is at hand. To see which labels changed, name its file with --jnli-old, "
             f"or put it into JGLUE_DATA_DIR as jnli-v1.1/{split}-v1.1.json."
         )
-    elif not found.jnli_labels:
+    elif not found.jnli_labels and found.other_versions:
         yield (
             f"JNLI {split} of v1.3 is not at hand, so there is nothing to compare {found.other_versions[0]} with. "
             f"Run `python -m jglue_app data fetch --task jnli --split {split}`."
@@ -163,6 +204,21 @@ def _label_lines(found: check.DataCheck, split: str) -> Iterator[str]:
             yield f"  ids: {', '.join(row.ids)}"
 
 
+def data_systems(as_json: JsonOption = False) -> None:
+    """Which data each system behind a protocol evaluated on: labels, copy of JGLUE, items a subset, and the source."""
+    if as_json:
+        print_json(SYSTEM_DATA)
+        return
+    table = Table("system", "JNLI labels", *(TASKS[name].title for name in data.DISTRIBUTED), box=None, pad_edge=False)
+    table.add_column("copy")
+    for row in SYSTEM_DATA:
+        counts = (f"{row.items[name]:,}" if name in row.items else "–" for name in data.DISTRIBUTED)
+        table.add_row(row.system, row.labels, *counts, row.copy)
+    print_table(table)
+    for row in SYSTEM_DATA:
+        print_lines(["", f"{row.system}: {row.note}".rstrip().removesuffix(":"), f"  source: {row.source}"])
+
+
 def data_commands() -> typer.Typer:
     """The commands below `data`."""
     commands = typer.Typer(help="The JGLUE files: what is here, fetch, verify, check.", no_args_is_help=True)
@@ -170,4 +226,5 @@ def data_commands() -> typer.Typer:
     commands.command("fetch")(data_fetch)
     commands.command("verify")(data_verify)
     commands.command("check")(data_check)
+    commands.command("systems")(data_systems)
     return commands

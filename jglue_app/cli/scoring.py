@@ -20,13 +20,29 @@ from jglue_app.cli.options import (
     settings_of,
     task_list,
 )
-from jglue_app.console import print_dissents, print_json, print_protocols, print_report, say
+from jglue_app.console import (
+    print_dissents,
+    print_groups,
+    print_json,
+    print_labels,
+    print_protocols,
+    print_report,
+    say,
+)
+from jglue_app.known_items import CURRENT_LABELS
 from jglue_app.rescoring import Rescoring
 from jglue_app.waterfall import as_table
 
 ProtocolsOption = Annotated[str, typer.Option("--protocol", help="A protocol, several separated by commas, or 'all'.")]
 ItemsOption = Annotated[
     int, typer.Option("--items", min=0, help="Of the items on which protocols disagree, how many to print a subset.")
+]
+LabelsOption = Annotated[
+    str,
+    typer.Option(
+        "--labels",
+        help="Version of the labels of the official JNLI dev items: v1.3, or v1.1, which most published scores are of.",
+    ),
 ]
 
 
@@ -49,6 +65,7 @@ def score(
     data_kind: DataOption = "official",
     split: SplitOption = "valid",
     partial: Annotated[bool, typer.Option("--partial", help="Score a part of the items alone.")] = False,
+    labels: LabelsOption = CURRENT_LABELS,
     items: ItemsOption = 3,
     marc_ja: MarcOption = None,
     as_json: JsonOption = False,
@@ -61,6 +78,7 @@ def score(
         data=data_kind,
         split=split,
         partial=partial,
+        labels=labels,
         marc_ja=marc_ja,
         notify=say,
     )
@@ -75,6 +93,7 @@ def rescore(
     run: Annotated[str, typer.Argument(help="A stored run: its folder or id.")],
     protocol: ProtocolsOption = "all",
     tasks: Annotated[str, typer.Option("--tasks", help="Subsets, separated by commas; without it, all it has.")] = "",
+    labels: LabelsOption = CURRENT_LABELS,
     items: ItemsOption = 3,
     explain: ExplainOption = None,
     runs_dir: RunsOption = None,
@@ -88,7 +107,7 @@ def rescore(
     if explain:
         _explain(path, *explain, tasks=tasks, items=items, as_json=as_json)
         return
-    found = api.rescore(path, protocol, tasks=task_list(tasks) if tasks else None)
+    found = api.rescore(path, protocol, tasks=task_list(tasks) if tasks else None, labels=labels)
     if not as_json:
         _show(found, items)
         return
@@ -120,6 +139,9 @@ def _explain(path: str | Path, start: str, end: str, *, tasks: str, items: int, 
 def _show(found: Rescoring, items: int) -> None:
     if len(found.reports) == 1:
         print_report(*found.reports.values())
-        return
-    print_protocols(found.reports)
+    else:
+        print_protocols(found.reports)
+    print_groups(found.groups)
+    if found.labels != CURRENT_LABELS:
+        print_labels(found.labels)
     print_dissents(found.dissents, items)

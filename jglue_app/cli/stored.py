@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from jglue_app import archive, wandb_sink
 from jglue_app import export as files
 from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of, task_list
 from jglue_app.console import print_json, print_leaderboard, print_lines, print_table
+from jglue_app.data import RANKED_KINDS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.leaderboard import leaderboard as rank
 from jglue_app.library import Library
@@ -54,7 +56,9 @@ def leaderboard(
     tasks: Annotated[str, typer.Option("--tasks", help="Subsets that count; without it, all the protocol scores.")] = (
         "all"
     ),
-    data_kind: Annotated[str, typer.Option("--data", help="Runs over official or sample data.")] = "official",
+    data_kind: Annotated[
+        str, typer.Option("--data", help="Runs over official (dev), test (the official test sets) or sample data.")
+    ] = "official",
     wandb: Annotated[
         str | None, typer.Option("--wandb", help="Rank the runs of this W&B project instead: ENTITY/PROJECT.")
     ] = None,
@@ -69,8 +73,8 @@ def leaderboard(
     as_json: JsonOption = False,
 ) -> None:
     """Rank runs by the mean of their main metrics, and show which places a protocol moves."""
-    if data_kind not in ("official", "sample"):
-        raise UnknownNameError("data", data_kind, ("official", "sample"))
+    if data_kind not in RANKED_KINDS:
+        raise UnknownNameError("data", data_kind, RANKED_KINDS)
     if report and not wandb:
         raise InputError("--report belongs to --wandb ENTITY/PROJECT. Add it.")
     names = task_list(tasks, protocol)
@@ -80,12 +84,12 @@ def leaderboard(
         login = wandb_sink.log_in(wandb_sink.target(wandb))
         found = wandb_sink.standings(login)
         entries = found.ranked(protocol, against, data_kind, names)
-        elsewhere = len(found.runs) - len(entries)
+        elsewhere = Counter(str(run["data_kind"]) for run in found.runs)
         saved = wandb_sink.save_report(login, found, protocol, data_kind, names) if report else {}
     else:
         library = Library(settings_of(runs_dir).runs_dir)
         entries = rank(library.reports(protocol, data_kind), library.reports(against, data_kind), names)
-        elsewhere = len(library.all()) - len(entries)
+        elsewhere = Counter(run.data_kind for run in library.all())
         _tell_damaged(library.damaged())
     if as_json:
         table = {"protocol": protocol, "against": against, "tasks": names, "entries": entries}

@@ -351,7 +351,11 @@ def _setup(asked: Configuration, lang: str) -> str:
     """One line on what a click on Run would do."""
     limit = word("all_items", lang) if asked.limit is None else word("each_items", lang).format(f"{asked.limit:,}")
     subsets = word("subset_count", lang).format(len(asked.tasks))
-    facts = [word(f"data_{asked.data}", lang), f"{subsets} × {limit}", word(f"method_{asked.method}", lang)]
+    facts = [
+        word(f"data_{controls.data_choice(asked)}", lang),
+        f"{subsets} × {limit}",
+        word(f"method_{asked.method}", lang),
+    ]
     sides = [{"name": name.upper(), "text": side_text(side, lang)} for name, side in asked.sides.items()]
     return views.render("setup", {"sides": sides, "facts": " · ".join(facts)}, lang)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from jglue_app.configuration import DATA, DTYPES, MAX_NAME, MAX_SHOTS, QUANTIZATIONS, Configuration, Side
+from jglue_app.configuration import DTYPES, MAX_NAME, MAX_SHOTS, QUANTIZATIONS, Configuration, Side
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.models import named_models
 from jglue_app.plan import MAX_THINKING_TOKENS, METHODS
@@ -25,6 +25,8 @@ from jglue_app.ui.words import word
 SAME = "="
 """What stands for A's model in B's control."""
 USUAL_B = Side(shots=3)
+DATA_CHOICES = {"sample": ("sample", "valid"), "official": ("official", "valid"), "test": ("official", "test")}
+"""Choice of data on the page → data and split of a configuration."""
 SIDE_CONTROLS = len(fields(Side))
 
 T = Callable[[str], Any]
@@ -75,6 +77,11 @@ def subset_choices() -> list[tuple[str, str]]:
     return [(task.title, name) for name, task in TASKS.items()]
 
 
+def data_choices(t: T) -> list[tuple[Any, str]]:
+    """(text, key) of every choice of data."""
+    return [(t(f"data_{name}"), name) for name in DATA_CHOICES]
+
+
 def style_choices() -> list[tuple[str, str]]:
     """(title with its name, name) of every wording style."""
     return [(f"{load_style(name).title} ({name})", name) for name in style_names()]
@@ -87,7 +94,7 @@ def questions(settings: Settings, t: T, *, prefix: str = "", limit: int | None =
             subset_choices(), value=list(TASKS), label=t("tasks"), info=t("tasks_info"), elem_id=f"{prefix}tasks"
         ),
         data=gr.Radio(
-            [(t("data_sample"), "sample"), (t("data_official"), "official")],
+            data_choices(t),
             value=data,
             label=t("data"),
             info=t("data_info"),
@@ -204,20 +211,26 @@ def read_configuration(settings: Settings, asked: Sequence[Any], a: Side, b: Sid
     whole = limit in (None, "")
     if not whole and (not is_number(limit, 1, settings.max_items) or limit != int(limit)):
         raise InputError(word("too_many", lang).format(f"{settings.max_items:,}"))
-    if data not in DATA or method not in METHODS:
-        raise UnknownNameError("data or method", f"{data} / {method}"[:100], (*DATA, *METHODS))
+    if data not in tuple(DATA_CHOICES) or method not in METHODS:
+        raise UnknownNameError("data or method", f"{data} / {method}"[:100], (*DATA_CHOICES, *METHODS))
     if b is not None and a == b:
         raise InputError(word("same", lang))
     names = tuple(dict.fromkeys(name for name in tasks if isinstance(name, str)))
     for name in names:
         get_task(name)
     items = settings.max_items if whole and settings.public else None if whole else int(limit)
-    return Configuration(names, data, items, method, a, b, bool(allow_bin))
+    kind, split = DATA_CHOICES[data]
+    return Configuration(names, kind, items, method, a, b, bool(allow_bin), split)
 
 
 def fill_questions(asked: Configuration) -> list[Any]:
     """Values that make the questions' controls say what a configuration says."""
-    return [list(asked.tasks), asked.data, asked.limit, asked.method, asked.allow_bin]
+    return [list(asked.tasks), data_choice(asked), asked.limit, asked.method, asked.allow_bin]
+
+
+def data_choice(asked: Configuration) -> str:
+    """The choice of data that says what a configuration asks for."""
+    return "test" if (asked.data, asked.split) == DATA_CHOICES["test"] else asked.data
 
 
 def fill_side(wanted: Side, other: Side | None = None) -> list[Any]:

@@ -142,10 +142,10 @@ class Desk:
         return {name: why for name, why in found.items() if not self.settings.public or name in own}
 
     def reports(self, owner: str, protocol: str, data: str) -> dict[str, Report]:
-        """Name → report of the runs over `sample` or `official` data; what cannot be read is left out."""
+        """Name → report of the runs over `sample`, `official` or `test` data; what cannot be read is left out."""
         found: dict[str, Report] = {}
         for name, run in self.runs(owner).items():
-            if str(run.spec.get("data_version", "")).startswith("sample") == (data == "sample"):
+            if run.data_kind == data:
                 try:
                     found[name] = self.report(owner, name, protocol)
                 except StoreError:

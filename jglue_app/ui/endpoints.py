@@ -146,7 +146,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             a_model: A registry name or Hub id; on your own machine also a folder or .gguf file.
             b_model: The model to compare with; empty for none. It may be the same as A with other settings.
             tasks: Subsets: marc_ja, jsts, jnli, jsquad, jcommonsenseqa.
-            data: sample (our own items) or official (JGLUE v1.3).
+            data: sample (our own items), official (JGLUE v1.3, dev) or test (its test sets).
             limit: Items per subset; 0 for all.
             method: generate (free text), choose (log-likelihood of each answer) or both.
             a_format: Prompt format of A: plain, chat, rinna, rinna_bilingual, alpaca or llama2.
@@ -189,13 +189,13 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         thinking: str = "off",
         max_thinking_tokens: int = 0,
     ) -> Iterator[dict[str, Any]]:
-        """Every item of the dev split in the background. Leaving off reading does not end it; `stop` does. The same
+        """Every item of a split in the background. Leaving off reading does not end it; `stop` does. The same
         call again goes on where it was stopped.
 
         Args:
             model: A registry name, Hub id, folder or .gguf file.
             tasks: Subsets: marc_ja, jsts, jnli, jsquad, jcommonsenseqa.
-            data: official (JGLUE v1.3) or sample.
+            data: official (JGLUE v1.3, dev), test (its test sets) or sample.
             method: generate, choose or both.
             format: Prompt format: plain, chat, rinna, rinna_bilingual, alpaca or llama2.
             style: Wording style.
@@ -255,7 +255,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             a_model: Model A.
             b_model: Model B; empty for none.
             tasks: Subsets.
-            data: sample or official.
+            data: sample, official or test.
             limit: Items per subset; 0 for all.
             method: generate, choose or both.
             a_format: Prompt format of A.
@@ -412,7 +412,7 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         Args:
             protocol: The protocol that ranks.
             against: The protocol whose ranks are compared.
-            data: Runs over sample or official data.
+            data: Runs over sample data, official (dev) data or the official test sets: sample, official or test.
             tasks: Subsets that count; those that one of the protocols does not score are left out.
         """
         try:

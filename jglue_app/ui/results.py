@@ -54,7 +54,7 @@ def build(desk: Desk, t: T) -> Tab:
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=260):
             kind = gr.Radio(
-                [(t("data_sample"), "sample"), (t("data_official"), "official")],
+                controls.data_choices(t),
                 value="sample",
                 label=t("data"),
                 info=t("results_data_info"),
@@ -211,8 +211,8 @@ def ranked(
     Raises:
         InputError: none is left, or no such protocol or data.
     """
-    if data not in ("sample", "official"):
-        raise UnknownNameError("data", str(data)[:50], ("sample", "official"))
+    if data not in tuple(controls.DATA_CHOICES):
+        raise UnknownNameError("data", str(data)[:50], controls.DATA_CHOICES)
     if not names:
         raise InputError(word("no_tasks", lang))
     both = [name for name in subsets(protocol) if name in subsets(against) and name in names]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jglue_app.errors import StoreError
+from jglue_app.item_groups import GroupScore, groups, with_and_without
 from jglue_app.protocols import judge_all
-from jglue_app.report import compare_runs, only, report_run
+from jglue_app.report import Answered, compare_runs, only, report_run
 from jglue_app.showcase import SHIPPED
 from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS
@@ -16,6 +17,7 @@ from jglue_app.types import RunData
 from jglue_app.ui import views
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.views.board import board
+from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
 from jglue_app.ui.words import word
@@ -63,7 +65,33 @@ def board_html(desk: Desk, owner: str, pair: Pair, lang: str, *, links: bool = T
     else:
         comparison = compare_runs(a, b, protocol)
         payload = board(comparison.a, comparison.b, comparison, lang)
-    return views.render("board", {**payload, "links": links}, lang)
+    rows = group_rows(*_groups(desk, owner, pair, (a, b), protocol), lang)
+    return views.render("board", {**payload, "groups": rows, "links": links}, lang)
+
+
+def _groups(
+    desk: Desk, owner: str, pair: Pair, both_data: tuple[RunData, RunData | None], protocol: str
+) -> tuple[Sequence[GroupScore], Sequence[GroupScore] | None]:
+    """Scores of both sides with and without faulty, repeated, leaked and relabelled items; of items that only one of
+    two runs was asked in a subset that both have, as little as in the scoreboard."""
+    a, b = both_data
+    if b is not None:
+        common = {name: set(a.items[name]) & set(b.items[name]) for name in a.items if name in b.items}
+        a, b = (only(run, {name: common.get(name, set(run.items[name])) for name in run.items}) for run in (a, b))
+    found = [
+        with_and_without(data, protocol, _judged(desk, owner, name, data, protocol)) if data and groups(data) else ()
+        for name, data in ((pair.a, a), (pair.b, b))
+    ]
+    return found[0], found[1] if b is not None else None
+
+
+def _judged(desk: Desk, owner: str, name: str, data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
+    """What a protocol makes of the items of a run."""
+    judged = desk.judged(owner, name, protocol)
+    return {
+        task: {id_: row for id_, row in judged.get(task, {}).items() if id_ in items}
+        for task, items in data.items.items()
+    }
 
 
 def list_value(
@@ -104,11 +132,7 @@ def list_value(
 def _rows(desk: Desk, owner: str, name: str, data: RunData | None) -> dict[str, dict[str, Any]]:
     if data is None:
         return {}
-    judged = desk.judged(owner, name)
-    return {
-        task: {id_: row for id_, row in judged.get(task, {}).items() if id_ in items}
-        for task, items in data.items.items()
-    }
+    return _judged(desk, owner, name, data, "official")
 
 
 def origin_html(desk: Desk, owner: str, pair: Pair, lang: str, command: str = "") -> str:

@@ -27,11 +27,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "tasks": ("サブセット", "Subsets"),
     "data": ("データ", "Data"),
     "data_info": (
-        "「見本」はこのアプリ独自の問題。「公式」は JGLUE v1.3 を取得します（MARC-ja は配布終了のため見本を使います）。",
-        "“Sample” items are this application's own. “Official” fetches JGLUE v1.3 (MARC-ja is no longer distributed and falls back to samples).",
+        "「見本」はこのアプリ独自の問題。「公式」は JGLUE v1.3 の dev を取得します（MARC-ja は配布終了のため見本を使います）。「テスト」は v1.3 で公開されたテストセットで、MARC-ja にはありません。",
+        "“Sample” items are this application's own. “Official” fetches the dev files of JGLUE v1.3 (MARC-ja is no longer distributed and falls back to samples). The test sets were published with v1.3; MARC-ja has none.",
     ),
     "data_sample": ("見本", "Sample"),
     "data_official": ("公式 JGLUE v1.3", "Official JGLUE v1.3"),
+    "data_test": ("公式 JGLUE v1.3・テスト", "Official JGLUE v1.3, test sets"),
     "limit": ("サブセットごとの問題数", "Items per subset"),
     "method": ("答えさせ方", "Method"),
     "method_generate": ("自由生成", "Free generation"),
@@ -69,6 +70,21 @@ WORDS: dict[str, tuple[str, str]] = {
     "subset": ("サブセット", "Subset"),
     "metric": ("指標", "Metric"),
     "difference": ("差（B−A）", "Difference (B−A)"),
+    "groups": (
+        "壊れた問題・重複・train との重なりを除いた点",
+        "Scores without faulty, repeated and leaked items",
+    ),
+    "groups_note": (
+        "どの行も「すべての問題での点 → その問題を除いた点 [95 % 区間]」です。公式データの問題の欠陥は、モデルの出来とは別に点を動かします。",
+        "Each row: the score over all items → the score without these items [95 % interval]. Faults of the official data move a score whatever the model does.",
+    ),
+    "group_left_out": ("除くもの", "Left out"),
+    "group_items": ("除く問題数", "Items left out"),
+    "group_faulty": ("本文の壊れた問題", "Questions about a damaged paragraph"),
+    "group_repeated": ("前の問題と同じことを問う問題", "Items that ask what an earlier one asks"),
+    "group_leaked": ("train のファイルにもある問題", "Items that are also in a train file"),
+    "group_relabelled": ("v1.2 で正解が変わった問題", "Items whose label changed in v1.2"),
+    "group_old_labels": ("v1.1 の正解では {}（全問）", "with the labels of v1.1: {} (all items)"),
     "verdict_a": ("A が上", "A is better"),
     "verdict_b": ("B が上", "B is better"),
     "verdict_undecided": ("まだ差があるとは言えない", "Cannot tell yet"),
@@ -571,7 +587,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "full_lead": (
         "dev セットの全問を、画面を閉じても続く形で実行します。再読み込みしても進み具合に戻れ、止まったり落ちたりしたあとは「続きから始める」で再開できます。ほかの画面で短い実行をすると、その間は順番を譲ります。",
-        "Every item of the dev split, in the background: it goes on when the page is closed, and a reload finds it again. After a stop or a crash, “Go on” resumes it. Shorter work on the other tabs is let in between.",
+        "Every item of the split, in the background: it goes on when the page is closed, and a reload finds it again. After a stop or a crash, “Go on” resumes it. Shorter work on the other tabs is let in between.",
     ),
     "full_run": ("全問を実行", "Run all items"),
     "full_public": (
@@ -1760,6 +1776,19 @@ SAID_JA = (
         "「データ」で「見本」を選ぶか、接続を確かめるか、JGLUE_DATA_DIR のフォルダにファイルを置いてください。",
     ),
     (
+        r"There are no (\w+) items of (.+): its official files are not distributed, and .+",
+        "「{}」の問題は {} にありません。公式のファイルは配布されておらず、見本にもこの分割はありません。このサブセットを外すか、「データ」で「公式 JGLUE v1.3」を選んでください。",
+    ),
+    (
+        r"The embedded samples of (.+) have no '(\w+)' split\. .+",
+        "{} の見本に「{}」の分割はありません。「データ」で公式のデータを選んでください。",
+    ),
+    (
+        r"--labels (.+) concerns the official JNLI dev items alone, .+",
+        "--labels {} は公式の JNLI の dev にだけ関わりますが、ここにはその問題がありません。--labels を外してください。",
+    ),
+    (r"The labels of v1\.2 are those of v1\.3\.", "v1.2 のラベルは v1.3 と同じです。"),
+    (
         r"(.+): this is not the official JGLUE v1\.3 file \(sha256 (\w+), expected (\w+)\)\. It is truncated or altered(.*)\.",
         "{} は公式の JGLUE v1.3 のファイルではありません（sha256 は {}、正しくは {}）。欠けているか、書きかえられています。{}",
     ),
@@ -2047,6 +2076,7 @@ KINDS_JA = {
     "thinking": "思考の設定",
     "device": "計算装置",
     "export format": "書き出しの形式",
+    "split": "分割",
 }
 """What an `UnknownNameError` is about → Japanese."""
 

@@ -139,7 +139,7 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
     tables = {f"predictions/{task}": predictions(data, task, judged, protocol) for task in judged["official"]}
     tables["failure_picture"] = outcome_table(reports["official"])
     tables["notices"] = notice_table(reports)
-    tags = ["jglue", protocol, spec.prompt.format, spec.prompt.style.rsplit("/", 1)[-1], _data_kind(spec.data_version)]
+    tags = ["jglue", protocol, spec.prompt.format, spec.prompt.style.rsplit("/", 1)[-1], spec.data_kind]
     if group:
         tags.append(group)  # A W&B run is in one group, and may be in several comparisons.
     return Payload(
@@ -232,10 +232,6 @@ def _quantized(data: RunData) -> str:
     return data.model.quantized if data.model else ""
 
 
-def _data_kind(version: str) -> str:
-    return "sample" if version.startswith("sample") else "official"
-
-
 def _tags(found: Sequence[str]) -> tuple[str, ...]:
     """W&B takes tags of 1 to 64 characters."""
     return tuple(dict.fromkeys(tag[:64] for tag in found if tag and tag != "none"))
@@ -255,7 +251,7 @@ def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[s
         "quantization": spec.model.quantization,
         "dtype": data.model.dtype if data.model else spec.model.dtype,
         **({"quantized": _quantized(data)} if _quantized(data) else {}),
-        "data_kind": _data_kind(spec.data_version),
+        "data_kind": spec.data_kind,
         "split": spec.split,
         "tasks": list(spec.tasks),
     }
@@ -333,7 +329,7 @@ def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str
     sides = {"a": a, "b": b}
     config = {
         "protocol": protocol,
-        "data_kind": _data_kind(a.spec.data_version),
+        "data_kind": a.spec.data_kind,
         "tasks": [name.rsplit("/", 1)[-1] for name in tables if not name.endswith("/statistics")],
         "comparison": id_,
         **{

@@ -155,7 +155,7 @@ def test_the_most_items_are_those_of_the_server(settings: Settings) -> None:
 def test_unknown_data_and_methods_are_refused_with_those_that_are_known(
     settings: Settings, place: int, value: Any
 ) -> None:
-    with pytest.raises(InputError, match=r"sample, official, generate, choose, both"):
+    with pytest.raises(InputError, match=r"sample, official, test, generate, choose, both"):
         controls.read_configuration(settings, changed(GOOD, place, value), Side(), None, "ja")
 
 
@@ -182,9 +182,18 @@ def test_a_side_that_is_filled_in_reads_as_itself(a: Side, b: Side) -> None:
 
 @given(ASKED)
 def test_a_configuration_that_is_filled_in_reads_as_itself(asked: Configuration) -> None:
-    assume(asked.a != asked.b)
+    # Samples have no test set, so the page has no such choice.
+    assume(asked.a != asked.b and (asked.data, asked.split) != ("sample", "test"))
     filled = controls.fill_questions(asked)
     assert controls.read_configuration(load_settings(), filled, asked.a, asked.b, "ja") == asked
+
+
+def test_the_test_sets_are_a_choice_of_data() -> None:
+    asked = Configuration(("jnli",), "official", 5, split="test")
+    assert controls.fill_questions(asked)[1] == "test"
+    filled = [["jnli"], "test", 5, "both", False]
+    assert controls.read_configuration(load_settings(), filled, asked.a, None, "ja") == asked
+    assert controls.fill_questions(Configuration(data="official"))[1] == "official"
 
 
 def test_the_model_of_the_other_side_shows_as_that() -> None:

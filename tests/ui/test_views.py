@@ -1373,6 +1373,18 @@ def everything(text: str) -> dict[str, list[str]]:
     return {
         "item": seen,
         "board": [views.render("board", {**payload, "links": True})],
+        "groups": [
+            views.render(
+                "groups",
+                {
+                    "groups": [
+                        {"first": "", "group": text, "task": text, "metric": text, "left_out": text}
+                        | {"sides": [{"all": text, "without": text, "old": text}] * 2}
+                    ],
+                    "b": text,
+                },
+            )
+        ],
         "status": [
             views.sentence(text, "ja"),
             views.note(text),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jglue_app.insights import insights
-from jglue_app.references import REFERENCES, references_of
+from jglue_app.references import references, references_of
 from jglue_app.scoreboard import (
     OUTCOMES,
     USUAL_OUTCOMES,
@@ -181,12 +181,12 @@ def _knows(side: str, report: Report, lang: str) -> list[dict[str, str]]:
 
 
 def _references(report: Report, lang: str) -> list[dict[str, str]]:
-    """Scores of people and of fine-tuned models on the official dev files."""
+    """Scores of people and of fine-tuned models on the official files of the same split."""
     found = {name: of for name, task in report.tasks.items() if (of := references_of(task, report.split))}
     if not found:
         return []
     out = []
-    for who in REFERENCES:
+    for who in references(report.split):
         each = [
             f"{TASKS[name].title} {' / '.join(number(of[who][m]) for m in TASKS[name].metrics)}"
             for name, of in found.items()

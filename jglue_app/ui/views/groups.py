@@ -1,0 +1,48 @@
+"""The small table below the scores: what they are without faulty, repeated, leaked and relabelled items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jglue_app.item_groups import GroupScore
+from jglue_app.scoreboard import estimate_text, number
+from jglue_app.tasks import TASKS
+from jglue_app.ui.words import word
+
+
+def group_rows(a: Sequence[GroupScore], b: Sequence[GroupScore] | None, lang: str) -> list[dict[str, Any]]:
+    """One line a group, subset and metric, with the scores of one run or two.
+
+    Args:
+        a, b: what `item_groups.with_and_without` has found; None for no second run.
+    """
+    sides = [{(row.group, row.task, row.metric): row for row in found} for found in (a, b) if found is not None]
+    keys = list(dict.fromkeys(key for found in sides for key in found))
+    out = []
+    for i, (group, task, metric) in enumerate(keys):
+        found = [side.get((group, task, metric)) for side in sides]
+        first = i == 0 or keys[i - 1][:2] != (group, task)
+        counts = dict.fromkeys(f"{row.items:,}" for row in found if row)
+        out.append(
+            {
+                "first": "jg-first" if first else "",
+                "group": word(f"group_{group}", lang) if first else "",
+                "task": TASKS[task].title,
+                "metric": metric,
+                "left_out": " / ".join(counts),
+                "sides": [_side(row, lang) for row in found],
+            }
+        )
+    return out
+
+
+def _side(row: GroupScore | None, lang: str) -> dict[str, str]:
+    if row is None:
+        return {"all": "–", "without": "–", "old": ""}
+    old = row.labels.get("v1.1")
+    return {
+        "all": number(row.all.value),
+        "without": estimate_text(row.without),
+        "old": word("group_old_labels", lang).format(estimate_text(old)) if old else "",
+    }
