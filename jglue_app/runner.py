@@ -305,7 +305,9 @@ def answer_prompts(
         for limit in dict.fromkeys(limits[p.item_id] for p in ready.values()):
             index = [i for i, p in ready.items() if limits[p.item_id] == limit]
             budget = spec.decoding.max_thinking_tokens
-            for k, result in generate(backend, [ready[i] for i in index], limit, budget, should_stop):
+            penalty = spec.decoding.for_task(task.name).repetition_penalty
+            some = [ready[i] for i in index]
+            for k, result in generate(backend, some, limit, budget, should_stop, penalty):
                 i = index[k]
                 record = _record(spec, task, chunk[i], result, chosen.get(i))
                 append([record])

@@ -163,6 +163,16 @@ class Decoding:
     """Give JSQuAD answers no more tokens than the longest gold answer has. It gives a part of the answer away."""
     max_thinking_tokens: int | None = None
     """Upper bound on tokens of a thought, beside those of the answer; None if the answer's limit is for both."""
+    repetition_penalty: float = 1.0
+    """Before the most likely token is taken, the scores (logits) of all tokens that stand in the prompt or were written
+    are divided by this if they are positive, else multiplied by it (Keskar et al. 2019). 1 is none."""
+    repetition_penalty_by_task: tuple[tuple[str, float], ...] = ()
+    """(subset, penalty) where a subset has another one than `repetition_penalty`."""
+
+    def for_task(self, task: str) -> Decoding:
+        """The same for one subset: `repetition_penalty` is its own."""
+        own = dict(self.repetition_penalty_by_task).get(task, self.repetition_penalty)
+        return replace(self, repetition_penalty=own, repetition_penalty_by_task=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -607,10 +617,15 @@ class Backend(Protocol):
         ...
 
     def generate(
-        self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float = 1.0,
     ) -> Iterator[tuple[int, Output | RunError]]:
         """Greedy continuation of each prompt, ended by an end token, a stop string or the token limit.
 
+        `repetition_penalty` lowers the scores of tokens that stand in the prompt or were written; see `Decoding`.
         `should_stop` is asked between tokens; once it is true, unfinished prompts yield nothing.
         """
         ...
