@@ -160,7 +160,8 @@ class Decoding:
     max_new_tokens: int | None = None
     """Upper bound on generated tokens; None for what the wording style says for the subset."""
     oracle_length: bool = False
-    """Give JSQuAD answers no more tokens than the longest gold answer has. It gives a part of the answer away."""
+    """Give each JSQuAD answer no more tokens than the longest of the item's own gold answers has. It gives a part of
+    the answer away."""
     max_thinking_tokens: int | None = None
     """Upper bound on tokens of a thought, beside those of the answer; None if the answer's limit is for both."""
     repetition_penalty: float = 1.0
@@ -210,6 +211,9 @@ class RunSpec:
             parts.append(self.model.quantization)
         if self.prompt.thinking != "off":
             parts.append({"on": "thinking"}.get(self.prompt.thinking, "thinking by default"))
+        penalties = sorted({self.decoding.for_task(task).repetition_penalty for task in self.tasks})
+        if penalties and penalties != [1]:
+            parts.append(f"repetition penalty {'–'.join(dict.fromkeys((f'{penalties[0]:g}', f'{penalties[-1]:g}')))}")
         if self.decoding.oracle_length:
             parts.append("oracle length")
         return " · ".join(parts)
@@ -514,6 +518,10 @@ class Preset:
     shots_by_task: tuple[tuple[str, int], ...] = ()
     method: str = "generate"
     format: str = "plain"
+    repetition_penalty: tuple[tuple[str, float], ...] = ()
+    """(subset, penalty) where it has one; see `Decoding`."""
+    oracle_length: bool = False
+    """Whether it cuts JSQuAD answers at the length of the longest gold answer; see `Decoding`."""
 
 
 @dataclass(frozen=True, slots=True)

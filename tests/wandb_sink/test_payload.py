@@ -258,6 +258,7 @@ def test_the_config_is_the_manifest_with_the_usual_columns_beside_it(board: Boar
             "format": spec["prompt"]["format"],
             "style": spec["prompt"]["style"],
             "shots": spec["prompt"]["shots"],
+            "repetition_penalty": 1.0,
             "method": "both",
             "quantization": "none",
             "data_kind": "sample",
