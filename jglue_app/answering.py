@@ -17,7 +17,12 @@ Results = Iterator[tuple[int, Result]]
 
 
 def generate(
-    backend: Backend, prompts: Sequence[Prompt], limit: int, budget: int | None, should_stop: Callable[[], bool]
+    backend: Backend,
+    prompts: Sequence[Prompt],
+    limit: int,
+    budget: int | None,
+    should_stop: Callable[[], bool],
+    repetition_penalty: float = 1.0,
 ) -> Results:
     """Greedy continuations of prompts, as `Backend.generate` gives them, with their thoughts whole or cut off.
 
@@ -27,11 +32,13 @@ def generate(
         limit: most new tokens of an answer; of thought and answer together if there is no budget.
         budget: most new tokens of a thought; None if the limit is for both.
         should_stop: asked between tokens.
+        repetition_penalty: see `types.Decoding`; of an answer, its thought belongs to what it may repeat.
     """
     first = {i for i, p in enumerate(prompts) if thoughts.is_open(p.thought) and (budget is not None or p.stop)}
     plain = [i for i in range(len(prompts)) if i not in first]
     again: dict[int, str] = {}
-    for k, result in backend.generate([prompts[i] for i in plain], limit, should_stop) if plain else ():
+    usual = [prompts[i] for i in plain]
+    for k, result in backend.generate(usual, limit, should_stop, repetition_penalty) if plain else ():
         mark = _own_mark(prompts[plain[k]], result, budget, backend.count_tokens)
         if mark:
             again[plain[k]] = mark
@@ -42,7 +49,8 @@ def generate(
     for i in sorted(marks):
         by_mark.setdefault(marks[i], []).append(i)
     for mark, group in by_mark.items():
-        yield from _in_two(backend, {i: prompts[i] for i in group}, mark, limit, budget, should_stop)
+        some = {i: prompts[i] for i in group}
+        yield from _in_two(backend, some, mark, limit, budget, should_stop, repetition_penalty)
 
 
 def ranked(prompt: Prompt) -> Prompt:
@@ -71,13 +79,14 @@ def _in_two(
     limit: int,
     budget: int | None,
     should_stop: Callable[[], bool],
+    penalty: float,
 ) -> Results:
     """The thought up to its closing mark, then the answer."""
     closings = tuple(map(thoughts.Closing, thoughts.closings(mark)))
     index = list(prompts)
     thinking = [replace(prompts[i], stop=closings) for i in index]
     left: dict[int, list[tuple[int, Output]]] = {}
-    for k, result in backend.generate(thinking, limit if budget is None else budget, should_stop):
+    for k, result in backend.generate(thinking, limit if budget is None else budget, should_stop, penalty):
         i = index[k]
         ended = isinstance(result, Output) and result.finish == "stop" and (result.text or "").endswith(closings)
         rest = limit if budget is not None else limit - result.new_tokens if isinstance(result, Output) else 0
@@ -90,7 +99,7 @@ def _in_two(
     for rest, group in left.items():
         answering = [replace(prompts[i], text=prompts[i].text + (of.text or "")) for i, of in group]
         blank: list[int] = []
-        for k, result in backend.generate(answering, rest, should_stop):
+        for k, result in backend.generate(answering, rest, should_stop, penalty):
             i, of = group[k]
             if isinstance(result, Output) and result.finish == "empty" and prompts[i].stop:
                 blank.append(k)
@@ -98,7 +107,7 @@ def _in_two(
                 yield i, _together(of, result)
         # An answer stands some lines below its thought: a line end may stop it, and not what stands before it.
         unstopped = [replace(answering[k], stop=()) for k in blank]
-        for n, result in backend.generate(unstopped, rest, should_stop) if unstopped else ():
+        for n, result in backend.generate(unstopped, rest, should_stop, penalty) if unstopped else ():
             i, of = group[blank[n]]
             yield i, _together(of, _stopped(result, prompts[i].stop))
 

@@ -80,7 +80,8 @@ def evaluate(
     method: str | None = None,
     max_new_tokens: int | None = None,
     max_thinking_tokens: int | None = None,
-    oracle_length: bool = False,
+    repetition_penalty: float | None = None,
+    oracle_length: bool | None = None,
     marc_ja: str | Path | None = None,
     device: str = "auto",
     pool: ModelPool | None = None,
@@ -94,9 +95,11 @@ def evaluate(
         split: `train`, `valid` or `test`.
         limit: items per subset; None for all.
         seed: order in which items are taken under a limit.
-        protocol: whose settings to take where style, format, shots or method are None.
+        protocol: whose settings to take where style, format, shots, method, repetition_penalty or oracle_length are
+            None.
         style, format, shots, shot_selection, shot_seed, system, thinking: see `types.PromptSpec`.
-        method, max_new_tokens, oracle_length, max_thinking_tokens: see `types.Decoding`.
+        method, max_new_tokens, max_thinking_tokens, oracle_length: see `types.Decoding`.
+        repetition_penalty: of all subsets; see there.
         marc_ja: your own MARC-ja file.
         device: see `backends.open_backend`.
         pool: keeps models loaded between calls; without one the model is dropped at the end.
@@ -105,7 +108,7 @@ def evaluate(
         JglueAppError: one of its kinds, with a remedy in the message.
     """
     settings = load_settings()
-    preset = presets.fill(protocol, style, format, shots, method)
+    preset = presets.fill(protocol, style, format, shots, method, repetition_penalty, oracle_length)
     spec = ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
     planned = make_plan(
         settings,
@@ -118,7 +121,7 @@ def evaluate(
         prompt=PromptSpec(
             preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task, thinking
         ),
-        decoding=Decoding(preset.method, max_new_tokens, oracle_length, max_thinking_tokens),
+        decoding=presets.decoding(preset, max_new_tokens, max_thinking_tokens),
         marc_ja=Path(marc_ja) if marc_ja else None,
     )
     owned = pool or ModelPool(settings, device=device)

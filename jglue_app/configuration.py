@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from jglue_app import __version__
 from jglue_app.backends import backend_for
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.plan import MAX_THINKING_TOKENS, METHODS, Plan, make_plan
+from jglue_app.plan import MAX_THINKING_TOKENS, METHODS, Plan, make_plan, penalty_of
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
 from jglue_app.styles import style_names
@@ -30,6 +30,7 @@ QUANTIZATIONS = ("none", "8bit", "4bit")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 MAX_SHOTS = 16
 MOST_WHOLE = 999_999_999
+MAX_DIGITS = 30
 MAX_NAME = 500
 """Characters of a model's name."""
 
@@ -49,6 +50,8 @@ class Side:
     thinking: str = "off"
     max_thinking_tokens: int = 0
     """Most tokens of a thought; 0 if it takes them from the answer's."""
+    repetition_penalty: float = 1.0
+    """Of all subsets; 1 is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,11 @@ def _prompt(side: Side) -> PromptSpec:
 
 
 def _decoding(asked: Configuration, side: Side) -> Decoding:
-    return Decoding(method=asked.method, max_thinking_tokens=side.max_thinking_tokens or None)
+    return Decoding(
+        method=asked.method,
+        max_thinking_tokens=side.max_thinking_tokens or None,
+        repetition_penalty=side.repetition_penalty,
+    )
 
 
 def of_spec(spec: RunSpec) -> Configuration | None:
@@ -152,6 +159,7 @@ def of_spec(spec: RunSpec) -> Configuration | None:
             spec.model.dtype,
             spec.prompt.thinking,
             spec.decoding.max_thinking_tokens or 0,
+            spec.decoding.repetition_penalty,
         ),
         allow_bin=spec.model.allow_bin,
         split=spec.split if spec.split in SPLITS else "valid",
@@ -197,7 +205,8 @@ def command(asked: Configuration) -> str:
     if asked.limit is not None:
         parts += ["--limit", str(asked.limit)]
     parts += ["--method", asked.method]
-    for name in ("style", "format", "shots", "dtype", "quantization", "thinking", "max_thinking_tokens"):
+    settings = ("style", "format", "shots", "dtype", "quantization", "thinking", "max_thinking_tokens")
+    for name in (*settings, "repetition_penalty"):
         own = getattr(asked.a, name)
         prefix, option = "--" if asked.b is None else "--a-", name.replace("_", "-")
         if own != getattr(usual, name):
@@ -216,6 +225,7 @@ _SIDE_KEYS = {"model": "", "format": "-format", "style": "-style", "shots": "-sh
     "dtype": "-dtype",
     "thinking": "-thinking",
     "max_thinking_tokens": "-max-thinking-tokens",
+    "repetition_penalty": "-repetition-penalty",
 }
 
 
@@ -292,7 +302,19 @@ def _side(params: Mapping[str, str], name: str) -> Side:
         texts["dtype"],
         texts["thinking"],
         _whole(f"{name}-max-thinking-tokens", texts["max_thinking_tokens"], most=MAX_THINKING_TOKENS),
+        _penalty(f"{name}-repetition-penalty", texts["repetition_penalty"]),
     )
+
+
+def _penalty(name: str, text: str) -> float:
+    try:
+        if not text.isascii() or len(text) > MAX_DIGITS or "_" in text:
+            raise ValueError
+        return penalty_of(float(text))
+    except (ValueError, InputError):
+        raise InputError(
+            f"{name} in this link must be a number above 0, such as 1.2, not {text[:50]!r}. Correct the link."
+        ) from None
 
 
 def _whole(name: str, text: str, *, least: int = 0, most: int = MOST_WHOLE) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from jglue_app.tasks import TASKS
 from jglue_app.thought import is_ignored
-from jglue_app.types import Estimate, ModelInfo, Notice, Prompt, RunSpec, ScoringProtocol, Task, TaskReport
+from jglue_app.types import Estimate, ModelInfo, Notice, Preset, Prompt, RunSpec, ScoringProtocol, Task, TaskReport
 
 SENTENCES = {
     "on_floor_default": (
@@ -245,9 +245,28 @@ def _settings(spec: RunSpec, protocol: ScoringProtocol) -> tuple[Notice, ...]:
     settings += [f"{text} in {', '.join(titles)}" for text, titles in other.items()]
     if spec.decoding.max_new_tokens is not None:
         settings.append(f"at most {spec.decoding.max_new_tokens} new tokens instead of the style's own limits")
+    settings += _writing(spec, protocol, preset)
     if not settings:
         return ()
     return (Notice("other_settings", facts={"protocol": protocol.name, "settings": "; ".join(settings)}),)
+
+
+def _writing(spec: RunSpec, protocol: ScoringProtocol, preset: Preset) -> list[str]:
+    """How the run writes text otherwise than the protocol's system; nothing where its text is not looked at."""
+    written = [task for task in spec.tasks if task in protocol.metrics and task not in protocol.ranked]
+    if spec.decoding.method == "choose":
+        return []
+    found: dict[str, list[str]] = {}
+    for task in written:
+        here = spec.decoding.for_task(task).repetition_penalty
+        there = dict(preset.repetition_penalty).get(task, 1.0)
+        if here != there:
+            own = f"repetition penalty {here:g}" if here != 1 else "no repetition penalty"
+            found.setdefault(f"{own} instead of {f'{there:g}' if there != 1 else 'none'}", []).append(TASKS[task].title)
+        if TASKS[task].kind == "span" and spec.decoding.oracle_length != preset.oracle_length:
+            cut = "answers cut" if spec.decoding.oracle_length else "answers not cut"
+            found.setdefault(f"{cut} at the gold answer's length", []).append(TASKS[task].title)
+    return [f"{text} in {', '.join(titles)}" for text, titles in found.items()]
 
 
 def _number(value: float) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from jglue_app import __version__, data, prompts
 from jglue_app.backends import BACKENDS, identity
@@ -16,6 +18,7 @@ from jglue_app.thought import THINKING
 from jglue_app.types import Dataset, Decoding, Item, ModelSpec, Prompt, PromptSpec, RunSpec
 
 METHODS = ("generate", "choose", "both")
+NO_PENALTY = "The repetition penalty is a number above 0, such as 1.2; 1 is none."
 MAX_THINKING_TOKENS = 32_768
 
 
@@ -71,6 +74,7 @@ def make_plan(
     """
     prompt, decoding = prompt or PromptSpec(), decoding or Decoding()
     _check_request(model, tasks, prompt, decoding, limit, split, marc_ja)
+    decoding = _same_penalties(decoding, tasks)
     style = load_style(prompt.style, allow_paths=not settings.public)
     datasets = {
         name: data.load(settings, name, split, data=data_kind, marc_ja=marc_ja, progress=progress) for name in tasks
@@ -132,6 +136,26 @@ def _refuse_leaks(pool: Dataset, evaluated: Sequence[Dataset]) -> None:
             )
 
 
+def penalty_of(value: Any) -> float:
+    """A repetition penalty as a number; raises InputError unless it is one above 0 and finite."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        try:
+            return float(value)
+        except OverflowError:  # A whole number beyond all floats.
+            pass
+    raise InputError(NO_PENALTY)
+
+
+def _same_penalties(decoding: Decoding, tasks: Sequence[str]) -> Decoding:
+    """The same with its penalties in one shape of several that mean the same: else one run would have two names."""
+    own = {name: penalty_of(decoding.for_task(name).repetition_penalty) for name in TASKS if name in tasks}
+    values = set(own.values())
+    if len(values) == 1:
+        return replace(decoding, repetition_penalty=values.pop(), repetition_penalty_by_task=())
+    by_task = tuple((name, value) for name, value in own.items() if value != 1)
+    return replace(decoding, repetition_penalty=1.0, repetition_penalty_by_task=by_task)
+
+
 def _check_request(
     model: ModelSpec,
     tasks: Sequence[str],
@@ -162,6 +186,10 @@ def _check_request(
         raise InputError("The limit on new tokens must be from 1 to 4096.")
     if decoding.max_thinking_tokens is not None and not 1 <= decoding.max_thinking_tokens <= MAX_THINKING_TOKENS:
         raise InputError(f"The limit on tokens of a thought must be from 1 to {MAX_THINKING_TOKENS:,}.")
+    for name, value in (("", decoding.repetition_penalty), *decoding.repetition_penalty_by_task):
+        penalty_of(value)
+        if name:
+            get_task(name)
     if split == "train" and any(prompt.for_task(name).shots for name in tasks):
         raise InputError(
             "Few-shot examples are taken from the train split, which is what is evaluated here. "

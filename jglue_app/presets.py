@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jglue_app.protocols import get_protocol
 from jglue_app.tasks import TASKS
-from jglue_app.types import Preset
+from jglue_app.types import Decoding, Preset
 
 USUAL = Preset("ja-labels")
 """Where the protocol suits any run."""
@@ -18,19 +18,40 @@ def fill(
     format: str | None = None,
     shots: int | None = None,
     method: str | None = None,
+    repetition_penalty: float | None = None,
+    oracle_length: bool | None = None,
 ) -> Preset:
     """What was asked for, and for the rest what the protocol's system does.
+
+    Of how its system writes text nothing is taken over where answers are only ranked.
 
     Raises:
         UnknownNameError: no such protocol.
     """
     own = get_protocol(protocol).preset or USUAL
+    writes = (own.method if method is None else method) != "choose"
+    usual = own.repetition_penalty if writes else ()
     return Preset(
         style=own.style if style is None else style,
         shots=own.shots if shots is None else shots,
         shots_by_task=own.shots_by_task if shots is None else (),
         method=own.method if method is None else method,
         format=own.format if format is None else format,
+        repetition_penalty=(
+            usual if repetition_penalty is None else tuple((name, repetition_penalty) for name in TASKS)
+        ),
+        oracle_length=own.oracle_length and writes if oracle_length is None else oracle_length,
+    )
+
+
+def decoding(preset: Preset, max_new_tokens: int | None = None, max_thinking_tokens: int | None = None) -> Decoding:
+    """How answers are obtained under a preset as `fill` gives it."""
+    return Decoding(
+        preset.method,
+        max_new_tokens,
+        preset.oracle_length,
+        max_thinking_tokens,
+        repetition_penalty_by_task=preset.repetition_penalty,
     )
 
 

@@ -163,7 +163,7 @@ def _run_task(
         model = prompts.ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
         built = build_prompts(plan, name, todo, model)
         write_head(plan, store, writer, backend, built[0])
-        for sentence in thoughts_told(plan.spec, TASKS[name], built[0]):
+        for sentence in (*thoughts_told(plan.spec, TASKS[name], built[0]), *penalty_told(plan.spec, name)):
             if sentence not in told:
                 told.add(sentence)
                 yield Event("notice", label, side, message=sentence, task=name)
@@ -224,6 +224,16 @@ def thoughts_told(spec: RunSpec, task: Task, prompt: Prompt) -> Iterator[str]:
         )
     if prompt.ranked_text and task.kind == "choice" and spec.decoding.method != "generate":
         yield "The thought is closed before answers are ranked: each record holds the text they are ranked after."
+
+
+def penalty_told(spec: RunSpec, task: str) -> Iterator[str]:
+    """What has to be known of a repetition penalty before a subset is answered."""
+    if spec.decoding.for_task(task).repetition_penalty == 1:
+        return
+    if spec.decoding.method == "choose":
+        yield "--repetition-penalty has no effect here: answers are only ranked, and no text is written."
+    elif spec.model.backend == "scripted":
+        yield "--repetition-penalty has no effect here: a table of answers gives them as they stand in it."
 
 
 def _same_model(store: RunStore, backend: Backend) -> None:
@@ -305,7 +315,9 @@ def answer_prompts(
         for limit in dict.fromkeys(limits[p.item_id] for p in ready.values()):
             index = [i for i, p in ready.items() if limits[p.item_id] == limit]
             budget = spec.decoding.max_thinking_tokens
-            for k, result in generate(backend, [ready[i] for i in index], limit, budget, should_stop):
+            penalty = spec.decoding.for_task(task.name).repetition_penalty
+            some = [ready[i] for i in index]
+            for k, result in generate(backend, some, limit, budget, should_stop, penalty):
                 i = index[k]
                 record = _record(spec, task, chunk[i], result, chosen.get(i))
                 append([record])

@@ -160,9 +160,20 @@ class Decoding:
     max_new_tokens: int | None = None
     """Upper bound on generated tokens; None for what the wording style says for the subset."""
     oracle_length: bool = False
-    """Give JSQuAD answers no more tokens than the longest gold answer has. It gives a part of the answer away."""
+    """Give each JSQuAD answer no more tokens than the longest of the item's own gold answers has. It gives a part of
+    the answer away."""
     max_thinking_tokens: int | None = None
     """Upper bound on tokens of a thought, beside those of the answer; None if the answer's limit is for both."""
+    repetition_penalty: float = 1.0
+    """Before the most likely token is taken, the scores (logits) of all tokens that stand in the prompt or were written
+    are divided by this if they are positive, else multiplied by it (Keskar et al. 2019). 1 is none."""
+    repetition_penalty_by_task: tuple[tuple[str, float], ...] = ()
+    """(subset, penalty) where a subset has another one than `repetition_penalty`."""
+
+    def for_task(self, task: str) -> Decoding:
+        """The same for one subset: `repetition_penalty` is its own."""
+        own = dict(self.repetition_penalty_by_task).get(task, self.repetition_penalty)
+        return replace(self, repetition_penalty=own, repetition_penalty_by_task=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +216,9 @@ class RunSpec:
             parts.append(self.model.quantization)
         if self.prompt.thinking != "off":
             parts.append({"on": "thinking"}.get(self.prompt.thinking, "thinking by default"))
+        penalties = sorted({self.decoding.for_task(task).repetition_penalty for task in self.tasks})
+        if penalties and penalties != [1]:
+            parts.append(f"repetition penalty {'–'.join(dict.fromkeys((f'{penalties[0]:g}', f'{penalties[-1]:g}')))}")
         if self.decoding.oracle_length:
             parts.append("oracle length")
         if self.split != "valid":
@@ -519,6 +533,10 @@ class Preset:
     shots_by_task: tuple[tuple[str, int], ...] = ()
     method: str = "generate"
     format: str = "plain"
+    repetition_penalty: tuple[tuple[str, float], ...] = ()
+    """(subset, penalty) where it has one; see `Decoding`."""
+    oracle_length: bool = False
+    """Whether it cuts JSQuAD answers at the length of the longest gold answer; see `Decoding`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -681,10 +699,15 @@ class Backend(Protocol):
         ...
 
     def generate(
-        self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float = 1.0,
     ) -> Iterator[tuple[int, Output | RunError]]:
         """Greedy continuation of each prompt, ended by an end token, a stop string or the token limit.
 
+        `repetition_penalty` lowers the scores of tokens that stand in the prompt or were written; see `Decoding`.
         `should_stop` is asked between tokens; once it is true, unfinished prompts yield nothing.
         """
         ...

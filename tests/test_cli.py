@@ -514,6 +514,22 @@ def test_settings_of_b_are_those_of_a_unless_given(here: Here, right: Path, tmp_
     assert labels == ["right.jsonl · rinna · number · 3-shot", "right.jsonl · rinna · number · 0-shot"]
 
 
+def test_a_repetition_penalty_is_named_in_the_label_and_refused_where_it_is_none(here: Here, right: Path) -> None:
+    words = ("--data", "sample", "--tasks", "jnli", "--limit", "2", "--method", "generate")
+    told = here("run", "--model", right, *words, "--repetition-penalty", "1.2", "--json")
+    assert told.code == 0
+    assert told.json()["report"]["label"] == "right.jsonl · plain · ja-labels · 0-shot · repetition penalty 1.2"
+    assert "a table of answers gives them as they stand in it" in " ".join(told.err.split())
+    both = here("compare", "--a", right, *words, "--a-repetition-penalty", 1.2, "--b-repetition-penalty", 1, "--json")
+    labels = [both.json()["comparison"][side]["label"] for side in "ab"]
+    assert [label.partition("0-shot")[2] for label in labels] == [" · repetition penalty 1.2", ""]
+    same = here("compare", "--a", right, *words, "--a-repetition-penalty", 1.2)
+    assert same.code == 2 and "A and B are the same" in same.err
+    for value in ("0", "-1", "nan", "inf"):
+        refused = here("run", "--model", right, *words, "--repetition-penalty", value)
+        assert refused.code == 2 and "The repetition penalty is a number above 0" in " ".join(refused.err.split())
+
+
 # --- score ------------------------------------------------------------------------------------------------
 
 

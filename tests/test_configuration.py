@@ -45,6 +45,7 @@ SIDES = st.builds(
     st.sampled_from(DTYPES),
     st.sampled_from(THINKING),
     st.sampled_from((0, 1, 2_048, 32_768)),
+    st.just(1.0) | st.floats(0, exclude_min=True, allow_infinity=False),
 )
 ASKED = st.builds(
     Configuration,
@@ -219,6 +220,31 @@ def test_thinking_of_both_sides_stands_in_the_command_and_in_the_link() -> None:
     )
     assert "a-thinking=on&a-max-thinking-tokens=2048" in query(two)
     assert "thinking" not in query(Configuration(("jnli",)))
+
+
+def test_a_repetition_penalty_stands_in_the_command_and_in_the_link_and_in_the_plan(settings: Settings) -> None:
+    one = Configuration(("jnli",), limit=3, a=Side(repetition_penalty=1.2))
+    assert command(one).endswith("--repetition-penalty 1.2")
+    two = replace(one, b=Side())
+    assert command(two).endswith("--a-repetition-penalty 1.2 --b-repetition-penalty 1.0")
+    assert "a-repetition-penalty=1.2" in query(two) and "b-repetition-penalty" not in query(two)
+    assert "penalty" not in query(Configuration(("jnli",)))
+    assert from_query(dict(parse_qsl(query(two)))) == two
+    found = plans(settings, two)
+    assert [plan.spec.decoding.repetition_penalty for _, plan in found] == [1.2, 1.0]
+    assert of_spec(found[0][1].spec) == one
+
+
+def test_a_run_whose_subsets_have_different_penalties_is_not_asked_for_again(settings: Settings) -> None:
+    ((_, plan),) = plans(settings, Configuration(("jnli", "jsts"), limit=3))
+    mixed = replace(plan.spec.decoding, repetition_penalty_by_task=(("jnli", 1.2),))
+    assert of_spec(plan.spec) is not None and of_spec(replace(plan.spec, decoding=mixed)) is None
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e999", "much", "1_0", "１.２", "", "1" * 40])
+def test_a_link_with_a_repetition_penalty_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(InputError, match=r"a-repetition-penalty in this link must be a number above 0, such as 1\.2"):
+        from_query({"a": "m", "a-repetition-penalty": value})
 
 
 @pytest.mark.parametrize("value", ["-1", "32769", "many"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jglue_app.notices import SENTENCES, sentence
+from jglue_app.protocols import PROTOCOLS
 from jglue_app.report import report_run
 from jglue_app.types import (
     Decoding,
@@ -16,6 +17,7 @@ from jglue_app.types import (
     ModelSpec,
     Notice,
     Output,
+    Preset,
     Prompt,
     PromptSpec,
     Record,
@@ -155,6 +157,36 @@ def test_settings_other_than_the_systems_own_are_listed_once() -> None:
     (notice,) = report_run(nli([("neutral", "neutral")], spec=cut), "wandb-2023-4shot").notices
     assert "at most 9 new tokens" in str(notice.facts["settings"])
     assert report_run(nli([("neutral", "neutral")]), "official").notices == ()
+
+
+def test_a_penalty_and_a_cut_other_than_the_systems_own_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = replace(
+        PROTOCOLS["wandb-2023-4shot"],
+        preset=Preset("wandb-2023", 4, repetition_penalty=(("jnli", 1.2), ("jsquad", 1.1)), oracle_length=True),
+    )
+    monkeypatch.setitem(PROTOCOLS, system.name, system)
+    prompt = PromptSpec("wandb-2023", shots=4)
+
+    def listed(decoding: Decoding) -> str:
+        spec = replace(SPEC, tasks=("jsts", "jnli", "jsquad"), prompt=prompt, decoding=decoding)
+        found = report_run(nli([("neutral", "neutral")], spec=spec), system.name).notices
+        return "; ".join(str(notice.facts["settings"]) for notice in found if notice.kind == "other_settings")
+
+    own = Decoding(oracle_length=True, repetition_penalty_by_task=(("jnli", 1.2), ("jsquad", 1.1)))
+    assert listed(own) == ""
+    assert listed(Decoding()) == (
+        "no repetition penalty instead of 1.2 in JNLI; no repetition penalty instead of 1.1 in JSQuAD; "
+        "answers not cut at the gold answer's length in JSQuAD"
+    )
+    assert listed(Decoding(oracle_length=True, repetition_penalty=1.2)) == (
+        "repetition penalty 1.2 instead of none in JSTS; repetition penalty 1.2 instead of 1.1 in JSQuAD"
+    )
+    assert listed(Decoding("choose")) == "", "no text was written"
+    # Where a protocol looks at log-likelihoods alone, it does not matter how text was written.
+    ranked = replace(
+        SPEC, prompt=PromptSpec("stability-jp", shots=3), decoding=Decoding("both", repetition_penalty=2.0)
+    )
+    assert report_run(nli([("neutral", "neutral")], spec=ranked), "stability-jp").notices == ()
 
 
 TURNS = ({"role": "user", "content": "p"},)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,44 @@ def test_a_bad_request_is_refused_with_a_remedy_before_anything_is_loaded(
 def test_the_limit_on_new_tokens_may_be_anything_from_1_to_4096(settings: Settings) -> None:
     for tokens in (1, 4096):
         assert planned(settings, decoding=Decoding(max_new_tokens=tokens)).spec.decoding.max_new_tokens == tokens
+
+
+@pytest.mark.parametrize("value", [0, 0.0, -1.2, math.nan, math.inf, -math.inf, True, "1.2", None, 10**400])
+def test_a_repetition_penalty_that_is_no_number_above_0_is_refused(settings: Settings, value: Any) -> None:
+    for decoding in (
+        Decoding(repetition_penalty=value),
+        Decoding(repetition_penalty_by_task=(("jnli", value),)),
+        Decoding(repetition_penalty_by_task=(("jsts", value),)),  # Of a subset that is not asked for, too.
+    ):
+        with pytest.raises(
+            InputError, match=r"^The repetition penalty is a number above 0, such as 1\.2; 1 is none\.$"
+        ):
+            planned(settings, decoding=decoding)
+    with pytest.raises(UnknownNameError, match="jnlj"):
+        planned(settings, decoding=Decoding(repetition_penalty_by_task=(("jnlj", 1.2),)))
+
+
+def test_penalties_that_mean_the_same_are_one_run(settings: Settings) -> None:
+    both = ["jsts", "jnli"]
+    plain = planned(settings, both).spec
+    assert planned(settings, both, decoding=Decoding(repetition_penalty=1)).spec == plain
+    assert planned(settings, both, decoding=Decoding(repetition_penalty_by_task=(("jsquad", 1.1),))).spec == plain
+    same = [
+        Decoding(repetition_penalty=2),
+        Decoding(repetition_penalty=2.0),
+        Decoding(repetition_penalty_by_task=(("jnli", 2), ("jsts", 2.0), ("jsquad", 1.1))),
+        Decoding(repetition_penalty=2.0, repetition_penalty_by_task=(("jnli", 2.0),)),
+    ]
+    assert {planned(settings, both, decoding=one).spec.spec_id for one in same} == {
+        planned(settings, both, decoding=same[0]).spec.spec_id
+    }
+    assert planned(settings, both, decoding=same[0]).spec.label.endswith(" · 0-shot · repetition penalty 2")
+    mixed = planned(settings, both, decoding=Decoding(repetition_penalty_by_task=(("jnli", 1.2),))).spec
+    turned = Decoding(repetition_penalty=1.2, repetition_penalty_by_task=(("jsts", 1.0),))
+    assert planned(settings, both, decoding=turned).spec == mixed
+    assert [mixed.decoding.for_task(task).repetition_penalty for task in both] == [1.0, 1.2]
+    assert mixed.label.endswith(" · repetition penalty 1–1.2")
+    assert len({spec.spec_id for spec in (plain, mixed, planned(settings, both, decoding=same[0]).spec)}) == 3
 
 
 def test_a_style_without_words_for_a_subset_is_refused(settings: Settings, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from jglue_app.prompts import FORMATS
 from jglue_app.protocols import PROTOCOLS, protocol_names
 from jglue_app.styles import load_style
 from jglue_app.tasks import TASKS
-from jglue_app.types import Preset, PromptSpec
+from jglue_app.types import Decoding, Preset, PromptSpec
 
 SHOTS: Mapping[str, tuple[int, ...]] = {
     "official": (0, 0, 0, 0, 0),
@@ -47,6 +48,35 @@ def test_what_is_asked_for_goes_before() -> None:
     assert presets.fill("stability-jp", shots=0, style="number") == Preset("number", 0, (), "both")
     assert presets.fill("lm-eval-ja", method="choose", format="plain").method == "choose"
     assert presets.fill("official") == Preset("ja-labels", 0, (), "generate", "plain")
+
+
+PENALTIES = (("jnli", 1.2), ("jsquad", 1.1))
+WRITING = replace(
+    PROTOCOLS["wandb-2023-4shot"],
+    preset=Preset("wandb-2023", 4, repetition_penalty=PENALTIES, oracle_length=True),
+)
+
+
+def test_a_repetition_penalty_and_an_oracle_are_taken_over_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROTOCOLS, WRITING.name, WRITING)
+    filled = presets.fill(WRITING.name)
+    assert (filled.repetition_penalty, filled.oracle_length) == (PENALTIES, True)
+    decoding = presets.decoding(filled, 9, 99)
+    assert decoding == Decoding("generate", 9, True, 99, repetition_penalty_by_task=PENALTIES)
+    own = {task: decoding.for_task(task).repetition_penalty for task in TASKS}
+    assert {task: penalty for task, penalty in own.items() if penalty != 1} == dict(PENALTIES)
+    named = presets.decoding(presets.fill(WRITING.name, repetition_penalty=1.5, oracle_length=False))
+    assert {named.for_task(task).repetition_penalty for task in TASKS} == {1.5} and not named.oracle_length
+    none = presets.decoding(presets.fill(WRITING.name, repetition_penalty=1.0))
+    assert {none.for_task(task).repetition_penalty for task in TASKS} == {1.0}
+
+
+def test_answers_that_are_only_ranked_take_over_nothing_of_how_text_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(PROTOCOLS, WRITING.name, WRITING)
+    ranked = presets.fill(WRITING.name, method="choose")
+    assert (ranked.repetition_penalty, ranked.oracle_length) == ((), False)
 
 
 def test_the_subsets_are_those_that_the_protocol_scores_unless_named() -> None:

@@ -714,9 +714,9 @@ def test_an_oracle_gives_each_jsquad_answer_the_length_of_its_longest_gold_answe
     limits: dict[str, int] = {}
     generate = ScriptedBackend.generate
 
-    def watched(self: ScriptedBackend, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Any) -> Any:
+    def watched(self: ScriptedBackend, prompts: Sequence[Prompt], max_new_tokens: int, *more: Any) -> Any:
         limits.update((prompt.item_id, max_new_tokens) for prompt in prompts)
-        return generate(self, prompts, max_new_tokens, should_stop)
+        return generate(self, prompts, max_new_tokens, *more)
 
     monkeypatch.setattr(ScriptedBackend, "generate", watched)
     capped, plain = (
@@ -734,6 +734,39 @@ def test_an_oracle_gives_each_jsquad_answer_the_length_of_its_longest_gold_answe
     assert {limits[item.id] for item in capped.items["jnli"]} == {6}
     run(settings, plain)
     assert {limits[i] for i in golds} == {32}
+
+
+def test_each_subset_is_written_with_its_own_repetition_penalty(
+    settings: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    penalties: dict[str, set[float]] = {}
+    generate = ScriptedBackend.generate
+
+    def watched(self: ScriptedBackend, prompts: Sequence[Prompt], *more: Any) -> Any:
+        for prompt in prompts:
+            penalties.setdefault(prompt.task, set()).add(more[2])
+        return generate(self, prompts, *more)
+
+    monkeypatch.setattr(ScriptedBackend, "generate", watched)
+    decoding = Decoding(repetition_penalty_by_task=(("jnli", 1.2), ("jsquad", 1.1)))
+    plan = planned(settings, model, ["jsts", "jnli", "jsquad"], limit=3, decoding=decoding)
+    events = run(settings, plan)
+    assert penalties == {"jsts": {1.0}, "jnli": {1.2}, "jsquad": {1.1}}
+    assert plan.spec.label == "table.jsonl · plain · ja-labels · 0-shot · repetition penalty 1–1.2"
+    stored = RunStore.of(settings.runs_dir, plan.spec)
+    assert stored.data().spec == plan.spec, "the manifest holds it"
+    assert stored.manifest()["spec"]["decoding"]["repetition_penalty_by_task"] == [["jnli", 1.2], ["jsquad", 1.1]]
+    said = [(event.task, event.message) for event in events if "penalty has no effect" in event.message]
+    told_once = "--repetition-penalty has no effect here: a table of answers gives them as they stand in it."
+    assert said == [("jnli", told_once)]
+
+
+def test_a_repetition_penalty_is_said_to_have_no_effect_where_answers_are_only_ranked(
+    settings: Settings, model: Path
+) -> None:
+    plan = planned(settings, model, ["jnli"], limit=2, decoding=Decoding("choose", repetition_penalty=1.2))
+    said = [event.message for event in run(settings, plan) if "--repetition" in event.message]
+    assert said == ["--repetition-penalty has no effect here: answers are only ranked, and no text is written."]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,14 @@ CHANGES: dict[str, dict[str, Any]] = {
         "shots_by_task": (("jnli", 2),),
         "thinking": "on",
     },
-    "decoding": {"method": "choose", "max_new_tokens": 8, "oracle_length": True, "max_thinking_tokens": 256},
+    "decoding": {
+        "method": "choose",
+        "max_new_tokens": 8,
+        "oracle_length": True,
+        "max_thinking_tokens": 256,
+        "repetition_penalty": 1.2,
+        "repetition_penalty_by_task": (("jnli", 1.1),),
+    },
     "": {
         "tasks": ("jnli",),
         "data_version": "sample-1",

@@ -20,6 +20,7 @@ from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList, Sto
 
 from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.memory import MASK_BYTES, Memory, sizes
+from jglue_app.backends.repetition import PenalizeRepetition
 from jglue_app.backends.thinking import decoder
 from jglue_app.backends.trie import common
 from jglue_app.backends.verify import NotCausalError, Reference, Stopped, Unsupported
@@ -241,7 +242,11 @@ class Batcher:
     # --- generation ---
 
     def generate(
-        self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float = 1.0,
     ) -> Iterator[tuple[int, Output | RunError]]:
         """Greedy continuations; see `types.Backend`."""
         asked: dict[int, tuple[list[int], tuple[str, ...]]] = {}
@@ -267,7 +272,7 @@ class Batcher:
 
         def run(batch: list[Row]) -> Results:
             stops = [prompts[i].stop for i, _ in batch]
-            return self._generate_batch(batch, stops, before, max_new_tokens, should_stop)
+            return self._generate_batch(batch, stops, before, max_new_tokens, should_stop, repetition_penalty)
 
         rows: list[Row] = [(i, asked[i][0]) for i in same]
         for i, result in self._in_batches(rows, before, max_new_tokens, run, should_stop):
@@ -281,6 +286,7 @@ class Batcher:
         before: int,
         max_new_tokens: int,
         should_stop: Callable[[], bool],
+        repetition_penalty: float,
     ) -> Results:
         started = time.perf_counter()
         inputs = self._padded([ids for _, ids in batch])
@@ -288,6 +294,9 @@ class Batcher:
         cache = {self._cache: self._copied(inputs["attention_mask"], before)} if before else {}
         watch = _Watch(self._tokenizer, stops, width, should_stop)
         finite = _Finite(len(batch), self._model.device)
+        processors: list[LogitsProcessor] = [finite]
+        if repetition_penalty != 1:
+            processors.append(PenalizeRepetition(repetition_penalty, inputs["attention_mask"]))
         self._reference.use_own_attention()
         with torch.inference_mode(), self.work.part("decode"):
             sequences = self._model.generate(
@@ -297,7 +306,7 @@ class Batcher:
                 use_cache=self.mode.cache,
                 max_new_tokens=max_new_tokens,
                 stopping_criteria=StoppingCriteriaList([watch]),
-                logits_processor=LogitsProcessorList([finite]),
+                logits_processor=LogitsProcessorList(processors),
             )
         steps = sequences.shape[1] - width
         self.work.distinct += (width - before + steps - 1) * len(batch)

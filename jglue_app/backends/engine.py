@@ -30,6 +30,7 @@ from jglue_app.backends.batching import (
 from jglue_app.backends.encoding import Encoder
 from jglue_app.backends.memory import Memory
 from jglue_app.backends.packed import LEAST_PIECE, PackedModel, Stopped
+from jglue_app.backends.repetition import Repeated
 from jglue_app.backends.tricks import ALL, Tricks
 from jglue_app.backends.trie import Trie, common, grow, side_by_side
 from jglue_app.backends.work import Work
@@ -92,6 +93,8 @@ class _Row:
     """Tokens to guess: more after right guesses, fewer after wrong ones."""
     _follows: dict[tuple[int, int], int] = field(default_factory=dict)
     """Two tokens of the prompt → the place after them, where they stand last."""
+    _distinct: torch.Tensor | None = None
+    """The tokens of the prompt, each once."""
 
     def guess(self, most: int, max_new_tokens: int) -> list[int]:
         """What may come next: what follows the last two tokens in the prompt."""
@@ -103,6 +106,13 @@ class _Row:
         last = (self.new[-2], self.new[-1]) if len(self.new) > 1 else (self.prompt[-1], self.new[-1])
         place = self._follows.get(last)
         return [] if place is None else self.prompt[place : place + most]
+
+    def repeated(self, guess: list[int]) -> list[torch.Tensor]:
+        """The tokens that stand before the next one, and before the one after each of the guessed tokens."""
+        if self._distinct is None:
+            self._distinct = torch.tensor(sorted(set(self.prompt)))
+        new = torch.tensor([*self.new, *guess], dtype=torch.long)
+        return [torch.cat([self._distinct, new[: len(self.new) + k]]) for k in range(len(guess) + 1)]
 
 
 class Engine:
@@ -238,7 +248,11 @@ class Engine:
     # --- generation ---
 
     def generate(
-        self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float = 1.0,
     ) -> Iterator[Result]:
         """Greedy continuations; see `types.Backend`."""
         asked: dict[int, list[int]] = {}
@@ -266,7 +280,7 @@ class Engine:
 
         def run(batch: Sequence[_Job]) -> Iterator[tuple[int, Output | RunError]]:
             rows = [_Row(i, asked[i], prompts[i].stop) for job in batch for i in job.keys]
-            yield from self._continue(batch, rows, before, length, max_new_tokens, should_stop)
+            yield from self._continue(batch, rows, before, length, max_new_tokens, should_stop, repetition_penalty)
 
         def cut(jobs: Sequence[_Job]) -> int:
             """How many of the jobs go together: as many as there are rows, and room for their keys and values."""
@@ -290,6 +304,7 @@ class Engine:
         length: int,
         max_new_tokens: int,
         should_stop: Callable[[], bool],
+        repetition_penalty: float,
     ) -> Iterator[Result]:
         """Read a batch and write until all its rows have ended; a row that has ended is given out at once."""
         started, count = time.perf_counter(), len(rows)
@@ -301,7 +316,11 @@ class Engine:
             row.place = place
         guesses: list[list[int]] = [[] for _ in rows]
         while True:
-            best, finite = (found.tolist() for found in self._model.best(states))
+            repeated = None
+            if repetition_penalty != 1:
+                before_each = [ids for row, guess in zip(rows, guesses, strict=True) for ids in row.repeated(guess)]
+                repeated = Repeated(repetition_penalty, before_each, states.device)
+            best, finite = (found.tolist() for found in self._model.best(states, repeated))
             alive: list[_Row] = []
             first = 0
             for row, guess in zip(rows, guesses, strict=True):

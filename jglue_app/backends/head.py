@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from jglue_app.backends.linear import multiply, pack, product_of
+from jglue_app.backends.repetition import Repeated
 
 VOCABULARY_BLOCK = 4_096
 """Words that are scored at a time."""
@@ -78,8 +79,13 @@ class Head:
         at = torch.tensor(rows, device=states.device)
         return self._some(states, at, torch.tensor(targets, device=states.device)) - total[at]
 
-    def best(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The most likely next token after every state, the first of equals, and whether no score is NaN or +∞."""
+    def best(self, states: torch.Tensor, repeated: Repeated | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The most likely next token after every state, the first of equals, and whether no score is NaN or +∞.
+
+        With a penalty on repetitions it is the most likely one under that; the vocabulary is scored in full then.
+        """
+        if repeated is not None:
+            return self._best_of_all(states, repeated)
         # Under a cap, scores that differ may become equal, and the first of them is the best.
         if self._screen is None and self._may_screen and self.post.cap is None and self.post.factor > 0:
             self._screen = _Screen(self._weight)
@@ -94,7 +100,7 @@ class Head:
         index = index.scatter_reduce(0, rows[first], words[first], "amin")
         return index, torch.ones(len(states), dtype=torch.bool, device=states.device)
 
-    def _best_of_all(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _best_of_all(self, states: torch.Tensor, repeated: Repeated | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         value: torch.Tensor | None = None
         index = torch.zeros(len(states), dtype=torch.long, device=states.device)
         finite = torch.ones(len(states), dtype=torch.bool, device=states.device)
@@ -102,6 +108,8 @@ class Head:
         for scores in self.scores(states):
             top, place = scores.max(-1)  # NaN where there is one.
             finite &= torch.isfinite(top)
+            if repeated is not None:
+                top, place = repeated.apply(scores, start).max(-1)
             better = torch.ones_like(finite) if value is None else top > value
             index = torch.where(better, place + start, index)
             value = top if value is None else torch.where(better, top, value)

@@ -296,12 +296,16 @@ class HFBackend:
         return render_chat(self._tokenizer, self.info.name, messages, thinking)
 
     def generate(
-        self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float = 1.0,
     ) -> Iterator[tuple[int, Output | RunError]]:
         """Greedy generation; see `types.Backend`."""
 
         def run(batcher: Engine | Batcher, some: Sequence[Prompt]) -> Iterator[Result]:
-            return batcher.generate(some, max_new_tokens, should_stop)
+            return batcher.generate(some, max_new_tokens, should_stop, repetition_penalty)
 
         with _failing(self.info.name, "while it wrote", self._quantized):
             self._refuse_unknown_ids(prompts, answers=False)

@@ -18,6 +18,7 @@ from transformers.modeling_utils import AttentionInterface
 
 from jglue_app.backends.head import Head, Post
 from jglue_app.backends.memory import MASK_BYTES, sizes
+from jglue_app.backends.repetition import Repeated
 from jglue_app.backends.trie import Trie, grow
 from jglue_app.backends.verify import (
     ADDED,
@@ -275,11 +276,11 @@ class PackedModel:
         with torch.inference_mode(), self.work.part("head"):
             return self._head.logprobs(states, rows, targets)
 
-    def best(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def best(self, states: torch.Tensor, repeated: Repeated | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """The most likely next token after every state; see `head.Head.best`."""
         self.work.rows += len(states)
         with torch.inference_mode(), self.work.part("head"):
-            return self._head.best(states)
+            return self._head.best(states, repeated)
 
     # --- the comparison with the model itself ---
 

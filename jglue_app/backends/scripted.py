@@ -92,7 +92,7 @@ def memory_free(device: str) -> int:
 
 
 class ScriptedBackend:
-    """Answers from a table, given back whole whatever the stop strings and the token limit."""
+    """Answers from a table, given back whole whatever the stop strings, the token limit and the repetition penalty."""
 
     def __init__(self, table: Table, commit: str = "scripted") -> None:
         self._table = table
@@ -114,7 +114,11 @@ class ScriptedBackend:
         return "\n".join(f"{m['role']}: {m['content']}" for m in messages) + "\nassistant: "
 
     def generate(
-        self, prompts: Sequence[Prompt], max_new_tokens: int, should_stop: Callable[[], bool]
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float = 1.0,
     ) -> Iterator[tuple[int, Output | RunError]]:
         """The texts of the table; an item that is not in it is an error of its own."""
         for i, prompt in enumerate(prompts):

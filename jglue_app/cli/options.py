@@ -65,8 +65,19 @@ ProtocolOption = Annotated[
     str, typer.Option(help="Scoring protocol. Settings that are not given are those of its own system.")
 ]
 OracleOption = Annotated[
-    bool,
-    typer.Option("--oracle-length", help="Cut JSQuAD answers at the longest gold answer's token count: an oracle."),
+    bool | None,
+    typer.Option(
+        "--oracle-length/--no-oracle-length",
+        help="Cut JSQuAD answers at the longest gold answer's token count: an oracle; without it, the protocol's own.",
+        show_default=False,
+    ),
+]
+PenaltyOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Lower the scores of tokens that stand in the prompt or were written: above 0, such as 1.2; 1 is none; "
+        "without it, as the protocol has it."
+    ),
 ]
 MemoryOption = Annotated[
     str | None,

@@ -29,6 +29,7 @@ from jglue_app.cli.options import (
     MemoryOption,
     MethodOption,
     OracleOption,
+    PenaltyOption,
     ProtocolOption,
     QuantizationOption,
     RevisionOption,
@@ -131,7 +132,8 @@ def run(
     method: MethodOption = None,
     max_new_tokens: TokensOption = None,
     max_thinking_tokens: ThinkingTokensOption = None,
-    oracle_length: OracleOption = False,
+    repetition_penalty: PenaltyOption = None,
+    oracle_length: OracleOption = None,
     dtype: DtypeOption = "auto",
     quantization: QuantizationOption = "none",
     revision: RevisionOption = None,
@@ -152,7 +154,7 @@ def run(
     """Evaluate one model. The same command again goes on where it stopped; a higher limit extends the run."""
     settings = settings_of(runs_dir, memory)
     sink = Wandb.asked(wandb, project, entity, offline)
-    preset = presets.fill(protocol, style, format, shots, method)
+    preset = presets.fill(protocol, style, format, shots, method, repetition_penalty, oracle_length)
     with ProgressView() as view:
         planned = make_plan(
             settings,
@@ -163,7 +165,7 @@ def run(
             limit=limit,
             seed=seed,
             prompt=_prompt_spec(preset, shot_seed, shot_selection, system, thinking),
-            decoding=Decoding(preset.method, max_new_tokens, oracle_length, max_thinking_tokens),
+            decoding=presets.decoding(preset, max_new_tokens, max_thinking_tokens),
             marc_ja=marc_ja,
             progress=view.download,
         )
@@ -201,12 +203,16 @@ def compare(
     b_max_thinking_tokens: Annotated[
         int | None, typer.Option(help="Limit on tokens of B's thoughts; 0 for none of its own; without it, as A.")
     ] = None,
+    a_repetition_penalty: PenaltyOption = None,
+    b_repetition_penalty: Annotated[
+        float | None, typer.Option(help="Repetition penalty of B; without it, as A.")
+    ] = None,
     shot_selection: SelectionOption = "balanced",
     shot_seed: ShotSeedOption = 0,
     system: SystemOption = "",
     method: MethodOption = None,
     max_new_tokens: TokensOption = None,
-    oracle_length: OracleOption = False,
+    oracle_length: OracleOption = None,
     a_dtype: DtypeOption = "auto",
     b_dtype: Annotated[str | None, typer.Option(help="dtype of B; without it, as A.")] = None,
     a_quantization: QuantizationOption = "none",
@@ -232,9 +238,15 @@ def compare(
     """Evaluate two models, or one model in two settings, and put them side by side; or compare two stored runs."""
     settings = settings_of(runs_dir, memory)
     sink = Wandb.asked(wandb, project, entity, offline)
-    preset_a = presets.fill(protocol, a_style, a_format, a_shots, method)
+    preset_a = presets.fill(protocol, a_style, a_format, a_shots, method, a_repetition_penalty, oracle_length)
     preset_b = presets.fill(
-        protocol, b_style or a_style, b_format or a_format, a_shots if b_shots is None else b_shots, method
+        protocol,
+        b_style or a_style,
+        b_format or a_format,
+        a_shots if b_shots is None else b_shots,
+        method,
+        a_repetition_penalty if b_repetition_penalty is None else b_repetition_penalty,
+        oracle_length,
     )
     if runs:
         if len(runs) != 2:
@@ -245,12 +257,12 @@ def compare(
         return
     same_model = b is None or b == a
     thoughts_b = a_max_thinking_tokens if b_max_thinking_tokens is None else b_max_thinking_tokens or None
-    sides: tuple[tuple[Literal["a", "b"], ModelSpec, PromptSpec, int | None], ...] = (
+    sides: tuple[tuple[Literal["a", "b"], ModelSpec, PromptSpec, Decoding], ...] = (
         (
             "a",
             ModelSpec(a, a_backend or backend_for(a), a_revision, a_dtype, a_quantization, a_gguf_file, allow_bin),
             _prompt_spec(preset_a, shot_seed, shot_selection, system, a_thinking),
-            a_max_thinking_tokens,
+            presets.decoding(preset_a, max_new_tokens, a_max_thinking_tokens),
         ),
         (
             "b",
@@ -264,7 +276,7 @@ def compare(
                 allow_bin,
             ),
             _prompt_spec(preset_b, shot_seed, shot_selection, system, b_thinking or a_thinking),
-            thoughts_b,
+            presets.decoding(preset_b, max_new_tokens, thoughts_b),
         ),
     )
     with ProgressView() as view:
@@ -280,12 +292,12 @@ def compare(
                     limit=limit,
                     seed=seed,
                     prompt=prompt,
-                    decoding=Decoding(preset_a.method, max_new_tokens, oracle_length, thoughts),
+                    decoding=decoding,
                     marc_ja=marc_ja,
                     progress=view.download,
                 ),
             )
-            for side, model, prompt, thoughts in sides
+            for side, model, prompt, decoding in sides
         ]
         if plans[0][1].spec == plans[1][1].spec:
             raise InputError("A and B are the same. Change one of them, e.g. add --b-shots 3.")

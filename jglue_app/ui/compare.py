@@ -367,6 +367,8 @@ def side_text(side: Side, lang: str) -> str:
     parts += [] if side.quantization == "none" else [side.quantization]
     if side.thinking != "off":
         parts.append(word("thinking_is", lang).format(word(f"thinking_{side.thinking}", lang)))
+    if side.repetition_penalty != 1:
+        parts.append(word("repetition_penalty_is", lang).format(f"{side.repetition_penalty:g}"))
     return " · ".join(parts)
 
 

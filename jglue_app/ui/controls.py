@@ -14,7 +14,7 @@ import gradio as gr
 from jglue_app.configuration import DTYPES, MAX_NAME, MAX_SHOTS, QUANTIZATIONS, Configuration, Side
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.models import named_models
-from jglue_app.plan import MAX_THINKING_TOKENS, METHODS
+from jglue_app.plan import MAX_THINKING_TOKENS, METHODS, penalty_of
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
 from jglue_app.styles import load_style, style_names
@@ -59,11 +59,12 @@ class SideControls:
     dtype: gr.Dropdown
     thinking: gr.Radio
     max_thinking_tokens: gr.Number
+    repetition_penalty: gr.Number
 
     def all(self) -> list[gr.components.Component]:
         return [
             *(self.model, self.format, self.style, self.shots, self.quantization, self.dtype),
-            *(self.thinking, self.max_thinking_tokens),
+            *(self.thinking, self.max_thinking_tokens, self.repetition_penalty),
         ]
 
 
@@ -163,13 +164,22 @@ def side(settings: Settings, t: T, usual: Side, prefix: str, *, same: bool = Fal
             info=t("thinking_tokens_info"),
             elem_id=f"{prefix}-max-thinking-tokens",
         ),
+        repetition_penalty=gr.Number(
+            usual.repetition_penalty,
+            step=0.1,
+            label=t("repetition_penalty"),
+            info=t("repetition_penalty_info"),
+            elem_id=f"{prefix}-repetition-penalty",
+        ),
     )
 
 
 def read_side(values: Sequence[Any], lang: str, other: Side | None = None) -> Side:
     """A side from the values of its controls; raises InputError."""
     model, format, style, shots, quantization, dtype, *more = values
-    thinking, thinking_tokens = more or (Side().thinking, Side().max_thinking_tokens)
+    usual = Side()
+    left_out: list[Any] = [usual.thinking, usual.max_thinking_tokens, usual.repetition_penalty]
+    thinking, thinking_tokens, penalty = [*more, *left_out[len(more) :]]
     name = str(model or "").strip()
     if name == SAME and other is not None:
         name = other.model
@@ -191,7 +201,12 @@ def read_side(values: Sequence[Any], lang: str, other: Side | None = None) -> Si
             raise UnknownNameError(kind, str(value)[:100], known)
     if not is_number(thinking_tokens or 0, 0, MAX_THINKING_TOKENS):
         raise InputError(word("thinking_tokens_range", lang).format(f"{MAX_THINKING_TOKENS:,}"))
-    return Side(name, format, str(style or ""), int(shots), quantization, dtype, thinking, int(thinking_tokens or 0))
+    try:
+        penalty = penalty_of(usual.repetition_penalty if penalty in (None, "") else penalty)
+    except InputError:
+        raise InputError(word("repetition_penalty_range", lang)) from None
+    tokens = int(thinking_tokens or 0)
+    return Side(name, format, str(style or ""), int(shots), quantization, dtype, thinking, tokens, penalty)
 
 
 def is_number(value: Any, least: int, most: int) -> bool:
@@ -237,4 +252,4 @@ def fill_side(wanted: Side, other: Side | None = None) -> list[Any]:
     """The same for a side; the other side's model shows as that."""
     model = SAME if other is not None and other.model == wanted.model else wanted.model
     prompt = [wanted.format, wanted.style, wanted.shots, wanted.quantization, wanted.dtype]
-    return [model, *prompt, wanted.thinking, wanted.max_thinking_tokens]
+    return [model, *prompt, wanted.thinking, wanted.max_thinking_tokens, wanted.repetition_penalty]

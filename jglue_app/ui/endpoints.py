@@ -138,6 +138,8 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         b_thinking: str = "off",
         a_max_thinking_tokens: int = 0,
         b_max_thinking_tokens: int = 0,
+        a_repetition_penalty: float = 1.0,
+        b_repetition_penalty: float = 1.0,
     ) -> Iterator[dict[str, Any]]:
         """Run one model, or two side by side, and store what they answer. Gives the state again and again; the last
         has the ids of the runs, for `scores`, `items` and `item`.
@@ -164,9 +166,13 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             b_thinking: The same for B.
             a_max_thinking_tokens: Most tokens of a thought of A's, beside those of the answer; 0 for none of its own.
             b_max_thinking_tokens: The same for B.
+            a_repetition_penalty: Of A; lowers the scores of tokens that were there before, such as 1.2; 1 is none.
+            b_repetition_penalty: The same for B.
         """
         a = [a_model, a_format, a_style, a_shots, a_quantization, a_dtype, a_thinking, a_max_thinking_tokens]
+        a.append(a_repetition_penalty)
         b = [b_model, b_format, b_style, b_shots, b_quantization, b_dtype, b_thinking, b_max_thinking_tokens]
+        b.append(b_repetition_penalty)
         try:
             asked = configuration(tasks, data, limit, method, a, b if b_model else None, allow_bin)
             job = desk.jobs.runs(visitor(request), compare.KIND, asked)
@@ -188,6 +194,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         allow_bin: bool = False,
         thinking: str = "off",
         max_thinking_tokens: int = 0,
+        repetition_penalty: float = 1.0,
     ) -> Iterator[dict[str, Any]]:
         """Every item of a split in the background. Leaving off reading does not end it; `stop` does. The same
         call again goes on where it was stopped.
@@ -205,11 +212,12 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             allow_bin: Read pickled .bin weights, weights only, where there are no safetensors.
             thinking: What the chat template is told of thinking: off, on or default (nothing).
             max_thinking_tokens: Most tokens of a thought, beside those of the answer; 0 for none of its own.
+            repetition_penalty: Lowers the scores of tokens that were there before, such as 1.2; 1 is none.
         """
         try:
             if settings.public:
                 raise InputError("A public server makes no full runs. Run the application on your own machine.")
-            side = [model, format, style, shots, quantization, dtype, thinking, max_thinking_tokens]
+            side = [model, format, style, shots, quantization, dtype, thinking, max_thinking_tokens, repetition_penalty]
             job = full.begin(desk, visitor(request), configuration(tasks, data, 0, method, side, None, allow_bin))
         except JglueAppError as e:
             raise _told(e) from e
@@ -248,6 +256,8 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         b_thinking: str = "off",
         a_max_thinking_tokens: int = 0,
         b_max_thinking_tokens: int = 0,
+        a_repetition_penalty: float = 1.0,
+        b_repetition_penalty: float = 1.0,
     ) -> dict[str, str]:
         """The command line and the link that ask for a comparison; runs nothing.
 
@@ -272,9 +282,13 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             b_thinking: The same for B.
             a_max_thinking_tokens: Most tokens of a thought of A's; 0 for none of its own.
             b_max_thinking_tokens: The same for B.
+            a_repetition_penalty: Of A; lowers the scores of tokens that were there before, such as 1.2; 1 is none.
+            b_repetition_penalty: The same for B.
         """
         a = [a_model, a_format, a_style, a_shots, a_quantization, a_dtype, a_thinking, a_max_thinking_tokens]
+        a.append(a_repetition_penalty)
         b = [b_model, b_format, b_style, b_shots, b_quantization, b_dtype, b_thinking, b_max_thinking_tokens]
+        b.append(b_repetition_penalty)
         try:
             found = configuration(tasks, data, limit, method, a, b if b_model else None)
         except JglueAppError as e:

@@ -311,6 +311,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "思考の上限は 0 から {} までの整数です。",
         "The thinking limit is a whole number from 0 to {}.",
     ),
+    "repetition_penalty": ("繰り返しペナルティ", "Repetition penalty"),
+    "repetition_penalty_is": ("繰り返しペナルティ：{}", "Repetition penalty: {}"),
+    "repetition_penalty_info": (
+        "プロンプトやそれまでの文章に一度出たトークンを選びにくくします。1：なし。2023 年の評価には 1.1 や 1.2 を使ったものがあります。書かせた文章だけに効きます。",
+        "Makes tokens less likely that stand in the prompt or were written. 1: none. Some evaluations of 2023 used 1.1 or 1.2. It concerns generated text alone.",
+    ),
+    "repetition_penalty_range": (
+        "繰り返しペナルティは 0 より大きい数です（例：1.2）。1 は「なし」です。",
+        "The repetition penalty is a number above 0, such as 1.2; 1 is none.",
+    ),
     "thought": ("思考（{} 文字、答えではありません）", "Thought ({} characters, no part of the answer)"),
     "thought_unfinished": (
         "終わっていない思考（{} 文字、答えではありません）",
@@ -1043,6 +1053,14 @@ SAID_JA = (
         "思考の上限は、ここでは効きません。プロンプトが思考を開かないためです。モデルが自分から思考を書いた場合だけ、その思考を制限します。",
     ),
     (
+        r"--repetition-penalty has no effect here: answers are only ranked, and no text is written\.",
+        "繰り返しペナルティは、ここでは効きません。答えの順位をつけるだけで、文章を書かせないためです。",
+    ),
+    (
+        r"--repetition-penalty has no effect here: a table of answers gives them as they stand in it\.",
+        "繰り返しペナルティは、ここでは効きません。答えの表は、書いてある答えをそのまま返すためです。",
+    ),
+    (
         r"The prompt opens a thought \((\S+|.+:)\) although thinking is off: what follows it is the answer\.",
         "思考なしの設定ですが、プロンプトが思考（{}）を開きます。そのあとを答えとして読みます。",
     ),
@@ -1361,6 +1379,10 @@ SAID_JA = (
     (
         r"(\S+) in this link must be a whole number (.+), not (.+)\. .+",
         "このリンクの {} は、{}の整数にしてください（{} は使えません）。",
+    ),
+    (
+        r"(\S+) in this link must be a number above 0, such as 1\.2, not (.+)\. .+",
+        "このリンクの {} は、0 より大きい数にしてください（例：1.2。{} は使えません）。",
     ),
     (r"from (\d+) to ([\d,]+)", "{} から {} まで"),
     (r"of at least (\d+)", "{} 以上"),
@@ -1920,6 +1942,11 @@ SAID_JA = (
     (
         r"The limit on tokens of a thought must be from 1 to ([\d,]+)\.",
         "思考の上限は 1 から {} までの整数にしてください。",
+    ),
+    # --- repetition ---
+    (
+        r"The repetition penalty is a number above 0, such as 1\.2; 1 is none\.",
+        "繰り返しペナルティは 0 より大きい数にしてください（例：1.2）。1 は「なし」です。",
     ),
     # --- what the linter finds ---
     (

@@ -24,7 +24,7 @@ from jglue_app.protocols import PROTOCOLS
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
 from jglue_app.thought import THINKING
-from jglue_app.types import Decoding, ModelSpec, PromptSpec
+from jglue_app.types import ModelSpec, PromptSpec
 
 T = TypeVar("T")
 AUTO = "auto"
@@ -87,6 +87,12 @@ class Form:
         "Limit for each thought, beside the answer's; 0 if they share one.",
         least=0,
         most=MAX_THINKING_TOKENS,
+    )
+    repetition_penalty: float = _entry(
+        0.0,
+        "Repetition penalty",
+        "Lowers the scores of tokens that were there before, such as 1.2; 1 for none, 0 as the protocol has it.",
+        least=0,
     )
     system: str = _entry("", "System turn", "Text of the system turn, for formats that have one.")
     revision: str = _entry("", "Revision", "Branch, tag or commit on the Hub; empty for the default branch.")
@@ -208,6 +214,7 @@ def plan(form: Form, settings: Settings, progress: Progress | None = None) -> Pl
         None if form.format == AUTO else form.format,
         None if form.shots < 0 else form.shots,
         form.method,
+        form.repetition_penalty or None,
     )
     return make_plan(
         settings,
@@ -231,8 +238,6 @@ def plan(form: Form, settings: Settings, progress: Progress | None = None) -> Pl
             shots_by_task=preset.shots_by_task,
             thinking=form.thinking,
         ),
-        decoding=Decoding(
-            preset.method, form.max_new_tokens or None, max_thinking_tokens=form.max_thinking_tokens or None
-        ),
+        decoding=presets.decoding(preset, form.max_new_tokens or None, form.max_thinking_tokens or None),
         progress=progress,
     )

@@ -239,6 +239,8 @@ def _tags(found: Sequence[str]) -> tuple[str, ...]:
 
 def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[str, Any]:
     spec = data.spec
+    penalties = {task: spec.decoding.for_task(task).repetition_penalty for task in spec.tasks}
+    same = len(set(penalties.values())) == 1
     flat = {
         "model": spec.model.id,
         "files_sha256": spec.model.files_sha256,
@@ -247,6 +249,8 @@ def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[s
         "shots": spec.prompt.shots,
         "thinking": spec.prompt.thinking,
         "max_thinking_tokens": spec.decoding.max_thinking_tokens,
+        "repetition_penalty": next(iter(penalties.values())) if same else None,
+        **({} if same else {"repetition_penalty_by_task": penalties}),
         "method": spec.decoding.method,
         "quantization": spec.model.quantization,
         "dtype": data.model.dtype if data.model else spec.model.dtype,

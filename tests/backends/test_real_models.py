@@ -31,19 +31,19 @@ def prompts(texts: Sequence[str], *, chat: bool) -> list[Prompt]:
     ]
 
 
-def answers(backend: Backend, given: list[Prompt]) -> list[Output]:
-    found = dict(backend.generate(given, TOKENS, lambda: False))
+def answers(backend: Backend, given: list[Prompt], penalty: float = 1.0) -> list[Output]:
+    found = dict(backend.generate(given, TOKENS, lambda: False, penalty))
     assert sorted(found) == [0, 1, 2]
     outputs = [found[i] for i in range(len(given))]
     assert all(isinstance(output, Output) for output in outputs)
     return [output for output in outputs if isinstance(output, Output)]
 
 
-def reference(model: Any, tokenizer: Any, ids: list[int]) -> str:
+def reference(model: Any, tokenizer: Any, ids: list[int], penalty: float = 1.0) -> str:
     """transformers' own greedy generation of one unpadded prompt."""
     model.generation_config = GenerationConfig(do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=0)
     with torch.inference_mode():
-        out = model.generate(input_ids=torch.tensor([ids]), max_new_tokens=TOKENS)
+        out = model.generate(input_ids=torch.tensor([ids]), max_new_tokens=TOKENS, repetition_penalty=penalty)
     return str(tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True))
 
 
@@ -69,6 +69,9 @@ def test_gemma_answers_as_transformers_alone_does_with_bos_once(gemma: Backend) 
         assert ids.count(2) == 1
         assert output.prompt_tokens == len(ids)
         assert output.text == reference(model, tokenizer, ids)
+    penalized = answers(gemma, prompts(QUESTIONS, chat=False), 1.2)
+    ids = [tokenizer(text)["input_ids"] for text in QUESTIONS]
+    assert [output.text for output in penalized] == [reference(model, tokenizer, one, 1.2) for one in ids]
 
 
 def test_gemma_finds_the_likelier_answer_the_one_a_person_would(gemma: Backend) -> None:

@@ -254,10 +254,24 @@ def test_thinking_and_its_limit_are_read_and_filled_and_kept_in_bounds() -> None
     asked = [*GOOD_SIDE, "on", 2_048]
     found = controls.read_side(asked, "ja")
     assert (found.thinking, found.max_thinking_tokens) == ("on", 2_048)
-    assert controls.fill_side(found) == asked
+    assert controls.fill_side(found) == [*asked, 1.0]
     assert controls.read_side([*GOOD_SIDE, "on", None], "ja").max_thinking_tokens == 0
     for value in (-1, 32_769, "many", True):
         with pytest.raises(InputError, match="思考の上限は 0 から 32,768"):
             controls.read_side([*GOOD_SIDE, "on", value], "ja")
     with pytest.raises(InputError, match="Unknown thinking 'perhaps'"):
         controls.read_side([*GOOD_SIDE, "perhaps", 0], "ja")
+
+
+def test_a_repetition_penalty_is_read_and_filled_and_has_to_be_a_number_above_0() -> None:
+    asked = [*GOOD_SIDE, "off", 0, 1.2]
+    found = controls.read_side(asked, "ja")
+    assert found.repetition_penalty == 1.2 and controls.fill_side(found) == asked
+    assert [controls.read_side([*GOOD_SIDE, "off", 0, value], "ja") for value in (None, 1)] == [
+        controls.read_side(GOOD_SIDE, "ja")
+    ] * 2
+    for value in (0, -1.2, float("nan"), float("inf"), "1.2", True):
+        with pytest.raises(InputError, match="繰り返しペナルティは 0 より大きい数です"):
+            controls.read_side([*GOOD_SIDE, "off", 0, value], "ja")
+    assert side_text(found, "ja").endswith(" · 繰り返しペナルティ：1.2")
+    assert "Repetition" not in side_text(Side(), "en")

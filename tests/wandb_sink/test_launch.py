@@ -139,6 +139,12 @@ def test_a_model_name_is_enough_and_asks_for_a_full_evaluation(settings: Setting
     )
 
 
+@pytest.mark.parametrize(("value", "penalty"), [(0, 1.0), (1.2, 1.2), (1, 1.0)])
+def test_a_repetition_penalty_of_the_form_is_that_of_the_run(settings: Settings, value: float, penalty: float) -> None:
+    asked = form.read({"model_name": "owner/model", "data": "sample", "tasks": "jnli", "repetition_penalty": value})
+    assert form.plan(asked, settings).spec.decoding.repetition_penalty == penalty
+
+
 def test_every_field_reaches_the_plan_that_run_would_make(settings: Settings) -> None:
     asked = form.read(
         {

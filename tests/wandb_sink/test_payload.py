@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 from jglue_app.api import open_run
 from jglue_app.protocols import PROTOCOLS
-from jglue_app.types import Estimate
+from jglue_app.types import Decoding, Estimate
+from jglue_app.wandb_sink import payload
 from tests.wandb_sink.conftest import Board
 from tests.wandb_sink.known import (
     FILES,
@@ -258,6 +260,7 @@ def test_the_config_is_the_manifest_with_the_usual_columns_beside_it(board: Boar
             "format": spec["prompt"]["format"],
             "style": spec["prompt"]["style"],
             "shots": spec["prompt"]["shots"],
+            "repetition_penalty": 1.0,
             "method": "both",
             "quantization": "none",
             "data_kind": "sample",
@@ -266,6 +269,15 @@ def test_the_config_is_the_manifest_with_the_usual_columns_beside_it(board: Boar
         }
         == config
     )
+
+
+def test_penalties_that_differ_between_subsets_stand_in_the_config_one_by_one(board: Board) -> None:
+    data = open_run(board.ada).data()
+    assert {"jnli", "jsts"} <= set(data.spec.tasks)
+    spec = replace(data.spec, tasks=("jsts", "jnli"), decoding=Decoding(repetition_penalty_by_task=(("jnli", 1.2),)))
+    config = payload._config(replace(data, spec=spec), {}, "official")
+    assert config["repetition_penalty"] is None
+    assert config["repetition_penalty_by_task"] == {"jsts": 1.0, "jnli": 1.2}
 
 
 def test_ids_names_and_types_are_those_of_the_run(board: Board) -> None:
