@@ -3,7 +3,8 @@
     from jglue_app import TASKS, check_data, compare, evaluate, lint_prompt, open_run, rescore, score
     from jglue_app import audit_score, audit_table
 
-The functions are described in `jglue_app.api`, the last two in `jglue_app.audit.auditor`; every record type in `jglue_app.types`.
+The functions are described in `jglue_app.api`, the last two in `jglue_app.audit.auditor`; every record type in
+`jglue_app.types`.
 """
 
 from __future__ import annotations

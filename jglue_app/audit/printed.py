@@ -98,8 +98,6 @@ def parse(text: str | float, metric: str | None = None, scale: Scale | None = No
     Raises:
         InputError: it is no number, or outside the range of the metric.
     """
-    if scale is not None and scale not in SCALES:
-        raise InputError(f"A score is given as a fraction or as a percentage, not as {str(scale)[:50]!r}.")
     number, plain = decimal(text)
     exponent = number.as_tuple().exponent
     assert isinstance(exponent, int)

@@ -27,6 +27,8 @@ ACTIONS = {
         "sweep_formats",
         "export_run",
         "import_run",
+        "audit_score",
+        "audit_table",
     ),
 }
 
