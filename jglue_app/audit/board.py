@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,12 +12,17 @@ from itertools import combinations
 from jglue_app.audit import apart, exact
 from jglue_app.audit.asked import Asked, constants, numbers, on_constant
 from jglue_app.audit.facts import CORRELATIONS, SHARES, SYSTEMS
-from jglue_app.audit.printed import Printed, Scale, decimal, is_missing, is_nan, parse
+from jglue_app.audit.printed import AMBIGUOUS_DIGITS, Printed, Scale, decimal, is_missing, is_nan, parse
 from jglue_app.audit.score import USUAL_SYSTEM
 from jglue_app.audit.table import Column, Table
 from jglue_app.audit.wording import WEIGHTS, Found, finding
 from jglue_app.errors import InputError
 
+FEW = 2
+"""Scores in a column that do not make its scale plain."""
+_OWNER = re.compile(r"^[\w.-]+/(?=[\w.-])")
+GROUPS = 5
+"""Groups that a sentence names."""
 NAMED = 12
 """Models that a sentence names; the data have all."""
 
@@ -82,8 +88,14 @@ def _title(column: Column) -> str:
     return column.title if column.said or not usual else f"{column.title} ({usual})"
 
 
-def _names(names: Sequence[str]) -> tuple[str, ...]:
-    return (*names[:NAMED], f"… (+{len(names) - NAMED})") if len(names) > NAMED else tuple(names)
+def _names(names: Sequence[str], most: int = NAMED) -> tuple[str, ...]:
+    """The first names of a list, without their owners on the Hub, and how many more there are."""
+    short = tuple(_OWNER.sub("", name) for name in names[:most])
+    return (*short, f"… (+{len(names) - most})") if len(names) > most else short
+
+
+def _short(standing: Standing) -> str:
+    return f"{_OWNER.sub('', standing.model)} {standing.asked.printed.text}"
 
 
 # --- cells -----------------------------------------------------------------------------------------------
@@ -129,9 +141,20 @@ def _cells(models: Sequence[str], column: Column, scale: Scale | None) -> tuple[
     if unread:
         found.append(finding("board_unread", "alert", column=column.title, who=_names(unread)))
     if bare and not mixed:
-        kind = f"board_{chosen}"
-        found.append(finding(kind, "info", column=column.title, above=above, below=below))
+        made_of = [p for p in printed if p is not None and p.value]
+        # One or two numbers such as 0.9 do not say what the others of the table would have said.
+        open_ = scale is None and chosen == "fraction" and len(made_of) <= FEW and not any(signed)
+        if open_ and all(-_exponent(x) <= AMBIGUOUS_DIGITS for x in raw if x):
+            found.append(finding("board_open", "alert", column=column.title))
+        else:
+            found.append(finding(f"board_{chosen}", "info", column=column.title, above=above, below=below))
     return printed, found
+
+
+def _exponent(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return exponent
 
 
 def _asked(column: Column, cells: Sequence[Printed | None], system: str | None) -> list[Asked | None]:
@@ -182,7 +205,7 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
     """Scores on a constant answer's, and scores below the best of these."""
     title = column.title
     hits: dict[tuple[str, str, str, int, int], list[str]] = {}
-    below: list[str] = []
+    places: dict[str, list[str]] = {"below": [], "at": []}
     best = None
     for standing in standings:
         known = constants(standing.asked.editions)
@@ -193,9 +216,9 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
                 key = (kind, constant.answer, constant.edition.name, constant.k, constant.edition.n)
                 hits.setdefault(key, []).append(f"{standing.model} {standing.asked.printed.text}")
         top = max((c for c in known if c.edition.n == standing.n), key=lambda c: c.share, default=None)
-        if top and standing.interval and standing.interval[1] < top.share:
-            best = next(c for c in known if c.answer == top.answer)
-            below.append(standing.model)
+        if top and standing.interval and standing.interval[0] <= top.share:
+            best = best or next(c for c in known if c.answer == top.answer)
+            places["below" if standing.interval[1] < top.share else "at"].append(standing.model)
     for (kind, answer, edition, k, n), who in hits.items():
         yield finding(
             kind,
@@ -210,18 +233,19 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
     default = SYSTEMS[system or USUAL_SYSTEM].defaults.get(column.of.name)
     if default and any(kind == "board_constant" and answer == default for kind, answer, *_ in hits):
         yield finding("board_default", column=title, system=SYSTEMS[system or USUAL_SYSTEM].title, answer=default)
-    if best:
-        yield finding(
-            "board_below",
-            "alert",
-            column=title,
-            count=len(below),
-            all=len(standings),
-            floor=standings[0].asked.printed.show(best.share),
-            answer=best.answer,
-            edition=best.edition.name,
-            who=_names(below),
-        )
+    for place, who in places.items():
+        if best and who:
+            yield finding(
+                f"board_{place}",
+                "alert" if place == "below" else "note",
+                column=title,
+                count=len(who),
+                all=len(standings),
+                floor=standings[0].asked.printed.show(best.share),
+                answer=best.answer,
+                edition=best.edition.name,
+                who=_names(who),
+            )
 
 
 def _fit(column: Column, standings: Sequence[Standing]) -> Iterator[Found]:
@@ -279,7 +303,7 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
     groups = tuple(tuple(ordered[i].model for i in run) for run in runs)
     sizes = sorted({s.n for s in ordered})
     items = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,}–{sizes[-1]:,}"
-    best = f"{ordered[0].model} {ordered[0].asked.printed.text}"
+    best = _short(ordered[0])
     found = []
     if alike[0]:
         who = _names(alike[0])
@@ -290,8 +314,8 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
     several = [run for run in runs if len(run) > 1]
     if several:
         ends = [(ordered[run[0]], ordered[run[-1]], len(run)) for run in several]
-        spans = [f"{a.model} {a.asked.printed.text} – {b.model} {b.asked.printed.text} ({k})" for a, b, k in ends]
-        found.append(finding("board_groups", column=title, who=_names(spans)))
+        spans = [f"{_short(a)} – {_short(b)} ({k})" for a, b, k in ends]
+        found.append(finding("board_groups", column=title, who=_names(spans, GROUPS)))
     return Ranking(title, of.name, metric, placed, groups), found
 
 

@@ -7,6 +7,7 @@ it to the next one.
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import unicodedata
@@ -29,7 +30,7 @@ AMBIGUOUS_DIGITS = 2
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.IGNORECASE)
 _SPREAD = re.compile(r"\s*(±|\+/-|\+-)\s*\d*\.?\d+\s*%?$")
 _SIGNS = str.maketrans({"−": "-", "–": "-", "‐": "-", "％": "%"})
-MISSING = ("", "-", "--", "---", "/", "n/a", "na", "none", "null", "?", "tbd", "†", "—")
+MISSING = ("", "-", "--", "---", "/", "n/a", "na", "none", "null", "?", "tbd", "—", "ー")
 """What a table writes where there is no score."""
 
 
@@ -147,4 +148,5 @@ def is_nan(text: str | float) -> bool:
 
 def is_missing(text: str) -> bool:
     """Whether a cell of a table says that there is no score."""
-    return unicodedata.normalize("NFKC", text).translate(_SIGNS).strip().strip("*_` ").lower() in MISSING
+    plain = unicodedata.normalize("NFKC", html.unescape(text[:LONGEST])).translate(_SIGNS)
+    return plain.strip("*_`†‡ \t").lower() in MISSING

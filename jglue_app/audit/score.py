@@ -110,8 +110,10 @@ def _digits(asked: Asked, told: set[Fact]) -> Iterator[Found]:
     sizes = tuple(dict.fromkeys(e.n for e in asked.editions))
     rounding = [n for n in sizes if exact.counts(printed, n)]
     fitting = rounding or [n for n in sizes if exact.cut_counts(printed, n)]
+    if not rounding:
+        yield from _parts(asked, sizes)
     if not fitting:
-        yield from _none(asked, sizes)
+        yield _none(printed, sizes)
         return
     if fitting[0] not in told:
         yield _fits(printed, fitting[0])
@@ -137,10 +139,10 @@ def _fits(printed: Printed, n: int) -> Found:
     )
 
 
-def _none(asked: Asked, sizes: Sequence[int]) -> Iterator[Found]:
-    printed, n = asked.printed, sizes[0]
+def _none(printed: Printed, sizes: Sequence[int]) -> Found:
+    n = sizes[0]
     below, above = exact.neighbours(printed, n)
-    yield finding(
+    return finding(
         "fits_none",
         "alert",
         score=printed.text,
@@ -151,6 +153,11 @@ def _none(asked: Asked, sizes: Sequence[int]) -> Iterator[Found]:
         k_next=above,
         full_next=printed.show(Fraction(above, n), 2),
     )
+
+
+def _parts(asked: Asked, sizes: Sequence[int]) -> Iterator[Found]:
+    """Round numbers of items that a score fits where it fits none that is known."""
+    printed = asked.printed
     new = [part for part in PARTS if part < asked.of.editions[0].n and part not in sizes]
     parts = [part for part in new if exact.tells(printed, part) and exact.counts(printed, part)]
     if parts and asked.n is None:

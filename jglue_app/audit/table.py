@@ -156,11 +156,12 @@ def _grid(text: str) -> tuple[list[str], list[list[str]]]:
             rows = list(csv.reader(lines, delimiter=comma, strict=True))
         except csv.Error as e:
             raise DataError(f"The table is not valid CSV ({e}). Correct it, and give it again.") from e
-    head = [cell.strip() for cell in rows[0]]
+    rows = [row for row in rows if any(cell.strip() for cell in row)]
+    head = [cell.strip() for cell in rows[0]] if rows else []
     if len(rows) - 1 > MAX_ROWS:
         raise DataError(f"The table has {len(rows) - 1:,} rows; at most {MAX_ROWS:,} are compared. Give a part of it.")
     # A second head, such as the metrics under the subsets, has no model; where it names metrics they are added.
-    if len(rows) > 1 and rows[1] and not rows[1][0].strip() and not any(re.search(r"\d", c) for c in rows[1]):
+    if len(rows) > 1 and not rows[1][0].strip() and not any(_is_number(cell) for cell in rows[1]):
         below = [cell.strip() for cell in rows.pop(1)]
         head = [f"{a} {b}".strip() for a, b in zip(head, below + [""] * len(head), strict=False)]
     for number, row in enumerate(rows[1:], 2):
@@ -171,8 +172,13 @@ def _grid(text: str) -> tuple[list[str], list[list[str]]]:
     return head, [row + [""] * (len(head) - len(row)) for row in rows[1:]]
 
 
+def _is_number(cell: str) -> bool:
+    return bool(re.fullmatch(r"[-+*\s]*\d*\.?\d+%?[*\s]*", cell)) or bool(_BOTH.fullmatch(cell))
+
+
 def _markdown(line: str) -> list[str]:
-    return [cell.replace("\\|", "|").strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+    inner = line.strip().removeprefix("|").removesuffix("|")
+    return [cell.replace("\\|", "|").strip() for cell in re.split(r"(?<!\\)\|", inner)]
 
 
 def _json(text: str) -> tuple[list[str], list[list[str]]]:

@@ -300,6 +300,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{column}: {count:,} of {all:,} scores are below {floor}, what always answering {answer} scores: {who}.",
         "Their intervals lie below the share of that label ({edition}).",
     ),
+    "board_at": (
+        "{column}: {count:,} of {all:,} scores cannot be told from {floor}, what always answering {answer} scores: "
+        "{who}.",
+        "Their intervals hold the share of that label ({edition}), the best that one constant answer scores.",
+    ),
     "board_impossible": (
         "{column}: no share of right answers of {sizes} items: {who}.",
         "No number of right answers reads so, rounded or cut off. It may be an average, another metric or another "
@@ -322,6 +327,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Most of its scores are on the other side of 1 than these. They may be on the other scale, or very low, and "
         "are left aside. Say --percent or --fraction to have the whole table read as one.",
     ),
+    "board_open": (
+        "{column} is read as fractions of 1, though so few scores with so few decimals leave it open.",
+        "If they are percentages, say so (--percent, or the choice on the page).",
+    ),
     "board_percent": (
         "{column} is read as percentages.",
         "Of its scores {above:,} are above 1 and {below:,} are not; or it was said so.",
@@ -343,7 +352,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Copies of one row, one model under two names, or answers that do not depend on the model.",
     ),
     "board_top": (
-        "{column}: {count:,} of {all:,} cannot be told from the best, {best}: {who}.",
+        "{column}: {count:,} of {all:,} others cannot be told from the best, {best}: {who}.",
         "{pairs:,} pairs, p corrected by Holm's method; {n_said} items. " + _PAIRS,
     ),
     "board_alone": (

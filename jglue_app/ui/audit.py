@@ -140,7 +140,7 @@ def build(desk: Desk, t: T) -> None:
             one, inputs, found, **quiet
         )
     look.click(whole, [pasted, scale, system], board, **quiet)
-    sample.click(swallow, None, pasted, queue=False, api_visibility="private").then(
+    sample.click(swallow, None, [pasted, scale, system], queue=False, api_visibility="private").then(
         whole, [pasted, scale, system], board, **quiet
     )
     upload.upload(taken, [upload, scale, system], [upload, board], **quiet)
@@ -158,11 +158,11 @@ def _board(source: str | Path, lang: str, scale: str, system: str) -> str:
     return views.render("audited", table_view(audit, lang), lang)
 
 
-def swallow() -> str:
-    """The published scores of the Swallow leaderboard as a table."""
+def swallow() -> tuple[str, str, str]:
+    """The published scores of the Swallow leaderboard as a table, their scale and their system."""
     rows: dict[str, dict[str, str]] = {}
     for row in published():
         if row.source == "swallow-leaderboard":
             rows.setdefault(row.model, {})[row.task] = row.printed.text
     lines = [f"{model},{of.get('jcommonsenseqa', '')},{of.get('jsquad', '')}" for model, of in rows.items()]
-    return "\n".join(["model,JComQA,JSQuAD char F1", *lines])
+    return "\n".join(["model,JComQA,JSQuAD char F1", *lines]), "fraction", "swallow-202411"

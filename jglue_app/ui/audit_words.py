@@ -245,6 +245,10 @@ SENTENCES_JA: dict[str, tuple[str, str]] = {
         "{column}：{all:,} 件のうち {count:,} 件が、いつも {answer} と答えたときの点 {floor} を下回っています：{who}。",
         "点の区間が、このラベルの割合（{edition}）より下にあります。",
     ),
+    "board_at": (
+        "{column}：{all:,} 件のうち {count:,} 件は、いつも {answer} と答えたときの点 {floor} と区別できません：{who}。",
+        "点の区間に、このラベルの割合（{edition}）が入っています。いつも同じ答えを返すときの最高点です。",
+    ),
     "board_impossible": (
         "{column}：{sizes} 問の正解の比率ではありえない点：{who}。",
         "四捨五入しても切り捨てても、こう書かれる正解数はありません。平均か、別の指標か、別の問題数かもしれません。",
@@ -264,6 +268,10 @@ SENTENCES_JA: dict[str, tuple[str, str]] = {
     "board_mixed": (
         "{column}：割合と百分率が一つの列に混ざっています：{who}。",
         "この列の点の多くは、1 をはさんで反対側にあります。目盛りが違うのか、とても低い点なのか分からないので、使わずに調べます。表全体を一方で読むには「百分率」か「割合」を選んでください。",
+    ),
+    "board_open": (
+        "{column} は割合として読みましたが、点も桁も少ないので確かではありません。",
+        "百分率なら「百分率」を選んでください（コマンドでは --percent）。",
     ),
     "board_percent": (
         "{column} は百分率として読みました。",
@@ -286,7 +294,7 @@ SENTENCES_JA: dict[str, tuple[str, str]] = {
         "行を写したか、一つのモデルに名前が二つあるか、答えがモデルによらないかのどれかです。",
     ),
     "board_top": (
-        "{column}：最高の {best} と、{all:,} 件のうち {count:,} 件は区別できません：{who}。",
+        "{column}：最高の {best} と、ほかの {all:,} 件のうち {count:,} 件は区別できません：{who}。",
         "{pairs:,} 組を比べ、p はホルムの方法で補正しました（{n_said} 問）。" + _PAIRS_JA,
     ),
     "board_alone": (
