@@ -273,7 +273,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     # --- a whole table
     "read_columns": (
-        "{rows:,} rows; read as scores: {columns}.",
+        "Rows: {rows:,}. Read as scores: {columns}.",
         "Left aside: {ignored}.",
     ),
     "board_constant": (

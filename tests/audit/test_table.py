@@ -77,7 +77,10 @@ def test_the_digits_of_json_numbers_stay() -> None:
 
 
 def test_two_scores_in_a_cell_are_two_columns() -> None:
-    text = "|Model|JSTS|JSQuAD|\n|---|---|---|\n||Pearson/Spearman|EM/F1|\n|a|**0.909**/0.868|-/-&dagger;|\n|||\n|b|0.9/0.8|0.5/0.6|"
+    text = (
+        "|Model|JSTS|JSQuAD|\n|---|---|---|\n||Pearson/Spearman|EM/F1|\n"
+        "|a|**0.909**/0.868|-/-&dagger;|\n|||\n|b|0.9/0.8|0.5/0.6|"
+    )
     table = read(text)
     assert table.models == ("a", "b")
     assert [(c.metric, c.cells) for c in table.columns] == [
