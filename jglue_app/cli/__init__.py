@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from jglue_app import __version__, environment
+from jglue_app.cli.audit import audit
 from jglue_app.cli.bench import bench_command
 from jglue_app.cli.data import data_commands
 from jglue_app.cli.lab import show_prompt, sweep
@@ -96,7 +97,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 app.callback(invoke_without_command=True)(_root)
-for command in (run, compare, score, rescore, leaderboard, export, delete, push, pull, sweep, models, serve):
+for command in (run, compare, score, rescore, audit, leaderboard, export, delete, push, pull, sweep, models, serve):
     app.command()(command)
 app.command("runs")(list_runs)
 app.command("import")(import_run)

@@ -8,6 +8,8 @@ without. Both score alike.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jglue_app.protocols.decisions import protocol
 from jglue_app.types import CodeSource, Preset, Rules
 
@@ -60,6 +62,6 @@ CAPPED = protocol(
     _RULES,
     _SOURCES,
     _GENERATION | {"length_cap": ("the longest gold answer's tokens: an oracle, as in its published runs", _CAP)},
-    _PRESET,
+    replace(_PRESET, oracle_length=True),
     variant_of=NAME,
 )

@@ -112,7 +112,16 @@ _AUGUST_GENERATION = {
 }
 
 JUNE = protocol(
-    "wandb-2023-4shot", _JUNE, _SOURCES, _JUNE_GENERATION, Preset("wandb-2023", 4), variant_of="wandb-2023-0shot"
+    "wandb-2023-4shot",
+    _JUNE,
+    _SOURCES,
+    _JUNE_GENERATION,
+    Preset(
+        "wandb-2023",
+        4,
+        repetition_penalty=tuple({**dict.fromkeys(_JUNE, 1.2), "jsquad": 1.1, "jcommonsenseqa": 1.1}.items()),
+    ),
+    variant_of="wandb-2023-0shot",
 )
 AUGUST = protocol("wandb-2023-0shot", _AUGUST, _SOURCES, _AUGUST_GENERATION, Preset("wandb-2023", 0))
 OCTOBER = protocol(

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import gradio as gr
 from gradio.events import api
 
 from jglue_app import data, lab
+from jglue_app.audit import auditor
 from jglue_app.configuration import Configuration, Side, command, query
 from jglue_app.disagreement import dissents
 from jglue_app.errors import InputError, JglueAppError, UnknownNameError
@@ -35,7 +36,7 @@ from jglue_app.waterfall import as_table
 
 def build(desk: Desk) -> None:
     """Add the endpoints to the surrounding Blocks."""
-    for function in (*_runs(desk), *_stored(desk), *_lab(desk)):
+    for function in (*_runs(desk), *_stored(desk), *_audit(), *_lab(desk)):
         api(function, concurrency_limit=16)
     _files(desk)
 
@@ -523,6 +524,52 @@ def _files(desk: Desk) -> None:
     name = gr.Textbox(label="run", visible=False)
     gr.Button(visible=False).click(export_run, [run, format], out, api_name="export_run")
     gr.Button(visible=False).click(import_run, into, name, api_name="import_run")
+
+
+# --- published scores -----------------------------------------------------------------------------------
+
+
+def _audit() -> tuple[Any, ...]:
+    def audit_score(
+        task: str = "jnli", score: str = "0.3016", n: int = 0, metric: str = "", system: str = "", scale: str = ""
+    ) -> dict[str, Any]:
+        """What a published score is consistent with: constant answers, numbers of items, its interval, and published
+        scores that it cannot be told from. Each finding is a sentence with its reason.
+
+        Args:
+            task: The subset: marc_ja, jsts, jnli, jsquad, jcommonsenseqa or jcola.
+            score: The score as it is printed, such as 0.3016 or 30.16.
+            n: The number of items; 0 if it is not known.
+            metric: accuracy, acc_norm, balanced_accuracy, macro_f1, mcc, exact_match, f1, char_f1, pearson or spearman;
+                empty if it is not known.
+            system: Whose protocol gave it, such as wandb-2023 or stability-jp; empty if it is not known.
+            scale: fraction or percent; empty to decide by the value.
+        """
+        try:
+            found = auditor.audit_score(task, score, n=n or None, metric=metric, system=system, scale=scale)
+        except JglueAppError as e:
+            raise _told(e) from e
+        return cast(dict[str, Any], _plain(found.plain()))
+
+    def audit_table(
+        table: str, columns: dict[str, str] | None = None, system: str = "", scale: str = ""
+    ) -> dict[str, Any]:
+        """What a whole leaderboard is consistent with: scores on a floor, impossible scores, mixed scales, and groups
+        of models that cannot be told apart.
+
+        Args:
+            table: CSV, TSV, a Markdown table or JSON, with a row for each model.
+            columns: Head of a column and what it is, such as {"score": "jnli:acc"}; none where heads name subsets.
+            system: Whose protocol gave the scores; empty if it is not known.
+            scale: fraction or percent; empty to decide by the values of each column.
+        """
+        try:
+            found = auditor.audit_table(table, columns=columns, system=system, scale=scale)
+        except JglueAppError as e:
+            raise _told(e) from e
+        return cast(dict[str, Any], _plain(found.plain()))
+
+    return audit_score, audit_table
 
 
 # --- prompts --------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from jglue_app import environment
 from jglue_app.errors import InputError, first_line
 from jglue_app.settings import Settings, load_settings
-from jglue_app.ui import about, compare, endpoints, faults, full, lab, results, views
+from jglue_app.ui import about, audit, compare, endpoints, faults, full, lab, results, views
 from jglue_app.ui.controls import pane
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import LANGUAGES, Door, language, page_of
@@ -49,6 +49,8 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
                 full_name, open_full = full.build(desk, t)
             with gr.Tab(t("tab_results"), id="results") as results_tab:
                 ranking = results.build(desk, t)
+            with gr.Tab(t("tab_audit"), id="audit"):
+                audit.build(desk, t)
             with gr.Tab(t("tab_about"), id="about"):
                 about.build(t)
         endpoints.build(desk)

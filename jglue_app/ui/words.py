@@ -621,6 +621,52 @@ WORDS: dict[str, tuple[str, str]] = {
     "results_protocol": ("採点方法", "Scoring protocol"),
     "results_protocol_info": ("保存された同じ出力を採点し直します", "The same stored outputs, scored again"),
     "results_against": ("順位を見比べる採点方法", "Protocol to compare ranks with"),
+    "tab_audit": ("点を調べる", "Audit a score"),
+    "audit_lead": (
+        "論文やリーダーボードで見た点を入れると、その点が何を意味しうるかを調べます。いつも同じ答えを返したときの点ではないか、何問中何問の正解か、どのくらい確かか、公表されたどの点と区別できないか。モデルも実行も要りません。",
+        "Enter a score from a paper or a leaderboard to see what it may stand for: whether one constant answer scores the same, how many right answers of how many it is, how certain it is, and from which published scores it cannot be told. No model and no run is needed.",
+    ),
+    "audit_task": ("サブセット", "Subset"),
+    "audit_score": ("点", "Score"),
+    "audit_score_info": (
+        "書いてあるとおりに入れてください（桁数を手がかりにします）",
+        "As it is printed: its number of digits is a clue",
+    ),
+    "audit_scale": ("目盛り", "Scale"),
+    "audit_by_value": ("値で判断", "By its value"),
+    "audit_fraction": ("割合（0〜1）", "Fraction (0 to 1)"),
+    "audit_percent": ("百分率（0〜100）", "Percentage (0 to 100)"),
+    "audit_n": ("問題数", "Number of items"),
+    "audit_n_info": (
+        "分からなければ空のままに。知られている問題数を試します",
+        "Leave it empty if you do not know: known numbers are tried",
+    ),
+    "audit_unknown": ("分からない", "Not known"),
+    "audit_metric": ("指標", "Metric"),
+    "audit_system": ("採点したシステム", "System"),
+    "audit_ask": ("調べる", "Audit"),
+    "audit_board": ("リーダーボード全体を調べる", "A whole leaderboard"),
+    "audit_paste": ("表を貼り付ける", "Paste a table"),
+    "audit_paste_info": (
+        "CSV・TSV・Markdown の表・JSON。一行に一モデル、列の名前はサブセット（JNLI、JSQuAD EM など）。上で選んだ目盛りとシステムが使われます",
+        "CSV, TSV, a Markdown table or JSON: a row for each model, columns named after subsets (JNLI, JSQuAD EM). The scale and system chosen above apply",
+    ),
+    "audit_look": ("表を調べる", "Audit the table"),
+    "audit_swallow": ("Swallow の表で試す", "Try it on the Swallow leaderboard"),
+    "audit_file": ("または、ファイルを選ぶ", "Or choose a file"),
+    "audit_no_score": ("点を入れてください。例：.301561", "Enter a score first, such as .301561."),
+    "audit_no_table": ("先に表を貼り付けてください。", "Paste a table first."),
+    "audit_alert": ("注意すること", "Be careful"),
+    "audit_note": ("分かること", "What can be said"),
+    "audit_info": ("そのほか", "Details"),
+    "audit_nearest": ("近い公表値とその出典", "The nearest published scores and their sources"),
+    "audit_told": ("区別", "Told apart"),
+    "audit_apart": ("できる", "yes"),
+    "audit_not_apart": ("できない", "no"),
+    "audit_source": ("出典", "Source"),
+    "audit_ranking": ("順位と区間：", "Ranking with intervals:"),
+    "audit_interval": ("95 % 区間", "95 % interval"),
+    "audit_alike": ("区別できないモデル", "Cannot be told from"),
     "leaderboard": ("リーダーボード", "Leaderboard"),
     "ranking_empty": (
         "このデータの実行はまだありません。「比べる」か「全量実行」で実行すると、ここに並びます。",
@@ -1003,6 +1049,89 @@ SAID_JA = (
         r"Converting (.+) to safetensors\. This happens once and takes about a minute\.",
         "{} を safetensors に変換しています。最初の一度だけで、一分ほどかかります。",
     ),
+    (
+        r"n is the number of items, from 1 to (\S+), and not (.+)\.",
+        "問題数は 1 から {} までの整数です（{} は使えません）。",
+    ),
+    (
+        r"('.*'|\".*\") is no number\. Give one score, such as 0\.3016 or 30\.16%\.",
+        "{} は数ではありません。点を一つ、0.3016 や 30.16% のように入れてください。",
+    ),
+    (
+        r"The score is longer than any number that is printed\. Give one number, such as 0\.3016\.",
+        "点が長すぎます。0.3016 のような数を一つ入れてください。",
+    ),
+    (
+        r"('.*'|\".*\") is not a finite number, and so no score\. Give a number, such as 0\.3016\.",
+        "{} は有限の数ではないので、点になりません。0.3016 のような数を入れてください。",
+    ),
+    (
+        r"('.*'|\".*\") has a comma\. Write decimals with a point, such as 0\.3016\.",
+        "{} にコンマがあります。小数は 0.3016 のように点で書いてください。",
+    ),
+    (
+        r"('.*'|\".*\") is outside the range of such a score, (.+)\. Check it, its metric and its scale\.",
+        "{} は点の範囲（{}）の外です。値、指標、目盛りを確かめてください。",
+    ),
+    (
+        r"('.*'|\".*\") has a percent sign and is said to be a fraction\. Leave one of them out\.",
+        "{} には % がついていますが、割合と指定されています。どちらかをやめてください。",
+    ),
+    (r"(.+) has two scores for (.+)\. Leave one of them out\.", "{} には {} の点が二つあります。一つにしてください。"),
+    (
+        r"('.*'|\".*\") is no number of items\. Give a whole number of 1 or more, such as jnli:acc:100\.",
+        "{} は問題数ではありません。1 以上の整数を jnli:acc:100 のように書いてください。",
+    ),
+    (
+        r"JSON has to be a list of objects, one for each model, or an object of objects by model\.",
+        "JSON は、モデルごとのオブジェクトの配列か、モデル名からオブジェクトへの対応にしてください。",
+    ),
+    (
+        r"The table has (\S+) rows; at most (\S+) are compared\. Give a part of it\.",
+        "表が {} 行あります。比べられるのは {} 行までなので、一部だけにしてください。",
+    ),
+    (
+        r"The table begins as JSON and is not valid JSON\. Correct it, or give CSV\.",
+        "JSON として始まっていますが、正しい JSON ではありません。直すか、CSV にしてください。",
+    ),
+    (
+        r"The table has more than (\S+) (?:characters|bytes): no leaderboard does\. Give its scores alone\.",
+        "表が大きすぎます（上限 {}）。点の部分だけにしてください。",
+    ),
+    (
+        r"The table (?:is empty|has no rows)\. It takes a head, such as model,JNLI, and a row for each model\.",
+        "表に行がありません。一行目に model,JNLI のような見出し、次の行からモデルを一行ずつ書いてください。",
+    ),
+    (r"The table has more than (\S+) rows\. Give a part of it\.", "表が {} 行を超えています。一部だけにしてください。"),
+    (
+        r"A column stands twice in the head of the table\. Name each column once\.",
+        "見出しに同じ列が二つあります。列の名前は一度ずつにしてください。",
+    ),
+    (
+        r"Row (\S+) of the table has more cells than the head has names\. Correct it\.",
+        "表の {} 行目の欄が、見出しより多くあります。直してください。",
+    ),
+    (
+        r"The table is not valid CSV \((.+)\)\. Correct it, and give it again\.",
+        "正しい CSV ではありません（{}）。直して、もう一度入れてください。",
+    ),
+    (
+        r"The table has more than (\S+) columns\. Give the model and the scores alone\.",
+        "列が {} を超えています。モデルと点の列だけにしてください。",
+    ),
+    (
+        r"None of the columns is a score that is known here: (.+)\. Name them after the subsets .+",
+        "点と分かる列がありません（{}）。列の名前をサブセット（JNLI、JSQuAD EM など）にしてください。",
+    ),
+    (
+        r"The table is neither in UTF-8 nor in Shift_JIS\. Save it as CSV in UTF-8 and try again\.",
+        "表が UTF-8 でも Shift_JIS でもありません。UTF-8 の CSV として保存し直してください。",
+    ),
+    (
+        r"A public server takes no files\. Paste the table instead\.",
+        "公開サーバーはファイルを受け取りません。表を貼り付けてください。",
+    ),
+    (r"These are the metrics of (.+)\.", "{} の指標です。"),
     (r"(.+) works in up to ([\d.]+) GiB beside its weights\.", "{} は、重みのほかに {} GiB まで使います。"),
     (
         r"Fetching (.+) \(([\d.]+) GB\) from the Hugging Face Hub, unless it is cached\.",
@@ -2091,6 +2220,10 @@ sentences or parts of one are found here too. No sentence fits two patterns."""
 
 KINDS_JA = {
     "task": "サブセット",
+    "metric": "指標",
+    "system": "システム",
+    "scale": "目盛り",
+    "column": "列",
     "style": "言い回し",
     "format": "プロンプト書式",
     "protocol": "採点方法",

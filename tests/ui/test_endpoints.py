@@ -28,6 +28,8 @@ ACTIONS = {
         "sweep_formats",
         "export_run",
         "import_run",
+        "audit_score",
+        "audit_table",
     ),
 }
 
@@ -281,3 +283,16 @@ def test_what_is_too_long_is_refused_in_a_short_sentence_at_once(
         assert len(str(error.value)) < 1_000
     # The first of them loads the tokenizer; on a busy machine a call takes a second or two.
     assert time.monotonic() - began < (30 if sentence == "x" else 5)
+
+
+def test_a_program_can_audit_a_score_and_a_table(client: Client) -> None:
+    found = client.predict(task="jnli", score="0.3015", n=2434, api_name="/audit_score")
+    assert found["findings"][0]["kind"] == "constant_cut"
+    assert found["findings"][0]["text"].startswith("0.3015 is 734 of 2,434")
+    table = client.predict(table="model,x\na,19.3\nb,62.1\n", columns={"x": "jcqa"}, api_name="/audit_table")
+    assert table["findings"][0]["facts"]["answer"] == "0"
+    assert [m["model"] for m in table["columns"][0]["models"]] == ["b", "a"]
+    with pytest.raises(AppError, match="outside the range"):
+        client.predict(task="jnli", score="130", api_name="/audit_score")
+    with pytest.raises(AppError, match="None of the columns"):
+        client.predict(table="model,x\na,1\n", api_name="/audit_table")

@@ -256,6 +256,7 @@ MODULES = [
         for name in ("archive", "changes", "configuration", "data", "export", "jobs", "lab", "library", "lint")
     ),
     *(APP / f"{name}.py" for name in ("plan", "prompts", "runner", "store", "styles", "tasks/jsquad", "tasks/rows")),
+    *(APP / "audit" / f"{name}.py" for name in ("auditor", "printed", "table")),
     *(APP / "backends" / f"{name}.py" for name in ("__init__", "batching", "checkpoint", "gguf", "hf")),
     *(APP / "backends" / f"{name}.py" for name in ("identity", "locate", "memory", "own_tokenizer", "scripted")),
     *(APP / "backends" / f"{name}.py" for name in ("stored", "tokenizer")),
@@ -420,7 +421,7 @@ def unknown_kinds(path: Path) -> Iterator[str]:
 
 
 def test_whatever_kind_of_name_is_unknown_is_said_in_japanese() -> None:
-    more = ["tasks/__init__", "protocols/__init__", "ui/compare", "ui/controls"]
+    more = ["tasks/__init__", "protocols/__init__", "ui/compare", "ui/controls", "audit/facts"]
     found = {kind for path in (*MODULES, *(APP / f"{name}.py" for name in more)) for kind in unknown_kinds(path)}
     assert {"task", "style", "dtype", "quantization", "method"} <= found
     assert found - set(words.KINDS_JA) == UNMET_KINDS

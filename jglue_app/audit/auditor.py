@@ -1,0 +1,179 @@
+"""The two questions that the command line, the page and programs ask: about one score, and about a whole table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jglue_app.audit import board, table
+from jglue_app.audit import score as one
+from jglue_app.audit.asked import Asked
+from jglue_app.audit.board import Ranking
+from jglue_app.audit.facts import SIGNED, benchmark, metric_of, system_of
+from jglue_app.audit.printed import SCALES, Scale, is_nan, parse
+from jglue_app.audit.published import published, sources
+from jglue_app.audit.versus import Compared
+from jglue_app.audit.wording import Found, finding, sentence
+from jglue_app.errors import DataError, InputError, UnknownNameError
+
+MOST_ITEMS = 10_000_000
+"""No benchmark has more items."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreAudit:
+    """What one score is consistent with."""
+
+    task: str
+    metric: str
+    """That was said, or the usual one of the subset."""
+    score: str
+    """As it was given."""
+    value: float | None
+    """As a fraction of 1; None for NaN."""
+    n: int | None
+    """Items that the interval is for."""
+    interval: tuple[float, float] | None
+    findings: tuple[Found, ...]
+    """The weightiest first."""
+    published: tuple[Compared, ...]
+    """Published scores of the same subset and metric, the nearest first."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it, with the findings as English sentences and the published scores with their sources."""
+        return {
+            **{"task": self.task, "metric": self.metric, "score": self.score, "value": self.value, "n": self.n},
+            "interval": self.interval,
+            "findings": [_plain(found) for found in self.findings],
+            "published": [
+                {
+                    **{"model": c.published.model, "system": c.published.system, "prompt": c.published.prompt},
+                    **{"value": c.published.printed.text, "n": c.published.n, "p": c.p, "told_apart": c.apart},
+                    **{"source": sources()[c.published.source].title, "url": sources()[c.published.source].url},
+                }
+                for c in self.published
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TableAudit:
+    """What a leaderboard is consistent with."""
+
+    findings: tuple[Found, ...]
+    """The weightiest first."""
+    rankings: tuple[Ranking, ...]
+    """One for each column of scores."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it, with the findings as English sentences."""
+        return {
+            "findings": [_plain(found) for found in self.findings],
+            "columns": [
+                {
+                    **{"column": r.title, "task": r.task, "metric": r.metric, "groups": r.groups},
+                    "models": [
+                        {
+                            **{"model": s.model, "score": s.asked.printed.text, "value": s.asked.value, "n": s.n},
+                            **{"interval": s.interval, "not_told_from": s.alike},
+                        }
+                        for s in r.standings
+                    ],
+                }
+                for r in self.rankings
+            ],
+        }
+
+
+def audit_score(
+    task: str,
+    score: str | float,
+    *,
+    n: int | None = None,
+    metric: str | None = None,
+    system: str | None = None,
+    scale: str | None = None,
+) -> ScoreAudit:
+    """What a published score is consistent with: floors, numbers of items, its interval, other published scores.
+
+    Args:
+        task: a subset, in any usual spelling.
+        score: the score as it is printed; a text keeps its digits.
+        n: the number of items; None if it is not known.
+        metric: such as `acc`, `balanced_accuracy` or `pearson`; None if it is not known.
+        system: whose protocol gave it, such as `wandb-2023-0shot`; None if it is not known.
+        scale: `fraction` or `percent`; None to decide by the value.
+
+    Raises:
+        InputError: the score or n is out of range.
+        UnknownNameError: no such subset, metric, system or scale.
+    """
+    of = benchmark(task)
+    kind = metric_of(metric, of) if metric else None
+    known = system_of(system) if system else None
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_ITEMS):
+        raise InputError(f"n is the number of items, from 1 to {MOST_ITEMS:,}, and not {str(n)[:30]}.")
+    taken = kind or of.metrics[0]
+    if taken in SIGNED and is_nan(score):
+        return ScoreAudit(of.name, taken, str(score), None, n, None, (finding("constant_nan", "alert"),), ())
+    asked = Asked(of, parse(score, taken, _scale(scale)), kind, n, known)
+    found, compared = one.findings(asked, published())
+    items = asked.items()[0]
+    interval = asked.interval(items)
+    text = asked.printed.text
+    return ScoreAudit(of.name, taken, text, asked.value, items, interval, tuple(found), tuple(compared))
+
+
+def audit_table(
+    source: str | bytes | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    model_column: str = "",
+    system: str | None = None,
+    scale: str | None = None,
+) -> TableAudit:
+    """What a leaderboard is consistent with: scores on floors, impossible scores, groups that cannot be told apart.
+
+    Args:
+        source: the path of a file, or a text or its bytes: CSV, TSV, a Markdown table or JSON.
+        columns: head of a column → what it is, such as `jnli:acc`; see `table.read`.
+        model_column: head of the column with the models.
+        system: whose protocol gave the scores; None if it is not known.
+        scale: `fraction` or `percent`; None to decide by the values of each column.
+
+    Raises:
+        DataError: the file cannot be read, is too long, or holds no score that is known here.
+        UnknownNameError: no such column, subset, metric, system or scale.
+    """
+    known = system_of(system) if system else None
+    chosen = _scale(scale)
+    if isinstance(source, Path):
+        source = _bytes(source)
+    text = table.decode(source) if isinstance(source, bytes) else source
+    found, rankings = board.audit(table.read(text, columns, model_column), known, chosen)
+    return TableAudit(tuple(found), tuple(rankings))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            # One byte more than is read shows that there is more, without reading all of it.
+            return file.read(table.MAX_BYTES + 1)
+    except (OSError, ValueError) as e:
+        why = getattr(e, "strerror", None) or e
+        raise DataError(f"{path}: cannot be read ({why}). Give the path of a readable file.") from e
+
+
+def _scale(scale: str | None) -> Scale | None:
+    if scale is None or scale == "":
+        return None
+    if scale not in SCALES:
+        raise UnknownNameError("scale", scale, SCALES)
+    return "percent" if scale == "percent" else "fraction"
+
+
+def _plain(found: Found) -> dict[str, Any]:
+    what, why = sentence(found)
+    return {"kind": found.kind, "weight": found.weight, "text": what, "why": why, "facts": dict(found.facts)}

@@ -1,0 +1,370 @@
+"""What a whole leaderboard is consistent with: floors, impossible scores, groups that cannot be told apart. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from itertools import combinations
+
+from jglue_app.audit import apart, exact
+from jglue_app.audit.asked import Asked, constants, numbers, on_constant
+from jglue_app.audit.facts import CORRELATIONS, SHARES, SYSTEMS
+from jglue_app.audit.printed import AMBIGUOUS_DIGITS, Printed, Scale, decimal, is_missing, is_nan, parse
+from jglue_app.audit.score import USUAL_SYSTEM
+from jglue_app.audit.table import Column, Table
+from jglue_app.audit.wording import WEIGHTS, Found, finding
+from jglue_app.errors import InputError
+
+FEW = 2
+"""Scores in a column that do not make its scale plain."""
+_OWNER = re.compile(r"^[\w.-]+/(?=[\w.-])")
+GROUPS = 5
+"""Groups that a sentence names."""
+NAMED = 12
+"""Models that a sentence names; the data have all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One model in one column."""
+
+    model: str
+    asked: Asked
+    n: int
+    """Items that the comparison is for."""
+    interval: tuple[float, float] | None
+    alike: tuple[str, ...] = ()
+    """Models that it cannot be told from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """One column, its models from best to worst."""
+
+    title: str
+    task: str
+    metric: str
+    standings: tuple[Standing, ...]
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Largest runs of neighbours of whom no two can be told apart."""
+
+
+def audit(table: Table, system: str | None = None, scale: Scale | None = None) -> tuple[list[Found], list[Ranking]]:
+    """What a leaderboard is consistent with, the weightiest first, and the ranking of each of its columns.
+
+    Args:
+        table: the leaderboard.
+        system: a key of `facts.SYSTEMS` that has made it.
+        scale: of its scores; None to decide by the values of each column.
+    """
+    titles = tuple(_title(column) for column in table.columns)
+    found = [finding("read_columns", "info", rows=len(table.models), columns=titles, ignored=table.ignored or ("–",))]
+    found += _models(table)
+    rankings = []
+    read: list[list[Printed | None]] = []
+    for column in table.columns:
+        cells, told = _cells(table.models, column, scale)
+        read.append(cells)
+        found += told
+        asked = _asked(column, cells, system)
+        standings = [
+            Standing(model, one, _n(one, column.n[i]), one.interval(_n(one, column.n[i])))
+            for i, (model, one) in enumerate(zip(table.models, asked, strict=True))
+            if one is not None
+        ]
+        found += _column(column, standings, system)
+        ranking, more = _ranking(column, standings)
+        rankings.append(ranking)
+        found += more
+    found += _over(table, read)
+    return sorted(found, key=lambda f: WEIGHTS.index(f.weight)), rankings
+
+
+def _title(column: Column) -> str:
+    usual = {"jsts": "pearson / spearman ?", "jsquad": "exact match / F1 ?"}.get(column.of.name)
+    return column.title if column.said or not usual else f"{column.title} ({usual})"
+
+
+def _names(names: Sequence[str], most: int = NAMED) -> tuple[str, ...]:
+    """The first names of a list, without their owners on the Hub, and how many more there are."""
+    short = tuple(_OWNER.sub("", name) for name in names[:most])
+    return (*short, f"… (+{len(names) - most})") if len(names) > most else short
+
+
+def _short(standing: Standing) -> str:
+    return f"{_OWNER.sub('', standing.model)} {standing.asked.printed.text}"
+
+
+# --- cells -----------------------------------------------------------------------------------------------
+
+
+def _cells(models: Sequence[str], column: Column, scale: Scale | None) -> tuple[list[Printed | None], list[Found]]:
+    """The scores of a column, None where there is none, and what is wrong with its cells."""
+    raw: list[Decimal | None] = []
+    signed: list[bool] = []
+    unread: list[str] = []
+    for model, cell in zip(models, column.cells, strict=True):
+        try:
+            number, plain = (None, "") if is_missing(cell) else decimal(cell)
+        except InputError:
+            number, plain = None, ""
+            if not is_nan(cell) or column.metric not in (*CORRELATIONS, "mcc"):
+                unread.append(f"{model} {cell[:20]!r}")
+        raw.append(number)
+        signed.append(plain.endswith("%"))
+    bare = [abs(x) for x, percent in zip(raw, signed, strict=True) if x and not percent]
+    above, below = sum(x > 1 for x in bare), sum(x <= 1 for x in bare)
+    chosen: Scale = scale or ("percent" if above and above >= below else "fraction")
+    printed: list[Printed | None] = []
+    mixed: list[str] = []
+    outside: list[str] = []
+    for model, cell, value, percent in zip(models, column.cells, raw, signed, strict=True):
+        made = None
+        if value is not None:
+            other = scale is None and not percent and value != 0 and (abs(value) > 1) != (chosen == "percent")
+            try:
+                made = parse(cell, column.metric, None if percent else chosen)
+            except InputError:
+                (mixed if other and abs(value) <= 100 else outside).append(f"{model} {cell}")
+            if made and other:
+                mixed.append(f"{model} {cell}")
+                made = None
+        printed.append(made)
+    found = []
+    if mixed:
+        found.append(finding("board_mixed", "alert", column=column.title, who=_names(mixed)))
+    if outside:
+        found.append(finding("board_range", "alert", column=column.title, who=_names(outside)))
+    if unread:
+        found.append(finding("board_unread", "alert", column=column.title, who=_names(unread)))
+    if bare and not mixed:
+        made_of = [p for p in printed if p is not None and p.value]
+        # One or two numbers such as 0.9 do not say what the others of the table would have said.
+        open_ = scale is None and chosen == "fraction" and len(made_of) <= FEW and not any(signed)
+        if open_ and all(-_exponent(x) <= AMBIGUOUS_DIGITS for x in raw if x):
+            found.append(finding("board_open", "alert", column=column.title))
+        else:
+            found.append(finding(f"board_{chosen}", "info", column=column.title, above=above, below=below))
+    return printed, found
+
+
+def _exponent(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return exponent
+
+
+def _asked(column: Column, cells: Sequence[Printed | None], system: str | None) -> list[Asked | None]:
+    """The scores with the number of items of their row; without one, of the set that all of them fit."""
+    n = None
+    if column.metric in SHARES and column.said | (column.of.labels != ()):
+        editions = Asked(column.of, _ZERO, column.metric, None, system).editions
+        given = [p for p, n in zip(cells, column.n, strict=True) if p is not None and n is None]
+        fine = [p for p in given if exact.tells(p, editions[0].n)]
+        fitting = dict.fromkeys(e.n for e in editions if all(exact.counts(p, e.n) for p in given))
+        n = next(iter(fitting), None) if fine else None
+    return [
+        None if p is None else Asked(column.of, p, column.metric, own or n, system)
+        for p, own in zip(cells, column.n, strict=True)
+    ]
+
+
+_ZERO = Printed("0", Fraction(0), Fraction(1), "fraction", True)
+
+
+def _n(asked: Asked, given: int | None) -> int:
+    return given or asked.n or asked.editions[0].n
+
+
+# --- one column ------------------------------------------------------------------------------------------
+
+
+def _column(column: Column, standings: Sequence[Standing], system: str | None) -> Iterator[Found]:
+    if not standings:
+        return
+    title, of = column.title, column.of
+    if column.metric in SHARES and of.labels:
+        yield from _floors(column, standings, system)
+    if column.metric == "balanced_accuracy" and of.labels:
+        share = Fraction(1, len(of.labels))
+        who = [s.model for s in standings if s.asked.printed.digits > 1 and s.asked.printed.rounds(share)]
+        if who:
+            yield finding("board_balanced", "alert", column=title, who=_names(who), classes=len(of.labels))
+    if column.metric in (*CORRELATIONS, "mcc"):
+        who = [s.model for s in standings if s.asked.printed.value == 0]
+        if who:
+            yield finding("board_zero", "alert", column=title, who=_names(who))
+    if column.metric in SHARES:
+        yield from _fit(column, standings)
+
+
+def _floors(column: Column, standings: Sequence[Standing], system: str | None) -> Iterator[Found]:
+    """Scores on a constant answer's, and scores below the best of these."""
+    title = column.title
+    hits: dict[tuple[str, str, str, int, int], list[str]] = {}
+    places: dict[str, list[str]] = {"below": [], "at": []}
+    best = None
+    for standing in standings:
+        known = constants(standing.asked.editions)
+        for constant in known:
+            found = on_constant(standing.asked.printed, constant)
+            if found:
+                kind = "board_constant_among" if found.kind == "constant_among" else "board_constant"
+                key = (kind, constant.answer, constant.edition.name, constant.k, constant.edition.n)
+                hits.setdefault(key, []).append(f"{standing.model} {standing.asked.printed.text}")
+        top = max((c for c in known if c.edition.n == standing.n), key=lambda c: c.share, default=None)
+        if top and standing.interval and standing.interval[0] <= top.share:
+            best = best or next(c for c in known if c.answer == top.answer)
+            places["below" if standing.interval[1] < top.share else "at"].append(standing.model)
+    for (kind, answer, edition, k, n), who in hits.items():
+        yield finding(
+            kind,
+            "alert" if kind == "board_constant" else "note",
+            column=title,
+            answer=answer,
+            edition=edition,
+            k=k,
+            n=n,
+            who=_names(who),
+        )
+    default = SYSTEMS[system or USUAL_SYSTEM].defaults.get(column.of.name)
+    if default and any(kind == "board_constant" and answer == default for kind, answer, *_ in hits):
+        yield finding("board_default", column=title, system=SYSTEMS[system or USUAL_SYSTEM].title, answer=default)
+    for place, who in places.items():
+        if best and who:
+            yield finding(
+                f"board_{place}",
+                "alert" if place == "below" else "note",
+                column=title,
+                count=len(who),
+                all=len(standings),
+                floor=standings[0].asked.printed.show(best.share),
+                answer=best.answer,
+                edition=best.edition.name,
+                who=_names(who),
+            )
+
+
+def _fit(column: Column, standings: Sequence[Standing]) -> Iterator[Found]:
+    """Whether the digits can be shares of right answers."""
+    bad: dict[tuple[int, ...], list[str]] = {}
+    for standing in standings:
+        printed = standing.asked.printed
+        sizes = tuple(dict.fromkeys(e.n for e in standing.asked.editions))
+        if not any(exact.counts(printed, n) or exact.cut_counts(printed, n) for n in sizes):
+            bad.setdefault(sizes, []).append(f"{standing.model} {printed.text}")
+    for sizes, who in bad.items():
+        yield finding("board_impossible", "alert", column=column.title, sizes=numbers(sizes), who=_names(who))
+    fine = [s for s in standings if exact.tells(s.asked.printed, s.n)]
+    if bad or len(fine) < 2 or any(column.n):
+        return
+    editions = Asked(column.of, _ZERO, column.metric, None, standings[0].asked.system).editions
+    every = tuple(dict.fromkeys(e.n for e in editions))
+    fitting = [n for n in every if all(exact.counts(s.asked.printed, n) for s in standings)]
+    if fitting:
+        expected = sum(min(1.0, float(2 * s.asked.printed.half * fitting[0])) for s in standings)
+        yield finding(
+            "board_sizes",
+            column=column.title,
+            count=len(standings),
+            fitting=numbers(fitting),
+            expected=f"{expected:.1f}",
+        )
+
+
+# --- who can be told from whom ---------------------------------------------------------------------------
+
+
+def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, list[Found]]:
+    ordered = sorted(standings, key=lambda s: -s.asked.value)
+    of, metric, title = column.of, column.metric, column.title
+    plain = Ranking(title, of.name, metric, tuple(ordered))
+    if len(ordered) < 2:
+        return plain, []
+    pairs = list(combinations(range(len(ordered)), 2))
+    tested = [_p(ordered[i], ordered[j]) for i, j in pairs]
+    known = [p for p in tested if p is not None]
+    if len(known) < len(pairs):
+        return plain, [finding("board_untested", column=title)]
+    if len({s.asked.printed.value for s in ordered}) == 1:
+        return plain, [finding("board_identical", "alert", column=title, all=len(ordered))]
+    told = {pair for pair, held in zip(pairs, apart.holm(known), strict=True) if held}
+    alike = [
+        tuple(o.model for j, o in enumerate(ordered) if j != i and (min(i, j), max(i, j)) not in told)
+        for i in range(len(ordered))
+    ]
+    placed = tuple(
+        Standing(s.model, s.asked, s.n, s.interval, others) for s, others in zip(ordered, alike, strict=True)
+    )
+    runs = _runs(len(ordered), told)
+    groups = tuple(tuple(ordered[i].model for i in run) for run in runs)
+    sizes = sorted({s.n for s in ordered})
+    items = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,}–{sizes[-1]:,}"
+    best = _short(ordered[0])
+    found = []
+    if alike[0]:
+        who = _names(alike[0])
+        top = finding("board_top", column=title, best=best, count=len(alike[0]), all=len(ordered) - 1, who=who)
+        found.append(Found(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items}))
+    else:
+        found.append(finding("board_alone", column=title, best=best, pairs=len(pairs), n_said=items))
+    several = [run for run in runs if len(run) > 1]
+    if several:
+        ends = [(ordered[run[0]], ordered[run[-1]], len(run)) for run in several]
+        spans = [f"{_short(a)} – {_short(b)} ({k})" for a, b, k in ends]
+        found.append(finding("board_groups", column=title, who=_names(spans, GROUPS)))
+    return Ranking(title, of.name, metric, placed, groups), found
+
+
+def _p(a: Standing, b: Standing) -> float | None:
+    return apart.p_value(a.asked.taken, a.asked.value, a.n, b.asked.value, b.n, a.asked.sizes(a.n))
+
+
+def _runs(count: int, told: set[tuple[int, int]]) -> list[range]:
+    """Largest runs of neighbours of whom no two are told apart.
+
+    With equal numbers of items they are all the largest sets of that kind, for the further two scores are from each
+    other, the smaller is their p.
+    """
+    runs: list[range] = []
+    for start in range(count):
+        end = start + 1
+        while end < count and not any((i, end) in told for i in range(start, end)):
+            end += 1
+        if not runs or runs[-1].stop < end:
+            runs.append(range(start, end))
+    return runs
+
+
+# --- several columns -------------------------------------------------------------------------------------
+
+
+def _models(table: Table) -> Iterator[Found]:
+    if table.repeated:
+        yield finding("board_twice", "alert", who=_names(table.repeated))
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for i, model in enumerate(table.models):
+        cells = tuple(column.cells[i] for column in table.columns)
+        if sum(not is_missing(cell) for cell in cells) > 1:
+            rows.setdefault(cells, []).append(model)
+    for who in rows.values():
+        if len(who) > 1:
+            yield finding("board_same", "alert", who=_names(who))
+
+
+def _over(table: Table, read: Sequence[Sequence[Printed | None]]) -> Iterator[Found]:
+    """Rows whose exact match is above their F1."""
+    places = {(c.of.name, c.metric): i for i, c in enumerate(table.columns) if c.said}
+    exact_at = places.get(("jsquad", "exact_match"))
+    f1_at = places.get(("jsquad", "f1"), places.get(("jsquad", "char_f1")))
+    if exact_at is None or f1_at is None:
+        return
+    over = []
+    for model, em, f1 in zip(table.models, read[exact_at], read[f1_at], strict=True):
+        if em and f1 and em.bounds[0] > f1.bounds[1]:
+            over.append(f"{model} {em.text} / {f1.text}")
+    if over:
+        yield finding("board_over", "alert", who=_names(over))

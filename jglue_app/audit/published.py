@@ -1,0 +1,141 @@
+"""The published scores that come with the application: `assets/published/*.csv`, sources in `sources.toml`."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from jglue_app.audit.facts import BENCHMARKS
+from jglue_app.audit.printed import Printed, parse
+from jglue_app.errors import DataError, JglueAppError
+from jglue_app.settings import ASSETS
+
+FOLDER = ASSETS / "published"
+FIELDS = (
+    *(
+        "model",
+        "system",
+        "prompt",
+        "task",
+        "metric",
+        "value",
+        "n",
+        "shots",
+        "labels",
+        "split",
+        "source",
+        "path",
+        "note",
+    ),
+)
+SPLITS = ("dev", "test", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where scores were published."""
+
+    title: str
+    url: str
+    commit: str
+    """Commit or tag; empty for what has none."""
+    date: str
+    licence: str
+    """A licence, or `facts` where single numbers are taken from a text."""
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One published score."""
+
+    model: str
+    system: str
+    """Name of the protocol, or of what else has scored it."""
+    prompt: str
+    """Version of the prompt, as the source names it."""
+    task: str
+    metric: str
+    printed: Printed
+    n: int | None
+    """Items; None where it is not known."""
+    shots: int | None
+    labels: str
+    """`v1.1` or `v1.3` where labels differ between versions."""
+    split: str
+    source: str
+    """A key of `sources`."""
+    path: str
+    """File in the source."""
+    note: str
+
+    @property
+    def value(self) -> float:
+        """As a fraction of 1."""
+        return float(self.printed.value)
+
+
+@cache
+def sources() -> Mapping[str, Source]:
+    """Every source by its key.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        found = tomllib.loads((FOLDER / "sources.toml").read_text("utf-8"))
+        return {name: Source(**row) for name, row in found.items()}
+    except (OSError, ValueError, TypeError) as e:
+        raise DataError(f"{FOLDER / 'sources.toml'}: cannot be used ({e}). Install the application again.") from e
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """Every published score, in the order of the files.
+
+    Raises:
+        DataError: a row that is out of range, or names no known source, task or metric; names the line.
+    """
+    return tuple(row for path in sorted(FOLDER.glob("*.csv")) for row in read(path, sources()))
+
+
+def read(path: Path, known: Mapping[str, Source]) -> list[Published]:
+    """The scores of one file, checked.
+
+    Raises:
+        DataError: as `published`.
+    """
+    rows = []
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != FIELDS:
+            raise DataError(f"{path}: the columns are not {', '.join(FIELDS)}. Install the application again.")
+        for row in reader:
+            try:
+                rows.append(_row(row, known))
+            except (ValueError, JglueAppError) as e:
+                raise DataError(f"{path}, line {reader.line_num}: {e}") from e
+    return rows
+
+
+def _row(row: Mapping[str, str], known: Mapping[str, Source]) -> Published:
+    task, metric = row["task"], row["metric"]
+    if task not in BENCHMARKS or metric not in BENCHMARKS[task].metrics:
+        raise ValueError(f"no such task or metric: {task} {metric}")
+    if row["source"] not in known:
+        raise ValueError(f"no such source: {row['source']}")
+    if row["split"] not in SPLITS or not row["model"] or not row["system"]:
+        raise ValueError("a model, a system and a split that is dev, test or empty are needed")
+    n = int(row["n"]) if row["n"] else None
+    if n is not None and n < 1:
+        raise ValueError(f"{n} is no number of items")
+    printed = parse(row["value"], metric)
+    shots = int(row["shots"]) if row["shots"] else None
+    return Published(
+        *(row["model"], row["system"], row["prompt"], task, metric, printed, n, shots),
+        *(row["labels"], row["split"], row["source"], row["path"], row["note"]),
+    )

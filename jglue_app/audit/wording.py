@@ -1,0 +1,400 @@
+"""What the auditor finds, as sentences: what is so, and in plain words why. Pure.
+
+A `Found` carries facts; `sentence` words them in English, `ui/words.py` in both languages. Numbers, labels, titles and
+names of models are facts; nothing in a fact is a word of one language, but for the names of metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jglue_app.audit.facts import METRICS
+
+Weight = Literal["alert", "note", "info"]
+WEIGHTS: tuple[Weight, ...] = ("alert", "note", "info")
+Fact = str | int | float | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One finding."""
+
+    kind: str
+    """A key of `SENTENCES`."""
+    weight: Weight = "note"
+    """`alert`: doubt the score; `note`: know this before you compare; `info`: how it was read."""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    """The values in the sentence; `metric` is a key of `facts.METRICS`."""
+
+
+def finding(kind: str, weight: Weight = "note", /, **facts: Fact) -> Found:
+    """A finding with its facts by name."""
+    return Found(kind, weight, facts)
+
+
+SIZES = ("sizes", "fitting", "unfit")
+"""Facts that are lists of numbers."""
+METRIC_NAMES = dict(
+    zip(
+        METRICS,
+        (
+            *("accuracy", "length-normalised accuracy (acc_norm)", "exact match", "F1", "character F1"),
+            *("balanced accuracy", "macro F1", "Matthews correlation", "Pearson correlation", "Spearman correlation"),
+        ),
+        strict=True,
+    )
+)
+"""Metric → its name in English."""
+
+_PAIRS = (
+    "Outputs are not known, so both are taken as samples of their own. Models tend to fail on the same items: with the "
+    "outputs of both, a paired test could tell smaller differences."
+)
+
+SENTENCES: dict[str, tuple[str, str]] = {
+    # --- one score: constants
+    "constant": (
+        "{score} is exactly {k:,} of {n:,}: what always answering {answer} scores with the labels of {edition}.",
+        "There {k:,} of the {n:,} items have the label {answer}, and no other number of right answers reads {score}. A "
+        "model that gives one answer to everything scores exactly this. A model that tries can hit it by chance.",
+    ),
+    "constant_among": (
+        "{score} fits {low:,} to {high:,} right answers of {n:,}; {k:,} is what always answering {answer} scores with "
+        "the labels of {edition}.",
+        "It has too few digits to tell which of these numbers it is.",
+    ),
+    "constant_cut": (
+        "{score} is {k:,} of {n:,} ({full}) with the digits cut off: what always answering {answer} scores with the "
+        "labels of {edition}.",
+        "No number of right answers of {n:,} rounds to {score}: {k:,} of {n:,} rounds to {rounded}, and begins with "
+        "{score}. There {k:,} of the {n:,} items have the label {answer}.",
+    ),
+    "constant_balanced": (
+        "As a balanced accuracy, {score} is what any one constant answer scores: 1 of {classes} labels.",
+        "Balanced accuracy is the mean, over the labels, of the share of right answers among the items of each. One "
+        "answer to everything is right for all items of its own label and for none of the others. Which answer that "
+        "was, the score does not say.",
+    ),
+    "constant_macro": (
+        "As a macro F1, {score} is what always answering {answer} scores with the labels of {edition} ({full}).",
+        "That label has a precision of {k:,} of {n:,} and a recall of 1; each other label counts 0.",
+    ),
+    "constant_mcc": (
+        "A Matthews correlation of 0 is what any one constant answer scores.",
+        "It is not defined for a constant, and counted as 0.",
+    ),
+    "constant_correlation": (
+        "A correlation of 0 is what several systems write where every answer is the same number.",
+        "The correlation of a constant is not defined (NaN). W&B 2023 (from 10 August) and llm-jp-eval count it as 0. "
+        "Answers that merely have nothing to do with the gold values come near 0, and seldom hit it to the last digit.",
+    ),
+    "constant_nan": (
+        "A correlation that is not a number (NaN) is that of one constant answer.",
+        "The correlation of a constant is not defined. Every answer was the same number, or was counted as the same.",
+    ),
+    "default": (
+        "Under {system} an output that cannot be read counts as {answer}: there this is also the score of a model that "
+        "never gives a readable answer.",
+        "Such a score may say more about the form of the outputs than about what the model knows. Read the outputs, or "
+        "score them under a protocol without such a default.",
+    ),
+    "constants_unknown": (
+        "Whether {score} is the score of a constant answer cannot be checked.",
+        "How often each label of {task} occurs among these items is not known here.",
+    ),
+    # --- one score: digits
+    "fits_one": (
+        "{score} is exactly {k:,} right answers of {n:,}.",
+        "A printed decimal stands for all numbers that round to it. Of the shares of {n:,} items that is only {k:,} of "
+        "{n:,} = {full}.",
+    ),
+    "fits_range": (
+        "{score} fits {low:,} to {high:,} right answers of {n:,}.",
+        "One unit of its last digit is more than one item of {n:,}, so every score with so few digits fits: they say "
+        "nothing about the number of items.",
+    ),
+    "fits_cut": (
+        "No number of right answers of {n:,} rounds to {score}; {k:,} of {n:,} = {full} reads so if the digits are cut "
+        "off.",
+        "Some tables cut digits off instead of rounding; a row of the README of Stability AI is an example. If this "
+        "one rounds, the score is no share of {n:,} items.",
+    ),
+    "fits_none": (
+        "{score} is no share of right answers of {sizes} items.",
+        "The nearest are {k:,} of {n:,} = {full} and {k_next:,} of {n:,} = {full_next}; neither reads {score}, rounded "
+        "or cut off. It may be an average of several runs or subsets, another metric such as F1 or balanced accuracy, "
+        "or of another number of items.",
+    ),
+    "fits_sizes": (
+        "It fits {fitting} items; it does not fit {unfit}.",
+        "A share of n items is a whole number divided by n. The sizes are those of known sets: {sets}.",
+    ),
+    "fits_every_size": (
+        "It fits each known number of items: {fitting}.",
+        "Its digits do not tell them apart. The sizes are those of known sets: {sets}.",
+    ),
+    "fits_part": (
+        "It would fit a part of the items: {sizes}.",
+        "Some systems evaluate a part of a subset to save time. Of these round numbers not every score would fit.",
+    ),
+    "mean_unchecked": (
+        "The digits of {metric} say nothing about the number of items.",
+        "It is an average of values that need not be 0 or 1, so nearly every decimal is possible.",
+    ),
+    "balanced_range": (
+        "A balanced accuracy of {score} goes with accuracies from {low} to {high} (labels of {edition}).",
+        "Rare labels weigh as much in it as frequent ones. So it cannot be compared with an accuracy, and its digits "
+        "do not tell how many answers were right.",
+    ),
+    "system_size": (
+        "{system} scores {sizes} items of {task}, and not {n:,}.",
+        "Then it is not this system's usual evaluation: check the number of items, or the system.",
+    ),
+    # --- one score: certainty
+    "interval": (
+        "95 % interval: {low} to {high} ({n:,} items).",
+        "Wilson's interval of a share. Other items of the same kind would give another score; intervals made like this "
+        "hold the score over all such items in 95 of 100 cases.",
+    ),
+    "interval_mean": (
+        "95 % interval: at the widest {low} to {high} ({n:,} items).",
+        "Values between 0 and 1 spread at most as much as right and wrong do, so this is the interval of a share "
+        "(Wilson). With the outputs it would be narrower.",
+    ),
+    "interval_balanced": (
+        "95 % interval: at the widest {low} to {high} ({n:,} items).",
+        "How many answers were right for each label is not known. This is the widest interval that any such numbers "
+        "with this mean give (normal approximation).",
+    ),
+    "interval_correlation": (
+        "95 % interval: {low} to {high} ({n:,} items).",
+        "By Fisher's z, for Spearman with the variance of Bonett and Wright (2000).",
+    ),
+    "interval_none": (
+        "The value alone gives no interval for {metric}.",
+        "It takes the answers to the items; a stored run of this application has it.",
+    ),
+    "n_assumed": (
+        "The number of items is taken to be {n:,}.",
+        "That is {edition}. If it is another, give it.",
+    ),
+    # --- one score: floors
+    "below_majority": (
+        "{score} is below {floor}, what always answering {answer} scores with the labels of {edition}.",
+        "{k:,} of the {n:,} items have that label: saying it every time would score more.",
+    ),
+    "at_majority": (
+        "{score} cannot be told from {floor}, what always answering {answer} scores with the labels of {edition}.",
+        "{k:,} of the {n:,} items have that label, and the interval of the score holds that share.",
+    ),
+    "above_majority": (
+        "{score} is above {floor}, the best that one constant answer scores (always {answer}, labels of {edition}).",
+        "The interval of the score lies above that share.",
+    ),
+    "below_silence": (
+        "{score} is below {floor}, what a model scores under {system} that never gives a readable answer.",
+        "An output that cannot be read counts as {answer} there.",
+    ),
+    "at_silence": (
+        "{score} cannot be told from {floor}, what a model scores under {system} that never gives a readable answer.",
+        "An output that cannot be read counts as {answer} there, and the interval of the score holds that share.",
+    ),
+    "above_silence": (
+        "{score} is above {floor}, what a model scores under {system} that never gives a readable answer.",
+        "An output that cannot be read counts as {answer} there.",
+    ),
+    "silence_zero": (
+        "Under {system} never giving a readable answer scores 0.",
+        "An output that cannot be read is wrong there.",
+    ),
+    "silence_never": (
+        "Under {system} there is always an answer.",
+        "It ranks the legal answers by log-likelihood, so no output can be unreadable.",
+    ),
+    "at_chance": (
+        "{score} cannot be told from guessing: 1 of {classes}.",
+        "The interval of the score holds {floor}, the mean of answers drawn at random.",
+    ),
+    "at_zero": (
+        "{score} cannot be told from 0.",
+        "The interval of the score holds 0: the answers may have nothing to do with the gold values.",
+    ),
+    # --- one score: what was published
+    "same_digits": (
+        "The same digits were published before: {who}.",
+        "Equal scores of unlike models are a sign of a constant answer, or of a table copied.",
+    ),
+    "published": (
+        "{same:,} of {all:,} published scores (same subset and metric) cannot be told from it; the nearest are {who}.",
+        "By the score test for two shares at 5 %, or by Fisher's z for correlations. "
+        + _PAIRS
+        + " Prompts, examples and "
+        "labels differ between systems, too.",
+    ),
+    "published_none": (
+        "It can be told from each of the {all:,} published scores (same subset and metric); the nearest are {who}.",
+        "By the score test for two shares at 5 %, or by Fisher's z for correlations. " + _PAIRS,
+    ),
+    "published_difference": (
+        "Difference to the nearest, {who}: {difference}, 95 % interval {low} to {high}.",
+        "Newcombe's interval of a difference of two shares. " + _PAIRS,
+    ),
+    "published_untested": (
+        "The nearest of {all:,} published scores are {who}.",
+        "Whether they differ from it cannot be tested from the values alone.",
+    ),
+    "published_empty": (
+        "No published score of this subset and metric comes with the application.",
+        "So there is nothing to compare it with here.",
+    ),
+    "relabelled": (
+        "Labels alone can move it by up to {share}: {k} of {n:,} items have other labels in {edition} than in {other}.",
+        "Scores with the labels of one version cannot be compared to the last digit with those of the other.",
+    ),
+    # --- one score: how it was read
+    "scale_open": (
+        "{score} may be {as_fraction} or {as_percent}; it is read as {as_fraction}.",
+        "Up to 1 and with so few decimals it may stand in a table of either kind. If the table gives percentages, say "
+        "so (--percent, or the choice on the page).",
+    ),
+    "scale_percent": (
+        "{score} is read as a percentage: {value} as a fraction of 1.",
+        "So is what is above 1, has a percent sign, or is said to be a percentage.",
+    ),
+    "scale_fraction": (
+        "{score} is read as a fraction of 1: {value}.",
+        "So is what is not above 1 and has three decimals or more, or is said to be a fraction.",
+    ),
+    "metric_assumed": (
+        "It is taken to be: {metric}.",
+        "Others of {task} are {others}; name one if it is that.",
+    ),
+    # --- a whole table
+    "read_columns": (
+        "Rows: {rows:,}. Read as scores: {columns}.",
+        "Left aside: {ignored}.",
+    ),
+    "board_constant": (
+        "{column}: {who} is what always answering {answer} scores with the labels of {edition} ({k:,} of {n:,}).",
+        "A model that gives one answer to everything scores exactly this. A model that tries can hit it by chance.",
+    ),
+    "board_constant_among": (
+        "{column}: {who} may be what always answering {answer} scores with the labels of {edition} ({k:,} of {n:,}).",
+        "The digits fit that number of right answers, and others too.",
+    ),
+    "board_balanced": (
+        "{column}: {who} is the balanced accuracy of any one constant answer, 1 of {classes} labels.",
+        "One answer to everything is right for all items of its own label and for none of the others.",
+    ),
+    "board_zero": (
+        "{column}: {who} is 0, what several systems write where every answer is the same.",
+        "The correlation of a constant is not defined (NaN), and is often counted as 0.",
+    ),
+    "board_default": (
+        "{column}: if {system} made this table, always {answer} is also the score of never giving a readable answer.",
+        "An output that cannot be read counts as {answer} there.",
+    ),
+    "board_below": (
+        "{column}: {count:,} of {all:,} scores are below {floor}, what always answering {answer} scores: {who}.",
+        "Their intervals lie below the share of that label ({edition}).",
+    ),
+    "board_at": (
+        "{column}: {count:,} of {all:,} scores cannot be told from {floor}, what always answering {answer} scores: "
+        "{who}.",
+        "Their intervals hold the share of that label ({edition}), the best that one constant answer scores.",
+    ),
+    "board_impossible": (
+        "{column}: no share of right answers of {sizes} items: {who}.",
+        "No number of right answers reads so, rounded or cut off. It may be an average, another metric or another "
+        "number of items.",
+    ),
+    "board_range": (
+        "{column}: outside the range of a score: {who}.",
+        "Such a cell cannot be a score on the scale of its column. It is left aside.",
+    ),
+    "board_unread": (
+        "{column}: no number in {who}.",
+        "These cells are left aside.",
+    ),
+    "board_sizes": (
+        "{column}: all {count:,} scores fit {fitting} items.",
+        "Of as many arbitrary numbers with these digits about {expected} would.",
+    ),
+    "board_mixed": (
+        "{column}: fractions and percentages in one column: {who}.",
+        "Most of its scores are on the other side of 1 than these. They may be on the other scale, or very low, and "
+        "are left aside. Say --percent or --fraction to have the whole table read as one.",
+    ),
+    "board_open": (
+        "{column} is read as fractions of 1, though so few scores with so few decimals leave it open.",
+        "If they are percentages, say so (--percent, or the choice on the page).",
+    ),
+    "board_percent": (
+        "{column} is read as percentages.",
+        "Of its scores {above:,} are above 1 and {below:,} are not; or it was said so.",
+    ),
+    "board_fraction": (
+        "{column} is read as fractions of 1.",
+        "Of its scores {above:,} are above 1 and {below:,} are not; or it was said so.",
+    ),
+    "board_over": (
+        "Exact match above F1: {who}.",
+        "An answer that matches exactly has an F1 of 1, so F1 cannot be lower. The columns may be exchanged.",
+    ),
+    "board_twice": (
+        "The model {who} stands in more than one row.",
+        "Each row is compared as a model of its own; all but the first bear a number.",
+    ),
+    "board_same": (
+        "The same digits in every column: {who}.",
+        "Copies of one row, one model under two names, or answers that do not depend on the model.",
+    ),
+    "board_top": (
+        "{column}: {count:,} of {all:,} others cannot be told from the best, {best}: {who}.",
+        "{pairs:,} pairs, p corrected by Holm's method; {n_said} items. " + _PAIRS,
+    ),
+    "board_alone": (
+        "{column}: {best} is above all the others.",
+        "{pairs:,} pairs, p corrected by Holm's method; {n_said} items.",
+    ),
+    "board_groups": (
+        "{column}: groups in which no two can be told apart: {who}.",
+        "A model may stand in several groups. “Cannot be told apart” does not carry over: A may not be told from B, "
+        "nor B from C, and A still be better than C.",
+    ),
+    "board_untested": (
+        "{column}: no groups.",
+        "Whether two scores differ cannot be tested from values of this metric alone.",
+    ),
+    "board_identical": (
+        "{column}: all {all:,} scores are equal.",
+        "There is nothing to tell apart.",
+    ),
+}
+"""Kind → what is so, and why."""
+
+
+def sentence(found: Found) -> tuple[str, str]:
+    """What is so, and why, in English."""
+    return fill(SENTENCES[found.kind], found, METRIC_NAMES, ", ", " or ")
+
+
+def fill(texts: tuple[str, str], found: Found, metrics: Mapping[str, str], comma: str, either: str) -> tuple[str, str]:
+    """Texts with the values of a finding.
+
+    Args:
+        texts: what is so, and why, with places for values.
+        found: the finding.
+        metrics: metric → its name in the language of the texts.
+        comma, either: what stands between the members of a list in that language, and between numbers of items.
+    """
+    facts = {
+        name: (either if name in SIZES else comma).join(value) if isinstance(value, tuple) else value
+        for name, value in found.facts.items()
+    }
+    if "metric" in facts:
+        facts["metric"] = metrics.get(str(facts["metric"]), facts["metric"])
+    what, why = (text.format(**facts) for text in texts)
+    return what, why

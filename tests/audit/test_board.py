@@ -1,0 +1,174 @@
+"""What is said of a whole leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jglue_app.audit.auditor import TableAudit, audit_table
+from jglue_app.audit.wording import sentence
+from jglue_app.errors import DataError, UnknownNameError
+
+
+def kinds(audit: TableAudit) -> set[str]:
+    return {found.kind for found in audit.findings}
+
+
+def said(audit: TableAudit, kind: str) -> list[str]:
+    return [sentence(found)[0] for found in audit.findings if found.kind == kind]
+
+
+def who(audit: TableAudit, kind: str) -> list[str]:
+    listed = [found.facts["who"] for found in audit.findings if found.kind == kind]
+    return [name for names in listed if isinstance(names, tuple) for name in names]
+
+
+def test_scores_on_a_floor_are_named_with_the_answer() -> None:
+    audit = audit_table("model,JNLI,JCommonsenseQA\na,30.16,19.3\nb,55.46,62.0\nc,70.01,88.0\n")
+    assert said(audit, "board_constant") == [
+        "JNLI: a 30.16 is what always answering contradiction scores with the labels of JGLUE v1.1 (734 of 2,434).",
+        "JNLI: b 55.46 is what always answering neutral scores with the labels of JGLUE v1.3 (1,350 of 2,434).",
+        "JCommonsenseQA: a 19.3 is what always answering 0 scores with the labels of JGLUE v1.1–v1.3 (216 of 1,119).",
+    ]
+    assert said(audit, "board_default")[0].startswith("JCommonsenseQA: if W&B 2023 made this table")
+    assert who(audit, "board_below") == ["a"]
+
+
+def test_impossible_scores_are_named() -> None:
+    # 1,700 of 2,434 is .69844 and 1,701 is .69885; of 2,508 items .69856 (1,752) and .69896 (1,753).
+    audit = audit_table("model,JNLI\na,0.69844\nb,0.69870\nc,0.30156\n")
+    assert who(audit, "board_impossible") == ["b 0.69870"]
+
+
+def test_a_column_that_fits_one_number_of_items_says_so() -> None:
+    audit = audit_table("model,JCQA\na,0.200179\nb,0.701519\nc,0.709562\n")
+    assert said(audit, "board_sizes") == ["JCQA: all 3 scores fit 1,119 items."]
+    assert {s.n for s in audit.rankings[0].standings} == {1119}
+
+
+def test_the_number_of_items_of_a_row_counts() -> None:
+    audit = audit_table("model,JNLI,n\na,0.57,100\nb,0.571,100\n")
+    assert who(audit, "board_impossible") == ["b 0.571"]
+    assert {s.n for s in audit.rankings[0].standings} == {100}
+
+
+def test_fractions_among_percentages_are_left_aside_unless_the_scale_is_said() -> None:
+    text = "model,JNLI\na,30.11\nb,0.9026\nc,90.39\nd,0.3\n"
+    audit = audit_table(text)
+    assert who(audit, "board_mixed") == ["b 0.9026", "d 0.3"]
+    assert [s.model for s in audit.rankings[0].standings] == ["c", "a"]
+    read = audit_table(text, scale="percent")
+    assert "board_mixed" not in kinds(read)
+    assert [round(s.asked.value, 6) for s in read.rankings[0].standings] == [0.9039, 0.3011, 0.009026, 0.003]
+
+
+def test_percentages_among_fractions_too() -> None:
+    audit = audit_table("model,JNLI\na,0.301\nb,90.26\nc,0.904\n")
+    assert who(audit, "board_mixed") == ["b 90.26"]
+
+
+def test_a_percent_sign_settles_the_scale_of_its_cell() -> None:
+    audit = audit_table("model,JNLI\na,30.1%\nb,0.90%\nc,0.904\nd,0.9131\n")
+    assert "board_mixed" not in kinds(audit)
+    assert [s.model for s in audit.rankings[0].standings] == ["d", "c", "a", "b"]
+
+
+def test_a_single_short_number_leaves_the_scale_open() -> None:
+    assert "board_open" in kinds(audit_table("model,JNLI\na,0.9\n"))
+    assert "board_open" not in kinds(audit_table("model,JNLI\na,0.9\n", scale="fraction"))
+
+
+def test_cells_that_are_no_score_are_named_and_left_aside() -> None:
+    audit = audit_table("model,JNLI\na,abc\nb,-5.0\nc,130\nd,-\ne,60.11\nf,NaN\n")
+    assert who(audit, "board_unread") == ["a 'abc'", "f 'NaN'"]
+    assert who(audit, "board_range") == ["b -5.0", "c 130"]
+    assert [s.model for s in audit.rankings[0].standings] == ["e"]
+
+
+def test_zero_correlations_and_balanced_constants_are_named() -> None:
+    audit = audit_table("model,JSTS pearson,JNLI balanced_acc\na,0.000,0.333\nb,0.871,0.613\n")
+    assert who(audit, "board_zero") == ["a"]
+    assert who(audit, "board_balanced") == ["a"]
+
+
+def test_an_exact_match_above_its_f1_is_named() -> None:
+    audit = audit_table("model,JSQuAD EM,JSQuAD F1\na,44.1,41.0\nb,80.1,91.3\n")
+    assert who(audit, "board_over") == ["a 44.1 / 41.0"]
+
+
+def test_doubled_models_and_doubled_rows_are_named() -> None:
+    audit = audit_table("model,JNLI,JCQA\na,0.51,0.62\nb,0.51,0.62\na,0.5,0.6\n")
+    assert who(audit, "board_same") == ["a", "b"]
+    assert said(audit, "board_twice") == ["The model a stands in more than one row."]
+
+
+def test_groups_that_cannot_be_told_apart_after_holm() -> None:
+    # Of 2,434 items .90 and .88 differ by 2.2 standard errors (p = .026), .90 and .50 by 30.
+    audit = audit_table("model,JNLI\nfirst,0.9001\nsecond,0.8801\nlast,0.5001\n")
+    ranking = audit.rankings[0]
+    # Three pairs: the two with `last` hold at any level; the remaining one is held to .05.
+    assert [(s.model, s.alike) for s in ranking.standings] == [("first", ()), ("second", ()), ("last", ())]
+    assert said(audit, "board_alone") == ["JNLI: first 0.9001 is above all the others."]
+    # With a fourth model near, the same pair is one of three left and is held to .05/3.
+    more = audit_table("model,JNLI\nfirst,0.9001\nsecond,0.8801\nthird,0.8901\nlast,0.5001\n").rankings[0]
+    assert {s.model: s.alike for s in more.standings} == {
+        "first": ("third", "second"),
+        "third": ("first", "second"),
+        "second": ("first", "third"),
+        "last": (),
+    }
+    assert more.groups == (("first", "third", "second"), ("last",))
+
+
+def test_not_told_apart_does_not_carry_over() -> None:
+    # .9101 and .8951, and .8951 and .8801, differ by 1.8 and 1.7 standard errors; .9101 and .8801 by 3.4.
+    audit = audit_table("model,JNLI\na,0.9101\nb,0.8951\nc,0.8801\nlast,0.5001\n")
+    alike = {s.model: s.alike for s in audit.rankings[0].standings}
+    assert alike == {"a": ("b",), "b": ("a", "c"), "c": ("b",), "last": ()}
+    assert audit.rankings[0].groups == (("a", "b"), ("b", "c"), ("last",))
+    assert "does not carry over" in next(sentence(f)[1] for f in audit.findings if f.kind == "board_groups")
+
+
+def test_columns_without_a_test_say_so() -> None:
+    audit = audit_table("model,JCoLA mcc\na,0.31\nb,0.41\n")
+    assert said(audit, "board_untested") == ["JCoLA mcc: no groups."]
+
+
+def test_equal_scores_are_one_group_and_one_model_is_none() -> None:
+    assert "board_identical" in kinds(audit_table("model,JNLI\na,0.5\nb,0.5\n"))
+    alone = audit_table("model,JNLI\na,0.5123\n")
+    assert alone.rankings[0].groups == ()
+    assert not kinds(alone) & {"board_top", "board_alone", "board_groups"}
+
+
+def test_a_system_decides_the_labels_and_sizes() -> None:
+    audit = audit_table("model,JSQuAD EM\na,9.0\nb,8.0\n", system="wandb-2023")
+    assert {s.n for s in audit.rankings[0].standings} == {4422}
+
+
+def test_what_was_read_and_what_was_not_is_said() -> None:
+    audit = audit_table("model,JNLI,JMMLU,avg\na,0.512,0.2,0.3\n")
+    found = next(f for f in audit.findings if f.kind == "read_columns")
+    assert sentence(found) == ("Rows: 1. Read as scores: JNLI.", "Left aside: JMMLU, avg.")
+
+
+def test_a_file_is_read_from_its_path_and_a_bad_one_named(tmp_path: Path) -> None:
+    path = tmp_path / "board.csv"
+    path.write_bytes("モデル,JNLI\n甲,30.16\n".encode("cp932"))
+    assert who(audit_table(path), "board_constant") == ["甲 30.16"]
+    for missing in (tmp_path / "none.csv", tmp_path):
+        with pytest.raises(DataError, match="cannot be read"):
+            audit_table(missing)
+    with pytest.raises(UnknownNameError, match="Unknown scale"):
+        audit_table("model,JNLI\na,1\n", scale="x")
+
+
+def test_every_finding_fills_its_sentences() -> None:
+    audit = audit_table(
+        "model,JNLI,JNLI balanced acc,JSTS,JSQuAD EM,JSQuAD F1,JCoLA mcc\n"
+        "a,30.16,33.3,0,50,40,0\nb,0.9,50,0.5,x,60,0.2\nc,55.34,40.1,0.61,140,61,0.3\nc,55.4,40,0.6,60,62,0.3\n"
+    )
+    for row in audit.plain()["findings"]:
+        assert "{" not in row["text"] + row["why"]
+    assert len(kinds(audit)) >= 10

@@ -1,0 +1,139 @@
+"""The tab on which a score or a table is audited, in a real browser, and its words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Formatter
+
+import pytest
+from playwright.sync_api import Page
+
+from jglue_app.audit.auditor import audit_score, audit_table
+from jglue_app.audit.facts import METRICS
+from jglue_app.audit.wording import SENTENCES
+from jglue_app.ui.audit import EXAMPLES, swallow
+from jglue_app.ui.audit_words import METRICS_JA, SENTENCES_JA, told
+from tests.ui.conftest import OpenPage, serve
+from tests.ui.driving import said, tab
+
+
+def places(text: str) -> set[tuple[str, str]]:
+    return {(name, spec or "") for _, name, spec, _ in Formatter().parse(text) if name}
+
+
+def audited(page: Page, score: str) -> None:
+    page.fill("#audit-score input, #audit-score textarea", score)
+    page.click("#audit-ask")
+
+
+def test_every_finding_is_said_in_japanese_with_no_value_that_english_lacks() -> None:
+    assert set(SENTENCES_JA) == set(SENTENCES)
+    assert set(METRICS_JA) == set(METRICS)
+    japanese = re.compile("[ぁ-んァ-ヶ一-龠]")
+    for kind, texts in SENTENCES_JA.items():
+        assert all(japanese.search(text) for text in texts), kind
+        assert not any(japanese.search(text) for text in SENTENCES[kind]), kind
+        both = [set().union(*map(places, pair)) for pair in (texts, SENTENCES[kind])]
+        assert both[0] == both[1], kind
+
+
+def test_lists_are_joined_as_each_language_does() -> None:
+    found = next(f for f in audit_score("jcommonsenseqa", "0.200179").findings if f.kind == "fits_sizes")
+    assert told(found, "ja")[0] == "問題数としては 1,119 問に合い、1,118・100 問には合いません。"
+    assert told(found, "en")[0] == "It fits 1,119 items; it does not fit 1,118 or 100."
+
+
+def test_every_example_finds_something_to_be_careful_about() -> None:
+    for task, score, metric, system in EXAMPLES:
+        found = audit_score(task, score, metric=metric or None, system=system or None).findings
+        assert found[0].weight == "alert", score
+
+
+def test_the_swallow_table_is_whole() -> None:
+    text, scale, system = swallow()
+    audit = audit_table(text, scale=scale, system=system)
+    assert [len(ranking.standings) for ranking in audit.rankings] == [50, 50]
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    page = open_page()
+    tab(page, "点を調べる")
+    return page
+
+
+def test_a_score_is_explained_with_reasons_and_sources(page: Page) -> None:
+    audited(page, ".301561")
+    said(page, "2,434 問中ちょうど 734 問の正解です", "audit-found")
+    assert "いつも contradiction と答えたときの点です" in page.inner_text("#audit-found")
+    page.locator("#audit-found summary", has_text="出典").click()
+    links = page.locator("#audit-found table a")
+    assert links.count() >= 5
+    assert str(links.first.get_attribute("href")).startswith("https://")
+
+
+def test_an_example_fills_the_form_and_asks(page: Page) -> None:
+    page.click("#audit-example-1")
+    said(page, "1,119 問中ちょうど 216 問", "audit-found")
+    assert page.input_value("#audit-score input, #audit-score textarea") == "19.3"
+    said(page, "W&B 2023 では読めない出力を 0 とみなします", "audit-found")
+
+
+@pytest.mark.parametrize(
+    ("score", "sentence"),
+    [
+        ("abc", "数ではありません"),
+        ("120", "点の範囲"),
+        ("-0.2", "点の範囲"),
+        ("", "点を入れてください"),
+        ("nan", "有限の数ではない"),
+    ],
+)
+def test_what_is_no_score_is_a_sentence(page: Page, score: str, sentence: str) -> None:
+    audited(page, score)
+    said(page, sentence, "audit-found")
+    assert "Traceback" not in page.inner_text("body")
+
+
+def test_a_pasted_table_and_a_file_are_audited(page: Page, tmp_path: Path) -> None:
+    page.fill("#audit-paste textarea", "model,JNLI,JCQA\n<b>a</b>,30.16,19.3\nb,47.1,62.0\nc,48.2,61.5\n")
+    page.click("#audit-look")
+    said(page, "いつも 0 と答えたときの点です", "audit-board")
+    assert "<b>a</b> 30.16" in page.inner_text("#audit-board")
+    page.locator("#audit-board summary", has_text="順位と区間： JNLI").click()
+    rows = page.locator("#audit-board details[open] tbody tr").all_inner_texts()
+    assert [row.split()[1] for row in rows] == ["c", "b", "<b>a</b>"]
+    path = tmp_path / "board.csv"
+    path.write_bytes("モデル,JNLI\n甲,55.34\n乙,60.11\n".encode("cp932"))
+    page.set_input_files("#audit-file input[type=file]", path)
+    said(page, "甲 55.34 は、JGLUE v1.1 のラベルでいつも neutral と答えたときの点です", "audit-board")
+
+
+def test_an_empty_table_and_one_without_scores_are_sentences(page: Page) -> None:
+    page.click("#audit-look")
+    said(page, "先に表を貼り付けてください", "audit-board")
+    page.fill("#audit-paste textarea", "model,foo\na,1\n")
+    page.click("#audit-look")
+    said(page, "点と分かる列がありません", "audit-board")
+
+
+def test_it_fits_a_phone_in_english(open_page: OpenPage) -> None:
+    page = open_page(locale="en-US", width=390)
+    tab(page, "Audit a score")
+    page.click("#audit-example-2")
+    said(page, "what any one constant answer scores: 1 of 3 labels", "audit-found")
+    page.click("#audit-swallow")
+    said(page, "groups in which no two can be told apart", "audit-board")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_public_page_takes_a_pasted_table_and_no_file(open_page: OpenPage, tmp_path: Path) -> None:
+    with serve(tmp_path / "public", {"JGLUE_MODE": "public"}) as address:
+        page = open_page(address=address)
+        tab(page, "点を調べる")
+        audited(page, "30.16")
+        said(page, "ちょうど 734 問", "audit-found")
+        page.click("#audit-swallow")
+        said(page, "どの二つも区別できないグループ", "audit-board")
+        assert not page.locator("#audit-file").is_visible()
