@@ -32,6 +32,8 @@ class Format:
     """Run → content, where the format is also one file by itself."""
     endings: tuple[str, ...] = ()
     """Endings that such a file may have."""
+    whole: str = ".zip"
+    """Ending of one file that has everything."""
     notes: Callable[[RunSource], list[str]] = lambda _: []
     """What whoever exports has to know of it, as sentences."""
 
@@ -39,7 +41,7 @@ class Format:
 FORMATS: Mapping[str, Format] = {
     "every-eval-ever": Format(every_eval_ever.files, every_eval_ever.single, (".json",)),
     "hub-eval-results": Format(
-        hub_eval_results.files, hub_eval_results.single, (".yaml", ".yml"), hub_eval_results.notes
+        hub_eval_results.files, hub_eval_results.single, (".yaml", ".yml"), ".yaml", hub_eval_results.notes
     ),
     "lm-eval": Format(lm_eval.files),
 }
@@ -50,7 +52,7 @@ class Exported:
     """An export that was made."""
 
     path: Path
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     """What to know of it, as sentences."""
 
 

@@ -18,10 +18,10 @@ import uuid
 from typing import Any
 
 from jglue_app.exporters.source import RunSource, Scored
+from jglue_app.exporters.writing import json_file, json_line, plain
 from jglue_app.floors import SHARES
 from jglue_app.report import Answered
 from jglue_app.significance import RESAMPLES
-from jglue_app.store import dumps
 from jglue_app.tasks import TASKS
 from jglue_app.types import Estimate
 
@@ -46,10 +46,10 @@ RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d|data)(\..*)?")
 def files(source: RunSource) -> dict[str, str]:
     """The scores and, where a metric is a mean over items, the items, in the layout of the datastore."""
     head = _Head(source)
-    rows = "".join(dumps(row) + "\n" for scored in source.scored for row in _rows(source, scored, head))
+    rows = "".join(json_line(row) for scored in source.scored for row in _rows(source, scored, head))
     table = _table(source, head)
     if not rows:
-        return {f"{head.path}.json": dumps(table, indent=2) + "\n"}
+        return {f"{head.path}.json": json_file(table)}
     companion = f"{head.path}_samples.jsonl"
     table["detailed_evaluation_results"] = {
         "format": "jsonl",
@@ -58,12 +58,12 @@ def files(source: RunSource) -> dict[str, str]:
         "checksum": hashlib.sha256(rows.encode("utf-8")).hexdigest(),
         "total_rows": rows.count("\n"),
     }
-    return {f"{head.path}.json": dumps(table, indent=2) + "\n", companion: rows}
+    return {f"{head.path}.json": json_file(table), companion: rows}
 
 
 def single(source: RunSource) -> str:
     """The scores alone."""
-    return dumps(_table(source, _Head(source)), indent=2) + "\n"
+    return json_file(_table(source, _Head(source)))
 
 
 class _Head:
@@ -121,7 +121,7 @@ def _model(source: RunSource, head: _Head) -> dict[str, Any]:
         details["answers"] = "read from a table, not given by a model"
     if source.data.spec.model.backend == "predictions":
         details["answers"] = "made elsewhere, and scored here"
-    found: dict[str, Any] = {"name": _plain(source.model_id), "id": head.model}
+    found: dict[str, Any] = {"name": plain(source.model_id), "id": head.model}
     if "/" not in head.model:
         found["developer"] = UNNAMED
     packages = (source.manifest.get("machine") or {}).get("packages") or {}
@@ -141,7 +141,7 @@ def _result_id(source: RunSource, scored: Scored, metric: str) -> str:
 
 
 def _result(source: RunSource, scored: Scored, metric: str, estimate: Estimate) -> dict[str, Any]:
-    facts = {name: _plain(value) for name, value in source.facts(scored).items()}
+    facts = {name: plain(value) for name, value in source.facts(scored).items()}
     task = TASKS[scored.task]
     by = "its text" if scored.evidence == "text" else "the log-likelihood of each answer"
     return {
@@ -185,8 +185,9 @@ def _data(source: RunSource, scored: Scored, facts: dict[str, str]) -> dict[str,
 
 def _details(source: RunSource, scored: Scored) -> dict[str, str]:
     report = source.report.tasks[scored.task]
-    found: dict[str, object] = {"n": len(scored.rows), "outcomes": json.dumps(dict(report.outcomes), sort_keys=True)}
+    found: dict[str, object] = {"n": len(scored.rows)}
     if not scored.beside:
+        found["outcomes"] = json.dumps(dict(report.outcomes), sort_keys=True)
         found["unreadable"] = report.unreadable
         found |= {f"lenient_{name}": e.value for name, e in report.lenient.items() if e.value is not None}
     found |= {f"floor_constant_{name}": value for name, value in report.floors.items()}
@@ -234,8 +235,8 @@ def _rows(source: RunSource, scored: Scored, head: _Head) -> list[dict[str, Any]
 def _row(source: RunSource, scored: Scored, head: _Head, metric: str, row: Answered, value: float) -> dict[str, Any]:
     item, output, prompt = row.item, row.record.output, row.record.prompt
     assert output is not None
-    raw = _plain("\n".join(f"{name}: {text}" for name, text in item.fields.items()))
-    references = [_plain(text) for text in item.gold] if isinstance(item.gold, tuple) else [str(item.gold)]
+    raw = plain("\n".join(f"{name}: {text}" for name, text in item.fields.items()))
+    references = [plain(text) for text in item.gold] if isinstance(item.gold, tuple) else [str(item.gold)]
     text = scored.evidence == "text"
     read = scored.read(row)
     rule = row.judgement.strict.rule if text else "highest log-likelihood"
@@ -248,23 +249,23 @@ def _row(source: RunSource, scored: Scored, head: _Head, metric: str, row: Answe
         "model_id": head.model,
         "evaluation_name": _evaluation(source, scored),
         "evaluation_result_id": _result_id(source, scored, metric),
-        "sample_id": _plain(item.id),
+        "sample_id": plain(item.id),
         "sample_hash": hashlib.sha256((raw + "".join(references)).encode("utf-8")).hexdigest(),
         "interaction_type": "single_turn",
         "input": {
             "raw": raw,
-            "formatted": _plain(prompt.text if text else prompt.ranked_text or prompt.text) or None,
+            "formatted": plain(prompt.text if text else prompt.ranked_text or prompt.text) or None,
             "reference": references,
-            "choices": [_plain(answer) for answer in prompt.answers] or list(item.choices) or None,
+            "choices": [plain(answer) for answer in prompt.answers] or list(item.choices) or None,
         },
-        "output": {"raw": [_plain(output.text or "")] if text else []},
+        "output": {"raw": [plain(output.text or "")] if text else []},
         "answer_attribution": []
         if read is None
         else [
             {
                 "turn_idx": 0,
                 "source": "output.raw" if text else "metadata.choice_logprobs",
-                "extracted_value": _plain(str(read)),
+                "extracted_value": plain(str(read)),
                 "extraction_method": rule,
                 "is_terminal": True,
             }
@@ -278,8 +279,3 @@ def _row(source: RunSource, scored: Scored, head: _Head, metric: str, row: Answe
         "performance": {"latency_ms": output.seconds * 1000},
         "metadata": details,
     }
-
-
-def _plain(text: str) -> str:
-    """Text with lone surrogates spelled out, which readers of this format refuse."""
-    return json.dumps(text)[1:-1] if any("\ud800" <= c <= "\udfff" for c in text) else text

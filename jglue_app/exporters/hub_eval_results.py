@@ -12,13 +12,13 @@ and whoever exports is told.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import yaml
 
 from jglue_app.errors import InputError
 from jglue_app.exporters.source import RunSource, Scored
+from jglue_app.exporters.writing import plain
 from jglue_app.tasks import TASKS
 
 DATASET = "shunk031/JGLUE"
@@ -123,8 +123,7 @@ def _notes(source: RunSource, scored: Scored) -> str:
     parts += [
         f"{name}={value}" for name, value in {"model": source.model_id, **source.facts(scored)}.items() if name != "n"
     ]
-    text = "; ".join(" ".join(part.split()) for part in parts)
-    return json.dumps(text)[1:-1] if any("\ud800" <= c <= "\udfff" for c in text) else text
+    return str(plain("; ".join(" ".join(part.split()) for part in parts)))
 
 
 def _yaml(entries: list[dict[str, Any]]) -> str:

@@ -7,6 +7,7 @@ Fields as in its `evaluator.evaluate`, `loggers.evaluation_tracker` and `result_
 - `doc` is a row as the official files have it, but for what is not stored, such as where an answer begins.
 - `doc_id` counts the items of the run, which is the place in the split where the run has the whole of it.
 - Whether an answer would have been written greedily is not known, so the second value of a log-likelihood is `None`.
+- Lone surrogates are spelled out, which the data sets library would refuse.
 - A metric over all items has the pair of (right answer, answer) for each item, with null for an unreadable one.
 """
 
@@ -21,8 +22,8 @@ from typing import Any
 
 from jglue_app import __version__
 from jglue_app.exporters.source import RunSource, Scored
+from jglue_app.exporters.writing import json_file, json_line, plain
 from jglue_app.report import Answered
-from jglue_app.store import dumps
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.jsquad import SEPARATOR
 from jglue_app.types import Item, Prompt
@@ -40,9 +41,9 @@ def files(source: RunSource) -> dict[str, str]:
     folder = re.sub(r'["<>:/|\\?*\[\]]+', "__", source.model_id)
     made = _created(source).strftime("%Y-%m-%dT%H-%M-%S.%f")
     rows = {task_name(source, scored): _rows(source, scored) for scored in source.scored}
-    found = {f"{folder}/results_{made}.json": dumps(_results(source, rows), indent=2) + "\n"}
+    found = {f"{folder}/results_{made}.json": json_file(_results(source, rows))}
     for name, samples in rows.items():
-        found[f"{folder}/samples_{name}_{made}.jsonl"] = "".join(dumps(row) + "\n" for row in samples)
+        found[f"{folder}/samples_{name}_{made}.jsonl"] = "".join(json_line(row) for row in samples)
     return found
 
 
@@ -75,7 +76,7 @@ def _id_key(item: Item, fields: Mapping[str, Any]) -> str:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _created(source: RunSource) -> datetime.datetime:
@@ -98,7 +99,7 @@ def _rows(source: RunSource, scored: Scored) -> list[dict[str, Any]]:
 def _row(source: RunSource, scored: Scored, row: Answered, place: int) -> dict[str, Any]:
     item, output = row.item, row.record.output
     assert output is not None
-    doc = document(item)
+    doc = plain(document(item))
     if scored.evidence == "text":
         target = _target(item, row.record.prompt)
         arguments: list[tuple[str, Any]] = [(row.record.prompt.text, _generation(source, scored, row.record.prompt))]
@@ -120,8 +121,8 @@ def _row(source: RunSource, scored: Scored, row: Answered, place: int) -> dict[s
         "filter": FILTER,
         "metrics": [METRICS.get(name, name) for name in scored.metrics],
         "doc_hash": _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
-        "prompt_hash": _hash(arguments[0][0] if arguments else row.record.prompt.text),
-        "target_hash": _hash(target),
+        "prompt_hash": _hash(plain(arguments[0][0] if arguments else row.record.prompt.text)),
+        "target_hash": _hash(plain(target)),
     }
     for name in scored.metrics:
         value = scored.value(name, row)
@@ -194,7 +195,7 @@ def _results(source: RunSource, rows: Mapping[str, list[dict[str, Any]]]) -> dic
         "model_name": source.model_id,
         "model_name_sanitized": re.sub(r'["<>:/|\\?*\[\]]+', "__", source.model_id),
         "system_instruction": system,
-        "system_instruction_sha": _hash(system) if system else None,
+        "system_instruction_sha": _hash(plain(system)) if system else None,
         "fewshot_as_multiturn": spec.prompt.format == "chat" and spec.prompt.most_shots > 0,
         "chat_template": None,
         "chat_template_sha": None,

@@ -21,6 +21,7 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Estimate, Report, RunData, ScoringProtocol
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+ANSWERS = re.compile(r"\.(jsonl?|csv|tsv|parquet|arrow|zip)$", re.IGNORECASE)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 NOT_SCORED = ("unscored", "error", "overflow")
 """Outcomes of items that no metric rests on."""
@@ -81,9 +82,14 @@ class RunSource:
 
     @property
     def model_id(self) -> str:
-        """Hub id; of a model from elsewhere the name of its file or folder alone, never a path of this machine."""
-        id_ = self.data.spec.model.id
-        return id_ if self.on_hub else re.split(r"[/\\]", id_.rstrip("/\\"))[-1] or "unnamed"
+        """Hub id; of a model from elsewhere the name of its file or folder alone, never a path of this machine.
+
+        Files of answers lose their ending: folders are named after models, and readers look for files by it.
+        """
+        if self.on_hub:
+            return self.data.spec.model.id
+        name = re.split(r"[/\\]", self.data.spec.model.id.rstrip("/\\"))[-1]
+        return (name if self.made_here else ANSWERS.sub("", name)) or "unnamed"
 
     @property
     def on_hub(self) -> bool:

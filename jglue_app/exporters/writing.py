@@ -1,16 +1,46 @@
-"""Files of an export put in their place all at once: a folder, a .zip file of it, or a single file."""
+"""Texts that every reader takes, and files put in their place all at once: a folder, a .zip file, or a single file."""
 
 from __future__ import annotations
 
+import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jglue_app.errors import StoreError
+from jglue_app.store import dumps
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest that a .zip file can name: the same export is the same file whenever it is made."""
+
+LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
+"""What some readers take for the end of a line and JSON leaves as it is."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def plain(value: Any) -> Any:
+    """A value with lone surrogates in its texts spelled out (`\\ud83d`): half a character that models may write, and
+    that neither UTF-8 nor many JSON readers have."""
+    if isinstance(value, str):
+        return _SURROGATE.sub(lambda found: json.dumps(found.group())[1:-1], value)
+    if isinstance(value, Mapping):
+        return {plain(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return value
+
+
+def json_line(value: Any) -> str:
+    """A line of JSON Lines that is one line to every reader."""
+    return dumps(plain(value)).translate(LINE_ENDS) + "\n"
+
+
+def json_file(value: Any) -> str:
+    """A whole JSON file."""
+    return dumps(plain(value), indent=2) + "\n"
 
 
 def check_free(to: Path) -> None:
@@ -24,7 +54,7 @@ def check_free(to: Path) -> None:
     if taken:
         raise StoreError(f"{to} is there already. Name a place where nothing is, or remove it first.")
     if not parent:
-        raise StoreError(f"{to} cannot be written (there is no folder {to.parent}). Choose another place.")
+        raise StoreError(f"There is no folder {to.absolute().parent} to write into. Make it first, or choose another.")
 
 
 def place(files: Mapping[str, str], to: Path, *, single: bool = False) -> Path:

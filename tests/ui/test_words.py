@@ -253,6 +253,7 @@ MODULES = [
         APP / f"{name}.py"
         for name in ("archive", "changes", "configuration", "data", "export", "jobs", "lab", "library", "lint")
     ),
+    *(APP / "exporters" / f"{name}.py" for name in ("__init__", "hub_eval_results", "source", "writing")),
     *(APP / f"{name}.py" for name in ("plan", "prompts", "runner", "store", "styles", "tasks/jsquad", "tasks/rows")),
     *(APP / "backends" / f"{name}.py" for name in ("__init__", "batching", "checkpoint", "gguf", "hf")),
     *(APP / "backends" / f"{name}.py" for name in ("identity", "locate", "memory", "own_tokenizer", "scripted")),
