@@ -26,7 +26,6 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Estimate
 
 SCHEMA = "0.3.0"
-JGLUE = "https://github.com/yahoojapan/JGLUE"
 LOWEST = {"pearson": -1.0, "spearman": -1.0, "mcc": -1.0}
 """Metrics that may be negative."""
 KINDS = {
@@ -172,9 +171,14 @@ def _result(source: RunSource, scored: Scored, metric: str, estimate: Estimate) 
 def _data(source: RunSource, scored: Scored, facts: dict[str, str]) -> dict[str, Any]:
     title = TASKS[scored.task].title
     details = {name: value for name, value in facts.items() if name.startswith(("data_", "label_", "item"))}
-    if source.data.sources[scored.task] == "official":
+    if home := source.home(scored.task):
         name = f"JGLUE {facts['data_version']} {title} ({facts['data_split']})"
-        return {"dataset_name": name, "source_type": "url", "url": [JGLUE], "additional_details": details}
+        return {
+            "dataset_name": name,
+            "source_type": "url",
+            "url": [f"https://github.com/{home}"],
+            "additional_details": details,
+        }
     whose = (
         "sample items of jglue_app, not JGLUE"
         if source.data.sources[scored.task] == "sample"

@@ -5,9 +5,9 @@ Fields as in huggingface/hub-docs, `docs/hub/eval-results.md`, and `huggingface_
 Hub itself has run, and `source` needs an address, which a run does not have.
 
 A model card is read as a claim about a public benchmark. So only the whole official validation split goes out, one main
-metric for each subset. `dataset.id` must be a data set that the Hub has as a Benchmark, with `task_id` from its
-`eval.yaml`. No copy of JGLUE is known to be one: what is written names the copy that most systems read and its subsets,
-and whoever exports is told.
+metric for each subset, over all of its items. `dataset.id` must be a data set that the Hub has as a Benchmark, with
+`task_id` from its `eval.yaml`. No copy of JGLUE is known to be one: what is written names the copy that most systems
+read and its subsets, and whoever exports is told.
 """
 
 from __future__ import annotations
@@ -90,6 +90,10 @@ def _refused(source: RunSource, scored: Scored) -> str:
         return f"{source.failed(task):,} items failed"
     if _main(scored) not in source.protocol.metrics[task][:1]:
         return "its main metric is undefined for these answers"
+    if (n := scored.metrics[_main(scored)].n) < asked:
+        return f"its score rests on {n:,} of {asked:,} items"
+    if source.data.spec.decoding.oracle_length and TASKS[task].kind == "span":
+        return "its answers were cut at the length of the right ones"
     ours = source.label_version(task)
     if task in LABELS and LABELS[task] != ours:
         return f"{DATASET} has the labels of {LABELS[task]}, and these scores rest on those of {ours}"

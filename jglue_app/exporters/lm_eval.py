@@ -227,7 +227,7 @@ def _config(source: RunSource, name: str, scored: Scored) -> dict[str, Any]:
     }
     return {
         "task": name,
-        "dataset_path": "yahoojapan/JGLUE" if source.data.sources[scored.task] == "official" else "not JGLUE",
+        "dataset_path": source.home(scored.task) or "not JGLUE",
         "dataset_name": scored.task,
         f"{'training' if split == 'train' else 'validation' if split == 'valid' else split}_split": split,
         "output_type": "generate_until" if scored.evidence == "text" else "multiple_choice",

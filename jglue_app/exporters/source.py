@@ -23,6 +23,9 @@ from jglue_app.types import Estimate, Report, RunData, ScoringProtocol
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 ANSWERS = re.compile(r"\.(jsonl?|csv|tsv|parquet|arrow|zip)$", re.IGNORECASE)
 COMMIT = re.compile(r"[0-9a-f]{40}")
+HOMES = {"jcola": "osekilab/JCoLA"}
+"""Subset → its repository on GitHub, where that is not `HOME`."""
+HOME = "yahoojapan/JGLUE"
 NOT_SCORED = ("unscored", "error", "overflow")
 """Outcomes of items that no metric rests on."""
 WHY = {
@@ -128,6 +131,10 @@ class RunSource:
         rules = getattr(self.protocol, "rules", {}).get(task)
         return str(getattr(rules, "labels", "") or self.facts_of_data(task).get("version") or "")
 
+    def home(self, task: str) -> str:
+        """The repository on GitHub that a subset's items are from; empty for data that is not JGLUE's."""
+        return HOMES.get(task, HOME) if self.data.sources[task] == "official" else ""
+
     def token_limit(self, task: str) -> int | None:
         """Most new tokens of an answer; None where it is not known, as of a wording style that has changed since."""
         spec = self.data.spec
@@ -150,6 +157,7 @@ class RunSource:
             "items_asked": len(self.data.items[task]),
             "items_of_split": self.total(task),
             "items_failed": self.failed(task) or None,
+            "items_unreadable": None if scored.beside else self.report.tasks[task].unreadable or None,
             "data_source": self.data.sources[task],
             "data_version": data.get("version") or spec.data_version,
             "data_split": data.get("split") or spec.split,

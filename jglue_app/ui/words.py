@@ -1334,6 +1334,7 @@ SAID_JA = (
     ),
     (r"([\d,]+) of ([\d,]+) items were asked", "答えさせたのは {}／{} 問です"),
     (r"([\d,]+) items failed", "{} 問が失敗しています"),
+    (r"its score rests on ([\d,]+) of ([\d,]+) items", "点数のもとになったのは {}／{} 問だけです"),
     (
         r"(\S+) has the labels of (\S+), and these scores rest on those of (\S+)",
         "{} の正解ラベルは {} のもので、この点数の正解ラベルは {} のものです",
@@ -2119,6 +2120,7 @@ REASONS_JA = {
     "its items are samples of this application, not JGLUE": "JGLUE ではなく、このアプリの見本の問題です",
     "its items are from a file of one's own, not from JGLUE": "JGLUE ではなく、手元のファイルの問題です",
     "the number of items of the split is not known": "分割の問題数がわかりません",
+    "its answers were cut at the length of the right ones": "答えを正解の長さで切っています",
     "its main metric is undefined for these answers": "この答えでは主指標が定まりません",
     "the metric is undefined for these answers": "この答えでは指標が定まりません",
     "the protocol has no such subset": "この採点方法にないサブセットです",

@@ -87,6 +87,7 @@ def stored(
     failed: tuple[tuple[str, str], ...] = (),
     unanswered: tuple[tuple[str, str], ...] = (),
     prompt: PromptSpec | None = None,
+    oracle_length: bool = False,
 ) -> Path:
     """Write a run and give its folder.
 
@@ -98,7 +99,7 @@ def stored(
         source, totals, split: where its items are from, how many there are in all, which split.
         said: (subset, id) → output.
         failed, unanswered: items with an error, and without a record.
-        prompt: how it asked.
+        prompt, oracle_length: how it asked.
     """
     asked = prompt or PromptSpec(style="ja-labels", shots=2)
     chosen = [item for item in ITEMS if item.task in tasks]
@@ -110,7 +111,7 @@ def stored(
         {f"{name}/{split}": "5e" * 32 for name in tasks},
         asked,
         style.sha256,
-        Decoding(method),
+        Decoding(method, oracle_length=oracle_length),
         "0.1.0",
         split,
     )

@@ -13,7 +13,7 @@ from scipy import stats
 from jglue_app import exporters
 from jglue_app.errors import InputError
 from jglue_app.types import PromptSpec
-from tests.exporters.known import COMMIT, CREATED, stored
+from tests.exporters.known import COMMIT, CREATED, SAID, stored
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -23,13 +23,14 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def test_each_subset_is_one_entry_with_its_main_metric(tmp_path: Path) -> None:
-    done = exporters.export(stored(tmp_path / "runs"), tmp_path / "out", "hub-eval-results")
+    said = {**SAID, ("jsts", "3"): "0.5"}
+    done = exporters.export(stored(tmp_path / "runs", said=said), tmp_path / "out", "hub-eval-results")
     (path,) = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert path.relative_to(tmp_path / "out").as_posix() == ".eval_results/jglue.yaml"
     found = read(path)
     assert {entry["dataset"]["task_id"]: entry["value"] for entry in found} == {
         "JCommonsenseQA": 0.75,
-        "JSTS": pytest.approx(stats.pearsonr([4.5, 2.0, 2.5], [4.0, 1.0, 3.5]).statistic),
+        "JSTS": pytest.approx(stats.pearsonr([4.5, 2.0, 2.5, 0.5], [4.0, 1.0, 3.5, 0.0]).statistic),
         "JSQuAD": 1.0,
     }
     for entry in found:
@@ -90,6 +91,8 @@ ONE = ("jcommonsenseqa",)
         ({"split": "train"}, "it is the train split"),
         ({"split": "test"}, "it is the test split"),
         ({"failed": (("jcommonsenseqa", "13"),)}, "1 items failed"),
+        ({"tasks": ("jsts",)}, "its score rests on 3 of 4 items"),
+        ({"tasks": ("jsquad",), "oracle_length": True}, "cut at the length of the right ones"),
         ({"backend": "scripted"}, "read from a table"),
         ({"unanswered": (("jcommonsenseqa", "13"),)}, "is not complete: 3 of 4 items are answered"),
         ({"tasks": ("jnli",)}, "the labels of v1.1, and these scores rest on those of v1.3"),
