@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from jglue_app.errors import InputError
-from jglue_app.exporters.source import RunSource, Scored
+from jglue_app.exporters.source import RunSource, Scored, reasons
 from jglue_app.exporters.writing import plain
 from jglue_app.tasks import TASKS
 
@@ -45,8 +45,8 @@ def single(source: RunSource) -> str:
         )
     told, left = _chosen(source)
     if not told:
-        reasons = "; ".join(f"{TASKS[name].title}: {why}" for name, why in left.items())
-        raise InputError(f"Nothing of this run may stand on a model card ({reasons}). Export it as lm-eval instead.")
+        why = reasons(left)
+        raise InputError(f"Nothing of this run may stand on a model card ({why}). Export it as lm-eval instead.")
     return _yaml([_entry(source, scored) for scored in told])
 
 

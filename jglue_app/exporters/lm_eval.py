@@ -7,7 +7,7 @@ Fields as in its `evaluator.evaluate`, `loggers.evaluation_tracker` and `result_
 - `doc` is a row as the official files have it, but for what is not stored, such as where an answer begins.
 - `doc_id` counts the items of the run, which is the place in the split where the run has the whole of it.
 - Whether an answer would have been written greedily is not known, so the second value of a log-likelihood is `None`.
-- Lone surrogates are spelled out, which the data sets library would refuse.
+- Lone surrogates, which the data sets library refuses, are replaced by U+FFFD.
 - A metric over all items has the pair of (right answer, answer) for each item, with null for an unreadable one.
 """
 

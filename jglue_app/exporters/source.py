@@ -194,6 +194,13 @@ class RunSource:
         return found
 
 
+def reasons(left_out: Mapping[str, str]) -> str:
+    """Subset → why it is left out, in words: the reason alone where all have the same."""
+    if len(set(left_out.values())) == 1:
+        return next(iter(left_out.values()))
+    return "; ".join(f"{TASKS[name].title}: {why}" for name, why in left_out.items())
+
+
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -224,8 +231,8 @@ def open_source(run: Path, protocol: str = "official") -> RunSource:
     report = report_run(data, protocol, judged)
     scored, left_out = _scored(how, report, judged)
     if not scored:
-        reasons = "; ".join(f"{TASKS[name].title}: {why}" for name, why in left_out.items())
-        raise InputError(f"The protocol {protocol} gives this run no score ({reasons}). Choose another protocol.")
+        why = reasons(left_out)
+        raise InputError(f"The protocol {protocol} gives this run no score ({why}). Choose another protocol.")
     return RunSource(data, manifest, how, report, scored, left_out)
 
 

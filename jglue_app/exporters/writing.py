@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import zipfile
@@ -22,10 +21,13 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def plain(value: Any) -> Any:
-    """A value with lone surrogates in its texts spelled out (`\\ud83d`): half a character that models may write, and
-    that neither UTF-8 nor many JSON readers have."""
+    """A value with every lone surrogate in its texts replaced by U+FFFD.
+
+    Half a character, as models may write it, is in neither UTF-8 nor what many JSON readers take. Spelled out, its
+    digits and letters would be read as part of the answer.
+    """
     if isinstance(value, str):
-        return _SURROGATE.sub(lambda found: json.dumps(found.group())[1:-1], value)
+        return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, Mapping):
         return {plain(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

@@ -146,9 +146,9 @@ def test_every_line_is_one_line_and_holds_no_broken_character(tmp_path: Path) ->
     for path in tmp_path.glob("out/*/*.jsonl"):
         text = path.read_bytes().decode("utf-8")
         assert text.count("\n") == len(text.splitlines())
-        assert "\\ud83d" not in text.replace("\\\\ud83d", "")
+        assert "ud83d" not in text
     (row,) = [row for row in read(tmp_path / "out")[1]["jglue_jcommonsenseqa"] if row["doc"]["q_id"] == "13"]
-    assert row["resps"] == [["わからない\\ud83d"]]
+    assert row["resps"] == [["わからない\ufffd"]]
 
 
 def test_outputs_made_elsewhere_are_given_no_settings(tmp_path: Path) -> None:

@@ -470,6 +470,12 @@ def test_an_unknown_name_is_said_in_japanese(error: errors.UnknownNameError, jap
             "空きを作って、同じ実行をもう一度始めてください。",
         ),
         (
+            "Nothing of this run may stand on a model card (its items are samples of this application, not JGLUE). "
+            "Export it as lm-eval instead.",
+            "この実行には、モデルカードの成績にできるものがありません"
+            "（JGLUE ではなく、このアプリの見本の問題です）。lm-eval の形式なら書き出せます。",
+        ),
+        (
             "a-shots in this link must be a whole number from 0 to 16, not '99'. Correct the link.",
             "このリンクの a-shots は、0 から 16 までの整数にしてください（'99' は使えません）。",
         ),
