@@ -17,6 +17,7 @@ import time
 import uuid
 from typing import Any
 
+from jglue_app import __version__
 from jglue_app.exporters.source import RunSource, Scored
 from jglue_app.exporters.writing import json_file, json_line, plain
 from jglue_app.floors import SHARES
@@ -88,7 +89,6 @@ def _model_id(source: RunSource) -> str:
 
 
 def _table(source: RunSource, head: _Head) -> dict[str, Any]:
-    spec = source.data.spec
     return {
         "schema_version": SCHEMA,
         "evaluation_id": head.id,
@@ -101,7 +101,7 @@ def _table(source: RunSource, head: _Head) -> dict[str, Any]:
             "evaluator_relationship": "other",
             "additional_details": {"evaluator": "whoever made the run; the run does not say who"},
         },
-        "eval_library": {"name": "jglue_app", "version": spec.code_version},
+        "eval_library": {"name": "jglue_app", "version": __version__},
         "model_info": _model(source, head),
         "evaluation_results": [
             _result(source, scored, metric, estimate)

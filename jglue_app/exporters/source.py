@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jglue_app import __version__
 from jglue_app.errors import InputError, StyleError, UnknownNameError
 from jglue_app.protocols import get_protocol
 from jglue_app.protocols.common import is_right
@@ -166,7 +167,8 @@ class RunSource:
             "item_seed": spec.seed if spec.limit is not None else None,
             "run_id": spec.spec_id,
             "created": self.manifest.get("created"),
-            "scored_with": f"jglue_app {spec.code_version}",
+            "made_with": f"jglue_app {spec.code_version}",
+            "scored_with": f"jglue_app {__version__}",
         }
         if spec.model.backend == "predictions":
             found["outputs"] = "made elsewhere; prompt and decoding are those of their maker"

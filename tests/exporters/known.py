@@ -112,7 +112,7 @@ def stored(
         asked,
         style.sha256,
         Decoding(method, oracle_length=oracle_length),
-        "0.1.0",
+        "0.0.7",
         split,
     )
     info = ModelInfo(model, commit, "float16", "cuda:1", 2048, "<s>", True, "</s>", False, 10)

@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
+import jglue_app
 from jglue_app import exporters
 from tests.exporters.known import COMMIT, CREATED, stored
 
@@ -181,7 +182,12 @@ def test_what_scores_depend_on_goes_with_them(tmp_path: Path) -> None:
     expected = {
         **{"protocol": "official", "decided_by": "text", "n": "4", "prompt_style": "ja-labels", "prompt_shots": "2"},
         **{"prompt_format": "plain", "decoding_method": "both", "data_version": "v1.3", "data_split": "valid"},
-        **{"data_sha256": "5e" * 32, "label_version": "v1.3", "scored_with": "jglue_app 0.1.0"},
+        **{
+            "data_sha256": "5e" * 32,
+            "label_version": "v1.3",
+            "made_with": "jglue_app 0.0.7",
+            "scored_with": f"jglue_app {jglue_app.__version__}",
+        },
         **{"items_asked": "4", "items_of_split": "4"},
     }
     assert expected.items() <= told.items()

@@ -10,6 +10,7 @@ import yaml
 from huggingface_hub import parse_eval_result_entries
 from scipy import stats
 
+import jglue_app
 from jglue_app import exporters
 from jglue_app.errors import InputError
 from jglue_app.types import PromptSpec
@@ -61,7 +62,7 @@ def test_notes_say_what_the_value_depends_on(tmp_path: Path) -> None:
         *("decided_by=text", "data_version=v1.3", "label_version=v1.3", "data_split=valid", f"data_sha256={'5e' * 32}"),
         *("prompt_style=ja-labels", "prompt_format=plain", "prompt_shots=2", "decoding_strategy=greedy"),
         *("model=owner/model-1e3", f"model_commit={COMMIT}", "model_dtype=float16", "model_quantization=8bit"),
-        "scored_with=jglue_app 0.1.0",
+        *("made_with=jglue_app 0.0.7", f"scored_with=jglue_app {jglue_app.__version__}"),
     ):
         assert part in notes.split("; "), part
     assert "protocol=llm-jp-eval" in read(tmp_path / "card.yaml")[0]["notes"]
