@@ -20,7 +20,7 @@ from typing import Any
 from jglue_app import __version__
 from jglue_app.exporters.source import RunSource, Scored
 from jglue_app.exporters.writing import json_file, json_line, plain
-from jglue_app.floors import SHARES
+from jglue_app.protocols.common import SHARES
 from jglue_app.report import Answered
 from jglue_app.significance import RESAMPLES
 from jglue_app.tasks import TASKS

@@ -129,8 +129,8 @@ class RunSource:
         """The JGLUE version of the labels that a subset was scored against; empty for data that is not JGLUE's."""
         if self.data.sources[task] != "official":
             return ""
-        rules = getattr(self.protocol, "rules", {}).get(task)
-        return str(getattr(rules, "labels", "") or self.facts_of_data(task).get("version") or "")
+        labels = self.protocol.rules[task].labels
+        return labels if labels != "file" else str(self.facts_of_data(task).get("version") or "")
 
     def home(self, task: str) -> str:
         """The repository on GitHub that a subset's items are from; empty for data that is not JGLUE's."""

@@ -113,6 +113,15 @@ def test_one_subset_that_cannot_stand_there_leaves_the_others(tmp_path: Path) ->
     assert done.notes[0] == "jsquad is left out: 1 of 4,442 items were asked."
 
 
+def test_scores_against_the_labels_that_the_data_set_has_may_stand_there(tmp_path: Path) -> None:
+    """`lm-eval-ja` reads the labels of v1.1; it ranks, and the right answers of both pairs are the likeliest."""
+    run = stored(tmp_path / "runs", tasks=("jnli",))
+    exporters.export(run, tmp_path / "card.yaml", "hub-eval-results", "lm-eval-ja")
+    (entry,) = read(tmp_path / "card.yaml")
+    assert (entry["dataset"]["task_id"], entry["value"]) == ("JNLI", 1.0)
+    assert "label_version=v1.1; " in entry["notes"] and "decided_by=log_likelihood; " in entry["notes"]
+
+
 def test_outputs_made_elsewhere_say_so(tmp_path: Path) -> None:
     run = stored(tmp_path / "runs", tasks=ONE, backend="predictions", model="log.jsonl", method="generate")
     exporters.export(run, tmp_path / "card.yaml", "hub-eval-results")
