@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jglue_app import data as files
-from jglue_app import data_check, known_items, lint, presets, rescoring, waterfall
+from jglue_app import data_check, exporters, known_items, lint, presets, rescoring, waterfall
 from jglue_app.backends import ModelPool, Notify, backend_for, open_tokenizer
 from jglue_app.data_check import DataCheck
 from jglue_app.errors import InputError, StoreError, UnknownNameError
@@ -214,6 +214,25 @@ def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official"
     """
     left, right = (run if isinstance(run, Run) else open_run(run) for run in (a, b))
     return compare_runs(left.data(), right.data(), protocol)
+
+
+def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "official") -> exporters.Exported:
+    """Write a stored run in the format of another project: a folder, a `.zip` file, or a single file by its ending.
+
+    Args:
+        run: the run, whole: of a `Run` that was asked for a part of the items, everything that is stored.
+        to: where to; nothing may be there yet.
+        format: `every-eval-ever`, `hub-eval-results` or `lm-eval`; see `exporters`.
+        protocol: a key of `PROTOCOLS`; its scores are written.
+
+    Returns:
+        Where the export is, and what to know of it.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy in the message; nothing is written then.
+    """
+    found = run if isinstance(run, Run) else open_run(run)
+    return exporters.export(found.path, Path(to), format, protocol)
 
 
 def rescore(

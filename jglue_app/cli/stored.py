@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from jglue_app import archive, wandb_sink
+from jglue_app import archive, exporters, wandb_sink
 from jglue_app import export as files
 from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of, task_list
 from jglue_app.console import print_json, print_leaderboard, print_lines, print_table
@@ -115,13 +115,31 @@ def _listed(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def export(
     run: RunArgument,
-    to: Annotated[Path, typer.Argument(help="The file to write: .jsonl, .csv, .parquet, or .zip for the whole run.")],
+    to: Annotated[
+        Path,
+        typer.Argument(
+            help="The file to write: .jsonl, .csv, .parquet, or .zip for the whole run. With --as, a new folder or a "
+            ".zip file (or one .json or .yaml file)."
+        ),
+    ],
+    form: Annotated[
+        str | None,
+        typer.Option("--as", help=f"Write what another project reads: {', '.join(exporters.FORMATS)}."),
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="With --as: the protocol whose scores are written; official without it.")
+    ] = None,
     runs_dir: RunsOption = None,
 ) -> None:
-    """Write a run as one row an item, or pack its folder to bring it elsewhere."""
+    """Write a run as one row an item, pack its folder, or write it in another project's format (--as)."""
+    if form is None and protocol is not None:
+        raise InputError("--protocol belongs to --as: rows of items hold what every protocol makes of them.")
     path = Path(find_run(run, settings_of(runs_dir)))
     format = to.suffix.removeprefix(".").lower()
-    if format == "zip":
+    if form is not None:
+        for note in exporters.export(path, to, form, protocol or "official").notes:
+            print(note, file=sys.stderr)
+    elif format == "zip":
         archive.pack(path, to)
     elif format in files.FORMATS:
         files.write(files.rows(RunStore(path).data()), to, format)

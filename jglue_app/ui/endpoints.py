@@ -492,15 +492,17 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
 def _files(desk: Desk) -> None:
     """Export and import, whose files need components to travel."""
 
-    def export_run(request: gr.Request, run: str, format: str) -> str:
-        """A run as one row an item (jsonl, csv, parquet), or its folder packed to bring it elsewhere (zip).
+    def export_run(request: gr.Request, run: str, format: str, protocol: str) -> str:
+        """A run as one row an item (jsonl, csv, parquet), its folder packed to bring it elsewhere (zip), or what other
+        projects read (every-eval-ever, hub-eval-results, lm-eval).
 
         Args:
             run: Id of the run.
-            format: jsonl, csv, parquet or zip.
+            format: jsonl, csv, parquet, zip, every-eval-ever, hub-eval-results or lm-eval.
+            protocol: Whose scores the formats of other projects hold.
         """
         try:
-            return str(results.export_file(desk, visitor(request), run, format))
+            return str(results.export_file(desk, visitor(request), run, format, protocol).path)
         except JglueAppError as e:
             raise _told(e) from e
 
@@ -519,10 +521,11 @@ def _files(desk: Desk) -> None:
 
     run = gr.Textbox(label="run", visible=False)
     format = gr.Textbox("jsonl", label="format", visible=False)
+    protocol = gr.Textbox("official", label="protocol", visible=False)
     out = gr.File(label="file", visible=False)
     into = gr.File(label="file", visible=False)
     name = gr.Textbox(label="run", visible=False)
-    gr.Button(visible=False).click(export_run, [run, format], out, api_name="export_run")
+    gr.Button(visible=False).click(export_run, [run, format, protocol], out, api_name="export_run")
     gr.Button(visible=False).click(import_run, into, name, api_name="import_run")
 
 

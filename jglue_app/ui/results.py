@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from jglue_app import archive
+from jglue_app import archive, exporters
 from jglue_app import export as files
 from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.leaderboard import Entry, leaderboard
@@ -25,7 +25,7 @@ from jglue_app.ui.door import language, visitor
 from jglue_app.ui.views.ranking import pictures, ranking
 from jglue_app.ui.words import said, word
 
-EXPORTS = (*files.FORMATS, "zip")
+EXPORTS = (*files.FORMATS, "zip", *exporters.FORMATS)
 MOST_DAMAGED = 5
 """Damaged runs that are named; the command line lists them all."""
 PICKS = """
@@ -154,8 +154,8 @@ def build(desk: Desk, t: T) -> Tab:
             return name, first if second == name else gr.skip()
         return second if first == name else gr.skip(), name
 
-    def export(request: gr.Request, name: str | None, how: str) -> tuple[Any, str]:
-        return export_view(desk, request, str(name or ""), how)
+    def export(request: gr.Request, name: str | None, how: str, under: str) -> tuple[Any, str]:
+        return export_view(desk, request, str(name or ""), how, under)
 
     def take(request: gr.Request, file: str | None) -> tuple[Any, str]:
         lang = language(request)
@@ -189,7 +189,7 @@ def build(desk: Desk, t: T) -> Tab:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     gr.on([c.input for c in (kind, tasks, protocol, against, a, b)], refresh, inputs, outputs, **quiet)
     table.select(pick, [a, b], [a, b], trigger_mode="multiple", **quiet).then(refresh, inputs, outputs, **quiet)
-    make.click(export, [run, format], [download, done], **quiet)
+    make.click(export, [run, format, protocol], [download, done], **quiet)
     upload.upload(take, upload, [upload, done], **quiet).then(refresh, inputs, outputs, **quiet)
     delete.click(ask, run, [sure, question, done, doomed], **quiet)
     no.click(lambda: gr.update(visible=False), None, sure, queue=False, api_visibility="private")
@@ -234,32 +234,45 @@ def _damaged(desk: Desk, owner: str, lang: str) -> str:
     return "".join(views.note(word("damaged_run", lang).format(text)) for text in found)
 
 
-def export_view(desk: Desk, request: gr.Request, name: str, format: str) -> tuple[Any, str]:
-    """New values of a place to download from, and of the sentence about it."""
+def export_view(desk: Desk, request: gr.Request, name: str, format: str, protocol: str = "official") -> tuple[Any, str]:
+    """New values of a place to download from, and of the sentences about it."""
     lang = language(request)
     try:
-        path = export_file(desk, visitor(request), name, format)
+        made = export_file(desk, visitor(request), name, format, protocol)
     except JglueAppError as e:
         return gr.update(visible=False), views.failure(e, lang)
-    return gr.update(value=str(path), visible=True), views.note(word("export_done", lang).format(path.name))
+    sentences = [word("export_done", lang).format(made.path.name), *(said(note, lang) for note in made.notes)]
+    return gr.update(value=str(made.path), visible=True), "".join(map(views.note, sentences))
 
 
-def export_file(desk: Desk, owner: str, name: str, format: str) -> Path:
+def export_file(desk: Desk, owner: str, name: str, format: str, protocol: str = "official") -> exporters.Exported:
     """A run as a file in a temporary folder, from which gradio takes a copy to serve.
+
+    Args:
+        desk: the state of the page.
+        owner: whose run.
+        name: the run.
+        format: one of `EXPORTS`.
+        protocol: whose scores the formats of other projects hold.
 
     Raises:
         StoreError: there is no such run, or the file cannot be written.
         UnknownNameError: no such format.
+        InputError: the run is none that the format may tell of.
     """
     if format not in EXPORTS:
         raise UnknownNameError("export format", str(format)[:50], EXPORTS)
     if format == "zip":
         path = desk.folder(owner, name)
-        return archive.pack(path, desk.scratch() / f"{path.name}.zip")
+        return exporters.Exported(archive.pack(path, desk.scratch() / f"{path.name}.zip"))
+    if format in exporters.FORMATS:
+        path = desk.folder(owner, name)
+        target = desk.scratch() / f"{path.name}-{format}{exporters.FORMATS[format].whole}"
+        return exporters.export(path, target, format, str(protocol)[:50])
     target = desk.scratch() / f"{desk.path(owner, name).name}.{format}"
-    judged = {protocol: desk.judged(owner, name, protocol) for protocol in PROTOCOLS}
+    judged = {how: desk.judged(owner, name, how) for how in PROTOCOLS}
     files.write(files.rows(desk.data(owner, name), judged), target, format)
-    return target
+    return exporters.Exported(target)
 
 
 def import_file(desk: Desk, source: Path) -> Path:

@@ -718,8 +718,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "export": ("書き出す", "Export"),
     "export_format": ("形式", "Format"),
     "export_info": (
-        "jsonl・csv・parquet は一問一行、zip は実行フォルダごと",
-        "jsonl, csv, parquet: one row an item; zip: the whole run folder",
+        "jsonl・csv・parquet は一問一行、zip は実行フォルダごと。ほかは別のツールの形式で、上の採点方法による点数が入ります",
+        "jsonl, csv, parquet: one row an item; zip: the whole run folder; the others: what other projects read, "
+        "with the scores of the protocol above",
     ),
     "export_file": ("ファイル", "File"),
     "export_done": ("{} ができました。下からダウンロードできます。", "{} is ready to download."),
@@ -1456,6 +1457,51 @@ SAID_JA = (
     (
         r"(.+) cannot be written \((.+)\)\. Choose another place.*",
         "{} に書き込めません（{}）。空きを作って、もう一度書き出してください。",
+    ),
+    (
+        r"(.+) is there already\. Name a place where nothing is, .+",
+        "{} はもうあります。何もない場所を指定するか、先に消してください。",
+    ),
+    (
+        r"There is no folder (.+) to write into\. .+",
+        "書き出し先のフォルダ {} がありません。先に作るか、ほかの場所を選んでください。",
+    ),
+    (
+        r"(\S+) cannot be a (\S+) file\. Name a new folder .+",
+        "{} は {} のファイルにはできません。新しいフォルダか .zip を指定してください。",
+    ),
+    (
+        r"The run (\S+) is not complete: ([\d,]+) of ([\d,]+) items are answered\. .+",
+        "実行 {} は終わっていません（答えたのは {}／{} 問）。同じ実行をもう一度始めると続きから進みます。終わってから書き出してください。",
+    ),
+    (
+        r"The protocol (\S+) gives this run no score \((.+)\)\. .+",
+        "採点方法 {} では、この実行に点がつきません（{}）。ほかの採点方法を選んでください。",
+    ),
+    (
+        r"These answers were read from a table, and a model card .+",
+        "これは表から読んだ答えなので、モデルカードの成績にはできません。モデルが答えた実行を書き出してください。",
+    ),
+    (
+        r"Nothing of this run may stand on a model card \((.+)\)\. .+",
+        "この実行には、モデルカードの成績にできるものがありません（{}）。lm-eval の形式なら書き出せます。",
+    ),
+    (
+        r"The Hub shows these values once (\S+) is registered there as a Benchmark .+",
+        "これらの値が Hub に表示されるのは、{} がこのタスク名でベンチマークとして登録されてからです。"
+        "登録された JGLUE は、いまのところ知られていません。",
+    ),
+    (r"(\S+) is left out: (.+)\.", "{} は除いてあります（{}）。"),
+    (
+        r"it is the (\S+) split, and (\S+) has no results of any but valid",
+        "{} の分割の結果で、{} の結果は valid だけです",
+    ),
+    (r"([\d,]+) of ([\d,]+) items were asked", "答えさせたのは {}／{} 問です"),
+    (r"([\d,]+) items failed", "{} 問が失敗しています"),
+    (r"its score rests on ([\d,]+) of ([\d,]+) items", "点数のもとになったのは {}／{} 問だけです"),
+    (
+        r"(\S+) has the labels of (\S+), and these scores rest on those of (\S+)",
+        "{} の正解ラベルは {} のもので、この点数の正解ラベルは {} のものです",
     ),
     (
         r"(.+) cannot be imported \((.+)\)\. .+",
@@ -2262,6 +2308,16 @@ REASONS_JA = {
     "a decoder that counts positions from its padding token on, which is not done here": "位置をパディングのトークンの次から数えるデコーダ（ここでは未対応）",
     "a diffusion model, which does not write from left to right": "左から右へ書かない拡散モデル",
     "a model whose prompt tokens see those after them": "プロンプトの中で後ろのトークンも見るモデル",
+    "its items are samples of this application, not JGLUE": "JGLUE ではなく、このアプリの見本の問題です",
+    "its items are from a file of one's own, not from JGLUE": "JGLUE ではなく、手元のファイルの問題です",
+    "the number of items of the split is not known": "分割の問題数がわかりません",
+    "its answers were cut at the length of the right ones": "答えを正解の長さで切っています",
+    "its main metric is undefined for these answers": "この答えでは主指標が定まりません",
+    "the metric is undefined for these answers": "この答えでは指標が定まりません",
+    "the protocol has no such subset": "この採点方法にないサブセットです",
+    "it ranks log-likelihoods, and there are none": "対数尤度で決める採点方法ですが、対数尤度がありません",
+    "it reads generated text, and there is none": "文章を読む採点方法ですが、文章がありません",
+    "nothing was answered": "答えがありません",
     "while it was set up": "準備の途中で",
     "while it wrote": "文章を書く途中で",
     "while it scored answers": "答えを採点する途中で",

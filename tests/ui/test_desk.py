@@ -121,9 +121,9 @@ def test_who_asks_for_two_items_of_a_run_that_has_twelve_is_shown_two(
             assert (report.tasks["jnli"].n, report.tasks["jnli"].planned) == (count, count)
         assert len(public.judged(owner, name)["jnli"]) == count
         assert set(public.data(owner, name).items["jnli"]) == set((many if count == 12 else few).made["a"].ids["jnli"])
-        exported = results.export_file(public, owner, name, "jsonl").read_text("utf-8").splitlines()
+        exported = results.export_file(public, owner, name, "jsonl").path.read_text("utf-8").splitlines()
         assert len(exported) == count
-        brought = archive.unpack(results.export_file(public, owner, name, "zip"), tmp_path / owner)
+        brought = archive.unpack(results.export_file(public, owner, name, "zip").path, tmp_path / owner)
         assert len(RunStore(brought).data().records) == len(RunStore(brought).items()) == count
         # On one's own machine a stored run is one thing, and a request another.
         assert desk.report(owner, name).tasks["jnli"].n == 12

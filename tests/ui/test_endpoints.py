@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,11 @@ def test_a_run_travels_as_a_file_and_is_deleted_on_confirmation_alone(
     shutil.copy(client.predict(run, "zip", api_name="/export_run"), packed)
     lines = Path(client.predict(run, "jsonl", api_name="/export_run")).read_text("utf-8").splitlines()
     assert [json.loads(line)["raw"] for line in lines] == ["矛盾"] * 3
+    log = zipfile.ZipFile(client.predict(run, "lm-eval", "wandb-2023-0shot", api_name="/export_run"))
+    told = json.loads(log.read(log.namelist()[0]))["configs"]["jglue_sample_jnli"]["metadata"]
+    assert (told["protocol"], told["n"]) == ("wandb-2023-0shot", "3")
+    with pytest.raises(AppError, match="a model card must not claim them"):
+        client.predict(run, "hub-eval-results", api_name="/export_run")
     with pytest.raises(AppError, match="confirm"):
         client.predict(run=run, api_name="/delete_run")
     assert client.predict(run=run, confirm=True, api_name="/delete_run") == f"deleted {run}"

@@ -95,10 +95,11 @@ def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
     results.wait_for_selector("#item .jg-item")
 
 
-def exported(page: Page, format: str) -> Path:
+def exported(page: Page, format: str, name: str = "") -> Path:
     page.locator(f"#export-format label:has(input[value={format}])").click()
     page.click("#export")
-    page.wait_for_function("end => document.querySelector('#export-file')?.innerText.includes('.' + end)", arg=format)
+    shown = "part => document.querySelector('#export-file')?.innerText.includes(part)"
+    page.wait_for_function(shown, arg=name or f".{format}")
     with page.expect_download() as download:
         page.locator("#export-file a").first.click()
     return Path(download.value.path())
@@ -123,6 +124,11 @@ def test_a_run_is_exported_imported_and_deleted(open_page: OpenPage, table: Tabl
         assert {Path(name).name for name in zipfile.ZipFile(packed).namelist()} == {
             *("manifest.json", "items.jsonl", "records.jsonl")
         }
+        log = zipfile.ZipFile(exported(page, "lm-eval", "lm-eval"))
+        assert [Path(name).name[:25] for name in log.namelist()][1:] == ["samples_jglue_sample_jnli"]
+        page.locator("#export-format label:has(input[value=hub-eval-results])").click()
+        page.click("#export")
+        said(page, "モデルカードの成績にはできません", "manage-status")
         page.click("#delete")
         said(page, "元には戻せません", "delete-question")
         page.click("#delete-no")

@@ -255,6 +255,7 @@ MODULES = [
         APP / f"{name}.py"
         for name in ("archive", "changes", "configuration", "data", "export", "jobs", "lab", "library", "lint")
     ),
+    *(APP / "exporters" / f"{name}.py" for name in ("__init__", "hub_eval_results", "source", "writing")),
     *(APP / f"{name}.py" for name in ("plan", "prompts", "runner", "store", "styles", "tasks/jsquad", "tasks/rows")),
     *(APP / "audit" / f"{name}.py" for name in ("auditor", "printed", "table")),
     *(APP / "backends" / f"{name}.py" for name in ("__init__", "batching", "checkpoint", "gguf", "hf")),
@@ -469,6 +470,12 @@ def test_an_unknown_name_is_said_in_japanese(error: errors.UnknownNameError, jap
             "free some space and start the same run again.",
             "記録（9 バイト）を runs/x に書き込めません（ディスクに空きがありません）。それまでの分は残っています。"
             "空きを作って、同じ実行をもう一度始めてください。",
+        ),
+        (
+            "Nothing of this run may stand on a model card (its items are samples of this application, not JGLUE). "
+            "Export it as lm-eval instead.",
+            "この実行には、モデルカードの成績にできるものがありません"
+            "（JGLUE ではなく、このアプリの見本の問題です）。lm-eval の形式なら書き出せます。",
         ),
         (
             "a-shots in this link must be a whole number from 0 to 16, not '99'. Correct the link.",
