@@ -150,7 +150,10 @@ def test_an_oracle_is_named_wherever_its_result_is_shown(protocol: str) -> None:
 
 def test_settings_other_than_the_systems_own_are_listed_once() -> None:
     (notice,) = report_run(nli([("neutral", "neutral")]), "wandb-2023-4shot").notices
-    assert notice.facts["settings"] == "style ja-labels instead of wandb-2023; 0 instead of 4 examples in JNLI"
+    assert notice.facts["settings"] == (
+        "style ja-labels instead of wandb-2023; 0 instead of 4 examples in JNLI; "
+        "no repetition penalty instead of 1.2 in JNLI"
+    )
     own = replace(SPEC, prompt=PromptSpec("wandb-2023", shots=4))
     assert report_run(nli([("neutral", "neutral")], spec=own), "wandb-2023-4shot").notices == ()
     cut = replace(own, decoding=Decoding(max_new_tokens=9))
