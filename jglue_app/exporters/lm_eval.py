@@ -144,6 +144,8 @@ def _generation(source: RunSource, scored: Scored, prompt: Prompt) -> dict[str, 
     if source.data.spec.model.backend == "predictions":
         return {}
     found: dict[str, Any] = {"until": list(prompt.stop), "do_sample": False, "temperature": 0.0}
+    penalty = source.data.spec.decoding.for_task(scored.task).repetition_penalty
+    found |= {"repetition_penalty": penalty} if penalty != 1 else {}
     limit = source.token_limit(scored.task)
     return found | ({"max_gen_toks": limit} if limit is not None else {})
 

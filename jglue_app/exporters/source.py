@@ -173,11 +173,15 @@ class RunSource:
         if spec.model.backend == "predictions":
             found["outputs"] = "made elsewhere; prompt and decoding are those of their maker"
         else:
-            values = {f.name: getattr(prompt, f.name) for f in dataclasses.fields(prompt) if f.name != "shots_by_task"}
+            values = {
+                f.name: getattr(prompt, f.name) for f in dataclasses.fields(prompt) if not f.name.endswith("_by_task")
+            }
             values["style"] = re.split(r"[/\\]", prompt.style)[-1]
             found |= {f"prompt_{name}": value for name, value in values.items()}
             found["prompt_style_sha256"] = spec.style_sha256
-            found |= {f"decoding_{f.name}": getattr(spec.decoding, f.name) for f in dataclasses.fields(spec.decoding)}
+            decoding = spec.decoding.for_task(task)
+            names = [f.name for f in dataclasses.fields(decoding) if not f.name.endswith("_by_task")]
+            found |= {f"decoding_{name}": getattr(decoding, name) for name in names}
             found["decoding_max_new_tokens"] = self.token_limit(task)
             found["decoding_strategy"] = "greedy" if scored.evidence == "text" else "log-likelihood of each answer"
             found |= self.model_facts()

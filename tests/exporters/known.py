@@ -88,6 +88,7 @@ def stored(
     unanswered: tuple[tuple[str, str], ...] = (),
     prompt: PromptSpec | None = None,
     oracle_length: bool = False,
+    penalties: tuple[tuple[str, float], ...] = (),
 ) -> Path:
     """Write a run and give its folder.
 
@@ -99,7 +100,7 @@ def stored(
         source, totals, split: where its items are from, how many there are in all, which split.
         said: (subset, id) → output.
         failed, unanswered: items with an error, and without a record.
-        prompt, oracle_length: how it asked.
+        prompt, oracle_length, penalties: how it asked, and the repetition penalty of each subset that has one.
     """
     asked = prompt or PromptSpec(style="ja-labels", shots=2)
     chosen = [item for item in ITEMS if item.task in tasks]
@@ -111,7 +112,7 @@ def stored(
         {f"{name}/{split}": "5e" * 32 for name in tasks},
         asked,
         style.sha256,
-        Decoding(method, oracle_length=oracle_length),
+        Decoding(method, oracle_length=oracle_length, repetition_penalty_by_task=penalties),
         "0.0.7",
         split,
     )

@@ -151,6 +151,19 @@ def test_every_line_is_one_line_and_holds_no_broken_character(tmp_path: Path) ->
     assert row["resps"] == [["わからない\ufffd"]]
 
 
+def test_a_repetition_penalty_is_told_where_a_subset_has_one(tmp_path: Path) -> None:
+    run = stored(tmp_path / "runs", penalties=(("jnli", 1.2),), method="generate")
+    exporters.export(run, tmp_path / "out", "lm-eval")
+    results, samples = read(tmp_path / "out")
+    settings = {name: rows[0]["arguments"]["gen_args_0"]["arg_1"] for name, rows in samples.items()}
+    assert {name: found.get("repetition_penalty") for name, found in settings.items()} == {
+        **dict.fromkeys(samples, None),
+        "jglue_jnli": 1.2,
+    }
+    told = {name: config["metadata"]["decoding_repetition_penalty"] for name, config in results["configs"].items()}
+    assert (told["jglue_jnli"], told["jglue_jsts"]) == ("1.2", "1.0")
+
+
 def test_outputs_made_elsewhere_are_given_no_settings(tmp_path: Path) -> None:
     run = stored(tmp_path / "runs", backend="predictions", model="log.jsonl", method="generate")
     exporters.export(run, tmp_path / "out", "lm-eval")
