@@ -268,7 +268,8 @@ def rescore(
 def _labelled(data: RunData, version: str) -> RunData:
     """A run with the labels of a version; raises InputError where other labels than its own concern nothing of it."""
     known_items.check_label_version(version)
-    if version != CURRENT_LABELS and (data.sources.get("jnli") != "official" or data.spec.split != "valid"):
+    concerned = "jnli" in data.items and data.sources["jnli"] == "official" and data.spec.split == "valid"
+    if version != CURRENT_LABELS and not concerned:
         raise InputError(
             f"--labels {version} concerns the official JNLI dev items alone, and there are none here. "
             "Leave --labels out."

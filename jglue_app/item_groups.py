@@ -135,7 +135,7 @@ def with_labels(data: RunData, version: str) -> RunData:
         UnknownNameError: a version whose labels are not known.
     """
     check_label_version(version)
-    if data.sources.get("jnli") != "official":
+    if "jnli" not in data.items or data.sources["jnli"] != "official":
         return data
     items = {id_: relabel(item, version) for id_, item in data.items["jnli"].items()}
     return replace(data, items={**data.items, "jnli": items})

@@ -119,6 +119,21 @@ def test_a_stored_run_is_scored_with_and_without_faulty_items_and_under_old_labe
 
 
 @needs_jglue
+def test_a_part_of_a_run_without_jnli_is_not_concerned(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JGLUE_DATA_DIR", str(REAL))
+    table = put(tmp_path / "few.jsonl", *({"item_id": str(i), "text": "0"} for i in range(11_200)))
+    words = ("--tasks", "jnli,jcommonsenseqa", "--limit", "3", "--style", "number", "--json")
+    made = json.loads(here("run", "--model", table, *words)[1])
+    code, _, err = here("rescore", made["run"], "--tasks", "jcommonsenseqa", "--labels", "v1.1")
+    assert (code, "there are none here" in err) == (2, True)
+    code, out, _ = here("rescore", made["run"], "--labels", "v1.1", "--json")
+    tables = json.loads(out)["tasks"]
+    assert (code, tables["jnli"]["label_version"], "label_version" in tables["jcommonsenseqa"]) == (0, "v1.1", False)
+
+
+@needs_jglue
 def test_the_check_names_faulty_repeated_leaked_and_relabelled_items(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

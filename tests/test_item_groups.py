@@ -121,6 +121,8 @@ def test_labels_of_an_unknown_version_are_refused() -> None:
     with pytest.raises(UnknownNameError, match=r"Unknown label version 'v1\.2'"):
         with_labels(told, "v1.2")
     assert with_labels(told, "v1.1") == told
+    # A part of a run keeps the sources of all its subsets.
+    assert with_labels(replace(told, items={}), "v1.1").items == {}
 
 
 # --- the official files -----------------------------------------------------------------------------------
