@@ -16,7 +16,7 @@ from rich.table import Table
 from jglue_app import notices
 from jglue_app.disagreement import Dissent
 from jglue_app.leaderboard import Entry
-from jglue_app.references import REFERENCES, references_of
+from jglue_app.references import references_of, test_set_of
 from jglue_app.report import main_metric
 from jglue_app.rules import explain
 from jglue_app.runner import Event
@@ -377,18 +377,20 @@ def _difference(found: Difference | None) -> tuple[str, ...]:
 
 def _print_references(report: Report) -> None:
     """Scores of people and of fine-tuned models on the dev files, in the official metrics."""
-    found = {name: of for name, task in report.tasks.items() if (of := references_of(task, report.split))}
-    if not found:
-        return
-    columns = [(name, metric) for name in found for metric in TASKS[name].metrics]
-    table = _table(
-        "for comparison, official metrics on all of dev", *(f"{TASKS[name].title} {metric}" for name, metric in columns)
-    )
-    table.columns[1].justify = "right"
-    for who in REFERENCES:
-        table.add_row(who, *(number(found[name][who][metric]) for name, metric in columns))
-    print_lines([""])
-    print_table(table)
+    for title, references in (
+        ("for comparison, official metrics on all of dev", references_of),
+        ("for comparison, on the test set, which is not published", test_set_of),
+    ):
+        found = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
+        if not found:
+            continue
+        columns = [(name, metric) for name in found for metric in TASKS[name].metrics]
+        table = _table(title, *(f"{TASKS[name].title} {metric}" for name, metric in columns))
+        table.columns[1].justify = "right"
+        for who in next(iter(found.values())):
+            table.add_row(who, *(number(found[name][who][metric]) for name, metric in columns))
+        print_lines([""])
+        print_table(table)
 
 
 def _print_outcomes(reports: Mapping[str, Report]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jglue_app.protocols import get_protocol
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import CORE
 from jglue_app.types import Preset
 
 USUAL = Preset("ja-labels")
@@ -35,5 +35,5 @@ def fill(
 
 
 def subsets(protocol: str, asked: Sequence[str] | None = None) -> list[str]:
-    """The subsets asked for; without any, those that the protocol scores."""
-    return [name for name in TASKS if name in get_protocol(protocol).metrics] if asked is None else list(asked)
+    """The subsets asked for; without any, those that the protocol scores and that need not be named."""
+    return [name for name in CORE if name in get_protocol(protocol).metrics] if asked is None else list(asked)
