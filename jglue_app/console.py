@@ -16,7 +16,7 @@ from rich.table import Table
 from jglue_app import notices
 from jglue_app.disagreement import Dissent
 from jglue_app.leaderboard import Entry
-from jglue_app.references import references_of, test_set_of
+from jglue_app.references import on_test_set, references_of
 from jglue_app.report import main_metric
 from jglue_app.rules import explain
 from jglue_app.runner import Event
@@ -379,7 +379,7 @@ def _print_references(report: Report) -> None:
     """Scores of people and of fine-tuned models on the dev files, in the official metrics."""
     for title, references in (
         ("for comparison, official metrics on all of dev", references_of),
-        ("for comparison, on the test set, which is not published", test_set_of),
+        ("for comparison, on the test set, which is not published", on_test_set),
     ):
         found = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
         if not found:

@@ -63,7 +63,7 @@ TEST_SETS: dict[str, Mapping[str, Scores]] = {
 several trainings."""
 
 
-def test_set_of(report: TaskReport, split: str) -> dict[str, Mapping[str, float]]:
+def on_test_set(report: TaskReport, split: str) -> dict[str, Mapping[str, float]]:
     """Who → metric → score on the test set of the same kind of sentences, beside scores on a dev file."""
     if report.source == "sample":
         return {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jglue_app.insights import insights
-from jglue_app.references import references_of, test_set_of
+from jglue_app.references import on_test_set, references_of
 from jglue_app.scoreboard import (
     OUTCOMES,
     USUAL_OUTCOMES,
@@ -183,7 +183,7 @@ def _knows(side: str, report: Report, lang: str) -> list[dict[str, str]]:
 def _references(report: Report, lang: str) -> list[dict[str, str]]:
     """Scores of people and of fine-tuned models on the official dev files, then on test sets."""
     out = []
-    for references in (references_of, test_set_of):
+    for references in (references_of, on_test_set):
         found = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
         for who in next(iter(found.values()), {}):
             each = [
