@@ -19,7 +19,7 @@ from jglue_app.plan import MAX_THINKING_TOKENS, METHODS, Plan, make_plan, penalt
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
 from jglue_app.styles import style_names
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import CORE, TASKS
 from jglue_app.thought import THINKING
 from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec
 
@@ -58,7 +58,7 @@ class Side:
 class Configuration:
     """What is asked of one or two models."""
 
-    tasks: tuple[str, ...] = tuple(TASKS)
+    tasks: tuple[str, ...] = CORE
     data: str = "sample"
     limit: int | None = 5
     """Items per subset; None for all."""
@@ -197,7 +197,7 @@ def command(asked: Configuration) -> str:
     else:
         parts += ["compare", "--a", asked.a.model]
         parts += ["--b", asked.b.model] if asked.b.model != asked.a.model else []
-    if set(asked.tasks) != set(TASKS):
+    if set(asked.tasks) != set(CORE):
         parts += ["--tasks", ",".join(asked.tasks)]
     parts += ["--data", asked.data]
     if asked.split != "valid":
@@ -251,7 +251,7 @@ def from_query(params: Mapping[str, str]) -> Configuration | None:
     if not set(params) & {"a", "tasks", "b"}:
         return None
     usual = Configuration()
-    tasks = tuple(dict.fromkeys(name for name in params.get("tasks", ",".join(TASKS)).split(",") if name))
+    tasks = tuple(dict.fromkeys(name for name in params.get("tasks", ",".join(CORE)).split(",") if name))
     for name in tasks:
         if name not in TASKS:
             raise UnknownNameError("task", name[:100], TASKS)

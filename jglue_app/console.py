@@ -19,7 +19,7 @@ from jglue_app.disagreement import Dissent
 from jglue_app.item_groups import GROUPS, GroupScore
 from jglue_app.known_items import CURRENT_LABELS
 from jglue_app.leaderboard import Entry
-from jglue_app.references import SPLIT_NAMES, references, references_of
+from jglue_app.references import SPLIT_NAMES, on_test_set, references_of
 from jglue_app.report import main_metric
 from jglue_app.rules import explain
 from jglue_app.runner import Event
@@ -414,20 +414,24 @@ def _difference(found: Difference | None) -> tuple[str, ...]:
 
 
 def _print_references(report: Report) -> None:
-    """Scores of people and of fine-tuned models on the same split, in the official metrics."""
-    found = {name: of for name, task in report.tasks.items() if (of := references_of(task, report.split))}
-    if not found:
-        return
-    columns = [(name, metric) for name in found for metric in TASKS[name].metrics]
-    table = _table(
-        f"for comparison, official metrics on all of {SPLIT_NAMES.get(report.split, report.split)}",
-        *(f"{TASKS[name].title} {metric}" for name, metric in columns),
-    )
-    table.columns[1].justify = "right"
-    for who in references(report.split):
-        table.add_row(who, *(number(found[name][who][metric]) for name, metric in columns))
-    print_lines([""])
-    print_table(table)
+    """Scores of people and of fine-tuned models on the same split, in the official metrics, then those on test sets
+    that are not published."""
+    split = SPLIT_NAMES.get(report.split, report.split)
+    for title, references in (
+        (f"for comparison, official metrics on all of {split}", references_of),
+        ("for comparison, on the test set, which is not published", on_test_set),
+    ):
+        found = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
+        if not found:
+            continue
+        columns = [(name, metric) for name in found for metric in TASKS[name].metrics]
+        table = _table(title, *(f"{TASKS[name].title} {metric}" for name, metric in columns))
+        table.columns[1].justify = "right"
+        for who in dict.fromkeys(who for of in found.values() for who in of):
+            scores = (found[name].get(who, {}).get(metric) for name, metric in columns)
+            table.add_row(who, *(number(score) for score in scores))
+        print_lines([""])
+        print_table(table)
 
 
 def _print_outcomes(reports: Mapping[str, Report]) -> None:

@@ -2,7 +2,8 @@
 
 Official files are looked for in `JGLUE_DATA_DIR`, then in the user's cache, then fetched from the official
 repository at tag v1.3.0. Every file with a pinned checksum is refused when it differs. MARC-ja is no longer
-distributed: it comes from a user's own file, or from the items shipped with this application.
+distributed, and the sentences of JCoLA belong to the works they were taken from: they come from a user's own file, or
+from the items shipped with this application.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ Progress = Callable[[str, int, int], None]
 
 def official_name(task: str, split: str) -> str:
     """Relative path of a file in the official layout, e.g. `jnli-v1.3/valid-v1.3.json`."""
+    if files := get_task(task).files:
+        return files.path(split)
     return f"{task}-{OFFICIAL_VERSION}/{split}-{OFFICIAL_VERSION}.json"
 
 
@@ -62,7 +65,7 @@ def cached_path(settings: Settings, task: str, split: str) -> Path:
 
 def find_official(settings: Settings, task: str, split: str) -> Path | None:
     """The file in the data folder or in the cache; None if it is in neither. Nothing is downloaded."""
-    _check_split(split)
+    _check_split(split, task)
     try:
         return _found(settings, task, split)
     except OSError as e:
@@ -100,12 +103,14 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
     """Download one official file into the cache, atomically, and verify it.
 
     Raises:
-        InputError: MARC-ja, which is no longer distributed.
+        InputError: MARC-ja, which is no longer distributed, or JCoLA, which is for everybody to get themselves.
         NetworkError: the server cannot be reached, or has no such file.
         DataError: what arrived is not the pinned file; nothing is kept.
     """
-    _check_split(split)
-    if get_task(task).name not in DISTRIBUTED:
+    _check_split(split, task)
+    if files := get_task(task).files:
+        raise InputError(files.bring.format(file=files.path(split)))
+    if task not in DISTRIBUTED:
         raise InputError(
             "MARC-ja is no longer distributed. Give your own file in the official format with --marc-ja FILE, "
             "or put it in the data folder as marc_ja-v1.1/valid-v1.1.json."
@@ -220,9 +225,39 @@ def _as_official(task: str, content: userfiles.Content) -> str | None:
     return "".join(lines)
 
 
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise UnknownNameError("split", split, SPLITS)
+def splits_of(task: str) -> tuple[str, ...]:
+    """The splits that a subset has: those of all, and what it has beside them.
+
+    Raises:
+        UnknownNameError: there is no such subset.
+    """
+    files = get_task(task).files
+    return (*SPLITS, *(files.more_splits if files else ()))
+
+
+def _check_split(split: str, task: str) -> None:
+    known = splits_of(task)
+    if split in known:
+        return
+    if any(split in splits_of(other) for other in TASKS):
+        raise InputError(f"{get_task(task).title} has no split {split!r}. It has {', '.join(known)}.")
+    raise UnknownNameError("split", split, known)
+
+
+def read_here(task: str, split: str, path: Path) -> Dataset:
+    """Read a file in the place of the official one: verified if the subset is distributed, else as a user's own, unless
+    it is known by its checksum.
+
+    Raises:
+        DataError: as `read_official` and `read_file`.
+    """
+    if task in DISTRIBUTED:
+        return read_official(task, split, path)
+    found = read_file(task, split, path, "user", "user")
+    files = get_task(task).files
+    if files and found.sha256 == files.sha256.get(split):
+        return replace(found, source="official", version=files.version)
+    return found
 
 
 def read_file(task: str, split: str, path: Path, source: Source, version: str) -> Dataset:
@@ -291,7 +326,7 @@ def load(
         UnknownNameError, DataError, NetworkError, InputError: see the functions above.
     """
     spec = get_task(task)
-    _check_split(split)
+    _check_split(split, task)
     if data not in DATA_KINDS:
         raise UnknownNameError("data", data, DATA_KINDS)
     if task == "marc_ja" and marc_ja is not None and split != "train":
@@ -301,9 +336,7 @@ def load(
         if path is None and task in DISTRIBUTED:
             path = fetch(settings, task, split, progress)
         if path is not None:
-            if task == "marc_ja":
-                return read_file(task, split, path, "user", "user")
-            return read_official(task, split, path)
+            return read_here(task, split, path)
     path = sample_path(task, split)
     if not path.is_file() and data == "official":
         raise InputError(
@@ -311,6 +344,8 @@ def load(
             f"samples have none. Leave it out of the subsets, or use --split valid."
         )
     if not path.is_file():
+        if data == "official" and spec.files:
+            raise InputError(spec.files.bring.format(file=spec.files.path(split)))
         raise InputError(
             f"The embedded samples of {spec.title} have no {split!r} split. Use --split valid, or --data official."
         )
@@ -327,10 +362,8 @@ def few_shot_pool(settings: Settings, evaluated: Dataset, others: Sequence[Datas
     path = find_official(settings, evaluated.task, "train") if evaluated.source != "sample" else None
     if path is None:
         pool = read_file(evaluated.task, "train", sample_path(evaluated.task, "train"), "sample", SAMPLE_VERSION)
-    elif evaluated.task == "marc_ja":
-        pool = read_file("marc_ja", "train", path, "user", "user")
     else:
-        pool = read_official(evaluated.task, "train", path)
+        pool = read_here(evaluated.task, "train", path)
     return without(pool, (evaluated, *others))
 
 
@@ -371,7 +404,7 @@ def at_hand(
     """Every sound file that is here, by what `verify` says; with None, the embedded samples. Nothing is downloaded."""
     found = []
     for task in TASKS:
-        for split in SPLITS:
+        for split in splits_of(task):
             state = next((r["state"] for r in rows or () if (r["task"], r["split"]) == (task, split)), None)
             if task == "marc_ja" and marc_ja is not None and split == "valid":
                 found.append(load(settings, task, split, marc_ja=marc_ja))
@@ -384,7 +417,7 @@ def at_hand(
 
 def other_versions(settings: Settings, task: str, split: str) -> list[Path]:
     """Files of a subset beside the official one in the data folder, such as `jnli-v1.1/valid-v1.1.json`."""
-    _check_split(split)
+    _check_split(split, task)
     if settings.data_dir is None:
         return []
     own = official_name(task, split).split("/")[0]
@@ -399,12 +432,12 @@ def verify(settings: Settings) -> list[dict[str, object]]:
     """
     rows: list[dict[str, object]] = []
     for task in TASKS:
-        for split in SPLITS:
+        for split in splits_of(task):
             path = find_official(settings, task, split)
             row: dict[str, object] = {
                 "task": task,
                 "split": split,
-                "version": "user" if task == "marc_ja" else OFFICIAL_VERSION,
+                "version": OFFICIAL_VERSION if task in DISTRIBUTED else "user",
                 "path": str(path) if path else None,
                 "sha256": None,
                 "items": None,
@@ -414,10 +447,9 @@ def verify(settings: Settings) -> list[dict[str, object]]:
             row["state"] = "missing" if path is None else "ok" if pinned else "unpinned"
             if path is not None:
                 try:
-                    if task == "marc_ja":
-                        found = read_file(task, split, path, "user", OFFICIAL_VERSION)
-                    else:
-                        found = read_official(task, split, path)
+                    found = read_here(task, split, path)
+                    if not pinned and found.source == "official" and task not in DISTRIBUTED:
+                        row["state"], row["version"] = "ok", found.version
                     row["sha256"], row["items"], row["message"] = found.sha256, len(found.items), found.note
                 except DataError as e:
                     row["state"], row["message"] = "damaged", str(e)

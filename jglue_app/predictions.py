@@ -209,7 +209,9 @@ def _order(given: Sequence[str], item: Item) -> tuple[int, ...] | None:
     if all(map(str.isdecimal, texts)):
         values = [int(text) for text in texts]
         return by_position if values == list(range(values[0], values[0] + len(values))) else None
-    words = TASKS[item.task].aliases(item)
+    task = TASKS[item.task]
+    aliases = task.aliases(item)
+    words = {label: (*aliases.get(label, ()), *task.whole_answers.get(label, ())) for label in item.choices}
     for k, label in enumerate(item.choices):
         names = {forms[k] for forms in namings} | {_plain(word) for word in words.get(label, ())}
         if any(text in names and at != k for at, text in enumerate(texts)):

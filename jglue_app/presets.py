@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jglue_app.protocols import get_protocol
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import CORE, TASKS
 from jglue_app.types import Decoding, Preset
 
 USUAL = Preset("ja-labels")
@@ -56,5 +56,5 @@ def decoding(preset: Preset, max_new_tokens: int | None = None, max_thinking_tok
 
 
 def subsets(protocol: str, asked: Sequence[str] | None = None) -> list[str]:
-    """The subsets asked for; without any, those that the protocol scores."""
-    return [name for name in TASKS if name in get_protocol(protocol).metrics] if asked is None else list(asked)
+    """The subsets asked for; without any, those that the protocol scores and that need not be named."""
+    return [name for name in CORE if name in get_protocol(protocol).metrics] if asked is None else list(asked)

@@ -2,7 +2,8 @@
 
 From the JGLUE paper (Kurihara, Kawahara and Shibata 2022) and the baseline tables of its repository at v1.3.0: official
 metrics on the whole dev or test files, not on a part of them and not on items of other origin. The JNLI scores are
-against the labels of v1.2 and later.
+against the labels of v1.2 and later. Those of JCoLA (Someya, Sugimoto and Oseki 2024, and the table of its repository)
+are of its test sets, which are not published, and stand apart.
 """
 
 from __future__ import annotations
@@ -63,6 +64,38 @@ SPLIT_NAMES: Mapping[str, str] = {"valid": "dev"}
 def references(split: str) -> Mapping[str, Scores]:
     """Who → subset → metric → score on a split; empty where nothing is published."""
     return {"valid": REFERENCES, "test": TEST_REFERENCES}.get(split, {})
+
+
+TEST_SETS: dict[str, Mapping[str, Scores]] = {
+    "human, one person": {
+        "jcola": {
+            "valid": {"accuracy": 0.760, "mcc": 0.384},
+            "out_of_domain": {"accuracy": 0.854, "mcc": 0.653},
+        }
+    },
+    "Tohoku BERT base, fine-tuned": {
+        "jcola": {
+            "valid": {"accuracy": 0.838, "mcc": 0.350},
+            "out_of_domain": {"accuracy": 0.753, "mcc": 0.247},
+        }
+    },
+    "Waseda RoBERTa large (s512), fine-tuned": {
+        "jcola": {
+            "valid": {"accuracy": 0.860, "mcc": 0.419},
+            "out_of_domain": {"accuracy": 0.810, "mcc": 0.465},
+        }
+    },
+}
+"""Who → subset → split → metric → score on the test set that belongs to the split, as a fraction; models are means over
+several trainings."""
+
+
+def on_test_set(report: TaskReport, split: str) -> dict[str, Mapping[str, float]]:
+    """Who → metric → score on the test set of the same kind of sentences, beside scores on a dev file."""
+    if report.source == "sample":
+        return {}
+    found = {who: of.get(report.task, {}).get(split) for who, of in TEST_SETS.items()}
+    return {who: scores for who, scores in found.items() if scores}
 
 
 def references_of(report: TaskReport, split: str) -> dict[str, Mapping[str, float]]:

@@ -12,7 +12,7 @@ from jglue_app.protocols import get_protocol
 from jglue_app.protocols.common import SHARES, best_choice, is_right
 from jglue_app.protocols.judging import as_labelled, is_scored
 from jglue_app.protocols.official import JSTS_MIDDLE
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import CORE, TASKS
 from jglue_app.thought import is_open
 from jglue_app.types import (
     Comparison,
@@ -101,7 +101,9 @@ def _report(data: RunData, protocol: ScoringProtocol, judged: Judged) -> Report:
         name: _task_report(data, protocol, TASKS[name], data.sources[name], list(rows.values()), data.items[name])
         for name, rows in judged.items()
     }
-    main = {name: main_metric(task, protocol.name) for name, task in tasks.items() if name in protocol.metrics}
+    covered = [name for name in tasks if name in protocol.metrics]
+    counted = [name for name in covered if name in CORE] or covered
+    main = {name: main_metric(tasks[name], protocol.name) for name in counted}
     without = tuple(name for name, e in main.items() if e.value is None)
     return Report(
         spec_id=data.spec.spec_id,
@@ -250,8 +252,11 @@ def _gold_label(row: Answered) -> str:
     return row.item.gold[0]
 
 
-def _label(row: Answered) -> str | None:
-    value = row.judgement.strict.value
+def _label(row: Answered, reading: str) -> str | None:
+    """The label a reading gives; None if it cannot be read."""
+    if reading == "choose":
+        return row.judgement.choice
+    value = (row.judgement.strict if reading == "strict" else row.judgement.lenient).value
     return value if isinstance(value, str) else None
 
 
@@ -276,7 +281,7 @@ def _estimate(name: str, task: Task, rows: list[Answered], reading: str) -> Esti
             said = [min(max(value, -_LARGEST), _LARGEST) if value == value else value for value in said]
         return significance.correlation(CORRELATIONS[name], said, [_gold(r) for r in kept])
     if kind := AGREEMENTS.get(name):
-        return significance.agreement(kind, [_label(r) for r in rows], [_gold_label(r) for r in rows])
+        return significance.agreement(kind, [_label(r, reading) for r in rows], [_gold_label(r) for r in rows])
     values = [_per_item(name, row, reading) for row in rows]
     if name in SHARES:
         # A bootstrap of all wrong or all right would have no width.
@@ -415,7 +420,7 @@ def _test(name: str, task: Task, left: list[Answered], right: list[Answered], re
         a, b = ([_similarity(row, reading) for row in side] for side in (left, right))
         return significance.correlation_test(correlation, a, b, [_gold(row) for row in left])
     if agreement := AGREEMENTS.get(name):
-        said_a, said_b = ([_label(row) for row in side] for side in (left, right))
+        said_a, said_b = ([_label(row, reading) for row in side] for side in (left, right))
         return significance.agreement_test(agreement, said_a, said_b, [_gold_label(row) for row in left])
     scores_a, scores_b = ([_per_item(name, row, reading) for row in side] for side in (left, right))
     test = significance.right_wrong_test if name in SHARES else significance.mean_difference_test

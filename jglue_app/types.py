@@ -442,7 +442,8 @@ class Report:
     average: Estimate
     """Mean of the main metrics over `average_of`; no data unless every subset has a value."""
     average_of: tuple[str, ...]
-    """The subsets in the average, always named beside it."""
+    """The subsets in the average, always named beside it: one that is off by default is none of them, unless the run
+    has no other."""
     average_without: tuple[str, ...]
     """Those of them without a value, which is why there is no average; empty when there is one."""
     notices: tuple[Notice, ...] = ()
@@ -623,6 +624,21 @@ class ScoringProtocol:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """The official files of a subset that has a repository of its own, and that are never downloaded."""
+
+    version: str
+    path: Callable[[str], str]
+    """Split → path below the data folder, in the layout of that repository."""
+    bring: str
+    """How a user comes by them, as sentences; `{file}` is the path."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """Split → checksum by which a file is known as the official one; another is read as a user's own."""
+    more_splits: tuple[str, ...] = ()
+    """Splits beside `train`, `valid` and `test`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One JGLUE subset."""
 
@@ -648,6 +664,12 @@ class Task:
     """Other words that mean a label (other language, choice text), for the lenient reading."""
     stratum: Callable[[Item], str]
     """The group that label-balanced few-shot selection evens out."""
+    whole_answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Label → words that mean it where they are the whole answer, and mean too little within a text."""
+    core: bool = True
+    """Whether the subset is meant by `all` and counts in averages by itself; another one has to be named."""
+    files: Files | None = None
+    """Its files, where the JGLUE repository does not hold them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -753,18 +753,20 @@ def test_files_are_listed_fetched_and_verified(
 
     table_, verified, listed = cli("data", "list"), here("data", "verify"), here("data", "list", "--json")
     rows = {(row["task"], row["split"]): row for row in listed.json()}
-    assert len(rows) == 15
+    assert len(rows) == 19
     assert {key: row["path"] for key, row in rows.items() if row["path"]} == {
         ("jnli", "train"): str(cached),
         ("marc_ja", "valid"): str(folder / "marc_ja-v1.1" / "valid-v1.1.json"),
     }
-    assert [row["task"] for row in rows.values() if not row["distributed"]] == ["marc_ja"] * 3
+    assert [row["task"] for row in rows.values() if not row["distributed"]] == ["marc_ja"] * 3 + ["jcola"] * 4
     assert len([row for row in rows.values() if row["pinned"]]) == 10
-    assert len([row for row in rows.values() if row["sample"]]) == 10
+    assert len([row for row in rows.values() if row["sample"]]) == 12
     columns = [re.split(r"\s{2,}", line.strip()) for line in table_.out.splitlines()]
     assert ["JNLI", "train", str(cached), "yes"] in columns
     assert ["JSQuAD", "valid", "not here; fetched when needed", "yes"] in columns
     assert ["MARC-ja", "test", "no longer distributed", "–"] in columns
+    assert ["JCoLA", "valid", "bring your own copy", "yes"] in columns
+    assert ["JCoLA", "out_of_domain", "bring your own copy", "–"] in columns
     assert verified.code == 0
     columns = [re.split(r"\s{2,}", line.strip()) for line in verified.out.splitlines()]
     assert columns[0] == ["subset", "split", "version", "state", "items", "sha256"]

@@ -31,7 +31,7 @@ from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.plan import METHODS
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import CORE, TASKS
 from jglue_app.thought import THINKING
 from jglue_app.types import Decoding
 
@@ -119,7 +119,7 @@ def test_the_command_says_what_differs_from_the_defaults_and_quotes_what_a_shell
         *("python", "-m", "jglue_app", "run", "--model", "my models/x; rm", "--tasks", "jnli"),
         *("--data", "sample", "--limit", "5", "--method", "both", "--shots", "2"),
     ]
-    two = replace(asked, limit=None, tasks=tuple(TASKS), a=Side(), b=Side(shots=3, quantization="8bit"))
+    two = replace(asked, limit=None, tasks=CORE, a=Side(), b=Side(shots=3, quantization="8bit"))
     assert command(two) == (
         "python -m jglue_app compare --a gemma-3-270m --data sample --method both --b-shots 3 --b-quantization 8bit"
     )

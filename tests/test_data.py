@@ -846,7 +846,7 @@ def test_verify_tells_ok_unpinned_missing_and_damaged_apart(
         (task, split)
         for task in ("marc_ja", "jsts", "jnli", "jsquad", "jcommonsenseqa")
         for split in ("train", "valid", "test")
-    }
+    } | {("jcola", split) for split in ("train", "valid", "test", "out_of_domain")}
     told = {key: (row["state"], row["path"], row["items"]) for key, row in rows.items() if row["state"] != "missing"}
     assert told == {
         ("jsts", "valid"): ("ok", str(ok), 2),

@@ -134,6 +134,14 @@ ODD = (
         "",
         " \n",
     ),
+    *(
+        "acceptable",
+        "答え：acceptable",
+        "acceptableです。",
+        "文は「acceptable」です。",
+        "acceptableかunacceptableか",
+        "自然",
+    ),
     *("3", "３点", "2.5", "9", "1と2", "点数は4です", "positive", "not negative", "4.5点だと思います。", "わからない"),
     *(
         "<think>東京",

@@ -70,7 +70,7 @@ def official(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("words", "error", "says"),
     [
-        ({"tasks": []}, InputError, "Choose at least one subset: marc_ja, jsts, jnli, jsquad, jcommonsenseqa."),
+        ({"tasks": []}, InputError, "Choose at least one subset: marc_ja, jsts, jnli, jsquad, jcommonsenseqa, jcola."),
         ({"tasks": ["jnil"]}, UnknownNameError, "Unknown task 'jnil'. Did you mean 'jnli'?"),
         ({"tasks": ["jnli", ""]}, UnknownNameError, "Unknown task ''. Known: marc_ja"),
         ({"tasks": ["all"]}, UnknownNameError, "Unknown task 'all'. Known: marc_ja"),

@@ -13,13 +13,14 @@ from jglue_app import data
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.types import Dataset, Item
 
-SUBSETS = ("marc_ja", "jsts", "jnli", "jsquad", "jcommonsenseqa")
+SUBSETS = ("marc_ja", "jsts", "jnli", "jsquad", "jcommonsenseqa", "jcola")
 STATEMENTS = {
     "marc_ja": ("sentence",),
     "jsts": ("sentence1", "sentence2"),
     "jnli": ("sentence1", "sentence2"),
     "jsquad": ("context", "question"),
     "jcommonsenseqa": ("question",),
+    "jcola": ("sentence",),
 }
 """The texts that make an item; choices and titles may well occur twice."""
 
@@ -38,7 +39,7 @@ def texts(task: str, item: Item) -> list[str]:
     return ["".join(item.fields[name].split()) for name in STATEMENTS[task]]
 
 
-def test_samples_cover_all_five_subsets_and_nothing_else() -> None:
+def test_samples_cover_all_six_subsets_and_nothing_else() -> None:
     shipped = sorted(str(path.relative_to(ASSETS / "samples")) for path in (ASSETS / "samples").rglob("*.json"))
     assert shipped == sorted(f"{task}/{split}.json" for task in SUBSETS for split in ("train", "valid"))
 
@@ -57,6 +58,7 @@ def test_a_sample_file_is_valid_and_marked_as_sample(task: str, split: str) -> N
         ("marc_ja", {"positive": 22, "negative": 22}),
         ("jnli", {"entailment": 15, "contradiction": 15, "neutral": 15}),
         ("jcommonsenseqa", {"0": 9, "1": 9, "2": 9, "3": 9, "4": 9}),
+        ("jcola", {"acceptable": 22, "unacceptable": 22}),
     ],
 )
 def test_labels_are_balanced(task: str, counts: dict[str, int]) -> None:
@@ -70,7 +72,7 @@ def test_jsts_similarities_fill_their_range_evenly() -> None:
     assert len(golds) == 48
 
 
-@pytest.mark.parametrize("task", ["marc_ja", "jnli", "jcommonsenseqa"])
+@pytest.mark.parametrize("task", ["marc_ja", "jnli", "jcommonsenseqa", "jcola"])
 def test_the_train_items_hold_every_label_equally_often(task: str) -> None:
     counts = Counter(label(item) for item in load(task, "train").items)
     assert set(counts) == set(load(task, "train").items[0].choices)

@@ -11,7 +11,7 @@ from jglue_app.data import load
 from jglue_app.report import compare_runs
 from jglue_app.settings import Settings
 from jglue_app.store import RunStore
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import CORE
 
 RUNS = sorted({name for pair in showcase.PAIRS for name in (pair.a, pair.b)})
 
@@ -21,7 +21,7 @@ def test_a_shipped_run_holds_all_our_sample_items_and_nothing_else(settings: Set
     data = RunStore(showcase.folder(name)).data()
     assert sum(len(items) for items in data.items.values()) >= 200
     assert set(data.sources.values()) == {"sample"}
-    for task in TASKS:
+    for task in CORE:
         own = load(settings, task, data="sample").items
         assert data.items[task] == {item.id: item for item in own}
         answered = {record.item_id for record in data.records if record.task == task and record.output}

@@ -17,15 +17,15 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import PromptSpec
 
 OF_PROTOCOLS = {
-    "wandb-2023": (5, 3, 3, 25, 5),
-    "stability-jp": (8, 6, 6, 256, 16),
-    "llm-jp-eval": (5, 5, 5, 25, 5),
-    "flexeval": (6, 6, 6, 40, 40),
-    "lm-eval-ja": (8, 6, 6, 256, 16),
+    "wandb-2023": (5, 3, 3, 25, 5, 5),
+    "stability-jp": (8, 6, 6, 256, 16, 6),
+    "llm-jp-eval": (5, 5, 5, 25, 5, 5),
+    "flexeval": (6, 6, 6, 40, 40, 6),
+    "lm-eval-ja": (8, 6, 6, 256, 16, 6),
 }
 """Style made for a scoring protocol → its limits on new tokens, in the order of `TASKS`."""
 SHIPPED = tuple(sorted(("choice-text", "en-labels", "ja-labels", "number", *OF_PROTOCOLS)))
-SUBSETS = ("marc_ja", "jsts", "jnli", "jsquad", "jcommonsenseqa")
+SUBSETS = ("marc_ja", "jsts", "jnli", "jsquad", "jcommonsenseqa", "jcola")
 
 OWN = """
 title = "自分の書式"
@@ -58,7 +58,7 @@ def test_the_shipped_styles_are_listed_by_name() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_style_has_words_for_all_five_subsets_and_a_japanese_note(name: str) -> None:
+def test_a_shipped_style_has_words_for_all_six_subsets_and_a_japanese_note(name: str) -> None:
     style = load_style(name)
     assert style.name == name
     assert set(style.tasks) == set(SUBSETS)
@@ -83,8 +83,12 @@ def test_a_style_of_a_protocol_has_the_limits_and_stops_of_its_system(name: str)
 @pytest.mark.parametrize(
     ("name", "answers"),
     [
-        ("ja-labels", {"marc_ja": ["肯定", "否定"], "jnli": ["含意", "矛盾", "中立"]}),
+        ("ja-labels", {"marc_ja": ["肯定", "否定"], "jnli": ["含意", "矛盾", "中立"], "jcola": ["非文", "正文"]}),
         ("en-labels", {"marc_ja": ["positive", "negative"], "jnli": ["entailment", "contradiction", "neutral"]}),
+        ("en-labels", {"jcola": ["unacceptable", "acceptable"]}),
+        # As the numbers of the file are, and as the system of 2023 asked for them.
+        ("number", {"jcola": ["0", "1"]}),
+        ("wandb-2023", {"jcola": ["0", "1"]}),
         ("number", {"marc_ja": ["0", "1"], "jnli": ["0", "1", "2"], "jcommonsenseqa": ["0", "1", "2", "3", "4"]}),
         ("choice-text", {"jcommonsenseqa": ["$choice0", "$choice1", "$choice2", "$choice3", "$choice4"]}),
     ],

@@ -24,7 +24,7 @@ def data_list(as_json: JsonOption = False) -> None:
     settings = load_settings()
     rows: list[dict[str, Any]] = []
     for name, task in TASKS.items():
-        for split in data.SPLITS:
+        for split in data.splits_of(name):
             path = data.find_official(settings, name, split)
             sample = data.sample_path(name, split)
             rows.append(
@@ -43,7 +43,8 @@ def data_list(as_json: JsonOption = False) -> None:
         return
     table = Table("subset", "split", "official file", "embedded sample", box=None, pad_edge=False)
     for row in rows:
-        here = row["path"] or ("not here; fetched when needed" if row["distributed"] else "no longer distributed")
+        absent = "bring your own copy" if get_task(row["task"]).files else "no longer distributed"
+        here = row["path"] or ("not here; fetched when needed" if row["distributed"] else absent)
         table.add_row(row["title"], row["split"], here, "yes" if row["sample"] else "–")
     print_table(table)
 

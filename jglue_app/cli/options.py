@@ -12,10 +12,11 @@ from jglue_app import presets
 from jglue_app.settings import Settings, gib, load_settings
 
 TasksOption = Annotated[
-    str, typer.Option("--tasks", help="Subsets, separated by commas, or 'all' that the protocol scores.")
+    str,
+    typer.Option("--tasks", help="Subsets, separated by commas, or 'all' that the protocol scores (jcola if named)."),
 ]
 DataOption = Annotated[str, typer.Option("--data", help="official (JGLUE v1.3) or sample (embedded items).")]
-SplitOption = Annotated[str, typer.Option(help="train, valid or test.")]
+SplitOption = Annotated[str, typer.Option(help="train, valid or test; JCoLA also has out_of_domain.")]
 LimitOption = Annotated[int | None, typer.Option(help="Items per subset; without it, all.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of the order in which items are taken under a limit.")]
 MethodOption = Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -107,7 +108,11 @@ class _Mention:
 
 
 def read_choice(
-    text: str, answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]] | None = None, thought: str = ""
+    text: str,
+    answers: Mapping[str, str],
+    aliases: Mapping[str, tuple[str, ...]] | None = None,
+    thought: str = "",
+    whole: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Readings:
     """Read one of several labels.
 
@@ -116,6 +121,7 @@ def read_choice(
         answers: label → the surface form that was asked for.
         aliases: label → further words that mean it (used by the lenient reading only).
         thought: what the prompt has opened; see `types.Prompt.thought`.
+        whole: label → words that mean it where nothing else was written.
 
     Lenient rules, in this order; the first that finds something decides:
         `notation` the answer in another width, case or script of numerals, or within punctuation or quotes;
@@ -138,20 +144,25 @@ def read_choice(
         if len(same) > 1:
             exact = Parsed(None, "ambiguous", "same_answer_twice")
         return Readings(exact, exact)
-    lenient = _lenient_choice(text.rstrip(), parts, answers, aliases or {})
+    lenient = _lenient_choice(text.rstrip(), parts, answers, aliases or {}, whole or {})
     if lenient.value is None and parts.breaks_off:
         return unfinished()
     return Readings(Parsed(None, "off_format", "not_exact" if start < end else "no_answer"), lenient)
 
 
 def _lenient_choice(
-    text: str, parts: thoughts.Split, answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]]
+    text: str,
+    parts: thoughts.Split,
+    answers: Mapping[str, str],
+    aliases: Mapping[str, tuple[str, ...]],
+    whole: Mapping[str, tuple[str, ...]],
 ) -> Parsed:
     folded = fold_answer(text, parts)
     candidates = _candidates(answers, aliases)
-    whole = _whole(folded, candidates)
-    if whole:
-        return whole
+    alone = {label: (*aliases.get(label, ()), *whole.get(label, ())) for label in answers}
+    found = _whole(folded, _candidates(answers, alone) if whole else candidates)
+    if found:
+        return found
     standing = _standing(folded, candidates)
     if not standing:
         return Parsed(None, "off_format", "no_label")
@@ -167,7 +178,7 @@ def _candidates(answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...
         legal.setdefault(fold_text(answer).strip(), set()).add(label)
     for label in answers:
         for word in (label, *aliases.get(label, ())):
-            surface = fold_text(word).strip()
+            surface = _surface(word)
             # Canonical labels that are bare numbers mean nothing unless numbers were asked for.
             if surface not in legal and not (surface.isdigit() and surface in answers):
                 others.setdefault(surface, set()).add(label)
@@ -180,6 +191,12 @@ def _candidates(answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...
     numerals = {c.surface: c.label for c in out if c.legal}
     out += [_Candidate(k, numerals[d], True, True) for k, d in KANJI_DIGITS.items() if d in numerals]
     return sorted(out, key=lambda c: -len(c.surface))
+
+
+@lru_cache(maxsize=4096)
+def _surface(word: str) -> str:
+    """A word of ours as it would stand in folded text."""
+    return fold_text(word).strip()
 
 
 def _whole(folded: Folded, candidates: list[_Candidate]) -> Parsed | None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from jglue_app.protocols.judging import judge
 from jglue_app.rules import RULES
+from jglue_app.tasks import TASKS
 from jglue_app.types import CodeSource, Item, Judgement, Preset, Record, Rules, ScoringProtocol, Task
 
 DECISIONS = {
@@ -107,14 +108,19 @@ def protocol(
             task: of.unreadable for task, of in rules.items() if of.unreadable is not None and of.evidence == "text"
         },
         first_reference_only=any(of.references == "first" for of in rules.values()),
-        literal=frozenset(
-            task for task, of in rules.items() if of.reading in ("label", "contains_negative", "leading_digits")
-        ),
+        literal=frozenset(task for task, of in rules.items() if _reads_labels(TASKS[task], of)),
         preset=preset,
         rules=rules,
         sources=sources,
         generation=generation,
         variant_of=variant_of,
+    )
+
+
+def _reads_labels(task: Task, rules: Rules) -> bool:
+    """Whether answers are read as the official labels whatever the prompt asked for."""
+    return rules.reading in ("label", "contains_negative") or (
+        rules.reading == "leading_digits" and all(label.isdigit() for label in task.labels)
     )
 
 

@@ -120,7 +120,8 @@ def _label(rules: Rules, item: Item, record: Record, text: str, changed: tuple[s
             return _NO_MATCH
         # Digits of any script count, as in Python's int(); a number that is no choice is an answer, and wrong.
         number = "".join(str(unicodedata.digit(char)) for char in found.group()).lstrip("0")[:20] or "0"
-        return Parsed(number, "recovered", "digits_first", found.span())
+        numbers = {str(n): label for n, label in enumerate(item.choices)}
+        return Parsed(numbers.get(number, number), "recovered", "digits_first", found.span())
     if rules.reading == "label":
         answers = {label: label for label in item.choices}
     else:

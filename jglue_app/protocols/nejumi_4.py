@@ -34,6 +34,7 @@ _RULES = {
         references="first",
         f1="sorted_words_indel",
     ),
+    "jcola": Rules(metrics=("exact_match", "balanced_accuracy"), text=_END),
     "jcommonsenseqa": Rules(metrics=("exact_match",), text=(("trimmed", "prediction"), *_END)),
 }
 

@@ -78,7 +78,7 @@ def read_output(task: Task, item: Item, record: Record) -> parsing.Readings:
     thought = record.prompt.thought
     if task.kind == "choice":
         answers = dict(zip(item.choices, record.prompt.answers, strict=True))
-        return parsing.read_choice(text, answers, task.aliases(item), thought)
+        return parsing.read_choice(text, answers, task.aliases(item), thought, task.whole_answers)
     if task.kind == "score":
         return parsing.read_score(text, thought=thought)
     return parsing.read_span(text, thought)

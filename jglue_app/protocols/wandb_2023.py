@@ -16,7 +16,13 @@ from dataclasses import replace
 from jglue_app.protocols.decisions import protocol
 from jglue_app.types import CodeSource, Preset, Rules
 
-DEFAULTS: dict[str, str | float] = {"marc_ja": "positive", "jnli": "entailment", "jcommonsenseqa": "0", "jsts": 2.0}
+DEFAULTS: dict[str, str | float] = {
+    "marc_ja": "positive",
+    "jnli": "entailment",
+    "jcommonsenseqa": "0",
+    "jcola": "unacceptable",
+    "jsts": 2.0,
+}
 """What an unreadable answer counts as: constants that score like skill where they happen to be the gold."""
 
 _TRIMMED = (("trimmed", "prediction"), ("without_nul", "prediction"))
@@ -64,6 +70,12 @@ _AUGUST = _JUNE | {"jsts": replace(_JUNE["jsts"], undefined="zero")}
 _OCTOBER = _AUGUST | {
     task: replace(_AUGUST[task], metrics=("accuracy", "balanced_accuracy")) for task in ("marc_ja", "jnli")
 }
+_OCTOBER["jcola"] = Rules(
+    metrics=("accuracy", "balanced_accuracy"),
+    text=(("trimmed", "prediction"), ("lower", "prediction")),
+    reading="leading_digits",
+    unreadable=DEFAULTS["jcola"],
+)
 
 
 def _code(commit: str, path: str, lines: str = "") -> CodeSource:
@@ -82,6 +94,7 @@ _SOURCES = {
     "jnli": {"": _read("102–113"), "metrics": _read("114–117"), "labels": _DATA},
     "jsquad": {"": _read("137–175"), "items": _read("131–134"), "f1": _read("168–169"), "references": _read("165–169")},
     "jcommonsenseqa": {"": _read("192–210")},
+    "jcola": {"": _read("212–244")},
 }
 _TOKENS = ("5, 3, 3, 25 and 5 (MARC-ja, JSTS, JNLI, JSQuAD, JCommonsenseQA)", _DATA)
 _WHOLE = ("the whole validation split of JGLUE v1.1", _DATA)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jglue_app.errors import UnknownNameError
-from jglue_app.tasks import jcommonsenseqa, jnli, jsquad, jsts, marc_ja
+from jglue_app.tasks import jcola, jcommonsenseqa, jnli, jsquad, jsts, marc_ja
 from jglue_app.types import Task
 
 TASKS: dict[str, Task] = {
@@ -12,7 +12,10 @@ TASKS: dict[str, Task] = {
     "jnli": jnli.TASK,
     "jsquad": jsquad.TASK,
     "jcommonsenseqa": jcommonsenseqa.TASK,
+    "jcola": jcola.TASK,
 }
+CORE: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.core)
+"""What `all` means, and what averages count: a subset that is not among them is off until it is named."""
 
 
 def get_task(name: str) -> Task:

@@ -1,4 +1,4 @@
-"""The About tab: what JGLUE is, licences, the state of MARC-ja, what is stored where."""
+"""The About tab: what JGLUE is, licences, the state of MARC-ja and JCoLA, what is stored where."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gradio as gr
 
 from jglue_app.ui.controls import T
 
-SECTIONS = ("jglue", "marc", "metrics", "protocols", "stored", "privacy", "licences", "programs")
+SECTIONS = ("jglue", "marc", "jcola", "metrics", "protocols", "stored", "privacy", "licences", "programs")
 
 
 def build(t: T) -> None:

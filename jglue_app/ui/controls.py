@@ -18,7 +18,7 @@ from jglue_app.plan import MAX_THINKING_TOKENS, METHODS, penalty_of
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings
 from jglue_app.styles import load_style, style_names
-from jglue_app.tasks import TASKS, get_task
+from jglue_app.tasks import CORE, TASKS, get_task
 from jglue_app.thought import THINKING
 from jglue_app.ui.words import word
 
@@ -92,7 +92,7 @@ def questions(settings: Settings, t: T, *, prefix: str = "", limit: int | None =
     """Controls for subsets, data, number of items and method."""
     return Questions(
         tasks=gr.CheckboxGroup(
-            subset_choices(), value=list(TASKS), label=t("tasks"), info=t("tasks_info"), elem_id=f"{prefix}tasks"
+            subset_choices(), value=list(CORE), label=t("tasks"), info=t("tasks_info"), elem_id=f"{prefix}tasks"
         ),
         data=gr.Radio(
             data_choices(t),

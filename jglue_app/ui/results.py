@@ -14,10 +14,9 @@ from jglue_app import export as files
 from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.leaderboard import Entry, leaderboard
 from jglue_app.library import StoredRun
-from jglue_app.presets import subsets
-from jglue_app.protocols import PROTOCOLS
+from jglue_app.protocols import PROTOCOLS, get_protocol
 from jglue_app.showcase import SHIPPED
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import CORE, TASKS
 from jglue_app.ui import controls, views, wandb_push, why
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.desk import Desk
@@ -61,7 +60,7 @@ def build(desk: Desk, t: T) -> Tab:
                 elem_id="results-data",
             )
             tasks = gr.CheckboxGroup(
-                controls.subset_choices(), value=list(TASKS), label=t("results_tasks"), elem_id="results-tasks"
+                controls.subset_choices(), value=list(CORE), label=t("results_tasks"), elem_id="results-tasks"
             )
         with gr.Column(min_width=260):
             protocol = gr.Dropdown(
@@ -215,7 +214,9 @@ def ranked(
         raise UnknownNameError("data", str(data)[:50], controls.DATA_CHOICES)
     if not names:
         raise InputError(word("no_tasks", lang))
-    both = [name for name in subsets(protocol) if name in subsets(against) and name in names]
+    both = [
+        name for name in TASKS if name in names and all(name in get_protocol(p).metrics for p in (protocol, against))
+    ]
     if not both:
         raise InputError(word("no_common_tasks", lang).format(protocol, against))
     reports = desk.reports(owner, protocol, data)

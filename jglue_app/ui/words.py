@@ -27,8 +27,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "tasks": ("サブセット", "Subsets"),
     "data": ("データ", "Data"),
     "data_info": (
-        "「見本」はこのアプリ独自の問題。「公式」は JGLUE v1.3 の dev を取得します（MARC-ja は配布終了のため見本を使います）。「テスト」は v1.3 で公開されたテストセットで、MARC-ja にはありません。",
-        "“Sample” items are this application's own. “Official” fetches the dev files of JGLUE v1.3 (MARC-ja is no longer distributed and falls back to samples). The test sets were published with v1.3; MARC-ja has none.",
+        "「見本」はこのアプリ独自の問題。「公式」は JGLUE v1.3 の dev を取得します（配布のない MARC-ja と JCoLA は、手元のファイルがなければ見本を使います）。「テスト」は v1.3 で公開されたテストセットで、MARC-ja と JCoLA にはありません。",
+        "“Sample” items are this application's own. “Official” fetches the dev files of JGLUE v1.3 (MARC-ja and JCoLA are not downloaded: without files of yours they fall back to samples). The test sets were published with v1.3; MARC-ja and JCoLA have none.",
     ),
     "data_sample": ("見本", "Sample"),
     "data_official": ("公式 JGLUE v1.3", "Official JGLUE v1.3"),
@@ -93,6 +93,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "reference_human": ("人間（参考、dev 全体）", "People (all of dev, for comparison)"),
     "reference_tohoku": ("東北大 BERT base・学習済み（参考）", "Tohoku BERT base, fine-tuned (for comparison)"),
     "reference_waseda": ("早稲田 RoBERTa large・学習済み（参考）", "Waseda RoBERTa large, fine-tuned (for comparison)"),
+    "test_reference_human": (
+        "人間ひとり（参考、非公開のテストセットでの値）",
+        "One person (for comparison, on the unpublished test set)",
+    ),
+    "test_reference_tohoku": (
+        "東北大 BERT base・学習済み（参考、非公開のテストセットでの値）",
+        "Tohoku BERT base, fine-tuned (for comparison, on the unpublished test set)",
+    ),
+    "test_reference_waseda": (
+        "早稲田 RoBERTa large・学習済み（参考、非公開のテストセットでの値）",
+        "Waseda RoBERTa large, fine-tuned (for comparison, on the unpublished test set)",
+    ),
     "notices": ("点を信じる前に", "Before you believe a score"),
     "mark_on_floor_default": (
         "下限（定数の答え）と差がない",
@@ -283,8 +295,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "language": ("言語", "Language"),
     "settings": ("条件を変える", "Change the settings"),
     "tasks_info": (
-        "MARC-ja：レビューの評価／JSTS：文の近さ／JNLI：含意関係／JSQuAD：文章から抜き出す／JCommonsenseQA：常識の五択",
-        "MARC-ja: sentiment of reviews · JSTS: similarity · JNLI: entailment · JSQuAD: answer from a paragraph · JCommonsenseQA: common sense, five choices",
+        "MARC-ja：レビューの評価／JSTS：文の近さ／JNLI：含意関係／JSQuAD：文章から抜き出す／JCommonsenseQA：常識の五択／JCoLA：文の容認性（選んだときだけ。実行の平均には入れません）",
+        "MARC-ja: sentiment of reviews · JSTS: similarity · JNLI: entailment · JSQuAD: answer from a paragraph · JCommonsenseQA: common sense, five choices · JCoLA: acceptability of a sentence (only if chosen, and not in a run's average)",
     ),
     "limit_info": ("空欄にすると全問", "Leave empty for all"),
     "method_info": (
@@ -411,6 +423,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "sort_apart": ("判定の離れた順", "Furthest apart first"),
     "filter_knows": ("知っているのに書けない", "Knows but cannot write it"),
     "asks_marc_ja": ("レビューの評価は肯定か否定か", "Is a product review positive or negative?"),
+    "asks_jcola": ("日本語の文として容認できるか", "Is a sentence acceptable Japanese?"),
     "back_to_list": ("一覧へ", "To the list"),
     "previous": ("前の問題", "Previous item"),
     "next": ("次の問題", "Next item"),
@@ -769,12 +782,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "{} is left out: {}, or the protocol it is compared with, does not score it.",
     ),
     "about_jglue": (
-        "### JGLUE とは\nJGLUE は、Yahoo! JAPAN 研究所と早稲田大学河原研究室が作った日本語の言語理解ベンチマークです。ここでは五つのサブセットを扱います：MARC-ja（レビューの肯否）、JSTS（文の類似度）、JNLI（含意関係）、JSQuAD（読解）、JCommonsenseQA（常識の五択）。このアプリは公式リポジトリの v1.3.0 を取得し、チェックサムを確かめてから使います。",
-        "### What JGLUE is\nJGLUE is a benchmark of Japanese language understanding by Yahoo Japan Corporation and Kawahara Lab, Waseda University. Five subsets are used here: MARC-ja (sentiment of reviews), JSTS (similarity), JNLI (entailment), JSQuAD (reading) and JCommonsenseQA (common sense). The files come from the official repository at tag v1.3.0 and are verified by checksum.",
+        "### JGLUE とは\nJGLUE は、Yahoo! JAPAN 研究所と早稲田大学河原研究室が作った日本語の言語理解ベンチマークです。ここでは主に五つのサブセットを扱います：MARC-ja（レビューの肯否）、JSTS（文の類似度）、JNLI（含意関係）、JSQuAD（読解）、JCommonsenseQA（常識の五択）。このアプリは公式リポジトリの v1.3.0 を取得し、チェックサムを確かめてから使います。",
+        "### What JGLUE is\nJGLUE is a benchmark of Japanese language understanding by Yahoo Japan Corporation and Kawahara Lab, Waseda University. Five subsets are used here by default: MARC-ja (sentiment of reviews), JSTS (similarity), JNLI (entailment), JSQuAD (reading) and JCommonsenseQA (common sense). The files come from the official repository at tag v1.3.0 and are verified by checksum.",
     ),
     "about_marc": (
         "### MARC-ja の現状\nMARC-ja のもとになった Amazon のレビューは配布が終わっているため、公式の MARC-ja は取得できません。自分のファイルがあれば `JGLUE_DATA_DIR` のフォルダに置くと使えます。なければこのアプリ独自の見本 44 問で代わりをし、数字の横に必ず「見本」と書きます。",
         "### The state of MARC-ja\nThe Amazon reviews behind MARC-ja are no longer distributed, so the official files cannot be fetched. Put your own file into the folder of `JGLUE_DATA_DIR`; otherwise our 44 sample reviews stand in, and every number says so.",
+    ),
+    "about_jcola": (
+        "### JCoLA\nJCoLA（染谷・杉本・大関）は JGLUE の六つ目のサブセットで、文が日本語として容認できるかを問います。文は言語学の本や論文から取られ、権利は元の著者や出版社にあるため、このアプリは取得しません。GitHub の osekilab/JCoLA から `data/jcola-v1.0` を自分で入手し、`JGLUE_DATA_DIR` のフォルダに置くと使えます。なければこのアプリ独自の見本 44 文で代わりをします。選んだときだけ実行し、実行の平均には入れません。順位表でも、選んだときだけ数えます。",
+        "### JCoLA\nJCoLA (Someya, Sugimoto and Oseki) is the sixth subset of JGLUE: is a sentence acceptable Japanese? Its sentences come from books and articles on linguistics and belong to their authors and publishers, so this application fetches none. Get `data/jcola-v1.0` from osekilab/JCoLA on GitHub yourself and put it into the folder of `JGLUE_DATA_DIR`; otherwise our 44 sample sentences stand in. It runs only where it is chosen and is not in a run's average; rankings count it only where it is chosen there.",
     ),
     "about_metrics": (
         "### 点数の読み方\n指標は JGLUE 論文のもの（正解率、ピアソン・スピアマン相関、完全一致と文字 F1）で、問題数と 95 % 区間を添えます。「厳密」は出力が答えそのもの、「寛容」は答えが一つに定まれば正解とする読み方で、その差が書式の代償です。「下限」は、いつも同じ答えを出すだけで取れる点です。",
@@ -2053,6 +2070,10 @@ SAID_JA = (
     (
         r"field 'label' must be a number from (\S+) to (\S+), found (.+)",
         "欄 'label' は {} から {} までの数にしてください（いまは {}）",
+    ),
+    (
+        r"unknown label (.+); expected 0 \(unacceptable\) or 1 \(acceptable\)",
+        "ラベル {} はありません（0＝容認不可、1＝容認可能のどちらかにしてください）",
     ),
     (r"unknown label (.+); expected one of ([^.]+)", "ラベル {} はありません（{} のどれかにしてください）"),
     (

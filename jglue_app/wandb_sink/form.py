@@ -22,7 +22,7 @@ from jglue_app.plan import MAX_THINKING_TOKENS, METHODS, Plan, make_plan
 from jglue_app.prompts import FORMATS
 from jglue_app.protocols import PROTOCOLS
 from jglue_app.settings import Settings
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import CORE, TASKS
 from jglue_app.thought import THINKING
 from jglue_app.types import ModelSpec, PromptSpec
 
@@ -56,7 +56,9 @@ class Form:
         placeholder="owner/model",
     )
     tasks: str = _entry(
-        "all", "Subsets", f"Separated by commas ({', '.join(TASKS)}), or 'all' that the protocol scores."
+        "all",
+        "Subsets",
+        f"Separated by commas ({', '.join(TASKS)}), or 'all' that the protocol scores (of {', '.join(CORE)}).",
     )
     data: str = _entry(
         "official", "Data", "official (JGLUE v1.3, downloaded by itself) or sample (embedded items).", choices=DATA

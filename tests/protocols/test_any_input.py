@@ -29,6 +29,7 @@ ITEMS = {
     ),
     "jsquad": Item("jsquad", "1", {"title": "", "context": "東京", "question": "？"}, ("東京都", "「こころ」", "１年")),
     "jcommonsenseqa": Item("jcommonsenseqa", "1", {"question": "？", **CHOICES}, ("2",), ("0", "1", "2", "3", "4")),
+    "jcola": Item("jcola", "1", {"sentence": "犬が走る。"}, ("acceptable",), ("unacceptable", "acceptable")),
 }
 every_judge = pytest.mark.parametrize(
     ("protocol", "task"), [(name, task) for name, protocol in PROTOCOLS.items() for task in protocol.metrics]
@@ -46,7 +47,22 @@ def judge(
 
 PIECES = (
     *("0", "1", "2.5", "4", "10", "-3", "２", "②", "⑩", "٣", "三", "1e308", "1e999", "nan", "inf", "1_0", "."),
-    *("点", "5点満点", "positive", "negative", "Neutral", "entailment", "含意", "中立", "肯定", "春", "A", "not "),
+    *(
+        "点",
+        "5点満点",
+        "positive",
+        "negative",
+        "Neutral",
+        "entailment",
+        "含意",
+        "中立",
+        "肯定",
+        "春",
+        "A",
+        "not ",
+        "unacceptable",
+        "自然",
+    ),
     *("東京都", "こころ", "１年", "「", "」", "『", "』", "。", "です。", "答え：", "質問：", "<think>", "</think>"),
     *(" ", "\n", "\n\n", "\r\n", "\t", "\u3000", "\xa0", "\x00", "\x1c", "\x85", "\ufeff"),
     *("😀", "👨‍👩‍👧", "👩\u200d", "🇯🇵", "🇯", "1️⃣", "\u200d", "\ufe0f", "〜", "ー", "・", "ｶﾞ", "ﾞ"),

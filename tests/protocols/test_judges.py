@@ -10,7 +10,7 @@ from rapidfuzz.distance import Indel
 
 from jglue_app.protocols import PROTOCOLS
 from jglue_app.rules import RULES
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import CORE, TASKS
 from jglue_app.types import Finish, Item, Judgement, Outcome, Output, Prompt, Record, RunError, Status
 
 CHOICES = {f"choice{i}": word for i, word in enumerate(("春", "夏", "秋", "梅雨", "冬"))}
@@ -21,6 +21,7 @@ ITEMS = {
         "jnli", "1", {"sentence1": "犬", "sentence2": "猫"}, ("neutral",), ("entailment", "contradiction", "neutral")
     ),
     "jsquad": Item("jsquad", "1", {"title": "", "context": "東京", "question": "？"}, ("東京都", "東京")),
+    "jcola": Item("jcola", "1", {"sentence": "良い"}, ("acceptable",), ("unacceptable", "acceptable")),
     "jcommonsenseqa": Item("jcommonsenseqa", "1", {"question": "？", **CHOICES}, ("2",), ("0", "1", "2", "3", "4")),
 }
 WANDB = ("wandb-2023-0shot", "wandb-2023-4shot", "wandb-2023-10-0shot")
@@ -66,7 +67,7 @@ def reading(judged: Judgement) -> tuple[str | float | None, str, Status, Outcome
 def test_similarities_are_scored_only_by_systems_that_do_so(protocol: str) -> None:
     metrics = PROTOCOLS[protocol].metrics
     without = {"swallow-202411": {"marc_ja"}, "nejumi-4": {"marc_ja", "jsts"}} | {name: {"jsts"} for name in RANKING}
-    assert set(metrics) == set(ITEMS) - without.get(protocol, set())
+    assert set(metrics) & set(CORE) == set(CORE) - without.get(protocol, set())
     assert metrics.get("jsts") == (None if "jsts" in without.get(protocol, ()) else ("pearson", "spearman"))
 
 
@@ -595,6 +596,8 @@ NOTHING: dict[tuple[str, str], tuple[str | float | None, dict[str, float]]] = {
     **{(name, task): (None, {"exact_match": 0.0}) for name in EXACT for task in ("marc_ja", "jnli", "jcommonsenseqa")},
     **{(name, "jsquad"): ("", {"exact_match": 0.0, "char_f1": 0.0}) for name in EXACT},
     ("nejumi-4", "jsquad"): ("", {"char_f1": 0.0}),
+    ("nejumi-4", "jcola"): (None, {"exact_match": 0.0}),
+    ("wandb-2023-10-0shot", "jcola"): ("unacceptable", {"accuracy": 0.0}),
     ("llm-jp-eval", "jsts"): (-2.0, {}),
     ("swallow-202411", "jsts"): (-2.0, {}),
     ("flexeval", "jsts"): (0.0, {}),
@@ -709,6 +712,23 @@ def test_llm_jp_eval_names_no_characters_that_nfkc_has_replaced() -> None:
 def test_nejumi_4_takes_off_cues_quotation_marks_and_white_space(task: str, text: str, right: int) -> None:
     judged = judge("nejumi-4", record(ITEMS[task], text))
     assert judged.scores[PROTOCOLS["nejumi-4"].metrics[task][0]] == right
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "right"),
+    [
+        ("1", "acceptable", 1),
+        (" 1です", "acceptable", 1),
+        ("0", "unacceptable", 0),
+        ("5", "5", 0),
+        ("容認できる", "unacceptable", 0),
+    ],
+)
+def test_wandb_from_october_a_sentence_is_acceptable_if_the_number_at_the_beginning_is_1(
+    text: str, value: str, right: int
+) -> None:
+    judged = judge("wandb-2023-10-0shot", record(ITEMS["jcola"], text, answers=("0", "1")))
+    assert (judged.strict.value, judged.scores) == (value, {"accuracy": right})
 
 
 def test_nejumi_4_lower_cases_the_answer_and_not_the_reference() -> None:

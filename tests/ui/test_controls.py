@@ -16,7 +16,7 @@ from jglue_app.models import named_models
 from jglue_app.prompts import FORMATS
 from jglue_app.settings import Settings, load_settings
 from jglue_app.styles import style_names
-from jglue_app.tasks import TASKS
+from jglue_app.tasks import CORE
 from jglue_app.ui import controls
 from jglue_app.ui.compare import side_text
 from jglue_app.ui.words import word
@@ -219,7 +219,7 @@ def test_untouched_controls_ask_for_five_items_of_everything_without_and_with_th
     left = controls.read_side(values(a.all()), "ja")
     right = controls.read_side(values(b.all()), "ja", left)
     found = controls.read_configuration(settings, values(asked.all()), left, right, "ja")
-    assert found == Configuration(tuple(TASKS), "sample", 5, "both", Side(), Side(shots=3))
+    assert found == Configuration(CORE, "sample", 5, "both", Side(), Side(shots=3))
 
 
 @pytest.mark.parametrize("public", [False, True])

@@ -913,6 +913,26 @@ def test_people_and_fine_tuned_models_stand_beside_official_items_alone() -> Non
     assert two[0]["text"] == "JSTS 0.899 / 0.861"
 
 
+def test_an_average_names_what_it_counts_and_not_jcola_beside_it() -> None:
+    data = run(["含意"])
+    sentence = Item("jcola", "c", {"sentence": "犬が走る。"}, ("acceptable",), ("unacceptable", "acceptable"))
+    prompt = Prompt("jcola", "c", "p", None, (), ("非文", "正文"), "", (), "")
+    answered = Record("s", "jcola", "c", prompt, Output("正文", "stop", 1, 1, 0.1))
+    both = RunData(
+        SPEC, {**data.items, "jcola": {"c": sentence}}, {"jnli": "user", "jcola": "user"}, [*data.records, answered]
+    )
+    payload = board(report_run(both), None, None, "en")
+    (average,) = payload["averages"]
+    assert "JNLI" in average["text"]
+    assert "JCoLA" not in average["text"]
+    assert [line["metric"] for line in payload["rows"]] == ["accuracy", "accuracy", "mcc"]
+    assert [(line["who"], line["text"]) for line in payload["references"]][3:] == [
+        ("One person (for comparison, on the unpublished test set)", "JCoLA 0.760 / 0.384"),
+        ("Tohoku BERT base, fine-tuned (for comparison, on the unpublished test set)", "JCoLA 0.838 / 0.350"),
+        ("Waseda RoBERTa large, fine-tuned (for comparison, on the unpublished test set)", "JCoLA 0.860 / 0.419"),
+    ]
+
+
 def test_a_ranking_alone_is_scored_as_such() -> None:
     asks = {str(i): item(str(i), "neutral") for i in range(4)}
     records = [record(id_, None, RIGHT if i else FIRST_IS_WRONG) for i, id_ in enumerate(asks)]

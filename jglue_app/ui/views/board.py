@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jglue_app.insights import insights
-from jglue_app.references import references, references_of
+from jglue_app.references import on_test_set, references_of
 from jglue_app.scoreboard import (
     OUTCOMES,
     USUAL_OUTCOMES,
@@ -167,7 +167,7 @@ def _average(side: str, report: Report, lang: str) -> dict[str, str]:
     if report.average_without:
         names = ", ".join(TASKS[name].title for name in report.average_without)
         return {"side": side, "text": word("average_without", lang).format(names)}
-    names = ", ".join(named(name, t.source, lang) for name, t in report.tasks.items())
+    names = ", ".join(named(name, report.tasks[name].source, lang) for name in report.average_of)
     return {"side": side, "text": f"{word('average_of', lang).format(names)}: {estimate_text(report.average)}"}
 
 
@@ -181,17 +181,21 @@ def _knows(side: str, report: Report, lang: str) -> list[dict[str, str]]:
 
 
 def _references(report: Report, lang: str) -> list[dict[str, str]]:
-    """Scores of people and of fine-tuned models on the official files of the same split."""
-    found = {name: of for name, task in report.tasks.items() if (of := references_of(task, report.split))}
-    if not found:
-        return []
+    """Scores of people and of fine-tuned models on the official files of the same split, then those on test sets that
+    are not published."""
     out = []
-    for who in references(report.split):
-        each = [
-            f"{TASKS[name].title} {' / '.join(number(of[who][m]) for m in TASKS[name].metrics)}"
-            for name, of in found.items()
-        ]
-        out.append({"who": word(f"reference_{who.split()[0].lower()}", lang), "text": " · ".join(each)})
+    for references in (references_of, on_test_set):
+        found = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
+        for who in dict.fromkeys(who for of in found.values() for who in of):
+            each = [
+                f"{TASKS[name].title} {' / '.join(number(of[who][m]) for m in TASKS[name].metrics)}"
+                for name, of in found.items()
+                if who in of
+            ]
+            name = who.split()[0].strip(",").lower()
+            on_split = references is references_of
+            title = word(f"reference_{name}", lang) if on_split else word(f"test_reference_{name}", lang)
+            out.append({"who": title, "text": " · ".join(each)})
     return out
 
 
