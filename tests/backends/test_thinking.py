@@ -204,6 +204,15 @@ def test_prompts_with_and_without_thoughts_keep_their_places(backend: Backend) -
     assert [text_of(found[i]) for i in range(3)] == [alone, WRITTEN, alone]
 
 
+def test_a_repetition_penalty_counts_the_thought_though_the_answer_is_written_apart(backend: Backend) -> None:
+    """A stop string makes two generations of it; without one it is one, and the penalty has changed it."""
+    together = text_of(collect(backend.generate([asked()], 80, never, 2.0))[0])
+    assert "</think>" in together and together != WRITTEN
+    apart = asked(thought="<think>", stop=("〓",))
+    assert text_of(collect(generate(backend, [apart], 80, None, never, 2.0))[0]) == together
+    assert text_of(collect(generate(backend, [apart], 80, None, never))[0]) == WRITTEN
+
+
 # --- whole runs -------------------------------------------------------------------------------------------
 
 
