@@ -157,7 +157,8 @@ def _task_report(
     inside = sum(is_open(prompt.thought) and not prompt.ranked_text for prompt in ranked)
     unfinished = report.outcomes.get("unfinished_thought", 0)
     found += notices.of_thoughts(unfinished, len(scored), closed=closed, inside=inside)
-    return replace(report, notices=(*found, *data.assumed))
+    assumed = [n for n in data.assumed if n.facts.get("task", task.name) == task.name]
+    return replace(report, notices=(*found, *assumed))
 
 
 def _is_scored(row: Answered, protocol: ScoringProtocol) -> bool:

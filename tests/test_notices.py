@@ -217,6 +217,10 @@ FACTS: dict[str, str | float] = {
         "mark",
         "closing",
         "cut",
+        "harness",
+        "first",
+        "printed",
+        "here",
     )
 }
 
