@@ -162,9 +162,9 @@ class Index:
 
 
 def _holds(outer: Spans, inner: Spans) -> bool:
-    """Whether every text of an item stands inside the same text of another, and one of them is shorter."""
-    pairs = zip(outer, inner, strict=True)
-    return outer != inner and all(a[0] <= b[0] and b[1] <= a[1] for a, b in pairs)
+    """Whether every text of an item stands inside a text of another, and one of them is shorter."""
+    pairs = list(zip(sorted(outer), sorted(inner), strict=True))
+    return any(a != b for a, b in pairs) and all(a[0] <= b[0] and b[1] <= a[1] for a, b in pairs)
 
 
 def by_direction(places: Sequence[Found]) -> list[Found]:

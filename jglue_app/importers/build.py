@@ -111,8 +111,8 @@ def _read(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Subs
         name = row.subset or (tasks[0] if len(tasks) == 1 else "")
         if not name:
             raise InputError(
-                f"{log.path}, {row.where}: it cannot be told which subset this is of. Say it: --task "
-                f"{', '.join(TASKS)}."
+                f"{log.path}, {row.where}: no subset of JGLUE is known by the name "
+                f"{(row.task or log.path.stem)[:LONGEST]!r}. If it is one, say which: --task {', '.join(TASKS)}."
             )
         if tasks and name not in tasks:
             continue

@@ -44,7 +44,8 @@ def subset_shaped(doc: Mapping[str, Any]) -> str:
         return "jsquad"
     if {"sentence1", "sentence2"} <= names:
         label = doc.get("label")
-        if isinstance(label, str) and label in TASKS["jnli"].labels:
+        # Similarities are written with a decimal point everywhere; whole numbers are numbers of labels.
+        if (isinstance(label, str) and label in TASKS["jnli"].labels) or (type(label) is int and 0 <= label < 3):
             return "jnli"
         return "jsts" if isinstance(label, float) else ""
     if "review_id" in names and "sentence" in names:

@@ -65,7 +65,7 @@ def told(found: Imported) -> list[str]:
     """What a person has to be told of an import, a sentence each."""
     lines = []
     for task, items in found.data.items.items():
-        lines.append(f"{TASKS[task].title}: {len(items):,} items imported.")
+        lines.append(f"{TASKS[task].title}: items imported: {len(items):,}.")
         for one in found.printed:
             if one.task == task and one.same:
                 lines.append(

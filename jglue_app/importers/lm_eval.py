@@ -116,6 +116,7 @@ def _row(path: Path, where: str, row: Mapping[str, Any], task: str, version: str
         "version": version,
         "id": id_of(subset, doc),
         "fields": fields_of(subset, doc) if subset else {},
+        "inside": context,
         "prompt": context,
         "shots": shots,
         "note": "several" if len(responses[0]) > 1 else "",

@@ -47,17 +47,22 @@ def order_of(row: Row, item: Item) -> tuple[int, ...] | None:
     texts = [_bare(choice) for choice in row.choices]
     if len(set(texts)) != count:
         return None
+    if item.task == "jcommonsenseqa":
+        own = [_bare(item.fields[f"choice{label}"]) for label in item.choices]
+        if sorted(own) == sorted(texts):
+            return tuple(map(texts.index, own))
+    if any(texts == [_bare(one) for one in series] for series in _series(count)):
+        # Numbers and letters stand for what was shown in that order; of other subsets it is not known what that was.
+        return _shown(row, item) if item.task == "jcommonsenseqa" else None
     for forms in (form(item) for form in _named(item.task)):
         own = [_bare(form) for form in forms]
-        if sorted(own) == sorted(texts) and len(set(own)) == count:
+        if sorted(own) == sorted(texts):
             return tuple(map(texts.index, own))
     words = _words(item)
     found = [words.get(text) for text in texts]
-    if None not in found and len(set(found)) == count:
-        return tuple(found.index(label) for label in item.choices)
-    counted = any(texts == [_bare(one) for one in series[:count]] for series in _series(count))
-    # Numbers and letters stand for what was shown in that order; of other subsets it is not known what that was.
-    return _shown(row, item) if counted and item.task == "jcommonsenseqa" else None
+    if None in found or len(set(found)) < count:
+        return None
+    return tuple(found.index(label) for label in item.choices)
 
 
 def _shown(row: Row, item: Item) -> tuple[int, ...] | None:

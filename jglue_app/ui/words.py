@@ -1320,8 +1320,8 @@ SAID_JA = (
         "{} {}（{}）は {} でもう答えられています。二つのログがつながっているか、データが変わっています。評価ツールが書いたままのログを選んでください。",
     ),
     (
-        r"(.+) it cannot be told which subset this is of\. .+",
-        "{} どのサブセットのログか判別できません。コマンドラインの --task で指定してください。",
+        r"(.+) no subset of JGLUE is known by the name (.+)\. If .+",
+        "{} {} という名前からは JGLUE のどのサブセットかわかりません。サブセットのログなら、コマンドラインの --task で指定してください。",
     ),
     (
         r"(.+) it cannot be told which of the answers (.+) of item (.+) stands for which of (.+)\. Log the .+",
