@@ -25,6 +25,11 @@ FEW = 0.1
 LONGEST = 60
 """Characters of a name or text that a sentence repeats."""
 
+
+class OtherItemsError(DataError):
+    """The answers of a log are to no items of the data."""
+
+
 DataOf = Callable[[str], Dataset]
 """Subset → its items; raises InputError if there are none."""
 
@@ -158,9 +163,9 @@ def _take(log: Log, row: Row, subset: Subset) -> None:
     subset.rows.append((row, place))
 
 
-def _another(log: Log, subset: Subset) -> DataError:
+def _another(log: Log, subset: Subset) -> OtherItemsError:
     title, split = TASKS[subset.dataset.task].title, subset.dataset.split
-    return DataError(
+    return OtherItemsError(
         f"{log.path}: {subset.strange:,} of the first {subset.total:,} answers are to no item of {title} {split} "
         f"({', '.join(subset.names)}). It is a log of another benchmark, split or data: check --task, --split and "
         "--data."
@@ -275,7 +280,7 @@ def _complete(
     if not chosen or len(chosen) < FEW * subset.total:
         hint = " MARC-ja is no longer distributed: give your own file with --marc-ja." if title == "MARC-ja" else ""
         names = ", ".join(subset.names or [_named(row) for row, _ in doubtful[:NAMED]])
-        raise DataError(
+        raise OtherItemsError(
             f"{subset.source}: {subset.total - len(chosen):,} of {subset.total:,} answers are to no item of {title} "
             f"{split} ({names}). It is a log of another benchmark, split or data: check --task, --split and --data."
             f"{hint}"
@@ -344,6 +349,11 @@ def _output(subset: Subset, row: Row, item: Item) -> Output | RunError:
         order = naming.order_of(row, item)
         assert order is not None
         sums = tuple(sums[k] for k in order)
+        if not any(sums):
+            raise DataError(
+                f"{subset.source}, {row.where}: the log-likelihoods of item {item.id!r} are all 0, as if every answer "
+                "were certain. Make the log anew with a model that gives them."
+            )
     finish: Any = row.finish
     if row.text is None:
         finish = "scored"

@@ -13,7 +13,7 @@ from typing import Any
 from jglue_app import __version__, data
 from jglue_app.errors import DataError, InputError, StoreError
 from jglue_app.importers import open_log, scores
-from jglue_app.importers.build import Part, build
+from jglue_app.importers.build import OtherItemsError, Part, build
 from jglue_app.importers.log import Log, sha256
 from jglue_app.importers.scores import Printed
 from jglue_app.notices import sentence
@@ -130,6 +130,18 @@ def import_logs(
     left_out = tuple(dict.fromkeys(name for log in logs for name in log.left_out))
     path = _store(settings.runs_dir, found, logs, parts, printed)
     return Imported(path, found, notices, tuple(printed), left_out)
+
+
+def import_to_either(settings: Settings, paths: Sequence[Path], partial: bool) -> Imported:
+    """The same for answers to the embedded samples or to the official validation items, whichever they are to.
+
+    Raises:
+        JglueAppError: as `import_logs`.
+    """
+    try:
+        return import_logs(settings, paths, partial=partial, items=Items("sample"))
+    except OtherItemsError:
+        return import_logs(settings, paths, partial=partial)
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

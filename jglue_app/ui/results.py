@@ -15,7 +15,7 @@ import gradio as gr
 from jglue_app import archive
 from jglue_app import export as files
 from jglue_app.errors import InputError, JglueAppError, StoreError, UnknownNameError
-from jglue_app.importers.imports import import_logs
+from jglue_app.importers.imports import import_to_either
 from jglue_app.leaderboard import Entry, leaderboard
 from jglue_app.library import StoredRun
 from jglue_app.presets import subsets
@@ -296,7 +296,7 @@ def import_files(desk: Desk, sources: Sequence[Path], partial: bool = False) -> 
         paths = [Path(shutil.copy(path, Path(scratch) / path.name)) for path in sources]
         logs = [path for path in paths if not BESIDE.fullmatch(path.name)] or paths
         try:
-            found = import_logs(desk.settings, logs, partial=partial)
+            found = import_to_either(desk.settings, logs, partial)
         except (InputError, StoreError) as e:
             raise type(e)(str(e).replace(f"{scratch}/", "")) from e
     return found.path, found.notices

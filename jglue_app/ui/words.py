@@ -1264,75 +1264,79 @@ SAID_JA = (
         "{} を読み込めません（{}）。実行を置くフォルダの権限と空きを確かめてください。",
     ),
     (
-        r"(.+) has no header\.json: it is no \.eval log.+",
+        r"(.+): has no header\.json: it is no \.eval log.+",
         "{} に header.json がありません。.eval のログではないか、終わっていない評価のものです。`inspect eval-retry` で終わらせるか、ほかのログを選んでください。",
     ),
     (
-        r"(.+) is not a readable \.eval archive \((.+)\)\. .+",
+        r"(.+): is not a readable \.eval archive \((.+)\)\. .+",
         "{} は読める .eval ではありません（{}）。途中で切れているか壊れています。もう一度コピーするか、`inspect log convert --to json` で変換してください。",
     ),
     (
-        r"(.+) unpacks to more than (\d+) MiB\. .+",
+        r"(.+): unpacks to more than (\d+) MiB\. .+",
         "{} を展開すると {} MiB を超えます。もっと小さいログを選んでください。",
     ),
     (
-        r"(.+) is no log that is known here\. Known are (.+)\.",
+        r"(.+): is no log that is known here\. Known are (.+)\.",
         "{} は、ここで読めるログではありません。読めるのは {} です。",
     ),
-    (r"(.+) is empty\. Give a harness's log\.", "{} は空です。評価ツールのログを選んでください。"),
+    (r"(.+): is empty\. Give a harness's log\.", "{} は空です。評価ツールのログを選んでください。"),
     (
-        r"(.+) is no JSON in UTF-8, which logs are written in\. .+",
+        r"(.+): is no JSON in UTF-8, which logs are written in\. .+",
         "{} は UTF-8 の JSON ではありません。評価ツールが書いたままのログを選ぶか、UTF-8 で保存し直してください。",
     ),
     (
-        r"(.+) not valid JSON \((.+)\)\. The log is truncated or damaged.+",
+        r"(.+): not valid JSON \((.+)\)\. The log is truncated or damaged.+",
         "{} JSON として読めません（{}）。ログが途中で切れているか壊れています。もう一度コピーしてください。",
     ),
     (
-        r"(.+) JSON beyond what can be read \((.+)\)\. Copy the log again\.",
+        r"(.+): JSON beyond what can be read \((.+)\)\. Copy the log again\.",
         "{} 読める範囲を超えた JSON です（{}）。ログをもう一度コピーしてください。",
     ),
     (
-        r"(.+) a JSON document of more than (\d+) MiB\. .+",
+        r"(.+): a JSON document of more than (\d+) MiB\. .+",
         "{} は {} MiB を超える一つの JSON です。一行一件のログか、サブセットごとのログを選んでください。",
     ),
     (
-        r"(.+) ([\d,]+) of (?:the first )?([\d,]+) answers are to no item of (.+) \((.+)\)\. It is a log of another "
+        r"(.+): ([\d,]+) of (?:the first )?([\d,]+) answers are to no item of (.+) \((.+)\)\. It is a log of another "
         r"benchmark.+",
         "{} の答えのうち {} 件（{} 件中）は、{} のどの問題への答えでもありません（{}）。別のベンチマーク、分割、データのログです。",
     ),
     (
-        r"(.+) ([\d,]+) of ([\d,]+) answers cannot be told to be to one item of (.+) \((.+)\)\. .+",
+        r"(.+): ([\d,]+) of ([\d,]+) answers cannot be told to be to one item of (.+) \((.+)\)\. .+",
         "{} の答えのうち {} 件（{} 件中）は、{} のどの問題への答えか一つに決まりません（{}）。"
         "「一部の問題だけでもよい」（--partial）を選ぶと、ほかの答えだけを読み込みます。",
     ),
     (
-        r"(.+) ([\d,]+) of ([\d,]+) items of (.+) have no answer in the log \(the first is (.+)\)\. .+",
+        r"(.+): ([\d,]+) of ([\d,]+) items of (.+) have no answer in the log \(the first is (.+)\)\. .+",
         "{} には、{} 問（{} 問中、{}）の答えがありません（最初は {}）。"
         "「一部の問題だけでもよい」（--partial）を選ぶと、ある答えだけを読み込みます。",
     ),
     (
-        r"(.+) holds (\S+) in two versions, (.+) and (.+)\. .+",
+        r"(.+): holds (\S+) in two versions, (.+) and (.+)\. .+",
         "{} には {} が二つの版（{} と {}）であります。どちらか一つのログを選んでください。",
     ),
     (
-        r"(.+) item (.+) of (\S+) was answered before, at (.+)\. Two logs .+",
+        r"(.+): item (.+) of (\S+) was answered before, at (.+)\. Two logs .+",
         "{} {}（{}）は {} でもう答えられています。二つのログがつながっているか、データが変わっています。評価ツールが書いたままのログを選んでください。",
     ),
     (
-        r"(.+) no subset of JGLUE is known by the name (.+)\. If .+",
+        r"(.+): the log-likelihoods of item (.+) are all 0, .+",
+        "{} 問題 {} の対数尤度がすべて 0 です。対数尤度を出すモデルで、ログを作り直してください。",
+    ),
+    (
+        r"(.+): no subset of JGLUE is known by the name (.+)\. If .+",
         "{} {} という名前からは JGLUE のどのサブセットかわかりません。サブセットのログなら、コマンドラインの --task で指定してください。",
     ),
     (
-        r"(.+) it cannot be told which of the answers (.+) of item (.+) stands for which of (.+)\. Log the .+",
+        r"(.+): it cannot be told which of the answers (.+) of item (.+) stands for which of (.+)\. Log the .+",
         "{} 答え {}（問題 {}）のどれが {} のどれにあたるか判別できません。ラベルの文そのものを記録するか、`score --predictions` を使ってください。",
     ),
     (
-        r"(.+) holds scores, and not the outputs of every item\. .+",
+        r"(.+): holds scores, and not the outputs of every item\. .+",
         "{} には点だけがあり、すべての問題の出力がありません。lm-eval なら --log_samples が書く samples_….jsonl を選んでください。",
     ),
     (
-        r"(.+) holds no answer of (.+?)\..* Give a log that has some\.",
+        r"(.+): holds no answer of (.+?)\..* Give a log that has some\.",
         "{} に {} の答えがありません。答えのあるログを選んでください。",
     ),
     (
@@ -1348,11 +1352,11 @@ SAID_JA = (
         "実行を {} に置けません（{}）。権限と空きを確かめてください。",
     ),
     (
-        r"(.+) log-likelihoods of (.+), whose answers are open\. Give a log of generated answers\.",
+        r"(.+): log-likelihoods of (.+), whose answers are open\. Give a log of generated answers\.",
         "{} 自由に答える {} の対数尤度です。生成した答えのログを選んでください。",
     ),
     (
-        r"(.+) (\S+) was in (.+) already\. Import one log of each subset at a time\.",
+        r"(.+): (\S+) was in (.+) already\. Import one log of each subset at a time\.",
         "{} {} は {} にもうあります。サブセットごとに一つのログを選んでください。",
     ),
     (
@@ -1369,27 +1373,27 @@ SAID_JA = (
         "問題のファイルは一つのサブセットのものです。--task で指定してください。",
     ),
     (
-        r"(.+) is no log of Inspect: it has no 'eval'\. .+",
+        r"(.+): is no log of Inspect: it has no 'eval'\. .+",
         "{} は Inspect のログではありません（'eval' がありません）。.eval か .json のログを選んでください。",
     ),
     (
-        r"(.+) is no result of llm-jp-eval(?:: it has no 'outputs')?\. Give its result JSON.+",
+        r"(.+): is no result of llm-jp-eval(?:: it has no 'outputs')?\. Give its result JSON.+",
         "{} は llm-jp-eval の結果ではありません。結果の JSON を選んでください。",
     ),
     (
-        r"(.+) is no results file of lm-eval\. .+",
+        r"(.+): is no results file of lm-eval\. .+",
         "{} は lm-eval の結果ファイルではありません。results_….json を選んでください。",
     ),
     (
-        r"(.+) has no task (.+)\. Give the results file of the same run with --results\.",
+        r"(.+): has no task (.+)\. Give the results file of the same run with --results\.",
         "{} にタスク {} がありません。同じ実行の結果ファイルを選んでください。",
     ),
     (
-        r"(.+) more than (\d+) GiB\. Give one subset at a time\.",
+        r"(.+): more than (\d+) GiB\. Give one subset at a time\.",
         "{} は {} GiB を超えています。サブセットごとに選んでください。",
     ),
     (
-        r"(.+) expected a JSON object, found (\S+)\. Give a harness's log\.",
+        r"(.+): expected a JSON object, found (\S+)\. Give a harness's log\.",
         "{} JSON のオブジェクトではなく {} です。評価ツールのログを選んでください。",
     ),
     (
@@ -1397,15 +1401,15 @@ SAID_JA = (
         "{} は UTF-8 ではありません。UTF-8 で保存し直してください。",
     ),
     (
-        r"(.+) longer than (\d+) MiB\. Give a log in lines\.",
+        r"(.+): longer than (\d+) MiB\. Give a log in lines\.",
         "{} が {} MiB を超えています。一行一件のログを選んでください。",
     ),
     (
-        r"(.+) is no result of that harness\. .+",
+        r"(.+): is no result of that harness\. .+",
         "{} は lm-evaluation-harness-jp の結果ではありません。--output_path で書かれた JSON を選んでください。",
     ),
     (
-        r"(.+) holds more than ([\d,]+) files\. Give a smaller log\.",
+        r"(.+): holds more than ([\d,]+) files\. Give a smaller log\.",
         "{} のファイルが {} 個を超えています。もっと小さいログを選んでください。",
     ),
     (

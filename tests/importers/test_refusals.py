@@ -151,7 +151,7 @@ def test_a_long_log_of_another_benchmark_is_given_up_early(tmp_path: Path) -> No
 
 
 def test_a_log_without_a_subset_of_jglue_is_refused(tmp_path: Path) -> None:
-    table = {"scores": {}, "outputs": {"jamp": [], "niilc": []}, "config": {}}
+    table: dict[str, Any] = {"scores": {}, "outputs": {"jamp": [], "niilc": []}, "config": {}}
     refused(r"holds no answer of JGLUE\. It has jamp, niilc", whole(tmp_path / "a.json", table))
     table["outputs"] = {"jnli": [{"input": "x", "pred": "0", "gold": "0"}]}
     refused(r"holds no answer of JSTS", whole(tmp_path / "b.json", table), tasks=["jsts"])
@@ -264,6 +264,11 @@ def test_a_row_that_is_not_as_its_format_has_it_is_refused_with_its_line(
 ) -> None:
     change(good[2])
     refused(rf"line 3: {match}", samples(tmp_path, TASK, good))
+
+
+def test_sums_that_are_all_0_are_refused(tmp_path: Path, good: list[dict[str, Any]]) -> None:
+    good[4]["resps"] = [[["0.0", "True"]]] * 3
+    refused(r"line 5: the log-likelihoods of item 'sn005' are all 0", samples(tmp_path, TASK, good))
 
 
 def test_ranked_texts_that_name_no_label_are_refused(tmp_path: Path, good: list[dict[str, Any]]) -> None:
