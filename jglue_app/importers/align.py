@@ -40,7 +40,7 @@ class Found:
     candidates: tuple[int, ...]
     """Indices of the items it may be to: one if it is aligned, several if that cannot be told, none if none fits."""
     changed: bool = False
-    """The id is that of the item, and the texts are alike and not equal."""
+    """The item was asked with a text that is like the data's and not the same."""
     unchecked: bool = False
     """The id is that of the item, and the log has no text to check it by."""
     forward: tuple[int, ...] | None = None
@@ -76,25 +76,36 @@ class Index:
     def find(self, row: Row) -> Found:
         """The items that an answer may be to."""
         given = {name: plain(text) for name, text in row.fields.items() if text.strip()}
+        text = "" if set(self._main) <= set(given) else plain(row.inside)
         k = self._ids.get(row.id) if row.id else None
         if k is not None:
-            known = {name: text for name, text in given.items() if name in self._texts[k]}
-            if not known and not row.inside.strip():
+            known = {name: own for name, own in given.items() if name in self._texts[k]}
+            if not known and not text:
                 return Found((k,), unchecked=True)
-            if known and all(self._texts[k][name] == text for name, text in known.items()):
-                return Found((k,))
-            if not known and k in self._inside(plain(row.inside)):
-                return Found((k,), forward=self._forward({k}, plain(row.inside)))
-        known_texts = set(self._main) <= set(given)
-        text = "" if known_texts else plain(row.inside)
-        found = self._with_choices(self._by_fields(given) if known_texts else self._inside(text), row.choices)
+            if known and all(self._texts[k][name] == own for name, own in known.items()):
+                return Found((k,), unchecked=not set(known) & set(self._main))
+            if text and k in self._inside(text):
+                return Found((k,), self._changed(k, given, row.choices), forward=self._forward({k}, text))
+        found = self._with_choices(self._inside(text) if text else self._by_fields(given), row.choices)
         if found or k is None:
-            return Found(tuple(sorted(found)), forward=self._forward(found, text))
+            changed = len(found) == 1 and self._changed(min(found), given, row.choices)
+            return Found(tuple(sorted(found)), changed, forward=self._forward(found, text))
         ours = "".join(self._texts[k].get(name, "") for name in given)
         alike = bool(given) and fuzz.ratio("".join(given.values()), ours) >= SIMILAR
         return Found((k,), changed=True) if alike else Found(())
 
+    def _changed(self, k: int, given: Mapping[str, str], choices: Sequence[str]) -> bool:
+        """Whether an item was asked with another text beside the main ones; another order of choices is none."""
+        own = self._texts[k]
+        known = [name for name in given if name in own]
+        if sorted(given[name] for name in known) != sorted(own[name] for name in known):
+            return True
+        ours = {text for name, text in own.items() if name.startswith("choice")}
+        return 0 < len(ours - set(map(plain, choices))) < len(ours)
+
     def _by_fields(self, given: Mapping[str, str]) -> set[int]:
+        if not set(self._main) <= set(given):
+            return set()
         found = set.intersection(*(self._by_text.get((name, given[name]), set()) for name in self._main))
         if len(found) < 2:
             return found

@@ -25,12 +25,18 @@ _GOLD = ("gold", "true", "expected_output")
 
 def recognises(path: Path, head: Mapping[str, Any] | None) -> bool:
     """Whether a file is such a log. Its first object is the whole document, so what stands at its beginning decides."""
-    return head is not None and (_has_outputs(head) or _has_samples(head))
+    return head is not None and (_has_outputs(head) or _has_samples(head) or _is_bare(head))
 
 
 def _has_outputs(table: Mapping[str, Any]) -> bool:
     outputs = table.get("outputs")
     return isinstance(outputs, dict) and all(isinstance(rows, list) for rows in outputs.values())
+
+
+def _is_bare(table: Mapping[str, Any]) -> bool:
+    """Whether it is the `outputs` of a result alone."""
+    firsts = [rows[0] for rows in table.values() if isinstance(rows, list) and rows]
+    return bool(firsts) and len(firsts) == len(table) and all(isinstance(r, dict) and "pred" in r for r in firsts)
 
 
 def _has_samples(table: Mapping[str, Any]) -> bool:
@@ -48,6 +54,8 @@ def open_log(path: Path, results: Path | None) -> Log:
         DataError: it is not JSON of that shape, or has nothing of JGLUE.
     """
     table = document(path)
+    if isinstance(table, dict) and not _has_outputs(table) and _is_bare(table):
+        table = {"outputs": table}
     scores = table
     if results is not None:
         scores = document(results)

@@ -49,8 +49,11 @@ def order_of(row: Row, item: Item) -> tuple[int, ...] | None:
         return None
     if item.task == "jcommonsenseqa":
         own = [_bare(item.fields[f"choice{label}"]) for label in item.choices]
-        if sorted(own) == sorted(texts):
-            return tuple(map(texts.index, own))
+        missing, left = [text for text in own if text not in texts], [text for text in texts if text not in own]
+        # Of one that was corrected the others tell which it is.
+        if len(missing) <= 1 and len(missing) == len(left):
+            same = dict(zip(missing, left, strict=True))
+            return tuple(texts.index(same.get(text, text)) for text in own)
     if any(texts == [_bare(one) for one in series] for series in _series(count)):
         # Numbers and letters stand for what was shown in that order; of other subsets it is not known what that was.
         return _shown(row, item) if item.task == "jcommonsenseqa" else None

@@ -91,6 +91,28 @@ def test_a_corrected_text_with_the_same_id_is_taken_and_said() -> None:
     assert (list(texts(found)), told(found)) == (["3"], {"imported_changed": 1})
 
 
+def test_a_corrected_choice_is_known_by_the_others_and_said() -> None:
+    fields = {"question": "雨の日に使うものは？"} | {f"choice{k}": text for k, text in enumerate("傘靴本花石")}
+    item = Item("jcommonsenseqa", "7", fields, ("0",), ("0", "1", "2", "3", "4"))
+    row = Row(
+        "x",
+        subset="jcommonsenseqa",
+        id="7",
+        fields=fields | {"choice0": "雨傘"},
+        choices=("花", "雨傘", "石", "靴", "本"),
+        logprobs=(-1.0, -2.0, -3.0, -4.0, -5.0),
+        gold_index=1,
+    )
+    found = part(dataset(item), [row])
+    (output,) = found.outputs
+    assert isinstance(output, Output) and output.choice_logprobs == (-2.0, -4.0, -5.0, -1.0, -3.0)
+    assert found.prompts[0].answers == ("雨傘", "靴", "本", "花", "石")
+    assert told(found) == {"imported_changed": 1}
+    # Only another order is no other text.
+    same = replace(row, fields=fields, choices=("花", "傘", "石", "靴", "本"))
+    assert told(part(dataset(item), [same])) == {}
+
+
 def test_an_id_without_any_text_is_taken_and_said() -> None:
     found = part(PAIRS, [Row("x", id="3", text="neutral")])
     assert (list(texts(found)), told(found)) == (["3"], {"imported_unchecked": 1})

@@ -313,6 +313,15 @@ def test_a_number_for_what_could_not_be_read_is_no_output_that_reads_as_a_number
     assert ("imported_number", 3) in [(n.kind, n.facts["k"]) for n in found.notices]
 
 
+def test_the_outputs_of_a_result_alone_are_a_log_too(tmp_path: Path) -> None:
+    found_rows = [
+        {"input": f"{r['sentence1']}\n{r['sentence2']}", "pred": "含意", "gold": NLI_JA[r["label"]]} for r in JNLI
+    ]
+    found = taken(whole(tmp_path / "outputs.json", {"jnli": found_rows, "jamp": found_rows}))
+    assert score(found, "jnli", "llm-jp-eval", "exact_match") == 15 / 45
+    assert found.left_out == ("jamp",)
+
+
 def test_generated_samples_of_llm_jp_eval_are_a_log_too(tmp_path: Path) -> None:
     found_rows = [
         {
