@@ -1,5 +1,5 @@
-"""The public Python functions: `evaluate`, `compare`, `rescore`, `explain`, `score`, `open_run`, `lint_prompt`,
-`check_data`.
+"""The public Python functions: `evaluate`, `compare`, `rescore`, `explain`, `score`, `import_log`, `open_run`,
+`lint_prompt`, `check_data`.
 
 from jglue_app import compare, evaluate
 
@@ -22,6 +22,7 @@ from jglue_app import data_check, exporters, known_items, lint, presets, rescori
 from jglue_app.backends import ModelPool, Notify, backend_for, open_tokenizer
 from jglue_app.data_check import DataCheck
 from jglue_app.errors import InputError, StoreError, UnknownNameError
+from jglue_app.importers.imports import Imported, Items, import_logs
 from jglue_app.item_groups import with_labels
 from jglue_app.known_items import CURRENT_LABELS
 from jglue_app.plan import build_prompts, make_plan
@@ -332,6 +333,47 @@ def score(
         notify(dataset.note)
     found = _labelled(read_predictions(Path(predictions), dataset, partial=partial), labels)
     return replace(rescoring.rescore(found, names), labels=labels)
+
+
+def import_log(
+    logs: str | Path | Sequence[str | Path],
+    tasks: Sequence[str] = (),
+    *,
+    format: str | None = None,
+    results: str | Path | None = None,
+    partial: bool = False,
+    data: str = "official",
+    split: str = "valid",
+    marc_ja: str | Path | None = None,
+    model: str = "",
+) -> Imported:
+    """Logs of another harness, of one model, as a stored run: `open_run(import_log(…).path)`.
+
+    Args:
+        logs: samples of lm-eval, outputs of flexeval, results of llm-jp-eval or Swallow, logs of Inspect, or a folder
+            that holds such.
+        tasks: keys of `TASKS` that are wanted; without them, all that the logs have.
+        format: a key of `importers.FORMATS`; None to tell it from each file.
+        results: the harness's file of scores, where it is not beside the log.
+        partial: accept answers without an item, and items without an answer.
+        data: `official`, `sample`, or the path of a file in the official format of one subset.
+        split, marc_ja: see `evaluate`.
+        model: what to call the model, where the logs do not say it.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy in the message; nothing is stored then.
+    """
+    paths = [logs] if isinstance(logs, str | Path) else logs
+    return import_logs(
+        load_settings(),
+        [Path(path) for path in paths],
+        tasks=tasks,
+        format=format,
+        results=Path(results) if results else None,
+        partial=partial,
+        items=Items(data, split, Path(marc_ja) if marc_ja else None),
+        model=model,
+    )
 
 
 def check_data(

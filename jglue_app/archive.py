@@ -34,6 +34,14 @@ def pack(run: Path, target: Path) -> Path:
     return target
 
 
+def is_run(source: Path) -> bool:
+    """Whether a path is to be read as a run: a .zip file, a run folder, or what is not there at all. A harness's log
+    is none, nor is a folder of logs."""
+    if source.is_dir():
+        return (source / "manifest.json").exists() or not any(source.iterdir())
+    return source.suffix.lower() == ".zip" or not source.exists()
+
+
 def unpack(source: Path, runs_dir: Path) -> Path:
     """Put a run from a .zip file or a folder below `runs_dir`, after all of it has been read and checked.
 

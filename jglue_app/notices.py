@@ -9,7 +9,18 @@ from collections.abc import Sequence
 
 from jglue_app.tasks import TASKS
 from jglue_app.thought import is_ignored
-from jglue_app.types import Estimate, ModelInfo, Notice, Preset, Prompt, RunSpec, ScoringProtocol, Task, TaskReport
+from jglue_app.types import (
+    ELSEWHERE,
+    Estimate,
+    ModelInfo,
+    Notice,
+    Preset,
+    Prompt,
+    RunSpec,
+    ScoringProtocol,
+    Task,
+    TaskReport,
+)
 
 SENTENCES = {
     "on_floor_default": (
@@ -43,6 +54,46 @@ SENTENCES = {
         "{k} of {n} lines close a thought ({closing}) without opening it ({mark}): the prompts are taken to have "
         'opened one in every line, and the {cut} lines that close none to be unfinished thoughts. Give "thought": "" '
         "in lines of which that is not so."
+    ),
+    "imported_strange": (
+        "{k} of {n} answers of the log of {harness} are to no item of the data here and are left out ({first})."
+    ),
+    "imported_doubtful": (
+        "{k} of {n} answers of the log of {harness} fit two items of the data, which nothing in it tells apart, and "
+        "are left out ({first})."
+    ),
+    "imported_missing": "{k} of {n} items of the data have no answer in the log of {harness} ({first}).",
+    "imported_changed": (
+        "{k} of {n} items were asked by {harness} with another text than the data here has, such as {first}: scores "
+        "say nothing about these exact items."
+    ),
+    "imported_unchecked": (
+        "{k} of {n} items were brought together with the answers of {harness} by their ids alone, for the log has no "
+        "texts ({first})."
+    ),
+    "imported_gold": (
+        "{k} of {n} items have another right answer in the log of {harness} than in the data here, such as {first}. "
+        "Scores here go by the data."
+    ),
+    "imported_gold_unknown": (
+        "What {harness} took to be the right answer is not in the log, or cannot be told, of {k} of {n} items "
+        "({first})."
+    ),
+    "imported_several": "Of {k} of {n} items the log of {harness} holds several outputs: the first of each is scored.",
+    "imported_trimmed": (
+        "{k} of {n} outputs are in the log of {harness} as they are after it has cut, trimmed and normalised (NFKC) "
+        "them: what the model wrote is not known."
+    ),
+    "imported_number": (
+        "{k} of {n} outputs are in the log of {harness} as -2.0 alone, which it writes for what it cannot read: they "
+        "are taken as empty."
+    ),
+    "imported_processed": (
+        "{k} of {n} outputs were changed by filters or processors of {harness} before it scored them; here they are "
+        "scored as the model wrote them."
+    ),
+    "imported_score": (
+        "{harness} has printed {metric} {printed}; {protocol} gives {here} for the same outputs against the data here."
     ),
     "thought_closed": (
         "The prompts open a thought, or leave one to the model. Answers were ranked after the same prompts with the "
@@ -227,7 +278,7 @@ def _precision(spec: RunSpec, model: ModelInfo | None) -> tuple[Notice, ...]:
 
 def _settings(spec: RunSpec, protocol: ScoringProtocol) -> tuple[Notice, ...]:
     preset = protocol.preset
-    if preset is None or spec.model.backend == "predictions":
+    if preset is None or spec.model.backend in ELSEWHERE:
         return ()
     settings = []
     for name, here, there in (

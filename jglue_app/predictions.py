@@ -14,10 +14,11 @@ import hashlib
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from jglue_app import __version__, userfiles
@@ -88,7 +89,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
             f"{next(i for i in items if i not in outputs)!r}). Add them, or give --partial to score the others alone."
         )
     spec = _spec(path, dataset)
-    mark, assumed = _assumed({id_: outputs[id_].text or "" for id_, given in opened.items() if given is None})
+    mark, assumed = assumed_thought({id_: outputs[id_].text or "" for id_, given in opened.items() if given is None})
     return RunData(
         spec,
         {dataset.task: {id_: items[id_] for id_ in items if id_ in outputs}},
@@ -226,12 +227,23 @@ def _plain(text: str) -> str:
 
 def _forms(item: Item) -> list[list[str]]:
     """How each style that comes with the application has the item's labels answered, but for mere numbers."""
-    styles = [style.tasks[item.task].answers for style in _styles() if item.task in style.tasks]
-    return [
-        [answers[label].substitute(item.fields) for label in item.choices]
+    return [forms(item) for forms in label_forms(item.task)]
+
+
+@cache
+def label_forms(task: str) -> tuple[Callable[[Item], list[str]], ...]:
+    """How each style that comes with the application has the labels of a subset answered: item → one text for each
+    label in the official order. Styles that have them answered with mere numbers are left out."""
+    styles = [style.tasks[task].answers for style in _styles() if task in style.tasks]
+    return tuple(
+        partial(_substituted, answers)
         for answers in styles
-        if not all(answer.template.isdecimal() for answer in answers.values())
-    ]
+        if answers and not all(answer.template.isdecimal() for answer in answers.values())
+    )
+
+
+def _substituted(answers: Mapping[str, Template], item: Item) -> list[str]:
+    return [answers[label].substitute(item.fields) for label in item.choices]
 
 
 @cache
@@ -255,7 +267,7 @@ def _thought(row: Mapping[str, Any], where: str) -> str | None:
     return str(given).strip()
 
 
-def _assumed(texts: Mapping[str, str]) -> tuple[str, tuple[Notice, ...]]:
+def assumed_thought(texts: Mapping[str, str]) -> tuple[str, tuple[Notice, ...]]:
     """The mark that the prompts of these texts have opened, by those that close one without opening it; and what has
     to be said of that. Empty where no text does."""
     closing = {id_: found for id_, text in texts.items() if (found := thoughts.opener_of(text))}

@@ -177,7 +177,8 @@ def _task_report(
     found += notices.of_thoughts(unfinished, len(scored), closed=closed, inside=inside)
     relabelled = sum(row.item != asked_items[row.item.id] for row in answered)
     found += notices.of_data(report, protocol, task, not_scored=not_scored, relabelled=relabelled)
-    return replace(report, notices=(*found, *data.assumed))
+    assumed = [n for n in data.assumed if n.facts.get("task", task.name) == task.name]
+    return replace(report, notices=(*found, *assumed))
 
 
 def metrics_of(protocol: ScoringProtocol, task: Task, rows: Sequence[Answered]) -> dict[str, Estimate]:
@@ -186,6 +187,8 @@ def metrics_of(protocol: ScoringProtocol, task: Task, rows: Sequence[Answered]) 
     choosing = [] if scored or not protocol.lenient else [row for row in rows if row.judgement.choice is not None]
     reading = "strict" if scored else "choose"
     metrics = protocol.metrics.get(task.name, ()) if scored or choosing else ()
+    if scored and metrics:
+        return scores_of(task, protocol.rules[task.name], scored)
     return {name: _estimate(name, task, scored or choosing, reading) for name in metrics}
 
 

@@ -31,7 +31,7 @@ from jglue_app import thought
 from jglue_app.errors import RunBusyError, StoreError
 from jglue_app.reading import BadValueError, finite, read
 from jglue_app.tasks import TASKS
-from jglue_app.types import Item, ModelInfo, Record, RunData, RunSpec, Source
+from jglue_app.types import Item, ModelInfo, Notice, Record, RunData, RunSpec, Source
 
 FORMAT_VERSION = 1
 CHECKSUM = "crc32"
@@ -282,7 +282,7 @@ class RunStore:
             by_task.setdefault(item.task, {})[item.id] = item
         if strange := [name for name in by_task if name not in sources]:
             raise StoreError(f"{where} does not say where its data is from ({strange[0]!r}).")
-        return RunData(spec, by_task, sources, (), self._model(manifest))
+        return RunData(spec, by_task, sources, (), self._model(manifest), self._assumed(manifest))
 
     def check_items(self, manifest: Mapping[str, Any], items: Sequence[Item]) -> None:
         """Compare the items with what the manifest says of them; raises StoreError if they are not the whole.
@@ -349,6 +349,14 @@ class RunStore:
         try:
             return read(ModelInfo, manifest["model"])
         except (KeyError, TypeError, ValueError) as e:
+            raise StoreError(f"{self.path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
+
+    def _assumed(self, manifest: Mapping[str, Any]) -> tuple[Notice, ...]:
+        """What has to be known of a run that was made of another harness's log; nothing of other runs."""
+        imported = manifest.get("imported")
+        try:
+            return tuple(read(Notice, row) for row in imported.get("notices") or ()) if imported else ()
+        except (AttributeError, KeyError, TypeError, ValueError) as e:
             raise StoreError(f"{self.path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
 
     def records_since(self, offset: int) -> tuple[list[Record], int]:

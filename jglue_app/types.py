@@ -30,6 +30,10 @@ Outcome = Literal[
 never ends its thought); `truncated` (cut at the token limit without a legal or right answer); `empty`; `overflow` (the
 prompt did not fit); `error`; `unscored` (the record lacks what the protocol looks at)."""
 Source = Literal["official", "user", "sample"]
+IMPORTED = "imported"
+"""Backend of a run that was made of another harness's log; its `PromptSpec.style` is that harness and its version."""
+ELSEWHERE = ("predictions", IMPORTED)
+"""Backends of outputs that were made elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +212,8 @@ class RunSpec:
         model = self.model.id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
         if self.model.backend == "predictions":
             return model
+        if self.model.backend == IMPORTED:
+            return f"{model} · {self.prompt.style}"
         style = self.prompt.style.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".toml")
         counts = sorted({self.prompt.for_task(task).shots for task in self.tasks}) or [self.prompt.shots]
         shots = "–".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))

@@ -252,6 +252,10 @@ FACTS: dict[str, str | float] = {
         "mark",
         "closing",
         "cut",
+        "harness",
+        "first",
+        "printed",
+        "here",
     )
 }
 

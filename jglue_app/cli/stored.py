@@ -11,12 +11,22 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from jglue_app import archive, exporters, wandb_sink
+from jglue_app import archive, exporters, notices, wandb_sink
 from jglue_app import export as files
-from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of, task_list
+from jglue_app.cli.options import (
+    JsonOption,
+    MarcOption,
+    RunsOption,
+    SplitOption,
+    find_run,
+    settings_of,
+    task_list,
+)
 from jglue_app.console import print_json, print_leaderboard, print_lines, print_table
 from jglue_app.data import RANKED_KINDS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
+from jglue_app.importers import FORMATS
+from jglue_app.importers.imports import Imported, Items, import_logs, told
 from jglue_app.leaderboard import leaderboard as rank
 from jglue_app.library import Library
 from jglue_app.protocols import get_protocol
@@ -149,11 +159,67 @@ def export(
 
 
 def import_run(
-    source: Annotated[Path, typer.Argument(help="A .zip file that `export` has made, or a run folder.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A .zip file that `export` has made, or a run folder; or logs of another harness, of one model: "
+            "lm-eval samples, flexeval outputs, llm-jp-eval or Swallow results, Inspect logs, or a folder of these.",
+            metavar="LOG...",
+        ),
+    ],
+    tasks: Annotated[
+        str, typer.Option("--task", help="Subsets, separated by commas; without it, all in the logs.")
+    ] = "",
+    format: Annotated[
+        str | None, typer.Option(help=f"Kind of log: {', '.join(FORMATS)}; without it, told from each file.")
+    ] = None,
+    results: Annotated[Path | None, typer.Option(help="The harness's file of scores, if not beside the log.")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Import a part of the items alone.")] = False,
+    model: Annotated[str, typer.Option(help="What to call the model; without it, as the log does.")] = "",
+    data_kind: Annotated[
+        str, typer.Option("--data", help="official (JGLUE v1.3), sample (embedded items), or your own file.")
+    ] = "official",
+    split: SplitOption = "valid",
+    marc_ja: MarcOption = None,
     runs_dir: RunsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Bring in a run from elsewhere, after all of it has been checked."""
-    print_lines([str(archive.unpack(source, settings_of(runs_dir).runs_dir))])
+    """Bring in a run from elsewhere, or another harness's log as a run, after all of it has been checked."""
+    settings = settings_of(runs_dir)
+    if len(sources) == 1 and archive.is_run(sources[0]):
+        print_lines([str(archive.unpack(sources[0], settings.runs_dir))])
+        return
+    found = import_logs(
+        settings,
+        sources,
+        tasks=task_list(tasks) if tasks else (),
+        format=format,
+        results=results,
+        partial=partial,
+        items=Items(data_kind, split, marc_ja),
+        model=model,
+    )
+    if as_json:
+        print_json(_imported(found))
+        return
+    print_lines([str(found.path)])
+    for line in told(found):
+        print(line, file=sys.stderr)
+
+
+def _imported(found: Imported) -> dict[str, Any]:
+    return {
+        "run": str(found.path),
+        "label": found.data.spec.label,
+        "items": {task: len(items) for task, items in found.data.items.items()},
+        "printed": [
+            {"task": one.task, "metric": one.metric, "printed": one.printed}
+            | {"protocol": one.protocol, "here": one.here, "same": one.same}
+            for one in found.printed
+        ],
+        "notices": [{"kind": n.kind, "task": n.facts.get("task"), "text": notices.sentence(n)} for n in found.notices],
+        "left_out": found.left_out,
+    }
 
 
 def delete(

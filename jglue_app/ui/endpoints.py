@@ -507,15 +507,15 @@ def _files(desk: Desk) -> None:
             raise _told(e) from e
 
     def import_run(file: str | None) -> str:
-        """Bring in a run from a .zip file that export_run has made; gives its id.
+        """Bring in a run from a .zip file that export_run has made, or from a log of another harness; gives its id.
 
         Args:
-            file: The .zip file.
+            file: The .zip file, or the log. Of a log that has a part of the items, these alone are imported.
         """
         try:
             if not file:
                 raise InputError("There is no file. Choose a .zip file that this application has exported.")
-            return results.import_file(desk, Path(file)).name
+            return results.import_files(desk, [Path(file)], partial=True)[0].name
         except JglueAppError as e:
             raise _told(e) from e
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +14,25 @@ import gradio as gr
 
 from jglue_app import archive, exporters
 from jglue_app import export as files
-from jglue_app.errors import InputError, JglueAppError, UnknownNameError
+from jglue_app.errors import InputError, JglueAppError, StoreError, UnknownNameError
+from jglue_app.importers.imports import import_to_either
 from jglue_app.leaderboard import Entry, leaderboard
 from jglue_app.library import StoredRun
 from jglue_app.protocols import PROTOCOLS, get_protocol
 from jglue_app.showcase import SHIPPED
 from jglue_app.tasks import CORE, TASKS
+from jglue_app.types import Notice
 from jglue_app.ui import controls, views, wandb_push, why
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import language, visitor
+from jglue_app.ui.views.board import notice_text
 from jglue_app.ui.views.ranking import pictures, ranking
 from jglue_app.ui.words import said, word
 
 EXPORTS = (*files.FORMATS, "zip", *exporters.FORMATS)
+BESIDE = re.compile(r"results_.+\.json|metrics\.json|config\.json")
+"""What lies beside a log and is none itself."""
 MOST_DAMAGED = 5
 """Damaged runs that are named; the command line lists them all."""
 PICKS = """
@@ -89,7 +97,14 @@ def build(desk: Desk, t: T) -> Tab:
             make = gr.Button(t("export"), elem_id="export")
             download = gr.File(label=t("export_file"), interactive=False, visible=False, elem_id="export-file")
         with gr.Column(min_width=260, visible=not settings.public):
-            upload = gr.File(label=t("import"), file_types=[".zip"], elem_id="import", height=140)
+            upload = gr.File(
+                label=t("import"),
+                file_types=[".zip", ".jsonl", ".json", ".eval"],
+                file_count="multiple",
+                elem_id="import",
+                height=140,
+            )
+            partial = gr.Checkbox(label=t("import_partial"), info=t("import_info"), elem_id="import-partial")
             delete = gr.Button(t("delete"), elem_id="delete", variant="stop")
             with gr.Group(visible=False, elem_id="delete-box") as sure:
                 question = pane("delete-question")
@@ -156,15 +171,16 @@ def build(desk: Desk, t: T) -> Tab:
     def export(request: gr.Request, name: str | None, how: str, under: str) -> tuple[Any, str]:
         return export_view(desk, request, str(name or ""), how, under)
 
-    def take(request: gr.Request, file: str | None) -> tuple[Any, str]:
+    def take(request: gr.Request, files: list[str] | None, some: bool) -> tuple[Any, str]:
         lang = language(request)
-        if not file:
+        if not files:
             return gr.skip(), ""
         try:
-            found = import_file(desk, Path(file))
+            found, notices = import_files(desk, [Path(file) for file in files], some)
         except JglueAppError as e:
             return None, views.failure(e, lang)
-        return None, views.note(word("import_done", lang).format(desk.library.stored(found).label))
+        done = views.note(word("import_done", lang).format(desk.library.stored(found).label))
+        return None, done + "".join(views.note(_told(notice, lang)) for notice in notices)
 
     def ask(request: gr.Request, name: str | None) -> tuple[Any, str, str, str]:
         """The question names a run, and that is the one which a yes deletes, whatever is chosen meanwhile."""
@@ -189,7 +205,7 @@ def build(desk: Desk, t: T) -> Tab:
     gr.on([c.input for c in (kind, tasks, protocol, against, a, b)], refresh, inputs, outputs, **quiet)
     table.select(pick, [a, b], [a, b], trigger_mode="multiple", **quiet).then(refresh, inputs, outputs, **quiet)
     make.click(export, [run, format, protocol], [download, done], **quiet)
-    upload.upload(take, upload, [upload, done], **quiet).then(refresh, inputs, outputs, **quiet)
+    upload.upload(take, [upload, partial], [upload, done], **quiet).then(refresh, inputs, outputs, **quiet)
     delete.click(ask, run, [sure, question, done, doomed], **quiet)
     no.click(lambda: gr.update(visible=False), None, sure, queue=False, api_visibility="private")
     yes.click(remove, doomed, [sure, done, doomed], **quiet).then(refresh, inputs, outputs, **quiet)
@@ -276,13 +292,31 @@ def export_file(desk: Desk, owner: str, name: str, format: str, protocol: str = 
     return exporters.Exported(target)
 
 
-def import_file(desk: Desk, source: Path) -> Path:
-    """Bring in a run from a .zip file.
+def import_files(desk: Desk, sources: Sequence[Path], partial: bool = False) -> tuple[Path, tuple[Notice, ...]]:
+    """Bring in a run from a .zip file, or from logs of another harness with the files that lay beside them.
+
+    Returns:
+        The run's folder, and what has to be known of it.
 
     Raises:
-        InputError: the server is public, or the file holds no run that can be scored here.
+        InputError: the server is public, or the files hold no run that can be scored here.
         StoreError: the run is here already.
     """
     if desk.settings.public:
         raise InputError("A public server takes no files. Run the application on your own machine to import runs.")
-    return archive.unpack(source, desk.settings.runs_dir)
+    if len(sources) == 1 and archive.is_run(sources[0]):
+        return archive.unpack(sources[0], desk.settings.runs_dir), ()
+    with tempfile.TemporaryDirectory(prefix="logs-") as scratch:
+        # Each came into a folder of its own; a log looks for scores and configuration in its folder.
+        paths = [Path(shutil.copy(path, Path(scratch) / path.name)) for path in sources]
+        logs = [path for path in paths if not BESIDE.fullmatch(path.name)] or paths
+        try:
+            found = import_to_either(desk.settings, logs, partial)
+        except (InputError, StoreError) as e:
+            raise type(e)(str(e).replace(f"{scratch}/", "")) from e
+    return found.path, found.notices
+
+
+def _told(notice: Notice, lang: str) -> str:
+    title = TASKS[str(notice.facts["task"])].title
+    return f"{title}: {notice_text(notice, lang)}"

@@ -737,7 +737,15 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "export_file": ("ファイル", "File"),
     "export_done": ("{} ができました。下からダウンロードできます。", "{} is ready to download."),
-    "import": ("実行を読み込む（.zip）", "Import a run (.zip)"),
+    "import": (
+        "実行（.zip）や、ほかの評価ツールのログ（lm-eval・flexeval・llm-jp-eval・Inspect）を読み込む",
+        "Import a run (.zip), or a log of another harness (lm-eval, flexeval, llm-jp-eval, Inspect)",
+    ),
+    "import_partial": ("一部の問題だけでもよい", "A part of the items will do"),
+    "import_info": (
+        "ログに全部の問題の答えがないときや、対応する問題が見つからない答えがあるとき",
+        "For logs that lack items, or have answers to items that are not found",
+    ),
     "import_done": ("読み込みました：{}", "Imported: {}"),
     "delete": ("選んだ実行を削除", "Delete the chosen run"),
     "delete_ask": ("{} を削除します。元には戻せません。", "{} will be deleted for good."),
@@ -984,6 +992,18 @@ NOTICES_JA = {
     "unfinished_thoughts": "{n} 件の出力のうち {k} 件は思考が終わっておらず、何も読み取りません。思考の上限（--max-thinking-tokens）を増やすか、思考なし（--thinking off）にしてください。",
     "thinking_ignored": "思考ありの設定ですが、プロンプトに思考の切り替えがなく、モデルは思考なしのときと同じように答えました。思考させるには、書式 chat と、テンプレートに思考の切り替えがあるモデルを選んでください。",
     "assumed_thought": '{n} 行のうち {k} 行は {closing} を書いていますが、{mark} はありません。プロンプトが開いた思考とみなし、閉じる印のない {cut} 行は思考の途中として何も読みません。そうでない行には "thought": "" と書いてください。',
+    "imported_strange": "{harness} のログの {n} 件のうち {k} 件は、ここのデータのどの問題への答えでもなく、除いています（{first}）。",
+    "imported_doubtful": "{harness} のログの {n} 件のうち {k} 件は、データの二つの問題に当てはまり、ログからは区別できないので、除いています（{first}）。",
+    "imported_missing": "データの {n} 問のうち {k} 問は、{harness} のログに答えがありません（{first}）。",
+    "imported_changed": "{n} 問のうち {k} 問は、{harness} がここのデータと違う文で尋ねています（{first} など）。点はこのデータの問題そのものへの答えの点ではありません。",
+    "imported_unchecked": "{n} 問のうち {k} 問は、{harness} のログに文がないので、id だけで対応させました（{first}）。",
+    "imported_gold": "{n} 問のうち {k} 問は、{harness} のログの正解がここのデータと違います（{first} など）。ここの点はデータの正解によります。",
+    "imported_gold_unknown": "{n} 問のうち {k} 問は、{harness} が正解としたものがログにないか、判別できません（{first}）。",
+    "imported_several": "{n} 問のうち {k} 問は、{harness} のログに出力がいくつもあります。それぞれ最初のものを採点します。",
+    "imported_trimmed": "{n} 件の出力のうち {k} 件は、{harness} が切り詰め、空白を除き、NFKC で正規化したあとのものです。モデルが書いたままの文はわかりません。",
+    "imported_number": "{n} 件の出力のうち {k} 件は、{harness} のログに -2.0（読めなかった印）としかありません。空の出力とみなします。",
+    "imported_processed": "{n} 件の出力のうち {k} 件は、{harness} が採点する前にフィルタなどで変えています。ここではモデルが書いたままを採点します。",
+    "imported_score": "{harness} が示した {metric} は {printed} です。同じ出力をここのデータで採点すると、{protocol} では {here} です。",
     "thought_closed": "プロンプトは思考を開くか、モデルに任せています。答えの順位は、思考を閉じた同じプロンプトのあとでつけました。",
     "ranked_in_thought": "{k} 問の答えは、以前の版により、プロンプトが開いた思考の中で順位づけされています。この対数尤度はほとんど当てになりません。実行を削除して、作り直してください。",
     "asked_otherwise": "プロンプトは {asked} で答えるよう求めましたが、{protocol} は {read} しか読みません。言い回し {style} なら意味のある点になります。",
@@ -1523,6 +1543,159 @@ SAID_JA = (
     (
         r"(.+) cannot be imported \((.+)\)\. .+",
         "{} を読み込めません（{}）。実行を置くフォルダの権限と空きを確かめてください。",
+    ),
+    (
+        r"(.+): has no header\.json: it is no \.eval log.+",
+        "{} に header.json がありません。.eval のログではないか、終わっていない評価のものです。`inspect eval-retry` で終わらせるか、ほかのログを選んでください。",
+    ),
+    (
+        r"(.+): is not a readable \.eval archive \((.+)\)\. .+",
+        "{} は読める .eval ではありません（{}）。途中で切れているか壊れています。もう一度コピーするか、`inspect log convert --to json` で変換してください。",
+    ),
+    (
+        r"(.+): unpacks to more than (\d+) MiB\. .+",
+        "{} を展開すると {} MiB を超えます。もっと小さいログを選んでください。",
+    ),
+    (
+        r"(.+): is no log that is known here\. Known are (.+)\.",
+        "{} は、ここで読めるログではありません。読めるのは {} です。",
+    ),
+    (r"(.+): is empty\. Give a harness's log\.", "{} は空です。評価ツールのログを選んでください。"),
+    (
+        r"(.+): is no JSON in UTF-8, which logs are written in\. .+",
+        "{} は UTF-8 の JSON ではありません。評価ツールが書いたままのログを選ぶか、UTF-8 で保存し直してください。",
+    ),
+    (
+        r"(.+): not valid JSON \((.+)\)\. The log is truncated or damaged.+",
+        "{} JSON として読めません（{}）。ログが途中で切れているか壊れています。もう一度コピーしてください。",
+    ),
+    (
+        r"(.+): JSON beyond what can be read \((.+)\)\. Copy the log again\.",
+        "{} 読める範囲を超えた JSON です（{}）。ログをもう一度コピーしてください。",
+    ),
+    (
+        r"(.+): a JSON document of more than (\d+) MiB\. .+",
+        "{} は {} MiB を超える一つの JSON です。一行一件のログか、サブセットごとのログを選んでください。",
+    ),
+    (
+        r"(.+): ([\d,]+) of (?:the first )?([\d,]+) answers are to no item of (.+) \((.+)\)\. It is a log of another "
+        r"benchmark.+",
+        "{} の答えのうち {} 件（{} 件中）は、{} のどの問題への答えでもありません（{}）。別のベンチマーク、分割、データのログです。",
+    ),
+    (
+        r"(.+): ([\d,]+) of ([\d,]+) answers cannot be told to be to one item of (.+) \((.+)\)\. .+",
+        "{} の答えのうち {} 件（{} 件中）は、{} のどの問題への答えか一つに決まりません（{}）。"
+        "「一部の問題だけでもよい」（--partial）を選ぶと、ほかの答えだけを読み込みます。",
+    ),
+    (
+        r"(.+): ([\d,]+) of ([\d,]+) items of (.+) have no answer in the log \(the first is (.+)\)\. .+",
+        "{} には、{} 問（{} 問中、{}）の答えがありません（最初は {}）。"
+        "「一部の問題だけでもよい」（--partial）を選ぶと、ある答えだけを読み込みます。",
+    ),
+    (
+        r"(.+): holds (\S+) in two versions, (.+) and (.+)\. .+",
+        "{} には {} が二つの版（{} と {}）であります。どちらか一つのログを選んでください。",
+    ),
+    (
+        r"(.+): item (.+) of (\S+) was answered before, at (.+)\. Two logs .+",
+        "{} {}（{}）は {} でもう答えられています。二つのログがつながっているか、データが変わっています。評価ツールが書いたままのログを選んでください。",
+    ),
+    (
+        r"(.+): the log-likelihoods of item (.+) are all 0, .+",
+        "{} 問題 {} の対数尤度がすべて 0 です。対数尤度を出すモデルで、ログを作り直してください。",
+    ),
+    (
+        r"(.+): no subset of JGLUE is known by the name (.+)\. If .+",
+        "{} {} という名前からは JGLUE のどのサブセットかわかりません。サブセットのログなら、コマンドラインの --task で指定してください。",
+    ),
+    (
+        r"(.+): it cannot be told which of the answers (.+) of item (.+) stands for which of (.+)\. Log the .+",
+        "{} 答え {}（問題 {}）のどれが {} のどれにあたるか判別できません。ラベルの文そのものを記録するか、`score --predictions` を使ってください。",
+    ),
+    (
+        r"(.+): holds scores, and not the outputs of every item\. .+",
+        "{} には点だけがあり、すべての問題の出力がありません。lm-eval なら --log_samples が書く samples_….jsonl を選んでください。",
+    ),
+    (
+        r"(.+): holds no answer of (.+?)\..* Give a log that has some\.",
+        "{} に {} の答えがありません。答えのあるログを選んでください。",
+    ),
+    (
+        r"(.+) is of (.+) and (.+) of (.+)\. Import them one by one\.",
+        "{} は {}、{} は {} のものです。一つずつ読み込んでください。",
+    ),
+    (
+        r"The run (\S+) is here already: this log was imported before\. .+",
+        "実行 {} はもうここにあります（同じログを前に読み込んでいます）。先に削除するか、今あるものを見てください。",
+    ),
+    (
+        r"The run cannot be stored in (.+) \((.+)\)\. .+",
+        "実行を {} に置けません（{}）。権限と空きを確かめてください。",
+    ),
+    (
+        r"(.+): log-likelihoods of (.+), whose answers are open\. Give a log of generated answers\.",
+        "{} 自由に答える {} の対数尤度です。生成した答えのログを選んでください。",
+    ),
+    (
+        r"(.+): (\S+) was in (.+) already\. Import one log of each subset at a time\.",
+        "{} {} は {} にもうあります。サブセットごとに一つのログを選んでください。",
+    ),
+    (
+        r"--data must be official, sample or a file, and (.+) is none of these\.",
+        "--data には official、sample、ファイルのどれかを指定してください。{} はどれでもありません。",
+    ),
+    (r"There is no log\. Give the path of one\.", "ログがありません。ログを選んでください。"),
+    (
+        r"(.+) holds no log \((.+)\)\. Give the log's own path\.",
+        "{} にログ（{}）がありません。ログそのものを選んでください。",
+    ),
+    (
+        r"A file of items is of one subset\. Name it: --task\.",
+        "問題のファイルは一つのサブセットのものです。--task で指定してください。",
+    ),
+    (
+        r"(.+): is no log of Inspect: it has no 'eval'\. .+",
+        "{} は Inspect のログではありません（'eval' がありません）。.eval か .json のログを選んでください。",
+    ),
+    (
+        r"(.+): is no result of llm-jp-eval(?:: it has no 'outputs')?\. Give its result JSON.+",
+        "{} は llm-jp-eval の結果ではありません。結果の JSON を選んでください。",
+    ),
+    (
+        r"(.+): is no results file of lm-eval\. .+",
+        "{} は lm-eval の結果ファイルではありません。results_….json を選んでください。",
+    ),
+    (
+        r"(.+): has no task (.+)\. Give the results file of the same run with --results\.",
+        "{} にタスク {} がありません。同じ実行の結果ファイルを選んでください。",
+    ),
+    (
+        r"(.+): more than (\d+) GiB\. Give one subset at a time\.",
+        "{} は {} GiB を超えています。サブセットごとに選んでください。",
+    ),
+    (
+        r"(.+): expected a JSON object, found (\S+)\. Give a harness's log\.",
+        "{} JSON のオブジェクトではなく {} です。評価ツールのログを選んでください。",
+    ),
+    (
+        r"(.+): not UTF-8\. Save the file as UTF-8 and try again\.",
+        "{} は UTF-8 ではありません。UTF-8 で保存し直してください。",
+    ),
+    (
+        r"(.+): longer than (\d+) MiB\. Give a log in lines\.",
+        "{} が {} MiB を超えています。一行一件のログを選んでください。",
+    ),
+    (
+        r"(.+): is no result of that harness\. .+",
+        "{} は lm-evaluation-harness-jp の結果ではありません。--output_path で書かれた JSON を選んでください。",
+    ),
+    (
+        r"(.+): holds more than ([\d,]+) files\. Give a smaller log\.",
+        "{} のファイルが {} 個を超えています。もっと小さいログを選んでください。",
+    ),
+    (
+        r"(.+) The log is of another version, or was changed: .+",
+        "{} ログの版が違うか、変えられています。評価ツールが書いたままのログを選んでください。",
     ),
     (
         r"(.+) holds more than (\d+) GiB\. .+",
@@ -2304,6 +2477,7 @@ KINDS_JA = {
     "device": "計算装置",
     "export format": "書き出しの形式",
     "split": "分割",
+    "log format": "ログの形式",
 }
 """What an `UnknownNameError` is about → Japanese."""
 

@@ -192,6 +192,19 @@ def test_a_run_travels_as_a_file_and_is_deleted_on_confirmation_alone(
     assert client.predict(handle_file(str(packed)), api_name="/import_run") == run
 
 
+def test_a_log_of_another_harness_is_imported(client: Client, tmp_path: Path) -> None:
+    sample = {"lm_output": "矛盾", "extra_info": {"sentence1": "真夜中の静かな通りを、街灯だけが照らしています。"}}
+    sample["extra_info"] |= {"sentence2": "通りには昼の日差しが降り注いでいます。", "label": "contradiction"}  # type: ignore[operator]
+    log = tmp_path / "outputs.jsonl"
+    log.write_text(json.dumps({**sample, "references": ["矛盾"]}, ensure_ascii=False) + "\n", "utf-8")
+    run = client.predict(handle_file(str(log)), api_name="/import_run")
+    (found,) = [one for one in client.predict(api_name="/runs") if one["run"] == run]
+    assert (found["label"], found["done"]) == ("unknown model · flexeval", 1)
+    log.write_text("{}", "utf-8")
+    with pytest.raises(AppError, match="is no log that is known here"):
+        client.predict(handle_file(str(log)), api_name="/import_run")
+
+
 @pytest.mark.parametrize(
     ("endpoint", "arguments", "sentence"),
     [

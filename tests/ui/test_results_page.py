@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page
 
+from tests.importers.logs import jnli_ranked, samples
+from tests.importers.logs import results as results_file
 from tests.ui.conftest import OpenPage, Tables, serve
 from tests.ui.driving import choose, finished, only_subsets, said, shows, start, tab
 
@@ -153,6 +155,32 @@ def test_a_run_is_exported_imported_and_deleted(open_page: OpenPage, table: Tabl
         bad.write_bytes(b"not a zip file")
         page.set_input_files("#import input[type=file]", bad)
         said(page, "読める .zip ファイルではありません", "manage-status")
+
+
+def test_a_log_of_another_harness_becomes_a_run_with_what_has_to_be_known_of_it(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
+    task = "ja_leaderboard_jnli"
+    found = jnli_ranked(
+        {"entailment": (-1.0, -2.0, -3.0), "contradiction": (-2.0, -1.0, -3.0), "neutral": (-3.0, -2.0, -1.0)}
+    )
+    log = samples(tmp_path, task, found[:40])
+    scores = results_file(tmp_path, {task: {"acc": 0.5}})
+    with serve(tmp_path / "here") as address:
+        page = open_page(address=address)
+        tab(page, "結果")
+        page.wait_for_selector("#leaderboard .jg-ranking")
+        page.set_input_files("#import input[type=file]", [log, scores])
+        said(page, "5 問（45 問中、JNLI valid）の答えがありません", "manage-status")
+        page.click("#import-partial input")
+        page.set_input_files("#import input[type=file]", [log, scores])
+        said(page, "読み込みました：model-1b · lm-eval 0.4.13", "manage-status")
+        said(page, "JNLI: データの 45 問のうち 5 問は、lm-eval 0.4.13 のログに答えがありません", "manage-status")
+        said(page, "lm-eval 0.4.13 が示した acc は 0.5000 です", "manage-status")
+        said(page, "model-1b · lm-eval 0.4.13", "leaderboard")
+        choose(page, "manage-run", "lm-eval 0.4.13")
+        lines = exported(page, "jsonl").read_text("utf-8").splitlines()
+        assert len(lines) == 40
 
 
 def test_a_run_that_came_with_the_application_stays(results: Page) -> None:

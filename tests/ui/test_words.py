@@ -265,6 +265,8 @@ MODULES = [
     *(APP / "backends" / f"{name}.py" for name in ("__init__", "batching", "checkpoint", "gguf", "hf")),
     *(APP / "backends" / f"{name}.py" for name in ("identity", "locate", "memory", "own_tokenizer", "scripted")),
     *(APP / "backends" / f"{name}.py" for name in ("stored", "tokenizer")),
+    *(APP / "importers" / f"{name}.py" for name in ("__init__", "build", "imports", "inspect_log")),
+    *(APP / "importers" / f"{name}.py" for name in ("llm_jp_eval", "lm_eval", "log", "swallow", "unzip")),
     *(UI / f"{name}.py" for name in ("desk", "results")),
 ]
 """Whose sentences come to the page as they are. (What the other modules of the page say is chosen by language.)"""
