@@ -381,7 +381,7 @@ def print_groups(groups: Mapping[str, Sequence[GroupScore]]) -> None:
 def print_labels(version: str) -> None:
     """That the outputs were scored against the labels of another version than that of the file."""
     compared = f"Scores for comparison are against those of {CURRENT_LABELS}."
-    print_lines(["", f"JNLI is scored against the labels of {version}. {compared}"])
+    print_lines(["", f"JNLI is scored against the labels of {version}, unless a protocol has its own. {compared}"])
 
 
 def _quoted(text: str) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from jglue_app.known_items import LABEL_VERSIONS, LEAKS, asked_text, check_label_version, is_faulty, relabelled
 from jglue_app.known_items import with_labels_of as relabel
 from jglue_app.protocols import get_protocol
+from jglue_app.protocols.judging import judge
 from jglue_app.report import Answered, Judged, metrics_of
 from jglue_app.tasks import TASKS
-from jglue_app.types import Estimate, Item, RunData, ScoringProtocol
+from jglue_app.types import Estimate, Item, Judgement, Record, RunData, ScoringProtocol
 
 GROUPS: Mapping[str, str] = {
     "faulty": "questions about a damaged paragraph",
@@ -119,13 +120,21 @@ def _scores(
 
 
 def _under(how: ScoringProtocol, rows: Mapping[str, Answered], version: str) -> Sequence[Answered]:
-    """The rows as they are judged under the labels of a version; only the relabelled ones are judged again."""
+    """The rows as they are judged under the labels of a version, whichever the system itself has; only the relabelled
+    ones are judged again."""
     out = []
     for row in rows.values():
         item = relabel(row.item, version)
-        same = item == row.item
-        out.append(row if same else Answered(item, row.record, how.judge(TASKS[item.task], item, row.record)))
+        out.append(row if item == row.item else Answered(item, row.record, _judge(how, item, row.record)))
     return out
+
+
+def _judge(how: ScoringProtocol, item: Item, record: Record) -> Judgement:
+    """What a protocol makes of a record if it takes the item's label as it is."""
+    task, rules = TASKS[item.task], how.rules.get(item.task)
+    if rules is None or rules.labels == "file":
+        return how.judge(task, item, record)
+    return judge(how.name, replace(rules, labels="file"), task, item, record)
 
 
 def with_labels(data: RunData, version: str) -> RunData:

@@ -10,6 +10,7 @@ from jglue_app import notices
 from jglue_app.disagreement import Dissent, dissents
 from jglue_app.item_groups import GROUPS, GroupScore, with_and_without
 from jglue_app.known_items import CURRENT_LABELS
+from jglue_app.protocols import get_protocol
 from jglue_app.references import references_of
 from jglue_app.report import judge_run, report_run
 from jglue_app.rules import explain
@@ -65,7 +66,8 @@ def table(found: Rescoring, task: str) -> dict[str, Any]:
     if groups := _groups(found, task):
         out["groups"] = groups
     if some.tasks[task].source == "official" and task == "jnli" and some.split == "valid":
-        out["label_version"] = found.labels
+        for name in found.reports:
+            out["protocols"][name]["label_version"] = _label_version(name, found.labels)
     if len(found.reports) > 1:
         out["disagreements"] = [_dissent(dissent) for dissent in found.dissents.get(task, ())]
     return out
@@ -74,6 +76,12 @@ def table(found: Rescoring, task: str) -> dict[str, Any]:
 def run_notices(found: Rescoring) -> dict[str, list[dict[str, str]]]:
     """Protocol → what concerns the whole run, as `kind` and `text`; those of one subset stand in its `table`."""
     return {name: _notices(report.notices) for name, report in found.reports.items()}
+
+
+def _label_version(protocol: str, given: str) -> str:
+    """The version of the JNLI labels that a protocol holds answers against: its system's, else that of the items."""
+    rules = get_protocol(protocol).rules.get("jnli")
+    return given if rules is None or rules.labels == "file" else rules.labels
 
 
 def _groups(found: Rescoring, task: str) -> dict[str, dict[str, Any]]:
