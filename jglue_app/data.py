@@ -339,13 +339,13 @@ def load(
             return read_here(task, split, path)
     path = sample_path(task, split)
     if not path.is_file() and data == "official":
+        if spec.files:
+            raise InputError(spec.files.bring.format(file=spec.files.path(split)))
         raise InputError(
             f"There are no {split} items of {spec.title}: its official files are not distributed, and the embedded "
             f"samples have none. Leave it out of the subsets, or use --split valid."
         )
     if not path.is_file():
-        if data == "official" and spec.files:
-            raise InputError(spec.files.bring.format(file=spec.files.path(split)))
         raise InputError(
             f"The embedded samples of {spec.title} have no {split!r} split. Use --split valid, or --data official."
         )

@@ -68,7 +68,7 @@ OUT_OF_DOMAIN = "out_of_domain"
 BRING = (
     "JCoLA is not downloaded: its sentences belong to the works they were taken from. Get the repository "
     "osekilab/JCoLA on GitHub yourself, and copy its folder data/jcola-v1.0 into JGLUE_DATA_DIR, so that {file} lies "
-    "there."
+    "there. The test sets are not published."
 )
 SHA256 = {
     "train": "c665f8a8b371b34c3c8947cde3670637cf0403ac7529ba8bb62370d07f008396",
