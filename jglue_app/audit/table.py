@@ -24,6 +24,8 @@ MAX_BYTES = 5_000_000
 MAX_ROWS = 500
 """Each is compared with each: more would take minutes, and no leaderboard has so many models."""
 MAX_COLUMNS = 200
+MAX_COMPARED = 4_000_000
+"""Rows squared times columns of scores: about ten seconds."""
 _MODEL = ("model", "models", "modelname", "name", "モデル", "モデル名", "llm")
 _ITEMS = ("n", "items", "nitems", "numitems", "samples", "nsamples", "numsamples", "問数", "件数", "問題数")
 _TASK = ("task", "tasks", "subset", "dataset", "benchmark", "タスク", "サブセット")
@@ -126,6 +128,8 @@ def read(text: str, columns: Mapping[str, str] | None = None, model_column: str 
             f"None of the columns is a score that is known here: {', '.join(head[:8])}. Name them after the subsets "
             "(JNLI, JSQuAD EM), or say which is which (--column jnli=NAME)."
         )
+    if len(found) * len(rows) ** 2 > MAX_COMPARED:
+        raise DataError("The table has too many rows and columns to compare each with each. Give a part of it.")
     repeated = tuple(name for name, times in Counter(models).items() if times > 1)
     return Table(_numbered(models), tuple(found), ignored, repeated)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jglue_app.audit import apart
 from jglue_app.audit.asked import Asked
 from jglue_app.audit.facts import MEANS, SHARES, SYSTEMS
-from jglue_app.audit.printed import Printed
+from jglue_app.audit.printed import MOST_SHOWN, Printed
 from jglue_app.audit.published import Published
 from jglue_app.audit.wording import Found, finding
 
@@ -97,7 +97,7 @@ def named(row: Published, like: Printed) -> str:
     """A published score in a list: model, score on the scale of another, system."""
     system = SYSTEMS[row.system].title if row.system in SYSTEMS else row.system
     times, fewer = (100, 2) if like.scale == "percent" else (1, 0)
-    decimals = max(like.digits, min(row.printed.digits, 4)) - fewer
+    decimals = min(row.printed.digits, max(like.digits, 4), MOST_SHOWN) - fewer
     return f"{_short(row.model)} {row.value * times:.{max(1, decimals)}f} ({system})"
 
 
