@@ -223,7 +223,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     # --- one score: what was published
     "same_digits": (
-        "The same digits were published before: {who}.",
+        "Published with the same digits: {who}.",
         "Equal scores of unlike models are a sign of a constant answer, or of a table copied.",
     ),
     "published": (
