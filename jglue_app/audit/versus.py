@@ -36,8 +36,8 @@ def compare(asked: Asked, n: int, rows: Sequence[Published]) -> list[Compared]:
 
     Of a score that was published twice it takes the print with more digits. With a system, metrics that systems
     compute in their own ways are compared with that system's scores alone. Where a published score does not say of how
-    many items it is, it is taken to be of as many as the one asked about. Where no metric was said, accuracies by summed
-    and by length-normalised log-likelihood are both compared: either is a share of right answers.
+    many items it is, it is taken to be of as many as the one asked about. Where no metric was said, accuracies by
+    summed and by length-normalised log-likelihood are both compared: either is a share of right answers.
     """
     metrics = (asked.taken, "acc_norm") if asked.metric is None and asked.taken == "accuracy" else (asked.taken,)
     chosen: list[Published] = []

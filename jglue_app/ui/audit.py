@@ -11,8 +11,8 @@ import gradio as gr
 
 from jglue_app.audit.auditor import MOST_ITEMS, audit_score, audit_table
 from jglue_app.audit.facts import BENCHMARKS, METRICS, SYSTEMS
+from jglue_app.audit.grid import MAX_BYTES
 from jglue_app.audit.published import published
-from jglue_app.audit.table import MAX_BYTES
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jglue_app.audit.table import MAX_ROWS, Table, decode, read, recognise
+from jglue_app.audit.grid import MAX_ROWS, decode
+from jglue_app.audit.table import Table, read, recognise
 from jglue_app.errors import DataError, InputError, UnknownNameError
 
 
