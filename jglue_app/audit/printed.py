@@ -29,7 +29,7 @@ LONGEST = 60
 """Characters of a score; no system prints more."""
 AMBIGUOUS_DIGITS = 2
 """A number up to 1 with no more decimals may as well be a percentage."""
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?", re.IGNORECASE)
 _SPREAD = re.compile(r"\s*(±|\+/-|\+-)\s*\d*\.?\d+\s*%?$")
 _SIGNS = str.maketrans({"−": "-", "–": "-", "‐": "-", "％": "%"})
 MISSING = ("", "-", "--", "---", "/", "n/a", "na", "none", "null", "?", "tbd", "—", "ー")
