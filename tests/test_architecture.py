@@ -39,8 +39,8 @@ PURE = (
     *("presets", "lint", "data_check", "known_items", "system_data", "rescoring", "waterfall", "thought"),
     *("report", "item_groups", "scoreboard", "leaderboard", "insights"),
     *(f"protocols/{path.stem}" for path in sorted((PACKAGE / "protocols").glob("*.py"))),
-    *(f"audit/{name}" for name in ("apart", "asked", "board", "exact", "facts", "printed", "score", "table")),
-    *("audit/versus", "audit/wording"),
+    *(f"audit/{name}" for name in ("apart", "asked", "board", "cells", "exact", "facts", "grid", "printed")),
+    *("audit/score", "audit/table", "audit/versus", "audit/wording"),
     *("parsing/__init__", "parsing/choice", "parsing/score", "parsing/span", "parsing/text"),
 )
 OUTSIDE_WORLD = {

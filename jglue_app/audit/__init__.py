@@ -4,9 +4,14 @@ facts      what is known of the data and the systems
 printed    a score as it is printed: digits, scale, interval
 exact      which numbers of right answers have these digits
 apart      intervals and tests from values and numbers of items alone
-score      what one score is consistent with
-table      a leaderboard as a file or text
-board      what a leaderboard is consistent with
+asked      one score that is asked about, and constant answers
+score      what it is consistent with
+versus     the published scores beside it
+grid       the cells of a leaderboard as a file or text
+table      which of its columns is what
+cells      one column as scores on one scale
+board      what the leaderboard is consistent with
 wording    the findings as sentences
 published  scores that come with the application
+auditor    the two functions that others call
 """

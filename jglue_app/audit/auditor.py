@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jglue_app.audit import board, table
+from jglue_app.audit import board, grid, table
 from jglue_app.audit import score as one
 from jglue_app.audit.asked import Asked
 from jglue_app.audit.board import Ranking
@@ -151,7 +151,7 @@ def audit_table(
     chosen = _scale(scale)
     if isinstance(source, Path):
         source = _bytes(source)
-    text = table.decode(source) if isinstance(source, bytes) else source
+    text = grid.decode(source) if isinstance(source, bytes) else source
     found, rankings = board.audit(table.read(text, columns, model_column), known, chosen)
     return TableAudit(tuple(found), tuple(rankings))
 
@@ -160,7 +160,7 @@ def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             # One byte more than is read shows that there is more, without reading all of it.
-            return file.read(table.MAX_BYTES + 1)
+            return file.read(grid.MAX_BYTES + 1)
     except (OSError, ValueError) as e:
         why = getattr(e, "strerror", None) or e
         raise DataError(f"{path}: cannot be read ({why}). Give the path of a readable file.") from e

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations
 
 from jglue_app.audit import apart, exact
 from jglue_app.audit.asked import Asked, constants, numbers, on_constant
+from jglue_app.audit.cells import names, read_cells, short
 from jglue_app.audit.facts import CORRELATIONS, SHARES, SYSTEMS
-from jglue_app.audit.printed import AMBIGUOUS_DIGITS, Printed, Scale, decimal, is_missing, is_nan, parse
+from jglue_app.audit.printed import Printed, Scale, is_missing
 from jglue_app.audit.score import USUAL_SYSTEM
 from jglue_app.audit.table import Column, Table
 from jglue_app.audit.wording import WEIGHTS, Found, finding
-from jglue_app.errors import InputError
 
-FEW = 2
-"""Scores in a column that do not make its scale plain."""
-_OWNER = re.compile(r"^[\w.-]+/(?=[\w.-])")
 GROUPS = 5
 """Groups that a sentence names."""
-NAMED = 12
-"""Models that a sentence names; the data have all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +59,7 @@ def audit(table: Table, system: str | None = None, scale: Scale | None = None) -
     rankings = []
     read: list[list[Printed | None]] = []
     for column in table.columns:
-        cells, told = _cells(table.models, column, scale)
+        cells, told = read_cells(table.models, column, scale)
         read.append(cells)
         found += told
         asked = _asked(column, cells, system)
@@ -88,73 +81,11 @@ def _title(column: Column) -> str:
     return column.title if column.said or not usual else f"{column.title} ({usual})"
 
 
-def _names(names: Sequence[str], most: int = NAMED) -> tuple[str, ...]:
-    """The first names of a list, without their owners on the Hub, and how many more there are."""
-    short = tuple(_OWNER.sub("", name) for name in names[:most])
-    return (*short, f"… (+{len(names) - most})") if len(names) > most else short
-
-
 def _short(standing: Standing) -> str:
-    return f"{_OWNER.sub('', standing.model)} {standing.asked.printed.text}"
+    return f"{short(standing.model)} {standing.asked.printed.text}"
 
 
 # --- cells -----------------------------------------------------------------------------------------------
-
-
-def _cells(models: Sequence[str], column: Column, scale: Scale | None) -> tuple[list[Printed | None], list[Found]]:
-    """The scores of a column, None where there is none, and what is wrong with its cells."""
-    raw: list[Decimal | None] = []
-    signed: list[bool] = []
-    unread: list[str] = []
-    for model, cell in zip(models, column.cells, strict=True):
-        try:
-            number, plain = (None, "") if is_missing(cell) else decimal(cell)
-        except InputError:
-            number, plain = None, ""
-            if not is_nan(cell) or column.metric not in (*CORRELATIONS, "mcc"):
-                unread.append(f"{model} {cell[:20]!r}")
-        raw.append(number)
-        signed.append(plain.endswith("%"))
-    bare = [abs(x) for x, percent in zip(raw, signed, strict=True) if x and not percent]
-    above, below = sum(x > 1 for x in bare), sum(x <= 1 for x in bare)
-    chosen: Scale = scale or ("percent" if above and above >= below else "fraction")
-    printed: list[Printed | None] = []
-    mixed: list[str] = []
-    outside: list[str] = []
-    for model, cell, value, percent in zip(models, column.cells, raw, signed, strict=True):
-        made = None
-        if value is not None:
-            other = scale is None and not percent and value != 0 and (abs(value) > 1) != (chosen == "percent")
-            try:
-                made = parse(cell, column.metric, None if percent else chosen)
-            except InputError:
-                (mixed if other and abs(value) <= 100 else outside).append(f"{model} {cell}")
-            if made and other:
-                mixed.append(f"{model} {cell}")
-                made = None
-        printed.append(made)
-    found = []
-    if mixed:
-        found.append(finding("board_mixed", "alert", column=column.title, who=_names(mixed)))
-    if outside:
-        found.append(finding("board_range", "alert", column=column.title, who=_names(outside)))
-    if unread:
-        found.append(finding("board_unread", "alert", column=column.title, who=_names(unread)))
-    if bare and not mixed:
-        made_of = [p for p in printed if p is not None and p.value]
-        # One or two numbers such as 0.9 do not say what the others of the table would have said.
-        open_ = scale is None and chosen == "fraction" and len(made_of) <= FEW and not any(signed)
-        if open_ and all(-_exponent(x) <= AMBIGUOUS_DIGITS for x in raw if x):
-            found.append(finding("board_open", "alert", column=column.title))
-        else:
-            found.append(finding(f"board_{chosen}", "info", column=column.title, above=above, below=below))
-    return printed, found
-
-
-def _exponent(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    assert isinstance(exponent, int)
-    return exponent
 
 
 def _asked(column: Column, cells: Sequence[Printed | None], system: str | None) -> list[Asked | None]:
@@ -192,11 +123,11 @@ def _column(column: Column, standings: Sequence[Standing], system: str | None) -
         share = Fraction(1, len(of.labels))
         who = [s.model for s in standings if s.asked.printed.digits > 1 and s.asked.printed.rounds(share)]
         if who:
-            yield finding("board_balanced", "alert", column=title, who=_names(who), classes=len(of.labels))
+            yield finding("board_balanced", "alert", column=title, who=names(who), classes=len(of.labels))
     if column.metric in (*CORRELATIONS, "mcc"):
         who = [s.model for s in standings if s.asked.printed.value == 0]
         if who:
-            yield finding("board_zero", "alert", column=title, who=_names(who))
+            yield finding("board_zero", "alert", column=title, who=names(who))
     if column.metric in SHARES:
         yield from _fit(column, standings)
 
@@ -228,7 +159,7 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
             edition=edition,
             k=k,
             n=n,
-            who=_names(who),
+            who=names(who),
         )
     default = SYSTEMS[system or USUAL_SYSTEM].defaults.get(column.of.name)
     if default and any(kind == "board_constant" and answer == default for kind, answer, *_ in hits):
@@ -244,7 +175,7 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
                 floor=standings[0].asked.printed.show(best.share),
                 answer=best.answer,
                 edition=best.edition.name,
-                who=_names(who),
+                who=names(who),
             )
 
 
@@ -257,7 +188,7 @@ def _fit(column: Column, standings: Sequence[Standing]) -> Iterator[Found]:
         if not any(exact.counts(printed, n) or exact.cut_counts(printed, n) for n in sizes):
             bad.setdefault(sizes, []).append(f"{standing.model} {printed.text}")
     for sizes, who in bad.items():
-        yield finding("board_impossible", "alert", column=column.title, sizes=numbers(sizes), who=_names(who))
+        yield finding("board_impossible", "alert", column=column.title, sizes=numbers(sizes), who=names(who))
     fine = [s for s in standings if exact.tells(s.asked.printed, s.n)]
     if bad or len(fine) < 2 or any(column.n):
         return
@@ -306,7 +237,7 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
     best = _short(ordered[0])
     found = []
     if alike[0]:
-        who = _names(alike[0])
+        who = names(alike[0])
         top = finding("board_top", column=title, best=best, count=len(alike[0]), all=len(ordered) - 1, who=who)
         found.append(Found(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items}))
     else:
@@ -315,7 +246,7 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
     if several:
         ends = [(ordered[run[0]], ordered[run[-1]], len(run)) for run in several]
         spans = [f"{_short(a)} – {_short(b)} ({k})" for a, b, k in ends]
-        found.append(finding("board_groups", column=title, who=_names(spans, GROUPS)))
+        found.append(finding("board_groups", column=title, who=names(spans, GROUPS)))
     return Ranking(title, of.name, metric, placed, groups), found
 
 
@@ -344,7 +275,7 @@ def _runs(count: int, told: set[tuple[int, int]]) -> list[range]:
 
 def _models(table: Table) -> Iterator[Found]:
     if table.repeated:
-        yield finding("board_twice", "alert", who=_names(table.repeated))
+        yield finding("board_twice", "alert", who=names(table.repeated))
     rows: dict[tuple[str, ...], list[str]] = {}
     for i, model in enumerate(table.models):
         cells = tuple(column.cells[i] for column in table.columns)
@@ -352,7 +283,7 @@ def _models(table: Table) -> Iterator[Found]:
             rows.setdefault(cells, []).append(model)
     for who in rows.values():
         if len(who) > 1:
-            yield finding("board_same", "alert", who=_names(who))
+            yield finding("board_same", "alert", who=names(who))
 
 
 def _over(table: Table, read: Sequence[Sequence[Printed | None]]) -> Iterator[Found]:
@@ -367,4 +298,4 @@ def _over(table: Table, read: Sequence[Sequence[Printed | None]]) -> Iterator[Fo
         if em and f1 and em.bounds[0] > f1.bounds[1]:
             over.append(f"{model} {em.text} / {f1.text}")
     if over:
-        yield finding("board_over", "alert", who=_names(over))
+        yield finding("board_over", "alert", who=names(over))

@@ -23,11 +23,13 @@ Scale = Literal["fraction", "percent"]
 SCALES = ("fraction", "percent")
 FINEST = Fraction(1, 10**7)
 """Width of the smallest interval: single-precision arithmetic, as much as many systems use, holds no more digits."""
+MOST_SHOWN = 6
+"""Decimals of other numbers beside a score: of 1,000 items the third is uncertain."""
 LONGEST = 60
 """Characters of a score; no system prints more."""
 AMBIGUOUS_DIGITS = 2
 """A number up to 1 with no more decimals may as well be a percentage."""
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?", re.IGNORECASE)
 _SPREAD = re.compile(r"\s*(±|\+/-|\+-)\s*\d*\.?\d+\s*%?$")
 _SIGNS = str.maketrans({"−": "-", "–": "-", "‐": "-", "％": "%"})
 MISSING = ("", "-", "--", "---", "/", "n/a", "na", "none", "null", "?", "tbd", "—", "ー")
@@ -75,14 +77,14 @@ class Printed:
 
     def gap(self, number: float) -> str:
         """A difference of two scores on the scale of this one, with its sign."""
-        decimals = max(self.digits, 3)
+        decimals = min(max(self.digits, 3), MOST_SHOWN)
         if self.scale == "percent":
             return f"{100 * number:+.{max(1, decimals - 2)}f} pt"
         return f"{number:+.{decimals}f}"
 
     def show(self, number: Fraction | float, more: int = 0) -> str:
         """Another number as this one is printed, with some further digits."""
-        decimals = max(self.digits, 3) + more
+        decimals = min(max(self.digits, 3), MOST_SHOWN) + more
         if self.scale == "percent":
             return f"{100 * float(number):.{max(1, decimals - 2)}f} %"
         return f"{float(number):.{decimals}f}"

@@ -35,7 +35,8 @@ def findings(asked: Asked, rows: Sequence[Published]) -> tuple[list[Found], list
     ]
     if not certain:
         found.append(finding("n_assumed", "info", n=n, edition=edition.name))
-    return sorted(found, key=lambda f: WEIGHTS.index(f.weight)), compared
+    # Whoever meant the other scale need not read on.
+    return sorted(found, key=lambda f: (WEIGHTS.index(f.weight), f.kind != "scale_open")), compared
 
 
 # --- constants -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jglue_app.audit import apart
 from jglue_app.audit.asked import Asked
 from jglue_app.audit.facts import MEANS, SHARES, SYSTEMS
-from jglue_app.audit.printed import Printed
+from jglue_app.audit.printed import MOST_SHOWN, Printed
 from jglue_app.audit.published import Published
 from jglue_app.audit.wording import Found, finding
 
@@ -36,11 +36,13 @@ def compare(asked: Asked, n: int, rows: Sequence[Published]) -> list[Compared]:
 
     Of a score that was published twice it takes the print with more digits. With a system, metrics that systems
     compute in their own ways are compared with that system's scores alone. Where a published score does not say of how
-    many items it is, it is taken to be of as many as the one asked about.
+    many items it is, it is taken to be of as many as the one asked about. Where no metric was said, accuracies by
+    summed and by length-normalised log-likelihood are both compared: either is a share of right answers.
     """
+    metrics = (asked.taken, "acc_norm") if asked.metric is None and asked.taken == "accuracy" else (asked.taken,)
     chosen: list[Published] = []
     for row in rows:
-        if (row.task, row.metric) != (asked.of.name, asked.taken) or row.split == "test":
+        if row.task != asked.of.name or row.metric not in metrics or row.split == "test":
             continue
         if asked.system and asked.taken in OWN_KIND and row.system != asked.system:
             continue
@@ -97,8 +99,9 @@ def named(row: Published, like: Printed) -> str:
     """A published score in a list: model, score on the scale of another, system."""
     system = SYSTEMS[row.system].title if row.system in SYSTEMS else row.system
     times, fewer = (100, 2) if like.scale == "percent" else (1, 0)
-    decimals = max(like.digits, min(row.printed.digits, 4)) - fewer
-    return f"{_short(row.model)} {row.value * times:.{max(1, decimals)}f} ({system})"
+    decimals = min(row.printed.digits, max(like.digits, 4), MOST_SHOWN) - fewer
+    how = ", acc_norm" if row.metric == "acc_norm" else ""
+    return f"{_short(row.model)} {row.value * times:.{max(1, decimals)}f} ({system}{how})"
 
 
 def _short(model: str) -> str:
@@ -107,6 +110,6 @@ def _short(model: str) -> str:
 
 def _same(a: Published, b: Published) -> bool:
     """Whether two rows may be two prints of one score: of one source, no two are."""
-    if (_short(a.model), a.system) != (_short(b.model), b.system) or a.source == b.source:
+    if (_short(a.model), a.system, a.metric) != (_short(b.model), b.system, b.metric) or a.source == b.source:
         return False
     return a.printed.rounds(b.printed.value) or b.printed.rounds(a.printed.value) or abs(a.value - b.value) < CLOSE

@@ -223,18 +223,18 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     # --- one score: what was published
     "same_digits": (
-        "The same digits were published before: {who}.",
+        "Published with the same digits: {who}.",
         "Equal scores of unlike models are a sign of a constant answer, or of a table copied.",
     ),
     "published": (
-        "{same:,} of {all:,} published scores (same subset and metric) cannot be told from it; the nearest are {who}.",
+        "{same:,} of {all:,} published scores (same subset and metric) cannot be told from it; the nearest: {who}.",
         "By the score test for two shares at 5 %, or by Fisher's z for correlations. "
         + _PAIRS
         + " Prompts, examples and "
         "labels differ between systems, too.",
     ),
     "published_none": (
-        "It can be told from each of the {all:,} published scores (same subset and metric); the nearest are {who}.",
+        "It can be told from each of the {all:,} published scores (same subset and metric); the nearest: {who}.",
         "By the score test for two shares at 5 %, or by Fisher's z for correlations. " + _PAIRS,
     ),
     "published_difference": (
@@ -242,7 +242,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Newcombe's interval of a difference of two shares. " + _PAIRS,
     ),
     "published_untested": (
-        "The nearest of {all:,} published scores are {who}.",
+        "{all:,} scores of this subset and metric were published; the nearest: {who}.",
         "Whether they differ from it cannot be tested from the values alone.",
     ),
     "published_empty": (

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from jglue_app.audit.auditor import audit_score, audit_table
+from jglue_app.audit.auditor import MOST_ITEMS, audit_score, audit_table
 from jglue_app.audit.facts import BENCHMARKS, METRICS, SYSTEMS
+from jglue_app.audit.grid import MAX_BYTES
 from jglue_app.audit.published import published
-from jglue_app.audit.table import MAX_BYTES
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
@@ -56,7 +58,8 @@ def build(desk: Desk, t: T) -> None:
                 elem_id="audit-scale",
             )
         with gr.Column(min_width=260):
-            n = gr.Number(None, label=t("audit_n"), info=t("audit_n_info"), minimum=1, precision=0, elem_id="audit-n")
+            # A number's own field would say what is wrong with it in its own words, and sends 0 for nothing.
+            n = gr.Textbox(label=t("audit_n"), info=t("audit_n_info"), max_lines=1, max_length=12, elem_id="audit-n")
             metric = gr.Dropdown(
                 [(t("audit_unknown"), UNKNOWN), *((m, m) for m in METRICS)],
                 value=UNKNOWN,
@@ -99,7 +102,7 @@ def build(desk: Desk, t: T) -> None:
     )
     board = pane("audit-board")
 
-    def one(request: gr.Request, task: str, score: str, scale: str, n: float | None, metric: str, system: str) -> str:
+    def one(request: gr.Request, task: str, score: str, scale: str, n: str, metric: str, system: str) -> str:
         lang = language(request)
         if not (score or "").strip():
             return views.sentence(word("audit_no_score", lang), lang)
@@ -107,7 +110,7 @@ def build(desk: Desk, t: T) -> None:
             audit = audit_score(
                 task,
                 score,
-                n=None if n is None else int(n),
+                n=items(n),
                 metric=metric or None,
                 system=system or None,
                 scale=scale or None,
@@ -135,7 +138,7 @@ def build(desk: Desk, t: T) -> None:
     inputs = [task, score, scale, n, metric, system]
     gr.on([ask.click, score.submit], one, inputs, found, **quiet)
     for button, example in zip(tries, EXAMPLES, strict=True):
-        values = (example[0], example[1], UNKNOWN, None, example[2], example[3])
+        values = (example[0], example[1], UNKNOWN, "", example[2], example[3])
         button.click(_constant(values), None, inputs, queue=False, api_visibility="private").then(
             one, inputs, found, **quiet
         )
@@ -144,6 +147,20 @@ def build(desk: Desk, t: T) -> None:
         whole, [pasted, scale, system], board, **quiet
     )
     upload.upload(taken, [upload, scale, system], [upload, board], **quiet)
+
+
+def items(text: str | None) -> int | None:
+    """A number of items as somebody types it; None for nothing.
+
+    Raises:
+        InputError: it is no whole number.
+    """
+    plain = unicodedata.normalize("NFKC", text or "").replace(",", "").strip()
+    if not plain:
+        return None
+    if not re.fullmatch(r"-?\d+", plain):
+        raise InputError(f"n is the number of items, from 1 to {MOST_ITEMS:,}, and not {plain}.")
+    return int(plain)
 
 
 def _constant(values: tuple[Any, ...]) -> Any:

@@ -172,7 +172,7 @@ SENTENCES_JA: dict[str, tuple[str, str]] = {
     ),
     # --- one score: what was published
     "same_digits": (
-        "同じ数字の点が公表されています：{who}。",
+        "同じ数字で公表されている点：{who}。",
         "似ていないモデルの点が同じなら、いつも同じ答えを返しているか、表が写されたのかもしれません。",
     ),
     "published": (

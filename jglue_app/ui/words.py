@@ -1169,6 +1169,10 @@ SAID_JA = (
         r"A public server takes no files\. Paste the table instead\.",
         "公開サーバーはファイルを受け取りません。表を貼り付けてください。",
     ),
+    (
+        r"The table has too many rows and columns to compare each with each\. Give a part of it\.",
+        "行と列が多すぎて、総当たりで比べられません。一部だけにしてください。",
+    ),
     (r"These are the metrics of (.+)\.", "{} の指標です。"),
     (r"(.+) works in up to ([\d.]+) GiB beside its weights\.", "{} は、重みのほかに {} GiB まで使います。"),
     (

@@ -59,6 +59,8 @@ def test_more_decimals_a_sign_or_a_larger_number_settle_the_scale(text: str) -> 
         ("", "accuracy", "is no number"),
         ("0,3016", "accuracy", "has a comma"),
         ("1/3", "accuracy", "is no number"),
+        ("1e-999", "accuracy", "is no number"),
+        ("1e99", "accuracy", "outside the range"),
         ("0.3 0.4", "accuracy", "is no number"),
         ("9" * 100, "accuracy", "longer than any number"),
     ],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jglue_app.audit.table import MAX_ROWS, Table, decode, read, recognise
+from jglue_app.audit.grid import MAX_ROWS, decode
+from jglue_app.audit.table import Table, read, recognise
 from jglue_app.errors import DataError, InputError, UnknownNameError
 
 
@@ -140,6 +141,10 @@ def test_models_that_stand_twice_are_numbered_and_those_without_a_name_too() -> 
         ("model,JNLI\n" + "a,0.1\n" * (MAX_ROWS + 1), "at most 500"),
         ("model,JNLI\n" + "a,0.1\n" * 100_000, "more than 500 rows"),
         ("model,JNLI\n" + "a,0.1\n" * 1_000_000, "no leaderboard does"),
+        (
+            ",".join(["model", *(f"JNLI v{i}" for i in range(30))]) + "\n" + ("a" + ",0.1" * 30 + "\n") * 400,
+            "too many rows and columns",
+        ),
         (",".join(f"c{i}" for i in range(300)) + "\n" + ",".join("1" * 300) + "\n", "more than 200 columns"),
     ],
 )

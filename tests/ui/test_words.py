@@ -261,7 +261,7 @@ MODULES = [
         APP / f"{name}.py"
         for name in ("plan", "prompts", "runner", "store", "styles", "tasks/jcola", "tasks/jsquad", "tasks/rows")
     ),
-    *(APP / "audit" / f"{name}.py" for name in ("auditor", "printed", "table")),
+    *(APP / "audit" / f"{name}.py" for name in ("auditor", "grid", "printed", "table")),
     *(APP / "backends" / f"{name}.py" for name in ("__init__", "batching", "checkpoint", "gguf", "hf")),
     *(APP / "backends" / f"{name}.py" for name in ("identity", "locate", "memory", "own_tokenizer", "scripted")),
     *(APP / "backends" / f"{name}.py" for name in ("stored", "tokenizer")),
