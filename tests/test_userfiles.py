@@ -260,7 +260,7 @@ def test_the_hubs_names_of_choices_are_their_numbers(tmp_path: Path) -> None:
             b'{"review_id": "1", "label": "positive", "label": "negative"}',
             "line 1: the key 'label' stands twice",
         ),
-        ("a.jsonl.gz", gzip.compress(b"{}"), "is packed as gzip"),
+        ("a.jsonl.gz", gzip.compress(b"{}", mtime=0), "is packed as gzip"),
         ("a.xlsx", b"PK\x03\x04rest", r"is packed as zip \(or a spreadsheet\)"),
         ("a.parquet", b"PAR1rest", "not a sound Parquet or Arrow file"),
         ("a.csv", b"review_id,sentence,label\n1,a\n", r"line 2: not as many cells as columns \(3\)"),
