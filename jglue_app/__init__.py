@@ -1,9 +1,9 @@
 """Two Japanese language models side by side on JGLUE, item by item.
 
-    from jglue_app import TASKS, check_data, compare, evaluate, explain, lint_prompt, open_run, rescore, score
-    from jglue_app import audit_score, audit_table
+    from jglue_app import TASKS, check_data, compare, evaluate, explain, import_log, lint_prompt, open_run, rescore
+    from jglue_app import audit_score, audit_table, score
 
-The functions are described in `jglue_app.api`, the last two in `jglue_app.audit.auditor`; every record type in
+The functions are described in `jglue_app.api`, those of the auditor in `jglue_app.audit.auditor`; every record type in
 `jglue_app.types`.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-from jglue_app.api import check_data, compare, evaluate, explain, lint_prompt, open_run, rescore, score
+from jglue_app.api import check_data, compare, evaluate, explain, import_log, lint_prompt, open_run, rescore, score
 from jglue_app.audit.auditor import audit_score, audit_table
 from jglue_app.tasks import TASKS
 
@@ -24,6 +24,7 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "import_log",
     "lint_prompt",
     "open_run",
     "rescore",

@@ -20,8 +20,8 @@ NAMED = 3
 """Items or answers that a sentence names."""
 EARLY = 1_000
 """Answers after which a log of another benchmark is given up."""
-FEW = 0.1
-"""Share of answers with an item below which a log is one of another benchmark."""
+FEW = 0.5
+"""Share of answers with an item below which a log is one of another benchmark: subsets of JGLUE share some texts."""
 LONGEST = 60
 """Characters of a name or text that a sentence repeats."""
 

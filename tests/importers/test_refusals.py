@@ -143,6 +143,23 @@ def test_another_benchmark_is_refused_be_it_named_as_it_is_or_as_a_subset(tmp_pa
     refused(r"3 of 3 answers are to no item of JCommonsenseQA valid", path, partial=True)
 
 
+def test_a_log_of_which_a_smaller_part_is_known_is_one_of_another_benchmark(
+    tmp_path: Path, good: list[dict[str, Any]]
+) -> None:
+    strange = []
+    for k, row in enumerate(good[:20]):
+        doc = {
+            "sentence_pair_id": f"z{k}",
+            "sentence1": f"別の文{k}です。",
+            "sentence2": "知らない文です。",
+            "label": 0,
+        }
+        strange.append({**row, "doc": doc, "arguments": {n: {**v, "arg_0": ""} for n, v in row["arguments"].items()}})
+    refused(
+        r"20 of 39 answers are to no item of JNLI valid", samples(tmp_path, TASK, [*good[:19], *strange]), partial=True
+    )
+
+
 def test_a_long_log_of_another_benchmark_is_given_up_early(tmp_path: Path) -> None:
     path = samples(tmp_path, "jcommonsenseqa", other_benchmark(1_200))
     # The end of it is never reached.
