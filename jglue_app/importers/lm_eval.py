@@ -58,10 +58,15 @@ def open_log(path: Path, results: Path | None) -> Log:
         HARNESS,
         _rows(path, task, text_of(version), shots if isinstance(shots, int) else None),
         version=text_of(table.get("lm_eval_version")),
-        model=_model(table) or (path.parent.name.rsplit("__", 1)[-1] if named else ""),
+        model=_model(table) or _owner_and_name(path.parent.name),
         printed=_printed(table, task),
         beside=(results,) if results else (),
     )
+
+
+def _owner_and_name(folder: str) -> str:
+    """The model that the folder of the samples is named after, where it shows that it is: `owner__name`."""
+    return folder.replace("__", "/") if "__" in folder else ""
 
 
 def _of(table: Mapping[str, Any], name: str, task: str) -> Any:

@@ -102,6 +102,8 @@ def test_a_users_own_file_may_be_what_was_answered(tmp_path: Path, settings: Set
 
 
 def test_the_model_can_be_named_where_the_log_does_not(tmp_path: Path) -> None:
+    found = taken(samples(tmp_path / "maker__model-2b", TASK, jnli_ranked(SUMS)))
+    assert (found.data.spec.model.id, found.data.spec.label) == ("maker/model-2b", "model-2b · lm-eval")
     found = taken(dump(tmp_path / "out.jsonl", jnli_ranked(SUMS)), model="mine")
     assert found.data.spec.label == "mine · lm-eval"
 
@@ -140,6 +142,6 @@ def test_the_command_gives_json_and_refuses_a_part_unless_it_is_wanted(
     assert "Give --partial" in capsys.readouterr().err
     assert run(monkeypatch, "import", log, "--data", "sample", "--partial", "--task", "jnli", "--json") == 0
     table = json.loads(capsys.readouterr().out)
-    assert (table["label"], table["items"]) == (f"{tmp_path.name} · lm-eval", {"jnli": 40})
+    assert (table["label"], table["items"]) == ("unknown model · lm-eval", {"jnli": 40})
     assert [notice["kind"] for notice in table["notices"]] == ["imported_missing"]
     assert run(monkeypatch, "show-prompt", "--help") == 0
