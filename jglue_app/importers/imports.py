@@ -132,16 +132,16 @@ def import_logs(
     return Imported(path, found, notices, tuple(printed), left_out)
 
 
-def import_to_either(settings: Settings, paths: Sequence[Path], partial: bool) -> Imported:
+def import_to_either(settings: Settings, paths: Sequence[Path], partial: bool, model: str = "") -> Imported:
     """The same for answers to the embedded samples or to the official validation items, whichever they are to.
 
     Raises:
         JglueAppError: as `import_logs`.
     """
     try:
-        return import_logs(settings, paths, partial=partial, items=Items("sample"))
+        return import_logs(settings, paths, partial=partial, items=Items("sample"), model=model)
     except OtherItemsError:
-        return import_logs(settings, paths, partial=partial)
+        return import_logs(settings, paths, partial=partial, model=model)
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -14,6 +14,7 @@ import gradio as gr
 
 from jglue_app import archive, exporters
 from jglue_app import export as files
+from jglue_app.configuration import MAX_NAME
 from jglue_app.errors import InputError, JglueAppError, StoreError, UnknownNameError
 from jglue_app.importers.imports import import_to_either
 from jglue_app.leaderboard import Entry, leaderboard
@@ -105,6 +106,7 @@ def build(desk: Desk, t: T) -> Tab:
                 height=140,
             )
             partial = gr.Checkbox(label=t("import_partial"), info=t("import_info"), elem_id="import-partial")
+            model = gr.Textbox(label=t("import_model"), max_lines=1, max_length=MAX_NAME, elem_id="import-model")
             delete = gr.Button(t("delete"), elem_id="delete", variant="stop")
             with gr.Group(visible=False, elem_id="delete-box") as sure:
                 question = pane("delete-question")
@@ -171,12 +173,12 @@ def build(desk: Desk, t: T) -> Tab:
     def export(request: gr.Request, name: str | None, how: str, under: str) -> tuple[Any, str]:
         return export_view(desk, request, str(name or ""), how, under)
 
-    def take(request: gr.Request, files: list[str] | None, some: bool) -> tuple[Any, str]:
+    def take(request: gr.Request, files: list[str] | None, some: bool, name: str) -> tuple[Any, str]:
         lang = language(request)
         if not files:
             return gr.skip(), ""
         try:
-            found, notices = import_files(desk, [Path(file) for file in files], some)
+            found, notices = import_files(desk, [Path(file) for file in files], some, name)
         except JglueAppError as e:
             return None, views.failure(e, lang)
         done = views.note(word("import_done", lang).format(desk.library.stored(found).label))
@@ -205,7 +207,7 @@ def build(desk: Desk, t: T) -> Tab:
     gr.on([c.input for c in (kind, tasks, protocol, against, a, b)], refresh, inputs, outputs, **quiet)
     table.select(pick, [a, b], [a, b], trigger_mode="multiple", **quiet).then(refresh, inputs, outputs, **quiet)
     make.click(export, [run, format, protocol], [download, done], **quiet)
-    upload.upload(take, [upload, partial], [upload, done], **quiet).then(refresh, inputs, outputs, **quiet)
+    upload.upload(take, [upload, partial, model], [upload, done], **quiet).then(refresh, inputs, outputs, **quiet)
     delete.click(ask, run, [sure, question, done, doomed], **quiet)
     no.click(lambda: gr.update(visible=False), None, sure, queue=False, api_visibility="private")
     yes.click(remove, doomed, [sure, done, doomed], **quiet).then(refresh, inputs, outputs, **quiet)
@@ -292,7 +294,9 @@ def export_file(desk: Desk, owner: str, name: str, format: str, protocol: str = 
     return exporters.Exported(target)
 
 
-def import_files(desk: Desk, sources: Sequence[Path], partial: bool = False) -> tuple[Path, tuple[Notice, ...]]:
+def import_files(
+    desk: Desk, sources: Sequence[Path], partial: bool = False, model: str = ""
+) -> tuple[Path, tuple[Notice, ...]]:
     """Bring in a run from a .zip file, or from logs of another harness with the files that lay beside them.
 
     Returns:
@@ -311,7 +315,7 @@ def import_files(desk: Desk, sources: Sequence[Path], partial: bool = False) -> 
         paths = [Path(shutil.copy(path, Path(scratch) / path.name)) for path in sources]
         logs = [path for path in paths if not BESIDE.fullmatch(path.name)] or paths
         try:
-            found = import_to_either(desk.settings, logs, partial)
+            found = import_to_either(desk.settings, logs, partial, model.strip()[:MAX_NAME])
         except (InputError, StoreError) as e:
             raise type(e)(str(e).replace(f"{scratch}/", "")) from e
     return found.path, found.notices

@@ -742,6 +742,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Import a run (.zip), or a log of another harness (lm-eval, flexeval, llm-jp-eval, Inspect)",
     ),
     "import_partial": ("一部の問題だけでもよい", "A part of the items will do"),
+    "import_model": ("モデルの名前（ログにないとき）", "The model's name, where the log has none"),
     "import_info": (
         "ログに全部の問題の答えがないときや、対応する問題が見つからない答えがあるとき",
         "For logs that lack items, or have answers to items that are not found",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from jglue_app.importers.imports import Imported, Items, import_logs
 from jglue_app.settings import ASSETS, load_settings
@@ -169,4 +174,23 @@ def packed(path: Path, head: Mapping[str, Any], found: Sequence[Mapping[str, Any
         for k, sample in enumerate(found, start=1):
             out.writestr(f"samples/{k}_epoch_{sample['epoch']}.json", json.dumps(sample, ensure_ascii=False))
         out.writestr("header.json", json.dumps(head, ensure_ascii=False))
+    return path
+
+
+def with_zstandard(path: Path) -> Path:
+    """The same archive with its members packed as Inspect packs them, which `zipfile` cannot write."""
+    out, entries = io.BytesIO(), []
+    with zipfile.ZipFile(path) as source:
+        for name in source.namelist():
+            data, encoded = source.read(name), name.encode()
+            packed_data = pa.compress(data, codec="zstd", asbytes=True)
+            sizes = (zlib.crc32(data), len(packed_data), len(data), len(encoded))
+            entries.append((encoded, sizes, out.tell()))
+            out.write(struct.pack("<4s5H3L2H", b"PK\x03\x04", 63, 0, 93, 0, 33, *sizes, 0) + encoded + packed_data)
+    start = out.tell()
+    for encoded, sizes, at in entries:
+        out.write(struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 63, 63, 0, 93, 0, 33, *sizes, 0, 0, 0, 0, 0, at) + encoded)
+    end = out.tell()
+    out.write(struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, len(entries), len(entries), end - start, start, 0))
+    path.write_bytes(out.getvalue())
     return path

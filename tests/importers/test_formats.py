@@ -28,6 +28,7 @@ from tests.importers.logs import (
     samples,
     taken,
     whole,
+    with_zstandard,
     written_sample,
 )
 
@@ -364,7 +365,7 @@ def test_details_of_swallows_harness_are_found_by_their_questions(tmp_path: Path
 # --- Inspect --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["eval", "json"])
+@pytest.mark.parametrize("form", ["eval", "zstandard", "json"])
 def test_a_log_of_inspect_opens_packed_and_plain(tmp_path: Path, form: str) -> None:
     found_rows = []
     for k, row in enumerate(JNLI, start=1):
@@ -373,8 +374,9 @@ def test_a_log_of_inspect_opens_packed_and_plain(tmp_path: Path, form: str) -> N
     found_rows[0] |= {"input": "attachment://a1", "attachments": {"a1": found_rows[0]["input"]}}
     found_rows.append({**found_rows[0], "epoch": 2})
     head = inspect_head("jnli", accuracy=1 / 3)
-    if form == "eval":
+    if form != "json":
         log = packed(tmp_path / "log.eval", head, found_rows)
+        log = with_zstandard(log) if form == "zstandard" else log
     else:
         log = whole(tmp_path / "log.json", {**head, "samples": found_rows})
     found = taken(log)

@@ -32,6 +32,7 @@ from tests.importers.logs import (
     samples,
     taken,
     whole,
+    with_zstandard,
     written_sample,
 )
 
@@ -339,6 +340,19 @@ def test_a_truncated_or_damaged_archive_is_refused(tmp_path: Path) -> None:
     refused(r"is not a readable \.eval archive .*truncated or damaged: copy it again", path)
     path.write_bytes(whole_file[:200] + bytes(b ^ 255 for b in whole_file[200:260]) + whole_file[260:])
     refused(r"is not a readable \.eval archive", path)
+
+
+def test_an_archive_packed_with_zstandard_is_refused_when_damaged_or_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = with_zstandard(archive(tmp_path))
+    good = path.read_bytes()
+    at = good.index(b"samples/7_epoch_1.json") + 40
+    path.write_bytes(good[:at] + bytes(b ^ 255 for b in good[at : at + 9]) + good[at + 9 :])
+    refused(r"is not a readable \.eval archive", path)
+    path.write_bytes(good)
+    monkeypatch.setattr(unzip, "MAX_MEMBER", 200)
+    refused(r"unpacks to more than 0 MiB", path)
 
 
 def test_an_archive_without_a_header_was_not_finished(tmp_path: Path) -> None:

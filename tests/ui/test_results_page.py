@@ -182,13 +182,14 @@ def test_a_log_of_another_harness_becomes_a_run_with_what_has_to_be_known_of_it(
         lines = exported(page, "jsonl").read_text("utf-8").splitlines()
         assert len(lines) == 40
         other = jnli_ranked(dict.fromkeys(("entailment", "contradiction", "neutral"), (-1.0, -2.0, -3.0)))
+        page.fill("#import-model :is(input, textarea)", "mine")
         page.set_input_files("#import input[type=file]", samples(tmp_path / "b", task, other))
-        said(page, "読み込みました：unknown model · lm-eval", "manage-status")
+        said(page, "読み込みました：mine · lm-eval", "manage-status")
         choose(page, "pick-a", "model-1b")
-        choose(page, "pick-b", "unknown model")
+        choose(page, "pick-b", "mine")
         page.click("#open-pair")
         page.wait_for_selector("#board .jg-versus", state="visible")
-        said(page, "unknown model · lm-eval", "board")
+        said(page, "mine · lm-eval", "board")
         page.wait_for_selector("#item .jg-item")
         said(page, "前提：", "item")
 
