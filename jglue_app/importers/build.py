@@ -11,6 +11,7 @@ from jglue_app import thought as thoughts
 from jglue_app.errors import DataError, InputError
 from jglue_app.importers import naming
 from jglue_app.importers.align import Found, Index, by_direction, by_place, label_of, plain
+from jglue_app.importers.fields import subset_named
 from jglue_app.importers.log import NOTES, Log, Row, number_of
 from jglue_app.predictions import assumed_thought
 from jglue_app.tasks import TASKS
@@ -96,7 +97,7 @@ def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: b
     """
     found: dict[str, Subset] = {}
     for log in logs:
-        _read(log, data_of, tasks, found)
+        _read(log, data_of, tasks, found, alone=len(logs) == 1)
     if not found:
         names = ", ".join(log.path.name for log in logs)
         others = [name[:LONGEST] for log in logs for name in log.left_out]
@@ -109,10 +110,14 @@ def _wanted(tasks: Sequence[str]) -> str:
     return " or ".join(TASKS[name].title for name in tasks) if tasks else "JGLUE"
 
 
-def _read(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Subset]) -> None:
-    """Bring the answers of a log together with items, one at a time."""
+def _read(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Subset], *, alone: bool) -> None:
+    """Bring the answers of a log together with items, one at a time. One of several logs, such as those of a whole
+    leaderboard, is left out where its task has another name than the subsets have."""
     before = set(found)
     for row in log.rows:
+        if not alone and not subset_named(row.task) and (row.task or not row.subset):
+            log.left_out = (*log.left_out, row.task or log.path.name)
+            return
         name = row.subset or (tasks[0] if len(tasks) == 1 else "")
         if not name:
             raise InputError(

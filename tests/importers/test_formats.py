@@ -172,6 +172,20 @@ def test_several_samples_in_a_folder_are_one_run(tmp_path: Path) -> None:
     ]
 
 
+def test_other_tasks_of_a_leaderboard_in_the_same_folder_are_left_out_and_named(tmp_path: Path) -> None:
+    samples(tmp_path, TASK, jnli_ranked(SUMS))
+    samples(tmp_path, "ja_leaderboard_mgsm", [written_sample({"question": "一足す二は？"}, "問い", "3", "3")])
+    squad = {"id": "x", "context": "別の文章。", "question": "何か。", "answers": {"text": ["文章"]}}
+    samples(tmp_path, "ja_leaderboard_jaqket_v2", [written_sample(squad, "問い", "3", "3")])
+    results(tmp_path, {TASK: {"acc": 30 / 45}, "ja_leaderboard_mgsm": {"acc": 0.0}, "ja_leaderboard_jaqket_v2": {}})
+    found = taken(tmp_path)
+    assert found.data.spec.tasks == ("jnli",)
+    assert found.left_out == ("ja_leaderboard_jaqket_v2", "ja_leaderboard_mgsm")
+    assert kinds(found) == []
+    again = taken(tmp_path, tasks=["jnli"], model="named")
+    assert again.data.items == found.data.items
+
+
 def test_a_printed_score_that_is_another_is_said(tmp_path: Path) -> None:
     log = samples(tmp_path, TASK, jnli_ranked(SUMS))
     results(tmp_path, {TASK: {"acc": 0.7}})
