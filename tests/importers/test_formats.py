@@ -25,6 +25,7 @@ from tests.importers.logs import (
     packed,
     ranked_sample,
     results,
+    rows,
     samples,
     taken,
     whole,
@@ -434,6 +435,24 @@ def test_every_format_is_told_from_its_file(tmp_path: Path) -> None:
     assert {name: detect(path) for name, path in logs.items()} == {name: name for name in logs}
     packed(tmp_path / "log.eval", inspect_head("jnli"), [])
     assert detect(tmp_path / "log.eval") == "inspect"
+
+
+def test_the_sixth_subset_is_imported_by_the_same_rules(tmp_path: Path) -> None:
+    found_rows = [
+        ranked_sample(row, row["sentence"], ["acceptable", "unacceptable"], (-1.0, -2.0), 1 - row["label"])
+        for row in rows("jcola")
+    ]
+    found = taken(samples(tmp_path, "my_jcola", found_rows))
+    right = sum(row["label"] for row in rows("jcola"))
+    best = [output(record).choice_logprobs for record in found.data.records]
+    assert best == [(-2.0, -1.0)] * len(found_rows)
+    report = report_run(found.data).tasks["jcola"]
+    assert report.choose["accuracy"].value == right / len(found_rows)
+    assert kinds(found) == []
+    generated_rows = [generated(row, row["sentence"], "1", [str(row["label"])]) for row in rows("jcola")]
+    again = taken(dump(tmp_path / "jcola" / "outputs.jsonl", generated_rows))
+    assert [record.prompt.answers for record in again.data.records] == [("0", "1")] * len(found_rows)
+    assert score(again, "jcola", "official", "accuracy") == right / len(found_rows)
 
 
 def test_an_empty_output_is_one_and_no_missing_answer(tmp_path: Path) -> None:
