@@ -14,10 +14,13 @@ from tests.ui.conftest import OpenPage
 from tests.ui.driving import open_settings, said, shows, tab
 
 TABS = {
-    "ja-JP": ("比べる", "書式を学ぶ", "全量実行", "結果", "このアプリについて"),
-    "en-US": ("Compare", "Prompt lab", "Full run", "Results", "About"),
+    "ja-JP": ("比べる", "書式を学ぶ", "全量実行", "結果", "点を調べる", "このアプリについて"),
+    "en-US": ("Compare", "Prompt lab", "Full run", "Results", "Audit a score", "About"),
 }
-READY = ("#item .jg-item", "#course-text .jg-step", "#full-repeat pre", "#leaderboard table", ".jg-about h3")
+READY = (
+    *("#item .jg-item", "#course-text .jg-step", "#full-repeat pre", "#leaderboard table", "#audit-ask"),
+    ".jg-about h3",
+)
 
 
 def each_tab(page: Page, locale: str, see: Callable[[str], None]) -> None:
@@ -184,7 +187,9 @@ def test_axe_finds_nothing_serious_on_any_tab(open_page: OpenPage, dark: bool) -
         tab(page, name)
         page.wait_for_timeout(500)
         see(name)
-    assert hovered == {"run", "course-run", "lab-look", "sweep-run", "full-run", "open-pair"}
+    assert hovered == {
+        *("run", "course-run", "lab-look", "sweep-run", "full-run", "open-pair", "audit-ask", "audit-look"),
+    }
     assert serious == []
 
 
