@@ -99,7 +99,7 @@ _ANAPHORA = re.compile(
     r"点数?|スコア|類似度|結論|選択|予想)(?:[はもがでに]|$)|正解[はもでじ]|本当[はに]|実[はの]|上記|先ほど|さっき|自信|確信|自分|私|僕|俺|誰も|"
     r"(?:it|that|this|these|which|i|we|you|nobody|the\s+(?:\w+\s+){0,2}(?:answer|label|score|rating|choice|option|one|number|similarity))(?![a-z]))"
 )
-_REPEATED = re.compile(r"\d+(?:\.\d+)?点?[」』\"')\s]*")
+_REPEATED = re.compile(r"\d+(?:\.\d+)?点?[」』\"')\s]*(?!は(?!な|無|違|間|誤|不|嘘|正し))")
 _OTHERS = re.compile(
     r"(?:他|ほか|その他|それ以外|残り)の(?:選択肢|もの|答え|候補|ラベル|番号|場所|言葉|語|四つ|"
     r"4つ|二つ|2つ)(?:は|に|も|で)|(?:the )?other (?:options|choices|labels|answers)"

@@ -126,7 +126,8 @@ def candidates_of(answers: Mapping[str, str], aliases: Mapping[str, tuple[str, .
         if surface and len(labels) == 1
     ]
     numerals = {c.surface: c.label for c in out if c.legal}
-    out += [Candidate(k, numerals[d], True, True) for k, d in KANJI_DIGITS.items() if d in numerals]
+    words = {**KANJI_DIGITS, "ゼロ": "0"}
+    out += [Candidate(k, numerals[d], True, True) for k, d in words.items() if d in numerals]
     return sorted(out, key=lambda c: -len(c.surface))
 
 

@@ -8,6 +8,8 @@ from tests.reading.asks import KANA, LETTER, NUMBER, TEXT, Ask
 
 READ: list[tuple[Ask, str, str]] = [
     (NUMBER, "3😊", "3"),
+    (NUMBER, "ゼロ", "0"),
+    (NUMBER, "答え：ゼロ", "0"),
     (NUMBER, "3👍", "3"),
     (NUMBER, "3でございます。", "3"),
     (NUMBER, "〝3〟", "3"),
