@@ -227,9 +227,9 @@ CHOICES: list[tuple[Ask, str, Read]] = [
     (JNLI_JA, "矛盾です。含意ではありません。", found(C, "leading", "矛盾")),
     (JNLI_EN, "Neutral. The premise says nothing about that.", found(N, "leading", "Neutral")),
     (JNLI_EN, "contradiction, not neutral", found(C, "leading", "contradiction")),
-    (MARC_EN, "positive review", found(P, "mention", "positive")),
+    (MARC_EN, "positive review", found(P, "leading", "positive")),
     (MARC_JA, "肯定です。書き手は商品に満足しています。", found(P, "leading", "肯定")),
-    (MARC_TEXT, "満足しているようです。", found(P, "mention", "満足している")),
+    (MARC_TEXT, "満足しているようです。", found(P, "leading", "満足している")),
     (TEXT, "絵本です。", found("1", "leading", "絵本")),
     # A next question and its answer come after ours, or our own question before it.
     (NUMBER, "2\n\n質問：海にいる動物はどれ？\n0：犬\n答え：3", found("2", "notation", "2")),
@@ -254,9 +254,9 @@ CHOICES: list[tuple[Ask, str, Read]] = [
     (JNLI_JA, "矛盾ではなく中立です", found(N, "mention", "中立")),
     (JNLI_JA, "二つの文は矛盾しています。", found(C, "mention", "矛盾")),
     (JNLI_JA, "二つの文は矛盾のようです。", found(C, "mention", "矛盾")),
-    (JNLI_JA, "矛盾で間違いありません。", found(C, "mention", "矛盾")),
+    (JNLI_JA, "矛盾で間違いありません。", found(C, "leading", "矛盾")),
     (JNLI_JA, "中立かもしれません。", found(N, "leading", "中立")),
-    (JNLI_JA, "矛盾が生じています。", found(C, "mention", "矛盾")),
+    (JNLI_JA, "矛盾が生じています。", found(C, "leading", "矛盾")),
     (JNLI_JA, "前提は仮説を含意すると言えます。", found(E, "mention", "含意")),
     (JNLI_JA, "含意ではありません。「中立」となります。", found(N, "quoted", "中立")),
     (JNLI_EN, "This is not entailment, but neutral.", found(N, "mention", "neutral")),
@@ -272,7 +272,7 @@ CHOICES: list[tuple[Ask, str, Read]] = [
     (NUMBER, "それは図書館です。", found("2", "mention", "図書館")),
     (LETTER, "I think it is B.", found("1", "mention", "B")),
     (LETTER, "I would choose option C.", found("2", "mention", "C")),
-    (KANA, "アの掲示板です。", found("0", "mention", "掲示板")),
+    (KANA, "アの掲示板です。", found("0", "leading", "ア")),
     (KANA, "子どもに読み聞かせるのは絵本です。", found("1", "mention", "絵本")),
     (SHORT_KANA, "畑を耕す道具はくわです。", found("2", "mention", "くわ")),
     # Explanations that name every label, and conclude.
@@ -387,7 +387,7 @@ CHOICES: list[tuple[Ask, str, Read]] = [
     (MARC_EN, "Not positive.", nothing("not_asserted")),
     (MARC_NUMBER, "0は肯定的", nothing("not_asserted")),
     (NUMBER, "答えは2ではありません。", nothing("not_asserted")),
-    (NUMBER, "不正解は2です。", found("2", "mention", "2")),
+    (NUMBER, "不正解は2です。", nothing("not_asserted")),
     (KANA, "申し訳ありませんが、お答えできません。", nothing()),
     (KANA, "わかりません", nothing()),
     (JNLI_JA, "関係がありません。", nothing()),
@@ -405,7 +405,7 @@ CHOICES: list[tuple[Ask, str, Read]] = [
     (LETTER, "A dog is running in the park.", nothing()),
     (LETTER, "This is a good question.", nothing()),
     (LETTER, "ビタミンCです。", nothing("not_asserted")),
-    (LETTER, "Aさんは図書館にいます。", found("2", "mention", "図書館")),
+    (LETTER, "Aさんは図書館にいます。", nothing("not_asserted")),
     (LETTER, "BBB", nothing()),
     (NUMBER, "20", nothing()),
     (NUMBER, "2.5", nothing()),
@@ -444,7 +444,7 @@ CHOICES: list[tuple[Ask, str, Read]] = [
     (JNLI_JA, "\x00\x01\x02", nothing()),
     (JNLI_JA, "\ud800", nothing()),
     (JNLI_JA, "\ud800矛盾\udfff", found(C, "mention", "矛盾")),
-    (JNLI_JA, "矛盾\x00", found(C, "mention", "矛盾")),
+    (JNLI_JA, "矛盾\x00", found(C, "leading", "矛盾")),
 ]
 
 
@@ -574,7 +574,7 @@ SCORES: list[tuple[str, Read]] = [
     ("3.5\n2.0\n4.0", several("several_numbers")),
     ("0.0（まったく違う）から5.0（同じ意味）", several("several_numbers")),
     ("文1の評価は2、文2の評価は3", several("several_numbers")),
-    ("3以上", nothing("no_number")),
+    ("3以上", nothing("not_asserted")),
     ("3点以上", nothing("not_asserted")),
     ("3,5", several("several_numbers")),
     # Numbers that are no scores.
@@ -598,7 +598,7 @@ SCORES: list[tuple[str, Read]] = [
     ("1匹の犬", nothing("no_number")),
     ("3.5.2", nothing("no_number")),
     ("3.53.53.5", nothing("no_number")),
-    ("3 men are walking.", nothing("not_asserted")),
+    ("3 men are walking.", nothing("no_number")),
     ("1e3", nothing("no_number")),
     ("三人の男性", nothing("no_number")),
     ("NaN", nothing("no_number")),
@@ -649,7 +649,7 @@ SPANS: list[tuple[str, Read]] = [
     ("**答え**：東京", found("東京", "cue", "東京")),
     ("### 回答\n東京", found("東京", "cue", "東京")),
     ("Answer: 東京", found("東京", "cue", "東京")),
-    ("The answer is 東京.", found("東京.", "cue", "東京.")),
+    ("The answer is 東京.", found("東京", "cue+copula", "東京")),
     ("A: 東京", found("東京", "cue", "東京")),
     ("抜き出し：よろい戸", found("よろい戸", "cue", "よろい戸")),
     ("東京です。", found("東京", "copula", "東京")),
@@ -657,7 +657,7 @@ SPANS: list[tuple[str, Read]] = [
     ("東京でした。", found("東京", "copula", "東京")),
     ("東京となります。", found("東京", "copula", "東京")),
     ("東京だと思います。", found("東京", "copula", "東京")),
-    ("東京である。", found("東京", "copula", "東京")),
+    ("東京である。", found("東京である", "copula", "東京である")),
     ("東京。", found("東京", "copula", "東京")),
     ("東京．", found("東京", "copula", "東京")),
     ("日光をはね返すためです。", found("日光をはね返すため", "copula", "日光をはね返すため")),
@@ -795,7 +795,7 @@ PIECES = (
         "なら",
         "or ",
     ),
-    *("<think>", "</think>", "ﾞ", "\u3099", "\u200b", "\ufe0f", "\ud800", "\x00", "<", "x", "A: "),
+    *("<answer>2", "<think>", "</think>", "ﾞ", "\u3099", "\u200b", "\ufe0f", "\ud800", "\x00", "<", "x", "A: "),
 )
 LIKELY_TEXT = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 TEXT_LIMIT_SECONDS = 0.05
@@ -828,7 +828,9 @@ def test_any_text_has_two_readings_that_hold_together(read: Reader, text: str) -
         for parsed in (readings.strict, readings.lenient):
             if parsed.span:
                 assert isinstance(parsed.value, str)
-                assert parsed.value == text[slice(*parsed.span)] == parsed.value.strip()
+                assert parsed.value == parsed.value.strip()
+                if "notation" not in parsed.rule and "marked" not in parsed.rule:
+                    assert parsed.value == text[slice(*parsed.span)]
     elif readings.strict.status == "exact":
         assert readings.lenient == readings.strict
     if read is read_score and readings.lenient.value is not None:
@@ -901,6 +903,18 @@ LONG_LINES = (
     "含意、矛盾でなく",
     "質問：2\n",
     "本 水 ",
+    "3、",
+    "not ",
+    "「3」",
+    "しかし、違います",
+    '{"answer": ',
+    "\\boxed{2}",
+    "```\n",
+    "（",
+    "三点",
+    "から",
+    "の",
+    "is 3 ",
 )
 
 

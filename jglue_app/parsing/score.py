@@ -3,57 +3,51 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import pairwise
 
 from jglue_app import thought as thoughts
+from jglue_app.parsing.denial import denies, introduces_wrong_answers
+from jglue_app.parsing.frames import answered, is_condition, presented
+from jglue_app.parsing.marks import SCORE_KEYS, Marked, from_json, from_marks
+from jglue_app.parsing.numbers import Number, masked_scale, numbers, unit_end
 from jglue_app.parsing.text import (
     CLOSERS,
-    COUNTER,
-    CUE,
-    KANJI_DIGITS,
+    MAX_CHARS,
     OPENERS,
+    SCORE_CUE,
     Folded,
     Readings,
+    cues,
     fold_answer,
+    fold_text,
     is_listing,
+    is_signed,
     skip,
     strict_part,
     unfinished,
 )
 from jglue_app.types import Parsed
 
+MAX_NUMBERS = 100
+"""Numbers that are looked at as possible answers; any further ones can only contradict."""
+
 _PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_NUMBER = re.compile(r"(?:(?<![\d.])[-−‐–])?(?<![\d.])\d+(?:\.\d+)?(?!\.?\d)", re.ASCII)
-_SCALE = re.compile(
-    r"(?<![\d.])0(?:\.0)?点?\s*(?:[~〜\-–—]|から|to)\s*5(?:\.0)?(?!\.?\d)(?:点満点|点|段階)?(?:の(?:間|範囲))?(?:で|のうち)?|"
-    r"(?<![\d.])5(?:\.0)?\s*(?:点満点|段階)(?:評価)?(?:中|で|の(?:うち)?)?|(?<![\d.])5(?:\.0)?点(?:中|のうち)|"
-    r"(?<=[\d点])\s*/\s*5(?:\.0)?(?!\.?\d)|\bout of 5(?:\.0)?(?!\.?\d)"
-)
-_ASSERTED = re.compile(
-    r"点(?!満|以|未|差|目|数)|\s*(?:points?|pts?)\b|(?!\s+[a-z])(?:\s|$|["
-    + re.escape(CLOSERS + ",、;|([<{「『→=\\")
-    + r"])|"
-    r"\s+(?:out|because|since|as|for|on|the|this|both|these|they|it)\b|です|で(?:し|あ[るり]|、)|だ(?:[。、\s]|$|と|ろう|から)|"
-    r"くらい|ぐらい|程度|前後|ほど|と(?:思|考え|判断|評価|言え|いえ|な|し|答え|推)|に(?:な|近|相当)|が(?:適|妥当|正|最|良|よ)|"
-    r"を(?:付|つけ|与|選)"
-)
-_NOT_AFTER = re.compile(r"点?(?:では?な|じゃな|では?あり|以外|は(?:違|間違|誤))")
-_AND_NUMBER = re.compile(r"[、,~〜\-–]\d+(?:\.\d+)?(?=\D)", re.ASCII)
-_LIST_POINT = re.compile(r"^[ \u3000]*\d+[.)](?!\d)[ \u3000]*(?=[^\s" + re.escape(CLOSERS) + "])", re.MULTILINE)
-_WORD = re.compile(r"(?!点)[一-鿿ァ-ヺa-z%]")
-_NAMED = re.compile(
-    r"(?:近さ|類似度|スコア|点数?|評価値?|値|約|およそ|答え?|(?<![a-z])(?!sentence|text|example|step|no|item|part)[a-z]+\s)\s*$"
-)
+_ROUGHLY = re.compile(r"(?:くらい|ぐらい|程度|前後|ほど|あたり)?")
+_NEGATED = re.compile(r"点?[」』”\"'’)]*(?:では?な|じゃな|では?あり|以外|は(?:違|間違|誤))")
+_ABOUT = re.compile(r"(?:約|およそ|だいたい|大体|ほぼ)\s*$")
+_SENTENCE_END = re.compile(r"[。\n!?]")
+_ENGLISH_SENTENCE = re.compile(r"[a-z]+\s+(?:[a-z]+\s+)+$")
 
 
 def read_score(text: str, low: float = 0.0, high: float = 5.0, thought: str = "") -> Readings:
     """Read a number between `low` and `high`; `thought` is what the prompt has opened, see `types.Prompt.thought`.
 
-    Lenient rules: `notation` (other width or script, within punctuation or with 点), `cue`, `leading`, `mention`. Each
-    needs all numbers it could be to agree: those on the same line, those of a list, for `mention` all of them. Not
-    counted are a mention of the scale itself such as 「5点満点」 or `/5`, a count or order of things (2人, 3つ, 文1), a
-    share (80%), and a number that is negated. A number off the scale is `off_format` by the rule `out_of_scale`.
+    Lenient rules: `notation` (other width or script, within punctuation or with 点), `cue`, `leading`, `mention`, and
+    `marked` as for labels. Each needs all numbers it could be to agree: those on the same line, those of a list, for
+    `mention` all of them. Not counted are a mention of the scale itself such as 「5点満点」 or `/5`, a count or order
+    of things (2人, 3つ, 文1), a share (80%), and a number that is negated. As for labels, only what `frames` and
+    `denial` let pass is an answer. A number off the scale is `off_format` by the rule `out_of_scale`.
     """
     if not text.strip():
         empty = Parsed(None, "empty", "empty")
@@ -72,85 +66,150 @@ def read_score(text: str, low: float = 0.0, high: float = 5.0, thought: str = ""
     return Readings(Parsed(None, "off_format", "not_exact" if trimmed else "no_answer"), lenient)
 
 
-@dataclass(frozen=True, slots=True)
-class _Number:
-    start: int
-    end: int
-    value: float
-    framed: bool
-    """What follows lets it be the answer; a number that is not framed can only contradict another."""
-
-
 def _lenient_score(text: str, parts: thoughts.Split, low: float, high: float) -> Parsed:
+    assert parts.answer is not None
+    start, end = parts.answer, min(parts.end, len(text))
+    fields = from_json(text, start, end, SCORE_KEYS)
+    if fields:
+        return _inside(fields, "cue", low, high)
     folded = fold_answer(text, parts)
-    body = folded.text.strip(OPENERS + CLOSERS + "点")
-    if body in KANJI_DIGITS:
-        start = folded.text.index(body)
-        return _on_scale(folded, _Number(start, start + 1, float(KANJI_DIGITS[body]), True), "notation", low, high)
-    masked = _SCALE.sub(lambda m: " " * len(m.group()), folded.text)
-    masked = _LIST_POINT.sub(lambda m: " " * len(m.group()), masked)
-    numbers = _numbers(masked)
-    if not numbers:
-        return Parsed(None, "off_format", "no_number")
-    first = numbers[0]
-    if first.framed and masked.strip(OPENERS + CLOSERS + "点") == masked[first.start : first.end].lstrip("-−‐–"):
-        return _on_scale(folded, first, "notation", low, high)
-    claims = _claims(masked, numbers)
-    if len({n.value for n, _ in claims}) == 1 and all(_agrees(masked, n, numbers) for n, _ in claims):
-        return _on_scale(folded, *claims[0], low, high)
-    if claims or len({n.value for n in numbers}) > 1:
+    read = _read(folded, low, high)
+    if read.value is not None or read.rule == "out_of_scale":
+        return read
+    marked = from_marks(text, start, min(end, start + MAX_CHARS))
+    if (
+        marked
+        and not denies(fold_text(text[marked.end : marked.end + MAX_CHARS]), 0, own=())
+        and not denies(folded.last, 0)
+    ):
+        inside = _inside(marked, "marked", low, high)
+        return inside if inside.value is not None else read
+    return read
+
+
+def _inside(marked: Marked, rule: str, low: float, high: float) -> Parsed:
+    """The number in what is marked as the answer."""
+    if marked.value is None:
+        return Parsed(None, "off_format", "not_asserted")
+    read = _read(fold_answer(marked.value, thoughts.Split(0, len(marked.value))), low, high)
+    return Parsed(read.value, "recovered", rule, (marked.start, marked.end)) if read.value is not None else read
+
+
+def _read(folded: Folded, low: float, high: float) -> Parsed:
+    masked = masked_scale(folded.text)
+    every = numbers(masked)
+    found = [n for n in every if not _NEGATED.match(masked, n.end)]
+    # A single kanji numeral is part of many words: it counts where it is the answer, and contradicts nothing.
+    counted = [n for n in found if not n.kanji]
+    ends = {n: _given(masked, n) for n in found[:MAX_NUMBERS]}
+    given = [n for n in found if ends.get(n) is not None]
+    whole = next((n for n in given if _is_whole(masked, n)), None)
+    if whole:
+        return _on_scale(folded, whole, "notation", low, high)
+    claims = _claims(masked, given, counted)
+    if not counted and not claims:
+        return Parsed(None, "off_format", "not_asserted" if found else "no_number")
+    if claims:
+        agree = len({n.value for n, _ in claims}) == 1 and all(_agrees(masked, n, counted, given) for n, _ in claims)
+        if not agree:
+            return Parsed(None, "ambiguous", "several_numbers")
+        return _kept(folded, masked, claims[0], ends, every, low, high)
+    if len({n.value for n in counted}) > 1:
         return Parsed(None, "ambiguous", "several_numbers")
-    if not any(n.framed for n in numbers):
+    said = [n for n in given if not n.kanji and presented(_head(masked, n), verdict=True)]
+    if not said:
         return Parsed(None, "off_format", "not_asserted")
     if not folded.complete:
         return Parsed(None, "off_format", "too_long")
-    return _on_scale(folded, next(n for n in numbers if n.framed), "mention", low, high)
+    return _kept(folded, masked, (said[0], "mention"), ends, every, low, high)
 
 
-def _on_scale(folded: Folded, number: _Number, rule: str, low: float, high: float) -> Parsed:
+def _kept(
+    folded: Folded,
+    masked: str,
+    claim: tuple[Number, str],
+    ends: Mapping[Number, int | None],
+    every: list[Number],
+    low: float,
+    high: float,
+) -> Parsed:
+    """The number as the answer, unless something takes it back."""
+    number, rule = claim
+    others = [(n.start, n.end) for n in every if n.value != number.value and not n.kanji]
+    own = [(n.start, n.end) for n in every if n.value == number.value]
+    if any(n.value == number.value and _NEGATED.match(masked, n.end) for n in every):
+        return Parsed(None, "off_format", "not_asserted")
+    tail = ends[number] or number.end
+    # The text as it is, for the scale has been made blank in the other: 「5ではありません」 denies 5.
+    if (
+        denies(folded.text, tail, others, own=own)
+        or denies(folded.last, 0)
+        or introduces_wrong_answers(masked, number.start)
+    ):
+        return Parsed(None, "off_format", "not_asserted")
+    return _on_scale(folded, number, rule, low, high)
+
+
+def _on_scale(folded: Folded, number: Number, rule: str, low: float, high: float) -> Parsed:
     if not low <= number.value <= high:
         return Parsed(None, "off_format", "out_of_scale")
     return Parsed(number.value, "recovered", rule, folded.span(number.start, number.end))
 
 
-def _numbers(text: str) -> list[_Number]:
-    out = []
-    for match in _NUMBER.finditer(text):
-        start, end = match.span()
-        if _NOT_AFTER.match(text, end) or _is_of_something(text, start, end):
-            continue
-        value = float(re.sub("[−‐–]", "-", match.group()))
-        # 「3.」 at the very end may be the beginning of 3.5.
-        cut = "." not in match.group() and text[end:] == "."
-        out.append(_Number(start, end, value, _ASSERTED.match(text, end) is not None and not cut))
-    return out
+def _given(text: str, number: Number) -> int | None:
+    """Where the words end that give the number as the answer; None if it is not given."""
+    if is_signed(text, number.start):
+        return None
+    end = unit_end(text, number.end)
+    roughly = _ROUGHLY.match(text, end)
+    tail = answered(text, roughly.end() if roughly else end)
+    if tail is None:
+        return None
+    # 「3.」 at the very end may be the beginning of 3.5, unless it ends an English sentence.
+    if text[number.end :] == "." and "." not in text[number.start : number.end]:
+        return tail if _ENGLISH_SENTENCE.search(text, max(0, number.start - 60), number.start) else None
+    return tail
 
 
-def _is_of_something(text: str, start: int, end: int) -> bool:
-    """Whether the number counts, orders or names things: 3人, the 3 of 3、4人, 80%, 文1, iPhone 15."""
-    further = _AND_NUMBER.match(text, end)
-    if further:
-        end = further.end()
-    if COUNTER.match(text, end) or (_WORD.match(text, end) and not _ASSERTED.match(text, end)):
-        return True
-    before = text[max(0, start - 16) : start].rstrip(" \u3000")[-1:]
-    return _WORD.match(before) is not None and not _NAMED.search(text, max(0, start - 16), start)
+def _is_whole(text: str, number: Number) -> bool:
+    """Whether nothing but signs stands around the number and its unit."""
+    before = text[: number.start].strip()
+    if before.endswith(("<", "-", "–", "—")) and not text[number.start - 1].isspace():
+        return False
+    after = text[unit_end(text, number.end) :]
+    return not before.strip(OPENERS + CLOSERS) and not after.strip(CLOSERS)
 
 
-def _claims(text: str, numbers: list[_Number]) -> list[tuple[_Number, str]]:
-    """What is announced by a cue or stands at the very beginning."""
-    framed = {n.start: n for n in numbers if n.framed}
-    ends = {skip(text, cue.end(), OPENERS) for cue in CUE.finditer(text)}
-    claims = [(framed[position], "cue") for position in sorted(ends) if position in framed]
-    first = framed.get(skip(text, 0, OPENERS))
-    return [*claims, (first, "leading")] if first else claims
+def _claims(text: str, given: list[Number], counted: list[Number]) -> list[tuple[Number, str]]:
+    """What is announced by a cue or stands at the very beginning; with an answer, what else a cue announces."""
+    at = {n.start: n for n in (*counted, *given)}
+    found = {skip(text, cue.end(), OPENERS): cue for cue in cues(text, SCORE_CUE)}
+    claims = [
+        (at[position], "cue")
+        for position, cue in sorted(found.items())
+        if position in at and not is_condition(text[_sentence_start(text, cue.start()) : cue.start()])
+    ]
+    first = at.get(skip(text, 0, OPENERS))
+    claims += [(first, "leading")] if first in given else []
+    return claims if any(number in given for number, _ in claims) else []
 
 
-def _agrees(text: str, claim: _Number, numbers: list[_Number]) -> bool:
-    """Whether no other number on the claim's line, and none listed before or after it, says something else."""
+def _agrees(text: str, claim: Number, counted: list[Number], given: list[Number]) -> bool:
+    """Whether no other number on the claim's line, none listed beside it and none given elsewhere contradicts it."""
     line_end = text.find("\n", claim.end)
-    for before, after in pairwise(numbers):
+    for before, after in pairwise(counted):
         if claim in (before, after) and before.value != after.value and is_listing(text[before.end : after.start]):
             return False
-    rest = [n for n in numbers if n.start >= claim.start and (line_end < 0 or n.start < line_end)]
+    rest = [n for n in counted if n.start >= claim.start and (line_end < 0 or n.start < line_end)]
+    rest += [n for n in given if presented(_head(text, n), verdict=True)]
     return all(n.value == claim.value for n in rest)
+
+
+def _head(text: str, number: Number) -> str:
+    return _ABOUT.sub("", text[_sentence_start(text, number.start) : number.start])
+
+
+def _sentence_start(text: str, position: int) -> int:
+    begin = max(0, position - 200)
+    ends = [match.end() for match in _SENTENCE_END.finditer(text, begin, position)]
+    return ends[-1] if ends else begin
