@@ -54,11 +54,13 @@ class Switch:
     """Items whose score it changes (JSTS: that are read as another number)."""
     left_out: int = 0
     """Items that are no longer scored; negative for those that are now."""
+    appears: tuple[str, ...] = ()
+    """Metrics that have a score before or after the switch, and not both."""
 
     @property
     def moves(self) -> bool:
         """Whether it changes anything in this run."""
-        return bool(self.moved or self.left_out or any(self.change.values()))
+        return bool(self.moved or self.left_out or self.appears or any(self.change.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,12 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
                 now,
                 source,
                 found,
-                {name: e.value - v for name, e in found.items() if e.value is not None and (v := _value(last, name))},
+                _changes(last, found),
                 tuple(_moved(before, after)),
                 len(before) - len(after),
+                tuple(
+                    name for name in {**last, **found} if (_value(last, name) is None) != (_value(found, name) is None)
+                ),
             )
         )
         before, last = after, found
@@ -234,6 +239,12 @@ def _scores(task: Task, rules: Rules, rows: Mapping[str, Answered]) -> dict[str,
 def _value(scores: Mapping[str, Estimate], name: str) -> float | None:
     found = scores.get(name)
     return None if found is None else found.value
+
+
+def _changes(before: Mapping[str, Estimate], after: Mapping[str, Estimate]) -> dict[str, float]:
+    """Metric → difference of two scores, where both are defined; 0 is a score."""
+    pairs = {name: (_value(before, name), _value(after, name)) for name in after}
+    return {name: now - was for name, (was, now) in pairs.items() if was is not None and now is not None}
 
 
 def _moved(before: Mapping[str, Answered], after: Mapping[str, Answered]) -> Iterator[Moved]:

@@ -90,7 +90,7 @@ def test_both_ends_are_the_scores_of_the_two_reports_and_every_step_begins_where
                 total[metric] = total.get(metric, 0.0) + change
         for metric in way.scores.keys() & way.end_scores.keys():
             a, b = way.scores[metric].value, way.end_scores[metric].value
-            if a is not None and b is not None and all(metric in s.change for s in way.switches):
+            if a is not None and b is not None and all(s.scores[metric].value is not None for s in way.switches):
                 assert total[metric] == pytest.approx(b - a)
 
 
@@ -108,6 +108,37 @@ def test_one_decision_at_a_time_with_the_items_it_moves() -> None:
     # 18 items; right at first: 0番 秋 -2 (gold 0), 2 ２ (gold 2), 4 (gold 4).
     assert way.scores["accuracy"].value == 6 / 18
     assert way.switches[0].scores["accuracy"].value == 4 / 18
+
+
+def one_item(task: str, text: str) -> RunData:
+    item = Item(task, "x", FIELDS[task], GOLDS[task][0], LABELS[task])
+    prompt = Prompt(task, "x", "p", None, (), item.choices, "", (), "")
+    record = Record("s", task, "x", prompt, Output(text, "stop", 1, 1, 0.0, None))
+    spec = RunSpec(ModelSpec("m"), (task,), "v1.3", {}, PromptSpec(), "", Decoding(), "0")
+    return RunData(spec, {task: {"x": item}}, {task: "user"}, [record])
+
+
+def test_a_step_from_a_score_of_0_is_a_step_too() -> None:
+    # Gold entailment: nothing can be read, which is wrong for the one system and entailment for the other.
+    way = explain(one_item("jnli", "わからない"), "jnli", "official", "wandb-2023-0shot")
+    assert (way.scores["accuracy"].value, way.end_scores["accuracy"].value) == (0.0, 1.0)
+    assert [(s.decision, s.change) for s in way.switches if s.moves] == [("unreadable", {"accuracy": 1.0})]
+    # Back again, to a score of 0.
+    way = explain(one_item("jnli", "わからない"), "jnli", "wandb-2023-0shot", "official")
+    assert [(s.decision, s.change) for s in way.switches if s.moves] == [("unreadable", {"accuracy": -1.0})]
+
+
+def test_a_correlation_that_a_switch_defines_is_a_move_though_no_item_is_read_otherwise() -> None:
+    data = run()
+    same = [r for r in data.records if r.task == "jsts" and r.output is not None and r.output.text == "2"]
+    data = RunData(data.spec, {"jsts": data.items["jsts"]}, {"jsts": "user"}, same)
+    # One answer to four items: no correlation for the first system, 0 for the second.
+    way = explain(data, "jsts", "wandb-2023-4shot", "wandb-2023-0shot")
+    assert (way.scores["pearson"].value, way.end_scores["pearson"].value) == (None, 0.0)
+    (step,) = [s for s in way.switches if s.decision == "undefined"]
+    assert step.moves
+    assert step.moved == ()
+    assert step.appears == ("pearson", "spearman")
 
 
 def test_steps_of_normalisation_are_switched_one_by_one() -> None:

@@ -97,7 +97,7 @@ def _moved(switch: Switch) -> str:
     parts = [f"{up} up, {down} down"] if up or down else []
     parts += [f"{switch.left_out} left out"] if switch.left_out > 0 else []
     parts += [f"{-switch.left_out} taken in"] if switch.left_out < 0 else []
-    return ", ".join(parts) or (f"{len(switch.moved)} read otherwise" if switch.moved else "none")
+    return ", ".join(parts) or (f"{len(switch.moved)} read or scored otherwise" if switch.moved else "none")
 
 
 def _quoted(text: str) -> str:

@@ -118,7 +118,7 @@ def _model(source: RunSource, head: _Head) -> dict[str, Any]:
         details["id_is"] = "the name of a file, folder or package, not an id of the Hugging Face Hub"
     if source.data.spec.model.backend == "scripted":
         details["answers"] = "read from a table, not given by a model"
-    if source.data.spec.model.backend == "predictions":
+    if source.elsewhere:
         details["answers"] = "made elsewhere, and scored here"
     found: dict[str, Any] = {"name": plain(source.model_id), "id": head.model}
     if "/" not in head.model:
@@ -216,7 +216,7 @@ def _generation(source: RunSource, scored: Scored, facts: dict[str, str]) -> dic
     details = {
         name: value for name, value in facts.items() if not name.startswith(("data_", "label_", "item", "model_"))
     }
-    if source.data.spec.model.backend == "predictions" or scored.evidence != "text":
+    if source.elsewhere or scored.evidence != "text":
         return {"additional_details": details}
     arguments: dict[str, Any] = {"temperature": 0.0, "reasoning": source.data.spec.prompt.thinking == "on"}
     if (limit := source.token_limit(scored.task)) is not None:

@@ -141,7 +141,7 @@ def _target(item: Item, prompt: Prompt) -> str:
 
 
 def _generation(source: RunSource, scored: Scored, prompt: Prompt) -> dict[str, Any]:
-    if source.data.spec.model.backend == "predictions":
+    if source.elsewhere:
         return {}
     found: dict[str, Any] = {"until": list(prompt.stop), "do_sample": False, "temperature": 0.0}
     penalty = source.data.spec.decoding.for_task(scored.task).repetition_penalty
@@ -240,7 +240,12 @@ def _config(source: RunSource, name: str, scored: Scored) -> dict[str, Any]:
     }
 
 
-def _shots(source: RunSource, scored: Scored) -> int:
+def _shots(source: RunSource, scored: Scored) -> int | None:
+    """Examples in the prompts; None where outputs made elsewhere do not tell."""
+    if source.elsewhere:
+        told = (source.manifest.get("imported") or {}).get("tasks") or {}
+        shots = (told.get(scored.task) or {}).get("shots")
+        return shots if isinstance(shots, int) else None
     return source.data.spec.prompt.for_task(scored.task).shots
 
 

@@ -19,7 +19,7 @@ from jglue_app.report import Answered, judge_run, report_run
 from jglue_app.store import RunStore
 from jglue_app.styles import load_style
 from jglue_app.tasks import TASKS
-from jglue_app.types import Estimate, Report, RunData, ScoringProtocol
+from jglue_app.types import ELSEWHERE, IMPORTED, Estimate, Report, RunData, ScoringProtocol
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 ANSWERS = re.compile(r"\.(jsonl?|csv|tsv|parquet|arrow|zip)$", re.IGNORECASE)
@@ -102,14 +102,20 @@ class RunSource:
         spec = self.data.spec.model
         if not HUB_ID.fullmatch(spec.id):
             return False
-        if spec.backend == "predictions":
+        if self.elsewhere:
             return True
         return self.data.model is not None and bool(COMMIT.fullmatch(self.data.model.commit))
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether the outputs were made elsewhere, be they predictions or another harness's log: then it is not known
+        how they were decoded."""
+        return self.data.spec.model.backend in ELSEWHERE
+
+    @property
     def made_here(self) -> bool:
         """Whether a model has answered here: not a table of answers, nor outputs made elsewhere."""
-        return self.data.spec.model.backend not in ("scripted", "predictions")
+        return self.data.spec.model.backend != "scripted" and not self.elsewhere
 
     def facts_of_data(self, task: str) -> Mapping[str, Any]:
         """What the manifest says of a subset's file; empty if nothing."""
@@ -170,8 +176,9 @@ class RunSource:
             "made_with": f"jglue_app {spec.code_version}",
             "scored_with": f"jglue_app {__version__}",
         }
-        if spec.model.backend == "predictions":
+        if self.elsewhere:
             found["outputs"] = "made elsewhere; prompt and decoding are those of their maker"
+            found["harness"] = spec.prompt.style if spec.model.backend == IMPORTED else None
         else:
             values = {
                 f.name: getattr(prompt, f.name) for f in dataclasses.fields(prompt) if not f.name.endswith("_by_task")
@@ -190,7 +197,9 @@ class RunSource:
         return {name: _text(value) for name, value in found.items() if value not in (None, "")}
 
     def model_facts(self) -> dict[str, object]:
-        """Revision, precision and quantization of the model that answered."""
+        """Revision, precision and quantization of the model that answered; nothing of outputs made elsewhere."""
+        if self.elsewhere:
+            return {}
         spec, info = self.data.spec.model, self.data.model
         found: dict[str, object] = {"model_revision": spec.revision, "model_quantization": spec.quantization}
         found |= {"model_gguf_file": spec.gguf_file, "model_files_sha256": spec.files_sha256}

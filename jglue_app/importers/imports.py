@@ -235,7 +235,9 @@ def _store(
         "imported": {
             "harness": logs[0].harness,
             "version": logs[0].version,
-            "tasks": {part.dataset.task: {"name": part.task, "version": part.version} for part in parts},
+            "tasks": {
+                part.dataset.task: {"name": part.task, "version": part.version, "shots": part.shots} for part in parts
+            },
             "files": [_file_facts(path) for log in logs for path in (log.path, *log.beside)],
             "printed": [{"same": one.same, **_plain(one)} for one in printed],
             "notices": list(found.assumed),

@@ -62,7 +62,7 @@ def open_log(path: Path, results: Path | None) -> Log:
     return Log(
         path,
         HARNESS,
-        _rows(path, samples, task, text_of(spec.get("task_version"))),
+        _rows(path, samples, task, text_of(spec.get("task_version")), "several" if _epochs(spec) > 1 else ""),
         version=text_of(packages.get("inspect_ai")) if isinstance(packages, dict) else "",
         model=text_of(spec.get("model")),
         printed={task: printed} if (printed := _printed(head)) else {},
@@ -90,15 +90,21 @@ def _printed(head: Mapping[str, Any]) -> dict[str, float]:
     return out
 
 
-def _rows(path: Path, samples: Iterator[tuple[str, Any]], task: str, version: str) -> Iterator[Row]:
+def _epochs(spec: Mapping[str, Any]) -> float:
+    """How often each sample was answered; the first epoch alone is taken."""
+    config = spec.get("config")
+    return (number_of(config.get("epochs")) if isinstance(config, dict) else None) or 1
+
+
+def _rows(path: Path, samples: Iterator[tuple[str, Any]], task: str, version: str, note: str) -> Iterator[Row]:
     for where, sample in samples:
         if not isinstance(sample, dict) or "input" not in sample or "output" not in sample:
             raise bad(path, where, "no sample of Inspect: it needs input and output")
         if sample.get("epoch", 1) == 1:
-            yield _row(path, where, sample, task, version)
+            yield _row(path, where, sample, task, version, note)
 
 
-def _row(path: Path, where: str, sample: Mapping[str, Any], task: str, version: str) -> Row:
+def _row(path: Path, where: str, sample: Mapping[str, Any], task: str, version: str, note: str) -> Row:
     attached = sample.get("attachments")
     kept: Mapping[str, Any] = attached if isinstance(attached, dict) else {}
     turns = _turns(sample.get("messages"), kept)
@@ -134,6 +140,7 @@ def _row(path: Path, where: str, sample: Mapping[str, Any], task: str, version: 
         messages=tuple(turns) or None,
         finish=finish,
         failed=(text_of(fault.get("message")) if isinstance(fault, dict) else str(fault))[:300] if fault else "",
+        note=note,
     )
 
 

@@ -403,6 +403,20 @@ def test_a_log_of_inspect_opens_packed_and_plain(tmp_path: Path, form: str) -> N
     assert kinds(found) == []
 
 
+def test_of_several_epochs_the_first_is_scored_and_that_is_said(tmp_path: Path) -> None:
+    asked = [f"前提：{row['sentence1']}\n仮説：{row['sentence2']}\n関係：" for row in JNLI]
+    found_rows = [
+        inspect_sample(k, text, said, row["label"], epoch=epoch)
+        for epoch, said in ((1, "neutral"), (2, "entailment"))
+        for k, (text, row) in enumerate(zip(asked, JNLI, strict=True), start=1)
+    ]
+    head = inspect_head("jnli")
+    head["eval"]["config"] = {"epochs": 2}
+    found = taken(packed(tmp_path / "log.eval", head, found_rows))
+    assert {record.output.text for record in records(found, "jnli").values() if record.output} == {"neutral"}
+    assert [(n.kind, n.facts["k"], n.facts["n"]) for n in found.notices] == [("imported_several", 45, 45)]
+
+
 def test_letters_of_inspect_stand_for_the_choices_as_they_were_shown_and_a_failed_sample_is_an_error(
     tmp_path: Path,
 ) -> None:

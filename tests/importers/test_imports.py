@@ -47,7 +47,7 @@ def test_the_manifest_says_what_was_imported(log: Path) -> None:
     manifest = RunStore(taken(log).path).manifest()
     told = manifest["imported"]
     assert (told["harness"], told["version"]) == ("lm-eval", "0.4.13")
-    assert told["tasks"] == {"jnli": {"name": TASK, "version": "1.0"}}
+    assert told["tasks"] == {"jnli": {"name": TASK, "version": "1.0", "shots": 3}}
     sums = {file["name"]: file["sha256"] for file in told["files"]}
     assert sums[log.name] == hashlib.sha256(log.read_bytes()).hexdigest()
     assert len(sums) == 2
