@@ -590,7 +590,7 @@ def test_a_protocol_alone_sets_all_that_its_system_does(tmp_path: Path, here: He
         assert told.json()["report"]["notices"] == []
     assert specs == {
         "official": ("any.jsonl · plain · ja-labels · 0-shot", "generate"),
-        "wandb-2023-4shot": ("any.jsonl · plain · wandb-2023 · 4-shot", "generate"),
+        "wandb-2023-4shot": ("any.jsonl · plain · wandb-2023 · 4-shot · repetition penalty 1.2", "generate"),
         "stability-jp": ("any.jsonl · plain · stability-jp · 3-shot", "both"),
         "lm-eval-ja": ("any.jsonl · alpaca · lm-eval-ja · 3-shot", "both"),
     }

@@ -154,9 +154,10 @@ def test_settings_other_than_the_systems_own_are_listed_once() -> None:
         "style ja-labels instead of wandb-2023; 0 instead of 4 examples in JNLI; "
         "no repetition penalty instead of 1.2 in JNLI"
     )
-    own = replace(SPEC, prompt=PromptSpec("wandb-2023", shots=4))
+    penalty = Decoding(repetition_penalty_by_task=(("jnli", 1.2),))
+    own = replace(SPEC, prompt=PromptSpec("wandb-2023", shots=4), decoding=penalty)
     assert report_run(nli([("neutral", "neutral")], spec=own), "wandb-2023-4shot").notices == ()
-    cut = replace(own, decoding=Decoding(max_new_tokens=9))
+    cut = replace(own, decoding=replace(penalty, max_new_tokens=9))
     (notice,) = report_run(nli([("neutral", "neutral")], spec=cut), "wandb-2023-4shot").notices
     assert "at most 9 new tokens" in str(notice.facts["settings"])
     assert report_run(nli([("neutral", "neutral")]), "official").notices == ()
