@@ -1390,6 +1390,9 @@ def everything(text: str) -> dict[str, list[str]]:
     three = ["jnli", "jsts", "marc_ja"]
     swept_row = replace(swept("plain", 4, 1, 1), side=Side(text, text, text))
     side = {"name": "A", "text": text}
+    bar = {"value": text, "share": 50, "change": text}
+    decision: dict[str, Any] = dict.fromkeys(("name", "before", "after", "source", "moved"), text)
+    decision |= {"scores": [bar], "more": 1, "items": [dict.fromkeys(("id", "text", "before", "after"), text)]}
     return {
         "item": seen,
         "board": [views.render("board", {**payload, "links": True})],
@@ -1402,6 +1405,42 @@ def everything(text: str) -> dict[str, list[str]]:
                         | {"sides": [{"all": text, "without": text, "old": text}] * 2}
                     ],
                     "b": text,
+                },
+            )
+        ],
+        "waterfall": [
+            views.render(
+                "waterfall",
+                {
+                    "start": text,
+                    "end": text,
+                    "ways": [
+                        {"title": text, "n": text, "metrics": [text], "start": [bar], "end": [bar]}
+                        | {"steps": [decision], "still": [decision], "sentences": [text]}
+                    ],
+                    "other": [decision],
+                    "command": text,
+                },
+            )
+        ],
+        "audited": [
+            views.render(
+                "audited",
+                {
+                    "findings": [
+                        {"weight": weight, "head": text, "rows": [{"what": text, "why": text}]}
+                        for weight in ("alert", "info")
+                    ],
+                    "published": [
+                        dict.fromkeys(("model", "score", "system", "prompt", "n", "apart", "source"), text)
+                        | {"url": "https://example.org/"}
+                    ],
+                    "rankings": [
+                        {
+                            "title": text,
+                            "rows": [dict.fromkeys(("place", "model", "score", "interval", "alike"), text)],
+                        }
+                    ],
                 },
             )
         ],
