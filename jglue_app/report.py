@@ -469,6 +469,9 @@ def _average(
     each = [d for d in main if d is not None and d.difference.value is not None]
     if not each or len(each) < len(main):
         return None
+    if len(each) == 1:
+        # The average of one subset is that subset, and so is its test.
+        return replace(each[0], p_holm=each[0].p, verdict=_verdict(replace(each[0], p_holm=each[0].p)))
     test = significance.average_test([PairedTest(d.difference, d.p, d.test, d.needed) for d in each])
     a, b = (significance.average(side) for side in ([d.a for d in each], [d.b for d in each]))
     difference = _difference(a, b, test)

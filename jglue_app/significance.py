@@ -178,7 +178,9 @@ def holm(ps: Mapping[K, float | None]) -> dict[K, float | None]:
 def _bootstrap(n: int, metric: Metric, noise: float = 0.0) -> tuple[Estimate, Floats]:
     """The metric with its interval, and the finite draws; what is within ± `noise` counts as 0.
 
-    Neither interval nor draws if most resamples have no value, or there is one item, which cannot show how items vary.
+    Neither interval nor draws if one resample in twenty or more has no value (nine of ten answers alike have no
+    correlation without the tenth: an interval over the others would leave out what it is to show), or there is one
+    item, which cannot show how items vary.
     """
     none = np.empty(0)
     if n == 0:
@@ -196,7 +198,7 @@ def _bootstrap(n: int, metric: Metric, noise: float = 0.0) -> tuple[Estimate, Fl
         return Estimate(value, None, None, 1), none
     draws = np.concatenate([clean(block.astype(np.float64)) for block in _resamples(n)])
     draws = draws[np.isfinite(draws)]
-    if 2 * len(draws) < RESAMPLES:
+    if len(draws) <= 0.95 * RESAMPLES:
         return Estimate(value, None, None, n), none
     low, high = np.percentile(draws, (2.5, 97.5))
     # A skewed metric of few items may lie just outside its percentiles.

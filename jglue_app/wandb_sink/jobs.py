@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = ASSETS.parent
 FILES = (
     *("requirements.txt", "LICENSE", "NOTICE", "jglue_app/**/*.py"),
-    *("assets/models.toml", "assets/prompts/*.toml", "assets/samples/*/*.json"),
+    *("assets/models.toml", "assets/prompts/*.toml", "assets/published/*", "assets/samples/*/*.json"),
 )
 """What an evaluation needs, as patterns below the checkout. Nothing else is sent, whether git knows it or not."""
 ENTRY_POINT = "python -m jglue_app.wandb_sink.launch"

@@ -70,21 +70,24 @@ class Said:
 
 
 def _marks(official: float, flexeval: float, llm_jp_eval: float, wandb: float | str) -> Mapping[str, float | str]:
-    two = {"wandb-2023-0shot": wandb, "wandb-2023-4shot": wandb}
-    return {"official": official, "flexeval": flexeval, "llm-jp-eval": llm_jp_eval, **two}
+    alike = dict.fromkeys(WANDB, wandb) | dict.fromkeys(LLM_JP, llm_jp_eval)
+    return {"official": official, "flexeval": flexeval, **alike}
 
 
-OF_TEXT = ("official", "flexeval", "llm-jp-eval", "wandb-2023-0shot", "wandb-2023-4shot")
-OF_RANKING = ("stability-jp", "lm-eval-ja")
+WANDB = ("wandb-2023-0shot", "wandb-2023-4shot", "wandb-2023-10-0shot")
+LLM_JP = ("llm-jp-eval", "swallow-202411", "nejumi-4")
+"""These read a JNLI label alike."""
+OF_TEXT = ("official", "flexeval", *LLM_JP, *WANDB)
+OF_RANKING = ("stability-jp", "stability-jp-capped", "lm-eval-ja")
 SAID: tuple[Said, ...] = (
     Said("*", "gold", "exact", "correct", _marks(1.0, 1.0, 1.0, "default")),
-    # White space around it: `flexeval` and `llm-jp-eval` compare to the character.
-    Said(" *\n", "gold", "exact", "correct", _marks(1.0, 0.0, 0.0, "default")),
+    # White space around it: `flexeval` compares to the character.
+    Said(" *\n", "gold", "exact", "correct", _marks(1.0, 0.0, 1.0, "default")),
     Said("答えは「*」です。", None, "off_format", "wrong_form", _marks(0.0, 0.0, 0.0, "default")),
     Said("other", "other", "exact", "wrong", _marks(0.0, 0.0, 0.0, "default")),
     Said("わかりません\t\"<b>&'🐈‍⬛\\", None, "off_format", "unreadable", _marks(0.0, 0.0, 0.0, "default")),
     Said(None, None, "empty", "error", dict.fromkeys((*OF_TEXT, *OF_RANKING))),
-    Said("\t*", "gold", "exact", "correct", _marks(1.0, 0.0, 0.0, "default")),
+    Said("\t*", "gold", "exact", "correct", _marks(1.0, 0.0, 1.0, "default")),
     # Half of a pair: JSON in UTF-8 cannot hold it.
     Said("\ud83d", None, "off_format", "unreadable", _marks(0.0, 0.0, 0.0, "default")),
     Said("", None, "empty", "empty", _marks(0.0, 0.0, 0.0, "default")),

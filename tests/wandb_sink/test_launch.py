@@ -260,7 +260,7 @@ def test_the_code_of_a_job_is_what_an_evaluation_needs_and_no_more(tmp_path: Pat
     names = jobs.export(tmp_path)
     assert sorted(names) == sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert {"requirements.txt", "jglue_app/wandb_sink/launch.py", "assets/samples/jnli/valid.json"} <= set(names)
-    assert {Path(name).suffix for name in names} <= {"", ".txt", ".py", ".toml", ".json"}
+    assert {Path(name).suffix for name in names} <= {"", ".csv", ".txt", ".py", ".toml", ".json"}
     assert not [name for name in names if "__pycache__" in name or name.startswith(("assets/show", "assets/screen"))]
     ignored = (QUEUES / "Dockerfile.dockerignore").read_text("utf-8").split()
     assert ignored == ["*", *(f"!{pattern}" for pattern in jobs.FILES)]
