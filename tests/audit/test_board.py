@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from jglue_app.audit import board
-from jglue_app.audit.auditor import TableAudit, audit_table
+from jglue_app.audit.auditor import TableAudit, audit_score, audit_table
 from jglue_app.audit.wording import sentence
-from jglue_app.errors import DataError, UnknownNameError
+from jglue_app.errors import DataError, InputError, UnknownNameError
 
 
 def kinds(audit: TableAudit) -> set[str]:
@@ -185,6 +185,16 @@ def test_a_table_of_the_longest_kind_is_compared_in_seconds() -> None:
     # The best and the worst are half a point apart: of 2,434 items no two differ.
     assert [len(ranking.groups) for ranking in audit.rankings] == [1, 1]
     assert [len(ranking.groups[0]) for ranking in audit.rankings] == [500, 500]
+
+
+def test_a_correlation_that_is_no_number_is_named_and_an_infinite_one_is_no_score() -> None:
+    audit = audit_table("model,JSTS pearson\na,NaN\nb,0.8512\nc,-inf\nd,0.7012\n")
+    assert said(audit, "board_nan") == ["JSTS pearson: a is not a number (NaN), as of one constant answer."]
+    assert said(audit, "board_unread") == ["JSTS pearson: no number in c '-inf'."]
+    assert audit_score("jsts", " nan ").findings[0].kind == "constant_nan"
+    for infinite in ("inf", "-Infinity", float("inf")):
+        with pytest.raises(InputError, match="is not a finite number"):
+            audit_score("jsts", infinite)
 
 
 @pytest.mark.parametrize(
