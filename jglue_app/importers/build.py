@@ -87,6 +87,7 @@ def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: b
         logs: of one model and harness.
         data_of: the items of a subset.
         tasks: subsets that are wanted; all that there are if it is empty. One names the subset of rows that do not.
+            Of several logs, those of other benchmarks are left out and named in `Log.left_out`.
         partial: accept answers without an item, and items without an answer.
 
     Raises:
@@ -96,7 +97,7 @@ def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: b
     """
     found: dict[str, Subset] = {}
     for log in logs:
-        _read(log, data_of, tasks, found)
+        _read(log, data_of, tasks, found, alone=len(logs) == 1)
     if not found:
         names = ", ".join(log.path.name for log in logs)
         others = [name[:LONGEST] for log in logs for name in log.left_out]
@@ -109,10 +110,14 @@ def _wanted(tasks: Sequence[str]) -> str:
     return " or ".join(TASKS[name].title for name in tasks) if tasks else "JGLUE"
 
 
-def _read(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Subset]) -> None:
-    """Bring the answers of a log together with items, one at a time."""
+def _read(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Subset], *, alone: bool) -> None:
+    """Bring the answers of a log together with items, one at a time. A log that lies among others and has its own name
+    for what is no subset of JGLUE is left out: harnesses write a file for each benchmark of a run."""
     before = set(found)
     for row in log.rows:
+        if not alone and not row.subset and row.task and set(found) == before:
+            log.left_out = (*log.left_out, row.task)
+            return
         name = row.subset or (tasks[0] if len(tasks) == 1 else "")
         if not name:
             raise InputError(
