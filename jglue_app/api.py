@@ -13,7 +13,7 @@ for row in three.answered()["jnli"].values():
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -263,13 +263,16 @@ def rescore(
         if name not in found.items:
             raise InputError(f"The run has no {name}. It has {', '.join(found.items)}.")
     wanted = only(found, {name: set(found.items[name]) for name in tasks or found.items})
-    return replace(rescoring.rescore(_labelled(wanted, labels), names), labels=labels)
+    return replace(rescoring.rescore(_labelled(wanted, labels, wanted.items), names), labels=labels)
 
 
-def _labelled(data: RunData, version: str) -> RunData:
-    """A run with the labels of a version; raises InputError where other labels than its own concern nothing of it."""
+def _labelled(data: RunData, version: str, tasks: Collection[str]) -> RunData:
+    """A run with the labels of a version; raises InputError where other labels than its own concern none of some
+    subsets."""
     known_items.check_label_version(version)
-    concerned = "jnli" in data.items and data.sources["jnli"] == "official" and data.spec.split == "valid"
+    concerned = (
+        "jnli" in tasks and "jnli" in data.items and data.sources["jnli"] == "official" and data.spec.split == "valid"
+    )
     if version != CURRENT_LABELS and not concerned:
         raise InputError(
             f"--labels {version} concerns the official JNLI dev items alone, and there are none here. "
@@ -278,24 +281,35 @@ def _labelled(data: RunData, version: str) -> RunData:
     return with_labels(data, version)
 
 
-def explain(run: Run | str | Path, start: str, end: str, *, tasks: Sequence[str] | None = None) -> dict[str, Waterfall]:
+def explain(
+    run: Run | str | Path,
+    start: str,
+    end: str,
+    *,
+    tasks: Sequence[str] | None = None,
+    labels: str = CURRENT_LABELS,
+) -> dict[str, Waterfall]:
     """How a stored run's scores under one protocol become those under another, decision by decision.
 
     Args:
         run: the run.
         start, end: protocols.
         tasks: keys of `TASKS`; None for all that the run has and both protocols can score.
+        labels: version of the labels of the official JNLI dev items, for a protocol that takes them as they are.
 
     Returns:
         Subset → the way from one score to the other.
 
     Raises:
         StoreError: there is no run.
-        InputError: the run has no such subset, or not what one of the protocols looks at.
-        UnknownNameError: no such protocol or subset.
+        InputError: the run has no such subset, not what one of the protocols looks at, or none of the items whose
+            labels differ between the versions.
+        UnknownNameError: no such protocol, subset or version of the labels.
     """
     data = (run if isinstance(run, Run) else open_run(run)).data()
-    names = [get_task(name).name for name in tasks] if tasks else waterfall.explainable(data, start, end)
+    wanted = {get_task(name).name for name in tasks} if tasks else set(data.items)
+    data = _labelled(data, labels, wanted)
+    names = [name for name in TASKS if name in wanted] if tasks else waterfall.explainable(data, start, end)
     # Where no subset can be explained, the first says why.
     return {name: waterfall.explain(data, name, start, end) for name in names or list(data.items)[:1]}
 
@@ -331,7 +345,7 @@ def score(
     dataset = files.load(load_settings(), task, split, data=data, marc_ja=Path(marc_ja) if marc_ja else None)
     if notify and dataset.note:
         notify(dataset.note)
-    found = _labelled(read_predictions(Path(predictions), dataset, partial=partial), labels)
+    found = _labelled(read_predictions(Path(predictions), dataset, partial=partial), labels, (dataset.task,))
     return replace(rescoring.rescore(found, names), labels=labels)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -132,18 +133,26 @@ def print_table(table: Table) -> None:
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 10_000
+    for column in table.columns:
+        column._cells[:] = [visible(cell) if isinstance(cell, str) else cell for cell in column._cells]
     console.print(table)
 
 
 def print_lines(lines: Iterable[str]) -> None:
     """Plain lines on standard output."""
     for line in lines:
-        print(line)
+        print(visible(line))
+
+
+def visible(text: str) -> str:
+    """A text with control characters spelled out but for tabs and line breaks: outputs and names are others', and a
+    terminal would obey what they hold (`\\x1b[2J` clears it)."""
+    return "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" and c not in "\t\n" else c for c in text)
 
 
 def say(sentence: str) -> None:
     """A note on standard error, so that standard output stays for results."""
-    print(f"note: {sentence}", file=sys.stderr)
+    print(f"note: {visible(sentence)}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

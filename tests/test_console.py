@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from jglue_app.console import ProgressView, print_comparison, print_report, print_table
+from jglue_app.console import ProgressView, print_comparison, print_lines, print_report, print_table
 from jglue_app.runner import Event
 from jglue_app.types import Comparison, Cost, Difference, Estimate, Flips, ModelInfo, Report, Source, TaskReport
 
@@ -289,3 +289,14 @@ def test_a_comparison_shows_whose_answers_differ_and_what_both_cost(capsys: pyte
         ["A", "float32", "none", "cpu", "1,536 MiB", "4.00"],
     ]
     assert lines[start + 7] == ["B", "float32", "8bit", "cpu", "1 MiB", "–"]
+
+
+def test_what_a_terminal_would_obey_is_spelled_out(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("model", "output", box=None, pad_edge=False)
+    table.add_row("a\x1b[2Jb", "[red]東京[/red]\x07\x9b31m")
+    print_table(table)
+    print_lines(["\x1b]0;title\x07 東京\t1", "two\nlines"])
+    printed = capsys.readouterr().out
+    assert "a\\x1b[2Jb" in printed and "[red]東京[/red]\\x07\\x9b31m" in printed
+    assert "\\x1b]0;title\\x07 東京\t1\ntwo\nlines\n" in printed
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", printed)

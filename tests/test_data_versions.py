@@ -126,6 +126,27 @@ def test_a_stored_run_is_scored_with_and_without_faulty_items_and_under_old_labe
 
 
 @needs_jglue
+def test_the_way_between_two_protocols_begins_at_the_labels_that_are_asked_for(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JGLUE_DATA_DIR", str(REAL))
+    table = always(tmp_path / "always.jsonl", "jnli", "contradiction")
+    run = json.loads(here("run", "--model", table, "--tasks", "jnli", "--style", "en-labels", "--json")[1])["run"]
+    words = ("rescore", run, "--explain", "official", "wandb-2023-0shot")
+    # The system has the labels of v1.1: one of 2,434 contradictions fewer.
+    for version, start, moved in (("v1.3", 735, 1), ("v1.1", 734, 0)):
+        told = json.loads(here(*words, "--labels", version, "--json")[1])
+        (way,) = told["waterfalls"]
+        assert told["labels"] == version
+        assert way["scores"]["accuracy"]["value"] == start / 2434
+        (step,) = [step for step in way["switches"] if step["decision"] == "labels"]
+        assert (step["scores"]["accuracy"]["value"], len(step["moved"])) == (734 / 2434, moved)
+    assert "JNLI is scored against the labels of v1.1" in here(*words, "--labels", "v1.1")[1]
+    code, _, err = here(*words, "--labels", "v1.2")
+    assert code == 2 and "label version" in err
+
+
+@needs_jglue
 def test_a_part_of_a_run_without_jnli_is_not_concerned(
     here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

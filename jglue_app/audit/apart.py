@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from jglue_app.audit.facts import CORRELATIONS, MEANS, SHARES
 from jglue_app.significance import Z95
@@ -79,7 +80,12 @@ def balanced_variance(mean: float, sizes: Mapping[str, int]) -> float:
     The variance is the sum of r(1-r)/c over the labels, divided by their number squared; the r of a label with c items
     that make it largest under a given mean are (1 - λc)/2, cut to 0 and 1, for the λ with that mean.
     """
-    counts = [float(c) for c in sizes.values() if c]
+    return _widest(mean, tuple(float(c) for c in sizes.values() if c))
+
+
+@lru_cache(maxsize=4096)
+def _widest(mean: float, counts: tuple[float, ...]) -> float:
+    """`balanced_variance` for the numbers of items: of a table each score is compared with each."""
     k = len(counts)
 
     def shares(level: float) -> list[float]:

@@ -260,10 +260,15 @@ def _runs(count: int, told: set[tuple[int, int]]) -> list[range]:
     With equal numbers of items they are all the largest sets of that kind, for the further two scores are from each
     other, the smaller is their p.
     """
+    # The last of the better ones that each can be told from.
+    last = [-1] * count
+    for better, worse in told:
+        last[worse] = max(last[worse], better)
     runs: list[range] = []
+    end = 0
     for start in range(count):
-        end = start + 1
-        while end < count and not any((i, end) in told for i in range(start, end)):
+        end = max(end, start + 1)
+        while end < count and last[end] < start:
             end += 1
         if not runs or runs[-1].stop < end:
             runs.append(range(start, end))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-from jglue_app.audit.facts import CORRELATIONS
+from jglue_app.audit.facts import SIGNED
 from jglue_app.audit.printed import AMBIGUOUS_DIGITS, Printed, Scale, decimal, is_missing, is_nan, parse
 from jglue_app.audit.table import Column
 from jglue_app.audit.wording import Found, finding
@@ -24,12 +24,15 @@ def read_cells(models: Sequence[str], column: Column, scale: Scale | None) -> tu
     raw: list[Decimal | None] = []
     signed: list[bool] = []
     unread: list[str] = []
+    undefined: list[str] = []
     for model, cell in zip(models, column.cells, strict=True):
         try:
             number, plain = (None, "") if is_missing(cell) else decimal(cell)
         except InputError:
             number, plain = None, ""
-            if not is_nan(cell) or column.metric not in (*CORRELATIONS, "mcc"):
+            if is_nan(cell) and column.metric in SIGNED:
+                undefined.append(model)
+            else:
                 unread.append(f"{model} {cell[:20]!r}")
         raw.append(number)
         signed.append(plain.endswith("%"))
@@ -58,6 +61,8 @@ def read_cells(models: Sequence[str], column: Column, scale: Scale | None) -> tu
         found.append(finding("board_range", "alert", column=column.title, who=names(outside)))
     if unread:
         found.append(finding("board_unread", "alert", column=column.title, who=names(unread)))
+    if undefined:
+        found.append(finding("board_nan", "alert", column=column.title, who=names(undefined)))
     if bare and not mixed:
         made_of = [p for p in printed if p is not None and p.value]
         # One or two numbers such as 0.9 do not say what the others of the table would have said.

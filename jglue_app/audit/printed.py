@@ -31,6 +31,7 @@ AMBIGUOUS_DIGITS = 2
 """A number up to 1 with no more decimals may as well be a percentage."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?", re.IGNORECASE)
 _SPREAD = re.compile(r"\s*(±|\+/-|\+-)\s*\d*\.?\d+\s*%?$")
+_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _SIGNS = str.maketrans({"−": "-", "–": "-", "‐": "-", "％": "%"})
 MISSING = ("", "-", "--", "---", "/", "n/a", "na", "none", "null", "?", "tbd", "—", "ー")
 """What a table writes where there is no score."""
@@ -136,7 +137,7 @@ def decimal(text: str | float) -> tuple[Decimal, str]:
     body = plain.removesuffix("%").strip()
     if _NUMBER.fullmatch(body):
         return Decimal(body), body + "%" * plain.endswith("%")
-    if is_nan(given):
+    if is_nan(given) or _INFINITE.fullmatch(body):
         raise InputError(f"{given!r} is not a finite number, and so no score. Give a number, such as 0.3016.")
     if re.fullmatch(r"[+-]?\d+,\d+", body):
         raise InputError(f"{given!r} has a comma. Write decimals with a point, such as 0.3016.")
@@ -144,8 +145,8 @@ def decimal(text: str | float) -> tuple[Decimal, str]:
 
 
 def is_nan(text: str | float) -> bool:
-    """Whether it says that there is no finite number."""
-    return bool(re.fullmatch(r"\s*[+-]?(nan|inf(inity)?)\s*", str(text)[:LONGEST], re.IGNORECASE))
+    """Whether it says that the score is not a number, as a correlation that is not defined; an infinite one is none."""
+    return bool(re.fullmatch(r"\s*[+-]?nan\s*", str(text)[:LONGEST], re.IGNORECASE))
 
 
 def is_missing(text: str) -> bool:

@@ -201,12 +201,16 @@ def _models(
 
 
 def _numbered(models: Sequence[str]) -> tuple[str, ...]:
-    """Names with a number from the second time on."""
-    seen: Counter[str] = Counter()
-    names = []
+    """Names with a number from the second time on, which makes none of them that of another row."""
+    taken, seen, names = set(models), Counter[str](), []
     for name in models:
         seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+        own = name
+        if seen[name] > 1:
+            while (own := f"{name} ({seen[name]})") in taken:
+                seen[name] += 1
+            taken.add(own)
+        names.append(own)
     return tuple(names)
 
 

@@ -292,6 +292,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{column}: {who} is 0, what several systems write where every answer is the same.",
         "The correlation of a constant is not defined (NaN), and is often counted as 0.",
     ),
+    "board_nan": (
+        "{column}: {who} is not a number (NaN), as of one constant answer.",
+        "The correlation of a constant is not defined. Where others of the table are 0, it may be the same fault.",
+    ),
     "board_default": (
         "{column}: if {system} made this table, always {answer} is also the score of never giving a readable answer.",
         "An output that cannot be read counts as {answer} there.",

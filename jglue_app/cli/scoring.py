@@ -105,7 +105,7 @@ def rescore(
     """
     path = find_run(run, settings_of(runs_dir))
     if explain:
-        _explain(path, *explain, tasks=tasks, items=items, as_json=as_json)
+        _explain(path, *explain, tasks=tasks, labels=labels, items=items, as_json=as_json)
         return
     found = api.rescore(path, protocol, tasks=task_list(tasks) if tasks else None, labels=labels)
     if not as_json:
@@ -124,16 +124,18 @@ def rescore(
         print_json({**head, "tasks": tables})
 
 
-def _explain(path: str | Path, start: str, end: str, *, tasks: str, items: int, as_json: bool) -> None:
+def _explain(path: str | Path, start: str, end: str, *, tasks: str, labels: str, items: int, as_json: bool) -> None:
     run = api.open_run(path)
-    found = api.explain(run, start, end, tasks=task_list(tasks, start) if tasks else None)
+    found = api.explain(run, start, end, tasks=task_list(tasks, start) if tasks else None, labels=labels)
     if as_json:
-        print_json({"run": str(path), "waterfalls": [as_table(way) for way in found.values()]})
+        print_json({"run": str(path), "labels": labels, "waterfalls": [as_table(way) for way in found.values()]})
         return
     again = f"python -m jglue_app run --protocol {end} --tasks {','.join(found)}"
     spec = run.data().spec
     model = "" if spec.model.backend == "predictions" else f" --model {shlex.quote(spec.model.id)}"
     waterfall.print_waterfalls(found, again + model, items)
+    if labels != CURRENT_LABELS and "jnli" in found:
+        print_labels(labels)
 
 
 def _show(found: Rescoring, items: int) -> None:

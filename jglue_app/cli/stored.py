@@ -22,7 +22,7 @@ from jglue_app.cli.options import (
     settings_of,
     task_list,
 )
-from jglue_app.console import print_json, print_leaderboard, print_lines, print_table
+from jglue_app.console import print_json, print_leaderboard, print_lines, print_table, visible
 from jglue_app.data import RANKED_KINDS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.importers import FORMATS
@@ -148,7 +148,7 @@ def export(
     format = to.suffix.removeprefix(".").lower()
     if form is not None:
         for note in exporters.export(path, to, form, protocol or "official").notes:
-            print(note, file=sys.stderr)
+            print(visible(note), file=sys.stderr)
     elif format == "zip":
         archive.pack(path, to)
     elif format in files.FORMATS:
@@ -204,7 +204,7 @@ def import_run(
         return
     print_lines([str(found.path)])
     for line in told(found):
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
 
 
 def _imported(found: Imported) -> dict[str, Any]:

@@ -38,13 +38,22 @@ FILTER = "none"
 
 def files(source: RunSource) -> dict[str, str]:
     """The results file and one file of samples for each task, in a folder of the model's name as lm-eval has it."""
-    folder = re.sub(r'["<>:/|\\?*\[\]]+', "__", source.model_id)
+    folder = _folder(source)
     made = _created(source).strftime("%Y-%m-%dT%H-%M-%S.%f")
     rows = {task_name(source, scored): _rows(source, scored) for scored in source.scored}
     found = {f"{folder}/results_{made}.json": json_file(_results(source, rows))}
     for name, samples in rows.items():
         found[f"{folder}/samples_{name}_{made}.jsonl"] = "".join(json_line(row) for row in samples)
     return found
+
+
+def _folder(source: RunSource) -> str:
+    """The model's name as lm-eval makes a folder of it, and without control characters, which no folder's name needs.
+
+    A name that is longer than a file system takes is cut.
+    """
+    name = re.sub(r'["<>:/|\\?*\[\]\x00-\x1f\x7f-\x9f]+', "__", source.model_id)
+    return name.encode("utf-8", "replace")[:200].decode("utf-8", "ignore")
 
 
 def task_name(source: RunSource, scored: Scored) -> str:
@@ -195,7 +204,7 @@ def _results(source: RunSource, rows: Mapping[str, list[dict[str, Any]]]) -> dic
         },
         "model_source": spec.model.backend,
         "model_name": source.model_id,
-        "model_name_sanitized": re.sub(r'["<>:/|\\?*\[\]]+', "__", source.model_id),
+        "model_name_sanitized": _folder(source),
         "system_instruction": system,
         "system_instruction_sha": _hash(plain(system)) if system else None,
         "fewshot_as_multiturn": spec.prompt.format == "chat" and spec.prompt.most_shots > 0,

@@ -25,6 +25,8 @@ from jglue_app.types import IMPORTED, Dataset, Decoding, ModelSpec, Notice, Prom
 PATTERNS = ("samples_*.jsonl", "outputs.jsonl", "*.eval", "*.eval-generated.json")
 """What logs are called, in a folder that is given."""
 UNKNOWN_MODEL = "unknown model"
+LONGEST_NAME = 200
+"""Characters of a model's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ def _spec(logs: Sequence[Log], parts: Sequence[Part], model: str, split: str) ->
     versions = {part.dataset.version for part in parts}
     return RunSpec(
         model=ModelSpec(
-            model or logs[0].model or UNKNOWN_MODEL,
+            model or _name(logs[0].model) or UNKNOWN_MODEL,
             backend=IMPORTED,
             files_sha256=hashlib.sha256(" ".join(sums).encode()).hexdigest(),
         ),
@@ -201,6 +203,11 @@ def _spec(logs: Sequence[Log], parts: Sequence[Part], model: str, split: str) ->
         code_version=__version__,
         split=split,
     )
+
+
+def _name(text: str) -> str:
+    """What a log calls its model, on one line of bearable length: a log may hold anything there."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:LONGEST_NAME]
 
 
 def _unequal(log: Log, found: Printed) -> Notice:

@@ -7,6 +7,7 @@ none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,9 @@ from jglue_app.types import Item
 AFFIXES = (("", ""), ('"', '"'), ("「", "」"), ("'", "'"), ("『", "』"), ("(", ")"), (" ", ""), ("", "。"), ("`", "`"))
 """What may stand around a label in a reference."""
 FITS = 0.6
-"""Share of items whose gold answer is the same under a naming, above which it is taken to be the log's."""
+"""Share of items whose gold answer is the same under a naming, above which it is taken to be the log's. Of a numbering
+it is the share among the items of each label: where one label is frequent, a numbering that swaps the two others fits
+most of all items."""
 LETTERS, KANA = "ABCDEFGHIJ", "アイウエオカキクケコ"
 
 
@@ -79,7 +82,8 @@ def _shown(row: Row, item: Item) -> tuple[int, ...] | None:
 
 
 def naming_of(pairs: Iterable[tuple[Row, Item]]) -> Naming | None:
-    """How the gold answers of a log are written; None if that cannot be told, or the log has none.
+    """How the gold answers of a log are written; None if that cannot be told, or the log has none. It cannot be told
+    where two ways fit as many items, as two numberings do that share the one label that occurs.
 
     Args:
         pairs: answers with the items they are to, all of one `choice` subset.
@@ -87,15 +91,35 @@ def naming_of(pairs: Iterable[tuple[Row, Item]]) -> Naming | None:
     known = [(row.gold[0], item) for row, item in pairs if row.gold]
     if not known:
         return None
-    best, most = None, 0
-    for naming in _namings(known[0][1].task):
-        written = [(gold, item, naming.texts(item)) for gold, item in known]
-        if not all(gold in texts for gold, _, texts in written):
+    best: list[tuple[Naming, list[tuple[str, ...]]]] = []
+    most = 0
+    totals = Counter(_label(item) for _, item in known)
+    task = known[0][1].task
+    # What one label is numbered does not tell the others' numbers; choices that differ by item are counted as shown.
+    enough = task == "jcommonsenseqa" or len(totals) >= len(TASKS[task].labels) - 1
+    for naming, counts in _namings(task):
+        if counts and not enough:
             continue
-        right = sum(texts[item.choices.index(str(_label(item)))] == gold for gold, item, texts in written)
-        if right > most:
-            best, most = naming, right
-    return best if most >= FITS * len(known) else None
+        written = [naming.texts(item) for _, item in known]
+        if not all(gold in texts for (gold, _), texts in zip(known, written, strict=True)):
+            continue
+        right = _right(known, written)
+        # Words mean what they say; numbers have to fit the items of every label.
+        fits = min(right[label] / total for label, total in totals.items()) if counts else right.total() / len(known)
+        if fits < FITS:
+            continue
+        count = right.total()
+        if count > most:
+            best, most = [(naming, written)], count
+        elif count == most and all(written != other for _, other in best):
+            best.append((naming, written))
+    return best[0][0] if len(best) == 1 else None
+
+
+def _right(known: Sequence[tuple[str, Item]], written: Sequence[tuple[str, ...]]) -> Counter[str]:
+    """Label → items with it whose gold answer is written as the naming writes that label."""
+    pairs = zip(known, written, strict=True)
+    return Counter(_label(item) for (gold, item), texts in pairs if texts[item.choices.index(_label(item))] == gold)
 
 
 def _label(item: Item) -> str:
@@ -103,10 +127,13 @@ def _label(item: Item) -> str:
     return item.gold[0]
 
 
-def _namings(task: str) -> Iterable[Naming]:
+def _namings(task: str) -> Iterable[tuple[Naming, bool]]:
+    """Ways of writing the labels, each with whether it counts them."""
     for before, after in AFFIXES:
-        for forms in (*_named(task), *_counted(task)):
-            yield Naming(forms, before, after)
+        for forms in _named(task):
+            yield Naming(forms, before, after), False
+        for forms in _counted(task):
+            yield Naming(forms, before, after), True
 
 
 @cache

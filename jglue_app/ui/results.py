@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -310,6 +311,9 @@ def import_files(
         raise InputError("A public server takes no files. Run the application on your own machine to import runs.")
     if len(sources) == 1 and archive.is_run(sources[0]):
         return archive.unpack(sources[0], desk.settings.runs_dir), ()
+    twice = next((name for name, count in Counter(path.name for path in sources).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"Two of the files are called {twice}. Import them one by one, each with what lay beside it.")
     with tempfile.TemporaryDirectory(prefix="logs-") as scratch:
         # Each came into a folder of its own; a log looks for scores and configuration in its folder.
         paths = [Path(shutil.copy(path, Path(scratch) / path.name)) for path in sources]

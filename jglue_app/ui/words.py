@@ -1631,6 +1631,10 @@ SAID_JA = (
         "{} は {}、{} は {} のものです。一つずつ読み込んでください。",
     ),
     (
+        r"Two of the files are called (.+)\. Import them one by one, each with what lay beside it\.",
+        "{} という名前のファイルが二つあります。一緒にあったファイルとともに、一つずつ読み込んでください。",
+    ),
+    (
         r"The run (\S+) is here already: this log was imported before\. .+",
         "実行 {} はもうここにあります（同じログを前に読み込んでいます）。先に削除するか、今あるものを見てください。",
     ),

@@ -119,6 +119,12 @@ def test_a_metric_that_is_not_said_is_the_one_that_claims_least() -> None:
     assert [(c.metric, c.said) for c in table.columns] == [("f1", False), ("spearman", False)]
 
 
+def test_the_number_of_a_model_that_stands_twice_makes_no_other_model_of_it() -> None:
+    table = read("model,JNLI\na,0.51\na,0.52\na (2),0.53\na,0.54\na (2),0.55\n")
+    assert table.models == ("a", "a (3)", "a (2)", "a (4)", "a (2) (2)")
+    assert table.repeated == ("a", "a (2)")
+
+
 def test_models_that_stand_twice_are_numbered_and_those_without_a_name_too() -> None:
     table = read("model,JNLI\na,0.1\na,0.2\n,0.3\n")
     assert table.models == ("a", "a (2)", "row 3")

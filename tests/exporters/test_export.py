@@ -69,7 +69,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     # A model's name that no file can have: the folder is made and its first file is refused.
     run = stored(tmp_path / "runs", model="m" * 300, commit="ab" * 32)
     with pytest.raises(StoreError, match="File name too long"):
-        exporters.export(run, tmp_path / "out", "lm-eval")
+        exporters.export(run, tmp_path / "out", "every-eval-ever")
     assert names(tmp_path) == ["runs"]
 
 

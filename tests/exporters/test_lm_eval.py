@@ -182,3 +182,12 @@ def test_failed_items_are_left_out_and_counted(tmp_path: Path) -> None:
     assert results["n-samples"]["jglue_jcommonsenseqa"] == {"original": 4, "effective": 3}
     assert results["results"]["jglue_jcommonsenseqa"]["acc,none"] == 1.0
     assert results["configs"]["jglue_jcommonsenseqa"]["metadata"]["items_failed"] == "1"
+
+
+def test_a_folder_is_named_after_the_model_without_control_characters_and_no_longer_than_it_may_be(
+    tmp_path: Path,
+) -> None:
+    run = stored(tmp_path / "runs", backend="imported", model="mo\x00d\x1bel" + "あ" * 300)
+    exporters.export(run, tmp_path / "log", "lm-eval")
+    (folder,) = (tmp_path / "log").iterdir()
+    assert folder.name == "mo__d__el" + "あ" * 63

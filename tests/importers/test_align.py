@@ -219,6 +219,28 @@ def test_another_gold_answer_is_counted_and_listed_and_the_datas_own_is_used() -
     assert next(item for item in found.items if item.id == "3").gold == ("contradiction",)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "golds"),
+    [
+        # In the order of the alphabet: most items are neutral, whose number is the same in the order of the data.
+        ({"contradiction": "0", "entailment": "1", "neutral": "2"}, ("neutral",) * 7 + ("entailment", "contradiction")),
+        # Two numberings have the same number in the middle.
+        ({"entailment": "0", "contradiction": "1", "neutral": "2"}, ("contradiction",) * 5),
+        # Of one label it is not known how the others are numbered.
+        ({"entailment": "0", "neutral": "1", "contradiction": "2"}, ("entailment",) * 5),
+    ],
+)
+def test_a_numbering_that_fits_one_label_alone_is_not_taken(numbers: dict[str, str], golds: tuple[str, ...]) -> None:
+    found = dataset(*(pair(str(k), f"{k}匹の犬が走る。", "動物が走る。", gold) for k, gold in enumerate(golds)))
+    rows = [
+        inside(i.fields["sentence1"], i.fields["sentence2"], "0", id=i.id, gold=(numbers[gold],))
+        for i, gold in zip(found.items, golds, strict=True)
+    ]
+    made = part(found, rows, partial=False)
+    assert {prompt.answers for prompt in made.prompts} == {LABELS}
+    assert [(n.kind, n.facts["k"]) for n in made.notices] == [("imported_gold_unknown", len(golds))]
+
+
 def test_numbers_for_labels_are_read_by_the_numbering_that_fits_the_log() -> None:
     numbers = {"entailment": "2", "contradiction": "1", "neutral": "0"}
     rows = [

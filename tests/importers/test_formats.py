@@ -17,6 +17,7 @@ from tests.importers.logs import (
     JNLI,
     JSQUAD,
     JSTS,
+    NLI,
     NLI_JA,
     dump,
     inspect_head,
@@ -155,6 +156,21 @@ def test_samples_of_earlier_versions_are_one_array_with_arguments_as_lists(tmp_p
     found = taken(whole(tmp_path / "out_jnli.jsonl", found_rows))
     assert score(found, "jnli", "lm-eval-ja", "accuracy") == pytest.approx(2 / 3)
     assert found.data.spec.label == "unknown model · lm-eval"
+
+
+@pytest.mark.parametrize("tasks", [(), ("jnli",)])
+def test_of_a_folder_of_many_benchmarks_those_of_jglue_are_taken_and_the_others_are_named(
+    tmp_path: Path, tasks: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "some__model-1b"
+    samples(folder, "ja_leaderboard_jnli", jnli_ranked(dict.fromkeys(NLI, (-1.0, -2.0, -3.0))))
+    sums = {"question": "りんごが三個あります。", "answer_number": 3}
+    samples(folder, "ja_leaderboard_mgsm", [written_sample(sums, "問題：りんごが三個あります。", "3", "3")] * 3)
+    samples(folder, "ja_leaderboard_xlsum", [written_sample({"text": "記事"}, "記事", "要約", "要約")])
+    found = taken(folder, tasks=tasks)
+    assert list(found.data.items) == ["jnli"] and len(found.data.records) == 45
+    assert found.left_out == ("ja_leaderboard_mgsm", "ja_leaderboard_xlsum")
+    assert found.notices == ()
 
 
 def test_several_samples_in_a_folder_are_one_run(tmp_path: Path) -> None:

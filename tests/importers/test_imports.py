@@ -145,3 +145,10 @@ def test_the_command_gives_json_and_refuses_a_part_unless_it_is_wanted(
     assert (table["label"], table["items"]) == ("unknown model · lm-eval", {"jnli": 40})
     assert [notice["kind"] for notice in table["notices"]] == ["imported_missing"]
     assert run(monkeypatch, "show-prompt", "--help") == 0
+
+
+def test_a_models_name_is_one_line_without_what_a_terminal_would_obey(tmp_path: Path) -> None:
+    names = {"model_args": {"pretrained": "own\x1b[31mer/mo\ndel\x00 " + "あ" * 300}}
+    results(tmp_path, {TASK: {"acc": 30 / 45}}, config=names)
+    found = taken(samples(tmp_path, TASK, jnli_ranked(SUMS)))
+    assert found.data.spec.model.id == "own [31mer/mo del " + "あ" * 182

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jglue_app import archive, showcase
+from jglue_app.audit.auditor import audit_table
 from jglue_app.configuration import Configuration, Side
 from jglue_app.errors import InputError, StoreError
 from jglue_app.jobs import Job
@@ -18,8 +20,9 @@ from jglue_app.settings import Settings
 from jglue_app.showcase import SHIPPED
 from jglue_app.store import RunStore
 from jglue_app.types import ModelSpec
-from jglue_app.ui import results
+from jglue_app.ui import results, views, why
 from jglue_app.ui.desk import Desk
+from jglue_app.ui.views.audit import table_view
 from tests.test_api import GOLDS
 
 SHIPPED_RUNS = ["shipped:base-0-shot", "shipped:base-3-shot", "shipped:chat-3-shot"]
@@ -252,3 +255,40 @@ def test_a_tokenizer_is_read_once(desk: Desk, smollm2_gguf: Path) -> None:
 def test_tables_of_answers_have_no_tokenizer_to_look_at(desk: Desk) -> None:
     with pytest.raises(InputError, match="has no tokenizer to look at"):
         desk.tokenizer(ModelSpec("a.jsonl", "scripted"))
+
+
+def test_logs_of_one_name_are_not_put_one_over_the_other(desk: Desk, tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "outputs.jsonl" for folder in ("jnli", "jsquad")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text('{"lm_output": "a", "extra_info": {}}\n', "utf-8")
+    with pytest.raises(InputError, match=r"Two of the files are called outputs\.jsonl\. Import them one by one"):
+        results.import_files(desk, paths)
+    assert not list(desk.settings.runs_dir.glob("*"))
+
+
+def test_a_public_server_takes_nobodys_run_apart_but_ones_own(make: Make, public: Desk) -> None:
+    name = make("anna", "neutral").made["a"].run
+    assert name is not None
+    for look in (
+        lambda: why.why_html(public, "ben", name, "official", "wandb-2023-0shot", "en"),
+        lambda: results.export_file(public, "ben", name, "lm-eval"),
+        lambda: results.export_file(public, "ben", "../" + name, "hub-eval-results"),
+    ):
+        with pytest.raises(StoreError, match="There is no run") as caught:
+            look()
+        assert str(public.settings.runs_dir) not in str(caught.value)
+    with pytest.raises(InputError, match="A public server takes no files"):
+        results.import_files(public, [public.settings.runs_dir / name])
+
+
+def test_outputs_and_names_stand_as_text_on_the_page(make: Make, desk: Desk) -> None:
+    said = "<img src=x onerror=alert(1)>"
+    name = make("anna", said.replace("/", "")).made["a"].run
+    assert name is not None
+    html = why.why_html(desk, "anna", name, "official", "wandb-2023-0shot", "en")
+    assert "&lt;img src=x onerror=alert(1)&gt;" in html and "<img" not in html
+    audit = audit_table(f"model,JNLI,<b>c</b>\n{said},0.3016,1\n{said},0.3016,1\nb,x<i>,1\n")
+    html = views.render("audited", table_view(audit, "en"), "en")
+    assert "&lt;img src=x" in html and "&lt;b&gt;" in html and "&lt;i&gt;" in html
+    assert not re.search("<(img|b|i)[ >]", html)
