@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -139,6 +140,18 @@ def test_a_correlation_that_a_switch_defines_is_a_move_though_no_item_is_read_ot
     assert step.moves
     assert step.moved == ()
     assert step.appears == ("pearson", "spearman")
+
+
+def test_a_way_that_begins_at_nothing_has_its_steps() -> None:
+    kept = [r for r in RUN.records if r.task == "jsquad" and r.output and r.output.text == "「東京都」。"]
+    items = {"jsquad": {r.item_id: RUN.items["jsquad"][r.item_id] for r in kept}}
+    way = explain(replace(RUN, items=items, records=kept), "jsquad", "flexeval", "wandb-2023-0shot")
+    # Of four items 「東京都」。 is no reference as it stands; the one of 40 characters is left out, and of the other
+    # three one has 東京都 once the brackets are off.
+    assert way.scores["exact_match"].value == 0.0
+    assert way.end_scores["exact_match"].value == 1 / 3
+    (moving,) = (s for s in way.switches if s.change["exact_match"])
+    assert (moving.decision, moving.change["exact_match"]) == ("text: without_brackets", 1 / 3)
 
 
 def test_steps_of_normalisation_are_switched_one_by_one() -> None:
