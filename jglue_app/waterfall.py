@@ -111,7 +111,7 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
     spec = TASKS[task]
     records = {r.item_id: r for r in data.records if r.task == task}
     rows = [(item, records[id_]) for id_, item in data.items[task].items() if id_ in records]
-    rules = _with_columns(spec, first.rules[task])
+    rules = _with_columns(spec, first.rules[task], _of_all_items(spec, first, second))
     before = _judged(spec, rules, rows)
     scores = _scores(spec, rules, before)
     switches = []
@@ -212,10 +212,16 @@ def as_table(way: Waterfall) -> dict[str, Any]:
 # --- one set of decisions -------------------------------------------------------------------------------
 
 
-def _with_columns(task: Task, rules: Rules) -> Rules:
+def _of_all_items(task: Task, first: ScoringProtocol, second: ScoringProtocol) -> tuple[str, ...]:
+    """Metrics over all items that one of both reports; any reading of answers has them."""
+    reported = (*first.rules[task.name].metrics, *second.rules[task.name].metrics)
+    return tuple(name for name in ("balanced_accuracy", "macro_f1", "mcc") if name in reported)
+
+
+def _with_columns(task: Task, rules: Rules, further: tuple[str, ...]) -> Rules:
     """The rules with those metrics that can be followed from one system to another."""
     if task.kind == "choice":
-        return replace(rules, metrics=("accuracy",))
+        return replace(rules, metrics=("accuracy", *further))
     if task.kind == "span":
         return replace(rules, metrics=("exact_match", "f1") if rules.f1 else ("exact_match",))
     return replace(rules, metrics=("pearson", "spearman"))
@@ -262,12 +268,30 @@ def _moved(before: Mapping[str, Answered], after: Mapping[str, Answered]) -> Ite
 
 # --- from one to the other ------------------------------------------------------------------------------
 
+Step = tuple[str, str, str, Rules]
+"""(decision, before, after, rules so far)"""
 
-def _steps(task: Task, first: ScoringProtocol, second: ScoringProtocol) -> Iterator[tuple[str, str, str, Rules]]:
-    """(decision, before, after, rules so far) for each decision in which they differ, in the order of an output."""
-    now, end = (_with_columns(task, protocol.rules[task.name]) for protocol in (first, second))
 
-    def switched(name: str, value: object) -> tuple[str, str, str, Rules]:
+def _steps(task: Task, first: ScoringProtocol, second: ScoringProtocol) -> Iterator[Step]:
+    """One for each decision in which they differ, in the order of an output; last, which metrics they report."""
+    further = _of_all_items(task, first, second)
+    now, end = (_with_columns(task, protocol.rules[task.name], further) for protocol in (first, second))
+    for step in _steps_of_scoring(task, now, end):
+        yield step
+        now = step[-1]
+    was, after = (protocol.rules[task.name].metrics for protocol in (first, second))
+    if _known_as(task, was) != _known_as(task, after):
+        yield "metrics", ", ".join(was), ", ".join(after), now
+
+
+def _known_as(task: Task, metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """Metrics by the names that they have in a way: a share of right answers is the same under either name."""
+    names = {"exact_match": "accuracy"} if task.kind == "choice" else {"char_f1": "f1"}
+    return tuple(names.get(name, name) for name in metrics)
+
+
+def _steps_of_scoring(task: Task, now: Rules, end: Rules) -> Iterator[Step]:
+    def switched(name: str, value: object) -> Step:
         nonlocal now
         was = _words(task, name, getattr(now, name))
         now = replace(now, **{name: value})  # type: ignore[arg-type]
@@ -300,7 +324,7 @@ def _steps(task: Task, first: ScoringProtocol, second: ScoringProtocol) -> Itera
             yield switched(name, getattr(end, name))
     if now.f1 != end.f1:
         was = _words(task, "f1", now.f1)
-        now = _with_columns(task, replace(now, f1=end.f1))
+        now = _with_columns(task, replace(now, f1=end.f1), ())
         yield "f1", was, _words(task, "f1", end.f1), now
 
 

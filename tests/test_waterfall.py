@@ -100,6 +100,7 @@ def test_one_decision_at_a_time_with_the_items_it_moves() -> None:
     assert [(s.decision, s.before, s.after) for s in way.switches] == [
         ("unreadable", "0", "wrong"),
         ("evidence", "the generated text", "the log-likelihood of the choices"),
+        ("metrics", "accuracy", "accuracy, acc_norm"),
     ]
     # Gold 0: 「秋」 and "-2" are read as nothing, hence as 0, and are right by that alone.
     assert [(m.item_id, m.before, m.after, m.change) for m in way.switches[0].moved if m.change] == [
@@ -152,6 +153,28 @@ def test_a_way_that_begins_at_nothing_has_its_steps() -> None:
     assert way.end_scores["exact_match"].value == 1 / 3
     (moving,) = (s for s in way.switches if s.change["exact_match"])
     assert (moving.decision, moving.change["exact_match"]) == ("text: without_brackets", 1 / 3)
+
+
+def test_what_only_one_of_two_systems_reports_is_a_decision_with_its_score() -> None:
+    items = {id_: item for id_, item in RUN.items["jnli"].items() if id_ not in ("x7", "x8", "x9")}
+    kept = [r for r in RUN.records if r.task == "jnli" and r.item_id in items]
+    way = explain(replace(RUN, items={"jnli": items}, records=kept), "jnli", "wandb-2023-0shot", "wandb-2023-10-0shot")
+    (metrics,) = way.switches
+    assert (metrics.decision, metrics.after) == ("metrics", "accuracy, balanced_accuracy")
+    assert metrics.source is not None
+    # Right: 3 of 5 entailments (two of them by default), 1 of 2 contradictions, 1 of 5 neutrals.
+    assert way.scores["accuracy"].value == pytest.approx(5 / 12)
+    assert way.scores["balanced_accuracy"].value == pytest.approx((3 / 5 + 1 / 2 + 1 / 5) / 3)
+    assert not metrics.moves
+
+
+def test_one_share_of_right_answers_by_two_names_is_no_difference() -> None:
+    way = explain(RUN, "jnli", "llm-jp-eval", "flexeval")
+    assert "metrics" not in [s.decision for s in way.switches]
+    spans = explain(RUN, "jsquad", "llm-jp-eval", "flexeval")
+    assert [(s.before, s.after) for s in spans.switches if s.decision == "metrics"] == [
+        ("char_f1, exact_match", "exact_match, char_f1")
+    ]
 
 
 def test_steps_of_normalisation_are_switched_one_by_one() -> None:

@@ -23,7 +23,7 @@ DECISIONS = {
     "undefined": "a correlation that is undefined counts as",
     "evidence": "what decides",
     "f1": "nearness to a reference",
-    "metrics": "main metric",
+    "metrics": "metrics, the main one first",
 }
 """A field of `types.Rules` → what is decided, in the order in which the decisions follow one another."""
 
