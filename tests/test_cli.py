@@ -30,7 +30,7 @@ from jglue_app.settings import ASSETS
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     *("run", "compare", "score", "rescore", "audit", "runs", "leaderboard", "export", "import", "delete", "sweep"),
-    *("show-prompt", "lint-prompt", "bench", "data", "models", "serve", "make-showcase"),
+    *("show-prompt", "lint-prompt", "bench", "data", "models", "protocols", "serve", "make-showcase"),
 )
 # Models that have to be known by name.
 NAMED = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from jglue_app.protocols.judging import judge
 from jglue_app.rules import RULES
@@ -173,6 +174,28 @@ def decisions_of(protocol: ScoringProtocol, task: str) -> tuple[Decision, ...]:
             out.append(Decision(name, value_words(name, value), source))
     out += [Decision(name, said, source, needs_run=True) for name, (said, source) in protocol.generation.items()]
     return tuple(out)
+
+
+def as_table(protocol: ScoringProtocol) -> dict[str, Any]:
+    """A protocol as plain values: each subset's decisions, and those that shape the outputs of all."""
+
+    def row(decision: Decision) -> dict[str, Any]:
+        return {
+            "decision": decision.name,
+            "about": decision_text(decision.name),
+            "value": decision.value,
+            "source": str(decision.source) if decision.source else None,
+        }
+
+    found = {task: decisions_of(protocol, task) for task in protocol.rules}
+    shaping = next(iter(found.values()))
+    return {
+        "protocol": protocol.name,
+        "variant_of": protocol.variant_of or None,
+        "metrics": {task: list(names) for task, names in protocol.metrics.items()},
+        "subsets": {task: [row(d) for d in decisions if not d.needs_run] for task, decisions in found.items()},
+        "outputs": [row(d) for d in shaping if d.needs_run],
+    }
 
 
 _OF_SPANS = ("items", "references", "f1")
