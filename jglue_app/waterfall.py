@@ -119,7 +119,7 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
     for decision, was, now, rules in _steps(spec, first, second):
         after = _judged(spec, rules, rows)
         found = _scores(spec, rules, after)
-        source = source_of(second, task, decision.split(":")[0]) or source_of(first, task, decision.split(":")[0])
+        source = source_of(second, task, decision) or source_of(first, task, decision)
         switches.append(
             Switch(
                 decision,

@@ -224,6 +224,17 @@ def test_every_decision_of_a_system_bears_its_source(protocol: str) -> None:
             assert decision.name.split(":")[0] in {**DECISIONS, **GENERATION}
 
 
+def test_steps_are_decisions_in_their_order_and_one_can_have_a_source_of_its_own() -> None:
+    steps = [d for d in decisions_of(PROTOCOLS["nejumi-4"], "jnli") if d.name.startswith("text: ")]
+    assert [d.name.removeprefix("text: ") for d in steps] == [
+        *("trimmed", "lower", "to_blank_line", "without_quotes", "nfkc", "without_nul"),
+    ]
+    files = [d.source.path.rsplit("/", 1)[1] for d in steps if d.source]
+    assert files == ["formatter.py", "formatter.py", "jaster.py", "jaster.py", "formatter.py", "jaster.py"]
+    twice = [d.name for d in decisions_of(PROTOCOLS["lm-eval-ja"], "jsquad")].count("text: trimmed")
+    assert twice == 2
+
+
 def test_values_of_decisions_are_in_words() -> None:
     for protocol in PROTOCOLS.values():
         for task in protocol.rules:

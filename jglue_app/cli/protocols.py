@@ -32,7 +32,9 @@ def protocols(
         scored = (f"{TASKS[task].title} {metrics[0]}" for task, metrics in protocol.metrics.items())
         table.add_row(protocol.name, protocol.variant_of or "–", ", ".join(scored))
     print_table(table)
-    print_lines(["", "All decisions of one, with where its code makes them: python -m jglue_app protocols stability-jp"])
+    print_lines(
+        ["", "All decisions of one, with where its code makes them: python -m jglue_app protocols stability-jp"]
+    )
 
 
 def _print_one(found: Mapping[str, Any]) -> None:

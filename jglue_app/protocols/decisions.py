@@ -130,9 +130,9 @@ def _judge(name: str, rules: Mapping[str, Rules], task: Task, item: Item, record
 
 
 def source_of(protocol: ScoringProtocol, task: str, decision: str) -> CodeSource | None:
-    """Where a system's code makes a decision about a subset; None for our own protocol."""
+    """Where a system's code makes a decision about a subset, `text: <step>` for a step; None for our own protocol."""
     for about in (protocol.sources.get(task, {}), protocol.sources.get("", {})):
-        for key in (decision, ""):
+        for key in (decision, decision.split(":")[0], ""):
             if key in about:
                 return about[key]
     return None
@@ -164,7 +164,8 @@ def decisions_of(protocol: ScoringProtocol, task: str) -> tuple[Decision, ...]:
         source = source_of(protocol, task, name)
         if name == "text":
             if rules.evidence == "text":
-                out += [Decision(f"text: {step}", value_words("text", sides), source) for step, sides in rules.text]
+                steps = [(f"text: {step}", value_words("text", sides)) for step, sides in rules.text]
+                out += [Decision(step, said, source_of(protocol, task, step)) for step, said in steps]
         elif name == "metrics":
             out.append(Decision(name, ", ".join(rules.metrics), source))
         elif _matters(name, rules, task):
