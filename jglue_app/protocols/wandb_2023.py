@@ -140,12 +140,12 @@ JUNE = protocol(
     ),
     variant_of="wandb-2023-0shot",
 )
-AUGUST = protocol("wandb-2023-0shot", _AUGUST, _SOURCES, _AUGUST_GENERATION, Preset("wandb-2023", 0))
+AUGUST = protocol("wandb-2023-0shot", _AUGUST, _SOURCES, _AUGUST_GENERATION, Preset("wandb-2023-08", 0))
 OCTOBER = protocol(
     "wandb-2023-10-0shot",
     _OCTOBER,
     _SOURCES,
     _AUGUST_GENERATION,
-    Preset("wandb-2023", 0),
+    Preset("wandb-2023-08", 0),
     variant_of="wandb-2023-0shot",
 )
