@@ -76,8 +76,8 @@ SYSTEM_DATA: tuple[SystemData, ...] = (
         "v1.1",
         "yahoojapan/JGLUE at v1.1.0",
         _dev("jsts", "jnli", "jsquad", "jcommonsenseqa"),
-        "llm-jp-eval 1.3.0 with all items and the first four train items as examples. Its leaderboard prints JSQuAD and "
-        "JCommonsenseQA alone.",
+        "llm-jp-eval 1.3.0 with all items and the first four train items as examples. "
+        "Its leaderboard prints JSQuAD and JCommonsenseQA alone.",
         "swallow-llm/swallow-evaluation at 635f5a82, llm-jp-eval/src/llm_jp_eval/datasets",
     ),
     SystemData(

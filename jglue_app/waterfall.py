@@ -119,7 +119,7 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
     for decision, was, now, rules in _steps(spec, first, second):
         after = _judged(spec, rules, rows)
         found = _scores(spec, rules, after)
-        source = source_of(second, task, decision) or source_of(first, task, decision)
+        source = _source(decision, task, first, second)
         switches.append(
             Switch(
                 decision,
@@ -138,6 +138,17 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
         before, last = after, found
     n = max((e.n for e in scores.values()), default=0)
     return Waterfall(task, start, end, n, scores, tuple(switches), _other_outputs(first, second))
+
+
+def _source(decision: str, task: str, first: ScoringProtocol, second: ScoringProtocol) -> CodeSource | None:
+    """Where the second system's code makes a decision; the first one's where the second has nothing to decide there."""
+    rules = second.rules[task]
+    if decision.startswith("text: "):
+        decides = decision.removeprefix("text: ") in [step for step, _ in rules.text]
+    else:
+        decides = decision != "unreadable" or rules.evidence == "text"
+    one, other = (second, first) if decides else (first, second)
+    return source_of(one, task, decision) or source_of(other, task, decision)
 
 
 def explainable(data: RunData, start: str, end: str) -> list[str]:
@@ -367,6 +378,7 @@ def _other_outputs(first: ScoringProtocol, second: ScoringProtocol) -> tuple[Oth
     out = []
     for name in GENERATION:
         (was, _), (now, source) = (p.generation.get(name, ("–", None)) for p in (first, second))
-        if was != now:
+        # What nobody mentions is not there: "–" and "none" are no difference.
+        if was != now and {was, now} != {"–", "none"}:
             out.append(OtherOutputs(name, was, now, source))
     return tuple(out)

@@ -107,6 +107,10 @@ def test_one_decision_at_a_time_with_the_items_it_moves() -> None:
         ("x2", "0", None, -1.0),
         ("x5", "0", None, -1.0),
     ]
+    # A ranking has no unreadable answers: W&B's code is named for its default, Stability's for the ranking.
+    assert [s.source.repository.split("/")[0] for s in way.switches if s.source] == [
+        *("wandb", "Stability-AI", "Stability-AI"),
+    ]
     # 18 items; right at first: 0番 秋 -2 (gold 0), 2 ２ (gold 2), 4 (gold 4).
     assert way.scores["accuracy"].value == 6 / 18
     assert way.switches[0].scores["accuracy"].value == 4 / 18
@@ -186,8 +190,11 @@ def test_steps_of_normalisation_are_switched_one_by_one() -> None:
     assert left_out.left_out == -8
     # 「東京都」。 meets 東京都 no longer.
     assert [(m.item_id, m.before, m.after) for m in brackets.moved if m.change] == [("x1", "東京都", "「東京都」。")]
+    # flexeval has no such step, so W&B's code is named.
     assert nfkc.source is not None
-    assert nfkc.source.repository == "flexeval 0.18.3"
+    assert (nfkc.source.repository, nfkc.source.lines) == ("wandb/llm-leaderboard", "137–175")
+    back = explain(RUN, "jsquad", "flexeval", "wandb-2023-0shot")
+    assert {s.source.repository for s in back.switches if s.source} == {"wandb/llm-leaderboard"}
 
 
 def test_what_needs_other_outputs_is_named_and_not_switched() -> None:
@@ -198,6 +205,9 @@ def test_what_needs_other_outputs_is_named_and_not_switched() -> None:
     assert "oracle" in other.after
     june = explain(RUN, "marc_ja", "wandb-2023-0shot", "wandb-2023-4shot")
     assert "repetition_penalty" in [o.decision for o in june.other_outputs]
+    # Neither system has a penalty, whether it says so or not.
+    none = explain(RUN, "jnli", "wandb-2023-0shot", "stability-jp")
+    assert "repetition_penalty" not in [o.decision for o in none.other_outputs]
 
 
 @pytest.mark.parametrize(
