@@ -584,7 +584,7 @@ class Rules:
     """(step, sides): what is done to texts before they are compared, in this order. Sides are `prediction` or `both`,
     which is the references too."""
     reading: str = "asked"
-    """How an answer is found in what is left; a key of `decisions.READINGS`."""
+    """How an answer is found in what is left; explained in `decisions.VALUES`."""
     references: str = "all"
     """A span is compared with `all` references or the `first`."""
     clip: bool = False
@@ -594,7 +594,7 @@ class Rules:
     undefined: str = "none"
     """What a correlation that is undefined counts as: `none` (there is no score) or `zero`."""
     f1: str = ""
-    """How near a span is to a reference; a key of `decisions.NEARNESS`. Empty where there is no such metric."""
+    """How near a span is to a reference; a key of `nearness.NEARNESS`. Empty where there is no such metric."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
     spec = TASKS[task]
     records = {r.item_id: r for r in data.records if r.task == task}
     rows = [(item, records[id_]) for id_, item in data.items[task].items() if id_ in records]
-    rules = _with_columns(spec, first.rules[task])
+    rules = _with_columns(spec, first.rules[task], _of_all_items(spec, first, second))
     before = _judged(spec, rules, rows)
     scores = _scores(spec, rules, before)
     switches = []
@@ -119,7 +119,7 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
     for decision, was, now, rules in _steps(spec, first, second):
         after = _judged(spec, rules, rows)
         found = _scores(spec, rules, after)
-        source = source_of(second, task, decision.split(":")[0]) or source_of(first, task, decision.split(":")[0])
+        source = _source(decision, task, first, second)
         switches.append(
             Switch(
                 decision,
@@ -138,6 +138,17 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
         before, last = after, found
     n = max((e.n for e in scores.values()), default=0)
     return Waterfall(task, start, end, n, scores, tuple(switches), _other_outputs(first, second))
+
+
+def _source(decision: str, task: str, first: ScoringProtocol, second: ScoringProtocol) -> CodeSource | None:
+    """Where the second system's code makes a decision; the first one's where the second has nothing to decide there."""
+    rules = second.rules[task]
+    if decision.startswith("text: "):
+        decides = decision.removeprefix("text: ") in [step for step, _ in rules.text]
+    else:
+        decides = decision != "unreadable" or rules.evidence == "text"
+    one, other = (second, first) if decides else (first, second)
+    return source_of(one, task, decision) or source_of(other, task, decision)
 
 
 def explainable(data: RunData, start: str, end: str) -> list[str]:
@@ -212,10 +223,16 @@ def as_table(way: Waterfall) -> dict[str, Any]:
 # --- one set of decisions -------------------------------------------------------------------------------
 
 
-def _with_columns(task: Task, rules: Rules) -> Rules:
+def _of_all_items(task: Task, first: ScoringProtocol, second: ScoringProtocol) -> tuple[str, ...]:
+    """Metrics over all items that one of both reports; any reading of answers has them."""
+    reported = (*first.rules[task.name].metrics, *second.rules[task.name].metrics)
+    return tuple(name for name in ("balanced_accuracy", "macro_f1", "mcc") if name in reported)
+
+
+def _with_columns(task: Task, rules: Rules, further: tuple[str, ...]) -> Rules:
     """The rules with those metrics that can be followed from one system to another."""
     if task.kind == "choice":
-        return replace(rules, metrics=("accuracy",))
+        return replace(rules, metrics=("accuracy", *further))
     if task.kind == "span":
         return replace(rules, metrics=("exact_match", "f1") if rules.f1 else ("exact_match",))
     return replace(rules, metrics=("pearson", "spearman"))
@@ -262,12 +279,30 @@ def _moved(before: Mapping[str, Answered], after: Mapping[str, Answered]) -> Ite
 
 # --- from one to the other ------------------------------------------------------------------------------
 
+Step = tuple[str, str, str, Rules]
+"""(decision, before, after, rules so far)"""
 
-def _steps(task: Task, first: ScoringProtocol, second: ScoringProtocol) -> Iterator[tuple[str, str, str, Rules]]:
-    """(decision, before, after, rules so far) for each decision in which they differ, in the order of an output."""
-    now, end = (_with_columns(task, protocol.rules[task.name]) for protocol in (first, second))
 
-    def switched(name: str, value: object) -> tuple[str, str, str, Rules]:
+def _steps(task: Task, first: ScoringProtocol, second: ScoringProtocol) -> Iterator[Step]:
+    """One for each decision in which they differ, in the order of an output; last, which metrics they report."""
+    further = _of_all_items(task, first, second)
+    now, end = (_with_columns(task, protocol.rules[task.name], further) for protocol in (first, second))
+    for step in _steps_of_scoring(task, now, end):
+        yield step
+        now = step[-1]
+    was, after = (protocol.rules[task.name].metrics for protocol in (first, second))
+    if _known_as(task, was) != _known_as(task, after):
+        yield "metrics", ", ".join(was), ", ".join(after), now
+
+
+def _known_as(task: Task, metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """Metrics by the names that they have in a way: a share of right answers is the same under either name."""
+    names = {"exact_match": "accuracy"} if task.kind == "choice" else {"char_f1": "f1"}
+    return tuple(names.get(name, name) for name in metrics)
+
+
+def _steps_of_scoring(task: Task, now: Rules, end: Rules) -> Iterator[Step]:
+    def switched(name: str, value: object) -> Step:
         nonlocal now
         was = _words(task, name, getattr(now, name))
         now = replace(now, **{name: value})  # type: ignore[arg-type]
@@ -300,7 +335,7 @@ def _steps(task: Task, first: ScoringProtocol, second: ScoringProtocol) -> Itera
             yield switched(name, getattr(end, name))
     if now.f1 != end.f1:
         was = _words(task, "f1", now.f1)
-        now = _with_columns(task, replace(now, f1=end.f1))
+        now = _with_columns(task, replace(now, f1=end.f1), ())
         yield "f1", was, _words(task, "f1", end.f1), now
 
 
@@ -343,6 +378,7 @@ def _other_outputs(first: ScoringProtocol, second: ScoringProtocol) -> tuple[Oth
     out = []
     for name in GENERATION:
         (was, _), (now, source) = (p.generation.get(name, ("–", None)) for p in (first, second))
-        if was != now:
+        # What nobody mentions is not there: "–" and "none" are no difference.
+        if was != now and {was, now} != {"–", "none"}:
             out.append(OtherOutputs(name, was, now, source))
     return tuple(out)

@@ -30,7 +30,7 @@ from jglue_app.settings import ASSETS
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     *("run", "compare", "score", "rescore", "audit", "runs", "leaderboard", "export", "import", "delete", "sweep"),
-    *("show-prompt", "lint-prompt", "bench", "data", "models", "serve", "make-showcase"),
+    *("show-prompt", "lint-prompt", "bench", "data", "models", "protocols", "serve", "make-showcase"),
 )
 # Models that have to be known by name.
 NAMED = (
@@ -282,7 +282,8 @@ def test_a_run_prints_its_scores_and_where_they_are_and_again_as_json(tmp_path: 
     machine = here(*sample("--json", model=model, tasks="marc_ja, jnli"))
     assert (machine.code, machine.err) == (0, ""), "nothing is done again"
     found = machine.json()
-    assert set(found) == {"run", "report"}
+    assert set(found) == {"run", "report", "without"}
+    assert found["without"] == [], "no sample item is faulty, repeated, leaked or relabelled"
     assert found["run"] == str(tmp_path / "runs" / run_id)
     assert found["report"]["spec_id"] == run_id
     assert list(found["report"]["tasks"]) == ["marc_ja", "jnli"]

@@ -67,6 +67,22 @@ def always(path: Path, task: str, text: str) -> Path:
 
 
 @needs_jglue
+def test_the_report_of_a_run_has_its_scores_without_such_items(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JGLUE_DATA_DIR", str(REAL))
+    table = always(tmp_path / "always.jsonl", "jnli", "contradiction")
+    words = ("run", "--model", table, "--style", "en-labels", "--tasks", "jnli", "--runs-dir", tmp_path / "runs")
+    code, plain, _ = here(*words)
+    assert code == 0
+    assert re.search(r"^relabelled +JNLI +accuracy +29 +0\.302 \[.+?\] +0\.305 \[.+?\] +0\.302 \[", plain, re.MULTILINE)
+    rows = {row["group"]: row for row in json.loads(here(*words, "--json")[1])["without"]}
+    assert {group: row["items"] for group, row in rows.items()} == {"repeated": 11, "leaked": 1487, "relabelled": 29}
+    assert rows["leaked"]["without"]["n"] == 2434 - 1487
+    assert rows["relabelled"]["labels"]["v1.1"]["value"] == 734 / 2434
+
+
+@needs_jglue
 def test_a_v1_1_score_comes_from_the_v1_3_file(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JGLUE_DATA_DIR", str(REAL))
     file = always(tmp_path / "always.jsonl", "jnli", "contradiction")

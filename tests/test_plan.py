@@ -85,7 +85,7 @@ def official(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
             {"prompt": PromptSpec(style="ja-label")},
             UnknownNameError,
             "Unknown style 'ja-label'. Did you mean 'ja-labels'? Known: choice-text, en-labels, flexeval, ja-labels, "
-            "llm-jp-eval, lm-eval-ja, number, stability-jp, wandb-2023. "
+            "llm-jp-eval, lm-eval-ja, number, stability-jp, wandb-2023, wandb-2023-08. "
             "Or give the path of your own .toml file.",
         ),
         ({"prompt": PromptSpec(style="none.toml")}, StyleError, "There is no style file none.toml. Known styles:"),

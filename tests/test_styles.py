@@ -18,9 +18,10 @@ from jglue_app.types import PromptSpec
 
 OF_PROTOCOLS = {
     "wandb-2023": (5, 3, 3, 25, 5, 5),
+    "wandb-2023-08": (5, 3, 3, 25, 5, 5),
     "stability-jp": (8, 6, 6, 256, 16, 6),
-    "llm-jp-eval": (5, 5, 5, 25, 5, 5),
-    "flexeval": (6, 6, 6, 40, 40, 6),
+    "llm-jp-eval": (5, 3, 3, 25, 1, 5),
+    "flexeval": (6, 6, 6, 64, 64, 6),
     "lm-eval-ja": (8, 6, 6, 256, 16, 6),
 }
 """Style made for a scoring protocol → its limits on new tokens, in the order of `TASKS`."""
@@ -74,10 +75,23 @@ def test_a_shipped_style_has_words_for_all_six_subsets_and_a_japanese_note(name:
 def test_a_style_of_a_protocol_has_the_limits_and_stops_of_its_system(name: str) -> None:
     words = [load_style(name).of(task) for task in TASKS]
     assert tuple(w.max_new_tokens for w in words) == OF_PROTOCOLS[name]
-    stops = {"wandb-2023": (), "stability-jp": ("\n",), "llm-jp-eval": ("\n\n",), "lm-eval-ja": ("\n\n",)}
+    stops = {"wandb-2023": (), "wandb-2023-08": (), "stability-jp": ("\n",)}
+    stops |= {"llm-jp-eval": ("\n\n",), "lm-eval-ja": ("\n\n",)}
+    written = {"jnli": ("前提", "」"), "jsquad": ("\n\n",), "jcommonsenseqa": ("\n\n",)}
     for task, w in zip(TASKS, words, strict=True):
-        assert w.stop == stops.get(name, ("前提", "」") if task == "jnli" else ("」",))
-        assert w.close == ("」" if name == "flexeval" else "")
+        assert w.stop == stops.get(name, written.get(task, ("」",)))
+        assert w.close == ("」" if name == "flexeval" and w.stop != ("\n\n",) else "")
+
+
+def test_the_prompts_of_the_system_of_2023_differ_as_they_did_between_june_and_august() -> None:
+    june, august = load_style("wandb-2023"), load_style("wandb-2023-08")
+    assert june.of("jcommonsenseqa").instruction == june.of("jsquad").instruction
+    assert august.of("jcommonsenseqa").instruction != august.of("jsquad").instruction
+    assert all(august.of(task).cue == "" != june.of(task).cue for task in TASKS)
+    assert "整数" in august.of("jsts").instruction
+    choices = {f"choice{n}": word for n, word in enumerate("あいうえお")}
+    asked = august.of("jcommonsenseqa").question.substitute(question="？", **choices)
+    assert asked.splitlines()[-1].endswith("0.あ,1.い,2.う,3.え,4.お")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +103,7 @@ def test_a_style_of_a_protocol_has_the_limits_and_stops_of_its_system(name: str)
         # As the numbers of the file are, and as the system of 2023 asked for them.
         ("number", {"jcola": ["0", "1"]}),
         ("wandb-2023", {"jcola": ["0", "1"]}),
+        ("flexeval", {"jnli": ['"含意"', '"矛盾"', '"中立"']}),
         ("number", {"marc_ja": ["0", "1"], "jnli": ["0", "1", "2"], "jcommonsenseqa": ["0", "1", "2", "3", "4"]}),
         ("choice-text", {"jcommonsenseqa": ["$choice0", "$choice1", "$choice2", "$choice3", "$choice4"]}),
     ],

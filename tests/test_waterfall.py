@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -99,11 +100,16 @@ def test_one_decision_at_a_time_with_the_items_it_moves() -> None:
     assert [(s.decision, s.before, s.after) for s in way.switches] == [
         ("unreadable", "0", "wrong"),
         ("evidence", "the generated text", "the log-likelihood of the choices"),
+        ("metrics", "accuracy", "accuracy, acc_norm"),
     ]
     # Gold 0: 「秋」 and "-2" are read as nothing, hence as 0, and are right by that alone.
     assert [(m.item_id, m.before, m.after, m.change) for m in way.switches[0].moved if m.change] == [
         ("x2", "0", None, -1.0),
         ("x5", "0", None, -1.0),
+    ]
+    # A ranking has no unreadable answers: W&B's code is named for its default, Stability's for the ranking.
+    assert [s.source.repository.split("/")[0] for s in way.switches if s.source] == [
+        *("wandb", "Stability-AI", "Stability-AI"),
     ]
     # 18 items; right at first: 0番 秋 -2 (gold 0), 2 ２ (gold 2), 4 (gold 4).
     assert way.scores["accuracy"].value == 6 / 18
@@ -141,6 +147,40 @@ def test_a_correlation_that_a_switch_defines_is_a_move_though_no_item_is_read_ot
     assert step.appears == ("pearson", "spearman")
 
 
+def test_a_way_that_begins_at_nothing_has_its_steps() -> None:
+    kept = [r for r in RUN.records if r.task == "jsquad" and r.output and r.output.text == "「東京都」。"]
+    items = {"jsquad": {r.item_id: RUN.items["jsquad"][r.item_id] for r in kept}}
+    way = explain(replace(RUN, items=items, records=kept), "jsquad", "flexeval", "wandb-2023-0shot")
+    # Of four items 「東京都」。 is no reference as it stands; the one of 40 characters is left out, and of the other
+    # three one has 東京都 once the brackets are off.
+    assert way.scores["exact_match"].value == 0.0
+    assert way.end_scores["exact_match"].value == 1 / 3
+    (moving,) = (s for s in way.switches if s.change["exact_match"])
+    assert (moving.decision, moving.change["exact_match"]) == ("text: without_brackets", 1 / 3)
+
+
+def test_what_only_one_of_two_systems_reports_is_a_decision_with_its_score() -> None:
+    items = {id_: item for id_, item in RUN.items["jnli"].items() if id_ not in ("x7", "x8", "x9")}
+    kept = [r for r in RUN.records if r.task == "jnli" and r.item_id in items]
+    way = explain(replace(RUN, items={"jnli": items}, records=kept), "jnli", "wandb-2023-0shot", "wandb-2023-10-0shot")
+    (metrics,) = way.switches
+    assert (metrics.decision, metrics.after) == ("metrics", "accuracy, balanced_accuracy")
+    assert metrics.source is not None
+    # Right: 3 of 5 entailments (two of them by default), 1 of 2 contradictions, 1 of 5 neutrals.
+    assert way.scores["accuracy"].value == pytest.approx(5 / 12)
+    assert way.scores["balanced_accuracy"].value == pytest.approx((3 / 5 + 1 / 2 + 1 / 5) / 3)
+    assert not metrics.moves
+
+
+def test_one_share_of_right_answers_by_two_names_is_no_difference() -> None:
+    way = explain(RUN, "jnli", "llm-jp-eval", "flexeval")
+    assert "metrics" not in [s.decision for s in way.switches]
+    spans = explain(RUN, "jsquad", "llm-jp-eval", "flexeval")
+    assert [(s.before, s.after) for s in spans.switches if s.decision == "metrics"] == [
+        ("char_f1, exact_match", "exact_match, char_f1")
+    ]
+
+
 def test_steps_of_normalisation_are_switched_one_by_one() -> None:
     way = explain(RUN, "jsquad", "wandb-2023-0shot", "flexeval")
     assert [s.decision for s in way.switches] == [
@@ -150,8 +190,11 @@ def test_steps_of_normalisation_are_switched_one_by_one() -> None:
     assert left_out.left_out == -8
     # 「東京都」。 meets 東京都 no longer.
     assert [(m.item_id, m.before, m.after) for m in brackets.moved if m.change] == [("x1", "東京都", "「東京都」。")]
+    # flexeval has no such step, so W&B's code is named.
     assert nfkc.source is not None
-    assert nfkc.source.repository == "flexeval 0.18.3"
+    assert (nfkc.source.repository, nfkc.source.lines) == ("wandb/llm-leaderboard", "137–175")
+    back = explain(RUN, "jsquad", "flexeval", "wandb-2023-0shot")
+    assert {s.source.repository for s in back.switches if s.source} == {"wandb/llm-leaderboard"}
 
 
 def test_what_needs_other_outputs_is_named_and_not_switched() -> None:
@@ -162,6 +205,9 @@ def test_what_needs_other_outputs_is_named_and_not_switched() -> None:
     assert "oracle" in other.after
     june = explain(RUN, "marc_ja", "wandb-2023-0shot", "wandb-2023-4shot")
     assert "repetition_penalty" in [o.decision for o in june.other_outputs]
+    # Neither system has a penalty, whether it says so or not.
+    none = explain(RUN, "jnli", "wandb-2023-0shot", "stability-jp")
+    assert "repetition_penalty" not in [o.decision for o in none.other_outputs]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +232,17 @@ def test_every_decision_of_a_system_bears_its_source(protocol: str) -> None:
             assert decision.source is not None, (task, decision.name)
             assert decision.source.path
             assert decision.name.split(":")[0] in {**DECISIONS, **GENERATION}
+
+
+def test_steps_are_decisions_in_their_order_and_one_can_have_a_source_of_its_own() -> None:
+    steps = [d for d in decisions_of(PROTOCOLS["nejumi-4"], "jnli") if d.name.startswith("text: ")]
+    assert [d.name.removeprefix("text: ") for d in steps] == [
+        *("trimmed", "lower", "to_blank_line", "without_quotes", "nfkc", "without_nul"),
+    ]
+    files = [d.source.path.rsplit("/", 1)[1] for d in steps if d.source]
+    assert files == ["formatter.py", "formatter.py", "jaster.py", "jaster.py", "formatter.py", "jaster.py"]
+    twice = [d.name for d in decisions_of(PROTOCOLS["lm-eval-ja"], "jsquad")].count("text: trimmed")
+    assert twice == 2
 
 
 def test_values_of_decisions_are_in_words() -> None:

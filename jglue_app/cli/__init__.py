@@ -21,6 +21,7 @@ from jglue_app.cli.lab import show_prompt, sweep
 from jglue_app.cli.launch import launch_job
 from jglue_app.cli.lint import lint_prompt
 from jglue_app.cli.models import make_showcase, models, serve
+from jglue_app.cli.protocols import protocols
 from jglue_app.cli.runs import INTERRUPTED, compare, run
 from jglue_app.cli.scoring import rescore, score
 from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs
@@ -99,6 +100,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 app.callback(invoke_without_command=True)(_root)
 for command in (run, compare, score, rescore, audit, leaderboard, export, delete, push, pull, sweep, models, serve):
     app.command()(command)
+app.command()(protocols)
 app.command("runs")(list_runs)
 app.command("import")(import_run)
 app.command("show-prompt")(show_prompt)

@@ -50,8 +50,9 @@ from jglue_app.cli.options import (
     task_list,
 )
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
-from jglue_app.console import ProgressView, print_comparison, print_json, print_lines, print_report
+from jglue_app.console import ProgressView, print_comparison, print_groups, print_json, print_lines, print_report
 from jglue_app.errors import InputError
+from jglue_app.item_groups import groups, with_and_without
 from jglue_app.plan import Plan, make_plan
 from jglue_app.runner import run_plans
 from jglue_app.settings import Settings
@@ -324,10 +325,13 @@ def _prompt_spec(preset: Preset, shot_seed: int, shot_selection: str, system: st
 
 def _show_report(run: Run, protocol: str, as_json: bool) -> None:
     found = run.report(protocol)
+    data = run.data()
+    rows = with_and_without(data, protocol, run.answered(protocol)) if groups(data) else ()
     if as_json:
-        print_json({"run": str(run.path), "report": found})
+        print_json({"run": str(run.path), "report": found, "without": rows})
     else:
         print_report(found)
+        print_groups({protocol: rows})
         print_lines([f"stored in {run.path}"])
 
 

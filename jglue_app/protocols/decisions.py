@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from jglue_app.protocols.judging import judge
 from jglue_app.rules import RULES
@@ -23,7 +24,7 @@ DECISIONS = {
     "undefined": "a correlation that is undefined counts as",
     "evidence": "what decides",
     "f1": "nearness to a reference",
-    "metrics": "main metric",
+    "metrics": "metrics, the main one first",
 }
 """A field of `types.Rules` → what is decided, in the order in which the decisions follow one another."""
 
@@ -129,9 +130,9 @@ def _judge(name: str, rules: Mapping[str, Rules], task: Task, item: Item, record
 
 
 def source_of(protocol: ScoringProtocol, task: str, decision: str) -> CodeSource | None:
-    """Where a system's code makes a decision about a subset; None for our own protocol."""
+    """Where a system's code makes a decision about a subset, `text: <step>` for a step; None for our own protocol."""
     for about in (protocol.sources.get(task, {}), protocol.sources.get("", {})):
-        for key in (decision, ""):
+        for key in (decision, decision.split(":")[0], ""):
             if key in about:
                 return about[key]
     return None
@@ -163,7 +164,8 @@ def decisions_of(protocol: ScoringProtocol, task: str) -> tuple[Decision, ...]:
         source = source_of(protocol, task, name)
         if name == "text":
             if rules.evidence == "text":
-                out += [Decision(f"text: {step}", value_words("text", sides), source) for step, sides in rules.text]
+                steps = [(f"text: {step}", value_words("text", sides)) for step, sides in rules.text]
+                out += [Decision(step, said, source_of(protocol, task, step)) for step, said in steps]
         elif name == "metrics":
             out.append(Decision(name, ", ".join(rules.metrics), source))
         elif _matters(name, rules, task):
@@ -173,6 +175,28 @@ def decisions_of(protocol: ScoringProtocol, task: str) -> tuple[Decision, ...]:
             out.append(Decision(name, value_words(name, value), source))
     out += [Decision(name, said, source, needs_run=True) for name, (said, source) in protocol.generation.items()]
     return tuple(out)
+
+
+def as_table(protocol: ScoringProtocol) -> dict[str, Any]:
+    """A protocol as plain values: each subset's decisions, and those that shape the outputs of all."""
+
+    def row(decision: Decision) -> dict[str, Any]:
+        return {
+            "decision": decision.name,
+            "about": decision_text(decision.name),
+            "value": decision.value,
+            "source": str(decision.source) if decision.source else None,
+        }
+
+    found = {task: decisions_of(protocol, task) for task in protocol.rules}
+    shaping = next(iter(found.values()))
+    return {
+        "protocol": protocol.name,
+        "variant_of": protocol.variant_of or None,
+        "metrics": {task: list(names) for task, names in protocol.metrics.items()},
+        "subsets": {task: [row(d) for d in decisions if not d.needs_run] for task, decisions in found.items()},
+        "outputs": [row(d) for d in shaping if d.needs_run],
+    }
 
 
 _OF_SPANS = ("items", "references", "f1")

@@ -31,24 +31,24 @@ _SETUP = "flexeval/preset_configs/EvalSetup/ja_generation"
 _SOURCES = {
     "": {"": _code(f"{_METRICS}/exact_match.py", "57–80")},
     "jsts": {"": _code(f"{_METRICS}/correlation.py", "50–100")},
-    "jnli": {"labels": _code(f"{_SETUP}/jnli.jsonnet")},
-    "jsquad": {"f1": _code(f"{_METRICS}/char_f1.py")},
+    "jnli": {"labels": _code(f"{_SETUP}/jnli.jsonnet", "15–17")},
+    "jsquad": {"f1": _code(f"{_METRICS}/char_f1.py", "62–65")},
 }
 _GENERATION = {
     "prompt": (
         "answers in brackets; the gold of JNLI has ASCII quotation marks around it, after 関係：「",
-        _code(f"{_SETUP}/jnli.jsonnet"),
+        _code(f"{_SETUP}/jnli.jsonnet", "17–42"),
     ),
     "examples": (
         "four fixed ones in JSQuAD and JCommonsenseQA, three balanced ones in JNLI",
-        _code(f"{_SETUP}/jsquad.jsonnet"),
+        _code(f"{_SETUP}/jsquad.jsonnet", "27–49"),
     ),
-    "new_tokens": ("64 in JSQuAD and JCommonsenseQA, 6 in JNLI", _code(f"{_SETUP}/jsquad.jsonnet")),
-    "stop": ("a blank line; in JNLI 前提 or 」", _code(f"{_SETUP}/jnli.jsonnet")),
-    "decoding": ("greedy", _code(_SETUP)),
+    "new_tokens": ("64 in JSQuAD and JCommonsenseQA, 6 in JNLI", _code(f"{_SETUP}/jsquad.jsonnet", "66")),
+    "stop": ("a blank line; in JNLI 前提 or 」", _code(f"{_SETUP}/jnli.jsonnet", "46")),
+    "decoding": ("greedy", _code(f"{_SETUP}/jsquad.jsonnet", "66")),
     "data": (
         "SB Intuitions' corrected clones of JSQuAD and JCommonsenseQA (v1.1); JNLI v1.1",
-        _code(f"{_SETUP}/jcommonsenseqa.jsonnet"),
+        _code(f"{_SETUP}/jcommonsenseqa.jsonnet", "14–21"),
     ),
 }
 PROTOCOL = protocol(

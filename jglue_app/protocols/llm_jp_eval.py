@@ -38,26 +38,44 @@ def _code(commit: str, path: str, lines: str = "") -> CodeSource:
 
 
 _UTILS = "llm-jp-eval/src/llm_jp_eval/utils.py"
-_DATASETS = "llm-jp-eval/src/llm_jp_eval/datasets"
+
+
+def _dataset(name: str, lines: str) -> CodeSource:
+    return _code("635f5a8", f"llm-jp-eval/src/llm_jp_eval/datasets/{name}.py", lines)
+
+
 _SOURCES = {
-    "": {"": _code("13eacc8", _UTILS, "17–18"), "metrics": _code("635f5a8", _DATASETS)},
-    "jsts": {"reading": _code("13eacc8", _UTILS, "8–14"), "unreadable": _code("13eacc8", _UTILS, "8–14")},
-    "jnli": {"labels": _code("635f5a8", f"{_DATASETS}/jnli.py")},
-    "jsquad": {"references": _code("635f5a8", f"{_DATASETS}/jsquad.py")},
+    "": {"": _code("13eacc8", _UTILS, "17–18"), "metrics": _dataset("jnli", "15–16")},
+    "jsts": {
+        "metrics": _dataset("jsts", "15–16"),
+        "reading": _code("13eacc8", _UTILS, "8–14"),
+        "unreadable": _code("13eacc8", _UTILS, "8–14"),
+    },
+    "jnli": {"labels": _dataset("jnli", "25–30")},
+    "jsquad": {"metrics": _dataset("jsquad", "15–16"), "references": _dataset("jsquad", "53–62")},
+    "jcommonsenseqa": {"metrics": _dataset("jcommonsenseqa", "17–18")},
 }
-_CONFIG = _code("5ecff0f", "llm-jp-eval/configs/config_no-sample.yaml")
+
+
+def _config(lines: str) -> CodeSource:
+    return _code("5ecff0f", "llm-jp-eval/configs/config_no-sample.yaml", lines)
+
+
 _GENERATION = {
     "prompt": ("an instruction, then inputs and answers under headings", _code("13eacc8", _UTILS, "21–45")),
     "examples": ("the first four of its shuffled train file", _code("13eacc8", _UTILS, "21–45")),
-    "new_tokens": ("3, 3, 25 and 1 (JSTS, JNLI, JSQuAD, JCommonsenseQA)", _code("635f5a8", _DATASETS)),
+    "new_tokens": (
+        "3, 3, 25 and 1 (JSTS, JNLI, JSQuAD, JCommonsenseQA)",
+        _dataset("{jsts,jnli,jsquad,jcommonsenseqa}", "15–17"),
+    ),
     "stop": ("none; the answer is cut when it is scored", _code("13eacc8", _UTILS)),
-    "decoding": ("greedy", _CONFIG),
-    "repetition_penalty": ("none", _CONFIG),
-    "data": ("JGLUE v1.1; by default 100 items of a subset", _CONFIG),
+    "decoding": ("greedy", _config("43")),
+    "repetition_penalty": ("none", _config("44")),
+    "data": ("JGLUE v1.1; by default 100 items of a subset", _config("40")),
 }
 PROTOCOL = protocol("llm-jp-eval", _RULES, _SOURCES, _GENERATION, Preset("llm-jp-eval", shots=4))
 
-_SCRIPT = _code("b0e50d0", "scripts/abci/rt_HF/evaluate_ja_llmjp.sh")
+_SCRIPT = _code("b0e50d0", "scripts/abci/rt_HF/evaluate_ja_llmjp.sh", "34–36")
 SWALLOW = protocol(
     "swallow-202411",
     _SWALLOW,

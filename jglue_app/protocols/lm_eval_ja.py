@@ -30,21 +30,25 @@ def _code(path: str, lines: str = "") -> CodeSource:
     return CodeSource("lm-eval 0.4.13", "", path, lines)
 
 
-_TASKS = "lm_eval/tasks/japanese_leaderboard"
+def _task(name: str, lines: str) -> CodeSource:
+    return _code(f"lm_eval/tasks/japanese_leaderboard/ja_leaderboard_{name}.yaml", lines)
+
+
 _SOURCES = {
-    "": {"": _code("lm_eval/api/task.py", "1489–1560"), "metrics": _code(_TASKS)},
-    "jnli": {"labels": _code(f"{_TASKS}/ja_leaderboard_jnli.yaml")},
+    "": {"": _code("lm_eval/api/task.py", "1489–1560"), "metrics": _task("jnli", "21–24")},
+    "jnli": {"labels": _task("jnli", "3–6")},
     "jsquad": {
         "": _code("lm_eval/api/metrics.py", "234–266"),
-        "references": _code(f"{_TASKS}/ja_leaderboard_jsquad.yaml"),
+        "metrics": _task("jsquad", "25–31"),
+        "references": _task("jsquad", "15"),
     },
 }
 _GENERATION = {
-    "prompt": ("an instruction, an input and an answer under headings", _code(_TASKS)),
-    "examples": ("three, two in JSQuAD", _code(_TASKS)),
-    "stop": ("JSQuAD: a blank line", _code(f"{_TASKS}/ja_leaderboard_jsquad.yaml")),
-    "decoding": ("greedy", _code(_TASKS)),
-    "data": ("the whole validation split of JGLUE v1.1", _code(_TASKS)),
+    "prompt": ("an instruction, an input and an answer under headings", _task("jnli", "12–17")),
+    "examples": ("three, two in JSQuAD", _task("jsquad", "10–11")),
+    "stop": ("JSQuAD: a blank line", _task("jsquad", "20–22")),
+    "decoding": ("greedy", _task("jsquad", "23")),
+    "data": ("the whole validation split of JGLUE v1.1", _task("jnli", "3–7")),
 }
 PROTOCOL = protocol(
     "lm-eval-ja",

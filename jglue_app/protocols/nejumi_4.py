@@ -43,23 +43,31 @@ def _code(commit: str, path: str, lines: str = "") -> CodeSource:
     return CodeSource("wandb/llm-leaderboard", commit, path, lines)
 
 
+def _formatter(lines: str) -> CodeSource:
+    return _code("137751d", "scripts/evaluator/evaluate_utils/formatter.py", lines)
+
+
+def _config(lines: str) -> CodeSource:
+    return _code("03cf9bf", "configs/base_config.yaml", lines)
+
+
 _JASTER = "scripts/evaluator/jaster.py"
 _READ = _code("main, 2025", _JASTER, "210–218")
 _SOURCES = {
     "": {
         "": _READ,
         "metrics": _code("main, 2025", "scripts/evaluator/evaluate_utils/metrics.py"),
-        "text": _code("137751d", "scripts/evaluator/evaluate_utils/formatter.py"),
+        **{f"text: {step}": _formatter("8–22") for step in ("trimmed", "lower", "without_cues")},
+        "text: nfkc": _formatter("5–6"),
         "references": _code("main, 2025", _JASTER, "147"),
     },
 }
-_CONFIG = _code("03cf9bf", "configs/base_config.yaml")
 _GENERATION = {
     "prompt": ("turns of a chat, the instruction in the first", _code("main, 2025", _JASTER, "117–142")),
-    "examples": ("none, and again with the first two of the train file", _CONFIG),
+    "examples": ("none, and again with the first two of the train file", _config("52")),
     "new_tokens": ("as its data says for each subset", _code("main, 2025", _JASTER, "158")),
     "stop": ("none; the answer is cut when it is scored", _READ),
-    "decoding": ("temperature 0.1", _CONFIG),
+    "decoding": ("temperature 0.1", _config("49")),
     "data": ("the first 100 items of a subset", _code("main, 2025", _JASTER, "103–115")),
 }
 PROTOCOL = protocol("nejumi-4", _RULES, _SOURCES, _GENERATION, Preset("llm-jp-eval", shots=2, format="chat"))

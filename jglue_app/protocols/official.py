@@ -19,10 +19,11 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
 
     The strict reading is the score, the lenient one stands beside it. JSQuAD is normalised as in the repository's
     script: lower case, trailing 「。」 off, spaces collapsed; F1 is over the bag of characters, both metrics take the
-    best reference. A thought is no part of the answer: where the prompt opens one or leaves it to the model, the strict
-    reading too is of what follows it, and a thought that never ends is read as nothing. An answer that cannot be read
-    is wrong; for JSTS it is left out of the correlation and counted. An error and a prompt that did not fit are no
-    answers and have no score.
+    best reference. White space is trimmed before that, which the script does not do: only here is 「UIA。 」 UIA. A
+    thought is no part of the answer: where the prompt opens one or leaves it to the model, the strict reading too is
+    of what follows it, and a thought that never ends is read as nothing. An answer that cannot be read is wrong; for
+    JSTS it is left out of the correlation and counted. An error and a prompt that did not fit are no answers and have
+    no score.
     """
     output = record.output
     choice = best_choice(item, record)

@@ -29,30 +29,43 @@ _RULES = {
 
 
 def _code(path: str, lines: str = "") -> CodeSource:
-    return CodeSource("Stability-AI/lm-evaluation-harness", "effdbeaf", path, lines)
+    return CodeSource(_REPOSITORY, "effdbeaf", path, lines)
 
 
+_REPOSITORY = "Stability-AI/lm-evaluation-harness"
 _JA = "lm_eval/tasks/ja"
-_METRIC = CodeSource("pfnet-research/lm-evaluation-harness", "1771de8", "lm_eval/jasquad/evaluate.py", "11–69")
-"""A fork that has the metric's text, which no stored copy of the original has."""
+_JCOMMONSENSEQA = f"{_JA}/jcommonsenseqa.py"
+_FORK = "pfnet-research/lm-evaluation-harness"
+_METRIC = CodeSource(_FORK, "1771de8", "lm_eval/jasquad/evaluate.py", "11–69")
+"""A fork that has the metric's text and the task's as they were before version 1.2; the original's were not at hand."""
+
+
+def _jsquad(lines: str) -> CodeSource:
+    return CodeSource(_FORK, "10e7aac", f"{_JA}/jsquad.py", lines)
+
+
 _CAP = _code(f"{_JA}/jsquad.py", "36")
 _SOURCES = {
     "": {"": _code(_JA), "labels": _code(f"{_JA}/jnli.py"), "metrics": _code("lm_eval/metrics.py")},
     "marc_ja": {"": _code(f"{_JA}/marc_ja.py")},
-    "jnli": {"": _code(f"{_JA}/jnli.py")},
-    "jsquad": {"": _METRIC, "items": _code(f"{_JA}/jsquad.py"), "labels": _code(f"{_JA}/jsquad.py")},
-    "jcommonsenseqa": {"": _code(f"{_JA}/jcommonsenseqa.py")},
+    "jnli": {
+        "": CodeSource(_REPOSITORY, "d10571f", f"{_JA}/jnli.py", "86–93"),
+        "labels": CodeSource(_REPOSITORY, "d10571f", f"{_JA}/jnli.py", "38–39"),
+        "metrics": _code("lm_eval/base.py"),
+    },
+    "jsquad": {"": _METRIC, "metrics": _METRIC, "items": _jsquad("50"), "labels": _jsquad("45–46")},
+    "jcommonsenseqa": {"": CodeSource(_REPOSITORY, "9791c5d", _JCOMMONSENSEQA, "82–100")},
 }
 _GENERATION = {
     "prompt": (
         "by version; in 0.2 the examples of JCommonsenseQA show an index, and the texts of the choices are ranked",
-        _code(f"{_JA}/jcommonsenseqa.py"),
+        CodeSource(_REPOSITORY, "9791c5d", _JCOMMONSENSEQA, "114–146"),
     ),
     "examples": ("three, two in JSQuAD", _code("models")),
-    "stop": ("JSQuAD: a line break", _code(f"{_JA}/jsquad.py")),
+    "stop": ("JSQuAD: a line break", _jsquad("49")),
     "decoding": ("greedy; a choice is tokenized apart from the prompt", _code("lm_eval/base.py")),
     "length_cap": ("none", _CAP),
-    "data": ("the whole validation split of JGLUE v1.1", _code(f"{_JA}/jnli.py")),
+    "data": ("the whole validation split of JGLUE v1.1", CodeSource(_REPOSITORY, "d10571f", f"{_JA}/jnli.py", "64–65")),
 }
 
 _PRESET = Preset("stability-jp", shots=3, shots_by_task=(("jsquad", 2),), method="both")

@@ -86,18 +86,22 @@ def _read(lines: str) -> CodeSource:
     return _code("07fcaf5", "src/utils.py", lines)
 
 
-_DATA = _code("e29a390", "src/japanese-task-evaluation.py")
+def _script(lines: str) -> CodeSource:
+    return _code("e29a390", "src/japanese-task-evaluation.py", lines)
+
+
+_LABELS = _script("90–95")
 _SOURCES = {
-    "": {"": _read(""), "labels": _DATA},
+    "": {"": _read("15–244"), "labels": _LABELS},
     "marc_ja": {"": _read("29–48"), "metrics": _read("46–48")},
     "jsts": {"": _read("65–84"), "clip": _read("71–74"), "undefined": _read("75–76")},
-    "jnli": {"": _read("102–113"), "metrics": _read("114–117"), "labels": _DATA},
+    "jnli": {"": _read("102–113"), "metrics": _read("114–117"), "labels": _LABELS},
     "jsquad": {"": _read("137–175"), "items": _read("131–134"), "f1": _read("168–169"), "references": _read("165–169")},
     "jcommonsenseqa": {"": _read("192–210")},
     "jcola": {"": _read("212–244")},
 }
-_TOKENS = ("5, 3, 3, 25 and 5 (MARC-ja, JSTS, JNLI, JSQuAD, JCommonsenseQA)", _DATA)
-_WHOLE = ("the whole validation split of JGLUE v1.1", _DATA)
+_TOKENS = ("5, 3, 3, 25 and 5 (MARC-ja, JSTS, JNLI, JSQuAD, JCommonsenseQA)", _script("64–134"))
+_WHOLE = ("the whole validation split of JGLUE v1.1", _script("58–63"))
 _JUNE_CODE = _code("171e444", "src/japanese-task-evaluation.py")
 _JUNE_GENERATION = {
     "prompt": (
@@ -118,9 +122,9 @@ _AUGUST_GENERATION = {
     ),
     "examples": ("none", _code("43a75f6", "src/prompt_template.py", "3–7")),
     "new_tokens": _TOKENS,
-    "stop": ("no stop strings", _DATA),
-    "decoding": ("temperature 0", _DATA),
-    "repetition_penalty": ("none", _DATA),
+    "stop": ("no stop strings", _script("64–134")),
+    "decoding": ("temperature 0", _script("44–47")),
+    "repetition_penalty": ("none", _script("64–134")),
     "data": _WHOLE,
 }
 
@@ -136,12 +140,12 @@ JUNE = protocol(
     ),
     variant_of="wandb-2023-0shot",
 )
-AUGUST = protocol("wandb-2023-0shot", _AUGUST, _SOURCES, _AUGUST_GENERATION, Preset("wandb-2023", 0))
+AUGUST = protocol("wandb-2023-0shot", _AUGUST, _SOURCES, _AUGUST_GENERATION, Preset("wandb-2023-08", 0))
 OCTOBER = protocol(
     "wandb-2023-10-0shot",
     _OCTOBER,
     _SOURCES,
     _AUGUST_GENERATION,
-    Preset("wandb-2023", 0),
+    Preset("wandb-2023-08", 0),
     variant_of="wandb-2023-0shot",
 )

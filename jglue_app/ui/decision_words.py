@@ -17,7 +17,7 @@ DECISIONS_JA = {
     "undefined": "定義されない相関の扱い",
     "evidence": "何で決めるか",
     "f1": "正解との近さの測り方",
-    "metrics": "主指標",
+    "metrics": "指標（主なものが先）",
 }
 GENERATION_JA = {
     "prompt": "プロンプト",

@@ -21,6 +21,7 @@ from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.jobs import Job
 from jglue_app.models import named_models
 from jglue_app.protocols import PROTOCOLS, get_protocol, judge_all
+from jglue_app.protocols.decisions import as_table as decisions_table
 from jglue_app.report import compare_runs
 from jglue_app.store import dumps
 from jglue_app.tasks import CORE, TASKS, get_task
@@ -301,7 +302,18 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         found: list[dict[str, Any]] = _plain(list(named_models().values()))
         return found
 
-    return compare_models, full_run, stop, repeat, models
+    def protocols(name: str = "") -> list[dict[str, Any]]:
+        """The protocols: what each scores, every decision of one, and where its system's own code makes it.
+
+        Args:
+            name: One of them; empty for all.
+        """
+        try:
+            return [decisions_table(protocol) for protocol in ([get_protocol(name)] if name else PROTOCOLS.values())]
+        except JglueAppError as e:
+            raise _told(e) from e
+
+    return compare_models, full_run, stop, repeat, models, protocols
 
 
 # --- stored runs ----------------------------------------------------------------------------------------
@@ -325,7 +337,7 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         Args:
             a: Id of a run, from `runs`.
             b: Id of another run; empty for none.
-            protocol: official, wandb-2023-0shot, wandb-2023-4shot, stability-jp, llm-jp-eval, flexeval or lm-eval-ja.
+            protocol: The name of a protocol, from `protocols`.
         """
         owner = visitor(request)
         try:

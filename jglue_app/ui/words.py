@@ -807,9 +807,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "### How scores are read\nMetrics are those of the JGLUE paper (accuracy, Pearson and Spearman, exact match and character F1), each with its number of items and a 95 % interval. Strict: the output is exactly an answer. Lenient: one answer can be recovered. The gap is the cost of format. The floor is what one constant answer scores.",
     ),
     "about_protocols": (
-        "### 採点方法\n保存された出力はそのままに、七つの採点方法で採点し直せます：official、wandb-2023（0-shot と 4-shot）、stability-jp、llm-jp-eval、flexeval、lm-eval-ja。どれも公開されているコードや記事の規則を再実装したものです。",
-        "### Protocols\nStored outputs are never changed and can be scored in seven ways: official, wandb-2023 (0-shot and 4-shot), stability-jp, llm-jp-eval, flexeval and lm-eval-ja. Each follows the published rules of the system it is named after.",
+        "### 採点方法\n保存された出力はそのままに、ほかの採点方法で採点し直せます：official、wandb-2023（2023 年 6 月・8 月・10 月）、stability-jp（正解の長さによる上限の有無）、llm-jp-eval、swallow-202411、nejumi-4、flexeval、lm-eval-ja。どれも公開されているコードの決めごとを一つずつ再実装したものです。",
+        "### Protocols\nStored outputs are never changed and can be scored otherwise: official, wandb-2023 (as it was in June, August and October 2023), stability-jp (with or without its length cap by the gold answer), llm-jp-eval, swallow-202411, nejumi-4, flexeval and lm-eval-ja. Each decides, decision by decision, as the published code of its system does.",
     ),
+    "decisions_of": ("決めごとと出典を見る採点方法", "Show the decisions of a protocol, with their sources"),
+    "decisions_variant": ("{} の変種です。", "A variant of {}."),
     "about_stored": (
         "### どこに何が残るか\n実行は `runs/<id>/` に、設定（manifest.json）、問題（items.jsonl）、出力（records.jsonl）として残ります。点数は残さず、見るたびに出力から計算します。データと変換したモデルはキャッシュのフォルダにあります。",
         "### What is stored where\nEach run lies in `runs/<id>/`: its settings (manifest.json), items (items.jsonl) and outputs (records.jsonl). Scores are not stored but computed from the outputs. Downloads and converted models lie in the cache folder.",

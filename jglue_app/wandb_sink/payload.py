@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -284,13 +284,14 @@ def _metadata(data: RunData, manifest: Mapping[str, Any], done: int, planned: in
 
 
 def protocol_hashes() -> dict[str, str]:
-    """Protocol → checksum of what it would decide by: its name, metrics, defaults and code version."""
+    """Protocol → checksum of what it decides by: its name, metrics and defaults, and every decision of every subset."""
     return {name: hashlib.sha256(_described(name).encode()).hexdigest() for name in PROTOCOLS}
 
 
 def _described(name: str) -> str:
     how = get_protocol(name)
-    return dumps([name, how.metrics, sorted(how.ranked), how.defaults, how.first_reference_only, how.lenient])
+    rules = {task: asdict(of) for task, of in sorted(how.rules.items())}
+    return dumps([name, how.metrics, sorted(how.ranked), how.defaults, how.first_reference_only, how.lenient, rules])
 
 
 # --- two runs -------------------------------------------------------------------------------------------

@@ -735,3 +735,12 @@ def test_nejumi_4_lower_cases_the_answer_and_not_the_reference() -> None:
     # The ratio lower-cases both, so only the steps differ.
     assert judge_answer("nejumi-4", "NHK", "NHK").strict.value == "nhk"
     assert judge_answer("nejumi-4", "NHK", "NHK").scores == {"char_f1": 1.0}
+
+
+# --- our own --------------------------------------------------------------------------------------------
+
+
+def test_our_own_protocol_trims_before_a_full_stop_goes_as_the_systems_code_does_not() -> None:
+    for text in ("UIA", "UIA。", "UIA。 ", " UIA。\n", "uia"):
+        assert judge_answer("official", text, "UIA").scores == {"exact_match": 1.0, "f1": 1.0}
+    assert judge_answer("official", "UIA. ", "UIA").scores["exact_match"] == 0.0

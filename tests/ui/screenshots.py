@@ -22,9 +22,9 @@ from tests.ui.driving import tab
 TARGET = ROOT / "assets" / "screenshots"
 WORDS = {
     "ja": {"lab": "書式を学ぶ", "one": "一問をいろいろな書式で", "sweep": "書式だけを変えてみる", "full": "全量実行"}
-    | {"results": "結果", "about": "このアプリについて"},
+    | {"results": "結果", "audit": "点を調べる", "about": "このアプリについて"},
     "en": {"lab": "Prompt lab", "one": "One item, many formats", "sweep": "Sweep over formats", "full": "Full run"}
-    | {"results": "Results", "about": "About"},
+    | {"results": "Results", "audit": "Audit a score", "about": "About"},
 }
 LOOKS = {
     # name: locale, width, dark
@@ -86,13 +86,30 @@ def results(page: Page, words: Words) -> None:
     page.wait_for_timeout(2_000)
 
 
+def waterfall(page: Page, words: Words) -> None:
+    tab(page, words["results"])
+    page.wait_for_selector("#leaderboard .jg-ranking")
+    page.click("#why-show")
+    page.wait_for_selector("#why .jg-way")
+    page.locator("#why").scroll_into_view_if_needed()
+
+
+def audit(page: Page, words: Words) -> None:
+    tab(page, words["audit"])
+    page.click("#audit-example-0")
+    page.wait_for_selector("#audit-found table", state="attached")
+
+
 def about(page: Page, words: Words) -> None:
     tab(page, words["about"])
     page.wait_for_selector(".jg-about h3", state="visible")
+    page.locator("#decisions-of input").fill("stability-jp")
+    page.locator("#decisions-of input").press("Enter")
+    page.locator("#decisions summary").nth(2).click()
 
 
 PAGES: dict[str, Callable[[Page, Words], None]] = {
-    made.__name__: made for made in (compare, item, course, lab, sweep, results, about, full)
+    made.__name__: made for made in (compare, item, course, lab, sweep, results, waterfall, audit, about, full)
 }
 
 

@@ -19,7 +19,7 @@ from tests.ui.conftest import Tables, serve
 
 ACTIONS = {
     *("compare_models", "full_run", "stop", "repeat", "models", "runs", "scores", "items", "item", "disagreements"),
-    "explain",
+    *("explain", "protocols"),
     *(
         "leaderboard",
         "delete_run",

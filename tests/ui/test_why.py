@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from jglue_app.protocols import PROTOCOLS
-from jglue_app.protocols.decisions import DECISIONS, GENERATION, VALUES
+from jglue_app.protocols.decisions import DECISIONS, GENERATION, VALUES, decisions_of
 from jglue_app.protocols.texts import STEPS
 from jglue_app.store import RunStore
 from jglue_app.ui import views
 from jglue_app.ui.decision_words import DECISIONS_JA, GENERATION_JA, STEPS_JA, VALUES_JA, decision_word, value_word
+from jglue_app.ui.views.decisions import decisions_view
 from jglue_app.ui.views.waterfall import waterfall_view
 from jglue_app.waterfall import explain, explainable
 
@@ -39,6 +40,25 @@ def test_the_page_draws_the_way_in_both_languages(lang: str, end: str) -> None:
             assert decision_word(switch.decision, lang).split("'")[0] in html
     assert "None" not in re.sub(r"<[^>]+>", " ", html)
     assert f"--protocol {end}" in html
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_every_decision_of_a_protocol_is_shown_with_its_source(name: str, lang: str) -> None:
+    html = views.render("decisions", decisions_view(name, lang), lang)
+    text = re.sub(r"<[^>]+>", "\n", html)
+    for task in PROTOCOLS[name].rules:
+        for decision in decisions_of(PROTOCOLS[name], task):
+            assert decision.source is None or str(decision.source).replace("'", "&#39;") in text
+    assert html.count("<dt>") == html.count("<dd>") >= 4 * len(PROTOCOLS[name].rules)
+    assert html.count("jg-source") == (0 if name == "official" else html.count("<dd>"))
+
+
+def test_decisions_are_in_the_visitors_language() -> None:
+    japanese = views.render("decisions", decisions_view("stability-jp-capped", "ja"), "ja")
+    for said in ("stability-jp の変種です。", "絵文字を除く", "出力と正解に", "最も長い正解のトークン数"):
+        assert said in japanese
+    assert "of output and references" not in japanese
 
 
 def test_outputs_are_escaped() -> None:

@@ -363,6 +363,15 @@ def test_its_metadata_has_the_checksums_of_data_prompts_and_protocols(board: Boa
     assert other_["protocols_sha256"] == metadata["protocols_sha256"]
 
 
+def test_a_changed_decision_gives_a_protocol_another_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = payload.protocol_hashes()
+    usual = PROTOCOLS["llm-jp-eval"]
+    changed = {**usual.rules, "jsts": replace(usual.rules["jsts"], undefined="none")}
+    monkeypatch.setitem(PROTOCOLS, "llm-jp-eval", replace(usual, rules=changed))
+    after = payload.protocol_hashes()
+    assert {name for name in PROTOCOLS if before[name] != after[name]} == {"llm-jp-eval"}
+
+
 # --- other people's files -------------------------------------------------------------------------------
 
 

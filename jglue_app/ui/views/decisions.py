@@ -1,0 +1,35 @@
+"""Every decision of a protocol, with where its system's own code makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from jglue_app.protocols import get_protocol
+from jglue_app.protocols.decisions import Decision, decisions_of
+from jglue_app.tasks import TASKS
+from jglue_app.ui.decision_words import decision_word, value_word
+
+
+def decisions_view(name: str, lang: str) -> dict[str, Any]:
+    """Payload of the template `decisions`: a list for each subset, then what shapes the outputs of all.
+
+    Raises:
+        UnknownNameError: no such protocol.
+    """
+    protocol = get_protocol(name)
+    found = {task: decisions_of(protocol, task) for task in protocol.rules}
+    shaping = [d for d in next(iter(found.values())) if d.needs_run]
+    subsets = [(TASKS[task].title, _rows((d for d in all_ if not d.needs_run), lang)) for task, all_ in found.items()]
+    return {"protocol": name, "variant_of": protocol.variant_of, "subsets": subsets, "outputs": _rows(shaping, lang)}
+
+
+def _rows(decisions: Iterable[Decision], lang: str) -> list[dict[str, str]]:
+    return [
+        {
+            "name": decision_word(d.name, lang),
+            "value": value_word(d.name.split(":")[0] if d.needs_run else "", d.value, lang),
+            "source": str(d.source) if d.source else "",
+        }
+        for d in decisions
+    ]
