@@ -40,6 +40,7 @@ VALUES = {
     ("text", "both"): "of output and references",
     ("reading", "asked"): "equal to an answer that the prompt asked for",
     ("reading", "label"): "equal to an official label",
+    ("reading", "label_number"): "equal to the number of a label",
     ("reading", "contains_negative"): "negative if it contains 'negative'",
     ("reading", "leading_digits"): "the digits it begins with",
     ("reading", "float"): "what Python's float() reads",

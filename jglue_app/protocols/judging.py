@@ -124,6 +124,8 @@ def _label(rules: Rules, item: Item, record: Record, text: str, changed: tuple[s
         return Parsed(numbers.get(number, number), "recovered", "digits_first", found.span())
     if rules.reading == "label":
         answers = {label: label for label in item.choices}
+    elif rules.reading == "label_number":
+        answers = {str(n): label for n, label in enumerate(item.choices)}
     else:
         answers = {
             prepare_reference(rules.text, asked_label(item, record, label)): label for label in reversed(item.choices)

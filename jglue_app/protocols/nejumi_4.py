@@ -34,7 +34,7 @@ _RULES = {
         references="first",
         f1="sorted_words_indel",
     ),
-    "jcola": Rules(metrics=("exact_match", "balanced_accuracy"), text=_END),
+    "jcola": Rules(metrics=("exact_match", "balanced_accuracy"), text=_END, reading="label_number"),
     "jcommonsenseqa": Rules(metrics=("exact_match",), text=(("trimmed", "prediction"), *_END)),
 }
 

@@ -15,7 +15,7 @@ DECISIONS_JA = {
     "clip": "範囲を外れた類似度",
     "unreadable": "読めない答えの扱い",
     "undefined": "定義されない相関の扱い",
-    "evidence": "何で決めるか",
+    "evidence": "判定の根拠",
     "f1": "正解との近さの測り方",
     "metrics": "指標（主なものが先）",
 }
@@ -56,6 +56,7 @@ VALUES_JA = {
     "of output and references": "出力と正解に",
     "equal to an answer that the prompt asked for": "プロンプトで求めた答えと一致",
     "equal to an official label": "公式のラベルと一致",
+    "equal to the number of a label": "ラベルの番号と一致",
     "negative if it contains 'negative'": "「negative」を含めば negative",
     "the digits it begins with": "先頭の数字",
     "what Python's float() reads": "Python の float() が読むもの",

@@ -731,6 +731,12 @@ def test_wandb_from_october_a_sentence_is_acceptable_if_the_number_at_the_beginn
     assert (judged.strict.value, judged.scores) == (value, {"accuracy": right})
 
 
+def test_nejumi_4_a_judgement_of_acceptability_is_the_number_of_its_label_whatever_was_asked() -> None:
+    for answers in (("0", "1"), ()):
+        assert judge("nejumi-4", record(ITEMS["jcola"], "1", answers=answers)).scores == {"exact_match": 1.0}
+        assert judge("nejumi-4", record(ITEMS["jcola"], "acceptable", answers=answers)).outcome == "unreadable"
+
+
 def test_nejumi_4_lower_cases_the_answer_and_not_the_reference() -> None:
     # The ratio lower-cases both, so only the steps differ.
     assert judge_answer("nejumi-4", "NHK", "NHK").strict.value == "nhk"
