@@ -15,6 +15,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from jglue_app.protocols import PROTOCOLS
 from tests.ui.conftest import Tables, serve
 
 ACTIONS = {
@@ -315,3 +316,13 @@ def test_a_program_can_audit_a_score_and_a_table(client: Client) -> None:
         client.predict(task="jnli", score="130", api_name="/audit_score")
     with pytest.raises(AppError, match="None of the columns"):
         client.predict(table="model,x\na,1\n", api_name="/audit_table")
+
+
+def test_the_decisions_of_a_protocol_can_be_asked_for(client: Client) -> None:
+    (found,) = client.predict(name="swallow-202411", api_name="/protocols")
+    assert set(found["subsets"]) == {"jsts", "jnli", "jsquad", "jcommonsenseqa"}
+    text = [row["value"] for row in found["subsets"]["jsquad"] if row["decision"] == "references"]
+    assert text == ["the first alone"]
+    assert len(client.predict(api_name="/protocols")) == len(PROTOCOLS)
+    with pytest.raises(AppError, match="Unknown protocol 'swallow'"):
+        client.predict(name="swallow", api_name="/protocols")
