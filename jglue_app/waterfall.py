@@ -53,14 +53,16 @@ class Switch:
     moved: tuple[Moved, ...]
     """Items whose score it changes (JSTS: that are read as another number)."""
     left_out: int = 0
-    """Items that are no longer scored; negative for those that are now."""
+    """Items that are no longer scored."""
+    taken_in: int = 0
+    """Items that were not scored before, as where one system needs a text and the other log-likelihoods."""
     appears: tuple[str, ...] = ()
     """Metrics that have a score before or after the switch, and not both."""
 
     @property
     def moves(self) -> bool:
         """Whether it changes anything in this run."""
-        return bool(self.moved or self.left_out or self.appears or any(self.change.values()))
+        return bool(self.moved or self.left_out or self.taken_in or self.appears or any(self.change.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
                 found,
                 _changes(last, found),
                 tuple(_moved(before, after)),
-                len(before) - len(after),
+                len(before.keys() - after.keys()),
+                len(after.keys() - before.keys()),
                 tuple(
                     name for name in {**last, **found} if (_value(last, name) is None) != (_value(found, name) is None)
                 ),
@@ -202,6 +205,7 @@ def as_table(way: Waterfall) -> dict[str, Any]:
                 "scores": s.scores,
                 "change": s.change,
                 "left_out": s.left_out,
+                "taken_in": s.taken_in,
                 "moved": [
                     {"item_id": m.item_id, "before": m.before, "after": m.after, "change": m.change} for m in s.moved
                 ],

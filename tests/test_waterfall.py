@@ -134,6 +134,22 @@ def test_a_step_from_a_score_of_0_is_a_step_too() -> None:
     assert [(s.decision, s.change) for s in way.switches if s.moves] == [("unreadable", {"accuracy": -1.0})]
 
 
+def test_items_that_go_and_items_that_come_are_counted_apart() -> None:
+    (item,), (record,) = ([*one_item("jnli", "neutral").items["jnli"].values()], one_item("jnli", "neutral").records)
+    ranked = Output(None, "scored", 1, 1, 0.0, (-1.0, -2.0, -3.0))
+    both = {id_: replace(item, id=id_) for id_ in ("text", "ranked")}
+    records = [
+        replace(record, item_id="text"),  # Without log-likelihoods: wrong by its text, and nothing to rank.
+        replace(record, item_id="ranked", output=ranked),
+    ]
+    data = replace(one_item("jnli", ""), items={"jnli": both}, records=records)
+    way = explain(data, "jnli", "official", "stability-jp")
+    (step,) = [s for s in way.switches if s.decision == "evidence"]
+    assert (way.scores["accuracy"].value, way.end_scores["accuracy"].value) == (0.0, 1.0)
+    assert (step.left_out, step.taken_in) == (1, 1)
+    assert {(m.item_id, m.change) for m in step.moved} == {("text", 0.0), ("ranked", 0.0)}
+
+
 def test_a_correlation_that_a_switch_defines_is_a_move_though_no_item_is_read_otherwise() -> None:
     data = run()
     same = [r for r in data.records if r.task == "jsts" and r.output is not None and r.output.text == "2"]
@@ -187,7 +203,7 @@ def test_steps_of_normalisation_are_switched_one_by_one() -> None:
         *("items", "text: trimmed", "text: without_nul", "text: without_brackets", "text: nfkc", "f1"),
     ]
     left_out, *_, brackets, nfkc, _ = way.switches
-    assert left_out.left_out == -8
+    assert (left_out.left_out, left_out.taken_in) == (0, 8)
     # 「東京都」。 meets 東京都 no longer.
     assert [(m.item_id, m.before, m.after) for m in brackets.moved if m.change] == [("x1", "東京都", "「東京都」。")]
     # flexeval has no such step, so W&B's code is named.

@@ -30,7 +30,9 @@ LONGEST = 60
 AMBIGUOUS_DIGITS = 2
 """A number up to 1 with no more decimals may as well be a percentage."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?", re.IGNORECASE)
-_SPREAD = re.compile(r"\s*(±|\+/-|\+-)\s*\d*\.?\d+\s*%?$")
+_SPREAD = re.compile(r"\s*(\((±|\+/-|\+-)\s*\d*\.?\d+\s*%?\)|(±|\+/-|\+-)\s*\d*\.?\d+\s*%?)$")
+_MARKS = "†‡§¶ \t"
+"""What points at a footnote behind a score."""
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _SIGNS = str.maketrans({"−": "-", "–": "-", "‐": "-", "％": "%"})
 MISSING = ("", "-", "--", "---", "/", "n/a", "na", "none", "null", "?", "tbd", "—", "ー")
@@ -132,7 +134,12 @@ def decimal(text: str | float) -> tuple[Decimal, str]:
     given = str(text)
     if len(given) > LONGEST:
         raise InputError("The score is longer than any number that is printed. Give one number, such as 0.3016.")
-    plain = unicodedata.normalize("NFKC", given).translate(_SIGNS).strip().strip("*_` ")
+    bare = given.strip().rstrip(_MARKS)
+    while bare and _is_note(bare[-1]) and unicodedata.normalize("NFKC", bare[-1]).isdecimal():
+        bare = bare[:-1].rstrip(_MARKS)
+    if any(map(_is_note, bare)):
+        raise InputError(f"{given!r} is no number. Give one score, such as 0.3016 or 30.16%.")
+    plain = unicodedata.normalize("NFKC", bare).translate(_SIGNS).strip().strip("*_` ")
     plain = _SPREAD.sub("", plain)
     body = plain.removesuffix("%").strip()
     if _NUMBER.fullmatch(body):
@@ -142,6 +149,11 @@ def decimal(text: str | float) -> tuple[Decimal, str]:
     if re.fullmatch(r"[+-]?\d+,\d+", body):
         raise InputError(f"{given!r} has a comma. Write decimals with a point, such as 0.3016.")
     raise InputError(f"{given!r} is no number. Give one score, such as 0.3016 or 30.16%.")
+
+
+def _is_note(char: str) -> bool:
+    """Whether a character is a digit of a footnote mark, which NFKC would make a digit of the number: ², ₂, ②."""
+    return unicodedata.decomposition(char).startswith(("<super>", "<sub>", "<circle>"))
 
 
 def is_nan(text: str | float) -> bool:

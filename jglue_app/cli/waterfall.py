@@ -95,8 +95,8 @@ def _changed(switch: Switch, name: str) -> str:
 def _moved(switch: Switch) -> str:
     up, down = (sum(m.change * sign > 0 for m in switch.moved) for sign in (1, -1))
     parts = [f"{up} up, {down} down"] if up or down else []
-    parts += [f"{switch.left_out} left out"] if switch.left_out > 0 else []
-    parts += [f"{-switch.left_out} taken in"] if switch.left_out < 0 else []
+    parts += [f"{switch.left_out} left out"] if switch.left_out else []
+    parts += [f"{switch.taken_in} taken in"] if switch.taken_in else []
     return ", ".join(parts) or (f"{len(switch.moved)} read or scored otherwise" if switch.moved else "none")
 
 

@@ -7,6 +7,7 @@ samples were one JSON array, with arguments as lists; both are read.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -114,7 +115,7 @@ def _row(path: Path, where: str, row: Mapping[str, Any], task: str, version: str
         raise bad(path, where, "not as many responses as requests")
     if not all(isinstance(found, list) and found for found in responses):
         raise bad(path, where, "a request without a response")
-    context = text_of(requests[0][0])
+    context, messages = _asked(requests[0][0])
     common: dict[str, Any] = {
         "subset": subset,
         "task": task,
@@ -123,6 +124,7 @@ def _row(path: Path, where: str, row: Mapping[str, Any], task: str, version: str
         "fields": fields_of(subset, doc) if subset else {},
         "inside": context,
         "prompt": context,
+        "messages": messages,
         "shots": shots,
         "note": "several" if len(responses[0]) > 1 else "",
     }
@@ -150,6 +152,22 @@ def _row(path: Path, where: str, row: Mapping[str, Any], task: str, version: str
         common["note"] = common["note"] or "processed"
     gold = gold_of(subset, doc) if subset == "jsquad" else ()
     return Row(where, text=text, gold=gold or ((target,) if target else ()), **common)
+
+
+def _asked(found: Any) -> tuple[str, tuple[Mapping[str, str], ...] | None]:
+    """A context as text, and its turns if it is a chat: then it is the only entry of a list, as a text in JSON."""
+    if not (isinstance(found, list) and len(found) == 1 and isinstance(found[0], str)):
+        return text_of(found), None
+    try:
+        turns = json.loads(found[0])
+    except (ValueError, RecursionError):
+        return found[0], None
+    if not (isinstance(turns, list) and turns and all(isinstance(t, dict) for t in turns)):
+        return found[0], None
+    if not all(isinstance(t.get("role"), str) and isinstance(t.get("content"), str) for t in turns):
+        return found[0], None
+    told = tuple({"role": t["role"], "content": t["content"]} for t in turns)
+    return "\n".join(turn["content"] for turn in told), told
 
 
 def _first(response: Any) -> Any:

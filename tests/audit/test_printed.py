@@ -21,6 +21,10 @@ from jglue_app.errors import InputError
         (".1930", "0.193", "1/10000", "fraction"),
         ("0.30±0.01", "0.3", "1/100", "fraction"),
         ("**0.930**", "0.93", "1/1000", "fraction"),
+        # Marks of footnotes and a spread in brackets; no digit of a mark is one of the number.
+        *(("0.3016²", "0.3016", "1/10000", "fraction"), ("55.1①", "0.551", "1/1000", "percent")),
+        *(("55.1 †", "0.551", "1/1000", "percent"), ("**55.1** ‡¹²", "0.551", "1/1000", "percent")),
+        *(("55.1 (±0.3)", "0.551", "1/1000", "percent"), ("0.30 (+/- 0.01)", "0.3", "1/100", "fraction")),
         ("３０．１６％", "0.3016", "1/10000", "percent"),
         ("0.9%", "0.009", "1/1000", "percent"),
         ("100", "1", "1/100", "percent"),
@@ -111,3 +115,9 @@ def test_what_tables_write_for_no_score_is_missing(text: str) -> None:
 @pytest.mark.parametrize("text", ["0", "0.0", "nan", "a"])
 def test_a_zero_is_a_score(text: str) -> None:
     assert not is_missing(text)
+
+
+@pytest.mark.parametrize("text", ["10⁻²", "3²5.1", "²", "3×10²", "x₁"])
+def test_small_digits_that_are_no_mark_behind_a_score_are_no_part_of_a_number(text: str) -> None:
+    with pytest.raises(InputError, match="is no number"):
+        parse(text)

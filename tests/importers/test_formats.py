@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,20 @@ def test_samples_of_earlier_versions_are_one_array_with_arguments_as_lists(tmp_p
     found = taken(whole(tmp_path / "out_jnli.jsonl", found_rows))
     assert score(found, "jnli", "lm-eval-ja", "accuracy") == pytest.approx(2 / 3)
     assert found.data.spec.label == "unknown model · lm-eval"
+
+
+def test_a_chat_that_lm_eval_has_sent_is_kept_with_its_turns(tmp_path: Path) -> None:
+    turns = [{"role": "system", "content": "短く答える。"}, {"role": "user", "content": "関係は？"}]
+    sent = [json.dumps(turns, ensure_ascii=False)]
+    found_rows = [
+        written_sample(row, "", "含意", row["label"]) | {"arguments": {"gen_args_0": {"arg_0": sent, "arg_1": {}}}}
+        for row in JNLI
+    ]
+    found = taken(samples(tmp_path, "ja_jnli", found_rows))
+    prompts = {record.prompt.text for record in records(found, "jnli").values()}
+    assert prompts == {"短く答える。\n関係は？"}
+    (first, *_) = records(found, "jnli").values()
+    assert first.prompt.messages == tuple(turns)
 
 
 @pytest.mark.parametrize("tasks", [(), ("jnli",)])

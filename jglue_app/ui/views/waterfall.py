@@ -82,8 +82,8 @@ def _moved(switch: Switch, lang: str) -> str:
     up, down = (sum(m.change * sign > 0 for m in switch.moved) for sign in (1, -1))
     parts = [word("way_up", lang).format(up)] if up else []
     parts += [word("way_down", lang).format(down)] if down else []
-    parts += [word("way_left_out", lang).format(switch.left_out)] if switch.left_out > 0 else []
-    parts += [word("way_taken_in", lang).format(-switch.left_out)] if switch.left_out < 0 else []
+    parts += [word("way_left_out", lang).format(switch.left_out)] if switch.left_out else []
+    parts += [word("way_taken_in", lang).format(switch.taken_in)] if switch.taken_in else []
     if not parts and switch.moved:
         parts = [word("way_otherwise", lang).format(len(switch.moved))]
     return " · ".join(parts) or word("way_none", lang)
