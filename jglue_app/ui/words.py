@@ -2169,7 +2169,7 @@ SAID_JA = (
         "「データ」で「見本」を選ぶか、接続を確かめるか、JGLUE_DATA_DIR のフォルダにファイルを置いてください。",
     ),
     (
-        r"Check the connection, or (?:put the file into|set JGLUE_DATA_DIR to) .+",
+        r"Check the connection, or (?!use ).+",
         "接続を確かめるか、JGLUE_DATA_DIR のフォルダにファイルを置いてください。",
     ),
     (
