@@ -361,9 +361,16 @@ def print_dissents(disputed: Mapping[str, Sequence[Dissent]], items: int) -> Non
             said = _quoted(output.text) if output and output.text is not None else "(no text)"
             print_lines([f"  item {dissent.item.id}: gold {wanted}, output {said}"])
             for verdict in dissent.verdicts:
-                mark = {True: "right", False: "wrong", None: "read as"}[verdict.right]
-                value = "nothing" if verdict.value is None else _quoted(str(verdict.value))
-                print_lines([f"    {mark} {value}: {explain(verdict.rule)}  [{'; '.join(verdict.protocols)}]"])
+                head = _verdict(verdict.right, verdict.value)
+                print_lines([f"    {head}: {explain(verdict.rule)}  [{'; '.join(verdict.protocols)}]"])
+
+
+def _verdict(right: bool | None, value: str | float | None) -> str:
+    """Whether an answer is right, and what was read; of numbers only what was read."""
+    mark = {True: "right", False: "wrong", None: ""}[right]
+    if value is None:
+        return f"{mark}, nothing read" if mark else "nothing read"
+    return f"{mark or 'read as'} {_quoted(str(value))}"
 
 
 def print_groups(groups: Mapping[str, Sequence[GroupScore]]) -> None:

@@ -128,7 +128,7 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as out:
-            _download(url, settings.data_dir, out.write, progress)
+            _download(url, settings.data_dir, out.write, progress, sample_path(task, split).is_file())
             out.flush()
             os.fsync(out.fileno())
         _check_download(part, task, split, url)
@@ -148,13 +148,18 @@ def _check_download(part: Path, task: str, split: str, url: str) -> None:
         ) from e
 
 
-def _download(url: str, data_dir: Path | None, write: Callable[[bytes], object], progress: Progress | None) -> None:
+def _download(
+    url: str, data_dir: Path | None, write: Callable[[bytes], object], progress: Progress | None, sampled: bool
+) -> None:
+    """Hand what a server has to `write`; `sampled` says whether there are embedded samples to use in its place."""
     here = (
         f"put the file into {data_dir} (JGLUE_DATA_DIR)"
         if data_dir
         else "set JGLUE_DATA_DIR to a local copy of the files"
     )
-    remedy = f"Check the connection, {here}, or use the embedded samples (--data sample)."
+    remedy = f"Check the connection, or {here}."
+    if sampled:
+        remedy = f"Check the connection, {here}, or use the embedded samples (--data sample)."
     environment.check_network(url)
     try:
         with httpx.stream("GET", url, follow_redirects=True, timeout=30) as response:

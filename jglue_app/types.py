@@ -377,8 +377,8 @@ class Notice:
     metric: str = ""
     reading: str = "strict"
     """Which reading it is about: `strict` or `choose`."""
-    facts: Mapping[str, str | float] = field(default_factory=dict)
-    """The values in the sentence."""
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    """The values in the sentence. Counts are whole numbers, and are read as such where a run is stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,30 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from jglue_app.console import ProgressView, print_comparison, print_lines, print_report, print_table
+from jglue_app.console import (
+    ProgressView,
+    print_comparison,
+    print_dissents,
+    print_lines,
+    print_report,
+    print_table,
+)
+from jglue_app.disagreement import Dissent, Verdict
 from jglue_app.runner import Event
-from jglue_app.types import Comparison, Cost, Difference, Estimate, Flips, ModelInfo, Report, Source, TaskReport
+from jglue_app.types import (
+    Comparison,
+    Cost,
+    Difference,
+    Estimate,
+    Flips,
+    Item,
+    ModelInfo,
+    Prompt,
+    Record,
+    Report,
+    Source,
+    TaskReport,
+)
 
 NO_DATA = Estimate(None, None, None, 0)
 
@@ -300,3 +321,41 @@ def test_what_a_terminal_would_obey_is_spelled_out(capsys: pytest.CaptureFixture
     assert "a\\x1b[2Jb" in printed and "[red]東京[/red]\\x07\\x9b31m" in printed
     assert "\\x1b]0;title\\x07 東京\t1\ntwo\nlines\n" in printed
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", printed)
+
+
+@pytest.mark.parametrize(
+    ("task", "verdicts", "lines"),
+    [
+        (
+            "jnli",
+            (
+                Verdict(("official", "flexeval"), None, "no_label", False),
+                Verdict(("nejumi-3",), "entailment", "mention", False),
+                Verdict(("official, lenient",), "neutral", "mention", True),
+            ),
+            [
+                "    wrong, nothing read: it names no label  [official; flexeval]",
+                "    wrong 「entailment」: the only answer that the text asserts  [nejumi-3]",
+                "    right 「neutral」: the only answer that the text asserts  [official, lenient]",
+            ],
+        ),
+        (
+            "jsts",
+            (
+                Verdict(("official",), None, "no_number", None),
+                Verdict(("flexeval",), 3.0, "exact", None),
+            ),
+            [
+                "    nothing read: it holds no number  [official]",
+                "    read as 「3.0」: the output as it stands, white space around it aside  [flexeval]",
+            ],
+        ),
+    ],
+)
+def test_a_disagreement_says_in_words_what_was_read_and_whether_that_is_right(
+    task: str, verdicts: tuple[Verdict, ...], lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    item = Item(task, "7", {}, 3.0 if task == "jsts" else ("neutral",))
+    record = Record("s", task, "7", Prompt(task, "7", "p", None, (), (), "", (), ""))
+    print_dissents({task: [Dissent(item, record, verdicts)]}, 1)
+    assert capsys.readouterr().out.splitlines()[3:] == lines

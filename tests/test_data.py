@@ -302,6 +302,15 @@ def test_a_server_that_does_not_answer_properly_is_a_network_error_and_leaves_no
     assert files_below(tmp_path) == []
 
 
+def test_samples_are_no_remedy_where_there_are_none_of_the_split(tmp_path: Path, site: Site) -> None:
+    settings = make_settings(tmp_path, data_url=site.url)
+    for split, sampled in (("train", True), ("valid", True), ("test", False)):
+        with pytest.raises(NetworkError, match=r"answered 404\. Check the connection, ") as caught:
+            data.load(settings, "jnli", split)
+        assert ("--data sample" in str(caught.value)) == sampled
+    assert str(caught.value).endswith("or set JGLUE_DATA_DIR to a local copy of the files.")
+
+
 def test_a_server_that_is_down_is_a_network_error_with_a_remedy(tmp_path: Path, site: Site) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

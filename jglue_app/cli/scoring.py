@@ -31,6 +31,7 @@ from jglue_app.console import (
 )
 from jglue_app.known_items import CURRENT_LABELS
 from jglue_app.rescoring import Rescoring
+from jglue_app.types import ELSEWHERE
 from jglue_app.waterfall import as_table
 
 ProtocolsOption = Annotated[str, typer.Option("--protocol", help="A protocol, several separated by commas, or 'all'.")]
@@ -132,8 +133,12 @@ def _explain(path: str | Path, start: str, end: str, *, tasks: str, labels: str,
         return
     again = f"python -m jglue_app run --protocol {end} --tasks {','.join(found)}"
     spec = run.data().spec
-    model = "" if spec.model.backend == "predictions" else f" --model {shlex.quote(spec.model.id)}"
-    waterfall.print_waterfalls(found, again + model, items)
+    # Outputs from elsewhere, or from a script, were not made by a model that `run` can load.
+    here = spec.model.backend not in (*ELSEWHERE, "scripted")
+    model = shlex.quote(spec.model.id) if here else "MODEL"
+    kind = {"sample": " --data sample", "test": " --split test"}.get(spec.data_kind, "")
+    limit = f" --limit {spec.limit}" if spec.limit else ""
+    waterfall.print_waterfalls(found, f"{again}{kind}{limit} --model {model}", items)
     if labels != CURRENT_LABELS and "jnli" in found:
         print_labels(labels)
 

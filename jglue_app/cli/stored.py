@@ -168,7 +168,12 @@ def import_run(
         ),
     ],
     tasks: Annotated[
-        str, typer.Option("--task", help="Subsets, separated by commas; without it, all in the logs.")
+        str,
+        typer.Option(
+            "--task",
+            help="Subsets, separated by commas; without it, all in the logs. One also says what a single log is of "
+            "that does not tell it.",
+        ),
     ] = "",
     format: Annotated[
         str | None, typer.Option(help=f"Kind of log: {', '.join(FORMATS)}; without it, told from each file.")

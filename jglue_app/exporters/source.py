@@ -31,7 +31,7 @@ NOT_SCORED = ("unscored", "error", "overflow")
 """Outcomes of items that no metric rests on."""
 WHY = {
     "not_covered": "the protocol has no such subset",
-    "no_logprobs": "it ranks log-likelihoods, and there are none",
+    "no_logprobs": "it ranks by log-likelihood, and there are none",
     "no_text": "it reads generated text, and there is none",
     "no_answers": "nothing was answered",
 }

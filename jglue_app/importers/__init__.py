@@ -29,8 +29,8 @@ class Format:
     """The harness's name and what file it is."""
     recognises: Callable[[Path, Mapping[str, Any] | None], bool]
     """(path, its first object or None) → whether a file is such a log."""
-    open: Callable[[Path, Path | None], Log]
-    """(log, results file or None) → the log; raises DataError."""
+    open: Callable[[Path, Path | None, str], Log]
+    """(log, results file or None, subset of what does not tell its own) → the log; raises DataError."""
 
 
 FORMATS: dict[str, Format] = {
@@ -43,13 +43,14 @@ FORMATS: dict[str, Format] = {
 """Name → format, in the order in which a file is tried."""
 
 
-def open_log(path: Path, format: str | None = None, results: Path | None = None) -> Log:
+def open_log(path: Path, format: str | None = None, results: Path | None = None, subset: str = "") -> Log:
     """A log of another harness, ready to be read.
 
     Args:
         path: the log.
         format: a key of `FORMATS`; None to tell it from the file.
         results: the harness's file of scores, where it is not found beside the log.
+        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
 
     Raises:
         UnknownNameError: no such format.
@@ -57,7 +58,7 @@ def open_log(path: Path, format: str | None = None, results: Path | None = None)
     """
     if format is not None and format not in FORMATS:
         raise UnknownNameError("log format", format, FORMATS)
-    return FORMATS[format or detect(path)].open(path, results)
+    return FORMATS[format or detect(path)].open(path, results, subset)
 
 
 def detect(path: Path) -> str:

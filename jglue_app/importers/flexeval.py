@@ -34,12 +34,13 @@ def recognises(path: Path, head: Mapping[str, Any] | None) -> bool:
     return head is not None and (set(head) >= _RANKED or set(head) >= _GENERATED)
 
 
-def open_log(path: Path, results: Path | None) -> Log:
+def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
     """The log; its rows are read as they are asked for.
 
     Args:
         path: the outputs.
         results: the metrics; None for `metrics.json` beside the outputs, if there is one.
+        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
 
     Raises:
         DataError: one of the files beside it cannot be read.
@@ -51,11 +52,11 @@ def open_log(path: Path, results: Path | None) -> Log:
         results = beside
     printed = scores_of(document(results)) if results else {}
     model = _inside(table, "language_model", "init_args", "model")
-    task = _task(table, path)
+    task = _task(table, path, subset)
     return Log(
         path,
         HARNESS,
-        _rows(path, task),
+        _rows(path, task, subset),
         version=text_of(_inside(table, "metadata", "flexeval_version")),
         model=text_of(model),
         printed={task: printed} if printed else {},
@@ -69,25 +70,26 @@ def _inside(table: Any, *names: str) -> Any:
     return table
 
 
-def _task(table: Mapping[str, Any], path: Path) -> str:
-    """What the data is called: its subset or path in the configuration, else the folder of the outputs."""
+def _task(table: Mapping[str, Any], path: Path, meant: str) -> str:
+    """What the data is called: its subset or path in the configuration, else the folder of the outputs, unless that
+    is named after another subset than is meant."""
     data = _inside(table, "eval_setup", "init_args", "eval_dataset", "init_args")
     names = [text_of(data.get(name)) for name in ("subset", "path")] if isinstance(data, dict) else []
-    names += [path.parent.name, path.stem]
+    names += [name for name in (path.parent.name, path.stem) if not meant or subset_named(name) == meant]
     return next((name for name in names if subset_named(name)), "")
 
 
-def _rows(path: Path, task: str) -> Iterator[Row]:
+def _rows(path: Path, task: str, meant: str) -> Iterator[Row]:
     for where, row in entries(path):
         if set(row) >= _RANKED:
-            yield _ranked(path, where, row, task)
+            yield _ranked(path, where, row, task, meant)
         elif set(row) >= _GENERATED:
-            yield _generated(path, where, row, task)
+            yield _generated(path, where, row, task, meant)
         else:
             raise bad(path, where, f"no output of flexeval: it needs {', '.join(sorted(_RANKED))}, or lm_output")
 
 
-def _ranked(path: Path, where: str, row: Mapping[str, Any], task: str) -> Row:
+def _ranked(path: Path, where: str, row: Mapping[str, Any], task: str, meant: str) -> Row:
     choices, sums = texts_of(row["choices"]), row["log_probs"]
     if not choices or not isinstance(sums, list) or len(sums) != len(choices):
         raise bad(path, where, "not as many log_probs as choices")
@@ -96,7 +98,7 @@ def _ranked(path: Path, where: str, row: Mapping[str, Any], task: str) -> Row:
     prefix = text_of(row["prefix"])
     return Row(
         where,
-        subset=subset_named(task) or ("jcommonsenseqa" if len(choices) == 5 else ""),
+        subset=subset_named(task) or ("jcommonsenseqa" if len(choices) == 5 else meant),
         task=task,
         inside=prefix,
         prompt=prefix,
@@ -106,9 +108,9 @@ def _ranked(path: Path, where: str, row: Mapping[str, Any], task: str) -> Row:
     )
 
 
-def _generated(path: Path, where: str, row: Mapping[str, Any], task: str) -> Row:
+def _generated(path: Path, where: str, row: Mapping[str, Any], task: str, meant: str) -> Row:
     doc = row["extra_info"] if isinstance(row["extra_info"], dict) else {}
-    subset = subset_named(task) or subset_shaped(doc)
+    subset = subset_named(task) or subset_shaped(doc) or meant
     raw, text = row.get("raw_lm_output"), row["lm_output"]
     if not isinstance(text, str):
         raise bad(path, where, f"a generated text was expected, found {str(text)[:50]!r}")

@@ -98,7 +98,8 @@ def import_logs(
     Args:
         settings: where data is and where runs are stored.
         paths: logs, or folders that hold some.
-        tasks: subsets that are wanted; without them, all that the logs have.
+        tasks: subsets that are wanted; without them, all that the logs have. One says what a single log is of that
+            does not tell it.
         format: a key of `FORMATS`; None to tell it from each file.
         results: the harness's file of scores, where it is not beside the log.
         partial: accept answers without an item, and items without an answer.
@@ -115,7 +116,10 @@ def import_logs(
     where = items or Items()
     if where.data not in data.DATA_KINDS and len(tasks) != 1:
         raise InputError("A file of items is of one subset. Name it: --task.")
-    logs = [open_log(path, format, results) for path in _files(paths)]
+    files = _files(paths)
+    # Of several logs it is not known which one is meant.
+    meant = tasks[0] if len(tasks) == 1 and len(files) == 1 else ""
+    logs = [open_log(path, format, results, meant) for path in files]
     _of_one(logs)
     parts = build(logs, lambda name: where.of(settings, name), tasks, partial)
     spec = _spec(logs, parts, model, where.split)

@@ -28,12 +28,13 @@ def recognises(path: Path, head: Mapping[str, Any] | None) -> bool:
     return unzip.is_zip(path)
 
 
-def open_log(path: Path, results: Path | None) -> Log:
+def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
     """The log.
 
     Args:
         path: the log.
         results: not used: the scores stand in the same file.
+        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
 
     Raises:
         DataError: damaged, too large, or not finished.
@@ -62,7 +63,7 @@ def open_log(path: Path, results: Path | None) -> Log:
     return Log(
         path,
         HARNESS,
-        _rows(path, samples, task, text_of(spec.get("task_version")), "several" if _epochs(spec) > 1 else ""),
+        _rows(path, samples, task, text_of(spec.get("task_version")), "several" if _epochs(spec) > 1 else "", subset),
         version=text_of(packages.get("inspect_ai")) if isinstance(packages, dict) else "",
         model=text_of(spec.get("model")),
         printed={task: printed} if (printed := _printed(head)) else {},
@@ -96,15 +97,17 @@ def _epochs(spec: Mapping[str, Any]) -> float:
     return (number_of(config.get("epochs")) if isinstance(config, dict) else None) or 1
 
 
-def _rows(path: Path, samples: Iterator[tuple[str, Any]], task: str, version: str, note: str) -> Iterator[Row]:
+def _rows(
+    path: Path, samples: Iterator[tuple[str, Any]], task: str, version: str, note: str, meant: str
+) -> Iterator[Row]:
     for where, sample in samples:
         if not isinstance(sample, dict) or "input" not in sample or "output" not in sample:
             raise bad(path, where, "no sample of Inspect: it needs input and output")
         if sample.get("epoch", 1) == 1:
-            yield _row(path, where, sample, task, version, note)
+            yield _row(path, where, sample, task, version, note, meant)
 
 
-def _row(path: Path, where: str, sample: Mapping[str, Any], task: str, version: str, note: str) -> Row:
+def _row(path: Path, where: str, sample: Mapping[str, Any], task: str, version: str, note: str, meant: str) -> Row:
     attached = sample.get("attachments")
     kept: Mapping[str, Any] = attached if isinstance(attached, dict) else {}
     turns = _turns(sample.get("messages"), kept)
@@ -115,7 +118,7 @@ def _row(path: Path, where: str, sample: Mapping[str, Any], task: str, version: 
     shown = "\n".join(turn["content"] for turn in turns) or asked
     doc = sample.get("metadata")
     doc = doc if isinstance(doc, dict) else {}
-    subset = subset_named(task) or subset_shaped(doc)
+    subset = subset_named(task) or subset_shaped(doc) or meant
     choices = texts_of(sample.get("choices"))
     output, finish = _output(sample.get("output"), kept)
     fault = sample.get("error")

@@ -43,12 +43,13 @@ def _has_samples(table: Mapping[str, Any]) -> bool:
     return isinstance(table.get("target_dataset"), str) and isinstance(table.get("samples"), list)
 
 
-def open_log(path: Path, results: Path | None) -> Log:
+def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
     """The log.
 
     Args:
         path: the result, or the generated samples of one dataset.
         results: a result with the scores, where the log is of samples.
+        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
 
     Raises:
         DataError: it is not JSON of that shape, or has nothing of JGLUE.
@@ -65,12 +66,14 @@ def open_log(path: Path, results: Path | None) -> Log:
         raise DataError(f"{path}: is no result of llm-jp-eval: it has no 'outputs'. Give its result JSON.")
     outputs = table["outputs"] if _has_outputs(table) else {table["target_dataset"]: table["samples"]}
     names = [name for name in outputs if subset_named(name)]
+    if subset and len(outputs) == 1:
+        names = list(outputs)
     config = table.get("config")
     config = config if isinstance(config, dict) else {}
     return Log(
         path,
         HARNESS,
-        _rows(path, {name: outputs[name] for name in names}, _shots(table, config)),
+        _rows(path, {name: outputs[name] for name in names}, _shots(table, config), subset),
         version=_version(config),
         model=_model(config),
         printed={name: found for name in names if (found := _printed(scores, name))},
@@ -105,17 +108,17 @@ def _printed(table: Mapping[str, Any], name: str) -> dict[str, float]:
     return {metric.removeprefix(f"{name}_"): v for metric, v in found.items() if metric.startswith(f"{name}_")}
 
 
-def _rows(path: Path, outputs: Mapping[str, Any], shots: int | None) -> Iterator[Row]:
+def _rows(path: Path, outputs: Mapping[str, Any], shots: int | None, meant: str) -> Iterator[Row]:
     for name, rows in outputs.items():
         for number, row in enumerate(rows, start=1):
             where = f"{name}, entry {number}"
             if not isinstance(row, dict):
                 raise bad(path, where, f"expected a JSON object, found {type(row).__name__}")
-            yield _row(path, where, name, row, shots)
+            yield _row(path, where, name, row, shots, meant)
 
 
-def _row(path: Path, where: str, name: str, row: Mapping[str, Any], shots: int | None) -> Row:
-    subset = subset_named(name)
+def _row(path: Path, where: str, name: str, row: Mapping[str, Any], shots: int | None, meant: str) -> Row:
+    subset = subset_named(name) or meant
     key = next((key for key in _OUTPUTS if key in row), None)
     if key is None:
         raise bad(path, where, f"there is no output, which is named {' or '.join(_OUTPUTS[:2])}")

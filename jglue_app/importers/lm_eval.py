@@ -28,12 +28,13 @@ def recognises(path: Path, head: Mapping[str, Any] | None) -> bool:
     return head is not None and set(head) >= _KEYS
 
 
-def open_log(path: Path, results: Path | None) -> Log:
+def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
     """The log; its rows are read as they are asked for.
 
     Args:
         path: the samples.
         results: the results file; None for the one of the same date beside the samples, if there is one.
+        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
 
     Raises:
         DataError: the results file is not one.
@@ -57,7 +58,7 @@ def open_log(path: Path, results: Path | None) -> Log:
     return Log(
         path,
         HARNESS,
-        _rows(path, task, text_of(version), shots if isinstance(shots, int) else None),
+        _rows(path, task, text_of(version), shots if isinstance(shots, int) else None, subset),
         version=text_of(table.get("lm_eval_version")),
         model=_model(table) or _owner_and_name(path.parent.name),
         printed=_printed(table, task),
@@ -94,22 +95,22 @@ def _printed(table: Mapping[str, Any], task: str) -> dict[str, dict[str, float]]
     return {task: found} if found else {}
 
 
-def _rows(path: Path, task: str, version: str, shots: int | None) -> Iterator[Row]:
+def _rows(path: Path, task: str, version: str, shots: int | None, meant: str) -> Iterator[Row]:
     first: Any = None
     for number, (where, row) in enumerate(entries(path)):
         if not set(row) >= _KEYS or not isinstance(row["doc"], dict):
             raise bad(path, where, f"no sample of lm-eval: it needs {', '.join(sorted(_KEYS))}")
         first = row.get("filter") if number == 0 else first
         if row.get("filter") == first:
-            yield _row(path, where, row, task, version, shots)
+            yield _row(path, where, row, task, version, shots, meant)
 
 
-def _row(path: Path, where: str, row: Mapping[str, Any], task: str, version: str, shots: int | None) -> Row:
+def _row(path: Path, where: str, row: Mapping[str, Any], task: str, version: str, shots: int | None, meant: str) -> Row:
     doc = row["doc"]
     named, shaped = subset_named(task), subset_shaped(doc)
     if named and shaped and named != shaped:
         raise bad(path, where, f"the task is named {task!r}, and the item is one of {shaped}")
-    subset = named or shaped
+    subset = named or shaped or meant
     requests, responses = _requests(row["arguments"]), row["resps"]
     if not requests or not isinstance(responses, list) or len(responses) != len(requests):
         raise bad(path, where, "not as many responses as requests")

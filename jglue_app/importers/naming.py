@@ -164,7 +164,13 @@ def _series(count: int) -> tuple[tuple[str, ...], ...]:
 
 def _words(item: Item) -> Mapping[str, str]:
     """Other words for a label → the label, without those that two labels share."""
-    pairs = [(_bare(word), label) for label, words in TASKS[item.task].aliases(item).items() for word in words]
+    task = TASKS[item.task]
+    pairs = [
+        (_bare(word), label)
+        for names in (task.aliases(item), task.whole_answers)
+        for label, words in names.items()
+        for word in words
+    ]
     pairs += [(_bare(label), label) for label in item.choices]
     found = dict(pairs)
     return {word: label for word, label in found.items() if all(found[w] == v for w, v in pairs if w == word)}

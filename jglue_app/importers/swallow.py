@@ -26,12 +26,13 @@ def recognises(path: Path, head: Mapping[str, Any] | None) -> bool:
     return head is not None and isinstance(head.get("results"), dict) and isinstance(head.get("versions"), dict)
 
 
-def open_log(path: Path, results: Path | None) -> Log:
+def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
     """The log.
 
     Args:
         path: the result.
         results: not used: the scores stand in the same file.
+        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
 
     Raises:
         DataError: it is no such result, or has no outputs.
@@ -39,11 +40,12 @@ def open_log(path: Path, results: Path | None) -> Log:
     table = document(path)
     if not isinstance(table, dict) or not recognises(path, table):
         raise DataError(f"{path}: is no result of that harness. Give the JSON file that its --output_path names.")
-    names = [name for name, found in table["results"].items() if isinstance(found, dict) and subset_named(name)]
+    tables = [name for name, found in table["results"].items() if isinstance(found, dict)]
+    names = [name for name in tables if subset_named(name) or (subset and len(tables) == 1)]
     detailed = [
         name
         for name in names
-        if subset_named(name) == "jsquad" and isinstance(table["results"][name].get("details"), list)
+        if (subset_named(name) or subset) == "jsquad" and isinstance(table["results"][name].get("details"), list)
     ]
     if names and not detailed:
         raise DataError(

@@ -741,7 +741,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "実行（.zip）や、ほかの評価ツールのログ（lm-eval・flexeval・llm-jp-eval・Inspect）を読み込む",
         "Import a run (.zip), or a log of another harness (lm-eval, flexeval, llm-jp-eval, Inspect)",
     ),
-    "import_partial": ("一部の問題だけでもよい", "A part of the items will do"),
+    "import_partial": ("一部の問題だけでもよい", "Accept a log of only some of the items"),
     "import_model": ("モデルの名前（ログにないとき）", "The model's name, where the log has none"),
     "import_info": (
         "ログに全部の問題の答えがないときや、対応する問題が見つからない答えがあるとき",
@@ -2175,6 +2175,10 @@ SAID_JA = (
         "「データ」で「見本」を選ぶか、接続を確かめるか、JGLUE_DATA_DIR のフォルダにファイルを置いてください。",
     ),
     (
+        r"Check the connection, or (?!use ).+",
+        "接続を確かめるか、JGLUE_DATA_DIR のフォルダにファイルを置いてください。",
+    ),
+    (
         r"There are no (\w+) items of (.+): its official files are not distributed, and .+",
         "「{}」の問題は {} にありません。公式のファイルは配布されておらず、見本にもこの分割はありません。このサブセットを外すか、「データ」で「公式 JGLUE v1.3」を選んでください。",
     ),
@@ -2522,7 +2526,7 @@ REASONS_JA = {
     "its main metric is undefined for these answers": "この答えでは主指標が定まりません",
     "the metric is undefined for these answers": "この答えでは指標が定まりません",
     "the protocol has no such subset": "この採点方法にないサブセットです",
-    "it ranks log-likelihoods, and there are none": "対数尤度で決める採点方法ですが、対数尤度がありません",
+    "it ranks by log-likelihood, and there are none": "対数尤度で決める採点方法ですが、対数尤度がありません",
     "it reads generated text, and there is none": "文章を読む採点方法ですが、文章がありません",
     "nothing was answered": "答えがありません",
     "while it was set up": "準備の途中で",

@@ -106,7 +106,7 @@ def test_a_protocol_that_scores_nothing_of_a_run_says_why(tmp_path: Path) -> Non
     with pytest.raises(
         InputError,
         match=r"The protocol stability-jp gives this run no score \(JSTS: the protocol has no such subset; "
-        r"JNLI: it ranks log-likelihoods, and there are none\)",
+        r"JNLI: it ranks by log-likelihood, and there are none\)",
     ):
         exporters.export(run, tmp_path / "out", "lm-eval", "stability-jp")
     ranked = stored(tmp_path / "more", tasks=("jnli",), method="choose")

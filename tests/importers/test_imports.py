@@ -14,11 +14,12 @@ from jglue_app.cli import main
 from jglue_app.export import FORMATS, rows, write
 from jglue_app.importers.imports import Items, import_logs
 from jglue_app.library import Library
+from jglue_app.notices import sentence
 from jglue_app.report import compare_runs, report_run
 from jglue_app.settings import Settings
 from jglue_app.store import RunStore
 from jglue_app.wandb_sink.payload import run_payload
-from tests.importers.logs import JNLI, dump, jnli_ranked, results, samples, taken
+from tests.importers.logs import JNLI, dump, jnli_ranked, results, samples, taken, written_sample
 
 TASK = "ja_leaderboard_jnli"
 SUMS = {"entailment": (-1.0, -2.0, -3.0), "contradiction": (-1.0, -2.0, -3.0), "neutral": (-5.0, -4.0, -0.5)}
@@ -62,6 +63,31 @@ def test_what_has_to_be_said_is_said_of_its_subset_whenever_the_run_is_scored(tm
     assert [(n.kind, n.facts["k"]) for n in report.tasks["jnli"].notices if n.kind.startswith("imported")] == [
         ("imported_missing", 5)
     ]
+
+
+def test_counts_are_whole_numbers_after_they_were_stored_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = taken(samples(tmp_path, TASK, jnli_ranked(SUMS)[:40]), partial=True)
+    (notice,) = RunStore(found.path).data().assumed
+    assert sentence(notice).startswith("5 of 45 items of the data have no answer in the log of lm-eval (")
+    assert (type(notice.facts["k"]), type(notice.facts["n"])) == (int, int)
+    assert run(monkeypatch, "rescore", found.path.name, "--protocol", "official,lm-eval-ja", "--json") == 0
+    said = json.loads(capsys.readouterr().out)["protocols"]["official"]["notices"]
+    assert "5 of 45 items of the data have no answer" in " ".join(one["text"] for one in said)
+
+
+def test_the_command_that_other_outputs_need_names_no_model_that_is_not_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results(tmp_path, {TASK: {}})
+    written = [written_sample(row, f"{row['sentence1']}\n{row['sentence2']}", "neutral", row["label"]) for row in JNLI]
+    path = taken(samples(tmp_path, TASK, written)).path
+    assert RunStore(path).data().spec.model.id == "some/model-1b"
+    assert run(monkeypatch, "rescore", path.name, "--explain", "official", "wandb-2023-4shot") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "run --protocol wandb-2023-4shot --tasks jnli --model MODEL" in said
+    assert "some/model" not in said
 
 
 def test_an_import_is_compared_item_by_item_with_another(tmp_path: Path) -> None:
