@@ -26,7 +26,7 @@ class Found:
     weight: Weight = "note"
     """`alert`: doubt the score; `note`: know this before you compare; `info`: how it was read."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """The values in the sentence; `metric` is a key of `facts.METRICS`."""
+    """The values in the sentence; `metric` is a key of `facts.METRICS`, `test` one of `TEST_NAMES`."""
 
 
 def finding(kind: str, weight: Weight = "note", /, **facts: Fact) -> Found:
@@ -47,6 +47,15 @@ METRIC_NAMES = dict(
     )
 )
 """Metric → its name in English."""
+
+TEST_NAMES = {
+    "shares": "the score test for two shares",
+    "means": "the score test for two shares, which is at the widest for an average of values between 0 and 1",
+    "pearson": "the difference of Fisher's z",
+    "spearman": "the difference of Fisher's z with the variance of Bonett and Wright (2000)",
+    "balanced_accuracy": "the largest standard errors that two balanced accuracies with these values can have",
+}
+"""Test → its name in English."""
 
 _PAIRS = (
     "Outputs are not known, so both are taken as samples of their own. Models tend to fail on the same items: with the "
@@ -227,15 +236,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Equal scores of unlike models are a sign of a constant answer, or of a table copied.",
     ),
     "published": (
-        "{same:,} of {all:,} published scores (same subset and metric) cannot be told from it; the nearest: {who}.",
-        "By the score test for two shares at 5 %, or by Fisher's z for correlations. "
-        + _PAIRS
-        + " Prompts, examples and "
-        "labels differ between systems, too.",
+        "{same:,} of {all:,} published scores (same subset and metric) cannot be told from it: {who}.",
+        "By {test}, at 5 %. " + _PAIRS + " Prompts, examples and labels differ between systems, too.",
     ),
     "published_none": (
         "It can be told from each of the {all:,} published scores (same subset and metric); the nearest: {who}.",
-        "By the score test for two shares at 5 %, or by Fisher's z for correlations. " + _PAIRS,
+        "By {test}, at 5 %. " + _PAIRS,
     ),
     "published_difference": (
         "Difference to the nearest, {who}: {difference}, 95 % interval {low} to {high}.",
@@ -378,16 +384,38 @@ SENTENCES: dict[str, tuple[str, str]] = {
 
 def sentence(found: Found) -> tuple[str, str]:
     """What is so, and why, in English."""
-    return fill(SENTENCES[found.kind], found, METRIC_NAMES, ", ", " or ")
+    what, why = (_agreeing(text, found.facts) for text in SENTENCES[found.kind])
+    return fill((what, why), found, METRIC_NAMES, TEST_NAMES, ", ", " or ")
 
 
-def fill(texts: tuple[str, str], found: Found, metrics: Mapping[str, str], comma: str, either: str) -> tuple[str, str]:
+def _agreeing(text: str, facts: Mapping[str, Fact]) -> str:
+    """A text with its verbs and nouns in the number that its values ask for."""
+    who = facts.get("who")
+    if isinstance(who, tuple) and len(who) > 1:
+        text = text.replace("{who} is ", "{who} are ")
+    if facts.get("count") == 1:
+        text = text.replace(" scores are ", " scores is ")
+    for name, noun in (("k", "right answer"), ("n", "item"), ("k", "item")):
+        if facts.get(name) == 1:
+            text = text.replace(f"{{{name}:,}} {noun}s", f"{{{name}:,}} {noun}")
+    return text
+
+
+def fill(
+    texts: tuple[str, str],
+    found: Found,
+    metrics: Mapping[str, str],
+    tests: Mapping[str, str],
+    comma: str,
+    either: str,
+) -> tuple[str, str]:
     """Texts with the values of a finding.
 
     Args:
         texts: what is so, and why, with places for values.
         found: the finding.
         metrics: metric → its name in the language of the texts.
+        tests: test → its name in that language.
         comma, either: what stands between the members of a list in that language, and between numbers of items.
     """
     facts = {
@@ -396,5 +424,7 @@ def fill(texts: tuple[str, str], found: Found, metrics: Mapping[str, str], comma
     }
     if "metric" in facts:
         facts["metric"] = metrics.get(str(facts["metric"]), facts["metric"])
+    if "test" in facts:
+        facts["test"] = tests[str(facts["test"])]
     what, why = (text.format(**facts) for text in texts)
     return what, why

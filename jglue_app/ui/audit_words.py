@@ -18,8 +18,16 @@ METRICS_JA = {
 }
 """Metric → its name."""
 
+TESTS_JA = {
+    "shares": "二つの比率のスコア検定",
+    "means": "二つの比率のスコア検定（0 から 1 までの値の平均には、最も広く見積もった検定になります）",
+    "pearson": "フィッシャーの z 変換の差",
+    "spearman": "フィッシャーの z 変換の差（分散は Bonett と Wright、2000）",
+    "balanced_accuracy": "この値のバランス正解率がとりうる最大の標準誤差",
+}
+"""Test → its name."""
+
 _PAIRS_JA = "出力が分からないので、別々の問題で測ったものとして比べています。モデルは同じ問題でつまずきやすいので、両方の出力があれば、対応のある検定でもっと小さな差も見分けられます。"
-_TESTS_JA = "比率どうしはスコア検定、相関どうしはフィッシャーの z 変換で、5 % 水準です。"
 
 SENTENCES_JA: dict[str, tuple[str, str]] = {
     # --- one score: constants
@@ -176,12 +184,12 @@ SENTENCES_JA: dict[str, tuple[str, str]] = {
         "似ていないモデルの点が同じなら、いつも同じ答えを返しているか、表が写されたのかもしれません。",
     ),
     "published": (
-        "公表された点（同じサブセット・同じ指標）{all:,} 件のうち {same:,} 件と区別できません。近いのは {who} です。",
-        _TESTS_JA + _PAIRS_JA + "プロンプトや例題、ラベルもシステムによって違います。",
+        "公表された点（同じサブセット・同じ指標）{all:,} 件のうち {same:,} 件と区別できません：{who}。",
+        "{test}によります（5 % 水準）。" + _PAIRS_JA + "プロンプトや例題、ラベルもシステムによって違います。",
     ),
     "published_none": (
         "公表された点（同じサブセット・同じ指標）{all:,} 件のどれとも区別できます。近いのは {who} です。",
-        _TESTS_JA + _PAIRS_JA,
+        "{test}によります（5 % 水準）。" + _PAIRS_JA,
     ),
     "published_difference": (
         "いちばん近い {who} との差は {difference}、95 % 区間は {low} から {high}。",
@@ -319,4 +327,4 @@ SENTENCES_JA: dict[str, tuple[str, str]] = {
 
 def told(found: Found, lang: str) -> tuple[str, str]:
     """What is so, and why, in the language of the visitor."""
-    return sentence(found) if lang == "en" else fill(SENTENCES_JA[found.kind], found, METRICS_JA, "、", "・")
+    return sentence(found) if lang == "en" else fill(SENTENCES_JA[found.kind], found, METRICS_JA, TESTS_JA, "、", "・")
