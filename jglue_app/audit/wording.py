@@ -282,6 +282,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Rows: {rows:,}. Read as scores: {columns}.",
         "Left aside: {ignored}.",
     ),
+    "read_columns_all": (
+        "Rows: {rows:,}. Read as scores: {columns}.",
+        "No column is left aside.",
+    ),
     "board_constant": (
         "{column}: {who} is what always answering {answer} scores with the labels of {edition} ({k:,} of {n:,}).",
         "A model that gives one answer to everything scores exactly this. A model that tries can hit it by chance.",
@@ -330,27 +334,36 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "board_mixed": (
         "{column}: fractions and percentages in one column: {who}.",
-        "Most of its scores are on the other side of 1 than these. They may be on the other scale, or very low, and "
-        "are left aside. Say --percent or --fraction to have the whole table read as one.",
+        "Scores above 1: {above:,}; others: {below:,}. It is read on the scale of the larger number, as percentages if "
+        "both are equal. These may be on the other scale, or very low, and are left aside. Say --percent or --fraction "
+        "to have the whole table read as one.",
     ),
     "board_open": (
         "{column} is read as fractions of 1, though so few scores with so few decimals leave it open.",
         "If they are percentages, say so (--percent, or the choice on the page).",
     ),
     "board_percent": (
-        "{column} is read as percentages.",
-        "Of its scores {above:,} are above 1 and {below:,} are not; or it was said so.",
+        "Read as percentages: {columns}.",
+        "A score above 1 is no fraction of 1.",
+    ),
+    "board_percent_said": (
+        "Read as percentages: {columns}.",
+        "It was said so.",
     ),
     "board_fraction": (
-        "{column} is read as fractions of 1.",
-        "Of its scores {above:,} are above 1 and {below:,} are not; or it was said so.",
+        "Read as fractions of 1: {columns}.",
+        "Without a percent sign no score there is above 1.",
+    ),
+    "board_fraction_said": (
+        "Read as fractions of 1: {columns}.",
+        "It was said so.",
     ),
     "board_over": (
         "Exact match above F1: {who}.",
         "An answer that matches exactly has an F1 of 1, so F1 cannot be lower. The columns may be exchanged.",
     ),
     "board_twice": (
-        "The model {who} stands in more than one row.",
+        "In more than one row: {who}.",
         "Each row is compared as a model of its own; all but the first bear a number.",
     ),
     "board_same": (
@@ -358,12 +371,17 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Copies of one row, one model under two names, or answers that do not depend on the model.",
     ),
     "board_top": (
-        "{column}: {count:,} of {all:,} others cannot be told from the best, {best}: {who}.",
-        "{pairs:,} pairs, p corrected by Holm's method; {n_said} items. " + _PAIRS,
+        "{column}: of the others {count:,} of {all:,} cannot be told from the best, {best}: {who}.",
+        "Pairs compared: {pairs:,}. Each p is by {test}, corrected by Holm's method. Number of items: {n_said}. "
+        + _PAIRS,
     ),
     "board_alone": (
         "{column}: {best} is above all the others.",
-        "{pairs:,} pairs, p corrected by Holm's method; {n_said} items.",
+        "Pairs compared: {pairs:,}. Each p is by {test}, corrected by Holm's method. Number of items: {n_said}.",
+    ),
+    "board_widest": (
+        "{column}: intervals are at the widest, so with the outputs more of its scores could be told apart.",
+        "The values of single items behind this {metric} are not known. Compared by {test}.",
     ),
     "board_groups": (
         "{column}: groups in which no two can be told apart: {who}.",
