@@ -372,7 +372,11 @@ def told(found: Found, lang: str) -> tuple[str, str]:
     if lang == "en":
         return sentence(found)
     facts = {name: _fact(found.kind, name, value) for name, value in found.facts.items()}
-    return fill(SENTENCES_JA[found.kind], Found(found.kind, found.weight, facts), METRICS_JA, TESTS_JA, "、", "・")
+    what, why = fill(SENTENCES_JA[found.kind], Found(found.kind, found.weight, facts), METRICS_JA, TESTS_JA, "、", "・")
+    if found.kind in ("n_assumed", "published_difference"):
+        # The space after a name in Latin letters is one too many after a Japanese one.
+        what, why = (text.replace("データ の", "データの").replace("） との", "）との") for text in (what, why))
+    return what, why
 
 
 def system_title(title: str, lang: str) -> str:

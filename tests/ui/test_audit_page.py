@@ -57,6 +57,7 @@ def test_lists_are_joined_as_each_language_does() -> None:
 def test_japanese_sentences_have_no_english_and_no_half_width_marks(task: str, score: str, metric: str | None) -> None:
     for found in audit_score(task, score, metric=metric).findings:
         for text in told(found, "ja"):
+            assert not re.search(r"データ の|） と", text), text
             assert not re.search(r", | \(|\) |fine-tuned|baselines| dev\b| test\b|目盛り|(?<!採)点", text), text
 
 
