@@ -74,6 +74,15 @@ def p_value(metric: str, a: float, n: int, b: float, m: int, sizes: Mapping[str,
     return None
 
 
+def test_of(metric: str) -> str:
+    """The test that `p_value` makes for a metric, a key of `wording.TEST_NAMES`; empty where there is none."""
+    if metric in MEANS:
+        return "means"
+    if metric in SHARES:
+        return "shares"
+    return metric if metric in (*CORRELATIONS, "balanced_accuracy") else ""
+
+
 def balanced_variance(mean: float, sizes: Mapping[str, int]) -> float:
     """The largest variance of a balanced accuracy with this mean.
 

@@ -10,12 +10,14 @@ from itertools import combinations
 from jglue_app.audit import apart, exact
 from jglue_app.audit.asked import Asked, constants, numbers, on_constant
 from jglue_app.audit.cells import names, read_cells, short
-from jglue_app.audit.facts import CORRELATIONS, SHARES, SYSTEMS
+from jglue_app.audit.facts import CORRELATIONS, MEANS, SHARES, SYSTEMS
 from jglue_app.audit.printed import Printed, Scale, is_missing
 from jglue_app.audit.score import USUAL_SYSTEM
 from jglue_app.audit.table import Column, Table
 from jglue_app.audit.wording import WEIGHTS, Found, finding
 
+SCALE_KINDS = ("board_percent", "board_fraction", "board_percent_said", "board_fraction_said")
+"""What `read_cells` says of the scale of a column."""
 GROUPS = 5
 """Groups that a sentence names."""
 
@@ -54,7 +56,11 @@ def audit(table: Table, system: str | None = None, scale: Scale | None = None) -
         scale: of its scores; None to decide by the values of each column.
     """
     titles = tuple(_title(column) for column in table.columns)
-    found = [finding("read_columns", "info", rows=len(table.models), columns=titles, ignored=table.ignored or ("–",))]
+    rows = len(table.models)
+    if table.ignored:
+        found = [finding("read_columns", "info", rows=rows, columns=titles, ignored=table.ignored)]
+    else:
+        found = [finding("read_columns_all", "info", rows=rows, columns=titles)]
     found += _models(table)
     rankings = []
     read: list[list[Printed | None]] = []
@@ -73,7 +79,17 @@ def audit(table: Table, system: str | None = None, scale: Scale | None = None) -
         rankings.append(ranking)
         found += more
     found += _over(table, read)
-    return sorted(found, key=lambda f: WEIGHTS.index(f.weight)), rankings
+    return sorted(_together(found), key=lambda f: WEIGHTS.index(f.weight)), rankings
+
+
+def _together(found: Sequence[Found]) -> list[Found]:
+    """Findings with those on the scale of columns as one for each scale."""
+    columns: dict[str, list[str]] = {}
+    for one in found:
+        if one.kind in SCALE_KINDS:
+            columns.setdefault(one.kind, []).append(str(one.facts["columns"]))
+    rest = [one for one in found if one.kind not in SCALE_KINDS]
+    return rest + [finding(kind, "info", columns=tuple(titles)) for kind, titles in columns.items()]
 
 
 def _title(column: Column) -> str:
@@ -234,14 +250,16 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
     groups = tuple(tuple(ordered[i].model for i in run) for run in runs)
     sizes = sorted({s.n for s in ordered})
     items = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,}–{sizes[-1]:,}"
-    best = _short(ordered[0])
+    best, test = _short(ordered[0]), apart.test_of(metric)
     found = []
+    if metric in (*MEANS, "balanced_accuracy"):
+        found.append(finding("board_widest", column=title, metric=metric, test=test))
     if alike[0]:
         who = names(alike[0])
         top = finding("board_top", column=title, best=best, count=len(alike[0]), all=len(ordered) - 1, who=who)
-        found.append(Found(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items}))
+        found.append(Found(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items, "test": test}))
     else:
-        found.append(finding("board_alone", column=title, best=best, pairs=len(pairs), n_said=items))
+        found.append(finding("board_alone", column=title, best=best, pairs=len(pairs), n_said=items, test=test))
     several = [run for run in runs if len(run) > 1]
     if several:
         ends = [(ordered[run[0]], ordered[run[-1]], len(run)) for run in several]

@@ -56,7 +56,7 @@ def read_cells(models: Sequence[str], column: Column, scale: Scale | None) -> tu
         printed.append(made)
     found = []
     if mixed:
-        found.append(finding("board_mixed", "alert", column=column.title, who=names(mixed)))
+        found.append(finding("board_mixed", "alert", column=column.title, who=names(mixed), above=above, below=below))
     if outside:
         found.append(finding("board_range", "alert", column=column.title, who=names(outside)))
     if unread:
@@ -70,7 +70,7 @@ def read_cells(models: Sequence[str], column: Column, scale: Scale | None) -> tu
         if open_ and all(-_exponent(x) <= AMBIGUOUS_DIGITS for x in raw if x):
             found.append(finding("board_open", "alert", column=column.title))
         else:
-            found.append(finding(f"board_{chosen}", "info", column=column.title, above=above, below=below))
+            found.append(finding(f"board_{chosen}_said" if scale else f"board_{chosen}", "info", columns=column.title))
     return printed, found
 
 

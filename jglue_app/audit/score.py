@@ -30,7 +30,7 @@ def findings(asked: Asked, rows: Sequence[Published]) -> tuple[list[Found], list
         *_digits(asked, told),
         *_floors(asked, n, {f.kind for f in first}),
         *_interval(asked, n),
-        *versus.findings(asked, n, compared),
+        *versus.findings(asked, n, compared, rows),
         *_reading(asked),
     ]
     if not certain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -36,13 +37,20 @@ def compare(asked: Asked, n: int, rows: Sequence[Published]) -> list[Compared]:
 
     Of a score that was published twice it takes the print with more digits. With a system, metrics that systems
     compute in their own ways are compared with that system's scores alone. Where a published score does not say of how
-    many items it is, it is taken to be of as many as the one asked about. Where no metric was said, accuracies by
-    summed and by length-normalised log-likelihood are both compared: either is a share of right answers.
+    many items it is, it is taken to be of as many as the one asked about.
     """
-    metrics = (asked.taken, "acc_norm") if asked.metric is None and asked.taken == "accuracy" else (asked.taken,)
+    found = []
+    for row in sorted(_once(asked, rows, asked.taken), key=lambda row: abs(row.value - asked.value)):
+        p = apart.p_value(asked.taken, asked.value, n, row.value, row.n or n, asked.sizes(n))
+        found.append(Compared(row, p, None if p is None else p < apart.LEVEL))
+    return found
+
+
+def _once(asked: Asked, rows: Sequence[Published], metric: str) -> list[Published]:
+    """The published scores of one metric, each score once."""
     chosen: list[Published] = []
     for row in rows:
-        if row.task != asked.of.name or row.metric not in metrics or row.split == "test":
+        if row.task != asked.of.name or row.metric != metric or row.split == "test":
             continue
         if asked.system and asked.taken in OWN_KIND and row.system != asked.system:
             continue
@@ -51,30 +59,44 @@ def compare(asked: Asked, n: int, rows: Sequence[Published]) -> list[Compared]:
             chosen.append(row)
         elif chosen[twin].printed.unit > row.printed.unit:
             chosen[twin] = row
-    found = []
-    for row in sorted(chosen, key=lambda row: abs(row.value - asked.value)):
-        p = apart.p_value(asked.taken, asked.value, n, row.value, row.n or n, asked.sizes(n))
-        found.append(Compared(row, p, None if p is None else p < apart.LEVEL))
-    return found
+    return chosen
 
 
-def findings(asked: Asked, n: int, compared: Sequence[Compared]) -> Iterator[Found]:
-    """What the published scores say about one."""
+def findings(asked: Asked, n: int, compared: Sequence[Compared], rows: Sequence[Published]) -> Iterator[Found]:
+    """What the published scores say about one.
+
+    Args:
+        asked: the score.
+        n: its items.
+        compared: what `compare` gives.
+        rows: all published scores. Where no metric was said, those by length-normalised log-likelihood with the same
+            digits are named too, as such: they are shares of the same items, and a constant answer scores the same.
+    """
     printed = asked.printed
+    twins = [c.published for c in compared if _twin(printed, c.published)]
+    if asked.metric is None and asked.taken == "accuracy":
+        known = {_run(row) for row in twins}
+        twins += [r for r in _once(asked, rows, "acc_norm") if _twin(printed, r) and _run(r) not in known]
+    if twins:
+        yield finding("same_digits", who=_named(twins, printed, 2 * NAMED))
     if not compared:
         yield finding("published_empty", "info")
         return
-    twins = [c.published for c in compared if printed.digits > 2 and printed.rounds(c.published.printed.value)]
-    models = tuple(dict.fromkeys(named(row, printed) for row in twins))
-    if twins:
-        yield finding("same_digits", who=models[: 2 * NAMED] + (("…",) if len(models) > 2 * NAMED else ()))
+    tested = [c for c in compared if c.apart is not None]
     others = [c.published for c in compared if c.published not in twins]
-    near = tuple(dict.fromkeys(named(row, printed) for row in others))[:NAMED] or models[:NAMED]
-    if compared[0].apart is None:
-        yield finding("published_untested", all=len(compared), who=near)
+    if not tested:
+        near = others or twins
+        yield finding("published_untested", all=len(compared), who=_named(near[:NAMED], printed, NAMED))
         return
-    same = sum(not c.apart for c in compared)
-    yield finding("published" if same else "published_none", same=same, all=len(compared), who=near)
+    same = [c.published for c in tested if not c.apart]
+    test = apart.test_of(asked.taken)
+    if same:
+        # Those with the same digits have been named.
+        same.sort(key=lambda row: row in twins)
+        yield finding("published", same=len(same), all=len(tested), who=_named(same, printed, NAMED), test=test)
+    else:
+        near = [c.published for c in tested][:NAMED]
+        yield finding("published_none", all=len(tested), who=_named(near, printed, NAMED), test=test)
     if others and asked.taken in SHARES:
         nearest = others[0]
         low, high = apart.newcombe(asked.value, n, nearest.value, nearest.n or n)
@@ -95,13 +117,30 @@ def findings(asked: Asked, n: int, compared: Sequence[Compared]) -> Iterator[Fou
         )
 
 
-def named(row: Published, like: Printed) -> str:
-    """A published score in a list: model, score on the scale of another, system."""
+def named(row: Published, like: Printed, prompted: bool = False) -> str:
+    """A published score in a list: model, score on the scale of another, system, and its prompt if asked for."""
     system = SYSTEMS[row.system].title if row.system in SYSTEMS else row.system
     times, fewer = (100, 2) if like.scale == "percent" else (1, 0)
     decimals = min(row.printed.digits, max(like.digits, 4), MOST_SHOWN) - fewer
     how = ", acc_norm" if row.metric == "acc_norm" else ""
+    how += f", {row.prompt}" if prompted and row.prompt else ""
     return f"{_short(row.model)} {row.value * times:.{max(1, decimals)}f} ({system}{how})"
+
+
+def _named(rows: Sequence[Published], like: Printed, most: int) -> tuple[str, ...]:
+    """The first published scores of a list, and how many more there are."""
+    models = Counter((_short(row.model), row.system) for row in rows)
+    # Only the prompt tells two runs of one model under one system.
+    shown = list(dict.fromkeys(named(row, like, models[_short(row.model), row.system] > 1) for row in rows))
+    return (*shown[:most], f"… (+{len(shown) - most})") if len(shown) > most else tuple(shown)
+
+
+def _twin(printed: Printed, row: Published) -> bool:
+    return printed.digits > 2 and printed.rounds(row.printed.value)
+
+
+def _run(row: Published) -> tuple[str, str, str]:
+    return _short(row.model), row.system, row.prompt
 
 
 def _short(model: str) -> str:
@@ -109,7 +148,14 @@ def _short(model: str) -> str:
 
 
 def _same(a: Published, b: Published) -> bool:
-    """Whether two rows may be two prints of one score: of one source, no two are."""
-    if (_short(a.model), a.system, a.metric) != (_short(b.model), b.system, b.metric) or a.source == b.source:
+    """Whether two rows are two prints of one score: of one model, system, metric and prompt, as far as they are said.
+
+    Without a prompt in both only prints that agree are: of one source, no two are.
+    """
+    if (_short(a.model), a.system, a.metric) != (_short(b.model), b.system, b.metric):
+        return False
+    if a.prompt and b.prompt:
+        return (a.prompt, a.shots, a.n) == (b.prompt, b.shots, b.n)
+    if a.source == b.source:
         return False
     return a.printed.rounds(b.printed.value) or b.printed.rounds(a.printed.value) or abs(a.value - b.value) < CLOSE

@@ -26,7 +26,7 @@ class Found:
     weight: Weight = "note"
     """`alert`: doubt the score; `note`: know this before you compare; `info`: how it was read."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """The values in the sentence; `metric` is a key of `facts.METRICS`."""
+    """The values in the sentence; `metric` is a key of `facts.METRICS`, `test` one of `TEST_NAMES`."""
 
 
 def finding(kind: str, weight: Weight = "note", /, **facts: Fact) -> Found:
@@ -47,6 +47,15 @@ METRIC_NAMES = dict(
     )
 )
 """Metric → its name in English."""
+
+TEST_NAMES = {
+    "shares": "the score test for two shares",
+    "means": "the score test for two shares, which is at the widest for an average of values between 0 and 1",
+    "pearson": "the difference of Fisher's z",
+    "spearman": "the difference of Fisher's z with the variance of Bonett and Wright (2000)",
+    "balanced_accuracy": "the largest standard errors that two balanced accuracies with these values can have",
+}
+"""Test → its name in English."""
 
 _PAIRS = (
     "Outputs are not known, so both are taken as samples of their own. Models tend to fail on the same items: with the "
@@ -227,15 +236,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Equal scores of unlike models are a sign of a constant answer, or of a table copied.",
     ),
     "published": (
-        "{same:,} of {all:,} published scores (same subset and metric) cannot be told from it; the nearest: {who}.",
-        "By the score test for two shares at 5 %, or by Fisher's z for correlations. "
-        + _PAIRS
-        + " Prompts, examples and "
-        "labels differ between systems, too.",
+        "{same:,} of {all:,} published scores (same subset and metric) cannot be told from it: {who}.",
+        "By {test}, at 5 %. " + _PAIRS + " Prompts, examples and labels differ between systems, too.",
     ),
     "published_none": (
         "It can be told from each of the {all:,} published scores (same subset and metric); the nearest: {who}.",
-        "By the score test for two shares at 5 %, or by Fisher's z for correlations. " + _PAIRS,
+        "By {test}, at 5 %. " + _PAIRS,
     ),
     "published_difference": (
         "Difference to the nearest, {who}: {difference}, 95 % interval {low} to {high}.",
@@ -275,6 +281,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "read_columns": (
         "Rows: {rows:,}. Read as scores: {columns}.",
         "Left aside: {ignored}.",
+    ),
+    "read_columns_all": (
+        "Rows: {rows:,}. Read as scores: {columns}.",
+        "No column is left aside.",
     ),
     "board_constant": (
         "{column}: {who} is what always answering {answer} scores with the labels of {edition} ({k:,} of {n:,}).",
@@ -328,27 +338,36 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "board_mixed": (
         "{column}: fractions and percentages in one column: {who}.",
-        "Most of its scores are on the other side of 1 than these. They may be on the other scale, or very low, and "
-        "are left aside. Say --percent or --fraction to have the whole table read as one.",
+        "Scores above 1: {above:,}; others: {below:,}. It is read on the scale of the larger number, as percentages if "
+        "both are equal. These may be on the other scale, or very low, and are left aside. Say --percent or --fraction "
+        "to have the whole table read as one.",
     ),
     "board_open": (
         "{column} is read as fractions of 1, though so few scores with so few decimals leave it open.",
         "If they are percentages, say so (--percent, or the choice on the page).",
     ),
     "board_percent": (
-        "{column} is read as percentages.",
-        "Of its scores {above:,} are above 1 and {below:,} are not; or it was said so.",
+        "Read as percentages: {columns}.",
+        "A score above 1 is no fraction of 1.",
+    ),
+    "board_percent_said": (
+        "Read as percentages: {columns}.",
+        "It was said so.",
     ),
     "board_fraction": (
-        "{column} is read as fractions of 1.",
-        "Of its scores {above:,} are above 1 and {below:,} are not; or it was said so.",
+        "Read as fractions of 1: {columns}.",
+        "Without a percent sign no score there is above 1.",
+    ),
+    "board_fraction_said": (
+        "Read as fractions of 1: {columns}.",
+        "It was said so.",
     ),
     "board_over": (
         "Exact match above F1: {who}.",
         "An answer that matches exactly has an F1 of 1, so F1 cannot be lower. The columns may be exchanged.",
     ),
     "board_twice": (
-        "The model {who} stands in more than one row.",
+        "In more than one row: {who}.",
         "Each row is compared as a model of its own; all but the first bear a number.",
     ),
     "board_same": (
@@ -356,12 +375,17 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Copies of one row, one model under two names, or answers that do not depend on the model.",
     ),
     "board_top": (
-        "{column}: {count:,} of {all:,} others cannot be told from the best, {best}: {who}.",
-        "{pairs:,} pairs, p corrected by Holm's method; {n_said} items. " + _PAIRS,
+        "{column}: of the others {count:,} of {all:,} cannot be told from the best, {best}: {who}.",
+        "Pairs compared: {pairs:,}. Each p is by {test}, corrected by Holm's method. Number of items: {n_said}. "
+        + _PAIRS,
     ),
     "board_alone": (
         "{column}: {best} is above all the others.",
-        "{pairs:,} pairs, p corrected by Holm's method; {n_said} items.",
+        "Pairs compared: {pairs:,}. Each p is by {test}, corrected by Holm's method. Number of items: {n_said}.",
+    ),
+    "board_widest": (
+        "{column}: intervals are at the widest, so with the outputs more of its scores could be told apart.",
+        "The values of single items behind this {metric} are not known. Compared by {test}.",
     ),
     "board_groups": (
         "{column}: groups in which no two can be told apart: {who}.",
@@ -382,16 +406,38 @@ SENTENCES: dict[str, tuple[str, str]] = {
 
 def sentence(found: Found) -> tuple[str, str]:
     """What is so, and why, in English."""
-    return fill(SENTENCES[found.kind], found, METRIC_NAMES, ", ", " or ")
+    what, why = (_agreeing(text, found.facts) for text in SENTENCES[found.kind])
+    return fill((what, why), found, METRIC_NAMES, TEST_NAMES, ", ", " or ")
 
 
-def fill(texts: tuple[str, str], found: Found, metrics: Mapping[str, str], comma: str, either: str) -> tuple[str, str]:
+def _agreeing(text: str, facts: Mapping[str, Fact]) -> str:
+    """A text with its verbs and nouns in the number that its values ask for."""
+    who = facts.get("who")
+    if isinstance(who, tuple) and len(who) > 1:
+        text = text.replace("{who} is ", "{who} are ")
+    if facts.get("count") == 1:
+        text = text.replace(" scores are ", " scores is ")
+    for name, noun in (("k", "right answer"), ("n", "item"), ("k", "item")):
+        if facts.get(name) == 1:
+            text = text.replace(f"{{{name}:,}} {noun}s", f"{{{name}:,}} {noun}")
+    return text
+
+
+def fill(
+    texts: tuple[str, str],
+    found: Found,
+    metrics: Mapping[str, str],
+    tests: Mapping[str, str],
+    comma: str,
+    either: str,
+) -> tuple[str, str]:
     """Texts with the values of a finding.
 
     Args:
         texts: what is so, and why, with places for values.
         found: the finding.
         metrics: metric → its name in the language of the texts.
+        tests: test → its name in that language.
         comma, either: what stands between the members of a list in that language, and between numbers of items.
     """
     facts = {
@@ -400,5 +446,7 @@ def fill(texts: tuple[str, str], found: Found, metrics: Mapping[str, str], comma
     }
     if "metric" in facts:
         facts["metric"] = metrics.get(str(facts["metric"]), facts["metric"])
+    if "test" in facts:
+        facts["test"] = tests[str(facts["test"])]
     what, why = (text.format(**facts) for text in texts)
     return what, why

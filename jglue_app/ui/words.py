@@ -634,19 +634,19 @@ WORDS: dict[str, tuple[str, str]] = {
     "results_protocol": ("採点方法", "Scoring protocol"),
     "results_protocol_info": ("保存された同じ出力を採点し直します", "The same stored outputs, scored again"),
     "results_against": ("順位を見比べる採点方法", "Protocol to compare ranks with"),
-    "tab_audit": ("点を調べる", "Audit a score"),
+    "tab_audit": ("スコアを調べる", "Audit a score"),
     "audit_lead": (
-        "論文やリーダーボードで見た点を入れると、その点が何を意味しうるかを調べます。いつも同じ答えを返したときの点ではないか、何問中何問の正解か、どのくらい確かか、公表されたどの点と区別できないか。モデルも実行も要りません。",
+        "論文やリーダーボードで見たスコアを入れると、そのスコアが何を意味しうるかを調べます。いつも同じ答えを返したときのスコアではないか、何問中何問の正解か、どのくらい確かか、公表されたどのスコアと区別できないか。モデルも実行も要りません。",
         "Enter a score from a paper or a leaderboard to see what it may stand for: whether one constant answer scores the same, how many right answers of how many it is, how certain it is, and from which published scores it cannot be told. No model and no run is needed.",
     ),
     "audit_task": ("サブセット", "Subset"),
-    "audit_score": ("点", "Score"),
+    "audit_score": ("スコア", "Score"),
     "audit_score_info": (
         "書いてあるとおりに入れてください（桁数を手がかりにします）",
         "As it is printed: its number of digits is a clue",
     ),
-    "audit_scale": ("目盛り", "Scale"),
-    "audit_by_value": ("値で判断", "By its value"),
+    "audit_scale": ("表記", "Scale"),
+    "audit_by_value": ("自動判定", "By its value"),
     "audit_fraction": ("割合（0〜1）", "Fraction (0 to 1)"),
     "audit_percent": ("百分率（0〜100）", "Percentage (0 to 100)"),
     "audit_n": ("問題数", "Number of items"),
@@ -661,13 +661,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "audit_board": ("リーダーボード全体を調べる", "A whole leaderboard"),
     "audit_paste": ("表を貼り付ける", "Paste a table"),
     "audit_paste_info": (
-        "CSV・TSV・Markdown の表・JSON。一行に一モデル、列の名前はサブセット（JNLI、JSQuAD EM など）。上で選んだ目盛りとシステムが使われます",
+        "CSV・TSV・Markdown の表・JSON。一行に一モデル、列の名前はサブセット（JNLI、JSQuAD EM など）。上で選んだ表記とシステムが使われます",
         "CSV, TSV, a Markdown table or JSON: a row for each model, columns named after subsets (JNLI, JSQuAD EM). The scale and system chosen above apply",
     ),
     "audit_look": ("表を調べる", "Audit the table"),
     "audit_swallow": ("Swallow の表で試す", "Try it on the Swallow leaderboard"),
     "audit_file": ("または、ファイルを選ぶ", "Or choose a file"),
-    "audit_no_score": ("点を入れてください。例：.301561", "Enter a score first, such as .301561."),
+    "audit_no_score": ("スコアを入れてください。例：.301561", "Enter a score first, such as .301561."),
     "audit_no_table": ("先に表を貼り付けてください。", "Paste a table first."),
     "audit_alert": ("注意すること", "Be careful"),
     "audit_note": ("分かること", "What can be said"),
@@ -685,7 +685,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "このデータの実行はまだありません。「比べる」か「全量実行」で実行すると、ここに並びます。",
         "No run over this data yet. Runs made on Compare or Full run are listed here.",
     ),
-    "ranking_missing": ("{} の点がない", "no score for {}"),
+    "ranking_missing": ("{} のスコアがない", "no score for {}"),
     "rank": ("順位", "Rank"),
     "run_name": ("実行", "Run"),
     "average": ("平均", "Average"),
@@ -1097,15 +1097,15 @@ SAID_JA = (
     ),
     (
         r"('.*'|\".*\") is no number\. Give one score, such as 0\.3016 or 30\.16%\.",
-        "{} は数ではありません。点を一つ、0.3016 や 30.16% のように入れてください。",
+        "{} は数ではありません。スコアを一つ、0.3016 や 30.16% のように入れてください。",
     ),
     (
         r"The score is longer than any number that is printed\. Give one number, such as 0\.3016\.",
-        "点が長すぎます。0.3016 のような数を一つ入れてください。",
+        "スコアが長すぎます。0.3016 のような数を一つ入れてください。",
     ),
     (
         r"('.*'|\".*\") is not a finite number, and so no score\. Give a number, such as 0\.3016\.",
-        "{} は有限の数ではないので、点になりません。0.3016 のような数を入れてください。",
+        "{} は有限の数ではないので、スコアになりません。0.3016 のような数を入れてください。",
     ),
     (
         r"('.*'|\".*\") has a comma\. Write decimals with a point, such as 0\.3016\.",
@@ -1113,13 +1113,16 @@ SAID_JA = (
     ),
     (
         r"('.*'|\".*\") is outside the range of such a score, (.+)\. Check it, its metric and its scale\.",
-        "{} は点の範囲（{}）の外です。値、指標、目盛りを確かめてください。",
+        "{} はスコアの範囲（{}）の外です。値、指標、表記を確かめてください。",
     ),
     (
         r"('.*'|\".*\") has a percent sign and is said to be a fraction\. Leave one of them out\.",
         "{} には % がついていますが、割合と指定されています。どちらかをやめてください。",
     ),
-    (r"(.+) has two scores for (.+)\. Leave one of them out\.", "{} には {} の点が二つあります。一つにしてください。"),
+    (
+        r"(.+) has two scores for (.+)\. Leave one of them out\.",
+        "{} には {} のスコアが二つあります。一つにしてください。",
+    ),
     (
         r"('.*'|\".*\") is no number of items\. Give a whole number of 1 or more, such as jnli:acc:100\.",
         "{} は問題数ではありません。1 以上の整数を jnli:acc:100 のように書いてください。",
@@ -1138,7 +1141,7 @@ SAID_JA = (
     ),
     (
         r"The table has more than (\S+) (?:characters|bytes): no leaderboard does\. Give its scores alone\.",
-        "表が大きすぎます（上限 {}）。点の部分だけにしてください。",
+        "表が大きすぎます（上限 {}）。スコアの部分だけにしてください。",
     ),
     (
         r"The table (?:is empty|has no rows)\. It takes a head, such as model,JNLI, and a row for each model\.",
@@ -1159,11 +1162,11 @@ SAID_JA = (
     ),
     (
         r"The table has more than (\S+) columns\. Give the model and the scores alone\.",
-        "列が {} を超えています。モデルと点の列だけにしてください。",
+        "列が {} を超えています。モデルとスコアの列だけにしてください。",
     ),
     (
         r"None of the columns is a score that is known here: (.+)\. Name them after the subsets .+",
-        "点と分かる列がありません（{}）。列の名前をサブセット（JNLI、JSQuAD EM など）にしてください。",
+        "スコアと分かる列がありません（{}）。列の名前をサブセット（JNLI、JSQuAD EM など）にしてください。",
     ),
     (
         r"The table is neither in UTF-8 nor in Shift_JIS\. Save it as CSV in UTF-8 and try again\.",
@@ -2478,7 +2481,7 @@ KINDS_JA = {
     "task": "サブセット",
     "metric": "指標",
     "system": "システム",
-    "scale": "目盛り",
+    "scale": "表記",
     "column": "列",
     "style": "言い回し",
     "format": "プロンプト書式",

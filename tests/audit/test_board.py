@@ -65,6 +65,57 @@ def test_fractions_among_percentages_are_left_aside_unless_the_scale_is_said() -
     assert [round(s.asked.value, 6) for s in read.rankings[0].standings] == [0.9039, 0.3011, 0.009026, 0.003]
 
 
+def test_a_tie_of_scales_is_said_to_be_one() -> None:
+    audit = audit_table("model,JNLI\na,0.9026\nb,30.11\n")
+    why = next(sentence(f)[1] for f in audit.findings if f.kind == "board_mixed")
+    assert why.startswith(
+        "Scores above 1: 1; others: 1. It is read on the scale of the larger number, as percentages if"
+    )
+    assert "Most of" not in why
+    assert [s.model for s in audit.rankings[0].standings] == ["b"]
+    more = audit_table("model,JNLI\na,0.9026\nb,30.11\nc,31.11\n")
+    assert next(f.facts["above"] for f in more.findings if f.kind == "board_mixed") == 2
+
+
+def test_the_scale_of_columns_is_said_once_and_by_whom() -> None:
+    text = "model,JNLI,JCQA,JSTS pearson\na,60.11,62.0,0.871\nb,61.11,63.1,0.881\n"
+    audit = audit_table(text)
+    assert said(audit, "board_percent") == ["Read as percentages: JNLI, JCQA."]
+    assert said(audit, "board_fraction") == ["Read as fractions of 1: JSTS pearson."]
+    told = audit_table(text, scale="percent")
+    assert [sentence(f) for f in told.findings if f.kind == "board_percent_said"] == [
+        ("Read as percentages: JNLI, JCQA, JSTS pearson.", "It was said so.")
+    ]
+    assert not kinds(told) & {"board_percent", "board_fraction"}
+
+
+def test_a_table_of_averages_is_said_to_be_compared_at_the_widest() -> None:
+    audit = audit_table("model,JSQuAD F1,JNLI balanced acc,JNLI acc\na,80,60,60\nb,81,61,61\n")
+    assert [f.facts["column"] for f in audit.findings if f.kind == "board_widest"] == [
+        "JSQuAD F1",
+        "JNLI balanced acc",
+    ]
+    whys = [sentence(f)[1] for f in audit.findings if f.kind in ("board_top", "board_alone")]
+    assert "the score test for two shares, which is at the widest" in whys[0]
+    assert "the largest standard errors" in whys[1]
+    assert "Each p is by the score test for two shares, corrected" in whys[2]
+
+
+def test_sentences_agree_with_one_and_with_several() -> None:
+    one = audit_table("model,JNLI\na,30.16\nb,60.11\n")
+    assert said(one, "board_constant")[0].startswith("JNLI: a 30.16 is what")
+    assert said(one, "board_below")[0].startswith("JNLI: 1 of 2 scores is below")
+    assert "Pairs compared: 1." in next(sentence(f)[1] for f in one.findings if f.kind == "board_alone")
+    several = audit_table("model,JNLI\na,30.16\nb,60.11\nc,30.16\n")
+    assert said(several, "board_constant")[0].startswith("JNLI: a 30.16, c 30.16 are what")
+    assert said(several, "board_below")[0].startswith("JNLI: 2 of 3 scores are below")
+
+
+def test_nothing_left_aside_is_said_so() -> None:
+    found = next(f for f in audit_table("model,JNLI\na,0.512\n").findings if f.kind == "read_columns_all")
+    assert sentence(found) == ("Rows: 1. Read as scores: JNLI.", "No column is left aside.")
+
+
 def test_percentages_among_fractions_too() -> None:
     audit = audit_table("model,JNLI\na,0.301\nb,90.26\nc,0.904\n")
     assert who(audit, "board_mixed") == ["b 90.26"]
@@ -102,7 +153,7 @@ def test_an_exact_match_above_its_f1_is_named() -> None:
 def test_doubled_models_and_doubled_rows_are_named() -> None:
     audit = audit_table("model,JNLI,JCQA\na,0.51,0.62\nb,0.51,0.62\na,0.5,0.6\n")
     assert who(audit, "board_same") == ["a", "b"]
-    assert said(audit, "board_twice") == ["The model a stands in more than one row."]
+    assert said(audit, "board_twice") == ["In more than one row: a."]
 
 
 def test_groups_that_cannot_be_told_apart_after_holm() -> None:

@@ -231,11 +231,64 @@ def test_the_same_digits_elsewhere_are_named() -> None:
         assert model in names
 
 
-def test_without_a_metric_both_accuracies_by_log_likelihood_are_compared() -> None:
-    names = said(audit_score("jnli", ".301561"), "same_digits")[0]
+def test_accuracies_are_compared_with_accuracies_and_each_model_is_named_once() -> None:
+    audit = audit_score("jnli", ".301561")
+    assert {c.published.metric for c in audit.published} == {"accuracy"}
+    names = said(audit, "same_digits")[0]
+    # Its accuracies by summed and by length-normalised log-likelihood are both .301561.
+    assert names.count("llama-30b") == 1
     assert "llama-30b 0.301561 (Stability AI)" in names
+    # A constant answer by the normalised one is named as such.
     assert "llama2-7b 0.301561 (Stability AI, acc_norm)" in names
-    assert {c.published.metric for c in audit_score("jnli", ".301561", metric="acc").published} == {"accuracy"}
+    assert "acc_norm" not in said(audit, "published")[0]
+    assert "acc_norm" not in said(audit_score("jnli", ".301561", metric="acc"), "same_digits")[0]
+    for metric in ("acc", "accuracy", "em", "正解率"):
+        assert audit_score("jnli", ".301561", metric=metric).published == audit.published
+
+
+def test_of_one_model_under_one_system_and_prompt_there_is_one_score() -> None:
+    for task, metric in (("jnli", "acc"), ("jnli", "acc_norm"), ("jcommonsenseqa", "acc"), ("jsquad", "em")):
+        keys = [
+            (p.model.rsplit("/", 1)[-1], p.system, p.prompt)
+            for p in (c.published for c in audit_score(task, "0.301561", metric=metric).published)
+        ]
+        assert len(keys) > 20
+        assert len(set(keys)) == len(keys)
+
+
+def test_only_scores_that_cannot_be_told_are_listed_as_such() -> None:
+    # Of 4,442 items .0600 differs by .4 standard errors from .0581 and by twelve from .1367.
+    audit = audit_score("jsquad", "6.00", metric="em", n=4442)
+    found = next(f for f in audit.findings if f.kind == "published")
+    assert found.facts["same"] == 1
+    assert found.facts["who"] == ("rinna-japanese-gpt-neox-small 5.81 (Stability AI)",)
+    assert said(audit, "published")[0].endswith(
+        "cannot be told from it: rinna-japanese-gpt-neox-small 5.81 (Stability AI)."
+    )
+
+
+def test_what_cannot_be_told_is_counted_to_the_last() -> None:
+    found = next(f for f in audit_score("jnli", "0.3016").findings if f.kind == "published")
+    who, same = found.facts["who"], found.facts["same"]
+    assert isinstance(who, tuple)
+    assert isinstance(same, int)
+    assert who[-1] == f"… (+{same - 4})"
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "score", "test"),
+    [
+        ("jnli", "acc", "0.5", "By the score test for two shares, at 5 %."),
+        ("jsquad", "char_f1", "0.5", "By the score test for two shares, which is at the widest for an average"),
+        ("jsts", "pearson", "0.5", "By the difference of Fisher's z, at 5 %."),
+        ("jsts", "spearman", "0.5", "By the difference of Fisher's z with the variance of Bonett and Wright"),
+        ("jnli", "balanced_acc", "0.5", "By the largest standard errors that two balanced accuracies"),
+    ],
+)
+def test_the_test_that_was_made_is_named(task: str, metric: str, score: str, test: str) -> None:
+    audit = audit_score(task, score, metric=metric)
+    whys = [sentence(f)[1] for f in audit.findings if f.kind in ("published", "published_none")]
+    assert [why.startswith(test) for why in whys] == [True]
 
 
 def test_published_scores_that_it_cannot_be_told_from_are_counted_and_tested_as_unpaired() -> None:

@@ -9,7 +9,7 @@ from jglue_app.audit.auditor import ScoreAudit, TableAudit
 from jglue_app.audit.facts import SYSTEMS
 from jglue_app.audit.published import sources
 from jglue_app.audit.wording import Found
-from jglue_app.ui.audit_words import told
+from jglue_app.ui.audit_words import and_more, model_name, system_title, told
 from jglue_app.ui.words import word
 
 NEAREST = 12
@@ -22,9 +22,9 @@ def score_view(audit: ScoreAudit, lang: str) -> dict[str, Any]:
     """Payload of the findings on one score, with the nearest published scores."""
     rows = [
         {
-            "model": c.published.model,
+            "model": model_name(c.published.model, lang),
             "score": c.published.printed.text,
-            "system": SYSTEMS[c.published.system].title if c.published.system in SYSTEMS else c.published.system,
+            "system": _system(c.published.system, lang),
             "prompt": c.published.prompt,
             "n": f"{c.published.n:,}" if c.published.n else "–",
             "apart": "" if c.apart is None else word("audit_apart" if c.apart else "audit_not_apart", lang),
@@ -58,9 +58,13 @@ def table_view(audit: TableAudit, lang: str) -> dict[str, Any]:
     return {"findings": _findings(audit.findings, lang), "rankings": rankings}
 
 
+def _system(name: str, lang: str) -> str:
+    return system_title(SYSTEMS[name].title, lang) if name in SYSTEMS else name
+
+
 def _alike(models: Sequence[str], lang: str) -> str:
     comma = ", " if lang == "en" else "、"
-    more = f" … (+{len(models) - ALIKE})" if len(models) > ALIKE else ""
+    more = and_more(len(models) - ALIKE, lang) if len(models) > ALIKE else ""
     return comma.join(models[:ALIKE]) + more or "–"
 
 
