@@ -14,7 +14,7 @@ from tests.ui.conftest import OpenPage
 from tests.ui.driving import open_settings, said, shows, tab
 
 TABS = {
-    "ja-JP": ("比べる", "書式を学ぶ", "全量実行", "結果", "点を調べる", "このアプリについて"),
+    "ja-JP": ("比べる", "書式を学ぶ", "全量実行", "結果", "スコアを調べる", "このアプリについて"),
     "en-US": ("Compare", "Prompt lab", "Full run", "Results", "Audit a score", "About"),
 }
 READY = (
