@@ -324,13 +324,15 @@ def print_leaderboard(
     """The ranking of the runs over one kind of data, with the places a run has gained or lost against another
     protocol; `elsewhere` are the numbers of runs over each kind."""
     moves = protocol != against
-    columns = ["rank", *([f"vs {against}"] if moves else []), "run", "id", "average"]
+    columns = ["rank", *([f"vs {against}"] if moves else []), "run", "id", "items", "average"]
     table = _table(*columns, *(TASKS[name].title for name in tasks))
     for entry in entries:
         rank = "–" if entry.rank is None else str(entry.rank)
         moved = "–" if entry.moved is None else f"{entry.moved:+d}" if entry.moved else "="
         scores = [estimate_text(entry.tasks.get(name)) for name in tasks]
-        table.add_row(rank, *([moved] if moves else []), entry.label, entry.name, estimate_text(entry.average), *scores)
+        n = sum(of.n for name in tasks if (of := entry.tasks.get(name)))
+        average = estimate_text(entry.average)
+        table.add_row(rank, *([moved] if moves else []), entry.label, entry.name, f"{n:,}", average, *scores)
     if not entries:
         others = {kind: count for kind, count in elsewhere.items() if kind in RANKED_KINDS and kind != data_kind}
         then = [

@@ -161,6 +161,12 @@ def explainable(data: RunData, start: str, end: str) -> list[str]:
     return [task for task in data.items if not _lacks(data, task, first, second)]
 
 
+def unexplained(data: RunData, start: str, end: str) -> dict[str, str]:
+    """Subset → why the two protocols' scores cannot be explained by one another, for those of which that is so."""
+    first, second = get_protocol(start), get_protocol(end)
+    return {task: reason for task in data.items if (reason := _lacks(data, task, first, second))}
+
+
 def _check(data: RunData, task: str, first: ScoringProtocol, second: ScoringProtocol) -> None:
     if reason := _lacks(data, task, first, second):
         raise InputError(reason)

@@ -25,14 +25,16 @@ from jglue_app.console import (
     print_groups,
     print_json,
     print_labels,
+    print_lines,
     print_protocols,
     print_report,
     say,
 )
 from jglue_app.known_items import CURRENT_LABELS
 from jglue_app.rescoring import Rescoring
+from jglue_app.tasks import TASKS
 from jglue_app.types import ELSEWHERE
-from jglue_app.waterfall import as_table
+from jglue_app.waterfall import as_table, unexplained
 
 ProtocolsOption = Annotated[str, typer.Option("--protocol", help="A protocol, several separated by commas, or 'all'.")]
 ItemsOption = Annotated[
@@ -139,6 +141,9 @@ def _explain(path: str | Path, start: str, end: str, *, tasks: str, labels: str,
     kind = {"sample": " --data sample", "test": " --split test"}.get(spec.data_kind, "")
     limit = f" --limit {spec.limit}" if spec.limit else ""
     waterfall.print_waterfalls(found, f"{again}{kind}{limit} --model {model}", items)
+    left_out = {task: why for task, why in unexplained(run.data(), start, end).items() if task not in found}
+    if left_out and not tasks:
+        print_lines(["", *(f"{TASKS[task].title} is left out. {why}" for task, why in left_out.items())])
     if labels != CURRENT_LABELS and "jnli" in found:
         print_labels(labels)
 

@@ -7,12 +7,13 @@ import gradio as gr
 from jglue_app import waterfall
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.protocols import PROTOCOLS
+from jglue_app.tasks import TASKS
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.desk import Desk
 from jglue_app.ui.door import language, visitor
 from jglue_app.ui.views.waterfall import waterfall_view
-from jglue_app.ui.words import word
+from jglue_app.ui.words import said, word
 
 START, END = "wandb-2023-0shot", "stability-jp"
 
@@ -48,7 +49,13 @@ def why_html(desk: Desk, owner: str, name: str, start: str, end: str, lang: str)
     if not name:
         raise InputError(word("choose_run", lang))
     found = ways(desk, owner, name, start, end)
-    return views.render("waterfall", waterfall_view(found, lang), lang)
+    reasons = waterfall.unexplained(desk.data(owner, name), start, end)
+    left_out = [
+        word("way_missing", lang).format(TASKS[task].title, said(why, lang))
+        for task, why in reasons.items()
+        if task not in found
+    ]
+    return views.render("waterfall", waterfall_view(found, lang) | {"left_out": left_out}, lang)
 
 
 def ways(desk: Desk, owner: str, name: str, start: str, end: str) -> dict[str, waterfall.Waterfall]:

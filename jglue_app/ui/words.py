@@ -720,6 +720,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "{metric} は {start} から {end} になります（{difference}）。影響が最も大きいのは「{decision}」（{before} → {after}）で、{change} です。",
         "{metric} goes from {start} to {end} ({difference}). The largest step is “{decision}” ({before} → {after}): {change}.",
     ),
+    "way_missing": ("{}は含まれません。{}", "{} is left out. {}"),
     "way_other": (
         "出力そのものを変える設定（モデルをもう一度実行する必要があります）",
         "Decisions that shape the outputs (they need another run of the model)",
@@ -1181,6 +1182,19 @@ SAID_JA = (
         "行と列が多すぎて、総当たりで比べられません。一部だけにしてください。",
     ),
     (r"These are the metrics of (.+)\.", "{} の指標です。"),
+    (r"The run has no (.+): choose one of (.+)\.", "この実行に {} はありません。{} から選んでください。"),
+    (
+        r"(.+) does not score (.+)\. Choose another subset or protocol\.",
+        "{} は {} を採点しません。ほかのサブセットか採点方法を選んでください。",
+    ),
+    (
+        r"(.+) ranks the answers of (.+) by log-likelihood, and the run has none: run with --method both\.",
+        "{} は {} の答えを対数尤度で順位づけしますが、この実行にはありません。「両方」で実行してください。",
+    ),
+    (
+        r"(.+) reads the text of (.+), and the run has none: run with --method both\.",
+        "{} は {} の文章を読みますが、この実行にはありません。「両方」で実行してください。",
+    ),
     (r"(.+) works in up to ([\d.]+) GiB beside its weights\.", "{} は、重みのほかに {} GiB まで使います。"),
     (
         r"Fetching (.+) \(([\d.]+) GB\) from the Hugging Face Hub, unless it is cached\.",

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jglue_app.errors import InputError
 from jglue_app.protocols import PROTOCOLS
 from jglue_app.protocols.decisions import DECISIONS, GENERATION, VALUES, decisions_of
 from jglue_app.protocols.texts import STEPS
 from jglue_app.store import RunStore
+from jglue_app.types import Record
 from jglue_app.ui import views
 from jglue_app.ui.decision_words import DECISIONS_JA, GENERATION_JA, STEPS_JA, VALUES_JA, decision_word, value_word
 from jglue_app.ui.views.decisions import decisions_view
 from jglue_app.ui.views.waterfall import waterfall_view
-from jglue_app.waterfall import explain, explainable
+from jglue_app.ui.words import said
+from jglue_app.waterfall import explain, explainable, unexplained
 
 SHIPPED = Path(__file__).parents[2] / "assets" / "showcase" / "base-3-shot"
 DATA = RunStore(SHIPPED).data()
@@ -56,8 +60,8 @@ def test_every_decision_of_a_protocol_is_shown_with_its_source(name: str, lang: 
 
 def test_decisions_are_in_the_visitors_language() -> None:
     japanese = views.render("decisions", decisions_view("stability-jp-capped", "ja"), "ja")
-    for said in ("stability-jp の変種です。", "絵文字を除く", "出力と正解に", "最も長い正解のトークン数"):
-        assert said in japanese
+    for text in ("stability-jp の変種です。", "絵文字を除く", "出力と正解に", "最も長い正解のトークン数"):
+        assert text in japanese
     assert "of output and references" not in japanese
 
 
@@ -72,3 +76,27 @@ def test_an_order_of_steps_is_in_words() -> None:
     assert value_word("text", "nfkc (of output and references), trimmed (of the output)", "ja") == (
         "NFKC にする（出力と正解に）、前後の空白を除く（出力に）"
     )
+
+
+@pytest.mark.parametrize("end", ["stability-jp", "official"])
+def test_a_subset_that_cannot_be_explained_is_named_with_the_reason_in_japanese(end: str) -> None:
+    texts = replace(DATA, records=[_without(record, logprobs=True) for record in DATA.records])
+    ranks = replace(DATA, records=[_without(record, logprobs=False) for record in DATA.records])
+    for data, start in ((DATA, "wandb-2023-0shot"), (texts, "lm-eval-ja"), (ranks, "flexeval")):
+        for task, why in unexplained(data, start, end).items():
+            assert task not in explainable(data, start, end)
+            japanese = said(why, "ja")
+            assert japanese != why
+            assert not re.search(r"[a-z]{3,} [a-z]{2,} ", japanese), japanese
+    assert "jsts" in unexplained(DATA, "wandb-2023-0shot", "stability-jp")
+    with pytest.raises(InputError) as refused:
+        explain(DATA, "jcola", "official", "stability-jp")
+    assert said(str(refused.value), "ja").startswith("この実行に JCoLA はありません。")
+
+
+def _without(record: Record, *, logprobs: bool) -> Record:
+    """A record without its log-likelihoods, or without its text."""
+    if record.output is None:
+        return record
+    output = replace(record.output, choice_logprobs=None) if logprobs else replace(record.output, text=None)
+    return replace(record, output=output)
