@@ -87,8 +87,8 @@ def build(desk: Desk, t: T) -> Tab:
         a = gr.Dropdown([], label="A", elem_id="pick-a", scale=4, min_width=220)
         b = gr.Dropdown([], label="B", elem_id="pick-b", scale=4, min_width=220)
         compare = gr.Button(t("open_pair"), variant="primary", elem_id="open-pair", scale=2, min_width=140)
-    figures = pane("figures")
     why.build(desk, t, a)
+    figures = pane("figures")
     gr.Markdown(t("manage"), elem_classes="jg-section")
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=260):
