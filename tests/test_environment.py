@@ -112,7 +112,7 @@ def test_json_stays_readable_where_the_locale_can_write_it(monkeypatch: pytest.M
 
 
 def test_a_process_whose_output_is_cp932_writes_json_and_a_table(tmp_path: Path) -> None:
-    text = "関係は「矛盾」です👍 café 𠮷野家"
+    text = "関係は「矛盾」です👍\n質問：café 𠮷野家"
     (tmp_path / "p.jsonl").write_text(json.dumps({"item_id": "sn001", "text": text}) + "\n")
     env = surroundings(HOME=str(tmp_path), PYTHONUTF8="0", PYTHONIOENCODING="cp932")
     words = ("score", "--task", "jnli", "--data", "sample", "--predictions", tmp_path / "p.jsonl", "--partial")
@@ -121,7 +121,7 @@ def test_a_process_whose_output_is_cp932_writes_json_and_a_table(tmp_path: Path)
     assert text in [row["text"] for row in json.loads(machine.stdout.decode("cp932"))["disagreements"]]
     table = product(*words, "--protocol", "all", env=env)
     assert table.returncode == 0, table.stderr
-    assert "「関係は「矛盾」です\\U0001f44d caf\\xe9" in table.stdout.decode("cp932")
+    assert "「関係は「矛盾」です\\U0001f44d\\u23ce質問：caf\\xe9" in table.stdout.decode("cp932")
 
 
 # --- streams, numbers, warnings -----------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_a_user_without_name_and_home_can_work_and_is_told_where_caches_go(tmp_p
     env = surroundings(TMPDIR=str(tmp_path))
     found = product("data", "list", "--json", env=env, before=UNKNOWN_USER, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
-    assert len(json.loads(found.stdout)) == 15
+    assert len(json.loads(found.stdout)) == 19
     where = tmp_path / "jglue-app-54321"
     assert found.stderr.decode() == (
         f"note: This user has no home folder: caches go to {where}. Set HOME or JGLUE_CACHE_DIR to keep them "

@@ -86,7 +86,7 @@ def test_the_command_that_other_outputs_need_names_no_model_that_is_not_here(
     assert RunStore(path).data().spec.model.id == "some/model-1b"
     assert run(monkeypatch, "rescore", path.name, "--explain", "official", "wandb-2023-4shot") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "run --protocol wandb-2023-4shot --tasks jnli --model MODEL" in said
+    assert "run --protocol wandb-2023-4shot --tasks jnli --data sample --model MODEL" in said
     assert "some/model" not in said
 
 

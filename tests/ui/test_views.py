@@ -1392,6 +1392,7 @@ def everything(text: str) -> dict[str, list[str]]:
     side = {"name": "A", "text": text}
     bar = {"value": text, "share": 50, "change": text}
     decision: dict[str, Any] = dict.fromkeys(("name", "before", "after", "source", "moved"), text)
+    rule = dict.fromkeys(("name", "value", "source"), text)
     decision |= {"scores": [bar], "more": 1, "items": [dict.fromkeys(("id", "text", "before", "after"), text)]}
     return {
         "item": seen,
@@ -1421,6 +1422,12 @@ def everything(text: str) -> dict[str, list[str]]:
                     "other": [decision],
                     "command": text,
                 },
+            )
+        ],
+        "decisions": [
+            views.render(
+                "decisions",
+                {"variant_of": text, "outputs": [rule], "subsets": [(text, [rule])]},
             )
         ],
         "audited": [
