@@ -360,7 +360,7 @@ def print_dissents(disputed: Mapping[str, Sequence[Dissent]], items: int) -> Non
             output = dissent.record.output
             gold = dissent.item.gold
             wanted = f"{gold:g}" if isinstance(gold, float) else " / ".join(dict.fromkeys(gold))
-            said = _quoted(output.text) if output and output.text is not None else "(no text)"
+            said = quoted(output.text) if output and output.text is not None else "(no text)"
             print_lines([f"  item {dissent.item.id}: gold {wanted}, output {said}"])
             for verdict in dissent.verdicts:
                 head = _verdict(verdict.right, verdict.value)
@@ -372,7 +372,7 @@ def _verdict(right: bool | None, value: str | float | None) -> str:
     mark = {True: "right", False: "wrong", None: ""}[right]
     if value is None:
         return f"{mark}, nothing read" if mark else "nothing read"
-    return f"{mark or 'read as'} {_quoted(str(value))}"
+    return f"{mark or 'read as'} {quoted(str(value))}"
 
 
 def print_groups(groups: Mapping[str, Sequence[GroupScore]]) -> None:
@@ -402,7 +402,7 @@ def print_labels(version: str) -> None:
     print_lines(["", f"JNLI is scored against the labels of {version}, unless a protocol has its own. {compared}"])
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A text on one line, cut."""
     line = text.replace("\n", "⏎")
     return f"「{line if len(line) <= _SHOWN else line[:_SHOWN] + '…'}」"

@@ -155,22 +155,24 @@ def note_records(store: RunStore, writer: RunWriter) -> None:
         writer.manifest({**manifest, "records": found})
 
 
-def _data_facts(plan: Plan, name: str) -> dict[str, Any]:
-    def facts(dataset: Dataset) -> dict[str, Any]:
-        return {
-            "source": dataset.source,
-            "version": dataset.version,
-            "split": dataset.split,
-            "file": Path(dataset.path).name,
-            "sha256": dataset.sha256,
-            "items": len(dataset.items),
-        }
+def dataset_facts(dataset: Dataset) -> dict[str, Any]:
+    """What a manifest says of a file of items."""
+    return {
+        "source": dataset.source,
+        "version": dataset.version,
+        "split": dataset.split,
+        "file": Path(dataset.path).name,
+        "sha256": dataset.sha256,
+        "items": len(dataset.items),
+    }
 
-    found = facts(plan.datasets[name])
+
+def _data_facts(plan: Plan, name: str) -> dict[str, Any]:
+    found = dataset_facts(plan.datasets[name])
     if name not in plan.pools:
         return found
     pool = plan.pools[name]
-    return found | {"examples": facts(pool) | {"left_out": pool.left_out}}
+    return found | {"examples": dataset_facts(pool) | {"left_out": pool.left_out}}
 
 
 def machine_facts() -> dict[str, Any]:

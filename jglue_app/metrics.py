@@ -32,10 +32,11 @@ def span_exact_match(prediction: str, references: Sequence[str]) -> float:
 
 def span_f1(prediction: str, references: Sequence[str]) -> float:
     """Highest F1 over the references, each over the bag of normalised characters, spaces included: 2PR/(P+R)."""
-    return max(_bag_f1(normalize_span(prediction), normalize_span(r)) for r in references)
+    return max(bag_f1(normalize_span(prediction), normalize_span(r)) for r in references)
 
 
-def _bag_f1(prediction: str, reference: str) -> float:
+def bag_f1(prediction: str, reference: str) -> float:
+    """F1 over the bags of characters, spaces included: 2PR/(P+R) (JGLUE's evaluation script)."""
     if not prediction or not reference:
         return float(prediction == reference)
     common = sum((Counter(prediction) & Counter(reference)).values())

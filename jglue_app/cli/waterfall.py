@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 
-from jglue_app.console import print_lines, print_table
+from jglue_app.console import print_lines, print_table, quoted
 from jglue_app.protocols.decisions import decision_text
 from jglue_app.tasks import TASKS
 from jglue_app.types import Estimate
 from jglue_app.waterfall import Switch, Waterfall
-
-_SHOWN = 60
 
 
 def print_waterfalls(found: Mapping[str, Waterfall], run: str, items: int) -> None:
@@ -57,8 +55,8 @@ def _print(way: Waterfall, items: int) -> None:
         if shown:
             print_lines([f"  {decision_text(switch.decision)}, for example:"])
         for moved in shown:
-            read = " → ".join("nothing" if v is None else _quoted(str(v)) for v in (moved.before, moved.after))
-            print_lines([f"    item {moved.item_id}: output {_quoted(moved.text or '')} read as {read}"])
+            read = " → ".join("nothing" if v is None else quoted(str(v)) for v in (moved.before, moved.after))
+            print_lines([f"    item {moved.item_id}: output {quoted(moved.text or '')} read as {read}"])
 
 
 def _sentences(way: Waterfall) -> Iterator[str]:
@@ -98,8 +96,3 @@ def _moved(switch: Switch) -> str:
     parts += [f"{switch.left_out} left out"] if switch.left_out else []
     parts += [f"{switch.taken_in} taken in"] if switch.taken_in else []
     return ", ".join(parts) or (f"{len(switch.moved)} read or scored otherwise" if switch.moved else "none")
-
-
-def _quoted(text: str) -> str:
-    line = text.replace("\n", "⏎")
-    return f"「{line if len(line) <= _SHOWN else line[:_SHOWN] + '…'}」"

@@ -16,6 +16,7 @@ from jglue_app.importers import open_log, scores
 from jglue_app.importers.build import OtherItemsError, Part, build
 from jglue_app.importers.log import Log, sha256
 from jglue_app.importers.scores import Printed
+from jglue_app.manifest import dataset_facts
 from jglue_app.notices import sentence
 from jglue_app.settings import Settings
 from jglue_app.store import RunStore, facts_of
@@ -238,7 +239,7 @@ def _store(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "spec_id": spec.spec_id,
         "spec": spec,
-        "data": {part.dataset.task: _data_facts(part.dataset) for part in parts},
+        "data": {part.dataset.task: dataset_facts(part.dataset) for part in parts},
         "model": None,
         "machine": {},
         "items": facts_of(items),
@@ -276,17 +277,6 @@ def _store(
             f"The run cannot be stored in {runs_dir} ({e.strerror or e}). Check permissions and free space."
         ) from e
     return target
-
-
-def _data_facts(dataset: Dataset) -> dict[str, Any]:
-    return {
-        "source": dataset.source,
-        "version": dataset.version,
-        "split": dataset.split,
-        "file": Path(dataset.path).name,
-        "sha256": dataset.sha256,
-        "items": len(dataset.items),
-    }
 
 
 def _file_facts(path: Path) -> dict[str, Any]:

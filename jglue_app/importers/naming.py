@@ -150,11 +150,11 @@ def _named(task: str) -> tuple[Callable[[Item], Sequence[str]], ...]:
 def _counted(task: str) -> Iterable[Callable[[Item], Sequence[str]]]:
     count = len(TASKS[task].labels)
     for series in _series(count):
-        yield lambda item, series=series: series[: len(item.choices)]  # type: ignore[misc]
+        yield lambda item, series=series: series[: len(item.choices)]  # type: ignore[misc]  # a default's type
     if task != "jcommonsenseqa":
         # Exports of the same data number the labels in different orders.
         for series in _series(count):
-            yield lambda item, series=series: series[len(item.choices) - 1 :: -1]  # type: ignore[misc]
+            yield lambda item, series=series: series[len(item.choices) - 1 :: -1]  # type: ignore[misc]  # as above
 
 
 def _series(count: int) -> tuple[tuple[str, ...], ...]:

@@ -15,6 +15,8 @@ from typing import Any
 
 from rapidfuzz import fuzz
 
+from jglue_app.metrics import bag_f1
+
 _NOT_A_WORD = re.compile(r"(?i)\W")
 _DELETED = dict.fromkeys(range(0x80, 0x100))
 """fuzzywuzzy 0.18 deletes these characters to make a text "ASCII", and no others."""
@@ -26,14 +28,6 @@ _LEFT_OUT = frozenset(
 """Tokens that do not count in Stability's F1. Other signs do, among them 〈, 《, ・ and ★."""
 _PIECE = 10_000
 """Characters handed to MeCab at a time: no answer is longer, and MeCab's memory grows with the length."""
-
-
-def character_bag(prediction: str, reference: str) -> float:
-    """F1 over the bags of characters, spaces included: 2PR/(P+R) (JGLUE's evaluation script)."""
-    if not prediction or not reference:
-        return float(prediction == reference)
-    common = (Counter(prediction) & Counter(reference)).total()
-    return 2 * common / (len(prediction) + len(reference))
 
 
 def unidic_tokens(prediction: str, reference: str) -> float:
@@ -59,7 +53,7 @@ def ordered(prediction: str, reference: str) -> float:
 
 
 NEARNESS: dict[str, Callable[[str, str], float]] = {
-    "character_bag": character_bag,
+    "character_bag": bag_f1,
     "unidic_tokens": unidic_tokens,
     "sorted_words_difflib": sorted_words_difflib,
     "sorted_words_indel": sorted_words_indel,
