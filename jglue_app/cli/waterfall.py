@@ -28,7 +28,7 @@ def print_waterfalls(found: Mapping[str, Waterfall], run: str, items: int) -> No
 
 
 def _print(way: Waterfall, items: int) -> None:
-    head = f"{TASKS[way.task].title}, {way.n:,} items: from {way.start} to {way.end}"
+    head = f"{TASKS[way.task].title}, {way.n:,} {'item' if way.n == 1 else 'items'}: from {way.start} to {way.end}"
     if not way.switches:
         print_lines(["", f"{head}: both decide alike, so the score is the same, {_scores(way.scores)}."])
         return
