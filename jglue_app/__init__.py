@@ -9,11 +9,10 @@ The functions are described in `jglue_app.api`, those of the auditor in `jglue_a
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
 from jglue_app.api import check_data, compare, evaluate, explain, import_log, lint_prompt, open_run, rescore, score
 from jglue_app.audit.auditor import audit_score, audit_table
 from jglue_app.tasks import TASKS
+from jglue_app.version import __version__
 
 __all__ = [
     "TASKS",

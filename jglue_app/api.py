@@ -17,26 +17,34 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jglue_app import data as files
-from jglue_app import data_check, exporters, known_items, lint, presets, rescoring, waterfall
-from jglue_app.backends import ModelPool, Notify, backend_for, open_tokenizer
-from jglue_app.data_check import DataCheck
+from jglue_app.backends import Notify, backend_for, open_tokenizer
+from jglue_app.backends.pool import ModelPool
+from jglue_app.data import check, files, known_items
+from jglue_app.data.check import DataCheck
+from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
-from jglue_app.importers.imports import Imported, Items, import_logs
-from jglue_app.item_groups import with_labels
-from jglue_app.known_items import CURRENT_LABELS
-from jglue_app.plan import build_prompts, make_plan
-from jglue_app.predictions import read_predictions
-from jglue_app.prompts import ModelText
-from jglue_app.protocols import protocol_names
-from jglue_app.report import Answered, compare_runs, judge_run, only, report_run
-from jglue_app.rescoring import Rescoring
-from jglue_app.runner import run_plan
+from jglue_app.prompts import lint
+from jglue_app.prompts.findings import Finding
+from jglue_app.prompts.formats import ModelText
+from jglue_app.results import exporters
+from jglue_app.results.importers.imports import Imported, Items, import_logs
+from jglue_app.runs import presets
+from jglue_app.runs.plan import build_prompts, make_plan
+from jglue_app.runs.predictions import read_predictions
+from jglue_app.runs.runner import run_plan
+from jglue_app.runs.store import RunStore
+from jglue_app.scoring import rescoring, waterfall
+from jglue_app.scoring.comparison import compare_runs
+from jglue_app.scoring.item_groups import with_labels
+from jglue_app.scoring.judged import Answered, judge_run, only
+from jglue_app.scoring.protocols import protocol_names
+from jglue_app.scoring.report import report_run
+from jglue_app.scoring.rescoring import Rescoring
+from jglue_app.scoring.types import Comparison, Report
+from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import load_settings
-from jglue_app.store import RunStore
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import Comparison, Decoding, Finding, ModelSpec, PromptSpec, Report, RunData
-from jglue_app.waterfall import Waterfall
+from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunData
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,7 +429,7 @@ def check_data(
         | {"items": len(d.items), "state": "ok", "message": ""}
         for d in datasets
     ]
-    return data_check.check(own if rows is None else rows, datasets, others)
+    return check.check(own if rows is None else rows, datasets, others)
 
 
 def open_run(path: str | Path) -> Run:

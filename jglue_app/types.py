@@ -12,23 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, Protocol
 
 Kind = Literal["choice", "score", "span"]
-Status = Literal["exact", "recovered", "ambiguous", "off_format", "unfinished_thought", "empty"]
 Finish = Literal["stop", "length", "overflow", "empty", "scored"]
-Outcome = Literal[
-    "correct",
-    "wrong_form",
-    "wrong",
-    "unreadable",
-    "unfinished_thought",
-    "truncated",
-    "empty",
-    "overflow",
-    "error",
-    "unscored",
-]
-"""`correct`; `wrong_form` (right by the lenient reading alone); `wrong`; `unreadable`; `unfinished_thought` (the output
-never ends its thought); `truncated` (cut at the token limit without a legal or right answer); `empty`; `overflow` (the
-prompt did not fit); `error`; `unscored` (the record lacks what the protocol looks at)."""
 Source = Literal["official", "user", "sample"]
 IMPORTED = "imported"
 """Backend of a run that was made of another harness's log; its `PromptSpec.style` is that harness and its version."""
@@ -306,6 +290,19 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to know before a score is believed; `notices.py` makes sentences of it."""
+
+    kind: str
+    """A key of `notices.SENTENCES`."""
+    metric: str = ""
+    reading: str = "strict"
+    """Which reading it is about: `strict` or `choose`."""
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    """The values in the sentence. Counts are whole numbers, and are read as such where a run is stored."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunData:
     """All that is stored of a run, as reports need it."""
 
@@ -320,313 +317,6 @@ class RunData:
     """What answered; None if it is not known, as for outputs made elsewhere."""
     assumed: tuple[Notice, ...] = ()
     """What was taken for granted when outputs made elsewhere were read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """What a text was read as."""
-
-    value: str | float | None
-    """Canonical label, number or span; None when nothing could be read."""
-    status: Status
-    """`exact` (a legal answer and nothing else), `recovered`, `ambiguous` (several), `off_format` (none),
-    `unfinished_thought` (the output never ends its thought), `empty`."""
-    rule: str
-    """Name of the rule that fired."""
-    span: tuple[int, int] | None = None
-    """Characters of the raw text that the value was read from, as (start, end)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What one protocol makes of one record."""
-
-    protocol: str
-    strict: Parsed
-    lenient: Parsed
-    scores: Mapping[str, float]
-    """Per-item metrics of the strict reading in 0–1, e.g. `accuracy`; for JSTS empty: it is scored over all items."""
-    lenient_scores: Mapping[str, float]
-    """The same for the lenient reading."""
-    outcome: Outcome
-    """Where this item falls in the failure picture."""
-    choice: str | None = None
-    """Label with the highest log-likelihood, when choices were scored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with its uncertainty."""
-
-    value: float | None
-    """None when there is no data or the metric is undefined (a constant prediction has no correlation)."""
-    low: float | None
-    """Lower end of the 95 % interval."""
-    high: float | None
-    """Upper end of the 95 % interval."""
-    n: int
-    """Items the value rests on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something to know before a score is believed; `notices.py` makes sentences of it."""
-
-    kind: str
-    """A key of `notices.SENTENCES`."""
-    metric: str = ""
-    reading: str = "strict"
-    """Which reading it is about: `strict` or `choose`."""
-    facts: Mapping[str, str | int | float] = field(default_factory=dict)
-    """The values in the sentence. Counts are whole numbers, and are read as such where a run is stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class PairedTest:
-    """B minus A on the items both have answered, and how sure that is."""
-
-    difference: Estimate
-    """With its paired 95 % interval."""
-    p: float | None
-    """Two-sided; None when there is no difference to test."""
-    test: str
-    """`mcnemar` (exact, for right or wrong), `bootstrap` (paired, over items) or `normal` (of an average)."""
-    needed: int | None
-    """Items with which a difference of this size would be told from none at the 5 % level with 80 % power; None when
-    the two do not differ."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskReport:
-    """The scores of one run on one subset under one protocol."""
-
-    task: str
-    source: Source
-    """Which data was scored: `official`, `user` or `sample`."""
-    n: int
-    """Items with an answer: neither failed nor too long for the model."""
-    planned: int
-    """Items the run is to answer."""
-    metrics: Mapping[str, Estimate]
-    """Metrics of the strict reading; the first is the subset's main metric."""
-    lenient: Mapping[str, Estimate]
-    """The same metrics of the lenient reading: the difference is the cost of format."""
-    choose: Mapping[str, Estimate]
-    """Metrics of log-likelihood ranking; empty when choices were not scored."""
-    imputed: Mapping[str, Estimate]
-    """JSTS with 2.5 for every unreadable answer; empty elsewhere."""
-    outcomes: Mapping[str, int]
-    """Items by `Outcome`."""
-    unreadable: int
-    """Outputs without a strict reading."""
-    unreadable_lenient: int
-    """Outputs without a lenient reading."""
-    floors: Mapping[str, float]
-    """Metric → score of the best constant answer on these items (the majority class); no entry where a constant has
-    no score (a correlation) or none can be named (F1)."""
-    default_floors: Mapping[str, float] = field(default_factory=dict)
-    """Metric → score of a model that never gives a readable answer, where the protocol has a default for that."""
-    knows: int | None = None
-    """Items whose gold answer has the highest log-likelihood although the generated text is in the wrong form,
-    unreadable, cut off or empty; None unless both were asked for."""
-    notices: tuple[Notice, ...] = ()
-    """What a reader of these scores has to know."""
-    unscored: str = ""
-    """Why there are no metrics: `not_covered` (the protocol has no such subset), `no_logprobs`, `no_text` or
-    `no_answers` (nothing was answered yet); empty when there are some."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All scores of one run under one protocol."""
-
-    spec_id: str
-    label: str
-    """A short human name of the run: model, format, style, shots, quantization."""
-    protocol: str
-    tasks: Mapping[str, TaskReport]
-    average: Estimate
-    """Mean of the main metrics over `average_of`; no data unless every subset has a value."""
-    average_of: tuple[str, ...]
-    """The subsets in the average, always named beside it: one that is off by default is none of them, unless the run
-    has no other."""
-    average_without: tuple[str, ...]
-    """Those of them without a value, which is why there is no average; empty when there is one."""
-    notices: tuple[Notice, ...] = ()
-    """What concerns the whole run."""
-    split: str = "valid"
-    """Which split was scored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """B minus A on the items both have answered."""
-
-    a: Estimate
-    b: Estimate
-    difference: Estimate
-    """With its paired interval."""
-    verdict: str
-    """`a` or `b` when the interval leaves out zero and `p_holm` is below 0.05; else `undecided`, as it always is below
-    ten items."""
-    p: float | None = None
-    """Two-sided, by `test`; None when there is nothing to test."""
-    p_holm: float | None = None
-    """`p` after Holm's correction over the subsets compared."""
-    test: str = ""
-    """See `PairedTest.test`."""
-    needed: int | None = None
-    """Items needed to tell a difference of this size with 80 % power; None when the two do not differ."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flips:
-    """Answers that differ between two runs, over the items that both have answered."""
-
-    n: int
-    changed: int
-    """Items with another answer; one that only one run's output could be read as counts."""
-    to_right: int | None
-    """Wrong in A and right in B; None where answers are not right or wrong."""
-    to_wrong: int | None
-    """Right in A and wrong in B."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a run took."""
-
-    model: ModelInfo
-    quantization: str
-    """What the run asked for; where that is `none`, how the weights are quantized in the files, if they are."""
-    items: int
-    """Items with an output."""
-    seconds: float
-    """That answering them took, without loading."""
-
-    @property
-    def items_per_s(self) -> float | None:
-        """None where nothing was measured."""
-        return self.items / self.seconds if self.seconds > 0 else None
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two runs side by side."""
-
-    a: Report
-    b: Report
-    differences: Mapping[str, Mapping[str, Difference]]
-    """Task → metric → difference, strict reading."""
-    lenient: Mapping[str, Mapping[str, Difference]]
-    """The same for the lenient reading."""
-    choose: Mapping[str, Mapping[str, Difference]]
-    """The same for log-likelihood ranking."""
-    average: Difference | None = None
-    """Of the averages over the subsets' main metrics; None unless both runs have one over the same subsets."""
-    flips: Mapping[str, Mapping[str, Flips]] = field(default_factory=dict)
-    """Task → reading (`strict`, `choose`) → on how many items the answers differ."""
-    cost: tuple[Cost, Cost] | None = None
-    """Of A and of B; None unless both models are known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """The settings with which the system behind a protocol runs a model."""
-
-    style: str
-    """Wording style, which also brings the token limits and stop strings."""
-    shots: int = 0
-    shots_by_task: tuple[tuple[str, int], ...] = ()
-    method: str = "generate"
-    format: str = "plain"
-    repetition_penalty: tuple[tuple[str, float], ...] = ()
-    """(subset, penalty) where it has one; see `Decoding`."""
-    oracle_length: bool = False
-    """Whether it cuts JSQuAD answers at the length of the longest gold answer; see `Decoding`."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodeSource:
-    """Where a system's own code decides something."""
-
-    repository: str
-    """`owner/name` on GitHub, or a package of PyPI as `name version`."""
-    commit: str
-    """Commit, branch or tag; empty for a package."""
-    path: str
-    lines: str = ""
-    """Line range, such as `12–30`; empty where the whole file says it."""
-
-    def __str__(self) -> str:
-        """For people: `owner/name@commit path:12–30`."""
-        at = f"@{self.commit}" if self.commit else ""
-        return f"{self.repository}{at} {self.path}" + (f":{self.lines}" if self.lines else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a system decides about one subset once the outputs are there. Each field is one decision; the names of their
-    values are explained in `protocols.decisions`."""
-
-    metrics: tuple[str, ...]
-    """Metric names, the main one first."""
-    evidence: str = "text"
-    """`text`, or `log_likelihood` of the choices: then `text`, `reading` and `unreadable` mean nothing."""
-    items: str = "all"
-    """Which items are scored: `all`, or `short_references` (those whose lexicographically largest reference has at most
-    37.5 characters)."""
-    labels: str = "file"
-    """Version of the labels that answers are held against: that of the `file`, or `v1.1` where the file is JNLI dev."""
-    thought: str = "kept"
-    """A thought before the answer is part of the text (`kept`), or not (`left_out`)."""
-    text: tuple[tuple[str, str], ...] = ()
-    """(step, sides): what is done to texts before they are compared, in this order. Sides are `prediction` or `both`,
-    which is the references too."""
-    reading: str = "asked"
-    """How an answer is found in what is left; explained in `decisions.VALUES`."""
-    references: str = "all"
-    """A span is compared with `all` references or the `first`."""
-    clip: bool = False
-    """Whether a similarity off the scale is set to its nearer end."""
-    unreadable: str | float | None = None
-    """What an unreadable answer counts as; None for wrong, in JSTS for left out of the correlation."""
-    undefined: str = "none"
-    """What a correlation that is undefined counts as: `none` (there is no score) or `zero`."""
-    f1: str = ""
-    """How near a span is to a reference; a key of `nearness.NEARNESS`. Empty where there is no such metric."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoringProtocol:
-    """How one system scores stored records."""
-
-    name: str
-    """Key in `PROTOCOLS`."""
-    metrics: Mapping[str, tuple[str, ...]]
-    """Subset → metric names, the main one first; a subset that is not here is not scored."""
-    judge: Callable[[Task, Item, Record], Judgement]
-    """What it makes of one record; never raises, whatever the output holds."""
-    ranked: frozenset[str] = frozenset()
-    """Subsets decided by log-likelihood instead of text."""
-    defaults: Mapping[str, str | float] = field(default_factory=dict)
-    """Subset → what an unreadable output counts as, if the system has such a default."""
-    first_reference_only: bool = False
-    """Whether a span is compared with the first reference alone."""
-    lenient: bool = False
-    """Whether it has a lenient reading and log-likelihood rankings beside the score."""
-    literal: frozenset[str] = frozenset()
-    """Subsets whose answers are read as the official labels whatever the prompt asked for."""
-    preset: Preset | None = None
-    """None for a protocol that suits any run."""
-    rules: Mapping[str, Rules] = field(default_factory=dict)
-    """Subset → its decisions, of the strict reading."""
-    sources: Mapping[str, Mapping[str, CodeSource]] = field(default_factory=dict)
-    """Subset, or empty for all → decision, or empty for the others → where the system's own code says it."""
-    generation: Mapping[str, tuple[str, CodeSource]] = field(default_factory=dict)
-    """Decisions that shape the outputs themselves, a key of `decisions.GENERATION` → (what it is, where it says so)."""
-    variant_of: str = ""
-    """The name of the protocol that this is a variant of; empty if it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -826,25 +516,3 @@ class Tokenizer(Protocol):
     def unknown(self, ids: Sequence[int]) -> int:
         """How many of the tokens stand for text that the tokenizer does not know."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something in a prompt that will cost points or time."""
-
-    rule: str
-    """What was found, such as `answer_too_long`."""
-    level: Literal["error", "warning", "info"]
-    """`error` (scores will be wrong or missing), `warning` (they may suffer), `info` (good to know)."""
-    task: str
-    """The subset; empty when it concerns all."""
-    message: str
-    """What is wrong, what it costs and what to do, in one or two English sentences."""
-    items: int = 0
-    """Items concerned, of those looked at."""
-    of: int = 0
-    """Items looked at."""
-    example: str = ""
-    """Id of the first item concerned."""
-    facts: Mapping[str, str | float] = field(default_factory=dict)
-    """The values in the message."""

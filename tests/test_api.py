@@ -10,10 +10,10 @@ import pytest
 
 import jglue_app
 from jglue_app import api, compare, evaluate, open_run
-from jglue_app.backends import ModelPool
+from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import DataError, InputError, ModelNotFoundError, RunBusyError, StoreError, UnknownNameError
+from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
-from jglue_app.store import RunStore
 from jglue_app.types import ModelSpec
 
 JNLI = Path(jglue_app.__file__).parent.parent / "assets" / "samples" / "jnli" / "valid.json"

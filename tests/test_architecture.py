@@ -19,7 +19,7 @@ FILES = sorted([ROOT / "app.py", *PACKAGE.rglob("*.py")])
 BACKENDS = ("jglue_app/backends/",)
 PAGE = ("jglue_app/ui/", "app.py")
 HOME = {
-    "torch": BACKENDS,
+    "torch": (*BACKENDS, "jglue_app/bench/machine.py"),
     "transformers": BACKENDS,
     "openai": BACKENDS,
     "bitsandbytes": BACKENDS,
@@ -28,20 +28,25 @@ HOME = {
     "accelerate": BACKENDS,
     "peft": BACKENDS,
     "gradio": PAGE,
-    "wandb": ("jglue_app/wandb_sink/",),
-    "wandb_workspaces": ("jglue_app/wandb_sink/",),
-    "ray": ("jglue_app/cluster.py",),
+    "wandb": ("jglue_app/wandb_sink/client/", "jglue_app/launch/__main__.py"),
+    "wandb_workspaces": ("jglue_app/wandb_sink/client/",),
+    "ray": ("jglue_app/cluster/",),
 }
 """Library → the only places that may import it."""
 
+ROOMS = (
+    *("version", "types", "errors", "environment", "settings", "tasks", "data", "prompts", "backends", "scoring"),
+    *("runs", "bench", "audit", "results", "api", "prompt_lab", "wandb_sink", "launch", "ui", "cli"),
+)
+"""Folders and modules at the top of the package; each imports only from those before it. An item is asked (tasks, data,
+prompts), answered (backends), judged (scoring), stored (runs), collected (results) and shown (the rest)."""
+
 PURE = (
-    *("prompts", "metrics", "significance", "floors", "notices", "references", "rules", "disagreement"),
-    *("presets", "lint", "data_check", "known_items", "system_data", "rescoring", "waterfall", "thought"),
-    *("report", "item_groups", "scoreboard", "leaderboard", "insights"),
-    *(f"protocols/{path.stem}" for path in sorted((PACKAGE / "protocols").glob("*.py"))),
+    *("prompts/build", "prompts/examples", "prompts/findings", "prompts/formats", "prompts/lint", "prompts/thoughts"),
+    *("data/check", "data/known_items", "data/system_data"),
+    *(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in sorted((PACKAGE / "scoring").rglob("*.py"))),
     *(f"audit/{name}" for name in ("apart", "asked", "board", "cells", "exact", "facts", "grid", "printed")),
     *("audit/score", "audit/table", "audit/versus", "audit/wording"),
-    *("parsing/__init__", "parsing/choice", "parsing/score", "parsing/span", "parsing/text"),
 )
 OUTSIDE_WORLD = {
     *("os", "io", "sys", "pathlib", "shutil", "tempfile", "glob", "subprocess"),
@@ -50,12 +55,6 @@ OUTSIDE_WORLD = {
 }
 OWN_GENERATORS = {"Random", "default_rng", "Generator", "SeedSequence", "PCG64"}
 """What may be taken from `random` and `numpy.random`: generators with a state of their own."""
-
-SCORING = {
-    *("parsing", "metrics", "significance", "protocols", "floors", "notices", "references", "rules", "disagreement"),
-    *("report", "item_groups", "scoreboard", "rescoring", "leaderboard", "insights"),
-}
-ASKING = {"data", "styles", "prompts", "models", "tasks", "backends"}
 
 
 def name(path: Path) -> str:
@@ -89,7 +88,7 @@ def own(module: ast.Module) -> set[str]:
 
 def test_there_is_something_to_look_at() -> None:
     names = {name(path) for path in FILES}
-    assert {"app.py", "jglue_app/types.py", "jglue_app/backends/hf.py", "jglue_app/tasks/jnli.py"} <= names
+    assert {"app.py", "jglue_app/types.py", "jglue_app/backends/hf/load.py", "jglue_app/tasks/jnli.py"} <= names
 
 
 @pytest.mark.parametrize(
@@ -145,36 +144,25 @@ def test_the_vocabulary_needs_the_standard_library_only(module: str) -> None:
     assert roots - set(sys.stdlib_module_names) == set()
 
 
+def test_every_module_belongs_to_a_room() -> None:
+    tops = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES[1:]}
+    assert tops - {"__init__", "__main__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_from_those_before_it(room: str) -> None:
+    later = set(ROOMS[ROOMS.index(room) + 1 :])
+    files = [path for path in FILES[1:] if path.relative_to(PACKAGE).parts[0].removesuffix(".py") == room]
+    assert files
+    upwards = {name(path): own(tree(path)) & later for path in files}
+    assert {path: names for path, names in upwards.items() if names} == {}
+
+
 def test_scoring_does_not_know_how_items_were_asked() -> None:
-    known = {
-        name(path): own(tree(path))
-        for path in FILES
-        if path.is_relative_to(PACKAGE) and path.relative_to(PACKAGE).parts[0].removesuffix(".py") in SCORING
-    }
-    assert len(known) >= len(SCORING)
-    outside = {"backends", "runner", "plan", "data", "prompts", "styles", "store", "ui", "cli"}
-    assert {module: names & outside for module, names in known.items() if names & outside} == {}
-
-
-def test_asking_does_not_know_about_scores() -> None:
-    known = {
-        name(path): own(tree(path)) & (SCORING | {"store", "runner", "ui", "cli"})
-        for path in FILES
-        if path.is_relative_to(PACKAGE) and path.relative_to(PACKAGE).parts[0].removesuffix(".py") in ASKING
-    }
-    assert {path: names for path, names in known.items() if names} == {}
-
-
-def test_only_the_entry_points_import_the_page_and_the_command_line() -> None:
-    strangers = [
-        name(path)
-        for path in FILES
-        if own(tree(path)) & {"ui", "cli"}
-        and name(path) not in {"app.py", "jglue_app/__main__.py"}
-        and not name(path).startswith("jglue_app/cli/")
-        and not name(path).startswith("jglue_app/ui/")
-    ]
-    assert strangers == []
+    asking = ("jglue_app.backends", "jglue_app.data.files", "jglue_app.prompts.build", "jglue_app.prompts.styles")
+    known = {name(path): imported(tree(path)) for path in FILES if path.is_relative_to(PACKAGE / "scoring")}
+    assert known
+    assert {path for path, names in known.items() if any(n.startswith(asking) for n in names)} == set()
 
 
 def test_no_module_is_called_utils_or_helpers() -> None:

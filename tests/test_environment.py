@@ -22,9 +22,10 @@ import httpx
 import pytest
 from huggingface_hub import constants
 
-from jglue_app import data, environment
-from jglue_app.backends.locate import locate
-from jglue_app.console import print_json
+from jglue_app import environment
+from jglue_app.backends.hf.find_weights import locate
+from jglue_app.cli.tables import print_json
+from jglue_app.data import files
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings, load_settings
 from jglue_app.types import ModelSpec
@@ -310,7 +311,7 @@ def test_fetching_and_the_hub_name_the_variable_and_ask_nobody(
     load_settings()
     sentence = r"^SSL_CERT_FILE names /nonexistent/ca\.pem, which cannot be read \(No such file or directory\)\."
     with pytest.raises(InputError, match=sentence):
-        data.fetch(settings, "jnli", "valid")
+        files.fetch(settings, "jnli", "valid")
     with pytest.raises(InputError, match=sentence):
         locate(ModelSpec("nobody/nothing"), settings, lambda _: None)
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from jglue_app.audit.facts import CORRELATIONS, MEANS, SHARES
-from jglue_app.significance import Z95
+from jglue_app.scoring.significance import Z95
 
 FEWEST = 4
 """Items without which a correlation has no interval."""

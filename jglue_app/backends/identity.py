@@ -34,9 +34,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jglue_app.backends import weights
+from jglue_app.backends import weight_files
+from jglue_app.backends.named_models import named_models
 from jglue_app.errors import ModelError
-from jglue_app.models import named_models
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
 
@@ -251,15 +251,15 @@ def _weights(folder: Path, there: set[str], allow_bin: bool) -> set[str]:
 
 def _loaded(folder: Path) -> set[str]:
     """The files that the weights are loaded from, with the list of them, as far as they are there."""
-    first = weights.first_file(lambda name: (folder / name).is_file(), _table(folder / "config.json"))
+    first = weight_files.first_file(lambda name: (folder / name).is_file(), _table(folder / "config.json"))
     if first is None or not (folder / first).is_file():
         return set()
-    return {first} | (_indexed(folder, first) if weights.is_list(first) else set())
+    return {first} | (_indexed(folder, first) if weight_files.is_list(first) else set())
 
 
 def _indexed(folder: Path, index: str) -> set[str]:
     """The files that an index names, as far as they are there."""
-    return {name for name in weights.listed(_table(folder / index)) if (folder / name).is_file()}
+    return {name for name in weight_files.listed(_table(folder / index)) if (folder / name).is_file()}
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from jglue_app import __version__, environment
+from jglue_app import environment
 from jglue_app.cli.audit import audit
 from jglue_app.cli.bench import bench_command
 from jglue_app.cli.data import data_commands
@@ -27,6 +27,7 @@ from jglue_app.cli.scoring import rescore, score
 from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs
 from jglue_app.cli.wandb import pull, push
 from jglue_app.errors import InputError, JglueAppError, first_line
+from jglue_app.version import __version__
 
 app = typer.Typer(
     help="Compare Japanese language models on JGLUE, item by item.",

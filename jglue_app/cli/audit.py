@@ -13,7 +13,7 @@ from jglue_app.audit.auditor import audit_score, audit_table
 from jglue_app.audit.board import Ranking
 from jglue_app.audit.wording import Found, sentence
 from jglue_app.cli.options import JsonOption
-from jglue_app.console import print_json, print_lines, print_table
+from jglue_app.cli.tables import print_json, print_lines, print_table
 from jglue_app.errors import InputError
 
 HEADS = {"alert": "Doubts:", "note": "Findings:", "info": "Details:"}

@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from jglue_app import __version__, bench
 from jglue_app.backends import Notify, backend_for
+from jglue_app.bench import measure
+from jglue_app.bench.peers import PEERS, Peer
+from jglue_app.bench.versus import Versus, run_peer
+from jglue_app.bench.versus import compare as versus
 from jglue_app.cli.options import (
     BinOption,
     DataOption,
@@ -25,13 +28,12 @@ from jglue_app.cli.options import (
     settings_of,
     task_list,
 )
-from jglue_app.console import ProgressView, print_json, print_lines, print_table
+from jglue_app.cli.tables import print_json, print_lines, print_table
 from jglue_app.errors import InputError, PeerError, UnknownNameError
-from jglue_app.peers import PEERS, Peer
-from jglue_app.peers.versus import Versus, run_peer
-from jglue_app.peers.versus import compare as versus
+from jglue_app.runs.progress import ProgressView
 from jglue_app.settings import Settings
 from jglue_app.types import ModelInfo, ModelSpec
+from jglue_app.version import __version__
 
 
 def bench_command(
@@ -82,21 +84,21 @@ def bench_command(
     failed: list[PeerError] = []
     methods = ("choose", "generate") if method == "both" else (method,)
     with ProgressView() as view, ExitStack() as running:
-        backend, load_seconds = bench.open_for_bench(
+        backend, load_seconds = measure.open_for_bench(
             settings, spec, device=device, notify=view.say, methods=methods, leave_out=without or []
         )
         running.callback(backend.close)
-        from jglue_app.backends.machine import accelerator_peak, measure_machine  # torch takes seconds to import
+        from jglue_app.bench.machine import accelerator_peak, measure_machine  # torch takes seconds to import
 
         machine = measure_machine(backend.info.device, backend.info.dtype)
         opened = _opened(pairs, spec, settings, backend.info, machine.threads, view.say)
         peers = [running.enter_context(other) for other in opened]
-        rows: list[bench.Measured] = []
-        for work in bench.workloads(
+        rows: list[measure.Measured] = []
+        for work in measure.workloads(
             settings, backend, spec, names, counts, limit, method=method, data_kind=data_kind, style=style
         ):
             view.say(f"{work.task}, {work.method}, {work.shots} examples: {len(work.prompts)} items.")
-            measured, results = bench.measure(backend, work, machine.gflops)
+            measured, results = measure.measure(backend, work, machine.gflops)
             rows.append(measured)
             for other in list(peers):
                 view.say(f"The same in {other.name}.")
@@ -107,10 +109,10 @@ def bench_command(
                     failed.append(e)
                     peers.remove(other)
                     continue
-                again, _ = bench.measure(backend, work, machine.gflops)
+                again, _ = measure.measure(backend, work, machine.gflops)
                 compared.append(versus(other, work, found, (measured.seconds, again.seconds), results))
                 measured = again
-        packed, resident, on_device = backend.packed, bench.peak_resident(), accelerator_peak()
+        packed, resident, on_device = backend.packed, measure.peak_resident(), accelerator_peak()
     if as_json:
         summary = {
             "model": spec,
@@ -153,7 +155,7 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-def _show(rows: list[bench.Measured]) -> None:
+def _show(rows: list[measure.Measured]) -> None:
     titles = ("subset", "method", "shots", "items", "items/s", "distinct tok/s", "naive tok/s", "sharing")
     table = Table(*titles, "prefill", "decode", "head", "tokenizer", "other", "of the bound", box=None, pad_edge=False)
     for row in rows:
@@ -197,7 +199,7 @@ def _opened(
 ) -> Iterator[Peer]:
     if not pairs:
         return
-    from jglue_app.backends.locate import locate  # transformers takes seconds to import
+    from jglue_app.backends.hf.find_weights import locate  # transformers takes seconds to import
 
     if info.device.split(":")[0] not in ("cpu", "cuda"):
         raise InputError(f"Other harnesses do not run on {info.device} here. Choose --device cpu.")

@@ -9,13 +9,15 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from jglue_app import api, data
-from jglue_app import data_check as check
+from jglue_app import api
 from jglue_app.cli.options import DataOption, JsonOption, MarcOption
-from jglue_app.console import ProgressView, print_json, print_lines, print_table
+from jglue_app.cli.tables import print_json, print_lines, print_table
+from jglue_app.data import check
+from jglue_app.data import files as data
+from jglue_app.data.system_data import SYSTEM_DATA
 from jglue_app.errors import InputError
+from jglue_app.runs.progress import ProgressView
 from jglue_app.settings import load_settings
-from jglue_app.system_data import SYSTEM_DATA
 from jglue_app.tasks import TASKS, get_task
 
 

@@ -7,17 +7,19 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from jglue_app import data, lab
-from jglue_app.backends import ModelPool
+from jglue_app import prompt_lab
+from jglue_app.backends.pool import ModelPool
 from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, ThinkingOption, settings_of
 from jglue_app.cli.runs import stop_on_signal
-from jglue_app.configuration import Side
-from jglue_app.console import ProgressView, print_json, print_lines, print_table
+from jglue_app.cli.tables import print_json, print_lines, print_table
+from jglue_app.data import files
 from jglue_app.errors import InputError
-from jglue_app.library import Library
-from jglue_app.plan import Plan
-from jglue_app.prompts import FORMATS
-from jglue_app.scoreboard import estimate_text
+from jglue_app.prompts.formats import FORMATS
+from jglue_app.results.library import Library
+from jglue_app.runs.plan import Plan
+from jglue_app.runs.progress import ProgressView
+from jglue_app.runs.request import Side
+from jglue_app.scoring.scoreboard import estimate_text
 from jglue_app.tasks import get_task
 
 ModelOption = Annotated[str, typer.Option(help="Registry name, Hub id, folder or .gguf file.")]
@@ -38,12 +40,14 @@ def show_prompt(
 ) -> None:
     """One prompt token by token, with what its answers take. Loads the tokenizer alone."""
     settings = settings_of(None)
-    items = data.load(settings, get_task(task).name, data=data_kind).items
+    items = files.load(settings, get_task(task).name, data=data_kind).items
     found = [one for one in items if item in (None, one.id)]
     if not found:
         raise InputError(f"{task} has no item {item!r}. The first one is {items[0].id!r}.")
     with ProgressView() as view:
-        seen = lab.inspect_item(settings, Side(model, format, style, shots, thinking=thinking), found[0], view.say)
+        seen = prompt_lab.inspect_item(
+            settings, Side(model, format, style, shots, thinking=thinking), found[0], view.say
+        )
     if as_json:
         print_json(seen)
         return
@@ -70,15 +74,15 @@ def sweep(
     """The same items in several formats: scores, and how many answers change when only the format does."""
     settings = settings_of(runs_dir)
     names, words = ([part.strip() for part in text.split(",") if part.strip()] for text in (formats, styles))
-    sides = lab.variants(Side(model, shots=shots), names or list(FORMATS), words)
+    sides = prompt_lab.variants(Side(model, shots=shots), names or list(FORMATS), words)
     planned: list[tuple[Side, Plan]] = []
     with ProgressView() as view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
-        for event in lab.sweep(settings, pool, task, sides, limit, data_kind, stop.is_set):
+        for event in prompt_lab.sweep(settings, pool, task, sides, limit, data_kind, stop.is_set):
             if isinstance(event, tuple):
                 planned.append(event)
             else:
                 view.show(event)
-    rows = lab.sweep_table(Library(settings.runs_dir), task, planned)
+    rows = prompt_lab.sweep_table(Library(settings.runs_dir), task, planned)
     if as_json:
         print_json(rows)
         return

@@ -10,10 +10,11 @@ import typer
 
 from jglue_app import wandb_sink
 from jglue_app.cli.options import JsonOption
+from jglue_app.cli.tables import print_json, print_lines
 from jglue_app.cli.wandb import EntityOption, ProjectOption
-from jglue_app.console import ProgressView, print_json, print_lines
 from jglue_app.errors import InputError
-from jglue_app.wandb_sink.jobs import IMAGE, Job, create_job
+from jglue_app.launch.job import IMAGE, Job, create_job
+from jglue_app.runs.progress import ProgressView
 
 
 def launch_job(

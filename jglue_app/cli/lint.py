@@ -29,10 +29,12 @@ from jglue_app.cli.options import (
     TokensOption,
     task_list,
 )
-from jglue_app.console import ProgressView, print_json, print_lines
+from jglue_app.cli.tables import print_json, print_lines
 from jglue_app.errors import InputError
+from jglue_app.prompts.findings import Finding
+from jglue_app.runs.progress import ProgressView
 from jglue_app.tasks import TASKS
-from jglue_app.types import Finding, ModelSpec
+from jglue_app.types import ModelSpec
 
 
 def lint_prompt(

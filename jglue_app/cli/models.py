@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from jglue_app import environment, showcase
+from jglue_app import environment
+from jglue_app.backends.named_models import named_models
 from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, settings_of
-from jglue_app.console import ProgressView, print_json, print_lines, print_table
-from jglue_app.models import named_models
+from jglue_app.cli.tables import print_json, print_lines, print_table
+from jglue_app.results import showcase
+from jglue_app.runs.progress import ProgressView
 from jglue_app.settings import load_settings
 
 

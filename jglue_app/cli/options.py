@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jglue_app import presets
+from jglue_app.runs import presets
 from jglue_app.settings import Settings, gib, load_settings
 
 TasksOption = Annotated[

@@ -9,9 +9,9 @@ import typer
 from rich.table import Table
 
 from jglue_app.cli.options import JsonOption
-from jglue_app.console import print_json, print_lines, print_table
-from jglue_app.protocols import PROTOCOLS, get_protocol
-from jglue_app.protocols.decisions import as_table
+from jglue_app.cli.tables import print_json, print_lines, print_table
+from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
+from jglue_app.scoring.protocols.decisions import as_table
 from jglue_app.tasks import TASKS
 
 

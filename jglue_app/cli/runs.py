@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from jglue_app import presets, report
 from jglue_app.api import Run, open_run
-from jglue_app.backends import ModelPool, backend_for
+from jglue_app.backends import backend_for
+from jglue_app.backends.pool import ModelPool
 from jglue_app.cli.options import (
     BackendOption,
     BinOption,
@@ -49,15 +49,19 @@ from jglue_app.cli.options import (
     settings_of,
     task_list,
 )
+from jglue_app.cli.tables import print_comparison, print_groups, print_json, print_lines, print_report
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
-from jglue_app.console import ProgressView, print_comparison, print_groups, print_json, print_lines, print_report
 from jglue_app.errors import InputError
-from jglue_app.item_groups import groups, with_and_without
-from jglue_app.plan import Plan, make_plan
-from jglue_app.runner import run_plans
+from jglue_app.runs import presets
+from jglue_app.runs.plan import Plan, make_plan
+from jglue_app.runs.progress import ProgressView
+from jglue_app.runs.runner import run_plans
+from jglue_app.runs.store import RunStore
+from jglue_app.scoring import comparison
+from jglue_app.scoring.item_groups import groups, with_and_without
+from jglue_app.scoring.types import Preset
 from jglue_app.settings import Settings
-from jglue_app.store import RunStore
-from jglue_app.types import Decoding, ModelSpec, Preset, PromptSpec
+from jglue_app.types import Decoding, ModelSpec, PromptSpec
 from jglue_app.wandb_sink import Follower
 
 INCOMPLETE, INTERRUPTED = 6, 130
@@ -336,7 +340,7 @@ def _show_report(run: Run, protocol: str, as_json: bool) -> None:
 
 
 def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
-    found = report.compare_runs(left.data(), right.data(), protocol)
+    found = comparison.compare_runs(left.data(), right.data(), protocol)
     if as_json:
         print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": found})
     else:

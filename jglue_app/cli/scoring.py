@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jglue_app import api, rescoring
+from jglue_app import api
 from jglue_app.cli import waterfall
 from jglue_app.cli.options import (
     DataOption,
@@ -20,7 +20,7 @@ from jglue_app.cli.options import (
     settings_of,
     task_list,
 )
-from jglue_app.console import (
+from jglue_app.cli.tables import (
     print_dissents,
     print_groups,
     print_json,
@@ -30,11 +30,12 @@ from jglue_app.console import (
     print_report,
     say,
 )
-from jglue_app.known_items import CURRENT_LABELS
-from jglue_app.rescoring import Rescoring
+from jglue_app.data.known_items import CURRENT_LABELS
+from jglue_app.scoring import rescoring
+from jglue_app.scoring.rescoring import Rescoring
+from jglue_app.scoring.waterfall import as_table, unexplained
 from jglue_app.tasks import TASKS
 from jglue_app.types import ELSEWHERE
-from jglue_app.waterfall import as_table, unexplained
 
 ProtocolsOption = Annotated[str, typer.Option("--protocol", help="A protocol, several separated by commas, or 'all'.")]
 ItemsOption = Annotated[

@@ -11,26 +11,20 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from jglue_app import archive, exporters, notices, wandb_sink
-from jglue_app import export as files
-from jglue_app.cli.options import (
-    JsonOption,
-    MarcOption,
-    RunsOption,
-    SplitOption,
-    find_run,
-    settings_of,
-    task_list,
-)
-from jglue_app.console import print_json, print_leaderboard, print_lines, print_table, visible
-from jglue_app.data import RANKED_KINDS
+from jglue_app import wandb_sink
+from jglue_app.cli.options import JsonOption, MarcOption, RunsOption, SplitOption, find_run, settings_of, task_list
+from jglue_app.cli.tables import print_json, print_leaderboard, print_lines, print_table, visible
+from jglue_app.data.files import RANKED_KINDS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
-from jglue_app.importers import FORMATS
-from jglue_app.importers.imports import Imported, Items, import_logs, told
-from jglue_app.leaderboard import leaderboard as rank
-from jglue_app.library import Library
-from jglue_app.protocols import get_protocol
-from jglue_app.store import RunStore
+from jglue_app.results import archive, exporters
+from jglue_app.results import export as files
+from jglue_app.results.importers import FORMATS
+from jglue_app.results.importers.imports import Imported, Items, import_logs, told
+from jglue_app.results.library import Library
+from jglue_app.runs.store import RunStore
+from jglue_app.scoring import notices
+from jglue_app.scoring.leaderboard import leaderboard as rank
+from jglue_app.scoring.protocols import get_protocol
 
 RunArgument = Annotated[str, typer.Argument(help="A stored run: its folder or id.")]
 

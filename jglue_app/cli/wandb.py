@@ -14,10 +14,11 @@ import typer
 from jglue_app import wandb_sink
 from jglue_app.api import open_run
 from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of
-from jglue_app.console import ProgressView, print_json, print_lines
+from jglue_app.cli.tables import print_json, print_lines
 from jglue_app.errors import InputError, JglueAppError, NetworkError
-from jglue_app.plan import Plan
-from jglue_app.store import RunStore
+from jglue_app.runs.plan import Plan
+from jglue_app.runs.progress import ProgressView
+from jglue_app.runs.store import RunStore
 from jglue_app.wandb_sink import Follower, Login, Sent, Target
 
 ProjectOption = Annotated[

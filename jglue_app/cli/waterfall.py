@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 
-from jglue_app.console import print_lines, print_table, quoted
-from jglue_app.protocols.decisions import decision_text
+from jglue_app.cli.tables import print_lines, print_table, quoted
+from jglue_app.scoring.protocols.decisions import decision_text
+from jglue_app.scoring.types import Estimate
+from jglue_app.scoring.waterfall import Switch, Waterfall
 from jglue_app.tasks import TASKS
-from jglue_app.types import Estimate
-from jglue_app.waterfall import Switch, Waterfall
 
 
 def print_waterfalls(found: Mapping[str, Waterfall], run: str, items: int) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 
 import gradio as gr
 
-from jglue_app.configuration import DTYPES, MAX_NAME, MAX_SHOTS, QUANTIZATIONS, Configuration, Side
+from jglue_app.backends.named_models import named_models
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.models import named_models
-from jglue_app.plan import MAX_THINKING_TOKENS, METHODS, penalty_of
-from jglue_app.prompts import FORMATS
+from jglue_app.prompts.formats import FORMATS
+from jglue_app.prompts.styles import load_style, style_names
+from jglue_app.prompts.thoughts import THINKING
+from jglue_app.runs.plan import MAX_THINKING_TOKENS, METHODS, penalty_of
+from jglue_app.runs.request import DTYPES, MAX_NAME, MAX_SHOTS, QUANTIZATIONS, Configuration, Side
 from jglue_app.settings import Settings
-from jglue_app.styles import load_style, style_names
 from jglue_app.tasks import CORE, TASKS, get_task
-from jglue_app.thought import THINKING
 from jglue_app.ui.words import word
 
 SAME = "="

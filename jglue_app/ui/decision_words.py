@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jglue_app.protocols.decisions import DECISIONS, GENERATION
+from jglue_app.scoring.protocols.decisions import DECISIONS, GENERATION
 from jglue_app.ui.words import rule_text
 
 DECISIONS_JA = {

@@ -13,26 +13,29 @@ from typing import Any, TypeVar, cast
 import gradio as gr
 from gradio.events import api
 
-from jglue_app import data, lab
+from jglue_app import prompt_lab
 from jglue_app.audit import auditor
-from jglue_app.configuration import Configuration, Side, command, query
-from jglue_app.disagreement import dissents
+from jglue_app.backends.named_models import named_models
+from jglue_app.data import files as data
 from jglue_app.errors import InputError, JglueAppError, UnknownNameError
-from jglue_app.jobs import Job
-from jglue_app.models import named_models
-from jglue_app.protocols import PROTOCOLS, get_protocol, judge_all
-from jglue_app.protocols.decisions import as_table as decisions_table
-from jglue_app.report import compare_runs
-from jglue_app.store import dumps
+from jglue_app.runs.request import Configuration, Side, command, query
+from jglue_app.runs.store import dumps
+from jglue_app.scoring.comparison import compare_runs
+from jglue_app.scoring.disagreement import dissents
+from jglue_app.scoring.protocols import PROTOCOLS, get_protocol, judge_all
+from jglue_app.scoring.protocols.decisions import as_table as decisions_table
+from jglue_app.scoring.waterfall import as_table
 from jglue_app.tasks import CORE, TASKS, get_task
 from jglue_app.types import Item
-from jglue_app.ui import compare, controls, full, results, wandb_push, why
-from jglue_app.ui.desk import Desk
-from jglue_app.ui.door import visitor
-from jglue_app.ui.following import BEAT_S, changes
-from jglue_app.ui.lab import look, start_sweep
+from jglue_app.ui import controls
+from jglue_app.ui.jobs import Job
+from jglue_app.ui.progress import BEAT_S, changes
+from jglue_app.ui.state import Desk
+from jglue_app.ui.tabs import compare, full, results, wandb_panel
+from jglue_app.ui.tabs import waterfall as why
+from jglue_app.ui.tabs.lab import look, start_sweep
 from jglue_app.ui.views.items import FILTERS, item_rows
-from jglue_app.waterfall import as_table
+from jglue_app.ui.visitor import visitor
 
 
 def build(desk: Desk) -> None:
@@ -487,7 +490,7 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         """
         try:
             get_protocol(protocol)
-            job = wandb_push.begin(desk, visitor(request), run, compare_with, project, entity, key, protocol)
+            job = wandb_panel.begin(desk, visitor(request), run, compare_with, project, entity, key, protocol)
             job.over.wait()
             if job.stop.is_set():
                 raise InputError("The push was stopped. What had arrived stays; push again to complete it.")
@@ -598,7 +601,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
             known = get_task(task)
             if not isinstance(fields, dict) or any(not isinstance(fields.get(k, ""), str) for k in known.fields):
                 raise InputError(f"The fields of {known.title} are an object of texts: {', '.join(known.fields)}.")
-            return lab.make_item(known, fields, gold)
+            return prompt_lab.make_item(known, fields, gold)
         items = data.load(settings, get_task(task).name, data=kind).items
         found = next((i for i in items if i.id == item_id), None) if item_id else items[0]
         if found is None:
@@ -673,7 +676,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         def work(job: Job) -> None:
             with desk.jobs.turn(job) as mine:
                 if mine:
-                    job.result = lab.try_item(settings, desk.pool, side, item, job.stop.is_set, data=data)
+                    job.result = prompt_lab.try_item(settings, desk.pool, side, item, job.stop.is_set, data=data)
 
         try:
             side: Side = controls.read_side([model, format, style, shots, "none", "auto"], "en")
@@ -711,11 +714,11 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         owner = visitor(request)
         try:
             side = controls.read_side([model, "plain", "ja-labels", shots, "none", "auto"], "en")
-            job = start_sweep(desk, owner, task, lab.variants(side, formats, styles), items, data, "en")
+            job = start_sweep(desk, owner, task, prompt_lab.variants(side, formats, styles), items, data, "en")
             nothing: list[dict[str, Any]] = []
             yield from waited(desk, job, nothing)
             desk.own(job)
-            rows = lab.sweep_table(desk.library, task, job.result or [])
+            rows = prompt_lab.sweep_table(desk.library, task, job.result or [])
         except JglueAppError as e:
             raise _told(e) from e
         out = [{**_plain(row), "run": row.path.name} for row in rows]

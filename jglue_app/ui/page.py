@@ -16,11 +16,12 @@ from starlette.middleware import Middleware
 from jglue_app import environment
 from jglue_app.errors import InputError, first_line
 from jglue_app.settings import Settings, load_settings
-from jglue_app.ui import about, audit, compare, endpoints, faults, full, lab, results, views
+from jglue_app.ui import endpoints, guard, views
 from jglue_app.ui.controls import pane
-from jglue_app.ui.desk import Desk
-from jglue_app.ui.door import LANGUAGES, Door, language, page_of
+from jglue_app.ui.state import Desk
+from jglue_app.ui.tabs import about, audit, compare, full, lab, results
 from jglue_app.ui.views import STATIC
+from jglue_app.ui.visitor import LANGUAGES, Door, language, page_of
 from jglue_app.ui.words import PREFIX, browser_words
 
 FONTS = ["Noto Sans JP", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic UI", "Meiryo", "sans-serif"]
@@ -79,7 +80,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         comparing.items.submit(to_lab, None, [tabs, trying.tabs, *trying.fill], **quiet)
         results_tab.select(ranking.refresh, ranking.inputs, ranking.outputs, **quiet)
         page.load(greet, None, head, **quiet)
-    faults.guard(page)
+    guard.guard(page)
     page.queue(max_size=64)
     return page
 

@@ -11,8 +11,8 @@ from functools import cache
 
 import gradio as gr
 
-from jglue_app.notices import SENTENCES
-from jglue_app.rules import RULES, explain
+from jglue_app.scoring.notices import SENTENCES
+from jglue_app.scoring.rules import RULES, explain
 
 PREFIX = "jg_"
 

@@ -10,11 +10,11 @@ The client runs in a process of its own (`process.py`, `worker.py`). What is sen
 is the progress of a run under way, `reporting.py` the W&B Report, `launch.py` the job of W&B Launch.
 """
 
-from jglue_app.wandb_sink.following import Follower
 from jglue_app.wandb_sink.leaderboard import Standings, save_report, standings
+from jglue_app.wandb_sink.live_run import Follower
 from jglue_app.wandb_sink.login import DEFAULT_PROJECT, Login, Target, base_url, checked_key, log_in, own_key, target
-from jglue_app.wandb_sink.pulling import Source, pull, source
-from jglue_app.wandb_sink.pushing import Sent, push, push_comparison, write_offline
+from jglue_app.wandb_sink.pull_run import Source, pull, source
+from jglue_app.wandb_sink.push_run import Sent, push, push_comparison, write_offline
 
 __all__ = [
     "DEFAULT_PROJECT",

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jglue_app.leaderboard import Entry, Standing, rank
-from jglue_app.protocols import get_protocol
-from jglue_app.types import Estimate
+from jglue_app.scoring.leaderboard import Entry, Standing, rank
+from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.types import Estimate
 from jglue_app.wandb_sink.login import Login
 from jglue_app.wandb_sink.payload import PROTOCOLS_KEY
 from jglue_app.wandb_sink.process import Worker

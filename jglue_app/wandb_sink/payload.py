@@ -23,20 +23,16 @@ from functools import cached_property
 from typing import Any
 
 from jglue_app.errors import InputError
-from jglue_app.protocols import PROTOCOLS, get_protocol
-from jglue_app.report import compare_runs, judge_run, main_metric, report_run
-from jglue_app.scoreboard import OUTCOMES
-from jglue_app.store import dumps
+from jglue_app.runs.store import dumps
+from jglue_app.scoring.comparison import compare_runs
+from jglue_app.scoring.judged import judge_run
+from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
+from jglue_app.scoring.report import main_metric, report_run
+from jglue_app.scoring.scoreboard import OUTCOMES
+from jglue_app.scoring.types import Comparison, Estimate, Report
 from jglue_app.tasks import TASKS
-from jglue_app.types import Comparison, Estimate, Report, RunData
-from jglue_app.wandb_sink.tables import (
-    Table,
-    joined_table,
-    notice_table,
-    outcome_table,
-    predictions,
-    statistics_table,
-)
+from jglue_app.types import RunData
+from jglue_app.wandb_sink.tables import Table, joined_table, notice_table, outcome_table, predictions, statistics_table
 
 FORMAT = 1
 """Version of the names below; readers refuse a newer one."""

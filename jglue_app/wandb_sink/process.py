@@ -66,7 +66,7 @@ class Worker:
         try:
             self._process = subprocess.Popen(
                 # -P: a file of that name in the working folder is not ours.
-                [sys.executable, "-P", "-m", "jglue_app.wandb_sink.worker"],
+                [sys.executable, "-P", "-m", "jglue_app.wandb_sink.client.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._noise,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from jglue_app import notices
-from jglue_app.protocols import PROTOCOLS, get_protocol
-from jglue_app.report import Answered, Judged
-from jglue_app.rules import explain
-from jglue_app.scoreboard import OUTCOMES, score_rows
-from jglue_app.store import dumps
+from jglue_app.runs.store import dumps
+from jglue_app.scoring import notices
+from jglue_app.scoring.judged import Answered, Judged
+from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
+from jglue_app.scoring.rules import explain
+from jglue_app.scoring.scoreboard import OUTCOMES, score_rows
+from jglue_app.scoring.types import Comparison, Estimate, Report
 from jglue_app.tasks import TASKS
-from jglue_app.types import Comparison, Estimate, Item, Report, RunData
+from jglue_app.types import Item, RunData
 
 UNANSWERED = ("error", "overflow", "unscored")
 """Outcomes of an item that was not answered."""

@@ -12,7 +12,7 @@ import pytest
 from jglue_app.audit.facts import BENCHMARKS, METRICS, SYSTEMS, benchmark, metric_of, scope, system_of
 from jglue_app.audit.wording import METRIC_NAMES
 from jglue_app.errors import UnknownNameError
-from jglue_app.protocols import PROTOCOLS
+from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.tasks import TASKS
 
 REAL = os.environ.get("JGLUE_DATA_DIR")

@@ -17,14 +17,15 @@ from typing import Any
 
 import pytest
 
-from jglue_app.backends import ModelPool, identity, open_backend
+from jglue_app.backends import identity, open_backend
 from jglue_app.backends.identity import files_of, identify
+from jglue_app.backends.pool import ModelPool
 from jglue_app.cli import main
 from jglue_app.errors import ModelError
-from jglue_app.plan import make_plan
+from jglue_app.runs.plan import make_plan
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
-from tests.backends.test_locate import COMMIT, Hub
+from tests.backends.test_find_weights import COMMIT, Hub
 from tests.conftest import TinyModel, write_gguf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,7 +184,7 @@ LOADED: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize("name", LOADED)
 def test_every_file_that_is_loaded_is_one_by_which_the_model_is_known(tmp_path: Path, name: str) -> None:
-    from jglue_app.backends.checkpoint import weight_files
+    from jglue_app.backends.hf.checkpoint import weight_files
 
     stored, tables, expected = LOADED[name]
     for file in stored:

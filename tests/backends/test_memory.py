@@ -14,9 +14,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jglue_app.backends import memory, open_backend
-from jglue_app.backends.hf import HFBackend
-from jglue_app.backends.memory import LEAST_TOKENS, Memory, container_free, free_bytes, give_back, memory_of
+from jglue_app.backends import open_backend
+from jglue_app.backends.hf import memory
+from jglue_app.backends.hf.load import HFBackend
+from jglue_app.backends.hf.memory import LEAST_TOKENS, Memory, container_free, free_bytes, give_back, memory_of
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings, gib, load_settings
 from jglue_app.types import ModelSpec

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jglue_app.backends import ModelPool, backend_for, hf
+from jglue_app.backends import backend_for
+from jglue_app.backends.hf import load
+from jglue_app.backends.pool import ModelPool
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
 from tests.conftest import TinyModel
@@ -53,11 +55,11 @@ def test_models_fit_together_only_if_their_sum_is_free(
     settings: Settings, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     specs = {ModelSpec(str(tiny_model(name))) for name in ("llama", "qwen3")}
-    needs = [hf.memory_needed(spec, settings) for spec in specs]
+    needs = [load.memory_needed(spec, settings) for spec in specs]
     assert all(isinstance(need, int) and need > 10_000 for need in needs)
     total = sum(need for need in needs if need)
     for free, fit in ((total, True), (total - 1, False)):
-        monkeypatch.setattr(hf, "memory_free", lambda device, free=free: free)
+        monkeypatch.setattr(load, "memory_free", lambda device, free=free: free)
         assert ModelPool(settings).fit_together(specs) == fit
 
 
@@ -68,11 +70,11 @@ def test_a_model_that_does_not_fit_beside_another_takes_its_place(
     told: list[str] = []
     with ModelPool(settings, device="cpu") as pool:
         pool.get(first)
-        need = hf.memory_needed(second, settings)
+        need = load.memory_needed(second, settings)
         assert need is not None
         # Too little while the first model is in memory, enough once it has left.
         resident = [True]
-        monkeypatch.setattr(hf, "memory_free", lambda device: need - 1 if resident[0] else need)
+        monkeypatch.setattr(load, "memory_free", lambda device: need - 1 if resident[0] else need)
 
         def notice(message: str) -> None:
             told.append(message)
@@ -100,13 +102,15 @@ def test_a_model_of_unknown_size_that_does_not_fit_is_tried_again_alone(
     settings: Settings, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (ModelSpec(str(tiny_model(name))) for name in ("llama", "qwen3"))
-    need = hf.memory_needed(second, settings)
+    need = load.memory_needed(second, settings)
     assert need is not None
-    monkeypatch.setattr(hf, "memory_needed", lambda *_: None)
+    monkeypatch.setattr(load, "memory_needed", lambda *_: None)
     told: list[str] = []
     with ModelPool(settings, device="cpu") as pool:
         pool.get(first)
-        monkeypatch.setattr(hf, "memory_free", lambda _: need if told[-1:] != [f"Preparing {second.id}."] else need - 1)
+        monkeypatch.setattr(
+            load, "memory_free", lambda _: need if told[-1:] != [f"Preparing {second.id}."] else need - 1
+        )
         backend = pool.get(second, told.append)
         assert backend is pool.get(second)
     assert told[:2] == [f"Preparing {second.id}.", f"Unloading all other models to make room for {second.id}."]

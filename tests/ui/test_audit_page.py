@@ -13,8 +13,8 @@ from jglue_app.audit.auditor import audit_score, audit_table
 from jglue_app.audit.facts import BENCHMARKS, METRICS
 from jglue_app.audit.wording import SENTENCES, TEST_NAMES
 from jglue_app.errors import InputError
-from jglue_app.ui.audit import EXAMPLES, items, swallow
 from jglue_app.ui.audit_words import EDITIONS_JA, METRICS_JA, SENTENCES_JA, TESTS_JA, told
+from jglue_app.ui.tabs.audit import EXAMPLES, items, swallow
 from tests.ui.conftest import OpenPage, serve
 from tests.ui.driving import said, tab
 

@@ -15,7 +15,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from jglue_app.protocols import PROTOCOLS
+from jglue_app.scoring.protocols import PROTOCOLS
 from tests.ui.conftest import Tables, serve
 
 ACTIONS = {

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from jglue_app import evaluate
-from jglue_app.item_groups import GroupScore
+from jglue_app.scoring.item_groups import GroupScore
+from jglue_app.scoring.types import Estimate
 from jglue_app.settings import Settings
-from jglue_app.types import Estimate
-from jglue_app.ui import shown, views
-from jglue_app.ui.desk import Desk
-from jglue_app.ui.shown import Pair
+from jglue_app.ui import views
+from jglue_app.ui.state import Desk
+from jglue_app.ui.views import comparison
+from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.groups import group_rows
 from tests.test_api import GOLDS, WORDS
 
@@ -73,7 +74,7 @@ def test_without_such_items_there_is_no_table(tmp_path: Path, desk: Desk) -> Non
     table = tmp_path / "right.jsonl"
     table.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     run = evaluate(str(table), tasks=["jnli"], data="sample", limit=10)
-    html = shown.board_html(desk, "me", Pair(run.path.name), "ja")
+    html = comparison.board_html(desk, "me", Pair(run.path.name), "ja")
     assert "JNLI" in html
     assert "jg-groups" not in html
 
@@ -90,7 +91,7 @@ def test_a_run_with_such_items_has_the_table_for_both_sides(
     folder.mkdir(parents=True)
     document = {"version": "1", "data": [{"title": "寺", "paragraphs": [paragraph]}]}
     (folder / "valid-v1.3.json").write_text(json.dumps(document), "utf-8")
-    monkeypatch.setattr("jglue_app.data.PINS", {})
+    monkeypatch.setattr("jglue_app.data.files.PINS", {})
     monkeypatch.setenv("JGLUE_DATA_DIR", str(tmp_path / "jglue"))
     made = []
     for name, right in (("one", "a1p0q0"), ("two", "a4596p0q0")):
@@ -98,10 +99,10 @@ def test_a_run_with_such_items_has_the_table_for_both_sides(
         table = tmp_path / f"{name}.jsonl"
         table.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in said), "utf-8")
         made.append(evaluate(str(table), tasks=["jsquad"]).path.name)
-    html = shown.board_html(desk, "me", Pair(made[0], made[1]), "en")
+    html = comparison.board_html(desk, "me", Pair(made[0], made[1]), "en")
     assert "Questions about a damaged paragraph" in html
     assert 'data-side="A">0.250 → 1.000' in html
     assert 'data-side="B">0.250 → 0.000' in html
-    alone = shown.board_html(desk, "me", Pair(made[0]), "en")
+    alone = comparison.board_html(desk, "me", Pair(made[0]), "en")
     assert 'data-side="B"' not in alone
     assert 'data-side="A">0.250 → 1.000' in alone

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page
 
-from tests.importers.logs import jnli_ranked, samples
-from tests.importers.logs import results as results_file
+from tests.results.importers.logs import jnli_ranked, samples
+from tests.results.importers.logs import results as results_file
 from tests.ui.conftest import OpenPage, Tables, serve
 from tests.ui.driving import choose, finished, only_subsets, said, shows, start, tab
 

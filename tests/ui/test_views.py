@@ -12,25 +12,24 @@ from typing import Any
 
 import pytest
 
-from jglue_app.configuration import Side
 from jglue_app.errors import InputError
-from jglue_app.jobs import Job, State
-from jglue_app.lab import Inspected, LegalAnswer, SweepRow, Token, Tried
-from jglue_app.leaderboard import Entry
-from jglue_app.library import StoredRun
-from jglue_app.protocols import PROTOCOLS
-from jglue_app.protocols.official import judge as official
-from jglue_app.report import Answered, compare_runs, report_run
-from jglue_app.runner import Event
+from jglue_app.prompt_lab import Inspected, LegalAnswer, SweepRow, Token, Tried
+from jglue_app.prompts.findings import Finding
+from jglue_app.results.library import StoredRun
+from jglue_app.runs.request import Side
+from jglue_app.runs.runner import Event
+from jglue_app.scoring.comparison import compare_runs
+from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.leaderboard import Entry
+from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.scoring.protocols.official import judge as official
+from jglue_app.scoring.report import report_run
+from jglue_app.scoring.types import Estimate, Flips, Judgement
 from jglue_app.tasks import TASKS
 from jglue_app.types import (
     Decoding,
-    Estimate,
-    Finding,
     Finish,
-    Flips,
     Item,
-    Judgement,
     ModelInfo,
     ModelSpec,
     Notice,
@@ -42,13 +41,15 @@ from jglue_app.types import (
     RunError,
     RunSpec,
 )
-from jglue_app.ui import views, wandb_push
+from jglue_app.ui import views
+from jglue_app.ui.jobs import Job, State
+from jglue_app.ui.tabs import wandb_panel
 from jglue_app.ui.views import items, progress, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
 from jglue_app.ui.views.item import LONG, SideView, bars, item_view, pieces, special_pieces
 from jglue_app.wandb_sink import Sent
-from tests.test_report import pairs
+from tests.scoring.test_report import pairs
 
 SPEC = RunSpec(ModelSpec("m"), ("jnli",), "v", {}, PromptSpec(), "", Decoding(), "0")
 OTHER = replace(SPEC, model=ModelSpec("n"))
@@ -1490,7 +1491,7 @@ def everything(text: str) -> dict[str, list[str]]:
         "two": [views.render("two", {"parts": [views.note(text), views.empty(text)]})],
         "head": [views.render("head", {"lang": text})],
         "pushed": [
-            wandb_push.view(
+            wandb_panel.view(
                 job("done", result=[Sent(text, text, url, {text: 3}, 1, name=text)] * 3, notices=[text]), "ja"
             )
             for url in ("https://wandb.example/run", text)

@@ -12,17 +12,22 @@ from typing import get_args
 
 import pytest
 
-from jglue_app import errors, insights, lint, references, rules, scoreboard, showcase
-from jglue_app.item_groups import GROUPS
-from jglue_app.jobs import State
-from jglue_app.notices import SENTENCES
-from jglue_app.plan import METHODS
-from jglue_app.protocols import PROTOCOLS
+from jglue_app import errors
+from jglue_app.prompts import lint
+from jglue_app.results import showcase
+from jglue_app.runs.plan import METHODS
+from jglue_app.scoring import insights, references, rules, scoreboard
+from jglue_app.scoring.item_groups import GROUPS
+from jglue_app.scoring.notices import SENTENCES
+from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.scoring.types import Outcome
 from jglue_app.tasks import TASKS
-from jglue_app.types import Outcome, Source
-from jglue_app.ui import about, words
+from jglue_app.types import Source
+from jglue_app.ui import words
 from jglue_app.ui.controls import DATA_CHOICES
-from jglue_app.ui.course import STEPS
+from jglue_app.ui.jobs import State
+from jglue_app.ui.tabs import about
+from jglue_app.ui.tabs.lab_course import STEPS
 from jglue_app.ui.views import MARKS
 from jglue_app.ui.views.board import MARKED
 from jglue_app.ui.views.items import FILTERS, SORTS

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from jglue_app import wandb_sink
-from jglue_app.store import RunStore
+from jglue_app.runs.store import RunStore
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.known import login, run_of, steady
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from jglue_app.api import compare
-from jglue_app.types import Difference
+from jglue_app.scoring.types import Difference
 from jglue_app.wandb_sink.payload import comparison_id
 from tests.wandb_sink.conftest import Board
 from tests.wandb_sink.known import JNLI, JSQUAD, JSTS, Json, items, other, ranked, said, similarity, spec_id, text

@@ -19,7 +19,7 @@ import pytest
 
 from jglue_app import wandb_sink
 from jglue_app.errors import NetworkError, RunBusyError, StoreError
-from jglue_app.wandb_sink.sending import fault
+from jglue_app.wandb_sink.client.send import fault
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.known import (
     LONG_S,

@@ -32,13 +32,13 @@ from tests.wandb_sink.known import (
 
 ITEMS = 45
 EAGER = (
-    "import jglue_app.wandb_sink.following as f; f.SPEED_EVERY_S = 0.2; f.SCORES_EVERY_S = 1.0; "
+    "import jglue_app.wandb_sink.live_run as f; f.SPEED_EVERY_S = 0.2; f.SCORES_EVERY_S = 1.0; "
     "from jglue_app.cli import main; main()"
 )
 """The command line, but progress is sent more often: the run would have to take minutes."""
-HASTY = f"import jglue_app.wandb_sink.following as f; f.END_S = 4.0; f.TELL_AFTER_S = 1.0; {EAGER}"
+HASTY = f"import jglue_app.wandb_sink.live_run as f; f.END_S = 4.0; f.TELL_AFTER_S = 1.0; {EAGER}"
 """As that, and W&B is not waited for as long."""
-PATIENT = f"import jglue_app.wandb_sink.following as f; f.SHORT_END_S = 2.0; f.TELL_AFTER_S = 1.0; {EAGER}"
+PATIENT = f"import jglue_app.wandb_sink.live_run as f; f.SHORT_END_S = 2.0; f.TELL_AFTER_S = 1.0; {EAGER}"
 """As that, and W&B is waited for long, unless somebody stops the command."""
 
 

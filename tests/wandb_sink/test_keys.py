@@ -23,7 +23,7 @@ from tests.wandb_sink.known import Json, run_of, spec_id, together
 MANY = 12
 CANARIES = tuple(f"canary{number:02}" + f"{number:02}xyzzy" * 5 for number in range(MANY + 2))
 """The last two belong to people who name no entity: their own one is meant."""
-WORKER = "jglue_app.wandb_sink.worker"
+WORKER = "jglue_app.wandb_sink.client.worker"
 STRANGERS = {"HF_TOKEN": "hf_stranger", "OPENAI_API_KEY": "sk-stranger", "WANDB_API_KEY": "parent-" + "s" * 40}
 """Secrets of whoever started all this, which are nobody's business."""
 

@@ -17,12 +17,13 @@ import pytest
 
 from jglue_app import evaluate, open_run
 from jglue_app.errors import InputError, StoreError, UnknownNameError
-from jglue_app.plan import make_plan
-from jglue_app.protocols import PROTOCOLS
+from jglue_app.launch import form
+from jglue_app.launch import job as jobs
+from jglue_app.runs.plan import make_plan
+from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.tasks import CORE
 from jglue_app.types import Decoding, ModelSpec, PromptSpec
-from jglue_app.wandb_sink import form, jobs
 from tests.launch_server import LaunchServer
 from tests.wandb_server import Run
 
@@ -93,7 +94,7 @@ class Machine:
         """The entry point with the environment that an agent gives it."""
         more = {"WANDB_LAUNCH": "True", "WANDB_RUN_ID": run, "WANDB_ENTITY": "tester", "WANDB_PROJECT": "direct"}
         more |= {"WANDB_CONFIG": json.dumps(dict(config)), "WANDB_ARTIFACTS": "{}"}
-        command = (sys.executable, "-m", "jglue_app.wandb_sink.launch")
+        command = (sys.executable, "-m", "jglue_app.launch")
         return self.start(*command, cwd=ROOT, **more, WANDB_DIR=str(self.home), **env)
 
 
@@ -245,7 +246,7 @@ def test_the_schema_has_every_field_and_stays_in_the_dialect() -> None:
 def test_the_schema_is_printed_without_the_client() -> None:
     code = (
         "import runpy, sys; sys.argv = ['launch', '--schema'];"
-        "runpy.run_module('jglue_app.wandb_sink.launch', run_name='__main__');"
+        "runpy.run_module('jglue_app.launch', run_name='__main__');"
         "print({'wandb', 'torch'} & set(sys.modules), file=sys.stderr)"
     )
     told = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -259,7 +260,7 @@ def test_the_schema_is_printed_without_the_client() -> None:
 def test_the_code_of_a_job_is_what_an_evaluation_needs_and_no_more(tmp_path: Path) -> None:
     names = jobs.export(tmp_path)
     assert sorted(names) == sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
-    assert {"requirements.txt", "jglue_app/wandb_sink/launch.py", "assets/samples/jnli/valid.json"} <= set(names)
+    assert {"requirements.txt", "jglue_app/launch/__main__.py", "assets/samples/jnli/valid.json"} <= set(names)
     assert {Path(name).suffix for name in names} <= {"", ".csv", ".txt", ".py", ".toml", ".json"}
     assert not [name for name in names if "__pycache__" in name or name.startswith(("assets/show", "assets/screen"))]
     ignored = (QUEUES / "Dockerfile.dockerignore").read_text("utf-8").split()
@@ -338,7 +339,7 @@ def test_the_command_makes_a_job_once_for_the_same_code(launched: Launched) -> N
     assert code.files["jglue_app/errors.py"] == (ROOT / "jglue_app" / "errors.py").read_bytes()
     assert not [name for name in code.files if "__pycache__" in name or ".git" in name]
     source = json.loads(job.files["wandb-job.json"])["source"]
-    assert source["entrypoint"] == ["python", "-m", "jglue_app.wandb_sink.launch"]
+    assert source["entrypoint"] == ["python", "-m", "jglue_app.launch"]
     assert job.metadata == {"input_schemas": {"@wandb.config": form.schema()}}
     assert "cli_create_job" not in {run.job_type for run in launched.server.runs.values()}
 

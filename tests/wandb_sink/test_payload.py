@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from jglue_app.api import open_run
-from jglue_app.protocols import PROTOCOLS
-from jglue_app.types import Decoding, Estimate
+from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.scoring.types import Estimate
+from jglue_app.types import Decoding
 from jglue_app.wandb_sink import payload
 from tests.wandb_sink.conftest import Board
 from tests.wandb_sink.known import (

@@ -12,7 +12,7 @@ import pytest
 from jglue_app import wandb_sink
 from jglue_app.api import open_run
 from jglue_app.errors import InputError, JglueAppError, StoreError
-from jglue_app.library import Library
+from jglue_app.results.library import Library
 from jglue_app.wandb_sink import Source, source
 from tests.unsealed import unsealed
 from tests.wandb_server import WandbServer

@@ -10,8 +10,8 @@ import pytest
 
 from jglue_app import wandb_sink
 from jglue_app.errors import InputError, JglueAppError, NetworkError, UnknownNameError
-from jglue_app.leaderboard import Entry, leaderboard
-from jglue_app.library import Library
+from jglue_app.results.library import Library
+from jglue_app.scoring.leaderboard import Entry, leaderboard
 from jglue_app.wandb_sink import Login, Standings
 from tests.wandb_server import WandbServer
 from tests.wandb_sink.conftest import Board, Cli

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from jglue_app.errors import BusyError
-from jglue_app.report import Answered
+from jglue_app.scoring.judged import Answered
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Source
 from jglue_app.ui.words import said, table, word

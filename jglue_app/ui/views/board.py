@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jglue_app.insights import insights
-from jglue_app.references import on_test_set, references_of
-from jglue_app.scoreboard import (
+from jglue_app.scoring.insights import insights
+from jglue_app.scoring.references import on_test_set, references_of
+from jglue_app.scoring.scoreboard import (
     OUTCOMES,
     USUAL_OUTCOMES,
     ScoreRow,
@@ -17,8 +17,9 @@ from jglue_app.scoreboard import (
     p_text,
     score_rows,
 )
+from jglue_app.scoring.types import Comparison, Estimate, Report
 from jglue_app.tasks import TASKS
-from jglue_app.types import Comparison, Estimate, Notice, Report
+from jglue_app.types import Notice
 from jglue_app.ui.views import MARKS, named
 from jglue_app.ui.words import word
 

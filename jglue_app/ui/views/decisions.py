@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from jglue_app.protocols import get_protocol
-from jglue_app.protocols.decisions import Decision, decisions_of
+from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.protocols.decisions import Decision, decisions_of
 from jglue_app.tasks import TASKS
 from jglue_app.ui.decision_words import decision_word, value_word
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jglue_app.item_groups import GroupScore
-from jglue_app.scoreboard import estimate_text, number
+from jglue_app.scoring.item_groups import GroupScore
+from jglue_app.scoring.scoreboard import estimate_text, number
 from jglue_app.tasks import TASKS
 from jglue_app.ui.words import word
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from jglue_app import thought as thoughts
-from jglue_app.protocols import PROTOCOLS
-from jglue_app.report import Answered
+from jglue_app.prompts import thoughts
+from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.scoring.types import Judgement, Parsed
 from jglue_app.tasks import TASKS
-from jglue_app.types import Item, Judgement, Parsed
+from jglue_app.types import Item
 from jglue_app.ui.views import MARKS, gold_text
 from jglue_app.ui.words import rule_text, said, word
 

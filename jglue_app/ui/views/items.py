@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jglue_app import thought as thoughts
-from jglue_app.protocols.common import best_choice, is_right
-from jglue_app.report import Answered
+from jglue_app.prompts import thoughts
+from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.protocols.common import best_choice, is_right
 from jglue_app.tasks import TASKS
 from jglue_app.types import Source
 from jglue_app.ui.views import MARKS, Rows, gold_text, named, question, short

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jglue_app.jobs import Job
 from jglue_app.tasks import TASKS
+from jglue_app.ui.jobs import Job
 from jglue_app.ui.views import failure, render, sentence
 from jglue_app.ui.words import said, word
 

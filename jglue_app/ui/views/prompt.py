@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jglue_app.lab import Inspected, Token, Tried
-from jglue_app.protocols import judge_all
+from jglue_app.prompt_lab import Inspected, Token, Tried
+from jglue_app.prompts.findings import Finding
+from jglue_app.scoring.protocols import judge_all
 from jglue_app.tasks import TASKS
-from jglue_app.types import Finding
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.words import LINT, said, word
 

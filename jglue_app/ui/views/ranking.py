@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jglue_app.leaderboard import Entry
-from jglue_app.library import StoredRun
-from jglue_app.scoreboard import number
-from jglue_app.showcase import SHIPPED
+from jglue_app.results.library import StoredRun
+from jglue_app.results.showcase import SHIPPED
+from jglue_app.scoring.leaderboard import Entry
+from jglue_app.scoring.scoreboard import number
+from jglue_app.scoring.types import Estimate
 from jglue_app.tasks import TASKS
-from jglue_app.types import Estimate
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
 from jglue_app.ui.words import word
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jglue_app.lab import SweepRow
-from jglue_app.scoreboard import number
+from jglue_app.prompt_lab import SweepRow
+from jglue_app.scoring.scoreboard import number
+from jglue_app.scoring.types import Estimate, Flips
 from jglue_app.tasks import TASKS
-from jglue_app.types import Estimate, Flips
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
 
 

@@ -1,0 +1,187 @@
+"""A model's tokenizer alone, without its weights, and the facts of a model that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from transformers import AutoConfig, GenerationConfig
+
+from jglue_app.backends.hf.encoding import Encoder
+from jglue_app.backends.hf.find_weights import locate
+from jglue_app.backends.hf.thinking_switches import switches
+from jglue_app.backends.hf.tokenizer_files import disputed_by, load_tokenizer, source_of
+from jglue_app.errors import ModelError, first_line
+from jglue_app.settings import Settings
+from jglue_app.types import ModelSpec, Prompt, TokenizerInfo
+
+
+def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Callable[[str], None] = lambda _: None) -> HFTokenizer:
+    """Load the tokenizer and configuration of a model.
+
+    Raises:
+        ModelError: one of its kinds, when there is no such model or its tokenizer cannot be loaded.
+        NetworkError: the Hub cannot be reached.
+    """
+    source = locate(spec, settings, notify)
+    where = {
+        "pretrained_model_name_or_path": source.path,
+        "revision": source.revision,
+        "trust_remote_code": False,
+        "token": settings.hub_token,
+    }
+    try:
+        config, tokenizer = AutoConfig.from_pretrained(**where), load_tokenizer(spec.id, where)
+    except ModelError:
+        raise
+    except Exception as e:  # Of transformers, the tokenizer, the network: of any kind.
+        raise ModelError(
+            f"The tokenizer of {spec.id} could not be loaded ({first_line(e)}). "
+            "Check that it is a text-generation model that transformers supports without code of its own."
+        ) from e
+    try:
+        generation = GenerationConfig.from_pretrained(source.path, revision=source.revision, token=settings.hub_token)
+    except Exception:  # Many models have no such file.
+        generation = None
+    return HFTokenizer(spec.id, tokenizer, config, generation)
+
+
+class HFTokenizer:
+    """A tokenizer of transformers as the prompt linter needs it; see `types.Tokenizer`."""
+
+    def __init__(self, name: str, tokenizer: Any, config: Any, generation: Any) -> None:
+        self._tokenizer = tokenizer
+        self._encoder = Encoder(tokenizer)
+        self._name = name
+        self._ends = end_ids(generation, tokenizer)
+        self._context_length = context_length(config, tokenizer)
+        rows = getattr(config.get_text_config(), "vocab_size", None)
+        self._rows = rows if isinstance(rows, int) else None
+
+    @cached_property
+    def info(self) -> TokenizerInfo:
+        """Facts; see `types.TokenizerInfo`."""
+        return TokenizerInfo(
+            name=self._name,
+            bos=self._tokenizer.bos_token or "",
+            adds_bos=self._encoder.adds_bos,
+            eos=self._tokenizer.eos_token or "",
+            adds_eos=self._tokenizer.eos_token_id is not None and self._tokenizer.eos_token_id in self._encoder.suffix,
+            ends=tuple(self.pieces(self._ends)),
+            turn_end=self._turn_end(),
+            context_length=self._context_length,
+            has_chat_template=bool(getattr(self._tokenizer, "chat_template", None)),
+            prefix=tuple(self.pieces(self._encoder.bos)),
+            suffix=tuple(self.pieces(self._encoder.suffix)),
+            source=source_of(self._tokenizer),
+            disputed=disputed_by(self._tokenizer),
+            rows=self._rows,
+        )
+
+    def _turn_end(self) -> str:
+        """What the chat template closes the model's turn with; empty if it has none, or it cannot be told."""
+        if not getattr(self._tokenizer, "chat_template", None):
+            return ""
+        turns = [{"role": "user", "content": "問い"}, {"role": "assistant", "content": "答え"}]
+        try:
+            text = str(self._tokenizer.apply_chat_template(turns, tokenize=False))
+        except Exception:  # Jinja templates of any repository may raise anything.
+            return ""
+        rest = text.rpartition("答え")[2].strip()
+        ids = self._tokenizer(rest, add_special_tokens=False)["input_ids"]
+        return self.pieces(ids[:1])[0] if ids else ""
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
+        """The chat template with the opening of the answer; raises ModelError if it has none or refuses."""
+        return render_chat(self._tokenizer, self._name, messages, thinking)
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Ids of a prompt as the model is given it."""
+        return self._encoder.encode(prompt.text, has_special=prompt.messages is not None)
+
+    def split(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
+        """Ids of (context, answer) as they are scored; see `Encoder.encode_answer`."""
+        return self._encoder.encode_answer(prompt, answer)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of a text that stands alone."""
+        return self._encoder.encode(text, has_special=True)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Each token as text."""
+        return [self.text([i]) for i in ids]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Some tokens together as text."""
+        # Cleaning up would take the space before a full stop, as in English.
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def special(self, ids: Sequence[int]) -> list[bool]:
+        """Of each token whether it is a special one."""
+        return [i in self._special for i in ids]
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        added = {i for i, token in self._tokenizer.added_tokens_decoder.items() if token.special}
+        return frozenset(added | set(self._tokenizer.all_special_ids))
+
+    def unknown(self, ids: Sequence[int]) -> int:
+        """How many of the tokens stand for text that the tokenizer does not know."""
+        unknown = self._tokenizer.unk_token_id
+        return 0 if unknown is None else sum(i == unknown for i in ids)
+
+
+def require_template(tokenizer: Any, name: str) -> None:
+    """Refuse a tokenizer of transformers without a chat template; raises ModelError."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(
+            f"The tokenizer of {name} has no chat template. Choose another prompt format, such as plain or alpaca."
+        )
+
+
+def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
+    """A conversation in a tokenizer's own chat template, with the opening of the answer.
+
+    Args:
+        tokenizer: of transformers.
+        name: of the model, for messages.
+        messages: the turns.
+        thinking: `off`, `on`, or `default`, which tells the template nothing; see `thinking.switches`.
+
+    Raises:
+        ModelError: it has no template, or the template refuses the conversation.
+    """
+    require_template(tokenizer, name)
+    try:
+        text = tokenizer.apply_chat_template(
+            [dict(m) for m in messages],
+            tokenize=False,
+            add_generation_prompt=True,
+            **switches(tokenizer, thinking),
+        )
+    except Exception as e:  # Jinja templates of any repository may raise anything.
+        raise ModelError(
+            f"The chat template of {name} refused this conversation ({first_line(e)}). "
+            "Leave out the system text, or choose another prompt format."
+        ) from e
+    return str(text)
+
+
+def end_ids(generation: Any, tokenizer: Any) -> list[int]:
+    """Ids of the tokens that end a generation: those of the generation settings (None if there are none) and EOS."""
+    found: list[int] = []
+    for value in (getattr(generation, "eos_token_id", None), tokenizer.eos_token_id):
+        found += value if isinstance(value, list) else [value] if value is not None else []
+    return list(dict.fromkeys(found))
+
+
+def context_length(config: Any, tokenizer: Any) -> int | None:
+    """Most tokens of prompt and answer together; None if there is no limit."""
+    text_config = config.get_text_config()
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+        value = getattr(text_config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    limit = getattr(tokenizer, "model_max_length", None)
+    return int(limit) if limit and limit < 10**9 else None

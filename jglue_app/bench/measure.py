@@ -1,0 +1,181 @@
+"""The project's own benchmark: what an evaluation costs here, against what the machine could do.
+
+The bound is the rate at which this machine multiplies large matrices in the model's dtype, measured at the start. The
+work that is compared with it is what is needed at least: every distinct token once through the layers' weights, and
+the vocabulary at the positions that are scored. Attention, reading memory and Python count as loss.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jglue_app.backends import Notify
+from jglue_app.errors import InputError
+from jglue_app.prompts.formats import ModelText
+from jglue_app.runs.plan import build_prompts, make_plan
+from jglue_app.settings import Settings
+from jglue_app.tasks import TASKS
+from jglue_app.types import ModelSpec, Output, Prompt, PromptSpec, RunError
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from jglue_app.backends.hf.load import HFBackend
+
+WARM_UP_ITEMS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is run: some items of a subset in the order of the file, as in a full run."""
+
+    task: str
+    method: str
+    """`choose` or `generate`."""
+    shots: int
+    prompts: tuple[Prompt, ...]
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a workload cost."""
+
+    task: str
+    method: str
+    shots: int
+    items: int
+    failed: int
+    """Items without an output."""
+    seconds: float
+    items_per_s: float
+    naive_tokens: int
+    """Tokens if every prompt with every answer were read by itself."""
+    distinct_tokens: int
+    """Tokens that were read."""
+    sharing: float
+    """Naive over distinct."""
+    naive_tokens_per_s: float
+    distinct_tokens_per_s: float
+    scored_rows: int
+    """Positions at which the vocabulary was scored."""
+    parts: dict[str, float]
+    """Seconds in `tokenize`, `prefill`, `decode`, `head` and `other`."""
+    gflop: float
+    """Multiplications and additions with weights, in 10⁹."""
+    fraction: float
+    """Of the measured bound."""
+
+
+def workloads(
+    settings: Settings,
+    backend: HFBackend,
+    model: ModelSpec,
+    tasks: Sequence[str],
+    shots: Sequence[int],
+    limit: int,
+    *,
+    method: str = "both",
+    data_kind: str = "official",
+    style: str = "ja-labels",
+) -> Iterator[Workload]:
+    """Every subset × number of examples × method that there is.
+
+    Raises:
+        InputError, NetworkError: as `plan.make_plan`.
+    """
+    info = backend.info
+    text = ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
+    for name in tasks:
+        for count in shots:
+            # The model is loaded already, and nothing is stored: its files need not be looked at each time.
+            asked = PromptSpec(style, shots=count)
+            plan = make_plan(settings, model, [name], data_kind=data_kind, prompt=asked, answers=False)
+            prompts = tuple(build_prompts(plan, name, plan.items[name][:limit], text))
+            new = plan.style.of(name).max_new_tokens
+            if method != "generate" and TASKS[name].kind == "choice":
+                yield Workload(name, "choose", count, prompts, new)
+            if method != "choose":
+                yield Workload(name, "generate", count, prompts, new)
+
+
+def measure(backend: HFBackend, work: Workload, gflops: float) -> tuple[Measured, dict[int, Output | RunError]]:
+    """Run a workload once: what it cost, and what was answered, by the number of the prompt.
+
+    Nothing is kept of earlier runs but the beginning that prompts share.
+    """
+    meter = backend.work
+    meter.reset()
+    meter.wait = True
+    started = time.perf_counter()
+    if work.method == "choose":
+        results = dict(backend.choose(work.prompts, lambda: False))
+    else:
+        results = dict(backend.generate(work.prompts, work.max_new_tokens, lambda: False))
+    seconds = time.perf_counter() - started
+    meter.wait = False
+    body, head = backend.multiplications()
+    gflop = 2e-9 * (body * meter.distinct + head * meter.rows)
+    parts: dict[str, float] = {name: round(value, 4) for name, value in meter.seconds.items()}
+    parts["other"] = round(max(0.0, seconds - sum(meter.seconds.values())), 4)
+    found = Measured(
+        task=work.task,
+        method=work.method,
+        shots=work.shots,
+        items=len(work.prompts),
+        failed=sum(not isinstance(r, Output) or r.finish == "overflow" for r in results.values()),
+        seconds=seconds,
+        items_per_s=len(work.prompts) / seconds,
+        naive_tokens=meter.naive,
+        distinct_tokens=meter.distinct,
+        sharing=meter.naive / max(1, meter.distinct),
+        naive_tokens_per_s=meter.naive / seconds,
+        distinct_tokens_per_s=meter.distinct / seconds,
+        scored_rows=meter.rows,
+        parts=parts,
+        gflop=gflop,
+        fraction=gflop / seconds / gflops,
+    )
+    return found, results
+
+
+def open_for_bench(
+    settings: Settings,
+    spec: ModelSpec,
+    *,
+    device: str = "auto",
+    notify: Notify = lambda _: None,
+    methods: Collection[str] = ("choose", "generate"),
+    leave_out: Sequence[str] = (),
+) -> tuple[HFBackend, float]:
+    """Load a model and warm it up for these methods; the backend, and the seconds that loading took.
+
+    Raises:
+        InputError: it is not a transformers model.
+        UnknownNameError: there is no such trick to leave out.
+        ModelError, NetworkError: it cannot be loaded.
+    """
+    if spec.backend != "hf":
+        raise InputError(f"{spec.id} is a table of answers: there is nothing to time. Name a model.")
+    from jglue_app.backends.hf.ablation import without
+    from jglue_app.backends.hf.load import open_model  # torch takes seconds to import
+
+    tricks = without(leave_out)
+    started = time.perf_counter()
+    backend = open_model(spec, settings, device, notify, tricks)
+    seconds = time.perf_counter() - started
+    text = "一回目は時間がかかります。" * 8
+    prompts = [Prompt("", str(k), f"{k}{text}", None, (), ("はい", "いいえ"), "", (), "") for k in range(WARM_UP_ITEMS)]
+    if "choose" in methods:
+        list(backend.choose(prompts, lambda: False))
+    if "generate" in methods:
+        list(backend.generate(prompts, 4, lambda: False))
+    return backend, seconds
+
+
+def peak_resident() -> int:
+    """Most bytes of memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1_024)

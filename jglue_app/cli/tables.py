@@ -1,0 +1,415 @@
+"""What the command line shows: progress (a bar on a terminal, plain lines elsewhere) and tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from jglue_app.data.files import RANKED_KINDS
+from jglue_app.data.known_items import CURRENT_LABELS
+from jglue_app.runs.store import dumps
+from jglue_app.scoring import notices
+from jglue_app.scoring.disagreement import Dissent
+from jglue_app.scoring.item_groups import GROUPS, GroupScore
+from jglue_app.scoring.leaderboard import Entry
+from jglue_app.scoring.references import SPLIT_NAMES, on_test_set, references_of
+from jglue_app.scoring.report import main_metric
+from jglue_app.scoring.rules import explain
+from jglue_app.scoring.scoreboard import (
+    OUTCOMES,
+    USUAL_OUTCOMES,
+    ScoreRow,
+    count_text,
+    estimate_text,
+    number,
+    p_text,
+    score_rows,
+)
+from jglue_app.scoring.types import Comparison, Difference, Report
+from jglue_app.tasks import TASKS
+
+_SOURCES = {"official": "", "user": " (own file)", "sample": " (sample)"}
+_READINGS = {"strict": "", "lenient": ", lenient", "choose": ", log-likelihood", "imputed": ", unreadable = 2.5"}
+_UNSCORED = {
+    "not_covered": "not scored by it",
+    "no_logprobs": "needs log-likelihoods",
+    "no_text": "needs generated text",
+    "no_answers": "no answers",
+}
+_SHOWN = 60
+"""Characters of an output in a line of a table."""
+_VERDICTS = {"a": "A is better", "b": "B is better", "undecided": "cannot tell"}
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
+    return table
+
+
+def print_table(table: Table) -> None:
+    """A table on standard output, never folded when it is not a terminal."""
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    for column in table.columns:
+        column._cells[:] = [visible(cell) if isinstance(cell, str) else cell for cell in column._cells]
+    console.print(table)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Plain lines on standard output."""
+    for line in lines:
+        print(visible(line))
+
+
+def visible(text: str) -> str:
+    """A text with control characters spelled out but for tabs and line breaks: outputs and names are others', and a
+    terminal would obey what they hold (`\\x1b[2J` clears it)."""
+    return "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" and c not in "\t\n" else c for c in text)
+
+
+def say(sentence: str) -> None:
+    """A note on standard error, so that standard output stays for results."""
+    print(f"note: {visible(sentence)}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """A value as JSON on standard output, whatever the locale: characters that it cannot carry are written as
+    JSON's own escapes (`\\u5d0e`), and numbers that JSON has no word for (NaN, infinities) as null."""
+    print(_json_for(value, getattr(sys.stdout, "encoding", None) or "utf-8"))
+
+
+def _json_for(value: Any, encoding: str) -> str:
+    text = dumps(value, indent=2)
+    plain = json.loads(text, parse_constant=lambda _: None)
+    text = json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False)
+    try:
+        # Not only what cannot be written: Shift_JIS and EUC-JP write a yen sign as the byte of a backslash.
+        kept = text.encode(encoding).decode(encoding) == text
+    except (UnicodeError, LookupError):
+        kept = False
+    return text if kept else json.dumps(plain, indent=2, allow_nan=False)
+
+
+def print_report(report: Report) -> None:
+    """The scoreboard of one run."""
+    print_lines([f"{report.label}  (run {report.spec_id}, protocol {report.protocol})"])
+    table = _table("subset", "metric", "score (95 % interval)", "n", "floor", "unreadable")
+    for row in score_rows(report):
+        n = row.a.n if row.a else 0
+        table.add_row(*_head(row), estimate_text(row.a), str(n), _floor(row), str(row.unreadable_a))
+    print_table(table)
+    _print_references(report)
+    _print_outcomes({"": report})
+    print_lines([_average(report), *_notices(report)])
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The scoreboard of two runs."""
+    a, b = comparison.a, comparison.b
+    print_lines([f"A: {a.label}  (run {a.spec_id})", f"B: {b.label}  (run {b.spec_id})", f"protocol {a.protocol}", ""])
+    names = (
+        "subset",
+        "metric",
+        "A",
+        "B",
+        "B − A",
+        "p",
+        "p (Holm)",
+        "verdict",
+        "n",
+        "n for 80 %",
+        "floor",
+        "unreadable A/B",
+    )
+    table = _table(*names)
+    for row in score_rows(a, b, comparison):
+        found = row.difference
+        table.add_row(
+            *_head(row),
+            estimate_text(row.a),
+            estimate_text(row.b),
+            *_difference(found),
+            _floor(row),
+            f"{row.unreadable_a}/{row.unreadable_b}",
+        )
+    if comparison.average:
+        of = comparison.average
+        table.add_row("average", "main metrics", estimate_text(of.a), estimate_text(of.b), *_difference(of), "–", "–")
+    print_table(table)
+    print_lines(
+        [
+            "p: McNemar's exact test where answers are right or wrong, else paired bootstrap; Holm: over the subsets.",
+            "n for 80 %: items with which a difference of this size would be found four times in five.",
+        ]
+    )
+    _print_flips(comparison)
+    _print_cost(comparison)
+    _print_references(a)
+    _print_outcomes({"A": a, "B": b})
+    for side, report in (("A", a), ("B", b)):
+        print_lines(f"{side} {line}" for line in (_average(report), *_notices(report)))
+
+
+def _print_flips(comparison: Comparison) -> None:
+    """On how many items the two give other answers, and which way that goes."""
+    if not comparison.flips:
+        return
+    table = _table("other answers in", "by", "items", "differ", "only A right", "only B right")
+    for task in TASKS:
+        for reading, found in comparison.flips.get(task, {}).items():
+            share = f"{found.changed} ({100 * found.changed / found.n:.1f} %)"
+            by = "log-likelihood" if reading == "choose" else "score"
+            table.add_row(
+                TASKS[task].title, by, str(found.n), share, count_text(found.to_wrong), count_text(found.to_right)
+            )
+    print_lines([""])
+    print_table(table)
+
+
+def _print_cost(comparison: Comparison) -> None:
+    """Precision, memory and speed of both."""
+    if not comparison.cost:
+        return
+    table = _table("cost of", "dtype", "quantization", "device", "weights", "items/s")
+    for side, found in zip("AB", comparison.cost, strict=True):
+        speed = f"{found.items_per_s:.2f}" if found.items_per_s else "–"
+        memory = f"{found.model.memory_bytes / 2**20:,.0f} MiB"
+        table.add_row(side, found.model.dtype, found.quantization, found.model.device, memory, speed)
+    print_lines([""])
+    print_table(table)
+
+
+def print_protocols(reports: Mapping[str, Report]) -> None:
+    """One run under several protocols."""
+    some = next(iter(reports.values()))
+    print_lines([f"{some.label}  (run {some.spec_id})", ""])
+    table = _table("subset", "protocol", "metric", "score (95 % interval)", "n", "constant", "default", "unreadable")
+    for task in some.tasks:
+        for name, report in reports.items():
+            rows = [row for row in score_rows(report) if row.task == task]
+            source = _SOURCES[report.tasks[task].source]
+            for row in rows:
+                unreadable = str(row.unreadable_a) if row.reading in ("strict", "lenient") else "–"
+                table.add_row(
+                    TASKS[task].title + source,
+                    name,
+                    row.metric + _READINGS[row.reading],
+                    estimate_text(row.a),
+                    str(row.a.n if row.a else 0),
+                    number(row.floor),
+                    number(row.default_floor),
+                    unreadable,
+                )
+            if not rows:
+                table.add_row(TASKS[task].title + source, name, _UNSCORED[report.tasks[task].unscored], *["–"] * 5)
+    if len(some.tasks) > 1:
+        print_table(_main_scores(reports))
+        print_lines(["Each protocol's main metric in each subset; the average is over what it scores.", ""])
+    print_table(table)
+    print_lines(["constant, default: what one constant answer, and what never giving a readable one, would score."])
+    _print_references(some)
+    _print_outcomes({f"[{name}]": report for name, report in reports.items()})
+    said: dict[str, list[str]] = {}
+    for name, report in reports.items():
+        for line in _notices(report):
+            said.setdefault(line, []).append(name)
+    print_lines(f"{line}  [{'; '.join(names)}]" for line, names in said.items())
+
+
+def _main_scores(reports: Mapping[str, Report]) -> Table:
+    """Protocols × subsets."""
+    some = next(iter(reports.values()))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("protocol", no_wrap=True)
+    for task, report in some.tasks.items():
+        table.add_column(TASKS[task].title + _SOURCES[report.source], justify="right", no_wrap=True)
+    table.add_column("average", justify="right", no_wrap=True)
+    for name, found in reports.items():
+        main = [main_metric(r, name).value if task in found.average_of else None for task, r in found.tasks.items()]
+        table.add_row(name, *map(number, main), estimate_text(found.average))
+    return table
+
+
+def print_leaderboard(
+    entries: Sequence[Entry],
+    tasks: Sequence[str],
+    protocol: str,
+    against: str,
+    data_kind: str,
+    elsewhere: Mapping[str, int],
+) -> None:
+    """The ranking of the runs over one kind of data, with the places a run has gained or lost against another
+    protocol; `elsewhere` are the numbers of runs over each kind."""
+    moves = protocol != against
+    columns = ["rank", *([f"vs {against}"] if moves else []), "run", "id", "items", "average"]
+    table = _table(*columns, *(TASKS[name].title for name in tasks))
+    for entry in entries:
+        rank = "–" if entry.rank is None else str(entry.rank)
+        moved = "–" if entry.moved is None else f"{entry.moved:+d}" if entry.moved else "="
+        scores = [estimate_text(entry.tasks.get(name)) for name in tasks]
+        n = sum(of.n for name in tasks if (of := entry.tasks.get(name)))
+        average = estimate_text(entry.average)
+        table.add_row(rank, *([moved] if moves else []), entry.label, entry.name, f"{n:,}", average, *scores)
+    if not entries:
+        others = {kind: count for kind, count in elsewhere.items() if kind in RANKED_KINDS and kind != data_kind}
+        then = [
+            f"{'1 run is' if count == 1 else f'{count:,} runs are'} over {kind} data: --data {kind}."
+            for kind, count in others.items()
+        ]
+        then = then or ["`python -m jglue_app run` makes one."]
+        print_lines([f"There is no run over {data_kind} data yet. {' '.join(then)}"])
+        return
+    print_table(table)
+    names = ", ".join(TASKS[name].title for name in tasks)
+    lines = [f"Ranked under {protocol} by the mean of the main metrics over {names} ({data_kind} data)."]
+    if any(entry.rank is None for entry in entries):
+        lines.append("–: no score in one of these subsets, so no rank. --tasks names the subsets that count.")
+    print_lines(lines)
+
+
+def print_dissents(disputed: Mapping[str, Sequence[Dissent]], items: int) -> None:
+    """The items on which protocols disagree: how many, and the first of each subset rule by rule."""
+    for task, found in disputed.items():
+        kind = "read different numbers in" if TASKS[task].kind == "score" else "disagree about"
+        count = f"{len(found)} {'item' if len(found) == 1 else 'items'}"
+        print_lines(["", f"{TASKS[task].title}: the protocols {kind} {count}."])
+        for dissent in found[:items]:
+            output = dissent.record.output
+            gold = dissent.item.gold
+            wanted = f"{gold:g}" if isinstance(gold, float) else " / ".join(dict.fromkeys(gold))
+            said = quoted(output.text) if output and output.text is not None else "(no text)"
+            print_lines([f"  item {dissent.item.id}: gold {wanted}, output {said}"])
+            for verdict in dissent.verdicts:
+                head = _verdict(verdict.right, verdict.value)
+                print_lines([f"    {head}: {explain(verdict.rule)}  [{'; '.join(verdict.protocols)}]"])
+
+
+def _verdict(right: bool | None, value: str | float | None) -> str:
+    """Whether an answer is right, and what was read; of numbers only what was read."""
+    mark = {True: "right", False: "wrong", None: ""}[right]
+    if value is None:
+        return f"{mark}, nothing read" if mark else "nothing read"
+    return f"{mark or 'read as'} {quoted(str(value))}"
+
+
+def print_groups(groups: Mapping[str, Sequence[GroupScore]]) -> None:
+    """Scores with and without faulty, repeated, leaked and relabelled items: of `official` if it is among the
+    protocols, else of the first that has some. Nothing where a run has no such item."""
+    some = {name: rows for name, rows in groups.items() if rows}
+    if not some:
+        return
+    protocol = "official" if "official" in some else next(iter(some))
+    rows = some[protocol]
+    columns = ("subset", "metric", "items", "with all (95 % interval)", "without them", "JNLI labels of v1.1")
+    table = _table(f"without [{protocol}]", *columns)
+    for row in rows:
+        scores = (estimate_text(row.all), estimate_text(row.without), estimate_text(row.labels.get("v1.1")))
+        old = scores[2] if row.labels else ""
+        table.add_row(row.group, TASKS[row.task].title, row.metric, str(row.items), *scores[:2], old)
+    print_lines([""])
+    print_table(table)
+    print_lines(f"{group}: {what}." for group, what in GROUPS.items() if any(row.group == group for row in rows))
+    if len(some) > 1:
+        print_lines(["Under the other protocols: --json, or --protocol NAME."])
+
+
+def print_labels(version: str) -> None:
+    """That the outputs were scored against the labels of another version than that of the file."""
+    compared = f"Scores for comparison are against those of {CURRENT_LABELS}."
+    print_lines(["", f"JNLI is scored against the labels of {version}, unless a protocol has its own. {compared}"])
+
+
+def quoted(text: str) -> str:
+    """A text on one line, cut."""
+    line = text.replace("\n", "⏎")
+    return f"「{line if len(line) <= _SHOWN else line[:_SHOWN] + '…'}」"
+
+
+def _head(row: ScoreRow) -> tuple[str, str]:
+    title = TASKS[row.task].title + "/".join(_SOURCES[source] for source in row.sources)
+    return title, row.metric + _READINGS[row.reading]
+
+
+def _floor(row: ScoreRow) -> str:
+    """The best constant answer, and after a slash the protocol's default."""
+    return number(row.floor) + (f" / {number(row.default_floor)}" if row.default_floor is not None else "")
+
+
+def _difference(found: Difference | None) -> tuple[str, ...]:
+    if found is None or found.difference.value is None:
+        return ("–",) * 6
+    return (
+        estimate_text(found.difference, sign=True),
+        p_text(found.p),
+        p_text(found.p_holm),
+        _VERDICTS[found.verdict],
+        str(found.difference.n),
+        count_text(found.needed),
+    )
+
+
+def _print_references(report: Report) -> None:
+    """Scores of people and of fine-tuned models on the same split, in the official metrics, then those on test sets
+    that are not published."""
+    split = SPLIT_NAMES.get(report.split, report.split)
+    for title, references in (
+        (f"for comparison, official metrics on all of {split}", references_of),
+        ("for comparison, on the test set, which is not published", on_test_set),
+    ):
+        found = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
+        if not found:
+            continue
+        columns = [(name, metric) for name in found for metric in TASKS[name].metrics]
+        table = _table(title, *(f"{TASKS[name].title} {metric}" for name, metric in columns))
+        table.columns[1].justify = "right"
+        for who in dict.fromkeys(who for of in found.values() for who in of):
+            scores = (found[name].get(who, {}).get(metric) for name, metric in columns)
+            table.add_row(who, *(number(score) for score in scores))
+        print_lines([""])
+        print_table(table)
+
+
+def _print_outcomes(reports: Mapping[str, Report]) -> None:
+    """What became of the items: subsets × outcomes, the usual ones always and the others where they occur."""
+    found = {o for report in reports.values() for task in report.tasks.values() for o in task.outcomes}
+    shown = [o for o in OUTCOMES if o in USUAL_OUTCOMES or o in found]
+    knows = any(task.knows is not None for report in reports.values() for task in report.tasks.values())
+    columns = [*(o.replace("_", " ") for o in shown), *(["knows but cannot format"] if knows else [])]
+    table = _table("outcomes in", *columns)
+    table.columns[1].justify = "right"
+    for task in TASKS:
+        for side, report in reports.items():
+            of = report.tasks.get(task)
+            if of and of.outcomes:
+                name = f"{TASKS[task].title}{_SOURCES[of.source]} {side}".strip()
+                known = [count_text(of.knows)] if knows else []
+                table.add_row(name, *(str(of.outcomes.get(o, 0)) for o in shown), *known)
+    print_lines([""])
+    print_table(table)
+    if knows:
+        print_lines(["knows but cannot format: ranked the gold answer first and wrote it in no right form."])
+    print_lines([""])
+
+
+def _average(report: Report) -> str:
+    names = ", ".join(TASKS[name].title + _SOURCES[report.tasks[name].source] for name in report.average_of)
+    text = f"average of the main metric over {names}: {estimate_text(report.average)}"
+    without = [TASKS[name].title for name in report.average_without]
+    return f"{text} (no value for {', '.join(without)})" if without else text
+
+
+def _notices(report: Report) -> Iterator[str]:
+    for notice in report.notices:
+        yield f"note: {notices.sentence(notice)}"
+    for name, task in report.tasks.items():
+        for notice in task.notices:
+            yield f"note: {TASKS[name].title}: {notices.sentence(notice)}"

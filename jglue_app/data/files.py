@@ -1,0 +1,416 @@
+"""Find, download, verify and read the JGLUE files; take samples; provide few-shot pools.
+
+Official files are looked for in `JGLUE_DATA_DIR`, then in the user's cache, then fetched from the official
+repository at tag v1.3.0. Every file with a pinned checksum is refused when it differs. MARC-ja is no longer
+distributed, and the sentences of JCoLA belong to the works they were taken from: they come from a user's own file, or
+from the items shipped with this application.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+
+from jglue_app import environment
+from jglue_app.data import user_files
+from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError
+from jglue_app.settings import ASSETS, Settings
+from jglue_app.tasks import TASKS, get_task, jsquad
+from jglue_app.types import Dataset, Item, Source
+
+OFFICIAL_VERSION = "v1.3"
+SAMPLE_VERSION = "sample-1"
+SPLITS = ("train", "valid", "test")
+DATA_KINDS = ("official", "sample")
+RANKED_KINDS = ("official", "test", "sample")
+"""Kinds of data of which there are leaderboards; see `types.data_kind`."""
+DISTRIBUTED = ("jsts", "jnli", "jsquad", "jcommonsenseqa")
+
+# sha256 of the files at tag v1.3.0. The train files of JNLI and JSQuAD have no pin yet.
+PINS = {
+    "jcommonsenseqa/train": "9b55fae5ecb3aedd6f8ce5bc09196c3b629864668ec6c18eee4d65c0aa48229e",
+    "jcommonsenseqa/valid": "0d8d76f3bfa0d174866939882faccdd01fbc2bcd5a76c43748ba0c40a7b3b8d4",
+    "jcommonsenseqa/test": "ba91ef3907c91436a5e44fa9fccbbfa3df507577e2c681f4d7e39bd987f0186d",
+    "jnli/valid": "ca0353efc7c2eebfb6de4e13f16295053c8b1ee65e7b0849190c90426fbc495f",
+    "jnli/test": "f40849584d4291ec172dcd869646800cc8c82457cde2260a0f45934eda307792",
+    "jsquad/valid": "fb0a57a35281ff03bbe7f0e878cff5b577985fbe6fcb242e7e8ddb63d1c0ab11",
+    "jsquad/test": "0078f3f2e1604a201700c24139e198344fa689e02282fc00adaa31687cce2aff",
+    "jsts/train": "db6bd653270ac9786759920413a48973164d322998f34dd4ae32202af5e66969",
+    "jsts/valid": "7c0bdcb381179f01096c635d058853d96da1e1248d23fe3f5c2beed5dc2d9b1a",
+    "jsts/test": "b31ff21e07f47d580b7eb90802da45bf6a60e34fec886e28df7a21faf4469089",
+}
+
+Progress = Callable[[str, int, int], None]
+"""Called with (file, bytes so far, bytes in all or 0)."""
+
+
+def official_name(task: str, split: str) -> str:
+    """Relative path of a file in the official layout, e.g. `jnli-v1.3/valid-v1.3.json`."""
+    if files := get_task(task).files:
+        return files.path(split)
+    return f"{task}-{OFFICIAL_VERSION}/{split}-{OFFICIAL_VERSION}.json"
+
+
+def cached_path(settings: Settings, task: str, split: str) -> Path:
+    """Where a downloaded file lies in the user's cache."""
+    return settings.cache_dir / "jglue" / "v1.3.0" / official_name(task, split)
+
+
+def find_official(settings: Settings, task: str, split: str) -> Path | None:
+    """The file in the data folder or in the cache; None if it is in neither. Nothing is downloaded."""
+    _check_split(split, task)
+    try:
+        return _found(settings, task, split)
+    except OSError as e:
+        raise InputError(
+            f"{e.filename} cannot be read ({e.strerror}). Check its permissions, or point JGLUE_DATA_DIR and "
+            "JGLUE_CACHE_DIR at other folders."
+        ) from e
+
+
+def _found(settings: Settings, task: str, split: str) -> Path | None:
+    if settings.data_dir is not None:
+        if not settings.data_dir.is_dir():
+            raise InputError(
+                f"JGLUE_DATA_DIR names {settings.data_dir}, which is not a folder. "
+                "Point it at the folder that holds jnli-v1.3 and its siblings, or unset it."
+            )
+        if task == "marc_ja":
+            for suffix in user_files.SUFFIXES:
+                if found := sorted(settings.data_dir.glob(f"marc_ja*/{split}*{suffix}")):
+                    return found[-1]
+            return None
+        if path := _in_folder(settings.data_dir, task, split):
+            return path
+    path = cached_path(settings, task, split)
+    return path if task in DISTRIBUTED and path.is_file() else None
+
+
+def _in_folder(folder: Path, task: str, split: str) -> Path | None:
+    """The official file, or an export of it from the Hugging Face Hub under the same name."""
+    path = folder / official_name(task, split)
+    return next((found for suffix in user_files.SUFFIXES if (found := path.with_suffix(suffix)).is_file()), None)
+
+
+def fetch(settings: Settings, task: str, split: str, progress: Progress | None = None) -> Path:
+    """Download one official file into the cache, atomically, and verify it.
+
+    Raises:
+        InputError: MARC-ja, which is no longer distributed, or JCoLA, which is for everybody to get themselves.
+        NetworkError: the server cannot be reached, or has no such file.
+        DataError: what arrived is not the pinned file; nothing is kept.
+    """
+    _check_split(split, task)
+    if files := get_task(task).files:
+        raise InputError(files.bring.format(file=files.path(split)))
+    if task not in DISTRIBUTED:
+        raise InputError(
+            "MARC-ja is no longer distributed. Give your own file in the official format with --marc-ja FILE, "
+            "or put it in the data folder as marc_ja-v1.1/valid-v1.1.json."
+        )
+    target = cached_path(settings, task, split)
+    url = f"{settings.data_url.rstrip('/')}/{official_name(task, split)}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".download-")
+    except OSError as e:
+        raise InputError(
+            f"{target.parent}: the download cannot be stored there ({e.strerror}). "
+            "Set JGLUE_CACHE_DIR to a folder that can be written to."
+        ) from e
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            _download(url, settings.data_dir, out.write, progress, sample_path(task, split).is_file())
+            out.flush()
+            os.fsync(out.fileno())
+        _check_download(part, task, split, url)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _check_download(part: Path, task: str, split: str, url: str) -> None:
+    try:
+        read_official(task, split, part, shown=url)
+    except DataError as e:
+        fault = str(e).replace(str(part), url)
+        raise DataError(
+            f"{fault} It was a download, and nothing of it was kept: check the connection and JGLUE_DATA_URL."
+        ) from e
+
+
+def _download(
+    url: str, data_dir: Path | None, write: Callable[[bytes], object], progress: Progress | None, sampled: bool
+) -> None:
+    """Hand what a server has to `write`; `sampled` says whether there are embedded samples to use in its place."""
+    here = (
+        f"put the file into {data_dir} (JGLUE_DATA_DIR)"
+        if data_dir
+        else "set JGLUE_DATA_DIR to a local copy of the files"
+    )
+    remedy = f"Check the connection, or {here}."
+    if sampled:
+        remedy = f"Check the connection, {here}, or use the embedded samples (--data sample)."
+    environment.check_network(url)
+    try:
+        with httpx.stream("GET", url, follow_redirects=True, timeout=30) as response:
+            response.raise_for_status()
+            total = int(response.headers.get("content-length", 0))
+            for chunk in response.iter_bytes(1 << 16):
+                write(chunk)
+                if progress:
+                    progress(url, response.num_bytes_downloaded, total)
+    except httpx.HTTPStatusError as e:
+        raise NetworkError(f"{url} answered {e.response.status_code}. {remedy}") from e
+    except (httpx.HTTPError, httpx.InvalidURL) as e:
+        raise NetworkError(f"{url} could not be downloaded ({type(e).__name__}: {e}). {remedy}") from e
+
+
+def read_official(task: str, split: str, path: Path, shown: str | None = None) -> Dataset:
+    """Read an official file, verified by its checksum where there is one: that of the file, else that of its text with
+    plain line ends (git may write others), else that of its rows written as the official file has them.
+
+    Args:
+        task, split: which one it is to be.
+        path: the file.
+        shown: where it came from, for messages about a download.
+
+    Raises:
+        DataError: as `read_file`, or it is not the official file.
+    """
+    expected = PINS.get(f"{task}/{split}")
+    if expected is None:
+        return read_file(task, split, path, "official", OFFICIAL_VERSION)
+    content = user_files.read(path)
+    note = ""
+    if content.sha256 == expected and content.changed:
+        note = f"{path}: {content.changed}. Verified after normalising: the text is that of the official file."
+    elif content.sha256 != expected:
+        text = _as_official(task, content)
+        if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest() != expected:
+            actual = content.sha256
+            remedy = (
+                "" if shown else f": delete it and run `python -m jglue_app data fetch --task {task} --split {split}`"
+            )
+            raise DataError(
+                f"{shown or path}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected {expected}). "
+                f"It is truncated or altered{remedy}."
+            )
+        content = user_files.Content(text, None, sha256=expected)
+        note = f"{path}: another format. Verified after normalising: its rows are those of the official file."
+    return replace(_dataset(task, split, path, content, "official", OFFICIAL_VERSION), note=note)
+
+
+def _as_official(task: str, content: user_files.Content) -> str | None:
+    """The rows of a file written as the official file of a subset has them; None if they cannot be."""
+    spec = get_task(task)
+    try:
+        rows = [row for _, row in (spec.rows(content.text) if content.rows is None else content.rows)]
+    except ValueError:
+        return None
+    if spec.kind == "span":
+        return jsquad.document(rows)
+    names = content.names.get("label", spec.labels)
+    # Numbers without names are tried as numbers of the labels in their official order: the checksum tells.
+    lines = []
+    for row in rows:
+        label = row.get("label")
+        if spec.labels and task != "jcommonsenseqa" and isinstance(label, int) and 0 <= label < len(names):
+            row = {**row, "label": names[label]}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def splits_of(task: str) -> tuple[str, ...]:
+    """The splits that a subset has: those of all, and what it has beside them.
+
+    Raises:
+        UnknownNameError: there is no such subset.
+    """
+    files = get_task(task).files
+    return (*SPLITS, *(files.more_splits if files else ()))
+
+
+def _check_split(split: str, task: str) -> None:
+    known = splits_of(task)
+    if split in known:
+        return
+    if any(split in splits_of(other) for other in TASKS):
+        raise InputError(f"{get_task(task).title} has no split {split!r}. It has {', '.join(known)}.")
+    raise UnknownNameError("split", split, known)
+
+
+def read_here(task: str, split: str, path: Path) -> Dataset:
+    """Read a file in the place of the official one: verified if the subset is distributed, else as a user's own, unless
+    it is known by its checksum.
+
+    Raises:
+        DataError: as `read_official` and `read_file`.
+    """
+    if task in DISTRIBUTED:
+        return read_official(task, split, path)
+    found = read_file(task, split, path, "user", "user")
+    files = get_task(task).files
+    if files and found.sha256 == files.sha256.get(split):
+        return replace(found, source="official", version=files.version)
+    return found
+
+
+def read_file(task: str, split: str, path: Path, source: Source, version: str) -> Dataset:
+    """Read and validate a file in the official format.
+
+    Raises:
+        DataError: unreadable, damaged, a duplicate id, a missing field or an unknown label; names file and place.
+    """
+    get_task(task)
+    return _dataset(task, split, path, user_files.read(path), source, version)
+
+
+def _dataset(task: str, split: str, path: Path, content: user_files.Content, source: Source, version: str) -> Dataset:
+    spec = get_task(task)
+    rows = spec.rows(content.text) if content.rows is None else content.rows
+    items: list[Item] = []
+    seen: dict[str, str] = {}
+    where = ""
+    try:
+        for where, row in user_files.named(rows, content.names):
+            item = _item(spec.item, row, where)
+            if item.id in seen:
+                raise ValueError(f"{where}: the id {item.id!r} was already used at {seen[item.id]}")
+            seen[item.id] = where
+            items.append(item)
+    except ValueError as e:
+        again = f", or delete it and run `python -m jglue_app data fetch --task {task} --split {split}`"
+        raise DataError(f"{path}, {e}. Correct the file{again if task in DISTRIBUTED else ''}.") from e
+    if not items:
+        raise DataError(f"{path}: holds no items. Give a file in the official {spec.title} format.")
+    return Dataset(task, split, tuple(items), source, version, str(path), content.sha256)
+
+
+def _item(read: Callable[..., Item], row: object, where: str) -> Item:
+    try:
+        return read(row)
+    except ValueError as e:
+        raise ValueError(f"{where}: {e}") from e
+
+
+def sample_path(task: str, split: str) -> Path:
+    """Path of our own sample items."""
+    return ASSETS / "samples" / task / f"{split}.json"
+
+
+def load(
+    settings: Settings,
+    task: str,
+    split: str = "valid",
+    *,
+    data: str = "official",
+    marc_ja: Path | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """The items of one subset, validated.
+
+    Args:
+        settings: where to look.
+        task: a key of `TASKS`.
+        split: `train`, `valid` or `test`.
+        data: `official` (downloaded when missing) or `sample`.
+        marc_ja: a user's own MARC-ja file, which goes before everything else.
+        progress: told about downloads.
+
+    Raises:
+        UnknownNameError, DataError, NetworkError, InputError: see the functions above.
+    """
+    spec = get_task(task)
+    _check_split(split, task)
+    if data not in DATA_KINDS:
+        raise UnknownNameError("data", data, DATA_KINDS)
+    if task == "marc_ja" and marc_ja is not None and split != "train":
+        return read_file(task, split, marc_ja, "user", "user")
+    if data == "official":
+        path = find_official(settings, task, split)
+        if path is None and task in DISTRIBUTED:
+            path = fetch(settings, task, split, progress)
+        if path is not None:
+            return read_here(task, split, path)
+    path = sample_path(task, split)
+    if not path.is_file() and data == "official":
+        if spec.files:
+            raise InputError(spec.files.bring.format(file=spec.files.path(split)))
+        raise InputError(
+            f"There are no {split} items of {spec.title}: its official files are not distributed, and the embedded "
+            f"samples have none. Leave it out of the subsets, or use --split valid."
+        )
+    if not path.is_file():
+        raise InputError(
+            f"The embedded samples of {spec.title} have no {split!r} split. Use --split valid, or --data official."
+        )
+    return read_file(task, split, path, "sample", SAMPLE_VERSION)
+
+
+def at_hand(
+    settings: Settings, rows: Sequence[Mapping[str, object]] | None = None, marc_ja: Path | None = None
+) -> list[Dataset]:
+    """Every sound file that is here, by what `verify` says; with None, the embedded samples. Nothing is downloaded."""
+    found = []
+    for task in TASKS:
+        for split in splits_of(task):
+            state = next((r["state"] for r in rows or () if (r["task"], r["split"]) == (task, split)), None)
+            if task == "marc_ja" and marc_ja is not None and split == "valid":
+                found.append(load(settings, task, split, marc_ja=marc_ja))
+            elif state in ("ok", "unpinned"):
+                found.append(load(settings, task, split))
+            elif rows is None and sample_path(task, split).is_file():
+                found.append(load(settings, task, split, data="sample"))
+    return found
+
+
+def other_versions(settings: Settings, task: str, split: str) -> list[Path]:
+    """Files of a subset beside the official one in the data folder, such as `jnli-v1.1/valid-v1.1.json`."""
+    _check_split(split, task)
+    if settings.data_dir is None:
+        return []
+    own = official_name(task, split).split("/")[0]
+    found = sorted(settings.data_dir.glob(f"{task}-v*/{split}-*.json"))
+    return [path for path in found if path.parent.name != own]
+
+
+def verify(settings: Settings) -> list[dict[str, object]]:
+    """The state of every official file: `ok`, `unpinned`, `missing` or `damaged`, with a message.
+
+    Files are read and validated, nothing is downloaded.
+    """
+    rows: list[dict[str, object]] = []
+    for task in TASKS:
+        for split in splits_of(task):
+            path = find_official(settings, task, split)
+            row: dict[str, object] = {
+                "task": task,
+                "split": split,
+                "version": OFFICIAL_VERSION if task in DISTRIBUTED else "user",
+                "path": str(path) if path else None,
+                "sha256": None,
+                "items": None,
+                "message": "",
+            }
+            pinned = f"{task}/{split}" in PINS
+            row["state"] = "missing" if path is None else "ok" if pinned else "unpinned"
+            if path is not None:
+                try:
+                    found = read_here(task, split, path)
+                    if not pinned and found.source == "official" and task not in DISTRIBUTED:
+                        row["state"], row["version"] = "ok", found.version
+                    row["sha256"], row["items"], row["message"] = found.sha256, len(found.items), found.note
+                except DataError as e:
+                    row["state"], row["message"] = "damaged", str(e)
+            rows.append(row)
+    return rows

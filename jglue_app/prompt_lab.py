@@ -1,0 +1,392 @@
+"""One item in many formats: its prompt token by token, its answer, and how answers change when only the format does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from jglue_app.backends import Notify, open_tokenizer
+from jglue_app.backends.pool import ModelPool
+from jglue_app.errors import InputError
+from jglue_app.prompts import lint
+from jglue_app.prompts.findings import Finding
+from jglue_app.prompts.formats import FORMATS, ModelText
+from jglue_app.results.library import Library
+from jglue_app.runs.plan import Plan, build_prompts
+from jglue_app.runs.request import MAX_NAME, Configuration, Side, plans
+from jglue_app.runs.runner import Event, answer_prompts, run_plan
+from jglue_app.runs.store import RunStore
+from jglue_app.scoring import protocols
+from jglue_app.scoring.comparison import compare_runs
+from jglue_app.scoring.judged import Answered, only
+from jglue_app.scoring.report import main_metric, report_run
+from jglue_app.scoring.types import Estimate, Flips
+from jglue_app.settings import Settings
+from jglue_app.tasks import TASKS, get_task
+from jglue_app.types import Item, ModelInfo, Prompt, Task, Tokenizer
+
+MOST_VARIANTS = 40
+"""Formats times wording styles of one sweep."""
+MAX_TEXT = 20_000
+"""Characters of one field of an item that somebody types."""
+MAX_GOLDS = 20
+"""Accepted answers of such an item: each is tokenized with the whole prompt."""
+TYPED = "typed"
+"""Id of an item that somebody has typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of a prompt that shows as text of its own."""
+
+    ids: tuple[int, ...]
+    """One id, or several that make one character together."""
+    text: str
+    special: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LegalAnswer:
+    """An answer as the prompt asks for it."""
+
+    text: str
+    tokens: int
+    """Tokens it takes after the prompt."""
+    gold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A prompt as a tokenizer sees it."""
+
+    prompt: Prompt
+    tokens: tuple[Token, ...]
+    count: int
+    """Token ids of the prompt, special ones included."""
+    answers: tuple[LegalAnswer, ...]
+    """The item's legal answers; for open answers the accepted ones."""
+    max_new_tokens: int
+    context_length: int | None
+    findings: tuple[Finding, ...]
+    """What the linter has to say about this prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An item that a model has just answered."""
+
+    answered: Answered
+    model: ModelInfo
+    label: str
+
+
+def make_item(task: Task, fields: Mapping[str, str], gold: str, id: str = TYPED) -> Item:
+    """An item from what somebody has typed.
+
+    Args:
+        task: its subset.
+        fields: field → text; fields of other subsets are left out.
+        gold: a canonical label, a number for JSTS, or accepted spans, one a line.
+
+    Raises:
+        InputError: an empty or overlong field, or a gold answer that is none.
+    """
+    texts = {name: fields.get(name, "").strip("\n") for name in task.fields}
+    for name, text in texts.items():
+        if not text.strip() and name != "title":
+            raise InputError(f"{task.title}: the field {name} is empty. Type a text, or choose an item.")
+        if len(text) > MAX_TEXT:
+            raise InputError(f"{task.title}: {name} has {len(text):,} characters. At most {MAX_TEXT:,} are read here.")
+    if len(gold) > MAX_TEXT:
+        raise InputError(f"The gold answer has {len(gold):,} characters. At most {MAX_TEXT:,} are read here.")
+    gold = gold.strip()
+    if task.kind == "score":
+        try:
+            value = float(gold)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= 5:
+            raise InputError(f"The gold answer of {task.title} is a number from 0 to 5, not {gold[:50]!r}.")
+        return Item(task.name, id, texts, value)
+    if task.kind == "choice":
+        if gold not in task.labels:
+            raise InputError(f"The gold answer of {task.title} is one of {', '.join(task.labels)}; not {gold[:50]!r}.")
+        return Item(task.name, id, texts, (gold,), task.labels)
+    spans = tuple(dict.fromkeys(line.strip() for line in gold.splitlines() if line.strip()))
+    if not spans:
+        raise InputError(f"{task.title}: the gold answer is empty. Type one accepted answer a line.")
+    if len(spans) > MAX_GOLDS:
+        raise InputError(f"{task.title}: {len(spans):,} accepted answers. At most {MAX_GOLDS} are read here.")
+    return Item(task.name, id, texts, spans)
+
+
+def gold_as_typed(item: Item) -> str:
+    """The gold answer in the shape that `make_item` reads."""
+    return f"{item.gold:.1f}" if isinstance(item.gold, float) else "\n".join(dict.fromkeys(item.gold))
+
+
+def plan_one(settings: Settings, task: str, side: Side, method: str = "generate", data: str = "sample") -> Plan:
+    """A plan whose wording, format and examples serve for single items of a subset; see `configuration.plans`."""
+    how = method if TASKS[get_task(task).name].kind == "choice" else "generate"
+    ((_, plan),) = plans(settings, Configuration((task,), data, 1, how, side))
+    return plan
+
+
+# --- token by token -------------------------------------------------------------------------------------
+
+
+class _Once:
+    """A tokenizer that does nothing twice, and nothing more once it is to stop: the linter's rules and the page ask for
+    the same tokens of a prompt that may be long."""
+
+    def __init__(self, tokenizer: Tokenizer, should_stop: Callable[[], bool]) -> None:
+        self._tokenizer, self._should_stop = tokenizer, should_stop
+        self._found: dict[tuple[str, ...], Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def _once(self, key: tuple[str, ...], work: Callable[[], Any]) -> Any:
+        if self._should_stop():
+            raise InputError("It was stopped before there was an answer. Try it again.")
+        if key not in self._found:
+            self._found[key] = work()
+        return self._found[key]
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """As `Tokenizer.encode`."""
+        found: list[int] = self._once(("encode", prompt.text), lambda: self._tokenizer.encode(prompt))
+        return found
+
+    def split(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
+        """As `Tokenizer.split`."""
+        found: tuple[list[int], list[int]] = self._once(
+            ("split", prompt.text, answer), lambda: self._tokenizer.split(prompt, answer)
+        )
+        return found
+
+    def encode_text(self, text: str) -> list[int]:
+        """As `Tokenizer.encode_text`."""
+        found: list[int] = self._once(("text", text), lambda: self._tokenizer.encode_text(text))
+        return found
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """As `Tokenizer.pieces`."""
+        return [self.text([id_]) for id_ in ids]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """As `Tokenizer.text`."""
+        found: str = self._once(("ids", *map(str, ids)), lambda: self._tokenizer.text(ids))
+        return found
+
+
+def inspect_prompt(
+    plan: Plan, item: Item, tokenizer: Tokenizer, should_stop: Callable[[], bool] = lambda: False
+) -> Inspected:
+    """A prompt token by token, with what its answers take and what the linter finds.
+
+    Args:
+        plan: of the item's subset; see `plan_one`.
+        item: the item.
+        tokenizer: the model's.
+        should_stop: asked between tokenizations, each of which takes milliseconds.
+
+    Raises:
+        ModelError: the format needs a chat template that the model lacks.
+        InputError: it was stopped.
+    """
+    tokenizer = cast(Tokenizer, _Once(tokenizer, should_stop))
+    task = TASKS[item.task]
+    info = tokenizer.info
+    text = ModelText(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
+    (prompt,) = build_prompts(plan, task.name, [item], text)
+    ids = tokenizer.encode(prompt)
+    limit = plan.style.of(task.name).max_new_tokens
+    shots = {shot.id: shot for shot in plan.pools[task.name].items} if task.name in plan.pools else {}
+    spec = plan.spec
+    case = lint.Case(
+        *(task, [item], [prompt], shots, limit, spec.prompt.format),
+        thinking=spec.prompt.thinking,
+        max_thinking_tokens=spec.decoding.max_thinking_tokens,
+    )
+    return Inspected(
+        prompt,
+        tuple(tokens_of(ids, tokenizer)),
+        len(ids),
+        tuple(_legal(task, item, prompt, tokenizer, len(ids))),
+        limit,
+        info.context_length,
+        lint.lint([case], tokenizer),
+    )
+
+
+def _legal(task: Task, item: Item, prompt: Prompt, tokenizer: Tokenizer, asked: int) -> Iterator[LegalAnswer]:
+    if isinstance(item.gold, float):
+        texts = [(f"{item.gold:.1f}", True)]
+    elif prompt.answers:
+        texts = [(answer, label in item.gold) for label, answer in zip(item.choices, prompt.answers, strict=True)]
+    else:
+        texts = [(text, True) for text in dict.fromkeys(item.gold)]
+    for text, gold in texts:
+        whole = sum(map(len, tokenizer.split(prompt, text)))
+        yield LegalAnswer(text, max(1, whole - asked), gold)
+
+
+def tokens_of(ids: Sequence[int], tokenizer: Tokenizer) -> Iterator[Token]:
+    """Ids in groups that are whole characters: a tokenizer that falls back to bytes cuts through them."""
+    special = tokenizer.special(ids)
+    start = 0
+    while start < len(ids):
+        end = start + 1
+        text = tokenizer.text(ids[start:end])
+        while "\ufffd" in text and end < len(ids) and end - start < 8 and not special[end]:
+            longer = tokenizer.text(ids[start : end + 1])
+            end += 1
+            text = longer
+        yield Token(tuple(ids[start:end]), text, special[start])
+        start = end
+
+
+def inspect_item(settings: Settings, side: Side, item: Item, notify: Notify = lambda _: None) -> Inspected:
+    """The same by names: the tokenizer is loaded, the weights are not.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy.
+    """
+    plan = plan_one(settings, item.task, side)
+    return inspect_prompt(plan, item, open_tokenizer(plan.spec.model, settings, notify))
+
+
+# --- one answer -----------------------------------------------------------------------------------------
+
+
+def try_item(
+    settings: Settings,
+    pool: ModelPool,
+    side: Side,
+    item: Item,
+    should_stop: Callable[[], bool] = lambda: False,
+    notify: Notify = lambda _: None,
+    data: str = "sample",
+) -> Tried | None:
+    """One item answered by a model, nothing stored; None if it was stopped before there was an answer.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy.
+    """
+    plan = plan_one(settings, item.task, side, "both", data)
+    backend = pool.get(plan.spec.model, notify)
+    info = backend.info
+    text = ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
+    prompts = build_prompts(plan, item.task, [item], text)
+    limits = {item.id: plan.style.of(item.task).max_new_tokens}
+    task = TASKS[item.task]
+    for record in answer_prompts(plan.spec, task, limits, prompts, backend, should_stop, lambda _: None):
+        judgement = protocols.get_protocol("official").judge(task, item, record)
+        return Tried(Answered(item, record, judgement), info, plan.spec.label)
+    return None
+
+
+# --- many formats ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRow:
+    """What one format makes of the items."""
+
+    side: Side
+    path: Path
+    """The run it was stored as."""
+    n: int
+    """Items answered."""
+    strict: Estimate
+    """Main metric of the strict reading."""
+    lenient: Estimate
+    choose: Estimate
+    unreadable: int
+    flips: Flips | None
+    """Answers (strict reading) that differ from those of the first format; None for the first, and where there is
+    nothing to compare."""
+    ranked_flips: Flips | None
+    """The same for the ranking by log-likelihood."""
+
+
+def variants(side: Side, formats: Sequence[str], styles: Sequence[str] = ()) -> list[Side]:
+    """One side in every format and style named; without styles, in its own."""
+    if any(not isinstance(name, str) for names in (formats, styles) for name in names):
+        raise InputError("Formats and styles of a sweep are lists of names.")
+    # Counted before anything is built: the product of two long lists would never end.
+    formats, styles = list(dict.fromkeys(formats)), list(dict.fromkeys(styles)) or [side.style]
+    count = len(formats) * len(styles)
+    if count > MOST_VARIANTS:
+        raise InputError(f"A sweep takes at most {MOST_VARIANTS} formats times styles, not {count:,}. Choose fewer.")
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"There is no format {name[:100]!r}. Known: {', '.join(FORMATS)}.")
+    if any(len(name) > MAX_NAME for name in styles):
+        raise InputError(f"A style's name has at most {MAX_NAME} characters.")
+    found = [replace(side, format=f, style=s) for s in styles for f in formats]
+    if len(found) < 2:
+        raise InputError("Choose at least two formats, or two wording styles: a sweep compares them.")
+    return found
+
+
+def sweep(
+    settings: Settings,
+    pool: ModelPool,
+    task: str,
+    sides: Sequence[Side],
+    items: int,
+    data: str = "sample",
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event | tuple[Side, Plan]]:
+    """Run the same items under every side, each stored as a run of its own: events, and (side, plan) as each begins.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy.
+    """
+    method = "both" if TASKS[get_task(task).name].kind == "choice" else "generate"
+    # All are planned first: a mistake in the last is told before the first has taken its time.
+    planned: list[tuple[Side, Plan]] = []
+    for side in sides:
+        if should_stop():
+            return
+        planned.append((side, plans(settings, Configuration((task,), data, items, method, side))[0][1]))
+    for side, plan in planned:
+        if should_stop():
+            return
+        yield side, plan
+        yield from run_plan(plan, pool, settings.runs_dir, should_stop)
+
+
+def sweep_table(library: Library, task: str, planned: Sequence[tuple[Side, Plan]]) -> list[SweepRow]:
+    """What is stored of a sweep, against its first side. Flips count answers, right or wrong."""
+    rows: list[SweepRow] = []
+    first = None
+    for side, plan in planned:
+        path = RunStore.of(library.runs_dir, plan.spec).path
+        if not RunStore(path).exists():
+            continue
+        data = only(library.data(path), plan.ids)
+        report = report_run(data)
+        found = report.tasks[task]
+        name = TASKS[task].metrics[0]
+        none = Estimate(None, None, None, 0)
+        flips: Mapping[str, Flips] = {} if first is None else compare_runs(first, data).flips.get(task, {})
+        rows.append(
+            SweepRow(
+                side,
+                path,
+                found.n,
+                main_metric(found, "official") if found.metrics else none,
+                found.lenient.get(name, none),
+                found.choose.get(name, none),
+                found.unreadable,
+                flips.get("strict"),
+                flips.get("choose"),
+            )
+        )
+        first = data if first is None else first
+    return rows

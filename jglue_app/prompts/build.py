@@ -1,0 +1,58 @@
+"""Wording style × prompt format × solved examples → Prompt. Pure.
+
+A *style* (`styles.py`) says the words. A *format* says how the words are laid out for a model family: a small
+function in `FORMATS`. Neither knows of the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jglue_app.errors import UnknownNameError
+from jglue_app.prompts import thoughts
+from jglue_app.prompts.examples import answer_text
+from jglue_app.prompts.formats import FORMATS, ModelText, Parts
+from jglue_app.prompts.styles import Style
+from jglue_app.types import Item, Prompt, PromptSpec, Task
+
+
+def build_prompt(
+    item: Item, task: Task, style: Style, spec: PromptSpec, shots: Sequence[Item], model: ModelText
+) -> Prompt:
+    """The prompt of one item, after the solved examples `shots`.
+
+    Raises:
+        UnknownNameError: no such format.
+        StyleError: the style has no words for the subset.
+        ModelError: the format needs a chat template that the model lacks.
+    """
+    if spec.format not in FORMATS:
+        raise UnknownNameError("format", spec.format, FORMATS)
+    words = style.of(task.name)
+    parts = Parts(
+        system=spec.system,
+        instruction=words.instruction,
+        turns=tuple((words.question.substitute(s.fields), answer_text(s, words) + words.close) for s in shots),
+        question=words.question.substitute(item.fields),
+        cue=words.cue,
+        stop=words.stop,
+        thinking=spec.thinking,
+    )
+    laid = FORMATS[spec.format](parts, model)
+    if laid.messages is None and (mark := thoughts.left_open(laid.text, parts.question)):
+        laid = replace(laid, thought=mark, ranked_text=thoughts.closed(laid.text, mark))
+    return Prompt(
+        task=task.name,
+        item_id=item.id,
+        text=laid.text,
+        messages=laid.messages,
+        stop=laid.stop,
+        answers=tuple(words.answers[label].substitute(item.fields) for label in item.choices),
+        lead=laid.lead,
+        shot_ids=tuple(shot.id for shot in shots),
+        sha256=hashlib.sha256(laid.text.encode("utf-8", "surrogatepass")).hexdigest(),
+        thought=laid.thought,
+        ranked_text=laid.ranked_text,
+    )

@@ -1,0 +1,112 @@
+"""A run folder as one .zip file, and back: how a colleague's run gets here."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from jglue_app.errors import DataError, StoreError
+from jglue_app.results.library import Library
+from jglue_app.runs.store import RunStore
+from jglue_app.tasks import TASKS
+
+MEMBERS = ("manifest.json", "items.jsonl", "records.jsonl")
+MAX_BYTES = 2**30
+"""Largest size of a run's files, unpacked."""
+
+
+def pack(run: Path, target: Path) -> Path:
+    """Write a run's files into a .zip file, in one folder of the run's name.
+
+    Raises:
+        StoreError: there is no run, or the file cannot be written.
+    """
+    RunStore(run).data()  # What is damaged here would be so elsewhere, where nobody can mend it.
+    try:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as out:
+            for name in MEMBERS:
+                if (run / name).is_file():
+                    out.write(run / name, f"{run.name}/{name}")
+    except OSError as e:
+        raise StoreError(f"{target} cannot be written ({e.strerror}). Choose another place.") from e
+    return target
+
+
+def is_run(source: Path) -> bool:
+    """Whether a path is to be read as a run: a .zip file, a run folder, or what is not there at all. A harness's log
+    is none, nor is a folder of logs."""
+    if source.is_dir():
+        return (source / "manifest.json").exists() or not any(source.iterdir())
+    return source.suffix.lower() == ".zip" or not source.exists()
+
+
+def unpack(source: Path, runs_dir: Path) -> Path:
+    """Put a run from a .zip file or a folder below `runs_dir`, after all of it has been read and checked.
+
+    Raises:
+        DataError: it is no run, or one that cannot be scored here.
+        StoreError: the same run is here already, or the folder cannot be written.
+    """
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=runs_dir, prefix=".import-") as scratch:
+            folder = Path(scratch) / "run"
+            folder.mkdir()
+            _copy(source, folder) if source.is_dir() else _extract(source, folder)
+            name = _checked(folder, source)
+            target = runs_dir / name
+            if target.exists():
+                raise StoreError(f"The run {name} is here already. Delete it first, or look at the one that is here.")
+            folder.rename(target)
+            return target
+    except OSError as e:
+        raise StoreError(f"{source} cannot be imported ({e.strerror or e}). Check permissions and free space.") from e
+
+
+def _copy(source: Path, folder: Path) -> None:
+    for name in MEMBERS:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+def _extract(source: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            found = {
+                PurePosixPath(info.filename).name: info
+                for info in archive.infolist()
+                if PurePosixPath(info.filename).name in MEMBERS and len(PurePosixPath(info.filename).parts) <= 2
+            }
+            if sum(info.file_size for info in found.values()) > MAX_BYTES:
+                raise DataError(f"{source.name} holds more than {MAX_BYTES >> 30} GiB. Import the folder instead.")
+            for name, info in found.items():
+                # What the archive says of its size is a claim: no more than that is read.
+                with archive.open(info) as packed, (folder / name).open("wb") as out:
+                    left = info.file_size
+                    while left > 0 and (block := packed.read(min(left, 1 << 20))):
+                        out.write(block)
+                        left -= len(block)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as e:
+        raise DataError(f"{source.name} is not a readable .zip file ({e}). Export the run once more.") from e
+
+
+def _checked(folder: Path, source: Path) -> str:
+    """The run's id, once its files have been read as a whole."""
+    remedy = "Choose a .zip file that this application has exported, or a run folder."
+    try:
+        spec = RunStore(folder).spec()
+        data = RunStore(folder).data()
+        manifest = RunStore(folder).manifest()
+        if not all(isinstance(manifest.get(name) or {}, dict) for name in ("model", "machine", "data")):
+            raise DataError(f"{source.name} has a manifest whose model or machine is no table. {remedy}")
+        unknown = set(data.items) - set(TASKS)
+        if unknown or not data.items:
+            raise DataError(f"{source.name} has no items of a subset that is known here. {remedy}")
+        Library(folder).judged(folder)
+    except StoreError as e:
+        raise DataError(f"{source.name} holds no run: {str(e).replace(str(folder), source.name)} {remedy}") from e
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as e:
+        raise DataError(f"{source.name} holds a run that cannot be scored ({type(e).__name__}: {e}). {remedy}") from e
+    return spec.spec_id

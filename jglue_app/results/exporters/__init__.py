@@ -1,0 +1,91 @@
+"""Stored runs in the formats of other projects.
+
+    every-eval-ever    Every Eval Ever 0.3.0: one JSON file of scores and one line a score of an item
+    hub-eval-results   the Hub's `.eval_results/*.yaml`: the scores that a model card shows
+    lm-eval            what lm-eval 0.4.13 writes with `--log_samples`: results_*.json and samples_*.jsonl
+
+A format is one file in this folder and a line in `FORMATS`. Each is written under one protocol, of a complete run only,
+and never holds a score that is not a finite number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.results.exporters import every_eval_ever, hub_eval_results, lm_eval
+from jglue_app.results.exporters.source import RunSource, open_source
+from jglue_app.results.exporters.writing import check_free, place
+
+FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format of another project."""
+
+    files: Callable[[RunSource], dict[str, str]]
+    """Run → (path below the export's folder → content)."""
+    single: Callable[[RunSource], str] | None = None
+    """Run → content, where the format is also one file by itself."""
+    endings: tuple[str, ...] = ()
+    """Endings that such a file may have."""
+    whole: str = ".zip"
+    """Ending of one file that has everything."""
+    notes: Callable[[RunSource], list[str]] = lambda _: []
+    """What whoever exports has to know of it, as sentences."""
+
+
+FORMATS: Mapping[str, Format] = {
+    "every-eval-ever": Format(every_eval_ever.files, every_eval_ever.single, (".json",)),
+    "hub-eval-results": Format(
+        hub_eval_results.files, hub_eval_results.single, (".yaml", ".yml"), ".yaml", hub_eval_results.notes
+    ),
+    "lm-eval": Format(lm_eval.files),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An export that was made."""
+
+    path: Path
+    notes: tuple[str, ...] = ()
+    """What to know of it, as sentences."""
+
+
+def export(run: Path, to: Path, format: str, protocol: str = "official") -> Exported:
+    """Write a run in the format of another project.
+
+    Args:
+        run: the run's folder.
+        to: a folder that is not there yet, a `.zip` file, or where the format has one a single file by its ending
+            (`.json` for the scores of every-eval-ever, `.yaml` for hub-eval-results).
+        format: a key of `FORMATS`.
+        protocol: a key of `PROTOCOLS`; its scores are written.
+
+    Raises:
+        UnknownNameError: no such format or protocol.
+        InputError: the run is not complete, the protocol cannot score it, or it is none that the format may tell of.
+        StoreError: there is no run, something is at `to` already, or it cannot be written.
+    """
+    if format not in FORMATS:
+        raise UnknownNameError("export format", format, FORMATS)
+    how = FORMATS[format]
+    ending = to.suffix.lower()
+    if ending in FILE_ENDINGS and ending not in how.endings:
+        or_file = f", or one file that ends in {how.endings[0]}" if how.endings else ""
+        raise InputError(f"{format} cannot be a {ending} file. Name a new folder or a .zip file{or_file}.")
+    check_free(to)
+    source = open_source(run, protocol)
+    if how.single is not None and ending in how.endings:
+        place({to.name: how.single(source)}, to, single=True)
+    else:
+        place(how.files(source), to)
+    return Exported(to, (*_left_out(source), *how.notes(source)))
+
+
+def _left_out(source: RunSource) -> list[str]:
+    return [f"{task} is left out: {why}." for task, why in source.left_out.items()]

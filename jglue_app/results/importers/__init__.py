@@ -1,0 +1,97 @@
+"""Logs of other harnesses as stored runs. A new format is a file in this folder and a line in `FORMATS`.
+
+log.py      what a log and an answer of one are; reading files within bounds
+fields.py   which subset a row is of, and its texts
+align.py    which item an answer is to
+naming.py   how a log writes labels
+build.py    answers and items → records, with what has to be said of them
+scores.py   what the harness has printed, beside the scores here
+imports.py  all of it: files → a run folder
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jglue_app.errors import DataError, UnknownNameError
+from jglue_app.results.importers import flexeval, inspect_log, llm_jp_eval, lm_eval, swallow, unzip
+from jglue_app.results.importers.log import Log, document, first_bytes, value
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of log."""
+
+    title: str
+    """The harness's name and what file it is."""
+    recognises: Callable[[Path, Mapping[str, Any] | None], bool]
+    """(path, its first object or None) → whether a file is such a log."""
+    open: Callable[[Path, Path | None, str], Log]
+    """(log, results file or None, subset of what does not tell its own) → the log; raises DataError."""
+
+
+FORMATS: dict[str, Format] = {
+    "lm-eval": Format("lm-eval samples_….jsonl", lm_eval.recognises, lm_eval.open_log),
+    "flexeval": Format("flexeval outputs.jsonl", flexeval.recognises, flexeval.open_log),
+    "llm-jp-eval": Format("llm-jp-eval result JSON", llm_jp_eval.recognises, llm_jp_eval.open_log),
+    "inspect": Format("Inspect .eval or JSON log", inspect_log.recognises, inspect_log.open_log),
+    "swallow-jp": Format("result JSON of Swallow's lm-evaluation-harness-jp", swallow.recognises, swallow.open_log),
+}
+"""Name → format, in the order in which a file is tried."""
+
+
+def open_log(path: Path, format: str | None = None, results: Path | None = None, subset: str = "") -> Log:
+    """A log of another harness, ready to be read.
+
+    Args:
+        path: the log.
+        format: a key of `FORMATS`; None to tell it from the file.
+        results: the harness's file of scores, where it is not found beside the log.
+        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
+
+    Raises:
+        UnknownNameError: no such format.
+        DataError: no log of a known kind, or a damaged one.
+    """
+    if format is not None and format not in FORMATS:
+        raise UnknownNameError("log format", format, FORMATS)
+    return FORMATS[format or detect(path)].open(path, results, subset)
+
+
+def detect(path: Path) -> str:
+    """The format of a log.
+
+    Raises:
+        DataError: unreadable, empty, or of no known kind.
+    """
+    head = _first_object(path)
+    for name, format in FORMATS.items():
+        if format.recognises(path, head):
+            return name
+    kinds = ", ".join(format.title for format in FORMATS.values())
+    raise DataError(f"{path}: is no log that is known here. Known are {kinds}.")
+
+
+def _first_object(path: Path) -> Mapping[str, Any] | None:
+    """The first object of a file in lines, or the whole document; None of a zip archive."""
+    beginning = first_bytes(path, 1 << 26)
+    if unzip.is_zip(path):
+        return None
+    bare = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not bare:
+        raise DataError(f"{path}: is empty. Give a harness's log.")
+    if bare[:1] not in b"{[":
+        raise DataError(
+            f"{path}: is no JSON in UTF-8, which logs are written in. Give the log as the harness made it, or save it "
+            "as UTF-8."
+        )
+    line = bare.split(b"\n", 1)[0].strip()
+    if line.startswith(b"{") and line.endswith(b"}"):
+        found = value(path, "line 1", line)
+    else:
+        found = document(path)
+        found = found[0] if isinstance(found, list) and found else found
+    return found if isinstance(found, dict) else None

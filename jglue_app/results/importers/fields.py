@@ -1,0 +1,84 @@
+"""Which subset a log's row is of, and its texts under the names that items here have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jglue_app.results.importers.log import text_of, texts_of
+from jglue_app.tasks import TASKS, jsquad
+
+NAMES = {
+    "jcommonsenseqa": re.compile(r"jcommonsense[-_ ]?qa", re.IGNORECASE),
+    "jnli": re.compile(r"(?<![a-z])jnli", re.IGNORECASE),
+    "jsquad": re.compile(r"(?<![a-z])jsquad", re.IGNORECASE),
+    "jsts": re.compile(r"(?<![a-z])jsts", re.IGNORECASE),
+    "marc_ja": re.compile(r"(?<![a-z])marc[-_ ]?ja", re.IGNORECASE),
+    "jcola": re.compile(r"(?<![a-z])jcola", re.IGNORECASE),
+}
+"""Subset → what the names that harnesses have for it hold."""
+IDS = {
+    "jcommonsenseqa": ("q_id",),
+    "jnli": ("sentence_pair_id", "pair_id"),
+    "jsts": ("sentence_pair_id", "pair_id"),
+    "jsquad": ("id",),
+    "marc_ja": ("review_id",),
+    "jcola": ("uid", "id"),
+}
+"""Subset → the fields that hold an item's own id."""
+
+
+def subset_named(name: str) -> str:
+    """The subset that a task's name means; empty if it means none, or more than one."""
+    found = [subset for subset, pattern in NAMES.items() if subset in TASKS and pattern.search(name)]
+    return found[0] if len(found) == 1 else ""
+
+
+def subset_shaped(doc: Mapping[str, Any]) -> str:
+    """The subset whose fields a row of data has; empty if that cannot be told."""
+    names = set(doc)
+    if "question" in names and ({"choice0", "choice4"} <= names or len(texts_of(doc.get("choices"))) == 5):
+        return "jcommonsenseqa"
+    if {"context", "question"} <= names:
+        return "jsquad"
+    if {"sentence1", "sentence2"} <= names:
+        label = doc.get("label")
+        # Similarities are written with a decimal point everywhere; whole numbers are numbers of labels.
+        if (isinstance(label, str) and label in TASKS["jnli"].labels) or (type(label) is int and 0 <= label < 3):
+            return "jnli"
+        return "jsts" if isinstance(label, float) else ""
+    if "review_id" in names and "sentence" in names:
+        return "marc_ja"
+    return ""
+
+
+def fields_of(subset: str, doc: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of a row of data that items here have too, under the names they have here."""
+    found = {name: text for name in TASKS[subset].fields if (text := text_of(doc.get(name)))}
+    if subset == "jcommonsenseqa" and len(choices := texts_of(doc.get("choices"))) == 5:
+        found = {f"choice{k}": text for k, text in enumerate(choices)} | found
+    if subset == "jsquad" and jsquad.SEPARATOR.strip() in found.get("context", ""):
+        title, _, body = found["context"].partition(jsquad.SEPARATOR.strip())
+        found |= {"title": title.strip(), "context": body.strip()}
+    return found
+
+
+def id_of(subset: str, doc: Mapping[str, Any]) -> str:
+    """The item's own id in a row of data; empty if there is none."""
+    found = (text_of(doc.get(name)) for name in IDS.get(subset, ()))
+    return next((id_ for id_ in found if id_), "")
+
+
+def gold_of(subset: str, doc: Mapping[str, Any]) -> tuple[str, ...]:
+    """The answers or the label of a row of data, as it writes them; empty if it has none."""
+    if subset != "jsquad":
+        label = text_of(doc.get("label"))
+        return (label,) if label else ()
+    answers = doc.get("answers")
+    if isinstance(answers, Mapping):
+        return texts_of(answers.get("text"))
+    if isinstance(answers, list):
+        found = tuple(text_of(a.get("text")) if isinstance(a, Mapping) else text_of(a) for a in answers)
+        return found if all(found) else ()
+    return ()

@@ -1,0 +1,138 @@
+"""flexeval: `outputs.jsonl`, with `config.json` and `metrics.json` beside it or without.
+
+Source: flexeval 0.18.3 of SB Intuitions, `core/evaluate_generation.py`, `core/evaluate_chat_response.py`,
+`core/evaluate_multiple_choice.py` and `core/result_recorder/local_recorder.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
+from jglue_app.results.importers.log import Log, Row, bad, document, entries, logprob_of, scores_of, text_of, texts_of
+from jglue_app.types import Finish
+
+HARNESS = "flexeval"
+_RANKED = {"prefix", "choices", "log_probs"}
+_GENERATED = {"lm_output", "extra_info"}
+
+
+def recognises(path: Path, head: Mapping[str, Any] | None) -> bool:
+    """Whether a file is such a log, by its first object."""
+    return head is not None and (set(head) >= _RANKED or set(head) >= _GENERATED)
+
+
+def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
+    """The log; its rows are read as they are asked for.
+
+    Args:
+        path: the outputs.
+        results: the metrics; None for `metrics.json` beside the outputs, if there is one.
+        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
+
+    Raises:
+        DataError: one of the files beside it cannot be read.
+    """
+    config = path.with_name("config.json")
+    table = document(config) if config.is_file() else {}
+    table = table if isinstance(table, dict) else {}
+    if results is None and (beside := path.with_name("metrics.json")).is_file():
+        results = beside
+    printed = scores_of(document(results)) if results else {}
+    model = _inside(table, "language_model", "init_args", "model")
+    task = _task(table, path, subset)
+    return Log(
+        path,
+        HARNESS,
+        _rows(path, task, subset),
+        version=text_of(_inside(table, "metadata", "flexeval_version")),
+        model=text_of(model),
+        printed={task: printed} if printed else {},
+        beside=(*([config] if table else []), *([results] if results else [])),
+    )
+
+
+def _inside(table: Any, *names: str) -> Any:
+    for name in names:
+        table = table.get(name) if isinstance(table, dict) else None
+    return table
+
+
+def _task(table: Mapping[str, Any], path: Path, meant: str) -> str:
+    """What the data is called: its subset or path in the configuration, else the folder of the outputs, unless that
+    is named after another subset than is meant."""
+    data = _inside(table, "eval_setup", "init_args", "eval_dataset", "init_args")
+    names = [text_of(data.get(name)) for name in ("subset", "path")] if isinstance(data, dict) else []
+    names += [name for name in (path.parent.name, path.stem) if not meant or subset_named(name) == meant]
+    return next((name for name in names if subset_named(name)), "")
+
+
+def _rows(path: Path, task: str, meant: str) -> Iterator[Row]:
+    for where, row in entries(path):
+        if set(row) >= _RANKED:
+            yield _ranked(path, where, row, task, meant)
+        elif set(row) >= _GENERATED:
+            yield _generated(path, where, row, task, meant)
+        else:
+            raise bad(path, where, f"no output of flexeval: it needs {', '.join(sorted(_RANKED))}, or lm_output")
+
+
+def _ranked(path: Path, where: str, row: Mapping[str, Any], task: str, meant: str) -> Row:
+    choices, sums = texts_of(row["choices"]), row["log_probs"]
+    if not choices or not isinstance(sums, list) or len(sums) != len(choices):
+        raise bad(path, where, "not as many log_probs as choices")
+    index = row.get("answer_index")
+    known = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(choices)
+    prefix = text_of(row["prefix"])
+    return Row(
+        where,
+        subset=subset_named(task) or ("jcommonsenseqa" if len(choices) == 5 else meant),
+        task=task,
+        inside=prefix,
+        prompt=prefix,
+        logprobs=tuple(logprob_of(path, where, one) for one in sums),
+        choices=choices,
+        gold_index=index if known else None,
+    )
+
+
+def _generated(path: Path, where: str, row: Mapping[str, Any], task: str, meant: str) -> Row:
+    doc = row["extra_info"] if isinstance(row["extra_info"], dict) else {}
+    subset = subset_named(task) or subset_shaped(doc) or meant
+    raw, text = row.get("raw_lm_output"), row["lm_output"]
+    if not isinstance(text, str):
+        raise bad(path, where, f"a generated text was expected, found {str(text)[:50]!r}")
+    messages = _messages(row.get("messages") or doc.get("messages"))
+    prompt = row.get("lm_prompt")
+    if messages is None and isinstance(prompt, list):
+        messages = _messages(prompt)
+    shown = text_of(prompt) or "\n".join(turn["content"] for turn in messages or ())
+    return Row(
+        where,
+        subset=subset,
+        task=task,
+        id=id_of(subset, doc),
+        fields=fields_of(subset, doc) if subset else {},
+        inside=shown,
+        text=raw if isinstance(raw, str) else text,
+        gold=texts_of(row.get("references")) or gold_of(subset, doc),
+        prompt=shown,
+        messages=messages,
+        finish=_finish(row.get("finish_reason")),
+        note="processed" if isinstance(raw, str) and raw != text else "",
+    )
+
+
+def _messages(found: Any) -> tuple[Mapping[str, str], ...] | None:
+    turns = found if isinstance(found, list) else []
+    if not turns or not all(isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in turns):
+        return None
+    return tuple({"role": text_of(turn.get("role")), "content": turn["content"]} for turn in turns)
+
+
+def _finish(found: Any) -> Finish:
+    if found == "length":
+        return "length"
+    return "overflow" if found == "input_length_limit" else "stop"

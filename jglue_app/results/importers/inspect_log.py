@@ -1,0 +1,170 @@
+"""Inspect: `.eval` logs, which are zip archives, and `.json` logs.
+
+Source: inspect_ai 0.3.285, `log/_log.py` (`EvalSample`), `log/_recorders/eval.py` (`header.json`,
+`samples/ID_epoch_N.json`) and `_util/zipfile.py` (members are packed with Zstandard, method 93, or deflated).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jglue_app.errors import DataError
+from jglue_app.results.importers import unzip
+from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
+from jglue_app.results.importers.log import Log, Row, bad, document, number_of, text_of, texts_of, value
+from jglue_app.types import Finish
+
+HARNESS = "inspect"
+LETTERS = "ABCDEFGHIJ"
+_ATTACHED = "attachment://"
+
+
+def recognises(path: Path, head: Mapping[str, Any] | None) -> bool:
+    """Whether a file is such a log: a zip archive, or a document with a plan."""
+    if head is not None:
+        return isinstance(head.get("eval"), dict) and "plan" in head
+    return unzip.is_zip(path)
+
+
+def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
+    """The log.
+
+    Args:
+        path: the log.
+        results: not used: the scores stand in the same file.
+        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
+
+    Raises:
+        DataError: damaged, too large, or not finished.
+    """
+    samples: Iterator[tuple[str, Any]]
+    if unzip.is_zip(path):
+        with unzip.Archive(path) as archive:
+            if "header.json" not in archive.names:
+                raise DataError(
+                    f"{path}: has no header.json: it is no .eval log, or of an evaluation that was not finished. "
+                    "Finish it with `inspect eval-retry`, or give another log."
+                )
+            head = value(path, "header.json", archive.read("header.json"))
+        samples = _packed(path)
+    else:
+        head = document(path)
+        found = head.get("samples") if isinstance(head, dict) else None
+        samples = iter((f"sample {k}", row) for k, row in enumerate(found if isinstance(found, list) else [], start=1))
+    spec = head.get("eval") if isinstance(head, dict) else None
+    if not isinstance(spec, dict):
+        raise DataError(f"{path}: is no log of Inspect: it has no 'eval'. Give the .eval or .json file of a log.")
+    data = spec.get("dataset")
+    names = (text_of(spec.get("task")), text_of(data.get("name")) if isinstance(data, dict) else "")
+    task = next((name for name in names if subset_named(name)), names[0])
+    packages = spec.get("packages")
+    return Log(
+        path,
+        HARNESS,
+        _rows(path, samples, task, text_of(spec.get("task_version")), "several" if _epochs(spec) > 1 else "", subset),
+        version=text_of(packages.get("inspect_ai")) if isinstance(packages, dict) else "",
+        model=text_of(spec.get("model")),
+        printed={task: printed} if (printed := _printed(head)) else {},
+    )
+
+
+def _packed(path: Path) -> Iterator[tuple[str, Any]]:
+    with unzip.Archive(path) as archive:
+        for name in archive.names:
+            if name.startswith("samples/") and name.endswith(".json"):
+                yield name, value(path, name, archive.read(name))
+
+
+def _printed(head: Mapping[str, Any]) -> dict[str, float]:
+    """Scorer and metric → score, such as `choice/accuracy`."""
+    results = head.get("results")
+    scores = results.get("scores") if isinstance(results, dict) else None
+    out = {}
+    for score in scores if isinstance(scores, list) else ():
+        metrics = score.get("metrics") if isinstance(score, dict) else None
+        for name, metric in metrics.items() if isinstance(metrics, dict) else ():
+            found = number_of(metric.get("value")) if isinstance(metric, dict) else None
+            if found is not None:
+                out[f"{text_of(score.get('name'))}/{name}"] = found
+    return out
+
+
+def _epochs(spec: Mapping[str, Any]) -> float:
+    """How often each sample was answered; the first epoch alone is taken."""
+    config = spec.get("config")
+    return (number_of(config.get("epochs")) if isinstance(config, dict) else None) or 1
+
+
+def _rows(
+    path: Path, samples: Iterator[tuple[str, Any]], task: str, version: str, note: str, meant: str
+) -> Iterator[Row]:
+    for where, sample in samples:
+        if not isinstance(sample, dict) or "input" not in sample or "output" not in sample:
+            raise bad(path, where, "no sample of Inspect: it needs input and output")
+        if sample.get("epoch", 1) == 1:
+            yield _row(path, where, sample, task, version, note, meant)
+
+
+def _row(path: Path, where: str, sample: Mapping[str, Any], task: str, version: str, note: str, meant: str) -> Row:
+    attached = sample.get("attachments")
+    kept: Mapping[str, Any] = attached if isinstance(attached, dict) else {}
+    turns = _turns(sample.get("messages"), kept)
+    while turns and turns[-1]["role"] == "assistant":
+        turns.pop()
+    given = sample["input"]
+    asked = "\n".join(t["content"] for t in _turns(given, kept)) if isinstance(given, list) else _plain(given, kept)
+    shown = "\n".join(turn["content"] for turn in turns) or asked
+    doc = sample.get("metadata")
+    doc = doc if isinstance(doc, dict) else {}
+    subset = subset_named(task) or subset_shaped(doc) or meant
+    choices = texts_of(sample.get("choices"))
+    output, finish = _output(sample.get("output"), kept)
+    fault = sample.get("error")
+    if output is None and not fault:
+        fault = {"message": "there is no output"}
+    target = sample.get("target")
+    gold = texts_of(target) if isinstance(target, list) else ((text_of(target),) if text_of(target) else ())
+    return Row(
+        where,
+        subset=subset,
+        task=task,
+        version=version,
+        # Whole numbers are those that Inspect gives by itself, from 1 on.
+        id=id_of(subset, doc) or (sample["id"] if isinstance(sample.get("id"), str) else ""),
+        fields=fields_of(subset, doc) if subset else {},
+        inside="\n".join((asked, *choices)) if choices else asked,
+        text=output,
+        choices=choices,
+        symbols=tuple(LETTERS[: len(choices)]),
+        gold=gold or gold_of(subset, doc),
+        prompt=shown,
+        messages=tuple(turns) or None,
+        finish=finish,
+        failed=(text_of(fault.get("message")) if isinstance(fault, dict) else str(fault))[:300] if fault else "",
+        note=note,
+    )
+
+
+def _plain(found: Any, attached: Mapping[str, Any]) -> str:
+    """A text, or the one that it refers to; parts of a message are joined."""
+    if isinstance(found, list):
+        parts = [part.get("text") for part in found if isinstance(part, dict) and part.get("type") == "text"]
+        return "".join(_plain(part, attached) for part in parts)
+    text = text_of(found)
+    return text_of(attached.get(text.removeprefix(_ATTACHED))) if text.startswith(_ATTACHED) else text
+
+
+def _turns(found: Any, attached: Mapping[str, Any]) -> list[dict[str, str]]:
+    turns = [turn for turn in found if isinstance(turn, dict)] if isinstance(found, list) else []
+    return [{"role": text_of(t.get("role")), "content": _plain(t.get("content"), attached)} for t in turns]
+
+
+def _output(found: Any, attached: Mapping[str, Any]) -> tuple[str | None, Finish]:
+    choices = found.get("choices") if isinstance(found, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return None, "stop"
+    message = choices[0].get("message")
+    text = _plain(message.get("content"), attached) if isinstance(message, dict) else ""
+    return text, "length" if choices[0].get("stop_reason") in ("max_tokens", "model_length") else "stop"

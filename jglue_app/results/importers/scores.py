@@ -1,0 +1,83 @@
+"""Scores that a harness has printed, and what the protocol of its name gives for the same outputs here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jglue_app.results.importers.build import Part
+from jglue_app.results.importers.log import Log
+from jglue_app.scoring.report import report_run
+from jglue_app.types import RunData
+
+SAME = {
+    "lm-eval": {
+        "acc": ("lm-eval-ja", "accuracy"),
+        "acc_norm": ("stability-jp", "acc_norm"),
+        "exact_match": ("lm-eval-ja", "exact_match"),
+    },
+    "flexeval": {
+        "accuracy": ("lm-eval-ja", "accuracy"),
+        "exact_match": ("flexeval", "exact_match"),
+        "char_f1": ("flexeval", "char_f1"),
+        "pearson": ("flexeval", "pearson"),
+        "spearman": ("flexeval", "spearman"),
+        "pearson_correlation": ("flexeval", "pearson"),
+        "spearman_correlation": ("flexeval", "spearman"),
+    },
+    "llm-jp-eval": {
+        "exact_match": ("llm-jp-eval", "exact_match"),
+        "char_f1": ("llm-jp-eval", "char_f1"),
+        "pearson": ("llm-jp-eval", "pearson"),
+        "spearman": ("llm-jp-eval", "spearman"),
+    },
+    "lm-evaluation-harness-jp": {
+        "exact_match": ("stability-jp", "exact_match"),
+        "f1": ("stability-jp", "f1"),
+    },
+}
+"""Harness → its metric → the protocol and metric here that are defined alike."""
+PERCENT = ("lm-evaluation-harness-jp",)
+"""Harnesses that print percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A score that a harness has printed, beside the one computed here."""
+
+    task: str
+    metric: str
+    """As the harness calls it."""
+    printed: float
+    """As a share of 1."""
+    protocol: str
+    here: float
+    """Of the same outputs, against the data here."""
+
+    @property
+    def same(self) -> bool:
+        """Whether they differ by no more than the rounding of what was printed: four decimals, where no more stand
+        there, for some harnesses round to as many."""
+        digits = len(repr(self.printed).partition(".")[2])
+        rounding = 0.5 * 10.0 ** -max(digits, 4) if digits <= 6 else 0.0
+        return math.isclose(self.printed, self.here, rel_tol=0, abs_tol=rounding + 1e-9)
+
+
+def compare(data: RunData, parts: Sequence[Part], logs: Sequence[Log]) -> list[Printed]:
+    """The printed scores that a protocol here defines alike, each with the score here."""
+    known: Mapping[str, tuple[str, str]] = SAME.get(logs[0].harness, {})
+    reports = {protocol: report_run(data, protocol) for protocol in {protocol for protocol, _ in known.values()}}
+    out = []
+    for part in parts:
+        said = {metric: score for log in logs for metric, score in log.printed.get(part.task, {}).items()}
+        for metric, score in said.items():
+            if metric not in known:
+                continue
+            protocol, name = known[metric]
+            report = reports[protocol].tasks.get(part.dataset.task)
+            found = report.metrics.get(name) if report else None
+            if found is not None and found.value is not None:
+                share = score / 100 if logs[0].harness in PERCENT else score
+                out.append(Printed(part.dataset.task, metric, share, protocol, found.value))
+    return out

@@ -1,0 +1,116 @@
+"""Members of a zip archive from elsewhere, within bounds, those packed with Zstandard too.
+
+What an archive says of sizes is a claim: no more than the limits is ever unpacked.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from jglue_app.errors import DataError
+from jglue_app.results.importers.log import bounded
+
+MAX_MEMBER = 2**26
+"""Bytes of one member, unpacked: a sample with all its events."""
+MAX_TOTAL = 2**33
+"""Bytes of all members that are read, unpacked."""
+MAX_MEMBERS = 500_000
+ZSTANDARD = 93
+"""Compression method, which Python's own module cannot read before version 3.14."""
+_MARK = b"PK\x03\x04"
+_LOCAL = struct.Struct("<4s22xHH")
+"""Of the header before a member's bytes: its mark, and the lengths of its name and of its extra field."""
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as a zip archive does, be it whole or not; raises OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return file.read(len(_MARK)) == _MARK
+
+
+class Archive:
+    """A zip archive that is open for reading. Use as a context manager.
+
+    Raises:
+        DataError: it is damaged, or has too many members.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = 0
+        with self._whole():
+            self._file = path.open("rb")
+            try:
+                self._zip = zipfile.ZipFile(self._file)
+            except BaseException:
+                self._file.close()
+                raise
+        self.names = self._zip.namelist()
+        if len(self.names) > MAX_MEMBERS:
+            self._file.close()
+            raise DataError(f"{path}: holds more than {MAX_MEMBERS:,} files. Give a smaller log.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+        self._file.close()
+
+    def read(self, name: str) -> bytes:
+        """A member, unpacked.
+
+        Raises:
+            DataError: damaged, packed in an unknown way, or more than the limits.
+        """
+        with self._whole():
+            info = self._zip.getinfo(name)
+            if info.flag_bits & 1:
+                raise zipfile.BadZipFile(f"{name} is encrypted")
+            most = min(MAX_MEMBER, MAX_TOTAL - self._read)
+            if info.compress_type == ZSTANDARD:
+                found = self._zstandard(info, most)
+            else:
+                with self._zip.open(info) as member:
+                    found = bounded(member, self.path, most)
+            self._read += len(found)
+            return found
+
+    def _zstandard(self, info: zipfile.ZipInfo, most: int) -> bytes:
+        import pyarrow as pa
+
+        self._file.seek(info.header_offset)
+        mark, name, extra = _LOCAL.unpack(self._file.read(_LOCAL.size))
+        if mark != _MARK:
+            raise zipfile.BadZipFile("no member where one should be")
+        self._file.seek(name + extra, io.SEEK_CUR)
+        packed = pa.BufferReader(self._file.read(min(info.compress_size, most)))
+        with pa.CompressedInputStream(packed, "zstd") as member:
+            found = bounded(member, self.path, most)
+        if zlib.crc32(found) != info.CRC:
+            raise zipfile.BadZipFile(f"the checksum of {info.filename} is another")
+        return found
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Faults of an archive as one sentence."""
+        try:
+            yield
+        except (
+            *(OSError, ValueError, KeyError, EOFError, RuntimeError, NotImplementedError),
+            *(zipfile.BadZipFile, zlib.error, struct.error),
+        ) as e:
+            raise DataError(
+                f"{self.path}: is not a readable .eval archive ({e}). It is truncated or damaged: copy it again, or "
+                "convert it with `inspect log convert --to json`."
+            ) from e

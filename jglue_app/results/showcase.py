@@ -1,0 +1,90 @@
+"""The comparisons that are there before anything has been run: real runs over all our own sample items, in
+`assets/showcase/`, and how they are made anew. No JGLUE text is among them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jglue_app.backends.pool import ModelPool
+from jglue_app.errors import InputError
+from jglue_app.runs.request import Configuration, Side, plans
+from jglue_app.runs.runner import Event, run_plan
+from jglue_app.runs.store import RunStore
+from jglue_app.settings import ASSETS, Settings
+
+FOLDER = ASSETS / "showcase"
+SHIPPED = "shipped:"
+"""How the page names these runs among others: this, then the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two stored runs to look at side by side."""
+
+    name: str
+    """Its words are `showcase_<name>`."""
+    a: str
+    """Folder of a run below `FOLDER`."""
+    b: str
+
+
+PAIRS = (
+    Pair("examples", "base-0-shot", "base-3-shot"),
+    Pair("chat", "base-3-shot", "chat-3-shot"),
+)
+"""What examples do for a base model; and a base model with examples beside a model trained for conversation."""
+
+
+def folder(run: str) -> Path:
+    """Where a run of the showcase lies."""
+    return FOLDER / run
+
+
+def here() -> bool:
+    """Whether the showcase is there; a copy of this application may come without it."""
+    return all((folder(name) / "manifest.json").is_file() for pair in PAIRS for name in (pair.a, pair.b))
+
+
+def make(
+    settings: Settings, chat_model: Path, device: str = "auto", should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[Event]:
+    """Run everything and replace the shipped runs.
+
+    Args:
+        settings: folders.
+        chat_model: a GGUF file of a model with a chat template; only its file name is kept.
+        device: see `backends.open_backend`.
+        should_stop: ends it without replacing anything.
+
+    Raises:
+        InputError: there is no such file.
+        ModelError: one of its kinds.
+    """
+    if not chat_model.is_file():
+        raise InputError(f"{chat_model} is not there. Give the GGUF file of SmolLM2-135M-Instruct.")
+    sides = {
+        "base-0-shot": Side("gemma-3-270m"),
+        "base-3-shot": Side("gemma-3-270m", shots=3),
+        "chat-3-shot": Side(chat_model.name, "chat", shots=3),
+    }
+    absolute = dataclasses.replace(settings, cache_dir=settings.cache_dir.resolve(), max_items=20_000)
+    with tempfile.TemporaryDirectory() as scratch, ModelPool(absolute, device=device) as pool:
+        made: dict[str, Path] = {}
+        # The file is named without its folder, which would be a path of this machine in the manifest.
+        with contextlib.chdir(chat_model.resolve().parent):
+            for name, side in sides.items():
+                ((_, plan),) = plans(absolute, Configuration(limit=None, a=side))
+                yield from run_plan(plan, pool, Path(scratch), should_stop)
+                made[name] = RunStore.of(Path(scratch), plan.spec).path
+        if should_stop():
+            return
+        for name, path in made.items():
+            shutil.rmtree(folder(name), ignore_errors=True)
+            shutil.copytree(path, folder(name), ignore=shutil.ignore_patterns(".lock"))

@@ -1,0 +1,101 @@
+"""What has changed since earlier runs: other files of a model, other versions of the libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jglue_app.backends.identity import COMMIT, changed
+from jglue_app.errors import StoreError
+from jglue_app.runs.manifest import package_versions
+from jglue_app.runs.plan import Plan
+from jglue_app.runs.store import RunStore, spec_from
+from jglue_app.types import RunSpec
+
+NAMED = 3
+"""Most files that a sentence names."""
+ANSWERING = ("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf")
+"""Packages on whose versions an answer may depend."""
+
+
+def tell_changes(plan: Plan, runs_dir: Path, notify: Callable[[str], None]) -> None:
+    """Tell of a run that differs from this one in the files of the model alone, and of a run that goes on with other
+    versions than it was begun with.
+
+    Args:
+        plan: the run that is to be made, continued or shown.
+        runs_dir: where runs are stored.
+        notify: is told in sentences.
+
+    Raises:
+        StoreError: the run's own manifest cannot be read.
+    """
+    spec, store = plan.spec, RunStore.of(runs_dir, plan.spec)
+    begun = store.exists()
+    others = sorted(_with_other_files(spec, runs_dir), key=lambda table: str(table.get("created")))
+    if others and plan.files:
+        _tell_files(plan, others[-1], begun, notify)
+    if begun and spec.model.backend == "hf" and len(store.finished_of(plan.items)) < plan.total:
+        machine = store.manifest().get("machine")
+        before = machine.get("packages") if isinstance(machine, dict) else None
+        here = package_versions()
+        pairs = [(name, str((before or {}).get(name) or ""), here[name]) for name in ANSWERING]
+        pairs = [(name, old, new) for name, old, new in pairs if old and old != new]
+        if pairs:
+            old, new = (", ".join(f"{pair[0]} {pair[k]}" for pair in pairs) for k in (1, 2))
+            notify(
+                f"This run was begun with {old} and goes on with {new}: some answers may differ from those of one "
+                f"version alone. To have all of one, delete run {spec.spec_id} first."
+            )
+
+
+def _tell_files(plan: Plan, other: Mapping[str, Any], begun: bool, notify: Callable[[str], None]) -> None:
+    model, run = plan.spec.model.id, other.get("spec_id")
+    before = other.get("model_files")
+    if not isinstance(before, dict):
+        if not begun:  # Nothing is known of it, and that need not be said each time.
+            notify(
+                f"Run {run} of the same settings does not say with which files of {model} it was made: "
+                "this is another run, and that one is kept."
+            )
+        return
+    if before.keys() == plan.files.keys() == {COMMIT}:
+        old, new = str(before[COMMIT])[:12], plan.files[COMMIT][:12]
+        notify(
+            f"{model} is at another commit than in run {run} of the same settings ({old} then, {new} now): "
+            "this is another run, and that one is kept."
+        )
+        return
+    names = changed(before, plan.files)
+    files = ", ".join([*names[:NAMED], *([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])])
+    notify(
+        f"The files of {model} have changed since run {run} of the same settings ({files}): "
+        "this is another run, and that one is kept."
+    )
+
+
+def _with_other_files(spec: RunSpec, runs_dir: Path) -> Iterator[dict[str, Any]]:
+    """Manifests of the stored runs whose specs differ from one in the files of the model, and in nothing else."""
+    # The latest last, also of those that were made in one second.
+    for path in sorted(runs_dir.glob("[!.]*/manifest.json"), key=_changed_at):
+        try:
+            table = RunStore(path.parent).manifest()
+            if table["spec"]["model"]["id"] == spec.model.id:
+                other = spec_from(table["spec"])
+                if _plain(other) == _plain(spec) and other.model.files_sha256 != spec.model.files_sha256:
+                    yield table
+        except (StoreError, KeyError, TypeError):  # Damaged, or of another version; whoever opens it is told.
+            continue
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # Deleted meanwhile.
+        return 0
+
+
+def _plain(spec: RunSpec) -> RunSpec:
+    return replace(spec, model=replace(spec.model, files_sha256=None), limit=None)

@@ -1,0 +1,203 @@
+"""What a run directory says about itself: spec, data, model, machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from jglue_app.errors import StoreError
+from jglue_app.runs.plan import Plan
+from jglue_app.runs.store import RunStore, RunWriter, dumps, facts_of
+from jglue_app.prompts.thoughts import is_ignored
+from jglue_app.types import Backend, Dataset, Item, Prompt
+
+PACKAGES = (
+    *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes"),
+    *("safetensors", "gguf", "huggingface-hub", "gradio"),
+)
+
+
+def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend, prompt: Prompt | None = None) -> None:
+    """Write manifest and items, keeping what an earlier session of the same run put there.
+
+    With one of its prompts the manifest says what they do with thoughts, if they do anything, and whether thinking
+    that was asked for is turned on by them.
+    """
+    old = store.manifest() if store.exists() else {}
+    before = store.items()
+    items = _in_order(plan, {(item.task, item.id) for item in before})
+    # A smaller limit of a later session leaves the run as large as it is.
+    limits = [plan.spec.limit, store.spec().limit if old else plan.spec.limit]
+    spec = dataclasses.replace(plan.spec, limit=None if None in limits else max(n for n in limits if n is not None))
+    machine = machine_facts()
+    head = {
+        "label": plan.spec.label,
+        "created": old.get("created") or _now(),
+        "spec_id": plan.spec.spec_id,
+        "spec": spec,
+        "data": {name: _data_facts(plan, name) for name in plan.spec.tasks},
+        "model": _model_facts(old.get("model"), backend),
+        "model_files": dict(plan.files),
+        "machine": machine,
+        "items": facts_of(items),
+    } | ({"records": old["records"]} if "records" in old else {})
+    if earlier := _earlier_machines(old, machine):
+        head["earlier_machines"] = earlier
+    if engines := _earlier_engines(old, backend):
+        head["earlier_engines"] = engines
+    asked = plan.spec.prompt.thinking == "on"
+    if prompt and (prompt.thought or prompt.ranked_text or asked):
+        ranked = "after the closed thought" if prompt.ranked_text else "after the prompt"
+        turned_on = {"turned_on": not is_ignored(prompt)} if asked else {}
+        head["thought"] = {"opened": prompt.thought, "ranked": ranked, **turned_on}
+    elif "thought" in old:
+        head["thought"] = old["thought"]
+    _write_items(items, before, store, writer)
+    if json.loads(dumps(head)) != {name: old.get(name) for name in head}:
+        writer.manifest(head)
+
+
+def _model_facts(old: dict[str, Any] | None, backend: Backend) -> dict[str, Any]:
+    """What answered: as it was when the run began, but for how prompts go through it, which longer ones may change."""
+    now = dataclasses.asdict(backend.info)
+    return now if not old else old | {name: now[name] for name in ("engine", "engine_reason")}
+
+
+def _earlier_engines(old: dict[str, Any], backend: Backend) -> list[Any]:
+    """Other ways in which earlier prompts of the run went through the model, with the reasons."""
+    before: dict[str, Any] = old.get("model") or {}
+    now = {"engine": backend.info.engine, "engine_reason": backend.info.engine_reason}
+    ways = [*(old.get("earlier_engines") or []), {name: before.get(name, "") for name in now}]
+    return [way for k, way in enumerate(ways) if way["engine"] and way != now and way not in ways[:k]]
+
+
+def _earlier_machines(old: dict[str, Any], machine: dict[str, Any]) -> list[Any]:
+    """The machines and versions with which earlier parts of the run were made, where they were others."""
+    earlier: list[Any] = list(old.get("earlier_machines") or [])
+    before = old.get("machine")
+    return earlier + ([before] if before and before != machine else [])
+
+
+def _in_order(plan: Plan, kept: set[tuple[str, str]]) -> list[Item]:
+    """The items of a plan and others that are kept, in the order of the data files, however often the limit was
+    raised: intervals drawn by resampling depend on the order."""
+    kept = kept | {(name, item.id) for name, chosen in plan.items.items() for item in chosen}
+    return [item for name in plan.spec.tasks for item in plan.datasets[name].items if (name, item.id) in kept]
+
+
+def _write_items(items: list[Item], before: list[Item], store: RunStore, writer: RunWriter) -> None:
+    """Replace the items of a run. Between the two files the manifest knows the old items and the new ones: killed at
+    any moment, what is there is whole."""
+    if items == before:
+        return
+    if store.exists():
+        writer.manifest({**store.manifest(), "items": [facts_of(before), facts_of(items)]})
+    writer.items(items)
+
+
+def mend(plan: Plan, store: RunStore) -> list[str]:
+    """Make a stored run fit to go on. Items that are missing or damaged are written anew from the plan's data files,
+    whose checksums are part of what names the run; answers that are lost are no longer told of, so that they are given
+    anew.
+
+    Returns:
+        A sentence on each of these that was done.
+
+    Raises:
+        StoreError: a damaged manifest or record; or answers without a manifest, which alone tells the weights they are
+            from.
+        RunBusyError: another process is writing to the run.
+    """
+    if not store.exists():
+        if store.finished():
+            raise StoreError(
+                f"{store.path} holds answers and no manifest.json, which tells what weights gave them. Restore it from "
+                "a copy, or delete the folder to start anew."
+            )
+        return []
+    manifest = store.manifest()
+    if manifest.get("spec_id") != plan.spec.spec_id or store.spec().spec_id != plan.spec.spec_id:
+        raise StoreError(
+            f"{store.path / 'manifest.json'} describes another run. Restore it from a copy, or delete the folder to "
+            "start anew."
+        )
+    said = []
+    try:
+        store.check_items(manifest, store.items())
+    except StoreError:
+        with store.writing() as writer:
+            items = _in_order(plan, {(record.task, record.item_id) for record in store.records()})
+            manifest = {**manifest, "items": facts_of(items)}
+            writer.manifest(manifest)
+            writer.items(items)
+        said.append("The items of this run were missing or damaged: they are written anew from the data files.")
+    open_items = plan.total - len(store.finished_of(plan.items))
+    # Of those that this plan does not ask for the manifest goes on telling: they stay a fault of the run.
+    if 0 < (lost := store.lost(manifest, store.records())) <= open_items:
+        with store.writing() as writer:
+            writer.manifest({name: value for name, value in manifest.items() if name != "records"})
+        said.append(f"{lost:,} stored answers of this run are lost: their items are answered anew.")
+    return said
+
+
+def note_records(store: RunStore, writer: RunWriter) -> None:
+    """Note in the manifest how many answers are stored, so that a reader can tell when some are lost."""
+    manifest, records = store.manifest(), store.records()
+    found = {"answered": sum(record.output is not None for record in records), "tried": len(records)}
+    if manifest.get("records") != found:
+        writer.manifest({**manifest, "records": found})
+
+
+def dataset_facts(dataset: Dataset) -> dict[str, Any]:
+    """What a manifest says of a file of items."""
+    return {
+        "source": dataset.source,
+        "version": dataset.version,
+        "split": dataset.split,
+        "file": Path(dataset.path).name,
+        "sha256": dataset.sha256,
+        "items": len(dataset.items),
+    }
+
+
+def _data_facts(plan: Plan, name: str) -> dict[str, Any]:
+    found = dataset_facts(plan.datasets[name])
+    if name not in plan.pools:
+        return found
+    pool = plan.pools[name]
+    return found | {"examples": dataset_facts(pool) | {"left_out": pool.left_out}}
+
+
+def machine_facts() -> dict[str, Any]:
+    """Processor, memory and versions, for the manifest. No names and no paths of the machine."""
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": psutil.cpu_count(logical=True),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Package → its version here, of those that models are loaded and read with."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _now() -> str:
+    """The present moment in UTC, to the second, ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,212 @@
+"""A request → a Plan: everything about a run that can be checked and gathered before a model is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jglue_app.prompts import examples, formats
+from jglue_app.data.pools import few_shot_pool, fingerprint, take
+from jglue_app.version import __version__
+from jglue_app.data import files as data
+from jglue_app.prompts import build
+from jglue_app.backends import BACKENDS, identity
+from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.settings import Settings
+from jglue_app.prompts.styles import Style, load_style
+from jglue_app.tasks import TASKS, get_task
+from jglue_app.prompts.thoughts import THINKING
+from jglue_app.types import Dataset, Decoding, Item, ModelSpec, Prompt, PromptSpec, RunSpec
+
+METHODS = ("generate", "choose", "both")
+NO_PENALTY = "The repetition penalty is a number above 0, such as 1.2; 1 is none."
+MAX_THINKING_TOKENS = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that can start: names checked, files verified, items chosen, examples drawn."""
+
+    spec: RunSpec
+    style: Style
+    datasets: Mapping[str, Dataset]
+    pools: Mapping[str, Dataset]
+    """Task → where few-shot examples come from; only when there are shots."""
+    items: Mapping[str, tuple[Item, ...]]
+    """Task → the items to answer under the limit."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The files that the model is loaded from, with their checksums; see `backends.identity`."""
+
+    @property
+    def ids(self) -> dict[str, frozenset[str]]:
+        """Task → ids of the items to answer."""
+        return {name: frozenset(item.id for item in items) for name, items in self.items.items()}
+
+    @property
+    def total(self) -> int:
+        """Items over all subsets."""
+        return sum(len(items) for items in self.items.values())
+
+
+def make_plan(
+    settings: Settings,
+    model: ModelSpec,
+    tasks: Sequence[str],
+    *,
+    data_kind: str = "official",
+    split: str = "valid",
+    limit: int | None = None,
+    seed: int = 0,
+    prompt: PromptSpec | None = None,
+    decoding: Decoding | None = None,
+    marc_ja: Path | None = None,
+    progress: data.Progress | None = None,
+    answers: bool = True,
+) -> Plan:
+    """Check a run and gather all it needs but the model.
+
+    Args:
+        answers: whether the model is to answer; only then its files are looked at and become a part of the spec.
+
+    Raises:
+        InputError: anything in the request that cannot be done, with a remedy (includes DataError, StyleError).
+        ModelError: the files of the model are being written.
+        NetworkError: a data file is missing and cannot be downloaded.
+    """
+    prompt, decoding = prompt or PromptSpec(), decoding or Decoding()
+    _check_request(model, tasks, prompt, decoding, limit, split, marc_ja)
+    decoding = _same_penalties(decoding, tasks)
+    style = load_style(prompt.style, allow_paths=not settings.public)
+    datasets = {
+        name: data.load(settings, name, split, data=data_kind, marc_ja=marc_ja, progress=progress) for name in tasks
+    }
+    everything = list(datasets.values())
+    pools = {
+        name: few_shot_pool(settings, d, everything) for name, d in datasets.items() if prompt.for_task(name).shots
+    }
+    for name, pool in pools.items():
+        style.of(name)
+        _refuse_leaks(pool, everything)
+        examples.pick_shots(datasets[name].items[0], pool.items, prompt.for_task(name), TASKS[name])
+    sums = {f"{name}/{split}": d.sha256 for name, d in datasets.items()}
+    sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
+    for name in tasks:
+        style.of(name)
+    found = identity.identify(model, settings) if answers else None
+    spec = RunSpec(
+        model=replace(model, files_sha256=found.digest if found else None),
+        tasks=tuple(name for name in TASKS if name in tasks),
+        data_version=data.OFFICIAL_VERSION if data_kind == "official" else data.SAMPLE_VERSION,
+        data_sha256=sums,
+        prompt=prompt,
+        style_sha256=style.sha256,
+        decoding=decoding,
+        code_version=__version__,
+        split=split,
+        seed=seed,
+        limit=limit,
+    )
+    items = {name: take(datasets[name].items, limit, seed) for name in spec.tasks}
+    return Plan(spec, style, datasets, pools, items, found.files if found else {})
+
+
+def build_prompts(plan: Plan, name: str, items: Sequence[Item], model: formats.ModelText) -> list[Prompt]:
+    """The prompts of some items of one subset, exactly as a run gives them to the model.
+
+    Raises:
+        ModelError: the format needs a chat template that the model lacks.
+    """
+    spec, task = plan.spec.prompt.for_task(name), TASKS[name]
+    pool = plan.pools[name].items if spec.shots else ()
+    same = examples.pick_shots(items[0], pool, spec, task)
+    out = []
+    for item in items:
+        shots = examples.pick_shots(item, pool, spec, task) if spec.shot_selection == "random" else same
+        out.append(build.build_prompt(item, task, plan.style, spec, shots, model))
+    return out
+
+
+def _refuse_leaks(pool: Dataset, evaluated: Sequence[Dataset]) -> None:
+    """No example may be an item under evaluation, however the pool was made."""
+    ids = {fingerprint(item): f"{d.task} {item.id}" for d in evaluated for item in d.items}
+    for item in pool.items:
+        if found := ids.get(fingerprint(item)):
+            raise InputError(
+                f"The example {pool.task} {item.id} has the text of the evaluated item {found}. "
+                "Take it out of the train file, or ask for no examples."
+            )
+
+
+def penalty_of(value: Any) -> float:
+    """A repetition penalty as a number; raises InputError unless it is one above 0 and finite."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        try:
+            return float(value)
+        except OverflowError:  # A whole number beyond all floats.
+            pass
+    raise InputError(NO_PENALTY)
+
+
+def _same_penalties(decoding: Decoding, tasks: Sequence[str]) -> Decoding:
+    """The same with its penalties in one shape of several that mean the same: else one run would have two names."""
+    own = {name: penalty_of(decoding.for_task(name).repetition_penalty) for name in TASKS if name in tasks}
+    values = set(own.values())
+    if len(values) == 1:
+        return replace(decoding, repetition_penalty=values.pop(), repetition_penalty_by_task=())
+    by_task = tuple((name, value) for name, value in own.items() if value != 1)
+    return replace(decoding, repetition_penalty=1.0, repetition_penalty_by_task=by_task)
+
+
+def _check_request(
+    model: ModelSpec,
+    tasks: Sequence[str],
+    prompt: PromptSpec,
+    decoding: Decoding,
+    limit: int | None,
+    split: str,
+    marc_ja: Path | None,
+) -> None:
+    if not tasks:
+        raise InputError(f"Choose at least one subset: {', '.join(TASKS)}.")
+    if limit is not None and limit < 1:
+        raise InputError("The number of items must be at least 1.")
+    for name in tasks:
+        get_task(name)
+    for kind, name, known in (
+        ("backend", model.backend, tuple(BACKENDS)),
+        ("format", prompt.format, tuple(formats.FORMATS)),
+        ("few-shot selection", prompt.shot_selection, examples.SHOT_SELECTIONS),
+        ("method", decoding.method, METHODS),
+        ("thinking", prompt.thinking, THINKING),
+    ):
+        if name not in known:
+            raise UnknownNameError(kind, name, known)
+    if any(prompt.for_task(name).shots < 0 for name in tasks):
+        raise InputError("The number of few-shot examples must be 0 or more.")
+    if decoding.max_new_tokens is not None and not 1 <= decoding.max_new_tokens <= 4096:
+        raise InputError("The limit on new tokens must be from 1 to 4096.")
+    if decoding.max_thinking_tokens is not None and not 1 <= decoding.max_thinking_tokens <= MAX_THINKING_TOKENS:
+        raise InputError(f"The limit on tokens of a thought must be from 1 to {MAX_THINKING_TOKENS:,}.")
+    for name, value in (("", decoding.repetition_penalty), *decoding.repetition_penalty_by_task):
+        penalty_of(value)
+        if name:
+            get_task(name)
+    if split == "train" and any(prompt.for_task(name).shots for name in tasks):
+        raise InputError(
+            "Few-shot examples are taken from the train split, which is what is evaluated here. "
+            "Choose --split valid, or no examples."
+        )
+    if marc_ja is not None and ("marc_ja" not in tasks or split == "train"):
+        raise InputError(
+            "--marc-ja gives the MARC-ja items to evaluate: add marc_ja to --tasks, with split valid or test."
+        )
+    if decoding.method == "choose":
+        open_ended = [TASKS[n].title for n in tasks if TASKS[n].kind != "choice"]
+        if open_ended:
+            raise InputError(
+                f"There are no fixed answers to rank in {' and '.join(open_ended)}. "
+                "Choose the method generate or both, or leave them out."
+            )

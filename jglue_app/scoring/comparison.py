@@ -1,0 +1,202 @@
+"""Two runs on the same items: paired differences with tests, flips and cost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from jglue_app.scoring import significance
+from jglue_app.scoring.estimates import (
+    AGREEMENTS,
+    CORRELATIONS,
+    estimate,
+    gold_label,
+    gold_similarity,
+    is_readable,
+    item_score,
+    label_of,
+    similarity_of,
+)
+from jglue_app.scoring.judged import Answered, judge_run, only
+from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.protocols.common import SHARES, is_right
+from jglue_app.scoring.report import READINGS, has_score, report_judged
+from jglue_app.scoring.types import (
+    Comparison,
+    Cost,
+    Difference,
+    Estimate,
+    Flips,
+    PairedTest,
+    Report,
+    ScoringProtocol,
+)
+from jglue_app.tasks import TASKS
+from jglue_app.types import RunData, Task
+
+MIN_PAIRED = 10
+"""With fewer items a bootstrap interval is far too narrow: all of three items may differ by chance."""
+
+
+def compare_runs(a: RunData, b: RunData, protocol: str = "official") -> Comparison:
+    """Two runs on the items both were asked; differences are B minus A over those both have answered, paired.
+
+    Of a subset that both have, items that only one was asked are left out of both reports; a subset that only one has
+    is reported for that one.
+    """
+    how = get_protocol(protocol)
+    common = {
+        name: {id_ for id_, item in items.items() if b.items[name].get(id_) == item}
+        for name, items in a.items.items()
+        if name in b.items
+    }
+    a, b = (only(run, {name: set(run.items[name]) for name in run.items} | common) for run in (a, b))
+    rows_a, rows_b = judge_run(a, protocol), judge_run(b, protocol)
+    pairs: dict[str, list[tuple[Answered, Answered]]] = {
+        name: [(x, rows_b[name][id_]) for id_, x in rows.items() if id_ in rows_b[name]]
+        for name, rows in rows_a.items()
+        if name in rows_b
+    }
+    found = {
+        reading: _corrected({n: _differences(TASKS[n], p, reading, how) for n, p in pairs.items()})
+        for reading in READINGS
+    }
+    left, right = report_judged(a, how, rows_a), report_judged(b, how, rows_b)
+    flips = {name: _all_flips(TASKS[name], p, how) for name, p in pairs.items()}
+    costs = _cost(a), _cost(b)
+    return Comparison(
+        left,
+        right,
+        found["strict"],
+        found["lenient"],
+        found["choose"],
+        _average(left, right, how, found),
+        {name: of for name, of in flips.items() if of},
+        (costs[0], costs[1]) if costs[0] and costs[1] else None,
+    )
+
+
+def _all_flips(task: Task, pairs: list[tuple[Answered, Answered]], protocol: ScoringProtocol) -> dict[str, Flips]:
+    """Reading → flips, for the readings that both runs have."""
+    out: dict[str, Flips] = {}
+    for reading in ("strict", "choose"):
+        both = [(x, y) for x, y in pairs if _has(reading, x, protocol) and _has(reading, y, protocol)]
+        if both:
+            out[reading] = _flips(task, both, reading)
+    return out
+
+
+def _flips(task: Task, both: list[tuple[Answered, Answered]], reading: str) -> Flips:
+    def answer(row: Answered) -> str | float | None:
+        return row.judgement.choice if reading == "choose" else row.judgement.strict.value
+
+    changed = sum(answer(x) != answer(y) for x, y in both)
+    if task.kind == "score":
+        return Flips(len(both), changed, None, None)
+    name = "exact_match" if task.kind == "span" else "accuracy"
+    right = [(_right(name, x, reading), _right(name, y, reading)) for x, y in both]
+    return Flips(len(both), changed, right.count((False, True)), right.count((True, False)))
+
+
+def _right(name: str, row: Answered, reading: str) -> bool:
+    if reading == "choose":
+        return is_right(row.item, row.judgement.choice)
+    scores = row.judgement.scores
+    return scores.get(name, max(scores.values(), default=0.0)) == 1.0
+
+
+def _has(reading: str, row: Answered, protocol: ScoringProtocol) -> bool:
+    """Whether a record has this reading: a ranking beside the text, or what the protocol scores."""
+    if reading == "choose":
+        return protocol.lenient and row.judgement.choice is not None
+    return has_score(row, protocol)
+
+
+def _cost(data: RunData) -> Cost | None:
+    if data.model is None:
+        return None
+    asked = {(name, id_) for name, items in data.items.items() for id_ in items}
+    outputs = [r.output for r in data.records if r.output is not None and (r.task, r.item_id) in asked]
+    asked_for = data.spec.model.quantization
+    quantization = data.model.quantized or asked_for if asked_for == "none" else asked_for
+    return Cost(data.model, quantization, len(outputs), sum(o.seconds for o in outputs))
+
+
+def _differences(
+    task: Task, pairs: list[tuple[Answered, Answered]], reading: str, protocol: ScoringProtocol
+) -> dict[str, Difference]:
+    def usable(row: Answered) -> bool:
+        return _has(reading, row, protocol) and (
+            reading == "choose" or task.kind != "score" or is_readable(row, reading)
+        )
+
+    both = [(x, y) for x, y in pairs if usable(x) and usable(y)]
+    if not both or (reading == "lenient" and not protocol.lenient):
+        return {}
+    left, right = [x for x, _ in both], [y for _, y in both]
+    out = {}
+    for name in protocol.metrics[task.name]:
+        test = _test(name, task, left, right, reading)
+        a, b = (estimate(name, task, rows, reading) for rows in (left, right))
+        out[name] = _difference(a, b, test)
+    return out
+
+
+def _test(name: str, task: Task, left: list[Answered], right: list[Answered], reading: str) -> PairedTest:
+    if correlation := CORRELATIONS.get(name):
+        a, b = ([similarity_of(row, reading) for row in side] for side in (left, right))
+        return significance.correlation_test(correlation, a, b, [gold_similarity(row) for row in left])
+    if agreement := AGREEMENTS.get(name):
+        said_a, said_b = ([label_of(row, reading) for row in side] for side in (left, right))
+        return significance.agreement_test(agreement, said_a, said_b, [gold_label(row) for row in left])
+    scores_a, scores_b = ([item_score(name, row, reading) for row in side] for side in (left, right))
+    test = significance.right_wrong_test if name in SHARES else significance.mean_difference_test
+    return test(scores_a, scores_b)
+
+
+def _difference(a: Estimate, b: Estimate, test: PairedTest) -> Difference:
+    """Not corrected, without a verdict."""
+    return Difference(a, b, test.difference, "undecided", test.p, test.p, test.test, test.needed)
+
+
+def _corrected(found: dict[str, dict[str, Difference]]) -> dict[str, dict[str, Difference]]:
+    """With p corrected over the subsets (main metrics among themselves, second ones likewise) and the verdict."""
+    out = {name: dict(differences) for name, differences in found.items()}
+    for rank in range(max((len(differences) for differences in found.values()), default=0)):
+        family = {(name, list(d)[rank]): list(d.values())[rank] for name, d in found.items() if len(d) > rank}
+        corrected = significance.holm({key: difference.p for key, difference in family.items()})
+        for (name, metric), p in corrected.items():
+            difference = replace(family[name, metric], p_holm=p)
+            out[name][metric] = replace(difference, verdict=_verdict(difference))
+    return out
+
+
+def _verdict(found: Difference) -> str:
+    """By the corrected test and the interval, if there are enough items for them to mean something."""
+    of = found.difference
+    if of.n < MIN_PAIRED or of.low is None or of.high is None or found.p_holm is None or found.p_holm >= 0.05:
+        return "undecided"
+    return "b" if of.low > 0 else "a" if of.high < 0 else "undecided"
+
+
+def _average(
+    left: Report, right: Report, protocol: ScoringProtocol, found: Mapping[str, Mapping[str, Mapping[str, Difference]]]
+) -> Difference | None:
+    """Of the averages, over the items both have answered; None unless every subset of both has a difference."""
+    if left.average_of != right.average_of or left.average_without or right.average_without:
+        return None
+    main: Sequence[Difference | None] = [
+        found["strict"].get(name, {}).get(protocol.metrics[name][0])
+        or found["choose"].get(name, {}).get(protocol.metrics[name][0])
+        for name in left.average_of
+    ]
+    each = [d for d in main if d is not None and d.difference.value is not None]
+    if not each or len(each) < len(main):
+        return None
+    if len(each) == 1:
+        # The average of one subset is that subset, and so is its test.
+        return replace(each[0], p_holm=each[0].p, verdict=_verdict(replace(each[0], p_holm=each[0].p)))
+    test = significance.average_test([PairedTest(d.difference, d.p, d.test, d.needed) for d in each])
+    a, b = (significance.average(side) for side in ([d.a for d in each], [d.b for d in each]))
+    difference = _difference(a, b, test)
+    return replace(difference, verdict=_verdict(difference))

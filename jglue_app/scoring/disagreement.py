@@ -1,0 +1,77 @@
+"""Where protocols disagree about one and the same output, and by which rules. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jglue_app.scoring.judged import Judged
+from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.types import Judgement, Parsed
+from jglue_app.tasks import TASKS
+from jglue_app.types import Item, Record
+
+LENIENT = "lenient"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What some protocols, all alike, make of an output."""
+
+    protocols: tuple[str, ...]
+    """Their names; `official, lenient` is the lenient reading of `official`."""
+    value: str | float | None
+    """What the output was read as."""
+    rule: str
+    """By which rule; a key of `rules.RULES`, or several joined by `+`."""
+    right: bool | None
+    """None for a similarity, which is not right or wrong by itself, and where there was nothing to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dissent:
+    """An item about which protocols disagree: some count it right and others wrong, or (JSTS) they read other
+    numbers."""
+
+    item: Item
+    record: Record
+    verdicts: tuple[Verdict, ...]
+
+
+def dissents(judged: Mapping[str, Judged]) -> dict[str, list[Dissent]]:
+    """Subset → the items of a run about which protocols disagree, in the order of the items.
+
+    Args:
+        judged: protocol → what `report.judge_run` has made of the run under it.
+    """
+    out: dict[str, list[Dissent]] = {}
+    for task in next(iter(judged.values()), {}):
+        out[task] = []
+        rows = {name: found[task] for name, found in judged.items()}
+        for id_ in dict.fromkeys(id_ for found in rows.values() for id_ in found):
+            some = next(found[id_] for found in rows.values() if id_ in found)
+            verdicts = _verdicts({name: found[id_].judgement for name, found in rows.items() if id_ in found})
+            if _disagree(task, verdicts):
+                out[task].append(Dissent(some.item, some.record, verdicts))
+    return out
+
+
+def _verdicts(judgements: dict[str, Judgement]) -> tuple[Verdict, ...]:
+    alike: dict[tuple[str | float | None, str, bool | None], list[str]] = {}
+    for name, judgement in judgements.items():
+        alike.setdefault(_view(judgement.strict, judgement.scores), []).append(name)
+        if get_protocol(name).lenient and judgement.lenient != judgement.strict:
+            alike.setdefault(_view(judgement.lenient, judgement.lenient_scores), []).append(f"{name}, {LENIENT}")
+    return tuple(Verdict(tuple(names), *key) for key, names in alike.items())
+
+
+def _view(parsed: Parsed, scores: Mapping[str, float]) -> tuple[str | float | None, str, bool | None]:
+    """A right answer has full marks, be it by a default; a similarity has no marks by itself."""
+    marks = scores.get("exact_match", scores.get("accuracy"))
+    return parsed.value, parsed.rule, None if marks is None else marks == 1.0
+
+
+def _disagree(task: str, verdicts: Sequence[Verdict]) -> bool:
+    if TASKS[task].kind == "score":
+        return len({v.value for v in verdicts}) > 1
+    return len({v.right for v in verdicts} - {None}) > 1

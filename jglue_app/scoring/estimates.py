@@ -1,0 +1,76 @@
+"""One metric over judged items, under one reading. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jglue_app.scoring import significance
+from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.protocols.common import SHARES, is_right
+from jglue_app.scoring.types import (
+    Estimate,
+)
+from jglue_app.types import Task
+
+CORRELATIONS: Mapping[str, significance.Correlation] = {"pearson": "pearson", "spearman": "spearman"}
+AGREEMENTS: Mapping[str, significance.Agreement] = {
+    "balanced_accuracy": "balanced_accuracy",
+    "macro_f1": "macro_f1",
+    "mcc": "mcc",
+}
+_LARGEST = 1.7976931348623157e308
+"""The largest finite float."""
+
+
+def item_score(name: str, row: Answered, reading: str) -> float:
+    if reading == "choose":
+        return float(is_right(row.item, row.judgement.choice))
+    scores = row.judgement.scores if reading == "strict" else row.judgement.lenient_scores
+    return scores[name]
+
+
+def gold_similarity(row: Answered) -> float:
+    assert isinstance(row.item.gold, float)
+    return row.item.gold
+
+
+def gold_label(row: Answered) -> str:
+    assert isinstance(row.item.gold, tuple)
+    return row.item.gold[0]
+
+
+def label_of(row: Answered, reading: str) -> str | None:
+    """The label a reading gives; None if it cannot be read."""
+    if reading == "choose":
+        return row.judgement.choice
+    value = (row.judgement.strict if reading == "strict" else row.judgement.lenient).value
+    return value if isinstance(value, str) else None
+
+
+def similarity_of(row: Answered, reading: str, default: float | None = None) -> float:
+    value = (row.judgement.strict if reading == "strict" else row.judgement.lenient).value
+    if value is None and default is not None:
+        return default
+    assert isinstance(value, float)
+    return value
+
+
+def is_readable(row: Answered, reading: str) -> bool:
+    return (row.judgement.strict if reading == "strict" else row.judgement.lenient).value is not None
+
+
+def estimate(name: str, task: Task, rows: list[Answered], reading: str) -> Estimate:
+    if task.kind == "score":
+        kept = [r for r in rows if is_readable(r, reading)]
+        said = [similarity_of(r, reading) for r in kept]
+        if name == "spearman":
+            # An infinite answer has a rank, though no moment.
+            said = [min(max(value, -_LARGEST), _LARGEST) if value == value else value for value in said]
+        return significance.correlation(CORRELATIONS[name], said, [gold_similarity(r) for r in kept])
+    if kind := AGREEMENTS.get(name):
+        return significance.agreement(kind, [label_of(r, reading) for r in rows], [gold_label(r) for r in rows])
+    values = [item_score(name, row, reading) for row in rows]
+    if name in SHARES:
+        # A bootstrap of all wrong or all right would have no width.
+        return significance.proportion(round(sum(values)), len(values))
+    return significance.mean(values)

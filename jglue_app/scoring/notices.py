@@ -1,0 +1,314 @@
+"""What a reader has to know before believing a score: floors, defaults, oracles, other settings. Pure.
+
+A `Notice` carries facts; `sentence` words them in English, `ui/words.py` in both languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jglue_app.prompts.thoughts import is_ignored
+from jglue_app.scoring.types import Estimate, Preset, ScoringProtocol, TaskReport
+from jglue_app.tasks import TASKS
+from jglue_app.types import ELSEWHERE, ModelInfo, Notice, Prompt, RunSpec, Task
+
+SENTENCES = {
+    "on_floor_default": (
+        "{metric} {value} cannot be told from {floor}, what never giving a readable answer scores here: under "
+        "{protocol} an unreadable output counts as {default}."
+    ),
+    "on_floor_constant": "{metric} {value} cannot be told from {floor}, what one constant answer scores.",
+    "below_floor": "{metric} {value} is below {floor}, what one constant answer scores.",
+    "no_correlation": "{metric} {value} cannot be told from 0: the numbers say nothing about the similarity.",
+    "left_out": (
+        "{k} of {n} items have no usable log-likelihoods (missing, NaN or infinite) and are not in this score."
+    ),
+    "assumed_choices": (
+        'acc_norm divides by the lengths of {asked}. If other texts were ranked, name them as "choices" in the '
+        "predictions."
+    ),
+    "defaults": (
+        "{k} of {n} outputs could not be read and count as {default} under {protocol}; {luck} of these are right, by "
+        "chance."
+    ),
+    "defaults_similarity": "{k} of {n} outputs could not be read and count as {default} under {protocol}.",
+    "unfinished_thoughts": (
+        "{k} of {n} outputs never end their thought, and nothing is read from it. Give thoughts more tokens "
+        "(--max-thinking-tokens), or ask for none (--thinking off)."
+    ),
+    "thinking_ignored": (
+        "Thinking was asked for, and nothing in the prompts turns it on: the model answered as it does without. Choose "
+        "the format chat, and a model whose template has a switch for thinking."
+    ),
+    "assumed_thought": (
+        "{k} of {n} lines close a thought ({closing}) without opening it ({mark}): the prompts are taken to have "
+        'opened one in every line, and the {cut} lines that close none to be unfinished thoughts. Give "thought": "" '
+        "in lines of which that is not so."
+    ),
+    "imported_strange": (
+        "{k} of {n} answers of the log of {harness} are to no item of the data here and are left out ({first})."
+    ),
+    "imported_doubtful": (
+        "{k} of {n} answers of the log of {harness} fit two items of the data, which nothing in it tells apart, and "
+        "are left out ({first})."
+    ),
+    "imported_missing": "{k} of {n} items of the data have no answer in the log of {harness} ({first}).",
+    "imported_changed": (
+        "{k} of {n} items were asked by {harness} with another text than the data here has, such as {first}: scores "
+        "say nothing about these exact items."
+    ),
+    "imported_unchecked": (
+        "{k} of {n} items were brought together with the answers of {harness} by their ids alone, for the log has no "
+        "texts ({first})."
+    ),
+    "imported_gold": (
+        "{k} of {n} items have another right answer in the log of {harness} than in the data here, such as {first}. "
+        "Scores here go by the data."
+    ),
+    "imported_gold_unknown": (
+        "What {harness} took to be the right answer is not in the log, or cannot be told, of {k} of {n} items "
+        "({first})."
+    ),
+    "imported_several": "Of {k} of {n} items the log of {harness} holds several outputs: the first of each is scored.",
+    "imported_trimmed": (
+        "{k} of {n} outputs are in the log of {harness} as they are after it has cut, trimmed and normalised (NFKC) "
+        "them: what the model wrote is not known."
+    ),
+    "imported_number": (
+        "{k} of {n} outputs are in the log of {harness} as -2.0 alone, which it writes for what it cannot read: they "
+        "are taken as empty."
+    ),
+    "imported_processed": (
+        "{k} of {n} outputs were changed by filters or processors of {harness} before it scored them; here they are "
+        "scored as the model wrote them."
+    ),
+    "imported_score": (
+        "{harness} has printed {metric} {printed}; {protocol} gives {here} for the same outputs against the data here."
+    ),
+    "thought_closed": (
+        "The prompts open a thought, or leave one to the model. Answers were ranked after the same prompts with the "
+        "thought closed."
+    ),
+    "ranked_in_thought": (
+        "The answers of {k} items were ranked inside a thought that the prompt has opened, by an earlier version: "
+        "these log-likelihoods say little. Delete the run and make it again."
+    ),
+    "asked_otherwise": (
+        "The prompt asked for {asked}, but {protocol} reads {read} alone. With its own wording style ({style}) the "
+        "score would mean something."
+    ),
+    "oracle": (
+        "No answer was given more tokens than the longest gold answer has: this oracle gives a part of the answer away."
+    ),
+    "items_left_out": (
+        "{k} of {n} items are not scored: {protocol} leaves out those whose lexicographically largest reference has "
+        "more than 37.5 characters."
+    ),
+    "old_labels": (
+        "{protocol} held answers against the labels of JGLUE v1.1, and so does this score: {k} of {n} items here have "
+        "another label than in v1.3."
+    ),
+    "undefined_as_zero": "{metric} is undefined here and counts as 0 under {protocol}.",
+    "no_logprobs": (
+        "{protocol} ranks the answers by log-likelihood, and there are none: run with --method both, or add "
+        "choice_logprobs to the predictions."
+    ),
+    "no_text": (
+        "{protocol} reads generated text, and there is none: run with --method both, or add text to the predictions."
+    ),
+    "not_covered": "{protocol} does not score {task}.",
+    "other_settings": (
+        "The run was not made as {protocol} makes it: {settings}. `run --protocol {protocol}` sets all of that."
+    ),
+    "quantized": (
+        "The weights of this checkpoint are quantized already ({quantized}): scores are those of the rounded model and "
+        "log-likelihoods are approximate. They say nothing about the model at full precision."
+    ),
+    "approximate": (
+        "The model computed in {precision}: log-likelihoods are approximate, and where two answers are nearly equal "
+        "another may come out than in float32."
+    ),
+}
+"""Kind → sentence."""
+
+
+def sentence(notice: Notice) -> str:
+    """A notice for people, in English."""
+    text = SENTENCES[notice.kind].format(**notice.facts)
+    return f"By log-likelihood: {text}" if notice.reading == "choose" else text
+
+
+def of_task(
+    report: TaskReport,
+    spec: RunSpec,
+    protocol: ScoringProtocol,
+    task: Task,
+    *,
+    luck: int,
+    left_out: int,
+    asked: Sequence[str],
+) -> tuple[Notice, ...]:
+    """What concerns one subset.
+
+    Args:
+        report: its scores.
+        spec: of the run.
+        protocol: what scored them.
+        task: the subset.
+        luck: unreadable outputs whose default happens to be the gold answer.
+        left_out: items whose log-likelihoods are missing or not finite although something was answered.
+        asked: how the prompts wanted the labels written; empty where answers are open.
+    """
+    found: list[Notice] = []
+    if report.unscored in ("no_logprobs", "no_text", "not_covered"):
+        found.append(Notice(report.unscored, facts={"protocol": protocol.name, "task": task.title}))
+    for name, score in report.metrics.items():
+        found += _floors(name, "strict", score, report, protocol)
+    for name, score in list(report.choose.items())[:1]:
+        found += _floors(name, "choose", score, report, protocol)
+    if left_out and (protocol.lenient or task.name in protocol.ranked):
+        reading = "strict" if task.name in protocol.ranked else "choose"
+        found.append(Notice("left_out", "", reading, {"k": left_out, "n": sum(report.outcomes.values())}))
+    if "acc_norm" in report.metrics and spec.model.backend == "predictions" and tuple(asked) == task.labels:
+        lengths = "the choices' words" if "choice0" in task.fields else " / ".join(asked)
+        found.append(Notice("assumed_choices", "acc_norm", facts={"asked": lengths}))
+    default = protocol.defaults.get(task.name)
+    if default is not None and report.unreadable:
+        kind = "defaults_similarity" if task.kind == "score" else "defaults"
+        facts: dict[str, str | float] = {
+            "k": report.unreadable,
+            "n": report.n,
+            "default": str(default),
+            "protocol": protocol.name,
+        }
+        found.append(Notice(kind, facts=facts if task.kind == "score" else {**facts, "luck": luck}))
+    if task.name in protocol.literal and asked and tuple(asked) != task.labels and protocol.preset:
+        words = {"asked": " / ".join(asked), "read": " / ".join(task.labels), "style": protocol.preset.style}
+        found.append(Notice("asked_otherwise", facts={**words, "protocol": protocol.name}))
+    if task.kind == "span" and spec.decoding.oracle_length:
+        found.append(Notice("oracle"))
+    return tuple(found)
+
+
+def of_data(
+    report: TaskReport, protocol: ScoringProtocol, task: Task, *, not_scored: int, relabelled: int
+) -> tuple[Notice, ...]:
+    """What a protocol makes of the data of one subset.
+
+    Args:
+        report: its scores.
+        protocol: what scored them.
+        task: the subset.
+        not_scored: items that the system leaves out.
+        relabelled: items that it held against another label.
+    """
+    facts: dict[str, str | float] = {"protocol": protocol.name}
+    found: list[Notice] = []
+    if not_scored:
+        found.append(Notice("items_left_out", facts={**facts, "k": not_scored, "n": report.planned + not_scored}))
+    if relabelled:
+        found.append(Notice("old_labels", facts={**facts, "k": relabelled, "n": report.n}))
+    rules = protocol.rules.get(task.name)
+    if rules and task.kind == "score" and rules.undefined == "zero":
+        undefined = (name for name, e in report.metrics.items() if e.value == 0 and e.low is None and e.n > 1)
+        found += [Notice("undefined_as_zero", name, facts={**facts, "metric": name}) for name in undefined]
+    return tuple(found)
+
+
+def of_thoughts(unfinished: int, n: int, *, closed: bool, inside: int = 0) -> tuple[Notice, ...]:
+    """What concerns thoughts in one subset.
+
+    Args:
+        unfinished: outputs that never end their thought.
+        n: outputs.
+        closed: whether answers were ranked after prompts whose thought had been closed for that.
+        inside: items whose answers were ranked within an opened thought, as earlier versions did.
+    """
+    found = [Notice("unfinished_thoughts", facts={"k": unfinished, "n": n})] if unfinished else []
+    found += [Notice("ranked_in_thought", "", "choose", {"k": inside})] if inside else []
+    return (*found, *([Notice("thought_closed", "", "choose")] if closed else []))
+
+
+def _floors(name: str, reading: str, score: Estimate, report: TaskReport, protocol: ScoringProtocol) -> list[Notice]:
+    if score.value is None or score.low is None or score.high is None:
+        return []
+    facts = {"metric": name, "value": _number(score.value), "protocol": protocol.name}
+    if name in ("pearson", "spearman"):
+        return [Notice("no_correlation", name, reading, facts)] if score.low <= 0 else []
+    default, constant = report.default_floors.get(name), report.floors.get(name)
+    if default is not None and report.unreadable and score.low <= default <= score.high:
+        facts |= {"floor": _number(default), "default": str(protocol.defaults[report.task])}
+        return [Notice("on_floor_default", name, reading, facts)]
+    if constant is None:
+        return []
+    facts |= {"floor": _number(constant)}
+    if score.high < constant:
+        return [Notice("below_floor", name, reading, facts)]
+    return [Notice("on_floor_constant", name, reading, facts)] if score.low <= constant else []
+
+
+def of_run(
+    spec: RunSpec, protocol: ScoringProtocol, model: ModelInfo | None = None, prompts: Sequence[Prompt] = ()
+) -> tuple[Notice, ...]:
+    """What concerns the whole run: rounded weights or numbers, thinking that none of its prompts turns on, settings
+    other than those of the protocol's system."""
+    ignored = spec.prompt.thinking == "on" and bool(prompts) and all(map(is_ignored, prompts))
+    thinking = (Notice("thinking_ignored"),) if ignored else ()
+    return (*_precision(spec, model), *thinking, *_settings(spec, protocol))
+
+
+def _precision(spec: RunSpec, model: ModelInfo | None) -> tuple[Notice, ...]:
+    """Choices of the user that round more than is usual on the device: half precision on a CPU, few bits anywhere."""
+    bits = {"8bit": "8-bit", "4bit": "4-bit"}.get(spec.model.quantization)
+    already = (Notice("quantized", facts={"quantized": model.quantized}),) if model and model.quantized else ()
+    if bits is None and (model is None or not model.device.startswith("cpu") or model.dtype == "float32"):
+        return already
+    return (*already, Notice("approximate", facts={"precision": bits or (model.dtype if model else "")}))
+
+
+def _settings(spec: RunSpec, protocol: ScoringProtocol) -> tuple[Notice, ...]:
+    preset = protocol.preset
+    if preset is None or spec.model.backend in ELSEWHERE:
+        return ()
+    settings = []
+    for name, here, there in (
+        ("style", spec.prompt.style, preset.style),
+        ("format", spec.prompt.format, preset.format),
+    ):
+        if here != there:
+            settings.append(f"{name} {here} instead of {there}")
+    own = dict(preset.shots_by_task)
+    other: dict[str, list[str]] = {}
+    for task in (task for task in spec.tasks if task in protocol.metrics):
+        here_n, there_n = spec.prompt.for_task(task).shots, own.get(task, preset.shots)
+        if here_n != there_n:
+            other.setdefault(f"{here_n} instead of {there_n} examples", []).append(TASKS[task].title)
+    settings += [f"{text} in {', '.join(titles)}" for text, titles in other.items()]
+    if spec.decoding.max_new_tokens is not None:
+        settings.append(f"at most {spec.decoding.max_new_tokens} new tokens instead of the style's own limits")
+    settings += _writing(spec, protocol, preset)
+    if not settings:
+        return ()
+    return (Notice("other_settings", facts={"protocol": protocol.name, "settings": "; ".join(settings)}),)
+
+
+def _writing(spec: RunSpec, protocol: ScoringProtocol, preset: Preset) -> list[str]:
+    """How the run writes text otherwise than the protocol's system; nothing where its text is not looked at."""
+    written = [task for task in spec.tasks if task in protocol.metrics and task not in protocol.ranked]
+    if spec.decoding.method == "choose":
+        return []
+    found: dict[str, list[str]] = {}
+    for task in written:
+        here = spec.decoding.for_task(task).repetition_penalty
+        there = dict(preset.repetition_penalty).get(task, 1.0)
+        if here != there:
+            own = f"repetition penalty {here:g}" if here != 1 else "no repetition penalty"
+            found.setdefault(f"{own} instead of {f'{there:g}' if there != 1 else 'none'}", []).append(TASKS[task].title)
+        if TASKS[task].kind == "span" and spec.decoding.oracle_length != preset.oracle_length:
+            cut = "answers cut" if spec.decoding.oracle_length else "answers not cut"
+            found.setdefault(f"{cut} at the gold answer's length", []).append(TASKS[task].title)
+    return [f"{text} in {', '.join(titles)}" for text, titles in found.items()]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}"

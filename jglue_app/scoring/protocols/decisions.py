@@ -1,0 +1,218 @@
+"""The decisions a protocol is made of: their names, those of their values, and one builder for all systems. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from jglue_app.scoring.protocols.judging import judge
+from jglue_app.scoring.rules import RULES
+from jglue_app.scoring.types import CodeSource, Judgement, Preset, Rules, ScoringProtocol
+from jglue_app.tasks import TASKS
+from jglue_app.types import Item, Record, Task
+
+DECISIONS = {
+    "items": "items that are scored",
+    "labels": "version of the labels",
+    "thought": "a thought before the answer",
+    "text": "step before comparing",
+    "reading": "how the answer is found",
+    "references": "references of an answer",
+    "clip": "a similarity off the scale",
+    "unreadable": "an unreadable answer counts as",
+    "undefined": "a correlation that is undefined counts as",
+    "evidence": "what decides",
+    "f1": "nearness to a reference",
+    "metrics": "metrics, the main one first",
+}
+"""A field of `types.Rules` → what is decided, in the order in which the decisions follow one another."""
+
+VALUES = {
+    ("items", "all"): "all",
+    ("items", "short_references"): "short references (at most 37.5 characters)",
+    ("labels", "v1.1"): "JGLUE v1.1",
+    ("labels", "file"): "as in the file",
+    ("thought", "kept"): "part of the text",
+    ("thought", "left_out"): "left out",
+    ("text", "none"): "–",
+    ("text", "prediction"): "of the output",
+    ("text", "both"): "of output and references",
+    ("reading", "asked"): "equal to an answer that the prompt asked for",
+    ("reading", "label"): "equal to an official label",
+    ("reading", "label_number"): "equal to the number of a label",
+    ("reading", "contains_negative"): "negative if it contains 'negative'",
+    ("reading", "leading_digits"): "the digits it begins with",
+    ("reading", "float"): "what Python's float() reads",
+    ("reading", "plain_number"): "a plain number on the scale",
+    ("reading", "whole"): "the whole text",
+    ("references", "all"): "the best of all",
+    ("references", "first"): "the first alone",
+    ("clip", "False"): "stays",
+    ("clip", "True"): "set to the nearer end",
+    ("unreadable", "None"): "wrong",
+    ("unreadable", "left out"): "nothing: it is left out of the correlation",
+    ("undefined", "none"): "no score",
+    ("undefined", "zero"): "0",
+    ("evidence", "text"): "the generated text",
+    ("evidence", "log_likelihood"): "the log-likelihood of the choices",
+    ("f1", ""): "not measured",
+    ("f1", "character_bag"): "F1 over the bags of characters",
+    ("f1", "unidic_tokens"): "F1 over the bags of MeCab tokens",
+    ("f1", "sorted_words_difflib"): "ratio of the sorted words (difflib)",
+    ("f1", "sorted_words_indel"): "ratio of the sorted words (insertions and deletions)",
+    ("f1", "ordered"): "ratio of the texts as they stand",
+}
+"""(decision, value) → the value in words; others stand for themselves."""
+
+GENERATION = {
+    "prompt": "prompt",
+    "examples": "few-shot examples",
+    "new_tokens": "new tokens",
+    "stop": "end of an answer",
+    "decoding": "decoding",
+    "repetition_penalty": "repetition penalty",
+    "length_cap": "length cap by the gold answer",
+    "data": "data",
+}
+"""Decisions that shape the outputs: they can be made otherwise only by running the model again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision of a protocol about one subset."""
+
+    name: str
+    """A key of `DECISIONS` or `GENERATION`; a step of `text` is `text: <step>`."""
+    value: str
+    """Its value in English words."""
+    source: CodeSource | None
+    """Where the system's own code says it; None for our own protocol."""
+    needs_run: bool = False
+    """Whether it shapes the outputs themselves."""
+
+
+def protocol(
+    name: str,
+    rules: Mapping[str, Rules],
+    sources: Mapping[str, Mapping[str, CodeSource]],
+    generation: Mapping[str, tuple[str, CodeSource]],
+    preset: Preset,
+    variant_of: str = "",
+) -> ScoringProtocol:
+    """A system's protocol from its decisions; see `types.ScoringProtocol` for the arguments."""
+    return ScoringProtocol(
+        name=name,
+        metrics={task: of.metrics for task, of in rules.items()},
+        judge=partial(_judge, name, rules),
+        ranked=frozenset(task for task, of in rules.items() if of.evidence == "log_likelihood"),
+        defaults={
+            task: of.unreadable for task, of in rules.items() if of.unreadable is not None and of.evidence == "text"
+        },
+        first_reference_only=any(of.references == "first" for of in rules.values()),
+        literal=frozenset(task for task, of in rules.items() if _reads_labels(TASKS[task], of)),
+        preset=preset,
+        rules=rules,
+        sources=sources,
+        generation=generation,
+        variant_of=variant_of,
+    )
+
+
+def _reads_labels(task: Task, rules: Rules) -> bool:
+    """Whether answers are read as the official labels whatever the prompt asked for."""
+    return rules.reading in ("label", "contains_negative") or (
+        rules.reading == "leading_digits" and all(label.isdigit() for label in task.labels)
+    )
+
+
+def _judge(name: str, rules: Mapping[str, Rules], task: Task, item: Item, record: Record) -> Judgement:
+    return judge(name, rules[task.name], task, item, record)
+
+
+def source_of(protocol: ScoringProtocol, task: str, decision: str) -> CodeSource | None:
+    """Where a system's code makes a decision about a subset, `text: <step>` for a step; None for our own protocol."""
+    for about in (protocol.sources.get(task, {}), protocol.sources.get("", {})):
+        for key in (decision, decision.split(":")[0], ""):
+            if key in about:
+                return about[key]
+    return None
+
+
+def value_words(decision: str, value: object) -> str:
+    """The value of a decision in English words."""
+    return VALUES.get((decision, str(value)), str(value))
+
+
+def decision_text(decision: str) -> str:
+    """What is decided, in English words: a key of `DECISIONS` or `GENERATION`, or `text: <step>`."""
+    if decision == "text":
+        return "order of the steps"
+    if decision.startswith("text: "):
+        return RULES[decision.removeprefix("text: ")]
+    return DECISIONS.get(decision) or GENERATION[decision]
+
+
+def decisions_of(protocol: ScoringProtocol, task: str) -> tuple[Decision, ...]:
+    """All decisions of a protocol about a subset, in their order, those that shape the outputs last.
+
+    Raises:
+        KeyError: the protocol does not score the subset.
+    """
+    rules = protocol.rules[task]
+    out = []
+    for name in DECISIONS:
+        source = source_of(protocol, task, name)
+        if name == "text":
+            if rules.evidence == "text":
+                steps = [(f"text: {step}", value_words("text", sides)) for step, sides in rules.text]
+                out += [Decision(step, said, source_of(protocol, task, step)) for step, said in steps]
+        elif name == "metrics":
+            out.append(Decision(name, ", ".join(rules.metrics), source))
+        elif _matters(name, rules, task):
+            value = getattr(rules, name)
+            if name == "unreadable" and value is None and task == "jsts":
+                value = "left out"
+            out.append(Decision(name, value_words(name, value), source))
+    out += [Decision(name, said, source, needs_run=True) for name, (said, source) in protocol.generation.items()]
+    return tuple(out)
+
+
+def as_table(protocol: ScoringProtocol) -> dict[str, Any]:
+    """A protocol as plain values: each subset's decisions, and those that shape the outputs of all."""
+
+    def row(decision: Decision) -> dict[str, Any]:
+        return {
+            "decision": decision.name,
+            "about": decision_text(decision.name),
+            "value": decision.value,
+            "source": str(decision.source) if decision.source else None,
+        }
+
+    found = {task: decisions_of(protocol, task) for task in protocol.rules}
+    shaping = next(iter(found.values()))
+    return {
+        "protocol": protocol.name,
+        "variant_of": protocol.variant_of or None,
+        "metrics": {task: list(names) for task, names in protocol.metrics.items()},
+        "subsets": {task: [row(d) for d in decisions if not d.needs_run] for task, decisions in found.items()},
+        "outputs": [row(d) for d in shaping if d.needs_run],
+    }
+
+
+_OF_SPANS = ("items", "references", "f1")
+_OF_SIMILARITIES = ("clip", "undefined")
+
+
+def _matters(name: str, rules: Rules, task: str) -> bool:
+    """Whether a decision means anything for a subset."""
+    if name == "labels":
+        return task == "jnli"
+    if name in _OF_SPANS:
+        return task == "jsquad"
+    if name in _OF_SIMILARITIES:
+        return task == "jsts"
+    if name in ("reading", "unreadable", "thought"):
+        return rules.evidence == "text" and not (task == "jsquad" and name == "unreadable")
+    return True

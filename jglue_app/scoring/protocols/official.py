@@ -1,0 +1,126 @@
+"""`official`: metrics as in the JGLUE paper and repository, read strictly, with a lenient reading beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jglue_app.scoring import metrics, parsing
+from jglue_app.scoring.protocols.common import best_choice, is_right, near_enough, no_answer
+from jglue_app.scoring.types import Judgement, Outcome, Parsed, Rules, ScoringProtocol
+from jglue_app.tasks import TASKS
+from jglue_app.types import Item, Record, Task
+
+NAME = "official"
+JSTS_MIDDLE = 2.5
+"""What an unreadable similarity counts as in the imputed score: the middle of the scale."""
+
+
+def judge(task: Task, item: Item, record: Record) -> Judgement:
+    """Metrics as in the JGLUE paper (Kurihara, Kawahara and Shibata 2022) and repository.
+
+    The strict reading is the score, the lenient one stands beside it. JSQuAD is normalised as in the repository's
+    script: lower case, trailing 「。」 off, spaces collapsed; F1 is over the bag of characters, both metrics take the
+    best reference. White space is trimmed before that, which the script does not do: only here is 「UIA。 」 UIA. A
+    thought is no part of the answer: where the prompt opens one or leaves it to the model, the strict reading too is
+    of what follows it, and a thought that never ends is read as nothing. An answer that cannot be read is wrong; for
+    JSTS it is left out of the correlation and counted. An error and a prompt that did not fit are no answers and have
+    no score.
+    """
+    output = record.output
+    choice = best_choice(item, record)
+    if output is None or (output.text is None and choice is None):
+        return no_answer(NAME, "error")
+    if output.finish == "overflow":
+        return no_answer(NAME, "overflow", choice)
+    if output.text is None:
+        return no_answer(NAME, "correct" if is_right(item, choice) else "wrong", choice)
+    read = read_output(task, item, record)
+    return Judgement(
+        NAME,
+        read.strict,
+        read.lenient,
+        _scores(task, item, read.strict),
+        _scores(task, item, read.lenient),
+        _outcome(task, item, read, output.finish == "length"),
+        choice,
+    )
+
+
+_READINGS = {"choice": "asked", "score": "plain_number", "span": "whole"}
+_TEXT = {
+    "choice": (("trimmed", "both"),),
+    "score": (("trimmed", "prediction"),),
+    "span": (("trimmed", "prediction"), ("lower", "both"), ("without_full_stop", "both"), ("collapsed", "both")),
+}
+
+
+def _rules(task: Task) -> Rules:
+    """The decisions of the strict reading, as other systems' are written down."""
+    return Rules(
+        metrics=task.metrics,
+        thought="left_out",
+        text=_TEXT[task.kind],
+        reading=_READINGS[task.kind],
+        f1="character_bag" if task.kind == "span" else "",
+    )
+
+
+PROTOCOL = ScoringProtocol(
+    NAME,
+    {name: task.metrics for name, task in TASKS.items()},
+    judge,
+    lenient=True,
+    rules={name: _rules(task) for name, task in TASKS.items()},
+)
+
+
+def read_output(task: Task, item: Item, record: Record) -> parsing.Readings:
+    """Both readings of a record's text, against the answers its prompt asked for."""
+    text = (record.output.text if record.output else None) or ""
+    thought = record.prompt.thought
+    if task.kind == "choice":
+        answers = dict(zip(item.choices, record.prompt.answers, strict=True))
+        return parsing.read_choice(text, answers, task.aliases(item), thought, task.whole_answers)
+    if task.kind == "score":
+        return parsing.read_score(text, thought=thought)
+    return parsing.read_span(text, thought)
+
+
+def _scores(task: Task, item: Item, parsed: Parsed) -> Mapping[str, float]:
+    if task.kind == "choice":
+        return {"accuracy": float(is_right(item, parsed.value))}
+    if task.kind == "score":
+        return {}
+    assert isinstance(item.gold, tuple)
+    text = parsed.value if isinstance(parsed.value, str) else ""
+    return {
+        "exact_match": metrics.span_exact_match(text, item.gold),
+        "f1": metrics.span_f1(text, item.gold),
+    }
+
+
+def _outcome(task: Task, item: Item, read: parsing.Readings, cut: bool) -> Outcome:
+    if read.lenient.status == "empty":
+        return "empty"
+    if read.lenient.status == "unfinished_thought":
+        return "unfinished_thought"
+    if read.lenient.value is None:
+        return "truncated" if cut else "unreadable"
+    strict, lenient = (_is_correct(task, item, p) for p in (read.strict, read.lenient))
+    if strict:
+        return "correct"
+    if lenient:
+        return "wrong_form"
+    return "truncated" if cut and task.kind == "span" else "wrong"
+
+
+def _is_correct(task: Task, item: Item, parsed: Parsed) -> bool:
+    """Right or wrong for the failure picture.
+
+    A similarity is right within half a point of the gold, a span on an exact match: an F1 of 1 is any order of letters.
+    """
+    if parsed.value is None:
+        return False
+    if task.kind == "score":
+        return near_enough(item, parsed.value)
+    return _scores(task, item, parsed)[task.metrics[0]] == 1.0

@@ -1,0 +1,148 @@
+"""One run under several protocols: reports, the items they disagree about, and both as a plain table. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jglue_app.data.known_items import CURRENT_LABELS
+from jglue_app.scoring import notices
+from jglue_app.scoring.disagreement import Dissent, dissents
+from jglue_app.scoring.item_groups import GROUPS, GroupScore, with_and_without
+from jglue_app.scoring.judged import judge_run
+from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.references import references_of
+from jglue_app.scoring.report import report_run
+from jglue_app.scoring.rules import explain
+from jglue_app.scoring.types import Report, TaskReport
+from jglue_app.types import Notice, RunData
+
+LONGEST_TEXT = 1_000
+"""Characters of an output in the table; the run itself holds all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescoring:
+    """What several protocols make of the same outputs."""
+
+    reports: Mapping[str, Report]
+    """Protocol → report."""
+    dissents: Mapping[str, Sequence[Dissent]]
+    """Subset → items about which the protocols disagree."""
+    items: Mapping[str, int]
+    """Subset → items that have a record."""
+    groups: Mapping[str, Sequence[GroupScore]] = field(default_factory=dict)
+    """Protocol → scores with and without the items of each group."""
+    labels: str = CURRENT_LABELS
+    """Version of the JNLI dev labels that the outputs were scored against."""
+
+
+def rescore(data: RunData, protocols: Sequence[str]) -> Rescoring:
+    """Score a run under every named protocol, judging each record once.
+
+    Raises:
+        UnknownNameError: one of the protocols does not exist.
+    """
+    judged = {name: judge_run(data, name) for name in protocols}
+    answered = {(r.task, r.item_id) for r in data.records}
+    return Rescoring(
+        reports={name: report_run(data, name, judged[name]) for name in protocols},
+        dissents=dissents(judged) if len(protocols) > 1 else {},
+        items={task: sum((task, id_) in answered for id_ in items) for task, items in data.items.items()},
+        groups={name: with_and_without(data, name, judged[name]) for name in protocols},
+    )
+
+
+def table(found: Rescoring, task: str) -> dict[str, Any]:
+    """One subset as plain values: `n`, `protocols` → metrics, floors and counts, and `disagreements`."""
+    out: dict[str, Any] = {
+        "n": found.items[task],
+        "protocols": {name: _protocol(report.tasks[task]) for name, report in found.reports.items()},
+    }
+    some = next(iter(found.reports.values()))
+    references = references_of(some.tasks[task], some.split)
+    # They were measured against the present labels.
+    if references and not (task == "jnli" and found.labels != CURRENT_LABELS):
+        out["references"] = references
+    if groups := _groups(found, task):
+        out["groups"] = groups
+    if some.tasks[task].source == "official" and task == "jnli" and some.split == "valid":
+        for name in found.reports:
+            out["protocols"][name]["label_version"] = _label_version(name, found.labels)
+    if len(found.reports) > 1:
+        out["disagreements"] = [_dissent(dissent) for dissent in found.dissents.get(task, ())]
+    return out
+
+
+def run_notices(found: Rescoring) -> dict[str, list[dict[str, str]]]:
+    """Protocol → what concerns the whole run, as `kind` and `text`; those of one subset stand in its `table`."""
+    return {name: _notices(report.notices) for name, report in found.reports.items()}
+
+
+def _label_version(protocol: str, given: str) -> str:
+    """The version of the JNLI labels that a protocol holds answers against: its system's, else that of the items."""
+    rules = get_protocol(protocol).rules.get("jnli")
+    return given if rules is None or rules.labels == "file" else rules.labels
+
+
+def _groups(found: Rescoring, task: str) -> dict[str, dict[str, Any]]:
+    """Group → what it is, and protocol → metric → scores with and without its items."""
+    out: dict[str, dict[str, Any]] = {}
+    for protocol, rows in found.groups.items():
+        for row in rows:
+            if row.task == task:
+                group = out.setdefault(row.group, {"what": GROUPS[row.group], "items": row.items, "protocols": {}})
+                scores = {"items": row.items, "all": row.all, "without": row.without}
+                scores |= {"labels": row.labels} if row.labels else {}
+                group["protocols"].setdefault(protocol, {})[row.metric] = scores
+    return out
+
+
+def _notices(said: Sequence[Notice]) -> list[dict[str, str]]:
+    return [{"kind": notice.kind, "text": notices.sentence(notice)} for notice in said]
+
+
+def _protocol(row: TaskReport) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "metrics": row.metrics,
+        "unreadable": row.unreadable,
+        "floors": {"constant": row.floors, "default": row.default_floors},
+        "outcomes": row.outcomes,
+        "notices": _notices(row.notices),
+    }
+    if row.lenient:
+        found |= {"lenient": row.lenient, "unreadable_lenient": row.unreadable_lenient, "imputed": row.imputed}
+    if row.choose:
+        found["choose"] = row.choose
+    if row.knows is not None:
+        found["knows"] = row.knows
+    if row.unscored:
+        found["unscored"] = row.unscored
+    return found
+
+
+def _dissent(dissent: Dissent) -> dict[str, Any]:
+    output = dissent.record.output
+    return {
+        "item_id": dissent.item.id,
+        "gold": dissent.item.gold,
+        "text": _cut(output.text) if output else None,
+        "verdicts": [
+            {
+                "protocols": v.protocols,
+                "value": _cut(v.value),
+                "right": v.right,
+                "rule": v.rule,
+                "because": explain(v.rule),
+            }
+            for v in dissent.verdicts
+        ],
+    }
+
+
+def _cut(value: str | float | None) -> str | float | None:
+    """A value, cut and with the number of characters that are missing if it is a very long text."""
+    if not isinstance(value, str) or len(value) <= LONGEST_TEXT:
+        return value
+    return f"{value[:LONGEST_TEXT]}… ({len(value) - LONGEST_TEXT:,} more characters)"

@@ -1,0 +1,252 @@
+"""Before the page: who a visitor is and which language is spoken."""
+
+from __future__ import annotations
+
+import re
+from http.cookies import SimpleCookie
+from typing import Any
+
+import gradio as gr
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from jglue_app.ui.visitor import LANGUAGE, VISITOR, Door, language, visitor
+
+PAGE = "<!doctype html><html><head><title>日本語</title></head><body><head></body></html>"
+NAME = "aZ09_-aZ09_-aZ09_-aZ09"
+SCRIPT = "<script>Object.defineProperty(navigator,'language',{{get:()=>'{}'}})</script>"
+NONSENSE = ("fr", "JA", "en'", "</script><script>alert(1)</script>", "", "ja,en", "en\\r\\n")
+INJECTED = ("ja;x=1", "en\r\nSet-Cookie: a=b", "en\n", " ja", "\0ja", "あ")
+
+
+def page(request: Request) -> Response:
+    return HTMLResponse(PAGE)
+
+
+def told(request: Request) -> Response:
+    """What arrives here."""
+    return JSONResponse({"encoding": request.headers.get("accept-encoding"), "cookies": request.cookies})
+
+
+def client(*routes: Route, address: str = "http://testserver") -> TestClient:
+    usual = [Route("/", page), Route("/told", told), Route("/page", page), Route("/", page, methods=["POST"])]
+    return TestClient(Door(Starlette(routes=[*routes, *usual])), base_url=address)
+
+
+def given(response: Any) -> dict[str, str]:
+    """Name → the whole line of each cookie that is set."""
+    return {line.split("=", 1)[0]: line for line in response.headers.get_list("set-cookie")}
+
+
+# --- the visitor's name -----------------------------------------------------------------------------------
+
+
+def test_a_first_visit_gets_a_name_that_scripts_cannot_read() -> None:
+    response = client().get("/")
+    (line,) = given(response).values()
+    name, *rest = line.split("; ")
+    assert re.fullmatch(rf"{VISITOR}=[A-Za-z0-9_-]{{22}}", name)
+    assert rest == ["Path=/", "Max-Age=31536000", "HttpOnly", "SameSite=Lax"]
+    assert response.headers["cache-control"] == "no-store"
+    assert response.text == PAGE
+
+
+def test_two_visitors_get_two_names() -> None:
+    assert len({given(client().get("/"))[VISITOR] for _ in range(20)}) == 20
+
+
+def test_over_https_the_name_may_stand_in_a_frame_of_another_site() -> None:
+    forwarded = client().get("/", headers={"x-forwarded-proto": "https"})
+    direct = client(address="https://testserver").get("/")
+    for response in (forwarded, direct):
+        line = given(response)[VISITOR]
+        assert line.endswith("; HttpOnly; SameSite=None; Secure; Partitioned")
+        assert "Lax" not in line
+    plain = client().get("/", headers={"x-forwarded-proto": "http"})
+    assert "Secure" not in given(plain)[VISITOR]
+
+
+def test_a_returning_visitor_keeps_the_name() -> None:
+    visits = client()
+    first = given(visits.get("/"))
+    assert list(first) == [VISITOR]
+    assert given(visits.get("/")) == {}
+    assert given(client().get("/", headers={"cookie": f"other=1; {VISITOR}={NAME}; more=2"})) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "short", NAME + "x", "a" * 21 + "!", "a" * 21 + " ", '"' + "a" * 20 + '"', "a" * 4000, "あ" * 22]
+)
+def test_a_malformed_name_is_replaced(name: str) -> None:
+    response = client().get("/", headers={b"cookie": f"{VISITOR}={name}".encode()})
+    line = given(response)[VISITOR]
+    assert re.match(rf"{VISITOR}=[A-Za-z0-9_-]{{22}};", line)
+    assert NAME not in line
+
+
+# --- the language -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+def test_a_language_that_is_asked_for_is_remembered_and_told_to_the_browser_before_anything_else(lang: str) -> None:
+    visits = client()
+    response = visits.get(f"/?lang={lang}&__theme=dark")
+    assert given(response)[LANGUAGE] == f"{LANGUAGE}={lang}; Path=/; Max-Age=31536000; SameSite=Lax"
+    for answer in (response, visits.get("/")):
+        assert answer.text == PAGE.replace("<head>", "<head>" + SCRIPT.format(lang), 1)
+        assert int(answer.headers["content-length"]) == len(answer.content)
+    assert given(visits.get("/")) == {}
+
+
+def test_the_last_choice_counts() -> None:
+    visits = client()
+    visits.get("/?lang=ja")
+    assert SCRIPT.format("en") in visits.get("/?lang=en").text
+    assert SCRIPT.format("ja") in visits.get("/?lang=en&lang=ja").text
+    assert SCRIPT.format("ja") in visits.get("/").text
+
+
+@pytest.mark.parametrize("asked", [*NONSENSE, *INJECTED])
+def test_nonsense_in_the_address_changes_nothing(asked: str) -> None:
+    response = client().get("/", params={"lang": asked})
+    assert (response.text, list(given(response))) == (PAGE, [VISITOR])
+    assert int(response.headers["content-length"]) == len(response.content)
+
+
+@pytest.mark.parametrize("remembered", NONSENSE)
+def test_nonsense_in_the_cookie_changes_nothing(remembered: str) -> None:
+    response = client().get("/", headers={"cookie": f"{VISITOR}={NAME}; {LANGUAGE}={remembered}"})
+    assert (response.text, given(response)) == (PAGE, {})
+
+
+def test_nonsense_does_not_undo_a_choice() -> None:
+    visits = client()
+    visits.get("/?lang=en")
+    response = visits.get("/?lang=<script>")
+    assert SCRIPT.format("en") in response.text
+    assert response.text.count("<script>") == 1
+    assert given(response) == {}
+
+
+def test_a_body_in_pieces_is_changed_at_its_head_alone() -> None:
+    def pieces(request: Request) -> Response:
+        return StreamingResponse(iter([PAGE[:40], PAGE[40:], PAGE]), media_type="text/html")
+
+    text = client(Route("/", pieces)).get("/?lang=en").text
+    assert text == (PAGE * 2).replace("<head>", "<head>" + SCRIPT.format("en"), 1)
+
+
+def test_a_page_that_is_changed_is_asked_for_uncompressed_and_no_other() -> None:
+    seen: list[str | None] = []
+
+    def note(request: Request) -> Response:
+        seen.append(request.headers.get("accept-encoding"))
+        return HTMLResponse(PAGE)
+
+    visits = client(Route("/", note))
+    visits.get("/", headers={"accept-encoding": "gzip"})
+    assert seen == [None]
+    assert visits.get("/told", headers={"accept-encoding": "gzip"}).json()["encoding"] == "gzip"
+
+
+# --- everything else --------------------------------------------------------------------------------------
+
+
+def test_other_paths_and_methods_are_left_as_they_are() -> None:
+    visits = client()
+    answers = [visits.get("/page?lang=en"), visits.post("/?lang=en"), visits.get("/told?lang=en")]
+    for answer in answers:
+        assert given(answer) == {}
+        assert "cache-control" not in answer.headers
+    assert [answer.text for answer in answers[:2]] == [PAGE, PAGE]
+    head = visits.head("/?lang=en")
+    assert given(head) == {}
+    assert int(head.headers["content-length"]) == len(PAGE.encode())
+
+
+def test_cookies_of_others_reach_the_application() -> None:
+    sent = {"cookie": f"theme=dark; {VISITOR}={NAME}"}
+    assert client().get("/told", headers=sent).json()["cookies"] == {"theme": "dark", VISITOR: NAME}
+
+
+def test_a_socket_goes_through() -> None:
+    from starlette.routing import WebSocketRoute
+    from starlette.websockets import WebSocket
+
+    async def echo(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text(await socket.receive_text())
+        await socket.close()
+
+    with TestClient(Door(Starlette(routes=[WebSocketRoute("/", echo)]))).websocket_connect("/?lang=en") as socket:
+        socket.send_text("聞こえますか")
+        assert socket.receive_text() == "聞こえますか"
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+def test_an_answer_without_a_head_keeps_its_length(lang: str) -> None:
+    def fault(request: Request) -> Response:
+        return PlainTextResponse("Internal Server Error", 500)
+
+    answer = client(Route("/", fault)).get(f"/?lang={lang}")
+    assert int(answer.headers["content-length"]) == len(answer.content) == 21
+
+
+@pytest.mark.parametrize("other", ['prefs={"a": 1}', "a[b]=c", "list=1, 2"])
+def test_a_strange_cookie_of_somebody_else_does_not_cost_a_visitor_the_name(other: str) -> None:
+    # Cookies of a host are shared by everything on it, whatever the port.
+    assert given(client().get("/", headers={"cookie": f"{other}; {VISITOR}={NAME}"})) == {}
+
+
+# --- what is made of it -----------------------------------------------------------------------------------
+
+
+def test_a_visitor_is_known_by_the_name_and_a_program_by_its_session() -> None:
+    def asks(cookies: dict[str, str]) -> str:
+        return visitor(gr.Request(cookies=cookies, session_hash="s3ss10n"))
+
+    assert asks({VISITOR: NAME}) == NAME
+    assert asks({}) == "s3ss10n"
+    for malformed in ("", "x", NAME + "y", NAME[:-1] + "/", NAME + "\n"):
+        assert asks({VISITOR: malformed}) == "s3ss10n"
+
+
+def test_the_name_that_is_set_is_the_one_that_is_read() -> None:
+    jar: SimpleCookie = SimpleCookie(given(client().get("/"))[VISITOR])
+    name = jar[VISITOR].value
+    assert visitor(gr.Request(cookies={VISITOR: name}, session_hash="s")) == name
+
+
+def asked_in(header: str, cookies: dict[str, str] | None = None) -> str:
+    return language(gr.Request(headers={"accept-language": header}, cookies=cookies or {}))
+
+
+@pytest.mark.parametrize(
+    ("header", "lang"),
+    [("ja-JP,ja;q=0.9", "ja"), ("en-US,en;q=0.9,ja;q=0.8", "en"), ("EN", "en"), ("fr-FR,ja;q=0.8", "en"), ("", "ja")],
+)
+def test_the_language_is_japanese_where_it_is_asked_for_first_and_english_elsewhere(header: str, lang: str) -> None:
+    assert asked_in(header) == lang
+
+
+def test_a_choice_goes_before_what_the_browser_asks_for() -> None:
+    assert asked_in("ja-JP", {LANGUAGE: "en"}) == "en"
+    assert asked_in("en-US", {LANGUAGE: "ja"}) == "ja"
+    assert asked_in("en-US", {LANGUAGE: "fr"}) == "en"
+    assert asked_in("ja", {LANGUAGE: "EN"}) == "ja"
+
+
+def test_without_a_request_or_a_header_the_language_is_japanese() -> None:
+    assert language(None) == "ja"
+    assert language(gr.Request(headers={}, cookies={})) == "ja"
+
+
+def test_a_real_request_is_read_alike() -> None:
+    cookie = f"{VISITOR}={NAME}; {LANGUAGE}=en".encode()
+    scope = {"type": "http", "headers": [(b"cookie", cookie), (b"accept-language", b"ja")], "query_string": b""}
+    request = gr.Request(Request(scope), session_hash="s")
+    assert (visitor(request), language(request)) == (NAME, "en")

@@ -1,0 +1,102 @@
+"""Taking the difference between two protocols apart, on the page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jglue_app.errors import InputError
+from jglue_app.runs.store import RunStore
+from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.scoring.protocols.decisions import DECISIONS, GENERATION, VALUES, decisions_of
+from jglue_app.scoring.protocols.texts import STEPS
+from jglue_app.scoring.waterfall import explain, explainable, unexplained
+from jglue_app.types import Record
+from jglue_app.ui import views
+from jglue_app.ui.decision_words import DECISIONS_JA, GENERATION_JA, STEPS_JA, VALUES_JA, decision_word, value_word
+from jglue_app.ui.views.decisions import decisions_view
+from jglue_app.ui.views.waterfall import waterfall_view
+from jglue_app.ui.words import said
+
+SHIPPED = Path(__file__).parents[2] / "assets" / "showcase" / "base-3-shot"
+DATA = RunStore(SHIPPED).data()
+
+
+def test_every_decision_and_value_has_a_japanese_name() -> None:
+    assert set(DECISIONS_JA) == set(DECISIONS)
+    assert set(GENERATION_JA) == set(GENERATION)
+    assert set(STEPS_JA) == set(STEPS)
+    said = {value for protocol in PROTOCOLS.values() for value, _ in protocol.generation.values()}
+    assert (set(VALUES.values()) | said) - set(VALUES_JA) == set()
+    assert set(VALUES_JA) - said - set(VALUES.values()) == set(), "no value of this name any more"
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+@pytest.mark.parametrize("end", ["stability-jp", "llm-jp-eval", "nejumi-4", "wandb-2023-4shot"])
+def test_the_page_draws_the_way_in_both_languages(lang: str, end: str) -> None:
+    found = {task: explain(DATA, task, "wandb-2023-0shot", end) for task in explainable(DATA, "wandb-2023-0shot", end)}
+    html = views.render("waterfall", waterfall_view(found, lang), lang)
+    for way in found.values():
+        for switch in way.switches:
+            assert decision_word(switch.decision, lang).split("'")[0] in html
+    assert "None" not in re.sub(r"<[^>]+>", " ", html)
+    assert f"--protocol {end}" in html
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_every_decision_of_a_protocol_is_shown_with_its_source(name: str, lang: str) -> None:
+    html = views.render("decisions", decisions_view(name, lang), lang)
+    text = re.sub(r"<[^>]+>", "\n", html)
+    for task in PROTOCOLS[name].rules:
+        for decision in decisions_of(PROTOCOLS[name], task):
+            assert decision.source is None or str(decision.source).replace("'", "&#39;") in text
+    assert html.count("<dt>") == html.count("<dd>") >= 4 * len(PROTOCOLS[name].rules)
+    assert html.count("jg-source") == (0 if name == "official" else html.count("<dd>"))
+
+
+def test_decisions_are_in_the_visitors_language() -> None:
+    japanese = views.render("decisions", decisions_view("stability-jp-capped", "ja"), "ja")
+    for text in ("stability-jp の変種です。", "絵文字を除く", "出力と正解に", "最も長い正解のトークン数"):
+        assert text in japanese
+    assert "of output and references" not in japanese
+
+
+def test_outputs_are_escaped() -> None:
+    way = explain(DATA, "jnli", "wandb-2023-0shot", "stability-jp")
+    payload = waterfall_view({"jnli": way}, "en")
+    payload["ways"][0]["steps"][0]["items"] = [{"id": "1", "text": "<script>", "before": "a", "after": "b"}]
+    assert "<script>" not in views.render("waterfall", payload, "en")
+
+
+def test_an_order_of_steps_is_in_words() -> None:
+    assert value_word("text", "nfkc (of output and references), trimmed (of the output)", "ja") == (
+        "NFKC にする（出力と正解に）、前後の空白を除く（出力に）"
+    )
+
+
+@pytest.mark.parametrize("end", ["stability-jp", "official"])
+def test_a_subset_that_cannot_be_explained_is_named_with_the_reason_in_japanese(end: str) -> None:
+    texts = replace(DATA, records=[_without(record, logprobs=True) for record in DATA.records])
+    ranks = replace(DATA, records=[_without(record, logprobs=False) for record in DATA.records])
+    for data, start in ((DATA, "wandb-2023-0shot"), (texts, "lm-eval-ja"), (ranks, "flexeval")):
+        for task, why in unexplained(data, start, end).items():
+            assert task not in explainable(data, start, end)
+            japanese = said(why, "ja")
+            assert japanese != why
+            assert not re.search(r"[a-z]{3,} [a-z]{2,} ", japanese), japanese
+    assert "jsts" in unexplained(DATA, "wandb-2023-0shot", "stability-jp")
+    with pytest.raises(InputError) as refused:
+        explain(DATA, "jcola", "official", "stability-jp")
+    assert said(str(refused.value), "ja").startswith("この実行に JCoLA はありません。")
+
+
+def _without(record: Record, *, logprobs: bool) -> Record:
+    """A record without its log-likelihoods, or without its text."""
+    if record.output is None:
+        return record
+    output = replace(record.output, choice_logprobs=None) if logprobs else replace(record.output, text=None)
+    return replace(record, output=output)
