@@ -269,7 +269,7 @@ def rescore(
     for name in tasks or ():
         get_task(name)
         if name not in found.items:
-            raise InputError(f"The run has no {name}. It has {', '.join(found.items)}.")
+            raise InputError("The run has no {name}. It has {items}.", name=name, items=", ".join(found.items))
     wanted = only(found, {name: set(found.items[name]) for name in tasks or found.items})
     return replace(rescoring.rescore(_labelled(wanted, labels, wanted.items), names), labels=labels)
 
@@ -283,8 +283,9 @@ def _labelled(data: RunData, version: str, tasks: Collection[str]) -> RunData:
     )
     if version != CURRENT_LABELS and not concerned:
         raise InputError(
-            f"--labels {version} concerns the official JNLI dev items alone, and there are none here. "
-            "Leave --labels out."
+            "--labels {version} concerns the official JNLI dev items alone, and there are none "
+            "here. Leave --labels out.",
+            version=version,
         )
     return with_labels(data, version)
 
@@ -442,6 +443,6 @@ def open_run(path: str | Path) -> Run:
     if not (direct / "manifest.json").is_file() and len(direct.parts) == 1:
         direct = load_settings().runs_dir / direct
     if not direct.is_dir():
-        raise StoreError(f"There is no run {path}. `python -m jglue_app runs` lists those that are stored.")
+        raise StoreError("There is no run {path}. `python -m jglue_app runs` lists those that are stored.", path=path)
     RunStore(direct).manifest()
     return Run(direct)

@@ -96,7 +96,9 @@ def check_page() -> None:
     for name in PAGE_NUMBERS:
         value = os.environ.get(name)
         if value is not None and not (value.isascii() and value.isdecimal()):
-            raise InputError(f"{name} takes a whole number, not {value[:100]!r}. Correct or unset it.")
+            raise InputError(
+                "{name} takes a whole number, not {value!r}. Correct or unset it.", name=name, value=value[:100]
+            )
     if int(os.environ.get("GRADIO_SERVER_PORT") or 0) > 65535:
         raise InputError("GRADIO_SERVER_PORT takes a port from 0 to 65535. Correct or unset it.")
     if "GRADIO_TEMP_DIR" not in os.environ:

@@ -23,14 +23,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from jglue_app.messages import Message
+
 MAX_SAID = 200
 """Characters of a name that a sentence repeats."""
 
 
 class JglueAppError(Exception):
-    """Base of all errors meant for people."""
+    """Base of all errors meant for people.
+
+    Args:
+        template: the sentence in English with `{name}` for each value, or a message that is complete.
+        values: what the template names.
+    """
 
     exit_code = 1
+
+    def __init__(self, template: str, /, **values: object) -> None:
+        self.message = template if isinstance(template, Message) else Message(template, **values)
+        super().__init__(self.message)
 
 
 class InputError(JglueAppError):
@@ -54,9 +65,16 @@ class UnknownNameError(InputError):
         # A name that somebody has sent may be of any length, and is compared with each that is known.
         name = name if len(name) <= MAX_SAID else f"{name[:MAX_SAID]}…"
         near = difflib.get_close_matches(name, names, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        tail = f" {hint}" if hint else ""
-        super().__init__(f"Unknown {kind} {name!r}.{guess} Known: {', '.join(names)}.{tail}")
+        super().__init__(
+            Message(
+                "Unknown {kind} {name!r}.{guess} Known: {known}.{hint}",
+                kind=Message(kind),
+                name=name,
+                guess=Message(" Did you mean {near!r}?", near=near[0]) if near else "",
+                known=", ".join(names),
+                hint=Message(" {hint}", hint=hint) if hint else "",
+            )
+        )
 
 
 class DataError(InputError):

@@ -96,11 +96,23 @@ def make_item(task: Task, fields: Mapping[str, str], gold: str, id: str = TYPED)
     texts = {name: fields.get(name, "").strip("\n") for name in task.fields}
     for name, text in texts.items():
         if not text.strip() and name != "title":
-            raise InputError(f"{task.title}: the field {name} is empty. Type a text, or choose an item.")
+            raise InputError(
+                "{task}: the field {name} is empty. Type a text, or choose an item.", task=task.title, name=name
+            )
         if len(text) > MAX_TEXT:
-            raise InputError(f"{task.title}: {name} has {len(text):,} characters. At most {MAX_TEXT:,} are read here.")
+            raise InputError(
+                "{task}: {name} has {count:,} characters. At most {max_text:,} are read here.",
+                task=task.title,
+                name=name,
+                count=len(text),
+                max_text=MAX_TEXT,
+            )
     if len(gold) > MAX_TEXT:
-        raise InputError(f"The gold answer has {len(gold):,} characters. At most {MAX_TEXT:,} are read here.")
+        raise InputError(
+            "The gold answer has {count:,} characters. At most {max_text:,} are read here.",
+            count=len(gold),
+            max_text=MAX_TEXT,
+        )
     gold = gold.strip()
     if task.kind == "score":
         try:
@@ -108,17 +120,29 @@ def make_item(task: Task, fields: Mapping[str, str], gold: str, id: str = TYPED)
         except ValueError:
             value = -1.0
         if not 0 <= value <= 5:
-            raise InputError(f"The gold answer of {task.title} is a number from 0 to 5, not {gold[:50]!r}.")
+            raise InputError(
+                "The gold answer of {task} is a number from 0 to 5, not {gold!r}.", task=task.title, gold=gold[:50]
+            )
         return Item(task.name, id, texts, value)
     if task.kind == "choice":
         if gold not in task.labels:
-            raise InputError(f"The gold answer of {task.title} is one of {', '.join(task.labels)}; not {gold[:50]!r}.")
+            raise InputError(
+                "The gold answer of {task} is one of {labels}; not {gold!r}.",
+                task=task.title,
+                labels=", ".join(task.labels),
+                gold=gold[:50],
+            )
         return Item(task.name, id, texts, (gold,), task.labels)
     spans = tuple(dict.fromkeys(line.strip() for line in gold.splitlines() if line.strip()))
     if not spans:
-        raise InputError(f"{task.title}: the gold answer is empty. Type one accepted answer a line.")
+        raise InputError("{task}: the gold answer is empty. Type one accepted answer a line.", task=task.title)
     if len(spans) > MAX_GOLDS:
-        raise InputError(f"{task.title}: {len(spans):,} accepted answers. At most {MAX_GOLDS} are read here.")
+        raise InputError(
+            "{task}: {count:,} accepted answers. At most {max_golds} are read here.",
+            task=task.title,
+            count=len(spans),
+            max_golds=MAX_GOLDS,
+        )
     return Item(task.name, id, texts, spans)
 
 
@@ -321,12 +345,18 @@ def variants(side: Side, formats: Sequence[str], styles: Sequence[str] = ()) -> 
     formats, styles = list(dict.fromkeys(formats)), list(dict.fromkeys(styles)) or [side.style]
     count = len(formats) * len(styles)
     if count > MOST_VARIANTS:
-        raise InputError(f"A sweep takes at most {MOST_VARIANTS} formats times styles, not {count:,}. Choose fewer.")
+        raise InputError(
+            "A sweep takes at most {most_variants} formats times styles, not {count:,}. Choose fewer.",
+            most_variants=MOST_VARIANTS,
+            count=count,
+        )
     for name in formats:
         if name not in FORMATS:
-            raise InputError(f"There is no format {name[:100]!r}. Known: {', '.join(FORMATS)}.")
+            raise InputError(
+                "There is no format {name!r}. Known: {formats}.", name=name[:100], formats=", ".join(FORMATS)
+            )
     if any(len(name) > MAX_NAME for name in styles):
-        raise InputError(f"A style's name has at most {MAX_NAME} characters.")
+        raise InputError("A style's name has at most {max_name} characters.", max_name=MAX_NAME)
     found = [replace(side, format=f, style=s) for s in styles for f in formats]
     if len(found) < 2:
         raise InputError("Choose at least two formats, or two wording styles: a sweep compares them.")

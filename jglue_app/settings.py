@@ -103,5 +103,5 @@ def gib(name: str, text: str) -> int:
     except ValueError:
         bytes_ = 0
     if not 0 < bytes_ < math.inf:
-        raise InputError(f"{name} takes a number of GiB above 0, such as 4 or 0.5; not {text!r}.")
+        raise InputError("{name} takes a number of GiB above 0, such as 4 or 0.5; not {text!r}.", name=name, text=text)
     return int(bytes_)

@@ -35,7 +35,19 @@ HOME = {
 """Library → the only places that may import it."""
 
 ROOMS = (
-    *("version", "types", "errors", "environment", "settings", "tasks", "data", "prompts", "backends", "scoring"),
+    *(
+        "version",
+        "messages",
+        "types",
+        "errors",
+        "environment",
+        "settings",
+        "tasks",
+        "data",
+        "prompts",
+        "backends",
+        "scoring",
+    ),
     *("runs", "bench", "audit", "results", "api", "prompt_lab", "wandb_sink", "launch", "ui", "cli"),
 )
 """Folders and modules at the top of the package; each imports only from those before it. An item is asked (tasks, data,
@@ -141,7 +153,8 @@ def test_a_pure_module_uses_no_global_random_state_and_neither_reads_nor_prints(
 @pytest.mark.parametrize("module", ["types.py", "errors.py"])
 def test_the_vocabulary_needs_the_standard_library_only(module: str) -> None:
     roots = {dotted.split(".")[0] for dotted in imported(tree(PACKAGE / module))}
-    assert roots - set(sys.stdlib_module_names) == set()
+    assert roots - set(sys.stdlib_module_names) <= {"jglue_app"}
+    assert own(tree(PACKAGE / module)) <= {"messages"}
 
 
 def test_every_module_belongs_to_a_room() -> None:

@@ -114,7 +114,9 @@ def audit_score(
     kind = metric_of(metric, of) if metric else None
     known = system_of(system) if system else None
     if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_ITEMS):
-        raise InputError(f"n is the number of items, from 1 to {MOST_ITEMS:,}, and not {str(n)[:30]}.")
+        raise InputError(
+            "n is the number of items, from 1 to {most_items:,}, and not {n}.", most_items=MOST_ITEMS, n=str(n)[:30]
+        )
     taken = kind or of.metrics[0]
     if taken in SIGNED and is_nan(score):
         return ScoreAudit(of.name, taken, str(score), None, n, None, (finding("constant_nan", "alert"),), ())
@@ -163,7 +165,7 @@ def _bytes(path: Path) -> bytes:
             return file.read(grid.MAX_BYTES + 1)
     except (OSError, ValueError) as e:
         why = getattr(e, "strerror", None) or e
-        raise DataError(f"{path}: cannot be read ({why}). Give the path of a readable file.") from e
+        raise DataError("{path}: cannot be read ({why}). Give the path of a readable file.", path=path, why=why) from e
 
 
 def _scale(scale: str | None) -> Scale | None:

@@ -32,7 +32,10 @@ def decode(raw: bytes) -> str:
         DataError: it is in none of them, or too long.
     """
     if len(raw) > MAX_BYTES:
-        raise DataError(f"The table has more than {MAX_BYTES:,} bytes: no leaderboard does. Give its scores alone.")
+        raise DataError(
+            "The table has more than {max_bytes:,} bytes: no leaderboard does. Give its scores alone.",
+            max_bytes=MAX_BYTES,
+        )
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             candidates: tuple[str, ...] = (encoding,)
@@ -56,7 +59,8 @@ def grid(text: str) -> tuple[list[str], list[list[str]]]:
     text = text.lstrip("\ufeff")
     if len(text) > MAX_BYTES:
         raise DataError(
-            f"The table has more than {MAX_BYTES:,} characters: no leaderboard does. Give its scores alone."
+            "The table has more than {max_bytes:,} characters: no leaderboard does. Give its scores alone.",
+            max_bytes=MAX_BYTES,
         )
     if text.lstrip()[:1] in ("[", "{"):
         return _json(text)
@@ -64,7 +68,7 @@ def grid(text: str) -> tuple[list[str], list[list[str]]]:
     if not lines:
         raise DataError("The table is empty. It takes a head, such as model,JNLI, and a row for each model.")
     if len(lines) > 2 * MAX_ROWS:
-        raise DataError(f"The table has more than {MAX_ROWS:,} rows. Give a part of it.")
+        raise DataError("The table has more than {max_rows:,} rows. Give a part of it.", max_rows=MAX_ROWS)
     if lines[0].lstrip().startswith("|"):
         cells = [_markdown(line) for line in lines if line.lstrip().startswith("|")]
         rows = [row for row in cells if not all(re.fullmatch(r":?-*:?", c) for c in row)]
@@ -73,18 +77,24 @@ def grid(text: str) -> tuple[list[str], list[list[str]]]:
         try:
             rows = list(csv.reader(lines, delimiter=comma, strict=True))
         except csv.Error as e:
-            raise DataError(f"The table is not valid CSV ({e}). Correct it, and give it again.") from e
+            raise DataError("The table is not valid CSV ({reason}). Correct it, and give it again.", reason=e) from e
     rows = [row for row in rows if any(cell.strip() for cell in row)]
     head = [cell.strip() for cell in rows[0]] if rows else []
     if len(rows) - 1 > MAX_ROWS:
-        raise DataError(f"The table has {len(rows) - 1:,} rows; at most {MAX_ROWS:,} are compared. Give a part of it.")
+        raise DataError(
+            "The table has {count:,} rows; at most {max_rows:,} are compared. Give a part of it.",
+            count=len(rows) - 1,
+            max_rows=MAX_ROWS,
+        )
     # A second head, such as the metrics under the subsets, has no model; where it names metrics they are added.
     if len(rows) > 1 and not rows[1][0].strip() and not any(_is_number(cell) for cell in rows[1]):
         below = [cell.strip() for cell in rows.pop(1)]
         head = [f"{a} {b}".strip() for a, b in zip(head, below + [""] * len(head), strict=False)]
     for number, row in enumerate(rows[1:], 2):
         if len(row) > len(head):
-            raise DataError(f"Row {number} of the table has more cells than the head has names. Correct it.")
+            raise DataError(
+                "Row {number} of the table has more cells than the head has names. Correct it.", number=number
+            )
     if len(set(filter(None, head))) != len([h for h in head if h]):
         raise DataError("A column stands twice in the head of the table. Name each column once.")
     return head, [row + [""] * (len(head) - len(row)) for row in rows[1:]]
@@ -110,7 +120,11 @@ def _json(text: str) -> tuple[list[str], list[list[str]]]:
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise DataError("JSON has to be a list of objects, one for each model, or an object of objects by model.")
     if len(found) > MAX_ROWS:
-        raise DataError(f"The table has {len(found):,} rows; at most {MAX_ROWS:,} are compared. Give a part of it.")
+        raise DataError(
+            "The table has {count:,} rows; at most {max_rows:,} are compared. Give a part of it.",
+            count=len(found),
+            max_rows=MAX_ROWS,
+        )
     flat = [_flat(row) for row in found]
     head = list(dict.fromkeys(name for row in flat for name in row))
     return head, [[row.get(name, "") for name in head] for row in flat]

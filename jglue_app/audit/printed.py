@@ -110,7 +110,9 @@ def parse(text: str | float, metric: str | None = None, scale: Scale | None = No
     value, unit = Fraction(number), Fraction(10) ** min(0, exponent)
     if plain.endswith("%"):
         if scale == "fraction":
-            raise InputError(f"{plain!r} has a percent sign and is said to be a fraction. Leave one of them out.")
+            raise InputError(
+                "{plain!r} has a percent sign and is said to be a fraction. Leave one of them out.", plain=plain
+            )
         scale = "percent"
     chosen: Scale = scale or ("percent" if abs(value) > 1 else "fraction")
     sure = scale is not None or abs(value) > 1 or value == 0 or -exponent > AMBIGUOUS_DIGITS
@@ -120,7 +122,9 @@ def parse(text: str | float, metric: str | None = None, scale: Scale | None = No
     if not lowest <= value <= 1:
         limits = "-1 to 1, or -100 to 100 %" if lowest else "0 to 1, or 0 to 100 %"
         raise InputError(
-            f"{plain!r} is outside the range of such a score, {limits}. Check it, its metric and its scale."
+            "{plain!r} is outside the range of such a score, {limits}. Check it, its metric and its scale.",
+            plain=plain,
+            limits=limits,
         )
     return Printed(plain, value, unit, chosen, sure)
 
@@ -138,17 +142,19 @@ def decimal(text: str | float) -> tuple[Decimal, str]:
     while bare and _is_note(bare[-1]) and unicodedata.normalize("NFKC", bare[-1]).isdecimal():
         bare = bare[:-1].rstrip(_MARKS)
     if any(map(_is_note, bare)):
-        raise InputError(f"{given!r} is no number. Give one score, such as 0.3016 or 30.16%.")
+        raise InputError("{given!r} is no number. Give one score, such as 0.3016 or 30.16%.", given=given)
     plain = unicodedata.normalize("NFKC", bare).translate(_SIGNS).strip().strip("*_` ")
     plain = _SPREAD.sub("", plain)
     body = plain.removesuffix("%").strip()
     if _NUMBER.fullmatch(body):
         return Decimal(body), body + "%" * plain.endswith("%")
     if is_nan(given) or _INFINITE.fullmatch(body):
-        raise InputError(f"{given!r} is not a finite number, and so no score. Give a number, such as 0.3016.")
+        raise InputError(
+            "{given!r} is not a finite number, and so no score. Give a number, such as 0.3016.", given=given
+        )
     if re.fullmatch(r"[+-]?\d+,\d+", body):
-        raise InputError(f"{given!r} has a comma. Write decimals with a point, such as 0.3016.")
-    raise InputError(f"{given!r} is no number. Give one score, such as 0.3016 or 30.16%.")
+        raise InputError("{given!r} has a comma. Write decimals with a point, such as 0.3016.", given=given)
+    raise InputError("{given!r} is no number. Give one score, such as 0.3016 or 30.16%.", given=given)
 
 
 def _is_note(char: str) -> bool:

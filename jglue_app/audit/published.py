@@ -12,6 +12,7 @@ from pathlib import Path
 from jglue_app.audit.facts import BENCHMARKS
 from jglue_app.audit.printed import Printed, parse
 from jglue_app.errors import DataError, JglueAppError
+from jglue_app.messages import Message
 from jglue_app.settings import ASSETS
 
 FOLDER = ASSETS / "published"
@@ -90,7 +91,11 @@ def sources() -> Mapping[str, Source]:
         found = tomllib.loads((FOLDER / "sources.toml").read_text("utf-8"))
         return {name: Source(**row) for name, row in found.items()}
     except (OSError, ValueError, TypeError) as e:
-        raise DataError(f"{FOLDER / 'sources.toml'}: cannot be used ({e}). Install the application again.") from e
+        raise DataError(
+            "{folder}: cannot be used ({reason}). Install the application again.",
+            folder=FOLDER / "sources.toml",
+            reason=e,
+        ) from e
 
 
 @cache
@@ -113,26 +118,32 @@ def read(path: Path, known: Mapping[str, Source]) -> list[Published]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != FIELDS:
-            raise DataError(f"{path}: the columns are not {', '.join(FIELDS)}. Install the application again.")
+            raise DataError(
+                "{path}: the columns are not {fields}. Install the application again.",
+                path=path,
+                fields=", ".join(FIELDS),
+            )
         for row in reader:
             try:
                 rows.append(_row(row, known))
             except (ValueError, JglueAppError) as e:
-                raise DataError(f"{path}, line {reader.line_num}: {e}") from e
+                raise DataError(
+                    "{path}, line {line_num}: {reason}", path=path, line_num=reader.line_num, reason=e
+                ) from e
     return rows
 
 
 def _row(row: Mapping[str, str], known: Mapping[str, Source]) -> Published:
     task, metric = row["task"], row["metric"]
     if task not in BENCHMARKS or metric not in BENCHMARKS[task].metrics:
-        raise ValueError(f"no such task or metric: {task} {metric}")
+        raise ValueError(Message("no such task or metric: {task} {metric}", task=task, metric=metric))
     if row["source"] not in known:
-        raise ValueError(f"no such source: {row['source']}")
+        raise ValueError(Message("no such source: {source}", source=row["source"]))
     if row["split"] not in SPLITS or not row["model"] or not row["system"]:
-        raise ValueError("a model, a system and a split that is dev, test or empty are needed")
+        raise ValueError(Message("a model, a system and a split that is dev, test or empty are needed"))
     n = int(row["n"]) if row["n"] else None
     if n is not None and n < 1:
-        raise ValueError(f"{n} is no number of items")
+        raise ValueError(Message("{n} is no number of items", n=n))
     printed = parse(row["value"], metric)
     shots = int(row["shots"]) if row["shots"] else None
     return Published(

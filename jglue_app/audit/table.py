@@ -76,7 +76,10 @@ def read(text: str, columns: Mapping[str, str] | None = None, model_column: str 
     if not rows:
         raise DataError("The table has no rows. It takes a head, such as model,JNLI, and a row for each model.")
     if len(head) > MAX_COLUMNS:
-        raise DataError(f"The table has more than {MAX_COLUMNS} columns. Give the model and the scores alone.")
+        raise DataError(
+            "The table has more than {max_columns} columns. Give the model and the scores alone.",
+            max_columns=MAX_COLUMNS,
+        )
     for name in (*(columns or {}), *((model_column,) if model_column else ())):
         if name not in head:
             raise UnknownNameError("column", name, head)
@@ -89,8 +92,9 @@ def read(text: str, columns: Mapping[str, str] | None = None, model_column: str 
     ignored = tuple(h for i, h in enumerate(head) if h and i != used and not _known(h, columns, scored))
     if not found:
         raise DataError(
-            f"None of the columns is a score that is known here: {', '.join(head[:8])}. Name them after the subsets "
-            "(JNLI, JSQuAD EM), or say which is which (--column jnli=NAME)."
+            "None of the columns is a score that is known here: {head}. Name them after the "
+            "subsets (JNLI, JSQuAD EM), or say which is which (--column jnli=NAME).",
+            head=", ".join(head[:8]),
         )
     if len(found) * len(rows) ** 2 > MAX_COMPARED:
         raise DataError("The table has too many rows and columns to compare each with each. Give a part of it.")
@@ -169,7 +173,9 @@ def _said(text: str) -> tuple[Benchmark, str, int | None]:
     of = benchmark(task)
     n = _count(items) if items else None
     if items and n is None:
-        raise InputError(f"{items!r} is no number of items. Give a whole number of 1 or more, such as jnli:acc:100.")
+        raise InputError(
+            "{items!r} is no number of items. Give a whole number of 1 or more, such as jnli:acc:100.", items=items
+        )
     return of, metric_of(metric, of) if metric else "", n
 
 
@@ -228,7 +234,7 @@ def _wide(folded: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[st
         head = f"{row[task]} {row[metric]}".strip() if metric is not None else row[task].strip()
         cells = wide.setdefault(name, {})
         if head in cells:
-            raise DataError(f"{name[:80]} has two scores for {head[:80]}. Leave one of them out.")
+            raise DataError("{name} has two scores for {head}. Leave one of them out.", name=name[:80], head=head[:80])
         cells[head] = row[score]
         if n is not None:
             cells[f"{row[task]} n"] = row[n]

@@ -68,7 +68,9 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Notify = lambda 
         ModelError, NetworkError: the tokenizer cannot be loaded, or the model's files are not those of the spec.
     """
     if spec.backend != "hf":
-        raise InputError(f"{spec.id} has no tokenizer to look at. Name a model: a Hub id, a folder or a .gguf file.")
+        raise InputError(
+            "{model} has no tokenizer to look at. Name a model: a Hub id, a folder or a .gguf file.", model=spec.id
+        )
     opened: Tokenizer = importlib.import_module("jglue_app.backends.hf.tokenizer").open_tokenizer(
         spec, settings, notify
     )

@@ -120,7 +120,8 @@ def require_same(spec: ModelSpec, settings: Settings, loaded: str = "") -> None:
         found = _of_repository(spec, commit) if commit else None
     if found is not None and found.digest != spec.files_sha256:
         raise ModelError(
-            f"The files of {spec.id} have changed since the run was planned. Start it again: that makes another run."
+            "The files of {model} have changed since the run was planned. Start it again: that makes another run.",
+            model=spec.id,
         )
 
 
@@ -346,7 +347,7 @@ def _whole(path: Path) -> tuple[tuple[int, int, int], str]:
         digest = _sha256(path, before[0])
         if _stamp(path) == before:
             return before, digest
-    raise ModelError(f"{path.name} is being written. Wait until that is done, and start again.")
+    raise ModelError("{file} is being written. Wait until that is done, and start again.", file=path.name)
 
 
 def _sha256(path: Path, size: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from jglue_app.backends import BACKENDS, Notify, identity, module_of, open_backend
 from jglue_app.errors import DeviceError
+from jglue_app.messages import Message
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec
 
@@ -59,12 +60,12 @@ class ModelPool:
             self._resident[spec] = self._resident.pop(spec)
             return self._resident[spec]
         for stale in [s for s in self._resident if replace(s, files_sha256=spec.files_sha256) == spec]:
-            notify(f"Unloading {stale.id}: its files have changed.")
+            notify(Message("Unloading {id}: its files have changed.", id=stale.id))
             self._resident.pop(stale).close()
-        notify(f"Preparing {spec.id}.")
+        notify(Message("Preparing {model}.", model=spec.id))
         while self._resident and (len(self._resident) >= self._size or not self.fits(spec)):
             oldest = next(iter(self._resident))
-            notify(f"Unloading {oldest.id} to make room.")
+            notify(Message("Unloading {id} to make room.", id=oldest.id))
             self._resident.pop(oldest).close()
         how: Any = {"device": self._device, "notify": notify, "needs_template": needs_template}
         try:
@@ -73,7 +74,7 @@ class ModelPool:
             if not self._resident:
                 raise
             # Its size was not known beforehand: once more with all the memory there is.
-            notify(f"Unloading all other models to make room for {spec.id}.")
+            notify(Message("Unloading all other models to make room for {model}.", model=spec.id))
             self.clear()
             backend = open_backend(spec, self._settings, **how)
         self._resident[spec] = backend

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import InputError, ModelNotFoundError
+from jglue_app.messages import Message
 from jglue_app.settings import Settings
 from jglue_app.tasks.rows import json_lines
 from jglue_app.types import Finish, ModelInfo, ModelSpec, Output, Prompt, RunError
@@ -43,7 +44,9 @@ def open_model(
     except (OSError, ValueError) as e:
         reason = getattr(e, "strerror", e)
         raise ModelNotFoundError(
-            f"The table of answers {spec.id!r} cannot be read ({reason}). Give the path of a JSON Lines file."
+            "The table of answers {model!r} cannot be read ({reason}). Give the path of a JSON Lines file.",
+            model=spec.id,
+            reason=reason,
         ) from e
     return ScriptedBackend(read_table(raw.decode("utf-8-sig", "replace"), spec.id), hashlib.sha256(raw).hexdigest())
 
@@ -60,21 +63,23 @@ def read_table(text: str, name: str) -> Table:
             _check(row, where)
             table[row.get("task"), str(row["item_id"])] = row
     except (ValueError, OverflowError) as e:
-        raise InputError(f"{name}, {e}. Each line is an object with 'item_id' and 'text'.") from e
+        raise InputError(
+            "{name}, {reason}. Each line is an object with 'item_id' and 'text'.", name=name, reason=e
+        ) from e
     return table
 
 
 def _check(row: Mapping[str, Any], where: str) -> None:
     scores = row.get("choice_logprobs")
     if not isinstance(row.get("item_id"), str | int):
-        raise ValueError(f"{where}: 'item_id' is missing")
+        raise ValueError(Message("{where}: 'item_id' is missing", where=where))
     for name in ("task", "text"):
         if not isinstance(row.get(name), str | None):
-            raise ValueError(f"{where}: {name!r} must be a text")
+            raise ValueError(Message("{where}: {name!r} must be a text", where=where, name=name))
     if not _finite(row.get("seconds", 0)):
-        raise ValueError(f"{where}: 'seconds' must be a number")
+        raise ValueError(Message("{where}: 'seconds' must be a number", where=where))
     if scores is not None and not (isinstance(scores, list) and all(map(_finite, scores))):
-        raise ValueError(f"{where}: 'choice_logprobs' must be a list of finite numbers")
+        raise ValueError(Message("{where}: 'choice_logprobs' must be a list of finite numbers", where=where))
 
 
 def _finite(value: object) -> bool:
@@ -126,7 +131,12 @@ class ScriptedBackend:
                 return
             row = self._row(prompt)
             if row is None or not isinstance(row.get("text"), str):
-                yield i, RunError("not_in_table", f"The table has no text for item {prompt.item_id}.")
+                yield (
+                    i,
+                    RunError(
+                        "not_in_table", Message("The table has no text for item {item_id}.", item_id=prompt.item_id)
+                    ),
+                )
                 continue
             if not self._wait(row, should_stop):
                 return
@@ -144,7 +154,13 @@ class ScriptedBackend:
             row = self._row(prompt)
             scores = row.get("choice_logprobs") if row else None
             if not isinstance(scores, list) or len(scores) != len(prompt.answers):
-                yield i, RunError("not_in_table", f"The table has no log-probabilities for {prompt.item_id}.")
+                yield (
+                    i,
+                    RunError(
+                        "not_in_table",
+                        Message("The table has no log-probabilities for {item_id}.", item_id=prompt.item_id),
+                    ),
+                )
                 continue
             yield i, Output(None, "scored", len(prompt.text), 0, 0.0, tuple(float(s) for s in scores))
 

@@ -159,7 +159,7 @@ def open_for_bench(
         ModelError, NetworkError: it cannot be loaded.
     """
     if spec.backend != "hf":
-        raise InputError(f"{spec.id} is a table of answers: there is nothing to time. Name a model.")
+        raise InputError("{model} is a table of answers: there is nothing to time. Name a model.", model=spec.id)
     from jglue_app.backends.hf.ablation import without
     from jglue_app.backends.hf.load import open_model  # torch takes seconds to import
 

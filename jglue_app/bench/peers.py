@@ -101,8 +101,11 @@ class Peer:
         except OSError as e:
             self._end()
             raise InputError(
-                f"{self._python} cannot be started ({e.strerror}). Make an environment for {self.name} "
-                "(`python3 -m venv peer`) and name its interpreter, such as peer/bin/python."
+                "{python} cannot be started ({reason}). Make an environment for {value} (`python3 "
+                "-m venv peer`) and name its interpreter, such as peer/bin/python.",
+                python=self._python,
+                reason=e.strerror,
+                value=self.name,
             ) from e
         except BaseException:
             self._end()
@@ -136,12 +139,21 @@ class Peer:
             process.stdin.flush()
         line = process.stdout.readline()
         if not line.endswith("\n"):
-            raise PeerError(f"{self.name} failed in {self._python}. It said last: {self._last_words()}")
+            raise PeerError(
+                "{value} failed in {python}. It said last: {last_words}",
+                value=self.name,
+                python=self._python,
+                last_words=self._last_words(),
+            )
         answer: dict[str, Any] = json.loads(line)
         if "missing" in answer:
             raise InputError(
-                f"{self._python} has no module {answer['missing']}. Run `{self._python} -m pip install "
-                f"{self.kind.install}`, or name the interpreter of an environment that has {self.name}."
+                "{python} has no module {missing}. Run `{python} -m pip install {install}`, or "
+                "name the interpreter of an environment that has {value}.",
+                python=self._python,
+                missing=answer["missing"],
+                install=self.kind.install,
+                value=self.name,
             )
         return answer
 

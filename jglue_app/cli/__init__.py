@@ -89,7 +89,9 @@ def _flush() -> None:
     except OSError as e:
         # Python flushes once more when it exits, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise InputError(f"Standard output cannot be written ({e.strerror}). Send it to another place.") from e
+        raise InputError(
+            "Standard output cannot be written ({reason}). Send it to another place.", reason=e.strerror
+        ) from e
 
 
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:

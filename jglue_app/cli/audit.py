@@ -80,7 +80,9 @@ def _named(columns: Iterable[str]) -> dict[str, str]:
     for text in columns:
         what, equals, head = text.partition("=")
         if not equals or not what or not head:
-            raise InputError(f"--column takes TASK[:METRIC[:N]]=HEAD, such as jnli:acc=JNLI, and not {text[:80]!r}.")
+            raise InputError(
+                "--column takes TASK[:METRIC[:N]]=HEAD, such as jnli:acc=JNLI, and not {text!r}.", text=text[:80]
+            )
         named[head] = what
     return named
 

@@ -30,6 +30,7 @@ from jglue_app.cli.options import (
 )
 from jglue_app.cli.tables import print_json, print_lines, print_table
 from jglue_app.errors import InputError, PeerError, UnknownNameError
+from jglue_app.messages import Message
 from jglue_app.runs.progress import ProgressView
 from jglue_app.settings import Settings
 from jglue_app.types import ModelInfo, ModelSpec
@@ -97,11 +98,19 @@ def bench_command(
         for work in measure.workloads(
             settings, backend, spec, names, counts, limit, method=method, data_kind=data_kind, style=style
         ):
-            view.say(f"{work.task}, {work.method}, {work.shots} examples: {len(work.prompts)} items.")
+            view.say(
+                Message(
+                    "{task}, {method}, {shots} examples: {count} items.",
+                    task=work.task,
+                    method=work.method,
+                    shots=work.shots,
+                    count=len(work.prompts),
+                )
+            )
             measured, results = measure.measure(backend, work, machine.gflops)
             rows.append(measured)
             for other in list(peers):
-                view.say(f"The same in {other.name}.")
+                view.say(Message("The same in {other}.", other=other.name))
                 try:
                     found = run_peer(other, work)
                 except PeerError as e:
@@ -151,7 +160,9 @@ def _counts(text: str) -> list[int]:
     try:
         counts = [int(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"--shots takes whole numbers separated by commas, such as 0,3; not {text!r}.") from None
+        raise InputError(
+            "--shots takes whole numbers separated by commas, such as 0,3; not {text!r}.", text=text
+        ) from None
     return counts
 
 
@@ -179,7 +190,9 @@ def _peers(names: list[str], pythons: list[Path], quantization: str) -> list[tup
     """Each harness with its interpreter."""
     if len(names) != len(pythons):
         raise InputError(
-            f"{len(names)} × --peer and {len(pythons)} × --peer-python: give one interpreter for each harness."
+            "{count} × --peer and {count_2} × --peer-python: give one interpreter for each harness.",
+            count=len(names),
+            count_2=len(pythons),
         )
     for name in names:
         if name not in PEERS:
@@ -202,10 +215,10 @@ def _opened(
     from jglue_app.backends.hf.find_weights import locate  # transformers takes seconds to import
 
     if info.device.split(":")[0] not in ("cpu", "cuda"):
-        raise InputError(f"Other harnesses do not run on {info.device} here. Choose --device cpu.")
+        raise InputError("Other harnesses do not run on {device} here. Choose --device cpu.", device=info.device)
     path = str(locate(spec, settings, notify).path)
     for name, python in pairs:
-        notify(f"Loading {spec.id} in {name}.")
+        notify(Message("Loading {model} in {name}.", model=spec.id, name=name))
         yield Peer(name, python, path, info.dtype, info.device.split(":")[0], threads)
 
 

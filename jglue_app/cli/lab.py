@@ -43,7 +43,7 @@ def show_prompt(
     items = files.load(settings, get_task(task).name, data=data_kind).items
     found = [one for one in items if item in (None, one.id)]
     if not found:
-        raise InputError(f"{task} has no item {item!r}. The first one is {items[0].id!r}.")
+        raise InputError("{task} has no item {item!r}. The first one is {id!r}.", task=task, item=item, id=items[0].id)
     with ProgressView() as view:
         seen = prompt_lab.inspect_item(
             settings, Side(model, format, style, shots, thinking=thinking), found[0], view.say

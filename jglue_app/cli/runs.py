@@ -52,6 +52,7 @@ from jglue_app.cli.options import (
 from jglue_app.cli.tables import print_comparison, print_groups, print_json, print_lines, print_report
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
 from jglue_app.errors import InputError
+from jglue_app.messages import Message
 from jglue_app.runs import presets
 from jglue_app.runs.plan import Plan, make_plan
 from jglue_app.runs.progress import ProgressView
@@ -101,12 +102,21 @@ def _execute(
             view.show(event)
             follower.see(event)
             if event.kind == "record" and event.record and event.record.error:
-                view.say(f"{event.task} {event.record.item_id}: {event.record.error.message}")
+                view.say(
+                    Message(
+                        "{task} {item_id}: {message}",
+                        task=event.task,
+                        item_id=event.record.item_id,
+                        message=event.record.error.message,
+                    )
+                )
         if stop.is_set():
             return INTERRUPTED
     missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for _, p in plans)
     if missing:
-        view.say(f"{missing} items have no output. Start the same command again to try them again.")
+        view.say(
+            Message("{missing} items have no output. Start the same command again to try them again.", missing=missing)
+        )
     return INCOMPLETE if missing else 0
 
 

@@ -16,6 +16,7 @@ from jglue_app.api import open_run
 from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of
 from jglue_app.cli.tables import print_json, print_lines
 from jglue_app.errors import InputError, JglueAppError, NetworkError
+from jglue_app.messages import Message
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.store import RunStore
@@ -145,15 +146,17 @@ def push_folders(
         return sent
     except JglueAppError as e:
         for done in sent:
-            view.say(f"Sent: {done.url}")
+            view.say(Message("Sent: {url}", url=done.url))
         if not isinstance(e, NetworkError):
             raise
         try:
             copies = _copies(folders[len(sent) :], target, view, protocol, compare)
         except JglueAppError as other:
-            raise NetworkError(f"{e} No offline copy could be written either: {other}") from e
+            raise NetworkError(
+                "{reason} No offline copy could be written either: {other}", reason=e, other=other
+            ) from e
         ways = "; ".join(sync_command(copy) for copy in copies)
-        raise NetworkError(f"{e} An offline copy is sent by: {ways}") from e
+        raise NetworkError("{reason} An offline copy is sent by: {ways}", reason=e, ways=ways) from e
 
 
 def _copies(folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool) -> list[Sent]:

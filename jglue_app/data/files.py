@@ -21,6 +21,7 @@ import httpx
 from jglue_app import environment
 from jglue_app.data import user_files
 from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError
+from jglue_app.messages import Message
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.tasks import TASKS, get_task, jsquad
 from jglue_app.types import Dataset, Item, Source
@@ -70,8 +71,10 @@ def find_official(settings: Settings, task: str, split: str) -> Path | None:
         return _found(settings, task, split)
     except OSError as e:
         raise InputError(
-            f"{e.filename} cannot be read ({e.strerror}). Check its permissions, or point JGLUE_DATA_DIR and "
-            "JGLUE_CACHE_DIR at other folders."
+            "{filename} cannot be read ({reason}). Check its permissions, or point JGLUE_DATA_DIR "
+            "and JGLUE_CACHE_DIR at other folders.",
+            filename=e.filename,
+            reason=e.strerror,
         ) from e
 
 
@@ -79,8 +82,9 @@ def _found(settings: Settings, task: str, split: str) -> Path | None:
     if settings.data_dir is not None:
         if not settings.data_dir.is_dir():
             raise InputError(
-                f"JGLUE_DATA_DIR names {settings.data_dir}, which is not a folder. "
-                "Point it at the folder that holds jnli-v1.3 and its siblings, or unset it."
+                "JGLUE_DATA_DIR names {data_dir}, which is not a folder. Point it at the folder "
+                "that holds jnli-v1.3 and its siblings, or unset it.",
+                data_dir=settings.data_dir,
             )
         if task == "marc_ja":
             for suffix in user_files.SUFFIXES:
@@ -122,8 +126,10 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".download-")
     except OSError as e:
         raise InputError(
-            f"{target.parent}: the download cannot be stored there ({e.strerror}). "
-            "Set JGLUE_CACHE_DIR to a folder that can be written to."
+            "{parent}: the download cannot be stored there ({reason}). Set JGLUE_CACHE_DIR to a "
+            "folder that can be written to.",
+            parent=target.parent,
+            reason=e.strerror,
         ) from e
     part = Path(name)
     try:
@@ -144,7 +150,8 @@ def _check_download(part: Path, task: str, split: str, url: str) -> None:
     except DataError as e:
         fault = str(e).replace(str(part), url)
         raise DataError(
-            f"{fault} It was a download, and nothing of it was kept: check the connection and JGLUE_DATA_URL."
+            "{fault} It was a download, and nothing of it was kept: check the connection and JGLUE_DATA_URL.",
+            fault=fault,
         ) from e
 
 
@@ -170,9 +177,17 @@ def _download(
                 if progress:
                     progress(url, response.num_bytes_downloaded, total)
     except httpx.HTTPStatusError as e:
-        raise NetworkError(f"{url} answered {e.response.status_code}. {remedy}") from e
+        raise NetworkError(
+            "{url} answered {status_code}. {remedy}", url=url, status_code=e.response.status_code, remedy=remedy
+        ) from e
     except (httpx.HTTPError, httpx.InvalidURL) as e:
-        raise NetworkError(f"{url} could not be downloaded ({type(e).__name__}: {e}). {remedy}") from e
+        raise NetworkError(
+            "{url} could not be downloaded ({name}: {reason}). {remedy}",
+            url=url,
+            name=type(e).__name__,
+            reason=e,
+            remedy=remedy,
+        ) from e
 
 
 def read_official(task: str, split: str, path: Path, shown: str | None = None) -> Dataset:
@@ -202,8 +217,12 @@ def read_official(task: str, split: str, path: Path, shown: str | None = None) -
                 "" if shown else f": delete it and run `python -m jglue_app data fetch --task {task} --split {split}`"
             )
             raise DataError(
-                f"{shown or path}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected {expected}). "
-                f"It is truncated or altered{remedy}."
+                "{shown}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected "
+                "{expected}). It is truncated or altered{remedy}.",
+                shown=shown or path,
+                actual=actual,
+                expected=expected,
+                remedy=remedy,
             )
         content = user_files.Content(text, None, sha256=expected)
         note = f"{path}: another format. Verified after normalising: its rows are those of the official file."
@@ -245,7 +264,12 @@ def _check_split(split: str, task: str) -> None:
     if split in known:
         return
     if any(split in splits_of(other) for other in TASKS):
-        raise InputError(f"{get_task(task).title} has no split {split!r}. It has {', '.join(known)}.")
+        raise InputError(
+            "{title} has no split {split!r}. It has {known}.",
+            title=get_task(task).title,
+            split=split,
+            known=", ".join(known),
+        )
     raise UnknownNameError("split", split, known)
 
 
@@ -285,14 +309,28 @@ def _dataset(task: str, split: str, path: Path, content: user_files.Content, sou
         for where, row in user_files.named(rows, content.names):
             item = _item(spec.item, row, where)
             if item.id in seen:
-                raise ValueError(f"{where}: the id {item.id!r} was already used at {seen[item.id]}")
+                raise ValueError(
+                    Message(
+                        "{where}: the id {item!r} was already used at {seen}",
+                        where=where,
+                        item=item.id,
+                        seen=seen[item.id],
+                    )
+                )
             seen[item.id] = where
             items.append(item)
     except ValueError as e:
         again = f", or delete it and run `python -m jglue_app data fetch --task {task} --split {split}`"
-        raise DataError(f"{path}, {e}. Correct the file{again if task in DISTRIBUTED else ''}.") from e
+        raise DataError(
+            "{path}, {reason}. Correct the file{again}.",
+            path=path,
+            reason=e,
+            again=again if task in DISTRIBUTED else "",
+        ) from e
     if not items:
-        raise DataError(f"{path}: holds no items. Give a file in the official {spec.title} format.")
+        raise DataError(
+            "{path}: holds no items. Give a file in the official {model} format.", path=path, model=spec.title
+        )
     return Dataset(task, split, tuple(items), source, version, str(path), content.sha256)
 
 
@@ -300,7 +338,7 @@ def _item(read: Callable[..., Item], row: object, where: str) -> Item:
     try:
         return read(row)
     except ValueError as e:
-        raise ValueError(f"{where}: {e}") from e
+        raise ValueError(Message("{where}: {reason}", where=where, reason=e)) from e
 
 
 def sample_path(task: str, split: str) -> Path:
@@ -347,12 +385,16 @@ def load(
         if spec.files:
             raise InputError(spec.files.bring.format(file=spec.files.path(split)))
         raise InputError(
-            f"There are no {split} items of {spec.title}: its official files are not distributed, and the embedded "
-            f"samples have none. Leave it out of the subsets, or use --split valid."
+            "There are no {split} items of {model}: its official files are not distributed, and "
+            "the embedded samples have none. Leave it out of the subsets, or use --split valid.",
+            split=split,
+            model=spec.title,
         )
     if not path.is_file():
         raise InputError(
-            f"The embedded samples of {spec.title} have no {split!r} split. Use --split valid, or --data official."
+            "The embedded samples of {model} have no {split!r} split. Use --split valid, or --data official.",
+            model=spec.title,
+            split=split,
         )
     return read_file(task, split, path, "sample", SAMPLE_VERSION)
 

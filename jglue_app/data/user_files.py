@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import DataError, first_line
+from jglue_app.messages import Message
 from jglue_app.tasks.rows import load_json
 
 Row = tuple[str, Mapping[str, Any]]
@@ -64,10 +65,19 @@ def read(path: Path, remedy: str = "Give the path of a readable file.") -> Conte
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as e:
-        raise DataError(f"{path}: cannot be read ({getattr(e, 'strerror', None) or e}). {remedy}") from e
+        raise DataError(
+            "{path}: cannot be read ({getattr}). {remedy}",
+            path=path,
+            getattr=getattr(e, "strerror", None) or e,
+            remedy=remedy,
+        ) from e
     for magic, kind in _PACKED:
         if raw.startswith(magic):
-            raise DataError(f"{path}: is packed as {kind}. Unpack it, or save it as JSON Lines, and give that file.")
+            raise DataError(
+                "{path}: is packed as {kind}. Unpack it, or save it as JSON Lines, and give that file.",
+                path=path,
+                kind=kind,
+            )
     if raw.startswith((b"PAR1", b"ARROW1", _STREAM)):
         rows, names = _arrow(path, raw)
         return Content("", rows, names or _beside(path), hashlib.sha256(raw).hexdigest())
@@ -96,7 +106,16 @@ def named(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) -> Iterator[R
                 continue
             if not 0 <= value < len(labels):
                 secret = " (the label is kept secret)" if value == NO_LABEL else ""
-                raise ValueError(f"{where}: {name} {value}{secret} has no name; the file names {', '.join(labels)}")
+                raise ValueError(
+                    Message(
+                        "{where}: {name} {value}{secret} has no name; the file names {labels}",
+                        where=where,
+                        name=name,
+                        value=value,
+                        secret=secret,
+                        labels=", ".join(labels),
+                    )
+                )
             changed[name] = labels[value]
         yield where, changed
 
@@ -114,9 +133,13 @@ def _text(path: Path, raw: bytes) -> tuple[str, str]:
         line = raw[: e.start].count(b"\n") + 1
         if not encoding.startswith("utf-8"):
             raise DataError(
-                f"{path}: begins as {changes[0]} and does not go on so. Save the file as UTF-8 and try again."
+                "{path}: begins as {changes} and does not go on so. Save the file as UTF-8 and try again.",
+                path=path,
+                changes=changes[0],
             ) from e
-        raise DataError(f"{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.") from e
+        raise DataError(
+            "{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.", path=path, line=line
+        ) from e
     if "\r" in text:
         changes.append("line ends CRLF" if "\r\n" in text else "line ends CR")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -132,13 +155,15 @@ def _csv(path: Path, text: str) -> tuple[Row, ...]:
         header = reader.fieldnames or []
         for row in reader:
             if None in row or None in row.values():
-                raise ValueError(f"not as many cells as columns ({len(header)})")
+                raise ValueError(Message("not as many cells as columns ({count})", count=len(header)))
             rows.append((f"line {reader.line_num}", dict(row)))
     except (csv.Error, ValueError) as e:
-        fault = ValueError(f"not valid CSV ({e})") if isinstance(e, csv.Error) else e
-        raise DataError(f"{path}, line {reader.line_num}: {fault}. Correct the file.") from e
+        fault = ValueError(Message("not valid CSV ({reason})", reason=e)) if isinstance(e, csv.Error) else e
+        raise DataError(
+            "{path}, line {line_num}: {fault}. Correct the file.", path=path, line_num=reader.line_num, fault=fault
+        ) from e
     if len(set(header)) != len(header):
-        raise DataError(f"{path}: a column stands twice. Name each column once.")
+        raise DataError("{path}: a column stands twice. Name each column once.", path=path)
     return tuple(rows)
 
 
@@ -156,9 +181,11 @@ def _arrow(path: Path, raw: bytes) -> tuple[tuple[Row, ...], dict[str, Sequence[
             table = pa.ipc.open_stream(source).read_all()
         columns = {name: _values(pa, table.column(i)) for i, name in enumerate(table.column_names)}
     except (pa.ArrowException, OSError, ValueError) as e:
-        raise DataError(f"{path}: not a sound Parquet or Arrow file ({first_line(e)}). Export it again.") from e
+        raise DataError(
+            "{path}: not a sound Parquet or Arrow file ({reason}). Export it again.", path=path, reason=first_line(e)
+        ) from e
     if len(columns) != len(table.column_names):
-        raise DataError(f"{path}: a column stands twice. Name each column once.")
+        raise DataError("{path}: a column stands twice. Name each column once.", path=path)
     rows = tuple((f"row {i + 1}", {name: values[i] for name, values in columns.items()}) for i in range(len(table)))
     try:
         features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
@@ -187,7 +214,9 @@ def _viewer(path: Path, text: str) -> tuple[tuple[Row, ...], dict[str, Sequence[
     for index, _, cut in rows:
         if cut:
             raise DataError(
-                f"{path}, row {index}: the dataset viewer has cut a text off. Download the file of the dataset itself."
+                "{path}, row {index}: the dataset viewer has cut a text off. Download the file of the dataset itself.",
+                path=path,
+                index=index,
             )
     return tuple((f"row {index}", row) for index, row, _ in rows if isinstance(row, dict)), _labels(features)
 

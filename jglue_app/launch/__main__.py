@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError, JglueAppError, first_line
 from jglue_app.launch import form
+from jglue_app.messages import Message
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.runner import run_plans
@@ -120,14 +121,21 @@ def _evaluated(run: wandb.Run, where: str, ending: Ending, view: ProgressView, s
     model = {"model": plan.spec.model.id, "files_sha256": plan.spec.model.files_sha256}
     config.update({**model, "planned": plan.total, ASKED: asdict(asked)}, allow_val_change=True)
     run.define_metric("progress/*", step_metric="progress/items")
-    view.say(f"Progress is at {run.url}")
+    view.say(Message("Progress is at {url}", url=run.url))
 
     pace = Pace(plan, settings.runs_dir, asked.protocol)
     with ModelPool(settings, device=asked.device) as pool:
         for event in run_plans([("a", plan)], pool, settings.runs_dir, stop.is_set):
             view.show(event)
             if event.record and event.record.error:
-                view.say(f"{event.task} {event.record.item_id}: {event.record.error.message}")
+                view.say(
+                    Message(
+                        "{task} {item_id}: {message}",
+                        task=event.task,
+                        item_id=event.record.item_id,
+                        message=event.record.error.message,
+                    )
+                )
             if log := pace.due(event):
                 run.log(log)
     store = RunStore.of(settings.runs_dir, plan.spec)
@@ -201,7 +209,7 @@ class Ending:
     def failed(self, code: int, sentence: str, *, state: str = "failed", tags: tuple[str, ...] = ()) -> None:
         """Say what is wrong, here and in the W&B run, and end that. Never raises."""
         with self._lock, contextlib.suppress(Exception):
-            self._view.say(f"error: {sentence}")
+            self._view.say(Message("error: {sentence}", sentence=sentence))
             if not self._over:
                 summary: Any = self._run.summary  # The client gives no type.
                 summary.update({"push/state": state, "push/error": sentence})

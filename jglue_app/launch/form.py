@@ -166,26 +166,35 @@ def _value(name: str, value: Any) -> Any:
     if type(value).__name__ != kind:
         written = json.dumps(value, ensure_ascii=False, default=str)[:100]
         hint = " Write it without quotation marks." if isinstance(value, str) else ""
-        raise InputError(f"{name} takes {KINDS[kind][1]}, not {written}.{hint}")
+        raise InputError(
+            "{name} takes {kinds}, not {written}.{hint}", name=name, kinds=KINDS[kind][1], written=written, hint=hint
+        )
     if isinstance(value, str):
         return _text(name, value)
     least, most = (TABLE[name].metadata.get(key) for key in ("least", "most"))
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{name} takes a finite number, not {value}.")
+        raise InputError("{name} takes a finite number, not {value}.", name=name, value=value)
     if (least is not None and value < least) or (most is not None and value > most):
         bounds = f"from {least} to {most:,}" if most is not None else f"of at least {least}"
-        raise InputError(f"{name} takes {KINDS[kind][1]} {bounds}, not {value}.")
+        raise InputError(
+            "{name} takes {kinds} {bounds}, not {value}.", name=name, kinds=KINDS[kind][1], bounds=bounds, value=value
+        )
     return value
 
 
 def _text(name: str, text: str) -> str:
     if name in LONG:
         if len(text) > MAX_TEXT:
-            raise InputError(f"{name} has {len(text):,} characters; it takes at most {MAX_TEXT:,}.")
+            raise InputError(
+                "{name} has {count:,} characters; it takes at most {max_text:,}.",
+                name=name,
+                count=len(text),
+                max_text=MAX_TEXT,
+            )
         return text
     text = text.strip()
     if len(text) > MAX_NAME or any(ord(c) < 32 for c in text):
-        raise InputError(f"{name} takes at most {MAX_NAME} characters in one line.")
+        raise InputError("{name} takes at most {max_name} characters in one line.", name=name, max_name=MAX_NAME)
     choices = TABLE[name].metadata.get("choices", ())
     if choices and text not in choices:
         raise UnknownNameError(name, text[:100], choices)
@@ -197,7 +206,9 @@ def _subsets(form: Form) -> list[str]:
     if names == ["all"]:
         return presets.subsets(form.protocol)
     if not names:
-        raise InputError(f"tasks is empty. Write 'all', or some of {', '.join(TASKS)}, separated by commas.")
+        raise InputError(
+            "tasks is empty. Write 'all', or some of {tasks}, separated by commas.", tasks=", ".join(TASKS)
+        )
     for name in names:
         if name not in TASKS:
             raise UnknownNameError("subset in tasks", name[:100], TASKS)

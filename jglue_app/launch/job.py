@@ -66,10 +66,10 @@ def create_job(
     """
     name = name or ("jglue-image" if image else "jglue")
     if not all(c.isascii() and (c.isalnum() or c in "._-") for c in name) or len(name) > 128:
-        raise InputError(f"A job's name has letters, digits, '-', '_' and '.' only; not {name[:140]!r}.")
+        raise InputError("A job's name has letters, digits, '-', '_' and '.' only; not {name!r}.", name=name[:140])
     for asked in (image, base_image):
         if asked != "".join(asked.split()):
-            raise InputError(f"{asked!r} is no name of an image. Write it as `docker pull` takes it.")
+            raise InputError("{asked!r} is no name of an image. Write it as `docker pull` takes it.", asked=asked)
     target = login.target
     where = {
         "entity": target.entity,
@@ -99,12 +99,20 @@ def export(folder: Path) -> list[str]:
     for pattern in FILES:
         found = sorted(path.relative_to(ROOT) for path in ROOT.glob(pattern))
         if not found:
-            raise StoreError(f"{ROOT} has no {pattern}. Make the job from a checkout of the whole repository.")
+            raise StoreError(
+                "{root} has no {pattern}. Make the job from a checkout of the whole repository.",
+                root=ROOT,
+                pattern=pattern,
+            )
         for path in found:
             try:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / path, folder / path)
             except OSError as e:
-                raise StoreError(f"{path} could not be copied ({e.strerror}). Free some space, or set TMPDIR.") from e
+                raise StoreError(
+                    "{path} could not be copied ({reason}). Free some space, or set TMPDIR.",
+                    path=path,
+                    reason=e.strerror,
+                ) from e
             names.append(path.as_posix())
     return names

@@ -28,8 +28,11 @@ def pick_shots(item: Item, pool: Sequence[Item], spec: PromptSpec, task: Task) -
         raise InputError("The number of few-shot examples must be 0 or more.")
     if spec.shots > len(pool):
         raise InputError(
-            f"{task.title}: {spec.shots} examples were asked for and {len(pool)} are at hand. "
-            "Ask for fewer, or fetch the official train file with `python -m jglue_app data fetch --split train`."
+            "{task}: {shots} examples were asked for and {count} are at hand. Ask for fewer, or "
+            "fetch the official train file with `python -m jglue_app data fetch --split train`.",
+            task=task.title,
+            shots=spec.shots,
+            count=len(pool),
         )
     salt = item.id if spec.shot_selection == "random" else ""
     rng = random.Random(f"shots-{task.name}-{spec.shot_seed}-{salt}")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from jglue_app.messages import Message
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.thoughts import FRAME, FREE, closings, is_ignored, is_open, may_follow
 from jglue_app.types import Item, Prompt, Task, Tokenizer
@@ -57,7 +58,10 @@ def no_chat_template(tokenizer: Tokenizer) -> Finding:
         "no_chat_template",
         "error",
         "",
-        f"{tokenizer.info.name} has no chat template, so the format chat cannot be used. Choose plain or alpaca.",
+        Message(
+            "{info} has no chat template, so the format chat cannot be used. Choose plain or alpaca.",
+            info=tokenizer.info.name,
+        ),
     )
 
 
@@ -88,9 +92,15 @@ def answer_too_long(case: Case, tokenizer: Tokenizer) -> Findings:
         "answer_too_long",
         "warning" if open_ended else "error",
         case,
-        f"{'Labels' if case.task.kind == 'choice' else 'Answers'} need more than the {limit} new tokens allowed: "
-        f"{some} tokens. They cannot be written whole. Raise max_new_tokens to {max(answers.values())}"
-        f"{'' if open_ended else ', or ask for shorter labels'}.",
+        Message(
+            "{choice} need more than the {limit} new tokens allowed: {some} tokens. They cannot be "
+            "written whole. Raise max_new_tokens to {values}{choice_2}.",
+            choice="Labels" if case.task.kind == "choice" else "Answers",
+            limit=limit,
+            some=some,
+            values=max(answers.values()),
+            choice_2="" if open_ended else ", or ask for shorter labels",
+        ),
         items,
         {"limit": limit, "longest": max(answers.values())},
     )
@@ -106,15 +116,22 @@ def missing_stop(case: Case, tokenizer: Tokenizer) -> Findings:
             "missing_stop",
             "info",
             "",
-            "There is no stop string, as in the system whose protocol this is: what follows the answer is output too.",
+            Message(
+                "There is no stop string, as in the system whose protocol this is: what follows the "
+                "answer is output too."
+            ),
         )
         return
     yield _finding(
         "missing_stop",
         "warning",
         case,
-        f"There is no stop string: a model that writes no end token goes on to its {case.max_new_tokens} new tokens, "
-        "and the rest of the line counts as its answer. Add one to the style, such as a line end.",
+        Message(
+            "There is no stop string: a model that writes no end token goes on to its {max_new_tokens} "
+            "new tokens, and the rest of the line counts as its answer. Add one to the style, such as "
+            "a line end.",
+            max_new_tokens=case.max_new_tokens,
+        ),
     )
 
 
@@ -134,7 +151,11 @@ def stop_in_answer(case: Case, tokenizer: Tokenizer) -> Findings:
         "stop_in_answer",
         "error" if case.task.kind == "choice" else "warning",
         case,
-        f"The stop string {stop!r} occurs in the answer 「{answer}」, which would be cut there. Choose another.",
+        Message(
+            "The stop string {stop!r} occurs in the answer 「{answer}」, which would be cut there. Choose another.",
+            stop=stop,
+            answer=answer,
+        ),
         list(dict.fromkeys(id_ for id_, _, _ in cut)),
         {"stop": stop, "answer": answer},
     )
@@ -160,13 +181,21 @@ def shot_imbalance(case: Case, tokenizer: Tokenizer) -> Findings:
             "shot_imbalance",
             "warning",
             case,
-            f"The examples are uneven ({text}): models repeat the label they see most. Use --shot-selection balanced.",
+            Message(
+                "The examples are uneven ({text}): models repeat the label they see most. Use "
+                "--shot-selection balanced.",
+                text=text,
+            ),
             [id_ for id_, _ in uneven],
             dict(counts),
         )
     if twice:
         yield _finding(
-            "shot_repeated", "warning", case, "The same example stands in the prompt twice. Ask for fewer.", twice
+            "shot_repeated",
+            "warning",
+            case,
+            Message("The same example stands in the prompt twice. Ask for fewer."),
+            twice,
         )
 
 
@@ -183,7 +212,11 @@ def uneven_labels(case: Case, tokenizer: Tokenizer) -> Findings:
             "uneven_labels",
             "info",
             case,
-            f"The labels have different numbers of tokens ({text}): a summed log-likelihood favours the shorter ones.",
+            Message(
+                "The labels have different numbers of tokens ({text}): a summed log-likelihood favours "
+                "the shorter ones.",
+                text=text,
+            ),
             facts=dict(sizes),
         )
 
@@ -200,24 +233,34 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "thought_unknown",
             "warning",
             "",
-            f"With thinking the prompt ends with {prompt.thought!r}, which is no mark known here: how that ends cannot "
-            "be told. Nothing is read from an output without a known closing mark, and answers are ranked after the "
-            "form without thinking. Use --thinking off.",
+            Message(
+                "With thinking the prompt ends with {thought!r}, which is no mark known here: how that "
+                "ends cannot be told. Nothing is read from an output without a known closing mark, and "
+                "answers are ranked after the form without thinking. Use --thinking off.",
+                thought=prompt.thought,
+            ),
         )
     elif opened and case.thinking == "off":
         yield Finding(
             "thought_opened",
             "warning",
             "",
-            f"The prompt opens a thought ({prompt.thought}) although thinking is off: its template knows no switch, or "
-            "the style's own words open it. The answer is what follows the closing mark; without one there is none.",
+            Message(
+                "The prompt opens a thought ({thought}) although thinking is off: its template knows "
+                "no switch, or the style's own words open it. The answer is what follows the closing "
+                "mark; without one there is none.",
+                thought=prompt.thought,
+            ),
         )
     elif opened:
         yield Finding(
             "thought_opened",
             "info",
             "",
-            f"The prompt opens a thought ({prompt.thought}): the answer is what follows its closing mark.",
+            Message(
+                "The prompt opens a thought ({thought}): the answer is what follows its closing mark.",
+                thought=prompt.thought,
+            ),
         )
     ignored = case.thinking == "on" and is_ignored(prompt)
     if ignored:
@@ -225,17 +268,21 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "thinking_ignored",
             "warning",
             "",
-            "Thinking is on, and nothing in the prompt turns it on: the format has no chat template, or the template "
-            "has no switch. The model answers as it does without. Choose the format chat, and a model whose template "
-            "has a switch for thinking.",
+            Message(
+                "Thinking is on, and nothing in the prompt turns it on: the format has no chat "
+                "template, or the template has no switch. The model answers as it does without. Choose "
+                "the format chat, and a model whose template has a switch for thinking."
+            ),
         )
     elif case.thinking == "off" and prompt.thought == FRAME:
         yield Finding(
             "thinking_ignored",
             "warning",
             "",
-            "Thinking is off, and the template cannot turn it off: the model opens a channel for its thought by "
-            "itself.",
+            Message(
+                "Thinking is off, and the template cannot turn it off: the model opens a channel for "
+                "its thought by itself."
+            ),
         )
     expected = may_follow(prompt, case.thinking)
     if expected and case.max_thinking_tokens is None and (case.thinking == "on" or prompt.thought != FREE):
@@ -243,8 +290,12 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "thought_limit",
             "warning",
             case,
-            f"A thought and its answer share {case.max_new_tokens} new tokens: a longer thought leaves no answer. Give "
-            "thoughts a limit of their own with --max-thinking-tokens, such as 2048.",
+            Message(
+                "A thought and its answer share {max_new_tokens} new tokens: a longer thought leaves "
+                "no answer. Give thoughts a limit of their own with --max-thinking-tokens, such as "
+                "2048.",
+                max_new_tokens=case.max_new_tokens,
+            ),
             facts={"limit": case.max_new_tokens},
         )
     elif case.max_thinking_tokens is not None and not expected and not ignored:
@@ -252,8 +303,10 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "thought_limit_unused",
             "info",
             "",
-            "--max-thinking-tokens has no effect: nothing in the prompt opens a thought. Only a thought that the model "
-            "opens by itself would be limited.",
+            Message(
+                "--max-thinking-tokens has no effect: nothing in the prompt opens a thought. Only a "
+                "thought that the model opens by itself would be limited."
+            ),
         )
     if opened and prompt.stop:
         shown = ", ".join(map(repr, prompt.stop))
@@ -261,15 +314,22 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "stop_in_thought",
             "info",
             case,
-            f"The stop strings {shown} would cut a thought: they wait until it is closed, and end the answer alone.",
+            Message(
+                "The stop strings {shown} would cut a thought: they wait until it is closed, and end the answer alone.",
+                shown=shown,
+            ),
         )
     if prompt.ranked_text and prompt.answers:
         yield _finding(
             "ranked_in_thought",
             "info" if case.thinking != "off" else "warning",
             case,
-            "By log-likelihood the labels would be ranked inside the thought, or where one is to begin. They are "
-            f"ranked after the same prompt with the thought closed, which ends with {prompt.ranked_text[-24:]!r}.",
+            Message(
+                "By log-likelihood the labels would be ranked inside the thought, or where one is to "
+                "begin. They are ranked after the same prompt with the thought closed, which ends with "
+                "{ranked_text!r}.",
+                ranked_text=prompt.ranked_text[-24:],
+            ),
         )
 
 
@@ -291,8 +351,11 @@ def bos(case: Case, tokenizer: Tokenizer) -> Findings:
             "double_bos",
             "error",
             case,
-            f"The prompt begins with {''.join(opening) or info.bos} twice: its text holds one and the tokenizer adds "
-            "another. Leave it out of the text.",
+            Message(
+                "The prompt begins with {opening} twice: its text holds one and the tokenizer adds "
+                "another. Leave it out of the text.",
+                opening="".join(opening) or info.bos,
+            ),
         )
     elif opening:
         if pieces[: len(opening)] != opening and (opening != [info.bos] or info.bos != info.eos):
@@ -300,24 +363,34 @@ def bos(case: Case, tokenizer: Tokenizer) -> Findings:
                 "missing_bos",
                 "warning",
                 "",
-                f"The tokenizer puts {''.join(opening)} before every text, but this prompt is without it: the chat "
-                "template leaves it out. A model that was trained with it may answer worse.",
+                Message(
+                    "The tokenizer puts {opening} before every text, but this prompt is without it: "
+                    "the chat template leaves it out. A model that was trained with it may answer "
+                    "worse.",
+                    opening="".join(opening),
+                ),
             )
     elif info.bos and pieces[:1] != [info.bos] and info.bos != info.eos:
         yield Finding(
             "missing_bos",
             "info",
             "",
-            f"The model knows the token {info.bos}, and its tokenizer does not put it first. That is so by design "
-            "in some models; if other programs add it, their scores differ.",
+            Message(
+                "The model knows the token {bos}, and its tokenizer does not put it first. That is so "
+                "by design in some models; if other programs add it, their scores differ.",
+                bos=info.bos,
+            ),
         )
     if opening and opening != [info.bos]:
         yield Finding(
             "opening_tokens",
             "info",
             "",
-            f"The tokenizer opens every text with {''.join(opening)}, which is not its BOS alone. The model is given "
-            "it once; programs that add BOS only, or nothing, get other scores.",
+            Message(
+                "The tokenizer opens every text with {opening}, which is not its BOS alone. The model "
+                "is given it once; programs that add BOS only, or nothing, get other scores.",
+                opening="".join(opening),
+            ),
         )
 
 
@@ -329,15 +402,18 @@ def eos(case: Case, tokenizer: Tokenizer) -> Findings:
             "no_eos",
             "warning",
             "",
-            "The model names no end token: an answer ends at a stop string or at the token limit alone.",
+            Message("The model names no end token: an answer ends at a stop string or at the token limit alone."),
         )
     if info.adds_eos or info.suffix:
         yield Finding(
             "adds_eos",
             "info",
             "",
-            f"The tokenizer puts {''.join(info.suffix) or info.eos} after every text, as if nothing could follow. It "
-            "is left out here; other programs may score the model with it.",
+            Message(
+                "The tokenizer puts {suffix} after every text, as if nothing could follow. It is left "
+                "out here; other programs may score the model with it.",
+                suffix="".join(info.suffix) or info.eos,
+            ),
         )
     ids = tokenizer.encode(case.prompts[0])
     if info.eos and info.eos != info.bos and tokenizer.pieces(ids[-1:]) == [info.eos]:
@@ -345,7 +421,10 @@ def eos(case: Case, tokenizer: Tokenizer) -> Findings:
             "eos_after_prompt",
             "error",
             case,
-            f"The prompt ends with {info.eos}: to the model everything is said already. Take it off the text.",
+            Message(
+                "The prompt ends with {eos}: to the model everything is said already. Take it off the text.",
+                eos=info.eos,
+            ),
         )
     chat = case.prompts[0].messages is not None
     if chat and info.turn_end and info.ends and info.turn_end not in info.ends:
@@ -353,8 +432,12 @@ def eos(case: Case, tokenizer: Tokenizer) -> Findings:
             "turn_end",
             "warning",
             "",
-            f"The chat template closes a turn with {info.turn_end}, but generation ends at {', '.join(info.ends)}: the "
-            "model may go on to write the next turn.",
+            Message(
+                "The chat template closes a turn with {turn_end}, but generation ends at {ends}: the "
+                "model may go on to write the next turn.",
+                turn_end=info.turn_end,
+                ends=", ".join(info.ends),
+            ),
         )
 
 
@@ -365,8 +448,10 @@ def chat_format(case: Case, tokenizer: Tokenizer) -> Findings:
             "chat_template_unused",
             "info",
             "",
-            "The model has a chat template, and the format is plain. If it was trained on conversations, try "
-            "--format chat.",
+            Message(
+                "The model has a chat template, and the format is plain. If it was trained on "
+                "conversations, try --format chat."
+            ),
         )
 
 
@@ -391,9 +476,14 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
             "token_boundary",
             "warning",
             case,
-            f"The end of the prompt and the answer 「{answer}」 merge into other tokens ("
-            f"{_shown(tokenizer.pieces(before))} becomes {_shown(tokenizer.pieces(after))}): the answer is scored from "
-            "a place that the model never sees when it writes. End the cue with other characters, and without a space.",
+            Message(
+                "The end of the prompt and the answer 「{answer}」 merge into other tokens ({shown} "
+                "becomes {shown_2}): the answer is scored from a place that the model never sees when "
+                "it writes. End the cue with other characters, and without a space.",
+                answer=answer,
+                shown=_shown(tokenizer.pieces(before)),
+                shown_2=_shown(tokenizer.pieces(after)),
+            ),
             list(dict.fromkeys(id_ for id_, *_ in merged)),
         )
     if shifted:
@@ -402,8 +492,13 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
             "answer_tokens",
             "info",
             case,
-            f"After the prompt the answer 「{answer}」 has the tokens {_shown(here)}, alone {_shown(own_pieces)}. "
-            "Programs that tokenize prompt and answer apart get other scores.",
+            Message(
+                "After the prompt the answer 「{answer}」 has the tokens {shown}, alone {shown_2}. "
+                "Programs that tokenize prompt and answer apart get other scores.",
+                answer=answer,
+                shown=_shown(here),
+                shown_2=_shown(own_pieces),
+            ),
         )
 
 
@@ -422,9 +517,16 @@ def context_overflow(case: Case, tokenizer: Tokenizer) -> Findings:
             "context_overflow",
             "error",
             case,
-            f"{len(over)} of {len(sizes)} prompts do not fit: the longest has {longest:,} tokens, with "
-            f"{new} to be written, and the model takes {limit:,}. They will have no answer. Ask for "
-            "fewer examples.",
+            Message(
+                "{count} of {count_2} prompts do not fit: the longest has {longest:,} tokens, with "
+                "{new} to be written, and the model takes {limit:,}. They will have no answer. Ask for "
+                "fewer examples.",
+                count=len(over),
+                count_2=len(sizes),
+                longest=longest,
+                new=new,
+                limit=limit,
+            ),
             over,
             {"longest": longest, "limit": limit},
         )
@@ -446,9 +548,16 @@ def beyond_vocabulary(case: Case, tokenizer: Tokenizer) -> Findings:
             "beyond_vocabulary",
             "error",
             case,
-            f"{len(found)} of {len(case.prompts)} prompts hold a token that the model has no embedding for: "
-            f"{tokenizer.pieces([id_])[0]} has the id {id_}, and the embedding {rows:,} rows. The run will fail. Use "
-            "the tokenizer that belongs to the weights, or a format without this token.",
+            Message(
+                "{count} of {count_2} prompts hold a token that the model has no embedding for: "
+                "{pieces} has the id {id}, and the embedding {rows:,} rows. The run will fail. Use the "
+                "tokenizer that belongs to the weights, or a format without this token.",
+                count=len(found),
+                count_2=len(case.prompts),
+                pieces=tokenizer.pieces([id_])[0],
+                id=id_,
+                rows=rows,
+            ),
             list(found),
             {"id": id_, "rows": rows},
         )
@@ -469,9 +578,14 @@ def unknown_tokens(case: Case, tokenizer: Tokenizer) -> Findings:
             "unknown_tokens",
             "warning",
             case,
-            f"{len(unknown)} of {len(case.prompts)} prompts hold characters that the tokenizer does not know "
-            f"({100 * count / sizes:.1f} % of the tokens): the model cannot see them. Choose a model with a Japanese "
-            "vocabulary.",
+            Message(
+                "{count} of {count_2} prompts hold characters that the tokenizer does not know "
+                "({value:.1f} % of the tokens): the model cannot see them. Choose a model with a "
+                "Japanese vocabulary.",
+                count=len(unknown),
+                count_2=len(case.prompts),
+                value=100 * count / sizes,
+            ),
             unknown,
             {"unknown_share": count / sizes},
         )
@@ -480,8 +594,11 @@ def unknown_tokens(case: Case, tokenizer: Tokenizer) -> Findings:
             "many_tokens",
             "warning",
             case,
-            f"The tokenizer needs {sizes / characters:.1f} tokens for each character: it spells Japanese out in bytes. "
-            "Prompts are long and slow, and token limits are reached early.",
+            Message(
+                "The tokenizer needs {sizes:.1f} tokens for each character: it spells Japanese out in "
+                "bytes. Prompts are long and slow, and token limits are reached early.",
+                sizes=sizes / characters,
+            ),
             facts={"tokens_per_character": sizes / characters},
         )
 
@@ -503,9 +620,15 @@ def round_trip(case: Case, tokenizer: Tokenizer) -> Findings:
         "round_trip",
         "info" if folded else "warning",
         case,
-        f"{len(changed)} of {len(case.prompts)} prompts do not come back from their tokens as they were: "
-        f"「{_cut(text, at)}」 becomes 「{_cut(back, at)}」. The model reads the second text. Write the prompt with "
-        "characters that the tokenizer keeps.",
+        Message(
+            "{count} of {count_2} prompts do not come back from their tokens as they were: 「{cut}」 "
+            "becomes 「{cut_2}」. The model reads the second text. Write the prompt with characters that "
+            "the tokenizer keeps.",
+            count=len(changed),
+            count_2=len(case.prompts),
+            cut=_cut(text, at),
+            cut_2=_cut(back, at),
+        ),
         [id_ for id_, *_ in changed],
     )
 
@@ -518,8 +641,11 @@ def tokenizer_files(case: Case, tokenizer: Tokenizer) -> Findings:
             "tokenizer_files",
             "info",
             "",
-            f"The files tokenizer.json and {other} of this model make other tokens of the same text. The first is read "
-            "here; programs that read the second get other scores.",
+            Message(
+                "The files tokenizer.json and {other} of this model make other tokens of the same "
+                "text. The first is read here; programs that read the second get other scores.",
+                other=other,
+            ),
         )
 
 

@@ -62,7 +62,11 @@ class Style:
             StyleError: the style has none.
         """
         if task not in self.tasks:
-            raise StyleError(f"The style {self.name!r} has no section [{task}]. Add one, or leave the subset out.")
+            raise StyleError(
+                "The style {value!r} has no section [{task}]. Add one, or leave the subset out.",
+                value=self.name,
+                task=task,
+            )
         return self.tasks[task]
 
 
@@ -85,18 +89,28 @@ def load_style(name: str, *, allow_paths: bool = True) -> Style:
             hint = "Or give the path of your own .toml file." if allow_paths else ""
             raise UnknownNameError("style", name, style_names(), hint)
         if not path.is_file():
-            raise StyleError(f"There is no style file {name}. Known styles: {', '.join(style_names())}.")
+            raise StyleError(
+                "There is no style file {name}. Known styles: {style_names}.",
+                name=name,
+                style_names=", ".join(style_names()),
+            )
     try:
         raw = path.read_bytes()
         if len(raw) > MAX_STYLE_BYTES:
-            raise StyleError(f"{path}: larger than {MAX_STYLE_BYTES:,} bytes; a style is a page of text.")
+            raise StyleError(
+                "{path}: larger than {max_style_bytes:,} bytes; a style is a page of text.",
+                path=path,
+                max_style_bytes=MAX_STYLE_BYTES,
+            )
         # A text in UTF-16 says so in its first bytes.
         encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
         table = tomllib.loads(raw.decode(encoding))
     except OSError as e:
-        raise StyleError(f"{path}: cannot be read ({e.strerror}). Give the path of a readable file.") from e
+        raise StyleError(
+            "{path}: cannot be read ({reason}). Give the path of a readable file.", path=path, reason=e.strerror
+        ) from e
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise StyleError(f"{path}: not a TOML file in UTF-8 ({e}).") from e
+        raise StyleError("{path}: not a TOML file in UTF-8 ({reason}).", path=path, reason=e) from e
     _only_known(table, {"title", "note", *TASKS}, path, "top level")
     return Style(
         name=path.stem,
@@ -110,23 +124,30 @@ def load_style(name: str, *, allow_paths: bool = True) -> Style:
 def _task_style(task: Task, table: Any, path: Path) -> TaskStyle:
     where = f"[{task.name}]"
     if not isinstance(table, dict):
-        raise StyleError(f"{path}: {where} must be a table.")
+        raise StyleError("{path}: {where} must be a table.", path=path, where=where)
     _only_known(table, {"instruction", "question", "cue", "close", "stop", "max_new_tokens", "answers"}, path, where)
     stop = table.get("stop", [])
     if not isinstance(stop, list) or not all(isinstance(s, str) and s for s in stop):
-        raise StyleError(f"{path}: {where} stop must be a list of non-empty texts.")
+        raise StyleError("{path}: {where} stop must be a list of non-empty texts.", path=path, where=where)
     tokens = table.get("max_new_tokens")
     if not isinstance(tokens, int) or isinstance(tokens, bool) or not 1 <= tokens <= 4096:
-        raise StyleError(f"{path}: {where} max_new_tokens must be a whole number from 1 to 4096.")
+        raise StyleError(
+            "{path}: {where} max_new_tokens must be a whole number from 1 to 4096.", path=path, where=where
+        )
     given = table.get("answers", {})
     if not isinstance(given, dict) or set(given) != set(task.labels):
-        raise StyleError(f"{path}: [{task.name}.answers] must name exactly {', '.join(task.labels) or 'nothing'}.")
+        raise StyleError(
+            "{path}: [{task}.answers] must name exactly {labels}.",
+            path=path,
+            task=task.name,
+            labels=", ".join(task.labels) or "nothing",
+        )
     answers = {label: _template(given, label, task, path, f"[{task.name}.answers]") for label in task.labels}
     if len({t.template for t in answers.values()}) != len(answers):
-        raise StyleError(f"{path}: [{task.name}.answers] uses one text for two labels.")
+        raise StyleError("{path}: [{task}.answers] uses one text for two labels.", path=path, task=task.name)
     for key in ("cue", "close"):
         if not isinstance(table.get(key, ""), str):
-            raise StyleError(f"{path}: {where} {key} must be text.")
+            raise StyleError("{path}: {where} {key} must be text.", path=path, where=where, key=key)
     return TaskStyle(
         instruction=_text(table, "instruction", path, where),
         question=_template(table, "question", task, path, where),
@@ -143,25 +164,36 @@ def _only_known(table: Mapping[str, Any], known: set[str], path: Path, where: st
     unknown = sorted(set(table) - known)
     if unknown:
         raise StyleError(
-            f"{path}: {where} has {', '.join(unknown)}, which means nothing. Known: {', '.join(sorted(known))}."
+            "{path}: {where} has {unknown}, which means nothing. Known: {known}.",
+            path=path,
+            where=where,
+            unknown=", ".join(unknown),
+            known=", ".join(sorted(known)),
         )
 
 
 def _text(table: Mapping[str, Any], key: str, path: Path, where: str) -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise StyleError(f"{path}: {where} needs a text {key!r}.")
+        raise StyleError("{path}: {where} needs a text {key!r}.", path=path, where=where, key=key)
     return value.strip("\n")
 
 
 def _template(table: Mapping[str, Any], key: str, task: Task, path: Path, where: str) -> Template:
     template = Template(_text(table, key, path, where))
     if not template.is_valid():
-        raise StyleError(f"{path}: {where} {key!r} has a stray $; write $$ for a dollar sign.")
+        raise StyleError(
+            "{path}: {where} {key!r} has a stray $; write $$ for a dollar sign.", path=path, where=where, key=key
+        )
     unknown = set(template.get_identifiers()) - set(task.fields)
     if unknown:
         raise StyleError(
-            f"{path}: {where} {key!r} names ${', $'.join(sorted(unknown))}; {task.title} has "
-            f"${', $'.join(task.fields)}."
+            "{path}: {where} {key!r} names ${unknown}; {task} has ${fields}.",
+            path=path,
+            where=where,
+            key=key,
+            unknown=", $".join(sorted(unknown)),
+            task=task.title,
+            fields=", $".join(task.fields),
         )
     return template

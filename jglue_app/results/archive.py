@@ -30,7 +30,9 @@ def pack(run: Path, target: Path) -> Path:
                 if (run / name).is_file():
                     out.write(run / name, f"{run.name}/{name}")
     except OSError as e:
-        raise StoreError(f"{target} cannot be written ({e.strerror}). Choose another place.") from e
+        raise StoreError(
+            "{target} cannot be written ({reason}). Choose another place.", target=target, reason=e.strerror
+        ) from e
     return target
 
 
@@ -58,11 +60,17 @@ def unpack(source: Path, runs_dir: Path) -> Path:
             name = _checked(folder, source)
             target = runs_dir / name
             if target.exists():
-                raise StoreError(f"The run {name} is here already. Delete it first, or look at the one that is here.")
+                raise StoreError(
+                    "The run {name} is here already. Delete it first, or look at the one that is here.", name=name
+                )
             folder.rename(target)
             return target
     except OSError as e:
-        raise StoreError(f"{source} cannot be imported ({e.strerror or e}). Check permissions and free space.") from e
+        raise StoreError(
+            "{source} cannot be imported ({reason}). Check permissions and free space.",
+            source=source,
+            reason=e.strerror or e,
+        ) from e
 
 
 def _copy(source: Path, folder: Path) -> None:
@@ -80,7 +88,11 @@ def _extract(source: Path, folder: Path) -> None:
                 if PurePosixPath(info.filename).name in MEMBERS and len(PurePosixPath(info.filename).parts) <= 2
             }
             if sum(info.file_size for info in found.values()) > MAX_BYTES:
-                raise DataError(f"{source.name} holds more than {MAX_BYTES >> 30} GiB. Import the folder instead.")
+                raise DataError(
+                    "{file} holds more than {max_bytes} GiB. Import the folder instead.",
+                    file=source.name,
+                    max_bytes=MAX_BYTES >> 30,
+                )
             for name, info in found.items():
                 # What the archive says of its size is a claim: no more than that is read.
                 with archive.open(info) as packed, (folder / name).open("wb") as out:
@@ -89,7 +101,9 @@ def _extract(source: Path, folder: Path) -> None:
                         out.write(block)
                         left -= len(block)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as e:
-        raise DataError(f"{source.name} is not a readable .zip file ({e}). Export the run once more.") from e
+        raise DataError(
+            "{file} is not a readable .zip file ({reason}). Export the run once more.", file=source.name, reason=e
+        ) from e
 
 
 def _checked(folder: Path, source: Path) -> str:
@@ -100,13 +114,28 @@ def _checked(folder: Path, source: Path) -> str:
         data = RunStore(folder).data()
         manifest = RunStore(folder).manifest()
         if not all(isinstance(manifest.get(name) or {}, dict) for name in ("model", "machine", "data")):
-            raise DataError(f"{source.name} has a manifest whose model or machine is no table. {remedy}")
+            raise DataError(
+                "{file} has a manifest whose model or machine is no table. {remedy}", file=source.name, remedy=remedy
+            )
         unknown = set(data.items) - set(TASKS)
         if unknown or not data.items:
-            raise DataError(f"{source.name} has no items of a subset that is known here. {remedy}")
+            raise DataError(
+                "{file} has no items of a subset that is known here. {remedy}", file=source.name, remedy=remedy
+            )
         Library(folder).judged(folder)
     except StoreError as e:
-        raise DataError(f"{source.name} holds no run: {str(e).replace(str(folder), source.name)} {remedy}") from e
+        raise DataError(
+            "{file} holds no run: {replace} {remedy}",
+            file=source.name,
+            replace=str(e).replace(str(folder), source.name),
+            remedy=remedy,
+        ) from e
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as e:
-        raise DataError(f"{source.name} holds a run that cannot be scored ({type(e).__name__}: {e}). {remedy}") from e
+        raise DataError(
+            "{file} holds a run that cannot be scored ({name}: {reason}). {remedy}",
+            file=source.name,
+            name=type(e).__name__,
+            reason=e,
+            remedy=remedy,
+        ) from e
     return spec.spec_id

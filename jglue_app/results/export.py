@@ -112,7 +112,11 @@ def write(found: Sequence[Mapping[str, Any]], path: Path, format: str) -> None:
             FORMATS[format](found, Path(scratch) / path.name)
             (Path(scratch) / path.name).replace(path)
     except OSError as e:
-        raise StoreError(f"{path} cannot be written ({e.strerror}). Choose another place, or free some space.") from e
+        raise StoreError(
+            "{path} cannot be written ({reason}). Choose another place, or free some space.",
+            path=path,
+            reason=e.strerror,
+        ) from e
 
 
 def _jsonl(found: Sequence[Mapping[str, Any]], path: Path) -> None:

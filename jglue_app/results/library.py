@@ -116,8 +116,10 @@ class Library:
             return []
         except OSError as e:
             raise StoreError(
-                f"The folder for runs {self.runs_dir} cannot be read ({e.strerror}). Check its permissions, or choose "
-                "another one: --runs-dir, or JGLUE_RUNS_DIR."
+                "The folder for runs {runs_dir} cannot be read ({reason}). Check its permissions, "
+                "or choose another one: --runs-dir, or JGLUE_RUNS_DIR.",
+                runs_dir=self.runs_dir,
+                reason=e.strerror,
             ) from e
         stores = (RunStore(path) for path in sorted(self.runs_dir.glob("[!.]*/")))
         return [store.path for store in stores if (store.path / "manifest.json").exists() or store.has_records()]
@@ -151,7 +153,9 @@ class Library:
                 manifest.get("machine") or {},
             )
         except (KeyError, TypeError) as e:
-            raise StoreError(f"{path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
+            raise StoreError(
+                "{path} is not a run's manifest ({reason!r}).", path=path / "manifest.json", reason=e
+            ) from e
 
     def data(self, path: Path, items: Ids | None = None) -> RunData:
         """Everything a report needs, of these items alone if they are named; raises StoreError if there is no run, or a
@@ -247,13 +251,15 @@ class Library:
                 path.rename(gone)
                 shutil.rmtree(gone)
             except OSError as e:
-                raise StoreError(f"{path} cannot be deleted ({e.strerror}). Check its permissions.") from e
+                raise StoreError(
+                    "{path} cannot be deleted ({reason}). Check its permissions.", path=path, reason=e.strerror
+                ) from e
 
     def find(self, name: str) -> Path:
         """The folder of a run by its name; a name that leads elsewhere is no run. Raises StoreError."""
         if name in {path.name for path in self._folders()}:
             return self.runs_dir / name
-        raise StoreError(f"There is no run {name[:100]!r} here. Choose one of the list, or run it again.")
+        raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
 
     def _read(self, path: Path) -> _Kept:
         for again in range(TRIES - 1, -1, -1):
@@ -294,7 +300,9 @@ def _stamp(path: Path) -> tuple[int, ...]:
         try:
             stat = (path / name).stat()
         except OSError as e:
-            raise StoreError(f"{path} holds no run ({e.strerror}). It may have been deleted: run it again.") from e
+            raise StoreError(
+                "{path} holds no run ({reason}). It may have been deleted: run it again.", path=path, reason=e.strerror
+            ) from e
         found += [stat.st_mtime_ns, stat.st_size, stat.st_ino]
     return tuple(found)
 

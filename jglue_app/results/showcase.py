@@ -68,7 +68,9 @@ def make(
         ModelError: one of its kinds.
     """
     if not chat_model.is_file():
-        raise InputError(f"{chat_model} is not there. Give the GGUF file of SmolLM2-135M-Instruct.")
+        raise InputError(
+            "{chat_model} is not there. Give the GGUF file of SmolLM2-135M-Instruct.", chat_model=chat_model
+        )
     sides = {
         "base-0-shot": Side("gemma-3-270m"),
         "base-3-shot": Side("gemma-3-270m", shots=3),

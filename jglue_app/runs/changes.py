@@ -9,6 +9,7 @@ from typing import Any
 
 from jglue_app.backends.identity import COMMIT, changed
 from jglue_app.errors import StoreError
+from jglue_app.messages import Message
 from jglue_app.runs.manifest import package_versions
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.store import RunStore, spec_from
@@ -46,8 +47,13 @@ def tell_changes(plan: Plan, runs_dir: Path, notify: Callable[[str], None]) -> N
         if pairs:
             old, new = (", ".join(f"{pair[0]} {pair[k]}" for pair in pairs) for k in (1, 2))
             notify(
-                f"This run was begun with {old} and goes on with {new}: some answers may differ from those of one "
-                f"version alone. To have all of one, delete run {spec.spec_id} first."
+                Message(
+                    "This run was begun with {old} and goes on with {new}: some answers may differ from "
+                    "those of one version alone. To have all of one, delete run {spec_id} first.",
+                    old=old,
+                    new=new,
+                    spec_id=spec.spec_id,
+                )
             )
 
 
@@ -57,22 +63,37 @@ def _tell_files(plan: Plan, other: Mapping[str, Any], begun: bool, notify: Calla
     if not isinstance(before, dict):
         if not begun:  # Nothing is known of it, and that need not be said each time.
             notify(
-                f"Run {run} of the same settings does not say with which files of {model} it was made: "
-                "this is another run, and that one is kept."
+                Message(
+                    "Run {run} of the same settings does not say with which files of {model} it was made: "
+                    "this is another run, and that one is kept.",
+                    run=run,
+                    model=model,
+                )
             )
         return
     if before.keys() == plan.files.keys() == {COMMIT}:
         old, new = str(before[COMMIT])[:12], plan.files[COMMIT][:12]
         notify(
-            f"{model} is at another commit than in run {run} of the same settings ({old} then, {new} now): "
-            "this is another run, and that one is kept."
+            Message(
+                "{model} is at another commit than in run {run} of the same settings ({old} then, {new} "
+                "now): this is another run, and that one is kept.",
+                model=model,
+                run=run,
+                old=old,
+                new=new,
+            )
         )
         return
     names = changed(before, plan.files)
     files = ", ".join([*names[:NAMED], *([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])])
     notify(
-        f"The files of {model} have changed since run {run} of the same settings ({files}): "
-        "this is another run, and that one is kept."
+        Message(
+            "The files of {model} have changed since run {run} of the same settings ({files}): this is "
+            "another run, and that one is kept.",
+            model=model,
+            run=run,
+            files=files,
+        )
     )
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 
 from jglue_app.errors import StoreError
+from jglue_app.prompts.thoughts import is_ignored
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.store import RunStore, RunWriter, dumps, facts_of
-from jglue_app.prompts.thoughts import is_ignored
 from jglue_app.types import Backend, Dataset, Item, Prompt
 
 PACKAGES = (
@@ -118,15 +118,16 @@ def mend(plan: Plan, store: RunStore) -> list[str]:
     if not store.exists():
         if store.finished():
             raise StoreError(
-                f"{store.path} holds answers and no manifest.json, which tells what weights gave them. Restore it from "
-                "a copy, or delete the folder to start anew."
+                "{path} holds answers and no manifest.json, which tells what weights gave them. "
+                "Restore it from a copy, or delete the folder to start anew.",
+                path=store.path,
             )
         return []
     manifest = store.manifest()
     if manifest.get("spec_id") != plan.spec.spec_id or store.spec().spec_id != plan.spec.spec_id:
         raise StoreError(
-            f"{store.path / 'manifest.json'} describes another run. Restore it from a copy, or delete the folder to "
-            "start anew."
+            "{path} describes another run. Restore it from a copy, or delete the folder to start anew.",
+            path=store.path / "manifest.json",
         )
     said = []
     try:

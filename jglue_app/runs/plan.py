@@ -8,18 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jglue_app.prompts import examples, formats
-from jglue_app.data.pools import few_shot_pool, fingerprint, take
-from jglue_app.version import __version__
-from jglue_app.data import files as data
-from jglue_app.prompts import build
 from jglue_app.backends import BACKENDS, identity
+from jglue_app.data import files as data
+from jglue_app.data.pools import few_shot_pool, fingerprint, take
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.settings import Settings
+from jglue_app.prompts import build, examples, formats
 from jglue_app.prompts.styles import Style, load_style
-from jglue_app.tasks import TASKS, get_task
 from jglue_app.prompts.thoughts import THINKING
+from jglue_app.settings import Settings
+from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Dataset, Decoding, Item, ModelSpec, Prompt, PromptSpec, RunSpec
+from jglue_app.version import __version__
 
 METHODS = ("generate", "choose", "both")
 NO_PENALTY = "The repetition penalty is a number above 0, such as 1.2; 1 is none."
@@ -135,8 +134,11 @@ def _refuse_leaks(pool: Dataset, evaluated: Sequence[Dataset]) -> None:
     for item in pool.items:
         if found := ids.get(fingerprint(item)):
             raise InputError(
-                f"The example {pool.task} {item.id} has the text of the evaluated item {found}. "
-                "Take it out of the train file, or ask for no examples."
+                "The example {task} {item} has the text of the evaluated item {found}. Take it out "
+                "of the train file, or ask for no examples.",
+                task=pool.task,
+                item=item.id,
+                found=found,
             )
 
 
@@ -170,7 +172,7 @@ def _check_request(
     marc_ja: Path | None,
 ) -> None:
     if not tasks:
-        raise InputError(f"Choose at least one subset: {', '.join(TASKS)}.")
+        raise InputError("Choose at least one subset: {tasks}.", tasks=", ".join(TASKS))
     if limit is not None and limit < 1:
         raise InputError("The number of items must be at least 1.")
     for name in tasks:
@@ -189,7 +191,10 @@ def _check_request(
     if decoding.max_new_tokens is not None and not 1 <= decoding.max_new_tokens <= 4096:
         raise InputError("The limit on new tokens must be from 1 to 4096.")
     if decoding.max_thinking_tokens is not None and not 1 <= decoding.max_thinking_tokens <= MAX_THINKING_TOKENS:
-        raise InputError(f"The limit on tokens of a thought must be from 1 to {MAX_THINKING_TOKENS:,}.")
+        raise InputError(
+            "The limit on tokens of a thought must be from 1 to {max_thinking_tokens:,}.",
+            max_thinking_tokens=MAX_THINKING_TOKENS,
+        )
     for name, value in (("", decoding.repetition_penalty), *decoding.repetition_penalty_by_task):
         penalty_of(value)
         if name:
@@ -207,6 +212,7 @@ def _check_request(
         open_ended = [TASKS[n].title for n in tasks if TASKS[n].kind != "choice"]
         if open_ended:
             raise InputError(
-                f"There are no fixed answers to rank in {' and '.join(open_ended)}. "
-                "Choose the method generate or both, or leave them out."
+                "There are no fixed answers to rank in {open_ended}. Choose the method generate or "
+                "both, or leave them out.",
+                open_ended=" and ".join(open_ended),
             )

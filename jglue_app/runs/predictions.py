@@ -21,15 +21,27 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from jglue_app.version import __version__
 from jglue_app.data import user_files
-from jglue_app.prompts import thoughts
 from jglue_app.errors import DataError
+from jglue_app.messages import Message
+from jglue_app.prompts import thoughts
 from jglue_app.prompts.styles import Style, load_style, style_names
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.rows import json_lines, load_json
-from jglue_app.types import Dataset, Decoding, Item, ModelSpec, Output, Prompt, PromptSpec, Record, RunData, RunSpec
-from jglue_app.types import Notice
+from jglue_app.types import (
+    Dataset,
+    Decoding,
+    Item,
+    ModelSpec,
+    Notice,
+    Output,
+    Prompt,
+    PromptSpec,
+    Record,
+    RunData,
+    RunSpec,
+)
+from jglue_app.version import __version__
 
 
 def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> RunData:
@@ -59,9 +71,17 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
             if not isinstance(id_, str | int) or isinstance(id_, bool):
                 raise _not_a_prediction(where, row)
             if str(id_) not in items:
-                raise ValueError(f"{where}: there is no item {id_!r} in {dataset.task}/{dataset.split}")
+                raise ValueError(
+                    Message(
+                        "{where}: there is no item {id!r} in {task}/{split}",
+                        where=where,
+                        id=id_,
+                        task=dataset.task,
+                        split=dataset.split,
+                    )
+                )
             if str(id_) in outputs:
-                raise ValueError(f"{where}: item {id_!r} was answered before")
+                raise ValueError(Message("{where}: item {id!r} was answered before", where=where, id=id_))
             output = _output(row, items[str(id_)], where)
             asked[str(id_)], order = _choices(row, items[str(id_)], where)
             if output.choice_logprobs is not None:
@@ -69,14 +89,20 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
             outputs[str(id_)] = output
             opened[str(id_)] = _thought(row, where)
     except ValueError as e:
-        raise DataError(f"{path}, {e}. Check --task, --split and --data, and that every item stands once.") from e
+        raise DataError(
+            "{path}, {reason}. Check --task, --split and --data, and that every item stands once.", path=path, reason=e
+        ) from e
     if not outputs:
-        raise DataError(f'{path}: holds no predictions. Give lines of {{"item_id": …, "text": "…"}}.')
+        raise DataError('{path}: holds no predictions. Give lines of {{"item_id": …, "text": "…"}}.', path=path)
     missing = len(items) - len(outputs)
     if missing and not partial:
         raise DataError(
-            f"{path}: {missing} of {len(items)} items have no prediction (the first is "
-            f"{next(i for i in items if i not in outputs)!r}). Add them, or give --partial to score the others alone."
+            "{path}: {missing} of {count} items have no prediction (the first is {value!r}). Add "
+            "them, or give --partial to score the others alone.",
+            path=path,
+            missing=missing,
+            count=len(items),
+            value=next(i for i in items if i not in outputs),
         )
     spec = _spec(path, dataset)
     mark, assumed = assumed_thought({id_: outputs[id_].text or "" for id_, given in opened.items() if given is None})
@@ -93,7 +119,9 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
 
 
 def _not_a_prediction(where: str, row: Mapping[str, Any]) -> ValueError:
-    return ValueError(f'{where}: expected {{"item_id": …, "text": "…"}}, found {str(dict(row))[:200]}')
+    return ValueError(
+        Message('{where}: expected {{"item_id": …, "text": "…"}}, found {dict}', where=where, dict=str(dict(row))[:200])
+    )
 
 
 def _output(row: Mapping[str, Any], item: Item, where: str) -> Output:
@@ -107,22 +135,45 @@ def _output(row: Mapping[str, Any], item: Item, where: str) -> Output:
         )
         if not numbers or not item.choices or len(logprobs) != len(item.choices):
             labels = f"one number each for {', '.join(item.choices)}" if item.choices else "none: its answers are open"
-            raise ValueError(f"{where}: 'choice_logprobs' of item {item.id!r} must be {labels}")
+            raise ValueError(
+                Message(
+                    "{where}: 'choice_logprobs' of item {item!r} must be {labels}",
+                    where=where,
+                    item=item.id,
+                    labels=labels,
+                )
+            )
         positive = next((p for p in logprobs if 0 < p < math.inf), None)
         if positive is not None:
             raise ValueError(
-                f"{where}: 'choice_logprobs' of item {item.id!r} holds {positive!r}, and no logarithm of a probability "
-                f"is above 0: give natural logarithms, not {_what(logprobs)}"
+                Message(
+                    "{where}: 'choice_logprobs' of item {item!r} holds {positive!r}, and no logarithm "
+                    "of a probability is above 0: give natural logarithms, not {what}",
+                    where=where,
+                    item=item.id,
+                    positive=positive,
+                    what=_what(logprobs),
+                )
             )
         if len(logprobs) > 1 and not any(logprobs):
             raise ValueError(
-                f"{where}: 'choice_logprobs' of item {item.id!r} are all 0, as if every label were certain: give "
-                "natural logarithms, or leave them out"
+                Message(
+                    "{where}: 'choice_logprobs' of item {item!r} are all 0, as if every label were "
+                    "certain: give natural logarithms, or leave them out",
+                    where=where,
+                    item=item.id,
+                )
             )
         try:
             scores = tuple(float(p) for p in logprobs)
         except OverflowError as e:
-            raise ValueError(f"{where}: 'choice_logprobs' of item {item.id!r} holds a number beyond any float") from e
+            raise ValueError(
+                Message(
+                    "{where}: 'choice_logprobs' of item {item!r} holds a number beyond any float",
+                    where=where,
+                    item=item.id,
+                )
+            ) from e
     return Output(text, "scored" if text is None else "stop", 0, 0, 0.0, scores)
 
 
@@ -143,7 +194,9 @@ def _cells(found: user_files.Row) -> user_files.Row:
             try:
                 changed[name] = load_json(value) if value.strip() else None
             except (ValueError, RecursionError) as e:
-                raise ValueError(f"{where}: {name!r} must be a list in JSON, such as [-0.5, -1.25]") from e
+                raise ValueError(
+                    Message("{where}: {name!r} must be a list in JSON, such as [-0.5, -1.25]", where=where, name=name)
+                ) from e
     return where, changed
 
 
@@ -171,12 +224,19 @@ def _choices(row: Mapping[str, Any], item: Item, where: str) -> tuple[tuple[str,
         wanted = (
             f"a different text each for {', '.join(item.choices)}" if item.choices else "left out: answers are open"
         )
-        raise ValueError(f"{where}: 'choices' of item {item.id!r} must be {wanted}")
+        raise ValueError(
+            Message("{where}: 'choices' of item {item!r} must be {wanted}", where=where, item=item.id, wanted=wanted)
+        )
     order = _order(given, item)
     if order is None:
         raise ValueError(
-            f"{where}: it cannot be told which of the 'choices' of item {item.id!r} stands for which label: give them, "
-            f"and 'choice_logprobs', in the order {', '.join(item.choices)}"
+            Message(
+                "{where}: it cannot be told which of the 'choices' of item {item!r} stands for which "
+                "label: give them, and 'choice_logprobs', in the order {choices}",
+                where=where,
+                item=item.id,
+                choices=", ".join(item.choices),
+            )
         )
     return tuple(given[k] for k in order), order
 
@@ -251,8 +311,12 @@ def _thought(row: Mapping[str, Any], where: str) -> str | None:
     )
     if not known:
         raise ValueError(
-            f'{where}: \'thought\' must be the mark that the prompt left open, such as "<think>", or "" for none; '
-            f"found {given!r:.60}"
+            Message(
+                "{where}: 'thought' must be the mark that the prompt left open, such as \"<think>\", or "
+                '"" for none; found {given!r:.60}',
+                where=where,
+                given=given,
+            )
         )
     return str(given).strip()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.types import Preset
 from jglue_app.tasks import CORE, TASKS
 from jglue_app.types import Decoding
-from jglue_app.scoring.types import Preset
 
 USUAL = Preset("ja-labels")
 """Where the protocol suits any run."""

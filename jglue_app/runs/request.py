@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlencode
 
-from jglue_app.version import __version__
 from jglue_app.backends import backend_for
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.runs.plan import MAX_THINKING_TOKENS, METHODS, Plan, make_plan, penalty_of
 from jglue_app.prompts.formats import FORMATS
-from jglue_app.settings import Settings
 from jglue_app.prompts.styles import style_names
-from jglue_app.tasks import CORE, TASKS
 from jglue_app.prompts.thoughts import THINKING
+from jglue_app.runs.plan import MAX_THINKING_TOKENS, METHODS, Plan, make_plan, penalty_of
+from jglue_app.settings import Settings
+from jglue_app.tasks import CORE, TASKS
 from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec
+from jglue_app.version import __version__
 
 DATA = ("sample", "official")
 SPLITS = ("valid", "test")
@@ -83,7 +83,10 @@ def plans(settings: Settings, asked: Configuration) -> Plans:
         NetworkError: a data file is missing and cannot be downloaded.
     """
     if asked.limit is not None and asked.limit > settings.max_items:
-        raise InputError(f"At most {settings.max_items:,} items of a subset can be asked for here. Ask for fewer.")
+        raise InputError(
+            "At most {max_items:,} items of a subset can be asked for here. Ask for fewer.",
+            max_items=settings.max_items,
+        )
     if asked.limit is None and settings.public:
         asked = replace(asked, limit=settings.max_items)
     found = [(name, _plan(settings, asked, side)) for name, side in asked.sides.items()]
@@ -97,11 +100,14 @@ def _plan(settings: Settings, asked: Configuration, side: Side) -> Plan:
     if not name:
         raise InputError("There is no model. Choose one of the list, or type its name.")
     if len(name) > MAX_NAME or any(ord(c) < 32 for c in name):
-        raise InputError(f"A model's name has at most {MAX_NAME} characters and no line ends. Give an id or a path.")
+        raise InputError(
+            "A model's name has at most {max_name} characters and no line ends. Give an id or a path.",
+            max_name=MAX_NAME,
+        )
     if len(side.style) > MAX_NAME:
-        raise InputError(f"A style's name has at most {MAX_NAME} characters.")
+        raise InputError("A style's name has at most {max_name} characters.", max_name=MAX_NAME)
     if not 0 <= side.shots <= MAX_SHOTS:
-        raise InputError(f"The number of examples is from 0 to {MAX_SHOTS}.")
+        raise InputError("The number of examples is from 0 to {max_shots}.", max_shots=MAX_SHOTS)
     for kind, value, known in (
         ("data", asked.data, DATA),
         ("split", asked.split, SPLITS),
@@ -290,9 +296,9 @@ def _side(params: Mapping[str, str], name: str) -> Side:
     if texts["style"] not in style_names() and not texts["style"].endswith(".toml"):
         raise UnknownNameError("style", texts["style"][:100], style_names())
     if len(texts["model"]) > MAX_NAME:
-        raise InputError(f"A model's name has at most {MAX_NAME} characters.")
+        raise InputError("A model's name has at most {max_name} characters.", max_name=MAX_NAME)
     if len(texts["style"]) > MAX_NAME:
-        raise InputError(f"A style's name has at most {MAX_NAME} characters.")
+        raise InputError("A style's name has at most {max_name} characters.", max_name=MAX_NAME)
     return Side(
         texts["model"],
         texts["format"],
@@ -313,12 +319,19 @@ def _penalty(name: str, text: str) -> float:
         return penalty_of(float(text))
     except (ValueError, InputError):
         raise InputError(
-            f"{name} in this link must be a number above 0, such as 1.2, not {text[:50]!r}. Correct the link."
+            "{name} in this link must be a number above 0, such as 1.2, not {text!r}. Correct the link.",
+            name=name,
+            text=text[:50],
         ) from None
 
 
 def _whole(name: str, text: str, *, least: int = 0, most: int = MOST_WHOLE) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
         bounds = f"from {least} to {most:,}" if most < MOST_WHOLE else f"of at least {least}"
-        raise InputError(f"{name} in this link must be a whole number {bounds}, not {text[:50]!r}. Correct the link.")
+        raise InputError(
+            "{name} in this link must be a whole number {bounds}, not {text!r}. Correct the link.",
+            name=name,
+            bounds=bounds,
+            text=text[:50],
+        )
     return int(text)

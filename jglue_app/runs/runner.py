@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jglue_app.prompts import formats
-
-from jglue_app.runs.answering import generate, ranked
 from jglue_app.backends.pool import ModelPool
-from jglue_app.runs.changes import tell_changes
 from jglue_app.errors import RunBusyError, StoreError
+from jglue_app.prompts import formats
+from jglue_app.prompts.thoughts import FREE, is_ignored, is_open, may_follow
+from jglue_app.runs.answering import generate, ranked
+from jglue_app.runs.changes import tell_changes
 from jglue_app.runs.manifest import mend, note_records, write_head
 from jglue_app.runs.plan import Plan, build_prompts
 from jglue_app.runs.store import RunStore
 from jglue_app.tasks import TASKS
-from jglue_app.prompts.thoughts import FREE, is_ignored, is_open, may_follow
 from jglue_app.types import Backend, Item, ModelSpec, Output, Prompt, Record, RunError, RunSpec, Task
 
 FIRST_CHUNKS, LEAST_CHUNK, MOST_CHUNK = (4, 24), 96, 2_048
@@ -244,13 +243,19 @@ def _same_model(store: RunStore, backend: Backend) -> None:
         return
     if before["commit"] != backend.info.commit:
         raise StoreError(
-            f"The weights of {backend.info.name} have changed since this run was started ({before['commit']} is now "
-            f"{backend.info.commit}). Delete {store.path} to start anew, or name the old revision."
+            "The weights of {info} have changed since this run was started ({commit} is now "
+            "{commit_2}). Delete {path} to start anew, or name the old revision.",
+            info=backend.info.name,
+            commit=before["commit"],
+            commit_2=backend.info.commit,
+            path=store.path,
         )
     if before["dtype"] != backend.info.dtype:
         raise StoreError(
-            f"This run was started in {before['dtype']}, and here the model is loaded in {backend.info.dtype}. "
-            f"Name the dtype ({before['dtype']}) to go on, or {backend.info.dtype} for a run of its own."
+            "This run was started in {dtype}, and here the model is loaded in {dtype_2}. Name the "
+            "dtype ({dtype}) to go on, or {dtype_2} for a run of its own.",
+            dtype=before["dtype"],
+            dtype_2=backend.info.dtype,
         )
 
 

@@ -27,12 +27,12 @@ from typing import Any, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
-from jglue_app.prompts import thoughts
 from jglue_app.errors import RunBusyError, StoreError
+from jglue_app.messages import Message
+from jglue_app.prompts import thoughts
 from jglue_app.runs.typed_json import BadValueError, finite, read
 from jglue_app.tasks import TASKS
-from jglue_app.types import Item, ModelInfo, Record, RunData, RunSpec, Source
-from jglue_app.types import Notice
+from jglue_app.types import Item, ModelInfo, Notice, Record, RunData, RunSpec, Source
 
 FORMAT_VERSION = 1
 CHECKSUM = "crc32"
@@ -118,16 +118,16 @@ def item_from(row: Mapping[str, Any]) -> Item:
     found = read(Item, row)
     task = TASKS.get(found.task)
     if task is None:
-        raise BadValueError(f"there is no subset {found.task[:50]!r}")
+        raise BadValueError(Message("there is no subset {task!r}", task=found.task[:50]))
     if missing := [name for name in task.fields if name not in found.fields]:
         raise KeyError(missing[0])
     if task.kind == "score":
         if not isinstance(found.gold, float) or not 0 <= found.gold <= 5:
-            raise BadValueError("gold must be a number from 0 to 5")
+            raise BadValueError(Message("gold must be a number from 0 to 5"))
     elif not isinstance(found.gold, tuple) or not found.gold:
         raise TypeError("gold must be a list of texts")
     elif task.kind == "choice" and not (found.choices and found.gold[0] in found.choices):
-        raise BadValueError("gold is none of the choices")
+        raise BadValueError(Message("gold is none of the choices"))
     return found
 
 
@@ -167,7 +167,7 @@ def _record_in(line: bytes) -> Record:
         said = row.pop(CHECKSUM)
         # What a program has read and written again has other bytes and the same values.
         if said != f"{zlib.crc32(line[:_BEFORE] + b'}'):08x}" and said != f"{zlib.crc32(dumps(row).encode()):08x}":
-            raise BadValueError("its checksum is another: it was changed")
+            raise BadValueError(Message("its checksum is another: it was changed"))
     return record_from(row)
 
 
@@ -198,11 +198,13 @@ class RunStore:
         try:
             table = json.loads(path.read_text("utf-8"))
         except FileNotFoundError as e:
-            raise StoreError(f"{self.path} is not a run: it has no manifest.json.") from e
+            raise StoreError("{path} is not a run: it has no manifest.json.", path=self.path) from e
         except (OSError, ValueError, RecursionError) as e:
-            raise StoreError(f"{path} cannot be read ({e}). Restore it from a copy.") from e
+            raise StoreError("{path} cannot be read ({reason}). Restore it from a copy.", path=path, reason=e) from e
         if not isinstance(table, dict) or table.get("format") != FORMAT_VERSION:
-            raise StoreError(f"{path} was written by another version of this application. Open it with that version.")
+            raise StoreError(
+                "{path} was written by another version of this application. Open it with that version.", path=path
+            )
         return table
 
     def spec(self) -> RunSpec:
@@ -210,7 +212,9 @@ class RunStore:
         try:
             return spec_from(self.manifest()["spec"])
         except (KeyError, TypeError, ValueError, RecursionError) as e:
-            raise StoreError(f"{self.path / 'manifest.json'} holds no usable spec ({e}).") from e
+            raise StoreError(
+                "{path} holds no usable spec ({reason}).", path=self.path / "manifest.json", reason=e
+            ) from e
 
     def items(self) -> list[Item]:
         """The items the run is to answer, in order; none if there is no file of them.
@@ -225,7 +229,12 @@ class RunStore:
             found.append(item)
             end = after
         if path.is_file() and path.stat().st_size != end:
-            raise StoreError(f"{path}, line {len(found) + 1}: damaged (torn). {_NEW_ITEMS}")
+            raise StoreError(
+                "{path}, line {count}: damaged (torn). {new_items}",
+                path=path,
+                count=len(found) + 1,
+                new_items=_NEW_ITEMS,
+            )
         return found
 
     def records(self) -> list[Record]:
@@ -276,13 +285,15 @@ class RunStore:
                 name: read(_From, {"source": d["source"]}).source for name, d in manifest["data"].items()
             }
         except (KeyError, TypeError, ValueError, AttributeError) as e:
-            raise StoreError(f"{where} does not say where its data is from ({e!r}).") from e
+            raise StoreError("{where} does not say where its data is from ({reason!r}).", where=where, reason=e) from e
         self.check_items(manifest, items)
         by_task: dict[str, dict[str, Item]] = {}
         for item in items:
             by_task.setdefault(item.task, {})[item.id] = item
         if strange := [name for name in by_task if name not in sources]:
-            raise StoreError(f"{where} does not say where its data is from ({strange[0]!r}).")
+            raise StoreError(
+                "{where} does not say where its data is from ({strange!r}).", where=where, strange=strange[0]
+            )
         return RunData(spec, by_task, sources, (), self._model(manifest), self._assumed(manifest))
 
     def check_items(self, manifest: Mapping[str, Any], items: Sequence[Item]) -> None:
@@ -292,14 +303,20 @@ class RunStore:
         """
         path = self.path / "items.jsonl"
         if not path.is_file():
-            raise StoreError(f"The file {path} is gone. {_NEW_ITEMS}")
+            raise StoreError("The file {path} is gone. {new_items}", path=path, new_items=_NEW_ITEMS)
         said = manifest.get("items")
         if said is None:
             least = _least_items(manifest)
             if len(items) < least:
-                raise StoreError(f"{path} holds {len(items):,} items of at least {least:,}. {_NEW_ITEMS}")
+                raise StoreError(
+                    "{path} holds {count:,} items of at least {least:,}. {new_items}",
+                    path=path,
+                    count=len(items),
+                    least=least,
+                    new_items=_NEW_ITEMS,
+                )
         elif facts_of(items) not in (said if isinstance(said, list) else [said]):
-            raise StoreError(f"{path} is not as it was written. {_NEW_ITEMS}")
+            raise StoreError("{path} is not as it was written. {new_items}", path=path, new_items=_NEW_ITEMS)
 
     def check_records(self, found: RunData) -> None:
         """Compare the records with the items and with what the manifest says of them.
@@ -311,14 +328,19 @@ class RunStore:
         for record in found.records:
             if record.item_id not in found.items.get(record.task, {}):
                 raise StoreError(
-                    f"{path} answers {record.task} {record.item_id[:100]!r}, which is not among the items of the run. "
-                    f"{_NEW_ITEMS}"
+                    "{path} answers {task} {item_id!r}, which is not among the items of the run. {new_items}",
+                    path=path,
+                    task=record.task,
+                    item_id=record.item_id[:100],
+                    new_items=_NEW_ITEMS,
                 )
         manifest = self.manifest()
         if missing := self.lost(manifest, found.records):
             raise StoreError(
-                f"{path} has lost {missing:,} of its answers. Start the same run again to answer these items anew, or "
-                "restore the file from a copy."
+                "{path} has lost {missing:,} of its answers. Start the same run again to answer "
+                "these items anew, or restore the file from a copy.",
+                path=path,
+                missing=missing,
             )
 
     def lost(self, manifest: Mapping[str, Any], records: Sequence[Record]) -> int:
@@ -331,7 +353,9 @@ class RunStore:
         try:
             return max(int(said["answered"]) - answered, int(said["tried"]) - len(records), 0)
         except (KeyError, TypeError, ValueError) as e:
-            raise StoreError(f"{self.path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
+            raise StoreError(
+                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+            ) from e
 
     def _stamp(self) -> list[tuple[int, ...] | None]:
         """What changes when manifest or items are written anew."""
@@ -350,7 +374,9 @@ class RunStore:
         try:
             return read(ModelInfo, manifest["model"])
         except (KeyError, TypeError, ValueError) as e:
-            raise StoreError(f"{self.path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
+            raise StoreError(
+                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+            ) from e
 
     def _assumed(self, manifest: Mapping[str, Any]) -> tuple[Notice, ...]:
         """What has to be known of a run that was made of another harness's log; nothing of other runs."""
@@ -358,7 +384,9 @@ class RunStore:
         try:
             return tuple(read(Notice, row) for row in imported.get("notices") or ()) if imported else ()
         except (AttributeError, KeyError, TypeError, ValueError) as e:
-            raise StoreError(f"{self.path / 'manifest.json'} is not a run's manifest ({e!r}).") from e
+            raise StoreError(
+                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+            ) from e
 
     def records_since(self, offset: int) -> tuple[list[Record], int]:
         """The records of the whole lines after a byte of `records.jsonl`, and the byte after the last of them.
@@ -386,17 +414,31 @@ class RunStore:
                 for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
                     if not line.endswith(b"\n"):
                         if len(line) == MAX_LINE:
-                            raise StoreError(f"{path}, line {number}: damaged (endless). {remedy}")
+                            raise StoreError(
+                                "{path}, line {number}: damaged (endless). {remedy}",
+                                path=path,
+                                number=number,
+                                remedy=remedy,
+                            )
                         return
                     offset += len(line)
                     try:
                         found = read(line)
                     except (ValueError, KeyError, TypeError, RecursionError) as e:
                         where = f"line {number}" if start == 0 else f"{number} lines after byte {start:,}"
-                        raise StoreError(f"{path}, {where}: damaged ({type(e).__name__}: {e}). {remedy}") from e
+                        raise StoreError(
+                            "{path}, {where}: damaged ({name}: {reason}). {remedy}",
+                            path=path,
+                            where=where,
+                            name=type(e).__name__,
+                            reason=e,
+                            remedy=remedy,
+                        ) from e
                     yield found, offset
         except OSError as e:
-            raise StoreError(f"{path} cannot be read ({e.strerror}). Check its permissions.") from e
+            raise StoreError(
+                "{path} cannot be read ({reason}). Check its permissions.", path=path, reason=e.strerror
+            ) from e
 
     # --- writing ---
 
@@ -419,8 +461,10 @@ class RunWriter:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise StoreError(
-                f"The run folder {path} cannot be made ({e.strerror}). Choose another folder for runs: --runs-dir, or "
-                "JGLUE_RUNS_DIR."
+                "The run folder {path} cannot be made ({reason}). Choose another folder for runs: "
+                "--runs-dir, or JGLUE_RUNS_DIR.",
+                path=path,
+                reason=e.strerror,
             ) from e
         # The page resumes a run on whichever thread is free, so the lock must not belong to one.
         self._lock = FileLock(path / ".lock", thread_local=False)
@@ -431,7 +475,7 @@ class RunWriter:
             self._lock.acquire(timeout=0)
         except Timeout as e:
             raise RunBusyError(
-                f"Another process is writing to {self.path}. Wait for it, or stop it, and start again."
+                "Another process is writing to {path}. Wait for it, or stop it, and start again.", path=self.path
             ) from e
         except OSError as e:
             raise StoreError(self._no_access(e)) from e

@@ -14,6 +14,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union
 
+from jglue_app.messages import Message
+
 LARGEST = 2**63
 """Whole numbers below it, and above its negative, are read: no count or seed is larger, and no table format holds
 more."""
@@ -98,7 +100,7 @@ def _plain(kind: type, name: str) -> Reader:
         if type(value) is not kind:
             raise _wrong(name, {bool: "true or false", int: "whole number"}.get(kind, "null"), value)
         if isinstance(value, int) and not -LARGEST < value < LARGEST:
-            raise BadValueError(f"{name} is out of range")
+            raise BadValueError(Message("{name} is out of range", name=name))
         return value
 
     return check
@@ -110,7 +112,7 @@ def _number(value: Any, name: str) -> float:
     try:
         return float(value)
     except OverflowError as e:
-        raise BadValueError(f"{name} is out of range") from e
+        raise BadValueError(Message("{name} is out of range", name=name)) from e
 
 
 def _one_of(known: tuple[Any, ...], name: str) -> Reader:
@@ -171,7 +173,7 @@ def _any_of(readers: list[Reader], *, optional: bool) -> Reader:
 def finite(value: float, name: str) -> float:
     """The number itself; raises ValueError unless it is finite."""
     if not math.isfinite(value):
-        raise BadValueError(f"{name} is not a finite number")
+        raise BadValueError(Message("{name} is not a finite number", name=name))
     return value
 
 

@@ -1,6 +1,6 @@
 """What two minutes with a comparison should show: a few facts picked from reports, the weightiest first. Pure.
 
-An `Insight` carries facts; `ui/words.py` words them.
+An `Insight` carries facts; `sentence` words them.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from jglue_app.messages import Message, mark
 from jglue_app.scoring.comparison import MIN_PAIRED
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.types import Comparison, Report, TaskReport
@@ -23,12 +24,27 @@ FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_con
 """Insight → the notices that it tells of."""
 
 
+SENTENCES = {
+    "better": mark("Better on {tasks}, by more than chance would explain."),
+    "undecided": mark("On {tasks} this many items cannot tell the two apart yet."),
+    "gap": mark(
+        "{task}: {text} by what it writes, {ranked} when the same answers are ranked by log-likelihood. Points "
+        "are lost on form, not on the choice."
+    ),
+    "form": mark("Of {total} outputs {shapeless} cannot be read as an answer, and {form} are right in the wrong form."),
+    "shapeless": mark("Of {total} outputs {shapeless} cannot be read as an answer."),
+    "below": mark("The scores on {tasks} are below what always giving one and the same answer scores."),
+    "floor": mark("The scores on {tasks} cannot be told from always giving one and the same answer."),
+}
+"""Kind → sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Insight:
     """One fact."""
 
     kind: str
-    """A key of the page's words, `insight_<kind>`."""
+    """A key of `SENTENCES`."""
     side: str = ""
     """`A`, `B`, or `A B` where it holds for each; empty when it is about the pair."""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -37,6 +53,11 @@ class Insight:
     """Which items show it: a filter of the item list, or empty."""
     task: str = ""
     """The subset it is about, if that is one."""
+
+
+def sentence(insight: Insight) -> Message:
+    """An insight for people."""
+    return Message(SENTENCES[insight.kind], **insight.facts)
 
 
 def insights(a: Report, b: Report | None = None, comparison: Comparison | None = None) -> list[Insight]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jglue_app.messages import Message, mark
 from jglue_app.prompts.thoughts import is_ignored
 from jglue_app.scoring.types import Estimate, Preset, ScoringProtocol, TaskReport
 from jglue_app.tasks import TASKS
@@ -14,128 +15,198 @@ from jglue_app.types import ELSEWHERE, ModelInfo, Notice, Prompt, RunSpec, Task
 
 SENTENCES = {
     "on_floor_default": (
-        "{metric} {value} cannot be told from {floor}, what never giving a readable answer scores here: under "
-        "{protocol} an unreadable output counts as {default}."
+        mark(
+            "{metric} {value} cannot be told from {floor}, what never giving a readable answer scores here: under "
+            "{protocol} an unreadable output counts as {default}."
+        )
     ),
-    "on_floor_constant": "{metric} {value} cannot be told from {floor}, what one constant answer scores.",
-    "below_floor": "{metric} {value} is below {floor}, what one constant answer scores.",
-    "no_correlation": "{metric} {value} cannot be told from 0: the numbers say nothing about the similarity.",
+    "on_floor_constant": mark("{metric} {value} cannot be told from {floor}, what one constant answer scores."),
+    "below_floor": mark("{metric} {value} is below {floor}, what one constant answer scores."),
+    "no_correlation": mark("{metric} {value} cannot be told from 0: the numbers say nothing about the similarity."),
     "left_out": (
-        "{k} of {n} items have no usable log-likelihoods (missing, NaN or infinite) and are not in this score."
+        mark("{k} of {n} items have no usable log-likelihoods (missing, NaN or infinite) and are not in this score.")
     ),
     "assumed_choices": (
-        'acc_norm divides by the lengths of {asked}. If other texts were ranked, name them as "choices" in the '
-        "predictions."
+        mark(
+            'acc_norm divides by the lengths of {asked}. If other texts were ranked, name them as "choices" in the '
+            "predictions."
+        )
     ),
     "defaults": (
-        "{k} of {n} outputs could not be read and count as {default} under {protocol}; {luck} of these are right, by "
-        "chance."
+        mark(
+            "{k} of {n} outputs could not be read and count as {default} under {protocol}; {luck} of these are "
+            "right, by "
+            "chance."
+        )
     ),
-    "defaults_similarity": "{k} of {n} outputs could not be read and count as {default} under {protocol}.",
+    "defaults_similarity": mark("{k} of {n} outputs could not be read and count as {default} under {protocol}."),
     "unfinished_thoughts": (
-        "{k} of {n} outputs never end their thought, and nothing is read from it. Give thoughts more tokens "
-        "(--max-thinking-tokens), or ask for none (--thinking off)."
+        mark(
+            "{k} of {n} outputs never end their thought, and nothing is read from it. Give thoughts more tokens "
+            "(--max-thinking-tokens), or ask for none (--thinking off)."
+        )
     ),
     "thinking_ignored": (
-        "Thinking was asked for, and nothing in the prompts turns it on: the model answered as it does without. Choose "
-        "the format chat, and a model whose template has a switch for thinking."
+        mark(
+            "Thinking was asked for, and nothing in the prompts turns it on: the model answered as it does "
+            "without. Choose "
+            "the format chat, and a model whose template has a switch for thinking."
+        )
     ),
     "assumed_thought": (
-        "{k} of {n} lines close a thought ({closing}) without opening it ({mark}): the prompts are taken to have "
-        'opened one in every line, and the {cut} lines that close none to be unfinished thoughts. Give "thought": "" '
-        "in lines of which that is not so."
+        mark(
+            "{k} of {n} lines close a thought ({closing}) without opening it ({mark}): the prompts are taken to have "
+            "opened one in every line, and the {cut} lines that close none to be unfinished thoughts. Give "
+            '"thought": "" '
+            "in lines of which that is not so."
+        )
     ),
     "imported_strange": (
-        "{k} of {n} answers of the log of {harness} are to no item of the data here and are left out ({first})."
+        mark("{k} of {n} answers of the log of {harness} are to no item of the data here and are left out ({first}).")
     ),
     "imported_doubtful": (
-        "{k} of {n} answers of the log of {harness} fit two items of the data, which nothing in it tells apart, and "
-        "are left out ({first})."
+        mark(
+            "{k} of {n} answers of the log of {harness} fit two items of the data, which nothing in it tells "
+            "apart, and "
+            "are left out ({first})."
+        )
     ),
-    "imported_missing": "{k} of {n} items of the data have no answer in the log of {harness} ({first}).",
+    "imported_missing": mark("{k} of {n} items of the data have no answer in the log of {harness} ({first})."),
     "imported_changed": (
-        "{k} of {n} items were asked by {harness} with another text than the data here has, such as {first}: scores "
-        "say nothing about these exact items."
+        mark(
+            "{k} of {n} items were asked by {harness} with another text than the data here has, such as {first}: "
+            "scores "
+            "say nothing about these exact items."
+        )
     ),
     "imported_unchecked": (
-        "{k} of {n} items were brought together with the answers of {harness} by their ids alone, for the log has no "
-        "texts ({first})."
+        mark(
+            "{k} of {n} items were brought together with the answers of {harness} by their ids alone, for the "
+            "log has no "
+            "texts ({first})."
+        )
     ),
     "imported_gold": (
-        "{k} of {n} items have another right answer in the log of {harness} than in the data here, such as {first}. "
-        "Scores here go by the data."
+        mark(
+            "{k} of {n} items have another right answer in the log of {harness} than in the data here, such as "
+            "{first}. "
+            "Scores here go by the data."
+        )
     ),
     "imported_gold_unknown": (
-        "What {harness} took to be the right answer is not in the log, or cannot be told, of {k} of {n} items "
-        "({first})."
+        mark(
+            "What {harness} took to be the right answer is not in the log, or cannot be told, of {k} of {n} items "
+            "({first})."
+        )
     ),
-    "imported_several": "Of {k} of {n} items the log of {harness} holds several outputs: the first of each is scored.",
+    "imported_several": mark(
+        "Of {k} of {n} items the log of {harness} holds several outputs: the first of each is scored."
+    ),
     "imported_trimmed": (
-        "{k} of {n} outputs are in the log of {harness} as they are after it has cut, trimmed and normalised (NFKC) "
-        "them: what the model wrote is not known."
+        mark(
+            "{k} of {n} outputs are in the log of {harness} as they are after it has cut, trimmed and normalised "
+            "(NFKC) "
+            "them: what the model wrote is not known."
+        )
     ),
     "imported_number": (
-        "{k} of {n} outputs are in the log of {harness} as -2.0 alone, which it writes for what it cannot read: they "
-        "are taken as empty."
+        mark(
+            "{k} of {n} outputs are in the log of {harness} as -2.0 alone, which it writes for what it cannot "
+            "read: they "
+            "are taken as empty."
+        )
     ),
     "imported_processed": (
-        "{k} of {n} outputs were changed by filters or processors of {harness} before it scored them; here they are "
-        "scored as the model wrote them."
+        mark(
+            "{k} of {n} outputs were changed by filters or processors of {harness} before it scored them; here "
+            "they are "
+            "scored as the model wrote them."
+        )
     ),
     "imported_score": (
-        "{harness} has printed {metric} {printed}; {protocol} gives {here} for the same outputs against the data here."
+        mark(
+            "{harness} has printed {metric} {printed}; {protocol} gives {here} for the same outputs against the "
+            "data here."
+        )
     ),
     "thought_closed": (
-        "The prompts open a thought, or leave one to the model. Answers were ranked after the same prompts with the "
-        "thought closed."
+        mark(
+            "The prompts open a thought, or leave one to the model. Answers were ranked after the same prompts "
+            "with the "
+            "thought closed."
+        )
     ),
     "ranked_in_thought": (
-        "The answers of {k} items were ranked inside a thought that the prompt has opened, by an earlier version: "
-        "these log-likelihoods say little. Delete the run and make it again."
+        mark(
+            "The answers of {k} items were ranked inside a thought that the prompt has opened, by an earlier version: "
+            "these log-likelihoods say little. Delete the run and make it again."
+        )
     ),
     "asked_otherwise": (
-        "The prompt asked for {asked}, but {protocol} reads {read} alone. With its own wording style ({style}) the "
-        "score would mean something."
+        mark(
+            "The prompt asked for {asked}, but {protocol} reads {read} alone. With its own wording style ({style}) the "
+            "score would mean something."
+        )
     ),
     "oracle": (
-        "No answer was given more tokens than the longest gold answer has: this oracle gives a part of the answer away."
+        mark(
+            "No answer was given more tokens than the longest gold answer has: this oracle gives a part of the "
+            "answer away."
+        )
     ),
     "items_left_out": (
-        "{k} of {n} items are not scored: {protocol} leaves out those whose lexicographically largest reference has "
-        "more than 37.5 characters."
+        mark(
+            "{k} of {n} items are not scored: {protocol} leaves out those whose lexicographically largest "
+            "reference has "
+            "more than 37.5 characters."
+        )
     ),
     "old_labels": (
-        "{protocol} held answers against the labels of JGLUE v1.1, and so does this score: {k} of {n} items here have "
-        "another label than in v1.3."
+        mark(
+            "{protocol} held answers against the labels of JGLUE v1.1, and so does this score: {k} of {n} items "
+            "here have "
+            "another label than in v1.3."
+        )
     ),
-    "undefined_as_zero": "{metric} is undefined here and counts as 0 under {protocol}.",
+    "undefined_as_zero": mark("{metric} is undefined here and counts as 0 under {protocol}."),
     "no_logprobs": (
-        "{protocol} ranks the answers by log-likelihood, and there are none: run with --method both, or add "
-        "choice_logprobs to the predictions."
+        mark(
+            "{protocol} ranks the answers by log-likelihood, and there are none: run with --method both, or add "
+            "choice_logprobs to the predictions."
+        )
     ),
     "no_text": (
-        "{protocol} reads generated text, and there is none: run with --method both, or add text to the predictions."
+        mark(
+            "{protocol} reads generated text, and there is none: run with --method both, or add text to the "
+            "predictions."
+        )
     ),
-    "not_covered": "{protocol} does not score {task}.",
+    "not_covered": mark("{protocol} does not score {task}."),
     "other_settings": (
-        "The run was not made as {protocol} makes it: {settings}. `run --protocol {protocol}` sets all of that."
+        mark("The run was not made as {protocol} makes it: {settings}. `run --protocol {protocol}` sets all of that.")
     ),
     "quantized": (
-        "The weights of this checkpoint are quantized already ({quantized}): scores are those of the rounded model and "
-        "log-likelihoods are approximate. They say nothing about the model at full precision."
+        mark(
+            "The weights of this checkpoint are quantized already ({quantized}): scores are those of the rounded "
+            "model and "
+            "log-likelihoods are approximate. They say nothing about the model at full precision."
+        )
     ),
     "approximate": (
-        "The model computed in {precision}: log-likelihoods are approximate, and where two answers are nearly equal "
-        "another may come out than in float32."
+        mark(
+            "The model computed in {precision}: log-likelihoods are approximate, and where two answers are "
+            "nearly equal "
+            "another may come out than in float32."
+        )
     ),
 }
 """Kind → sentence."""
 
 
-def sentence(notice: Notice) -> str:
-    """A notice for people, in English."""
-    text = SENTENCES[notice.kind].format(**notice.facts)
-    return f"By log-likelihood: {text}" if notice.reading == "choose" else text
+def sentence(notice: Notice) -> Message:
+    """A notice for people."""
+    text = Message(SENTENCES[notice.kind], **notice.facts)
+    return Message("By log-likelihood: {text}", text=text) if notice.reading == "choose" else text
 
 
 def of_task(

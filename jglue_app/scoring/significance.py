@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from jglue_app.messages import Message
 from jglue_app.scoring import metrics
 from jglue_app.scoring.metrics import Floats, Metric
 from jglue_app.scoring.types import Estimate, PairedTest
@@ -259,7 +260,7 @@ def _length(*columns: Sequence[object] | Floats) -> int:
     """Raises ValueError unless all have as many items."""
     n = len(columns[0])
     if any(len(c) != n for c in columns):
-        raise ValueError(f"columns of {', '.join(str(len(c)) for c in columns)} items")
+        raise ValueError(Message("columns of {columns} items", columns=", ".join(str(len(c)) for c in columns)))
     return n
 
 

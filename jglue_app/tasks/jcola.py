@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.messages import Message
 from jglue_app.tasks.rows import id_field, json_lines, label_field, text_field
 from jglue_app.types import Files, Item, Task
 
@@ -90,7 +91,9 @@ def item(row: Mapping[str, Any]) -> Item:
     label = row.get("label")
     if isinstance(label, int | str) and not isinstance(label, bool) and label not in LABELS:
         if str(label) not in ("0", "1"):
-            raise ValueError(f"unknown label {label!r}; expected 0 (unacceptable) or 1 (acceptable)")
+            raise ValueError(
+                Message("unknown label {label!r}; expected 0 (unacceptable) or 1 (acceptable)", label=label)
+            )
         row = {**row, "label": LABELS[int(label)]}
     fields = {"sentence": text_field(row, "sentence")}
     return Item("jcola", id_field(row, "uid"), fields, (label_field(row, LABELS),), LABELS)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jglue_app.messages import Message
 from jglue_app.tasks.rows import RepeatedKeyError, id_field, json_lines, load_json, text_field
 from jglue_app.types import Item, Task
 
@@ -30,11 +31,13 @@ def rows(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if e.msg == "Extra data" and _is_flat(text):
             yield from json_lines(text)
             return
-        raise ValueError(f"line {e.lineno}, column {e.colno}: not valid JSON ({e.msg})") from e
+        raise ValueError(
+            Message("line {lineno}, column {colno}: not valid JSON ({msg})", lineno=e.lineno, colno=e.colno, msg=e.msg)
+        ) from e
     except RepeatedKeyError as e:
-        raise ValueError(f"top level: {e}") from e
+        raise ValueError(Message("top level: {reason}", reason=e)) from e
     except (ValueError, RecursionError) as e:
-        raise ValueError(f"JSON beyond what can be read ({e})") from e
+        raise ValueError(Message("JSON beyond what can be read ({reason})", reason=e)) from e
     if isinstance(document, dict) and "data" not in document and "context" in document:
         yield "line 1", document
         return
@@ -48,7 +51,7 @@ def rows(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     where = f"article {a}, paragraph {p}, question {q}"
                     yield where, {**question, "context": paragraph["context"]}
     except (KeyError, TypeError) as e:
-        raise ValueError(f"{where}: not in the JSQuAD format ({e!r})") from e
+        raise ValueError(Message("{where}: not in the JSQuAD format ({reason!r})", where=where, reason=e)) from e
 
 
 def _is_flat(text: str) -> bool:
@@ -85,7 +88,7 @@ def document(rows: Sequence[Mapping[str, Any]]) -> str | None:
 def item(row: Mapping[str, Any]) -> Item:
     """Row `{id, question, answers, context}` → Item; `題名 [SEP] 本文` is split into `title` and `context`."""
     if row.get("is_impossible"):
-        raise ValueError("JSQuAD has no unanswerable questions, but 'is_impossible' is true")
+        raise ValueError(Message("JSQuAD has no unanswerable questions, but 'is_impossible' is true"))
     raw = text_field(row, "context")
     title, separator, body = raw.partition(SEPARATOR)
     if not separator:
@@ -94,9 +97,9 @@ def item(row: Mapping[str, Any]) -> Item:
     if isinstance(answers, dict) and isinstance(answers.get("text"), list):
         answers = [{"text": text} for text in answers["text"]]  # As the Hub's exports have them: lists side by side.
     if not isinstance(answers, list) or not answers:
-        raise ValueError("field 'answers' must list at least one answer")
+        raise ValueError(Message("field 'answers' must list at least one answer"))
     if not all(isinstance(answer, dict) for answer in answers):
-        raise ValueError("every entry of 'answers' must be an object with a 'text'")
+        raise ValueError(Message("every entry of 'answers' must be an object with a 'text'"))
     gold = tuple(text_field(answer, "text") for answer in answers)
     fields = {"title": title, "context": body, "question": text_field(row, "question")}
     return Item("jsquad", id_field(row, "id"), fields, gold)

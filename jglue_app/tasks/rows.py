@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jglue_app.messages import Message
+
 
 class RepeatedKeyError(ValueError):
     """A key that stands twice in an object: one of its values would be lost."""
@@ -40,7 +42,11 @@ def json_lines(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if text.lstrip().startswith("[") and (rows := _array(text)) is not None:
         for number, row in enumerate(rows, start=1):
             if not isinstance(row, dict):
-                raise ValueError(f"entry {number}: expected a JSON object, found {type(row).__name__}")
+                raise ValueError(
+                    Message(
+                        "entry {number}: expected a JSON object, found {name}", number=number, name=type(row).__name__
+                    )
+                )
             yield f"entry {number}", row
         return
     for number, line in enumerate(text.split("\n"), start=1):
@@ -49,13 +55,17 @@ def json_lines(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         try:
             row = load_json(line)
         except json.JSONDecodeError as e:
-            raise ValueError(f"line {number}: not valid JSON ({e.msg})") from e
+            raise ValueError(Message("line {number}: not valid JSON ({msg})", number=number, msg=e.msg)) from e
         except RepeatedKeyError as e:
-            raise ValueError(f"line {number}: {e}") from e
+            raise ValueError(Message("line {number}: {reason}", number=number, reason=e)) from e
         except (ValueError, RecursionError) as e:  # a number of thousands of digits; brackets in thousands of brackets
-            raise ValueError(f"line {number}: JSON beyond what can be read ({e})") from e
+            raise ValueError(
+                Message("line {number}: JSON beyond what can be read ({reason})", number=number, reason=e)
+            ) from e
         if not isinstance(row, dict):
-            raise ValueError(f"line {number}: expected a JSON object, found {type(row).__name__}")
+            raise ValueError(
+                Message("line {number}: expected a JSON object, found {name}", number=number, name=type(row).__name__)
+            )
         yield f"line {number}", row
 
 
@@ -65,12 +75,16 @@ def _array(text: str) -> list[Any] | None:
         found = load_json(text)
     except json.JSONDecodeError as e:
         if "".join(text[:1000].split()).startswith("[{"):
-            raise ValueError(f"line {e.lineno}, column {e.colno}: not valid JSON ({e.msg})") from e
+            raise ValueError(
+                Message(
+                    "line {lineno}, column {colno}: not valid JSON ({msg})", lineno=e.lineno, colno=e.colno, msg=e.msg
+                )
+            ) from e
         return None
     except RepeatedKeyError:
         raise
     except (ValueError, RecursionError) as e:
-        raise ValueError(f"line 1: JSON beyond what can be read ({e})") from e
+        raise ValueError(Message("line 1: JSON beyond what can be read ({reason})", reason=e)) from e
     return found if isinstance(found, list) and any(isinstance(row, dict) for row in found) else None
 
 
@@ -81,10 +95,10 @@ def text_field(row: Mapping[str, Any], name: str) -> str:
         ValueError: the field is missing, not text, or blank.
     """
     if name not in row:
-        raise ValueError(f"field {name!r} is missing")
+        raise ValueError(Message("field {name!r} is missing", name=name))
     value = row[name]
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"field {name!r} must be a non-empty text, found {value!r}")
+        raise ValueError(Message("field {name!r} must be a non-empty text, found {value!r}", name=name, value=value))
     return value
 
 
@@ -96,7 +110,9 @@ def id_field(row: Mapping[str, Any], name: str) -> str:
     """
     value = row.get(name)
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise ValueError(f"field {name!r} must be a text or a whole number, found {value!r}")
+        raise ValueError(
+            Message("field {name!r} must be a text or a whole number, found {value!r}", name=name, value=value)
+        )
     return str(value)
 
 
@@ -112,10 +128,15 @@ def label_field(row: Mapping[str, Any], labels: tuple[str, ...]) -> str:
         known = ", ".join(labels)
         if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdecimal()):
             raise ValueError(
-                f"unknown label {value!r}; expected one of {known}. What a number stands for differs from export to "
-                "export: write the names, or give the Parquet file of the dataset if it holds them"
+                Message(
+                    "unknown label {value!r}; expected one of {known}. What a number stands for "
+                    "differs from export to export: write the names, or give the Parquet file of the "
+                    "dataset if it holds them",
+                    value=value,
+                    known=known,
+                )
             )
-        raise ValueError(f"unknown label {value!r}; expected one of {known}")
+        raise ValueError(Message("unknown label {value!r}; expected one of {known}", value=value, known=known))
     return label
 
 
@@ -128,5 +149,12 @@ def score_field(row: Mapping[str, Any], low: float, high: float) -> float:
     value = row.get("label")
     # The comparison also refuses NaN, infinities and whole numbers too long for a float.
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"field 'label' must be a number from {low:g} to {high:g}, found {value!r}")
+        raise ValueError(
+            Message(
+                "field 'label' must be a number from {low:g} to {high:g}, found {value!r}",
+                low=low,
+                high=high,
+                value=value,
+            )
+        )
     return float(value)

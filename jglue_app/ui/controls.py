@@ -13,6 +13,7 @@ import gradio as gr
 
 from jglue_app.backends.named_models import named_models
 from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.messages import word
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.styles import load_style, style_names
 from jglue_app.prompts.thoughts import THINKING
@@ -20,7 +21,6 @@ from jglue_app.runs.plan import MAX_THINKING_TOKENS, METHODS, penalty_of
 from jglue_app.runs.request import DTYPES, MAX_NAME, MAX_SHOTS, QUANTIZATIONS, Configuration, Side
 from jglue_app.settings import Settings
 from jglue_app.tasks import CORE, TASKS, get_task
-from jglue_app.ui.words import word
 
 SAME = "="
 """What stands for A's model in B's control."""
@@ -186,9 +186,12 @@ def read_side(values: Sequence[Any], lang: str, other: Side | None = None) -> Si
     if not name:
         raise InputError(word("no_model", lang))
     if len(name) > MAX_NAME or any(ord(c) < 32 for c in name):
-        raise InputError(f"A model's name has at most {MAX_NAME} characters and no line ends. Give an id or a path.")
+        raise InputError(
+            "A model's name has at most {max_name} characters and no line ends. Give an id or a path.",
+            max_name=MAX_NAME,
+        )
     if len(str(style or "")) > MAX_NAME:
-        raise InputError(f"A style's name has at most {MAX_NAME} characters.")
+        raise InputError("A style's name has at most {max_name} characters.", max_name=MAX_NAME)
     if not is_number(shots, 0, MAX_SHOTS):
         raise InputError(word("shots_range", lang).format(MAX_SHOTS))
     for kind, value, known in (

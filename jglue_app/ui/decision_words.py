@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jglue_app.scoring.protocols.decisions import DECISIONS, GENERATION
-from jglue_app.ui.words import rule_text
+from jglue_app.scoring.rules import explain
 
 DECISIONS_JA = {
     "items": "採点する問題",
@@ -139,7 +139,7 @@ def decision_word(decision: str, lang: str) -> str:
     """What is decided: a key of `DECISIONS` or `GENERATION`, `text: <step>` for a step, `text` for their order."""
     if decision.startswith("text: "):
         step = decision.removeprefix("text: ")
-        return STEPS_JA[step] if lang == "ja" else rule_text(step, lang)
+        return STEPS_JA[step] if lang == "ja" else explain(step)
     if decision == "text":
         return "処理の順番" if lang == "ja" else "order of the steps"
     english = DECISIONS.get(decision) or GENERATION[decision]

@@ -388,7 +388,11 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         try:
             found = desk.judged(owner, run).get(get_task(task).name, {}).get(item_id)
             if found is None:
-                raise InputError(f"The run has no answer to {task} {item_id[:100]!r}. `items` lists what it has.")
+                raise InputError(
+                    "The run has no answer to {task} {item_id!r}. `items` lists what it has.",
+                    task=task,
+                    item_id=item_id[:100],
+                )
         except JglueAppError as e:
             raise _told(e) from e
         judged = judge_all(TASKS[task], found.item, found.record)
@@ -600,12 +604,21 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         if fields:
             known = get_task(task)
             if not isinstance(fields, dict) or any(not isinstance(fields.get(k, ""), str) for k in known.fields):
-                raise InputError(f"The fields of {known.title} are an object of texts: {', '.join(known.fields)}.")
+                raise InputError(
+                    "The fields of {title} are an object of texts: {fields}.",
+                    title=known.title,
+                    fields=", ".join(known.fields),
+                )
             return prompt_lab.make_item(known, fields, gold)
         items = data.load(settings, get_task(task).name, data=kind).items
         found = next((i for i in items if i.id == item_id), None) if item_id else items[0]
         if found is None:
-            raise InputError(f"{task} has no item {item_id[:100]!r}. The first one is {items[0].id!r}.")
+            raise InputError(
+                "{task} has no item {item_id!r}. The first one is {id!r}.",
+                task=task,
+                item_id=item_id[:100],
+                id=items[0].id,
+            )
         return found
 
     def show_prompt(

@@ -11,8 +11,8 @@ from typing import Any
 
 import gradio as gr
 
+from jglue_app.messages import word
 from jglue_app.ui.visitor import language
-from jglue_app.ui.words import word
 
 log = logging.getLogger(__name__)
 

@@ -15,15 +15,17 @@ from starlette.middleware import Middleware
 
 from jglue_app import environment
 from jglue_app.errors import InputError, first_line
+from jglue_app.messages import LANGUAGES, table
 from jglue_app.settings import Settings, load_settings
 from jglue_app.ui import endpoints, guard, views
 from jglue_app.ui.controls import pane
 from jglue_app.ui.state import Desk
 from jglue_app.ui.tabs import about, audit, compare, full, lab, results
 from jglue_app.ui.views import STATIC
-from jglue_app.ui.visitor import LANGUAGES, Door, language, page_of
-from jglue_app.ui.words import PREFIX, browser_words
+from jglue_app.ui.visitor import Door, language, page_of
 
+PREFIX = "jg_"
+"""Of our keys among gradio's translations, so that they never meet gradio's own."""
 FONTS = ["Noto Sans JP", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic UI", "Meiryo", "sans-serif"]
 """Of the visitor's own machine: nothing is fetched."""
 
@@ -142,7 +144,9 @@ def launch(
             max_threads=120,
         )
     except OSError as e:
-        raise InputError(f"The page cannot be served ({first_line(e)}). Choose another --port or --host.") from e
+        raise InputError(
+            "The page cannot be served ({reason}). Choose another --port or --host.", reason=first_line(e)
+        ) from e
     return page
 
 
@@ -170,3 +174,8 @@ def theme() -> gr.themes.Base:
         button_cancel_text_color="#ffffff",
         block_border_width="1px",
     )
+
+
+def browser_words() -> gr.I18n:
+    """All labels as gradio translations."""
+    return gr.I18n(**{lang: {PREFIX + key: text for key, text in table(lang).items()} for lang in LANGUAGES})

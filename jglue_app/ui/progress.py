@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import gradio as gr
 
+from jglue_app.messages import word
 from jglue_app.ui import views
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.state import Desk
 from jglue_app.ui.views.progress import progress
 from jglue_app.ui.visitor import language, visitor
-from jglue_app.ui.words import word
 
 LOOK_EVERY_S = 0.25
 DRAW_EVERY_S = 0.5

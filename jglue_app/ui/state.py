@@ -93,7 +93,7 @@ class Desk:
                 return showcase.folder(name.removeprefix(SHIPPED))
         elif not self.settings.public or name in self._made.get(owner, ()):
             return self.library.find(name)
-        raise StoreError(f"There is no run {name[:100]!r} here. Choose one of the list, or run it again.")
+        raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
 
     def asked(self, owner: str, name: str, *, mine: bool = False) -> Ids | None:
         """The items of a run that are the owner's; None for all of it.

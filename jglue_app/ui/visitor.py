@@ -15,8 +15,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jglue_app.messages import LANGUAGES
+
 VISITOR, LANGUAGE = "jg_visitor", "jg_lang"
-LANGUAGES = ("ja", "en")
 YEAR_S = 365 * 24 * 3600
 _WITHOUT_SESSION = re.compile(r"/gradio_api/(run|api)/")
 """Addresses at which gradio answers at once, to whoever it is."""

@@ -61,16 +61,19 @@ def target(project: str | None = None, entity: str | None = None, *, own: bool =
     if name.count("/") == 1 and not who:
         who, name = name.split("/")
         if not who:
-            raise InputError(f"{project!r} names no entity before the '/'. Write ENTITY/PROJECT, or PROJECT alone.")
+            raise InputError(
+                "{project!r} names no entity before the '/'. Write ENTITY/PROJECT, or PROJECT alone.", project=project
+            )
     who = who or env.get("WANDB_ENTITY", "").strip()
     if not name or len(name) > 128 or _FORBIDDEN.search(name):
         raise InputError(
-            f"W&B takes no project named {name[:140]!r}: 1 to 128 characters, without spaces and / \\ # ? % :. "
-            "A team is named apart, with --entity or as ENTITY/PROJECT."
+            "W&B takes no project named {name!r}: 1 to 128 characters, without spaces and / \\ # ? "
+            "% :. A team is named apart, with --entity or as ENTITY/PROJECT.",
+            name=name[:140],
         )
     if who and not _ENTITY.fullmatch(who):
         raise InputError(
-            f"W&B has no entity named {who[:140]!r}. Name your user or team as in the address of its page."
+            "W&B has no entity named {who!r}. Name your user or team as in the address of its page.", who=who[:140]
         )
     return Target(who, name, base_url())
 
@@ -89,7 +92,10 @@ def base_url() -> str:
         usable = None
     if not usable:
         # The address is not repeated: a password may stand in it.
-        raise InputError(f"WANDB_BASE_URL takes the address of a W&B server, such as {PUBLIC_HOST}, and nothing else.")
+        raise InputError(
+            "WANDB_BASE_URL takes the address of a W&B server, such as {public_host}, and nothing else.",
+            public_host=PUBLIC_HOST,
+        )
     return url.rstrip("/")
 
 
@@ -124,8 +130,11 @@ def checked_key(key: str) -> str:
     secret = key.split("-", 1)[-1]
     if not _KEY.fullmatch(key) or (len(secret) < MIN_KEY and key.count(".") != 2):
         raise InputError(
-            f"This is no W&B key: they have {MIN_KEY} or more letters, digits and underscores, and this one has "
-            f"{len(key)} characters. Copy it once more from https://wandb.ai/authorize. Nothing was sent."
+            "This is no W&B key: they have {min_key} or more letters, digits and underscores, and "
+            "this one has {count} characters. Copy it once more from https://wandb.ai/authorize. "
+            "Nothing was sent.",
+            min_key=MIN_KEY,
+            count=len(key),
         )
     return key
 
@@ -154,7 +163,9 @@ def log_in(where: Target, *, or_else: str = "") -> Login:
     key = own_key(where.base_url)
     if not key:
         raise InputError(
-            f"There is no key for {where.base_url}. Set WANDB_API_KEY (keys are at https://wandb.ai/authorize) or run "
-            f"`wandb login`{or_else}. Nothing was sent."
+            "There is no key for {base_url}. Set WANDB_API_KEY (keys are at "
+            "https://wandb.ai/authorize) or run `wandb login`{or_else}. Nothing was sent.",
+            base_url=where.base_url,
+            or_else=or_else,
         )
     return Login(where, checked_key(key))

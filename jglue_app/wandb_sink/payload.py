@@ -154,14 +154,19 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
 
 def _check(report: Report, done: int) -> None:
     if not done:
-        raise InputError(f"The run {report.spec_id} has no answer yet. Finish it first: `run` with the same options.")
+        raise InputError(
+            "The run {spec_id} has no answer yet. Finish it first: `run` with the same options.", spec_id=report.spec_id
+        )
     # A run whose every output is unreadable has a score to be told of: none, and why.
     if all(task.unscored for name, task in report.tasks.items() if name in TASKS):
         ranks = "no_logprobs" in {task.unscored for task in report.tasks.values()}
         need, other = ("log-likelihoods", "official") if ranks else ("generated text", "stability-jp")
         raise InputError(
-            f"The protocol {report.protocol} finds nothing to score in this run: it needs {need}. "
-            f"Push it under another protocol, such as {other}, or run it again with --method both."
+            "The protocol {protocol} finds nothing to score in this run: it needs {need}. Push it "
+            "under another protocol, such as {other}, or run it again with --method both.",
+            protocol=report.protocol,
+            need=need,
+            other=other,
         )
 
 

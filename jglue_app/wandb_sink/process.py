@@ -163,8 +163,10 @@ class Worker:
         if line is None:
             code = self._process.wait()
             raise NetworkError(
-                f"The process that talks to W&B ended without a word (exit {code}). {self.last_words()}"
-                "The run here is untouched: push it again."
+                "The process that talks to W&B ended without a word (exit {code}). {last_words}The "
+                "run here is untouched: push it again.",
+                code=code,
+                last_words=self.last_words(),
             )
         message = json.loads(line)
         if "error" in message:

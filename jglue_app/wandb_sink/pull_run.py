@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from jglue_app.errors import DataError, InputError, StoreError
+from jglue_app.messages import Message
 from jglue_app.results import archive
 from jglue_app.wandb_sink.login import Login
 from jglue_app.wandb_sink.process import Worker
@@ -37,8 +38,9 @@ def source(text: str) -> Source:
         parts = [*parts[:2], parts[3]]
     if len(parts) != 3 or not all(parts):
         raise InputError(
-            f"{text[:200]!r} names no run at W&B. Write ENTITY/PROJECT/RUN, where RUN is the id at the end of the "
-            "address of the run's page, or that address."
+            "{text!r} names no run at W&B. Write ENTITY/PROJECT/RUN, where RUN is the id at the "
+            "end of the address of the run's page, or that address.",
+            text=text[:200],
         )
     return Source(*parts)
 
@@ -63,7 +65,11 @@ def pull(found: Source, login: Login, runs_dir: Path, *, say: Callable[[str], No
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise StoreError(f"{runs_dir} cannot be made ({e.strerror}). Choose another folder for runs.") from e
+        raise StoreError(
+            "{runs_dir} cannot be made ({reason}). Choose another folder for runs.",
+            runs_dir=runs_dir,
+            reason=e.strerror,
+        ) from e
     with tempfile.TemporaryDirectory(dir=runs_dir, prefix=".pull-") as scratch:
         job = {
             "action": "pull",
@@ -82,7 +88,7 @@ def pull(found: Source, login: Login, runs_dir: Path, *, say: Callable[[str], No
                 here = runs_dir / name.removeprefix("jglue-run-")
                 if not here.is_dir() or not _same(here, Path(scratch) / name):
                     raise
-                say(f"{here} is here already, and was left as it is.")
+                say(Message("{here} is here already, and was left as it is.", here=here))
                 out.append(here)
         return out
 

@@ -132,7 +132,9 @@ def write_offline(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise StoreError(f"{folder} cannot be made ({e.strerror}). Name another with WANDB_DIR.") from e
+        raise StoreError(
+            "{folder} cannot be made ({reason}). Name another with WANDB_DIR.", folder=folder, reason=e.strerror
+        ) from e
     group = comparison_id(*(RunStore(run).spec().spec_id for run in runs)) if compare else None
     jobs = [_job(run, protocol, target, folder) | {"group": group} for run in runs]
     if compare:
@@ -158,8 +160,13 @@ def _job(run: Path, protocol: str, target: Target, room: Path | None = None) -> 
     free = shutil.disk_usage(place).free
     if free < need:
         raise StoreError(
-            f"To push {run.name} about {need >> 20:,} MiB are needed in {place}, which has {free >> 20:,} MiB. "
-            f"Free some space, or set {'WANDB_DIR' if room else 'TMPDIR'} to a larger disk. The run is untouched."
+            "To push {run} about {need:,} MiB are needed in {place}, which has {free:,} MiB. Free "
+            "some space, or set {choice} to a larger disk. The run is untouched.",
+            run=run.name,
+            need=need >> 20,
+            place=place,
+            free=free >> 20,
+            choice="WANDB_DIR" if room else "TMPDIR",
         )
     where = {"entity": target.entity, "project": target.project}
     return {"action": "push", "folder": str(run.resolve()), "protocol": protocol, **where}
@@ -188,10 +195,14 @@ def alone(login: Login, id_: str) -> Iterator[None]:
             try:
                 held.enter_context(FileLock(_locks() / f"{name}.lock", timeout=0))
             except Timeout as e:
-                raise RunBusyError(f"{id_} is being pushed to {target.path} already. Wait for its end.") from e
+                raise RunBusyError(
+                    "{id} is being pushed to {path} already. Wait for its end.", id=id_, path=target.path
+                ) from e
             except OSError as e:
                 raise StoreError(
-                    f"{tempfile.gettempdir()} holds no lock ({e.strerror}). Free some space, or set TMPDIR."
+                    "{gettempdir} holds no lock ({reason}). Free some space, or set TMPDIR.",
+                    gettempdir=tempfile.gettempdir(),
+                    reason=e.strerror,
                 ) from e
         yield
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jglue_app.backends.pool import ModelPool
-from jglue_app.data import files
+from jglue_app.data import files, pools
 from jglue_app.data.check import overlaps, relabelled, repeats
 from jglue_app.errors import InputError
 from jglue_app.runs.plan import make_plan
@@ -160,7 +160,7 @@ def test_jsts_alone_may_show_what_it_does_not_evaluate(guarded: Settings, tmp_pa
 def test_a_pool_that_leaks_all_the_same_is_refused(
     guarded: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "without", lambda pool, evaluated: pool)
+    monkeypatch.setattr(pools, "without", lambda pool, evaluated: pool)
     with pytest.raises(InputError, match=r"The example jsts 0 has the text of the evaluated item jnli 0\. Take it out"):
         make_plan(guarded, table(tmp_path), ["jsts", "jnli"], prompt=PromptSpec(shots=2))
 

@@ -316,9 +316,8 @@ def test_random_examples_differ_between_items() -> None:
 
 def test_examples_are_the_same_in_another_process() -> None:
     script = """
-import json, sys
-sys.path.insert(0, "tests")
-from test_prompts import pick
+import json
+from tests.prompts.test_build import pick
 print(json.dumps([pick(s, 5, seed=7) for s in ("fixed", "random", "balanced")]))
 """
     told = subprocess.run(

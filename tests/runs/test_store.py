@@ -352,7 +352,7 @@ def hold(path: str) -> None:
 
 def child(call: str, *arguments: str) -> subprocess.Popen[str]:
     """A process that calls a function of this file."""
-    script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests import test_store; test_store.{call}"
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.runs import test_store; test_store.{call}"
     return subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
         stdin=subprocess.PIPE,

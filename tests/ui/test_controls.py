@@ -12,6 +12,7 @@ from hypothesis import assume, given
 
 from jglue_app.backends.named_models import named_models
 from jglue_app.errors import InputError
+from jglue_app.messages import word
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.styles import style_names
 from jglue_app.runs.request import Configuration, Side
@@ -19,7 +20,6 @@ from jglue_app.settings import Settings, load_settings
 from jglue_app.tasks import CORE
 from jglue_app.ui import controls
 from jglue_app.ui.tabs.compare import side_text
-from jglue_app.ui.words import word
 from tests.runs.test_request import ASKED, SIDES
 
 GOOD_SIDE: list[Any] = ["gemma-3-270m", "alpaca", "number", 3, "8bit", "float16"]

@@ -59,8 +59,8 @@ def test_what_works_is_left_as_it_is_and_so_is_an_error_meant_for_people() -> No
 
 LIST_UNGUARDED = """
 from jglue_app.settings import load_settings
-from jglue_app.ui.page import build
-from jglue_app.ui.words import browser_words
+from jglue_app.ui.page import browser_words, build
+
 
 functions = [event.fn for event in build(load_settings(), browser_words()).fns.values() if event.fn is not None]
 print(len(functions), [fn.__name__ for fn in functions if not hasattr(fn, "__wrapped__")])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jglue_app.errors import InputError
+from jglue_app.messages import say
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.decisions import DECISIONS, GENERATION, VALUES, decisions_of
@@ -19,7 +20,6 @@ from jglue_app.ui import views
 from jglue_app.ui.decision_words import DECISIONS_JA, GENERATION_JA, STEPS_JA, VALUES_JA, decision_word, value_word
 from jglue_app.ui.views.decisions import decisions_view
 from jglue_app.ui.views.waterfall import waterfall_view
-from jglue_app.ui.words import said
 
 SHIPPED = Path(__file__).parents[2] / "assets" / "showcase" / "base-3-shot"
 DATA = RunStore(SHIPPED).data()
@@ -85,13 +85,13 @@ def test_a_subset_that_cannot_be_explained_is_named_with_the_reason_in_japanese(
     for data, start in ((DATA, "wandb-2023-0shot"), (texts, "lm-eval-ja"), (ranks, "flexeval")):
         for task, why in unexplained(data, start, end).items():
             assert task not in explainable(data, start, end)
-            japanese = said(why, "ja")
+            japanese = say(why, "ja")
             assert japanese != why
             assert not re.search(r"[a-z]{3,} [a-z]{2,} ", japanese), japanese
     assert "jsts" in unexplained(DATA, "wandb-2023-0shot", "stability-jp")
     with pytest.raises(InputError) as refused:
         explain(DATA, "jcola", "official", "stability-jp")
-    assert said(str(refused.value), "ja").startswith("この実行に JCoLA はありません。")
+    assert say(str(refused.value), "ja").startswith("この実行に JCoLA はありません。")
 
 
 def _without(record: Record, *, logprobs: bool) -> Record:

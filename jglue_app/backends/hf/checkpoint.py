@@ -136,7 +136,12 @@ def refuse_kind(name: str, config: Mapping[str, Any]) -> None:
         kind = NOT_TEXT if parts else ENCODER if _encodes(type_) else ""
         if kind:
             raise _other_kind(name, kind, shown)
-        raise ModelError(f"{name} is of a kind ({shown}) that transformers does not load for writing text. {NEEDED}")
+        raise ModelError(
+            "{name} is of a kind ({shown}) that transformers does not load for writing text. {needed}",
+            name=name,
+            shown=shown,
+            needed=NEEDED,
+        )
     for architecture in architectures:
         if architecture == built:
             continue
@@ -153,9 +158,13 @@ def refuse_kind(name: str, config: Mapping[str, Any]) -> None:
             raise _other_kind(name, DRAFTING, architecture)
         if not same and _plain(head[1]) != _plain(type_):
             raise ModelError(
-                f"The config.json of {name} names the class {architecture}, and transformers would build {built} in "
-                f"its place, because that belongs to the model_type {type_}. Correct the one that is wrong, or choose "
-                "another model."
+                "The config.json of {name} names the class {architecture}, and transformers would "
+                "build {built} in its place, because that belongs to the model_type {value}. "
+                "Correct the one that is wrong, or choose another model.",
+                name=name,
+                architecture=architecture,
+                built=built,
+                value=type_,
             )
 
 
@@ -186,8 +195,13 @@ def _with_defaults(type_: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _other_kind(name: str, kind: str, shown: str) -> ModelError:
     if not kind:
-        return ModelError(f"{name} is of a kind ({shown}) that transformers does not load for writing text. {NEEDED}")
-    return ModelError(f"{name} is {kind} ({shown}). {NEEDED}")
+        return ModelError(
+            "{name} is of a kind ({shown}) that transformers does not load for writing text. {needed}",
+            name=name,
+            shown=shown,
+            needed=NEEDED,
+        )
+    return ModelError("{name} is {kind} ({shown}). {needed}", name=name, kind=kind, shown=shown, needed=NEEDED)
 
 
 def refuse_embedding(name: str, names: Collection[str]) -> None:
@@ -256,12 +270,18 @@ def refuse_adapter(name: str, names: Collection[str], read: Callable[[str], Mapp
 def _adapter(name: str, where: str, base: str) -> ModelError:
     if base:
         return ModelError(
-            f"{name} holds an adapter ({where}) for the model {base}, and adapters are not applied here. Merge it into "
-            "that model first (`merge_and_unload()` of peft) and name the merged folder."
+            "{name} holds an adapter ({where}) for the model {base}, and adapters are not applied "
+            "here. Merge it into that model first (`merge_and_unload()` of peft) and name the "
+            "merged folder.",
+            name=name,
+            where=where,
+            base=base,
         )
     return ModelError(
-        f"{name} holds an adapter ({where}), and adapters are not applied here. Merge it into its base model first "
-        "(`merge_and_unload()` of peft) and name the merged folder."
+        "{name} holds an adapter ({where}), and adapters are not applied here. Merge it into its "
+        "base model first (`merge_and_unload()` of peft) and name the merged folder.",
+        name=name,
+        where=where,
     )
 
 
@@ -324,8 +344,11 @@ def refuse_settings(
         for end in ends if isinstance(ends, list) else [ends]:
             if end is not None and (isinstance(end, bool) or not isinstance(end, int)):
                 raise ModelError(
-                    f"{file} of {name} names a token that ends a text by {end!r}, which is no id. Put whole numbers "
-                    "under eos_token_id, or fetch the model again."
+                    "{file} of {name} names a token that ends a text by {end!r}, which is no id. "
+                    "Put whole numbers under eos_token_id, or fetch the model again.",
+                    file=file,
+                    name=name,
+                    end=end,
                 )
 
 
@@ -355,13 +378,18 @@ def weight_files(
     if parts := sorted(n for n in names if re.fullmatch(r"[^/]+-\d+-of-\d+\.(safetensors|bin)", n)):
         listing = weights.SAFE[1] if any(n.endswith(".safetensors") for n in parts) else weights.PICKLED[1]
         raise ModelNotFoundError(
-            f"The weights of {name} are in several files (such as {parts[0]}), and the list of them ({listing}) is "
-            "missing. Fetch it too, or export the model again."
+            "The weights of {name} are in several files (such as {parts}), and the list of them "
+            "({listing}) is missing. Fetch it too, or export the model again.",
+            name=name,
+            parts=parts[0],
+            listing=listing,
         )
     if other := sorted(n for n in names if "/" not in n and n.endswith(".safetensors")):
         raise ModelNotFoundError(
-            f"The weights of {name} are under a name that transformers does not look for ({other[0]}). Rename the file "
-            "to model.safetensors, or export the model again."
+            "The weights of {name} are under a name that transformers does not look for ({other}). "
+            "Rename the file to model.safetensors, or export the model again.",
+            name=name,
+            other=other[0],
         )
     return ()
 
@@ -369,11 +397,18 @@ def weight_files(
 def _listed(name: str, file: str, names: Collection[str], read: Callable[[str], Mapping[str, Any]]) -> tuple[str, ...]:
     found = weights.listed(read(file))
     if not found:
-        raise ModelError(f"{file} of {name} does not list its weight files. Fetch or export the model again.")
+        raise ModelError(
+            "{file} of {name} does not list its weight files. Fetch or export the model again.", file=file, name=name
+        )
     for shard in found:
         parts = (*PurePosixPath(shard).parts, *PureWindowsPath(shard).parts)
         if ".." in parts or PurePosixPath(shard).is_absolute() or PureWindowsPath(shard).anchor:
-            raise ModelError(f"{file} of {name} names a file outside the model ({shard}). Fetch the model again.")
+            raise ModelError(
+                "{file} of {name} names a file outside the model ({shard}). Fetch the model again.",
+                file=file,
+                name=name,
+                shard=shard,
+            )
     for shard in found:
         if shard not in names:
             raise _missing(name, shard)
@@ -382,7 +417,9 @@ def _listed(name: str, file: str, names: Collection[str], read: Callable[[str], 
 
 def _missing(name: str, file: str) -> ModelNotFoundError:
     return ModelNotFoundError(
-        f"The weight file {file} of {name} is missing. Fetch the model again: a download or copy may have broken off."
+        "The weight file {file} of {name} is missing. Fetch the model again: a download or copy may have broken off.",
+        file=file,
+        name=name,
     )
 
 
@@ -401,14 +438,21 @@ def read_table(path: Path, name: str) -> Mapping[str, Any]:
         text = path.read_text("utf-8")
         if text.startswith("\ufeff"):
             raise ModelError(
-                f"{path.name} of {name} begins with a byte-order mark, which transformers does not read. Save it as "
-                "UTF-8 without one."
+                "{file} of {name} begins with a byte-order mark, which transformers does not read. "
+                "Save it as UTF-8 without one.",
+                file=path.name,
+                name=name,
             )
         table = json.loads(text)
     except (OSError, ValueError, RecursionError) as e:
-        raise ModelError(f"{path.name} of {name} cannot be read ({first_line(e)}). Fetch the model again.") from e
+        raise ModelError(
+            "{file} of {name} cannot be read ({reason}). Fetch the model again.",
+            file=path.name,
+            name=name,
+            reason=first_line(e),
+        ) from e
     if not isinstance(table, dict):
-        raise ModelError(f"{path.name} of {name} holds no table. Fetch or export the model again.")
+        raise ModelError("{file} of {name} holds no table. Fetch or export the model again.", file=path.name, name=name)
     return table
 
 
@@ -523,18 +567,26 @@ def quantization_of(name: str, config: Mapping[str, Any], names: Collection[str]
     if found is None:
         if old := sorted(set(_OLD_SETTINGS) & set(names)):
             raise ModelError(
-                f"{name} is quantized, and the settings are in {old[0]} where transformers does not look. Export it "
-                "again with a present version of the tool that made it, or choose an unquantized copy."
+                "{name} is quantized, and the settings are in {old} where transformers does not "
+                "look. Export it again with a present version of the tool that made it, or choose "
+                "an unquantized copy.",
+                name=name,
+                old=old[0],
             )
         return None
     if not isinstance(found, Mapping):
-        raise ModelError(f"The quantization_config of {name} holds no table. Fetch or export the model again.")
+        raise ModelError(
+            "The quantization_config of {name} holds no table. Fetch or export the model again.", name=name
+        )
     method = _method(found)
     if method not in PACKAGES:
         shown = method or "no quant_method"
         raise ModelError(
-            f"The weights of {name} are quantized in a way that transformers does not load ({shown}). Choose an "
-            "unquantized copy, or one in a format that it knows, such as bitsandbytes, GPTQ or AWQ."
+            "The weights of {name} are quantized in a way that transformers does not load "
+            "({shown}). Choose an unquantized copy, or one in a format that it knows, such as "
+            "bitsandbytes, GPTQ or AWQ.",
+            name=name,
+            shown=shown,
         )
     return Quantized(method, _label(method, found))
 
@@ -581,8 +633,11 @@ def refuse_quantized_twice(name: str, quantized: Quantized | None, asked: str) -
     """
     if quantized is not None and asked != "none":
         raise InputError(
-            f"The weights of {name} are quantized already ({quantized.label}), and cannot be quantized to {asked} on "
-            "top of that. Leave the quantization out, or name the unquantized model."
+            "The weights of {name} are quantized already ({label}), and cannot be quantized to "
+            "{asked} on top of that. Leave the quantization out, or name the unquantized model.",
+            name=name,
+            label=quantized.label,
+            asked=asked,
         )
 
 
@@ -595,8 +650,12 @@ def need_packages(name: str, quantized: Quantized | None) -> None:
     missing = [pip for module, pip in PACKAGES[quantized.method] if not _is_there(module)] if quantized else []
     if quantized and missing:
         raise DeviceError(
-            f"The weights of {name} are quantized ({quantized.label}), which needs {' and '.join(missing)}. Run "
-            f"`pip install {' '.join(missing)}`, or choose an unquantized copy."
+            "The weights of {name} are quantized ({label}), which needs {missing}. Run `pip "
+            "install {missing_2}`, or choose an unquantized copy.",
+            name=name,
+            label=quantized.label,
+            missing=" and ".join(missing),
+            missing_2=" ".join(missing),
         )
 
 
@@ -659,8 +718,10 @@ def refuse_foreign(name: str, report: Mapping[str, Collection[Any]], config: Any
             continue
         if not report["missing_keys"]:  # Else it is told which are missing.
             raise ModelError(
-                f"The files of {name} hold weights that have no place in the model that its config.json describes "
-                f"({key}). Fetch or export the model again."
+                "The files of {name} hold weights that have no place in the model that its "
+                "config.json describes ({key}). Fetch or export the model again.",
+                name=name,
+                key=key,
             )
 
 
@@ -682,15 +743,19 @@ def refuse_unquantized(name: str, model: Any, quantized: Quantized | None) -> No
 
 def _quantized_somehow(name: str, found: str) -> ModelError:
     return ModelError(
-        f"The weights of {name} are quantized ({found}), and its config.json does not say how. Fetch or export the "
-        "model again, or choose an unquantized copy."
+        "The weights of {name} are quantized ({found}), and its config.json does not say how. "
+        "Fetch or export the model again, or choose an unquantized copy.",
+        name=name,
+        found=found,
     )
 
 
 def _called_quantized(name: str, quantized: Quantized) -> ModelError:
     return ModelError(
-        f"The config.json of {name} calls its weights quantized ({quantized.label}), and the files hold plain ones. "
-        "Take quantization_config out of config.json, or fetch the model again."
+        "The config.json of {name} calls its weights quantized ({label}), and the files hold "
+        "plain ones. Take quantization_config out of config.json, or fetch the model again.",
+        name=name,
+        label=quantized.label,
     )
 
 
@@ -720,8 +785,11 @@ def refuse_stored(
     for key, tensor in stored.items():
         if 0 in tensor.shape and not _BUFFER.search(key):
             raise ModelError(
-                f"The files of {name} hold weights without content ({key}), as training in parts (DeepSpeed ZeRO-3) "
-                "leaves them. Put the parts together with its zero_to_fp32.py, or export the model again."
+                "The files of {name} hold weights without content ({key}), as training in parts "
+                "(DeepSpeed ZeRO-3) leaves them. Put the parts together with its zero_to_fp32.py, "
+                "or export the model again.",
+                name=name,
+                key=key,
             )
     if quantized is None:
         for key, tensor in stored.items():
@@ -751,9 +819,13 @@ def refuse_sizes(name: str, stored: Mapping[str, Tensor], expected: Mapping[str,
         shape = expected.get(key, tensor.shape)
         if shape != tensor.shape:
             raise ModelError(
-                f"The weights of {name} do not have the sizes that its config.json describes ({key} is "
-                f"{_shown(tensor.shape)} in the files and {_shown(shape)} by config.json). Fetch or export the model "
-                "again, so that both belong together."
+                "The weights of {name} do not have the sizes that its config.json describes ({key} "
+                "is {shown} in the files and {shown_2} by config.json). Fetch or export the model "
+                "again, so that both belong together.",
+                name=name,
+                key=key,
+                shown=_shown(tensor.shape),
+                shown_2=_shown(shape),
             )
 
 
@@ -776,9 +848,11 @@ def refuse_other_head(name: str, model: Any) -> None:
         return
     if head.is_floating_point() and not torch.equal(head.to(rows.device), rows):
         raise ModelError(
-            f"The files of {name} hold an output layer that differs from the embedding, and its config.json says that "
-            "they are one (tie_word_embeddings), so that programs differ in which of them they use. Set "
-            "tie_word_embeddings to false there if the stored layer is meant, or export the model again."
+            "The files of {name} hold an output layer that differs from the embedding, and its "
+            "config.json says that they are one (tie_word_embeddings), so that programs differ in "
+            "which of them they use. Set tie_word_embeddings to false there if the stored layer is "
+            "meant, or export the model again.",
+            name=name,
         )
 
 
@@ -794,8 +868,10 @@ def refuse_alike(name: str, logits: torch.Tensor) -> None:
     """
     if logits.shape[-1] > 1 and bool((logits.amax(-1) == logits.amin(-1)).all()):
         raise ModelError(
-            f"All tokens are equally likely for {name} whatever it reads: its output layer or all its weights are "
-            "zero, as a merge or export that failed leaves them. Fetch or export the model again."
+            "All tokens are equally likely for {name} whatever it reads: its output layer or all "
+            "its weights are zero, as a merge or export that failed leaves them. Fetch or export "
+            "the model again.",
+            name=name,
         )
 
 
@@ -816,7 +892,11 @@ def beyond(ids: Collection[int], rows: int) -> int | None:
 def no_row(name: str, token: str, id_: int, rows: int) -> ModelError:
     """What is said of a token for which the embedding has no row."""
     return ModelError(
-        f"The token {token!r} (id {id_}) has no row in the embedding of {name}, which has {rows} rows: the tokenizer "
-        "knows tokens that the weights do not. Use the tokenizer that belongs to the weights, or a format without this "
-        "token."
+        "The token {token!r} (id {id}) has no row in the embedding of {name}, which has {rows} "
+        "rows: the tokenizer knows tokens that the weights do not. Use the tokenizer that belongs "
+        "to the weights, or a format without this token.",
+        token=token,
+        id=id_,
+        name=name,
+        rows=rows,
     )

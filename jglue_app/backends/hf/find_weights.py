@@ -41,6 +41,7 @@ from jglue_app.errors import (
     UnknownNameError,
     first_line,
 )
+from jglue_app.messages import Message
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
 
@@ -121,7 +122,9 @@ def _local(folder: Path, spec: ModelSpec) -> ModelFiles:
     config, names = folder / "config.json", _names_in(folder)
     checkpoint.refuse_adapter(spec.id, names, lambda name: checkpoint.read_table(folder / name, spec.id))
     if not config.is_file():
-        raise ModelNotFoundError(f"The folder {folder} holds no config.json. Give a transformers model folder.")
+        raise ModelNotFoundError(
+            "The folder {folder} holds no config.json. Give a transformers model folder.", folder=folder
+        )
     table = _read_config(spec.id, config)
     chosen, quantized = _checked(spec, table, names, lambda name: checkpoint.read_table(folder / name, spec.id), folder)
     files = [folder / name for name in chosen]
@@ -196,17 +199,25 @@ def _on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], None]) 
         try:
             path = Path(fetch(name))
         except Exception as e:  # As above.
-            raise NetworkError(f"The download of {name} broke off ({first_line(e)}). Try again.") from e
+            raise NetworkError(
+                "The download of {name} broke off ({reason}). Try again.", name=name, reason=first_line(e)
+            ) from e
         return checkpoint.read_table(path, spec.id)
 
     checkpoint.refuse_adapter(spec.id, sizes, read)
     if config is None:
-        raise ModelNotFoundError(f"{spec.id} has no config.json: it is not a transformers model.")
+        raise ModelNotFoundError("{model} has no config.json: it is not a transformers model.", model=spec.id)
     table = _read_config(spec.id, config)
     weights, quantized = _checked(spec, table, sizes, read)
     total = sum(sizes[name] for name in weights)
     _check_disk(spec, total)
-    notify(f"Fetching {spec.id} ({total / 1e9:.1f} GB) from the Hugging Face Hub, unless it is cached.")
+    notify(
+        Message(
+            "Fetching {model} ({total:.1f} GB) from the Hugging Face Hub, unless it is cached.",
+            model=spec.id,
+            total=total / 1e9,
+        )
+    )
     safe = weights[0].endswith(".safetensors")
     return ModelFiles(spec.id, commit, commit, total, _stored_width(table), safe, None, quantized, weights)
 
@@ -217,8 +228,11 @@ def _check_disk(spec: ModelSpec, need: int) -> None:
     free = shutil.disk_usage(there).free
     if need > free and try_to_load_from_cache(spec.id, "model.safetensors") is None:
         raise DeviceError(
-            f"{spec.id} is {need / 1e9:.1f} GB to download and {free / 1e9:.1f} GB of disk are free. "
-            "Free some space, or set HF_HOME to another disk."
+            "{model} is {need:.1f} GB to download and {free:.1f} GB of disk are free. Free some "
+            "space, or set HF_HOME to another disk.",
+            model=spec.id,
+            need=need / 1e9,
+            free=free / 1e9,
         )
 
 
@@ -228,12 +242,25 @@ def _gguf_on_hub(
     assert spec.gguf_file
     if spec.gguf_file not in sizes:
         known = ", ".join(name for name in sizes if name.endswith(".gguf")) or "none"
-        raise ModelNotFoundError(f"{spec.id} has no file {spec.gguf_file!r}. Its GGUF files: {known}.")
-    notify(f"Downloading {spec.gguf_file} ({sizes[spec.gguf_file] / 1e9:.1f} GB).")
+        raise ModelNotFoundError(
+            "{model} has no file {gguf_file!r}. Its GGUF files: {known}.",
+            model=spec.id,
+            gguf_file=spec.gguf_file,
+            known=known,
+        )
+    notify(
+        Message(
+            "Downloading {gguf_file} ({sizes:.1f} GB).", gguf_file=spec.gguf_file, sizes=sizes[spec.gguf_file] / 1e9
+        )
+    )
     try:
         file = Path(hf_hub_download(spec.id, spec.gguf_file, revision=spec.revision, token=settings.hub_token))
     except Exception as e:  # As above.
-        raise NetworkError(f"The download of {spec.gguf_file} broke off ({first_line(e)}). Try again.") from e
+        raise NetworkError(
+            "The download of {gguf_file} broke off ({reason}). Try again.",
+            gguf_file=spec.gguf_file,
+            reason=first_line(e),
+        ) from e
     return _from_gguf(file, spec, settings, notify)
 
 
@@ -272,8 +299,11 @@ def _unreachable(spec: ModelSpec, error: Exception) -> JglueAppError:
     if isinstance(error, InputError):  # It says by itself what stands in the way.
         return error
     return NetworkError(
-        f"{spec.id} is not on this machine and {constants.ENDPOINT} cannot be reached "
-        f"({type(error).__name__}). Check the connection, or use the embedded model gemma-3-270m."
+        "{model} is not on this machine and {endpoint} cannot be reached ({name}). Check the "
+        "connection, or use the embedded model gemma-3-270m.",
+        model=spec.id,
+        endpoint=constants.ENDPOINT,
+        name=type(error).__name__,
     )
 
 
@@ -281,12 +311,13 @@ def _need_bin(spec: ModelSpec, files: Collection[str], names: Collection[str]) -
     if files:
         if not spec.allow_bin:
             raise ModelError(
-                f"{spec.id} has only pickled .bin weights. Add --allow-bin to read them (weights only, in local mode)."
+                "{model} has only pickled .bin weights. Add --allow-bin to read them (weights only, in local mode).",
+                model=spec.id,
             )
         return
     ggufs = [name for name in names if name.endswith(".gguf")]
     remedy = f" It has GGUF files: add --gguf-file {ggufs[0]}." if ggufs else ""
-    raise ModelNotFoundError(f"{spec.id} has no safetensors weights.{remedy}")
+    raise ModelNotFoundError("{model} has no safetensors weights.{remedy}", model=spec.id, remedy=remedy)
 
 
 def _read_config(name: str, config: Path) -> dict[str, Any]:
@@ -296,8 +327,9 @@ def _read_config(name: str, config: Path) -> dict[str, Any]:
     built_in = name in named_models() and table.get("model_type") in CONFIG_MAPPING
     if "auto_map" in table and not built_in:
         raise ModelError(
-            f"{name} needs to run code from its repository, which this application never does. "
-            "Choose a model that transformers supports by itself."
+            "{name} needs to run code from its repository, which this application never does. "
+            "Choose a model that transformers supports by itself.",
+            name=name,
         )
     return table
 
@@ -309,16 +341,22 @@ def _stored_width(config: dict[str, Any]) -> int:
 
 def _not_found(spec: ModelSpec, error: Exception) -> ModelError:
     if isinstance(error, RevisionNotFoundError):
-        return ModelNotFoundError(f"{spec.id} has no revision {spec.revision!r}. Leave it out, or correct it.")
+        return ModelNotFoundError(
+            "{model} has no revision {revision!r}. Leave it out, or correct it.", model=spec.id, revision=spec.revision
+        )
     names = ", ".join(list(named_models())[:4])
     return ModelNotFoundError(
-        f"There is no model {spec.id!r} on this machine or on the Hugging Face Hub (or it is private). "
-        f"An id looks like owner/name, or is one of {names} …; see `python -m jglue_app models`."
+        "There is no model {model!r} on this machine or on the Hugging Face Hub (or it is "
+        "private). An id looks like owner/name, or is one of {names} …; see `python -m jglue_app "
+        "models`.",
+        model=spec.id,
+        names=names,
     )
 
 
 def _gated(spec: ModelSpec) -> ModelAccessError:
     return ModelAccessError(
-        f"{spec.id} is gated or private. Accept its terms on its page on the Hugging Face Hub and set HF_TOKEN, "
-        "or choose another model."
+        "{model} is gated or private. Accept its terms on its page on the Hugging Face Hub and "
+        "set HF_TOKEN, or choose another model.",
+        model=spec.id,
     )

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.errors import ModelError, ModelNotFoundError, first_line
+from jglue_app.messages import Message
 
 _LAYOUT = "v1"
 
@@ -37,7 +38,8 @@ def packaged_file(package: str, cache_dir: Path | None = None) -> Path:
         module = importlib.import_module(package)
     except ImportError as e:
         raise ModelNotFoundError(
-            f"The package {package.replace('_', '-')} is not installed. Run `pip install -r requirements.txt`."
+            "The package {replace} is not installed. Run `pip install -r requirements.txt`.",
+            replace=package.replace("_", "-"),
         ) from e
     try:
         return Path(module.assemble())
@@ -49,8 +51,11 @@ def packaged_file(package: str, cache_dir: Path | None = None) -> Path:
     except (OSError, ValueError) as e:
         failure = e
     raise ModelError(
-        f"The model file of the package {package.replace('_', '-')} could not be written ({first_line(failure)}). "
-        "Free some space, delete what is left of the file, or set JGLUE_CACHE_DIR to a folder that can be written to."
+        "The model file of the package {replace} could not be written ({reason}). Free some space, "
+        "delete what is left of the file, or set JGLUE_CACHE_DIR to a folder that can be written "
+        "to.",
+        replace=package.replace("_", "-"),
+        reason=first_line(failure),
     ) from failure
 
 
@@ -62,7 +67,7 @@ def converted(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> Pat
         ModelError: the file cannot be read as a model, or the folder not be written.
     """
     if not path.is_file():
-        raise ModelNotFoundError(f"There is no file {path}. Give the path of a .gguf file.")
+        raise ModelNotFoundError("There is no file {path}. Give the path of a .gguf file.", path=path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = cache_dir / "converted" / f"{path.stem}-{digest[:16]}-{_LAYOUT}"
@@ -72,12 +77,19 @@ def converted(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> Pat
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
-                notify(f"Converting {path.name} to safetensors. This happens once and takes about a minute.")
+                notify(
+                    Message(
+                        "Converting {file} to safetensors. This happens once and takes about a minute.", file=path.name
+                    )
+                )
                 _convert(path, folder)
     except (OSError, SafetensorError) as e:
         raise ModelError(
-            f"The converted weights of {path.name} could not be written to {folder.parent} ({first_line(e)}). "
-            "Free some space there, or set JGLUE_CACHE_DIR to another folder."
+            "The converted weights of {file} could not be written to {parent} ({reason}). Free "
+            "some space there, or set JGLUE_CACHE_DIR to another folder.",
+            file=path.name,
+            parent=folder.parent,
+            reason=first_line(e),
         ) from e
     return folder
 
@@ -151,8 +163,9 @@ def _read(path: Path) -> tuple[Any, Any]:
             )
     except Exception as e:  # A damaged file makes the reader fail in any way.
         raise ModelError(
-            f"{path.name} cannot be read as a GGUF model ({first_line(e)}). "
-            "Check the download, or use a safetensors repository."
+            "{file} cannot be read as a GGUF model ({reason}). Check the download, or use a safetensors repository.",
+            file=path.name,
+            reason=first_line(e),
         ) from e
     refuse_missing(path.name, report)
     # The weights are plain float32 now; left in place, the GGUF marker would forbid saving them.
@@ -171,4 +184,6 @@ def refuse_missing(name: str, report: Mapping[str, Collection[str]]) -> None:
     """
     if report["missing_keys"]:
         some = ", ".join(sorted(report["missing_keys"])[:3])
-        raise ModelError(f"The files of {name} lack some weights ({some}). Fetch or export the model again.")
+        raise ModelError(
+            "The files of {name} lack some weights ({some}). Fetch or export the model again.", name=name, some=some
+        )

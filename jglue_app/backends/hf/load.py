@@ -36,6 +36,7 @@ from jglue_app.backends.hf.verify import NotCausalError, Reference
 from jglue_app.backends.hf.weight_headers import Tensor, tensors_of
 from jglue_app.backends.named_models import named_models
 from jglue_app.errors import DeviceError, JglueAppError, ModelError, UnknownNameError, first_line
+from jglue_app.messages import Message
 from jglue_app.settings import Settings
 from jglue_app.types import ModelInfo, ModelSpec, Output, Prompt, RunError
 
@@ -65,7 +66,7 @@ def open_model(
     quantization = _quantization(spec, device)
     source = locate(spec, settings, notify)
     _check_memory(spec, source, device, dtype)
-    notify(f"Loading {spec.id}.")
+    notify(Message("Loading {model}.", model=spec.id))
     # False, not merely left out: transformers would ask at the terminal whether to run a repository's code.
     where = {
         "pretrained_model_name_or_path": source.path,
@@ -97,12 +98,17 @@ def open_model(
             checkpoint.refuse_sizes(spec.id, _stored(spec, source), _shapes(config))
         if source.quantized:
             raise ModelError(
-                f"{spec.id} is quantized ({source.quantized.label}) and could not be loaded here ({first_line(e)}). "
-                "Try another device, or choose an unquantized copy."
+                "{model} is quantized ({label}) and could not be loaded here ({reason}). Try "
+                "another device, or choose an unquantized copy.",
+                model=spec.id,
+                label=source.quantized.label,
+                reason=first_line(e),
             ) from e
         raise ModelError(
-            f"{spec.id} could not be loaded ({first_line(e)}). "
-            "Check that it is a text-generation model that transformers supports without code of its own."
+            "{model} could not be loaded ({reason}). Check that it is a text-generation model that "
+            "transformers supports without code of its own.",
+            model=spec.id,
+            reason=first_line(e),
         ) from e
     if source.revision is not None:  # What is in a folder was looked at before.
         checkpoint.refuse_stored(spec.id, _stored(spec, source), source.quantized, config.to_dict())
@@ -123,7 +129,13 @@ def open_model(
             quantized=quantized,
         )
     give_back()
-    notify(f"{spec.id} works in up to {backend.memory.budget / 2**30:.1f} GiB beside its weights.")
+    notify(
+        Message(
+            "{model} works in up to {budget:.1f} GiB beside its weights.",
+            model=spec.id,
+            budget=backend.memory.budget / 2**30,
+        )
+    )
     return backend
 
 
@@ -398,8 +410,11 @@ class HFBackend:
 
 def _not_causal(name: str, error: NotCausalError) -> ModelError:
     return ModelError(
-        f"In {name}, later tokens change what is said of earlier ones ({error}): it writes no text from left to "
-        "right, or this version of transformers does not run it as one. Choose another model."
+        "In {name}, later tokens change what is said of earlier ones ({reason}): it writes no "
+        "text from left to right, or this version of transformers does not run it as one. Choose "
+        "another model.",
+        name=name,
+        reason=error,
     )
 
 
@@ -407,20 +422,24 @@ def _fails(spec: ModelSpec, why: str) -> ModelError:
     """What is told when a model's own code does not run; the files' own quantization cannot be left out."""
     if spec.quantization != "none":
         return ModelError(
-            f"{spec.id} fails on a first short text ({why}). Leave the quantization out, or try another version of "
-            "transformers."
+            "{model} fails on a first short text ({why}). Leave the quantization out, or try "
+            "another version of transformers.",
+            model=spec.id,
+            why=why,
         )
     return ModelError(
-        f"{spec.id} fails on a first short text ({why}). Try another dtype or device, or try another version of "
-        "transformers."
+        "{model} fails on a first short text ({why}). Try another dtype or device, or try another "
+        "version of transformers.",
+        model=spec.id,
+        why=why,
     )
 
 
 def _no_memory(name: str, quantized: bool) -> DeviceError:
     """What is told when memory runs out; what is quantized already cannot be made smaller by that."""
     if quantized:
-        return DeviceError(f"There is not enough memory for {name}. Choose a smaller model.")
-    return DeviceError(f"There is not enough memory for {name}. Choose 8-bit or 4-bit, or a smaller model.")
+        return DeviceError("There is not enough memory for {name}. Choose a smaller model.", name=name)
+    return DeviceError("There is not enough memory for {name}. Choose 8-bit or 4-bit, or a smaller model.", name=name)
 
 
 @contextmanager
@@ -436,8 +455,11 @@ def _failing(name: str, when: str, quantized: bool) -> Iterator[None]:
         raise _no_memory(name, quantized) from e
     except Exception as e:  # Of any kind: architectures differ in all they do.
         raise ModelError(
-            f"{name} failed {when} ({type(e).__name__}: {first_line(e)}). Try another dtype or device, or choose "
-            "another model."
+            "{name} failed {when} ({name_2}: {reason}). Try another dtype or device, or choose another model.",
+            name=name,
+            when=when,
+            name_2=type(e).__name__,
+            reason=first_line(e),
         ) from e
 
 
@@ -452,10 +474,16 @@ def _device(device: str) -> str:
     kind = device.split(":")[0]
     if kind in ("balanced", "cuda"):
         if not torch.cuda.is_available():
-            raise DeviceError(f"The device {device!r} needs a CUDA GPU, and none was found. Use --device cpu.")
+            raise DeviceError(
+                "The device {device!r} needs a CUDA GPU, and none was found. Use --device cpu.", device=device
+            )
         count = torch.cuda.device_count()
         if device not in ("balanced", "cuda", *(f"cuda:{i}" for i in range(count))):
-            raise DeviceError(f"There is no device {device!r}: this machine has cuda:0 to cuda:{count - 1}.")
+            raise DeviceError(
+                "There is no device {device!r}: this machine has cuda:0 to cuda:{count}.",
+                device=device,
+                count=count - 1,
+            )
         return device if kind == "cuda" else "cuda"
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("The device 'mps' needs an Apple GPU, and none was found. Use --device cpu.")
@@ -542,9 +570,14 @@ def _check_memory(spec: ModelSpec, source: ModelFiles, device: str, dtype: torch
     if need is not None and need > free:
         if source.quantized:
             raise DeviceError(
-                f"{spec.id} needs about {need / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Choose a smaller model."
+                "{model} needs about {need:.1f} GB and {free:.1f} GB are free. Choose a smaller model.",
+                model=spec.id,
+                need=need / 1e9,
+                free=free / 1e9,
             )
         raise DeviceError(
-            f"{spec.id} needs about {need / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. "
-            "Choose 8-bit or 4-bit, or a smaller model."
+            "{model} needs about {need:.1f} GB and {free:.1f} GB are free. Choose 8-bit or 4-bit, or a smaller model.",
+            model=spec.id,
+            need=need / 1e9,
+            free=free / 1e9,
         )

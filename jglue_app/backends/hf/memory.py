@@ -107,8 +107,10 @@ def memory_of(model: Any, wanted: int | None = None) -> Memory:
     free = free_bytes(device)
     if wanted is not None and wanted > free:
         raise InputError(
-            f"{wanted / 2**30:.1f} GiB of working memory were asked for and {free / 2**30:.1f} GiB are free. "
-            "Give less with --memory or JGLUE_MEMORY, or leave it out to have it found."
+            "{wanted:.1f} GiB of working memory were asked for and {free:.1f} GiB are free. Give "
+            "less with --memory or JGLUE_MEMORY, or leave it out to have it found.",
+            wanted=wanted / 2**30,
+            free=free / 2**30,
         )
     share = SHARE["cuda" if device.startswith("cuda") else "cpu"]
     width = model.dtype.itemsize

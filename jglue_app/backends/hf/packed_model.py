@@ -23,6 +23,7 @@ from jglue_app.backends.hf.memory import MASK_BYTES, sizes
 from jglue_app.backends.hf.repetition_penalty import Repeated
 from jglue_app.backends.hf.trie import Trie, grow
 from jglue_app.backends.hf.verify import ADDED, NotCausalError, Probe, Reference, Stopped, Unsupported, use_attention
+from jglue_app.messages import Message
 
 NAME = "jglue_packed"
 LEAST_PIECE = 32
@@ -104,7 +105,7 @@ def _attend(
     q, k, v = query[0], key[0], value[0]
     if reading.kept is not None:
         if layer in reading.kept:  # Keys and values are kept by the layer's number.
-            raise Unsupported("a layer runs more than once")
+            raise Unsupported(Message("a layer runs more than once"))
         reading.kept[layer] = (k, v)
     out = torch.empty(q.shape[1], q.shape[0], v.shape[-1], dtype=v.dtype, device=v.device)
     for segment in reading.segments:
@@ -148,7 +149,7 @@ class PackedModel:
 
     def __init__(self, model: Any, reference: Reference, screen: bool | None = None) -> None:
         if not model._can_set_attn_implementation():
-            raise Unsupported("its attention cannot be exchanged")
+            raise Unsupported(Message("its attention cannot be exchanged"))
         self._model = model
         self._reference = reference
         self._body = model.base_model
@@ -167,7 +168,11 @@ class PackedModel:
             self.verify(reference.short)
         except Exception as e:  # Other architectures may fail in any way.
             self.restore()
-            raise e if isinstance(e, Unsupported) else Unsupported(f"{type(e).__name__}: {e}") from e
+            raise (
+                e
+                if isinstance(e, Unsupported)
+                else Unsupported(Message("{name}: {reason}", name=type(e).__name__, reason=e))
+            ) from e
 
     def restore(self) -> None:
         """Give the model its own attention back."""
@@ -296,7 +301,7 @@ class PackedModel:
         except (NotCausalError, Unsupported, Stopped):
             raise
         except Exception as e:  # Memory, or code of the model: of any kind.
-            raise Unsupported(f"{type(e).__name__}: {e}") from e
+            raise Unsupported(Message("{name}: {reason}", name=type(e).__name__, reason=e)) from e
         finally:
             self._reference.forget()
 

@@ -26,6 +26,7 @@ from jglue_app.backends.hf.thinking_switches import decoder
 from jglue_app.backends.hf.trie import common
 from jglue_app.backends.hf.verify import NotCausalError, Reference, Stopped, Unsupported
 from jglue_app.errors import ModelError, first_line
+from jglue_app.messages import Message
 from jglue_app.prompts.thoughts import Closing
 from jglue_app.types import Output, Prompt, RunError
 
@@ -42,22 +43,26 @@ KEPT_SLACK = 32
 PAD = 0
 
 NON_FINITE = RunError(
-    "non_finite", "The model produced NaN or infinite scores. Try another dtype, such as float32 or bfloat16."
+    "non_finite", Message("The model produced NaN or infinite scores. Try another dtype, such as float32 or bfloat16.")
 )
 OUT_OF_MEMORY = RunError(
     "out_of_memory",
-    "This item alone does not fit into memory. Choose fewer examples, or a smaller model.",
+    Message("This item alone does not fit into memory. Choose fewer examples, or a smaller model."),
 )
-EMPTY_PROMPT = RunError("empty_prompt", "The prompt has no tokens of its own.")
-NO_CHOICES = RunError("no_choices", "This item has no fixed answers to rank.")
-EMPTY_ANSWER = RunError("empty_answer", "One of the answers to rank has no tokens. Give every answer a text.")
+EMPTY_PROMPT = RunError("empty_prompt", Message("The prompt has no tokens of its own."))
+NO_CHOICES = RunError("no_choices", Message("This item has no fixed answers to rank."))
+EMPTY_ANSWER = RunError("empty_answer", Message("One of the answers to rank has no tokens. Give every answer a text."))
 
 
 def too_long(tokens: int, most: int) -> RunError:
     """What is told of a prompt that has more tokens than the operator lets be read."""
     return RunError(
         "too_long",
-        f"This prompt has {tokens:,} tokens; at most {most:,} are read here. Shorten it or ask for fewer examples.",
+        Message(
+            "This prompt has {tokens:,} tokens; at most {most:,} are read here. Shorten it or ask for fewer examples.",
+            tokens=tokens,
+            most=most,
+        ),
     )
 
 
@@ -539,7 +544,9 @@ def alike(questions: dict[int, Any]) -> dict[int, list[int]]:
 def refuse_unless_memory(error: RuntimeError) -> None:
     """Give memory back if that is what ran out; else raise ModelError."""
     if not is_out_of_memory(error):
-        raise ModelError(f"The model failed on a batch ({first_line(error)}). Try another dtype or device.") from error
+        raise ModelError(
+            "The model failed on a batch ({reason}). Try another dtype or device.", reason=first_line(error)
+        ) from error
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

@@ -37,8 +37,10 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Callable[[str], 
         raise
     except Exception as e:  # Of transformers, the tokenizer, the network: of any kind.
         raise ModelError(
-            f"The tokenizer of {spec.id} could not be loaded ({first_line(e)}). "
-            "Check that it is a text-generation model that transformers supports without code of its own."
+            "The tokenizer of {model} could not be loaded ({reason}). Check that it is a "
+            "text-generation model that transformers supports without code of its own.",
+            model=spec.id,
+            reason=first_line(e),
         ) from e
     try:
         generation = GenerationConfig.from_pretrained(source.path, revision=source.revision, token=settings.hub_token)
@@ -136,7 +138,8 @@ def require_template(tokenizer: Any, name: str) -> None:
     """Refuse a tokenizer of transformers without a chat template; raises ModelError."""
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(
-            f"The tokenizer of {name} has no chat template. Choose another prompt format, such as plain or alpaca."
+            "The tokenizer of {name} has no chat template. Choose another prompt format, such as plain or alpaca.",
+            name=name,
         )
 
 
@@ -162,8 +165,10 @@ def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]]
         )
     except Exception as e:  # Jinja templates of any repository may raise anything.
         raise ModelError(
-            f"The chat template of {name} refused this conversation ({first_line(e)}). "
-            "Leave out the system text, or choose another prompt format."
+            "The chat template of {name} refused this conversation ({reason}). Leave out the "
+            "system text, or choose another prompt format.",
+            name=name,
+            reason=first_line(e),
         ) from e
     return str(text)
 

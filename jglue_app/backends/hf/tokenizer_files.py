@@ -168,8 +168,9 @@ def _require_repeatable(name: str, tokenizer: Any) -> None:
             continue
         if one != other:
             raise ModelError(
-                f"The tokenizer of {name} gives the same text other tokens each time, so no score could be repeated. "
-                "Choose a repository whose tokenizer does not sample."
+                "The tokenizer of {name} gives the same text other tokens each time, so no score "
+                "could be repeated. Choose a repository whose tokenizer does not sample.",
+                name=name,
             )
 
 
@@ -179,8 +180,9 @@ def _refuse_code(name: str, found: _Repository) -> None:
     own = table.get("AutoTokenizer") if isinstance(table, dict) else table
     if own and (not found.class_name or tokenizer_class_from_name(found.class_name) is None):
         raise ModelError(
-            f"{name} needs to run code from its repository, which this application never does. "
-            "Choose a model that transformers supports by itself."
+            "{name} needs to run code from its repository, which this application never does. "
+            "Choose a model that transformers supports by itself.",
+            name=name,
         )
 
 
@@ -240,8 +242,11 @@ def require_same(tokenizer: Any, text: str, ids: Sequence[int]) -> None:
 
 def _refused(name: str, source: str, found: str) -> ModelError:
     return ModelError(
-        f"The tokenizer that transformers makes for {name} is not that of its file {source}: {found}. "
-        "Choose a repository of this model that holds a tokenizer.json."
+        "The tokenizer that transformers makes for {name} is not that of its file {source}: "
+        "{found}. Choose a repository of this model that holds a tokenizer.json.",
+        name=name,
+        source=source,
+        found=found,
     )
 
 
@@ -479,16 +484,23 @@ def _built_by_class(name: str, found: _Repository, file: Path | None) -> Any:
             tokenizer(PROBE[0])
     except ImportError as e:
         raise ModelError(
-            f"{name} has a tokenizer of the class {found.class_name}, which needs a package that is not installed "
-            f"({first_line(e)}). Install it, or choose a repository of this model that holds a tokenizer.json."
+            "{name} has a tokenizer of the class {class_name}, which needs a package that is not "
+            "installed ({reason}). Install it, or choose a repository of this model that holds a "
+            "tokenizer.json.",
+            name=name,
+            class_name=found.class_name,
+            reason=first_line(e),
         ) from e
     except Exception as e:  # Of any kind, from a converter that takes other models for granted.
         here = Path(str(found.where["pretrained_model_name_or_path"])).is_dir()
         if file is None or (isinstance(e, OSError) and not here):
             raise
         raise ModelError(
-            f"transformers cannot make the {found.class_name or 'tokenizer'} of {name} from its file {file.name}. "
-            "Choose a repository of this model that holds a tokenizer.json."
+            "transformers cannot make the {class_name} of {name} from its file {file}. Choose a "
+            "repository of this model that holds a tokenizer.json.",
+            class_name=found.class_name or "tokenizer",
+            name=name,
+            file=file.name,
         ) from e
     return tokenizer
 
@@ -517,8 +529,11 @@ def _compared(name: str, found: _Repository, tokenizer: Any) -> tuple[Any, Check
     if reference is None:
         if source:
             raise ModelError(
-                f"The file {source} of {name} does not say how text is cut before it is looked up, and its model type "
-                "is none whose rule is known. Choose a repository of this model that holds a tokenizer.json."
+                "The file {source} of {name} does not say how text is cut before it is looked up, "
+                "and its model type is none whose rule is known. Choose a repository of this model "
+                "that holds a tokenizer.json.",
+                source=source,
+                name=name,
             )
         return tokenizer, check
     check.reference, check.skip = _with_added(reference, tokenizer)

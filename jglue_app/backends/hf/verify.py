@@ -24,6 +24,7 @@ from torch import nn
 
 from jglue_app.backends.hf.linear import PackedLinear, pack
 from jglue_app.backends.hf.memory import free_bytes
+from jglue_app.messages import Message
 
 SHORT, SHORT_OF_LARGE = 40, 24
 """Tokens of the first comparison, where nothing in the configuration asks for more; fewer where they take long."""
@@ -161,7 +162,7 @@ class Reference:
                 noise = float((other - one).nan_to_num().square().mean(-1).sqrt().max())
                 # In 8 bits the scale of a number, or whether it is an outlier, depends on the other tokens.
                 if not self.quantized:
-                    raise NotCausalError(f"over {length} tokens, {e}") from e
+                    raise NotCausalError(Message("over {length} tokens, {reason}", length=length, reason=e)) from e
                 self._noise = max(self._noise, noise)
                 self.noisy |= noise > MOST_NOISE * float(one[torch.isfinite(one)].std())
 
@@ -287,7 +288,11 @@ class Reference:
 
         worst, usual = spread(got), spread(own)
         if not worst <= TIMES_ROUNDING * usual + 1e-6:
-            raise Unsupported(f"rounding errors are {worst:.2g}, and {usual:.2g} in the model itself")
+            raise Unsupported(
+                Message(
+                    "rounding errors are {worst:.2g}, and {usual:.2g} in the model itself", worst=worst, usual=usual
+                )
+            )
 
     def compare(self, got: torch.Tensor, expected: torch.Tensor, *, noisy: bool = True) -> None:
         """Raise Unsupported if log-probabilities are not those of the model itself.
@@ -298,10 +303,10 @@ class Reference:
         """
         got = got.to(expected.device)
         if not bool(torch.isfinite(expected).any()) or bool(torch.isnan(expected).any()):
-            raise Unsupported("the model's own scores are not finite")
+            raise Unsupported(Message("the model's own scores are not finite"))
         finite = torch.isfinite(expected)
         if bool((torch.isfinite(got) != finite).any()):
-            raise Unsupported("log-probabilities are finite in other places than the model's own")
+            raise Unsupported(Message("log-probabilities are finite in other places than the model's own"))
         off = torch.where(finite, got - expected, 0).abs()
         deviation = float(expected[finite].std())
         root = float(off.square().mean(-1).sqrt().max())
@@ -313,7 +318,7 @@ class Reference:
             worst = root
             most = ROUNDING * torch.finfo(self._model.dtype).eps * max(deviation, 0.01)
         if not worst <= most:
-            raise Unsupported(f"log-probabilities differ by {worst:.2g}")
+            raise Unsupported(Message("log-probabilities differ by {worst:.2g}", worst=worst))
 
 
 def use_attention(model: Any, name: str) -> None:

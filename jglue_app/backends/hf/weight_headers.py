@@ -77,12 +77,16 @@ def refuse_placeholder(path: Path, name: str) -> None:
         return
     if not start:
         raise ModelError(
-            f"{path.name} of {name} is empty. Fetch the model again: a download or copy may have broken off."
+            "{file} of {name} is empty. Fetch the model again: a download or copy may have broken off.",
+            file=path.name,
+            name=name,
         )
     if start == _POINTER:
         raise ModelError(
-            f"{path.name} of {name} is a pointer of Git LFS and not the file itself. Run `git lfs pull` in the folder, "
-            "or fetch the model again."
+            "{file} of {name} is a pointer of Git LFS and not the file itself. Run `git lfs pull` "
+            "in the folder, or fetch the model again.",
+            file=path.name,
+            name=name,
         )
 
 
@@ -113,7 +117,7 @@ def _pickled(path: Path, name: str) -> dict[str, Tensor]:
         if not packed:  # Of before torch 1.6; what it holds is not told without reading all of it.
             return {}
         if not zipfile.is_zipfile(path):  # The list of what is in it stands at its end.
-            raise ModelError(f"{path.name} of {name} is cut off. Fetch the model again.")
+            raise ModelError("{file} of {name} is cut off. Fetch the model again.", file=path.name, name=name)
         table = torch.load(path, map_location="meta", mmap=True, weights_only=True)
         return {
             str(key): Tensor(_TYPES.get(value.dtype, str(value.dtype)), tuple(value.shape))
@@ -128,11 +132,17 @@ def _pickled(path: Path, name: str) -> dict[str, Tensor]:
 
 def _damaged(path: Path, name: str) -> ModelError:
     return ModelError(
-        f"{path.name} of {name} is no safetensors file, or a damaged one. Fetch or export the model again."
+        "{file} of {name} is no safetensors file, or a damaged one. Fetch or export the model again.",
+        file=path.name,
+        name=name,
     )
 
 
 def _cut_off(path: Path, name: str, size: int, whole: int) -> ModelError:
     return ModelError(
-        f"{path.name} of {name} is cut off: {size:,} of {whole:,} bytes are there. Fetch the model again."
+        "{file} of {name} is cut off: {size:,} of {whole:,} bytes are there. Fetch the model again.",
+        file=path.name,
+        name=name,
+        size=size,
+        whole=whole,
     )

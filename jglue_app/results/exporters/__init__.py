@@ -77,7 +77,12 @@ def export(run: Path, to: Path, format: str, protocol: str = "official") -> Expo
     ending = to.suffix.lower()
     if ending in FILE_ENDINGS and ending not in how.endings:
         or_file = f", or one file that ends in {how.endings[0]}" if how.endings else ""
-        raise InputError(f"{format} cannot be a {ending} file. Name a new folder or a .zip file{or_file}.")
+        raise InputError(
+            "{format} cannot be a {ending} file. Name a new folder or a .zip file{or_file}.",
+            format=format,
+            ending=ending,
+            or_file=or_file,
+        )
     check_free(to)
     source = open_source(run, protocol)
     if how.single is not None and ending in how.endings:

@@ -46,7 +46,9 @@ def single(source: RunSource) -> str:
     told, left = _chosen(source)
     if not told:
         why = reasons(left)
-        raise InputError(f"Nothing of this run may stand on a model card ({why}). Export it as lm-eval instead.")
+        raise InputError(
+            "Nothing of this run may stand on a model card ({why}). Export it as lm-eval instead.", why=why
+        )
     return _yaml([_entry(source, scored) for scored in told])
 
 

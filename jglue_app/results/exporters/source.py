@@ -241,15 +241,22 @@ def open_source(run: Path, protocol: str = "official") -> RunSource:
     tried = len({(record.task, record.item_id) for record in data.records})
     if tried < planned or not planned:
         raise InputError(
-            f"The run {run.name} is not complete: {tried:,} of {planned:,} items are answered. Start the same run "
-            "again, which goes on where it stopped, and export it then."
+            "The run {run} is not complete: {tried:,} of {planned:,} items are answered. Start the "
+            "same run again, which goes on where it stopped, and export it then.",
+            run=run.name,
+            tried=tried,
+            planned=planned,
         )
     judged = judge_run(data, protocol)
     report = report_run(data, protocol, judged)
     scored, left_out = _scored(how, report, judged)
     if not scored:
         why = reasons(left_out)
-        raise InputError(f"The protocol {protocol} gives this run no score ({why}). Choose another protocol.")
+        raise InputError(
+            "The protocol {protocol} gives this run no score ({why}). Choose another protocol.",
+            protocol=protocol,
+            why=why,
+        )
     return RunSource(data, manifest, how, report, scored, left_out)
 
 

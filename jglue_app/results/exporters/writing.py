@@ -52,11 +52,15 @@ def check_free(to: Path) -> None:
         parent = to.absolute().parent.is_dir()
     except (OSError, ValueError) as e:
         why = getattr(e, "strerror", None) or e
-        raise StoreError(f"{to} cannot be written ({why}). Choose another place, or free some space.") from e
+        raise StoreError(
+            "{to} cannot be written ({why}). Choose another place, or free some space.", to=to, why=why
+        ) from e
     if taken:
-        raise StoreError(f"{to} is there already. Name a place where nothing is, or remove it first.")
+        raise StoreError("{to} is there already. Name a place where nothing is, or remove it first.", to=to)
     if not parent:
-        raise StoreError(f"There is no folder {to.absolute().parent} to write into. Make it first, or choose another.")
+        raise StoreError(
+            "There is no folder {parent} to write into. Make it first, or choose another.", parent=to.absolute().parent
+        )
 
 
 def place(files: Mapping[str, str], to: Path, *, single: bool = False) -> Path:
@@ -90,7 +94,9 @@ def place(files: Mapping[str, str], to: Path, *, single: bool = False) -> Path:
             check_free(to)
             made.rename(to)
     except OSError as e:
-        raise StoreError(f"{to} cannot be written ({e.strerror}). Choose another place, or free some space.") from e
+        raise StoreError(
+            "{to} cannot be written ({reason}). Choose another place, or free some space.", to=to, reason=e.strerror
+        ) from e
     return to
 
 

@@ -72,7 +72,7 @@ def detect(path: Path) -> str:
         if format.recognises(path, head):
             return name
     kinds = ", ".join(format.title for format in FORMATS.values())
-    raise DataError(f"{path}: is no log that is known here. Known are {kinds}.")
+    raise DataError("{path}: is no log that is known here. Known are {kinds}.", path=path, kinds=kinds)
 
 
 def _first_object(path: Path) -> Mapping[str, Any] | None:
@@ -82,11 +82,12 @@ def _first_object(path: Path) -> Mapping[str, Any] | None:
         return None
     bare = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not bare:
-        raise DataError(f"{path}: is empty. Give a harness's log.")
+        raise DataError("{path}: is empty. Give a harness's log.", path=path)
     if bare[:1] not in b"{[":
         raise DataError(
-            f"{path}: is no JSON in UTF-8, which logs are written in. Give the log as the harness made it, or save it "
-            "as UTF-8."
+            "{path}: is no JSON in UTF-8, which logs are written in. Give the log as the harness "
+            "made it, or save it as UTF-8.",
+            path=path,
         )
     line = bare.split(b"\n", 1)[0].strip()
     if line.startswith(b"{") and line.endswith(b"}"):

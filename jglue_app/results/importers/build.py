@@ -102,7 +102,12 @@ def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: b
         names = ", ".join(log.path.name for log in logs)
         others = [name[:LONGEST] for log in logs for name in log.left_out]
         holds = f" It has {', '.join(others[:NAMED])}, which are other benchmarks." if others else ""
-        raise DataError(f"{names}: holds no answer of {_wanted(tasks)}.{holds} Give a log that has some.")
+        raise DataError(
+            "{names}: holds no answer of {wanted}.{holds} Give a log that has some.",
+            names=names,
+            wanted=_wanted(tasks),
+            holds=holds,
+        )
     return [_part(found[name], logs[0].name, partial) for name in TASKS if name in found]
 
 
@@ -121,15 +126,21 @@ def _read(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Subs
         name = row.subset or (tasks[0] if len(tasks) == 1 else "")
         if not name:
             raise InputError(
-                f"{log.path}, {row.where}: no subset of JGLUE is known by the name "
-                f"{(row.task or log.path.stem)[:LONGEST]!r}. If it is one, say which: --task {', '.join(TASKS)}."
+                "{path}, {where}: no subset of JGLUE is known by the name {task!r}. If it is one, "
+                "say which: --task {tasks}.",
+                path=log.path,
+                where=row.where,
+                task=(row.task or log.path.stem)[:LONGEST],
+                tasks=", ".join(TASKS),
             )
         if tasks and name not in tasks:
             continue
         if name in before:
             raise DataError(
-                f"{log.path}: {TASKS[name].title} was in {found[name].source} already. Import one log of each subset "
-                "at a time."
+                "{path}: {title} was in {source} already. Import one log of each subset at a time.",
+                path=log.path,
+                title=TASKS[name].title,
+                source=found[name].source,
             )
         if name not in found:
             dataset = data_of(name)
@@ -144,8 +155,12 @@ def _take(log: Log, row: Row, subset: Subset) -> None:
     if len(subset.tasks) > 1:
         first, second = sorted(" ".join(filter(None, pair)) for pair in subset.tasks)
         raise DataError(
-            f"{log.path}, {row.where}: holds {title} in two versions, {first[:LONGEST]!r} and {second[:LONGEST]!r}. "
-            "Give a log with one of them."
+            "{path}, {where}: holds {title} in two versions, {first!r} and {second!r}. Give a log with one of them.",
+            path=log.path,
+            where=row.where,
+            title=title,
+            first=first[:LONGEST],
+            second=second[:LONGEST],
         )
     place = subset.index.find(row)
     if not place.candidates:
@@ -159,8 +174,13 @@ def _take(log: Log, row: Row, subset: Subset) -> None:
         k = place.candidates[0]
         if k in subset.seen:
             raise DataError(
-                f"{log.path}, {row.where}: item {subset.index.items[k].id!r} of {title} was answered before, at "
-                f"{subset.seen[k]}. Two logs were put together, or the data was changed: give the log as it was made."
+                "{path}, {where}: item {id!r} of {title} was answered before, at {seen}. Two logs "
+                "were put together, or the data was changed: give the log as it was made.",
+                path=log.path,
+                where=row.where,
+                id=subset.index.items[k].id,
+                title=title,
+                seen=subset.seen[k],
             )
         subset.seen[k] = row.where
     elif len(subset.rows) > 2 * len(subset.index.items):
@@ -295,14 +315,26 @@ def _complete(
     if subset.strange or doubtful:
         first = [*subset.names, *(_named(row) for row, _ in doubtful)][:NAMED]
         raise DataError(
-            f"{subset.source}: {subset.strange + len(doubtful):,} of {subset.total:,} answers cannot be told to be to "
-            f"one item of {title} {split} ({', '.join(first)}). Check --split and --data, or give --partial to import "
-            "the others alone."
+            "{source}: {strange:,} of {total:,} answers cannot be told to be to one item of "
+            "{title} {split} ({first}). Check --split and --data, or give --partial to import the "
+            "others alone.",
+            source=subset.source,
+            strange=subset.strange + len(doubtful),
+            total=subset.total,
+            title=title,
+            split=split,
+            first=", ".join(first),
         )
     if missing := [item for k, item in enumerate(items) if k not in chosen]:
         raise DataError(
-            f"{subset.source}: {len(missing):,} of {len(items):,} items of {title} {split} have no answer in the log "
-            f"(the first is {missing[0].id!r}). Give --partial to import the others alone."
+            "{source}: {count:,} of {count_2:,} items of {title} {split} have no answer in the log "
+            "(the first is {id!r}). Give --partial to import the others alone.",
+            source=subset.source,
+            count=len(missing),
+            count_2=len(items),
+            title=title,
+            split=split,
+            id=missing[0].id,
         )
 
 
@@ -313,16 +345,23 @@ def _answers(subset: Subset, row: Row, item: Item, written: naming.Naming | None
         return (written.texts(item) if written else item.choices), list(range(count))
     if not item.choices:
         raise DataError(
-            f"{subset.source}, {row.where}: log-likelihoods of {TASKS[item.task].title}, whose answers are open. "
-            "Give a log of generated answers."
+            "{source}, {where}: log-likelihoods of {title}, whose answers are open. Give a log of generated answers.",
+            source=subset.source,
+            where=row.where,
+            title=TASKS[item.task].title,
         )
     order = naming.order_of(row, item)
     if order is None:
         texts = ", ".join(choice[:20] for choice in row.choices)
         raise DataError(
-            f"{subset.source}, {row.where}: it cannot be told which of the answers {texts} of item {item.id!r} stands "
-            f"for which of {', '.join(item.choices)}. Log the labels' own texts, or give the file with "
-            "`score --predictions`, which takes them in that order."
+            "{source}, {where}: it cannot be told which of the answers {texts} of item {item!r} "
+            "stands for which of {choices}. Log the labels' own texts, or give the file with "
+            "`score --predictions`, which takes them in that order.",
+            source=subset.source,
+            where=row.where,
+            texts=texts,
+            item=item.id,
+            choices=", ".join(item.choices),
         )
     shown = row.symbols or row.choices
     return tuple(shown[k] for k in order), list(order)
@@ -356,8 +395,11 @@ def _output(subset: Subset, row: Row, item: Item) -> Output | RunError:
         sums = tuple(sums[k] for k in order)
         if not any(sums):
             raise DataError(
-                f"{subset.source}, {row.where}: the log-likelihoods of item {item.id!r} are all 0, as if every answer "
-                "were certain. Make the log anew with a model that gives them."
+                "{source}, {where}: the log-likelihoods of item {item!r} are all 0, as if every "
+                "answer were certain. Make the log anew with a model that gives them.",
+                source=subset.source,
+                where=row.where,
+                item=item.id,
             )
     finish: Any = row.finish
     if row.text is None:

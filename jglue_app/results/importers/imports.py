@@ -61,7 +61,7 @@ class Items:
             return data.load(settings, task, self.split, data=self.data, marc_ja=self.marc_ja)
         path = Path(self.data)
         if not path.is_file():
-            raise InputError(f"--data must be official, sample or a file, and {self.data} is none of these.")
+            raise InputError("--data must be official, sample or a file, and {data} is none of these.", data=self.data)
         return data.read_file(task, self.split, path, "user", "user")
 
 
@@ -160,7 +160,9 @@ def _files(paths: Sequence[Path]) -> list[Path]:
             continue
         inside = [file for pattern in PATTERNS for file in sorted(path.rglob(pattern))]
         if not inside:
-            raise InputError(f"{path} holds no log ({', '.join(PATTERNS)}). Give the log's own path.")
+            raise InputError(
+                "{path} holds no log ({patterns}). Give the log's own path.", path=path, patterns=", ".join(PATTERNS)
+            )
         found += inside
     if not found:
         raise InputError("There is no log. Give the path of one.")
@@ -173,12 +175,19 @@ def _of_one(logs: Sequence[Log]) -> None:
     for log in logs[1:]:
         if log.name != first.name:
             raise DataError(
-                f"{log.path.name} is of {log.name} and {first.path.name} of {first.name}. Import them one by one."
+                "{file} is of {log} and {file_2} of {first}. Import them one by one.",
+                file=log.path.name,
+                log=log.name,
+                file_2=first.path.name,
+                first=first.name,
             )
         if log.model != first.model:
             raise DataError(
-                f"{log.path.name} is of the model {log.model!r} and {first.path.name} of {first.model!r}. Import them "
-                "one by one."
+                "{file} is of the model {model!r} and {file_2} of {model_2!r}. Import them one by one.",
+                file=log.path.name,
+                model=log.model,
+                file_2=first.path.name,
+                model_2=first.model,
             )
 
 
@@ -269,13 +278,16 @@ def _store(
             store.data()
             if target.exists():
                 raise StoreError(
-                    f"The run {spec.spec_id} is here already: this log was imported before. Delete it first, or look "
-                    "at the one that is here."
+                    "The run {spec_id} is here already: this log was imported before. Delete it "
+                    "first, or look at the one that is here.",
+                    spec_id=spec.spec_id,
                 )
             store.path.rename(target)
     except OSError as e:
         raise StoreError(
-            f"The run cannot be stored in {runs_dir} ({e.strerror or e}). Check permissions and free space."
+            "The run cannot be stored in {runs_dir} ({reason}). Check permissions and free space.",
+            runs_dir=runs_dir,
+            reason=e.strerror or e,
         ) from e
     return target
 

@@ -44,8 +44,9 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         with unzip.Archive(path) as archive:
             if "header.json" not in archive.names:
                 raise DataError(
-                    f"{path}: has no header.json: it is no .eval log, or of an evaluation that was not finished. "
-                    "Finish it with `inspect eval-retry`, or give another log."
+                    "{path}: has no header.json: it is no .eval log, or of an evaluation that was "
+                    "not finished. Finish it with `inspect eval-retry`, or give another log.",
+                    path=path,
                 )
             head = value(path, "header.json", archive.read("header.json"))
         samples = _packed(path)
@@ -55,7 +56,9 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         samples = iter((f"sample {k}", row) for k, row in enumerate(found if isinstance(found, list) else [], start=1))
     spec = head.get("eval") if isinstance(head, dict) else None
     if not isinstance(spec, dict):
-        raise DataError(f"{path}: is no log of Inspect: it has no 'eval'. Give the .eval or .json file of a log.")
+        raise DataError(
+            "{path}: is no log of Inspect: it has no 'eval'. Give the .eval or .json file of a log.", path=path
+        )
     data = spec.get("dataset")
     names = (text_of(spec.get("task")), text_of(data.get("name")) if isinstance(data, dict) else "")
     task = next((name for name in names if subset_named(name)), names[0])

@@ -61,9 +61,11 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
     if results is not None:
         scores = document(results)
         if not isinstance(scores, dict):
-            raise DataError(f"{results}: is no result of llm-jp-eval. Give its result JSON with --results.")
+            raise DataError(
+                "{results}: is no result of llm-jp-eval. Give its result JSON with --results.", results=results
+            )
     if not isinstance(table, dict) or not (_has_outputs(table) or _has_samples(table)):
-        raise DataError(f"{path}: is no result of llm-jp-eval: it has no 'outputs'. Give its result JSON.")
+        raise DataError("{path}: is no result of llm-jp-eval: it has no 'outputs'. Give its result JSON.", path=path)
     outputs = table["outputs"] if _has_outputs(table) else {table["target_dataset"]: table["samples"]}
     names = [name for name in outputs if subset_named(name)]
     if subset and len(outputs) == 1:

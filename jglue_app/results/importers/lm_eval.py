@@ -47,11 +47,17 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
     if results is not None:
         found = document(results)
         if not isinstance(found, dict) or not isinstance(found.get("results"), dict):
-            raise DataError(f"{results}: is no results file of lm-eval. Give results_….json with --results.")
+            raise DataError(
+                "{results}: is no results file of lm-eval. Give results_….json with --results.", results=results
+            )
         table = found
         of = [name for name in table["results"] if subset_named(name)]
         if task and task not in table["results"]:
-            raise DataError(f"{results}: has no task {task!r}. Give the results file of the same run with --results.")
+            raise DataError(
+                "{results}: has no task {task!r}. Give the results file of the same run with --results.",
+                results=results,
+                task=task,
+            )
         if not task and len(of) == 1:
             task = of[0]
     version, shots = (_of(table, name, task) for name in ("versions", "n-shot"))

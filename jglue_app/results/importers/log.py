@@ -111,7 +111,12 @@ def lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             while raw := file.readline(MAX_LINE):
                 number += 1
                 if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
-                    raise DataError(f"{path}, line {number}: longer than {MAX_LINE >> 20} MiB. Give a log in lines.")
+                    raise DataError(
+                        "{path}, line {number}: longer than {max_line} MiB. Give a log in lines.",
+                        path=path,
+                        number=number,
+                        max_line=MAX_LINE >> 20,
+                    )
                 raw = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
                 if not raw.strip():
                     continue
@@ -154,8 +159,10 @@ def document(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_DOCUMENT:
             raise DataError(
-                f"{path}: a JSON document of more than {MAX_DOCUMENT >> 20} MiB. Give a log in lines, or one subset at "
-                "a time."
+                "{path}: a JSON document of more than {max_document} MiB. Give a log in lines, or "
+                "one subset at a time.",
+                path=path,
+                max_document=MAX_DOCUMENT >> 20,
             )
         with path.open("rb") as file:
             raw = bounded(file, path, MAX_DOCUMENT)
@@ -171,7 +178,7 @@ def bounded(file: IO[bytes], path: Path, most: int) -> bytes:
         parts.append(block)
         left -= len(block)
     if left <= 0:
-        raise DataError(f"{path}: unpacks to more than {most >> 20} MiB. Give a smaller log.")
+        raise DataError("{path}: unpacks to more than {most} MiB. Give a smaller log.", path=path, most=most >> 20)
     return b"".join(parts)
 
 
@@ -181,25 +188,37 @@ def value(path: Path, where: str, raw: bytes) -> Any:
     try:
         return load_json(raw.decode("utf-8"))
     except UnicodeDecodeError as e:
-        raise DataError(f"{place}: not UTF-8. Save the file as UTF-8 and try again.") from e
+        raise DataError("{place}: not UTF-8. Save the file as UTF-8 and try again.", place=place) from e
     except json.JSONDecodeError as e:
         at = f", line {e.lineno}, column {e.colno}" if not where else ""
         raise DataError(
-            f"{place}{at}: not valid JSON ({e.msg}). The log is truncated or damaged: copy it again."
+            "{place}{at}: not valid JSON ({msg}). The log is truncated or damaged: copy it again.",
+            place=place,
+            at=at,
+            msg=e.msg,
         ) from e
     except (ValueError, RecursionError) as e:
-        raise DataError(f"{place}: JSON beyond what can be read ({e}). Copy the log again.") from e
+        raise DataError(
+            "{place}: JSON beyond what can be read ({reason}). Copy the log again.", place=place, reason=e
+        ) from e
 
 
 def _object(path: Path, where: str, raw: bytes) -> Mapping[str, Any]:
     found = value(path, where, raw)
     if not isinstance(found, dict):
-        raise DataError(f"{path}, {where}: expected a JSON object, found {type(found).__name__}. Give a harness's log.")
+        raise DataError(
+            "{path}, {where}: expected a JSON object, found {name}. Give a harness's log.",
+            path=path,
+            where=where,
+            name=type(found).__name__,
+        )
     return found
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path}: cannot be read ({error.strerror or error}). Give the path of a log.")
+    return DataError(
+        "{path}: cannot be read ({reason}). Give the path of a log.", path=path, reason=error.strerror or error
+    )
 
 
 def sha256(path: Path) -> str:
@@ -207,7 +226,9 @@ def sha256(path: Path) -> str:
     found = hashlib.sha256()
     try:
         if path.stat().st_size > MAX_LOG:
-            raise DataError(f"{path}: more than {MAX_LOG >> 30} GiB. Give one subset at a time.")
+            raise DataError(
+                "{path}: more than {max_log} GiB. Give one subset at a time.", path=path, max_log=MAX_LOG >> 30
+            )
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 found.update(block)
@@ -221,7 +242,12 @@ def sha256(path: Path) -> str:
 
 def bad(path: Path, where: str, what: str) -> DataError:
     """A row that is not as its format has it."""
-    return DataError(f"{path}, {where}: {what}. The log is of another version, or was changed: give it as it was made.")
+    return DataError(
+        "{path}, {where}: {what}. The log is of another version, or was changed: give it as it was made.",
+        path=path,
+        where=where,
+        what=what,
+    )
 
 
 def text_of(found: Any) -> str:

@@ -56,7 +56,9 @@ class Archive:
         self.names = self._zip.namelist()
         if len(self.names) > MAX_MEMBERS:
             self._file.close()
-            raise DataError(f"{path}: holds more than {MAX_MEMBERS:,} files. Give a smaller log.")
+            raise DataError(
+                "{path}: holds more than {max_members:,} files. Give a smaller log.", path=path, max_members=MAX_MEMBERS
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -111,6 +113,8 @@ class Archive:
             *(zipfile.BadZipFile, zlib.error, struct.error),
         ) as e:
             raise DataError(
-                f"{self.path}: is not a readable .eval archive ({e}). It is truncated or damaged: copy it again, or "
-                "convert it with `inspect log convert --to json`."
+                "{path}: is not a readable .eval archive ({reason}). It is truncated or damaged: "
+                "copy it again, or convert it with `inspect log convert --to json`.",
+                path=self.path,
+                reason=e,
             ) from e

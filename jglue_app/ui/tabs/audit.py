@@ -14,12 +14,12 @@ from jglue_app.audit.facts import BENCHMARKS, METRICS, SYSTEMS
 from jglue_app.audit.grid import MAX_BYTES
 from jglue_app.audit.published import published
 from jglue_app.errors import InputError, JglueAppError
+from jglue_app.messages import word
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.state import Desk
 from jglue_app.ui.views.audit import score_view, table_view
 from jglue_app.ui.visitor import language
-from jglue_app.ui.words import word
 
 UNKNOWN = ""
 """What stands for something that the visitor does not know."""
@@ -159,7 +159,9 @@ def items(text: str | None) -> int | None:
     if not plain:
         return None
     if not re.fullmatch(r"-?\d+", plain):
-        raise InputError(f"n is the number of items, from 1 to {MOST_ITEMS:,}, and not {plain}.")
+        raise InputError(
+            "n is the number of items, from 1 to {most_items:,}, and not {plain}.", most_items=MOST_ITEMS, plain=plain
+        )
     return int(plain)
 
 

@@ -10,6 +10,8 @@ import gradio as gr
 
 from jglue_app.backends.named_models import named_models
 from jglue_app.errors import JglueAppError, StoreError, UnknownNameError
+from jglue_app.messages import of as messages_of
+from jglue_app.messages import say, word
 from jglue_app.results import showcase
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.request import Configuration, Side, command, from_query, of_pair, of_spec, query
@@ -22,7 +24,6 @@ from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.progress import progress
 from jglue_app.ui.visitor import language, page_of, visitor
-from jglue_app.ui.words import said, word
 
 KIND = "compare"
 
@@ -107,7 +108,7 @@ def build(desk: Desk, t: T) -> Tab:
         try:
             found = read(values, lang)
         except JglueAppError as e:
-            told = said(str(e), lang)
+            told = say(messages_of(e), lang)
             return views.note(told), views.render("repeat", {"error": told}, lang)
         return _setup(found, lang), repeat_html(found, lang)
 

@@ -8,6 +8,8 @@ from typing import Any
 import gradio as gr
 
 from jglue_app.errors import InputError, JglueAppError, StoreError
+from jglue_app.messages import of as messages_of
+from jglue_app.messages import say, word
 from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import Configuration, Side, command, of_spec
 from jglue_app.runs.store import RunStore
@@ -22,7 +24,6 @@ from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.progress import progress
 from jglue_app.ui.visitor import language, visitor
-from jglue_app.ui.words import said, word
 
 KIND = "full"
 BOARD_EVERY_S = 5.0
@@ -119,7 +120,7 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         try:
             return views.render("repeat", {"command": command(read(values, lang))}, lang)
         except JglueAppError as e:
-            return views.render("repeat", {"error": said(str(e), lang)}, lang)
+            return views.render("repeat", {"error": say(messages_of(e), lang)}, lang)
 
     def greet(request: gr.Request) -> tuple[Any, ...]:
         """The visitor's run and how it was asked for; else what there is to start."""

@@ -13,6 +13,7 @@ from jglue_app import prompt_lab
 from jglue_app.backends.named_models import named_models
 from jglue_app.data import files
 from jglue_app.errors import InputError, JglueAppError, StoreError
+from jglue_app.messages import word
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.request import MAX_SHOTS, Side
@@ -31,7 +32,6 @@ from jglue_app.ui.views.progress import progress
 from jglue_app.ui.views.prompt import inspected, tried
 from jglue_app.ui.views.sweep import sweep_view
 from jglue_app.ui.visitor import language, page_of, visitor
-from jglue_app.ui.words import word
 
 MOST_FIELDS = max(len(task.fields) for task in TASKS.values())
 LISTED = 200

@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from jglue_app.errors import InputError, JglueAppError, StoreError, UnknownNameError
+from jglue_app.messages import say, word
 from jglue_app.results import archive, exporters
 from jglue_app.results import export as files
 from jglue_app.results.importers.imports import import_to_either
@@ -32,7 +33,6 @@ from jglue_app.ui.tabs import waterfall as why
 from jglue_app.ui.views.board import notice_text
 from jglue_app.ui.views.ranking import pictures, ranking
 from jglue_app.ui.visitor import language, visitor
-from jglue_app.ui.words import said, word
 
 EXPORTS = (*files.FORMATS, "zip", *exporters.FORMATS)
 BESIDE = re.compile(r"results_.+\.json|metrics\.json|config\.json")
@@ -252,7 +252,7 @@ def _left_out(chosen: list[str], names: list[str], protocol: str, lang: str) -> 
 
 def _damaged(desk: Desk, owner: str, lang: str) -> str:
     """A sentence on each run that cannot be read, which would else be missing without a word."""
-    found = [f"{name}: {said(why, lang)}" for name, why in list(desk.damaged(owner).items())[:MOST_DAMAGED]]
+    found = [f"{name}: {say(why, lang)}" for name, why in list(desk.damaged(owner).items())[:MOST_DAMAGED]]
     return "".join(views.note(word("damaged_run", lang).format(text)) for text in found)
 
 
@@ -263,7 +263,7 @@ def export_view(desk: Desk, request: gr.Request, name: str, format: str, protoco
         made = export_file(desk, visitor(request), name, format, protocol)
     except JglueAppError as e:
         return gr.update(visible=False), views.failure(e, lang)
-    sentences = [word("export_done", lang).format(made.path.name), *(said(note, lang) for note in made.notes)]
+    sentences = [word("export_done", lang).format(made.path.name), *(say(note, lang) for note in made.notes)]
     return gr.update(value=str(made.path), visible=True), "".join(map(views.note, sentences))
 
 
@@ -315,7 +315,9 @@ def import_files(
         return archive.unpack(sources[0], desk.settings.runs_dir), ()
     twice = next((name for name, count in Counter(path.name for path in sources).items() if count > 1), None)
     if twice is not None:
-        raise InputError(f"Two of the files are called {twice}. Import them one by one, each with what lay beside it.")
+        raise InputError(
+            "Two of the files are called {twice}. Import them one by one, each with what lay beside it.", twice=twice
+        )
     with tempfile.TemporaryDirectory(prefix="logs-") as scratch:
         # Each came into a folder of its own; a log looks for scores and configuration in its folder.
         paths = [Path(shutil.copy(path, Path(scratch) / path.name)) for path in sources]

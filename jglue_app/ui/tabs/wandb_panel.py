@@ -17,6 +17,7 @@ import gradio as gr
 
 from jglue_app import wandb_sink
 from jglue_app.errors import InputError, JglueAppError, NetworkError
+from jglue_app.messages import say, word
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
@@ -25,7 +26,6 @@ from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import changes
 from jglue_app.ui.state import Desk
 from jglue_app.ui.visitor import language, visitor
-from jglue_app.ui.words import said, word
 from jglue_app.wandb_sink import Login, Sent
 
 KIND = "push"
@@ -273,7 +273,7 @@ def view(job: Job, lang: str) -> str:
     if job.result is None:
         return views.render(
             "status",
-            {"text": word("wandb_sending", lang), "going": True, "notes": [said(text, lang) for text in job.notices]},
+            {"text": word("wandb_sending", lang), "going": True, "notes": [say(text, lang) for text in job.notices]},
         )
     sent = [
         {
@@ -289,5 +289,5 @@ def view(job: Job, lang: str) -> str:
         }
         for at, each in enumerate(job.result)
     ]
-    notes = [said(text, lang) for text in job.notices if not text.startswith(ON_THE_WAY)]
+    notes = [say(text, lang) for text in job.notices if not text.startswith(ON_THE_WAY)]
     return views.render("pushed", {"sent": sent, "notes": notes}, lang)

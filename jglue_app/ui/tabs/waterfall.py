@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from jglue_app.errors import InputError, JglueAppError
+from jglue_app.messages import say, word
 from jglue_app.scoring import waterfall
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.tasks import TASKS
@@ -13,7 +14,6 @@ from jglue_app.ui.controls import T, pane
 from jglue_app.ui.state import Desk
 from jglue_app.ui.views.waterfall import waterfall_view
 from jglue_app.ui.visitor import language, visitor
-from jglue_app.ui.words import said, word
 
 START, END = "wandb-2023-0shot", "stability-jp"
 
@@ -51,7 +51,7 @@ def why_html(desk: Desk, owner: str, name: str, start: str, end: str, lang: str)
     found = ways(desk, owner, name, start, end)
     reasons = waterfall.unexplained(desk.data(owner, name), start, end)
     left_out = [
-        word("way_missing", lang).format(TASKS[task].title, said(why, lang))
+        word("way_missing", lang).format(TASKS[task].title, say(why, lang))
         for task, why in reasons.items()
         if task not in found
     ]

@@ -14,10 +14,11 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from jglue_app.errors import BusyError
+from jglue_app.messages import of as messages_of
+from jglue_app.messages import say, table, word
 from jglue_app.scoring.judged import Answered
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Source
-from jglue_app.ui.words import said, table, word
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent.with_name("templates")),
@@ -58,7 +59,7 @@ def empty(text: str) -> str:
 def failure(error: Exception, lang: str, *, head: str = "") -> str:
     """What an error of ours says, under a few words on its kind; a fault of another sort should not get here."""
     kind = next((c.__name__ for c in type(error).__mro__ if f"error_{c.__name__}" in table(lang)), "JglueAppError")
-    text = word("busy", lang) if isinstance(error, BusyError) else said(str(error), lang)
+    text = word("busy", lang) if isinstance(error, BusyError) else say(messages_of(error), lang)
     return sentence(text, lang, head=head or f"error_{kind}")
 
 

@@ -9,8 +9,8 @@ from jglue_app.audit.auditor import ScoreAudit, TableAudit
 from jglue_app.audit.facts import SYSTEMS
 from jglue_app.audit.published import sources
 from jglue_app.audit.wording import Found
+from jglue_app.messages import word
 from jglue_app.ui.audit_words import and_more, model_name, system_title, told
-from jglue_app.ui.words import word
 
 NEAREST = 12
 """Published scores that are listed."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jglue_app.scoring.insights import insights
+from jglue_app.messages import say, word
+from jglue_app.scoring import insights, notices
 from jglue_app.scoring.references import on_test_set, references_of
 from jglue_app.scoring.scoreboard import (
     OUTCOMES,
@@ -21,7 +22,6 @@ from jglue_app.scoring.types import Comparison, Estimate, Report
 from jglue_app.tasks import TASKS
 from jglue_app.types import Notice
 from jglue_app.ui.views import MARKS, named
-from jglue_app.ui.words import word
 
 MARKED = ("on_floor_default", "on_floor_constant", "below_floor", "no_correlation")
 """Notices that stand on the score itself."""
@@ -48,11 +48,11 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
         "insights": [
             {
                 "side": i.side,
-                "text": word(f"insight_{i.kind}", lang).format(side=i.side, **i.facts),
+                "text": say(insights.sentence(i), lang),
                 "shows": i.items,
                 "task": i.task,
             }
-            for i in insights(a, b, comparison)
+            for i in insights.insights(a, b, comparison)
         ],
         "rows": lines,
         "averages": [_average(side, r, lang) for side, r in both if r],
@@ -211,8 +211,7 @@ def _notices(side: str, report: Report, lang: str) -> list[dict[str, str]]:
 
 def notice_text(notice: Notice, lang: str) -> str:
     """A notice in words."""
-    text = word(f"notice_{notice.kind}", lang).format(**notice.facts)
-    return f"{word('choose', lang)}: {text}" if notice.reading == "choose" else text
+    return say(notices.sentence(notice), lang)
 
 
 def _pictures(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jglue_app.errors import StoreError
+from jglue_app.messages import word
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.comparison import compare_runs
@@ -22,7 +23,6 @@ from jglue_app.ui.views.board import board
 from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
-from jglue_app.ui.words import word
 
 Ids = Mapping[str, Collection[str]]
 """Task → ids of the items that were asked for."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from jglue_app.messages import word
 from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.scoreboard import estimate_text, number
 from jglue_app.tasks import TASKS
-from jglue_app.ui.words import word
 
 
 def group_rows(a: Sequence[GroupScore], b: Sequence[GroupScore] | None, lang: str) -> list[dict[str, Any]]:

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from jglue_app.messages import say, word
 from jglue_app.prompts import thoughts
 from jglue_app.scoring.judged import Answered
 from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.scoring.rules import RULES, explain
 from jglue_app.scoring.types import Judgement, Parsed
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item
 from jglue_app.ui.views import MARKS, gold_text
-from jglue_app.ui.words import rule_text, said, word
 
 SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|NL)>|\[/?INST\]|<</?SYS>>"
@@ -126,7 +127,7 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
         else [],
     }
     if output is None:
-        return head | {"note": said(row.record.error.message, lang) if row.record.error else ""}
+        return head | {"note": say(row.record.error.message, lang) if row.record.error else ""}
     facts = [word("tokens", lang).format(output.prompt_tokens, output.new_tokens, f"{output.seconds:.2f}")]
     if output.finish in ("length", "overflow"):
         facts.append(word(f"finish_{output.finish}", lang))
@@ -194,7 +195,7 @@ def _reading(name: str, parsed: Parsed, item: Item, lang: str) -> dict[str, Any]
         "value": _value(parsed.value, item, lang),
         "read": parsed.value is not None,
         "rule": parsed.rule,
-        "because": rule_text(parsed.rule, lang),
+        "because": reading_rule(parsed.rule, lang),
     }
 
 
@@ -265,7 +266,7 @@ def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]
         "class": kind,
         "name": word("right" if mark == "○" else "wrong_short", lang) if mark in "○×" and mark else "",
         "value": value + (f" · F1 {f1:.2f}" if f1 is not None else ""),
-        "because": rule_text(judgement.strict.rule, lang),
+        "because": reading_rule(judgement.strict.rule, lang),
     }
 
 
@@ -295,3 +296,8 @@ def special_pieces(text: str, own: Sequence[str] = (), *, chat: bool = True) -> 
     spans = [(m.start(), m.end()) for m in re.finditer("|".join(named), text)] if named else []
     found = pieces(text, spans)
     return [{"text": p["text"], "special": p["mark"], "eol": p["eol"]} for p in found]
+
+
+def reading_rule(rule: str, lang: str) -> str:
+    """What a reading rule, or several joined by `+`, means; the rule itself if it is not known here."""
+    return say(explain(rule), lang) if set(rule.split("+")) <= set(RULES) else rule

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.messages import word
 from jglue_app.prompts import thoughts
 from jglue_app.scoring.judged import Answered
 from jglue_app.scoring.protocols.common import best_choice, is_right
 from jglue_app.tasks import TASKS
 from jglue_app.types import Source
 from jglue_app.ui.views import MARKS, Rows, gold_text, named, question, short
-from jglue_app.ui.words import word
 
 FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from jglue_app.messages import say, word
 from jglue_app.tasks import TASKS
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.views import failure, render, sentence
-from jglue_app.ui.words import said, word
 
 
 def progress(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed_items: int = 0) -> str:
@@ -33,10 +33,10 @@ def progress(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed_item
         text = done or word("done", lang)
     else:
         text = word(job.state, lang)
-    notes = [said(notice, lang) for notice in job.notices] + (
+    notes = [say(notice, lang) for notice in job.notices] + (
         [word("incomplete", lang).format(failed_items)] if failed_items else []
     )
-    detail = said(job.loading, lang) if going else ""
+    detail = say(job.loading, lang) if going else ""
     return render(
         "status",
         {"text": text, "going": going, "detail": detail, "bars": bars(job, lang) if going else [], "notes": notes},

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.messages import say, word
 from jglue_app.prompt_lab import Inspected, Token, Tried
 from jglue_app.prompts.findings import Finding
 from jglue_app.scoring.protocols import judge_all
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views.item import SideView, item_view
-from jglue_app.ui.words import LINT, said, word
 
 MOST_TOKENS = 3_000
 """Tokens that are drawn; of a longer prompt the beginning and the end."""
@@ -61,8 +61,7 @@ def _finding(finding: Finding, lang: str) -> dict[str, str]:
         "level": finding.level,
         "level_text": word(f"lint_level_{finding.level}", lang),
         "name": word(f"lint_{finding.rule}", lang),
-        "message": LINT[finding.rule][2] if lang == "ja" else finding.message,
-        "detail": said(finding.message, lang) if lang == "ja" else "",
+        "message": say(finding.message, lang),
         "rule": finding.rule,
     }
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.scoring.leaderboard import Entry
@@ -13,7 +14,6 @@ from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.types import Estimate
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
-from jglue_app.ui.words import word
 
 PICTURED = 4
 """Runs in a picture; more lines cannot be told apart."""

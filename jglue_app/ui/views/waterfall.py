@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.messages import word
 from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.types import Estimate
 from jglue_app.scoring.waterfall import Moved, Switch, Waterfall
 from jglue_app.tasks import TASKS
 from jglue_app.ui.decision_words import decision_word, value_word
-from jglue_app.ui.words import word
 
 MOST_ITEMS = 5
 """Items of a step that are listed."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jglue_app.errors import NetworkError
+from jglue_app.messages import Message
 from jglue_app.wandb_sink.client.send import LATER, TIMEOUT_S, Lines, Say, mapped, settings
 
 
@@ -24,7 +25,15 @@ def create(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
         # What follows only prints that a key or a team is not accepted; this raises.
         api.create_project(job["project"], entity)
         image = job.get("image")
-        say(f"Making {entity}/{job['project']}/{job['name']} of {image or 'the code here'}.")
+        say(
+            Message(
+                "Making {entity}/{project}/{name} of {image}.",
+                entity=entity,
+                project=job["project"],
+                name=job["name"],
+                image=image or "the code here",
+            )
+        )
         artifact, action, _aliases = _create_job(
             LaunchApi(),
             "image" if image else "code",
@@ -39,7 +48,7 @@ def create(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
             schema=job["schema"],
         )
         if artifact is None:
-            raise NetworkError(f"W&B did not take the job {job['name']}. Try again.")
+            raise NetworkError("W&B did not take the job {name}. Try again.", name=job["name"])
         path = f"{entity}/{job['project']}/{job['name']}"
         made = api.artifact(f"{path}:latest", type="job")
         wanted = {"input_schemas": {"@wandb.config": job["schema"]}}

@@ -9,6 +9,7 @@ from typing import Any
 import wandb
 
 from jglue_app.errors import InputError
+from jglue_app.messages import Message
 from jglue_app.wandb_sink.client.send import LATER, TIMEOUT_S, Lines, Say, mapped
 from jglue_app.wandb_sink.payload import COMPARISON, EVALUATION, FORMAT, PROTOCOLS_KEY, RUN_ARTIFACT, artifact_name
 
@@ -71,11 +72,18 @@ def _download(api: Any, run: Any, into: Path, say: Say) -> str:
         held = [api.artifact(f"{run.entity}/{run.project}/{artifact_name(spec_id)}:latest")]
     if not held:
         raise InputError(
-            f"The W&B run {run.id} holds no run folder: it was not pushed by this application, or its push did not "
-            "come to an end. Ask whoever made it to push it again."
+            "The W&B run {id} holds no run folder: it was not pushed by this application, or its "
+            "push did not come to an end. Ask whoever made it to push it again.",
+            id=run.id,
         )
     newest = max(held, key=lambda artifact: int(artifact.version.removeprefix("v")))
     name = str(newest.name).split(":")[0]
-    say(f"Downloading {newest.qualified_name} ({newest.size / 2**20:,.1f} MiB).")
+    say(
+        Message(
+            "Downloading {qualified_name} ({size:,.1f} MiB).",
+            qualified_name=newest.qualified_name,
+            size=newest.size / 2**20,
+        )
+    )
     newest.download(root=str(into / name))
     return name

@@ -23,6 +23,7 @@ import wandb
 from wandb.sdk.artifacts.exceptions import WaitTimeoutError
 
 from jglue_app.errors import InputError, JglueAppError, NetworkError, StoreError, first_line
+from jglue_app.messages import Message
 from jglue_app.results import archive
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS
@@ -118,7 +119,12 @@ def reach(then: str = AGAIN) -> None:
             return
         except OSError as e:
             if pause is None:
-                raise NetworkError(f"{server.geturl()} could not be reached ({e.strerror or e}). {then}") from e
+                raise NetworkError(
+                    "{geturl} could not be reached ({reason}). {then}",
+                    geturl=server.geturl(),
+                    reason=e.strerror or e,
+                    then=then,
+                ) from e
             time.sleep(pause)
 
 
@@ -148,11 +154,16 @@ def fault(error: Exception, where: str, then: str = AGAIN) -> JglueAppError:
             "The run here is untouched."
         )
     if isinstance(error, OSError) and error.filename:
-        return StoreError(f"{error.filename} cannot be used to prepare what is sent ({error.strerror}).")
+        return StoreError(
+            "{filename} cannot be used to prepare what is sent ({reason}).",
+            filename=error.filename,
+            reason=error.strerror,
+        )
     if "previously created and deleted" in low:
         return InputError(
-            f"Somebody has deleted this run at {where}, and W&B never takes the id of a deleted run again. Restore it "
-            "there, or push to another project."
+            "Somebody has deleted this run at {where}, and W&B never takes the id of a deleted "
+            "run again. Restore it there, or push to another project.",
+            where=where,
         )
     # The client calls it an authentication error when a server that is gone cannot check the key.
     if not any(sign in low for sign in UNREACHED):
@@ -163,12 +174,19 @@ def fault(error: Exception, where: str, then: str = AGAIN) -> JglueAppError:
             )
         if "permission" in low or "forbidden" in low or _has(text, 403):
             return InputError(
-                f"This key may not write to {where}. Check entity and project, or ask its owner. ({line})"
+                "This key may not write to {where}. Check entity and project, or ask its owner. ({line})",
+                where=where,
+                line=line,
             )
         if "not found" in low or "could not find" in low or _has(text, 404):
             parts = "the run's id, entity and project" if where.count("/") > 1 else "entity and project"
-            return InputError(f"W&B knows no {where}. Check {parts}: a team has to exist. ({line})")
-    return NetworkError(f"W&B did not answer properly: {line} {then}")
+            return InputError(
+                "W&B knows no {where}. Check {parts}: a team has to exist. ({line})",
+                where=where,
+                parts=parts,
+                line=line,
+            )
+    return NetworkError("W&B did not answer properly: {line} {then}", line=line, then=then)
 
 
 def _has(text: str, status: int) -> bool:
@@ -193,7 +211,13 @@ def push(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
         share_items(store.data(), other.data())
     if not payload.summary["push/finished"]:
         done, planned = payload.summary["push/items"], payload.summary["push/planned"]
-        say(f"This run has {done:,} of its {planned:,} items: it is sent as it is and tagged 'unfinished'.")
+        say(
+            Message(
+                "This run has {done:,} of its {planned:,} items: it is sent as it is and tagged 'unfinished'.",
+                done=done,
+                planned=planned,
+            )
+        )
     with mapped(_where(job), bool(job.get("offline"))):
         before = None if job.get("offline") else _at_wandb(job, payload.id)
         _is_no_loss(before, payload, job)
@@ -201,7 +225,11 @@ def push(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
             _is_no_loss(_at_wandb(job, next_.id), next_, job)
         rows = sum(len(table.rows) for table in payload.tables.values())
         size = sum((store.path / name).stat().st_size for name in archive.MEMBERS if (store.path / name).is_file())
-        say(f"Sending {rows:,} rows and a run folder of {max(0.1, size / 2**20):,.1f} MiB.")
+        say(
+            Message(
+                "Sending {rows:,} rows and a run folder of {value:,.1f} MiB.", rows=rows, value=max(0.1, size / 2**20)
+            )
+        )
         with open_run(payload, job, new=before is None) as run:
             return send(run, payload, store.path, bool(job.get("offline")), say)
 
@@ -223,9 +251,12 @@ def _is_no_loss(before: Any, payload: Payload, job: Mapping[str, Any]) -> None:
     here = int(payload.summary["push/items"])
     if there > here and not job.get("replace"):
         raise InputError(
-            f"W&B has {there:,} items of this run already, and here it has {here:,}. Nothing was sent. Extend the run "
-            "(the same command with a higher --limit), or pull the larger one; `push --replace` sends the smaller. "
-            f"({payload.name})"
+            "W&B has {there:,} items of this run already, and here it has {here:,}. Nothing was "
+            "sent. Extend the run (the same command with a higher --limit), or pull the larger "
+            "one; `push --replace` sends the smaller. ({payload})",
+            there=there,
+            here=here,
+            payload=payload.name,
         )
 
 
@@ -292,7 +323,7 @@ def finish(run: wandb.Run, code: int = 0, seconds: float | None = None) -> None:
     thread.start()
     thread.join(limit)
     if thread.is_alive():
-        raise NetworkError(f"W&B has not answered for {limit:.0f} s. {AGAIN}")
+        raise NetworkError("W&B has not answered for {limit:.0f} s. {again}", limit=limit, again=AGAIN)
     if failures:
         raise failures[0]
 
@@ -436,7 +467,7 @@ class Patience:
 
     def error(self) -> NetworkError:
         """What is to be raised then."""
-        return NetworkError(f"W&B does not confirm that all of {self.path} has arrived. {AGAIN}")
+        return NetworkError("W&B does not confirm that all of {path} has arrived. {again}", path=self.path, again=AGAIN)
 
 
 def _confirm(there: Callable[[Any], bool], patience: Patience) -> None:
@@ -464,7 +495,7 @@ def follow(job: Mapping[str, Any], say: Say, lines: Lines) -> dict[str, Any]:
         config: Any = run.config
         config.update(payload.config, allow_val_change=True)
         run.define_metric("progress/*", step_metric="progress/items")
-        say(f"Progress is at {run.url}")
+        say(Message("Progress is at {url}", url=run.url))
         code = 1  # No word at the end: whoever started this was killed.
         for line in lines:
             if "end" in line:
