@@ -254,7 +254,7 @@ def _order(given: Sequence[str], item: Item) -> tuple[int, ...] | None:
     """Where the text for each official label stands among some; None if that is not clear.
 
     Labels, and the words of a style for them, go by name. Other texts go by position, unless one of them means the
-    label of another place. Numbers name labels only where the labels are numbers; otherwise they are positions and count up.
+    label of another place. Numbers name labels only where the labels are numbers; otherwise they count up.
     """
     texts = [_plain(text) for text in given]
     by_position = tuple(range(len(texts)))
