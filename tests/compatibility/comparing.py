@@ -1,4 +1,5 @@
-"""What has to stay of an answer: every key and every value, with nothing lost from a list. Keys may be added."""
+"""What has to stay of an answer: every key and every value, with nothing lost from a list. Keys may be added,
+and protocols."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
                     yield f"{at}/{key} is no sentence"
             else:
                 yield from differences(value, new[key], f"{at}/{key}")
+    elif isinstance(old, list) and isinstance(new, list) and _is_by_protocol(old) and _is_by_protocol(new):
+        yield from differences({row["protocol"]: row for row in old}, {row["protocol"]: row for row in new}, at)
     elif isinstance(old, list) and isinstance(new, list):
         if len(old) != len(new):
             yield f"{at} has {len(new)} entries instead of {len(old)}"
@@ -28,3 +31,9 @@ def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
             yield from differences(x, y, f"{at}/{number}")
     elif old != new or isinstance(old, bool) != isinstance(new, bool):
         yield f"{at} is {new!r} instead of {old!r}"
+
+
+def _is_by_protocol(rows: list[Any]) -> bool:
+    """Whether there is one row for each of some protocols, which may become more."""
+    names = [row.get("protocol") if isinstance(row, dict) else None for row in rows]
+    return len(rows) > 1 and None not in names and len(set(names)) == len(names)

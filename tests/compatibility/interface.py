@@ -28,7 +28,7 @@ import jglue_app
 from jglue_app import errors
 from jglue_app.cli import app, main
 from jglue_app.errors import JglueAppError
-from jglue_app.wandb_sink.leaderboard import Standings
+from jglue_app.wandb_sink import Standings
 from jglue_app.wandb_sink.payload import Payload, comparison_payload, run_payload
 from tests.ui.conftest import serve
 

@@ -6,22 +6,22 @@ What is in the repository was made by version 0.1.0, before its modules were mov
 files of that time are what has to be read. Made by a later version and compared with `diff -r`, nothing may differ but
 time stamps, facts of the machine, and the version. Items are the samples that come with the application.
 
-    answers/          tables of answers for `run`, files for `score`, a log for `import`
-    runs/             run folders: A and B of tables of answers; HUB, the answers of A as if a model of the Hub had
-                      given them to official items; LOG, imported
-    a.zip             A as `export` packs it
-    exports/          in the formats of `export`
-    index.json        A, B, HUB, LOG: their ids; the version
-    commands.json.gz  command → the JSON that it prints
-    exit-codes.json   command → exit code, in this order
-    errors.json       kind of error → exit code
-    options.json      command → options
-    endpoints.json    endpoint → parameters
+    answers/                  tables of answers for `run`, files for `score`, a log for `import`
+    runs/                     run folders: A and B of tables of answers; HUB, the answers of A as if a model of the Hub
+                              had given them to official items; LOG, imported
+    a.zip                     A as `export` packs it
+    exports/                  in the formats of `export`
+    index.json                A, B, HUB, LOG: their ids; the version
+    commands.json.gz          command → the JSON that it prints
+    exit-codes.json           command → exit code, in this order
+    errors.json               kind of error → exit code
+    options.json              command → options
+    endpoints.json            endpoint → parameters
     endpoint-answers.json.gz  what endpoints answer
-    links.json        link → what the page shows, the command and the link that it prints
-    specs.json        printed command → the runs that it makes
-    launch.json       JSON schema of the Launch form
-    wandb-….json.gz   what W&B is sent
+    links.json                link → what the page shows, the command and the link that it prints
+    specs.json                printed command → the runs that it makes
+    launch.json               JSON schema of the Launch form
+    wandb-….json.gz           what W&B is sent
 """
 
 from __future__ import annotations
@@ -126,10 +126,7 @@ def main(folder: Path) -> None:
     _write("wandb-comparison.json.gz", interface.wandb_comparison(a, b, "wandb-2023-0shot"))
     with interface.served(Path("runs").resolve()) as page:
         _write("endpoints.json", page.endpoints())
-        _write(
-            "endpoint-answers.json.gz",
-            [page.predict(name, arguments_with_ids(given, runs)) for name, given in ENDPOINTS],
-        )
+        answers = [page.predict(name, arguments_with_ids(given, runs)) for name, given in ENDPOINTS]
         links = {link: page.open_link(link) for link in LINKS}
     _write("endpoint-answers.json.gz", answers)
     _write("links.json", links)

@@ -19,10 +19,16 @@ ENVIRONMENT = {
 nothing listens at the proxy, so that no call leaves the machine."""
 TASKS = "marc_ja,jsts,jnli,jsquad,jcommonsenseqa,jcola"
 
+PROTOCOLS = (
+    "official,wandb-2023-0shot,wandb-2023-4shot,wandb-2023-10-0shot,stability-jp,stability-jp-capped,llm-jp-eval,"
+    "swallow-202411,nejumi-4,flexeval,lm-eval-ja"
+)
+"""All that there were; others may come."""
+
 COMMANDS = (
     "runs --json",
-    "rescore A --json",
-    "rescore LOG --json",
+    f"rescore A --protocol {PROTOCOLS} --json",
+    f"rescore LOG --protocol {PROTOCOLS} --json",
     "rescore A --protocol official,stability-jp --tasks jnli --json",
     "rescore A --explain wandb-2023-0shot stability-jp --json",
     "compare A B --json",
@@ -31,8 +37,9 @@ COMMANDS = (
     "leaderboard --data sample --json",
     "leaderboard --data sample --protocol llm-jp-eval --against official --json",
     "leaderboard --json",
-    "score --task jnli --data sample --predictions answers/predictions.jsonl --partial --protocol all --json",
-    "score --task jcommonsenseqa --data sample --predictions answers/ranked.csv --partial --protocol all --json",
+    f"score --task jnli --data sample --predictions answers/predictions.jsonl --partial --protocol {PROTOCOLS} --json",
+    "score --task jcommonsenseqa --data sample --predictions answers/ranked.csv --partial "
+    f"--protocol {PROTOCOLS} --json",
 )
 """Commands that read what is stored and print JSON."""
 

@@ -34,3 +34,12 @@ def test_more_keys_and_other_words_are_no_difference(new: Any) -> None:
 )
 def test_what_is_lost_or_changed_is_named(new: Any, difference: str) -> None:
     assert list(differences(OLD, new)) == [difference]
+
+
+def test_a_protocol_may_be_added_to_rows_of_protocols_and_none_lost() -> None:
+    old = [{"protocol": "official", "value": 1.0}, {"protocol": "flexeval", "value": 0.0}]
+    more = [{"protocol": "another", "value": 0.5}, *old]
+    assert list(differences(old, more)) == []
+    assert list(differences(more, old)) == ["/another is missing"]
+    other = [{"protocol": "official", "value": 1.0}, {"protocol": "flexeval", "value": 0.5}]
+    assert list(differences(old, other)) == ["/flexeval/value is 0.5 instead of 0.0"]
