@@ -163,8 +163,8 @@ def troubles(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFacto
     script = folder / "python"
     retries = f'retries=$(cat "{Server.patience}/${{WANDB_BASE_URL##*:}}" 2>/dev/null || echo 6)'
     worker = (
-        "from jglue_app.wandb_sink import sending, worker; "
-        "sending.RETRIES = $retries; sending.PATIENCE_S = 120 if $retries > 1 else 8; sending.SHORT_S = 4; "
+        "from jglue_app.wandb_sink.client import send, worker; "
+        "send.RETRIES = $retries; send.PATIENCE_S = 120 if $retries > 1 else 8; send.SHORT_S = 4; "
         "worker.main()"
     )
     script.write_text(f'#!/bin/sh\n{retries}\nexec {PYTHON} -P -c "{worker}"\n')
