@@ -36,7 +36,9 @@ class Message(str):
 
     def __new__(cls, template: str, /, **values: object) -> Self:
         """Fill the template; raises KeyError if a value is missing."""
-        return cls._of(template.format_map(values) if values else template, template, values)
+        # An error as a value is its message: neither its traceback nor what that refers to is kept.
+        kept = {name: of(value) if isinstance(value, BaseException) else value for name, value in values.items()}
+        return cls._of(template.format_map(values) if values else template, template, kept)
 
     @classmethod
     def inflected(cls, english: str, template: str, values: Mapping[str, object]) -> Self:
