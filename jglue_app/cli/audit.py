@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jglue_app.audit.auditor import audit_score, audit_table
 from jglue_app.audit.board import Ranking
-from jglue_app.audit.wording import Found, sentence
+from jglue_app.audit.sentences import Finding, sentence
 from jglue_app.cli.options import JsonOption
 from jglue_app.cli.tables import print_json, print_lines, print_table
 from jglue_app.errors import InputError
@@ -87,7 +87,7 @@ def _named(columns: Iterable[str]) -> dict[str, str]:
     return named
 
 
-def _tell(findings: Iterable[Found]) -> None:
+def _tell(findings: Iterable[Finding]) -> None:
     weight = ""
     for found in findings:
         if found.weight != weight:
