@@ -37,10 +37,10 @@ from jglue_app.wandb_sink.tables import Table, joined_table, notice_table, outco
 FORMAT = 1
 """Version of the names below; readers refuse a newer one."""
 CHOSEN, PROTOCOLS_KEY = "jglue", "protocols"
-OWN_KEYS = (f"{CHOSEN}/", f"{PROTOCOLS_KEY}/", "outcomes/", "speed/", "predictions/", "comparison/", "push/")
+MANAGED_KEYS = (f"{CHOSEN}/", f"{PROTOCOLS_KEY}/", "outcomes/", "speed/", "predictions/", "comparison/", "push/")
 """Beginnings of the summary keys that a push owns: what a new one does not have any more is taken away."""
-OWN_TABLES = ("failure_picture", "notices")
-"""Summary keys that are its own too."""
+MANAGED_TABLES = ("failure_picture", "notices")
+"""Summary keys that a push owns too."""
 MAX_NAME = 128
 """Characters that W&B takes of a run's name."""
 EVALUATION, COMPARISON = "evaluation", "comparison"
@@ -298,7 +298,7 @@ def _described(name: str) -> str:
 # --- two runs -------------------------------------------------------------------------------------------
 
 
-def share_items(a: RunData, b: RunData) -> None:
+def check_common_items(a: RunData, b: RunData) -> None:
     """Whether two runs can be put side by side.
 
     Raises:
@@ -321,7 +321,7 @@ def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str
         UnknownNameError: no such protocol.
         InputError: the runs have no item in common.
     """
-    share_items(a, b)
+    check_common_items(a, b)
     found = compare_runs(a, b, protocol)
     left, right = judge_run(a, protocol), judge_run(b, protocol)
     official = judge_run(a, "official"), judge_run(b, "official")

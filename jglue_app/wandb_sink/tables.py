@@ -41,14 +41,14 @@ def outcome_table(report: Report) -> Table:
 
 def notice_table(reports: Mapping[str, Report]) -> Table:
     """What a reader of the scores has to know, and under which protocols."""
-    said: dict[tuple[str, str], list[str]] = {}
+    protocols: dict[tuple[str, str], list[str]] = {}
     for protocol, report in reports.items():
         for notice in report.notices:
-            said.setdefault(("", notices.sentence(notice)), []).append(protocol)
+            protocols.setdefault(("", str(notices.sentence(notice))), []).append(protocol)
         for name, task in report.tasks.items():
             for notice in task.notices:
-                said.setdefault((TASKS[name].title, notices.sentence(notice)), []).append(protocol)
-    return Table(("subset", "notice", "protocols"), [[*key, ", ".join(names)] for key, names in said.items()])
+                protocols.setdefault((TASKS[name].title, str(notices.sentence(notice))), []).append(protocol)
+    return Table(("subset", "notice", "protocols"), [[*key, ", ".join(names)] for key, names in protocols.items()])
 
 
 def predictions(data: RunData, task: str, judged: Mapping[str, Judged], protocol: str) -> Table:
@@ -78,7 +78,7 @@ def predictions(data: RunData, task: str, judged: Mapping[str, Judged], protocol
                 shown(output.text) if output else None,
                 _text(found.strict.value),
                 found.strict.status,
-                explain(found.strict.rule),
+                str(explain(found.strict.rule)),
                 gold(row.item),
                 correct(row),
                 own.outcome,

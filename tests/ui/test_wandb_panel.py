@@ -116,7 +116,7 @@ def test_a_full_run_is_sent_when_it_is_done(open_page: OpenPage, table: Tables, 
     assert (run.summary["push/state"], run.summary["push/items"]) == ("complete", 45)
 
 
-def test_two_runs_and_their_comparison_are_sent_with_the_servers_own_key(
+def test_two_runs_and_their_comparison_are_sent_with_the_servers_operator_key(
     open_page: OpenPage, table: Tables, local: str, wandb: WandbServer
 ) -> None:
     page = open_page(address=local)

@@ -277,7 +277,7 @@ QUEUE_UP = """
 import json, wandb
 from wandb.sdk.launch import utils
 from wandb.sdk.launch.inputs import internal
-from jglue_app.wandb_sink import form
+from jglue_app.launch import form
 warned = []
 wandb.termwarn = warned.append
 internal._validate_schema(form.schema())
