@@ -30,7 +30,7 @@ from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings, load_settings
 from jglue_app.wandb_sink.live_run import ProgressLog
-from jglue_app.wandb_sink.payload import run_payload
+from jglue_app.wandb_sink.run_payload import run_payload
 
 if TYPE_CHECKING:  # W&B's client is imported only when an evaluation starts.
     from jglue_app.wandb_sink.client.launched_run import LaunchedRun

@@ -28,16 +28,10 @@ from jglue_app.wandb_sink.client.wait import (
     wait_for_artifact,
     wait_for_tables,
 )
+from jglue_app.wandb_sink.comparison_payload import check_common_items, comparison_payload
 from jglue_app.wandb_sink.paths import RunPath, path_of_job, project_path
-from jglue_app.wandb_sink.payload import (
-    MANAGED_KEYS,
-    MANAGED_TABLES,
-    RUN_ARTIFACT,
-    Payload,
-    check_common_items,
-    comparison_payload,
-    run_payload,
-)
+from jglue_app.wandb_sink.payload import MANAGED_KEYS, MANAGED_TABLES, RUN_ARTIFACT, Payload
+from jglue_app.wandb_sink.run_payload import run_payload
 from jglue_app.wandb_sink.tables import Table
 
 OnMessage = Callable[[str], None]
