@@ -25,6 +25,10 @@ from collections.abc import Iterable
 
 from jglue_app.messages import Message, mark, of
 
+EXIT_INCOMPLETE = 6
+"""Exit code of a command whose run has items without an output."""
+EXIT_INTERRUPTED = 130
+"""Exit code of a command that was interrupted, as a shell has it; those of errors are at their classes."""
 MAX_QUOTED_CHARS = 200
 """Characters of a name that a sentence repeats."""
 MAX_REASON_CHARS = 300

@@ -28,7 +28,7 @@ HOME = {
     "accelerate": BACKENDS,
     "peft": BACKENDS,
     "gradio": PAGE,
-    "wandb": ("jglue_app/wandb_sink/client/", "jglue_app/launch/__main__.py"),
+    "wandb": ("jglue_app/wandb_sink/client/",),
     "wandb_workspaces": ("jglue_app/wandb_sink/client/",),
     "ray": ("jglue_app/cluster/",),
 }
@@ -41,6 +41,7 @@ ROOMS = (
         "types",
         "errors",
         "environment",
+        "child_process",
         "settings",
         "tasks",
         "data",

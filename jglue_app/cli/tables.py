@@ -33,6 +33,7 @@ from jglue_app.scoring.scoreboard import (
 )
 from jglue_app.scoring.types import Comparison, Difference, Report
 from jglue_app.tasks import TASKS
+from jglue_app.tasks.item_text import gold_text
 
 _SOURCES = {"official": "", "user": " (own file)", "sample": " (sample)"}
 _READINGS = {"strict": "", "lenient": ", lenient", "choose": ", log-likelihood", "imputed": ", unreadable = 2.5"}
@@ -293,10 +294,8 @@ def print_dissents(disputed: Mapping[str, Sequence[Dissent]], items: int) -> Non
         print_lines(["", f"{TASKS[task].title}: the protocols {kind} {count}."])
         for dissent in dissents[:items]:
             output = dissent.record.output
-            gold = dissent.item.gold
-            gold_text = f"{gold:g}" if isinstance(gold, float) else " / ".join(dict.fromkeys(gold))
             text = quoted(output.text) if output and output.text is not None else "(no text)"
-            print_lines([f"  item {dissent.item.id}: gold {gold_text}, output {text}"])
+            print_lines([f"  item {dissent.item.id}: gold {gold_text(dissent.item)}, output {text}"])
             for verdict in dissent.verdicts:
                 head = _verdict(verdict.right, verdict.value)
                 print_lines([f"    {head}: {explain(verdict.rule)}  [{'; '.join(verdict.protocols)}]"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from jglue_app.messages import Joined, Message, mark
 from jglue_app.scoring.comparison import MIN_PAIRED
+from jglue_app.scoring.judged import SHAPELESS
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.types import Comparison, Report, TaskReport
 from jglue_app.tasks import TASKS
@@ -18,8 +19,6 @@ GAP = 0.15
 """A ranking that is this much above the text of the same answers is worth a sentence."""
 FEW = 0.05
 """A share of outputs below which their form is not worth a sentence."""
-SHAPELESS = ("unreadable", "unfinished_thought", "truncated", "empty")
-"""Outcomes of outputs in which no answer was found."""
 FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_constant")}
 """Insight → the notices that it tells of."""
 

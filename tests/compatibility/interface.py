@@ -29,7 +29,9 @@ from jglue_app import errors
 from jglue_app.cli import app, main
 from jglue_app.errors import JglueAppError
 from jglue_app.wandb_sink import Standings
-from jglue_app.wandb_sink.payload import Payload, comparison_payload, run_payload
+from jglue_app.wandb_sink.comparison_payload import comparison_payload
+from jglue_app.wandb_sink.payload import Payload
+from jglue_app.wandb_sink.run_payload import run_payload
 from tests.ui.conftest import serve
 
 Json = dict[str, Any]

@@ -20,13 +20,14 @@ from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import Side
 from jglue_app.runs.runner import Event
 from jglue_app.scoring.comparison import compare_runs
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import Answered, knows_answer
 from jglue_app.scoring.leaderboard import Entry
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.official import judge as official
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.types import Estimate, Flips, Judgement
 from jglue_app.tasks import TASKS
+from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import (
     Decoding,
     Finish,
@@ -174,10 +175,10 @@ def test_a_question_and_its_gold_answer_are_one_line_each() -> None:
     assert views.question(item("1", "neutral")) == "前提1 / 仮説1"
     assert views.question(salt()) == "海の水はどうしてしょっぱい？"
     assert views.question(paragraph("長い文章", "東京")) == "首都は？"
-    assert views.gold_text(item("1", "neutral")) == "neutral"
-    assert views.gold_text(salt()) == "1 塩"
-    assert views.gold_text(similarity(2.25)) == "2.2"
-    assert views.gold_text(paragraph("", "東京", "東京都", "東京")) == "東京 / 東京都"
+    assert gold_with_choice(item("1", "neutral")) == "neutral"
+    assert gold_with_choice(salt()) == "1 塩"
+    assert gold_with_choice(similarity(2.25)) == "2.2"
+    assert gold_with_choice(paragraph("", "東京", "東京都", "東京")) == "東京 / 東京都"
 
 
 def test_a_subset_is_named_with_where_its_items_came_from_unless_they_are_official() -> None:
@@ -312,8 +313,7 @@ def test_a_run_without_texts_says_what_it_ranked_first() -> None:
 def test_only_what_is_ranked_right_and_written_in_no_form_is_known_but_not_written(
     text: str | None, logprobs: tuple[float, ...] | None, known: bool
 ) -> None:
-    assert items.knows(answered("1", "neutral", text, logprobs)) is known
-    assert items.knows(None) is False
+    assert bool(knows_answer(answered("1", "neutral", text, logprobs))) is known
 
 
 def test_filters_and_orders_that_need_two_runs_are_offered_for_two_alone() -> None:

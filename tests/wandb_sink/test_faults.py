@@ -19,7 +19,7 @@ import pytest
 
 from jglue_app import wandb_sink
 from jglue_app.errors import NetworkError, RunBusyError, StoreError
-from jglue_app.wandb_sink.client.send import fault
+from jglue_app.wandb_sink.client.connection import translate
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.known import (
     LONG_S,
@@ -163,8 +163,8 @@ def troubles(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFacto
     script = folder / "python"
     retries = f'retries=$(cat "{Server.patience}/${{WANDB_BASE_URL##*:}}" 2>/dev/null || echo 6)'
     worker = (
-        "from jglue_app.wandb_sink.client import send, worker; "
-        "send.RETRIES = $retries; send.PATIENCE_S = 120 if $retries > 1 else 8; send.SHORT_S = 4; "
+        "from jglue_app.wandb_sink.client import connection, wait, worker; connection.RETRIES = $retries; "
+        "wait.MAX_WAIT_S = 120 if $retries > 1 else 8; wait.SHORT_WAIT_S = 4; "
         "worker.main()"
     )
     script.write_text(f'#!/bin/sh\n{retries}\nexec {PYTHON} -P -c "{worker}"\n')
@@ -389,7 +389,7 @@ def test_a_server_that_is_not_there_is_told_soon_and_the_command_leaves_copies(t
 @pytest.mark.slow
 def test_a_client_that_is_killed_is_told_and_the_next_push_completes_it(troubles: Troubles) -> None:
     assert isinstance(troubles.worker.error, NetworkError)
-    assert "ended without a word (exit -9)" in str(troubles.worker.error)
+    assert "exited without a result (exit code -9)" in str(troubles.worker.error)
     assert troubles.worker.then is not None
     assert troubles.worker.then.push_state in (None, "sending")
     whole(troubles.worker, troubles.run)
@@ -456,4 +456,4 @@ def test_a_disk_that_fills_up_on_the_way_is_told_and_the_run_is_untouched(troubl
     ],
 )
 def test_digits_of_ports_ids_and_counts_are_no_status(said: str) -> None:
-    assert type(fault(RuntimeError(said), "team/jglue")) is NetworkError
+    assert type(translate(RuntimeError(said), "team/jglue")) is NetworkError

@@ -36,9 +36,9 @@ EAGER = (
     "from jglue_app.cli import main; main()"
 )
 """The command line, but progress is sent more often: the run would have to take minutes."""
-HASTY = f"import jglue_app.wandb_sink.live_run as f; f.END_S = 4.0; f.TELL_AFTER_S = 1.0; {EAGER}"
+HASTY = f"import jglue_app.wandb_sink.live_run as f; f.END_WAIT_S = 4.0; f.NOTIFY_AFTER_S = 1.0; {EAGER}"
 """As that, and W&B is not waited for as long."""
-PATIENT = f"import jglue_app.wandb_sink.live_run as f; f.SHORT_END_S = 2.0; f.TELL_AFTER_S = 1.0; {EAGER}"
+PATIENT = f"import jglue_app.wandb_sink.live_run as f; f.STOPPED_WAIT_S = 2.0; f.NOTIFY_AFTER_S = 1.0; {EAGER}"
 """As that, and W&B is waited for long, unless somebody stops the command."""
 
 
@@ -339,7 +339,7 @@ def test_the_run_is_pushed_at_its_end_and_its_progress_stays(story: Story, the_r
 @pytest.mark.slow
 def test_a_server_that_is_away_for_a_while_costs_the_run_nothing(story: Story) -> None:
     assert story.codes[2] == 0
-    assert "ended without a word" not in story.sessions[2].told
+    assert "exited without a result" not in story.sessions[2].told
 
 
 @pytest.mark.slow

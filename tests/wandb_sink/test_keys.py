@@ -100,7 +100,9 @@ def crowd(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFactory)
         def push(number: int) -> BaseException | None:
             entity = f"team{number:02}" if number < MANY else ""
             try:
-                wandb_sink.push(run, Login(Target(entity, "jglue", server.url), CANARIES[number]), say=said.append)
+                wandb_sink.push(
+                    run, Login(Target(entity, "jglue", server.url), CANARIES[number]), on_message=said.append
+                )
             except Exception as error:
                 return error
             return None
@@ -248,7 +250,9 @@ def test_no_part_of_a_key_that_a_server_repeats_is_told(run: Path, temporary: Pa
             to = Login(Target("", "jglue", server.url), KEY)
             with pytest.raises(JglueAppError) as found:
                 # Not the same project: two pushes of one run to one place would stand in each other's way.
-                wandb_sink.push(run, replace(to, target=replace(to.target, project=f"p{status}")), say=said.append)
+                wandb_sink.push(
+                    run, replace(to, target=replace(to.target, project=f"p{status}")), on_message=said.append
+                )
             assert server.requests[0].key == KEY
             assert server.runs == {}
             return str(found.value)

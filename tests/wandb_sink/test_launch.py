@@ -261,10 +261,22 @@ def test_the_code_of_a_job_is_what_an_evaluation_needs_and_no_more(tmp_path: Pat
     names = jobs.export(tmp_path)
     assert sorted(names) == sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert {"requirements.txt", "jglue_app/launch/__main__.py", "assets/samples/jnli/valid.json"} <= set(names)
-    assert {Path(name).suffix for name in names} <= {"", ".csv", ".txt", ".py", ".toml", ".json"}
+    assert {Path(name).suffix for name in names} <= {"", ".csv", ".txt", ".po", ".py", ".toml", ".json"}
     assert not [name for name in names if "__pycache__" in name or name.startswith(("assets/show", "assets/screen"))]
     ignored = (QUEUES / "Dockerfile.dockerignore").read_text("utf-8").split()
     assert ignored == ["*", *(f"!{pattern}" for pattern in jobs.FILES)]
+
+
+def test_the_code_of_a_job_starts_without_the_checkout(tmp_path: Path) -> None:
+    names = jobs.export(tmp_path)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-W", "ignore", "-m", "jglue_app.launch", "--schema"]
+    printed = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert printed.returncode == 0, printed.stderr
+    assert json.loads(printed.stdout) == form.schema()
+    # What it says is said in every language.
+    catalogues = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jglue_app").rglob("*.po")}
+    assert catalogues and catalogues <= set(names)
 
 
 def test_a_checkout_that_misses_files_makes_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

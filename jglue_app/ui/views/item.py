@@ -16,8 +16,9 @@ from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.rules import RULES, explain
 from jglue_app.scoring.types import Judgement, Parsed
 from jglue_app.tasks import TASKS
+from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import Item
-from jglue_app.ui.views import MARKS, gold_text
+from jglue_app.ui.views import MARKS
 
 SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|NL)>|\[/?INST\]|<</?SYS>>"
@@ -64,7 +65,7 @@ def item_view(
         "id": item.id,
         "key": f"{item.task}/{item.id}",
         "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
-        "gold": gold_text(item) + _asked_as(item, rows),
+        "gold": gold_with_choice(item) + _asked_as(item, rows),
         "sides": [_side(side, lang) for side in sides],
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
