@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jglue_app.backends.pool import ModelPool
@@ -119,7 +119,7 @@ def _evaluated(run: wandb.Run, where: str, ending: Ending, view: ProgressView, s
         run.name = plan.spec.label
     run.tags = tuple(dict.fromkeys((*(run.tags or ()), "jglue")))
     model = {"model": plan.spec.model.id, "files_sha256": plan.spec.model.files_sha256}
-    config.update({**model, "planned": plan.total, ASKED: asdict(asked)}, allow_val_change=True)
+    config.update({**model, "planned": plan.total, ASKED: dict(asked.values)}, allow_val_change=True)
     run.define_metric("progress/*", step_metric="progress/items")
     view.say(Message("Progress is at {url}", url=run.url))
 
