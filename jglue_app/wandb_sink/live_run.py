@@ -25,7 +25,7 @@ from jglue_app.wandb_sink.worker_process import WorkerProcess
 SPEED_EVERY_S = 5.0
 SCORES_EVERY_S = 30.0
 SCORES_PAUSE_FACTOR = 50
-"""The pause before the next running scores is at least so many times as long as they took."""
+"""The pause before the next running scores is at least this many times as long as computing the last ones took."""
 END_WAIT_S, STOPPED_WAIT_S = 60.0, 10.0
 """How long W&B may take to receive the last of the progress; and when the work was stopped."""
 NOTIFY_AFTER_S = 5.0
@@ -107,9 +107,9 @@ class EndWait:
 class Follower:
     """Progress of the runs of one command. Use it in a `with`; `on_event` takes every event of the runner.
 
-    A key that W&B does not accept, or an entity that is not there, raises at once: nobody should find that out after
-    hours. A server that cannot be reached is reported in a message, and the run goes on without it. Without a login, or
-    without a plan, it does nothing.
+    A key that W&B does not accept, or an entity that is not there, raises at once, not after hours of work. A server
+    that cannot be reached is reported in a message, and the run goes on without it. Without a login, or without a plan,
+    it does nothing.
 
     Args:
         plans: side → what is run.

@@ -25,7 +25,7 @@ def pull(
     Args:
         run: its path.
         login: the server and the key; its project is not used.
-        runs_dir: where run folders lie.
+        runs_dir: the folder of run folders.
         on_message: takes messages on the way.
 
     Returns:
