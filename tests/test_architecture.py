@@ -59,7 +59,7 @@ PURE = (
     *("data/check", "data/known_items", "data/system_data"),
     *(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in sorted((PACKAGE / "scoring").rglob("*.py"))),
     *(f"audit/{name}" for name in ("apart", "asked", "board", "cells", "exact", "facts", "grid", "printed")),
-    *("audit/score", "audit/table", "audit/versus", "audit/wording"),
+    *("audit/score", "audit/table", "audit/sentences", "audit/versus"),
 )
 OUTSIDE_WORLD = {
     *("os", "io", "sys", "pathlib", "shutil", "tempfile", "glob", "subprocess"),

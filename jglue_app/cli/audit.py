@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jglue_app.audit.auditor import audit_score, audit_table
 from jglue_app.audit.board import Ranking
-from jglue_app.audit.wording import Found, sentence
+from jglue_app.audit.sentences import Finding, sentence
 from jglue_app.cli.options import JsonOption
 from jglue_app.cli.tables import print_json, print_lines, print_table
 from jglue_app.errors import InputError
@@ -87,7 +87,7 @@ def _columns(columns: Iterable[str]) -> dict[str, str]:
     return by_head
 
 
-def _print_findings(findings: Iterable[Found]) -> None:
+def _print_findings(findings: Iterable[Finding]) -> None:
     weight = ""
     for finding in findings:
         if finding.weight != weight:

@@ -36,18 +36,20 @@ class Message(str):
 
     def __new__(cls, template: str, /, **values: object) -> Self:
         """Fill the template; raises KeyError if a value is missing."""
-        return cls._of(template.format_map(values) if values else template, template, values)
+        # An error as a value is its message: neither its traceback nor what that refers to is kept.
+        kept = {name: of(value) if isinstance(value, BaseException) else value for name, value in values.items()}
+        return cls._of(template.format_map(values) if values else template, template, kept)
 
     @classmethod
-    def inflected(cls, english: str, template: str, values: Mapping[str, object]) -> Self:
-        """A message whose English differs from its template in number, such as "1 item" for "{n} items".
+    def worded(cls, english: str, template: str, values: Mapping[str, object]) -> Self:
+        """A message whose English is worded otherwise than its template, such as "1 item" for "{n} items".
 
         Args:
-            english: the template to fill in English.
+            english: what is filled in English.
             template: the key of the catalogues.
             values: of both.
         """
-        return cls._of(english.format_map(values), template, values)
+        return cls._of(english.format_map(values) if values else english, template, values)
 
     @classmethod
     def _of(cls, text: str, template: str, values: Mapping[str, object]) -> Self:
