@@ -25,6 +25,8 @@ from jglue_app import errors
 from jglue_app.errors import JglueAppError
 from jglue_app.messages import Message, as_json, from_json
 
+OnMessage = Callable[[str], None]
+"""Takes the messages of a child on the way to its result."""
 INHERITED_ENV = (
     *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "APPDATA", "LD_LIBRARY_PATH"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
@@ -136,7 +138,7 @@ class ChildProcess:
 
     def result(
         self,
-        on_message: Callable[[str], None] = lambda _: None,
+        on_message: OnMessage = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, Any]:
         """Wait for the result of what was sent.

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jglue_app import messages
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError, StoreError
 from jglue_app.messages import Message
 from jglue_app.results.library import Library
@@ -87,7 +88,7 @@ class EndWait:
         on_message: takes the message.
     """
 
-    def __init__(self, should_stop: Callable[[], bool], on_message: Callable[[str], None]) -> None:
+    def __init__(self, should_stop: Callable[[], bool], on_message: OnMessage) -> None:
         self._should_stop, self._on_message = should_stop, on_message
         self._began = time.monotonic()
         self._notified = False
@@ -127,7 +128,7 @@ class Follower:
         runs_dir: Path,
         *,
         protocol: str = "official",
-        on_message: Callable[[str], None] = lambda _: None,
+        on_message: OnMessage = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._login, self._on_message, self._should_stop = login, on_message, should_stop

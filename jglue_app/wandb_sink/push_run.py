@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import InputError, RunBusyError, StoreError, reason_of
 from jglue_app.results import archive
 from jglue_app.runs.store import RunStore
@@ -23,7 +24,6 @@ from jglue_app.wandb_sink.login import Login, Target
 from jglue_app.wandb_sink.payload import comparison_id, run_id
 from jglue_app.wandb_sink.worker_process import WorkerProcess
 
-OnMessage = Callable[[str], None]
 SPARE_BYTES = 64 * 2**20
 COPIES = 4
 """Copies of a run's content in temporary files while it is sent: staged, as tables, as their artifacts."""

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jglue_app import environment
-from jglue_app.child_process import ChildExitError, ChildProcess, ChildStoppedError, inherited_environment
+from jglue_app.child_process import ChildExitError, ChildProcess, ChildStoppedError, OnMessage, inherited_environment
 from jglue_app.errors import NetworkError
 from jglue_app.wandb_sink.login import Login
 
@@ -91,7 +91,7 @@ class WorkerProcess:
 
     def result(
         self,
-        on_message: Callable[[str], None] = lambda _: None,
+        on_message: OnMessage = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, Any]:
         """Wait for the result of the job.
