@@ -90,6 +90,7 @@ def test_an_item_is_seen_token_by_token_in_two_formats(lab: Page) -> None:
     assert "ラベルの長さがふぞろい" in lab.inner_text("#lab-tokens .jg-side-a")
 
 
+@pytest.mark.slow
 def test_a_format_that_the_model_has_not_is_a_sentence_beside_the_other(lab: Page) -> None:
     one_item(lab)
     choose(lab, "lab-format-B", "chat")
@@ -154,6 +155,7 @@ def test_a_reload_finds_a_sweep_again(lab: Page) -> None:
     lab.wait_for_function("document.querySelectorAll('#sweep-table tbody tr').length === 4")
 
 
+@pytest.mark.slow
 def test_a_sweep_over_one_format_is_refused_with_a_sentence(lab: Page) -> None:
     tab(lab, "書式だけを変えてみる")
     for label in lab.locator("#sweep-formats label").all():
