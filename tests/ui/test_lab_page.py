@@ -38,6 +38,7 @@ def test_every_step_of_the_course_has_its_text_and_the_next_one_is_a_click_away(
     assert titles[5] == "6. 二つのリーダーボードが食い違うわけ"
 
 
+@pytest.mark.slow
 def test_a_step_asks_the_embedded_model_and_says_what_to_look_at(lab: Page) -> None:
     lab.locator("#course-step label").nth(2).click()
     said(lab, "ステップ 3 / 6", "course-text")
