@@ -137,7 +137,6 @@ FINDINGS = set(rules_of_the_linter())
         # What is being prepared says so in its own words.
         ("{}", sorted(set(get_args(State)) - {"preparing"} | {"loading"})),
         ("protocol_{}", PROTOCOLS),
-        ("asks_{}", TASKS),
         ("field_{}", sorted({field for task in TASKS.values() for field in task.fields})),
         ("method_{}", METHODS),
         ("data_{}", DATA_CHOICES),
