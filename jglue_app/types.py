@@ -363,8 +363,8 @@ class Task:
     """Key in `TASKS`, also the folder name of its files."""
     title: str
     """The name people use."""
-    asks: str
-    """What the subset asks, in one Japanese line."""
+    question: str
+    """What the subset asks, in one line: a template, with its entry in the catalogue."""
     kind: Kind
     """`choice` (closed labels), `score` (a number in 0–5) or `span` (free text)."""
     labels: tuple[str, ...]

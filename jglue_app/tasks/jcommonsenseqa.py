@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.messages import mark
 from jglue_app.tasks.rows import id_field, json_lines, label_field, text_field
 from jglue_app.types import Item, Task
 
@@ -24,7 +25,7 @@ def item(row: Mapping[str, Any]) -> Item:
 TASK = Task(
     name="jcommonsenseqa",
     title="JCommonsenseQA",
-    asks="常識で答える五択問題",
+    question=mark("Common sense, five choices"),
     kind="choice",
     labels=LABELS,
     metrics=("accuracy",),

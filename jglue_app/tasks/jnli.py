@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.messages import mark
 from jglue_app.tasks.rows import id_field, json_lines, label_field, text_field
 from jglue_app.types import Item, Task
 
@@ -25,7 +26,7 @@ def item(row: Mapping[str, Any]) -> Item:
 TASK = Task(
     name="jnli",
     title="JNLI",
-    asks="前提の文から仮説の文が言えるか（含意・矛盾・中立）",
+    question=mark("Does the premise entail the hypothesis?"),
     kind="choice",
     labels=LABELS,
     metrics=("accuracy",),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jglue_app.messages import Message
+from jglue_app.messages import Message, mark
 from jglue_app.tasks.rows import RepeatedKeyError, id_field, json_lines, load_json, text_field
 from jglue_app.types import Item, Task
 
@@ -115,7 +115,7 @@ def item(row: Mapping[str, Any]) -> Item:
 TASK = Task(
     name="jsquad",
     title="JSQuAD",
-    asks="文章から質問の答えを抜き出す",
+    question=mark("Copy the answer out of a paragraph"),
     kind="span",
     labels=(),
     metrics=("exact_match", "f1"),

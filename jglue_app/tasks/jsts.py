@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.messages import mark
 from jglue_app.tasks.rows import id_field, json_lines, score_field, text_field
 from jglue_app.types import Item, Task
 
@@ -23,7 +24,7 @@ def _stratum(i: Item) -> str:
 TASK = Task(
     name="jsts",
     title="JSTS",
-    asks="二つの文の意味はどれだけ近いか（0〜5）",
+    question=mark("How similar are two sentences (0–5)?"),
     kind="score",
     labels=(),
     metrics=("pearson", "spearman"),
