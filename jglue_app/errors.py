@@ -23,8 +23,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from jglue_app.messages import Message
+from jglue_app.messages import Message, mark
 
+OS_REASONS = frozenset(
+    (
+        mark("No space left on device"),
+        mark("Permission denied"),
+        mark("No such file or directory"),
+        mark("Is a directory"),
+        mark("Not a directory"),
+        mark("Read-only file system"),
+        mark("File name too long"),
+    )
+)
+"""The operating system's words that sentences most often hold."""
 MAX_SAID = 200
 """Characters of a name that a sentence repeats."""
 
@@ -125,6 +137,11 @@ class StoreError(JglueAppError):
 
 class RunBusyError(StoreError):
     """Another process holds the run directory."""
+
+
+def os_reason(error: OSError) -> str:
+    """What the operating system says went wrong, as a message where its words are known here."""
+    return Message(error.strerror) if error.strerror in OS_REASONS else error.strerror or str(error)
 
 
 def first_line(error: BaseException) -> str:

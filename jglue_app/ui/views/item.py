@@ -128,7 +128,7 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
         else [],
     }
     if output is None:
-        return head | {"note": say(row.record.error.message, lang) if row.record.error else ""}
+        return head | {"note": say(row.record.error.sentence, lang) if row.record.error else ""}
     facts = [word("tokens", lang).format(output.prompt_tokens, output.new_tokens, f"{output.seconds:.2f}")]
     if output.finish in ("length", "overflow"):
         facts.append(word(f"finish_{output.finish}", lang))
