@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -174,6 +174,14 @@ def _record_in(line: bytes) -> Record:
     return record_from(row)
 
 
+class FileVersion(NamedTuple):
+    """What tells one content of a file from another without reading it."""
+
+    mtime_ns: int
+    size: int
+    inode: int
+
+
 class RunStore:
     """The directory of one run.
 
@@ -263,13 +271,13 @@ class RunStore:
             StoreError: not a run, or a damaged one: a file or a line is missing, or something in it is wrong.
         """
         for again in range(TRIES - 1, -1, -1):
-            before = self._version()
+            before = self.version()
             data = dataclasses.replace(self.head(), records=self.records())
             try:
                 self.check_records(data)
             except StoreError:
                 # Another process may have raised the run's limit between the items and the records.
-                if again and self._version() != before:
+                if again and self.version() != before:
                     continue
                 raise
             return data
@@ -356,16 +364,17 @@ class RunStore:
                 "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
             ) from e
 
-    def _version(self) -> list[tuple[int, ...] | None]:
+    def version(self) -> tuple[FileVersion | None, FileVersion | None]:
         """What changes when the manifest or the items are rewritten."""
-        version: list[tuple[int, ...] | None] = []
-        for name in ("manifest.json", "items.jsonl"):
-            try:
-                stat = (self.path / name).stat()
-                version.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
-            except OSError:
-                version.append(None)
-        return version
+        return self.file_version("manifest.json"), self.file_version("items.jsonl")
+
+    def file_version(self, name: str) -> FileVersion | None:
+        """What changes with the content of one of the run's files; None if there is no such file."""
+        try:
+            stat = (self.path / name).stat()
+        except OSError:
+            return None
+        return FileVersion(stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
     def _model(self, manifest: Mapping[str, Any]) -> ModelInfo | None:
         if not manifest.get("model"):  # Only begun, or put together by other means.

@@ -150,13 +150,15 @@ def test_what_a_job_has_not_been_noted_for_is_nobodys_on_a_public_server(public:
 
 
 def test_the_visitors_who_have_not_come_for_longest_are_forgotten(
-    public: AppState, make: Make, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jglue_app.ui.state.MAX_OWNERS", 2)
+    small = AppState(replace(settings, public=True), "cpu")
     made = make("ana", "含意").made
     for owner in ("ana", "ben", "ana", "eva"):
-        public.grant_access(Job("id", owner, "compare", made=made))
-    assert [owner for owner in ("ana", "ben", "eva") if public.runs(owner, shipped=False)] == ["ana", "eva"]
+        small.grant_access(Job("id", owner, "compare", made=made))
+    assert [owner for owner in ("ana", "ben", "eva") if small.runs(owner, shipped=False)] == ["ana", "eva"]
+    small._scratch.cleanup()
 
 
 WAYS_OUT = [
