@@ -342,8 +342,8 @@ class Files:
     version: str
     path: Callable[[str], str]
     """Split → path below the data folder, in the layout of that repository."""
-    bring: str
-    """How a user comes by them, as sentences; `{file}` is the path."""
+    how_to_obtain: str
+    """How a user comes by them, as a template; `{file}` is the path."""
     sha256: Mapping[str, str] = field(default_factory=dict)
     """Split → checksum by which a file is known as the official one; another is read as a user's own."""
     more_splits: tuple[str, ...] = ()

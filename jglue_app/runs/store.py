@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from filelock import FileLock, Timeout
 
 from jglue_app import messages
-from jglue_app.errors import RunBusyError, StoreError, os_reason
+from jglue_app.errors import RunBusyError, StoreError, reason_of
 from jglue_app.messages import Message
 from jglue_app.prompts import thoughts
 from jglue_app.runs.typed_json import BadValueError, finite, read
@@ -435,7 +435,7 @@ class RunStore:
                     yield value, offset
         except OSError as e:
             raise StoreError(
-                "{path} cannot be read ({reason}). Check its permissions.", path=path, reason=os_reason(e)
+                "{path} cannot be read ({reason}). Check its permissions.", path=path, reason=reason_of(e)
             ) from e
 
     # --- writing ---
@@ -462,7 +462,7 @@ class RunWriter:
                 "The run folder {path} cannot be made ({reason}). Choose another folder for runs: "
                 "--runs-dir, or JGLUE_RUNS_DIR.",
                 path=path,
-                reason=os_reason(e),
+                reason=reason_of(e),
             ) from e
         # The page resumes a run on whichever thread is free, so the lock must not belong to one.
         self._lock = FileLock(path / ".lock", thread_local=False)
@@ -571,14 +571,14 @@ class RunWriter:
             "the same run again.",
             what=what,
             folder=self.path,
-            reason=os_reason(error) if error else Message("the disk is full"),
+            reason=reason_of(error) if error else Message("the disk is full"),
         )
 
     def _no_access(self, error: OSError) -> StoreError:
         return StoreError(
             "{folder} cannot be written to ({reason}). Check its permissions, or choose another folder for runs.",
             folder=self.path,
-            reason=os_reason(error),
+            reason=reason_of(error),
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from jglue_app.errors import InputError
+from jglue_app.messages import Message
 from jglue_app.prompt_lab import Inspected, LegalAnswer, SweepRow, Token, Tried
 from jglue_app.prompts.findings import Finding
 from jglue_app.results.library import StoredRun
@@ -1328,13 +1329,18 @@ def test_of_a_long_prompt_the_beginning_and_the_end_are_drawn() -> None:
 
 def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> None:
     answers = [LegalAnswer("中立", 2, True), LegalAnswer("どちらともいえない", 9, False)]
-    finding = Finding("missing_stop", "warning", "", "There is no stop string.")
+    sentence = Message(
+        "There is no stop string: a model that writes no end token goes on to its {max_new_tokens} new tokens, and the "
+        "rest of the line counts as its answer. Add one to the style, such as a line end.",
+        max_new_tokens=5,
+    )
+    finding = Finding("missing_stop", "warning", "", sentence)
     payload = looked_at([Token((1,), "犬", False)], answers, [finding], ("\n", "'", "###"), 8192)
     assert payload["facts"] == "1,234 トークン · 答えは 5 トークンまで · コンテキスト長 8,192"
     assert [(a["gold"], a["long"]) for a in payload["answers"]] == [(True, False), (False, True)]
     assert payload["stop"] == ["\\n", "'", "###"]
     text = read(views.render("inspected", payload))
-    assert "注意: 停止文字列がない 終わりの印を書かないモデルは上限まで書き続け" in text
+    assert "注意: 停止文字列がない 停止文字列がありません。終わりの印を書かないモデルは 5 トークンまで書き続け" in text
     assert "missing_stop There is no stop string." in text
     english = read(views.render("inspected", looked_at([], findings=[finding], lang="en"), "en"))
     assert "Warning: No stop string There is no stop string. missing_stop" in english

@@ -35,8 +35,6 @@ MOST_SECONDS = 900.0
 """Longest push of a visitor of a public page."""
 MOST_SECONDS_TO_STOP = 30.0
 """How long the page waits for the end of a push that was told to stop; it takes about a second."""
-ON_THE_WAY = "Sending "
-"""How sentences begin that say nothing after the end."""
 Chosen = Callable[..., tuple[str, str, str]]
 """`one` or `pair` and values of a tab's controls → names of the run to push and, for a comparison, of the other, else
 an empty name; and the protocol."""
@@ -61,7 +59,7 @@ def own_place() -> tuple[str, bool]:
     """
     try:
         server = wandb_sink.base_url()
-        return f"{server} · {wandb_sink.target().path}", bool(wandb_sink.own_key(server))
+        return f"{server} · {wandb_sink.target().path}", bool(wandb_sink.operator_key(server))
     except InputError as e:
         return str(e), False
 
@@ -253,8 +251,8 @@ def _send(
     enough: Callable[[], bool],
 ) -> list[Sent]:
     if b is None:
-        return [wandb_sink.push(a, login, protocol=protocol, say=say, should_stop=enough)]
-    return list(wandb_sink.push_comparison(a, b, login, protocol=protocol, say=say, should_stop=enough))
+        return [wandb_sink.push(a, login, protocol=protocol, on_message=say, should_stop=enough)]
+    return list(wandb_sink.push_comparison(a, b, login, protocol=protocol, on_message=say, should_stop=enough))
 
 
 def watch(job: Job, lang: str) -> Iterator[str]:
@@ -289,5 +287,5 @@ def view(job: Job, lang: str) -> str:
         }
         for at, each in enumerate(job.result)
     ]
-    notes = [say(text, lang) for text in job.notices if not text.startswith(ON_THE_WAY)]
+    notes = [say(text, lang) for text in job.notices if not isinstance(text, wandb_sink.ProgressMessage)]
     return views.render("pushed", {"sent": sent, "notes": notes}, lang)
