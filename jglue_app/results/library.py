@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app import messages
-from jglue_app.errors import StoreError
+from jglue_app.errors import StoreError, reason_of
 from jglue_app.results.cache import ResultCache, RunCache, version_of
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import waterfall
@@ -75,6 +75,10 @@ class Library:
         self.runs_dir = runs_dir
         self._runs = RunCache()
         self._results = ResultCache()
+
+    def __reduce__(self) -> tuple[type[Library], tuple[Path]]:
+        # A copy in another process begins with nothing kept.
+        return Library, (self.runs_dir,)
 
     # --- one run or two -----------------------------------------------------------------------------------
 
@@ -196,7 +200,7 @@ class Library:
                 "The folder for runs {runs_dir} cannot be read ({reason}). Check its permissions, "
                 "or choose another one: --runs-dir, or JGLUE_RUNS_DIR.",
                 runs_dir=self.runs_dir,
-                reason=e.strerror,
+                reason=reason_of(e),
             ) from e
         stores = (RunStore(path) for path in sorted(self.runs_dir.glob("[!.]*/")))
         return [store.path for store in stores if store.exists() or store.has_records()]
@@ -244,7 +248,7 @@ class Library:
             shutil.rmtree(deleted)
         except OSError as e:
             raise StoreError(
-                "{path} cannot be deleted ({reason}). Check its permissions.", path=path, reason=e.strerror
+                "{path} cannot be deleted ({reason}). Check its permissions.", path=path, reason=reason_of(e)
             ) from e
 
 

@@ -186,10 +186,15 @@ class RunStore:
     """The directory of one run.
 
     Reading needs no lock; writing happens inside `with store.writing():`, which one process can hold.
+
+    Args:
+        path: the directory.
+        named: what errors call it, where it is a copy that is soon gone; the path itself if not given.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, named: Path | None = None) -> None:
         self.path = path
+        self.named = named or path
 
     @classmethod
     def of(cls, runs_dir: Path, spec: RunSpec) -> RunStore:
@@ -209,12 +214,17 @@ class RunStore:
         try:
             table = json.loads(path.read_text("utf-8"))
         except FileNotFoundError as e:
-            raise StoreError("{folder} is not a run: it has no manifest.json.", folder=self.path) from e
+            raise StoreError("{folder} is not a run: it has no manifest.json.", folder=self.named) from e
         except (OSError, ValueError, RecursionError) as e:
-            raise StoreError("{path} cannot be read ({reason}). Restore it from a copy.", path=path, reason=e) from e
+            raise StoreError(
+                "{path} cannot be read ({reason}). Restore it from a copy.",
+                path=self.named / path.name,
+                reason=reason_of(e),
+            ) from e
         if not isinstance(table, dict) or table.get("format") != FORMAT_VERSION:
             raise StoreError(
-                "{path} was written by another version of this application. Open it with that version.", path=path
+                "{path} was written by another version of this application. Open it with that version.",
+                path=self.named / path.name,
             )
         return table
 
@@ -224,7 +234,7 @@ class RunStore:
             return spec_from(self.manifest()["spec"])
         except (KeyError, TypeError, ValueError, RecursionError) as e:
             raise StoreError(
-                "{path} holds no usable spec ({reason}).", path=self.path / "manifest.json", reason=e
+                "{path} holds no usable spec ({reason}).", path=self.named / "manifest.json", reason=e
             ) from e
 
     def items(self) -> list[Item]:
@@ -241,7 +251,7 @@ class RunStore:
             end = after
         if path.is_file() and path.stat().st_size != end:
             where = Message("line {number}", number=len(items) + 1)
-            raise _damaged(path, where, Message("torn"), RESTORE)
+            raise _damaged(self.named / path.name, where, Message("torn"), RESTORE)
         return items
 
     def records(self) -> list[Record]:
@@ -286,7 +296,7 @@ class RunStore:
     def head(self) -> RunData:
         """The same without the records; raises StoreError as `data` does."""
         manifest, spec, items = self.manifest(), self.spec(), self.items()
-        path = self.path / "manifest.json"
+        path = self.named / "manifest.json"
         try:
             sources: dict[str, Source] = {
                 name: read(_DataSource, {"source": d["source"]}).source for name, d in manifest["data"].items()
@@ -308,8 +318,8 @@ class RunStore:
 
         Manifests of older versions do not say it: what their limit and their data imply is compared.
         """
-        path = self.path / "items.jsonl"
-        if not path.is_file():
+        path = self.named / "items.jsonl"
+        if not (self.path / "items.jsonl").is_file():
             raise StoreError("The file {path} is gone. {remedy}", path=path, remedy=RESTORE)
         facts = manifest.get("items")
         if facts is None:
@@ -331,7 +341,7 @@ class RunStore:
         Raises:
             StoreError: answers are missing that were stored once, or an answer is to no item of the run.
         """
-        path = self.path / "records.jsonl"
+        path = self.named / "records.jsonl"
         for record in data.records:
             if record.item_id not in data.items.get(record.task, {}):
                 raise StoreError(
@@ -361,7 +371,7 @@ class RunStore:
             return max(int(counts["answered"]) - answered, int(counts["tried"]) - len(records), 0)
         except (KeyError, TypeError, ValueError) as e:
             raise StoreError(
-                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+                "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
 
     def version(self) -> tuple[FileVersion | None, FileVersion | None]:
@@ -383,7 +393,7 @@ class RunStore:
             return read(ModelInfo, manifest["model"])
         except (KeyError, TypeError, ValueError) as e:
             raise StoreError(
-                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+                "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
 
     def _assumed(self, manifest: Mapping[str, Any]) -> tuple[Notice, ...]:
@@ -393,7 +403,7 @@ class RunStore:
             return tuple(read(Notice, row) for row in imported.get("notices") or ()) if imported else ()
         except (AttributeError, KeyError, TypeError, ValueError) as e:
             raise StoreError(
-                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+                "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
 
     def records_since(self, offset: int) -> tuple[list[Record], int]:
@@ -422,7 +432,9 @@ class RunStore:
                 for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
                     if not line.endswith(b"\n"):
                         if len(line) == MAX_LINE:
-                            raise _damaged(path, Message("line {number}", number=number), Message("endless"), remedy)
+                            raise _damaged(
+                                self.named / name, Message("line {number}", number=number), Message("endless"), remedy
+                            )
                         return
                     offset += len(line)
                     try:
@@ -431,11 +443,11 @@ class RunStore:
                         where = Message("line {number}", number=number)
                         if start:
                             where = Message("{count} lines after byte {start:,}", count=number, start=start)
-                        raise _damaged(path, where, f"{type(e).__name__}: {messages.of(e)}", remedy) from e
+                        raise _damaged(self.named / name, where, f"{type(e).__name__}: {messages.of(e)}", remedy) from e
                     yield value, offset
         except OSError as e:
             raise StoreError(
-                "{path} cannot be read ({reason}). Check its permissions.", path=path, reason=reason_of(e)
+                "{path} cannot be read ({reason}). Check its permissions.", path=self.named / name, reason=reason_of(e)
             ) from e
 
     # --- writing ---
