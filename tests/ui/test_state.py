@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jglue_app import messages
 from jglue_app.audit.auditor import audit_table
 from jglue_app.errors import InputError, StoreError
 from jglue_app.results import archive, showcase
@@ -270,6 +271,18 @@ def test_logs_of_one_name_are_not_put_one_over_the_other(state: AppState, tmp_pa
     with pytest.raises(InputError, match=r"Two of the files are called outputs\.jsonl\. Import them one by one"):
         results.import_files(state, paths)
     assert not list(state.settings.runs_dir.glob("*"))
+
+
+def test_a_log_that_cannot_be_read_is_named_without_the_folder_it_was_copied_to(
+    state: AppState, tmp_path: Path
+) -> None:
+    (tmp_path / "up").mkdir()
+    path = tmp_path / "up" / "outputs.jsonl"
+    path.write_text('{"lm_output": "a", "extra_info": {}}\n[1]\n', "utf-8")
+    with pytest.raises(InputError) as caught:
+        results.import_files(state, [path])
+    assert str(caught.value).startswith("outputs.jsonl, line ")
+    assert messages.say(caught.value.message, "ja").startswith("outputs.jsonl")
 
 
 def test_a_public_server_takes_nobodys_run_apart_but_ones_own(make: Make, public: AppState) -> None:
