@@ -21,12 +21,11 @@ from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_text import to_command_line, to_url_query
 from jglue_app.runs.store import dumps
-from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.disagreement import dissents
-from jglue_app.scoring.protocols import PROTOCOLS, get_protocol, judge_all
+from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.scoring.protocols.decisions import as_table as decisions_table
 from jglue_app.scoring.waterfall import as_table
-from jglue_app.tasks import CORE, TASKS, get_task
+from jglue_app.tasks import CORE, get_task
 from jglue_app.types import Item
 from jglue_app.ui import controls
 from jglue_app.ui.endpoint_parameters import FIRST_OF_ONE, FIRST_OF_TWO, request_of, with_request_parameters
@@ -206,8 +205,7 @@ def _stored(desk: AppState) -> tuple[Any, ...]:
             if not b:
                 report: dict[str, Any] = _plain(desk.report(owner, a, protocol, requested_only=True))
                 return report
-            left, right = desk.data(owner, a, requested_only=True), desk.data(owner, b, requested_only=True)
-            both: dict[str, Any] = _plain(compare_runs(left, right, protocol))
+            both: dict[str, Any] = _plain(desk.comparison(owner, a, b, protocol, requested_only=True))
             return both
         except JglueAppError as e:
             raise _told(e) from e
@@ -252,9 +250,9 @@ def _stored(desk: AppState) -> tuple[Any, ...]:
                     task=task,
                     item_id=item_id[:100],
                 )
+            judged = desk.item_judgements(owner, run, task, item_id)
         except JglueAppError as e:
             raise _told(e) from e
-        judged = judge_all(TASKS[task], found.item, found.record)
         return {"item": _plain(found.item), "record": _plain(found.record), "judgements": _plain(judged)}
 
     def disagreements(request: gr.Request, run: str, task: str) -> list[dict[str, Any]]:

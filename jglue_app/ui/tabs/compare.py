@@ -135,7 +135,7 @@ def build(desk: AppState, t: T) -> Tab:
                 # What follows it comes with the next event, so that this one does not last as long as the job.
                 return *told, progress(job, lang, ahead=desk.jobs.ahead(job)), *shipped_pair(desk, request, "")[1:]
             *_, last = watch(desk, job, lang)
-            some = job.made and any(data and data.records for data in comparison.both(desk, owner, pair_of(job)))
+            some = job.made and any(data and data.records for data in comparison.load_both(desk, owner, pair_of(job)))
             return *told, last[0], *(last if some else shipped_pair(desk, request, ""))[1:]
         news = views.note(word("linked", lang)) if linked else ""
         return *_told_by(linked or usual, lang), public, news, *shipped_pair(desk, request, "")[1:]
@@ -228,7 +228,7 @@ def _views(desk: AppState, job: Job, lang: str) -> Iterator[View]:
             None if first else gr.skip(),
             "" if first else gr.skip(),
             comparison.board_html(desk, job.owner, pair, lang) if board_due else gr.skip(),
-            comparison.list_value(desk, job.owner, pair, lang, link=_link(job)) if list_due else gr.skip(),
+            comparison.item_list_value(desk, job.owner, pair, lang, link=_link(job)) if list_due else gr.skip(),
             views.empty(word("empty_item", lang)) if first else gr.skip(),
         )
         first = False
@@ -238,7 +238,7 @@ def _views(desk: AppState, job: Job, lang: str) -> Iterator[View]:
     desk.grant_access(job)
     pair = pair_of(job)
     status = progress(job, lang, failed_items=comparison.failed_items(desk, job.owner, pair))
-    if not any(data and data.records for data in comparison.both(desk, job.owner, pair)):
+    if not any(data and data.records for data in comparison.load_both(desk, job.owner, pair)):
         yield status, *SAME[1:]
         return
     yield (
@@ -246,7 +246,7 @@ def _views(desk: AppState, job: Job, lang: str) -> Iterator[View]:
         None,
         "",
         comparison.board_html(desk, job.owner, pair, lang),
-        comparison.list_value(desk, job.owner, pair, lang, open_first=True, fetch=True, link=_link(job)),
+        comparison.item_list_value(desk, job.owner, pair, lang, open_first=True, fetch=True, link=_link(job)),
         views.empty(word("empty_item", lang)) if first else gr.skip(),
     )
 
@@ -275,28 +275,22 @@ def stored_pair(desk: AppState, request: gr.Request, a: str, b: str = "") -> Vie
     """Two stored runs, or one, with their most telling item opened."""
     lang, owner = language(request), visitor(request)
     pair = Pair(a, b)
-    key = (a, b, lang)
-    if key in desk.drawn:
-        return desk.drawn[key]
     own = not (a.startswith(SHIPPED) and b.startswith(SHIPPED))
     asked = _asked(desk, owner, a, b)
     link = (to_url_query(asked) if asked else "") if own else None
-    value = comparison.list_value(desk, owner, pair, lang, open_first=True, link=link)
+    value = comparison.item_list_value(desk, owner, pair, lang, open_first=True, link=link)
     first = value["open"]
     item = views.empty(word("empty_item", lang))
     if first:
         item = comparison.item_html(desk, owner, {"a": a, "b": b}, first["task"], first["id"], lang)
-    found = (
+    return (
         "",
         None,
-        comparison.origin_html(desk, owner, pair, lang, to_command_line(asked) if asked and not own else ""),
+        comparison.provenance_html(desk, owner, pair, lang, to_command_line(asked) if asked and not own else ""),
         comparison.board_html(desk, owner, pair, lang),
         value,
         item,
     )
-    if not own:
-        desk.drawn[key] = found
-    return found
 
 
 def _asked(desk: AppState, owner: str, a: str, b: str) -> RunRequest | None:

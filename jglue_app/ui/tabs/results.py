@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from jglue_app.errors import InputError, JglueAppError, StoreError, UnknownNameError
+from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.messages import say, word
 from jglue_app.results import archive, exporters
 from jglue_app.results import export as files
@@ -322,12 +322,11 @@ def import_files(
         )
     with tempfile.TemporaryDirectory(prefix="logs-") as scratch:
         # Each came into a folder of its own; a log looks for scores and configuration in its folder.
-        paths = [Path(shutil.copy(path, Path(scratch) / path.name)) for path in sources]
-        logs = [path for path in paths if not BESIDE.fullmatch(path.name)] or paths
-        try:
-            found = import_to_either(desk.settings, logs, partial, model.strip()[:MAX_NAME])
-        except (InputError, StoreError) as e:
-            raise type(e)(str(e).replace(f"{scratch}/", "")) from e
+        for path in sources:
+            shutil.copy(path, Path(scratch) / path.name)
+        names = [path.name for path in sources]
+        logs = [name for name in names if not BESIDE.fullmatch(name)] or names
+        found = import_to_either(desk.settings, Path(scratch), logs, partial, model.strip()[:MAX_NAME])
     return found.path, found.notices
 
 

@@ -60,6 +60,4 @@ def why_html(desk: AppState, owner: str, name: str, start: str, end: str, lang: 
 
 def ways(desk: AppState, owner: str, name: str, start: str, end: str) -> dict[str, waterfall.Waterfall]:
     """Subset → waterfall, of those subsets of a run for which there is one; raises as `why_html` does."""
-    data = desk.data(owner, name)
-    tasks = waterfall.explainable(data, start, end) or list(data.items)[:1]
-    return {task: waterfall.explain(data, task, start, end) for task in tasks}
+    return desk.waterfalls(owner, name, start, end)
