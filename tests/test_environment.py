@@ -23,7 +23,7 @@ import pytest
 from huggingface_hub import constants
 
 from jglue_app import environment
-from jglue_app.backends.hf.find_weights import locate
+from jglue_app.backends.hf.checkpoint.find_weights import locate
 from jglue_app.cli.tables import print_json
 from jglue_app.data import files
 from jglue_app.errors import InputError

@@ -24,7 +24,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
-from jglue_app.backends.hf.tokenizer_files import PROBE, load_tokenizer, source_of
+from jglue_app.backends.hf.tokenization.tokenizer_loading import PROBE, load_tokenizer, source_of
 from jglue_app.errors import ModelError, first_line
 from tests.conftest import JAPANESE
 

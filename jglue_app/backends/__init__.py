@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from types import ModuleType
 
-from jglue_app.backends import identity
+from jglue_app.backends import fingerprint as identity
 from jglue_app.errors import InputError, ModelError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Tokenizer
@@ -71,7 +71,7 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Notify = lambda 
         raise InputError(
             "{model} has no tokenizer to look at. Name a model: a Hub id, a folder or a .gguf file.", model=spec.id
         )
-    opened: Tokenizer = importlib.import_module("jglue_app.backends.hf.tokenizer").open_tokenizer(
+    opened: Tokenizer = importlib.import_module("jglue_app.backends.hf.tokenization.tokenizer").open_tokenizer(
         spec, settings, notify
     )
     identity.require_same(spec, settings)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from jglue_app.backends import BACKENDS, Notify, identity, module_of, open_backend
+from jglue_app.backends import BACKENDS, Notify, module_of, open_backend
+from jglue_app.backends import fingerprint as identity
 from jglue_app.errors import DeviceError
 from jglue_app.messages import Message
 from jglue_app.settings import Settings

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from jglue_app.backends.hf.linear import Product, can_pack, multiply, pack
+from jglue_app.backends.hf.engine.linear import Product, can_pack, multiply, pack
 
 SIDE = {"cpu": 2_048, "other": 8_192}
 """Rows and columns of the matrices with which the bound is measured."""

@@ -212,7 +212,7 @@ def _opened(
 ) -> Iterator[Peer]:
     if not pairs:
         return
-    from jglue_app.backends.hf.find_weights import locate  # transformers takes seconds to import
+    from jglue_app.backends.hf.checkpoint.find_weights import locate  # transformers takes seconds to import
 
     if info.device.split(":")[0] not in ("cpu", "cuda"):
         raise InputError("Other harnesses do not run on {device} here. Choose --device cpu.", device=info.device)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jglue_app.backends.identity import COMMIT, changed
+from jglue_app.backends.fingerprint import COMMIT, changed
 from jglue_app.errors import StoreError
 from jglue_app.messages import Message
 from jglue_app.runs.manifest import package_versions

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jglue_app.backends import BACKENDS, identity
+from jglue_app.backends import BACKENDS
+from jglue_app.backends import fingerprint as identity
 from jglue_app.data import files as data
 from jglue_app.data.pools import few_shot_pool, fingerprint, take
 from jglue_app.errors import InputError, UnknownNameError

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from jglue_app.backends import open_backend, open_tokenizer
-from jglue_app.backends.hf import checkpoint
 from jglue_app.backends.hf import load as hf
-from jglue_app.backends.hf.find_weights import locate
-from jglue_app.backends.hf.gguf import file_type
-from jglue_app.backends.hf.verify import NotCausalError, Reference
+from jglue_app.backends.hf.checkpoint import model_kind as checkpoint
+from jglue_app.backends.hf.checkpoint.find_weights import locate
+from jglue_app.backends.hf.checkpoint.gguf import file_type
+from jglue_app.backends.hf.engine.equivalence import NotCausalError, Reference
 from jglue_app.errors import DeviceError, InputError, ModelError, ModelNotFoundError
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Output

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf.gguf import converted, packaged_file
+from jglue_app.backends.hf.checkpoint.gguf import converted, packaged_file
 from jglue_app.errors import ModelError, ModelNotFoundError
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec
@@ -124,7 +124,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from transformers import PreTrainedTokenizerBase
-from jglue_app.backends.hf.gguf import converted
+from jglue_app.backends.hf.checkpoint.gguf import converted
 
 # The weights are written, the tokenizer is not.
 PreTrainedTokenizerBase.save_pretrained = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from jglue_app.backends.hf import linear
-from jglue_app.backends.hf.linear import PackedLinear, can_pack, multiply, pack, pack_layers, product_of
+from jglue_app.backends.hf.engine import linear
+from jglue_app.backends.hf.engine.linear import PackedLinear, can_pack, multiply, pack, pack_layers, product_of
 
 
 class Model(nn.Module):

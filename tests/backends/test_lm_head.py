@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from jglue_app.backends.hf import lm_head as head_module
-from jglue_app.backends.hf.lm_head import GROUP, VOCABULARY_BLOCK, Head, _Screen
+from jglue_app.backends.hf.engine import lm_head as head_module
+from jglue_app.backends.hf.engine.lm_head import GROUP, VOCABULARY_BLOCK, Head, _Screen
 
 WORDS = VOCABULARY_BLOCK + 3 * GROUP + 5
 

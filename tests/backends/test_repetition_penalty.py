@@ -22,12 +22,12 @@ from transformers import (
     RepetitionPenaltyLogitsProcessor,
 )
 
-from jglue_app.backends.hf import engine
-from jglue_app.backends.hf.engine import Engine
-from jglue_app.backends.hf.lm_head import Head
+from jglue_app.backends.hf.engine import packed_engine as engine
+from jglue_app.backends.hf.engine.lm_head import Head
+from jglue_app.backends.hf.engine.packed_engine import Engine
+from jglue_app.backends.hf.engine.padded_engine import MODES, Batcher, Mode
+from jglue_app.backends.hf.engine.repetition_penalty import PenalizeRepetition, Repeated
 from jglue_app.backends.hf.load import HFBackend
-from jglue_app.backends.hf.padded import MODES, Batcher, Mode
-from jglue_app.backends.hf.repetition_penalty import PenalizeRepetition, Repeated
 from jglue_app.types import ModelSpec, Prompt
 from tests.backends.contract import collect, make_prompt, never, text_of
 from tests.backends.test_lm_head import WORDS

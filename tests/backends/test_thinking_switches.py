@@ -12,8 +12,8 @@ import pytest
 
 from jglue_app import api
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf.padded import decode
-from jglue_app.backends.hf.thinking_switches import switches
+from jglue_app.backends.hf.engine.padded_engine import decode
+from jglue_app.backends.hf.tokenization.thinking_switches import switches
 from jglue_app.runs.answering import generate, ranked
 from jglue_app.scoring.report import report_run
 from jglue_app.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jglue_app.backends.hf.trie import common, grow
+from jglue_app.backends.hf.engine.trie import common, grow
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 3), max_size=8), max_size=8)
 

@@ -19,21 +19,21 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
 from transformers.pytorch_utils import Conv1D
 
-from jglue_app.backends.hf import checkpoint
 from jglue_app.backends.hf.ablation import ALL, Tricks
+from jglue_app.backends.hf.checkpoint import model_kind as checkpoint
+from jglue_app.backends.hf.checkpoint.find_weights import ModelFiles, in_folder, locate
+from jglue_app.backends.hf.checkpoint.gguf import refuse_missing
+from jglue_app.backends.hf.checkpoint.weight_headers import Tensor, tensors_of
 from jglue_app.backends.hf.counters import Work
-from jglue_app.backends.hf.encoding import Encoder, facts_of
-from jglue_app.backends.hf.engine import Engine
-from jglue_app.backends.hf.find_weights import ModelFiles, in_folder, locate
-from jglue_app.backends.hf.gguf import refuse_missing
-from jglue_app.backends.hf.linear import PackedLinear, pack_layers, watch_reads
+from jglue_app.backends.hf.engine.equivalence import NotCausalError, Reference
+from jglue_app.backends.hf.engine.linear import PackedLinear, pack_layers, watch_reads
+from jglue_app.backends.hf.engine.packed_engine import Engine
+from jglue_app.backends.hf.engine.packed_model import PackedModel, Unsupported
+from jglue_app.backends.hf.engine.padded_engine import MODES, PAD, Batcher, Mode, Result
 from jglue_app.backends.hf.memory import free_bytes, give_back, memory_of
-from jglue_app.backends.hf.packed_model import PackedModel, Unsupported
-from jglue_app.backends.hf.padded import MODES, PAD, Batcher, Mode, Result
-from jglue_app.backends.hf.tokenizer import context_length, end_ids, render_chat, require_template
-from jglue_app.backends.hf.tokenizer_files import load_tokenizer
-from jglue_app.backends.hf.verify import NotCausalError, Reference
-from jglue_app.backends.hf.weight_headers import Tensor, tensors_of
+from jglue_app.backends.hf.tokenization.encoding import Encoder, facts_of
+from jglue_app.backends.hf.tokenization.tokenizer import context_length, end_ids, render_chat, require_template
+from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
 from jglue_app.backends.named_models import named_models
 from jglue_app.errors import DeviceError, JglueAppError, ModelError, UnknownNameError, first_line
 from jglue_app.messages import Message

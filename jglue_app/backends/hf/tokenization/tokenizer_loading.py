@@ -35,7 +35,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
 from transformers.utils import cached_file
 
-from jglue_app.backends.hf.sentencepiece_file import FAIRSEQ, STRAIGHT, SentencePieceTokenizer
+from jglue_app.backends.hf.tokenization.sentencepiece_tokenizer import FAIRSEQ, STRAIGHT, SentencePieceTokenizer
 from jglue_app.errors import ModelError, first_line
 
 PROBE = (

@@ -21,7 +21,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from jglue_app.backends import weight_files as weights
-from jglue_app.backends.hf.weight_headers import MOST_HEAD, Tensor, refuse_placeholder
+from jglue_app.backends.hf.checkpoint.weight_headers import MOST_HEAD, Tensor, refuse_placeholder
 from jglue_app.errors import DeviceError, InputError, ModelError, ModelNotFoundError, first_line
 
 # --- what kind of model -----------------------------------------------------------------------------------

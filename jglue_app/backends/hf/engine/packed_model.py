@@ -17,12 +17,20 @@ from torch.nn import functional
 from transformers.modeling_utils import AttentionInterface
 
 from jglue_app.backends.hf.counters import Part, Work
-from jglue_app.backends.hf.kv_cache import KeysValues, Step, Texts
-from jglue_app.backends.hf.lm_head import Head, Post
+from jglue_app.backends.hf.engine.equivalence import (
+    ADDED,
+    NotCausalError,
+    Probe,
+    Reference,
+    Stopped,
+    Unsupported,
+    use_attention,
+)
+from jglue_app.backends.hf.engine.kv_cache import KeysValues, Step, Texts
+from jglue_app.backends.hf.engine.lm_head import Head, Post
+from jglue_app.backends.hf.engine.repetition_penalty import Repeated
+from jglue_app.backends.hf.engine.trie import Trie, grow
 from jglue_app.backends.hf.memory import MASK_BYTES, sizes
-from jglue_app.backends.hf.repetition_penalty import Repeated
-from jglue_app.backends.hf.trie import Trie, grow
-from jglue_app.backends.hf.verify import ADDED, NotCausalError, Probe, Reference, Stopped, Unsupported, use_attention
 from jglue_app.messages import Message
 
 NAME = "jglue_packed"

@@ -25,10 +25,11 @@ from huggingface_hub.errors import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from jglue_app import environment
-from jglue_app.backends.hf import checkpoint, gguf
-from jglue_app.backends.hf.checkpoint import Quantized
-from jglue_app.backends.hf.weight_headers import keys_of, refuse_placeholder, tensors_of
-from jglue_app.backends.identity import as_path, local_commit
+from jglue_app.backends.fingerprint import as_path, local_commit
+from jglue_app.backends.hf.checkpoint import gguf
+from jglue_app.backends.hf.checkpoint import model_kind as checkpoint
+from jglue_app.backends.hf.checkpoint.model_kind import Quantized
+from jglue_app.backends.hf.checkpoint.weight_headers import keys_of, refuse_placeholder, tensors_of
 from jglue_app.backends.named_models import named_models
 from jglue_app.errors import (
     DeviceError,

@@ -23,9 +23,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from jglue_app.backends import open_backend, open_tokenizer
-from jglue_app.backends.hf import tokenizer_files
-from jglue_app.backends.hf.encoding import Encoder, facts_of
-from jglue_app.backends.hf.tokenizer_files import (
+from jglue_app.backends.hf.tokenization import tokenizer_loading as tokenizer_files
+from jglue_app.backends.hf.tokenization.encoding import Encoder, facts_of
+from jglue_app.backends.hf.tokenization.tokenizer_loading import (
     PROBE,
     Check,
     first_difference,

@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.api import evaluate
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf.linear import READ_ELSEWHERE, PackedLinear, pack_layers, watch_reads
+from jglue_app.backends.hf.engine.equivalence import NotCausalError, Reference
+from jglue_app.backends.hf.engine.linear import READ_ELSEWHERE, PackedLinear, pack_layers, watch_reads
+from jglue_app.backends.hf.engine.packed_model import PackedModel
 from jglue_app.backends.hf.load import HFBackend
 from jglue_app.backends.hf.memory import memory_of, sizes
-from jglue_app.backends.hf.packed_model import PackedModel
-from jglue_app.backends.hf.verify import NotCausalError, Reference
 from jglue_app.errors import ModelError
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Output, Prompt, RunError

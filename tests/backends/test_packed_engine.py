@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jglue_app.backends.hf import engine
-from jglue_app.backends.hf.engine import Engine
+from jglue_app.backends.hf.engine import packed_engine as engine
+from jglue_app.backends.hf.engine.packed_engine import Engine
+from jglue_app.backends.hf.engine.padded_engine import Batcher
 from jglue_app.backends.hf.load import HFBackend
-from jglue_app.backends.hf.padded import Batcher
 from jglue_app.errors import ModelError
 from jglue_app.types import ModelSpec, Output, Prompt, RunError
 from tests.backends.contract import StopAfter, collect, logprobs_of, make_prompt, never, output, same, text_of

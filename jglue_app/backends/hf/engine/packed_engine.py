@@ -16,11 +16,9 @@ import torch
 
 from jglue_app.backends.hf.ablation import ALL, Tricks
 from jglue_app.backends.hf.counters import Work
-from jglue_app.backends.hf.encoding import Encoder
-from jglue_app.backends.hf.kv_cache import KeysValues, Step, Texts
-from jglue_app.backends.hf.memory import Memory
-from jglue_app.backends.hf.packed_model import LEAST_PIECE, PackedModel, Stopped
-from jglue_app.backends.hf.padded import (
+from jglue_app.backends.hf.engine.kv_cache import KeysValues, Step, Texts
+from jglue_app.backends.hf.engine.packed_model import LEAST_PIECE, PackedModel, Stopped
+from jglue_app.backends.hf.engine.padded_engine import (
     EMPTY_ANSWER,
     EMPTY_PROMPT,
     NO_CHOICES,
@@ -33,8 +31,10 @@ from jglue_app.backends.hf.padded import (
     refuse_unless_memory,
     too_long,
 )
-from jglue_app.backends.hf.repetition_penalty import Repeated
-from jglue_app.backends.hf.trie import Trie, common, grow, side_by_side
+from jglue_app.backends.hf.engine.repetition_penalty import Repeated
+from jglue_app.backends.hf.engine.trie import Trie, common, grow, side_by_side
+from jglue_app.backends.hf.memory import Memory
+from jglue_app.backends.hf.tokenization.encoding import Encoder
 from jglue_app.types import Output, Prompt, RunError
 
 TOKENS_PER_PASS = {"cpu": 1_024, "other": 16_384}

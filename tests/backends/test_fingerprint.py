@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from jglue_app.backends import identity, open_backend
-from jglue_app.backends.identity import files_of, identify
+from jglue_app.backends import fingerprint as identity
+from jglue_app.backends import open_backend
+from jglue_app.backends.fingerprint import files_of, identify
 from jglue_app.backends.pool import ModelPool
 from jglue_app.cli import main
 from jglue_app.errors import ModelError
@@ -184,7 +185,7 @@ LOADED: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize("name", LOADED)
 def test_every_file_that_is_loaded_is_one_by_which_the_model_is_known(tmp_path: Path, name: str) -> None:
-    from jglue_app.backends.hf.checkpoint import weight_files
+    from jglue_app.backends.hf.checkpoint.model_kind import weight_files
 
     stored, tables, expected = LOADED[name]
     for file in stored:
@@ -499,7 +500,7 @@ def test_a_file_that_is_still_being_written_is_said(large: Path, settings: Setti
 
 def test_looking_at_files_loads_no_library_of_models(folder: Path) -> None:
     script = (
-        "import sys; from jglue_app.backends.identity import identify; from jglue_app.settings import load_settings;"
+        "import sys; from jglue_app.backends.fingerprint import identify; from jglue_app.settings import load_settings;"
         "from jglue_app.types import ModelSpec; assert identify(ModelSpec(sys.argv[1]), load_settings());"
         "print([m for m in ('torch', 'transformers', 'tokenizers', 'huggingface_hub') if m in sys.modules])"
     )
@@ -674,7 +675,7 @@ def test_the_same_command_over_a_changed_folder_is_another_run_that_says_so(
 ASK = """
 import json, sys
 from dataclasses import replace
-from jglue_app.backends.identity import identify
+from jglue_app.backends.fingerprint import identify
 from jglue_app.settings import load_settings
 from jglue_app.types import ModelSpec
 

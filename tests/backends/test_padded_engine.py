@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends.hf.ablation import without
+from jglue_app.backends.hf.engine.padded_engine import Batcher
 from jglue_app.backends.hf.load import HFBackend
-from jglue_app.backends.hf.padded import Batcher
 from jglue_app.types import ModelSpec, Output, Prompt
 from tests.backends.contract import Results, collect, logprobs_of, make_prompt, never, same, text_of
 from tests.conftest import TinyModel

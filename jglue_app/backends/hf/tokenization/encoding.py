@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jglue_app.backends.hf.tokenizer_files import reference_of, require_same, source_of
+from jglue_app.backends.hf.tokenization.tokenizer_loading import reference_of, require_same, source_of
 from jglue_app.types import Prompt
 
 _SHORT = ("a", "あ", "1\n2")

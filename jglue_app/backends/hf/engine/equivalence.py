@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from jglue_app.backends.hf.linear import PackedLinear, pack
+from jglue_app.backends.hf.engine.linear import PackedLinear, pack
 from jglue_app.backends.hf.memory import free_bytes
 from jglue_app.messages import Message
 

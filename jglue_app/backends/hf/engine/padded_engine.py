@@ -19,12 +19,12 @@ import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from jglue_app.backends.hf.counters import Work
-from jglue_app.backends.hf.encoding import Encoder
+from jglue_app.backends.hf.engine.equivalence import NotCausalError, Reference, Stopped, Unsupported
+from jglue_app.backends.hf.engine.repetition_penalty import PenalizeRepetition
+from jglue_app.backends.hf.engine.trie import common
 from jglue_app.backends.hf.memory import MASK_BYTES, Memory, sizes
-from jglue_app.backends.hf.repetition_penalty import PenalizeRepetition
-from jglue_app.backends.hf.thinking_switches import decoder
-from jglue_app.backends.hf.trie import common
-from jglue_app.backends.hf.verify import NotCausalError, Reference, Stopped, Unsupported
+from jglue_app.backends.hf.tokenization.encoding import Encoder
+from jglue_app.backends.hf.tokenization.thinking_switches import decoder
 from jglue_app.errors import ModelError, first_line
 from jglue_app.messages import Message
 from jglue_app.prompts.thoughts import Closing

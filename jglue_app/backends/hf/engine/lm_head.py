@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from jglue_app.backends.hf.linear import multiply, pack, product_of
-from jglue_app.backends.hf.repetition_penalty import Repeated
+from jglue_app.backends.hf.engine.linear import multiply, pack, product_of
+from jglue_app.backends.hf.engine.repetition_penalty import Repeated
 
 VOCABULARY_BLOCK = 4_096
 """Words that are scored at a time."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from jglue_app.backends.hf.trie import Trie
+from jglue_app.backends.hf.engine.trie import Trie
 
 KeysValues = dict[int, tuple[torch.Tensor, torch.Tensor]]
 """Layer → keys and values, each (…, heads, tokens, width)."""

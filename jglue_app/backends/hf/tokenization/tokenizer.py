@@ -8,10 +8,10 @@ from typing import Any
 
 from transformers import AutoConfig, GenerationConfig
 
-from jglue_app.backends.hf.encoding import Encoder
-from jglue_app.backends.hf.find_weights import locate
-from jglue_app.backends.hf.thinking_switches import switches
-from jglue_app.backends.hf.tokenizer_files import disputed_by, load_tokenizer, source_of
+from jglue_app.backends.hf.checkpoint.find_weights import locate
+from jglue_app.backends.hf.tokenization.encoding import Encoder
+from jglue_app.backends.hf.tokenization.thinking_switches import switches
+from jglue_app.backends.hf.tokenization.tokenizer_loading import disputed_by, load_tokenizer, source_of
 from jglue_app.errors import ModelError, first_line
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Prompt, TokenizerInfo
