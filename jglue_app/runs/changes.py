@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jglue_app.backends.fingerprint import COMMIT, changed
+from jglue_app.backends.fingerprint import COMMIT, changed_files
 from jglue_app.errors import StoreError
 from jglue_app.messages import Message
 from jglue_app.runs.manifest import package_versions
@@ -84,7 +84,7 @@ def _tell_files(plan: Plan, other: Mapping[str, Any], begun: bool, notify: Calla
             )
         )
         return
-    names = changed(before, plan.files)
+    names = changed_files(before, plan.files)
     files = ", ".join([*names[:NAMED], *([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])])
     notify(
         Message(

@@ -15,11 +15,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.api import evaluate
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf.engine.equivalence import NotCausalError, Reference
+from jglue_app.backends.hf.backend import HFBackend
+from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel
 from jglue_app.backends.hf.engine.linear import READ_ELSEWHERE, PackedLinear, pack_layers, watch_reads
+from jglue_app.backends.hf.engine.packed_engine import PackedEngine
 from jglue_app.backends.hf.engine.packed_model import PackedModel
-from jglue_app.backends.hf.load import HFBackend
-from jglue_app.backends.hf.memory import memory_of, sizes
+from jglue_app.backends.hf.memory import config_sizes, memory_budget
 from jglue_app.errors import ModelError
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Output, Prompt, RunError
@@ -79,6 +80,11 @@ def opened(folder: Path, settings: Settings, dtype: str = "float32") -> HFBacken
     backend = open_backend(ModelSpec(str(folder), dtype=dtype), settings, device="cpu")
     assert isinstance(backend, HFBackend)
     return backend
+
+
+def packed_model(backend: HFBackend) -> Any:
+    assert isinstance(backend._engine, PackedEngine)
+    return backend._engine._model
 
 
 def plain_scores(folder: Path, texts: Sequence[str], dtype: torch.dtype = torch.float32) -> list[list[float]]:
@@ -195,7 +201,7 @@ def test_windows_that_attention_is_told_of_stay_packed_beyond_their_end(
     long = ["".join(JAPANESE) * 2, "".join(JAPANESE) * 2 + "雨。"]
     assert worst(scores_of(backend, long), plain_scores(folder, long)) < 1e-3
     assert backend.info.engine == "packed"
-    assert backend._batcher._model.verified > 170
+    assert packed_model(backend).verified_length > 170
 
 
 @pytest.mark.parametrize(
@@ -223,7 +229,7 @@ def test_positions_that_depend_on_the_whole_length_go_alone_beyond_their_first_r
     assert min(sizes_) < 40 < 80 < max(sizes_)
     backend = opened(folder, settings)
     assert backend.info.engine == "packed"
-    assert backend._reference.alone_above == 63
+    assert backend._reference.max_batched_length == 63
     assert worst(scores_of(backend), plain_scores(folder, TEXTS)) < 1e-3
     assert texts_of(backend, 6) == plain_texts(folder, TEXTS, 6)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -254,7 +260,7 @@ def test_positions_that_are_stretched_once_for_all_need_no_further_comparison(
     long = ["".join(JAPANESE) * 2, "".join(JAPANESE) * 2 + "雨。"]
     assert worst(scores_of(backend, long), plain_scores(folder, long)) < 1e-3
     assert backend.info.engine == "packed"
-    assert backend._batcher._model.verified < 200
+    assert packed_model(backend).verified_length < 200
     assert isinstance(dict(backend.generate([prompt(TEXTS[0])], 600, never))[0], Output)
 
 
@@ -287,15 +293,15 @@ def test_a_comparison_that_fails_leaves_the_model_right(
     backend = opened(folder, settings)
     long = ["".join(JAPANESE) * 2, "".join(JAPANESE) * 2 + "雨。"]
 
-    own = backend._reference.own
+    logprobs = backend._reference.logprobs
 
     def no_memory(ids: Sequence[int], last: int) -> torch.Tensor:
         if len(ids) > 170:
             raise torch.OutOfMemoryError("no room for the comparison")
-        return own(ids, last)
+        return logprobs(ids, last)
 
     with monkeypatch.context() as patch:
-        patch.setattr(backend._reference, "own", no_memory)
+        patch.setattr(backend._reference, "logprobs", no_memory)
         assert worst(scores_of(backend, long), plain_scores(folder, long)) < 1e-3
     assert backend.info.engine == "padded batches"
     assert "no room for the comparison" in backend.info.engine_reason
@@ -309,7 +315,7 @@ def test_what_speaks_to_one_way_of_running_never_reaches_another(save: Callable[
     rope |= {"long_factor": [1.0 + 0.4 * k for k in range(8)], "original_max_position_embeddings": 64}
     folder = save(transformers.LlamaConfig, transformers.LlamaForCausalLM, rope_parameters=rope)
     backend = opened(folder, settings)
-    assert backend._reference.alone_above == 63
+    assert backend._reference.max_batched_length == 63
     suspended = backend.choose([prompt(TEXTS[2]), prompt(TEXTS[3])], never)
     next(suspended)
     assert worst(scores_of(backend, TEXTS), plain_scores(folder, TEXTS)) < 1e-3
@@ -372,11 +378,11 @@ def test_a_model_in_which_later_tokens_count_is_refused(save: Callable[..., Path
         transformers.BertConfig(**{k: v for k, v in BASE.items() if k != "num_key_value_heads"})
     ).eval()
     with pytest.raises(NotCausalError, match="log-probabilities differ"):
-        Reference(model, 512)
+        ReferenceModel(model, 512)
     model = transformers.BertLMHeadModel(
         transformers.BertConfig(**{k: v for k, v in BASE.items() if k != "num_key_value_heads"}, is_decoder=True)
     ).eval()
-    Reference(model, 512)
+    ReferenceModel(model, 512)
 
 
 def test_a_model_that_fails_on_its_first_text_is_refused_in_a_sentence(
@@ -395,15 +401,16 @@ def test_a_long_prompt_in_pieces_gives_the_same(tiny_model: TinyModel, settings:
     for architecture in ("llama", "gemma3"):
         folder = tiny_model(architecture)
         whole, cut = opened(folder, settings), opened(folder, settings)
-        cut._batcher._tokens = cut._batcher._model.piece = 32
+        engine: Any = cut._engine
+        engine._max_pass_tokens = engine._model.chunk_tokens = 32
         read: list[int] = []
-        run = cut._batcher._model._run
+        run = engine._model._forward
 
         def noted(ids: Sequence[int], *rest: Any, run: Any = run, read: list[int] = read) -> Any:
             read.append(len(ids))
             return run(ids, *rest)
 
-        cut._batcher._model._run = noted
+        engine._model._forward = noted
         assert worst(scores_of(cut), scores_of(whole)) < 1e-4
         assert texts_of(cut, 8) == texts_of(whole, 8)
         assert max(read) <= 40 < len(AutoTokenizer.from_pretrained(folder)(TEXTS[2])["input_ids"])
@@ -413,41 +420,42 @@ def test_reading_in_pieces_is_part_of_the_first_comparison(
     tiny_model: TinyModel, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut: list[int] = []
-    read = PackedModel._read_in_pieces
+    read = PackedModel._prefill_in_chunks
 
     def noted(self: PackedModel, trie: Any, *rest: Any) -> Any:
         cut.append(len(trie.tokens))
         return read(self, trie, *rest)
 
-    monkeypatch.setattr(PackedModel, "_read_in_pieces", noted)
+    monkeypatch.setattr(PackedModel, "_prefill_in_chunks", noted)
     assert opened(tiny_model("llama"), settings).packed
     assert cut
 
 
 def test_a_wish_to_stop_is_seen_between_the_pieces(save: Callable[..., Path], settings: Settings) -> None:
     backend = opened(save(transformers.LlamaConfig, transformers.LlamaForCausalLM), settings)
-    model = backend._batcher._model
-    model.piece = backend._batcher._tokens = 32
+    engine: Any = backend._engine
+    model = engine._model
+    model.chunk_tokens = engine._max_pass_tokens = 32
     asked: list[int] = []
 
     def stop() -> bool:
-        asked.append(model.work.distinct)
+        asked.append(model.counters.forward_tokens)
         return len(asked) > 3
 
-    model.work.reset()
+    model.counters.reset()
     assert list(backend.generate([prompt(TEXTS[2] * 2)], 4, stop)) == []
-    assert 32 < model.work.distinct < 200
-    model.work.reset()
-    assert list(backend.choose([prompt(TEXTS[2] * 2)], lambda: model.work.distinct > 200)) == []
-    assert model.work.distinct < 300
+    assert 32 < model.counters.forward_tokens < 200
+    model.counters.reset()
+    assert list(backend.choose([prompt(TEXTS[2] * 2)], lambda: model.counters.forward_tokens > 200)) == []
+    assert model.counters.forward_tokens < 300
 
 
 def test_the_mask_of_a_long_prompt_stays_within_the_budget(tiny_model: TinyModel, settings: Settings) -> None:
-    model = opened(tiny_model("llama"), settings)._batcher._model
-    model.piece, model.mask_bytes = 1_024, 2**20
+    model = packed_model(opened(tiny_model("llama"), settings))
+    model.chunk_tokens, model.max_mask_bytes = 1_024, 2**20
     # Two query heads share a key head; a mask takes five bytes for every query and key.
-    assert model._step(0, 1_000) == 2**20 // (5 * 2 * 1_000)
-    assert model._step(500, 500) == model._step(0, 1_000)
+    assert model._chunk_size(0, 1_000) == 2**20 // (5 * 2 * 1_000)
+    assert model._chunk_size(500, 500) == model._chunk_size(0, 1_000)
 
 
 def test_an_operator_bounds_the_tokens_of_a_prompt(tiny_model: TinyModel, settings: Settings) -> None:
@@ -473,7 +481,7 @@ def test_layers_whose_weight_other_code_reads_or_changes_are_left_alone(save: Ca
     model = transformers.RwkvForCausalLM(transformers.RwkvConfig(**small, attention_hidden_size=64, rescale_every=1))
     model.eval()
     with watch_reads(model):
-        Reference(model, 512)
+        ReferenceModel(model, 512)
     assert all(READ_ELSEWHERE in block.attention.output.__dict__ for block in model.rwkv.blocks)
     before = model(input_ids=torch.tensor([[5, 6, 7]])).logits
     pack_layers(model)
@@ -504,9 +512,9 @@ def test_sizes_that_differ_between_layers_count_as_the_largest(save: Callable[..
     torch.manual_seed(0)
     model = transformers.Gemma4ForCausalLM(transformers.Gemma4TextConfig(**(BASE | more)))
     # 2 layers × keys and values × 2 heads × 32 × 4 bytes
-    assert memory_of(model).kept == 2 * 2 * 2 * 32 * 4
+    assert memory_budget(model).kv_bytes == 2 * 2 * 2 * 32 * 4
     n = transformers.Gemma3nTextConfig(num_hidden_layers=4, intermediate_size=[128, 256, 128, 64])
-    assert max(sizes(n, "intermediate_size")) == 256
+    assert max(config_sizes(n, "intermediate_size")) == 256
 
 
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from jglue_app.backends import fingerprint as identity
-from jglue_app.backends import open_backend
-from jglue_app.backends.fingerprint import files_of, identify
+from jglue_app.backends import file_checksums, fingerprint, hub_copy, open_backend
+from jglue_app.backends.fingerprint import fingerprint_model
 from jglue_app.backends.pool import ModelPool
+from jglue_app.backends.relevant_files import relevant_files
 from jglue_app.cli import main
 from jglue_app.errors import ModelError
 from jglue_app.runs.plan import make_plan
@@ -42,8 +42,8 @@ def folder(tiny_model: TinyModel, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_model("llama", chat=True), tmp_path / "model"))
 
 
-def known(path: Path, settings: Settings, **fields: Any) -> identity.Identity:
-    found = identify(ModelSpec(str(path), **fields), settings)
+def known(path: Path, settings: Settings, **fields: Any) -> fingerprint.ModelFingerprint:
+    found = fingerprint_model(ModelSpec(str(path), **fields), settings)
     assert found is not None
     return found
 
@@ -118,7 +118,7 @@ def test_the_files_are_those_that_are_loaded(tmp_path: Path, name: str) -> None:
         write(tmp_path / file, "0")
     for file, table in tables.items():
         write(tmp_path / file, json.dumps(table))
-    found = files_of(tmp_path)
+    found = relevant_files(tmp_path)
     if expected is None:
         expected = ["model.safetensors", "model.safetensors.index.json"]
     assert found == sorted({*OF_TEXT, *expected})
@@ -129,7 +129,7 @@ def test_pickled_weights_count_where_they_are_allowed(tmp_path: Path) -> None:
         write(tmp_path / name, "{}")
     write(tmp_path / "pytorch_model.bin.index.json", json.dumps({"weight_map": {"a": "pytorch_model-1.bin"}}))
     found = ["config.json", "pytorch_model-1.bin", "pytorch_model-2.bin", "pytorch_model.bin.index.json"]
-    assert files_of(tmp_path, allow_bin=True) == found
+    assert relevant_files(tmp_path, allow_bin=True) == found
 
 
 SHARDS = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
@@ -185,7 +185,7 @@ LOADED: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize("name", LOADED)
 def test_every_file_that_is_loaded_is_one_by_which_the_model_is_known(tmp_path: Path, name: str) -> None:
-    from jglue_app.backends.hf.checkpoint.model_kind import weight_files
+    from jglue_app.backends.hf.checkpoint.checkpoint_files import files_to_load
 
     stored, tables, expected = LOADED[name]
     for file in stored:
@@ -194,9 +194,9 @@ def test_every_file_that_is_loaded_is_one_by_which_the_model_is_known(tmp_path: 
         write(tmp_path / file, json.dumps(table))
     names = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
     config = tables.get("config.json", {})
-    loaded = weight_files("m", names, lambda file: json.loads((tmp_path / file).read_text("utf-8")), config)
+    loaded = files_to_load("m", names, lambda file: json.loads((tmp_path / file).read_text("utf-8")), config)
     assert list(loaded) == expected
-    assert set(expected) <= set(files_of(tmp_path, allow_bin=True))
+    assert set(expected) <= set(relevant_files(tmp_path, allow_bin=True))
 
 
 @pytest.mark.parametrize("beside", ["optimizer.safetensors", "model_ema.safetensors", "consolidated.safetensors"])
@@ -213,7 +213,7 @@ def test_pickled_weights_that_change_make_another_model_whatever_lies_beside_the
     for factor in (1, 2):
         torch.save({key: value * factor for key, value in weights.items()}, folder / "pytorch_model.bin")
         found.append(known(folder, settings, allow_bin=True).files)
-    assert identity.changed(*found) == ["pytorch_model.bin"]
+    assert fingerprint.changed_files(*found) == ["pytorch_model.bin"]
 
 
 MATTERS: dict[str, tuple[Change, str]] = {
@@ -251,7 +251,7 @@ def test_whatever_can_change_an_output_makes_another_model(folder: Path, setting
     change(folder)
     after = known(folder, settings)
     assert after.digest != before.digest
-    assert identity.changed(before.files, after.files) == [file]
+    assert fingerprint.changed_files(before.files, after.files) == [file]
 
 
 IDLE: dict[str, Change] = {
@@ -300,7 +300,7 @@ def test_an_adapter_counts_with_the_base_model_it_names(folder: Path, settings: 
     write(adapter / "adapter_config.json", json.dumps({"base_model_name_or_path": str(folder)}))
     before = known(adapter, settings)
     flip(folder / "model.safetensors", 9_999)
-    assert identity.changed(before.files, known(adapter, settings).files) == ["base model: model.safetensors"]
+    assert fingerprint.changed_files(before.files, known(adapter, settings).files) == ["base model: model.safetensors"]
 
 
 def test_a_gguf_file_and_a_table_of_answers_are_known_by_their_content(
@@ -319,7 +319,7 @@ def test_the_embedded_model_is_known_by_the_checksum_of_its_file(settings: Setti
     with Path(package.assemble()).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     for mode in (False, True):
-        found = identify(ModelSpec("gemma-3-270m"), replace(settings, public=mode))
+        found = fingerprint_model(ModelSpec("gemma-3-270m"), replace(settings, public=mode))
         assert found is not None
         assert list(found.files.values()) == [digest]
 
@@ -335,7 +335,7 @@ def test_the_embedded_model_is_known_by_the_checksum_of_its_file(settings: Setti
     ],
 )
 def test_what_is_no_model_has_no_identity_and_raises_nothing(spec: ModelSpec, settings: Settings) -> None:
-    assert identify(spec, settings) is None
+    assert fingerprint_model(spec, settings) is None
 
 
 def test_a_file_that_cannot_be_read_is_not_taken_for_another(folder: Path, settings: Settings) -> None:
@@ -347,7 +347,7 @@ def test_a_file_that_cannot_be_read_is_not_taken_for_another(folder: Path, setti
 def test_visitors_of_a_public_page_have_no_files_looked_at(folder: Path, settings: Settings) -> None:
     public = replace(settings, public=True)
     for spec in (ModelSpec(str(folder)), ModelSpec(str(folder / "x.gguf")), ModelSpec(__file__, "scripted")):
-        assert identify(spec, public) is None
+        assert fingerprint_model(spec, public) is None
 
 
 # --- what it costs --------------------------------------------------------------------------------------
@@ -356,14 +356,14 @@ def test_visitors_of_a_public_page_have_no_files_looked_at(folder: Path, setting
 @pytest.fixture
 def large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose weights are 8 MiB, remembered at once although they are new."""
-    monkeypatch.setattr(identity, "SETTLED_S", 0)
+    monkeypatch.setattr(file_checksums, "SETTLE_S", 0)
     (folder / "model.safetensors").write_bytes(os.urandom(8 << 20))
     return folder
 
 
 def forget() -> None:
     """As a new process would begin."""
-    identity._known.clear()
+    file_checksums._process_cache.clear()
 
 
 def weights(folder: Path, settings: Settings) -> str:
@@ -424,7 +424,7 @@ def test_where_times_say_nothing_the_blocks_still_do(large: Path, settings: Sett
 def test_a_file_that_was_only_just_written_is_not_remembered(
     large: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "SETTLED_S", 3_600)
+    monkeypatch.setattr(file_checksums, "SETTLE_S", 3_600)
     weights(large, settings)
     assert not (settings.cache_dir / "model-files.json").exists()
 
@@ -432,7 +432,7 @@ def test_a_file_that_was_only_just_written_is_not_remembered(
 def test_the_pieces_of_a_very_large_file_are_all_in_its_checksum(
     large: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "CHUNK", 3 << 20)
+    monkeypatch.setattr(file_checksums, "CHUNK", 3 << 20)
     content = (large / "model.safetensors").read_bytes()
     whole = hashlib.sha256()
     for start in (0, 3 << 20, 6 << 20):
@@ -462,7 +462,7 @@ def test_a_cache_folder_that_cannot_be_written_to_is_done_without(large: Path, s
 
 
 def _look(path: str, settings: Settings) -> None:
-    identity.SETTLED_S = 0
+    file_checksums.SETTLE_S = 0
     for _ in range(20):
         forget()
         assert weights(Path(path), settings)
@@ -492,7 +492,7 @@ def test_a_file_that_is_still_being_written_is_said(large: Path, settings: Setti
     writer.start()
     try:
         with pytest.raises(ModelError, match=r"model\.safetensors is being written\. Wait until that is done"):
-            identify(ModelSpec(str(large)), settings)
+            fingerprint_model(ModelSpec(str(large)), settings)
     finally:
         stop.set()
         writer.join()
@@ -500,8 +500,9 @@ def test_a_file_that_is_still_being_written_is_said(large: Path, settings: Setti
 
 def test_looking_at_files_loads_no_library_of_models(folder: Path) -> None:
     script = (
-        "import sys; from jglue_app.backends.fingerprint import identify; from jglue_app.settings import load_settings;"
-        "from jglue_app.types import ModelSpec; assert identify(ModelSpec(sys.argv[1]), load_settings());"
+        "import sys; from jglue_app.backends.fingerprint import fingerprint_model;"
+        "from jglue_app.settings import load_settings;"
+        "from jglue_app.types import ModelSpec; assert fingerprint_model(ModelSpec(sys.argv[1]), load_settings());"
         "print([m for m in ('torch', 'transformers', 'tokenizers', 'huggingface_hub') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script, str(folder)], cwd=ROOT, capture_output=True, text=True)
@@ -675,13 +676,13 @@ def test_the_same_command_over_a_changed_folder_is_another_run_that_says_so(
 ASK = """
 import json, sys
 from dataclasses import replace
-from jglue_app.backends.fingerprint import identify
+from jglue_app.backends.fingerprint import fingerprint_model
 from jglue_app.settings import load_settings
 from jglue_app.types import ModelSpec
 
 found = {}
 for name, fields, public in json.load(sys.stdin):
-    got = identify(ModelSpec(**fields), replace(load_settings(), public=public))
+    got = fingerprint_model(ModelSpec(**fields), replace(load_settings(), public=public))
     found[name] = dict(got.files) if got else None
 print("RESULT" + json.dumps(found))
 """
@@ -779,6 +780,6 @@ def test_a_file_of_git_is_known_by_the_checksum_that_git_gives_it(tmp_path: Path
     # `printf '{}' | git hash-object --stdin`
     (tmp_path / "blobs" / "9e26dfeeb6e641a33dae4961196235bdb965b21b").write_bytes(b"{}")
     (tmp_path / "snapshot" / "config.json").symlink_to("../blobs/9e26dfeeb6e641a33dae4961196235bdb965b21b")
-    assert identity._edited(tmp_path / "snapshot") == {}
+    assert hub_copy.edited_in_snapshot(tmp_path / "snapshot") == {}
     write(tmp_path / "snapshot" / "config.json", "{ }")
-    assert identity._edited(tmp_path / "snapshot") == {"config.json": hashlib.sha256(b"{ }").hexdigest()}
+    assert hub_copy.edited_in_snapshot(tmp_path / "snapshot") == {"config.json": hashlib.sha256(b"{ }").hexdigest()}

@@ -3,7 +3,7 @@ the backend."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jglue_app.backends.hf.engine import packed_engine as engine
-from jglue_app.backends.hf.engine.packed_engine import Engine
-from jglue_app.backends.hf.engine.padded_engine import Batcher
-from jglue_app.backends.hf.load import HFBackend
+from jglue_app.backends.hf.backend import HFBackend
+from jglue_app.backends.hf.engine import packed_engine
+from jglue_app.backends.hf.engine.packed_engine import PackedEngine
+from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
 from jglue_app.errors import ModelError
 from jglue_app.types import ModelSpec, Output, Prompt, RunError
 from tests.backends.contract import StopAfter, collect, logprobs_of, make_prompt, never, output, same, text_of
@@ -42,8 +42,8 @@ class Watched:
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.backend = HFBackend(ModelSpec("tiny"), "commit", self.model, self.tokenizer)
-        self.engine: Any = self.backend._batcher
-        assert isinstance(self.engine, Engine)
+        self.engine: Any = self.backend._engine
+        assert isinstance(self.engine, PackedEngine)
         self.read: list[int] = []
         self.allowed = 10**9
         self.fail: Callable[[], None] = gpu_memory_runs_out
@@ -80,12 +80,12 @@ def watched(tiny_model: TinyModel) -> Watched:
 @pytest.mark.parametrize(
     ("architecture", "kind"),
     [
-        ("llama", Engine),
-        ("gpt_neox", Engine),
-        ("gemma3", Engine),
-        ("qwen3", Engine),
-        ("bloom", Batcher),
-        ("mpt", Batcher),
+        ("llama", PackedEngine),
+        ("gpt_neox", PackedEngine),
+        ("gemma3", PackedEngine),
+        ("qwen3", PackedEngine),
+        ("bloom", PaddedEngine),
+        ("mpt", PaddedEngine),
     ],
 )
 def test_models_are_packed_where_their_attention_can_be_exchanged(
@@ -94,7 +94,7 @@ def test_models_are_packed_where_their_attention_can_be_exchanged(
     folder = tiny_model(architecture)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     backend = HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(folder))
-    assert isinstance(backend._batcher, kind)
+    assert isinstance(backend._engine, kind)
 
 
 def test_a_model_that_gives_other_results_when_packed_is_left_as_it_was(
@@ -111,7 +111,7 @@ def test_a_model_that_gives_other_results_when_packed_is_left_as_it_was(
 
     monkeypatch.setattr(model.model.layers[1].self_attn, "forward", twice)
     backend = HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(folder))
-    assert isinstance(backend._batcher, Batcher)
+    assert isinstance(backend._engine, PaddedEngine)
     assert model.config._attn_implementation == usual
     assert set(collect(backend.generate(PROMPTS, 4, never))) == {0, 1, 2, 3}
 
@@ -226,7 +226,7 @@ def test_another_failure_of_the_model_ends_the_run_with_a_sentence(watched: Watc
 
 
 def test_a_request_to_stop_ends_choosing_within_one_pass_and_writing_within_one_token(watched: Watched) -> None:
-    watched.engine._tokens = 60
+    watched.engine._max_pass_tokens = 60
     many = [make_prompt(f"{i}番目の質問です。" * 4, ANSWERS, item_id=str(i)) for i in range(12)]
     whole = collect(watched.backend.choose(many, never))
     passes = len(watched.read)
@@ -242,10 +242,10 @@ def test_a_request_to_stop_ends_choosing_within_one_pass_and_writing_within_one_
 
 def test_closing_gives_up_the_model_and_what_is_kept(watched: Watched) -> None:
     collect(watched.backend.choose(PROMPTS, never))
-    assert watched.engine._kept[0]
+    assert watched.engine._cached_prefix[0]
     watched.backend.close()
     watched.backend.close()
-    assert (watched.engine._kept, watched.engine._model) == (([], {}), None)
+    assert (watched.engine._cached_prefix, watched.engine._model) == (([], {}), None)
 
 
 def test_questions_about_one_paragraph_share_it(watched: Watched) -> None:
@@ -261,7 +261,7 @@ def test_questions_about_one_paragraph_share_it(watched: Watched) -> None:
 def test_texts_are_read_in_several_passes_and_written_together(watched: Watched) -> None:
     prompts = [make_prompt(f"{q}{HEAD[i:]}", ANSWERS, item_id=str(i)) for i, q in enumerate(QUESTIONS)]
     whole = collect(watched.backend.generate(prompts, 6, never))
-    watched.engine._tokens = 1
+    watched.engine._max_pass_tokens = 1
     watched.read.clear()
     for i, result in collect(watched.backend.generate(prompts, 6, never)).items():
         same(result, whole[i])
@@ -275,7 +275,10 @@ def test_texts_are_read_in_several_passes_and_written_together(watched: Watched)
 def test_no_more_texts_are_written_at_once_than_there_is_room_for(watched: Watched) -> None:
     prompts = [make_prompt(f"{q}{HEAD[i:]}", item_id=str(i)) for i, q in enumerate(QUESTIONS)]
     whole = collect(watched.backend.generate(prompts, 6, never))
-    for name, value in (("_rows", 2), ("_places", 2 * max(len(watched.ids(p.text)) + 6 for p in prompts))):
+    for name, value in (
+        ("_max_generations", 2),
+        ("_max_kv_tokens", 2 * max(len(watched.ids(p.text)) + 6 for p in prompts)),
+    ):
         usual = getattr(watched.engine, name)
         setattr(watched.engine, name, value)
         watched.read.clear()
@@ -286,61 +289,75 @@ def test_no_more_texts_are_written_at_once_than_there_is_room_for(watched: Watch
             same(result, whole[i])
 
 
-def guessing(monkeypatch: pytest.MonkeyPatch, guess: Callable[[Any], list[int]]) -> None:
-    monkeypatch.setattr(engine._Row, "guess", lambda row, most, max_new: guess(row)[: max_new - len(row.new) - 1])
+def propose(monkeypatch: pytest.MonkeyPatch, draft: Callable[[Any], list[int]]) -> None:
+    """Have these draft tokens proposed."""
+
+    def propose_draft(generation: Any, limit: int, max_new_tokens: int) -> list[int]:
+        return draft(generation)[: max_new_tokens - len(generation.new) - 1]
+
+    monkeypatch.setattr(packed_engine.Generation, "propose_draft", propose_draft)
 
 
 @pytest.mark.parametrize("window", [None, 8])
-def test_guesses_change_no_text_only_the_number_of_readings(
+def test_draft_tokens_change_no_text_only_the_number_of_forward_passes(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, window: int | None
 ) -> None:
     watched = Watched(tiny_model("gemma3" if window else "llama"))
     prompts = [make_prompt(f"{HEAD}{q}\n答え：", item_id=str(i)) for i, q in enumerate(QUESTIONS)]
     right: dict[tuple[int, ...], list[int]] = {}
 
-    def none(row: Any) -> list[int]:
-        right[tuple(row.prompt)] = row.new
+    def none(generation: Any) -> list[int]:
+        right[tuple(generation.prompt)] = generation.new
         return []
 
-    guessing(monkeypatch, none)
+    propose(monkeypatch, none)
     expected = collect(watched.backend.generate(prompts, 12, never))
-    plain = len(watched.read) - 1  # The common beginning is kept from now on.
+    plain = len(watched.read) - 1  # The shared prefix is cached from now on.
 
-    def all_of_it(row: Any) -> list[int]:
-        return right[tuple(row.prompt)][len(row.new) :]
+    def all_right(generation: Any) -> list[int]:
+        return right[tuple(generation.prompt)][len(generation.new) :]
 
-    def partly(row: Any) -> list[int]:
-        rest = all_of_it(row)
+    def partly_right(generation: Any) -> list[int]:
+        rest = all_right(generation)
         return [*rest[:2], 5, *rest[3:4]]
 
-    readings = {}
-    for name, guess in (("all", all_of_it), ("partly", partly), ("wrong", lambda row: [5, 6, 7])):
-        guessing(monkeypatch, guess)
+    passes = {}
+    counters = watched.engine.counters
+    for name, draft in (("all", all_right), ("partly", partly_right), ("wrong", lambda generation: [5, 6, 7])):
+        propose(monkeypatch, draft)
         watched.read.clear()
-        watched.engine.work.reset()
+        counters.reset()
         results = collect(watched.backend.generate(prompts, 12, never))
         for i, result in results.items():
             same(result, expected[i])
-        readings[name] = len(watched.read)
-        assert (watched.engine.work.refused == 0) == (name == "all")
-        assert watched.engine.work.distinct + watched.engine.work.refused == sum(watched.read)
-    assert readings["all"] < readings["partly"] < readings["wrong"] == plain
+        passes[name] = len(watched.read)
+        assert (counters.rejected_draft_tokens == 0) == (name == "all")
+        assert counters.forward_tokens + counters.rejected_draft_tokens == sum(watched.read)
+    assert passes["all"] < passes["partly"] < passes["wrong"] == plain
 
 
-def test_what_stood_before_in_the_prompt_is_guessed() -> None:
-    row = engine._Row(0, [1, 2, 3, 4, 5, 1, 2, 6, 7, 8, 9], ())
-    row.new = [1]
-    assert row.guess(4, 20) == [], "9 1 stands nowhere"
-    row.new = [1, 2]
-    assert row.guess(4, 20) == [6, 7], "where it stands last; two at first"
-    row.trust = 8
-    assert row.guess(4, 20) == [6, 7, 8, 9]
-    assert row.guess(4, 4) == [6], "one of the four is left for after it"
-    assert row.guess(0, 20) == []
+def test_a_sequence_has_no_more_draft_tokens_than_can_be_accepted() -> None:
+    generation = packed_engine.Generation(0, [1, 2, 3, 4, 5, 1, 2, 6, 7, 8, 9], (), [1, 2])
+    generation.lookup.draft_length = 8
+    assert generation.propose_draft(4, 20) == [6, 7, 8, 9]
+    assert generation.propose_draft(4, 4) == [6], "of the two tokens left one follows the draft"
+    assert generation.propose_draft(4, 3) == []
 
 
-def test_as_much_is_guessed_as_costs_nothing(watched: Watched) -> None:
-    free = watched.engine._free
-    assert watched.engine._most_guesses(1) == free - 1
-    assert watched.engine._most_guesses(free // 2) == 1
-    assert watched.engine._most_guesses(free) == watched.engine._most_guesses(10 * free) == 0
+def test_after_memory_ran_out_only_prompts_without_a_result_run_again(watched: Watched) -> None:
+    ends = {i: text_of(result) for i, result in collect(watched.backend.generate(PROMPTS, 4, never)).items()}
+    ending = [replace(p, stop=(ends[i],)) if i else p for i, p in enumerate(PROMPTS)]
+    decode = watched.engine._model.decode
+    steps: list[int] = []
+
+    def fails_when_one_is_left(tokens: Sequence[int], step: Any) -> Any:
+        steps.append(len(step.positions))
+        if len(tokens) == 1 and steps.count(1) == 1:
+            gpu_memory_runs_out()
+        return decode(tokens, step)
+
+    watched.engine._step_tokens = 0
+    watched.engine._model.decode = fails_when_one_is_left
+    results = list(watched.backend.generate(ending, 12, never))
+    assert steps[0] == 4 and 1 in steps, "three have ended before the fourth fails"
+    assert sorted(i for i, _ in results) == [0, 1, 2, 3]

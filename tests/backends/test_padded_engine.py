@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends.hf.ablation import without
-from jglue_app.backends.hf.engine.padded_engine import Batcher
-from jglue_app.backends.hf.load import HFBackend
+from jglue_app.backends.hf.backend import HFBackend
+from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
 from jglue_app.types import ModelSpec, Output, Prompt
 from tests.backends.contract import Results, collect, logprobs_of, make_prompt, never, same, text_of
 from tests.conftest import TinyModel
@@ -47,44 +47,44 @@ def padded(tiny_model: TinyModel) -> Callable[[str], Any]:
     def make(architecture: str) -> HFBackend:
         folder = tiny_model(architecture)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        return HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(folder), tricks=PADDED)
+        return HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(folder), optimizations=PADDED)
 
     return make
 
 
-def batcher_of(backend: HFBackend) -> Any:
-    assert isinstance(backend._batcher, Batcher)
-    return backend._batcher
+def padded_engine(backend: HFBackend) -> Any:
+    assert isinstance(backend._engine, PaddedEngine)
+    return backend._engine
 
 
 def unshared(backend: HFBackend) -> Any:
     """The same backend, with every prompt read from its first token on."""
-    batcher_of(backend)._shares = False
+    padded_engine(backend).model.shares_prefix = False
     return backend
 
 
 @pytest.mark.parametrize("architecture", SHARING)
 def test_sharing_the_beginning_changes_no_result(architecture: str, padded: Callable[[str], Any]) -> None:
     shared, plain = padded(architecture), unshared(padded(architecture))
-    assert batcher_of(shared)._shares
+    assert padded_engine(shared).model.shares_prefix
     for ask in ASKS:
         found, expected = ask(shared), ask(plain)
         assert set(found) == set(expected) == set(range(len(PROMPTS)))
         for i, result in found.items():
             same(result, expected[i])
-    assert shared.work.distinct < plain.work.distinct
+    assert shared.counters.forward_tokens < plain.counters.forward_tokens
 
 
 @pytest.mark.parametrize("architecture", ["bloom", "mpt"])
 def test_the_beginning_is_kept_for_the_next_call(architecture: str, padded: Callable[[str], Any]) -> None:
     backend = padded(architecture)
     first = collect(backend.choose(PROMPTS[:2], never))
-    read = backend.work.distinct
-    backend.work.reset()
+    read = backend.counters.forward_tokens
+    backend.counters.reset()
     again = collect(backend.choose(PROMPTS[:2], never))
-    head = len(batcher_of(backend)._kept[0])
+    head = len(padded_engine(backend).model.cached_prefix)
     assert head > 16
-    assert backend.work.distinct == read - head
+    assert backend.counters.forward_tokens == read - head
     for i in (0, 1):
         same(again[i], first[i])
     collect(backend.choose([make_prompt("月が出た。", ANSWERS), make_prompt("空は青い。", ANSWERS)], never))
@@ -92,7 +92,7 @@ def test_the_beginning_is_kept_for_the_next_call(architecture: str, padded: Call
 
 
 def test_a_cache_that_forgets_is_not_shared(padded: Callable[[str], Any]) -> None:
-    assert not batcher_of(padded("gemma3"))._shares
+    assert not padded_engine(padded("gemma3")).model.shares_prefix
 
 
 def test_a_model_whose_cache_gives_other_results_is_read_from_the_first_token_on(
@@ -115,18 +115,18 @@ def test_a_model_whose_cache_gives_other_results_is_read_from_the_first_token_on
 
     model.forward = forgets
     backend = HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(folder))
-    assert asked and not batcher_of(backend)._shares
-    assert not batcher_of(backend).mode.cache
+    assert asked and not padded_engine(backend).model.shares_prefix
+    assert not padded_engine(backend).mode.use_cache
     assert "one at a time: log-probabilities differ" in backend.info.engine_reason
 
 
 def test_equal_prompts_are_read_once_and_all_answered(padded: Callable[[str], Any]) -> None:
     backend = padded("bloom")
     once = collect(backend.generate(PROMPTS[:1], 6, never))[0]
-    alone = backend.work.distinct
-    backend.work.reset()
+    alone = backend.counters.forward_tokens
+    backend.counters.reset()
     thrice = collect(backend.generate([PROMPTS[0]] * 3, 6, never))
-    assert backend.work.distinct == alone
+    assert backend.counters.forward_tokens == alone
     assert {text_of(r) for r in thrice.values()} == {text_of(once)}
     other = replace(PROMPTS[0], stop=(text_of(once)[:1],))
     results = collect(backend.generate([PROMPTS[0], other], 6, never))
@@ -142,7 +142,7 @@ def test_no_memory_for_the_beginning_means_reading_it_with_each_prompt(
     def runs_out(ids: list[int]) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory, on purpose")
 
-    monkeypatch.setattr(batcher_of(backend), "_keep", runs_out)
+    monkeypatch.setattr(padded_engine(backend).model, "cache_prefix", runs_out)
     for i, result in collect(backend.choose(PROMPTS, never)).items():
         assert isinstance(result, Output)
         assert logprobs_of(result) == pytest.approx(logprobs_of(expected[i]), abs=1e-3)
@@ -151,10 +151,10 @@ def test_no_memory_for_the_beginning_means_reading_it_with_each_prompt(
 def test_closing_gives_up_the_model_and_what_is_kept(padded: Callable[[str], Any]) -> None:
     backend = padded("bloom")
     collect(backend.choose(PROMPTS, never))
-    batcher = batcher_of(backend)
+    engine = padded_engine(backend)
     backend.close()
-    assert batcher._model is None
-    assert batcher._kept == ([], [])
+    assert engine.model._model is None
+    assert engine.model._cached_prefix == ([], [])
 
 
 def test_a_beginning_alone_is_a_prompt_too(padded: Callable[[str], Any]) -> None:

@@ -56,7 +56,7 @@ def smollm2(smollm2_gguf: Path, shared_settings: Settings) -> Iterator[Backend]:
 
 
 def folder_of(path: Path) -> Path:
-    return gguf.converted(path, USER_CACHE, lambda _: None)
+    return gguf.convert_once(path, USER_CACHE, lambda _: None)
 
 
 def test_gemma_answers_as_transformers_alone_does_with_bos_once(gemma: Backend) -> None:

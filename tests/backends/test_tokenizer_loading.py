@@ -23,16 +23,16 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from jglue_app.backends import open_backend, open_tokenizer
-from jglue_app.backends.hf.tokenization import tokenizer_loading as tokenizer_files
-from jglue_app.backends.hf.tokenization.encoding import Encoder, facts_of
-from jglue_app.backends.hf.tokenization.tokenizer_loading import (
-    PROBE,
-    Check,
+from jglue_app.backends.hf.tokenization import tokenizer_loading
+from jglue_app.backends.hf.tokenization.encoding import Encoder, tokenizer_facts
+from jglue_app.backends.hf.tokenization.tokenizer_check import (
+    SAMPLE_TEXTS,
+    TokenizerSource,
     first_difference,
-    load_tokenizer,
-    require_same,
+    require_same_ids,
     source_of,
 )
+from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
 from jglue_app.errors import ModelError
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Output, Prompt
@@ -137,7 +137,7 @@ def shipped(request: pytest.FixtureRequest, train: Train, tmp_path: Path) -> tup
 
 def test_ids_are_those_of_the_sentencepiece_model(shipped: tuple[Any, Any, str]) -> None:
     tokenizer, own, name = shipped
-    for text in (*PROBE, *TEXTS, "", " ", "\n", "ユーザー: 関係は?<NL>システム: "):
+    for text in (*SAMPLE_TEXTS, *TEXTS, "", " ", "\n", "ユーザー: 関係は?<NL>システム: "):
         assert bare(tokenizer, text) == own.encode(text)
     assert source_of(tokenizer) == f"{name} (sentencepiece)"
     several = tokenizer(list(TEXTS), add_special_tokens=False)["input_ids"]
@@ -146,7 +146,7 @@ def test_ids_are_those_of_the_sentencepiece_model(shipped: tuple[Any, Any, str])
 
 def test_text_of_ids_is_that_of_the_sentencepiece_model(shipped: tuple[Any, Any, str]) -> None:
     tokenizer, own, _ = shipped
-    for text in PROBE:
+    for text in SAMPLE_TEXTS:
         ids = [i for i in own.encode(text) if i != own.unk_id()]
         assert decoded(tokenizer, ids) == own.decode(ids)
     for id_ in range(4, own.get_piece_size()):
@@ -230,7 +230,7 @@ def test_no_text_has_a_dummy_prefix_where_the_settings_say_so(
     own = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
     with_prefix = sentencepiece.SentencePieceProcessor(model_file=str(file))
     tokenizer = load(folder)
-    for text in (*PROBE, *TEXTS, " 犬", "犬"):
+    for text in (*SAMPLE_TEXTS, *TEXTS, " 犬", "犬"):
         assert bare(tokenizer, text) == own.encode(text)
         assert decoded(tokenizer, own.encode(text)) == text
     assert bare(tokenizer, "犬</s>犬") == [*own.encode("犬"), 2, *own.encode("犬")]
@@ -345,7 +345,7 @@ def test_xglm_moves_the_ids_of_its_model_by_one(train: Train, tmp_path: Path) ->
             **SPECIAL,
         )
     )
-    for text in (*PROBE, *TEXTS):
+    for text in (*SAMPLE_TEXTS, *TEXTS):
         # fairseq's dictionary begins <s> <pad> </s> <unk>, sentencepiece's <unk> <s> </s>.
         assert bare(tokenizer, text) == [3 if i == 0 else i + 1 for i in own.encode(text)]
     assert tokenizer("犬")["input_ids"][0] == tokenizer.eos_token_id == 2
@@ -454,7 +454,7 @@ def test_tokenizer_json_is_taken_as_it_stands_whatever_class_is_named(
     folder = repository(tmp_path / "m", model_type="gpt_neox", bos_token="<s>", eos_token="</s>", **config)
     raw.save(str(folder / "tokenizer.json"))
     tokenizer = load(folder)
-    for text in (*PROBE, *TEXTS, "犬</s><s>猫"):
+    for text in (*SAMPLE_TEXTS, *TEXTS, "犬</s><s>猫"):
         expected = raw.encode(text, add_special_tokens=False).ids
         assert bare(tokenizer, text) == expected
         assert decoded(tokenizer, expected) == raw.decode(expected)
@@ -466,14 +466,14 @@ def test_tokenizer_json_is_taken_as_it_stands_whatever_class_is_named(
 def test_what_makes_a_tokenizer_random_is_switched_off(tmp_path: Path, model_first: bool) -> None:
     plain, random = byte_level(), byte_level()
     random.model.dropout = 0.3
-    assert len({tuple(random.encode(PROBE[0]).ids) for _ in range(5)}) > 1
+    assert len({tuple(random.encode(SAMPLE_TEXTS[0]).ids) for _ in range(5)}) > 1
     told = json.loads(random.to_str())
     if model_first:
         told = {"model": told.pop("model"), **told}
     folder = repository(tmp_path / "m", model_type="gpt_neox", bos_token="<s>", eos_token="</s>")
     (folder / "tokenizer.json").write_text(json.dumps(told), "utf-8")
     tokenizer = load(folder)
-    for text in (*PROBE, *TEXTS):
+    for text in (*SAMPLE_TEXTS, *TEXTS):
         expected = plain.encode(text, add_special_tokens=False).ids
         assert [bare(tokenizer, text) for _ in range(3)] == [expected] * 3
     assert source_of(tokenizer) == "tokenizer.json, without its dropout of 0.3"
@@ -483,9 +483,9 @@ def test_a_tokenizer_that_stays_random_is_refused() -> None:
     raw = byte_level()
     raw.model.dropout = 0.3
     with pytest.raises(ModelError, match=r"The tokenizer of a model gives the same text other tokens each time, so no"):
-        tokenizer_files._require_repeatable("a model", PreTrainedTokenizerFast(tokenizer_object=raw))
+        tokenizer_loading._require_deterministic("a model", PreTrainedTokenizerFast(tokenizer_object=raw))
     raw.model.dropout = None
-    tokenizer_files._require_repeatable("a model", PreTrainedTokenizerFast(tokenizer_object=raw))
+    tokenizer_loading._require_deterministic("a model", PreTrainedTokenizerFast(tokenizer_object=raw))
 
 
 def test_tokenizer_json_is_read_where_the_package_of_its_class_is_missing(tmp_path: Path) -> None:
@@ -493,7 +493,7 @@ def test_tokenizer_json_is_read_where_the_package_of_its_class_is_missing(tmp_pa
     folder = repository(tmp_path / "m", tokenizer_class="MistralCommonBackend", bos_token="<s>", eos_token="</s>")
     raw.save(str(folder / "tokenizer.json"))
     tokenizer = load(folder)
-    assert bare(tokenizer, PROBE[0]) == raw.encode(PROBE[0], add_special_tokens=False).ids
+    assert bare(tokenizer, SAMPLE_TEXTS[0]) == raw.encode(SAMPLE_TEXTS[0], add_special_tokens=False).ids
 
 
 def test_special_tokens_that_only_the_class_names_are_known(tmp_path: Path) -> None:
@@ -583,7 +583,7 @@ def test_vocab_json_with_merges_is_read_by_the_rules_of_its_class(tmp_path: Path
         cut = pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
         raw.pre_tokenizer = pre_tokenizers.Sequence([cut, pre_tokenizers.ByteLevel(False, use_regex=False)])
     tokenizer = load(folder)
-    for text in (*PROBE, *TEXTS):
+    for text in (*SAMPLE_TEXTS, *TEXTS):
         assert bare(tokenizer, text) == raw.encode(text, add_special_tokens=False).ids
         assert decoded(tokenizer, bare(tokenizer, text)) == raw.decode(bare(tokenizer, text))
     assert source_of(tokenizer) == "vocab.json with merges.txt"
@@ -642,7 +642,7 @@ def test_a_tiktoken_file_of_llama_3_gives_the_ids_of_tiktoken(tmp_path: Path) ->
     (folder / "tokenizer.model").write_text("\n".join(lines) + "\n", "utf-8")
     own = tiktoken.Encoding("own", pat_str=LLAMA3, mergeable_ranks=ranks(), special_tokens={})
     tokenizer = load(folder)
-    for text in (*PROBE, *TEXTS):
+    for text in (*SAMPLE_TEXTS, *TEXTS):
         assert bare(tokenizer, text) == own.encode(text)
     assert source_of(tokenizer) == "tokenizer.model"
 
@@ -665,7 +665,7 @@ def test_a_tekken_file_gives_the_ids_of_tiktoken_behind_its_special_tokens(tmp_p
     (folder / "tekken.json").write_text(json.dumps(table), "utf-8")
     own = tiktoken.Encoding("own", pat_str=LLAMA3, mergeable_ranks=ranks(), special_tokens={})
     tokenizer = load(folder)
-    for text in (*PROBE, *TEXTS):
+    for text in (*SAMPLE_TEXTS, *TEXTS):
         assert bare(tokenizer, text) == [i + 10 for i in own.encode(text)]
 
 
@@ -692,13 +692,13 @@ def test_the_first_difference_is_named() -> None:
         def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
             return {"input_ids": [ord(c) for c in text.upper()]}
 
-    check = Check("m", "f", lambda text: [ord(c) for c in text], skip=("!",))
+    check = TokenizerSource("m", "f", lambda text: [ord(c) for c in text], skip=("!",))
     assert (
         first_difference(Upper(), ["ABC", "!a", "ABc"], check)
         == "「ABc」 becomes [67] from token 3 on, by the file [99]"
     )
     assert first_difference(Upper(), ["ABC", "!a"], check) == ""
-    require_same(Upper(), "abc", [1])  # Nothing to compare with.
+    require_same_ids(Upper(), "abc", [1])  # Nothing to compare with.
 
 
 def test_no_tokenizer_class_of_transformers_gives_other_ids_than_its_file(tmp_path: Path) -> None:
@@ -763,7 +763,7 @@ def test_what_stands_around_a_text_is_told_apart(
     folder = glm_like(tmp_path / "m", template)
     repository(folder, tokenizer_class="PreTrainedTokenizerFast", eos_token="</s>", bos_token=bos)
     tokenizer = load(folder)
-    facts = facts_of(tokenizer)
+    facts = tokenizer_facts(tokenizer)
     assert (facts.prefix, facts.adds_bos) == (prefix, adds_bos)
     encoder = Encoder(tokenizer)
     assert encoder.suffix == suffix
@@ -787,6 +787,6 @@ def test_facts_say_when_a_text_does_not_come_back(train: Train, tmp_path: Path) 
     tokenizer = load(
         repository(tmp_path / "m", files={"tokenizer.model": file}, tokenizer_class="LlamaTokenizer", **SPECIAL)
     )
-    facts = facts_of(tokenizer)
+    facts = tokenizer_facts(tokenizer)
     assert not facts.round_trip  # Line ends become spaces.
     assert facts.unknown > 0  # （ is folded to ( , which the training text has not.

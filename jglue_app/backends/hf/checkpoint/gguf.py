@@ -24,11 +24,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from jglue_app.errors import ModelError, ModelNotFoundError, first_line
 from jglue_app.messages import Message
 
-_LAYOUT = "v1"
+_FORMAT_VERSION = "v1"
 
 
 def packaged_file(package: str, cache_dir: Path | None = None) -> Path:
-    """The GGUF file that a Python package carries.
+    """The GGUF file of a Python package.
 
     Raises:
         ModelNotFoundError: the package is not installed.
@@ -38,8 +38,8 @@ def packaged_file(package: str, cache_dir: Path | None = None) -> Path:
         module = importlib.import_module(package)
     except ImportError as e:
         raise ModelNotFoundError(
-            "The package {replace} is not installed. Run `pip install -r requirements.txt`.",
-            replace=package.replace("_", "-"),
+            "The package {package} is not installed. Run `pip install -r requirements.txt`.",
+            package=package.replace("_", "-"),
         ) from e
     try:
         return Path(module.assemble())
@@ -51,26 +51,26 @@ def packaged_file(package: str, cache_dir: Path | None = None) -> Path:
     except (OSError, ValueError) as e:
         failure = e
     raise ModelError(
-        "The model file of the package {replace} could not be written ({reason}). Free some space, "
+        "The model file of the package {package} could not be written ({reason}). Free some space, "
         "delete what is left of the file, or set JGLUE_CACHE_DIR to a folder that can be written "
         "to.",
-        replace=package.replace("_", "-"),
+        package=package.replace("_", "-"),
         reason=first_line(failure),
     ) from failure
 
 
-def converted(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> Path:
-    """The folder with the converted weights and tokenizer of a GGUF file, made if need be.
+def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> Path:
+    """The folder with the converted weights and tokenizer of a GGUF file; converts it if need be.
 
     Raises:
         ModelNotFoundError: there is no such file.
-        ModelError: the file cannot be read as a model, or the folder not be written.
+        ModelError: the file cannot be read as a model, or the folder cannot be written.
     """
     if not path.is_file():
         raise ModelNotFoundError("There is no file {path}. Give the path of a .gguf file.", path=path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = cache_dir / "converted" / f"{path.stem}-{digest[:16]}-{_LAYOUT}"
+    folder = cache_dir / "converted" / f"{path.stem}-{digest[:16]}-{_FORMAT_VERSION}"
     if folder.is_dir():
         return folder
     try:
@@ -82,21 +82,21 @@ def converted(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> Pat
                         "Converting {file} to safetensors. This happens once and takes about a minute.", file=path.name
                     )
                 )
-                _convert(path, folder)
+                _convert_to(path, folder)
     except (OSError, SafetensorError) as e:
         raise ModelError(
-            "The converted weights of {file} could not be written to {parent} ({reason}). Free "
+            "The converted weights of {file} could not be written to {folder} ({reason}). Free "
             "some space there, or set JGLUE_CACHE_DIR to another folder.",
             file=path.name,
-            parent=folder.parent,
+            folder=folder.parent,
             reason=first_line(e),
         ) from e
     return folder
 
 
-_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Type of a value in a GGUF file → its bytes; 8 is a text and 9 a list."""
-_PLAIN = ("ALL_F32", "MOSTLY_F16", "MOSTLY_BF16", "GUESSED")
+_UNQUANTIZED = ("ALL_F32", "MOSTLY_F16", "MOSTLY_BF16", "GUESSED")
 
 
 def file_type(path: Path) -> str:
@@ -113,9 +113,9 @@ def file_type(path: Path) -> str:
                 kind = _number(file, "<I")
                 if key == b"general.file_type" and kind == 4:
                     name = LlamaFileType(_number(file, "<I")).name
-                    return "" if name in _PLAIN else name.removeprefix("MOSTLY_")
+                    return "" if name in _UNQUANTIZED else name.removeprefix("MOSTLY_")
                 _skip(file, kind)
-    except (OSError, struct.error, ValueError, KeyError, OverflowError):  # Said when it is converted.
+    except (OSError, struct.error, ValueError, KeyError, OverflowError):  # Reported when it is converted.
         return ""
     return ""
 
@@ -125,21 +125,21 @@ def _number(file: BinaryIO, form: str) -> int:
 
 
 def _skip(file: BinaryIO, kind: int) -> None:
-    """Go on behind a value."""
+    """Move behind a value."""
     if kind == 8:
         file.seek(_number(file, "<Q"), 1)
     elif kind == 9:
-        inner, count = _number(file, "<I"), _number(file, "<Q")
-        if inner in _SIZES:
-            file.seek(_SIZES[inner] * count, 1)
+        item_kind, count = _number(file, "<I"), _number(file, "<Q")
+        if item_kind in _VALUE_BYTES:
+            file.seek(_VALUE_BYTES[item_kind] * count, 1)
         else:
             for _ in range(count):
-                _skip(file, inner)
+                _skip(file, item_kind)
     else:
-        file.seek(_SIZES[kind], 1)
+        file.seek(_VALUE_BYTES[kind], 1)
 
 
-def _convert(path: Path, folder: Path) -> None:
+def _convert_to(path: Path, folder: Path) -> None:
     model, tokenizer = _read(path)
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # Left by a process that was killed.
@@ -155,7 +155,7 @@ def _convert(path: Path, folder: Path) -> None:
 def _read(path: Path) -> tuple[Any, Any]:
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
-        # The progress bar of the conversion cannot be switched off; one sentence was told already.
+        # The progress bar of the conversion cannot be switched off; `notify` was called already.
         with contextlib.redirect_stderr(io.StringIO()):
             tokenizer = AutoTokenizer.from_pretrained(**source)
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -167,7 +167,7 @@ def _read(path: Path) -> tuple[Any, Any]:
             file=path.name,
             reason=first_line(e),
         ) from e
-    refuse_missing(path.name, report)
+    reject_missing_weights(path.name, report)
     # The weights are plain float32 now; left in place, the GGUF marker would forbid saving them.
     model.config.__dict__.pop("quantization_config", None)
     model.hf_quantizer = None
@@ -175,15 +175,15 @@ def _read(path: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def refuse_missing(name: str, report: Mapping[str, Collection[str]]) -> None:
+def reject_missing_weights(name: str, report: Mapping[str, Collection[str]]) -> None:
     """Raise ModelError if transformers found weights missing, which it fills with random numbers.
 
     Args:
         name: of the model, for the message.
-        report: what `from_pretrained` tells with `output_loading_info`.
+        report: of `from_pretrained` with `output_loading_info`.
     """
     if report["missing_keys"]:
-        some = ", ".join(sorted(report["missing_keys"])[:3])
+        keys = ", ".join(sorted(report["missing_keys"])[:3])
         raise ModelError(
-            "The files of {name} lack some weights ({some}). Fetch or export the model again.", name=name, some=some
+            "The files of {name} lack some weights ({keys}). Fetch or export the model again.", name=name, keys=keys
         )

@@ -1,7 +1,7 @@
-"""Texts that are being written: keys and values of what they begin with, once for all that share it, and of their own.
+"""The KV cache of sequences that are being generated: what they share is stored once.
 
-A row is one text. Rows of one paragraph share that paragraph's trie, all rows share the common beginning, and each has
-a short place of its own for what it adds. Nothing is copied for each row.
+The cache has one row per sequence. All rows share the prefix, rows of one paragraph share that paragraph's trie, and
+each row has slots of its own for the tokens that are generated. Nothing shared is copied per row.
 """
 
 from __future__ import annotations
@@ -13,133 +13,138 @@ import torch
 
 from jglue_app.backends.hf.engine.trie import Trie
 
-KeysValues = dict[int, tuple[torch.Tensor, torch.Tensor]]
-"""Layer → keys and values, each (…, heads, tokens, width)."""
+LayerKV = dict[int, tuple[torch.Tensor, torch.Tensor]]
+"""Layer → keys and values, each (…, heads, tokens, head width)."""
 
 
 @dataclass(slots=True)
-class Texts:
-    """What has been read of some tries, and what is written below them."""
+class DecodeCache:
+    """Keys and values of a prefix, of some tries below it, and of the tokens generated below the tries."""
 
-    before: KeysValues | None
-    """Of the common beginning, (heads, tokens, width)."""
-    length: int
-    """Tokens of the common beginning."""
-    read: KeysValues
-    """Of the tries, (tries, heads, places, width)."""
-    added: KeysValues
-    """Of what each row adds, (rows, heads, room, width)."""
+    prefix_kv: LayerKV | None
+    """Of the shared prefix, (heads, tokens, width); None without one."""
+    prefix_length: int
+    """Tokens of the prefix."""
+    trie_kv: LayerKV
+    """Of the tries, (tries, heads, nodes, width); filled up to the largest trie."""
+    generated_kv: LayerKV
+    """Of the generated tokens, (rows, heads, slots, width)."""
     depths: torch.Tensor
-    """Place of each trie's tokens in their sequences, (tries, places)."""
-    sees: torch.Tensor
-    """Which of its trie's tokens each row begins with, (rows, places)."""
-    lengths: torch.Tensor
-    """How many they are, (rows,)."""
-    trie_of: list[int]
-    """Of each row."""
+    """Position of each trie's nodes below the prefix, (tries, nodes)."""
+    trie_mask: torch.Tensor
+    """Which nodes of its trie are in the prompt of each row, (rows, nodes)."""
+    prompt_lengths: torch.Tensor
+    """Tokens of each row's prompt below the prefix, (rows,)."""
+    trie_of_row: list[int]
 
     @classmethod
-    def of(cls, tries: Sequence[Trie], before: KeysValues | None, length: int, device: torch.device) -> Texts:
-        """A row for every path, with no keys and values yet."""
-        places = max(len(trie.tokens) for trie in tries)
+    def allocate(
+        cls, tries: Sequence[Trie], prefix_kv: LayerKV | None, prefix_length: int, device: torch.device
+    ) -> DecodeCache:
+        """A cache with one row for every path of the tries, still without their keys and values."""
+        nodes = max(len(trie.tokens) for trie in tries)
         paths = [path for trie in tries for path in trie.paths]
-        trie_of = [number for number, trie in enumerate(tries) for _ in trie.paths]
-        depths = torch.zeros(len(tries), places, dtype=torch.long)
-        sees = torch.zeros(len(paths), places, dtype=torch.bool)
+        trie_of_row = [number for number, trie in enumerate(tries) for _ in trie.paths]
+        depths = torch.zeros(len(tries), nodes, dtype=torch.long)
+        trie_mask = torch.zeros(len(paths), nodes, dtype=torch.bool)
         for number, trie in enumerate(tries):
             depths[number, : len(trie.depths)] = torch.tensor(trie.depths)
         for row, path in enumerate(paths):
-            sees[row, path] = True
+            trie_mask[row, path] = True
         lengths = torch.tensor([len(path) for path in paths], device=device)
-        return cls(before, length, {}, {}, depths.to(device), sees.to(device), lengths, trie_of)
+        return cls(prefix_kv, prefix_length, {}, {}, depths.to(device), trie_mask.to(device), lengths, trie_of_row)
 
-    def put(self, first: int, sizes: Sequence[int], found: KeysValues, room: int) -> None:
-        """Take over what was read of some tries.
+    def write_prefill(self, first: int, sizes: Sequence[int], new_kv: LayerKV, slots: int) -> None:
+        """Store what a prefill of some tries computed.
 
         Args:
-            first: the first of the tries.
+            first: number of the first of these tries.
             sizes: tokens of each.
-            found: their keys and values, behind each other, (heads, tokens, width).
-            room: most tokens that a row adds.
+            new_kv: their keys and values one after another, (heads, tokens, width).
+            slots: most tokens that are generated per row.
         """
-        tries, places = self.depths.shape
-        for layer, (k, v) in found.items():
-            if layer not in self.read:
-                of_tries, of_rows = (tries, k.shape[0], places), (len(self.lengths), k.shape[0], room)
-                self.read[layer] = k.new_zeros(*of_tries, k.shape[2]), v.new_zeros(*of_tries, v.shape[2])
-                self.added[layer] = k.new_zeros(*of_rows, k.shape[2]), v.new_zeros(*of_rows, v.shape[2])
-            keys, values = self.read[layer]
+        tries, nodes = self.depths.shape
+        for layer, (k, v) in new_kv.items():
+            if layer not in self.trie_kv:
+                trie_shape, row_shape = (tries, k.shape[0], nodes), (len(self.prompt_lengths), k.shape[0], slots)
+                self.trie_kv[layer] = k.new_zeros(*trie_shape, k.shape[2]), v.new_zeros(*trie_shape, v.shape[2])
+                self.generated_kv[layer] = k.new_zeros(*row_shape, k.shape[2]), v.new_zeros(*row_shape, v.shape[2])
+            keys, values = self.trie_kv[layer]
             start = 0
             for number, size in enumerate(sizes, start=first):
                 here = slice(start, start + size)
                 keys[number, :, :size], values[number, :, :size] = k[:, here], v[:, here]
                 start += size
 
-    def only(self, rows: Sequence[int]) -> Texts:
-        """Some of the rows; tries that none of them needs are dropped."""
-        tries = sorted({self.trie_of[row] for row in rows})
-        number = {trie: k for k, trie in enumerate(tries)}
-        some_rows = torch.tensor(rows, device=self.lengths.device)
-        some = torch.tensor(tries, device=self.lengths.device)
-        return Texts(
-            self.before,
-            self.length,
-            {layer: (k[some], v[some]) for layer, (k, v) in self.read.items()},
-            {layer: (k[some_rows], v[some_rows]) for layer, (k, v) in self.added.items()},
-            self.depths[some],
-            self.sees[some_rows],
-            self.lengths[some_rows],
-            [number[self.trie_of[row]] for row in rows],
+    def select_rows(self, rows: Sequence[int]) -> DecodeCache:
+        """A copy with some of the rows and the tries that they need."""
+        tries = sorted({self.trie_of_row[row] for row in rows})
+        new_number = {trie: k for k, trie in enumerate(tries)}
+        row_index = torch.tensor(rows, device=self.prompt_lengths.device)
+        trie_index = torch.tensor(tries, device=self.prompt_lengths.device)
+        return DecodeCache(
+            self.prefix_kv,
+            self.prefix_length,
+            {layer: (k[trie_index], v[trie_index]) for layer, (k, v) in self.trie_kv.items()},
+            {layer: (k[row_index], v[row_index]) for layer, (k, v) in self.generated_kv.items()},
+            self.depths[trie_index],
+            self.trie_mask[row_index],
+            self.prompt_lengths[row_index],
+            [new_number[self.trie_of_row[row]] for row in rows],
         )
 
 
-class Step:
-    """Tokens that are read at once, each at the end of a row or behind the one before it.
+class DecodeStep:
+    """One forward pass over new tokens of some rows: the last token of each, and draft tokens after it.
 
     Args:
-        texts: the rows.
-        rows: the row of each token; tokens of one row stand together.
-        counts: how many tokens its row has added before it.
+        cache: of the rows.
+        rows: the row of each token; tokens of one row follow one another.
+        generated: how many tokens its row has generated before it.
     """
 
-    def __init__(self, texts: Texts, rows: Sequence[int], counts: Sequence[int]) -> None:
-        device = texts.lengths.device
-        self._texts = texts
+    def __init__(self, cache: DecodeCache, rows: Sequence[int], generated: Sequence[int]) -> None:
+        device = cache.prompt_lengths.device
+        self._cache = cache
         self._row = torch.tensor(rows, device=device)
-        self._count = torch.tensor(counts, device=device)
-        self._room = max(counts) + 1
-        self._place = texts.lengths[self._row] + self._count
-        tries = [texts.trie_of[row] for row in rows]
+        self._slot = torch.tensor(generated, device=device)
+        self._slots = max(generated) + 1
+        self._depth = cache.prompt_lengths[self._row] + self._slot
+        tries = [cache.trie_of_row[row] for row in rows]
         self._trie = torch.tensor(tries, device=device)
-        self._by_trie, self._in_trie = _table(tries, len(texts.depths), device)
-        self._by_row, self._in_row = _table(rows, len(texts.lengths), device)
-        self._hidden: dict[int, torch.Tensor] = {}
+        self._trie_table, self._index_in_trie_table = _owner_table(tries, len(cache.depths), device)
+        self._row_table, self._index_in_row_table = _owner_table(rows, len(cache.prompt_lengths), device)
+        self._masks: dict[int, torch.Tensor] = {}
 
     @property
-    def places(self) -> torch.Tensor:
-        """Place of each token in its text."""
-        return self._place + self._texts.length
+    def positions(self) -> torch.Tensor:
+        """Position of each token in its sequence, (tokens,)."""
+        return self._depth + self._cache.prefix_length
 
-    def hidden(self, window: int) -> torch.Tensor:
-        """Which keys each token does not see: (tokens, 1, 1, beginning + places of the trie + added)."""
-        if window not in self._hidden:
-            texts, device = self._texts, self._place.device
-            added = torch.arange(self._room, device=device)
-            first = torch.arange(texts.length, device=device) - texts.length
-            seen = [
-                torch.ones(len(self._row), texts.length, dtype=torch.bool, device=device),
-                texts.sees[self._row],
-                added[None, :] <= self._count[:, None],
+    def inverted_mask(self, window: int) -> torch.Tensor:
+        """Which keys each token must not attend to, (tokens, 1, 1, prefix + trie nodes + slots).
+
+        Args:
+            window: tokens of a sliding window; 0 for none.
+        """
+        if window not in self._masks:
+            cache, device = self._cache, self._depth.device
+            slots = torch.arange(self._slots, device=device)
+            prefix_depths = torch.arange(cache.prefix_length, device=device) - cache.prefix_length
+            visible = [
+                torch.ones(len(self._row), cache.prefix_length, dtype=torch.bool, device=device),
+                cache.trie_mask[self._row],
+                slots[None, :] <= self._slot[:, None],
             ]
             if window:
-                least = (self._place - window)[:, None]
-                seen[0] &= first[None, :] > least
-                seen[1] &= texts.depths[self._trie] > least
-                seen[2] &= (texts.lengths[self._row][:, None] + added[None, :]) > least
-            self._hidden[window] = ~torch.cat(seen, dim=1)[:, None, None]
-        return self._hidden[window]
+                before_window = (self._depth - window)[:, None]
+                visible[0] &= prefix_depths[None, :] > before_window
+                visible[1] &= cache.depths[self._trie] > before_window
+                visible[2] &= (cache.prompt_lengths[self._row][:, None] + slots[None, :]) > before_window
+            self._masks[window] = ~torch.cat(visible, dim=1)[:, None, None]
+        return self._masks[window]
 
-    def attend(
+    def attention(
         self,
         layer: int,
         query: torch.Tensor,
@@ -148,79 +153,88 @@ class Step:
         scaling: float | None,
         window: int,
     ) -> torch.Tensor:
-        """Attention of the tokens, (heads, tokens, width) each → (tokens, heads, width); their keys are kept.
+        """Store the keys and values of the new tokens, and attend to all that each token may see.
 
-        One softmax over three kinds of keys: of the beginning, which all tokens multiply at once; of the trie, which
-        the tokens of its rows multiply at once; and of what the row has added.
+        One softmax over three kinds of keys: those of the prefix, which all tokens multiply at once; those of the trie,
+        which the tokens of its rows multiply at once; and those generated in the row.
+
+        Args:
+            layer: number of the layer.
+            query, key, value: of the new tokens, (heads, tokens, width).
+            scaling: factor of the scores; None for width^-½.
+            window: tokens of a sliding window; 0 for none.
+
+        Returns:
+            (tokens, heads, width).
         """
-        texts = self._texts
-        keys, values = texts.added[layer]
-        keys[self._row, :, self._count], values[self._row, :, self._count] = key.transpose(0, 1), value.transpose(0, 1)
-        keys, values = keys[:, :, : self._room], values[:, :, : self._room]
-        own = key.shape[0]
-        tokens, groups, width = query.shape[1], query.shape[0] // own, query.shape[2]
-        q = query.transpose(0, 1).reshape(tokens, own, groups, width)
-        of_trie, of_row = (
-            _Shared(*texts.read[layer], self._by_trie, self._in_trie),
-            _Shared(keys, values, self._by_row, self._in_row),
-        )
-        scores = [of_trie.scores(q), of_row.scores(q)]
-        flat = q.transpose(0, 1).reshape(own, tokens * groups, width)
-        if texts.before is not None:
-            first_keys, first_values = texts.before[layer]
-            shared = (flat @ first_keys.transpose(1, 2)).reshape(own, tokens, groups, -1)
-            scores.insert(0, shared.transpose(0, 1))
+        cache = self._cache
+        keys, values = cache.generated_kv[layer]
+        keys[self._row, :, self._slot], values[self._row, :, self._slot] = key.transpose(0, 1), value.transpose(0, 1)
+        keys, values = keys[:, :, : self._slots], values[:, :, : self._slots]
+        kv_heads = key.shape[0]
+        tokens, groups, width = query.shape[1], query.shape[0] // kv_heads, query.shape[2]
+        q = query.transpose(0, 1).reshape(tokens, kv_heads, groups, width)
+        trie_attention = _SharedKV(*cache.trie_kv[layer], self._trie_table, self._index_in_trie_table)
+        row_attention = _SharedKV(keys, values, self._row_table, self._index_in_row_table)
+        scores = [trie_attention.scores(q), row_attention.scores(q)]
+        flat = q.transpose(0, 1).reshape(kv_heads, tokens * groups, width)
+        if cache.prefix_kv is not None:
+            prefix_keys, prefix_values = cache.prefix_kv[layer]
+            prefix_scores = (flat @ prefix_keys.transpose(1, 2)).reshape(kv_heads, tokens, groups, -1)
+            scores.insert(0, prefix_scores.transpose(0, 1))
         scale = width**-0.5 if scaling is None else scaling
-        seen = torch.cat(scores, dim=-1).float().mul_(scale).masked_fill_(self.hidden(window), float("-inf"))
-        weights = seen.softmax(-1).to(q.dtype)
-        first, second = texts.length, texts.length + texts.depths.shape[1]
-        out = of_trie.mix(weights[..., first:second]) + of_row.mix(weights[..., second:])
-        if texts.before is not None:
-            of_first = weights[..., :first].transpose(0, 1).reshape(own, tokens * groups, first)
-            out += (of_first @ first_values).reshape(own, tokens, groups, -1).transpose(0, 1)
-        return out.reshape(tokens, own * groups, -1)
+        masked = torch.cat(scores, dim=-1).float().mul_(scale).masked_fill_(self.inverted_mask(window), float("-inf"))
+        weights = masked.softmax(-1).to(q.dtype)
+        trie_start, row_start = cache.prefix_length, cache.prefix_length + cache.depths.shape[1]
+        out = trie_attention.weighted_sum(weights[..., trie_start:row_start])
+        out = out + row_attention.weighted_sum(weights[..., row_start:])
+        if cache.prefix_kv is not None:
+            prefix_weights = weights[..., :trie_start].transpose(0, 1).reshape(kv_heads, tokens * groups, trie_start)
+            out += (prefix_weights @ prefix_values).reshape(kv_heads, tokens, groups, -1).transpose(0, 1)
+        return out.reshape(tokens, kv_heads * groups, -1)
 
 
-class _Shared:
-    """Keys and values that several tokens share.
+class _SharedKV:
+    """Keys and values, each set of which several tokens attend to.
 
     Args:
-        keys: (owners, heads, places, width); values the same.
-        table: the tokens of each owner, (owners, most of them); filled up with any.
-        at: where each token stands in the table, flat.
+        keys: (owners, heads, keys, width); values the same.
+        table: the tokens of each owner, (owners, most tokens of one); filled up with token 0.
+        index: where each token is in the flattened table, (tokens,).
     """
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor, table: torch.Tensor, at: torch.Tensor) -> None:
-        self._keys, self._values, self._table, self._at = keys, values, table, at
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, table: torch.Tensor, index: torch.Tensor) -> None:
+        self._keys, self._values, self._table, self._index = keys, values, table, index
 
     def scores(self, q: torch.Tensor) -> torch.Tensor:
-        """(tokens, heads, groups, width) → (tokens, heads, groups, places)."""
-        return self._back(self._gathered(q) @ self._keys.transpose(2, 3), q)
+        """(tokens, heads, groups, width) → (tokens, heads, groups, keys)."""
+        return self._by_token(self._by_owner(q) @ self._keys.transpose(2, 3), q)
 
-    def mix(self, weights: torch.Tensor) -> torch.Tensor:
-        """(tokens, heads, groups, places) → (tokens, heads, groups, width)."""
-        return self._back(self._gathered(weights) @ self._values, weights)
+    def weighted_sum(self, weights: torch.Tensor) -> torch.Tensor:
+        """(tokens, heads, groups, keys) → (tokens, heads, groups, width)."""
+        return self._by_token(self._by_owner(weights) @ self._values, weights)
 
-    def _gathered(self, x: torch.Tensor) -> torch.Tensor:
-        """Tokens of one owner behind each other, (owners, heads, tokens of each × groups, …)."""
-        owners, most = self._table.shape
+    def _by_owner(self, x: torch.Tensor) -> torch.Tensor:
+        """(tokens, heads, groups, n) → (owners, heads, tokens of one × groups, n)."""
+        owners, per_owner = self._table.shape
         _, heads, groups, last = x.shape
-        return x[self._table].transpose(1, 2).reshape(owners, heads, most * groups, last)
+        return x[self._table].transpose(1, 2).reshape(owners, heads, per_owner * groups, last)
 
-    def _back(self, found: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        owners, most = self._table.shape
+    def _by_token(self, products: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The reverse of `_by_owner`; `x` has the shape that it was given."""
+        owners, per_owner = self._table.shape
         _, heads, groups, _ = x.shape
-        by_token = found.reshape(owners, heads, most, groups, -1).transpose(1, 2)
-        return by_token.reshape(owners * most, heads, groups, -1)[self._at]
+        tokens = products.reshape(owners, heads, per_owner, groups, -1).transpose(1, 2)
+        return tokens.reshape(owners * per_owner, heads, groups, -1)[self._index]
 
 
-def _table(owners: Sequence[int], count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The tokens of each owner, (owners, most of them), and where each token stands in it."""
+def _owner_table(owners: Sequence[int], count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens of each owner, (owners, most tokens of one), and where each token is in the flattened table."""
     tokens: list[list[int]] = [[] for _ in range(count)]
-    places: list[tuple[int, int]] = []
+    cells: list[tuple[int, int]] = []
     for token, owner in enumerate(owners):
-        places.append((owner, len(tokens[owner])))
+        cells.append((owner, len(tokens[owner])))
         tokens[owner].append(token)
-    most = max(map(len, tokens))
-    table = [own + [0] * (most - len(own)) for own in tokens]
-    return torch.tensor(table, device=device), torch.tensor([o * most + k for o, k in places], device=device)
+    width = max(map(len, tokens))
+    table = [row + [0] * (width - len(row)) for row in tokens]
+    return torch.tensor(table, device=device), torch.tensor([o * width + k for o, k in cells], device=device)

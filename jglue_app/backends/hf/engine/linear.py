@@ -1,4 +1,4 @@
-"""Linear layers on a CPU: weights laid out once as oneDNN multiplies them, instead of at every product.
+"""Linear layers on a CPU: weights reordered once for oneDNN, instead of at every product.
 
 The two operators are those that torch's own compiler uses for frozen weights; where this build of torch lacks them, or
 the processor does not support the dtype, layers stay as they are.
@@ -21,7 +21,7 @@ Product = Callable[..., torch.Tensor]
 
 
 class PackedLinear(nn.Module):
-    """A linear layer for inference, with its weight in the order of oneDNN.
+    """A linear layer for inference, with its weight in the layout of oneDNN.
 
     Args:
         layer: what it replaces; its weight is not kept.
@@ -49,7 +49,7 @@ class PackedLinear(nn.Module):
 
 
 class _WatchedLinear(nn.Linear):
-    """A linear layer that notes when its weight is read by other code than its own."""
+    """A linear layer that notes when code other than its own reads its weight."""
 
     def __getattr__(self, name: str) -> Any:
         if name in ("weight", "bias") and not self.__dict__.get("_runs", False):
@@ -70,9 +70,9 @@ READ_ELSEWHERE = "weight_is_read_elsewhere"
 
 @contextmanager
 def watch_reads(model: Any) -> Iterator[None]:
-    """While the model runs: note at each linear layer whether other modules read its weight, or change it.
+    """While the model runs, note at each linear layer whether other modules read its weight, or change it.
 
-    Such layers get the attribute `READ_ELSEWHERE`, and `pack_layers` leaves them as they are.
+    Such layers get the attribute `READ_ELSEWHERE`, and `pack_layers` does not replace them.
     """
     watched = [module for module in model.modules() if type(module) is nn.Linear]
     for module in watched:
@@ -90,8 +90,8 @@ def watch_reads(model: Any) -> Iterator[None]:
 def pack_layers(model: Any) -> None:
     """Replace the plain linear layers of a transformers model on a CPU.
 
-    The head stays, whose weight is also read word by word, and so do layers that share their weight with another, or
-    whose weight other modules read; see `watch_reads`.
+    Not replaced are the head, whose weight is also read token by token, layers that share their weight with another,
+    and layers whose weight other modules read; see `watch_reads`.
     """
     head = model.get_output_embeddings()
     uses: dict[int, int] = {}
@@ -110,12 +110,12 @@ def pack_layers(model: Any) -> None:
 
 
 def can_pack(weight: torch.Tensor) -> bool:
-    """Whether products with this weight can be made by oneDNN."""
-    return weight.device.type == "cpu" and weight.dtype in _DTYPES and _works(weight.dtype)
+    """Whether oneDNN can multiply with this weight."""
+    return weight.device.type == "cpu" and weight.dtype in _DTYPES and _is_supported(weight.dtype)
 
 
 def pack(weight: torch.Tensor) -> torch.Tensor:
-    """A weight (out, in) as oneDNN reads it fastest; for `multiply` alone."""
+    """A weight (out, in) in the layout of oneDNN; for `multiply` alone."""
     packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
     return packed
 
@@ -127,21 +127,23 @@ def multiply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = 
 
 
 def product_of(weight: torch.Tensor) -> Product:
-    """The fastest product with parts of a weight that has to stay as it is."""
+    """The fastest product with slices of a weight that is not packed."""
     return multiply if can_pack(weight) else functional.linear
 
 
-_known: dict[torch.dtype, bool] = {}
+_supported: dict[torch.dtype, bool] = {}
 
 
-def _works(dtype: torch.dtype) -> bool:
-    """Tried once."""
-    if dtype not in _known:
+def _is_supported(dtype: torch.dtype) -> bool:
+    """Whether the operators give the right result; tried once per dtype."""
+    if dtype not in _supported:
         x, weight = torch.linspace(-1, 1, 24).view(3, 8).to(dtype), torch.linspace(-1, 1, 40).view(5, 8).to(dtype)
         try:
             with torch.inference_mode():
                 got, expected = multiply(x, pack(weight)), functional.linear(x, weight)
-            _known[dtype] = torch.allclose(got.float(), expected.float(), atol=1e-5 if dtype == torch.float32 else 0.1)
+            _supported[dtype] = torch.allclose(
+                got.float(), expected.float(), atol=1e-5 if dtype == torch.float32 else 0.1
+            )
         except (AttributeError, RuntimeError):
-            _known[dtype] = False
-    return _known[dtype]
+            _supported[dtype] = False
+    return _supported[dtype]

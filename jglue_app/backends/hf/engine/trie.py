@@ -1,4 +1,4 @@
-"""Which tokens several sequences share: a trie of token ids, in the order in which a model can read it. Pure."""
+"""A trie of token ids: which tokens several sequences share, in the order in which a model can read them. No I/O."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ class Trie:
     """For every sequence, the nodes of its tokens."""
 
 
-def grow(sequences: Sequence[Sequence[int]]) -> Trie:
-    """A trie in which a common beginning of sequences stands once; a sequence may be empty, or stand twice."""
+def build_trie(sequences: Sequence[Sequence[int]]) -> Trie:
+    """A trie in which a common prefix occurs once. Sequences may be empty or equal to one another."""
     tokens: list[int] = []
     depths: list[int] = []
     parents: list[int] = []
     paths: list[list[int]] = [[] for _ in sequences]
-    before: Sequence[int] = ()
+    previous: Sequence[int] = ()
     path: list[int] = []
     for i in sorted(range(len(sequences)), key=lambda i: list(sequences[i])):
         sequence = sequences[i]
-        shared = common(before, sequence)
+        shared = common_prefix_length(previous, sequence)
         path = path[:shared]
         for depth in range(shared, len(sequence)):
             parents.append(path[-1] if path else -1)
             tokens.append(sequence[depth])
             depths.append(depth)
             path.append(len(tokens) - 1)
-        paths[i], before = path, sequence
+        paths[i], previous = path, sequence
     ends = list(range(1, len(tokens) + 1))
     for node in range(len(tokens) - 1, -1, -1):
         if parents[node] >= 0:
@@ -44,20 +44,20 @@ def grow(sequences: Sequence[Sequence[int]]) -> Trie:
     return Trie(tokens, depths, ends, paths)
 
 
-def side_by_side(sequences: Sequence[Sequence[int]]) -> Trie:
-    """The same without sharing: every sequence by itself."""
-    grown = Trie([], [], [], [])
+def build_unshared(sequences: Sequence[Sequence[int]]) -> Trie:
+    """The same layout without sharing: every sequence is a branch of its own."""
+    trie = Trie([], [], [], [])
     for sequence in sequences:
-        start, end = len(grown.tokens), len(grown.tokens) + len(sequence)
-        grown.tokens.extend(sequence)
-        grown.depths.extend(range(len(sequence)))
-        grown.ends.extend([end] * len(sequence))
-        grown.paths.append(list(range(start, end)))
-    return grown
+        start, end = len(trie.tokens), len(trie.tokens) + len(sequence)
+        trie.tokens.extend(sequence)
+        trie.depths.extend(range(len(sequence)))
+        trie.ends.extend([end] * len(sequence))
+        trie.paths.append(list(range(start, end)))
+    return trie
 
 
-def common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two sequences have in common at their beginning."""
+def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many leading tokens two sequences have in common."""
     n = min(len(a), len(b))
     if a[:n] == b[:n]:
         return n

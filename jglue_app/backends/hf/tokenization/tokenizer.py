@@ -1,4 +1,4 @@
-"""A model's tokenizer alone, without its weights, and the facts of a model that follow from it."""
+"""A model's tokenizer without its weights, for the prompt linter; chat templates, end tokens and context length."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 from transformers import AutoConfig, GenerationConfig
 
-from jglue_app.backends.hf.checkpoint.find_weights import locate
+from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.backends.hf.tokenization.encoding import Encoder
-from jglue_app.backends.hf.tokenization.thinking_switches import switches
-from jglue_app.backends.hf.tokenization.tokenizer_loading import disputed_by, load_tokenizer, source_of
+from jglue_app.backends.hf.tokenization.thinking_switches import template_arguments
+from jglue_app.backends.hf.tokenization.tokenizer_check import disputed_by, source_of
+from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
 from jglue_app.errors import ModelError, first_line
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Prompt, TokenizerInfo
@@ -24,15 +25,15 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Callable[[str], 
         ModelError: one of its kinds, when there is no such model or its tokenizer cannot be loaded.
         NetworkError: the Hub cannot be reached.
     """
-    source = locate(spec, settings, notify)
-    where = {
-        "pretrained_model_name_or_path": source.path,
-        "revision": source.revision,
+    files = find_model(spec, settings, notify)
+    location = {
+        "pretrained_model_name_or_path": files.path,
+        "revision": files.revision,
         "trust_remote_code": False,
         "token": settings.hub_token,
     }
     try:
-        config, tokenizer = AutoConfig.from_pretrained(**where), load_tokenizer(spec.id, where)
+        config, tokenizer = AutoConfig.from_pretrained(**location), load_tokenizer(spec.id, location)
     except ModelError:
         raise
     except Exception as e:  # Of transformers, the tokenizer, the network: of any kind.
@@ -43,7 +44,7 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Callable[[str], 
             reason=first_line(e),
         ) from e
     try:
-        generation = GenerationConfig.from_pretrained(source.path, revision=source.revision, token=settings.hub_token)
+        generation = GenerationConfig.from_pretrained(files.path, revision=files.revision, token=settings.hub_token)
     except Exception:  # Many models have no such file.
         generation = None
     return HFTokenizer(spec.id, tokenizer, config, generation)
@@ -56,10 +57,10 @@ class HFTokenizer:
         self._tokenizer = tokenizer
         self._encoder = Encoder(tokenizer)
         self._name = name
-        self._ends = end_ids(generation, tokenizer)
+        self._end_ids = end_ids(generation, tokenizer)
         self._context_length = context_length(config, tokenizer)
-        rows = getattr(config.get_text_config(), "vocab_size", None)
-        self._rows = rows if isinstance(rows, int) else None
+        size = getattr(config.get_text_config(), "vocab_size", None)
+        self._vocabulary_size = size if isinstance(size, int) else None
 
     @cached_property
     def info(self) -> TokenizerInfo:
@@ -70,7 +71,7 @@ class HFTokenizer:
             adds_bos=self._encoder.adds_bos,
             eos=self._tokenizer.eos_token or "",
             adds_eos=self._tokenizer.eos_token_id is not None and self._tokenizer.eos_token_id in self._encoder.suffix,
-            ends=tuple(self.pieces(self._ends)),
+            ends=tuple(self.pieces(self._end_ids)),
             turn_end=self._turn_end(),
             context_length=self._context_length,
             has_chat_template=bool(getattr(self._tokenizer, "chat_template", None)),
@@ -78,11 +79,11 @@ class HFTokenizer:
             suffix=tuple(self.pieces(self._encoder.suffix)),
             source=source_of(self._tokenizer),
             disputed=disputed_by(self._tokenizer),
-            rows=self._rows,
+            rows=self._vocabulary_size,
         )
 
     def _turn_end(self) -> str:
-        """What the chat template closes the model's turn with; empty if it has none, or it cannot be told."""
+        """The token with which the chat template ends the model's turn; empty if there is none, or it is not known."""
         if not getattr(self._tokenizer, "chat_template", None):
             return ""
         turns = [{"role": "user", "content": "問い"}, {"role": "assistant", "content": "答え"}]
@@ -90,16 +91,16 @@ class HFTokenizer:
             text = str(self._tokenizer.apply_chat_template(turns, tokenize=False))
         except Exception:  # Jinja templates of any repository may raise anything.
             return ""
-        rest = text.rpartition("答え")[2].strip()
-        ids = self._tokenizer(rest, add_special_tokens=False)["input_ids"]
+        after_answer = text.rpartition("答え")[2].strip()
+        ids = self._tokenizer(after_answer, add_special_tokens=False)["input_ids"]
         return self.pieces(ids[:1])[0] if ids else ""
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
-        """The chat template with the opening of the answer; raises ModelError if it has none or refuses."""
+        """A conversation in the chat template with the opening of the answer; raises ModelError as `render_chat`."""
         return render_chat(self._tokenizer, self._name, messages, thinking)
 
     def encode(self, prompt: Prompt) -> list[int]:
-        """Ids of a prompt as the model is given it."""
+        """Ids of a prompt as the model gets them."""
         return self._encoder.encode(prompt.text, has_special=prompt.messages is not None)
 
     def split(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
@@ -107,7 +108,7 @@ class HFTokenizer:
         return self._encoder.encode_answer(prompt, answer)
 
     def encode_text(self, text: str) -> list[int]:
-        """Ids of a text that stands alone."""
+        """Ids of a text, without special tokens around it."""
         return self._encoder.encode(text, has_special=True)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
@@ -116,26 +117,26 @@ class HFTokenizer:
 
     def text(self, ids: Sequence[int]) -> str:
         """Some tokens together as text."""
-        # Cleaning up would take the space before a full stop, as in English.
+        # Cleaning up would remove the space before a full stop, as in English.
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def special(self, ids: Sequence[int]) -> list[bool]:
-        """Of each token whether it is a special one."""
-        return [i in self._special for i in ids]
+        """Whether each token is a special one."""
+        return [i in self._special_ids for i in ids]
 
     @cached_property
-    def _special(self) -> frozenset[int]:
+    def _special_ids(self) -> frozenset[int]:
         added = {i for i, token in self._tokenizer.added_tokens_decoder.items() if token.special}
         return frozenset(added | set(self._tokenizer.all_special_ids))
 
     def unknown(self, ids: Sequence[int]) -> int:
-        """How many of the tokens stand for text that the tokenizer does not know."""
+        """How many of the tokens are the unknown token."""
         unknown = self._tokenizer.unk_token_id
         return 0 if unknown is None else sum(i == unknown for i in ids)
 
 
 def require_template(tokenizer: Any, name: str) -> None:
-    """Refuse a tokenizer of transformers without a chat template; raises ModelError."""
+    """Raise ModelError if a tokenizer has no chat template."""
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(
             "The tokenizer of {name} has no chat template. Choose another prompt format, such as plain or alpaca.",
@@ -150,7 +151,7 @@ def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]]
         tokenizer: of transformers.
         name: of the model, for messages.
         messages: the turns.
-        thinking: `off`, `on`, or `default`, which tells the template nothing; see `thinking.switches`.
+        thinking: `off`, `on`, or `default`, which passes nothing to the template; see `template_arguments`.
 
     Raises:
         ModelError: it has no template, or the template refuses the conversation.
@@ -161,7 +162,7 @@ def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]]
             [dict(m) for m in messages],
             tokenize=False,
             add_generation_prompt=True,
-            **switches(tokenizer, thinking),
+            **template_arguments(tokenizer, thinking),
         )
     except Exception as e:  # Jinja templates of any repository may raise anything.
         raise ModelError(
@@ -174,11 +175,11 @@ def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]]
 
 
 def end_ids(generation: Any, tokenizer: Any) -> list[int]:
-    """Ids of the tokens that end a generation: those of the generation settings (None if there are none) and EOS."""
-    found: list[int] = []
+    """Ids of the tokens that end a generation: those of the generation config, if there is one, and EOS."""
+    ids: list[int] = []
     for value in (getattr(generation, "eos_token_id", None), tokenizer.eos_token_id):
-        found += value if isinstance(value, list) else [value] if value is not None else []
-    return list(dict.fromkeys(found))
+        ids += value if isinstance(value, list) else [value] if value is not None else []
+    return list(dict.fromkeys(ids))
 
 
 def context_length(config: Any, tokenizer: Any) -> int | None:
