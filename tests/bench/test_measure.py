@@ -88,8 +88,14 @@ def test_command_refuses_words_for_numbers(monkeypatch: pytest.MonkeyPatch, caps
     assert end.value.code == 2 and "whole numbers" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", OPTION_NAMES)
-@pytest.mark.parametrize("method", ["choose", "generate"])
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        pytest.param(method, name, marks=() if name == "packing" else pytest.mark.slow)
+        for method in ("choose", "generate")
+        for name in OPTION_NAMES
+    ],
+)
 def test_an_optimization_that_is_left_out_changes_no_result(tiny_model: TinyModel, name: str, method: str) -> None:
     settings, spec = load_settings(), ModelSpec(str(tiny_model("llama")))
     found = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from jglue_app.audit.auditor import MOST_ITEMS, audit_score, audit_table
+from jglue_app.audit.auditor import MAX_ITEMS, audit_score, audit_table
 from jglue_app.audit.facts import BENCHMARKS, METRICS, SYSTEMS
 from jglue_app.audit.grid import MAX_BYTES
 from jglue_app.audit.published import published
@@ -17,7 +17,7 @@ from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import word
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.views.audit import score_view, table_view
 from jglue_app.ui.visitor import language
 
@@ -32,7 +32,7 @@ EXAMPLES = (
 """Subset, score, metric, system: what a first visitor may look at."""
 
 
-def build(desk: Desk, t: T) -> None:
+def build(desk: AppState, t: T) -> None:
     """Put the tab's content into the surrounding Blocks."""
     gr.Markdown(t("audit_lead"), elem_classes="jg-lead")
     with gr.Row(elem_classes="jg-controls"):
@@ -160,7 +160,7 @@ def items(text: str | None) -> int | None:
         return None
     if not re.fullmatch(r"-?\d+", plain):
         raise InputError(
-            "n is the number of items, from 1 to {most_items:,}, and not {plain}.", most_items=MOST_ITEMS, plain=plain
+            "n is the number of items, from 1 to {most_items:,}, and not {plain}.", most_items=MAX_ITEMS, plain=plain
         )
     return int(plain)
 

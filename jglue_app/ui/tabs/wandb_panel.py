@@ -24,7 +24,7 @@ from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import changes
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.visitor import language, visitor
 from jglue_app.wandb_sink import Login, Sent
 
@@ -35,8 +35,6 @@ MOST_SECONDS = 900.0
 """Longest push of a visitor of a public page."""
 MOST_SECONDS_TO_STOP = 30.0
 """How long the page waits for the end of a push that was told to stop; it takes about a second."""
-ON_THE_WAY = "Sending "
-"""How sentences begin that say nothing after the end."""
 Chosen = Callable[..., tuple[str, str, str]]
 """`one` or `pair` and values of a tab's controls → names of the run to push and, for a comparison, of the other, else
 an empty name; and the protocol."""
@@ -61,13 +59,13 @@ def own_place() -> tuple[str, bool]:
     """
     try:
         server = wandb_sink.base_url()
-        return f"{server} · {wandb_sink.target().path}", bool(wandb_sink.own_key(server))
+        return f"{server} · {wandb_sink.target().path}", bool(wandb_sink.operator_key(server))
     except InputError as e:
         return str(e), False
 
 
 def build(
-    desk: Desk, t: T, prefix: str, chosen: Chosen, inputs: list[Any], *, pairs: bool = False, visible: bool = True
+    desk: AppState, t: T, prefix: str, chosen: Chosen, inputs: list[Any], *, pairs: bool = False, visible: bool = True
 ) -> Panel:
     """Put the controls into the surrounding Blocks.
 
@@ -192,7 +190,7 @@ def login_for(settings: Settings, project: str, entity: str, key: str) -> Login:
 
 
 def begin(
-    desk: Desk,
+    desk: AppState,
     owner: str,
     run: str,
     other: str = "",
@@ -210,8 +208,8 @@ def begin(
     """
     if not run:
         raise InputError("Choose a run to send first.")
-    a = desk.folder(owner, run)
-    b = desk.folder(owner, other) if other else None
+    a = desk.visible_folder(owner, run)
+    b = desk.visible_folder(owner, other) if other else None
     login = login_for(desk.settings, project, entity, key)
 
     limit = MOST_SECONDS if desk.settings.public else math.inf
@@ -253,8 +251,8 @@ def _send(
     enough: Callable[[], bool],
 ) -> list[Sent]:
     if b is None:
-        return [wandb_sink.push(a, login, protocol=protocol, say=say, should_stop=enough)]
-    return list(wandb_sink.push_comparison(a, b, login, protocol=protocol, say=say, should_stop=enough))
+        return [wandb_sink.push(a, login, protocol=protocol, on_message=say, should_stop=enough)]
+    return list(wandb_sink.push_comparison(a, b, login, protocol=protocol, on_message=say, should_stop=enough))
 
 
 def watch(job: Job, lang: str) -> Iterator[str]:
@@ -289,5 +287,5 @@ def view(job: Job, lang: str) -> str:
         }
         for at, each in enumerate(job.result)
     ]
-    notes = [say(text, lang) for text in job.notices if not text.startswith(ON_THE_WAY)]
+    notes = [say(text, lang) for text in job.notices if not isinstance(text, wandb_sink.ProgressMessage)]
     return views.render("pushed", {"sent": sent, "notes": notes}, lang)
