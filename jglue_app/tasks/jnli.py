@@ -35,4 +35,9 @@ TASK = Task(
     item=item,
     aliases=lambda _: ALIASES,
     stratum=lambda i: str(i.gold),
+    distributed=True,
+    sha256={  # The checksum of the train file is not known here.
+        "valid": "ca0353efc7c2eebfb6de4e13f16295053c8b1ee65e7b0849190c90426fbc495f",
+        "test": "f40849584d4291ec172dcd869646800cc8c82457cde2260a0f45934eda307792",
+    },
 )

@@ -124,4 +124,9 @@ TASK = Task(
     item=item,
     aliases=lambda _: {},
     stratum=lambda i: i.fields["title"],
+    distributed=True,
+    sha256={  # The checksum of the train file is not known here.
+        "valid": "fb0a57a35281ff03bbe7f0e878cff5b577985fbe6fcb242e7e8ddb63d1c0ab11",
+        "test": "0078f3f2e1604a201700c24139e198344fa689e02282fc00adaa31687cce2aff",
+    },
 )
