@@ -17,7 +17,7 @@ from jglue_app.messages import FOLDER, table, word
 from jglue_app.messages.labels import LABELS
 from jglue_app.prompts import lint
 from jglue_app.results import showcase
-from jglue_app.runs.plan import METHODS
+from jglue_app.runs.request import METHODS
 from jglue_app.scoring import insights, scoreboard
 from jglue_app.scoring.item_groups import GROUPS
 from jglue_app.scoring.protocols import PROTOCOLS
