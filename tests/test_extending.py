@@ -137,7 +137,7 @@ def build(*_: Any) -> None:
 
 ROWS = [("c1", "空が赤い。", "red"), ("c2", "海が青い。", "blue"), ("c3", "The apple is red.", "red")]
 
-DRIVER = '''
+DRIVER = """
 import json
 
 from typer.testing import CliRunner
@@ -178,7 +178,7 @@ found["page"] = json.dumps(page.get_config_file(), ensure_ascii=False, default=s
 found["label"] = [word("greeting", "en"), word("greeting", "ja")]
 found["sentence"] = say(Message("Which colour does a sentence name?"), "ja")
 print("FOUND" + json.dumps(found, ensure_ascii=False, default=str))
-'''
+"""
 
 
 def insert(path: Path, before: str, line: str) -> None:
