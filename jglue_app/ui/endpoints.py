@@ -66,11 +66,11 @@ def waited(desk: Desk, job: Job, said: Said) -> Iterator[Said]:
         InputError: it failed.
     """
     try:
-        while not job.over.wait(BEAT_S):
+        while not job.ended.wait(BEAT_S):
             yield said
     finally:
-        if not job.over.is_set():
-            desk.jobs.halt(job)
+        if not job.ended.is_set():
+            desk.jobs.stop(job)
     if job.state == "failed":
         raise InputError(str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.")
 
@@ -108,7 +108,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
             raise gr.Error(
                 str(job.failure or "") or f"An unexpected fault; its number is {job.incident}.", print_exception=False
             )
-        runs = {side: made.run for side, made in job.made.items()}
+        runs = {side: made.run for side, made in job.runs.items()}
         bars = [
             {"side": side, "task": task, "done": e.done, "total": e.total, "items_per_s": e.items_per_s}
             for (side, task), e in list(job.bars.items())
@@ -180,7 +180,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         b.append(b_repetition_penalty)
         try:
             asked = configuration(tasks, data, limit, method, a, b if b_model else None, allow_bin)
-            job = desk.jobs.runs(visitor(request), compare.KIND, asked)
+            job = desk.jobs.start_runs(visitor(request), compare.KIND, asked)
         except JglueAppError as e:
             raise _told(e) from e
         yield from follow(job)
@@ -237,7 +237,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
         job = desk.jobs.latest(visitor(request), kind)
         if job is None or not job.active:
             return "Nothing of yours is going on."
-        desk.jobs.halt(job)
+        desk.jobs.stop(job)
         return "Stopping. What is finished is kept; the same call again goes on from there."
 
     def repeat(
@@ -495,7 +495,7 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         try:
             get_protocol(protocol)
             job = wandb_panel.begin(desk, visitor(request), run, compare_with, project, entity, key, protocol)
-            job.over.wait()
+            job.ended.wait()
             if job.stop.is_set():
                 raise InputError("The push was stopped. What had arrived stays; push again to complete it.")
             if job.state == "failed":
@@ -654,7 +654,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         try:
             side = controls.read_side([model, format, style, shots, "none", "auto"], "en")
             item = find(task, item_id, data, fields, gold)
-            job = desk.jobs.aside(visitor(request), "look", work)
+            job = desk.jobs.start_on_cpu(visitor(request), "look", work)
             yield from waited(desk, job, {"state": "waiting"})
         except JglueAppError as e:
             raise _told(e) from e
@@ -687,7 +687,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
         """
 
         def work(job: Job) -> None:
-            with desk.jobs.turn(job) as mine:
+            with desk.jobs.accelerator(job) as mine:
                 if mine:
                     job.result = prompt_lab.try_item(settings, desk.pool, side, item, job.stop.is_set, data=data)
 

@@ -29,7 +29,7 @@ def changes(job: Job) -> Iterator[float]:
     """
     version, drawn = -1, 0.0
     stopped_at: float | None = None
-    while not job.over.is_set():
+    while not job.ended.is_set():
         now = time.monotonic()
         if job.stop.is_set():
             stopped_at = now if stopped_at is None else stopped_at
@@ -38,7 +38,7 @@ def changes(job: Job) -> Iterator[float]:
         if now - drawn >= (DRAW_EVERY_S if job.version != version else BEAT_S):
             version, drawn = job.version, now
             yield now
-        job.over.wait(LOOK_EVERY_S)
+        job.ended.wait(LOOK_EVERY_S)
 
 
 def stopper(desk: Desk, kind: str) -> Callable[[gr.Request], Iterator[str]]:
@@ -50,9 +50,9 @@ def stopper(desk: Desk, kind: str) -> Callable[[gr.Request], Iterator[str]]:
         if job is None or not job.active:
             yield views.note(word("nothing_runs", lang))
             return
-        desk.jobs.halt(job)
+        desk.jobs.stop(job)
         yield views.note(word("stopping", lang))
-        job.over.wait(PATIENCE_S)
+        job.ended.wait(PATIENCE_S)
         yield progress(job, lang)
 
     return halt

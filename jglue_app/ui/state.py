@@ -55,7 +55,7 @@ class Desk:
         """Remember the runs of a job as its owner's, as far as it has asked for their items."""
         with self._lock:
             own = self._made.setdefault(job.owner, {})
-            for made in list(job.made.values()):
+            for made in list(job.runs.values()):
                 asked = own.setdefault(made.run, {})
                 for task, ids in made.ids.items():
                     asked[task] = asked.get(task, frozenset()) | ids

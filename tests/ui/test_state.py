@@ -56,15 +56,15 @@ def make(desk: Desk, tmp_path: Path) -> Make:
         path = tmp_path / f"{said}.jsonl"
         rows = [{"task": "jnli", "item_id": id_, "text": said} for id_ in GOLDS]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-        job = desk.jobs.runs(owner, "compare", Configuration(("jnli",), "sample", limit, "generate", Side(str(path))))
-        assert job.over.wait(60)
+        job = desk.jobs.start_runs(owner, "compare", Configuration(("jnli",), "sample", limit, "generate", Side(str(path))))
+        assert job.ended.wait(60)
         return job
 
     return one
 
 
 def name_of(job: Job) -> str:
-    return job.made["a"].run
+    return job.runs["a"].run
 
 
 def texts(desk: Desk, owner: str, name: str) -> set[str | None]:
@@ -124,7 +124,7 @@ def test_who_asks_for_two_items_of_a_run_that_has_twelve_is_shown_two(
         for report in (public.report(owner, name), public.reports(owner, "official", "sample")[name]):
             assert (report.tasks["jnli"].n, report.tasks["jnli"].planned) == (count, count)
         assert len(public.judged(owner, name)["jnli"]) == count
-        assert set(public.data(owner, name).items["jnli"]) == set((many if count == 12 else few).made["a"].ids["jnli"])
+        assert set(public.data(owner, name).items["jnli"]) == set((many if count == 12 else few).runs["a"].ids["jnli"])
         exported = results.export_file(public, owner, name, "jsonl").path.read_text("utf-8").splitlines()
         assert len(exported) == count
         brought = archive.unpack(results.export_file(public, owner, name, "zip").path, tmp_path / owner)
@@ -151,9 +151,9 @@ def test_the_visitors_who_have_not_come_for_longest_are_forgotten(
     public: Desk, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jglue_app.ui.state.KEPT_OWNERS", 2)
-    made = make("ana", "含意").made
+    made = make("ana", "含意").runs
     for owner in ("ana", "ben", "ana", "eva"):
-        public.own(Job("id", owner, "compare", made=made))
+        public.own(Job("id", owner, "compare", runs=made))
     assert [owner for owner in ("ana", "ben", "eva") if public.runs(owner, shipped=False)] == ["ana", "eva"]
 
 
@@ -269,7 +269,7 @@ def test_logs_of_one_name_are_not_put_one_over_the_other(desk: Desk, tmp_path: P
 
 
 def test_a_public_server_takes_nobodys_run_apart_but_ones_own(make: Make, public: Desk) -> None:
-    name = make("anna", "neutral").made["a"].run
+    name = make("anna", "neutral").runs["a"].run
     assert name is not None
     for look in (
         lambda: waterfall.why_html(public, "ben", name, "official", "wandb-2023-0shot", "en"),
@@ -285,7 +285,7 @@ def test_a_public_server_takes_nobodys_run_apart_but_ones_own(make: Make, public
 
 def test_outputs_and_names_stand_as_text_on_the_page(make: Make, desk: Desk) -> None:
     said = "<img src=x onerror=alert(1)>"
-    name = make("anna", said.replace("/", "")).made["a"].run
+    name = make("anna", said.replace("/", "")).runs["a"].run
     assert name is not None
     html = waterfall.why_html(desk, "anna", name, "official", "wandb-2023-0shot", "en")
     assert "&lt;img src=x onerror=alert(1)&gt;" in html and "<img" not in html

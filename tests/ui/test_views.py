@@ -1165,7 +1165,7 @@ BARS = {
     [
         (job("preparing"), "準備中…", "Preparing …"),
         (job("running"), "準備中…", "Preparing …"),
-        (job("running", loading="Downloading …"), "準備中… Downloading …", "Preparing … Downloading …"),
+        (job("running", activity="Downloading …"), "準備中… Downloading …", "Preparing … Downloading …"),
         (
             job("waiting"),
             "ほかの実行が終わるのを待っています（前に 2 件）…",
@@ -1220,7 +1220,7 @@ def test_a_job_without_items_to_answer_can_be_drawn() -> None:
 
 
 def test_a_job_that_is_stopped_says_so_at_once_and_draws_no_bars() -> None:
-    made = job("running", bars=BARS, loading="Downloading …")
+    made = job("running", bars=BARS, activity="Downloading …")
     made.stop.set()
     html = progress.progress(made, "ja")
     assert read(html).startswith("止めました。")
@@ -1383,7 +1383,7 @@ def everything(text: str) -> dict[str, list[str]]:
     a, b = (replace(report, label=text, notices=notices) for report in (comparison.a, comparison.b))
     payload = board(a, b, comparison, "ja")
     payload["insights"] = [{**found, "text": text, "shows": text} for found in payload["insights"]]
-    going = job("running", bars=BARS, loading=text, notices=[text])
+    going = job("running", bars=BARS, activity=text, notices=[text])
     tokens = [Token((1,), text, False), Token((2,), text, True)]
     finding = Finding("missing_stop", "error", "jnli", text)
     made = replace(entry("n", 1, 2, {"jnli": at(0.5), "jsts": at(0.5), "marc_ja": at(0.5)}), name=text, label=text)

@@ -190,7 +190,7 @@ def test_a_push_whose_turn_does_not_come_has_failed_and_says_so(
     monkeypatch.setattr(wandb_panel, "_turns", threading.BoundedSemaphore(1))
     with wandb_panel._turns:
         job = wandb_panel.begin(desk, "visitor", "shipped:base-3-shot", project="theirs", key=VISITORS)
-        assert job.over.wait(30)
+        assert job.ended.wait(30)
     desk._scratch.cleanup()
     assert (job.state, job.result) == ("failed", None)
     assert "順番が来ませんでした" in wandb_panel.view(job, "ja")

@@ -96,7 +96,7 @@ def build(desk: Desk, t: T) -> Tab:
         lang = language(request)
         yield views.note(word("loading", lang)), *SAME[1:]
         try:
-            job = desk.jobs.runs(visitor(request), KIND, read(values, lang))
+            job = desk.jobs.start_runs(visitor(request), KIND, read(values, lang))
         except JglueAppError as e:
             yield views.failure(e, lang), *SAME[1:]
             return
@@ -130,13 +130,17 @@ def build(desk: Desk, t: T) -> Tab:
         except JglueAppError as e:
             status = views.failure(e, lang)
             return *_told_by(usual, lang), public, status, *shipped_pair(desk, request, "")[1:]
-        if job is not None and (job.active or linked in (None, job.asked)):
-            told = (*_told_by(job.asked, lang), public)
+        if job is not None and (job.active or linked in (None, job.request)):
+            told = (*_told_by(job.request, lang), public)
             if job.active:
                 # What follows it comes with the next event, so that this one does not last as long as the job.
-                return *told, progress(job, lang, ahead=desk.jobs.ahead(job)), *shipped_pair(desk, request, "")[1:]
+                return (
+                    *told,
+                    progress(job, lang, ahead=desk.jobs.queue_position(job)),
+                    *shipped_pair(desk, request, "")[1:],
+                )
             *_, last = watch(desk, job, lang)
-            some = job.made and any(data and data.records for data in comparison.both(desk, owner, pair_of(job)))
+            some = job.runs and any(data and data.records for data in comparison.both(desk, owner, pair_of(job)))
             return *told, last[0], *(last if some else shipped_pair(desk, request, ""))[1:]
         news = views.note(word("linked", lang)) if linked else ""
         return *_told_by(linked or usual, lang), public, news, *shipped_pair(desk, request, "")[1:]
@@ -208,8 +212,8 @@ def _views(desk: Desk, job: Job, lang: str) -> Iterator[View]:
     listed, boarded = 0.0, 0
     first = True
     for now in changes(job):
-        status = progress(job, lang, ahead=desk.jobs.ahead(job))
-        if not (job.made and job.bars):
+        status = progress(job, lang, ahead=desk.jobs.queue_position(job))
+        if not (job.runs and job.bars):
             yield status, *SAME[1:]
             continue
         desk.own(job)
@@ -229,7 +233,7 @@ def _views(desk: Desk, job: Job, lang: str) -> Iterator[View]:
             views.empty(word("empty_item", lang)) if first else gr.skip(),
         )
         first = False
-    if not job.made:
+    if not job.runs:
         yield progress(job, lang), *SAME[1:]
         return
     desk.own(job)
@@ -250,12 +254,12 @@ def _views(desk: Desk, job: Job, lang: str) -> Iterator[View]:
 
 def pair_of(job: Job) -> Pair:
     """The runs of a job, as far as it has asked for their items."""
-    a, b = job.made["a"], job.made.get("b")
+    a, b = job.runs["a"], job.runs.get("b")
     return Pair(a.run, b.run if b else "", a.ids, b.ids if b else None)
 
 
 def _link(job: Job) -> str | None:
-    return query(job.asked) if isinstance(job.asked, Configuration) else None
+    return query(job.request) if isinstance(job.request, Configuration) else None
 
 
 def shipped_pair(desk: Desk, request: gr.Request, name: str) -> View:

@@ -126,11 +126,11 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
         """The visitor's run and how it was asked for; else what there is to start."""
         lang, owner = language(request), visitor(request)
         job = desk.jobs.latest(owner, KIND)
-        wanted = job.asked if job else Configuration(data="official", limit=None)
+        wanted = job.request if job else Configuration(data="official", limit=None)
         filled = [*controls.fill_questions(wanted), *controls.fill_side(wanted.a)]
         told = views.render("repeat", {"command": command(wanted)}, lang)
         note = views.note(word("full_public", lang)) if settings.public else ""
-        if job is None or not job.made:
+        if job is None or not job.runs:
             status = progress(job, lang) if job else ""
             return *filled, told, note, status, views.empty(word("full_empty", lang)), *_left(desk, owner), ""
         if job.active:
@@ -181,12 +181,12 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
 def begin(desk: Desk, owner: str, asked: Configuration, *, push: bool = False) -> Job:
     """Start a run that gives way to shorter work, and push it at its end; raises InputError if one is going on."""
 
-    def after(job: Job) -> None:
+    def push_run(job: Job) -> None:
         if push:
             desk.own(job)
             wandb_panel.begin(desk, owner, pair_of(job).a)
 
-    return desk.jobs.runs(owner, KIND, asked, gives_way=True, after=after)
+    return desk.jobs.start_runs(owner, KIND, asked, preemptible=True, on_done=push_run)
 
 
 def _nothing() -> View:
@@ -199,7 +199,7 @@ def _left(desk: Desk, owner: str) -> tuple[Any, Any]:
         made.run
         for job in (desk.jobs.latest(owner, KIND),)
         if job is not None and job.active
-        for made in job.made.values()
+        for made in job.runs.values()
     }
     found = [
         (f"{run.label} · {run.done:,}/{run.planned:,}", name)
@@ -222,13 +222,13 @@ def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
     """A job's views until it ends. Leaving this off does not end the job."""
     boarded = 0.0
     for now in changes(job):
-        due = bool(job.made and job.bars) and now - boarded > BOARD_EVERY_S
+        due = bool(job.runs and job.bars) and now - boarded > BOARD_EVERY_S
         boarded = now if due else boarded
         html = _board(desk, job, lang) if due else gr.skip()
         hidden = gr.update(visible=False)  # What is running is not offered to go on.
-        yield progress(job, lang, ahead=desk.jobs.ahead(job)), html, hidden, hidden, gr.skip()
+        yield progress(job, lang, ahead=desk.jobs.queue_position(job)), html, hidden, hidden, gr.skip()
     failed, name = 0, ""
-    if job.made:
+    if job.runs:
         desk.own(job)
         pair = pair_of(job)
         name, failed = pair.a, comparison.failed_items(desk, job.owner, pair)

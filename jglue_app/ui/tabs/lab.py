@@ -22,7 +22,7 @@ from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Item
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
-from jglue_app.ui.jobs import Job, Made
+from jglue_app.ui.jobs import Job, PlannedRun
 from jglue_app.ui.progress import BEAT_S, changes, stopper
 from jglue_app.ui.state import Desk
 from jglue_app.ui.tabs.compare import side_text
@@ -86,7 +86,7 @@ def _course(desk: Desk, t: T) -> None:
     def turn_to(request: gr.Request, name: str) -> tuple[str, str, str]:
         job = desk.jobs.latest(visitor(request), "try")
         if job is not None and job.active:
-            desk.jobs.halt(job)  # Its answer belongs to the step before.
+            desk.jobs.stop(job)  # Its answer belongs to the step before.
         return show(request, name)
 
     def go_on(name: str) -> str:
@@ -218,9 +218,9 @@ def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable
                 inspect_html(desk, side, item, name, lang, job, str(values[1])) for name, side in both.items()
             ]
 
-        job = desk.jobs.aside(visitor(request), "look", work)
+        job = desk.jobs.start_on_cpu(visitor(request), "look", work)
         try:
-            while not job.over.wait(BEAT_S):
+            while not job.ended.wait(BEAT_S):
                 yield views.note(word("lab_reading", lang)), gr.skip()  # Who has left is noticed by this.
         finally:
             job.stop.set()
@@ -351,12 +351,12 @@ def answer(
 
     def work(job: Job) -> None:
         def notify(message: str) -> None:
-            job.loading = message
+            job.activity = message
             job.version += 1
 
         found: dict[str, prompt_lab.Tried] = {}
         job.result = found
-        with desk.jobs.turn(job) as mine:
+        with desk.jobs.accelerator(job) as mine:
             should_stop = _until(job, desk.settings.max_seconds)
             for name, side in sides.items():
                 if not mine or should_stop():
@@ -371,7 +371,7 @@ def answer(
         yield views.failure(e, lang), ""
         return
     for _ in changes(job):
-        yield progress(job, lang, ahead=desk.jobs.ahead(job)), ""
+        yield progress(job, lang, ahead=desk.jobs.queue_position(job)), ""
     html = views.render("item", tried(job.result, lang), lang) if job.result else ""
     yield progress(job, lang, done=word("answered", lang)), html
 
@@ -466,15 +466,15 @@ def watch_sweep(desk: Desk, job: Job, lang: str) -> Iterator[tuple[Any, Any]]:
     """(status, table) of a sweep until it ends; a format's row comes when the next one begins."""
     rows = 0
     for _ in changes(job):
-        state = progress(job, lang, ahead=desk.jobs.ahead(job))
+        state = progress(job, lang, ahead=desk.jobs.queue_position(job))
         begun = len(job.result or ())
         if begun > rows + 1:
             rows = begun - 1
-            yield state, sweep_html(desk, str(job.asked), job, lang)
+            yield state, sweep_html(desk, str(job.request), job, lang)
         else:
             yield state, gr.skip()
     desk.own(job)
-    yield progress(job, lang), sweep_html(desk, str(job.asked), job, lang) or gr.skip()
+    yield progress(job, lang), sweep_html(desk, str(job.request), job, lang) or gr.skip()
 
 
 def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items: Any, data_kind: str, lang: str) -> Job:
@@ -490,19 +490,19 @@ def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items:
 
     def work(job: Job) -> None:
         job.result = []
-        with desk.jobs.turn(job) as mine:
+        with desk.jobs.accelerator(job) as mine:
             if not mine:
                 return
             should_stop = _until(job, desk.settings.max_seconds)
             for event in prompt_lab.sweep(desk.settings, desk.pool, task, sides, int(items), data_kind, should_stop):
                 if isinstance(event, Event):
-                    job.see(event)
+                    job.handle(event)
                 else:
                     swept, plan = event
-                    job.made[str(len(job.result))] = Made.by(plan)
+                    job.runs[str(len(job.result))] = PlannedRun.of(plan)
                     # Without the data files, which an ended job should not keep.
                     job.result.append((swept, replace(plan, datasets={}, pools={})))
-                    job.loading = word("sweep_now", lang).format(swept.format, swept.style)
+                    job.activity = word("sweep_now", lang).format(swept.format, swept.style)
                     job.bars.clear()
                     job.version += 1
             if should_stop() and not job.stop.is_set():

@@ -153,10 +153,10 @@ def build(
         if job is None or not job.active:
             yield views.note(word("nothing_runs", lang))
             return
-        desk.jobs.halt(job)
+        desk.jobs.stop(job)
         yield view(job, lang)
         # Before its process is gone the run cannot be pushed again.
-        job.over.wait(MOST_SECONDS_TO_STOP)
+        job.ended.wait(MOST_SECONDS_TO_STOP)
         yield view(job, lang)
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
@@ -269,7 +269,7 @@ def view(job: Job, lang: str) -> str:
     if job.state == "failed":
         return views.failure(job.failure, lang) if job.failure else views.sentence("", lang, incident=job.incident)
     if job.stop.is_set() and job.result is None:
-        return views.note(word("wandb_stopped" if job.over.is_set() else "stopping", lang))
+        return views.note(word("wandb_stopped" if job.ended.is_set() else "stopping", lang))
     if job.result is None:
         return views.render(
             "status",

@@ -36,7 +36,7 @@ def progress(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed_item
     notes = [say(notice, lang) for notice in job.notices] + (
         [word("incomplete", lang).format(failed_items)] if failed_items else []
     )
-    detail = say(job.loading, lang) if going else ""
+    detail = say(job.activity, lang) if going else ""
     return render(
         "status",
         {"text": text, "going": going, "detail": detail, "bars": bars(job, lang) if going else [], "notes": notes},
