@@ -30,7 +30,7 @@ from jglue_app.types import Item
 from jglue_app.ui import controls
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import BEAT_S, changes
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import compare, full, results, wandb_panel
 from jglue_app.ui.tabs import waterfall as why
 from jglue_app.ui.tabs.lab import look, start_sweep
@@ -38,7 +38,7 @@ from jglue_app.ui.views.items import FILTERS, item_rows
 from jglue_app.ui.visitor import visitor
 
 
-def build(desk: Desk) -> None:
+def build(desk: AppState) -> None:
     """Add the endpoints to the surrounding Blocks."""
     for function in (*_runs(desk), *_stored(desk), *_audit(), *_lab(desk)):
         api(function, concurrency_limit=16)
@@ -58,7 +58,7 @@ def _told(error: JglueAppError) -> gr.Error:
 Said = TypeVar("Said")
 
 
-def waited(desk: Desk, job: Job, said: Said) -> Iterator[Said]:
+def waited(desk: AppState, job: Job, said: Said) -> Iterator[Said]:
     """Say something about once a second until a job is over, so that a client who has left is noticed, and end the job
     then: nobody else will ask for what it gives. What is over within a second says nothing.
 
@@ -78,7 +78,7 @@ def waited(desk: Desk, job: Job, said: Said) -> Iterator[Said]:
 # --- making runs ----------------------------------------------------------------------------------------
 
 
-def _runs(desk: Desk) -> tuple[Any, ...]:
+def _runs(desk: AppState) -> tuple[Any, ...]:
     settings = desk.settings
 
     def configuration(
@@ -98,9 +98,9 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
 
     def follow(job: Job) -> Iterator[dict[str, Any]]:
         for _ in changes(job):
-            desk.own(job)
+            desk.grant_access(job)
             yield state(job)
-        desk.own(job)
+        desk.grant_access(job)
         yield state(job)
 
     def state(job: Job) -> dict[str, Any]:
@@ -322,7 +322,7 @@ def _runs(desk: Desk) -> tuple[Any, ...]:
 # --- stored runs ----------------------------------------------------------------------------------------
 
 
-def _stored(desk: Desk) -> tuple[Any, ...]:
+def _stored(desk: AppState) -> tuple[Any, ...]:
     def runs(request: gr.Request) -> list[dict[str, Any]]:
         """The stored runs that you may look at, the newest first, and those that came with the application; at last
         those that are damaged, each with what is wrong."""
@@ -345,9 +345,9 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         owner = visitor(request)
         try:
             if not b:
-                report: dict[str, Any] = _plain(desk.report(owner, a, protocol, mine=True))
+                report: dict[str, Any] = _plain(desk.report(owner, a, protocol, requested_only=True))
                 return report
-            left, right = desk.data(owner, a, mine=True), desk.data(owner, b, mine=True)
+            left, right = desk.data(owner, a, requested_only=True), desk.data(owner, b, requested_only=True)
             both: dict[str, Any] = _plain(compare_runs(left, right, protocol))
             return both
         except JglueAppError as e:
@@ -366,8 +366,8 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
         try:
             if filter not in FILTERS:
                 raise UnknownNameError("filter", filter[:50], FILTERS)
-            left = desk.judged(owner, a, mine=True)
-            right = desk.judged(owner, b, mine=True) if b else None
+            left = desk.judged(owner, a, requested_only=True)
+            right = desk.judged(owner, b, requested_only=True) if b else None
         except JglueAppError as e:
             raise _told(e) from e
         names = {"t": "title", "k": "task", "i": "item_id", "q": "question", "g": "gold", "a": "a_said", "b": "b_said"}
@@ -410,7 +410,8 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
             owner = visitor(request)
             # What has been judged is kept: a long run is not judged again with every call.
             judged = {
-                protocol: {name: desk.judged(owner, run, protocol, mine=True).get(name, {})} for protocol in PROTOCOLS
+                protocol: {name: desk.judged(owner, run, protocol, requested_only=True).get(name, {})}
+                for protocol in PROTOCOLS
             }
             return [
                 {"item_id": d.item.id, "gold": _plain(d.item.gold), "verdicts": _plain(d.verdicts)}
@@ -508,7 +509,7 @@ def _stored(desk: Desk) -> tuple[Any, ...]:
     return runs, scores, items, item, disagreements, explain, leaderboard, delete_run, push_to_wandb
 
 
-def _files(desk: Desk) -> None:
+def _files(desk: AppState) -> None:
     """Export and import, whose files need components to travel."""
 
     def export_run(request: gr.Request, run: str, format: str, protocol: str) -> str:
@@ -597,7 +598,7 @@ def _audit() -> tuple[Any, ...]:
 # --- prompts --------------------------------------------------------------------------------------------
 
 
-def _lab(desk: Desk) -> tuple[Any, ...]:
+def _lab(desk: AppState) -> tuple[Any, ...]:
     settings = desk.settings
 
     def find(task: str, item_id: str, kind: str, fields: dict[str, str] | None, gold: str) -> Item:
@@ -730,7 +731,7 @@ def _lab(desk: Desk) -> tuple[Any, ...]:
             job = start_sweep(desk, owner, task, prompt_lab.variants(side, formats, styles), items, data, "en")
             nothing: list[dict[str, Any]] = []
             yield from waited(desk, job, nothing)
-            desk.own(job)
+            desk.grant_access(job)
             rows = prompt_lab.sweep_table(desk.library, task, job.result or [])
         except JglueAppError as e:
             raise _told(e) from e

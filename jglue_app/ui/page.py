@@ -19,7 +19,7 @@ from jglue_app.messages import LANGUAGES, table
 from jglue_app.settings import Settings, load_settings
 from jglue_app.ui import endpoints, guard, views
 from jglue_app.ui.controls import pane
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import about, audit, compare, full, lab, results
 from jglue_app.ui.views import STATIC
 from jglue_app.ui.visitor import Door, language, page_of
@@ -32,7 +32,7 @@ FONTS = ["Noto Sans JP", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic UI", "M
 
 def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
     """The page, ready to launch. No model is loaded."""
-    desk = Desk(settings, device)
+    desk = AppState(settings, device)
 
     def t(key: str) -> Any:
         return i18n(PREFIX + key)
@@ -62,7 +62,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
             if not a:
                 return gr.skip(), *(gr.skip() for _ in comparing.told), *compare.SAME
             told = compare.asked_by(desk, request, a, b or "")
-            desk.look(page_of(request), compare.KIND, (a, b))
+            desk.set_current_view(page_of(request), compare.KIND, (a, b))
             found = compare.beside_a_run(desk, request, compare.stored_pair(desk, request, a, b or ""))
             return gr.Tabs(selected="compare"), *told, *found
 

@@ -10,7 +10,7 @@ import gradio as gr
 from jglue_app.messages import word
 from jglue_app.ui import views
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.views.progress import progress
 from jglue_app.ui.visitor import language, visitor
 
@@ -41,7 +41,7 @@ def changes(job: Job) -> Iterator[float]:
         job.ended.wait(LOOK_EVERY_S)
 
 
-def stopper(desk: Desk, kind: str) -> Callable[[gr.Request], Iterator[str]]:
+def stopper(desk: AppState, kind: str) -> Callable[[gr.Request], Iterator[str]]:
     """The handler of a Stop button: tells the visitor's job of a kind to stop, and says so until it has."""
 
     def halt(request: gr.Request) -> Iterator[str]:

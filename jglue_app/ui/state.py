@@ -25,13 +25,13 @@ from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, RunData, Tokenizer
 from jglue_app.ui.jobs import Job, Jobs
 
-KEPT_TOKENIZERS = 4
-KEPT_OWNERS = 10_000
-KEPT_EXPORTS = 8
-KEPT_PAGES = 10_000
+MAX_TOKENIZERS = 4
+MAX_OWNERS = 10_000
+MAX_EXPORTS = 8
+MAX_PAGES = 10_000
 
 
-class Desk:
+class AppState:
     """One for each server."""
 
     def __init__(self, settings: Settings, device: str = "auto") -> None:
@@ -41,8 +41,8 @@ class Desk:
         self.library = Library(settings.runs_dir)
         self.drawn: dict[tuple[str, str, str], tuple[Any, ...]] = {}
         """(A, B, language) → views of pairs that came with the application, which never change."""
-        self._looking: OrderedDict[tuple[str, str], object] = OrderedDict()
-        self._made: OrderedDict[str, dict[str, dict[str, frozenset[str]]]] = OrderedDict()
+        self._current_views: OrderedDict[tuple[str, str], object] = OrderedDict()
+        self._requested: OrderedDict[str, dict[str, dict[str, frozenset[str]]]] = OrderedDict()
         """Owner → run → subset → ids of the items that were asked for."""
         self._tokenizers: OrderedDict[ModelSpec, Tokenizer] = OrderedDict()
         self._lock = threading.Lock()
@@ -51,19 +51,19 @@ class Desk:
 
     # --- stored runs ------------------------------------------------------------------------------------
 
-    def own(self, job: Job) -> None:
+    def grant_access(self, job: Job) -> None:
         """Remember the runs of a job as its owner's, as far as it has asked for their items."""
         with self._lock:
-            own = self._made.setdefault(job.owner, {})
+            own = self._requested.setdefault(job.owner, {})
             for made in list(job.runs.values()):
                 asked = own.setdefault(made.run, {})
                 for task, ids in made.ids.items():
                     asked[task] = asked.get(task, frozenset()) | ids
-            self._made.move_to_end(job.owner)
-            while len(self._made) > KEPT_OWNERS:
-                self._made.popitem(last=False)
+            self._requested.move_to_end(job.owner)
+            while len(self._requested) > MAX_OWNERS:
+                self._requested.popitem(last=False)
 
-    def look(self, page: str, place: str, at: object) -> None:
+    def set_current_view(self, page: str, place: str, at: object) -> None:
         """Remember what an open page shows in a place: who draws something else there meanwhile is to leave off.
 
         Args:
@@ -72,14 +72,14 @@ class Desk:
             at: a job, or whatever else is shown.
         """
         with self._lock:
-            self._looking[page, place] = at
-            self._looking.move_to_end((page, place))
-            while len(self._looking) > KEPT_PAGES:
-                self._looking.popitem(last=False)
+            self._current_views[page, place] = at
+            self._current_views.move_to_end((page, place))
+            while len(self._current_views) > MAX_PAGES:
+                self._current_views.popitem(last=False)
 
-    def looks(self, page: str, place: str, at: object) -> bool:
+    def is_current_view(self, page: str, place: str, at: object) -> bool:
         """Whether an open page still shows that there."""
-        return self._looking.get((page, place), at) == at
+        return self._current_views.get((page, place), at) == at
 
     def path(self, owner: str, name: str) -> Path:
         """The folder of a run that the owner may look at.
@@ -91,27 +91,27 @@ class Desk:
             found = {SHIPPED + shipped for pair in showcase.PAIRS for shipped in (pair.a, pair.b)}
             if name in found and showcase.here():
                 return showcase.folder(name.removeprefix(SHIPPED))
-        elif not self.settings.public or name in self._made.get(owner, ()):
+        elif not self.settings.public or name in self._requested.get(owner, ()):
             return self.library.find(name)
         raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
 
-    def asked(self, owner: str, name: str, *, mine: bool = False) -> Ids | None:
+    def visible_items(self, owner: str, name: str, *, requested_only: bool = False) -> Ids | None:
         """The items of a run that are the owner's; None for all of it.
 
         Whoever asks for the same shares one run. On a public server nobody is shown what somebody else has asked of it;
-        elsewhere a stored run is meant as a whole, unless it is `mine`: one that the owner has made, as far as asked.
+        elsewhere a stored run is shown whole, unless only what the owner has requested is wanted (`requested_only`).
         """
         if name.startswith(SHIPPED):
             return None
         if not self.settings.public:
-            return self._made.get(owner, {}).get(name) if mine else None
-        return self._made.get(owner, {}).get(name, {})
+            return self._requested.get(owner, {}).get(name) if requested_only else None
+        return self._requested.get(owner, {}).get(name, {})
 
     def runs(self, owner: str, *, shipped: bool = True) -> dict[str, StoredRun]:
         """Name → run, the newest first and those that came with the application last: what the owner may look at."""
-        own = self._made.get(owner, {})
+        own = self._requested.get(owner, {})
         found = {
-            run.name: self._seen(owner, run)
+            run.name: self._with_visible_counts(owner, run)
             for run in self.library.all()
             if not self.settings.public or run.name in own
         }
@@ -123,10 +123,10 @@ class Desk:
     def stored(self, owner: str, name: str) -> StoredRun:
         """A run without its records, its counts those of the owner's items; raises StoreError."""
         found = self.library.stored(self.path(owner, name))
-        return found if name.startswith(SHIPPED) else self._seen(owner, found)
+        return found if name.startswith(SHIPPED) else self._with_visible_counts(owner, found)
 
-    def _seen(self, owner: str, run: StoredRun) -> StoredRun:
-        asked = self.asked(owner, run.name)
+    def _with_visible_counts(self, owner: str, run: StoredRun) -> StoredRun:
+        asked = self.visible_items(owner, run.name)
         if asked is None:
             return run
         try:
@@ -139,7 +139,7 @@ class Desk:
 
     def damaged(self, owner: str) -> dict[str, str]:
         """Name → what is wrong, of the owner's runs that cannot be read."""
-        own = self._made.get(owner, {})
+        own = self._requested.get(owner, {})
         found = self.library.damaged()
         return {name: why for name, why in found.items() if not self.settings.public or name in own}
 
@@ -154,27 +154,31 @@ class Desk:
                     continue
         return found
 
-    def data(self, owner: str, name: str, *, mine: bool = False) -> RunData:
-        """A run as reports need it; see `asked`. Raises StoreError."""
-        return self.library.data(self.path(owner, name), self.asked(owner, name, mine=mine))
+    def data(self, owner: str, name: str, *, requested_only: bool = False) -> RunData:
+        """A run as reports need it; see `visible_items`. Raises StoreError."""
+        return self.library.data(self.path(owner, name), self.visible_items(owner, name, requested_only=requested_only))
 
     def judged(
-        self, owner: str, name: str, protocol: str = "official", *, mine: bool = False
+        self, owner: str, name: str, protocol: str = "official", *, requested_only: bool = False
     ) -> dict[str, dict[str, Answered]]:
-        """The items of a run with what was said and how it counts; see `asked`. Raises StoreError, UnknownNameError."""
-        return self.library.judged(self.path(owner, name), protocol, self.asked(owner, name, mine=mine))
+        """The judged items of a run that are visible; see `visible_items`. Raises StoreError, UnknownNameError."""
+        return self.library.judged(
+            self.path(owner, name), protocol, self.visible_items(owner, name, requested_only=requested_only)
+        )
 
-    def report(self, owner: str, name: str, protocol: str = "official", *, mine: bool = False) -> Report:
-        """The scores of a run; see `asked`. Raises StoreError, UnknownNameError."""
-        return self.library.report(self.path(owner, name), protocol, self.asked(owner, name, mine=mine))
+    def report(self, owner: str, name: str, protocol: str = "official", *, requested_only: bool = False) -> Report:
+        """The scores of a run; see `visible_items`. Raises StoreError, UnknownNameError."""
+        return self.library.report(
+            self.path(owner, name), protocol, self.visible_items(owner, name, requested_only=requested_only)
+        )
 
-    def folder(self, owner: str, name: str) -> Path:
+    def visible_folder(self, owner: str, name: str) -> Path:
         """A run's folder, to be sent elsewhere: a copy that holds the owner's items alone where it has more of them.
 
         Raises:
             StoreError: there is no such run, or no room for the copy.
         """
-        path, asked = self.path(owner, name), self.asked(owner, name)
+        path, asked = self.path(owner, name), self.visible_items(owner, name)
         if asked is None:
             return path
         whole, part = self.library.data(path), self.library.data(path, asked)
@@ -210,7 +214,7 @@ class Desk:
         folder.mkdir()
         with self._lock:
             self._exports.append(folder)
-            old, self._exports = self._exports[:-KEPT_EXPORTS], self._exports[-KEPT_EXPORTS:]
+            old, self._exports = self._exports[:-MAX_EXPORTS], self._exports[-MAX_EXPORTS:]
         for path in old:
             shutil.rmtree(path, ignore_errors=True)
         return folder
@@ -226,6 +230,6 @@ class Desk:
         opened = open_tokenizer(spec, self.settings, notify)
         with self._lock:
             self._tokenizers[spec] = opened
-            while len(self._tokenizers) > KEPT_TOKENIZERS:
+            while len(self._tokenizers) > MAX_TOKENIZERS:
                 self._tokenizers.popitem(last=False)
         return opened

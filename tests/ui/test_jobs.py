@@ -473,7 +473,9 @@ def test_what_is_told_of_a_run_becomes_bars_loading_and_notices() -> None:
 
 def test_sixteen_owners_at_once_never_see_each_others_records(settings: Settings, jobs: Jobs, tmp_path: Path) -> None:
     owners = [f"owner {number}" for number in range(16)]
-    made = [jobs.start_runs(o, "compare", asked(table(tmp_path / f"{n}.jsonl", f"答え{n}"))) for n, o in enumerate(owners)]
+    made = [
+        jobs.start_runs(o, "compare", asked(table(tmp_path / f"{n}.jsonl", f"答え{n}"))) for n, o in enumerate(owners)
+    ]
     ended(*made)
     assert len({job.runs["a"].run for job in made}) == 16
     for number, (owner, job) in enumerate(zip(owners, made, strict=True)):

@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import wandb_panel
 from jglue_app.ui.tabs.wandb_panel import login_for
 from tests.ui.conftest import OpenPage, Tables, serve
@@ -185,7 +185,7 @@ def test_visitors_use_the_lent_key_for_the_operators_project_alone(
 def test_a_push_whose_turn_does_not_come_has_failed_and_says_so(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = Desk(replace(settings, public=True), "cpu")
+    desk = AppState(replace(settings, public=True), "cpu")
     monkeypatch.setattr(wandb_panel, "MOST_SECONDS", 0.5)
     monkeypatch.setattr(wandb_panel, "_turns", threading.BoundedSemaphore(1))
     with wandb_panel._turns:

@@ -17,7 +17,7 @@ from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import word
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.views.audit import score_view, table_view
 from jglue_app.ui.visitor import language
 
@@ -32,7 +32,7 @@ EXAMPLES = (
 """Subset, score, metric, system: what a first visitor may look at."""
 
 
-def build(desk: Desk, t: T) -> None:
+def build(desk: AppState, t: T) -> None:
     """Put the tab's content into the surrounding Blocks."""
     gr.Markdown(t("audit_lead"), elem_classes="jg-lead")
     with gr.Row(elem_classes="jg-controls"):

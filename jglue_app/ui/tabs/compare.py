@@ -19,7 +19,7 @@ from jglue_app.ui import controls, views
 from jglue_app.ui.controls import USUAL_B, T, pane
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import DRAW_EVERY_S, changes, stopper
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.progress import progress
@@ -43,7 +43,7 @@ class Tab:
     items: gr.HTML
 
 
-def build(desk: Desk, t: T) -> Tab:
+def build(desk: AppState, t: T) -> Tab:
     """Put the tab's content into the surrounding Blocks."""
     settings = desk.settings
     usual = Configuration(b=USUAL_B)
@@ -100,7 +100,7 @@ def build(desk: Desk, t: T) -> Tab:
         except JglueAppError as e:
             yield views.failure(e, lang), *SAME[1:]
             return
-        desk.look(page_of(request), KIND, job.id)
+        desk.set_current_view(page_of(request), KIND, job.id)
         yield from watch(desk, job, lang, page_of(request))
 
     def describe(request: gr.Request, *values: Any) -> tuple[str, str]:
@@ -116,7 +116,7 @@ def build(desk: Desk, t: T) -> Tab:
         return opened(desk, request, event)
 
     def pick_pair(request: gr.Request, name: str) -> View:
-        desk.look(page_of(request), KIND, name)
+        desk.set_current_view(page_of(request), KIND, name)
         return beside_a_run(desk, request, shipped_pair(desk, request, name))
 
     def greet(request: gr.Request) -> tuple[Any, ...]:
@@ -149,7 +149,7 @@ def build(desk: Desk, t: T) -> Tab:
         job = desk.jobs.latest(visitor(request), KIND)
         yield SAME  # Gradio takes a generator that gives nothing for one that empties everything.
         if job is not None and job.active:
-            desk.look(page_of(request), KIND, job.id)
+            desk.set_current_view(page_of(request), KIND, job.id)
             yield from watch(desk, job, language(request), page_of(request))
 
     gr.on(
@@ -190,25 +190,25 @@ def item_list() -> gr.HTML:
     )
 
 
-def beside_a_run(desk: Desk, request: gr.Request, found: View) -> View:
+def beside_a_run(desk: AppState, request: gr.Request, found: View) -> View:
     """The view of a stored pair; the status stays that of a run that is going on meanwhile."""
     job = desk.jobs.latest(visitor(request), KIND)
     return (gr.skip(), *found[1:]) if job is not None and job.active else found
 
 
-def watch(desk: Desk, job: Job, lang: str, page: str = "") -> Iterator[View]:
+def watch(desk: AppState, job: Job, lang: str, page: str = "") -> Iterator[View]:
     """A job's views until it ends. Leaving this off does not end the job.
 
     Where the page has been told to show something else meanwhile, it gets the status alone.
     """
     for view in _views(desk, job, lang):
-        if desk.looks(page, KIND, job.id):
+        if desk.is_current_view(page, KIND, job.id):
             yield view
         else:
             yield view[0] + views.note(word("run_elsewhere", lang)), *SAME[1:]
 
 
-def _views(desk: Desk, job: Job, lang: str) -> Iterator[View]:
+def _views(desk: AppState, job: Job, lang: str) -> Iterator[View]:
     listed, boarded = 0.0, 0
     first = True
     for now in changes(job):
@@ -216,7 +216,7 @@ def _views(desk: Desk, job: Job, lang: str) -> Iterator[View]:
         if not (job.runs and job.bars):
             yield status, *SAME[1:]
             continue
-        desk.own(job)
+        desk.grant_access(job)
         pair = pair_of(job)
         rows = sum(event.done for event in list(job.bars.values()))
         # A long list takes long to draw, and a scoreboard long to test.
@@ -236,7 +236,7 @@ def _views(desk: Desk, job: Job, lang: str) -> Iterator[View]:
     if not job.runs:
         yield progress(job, lang), *SAME[1:]
         return
-    desk.own(job)
+    desk.grant_access(job)
     pair = pair_of(job)
     status = progress(job, lang, failed_items=comparison.failed_items(desk, job.owner, pair))
     if not any(data and data.records for data in comparison.both(desk, job.owner, pair)):
@@ -262,7 +262,7 @@ def _link(job: Job) -> str | None:
     return query(job.request) if isinstance(job.request, Configuration) else None
 
 
-def shipped_pair(desk: Desk, request: gr.Request, name: str) -> View:
+def shipped_pair(desk: AppState, request: gr.Request, name: str) -> View:
     """A comparison that came with the application, its most telling item opened."""
     if not showcase.here():
         lang = language(request)
@@ -272,7 +272,7 @@ def shipped_pair(desk: Desk, request: gr.Request, name: str) -> View:
     return "", found.name, *rest
 
 
-def stored_pair(desk: Desk, request: gr.Request, a: str, b: str = "") -> View:
+def stored_pair(desk: AppState, request: gr.Request, a: str, b: str = "") -> View:
     """Two stored runs, or one, with their most telling item opened."""
     lang, owner = language(request), visitor(request)
     pair = Pair(a, b)
@@ -300,7 +300,7 @@ def stored_pair(desk: Desk, request: gr.Request, a: str, b: str = "") -> View:
     return found
 
 
-def _asked(desk: Desk, owner: str, a: str, b: str) -> Configuration | None:
+def _asked(desk: AppState, owner: str, a: str, b: str) -> Configuration | None:
     """What asks for stored runs again; None where a configuration cannot."""
     try:
         specs = [desk.data(owner, name).spec for name in (a, b) if name]
@@ -309,7 +309,7 @@ def _asked(desk: Desk, owner: str, a: str, b: str) -> Configuration | None:
     return of_spec(specs[0]) if len(specs) == 1 else of_pair(specs[0], specs[1]) if specs else None
 
 
-def asked_by(desk: Desk, request: gr.Request, a: str, b: str) -> tuple[Any, ...]:
+def asked_by(desk: AppState, request: gr.Request, a: str, b: str) -> tuple[Any, ...]:
     """Values for `Tab.told` that say how stored runs were made."""
     lang = language(request)
     asked = _asked(desk, visitor(request), a, b)
@@ -319,7 +319,7 @@ def asked_by(desk: Desk, request: gr.Request, a: str, b: str) -> tuple[Any, ...]
     return *same, views.render("repeat", {"error": word("not_one_command", lang)}, lang)
 
 
-def opened(desk: Desk, request: gr.Request, event: gr.EventData) -> str:
+def opened(desk: AppState, request: gr.Request, event: gr.EventData) -> str:
     """The item of the row that somebody has chosen."""
     lang = language(request)
     sent = event._data if isinstance(event._data, dict) else {}
@@ -334,7 +334,7 @@ def repeat_html(asked: Configuration, lang: str) -> str:
     return views.render("repeat", {"command": command(asked), "link": query(asked)}, lang)
 
 
-def _only_listed(desk: Desk, linked: Configuration | None) -> None:
+def _only_listed(desk: AppState, linked: Configuration | None) -> None:
     """Refuse a link that names a model which a public server does not run; raises UnknownNameError."""
     for side in linked.sides.values() if linked and desk.settings.public else ():
         if side.model not in named_models():
@@ -380,7 +380,7 @@ def side_text(side: Side, lang: str) -> str:
     return " · ".join(parts)
 
 
-def _limits(desk: Desk, lang: str) -> str:
+def _limits(desk: AppState, lang: str) -> str:
     """What a public server does not do, said beforehand."""
     settings = desk.settings
     lines = [

@@ -17,7 +17,7 @@ from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import changes, stopper
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import results, wandb_panel
 from jglue_app.ui.tabs.compare import pair_of
 from jglue_app.ui.views import comparison
@@ -31,7 +31,7 @@ View = tuple[Any, ...]
 """New values of (status, scoreboard, unfinished runs, name of the run)."""
 
 
-def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
+def build(desk: AppState, t: T) -> tuple[gr.Textbox, gr.Button]:
     """Put the tab's content into the surrounding Blocks; returns the box that holds the name of the run shown, and the
     button that opens it item by item."""
     settings = desk.settings
@@ -178,12 +178,12 @@ def build(desk: Desk, t: T) -> tuple[gr.Textbox, gr.Button]:
     return name, look
 
 
-def begin(desk: Desk, owner: str, asked: Configuration, *, push: bool = False) -> Job:
+def begin(desk: AppState, owner: str, asked: Configuration, *, push: bool = False) -> Job:
     """Start a run that gives way to shorter work, and push it at its end; raises InputError if one is going on."""
 
     def push_run(job: Job) -> None:
         if push:
-            desk.own(job)
+            desk.grant_access(job)
             wandb_panel.begin(desk, owner, pair_of(job).a)
 
     return desk.jobs.start_runs(owner, KIND, asked, preemptible=True, on_done=push_run)
@@ -193,7 +193,7 @@ def _nothing() -> View:
     return (gr.skip(),) * 5
 
 
-def _left(desk: Desk, owner: str) -> tuple[Any, Any]:
+def _left(desk: AppState, owner: str) -> tuple[Any, Any]:
     """The list of runs that were begun and not finished, and the button beside it."""
     active = {
         made.run
@@ -218,7 +218,7 @@ def _can_go_on(run: StoredRun) -> bool:
         return False
 
 
-def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
+def watch(desk: AppState, job: Job, lang: str) -> Iterator[View]:
     """A job's views until it ends. Leaving this off does not end the job."""
     boarded = 0.0
     for now in changes(job):
@@ -229,15 +229,15 @@ def watch(desk: Desk, job: Job, lang: str) -> Iterator[View]:
         yield progress(job, lang, ahead=desk.jobs.queue_position(job)), html, hidden, hidden, gr.skip()
     failed, name = 0, ""
     if job.runs:
-        desk.own(job)
+        desk.grant_access(job)
         pair = pair_of(job)
         name, failed = pair.a, comparison.failed_items(desk, job.owner, pair)
     board = _board(desk, job, lang) if name else views.empty(word("full_empty", lang))
     yield progress(job, lang, failed_items=failed), board, *_left(desk, job.owner), name
 
 
-def _board(desk: Desk, job: Job, lang: str) -> str:
-    desk.own(job)
+def _board(desk: AppState, job: Job, lang: str) -> str:
+    desk.grant_access(job)
     pair = pair_of(job)
     try:
         report = desk.report(job.owner, pair.a)

@@ -24,7 +24,7 @@ from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.jobs import Job, PlannedRun
 from jglue_app.ui.progress import BEAT_S, changes, stopper
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.compare import side_text
 from jglue_app.ui.tabs.lab_course import STEPS
 from jglue_app.ui.views import comparison
@@ -49,7 +49,7 @@ class Tab:
     fill_from: Callable[[gr.Request, Mapping[str, Any]], list[Any]]
 
 
-def build(desk: Desk, t: T) -> Tab:
+def build(desk: AppState, t: T) -> Tab:
     """Put the tab's content into the surrounding Blocks."""
     with gr.Tabs(elem_id="lab-tabs") as tabs:
         with gr.Tab(t("lab_course"), id="course"):
@@ -64,7 +64,7 @@ def build(desk: Desk, t: T) -> Tab:
 # --- course ---------------------------------------------------------------------------------------------
 
 
-def _course(desk: Desk, t: T) -> None:
+def _course(desk: AppState, t: T) -> None:
     step = gr.Radio(
         [(t(f"course_{s.name}_title"), s.name) for s in STEPS],
         value=STEPS[0].name,
@@ -80,7 +80,7 @@ def _course(desk: Desk, t: T) -> None:
     result = pane("course-result")
 
     def show(request: gr.Request, name: str) -> tuple[str, str, str]:
-        desk.look(page_of(request), "course", name)
+        desk.set_current_view(page_of(request), "course", name)
         return _step_html(desk, request, name), "", ""
 
     def turn_to(request: gr.Request, name: str) -> tuple[str, str, str]:
@@ -99,7 +99,7 @@ def _course(desk: Desk, t: T) -> None:
         item = next(i for i in files.load(desk.settings, found.task, data="sample").items if i.id == found.item)
         sides = dict(zip("AB", found.sides, strict=False))
         for state, html in answer(desk, visitor(request), sides, item, lang):
-            if not desk.looks(page_of(request), "course", name):
+            if not desk.is_current_view(page_of(request), "course", name):
                 yield "", gr.skip()  # What was sent last may have arrived after the turn.
                 return
             look = views.render("look", {"text": word(f"course_{found.name}_look", lang)}, lang) if html else ""
@@ -114,7 +114,7 @@ def _course(desk: Desk, t: T) -> None:
     )
 
 
-def _step_html(desk: Desk, request: gr.Request, name: str) -> str:
+def _step_html(desk: AppState, request: gr.Request, name: str) -> str:
     lang = language(request)
     found = next((s for s in STEPS if s.name == name), STEPS[0])
     stored = ""
@@ -134,7 +134,7 @@ def _step_html(desk: Desk, request: gr.Request, name: str) -> str:
 # --- one item -------------------------------------------------------------------------------------------
 
 
-def _one_item(desk: Desk, t: T) -> tuple[list[gr.components.Component], Callable[..., list[Any]]]:
+def _one_item(desk: AppState, t: T) -> tuple[list[gr.components.Component], Callable[..., list[Any]]]:
     settings = desk.settings
     first = "jnli"
     with gr.Row(elem_classes="jg-controls"):
@@ -328,13 +328,13 @@ def _filled(item: Item, lang: str) -> list[Any]:
     return [*out, gr.update(value=prompt_lab.gold_as_typed(item), label=label)]
 
 
-def look(desk: Desk, side: Side, item: Item, job: Job, kind: str = "sample") -> prompt_lab.Inspected:
+def look(desk: AppState, side: Side, item: Item, job: Job, kind: str = "sample") -> prompt_lab.Inspected:
     """One prompt as a tokenizer sees it, within a job that can be stopped; raises as `lab.inspect_prompt` does."""
     plan = prompt_lab.plan_one(desk.settings, item.task, side, data=kind)
     return prompt_lab.inspect_prompt(plan, item, desk.tokenizer(plan.spec.model), job.stop.is_set)
 
 
-def inspect_html(desk: Desk, side: Side, item: Item, name: str, lang: str, job: Job, kind: str = "sample") -> str:
+def inspect_html(desk: AppState, side: Side, item: Item, name: str, lang: str, job: Job, kind: str = "sample") -> str:
     """One prompt token by token; a sentence where there can be none."""
     label = side_text(side, lang)
     try:
@@ -345,7 +345,7 @@ def inspect_html(desk: Desk, side: Side, item: Item, name: str, lang: str, job: 
 
 
 def answer(
-    desk: Desk, owner: str, sides: Mapping[str, Side], item: Item, lang: str, kind: str = "sample"
+    desk: AppState, owner: str, sides: Mapping[str, Side], item: Item, lang: str, kind: str = "sample"
 ) -> Iterator[tuple[str, str]]:
     """Have a model answer one item in one or two ways: (status, HTML of the answers or "") until it is done."""
 
@@ -385,7 +385,7 @@ def _until(job: Job, seconds: float | None) -> Callable[[], bool]:
 # --- sweep ----------------------------------------------------------------------------------------------
 
 
-def _sweep(desk: Desk, t: T) -> None:
+def _sweep(desk: AppState, t: T) -> None:
     settings = desk.settings
     gr.Markdown(t("sweep_lead"), elem_classes="jg-lead")
     with gr.Row(elem_classes="jg-controls"):
@@ -462,7 +462,7 @@ def _sweep(desk: Desk, t: T) -> None:
     gr.on(None, follow, None, [status, table], **quiet)
 
 
-def watch_sweep(desk: Desk, job: Job, lang: str) -> Iterator[tuple[Any, Any]]:
+def watch_sweep(desk: AppState, job: Job, lang: str) -> Iterator[tuple[Any, Any]]:
     """(status, table) of a sweep until it ends; a format's row comes when the next one begins."""
     rows = 0
     for _ in changes(job):
@@ -473,11 +473,13 @@ def watch_sweep(desk: Desk, job: Job, lang: str) -> Iterator[tuple[Any, Any]]:
             yield state, sweep_html(desk, str(job.request), job, lang)
         else:
             yield state, gr.skip()
-    desk.own(job)
+    desk.grant_access(job)
     yield progress(job, lang), sweep_html(desk, str(job.request), job, lang) or gr.skip()
 
 
-def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items: Any, data_kind: str, lang: str) -> Job:
+def start_sweep(
+    desk: AppState, owner: str, task: str, sides: Sequence[Side], items: Any, data_kind: str, lang: str
+) -> Job:
     """Begin a sweep in the background; its result is a growing list of (side, plan).
 
     Raises:
@@ -511,7 +513,7 @@ def start_sweep(desk: Desk, owner: str, task: str, sides: Sequence[Side], items:
     return desk.jobs.start(owner, "sweep", work, task)
 
 
-def sweep_html(desk: Desk, task: str, job: Job, lang: str) -> str:
+def sweep_html(desk: AppState, task: str, job: Job, lang: str) -> str:
     """The table of what is stored of a sweep; empty before anything is."""
     try:
         rows = prompt_lab.sweep_table(desk.library, task, list(job.result or []))

@@ -27,7 +27,7 @@ from jglue_app.tasks import CORE, TASKS
 from jglue_app.types import Notice
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import wandb_panel
 from jglue_app.ui.tabs import waterfall as why
 from jglue_app.ui.views.board import notice_text
@@ -59,7 +59,7 @@ class Tab:
     outputs: list[gr.components.Component]
 
 
-def build(desk: Desk, t: T) -> Tab:
+def build(desk: AppState, t: T) -> Tab:
     """Put the tab's content into the surrounding Blocks."""
     settings = desk.settings
     with gr.Row(elem_classes="jg-controls"):
@@ -224,7 +224,7 @@ def told_apart(run: StoredRun, name: str) -> str:
 
 
 def ranked(
-    desk: Desk, owner: str, data: str, names: list[str], protocol: str, against: str, lang: str
+    desk: AppState, owner: str, data: str, names: list[str], protocol: str, against: str, lang: str
 ) -> tuple[list[Entry], list[str]]:
     """The leaderboard and the subsets it rests on: of those asked for, the ones that both protocols score.
 
@@ -250,13 +250,15 @@ def _left_out(chosen: list[str], names: list[str], protocol: str, lang: str) -> 
     return views.note(word("tasks_left_out", lang).format(", ".join(missing), protocol)) if missing else ""
 
 
-def _damaged(desk: Desk, owner: str, lang: str) -> str:
+def _damaged(desk: AppState, owner: str, lang: str) -> str:
     """A sentence on each run that cannot be read, which would else be missing without a word."""
     found = [f"{name}: {say(why, lang)}" for name, why in list(desk.damaged(owner).items())[:MOST_DAMAGED]]
     return "".join(views.note(word("damaged_run", lang).format(text)) for text in found)
 
 
-def export_view(desk: Desk, request: gr.Request, name: str, format: str, protocol: str = "official") -> tuple[Any, str]:
+def export_view(
+    desk: AppState, request: gr.Request, name: str, format: str, protocol: str = "official"
+) -> tuple[Any, str]:
     """New values of a place to download from, and of the sentences about it."""
     lang = language(request)
     try:
@@ -267,7 +269,7 @@ def export_view(desk: Desk, request: gr.Request, name: str, format: str, protoco
     return gr.update(value=str(made.path), visible=True), "".join(map(views.note, sentences))
 
 
-def export_file(desk: Desk, owner: str, name: str, format: str, protocol: str = "official") -> exporters.Exported:
+def export_file(desk: AppState, owner: str, name: str, format: str, protocol: str = "official") -> exporters.Exported:
     """A run as a file in a temporary folder, from which gradio takes a copy to serve.
 
     Args:
@@ -285,10 +287,10 @@ def export_file(desk: Desk, owner: str, name: str, format: str, protocol: str = 
     if format not in EXPORTS:
         raise UnknownNameError("export format", str(format)[:50], EXPORTS)
     if format == "zip":
-        path = desk.folder(owner, name)
+        path = desk.visible_folder(owner, name)
         return exporters.Exported(archive.pack(path, desk.scratch() / f"{path.name}.zip"))
     if format in exporters.FORMATS:
-        path = desk.folder(owner, name)
+        path = desk.visible_folder(owner, name)
         target = desk.scratch() / f"{path.name}-{format}{exporters.FORMATS[format].whole}"
         return exporters.export(path, target, format, str(protocol)[:50])
     target = desk.scratch() / f"{desk.path(owner, name).name}.{format}"
@@ -298,7 +300,7 @@ def export_file(desk: Desk, owner: str, name: str, format: str, protocol: str = 
 
 
 def import_files(
-    desk: Desk, sources: Sequence[Path], partial: bool = False, model: str = ""
+    desk: AppState, sources: Sequence[Path], partial: bool = False, model: str = ""
 ) -> tuple[Path, tuple[Notice, ...]]:
     """Bring in a run from a .zip file, or from logs of another harness with the files that lay beside them.
 

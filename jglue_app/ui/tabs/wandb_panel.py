@@ -24,7 +24,7 @@ from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import changes
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.visitor import language, visitor
 from jglue_app.wandb_sink import Login, Sent
 
@@ -67,7 +67,7 @@ def own_place() -> tuple[str, bool]:
 
 
 def build(
-    desk: Desk, t: T, prefix: str, chosen: Chosen, inputs: list[Any], *, pairs: bool = False, visible: bool = True
+    desk: AppState, t: T, prefix: str, chosen: Chosen, inputs: list[Any], *, pairs: bool = False, visible: bool = True
 ) -> Panel:
     """Put the controls into the surrounding Blocks.
 
@@ -192,7 +192,7 @@ def login_for(settings: Settings, project: str, entity: str, key: str) -> Login:
 
 
 def begin(
-    desk: Desk,
+    desk: AppState,
     owner: str,
     run: str,
     other: str = "",
@@ -210,8 +210,8 @@ def begin(
     """
     if not run:
         raise InputError("Choose a run to send first.")
-    a = desk.folder(owner, run)
-    b = desk.folder(owner, other) if other else None
+    a = desk.visible_folder(owner, run)
+    b = desk.visible_folder(owner, other) if other else None
     login = login_for(desk.settings, project, entity, key)
 
     limit = MOST_SECONDS if desk.settings.public else math.inf

@@ -11,14 +11,14 @@ from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.views.waterfall import waterfall_view
 from jglue_app.ui.visitor import language, visitor
 
 START, END = "wandb-2023-0shot", "stability-jp"
 
 
-def build(desk: Desk, t: T, run: gr.Dropdown) -> None:
+def build(desk: AppState, t: T, run: gr.Dropdown) -> None:
     """Put the section into the surrounding Blocks; `run` is the run whose outputs are scored."""
     gr.Markdown(t("why"), elem_classes="jg-section")
     gr.Markdown(t("why_info"), elem_classes="jg-hint")
@@ -38,7 +38,7 @@ def build(desk: Desk, t: T, run: gr.Dropdown) -> None:
     show.click(draw, [run, start, end], shown, api_visibility="private", show_progress="hidden")
 
 
-def why_html(desk: Desk, owner: str, name: str, start: str, end: str, lang: str) -> str:
+def why_html(desk: AppState, owner: str, name: str, start: str, end: str, lang: str) -> str:
     """The way from one protocol's scores of a run to another's.
 
     Raises:
@@ -58,7 +58,7 @@ def why_html(desk: Desk, owner: str, name: str, start: str, end: str, lang: str)
     return views.render("waterfall", waterfall_view(found, lang) | {"left_out": left_out}, lang)
 
 
-def ways(desk: Desk, owner: str, name: str, start: str, end: str) -> dict[str, waterfall.Waterfall]:
+def ways(desk: AppState, owner: str, name: str, start: str, end: str) -> dict[str, waterfall.Waterfall]:
     """Subset → waterfall, of those subsets of a run for which there is one; raises as `why_html` does."""
     data = desk.data(owner, name)
     tasks = waterfall.explainable(data, start, end) or list(data.items)[:1]

@@ -18,7 +18,7 @@ from jglue_app.scoring.report import report_run
 from jglue_app.tasks import TASKS
 from jglue_app.types import RunData
 from jglue_app.ui import views
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.views.board import board
 from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
@@ -33,7 +33,7 @@ class Pair:
     """Two runs, or one, that somebody looks at."""
 
     a: str
-    """Name of a run; see `Desk.path`."""
+    """Name of a run; see `AppState.path`."""
     b: str = ""
     """Empty for none."""
     ids_a: Ids | None = None
@@ -41,25 +41,27 @@ class Pair:
     ids_b: Ids | None = None
 
 
-def load(desk: Desk, owner: str, name: str, ids: Ids | None) -> RunData | None:
+def load(state: AppState, owner: str, name: str, ids: Ids | None) -> RunData | None:
     """A run's items and records; None where there is none (yet, or any more)."""
     if not name:
         return None
     try:
-        data = desk.data(owner, name)
+        data = state.data(owner, name)
     except StoreError:
         return None
     return data if ids is None else only(data, ids)
 
 
-def both(desk: Desk, owner: str, pair: Pair) -> tuple[RunData | None, RunData | None]:
+def both(state: AppState, owner: str, pair: Pair) -> tuple[RunData | None, RunData | None]:
     """What is stored of either run."""
-    return load(desk, owner, pair.a, pair.ids_a), load(desk, owner, pair.b, pair.ids_b)
+    return load(state, owner, pair.a, pair.ids_a), load(state, owner, pair.b, pair.ids_b)
 
 
-def board_html(desk: Desk, owner: str, pair: Pair, lang: str, *, links: bool = True, protocol: str = "official") -> str:
+def board_html(
+    state: AppState, owner: str, pair: Pair, lang: str, *, links: bool = True, protocol: str = "official"
+) -> str:
     """The scoreboard."""
-    a, b = both(desk, owner, pair)
+    a, b = both(state, owner, pair)
     if a is None:
         return views.empty(word("gone" if pair.a else "empty_board", lang))
     if b is None:
@@ -67,12 +69,12 @@ def board_html(desk: Desk, owner: str, pair: Pair, lang: str, *, links: bool = T
     else:
         comparison = compare_runs(a, b, protocol)
         payload = board(comparison.a, comparison.b, comparison, lang)
-    rows = group_rows(*_groups(desk, owner, pair, (a, b), protocol), lang)
+    rows = group_rows(*_groups(state, owner, pair, (a, b), protocol), lang)
     return views.render("board", {**payload, "groups": rows, "links": links}, lang)
 
 
 def _groups(
-    desk: Desk, owner: str, pair: Pair, both_data: tuple[RunData, RunData | None], protocol: str
+    state: AppState, owner: str, pair: Pair, both_data: tuple[RunData, RunData | None], protocol: str
 ) -> tuple[Sequence[GroupScore], Sequence[GroupScore] | None]:
     """Scores of both sides with and without faulty, repeated, leaked and relabelled items; of items that only one of
     two runs was asked in a subset that both have, as little as in the scoreboard."""
@@ -81,15 +83,15 @@ def _groups(
         common = {name: set(a.items[name]) & set(b.items[name]) for name in a.items if name in b.items}
         a, b = (only(run, {name: common.get(name, set(run.items[name])) for name in run.items}) for run in (a, b))
     found = [
-        with_and_without(data, protocol, _judged(desk, owner, name, data, protocol)) if data and groups(data) else ()
+        with_and_without(data, protocol, _judged(state, owner, name, data, protocol)) if data and groups(data) else ()
         for name, data in ((pair.a, a), (pair.b, b))
     ]
     return found[0], found[1] if b is not None else None
 
 
-def _judged(desk: Desk, owner: str, name: str, data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
+def _judged(state: AppState, owner: str, name: str, data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
     """What a protocol makes of the items of a run."""
-    judged = desk.judged(owner, name, protocol)
+    judged = state.judged(owner, name, protocol)
     return {
         task: {id_: row for id_, row in judged.get(task, {}).items() if id_ in items}
         for task, items in data.items.items()
@@ -97,7 +99,7 @@ def _judged(desk: Desk, owner: str, name: str, data: RunData, protocol: str) -> 
 
 
 def list_value(
-    desk: Desk,
+    state: AppState,
     owner: str,
     pair: Pair,
     lang: str,
@@ -107,8 +109,8 @@ def list_value(
     link: str | None = None,
 ) -> dict[str, Any]:
     """What the item list is given: the items that both runs were asked, or those of the one."""
-    a, b = both(desk, owner, pair)
-    rows = [_rows(desk, owner, name, data) for name, data in ((pair.a, a), (pair.b, b))]
+    a, b = both(state, owner, pair)
+    rows = [_rows(state, owner, name, data) for name, data in ((pair.a, a), (pair.b, b))]
     if pair.b and pair.ids_a is None:
         # Runs that were put side by side later: what only one was asked is no comparison.
         for name in TASKS:
@@ -131,13 +133,13 @@ def list_value(
     )
 
 
-def _rows(desk: Desk, owner: str, name: str, data: RunData | None) -> dict[str, dict[str, Any]]:
+def _rows(state: AppState, owner: str, name: str, data: RunData | None) -> dict[str, dict[str, Any]]:
     if data is None:
         return {}
-    return _judged(desk, owner, name, data, "official")
+    return _judged(state, owner, name, data, "official")
 
 
-def origin_html(desk: Desk, owner: str, pair: Pair, lang: str, command: str = "") -> str:
+def origin_html(state: AppState, owner: str, pair: Pair, lang: str, command: str = "") -> str:
     """Which models, when and on what machine: for runs that nobody has just watched; and the command that makes them
     anew."""
     sides = []
@@ -145,7 +147,7 @@ def origin_html(desk: Desk, owner: str, pair: Pair, lang: str, command: str = ""
         if not name:
             continue
         try:
-            run = desk.stored(owner, name)
+            run = state.stored(owner, name)
         except StoreError:
             continue
         machine = run.machine
@@ -159,7 +161,7 @@ def origin_html(desk: Desk, owner: str, pair: Pair, lang: str, command: str = ""
 
 
 def item_html(
-    desk: Desk, owner: str, names: Mapping[str, str], task: str, id_: str, lang: str, *, steps: bool = True
+    state: AppState, owner: str, names: Mapping[str, str], task: str, id_: str, lang: str, *, steps: bool = True
 ) -> str:
     """One item of one or two runs, whatever a browser has sent as their names."""
     sides: list[SideView] = []
@@ -170,10 +172,10 @@ def item_html(
         if not name:
             continue
         try:
-            path = desk.path(owner, name)
-            found = desk.judged(owner, name).get(task, {}).get(id_)
+            path = state.path(owner, name)
+            found = state.judged(owner, name).get(task, {}).get(id_)
             manifest = RunStore(path).manifest()
-            data = desk.data(owner, name)
+            data = state.data(owner, name)
         except StoreError:
             sides.append(SideView(side.upper(), word("gone_side", lang), None))
             continue
@@ -191,10 +193,10 @@ def item_html(
     return views.render("item", item_view(sides, lang, source, lab=lab if steps else None, steps=steps), lang)
 
 
-def failed_items(desk: Desk, owner: str, pair: Pair) -> int:
+def failed_items(state: AppState, owner: str, pair: Pair) -> int:
     """Items that ended in an error."""
     count = 0
     for name, ids in ((pair.a, pair.ids_a), (pair.b, pair.ids_b)):
-        if data := load(desk, owner, name, ids):
+        if data := load(state, owner, name, ids):
             count += sum(r.error is not None and r.item_id in data.items.get(r.task, {}) for r in data.records)
     return count
