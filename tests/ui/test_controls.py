@@ -19,7 +19,7 @@ from jglue_app.runs.request import Configuration, Side
 from jglue_app.settings import Settings, load_settings
 from jglue_app.tasks import CORE
 from jglue_app.ui import controls
-from jglue_app.ui.tabs.compare import side_text
+from jglue_app.ui.views.request import side_text
 from tests.runs.test_request import ASKED, SIDES
 
 GOOD_SIDE: list[Any] = ["gemma-3-270m", "alpaca", "number", 3, "8bit", "float16"]

@@ -41,10 +41,9 @@ from jglue_app.types import (
     RunError,
     RunSpec,
 )
-from jglue_app.ui import views
+from jglue_app.ui import progress, views, wandb_push
 from jglue_app.ui.jobs import Job, State
-from jglue_app.ui.tabs import wandb_panel
-from jglue_app.ui.views import items, progress, prompt, sweep
+from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
 from jglue_app.ui.views.item import LONG, SideView, bars, item_view, pieces, special_pieces
@@ -185,13 +184,10 @@ def test_a_subset_is_named_with_where_its_items_came_from_unless_they_are_offici
     assert views.named("jnli", "official", "ja") == "JNLI"
 
 
-def test_what_went_wrong_is_told_aloud_and_a_fault_of_ours_by_its_number_alone() -> None:
+def test_what_went_wrong_is_read_aloud() -> None:
     told = views.sentence("モデルがありません。", "ja")
     assert read(told) == "できませんでした モデルがありません。"
     assert Seen(told).attributes[0]["role"] == "alert"
-    assert read(views.sentence("", "en", incident="abc12345")).endswith(
-        "An unexpected fault. Please report it with the number abc12345. What was finished is kept."
-    )
     assert read(views.sentence("なし", "ja", head="cannot_render")) == "この書式は使えません なし"
     assert views.note("") == ""
     assert read(views.note("止めています…")) == "止めています…"
@@ -1197,14 +1193,14 @@ BARS = {
     ],
 )
 def test_each_state_of_a_job_has_its_sentence(made: Job, ja: str, en: str) -> None:
-    assert read(progress.progress(made, "ja", ahead=2)) == ja
-    assert read(progress.progress(made, "en", ahead=2)) == en
+    assert read(progress.progress_html(made, "ja", ahead=2)) == ja
+    assert read(progress.progress_html(made, "en", ahead=2)) == en
     going = made.state in ("preparing", "running", "waiting")
-    assert bool(Seen(progress.progress(made, "ja")).of("jg-spin")) is going
+    assert bool(Seen(progress.progress_html(made, "ja")).of("jg-spin")) is going
 
 
 def test_a_running_job_has_a_bar_for_each_side_and_subset_in_the_order_of_the_subsets() -> None:
-    html = progress.progress(job("running", bars=BARS), "ja")
+    html = progress.progress_html(job("running", bars=BARS), "ja")
     assert read(html) == "実行中 A MARC-ja 1,234/1,234 A JNLI 3/10 · 1.5 問/秒 · 残り約 5 秒 B JNLI 0/10"
     tracks = [(found["aria-label"], found["aria-valuenow"]) for found in Seen(html).of("jg-track")]
     assert tracks == [("MARC-ja", "100"), ("JNLI", "30"), ("JNLI", "0")]
@@ -1222,16 +1218,16 @@ def test_a_job_without_items_to_answer_can_be_drawn() -> None:
 def test_a_job_that_is_stopped_says_so_at_once_and_draws_no_bars() -> None:
     made = job("running", bars=BARS, activity="Downloading …")
     made.stop.set()
-    html = progress.progress(made, "ja")
+    html = progress.progress_html(made, "ja")
     assert read(html).startswith("止めました。")
     assert ("Downloading" in html, Seen(html).of("jg-track"), Seen(html).of("jg-spin")) == (False, [], [])
 
 
 def test_at_its_end_a_job_tells_its_notices_and_counts_what_failed() -> None:
     made = job("done", notices=["No train file is at hand."], bars=BARS)
-    text = read(progress.progress(made, "ja", failed_items=3, done="答えました"))
+    text = read(progress.progress_html(made, "ja", failed_items=3, done="答えました"))
     assert text == "答えました No train file is at hand. 3 問はエラーで、点数に入っていません。"
-    assert Seen(progress.progress(made, "ja")).of("jg-track") == []
+    assert Seen(progress.progress_html(made, "ja")).of("jg-track") == []
 
 
 @pytest.mark.parametrize(
@@ -1246,7 +1242,7 @@ def test_at_its_end_a_job_tells_its_notices_and_counts_what_failed() -> None:
     ],
 )
 def test_time_left_is_told_in_the_unit_that_people_would_use(seconds: float, ja: str, en: str) -> None:
-    assert (progress.left_text(seconds, "ja"), progress.left_text(seconds, "en")) == (ja, en)
+    assert (progress.time_left(seconds, "ja"), progress.time_left(seconds, "en")) == (ja, en)
 
 
 # --- a sweep ----------------------------------------------------------------------------------------------
@@ -1455,9 +1451,9 @@ def everything(text: str) -> dict[str, list[str]]:
         "status": [
             views.sentence(text, "ja"),
             views.note(text),
-            progress.progress(going, "ja", done=text),
-            progress.progress(job("failed", failure=InputError(text)), "ja"),
-            progress.progress(job("done", notices=[text]), "ja", done=text),
+            progress.progress_html(going, "ja", done=text),
+            progress.progress_html(job("failed", failure=InputError(text)), "ja"),
+            progress.progress_html(job("done", notices=[text]), "ja", done=text),
         ],
         "empty": [views.empty(text)],
         "origin": [
@@ -1491,7 +1487,7 @@ def everything(text: str) -> dict[str, list[str]]:
         "two": [views.render("two", {"parts": [views.note(text), views.empty(text)]})],
         "head": [views.render("head", {"lang": text})],
         "pushed": [
-            wandb_panel.view(
+            wandb_push.push_html(
                 job("done", result=[Sent(text, text, url, {text: 3}, 1, name=text)] * 3, notices=[text]), "ja"
             )
             for url in ("https://wandb.example/run", text)

@@ -80,6 +80,12 @@ def facts(run: StoredRun, lang: str, *, shipped: bool = False) -> str:
     return f"{mark}{run.created[:16].replace('T', ' ')} UTC · {done}{own}"
 
 
+def run_label(run: StoredRun, name: str) -> str:
+    """A run's label with what tells it from others of the same label: items, day and time, the beginning of its id."""
+    created = run.created[5:16].replace("T", " ")
+    return f"{run.label} · {run.done:,} · {created} · {name.removeprefix(SHIPPED)[:8]}"
+
+
 def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) -> dict[str, Any]:
     return {
         "title": title,

@@ -1,0 +1,43 @@
+"""A run request in words: one line on what it does, and how to make it again."""
+
+from __future__ import annotations
+
+from jglue_app.messages import word
+from jglue_app.runs.request import Configuration, Side, command, query
+from jglue_app.ui import controls, views
+
+
+def setup_html(request: Configuration, lang: str) -> str:
+    """One line on what a click on Run would do."""
+    limit = word("all_items", lang) if request.limit is None else word("each_items", lang).format(f"{request.limit:,}")
+    subsets = word("subset_count", lang).format(len(request.tasks))
+    facts = [
+        word(f"data_{controls.data_choice(request)}", lang),
+        f"{subsets} × {limit}",
+        word(f"method_{request.method}", lang),
+    ]
+    sides = [{"name": name.upper(), "text": side_text(side, lang)} for name, side in request.sides.items()]
+    return views.render("setup", {"sides": sides, "facts": " · ".join(facts)}, lang)
+
+
+def side_text(side: Side, lang: str) -> str:
+    """One model and its prompt in short words."""
+    parts = [side.model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1], side.format, side.style]
+    parts.append(word("shots_short", lang).format(side.shots) if side.shots else word("no_shots", lang))
+    parts += [] if side.quantization == "none" else [side.quantization]
+    if side.thinking != "off":
+        parts.append(word("thinking_is", lang).format(word(f"thinking_{side.thinking}", lang)))
+    if side.repetition_penalty != 1:
+        parts.append(word("repetition_penalty_is", lang).format(f"{side.repetition_penalty:g}"))
+    return " · ".join(parts)
+
+
+def repeat_html(request: Configuration, lang: str, *, link: bool = True) -> str:
+    """The command line that makes the same request and, with `link`, the address that does."""
+    payload = {"command": command(request), "link": query(request) if link else ""}
+    return views.render("repeat", payload, lang)
+
+
+def no_repeat_html(reason: str, lang: str) -> str:
+    """Why there is no command line."""
+    return views.render("repeat", {"error": reason}, lang)
