@@ -14,9 +14,10 @@ from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import FORMATS, ModelText
 from jglue_app.results.library import Library
+from jglue_app.runs.answering import answer_prompts
 from jglue_app.runs.plan import Plan, build_prompts
 from jglue_app.runs.request import MAX_NAME, Configuration, Side, plans
-from jglue_app.runs.runner import Event, answer_prompts, run_plan
+from jglue_app.runs.runner import Event, run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import protocols
 from jglue_app.scoring.comparison import compare_runs

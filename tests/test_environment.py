@@ -29,7 +29,7 @@ from jglue_app.data import files
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings, load_settings
 from jglue_app.types import ModelSpec
-from jglue_app.wandb_sink.login import Target, own_key
+from jglue_app.wandb_sink.login import Target, operator_key
 from jglue_app.wandb_sink.login import target as wandb_target
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,7 +203,7 @@ def test_wandb_without_a_home_folder_has_no_key_and_the_usual_server(monkeypatch
 
     monkeypatch.setattr(Path, "home", no_home)
     assert wandb_target("jglue") == Target("", "jglue", "https://api.wandb.ai")
-    assert own_key("https://api.wandb.ai") == ""
+    assert operator_key("https://api.wandb.ai") == ""
 
 
 # --- proxies ----------------------------------------------------------------------------------------------

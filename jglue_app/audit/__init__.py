@@ -11,7 +11,7 @@ grid       the cells of a leaderboard as a file or text
 table      which of its columns is what
 cells      one column as scores on one scale
 board      what the leaderboard is consistent with
-wording    the findings as sentences
+sentences  the findings as sentences
 published  scores that come with the application
 auditor    the two functions that others call
 """

@@ -1,4 +1,4 @@
-"""How sure a published score is, and whether two can be told apart, from value and number of items alone. Pure.
+"""How sure a published score is, and whether two can be told apart, from value and number of items alone. No I/O.
 
 The outputs behind a published score are not known, so two scores are compared as if of two samples of items. Models
 tend to err on the same items; a paired test on their outputs could then tell smaller differences. In that sense all
@@ -75,7 +75,7 @@ def p_value(metric: str, a: float, n: int, b: float, m: int, sizes: Mapping[str,
 
 
 def test_of(metric: str) -> str:
-    """The test that `p_value` makes for a metric, a key of `wording.TEST_NAMES`; empty where there is none."""
+    """The test that `p_value` makes for a metric, a key of `sentences.TEST_NAMES`; empty where there is none."""
     if metric in MEANS:
         return "means"
     if metric in SHARES:

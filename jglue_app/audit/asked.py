@@ -1,4 +1,4 @@
-"""A score that is asked about, the sets of items it may be over, and the constant answers to these. Pure."""
+"""A score that is asked about, the sets of items it may be over, and the constant answers to these. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 from jglue_app.audit import apart, exact
 from jglue_app.audit.facts import SHARES, Benchmark, Edition, scope
 from jglue_app.audit.printed import Printed
-from jglue_app.audit.wording import Found, finding
+from jglue_app.audit.sentences import Finding, finding
 
 WIDEST = 0.02
 """Of all numbers of right answers, the share that a score may fit for a constant among them to be worth a sentence."""
@@ -82,7 +82,7 @@ def constants(editions: Sequence[Edition]) -> list[Constant]:
     return [Constant(edition, answer) for edition in editions for answer in edition.counts]
 
 
-def on_constant(printed: Printed, constant: Constant) -> Found | None:
+def on_constant(printed: Printed, constant: Constant) -> Finding | None:
     """Whether a share of right answers has the digits of a constant answer's: exactly, among others, or cut off."""
     edition, k = constant.edition, constant.k
     fitting = exact.counts(printed, edition.n)

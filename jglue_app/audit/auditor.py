@@ -14,11 +14,11 @@ from jglue_app.audit.board import Ranking
 from jglue_app.audit.facts import SIGNED, benchmark, metric_of, system_of
 from jglue_app.audit.printed import SCALES, Scale, is_nan, parse
 from jglue_app.audit.published import published, sources
+from jglue_app.audit.sentences import Finding, finding, sentence
 from jglue_app.audit.versus import Compared
-from jglue_app.audit.wording import Found, finding, sentence
-from jglue_app.errors import DataError, InputError, UnknownNameError
+from jglue_app.errors import DataError, InputError, UnknownNameError, reason_of
 
-MOST_ITEMS = 10_000_000
+MAX_ITEMS = 10_000_000
 """No benchmark has more items."""
 
 
@@ -36,7 +36,7 @@ class ScoreAudit:
     n: int | None
     """Items that the interval is for."""
     interval: tuple[float, float] | None
-    findings: tuple[Found, ...]
+    findings: tuple[Finding, ...]
     """The weightiest first."""
     published: tuple[Compared, ...]
     """Published scores of the same subset and metric, the nearest first."""
@@ -62,7 +62,7 @@ class ScoreAudit:
 class TableAudit:
     """What a leaderboard is consistent with."""
 
-    findings: tuple[Found, ...]
+    findings: tuple[Finding, ...]
     """The weightiest first."""
     rankings: tuple[Ranking, ...]
     """One for each column of scores."""
@@ -113,9 +113,9 @@ def audit_score(
     of = benchmark(task)
     kind = metric_of(metric, of) if metric else None
     known = system_of(system) if system else None
-    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_ITEMS):
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_ITEMS):
         raise InputError(
-            "n is the number of items, from 1 to {most_items:,}, and not {n}.", most_items=MOST_ITEMS, n=str(n)[:30]
+            "n is the number of items, from 1 to {max_items:,}, and not {n}.", max_items=MAX_ITEMS, n=str(n)[:30]
         )
     taken = kind or of.metrics[0]
     if taken in SIGNED and is_nan(score):
@@ -164,8 +164,9 @@ def _bytes(path: Path) -> bytes:
             # One byte more than is read shows that there is more, without reading all of it.
             return file.read(grid.MAX_BYTES + 1)
     except (OSError, ValueError) as e:
-        why = getattr(e, "strerror", None) or e
-        raise DataError("{path}: cannot be read ({why}). Give the path of a readable file.", path=path, why=why) from e
+        raise DataError(
+            "{path}: cannot be read ({reason}). Give the path of a readable file.", path=path, reason=reason_of(e)
+        ) from e
 
 
 def _scale(scale: str | None) -> Scale | None:
@@ -176,6 +177,6 @@ def _scale(scale: str | None) -> Scale | None:
     return "percent" if scale == "percent" else "fraction"
 
 
-def _plain(found: Found) -> dict[str, Any]:
+def _plain(found: Finding) -> dict[str, Any]:
     what, why = sentence(found)
     return {"kind": found.kind, "weight": found.weight, "text": what, "why": why, "facts": dict(found.facts)}

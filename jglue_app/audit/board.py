@@ -1,4 +1,4 @@
-"""What a whole leaderboard is consistent with: floors, impossible scores, groups that cannot be told apart. Pure."""
+"""What a whole leaderboard is consistent with: floors, impossible scores, groups that cannot be told apart. No I/O."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from jglue_app.audit.cells import names, read_cells, short
 from jglue_app.audit.facts import CORRELATIONS, MEANS, SHARES, SYSTEMS
 from jglue_app.audit.printed import Printed, Scale, is_missing
 from jglue_app.audit.score import USUAL_SYSTEM
+from jglue_app.audit.sentences import WEIGHTS, Finding, finding
 from jglue_app.audit.table import Column, Table
-from jglue_app.audit.wording import WEIGHTS, Found, finding
+from jglue_app.messages import Message
 
 SCALE_KINDS = ("board_percent", "board_fraction", "board_percent_said", "board_fraction_said")
 """What `read_cells` says of the scale of a column."""
@@ -47,7 +48,7 @@ class Ranking:
     """Largest runs of neighbours of whom no two can be told apart."""
 
 
-def audit(table: Table, system: str | None = None, scale: Scale | None = None) -> tuple[list[Found], list[Ranking]]:
+def audit(table: Table, system: str | None = None, scale: Scale | None = None) -> tuple[list[Finding], list[Ranking]]:
     """What a leaderboard is consistent with, the weightiest first, and the ranking of each of its columns.
 
     Args:
@@ -82,7 +83,7 @@ def audit(table: Table, system: str | None = None, scale: Scale | None = None) -
     return sorted(_together(found), key=lambda f: WEIGHTS.index(f.weight)), rankings
 
 
-def _together(found: Sequence[Found]) -> list[Found]:
+def _together(found: Sequence[Finding]) -> list[Finding]:
     """Findings with those on the scale of columns as one for each scale."""
     columns: dict[str, list[str]] = {}
     for one in found:
@@ -93,8 +94,11 @@ def _together(found: Sequence[Found]) -> list[Found]:
 
 
 def _title(column: Column) -> str:
-    usual = {"jsts": "pearson / spearman ?", "jsquad": "exact match / F1 ?"}.get(column.of.name)
-    return column.title if column.said or not usual else f"{column.title} ({usual})"
+    if column.said or column.of.name not in ("jsts", "jsquad"):
+        return column.title
+    if column.of.name == "jsts":
+        return Message("{column} (pearson / spearman ?)", column=column.title)
+    return Message("{column} (exact match / F1 ?)", column=column.title)
 
 
 def _short(standing: Standing) -> str:
@@ -129,7 +133,7 @@ def _n(asked: Asked, given: int | None) -> int:
 # --- one column ------------------------------------------------------------------------------------------
 
 
-def _column(column: Column, standings: Sequence[Standing], system: str | None) -> Iterator[Found]:
+def _column(column: Column, standings: Sequence[Standing], system: str | None) -> Iterator[Finding]:
     if not standings:
         return
     title, of = column.title, column.of
@@ -148,7 +152,7 @@ def _column(column: Column, standings: Sequence[Standing], system: str | None) -
         yield from _fit(column, standings)
 
 
-def _floors(column: Column, standings: Sequence[Standing], system: str | None) -> Iterator[Found]:
+def _floors(column: Column, standings: Sequence[Standing], system: str | None) -> Iterator[Finding]:
     """Scores on a constant answer's, and scores below the best of these."""
     title = column.title
     hits: dict[tuple[str, str, str, int, int], list[str]] = {}
@@ -195,7 +199,7 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
             )
 
 
-def _fit(column: Column, standings: Sequence[Standing]) -> Iterator[Found]:
+def _fit(column: Column, standings: Sequence[Standing]) -> Iterator[Finding]:
     """Whether the digits can be shares of right answers."""
     bad: dict[tuple[int, ...], list[str]] = {}
     for standing in standings:
@@ -225,7 +229,7 @@ def _fit(column: Column, standings: Sequence[Standing]) -> Iterator[Found]:
 # --- who can be told from whom ---------------------------------------------------------------------------
 
 
-def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, list[Found]]:
+def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, list[Finding]]:
     ordered = sorted(standings, key=lambda s: -s.asked.value)
     of, metric, title = column.of, column.metric, column.title
     plain = Ranking(title, of.name, metric, tuple(ordered))
@@ -257,13 +261,15 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
     if alike[0]:
         who = names(alike[0])
         top = finding("board_top", column=title, best=best, count=len(alike[0]), all=len(ordered) - 1, who=who)
-        found.append(Found(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items, "test": test}))
+        found.append(Finding(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items, "test": test}))
     else:
         found.append(finding("board_alone", column=title, best=best, pairs=len(pairs), n_said=items, test=test))
     several = [run for run in runs if len(run) > 1]
     if several:
         ends = [(ordered[run[0]], ordered[run[-1]], len(run)) for run in several]
-        spans = [f"{_short(a)} – {_short(b)} ({k})" for a, b, k in ends]
+        spans = [
+            Message("{first} – {last} ({count})", first=_short(a), last=_short(b), count=count) for a, b, count in ends
+        ]
         found.append(finding("board_groups", column=title, who=names(spans, GROUPS)))
     return Ranking(title, of.name, metric, placed, groups), found
 
@@ -296,7 +302,7 @@ def _runs(count: int, told: set[tuple[int, int]]) -> list[range]:
 # --- several columns -------------------------------------------------------------------------------------
 
 
-def _models(table: Table) -> Iterator[Found]:
+def _models(table: Table) -> Iterator[Finding]:
     if table.repeated:
         yield finding("board_twice", "alert", who=names(table.repeated))
     rows: dict[tuple[str, ...], list[str]] = {}
@@ -309,7 +315,7 @@ def _models(table: Table) -> Iterator[Found]:
             yield finding("board_same", "alert", who=names(who))
 
 
-def _over(table: Table, read: Sequence[Sequence[Printed | None]]) -> Iterator[Found]:
+def _over(table: Table, read: Sequence[Sequence[Printed | None]]) -> Iterator[Finding]:
     """Rows whose exact match is above their F1."""
     places = {(c.of.name, c.metric): i for i, c in enumerate(table.columns) if c.said}
     exact_at = places.get(("jsquad", "exact_match"))

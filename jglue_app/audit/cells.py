@@ -1,4 +1,4 @@
-"""The cells of one column of a leaderboard as scores on one scale, and what is wrong with them. Pure."""
+"""The cells of one column of a leaderboard as scores on one scale, and what is wrong with them. No I/O."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from decimal import Decimal
 
 from jglue_app.audit.facts import SIGNED
 from jglue_app.audit.printed import AMBIGUOUS_DIGITS, Printed, Scale, decimal, is_missing, is_nan, parse
+from jglue_app.audit.sentences import Finding, finding
 from jglue_app.audit.table import Column
-from jglue_app.audit.wording import Found, finding
 from jglue_app.errors import InputError
+from jglue_app.messages import Message
 
 FEW = 2
 """Scores in a column that do not make its scale plain."""
@@ -19,7 +20,9 @@ NAMED = 12
 _OWNER = re.compile(r"^[\w.-]+/(?=[\w.-])")
 
 
-def read_cells(models: Sequence[str], column: Column, scale: Scale | None) -> tuple[list[Printed | None], list[Found]]:
+def read_cells(
+    models: Sequence[str], column: Column, scale: Scale | None
+) -> tuple[list[Printed | None], list[Finding]]:
     """The scores of a column, None where there is none, and what is wrong with its cells."""
     raw: list[Decimal | None] = []
     signed: list[bool] = []
@@ -82,8 +85,8 @@ def _exponent(number: Decimal) -> int:
 
 def names(names: Sequence[str], most: int = NAMED) -> tuple[str, ...]:
     """The first names of a list, without their owners on the Hub, and how many more there are."""
-    shown = tuple(short(name) for name in names[:most])
-    return (*shown, f"… (+{len(names) - most})") if len(names) > most else shown
+    shown = tuple(name if isinstance(name, Message) else short(name) for name in names[:most])
+    return (*shown, Message("… (+{count})", count=len(names) - most)) if len(names) > most else shown
 
 
 def short(name: str) -> str:

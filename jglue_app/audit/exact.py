@@ -1,4 +1,4 @@
-"""Which numbers of right answers a printed score can stand for (as GRIM, Brown and Heathers 2017, asks). Pure."""
+"""Which numbers of right answers a printed score can stand for (as GRIM, Brown and Heathers 2017, asks). No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of the data and of the systems before any score is looked at. Pure.
+"""What is known of the data and of the systems before any score is looked at. No I/O.
 
 Label counts are those of the official files: JGLUE v1.3 as it is, and the JNLI labels of v1.1 by the 29 dev items that
 were relabelled for v1.2 (yahoojapan/JGLUE, pull request 14: 16 entailment to neutral, 12 neutral to entailment, 1
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jglue_app.errors import UnknownNameError
+from jglue_app.messages import Message, mark
 
 SHARES = ("accuracy", "acc_norm", "exact_match")
 """Metrics that are a number of right answers over a number of items."""
@@ -84,10 +85,10 @@ BENCHMARKS = {
             "MARC-ja",
             _CHOICE,
             (
-                Edition("MARC-ja dev, JGLUE v1.1", 5654),
-                Edition("MARC-ja dev, first release", 5734),
-                Edition("MARC-ja test", 5639),
-                Edition("Nejumi Neo (100)", 100),
+                Edition(mark("MARC-ja dev, JGLUE v1.1"), 5654),
+                Edition(mark("MARC-ja dev, first release"), 5734),
+                Edition(mark("MARC-ja test"), 5639),
+                Edition(mark("Nejumi Neo (100)"), 100),
             ),
             ("positive", "negative"),
             ("marcja", "marc"),
@@ -96,7 +97,7 @@ BENCHMARKS = {
             "jsts",
             "JSTS",
             CORRELATIONS,
-            (Edition("JSTS dev", 1457), Edition("JSTS test", 1589), Edition("Nejumi Neo (100)", 100)),
+            (Edition(mark("JSTS dev"), 1457), Edition(mark("JSTS test"), 1589), Edition(mark("Nejumi Neo (100)"), 100)),
             aliases=("jsts",),
         ),
         Benchmark(
@@ -106,8 +107,8 @@ BENCHMARKS = {
             (
                 Edition("JGLUE v1.1", 2434, dict(zip(_JNLI, (353, 734, 1347), strict=True))),
                 Edition("JGLUE v1.3", 2434, dict(zip(_JNLI, (349, 735, 1350), strict=True))),
-                Edition("JNLI test", 2508),
-                Edition("Nejumi Neo (100)", 100),
+                Edition(mark("JNLI test"), 2508),
+                Edition(mark("Nejumi Neo (100)"), 100),
             ),
             _JNLI,
             ("jnli",),
@@ -118,10 +119,10 @@ BENCHMARKS = {
             "JSQuAD",
             ("exact_match", "f1", "char_f1"),
             (
-                Edition("JSQuAD dev", 4442),
-                Edition("JSQuAD dev, W&B 2023", 4422),
-                Edition("JSQuAD test", 4420),
-                Edition("Nejumi Neo (100)", 100),
+                Edition(mark("JSQuAD dev"), 4442),
+                Edition(mark("JSQuAD dev, W&B 2023"), 4422),
+                Edition(mark("JSQuAD test"), 4420),
+                Edition(mark("Nejumi Neo (100)"), 100),
             ),
             aliases=("jsquad",),
         ),
@@ -131,8 +132,8 @@ BENCHMARKS = {
             _CHOICE,
             (
                 Edition("JGLUE v1.1–v1.3", 1119, {"0": 216, "1": 237, "2": 240, "3": 228, "4": 198}),
-                Edition("JCommonsenseQA test", 1118),
-                Edition("Nejumi Neo (100)", 100),
+                Edition(mark("JCommonsenseQA test"), 1118),
+                Edition(mark("Nejumi Neo (100)"), 100),
             ),
             ("0", "1", "2", "3", "4"),
             ("jcommonsenseqa", "jcommonsense", "jcomqa", "jcqa", "jcsqa", "jcom"),
@@ -142,9 +143,9 @@ BENCHMARKS = {
             "JCoLA",
             _CHOICE,
             (
-                Edition("JCoLA in-domain dev", 865),
-                Edition("JCoLA out-of-domain dev", 685),
-                Edition("Nejumi Neo (100)", 100),
+                Edition(mark("JCoLA in-domain dev"), 865),
+                Edition(mark("JCoLA out-of-domain dev"), 685),
+                Edition(mark("Nejumi Neo (100)"), 100),
             ),
             ("acceptable", "unacceptable"),
             ("jcola",),
@@ -173,7 +174,7 @@ _OLD = {"jnli": "JGLUE v1.1"}
 _DEV = {"marc_ja": (5654,), "jsts": (1457,), "jnli": (2434,), "jsquad": (4442,), "jcommonsenseqa": (1119,)}
 
 SYSTEMS = {
-    "official": System("the JGLUE baselines"),
+    "official": System(mark("the JGLUE baselines")),
     "wandb-2023": System(
         "W&B 2023",
         {"marc_ja": "positive", "jnli": "entailment", "jcommonsenseqa": "0"},
@@ -224,7 +225,9 @@ def metric_of(name: str, of: Benchmark | None = None) -> str:
         # Of a label, exact match is the accuracy.
         found = {"exact_match": "accuracy", "f1": "macro_f1"}.get(found or "")
     if found is None or found not in known:
-        raise UnknownNameError("metric", name, known, f"These are the metrics of {of.title}." if of else "")
+        raise UnknownNameError(
+            "metric", name, known, Message("These are the metrics of {task}.", task=of.title) if of else ""
+        )
     return found
 
 
@@ -241,6 +244,11 @@ def system_of(name: str) -> str:
     if not found:
         raise UnknownNameError("system", name, SYSTEMS)
     return max(found, key=len)
+
+
+def system_title(name: str) -> Message:
+    """How a sentence calls a system; by its name where it is none of `SYSTEMS`."""
+    return Message(SYSTEMS[name].title if name in SYSTEMS else name)
 
 
 def scope(of: Benchmark, system: str | None = None, n: int | None = None) -> tuple[Edition, ...]:

@@ -1,4 +1,4 @@
-"""The cells of a leaderboard as a file or text: CSV, TSV, a Markdown table or JSON. Pure."""
+"""The cells of a leaderboard as a file or text: CSV, TSV, a Markdown table or JSON. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A score as it is printed: its digits, its scale, and the numbers that it may stand for. Pure.
+"""A score as it is printed: its digits, its scale, and the numbers that it may stand for. No I/O.
 
 A printed decimal stands for every number that rounds to it, that is for an interval of one unit of its last digit
 around it (Brown and Heathers 2017 test averages so). Where digits were cut off instead, it stands for the numbers from
@@ -18,6 +18,7 @@ from typing import Literal
 
 from jglue_app.audit.facts import SIGNED
 from jglue_app.errors import InputError
+from jglue_app.messages import Message
 
 Scale = Literal["fraction", "percent"]
 SCALES = ("fraction", "percent")
@@ -120,7 +121,7 @@ def parse(text: str | float, metric: str | None = None, scale: Scale | None = No
         value, unit = value / 100, unit / 100
     lowest = -1 if metric in SIGNED else 0
     if not lowest <= value <= 1:
-        limits = "-1 to 1, or -100 to 100 %" if lowest else "0 to 1, or 0 to 100 %"
+        limits = Message("-1 to 1, or -100 to 100 %") if lowest else Message("0 to 1, or 0 to 100 %")
         raise InputError(
             "{plain!r} is outside the range of such a score, {limits}. Check it, its metric and its scale.",
             plain=plain,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,21 +18,8 @@ from jglue_app.settings import ASSETS
 
 FOLDER = ASSETS / "published"
 FIELDS = (
-    *(
-        "model",
-        "system",
-        "prompt",
-        "task",
-        "metric",
-        "value",
-        "n",
-        "shots",
-        "labels",
-        "split",
-        "source",
-        "path",
-        "note",
-    ),
+    *("model", "system", "prompt", "task", "metric", "value", "n"),
+    *("shots", "labels", "split", "source", "path", "note"),
 )
 SPLITS = ("dev", "test", "")
 
@@ -80,6 +68,18 @@ class Published:
         return float(self.printed.value)
 
 
+def model_title(name: str) -> str:
+    """How a sentence calls a published model; a message where the name holds words: `(char)`, `fine-tuned`."""
+    plain = name.removesuffix(", fine-tuned")
+    tuned = plain != name
+    noted = re.fullmatch(r"(.+) \(([^()]*)\)", plain)
+    if noted and tuned:
+        return Message("{model} ({note}), fine-tuned", model=noted[1], note=noted[2])
+    if noted:
+        return Message("{model} ({note})", model=noted[1], note=noted[2])
+    return Message("{model}, fine-tuned", model=plain) if tuned else name
+
+
 @cache
 def sources() -> Mapping[str, Source]:
     """Every source by its key.
@@ -92,8 +92,8 @@ def sources() -> Mapping[str, Source]:
         return {name: Source(**row) for name, row in found.items()}
     except (OSError, ValueError, TypeError) as e:
         raise DataError(
-            "{folder}: cannot be used ({reason}). Install the application again.",
-            folder=FOLDER / "sources.toml",
+            "{path}: cannot be used ({reason}). Install the application again.",
+            path=FOLDER / "sources.toml",
             reason=e,
         ) from e
 
@@ -127,9 +127,7 @@ def read(path: Path, known: Mapping[str, Source]) -> list[Published]:
             try:
                 rows.append(_row(row, known))
             except (ValueError, JglueAppError) as e:
-                raise DataError(
-                    "{path}, line {line_num}: {reason}", path=path, line_num=reader.line_num, reason=e
-                ) from e
+                raise DataError("{path}, line {line}: {reason}", path=path, line=reader.line_num, reason=e) from e
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What one published score is consistent with. Pure."""
+"""What one published score is consistent with. No I/O."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from jglue_app.audit.asked import Asked, Constant, constants, numbers, on_consta
 from jglue_app.audit.facts import CORRELATIONS, MEANS, PARTS, SHARES, SIGNED, SYSTEMS, Edition, scope
 from jglue_app.audit.printed import Printed
 from jglue_app.audit.published import Published
+from jglue_app.audit.sentences import WEIGHTS, Fact, Finding, Weight, finding
 from jglue_app.audit.versus import Compared
-from jglue_app.audit.wording import WEIGHTS, Fact, Found, Weight, finding
+from jglue_app.messages import Message
 
 USUAL_SYSTEM = "wandb-2023"
 """Whose defaults are looked at where no system is named: it alone has defaults that are labels."""
@@ -19,7 +20,7 @@ SINGLE = 7
 """Decimals of single precision."""
 
 
-def findings(asked: Asked, rows: Sequence[Published]) -> tuple[list[Found], list[Compared]]:
+def findings(asked: Asked, rows: Sequence[Published]) -> tuple[list[Finding], list[Compared]]:
     """What a score is consistent with, the weightiest first, and the published scores beside it, the nearest first."""
     first = list(_constants(asked))
     n, edition, certain = asked.items()
@@ -42,7 +43,7 @@ def findings(asked: Asked, rows: Sequence[Published]) -> tuple[list[Found], list
 # --- constants -------------------------------------------------------------------------------------------
 
 
-def _constants(asked: Asked) -> Iterator[Found]:
+def _constants(asked: Asked) -> Iterator[Finding]:
     of, printed, metric = asked.of, asked.printed, asked.metric
     known = constants(asked.editions)
     answers: set[str] = set()
@@ -75,7 +76,7 @@ def _is_one_label(printed: Printed, classes: int) -> bool:
     return printed.value == share or (fine and (printed.rounds(share) or printed.cuts(share)))
 
 
-def _macro(printed: Printed, known: Sequence[Constant], classes: int, *, certain: bool) -> Iterator[Found]:
+def _macro(printed: Printed, known: Sequence[Constant], classes: int, *, certain: bool) -> Iterator[Finding]:
     for constant in known:
         macro = exact.macro_f1_of_constant(constant.share, classes)
         if printed.rounds(macro) and (certain or printed.digits > 2):
@@ -94,7 +95,7 @@ def _macro(printed: Printed, known: Sequence[Constant], classes: int, *, certain
 # --- digits ----------------------------------------------------------------------------------------------
 
 
-def _digits(asked: Asked, told: set[Fact]) -> Iterator[Found]:
+def _digits(asked: Asked, told: set[Fact]) -> Iterator[Finding]:
     """Whether the digits can be a share of right answers; no more on numbers of items that a constant has told of."""
     printed, metric = asked.printed, asked.taken
     if metric in MEANS:
@@ -119,12 +120,12 @@ def _digits(asked: Asked, told: set[Fact]) -> Iterator[Found]:
     if fitting[0] not in told:
         yield _fits(printed, fitting[0])
     if asked.n is None and len(sizes) > 1:
-        sets = tuple(f"{e.name} {e.n:,}" for e in asked.editions)
+        sets = tuple(Message("{edition} {n:,}", edition=Message(e.name), n=e.n) for e in asked.editions)
         unfit = numbers([n for n in sizes if n not in fitting])
         yield finding("fits_sizes" if unfit else "fits_every_size", fitting=numbers(fitting), unfit=unfit, sets=sets)
 
 
-def _fits(printed: Printed, n: int) -> Found:
+def _fits(printed: Printed, n: int) -> Finding:
     rounding = exact.counts(printed, n)
     counts = rounding or exact.cut_counts(printed, n)
     kind = "fits_cut" if not rounding else "fits_one" if len(counts) == 1 else "fits_range"
@@ -140,7 +141,7 @@ def _fits(printed: Printed, n: int) -> Found:
     )
 
 
-def _none(printed: Printed, sizes: Sequence[int]) -> Found:
+def _none(printed: Printed, sizes: Sequence[int]) -> Finding:
     n = sizes[0]
     below, above = exact.neighbours(printed, n)
     return finding(
@@ -156,7 +157,7 @@ def _none(printed: Printed, sizes: Sequence[int]) -> Found:
     )
 
 
-def _parts(asked: Asked, sizes: Sequence[int]) -> Iterator[Found]:
+def _parts(asked: Asked, sizes: Sequence[int]) -> Iterator[Finding]:
     """Round numbers of items that a score fits where it fits none that is known."""
     printed = asked.printed
     new = [part for part in PARTS if part < asked.of.editions[0].n and part not in sizes]
@@ -165,7 +166,7 @@ def _parts(asked: Asked, sizes: Sequence[int]) -> Iterator[Found]:
         yield finding("fits_part", sizes=numbers(parts))
 
 
-def _balanced(asked: Asked) -> Iterator[Found]:
+def _balanced(asked: Asked) -> Iterator[Finding]:
     edition: Edition | None = next((e for e in asked.editions if e.counts), None)
     if edition:
         low, high = exact.accuracies(asked.printed.value, edition.counts)
@@ -176,7 +177,7 @@ def _balanced(asked: Asked) -> Iterator[Found]:
 # --- certainty and floors --------------------------------------------------------------------------------
 
 
-def _interval(asked: Asked, n: int) -> Iterator[Found]:
+def _interval(asked: Asked, n: int) -> Iterator[Finding]:
     interval, metric = asked.interval(n), asked.taken
     if interval is None:
         yield finding("interval_none", metric=metric)
@@ -187,7 +188,7 @@ def _interval(asked: Asked, n: int) -> Iterator[Found]:
     yield finding(kinds.get(metric, "interval"), low=show(interval[0]), high=show(interval[1]), n=n)
 
 
-def _floors(asked: Asked, n: int, on: set[str]) -> Iterator[Found]:
+def _floors(asked: Asked, n: int, on: set[str]) -> Iterator[Finding]:
     interval, printed, of, metric = asked.interval(n), asked.printed, asked.of, asked.taken
     if interval is None:
         return
@@ -211,7 +212,7 @@ def _floors(asked: Asked, n: int, on: set[str]) -> Iterator[Found]:
 
 def _against(
     printed: Printed, interval: tuple[float, float], floor: str, constant: Constant, system: str = ""
-) -> Found:
+) -> Finding:
     share = float(constant.share)
     place = "below" if interval[1] < share else "above" if interval[0] > share else "at"
     weights: dict[str, Weight] = {"below": "alert", "at": "note", "above": "info"}
@@ -228,7 +229,7 @@ def _against(
     )
 
 
-def _silence(asked: Asked, interval: tuple[float, float], known: Sequence[Constant]) -> Iterator[Found]:
+def _silence(asked: Asked, interval: tuple[float, float], known: Sequence[Constant]) -> Iterator[Finding]:
     """A score beside that of never giving a readable answer."""
     name = asked.system or USUAL_SYSTEM
     system = SYSTEMS[name]
@@ -246,7 +247,7 @@ def _silence(asked: Asked, interval: tuple[float, float], known: Sequence[Consta
 # --- how it was read -------------------------------------------------------------------------------------
 
 
-def _reading(asked: Asked) -> Iterator[Found]:
+def _reading(asked: Asked) -> Iterator[Finding]:
     printed = asked.printed
     if not printed.sure:
         yield finding(

@@ -1,4 +1,4 @@
-"""A leaderboard as somebody has it: CSV, TSV, a Markdown table or JSON, and which of its columns is what. Pure.
+"""A leaderboard as somebody has it: CSV, TSV, a Markdown table or JSON, and which of its columns is what. No I/O.
 
 Columns are recognised by their heads in many spellings (`JNLI`, `jnli_acc`, `JComQA`, `JSQuAD EM`, `marc_ja-1.1-0.2`);
 two scores in one cell (`0.909/0.868`) are two columns. What is not recognised is left aside and named.

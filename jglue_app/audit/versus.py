@@ -1,4 +1,4 @@
-"""A score beside those that were published. Pure."""
+"""A score beside those that were published. No I/O."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from jglue_app.audit import apart
 from jglue_app.audit.asked import Asked
-from jglue_app.audit.facts import MEANS, SHARES, SYSTEMS
+from jglue_app.audit.facts import MEANS, SHARES, system_title
 from jglue_app.audit.printed import MOST_SHOWN, Printed
-from jglue_app.audit.published import Published
-from jglue_app.audit.wording import Found, finding
+from jglue_app.audit.published import Published, model_title
+from jglue_app.audit.sentences import Finding, finding
+from jglue_app.messages import Joined, Message
 
 NAMED = 4
 """Published scores that a sentence names."""
@@ -62,7 +63,7 @@ def _once(asked: Asked, rows: Sequence[Published], metric: str) -> list[Publishe
     return chosen
 
 
-def findings(asked: Asked, n: int, compared: Sequence[Compared], rows: Sequence[Published]) -> Iterator[Found]:
+def findings(asked: Asked, n: int, compared: Sequence[Compared], rows: Sequence[Published]) -> Iterator[Finding]:
     """What the published scores say about one.
 
     Args:
@@ -117,22 +118,25 @@ def findings(asked: Asked, n: int, compared: Sequence[Compared], rows: Sequence[
         )
 
 
-def named(row: Published, like: Printed, prompted: bool = False) -> str:
+def named(row: Published, like: Printed, prompted: bool = False) -> Message:
     """A published score in a list: model, score on the scale of another, system, and its prompt if asked for."""
-    system = SYSTEMS[row.system].title if row.system in SYSTEMS else row.system
+    system = system_title(row.system)
     times, fewer = (100, 2) if like.scale == "percent" else (1, 0)
     decimals = min(row.printed.digits, max(like.digits, 4), MOST_SHOWN) - fewer
-    how = ", acc_norm" if row.metric == "acc_norm" else ""
-    how += f", {row.prompt}" if prompted and row.prompt else ""
-    return f"{_short(row.model)} {row.value * times:.{max(1, decimals)}f} ({system}{how})"
+    how = (["acc_norm"] if row.metric == "acc_norm" else []) + ([row.prompt] if prompted and row.prompt else [])
+    score, by = f"{row.value * times:.{max(1, decimals)}f}", Joined(", ", [system, *how])
+    model = model_title(_short(row.model))
+    if isinstance(model, Message):  # In Japanese it ends with a bracket, after which there is no space.
+        return Message("{annotated_model} {score} ({system})", annotated_model=model, score=score, system=by)
+    return Message("{model} {score} ({system})", model=model, score=score, system=by)
 
 
-def _named(rows: Sequence[Published], like: Printed, most: int) -> tuple[str, ...]:
+def _named(rows: Sequence[Published], like: Printed, most: int) -> tuple[Message, ...]:
     """The first published scores of a list, and how many more there are."""
     models = Counter((_short(row.model), row.system) for row in rows)
     # Only the prompt tells two runs of one model under one system.
     shown = list(dict.fromkeys(named(row, like, models[_short(row.model), row.system] > 1) for row in rows))
-    return (*shown[:most], f"… (+{len(shown) - most})") if len(shown) > most else tuple(shown)
+    return (*shown[:most], Message("… (+{count})", count=len(shown) - most)) if len(shown) > most else tuple(shown)
 
 
 def _twin(printed: Printed, row: Published) -> bool:

@@ -1,9 +1,10 @@
 """Runs in the Python environment of another harness, as a script: the standard library and that harness are all it has.
 
-    python worker.py lm-eval|flexeval|vllm
+    python peer_worker.py lm-eval|flexeval|vllm
 
-One request a line on standard input, one answer a line on standard output, both JSON. What the harness prints goes to
-standard error. The seconds of an answer are those of the harness's own call: no loading, no building of prompts.
+One request a line on standard input, one `{"result": …}` a line on standard output, both JSON. What the harness prints
+goes to standard error. The seconds of an answer are those of the harness's own call, without loading the model and
+building prompts.
 """
 
 from __future__ import annotations
@@ -190,13 +191,13 @@ def serve(kind: type[Harness]) -> None:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
 
-    def say(message: dict[str, Any]) -> None:
-        print(json.dumps(message), file=out, flush=True)
+    def send(result: dict[str, Any]) -> None:
+        print(json.dumps({"result": result}), file=out, flush=True)
 
     try:
         importlib.import_module(kind.package)
     except ModuleNotFoundError as e:
-        say({"missing": e.name})
+        send({"missing": e.name})
         return
     harness: Harness | None = None
     for line in sys.stdin:
@@ -205,9 +206,9 @@ def serve(kind: type[Harness]) -> None:
             started = time.perf_counter()
             harness = kind(request["model"], request["dtype"], request["device"])
             versions = importlib.metadata.packages_distributions().get(kind.package, [kind.package])
-            say({"seconds": time.perf_counter() - started, "version": importlib.metadata.version(versions[0])})
+            send({"seconds": time.perf_counter() - started, "version": importlib.metadata.version(versions[0])})
         else:
-            say(answer(harness, request))
+            send(answer(harness, request))
 
 
 if __name__ == "__main__":

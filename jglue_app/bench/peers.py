@@ -1,27 +1,24 @@
 """Other harnesses, each in its own Python environment: the same items through them, for `bench` to compare with.
 
-None of them is a dependency. `worker.py` is what runs there; a new one is a class in it and a line in `PEERS`.
+None of them is a dependency. `peer_worker.py` is what runs there; a new one is a class in it and a line in `PEERS`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
-from jglue_app.errors import InputError, PeerError, UnknownNameError
+from jglue_app.child_process import ChildExitError, ChildProcess
+from jglue_app.errors import InputError, PeerError, UnknownNameError, reason_of
 from jglue_app.types import Prompt
 
 WORKER = Path(__file__).with_name("peer_worker.py")
-ENDS_WITHIN_S = 5.0
-LAST_LINES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,33 +79,15 @@ class Peer:
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
         }
-        self._process: subprocess.Popen[str] | None = None
-        self._said: IO[bytes] | None = None
+        self._process: ChildProcess | None = None
+        self._resources = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._said = tempfile.TemporaryFile()  # Closed in __exit__.
         try:
-            self._process = subprocess.Popen(
-                [str(self._python), str(WORKER), self.name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._said,
-                text=True,
-                encoding="utf-8",
-                env=self._environment,
-            )
-            loaded = self._ask(self._load)
-        except OSError as e:
-            self._end()
-            raise InputError(
-                "{python} cannot be started ({reason}). Make an environment for {value} (`python3 "
-                "-m venv peer`) and name its interpreter, such as peer/bin/python.",
-                python=self._python,
-                reason=e.strerror,
-                value=self.name,
-            ) from e
+            self._start()
+            loaded = self._request(self._load)
         except BaseException:
-            self._end()
+            self._resources.close()
             raise
         self.version, self.load_seconds = loaded["version"], loaded["seconds"]
         return self
@@ -116,64 +95,56 @@ class Peer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self._resources.close()
+
+    def _start(self) -> None:
+        folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="jglue-peer-")))
+        command = [str(self._python), str(WORKER), self.name]
+        try:
+            self._process = ChildProcess(command, env=self._environment, stderr=folder / "stderr")
+        except OSError as e:
+            raise InputError(
+                "{python} cannot be started ({reason}). Make an environment for {harness} (`python3 -m venv peer`) and "
+                "name its interpreter, such as peer/bin/python.",
+                python=self._python,
+                reason=reason_of(e),
+                harness=self.name,
+            ) from e
+        self._resources.callback(self._process.close, 0)  # There is nothing that it has to complete.
 
     def choose(self, prompts: Sequence[Prompt], batch: int) -> Answer:
         """The log-likelihood of each legal answer of each prompt; raises PeerError if it fails."""
         # As in our own encoder, white space at the end of a prompt belongs to the answer.
         contexts = [p.text.rstrip() for p in prompts]
         answers = [[p.text[len(c) :] + p.lead + a for a in p.answers] for p, c in zip(prompts, contexts, strict=True)]
-        return Answer(**self._ask({"do": "choose", "contexts": contexts, "answers": answers, "batch": batch}))
+        return Answer(**self._request({"do": "choose", "contexts": contexts, "answers": answers, "batch": batch}))
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int, batch: int) -> Answer:
         """What is written after each prompt; raises PeerError if it fails."""
         texts, stops = [p.text for p in prompts], [p.stop for p in prompts]
         request = {"do": "generate", "contexts": texts, "stops": stops, "most": max_new_tokens, "batch": batch}
-        return Answer(**self._ask(request))
+        return Answer(**self._request(request))
 
-    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        process = self._process
-        assert process and process.stdin and process.stdout
-        with contextlib.suppress(BrokenPipeError):  # It has ended: what it said last tells why.
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-        line = process.stdout.readline()
-        if not line.endswith("\n"):
+    def _request(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a request and wait for its result; raises InputError without the harness, PeerError if it fails."""
+        assert self._process
+        self._process.send(request)  # If it has exited, its standard error says why.
+        try:
+            result = self._process.result()
+        except ChildExitError as e:
             raise PeerError(
-                "{value} failed in {python}. It said last: {last_words}",
-                value=self.name,
+                "{harness} failed in {python}. It said last: {lines}",
+                harness=self.name,
                 python=self._python,
-                last_words=self._last_words(),
-            )
-        answer: dict[str, Any] = json.loads(line)
-        if "missing" in answer:
+                lines=" / ".join(e.stderr) or "nothing",
+            ) from e
+        if "missing" in result:
             raise InputError(
-                "{python} has no module {missing}. Run `{python} -m pip install {install}`, or "
-                "name the interpreter of an environment that has {value}.",
+                "{python} has no module {missing}. Run `{python} -m pip install {install}`, or name the interpreter of "
+                "an environment that has {harness}.",
                 python=self._python,
-                missing=answer["missing"],
+                missing=result["missing"],
                 install=self.kind.install,
-                value=self.name,
+                harness=self.name,
             )
-        return answer
-
-    def _last_words(self) -> str:
-        assert self._process and self._said
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(ENDS_WITHIN_S)
-        self._said.seek(0)
-        lines = [line for line in self._said.read().decode("utf-8", "replace").splitlines() if line.strip()]
-        return " / ".join(lines[-LAST_LINES:]) or "nothing"
-
-    def _end(self) -> None:
-        if self._process:
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe:
-                    with contextlib.suppress(BrokenPipeError):
-                        pipe.close()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-        if self._said:
-            self._said.close()
-            self._said = None
+        return result

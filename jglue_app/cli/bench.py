@@ -190,9 +190,9 @@ def _peers(names: list[str], pythons: list[Path], quantization: str) -> list[tup
     """Each harness with its interpreter."""
     if len(names) != len(pythons):
         raise InputError(
-            "{count} × --peer and {count_2} × --peer-python: give one interpreter for each harness.",
-            count=len(names),
-            count_2=len(pythons),
+            "{peers} × --peer and {pythons} × --peer-python: give one interpreter for each harness.",
+            peers=len(names),
+            pythons=len(pythons),
         )
     for name in names:
         if name not in PEERS:

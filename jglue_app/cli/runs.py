@@ -51,7 +51,7 @@ from jglue_app.cli.options import (
 )
 from jglue_app.cli.tables import print_comparison, print_groups, print_json, print_lines, print_report
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
-from jglue_app.errors import InputError
+from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from jglue_app.messages import Message
 from jglue_app.runs import presets
 from jglue_app.runs.plan import Plan, make_plan
@@ -64,8 +64,6 @@ from jglue_app.scoring.types import Preset
 from jglue_app.settings import Settings
 from jglue_app.types import Decoding, ModelSpec, PromptSpec
 from jglue_app.wandb_sink import Follower
-
-INCOMPLETE, INTERRUPTED = 6, 130
 
 
 @contextmanager
@@ -100,7 +98,7 @@ def _execute(
     with ModelPool(settings, device=device) as pool:
         for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
             view.show(event)
-            follower.see(event)
+            follower.on_event(event)
             if event.kind == "record" and event.record and event.record.error:
                 view.say(
                     Message(
@@ -111,13 +109,13 @@ def _execute(
                     )
                 )
         if stop.is_set():
-            return INTERRUPTED
+            return EXIT_INTERRUPTED
     missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for _, p in plans)
     if missing:
         view.say(
             Message("{missing} items have no output. Start the same command again to try them again.", missing=missing)
         )
-    return INCOMPLETE if missing else 0
+    return EXIT_INCOMPLETE if missing else 0
 
 
 def _push(sink: Wandb, folders: Sequence[Path], protocol: str, code: int, *, compare: bool = False) -> None:
@@ -168,7 +166,7 @@ def run(
 ) -> None:
     """Evaluate one model. The same command again goes on where it stopped; a higher limit extends the run."""
     settings = settings_of(runs_dir, memory)
-    sink = Wandb.asked(wandb, project, entity, offline)
+    sink = Wandb.from_options(wandb, project, entity, offline)
     preset = presets.fill(protocol, style, format, shots, method, repetition_penalty, oracle_length)
     with ProgressView() as view:
         planned = make_plan(
@@ -191,8 +189,8 @@ def run(
                 view.still()
                 if store.exists():  # A run can be stopped before it begins.
                     _show_report(Run(store.path, planned.ids), protocol, as_json)
-            code = INTERRUPTED if stop.is_set() else code
-    if store.exists() and code != INTERRUPTED:
+            code = EXIT_INTERRUPTED if stop.is_set() else code
+    if store.exists() and code != EXIT_INTERRUPTED:
         _push(sink, [store.path], protocol, code)
     raise typer.Exit(code)
 
@@ -252,7 +250,7 @@ def compare(
 ) -> None:
     """Evaluate two models, or one model in two settings, and put them side by side; or compare two stored runs."""
     settings = settings_of(runs_dir, memory)
-    sink = Wandb.asked(wandb, project, entity, offline)
+    sink = Wandb.from_options(wandb, project, entity, offline)
     preset_a = presets.fill(protocol, a_style, a_format, a_shots, method, a_repetition_penalty, oracle_length)
     preset_b = presets.fill(
         protocol,
@@ -325,8 +323,8 @@ def compare(
                 if begun:
                     left, right = (Run(store.path, p.ids) for store, (_, p) in zip(stores, plans, strict=True))
                     _show_comparison(left, right, protocol, as_json)
-            code = INTERRUPTED if stop.is_set() else code
-    if begun and code != INTERRUPTED:
+            code = EXIT_INTERRUPTED if stop.is_set() else code
+    if begun and code != EXIT_INTERRUPTED:
         _push(sink, [left.path, right.path], protocol, code, compare=True)
     raise typer.Exit(code)
 

@@ -26,9 +26,9 @@ from jglue_app.cli.tables import (
     print_json,
     print_labels,
     print_lines,
+    print_note,
     print_protocols,
     print_report,
-    say,
 )
 from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.scoring import rescoring
@@ -84,7 +84,7 @@ def score(
         partial=partial,
         labels=labels,
         marc_ja=marc_ja,
-        notify=say,
+        notify=print_note,
     )
     if not as_json:
         _show(found, items)

@@ -16,6 +16,7 @@ from jglue_app.cli.options import JsonOption, MarcOption, RunsOption, SplitOptio
 from jglue_app.cli.tables import print_json, print_leaderboard, print_lines, print_table, visible
 from jglue_app.data.files import RANKED_KINDS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
+from jglue_app.messages import Message
 from jglue_app.results import archive, exporters
 from jglue_app.results import export as files
 from jglue_app.results.importers import FORMATS
@@ -148,7 +149,9 @@ def export(
     elif format in files.FORMATS:
         files.write(files.rows(RunStore(path).data()), to, format)
     else:
-        raise UnknownNameError("export format", format, (*files.FORMATS, "zip"), "It is the ending of the file's name.")
+        raise UnknownNameError(
+            "export format", format, (*files.FORMATS, "zip"), Message("It is the ending of the file's name.")
+        )
     print_lines([str(to)])
 
 

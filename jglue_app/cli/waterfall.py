@@ -13,18 +13,18 @@ from jglue_app.scoring.waterfall import Switch, Waterfall
 from jglue_app.tasks import TASKS
 
 
-def print_waterfalls(found: Mapping[str, Waterfall], run: str, items: int) -> None:
+def print_waterfalls(waterfalls: Mapping[str, Waterfall], run: str, items: int) -> None:
     """One table for each subset, then what cannot be switched, then the items that moved."""
-    for way in found.values():
+    for way in waterfalls.values():
         _print(way, items)
-    some = next(iter(found.values()))
-    if some.other_outputs:
-        print_lines(["", f"What {some.end} does otherwise before an answer is read needs other outputs:"])
+    first = next(iter(waterfalls.values()))
+    if first.other_outputs:
+        print_lines(["", f"What {first.end} does otherwise before an answer is read needs other outputs:"])
         print_lines(
             f"  {decision_text(o.decision)}: {o.before} → {o.after}" + (f"  [{o.source}]" if o.source else "")
-            for o in some.other_outputs
+            for o in first.other_outputs
         )
-        print_lines([f"Run the model as {some.end} does: {run}"])
+        print_lines([f"Run the model as {first.end} does: {run}"])
 
 
 def _print(way: Waterfall, items: int) -> None:
@@ -46,15 +46,15 @@ def _print(way: Waterfall, items: int) -> None:
         )
     table.add_row(way.end, "", "", *(_number(way.end_scores.get(name)) for name in names), "")
     print_table(table)
-    still = [f"{decision_text(s.decision)} ({s.before} → {s.after})" for s in way.switches if not s.moves]
-    if still:
-        print_lines([f"  Differences that move nothing here: {'; '.join(still)}."])
+    unchanged = [f"{decision_text(s.decision)} ({s.before} → {s.after})" for s in way.switches if not s.moves]
+    if unchanged:
+        print_lines([f"  Differences that move nothing here: {'; '.join(unchanged)}."])
     print_lines(_sentences(way))
     for switch in way.switches:
-        shown = [m for m in switch.moved if m.change or TASKS[way.task].kind == "score"][:items]
-        if shown:
+        moved_items = [m for m in switch.moved if m.change or TASKS[way.task].kind == "score"][:items]
+        if moved_items:
             print_lines([f"  {decision_text(switch.decision)}, for example:"])
-        for moved in shown:
+        for moved in moved_items:
             read = " → ".join("nothing" if v is None else quoted(str(v)) for v in (moved.before, moved.after))
             print_lines([f"    item {moved.item_id}: output {quoted(moved.text or '')} read as {read}"])
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from jglue_app.errors import UnknownNameError
+from jglue_app.messages import Message
 from jglue_app.types import Item
 
 LabelVersion = Literal["v1.1", "v1.3"]
@@ -204,7 +205,9 @@ def check_label_version(version: str) -> None:
         UnknownNameError: it is neither `v1.1` nor `v1.3`.
     """
     if version not in LABEL_VERSIONS:
-        raise UnknownNameError("label version", version, LABEL_VERSIONS, "The labels of v1.2 are those of v1.3.")
+        raise UnknownNameError(
+            "label version", version, LABEL_VERSIONS, Message("The labels of v1.2 are those of v1.3.")
+        )
 
 
 def asked_text(item: Item) -> str:

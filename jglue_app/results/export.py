@@ -7,18 +7,18 @@ and so is `gold`, which is a number for JSTS and a list of accepted answers else
 from __future__ import annotations
 
 import csv
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import StoreError, UnknownNameError
+from jglue_app.results.rows import ResultRow, result_rows
+from jglue_app.results.surrogates import escape_as_json
 from jglue_app.runs.store import dumps
 from jglue_app.scoring.judged import Judged, judge_run
 from jglue_app.scoring.protocols import protocol_names
-from jglue_app.scoring.types import Judgement
-from jglue_app.types import Record, RunData
+from jglue_app.types import RunData
 
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 """What makes a spreadsheet program compute a cell instead of showing it."""
@@ -27,70 +27,49 @@ NUMBERS: Mapping[str, type] = {"prompt_tokens": int, "new_tokens": int, "seconds
 
 
 def rows(data: RunData, judged: Mapping[str, Judged] | None = None) -> list[dict[str, Any]]:
-    """One plain row per answered item: what was asked, said, read, and how every protocol counts it.
+    """One plain row per answered item, in the order of the records: the item, the prompt, the output, and how every
+    protocol counts it.
 
     Args:
         data: the run.
         judged: protocol → what `judge_run` has made of the run already.
     """
     judged = judged or {name: judge_run(data, name) for name in protocol_names("all")}
-    own = judged["official"]
-    out = []
-    for record in data.records:
-        item = data.items.get(record.task, {}).get(record.item_id)
-        row = own.get(record.task, {}).get(record.item_id)
-        if item is None or row is None:
-            continue
-        others = {
-            f"verdict/{name}": _verdict(found[record.task][record.item_id].judgement)
-            for name, found in judged.items()
-            if record.item_id in found.get(record.task, {})
-        }
-        out.append(
-            {
-                "run": record.spec_id,
-                "label": data.spec.label,
-                "task": record.task,
-                "item_id": record.item_id,
-                "source": data.sources[record.task],
-                **{f"field/{name}": text for name, text in item.fields.items()},
-                "gold": dumps(item.gold),
-                **_answer(record),
-                "strict": _text(row.judgement.strict.value),
-                "strict_status": row.judgement.strict.status,
-                "strict_rule": row.judgement.strict.rule,
-                "lenient": _text(row.judgement.lenient.value),
-                "lenient_status": row.judgement.lenient.status,
-                "lenient_rule": row.judgement.lenient.rule,
-                "choice": row.judgement.choice,
-                "outcome": row.judgement.outcome,
-                **others,
-            }
-        )
-    return out
+    by_key = {row.key: row for task in data.items for row in result_rows(judged, task)}
+    return [
+        _cells(data, row) for record in data.records if (row := by_key.get((record.task, record.item_id))) is not None
+    ]
 
 
-def _answer(record: Record) -> dict[str, Any]:
-    output = record.output
+def _cells(data: RunData, row: ResultRow) -> dict[str, Any]:
     return {
-        "prompt": record.prompt.text,
-        "shot_ids": dumps(record.prompt.shot_ids),
-        "answers": dumps(record.prompt.answers),
-        "raw": output.text if output else None,
-        "finish": output.finish if output else None,
-        "error": record.error.message if record.error else None,
-        "choice_logprobs": dumps(output.choice_logprobs) if output and output.choice_logprobs else None,
-        "prompt_tokens": output.prompt_tokens if output else None,
-        "new_tokens": output.new_tokens if output else None,
-        "seconds": output.seconds if output else None,
+        "run": row.record.spec_id,
+        "label": data.spec.label,
+        "task": row.record.task,
+        "item_id": row.record.item_id,
+        "source": data.sources[row.record.task],
+        **{f"field/{name}": text for name, text in row.item.fields.items()},
+        "gold": dumps(row.item.gold),
+        "prompt": row.record.prompt.text,
+        "shot_ids": dumps(row.record.prompt.shot_ids),
+        "answers": dumps(row.record.prompt.answers),
+        "raw": row.raw,
+        "finish": row.finish,
+        "error": row.error,
+        "choice_logprobs": dumps(row.choice_logprobs) if row.choice_logprobs else None,
+        "prompt_tokens": row.prompt_tokens,
+        "new_tokens": row.new_tokens,
+        "seconds": row.seconds,
+        "strict": _text(row.official.strict.value),
+        "strict_status": row.official.strict.status,
+        "strict_rule": row.official.strict.rule,
+        "lenient": _text(row.official.lenient.value),
+        "lenient_status": row.official.lenient.status,
+        "lenient_rule": row.official.lenient.rule,
+        "choice": row.official.choice,
+        "outcome": row.official.outcome,
+        **{f"verdict/{name}": value for name, value in row.verdicts.items()},
     }
-
-
-def _verdict(judgement: Judgement) -> float | None:
-    """Marks of an item in 0–1; a similarity's verdict is the number it was read as."""
-    if judgement.scores:
-        return next(iter(judgement.scores.values()))
-    return judgement.strict.value if isinstance(judgement.strict.value, float) else None
 
 
 def _text(value: str | float | None) -> str | None:
@@ -157,10 +136,7 @@ def _parquet(found: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def _writable(value: Any) -> Any:
-    """Text with lone surrogates spelled out, which neither format can hold; else the value."""
-    if not isinstance(value, str) or not any("\ud800" <= c <= "\udfff" for c in value):
-        return value
-    return json.dumps(value)[1:-1]
+    return escape_as_json(value) if isinstance(value, str) else value
 
 
 def _harmless(value: Any) -> Any:

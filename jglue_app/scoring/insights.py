@@ -1,4 +1,4 @@
-"""What two minutes with a comparison should show: a few facts picked from reports, the weightiest first. Pure.
+"""What two minutes with a comparison should show: a few facts picked from reports, the weightiest first. No I/O.
 
 An `Insight` carries facts; `sentence` words them.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from jglue_app.messages import Message, mark
+from jglue_app.messages import Joined, Message, mark
 from jglue_app.scoring.comparison import MIN_PAIRED
+from jglue_app.scoring.judged import SHAPELESS
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.types import Comparison, Report, TaskReport
 from jglue_app.tasks import TASKS
@@ -18,8 +19,6 @@ GAP = 0.15
 """A ranking that is this much above the text of the same answers is worth a sentence."""
 FEW = 0.05
 """A share of outputs below which their form is not worth a sentence."""
-SHAPELESS = ("unreadable", "unfinished_thought", "truncated", "empty")
-"""Outcomes of outputs in which no answer was found."""
 FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_constant")}
 """Insight → the notices that it tells of."""
 
@@ -73,7 +72,7 @@ def insights(a: Report, b: Report | None = None, comparison: Comparison | None =
         for titles in dict.fromkeys(low.values()):
             who = [side for side, found_titles in low.items() if found_titles == titles]
             if titles:
-                found.append(Insight(kind, " ".join(who), {"tasks": ", ".join(titles)}))
+                found.append(Insight(kind, " ".join(who), {"tasks": Joined(", ", titles)}))
     return found
 
 
@@ -87,9 +86,9 @@ def _verdicts(comparison: Comparison) -> Iterator[Insight]:
             won[first.verdict].append(TASKS[report.task].title)
     for verdict, side in (("b", "B"), ("a", "A")):
         if won[verdict]:
-            yield Insight("better", side, {"tasks": ", ".join(won[verdict])}, f"only_{verdict}")
+            yield Insight("better", side, {"tasks": Joined(", ", won[verdict])}, f"only_{verdict}")
     if won["undecided"]:
-        yield Insight("undecided", "", {"tasks": ", ".join(won["undecided"])}, "disagree")
+        yield Insight("undecided", "", {"tasks": Joined(", ", won["undecided"])}, "disagree")
 
 
 def _gap(side: str, report: Report) -> Iterator[Insight]:

@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.protocols.common import best_choice, is_right
 from jglue_app.scoring.protocols.judging import as_labelled, is_scored
-from jglue_app.scoring.types import (
-    Judgement,
-)
+from jglue_app.scoring.types import Judgement
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Record, RunData
+
+SHAPELESS = ("unreadable", "unfinished_thought", "truncated", "empty")
+"""Outcomes of outputs in which no answer was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +59,26 @@ def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:
         if name in items
     }
     return replace(data, items=kept)
+
+
+def verdict(row: Answered) -> float | None:
+    """Marks of an item in 0–1 by the protocol's first metric; of a similarity the number it was read as. None where
+    there is neither."""
+    if row.judgement.scores:
+        return float(next(iter(row.judgement.scores.values())))
+    value = row.judgement.strict.value
+    return value if isinstance(value, float) else None
+
+
+def is_correct(row: Answered) -> bool | None:
+    """Whether an answer counts in full by the protocol's first metric; None where there is no right and wrong."""
+    return next(iter(row.judgement.scores.values())) == 1.0 if row.judgement.scores else None
+
+
+def knows_answer(row: Answered) -> bool | None:
+    """Whether the model ranks the gold answer first and its text is in no shape to count: points lost on form, not on
+    knowledge. None unless the item has both a text and a ranking."""
+    output = row.record.output
+    if output is None or output.text is None or (choice := best_choice(row.item, row.record)) is None:
+        return None
+    return row.judgement.outcome in ("wrong_form", *SHAPELESS) and is_right(row.item, choice)

@@ -50,7 +50,7 @@ def operator_target() -> tuple[str, bool]:
     """
     try:
         server = wandb_sink.base_url()
-        return f"{server} · {wandb_sink.target().path}", bool(wandb_sink.own_key(server))
+        return f"{server} · {wandb_sink.target().path}", bool(wandb_sink.operator_key(server))
     except InputError as e:
         return message_of(e), False
 

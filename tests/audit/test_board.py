@@ -9,7 +9,7 @@ import pytest
 
 from jglue_app.audit import board
 from jglue_app.audit.auditor import TableAudit, audit_score, audit_table
-from jglue_app.audit.wording import sentence
+from jglue_app.audit.sentences import sentence
 from jglue_app.errors import DataError, InputError, UnknownNameError
 
 

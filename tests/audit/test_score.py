@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jglue_app.audit.auditor import ScoreAudit, audit_score
-from jglue_app.audit.wording import METRIC_NAMES, SENTENCES, sentence
+from jglue_app.audit.sentences import METRIC_NAMES, SENTENCES, sentence
 from jglue_app.errors import InputError, UnknownNameError
 
 

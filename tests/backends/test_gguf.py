@@ -132,6 +132,7 @@ converted(Path(sys.argv[1]), Path(sys.argv[2]), print)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_is_done_again_and_its_rest_cleared_away(tiny_gguf: Path, tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", KILLED, str(tiny_gguf), str(tmp_path)]
@@ -220,6 +221,7 @@ GGUF_NAMES = {
 """What GGUF calls the parts of a Gemma 3 → what transformers calls them."""
 
 
+@pytest.mark.slow
 def test_the_embedded_model_has_the_weights_and_the_vocabulary_of_its_gguf_file(
     gemma: Backend, shared_settings: Settings
 ) -> None:

@@ -617,6 +617,7 @@ IN_PLACE: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.slow
 def test_the_same_command_over_a_changed_folder_is_another_run_that_says_so(
     folder: Path,
     settings: Settings,
@@ -724,6 +725,7 @@ class Place:
         return Path(json.loads(done.stdout)["run"]).name, " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_a_repository_is_known_by_its_commit_and_a_moved_branch_is_another_run(
     tiny_model: TinyModel, tmp_path: Path
 ) -> None:

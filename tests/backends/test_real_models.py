@@ -103,6 +103,7 @@ def test_smollm2_answers_through_its_chat_template_as_transformers_alone_does(
         assert output.text == reference(model, tokenizer, ids)
 
 
+@pytest.mark.slow
 def test_a_llama_of_random_weights_can_be_made_for_timing(
     tmp_path: Path, settings: Settings, gemma: Backend, capsys: pytest.CaptureFixture[str]
 ) -> None:

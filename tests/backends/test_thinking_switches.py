@@ -14,7 +14,7 @@ from jglue_app import api
 from jglue_app.backends import open_backend
 from jglue_app.backends.hf.padded import decode
 from jglue_app.backends.hf.thinking_switches import switches
-from jglue_app.runs.answering import generate, ranked
+from jglue_app.runs.generation import generate, ranked
 from jglue_app.scoring.report import report_run
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Output, Prompt

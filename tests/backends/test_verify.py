@@ -510,6 +510,7 @@ def test_sizes_that_differ_between_layers_count_as_the_largest(save: Callable[..
 
 
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+@pytest.mark.slow
 def test_the_embedded_model_in_few_bits_answers_one_prompt_as_it_answers_it_among_others(
     quantization: str, settings: Settings
 ) -> None:

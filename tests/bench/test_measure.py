@@ -88,8 +88,14 @@ def test_command_refuses_words_for_numbers(monkeypatch: pytest.MonkeyPatch, caps
     assert end.value.code == 2 and "whole numbers" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("trick", NAMES)
-@pytest.mark.parametrize("method", ["choose", "generate"])
+@pytest.mark.parametrize(
+    ("method", "trick"),
+    [
+        pytest.param(method, trick, marks=() if trick == "packing" else pytest.mark.slow)
+        for method in ("choose", "generate")
+        for trick in NAMES
+    ],
+)
 def test_a_trick_that_is_left_out_changes_no_result(tiny_model: TinyModel, trick: str, method: str) -> None:
     settings, spec = load_settings(), ModelSpec(str(tiny_model("llama")))
     found = []

@@ -86,8 +86,8 @@ def test_a_harness_answers_with_its_own_time_and_memory(harness: Path) -> None:
 def test_a_process_ends_with_its_context(harness: Path) -> None:
     with opened(harness) as peer:
         process = peer._process
-        assert process and process.poll() is None
-    assert process.poll() is not None
+        assert process and process.alive
+    assert not process.alive
 
 
 def test_a_failure_is_told_in_the_harness_own_words(harness: Path) -> None:

@@ -51,6 +51,7 @@ def test_a_step_asks_the_embedded_model_and_says_what_to_look_at(lab: Page) -> N
     assert lab.locator("#course-result .jg-lbar").count() == 4
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_after_the_step_was_left_is_not_shown_under_the_next(lab: Page) -> None:
     lab.click("#course-run")
     lab.wait_for_function("document.querySelector('#course-status').innerText.trim()")
@@ -114,8 +115,8 @@ def test_an_item_that_somebody_types_is_answered_in_both_formats(lab: Page) -> N
     ("field", "text", "sentence"),
     [
         ("lab-field-0", "", "欄 sentence1 が空です"),
-        ("lab-field-0", "長" * 1_000_000, "1,000,000 文字あります"),
-        ("lab-gold", "たぶん", "entailment, contradiction, neutral のどれか"),
+        pytest.param("lab-field-0", "長" * 1_000_000, "1,000,000 文字あります", marks=pytest.mark.slow),
+        pytest.param("lab-gold", "たぶん", "entailment, contradiction, neutral のどれか", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_asked_ends_in_a_sentence(lab: Page, field: str, text: str, sentence: str) -> None:
@@ -140,6 +141,7 @@ def test_a_sweep_counts_the_answers_that_only_the_format_changes(lab: Page) -> N
     assert all(re.fullmatch(r"\d+ % \([0-3]/3\)", text) for text in cells[1][-2:])
 
 
+@pytest.mark.slow
 def test_a_reload_finds_a_sweep_again(lab: Page) -> None:
     tab(lab, "書式だけを変えてみる")
     set_number(lab, "sweep-items", "6")

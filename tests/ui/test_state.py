@@ -83,7 +83,7 @@ def test_the_runs_that_came_with_the_application_can_be_looked_at_by_anyone(stat
             assert list(server.runs(owner, shipped=False)) == []
             for name in SHIPPED_RUNS:
                 assert server.path(owner, name) == showcase.folder(name.removeprefix(SHIPPED))
-    assert sum(len(items) for items in public.data("stranger", SHIPPED_RUNS[0]).items.values()) >= 200
+    assert sum(len(items) for items in public.data("stranger", SHIPPED_RUNS[0]).items.values()) == 227
 
 
 def test_on_ones_own_machine_every_run_can_be_looked_at(state: AppState, make: Make) -> None:

@@ -13,19 +13,21 @@ from typing import Any
 import pytest
 
 from jglue_app.errors import InputError
+from jglue_app.messages import Message
 from jglue_app.prompt_lab import Inspected, LegalAnswer, SweepRow, Token, Tried
 from jglue_app.prompts.findings import Finding
 from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import Side
 from jglue_app.runs.runner import Event
 from jglue_app.scoring.comparison import compare_runs
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import Answered, knows_answer
 from jglue_app.scoring.leaderboard import Entry
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.official import judge as official
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.types import Estimate, Flips, Judgement
 from jglue_app.tasks import TASKS
+from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import (
     Decoding,
     Finish,
@@ -172,10 +174,10 @@ def test_a_question_and_its_gold_answer_are_one_line_each() -> None:
     assert views.question(item("1", "neutral")) == "前提1 / 仮説1"
     assert views.question(salt()) == "海の水はどうしてしょっぱい？"
     assert views.question(paragraph("長い文章", "東京")) == "首都は？"
-    assert views.gold_text(item("1", "neutral")) == "neutral"
-    assert views.gold_text(salt()) == "1 塩"
-    assert views.gold_text(similarity(2.25)) == "2.2"
-    assert views.gold_text(paragraph("", "東京", "東京都", "東京")) == "東京 / 東京都"
+    assert gold_with_choice(item("1", "neutral")) == "neutral"
+    assert gold_with_choice(salt()) == "1 塩"
+    assert gold_with_choice(similarity(2.25)) == "2.2"
+    assert gold_with_choice(paragraph("", "東京", "東京都", "東京")) == "東京 / 東京都"
 
 
 def test_a_subset_is_named_with_where_its_items_came_from_unless_they_are_official() -> None:
@@ -307,8 +309,7 @@ def test_a_run_without_texts_says_what_it_ranked_first() -> None:
 def test_only_what_is_ranked_right_and_written_in_no_form_is_known_but_not_written(
     text: str | None, logprobs: tuple[float, ...] | None, known: bool
 ) -> None:
-    assert items.knows(answered("1", "neutral", text, logprobs)) is known
-    assert items.knows(None) is False
+    assert bool(knows_answer(answered("1", "neutral", text, logprobs))) is known
 
 
 def test_filters_and_orders_that_need_two_runs_are_offered_for_two_alone() -> None:
@@ -1324,13 +1325,18 @@ def test_of_a_long_prompt_the_beginning_and_the_end_are_drawn() -> None:
 
 def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> None:
     answers = [LegalAnswer("中立", 2, True), LegalAnswer("どちらともいえない", 9, False)]
-    finding = Finding("missing_stop", "warning", "", "There is no stop string.")
+    sentence = Message(
+        "There is no stop string: a model that writes no end token goes on to its {max_new_tokens} new tokens, and the "
+        "rest of the line counts as its answer. Add one to the style, such as a line end.",
+        max_new_tokens=5,
+    )
+    finding = Finding("missing_stop", "warning", "", sentence)
     payload = looked_at([Token((1,), "犬", False)], answers, [finding], ("\n", "'", "###"), 8192)
     assert payload["facts"] == "1,234 トークン · 答えは 5 トークンまで · コンテキスト長 8,192"
     assert [(a["gold"], a["long"]) for a in payload["answers"]] == [(True, False), (False, True)]
     assert payload["stop"] == ["\\n", "'", "###"]
     text = read(views.render("inspected", payload))
-    assert "注意: 停止文字列がない 終わりの印を書かないモデルは上限まで書き続け" in text
+    assert "注意: 停止文字列がない 停止文字列がありません。終わりの印を書かないモデルは 5 トークンまで書き続け" in text
     assert "missing_stop There is no stop string." in text
     english = read(views.render("inspected", looked_at([], findings=[finding], lang="en"), "en"))
     assert "Warning: No stop string There is no stop string. missing_stop" in english

@@ -60,6 +60,7 @@ def results(page: Page) -> None:
     page.wait_for_selector("#leaderboard .jg-ranking")
 
 
+@pytest.mark.slow
 def test_a_full_run_is_sent_with_the_key_in_the_box_which_is_kept_nowhere(
     open_page: OpenPage, table: Tables, local: str, runs: Path, wandb: WandbServer
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_full_run_is_sent_when_it_is_done(open_page: OpenPage, table: Tables, 
     assert (run.summary["push/state"], run.summary["push/items"]) == ("complete", 45)
 
 
+@pytest.mark.slow
 def test_two_runs_and_their_comparison_are_sent_with_the_servers_own_key(
     open_page: OpenPage, table: Tables, local: str, wandb: WandbServer
 ) -> None:
@@ -144,6 +146,7 @@ def test_two_runs_and_their_comparison_are_sent_with_the_servers_own_key(
     assert wandb.unknown == []
 
 
+@pytest.mark.slow
 def test_a_push_is_stopped_and_the_next_one_completes_it(open_page: OpenPage, local: str, wandb: WandbServer) -> None:
     page = open_page(address=local)
     results(page)
@@ -163,6 +166,7 @@ def test_a_push_is_stopped_and_the_next_one_completes_it(open_page: OpenPage, lo
     assert len(wandb.table(run, "predictions/marc_ja")) == 44
 
 
+@pytest.mark.slow
 def test_visitors_use_the_lent_key_for_the_operators_project_alone(
     open_page: OpenPage, tmp_path: Path, wandb: WandbServer
 ) -> None:
@@ -208,7 +212,12 @@ print(*[block.value for block in build(load_settings(), browser_words()).blocks.
     ("name", "value", "shown"),
     [
         ("WANDB_PROJECT", "my project", "→ `https://api.wandb.ai`"),
-        ("WANDB_BASE_URL", "wandb.example.org", "WANDB_BASE_URL takes the address of a W&B server"),
+        pytest.param(
+            "WANDB_BASE_URL",
+            "wandb.example.org",
+            "WANDB_BASE_URL takes the address of a W&B server",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_an_environment_that_is_set_for_something_else_keeps_nobody_from_the_page(

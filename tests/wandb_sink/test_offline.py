@@ -65,6 +65,7 @@ def plain(run: Run) -> Json:
     return {key: (v["sha256"], v["nrows"], v["path"]) if isinstance(v, dict) else v for key, v in values.items()}
 
 
+@pytest.mark.slow
 def test_every_copy_is_named_with_the_command_that_sends_it(synced: Synced) -> None:
     assert len(synced.commands) == 3
     assert all(Path(line.removeprefix("wandb sync ")).is_dir() for line in synced.commands)
@@ -72,6 +73,7 @@ def test_every_copy_is_named_with_the_command_that_sends_it(synced: Synced) -> N
 
 
 @pytest.mark.parametrize("name", ["a", "b", "both"])
+@pytest.mark.slow
 def test_a_copy_that_is_sent_later_arrives_as_a_push_does(board: Board, synced: Synced, name: str) -> None:
     pushed, later = board.run(name), synced.server.run(board.sent[name].path)
     # The digest is of all that is sent; of a comparison that is links too, which a copy has not.
@@ -91,6 +93,7 @@ def test_a_copy_that_is_sent_later_arrives_as_a_push_does(board: Board, synced: 
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
+@pytest.mark.slow
 def test_its_config_and_its_folder_arrive_too(board: Board, synced: Synced, name: str) -> None:
     later = synced.server.run(board.sent[name].path)
     assert later.config == board.run(name).config
@@ -100,6 +103,7 @@ def test_its_config_and_its_folder_arrive_too(board: Board, synced: Synced, name
     assert folder.metadata == usual.metadata
 
 
+@pytest.mark.slow
 def test_of_a_comparison_all_but_the_addresses_arrives(board: Board, synced: Synced) -> None:
     later, pushed = synced.server.run(board.sent["both"].path).config, board.run("both").config
     for side in ("a", "b"):
@@ -107,6 +111,7 @@ def test_of_a_comparison_all_but_the_addresses_arrives(board: Board, synced: Syn
     assert later | {"a": 0, "b": 0} == pushed | {"a": 0, "b": 0}
 
 
+@pytest.mark.slow
 def test_no_key_and_no_other_secret_lies_in_the_copies(synced: Synced) -> None:
     found = [path for path in synced.folder.rglob("*") if path.is_file() and "home" not in path.parts]
     assert len(found) > 6
@@ -114,6 +119,7 @@ def test_no_key_and_no_other_secret_lies_in_the_copies(synced: Synced) -> None:
     assert CANARY not in synced.said
 
 
+@pytest.mark.slow
 def test_what_a_copy_holds_is_told(synced: Synced) -> None:
     # The models failed at items of JNLI.
     assert synced.said.count("it is sent as it is and tagged 'unfinished'") == 2

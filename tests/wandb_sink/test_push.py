@@ -15,7 +15,7 @@ import pytest
 from jglue_app import wandb_sink
 from jglue_app.api import open_run
 from jglue_app.errors import InputError, NetworkError, StoreError, UnknownNameError
-from jglue_app.wandb_sink.payload import comparison_payload
+from jglue_app.wandb_sink.comparison_payload import comparison_payload
 from tests.unsealed import unsealed
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.conftest import Cli

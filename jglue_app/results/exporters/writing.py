@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import StoreError
+from jglue_app.results import surrogates
 from jglue_app.runs.store import dumps
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -17,17 +17,12 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
 """What some readers take for the end of a line and JSON leaves as it is."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def plain(value: Any) -> Any:
-    """A value with every lone surrogate in its texts replaced by U+FFFD.
-
-    Half a character, as models may write it, is in neither UTF-8 nor what many JSON readers take. Spelled out, its
-    digits and letters would be read as part of the answer.
-    """
+    """A value with every lone surrogate in its texts replaced by U+FFFD."""
     if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
+        return surrogates.replace(value)
     if isinstance(value, Mapping):
         return {plain(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.blocks import Block
 
-from jglue_app.audit.auditor import MOST_ITEMS, audit_score, audit_table
+from jglue_app.audit.auditor import MAX_ITEMS, audit_score, audit_table
 from jglue_app.audit.facts import BENCHMARKS, METRICS, SYSTEMS
 from jglue_app.audit.grid import MAX_BYTES
 from jglue_app.audit.published import published
@@ -230,7 +230,7 @@ def items(text: str | None) -> int | None:
         return None
     if not re.fullmatch(r"-?\d+", plain):
         raise InputError(
-            "n is the number of items, from 1 to {most_items:,}, and not {plain}.", most_items=MOST_ITEMS, plain=plain
+            "n is the number of items, from 1 to {most_items:,}, and not {plain}.", most_items=MAX_ITEMS, plain=plain
         )
     return int(plain)
 

@@ -17,6 +17,7 @@ from jglue_app.messages import of as messages_of
 from jglue_app.messages import say, table, word
 from jglue_app.scoring.judged import Answered
 from jglue_app.tasks import TASKS
+from jglue_app.tasks.item_text import question_line
 from jglue_app.types import Item, Source
 
 _TEMPLATES = Environment(
@@ -85,17 +86,4 @@ def short(text: str, length: int = SHORT) -> str:
 
 def question(item: Item) -> str:
     """What an item asks, in one short line."""
-    fields = item.fields
-    if "question" in fields:
-        return short(fields["question"])
-    return short(" / ".join(fields.values()))
-
-
-def gold_text(item: Item) -> str:
-    """The gold answer for people: JCommonsenseQA with the choice's text."""
-    if isinstance(item.gold, float):
-        return f"{item.gold:.1f}"
-    answers = list(dict.fromkeys(item.gold))
-    if f"choice{answers[0]}" in item.fields:
-        return f"{answers[0]} {item.fields[f'choice{answers[0]}']}"
-    return " / ".join(answers)
+    return short(question_line(item))

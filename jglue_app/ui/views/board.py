@@ -8,6 +8,7 @@ from typing import Any
 from jglue_app.messages import say, word
 from jglue_app.scoring import insights, notices
 from jglue_app.scoring.references import on_test_set, references_of
+from jglue_app.scoring.references import title as reference_title
 from jglue_app.scoring.scoreboard import (
     OUTCOMES,
     USUAL_OUTCOMES,
@@ -193,10 +194,8 @@ def _references(report: Report, lang: str) -> list[dict[str, str]]:
                 for name, of in found.items()
                 if who in of
             ]
-            name = who.split()[0].strip(",").lower()
-            on_split = references is references_of
-            title = word(f"reference_{name}", lang) if on_split else word(f"test_reference_{name}", lang)
-            out.append({"who": title, "text": " · ".join(each)})
+            who_text = say(reference_title(who, on_test_set=references is on_test_set), lang)
+            out.append({"who": who_text, "text": " · ".join(each)})
     return out
 
 

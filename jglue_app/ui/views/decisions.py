@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from jglue_app.messages import say
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.decisions import Decision, decisions_of
+from jglue_app.scoring.protocols.decisions import Decision, decision_text, decisions_of
 from jglue_app.tasks import TASKS
-from jglue_app.ui.decision_words import decision_word, value_word
 
 
 def decisions_view(name: str, lang: str) -> dict[str, Any]:
@@ -27,8 +27,8 @@ def decisions_view(name: str, lang: str) -> dict[str, Any]:
 def _rows(decisions: Iterable[Decision], lang: str) -> list[dict[str, str]]:
     return [
         {
-            "name": decision_word(d.name, lang),
-            "value": value_word(d.name.split(":")[0] if d.needs_run else "", d.value, lang),
+            "name": say(decision_text(d.name), lang),
+            "value": say(d.value, lang),
             "source": str(d.source) if d.source else "",
         }
         for d in decisions

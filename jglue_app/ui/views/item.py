@@ -16,8 +16,9 @@ from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.rules import RULES, explain
 from jglue_app.scoring.types import Judgement, Parsed
 from jglue_app.tasks import TASKS
+from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import Item
-from jglue_app.ui.views import MARKS, gold_text
+from jglue_app.ui.views import MARKS
 
 SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|NL)>|\[/?INST\]|<</?SYS>>"
@@ -64,7 +65,7 @@ def item_view(
         "id": item.id,
         "key": f"{item.task}/{item.id}",
         "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
-        "gold": gold_text(item) + _asked_as(item, rows),
+        "gold": gold_with_choice(item) + _asked_as(item, rows),
         "sides": [_side(side, lang) for side in sides],
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
@@ -127,7 +128,7 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
         else [],
     }
     if output is None:
-        return head | {"note": say(row.record.error.message, lang) if row.record.error else ""}
+        return head | {"note": say(row.record.error.sentence, lang) if row.record.error else ""}
     facts = [word("tokens", lang).format(output.prompt_tokens, output.new_tokens, f"{output.seconds:.2f}")]
     if output.finish in ("length", "overflow"):
         facts.append(word(f"finish_{output.finish}", lang))

@@ -8,11 +8,11 @@ from typing import Any
 
 from jglue_app.messages import word
 from jglue_app.prompts import thoughts
-from jglue_app.scoring.judged import Answered
-from jglue_app.scoring.protocols.common import best_choice, is_right
+from jglue_app.scoring.judged import Answered, knows_answer
 from jglue_app.tasks import TASKS
+from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import Source
-from jglue_app.ui.views import MARKS, Rows, gold_text, named, question, short
+from jglue_app.ui.views import MARKS, Rows, named, question, short
 
 FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")
@@ -81,7 +81,7 @@ def item_rows(a: Rows, b: Rows | None, lang: str, sources: Mapping[str, Source] 
                 "k": task,
                 "i": id_,
                 "q": question(some.item),
-                "g": short(gold_text(some.item), 24),
+                "g": short(gold_with_choice(some.item), 24),
                 "a": _said(x),
                 "ao": x.judgement.outcome if x else "",
                 "f": [name for name in FILTERS[1:] if _shows(name, x, y)],
@@ -97,7 +97,7 @@ def telling(a: Rows, b: Rows | None) -> tuple[str, str] | None:
     that is no answer, and the other side gets it right."""
 
     def weight(x: Answered | None, y: Answered | None) -> float:
-        known = max((_lead(row) for row in (x, y) if knows(row)), default=0.0)
+        known = max((_lead(row) for row in (x, y) if row and knows_answer(row)), default=0.0)
         return 2 * known + (_shows("only_a", x, y) or _shows("only_b", x, y)) + 0.5 * _shows("disagree", x, y)
 
     others = b or {}
@@ -118,15 +118,6 @@ def _lead(row: Answered | None) -> float:
     return weights[row.item.choices.index(row.item.gold[0])] / sum(weights)
 
 
-def knows(row: Answered | None) -> bool:
-    """Whether the ranking has it right and the text is in no shape to count."""
-    if row is None or row.record.output is None or row.record.output.text is None:
-        return False
-    choice = best_choice(row.item, row.record)
-    shapeless = row.judgement.outcome in ("wrong_form", *SHAPELESS[:4])
-    return shapeless and choice is not None and is_right(row.item, choice)
-
-
 def _shows(name: str, x: Answered | None, y: Answered | None) -> bool:
     outcomes = [row.judgement.outcome if row else None for row in (x, y)]
     right = [o == "correct" for o in outcomes]
@@ -139,7 +130,7 @@ def _shows(name: str, x: Answered | None, y: Answered | None) -> bool:
         case "only_b":
             return both and right == [False, True]
         case "knows":
-            return knows(x) or knows(y)
+            return any(row is not None and bool(knows_answer(row)) for row in (x, y))
         case "form":
             return "wrong_form" in outcomes
         case "unreadable":

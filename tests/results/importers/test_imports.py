@@ -20,7 +20,7 @@ from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.notices import sentence
 from jglue_app.scoring.report import report_run
 from jglue_app.settings import Settings
-from jglue_app.wandb_sink.payload import run_payload
+from jglue_app.wandb_sink.run_payload import run_payload
 from tests.results.importers.logs import JNLI, dump, jnli_ranked, results, samples, taken, written_sample
 
 TASK = "ja_leaderboard_jnli"
