@@ -23,7 +23,7 @@ from jglue_app.ui.progress import follow, stop_handler
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.compare_panel import KIND, ComparisonPanel, request_of
 from jglue_app.ui.views import comparison
-from jglue_app.ui.views.request import no_repeat_html, repeat_html, setup_html
+from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html, setup_html
 from jglue_app.ui.visitor import language, page_id, visitor_id
 
 DEFAULT = Configuration(b=USUAL_B)
@@ -91,8 +91,7 @@ class CompareTab:
         try:
             return self._summary(self.form.read(self.state.settings, values, lang), lang)
         except JglueAppError as e:
-            reason = say(e.message, lang)
-            return {self.setup: views.note(reason), self.repeat: no_repeat_html(reason, lang)}
+            return {self.setup: views.note(say(e.message, lang)), self.repeat: no_repeat_html(e.message, lang)}
 
     def _summary(self, request: Configuration, lang: str) -> Updates:
         return {self.setup: setup_html(request, lang), self.repeat: repeat_html(request, lang)}
@@ -142,7 +141,7 @@ class CompareTab:
         if made_by is not None:
             updates = self.fill(made_by, lang)
         else:
-            updates = {self.repeat: no_repeat_html(word("not_one_command", lang), lang)}
+            updates = {self.repeat: no_repeat_html(NOT_ONE_COMMAND, lang)}
         return {**updates, **self._keep_running_status(request, self.panel.stored_pair(owner, lang, a, b))}
 
     def _keep_running_status(self, request: gr.Request, updates: Updates) -> Updates:

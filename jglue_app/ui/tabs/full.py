@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from jglue_app.errors import InputError, JglueAppError, StoreError
-from jglue_app.messages import say, word
+from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import Configuration, Side, of_spec
 from jglue_app.runs.store import RunStore
@@ -28,7 +28,7 @@ from jglue_app.ui.tabs.export_controls import ExportControls
 from jglue_app.ui.tabs.wandb_panel import WandbPanel
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
-from jglue_app.ui.views.request import no_repeat_html, repeat_html
+from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html
 from jglue_app.ui.visitor import language, visitor_id
 from jglue_app.ui.wandb_push import Selection, operator_target, start_push
 
@@ -106,7 +106,7 @@ class FullTab:
         try:
             return repeat_html(self.form.read(self.state.settings, values, lang), lang, link=False)
         except JglueAppError as e:
-            return no_repeat_html(say(e.message, lang), lang)
+            return no_repeat_html(e.message, lang)
 
     def fill(self, request: Configuration, lang: str) -> Updates:
         """Values of form and command that ask for something."""
@@ -140,10 +140,7 @@ class FullTab:
         if not self.state.settings.public:
             made_by = self._request_of(visitor_id(request), values[self.unfinished])
             if made_by is None:
-                raise InputError(
-                    "The settings of this page cannot express how this was made (a seed or a token limit, say). Go on "
-                    "with the command that made it."
-                )
+                raise InputError(NOT_ONE_COMMAND)
         yield from self._start(request, made_by or DEFAULT, push=values[self.push_when_done])
 
     def _start(self, request: gr.Request, wanted: Configuration, *, push: bool) -> Iterator[Updates]:

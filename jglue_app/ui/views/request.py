@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from jglue_app.messages import word
+from jglue_app.messages import Message, say, word
 from jglue_app.runs.request import Configuration, Side, command, query
 from jglue_app.ui import controls, views
+
+NOT_ONE_COMMAND = Message(
+    "The settings of this page cannot express how this was made (a seed or a token limit, say). Go on with the command "
+    "that made it."
+)
+"""Of a stored run that no request of the page makes again."""
 
 
 def setup_html(request: Configuration, lang: str) -> str:
@@ -39,5 +45,5 @@ def repeat_html(request: Configuration, lang: str, *, link: bool = True) -> str:
 
 
 def no_repeat_html(reason: str, lang: str) -> str:
-    """Why there is no command line."""
-    return views.render("repeat", {"error": reason}, lang)
+    """Why there is no command line, as a message."""
+    return views.render("repeat", {"error": say(reason, lang)}, lang)
