@@ -162,7 +162,7 @@ def push_html(job: Job, lang: str) -> str:
         return views.render("status", {"text": word("wandb_sending", lang), "going": True, "notes": notes})
     letters = "AB" if len(job.result) > 1 else ""
     sent = [_sent(each, letters[at : at + 1]) for at, each in enumerate(job.result)]
-    return views.render("pushed", {"sent": sent, "notes": notes}, lang)
+    return views.render("wandb_push", {"sent": sent, "notes": notes}, lang)
 
 
 def _sent(each: Sent, letter: str) -> dict[str, object]:

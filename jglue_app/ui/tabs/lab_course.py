@@ -105,7 +105,7 @@ class CourseTab:
             status, answers = answer_views(self.state, job, lang, last)
             if not answers:
                 return {self.status: status}
-            hint = views.render("look", {"text": word(f"course_{step.name}_look", lang)}, lang)
+            hint = views.render("course_hint", {"text": word(f"course_{step.name}_look", lang)}, lang)
             return {self.status: status, self.result: hint + answers}
 
         for updates in follow(job, draw):
@@ -156,4 +156,4 @@ def _step_html(state: AppState, request: gr.Request, step: Step) -> str:
         "paragraphs": word(f"course_{step.name}_text", lang).split("\n"),
         "sides": [{"name": n, "text": side_text(s, lang)} for n, s in zip("AB", step.sides, strict=False)],
     }
-    return views.render("step", payload, lang) + stored
+    return views.render("course_step", payload, lang) + stored

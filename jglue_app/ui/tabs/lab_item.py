@@ -27,7 +27,7 @@ from jglue_app.ui.jobs import Job
 from jglue_app.ui.lab_jobs import ANSWER, INSPECT, inspect_prompt, start_answer
 from jglue_app.ui.progress import follow, progress_html, stop_handler, wait_for
 from jglue_app.ui.state import AppState
-from jglue_app.ui.views.prompt import inspected, tried
+from jglue_app.ui.views.prompt import answers_view, prompt_view
 from jglue_app.ui.views.request import side_text
 from jglue_app.ui.visitor import language, visitor_id
 
@@ -195,7 +195,7 @@ class ItemTab:
 
         job = self.state.jobs.start_on_cpu(visitor_id(request), INSPECT, work)
         yield from wait_for(self.state, job, reading)
-        yield {self.status: "", self.tokens: views.render("two", {"parts": job.result}, lang)}
+        yield {self.status: "", self.tokens: views.render("side_by_side", {"parts": job.result}, lang)}
 
     def ask(self, request: gr.Request, values: Values) -> Iterator[Updates]:
         """Have the model answer the item in both ways, or in one if they are the same."""
@@ -221,7 +221,7 @@ def answer_views(state: AppState, job: Job, lang: str, last: bool) -> tuple[str,
     """HTML of the status of a job of `start_answer`, and of the answers once it has ended with any."""
     if not last:
         return progress_html(job, lang, ahead=state.jobs.queue_position(job)), ""
-    answers = views.render("item", tried(job.result, lang), lang) if job.result else ""
+    answers = views.render("item", answers_view(job.result, lang), lang) if job.result else ""
     return progress_html(job, lang, done=word("answered", lang)), answers
 
 
@@ -231,7 +231,7 @@ def inspected_html(state: AppState, side: Side, item: Item, name: str, lang: str
         prompt = inspect_prompt(state, side, item, job, data)
     except JglueAppError as e:
         return views.failure(e, lang, head="cannot_render")
-    return views.render("inspected", inspected(prompt, side_text(side, lang), name, lang), lang)
+    return views.render("prompt_tokens", prompt_view(prompt, side_text(side, lang), name, lang), lang)
 
 
 def build(state: AppState, t: T) -> ItemTab:

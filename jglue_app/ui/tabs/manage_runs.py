@@ -64,8 +64,8 @@ class ManageControls:
         )
         hidden: Updates = {self.confirmation: gr.update(visible=False), self.to_delete: ""}
         question = [self.confirmation, self.question, self.status, self.to_delete]
-        asked = errors_shown_in(self.status, self.ask, {**hidden, self.question: ""})
-        self.delete.click(asked, self.run, question, **PRIVATE)
+        ask = errors_shown_in(self.status, self.ask, {**hidden, self.question: ""})
+        self.delete.click(ask, self.run, question, **PRIVATE)
         self.no.click(lambda: gr.update(visible=False), None, self.confirmation, queue=False, api_visibility="private")
         deleted = self.yes.click(
             errors_shown_in(self.status, self.remove, hidden),

@@ -81,7 +81,7 @@ class ResultsTab:
         a = values[self.a] if values[self.a] in names else next(iter(names), None)
         b = values[self.b] if values[self.b] in names else next((name for name in names if name != a), None)
         picked = {name: entry for name in (a, b) for entry in entries if entry.name == name}
-        shown = [*picked.values(), *(entry for entry in entries if entry.name not in picked)]
+        pictured = [*picked.values(), *(entry for entry in entries if entry.name not in picked)]
         payload = ranking(
             entries, runs, ranked_tasks, lang, protocol=protocol, against=against, chosen=(a or "", b or "")
         )
@@ -89,7 +89,7 @@ class ResultsTab:
         return {
             self.status: _left_out(ranked_tasks, tasks, protocol, lang) + _damaged(self.state, owner, lang),
             self.table: views.render("ranking", payload, lang),
-            self.figures: views.render("pictures", pictures(shown, ranked_tasks), lang),
+            self.figures: views.render("pictures", pictures(pictured, ranked_tasks), lang),
             self.a: gr.update(choices=choices, value=a),
             self.b: gr.update(choices=choices, value=b),
             **self.manage.offer(runs, values[self.manage.run], a),
