@@ -227,10 +227,15 @@ class RunSpec:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def is_sample(data_version: str) -> bool:
+    """Whether a version of data is one of the samples that come with the application."""
+    return data_version.startswith("sample")
+
+
 def data_kind(data_version: str, split: str) -> str:
     """`sample`; else `official` for the dev files and the split for others, such as `test`: scores over different items
     are never in one ranking."""
-    if data_version.startswith("sample"):
+    if is_sample(data_version):
         return "sample"
     return "official" if split == "valid" else split
 

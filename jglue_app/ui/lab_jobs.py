@@ -65,7 +65,7 @@ def start_sweep(state: AppState, owner: str, task: str, sides: Sequence[Side], i
     """
     max_items = min(MAX_SWEPT_ITEMS, state.settings.max_items)
     if not controls.is_number(items, 1, max_items):
-        raise InputError("The number of items is a whole number from 1 to {max_items:,}.", max_items=max_items)
+        raise InputError("The number of items is a whole number from 1 to {most:,}.", most=max_items)
     get_task(task)
 
     def work(job: Job) -> None:

@@ -14,7 +14,7 @@ from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.messages import Joined, Message, say, word
 from jglue_app.results import archive, export, exporters
 from jglue_app.results.importers.imports import import_to_either
-from jglue_app.runs.request import MAX_NAME
+from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.types import Notice
 from jglue_app.ui import views

@@ -31,7 +31,7 @@ def endpoints(state: AppState) -> tuple[Callable[..., Any], ...]:
 
 
 def _side(model: str, format: str, style: str, shots: int) -> Side:
-    return controls.read_side([model, format, style, shots, "none", "auto"], "en")
+    return controls.read_side({"model": model, "format": format, "style": style, "shots": shots})
 
 
 def _find_item(

@@ -13,9 +13,10 @@ from jglue_app.backends.named_models import named_models
 from jglue_app.errors import JglueAppError, UnknownNameError
 from jglue_app.messages import say, word
 from jglue_app.results import showcase
-from jglue_app.runs.request import Configuration, from_query
+from jglue_app.runs.request import RunRequest
+from jglue_app.runs.request_text import from_url_query
 from jglue_app.ui import controls, views
-from jglue_app.ui.controls import USUAL_B, T, pane
+from jglue_app.ui.controls import DEFAULT_B, T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
 from jglue_app.ui.form import RequestForm
 from jglue_app.ui.guard import errors_shown_in
@@ -26,7 +27,7 @@ from jglue_app.ui.views import comparison
 from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html, setup_html
 from jglue_app.ui.visitor import language, page_id, visitor_id
 
-DEFAULT = Configuration(b=USUAL_B)
+DEFAULT = RunRequest(b=DEFAULT_B)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +60,7 @@ class CompareTab:
         gr.on(changes_of(form.components), self.describe, inputs, [self.setup, self.repeat], **AS_TYPED)
         assert form.use_b is not None
         assert form.b is not None
-        side_b = form.b.all()
+        side_b = list(form.b.components().values())
         form.use_b.change(
             lambda on: {c: gr.update(interactive=on) for c in side_b},
             form.use_b,
@@ -89,14 +90,14 @@ class CompareTab:
         """The summary of what the form asks for, or what is wrong with it."""
         lang = language(request)
         try:
-            return self._summary(self.form.read(self.state.settings, values, lang), lang)
+            return self._summary(self.form.read(self.state.settings, values), lang)
         except JglueAppError as e:
             return {self.setup: views.note(say(e.message, lang)), self.repeat: no_repeat_html(e.message, lang)}
 
-    def _summary(self, request: Configuration, lang: str) -> Updates:
+    def _summary(self, request: RunRequest, lang: str) -> Updates:
         return {self.setup: setup_html(request, lang), self.repeat: repeat_html(request, lang)}
 
-    def fill(self, request: Configuration, lang: str) -> Updates:
+    def fill(self, request: RunRequest, lang: str) -> Updates:
         """Values of `request` that ask for something."""
         return {**self.form.fill(request), **self._summary(request, lang)}
 
@@ -106,7 +107,7 @@ class CompareTab:
         """Start the runs that the form asks for and follow them."""
         lang, page = language(request), page_id(request)
         yield {self.panel.status: views.note(word("loading", lang))}
-        job = self.state.jobs.start_runs(visitor_id(request), KIND, self.form.read(self.state.settings, values, lang))
+        job = self.state.jobs.start_runs(visitor_id(request), KIND, self.form.read(self.state.settings, values))
         self.state.set_current_view(page, KIND, job.id)
         yield from follow(job, self.panel.drawing(job, lang, page))
 
@@ -160,7 +161,7 @@ class CompareTab:
         job = self.state.jobs.latest(visitor_id(request), KIND)
         shipped = self.panel.shipped_pair(visitor_id(request), lang)
         try:
-            linked = from_query(dict(request.query_params))
+            linked = from_url_query(dict(request.query_params))
             _check_models(self.state, linked)
         except JglueAppError as e:
             return {**self.fill(DEFAULT, lang), **limits, **shipped, self.panel.status: views.failure(e, lang)}
@@ -219,15 +220,15 @@ def _form(state: AppState, t: T) -> RequestForm:
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=280):
             gr.Markdown(t("what"), elem_classes="jg-section")
-            questions = controls.questions(settings, t)
+            run = controls.questions(settings, t)
         with gr.Column(min_width=280):
             gr.Markdown(t("side_a"), elem_classes=["jg-section", "jg-section-a"])
             a = controls.side(settings, t, DEFAULT.a, "a")
         with gr.Column(min_width=280):
             gr.Markdown(t("side_b"), elem_classes=["jg-section", "jg-section-b"])
             use_b = gr.Checkbox(True, label=t("use_b"), elem_id="use-b")
-            b = controls.side(settings, t, USUAL_B, "b", same=True)
-    return RequestForm(questions, a, use_b, b)
+            b = controls.side(settings, t, DEFAULT_B, "b", same=True)
+    return RequestForm(run, a, use_b, b)
 
 
 def item_list() -> gr.HTML:
@@ -241,7 +242,7 @@ def item_list() -> gr.HTML:
     )
 
 
-def _check_models(state: AppState, linked: Configuration | None) -> None:
+def _check_models(state: AppState, linked: RunRequest | None) -> None:
     """Refuse a link that names a model which a public server does not run; raises UnknownNameError."""
     for side in linked.sides.values() if linked and state.settings.public else ():
         if side.model not in named_models():

@@ -13,7 +13,8 @@ from jglue_app.errors import StoreError
 from jglue_app.messages import word
 from jglue_app.results import showcase
 from jglue_app.results.showcase import SHIPPED
-from jglue_app.runs.request import Configuration, command, of_pair, of_spec, query
+from jglue_app.runs.request import RunRequest
+from jglue_app.runs.request_text import to_command_line, to_url_query
 from jglue_app.ui import views
 from jglue_app.ui.events import Updates
 from jglue_app.ui.jobs import Job
@@ -84,14 +85,14 @@ class ComparisonPanel:
             return self.shipped_views[key]
         shipped = a.startswith(SHIPPED) and b.startswith(SHIPPED)
         made_by = request_of(self.state, owner, a, b)
-        link = None if shipped else query(made_by) if made_by else ""
+        link = None if shipped else to_url_query(made_by) if made_by else ""
         pair = Pair(a, b)
         listed = comparison.list_value(self.state, owner, pair, lang, open_first=True, link=link)
         opened = listed["open"]
         item = views.empty(word("empty_item", lang))
         if opened:
             item = comparison.item_html(self.state, owner, {"a": a, "b": b}, opened["task"], opened["id"], lang)
-        made_with = command(made_by) if made_by and shipped else ""
+        made_with = to_command_line(made_by) if made_by and shipped else ""
         updates: Updates = {
             self.status: "",
             self.pairs: None,
@@ -169,13 +170,15 @@ def pair_of(job: Job) -> Pair:
 
 
 def _link(job: Job) -> str | None:
-    return query(job.request) if isinstance(job.request, Configuration) else None
+    return to_url_query(job.request) if isinstance(job.request, RunRequest) else None
 
 
-def request_of(state: AppState, owner: str, a: str, b: str) -> Configuration | None:
+def request_of(state: AppState, owner: str, a: str, b: str) -> RunRequest | None:
     """The request that makes stored runs again; None where no single request can."""
     try:
         specs = [state.data(owner, name).spec for name in (a, b) if name]
     except StoreError:
         return None
-    return of_spec(specs[0]) if len(specs) == 1 else of_pair(specs[0], specs[1]) if specs else None
+    if len(specs) == 1:
+        return RunRequest.of_spec(specs[0])
+    return RunRequest.of_pair(specs[0], specs[1]) if specs else None

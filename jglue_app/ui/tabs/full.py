@@ -12,7 +12,7 @@ from gradio.components import Component
 from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
-from jglue_app.runs.request import Configuration, Side, of_spec
+from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.store import RunStore
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
@@ -34,7 +34,7 @@ from jglue_app.ui.wandb_push import Selection, operator_target, start_push
 
 KIND = "full"
 BOARD_INTERVAL_S = 5.0
-DEFAULT = Configuration(data="official", limit=None)
+DEFAULT = RunRequest(data="official", limit=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,11 +104,11 @@ class FullTab:
         """The command that runs what the form asks for, or what is wrong with it."""
         lang = language(request)
         try:
-            return repeat_html(self.form.read(self.state.settings, values, lang), lang, link=False)
+            return repeat_html(self.form.read(self.state.settings, values), lang, link=False)
         except JglueAppError as e:
             return no_repeat_html(e.message, lang)
 
-    def fill(self, request: Configuration, lang: str) -> Updates:
+    def fill(self, request: RunRequest, lang: str) -> Updates:
         """Values of form and command that ask for something."""
         return {**self.form.fill(request), self.repeat: repeat_html(request, lang, link=False)}
 
@@ -121,9 +121,9 @@ class FullTab:
         # What is wrong is said when the run is resumed.
         return UNCHANGED if made_by is None else self.fill(made_by, language(request))
 
-    def _request_of(self, owner: str, name: str | None) -> Configuration | None:
+    def _request_of(self, owner: str, name: str | None) -> RunRequest | None:
         """The request that makes a stored run again; raises StoreError."""
-        return of_spec(RunStore(self.state.path(owner, str(name or ""))).spec())
+        return RunRequest.of_spec(RunStore(self.state.path(owner, str(name or ""))).spec())
 
     # --- a run ----------------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class FullTab:
         """Start the run that the form asks for and follow it."""
         lang = language(request)
         yield {self.status: views.note(word("loading", lang))}
-        wanted = self.form.read(self.state.settings, values, lang)
+        wanted = self.form.read(self.state.settings, values)
         yield from self._start(request, wanted, push=values[self.push_when_done])
 
     def resume_run(self, request: gr.Request, values: Values) -> Iterator[Updates]:
@@ -143,7 +143,7 @@ class FullTab:
                 raise InputError(NOT_ONE_COMMAND)
         yield from self._start(request, made_by or DEFAULT, push=values[self.push_when_done])
 
-    def _start(self, request: gr.Request, wanted: Configuration, *, push: bool) -> Iterator[Updates]:
+    def _start(self, request: gr.Request, wanted: RunRequest, *, push: bool) -> Iterator[Updates]:
         job = start_full_run(self.state, visitor_id(request), wanted, push=push)
         return follow(job, self.drawing(job, language(request)))
 
@@ -234,7 +234,7 @@ def build(state: AppState, t: T) -> FullTab:
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=280):
             gr.Markdown(t("what"), elem_classes="jg-section")
-            questions = controls.questions(settings, t, prefix="full-", limit=None, data="official")
+            items = controls.questions(settings, t, prefix="full-", limit=None, data="official")
         with gr.Column(min_width=280):
             gr.Markdown(t("model"), elem_classes="jg-section")
             side = controls.side(settings, t, Side(), "full")
@@ -264,7 +264,7 @@ def build(state: AppState, t: T) -> FullTab:
         public_note=public_note,
         unfinished=unfinished,
         resume=resume,
-        form=RequestForm(questions, side, all_items=True),
+        form=RequestForm(items, side),
         repeat=repeat,
         push_when_done=push_when_done,
         run=run,
@@ -281,7 +281,7 @@ def build(state: AppState, t: T) -> FullTab:
     return tab
 
 
-def start_full_run(state: AppState, owner: str, request: Configuration, *, push: bool = False) -> Job:
+def start_full_run(state: AppState, owner: str, request: RunRequest, *, push: bool = False) -> Job:
     """Start a run that lets shorter work run in between, and push it at its end.
 
     Raises:
@@ -301,7 +301,7 @@ def start_full_run(state: AppState, owner: str, request: Configuration, *, push:
 def _is_resumable(run: StoredRun) -> bool:
     """Whether this page can ask for the very same run again."""
     try:
-        return of_spec(RunStore(run.path).spec()) is not None
+        return RunRequest.of_spec(RunStore(run.path).spec()) is not None
     except StoreError:
         return False
 

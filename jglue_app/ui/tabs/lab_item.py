@@ -18,7 +18,7 @@ from jglue_app.messages import word
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.runs.request import MAX_SHOTS, Side
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import Item, PromptSpec
+from jglue_app.types import Item, PromptSpec, is_sample
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import FOLLOWS_JOB, PRIVATE, Updates, Values
@@ -50,9 +50,16 @@ class PromptControls:
         """All of them."""
         return [self.format, self.style, self.shots]
 
-    def read(self, values: Values, model: str, lang: str) -> Side:
+    def read(self, values: Values, model: str) -> Side:
         """The side that the values ask for; raises InputError."""
-        return controls.read_side([model, *(values[c] for c in self.components), "none", "auto"], lang)
+        return controls.read_side(
+            {
+                "model": model,
+                "format": values[self.format],
+                "style": values[self.style],
+                "shots": values[self.shots],
+            }
+        )
 
     def fill(self, prompt: PromptSpec, task: str) -> Updates:
         """Values that lay an item out as a run did."""
@@ -159,7 +166,7 @@ class ItemTab:
         label = f"{item.id} {views.question(item)}"
         return {
             self.task: task,
-            self.data: "sample" if first.data_version.startswith("sample") else "official",
+            self.data: "sample" if is_sample(first.data_version) else "official",
             self.chosen: gr.update(choices=[label], value=label),
             **self._texts(item, lang),
             self.model: first.model.id,
@@ -167,7 +174,7 @@ class ItemTab:
             **self.b.fill(other_prompt, task),
         }
 
-    def _read(self, request: gr.Request, values: Values) -> tuple[Item, dict[str, Side]]:
+    def _read(self, values: Values) -> tuple[Item, dict[str, Side]]:
         """The item as it was typed, and the sides A and B.
 
         Raises:
@@ -177,9 +184,8 @@ class ItemTab:
         texts = {name: str(values[box] or "") for name, box in zip(task.fields, self.fields, strict=False)}
         id_ = _id_in(values[self.chosen]) or prompt_lab.TYPED
         item = prompt_lab.make_item(task, texts, str(values[self.gold] or ""), id_)
-        lang = language(request)
         model = values[self.model]
-        return item, {"A": self.a.read(values, model, lang), "B": self.b.read(values, model, lang)}
+        return item, {"A": self.a.read(values, model), "B": self.b.read(values, model)}
 
     # --- what is made of it -----------------------------------------------------------------------------------
 
@@ -188,7 +194,7 @@ class ItemTab:
         lang, data = language(request), str(values[self.data])
         reading: Updates = {self.status: views.note(word("lab_reading", lang))}
         yield reading
-        item, sides = self._read(request, values)
+        item, sides = self._read(values)
 
         def work(job: Job) -> None:
             job.result = [inspected_html(self.state, side, item, name, lang, job, data) for name, side in sides.items()]
@@ -200,7 +206,7 @@ class ItemTab:
     def ask(self, request: gr.Request, values: Values) -> Iterator[Updates]:
         """Have the model answer the item in both ways, or in one if they are the same."""
         lang = language(request)
-        item, sides = self._read(request, values)
+        item, sides = self._read(values)
         if sides["A"] == sides["B"]:
             del sides["B"]
         job = start_answer(self.state, visitor_id(request), sides, item, str(values[self.data]))

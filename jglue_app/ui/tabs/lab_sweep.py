@@ -53,7 +53,7 @@ class SweepTab:
     def start(self, request: gr.Request, values: Values) -> Iterator[Updates]:
         """Start a sweep and follow it."""
         lang = language(request)
-        side = controls.read_side([values[self.model], "plain", "ja-labels", values[self.shots], "none", "auto"], lang)
+        side = controls.read_side({"model": values[self.model], "shots": values[self.shots]})
         sides = prompt_lab.variants(side, values[self.formats] or [], values[self.styles] or ["ja-labels"])
         task, items, data = values[self.task], values[self.items], values[self.data]
         job = start_sweep(self.state, visitor_id(request), task, sides, items, data)

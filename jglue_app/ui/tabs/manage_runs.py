@@ -14,7 +14,7 @@ from jglue_app.errors import InputError
 from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.results.showcase import SHIPPED
-from jglue_app.runs.request import MAX_NAME
+from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.tasks import TASKS
 from jglue_app.types import Notice
 from jglue_app.ui import views

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jglue_app.messages import Message, say, word
-from jglue_app.runs.request import Configuration, Side, command, query
+from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_text import to_command_line, to_url_query
 from jglue_app.ui import controls, views
 
 NOT_ONE_COMMAND = Message(
@@ -13,7 +14,7 @@ NOT_ONE_COMMAND = Message(
 """Of a stored run that no request of the page makes again."""
 
 
-def setup_html(request: Configuration, lang: str) -> str:
+def setup_html(request: RunRequest, lang: str) -> str:
     """One line on what a click on Run would do."""
     limit = word("all_items", lang) if request.limit is None else word("each_items", lang).format(f"{request.limit:,}")
     subsets = word("subset_count", lang).format(len(request.tasks))
@@ -38,9 +39,9 @@ def side_text(side: Side, lang: str) -> str:
     return " · ".join(parts)
 
 
-def repeat_html(request: Configuration, lang: str, *, link: bool = True) -> str:
+def repeat_html(request: RunRequest, lang: str, *, link: bool = True) -> str:
     """The command line that makes the same request and, with `link`, the address that does."""
-    payload = {"command": command(request), "link": query(request) if link else ""}
+    payload = {"command": to_command_line(request), "link": to_url_query(request) if link else ""}
     return views.render("repeat", payload, lang)
 
 
