@@ -57,7 +57,7 @@ class AppState:
         """Let a job's owner see its runs, as far as the job has requested their items."""
         with self._lock:
             runs = self._requested_items.get(job.owner, {})
-            for plan in list(job.made.values()):
+            for plan in list(job.runs.values()):
                 ids_by_task = runs.setdefault(plan.run, {})
                 for task, ids in plan.ids.items():
                     ids_by_task[task] = ids_by_task.get(task, frozenset()) | ids
