@@ -282,7 +282,7 @@ def test_a_log_that_cannot_be_read_is_named_without_the_folder_it_was_copied_to(
     path = tmp_path / "up" / "outputs.jsonl"
     path.write_text('{"lm_output": "a", "extra_info": {}}\n[1]\n', "utf-8")
     with pytest.raises(InputError) as caught:
-        results.import_files(state, [path])
+        run_files.import_run(state, [path])
     assert str(caught.value).startswith("outputs.jsonl, line ")
     assert messages.say(caught.value.message, "ja").startswith("outputs.jsonl")
 

@@ -14,6 +14,7 @@ from gradio.blocks import Block
 from jglue_app.audit.auditor import MAX_ITEMS, audit_score, audit_table
 from jglue_app.audit.benchmarks import BENCHMARKS, METRICS, SYSTEMS
 from jglue_app.audit.published import published
+from jglue_app.audit.table_parser import MAX_BYTES
 from jglue_app.errors import InputError
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
