@@ -21,7 +21,7 @@ from jglue_app.data.files import Progress
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.runs import presets, request_errors
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.request import RunRequest, Side, Text, in_sentences, read_values
+from jglue_app.runs.request import CONFIG, RunRequest, Side, Text, in_sentences, read_values
 from jglue_app.runs.request_options import Option, Traits, integral, options
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import Settings
@@ -33,7 +33,7 @@ MODEL = "model_name"
 FLAGS = {"true": True, "false": False}
 
 
-@checked_dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=CONFIG)
 class Execution:
     """What a launched evaluation needs to know beside its request."""
 

@@ -45,6 +45,9 @@ MAX_SYSTEM = 10_000
 
 SAME_SIDES = mark("A and B are the same. Change one of them, such as the number of examples.")
 
+CONFIG = ConfigDict(extra="forbid", defer_build=True)
+"""Validators are built when the first request is made: `--help` makes none."""
+
 M = TypeVar("M")
 Whole = Annotated[int, BeforeValidator(integral), Field(strict=True)]
 Penalty = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -57,7 +60,7 @@ def known_splits() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*SPLITS, *(split for splits in more for split in splits))))
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class Side:
     """One model with its prompt."""
 
@@ -230,7 +233,7 @@ class Side:
         )
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class RunRequest:
     """A run of one model, or a comparison of two. The defaults are what the page begins with."""
 
@@ -272,7 +275,7 @@ class RunRequest:
     split: Annotated[
         Text,
         Field(title="Split", description="train, valid or test; JCoLA also has out_of_domain"),
-        Traits(choices=known_splits),
+        Traits(choices=known_splits, by_subset=True),
     ] = "valid"
     seed: Annotated[
         Whole,
@@ -480,7 +483,8 @@ def _check_names(known: Mapping[str, Option], found: Any, surface: Surface) -> N
         value = getattr(found, name)
         if option.name == "model" and not value.strip():
             raise request_errors.refused(option, value, surface)
-        if option.choices and value is not None and value not in option.choices:
+        known_value = value is None or value in option.choices or (option.traits.by_subset and surface == "program")
+        if option.choices and not known_value:
             raise UnknownNameError(option.kind_name, value[:100], option.choices)
         if option.kind in ("tasks", "by task"):
             for entry in value:

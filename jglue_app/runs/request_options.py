@@ -32,6 +32,8 @@ class Traits:
 
     choices: Callable[[], Sequence[str]] | None = None
     """Gives the values that exist."""
+    by_subset: bool = False
+    """Whether each subset has its own of the choices: what a program gives is checked where its data is read."""
     kind_name: str = ""
     """What an error calls an unknown value of it; its name if empty."""
     cap: int | None = None
