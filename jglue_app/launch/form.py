@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from jglue_app.data.files import Progress
 from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.messages import mark
 from jglue_app.runs import presets, request_errors
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.request import CONFIG, RunRequest, Side, Text, in_sentences, read_values
@@ -175,7 +176,7 @@ def read(given: Mapping[str, Any]) -> Form:
     """
     for key in given:
         if key not in FIELDS:
-            raise UnknownNameError("field of the Launch form", key[:100], FIELDS)
+            raise UnknownNameError(mark("field of the Launch form"), key[:100], FIELDS)
     values = defaults() | {name: _value(FIELDS[name], value) for name, value in given.items() if value is not None}
     if not values[MODEL]:
         raise InputError(
@@ -210,7 +211,7 @@ def _option_value(field: FormField, value: Any) -> Any:
         return None
     if field.option.kind == "flag" and field.type == "string":
         if value not in FLAGS:
-            raise UnknownNameError(field.option.name, value[:100], field.choices)
+            raise UnknownNameError(mark("value"), value[:100], field.choices)
         return FLAGS[value]
     if field.option.kind != "tasks":
         return value

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from jglue_app.backends import BACKENDS, backend_for
 from jglue_app.data.files import DATA_KINDS, SPLITS, Progress
-from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.errors import InputError
 from jglue_app.messages import mark
 from jglue_app.prompts.examples import SHOT_SELECTIONS
 from jglue_app.prompts.formats import FORMATS
@@ -150,7 +150,7 @@ class Side:
     shot_selection: Annotated[
         Text,
         Field(title="Selection of examples", description="How examples are chosen: fixed, random or balanced"),
-        Traits(choices=lambda: SHOT_SELECTIONS, kind_name="few-shot selection", command_prefix=False),
+        Traits(choices=lambda: SHOT_SELECTIONS, command_prefix=False),
     ] = "balanced"
     shot_seed: Annotated[
         Whole,
@@ -485,15 +485,12 @@ def _check_names(known: Mapping[str, Option], found: Any, surface: Surface) -> N
             raise request_errors.refused(option, value, surface)
         known_value = value is None or value in option.choices or (option.traits.by_subset and surface == "program")
         if option.choices and not known_value:
-            raise UnknownNameError(option.kind_name, value[:100], option.choices)
+            raise request_errors.unknown(option, value)
         if option.kind in ("tasks", "by task"):
             for entry in value:
-                _check_task(entry if isinstance(entry, str) else entry[0], surface)
-
-
-def _check_task(name: str, surface: Surface) -> None:
-    if name not in TASKS:
-        raise UnknownNameError("subset in tasks" if surface == "form" else "task", name[:100], TASKS)
+                task = entry if isinstance(entry, str) else entry[0]
+                if task not in TASKS:
+                    raise request_errors.unknown_task(task, surface)
 
 
 def _check_caps(known: Mapping[str, Option], found: Any, surface: Surface, side: str) -> None:

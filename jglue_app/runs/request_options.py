@@ -34,8 +34,6 @@ class Traits:
     """Gives the values that exist."""
     by_subset: bool = False
     """Whether each subset has its own of the choices: what a program gives is checked where its data is read."""
-    kind_name: str = ""
-    """What an error calls an unknown value of it; its name if empty."""
     cap: int | None = None
     """The most that page, links and forms take: of a number its value, of a text its characters."""
     multiline: bool = False
@@ -74,11 +72,6 @@ class Option:
     def flag(self) -> str:
         """Its name in links and on the command line."""
         return self.name.replace("_", "-")
-
-    @property
-    def kind_name(self) -> str:
-        """What an error calls an unknown value of it."""
-        return self.traits.kind_name or self.name
 
     @property
     def help(self) -> str:
