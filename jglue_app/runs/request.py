@@ -399,6 +399,8 @@ class RunRequest:
     def of_spec(cls, spec: RunSpec) -> RunRequest | None:
         """What asks for a stored run again; None where it was made by another version of this application, or of
         outputs made elsewhere."""
+        if spec.split not in known_splits():
+            return None
         try:
             found = cls(
                 tasks=spec.tasks,
