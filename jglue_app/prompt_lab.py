@@ -153,7 +153,7 @@ def gold_as_typed(item: Item) -> str:
 
 
 def plan_one(settings: Settings, task: str, side: Side, method: str = "generate", data: str = "sample") -> Plan:
-    """A plan whose wording, format and examples serve for single items of a subset; see `configuration.plans`."""
+    """A plan whose wording, format and examples serve for single items of a subset; see `RunRequest.plans`."""
     answer_method = method if TASKS[get_task(task).name].kind == "choice" else "generate"
     ((_, plan),) = RunRequest((task,), data, 1, answer_method, side).for_page(settings).plans(settings)
     return plan

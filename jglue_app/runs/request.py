@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from jglue_app.backends import BACKENDS, backend_for
 from jglue_app.data.files import DATA_KINDS, SPLITS, Progress
-from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.errors import InputError
 from jglue_app.messages import mark
 from jglue_app.prompts.examples import SHOT_SELECTIONS
 from jglue_app.prompts.formats import FORMATS
@@ -45,6 +45,9 @@ MAX_SYSTEM = 10_000
 
 SAME_SIDES = mark("A and B are the same. Change one of them, such as the number of examples.")
 
+CONFIG = ConfigDict(extra="forbid", defer_build=True)
+"""Validators are built when the first request is made: `--help` makes none."""
+
 M = TypeVar("M")
 Whole = Annotated[int, BeforeValidator(integral), Field(strict=True)]
 Penalty = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -57,7 +60,7 @@ def known_splits() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*SPLITS, *(split for splits in more for split in splits))))
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class Side:
     """One model with its prompt."""
 
@@ -147,7 +150,7 @@ class Side:
     shot_selection: Annotated[
         Text,
         Field(title="Selection of examples", description="How examples are chosen: fixed, random or balanced"),
-        Traits(choices=lambda: SHOT_SELECTIONS, kind_name="few-shot selection", command_prefix=False),
+        Traits(choices=lambda: SHOT_SELECTIONS, command_prefix=False),
     ] = "balanced"
     shot_seed: Annotated[
         Whole,
@@ -230,7 +233,7 @@ class Side:
         )
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class RunRequest:
     """A run of one model, or a comparison of two. The defaults are what the page begins with."""
 
@@ -272,7 +275,7 @@ class RunRequest:
     split: Annotated[
         Text,
         Field(title="Split", description="train, valid or test; JCoLA also has out_of_domain"),
-        Traits(choices=known_splits),
+        Traits(choices=known_splits, by_subset=True),
     ] = "valid"
     seed: Annotated[
         Whole,
@@ -396,6 +399,8 @@ class RunRequest:
     def of_spec(cls, spec: RunSpec) -> RunRequest | None:
         """What asks for a stored run again; None where it was made by another version of this application, or of
         outputs made elsewhere."""
+        if spec.split not in known_splits():
+            return None
         try:
             found = cls(
                 tasks=spec.tasks,
@@ -480,16 +485,14 @@ def _check_names(known: Mapping[str, Option], found: Any, surface: Surface) -> N
         value = getattr(found, name)
         if option.name == "model" and not value.strip():
             raise request_errors.refused(option, value, surface)
-        if option.choices and value is not None and value not in option.choices:
-            raise UnknownNameError(option.kind_name, value[:100], option.choices)
+        known_value = value is None or value in option.choices or (option.traits.by_subset and surface == "program")
+        if option.choices and not known_value:
+            raise request_errors.unknown(option, value)
         if option.kind in ("tasks", "by task"):
             for entry in value:
-                _check_task(entry if isinstance(entry, str) else entry[0], surface)
-
-
-def _check_task(name: str, surface: Surface) -> None:
-    if name not in TASKS:
-        raise UnknownNameError("subset in tasks" if surface == "form" else "task", name[:100], TASKS)
+                task = entry if isinstance(entry, str) else entry[0]
+                if task not in TASKS:
+                    raise request_errors.unknown_task(task, surface)
 
 
 def _check_caps(known: Mapping[str, Option], found: Any, surface: Surface, side: str) -> None:

@@ -16,7 +16,7 @@ from jglue_app.audit.auditor import audit_table
 from jglue_app.errors import InputError, StoreError
 from jglue_app.results import archive, showcase
 from jglue_app.results.showcase import SHIPPED
-from jglue_app.runs.request import Configuration, Side
+from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
@@ -57,9 +57,8 @@ def make(state: AppState, tmp_path: Path) -> Make:
         path = tmp_path / f"{said}.jsonl"
         rows = [{"task": "jnli", "item_id": id_, "text": said} for id_ in GOLDS]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-        job = state.jobs.start_runs(
-            owner, "compare", Configuration(("jnli",), "sample", limit, "generate", Side(str(path)))
-        )
+        request = RunRequest(("jnli",), "sample", limit, "generate", Side(str(path)))
+        job = state.jobs.start_runs(owner, "compare", request)
         assert job.ended.wait(60)
         return job
 
