@@ -16,8 +16,8 @@ import gradio as gr
 from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.messages import say, word
 from jglue_app.results import archive, exporters
-from jglue_app.results import export as files
-from jglue_app.results.importers.imports import import_to_either
+from jglue_app.results import table_files as files
+from jglue_app.results.importers.import_run import import_to_either
 from jglue_app.results.library import StoredRun
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.request import MAX_NAME
