@@ -30,7 +30,7 @@ from jglue_app.results import exporters
 from jglue_app.results.importers.import_run import Imported, Items, import_logs
 from jglue_app.results.library import Library
 from jglue_app.runs import presets
-from jglue_app.runs.plan import build_prompts, make_plan
+from jglue_app.runs.plan import build_prompts
 from jglue_app.runs.predictions import read_predictions
 from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
@@ -43,7 +43,7 @@ from jglue_app.scoring.types import Comparison, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import load_settings
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunData
+from jglue_app.types import ModelSpec, RunData
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,8 @@ def evaluate(
     max_thinking_tokens: int | None = None,
     repetition_penalty: float | None = None,
     oracle_length: bool | None = None,
+    shots_by_task: Mapping[str, int] | None = None,
+    repetition_penalty_by_task: Mapping[str, float] | None = None,
     marc_ja: str | Path | None = None,
     device: str = "auto",
     pool: ModelPool | None = None,
@@ -120,6 +122,7 @@ def evaluate(
         style, format, shots, shot_selection, shot_seed, system, thinking: see `types.PromptSpec`.
         method, max_new_tokens, max_thinking_tokens, oracle_length: see `types.Decoding`.
         repetition_penalty: of all subsets; see there.
+        shots_by_task, repetition_penalty_by_task: subset → its own number, where it has another one.
         marc_ja: your own MARC-ja file.
         device: see `backends.open_backend`.
         pool: keeps models loaded between calls; without one the model is dropped at the end.
@@ -128,30 +131,41 @@ def evaluate(
         JglueAppError: one of its kinds, with a remedy in the message.
     """
     settings = load_settings()
-    preset = presets.fill(protocol, style, format, shots, method, repetition_penalty, oracle_length)
-    spec = ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
-    planned = make_plan(
-        settings,
-        spec,
-        presets.subsets(protocol, tasks),
-        data_kind=data,
-        split=split,
-        limit=limit,
-        seed=seed,
-        prompt=PromptSpec(
-            preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task, thinking
-        ),
-        decoding=presets.decoding(preset, max_new_tokens, max_thinking_tokens),
-        marc_ja=Path(marc_ja) if marc_ja else None,
+    request = presets.request(
+        protocol,
+        {
+            **{"tasks": tasks, "data": data, "split": split, "limit": limit, "seed": seed, "method": method},
+            **{"max_new_tokens": max_new_tokens, "oracle_length": oracle_length, "allow_bin": _spec(model).allow_bin},
+            "marc_ja": str(marc_ja) if marc_ja else None,
+        },
+        {
+            **_of_model(model),
+            **{"style": style, "format": format, "shots": shots, "shot_selection": shot_selection},
+            **{"shot_seed": shot_seed, "system": system, "thinking": thinking},
+            **{"max_thinking_tokens": max_thinking_tokens, "repetition_penalty": repetition_penalty},
+            **{"shots_by_task": shots_by_task, "repetition_penalty_by_task": repetition_penalty_by_task},
+        },
     )
+    ((_, plan),) = request.plans(settings)
     owned = pool or ModelPool(settings, device=device)
     try:
-        for _ in run_plan(planned, owned, settings.runs_dir):
+        for _ in run_plan(plan, owned, settings.runs_dir):
             pass
     finally:
         if pool is None:
             owned.clear()
-    return Run(RunStore.of(settings.runs_dir, planned.spec).path, planned.ids)
+    return Run(RunStore.of(settings.runs_dir, plan.spec).path, plan.ids)
+
+
+def _spec(model: str | ModelSpec) -> ModelSpec:
+    return ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
+
+
+def _of_model(model: str | ModelSpec) -> dict[str, object]:
+    """What a model says of a side of a request."""
+    spec = _spec(model)
+    names = ("backend", "revision", "dtype", "quantization", "gguf_file")
+    return {"model": spec.id} | {name: getattr(spec, name) for name in names}
 
 
 def lint_prompt(
@@ -184,28 +198,27 @@ def lint_prompt(
         JglueAppError: one of its kinds, with a remedy in the message.
     """
     settings = load_settings()
-    preset = presets.fill(protocol, style, format, shots)
-    spec = ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
+    spec = _spec(model)
     names = presets.subsets(protocol, tasks)
     here = all(files.find_official(settings, name, split) for name in names if name in files.DISTRIBUTED)
-    plan = make_plan(
-        settings,
-        spec,
-        names,
-        data_kind=data or ("official" if here else "sample"),
-        split=split,
-        limit=limit,
-        seed=seed,
-        prompt=PromptSpec(
-            preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task, thinking
-        ),
-        decoding=Decoding(max_new_tokens=max_new_tokens, max_thinking_tokens=max_thinking_tokens),
-        marc_ja=Path(marc_ja) if marc_ja else None,
-        answers=False,
+    request = presets.request(
+        protocol,
+        {
+            **{"tasks": names, "data": data or ("official" if here else "sample"), "split": split, "limit": limit},
+            **{"seed": seed, "method": "generate", "max_new_tokens": max_new_tokens, "allow_bin": spec.allow_bin},
+            "marc_ja": str(marc_ja) if marc_ja else None,
+        },
+        {
+            **_of_model(model),
+            **{"style": style, "format": format, "shots": shots, "shot_selection": shot_selection},
+            **{"shot_seed": shot_seed, "system": system, "thinking": thinking},
+            "max_thinking_tokens": max_thinking_tokens,
+        },
     )
+    ((_, plan),) = request.plans(settings, answers=False)
     tokenizer = open_tokenizer(spec, settings, notify)
     info = tokenizer.info
-    if preset.format == "chat" and not info.has_chat_template:
+    if request.a.format == "chat" and not info.has_chat_template:
         return (lint.no_chat_template(tokenizer),)
     text = ModelText(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
     cases = [
@@ -215,7 +228,7 @@ def lint_prompt(
             prompts=build_prompts(plan, name, items, text),
             shots={item.id: item for item in plan.pools[name].items} if name in plan.pools else {},
             max_new_tokens=max_new_tokens or plan.style.of(name).max_new_tokens,
-            format=preset.format,
+            format=request.a.format,
             deliberate=protocol != "official" and style is None,
             thinking=thinking,
             max_thinking_tokens=max_thinking_tokens,

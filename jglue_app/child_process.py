@@ -1,7 +1,7 @@
 """A child process that is sent JSON lines on standard input and answers in JSON lines on standard output.
 
     {"message": …, "kind": "notice" | "progress"}       any number of them, while it works
-    {"result": {…}}                                      what came of a request
+    {"result": {…}}                                      the result of a request
     {"error": …, "class": name of a class of errors.py}  instead of a result
 
 Messages are written as `messages.as_json` writes them, so that this side can say them in another language. A child in
@@ -25,6 +25,8 @@ from jglue_app import errors
 from jglue_app.errors import JglueAppError
 from jglue_app.messages import Message, as_json, from_json
 
+OnMessage = Callable[[str], None]
+"""Takes the messages of a child on the way to its result."""
 INHERITED_ENV = (
     *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "APPDATA", "LD_LIBRARY_PATH"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
@@ -43,7 +45,7 @@ ERROR_CLASSES: Mapping[str, type[JglueAppError]] = {
 
 
 class ProgressMessage(Message):
-    """A message about what is going on at the moment: once it is over, nobody needs to read it. Others are notices."""
+    """A message about what is going on at the moment: it need not be shown once that is over. Others are notices."""
 
     __slots__ = ()
 
@@ -66,7 +68,7 @@ class ChildExitError(Exception):
 
 
 class ChildStoppedError(Exception):
-    """The child was killed because its caller asked for that."""
+    """The child was killed because its caller wanted to stop."""
 
 
 class ChildProcess:
@@ -77,7 +79,7 @@ class ChildProcess:
         env: its whole environment.
         stderr: file that takes its standard error; the caller deletes it.
         cwd: its working folder; None for that of this process.
-        clean: takes whatever is hidden out of a text before anybody is told it.
+        clean: removes secrets from a text before it leaves this object.
 
     Raises:
         OSError: it cannot be started.
@@ -116,7 +118,7 @@ class ChildProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # On Ctrl-C nobody wants to wait.
+        # Ctrl-C does not wait for the child.
         self.close(0 if kind is not None and not issubclass(kind, Exception) else EXIT_TIMEOUT_S)
 
     @property
@@ -136,19 +138,19 @@ class ChildProcess:
 
     def result(
         self,
-        on_message: Callable[[str], None] = lambda _: None,
+        on_message: OnMessage = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, Any]:
         """Wait for the result of what was sent.
 
         Args:
             on_message: takes the messages that come before it.
-            should_stop: asked a few times a second; the child is killed when it says so.
+            should_stop: called a few times a second; the child is killed when it returns true.
 
         Raises:
             JglueAppError: the error that the child sent.
             ChildExitError: there will be no result.
-            ChildStoppedError: `should_stop` said so.
+            ChildStoppedError: `should_stop` returned true.
         """
         while True:
             answer = self.next_message(should_stop)
@@ -214,7 +216,7 @@ class ChildProcess:
                     raise ChildStoppedError from None
                 continue
             if line is None:
-                self._lines.put(None)  # For whoever asks again.
+                self._lines.put(None)  # For the next call.
             return line
 
     def _message(self, value: Any) -> Message:

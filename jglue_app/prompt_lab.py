@@ -16,7 +16,8 @@ from jglue_app.prompts.formats import FORMATS, ModelText
 from jglue_app.results.library import Ids, Library
 from jglue_app.runs.answering import answer_prompts
 from jglue_app.runs.plan import Plan, build_prompts
-from jglue_app.runs.request import MAX_NAME, Configuration, Side, plans
+from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.runs.runner import Event, run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import protocols
@@ -154,7 +155,7 @@ def gold_as_typed(item: Item) -> str:
 def plan_one(settings: Settings, task: str, side: Side, method: str = "generate", data: str = "sample") -> Plan:
     """A plan whose wording, format and examples serve for single items of a subset; see `configuration.plans`."""
     how = method if TASKS[get_task(task).name].kind == "choice" else "generate"
-    ((_, plan),) = plans(settings, Configuration((task,), data, 1, how, side))
+    ((_, plan),) = RunRequest((task,), data, 1, how, side).for_page(settings).plans(settings)
     return plan
 
 
@@ -383,7 +384,7 @@ def sweep(
     for side in sides:
         if should_stop():
             return
-        planned.append((side, plans(settings, Configuration((task,), data, items, method, side))[0][1]))
+        planned.append((side, RunRequest((task,), data, items, method, side).for_page(settings).plans(settings)[0][1]))
     for side, plan in planned:
         if should_stop():
             return

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from jglue_app.child_process import ChildExitError, ChildProcess
 from jglue_app.errors import InputError, PeerError, UnknownNameError, reason_of
+from jglue_app.messages import Message
 from jglue_app.types import Prompt
 
 WORKER = Path(__file__).with_name("peer_worker.py")
@@ -136,7 +137,7 @@ class Peer:
                 "{harness} failed in {python}. It said last: {lines}",
                 harness=self.name,
                 python=self._python,
-                lines=" / ".join(e.stderr) or "nothing",
+                lines=" / ".join(e.stderr) or Message("nothing"),
             ) from e
         if "missing" in result:
             raise InputError(

@@ -16,7 +16,7 @@ from jglue_app.api import open_run
 from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of
 from jglue_app.cli.tables import print_json, print_lines
 from jglue_app.errors import InputError, JglueAppError, NetworkError
-from jglue_app.messages import Joined, Message
+from jglue_app.messages import Message
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.store import RunStore
@@ -171,7 +171,7 @@ def _with_copies(
     return NetworkError(
         "{reason} An offline copy is sent by: {commands}",
         reason=reason,
-        commands=Joined("; ", [sync_command(copy) for copy in copies]),
+        commands="; ".join(sync_command(copy) for copy in copies),
     )
 
 

@@ -2,7 +2,7 @@
 
     python -m jglue_app.launch --schema      # the form as JSON schema
 
-The run is the one that Launch has made. Its config is what came of the form (`form.py`); progress is logged as it goes,
+The W&B run is the one that Launch has made. Its config is the filled-in form (`form.py`); progress is logged to it,
 and at the end it is filled as a push fills it. Answers are stored in `JGLUE_RUNS_DIR`: on a volume that outlives the
 container, a second launch of the same form continues where the first was stopped.
 """
@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jglue_app import messages
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # W&B's client is imported only when an evaluation starts.
     from jglue_app.wandb_sink.client.launched_run import LaunchedRun
 
 FORM_KEY = "launch"
-"""Config key of the form as it was read: a resumed run finds it there, under its other keys what came of it."""
+"""Config key of the form as it was read, for a resumed run: other keys then hold the values that were used."""
 
 
 def main() -> None:
@@ -97,7 +97,7 @@ def _evaluate(run: LaunchedRun, shutdown: ShutdownHandler, view: ProgressView, s
     if answers.memory:
         settings = replace(settings, memory_bytes=int(answers.memory * 2**30))
     plan = form.plan(answers, settings, view.download)
-    run.describe(plan.spec.label, ["jglue"], _config(plan, asdict(answers)))
+    run.describe(plan.spec.label, ["jglue"], _config(plan, answers.values))
     view.say(Message("Progress is at {url}", url=run.url))
 
     _run_plan(run, plan, settings, answers.device, answers.protocol, view, stop)

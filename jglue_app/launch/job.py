@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import InputError, StoreError, reason_of
 from jglue_app.launch import form
 from jglue_app.settings import ASSETS
@@ -51,7 +52,7 @@ def create_job(
     name: str = "",
     image: str = "",
     base_image: str = IMAGE,
-    on_message: Callable[[str], None] = lambda _: None,
+    on_message: OnMessage = lambda _: None,
 ) -> Job:
     """Make a job of the code here, or of an image that holds it; or a new version of the job of that name.
 

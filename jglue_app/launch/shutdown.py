@@ -50,7 +50,7 @@ class ShutdownHandler:
                 self._run.fail(code, state, message, tags)
 
     def stop(self, message: str) -> None:
-        """As `fail`, of a run that was told to stop."""
+        """As `fail`, of a run that a signal has stopped."""
         self.fail(EXIT_INTERRUPTED, message, state="stopped", tags=("jglue", "unfinished"))
 
     def exit_now(self) -> None:

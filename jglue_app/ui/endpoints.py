@@ -6,7 +6,7 @@ They take and give plain values. What they may do is what the page may do: the s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,7 +18,8 @@ from jglue_app.audit import auditor
 from jglue_app.backends.named_models import named_models
 from jglue_app.data import files as data
 from jglue_app.errors import InputError, JglueAppError, UnknownNameError
-from jglue_app.runs.request import Configuration, Side, command, query
+from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_text import to_command_line, to_url_query
 from jglue_app.runs.store import dumps
 from jglue_app.scoring.disagreement import dissents
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
@@ -27,6 +28,7 @@ from jglue_app.scoring.waterfall import as_table
 from jglue_app.tasks import CORE, get_task
 from jglue_app.types import Item
 from jglue_app.ui import controls
+from jglue_app.ui.endpoint_parameters import FIRST_OF_ONE, FIRST_OF_TWO, request_of, with_request_parameters
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import BEAT_S, changes
 from jglue_app.ui.state import AppState
@@ -80,20 +82,9 @@ def waited(desk: AppState, job: Job, said: Said) -> Iterator[Said]:
 def _runs(desk: AppState) -> tuple[Any, ...]:
     settings = desk.settings
 
-    def configuration(
-        tasks: list[str],
-        data: str,
-        limit: int,
-        method: str,
-        a: list[Any],
-        b: list[Any] | None,
-        allow_bin: bool = False,
-    ) -> Configuration:
-        left = controls.read_side(a, "en")
-        right = controls.read_side(b, "en") if b else None
-        return controls.read_configuration(
-            settings, [tasks, data, limit or None, method, allow_bin and not settings.public], left, right, "en"
-        )
+    def read(given: Mapping[str, Any]) -> RunRequest:
+        values = {**request_of(given), "allow_bin": given.get("allow_bin", False) and not settings.public}
+        return controls.read(values, settings)
 
     def follow(job: Job) -> Iterator[dict[str, Any]]:
         for _ in changes(job):
@@ -119,110 +110,22 @@ def _runs(desk: AppState) -> tuple[Any, ...]:
             "notices": job.notices,
         }
 
-    def compare_models(
-        request: gr.Request,
-        a_model: str = "gemma-3-270m",
-        b_model: str = "",
-        tasks: list[str] = list(CORE),  # noqa: B006  # Shown to programs as the default, and never changed.
-        data: str = "sample",
-        limit: int = 5,
-        method: str = "both",
-        a_format: str = "plain",
-        a_style: str = "ja-labels",
-        a_shots: int = 0,
-        b_format: str = "plain",
-        b_style: str = "ja-labels",
-        b_shots: int = 3,
-        a_quantization: str = "none",
-        b_quantization: str = "none",
-        a_dtype: str = "auto",
-        b_dtype: str = "auto",
-        allow_bin: bool = False,
-        a_thinking: str = "off",
-        b_thinking: str = "off",
-        a_max_thinking_tokens: int = 0,
-        b_max_thinking_tokens: int = 0,
-        a_repetition_penalty: float = 1.0,
-        b_repetition_penalty: float = 1.0,
-    ) -> Iterator[dict[str, Any]]:
+    def compare_models(request: gr.Request, **given: Any) -> Iterator[dict[str, Any]]:
         """Run one model, or two side by side, and store what they answer. Gives the state again and again; the last
-        has the ids of the runs, for `scores`, `items` and `item`.
-
-        Args:
-            a_model: A registry name or Hub id; on your own machine also a folder or .gguf file.
-            b_model: The model to compare with; empty for none. It may be the same as A with other settings.
-            tasks: Subsets: marc_ja, jsts, jnli, jsquad, jcommonsenseqa; jcola (off unless named).
-            data: sample (our own items), official (JGLUE v1.3, dev) or test (its test sets).
-            limit: Items per subset; 0 for all.
-            method: generate (free text), choose (log-likelihood of each answer) or both.
-            a_format: Prompt format of A: plain, chat, rinna, rinna_bilingual, alpaca or llama2.
-            a_style: Wording style of A, such as ja-labels, en-labels, number or choice-text.
-            a_shots: Solved examples before A's question, 0 to 16.
-            b_format: Prompt format of B.
-            b_style: Wording style of B.
-            b_shots: Solved examples before B's question.
-            a_quantization: none, 8bit or 4bit.
-            b_quantization: The same for B.
-            a_dtype: auto, float32, bfloat16 or float16.
-            b_dtype: The same for B.
-            allow_bin: Read pickled .bin weights, weights only, where there are no safetensors; on your own machine.
-            a_thinking: What A's chat template is told of thinking: off, on or default (nothing).
-            b_thinking: The same for B.
-            a_max_thinking_tokens: Most tokens of a thought of A's, beside those of the answer; 0 for none of its own.
-            b_max_thinking_tokens: The same for B.
-            a_repetition_penalty: Of A; lowers the scores of tokens that were there before, such as 1.2; 1 is none.
-            b_repetition_penalty: The same for B.
-        """
-        a = [a_model, a_format, a_style, a_shots, a_quantization, a_dtype, a_thinking, a_max_thinking_tokens]
-        a.append(a_repetition_penalty)
-        b = [b_model, b_format, b_style, b_shots, b_quantization, b_dtype, b_thinking, b_max_thinking_tokens]
-        b.append(b_repetition_penalty)
+        has the ids of the runs, for `scores`, `items` and `item`."""
         try:
-            asked = configuration(tasks, data, limit, method, a, b if b_model else None, allow_bin)
-            job = desk.jobs.runs(visitor(request), compare.KIND, asked)
+            job = desk.jobs.runs(visitor(request), compare.KIND, read(given))
         except JglueAppError as e:
             raise _told(e) from e
         yield from follow(job)
 
-    def full_run(
-        request: gr.Request,
-        model: str = "gemma-3-270m",
-        tasks: list[str] = list(CORE),  # noqa: B006  # As above.
-        data: str = "official",
-        method: str = "both",
-        format: str = "plain",
-        style: str = "ja-labels",
-        shots: int = 0,
-        quantization: str = "none",
-        dtype: str = "auto",
-        allow_bin: bool = False,
-        thinking: str = "off",
-        max_thinking_tokens: int = 0,
-        repetition_penalty: float = 1.0,
-    ) -> Iterator[dict[str, Any]]:
+    def full_run(request: gr.Request, **given: Any) -> Iterator[dict[str, Any]]:
         """Every item of a split in the background. Leaving off reading does not end it; `stop` does. The same
-        call again goes on where it was stopped.
-
-        Args:
-            model: A registry name, Hub id, folder or .gguf file.
-            tasks: Subsets: marc_ja, jsts, jnli, jsquad, jcommonsenseqa; jcola (off unless named).
-            data: official (JGLUE v1.3, dev), test (its test sets) or sample.
-            method: generate, choose or both.
-            format: Prompt format: plain, chat, rinna, rinna_bilingual, alpaca or llama2.
-            style: Wording style.
-            shots: Solved examples before the question, 0 to 16.
-            quantization: none, 8bit or 4bit.
-            dtype: auto, float32, bfloat16 or float16.
-            allow_bin: Read pickled .bin weights, weights only, where there are no safetensors.
-            thinking: What the chat template is told of thinking: off, on or default (nothing).
-            max_thinking_tokens: Most tokens of a thought, beside those of the answer; 0 for none of its own.
-            repetition_penalty: Lowers the scores of tokens that were there before, such as 1.2; 1 is none.
-        """
+        call again goes on where it was stopped."""
         try:
             if settings.public:
                 raise InputError("A public server makes no full runs. Run the application on your own machine.")
-            side = [model, format, style, shots, quantization, dtype, thinking, max_thinking_tokens, repetition_penalty]
-            job = full.begin(desk, visitor(request), configuration(tasks, data, 0, method, side, None, allow_bin))
+            job = full.begin(desk, visitor(request), read(given))
         except JglueAppError as e:
             raise _told(e) from e
         yield from follow(job)
@@ -239,65 +142,13 @@ def _runs(desk: AppState) -> tuple[Any, ...]:
         desk.jobs.halt(job)
         return "Stopping. What is finished is kept; the same call again goes on from there."
 
-    def repeat(
-        a_model: str = "gemma-3-270m",
-        b_model: str = "",
-        tasks: list[str] = list(CORE),  # noqa: B006  # As above.
-        data: str = "sample",
-        limit: int = 5,
-        method: str = "both",
-        a_format: str = "plain",
-        a_style: str = "ja-labels",
-        a_shots: int = 0,
-        b_format: str = "plain",
-        b_style: str = "ja-labels",
-        b_shots: int = 3,
-        a_quantization: str = "none",
-        b_quantization: str = "none",
-        a_dtype: str = "auto",
-        b_dtype: str = "auto",
-        a_thinking: str = "off",
-        b_thinking: str = "off",
-        a_max_thinking_tokens: int = 0,
-        b_max_thinking_tokens: int = 0,
-        a_repetition_penalty: float = 1.0,
-        b_repetition_penalty: float = 1.0,
-    ) -> dict[str, str]:
-        """The command line and the link that ask for a comparison; runs nothing.
-
-        Args:
-            a_model: Model A.
-            b_model: Model B; empty for none.
-            tasks: Subsets.
-            data: sample, official or test.
-            limit: Items per subset; 0 for all.
-            method: generate, choose or both.
-            a_format: Prompt format of A.
-            a_style: Wording style of A.
-            a_shots: Examples of A.
-            b_format: Prompt format of B.
-            b_style: Wording style of B.
-            b_shots: Examples of B.
-            a_quantization: none, 8bit or 4bit.
-            b_quantization: The same for B.
-            a_dtype: auto, float32, bfloat16 or float16.
-            b_dtype: The same for B.
-            a_thinking: Thinking of A: off, on or default.
-            b_thinking: The same for B.
-            a_max_thinking_tokens: Most tokens of a thought of A's; 0 for none of its own.
-            b_max_thinking_tokens: The same for B.
-            a_repetition_penalty: Of A; lowers the scores of tokens that were there before, such as 1.2; 1 is none.
-            b_repetition_penalty: The same for B.
-        """
-        a = [a_model, a_format, a_style, a_shots, a_quantization, a_dtype, a_thinking, a_max_thinking_tokens]
-        a.append(a_repetition_penalty)
-        b = [b_model, b_format, b_style, b_shots, b_quantization, b_dtype, b_thinking, b_max_thinking_tokens]
-        b.append(b_repetition_penalty)
+    def repeat(**given: Any) -> dict[str, str]:
+        """The command line and the link that ask for a comparison; runs nothing."""
         try:
-            found = configuration(tasks, data, limit, method, a, b if b_model else None)
+            found = read(given)
         except JglueAppError as e:
             raise _told(e) from e
-        return {"command": command(found), "link": f"?{query(found)}"}
+        return {"command": to_command_line(found), "link": f"?{to_url_query(found)}"}
 
     def models() -> list[dict[str, Any]]:
         """The named models with their sizes, licences and usual prompt formats."""
@@ -315,7 +166,15 @@ def _runs(desk: AppState) -> tuple[Any, ...]:
         except JglueAppError as e:
             raise _told(e) from e
 
-    return compare_models, full_run, stop, repeat, models, protocols
+    two, one = RunRequest(b=controls.DEFAULT_B), RunRequest(data="official", limit=None)
+    return (
+        with_request_parameters(compare_models, FIRST_OF_TWO, two),
+        with_request_parameters(full_run, FIRST_OF_ONE, one, leave_out=("limit",)),
+        stop,
+        with_request_parameters(repeat, FIRST_OF_TWO, two, leave_out=("allow_bin",)),
+        models,
+        protocols,
+    )
 
 
 # --- stored runs ----------------------------------------------------------------------------------------
@@ -651,7 +510,7 @@ def _lab(desk: AppState) -> tuple[Any, ...]:
             job.result = _plain(look(desk, side, item, job, data))
 
         try:
-            side = controls.read_side([model, format, style, shots, "none", "auto"], "en")
+            side = controls.read_side({"model": model, "format": format, "style": style, "shots": shots})
             item = find(task, item_id, data, fields, gold)
             job = desk.jobs.aside(visitor(request), "look", work)
             yield from waited(desk, job, {"state": "waiting"})
@@ -691,7 +550,7 @@ def _lab(desk: AppState) -> tuple[Any, ...]:
                     job.result = prompt_lab.try_item(settings, desk.pool, side, item, job.stop.is_set, data=data)
 
         try:
-            side: Side = controls.read_side([model, format, style, shots, "none", "auto"], "en")
+            side: Side = controls.read_side({"model": model, "format": format, "style": style, "shots": shots})
             item = find(task, item_id, data, fields, gold)
             job = desk.jobs.start(visitor(request), "try", work)
             yield from waited(desk, job, {"state": "waiting"})
@@ -725,7 +584,7 @@ def _lab(desk: AppState) -> tuple[Any, ...]:
         """
         owner = visitor(request)
         try:
-            side = controls.read_side([model, "plain", "ja-labels", shots, "none", "auto"], "en")
+            side = controls.read_side({"model": model, "shots": shots})
             job = start_sweep(desk, owner, task, prompt_lab.variants(side, formats, styles), items, data, "en")
             nothing: list[dict[str, Any]] = []
             yield from waited(desk, job, nothing)

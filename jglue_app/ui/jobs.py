@@ -19,7 +19,7 @@ from typing import Any, Literal
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import BusyError, InputError, JglueAppError
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.request import Configuration, Plans, plans
+from jglue_app.runs.request import Plans, RunRequest
 from jglue_app.runs.runner import Event, run_plans
 from jglue_app.settings import Settings
 
@@ -144,7 +144,7 @@ class Jobs:
         self,
         owner: str,
         kind: str,
-        asked: Configuration,
+        asked: RunRequest,
         *,
         gives_way: bool = False,
         after: Callable[[Job], None] = lambda _: None,
@@ -154,7 +154,7 @@ class Jobs:
         """
 
         def work(job: Job) -> None:
-            planned = plans(self._settings, asked)
+            planned = asked.for_page(self._settings).plans(self._settings)
             job.made = {side: Made.by(plan) for side, plan in planned}
             self._make_runs(job, planned)
             if job.stop.is_set() or job.state in ENDED:

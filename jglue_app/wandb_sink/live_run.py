@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jglue_app import messages
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError, StoreError
 from jglue_app.messages import Message
 from jglue_app.results.library import Library
@@ -25,7 +26,7 @@ from jglue_app.wandb_sink.worker_process import WorkerProcess
 SPEED_EVERY_S = 5.0
 SCORES_EVERY_S = 30.0
 SCORES_PAUSE_FACTOR = 50
-"""The pause before the next running scores is at least so many times as long as they took."""
+"""The pause before the next running scores is at least this many times as long as computing the last ones took."""
 END_WAIT_S, STOPPED_WAIT_S = 60.0, 10.0
 """How long W&B may take to receive the last of the progress; and when the work was stopped."""
 NOTIFY_AFTER_S = 5.0
@@ -87,7 +88,7 @@ class EndWait:
         on_message: takes the message.
     """
 
-    def __init__(self, should_stop: Callable[[], bool], on_message: Callable[[str], None]) -> None:
+    def __init__(self, should_stop: Callable[[], bool], on_message: OnMessage) -> None:
         self._should_stop, self._on_message = should_stop, on_message
         self._began = time.monotonic()
         self._notified = False
@@ -107,9 +108,9 @@ class EndWait:
 class Follower:
     """Progress of the runs of one command. Use it in a `with`; `on_event` takes every event of the runner.
 
-    A key that W&B does not accept, or an entity that is not there, raises at once: nobody should find that out after
-    hours. A server that cannot be reached is reported in a message, and the run goes on without it. Without a login, or
-    without a plan, it does nothing.
+    A key that W&B does not accept, or an entity that is not there, raises at once, not after hours of work. A server
+    that cannot be reached is reported in a message, and the run goes on without it. Without a login, or without a plan,
+    it does nothing.
 
     Args:
         plans: side → what is run.
@@ -127,7 +128,7 @@ class Follower:
         runs_dir: Path,
         *,
         protocol: str = "official",
-        on_message: Callable[[str], None] = lambda _: None,
+        on_message: OnMessage = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._login, self._on_message, self._should_stop = login, on_message, should_stop

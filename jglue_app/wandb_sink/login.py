@@ -1,4 +1,4 @@
-"""Where at W&B, and with whose key: names are checked and the key is found before anything is sent."""
+"""A project at W&B and the key for it, both checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def operator_key(server: str) -> str:
     """The key of the user of this process: `WANDB_API_KEY`, else what `wandb login` has stored for the server; empty if
     there is none.
 
-    An empty `WANDB_API_KEY` is a key that somebody meant to set, not a reason to use another.
+    An empty `WANDB_API_KEY` is an error to be reported, not a reason to use another key.
     """
     if "WANDB_API_KEY" in os.environ:
         return os.environ["WANDB_API_KEY"].strip()

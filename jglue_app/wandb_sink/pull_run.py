@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import filecmp
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import StoreError, reason_of
 from jglue_app.messages import Message
 from jglue_app.results import archive
@@ -17,15 +17,13 @@ from jglue_app.wandb_sink.worker_process import WorkerProcess
 ARTIFACT_PREFIX = "jglue-run-"
 
 
-def pull(
-    run: RunPath, login: Login, runs_dir: Path, *, on_message: Callable[[str], None] = lambda _: None
-) -> list[Path]:
+def pull(run: RunPath, login: Login, runs_dir: Path, *, on_message: OnMessage = lambda _: None) -> list[Path]:
     """Restore the run folder of a W&B run; of a comparison both.
 
     Args:
         run: its path.
         login: the server and the key; its project is not used.
-        runs_dir: where run folders lie.
+        runs_dir: the folder of run folders.
         on_message: takes messages on the way.
 
     Returns:
@@ -52,7 +50,7 @@ def pull(
         return [_move(Path(scratch) / name, runs_dir, on_message) for name in names]
 
 
-def _move(downloaded: Path, runs_dir: Path, on_message: Callable[[str], None]) -> Path:
+def _move(downloaded: Path, runs_dir: Path, on_message: OnMessage) -> Path:
     """Put a downloaded run folder among the runs, unless the same one is there."""
     try:
         return archive.unpack(downloaded, runs_dir)

@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import InputError, RunBusyError, StoreError, reason_of
 from jglue_app.results import archive
 from jglue_app.runs.store import RunStore
@@ -23,7 +24,6 @@ from jglue_app.wandb_sink.login import Login, Target
 from jglue_app.wandb_sink.payload import comparison_id, run_id
 from jglue_app.wandb_sink.worker_process import WorkerProcess
 
-OnMessage = Callable[[str], None]
 SPARE_BYTES = 64 * 2**20
 COPIES = 4
 """Copies of a run's content in temporary files while it is sent: staged, as tables, as their artifacts."""
@@ -31,7 +31,7 @@ COPIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What has arrived at W&B, or lies in an offline copy."""
+    """What has arrived at W&B, or was written as an offline copy."""
 
     id: str
     """The W&B run's id."""
@@ -65,12 +65,12 @@ def push(
     Args:
         run: its folder.
         login: where, and the key.
-        protocol: whose scores stand first.
+        protocol: whose scores come first.
         group: W&B group; None leaves it as it is.
         replace: whether it may replace one of more items, of which it is a part.
         also: runs that are to be sent next. What speaks against one of them is raised before anything is sent.
         on_message: takes messages on the way.
-        should_stop: asked a few times a second; what had arrived by then stays.
+        should_stop: called a few times a second; what had arrived by then stays.
 
     Raises:
         StoreError: no run, or no room for temporary files.
@@ -120,8 +120,8 @@ def write_offline(
     Args:
         runs: folders of stored runs; two when they are to be compared.
         target: the project they are meant for.
-        folder: where W&B's `wandb` folder is to lie.
-        protocol: whose scores stand first.
+        folder: where W&B's `wandb` folder is made.
+        protocol: whose scores come first.
         compare: whether to join the two.
         on_message: takes messages on the way.
 
@@ -154,7 +154,7 @@ def _send(job: Mapping[str, Any], login: Login, on_message: OnMessage, should_st
 
 def _job(run: Path, protocol: str, target: Target, offline_folder: Path | None = None) -> dict[str, Any]:
     get_protocol(protocol)
-    RunStore(run).data()  # A damaged run raises before W&B is asked anything.
+    RunStore(run).data()  # A damaged run raises before anything is sent.
     _check_disk(run, offline_folder)
     where = {"entity": target.entity, "project": target.project}
     return {"action": "push", "folder": str(run.resolve()), "protocol": protocol, **where}

@@ -39,7 +39,7 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
     Args:
         data: the run.
         manifest: its manifest.
-        protocol: whose scores stand under `jglue/`.
+        protocol: whose scores are under `jglue/`.
         group: the W&B group, if any.
 
     Raises:

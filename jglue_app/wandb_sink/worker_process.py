@@ -1,6 +1,6 @@
 """The short-lived process in which W&B's client runs, seen from the process that starts it.
 
-W&B keeps the last key as its whole process's session key: a later call without a key would use that of somebody else.
+W&B keeps the last key as its whole process's session key: a later call without a key would use another person's.
 So every push has a process of its own, with the key in its environment alone and a HOME that is deleted with it. Its
 own side is `client/worker.py`.
 """
@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jglue_app import environment
-from jglue_app.child_process import ChildExitError, ChildProcess, ChildStoppedError, inherited_environment
+from jglue_app.child_process import ChildExitError, ChildProcess, ChildStoppedError, OnMessage, inherited_environment
 from jglue_app.errors import NetworkError
 from jglue_app.wandb_sink.login import Login
 
@@ -33,7 +33,7 @@ INHERITED_ENV = (
 WORKER_HOME_ENV = "JGLUE_WORKER_HOME"
 """Variable that names the folder which is deleted with the process."""
 MIN_KEY_FRAGMENT = 8
-"""Characters of a part of a key that is not repeated to anybody."""
+"""Shortest part of a key, in characters, that is never printed."""
 MAX_STDERR_CHARS = 300
 """Characters of the last line of standard error that an error repeats."""
 
@@ -77,7 +77,7 @@ class WorkerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.__exit__(kind, error, trace)
-        self._key = ""  # An error that somebody keeps holds this object by its traceback.
+        self._key = ""  # The traceback of an error that is kept holds this object.
         # W&B's own core may still be closing its log there.
         for _attempt in range(10):
             shutil.rmtree(self._home, ignore_errors=True)
@@ -91,7 +91,7 @@ class WorkerProcess:
 
     def result(
         self,
-        on_message: Callable[[str], None] = lambda _: None,
+        on_message: OnMessage = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> dict[str, Any]:
         """Wait for the result of the job.
@@ -152,7 +152,7 @@ def _environment(home: Path, login: Login | None, offline_folder: Path | None) -
         "HOME": str(home),
         # The client leaves copies of tables in temporary folders when it is ended.
         **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(home / "tmp")),
-        # Packages may lie where pip puts those of a user, which follows HOME.
+        # Where pip installs packages of a user depends on HOME.
         "PYTHONUSERBASE": site.getuserbase(),
         "USERPROFILE": str(home),
         "NETRC": str(home / "netrc"),
@@ -161,7 +161,7 @@ def _environment(home: Path, login: Login | None, offline_folder: Path | None) -
         "WANDB_DIR": str(offline_folder or home),
         "WANDB_CONFIG_DIR": str(home / "config"),
         "WANDB_CACHE_DIR": str(home / "cache"),
-        # An offline copy refers to files that lie there until it is synchronised.
+        # An offline copy refers to files in there until it is synchronised.
         "WANDB_DATA_DIR": str(offline_folder / "wandb" / "offline-files" if offline_folder else home / "data"),
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_SILENT": "true",

@@ -19,6 +19,7 @@ import pytest
 
 from jglue_app import wandb_sink
 from jglue_app.errors import NetworkError, RunBusyError, StoreError
+from jglue_app.messages import say
 from jglue_app.wandb_sink.client.connection import translate
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.known import (
@@ -381,6 +382,20 @@ def test_a_server_that_is_not_there_is_told_soon_and_the_command_leaves_copies(t
     assert "An offline copy is sent by: wandb sync /" in last
     assert Path(last.rpartition(" ")[2]).is_dir()
     assert CANARY not in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("middle", "もう一度送ると、足りない分が同じ実行に届きます。"),
+        ("worker", "結果を返さずに終了しました（終了コード -9）。ここの実行はそのままです。もう一度送ってください。"),
+    ],
+)
+def test_an_error_of_the_other_process_is_whole_in_japanese(troubles: Troubles, name: str, sentence: str) -> None:
+    error = getattr(troubles, name).error
+    assert isinstance(error, NetworkError)
+    assert say(error.message, "ja").endswith(sentence)
+    assert "untouched" not in say(error.message, "ja")
 
 
 # --- processes that are killed --------------------------------------------------------------------------

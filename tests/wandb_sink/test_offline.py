@@ -13,6 +13,7 @@ import pytest
 
 from jglue_app import wandb_sink
 from jglue_app.errors import StoreError
+from jglue_app.messages import say
 from jglue_app.wandb_sink import Target
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.conftest import Board
@@ -130,3 +131,15 @@ def test_a_folder_that_cannot_be_made_is_told(board: Board, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot be made .* WANDB_DIR"):
         wandb_sink.write_offline((board.ada,), Target("", "jglue"), tmp_path / "file" / "below")
+
+
+def test_messages_come_from_the_other_process_with_their_kind_and_in_both_languages(
+    board: Board, tmp_path: Path
+) -> None:
+    messages: list[str] = []
+    wandb_sink.write_offline((board.ada,), Target("", "jglue"), tmp_path, on_message=messages.append)
+    unfinished, sending = messages
+    assert not isinstance(unfinished, wandb_sink.ProgressMessage) and unfinished.startswith("This run has ")
+    assert isinstance(sending, wandb_sink.ProgressMessage) and sending.startswith("Sending ")
+    assert say(unfinished, "ja").endswith("問中）までです。そのまま送り、「unfinished」と印を付けました。")
+    assert say(sending, "ja").endswith(" MiB）を送っています。")

@@ -14,9 +14,10 @@ from jglue_app.messages import of as messages_of
 from jglue_app.messages import say, word
 from jglue_app.results import showcase
 from jglue_app.results.showcase import SHIPPED
-from jglue_app.runs.request import Configuration, Side, command, from_query, of_pair, of_spec, query
+from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_text import from_url_query, to_command_line, to_url_query
 from jglue_app.ui import controls, views
-from jglue_app.ui.controls import USUAL_B, T, pane
+from jglue_app.ui.controls import DEFAULT_B, T, pane
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import DRAW_EVERY_S, changes, stopper
 from jglue_app.ui.state import AppState
@@ -46,7 +47,7 @@ class Tab:
 def build(desk: AppState, t: T) -> Tab:
     """Put the tab's content into the surrounding Blocks."""
     settings = desk.settings
-    usual = Configuration(b=USUAL_B)
+    usual = RunRequest(b=DEFAULT_B)
     with gr.Row(elem_classes="jg-top"):
         with gr.Column(scale=6, min_width=300):
             setup = pane("setup", _setup(usual, "ja"))
@@ -64,7 +65,7 @@ def build(desk: AppState, t: T) -> Tab:
         with gr.Column(min_width=280):
             gr.Markdown(t("side_b"), elem_classes=["jg-section", "jg-section-b"])
             use_b = gr.Checkbox(True, label=t("use_b"), elem_id="use-b")
-            b = controls.side(settings, t, USUAL_B, "b", same=True)
+            b = controls.side(settings, t, DEFAULT_B, "b", same=True)
     with gr.Accordion(t("repeat"), open=False, elem_id="repeat-box"):
         repeat = pane("repeat")
     pairs = gr.Radio(
@@ -83,14 +84,12 @@ def build(desk: AppState, t: T) -> Tab:
         with gr.Column(scale=6, min_width=330):
             item = pane("item")
 
-    everything: list[Any] = [*asked.all(), use_b, *a.all(), *b.all()]
+    form = {**asked.components(), controls.USE_B: use_b, **a.components(), **b.components()}
+    everything: list[Any] = list(form.values())
     seen: list[gr.components.Component] = [status, pairs, origin, board, items, item]
 
-    def read(values: tuple[Any, ...], lang: str) -> Configuration:
-        questions, with_b, rest = values[:5], values[5], values[6:]
-        left = controls.read_side(rest[: controls.SIDE_CONTROLS], lang)
-        right = controls.read_side(rest[controls.SIDE_CONTROLS :], lang, left) if with_b else None
-        return controls.read_configuration(settings, questions, left, right, lang)
+    def read(values: tuple[Any, ...], lang: str) -> RunRequest:
+        return controls.read(dict(zip(form, values, strict=True)), settings, lang)
 
     def start(request: gr.Request, *values: Any) -> Iterator[View]:
         lang = language(request)
@@ -125,7 +124,7 @@ def build(desk: AppState, t: T) -> Tab:
         public = _limits(desk, lang) if settings.public else ""
         job = desk.jobs.latest(owner, KIND)
         try:
-            linked = from_query(dict(request.query_params))
+            linked = from_url_query(dict(request.query_params))
             _only_listed(desk, linked)
         except JglueAppError as e:
             status = views.failure(e, lang)
@@ -159,7 +158,11 @@ def build(desk: AppState, t: T) -> Tab:
         trigger_mode="always_last",
     )
     use_b.change(
-        lambda on: [gr.update(interactive=on)] * len(b.all()), use_b, b.all(), api_visibility="private", queue=False
+        lambda on: [gr.update(interactive=on)] * len(b.components()),
+        use_b,
+        list(b.components().values()),
+        api_visibility="private",
+        queue=False,
     )
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     # As many as there are visitors: each follows a job, and none of them works.
@@ -255,7 +258,7 @@ def pair_of(job: Job) -> Pair:
 
 
 def _link(job: Job) -> str | None:
-    return query(job.asked) if isinstance(job.asked, Configuration) else None
+    return to_url_query(job.asked) if isinstance(job.asked, RunRequest) else None
 
 
 def shipped_pair(desk: AppState, request: gr.Request, name: str) -> View:
@@ -274,7 +277,7 @@ def stored_pair(desk: AppState, request: gr.Request, a: str, b: str = "") -> Vie
     pair = Pair(a, b)
     own = not (a.startswith(SHIPPED) and b.startswith(SHIPPED))
     asked = _asked(desk, owner, a, b)
-    link = (query(asked) if asked else "") if own else None
+    link = (to_url_query(asked) if asked else "") if own else None
     value = comparison.item_list_value(desk, owner, pair, lang, open_first=True, link=link)
     first = value["open"]
     item = views.empty(word("empty_item", lang))
@@ -283,20 +286,22 @@ def stored_pair(desk: AppState, request: gr.Request, a: str, b: str = "") -> Vie
     return (
         "",
         None,
-        comparison.provenance_html(desk, owner, pair, lang, command(asked) if asked and not own else ""),
+        comparison.provenance_html(desk, owner, pair, lang, to_command_line(asked) if asked and not own else ""),
         comparison.board_html(desk, owner, pair, lang),
         value,
         item,
     )
 
 
-def _asked(desk: AppState, owner: str, a: str, b: str) -> Configuration | None:
+def _asked(desk: AppState, owner: str, a: str, b: str) -> RunRequest | None:
     """What asks for stored runs again; None where a configuration cannot."""
     try:
         specs = [desk.data(owner, name).spec for name in (a, b) if name]
     except StoreError:
         return None
-    return of_spec(specs[0]) if len(specs) == 1 else of_pair(specs[0], specs[1]) if specs else None
+    if len(specs) == 1:
+        return RunRequest.of_spec(specs[0])
+    return RunRequest.of_pair(specs[0], specs[1]) if specs else None
 
 
 def asked_by(desk: AppState, request: gr.Request, a: str, b: str) -> tuple[Any, ...]:
@@ -305,7 +310,7 @@ def asked_by(desk: AppState, request: gr.Request, a: str, b: str) -> tuple[Any, 
     asked = _asked(desk, visitor(request), a, b)
     if asked is not None:
         return _told_by(asked, lang)
-    same = (gr.skip(),) * (len(_fill(Configuration())) + 1)
+    same = (gr.skip(),) * (len(_fill(RunRequest())) + 1)
     return *same, views.render("repeat", {"error": word("not_one_command", lang)}, lang)
 
 
@@ -319,33 +324,27 @@ def opened(desk: AppState, request: gr.Request, event: gr.EventData) -> str:
     )
 
 
-def repeat_html(asked: Configuration, lang: str) -> str:
+def repeat_html(asked: RunRequest, lang: str) -> str:
     """The command line and the link that ask for the same again."""
-    return views.render("repeat", {"command": command(asked), "link": query(asked)}, lang)
+    return views.render("repeat", {"command": to_command_line(asked), "link": to_url_query(asked)}, lang)
 
 
-def _only_listed(desk: AppState, linked: Configuration | None) -> None:
+def _only_listed(desk: AppState, linked: RunRequest | None) -> None:
     """Refuse a link that names a model which a public server does not run; raises UnknownNameError."""
     for side in linked.sides.values() if linked and desk.settings.public else ():
         if side.model not in named_models():
             raise UnknownNameError("model", side.model[:100], named_models())
 
 
-def _fill(asked: Configuration) -> list[Any]:
-    b = asked.b or USUAL_B
-    return [
-        *controls.fill_questions(asked),
-        asked.b is not None,
-        *controls.fill_side(asked.a),
-        *controls.fill_side(b, asked.a),
-    ]
+def _fill(asked: RunRequest) -> list[Any]:
+    return list(controls.values_of(asked).values())
 
 
-def _told_by(asked: Configuration, lang: str) -> tuple[Any, ...]:
+def _told_by(asked: RunRequest, lang: str) -> tuple[Any, ...]:
     return *_fill(asked), _setup(asked, lang), repeat_html(asked, lang)
 
 
-def _setup(asked: Configuration, lang: str) -> str:
+def _setup(asked: RunRequest, lang: str) -> str:
     """One line on what a click on Run would do."""
     limit = word("all_items", lang) if asked.limit is None else word("each_items", lang).format(f"{asked.limit:,}")
     subsets = word("subset_count", lang).format(len(asked.tasks))

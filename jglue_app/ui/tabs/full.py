@@ -11,7 +11,8 @@ from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.messages import of as messages_of
 from jglue_app.messages import say, word
 from jglue_app.results.library import StoredRun
-from jglue_app.runs.request import Configuration, Side, command, of_spec
+from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_text import to_command_line
 from jglue_app.runs.store import RunStore
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
@@ -69,12 +70,16 @@ def build(desk: AppState, t: T) -> tuple[gr.Textbox, gr.Button]:
     download = gr.File(label=t("export_file"), interactive=False, visible=False, elem_id="full-file")
     exported = pane("full-exported")
     push = wandb_panel.build(desk, t, "full", lambda _, found: (found, "", "official"), [name], visible=False)
-    everything: list[Any] = [*asked.all(), *side.all()]
+    form = {**asked.components(), **side.components()}
+    everything: list[Any] = list(form.values())
     seen: list[gr.components.Component] = [status, board, unfinished, go_on, name]
 
-    def read(values: tuple[Any, ...], lang: str) -> Configuration:
-        found = controls.read_side(values[5:], lang)
-        return controls.read_configuration(settings, [*values[:2], None, *values[3:5]], found, None, lang)
+    def read(values: tuple[Any, ...], lang: str) -> RunRequest:
+        return controls.read({**dict(zip(form, values, strict=True)), "limit": None}, settings, lang)
+
+    def values_of(asked: RunRequest) -> list[Any]:
+        values = controls.values_of(asked)
+        return [values[name] for name in form]
 
     def refused(lang: str) -> View:
         return views.sentence(word("full_public", lang), lang), *_nothing()[1:]
@@ -96,7 +101,7 @@ def build(desk: AppState, t: T) -> tuple[gr.Textbox, gr.Button]:
             yield refused(lang)
             return
         try:
-            asked_then = of_spec(RunStore(desk.path(owner, str(run_name or ""))).spec())
+            asked_then = RunRequest.of_spec(RunStore(desk.path(owner, str(run_name or ""))).spec())
             if asked_then is None:
                 raise InputError(word("not_one_command", lang))
             yield from watch(desk, begin(desk, owner, asked_then, push=push_it), lang)
@@ -107,18 +112,19 @@ def build(desk: AppState, t: T) -> tuple[gr.Textbox, gr.Button]:
         """The controls as the run that goes on was made, so that page and run agree."""
         lang, owner = language(request), visitor(request)
         try:
-            then = None if settings.public else of_spec(RunStore(desk.path(owner, str(run_name or ""))).spec())
+            store = RunStore(desk.path(owner, str(run_name or "")))
+            then = None if settings.public else RunRequest.of_spec(store.spec())
         except StoreError:
             then = None
         if then is None:  # What is wrong is told where it is to go on.
             return (gr.skip(),) * (len(everything) + 1)
-        told = views.render("repeat", {"command": command(then)}, lang)
-        return *controls.fill_questions(then), *controls.fill_side(then.a), told
+        told = views.render("repeat", {"command": to_command_line(then)}, lang)
+        return *values_of(then), told
 
     def describe(request: gr.Request, *values: Any) -> str:
         lang = language(request)
         try:
-            return views.render("repeat", {"command": command(read(values, lang))}, lang)
+            return views.render("repeat", {"command": to_command_line(read(values, lang))}, lang)
         except JglueAppError as e:
             return views.render("repeat", {"error": say(messages_of(e), lang)}, lang)
 
@@ -126,9 +132,9 @@ def build(desk: AppState, t: T) -> tuple[gr.Textbox, gr.Button]:
         """The visitor's run and how it was asked for; else what there is to start."""
         lang, owner = language(request), visitor(request)
         job = desk.jobs.latest(owner, KIND)
-        wanted = job.asked if job else Configuration(data="official", limit=None)
-        filled = [*controls.fill_questions(wanted), *controls.fill_side(wanted.a)]
-        told = views.render("repeat", {"command": command(wanted)}, lang)
+        wanted = job.asked if job else RunRequest(data="official", limit=None)
+        filled = values_of(wanted)
+        told = views.render("repeat", {"command": to_command_line(wanted)}, lang)
         note = views.note(word("full_public", lang)) if settings.public else ""
         if job is None or not job.made:
             status = progress(job, lang) if job else ""
@@ -178,7 +184,7 @@ def build(desk: AppState, t: T) -> tuple[gr.Textbox, gr.Button]:
     return name, look
 
 
-def begin(desk: AppState, owner: str, asked: Configuration, *, push: bool = False) -> Job:
+def begin(desk: AppState, owner: str, asked: RunRequest, *, push: bool = False) -> Job:
     """Start a run that gives way to shorter work, and push it at its end; raises InputError if one is going on."""
 
     def after(job: Job) -> None:
@@ -213,7 +219,7 @@ def _left(desk: AppState, owner: str) -> tuple[Any, Any]:
 def _can_go_on(run: StoredRun) -> bool:
     """Whether this page can ask for the very same run again."""
     try:
-        return of_spec(RunStore(run.path).spec()) is not None
+        return RunRequest.of_spec(RunStore(run.path).spec()) is not None
     except StoreError:
         return False
 

@@ -19,7 +19,7 @@ from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.request import MAX_SHOTS, Side
 from jglue_app.runs.runner import Event
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import Item
+from jglue_app.types import Item, is_sample
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.jobs import Job, Made
@@ -37,6 +37,8 @@ MOST_FIELDS = max(len(task.fields) for task in TASKS.values())
 LISTED = 200
 """Items offered in the list; any other can be named by its id."""
 MOST_SWEPT = 200
+WAY = ("format", "style", "shots")
+"""Controls of one way to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +178,10 @@ def _one_item(desk: AppState, t: T) -> tuple[list[gr.components.Component], Call
         found = get_task(str(name))
         typed = {key: str(text or "") for key, text in zip(found.fields, texts, strict=False)}
         item = prompt_lab.make_item(found, typed, str(rest[0] or ""), str(id_ or "").split(" ")[0] or prompt_lab.TYPED)
-        lang = language(request)
         formats = rest[2:]
         return item, {
-            "A": controls.read_side([rest[1], *formats[:3], "none", "auto"], lang),
-            "B": controls.read_side([rest[1], *formats[3:], "none", "auto"], lang),
+            "A": controls.read_side({"model": rest[1], **dict(zip(WAY, formats[:3], strict=True))}),
+            "B": controls.read_side({"model": rest[1], **dict(zip(WAY, formats[3:], strict=True))}),
         }
 
     def load_items(request: gr.Request, name: str, data_kind: str) -> list[Any]:
@@ -257,7 +258,7 @@ def _one_item(desk: AppState, t: T) -> tuple[list[gr.components.Component], Call
             specs.append(found.spec)
         if item is None or not specs:
             return nothing
-        kind_now = "sample" if specs[0].data_version.startswith("sample") else "official"
+        kind_now = "sample" if is_sample(specs[0].data_version) else "official"
         label = f"{item.id} {views.question(item)}"
         if len(specs) == 1 or specs[1].model != specs[0].model or specs[1].prompt == specs[0].prompt:
             other = replace(specs[0].prompt, format="alpaca" if specs[0].prompt.format == "plain" else "plain")
@@ -441,7 +442,7 @@ def _sweep(desk: AppState, t: T) -> None:
     ) -> Iterator[tuple[Any, Any]]:
         lang = language(request)
         try:
-            side = controls.read_side([model_id, "plain", "ja-labels", k, "none", "auto"], lang)
+            side = controls.read_side({"model": model_id, "shots": k})
             sides = prompt_lab.variants(side, names or [], words or ["ja-labels"])
             job = start_sweep(desk, visitor(request), name, sides, n, data_kind, lang)
         except JglueAppError as e:
@@ -487,7 +488,7 @@ def start_sweep(
     """
     most = min(MOST_SWEPT, desk.settings.max_items)
     if not controls.is_number(items, 1, most):
-        raise InputError(word("too_many", lang).format(most))
+        raise InputError("The number of items is a whole number from 1 to {most:,}.", most=most)
     get_task(task)
 
     def work(job: Job) -> None:

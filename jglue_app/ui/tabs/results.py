@@ -20,7 +20,7 @@ from jglue_app.results import table_files as files
 from jglue_app.results.importers.import_run import import_to_either
 from jglue_app.results.library import StoredRun
 from jglue_app.results.showcase import SHIPPED
-from jglue_app.runs.request import MAX_NAME
+from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.scoring.leaderboard import Entry, leaderboard
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.tasks import CORE, TASKS

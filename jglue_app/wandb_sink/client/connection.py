@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import wandb
 
-from jglue_app.errors import InputError, JglueAppError, NetworkError, StoreError, first_line
+from jglue_app.errors import InputError, JglueAppError, NetworkError, StoreError, first_line, reason_of
 from jglue_app.messages import Message
 
 RETRIES = 6
@@ -97,7 +97,7 @@ def check_connection(remedy: Message = PUSH_AGAIN) -> None:
                 raise NetworkError(
                     "{server} could not be reached ({reason}). {remedy}",
                     server=server.geturl(),
-                    reason=e.strerror or first_line(e),
+                    reason=reason_of(e),
                     remedy=remedy,
                 ) from e
             time.sleep(pause)
@@ -168,7 +168,7 @@ def _disk_error(error: Exception, lower: str) -> JglueAppError | None:
         return StoreError(
             "{file} cannot be used to prepare what is sent ({reason}).",
             file=str(error.filename),
-            reason=error.strerror or first_line(error),
+            reason=reason_of(error),
         )
     return None
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import wandb
 
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import NetworkError
 from jglue_app.messages import Message
 from jglue_app.wandb_sink.client.connection import TRY_LATER, api, settings, translated_errors
-from jglue_app.wandb_sink.client.send import Lines, OnMessage
+from jglue_app.wandb_sink.client.send import Lines
 from jglue_app.wandb_sink.paths import RunPath, path_of_job
 
 

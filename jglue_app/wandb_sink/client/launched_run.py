@@ -6,12 +6,13 @@ W&B Launch has made the run before it starts the process, with a key of its own 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import wandb
 
+from jglue_app.child_process import OnMessage
 from jglue_app.wandb_sink.client import send, wait
 from jglue_app.wandb_sink.client.connection import settings, translated_errors
 from jglue_app.wandb_sink.login import DEFAULT_PROJECT, base_url
@@ -74,7 +75,7 @@ class LaunchedRun:
         """Add a row to its history."""
         self._run.log(dict(values))
 
-    def fill(self, payload: Payload, folder: Path, on_message: Callable[[str], None]) -> None:
+    def fill(self, payload: Payload, folder: Path, on_message: OnMessage) -> None:
         """Put a payload into it, as `send.fill`, with the same errors."""
         with translated_errors(self._project):
             send.fill(self._run, payload, folder, on_message)

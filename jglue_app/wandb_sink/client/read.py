@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
 from jglue_app.wandb_sink.client.connection import TRY_LATER, api, translated_errors
-from jglue_app.wandb_sink.client.send import Lines, OnMessage
+from jglue_app.wandb_sink.client.send import Lines
 from jglue_app.wandb_sink.paths import RunPath, parse_run_path, path_of_job, project_path
 from jglue_app.wandb_sink.payload import COMPARISON, EVALUATION, FORMAT, PROTOCOLS_KEY, RUN_ARTIFACT, artifact_name
 

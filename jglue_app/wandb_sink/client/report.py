@@ -6,11 +6,12 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import DeviceError
 from jglue_app.scoring.scoreboard import OUTCOMES, number
 from jglue_app.tasks import TASKS
 from jglue_app.wandb_sink.client.connection import TRY_LATER, api, translated_errors
-from jglue_app.wandb_sink.client.send import Lines, OnMessage
+from jglue_app.wandb_sink.client.send import Lines
 from jglue_app.wandb_sink.paths import path_of_job, project_path
 from jglue_app.wandb_sink.payload import EVALUATION, PROTOCOLS_KEY
 

@@ -7,13 +7,13 @@ second push replaces what the first one left, and W&B's own checksums keep equal
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import wandb
 
-from jglue_app.child_process import ProgressMessage
+from jglue_app.child_process import OnMessage, ProgressMessage
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
 from jglue_app.results import archive
@@ -34,7 +34,6 @@ from jglue_app.wandb_sink.payload import MANAGED_KEYS, MANAGED_TABLES, RUN_ARTIF
 from jglue_app.wandb_sink.run_payload import run_payload
 from jglue_app.wandb_sink.tables import Table
 
-OnMessage = Callable[[str], None]
 Lines = Iterator[dict[str, Any]]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import wandb
 from wandb.sdk.artifacts.exceptions import WaitTimeoutError
 
-from jglue_app.child_process import ProgressMessage
+from jglue_app.child_process import OnMessage, ProgressMessage
 from jglue_app.errors import NetworkError
 from jglue_app.messages import Message
 from jglue_app.wandb_sink.client.connection import PUSH_AGAIN, api, translated_errors
@@ -40,7 +40,7 @@ class WaitLimit:
         on_message: takes the message.
     """
 
-    def __init__(self, path: str, size: int = 0, on_message: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, path: str, size: int = 0, on_message: OnMessage = lambda _: None) -> None:
         self.path = path
         self.seconds = MAX_WAIT_S + size / BYTES_PER_S
         self._on_message = on_message
@@ -126,7 +126,7 @@ def wait_for_artifact(artifact: wandb.Artifact, limit: WaitLimit) -> None:
         timer.cancel()
 
 
-def wait_for_tables(path: str, tables: Mapping[str, Any], on_message: Callable[[str], None]) -> None:
+def wait_for_tables(path: str, tables: Mapping[str, Any], on_message: OnMessage) -> None:
     """Wait until the server has the files of an open run's tables: their uploads fail without an error.
 
     Args:

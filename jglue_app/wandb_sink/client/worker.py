@@ -17,13 +17,13 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from jglue_app.child_process import error_line, message_line
+from jglue_app.child_process import OnMessage, error_line, message_line
 from jglue_app.errors import JglueAppError
 from jglue_app.wandb_sink.worker_process import WORKER_HOME_ENV
 
 TEARDOWN_S = 5.0
 
-Action = Callable[[Mapping[str, Any], Callable[[str], None], Iterator[dict[str, Any]]], dict[str, Any]]
+Action = Callable[[Mapping[str, Any], OnMessage, Iterator[dict[str, Any]]], dict[str, Any]]
 """Takes a job, what takes its messages, and the further lines of standard input; returns the result."""
 
 
