@@ -27,7 +27,7 @@ from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import ModelText
 from jglue_app.results import exporters
-from jglue_app.results.importers.imports import Imported, Items, import_logs
+from jglue_app.results.importers.import_run import Imported, Items, import_logs
 from jglue_app.results.library import Library
 from jglue_app.runs import presets
 from jglue_app.runs.plan import build_prompts

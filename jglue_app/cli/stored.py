@@ -18,9 +18,9 @@ from jglue_app.data.files import RANKED_KINDS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.messages import Message
 from jglue_app.results import archive, exporters
-from jglue_app.results import export as files
+from jglue_app.results import table_files as files
 from jglue_app.results.importers import FORMATS
-from jglue_app.results.importers.imports import Imported, Items, import_logs, import_summary
+from jglue_app.results.importers.import_run import Imported, Items, import_logs, import_summary
 from jglue_app.results.library import Library
 from jglue_app.scoring import notices
 from jglue_app.scoring.leaderboard import leaderboard as rank

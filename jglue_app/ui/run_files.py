@@ -12,7 +12,7 @@ from pathlib import Path
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import say, word
 from jglue_app.results import archive, export, exporters
-from jglue_app.results.importers.imports import import_to_either
+from jglue_app.results.importers.import_run import import_to_either
 from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.types import Notice
