@@ -1,4 +1,4 @@
-"""Items with their records and what a protocol makes of them. Pure."""
+"""Items with their records and what a protocol makes of them. No I/O."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.judging import as_labelled, is_scored
+from jglue_app.scoring.protocols.judging import is_scored, with_label_version
 from jglue_app.scoring.types import (
     Judgement,
 )
@@ -44,7 +44,7 @@ def judge_run(data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
         for id_, item in items.items():
             record = records.get((name, id_))
             if record and is_scored(rules, item):
-                labelled = as_labelled(rules, item)
+                labelled = with_label_version(rules, item)
                 out[name][id_] = Answered(labelled, record, how.judge(task, labelled, record))
     return out
 

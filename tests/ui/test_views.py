@@ -1343,7 +1343,7 @@ def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> N
     assert "注意: 停止文字列がない 停止文字列がありません。終わりの印を書かないモデルは 5 トークンまで書き続け" in text
     assert "改行などを言い回しに足してください。 missing_stop" in text
     english = read(views.render("inspected", looked_at([], findings=[finding], lang="en"), "en"))
-    assert "Warning: No stop string There is no stop string: a model that writes no end token goes on to its 5" in english
+    assert "Warning: No stop string There is no stop string: a model that writes no end token" in english
     assert "○ 中立 2 どちらともいえない 9" in text
     assert "点検：気になる点はありません" not in text
     bare = looked_at([Token((1,), "犬", False)])

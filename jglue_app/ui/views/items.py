@@ -18,7 +18,7 @@ FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")
 UNANSWERED = (None, "overflow", "error", "unscored")
 """No answer of the model: nothing to compare."""
-SHAPELESS = ("unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error")
+NO_ANSWER_OUTCOMES = ("unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error")
 PAIRED = ("disagree", "only_a", "only_b")
 """Filters that need two runs."""
 
@@ -123,7 +123,7 @@ def knows(row: Answered | None) -> bool:
     if row is None or row.record.output is None or row.record.output.text is None:
         return False
     choice = best_choice(row.item, row.record)
-    shapeless = row.judgement.outcome in ("wrong_form", *SHAPELESS[:4])
+    shapeless = row.judgement.outcome in ("wrong_form", *NO_ANSWER_OUTCOMES[:4])
     return shapeless and choice is not None and is_right(row.item, choice)
 
 
@@ -143,7 +143,7 @@ def _shows(name: str, x: Answered | None, y: Answered | None) -> bool:
         case "form":
             return "wrong_form" in outcomes
         case "unreadable":
-            return any(o in SHAPELESS for o in outcomes)
+            return any(o in NO_ANSWER_OUTCOMES for o in outcomes)
     raise ValueError(name)
 
 
