@@ -175,7 +175,7 @@ from jglue_app.ui.page import browser_words, build
 page = build(settings, browser_words())
 found["page"] = json.dumps(page.get_config_file(), ensure_ascii=False, default=str)
 
-found["label"] = [word("greeting", "en"), word("greeting", "ja")]
+found["label"] = [word("tab_greeting", "en"), word("tab_greeting", "ja")]
 found["sentence"] = say(Message("Which colour does a sentence name?"), "ja")
 print("FOUND" + json.dumps(found, ensure_ascii=False, default=str))
 """
@@ -232,10 +232,10 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     insert(page, '    "about": about.build,\n', '    "greeting": greeting.build,\n')
     insert(page, "from jglue_app.ui.tabs import", "from jglue_app.ui.tabs import greeting\n")
 
-    insert(package / "messages" / "labels.py", '    "title":', '    "greeting": "Greeting",\n')
+    insert(package / "messages" / "labels.py", '    "title":', '    "tab_greeting": "Greeting",\n')
     append(
         package / "messages" / "ja" / "labels.po",
-        '\nmsgctxt "greeting"\nmsgid "Greeting"\nmsgstr "あいさつ"\n',
+        '\nmsgctxt "tab_greeting"\nmsgid "Greeting"\nmsgstr "あいさつ"\n',
     )
 
     environment = {**os.environ, "PYTHONPATH": str(folder), "JGLUE_RUNS_DIR": str(folder / "runs")}
@@ -271,7 +271,7 @@ def test_wandb_is_given_the_new_subsets_scores_and_rows(extended: dict[str, Any]
 def test_the_page_has_the_tab_the_subset_the_style_and_the_protocol(extended: dict[str, Any]) -> None:
     page = extended["page"]
     assert "Hello from the new tab." in page
-    assert all(name in page for name in ("Colours", "colour-words", "exact-colours", "jg_greeting"))
+    assert all(name in page for name in ("Colours", "colour-words", "exact-colours", "jg_tab_greeting"))
 
 
 def test_a_label_and_a_sentence_are_said_in_both_languages(extended: dict[str, Any]) -> None:
