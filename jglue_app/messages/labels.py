@@ -78,7 +78,7 @@ LABELS: dict[str, str] = {
     "error_JglueAppError": "This could not be done",
     "error_BusyError": "A run is going on already",
     "busy": "A run of yours is already going on, perhaps in another tab. Stop it, or wait for its end.",
-    "not_one_command": "The settings of this page cannot express how this was made (a seed or a token limit, say). Go on with the command that made it.",
+    "not_one_command": "The settings of this page cannot express how this was made (by another version of this application, say). Go on with the command that made it.",
     "list_task": "Subset",
     "list_every": "All subsets",
     "gone_side": "(this run is no longer stored)",
