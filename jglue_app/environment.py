@@ -19,7 +19,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from jglue_app.errors import InputError
+from jglue_app.errors import InputError, reason_of
+from jglue_app.messages import Message
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -45,10 +46,10 @@ def prepare() -> list[str]:
     Returns:
         Sentences about what was done that somebody should know.
     """
-    said = _home()
+    notes = _home()
     _certificates()
-    said += _proxies()
-    return said
+    notes += _proxies()
+    return notes
 
 
 def faults() -> list[str]:
@@ -81,10 +82,10 @@ def check_network(url: str, *, requests: bool = False) -> None:
     if host in LOOPBACK or urllib.request.proxy_bypass(host):
         return
     set_aside = {name.lower(): fault for name, fault in _faults.items()}
-    if found := set_aside.get(f"{scheme}_proxy"):
-        raise InputError(found)
-    if (found := set_aside.get("all_proxy")) and scheme not in urllib.request.getproxies():
-        raise InputError(found)
+    if setting := set_aside.get(f"{scheme}_proxy"):
+        raise InputError(setting)
+    if (setting := set_aside.get("all_proxy")) and scheme not in urllib.request.getproxies():
+        raise InputError(setting)
 
 
 def check_page() -> None:
@@ -104,8 +105,8 @@ def check_page() -> None:
     if "GRADIO_TEMP_DIR" not in os.environ:
         # Gradio's own folder has one name for all users of a machine: it may be somebody else's.
         with contextlib.suppress(OSError):
-            usual = Path(tempfile.gettempdir()) / "gradio"
-            if usual.exists() and not os.access(usual, os.W_OK | os.X_OK):
+            default = Path(tempfile.gettempdir()) / "gradio"
+            if default.exists() and not os.access(default, os.W_OK | os.X_OK):
                 os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="jglue-gradio-")
 
 
@@ -158,13 +159,18 @@ def _home() -> list[str]:
     try:
         folder = Path(tempfile.gettempdir()) / f"jglue-app-{user}"
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return []
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or not os.access(folder, os.W_OK | os.X_OK):
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != user or not os.access(folder, os.W_OK | os.X_OK):
         return []  # Somebody else's: what lies there cannot be trusted.
     os.environ["HOME"] = str(folder)
-    return [f"This user has no home folder: caches go to {folder}. Set HOME or JGLUE_CACHE_DIR to keep them elsewhere."]
+    return [
+        Message(
+            "This user has no home folder: caches go to {folder}. Set HOME or JGLUE_CACHE_DIR to keep them elsewhere.",
+            folder=folder,
+        )
+    ]
 
 
 # --- certificates -----------------------------------------------------------------------------------------
@@ -192,16 +198,26 @@ def _file(name: str, value: str) -> str:
     try:
         path = Path(value)
         if path.is_dir():
-            return f"{name} names {value}, which is a folder. Point it at a file of certificates, or unset it."
+            return Message(
+                "{name} names {path}, which is a folder. Point it at a file of certificates, or unset it.",
+                name=name,
+                path=value,
+            )
         with path.open("rb"):
             pass
         ssl.create_default_context(cafile=value)
     except ssl.SSLError:
-        return f"{name} names {value}, which holds no usable certificates. Point it at a file that does, or unset it."
+        return Message(
+            "{name} names {path}, which holds no usable certificates. Point it at a file that does, or unset it.",
+            name=name,
+            path=value,
+        )
     except (OSError, ValueError) as e:
-        reason = getattr(e, "strerror", None) or e
-        return (
-            f"{name} names {value}, which cannot be read ({reason}). Point it at a file of certificates, or unset it."
+        return Message(
+            "{name} names {path}, which cannot be read ({reason}). Point it at a file of certificates, or unset it.",
+            name=name,
+            path=value,
+            reason=reason_of(e),
         )
     return ""
 
@@ -209,7 +225,11 @@ def _file(name: str, value: str) -> str:
 def _folders(name: str, value: str) -> str:
     if any(part and Path(part).is_dir() for part in value.split(os.pathsep)):
         return ""
-    return f"{name} names {value}, which is not a folder. Point it at a folder of certificates, or unset it."
+    return Message(
+        "{name} names {path}, which is not a folder. Point it at a folder of certificates, or unset it.",
+        name=name,
+        path=value,
+    )
 
 
 # --- proxies ----------------------------------------------------------------------------------------------
@@ -235,12 +255,18 @@ def _proxy(name: str, value: str) -> str:
     url = value.strip()
     url = url if "://" in url else f"http://{url}"
     scheme = url.split("://", 1)[0].lower()
-    wrong = (
-        f"{name} takes the address of a proxy, such as http://proxy.example:8080, and it holds something else. "
-        "Correct or unset it."
+    wrong = Message(
+        "{name} takes the address of a proxy, such as http://proxy.example:8080, and it holds something else. "
+        "Correct or unset it.",
+        name=name,
     )
     if scheme.isalnum() and scheme not in SCHEMES:
-        return f"{name} names a proxy of the kind {scheme!r}; known are {', '.join(SCHEMES)}. Correct or unset it."
+        return Message(
+            "{name} names a proxy of the kind {scheme!r}; known are {known}. Correct or unset it.",
+            name=name,
+            scheme=scheme,
+            known=", ".join(SCHEMES),
+        )
     try:
         parts = urlsplit(url)
         if not parts.hostname or parts.port == 0 or any(c.isspace() for c in url):
@@ -249,9 +275,10 @@ def _proxy(name: str, value: str) -> str:
     except (ValueError, httpx.InvalidURL):
         return wrong
     if scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
-        return (
-            f"{name} names a SOCKS proxy, for which the package socksio is missing. Install it "
-            f"(`pip install socksio`), or unset {name}."
+        return Message(
+            "{name} names a SOCKS proxy, for which the package socksio is missing. Install it "
+            "(`pip install socksio`), or unset {name}.",
+            name=name,
         )
     return ""
 
@@ -269,7 +296,7 @@ def _exceptions() -> list[str]:
             left_out.update(dict.fromkeys(bad))
     if not left_out:
         return []
-    return [f"Entries of NO_PROXY that cannot be read are left out: {', '.join(left_out)}."]
+    return [Message("Entries of NO_PROXY that cannot be read are left out: {entries}.", entries=", ".join(left_out))]
 
 
 def _is_v6(entry: str) -> bool:

@@ -23,10 +23,35 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from jglue_app.messages import Message
+from jglue_app.messages import Message, mark, of
 
-MAX_SAID = 200
+EXIT_INCOMPLETE = 6
+"""Exit code of a command whose run has items without an output."""
+EXIT_INTERRUPTED = 130
+"""Exit code of a command that was interrupted, as a shell has it; those of errors are at their classes."""
+MAX_QUOTED_CHARS = 200
 """Characters of a name that a sentence repeats."""
+MAX_REASON_CHARS = 300
+"""Characters of a lower layer's message that a sentence repeats."""
+SYSTEM_REASONS = (
+    mark("No space left on device"),
+    mark("Permission denied"),
+    mark("Operation not permitted"),
+    mark("No such file or directory"),
+    mark("File exists"),
+    mark("Is a directory"),
+    mark("Not a directory"),
+    mark("Directory not empty"),
+    mark("Read-only file system"),
+    mark("File name too long"),
+    mark("Disk quota exceeded"),
+    mark("Input/output error"),
+    mark("Too many open files"),
+    mark("Connection refused"),
+    mark("Connection reset by peer"),
+    mark("Address already in use"),
+)
+"""What the operating system gives as the reason of an `OSError`, as far as it is translated."""
 
 
 class JglueAppError(Exception):
@@ -43,6 +68,16 @@ class JglueAppError(Exception):
         self.message = template if isinstance(template, Message) else Message(template, **values)
         super().__init__(self.message)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # A subclass may take other arguments than the message, which is all that there is to keep.
+        return _restore, (type(self), self.message)
+
+
+def _restore(kind: type[JglueAppError], message: Message) -> JglueAppError:
+    error = kind.__new__(kind)
+    JglueAppError.__init__(error, message)
+    return error
+
 
 class InputError(JglueAppError):
     """The request itself is at fault."""
@@ -54,21 +89,21 @@ class UnknownNameError(InputError):
     """A name that is in none of our tables; the message offers the nearest ones.
 
     Args:
-        kind: what was named, e.g. "task".
+        kind: what was named, e.g. "task": a template, with its entry in the catalogue.
         name: what was given.
         known: the names that exist.
-        hint: a further sentence, if any.
+        hint: a further sentence, if any; a message where it is to be translated.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = list(known)
-        # A name that somebody has sent may be of any length, and is compared with each that is known.
-        name = name if len(name) <= MAX_SAID else f"{name[:MAX_SAID]}…"
+        # A name from outside may be of any length, and is compared with each that is known.
+        name = name if len(name) <= MAX_QUOTED_CHARS else f"{name[:MAX_QUOTED_CHARS]}…"
         near = difflib.get_close_matches(name, names, n=1)
         super().__init__(
             Message(
                 "Unknown {kind} {name!r}.{guess} Known: {known}.{hint}",
-                kind=Message(kind),
+                kind=kind if isinstance(kind, Message) else Message(kind),
                 name=name,
                 guess=Message(" Did you mean {near!r}?", near=near[0]) if near else "",
                 known=", ".join(names),
@@ -128,5 +163,23 @@ class RunBusyError(StoreError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a lower layer's message, for use inside a sentence of ours; at most 300 characters."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    """The first line of a lower layer's message, for use inside a sentence of ours; at most 300 characters.
+
+    An error of ours gives its message, and a reason of the operating system that is known one that can be translated.
+    """
+    message = of(error)
+    if isinstance(message, Message):
+        return message
+    return _known((message.strip().splitlines() or [type(error).__name__])[0][:MAX_REASON_CHARS])
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something could not be read, written or reached: of an `OSError` what the system says, without number and
+    path, as a message where it is known; of any other error its first line."""
+    if isinstance(error, OSError) and error.strerror:
+        return _known(str(error.strerror)[:MAX_REASON_CHARS])
+    return first_line(error)
+
+
+def _known(reason: str) -> str:
+    return Message(reason) if reason in SYSTEM_REASONS else reason

@@ -15,7 +15,9 @@ from jglue_app.errors import InputError, UnknownNameError
 
 APP_NAME = "jglue-app"
 MODES = ("local", "public")
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+_PACKAGE = Path(__file__).resolve().parent
+ASSETS = next(folder for folder in (_PACKAGE.parent / "assets", _PACKAGE / "assets") if (folder / "prompts").is_dir())
+"""Beside the package in a checkout, inside it where it was installed from a wheel."""
 
 
 @dataclass(frozen=True, slots=True)

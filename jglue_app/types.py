@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, Protocol
 
+from jglue_app.messages import Message
+
 Kind = Literal["choice", "score", "span"]
 Finish = Literal["stop", "length", "overflow", "empty", "scored"]
 Source = Literal["official", "user", "sample"]
@@ -279,7 +281,21 @@ class RunError:
     kind: str
     """Short machine-readable reason, e.g. `non_finite` or `out_of_memory`."""
     message: str
-    """One sentence for people."""
+    """One sentence for people, in English."""
+    template: str = ""
+    """The sentence's template and values, so that it can be said in another language; empty in older runs."""
+    values: Mapping[str, str | int | float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.message, Message) and not self.template:
+            values = {k: v if isinstance(v, int | float) else str(v) for k, v in self.message.values.items()}
+            object.__setattr__(self, "template", self.message.template)
+            object.__setattr__(self, "values", values)
+
+    @property
+    def sentence(self) -> str:
+        """The message with its template, where that is known."""
+        return Message(self.template, **self.values) if self.template else self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +347,8 @@ class Files:
     version: str
     path: Callable[[str], str]
     """Split → path below the data folder, in the layout of that repository."""
-    bring: str
-    """How a user comes by them, as sentences; `{file}` is the path."""
+    how_to_obtain: str
+    """How a user comes by them, as a template; `{file}` is the path."""
     sha256: Mapping[str, str] = field(default_factory=dict)
     """Split → checksum by which a file is known as the official one; another is read as a user's own."""
     more_splits: tuple[str, ...] = ()
@@ -347,8 +363,8 @@ class Task:
     """Key in `TASKS`, also the folder name of its files."""
     title: str
     """The name people use."""
-    asks: str
-    """What the subset asks, in one Japanese line."""
+    question: str
+    """What the subset asks, in one line: a template, with its entry in the catalogue."""
     kind: Kind
     """`choice` (closed labels), `score` (a number in 0–5) or `span` (free text)."""
     labels: tuple[str, ...]
@@ -369,8 +385,12 @@ class Task:
     """Label → words that mean it where they are the whole answer, and mean too little within a text."""
     core: bool = True
     """Whether the subset is meant by `all` and counts in averages by itself; another one has to be named."""
+    distributed: bool = False
+    """Whether the JGLUE repository holds its files, so that they can be downloaded."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """Split → checksum of the file in that repository, as far as it is known."""
     files: Files | None = None
-    """Its files, where the JGLUE repository does not hold them."""
+    """Its files, where a repository of its own holds them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,9 @@ pytest.register_assert_rewrite("tests.backends.contract")
 USER_CACHE = Path(platformdirs.user_cache_dir(APP_NAME))
 # Read by huggingface_hub when it is imported. Tests of the Hub run processes of their own, against a local server.
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Read by torch when it is imported: each worker has a core of its own, and more threads would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TinyModel = Callable[..., Path]
 OpenTiny = Callable[..., Backend]

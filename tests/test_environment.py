@@ -23,13 +23,13 @@ import pytest
 from huggingface_hub import constants
 
 from jglue_app import environment
-from jglue_app.backends.hf.find_weights import locate
+from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.cli.tables import print_json
 from jglue_app.data import files
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings, load_settings
 from jglue_app.types import ModelSpec
-from jglue_app.wandb_sink.login import Target, own_key
+from jglue_app.wandb_sink.login import Target, operator_key
 from jglue_app.wandb_sink.login import target as wandb_target
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,7 +203,7 @@ def test_wandb_without_a_home_folder_has_no_key_and_the_usual_server(monkeypatch
 
     monkeypatch.setattr(Path, "home", no_home)
     assert wandb_target("jglue") == Target("", "jglue", "https://api.wandb.ai")
-    assert own_key("https://api.wandb.ai") == ""
+    assert operator_key("https://api.wandb.ai") == ""
 
 
 # --- proxies ----------------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ def test_fetching_and_the_hub_name_the_variable_and_ask_nobody(
     with pytest.raises(InputError, match=sentence):
         files.fetch(settings, "jnli", "valid")
     with pytest.raises(InputError, match=sentence):
-        locate(ModelSpec("nobody/nothing"), settings, lambda _: None)
+        find_model(ModelSpec("nobody/nothing"), settings, lambda _: None)
 
 
 # --- the page ---------------------------------------------------------------------------------------------

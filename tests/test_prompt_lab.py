@@ -20,6 +20,7 @@ from jglue_app.runs.request import Side
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, ModelSpec, Prompt, Tokenizer
+from tests.conftest import TinyModel
 from tests.test_api import GOLDS
 
 NLI = prompt_lab.make_item(TASKS["jnli"], {"sentence1": "犬が走る。", "sentence2": "動物が動く。"}, "entailment")
@@ -79,26 +80,27 @@ def test_a_chat_template_shows_its_marks_as_special_tokens(settings: Settings, s
     assert any(len(token.ids) > 1 and len(token.text) == 1 for token in found.tokens)
 
 
-def test_without_a_chat_template_the_chat_format_is_refused(settings: Settings) -> None:
+def test_without_a_chat_template_the_chat_format_is_refused(settings: Settings, tiny_model: TinyModel) -> None:
     with pytest.raises(ModelError, match="chat template"):
-        prompt_lab.inspect_item(settings, Side(format="chat"), NLI)
+        prompt_lab.inspect_item(settings, Side(str(tiny_model("llama")), "chat"), NLI)
 
 
-def test_the_linter_speaks_of_this_prompt(settings: Settings) -> None:
-    found = prompt_lab.inspect_item(settings, Side(format="rinna"), NLI)
+def test_the_linter_speaks_of_this_prompt(settings: Settings, tiny_model: TinyModel) -> None:
+    found = prompt_lab.inspect_item(settings, Side(str(tiny_model("llama")), "rinna"), NLI)
     assert found.findings
     assert all(finding.of <= 1 for finding in found.findings)
 
 
-def test_one_item_is_answered_without_storing_anything(settings: Settings) -> None:
+def test_one_item_is_answered_without_storing_anything(settings: Settings, tiny_model: TinyModel) -> None:
+    side = Side(str(tiny_model("llama")))
     with ModelPool(settings, device="cpu") as pool:
-        tried = prompt_lab.try_item(settings, pool, Side(), NLI)
+        tried = prompt_lab.try_item(settings, pool, side, NLI)
         assert tried is not None
         output = tried.answered.record.output
         assert output is not None
         assert output.text is not None
         assert len(output.choice_logprobs or ()) == 3
-        assert prompt_lab.try_item(settings, pool, Side(), NLI, should_stop=lambda: True) is None
+        assert prompt_lab.try_item(settings, pool, side, NLI, should_stop=lambda: True) is None
     assert not settings.runs_dir.exists()
 
 
@@ -186,8 +188,10 @@ class Counting:
         return self.tokenizer.split(prompt, answer)
 
 
-def test_a_prompt_is_tokenized_once_with_each_answer_and_no_more_once_it_is_stopped(settings: Settings) -> None:
-    plan = prompt_lab.plan_one(settings, "jsquad", Side())
+def test_a_prompt_is_tokenized_once_with_each_answer_and_no_more_once_it_is_stopped(
+    settings: Settings, tiny_model: TinyModel
+) -> None:
+    plan = prompt_lab.plan_one(settings, "jsquad", Side(str(tiny_model("llama"))))
     counting = Counting(open_tokenizer(plan.spec.model, settings))
     golds = [f"答え{i}" for i in range(20)]
     item = prompt_lab.make_item(TASKS["jsquad"], {"context": "京都" * 50, "question": "どこ"}, "\n".join(golds))

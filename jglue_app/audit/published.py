@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import csv
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from jglue_app.audit.facts import BENCHMARKS
-from jglue_app.audit.printed import Printed, parse
+from jglue_app.audit.benchmarks import BENCHMARKS
+from jglue_app.audit.reported_score import ReportedScore, parse
 from jglue_app.errors import DataError, JglueAppError
 from jglue_app.messages import Message
 from jglue_app.settings import ASSETS
 
 FOLDER = ASSETS / "published"
 FIELDS = (
-    *(
-        "model",
-        "system",
-        "prompt",
-        "task",
-        "metric",
-        "value",
-        "n",
-        "shots",
-        "labels",
-        "split",
-        "source",
-        "path",
-        "note",
-    ),
+    *("model", "system", "prompt", "task", "metric", "value", "n"),
+    *("shots", "labels", "split", "source", "path", "note"),
 )
 SPLITS = ("dev", "test", "")
 
@@ -61,7 +49,7 @@ class Published:
     """Version of the prompt, as the source names it."""
     task: str
     metric: str
-    printed: Printed
+    score: ReportedScore
     n: int | None
     """Items; None where it is not known."""
     shots: int | None
@@ -77,7 +65,19 @@ class Published:
     @property
     def value(self) -> float:
         """As a fraction of 1."""
-        return float(self.printed.value)
+        return float(self.score.value)
+
+
+def model_title(name: str) -> str:
+    """How a sentence calls a published model; a message where the name holds words: `(char)`, `fine-tuned`."""
+    plain = name.removesuffix(", fine-tuned")
+    tuned = plain != name
+    noted = re.fullmatch(r"(.+) \(([^()]*)\)", plain)
+    if noted and tuned:
+        return Message("{model} ({note}), fine-tuned", model=noted[1], note=noted[2])
+    if noted:
+        return Message("{model} ({note})", model=noted[1], note=noted[2])
+    return Message("{model}, fine-tuned", model=plain) if tuned else name
 
 
 @cache
@@ -92,8 +92,8 @@ def sources() -> Mapping[str, Source]:
         return {name: Source(**row) for name, row in found.items()}
     except (OSError, ValueError, TypeError) as e:
         raise DataError(
-            "{folder}: cannot be used ({reason}). Install the application again.",
-            folder=FOLDER / "sources.toml",
+            "{path}: cannot be used ({reason}). Install the application again.",
+            path=FOLDER / "sources.toml",
             reason=e,
         ) from e
 
@@ -127,9 +127,7 @@ def read(path: Path, known: Mapping[str, Source]) -> list[Published]:
             try:
                 rows.append(_row(row, known))
             except (ValueError, JglueAppError) as e:
-                raise DataError(
-                    "{path}, line {line_num}: {reason}", path=path, line_num=reader.line_num, reason=e
-                ) from e
+                raise DataError("{path}, line {line}: {reason}", path=path, line=reader.line_num, reason=e) from e
     return rows
 
 
@@ -144,9 +142,9 @@ def _row(row: Mapping[str, str], known: Mapping[str, Source]) -> Published:
     n = int(row["n"]) if row["n"] else None
     if n is not None and n < 1:
         raise ValueError(Message("{n} is no number of items", n=n))
-    printed = parse(row["value"], metric)
+    score = parse(row["value"], metric)
     shots = int(row["shots"]) if row["shots"] else None
     return Published(
-        *(row["model"], row["system"], row["prompt"], task, metric, printed, n, shots),
+        *(row["model"], row["system"], row["prompt"], task, metric, score, n, shots),
         *(row["labels"], row["split"], row["source"], row["path"], row["note"]),
     )

@@ -22,11 +22,11 @@ from jglue_app.cli.launch import launch_job
 from jglue_app.cli.lint import lint_prompt
 from jglue_app.cli.models import make_showcase, models, serve
 from jglue_app.cli.protocols import protocols
-from jglue_app.cli.runs import INTERRUPTED, compare, run
+from jglue_app.cli.runs import compare, run
 from jglue_app.cli.scoring import rescore, score
 from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs
 from jglue_app.cli.wandb import pull, push
-from jglue_app.errors import InputError, JglueAppError, first_line
+from jglue_app.errors import EXIT_INTERRUPTED, InputError, JglueAppError, first_line
 from jglue_app.version import __version__
 
 app = typer.Typer(
@@ -55,7 +55,7 @@ def main() -> None:
         print(f"error: {e}", file=sys.stderr)
         sys.exit(e.exit_code)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     except Warning as e:
         if not sys.warnoptions:
             raise

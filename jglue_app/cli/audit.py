@@ -10,14 +10,14 @@ import typer
 from rich.table import Table
 
 from jglue_app.audit.auditor import audit_score, audit_table
-from jglue_app.audit.board import Ranking
-from jglue_app.audit.wording import Found, sentence
+from jglue_app.audit.leaderboard_audit import Ranking
+from jglue_app.audit.sentences import Finding, sentence
 from jglue_app.cli.options import JsonOption
 from jglue_app.cli.tables import print_json, print_lines, print_table
 from jglue_app.errors import InputError
 
 HEADS = {"alert": "Doubts:", "note": "Findings:", "info": "Details:"}
-SHOWN = 3
+MAX_NAMED = 3
 """Models that a line of a table names."""
 
 
@@ -56,56 +56,56 @@ def audit(
     if file is not None:
         if score is not None or task is not None or n is not None or metric is not None:
             raise InputError("A file has its own scores. Leave out --task, --score, --n and --metric, or the file.")
-        board = audit_table(file, columns=_named(column or ()), model_column=model_column, system=system, scale=scale)
+        board = audit_table(file, columns=_columns(column or ()), model_column=model_column, system=system, scale=scale)
         if as_json:
             print_json(board.plain())
             return
-        _tell(board.findings)
+        _print_findings(board.findings)
         for ranking in board.rankings:
-            _rank(ranking)
+            _print_ranking(ranking)
         return
     if task is None or score is None:
         raise InputError("Give --task and --score, such as --task jnli --score 0.3016, or the file of a leaderboard.")
     if column or model_column:
         raise InputError("--column and --model-column belong to a file. Name one, or leave them out.")
-    found = audit_score(task, score, n=n, metric=metric, system=system, scale=scale)
+    result = audit_score(task, score, n=n, metric=metric, system=system, scale=scale)
     if as_json:
-        print_json(found.plain())
+        print_json(result.plain())
         return
-    _tell(found.findings)
+    _print_findings(result.findings)
 
 
-def _named(columns: Iterable[str]) -> dict[str, str]:
-    named = {}
+def _columns(columns: Iterable[str]) -> dict[str, str]:
+    by_head = {}
     for text in columns:
         what, equals, head = text.partition("=")
         if not equals or not what or not head:
             raise InputError(
                 "--column takes TASK[:METRIC[:N]]=HEAD, such as jnli:acc=JNLI, and not {text!r}.", text=text[:80]
             )
-        named[head] = what
-    return named
+        by_head[head] = what
+    return by_head
 
 
-def _tell(findings: Iterable[Found]) -> None:
+def _print_findings(findings: Iterable[Finding]) -> None:
     weight = ""
-    for found in findings:
-        if found.weight != weight:
-            print_lines([*([""] if weight else []), HEADS[found.weight]])
-            weight = found.weight
-        what, why = sentence(found)
+    for finding in findings:
+        if finding.weight != weight:
+            print_lines([*([""] if weight else []), HEADS[finding.weight]])
+            weight = finding.weight
+        what, why = sentence(finding)
         print_lines([f"- {what}", f"  {why}"])
 
 
-def _rank(ranking: Ranking) -> None:
+def _print_ranking(ranking: Ranking) -> None:
     """A column, best first, and the models that each cannot be told from."""
     print_lines(["", ranking.title])
     table = Table("", "model", "score", "95 % interval", "cannot be told from", box=None, pad_edge=False)
     for place, standing in enumerate(ranking.standings, 1):
-        show = standing.asked.printed.show
+        show = standing.query.score.show
         interval = " – ".join(show(end) for end in standing.interval) if standing.interval else ""
-        named = ", ".join(standing.alike[:SHOWN]) + (
-            f" … (+{len(standing.alike) - SHOWN})" * (len(standing.alike) > SHOWN)
+        named = ", ".join(standing.indistinguishable[:MAX_NAMED]) + (
+            f" … (+{len(standing.indistinguishable) - MAX_NAMED})" * (len(standing.indistinguishable) > MAX_NAMED)
         )
-        table.add_row(str(place), standing.model, standing.asked.printed.text, interval, named)
+        table.add_row(str(place), standing.model, standing.query.score.text, interval, named)
     print_table(table)

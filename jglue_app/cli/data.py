@@ -104,28 +104,28 @@ def data_check(
 
     Exit code 2 when a file is damaged. What leaks or repeats is part of JGLUE and no fault of the files.
     """
-    found = api.check_data(data_kind, jnli_old=jnli_old, split=split, marc_ja=marc_ja)
+    result = api.check_data(data_kind, jnli_old=jnli_old, split=split, marc_ja=marc_ja)
     if as_json:
-        print_json(found)
+        print_json(result)
     else:
-        _print_files(found.files)
-        if not any(row["items"] for row in found.files):
+        _print_files(result.files)
+        if not any(row["items"] for row in result.files):
             hint = (
                 "Fetch them with `python -m jglue_app data fetch --split all`, or look at the samples: --data sample."
             )
             print_lines(["", f"None of these files is here, so there is nothing to compare. {hint}"])
             return
         print_lines(["", "Evaluated items that are also in a train file:"])
-        _print_overlaps(found.leaks, ids)
-        print_lines(_missing_trains(found.files))
+        _print_overlaps(result.leaks, ids)
+        print_lines(_missing_trains(result.files))
         print_lines(["Such items are never shown as examples in a run that evaluates them: they are left out first."])
         print_lines(["", "Items that two evaluated files share:"])
-        _print_overlaps(found.shared, ids)
+        _print_overlaps(result.shared, ids)
         print_lines(["", "Items that stand in a file more than once:"])
-        _print_repeats(found.repeats, ids)
-        print_lines(_known_lines(found, ids))
-        print_lines(["", *_label_lines(found, split)])
-    _refuse_damaged(found.files)
+        _print_repeats(result.repeats, ids)
+        print_lines(_known_lines(result, ids))
+        print_lines(["", *_label_lines(result, split)])
+    _refuse_damaged(result.files)
 
 
 def _missing_trains(files: Sequence[Mapping[str, object]]) -> Iterator[str]:
@@ -139,39 +139,39 @@ def _missing_trains(files: Sequence[Mapping[str, object]]) -> Iterator[str]:
         )
 
 
-def _print_overlaps(found: Sequence[check.Overlap], ids: bool) -> None:
-    if not found:
+def _print_overlaps(overlaps: Sequence[check.Overlap], ids: bool) -> None:
+    if not overlaps:
         print_lines(["  none"])
         return
     table = Table("evaluated", "also in", "items", "of", "share", "for example", box=None, pad_edge=False)
-    for row in found:
+    for row in overlaps:
         pairs = ", ".join(f"{here} = {there}" for here, there in row.examples)
         table.add_row(row.evaluated, row.other, f"{row.items:,}", f"{row.of:,}", f"{row.items / row.of:.1%}", pairs)
     print_table(table)
     if ids:
-        print_lines(_pairs(f"{row.evaluated}, {row.other}", row.pairs) for row in found)
+        print_lines(_pairs(f"{row.evaluated}, {row.other}", row.pairs) for row in overlaps)
 
 
-def _print_repeats(found: Sequence[check.Repeats], ids: bool) -> None:
-    if not found:
+def _print_repeats(repeats: Sequence[check.Repeats], ids: bool) -> None:
+    if not repeats:
         print_lines(["  none"])
         return
     table = Table("file", "items", "with another answer", "for example", box=None, pad_edge=False)
-    for row in found:
+    for row in repeats:
         pairs = ", ".join(f"{again} = {first}" for again, first in row.examples)
         table.add_row(row.file, f"{row.items:,}", f"{row.contradicting:,}", pairs)
     print_table(table)
     if ids:
-        print_lines(_pairs(row.file, row.pairs) for row in found)
+        print_lines(_pairs(row.file, row.pairs) for row in repeats)
 
 
 def _pairs(head: str, pairs: Sequence[tuple[str, str]]) -> str:
     return f"  {head}: {', '.join(f'{here} = {there}' for here, there in pairs)}"
 
 
-def _known_lines(found: check.DataCheck, ids: bool) -> Iterator[str]:
+def _known_lines(result: check.DataCheck, ids: bool) -> Iterator[str]:
     """What is known of single items: the faulty ones, and the labels that changed."""
-    for fault in found.known:
+    for fault in result.known:
         yield ""
         if fault.group == "faulty":
             named = ", ".join(fault.ids if ids else fault.ids[: check.EXAMPLES])
@@ -185,19 +185,19 @@ def _known_lines(found: check.DataCheck, ids: bool) -> Iterator[str]:
         yield "  `rescore RUN --labels v1.1` scores a run against the old ones."
 
 
-def _label_lines(found: check.DataCheck, split: str) -> Iterator[str]:
-    known = any(fault.file == f"jnli/{split}" and fault.group == "relabelled" for fault in found.known)
-    if not found.other_versions and not known:
+def _label_lines(result: check.DataCheck, split: str) -> Iterator[str]:
+    known = any(fault.file == f"jnli/{split}" and fault.group == "relabelled" for fault in result.known)
+    if not result.other_versions and not known:
         yield (
             f"No other version of JNLI {split} is at hand. To see which labels changed, name its file with --jnli-old, "
             f"or put it into JGLUE_DATA_DIR as jnli-v1.1/{split}-v1.1.json."
         )
-    elif not found.jnli_labels and found.other_versions:
+    elif not result.jnli_labels and result.other_versions:
         yield (
-            f"JNLI {split} of v1.3 is not at hand, so there is nothing to compare {found.other_versions[0]} with. "
+            f"JNLI {split} of v1.3 is not at hand, so there is nothing to compare {result.other_versions[0]} with. "
             f"Run `python -m jglue_app data fetch --task jnli --split {split}`."
         )
-    for row in found.jnli_labels:
+    for row in result.jnli_labels:
         yield (
             f"JNLI {split} against {row.old}: {len(row.ids)} of {row.common:,} common items have another label; "
             f"{row.added:,} {'item is' if row.added == 1 else 'items are'} new, {row.removed:,} gone."

@@ -41,20 +41,22 @@ def show_prompt(
     """One prompt token by token, with what its answers take. Loads the tokenizer alone."""
     settings = settings_of(None)
     items = files.load(settings, get_task(task).name, data=data_kind).items
-    found = [one for one in items if item in (None, one.id)]
-    if not found:
+    candidates = [candidate for candidate in items if item in (None, candidate.id)]
+    if not candidates:
         raise InputError("{task} has no item {item!r}. The first one is {id!r}.", task=task, item=item, id=items[0].id)
     with ProgressView() as view:
-        seen = prompt_lab.inspect_item(
-            settings, Side(model, format, style, shots, thinking=thinking), found[0], view.say
+        inspected = prompt_lab.inspect_item(
+            settings, Side(model, format, style, shots, thinking=thinking), candidates[0], view.say
         )
     if as_json:
-        print_json(seen)
+        print_json(inspected)
         return
-    print_lines(["·".join(token.text for token in seen.tokens)])
-    answers = ", ".join(f"{answer.text} ({answer.tokens})" for answer in seen.answers)
-    print_lines([f"{seen.count} tokens; at most {seen.max_new_tokens} new ones. Answers and their tokens: {answers}."])
-    print_lines(f"{finding.level}: {finding.message} [{finding.rule}]" for finding in seen.findings)
+    print_lines(["·".join(token.text for token in inspected.tokens)])
+    answers = ", ".join(f"{answer.text} ({answer.tokens})" for answer in inspected.answers)
+    print_lines(
+        [f"{inspected.count} tokens; at most {inspected.max_new_tokens} new ones. Answers and their tokens: {answers}."]
+    )
+    print_lines(f"{finding.level}: {finding.message} [{finding.rule}]" for finding in inspected.findings)
 
 
 def sweep(
@@ -90,6 +92,6 @@ def sweep(
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         scores = (estimate_text(score) for score in (row.strict, row.lenient, row.choose))
-        flips = ("–" if found is None else f"{found.changed}/{found.n}" for found in (row.flips, row.ranked_flips))
+        flips = ("–" if counts is None else f"{counts.changed}/{counts.n}" for counts in (row.flips, row.ranked_flips))
         table.add_row(row.side.format, row.side.style, str(row.n), *scores, str(row.unreadable), *flips)
     print_table(table)

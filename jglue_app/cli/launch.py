@@ -32,16 +32,17 @@ def launch_job(
         raise InputError("--base-image belongs to a code job, and --image makes an image job. Name one of them.")
     login = wandb_sink.log_in(wandb_sink.target(project, entity))
     with ProgressView() as view:
-        made = create_job(login, name=name, image=image, base_image=base_image or IMAGE, say=view.say)
+        job = create_job(login, name=name, image=image, base_image=base_image or IMAGE, on_message=view.say)
     if as_json:
-        print_json(made)
+        print_json(job)
         return
-    print_lines([f"{made.path}:{made.version}{'' if made.changed else ' (unchanged)'}", *_next(made, bool(image))])
+    print_lines([f"{job.path}:{job.version}{'' if job.changed else ' (unchanged)'}", *_start_command(job, bool(image))])
 
 
-def _next(made: Job, image: bool) -> list[str]:
-    entity, project, _ = made.path.split("/")
+def _start_command(job: Job, image: bool) -> list[str]:
+    path = wandb_sink.parse_run_path(job.path)
     config = json.dumps({"overrides": {"run_config": {"model_name": "gemma-3-270m"}}})
-    how = ["-q", "QUEUE"] if image else ["-r", "local-process"]
-    command = ["wandb", "launch", "-j", f"{made.path}:latest", *how, "-e", entity, "-p", project, "-c", config]
+    where = ["-q", "QUEUE"] if image else ["-r", "local-process"]
+    command = ["wandb", "launch", "-j", f"{job.path}:latest", *where, "-e", path.entity, "-p", path.project]
+    command += ["-c", config]
     return ["To start it:", f"  {shlex.join(command)}"]

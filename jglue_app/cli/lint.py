@@ -67,7 +67,7 @@ def lint_prompt(
     Exit code 2 when there is an error among the findings.
     """
     with ProgressView() as view:
-        found = api.lint_prompt(
+        findings = api.lint_prompt(
             ModelSpec(model, backend or backend_for(model), revision, gguf_file=gguf_file),
             task_list(tasks, protocol),
             data=data_kind,
@@ -88,12 +88,12 @@ def lint_prompt(
             notify=view.say,
         )
     if as_json:
-        print_json({"model": model, "findings": found})
+        print_json({"model": model, "findings": findings})
     else:
-        print_lines(_line(finding) for finding in found)
-        counts = ", ".join(_count(found, *names) for names in (("error",), ("warning",), ("info", "note")))
-        print_lines([f"{model}: {counts}." if found else f"{model}: nothing found."])
-    if any(finding.level == "error" for finding in found):
+        print_lines(_line(finding) for finding in findings)
+        counts = ", ".join(_count(findings, *names) for names in (("error",), ("warning",), ("info", "note")))
+        print_lines([f"{model}: {counts}." if findings else f"{model}: nothing found."])
+    if any(finding.level == "error" for finding in findings):
         raise typer.Exit(InputError.exit_code)
 
 
@@ -103,6 +103,6 @@ def _line(finding: Finding) -> str:
     return f"{finding.level:8}{where}{finding.message} [{finding.rule}]{count}"
 
 
-def _count(found: Sequence[Finding], level: str, name: str = "") -> str:
-    n = sum(finding.level == level for finding in found)
+def _count(findings: Sequence[Finding], level: str, name: str = "") -> str:
+    n = sum(finding.level == level for finding in findings)
     return f"{n} {name or level}{'' if n == 1 else 's'}"

@@ -50,7 +50,7 @@ def make_showcase(
     chat_model: Annotated[Path, typer.Option(help="GGUF file of SmolLM2-135M-Instruct.")],
     device: DeviceOption = "auto",
 ) -> None:
-    """Make the comparisons anew that the page shows on a first visit: three runs over all sample items."""
+    """Make the comparisons that the page shows on a first visit: three runs over all sample items."""
     with ProgressView() as view:
         for event in showcase.make(load_settings(), chat_model, device):
             view.show(event)

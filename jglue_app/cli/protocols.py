@@ -25,7 +25,7 @@ def protocols(
         print_json(as_table(get_protocol(name)) if name else tables)
         return
     if name:
-        _print_one(as_table(get_protocol(name)))
+        _print_protocol(as_table(get_protocol(name)))
         return
     table = Table("protocol", "variant of", "main metric of each subset", box=None, pad_edge=False)
     for protocol in PROTOCOLS.values():
@@ -37,14 +37,14 @@ def protocols(
     )
 
 
-def _print_one(found: Mapping[str, Any]) -> None:
-    variant = f", a variant of {found['variant_of']}" if found["variant_of"] else ""
-    print_lines([f"{found['protocol']}{variant}"])
-    for task, rows in found["subsets"].items():
+def _print_protocol(decisions: Mapping[str, Any]) -> None:
+    variant = f", a variant of {decisions['variant_of']}" if decisions["variant_of"] else ""
+    print_lines([f"{decisions['protocol']}{variant}"])
+    for task, rows in decisions["subsets"].items():
         _print_rows(TASKS[task].title, rows)
-    if found["outputs"]:
-        _print_rows("Before an answer is read (to have these otherwise, run the model again)", found["outputs"])
-    if all(row["source"] is None for rows in found["subsets"].values() for row in rows):
+    if decisions["outputs"]:
+        _print_rows("Before an answer is read (to have these otherwise, run the model again)", decisions["outputs"])
+    if all(row["source"] is None for rows in decisions["subsets"].values() for row in rows):
         print_lines(["", "These decisions are this application's own."])
 
 

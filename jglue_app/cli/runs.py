@@ -26,7 +26,7 @@ from jglue_app.cli.options import (
 from jglue_app.cli.request_parameters import run_request, with_request_options
 from jglue_app.cli.tables import print_comparison, print_groups, print_json, print_lines, print_report
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
-from jglue_app.errors import InputError
+from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from jglue_app.messages import Message
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
@@ -38,7 +38,6 @@ from jglue_app.scoring.item_groups import groups, with_and_without
 from jglue_app.settings import Settings
 from jglue_app.wandb_sink import Follower
 
-INCOMPLETE, INTERRUPTED = 6, 130
 ONE: tuple[Literal[""]] = ("",)
 TWO: tuple[Literal["a"], Literal["b"]] = ("a", "b")
 """Sides of the models of a command; see `request_parameters`."""
@@ -76,7 +75,7 @@ def _execute(
     with ModelPool(settings, device=device) as pool:
         for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
             view.show(event)
-            follower.see(event)
+            follower.on_event(event)
             if event.kind == "record" and event.record and event.record.error:
                 view.say(
                     Message(
@@ -87,13 +86,13 @@ def _execute(
                     )
                 )
         if stop.is_set():
-            return INTERRUPTED
+            return EXIT_INTERRUPTED
     missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for _, p in plans)
     if missing:
         view.say(
             Message("{missing} items have no output. Start the same command again to try them again.", missing=missing)
         )
-    return INCOMPLETE if missing else 0
+    return EXIT_INCOMPLETE if missing else 0
 
 
 def _push(sink: Wandb, folders: Sequence[Path], protocol: str, code: int, *, compare: bool = False) -> None:
@@ -121,7 +120,7 @@ def _run(
 ) -> None:
     """Evaluate one model. The same command again goes on where it stopped; a higher limit extends the run."""
     settings = settings_of(runs_dir, memory)
-    sink = Wandb.asked(wandb, project, entity, offline)
+    sink = Wandb.from_options(wandb, project, entity, offline)
     request = run_request(protocol, given, ONE)
 
     def show(runs: Sequence[Run]) -> None:
@@ -146,7 +145,7 @@ def _compare(
 ) -> None:
     """Evaluate two models, or one model in two settings, and put them side by side; or compare two stored runs."""
     settings = settings_of(runs_dir, memory)
-    sink = Wandb.asked(wandb, project, entity, offline)
+    sink = Wandb.from_options(wandb, project, entity, offline)
     request = run_request(protocol, given, TWO)
     if runs:
         if len(runs) != 2:
@@ -187,28 +186,28 @@ def _evaluate(
                 begun = all(store.exists() for store in stores)  # A run can be stopped before it begins.
                 if begun:
                     show([Run(store.path, plan.ids) for store, (_, plan) in zip(stores, plans, strict=True)])
-            code = INTERRUPTED if stop.is_set() else code
-    if begun and code != INTERRUPTED:
+            code = EXIT_INTERRUPTED if stop.is_set() else code
+    if begun and code != EXIT_INTERRUPTED:
         _push(sink, [store.path for store in stores], protocol, code, compare=len(stores) == 2)
     return code
 
 
 def _show_report(run: Run, protocol: str, as_json: bool) -> None:
-    found = run.report(protocol)
+    report = run.report(protocol)
     data = run.data()
     rows = with_and_without(data, protocol, run.answered(protocol)) if groups(data) else ()
     if as_json:
-        print_json({"run": str(run.path), "report": found, "without": rows})
+        print_json({"run": str(run.path), "report": report, "without": rows})
     else:
-        print_report(found)
+        print_report(report)
         print_groups({protocol: rows})
         print_lines([f"stored in {run.path}"])
 
 
 def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
-    found = comparison.compare_runs(left.data(), right.data(), protocol)
+    result = comparison.compare_runs(left.data(), right.data(), protocol)
     if as_json:
-        print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": found})
+        print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": result})
     else:
-        print_comparison(found)
+        print_comparison(result)
         print_lines([f"stored in {left.path} and {right.path}"])

@@ -33,6 +33,7 @@ from jglue_app.scoring.scoreboard import (
 )
 from jglue_app.scoring.types import Comparison, Difference, Report
 from jglue_app.tasks import TASKS
+from jglue_app.tasks.item_text import gold_text
 
 _SOURCES = {"official": "", "user": " (own file)", "sample": " (sample)"}
 _READINGS = {"strict": "", "lenient": ", lenient", "choose": ", log-likelihood", "imputed": ", unreadable = 2.5"}
@@ -42,7 +43,7 @@ _UNSCORED = {
     "no_text": "needs generated text",
     "no_answers": "no answers",
 }
-_SHOWN = 60
+_MAX_TEXT = 60
 """Characters of an output in a line of a table."""
 _VERDICTS = {"a": "A is better", "b": "B is better", "undecided": "cannot tell"}
 
@@ -76,7 +77,7 @@ def visible(text: str) -> str:
     return "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" and c not in "\t\n" else c for c in text)
 
 
-def say(sentence: str) -> None:
+def print_note(sentence: str) -> None:
     """A note on standard error, so that standard output stays for results."""
     print(f"note: {visible(sentence)}", file=sys.stderr)
 
@@ -132,18 +133,26 @@ def print_comparison(comparison: Comparison) -> None:
     )
     table = _table(*names)
     for row in score_rows(a, b, comparison):
-        found = row.difference
+        difference = row.difference
         table.add_row(
             *_head(row),
             estimate_text(row.a),
             estimate_text(row.b),
-            *_difference(found),
+            *_difference(difference),
             _floor(row),
             f"{row.unreadable_a}/{row.unreadable_b}",
         )
     if comparison.average:
-        of = comparison.average
-        table.add_row("average", "main metrics", estimate_text(of.a), estimate_text(of.b), *_difference(of), "–", "–")
+        average = comparison.average
+        table.add_row(
+            "average",
+            "main metrics",
+            estimate_text(average.a),
+            estimate_text(average.b),
+            *_difference(average),
+            "–",
+            "–",
+        )
     print_table(table)
     print_lines(
         [
@@ -165,11 +174,11 @@ def _print_flips(comparison: Comparison) -> None:
         return
     table = _table("other answers in", "by", "items", "differ", "only A right", "only B right")
     for task in TASKS:
-        for reading, found in comparison.flips.get(task, {}).items():
-            share = f"{found.changed} ({100 * found.changed / found.n:.1f} %)"
+        for reading, flips in comparison.flips.get(task, {}).items():
+            share = f"{flips.changed} ({100 * flips.changed / flips.n:.1f} %)"
             by = "log-likelihood" if reading == "choose" else "score"
             table.add_row(
-                TASKS[task].title, by, str(found.n), share, count_text(found.to_wrong), count_text(found.to_right)
+                TASKS[task].title, by, str(flips.n), share, count_text(flips.to_wrong), count_text(flips.to_right)
             )
     print_lines([""])
     print_table(table)
@@ -180,20 +189,20 @@ def _print_cost(comparison: Comparison) -> None:
     if not comparison.cost:
         return
     table = _table("cost of", "dtype", "quantization", "device", "weights", "items/s")
-    for side, found in zip("AB", comparison.cost, strict=True):
-        speed = f"{found.items_per_s:.2f}" if found.items_per_s else "–"
-        memory = f"{found.model.memory_bytes / 2**20:,.0f} MiB"
-        table.add_row(side, found.model.dtype, found.quantization, found.model.device, memory, speed)
+    for side, cost in zip("AB", comparison.cost, strict=True):
+        speed = f"{cost.items_per_s:.2f}" if cost.items_per_s else "–"
+        memory = f"{cost.model.memory_bytes / 2**20:,.0f} MiB"
+        table.add_row(side, cost.model.dtype, cost.quantization, cost.model.device, memory, speed)
     print_lines([""])
     print_table(table)
 
 
 def print_protocols(reports: Mapping[str, Report]) -> None:
     """One run under several protocols."""
-    some = next(iter(reports.values()))
-    print_lines([f"{some.label}  (run {some.spec_id})", ""])
+    first = next(iter(reports.values()))
+    print_lines([f"{first.label}  (run {first.spec_id})", ""])
     table = _table("subset", "protocol", "metric", "score (95 % interval)", "n", "constant", "default", "unreadable")
-    for task in some.tasks:
+    for task in first.tasks:
         for name, report in reports.items():
             rows = [row for row in score_rows(report) if row.task == task]
             source = _SOURCES[report.tasks[task].source]
@@ -211,31 +220,32 @@ def print_protocols(reports: Mapping[str, Report]) -> None:
                 )
             if not rows:
                 table.add_row(TASKS[task].title + source, name, _UNSCORED[report.tasks[task].unscored], *["–"] * 5)
-    if len(some.tasks) > 1:
+    if len(first.tasks) > 1:
         print_table(_main_scores(reports))
         print_lines(["Each protocol's main metric in each subset; the average is over what it scores.", ""])
     print_table(table)
     print_lines(["constant, default: what one constant answer, and what never giving a readable one, would score."])
-    _print_references(some)
+    _print_references(first)
     _print_outcomes({f"[{name}]": report for name, report in reports.items()})
-    said: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
     for name, report in reports.items():
         for line in _notices(report):
-            said.setdefault(line, []).append(name)
-    print_lines(f"{line}  [{'; '.join(names)}]" for line, names in said.items())
+            notes.setdefault(line, []).append(name)
+    print_lines(f"{line}  [{'; '.join(names)}]" for line, names in notes.items())
 
 
 def _main_scores(reports: Mapping[str, Report]) -> Table:
     """Protocols × subsets."""
-    some = next(iter(reports.values()))
+    first = next(iter(reports.values()))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("protocol", no_wrap=True)
-    for task, report in some.tasks.items():
-        table.add_column(TASKS[task].title + _SOURCES[report.source], justify="right", no_wrap=True)
+    for task, task_report in first.tasks.items():
+        table.add_column(TASKS[task].title + _SOURCES[task_report.source], justify="right", no_wrap=True)
     table.add_column("average", justify="right", no_wrap=True)
-    for name, found in reports.items():
-        main = [main_metric(r, name).value if task in found.average_of else None for task, r in found.tasks.items()]
-        table.add_row(name, *map(number, main), estimate_text(found.average))
+    for name, report in reports.items():
+        averaged = report.average_of
+        main = [main_metric(r, name).value if task in averaged else None for task, r in report.tasks.items()]
+        table.add_row(name, *map(number, main), estimate_text(report.average))
     return table
 
 
@@ -278,16 +288,14 @@ def print_leaderboard(
 
 def print_dissents(disputed: Mapping[str, Sequence[Dissent]], items: int) -> None:
     """The items on which protocols disagree: how many, and the first of each subset rule by rule."""
-    for task, found in disputed.items():
+    for task, dissents in disputed.items():
         kind = "read different numbers in" if TASKS[task].kind == "score" else "disagree about"
-        count = f"{len(found)} {'item' if len(found) == 1 else 'items'}"
+        count = f"{len(dissents)} {'item' if len(dissents) == 1 else 'items'}"
         print_lines(["", f"{TASKS[task].title}: the protocols {kind} {count}."])
-        for dissent in found[:items]:
+        for dissent in dissents[:items]:
             output = dissent.record.output
-            gold = dissent.item.gold
-            wanted = f"{gold:g}" if isinstance(gold, float) else " / ".join(dict.fromkeys(gold))
-            said = quoted(output.text) if output and output.text is not None else "(no text)"
-            print_lines([f"  item {dissent.item.id}: gold {wanted}, output {said}"])
+            text = quoted(output.text) if output and output.text is not None else "(no text)"
+            print_lines([f"  item {dissent.item.id}: gold {gold_text(dissent.item)}, output {text}"])
             for verdict in dissent.verdicts:
                 head = _verdict(verdict.right, verdict.value)
                 print_lines([f"    {head}: {explain(verdict.rule)}  [{'; '.join(verdict.protocols)}]"])
@@ -304,11 +312,11 @@ def _verdict(right: bool | None, value: str | float | None) -> str:
 def print_groups(groups: Mapping[str, Sequence[GroupScore]]) -> None:
     """Scores with and without faulty, repeated, leaked and relabelled items: of `official` if it is among the
     protocols, else of the first that has some. Nothing where a run has no such item."""
-    some = {name: rows for name, rows in groups.items() if rows}
-    if not some:
+    scored = {name: rows for name, rows in groups.items() if rows}
+    if not scored:
         return
-    protocol = "official" if "official" in some else next(iter(some))
-    rows = some[protocol]
+    protocol = "official" if "official" in scored else next(iter(scored))
+    rows = scored[protocol]
     columns = ("subset", "metric", "items", "with all (95 % interval)", "without them", "JNLI labels of v1.1")
     table = _table(f"without [{protocol}]", *columns)
     for row in rows:
@@ -318,7 +326,7 @@ def print_groups(groups: Mapping[str, Sequence[GroupScore]]) -> None:
     print_lines([""])
     print_table(table)
     print_lines(f"{group}: {what}." for group, what in GROUPS.items() if any(row.group == group for row in rows))
-    if len(some) > 1:
+    if len(scored) > 1:
         print_lines(["Under the other protocols: --json, or --protocol NAME."])
 
 
@@ -331,7 +339,7 @@ def print_labels(version: str) -> None:
 def quoted(text: str) -> str:
     """A text on one line, cut."""
     line = text.replace("\n", "⏎")
-    return f"「{line if len(line) <= _SHOWN else line[:_SHOWN] + '…'}」"
+    return f"「{line if len(line) <= _MAX_TEXT else line[:_MAX_TEXT] + '…'}」"
 
 
 def _head(row: ScoreRow) -> tuple[str, str]:
@@ -344,16 +352,16 @@ def _floor(row: ScoreRow) -> str:
     return number(row.floor) + (f" / {number(row.default_floor)}" if row.default_floor is not None else "")
 
 
-def _difference(found: Difference | None) -> tuple[str, ...]:
-    if found is None or found.difference.value is None:
+def _difference(difference: Difference | None) -> tuple[str, ...]:
+    if difference is None or difference.difference.value is None:
         return ("–",) * 6
     return (
-        estimate_text(found.difference, sign=True),
-        p_text(found.p),
-        p_text(found.p_holm),
-        _VERDICTS[found.verdict],
-        str(found.difference.n),
-        count_text(found.needed),
+        estimate_text(difference.difference, sign=True),
+        p_text(difference.p),
+        p_text(difference.p_holm),
+        _VERDICTS[difference.verdict],
+        str(difference.difference.n),
+        count_text(difference.needed),
     )
 
 
@@ -365,14 +373,14 @@ def _print_references(report: Report) -> None:
         (f"for comparison, official metrics on all of {split}", references_of),
         ("for comparison, on the test set, which is not published", on_test_set),
     ):
-        found = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
-        if not found:
+        scores_by_task = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
+        if not scores_by_task:
             continue
-        columns = [(name, metric) for name in found for metric in TASKS[name].metrics]
+        columns = [(name, metric) for name in scores_by_task for metric in TASKS[name].metrics]
         table = _table(title, *(f"{TASKS[name].title} {metric}" for name, metric in columns))
         table.columns[1].justify = "right"
-        for who in dict.fromkeys(who for of in found.values() for who in of):
-            scores = (found[name].get(who, {}).get(metric) for name, metric in columns)
+        for who in dict.fromkeys(who for of in scores_by_task.values() for who in of):
+            scores = (scores_by_task[name].get(who, {}).get(metric) for name, metric in columns)
             table.add_row(who, *(number(score) for score in scores))
         print_lines([""])
         print_table(table)
@@ -380,19 +388,19 @@ def _print_references(report: Report) -> None:
 
 def _print_outcomes(reports: Mapping[str, Report]) -> None:
     """What became of the items: subsets × outcomes, the usual ones always and the others where they occur."""
-    found = {o for report in reports.values() for task in report.tasks.values() for o in task.outcomes}
-    shown = [o for o in OUTCOMES if o in USUAL_OUTCOMES or o in found]
+    occurring = {o for report in reports.values() for task in report.tasks.values() for o in task.outcomes}
+    outcomes = [o for o in OUTCOMES if o in USUAL_OUTCOMES or o in occurring]
     knows = any(task.knows is not None for report in reports.values() for task in report.tasks.values())
-    columns = [*(o.replace("_", " ") for o in shown), *(["knows but cannot format"] if knows else [])]
+    columns = [*(o.replace("_", " ") for o in outcomes), *(["knows but cannot format"] if knows else [])]
     table = _table("outcomes in", *columns)
     table.columns[1].justify = "right"
     for task in TASKS:
         for side, report in reports.items():
-            of = report.tasks.get(task)
-            if of and of.outcomes:
-                name = f"{TASKS[task].title}{_SOURCES[of.source]} {side}".strip()
-                known = [count_text(of.knows)] if knows else []
-                table.add_row(name, *(str(of.outcomes.get(o, 0)) for o in shown), *known)
+            task_report = report.tasks.get(task)
+            if task_report and task_report.outcomes:
+                name = f"{TASKS[task].title}{_SOURCES[task_report.source]} {side}".strip()
+                known = [count_text(task_report.knows)] if knows else []
+                table.add_row(name, *(str(task_report.outcomes.get(o, 0)) for o in outcomes), *known)
     print_lines([""])
     print_table(table)
     if knows:

@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import typer
 
-from jglue_app import wandb_sink
+from jglue_app import messages, wandb_sink
 from jglue_app.api import open_run
 from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of
 from jglue_app.cli.tables import print_json, print_lines
@@ -33,21 +33,19 @@ OfflineOption = Annotated[
 ]
 WandbOption = Annotated[bool, typer.Option("--wandb", help="Follow it in Weights & Biases, and push it at the end.")]
 
-OFFLINE_TOO = "; --offline needs none"
-
 
 @dataclass(frozen=True, slots=True)
 class Wandb:
-    """What `run` and `compare` were told to do with W&B."""
+    """What `run` and `compare` do with W&B."""
 
     target: Target | None
-    """None when they were not told to."""
+    """None without --wandb."""
     login: Login | None
     """None offline."""
 
     @classmethod
-    def asked(cls, wandb: bool, project: str | None, entity: str | None, offline: bool) -> Self:
-        """From the options; a missing key is told before a model is loaded.
+    def from_options(cls, wandb: bool, project: str | None, entity: str | None, offline: bool) -> Self:
+        """From the options of the command; a missing key raises before a model is loaded.
 
         Raises:
             InputError: there is no key, or a name that W&B does not take; or an option that does nothing.
@@ -57,7 +55,7 @@ class Wandb:
                 raise InputError("--project, --entity and --offline belong to --wandb. Add it.")
             return cls(None, None)
         target = wandb_sink.target(project, entity)
-        return cls(target, None if is_offline(offline) else wandb_sink.log_in(target, or_else=OFFLINE_TOO))
+        return cls(target, None if is_offline(offline) else wandb_sink.log_in(target, offline_hint=True))
 
     def follower(
         self,
@@ -67,21 +65,23 @@ class Wandb:
         view: ProgressView,
         should_stop: Callable[[], bool],
     ) -> Follower:
-        """What tells W&B of the progress of the runs that are not finished."""
-        left: dict[str, Plan] = {
+        """A `Follower` of the runs that are not finished."""
+        unfinished: dict[str, Plan] = {
             side: plan
             for side, plan in plans
             if self.login and len(RunStore.of(runs_dir, plan.spec).finished_of(plan.items)) < plan.total
         }
-        return Follower(left, self.login, runs_dir, protocol=protocol, say=view.say, should_stop=should_stop)
+        return Follower(
+            unfinished, self.login, runs_dir, protocol=protocol, on_message=view.say, should_stop=should_stop
+        )
 
     def push(self, folders: Sequence[Path], protocol: str, *, compare: bool = False) -> None:
         """Push what was run; raises as `push_folders`."""
         if self.target is not None:
             with ProgressView() as view:
                 offline = self.login is None
-                found = push_folders(folders, self.target, view, protocol=protocol, compare=compare, offline=offline)
-                for sent in found:
+                pushed = push_folders(folders, self.target, view, protocol=protocol, compare=compare, offline=offline)
+                for sent in pushed:
                     view.say(sent.url or sync_command(sent))
 
 
@@ -102,7 +102,7 @@ def push(
     settings = settings_of(runs_dir)
     folders = [open_run(find_run(name, settings)).path for name in runs]
     with ProgressView() as view:
-        found = push_folders(
+        pushed = push_folders(
             folders,
             wandb_sink.target(project, entity),
             view,
@@ -111,7 +111,7 @@ def push(
             offline=is_offline(offline),
             replace=replace,
         )
-    show(found, as_json)
+    show(pushed, as_json)
 
 
 def push_folders(
@@ -124,7 +124,7 @@ def push_folders(
     offline: bool = False,
     replace: bool = False,
 ) -> list[Sent]:
-    """Push, or write copies; of what cannot be sent copies are written, and told of.
+    """Push runs, or write offline copies; of runs that cannot be sent copies are written, and the error names them.
 
     Raises:
         InputError: not two runs to compare, or as `wandb_sink.push`.
@@ -134,38 +134,56 @@ def push_folders(
         raise InputError("--compare takes exactly two runs.")
     if offline:
         return _copies(folders, target, view, protocol, compare)
-    login = wandb_sink.log_in(target, or_else=OFFLINE_TOO)
+    login = wandb_sink.log_in(target, offline_hint=True)
     sent: list[Sent] = []
+    options: dict[str, Any] = {"protocol": protocol, "replace": replace, "on_message": view.say}
     try:
         if compare:
             a, b = folders
-            return [*wandb_sink.push_comparison(a, b, login, protocol=protocol, replace=replace, say=view.say)]
+            return [*wandb_sink.push_comparison(a, b, login, **options)]
         for at, folder in enumerate(folders):
-            also = folders[1:] if at == 0 else ()
-            sent.append(wandb_sink.push(folder, login, protocol=protocol, replace=replace, also=also, say=view.say))
+            sent.append(wandb_sink.push(folder, login, also=folders[1:] if at == 0 else (), **options))
         return sent
-    except JglueAppError as e:
-        for done in sent:
-            view.say(Message("Sent: {url}", url=done.url))
-        if not isinstance(e, NetworkError):
-            raise
-        try:
-            copies = _copies(folders[len(sent) :], target, view, protocol, compare)
-        except JglueAppError as other:
-            raise NetworkError(
-                "{reason} No offline copy could be written either: {other}", reason=e, other=other
-            ) from e
-        ways = "; ".join(sync_command(copy) for copy in copies)
-        raise NetworkError("{reason} An offline copy is sent by: {ways}", reason=e, ways=ways) from e
+    except NetworkError as e:
+        _print_sent(sent, view)
+        raise _with_copies(e, folders[len(sent) :], target, view, protocol, compare) from e
+    except JglueAppError:
+        _print_sent(sent, view)
+        raise
+
+
+def _print_sent(sent: Sequence[Sent], view: ProgressView) -> None:
+    for each in sent:
+        view.say(Message("Sent: {url}", url=each.url))
+
+
+def _with_copies(
+    error: NetworkError, folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool
+) -> NetworkError:
+    """Write offline copies of runs that could not be sent; returns the error with what sends them."""
+    reason = messages.of(error)
+    try:
+        copies = _copies(folders, target, view, protocol, compare)
+    except JglueAppError as other:
+        return NetworkError(
+            "{reason} No offline copy could be written either: {other}", reason=reason, other=messages.of(other)
+        )
+    return NetworkError(
+        "{reason} An offline copy is sent by: {commands}",
+        reason=reason,
+        commands="; ".join(sync_command(copy) for copy in copies),
+    )
 
 
 def _copies(folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool) -> list[Sent]:
     folder = Path(os.environ.get("WANDB_DIR") or ".")
-    return wandb_sink.write_offline(tuple(folders), target, folder, protocol=protocol, compare=compare, say=view.say)
+    return wandb_sink.write_offline(
+        tuple(folders), target, folder, protocol=protocol, compare=compare, on_message=view.say
+    )
 
 
-def is_offline(asked: bool) -> bool:
-    """Whether nothing is to be sent: as asked, or as `WANDB_MODE` says for all that W&B's client does.
+def is_offline(offline: bool) -> bool:
+    """Whether nothing is to be sent: by the option, or by `WANDB_MODE`, which holds for all that W&B's client does.
 
     Raises:
         InputError: that variable turns W&B off.
@@ -173,23 +191,23 @@ def is_offline(asked: bool) -> bool:
     mode = os.environ.get("WANDB_MODE", "").lower()
     if mode == "disabled":
         raise InputError("WANDB_MODE=disabled turns W&B off. Unset it, or set it to offline or online.")
-    return asked or mode in ("offline", "dryrun")
+    return offline or mode in ("offline", "dryrun")
 
 
 def sync_command(copy: Sent) -> str:
-    """What sends an offline copy."""
+    """The command that sends an offline copy."""
     return shlex.join(["wandb", "sync", copy.offline])
 
 
-def show(found: Sequence[Sent], as_json: bool) -> None:
+def show(pushed: Sequence[Sent], as_json: bool) -> None:
     """Print where pushed runs are."""
     if as_json:
-        print_json(found)
+        print_json(pushed)
         return
-    for sent in found:
+    for sent in pushed:
         rows = ", ".join(f"{name} {count:,}" for name, count in sent.tables.items())
         print_lines([sent.url or sync_command(sent), f"  {sent.scalars:,} values; rows: {rows}"])
-    if any(sent.offline for sent in found):
+    if any(sent.offline for sent in pushed):
         print_lines(["Offline copies: the commands above send them when there is a network."])
 
 
@@ -200,8 +218,8 @@ def pull(
 ) -> None:
     """Restore a run's folder from Weights & Biases; of a comparison both. The page then opens it like one made here."""
     settings = settings_of(runs_dir)
-    source = wandb_sink.source(run)
-    login = wandb_sink.log_in(wandb_sink.target(source.project, source.entity))
+    path = wandb_sink.parse_run_path(run)
+    login = wandb_sink.log_in(wandb_sink.target(path.project, path.entity))
     with ProgressView() as view:
-        folders = wandb_sink.pull(source, login, settings.runs_dir, say=view.say)
+        folders = wandb_sink.pull(path, login, settings.runs_dir, on_message=view.say)
     print_json([str(folder) for folder in folders]) if as_json else print_lines(map(str, folders))

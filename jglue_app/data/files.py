@@ -18,8 +18,8 @@ from pathlib import Path
 
 from jglue_app import environment
 from jglue_app.data import user_files
-from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError
-from jglue_app.messages import Message
+from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError, reason_of
+from jglue_app.messages import Message, of
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.tasks import TASKS, get_task, jsquad
 from jglue_app.types import Dataset, Item, Source
@@ -30,21 +30,11 @@ SPLITS = ("train", "valid", "test")
 DATA_KINDS = ("official", "sample")
 RANKED_KINDS = ("official", "test", "sample")
 """Kinds of data of which there are leaderboards; see `types.data_kind`."""
-DISTRIBUTED = ("jsts", "jnli", "jsquad", "jcommonsenseqa")
+DISTRIBUTED = tuple(name for name, task in TASKS.items() if task.distributed)
+"""Subsets whose files are in the official repository."""
 
-# sha256 of the files at tag v1.3.0. The train files of JNLI and JSQuAD have no pin yet.
-PINS = {
-    "jcommonsenseqa/train": "9b55fae5ecb3aedd6f8ce5bc09196c3b629864668ec6c18eee4d65c0aa48229e",
-    "jcommonsenseqa/valid": "0d8d76f3bfa0d174866939882faccdd01fbc2bcd5a76c43748ba0c40a7b3b8d4",
-    "jcommonsenseqa/test": "ba91ef3907c91436a5e44fa9fccbbfa3df507577e2c681f4d7e39bd987f0186d",
-    "jnli/valid": "ca0353efc7c2eebfb6de4e13f16295053c8b1ee65e7b0849190c90426fbc495f",
-    "jnli/test": "f40849584d4291ec172dcd869646800cc8c82457cde2260a0f45934eda307792",
-    "jsquad/valid": "fb0a57a35281ff03bbe7f0e878cff5b577985fbe6fcb242e7e8ddb63d1c0ab11",
-    "jsquad/test": "0078f3f2e1604a201700c24139e198344fa689e02282fc00adaa31687cce2aff",
-    "jsts/train": "db6bd653270ac9786759920413a48973164d322998f34dd4ae32202af5e66969",
-    "jsts/valid": "7c0bdcb381179f01096c635d058853d96da1e1248d23fe3f5c2beed5dc2d9b1a",
-    "jsts/test": "b31ff21e07f47d580b7eb90802da45bf6a60e34fec886e28df7a21faf4469089",
-}
+PINS = {f"{name}/{split}": digest for name, task in TASKS.items() for split, digest in task.sha256.items()}
+"""`task/split` → checksum of the official file."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (file, bytes so far, bytes in all or 0)."""
@@ -69,10 +59,10 @@ def find_official(settings: Settings, task: str, split: str) -> Path | None:
         return _found(settings, task, split)
     except OSError as e:
         raise InputError(
-            "{filename} cannot be read ({reason}). Check its permissions, or point JGLUE_DATA_DIR "
+            "{path} cannot be read ({reason}). Check its permissions, or point JGLUE_DATA_DIR "
             "and JGLUE_CACHE_DIR at other folders.",
-            filename=e.filename,
-            reason=e.strerror,
+            path=e.filename,
+            reason=reason_of(e),
         ) from e
 
 
@@ -80,9 +70,9 @@ def _found(settings: Settings, task: str, split: str) -> Path | None:
     if settings.data_dir is not None:
         if not settings.data_dir.is_dir():
             raise InputError(
-                "JGLUE_DATA_DIR names {data_dir}, which is not a folder. Point it at the folder "
+                "JGLUE_DATA_DIR names {folder}, which is not a folder. Point it at the folder "
                 "that holds jnli-v1.3 and its siblings, or unset it.",
-                data_dir=settings.data_dir,
+                folder=settings.data_dir,
             )
         if task == "marc_ja":
             for suffix in user_files.SUFFIXES:
@@ -111,7 +101,7 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
     """
     _check_split(split, task)
     if files := get_task(task).files:
-        raise InputError(files.bring.format(file=files.path(split)))
+        raise InputError(files.how_to_obtain, file=files.path(split))
     if task not in DISTRIBUTED:
         raise InputError(
             "MARC-ja is no longer distributed. Give your own file in the official format with --marc-ja FILE, "
@@ -124,10 +114,10 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".download-")
     except OSError as e:
         raise InputError(
-            "{parent}: the download cannot be stored there ({reason}). Set JGLUE_CACHE_DIR to a "
+            "{folder}: the download cannot be stored there ({reason}). Set JGLUE_CACHE_DIR to a "
             "folder that can be written to.",
-            parent=target.parent,
-            reason=e.strerror,
+            folder=target.parent,
+            reason=reason_of(e),
         ) from e
     part = Path(name)
     try:
@@ -146,10 +136,9 @@ def _check_download(part: Path, task: str, split: str, url: str) -> None:
     try:
         read_official(task, split, part, shown=url)
     except DataError as e:
-        fault = str(e).replace(str(part), url)
         raise DataError(
             "{fault} It was a download, and nothing of it was kept: check the connection and JGLUE_DATA_URL.",
-            fault=fault,
+            fault=of(e),
         ) from e
 
 
@@ -157,14 +146,21 @@ def _download(
     url: str, data_dir: Path | None, write: Callable[[bytes], object], progress: Progress | None, sampled: bool
 ) -> None:
     """Hand what a server has to `write`; `sampled` says whether there are embedded samples to use in its place."""
-    here = (
-        f"put the file into {data_dir} (JGLUE_DATA_DIR)"
-        if data_dir
-        else "set JGLUE_DATA_DIR to a local copy of the files"
-    )
-    remedy = f"Check the connection, or {here}."
-    if sampled:
-        remedy = f"Check the connection, {here}, or use the embedded samples (--data sample)."
+    if data_dir and sampled:
+        remedy = Message(
+            "Check the connection, put the file into {folder} (JGLUE_DATA_DIR), or use the embedded samples "
+            "(--data sample).",
+            folder=data_dir,
+        )
+    elif data_dir:
+        remedy = Message("Check the connection, or put the file into {folder} (JGLUE_DATA_DIR).", folder=data_dir)
+    elif sampled:
+        remedy = Message(
+            "Check the connection, set JGLUE_DATA_DIR to a local copy of the files, or use the embedded samples "
+            "(--data sample)."
+        )
+    else:
+        remedy = Message("Check the connection, or set JGLUE_DATA_DIR to a local copy of the files.")
     environment.check_network(url)
     import httpx  # Nothing else here needs it, and most commands download nothing.
 
@@ -178,13 +174,13 @@ def _download(
                     progress(url, response.num_bytes_downloaded, total)
     except httpx.HTTPStatusError as e:
         raise NetworkError(
-            "{url} answered {status_code}. {remedy}", url=url, status_code=e.response.status_code, remedy=remedy
+            "{url} answered {status}. {remedy}", url=url, status=e.response.status_code, remedy=remedy
         ) from e
     except (httpx.HTTPError, httpx.InvalidURL) as e:
         raise NetworkError(
-            "{url} could not be downloaded ({name}: {reason}). {remedy}",
+            "{url} could not be downloaded ({error}: {reason}). {remedy}",
             url=url,
-            name=type(e).__name__,
+            error=type(e).__name__,
             reason=e,
             remedy=remedy,
         ) from e
@@ -204,29 +200,43 @@ def read_official(task: str, split: str, path: Path, shown: str | None = None) -
     """
     expected = PINS.get(f"{task}/{split}")
     if expected is None:
-        return read_file(task, split, path, "official", OFFICIAL_VERSION)
-    content = user_files.read(path)
+        content = user_files.read(path, shown=shown)
+        return _dataset(task, split, path, content, "official", OFFICIAL_VERSION, shown)
+    content = user_files.read(path, shown=shown)
     note = ""
     if content.sha256 == expected and content.changed:
-        note = f"{path}: {content.changed}. Verified after normalising: the text is that of the official file."
+        note = Message(
+            "{path}: {changed}. Verified after normalising: the text is that of the official file.",
+            path=path,
+            changed=content.changed,
+        )
     elif content.sha256 != expected:
         text = _as_official(task, content)
         if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest() != expected:
             actual = content.sha256
-            remedy = (
-                "" if shown else f": delete it and run `python -m jglue_app data fetch --task {task} --split {split}`"
-            )
+            if shown:
+                raise DataError(
+                    "{url}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected {expected}). "
+                    "It is truncated or altered.",
+                    url=shown,
+                    actual=actual,
+                    expected=expected,
+                )
             raise DataError(
-                "{shown}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected "
-                "{expected}). It is truncated or altered{remedy}.",
-                shown=shown or path,
+                "{path}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected {expected}). "
+                "It is truncated or altered: delete it and run "
+                "`python -m jglue_app data fetch --task {task} --split {split}`.",
+                path=path,
                 actual=actual,
                 expected=expected,
-                remedy=remedy,
+                task=task,
+                split=split,
             )
         content = user_files.Content(text, None, sha256=expected)
-        note = f"{path}: another format. Verified after normalising: its rows are those of the official file."
-    return replace(_dataset(task, split, path, content, "official", OFFICIAL_VERSION), note=note)
+        note = Message(
+            "{path}: another format. Verified after normalising: its rows are those of the official file.", path=path
+        )
+    return replace(_dataset(task, split, path, content, "official", OFFICIAL_VERSION, shown), note=note)
 
 
 def _as_official(task: str, content: user_files.Content) -> str | None:
@@ -265,8 +275,8 @@ def _check_split(split: str, task: str) -> None:
         return
     if any(split in splits_of(other) for other in TASKS):
         raise InputError(
-            "{title} has no split {split!r}. It has {known}.",
-            title=get_task(task).title,
+            "{subset} has no split {split!r}. It has {known}.",
+            subset=get_task(task).title,
             split=split,
             known=", ".join(known),
         )
@@ -299,7 +309,15 @@ def read_file(task: str, split: str, path: Path, source: Source, version: str) -
     return _dataset(task, split, path, user_files.read(path), source, version)
 
 
-def _dataset(task: str, split: str, path: Path, content: user_files.Content, source: Source, version: str) -> Dataset:
+def _dataset(
+    task: str,
+    split: str,
+    path: Path,
+    content: user_files.Content,
+    source: Source,
+    version: str,
+    shown: str | None = None,
+) -> Dataset:
     spec = get_task(task)
     rows = spec.rows(content.text) if content.rows is None else content.rows
     items: list[Item] = []
@@ -311,25 +329,30 @@ def _dataset(task: str, split: str, path: Path, content: user_files.Content, sou
             if item.id in seen:
                 raise ValueError(
                     Message(
-                        "{where}: the id {item!r} was already used at {seen}",
+                        "{where}: the id {id!r} was already used at {first}",
                         where=where,
-                        item=item.id,
-                        seen=seen[item.id],
+                        id=item.id,
+                        first=seen[item.id],
                     )
                 )
             seen[item.id] = where
             items.append(item)
     except ValueError as e:
-        again = f", or delete it and run `python -m jglue_app data fetch --task {task} --split {split}`"
-        raise DataError(
-            "{path}, {reason}. Correct the file{again}.",
-            path=path,
-            reason=e,
-            again=again if task in DISTRIBUTED else "",
-        ) from e
+        if task in DISTRIBUTED:
+            raise DataError(
+                "{path}, {fault}. Correct the file, or delete it and run "
+                "`python -m jglue_app data fetch --task {task} --split {split}`.",
+                path=shown or path,
+                fault=of(e),
+                task=task,
+                split=split,
+            ) from e
+        raise DataError("{path}, {fault}. Correct the file.", path=path, fault=of(e)) from e
     if not items:
         raise DataError(
-            "{path}: holds no items. Give a file in the official {model} format.", path=path, model=spec.title
+            "{path}: holds no items. Give a file in the official {subset} format.",
+            path=shown or path,
+            subset=spec.title,
         )
     return Dataset(task, split, tuple(items), source, version, str(path), content.sha256)
 
@@ -383,17 +406,17 @@ def load(
     path = sample_path(task, split)
     if not path.is_file() and data == "official":
         if spec.files:
-            raise InputError(spec.files.bring.format(file=spec.files.path(split)))
+            raise InputError(spec.files.how_to_obtain, file=spec.files.path(split))
         raise InputError(
-            "There are no {split} items of {model}: its official files are not distributed, and "
+            "There are no {split} items of {subset}: its official files are not distributed, and "
             "the embedded samples have none. Leave it out of the subsets, or use --split valid.",
             split=split,
-            model=spec.title,
+            subset=spec.title,
         )
     if not path.is_file():
         raise InputError(
-            "The embedded samples of {model} have no {split!r} split. Use --split valid, or --data official.",
-            model=spec.title,
+            "The embedded samples of {subset} have no {split!r} split. Use --split valid, or --data official.",
+            subset=spec.title,
             split=split,
         )
     return read_file(task, split, path, "sample", SAMPLE_VERSION)
@@ -453,6 +476,6 @@ def verify(settings: Settings) -> list[dict[str, object]]:
                         row["state"], row["version"] = "ok", found.version
                     row["sha256"], row["items"], row["message"] = found.sha256, len(found.items), found.note
                 except DataError as e:
-                    row["state"], row["message"] = "damaged", str(e)
+                    row["state"], row["message"] = "damaged", of(e)
             rows.append(row)
     return rows

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jglue_app.errors import DataError, first_line
-from jglue_app.messages import Message
+from jglue_app.errors import DataError, first_line, reason_of
+from jglue_app.messages import Joined, Message, mark, of
 from jglue_app.tasks.rows import load_json
 
 Row = tuple[str, Mapping[str, Any]]
@@ -27,13 +27,13 @@ Row = tuple[str, Mapping[str, Any]]
 SUFFIXES = (".json", ".jsonl", ".parquet", ".arrow", ".csv", ".tsv")
 """Of files that hold items, in the order in which they are looked for."""
 _MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8 with a byte-order mark"),
+    (codecs.BOM_UTF8, "utf-8-sig", mark("UTF-8 with a byte-order mark")),
     (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
     (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
-_PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip (or a spreadsheet)"), (b"\x28\xb5\x2f\xfd", "zstd"))
+_PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", mark("zip (or a spreadsheet)")), (b"\x28\xb5\x2f\xfd", "zstd"))
 _STREAM = b"\xff\xff\xff\xff"
 """What an Arrow stream begins with, as `datasets` writes it."""
 NO_LABEL = -1
@@ -56,38 +56,44 @@ class Content:
     """In what the text differs from the bytes of the file, such as `line ends CRLF`; empty if in nothing."""
 
 
-def read(path: Path, remedy: str = "Give the path of a readable file.") -> Content:
+def read(path: Path, remedy: str | None = None, shown: str | None = None) -> Content:
     """Read a file of any of the shapes above.
+
+    Args:
+        path: the file.
+        remedy: what to do where it cannot be read, as a sentence.
+        shown: what messages call it, such as where it was downloaded from; without it, its path.
 
     Raises:
         DataError: unreadable, in another encoding, packed, or a damaged table; names the file and the line.
     """
+    shown = shown or str(path)
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as e:
         raise DataError(
-            "{path}: cannot be read ({getattr}). {remedy}",
-            path=path,
-            getattr=getattr(e, "strerror", None) or e,
-            remedy=remedy,
+            "{path}: cannot be read ({reason}). {remedy}",
+            path=shown,
+            reason=reason_of(e),
+            remedy=remedy or Message("Give the path of a readable file."),
         ) from e
     for magic, kind in _PACKED:
         if raw.startswith(magic):
             raise DataError(
                 "{path}: is packed as {kind}. Unpack it, or save it as JSON Lines, and give that file.",
-                path=path,
-                kind=kind,
+                path=shown,
+                kind=Message(kind),
             )
     if raw.startswith((b"PAR1", b"ARROW1", _STREAM)):
-        rows, names = _arrow(path, raw)
-        return Content("", rows, names or _beside(path), hashlib.sha256(raw).hexdigest())
-    text, changed = _text(path, raw)
+        rows, names = _arrow(shown, raw)
+        return Content("", rows, names or _labels_of_dataset_info(path), hashlib.sha256(raw).hexdigest())
+    text, changed = _text(shown, raw)
     sha256 = hashlib.sha256(text.encode("utf-8")).hexdigest()
     if path.suffix.lower() in (".csv", ".tsv"):
-        return Content("", _csv(path, text), _beside(path), sha256, changed)
-    if '"row_idx"' in text and text.lstrip().startswith("{") and (found := _viewer(path, text)):
+        return Content("", _csv(shown, text, path.suffix.lower()), _labels_of_dataset_info(path), sha256, changed)
+    if '"row_idx"' in text and text.lstrip().startswith("{") and (found := _dataset_viewer_rows(shown, text)):
         return Content("", found[0], found[1], sha256, changed)
-    return Content(text, None, _beside(path), sha256, changed)
+    return Content(text, None, _labels_of_dataset_info(path), sha256, changed)
 
 
 def named(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) -> Iterator[Row]:
@@ -105,27 +111,36 @@ def named(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) -> Iterator[R
             if not isinstance(value, int) or isinstance(value, bool):
                 continue
             if not 0 <= value < len(labels):
-                secret = " (the label is kept secret)" if value == NO_LABEL else ""
+                known = ", ".join(labels)
+                if value == NO_LABEL:
+                    raise ValueError(
+                        Message(
+                            "{where}: {field} {number} (the label is kept secret) has no name; the file names {labels}",
+                            where=where,
+                            field=name,
+                            number=value,
+                            labels=known,
+                        )
+                    )
                 raise ValueError(
                     Message(
-                        "{where}: {name} {value}{secret} has no name; the file names {labels}",
+                        "{where}: {field} {number} has no name; the file names {labels}",
                         where=where,
-                        name=name,
-                        value=value,
-                        secret=secret,
-                        labels=", ".join(labels),
+                        field=name,
+                        number=value,
+                        labels=known,
                     )
                 )
             changed[name] = labels[value]
         yield where, changed
 
 
-def _text(path: Path, raw: bytes) -> tuple[str, str]:
-    encoding, changes = "utf-8", []
-    for mark, name, words in _MARKS:
-        if raw.startswith(mark):
+def _text(shown: str, raw: bytes) -> tuple[str, str]:
+    encoding, changes = "utf-8", list[Message]()
+    for byte_order_mark, name, title in _MARKS:
+        if raw.startswith(byte_order_mark):
             encoding = name
-            changes.append(words)
+            changes.append(Message(title))
             break
     try:
         text = raw.decode(encoding)
@@ -133,22 +148,22 @@ def _text(path: Path, raw: bytes) -> tuple[str, str]:
         line = raw[: e.start].count(b"\n") + 1
         if not encoding.startswith("utf-8"):
             raise DataError(
-                "{path}: begins as {changes} and does not go on so. Save the file as UTF-8 and try again.",
-                path=path,
-                changes=changes[0],
+                "{path}: begins as {encoding} and does not go on so. Save the file as UTF-8 and try again.",
+                path=shown,
+                encoding=changes[0],
             ) from e
         raise DataError(
-            "{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.", path=path, line=line
+            "{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.", path=shown, line=line
         ) from e
     if "\r" in text:
-        changes.append("line ends CRLF" if "\r\n" in text else "line ends CR")
+        changes.append(Message("line ends CRLF") if "\r\n" in text else Message("line ends CR"))
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text, ", ".join(changes)
+    return text, Joined(", ", changes)
 
 
-def _csv(path: Path, text: str) -> tuple[Row, ...]:
+def _csv(shown: str, text: str, suffix: str) -> tuple[Row, ...]:
     csv.field_size_limit(1 << 30)
-    dialect = "excel-tab" if path.suffix.lower() == ".tsv" else "excel"
+    dialect = "excel-tab" if suffix == ".tsv" else "excel"
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, dialect=dialect)
     rows = []
     try:
@@ -156,18 +171,18 @@ def _csv(path: Path, text: str) -> tuple[Row, ...]:
         for row in reader:
             if None in row or None in row.values():
                 raise ValueError(Message("not as many cells as columns ({count})", count=len(header)))
-            rows.append((f"line {reader.line_num}", dict(row)))
+            rows.append((Message("line {line}", line=reader.line_num), dict(row)))
     except (csv.Error, ValueError) as e:
-        fault = ValueError(Message("not valid CSV ({reason})", reason=e)) if isinstance(e, csv.Error) else e
+        fault = Message("not valid CSV ({reason})", reason=e) if isinstance(e, csv.Error) else of(e)
         raise DataError(
-            "{path}, line {line_num}: {fault}. Correct the file.", path=path, line_num=reader.line_num, fault=fault
+            "{path}, line {line}: {fault}. Correct the file.", path=shown, line=reader.line_num, fault=fault
         ) from e
     if len(set(header)) != len(header):
-        raise DataError("{path}: a column stands twice. Name each column once.", path=path)
+        raise DataError("{path}: a column stands twice. Name each column once.", path=shown)
     return tuple(rows)
 
 
-def _arrow(path: Path, raw: bytes) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]]:
+def _arrow(shown: str, raw: bytes) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -182,11 +197,14 @@ def _arrow(path: Path, raw: bytes) -> tuple[tuple[Row, ...], dict[str, Sequence[
         columns = {name: _values(pa, table.column(i)) for i, name in enumerate(table.column_names)}
     except (pa.ArrowException, OSError, ValueError) as e:
         raise DataError(
-            "{path}: not a sound Parquet or Arrow file ({reason}). Export it again.", path=path, reason=first_line(e)
+            "{path}: not a sound Parquet or Arrow file ({reason}). Export it again.", path=shown, reason=first_line(e)
         ) from e
     if len(columns) != len(table.column_names):
-        raise DataError("{path}: a column stands twice. Name each column once.", path=path)
-    rows = tuple((f"row {i + 1}", {name: values[i] for name, values in columns.items()}) for i in range(len(table)))
+        raise DataError("{path}: a column stands twice. Name each column once.", path=shown)
+    rows = tuple(
+        (Message("row {row}", row=i + 1), {name: values[i] for name, values in columns.items()})
+        for i in range(len(table))
+    )
     try:
         features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):
@@ -203,7 +221,7 @@ def _values(pa: Any, column: Any) -> list[Any]:
     return values
 
 
-def _viewer(path: Path, text: str) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]] | None:
+def _dataset_viewer_rows(shown: str, text: str) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]] | None:
     """Rows as the Hub's dataset viewer gives them; None if the text is something else."""
     try:
         table = load_json(text)
@@ -214,14 +232,16 @@ def _viewer(path: Path, text: str) -> tuple[tuple[Row, ...], dict[str, Sequence[
     for index, _, cut in rows:
         if cut:
             raise DataError(
-                "{path}, row {index}: the dataset viewer has cut a text off. Download the file of the dataset itself.",
-                path=path,
-                index=index,
+                "{path}, row {row}: the dataset viewer has cut a text off. Download the file of the dataset itself.",
+                path=shown,
+                row=index,
             )
-    return tuple((f"row {index}", row) for index, row, _ in rows if isinstance(row, dict)), _labels(features)
+    return tuple((Message("row {row}", row=index), row) for index, row, _ in rows if isinstance(row, dict)), _labels(
+        features
+    )
 
 
-def _beside(path: Path) -> dict[str, Sequence[str]]:
+def _labels_of_dataset_info(path: Path) -> dict[str, Sequence[str]]:
     """Names of labels from the `dataset_info.json` that `datasets` puts beside its files."""
     try:
         return _labels(json.loads((path.parent / "dataset_info.json").read_text("utf-8"))["features"])

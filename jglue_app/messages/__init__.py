@@ -1,13 +1,14 @@
 """Sentences for people: an English template and its values, which can be said in another language.
 
-    raise InputError("At most {most:,} items of a subset can be asked for here.", most=settings.max_items)
+    raise InputError("At most {max_items:,} items of a subset can be run here.", max_items=settings.max_items)
     notify(Message("Loading {model}.", model=spec.id))
 
 A `Message` is the English text, so it can be printed, logged and stored as any text. `say` gives the same sentence in
 another language: the template is looked up in GNU gettext catalogues (`messages/<language>/*.po`, read with Babel) and
 filled with the same values. A value may itself be a message.
 
-Templates are filled as `str.format` does; one without values is taken as it is, braces included.
+Templates are filled as `str.format` does; one without values is taken as it is, braces included. To add a sentence,
+write it where it is raised and add its entry to the catalogue of the room; `tests/messages/` names what is missing.
 """
 
 from __future__ import annotations
@@ -35,13 +36,30 @@ class Message(str):
 
     def __new__(cls, template: str, /, **values: object) -> Self:
         """Fill the template; raises KeyError if a value is missing."""
-        self = super().__new__(cls, template.format_map(values) if values else template)
+        # An error as a value is its message: neither its traceback nor what that refers to is kept.
+        kept = {name: of(value) if isinstance(value, BaseException) else value for name, value in values.items()}
+        return cls._of(template.format_map(values) if values else template, template, kept)
+
+    @classmethod
+    def worded(cls, english: str, template: str, values: Mapping[str, object]) -> Self:
+        """A message whose English is worded otherwise than its template, such as "1 item" for "{n} items".
+
+        Args:
+            english: what is filled in English.
+            template: the key of the catalogues.
+            values: of both.
+        """
+        return cls._of(english.format_map(values) if values else english, template, values)
+
+    @classmethod
+    def _of(cls, text: str, template: str, values: Mapping[str, object]) -> Self:
+        self = super().__new__(cls, text)
         self.template = template
         self.values = values
         return self
 
-    def __reduce__(self) -> tuple[Callable[..., Message], tuple[str, Mapping[str, object]]]:
-        return _message, (self.template, dict(self.values))
+    def __reduce__(self) -> tuple[Callable[..., Message], tuple[Any, ...]]:
+        return Message._of, (str(self), self.template, dict(self.values))
 
 
 class Joined(Message):
@@ -54,16 +72,12 @@ class Joined(Message):
     def __new__(cls, separator: str, parts: Iterable[str]) -> Self:
         """Put a separator, which is itself looked up in the catalogue, between the parts."""
         parts = tuple(parts)
-        self = str.__new__(cls, separator.join(parts))
-        self.template, self.values, self.parts = separator, {}, parts
+        self = cls._of(separator.join(parts), separator, {})
+        self.parts = parts
         return self
 
     def __reduce__(self) -> tuple[Callable[..., Message], tuple[Any, ...]]:
         return Joined, (self.template, self.parts)
-
-
-def _message(template: str, values: Mapping[str, object]) -> Message:
-    return Message(template, **values)
 
 
 def mark(template: str) -> str:
@@ -72,23 +86,29 @@ def mark(template: str) -> str:
 
 
 def of(error: BaseException) -> str:
-    """What an error says: its message, where it was raised with one."""
+    """The text of an error: the message that it was raised with, where there is one."""
     if isinstance(message := getattr(error, "message", None), Message):
         return message
     return error.args[0] if error.args and isinstance(error.args[0], Message) else str(error)
 
 
 def say(text: str, lang: str) -> str:
-    """A message in one language; a text that is none, or that the catalogue lacks, in English."""
+    """A message in one language; in English if it is a plain text, or the catalogue has no entry that can be filled."""
     if lang == "en" or not isinstance(text, Message):
         return str(text)
-    entry = catalogue(lang).get((None, text.template), text.template)
+    entry = catalogue(lang).get((None, text.template))
     if isinstance(text, Joined):
-        return entry.join(say(part, lang) for part in text.parts)
+        return (text.template if entry is None else entry).join(say(part, lang) for part in text.parts)
+    if entry is None and not any(isinstance(value, Message) for value in text.values.values()):
+        return str(text)
+    template = text.template if entry is None else entry
     if not text.values:
-        return entry
-    values = {name: say(value, lang) if isinstance(value, str) else value for name, value in text.values.items()}
-    return entry.format_map(values)
+        return template
+    values = {name: say(value, lang) if isinstance(value, Message) else value for name, value in text.values.items()}
+    try:
+        return template.format_map(values)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # A damaged catalogue.
+        return str(text)
 
 
 @cache
@@ -123,15 +143,22 @@ def as_json(text: str) -> Any:
         return {"separator": text.template, "parts": [as_json(part) for part in text.parts]}
     if not isinstance(text, Message):
         return str(text)
-    values = {name: as_json(value) if isinstance(value, str) else value for name, value in text.values.items()}
-    return {"template": text.template, "values": values}
+    values = {name: _json_value(value) for name, value in text.values.items()}
+    return {"text": str(text), "template": text.template, "values": values}
+
+
+def _json_value(value: object) -> Any:
+    """Numbers keep their type, for the format that the template gives them; what JSON lacks becomes a text."""
+    if isinstance(value, str):
+        return as_json(value)
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 
 def from_json(value: Any) -> str:
-    """The reverse of `as_json`."""
+    """The reverse of `as_json`: the same English text, in other languages what the template gives with the values."""
     if isinstance(value, str):
         return value
     if "separator" in value:
         return Joined(value["separator"], map(from_json, value["parts"]))
     values = {name: from_json(v) if isinstance(v, (str, dict)) else v for name, v in value["values"].items()}
-    return Message(value["template"], **values)
+    return Message._of(value["text"], value["template"], values)

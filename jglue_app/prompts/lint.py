@@ -1,4 +1,4 @@
-"""What in a prompt will cost points or time, told before a model is run. Pure: looks at prompts and token ids.
+"""What in a prompt will cost points or time, told before a model is run. No I/O: looks at prompts and token ids.
 
 A new rule is a function `(Case, Tokenizer) → Findings` and a line in `RULES`.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message, mark
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.thoughts import FRAME, FREE, closings, is_ignored, is_open, may_follow
 from jglue_app.types import Item, Prompt, Task, Tokenizer
@@ -59,8 +59,8 @@ def no_chat_template(tokenizer: Tokenizer) -> Finding:
         "error",
         "",
         Message(
-            "{info} has no chat template, so the format chat cannot be used. Choose plain or alpaca.",
-            info=tokenizer.info.name,
+            "{model} has no chat template, so the format chat cannot be used. Choose plain or alpaca.",
+            model=tokenizer.info.name,
         ),
     )
 
@@ -86,21 +86,13 @@ def answer_too_long(case: Case, tokenizer: Tokenizer) -> Findings:
         return
     items = list(dict.fromkeys(id_ for id_, _, _ in long))
     answers = dict(sorted({answer: n for _, answer, n in long}.items(), key=lambda pair: -pair[1]))
-    some = ", ".join(f"「{answer}」 ({n})" for answer, n in list(answers.items())[:3])
+    some = Joined(", ", [Message("「{answer}」 ({n})", answer=a, n=n) for a, n in list(answers.items())[:3]])
     open_ended = case.task.kind == "span"
     yield _finding(
         "answer_too_long",
         "warning" if open_ended else "error",
         case,
-        Message(
-            "{choice} need more than the {limit} new tokens allowed: {some} tokens. They cannot be "
-            "written whole. Raise max_new_tokens to {values}{choice_2}.",
-            choice="Labels" if case.task.kind == "choice" else "Answers",
-            limit=limit,
-            some=some,
-            values=max(answers.values()),
-            choice_2="" if open_ended else ", or ask for shorter labels",
-        ),
+        Message(_TOO_LONG[case.task.kind], limit=limit, answers=some, longest=max(answers.values())),
         items,
         {"limit": limit, "longest": max(answers.values())},
     )
@@ -176,15 +168,15 @@ def shot_imbalance(case: Case, tokenizer: Tokenizer) -> Findings:
             uneven.append((item.id, counts))
     if uneven:
         counts = uneven[0][1]
-        text = ", ".join(f"{label} {counts[label]}" for label in labels)
+        shares = Joined(", ", [f"{label} {counts[label]}" for label in labels])
         yield _finding(
             "shot_imbalance",
             "warning",
             case,
             Message(
-                "The examples are uneven ({text}): models repeat the label they see most. Use "
+                "The examples are uneven ({counts}): models repeat the label they see most. Use "
                 "--shot-selection balanced.",
-                text=text,
+                counts=shares,
             ),
             [id_ for id_, _ in uneven],
             dict(counts),
@@ -201,21 +193,21 @@ def shot_imbalance(case: Case, tokenizer: Tokenizer) -> Findings:
 
 def uneven_labels(case: Case, tokenizer: Tokenizer) -> Findings:
     """Labels of different lengths, of which a sum of log-probabilities favours the short."""
-    prompt = _ranked(case.prompts[0])
+    prompt = _prompt_of_ranking(case.prompts[0])
     if case.task.kind != "choice" or len({p.answers for p in case.prompts}) > 1:
         return
     asked = len(tokenizer.encode(prompt))
     sizes = {answer: max(1, sum(map(len, tokenizer.split(prompt, answer))) - asked) for answer in prompt.answers}
     if len(set(sizes.values())) > 1:
-        text = ", ".join(f"「{answer}」 {n}" for answer, n in sizes.items())
+        tokens = Joined(", ", [f"「{answer}」 {n}" for answer, n in sizes.items()])
         yield _finding(
             "uneven_labels",
             "info",
             case,
             Message(
-                "The labels have different numbers of tokens ({text}): a summed log-likelihood favours "
+                "The labels have different numbers of tokens ({tokens}): a summed log-likelihood favours "
                 "the shorter ones.",
-                text=text,
+                tokens=tokens,
             ),
             facts=dict(sizes),
         )
@@ -309,14 +301,14 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             ),
         )
     if opened and prompt.stop:
-        shown = ", ".join(map(repr, prompt.stop))
+        stops = Joined(", ", map(repr, prompt.stop))
         yield _finding(
             "stop_in_thought",
             "info",
             case,
             Message(
-                "The stop strings {shown} would cut a thought: they wait until it is closed, and end the answer alone.",
-                shown=shown,
+                "The stop strings {stops} would cut a thought: they wait until it is closed, and end the answer alone.",
+                stops=stops,
             ),
         )
     if prompt.ranked_text and prompt.answers:
@@ -327,13 +319,13 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             Message(
                 "By log-likelihood the labels would be ranked inside the thought, or where one is to "
                 "begin. They are ranked after the same prompt with the thought closed, which ends with "
-                "{ranked_text!r}.",
-                ranked_text=prompt.ranked_text[-24:],
+                "{end!r}.",
+                end=prompt.ranked_text[-24:],
             ),
         )
 
 
-def _ranked(prompt: Prompt) -> Prompt:
+def _prompt_of_ranking(prompt: Prompt) -> Prompt:
     """The prompt that answers are ranked after."""
     return replace(prompt, text=prompt.ranked_text) if prompt.ranked_text else prompt
 
@@ -436,7 +428,7 @@ def eos(case: Case, tokenizer: Tokenizer) -> Findings:
                 "The chat template closes a turn with {turn_end}, but generation ends at {ends}: the "
                 "model may go on to write the next turn.",
                 turn_end=info.turn_end,
-                ends=", ".join(info.ends),
+                ends=Joined(", ", info.ends),
             ),
         )
 
@@ -459,7 +451,7 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
     """Answers whose first token is another after the prompt than alone, or that merge with the prompt's last."""
     merged: list[tuple[str, str, list[int], list[int]]] = []
     shifted: dict[str, tuple[list[str], list[str]]] = {}
-    for item, prompt in zip(case.items, map(_ranked, case.prompts), strict=True):
+    for item, prompt in zip(case.items, map(_prompt_of_ranking, case.prompts), strict=True):
         alone = tokenizer.encode(prompt)
         for answer in prompt.answers or (SIMILARITIES[-1:] if case.task.kind == "score" else ()):
             context, rest = tokenizer.split(prompt, answer)
@@ -477,12 +469,12 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
             "warning",
             case,
             Message(
-                "The end of the prompt and the answer 「{answer}」 merge into other tokens ({shown} "
-                "becomes {shown_2}): the answer is scored from a place that the model never sees when "
+                "The end of the prompt and the answer 「{answer}」 merge into other tokens ({before} "
+                "becomes {after}): the answer is scored from a place that the model never sees when "
                 "it writes. End the cue with other characters, and without a space.",
                 answer=answer,
-                shown=_shown(tokenizer.pieces(before)),
-                shown_2=_shown(tokenizer.pieces(after)),
+                before=_bracketed(tokenizer.pieces(before)),
+                after=_bracketed(tokenizer.pieces(after)),
             ),
             list(dict.fromkeys(id_ for id_, *_ in merged)),
         )
@@ -493,11 +485,11 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
             "info",
             case,
             Message(
-                "After the prompt the answer 「{answer}」 has the tokens {shown}, alone {shown_2}. "
+                "After the prompt the answer 「{answer}」 has the tokens {after_prompt}, alone {alone}. "
                 "Programs that tokenize prompt and answer apart get other scores.",
                 answer=answer,
-                shown=_shown(here),
-                shown_2=_shown(own_pieces),
+                after_prompt=_bracketed(here),
+                alone=_bracketed(own_pieces),
             ),
         )
 
@@ -518,13 +510,13 @@ def context_overflow(case: Case, tokenizer: Tokenizer) -> Findings:
             "error",
             case,
             Message(
-                "{count} of {count_2} prompts do not fit: the longest has {longest:,} tokens, with "
-                "{new} to be written, and the model takes {limit:,}. They will have no answer. Ask for "
+                "{count} of {total} prompts do not fit: the longest has {longest:,} tokens, with "
+                "{new_tokens} to be written, and the model takes {limit:,}. They will have no answer. Ask for "
                 "fewer examples.",
                 count=len(over),
-                count_2=len(sizes),
+                total=len(sizes),
                 longest=longest,
-                new=new,
+                new_tokens=new,
                 limit=limit,
             ),
             over,
@@ -549,12 +541,12 @@ def beyond_vocabulary(case: Case, tokenizer: Tokenizer) -> Findings:
             "error",
             case,
             Message(
-                "{count} of {count_2} prompts hold a token that the model has no embedding for: "
-                "{pieces} has the id {id}, and the embedding {rows:,} rows. The run will fail. Use the "
+                "{count} of {total} prompts hold a token that the model has no embedding for: "
+                "{token} has the id {id}, and the embedding {rows:,} rows. The run will fail. Use the "
                 "tokenizer that belongs to the weights, or a format without this token.",
                 count=len(found),
-                count_2=len(case.prompts),
-                pieces=tokenizer.pieces([id_])[0],
+                total=len(case.prompts),
+                token=tokenizer.pieces([id_])[0],
                 id=id_,
                 rows=rows,
             ),
@@ -579,12 +571,12 @@ def unknown_tokens(case: Case, tokenizer: Tokenizer) -> Findings:
             "warning",
             case,
             Message(
-                "{count} of {count_2} prompts hold characters that the tokenizer does not know "
-                "({value:.1f} % of the tokens): the model cannot see them. Choose a model with a "
+                "{count} of {total} prompts hold characters that the tokenizer does not know "
+                "({percent:.1f} % of the tokens): the model cannot see them. Choose a model with a "
                 "Japanese vocabulary.",
                 count=len(unknown),
-                count_2=len(case.prompts),
-                value=100 * count / sizes,
+                total=len(case.prompts),
+                percent=100 * count / sizes,
             ),
             unknown,
             {"unknown_share": count / sizes},
@@ -595,9 +587,9 @@ def unknown_tokens(case: Case, tokenizer: Tokenizer) -> Findings:
             "warning",
             case,
             Message(
-                "The tokenizer needs {sizes:.1f} tokens for each character: it spells Japanese out in "
+                "The tokenizer needs {tokens:.1f} tokens for each character: it spells Japanese out in "
                 "bytes. Prompts are long and slow, and token limits are reached early.",
-                sizes=sizes / characters,
+                tokens=sizes / characters,
             ),
             facts={"tokens_per_character": sizes / characters},
         )
@@ -621,13 +613,13 @@ def round_trip(case: Case, tokenizer: Tokenizer) -> Findings:
         "info" if folded else "warning",
         case,
         Message(
-            "{count} of {count_2} prompts do not come back from their tokens as they were: 「{cut}」 "
-            "becomes 「{cut_2}」. The model reads the second text. Write the prompt with characters that "
+            "{count} of {total} prompts do not come back from their tokens as they were: 「{text}」 "
+            "becomes 「{decoded}」. The model reads the second text. Write the prompt with characters that "
             "the tokenizer keeps.",
             count=len(changed),
-            count_2=len(case.prompts),
-            cut=_cut(text, at),
-            cut_2=_cut(back, at),
+            total=len(case.prompts),
+            text=_cut(text, at),
+            decoded=_cut(back, at),
         ),
         [id_ for id_, *_ in changed],
     )
@@ -685,6 +677,23 @@ RULES: dict[str, Callable[[Case, Tokenizer], Findings]] = {
 }
 
 
+_TOO_LONG = {
+    "choice": mark(
+        "Labels need more than the {limit} new tokens allowed: {answers} tokens. They cannot be written whole. Raise "
+        "max_new_tokens to {longest}, or ask for shorter labels."
+    ),
+    "score": mark(
+        "Answers need more than the {limit} new tokens allowed: {answers} tokens. They cannot be written whole. Raise "
+        "max_new_tokens to {longest}, or ask for shorter labels."
+    ),
+    "span": mark(
+        "Answers need more than the {limit} new tokens allowed: {answers} tokens. They cannot be written whole. Raise "
+        "max_new_tokens to {longest}."
+    ),
+}
+"""Kind of a subset → what `answer_too_long` says."""
+
+
 def _answers(task: Task, item: Item, prompt: Prompt) -> Sequence[str]:
     """What may have to be written."""
     if task.kind == "score":
@@ -697,7 +706,7 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
     return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _shown(pieces: Sequence[str]) -> str:
+def _bracketed(pieces: Sequence[str]) -> str:
     return " ".join(f"[{piece}]" for piece in pieces).replace("\n", "⏎")
 
 

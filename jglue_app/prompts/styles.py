@@ -14,7 +14,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from jglue_app.errors import StyleError, UnknownNameError
+from jglue_app.errors import StyleError, UnknownNameError, reason_of
+from jglue_app.messages import Message
 from jglue_app.settings import ASSETS
 from jglue_app.tasks import TASKS
 from jglue_app.types import Task
@@ -63,8 +64,8 @@ class Style:
         """
         if task not in self.tasks:
             raise StyleError(
-                "The style {value!r} has no section [{task}]. Add one, or leave the subset out.",
-                value=self.name,
+                "The style {style!r} has no section [{task}]. Add one, or leave the subset out.",
+                style=self.name,
                 task=task,
             )
         return self.tasks[task]
@@ -86,36 +87,36 @@ def load_style(name: str, *, allow_paths: bool = True) -> Style:
     if name not in style_names():
         path = Path(name)
         if not (allow_paths and name.endswith(".toml")):
-            hint = "Or give the path of your own .toml file." if allow_paths else ""
+            hint = Message("Or give the path of your own .toml file.") if allow_paths else ""
             raise UnknownNameError("style", name, style_names(), hint)
         if not path.is_file():
             raise StyleError(
-                "There is no style file {name}. Known styles: {style_names}.",
+                "There is no style file {name}. Known styles: {known}.",
                 name=name,
-                style_names=", ".join(style_names()),
+                known=", ".join(style_names()),
             )
     try:
         raw = path.read_bytes()
         if len(raw) > MAX_STYLE_BYTES:
             raise StyleError(
-                "{path}: larger than {max_style_bytes:,} bytes; a style is a page of text.",
+                "{path}: larger than {max_bytes:,} bytes; a style is a page of text.",
                 path=path,
-                max_style_bytes=MAX_STYLE_BYTES,
+                max_bytes=MAX_STYLE_BYTES,
             )
         # A text in UTF-16 says so in its first bytes.
         encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
         table = tomllib.loads(raw.decode(encoding))
     except OSError as e:
         raise StyleError(
-            "{path}: cannot be read ({reason}). Give the path of a readable file.", path=path, reason=e.strerror
+            "{path}: cannot be read ({reason}). Give the path of a readable file.", path=path, reason=reason_of(e)
         ) from e
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise StyleError("{path}: not a TOML file in UTF-8 ({reason}).", path=path, reason=e) from e
-    _only_known(table, {"title", "note", *TASKS}, path, "top level")
+    _only_known(table, {"title", "note", *TASKS}, path, Message("top level"))
     return Style(
         name=path.stem,
-        title=_text(table, "title", path, "top level"),
-        note=_text(table, "note", path, "top level"),
+        title=_text(table, "title", path, Message("top level")),
+        note=_text(table, "note", path, Message("top level")),
         tasks={name: _task_style(task, table[name], path) for name, task in TASKS.items() if name in table},
         sha256=hashlib.sha256(raw).hexdigest(),
     )
@@ -136,11 +137,13 @@ def _task_style(task: Task, table: Any, path: Path) -> TaskStyle:
         )
     given = table.get("answers", {})
     if not isinstance(given, dict) or set(given) != set(task.labels):
+        if not task.labels:
+            raise StyleError("{path}: [{task}.answers] must name exactly nothing.", path=path, task=task.name)
         raise StyleError(
             "{path}: [{task}.answers] must name exactly {labels}.",
             path=path,
             task=task.name,
-            labels=", ".join(task.labels) or "nothing",
+            labels=", ".join(task.labels),
         )
     answers = {label: _template(given, label, task, path, f"[{task.name}.answers]") for label in task.labels}
     if len({t.template for t in answers.values()}) != len(answers):

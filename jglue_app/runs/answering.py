@@ -1,135 +1,86 @@
-"""How a backend is asked for answers where thoughts come into it: a budget of their own, and stop strings that wait.
-
-A thought and its answer are generated one after the other where they have different limits, or where a stop string
-would cut the thought: first up to the mark that closes the thought, then on from there. What is stored is one text.
-"""
+"""Prompts → stored records: both halves of an answer (text and ranking of the choices), and how long it may be."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
-from jglue_app.prompts import thoughts
-from jglue_app.types import Backend, Output, Prompt, RunError
-
-Result = Output | RunError
-Results = Iterator[tuple[int, Result]]
+from jglue_app.runs.generation import generate, ranked
+from jglue_app.runs.plan import Plan
+from jglue_app.types import Backend, Item, Output, Prompt, Record, RunError, RunSpec, Task
 
 
-def generate(
+def token_limits(plan: Plan, task: Task, items: Sequence[Item], backend: Backend) -> dict[str, int]:
+    """Item id → new tokens an answer may take: the same for all, unless an oracle gives the gold answer's length."""
+    limit = plan.spec.decoding.max_new_tokens or plan.style.of(task.name).max_new_tokens
+    if task.kind != "span" or not plan.spec.decoding.oracle_length:
+        return {item.id: limit for item in items}
+    return {
+        item.id: min(limit, max(1, *(backend.count_tokens(text) for text in item.gold)))
+        for item in items
+        if isinstance(item.gold, tuple)
+    }
+
+
+def answer_prompts(
+    spec: RunSpec,
+    task: Task,
+    limits: Mapping[str, int],
+    chunk: list[Prompt],
     backend: Backend,
-    prompts: Sequence[Prompt],
-    limit: int,
-    budget: int | None,
     should_stop: Callable[[], bool],
-    repetition_penalty: float = 1.0,
-) -> Results:
-    """Greedy continuations of prompts, as `Backend.generate` gives them, with their thoughts whole or cut off.
-
-    Args:
-        backend: what answers.
-        prompts: what is asked.
-        limit: most new tokens of an answer; of thought and answer together if there is no budget.
-        budget: most new tokens of a thought; None if the limit is for both.
-        should_stop: asked between tokens.
-        repetition_penalty: see `types.Decoding`; of an answer, its thought belongs to what it may repeat.
-    """
-    first = {i for i, p in enumerate(prompts) if thoughts.is_open(p.thought) and (budget is not None or p.stop)}
-    plain = [i for i in range(len(prompts)) if i not in first]
-    again: dict[int, str] = {}
-    usual = [prompts[i] for i in plain]
-    for k, result in backend.generate(usual, limit, should_stop, repetition_penalty) if plain else ():
-        mark = _own_mark(prompts[plain[k]], result, budget, backend.count_tokens)
-        if mark:
-            again[plain[k]] = mark
-        else:
-            yield plain[k], result
-    marks = {i: prompts[i].thought for i in first} | again
-    by_mark: dict[str, list[int]] = {}
-    for i in sorted(marks):
-        by_mark.setdefault(marks[i], []).append(i)
-    for mark, group in by_mark.items():
-        some = {i: prompts[i] for i in group}
-        yield from _in_two(backend, some, mark, limit, budget, should_stop, repetition_penalty)
-
-
-def ranked(prompt: Prompt) -> Prompt:
-    """The prompt as log-likelihoods of answers are taken after it: with its thought closed."""
-    return replace(prompt, text=prompt.ranked_text) if prompt.ranked_text else prompt
+    append: Callable[[Sequence[Record]], None],
+) -> Iterator[Record]:
+    """Records of a chunk, stored as soon as both of its halves (text and choices) are there."""
+    if not chunk:
+        return
+    generating = spec.decoding.method in ("generate", "both")
+    choosing = spec.decoding.method in ("choose", "both") and task.kind == "choice"
+    chosen: dict[int, Output | RunError] = {}
+    if choosing:
+        for i, result in backend.choose([ranked(prompt) for prompt in chunk], should_stop):
+            chosen[i] = result
+            if not generating:
+                record = _record(spec, task, chunk[i], None, result)
+                append([record])
+                yield record
+    if generating:
+        for i, result in chosen.items():
+            if isinstance(result, RunError):
+                record = _record(spec, task, chunk[i], None, result)
+                append([record])
+                yield record
+        ready = {i: p for i, p in enumerate(chunk) if not choosing or isinstance(chosen.get(i), Output)}
+        for limit in dict.fromkeys(limits[p.item_id] for p in ready.values()):
+            index = [i for i, p in ready.items() if limits[p.item_id] == limit]
+            budget = spec.decoding.max_thinking_tokens
+            penalty = spec.decoding.for_task(task.name).repetition_penalty
+            prompts_left = [ready[i] for i in index]
+            for k, result in generate(backend, prompts_left, limit, budget, should_stop, penalty):
+                i = index[k]
+                record = _record(spec, task, chunk[i], result, chosen.get(i))
+                append([record])
+                yield record
 
 
-def _own_mark(prompt: Prompt, result: Result, budget: int | None, count: Callable[[str], int]) -> str:
-    """The mark of a thought that the model has opened by itself and that has to be generated apart; else empty."""
-    if isinstance(result, RunError) or not result.text or thoughts.is_open(prompt.thought):
-        return ""
-    found = thoughts.split(result.text, prompt.thought)
-    if not found.mark or not thoughts.closings(found.mark):
-        return ""
-    # Cut by the answer's limit, longer than its own, or cut by a stop string that was meant for the answer.
-    limited = budget is not None and (result.finish == "length" or count(result.text[: found.answer]) > budget)
-    nothing = found.answer is None or not result.text[found.answer :].strip()
-    stopped = bool(prompt.stop) and result.finish == "stop" and nothing
-    return found.mark if limited or stopped else ""
-
-
-def _in_two(
-    backend: Backend,
-    prompts: Mapping[int, Prompt],
-    mark: str,
-    limit: int,
-    budget: int | None,
-    should_stop: Callable[[], bool],
-    penalty: float,
-) -> Results:
-    """The thought up to its closing mark, then the answer."""
-    closings = tuple(map(thoughts.Closing, thoughts.closings(mark)))
-    index = list(prompts)
-    thinking = [replace(prompts[i], stop=closings) for i in index]
-    left: dict[int, list[tuple[int, Output]]] = {}
-    for k, result in backend.generate(thinking, limit if budget is None else budget, should_stop, penalty):
-        i = index[k]
-        ended = isinstance(result, Output) and result.finish == "stop" and (result.text or "").endswith(closings)
-        rest = limit if budget is not None else limit - result.new_tokens if isinstance(result, Output) else 0
-        if isinstance(result, Output) and ended and rest > 0:
-            left.setdefault(rest, []).append((i, result))
-        elif isinstance(result, Output) and ended:
-            yield i, replace(result, finish="length")
-        else:
-            yield i, result
-    for rest, group in left.items():
-        answering = [replace(prompts[i], text=prompts[i].text + (of.text or "")) for i, of in group]
-        blank: list[int] = []
-        for k, result in backend.generate(answering, rest, should_stop, penalty):
-            i, of = group[k]
-            if isinstance(result, Output) and result.finish == "empty" and prompts[i].stop:
-                blank.append(k)
-            else:
-                yield i, _together(of, result)
-        # An answer stands some lines below its thought: a line end may stop it, and not what stands before it.
-        unstopped = [replace(answering[k], stop=()) for k in blank]
-        for n, result in backend.generate(unstopped, rest, should_stop, penalty) if unstopped else ():
-            i, of = group[blank[n]]
-            yield i, _together(of, _stopped(result, prompts[i].stop))
-
-
-def _stopped(result: Result, stop: Sequence[str]) -> Result:
-    """An output up to the first stop string that does not stand in the white space before it."""
-    if isinstance(result, RunError) or not result.text:
-        return result
-    ink = len(result.text) - len(result.text.lstrip())
-    found = [at for s in stop if (at := result.text.find(s, ink)) >= 0]
-    return replace(result, text=result.text[: min(found)], finish="stop") if found else result
-
-
-def _together(thought: Output, answer: Result) -> Result:
-    if isinstance(answer, RunError):
-        return answer
-    if answer.finish == "overflow":  # The context is full: what was written is all there is.
-        return replace(thought, finish="length")
-    return Output(
-        (thought.text or "") + (answer.text or ""),
-        "stop" if answer.finish == "empty" else answer.finish,
-        thought.prompt_tokens,
-        thought.new_tokens + answer.new_tokens,
-        thought.seconds + answer.seconds,
-    )
+def _record(
+    spec: RunSpec,
+    task: Task,
+    prompt: Prompt,
+    generated: Output | RunError | None,
+    chosen: Output | RunError | None,
+) -> Record:
+    for result in (generated, chosen):
+        if isinstance(result, RunError):
+            return Record(spec.spec_id, task.name, prompt.item_id, prompt, None, result)
+    assert not isinstance(generated, RunError) and not isinstance(chosen, RunError)
+    output = generated or chosen
+    if generated and chosen:
+        output = Output(
+            generated.text,
+            generated.finish,
+            generated.prompt_tokens,
+            generated.new_tokens,
+            generated.seconds + chosen.seconds,
+            chosen.choice_logprobs,
+        )
+    return Record(spec.spec_id, task.name, prompt.item_id, prompt, output)

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jglue_app.backends.identity import COMMIT, changed
+from jglue_app.backends.fingerprint import COMMIT, changed_files
 from jglue_app.errors import StoreError
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 from jglue_app.runs.manifest import package_versions
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.store import RunStore, spec_from
 from jglue_app.types import RunSpec
 
-NAMED = 3
-"""Most files that a sentence names."""
-ANSWERING = ("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf")
+MAX_NAMED = 3
+"""Files that a sentence names."""
+RELEVANT_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf")
 """Packages on whose versions an answer may depend."""
 
 
-def tell_changes(plan: Plan, runs_dir: Path, notify: Callable[[str], None]) -> None:
-    """Tell of a run that differs from this one in the files of the model alone, and of a run that goes on with other
-    versions than it was begun with.
+def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
+    """A note on an earlier run that differs from this one in the files of the model alone, and on library versions that
+    have changed since this run was begun.
 
     Args:
         plan: the run that is to be made, continued or shown.
         runs_dir: where runs are stored.
-        notify: is told in sentences.
 
     Raises:
         StoreError: the run's own manifest cannot be read.
@@ -37,63 +36,56 @@ def tell_changes(plan: Plan, runs_dir: Path, notify: Callable[[str], None]) -> N
     begun = store.exists()
     others = sorted(_with_other_files(spec, runs_dir), key=lambda table: str(table.get("created")))
     if others and plan.files:
-        _tell_files(plan, others[-1], begun, notify)
+        yield from _changed_files(plan, others[-1], begun)
     if begun and spec.model.backend == "hf" and len(store.finished_of(plan.items)) < plan.total:
         machine = store.manifest().get("machine")
         before = machine.get("packages") if isinstance(machine, dict) else None
         here = package_versions()
-        pairs = [(name, str((before or {}).get(name) or ""), here[name]) for name in ANSWERING]
+        pairs = [(name, str((before or {}).get(name) or ""), here[name]) for name in RELEVANT_PACKAGES]
         pairs = [(name, old, new) for name, old, new in pairs if old and old != new]
         if pairs:
             old, new = (", ".join(f"{pair[0]} {pair[k]}" for pair in pairs) for k in (1, 2))
-            notify(
-                Message(
-                    "This run was begun with {old} and goes on with {new}: some answers may differ from "
-                    "those of one version alone. To have all of one, delete run {spec_id} first.",
-                    old=old,
-                    new=new,
-                    spec_id=spec.spec_id,
-                )
+            yield Message(
+                "This run was begun with {old} and goes on with {new}: some answers may differ from "
+                "those of one version alone. To have all of one, delete run {spec_id} first.",
+                old=old,
+                new=new,
+                spec_id=spec.spec_id,
             )
 
 
-def _tell_files(plan: Plan, other: Mapping[str, Any], begun: bool, notify: Callable[[str], None]) -> None:
+def _changed_files(plan: Plan, other: Mapping[str, Any], begun: bool) -> Iterator[Message]:
     model, run = plan.spec.model.id, other.get("spec_id")
     before = other.get("model_files")
     if not isinstance(before, dict):
         if not begun:  # Nothing is known of it, and that need not be said each time.
-            notify(
-                Message(
-                    "Run {run} of the same settings does not say with which files of {model} it was made: "
-                    "this is another run, and that one is kept.",
-                    run=run,
-                    model=model,
-                )
+            yield Message(
+                "Run {run} of the same settings does not say with which files of {model} it was made: "
+                "this is another run, and that one is kept.",
+                run=run,
+                model=model,
             )
         return
     if before.keys() == plan.files.keys() == {COMMIT}:
         old, new = str(before[COMMIT])[:12], plan.files[COMMIT][:12]
-        notify(
-            Message(
-                "{model} is at another commit than in run {run} of the same settings ({old} then, {new} "
-                "now): this is another run, and that one is kept.",
-                model=model,
-                run=run,
-                old=old,
-                new=new,
-            )
-        )
-        return
-    names = changed(before, plan.files)
-    files = ", ".join([*names[:NAMED], *([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])])
-    notify(
-        Message(
-            "The files of {model} have changed since run {run} of the same settings ({files}): this is "
-            "another run, and that one is kept.",
+        yield Message(
+            "{model} is at another commit than in run {run} of the same settings ({old} then, {new} "
+            "now): this is another run, and that one is kept.",
             model=model,
             run=run,
-            files=files,
+            old=old,
+            new=new,
         )
+        return
+    names = changed_files(before, plan.files)
+    more = [Message("{count} more", count=len(names) - MAX_NAMED)] if len(names) > MAX_NAMED else []
+    files = Joined(", ", [*names[:MAX_NAMED], *more])
+    yield Message(
+        "The files of {model} have changed since run {run} of the same settings ({files}): this is "
+        "another run, and that one is kept.",
+        model=model,
+        run=run,
+        files=files,
     )
 
 
@@ -105,9 +97,12 @@ def _with_other_files(spec: RunSpec, runs_dir: Path) -> Iterator[dict[str, Any]]
             table = RunStore(path.parent).manifest()
             if table["spec"]["model"]["id"] == spec.model.id:
                 other = spec_from(table["spec"])
-                if _plain(other) == _plain(spec) and other.model.files_sha256 != spec.model.files_sha256:
+                if (
+                    _without_files(other) == _without_files(spec)
+                    and other.model.files_sha256 != spec.model.files_sha256
+                ):
                     yield table
-        except (StoreError, KeyError, TypeError):  # Damaged, or of another version; whoever opens it is told.
+        except (StoreError, KeyError, TypeError):  # Damaged, or of another version; opening it gives the error.
             continue
 
 
@@ -118,5 +113,5 @@ def _changed_at(path: Path) -> int:
         return 0
 
 
-def _plain(spec: RunSpec) -> RunSpec:
+def _without_files(spec: RunSpec) -> RunSpec:
     return replace(spec, model=replace(spec.model, files_sha256=None), limit=None)

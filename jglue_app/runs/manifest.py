@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from jglue_app.errors import StoreError
+from jglue_app.messages import Message
 from jglue_app.prompts.thoughts import is_ignored
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.store import RunStore, RunWriter, dumps, facts_of
@@ -52,10 +53,10 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend,
         head["earlier_machines"] = earlier
     if engines := _earlier_engines(old, backend):
         head["earlier_engines"] = engines
-    asked = plan.spec.prompt.thinking == "on"
-    if prompt and (prompt.thought or prompt.ranked_text or asked):
+    thinking = plan.spec.prompt.thinking == "on"
+    if prompt and (prompt.thought or prompt.ranked_text or thinking):
         ranked = "after the closed thought" if prompt.ranked_text else "after the prompt"
-        turned_on = {"turned_on": not is_ignored(prompt)} if asked else {}
+        turned_on = {"turned_on": not is_ignored(prompt)} if thinking else {}
         head["thought"] = {"opened": prompt.thought, "ranked": ranked, **turned_on}
     elif "thought" in old:
         head["thought"] = old["thought"]
@@ -74,8 +75,10 @@ def _earlier_engines(old: dict[str, Any], backend: Backend) -> list[Any]:
     """Other ways in which earlier prompts of the run went through the model, with the reasons."""
     before: dict[str, Any] = old.get("model") or {}
     now = {"engine": backend.info.engine, "engine_reason": backend.info.engine_reason}
-    ways = [*(old.get("earlier_engines") or []), {name: before.get(name, "") for name in now}]
-    return [way for k, way in enumerate(ways) if way["engine"] and way != now and way not in ways[:k]]
+    engines = [*(old.get("earlier_engines") or []), {name: before.get(name, "") for name in now}]
+    return [
+        engine for k, engine in enumerate(engines) if engine["engine"] and engine != now and engine not in engines[:k]
+    ]
 
 
 def _earlier_machines(old: dict[str, Any], machine: dict[str, Any]) -> list[Any]:
@@ -102,13 +105,13 @@ def _write_items(items: list[Item], before: list[Item], store: RunStore, writer:
     writer.items(items)
 
 
-def mend(plan: Plan, store: RunStore) -> list[str]:
-    """Make a stored run fit to go on. Items that are missing or damaged are written anew from the plan's data files,
-    whose checksums are part of what names the run; answers that are lost are no longer told of, so that they are given
-    anew.
+def repair(plan: Plan, store: RunStore) -> list[Message]:
+    """Prepare a stored run to be continued. Items that are missing or damaged are rewritten from the plan's data files,
+    whose checksums are part of the run's identity; lost answers are no longer counted in the manifest, so that their
+    items are answered again.
 
     Returns:
-        A sentence on each of these that was done.
+        A note on each of these that was done.
 
     Raises:
         StoreError: a damaged manifest or record; or answers without a manifest, which alone tells the weights they are
@@ -129,7 +132,7 @@ def mend(plan: Plan, store: RunStore) -> list[str]:
             "{path} describes another run. Restore it from a copy, or delete the folder to start anew.",
             path=store.path / "manifest.json",
         )
-    said = []
+    notes = []
     try:
         store.check_items(manifest, store.items())
     except StoreError:
@@ -138,22 +141,24 @@ def mend(plan: Plan, store: RunStore) -> list[str]:
             manifest = {**manifest, "items": facts_of(items)}
             writer.manifest(manifest)
             writer.items(items)
-        said.append("The items of this run were missing or damaged: they are written anew from the data files.")
+        notes.append(
+            Message("The items of this run were missing or damaged: they are written anew from the data files.")
+        )
     open_items = plan.total - len(store.finished_of(plan.items))
-    # Of those that this plan does not ask for the manifest goes on telling: they stay a fault of the run.
-    if 0 < (lost := store.lost(manifest, store.records())) <= open_items:
+    # Lost answers to items outside this plan stay in the manifest: they remain a fault of the run.
+    if 0 < (lost := store.count_lost(manifest, store.records())) <= open_items:
         with store.writing() as writer:
             writer.manifest({name: value for name, value in manifest.items() if name != "records"})
-        said.append(f"{lost:,} stored answers of this run are lost: their items are answered anew.")
-    return said
+        notes.append(Message("{lost:,} stored answers of this run are lost: their items are answered anew.", lost=lost))
+    return notes
 
 
 def note_records(store: RunStore, writer: RunWriter) -> None:
     """Note in the manifest how many answers are stored, so that a reader can tell when some are lost."""
     manifest, records = store.manifest(), store.records()
-    found = {"answered": sum(record.output is not None for record in records), "tried": len(records)}
-    if manifest.get("records") != found:
-        writer.manifest({**manifest, "records": found})
+    counts = {"answered": sum(record.output is not None for record in records), "tried": len(records)}
+    if manifest.get("records") != counts:
+        writer.manifest({**manifest, "records": counts})
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, Any]:
@@ -169,11 +174,11 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
 
 
 def _data_facts(plan: Plan, name: str) -> dict[str, Any]:
-    found = dataset_facts(plan.datasets[name])
+    facts = dataset_facts(plan.datasets[name])
     if name not in plan.pools:
-        return found
+        return facts
     pool = plan.pools[name]
-    return found | {"examples": dataset_facts(pool) | {"left_out": pool.left_out}}
+    return facts | {"examples": dataset_facts(pool) | {"left_out": pool.left_out}}
 
 
 def machine_facts() -> dict[str, Any]:

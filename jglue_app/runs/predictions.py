@@ -21,6 +21,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from jglue_app import messages
 from jglue_app.data import user_files
 from jglue_app.errors import DataError
 from jglue_app.messages import Message
@@ -59,11 +60,11 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
     Raises:
         DataError: unreadable file, a line not in the format, an unknown, duplicate or missing id; names the line.
     """
-    content = user_files.read(path, "Give the path of a JSON Lines file.")
+    content = user_files.read(path, Message("Give the path of a JSON Lines file."))
     rows = json_lines(content.text) if content.rows is None else map(_cells, content.rows)
     items = {item.id: item for item in dataset.items}
     outputs: dict[str, Output] = {}
-    asked: dict[str, tuple[str, ...]] = {}
+    choices: dict[str, tuple[str, ...]] = {}
     opened: dict[str, str | None] = {}
     try:
         for where, row in rows:
@@ -83,26 +84,28 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
             if str(id_) in outputs:
                 raise ValueError(Message("{where}: item {id!r} was answered before", where=where, id=id_))
             output = _output(row, items[str(id_)], where)
-            asked[str(id_)], order = _choices(row, items[str(id_)], where)
+            choices[str(id_)], order = _choices(row, items[str(id_)], where)
             if output.choice_logprobs is not None:
                 output = replace(output, choice_logprobs=tuple(output.choice_logprobs[k] for k in order))
             outputs[str(id_)] = output
             opened[str(id_)] = _thought(row, where)
     except ValueError as e:
         raise DataError(
-            "{path}, {reason}. Check --task, --split and --data, and that every item stands once.", path=path, reason=e
+            "{path}, {reason}. Check --task, --split and --data, and that every item stands once.",
+            path=path,
+            reason=messages.of(e),
         ) from e
     if not outputs:
         raise DataError('{path}: holds no predictions. Give lines of {{"item_id": …, "text": "…"}}.', path=path)
     missing = len(items) - len(outputs)
     if missing and not partial:
         raise DataError(
-            "{path}: {missing} of {count} items have no prediction (the first is {value!r}). Add "
+            "{path}: {missing} of {count} items have no prediction (the first is {item!r}). Add "
             "them, or give --partial to score the others alone.",
             path=path,
             missing=missing,
             count=len(items),
-            value=next(i for i in items if i not in outputs),
+            item=next(i for i in items if i not in outputs),
         )
     spec = _spec(path, dataset)
     mark, assumed = assumed_thought({id_: outputs[id_].text or "" for id_, given in opened.items() if given is None})
@@ -111,7 +114,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
         {dataset.task: {id_: items[id_] for id_ in items if id_ in outputs}},
         {dataset.task: dataset.source},
         [
-            _record(spec, items[id_], asked[id_], mark if (given := opened[id_]) is None else given, output)
+            _record(spec, items[id_], choices[id_], mark if (given := opened[id_]) is None else given, output)
             for id_, output in outputs.items()
         ],
         assumed=assumed,
@@ -120,7 +123,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
 
 def _not_a_prediction(where: str, row: Mapping[str, Any]) -> ValueError:
     return ValueError(
-        Message('{where}: expected {{"item_id": …, "text": "…"}}, found {dict}', where=where, dict=str(dict(row))[:200])
+        Message('{where}: expected {{"item_id": …, "text": "…"}}, found {row}', where=where, row=str(dict(row))[:200])
     )
 
 
@@ -134,13 +137,17 @@ def _output(row: Mapping[str, Any], item: Item, where: str) -> Output:
             isinstance(p, int | float) and not isinstance(p, bool) for p in logprobs
         )
         if not numbers or not item.choices or len(logprobs) != len(item.choices):
-            labels = f"one number each for {', '.join(item.choices)}" if item.choices else "none: its answers are open"
+            wanted = (
+                Message("one number each for {labels}", labels=", ".join(item.choices))
+                if item.choices
+                else Message("none: its answers are open")
+            )
             raise ValueError(
                 Message(
-                    "{where}: 'choice_logprobs' of item {item!r} must be {labels}",
+                    "{where}: 'choice_logprobs' of item {item!r} must be {wanted}",
                     where=where,
                     item=item.id,
-                    labels=labels,
+                    wanted=wanted,
                 )
             )
         positive = next((p for p in logprobs if 0 < p < math.inf), None)
@@ -148,11 +155,11 @@ def _output(row: Mapping[str, Any], item: Item, where: str) -> Output:
             raise ValueError(
                 Message(
                     "{where}: 'choice_logprobs' of item {item!r} holds {positive!r}, and no logarithm "
-                    "of a probability is above 0: give natural logarithms, not {what}",
+                    "of a probability is above 0: give natural logarithms, not {numbers}",
                     where=where,
                     item=item.id,
                     positive=positive,
-                    what=_what(logprobs),
+                    numbers=_kind_of(logprobs),
                 )
             )
         if len(logprobs) > 1 and not any(logprobs):
@@ -177,16 +184,16 @@ def _output(row: Mapping[str, Any], item: Item, where: str) -> Output:
     return Output(text, "scored" if text is None else "stop", 0, 0, 0.0, scores)
 
 
-def _what(numbers: Sequence[float]) -> str:
-    """What numbers probably are that are no logarithms of probabilities."""
+def _kind_of(numbers: Sequence[float]) -> Message:
+    """What numbers that are not logarithms of probabilities probably are."""
     if all(0 <= p <= 1 for p in numbers):
-        return "probabilities"
-    return "losses, logits or percentages"
+        return Message("probabilities")
+    return Message("losses, logits or percentages")
 
 
-def _cells(found: user_files.Row) -> user_files.Row:
+def _cells(located_row: user_files.Row) -> user_files.Row:
     """A row of a table: lists that are written as JSON are read, and an empty list is none."""
-    where, row = found
+    where, row = located_row
     changed = dict(row)
     for name in ("choice_logprobs", "choices"):
         value = row.get(name)
@@ -222,7 +229,9 @@ def _choices(row: Mapping[str, Any], item: Item, where: str) -> tuple[tuple[str,
     texts = isinstance(given, list) and all(isinstance(c, str) and c.strip() for c in given)
     if not texts or len(given) != len(item.choices) or len(set(given)) != len(given):
         wanted = (
-            f"a different text each for {', '.join(item.choices)}" if item.choices else "left out: answers are open"
+            Message("a different text each for {labels}", labels=", ".join(item.choices))
+            if item.choices
+            else Message("left out: answers are open")
         )
         raise ValueError(
             Message("{where}: 'choices' of item {item!r} must be {wanted}", where=where, item=item.id, wanted=wanted)
@@ -242,10 +251,10 @@ def _choices(row: Mapping[str, Any], item: Item, where: str) -> tuple[tuple[str,
 
 
 def _order(given: Sequence[str], item: Item) -> tuple[int, ...] | None:
-    """Where the text for each official label stands among some; None if that cannot be told.
+    """Where the text for each official label stands among some; None if that is not clear.
 
     Labels, and the words of a style for them, go by name. Other texts go by position, unless one of them means the
-    label of another place. Numbers name labels that are numbers alone: whoever numbers other answers counts up.
+    label of another place. Numbers name labels only where the labels are numbers; otherwise they count up.
     """
     texts = [_plain(text) for text in given]
     by_position = tuple(range(len(texts)))
@@ -313,9 +322,9 @@ def _thought(row: Mapping[str, Any], where: str) -> str | None:
         raise ValueError(
             Message(
                 "{where}: 'thought' must be the mark that the prompt left open, such as \"<think>\", or "
-                '"" for none; found {given!r:.60}',
+                '"" for none; found {given}',
                 where=where,
-                given=given,
+                given=f"{given!r:.60}",
             )
         )
     return str(given).strip()
@@ -324,7 +333,7 @@ def _thought(row: Mapping[str, Any], where: str) -> str | None:
 def assumed_thought(texts: Mapping[str, str]) -> tuple[str, tuple[Notice, ...]]:
     """The mark that the prompts of these texts have opened, by those that close one without opening it; and what has
     to be said of that. Empty where no text does."""
-    closing = {id_: found for id_, text in texts.items() if (found := thoughts.opener_of(text))}
+    closing = {id_: opener for id_, text in texts.items() if (opener := thoughts.opener_of(text))}
     if not closing:
         return "", ()
     mark, end = Counter(closing.values()).most_common(1)[0][0]
@@ -333,7 +342,7 @@ def assumed_thought(texts: Mapping[str, str]) -> tuple[str, tuple[Notice, ...]]:
     return mark, (Notice("assumed_thought", facts=facts),)
 
 
-def _record(spec: RunSpec, item: Item, asked: tuple[str, ...], thought: str, output: Output) -> Record:
+def _record(spec: RunSpec, item: Item, answers: tuple[str, ...], thought: str, output: Output) -> Record:
     empty = hashlib.sha256(b"").hexdigest()
-    prompt = Prompt(item.task, item.id, "", None, (), asked, "", (), empty, thought)
+    prompt = Prompt(item.task, item.id, "", None, (), answers, "", (), empty, thought)
     return Record(spec.spec_id, item.task, item.id, prompt, output)

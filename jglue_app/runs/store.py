@@ -23,11 +23,12 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
-from jglue_app.errors import RunBusyError, StoreError
+from jglue_app import messages
+from jglue_app.errors import RunBusyError, StoreError, reason_of
 from jglue_app.messages import Message
 from jglue_app.prompts import thoughts
 from jglue_app.runs.typed_json import BadValueError, finite, read
@@ -37,11 +38,10 @@ from jglue_app.types import Item, ModelInfo, Notice, Record, RunData, RunSpec, S
 FORMAT_VERSION = 1
 CHECKSUM = "crc32"
 """The last key of a line of `records.jsonl`: the CRC-32 of the line without it, 8 hex digits."""
-_BEFORE = -len(f', "{CHECKSUM}": "00000000"}}\n')
+_CHECKSUM_OFFSET = -len(f', "{CHECKSUM}": "00000000"}}\n')
 """Where in a line the checksum begins, from its end."""
-_DO_AGAIN = "Delete the line; its item is then done again."
-
-_NEW_ITEMS = "Restore it from a copy, or start the same run again, which writes it anew."
+DELETE_LINE = Message("Delete the line; its item is then done again.")
+RESTORE = Message("Restore it from a copy, or start the same run again, which writes it anew.")
 MAX_LINE = 2**26
 """Bytes of one line: more than any output, and no more is read at once."""
 TRIES = 3
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _From:
+class _DataSource:
     """What the manifest says of a subset's data, as far as a report needs it."""
 
     source: Source
@@ -98,14 +98,14 @@ def record_from(row: Mapping[str, Any]) -> Record:
     """A Record from its JSON object; raises KeyError, TypeError or ValueError when it is not one."""
     if isinstance(row, dict) and CHECKSUM in row:
         row = {name: value for name, value in row.items() if name != CHECKSUM}
-    found = read(Record, row)
-    if found.output is not None:
-        finite(found.output.seconds, "seconds")
+    record = read(Record, row)
+    if record.output is not None:
+        finite(record.output.seconds, "seconds")
     if "thought" not in row["prompt"]:  # Of an earlier version; what the prompt opens can be seen all the same.
-        turns = found.prompt.messages
-        opened = thoughts.left_open(found.prompt.text, turns[-1]["content"] if turns else "")
-        found = dataclasses.replace(found, prompt=dataclasses.replace(found.prompt, thought=opened))
-    return found
+        turns = record.prompt.messages
+        opened = thoughts.left_open(record.prompt.text, turns[-1]["content"] if turns else "")
+        record = dataclasses.replace(record, prompt=dataclasses.replace(record.prompt, thought=opened))
+    return record
 
 
 def spec_from(row: Mapping[str, Any]) -> RunSpec:
@@ -115,20 +115,20 @@ def spec_from(row: Mapping[str, Any]) -> RunSpec:
 
 def item_from(row: Mapping[str, Any]) -> Item:
     """An Item from its JSON object; raises KeyError, TypeError or ValueError when it is not one of its subset."""
-    found = read(Item, row)
-    task = TASKS.get(found.task)
+    item = read(Item, row)
+    task = TASKS.get(item.task)
     if task is None:
-        raise BadValueError(Message("there is no subset {task!r}", task=found.task[:50]))
-    if missing := [name for name in task.fields if name not in found.fields]:
+        raise BadValueError(Message("there is no subset {task!r}", task=item.task[:50]))
+    if missing := [name for name in task.fields if name not in item.fields]:
         raise KeyError(missing[0])
     if task.kind == "score":
-        if not isinstance(found.gold, float) or not 0 <= found.gold <= 5:
+        if not isinstance(item.gold, float) or not 0 <= item.gold <= 5:
             raise BadValueError(Message("gold must be a number from 0 to 5"))
-    elif not isinstance(found.gold, tuple) or not found.gold:
+    elif not isinstance(item.gold, tuple) or not item.gold:
         raise TypeError("gold must be a list of texts")
-    elif task.kind == "choice" and not (found.choices and found.gold[0] in found.choices):
+    elif task.kind == "choice" and not (item.choices and item.gold[0] in item.choices):
         raise BadValueError(Message("gold is none of the choices"))
-    return found
+    return item
 
 
 def facts_of(items: Sequence[Item]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def facts_of(items: Sequence[Item]) -> dict[str, Any]:
     return {"count": len(items), "sha256": hashlib.sha256(_items_text(items).encode()).hexdigest()}
 
 
-def _least_items(manifest: Mapping[str, Any]) -> int:
+def _min_items(manifest: Mapping[str, Any]) -> int:
     """Items that a run of an older version has at least: its limit of each subset, or all there are."""
     least = 0
     try:
@@ -164,21 +164,37 @@ def _record_in(line: bytes) -> Record:
     """The record of a line; raises as `record_from` does, and ValueError where it is not as it was written."""
     row = json.loads(line)
     if isinstance(row, dict) and CHECKSUM in row:  # Lines of older versions have none.
-        said = row.pop(CHECKSUM)
+        checksum = row.pop(CHECKSUM)
         # What a program has read and written again has other bytes and the same values.
-        if said != f"{zlib.crc32(line[:_BEFORE] + b'}'):08x}" and said != f"{zlib.crc32(dumps(row).encode()):08x}":
+        if (
+            checksum != f"{zlib.crc32(line[:_CHECKSUM_OFFSET] + b'}'):08x}"
+            and checksum != f"{zlib.crc32(dumps(row).encode()):08x}"
+        ):
             raise BadValueError(Message("its checksum is another: it was changed"))
     return record_from(row)
+
+
+class FileVersion(NamedTuple):
+    """What tells one content of a file from another without reading it."""
+
+    mtime_ns: int
+    size: int
+    inode: int
 
 
 class RunStore:
     """The directory of one run.
 
     Reading needs no lock; writing happens inside `with store.writing():`, which one process can hold.
+
+    Args:
+        path: the directory.
+        named: what errors call it, where it is a copy that is soon gone; the path itself if not given.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, named: Path | None = None) -> None:
         self.path = path
+        self.named = named or path
 
     @classmethod
     def of(cls, runs_dir: Path, spec: RunSpec) -> RunStore:
@@ -198,12 +214,17 @@ class RunStore:
         try:
             table = json.loads(path.read_text("utf-8"))
         except FileNotFoundError as e:
-            raise StoreError("{path} is not a run: it has no manifest.json.", path=self.path) from e
+            raise StoreError("{folder} is not a run: it has no manifest.json.", folder=self.named) from e
         except (OSError, ValueError, RecursionError) as e:
-            raise StoreError("{path} cannot be read ({reason}). Restore it from a copy.", path=path, reason=e) from e
+            raise StoreError(
+                "{path} cannot be read ({reason}). Restore it from a copy.",
+                path=self.named / path.name,
+                reason=reason_of(e),
+            ) from e
         if not isinstance(table, dict) or table.get("format") != FORMAT_VERSION:
             raise StoreError(
-                "{path} was written by another version of this application. Open it with that version.", path=path
+                "{path} was written by another version of this application. Open it with that version.",
+                path=self.named / path.name,
             )
         return table
 
@@ -213,7 +234,7 @@ class RunStore:
             return spec_from(self.manifest()["spec"])
         except (KeyError, TypeError, ValueError, RecursionError) as e:
             raise StoreError(
-                "{path} holds no usable spec ({reason}).", path=self.path / "manifest.json", reason=e
+                "{path} holds no usable spec ({reason}).", path=self.named / "manifest.json", reason=e
             ) from e
 
     def items(self) -> list[Item]:
@@ -223,24 +244,20 @@ class RunStore:
             StoreError: a damaged line, or a last one that is torn: the file is replaced as a whole, never appended to.
         """
         path = self.path / "items.jsonl"
-        found = []
+        items = []
         end = 0
-        for item, after in self._ends("items.jsonl", lambda line: item_from(json.loads(line)), _NEW_ITEMS):
-            found.append(item)
+        for item, after in self._lines("items.jsonl", lambda line: item_from(json.loads(line)), RESTORE):
+            items.append(item)
             end = after
         if path.is_file() and path.stat().st_size != end:
-            raise StoreError(
-                "{path}, line {count}: damaged (torn). {new_items}",
-                path=path,
-                count=len(found) + 1,
-                new_items=_NEW_ITEMS,
-            )
-        return found
+            where = Message("line {number}", number=len(items) + 1)
+            raise _damaged(self.named / path.name, where, Message("torn"), RESTORE)
+        return items
 
     def records(self) -> list[Record]:
         """One record per item, the latest, in the order they were first written."""
         latest: dict[tuple[str, str], Record] = {}
-        for record, _ in self._ends("records.jsonl", _record_in, _DO_AGAIN):
+        for record, _ in self._lines("records.jsonl", _record_in, DELETE_LINE):
             latest[record.task, record.item_id] = record
         return list(latest.values())
 
@@ -264,35 +281,35 @@ class RunStore:
             StoreError: not a run, or a damaged one: a file or a line is missing, or something in it is wrong.
         """
         for again in range(TRIES - 1, -1, -1):
-            before = self._stamp()
-            found = dataclasses.replace(self.head(), records=self.records())
+            before = self.version()
+            data = dataclasses.replace(self.head(), records=self.records())
             try:
-                self.check_records(found)
+                self.check_records(data)
             except StoreError:
                 # Another process may have raised the run's limit between the items and the records.
-                if again and self._stamp() != before:
+                if again and self.version() != before:
                     continue
                 raise
-            return found
+            return data
         raise AssertionError
 
     def head(self) -> RunData:
         """The same without the records; raises StoreError as `data` does."""
         manifest, spec, items = self.manifest(), self.spec(), self.items()
-        where = self.path / "manifest.json"
+        path = self.named / "manifest.json"
         try:
             sources: dict[str, Source] = {
-                name: read(_From, {"source": d["source"]}).source for name, d in manifest["data"].items()
+                name: read(_DataSource, {"source": d["source"]}).source for name, d in manifest["data"].items()
             }
         except (KeyError, TypeError, ValueError, AttributeError) as e:
-            raise StoreError("{where} does not say where its data is from ({reason!r}).", where=where, reason=e) from e
+            raise StoreError("{path} does not say where its data is from ({reason}).", path=path, reason=repr(e)) from e
         self.check_items(manifest, items)
         by_task: dict[str, dict[str, Item]] = {}
         for item in items:
             by_task.setdefault(item.task, {})[item.id] = item
-        if strange := [name for name in by_task if name not in sources]:
+        if unknown := [name for name in by_task if name not in sources]:
             raise StoreError(
-                "{where} does not say where its data is from ({strange!r}).", where=where, strange=strange[0]
+                "{path} does not say where its data is from ({reason}).", path=path, reason=repr(unknown[0])
             )
         return RunData(spec, by_task, sources, (), self._model(manifest), self._assumed(manifest))
 
@@ -301,41 +318,41 @@ class RunStore:
 
         Manifests of older versions do not say it: what their limit and their data imply is compared.
         """
-        path = self.path / "items.jsonl"
-        if not path.is_file():
-            raise StoreError("The file {path} is gone. {new_items}", path=path, new_items=_NEW_ITEMS)
-        said = manifest.get("items")
-        if said is None:
-            least = _least_items(manifest)
+        path = self.named / "items.jsonl"
+        if not (self.path / "items.jsonl").is_file():
+            raise StoreError("The file {path} is gone. {remedy}", path=path, remedy=RESTORE)
+        facts = manifest.get("items")
+        if facts is None:
+            least = _min_items(manifest)
             if len(items) < least:
                 raise StoreError(
-                    "{path} holds {count:,} items of at least {least:,}. {new_items}",
+                    "{path} holds {count:,} items of at least {least:,}. {remedy}",
                     path=path,
                     count=len(items),
                     least=least,
-                    new_items=_NEW_ITEMS,
+                    remedy=RESTORE,
                 )
-        elif facts_of(items) not in (said if isinstance(said, list) else [said]):
-            raise StoreError("{path} is not as it was written. {new_items}", path=path, new_items=_NEW_ITEMS)
+        elif facts_of(items) not in (facts if isinstance(facts, list) else [facts]):
+            raise StoreError("{path} is not as it was written. {remedy}", path=path, remedy=RESTORE)
 
-    def check_records(self, found: RunData) -> None:
+    def check_records(self, data: RunData) -> None:
         """Compare the records with the items and with what the manifest says of them.
 
         Raises:
             StoreError: answers are missing that were stored once, or an answer is to no item of the run.
         """
-        path = self.path / "records.jsonl"
-        for record in found.records:
-            if record.item_id not in found.items.get(record.task, {}):
+        path = self.named / "records.jsonl"
+        for record in data.records:
+            if record.item_id not in data.items.get(record.task, {}):
                 raise StoreError(
-                    "{path} answers {task} {item_id!r}, which is not among the items of the run. {new_items}",
+                    "{path} answers {task} {item_id!r}, which is not among the items of the run. {remedy}",
                     path=path,
                     task=record.task,
                     item_id=record.item_id[:100],
-                    new_items=_NEW_ITEMS,
+                    remedy=RESTORE,
                 )
         manifest = self.manifest()
-        if missing := self.lost(manifest, found.records):
+        if missing := self.count_lost(manifest, data.records):
             raise StoreError(
                 "{path} has lost {missing:,} of its answers. Start the same run again to answer "
                 "these items anew, or restore the file from a copy.",
@@ -343,30 +360,31 @@ class RunStore:
                 missing=missing,
             )
 
-    def lost(self, manifest: Mapping[str, Any], records: Sequence[Record]) -> int:
+    def count_lost(self, manifest: Mapping[str, Any], records: Sequence[Record]) -> int:
         """How many stored answers are there no more, by what the manifest says; 0 where it does not say it: the run
         never ended in order, or an older version made it. Raises StoreError if what it says is no number."""
-        said = manifest.get("records")
-        if said is None:
+        counts = manifest.get("records")
+        if counts is None:
             return 0
         answered = sum(record.output is not None for record in records)
         try:
-            return max(int(said["answered"]) - answered, int(said["tried"]) - len(records), 0)
+            return max(int(counts["answered"]) - answered, int(counts["tried"]) - len(records), 0)
         except (KeyError, TypeError, ValueError) as e:
             raise StoreError(
-                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+                "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
 
-    def _stamp(self) -> list[tuple[int, ...] | None]:
-        """What changes when manifest or items are written anew."""
-        found: list[tuple[int, ...] | None] = []
-        for name in ("manifest.json", "items.jsonl"):
-            try:
-                stat = (self.path / name).stat()
-                found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
-            except OSError:
-                found.append(None)
-        return found
+    def version(self) -> tuple[FileVersion | None, FileVersion | None]:
+        """What changes when the manifest or the items are rewritten."""
+        return self.file_version("manifest.json"), self.file_version("items.jsonl")
+
+    def file_version(self, name: str) -> FileVersion | None:
+        """What changes with the content of one of the run's files; None if there is no such file."""
+        try:
+            stat = (self.path / name).stat()
+        except OSError:
+            return None
+        return FileVersion(stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
     def _model(self, manifest: Mapping[str, Any]) -> ModelInfo | None:
         if not manifest.get("model"):  # Only begun, or put together by other means.
@@ -375,7 +393,7 @@ class RunStore:
             return read(ModelInfo, manifest["model"])
         except (KeyError, TypeError, ValueError) as e:
             raise StoreError(
-                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+                "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
 
     def _assumed(self, manifest: Mapping[str, Any]) -> tuple[Notice, ...]:
@@ -385,7 +403,7 @@ class RunStore:
             return tuple(read(Notice, row) for row in imported.get("notices") or ()) if imported else ()
         except (AttributeError, KeyError, TypeError, ValueError) as e:
             raise StoreError(
-                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+                "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
 
     def records_since(self, offset: int) -> tuple[list[Record], int]:
@@ -395,13 +413,13 @@ class RunStore:
             StoreError: a damaged line.
         """
         path = self.path / "records.jsonl"
-        found: list[Record] = []
-        for record, end in self._ends("records.jsonl", _record_in, _DO_AGAIN, offset):
-            found.append(record)
+        records: list[Record] = []
+        for record, end in self._lines("records.jsonl", _record_in, DELETE_LINE, offset):
+            records.append(record)
             offset = end
-        return found, offset if path.exists() else 0
+        return records, offset if path.exists() else 0
 
-    def _ends(self, name: str, read: Callable[[bytes], T], remedy: str, start: int = 0) -> Iterator[tuple[T, int]]:
+    def _lines(self, name: str, read: Callable[[bytes], T], remedy: Message, start: int = 0) -> Iterator[tuple[T, int]]:
         """What `read` makes of every whole line of a file from a byte on, each with the byte after its line; a last
         line without its end is still being written."""
         path = self.path / name
@@ -414,30 +432,22 @@ class RunStore:
                 for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
                     if not line.endswith(b"\n"):
                         if len(line) == MAX_LINE:
-                            raise StoreError(
-                                "{path}, line {number}: damaged (endless). {remedy}",
-                                path=path,
-                                number=number,
-                                remedy=remedy,
+                            raise _damaged(
+                                self.named / name, Message("line {number}", number=number), Message("endless"), remedy
                             )
                         return
                     offset += len(line)
                     try:
-                        found = read(line)
+                        value = read(line)
                     except (ValueError, KeyError, TypeError, RecursionError) as e:
-                        where = f"line {number}" if start == 0 else f"{number} lines after byte {start:,}"
-                        raise StoreError(
-                            "{path}, {where}: damaged ({name}: {reason}). {remedy}",
-                            path=path,
-                            where=where,
-                            name=type(e).__name__,
-                            reason=e,
-                            remedy=remedy,
-                        ) from e
-                    yield found, offset
+                        where = Message("line {number}", number=number)
+                        if start:
+                            where = Message("{count} lines after byte {start:,}", count=number, start=start)
+                        raise _damaged(self.named / name, where, f"{type(e).__name__}: {messages.of(e)}", remedy) from e
+                    yield value, offset
         except OSError as e:
             raise StoreError(
-                "{path} cannot be read ({reason}). Check its permissions.", path=path, reason=e.strerror
+                "{path} cannot be read ({reason}). Check its permissions.", path=self.named / name, reason=reason_of(e)
             ) from e
 
     # --- writing ---
@@ -464,7 +474,7 @@ class RunWriter:
                 "The run folder {path} cannot be made ({reason}). Choose another folder for runs: "
                 "--runs-dir, or JGLUE_RUNS_DIR.",
                 path=path,
-                reason=e.strerror,
+                reason=reason_of(e),
             ) from e
         # The page resumes a run on whichever thread is free, so the lock must not belong to one.
         self._lock = FileLock(path / ".lock", thread_local=False)
@@ -478,7 +488,7 @@ class RunWriter:
                 "Another process is writing to {path}. Wait for it, or stop it, and start again.", path=self.path
             ) from e
         except OSError as e:
-            raise StoreError(self._no_access(e)) from e
+            raise self._no_access(e) from e
         try:
             self._cut_torn_line()
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -486,7 +496,7 @@ class RunWriter:
         except BaseException as e:
             self._lock.release()
             if isinstance(e, OSError):
-                raise StoreError(self._no_access(e)) from e
+                raise self._no_access(e) from e
             raise
         return self
 
@@ -536,7 +546,8 @@ class RunWriter:
         try:
             write_atomically(self.path / name, text)
         except OSError as e:
-            raise StoreError(self._no_space(f"{name} of {len(text.encode()):,} bytes", e)) from e
+            size = len(text.encode())
+            raise self._not_written(Message("{file} of {size:,} bytes", file=name, size=size), e) from e
 
     def append(self, records: Iterable[Record]) -> None:
         """Append records, one write each; `sync` makes them durable.
@@ -546,14 +557,14 @@ class RunWriter:
         """
         for record in records:
             line = _line_of(record)
-            what = f"A record of {len(line):,} bytes"
+            what = Message("A record of {size:,} bytes", size=len(line))
             try:
                 written = os.write(self._file, line)
             except OSError as e:
-                raise StoreError(self._no_space(what, e)) from e
+                raise self._not_written(what, e) from e
             if written != len(line):
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-                raise StoreError(self._no_space(what, None))
+                raise self._not_written(what, None)
 
     def sync(self) -> None:
         """Make everything appended durable.
@@ -564,17 +575,26 @@ class RunWriter:
         try:
             os.fsync(self._file)
         except OSError as e:
-            raise StoreError(self._no_space("The last records", e)) from e
+            raise self._not_written(Message("The last records"), e) from e
 
-    def _no_space(self, what: str, error: OSError | None) -> str:
-        why = error.strerror if error else "the disk is full"
-        return (
-            f"{what} could not be written to {self.path} ({why}). "
-            "Everything before is kept: free some space and start the same run again."
+    def _not_written(self, what: Message, error: OSError | None) -> StoreError:
+        return StoreError(
+            "{what} could not be written to {folder} ({reason}). Everything before is kept: free some space and start "
+            "the same run again.",
+            what=what,
+            folder=self.path,
+            reason=reason_of(error) if error else Message("the disk is full"),
         )
 
-    def _no_access(self, error: OSError) -> str:
-        return (
-            f"{self.path} cannot be written to ({error.strerror}). "
-            "Check its permissions, or choose another folder for runs."
+    def _no_access(self, error: OSError) -> StoreError:
+        return StoreError(
+            "{folder} cannot be written to ({reason}). Check its permissions, or choose another folder for runs.",
+            folder=self.path,
+            reason=reason_of(error),
         )
+
+
+def _damaged(path: Path, where: Message, reason: str, remedy: Message) -> StoreError:
+    return StoreError(
+        "{path}, {where}: damaged ({reason}). {remedy}", path=path, where=where, reason=reason, remedy=remedy
+    )

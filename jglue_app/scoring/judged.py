@@ -1,4 +1,4 @@
-"""Items with their records and what a protocol makes of them. Pure."""
+"""Items with their records and what a protocol makes of them. No I/O."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.judging import as_labelled, is_scored
-from jglue_app.scoring.types import (
-    Judgement,
-)
+from jglue_app.scoring.protocols.common import best_choice, is_right
+from jglue_app.scoring.protocols.judging import is_scored, with_label_version
+from jglue_app.scoring.types import Judgement
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Record, RunData
+
+SHAPELESS = ("unreadable", "unfinished_thought", "truncated", "empty")
+"""Outcomes of outputs in which no answer was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,20 @@ Judged = Mapping[str, Mapping[str, Answered]]
 """Task → item id → Answered."""
 
 
-def judge_run(data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
+def judge_run(data: RunData, protocol: str, before: Judged | None = None) -> dict[str, dict[str, Answered]]:
     """Task → item id → Answered, in the order of the items, for every item that has a record.
 
     A subset that the protocol does not score has no rows, nor has an item that its system leaves out. Items bear the
     labels that the system held answers against.
+
+    Args:
+        data: what is stored of the run.
+        protocol: a key of `PROTOCOLS`.
+        before: what this has returned for the same run and protocol when fewer records were stored; judgements of
+            records that are still the same are taken from there.
+
+    Raises:
+        UnknownNameError: no such protocol.
     """
     how = get_protocol(protocol)
     records = {(r.task, r.item_id): r for r in data.records}
@@ -41,12 +52,26 @@ def judge_run(data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
         if name not in how.metrics:
             continue
         task, rules = TASKS[name], how.rules[name]
+        judged_before = before.get(name, {}) if before else {}
         for id_, item in items.items():
             record = records.get((name, id_))
-            if record and is_scored(rules, item):
-                labelled = as_labelled(rules, item)
-                out[name][id_] = Answered(labelled, record, how.judge(task, labelled, record))
+            if record is None or not is_scored(rules, item):
+                continue
+            row = judged_before.get(id_)
+            if row is None or row.record is not record:
+                labelled = with_label_version(rules, item)
+                row = Answered(labelled, record, how.judge(task, labelled, record))
+            out[name][id_] = row
     return out
+
+
+def only_judged(judged: Judged, data: RunData) -> dict[str, dict[str, Answered]]:
+    """The rows of the items that a run has, of those that were judged for it or for a larger part of it."""
+    return {
+        task: {id_: row for id_, row in judged[task].items() if id_ in items}
+        for task, items in data.items.items()
+        if task in judged
+    }
 
 
 def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:
@@ -57,3 +82,26 @@ def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:
         if name in items
     }
     return replace(data, items=kept)
+
+
+def verdict(row: Answered) -> float | None:
+    """Marks of an item in 0–1 by the protocol's first metric; of a similarity the number it was read as. None where
+    there is neither."""
+    if row.judgement.scores:
+        return float(next(iter(row.judgement.scores.values())))
+    value = row.judgement.strict.value
+    return value if isinstance(value, float) else None
+
+
+def is_correct(row: Answered) -> bool | None:
+    """Whether an answer counts in full by the protocol's first metric; None where there is no right and wrong."""
+    return next(iter(row.judgement.scores.values())) == 1.0 if row.judgement.scores else None
+
+
+def knows_answer(row: Answered) -> bool | None:
+    """Whether the model ranks the gold answer first and its text is in no shape to count: points lost on form, not on
+    knowledge. None unless the item has both a text and a ranking."""
+    output = row.record.output
+    if output is None or output.text is None or (choice := best_choice(row.item, row.record)) is None:
+        return None
+    return row.judgement.outcome in ("wrong_form", *SHAPELESS) and is_right(row.item, choice)

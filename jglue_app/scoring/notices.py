@@ -1,203 +1,135 @@
-"""What a reader has to know before believing a score: floors, defaults, oracles, other settings. Pure.
+"""What a reader has to know before believing a score: floors, defaults, oracles, other settings. No I/O.
 
-A `Notice` carries facts; `sentence` words them in English, `ui/words.py` in both languages.
+A `Notice` carries facts; `sentence` makes a message of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from jglue_app.messages import Message, mark
+from jglue_app.messages import Joined, Message, mark
 from jglue_app.prompts.thoughts import is_ignored
 from jglue_app.scoring.types import Estimate, Preset, ScoringProtocol, TaskReport
 from jglue_app.tasks import TASKS
 from jglue_app.types import ELSEWHERE, ModelInfo, Notice, Prompt, RunSpec, Task
 
 SENTENCES = {
-    "on_floor_default": (
-        mark(
-            "{metric} {value} cannot be told from {floor}, what never giving a readable answer scores here: under "
-            "{protocol} an unreadable output counts as {default}."
-        )
+    "on_floor_default": mark(
+        "{metric} {value} cannot be told from {floor}, what never giving a readable answer scores here: under "
+        "{protocol} an unreadable output counts as {default}."
     ),
     "on_floor_constant": mark("{metric} {value} cannot be told from {floor}, what one constant answer scores."),
     "below_floor": mark("{metric} {value} is below {floor}, what one constant answer scores."),
     "no_correlation": mark("{metric} {value} cannot be told from 0: the numbers say nothing about the similarity."),
-    "left_out": (
-        mark("{k} of {n} items have no usable log-likelihoods (missing, NaN or infinite) and are not in this score.")
+    "left_out": mark(
+        "{k} of {n} items have no usable log-likelihoods (missing, NaN or infinite) and are not in this score."
     ),
-    "assumed_choices": (
-        mark(
-            'acc_norm divides by the lengths of {asked}. If other texts were ranked, name them as "choices" in the '
-            "predictions."
-        )
+    "assumed_choices": mark(
+        'acc_norm divides by the lengths of {asked}. If other texts were ranked, name them as "choices" in the '
+        "predictions."
     ),
-    "defaults": (
-        mark(
-            "{k} of {n} outputs could not be read and count as {default} under {protocol}; {luck} of these are "
-            "right, by "
-            "chance."
-        )
+    "defaults": mark(
+        "{k} of {n} outputs could not be read and count as {default} under {protocol}; {luck} of these are right, by "
+        "chance."
     ),
     "defaults_similarity": mark("{k} of {n} outputs could not be read and count as {default} under {protocol}."),
-    "unfinished_thoughts": (
-        mark(
-            "{k} of {n} outputs never end their thought, and nothing is read from it. Give thoughts more tokens "
-            "(--max-thinking-tokens), or ask for none (--thinking off)."
-        )
+    "unfinished_thoughts": mark(
+        "{k} of {n} outputs never end their thought, and nothing is read from it. Give thoughts more tokens "
+        "(--max-thinking-tokens), or ask for none (--thinking off)."
     ),
-    "thinking_ignored": (
-        mark(
-            "Thinking was asked for, and nothing in the prompts turns it on: the model answered as it does "
-            "without. Choose "
-            "the format chat, and a model whose template has a switch for thinking."
-        )
+    "thinking_ignored": mark(
+        "Thinking was asked for, and nothing in the prompts turns it on: the model answered as it does without. Choose "
+        "the format chat, and a model whose template has a switch for thinking."
     ),
-    "assumed_thought": (
-        mark(
-            "{k} of {n} lines close a thought ({closing}) without opening it ({mark}): the prompts are taken to have "
-            "opened one in every line, and the {cut} lines that close none to be unfinished thoughts. Give "
-            '"thought": "" '
-            "in lines of which that is not so."
-        )
+    "assumed_thought": mark(
+        "{k} of {n} lines close a thought ({closing}) without opening it ({mark}): the prompts are taken to have "
+        'opened one in every line, and the {cut} lines that close none to be unfinished thoughts. Give "thought": "" '
+        "in lines of which that is not so."
     ),
-    "imported_strange": (
-        mark("{k} of {n} answers of the log of {harness} are to no item of the data here and are left out ({first}).")
+    "imported_strange": mark(
+        "{k} of {n} answers of the log of {harness} are to no item of the data here and are left out ({first})."
     ),
-    "imported_doubtful": (
-        mark(
-            "{k} of {n} answers of the log of {harness} fit two items of the data, which nothing in it tells "
-            "apart, and "
-            "are left out ({first})."
-        )
+    "imported_doubtful": mark(
+        "{k} of {n} answers of the log of {harness} fit two items of the data, which nothing in it tells apart, and "
+        "are left out ({first})."
     ),
     "imported_missing": mark("{k} of {n} items of the data have no answer in the log of {harness} ({first})."),
-    "imported_changed": (
-        mark(
-            "{k} of {n} items were asked by {harness} with another text than the data here has, such as {first}: "
-            "scores "
-            "say nothing about these exact items."
-        )
+    "imported_changed": mark(
+        "{k} of {n} items were asked by {harness} with another text than the data here has, such as {first}: scores "
+        "say nothing about these exact items."
     ),
-    "imported_unchecked": (
-        mark(
-            "{k} of {n} items were brought together with the answers of {harness} by their ids alone, for the "
-            "log has no "
-            "texts ({first})."
-        )
+    "imported_unchecked": mark(
+        "{k} of {n} items were brought together with the answers of {harness} by their ids alone, for the log has no "
+        "texts ({first})."
     ),
-    "imported_gold": (
-        mark(
-            "{k} of {n} items have another right answer in the log of {harness} than in the data here, such as "
-            "{first}. "
-            "Scores here go by the data."
-        )
+    "imported_gold": mark(
+        "{k} of {n} items have another right answer in the log of {harness} than in the data here, such as {first}. "
+        "Scores here go by the data."
     ),
-    "imported_gold_unknown": (
-        mark(
-            "What {harness} took to be the right answer is not in the log, or cannot be told, of {k} of {n} items "
-            "({first})."
-        )
+    "imported_gold_unknown": mark(
+        "What {harness} took to be the right answer is not in the log, or cannot be told, of {k} of {n} items "
+        "({first})."
     ),
     "imported_several": mark(
         "Of {k} of {n} items the log of {harness} holds several outputs: the first of each is scored."
     ),
-    "imported_trimmed": (
-        mark(
-            "{k} of {n} outputs are in the log of {harness} as they are after it has cut, trimmed and normalised "
-            "(NFKC) "
-            "them: what the model wrote is not known."
-        )
+    "imported_trimmed": mark(
+        "{k} of {n} outputs are in the log of {harness} as they are after it has cut, trimmed and normalised (NFKC) "
+        "them: what the model wrote is not known."
     ),
-    "imported_number": (
-        mark(
-            "{k} of {n} outputs are in the log of {harness} as -2.0 alone, which it writes for what it cannot "
-            "read: they "
-            "are taken as empty."
-        )
+    "imported_number": mark(
+        "{k} of {n} outputs are in the log of {harness} as -2.0 alone, which it writes for what it cannot read: they "
+        "are taken as empty."
     ),
-    "imported_processed": (
-        mark(
-            "{k} of {n} outputs were changed by filters or processors of {harness} before it scored them; here "
-            "they are "
-            "scored as the model wrote them."
-        )
+    "imported_processed": mark(
+        "{k} of {n} outputs were changed by filters or processors of {harness} before it scored them; here they are "
+        "scored as the model wrote them."
     ),
-    "imported_score": (
-        mark(
-            "{harness} has printed {metric} {printed}; {protocol} gives {here} for the same outputs against the "
-            "data here."
-        )
+    "imported_score": mark(
+        "{harness} has printed {metric} {printed}; {protocol} gives {here} for the same outputs against the data here."
     ),
-    "thought_closed": (
-        mark(
-            "The prompts open a thought, or leave one to the model. Answers were ranked after the same prompts "
-            "with the "
-            "thought closed."
-        )
+    "thought_closed": mark(
+        "The prompts open a thought, or leave one to the model. Answers were ranked after the same prompts with the "
+        "thought closed."
     ),
-    "ranked_in_thought": (
-        mark(
-            "The answers of {k} items were ranked inside a thought that the prompt has opened, by an earlier version: "
-            "these log-likelihoods say little. Delete the run and make it again."
-        )
+    "ranked_in_thought": mark(
+        "The answers of {k} items were ranked inside a thought that the prompt has opened, by an earlier version: "
+        "these log-likelihoods say little. Delete the run and make it again."
     ),
-    "asked_otherwise": (
-        mark(
-            "The prompt asked for {asked}, but {protocol} reads {read} alone. With its own wording style ({style}) the "
-            "score would mean something."
-        )
+    "asked_otherwise": mark(
+        "The prompt asked for {asked}, but {protocol} reads {read} alone. With its own wording style ({style}) the "
+        "score would mean something."
     ),
-    "oracle": (
-        mark(
-            "No answer was given more tokens than the longest gold answer has: this oracle gives a part of the "
-            "answer away."
-        )
+    "oracle": mark(
+        "No answer was given more tokens than the longest gold answer has: this oracle gives a part of the answer away."
     ),
-    "items_left_out": (
-        mark(
-            "{k} of {n} items are not scored: {protocol} leaves out those whose lexicographically largest "
-            "reference has "
-            "more than 37.5 characters."
-        )
+    "items_left_out": mark(
+        "{k} of {n} items are not scored: {protocol} leaves out those whose lexicographically largest reference has "
+        "more than 37.5 characters."
     ),
-    "old_labels": (
-        mark(
-            "{protocol} held answers against the labels of JGLUE v1.1, and so does this score: {k} of {n} items "
-            "here have "
-            "another label than in v1.3."
-        )
+    "old_labels": mark(
+        "{protocol} held answers against the labels of JGLUE v1.1, and so does this score: {k} of {n} items here have "
+        "another label than in v1.3."
     ),
     "undefined_as_zero": mark("{metric} is undefined here and counts as 0 under {protocol}."),
-    "no_logprobs": (
-        mark(
-            "{protocol} ranks the answers by log-likelihood, and there are none: run with --method both, or add "
-            "choice_logprobs to the predictions."
-        )
+    "no_logprobs": mark(
+        "{protocol} ranks the answers by log-likelihood, and there are none: run with --method both, or add "
+        "choice_logprobs to the predictions."
     ),
-    "no_text": (
-        mark(
-            "{protocol} reads generated text, and there is none: run with --method both, or add text to the "
-            "predictions."
-        )
+    "no_text": mark(
+        "{protocol} reads generated text, and there is none: run with --method both, or add text to the predictions."
     ),
     "not_covered": mark("{protocol} does not score {task}."),
-    "other_settings": (
-        mark("The run was not made as {protocol} makes it: {settings}. `run --protocol {protocol}` sets all of that.")
+    "other_settings": mark(
+        "The run was not made as {protocol} makes it: {settings}. `run --protocol {protocol}` sets all of that."
     ),
-    "quantized": (
-        mark(
-            "The weights of this checkpoint are quantized already ({quantized}): scores are those of the rounded "
-            "model and "
-            "log-likelihoods are approximate. They say nothing about the model at full precision."
-        )
+    "quantized": mark(
+        "The weights of this checkpoint are quantized already ({quantized}): scores are those of the rounded model and "
+        "log-likelihoods are approximate. They say nothing about the model at full precision."
     ),
-    "approximate": (
-        mark(
-            "The model computed in {precision}: log-likelihoods are approximate, and where two answers are "
-            "nearly equal "
-            "another may come out than in float32."
-        )
+    "approximate": mark(
+        "The model computed in {precision}: log-likelihoods are approximate, and where two answers are nearly equal "
+        "another may come out than in float32."
     ),
 }
 """Kind → sentence."""
@@ -241,7 +173,7 @@ def of_task(
         reading = "strict" if task.name in protocol.ranked else "choose"
         found.append(Notice("left_out", "", reading, {"k": left_out, "n": sum(report.outcomes.values())}))
     if "acc_norm" in report.metrics and spec.model.backend == "predictions" and tuple(asked) == task.labels:
-        lengths = "the choices' words" if "choice0" in task.fields else " / ".join(asked)
+        lengths = Message("the choices' words") if "choice0" in task.fields else " / ".join(asked)
         found.append(Notice("assumed_choices", "acc_norm", facts={"asked": lengths}))
     default = protocol.defaults.get(task.name)
     if default is not None and report.unreadable:
@@ -341,44 +273,59 @@ def _settings(spec: RunSpec, protocol: ScoringProtocol) -> tuple[Notice, ...]:
     preset = protocol.preset
     if preset is None or spec.model.backend in ELSEWHERE:
         return ()
-    settings = []
-    for name, here, there in (
-        ("style", spec.prompt.style, preset.style),
-        ("format", spec.prompt.format, preset.format),
-    ):
-        if here != there:
-            settings.append(f"{name} {here} instead of {there}")
-    own = dict(preset.shots_by_task)
-    other: dict[str, list[str]] = {}
+    settings: list[Message] = []
+    prompt = spec.prompt
+    if prompt.style != preset.style:
+        settings.append(Message("style {here} instead of {there}", here=prompt.style, there=preset.style))
+    if prompt.format != preset.format:
+        settings.append(Message("format {here} instead of {there}", here=prompt.format, there=preset.format))
+    system_shots = dict(preset.shots_by_task)
+    differences: dict[Message, list[str]] = {}
     for task in (task for task in spec.tasks if task in protocol.metrics):
-        here_n, there_n = spec.prompt.for_task(task).shots, own.get(task, preset.shots)
-        if here_n != there_n:
-            other.setdefault(f"{here_n} instead of {there_n} examples", []).append(TASKS[task].title)
-    settings += [f"{text} in {', '.join(titles)}" for text, titles in other.items()]
-    if spec.decoding.max_new_tokens is not None:
-        settings.append(f"at most {spec.decoding.max_new_tokens} new tokens instead of the style's own limits")
-    settings += _writing(spec, protocol, preset)
+        here, there = prompt.for_task(task).shots, system_shots.get(task, preset.shots)
+        if here != there:
+            text = Message("{here} instead of {there} examples", here=here, there=there)
+            differences.setdefault(text, []).append(TASKS[task].title)
+    settings += _each_in_its_tasks(differences)
+    if (limit := spec.decoding.max_new_tokens) is not None:
+        settings.append(Message("at most {limit} new tokens instead of the style's own limits", limit=limit))
+    settings += _generation_settings(spec, protocol, preset)
     if not settings:
         return ()
-    return (Notice("other_settings", facts={"protocol": protocol.name, "settings": "; ".join(settings)}),)
+    return (Notice("other_settings", facts={"protocol": protocol.name, "settings": Joined("; ", settings)}),)
 
 
-def _writing(spec: RunSpec, protocol: ScoringProtocol, preset: Preset) -> list[str]:
-    """How the run writes text otherwise than the protocol's system; nothing where its text is not looked at."""
-    written = [task for task in spec.tasks if task in protocol.metrics and task not in protocol.ranked]
+def _each_in_its_tasks(differences: Mapping[Message, Sequence[str]]) -> list[Message]:
+    return [
+        Message("{difference} in {tasks}", difference=text, tasks=Joined(", ", titles))
+        for text, titles in differences.items()
+    ]
+
+
+def _generation_settings(spec: RunSpec, protocol: ScoringProtocol, preset: Preset) -> list[Message]:
+    """How the run generates text otherwise than the protocol's system; nothing where its text is not looked at."""
+    generated = [task for task in spec.tasks if task in protocol.metrics and task not in protocol.ranked]
     if spec.decoding.method == "choose":
         return []
-    found: dict[str, list[str]] = {}
-    for task in written:
+    differences: dict[Message, list[str]] = {}
+    for task in generated:
         here = spec.decoding.for_task(task).repetition_penalty
         there = dict(preset.repetition_penalty).get(task, 1.0)
         if here != there:
-            own = f"repetition penalty {here:g}" if here != 1 else "no repetition penalty"
-            found.setdefault(f"{own} instead of {f'{there:g}' if there != 1 else 'none'}", []).append(TASKS[task].title)
+            if there == 1:
+                text = Message("repetition penalty {here:g} instead of none", here=here)
+            elif here == 1:
+                text = Message("no repetition penalty instead of {there:g}", there=there)
+            else:
+                text = Message("repetition penalty {here:g} instead of {there:g}", here=here, there=there)
+            differences.setdefault(text, []).append(TASKS[task].title)
         if TASKS[task].kind == "span" and spec.decoding.oracle_length != preset.oracle_length:
-            cut = "answers cut" if spec.decoding.oracle_length else "answers not cut"
-            found.setdefault(f"{cut} at the gold answer's length", []).append(TASKS[task].title)
-    return [f"{text} in {', '.join(titles)}" for text, titles in found.items()]
+            if spec.decoding.oracle_length:
+                text = Message("answers cut at the gold answer's length")
+            else:
+                text = Message("answers not cut at the gold answer's length")
+            differences.setdefault(text, []).append(TASKS[task].title)
+    return _each_in_its_tasks(differences)
 
 
 def _number(value: float) -> str:

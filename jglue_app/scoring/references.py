@@ -1,4 +1,4 @@
-"""Scores to hold a run against: people, and models fine-tuned on the train files. Pure.
+"""Scores to hold a run against: people, and models fine-tuned on the train files. No I/O.
 
 From the JGLUE paper (Kurihara, Kawahara and Shibata 2022) and the baseline tables of its repository at v1.3.0: official
 metrics on the whole dev or test files, not on a part of them and not on items of other origin. The JNLI scores are
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from jglue_app.messages import Message, mark
 from jglue_app.scoring.types import TaskReport
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -88,6 +89,26 @@ TEST_SETS: dict[str, Mapping[str, Scores]] = {
 }
 """Who → subset → split → metric → score on the test set that belongs to the split, as a fraction; models are means over
 several trainings."""
+
+
+TITLES = {
+    "human": mark("People (all of dev, for comparison)"),
+    "Tohoku BERT base, fine-tuned": mark("Tohoku BERT base, fine-tuned (for comparison)"),
+    "Waseda RoBERTa large (s512), fine-tuned": mark("Waseda RoBERTa large, fine-tuned (for comparison)"),
+}
+TEST_SET_TITLES = {
+    "human, one person": mark("One person (for comparison, on the unpublished test set)"),
+    "Tohoku BERT base, fine-tuned": mark("Tohoku BERT base, fine-tuned (for comparison, on the unpublished test set)"),
+    "Waseda RoBERTa large (s512), fine-tuned": mark(
+        "Waseda RoBERTa large, fine-tuned (for comparison, on the unpublished test set)"
+    ),
+}
+"""Who → how they are called beside the scores of a run."""
+
+
+def title(who: str, *, on_test_set: bool = False) -> Message:
+    """How somebody is called beside the scores of a run; by their name alone where nothing else is said."""
+    return Message((TEST_SET_TITLES if on_test_set else TITLES).get(who, who))
 
 
 def on_test_set(report: TaskReport, split: str) -> dict[str, Mapping[str, float]]:

@@ -1,4 +1,4 @@
-"""Records → Report and Comparison. Pure."""
+"""Records → Report and Comparison. No I/O."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jglue_app.prompts.thoughts import is_open
 from jglue_app.scoring import notices, significance
 from jglue_app.scoring.estimates import CORRELATIONS, estimate, gold_similarity, similarity_of
 from jglue_app.scoring.floors import constant_floors, default_floors
-from jglue_app.scoring.judged import Answered, Judged, judge_run
+from jglue_app.scoring.judged import Answered, Judged, judge_run, knows_answer
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.common import best_choice, is_right
+from jglue_app.scoring.protocols.common import best_choice
 from jglue_app.scoring.protocols.judging import is_scored
 from jglue_app.scoring.protocols.official import JSTS_MIDDLE
 from jglue_app.scoring.types import (
@@ -171,15 +171,8 @@ def _knows(task: Task, rows: list[Answered]) -> int | None:
     """Items that the ranking has right and the text wrong in form; None unless some have both."""
     if task.kind != "choice":
         return None
-    both = [
-        (r, choice)
-        for r in rows
-        if r.record.output is not None
-        and r.record.output.text is not None
-        and (choice := best_choice(r.item, r.record))
-    ]
-    shapeless = ("wrong_form", "unreadable", "unfinished_thought", "truncated", "empty")
-    return sum(r.judgement.outcome in shapeless and is_right(r.item, choice) for r, choice in both) if both else None
+    known = [known for row in rows if (known := knows_answer(row)) is not None]
+    return sum(known) if known else None
 
 
 def scores_of(task: Task, rules: Rules, rows: list[Answered]) -> dict[str, Estimate]:

@@ -1,4 +1,4 @@
-"""From one system's score to another's on the same outputs, one decision at a time. Pure.
+"""From one system's score to another's on the same outputs, one decision at a time. No I/O.
 
 A protocol is a list of decisions, so the difference between two scores can be taken apart: the decisions in which they
 differ are switched one after the other, and each switch has the items that it moves. The order matters where decisions
@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jglue_app.errors import InputError
+from jglue_app.messages import Joined, Message
 from jglue_app.scoring.judged import Answered
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.decisions import GENERATION, decision_text, source_of, value_words
-from jglue_app.scoring.protocols.judging import as_labelled, is_scored, judge
+from jglue_app.scoring.protocols.decisions import GENERATION, decision_text, source_of, step_list, value_words
+from jglue_app.scoring.protocols.judging import is_scored, judge, with_label_version
 from jglue_app.scoring.report import scores_of
 from jglue_app.scoring.types import CodeSource, Estimate, Rules, ScoringProtocol
 from jglue_app.tasks import TASKS
@@ -43,7 +44,7 @@ class Switch:
     decision: str
     """A key of `decisions.DECISIONS`; `text: <step>` for a step, `text` for their order."""
     before: str
-    """As the first system decides, in English words."""
+    """As the first system decides, in words."""
     after: str
     """As the second does."""
     source: CodeSource | None
@@ -176,21 +177,31 @@ def _check(data: RunData, task: str, first: ScoringProtocol, second: ScoringProt
 
 def _lacks(data: RunData, task: str, first: ScoringProtocol, second: ScoringProtocol) -> str:
     if task not in data.items:
-        return f"The run has no {TASKS[task].title}: choose one of {', '.join(data.items)}."
+        return Message(
+            "The run has no {task}: choose one of {tasks}.", task=TASKS[task].title, tasks=Joined(", ", data.items)
+        )
     for protocol in (first, second):
         if task not in protocol.rules:
-            return f"{protocol.name} does not score {TASKS[task].title}. Choose another subset or protocol."
+            return Message(
+                "{protocol} does not score {task}. Choose another subset or protocol.",
+                protocol=protocol.name,
+                task=TASKS[task].title,
+            )
     outputs = [r.output for r in data.records if r.task == task and r.output is not None]
     for protocol in (first, second):
         ranked = protocol.rules[task].evidence == "log_likelihood"
         if ranked and not any(o.choice_logprobs for o in outputs):
-            return (
-                f"{protocol.name} ranks the answers of {TASKS[task].title} by log-likelihood, and the run has none: "
-                "run with --method both."
+            return Message(
+                "{protocol} ranks the answers of {task} by log-likelihood, and the run has none: "
+                "run with --method both.",
+                protocol=protocol.name,
+                task=TASKS[task].title,
             )
         if not ranked and not any(o.text is not None for o in outputs):
-            return (
-                f"{protocol.name} reads the text of {TASKS[task].title}, and the run has none: run with --method both."
+            return Message(
+                "{protocol} reads the text of {task}, and the run has none: run with --method both.",
+                protocol=protocol.name,
+                task=TASKS[task].title,
             )
     return ""
 
@@ -254,7 +265,7 @@ def _judged(task: Task, rules: Rules, rows: Sequence[tuple[Item, Record]]) -> di
     out = {}
     for item, record in rows:
         if is_scored(rules, item):
-            labelled = as_labelled(rules, item)
+            labelled = with_label_version(rules, item)
             judgement = judge("", rules, task, labelled, record)
             if judgement.outcome not in ("error", "overflow", "unscored"):
                 out[item.id] = Answered(labelled, record, judgement)
@@ -366,7 +377,7 @@ def _text_steps(now: Rules, end: Rules) -> Iterator[tuple[str, str, str, Text]]:
     kept = {name for name, _ in text}
     ordered = tuple(step for step in end.text if step[0] in kept)
     if ordered != text:
-        yield "text", _listed(text), _listed(ordered), ordered
+        yield "text", step_list(text), step_list(ordered), ordered
         text = ordered
     for name in dict.fromkeys(name for name, _ in end.text):
         if name not in kept:
@@ -374,10 +385,6 @@ def _text_steps(now: Rules, end: Rules) -> Iterator[tuple[str, str, str, Text]]:
             text = tuple(step for step in end.text if step[0] in kept)
             sides = next(sides for step, sides in end.text if step == name)
             yield f"text: {name}", value_words("text", "none"), value_words("text", sides), text
-
-
-def _listed(text: Text) -> str:
-    return ", ".join(f"{name} ({value_words('text', sides)})" for name, sides in text)
 
 
 def _words(task: Task, name: str, value: object) -> str:
@@ -389,8 +396,12 @@ def _words(task: Task, name: str, value: object) -> str:
 def _other_outputs(first: ScoringProtocol, second: ScoringProtocol) -> tuple[OtherOutputs, ...]:
     out = []
     for name in GENERATION:
-        (was, _), (now, source) = (p.generation.get(name, ("–", None)) for p in (first, second))
+        (was, _), (now, source) = (p.generation.get(name, (_UNSAID, None)) for p in (first, second))
         # What nobody mentions is not there: "–" and "none" are no difference.
-        if was != now and {was, now} != {"–", "none"}:
-            out.append(OtherOutputs(name, was, now, source))
+        if was != now and {was, now} != {_UNSAID, "none"}:
+            before, after = (text if text == _UNSAID else Message(text) for text in (was, now))
+            out.append(OtherOutputs(name, before, after, source))
     return tuple(out)
+
+
+_UNSAID = "–"

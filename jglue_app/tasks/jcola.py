@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jglue_app.messages import Message
+from jglue_app.messages import Message, mark
 from jglue_app.tasks.rows import id_field, json_lines, label_field, text_field
 from jglue_app.types import Files, Item, Task
 
@@ -66,7 +66,7 @@ ANSWERS = {
 """What means a label where it is the whole answer."""
 OUT_OF_DOMAIN = "out_of_domain"
 """The split of sentences from journal articles."""
-BRING = (
+HOW_TO_OBTAIN = mark(
     "JCoLA is not downloaded: its sentences belong to the works they were taken from. Get the repository "
     "osekilab/JCoLA on GitHub yourself, and copy its folder data/jcola-v1.0 into JGLUE_DATA_DIR, so that {file} lies "
     "there. The test sets are not published."
@@ -102,7 +102,7 @@ def item(row: Mapping[str, Any]) -> Item:
 TASK = Task(
     name="jcola",
     title="JCoLA",
-    asks="日本語の文として容認できるか",
+    question=mark("Is a sentence acceptable Japanese?"),
     kind="choice",
     labels=LABELS,
     metrics=("accuracy", "mcc"),
@@ -113,5 +113,5 @@ TASK = Task(
     whole_answers=ANSWERS,
     stratum=lambda i: str(i.gold),
     core=False,
-    files=Files("v1.0", path, BRING, SHA256, (OUT_OF_DOMAIN,)),
+    files=Files("v1.0", path, HOW_TO_OBTAIN, SHA256, (OUT_OF_DOMAIN,)),
 )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jglue_app.messages import Message
+from jglue_app.messages import Message, mark
 from jglue_app.tasks.rows import RepeatedKeyError, id_field, json_lines, load_json, text_field
 from jglue_app.types import Item, Task
 
@@ -32,26 +32,33 @@ def rows(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield from json_lines(text)
             return
         raise ValueError(
-            Message("line {lineno}, column {colno}: not valid JSON ({msg})", lineno=e.lineno, colno=e.colno, msg=e.msg)
+            Message(
+                "line {line}, column {column}: not valid JSON ({reason})", line=e.lineno, column=e.colno, reason=e.msg
+            )
         ) from e
     except RepeatedKeyError as e:
         raise ValueError(Message("top level: {reason}", reason=e)) from e
     except (ValueError, RecursionError) as e:
         raise ValueError(Message("JSON beyond what can be read ({reason})", reason=e)) from e
     if isinstance(document, dict) and "data" not in document and "context" in document:
-        yield "line 1", document
+        yield Message("line {line}", line=1), document
         return
-    where = "top level"
+    where = Message("top level")
     try:
         for a, article in enumerate(document["data"], start=1):
-            where = f"article {a}"
+            where = Message("article {article}", article=a)
             for p, paragraph in enumerate(article["paragraphs"], start=1):
-                where = f"article {a}, paragraph {p}"
+                where = Message("article {article}, paragraph {paragraph}", article=a, paragraph=p)
                 for q, question in enumerate(paragraph["qas"], start=1):
-                    where = f"article {a}, paragraph {p}, question {q}"
+                    where = Message(
+                        "article {article}, paragraph {paragraph}, question {question}",
+                        article=a,
+                        paragraph=p,
+                        question=q,
+                    )
                     yield where, {**question, "context": paragraph["context"]}
     except (KeyError, TypeError) as e:
-        raise ValueError(Message("{where}: not in the JSQuAD format ({reason!r})", where=where, reason=e)) from e
+        raise ValueError(Message("{where}: not in the JSQuAD format ({reason})", where=where, reason=repr(e))) from e
 
 
 def _is_flat(text: str) -> bool:
@@ -108,7 +115,7 @@ def item(row: Mapping[str, Any]) -> Item:
 TASK = Task(
     name="jsquad",
     title="JSQuAD",
-    asks="文章から質問の答えを抜き出す",
+    question=mark("Copy the answer out of a paragraph"),
     kind="span",
     labels=(),
     metrics=("exact_match", "f1"),
@@ -117,4 +124,9 @@ TASK = Task(
     item=item,
     aliases=lambda _: {},
     stratum=lambda i: i.fields["title"],
+    distributed=True,
+    sha256={  # The checksum of the train file is not known here.
+        "valid": "fb0a57a35281ff03bbe7f0e878cff5b577985fbe6fcb242e7e8ddb63d1c0ab11",
+        "test": "0078f3f2e1604a201700c24139e198344fa689e02282fc00adaa31687cce2aff",
+    },
 )

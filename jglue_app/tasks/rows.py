@@ -29,7 +29,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
-        raise RepeatedKeyError(f"the key {next(key for key in keys if keys.count(key) > 1)[:100]!r} stands twice")
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise RepeatedKeyError(Message("the key {key!r} stands twice", key=repeated[:100]))
     return found
 
 
@@ -44,29 +45,30 @@ def json_lines(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             if not isinstance(row, dict):
                 raise ValueError(
                     Message(
-                        "entry {number}: expected a JSON object, found {name}", number=number, name=type(row).__name__
+                        "{where}: expected a JSON object, found {kind}",
+                        where=Message("entry {entry}", entry=number),
+                        kind=type(row).__name__,
                     )
                 )
-            yield f"entry {number}", row
+            yield Message("entry {entry}", entry=number), row
         return
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
+        where = Message("line {line}", line=number)
         try:
             row = load_json(line)
         except json.JSONDecodeError as e:
-            raise ValueError(Message("line {number}: not valid JSON ({msg})", number=number, msg=e.msg)) from e
+            raise ValueError(Message("{where}: not valid JSON ({reason})", where=where, reason=e.msg)) from e
         except RepeatedKeyError as e:
-            raise ValueError(Message("line {number}: {reason}", number=number, reason=e)) from e
+            raise ValueError(Message("{where}: {reason}", where=where, reason=e)) from e
         except (ValueError, RecursionError) as e:  # a number of thousands of digits; brackets in thousands of brackets
-            raise ValueError(
-                Message("line {number}: JSON beyond what can be read ({reason})", number=number, reason=e)
-            ) from e
+            raise ValueError(Message("{where}: JSON beyond what can be read ({reason})", where=where, reason=e)) from e
         if not isinstance(row, dict):
             raise ValueError(
-                Message("line {number}: expected a JSON object, found {name}", number=number, name=type(row).__name__)
+                Message("{where}: expected a JSON object, found {kind}", where=where, kind=type(row).__name__)
             )
-        yield f"line {number}", row
+        yield where, row
 
 
 def _array(text: str) -> list[Any] | None:
@@ -77,14 +79,19 @@ def _array(text: str) -> list[Any] | None:
         if "".join(text[:1000].split()).startswith("[{"):
             raise ValueError(
                 Message(
-                    "line {lineno}, column {colno}: not valid JSON ({msg})", lineno=e.lineno, colno=e.colno, msg=e.msg
+                    "line {line}, column {column}: not valid JSON ({reason})",
+                    line=e.lineno,
+                    column=e.colno,
+                    reason=e.msg,
                 )
             ) from e
         return None
     except RepeatedKeyError:
         raise
     except (ValueError, RecursionError) as e:
-        raise ValueError(Message("line 1: JSON beyond what can be read ({reason})", reason=e)) from e
+        raise ValueError(
+            Message("{where}: JSON beyond what can be read ({reason})", where=Message("line {line}", line=1), reason=e)
+        ) from e
     return found if isinstance(found, list) and any(isinstance(row, dict) for row in found) else None
 
 

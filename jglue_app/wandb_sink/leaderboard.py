@@ -11,12 +11,12 @@ from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Estimate
 from jglue_app.wandb_sink.login import Login
 from jglue_app.wandb_sink.payload import PROTOCOLS_KEY
-from jglue_app.wandb_sink.process import Worker
+from jglue_app.wandb_sink.worker_process import WorkerProcess
 
 
 @dataclass(frozen=True, slots=True)
 class Standings:
-    """What a project's runs say of themselves."""
+    """The evaluated runs of a project."""
 
     runs: tuple[Mapping[str, Any], ...]
     """`{id, name, url, created, state, spec_id, data_kind, summary}`, the newest first; of runs with the same spec the
@@ -39,13 +39,13 @@ class Standings:
 
 
 def _values(summary: Mapping[str, Any], protocol: str) -> dict[str, Estimate]:
-    found = {}
+    values = {}
     for task, metrics in get_protocol(protocol).metrics.items():
         key = f"{PROTOCOLS_KEY}/{protocol}/{task}/{metrics[0]}"
         if f"{key}/n" in summary:
             value, low, high = (_number(summary.get(name)) for name in (key, f"{key}/low", f"{key}/high"))
-            found[task] = Estimate(value, low, high, int(summary[f"{key}/n"]))
-    return found
+            values[task] = Estimate(value, low, high, int(summary[f"{key}/n"]))
+    return values
 
 
 def _number(value: Any) -> float | None:
@@ -62,14 +62,16 @@ def standings(login: Login) -> Standings:
     """
     target = login.target
     job = {"action": "standings", "entity": target.entity, "project": target.project}
-    with Worker(job, login) as worker:
-        found = worker.result()
-    return Standings(tuple(found["runs"]), int(found["left_out"]))
+    with WorkerProcess(job, login) as worker:
+        result = worker.result()
+    return Standings(tuple(result["runs"]), int(result["left_out"]))
 
 
-def save_report(login: Login, found: Standings, protocol: str, data_kind: str, tasks: Sequence[str]) -> dict[str, Any]:
-    """Save a W&B Report of a project: leaderboard, bars for each subset, failure picture, run comparer. A report of
-    the same title is replaced.
+def save_report(
+    login: Login, standings: Standings, protocol: str, data_kind: str, tasks: Sequence[str]
+) -> dict[str, Any]:
+    """Save a W&B Report of a project: leaderboard, bars for each subset, outcomes, run comparer. A report of the same
+    title is replaced.
 
     Returns:
         `{url, title, blocks}`: its address and title, and what it holds as plain values.
@@ -79,24 +81,25 @@ def save_report(login: Login, found: Standings, protocol: str, data_kind: str, t
         InputError, NetworkError: as `standings`.
     """
     target = login.target
-    entries = found.ranked(protocol, protocol, data_kind, tasks)
-    runs = {run["id"]: run for run in found.runs}
+    entries = standings.ranked(protocol, protocol, data_kind, tasks)
+    runs = {run["id"]: run for run in standings.runs}
     rows = [
         {
             "rank": entry.rank,
             "label": entry.label,
             "url": runs[entry.name]["url"],
-            "average": _three(entry.average),
-            **{task: _three(entry.tasks.get(task)) for task in tasks},
+            "average": _interval(entry.average),
+            **{task: _interval(entry.tasks.get(task)) for task in tasks},
         }
         for entry in entries
     ]
     job = {"action": "report", "entity": target.entity, "project": target.project, "protocol": protocol}
     metrics = get_protocol(protocol).metrics
     keys = {task: f"{PROTOCOLS_KEY}/{protocol}/{task}/{metrics[task][0]}" for task in tasks}
-    with Worker({**job, "rows": rows, "keys": keys, "data_kind": data_kind}, login) as worker:
+    with WorkerProcess({**job, "rows": rows, "keys": keys, "data_kind": data_kind}, login) as worker:
         return worker.result()
 
 
-def _three(found: Estimate | None) -> list[float | None]:
-    return [found.value, found.low, found.high] if found else [None, None, None]
+def _interval(estimate: Estimate | None) -> list[float | None]:
+    """Value, low and high end."""
+    return [estimate.value, estimate.low, estimate.high] if estimate else [None, None, None]

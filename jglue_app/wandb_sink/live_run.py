@@ -1,4 +1,4 @@
-"""A run under way → its W&B run: throughput and running scores as it goes. What goes wrong here never stops the run."""
+"""A run under way → its W&B run: throughput and running scores as it goes. What fails here never stops the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from jglue_app.errors import InputError, JglueAppError, StoreError
+from jglue_app import messages
+from jglue_app.child_process import OnMessage
+from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError, StoreError
+from jglue_app.messages import Message
 from jglue_app.results.library import Library
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.runner import Event
@@ -17,52 +20,54 @@ from jglue_app.runs.store import RunStore
 from jglue_app.scoring.report import main_metric
 from jglue_app.wandb_sink.login import Login
 from jglue_app.wandb_sink.payload import EVALUATION, run_id
-from jglue_app.wandb_sink.process import Worker
-from jglue_app.wandb_sink.push_run import alone
+from jglue_app.wandb_sink.push_run import exclusive_lock
+from jglue_app.wandb_sink.worker_process import WorkerProcess
 
 SPEED_EVERY_S = 5.0
 SCORES_EVERY_S = 30.0
-SCORES_SHARE = 50
-"""The pause before the next running scores is at least so many times as long as they took."""
-END_S, SHORT_END_S = 60.0, 10.0
-"""How long W&B may take to receive the last of the progress; and when somebody has stopped the work."""
-TELL_AFTER_S = 5.0
-"""When a wait for W&B is told of."""
-STOPPED = 130
-"""Exit code that a W&B run is given when somebody stopped the work: it is not finished."""
-INCOMPLETE = 6
-"""And when an item has no output; the command line ends with it too."""
+SCORES_PAUSE_FACTOR = 50
+"""The pause before the next running scores is at least this many times as long as computing the last ones took."""
+END_WAIT_S, STOPPED_WAIT_S = 60.0, 10.0
+"""How long W&B may take to receive the last of the progress; and when the work was stopped."""
+NOTIFY_AFTER_S = 5.0
+"""When a message says that W&B is waited for."""
 
 
-class Pace:
-    """What is due to be logged of one run under way: throughput every few seconds, running scores less often."""
+class ProgressLog:
+    """The rows of progress of one run under way: throughput every few seconds, running scores less often.
+
+    Args:
+        plan: what is run.
+        runs_dir: where the run is stored.
+        protocol: whose running scores are logged.
+    """
 
     def __init__(self, plan: Plan, runs_dir: Path, protocol: str) -> None:
         self._plan, self._protocol = plan, protocol
         self._library = Library(runs_dir)
-        self._speed, self._scores = 0.0, time.monotonic()
-        self._pause = SCORES_EVERY_S
+        self._speed_logged, self._scores_logged = 0.0, time.monotonic()
+        self._scores_pause = SCORES_EVERY_S
 
-    def due(self, event: Event) -> dict[str, float | int] | None:
-        """Key → value after an event; None when nothing is due, which costs nothing."""
+    def values_after(self, event: Event) -> dict[str, float | int] | None:
+        """Key → value to log after an event; None, at no cost, if it is too early for the next row."""
         now = time.monotonic()
         last = event.run_done == event.run_total
-        if event.kind != "record" or (not last and now - self._speed < SPEED_EVERY_S):
+        if event.kind != "record" or (not last and now - self._speed_logged < SPEED_EVERY_S):
             return None
-        log: dict[str, float | int] = {
+        values: dict[str, float | int] = {
             "progress/items": event.run_done,
             "progress/share": event.run_done / event.run_total,
             f"progress/{event.task}/items": event.done,
         }
         if event.items_per_s is not None:
-            log["progress/items_per_s"] = event.items_per_s
-        if last or now - self._scores >= self._pause:
-            log |= self._running_scores()
-            self._scores = time.monotonic()
+            values["progress/items_per_s"] = event.items_per_s
+        if last or now - self._scores_logged >= self._scores_pause:
+            values |= self._running_scores()
+            self._scores_logged = time.monotonic()
             # Of thousands of items scoring takes seconds, which the model waits for.
-            self._pause = max(SCORES_EVERY_S, SCORES_SHARE * (self._scores - now))
-        self._speed = now
-        return log
+            self._scores_pause = max(SCORES_EVERY_S, SCORES_PAUSE_FACTOR * (self._scores_logged - now))
+        self._speed_logged = now
+        return values
 
     def _running_scores(self) -> dict[str, float]:
         try:
@@ -71,34 +76,49 @@ class Pace:
             report = self._library.report(path, self._protocol, self._plan.ids)
         except StoreError:
             return {}
-        found = {name: main_metric(task, self._protocol).value for name, task in report.tasks.items()}
-        return {f"progress/{name}/score": value for name, value in found.items() if value is not None}
+        scores = {name: main_metric(task, self._protocol).value for name, task in report.tasks.items()}
+        return {f"progress/{name}/score": value for name, value in scores.items() if value is not None}
 
 
-class Clock:
-    """How long somebody has waited, and a sentence when that has been a while."""
+class EndWait:
+    """How long the end of the progress has been waited for, and a message when that is a while.
 
-    def __init__(self, should_stop: Callable[[], bool], say: Callable[[str], None]) -> None:
-        self._should_stop, self._say = should_stop, say
+    Args:
+        should_stop: whether the work was stopped: then W&B is not waited for as long.
+        on_message: takes the message.
+    """
+
+    def __init__(self, should_stop: Callable[[], bool], on_message: OnMessage) -> None:
+        self._should_stop, self._on_message = should_stop, on_message
         self._began = time.monotonic()
-        self._told = False
+        self._notified = False
 
     def is_over(self) -> bool:
-        """Whether that was long enough; sooner when somebody has stopped the work."""
+        """Whether that was long enough."""
         waited = time.monotonic() - self._began
-        limit = SHORT_END_S if self._should_stop() else END_S
-        if TELL_AFTER_S < waited < limit and not self._told:
-            self._told = True
-            self._say(f"Waiting for W&B to take the last of the progress, at most {limit:.0f} s.")
+        limit = STOPPED_WAIT_S if self._should_stop() else END_WAIT_S
+        if NOTIFY_AFTER_S < waited < limit and not self._notified:
+            self._notified = True
+            self._on_message(
+                Message("Waiting for W&B to take the last of the progress, at most {limit:.0f} s.", limit=limit)
+            )
         return waited > limit
 
 
 class Follower:
-    """Progress of the runs of one command. Use it in a `with`; `see` takes every event of the runner.
+    """Progress of the runs of one command. Use it in a `with`; `on_event` takes every event of the runner.
 
-    A key that W&B does not accept, or an entity that is not there, raises at once: nobody should find that out after
-    hours. A server that cannot be reached is told in a sentence, and the run goes on without it. Without a login, or
-    without a plan, it does nothing.
+    A key that W&B does not accept, or an entity that is not there, raises at once, not after hours of work. A server
+    that cannot be reached is reported in a message, and the run goes on without it. Without a login, or without a plan,
+    it does nothing.
+
+    Args:
+        plans: side → what is run.
+        login: where, and the key.
+        runs_dir: where the runs are stored.
+        protocol: whose running scores are sent.
+        on_message: takes messages on the way.
+        should_stop: whether the work was stopped: then W&B is not waited for as long.
     """
 
     def __init__(
@@ -108,24 +128,15 @@ class Follower:
         runs_dir: Path,
         *,
         protocol: str = "official",
-        say: Callable[[str], None] = lambda _: None,
+        on_message: OnMessage = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """
-        Args:
-            plans: side → what is run.
-            login: where, and the key.
-            runs_dir: where the runs are stored.
-            protocol: whose running scores are sent.
-            say: takes sentences on the way.
-            should_stop: whether somebody has stopped the work: then W&B is not waited for as long.
-        """
-        self._login, self._say, self._should_stop = login, say, should_stop
+        self._login, self._on_message, self._should_stop = login, on_message, should_stop
         self._plans = dict(plans)
-        self._paces = {side: Pace(plan, runs_dir, protocol) for side, plan in plans.items()}
-        self._workers: dict[str, Worker] = {}
-        self._codes: dict[str, int] = {}
-        self._held: dict[str, contextlib.ExitStack] = {}
+        self._logs = {side: ProgressLog(plan, runs_dir, protocol) for side, plan in plans.items()}
+        self._workers: dict[str, WorkerProcess] = {}
+        self._exit_codes: dict[str, int] = {}
+        self._locks: dict[str, contextlib.ExitStack] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -141,24 +152,24 @@ class Follower:
         assert self._login is not None
         try:
             # W&B's client sends the whole summary at its end, so a push meanwhile would be undone.
-            self._held[side] = contextlib.ExitStack()
-            self._held[side].enter_context(alone(self._login, run_id(plan.spec.spec_id)))
-            self._workers[side] = Worker(self._job(plan, self._login), self._login)
-            self._say(self._workers[side].first_sentence(self._should_stop))
+            self._locks[side] = contextlib.ExitStack()
+            self._locks[side].enter_context(exclusive_lock(self._login, run_id(plan.spec.spec_id)))
+            self._workers[side] = WorkerProcess(_job(plan, self._login), self._login)
+            self._on_message(self._workers[side].first_message(self._should_stop))
         except InputError:
             raise
         except JglueAppError as e:
             self._drop(side)
             if not self._should_stop():
-                self._say(f"{e} The run goes on; `push` sends it afterwards.")
+                self._on_message(Message("{error} The run goes on; `push` sends it afterwards.", error=messages.of(e)))
 
     def _drop(self, side: str, kind: type[BaseException] | None = None) -> None:
         """End the process of a run, and let others push the run."""
-        with contextlib.ExitStack() as held:
-            if side in self._held:
-                held.push(self._held.pop(side))
+        with contextlib.ExitStack() as lock:
+            if side in self._locks:
+                lock.push(self._locks.pop(side))
             if side in self._workers:
-                self._workers.pop(side).__exit__(kind)
+                self._workers.pop(side).__exit__(kind, None, None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -169,16 +180,20 @@ class Follower:
         self._close(1 if kind else 0)
 
     def _close(self, code: int) -> None:
-        clock = Clock(lambda: bool(code) or STOPPED in self._codes.values() or self._should_stop(), self._say)
+        wait = EndWait(
+            lambda: bool(code) or EXIT_INTERRUPTED in self._exit_codes.values() or self._should_stop(),
+            self._on_message,
+        )
         for side, worker in self._workers.items():
-            worker.send({"end": code or self._codes.get(side, 0)})
+            worker.send({"end": code or self._exit_codes.get(side, 0)})
         kind: type[BaseException] | None = None
         for side, worker in list(self._workers.items()):
             try:
-                worker.result(should_stop=clock.is_over)
+                worker.result(should_stop=wait.is_over)
             except JglueAppError as e:
-                why = "W&B does not answer." if clock.is_over() else str(e)
-                self._say(f"The progress of {self._plans[side].spec.label} is not all at W&B: {why}")
+                reason = Message("W&B does not answer.") if wait.is_over() else messages.of(e)
+                label = self._plans[side].spec.label
+                self._on_message(Message("The progress of {run} is not all at W&B: {reason}", run=label, reason=reason))
             except BaseException as e:
                 kind = type(e)
                 raise
@@ -186,34 +201,35 @@ class Follower:
                 for ended in list(self._workers) if kind else [side]:
                     self._drop(ended, kind)
 
-    def see(self, event: Event) -> None:
-        """Take in an event; cheap unless something is due."""
+    def on_event(self, event: Event) -> None:
+        """Log the progress after an event, at no cost if it is too early for that."""
         if event.kind == "stopped":
-            self._codes[event.side] = STOPPED
+            self._exit_codes[event.side] = EXIT_INTERRUPTED
         if event.record and event.record.error:
-            self._codes.setdefault(event.side, INCOMPLETE)
+            self._exit_codes.setdefault(event.side, EXIT_INCOMPLETE)
         worker = self._workers.get(event.side)
-        log = self._paces[event.side].due(event) if worker else None
-        if worker is None or log is None:
+        values = self._logs[event.side].values_after(event) if worker else None
+        if worker is None or values is None:
             return
-        if not worker.send({"log": log}):
+        if not worker.send({"log": values}):
             self._drop(event.side)
-            self._say("W&B's client has ended; the run goes on without it. `push` sends it afterwards.")
+            self._on_message(Message("W&B's client has ended; the run goes on without it. `push` sends it afterwards."))
 
-    def _job(self, plan: Plan, login: Login) -> dict[str, Any]:
-        spec, target = plan.spec, login.target
-        return {
-            "action": "follow",
-            "id": run_id(spec.spec_id),
-            "name": spec.label,
-            "job_type": EVALUATION,
-            "tags": ["jglue"],
-            "config": {
-                "model": spec.model.id,
-                "files_sha256": spec.model.files_sha256,
-                "tasks": list(spec.tasks),
-                "planned": plan.total,
-            },
-            "entity": target.entity,
-            "project": target.project,
-        }
+
+def _job(plan: Plan, login: Login) -> dict[str, Any]:
+    spec, target = plan.spec, login.target
+    return {
+        "action": "follow",
+        "id": run_id(spec.spec_id),
+        "name": spec.label,
+        "job_type": EVALUATION,
+        "tags": ["jglue"],
+        "config": {
+            "model": spec.model.id,
+            "files_sha256": spec.model.files_sha256,
+            "tasks": list(spec.tasks),
+            "planned": plan.total,
+        },
+        "entity": target.entity,
+        "project": target.project,
+    }

@@ -1,4 +1,4 @@
-"""Where at W&B, and with whose key: names are checked and the key is found before anything is sent."""
+"""A project at W&B and the key for it, both checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from jglue_app.errors import InputError
+from jglue_app.messages import Message
+from jglue_app.wandb_sink.paths import project_path, split_project
 
 PUBLIC_HOST = "https://api.wandb.ai"
 DEFAULT_PROJECT = "jglue"
 _FORBIDDEN = re.compile(r"[/\\#?%:\s\x00-\x1f]")
 _ENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _KEY = re.compile(r"[\w.-]+", re.ASCII)
-MIN_KEY = 40
+MIN_KEY_CHARS = 40
 """Characters of a key; on-premises servers put a prefix and a dash before."""
+MAX_NAME = 128
+"""Characters of the name of a project."""
+MAX_QUOTED_CHARS = 140
+"""Characters of a name that an error repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Target:
     @property
     def path(self) -> str:
         """`entity/project`, or the project alone."""
-        return f"{self.entity}/{self.project}" if self.entity else self.project
+        return project_path(self.entity, self.project)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +51,35 @@ class Login:
 
 
 def target(project: str | None = None, entity: str | None = None, *, own: bool = True) -> Target:
-    """A target from what somebody named and the environment (`WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_BASE_URL`).
+    """A target from names and the environment (`WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_BASE_URL`).
 
     Args:
         project: its name, or `entity/project`; None or empty for `WANDB_PROJECT`, else `jglue`.
         entity: user or team; None or empty for `WANDB_ENTITY`, else the key's own.
-        own: whether the environment is that of whoever asks; names in it mean nothing to a stranger with another key.
+        own: whether the environment is the caller's; names in it mean nothing to a stranger with another key.
 
     Raises:
         InputError: W&B would not take such a name or address.
     """
     env = os.environ if own else {}
     name = (project or "").strip() or env.get("WANDB_PROJECT", "").strip() or DEFAULT_PROJECT
-    who = (entity or "").strip()
-    if name.count("/") == 1 and not who:
-        who, name = name.split("/")
-        if not who:
-            raise InputError(
-                "{project!r} names no entity before the '/'. Write ENTITY/PROJECT, or PROJECT alone.", project=project
-            )
-    who = who or env.get("WANDB_ENTITY", "").strip()
-    if not name or len(name) > 128 or _FORBIDDEN.search(name):
+    owner = (entity or "").strip()
+    if not owner:
+        owner, name = split_project(name)
+    owner = owner or env.get("WANDB_ENTITY", "").strip()
+    if not name or len(name) > MAX_NAME or _FORBIDDEN.search(name):
         raise InputError(
-            "W&B takes no project named {name!r}: 1 to 128 characters, without spaces and / \\ # ? "
-            "% :. A team is named apart, with --entity or as ENTITY/PROJECT.",
-            name=name[:140],
+            "W&B takes no project named {project!r}: 1 to {max_name} characters, without spaces and / \\ # ? % :. A "
+            "team is named apart, with --entity or as ENTITY/PROJECT.",
+            project=name[:MAX_QUOTED_CHARS],
+            max_name=MAX_NAME,
         )
-    if who and not _ENTITY.fullmatch(who):
+    if owner and not _ENTITY.fullmatch(owner):
         raise InputError(
-            "W&B has no entity named {who!r}. Name your user or team as in the address of its page.", who=who[:140]
+            "W&B has no entity named {entity!r}. Name your user or team as in the address of its page.",
+            entity=owner[:MAX_QUOTED_CHARS],
         )
-    return Target(who, name, base_url())
+    return Target(owner, name, base_url())
 
 
 def base_url() -> str:
@@ -86,12 +90,12 @@ def base_url() -> str:
     """
     url = os.environ.get("WANDB_BASE_URL") or _settings_file().get("base_url") or PUBLIC_HOST
     try:
-        found = urlsplit(url)
-        usable = found.scheme in ("http", "https") and found.hostname and not (found.username or found.query)
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and not (parts.username or parts.query)
     except ValueError:
         usable = None
     if not usable:
-        # The address is not repeated: a password may stand in it.
+        # The address is not repeated: it may hold a password.
         raise InputError(
             "WANDB_BASE_URL takes the address of a W&B server, such as {public_host}, and nothing else.",
             public_host=PUBLIC_HOST,
@@ -100,7 +104,7 @@ def base_url() -> str:
 
 
 def _settings_file() -> dict[str, str]:
-    """What `wandb login --host` has remembered for this user."""
+    """The settings that `wandb login --host` has stored for this user."""
     folder = Path(os.environ.get("WANDB_CONFIG_DIR") or _at_home(".config", "wandb"))
     parser = configparser.ConfigParser(interpolation=None)
     try:
@@ -128,44 +132,56 @@ def checked_key(key: str) -> str:
     if not key:
         raise InputError("The W&B key is empty. Nothing was sent. Keys are at https://wandb.ai/authorize.")
     secret = key.split("-", 1)[-1]
-    if not _KEY.fullmatch(key) or (len(secret) < MIN_KEY and key.count(".") != 2):
+    if not _KEY.fullmatch(key) or (len(secret) < MIN_KEY_CHARS and key.count(".") != 2):
         raise InputError(
-            "This is no W&B key: they have {min_key} or more letters, digits and underscores, and "
-            "this one has {count} characters. Copy it once more from https://wandb.ai/authorize. "
+            "This is no W&B key: they have {min_length} or more letters, digits and underscores, and "
+            "this one has {length} characters. Copy it once more from https://wandb.ai/authorize. "
             "Nothing was sent.",
-            min_key=MIN_KEY,
-            count=len(key),
+            min_length=MIN_KEY_CHARS,
+            length=len(key),
         )
     return key
 
 
-def own_key(server: str) -> str:
-    """The key of whoever runs this: `WANDB_API_KEY`, else what `wandb login` has stored for the server; empty if none.
+def operator_key(server: str) -> str:
+    """The key of the user of this process: `WANDB_API_KEY`, else what `wandb login` has stored for the server; empty if
+    there is none.
 
-    An empty `WANDB_API_KEY` is a key that somebody meant to set, not a reason to use another.
+    An empty `WANDB_API_KEY` is an error to be reported, not a reason to use another key.
     """
     if "WANDB_API_KEY" in os.environ:
         return os.environ["WANDB_API_KEY"].strip()
     file = Path(os.environ.get("NETRC") or _at_home(".netrc"))
     try:
-        found = netrc.netrc(str(file.expanduser())).authenticators(urlsplit(server).hostname or "")
+        entry = netrc.netrc(str(file.expanduser())).authenticators(urlsplit(server).hostname or "")
     except (OSError, RuntimeError, netrc.NetrcParseError, UnicodeDecodeError):
         return ""
-    return found[2] if found and found[2] else ""
+    return entry[2] if entry and entry[2] else ""
 
 
-def log_in(where: Target, *, or_else: str = "") -> Login:
-    """With the key of whoever runs this; `or_else` goes into the sentence about its absence.
+def log_in(target: Target, *, offline_hint: bool = False) -> Login:
+    """Log in with the key of the user of this process.
+
+    Args:
+        target: where.
+        offline_hint: whether the error names the option --offline.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no key, or none that W&B gives.
     """
-    key = own_key(where.base_url)
+    key = operator_key(target.base_url)
     if not key:
         raise InputError(
-            "There is no key for {base_url}. Set WANDB_API_KEY (keys are at "
-            "https://wandb.ai/authorize) or run `wandb login`{or_else}. Nothing was sent.",
-            base_url=where.base_url,
-            or_else=or_else,
+            Message(
+                "There is no key for {server}. Set WANDB_API_KEY (keys are at https://wandb.ai/authorize) or run "
+                "`wandb login`; --offline needs none. Nothing was sent.",
+                server=target.base_url,
+            )
+            if offline_hint
+            else Message(
+                "There is no key for {server}. Set WANDB_API_KEY (keys are at https://wandb.ai/authorize) or run "
+                "`wandb login`. Nothing was sent.",
+                server=target.base_url,
+            )
         )
-    return Login(where, checked_key(key))
+    return Login(target, checked_key(key))

@@ -4,61 +4,34 @@ from __future__ import annotations
 
 import filecmp
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from jglue_app.errors import DataError, InputError, StoreError
+from jglue_app.child_process import OnMessage
+from jglue_app.errors import StoreError, reason_of
 from jglue_app.messages import Message
 from jglue_app.results import archive
 from jglue_app.wandb_sink.login import Login
-from jglue_app.wandb_sink.process import Worker
+from jglue_app.wandb_sink.paths import RunPath
+from jglue_app.wandb_sink.worker_process import WorkerProcess
+
+ARTIFACT_PREFIX = "jglue-run-"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A run at W&B."""
-
-    entity: str
-    project: str
-    run: str
-    """Id of the W&B run, of a model or of a comparison."""
-
-
-def source(text: str) -> Source:
-    """A run from `ENTITY/PROJECT/RUN` or the address of its page.
-
-    Raises:
-        InputError: it is neither.
-    """
-    path = urlsplit(text).path if "://" in text else text
-    parts = [unquote(part) for part in path.strip("/").split("/")]
-    if len(parts) >= 4 and parts[2] == "runs":
-        parts = [*parts[:2], parts[3]]
-    if len(parts) != 3 or not all(parts):
-        raise InputError(
-            "{text!r} names no run at W&B. Write ENTITY/PROJECT/RUN, where RUN is the id at the "
-            "end of the address of the run's page, or that address.",
-            text=text[:200],
-        )
-    return Source(*parts)
-
-
-def pull(found: Source, login: Login, runs_dir: Path, *, say: Callable[[str], None] = lambda _: None) -> list[Path]:
+def pull(run: RunPath, login: Login, runs_dir: Path, *, on_message: OnMessage = lambda _: None) -> list[Path]:
     """Restore the run folder of a W&B run; of a comparison both.
 
     Args:
-        found: which.
-        login: the server and the key; its project is not looked at.
-        runs_dir: where run folders lie.
-        say: takes sentences on the way.
+        run: its path.
+        login: the server and the key; its project is not used.
+        runs_dir: the folder of run folders.
+        on_message: takes messages on the way.
 
     Returns:
         The folders, those included that were here already.
 
     Raises:
         InputError: there is no such run, or it holds no run folder.
+        DataError: what it holds is no run that can be scored here.
         NetworkError: W&B was not reached.
         StoreError: the folder cannot be written, or another state of the run is here already.
     """
@@ -68,32 +41,30 @@ def pull(found: Source, login: Login, runs_dir: Path, *, say: Callable[[str], No
         raise StoreError(
             "{runs_dir} cannot be made ({reason}). Choose another folder for runs.",
             runs_dir=runs_dir,
-            reason=e.strerror,
+            reason=reason_of(e),
         ) from e
     with tempfile.TemporaryDirectory(dir=runs_dir, prefix=".pull-") as scratch:
-        job = {
-            "action": "pull",
-            "path": f"{found.entity}/{found.project}/{found.run}",
-            "into": str(Path(scratch).resolve()),
-        }
-        with Worker(job, login) as worker:
-            names = worker.result(say)["folders"]
-        out = []
-        for name in names:
-            try:
-                out.append(archive.unpack(Path(scratch) / name, runs_dir))
-            except DataError as e:
-                raise DataError(str(e).replace(str(Path(scratch) / name), name)) from e
-            except StoreError:
-                here = runs_dir / name.removeprefix("jglue-run-")
-                if not here.is_dir() or not _same(here, Path(scratch) / name):
-                    raise
-                say(Message("{here} is here already, and was left as it is.", here=here))
-                out.append(here)
-        return out
+        job = {"action": "pull", "path": str(run), "into": str(Path(scratch).resolve())}
+        with WorkerProcess(job, login) as worker:
+            names = worker.result(on_message)["folders"]
+        return [_move(Path(scratch) / name, runs_dir, on_message) for name in names]
 
 
-def _same(here: Path, there: Path) -> bool:
+def _move(downloaded: Path, runs_dir: Path, on_message: OnMessage) -> Path:
+    """Put a downloaded run folder among the runs, unless the same one is there."""
+    try:
+        return archive.unpack(downloaded, runs_dir)
+    except StoreError:
+        folder = runs_dir / downloaded.name.removeprefix(ARTIFACT_PREFIX)
+        if not folder.is_dir() or not _equal(folder, downloaded):
+            raise
+        on_message(Message("{folder} is here already, and was left as it is.", folder=folder))
+        return folder
+
+
+def _equal(folder: Path, downloaded: Path) -> bool:
     """Whether two run folders hold the same run to the byte."""
-    names = [name for name in archive.MEMBERS if (there / name).is_file()]
-    return all((here / name).is_file() and filecmp.cmp(here / name, there / name, shallow=False) for name in names)
+    names = [name for name in archive.MEMBERS if (downloaded / name).is_file()]
+    return all(
+        (folder / name).is_file() and filecmp.cmp(folder / name, downloaded / name, shallow=False) for name in names
+    )

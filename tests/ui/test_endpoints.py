@@ -234,6 +234,7 @@ def lines_of(runs_dir: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in runs_dir.glob("*/records.jsonl"))
 
 
+@pytest.mark.slow
 def test_what_only_a_client_waits_for_ends_when_the_client_has_left(tmp_path: Path, table: Tables) -> None:
     runs_dir = tmp_path / "runs"
     model = str(table("slow", "含意", 0.4))

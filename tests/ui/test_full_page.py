@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page
 
 from tests.ui.conftest import OpenPage, Tables, free_port, serve
@@ -43,6 +44,7 @@ def test_a_full_run_goes_on_through_a_reload_and_can_be_opened_item_by_item(open
     assert page.locator("#items [data-filter=only_a]").count() == 0
 
 
+@pytest.mark.slow
 def test_a_full_run_lets_a_short_comparison_in_between(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     page.set_default_timeout(120_000)  # A slow machine takes its time to hand over.
@@ -59,6 +61,7 @@ def test_a_full_run_lets_a_short_comparison_in_between(open_page: OpenPage, tabl
     said(page, "45 問", "full-board")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_listed_after_a_restart_and_goes_on(
     open_page: OpenPage, tmp_path: Path, table: Tables
 ) -> None:
@@ -107,6 +110,7 @@ def test_the_settings_of_the_other_tab_stay_as_they_are(open_page: OpenPage) -> 
     assert page.locator("#tasks input:checked").count() == 5
 
 
+@pytest.mark.slow
 def test_a_run_made_with_other_settings_than_the_page_has_is_not_offered_to_go_on(
     open_page: OpenPage, tmp_path: Path, table: Tables
 ) -> None:

@@ -13,7 +13,7 @@ from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.types import Estimate
 from jglue_app.settings import Settings
 from jglue_app.ui import views
-from jglue_app.ui.state import Desk
+from jglue_app.ui.state import AppState
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.groups import group_rows
@@ -21,9 +21,9 @@ from tests.test_api import GOLDS, WORDS
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[Desk]:
+def desk(settings: Settings) -> Iterator[AppState]:
     """A server on somebody's own machine."""
-    made = Desk(settings, "cpu")
+    made = AppState(settings, "cpu")
     yield made
     made._scratch.cleanup()
 
@@ -69,7 +69,7 @@ def test_a_group_that_is_all_there_is_leaves_no_score() -> None:
     assert row["sides"][0]["without"] == "–"
 
 
-def test_without_such_items_there_is_no_table(tmp_path: Path, desk: Desk) -> None:
+def test_without_such_items_there_is_no_table(tmp_path: Path, desk: AppState) -> None:
     rows = [{"item_id": i, "text": WORDS[gold]} for i, gold in GOLDS.items()]
     table = tmp_path / "right.jsonl"
     table.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
@@ -80,7 +80,7 @@ def test_without_such_items_there_is_no_table(tmp_path: Path, desk: Desk) -> Non
 
 
 def test_a_run_with_such_items_has_the_table_for_both_sides(
-    tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, desk: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Items of one's own under ids of faulty JSQuAD questions, taken for the official file."""
     question = {"is_impossible": False, "answers": [{"text": "京都", "answer_start": 2}]}

@@ -38,6 +38,7 @@ def test_every_step_of_the_course_has_its_text_and_the_next_one_is_a_click_away(
     assert titles[5] == "6. 二つのリーダーボードが食い違うわけ"
 
 
+@pytest.mark.slow
 def test_a_step_asks_the_embedded_model_and_says_what_to_look_at(lab: Page) -> None:
     lab.locator("#course-step label").nth(2).click()
     said(lab, "ステップ 3 / 6", "course-text")
@@ -51,6 +52,7 @@ def test_a_step_asks_the_embedded_model_and_says_what_to_look_at(lab: Page) -> N
     assert lab.locator("#course-result .jg-lbar").count() == 4
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_after_the_step_was_left_is_not_shown_under_the_next(lab: Page) -> None:
     lab.click("#course-run")
     lab.wait_for_function("document.querySelector('#course-status').innerText.trim()")
@@ -89,6 +91,7 @@ def test_an_item_is_seen_token_by_token_in_two_formats(lab: Page) -> None:
     assert "ラベルの長さがふぞろい" in lab.inner_text("#lab-tokens .jg-side-a")
 
 
+@pytest.mark.slow
 def test_a_format_that_the_model_has_not_is_a_sentence_beside_the_other(lab: Page) -> None:
     one_item(lab)
     choose(lab, "lab-format-B", "chat")
@@ -114,8 +117,8 @@ def test_an_item_that_somebody_types_is_answered_in_both_formats(lab: Page) -> N
     ("field", "text", "sentence"),
     [
         ("lab-field-0", "", "欄 sentence1 が空です"),
-        ("lab-field-0", "長" * 1_000_000, "1,000,000 文字あります"),
-        ("lab-gold", "たぶん", "entailment, contradiction, neutral のどれか"),
+        pytest.param("lab-field-0", "長" * 1_000_000, "1,000,000 文字あります", marks=pytest.mark.slow),
+        pytest.param("lab-gold", "たぶん", "entailment, contradiction, neutral のどれか", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_asked_ends_in_a_sentence(lab: Page, field: str, text: str, sentence: str) -> None:
@@ -140,6 +143,7 @@ def test_a_sweep_counts_the_answers_that_only_the_format_changes(lab: Page) -> N
     assert all(re.fullmatch(r"\d+ % \([0-3]/3\)", text) for text in cells[1][-2:])
 
 
+@pytest.mark.slow
 def test_a_reload_finds_a_sweep_again(lab: Page) -> None:
     tab(lab, "書式だけを変えてみる")
     set_number(lab, "sweep-items", "6")
@@ -152,6 +156,7 @@ def test_a_reload_finds_a_sweep_again(lab: Page) -> None:
     lab.wait_for_function("document.querySelectorAll('#sweep-table tbody tr').length === 4")
 
 
+@pytest.mark.slow
 def test_a_sweep_over_one_format_is_refused_with_a_sentence(lab: Page) -> None:
     tab(lab, "書式だけを変えてみる")
     for label in lab.locator("#sweep-formats label").all():

@@ -60,7 +60,9 @@ LAB = {
 }
 
 
-@pytest.mark.parametrize(("locale", "button"), [("ja-JP", "くらべる"), ("en-US", "Compare")])
+@pytest.mark.parametrize(
+    ("locale", "button"), [("ja-JP", "くらべる"), pytest.param("en-US", "Compare", marks=pytest.mark.slow)]
+)
 def test_every_tab_is_in_the_language_of_the_browser_and_asks_no_other_host(
     browser: Browser, server: str, locale: str, button: str
 ) -> None:
@@ -128,7 +130,7 @@ def test_another_language_keeps_what_a_link_asks_for(open_page: OpenPage, server
     said(page, "× 12", "setup")
 
 
-@pytest.mark.parametrize("locale", ["ja-JP", "en-US"])
+@pytest.mark.parametrize("locale", [pytest.param("ja-JP", marks=pytest.mark.slow), "en-US"])
 def test_no_tab_is_wider_than_a_phone(open_page: OpenPage, locale: str) -> None:
     page = open_page(locale=locale, width=390)
     wide = {}
@@ -159,7 +161,7 @@ def test_the_dark_mode_of_the_system_is_followed(open_page: OpenPage) -> None:
     assert min(int(part) for part in re.findall(r"\d+", text)[:3]) > 180
 
 
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_axe_finds_nothing_serious_on_any_tab(open_page: OpenPage, dark: bool) -> None:
     page = open_page(dark=dark)
     open_settings(page)

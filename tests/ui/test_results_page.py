@@ -65,6 +65,7 @@ def test_a_subset_that_a_protocol_does_not_score_is_named(results: Page) -> None
     assert "JSTS" not in results.inner_text("#leaderboard thead")
 
 
+@pytest.mark.slow
 def test_no_subset_is_a_sentence(results: Page) -> None:
     only_subsets(results, group="results-tasks")
     said(results, "サブセットを一つ以上", "results-status")
@@ -157,6 +158,7 @@ def test_a_run_is_exported_imported_and_deleted(open_page: OpenPage, table: Tabl
         said(page, "読める .zip ファイルではありません", "manage-status")
 
 
+@pytest.mark.slow
 def test_a_log_of_another_harness_becomes_a_run_with_what_has_to_be_known_of_it(
     open_page: OpenPage, tmp_path: Path
 ) -> None:
@@ -194,6 +196,7 @@ def test_a_log_of_another_harness_becomes_a_run_with_what_has_to_be_known_of_it(
         said(page, "前提：", "item")
 
 
+@pytest.mark.slow
 def test_a_run_that_came_with_the_application_stays(results: Page) -> None:
     choose(results, "manage-run", "SmolLM2")
     results.click("#delete")
@@ -201,6 +204,7 @@ def test_a_run_that_came_with_the_application_stays(results: Page) -> None:
     assert not results.locator("#delete-yes").is_visible()
 
 
+@pytest.mark.slow
 def test_a_yes_deletes_the_run_that_the_question_named_whatever_is_chosen_meanwhile(
     open_page: OpenPage, table: Tables, tmp_path: Path
 ) -> None:
@@ -226,6 +230,7 @@ def test_a_yes_deletes_the_run_that_the_question_named_whatever_is_chosen_meanwh
         assert "second.jsonl" in left.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_two_runs_made_alike_go_into_compare_with_the_command_that_repeats_them(
     open_page: OpenPage, table: Tables, tmp_path: Path
 ) -> None:

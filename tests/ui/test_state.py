@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jglue_app import messages
 from jglue_app.audit.auditor import audit_table
 from jglue_app.errors import InputError, StoreError
 from jglue_app.results import archive, showcase
@@ -19,10 +20,10 @@ from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
-from jglue_app.ui import views
+from jglue_app.ui import run_files, views
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.state import Desk
-from jglue_app.ui.tabs import results, waterfall
+from jglue_app.ui.state import AppState
+from jglue_app.ui.tabs import waterfall
 from jglue_app.ui.views.audit import table_view
 from tests.test_api import GOLDS
 
@@ -32,72 +33,75 @@ Make = Callable[..., Job]
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[Desk]:
+def state(settings: Settings) -> Iterator[AppState]:
     """A server on somebody's own machine."""
-    made = Desk(settings, "cpu")
+    made = AppState(settings, "cpu")
     yield made
     made.pool.clear()
     made._scratch.cleanup()
 
 
 @pytest.fixture
-def public(settings: Settings) -> Iterator[Desk]:
+def public(settings: Settings) -> Iterator[AppState]:
     """A server for strangers over the same folder of runs."""
-    made = Desk(replace(settings, public=True), "cpu")
+    made = AppState(replace(settings, public=True), "cpu")
     yield made
     made._scratch.cleanup()
 
 
 @pytest.fixture
-def make(desk: Desk, tmp_path: Path) -> Make:
+def make(state: AppState, tmp_path: Path) -> Make:
     """`make(owner, said)`: the ended job of a small run whose every answer is `said`."""
 
     def one(owner: str, said: str, limit: int = 3) -> Job:
         path = tmp_path / f"{said}.jsonl"
         rows = [{"task": "jnli", "item_id": id_, "text": said} for id_ in GOLDS]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-        job = desk.jobs.runs(owner, "compare", RunRequest(("jnli",), "sample", limit, "generate", Side(str(path))))
-        assert job.over.wait(60)
+        request = RunRequest(("jnli",), "sample", limit, "generate", Side(str(path)))
+        job = state.jobs.start_runs(owner, "compare", request)
+        assert job.ended.wait(60)
         return job
 
     return one
 
 
 def name_of(job: Job) -> str:
-    return job.made["a"].run
+    return job.runs["a"].run
 
 
-def texts(desk: Desk, owner: str, name: str) -> set[str | None]:
-    return {record.output.text for record in desk.data(owner, name).records if record.output}
+def texts(state: AppState, owner: str, name: str) -> set[str | None]:
+    return {record.output.text for record in state.data(owner, name).records if record.output}
 
 
 # --- looking ----------------------------------------------------------------------------------------------
 
 
-def test_the_runs_that_came_with_the_application_can_be_looked_at_by_anyone(desk: Desk, public: Desk) -> None:
-    for server in (desk, public):
+def test_the_runs_that_came_with_the_application_can_be_looked_at_by_anyone(state: AppState, public: AppState) -> None:
+    for server in (state, public):
         for owner in ("ana", "stranger", ""):
             assert list(server.runs(owner)) == SHIPPED_RUNS
             assert list(server.runs(owner, shipped=False)) == []
             for name in SHIPPED_RUNS:
                 assert server.path(owner, name) == showcase.folder(name.removeprefix(SHIPPED))
-    assert sum(len(items) for items in public.data("stranger", SHIPPED_RUNS[0]).items.values()) >= 200
+    assert sum(len(items) for items in public.data("stranger", SHIPPED_RUNS[0]).items.values()) == 227
 
 
-def test_on_ones_own_machine_every_run_can_be_looked_at(desk: Desk, make: Make) -> None:
+def test_on_ones_own_machine_every_run_can_be_looked_at(state: AppState, make: Make) -> None:
     one, two = make("ana", "含意"), make("ben", "矛盾")
     for owner in ("ana", "ben", "somebody else"):
-        assert set(desk.runs(owner, shipped=False)) == {name_of(one), name_of(two)}
-        assert texts(desk, owner, name_of(two)) == {"矛盾"}
-        assert list(desk.reports(owner, "official", "official")) == []
-        assert set(desk.reports(owner, "official", "sample")) == {name_of(one), name_of(two), *SHIPPED_RUNS}
+        assert set(state.runs(owner, shipped=False)) == {name_of(one), name_of(two)}
+        assert texts(state, owner, name_of(two)) == {"矛盾"}
+        assert list(state.reports(owner, "official", "official")) == []
+        assert set(state.reports(owner, "official", "sample")) == {name_of(one), name_of(two), *SHIPPED_RUNS}
 
 
-def test_a_public_visitor_sees_the_runs_of_their_own_jobs_alone(public: Desk, make: Make, settings: Settings) -> None:
+def test_a_public_visitor_sees_the_runs_of_their_own_jobs_alone(
+    public: AppState, make: Make, settings: Settings
+) -> None:
     one, two = make("ana", "含意"), make("ben", "矛盾")
     assert len(list(settings.runs_dir.iterdir())) == 2
     for job in (one, two):
-        public.own(job)
+        public.grant_access(job)
     for owner, own, other, said in (("ana", one, two, "含意"), ("ben", two, one, "矛盾")):
         assert list(public.runs(owner)) == [name_of(own), *SHIPPED_RUNS]
         assert list(public.reports(owner, "official", "sample")) == [name_of(own), *SHIPPED_RUNS]
@@ -109,14 +113,14 @@ def test_a_public_visitor_sees_the_runs_of_their_own_jobs_alone(public: Desk, ma
 
 
 def test_who_asks_for_two_items_of_a_run_that_has_twelve_is_shown_two(
-    public: Desk, desk: Desk, make: Make, tmp_path: Path
+    public: AppState, state: AppState, make: Make, tmp_path: Path
 ) -> None:
     many, few = make("ana", "含意", limit=12), make("ben", "含意", limit=2)
     name = name_of(many)
     assert name == name_of(few)
     for job in (many, few):
-        public.own(job)
-        desk.own(job)
+        public.grant_access(job)
+        state.grant_access(job)
     for owner, count in (("ana", 12), ("ben", 2)):
         run = public.runs(owner)[name]
         assert (run.done, run.planned) == (count, count)
@@ -124,37 +128,39 @@ def test_who_asks_for_two_items_of_a_run_that_has_twelve_is_shown_two(
         for report in (public.report(owner, name), public.reports(owner, "official", "sample")[name]):
             assert (report.tasks["jnli"].n, report.tasks["jnli"].planned) == (count, count)
         assert len(public.judged(owner, name)["jnli"]) == count
-        assert set(public.data(owner, name).items["jnli"]) == set((many if count == 12 else few).made["a"].ids["jnli"])
-        exported = results.export_file(public, owner, name, "jsonl").path.read_text("utf-8").splitlines()
+        assert set(public.data(owner, name).items["jnli"]) == set((many if count == 12 else few).runs["a"].ids["jnli"])
+        exported = run_files.export_run(public, owner, name, "jsonl").path.read_text("utf-8").splitlines()
         assert len(exported) == count
-        brought = archive.unpack(results.export_file(public, owner, name, "zip").path, tmp_path / owner)
+        brought = archive.unpack(run_files.export_run(public, owner, name, "zip").path, tmp_path / owner)
         assert len(RunStore(brought).data().records) == len(RunStore(brought).items()) == count
         # On one's own machine a stored run is one thing, and a request another.
-        assert desk.report(owner, name).tasks["jnli"].n == 12
-        assert desk.report(owner, name, mine=True).tasks["jnli"].n == count
-    assert desk.report("eva", name, mine=True).tasks["jnli"].n == 12
+        assert state.report(owner, name).tasks["jnli"].n == 12
+        assert state.report(owner, name, requested_only=True).tasks["jnli"].n == count
+    assert state.report("eva", name, requested_only=True).tasks["jnli"].n == 12
     # Whoever asks for more has more, and keeps it when less is asked for again.
     for limit in (5, 2):
-        public.own(make("ben", "含意", limit=limit))
+        public.grant_access(make("ben", "含意", limit=limit))
         assert public.report("ben", name).tasks["jnli"].n == 5
 
 
-def test_what_a_job_has_not_been_noted_for_is_nobodys_on_a_public_server(public: Desk, make: Make) -> None:
+def test_what_a_job_has_not_been_noted_for_is_nobodys_on_a_public_server(public: AppState, make: Make) -> None:
     job = make("ana", "含意")
     with pytest.raises(StoreError, match="There is no run"):
         public.path("ana", name_of(job))
-    public.own(job)
+    public.grant_access(job)
     assert public.path("ana", name_of(job)).name == name_of(job)
 
 
 def test_the_visitors_who_have_not_come_for_longest_are_forgotten(
-    public: Desk, make: Make, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jglue_app.ui.state.KEPT_OWNERS", 2)
-    made = make("ana", "含意").made
+    monkeypatch.setattr("jglue_app.ui.state.MAX_OWNERS", 2)
+    small = AppState(replace(settings, public=True), "cpu")
+    runs = make("ana", "含意").runs
     for owner in ("ana", "ben", "ana", "eva"):
-        public.own(Job("id", owner, "compare", made=made))
-    assert [owner for owner in ("ana", "ben", "eva") if public.runs(owner, shipped=False)] == ["ana", "eva"]
+        small.grant_access(Job("id", owner, "compare", runs=runs))
+    assert [owner for owner in ("ana", "ben", "eva") if small.runs(owner, shipped=False)] == ["ana", "eva"]
+    small._scratch.cleanup()
 
 
 WAYS_OUT = [
@@ -169,27 +175,27 @@ WAYS_OUT = [
 
 @pytest.mark.parametrize("way", WAYS_OUT)
 def test_a_name_that_leads_elsewhere_is_no_run(
-    desk: Desk, public: Desk, make: Make, settings: Settings, tmp_path: Path, way: str
+    state: AppState, public: AppState, make: Make, settings: Settings, tmp_path: Path, way: str
 ) -> None:
     job = make("ana", "含意")
-    public.own(job)
+    public.grant_access(job)
     outside = tmp_path / "outside"
     shutil.copytree(settings.runs_dir / name_of(job), outside)
     name = way.format(name=name_of(job), outside=outside, runs=settings.runs_dir.resolve())
-    for server in (desk, public):
+    for server in (state, public):
         for look in (server.path, server.data):
             with pytest.raises(StoreError, match="There is no run"):
                 look("ana", name)
     with pytest.raises((StoreError, InputError), match=r"There is no run|stays"):
-        desk.delete("ana", name)
+        state.delete("ana", name)
     assert (outside / "manifest.json").is_file()
     assert (settings.runs_dir / name_of(job) / "manifest.json").is_file()
     assert showcase.here()
 
 
-def test_a_run_that_is_gone_is_a_sentence_also_for_its_owner(public: Desk, make: Make, settings: Settings) -> None:
+def test_a_run_that_is_gone_is_a_sentence_also_for_its_owner(public: AppState, make: Make, settings: Settings) -> None:
     job = make("ana", "含意")
-    public.own(job)
+    public.grant_access(job)
     shutil.rmtree(settings.runs_dir / name_of(job))
     with pytest.raises(StoreError, match="There is no run"):
         public.path("ana", name_of(job))
@@ -197,36 +203,36 @@ def test_a_run_that_is_gone_is_a_sentence_also_for_its_owner(public: Desk, make:
 
 
 def test_a_copy_without_the_shipped_runs_works_without_them(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    state: AppState, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(showcase, "FOLDER", tmp_path / "none")
-    assert desk.runs("ana") == {}
+    assert state.runs("ana") == {}
     with pytest.raises(StoreError, match="There is no run 'shipped:base-0-shot' here"):
-        desk.path("ana", "shipped:base-0-shot")
+        state.path("ana", "shipped:base-0-shot")
 
 
 # --- deleting ---------------------------------------------------------------------------------------------
 
 
-def test_a_run_made_here_is_deleted(desk: Desk, make: Make, settings: Settings) -> None:
+def test_a_run_made_here_is_deleted(state: AppState, make: Make, settings: Settings) -> None:
     kept, gone = make("ana", "含意"), make("ana", "矛盾")
-    desk.delete("ana", name_of(gone))
-    assert list(desk.runs("ana", shipped=False)) == [name_of(kept)]
+    state.delete("ana", name_of(gone))
+    assert list(state.runs("ana", shipped=False)) == [name_of(kept)]
     assert [path.name for path in settings.runs_dir.iterdir()] == [name_of(kept)]
 
 
 @pytest.mark.parametrize("name", SHIPPED_RUNS)
-def test_a_run_that_came_with_the_application_stays(desk: Desk, public: Desk, name: str) -> None:
+def test_a_run_that_came_with_the_application_stays(state: AppState, public: AppState, name: str) -> None:
     with pytest.raises(InputError, match="came with the application and stays"):
-        desk.delete("ana", name)
+        state.delete("ana", name)
     with pytest.raises(InputError, match="public server"):
         public.delete("ana", name)
     assert (showcase.folder(name.removeprefix(SHIPPED)) / "manifest.json").is_file()
 
 
-def test_on_a_public_server_nobody_deletes_a_run_not_even_their_own(public: Desk, make: Make) -> None:
+def test_on_a_public_server_nobody_deletes_a_run_not_even_their_own(public: AppState, make: Make) -> None:
     job = make("ana", "含意")
-    public.own(job)
+    public.grant_access(job)
     with pytest.raises(InputError, match=r"On a public server .* Nothing was deleted"):
         public.delete("ana", name_of(job))
     assert list(public.runs("ana", shipped=False)) == [name_of(job)]
@@ -235,10 +241,10 @@ def test_on_a_public_server_nobody_deletes_a_run_not_even_their_own(public: Desk
 # --- what is kept for a while -----------------------------------------------------------------------------
 
 
-def test_of_the_folders_for_files_on_their_way_the_last_few_are_kept(desk: Desk) -> None:
+def test_of_the_folders_for_files_on_their_way_the_last_few_are_kept(state: AppState) -> None:
     made = []
     for number in range(12):
-        made.append(desk.scratch())
+        made.append(state.scratch())
         (made[-1] / "run.zip").write_text(str(number), "utf-8")
     assert len(set(made)) == 12
     assert [path.exists() for path in made] == [False] * 4 + [True] * 8
@@ -246,48 +252,60 @@ def test_of_the_folders_for_files_on_their_way_the_last_few_are_kept(desk: Desk)
     assert set(made[-1].parent.iterdir()) == set(made[4:])
 
 
-def test_a_tokenizer_is_read_once(desk: Desk, smollm2_gguf: Path) -> None:
+def test_a_tokenizer_is_read_once(state: AppState, smollm2_gguf: Path) -> None:
     gemma, other = ModelSpec("gemma-3-270m"), ModelSpec(str(smollm2_gguf))
-    first = desk.tokenizer(gemma)
-    assert desk.tokenizer(other) is not first
-    assert desk.tokenizer(gemma) is first
+    first = state.tokenizer(gemma)
+    assert state.tokenizer(other) is not first
+    assert state.tokenizer(gemma) is first
 
 
-def test_tables_of_answers_have_no_tokenizer_to_look_at(desk: Desk) -> None:
+def test_tables_of_answers_have_no_tokenizer_to_look_at(state: AppState) -> None:
     with pytest.raises(InputError, match="has no tokenizer to look at"):
-        desk.tokenizer(ModelSpec("a.jsonl", "scripted"))
+        state.tokenizer(ModelSpec("a.jsonl", "scripted"))
 
 
-def test_logs_of_one_name_are_not_put_one_over_the_other(desk: Desk, tmp_path: Path) -> None:
+def test_logs_of_one_name_are_not_put_one_over_the_other(state: AppState, tmp_path: Path) -> None:
     paths = [tmp_path / folder / "outputs.jsonl" for folder in ("jnli", "jsquad")]
     for path in paths:
         path.parent.mkdir()
         path.write_text('{"lm_output": "a", "extra_info": {}}\n', "utf-8")
     with pytest.raises(InputError, match=r"Two of the files are called outputs\.jsonl\. Import them one by one"):
-        results.import_files(desk, paths)
-    assert not list(desk.settings.runs_dir.glob("*"))
+        run_files.import_run(state, paths)
+    assert not list(state.settings.runs_dir.glob("*"))
 
 
-def test_a_public_server_takes_nobodys_run_apart_but_ones_own(make: Make, public: Desk) -> None:
-    name = make("anna", "neutral").made["a"].run
+def test_a_log_that_cannot_be_read_is_named_without_the_folder_it_was_copied_to(
+    state: AppState, tmp_path: Path
+) -> None:
+    (tmp_path / "up").mkdir()
+    path = tmp_path / "up" / "outputs.jsonl"
+    path.write_text('{"lm_output": "a", "extra_info": {}}\n[1]\n', "utf-8")
+    with pytest.raises(InputError) as caught:
+        run_files.import_run(state, [path])
+    assert str(caught.value).startswith("outputs.jsonl, line ")
+    assert messages.say(caught.value.message, "ja").startswith("outputs.jsonl")
+
+
+def test_a_public_server_takes_nobodys_run_apart_but_ones_own(make: Make, public: AppState) -> None:
+    name = make("anna", "neutral").runs["a"].run
     assert name is not None
     for look in (
-        lambda: waterfall.why_html(public, "ben", name, "official", "wandb-2023-0shot", "en"),
-        lambda: results.export_file(public, "ben", name, "lm-eval"),
-        lambda: results.export_file(public, "ben", "../" + name, "hub-eval-results"),
+        lambda: waterfall.waterfall_html(public, "ben", name, "official", "wandb-2023-0shot", "en"),
+        lambda: run_files.export_run(public, "ben", name, "lm-eval"),
+        lambda: run_files.export_run(public, "ben", "../" + name, "hub-eval-results"),
     ):
         with pytest.raises(StoreError, match="There is no run") as caught:
             look()
         assert str(public.settings.runs_dir) not in str(caught.value)
     with pytest.raises(InputError, match="A public server takes no files"):
-        results.import_files(public, [public.settings.runs_dir / name])
+        run_files.import_run(public, [public.settings.runs_dir / name])
 
 
-def test_outputs_and_names_stand_as_text_on_the_page(make: Make, desk: Desk) -> None:
+def test_outputs_and_names_stand_as_text_on_the_page(make: Make, state: AppState) -> None:
     said = "<img src=x onerror=alert(1)>"
-    name = make("anna", said.replace("/", "")).made["a"].run
+    name = make("anna", said.replace("/", "")).runs["a"].run
     assert name is not None
-    html = waterfall.why_html(desk, "anna", name, "official", "wandb-2023-0shot", "en")
+    html = waterfall.waterfall_html(state, "anna", name, "official", "wandb-2023-0shot", "en")
     assert "&lt;img src=x onerror=alert(1)&gt;" in html and "<img" not in html
     audit = audit_table(f"model,JNLI,<b>c</b>\n{said},0.3016,1\n{said},0.3016,1\nb,x<i>,1\n")
     html = views.render("audited", table_view(audit, "en"), "en")

@@ -15,9 +15,9 @@ from playwright.sync_api import Page
 
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings
-from jglue_app.ui.state import Desk
-from jglue_app.ui.tabs import wandb_panel
-from jglue_app.ui.tabs.wandb_panel import login_for
+from jglue_app.ui import wandb_push
+from jglue_app.ui.state import AppState
+from jglue_app.ui.wandb_push import Selection, login_for
 from tests.ui.conftest import OpenPage, Tables, serve
 from tests.ui.driving import choose, choose_model, finished, generate_only, only_subsets, said, start, tab
 from tests.wandb_server import WandbServer
@@ -60,6 +60,7 @@ def results(page: Page) -> None:
     page.wait_for_selector("#leaderboard .jg-ranking")
 
 
+@pytest.mark.slow
 def test_a_full_run_is_sent_with_the_key_in_the_box_which_is_kept_nowhere(
     open_page: OpenPage, table: Tables, local: str, runs: Path, wandb: WandbServer
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_full_run_is_sent_when_it_is_done(open_page: OpenPage, table: Tables, 
     assert (run.summary["push/state"], run.summary["push/items"]) == ("complete", 45)
 
 
+@pytest.mark.slow
 def test_two_runs_and_their_comparison_are_sent_with_the_servers_own_key(
     open_page: OpenPage, table: Tables, local: str, wandb: WandbServer
 ) -> None:
@@ -144,6 +146,7 @@ def test_two_runs_and_their_comparison_are_sent_with_the_servers_own_key(
     assert wandb.unknown == []
 
 
+@pytest.mark.slow
 def test_a_push_is_stopped_and_the_next_one_completes_it(open_page: OpenPage, local: str, wandb: WandbServer) -> None:
     page = open_page(address=local)
     results(page)
@@ -163,6 +166,7 @@ def test_a_push_is_stopped_and_the_next_one_completes_it(open_page: OpenPage, lo
     assert len(wandb.table(run, "predictions/marc_ja")) == 44
 
 
+@pytest.mark.slow
 def test_visitors_use_the_lent_key_for_the_operators_project_alone(
     open_page: OpenPage, tmp_path: Path, wandb: WandbServer
 ) -> None:
@@ -185,22 +189,21 @@ def test_visitors_use_the_lent_key_for_the_operators_project_alone(
 def test_a_push_whose_turn_does_not_come_has_failed_and_says_so(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = Desk(replace(settings, public=True), "cpu")
-    monkeypatch.setattr(wandb_panel, "MOST_SECONDS", 0.5)
-    monkeypatch.setattr(wandb_panel, "_turns", threading.BoundedSemaphore(1))
-    with wandb_panel._turns:
-        job = wandb_panel.begin(desk, "visitor", "shipped:base-3-shot", project="theirs", key=VISITORS)
-        assert job.over.wait(30)
-    desk._scratch.cleanup()
+    state = AppState(replace(settings, public=True), "cpu")
+    monkeypatch.setattr(wandb_push, "MAX_SECONDS", 0.5)
+    monkeypatch.setattr(wandb_push, "_push_slots", threading.BoundedSemaphore(1))
+    with wandb_push._push_slots:
+        job = wandb_push.start_push(state, "visitor", Selection("shipped:base-3-shot"), project="theirs", key=VISITORS)
+        assert job.ended.wait(30)
+    state._scratch.cleanup()
     assert (job.state, job.result) == ("failed", None)
-    assert "順番が来ませんでした" in wandb_panel.view(job, "ja")
-    assert "Nothing was sent" in wandb_panel.view(job, "en")
+    assert "順番が来ませんでした" in wandb_push.push_html(job, "ja")
+    assert "Nothing was sent" in wandb_push.push_html(job, "en")
 
 
 BUILD = """
 from jglue_app.settings import load_settings
-from jglue_app.ui.page import build
-from jglue_app.ui.words import browser_words
+from jglue_app.ui.page import browser_words, build
 print(*[block.value for block in build(load_settings(), browser_words()).blocks.values() if hasattr(block, "value")])
 """
 
@@ -209,7 +212,12 @@ print(*[block.value for block in build(load_settings(), browser_words()).blocks.
     ("name", "value", "shown"),
     [
         ("WANDB_PROJECT", "my project", "→ `https://api.wandb.ai`"),
-        ("WANDB_BASE_URL", "wandb.example.org", "WANDB_BASE_URL takes the address of a W&B server"),
+        pytest.param(
+            "WANDB_BASE_URL",
+            "wandb.example.org",
+            "WANDB_BASE_URL takes the address of a W&B server",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_an_environment_that_is_set_for_something_else_keeps_nobody_from_the_page(

@@ -48,7 +48,7 @@ def main() -> None:
             print("  " + ("the same as before" if state == before else "changed" if before else "new"))
             before = state
         began = time.monotonic()
-        source = wandb_sink.source(f"team/jglue/{sent.id}")
+        source = wandb_sink.parse_run_path(f"team/jglue/{sent.id}")
         (pulled,) = wandb_sink.pull(source, login(server), Path(scratch) / "pulled")
         same = all((pulled / n).read_bytes() == (run / n).read_bytes() for n in ("items.jsonl", "records.jsonl"))
         print(f"pull: {time.monotonic() - began:.1f} s, {'the same files' if same else 'OTHER FILES'}")

@@ -19,7 +19,8 @@ import pytest
 
 from jglue_app import wandb_sink
 from jglue_app.errors import NetworkError, RunBusyError, StoreError
-from jglue_app.wandb_sink.client.send import fault
+from jglue_app.messages import say
+from jglue_app.wandb_sink.client.connection import translate
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.known import (
     LONG_S,
@@ -163,8 +164,8 @@ def troubles(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFacto
     script = folder / "python"
     retries = f'retries=$(cat "{Server.patience}/${{WANDB_BASE_URL##*:}}" 2>/dev/null || echo 6)'
     worker = (
-        "from jglue_app.wandb_sink import sending, worker; "
-        "sending.RETRIES = $retries; sending.PATIENCE_S = 120 if $retries > 1 else 8; sending.SHORT_S = 4; "
+        "from jglue_app.wandb_sink.client import connection, wait, worker; connection.RETRIES = $retries; "
+        "wait.MAX_WAIT_S = 120 if $retries > 1 else 8; wait.SHORT_WAIT_S = 4; "
         "worker.main()"
     )
     script.write_text(f'#!/bin/sh\n{retries}\nexec {PYTHON} -P -c "{worker}"\n')
@@ -311,6 +312,7 @@ def whole(trouble: Trouble, run: Path) -> Run:
 
 
 @pytest.mark.parametrize("name", ["middle", "end"])
+@pytest.mark.slow
 def test_a_server_that_goes_away_is_told_as_the_network_and_the_next_push_completes_it(
     troubles: Troubles, name: str
 ) -> None:
@@ -324,6 +326,7 @@ def test_a_server_that_goes_away_is_told_as_the_network_and_the_next_push_comple
 
 
 @pytest.mark.parametrize("part", ["files", "stream"])
+@pytest.mark.slow
 def test_a_run_of_which_a_part_has_not_arrived_does_not_say_that_it_is_complete(troubles: Troubles, part: str) -> None:
     trouble: Trouble = getattr(troubles, part)
     assert isinstance(trouble.error, NetworkError), trouble.error
@@ -333,11 +336,13 @@ def test_a_run_of_which_a_part_has_not_arrived_does_not_say_that_it_is_complete(
 
 
 @pytest.mark.parametrize("part", ["files", "stream"])
+@pytest.mark.slow
 def test_the_part_arrives_with_the_next_push(troubles: Troubles, part: str) -> None:
     whole(getattr(troubles, part), troubles.run)
 
 
 @pytest.mark.parametrize("part", SILENT)
+@pytest.mark.slow
 def test_a_server_that_falls_silent_ends_the_push_in_time_and_the_next_one_completes_it(
     troubles: Troubles, part: str
 ) -> None:
@@ -353,6 +358,7 @@ def test_a_server_that_falls_silent_ends_the_push_in_time_and_the_next_one_compl
     whole(trouble, troubles.run)
 
 
+@pytest.mark.slow
 def test_errors_that_pass_are_not_noticed(troubles: Troubles) -> None:
     assert troubles.hiccups.error is None
     whole(troubles.hiccups, troubles.run)
@@ -360,11 +366,13 @@ def test_errors_that_pass_are_not_noticed(troubles: Troubles) -> None:
     assert sorted(refused) == [429, 429, 500, 500, 500, 500, 502, 503]
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_waited_for(troubles: Troubles) -> None:
     assert troubles.slow.error is None
     whole(troubles.slow, troubles.run)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_told_soon_and_the_command_leaves_copies(troubles: Troubles) -> None:
     told, url = troubles.nobody, troubles.nowhere
     assert (told.returncode, told.stdout) == (4, "")
@@ -376,17 +384,33 @@ def test_a_server_that_is_not_there_is_told_soon_and_the_command_leaves_copies(t
     assert CANARY not in told.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("middle", "もう一度送ると、足りない分が同じ実行に届きます。"),
+        ("worker", "結果を返さずに終了しました（終了コード -9）。ここの実行はそのままです。もう一度送ってください。"),
+    ],
+)
+def test_an_error_of_the_other_process_is_whole_in_japanese(troubles: Troubles, name: str, sentence: str) -> None:
+    error = getattr(troubles, name).error
+    assert isinstance(error, NetworkError)
+    assert say(error.message, "ja").endswith(sentence)
+    assert "untouched" not in say(error.message, "ja")
+
+
 # --- processes that are killed --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_client_that_is_killed_is_told_and_the_next_push_completes_it(troubles: Troubles) -> None:
     assert isinstance(troubles.worker.error, NetworkError)
-    assert "ended without a word (exit -9)" in str(troubles.worker.error)
+    assert "exited without a result (exit code -9)" in str(troubles.worker.error)
     assert troubles.worker.then is not None
     assert troubles.worker.then.push_state in (None, "sending")
     whole(troubles.worker, troubles.run)
 
 
+@pytest.mark.slow
 def test_whoever_is_killed_takes_the_client_along_and_the_next_push_completes_it(troubles: Troubles) -> None:
     (busy,) = troubles.parent.extra
     assert busy == 2, "the client and its core were at work"
@@ -396,11 +420,13 @@ def test_whoever_is_killed_takes_the_client_along_and_the_next_push_completes_it
     whole(troubles.parent, troubles.run)
 
 
+@pytest.mark.slow
 def test_what_a_killed_push_leaves_behind_holds_no_key(troubles: Troubles) -> None:
     folder = troubles.run.parent.parent
     assert [path for path in folder.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_of_two_pushes_of_one_run_at_once_one_is_refused(troubles: Troubles) -> None:
     (error,) = troubles.worker.extra
     assert isinstance(error, RunBusyError), error
@@ -410,6 +436,7 @@ def test_of_two_pushes_of_one_run_at_once_one_is_refused(troubles: Troubles) -> 
 # --- the disk -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_temporary_folder_that_is_too_small_is_told_before_anything_is_sent(
     troubles: Troubles, monkeypatch: pytest.MonkeyPatch, temporary: Path
 ) -> None:
@@ -421,6 +448,7 @@ def test_a_temporary_folder_that_is_too_small_is_told_before_anything_is_sent(
         assert server.requests == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_on_the_way_is_told_and_the_run_is_untouched(troubles: Troubles) -> None:
     told = troubles.full
     assert told.returncode == 5, told.stderr
@@ -443,4 +471,4 @@ def test_a_disk_that_fills_up_on_the_way_is_told_and_the_run_is_untouched(troubl
     ],
 )
 def test_digits_of_ports_ids_and_counts_are_no_status(said: str) -> None:
-    assert type(fault(RuntimeError(said), "team/jglue")) is NetworkError
+    assert type(translate(RuntimeError(said), "team/jglue")) is NetworkError

@@ -100,7 +100,9 @@ def crowd(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFactory)
         def push(number: int) -> BaseException | None:
             entity = f"team{number:02}" if number < MANY else ""
             try:
-                wandb_sink.push(run, Login(Target(entity, "jglue", server.url), CANARIES[number]), say=said.append)
+                wandb_sink.push(
+                    run, Login(Target(entity, "jglue", server.url), CANARIES[number]), on_message=said.append
+                )
             except Exception as error:
                 return error
             return None
@@ -122,6 +124,7 @@ def crowd(made: Path, temporary: Path, tmp_path_factory: pytest.TempPathFactory)
             yield Crowd(server, run, errors, said, seen, dict(os.environ), home, before)
 
 
+@pytest.mark.slow
 def test_twelve_people_push_at_once_and_each_run_is_written_with_its_owners_key_alone(crowd: Crowd) -> None:
     assert crowd.errors[:MANY] == [None] * MANY
     for number in range(MANY):
@@ -134,23 +137,27 @@ def test_twelve_people_push_at_once_and_each_run_is_written_with_its_owners_key_
     assert crowd.server.unknown == []
 
 
+@pytest.mark.slow
 def test_two_people_who_name_no_entity_do_not_stand_in_each_others_way(crowd: Crowd) -> None:
     assert crowd.errors[MANY:] == [None, None]
     for number in (MANY, MANY + 1):
         assert crowd.server.run(f"team{number:02}/jglue/jglue-{spec_id(crowd.run)}").keys == {CANARIES[number]}
 
 
+@pytest.mark.slow
 def test_every_key_belongs_to_one_of_the_runs(crowd: Crowd) -> None:
     assert {request.key for request in crowd.server.requests} <= {*CANARIES, None}
     assert all(len(run.keys) == 1 for run in crowd.server.runs.values())
 
 
+@pytest.mark.slow
 def test_no_process_has_a_key_in_its_command_line(crowd: Crowd) -> None:
     assert any(WORKER in command for command in crowd.seen.commands)
     assert any("wandb-core" in command for command in crowd.seen.commands)
     assert [command for command in crowd.seen.commands if "canary" in command] == []
 
 
+@pytest.mark.slow
 def test_a_process_has_one_key_in_its_environment_and_no_secret_of_anybody_else(crowd: Crowd) -> None:
     environments = [found for found in crowd.seen.environments.values() if found]
     assert len(environments) >= MANY
@@ -162,22 +169,26 @@ def test_a_process_has_one_key_in_its_environment_and_no_secret_of_anybody_else(
         assert found["HOME"] != str(crowd.home)
 
 
+@pytest.mark.slow
 def test_the_environment_of_this_process_has_none_of_them(crowd: Crowd) -> None:
     assert {name: crowd.environment[name] for name in STRANGERS} == STRANGERS
     assert [name for name, value in crowd.environment.items() if "canary" in value] == []
 
 
+@pytest.mark.slow
 def test_no_file_holds_a_key_neither_on_the_way_nor_afterwards(crowd: Crowd, temporary: Path) -> None:
     assert crowd.seen.looks > 3
     assert crowd.seen.files == set()
     assert with_key(temporary, *CANARIES) + with_key(crowd.home, *CANARIES) == []
 
 
+@pytest.mark.slow
 def test_what_is_told_on_the_way_holds_no_key(crowd: Crowd) -> None:
     assert len(crowd.said) >= MANY
     assert [line for line in crowd.said if "canary" in line] == []
 
 
+@pytest.mark.slow
 def test_nothing_that_the_server_keeps_holds_a_key(crowd: Crowd) -> None:
     kept: list[Json] = [
         {"config": run.raw_config, "summary": run.raw_summary, "tags": run.tags, "metadata": run.metadata}
@@ -190,6 +201,7 @@ def test_nothing_that_the_server_keeps_holds_a_key(crowd: Crowd) -> None:
     assert [data for data in held if b"canary" in data] == []
 
 
+@pytest.mark.slow
 def test_nothing_stays_in_the_temporary_folder_but_the_locks(crowd: Crowd, temporary: Path) -> None:
     left = {path for path in temporary.iterdir() if not path.name.startswith("jglue-app-")} - crowd.before
     assert [path.name for path in left] == []
@@ -238,7 +250,9 @@ def test_no_part_of_a_key_that_a_server_repeats_is_told(run: Path, temporary: Pa
             to = Login(Target("", "jglue", server.url), KEY)
             with pytest.raises(JglueAppError) as found:
                 # Not the same project: two pushes of one run to one place would stand in each other's way.
-                wandb_sink.push(run, replace(to, target=replace(to.target, project=f"p{status}")), say=said.append)
+                wandb_sink.push(
+                    run, replace(to, target=replace(to.target, project=f"p{status}")), on_message=said.append
+                )
             assert server.requests[0].key == KEY
             assert server.runs == {}
             return str(found.value)

@@ -266,10 +266,22 @@ def test_the_code_of_a_job_is_what_an_evaluation_needs_and_no_more(tmp_path: Pat
     names = jobs.export(tmp_path)
     assert sorted(names) == sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert {"requirements.txt", "jglue_app/launch/__main__.py", "assets/samples/jnli/valid.json"} <= set(names)
-    assert {Path(name).suffix for name in names} <= {"", ".csv", ".txt", ".py", ".toml", ".json"}
+    assert {Path(name).suffix for name in names} <= {"", ".csv", ".txt", ".po", ".py", ".toml", ".json"}
     assert not [name for name in names if "__pycache__" in name or name.startswith(("assets/show", "assets/screen"))]
     ignored = (QUEUES / "Dockerfile.dockerignore").read_text("utf-8").split()
     assert ignored == ["*", *(f"!{pattern}" for pattern in jobs.FILES)]
+
+
+def test_the_code_of_a_job_starts_without_the_checkout(tmp_path: Path) -> None:
+    names = jobs.export(tmp_path)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-W", "ignore", "-m", "jglue_app.launch", "--schema"]
+    printed = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert printed.returncode == 0, printed.stderr
+    assert json.loads(printed.stdout) == form.schema()
+    # What it says is said in every language.
+    catalogues = {path.relative_to(ROOT).as_posix() for path in (ROOT / "jglue_app").rglob("*.po")}
+    assert catalogues and catalogues <= set(names)
 
 
 def test_a_checkout_that_misses_files_makes_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +294,7 @@ QUEUE_UP = """
 import json, wandb
 from wandb.sdk.launch import utils
 from wandb.sdk.launch.inputs import internal
-from jglue_app.wandb_sink import form
+from jglue_app.launch import form
 warned = []
 wandb.termwarn = warned.append
 internal._validate_schema(form.schema())
@@ -335,6 +347,7 @@ def evaluations(server: LaunchServer) -> list[Run]:
     return [run for run in server.runs.values() if run.job_type == "evaluation"]
 
 
+@pytest.mark.slow
 def test_the_command_makes_a_job_once_for_the_same_code(launched: Launched) -> None:
     made, again = (json.loads(launched.said[name].partition("\n")[2]) for name in ("made", "again"))
     assert made == {"path": "tester/jobs/jglue", "version": "v0", "changed": True}
@@ -349,12 +362,14 @@ def test_the_command_makes_a_job_once_for_the_same_code(launched: Launched) -> N
     assert "cli_create_job" not in {run.job_type for run in launched.server.runs.values()}
 
 
+@pytest.mark.slow
 def test_an_image_makes_a_job_of_its_own(launched: Launched) -> None:
     job = launched.server.artifact("tester/jobs/jglue-image")
     assert json.loads(job.files["wandb-job.json"])["source"] == {"image": "registry.example/jglue:1"}
     assert job.metadata == {"input_schemas": {"@wandb.config": form.schema()}}
 
 
+@pytest.mark.slow
 def test_the_client_accepts_the_schema_and_the_queues(launched: Launched) -> None:
     assert json.loads(launched.said["queues"]) == [[], {"gpus": 2, "memory": "64Gi"}]
     queues = launched.server.queues
@@ -362,6 +377,7 @@ def test_the_client_accepts_the_schema_and_the_queues(launched: Launched) -> Non
     assert queues["local-container"].variables["gpus"]["default"] == "all"
 
 
+@pytest.mark.slow
 def test_a_launch_given_a_model_name_evaluates_it_in_the_launched_run(launched: Launched) -> None:
     (item,) = launched.server.queues["local-process"].items
     run = launched.run
@@ -385,6 +401,7 @@ def test_a_launch_given_a_model_name_evaluates_it_in_the_launched_run(launched: 
     assert run.display_name == spec.label and {"jglue", "official", "sample"} <= set(run.tags)
 
 
+@pytest.mark.slow
 def test_the_runs_config_holds_what_came_of_the_form(launched: Launched) -> None:
     config = launched.run.config
     # Overridden keys are locked against the run itself.
@@ -394,6 +411,7 @@ def test_the_runs_config_holds_what_came_of_the_form(launched: Launched) -> None
     assert config["model_name"] == config["model"] == str(launched.model)
 
 
+@pytest.mark.slow
 def test_progress_arrives_as_it_goes(launched: Launched) -> None:
     rows = launched.run.history
     for key in ("_step", "progress/items"):
@@ -430,6 +448,7 @@ def test_a_launch_fails_and_says_why(tmp_path: Path) -> None:
         assert {run.id for run in server.runs.values()} == {"nothing", "holes"} and server.unknown == []
 
 
+@pytest.mark.slow
 def test_a_launch_that_is_told_to_stop_goes_on_where_it_stopped(tmp_path: Path) -> None:
     asked = {"model_name": str(table(tmp_path / "slow.jsonl", seconds=0.4)), "tasks": "jnli", "data": "sample"}
     with LaunchServer(users={KEY: "tester"}) as server:
@@ -457,6 +476,7 @@ def test_a_launch_that_is_told_to_stop_goes_on_where_it_stopped(tmp_path: Path) 
         assert server.unknown == []
 
 
+@pytest.mark.slow
 def test_a_launch_that_is_told_to_stop_does_not_wait_for_a_server_that_has_fallen_silent(tmp_path: Path) -> None:
     asked = {"model_name": str(table(tmp_path / "slow.jsonl", seconds=0.4)), "tasks": "jnli", "data": "sample"}
     with LaunchServer(users={KEY: "tester"}) as server:

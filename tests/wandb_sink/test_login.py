@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jglue_app.errors import InputError
-from jglue_app.wandb_sink import Login, Target, checked_key, log_in, own_key, target
+from jglue_app.wandb_sink import Login, Target, checked_key, log_in, operator_key, target
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -145,16 +145,16 @@ def test_the_key_is_that_of_the_environment_before_that_of_wandb_login(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc(tmp_path / ".netrc", "api.wandb.ai")
-    assert own_key("https://api.wandb.ai") == KEY
-    assert own_key("https://wandb.example.org") == ""
+    assert operator_key("https://api.wandb.ai") == KEY
+    assert operator_key("https://wandb.example.org") == ""
     monkeypatch.setenv("WANDB_API_KEY", "e" * 40)
-    assert own_key("https://api.wandb.ai") == "e" * 40
+    assert operator_key("https://api.wandb.ai") == "e" * 40
 
 
 def test_the_keys_may_lie_in_another_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     netrc(tmp_path / "keys", "127.0.0.1")
     monkeypatch.setenv("NETRC", str(tmp_path / "keys"))
-    assert own_key("http://127.0.0.1:8080") == KEY
+    assert operator_key("http://127.0.0.1:8080") == KEY
 
 
 def test_an_empty_key_in_the_environment_is_no_reason_to_use_another(
@@ -162,7 +162,7 @@ def test_an_empty_key_in_the_environment_is_no_reason_to_use_another(
 ) -> None:
     netrc(tmp_path / ".netrc", "api.wandb.ai")
     monkeypatch.setenv("WANDB_API_KEY", "")
-    assert own_key("https://api.wandb.ai") == ""
+    assert operator_key("https://api.wandb.ai") == ""
     with pytest.raises(InputError, match=r"no key for https://api\.wandb\.ai"):
         log_in(target())
 
@@ -170,14 +170,14 @@ def test_an_empty_key_in_the_environment_is_no_reason_to_use_another(
 @pytest.mark.parametrize("content", ["", "machine", "machine api.wandb.ai login", "password x\n\x00\xff"])
 def test_a_file_of_keys_that_cannot_be_read_has_none(tmp_path: Path, content: str) -> None:
     (tmp_path / ".netrc").write_bytes(content.encode("latin-1"))
-    assert own_key("https://api.wandb.ai") == ""
+    assert operator_key("https://api.wandb.ai") == ""
 
 
 def test_without_a_key_the_ways_to_one_are_named() -> None:
     with pytest.raises(InputError, match=r"WANDB_API_KEY.*`wandb login`\. Nothing was sent\.$"):
         log_in(target())
     with pytest.raises(InputError, match=r"`wandb login`; --offline needs none\. Nothing was sent\.$"):
-        log_in(target(), or_else="; --offline needs none")
+        log_in(target(), offline_hint=True)
 
 
 def test_a_login_does_not_show_its_key() -> None:

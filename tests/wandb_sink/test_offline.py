@@ -13,6 +13,7 @@ import pytest
 
 from jglue_app import wandb_sink
 from jglue_app.errors import StoreError
+from jglue_app.messages import say
 from jglue_app.wandb_sink import Target
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.conftest import Board
@@ -65,6 +66,7 @@ def plain(run: Run) -> Json:
     return {key: (v["sha256"], v["nrows"], v["path"]) if isinstance(v, dict) else v for key, v in values.items()}
 
 
+@pytest.mark.slow
 def test_every_copy_is_named_with_the_command_that_sends_it(synced: Synced) -> None:
     assert len(synced.commands) == 3
     assert all(Path(line.removeprefix("wandb sync ")).is_dir() for line in synced.commands)
@@ -72,6 +74,7 @@ def test_every_copy_is_named_with_the_command_that_sends_it(synced: Synced) -> N
 
 
 @pytest.mark.parametrize("name", ["a", "b", "both"])
+@pytest.mark.slow
 def test_a_copy_that_is_sent_later_arrives_as_a_push_does(board: Board, synced: Synced, name: str) -> None:
     pushed, later = board.run(name), synced.server.run(board.sent[name].path)
     # The digest is of all that is sent; of a comparison that is links too, which a copy has not.
@@ -91,6 +94,7 @@ def test_a_copy_that_is_sent_later_arrives_as_a_push_does(board: Board, synced: 
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
+@pytest.mark.slow
 def test_its_config_and_its_folder_arrive_too(board: Board, synced: Synced, name: str) -> None:
     later = synced.server.run(board.sent[name].path)
     assert later.config == board.run(name).config
@@ -100,6 +104,7 @@ def test_its_config_and_its_folder_arrive_too(board: Board, synced: Synced, name
     assert folder.metadata == usual.metadata
 
 
+@pytest.mark.slow
 def test_of_a_comparison_all_but_the_addresses_arrives(board: Board, synced: Synced) -> None:
     later, pushed = synced.server.run(board.sent["both"].path).config, board.run("both").config
     for side in ("a", "b"):
@@ -107,6 +112,7 @@ def test_of_a_comparison_all_but_the_addresses_arrives(board: Board, synced: Syn
     assert later | {"a": 0, "b": 0} == pushed | {"a": 0, "b": 0}
 
 
+@pytest.mark.slow
 def test_no_key_and_no_other_secret_lies_in_the_copies(synced: Synced) -> None:
     found = [path for path in synced.folder.rglob("*") if path.is_file() and "home" not in path.parts]
     assert len(found) > 6
@@ -114,6 +120,7 @@ def test_no_key_and_no_other_secret_lies_in_the_copies(synced: Synced) -> None:
     assert CANARY not in synced.said
 
 
+@pytest.mark.slow
 def test_what_a_copy_holds_is_told(synced: Synced) -> None:
     # The models failed at items of JNLI.
     assert synced.said.count("it is sent as it is and tagged 'unfinished'") == 2
@@ -124,3 +131,15 @@ def test_a_folder_that_cannot_be_made_is_told(board: Board, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot be made .* WANDB_DIR"):
         wandb_sink.write_offline((board.ada,), Target("", "jglue"), tmp_path / "file" / "below")
+
+
+def test_messages_come_from_the_other_process_with_their_kind_and_in_both_languages(
+    board: Board, tmp_path: Path
+) -> None:
+    messages: list[str] = []
+    wandb_sink.write_offline((board.ada,), Target("", "jglue"), tmp_path, on_message=messages.append)
+    unfinished, sending = messages
+    assert not isinstance(unfinished, wandb_sink.ProgressMessage) and unfinished.startswith("This run has ")
+    assert isinstance(sending, wandb_sink.ProgressMessage) and sending.startswith("Sending ")
+    assert say(unfinished, "ja").endswith("問中）までです。そのまま送り、「unfinished」と印を付けました。")
+    assert say(sending, "ja").endswith(" MiB）を送っています。")

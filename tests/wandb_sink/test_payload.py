@@ -16,7 +16,7 @@ from jglue_app.api import open_run
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.types import Estimate
 from jglue_app.types import Decoding
-from jglue_app.wandb_sink import payload
+from jglue_app.wandb_sink import run_payload
 from tests.wandb_sink.conftest import Board
 from tests.wandb_sink.known import (
     FILES,
@@ -277,7 +277,7 @@ def test_penalties_that_differ_between_subsets_stand_in_the_config_one_by_one(bo
     data = open_run(board.ada).data()
     assert {"jnli", "jsts"} <= set(data.spec.tasks)
     spec = replace(data.spec, tasks=("jsts", "jnli"), decoding=Decoding(repetition_penalty_by_task=(("jnli", 1.2),)))
-    config = payload._config(replace(data, spec=spec), {}, "official")
+    config = run_payload._config(replace(data, spec=spec), {}, "official")
     assert config["repetition_penalty"] is None
     assert config["repetition_penalty_by_task"] == {"jsts": 1.0, "jnli": 1.2}
 
@@ -365,11 +365,11 @@ def test_its_metadata_has_the_checksums_of_data_prompts_and_protocols(board: Boa
 
 
 def test_a_changed_decision_gives_a_protocol_another_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = payload.protocol_hashes()
+    before = run_payload.protocol_hashes()
     usual = PROTOCOLS["llm-jp-eval"]
     changed = {**usual.rules, "jsts": replace(usual.rules["jsts"], undefined="none")}
     monkeypatch.setitem(PROTOCOLS, "llm-jp-eval", replace(usual, rules=changed))
-    after = payload.protocol_hashes()
+    after = run_payload.protocol_hashes()
     assert {name for name in PROTOCOLS if before[name] != after[name]} == {"llm-jp-eval"}
 
 

@@ -13,7 +13,7 @@ from jglue_app import wandb_sink
 from jglue_app.api import open_run
 from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.results.library import Library
-from jglue_app.wandb_sink import Source, source
+from jglue_app.wandb_sink import RunPath, parse_run_path
 from tests.unsealed import unsealed
 from tests.wandb_server import WandbServer
 from tests.wandb_sink.conftest import Board, Cli
@@ -50,7 +50,7 @@ def pulled(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Pulled:
 
     def pull(path: str, into: str) -> list[Path] | JglueAppError:
         try:
-            return wandb_sink.pull(source(path), board.login, folder / into, say=said.append)
+            return wandb_sink.pull(parse_run_path(path), board.login, folder / into, on_message=said.append)
         except JglueAppError as error:
             return error
 
@@ -142,7 +142,7 @@ def test_nothing_stays_of_a_download_that_failed_or_ended(pulled: Pulled) -> Non
 
 # --- how a run is named ---------------------------------------------------------------------------------
 
-WANTED = Source("team", "jglue", "jglue-0123")
+WANTED = RunPath("team", "jglue", "jglue-0123")
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ WANTED = Source("team", "jglue", "jglue-0123")
     ],
 )
 def test_a_run_is_named_by_three_parts_or_by_an_address(text: str) -> None:
-    assert source(text) == WANTED
+    assert parse_run_path(text) == WANTED
 
 
 def test_an_address_may_spell_japanese_in_its_own_way() -> None:
-    assert source("https://wandb.ai/team/%E6%97%A5%E6%9C%AC/runs/jglue-0123").project == "日本"
+    assert parse_run_path("https://wandb.ai/team/%E6%97%A5%E6%9C%AC/runs/jglue-0123").project == "日本"
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,8 @@ def test_a_report_of_the_same_title_is_replaced_and_another_stays(
 def test_without_the_package_a_sentence_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "wandb_workspaces.py").write_text("raise ImportError('not here')", "utf-8")
     script = (
-        "from jglue_app.wandb_sink import reporting\n"
-        "try: reporting.save({'entity': 'e', 'project': 'p'}, print, iter(()))\n"
+        "from jglue_app.wandb_sink.client import report\n"
+        "try: report.save({'entity': 'e', 'project': 'p'}, print, iter(()))\n"
         "except Exception as e: print(type(e).__name__, e)\n"
     )
     found = subprocess.run(

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.messages import Message
 from jglue_app.results.exporters import every_eval_ever, hub_eval_results, lm_eval
-from jglue_app.results.exporters.source import RunSource, open_source
-from jglue_app.results.exporters.writing import check_free, place
+from jglue_app.results.exporters.output_files import check_target, write_files
+from jglue_app.results.exporters.run_source import RunSource, open_source
 
 FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".yaml", ".yml")
 
@@ -76,21 +77,24 @@ def export(run: Path, to: Path, format: str, protocol: str = "official") -> Expo
     how = FORMATS[format]
     ending = to.suffix.lower()
     if ending in FILE_ENDINGS and ending not in how.endings:
-        or_file = f", or one file that ends in {how.endings[0]}" if how.endings else ""
+        if not how.endings:
+            raise InputError(
+                "{format} cannot be a {ending} file. Name a new folder or a .zip file.", format=format, ending=ending
+            )
         raise InputError(
-            "{format} cannot be a {ending} file. Name a new folder or a .zip file{or_file}.",
+            "{format} cannot be a {ending} file. Name a new folder or a .zip file, or one file that ends in {one}.",
             format=format,
             ending=ending,
-            or_file=or_file,
+            one=how.endings[0],
         )
-    check_free(to)
+    check_target(to)
     source = open_source(run, protocol)
     if how.single is not None and ending in how.endings:
-        place({to.name: how.single(source)}, to, single=True)
+        write_files({to.name: how.single(source)}, to, single=True)
     else:
-        place(how.files(source), to)
+        write_files(how.files(source), to)
     return Exported(to, (*_left_out(source), *how.notes(source)))
 
 
 def _left_out(source: RunSource) -> list[str]:
-    return [f"{task} is left out: {why}." for task, why in source.left_out.items()]
+    return [Message("{task} is left out: {reason}.", task=task, reason=why) for task, why in source.left_out.items()]

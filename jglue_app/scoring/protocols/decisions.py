@@ -1,12 +1,13 @@
-"""The decisions a protocol is made of: their names, those of their values, and one builder for all systems. Pure."""
+"""The decisions a protocol is made of: their names, those of their values, and one builder for all systems. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from jglue_app.messages import Joined, Message, mark
 from jglue_app.scoring.protocols.judging import judge
 from jglue_app.scoring.rules import RULES
 from jglue_app.scoring.types import CodeSource, Judgement, Preset, Rules, ScoringProtocol
@@ -14,67 +15,67 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Record, Task
 
 DECISIONS = {
-    "items": "items that are scored",
-    "labels": "version of the labels",
-    "thought": "a thought before the answer",
-    "text": "step before comparing",
-    "reading": "how the answer is found",
-    "references": "references of an answer",
-    "clip": "a similarity off the scale",
-    "unreadable": "an unreadable answer counts as",
-    "undefined": "a correlation that is undefined counts as",
-    "evidence": "what decides",
-    "f1": "nearness to a reference",
-    "metrics": "metrics, the main one first",
+    "items": mark("items that are scored"),
+    "labels": mark("version of the labels"),
+    "thought": mark("a thought before the answer"),
+    "text": mark("step before comparing"),
+    "reading": mark("how the answer is found"),
+    "references": mark("references of an answer"),
+    "clip": mark("a similarity off the scale"),
+    "unreadable": mark("an unreadable answer counts as"),
+    "undefined": mark("a correlation that is undefined counts as"),
+    "evidence": mark("what decides"),
+    "f1": mark("nearness to a reference"),
+    "metrics": mark("metrics, the main one first"),
 }
-"""A field of `types.Rules` → what is decided, in the order in which the decisions follow one another."""
+"""A field of `types.Rules` → template of what is decided, in the order in which the decisions follow one another."""
 
 VALUES = {
-    ("items", "all"): "all",
-    ("items", "short_references"): "short references (at most 37.5 characters)",
+    ("items", "all"): mark("all"),
+    ("items", "short_references"): mark("short references (at most 37.5 characters)"),
     ("labels", "v1.1"): "JGLUE v1.1",
-    ("labels", "file"): "as in the file",
-    ("thought", "kept"): "part of the text",
-    ("thought", "left_out"): "left out",
-    ("text", "none"): "–",
-    ("text", "prediction"): "of the output",
-    ("text", "both"): "of output and references",
-    ("reading", "asked"): "equal to an answer that the prompt asked for",
-    ("reading", "label"): "equal to an official label",
-    ("reading", "label_number"): "equal to the number of a label",
-    ("reading", "contains_negative"): "negative if it contains 'negative'",
-    ("reading", "leading_digits"): "the digits it begins with",
-    ("reading", "float"): "what Python's float() reads",
-    ("reading", "plain_number"): "a plain number on the scale",
-    ("reading", "whole"): "the whole text",
-    ("references", "all"): "the best of all",
-    ("references", "first"): "the first alone",
-    ("clip", "False"): "stays",
-    ("clip", "True"): "set to the nearer end",
-    ("unreadable", "None"): "wrong",
-    ("unreadable", "left out"): "nothing: it is left out of the correlation",
-    ("undefined", "none"): "no score",
+    ("labels", "file"): mark("as in the file"),
+    ("thought", "kept"): mark("part of the text"),
+    ("thought", "left_out"): mark("left out"),
+    ("text", "none"): mark("–"),
+    ("text", "prediction"): mark("of the output"),
+    ("text", "both"): mark("of output and references"),
+    ("reading", "asked"): mark("equal to an answer that the prompt asked for"),
+    ("reading", "label"): mark("equal to an official label"),
+    ("reading", "label_number"): mark("equal to the number of a label"),
+    ("reading", "contains_negative"): mark("negative if it contains 'negative'"),
+    ("reading", "leading_digits"): mark("the digits it begins with"),
+    ("reading", "float"): mark("what Python's float() reads"),
+    ("reading", "plain_number"): mark("a plain number on the scale"),
+    ("reading", "whole"): mark("the whole text"),
+    ("references", "all"): mark("the best of all"),
+    ("references", "first"): mark("the first alone"),
+    ("clip", "False"): mark("stays"),
+    ("clip", "True"): mark("set to the nearer end"),
+    ("unreadable", "None"): mark("wrong"),
+    ("unreadable", "left out"): mark("nothing: it is left out of the correlation"),
+    ("undefined", "none"): mark("no score"),
     ("undefined", "zero"): "0",
-    ("evidence", "text"): "the generated text",
-    ("evidence", "log_likelihood"): "the log-likelihood of the choices",
-    ("f1", ""): "not measured",
-    ("f1", "character_bag"): "F1 over the bags of characters",
-    ("f1", "unidic_tokens"): "F1 over the bags of MeCab tokens",
-    ("f1", "sorted_words_difflib"): "ratio of the sorted words (difflib)",
-    ("f1", "sorted_words_indel"): "ratio of the sorted words (insertions and deletions)",
-    ("f1", "ordered"): "ratio of the texts as they stand",
+    ("evidence", "text"): mark("the generated text"),
+    ("evidence", "log_likelihood"): mark("the log-likelihood of the choices"),
+    ("f1", ""): mark("not measured"),
+    ("f1", "character_bag"): mark("F1 over the bags of characters"),
+    ("f1", "unidic_tokens"): mark("F1 over the bags of MeCab tokens"),
+    ("f1", "sorted_words_difflib"): mark("ratio of the sorted words (difflib)"),
+    ("f1", "sorted_words_indel"): mark("ratio of the sorted words (insertions and deletions)"),
+    ("f1", "ordered"): mark("ratio of the texts as they stand"),
 }
-"""(decision, value) → the value in words; others stand for themselves."""
+"""(decision, value) → template of the value in words; other values, such as labels, are shown as they are."""
 
 GENERATION = {
-    "prompt": "prompt",
-    "examples": "few-shot examples",
-    "new_tokens": "new tokens",
-    "stop": "end of an answer",
-    "decoding": "decoding",
-    "repetition_penalty": "repetition penalty",
-    "length_cap": "length cap by the gold answer",
-    "data": "data",
+    "prompt": mark("prompt"),
+    "examples": mark("few-shot examples"),
+    "new_tokens": mark("new tokens"),
+    "stop": mark("end of an answer"),
+    "decoding": mark("decoding"),
+    "repetition_penalty": mark("repetition penalty"),
+    "length_cap": mark("length cap by the gold answer"),
+    "data": mark("data"),
 }
 """Decisions that shape the outputs: they can be made otherwise only by running the model again."""
 
@@ -86,7 +87,7 @@ class Decision:
     name: str
     """A key of `DECISIONS` or `GENERATION`; a step of `text` is `text: <step>`."""
     value: str
-    """Its value in English words."""
+    """Its value in words: a message, where it is no name such as a label."""
     source: CodeSource | None
     """Where the system's own code says it; None for our own protocol."""
     needs_run: bool = False
@@ -141,17 +142,33 @@ def source_of(protocol: ScoringProtocol, task: str, decision: str) -> CodeSource
 
 
 def value_words(decision: str, value: object) -> str:
-    """The value of a decision in English words."""
-    return VALUES.get((decision, str(value)), str(value))
+    """The value of a decision in words: a message, where it is no name such as a label."""
+    template = VALUES.get((decision, str(value)))
+    return str(value) if template is None else Message(template)
 
 
-def decision_text(decision: str) -> str:
-    """What is decided, in English words: a key of `DECISIONS` or `GENERATION`, or `text: <step>`."""
+def step_list(steps: Iterable[tuple[str, str]]) -> Message:
+    """Steps of `types.Rules.text` in their order; in English by their names."""
+    return Joined(
+        ", ",
+        [
+            Message(
+                "{step} ({sides})",
+                step=Message.worded(step, RULES[step], {}),
+                sides=value_words("text", sides),
+            )
+            for step, sides in steps
+        ],
+    )
+
+
+def decision_text(decision: str) -> Message:
+    """What is decided, in words: a key of `DECISIONS` or `GENERATION`, `text: <step>`, or `text` for their order."""
     if decision == "text":
-        return "order of the steps"
+        return Message("order of the steps")
     if decision.startswith("text: "):
-        return RULES[decision.removeprefix("text: ")]
-    return DECISIONS.get(decision) or GENERATION[decision]
+        return Message(RULES[decision.removeprefix("text: ")])
+    return Message(DECISIONS.get(decision) or GENERATION[decision])
 
 
 def decisions_of(protocol: ScoringProtocol, task: str) -> tuple[Decision, ...]:
@@ -167,7 +184,7 @@ def decisions_of(protocol: ScoringProtocol, task: str) -> tuple[Decision, ...]:
         if name == "text":
             if rules.evidence == "text":
                 steps = [(f"text: {step}", value_words("text", sides)) for step, sides in rules.text]
-                out += [Decision(step, said, source_of(protocol, task, step)) for step, said in steps]
+                out += [Decision(step, sides, source_of(protocol, task, step)) for step, sides in steps]
         elif name == "metrics":
             out.append(Decision(name, ", ".join(rules.metrics), source))
         elif _matters(name, rules, task):
@@ -175,7 +192,10 @@ def decisions_of(protocol: ScoringProtocol, task: str) -> tuple[Decision, ...]:
             if name == "unreadable" and value is None and task == "jsts":
                 value = "left out"
             out.append(Decision(name, value_words(name, value), source))
-    out += [Decision(name, said, source, needs_run=True) for name, (said, source) in protocol.generation.items()]
+    out += [
+        Decision(name, Message(template), source, needs_run=True)
+        for name, (template, source) in protocol.generation.items()
+    ]
     return tuple(out)
 
 

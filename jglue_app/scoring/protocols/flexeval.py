@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from jglue_app.messages import mark
 from jglue_app.scoring.protocols.decisions import protocol
 from jglue_app.scoring.types import CodeSource, Preset, Rules
 
@@ -36,18 +37,18 @@ _SOURCES = {
 }
 _GENERATION = {
     "prompt": (
-        "answers in brackets; the gold of JNLI has ASCII quotation marks around it, after 関係：「",
+        mark("answers in brackets; the gold of JNLI has ASCII quotation marks around it, after 関係：「"),
         _code(f"{_SETUP}/jnli.jsonnet", "17–42"),
     ),
     "examples": (
-        "four fixed ones in JSQuAD and JCommonsenseQA, three balanced ones in JNLI",
+        mark("four fixed ones in JSQuAD and JCommonsenseQA, three balanced ones in JNLI"),
         _code(f"{_SETUP}/jsquad.jsonnet", "27–49"),
     ),
-    "new_tokens": ("64 in JSQuAD and JCommonsenseQA, 6 in JNLI", _code(f"{_SETUP}/jsquad.jsonnet", "66")),
-    "stop": ("a blank line; in JNLI 前提 or 」", _code(f"{_SETUP}/jnli.jsonnet", "46")),
-    "decoding": ("greedy", _code(f"{_SETUP}/jsquad.jsonnet", "66")),
+    "new_tokens": (mark("64 in JSQuAD and JCommonsenseQA, 6 in JNLI"), _code(f"{_SETUP}/jsquad.jsonnet", "66")),
+    "stop": (mark("a blank line; in JNLI 前提 or 」"), _code(f"{_SETUP}/jnli.jsonnet", "46")),
+    "decoding": (mark("greedy"), _code(f"{_SETUP}/jsquad.jsonnet", "66")),
     "data": (
-        "SB Intuitions' corrected clones of JSQuAD and JCommonsenseQA (v1.1); JNLI v1.1",
+        mark("SB Intuitions' corrected clones of JSQuAD and JCommonsenseQA (v1.1); JNLI v1.1"),
         _code(f"{_SETUP}/jcommonsenseqa.jsonnet", "14–21"),
     ),
 }

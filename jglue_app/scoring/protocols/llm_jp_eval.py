@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from jglue_app.messages import mark
 from jglue_app.scoring.protocols.decisions import protocol
 from jglue_app.scoring.types import CodeSource, Preset, Rules
 
@@ -62,16 +63,16 @@ def _config(lines: str) -> CodeSource:
 
 
 _GENERATION = {
-    "prompt": ("an instruction, then inputs and answers under headings", _code("13eacc8", _UTILS, "21–45")),
-    "examples": ("the first four of its shuffled train file", _code("13eacc8", _UTILS, "21–45")),
+    "prompt": (mark("an instruction, then inputs and answers under headings"), _code("13eacc8", _UTILS, "21–45")),
+    "examples": (mark("the first four of its shuffled train file"), _code("13eacc8", _UTILS, "21–45")),
     "new_tokens": (
-        "3, 3, 25 and 1 (JSTS, JNLI, JSQuAD, JCommonsenseQA)",
+        mark("3, 3, 25 and 1 (JSTS, JNLI, JSQuAD, JCommonsenseQA)"),
         _dataset("{jsts,jnli,jsquad,jcommonsenseqa}", "15–17"),
     ),
-    "stop": ("none; the answer is cut when it is scored", _code("13eacc8", _UTILS)),
-    "decoding": ("greedy", _config("43")),
-    "repetition_penalty": ("none", _config("44")),
-    "data": ("JGLUE v1.1; by default 100 items of a subset", _config("40")),
+    "stop": (mark("none; the answer is cut when it is scored"), _code("13eacc8", _UTILS)),
+    "decoding": (mark("greedy"), _config("43")),
+    "repetition_penalty": (mark("none"), _config("44")),
+    "data": (mark("JGLUE v1.1; by default 100 items of a subset"), _config("40")),
 }
 PROTOCOL = protocol("llm-jp-eval", _RULES, _SOURCES, _GENERATION, Preset("llm-jp-eval", shots=4))
 
@@ -80,6 +81,6 @@ SWALLOW = protocol(
     "swallow-202411",
     _SWALLOW,
     _SOURCES | {"jnli": _SOURCES["jnli"] | {"metrics": _code("71d224b", "scripts/re_evaluate_nli_task.py", "18–29")}},
-    _GENERATION | {"data": ("the whole validation split of JGLUE v1.1", _SCRIPT)},
+    _GENERATION | {"data": (mark("the whole validation split of JGLUE v1.1"), _SCRIPT)},
     Preset("llm-jp-eval", shots=4),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from jglue_app.messages import mark
 from jglue_app.scoring.protocols.decisions import protocol
 from jglue_app.scoring.types import CodeSource, Preset, Rules
 
@@ -44,11 +45,11 @@ _SOURCES = {
     },
 }
 _GENERATION = {
-    "prompt": ("an instruction, an input and an answer under headings", _task("jnli", "12–17")),
-    "examples": ("three, two in JSQuAD", _task("jsquad", "10–11")),
-    "stop": ("JSQuAD: a blank line", _task("jsquad", "20–22")),
-    "decoding": ("greedy", _task("jsquad", "23")),
-    "data": ("the whole validation split of JGLUE v1.1", _task("jnli", "3–7")),
+    "prompt": (mark("an instruction, an input and an answer under headings"), _task("jnli", "12–17")),
+    "examples": (mark("three, two in JSQuAD"), _task("jsquad", "10–11")),
+    "stop": (mark("JSQuAD: a blank line"), _task("jsquad", "20–22")),
+    "decoding": (mark("greedy"), _task("jsquad", "23")),
+    "data": (mark("the whole validation split of JGLUE v1.1"), _task("jnli", "3–7")),
 }
 PROTOCOL = protocol(
     "lm-eval-ja",

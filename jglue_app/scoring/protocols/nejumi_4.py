@@ -7,6 +7,7 @@ prediction for JSQuAD is lower-cased and the reference is not.
 
 from __future__ import annotations
 
+from jglue_app.messages import mark
 from jglue_app.scoring.protocols.decisions import protocol
 from jglue_app.scoring.types import CodeSource, Preset, Rules
 
@@ -63,11 +64,11 @@ _SOURCES = {
     },
 }
 _GENERATION = {
-    "prompt": ("turns of a chat, the instruction in the first", _code("main, 2025", _JASTER, "117–142")),
-    "examples": ("none, and again with the first two of the train file", _config("52")),
-    "new_tokens": ("as its data says for each subset", _code("main, 2025", _JASTER, "158")),
-    "stop": ("none; the answer is cut when it is scored", _READ),
-    "decoding": ("temperature 0.1", _config("49")),
-    "data": ("the first 100 items of a subset", _code("main, 2025", _JASTER, "103–115")),
+    "prompt": (mark("turns of a chat, the instruction in the first"), _code("main, 2025", _JASTER, "117–142")),
+    "examples": (mark("none, and again with the first two of the train file"), _config("52")),
+    "new_tokens": (mark("as its data says for each subset"), _code("main, 2025", _JASTER, "158")),
+    "stop": (mark("none; the answer is cut when it is scored"), _READ),
+    "decoding": (mark("temperature 0.1"), _config("49")),
+    "data": (mark("the first 100 items of a subset"), _code("main, 2025", _JASTER, "103–115")),
 }
 PROTOCOL = protocol("nejumi-4", _RULES, _SOURCES, _GENERATION, Preset("llm-jp-eval", shots=2, format="chat"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from jglue_app.messages import mark
 from jglue_app.scoring.protocols.decisions import protocol
 from jglue_app.scoring.types import CodeSource, Preset, Rules
 
@@ -58,14 +59,19 @@ _SOURCES = {
 }
 _GENERATION = {
     "prompt": (
-        "by version; in 0.2 the examples of JCommonsenseQA show an index, and the texts of the choices are ranked",
+        mark(
+            "by version; in 0.2 the examples of JCommonsenseQA show an index, and the texts of the choices are ranked"
+        ),
         CodeSource(_REPOSITORY, "9791c5d", _JCOMMONSENSEQA, "114–146"),
     ),
-    "examples": ("three, two in JSQuAD", _code("models")),
-    "stop": ("JSQuAD: a line break", _jsquad("49")),
-    "decoding": ("greedy; a choice is tokenized apart from the prompt", _code("lm_eval/base.py")),
-    "length_cap": ("none", _CAP),
-    "data": ("the whole validation split of JGLUE v1.1", CodeSource(_REPOSITORY, "d10571f", f"{_JA}/jnli.py", "64–65")),
+    "examples": (mark("three, two in JSQuAD"), _code("models")),
+    "stop": (mark("JSQuAD: a line break"), _jsquad("49")),
+    "decoding": (mark("greedy; a choice is tokenized apart from the prompt"), _code("lm_eval/base.py")),
+    "length_cap": (mark("none"), _CAP),
+    "data": (
+        mark("the whole validation split of JGLUE v1.1"),
+        CodeSource(_REPOSITORY, "d10571f", f"{_JA}/jnli.py", "64–65"),
+    ),
 }
 
 _PRESET = Preset("stability-jp", shots=3, shots_by_task=(("jsquad", 2),), method="both")
@@ -74,7 +80,7 @@ CAPPED = protocol(
     f"{NAME}-capped",
     _RULES,
     _SOURCES,
-    _GENERATION | {"length_cap": ("the longest gold answer's tokens: an oracle, as in its published runs", _CAP)},
+    _GENERATION | {"length_cap": (mark("the longest gold answer's tokens: an oracle, as in its published runs"), _CAP)},
     replace(_PRESET, oracle_length=True),
     variant_of=NAME,
 )

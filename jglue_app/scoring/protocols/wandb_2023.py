@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from jglue_app.messages import mark
 from jglue_app.scoring.protocols.decisions import protocol
 from jglue_app.scoring.types import CodeSource, Preset, Rules
 
@@ -100,31 +101,31 @@ _SOURCES = {
     "jcommonsenseqa": {"": _read("192–210")},
     "jcola": {"": _read("212–244")},
 }
-_TOKENS = ("5, 3, 3, 25 and 5 (MARC-ja, JSTS, JNLI, JSQuAD, JCommonsenseQA)", _script("64–134"))
-_WHOLE = ("the whole validation split of JGLUE v1.1", _script("58–63"))
+_TOKENS = (mark("5, 3, 3, 25 and 5 (MARC-ja, JSTS, JNLI, JSQuAD, JCommonsenseQA)"), _script("64–134"))
+_WHOLE = (mark("the whole validation split of JGLUE v1.1"), _script("58–63"))
 _JUNE_CODE = _code("171e444", "src/japanese-task-evaluation.py")
 _JUNE_GENERATION = {
     "prompt": (
-        "an instruction for each subset; that of JCommonsenseQA is JSQuAD's, above numbers",
+        mark("an instruction for each subset; that of JCommonsenseQA is JSQuAD's, above numbers"),
         _code("171e444", "src/prompt_template.py", "3–116"),
     ),
-    "examples": ("four fixed ones in the prompt", _code("171e444", "src/prompt_template.py", "3–116")),
+    "examples": (mark("four fixed ones in the prompt"), _code("171e444", "src/prompt_template.py", "3–116")),
     "new_tokens": _TOKENS,
-    "stop": ("no stop strings; end token 0 in JSQuAD and JCommonsenseQA", _JUNE_CODE),
-    "decoding": ("greedy", _JUNE_CODE),
-    "repetition_penalty": ("1.2 in MARC-ja, JSTS and JNLI, 1.1 in JSQuAD and JCommonsenseQA", _JUNE_CODE),
+    "stop": (mark("no stop strings; end token 0 in JSQuAD and JCommonsenseQA"), _JUNE_CODE),
+    "decoding": (mark("greedy"), _JUNE_CODE),
+    "repetition_penalty": (mark("1.2 in MARC-ja, JSTS and JNLI, 1.1 in JSQuAD and JCommonsenseQA"), _JUNE_CODE),
     "data": _WHOLE,
 }
 _AUGUST_GENERATION = {
     "prompt": (
-        "no cue at its end, choices as 0.x,1.y,… on one line, whole numbers for JSTS",
+        mark("no cue at its end, choices as 0.x,1.y,… on one line, whole numbers for JSTS"),
         _code("43a75f6", "src/prompt_template.py", "3–7"),
     ),
-    "examples": ("none", _code("43a75f6", "src/prompt_template.py", "3–7")),
+    "examples": (mark("none"), _code("43a75f6", "src/prompt_template.py", "3–7")),
     "new_tokens": _TOKENS,
-    "stop": ("no stop strings", _script("64–134")),
-    "decoding": ("temperature 0", _script("44–47")),
-    "repetition_penalty": ("none", _script("64–134")),
+    "stop": (mark("no stop strings"), _script("64–134")),
+    "decoding": (mark("temperature 0"), _script("44–47")),
+    "repetition_penalty": (mark("none"), _script("64–134")),
     "data": _WHOLE,
 }
 

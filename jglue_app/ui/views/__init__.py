@@ -13,11 +13,11 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from jglue_app.errors import BusyError
 from jglue_app.messages import of as messages_of
 from jglue_app.messages import say, table, word
 from jglue_app.scoring.judged import Answered
 from jglue_app.tasks import TASKS
+from jglue_app.tasks.item_text import question_line
 from jglue_app.types import Item, Source
 
 _TEMPLATES = Environment(
@@ -57,16 +57,14 @@ def empty(text: str) -> str:
 
 
 def failure(error: Exception, lang: str, *, head: str = "") -> str:
-    """What an error of ours says, under a few words on its kind; a fault of another sort should not get here."""
+    """What an error of ours says, under a few words on its kind."""
     kind = next((c.__name__ for c in type(error).__mro__ if f"error_{c.__name__}" in table(lang)), "JglueAppError")
-    text = word("busy", lang) if isinstance(error, BusyError) else say(messages_of(error), lang)
-    return sentence(text, lang, head=head or f"error_{kind}")
+    return sentence(say(messages_of(error), lang), lang, head=head or f"error_{kind}")
 
 
-def sentence(message: str, lang: str, *, head: str = "failed", incident: str = "") -> str:
+def sentence(message: str, lang: str, *, head: str = "failed") -> str:
     """What went wrong, with a way out."""
-    text = word("fault", lang).format(incident) if incident else message
-    return render("status", {"head": word("failed" if incident else head, lang), "error": text})
+    return render("status", {"head": word(head, lang), "error": message})
 
 
 def note(text: str) -> str:
@@ -88,17 +86,4 @@ def short(text: str, length: int = SHORT) -> str:
 
 def question(item: Item) -> str:
     """What an item asks, in one short line."""
-    fields = item.fields
-    if "question" in fields:
-        return short(fields["question"])
-    return short(" / ".join(fields.values()))
-
-
-def gold_text(item: Item) -> str:
-    """The gold answer for people: JCommonsenseQA with the choice's text."""
-    if isinstance(item.gold, float):
-        return f"{item.gold:.1f}"
-    answers = list(dict.fromkeys(item.gold))
-    if f"choice{answers[0]}" in item.fields:
-        return f"{answers[0]} {item.fields[f'choice{answers[0]}']}"
-    return " / ".join(answers)
+    return short(question_line(item))

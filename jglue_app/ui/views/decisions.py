@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from jglue_app.messages import say
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.decisions import Decision, decisions_of
+from jglue_app.scoring.protocols.decisions import Decision, decision_text, decisions_of
 from jglue_app.tasks import TASKS
-from jglue_app.ui.decision_words import decision_word, value_word
 
 
 def decisions_view(name: str, lang: str) -> dict[str, Any]:
@@ -18,17 +18,20 @@ def decisions_view(name: str, lang: str) -> dict[str, Any]:
         UnknownNameError: no such protocol.
     """
     protocol = get_protocol(name)
-    found = {task: decisions_of(protocol, task) for task in protocol.rules}
-    shaping = [d for d in next(iter(found.values())) if d.needs_run]
-    subsets = [(TASKS[task].title, _rows((d for d in all_ if not d.needs_run), lang)) for task, all_ in found.items()]
+    by_task = {task: decisions_of(protocol, task) for task in protocol.rules}
+    shaping = [d for d in next(iter(by_task.values())) if d.needs_run]
+    subsets = [
+        (TASKS[task].title, _rows((d for d in decisions if not d.needs_run), lang))
+        for task, decisions in by_task.items()
+    ]
     return {"protocol": name, "variant_of": protocol.variant_of, "subsets": subsets, "outputs": _rows(shaping, lang)}
 
 
 def _rows(decisions: Iterable[Decision], lang: str) -> list[dict[str, str]]:
     return [
         {
-            "name": decision_word(d.name, lang),
-            "value": value_word(d.name.split(":")[0] if d.needs_run else "", d.value, lang),
+            "name": say(decision_text(d.name), lang),
+            "value": say(d.value, lang),
             "source": str(d.source) if d.source else "",
         }
         for d in decisions

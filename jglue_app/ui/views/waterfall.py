@@ -5,35 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jglue_app.messages import word
+from jglue_app.messages import say, word
+from jglue_app.scoring.protocols.decisions import decision_text
 from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.types import Estimate
 from jglue_app.scoring.waterfall import Moved, Switch, Waterfall
 from jglue_app.tasks import TASKS
-from jglue_app.ui.decision_words import decision_word, value_word
 
-MOST_ITEMS = 5
+MAX_ITEMS = 5
 """Items of a step that are listed."""
-LONGEST_TEXT = 80
+MAX_CHARS = 80
 
 
-def waterfall_view(found: Mapping[str, Waterfall], lang: str) -> dict[str, Any]:
+def waterfall_view(waterfalls: Mapping[str, Waterfall], lang: str) -> dict[str, Any]:
     """Payload of the template `waterfall`: a table for each subset, then what needs other outputs."""
-    some = next(iter(found.values()))
+    first = next(iter(waterfalls.values()))
     return {
-        "start": some.start,
-        "end": some.end,
-        "ways": [_way(way, lang) for way in found.values()],
+        "start": first.start,
+        "end": first.end,
+        "ways": [_way(way, lang) for way in waterfalls.values()],
         "other": [
             {
-                "name": decision_word(o.decision, lang),
-                "before": value_word(o.decision, o.before, lang),
-                "after": value_word(o.decision, o.after, lang),
+                "name": say(decision_text(o.decision), lang),
+                "before": say(o.before, lang),
+                "after": say(o.after, lang),
                 "source": str(o.source) if o.source else "",
             }
-            for o in some.other_outputs
+            for o in first.other_outputs
         ],
-        "command": f"python -m jglue_app run --protocol {some.end} --tasks {','.join(found)}",
+        "command": f"python -m jglue_app run --protocol {first.end} --tasks {','.join(waterfalls)}",
     }
 
 
@@ -59,9 +59,9 @@ def _bar(score: Estimate | None) -> dict[str, Any]:
 def _step(switch: Switch, way: Waterfall, names: list[str], lang: str) -> dict[str, Any]:
     listed = [m for m in switch.moved if m.change or TASKS[way.task].kind == "score"]
     return {
-        "name": decision_word(switch.decision, lang),
-        "before": value_word(switch.decision, switch.before, lang),
-        "after": value_word(switch.decision, switch.after, lang),
+        "name": say(decision_text(switch.decision), lang),
+        "before": say(switch.before, lang),
+        "after": say(switch.after, lang),
         "source": str(switch.source) if switch.source else "",
         "scores": [
             _bar(switch.scores.get(name))
@@ -69,8 +69,8 @@ def _step(switch: Switch, way: Waterfall, names: list[str], lang: str) -> dict[s
             for name in names
         ],
         "moved": _moved(switch, lang),
-        "items": [_item(m, lang) for m in listed[:MOST_ITEMS]],
-        "more": max(0, len(listed) - MOST_ITEMS),
+        "items": [_item(m, lang) for m in listed[:MAX_ITEMS]],
+        "more": max(0, len(listed) - MAX_ITEMS),
     }
 
 
@@ -97,7 +97,7 @@ def _item(moved: Moved, lang: str) -> dict[str, str]:
 
 def _cut(text: str) -> str:
     line = text.replace("\n", "⏎")
-    return line if len(line) <= LONGEST_TEXT else line[:LONGEST_TEXT] + "…"
+    return line if len(line) <= MAX_CHARS else line[:MAX_CHARS] + "…"
 
 
 def _sentences(way: Waterfall, lang: str) -> list[str]:
@@ -117,9 +117,9 @@ def _sentences(way: Waterfall, lang: str) -> list[str]:
                 start=number(start),
                 end=number(end),
                 difference=number(end - start, sign=True),
-                decision=decision_word(largest.decision, lang),
-                before=value_word(largest.decision, largest.before, lang),
-                after=value_word(largest.decision, largest.after, lang),
+                decision=say(decision_text(largest.decision), lang),
+                before=say(largest.before, lang),
+                after=say(largest.after, lang),
                 change=number(largest.change[name], sign=True),
             )
         )

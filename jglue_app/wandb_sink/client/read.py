@@ -1,4 +1,4 @@
-"""In the process of `worker.py`: what is at W&B already, through its public API."""
+"""In the worker process: what is at W&B already, through its public API."""
 
 from __future__ import annotations
 
@@ -6,84 +6,81 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import wandb
-
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
-from jglue_app.wandb_sink.client.send import LATER, TIMEOUT_S, Lines, Say, mapped
+from jglue_app.wandb_sink.client.connection import TRY_LATER, api, translated_errors
+from jglue_app.wandb_sink.client.send import Lines
+from jglue_app.wandb_sink.paths import RunPath, parse_run_path, path_of_job, project_path
 from jglue_app.wandb_sink.payload import COMPARISON, EVALUATION, FORMAT, PROTOCOLS_KEY, RUN_ARTIFACT, artifact_name
 
-PAGE = 200
-"""Runs asked for at a time."""
+RUNS_PER_PAGE = 200
+"""Runs of one answer of the API."""
 
 
-def standings(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
+def standings(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
     """The evaluated runs of a project: `{entity, project}` → `{runs, left_out}` as `leaderboard.Standings` has them."""
-    found: dict[str, dict[str, Any]] = {}
+    runs: dict[str, dict[str, Any]] = {}
     left_out = 0
-    with mapped(_project(job), then=LATER):
-        api = wandb.Api(timeout=TIMEOUT_S)
-        path = f"{job['entity'] or api.default_entity}/{job['project']}"
-        for run in api.runs(path, filters={"jobType": EVALUATION}, order="-created_at", per_page=PAGE, lazy=False):
+    with translated_errors(path_of_job(job), remedy=TRY_LATER):
+        client = api()
+        path = project_path(job["entity"] or client.default_entity, job["project"])
+        filters = {"jobType": EVALUATION}
+        for run in client.runs(path, filters=filters, order="-created_at", per_page=RUNS_PER_PAGE, lazy=False):
             summary = dict(run.summary)
             if summary.get("push/state") != "complete" or int(summary.get("push/format", 0)) > FORMAT:
                 left_out += 1
                 continue
             spec_id = str(run.config.get("jglue", {}).get("spec_id", run.id))
             # Of several W&B runs of one spec the most complete counts, then the newest.
-            if spec_id not in found or summary.get("push/items", 0) > found[spec_id]["summary"].get("push/items", 0):
-                found[spec_id] = {
-                    "id": run.id,
-                    "name": run.name,
-                    "url": run.url,
-                    "created": run.created_at,
-                    "state": run.state,
-                    "spec_id": spec_id,
-                    "data_kind": run.config.get("data_kind", "official"),
-                    "summary": {
-                        key: value for key, value in summary.items() if key.startswith((f"{PROTOCOLS_KEY}/", "push/"))
-                    },
-                }
-    return {"runs": list(found.values()), "left_out": left_out}
+            if spec_id not in runs or summary.get("push/items", 0) > runs[spec_id]["summary"].get("push/items", 0):
+                runs[spec_id] = _described(run, spec_id, summary)
+    return {"runs": list(runs.values()), "left_out": left_out}
 
 
-def _project(job: Mapping[str, Any]) -> str:
-    return f"{job['entity']}/{job['project']}" if job["entity"] else str(job["project"])
+def _described(run: Any, spec_id: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "name": run.name,
+        "url": run.url,
+        "created": run.created_at,
+        "state": run.state,
+        "spec_id": spec_id,
+        "data_kind": run.config.get("data_kind", "official"),
+        "summary": {key: value for key, value in summary.items() if key.startswith((f"{PROTOCOLS_KEY}/", "push/"))},
+    }
 
 
-def pull(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
+def pull(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
     """Download run folders: `{path, into}` → `{folders}`, names below `into`."""
-    with mapped(job["path"], then=LATER):
-        api = wandb.Api(timeout=TIMEOUT_S)
-        run = api.run(job["path"])
+    with translated_errors(job["path"], remedy=TRY_LATER):
+        client = api()
+        run = client.run(job["path"])
         if run.job_type == COMPARISON:
-            entity, project, _id = job["path"].split("/")
-            runs = [api.run(f"{entity}/{project}/{run.config[side]['run_id']}") for side in ("a", "b")]
+            at = parse_run_path(job["path"])
+            sides = (RunPath(at.entity, at.project, run.config[side]["run_id"]) for side in ("a", "b"))
+            runs = [client.run(str(side)) for side in sides]
         else:
             runs = [run]
-        return {"folders": [_download(api, each, Path(job["into"]), say) for each in runs]}
+        return {"folders": [_download(client, each, Path(job["into"]), on_message) for each in runs]}
 
 
-def _download(api: Any, run: Any, into: Path, say: Say) -> str:
-    held = [artifact for artifact in run.logged_artifacts() if artifact.type == RUN_ARTIFACT]
+def _download(client: Any, run: Any, into: Path, on_message: OnMessage) -> str:
+    artifacts = [artifact for artifact in run.logged_artifacts() if artifact.type == RUN_ARTIFACT]
     spec_id = run.config.get("jglue", {}).get("spec_id")
-    if not held and spec_id and run.summary.get("push/state") == "complete":
+    if not artifacts and spec_id and run.summary.get("push/state") == "complete":
         # W&B stores equal content once, and names the first run that logged it alone.
-        held = [api.artifact(f"{run.entity}/{run.project}/{artifact_name(spec_id)}:latest")]
-    if not held:
+        artifacts = [client.artifact(f"{project_path(run.entity, run.project)}/{artifact_name(spec_id)}:latest")]
+    if not artifacts:
         raise InputError(
-            "The W&B run {id} holds no run folder: it was not pushed by this application, or its "
-            "push did not come to an end. Ask whoever made it to push it again.",
-            id=run.id,
+            "The W&B run {run} holds no run folder: it was not pushed by this application, or its push did not come to "
+            "an end. Ask its owner to push it again.",
+            run=run.id,
         )
-    newest = max(held, key=lambda artifact: int(artifact.version.removeprefix("v")))
+    newest = max(artifacts, key=lambda artifact: int(artifact.version.removeprefix("v")))
     name = str(newest.name).split(":")[0]
-    say(
-        Message(
-            "Downloading {qualified_name} ({size:,.1f} MiB).",
-            qualified_name=newest.qualified_name,
-            size=newest.size / 2**20,
-        )
+    on_message(
+        Message("Downloading {artifact} ({mib:,.1f} MiB).", artifact=newest.qualified_name, mib=newest.size / 2**20)
     )
     newest.download(root=str(into / name))
     return name

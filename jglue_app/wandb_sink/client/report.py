@@ -1,4 +1,4 @@
-"""In the process of `worker.py`: the W&B Report of a project: leaderboard, subset bars, failure picture, comparer."""
+"""In the worker process: the W&B Report of a project, with leaderboard, subset bars, outcomes and run comparer."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import wandb
-
+from jglue_app.child_process import OnMessage
 from jglue_app.errors import DeviceError
 from jglue_app.scoring.scoreboard import OUTCOMES, number
 from jglue_app.tasks import TASKS
-from jglue_app.wandb_sink.client.send import LATER, TIMEOUT_S, Lines, Say, mapped
+from jglue_app.wandb_sink.client.connection import TRY_LATER, api, translated_errors
+from jglue_app.wandb_sink.client.send import Lines
+from jglue_app.wandb_sink.paths import path_of_job, project_path
 from jglue_app.wandb_sink.payload import EVALUATION, PROTOCOLS_KEY
 
-WIDTH = 24
+GRID_COLUMNS = 24
 """Columns of a panel grid."""
+PANELS_PER_ROW = 3
 
 
-def save(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
+def save(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
     """Save the Report: `{entity, project, protocol, data_kind, rows, keys}` → `{url, title, blocks}`.
 
     Raises:
@@ -31,9 +33,9 @@ def save(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
             "A Report needs the package wandb-workspaces: `pip install wandb-workspaces`. The ranking needs no package."
         ) from e
     title = f"JGLUE ({job['protocol']}, {job['data_kind']})"
-    with mapped(f"{job['entity']}/{job['project']}" if job["entity"] else job["project"], then=LATER):
-        api = wandb.Api(timeout=TIMEOUT_S)
-        entity = str(job["entity"] or api.default_entity)
+    with translated_errors(path_of_job(job), remedy=TRY_LATER):
+        client = api()
+        entity = str(job["entity"] or client.default_entity)
         report = wr.Report(
             project=job["project"],
             entity=entity,
@@ -43,9 +45,8 @@ def save(job: Mapping[str, Any], say: Say, _: Lines) -> dict[str, Any]:
             blocks=_blocks(wr, job, entity),
         )
         # The same title is the same report, so that links to it stay good.
-        before = [found for found in api.reports(f"{entity}/{job['project']}") if found.display_name == title]
-        if before:
-            report.id = before[0].id
+        reports = client.reports(project_path(entity, job["project"]))
+        report.id = next((saved.id for saved in reports if saved.display_name == title), report.id)
         report.save()
         return {"url": report.url, "title": title, "blocks": listing(report.blocks)}
 
@@ -60,18 +61,18 @@ def _blocks(wr: Any, job: Mapping[str, Any], entity: str) -> list[Any]:
         "order": [wr.OrderBy(wr.SummaryMetric(f"{PROTOCOLS_KEY}/{job['protocol']}/average"))],
     }
     bars = [
-        wr.BarPlot(title=TASKS[task].title, metrics=[wr.SummaryMetric(key)], layout=_place(wr, i))
+        wr.BarPlot(title=TASKS[task].title, metrics=[wr.SummaryMetric(key)], layout=_layout(wr, i))
         for i, (task, key) in enumerate(keys.items())
     ]
     failures = [
         wr.BarPlot(
             title=TASKS[task].title,
             metrics=[wr.SummaryMetric(f"outcomes/{task}/{outcome}") for outcome in OUTCOMES],
-            layout=_place(wr, i),
+            layout=_layout(wr, i),
         )
         for i, task in enumerate(keys)
     ]
-    wide = wr.Layout(w=WIDTH, h=12)
+    wide = wr.Layout(w=GRID_COLUMNS, h=12)
     return [
         wr.P(
             f"Scored under the protocol {job['protocol']}. In brackets the 95 % interval: runs whose intervals overlap "
@@ -95,9 +96,10 @@ def _blocks(wr: Any, job: Mapping[str, Any], entity: str) -> list[Any]:
     ]
 
 
-def _place(wr: Any, number_: int) -> Any:
-    """Three panels in a row."""
-    return wr.Layout(x=8 * (number_ % 3), y=6 * (number_ // 3), w=8, h=6)
+def _layout(wr: Any, index: int) -> Any:
+    row, column = divmod(index, PANELS_PER_ROW)
+    width = GRID_COLUMNS // PANELS_PER_ROW
+    return wr.Layout(x=width * column, y=6 * row, w=width, h=6)
 
 
 def ranking(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> str:
@@ -112,8 +114,8 @@ def ranking(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _cell(found: Sequence[float | None]) -> str:
-    value, low, high = found
+def _cell(estimate: Sequence[float | None]) -> str:
+    value, low, high = estimate
     if value is None or low is None:
         return number(value)
     # Round brackets: square ones would begin a link.
@@ -122,7 +124,7 @@ def _cell(found: Sequence[float | None]) -> str:
 
 def listing(blocks: Sequence[Any]) -> list[dict[str, Any]]:
     """What a report holds, block by block, as plain values for people and tests."""
-    found = []
+    rows = []
     for block in blocks:
         row: dict[str, Any] = {"block": type(block).__name__}
         if hasattr(block, "text"):
@@ -137,5 +139,5 @@ def listing(blocks: Sequence[Any]) -> list[dict[str, Any]]:
                 for panel in block.panels
             ]
             row["runs"] = [f"{runs.entity}/{runs.project}: {runs.filters}" for runs in block.runsets]
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows

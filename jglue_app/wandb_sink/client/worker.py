@@ -1,8 +1,7 @@
-"""The other side of `process.py`: does one job with W&B's client and ends.
+"""The process of `worker_process.py`: does one job with W&B's client and exits.
 
-Standard input: one line of JSON `{"action": …, …}`; the action `follow` takes further lines. Standard output: lines
-`{"say": sentence}`, and at last `{"done": {…}}` or `{"error": sentence, "kind": class of errors.py}`. When standard
-input ends early, whoever started this is gone, and so is this.
+Standard input: one line of JSON `{"action": …, …}`; the action `follow` takes further lines. Standard output: the lines
+of `child_process`. When standard input ends early, the parent has exited, and so does this.
 """
 
 from __future__ import annotations
@@ -18,10 +17,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from jglue_app.child_process import OnMessage, error_line, message_line
 from jglue_app.errors import JglueAppError
-from jglue_app.wandb_sink.process import HOME_OF_WORKER
+from jglue_app.wandb_sink.worker_process import WORKER_HOME_ENV
 
-TEAR_DOWN_S = 5.0
+TEARDOWN_S = 5.0
+
+Action = Callable[[Mapping[str, Any], OnMessage, Iterator[dict[str, Any]]], dict[str, Any]]
+"""Takes a job, what takes its messages, and the further lines of standard input; returns the result."""
 
 
 def main() -> None:
@@ -29,46 +32,45 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # Whatever the client prints is no answer.
 
-    def tell(message: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # Whoever started this is gone; what it does here ends well all the same.
-            answers.write(json.dumps(message) + "\n")
+    def send(line: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # The parent has exited; what this does at W&B is completed all the same.
+            answers.write(json.dumps(line) + "\n")
             answers.flush()
 
     lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    gone = threading.Event()
+    parent_exited = threading.Event()
     job = json.loads(sys.stdin.readline() or "{}")
-    threading.Thread(target=_listen, args=(lines, gone, job.get("action") != "follow"), daemon=True).start()
+    arguments = (lines, parent_exited, job.get("action") != "follow")
+    threading.Thread(target=_read_stdin, args=arguments, daemon=True).start()
     code = 0
     try:
-        tell({"done": _actions()[job["action"]](job, lambda text: tell({"say": text}), _until_none(lines))})
+        action = _actions()[job["action"]]
+        send({"result": action(job, lambda text: send(message_line(text)), iter(lines.get, None))})
     except JglueAppError as e:
-        tell({"error": str(e), "kind": type(e).__name__})
+        send(error_line(e))
     except BaseException:
         traceback.print_exc()
         code = 1
     with contextlib.suppress(OSError):
         answers.close()
-    _tear_down()
+    _tear_down_client()
     sys.stderr.flush()
-    if not code or gone.is_set():  # Else the last words in there are still to be read by who started this.
-        shutil.rmtree(os.environ[HOME_OF_WORKER], ignore_errors=True)
+    if not code or parent_exited.is_set():  # Else the parent still reads the end of standard error in there.
+        shutil.rmtree(os.environ[WORKER_HOME_ENV], ignore_errors=True)
     # W&B's client has an exit hook that would wait for a server that is not there.
     os._exit(code)
 
 
-def _tear_down() -> None:
-    """End W&B's own core while its parent can still see it out, but wait for that only a little."""
+def _tear_down_client() -> None:
+    """End W&B's own core while the parent can still wait for it, but give that only a few seconds."""
     if "wandb" in sys.modules:
         thread = threading.Thread(target=sys.modules["wandb"].teardown, daemon=True)
         thread.start()
-        thread.join(TEAR_DOWN_S)
-
-
-Action = Callable[[Mapping[str, Any], Callable[[str], None], Iterator[dict[str, Any]]], dict[str, Any]]
+        thread.join(TEARDOWN_S)
 
 
 def _actions() -> dict[str, Action]:
-    from jglue_app.wandb_sink.client import job, read, report, send
+    from jglue_app.wandb_sink.client import launch_job, read, report, send
 
     return {
         "push": send.push,
@@ -77,23 +79,20 @@ def _actions() -> dict[str, Action]:
         "standings": read.standings,
         "pull": read.pull,
         "report": report.save,
-        "job": job.create,
+        "job": launch_job.create,
     }
 
 
-def _listen(lines: queue.SimpleQueue[dict[str, Any] | None], gone: threading.Event, end_with_it: bool) -> None:
+def _read_stdin(
+    lines: queue.SimpleQueue[dict[str, Any] | None], parent_exited: threading.Event, exit_at_end: bool
+) -> None:
     for line in sys.stdin:
         lines.put(json.loads(line))
-    gone.set()
+    parent_exited.set()
     lines.put(None)
-    if end_with_it:
-        shutil.rmtree(os.environ[HOME_OF_WORKER], ignore_errors=True)
+    if exit_at_end:
+        shutil.rmtree(os.environ[WORKER_HOME_ENV], ignore_errors=True)
         os._exit(3)
-
-
-def _until_none(lines: queue.SimpleQueue[dict[str, Any] | None]) -> Iterator[dict[str, Any]]:
-    while (line := lines.get()) is not None:
-        yield line
 
 
 if __name__ == "__main__":

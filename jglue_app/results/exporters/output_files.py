@@ -1,0 +1,103 @@
+"""Texts that every reader takes, and files put in their place all at once: a folder, a .zip file, or a single file."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jglue_app.errors import StoreError, reason_of
+from jglue_app.results import surrogates
+from jglue_app.runs.store import dumps
+
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+"""The earliest that a .zip file can name: the same export is the same file whenever it is made."""
+
+LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
+"""What some readers take for the end of a line and JSON leaves as it is."""
+
+
+def replace_surrogates(value: Any) -> Any:
+    """A value with every lone surrogate in its texts replaced by U+FFFD."""
+    if isinstance(value, str):
+        return surrogates.replace(value)
+    if isinstance(value, Mapping):
+        return {replace_surrogates(name): replace_surrogates(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [replace_surrogates(part) for part in value]
+    return value
+
+
+def json_line(value: Any) -> str:
+    """A line of JSON Lines that is one line to every reader."""
+    return dumps(replace_surrogates(value)).translate(LINE_ENDS) + "\n"
+
+
+def json_file(value: Any) -> str:
+    """A whole JSON file."""
+    return dumps(replace_surrogates(value), indent=2) + "\n"
+
+
+def check_target(to: Path) -> None:
+    """Raise StoreError if there is something at a path already, or no folder to put it into."""
+    try:
+        taken = to.exists() or to.is_symlink()
+        parent = to.absolute().parent.is_dir()
+    except (OSError, ValueError) as e:
+        raise StoreError(
+            "{to} cannot be written ({reason}). Choose another place, or free some space.", to=to, reason=reason_of(e)
+        ) from e
+    if taken:
+        raise StoreError("{to} is there already. Name a place where nothing is, or remove it first.", to=to)
+    if not parent:
+        raise StoreError(
+            "There is no folder {parent} to write into. Make it first, or choose another.", parent=to.absolute().parent
+        )
+
+
+def write_files(files: Mapping[str, str], to: Path, *, single: bool = False) -> Path:
+    """Write some files so that all of them are there or none.
+
+    Args:
+        files: path below `to`, with `/` → content.
+        to: where to; ending in `.zip` for an archive.
+        single: write the only file at `to` itself.
+
+    Returns:
+        `to`.
+
+    Raises:
+        StoreError: there is something already, or it cannot be written.
+    """
+    check_target(to)
+    try:
+        with tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=".export-") as scratch:
+            made = Path(scratch) / "made"
+            if single:
+                (content,) = files.values()
+                made.write_text(content, "utf-8", newline="\n")
+            elif to.suffix.lower() == ".zip":
+                _pack(files, made)
+            else:
+                for name, content in files.items():
+                    path = made / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(content, "utf-8", newline="\n")
+            check_target(to)
+            made.rename(to)
+    except OSError as e:
+        raise StoreError(
+            "{to} cannot be written ({reason}). Choose another place, or free some space.", to=to, reason=reason_of(e)
+        ) from e
+    return to
+
+
+def _pack(files: Mapping[str, str], to: Path) -> None:
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as out:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name, ZIP_DATE)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            out.writestr(info, content.encode("utf-8"))

@@ -1,0 +1,239 @@
+"""Files of another harness → one run folder, as a whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jglue_app.data import files as data
+from jglue_app.errors import DataError, InputError, JglueAppError
+from jglue_app.messages import Joined, Message
+from jglue_app.results.importers import open_log, scores
+from jglue_app.results.importers.build import build
+from jglue_app.results.importers.collect import OtherItemsError
+from jglue_app.results.importers.log import Log
+from jglue_app.results.importers.scores import ReportedScore
+from jglue_app.results.importers.write_run import run_spec, write_run
+from jglue_app.scoring.notices import sentence
+from jglue_app.settings import Settings
+from jglue_app.tasks import TASKS, get_task
+from jglue_app.types import Dataset, Notice, RunData
+
+PATTERNS = ("samples_*.jsonl", "outputs.jsonl", "*.eval", "*.eval-generated.json")
+"""What logs are called, in a folder that is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What has come of an import."""
+
+    path: Path
+    """The run's folder."""
+    data: RunData
+    notices: tuple[Notice, ...]
+    """What has to be known of it; each has the fact `task`."""
+    printed: tuple[ReportedScore, ...]
+    """The scores that the harness has printed, beside those here."""
+    left_out: tuple[str, ...]
+    """Tasks of the log that are no subset of JGLUE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Where the items come from that a log is aligned with."""
+
+    data: str = "official"
+    """`official`, `sample`, or the path of a file in the official format."""
+    split: str = "valid"
+    marc_ja: Path | None = None
+
+    def of(self, settings: Settings, task: str) -> Dataset:
+        """The items of a subset; raises InputError if there are none."""
+        if self.data in data.DATA_KINDS:
+            return data.load(settings, task, self.split, data=self.data, marc_ja=self.marc_ja)
+        path = Path(self.data)
+        if not path.is_file():
+            raise InputError("--data must be official, sample or a file, and {data} is none of these.", data=self.data)
+        return data.read_file(task, self.split, path, "user", "user")
+
+
+def import_summary(imported: Imported) -> list[str]:
+    """What a person has to know of an import, a sentence each."""
+    lines: list[str] = []
+    for task, items in imported.data.items.items():
+        title = TASKS[task].title
+        lines.append(Message("{title}: items imported: {count:,}.", title=title, count=len(items)))
+        lines += [
+            Message(
+                "{title}: {metric} {printed:.4f} as the harness printed it, and {here:.4f} here ({protocol}).",
+                title=title,
+                metric=score.metric,
+                printed=score.printed,
+                here=score.here,
+                protocol=score.protocol,
+            )
+            for score in imported.printed
+            if score.task == task and score.same
+        ]
+    lines += [
+        Message("{title}: {notice}", title=TASKS[str(notice.facts["task"])].title, notice=sentence(notice))
+        for notice in imported.notices
+    ]
+    names = ", ".join(name[:60] for name in imported.left_out[:5])
+    if more := len(imported.left_out[5:]):
+        lines.append(Message("Not imported: {names} and {more} more.", names=names, more=more))
+    elif names:
+        lines.append(Message("Not imported: {names}.", names=names))
+    return lines
+
+
+def import_logs(
+    settings: Settings,
+    paths: Sequence[Path],
+    *,
+    tasks: Sequence[str] = (),
+    format: str | None = None,
+    results: Path | None = None,
+    partial: bool = False,
+    items: Items | None = None,
+    model: str = "",
+) -> Imported:
+    """Make a run of logs of one model and one harness.
+
+    Args:
+        settings: where data is and where runs are stored.
+        paths: logs, or folders that hold some.
+        tasks: subsets that are wanted; without them, all that the logs have. One says what a single log is of that
+            does not tell it.
+        format: a key of `FORMATS`; None to tell it from each file.
+        results: the harness's file of scores, where it is not beside the log.
+        partial: accept answers without an item, and items without an answer.
+        items: what the answers are to; the official validation items if not given.
+        model: what to call the model; empty for what the logs say.
+
+    Raises:
+        DataError: a log that is damaged, of another benchmark, or does not fit the others.
+        InputError: nothing to import, or no data.
+        StoreError: the run is here already, or cannot be written.
+    """
+    for name in tasks:
+        get_task(name)
+    where = items or Items()
+    if where.data not in data.DATA_KINDS and len(tasks) != 1:
+        raise InputError("A file of items is of one subset. Name it: --task.")
+    files = _log_files(paths)
+    # Of several logs it is not known which one is meant.
+    meant = tasks[0] if len(tasks) == 1 and len(files) == 1 else ""
+    logs = [open_log(path, format, results, meant) for path in files]
+    _check_one_model(logs)
+    parts = build(logs, lambda name: where.of(settings, name), tasks, partial)
+    spec = run_spec(logs, parts, model, where.split)
+    run = RunData(
+        spec,
+        {part.dataset.task: {item.id: item for item in part.items} for part in parts},
+        {part.dataset.task: part.dataset.source for part in parts},
+        [record for part in parts for record in part.records(spec.spec_id)],
+        assumed=tuple(notice for part in parts for notice in part.notices),
+    )
+    printed = scores.compare(run, parts, logs)
+    notices = (*run.assumed, *(_unequal_score(logs[0], one) for one in printed if not one.same))
+    run = replace(run, assumed=notices)
+    left_out = tuple(dict.fromkeys(name for log in logs for name in log.left_out))
+    path = write_run(settings.runs_dir, run, logs, parts, printed)
+    return Imported(path, run, notices, tuple(printed), left_out)
+
+
+def import_to_either(
+    settings: Settings, folder: Path, names: Sequence[str], partial: bool, model: str = ""
+) -> Imported:
+    """The same for logs in a folder, whose answers are to the embedded samples or to the official validation items.
+
+    Args:
+        settings: where data is and where runs are stored.
+        folder: holds the logs and what lies beside them; errors name its files without it.
+        names: of the logs.
+        partial: accept answers without an item, and items without an answer.
+        model: what to call the model; empty for what the logs say.
+
+    Raises:
+        JglueAppError: as `import_logs`.
+    """
+    paths = [folder / name for name in names]
+    try:
+        try:
+            return import_logs(settings, paths, partial=partial, items=Items("sample"), model=model)
+        except OtherItemsError:
+            return import_logs(settings, paths, partial=partial, model=model)
+    except JglueAppError as e:
+        e.message = _named_from(folder, e.message)
+        e.args = (e.message,)
+        raise
+
+
+def _named_from(folder: Path, message: Message) -> Message:
+    """A message whose paths below a folder are named from there."""
+
+    def named(value: object) -> object:
+        if isinstance(value, Path) and value.is_relative_to(folder):
+            return value.relative_to(folder)
+        return _named_from(folder, value) if isinstance(value, Message) else value
+
+    if isinstance(message, Joined):
+        return Joined(
+            message.template,
+            [str(part) if not isinstance(part, Message) else _named_from(folder, part) for part in message.parts],
+        )
+    return Message(message.template, **{name: named(value) for name, value in message.values.items()})
+
+
+def _log_files(paths: Sequence[Path]) -> list[Path]:
+    """The logs among some files and in some folders; raises InputError if there are none."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = [file for pattern in PATTERNS for file in sorted(path.rglob(pattern))]
+        if not inside:
+            raise InputError(
+                "{path} holds no log ({patterns}). Give the log's own path.", path=path, patterns=", ".join(PATTERNS)
+            )
+        found += inside
+    if not found:
+        raise InputError("There is no log. Give the path of one.")
+    return found
+
+
+def _check_one_model(logs: Sequence[Log]) -> None:
+    """Refuse logs of several models, harnesses or versions in one run; raises DataError."""
+    first = logs[0]
+    for log in logs[1:]:
+        if log.name != first.name:
+            raise DataError(
+                "{file} is of {harness} and {first_file} of {first_harness}. Import them one by one.",
+                file=log.path.name,
+                harness=log.name,
+                first_file=first.path.name,
+                first_harness=first.name,
+            )
+        if log.model != first.model:
+            raise DataError(
+                "{file} is of the model {model!r} and {first_file} of {first_model!r}. Import them one by one.",
+                file=log.path.name,
+                model=log.model,
+                first_file=first.path.name,
+                first_model=first.model,
+            )
+
+
+def _unequal_score(log: Log, found: ReportedScore) -> Notice:
+    facts: dict[str, str | float] = {
+        "task": found.task,
+        "harness": log.name,
+        "metric": found.metric,
+        "printed": f"{found.printed:.4f}",
+        "protocol": found.protocol,
+        "here": f"{found.here:.4f}",
+    }
+    return Notice("imported_score", facts=facts)

@@ -1,0 +1,84 @@
+"""A stored run as result rows, one an item: what files of results and the tables of W&B are made from. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jglue_app.scoring.judged import Judged, verdict
+from jglue_app.scoring.types import Judgement
+from jglue_app.types import Item, Record
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """An item that has a record: what was asked and answered, and how every protocol counts it."""
+
+    item: Item
+    """With the labels that the chosen protocol holds answers against."""
+    record: Record
+    judgement: Judgement
+    """The chosen protocol's; where that does not score the subset, `official`'s."""
+    official: Judgement
+    """It alone has two readings, the ranked choice and the outcome."""
+    verdicts: Mapping[str, float | None]
+    """Protocol → verdict (see `judged.verdict`), of every protocol that scores the item."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(task, item id)."""
+        return self.record.task, self.record.item_id
+
+    @property
+    def raw(self) -> str | None:
+        """The output as it was generated; None if there is no text."""
+        return self.record.output.text if self.record.output else None
+
+    @property
+    def error(self) -> str | None:
+        """Why there is no output."""
+        return self.record.error.message if self.record.error else None
+
+    @property
+    def finish(self) -> str | None:
+        """How generation ended; see `types.Output`."""
+        return self.record.output.finish if self.record.output else None
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        return self.record.output.prompt_tokens if self.record.output else None
+
+    @property
+    def new_tokens(self) -> int | None:
+        return self.record.output.new_tokens if self.record.output else None
+
+    @property
+    def seconds(self) -> float | None:
+        """The item's share of the time its batch took."""
+        return self.record.output.seconds if self.record.output else None
+
+    @property
+    def choice_logprobs(self) -> tuple[float, ...] | None:
+        """Summed log-probability of each choice; None if they were not asked for."""
+        return (self.record.output.choice_logprobs or None) if self.record.output else None
+
+
+def result_rows(judged: Mapping[str, Judged], task: str, protocol: str = "official") -> list[ResultRow]:
+    """The rows of one subset of a run, in the order of its items.
+
+    Args:
+        judged: protocol → the run's judged items under it; `official` and the chosen one at least.
+        task: the subset; without rows if the run does not have it.
+        protocol: whose judgement to take.
+    """
+    official = judged["official"].get(task, {})
+    return [
+        ResultRow(
+            row.item,
+            row.record,
+            row.judgement,
+            official[id_].judgement,
+            {name: verdict(of[task][id_]) for name, of in judged.items() if id_ in of.get(task, {})},
+        )
+        for id_, row in (judged[protocol].get(task) or official).items()
+    ]

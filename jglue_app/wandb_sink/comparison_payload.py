@@ -1,0 +1,114 @@
+"""What W&B is sent of two stored runs side by side: config, summary scalars, tables. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from jglue_app.errors import InputError
+from jglue_app.runs.store import dumps
+from jglue_app.scoring.comparison import compare_runs
+from jglue_app.scoring.judged import judge_run
+from jglue_app.scoring.types import Comparison
+from jglue_app.tasks import TASKS
+from jglue_app.types import RunData
+from jglue_app.wandb_sink.payload import (
+    COMPARISON,
+    FORMAT,
+    MAX_NAME,
+    Payload,
+    Summary,
+    artifact_name,
+    comparison_id,
+    estimate_keys,
+    run_id,
+    usable_tags,
+)
+from jglue_app.wandb_sink.tables import comparison_table, statistics_table
+
+
+def check_common_items(a: RunData, b: RunData) -> None:
+    """Whether two runs can be put side by side.
+
+    Raises:
+        InputError: they have answered no item in common.
+    """
+    left, right = ({(r.task, r.item_id) for r in data.records if r.output is not None} for data in (a, b))
+    if not left & right:
+        raise InputError("The two runs have answered no item in common. Compare runs over the same subsets and data.")
+
+
+def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str, str]) -> Payload:
+    """What is sent of two runs side by side.
+
+    Args:
+        a, b: the runs.
+        protocol: under which they are compared.
+        links: `a` and `b` → address of the W&B run, where there is one.
+
+    Raises:
+        UnknownNameError: no such protocol.
+        InputError: the runs have no item in common.
+    """
+    check_common_items(a, b)
+    comparison = compare_runs(a, b, protocol)
+    chosen = judge_run(a, protocol), judge_run(b, protocol)
+    official = judge_run(a, "official"), judge_run(b, "official")
+    items = {f"comparison/{task}": comparison_table(task, chosen, official) for task in TASKS}
+    tables = {name: table for name, table in items.items() if table.rows}
+    tables["comparison/statistics"] = statistics_table(comparison)
+    id_ = comparison_id(a.spec.spec_id, b.spec.spec_id)
+    sides = {"a": a, "b": b}
+    config = {
+        "protocol": protocol,
+        "data_kind": a.spec.data_kind,
+        "tasks": [name.rsplit("/", 1)[-1] for name in tables if not name.endswith("/statistics")],
+        "comparison": id_,
+        **{
+            side: {
+                "run_id": run_id(run.spec.spec_id),
+                "spec_id": run.spec.spec_id,
+                "label": run.spec.label,
+                "model": run.spec.model.id,
+                "url": links.get(side, ""),
+            }
+            for side, run in sides.items()
+        },
+    }
+    return Payload(
+        id=id_,
+        name=" | ".join(
+            f"{side} {run.spec.label[: MAX_NAME // 2 - 4]}" for side, run in zip("AB", (a, b), strict=True)
+        ),
+        job_type=COMPARISON,
+        group=id_,
+        tags=usable_tags(["jglue", "comparison", protocol]),
+        config=json.loads(dumps(config)),
+        summary={"push/format": FORMAT, "push/protocol": protocol, **comparison_keys(comparison)},
+        tables=tables,
+        uses=tuple(artifact_name(run.spec.spec_id) for run in sides.values()),
+    )
+
+
+def comparison_keys(comparison: Comparison) -> Summary:
+    """Scalars of a comparison: both scores, B − A with its interval, p, corrected p, the verdict."""
+    out: dict[str, float | int | str | None] = {}
+    for reading, tables in (
+        ("", comparison.differences),
+        ("lenient/", comparison.lenient),
+        ("choose/", comparison.choose),
+    ):
+        for task, metrics in tables.items():
+            for metric, d in metrics.items():
+                at = f"comparison/{task}/{reading}{metric}"
+                out |= {f"{at}/a": d.a.value, f"{at}/b": d.b.value, f"{at}/p": d.p, f"{at}/p_holm": d.p_holm}
+                out |= estimate_keys(f"{at}/difference", d.difference)
+                out |= {f"{at}/verdict": d.verdict, f"{at}/needed": d.needed}
+    if comparison.average:
+        out |= {"comparison/average/a": comparison.average.a.value, "comparison/average/b": comparison.average.b.value}
+        out |= {"comparison/average/p": comparison.average.p, "comparison/average/verdict": comparison.average.verdict}
+        out |= estimate_keys("comparison/average/difference", comparison.average.difference)
+    for task, readings in comparison.flips.items():
+        for name, flips in readings.items():
+            out |= {f"comparison/{task}/flips/{name}": flips.changed, f"comparison/{task}/flips/{name}/n": flips.n}
+    return {key: value for key, value in out.items() if value is not None}

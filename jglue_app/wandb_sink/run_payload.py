@@ -1,0 +1,220 @@
+"""What W&B is sent of a stored run: config, summary scalars, tables. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from jglue_app.errors import InputError
+from jglue_app.runs.store import dumps
+from jglue_app.scoring.judged import judge_run
+from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
+from jglue_app.scoring.report import main_metric, report_run
+from jglue_app.scoring.scoreboard import OUTCOMES
+from jglue_app.scoring.types import Report
+from jglue_app.tasks import TASKS
+from jglue_app.types import RunData
+from jglue_app.wandb_sink.payload import (
+    CHOSEN,
+    EVALUATION,
+    FORMAT,
+    MAX_NAME,
+    PROTOCOLS_KEY,
+    Payload,
+    Summary,
+    artifact_name,
+    estimate_keys,
+    run_id,
+    usable_tags,
+)
+from jglue_app.wandb_sink.tables import notice_table, outcome_table, prediction_table
+
+
+def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group: str | None = None) -> Payload:
+    """What is sent of one run.
+
+    Args:
+        data: the run.
+        manifest: its manifest.
+        protocol: whose scores are under `jglue/`.
+        group: the W&B group, if any.
+
+    Raises:
+        UnknownNameError: no such protocol.
+        InputError: the run has no answer, or nothing that the protocol scores.
+    """
+    get_protocol(protocol)
+    judged = {name: judge_run(data, name) for name in PROTOCOLS}
+    reports = {name: report_run(data, name, items) for name, items in judged.items()}
+    done = sum(record.output is not None for record in data.records)
+    _check(reports[protocol], done)
+    spec = data.spec
+    planned = sum(len(items) for items in data.items.values())
+    summary: Summary = {"push/format": FORMAT, "push/protocol": protocol}
+    summary |= {"push/items": done, "push/planned": planned, "push/finished": done >= planned}
+    for name, report in reports.items():
+        summary |= score_keys(report, f"{PROTOCOLS_KEY}/{name}")
+    summary |= score_keys(reports[protocol], CHOSEN)
+    summary |= _outcome_keys(reports["official"]) | _speed_keys(data)
+    tables = {f"predictions/{task}": prediction_table(judged, task, protocol) for task in judged["official"]}
+    tables["failure_picture"] = outcome_table(reports["official"])
+    tables["notices"] = notice_table(reports)
+    tags = ["jglue", protocol, spec.prompt.format, spec.prompt.style.rsplit("/", 1)[-1], spec.data_kind]
+    if group:
+        tags.append(group)  # A W&B run is in one group, and may be in several comparisons.
+    return Payload(
+        id=run_id(spec.spec_id),
+        name=spec.label[:MAX_NAME],
+        job_type=EVALUATION,
+        group=group,
+        tags=usable_tags(
+            [*tags, spec.model.quantization, _quantized(data), *([] if done >= planned else ["unfinished"])]
+        ),
+        config=_config(data, manifest, protocol),
+        summary=summary,
+        tables={name: table for name, table in tables.items() if table.rows},
+        artifact=artifact_name(spec.spec_id),
+        metadata=_metadata(data, manifest, done, planned),
+    )
+
+
+def _check(report: Report, done: int) -> None:
+    if not done:
+        raise InputError(
+            "The run {run} has no answer yet. Finish it first: `run` with the same options.", run=report.spec_id
+        )
+    # A run of which every output is unreadable does have a score.
+    if all(task.unscored for name, task in report.tasks.items() if name in TASKS):
+        if "no_logprobs" in {task.unscored for task in report.tasks.values()}:
+            raise InputError(
+                "The protocol {protocol} finds nothing to score in this run: it needs log-likelihoods. Push it under "
+                "another protocol, such as {other}, or run it again with --method both.",
+                protocol=report.protocol,
+                other="official",
+            )
+        raise InputError(
+            "The protocol {protocol} finds nothing to score in this run: it needs generated text. Push it under "
+            "another protocol, such as {other}, or run it again with --method both.",
+            protocol=report.protocol,
+            other="stability-jp",
+        )
+
+
+def score_keys(report: Report, prefix: str) -> Summary:
+    """Scalars of a report: every metric with its interval, number of items, floors and unreadable outputs."""
+    out: dict[str, float | int | str | None] = {}
+    for name, task in report.tasks.items():
+        if task.unscored == "not_covered":
+            continue
+        at = f"{prefix}/{name}"
+        metrics = get_protocol(report.protocol).metrics[name]
+        # The main metric is always named, with n = 0 where it has no value: the subset was run.
+        out |= estimate_keys(f"{at}/{metrics[0]}", main_metric(task, report.protocol))
+        for metric, estimate in (task.metrics or task.choose).items():
+            out |= estimate_keys(f"{at}/{metric}", estimate)
+        for metric in metrics:
+            out[f"{at}/{metric}/unreadable"] = task.unreadable if task.metrics else 0
+            out[f"{at}/{metric}/floor"] = task.floors.get(metric)
+            out[f"{at}/{metric}/default_floor"] = task.default_floors.get(metric)
+        readings = {"lenient": task.lenient, "choose": task.choose, "imputed": task.imputed}
+        for reading, estimates in readings.items():
+            for metric, estimate in estimates.items():
+                out |= estimate_keys(f"{at}/{reading}/{metric}", estimate)
+        out[f"{at}/decided_by"] = "text" if task.metrics and not _ranked(report, name) else "log-likelihood"
+        out[f"{at}/source"] = task.source
+        out[f"{at}/knows_but_cannot_format"] = task.knows
+    out |= estimate_keys(f"{prefix}/average", report.average)
+    out[f"{prefix}/average_of"] = ",".join(report.average_of)
+    return {key: value for key, value in out.items() if value is not None}
+
+
+def _ranked(report: Report, task: str) -> bool:
+    return task in get_protocol(report.protocol).ranked
+
+
+def _outcome_keys(report: Report) -> Summary:
+    return {
+        f"outcomes/{name}/{outcome}": task.outcomes.get(outcome, 0)
+        for name, task in report.tasks.items()
+        for outcome in OUTCOMES
+        if task.outcomes
+    }
+
+
+def _speed_keys(data: RunData) -> Summary:
+    out: Summary = {}
+    for name in data.items:
+        outputs = [r.output for r in data.records if r.task == name and r.output is not None]
+        seconds = sum(output.seconds for output in outputs)
+        if seconds:
+            out[f"speed/{name}/items_per_s"] = len(outputs) / seconds
+            out[f"speed/{name}/new_tokens_per_s"] = sum(output.new_tokens for output in outputs) / seconds
+            out[f"speed/{name}/seconds"] = seconds
+    if data.model is not None:
+        out["speed/weights_mib"] = data.model.memory_bytes / 2**20
+    return out
+
+
+def _quantized(data: RunData) -> str:
+    """How the weights were quantized in the files already; empty if they were not."""
+    return data.model.quantized if data.model else ""
+
+
+def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[str, Any]:
+    spec = data.spec
+    penalties = {task: spec.decoding.for_task(task).repetition_penalty for task in spec.tasks}
+    same = len(set(penalties.values())) == 1
+    flat = {
+        "model": spec.model.id,
+        "files_sha256": spec.model.files_sha256,
+        "format": spec.prompt.format,
+        "style": spec.prompt.style,
+        "shots": spec.prompt.shots,
+        "thinking": spec.prompt.thinking,
+        "max_thinking_tokens": spec.decoding.max_thinking_tokens,
+        "repetition_penalty": next(iter(penalties.values())) if same else None,
+        **({} if same else {"repetition_penalty_by_task": penalties}),
+        "method": spec.decoding.method,
+        "quantization": spec.model.quantization,
+        "dtype": data.model.dtype if data.model else spec.model.dtype,
+        **({"quantized": _quantized(data)} if _quantized(data) else {}),
+        "data_kind": spec.data_kind,
+        "split": spec.split,
+        "tasks": list(spec.tasks),
+    }
+    kept = {name: manifest.get(name) for name in ("spec_id", "spec", "label", "created", "data", "model", "machine")}
+    config: dict[str, Any] = json.loads(dumps({**flat, "protocol": protocol, "jglue": kept}))
+    return config
+
+
+def _metadata(data: RunData, manifest: Mapping[str, Any], done: int, planned: int) -> dict[str, Any]:
+    """Of the artifact: what a colleague has to know before it is fetched, with checksums of data and prompts."""
+    prompts = hashlib.sha256()
+    for record in sorted(data.records, key=lambda r: (r.task, r.item_id)):
+        prompts.update(f"{record.task} {record.item_id} {record.prompt.sha256}\n".encode())
+    return {
+        "spec_id": data.spec.spec_id,
+        "label": data.spec.label,
+        "code_version": data.spec.code_version,
+        "created": str(manifest.get("created", "")),
+        "items": done,
+        "planned": planned,
+        "data_sha256": dict(data.spec.data_sha256),
+        "style_sha256": data.spec.style_sha256,
+        "prompts_sha256": prompts.hexdigest(),
+        "protocols_sha256": protocol_hashes(),
+    }
+
+
+def protocol_hashes() -> dict[str, str]:
+    """Protocol → checksum of what it decides by: its name, metrics and defaults, and every decision of every subset."""
+    return {name: hashlib.sha256(_described(name).encode()).hexdigest() for name in PROTOCOLS}
+
+
+def _described(name: str) -> str:
+    how = get_protocol(name)
+    rules = {task: asdict(of) for task, of in sorted(how.rules.items())}
+    return dumps([name, how.metrics, sorted(how.ranked), how.defaults, how.first_reference_only, how.lenient, rules])
