@@ -22,7 +22,8 @@ from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import mark
 from jglue_app.runs import presets, request_errors
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.request import CONFIG, RunRequest, Side, Text, in_sentences, read_values
+from jglue_app.runs.request import CONFIG, RunRequest, Side, Text
+from jglue_app.runs.request_checks import in_sentences, read_values
 from jglue_app.runs.request_options import Option, Traits, integral, options
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import Settings

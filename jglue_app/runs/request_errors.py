@@ -107,7 +107,8 @@ def _in_link(option: Option, value: Any, side: str) -> InputError:
             name=name,
             text=text,
         )
-    if option.kind != "integer":
+    unbounded = option.least is None and option.cap is None
+    if option.kind != "integer" or unbounded:
         return InputError("{name} in this link cannot be {text!r}. Correct the link.", name=name, text=text)
     return InputError(
         "{name} in this link must be a whole number {bounds}, not {text!r}. Correct the link.",
