@@ -14,7 +14,7 @@ for row in three.answered()["jnli"].values():
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jglue_app.backends import Notify, backend_for, open_tokenizer
@@ -28,17 +28,16 @@ from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import ModelText
 from jglue_app.results import exporters
 from jglue_app.results.importers.imports import Imported, Items, import_logs
+from jglue_app.results.library import Library
 from jglue_app.runs import presets
 from jglue_app.runs.plan import build_prompts
 from jglue_app.runs.predictions import read_predictions
 from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import rescoring, waterfall
-from jglue_app.scoring.comparison import compare_runs
-from jglue_app.scoring.item_groups import with_labels
-from jglue_app.scoring.judged import Answered, judge_run, only
+from jglue_app.scoring.item_groups import GroupScore, with_labels
+from jglue_app.scoring.judged import Judged, only
 from jglue_app.scoring.protocols import protocol_names
-from jglue_app.scoring.report import report_run
 from jglue_app.scoring.rescoring import Rescoring
 from jglue_app.scoring.types import Comparison, Report
 from jglue_app.scoring.waterfall import Waterfall
@@ -54,20 +53,32 @@ class Run:
     path: Path
     """Its directory."""
     items: Mapping[str, frozenset[str]] | None = None
-    """Task → ids of the items that were asked for; None for all that are stored."""
+    """Task → ids of the items that were requested; None for all that are stored."""
+    _library: Library = field(init=False, repr=False, compare=False)
+    """Reads and judges what is stored once, however often it is asked."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_library", Library(self.path.parent))
 
     def data(self) -> RunData:
         """Spec, items and records; raises StoreError if the directory is no run."""
-        data = RunStore(self.path).data()
-        return data if self.items is None else only(data, self.items)
+        return self._library.data(self.path, self.items)
 
     def report(self, protocol: str = "official") -> Report:
         """Scores under a protocol; raises UnknownNameError if there is no such protocol."""
-        return report_run(self.data(), protocol)
+        return self._library.report(self.path, protocol, self.items)
 
-    def answered(self, protocol: str = "official") -> dict[str, dict[str, Answered]]:
+    def answered(self, protocol: str = "official") -> Judged:
         """Task → item id → item, record and judgement."""
-        return judge_run(self.data(), protocol)
+        return self._library.judged(self.path, protocol, self.items)
+
+    def groups(self, protocol: str = "official") -> tuple[GroupScore, ...]:
+        """Scores with and without faulty, repeated, leaked and relabelled items; empty if there are none of these."""
+        return self._library.groups(self.path, protocol, self.items)
+
+    def compared_with(self, other: Run, protocol: str = "official") -> Comparison:
+        """This run (A) and another (B); see `compare`."""
+        return self._library.comparison(self.path, other.path, protocol, self.items, other.items)
 
 
 def evaluate(
@@ -235,7 +246,7 @@ def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official"
         UnknownNameError: no such protocol.
     """
     left, right = (run if isinstance(run, Run) else open_run(run) for run in (a, b))
-    return compare_runs(left.data(), right.data(), protocol)
+    return left.compared_with(right, protocol)
 
 
 def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "official") -> exporters.Exported:

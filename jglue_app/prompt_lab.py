@@ -13,7 +13,7 @@ from jglue_app.errors import InputError
 from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import FORMATS, ModelText
-from jglue_app.results.library import Library
+from jglue_app.results.library import Ids, Library
 from jglue_app.runs.answering import answer_prompts
 from jglue_app.runs.plan import Plan, build_prompts
 from jglue_app.runs.request import RunRequest, Side
@@ -21,9 +21,8 @@ from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.runs.runner import Event, run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import protocols
-from jglue_app.scoring.comparison import compare_runs
-from jglue_app.scoring.judged import Answered, only
-from jglue_app.scoring.report import main_metric, report_run
+from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.types import Estimate, Flips
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS, get_task
@@ -396,17 +395,18 @@ def sweep(
 def sweep_table(library: Library, task: str, planned: Sequence[tuple[Side, Plan]]) -> list[SweepRow]:
     """What is stored of a sweep, against its first side. Flips count answers, right or wrong."""
     rows: list[SweepRow] = []
-    first = None
+    first: tuple[Path, Ids] | None = None
     for side, plan in planned:
         path = RunStore.of(library.runs_dir, plan.spec).path
         if not RunStore(path).exists():
             continue
-        data = only(library.data(path), plan.ids)
-        report = report_run(data)
+        report = library.report(path, "official", plan.ids)
         found = report.tasks[task]
         name = TASKS[task].metrics[0]
         none = Estimate(None, None, None, 0)
-        flips: Mapping[str, Flips] = {} if first is None else compare_runs(first, data).flips.get(task, {})
+        flips: Mapping[str, Flips] = {}
+        if first is not None:
+            flips = library.comparison(first[0], path, "official", first[1], plan.ids).flips.get(task, {})
         rows.append(
             SweepRow(
                 side,
@@ -420,5 +420,5 @@ def sweep_table(library: Library, task: str, planned: Sequence[tuple[Side, Plan]
                 flips.get("choose"),
             )
         )
-        first = data if first is None else first
+        first = first or (path, plan.ids)
     return rows

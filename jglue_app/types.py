@@ -363,8 +363,8 @@ class Task:
     """Key in `TASKS`, also the folder name of its files."""
     title: str
     """The name people use."""
-    asks: str
-    """What the subset asks, in one Japanese line."""
+    question: str
+    """What the subset asks, in one line: a template, with its entry in the catalogue."""
     kind: Kind
     """`choice` (closed labels), `score` (a number in 0–5) or `span` (free text)."""
     labels: tuple[str, ...]
@@ -385,8 +385,12 @@ class Task:
     """Label → words that mean it where they are the whole answer, and mean too little within a text."""
     core: bool = True
     """Whether the subset is meant by `all` and counts in averages by itself; another one has to be named."""
+    distributed: bool = False
+    """Whether the JGLUE repository holds its files, so that they can be downloaded."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """Split → checksum of the file in that repository, as far as it is known."""
     files: Files | None = None
-    """Its files, where the JGLUE repository does not hold them."""
+    """Its files, where a repository of its own holds them."""
 
 
 @dataclass(frozen=True, slots=True)

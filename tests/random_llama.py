@@ -20,14 +20,14 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from jglue_app.backends.hf.find_weights import locate
+from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.settings import load_settings
 from jglue_app.types import ModelSpec
 
 
 def make(folder: Path, layers: int, hidden: int, inner: int, heads: int) -> int:
     """Write the model and its tokenizer in bfloat16; the number of its parameters."""
-    tokenizer = AutoTokenizer.from_pretrained(locate(ModelSpec("gemma-3-270m"), load_settings(), print).path)
+    tokenizer = AutoTokenizer.from_pretrained(find_model(ModelSpec("gemma-3-270m"), load_settings(), print).path)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,

@@ -23,7 +23,7 @@ import pytest
 from huggingface_hub import constants
 
 from jglue_app import environment
-from jglue_app.backends.hf.find_weights import locate
+from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.cli.tables import print_json
 from jglue_app.data import files
 from jglue_app.errors import InputError
@@ -313,7 +313,7 @@ def test_fetching_and_the_hub_name_the_variable_and_ask_nobody(
     with pytest.raises(InputError, match=sentence):
         files.fetch(settings, "jnli", "valid")
     with pytest.raises(InputError, match=sentence):
-        locate(ModelSpec("nobody/nothing"), settings, lambda _: None)
+        find_model(ModelSpec("nobody/nothing"), settings, lambda _: None)
 
 
 # --- the page ---------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
-from jglue_app.backends.hf.tokenizer_files import PROBE, load_tokenizer, source_of
+from jglue_app.backends.hf.tokenization.tokenizer_check import SAMPLE_TEXTS, source_of
+from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
 from jglue_app.errors import ModelError, first_line
 from tests.conftest import JAPANESE
 
@@ -83,7 +84,7 @@ def make_files(folder: Path) -> Files:
     raw.train_from_iterator([*JAPANESE, "It's 2024, don't  double  spaces."], trainer)
     raw.save(str(folder / "tokenizer.json"))
     raw.model.save(str(folder))
-    characters = sorted(set("".join((*JAPANESE, *PROBE))) - set(" \n\t\r"))
+    characters = sorted(set("".join((*JAPANESE, *SAMPLE_TEXTS))) - set(" \n\t\r"))
     (folder / "vocab.txt").write_text("\n".join(["<pad>", "<unk>", "<s>", "</s>", "<mask>", *characters]), "utf-8")
     return Files(folder / "sp.model", folder / "tokenizer.json", folder)
 
@@ -147,7 +148,7 @@ def _tried(
         if "(class" in source_of(tokenizer):
             return Outcome(name, format, "own rules", "code of transformers runs the library")
         own = sentencepiece.SentencePieceProcessor(model_file=str(shipped.popitem()[1])) if judge is None else None
-        for text in PROBE:
+        for text in SAMPLE_TEXTS:
             ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
             if own is not None:
                 # By piece: some classes move the ids.

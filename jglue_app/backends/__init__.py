@@ -1,4 +1,4 @@
-"""Backends: what can answer prompts. A new one is a file in this folder and a line in `BACKENDS`."""
+"""Backends: what produces outputs for prompts. A new one is a file in this folder and a line in `BACKENDS`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import importlib
 from collections.abc import Callable
 from types import ModuleType
 
-from jglue_app.backends import identity
+from jglue_app.backends.fingerprint import require_unchanged
 from jglue_app.errors import InputError, ModelError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Tokenizer
 
 Notify = Callable[[str], None]
-"""Told in one sentence what takes long: a download, a conversion, loading."""
+"""Called with one sentence about what takes long: a download, a conversion, loading."""
 
 # Modules with the functions `open_model(spec, settings, device, notify, *, needs_template)`,
 # `memory_needed(spec, settings, device)` and `memory_free(device)`. Imported on first use: torch and transformers take
-# seconds, and neither the page nor --help must wait for them.
+# seconds, for which neither the page nor --help must wait.
 BACKENDS = {
     "hf": "jglue_app.backends.hf.load",
     "scripted": "jglue_app.backends.scripted",
@@ -39,46 +39,46 @@ def open_backend(
     """Load a model.
 
     Args:
-        spec: what to load.
+        spec: the model.
         settings: mode and folders.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps` … or `balanced` (spread over all accelerators).
-        notify: told what takes long.
+        notify: called with what takes long.
         needs_template: refuse a model without a chat template, before its weights are loaded.
 
     Raises:
         UnknownNameError: no such backend.
-        ModelError: one of its kinds, when the model cannot be loaded, or its files are not those of the spec.
+        ModelError: one of its kinds, when the model cannot be loaded, or its files have changed since it was planned.
         NetworkError: the Hub cannot be reached.
     """
-    identity.require_same(spec, settings)
-    opened: Backend = module_of(spec).open_model(spec, settings, device, notify, needs_template=needs_template)
+    require_unchanged(spec, settings)
+    backend: Backend = backend_module(spec).open_model(spec, settings, device, notify, needs_template=needs_template)
     try:
-        identity.require_same(spec, settings, opened.info.commit)
+        require_unchanged(spec, settings, backend.info.commit)
     except ModelError:
-        opened.close()
+        backend.close()
         raise
-    return opened
+    return backend
 
 
 def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Notify = lambda _: None) -> Tokenizer:
     """Load a model's tokenizer without its weights.
 
     Raises:
-        InputError: a table of answers has none.
-        ModelError, NetworkError: the tokenizer cannot be loaded, or the model's files are not those of the spec.
+        InputError: the model is a table of answers, which has no tokenizer.
+        ModelError, NetworkError: the tokenizer cannot be loaded, or the model's files have changed.
     """
     if spec.backend != "hf":
         raise InputError(
             "{model} has no tokenizer to look at. Name a model: a Hub id, a folder or a .gguf file.", model=spec.id
         )
-    opened: Tokenizer = importlib.import_module("jglue_app.backends.hf.tokenizer").open_tokenizer(
-        spec, settings, notify
-    )
-    identity.require_same(spec, settings)
-    return opened
+    module = importlib.import_module("jglue_app.backends.hf.tokenization.tokenizer")
+    tokenizer: Tokenizer = module.open_tokenizer(spec, settings, notify)
+    require_unchanged(spec, settings)
+    return tokenizer
 
 
-def module_of(spec: ModelSpec) -> ModuleType:
+def backend_module(spec: ModelSpec) -> ModuleType:
+    """The module of a model's backend; raises UnknownNameError if there is no such backend."""
     if spec.backend not in BACKENDS:
         raise UnknownNameError("backend", spec.backend, BACKENDS)
     return importlib.import_module(BACKENDS[spec.backend])

@@ -1,6 +1,6 @@
-"""A backend that answers from a table: for demonstrations, for tests, and for outputs made elsewhere.
+"""A backend that takes its outputs from a table: for demonstrations, tests, and outputs made elsewhere.
 
-The table is a JSON Lines file of `{"item_id": …, "text": …}` with, if wanted, `task` (to tell items of different
+The table is a JSON Lines file of `{"item_id": …, "text": …}` with, optionally, `task` (to tell items of different
 subsets apart), `choice_logprobs` (a list in the order of the choices) and `seconds` (how long answering takes).
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jglue_app import messages
 from jglue_app.errors import InputError, ModelNotFoundError
 from jglue_app.messages import Message
 from jglue_app.settings import Settings
@@ -30,7 +31,7 @@ def open_model(
     *,
     needs_template: bool = False,
 ) -> ScriptedBackend:
-    """Read the table named by the spec's id. It has its own plain template.
+    """Read the table named by the spec's id. The backend has a plain chat template.
 
     Raises:
         ModelNotFoundError: there is no such file.
@@ -42,11 +43,10 @@ def open_model(
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as e:
-        reason = getattr(e, "strerror", e)
         raise ModelNotFoundError(
             "The table of answers {model!r} cannot be read ({reason}). Give the path of a JSON Lines file.",
             model=spec.id,
-            reason=reason,
+            reason=getattr(e, "strerror", None) or messages.of(e),
         ) from e
     return ScriptedBackend(read_table(raw.decode("utf-8-sig", "replace"), spec.id), hashlib.sha256(raw).hexdigest())
 
@@ -55,7 +55,7 @@ def read_table(text: str, name: str) -> Table:
     """Parse a table.
 
     Raises:
-        InputError: a line that is not in the format, naming file and line.
+        InputError: a line is not in the format.
     """
     table: dict[tuple[str | None, str], Mapping[str, Any]] = {}
     try:
@@ -64,7 +64,7 @@ def read_table(text: str, name: str) -> Table:
             table[row.get("task"), str(row["item_id"])] = row
     except (ValueError, OverflowError) as e:
         raise InputError(
-            "{name}, {reason}. Each line is an object with 'item_id' and 'text'.", name=name, reason=e
+            "{name}, {reason}. Each line is an object with 'item_id' and 'text'.", name=name, reason=messages.of(e)
         ) from e
     return table
 
@@ -75,7 +75,7 @@ def _check(row: Mapping[str, Any], where: str) -> None:
         raise ValueError(Message("{where}: 'item_id' is missing", where=where))
     for name in ("task", "text"):
         if not isinstance(row.get(name), str | None):
-            raise ValueError(Message("{where}: {name!r} must be a text", where=where, name=name))
+            raise ValueError(Message("{where}: {field!r} must be a text", where=where, field=name))
     if not _finite(row.get("seconds", 0)):
         raise ValueError(Message("{where}: 'seconds' must be a number", where=where))
     if scores is not None and not (isinstance(scores, list) and all(map(_finite, scores))):
@@ -97,7 +97,7 @@ def memory_free(device: str) -> int:
 
 
 class ScriptedBackend:
-    """Answers from a table, given back whole whatever the stop strings, the token limit and the repetition penalty."""
+    """Outputs of a table, returned whole whatever the stop strings, the token limit and the repetition penalty."""
 
     def __init__(self, table: Table, commit: str = "scripted") -> None:
         self._table = table
@@ -115,7 +115,7 @@ class ScriptedBackend:
         )
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
-        """A plain transcript, one turn a line; a table thinks nothing."""
+        """A plain transcript, one turn a line; a table has no thoughts."""
         return "\n".join(f"{m['role']}: {m['content']}" for m in messages) + "\nassistant: "
 
     def generate(
@@ -125,7 +125,7 @@ class ScriptedBackend:
         should_stop: Callable[[], bool],
         repetition_penalty: float = 1.0,
     ) -> Iterator[tuple[int, Output | RunError]]:
-        """The texts of the table; an item that is not in it is an error of its own."""
+        """The texts of the table; an error for every item that is not in it."""
         for i, prompt in enumerate(prompts):
             if should_stop():
                 return
@@ -169,7 +169,7 @@ class ScriptedBackend:
         return len(text)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
     def _row(self, prompt: Prompt) -> Mapping[str, Any] | None:
         return self._table.get((prompt.task, prompt.item_id)) or self._table.get((None, prompt.item_id))

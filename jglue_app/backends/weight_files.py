@@ -1,7 +1,6 @@
 """Which of a checkpoint's files transformers loads the weights from, by their names alone.
 
-The one place that knows the order: what is loaded and what a model is known by must not differ. Neither torch nor
-transformers is imported.
+Loading and fingerprints both use this order, so that they cannot differ. Neither torch nor transformers is imported.
 """
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-SAFE = ("model.safetensors", "model.safetensors.index.json")
+SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-"""One file, or the list of several; transformers looks for them in this order."""
+"""One file, or the index of several; transformers looks for them in this order."""
 
 
 def first_file(has: Callable[[str], bool], config: Mapping[str, Any]) -> str | None:
-    """The file that loading begins with: the weights, or the list of the files that hold them.
+    """The file that loading begins with: the weights, or the index of the files that hold them.
 
     Args:
         has: whether the model has a file of this name, with `/` between folders.
@@ -25,18 +24,18 @@ def first_file(has: Callable[[str], bool], config: Mapping[str, Any]) -> str | N
         Its name; None if there is none. A name that config.json gives (`transformers_weights`) is returned whether
         there is such a file or not, since no other is looked for then.
     """
-    own = config.get("transformers_weights")
-    return own if isinstance(own, str) else next(filter(has, (*SAFE, *PICKLED)), None)
+    configured = config.get("transformers_weights")
+    return configured if isinstance(configured, str) else next(filter(has, (*SAFETENSORS, *PICKLED)), None)
 
 
-def is_list(file: str) -> bool:
-    """Whether a file lists the files that hold the weights."""
+def is_index(file: str) -> bool:
+    """Whether a file is an index of the files that hold the weights."""
     return file.endswith(".index.json")
 
 
-def listed(table: Mapping[str, Any]) -> tuple[str, ...]:
-    """The files that a list of weight files names, in order; empty if the table is no such list."""
-    shards = table.get("weight_map")
+def indexed_files(index: Mapping[str, Any]) -> tuple[str, ...]:
+    """The files that an index names, in order; empty if the table is no index."""
+    shards = index.get("weight_map")
     if not isinstance(shards, Mapping) or not all(isinstance(shard, str) for shard in shards.values()):
         return ()
     return tuple(sorted(set(shards.values())))

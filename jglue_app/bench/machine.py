@@ -1,4 +1,4 @@
-"""What this machine can do: the bound that the benchmark compares an evaluation with."""
+"""The rate at which this machine multiplies matrices: the upper bound of the benchmark."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from jglue_app.backends.hf.linear import Product, can_pack, multiply, pack
+from jglue_app.backends.hf.engine.linear import Product, can_pack, multiply, pack
 
-SIDE = {"cpu": 2_048, "other": 8_192}
-"""Rows and columns of the matrices with which the bound is measured."""
+MATRIX_SIZE = {"cpu": 2_048, "other": 8_192}
+"""Rows and columns of the matrices that are multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where something was measured."""
+    """The machine of a measurement."""
 
     device: str
     threads: int
@@ -35,37 +35,39 @@ def measure_machine(device: str, dtype: str) -> Machine:
         device: as torch names it.
         dtype: `float32`, `bfloat16` or `float16`.
     """
-    where = torch.device(device)
-    name = torch.cuda.get_device_name(where) if where.type == "cuda" else platform.machine()
-    return Machine(name, torch.get_num_threads(), torch.__version__, dtype, _gemm_rate(where, getattr(torch, dtype)))
+    torch_device = torch.device(device)
+    name = torch.cuda.get_device_name(torch_device) if torch_device.type == "cuda" else platform.machine()
+    return Machine(
+        name, torch.get_num_threads(), torch.__version__, dtype, _gemm_rate(torch_device, getattr(torch, dtype))
+    )
 
 
 @torch.inference_mode()
 def _gemm_rate(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
-    side = SIDE["cpu" if device.type == "cpu" else "other"]
-    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    ways: list[tuple[Product, torch.Tensor]] = [(functional.linear, b)]
+    size = MATRIX_SIZE["cpu" if device.type == "cpu" else "other"]
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    products: list[tuple[Product, torch.Tensor]] = [(functional.linear, b)]
     if can_pack(b):
-        ways.append((multiply, pack(b)))
+        products.append((multiply, pack(b)))
     best = float("inf")
-    for product, weight in ways:
+    for product, weight in products:
         product(a, weight)
         times: list[float] = []
         while sum(times) < seconds or len(times) < 5:
-            _wait(device)
+            _synchronize(device)
             started = time.perf_counter()
             product(a, weight)
-            _wait(device)
+            _synchronize(device)
             times.append(time.perf_counter() - started)
         best = min(best, *times)
-    return float(2e-9 * side**3 / best)
+    return float(2e-9 * size**3 / best)
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def accelerator_peak() -> int | None:
-    """Most bytes of accelerator memory that this process has held; None without a CUDA GPU."""
+    """Peak of this process's accelerator memory in bytes; None without a CUDA GPU."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None

@@ -1,8 +1,8 @@
-"""The project's own benchmark: what an evaluation costs here, against what the machine could do.
+"""The project's own benchmark: how fast an evaluation is, as a fraction of what the machine could do.
 
-The bound is the rate at which this machine multiplies large matrices in the model's dtype, measured at the start. The
-work that is compared with it is what is needed at least: every distinct token once through the layers' weights, and
-the vocabulary at the positions that are scored. Attention, reading memory and Python count as loss.
+The bound is the rate at which this machine multiplies large matrices in the model's dtype, measured at the start. What
+is compared with it is the least work that is needed: every distinct token once through the layers' weights, and the
+vocabulary at the positions that are scored. Attention, memory access and Python count as loss.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import ModelSpec, Output, Prompt, PromptSpec, RunError
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from jglue_app.backends.hf.load import HFBackend
+    from jglue_app.backends.hf.backend import HFBackend
 
 WARM_UP_ITEMS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is run: some items of a subset in the order of the file, as in a full run."""
+    """What is timed: some items of a subset in the order of the file, as in a full run."""
 
     task: str
     method: str
@@ -41,7 +41,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """What a workload cost."""
 
     task: str
@@ -53,9 +53,9 @@ class Measured:
     seconds: float
     items_per_s: float
     naive_tokens: int
-    """Tokens if every prompt with every answer were read by itself."""
+    """Tokens of a run without sharing: of every prompt with every answer."""
     distinct_tokens: int
-    """Tokens that were read."""
+    """Tokens that went through the model's layers."""
     sharing: float
     """Naive over distinct."""
     naive_tokens_per_s: float
@@ -82,7 +82,7 @@ def workloads(
     data_kind: str = "official",
     style: str = "ja-labels",
 ) -> Iterator[Workload]:
-    """Every subset × number of examples × method that there is.
+    """All workloads: every subset × number of examples × method that it has.
 
     Raises:
         InputError, NetworkError: as `plan.make_plan`.
@@ -91,9 +91,9 @@ def workloads(
     text = ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
     for name in tasks:
         for count in shots:
-            # The model is loaded already, and nothing is stored: its files need not be looked at each time.
-            asked = PromptSpec(style, shots=count)
-            plan = make_plan(settings, model, [name], data_kind=data_kind, prompt=asked, answers=False)
+            # The model is loaded already, and nothing is stored: its files need not be checked each time.
+            prompt = PromptSpec(style, shots=count)
+            plan = make_plan(settings, model, [name], data_kind=data_kind, prompt=prompt, answers=False)
             prompts = tuple(build_prompts(plan, name, plan.items[name][:limit], text))
             new = plan.style.of(name).max_new_tokens
             if method != "generate" and TASKS[name].kind == "choice":
@@ -102,26 +102,29 @@ def workloads(
                 yield Workload(name, "generate", count, prompts, new)
 
 
-def measure(backend: HFBackend, work: Workload, gflops: float) -> tuple[Measured, dict[int, Output | RunError]]:
-    """Run a workload once: what it cost, and what was answered, by the number of the prompt.
+def measure(backend: HFBackend, work: Workload, gflops: float) -> tuple[Measurement, dict[int, Output | RunError]]:
+    """Run a workload once.
 
-    Nothing is kept of earlier runs but the beginning that prompts share.
+    Nothing of earlier runs is used except the cached prefix.
+
+    Returns:
+        What it cost, and the results by the number of the prompt.
     """
-    meter = backend.work
-    meter.reset()
-    meter.wait = True
+    counters = backend.counters
+    counters.reset()
+    counters.synchronize = True
     started = time.perf_counter()
     if work.method == "choose":
         results = dict(backend.choose(work.prompts, lambda: False))
     else:
         results = dict(backend.generate(work.prompts, work.max_new_tokens, lambda: False))
     seconds = time.perf_counter() - started
-    meter.wait = False
-    body, head = backend.multiplications()
-    gflop = 2e-9 * (body * meter.distinct + head * meter.rows)
-    parts: dict[str, float] = {name: round(value, 4) for name, value in meter.seconds.items()}
-    parts["other"] = round(max(0.0, seconds - sum(meter.seconds.values())), 4)
-    found = Measured(
+    counters.synchronize = False
+    body, head = backend.weight_multiplications()
+    gflop = 2e-9 * (body * counters.forward_tokens + head * counters.scored_positions)
+    parts: dict[str, float] = {name: round(value, 4) for name, value in counters.seconds.items()}
+    parts["other"] = round(max(0.0, seconds - sum(counters.seconds.values())), 4)
+    measurement = Measurement(
         task=work.task,
         method=work.method,
         shots=work.shots,
@@ -129,17 +132,17 @@ def measure(backend: HFBackend, work: Workload, gflops: float) -> tuple[Measured
         failed=sum(not isinstance(r, Output) or r.finish == "overflow" for r in results.values()),
         seconds=seconds,
         items_per_s=len(work.prompts) / seconds,
-        naive_tokens=meter.naive,
-        distinct_tokens=meter.distinct,
-        sharing=meter.naive / max(1, meter.distinct),
-        naive_tokens_per_s=meter.naive / seconds,
-        distinct_tokens_per_s=meter.distinct / seconds,
-        scored_rows=meter.rows,
+        naive_tokens=counters.naive_tokens,
+        distinct_tokens=counters.forward_tokens,
+        sharing=counters.naive_tokens / max(1, counters.forward_tokens),
+        naive_tokens_per_s=counters.naive_tokens / seconds,
+        distinct_tokens_per_s=counters.forward_tokens / seconds,
+        scored_rows=counters.scored_positions,
         parts=parts,
         gflop=gflop,
         fraction=gflop / seconds / gflops,
     )
-    return found, results
+    return measurement, results
 
 
 def open_for_bench(
@@ -151,11 +154,14 @@ def open_for_bench(
     methods: Collection[str] = ("choose", "generate"),
     leave_out: Sequence[str] = (),
 ) -> tuple[HFBackend, float]:
-    """Load a model and warm it up for these methods; the backend, and the seconds that loading took.
+    """Load a model and warm it up for these methods.
+
+    Returns:
+        The backend, and the seconds that loading took.
 
     Raises:
         InputError: it is not a transformers model.
-        UnknownNameError: there is no such trick to leave out.
+        UnknownNameError: there is no such optimization to leave out.
         ModelError, NetworkError: it cannot be loaded.
     """
     if spec.backend != "hf":
@@ -163,9 +169,9 @@ def open_for_bench(
     from jglue_app.backends.hf.ablation import without
     from jglue_app.backends.hf.load import open_model  # torch takes seconds to import
 
-    tricks = without(leave_out)
+    optimizations = without(leave_out)
     started = time.perf_counter()
-    backend = open_model(spec, settings, device, notify, tricks)
+    backend = open_model(spec, settings, device, notify, optimizations)
     seconds = time.perf_counter() - started
     text = "一回目は時間がかかります。" * 8
     prompts = [Prompt("", str(k), f"{k}{text}", None, (), ("はい", "いいえ"), "", (), "") for k in range(WARM_UP_ITEMS)]
@@ -177,5 +183,5 @@ def open_for_bench(
 
 
 def peak_resident() -> int:
-    """Most bytes of memory that this process has held."""
+    """Peak of this process's memory in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1_024)

@@ -94,7 +94,7 @@ def bench_command(
         machine = measure_machine(backend.info.device, backend.info.dtype)
         opened = _opened(pairs, spec, settings, backend.info, machine.threads, view.say)
         peers = [running.enter_context(other) for other in opened]
-        rows: list[measure.Measured] = []
+        rows: list[measure.Measurement] = []
         for work in measure.workloads(
             settings, backend, spec, names, counts, limit, method=method, data_kind=data_kind, style=style
         ):
@@ -166,7 +166,7 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-def _show(rows: list[measure.Measured]) -> None:
+def _show(rows: list[measure.Measurement]) -> None:
     titles = ("subset", "method", "shots", "items", "items/s", "distinct tok/s", "naive tok/s", "sharing")
     table = Table(*titles, "prefill", "decode", "head", "tokenizer", "other", "of the bound", box=None, pad_edge=False)
     for row in rows:
@@ -212,11 +212,11 @@ def _opened(
 ) -> Iterator[Peer]:
     if not pairs:
         return
-    from jglue_app.backends.hf.find_weights import locate  # transformers takes seconds to import
+    from jglue_app.backends.hf.checkpoint.find_weights import find_model  # transformers takes seconds to import
 
     if info.device.split(":")[0] not in ("cpu", "cuda"):
         raise InputError("Other harnesses do not run on {device} here. Choose --device cpu.", device=info.device)
-    path = str(locate(spec, settings, notify).path)
+    path = str(find_model(spec, settings, notify).path)
     for name, python in pairs:
         notify(Message("Loading {model} in {name}.", model=spec.id, name=name))
         yield Peer(name, python, path, info.dtype, info.device.split(":")[0], threads)

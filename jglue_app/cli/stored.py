@@ -20,9 +20,8 @@ from jglue_app.messages import Message
 from jglue_app.results import archive, exporters
 from jglue_app.results import export as files
 from jglue_app.results.importers import FORMATS
-from jglue_app.results.importers.imports import Imported, Items, import_logs, told
+from jglue_app.results.importers.imports import Imported, Items, import_logs, import_summary
 from jglue_app.results.library import Library
-from jglue_app.runs.store import RunStore
 from jglue_app.scoring import notices
 from jglue_app.scoring.leaderboard import leaderboard as rank
 from jglue_app.scoring.protocols import get_protocol
@@ -147,7 +146,7 @@ def export(
     elif format == "zip":
         archive.pack(path, to)
     elif format in files.FORMATS:
-        files.write(files.rows(RunStore(path).data()), to, format)
+        files.write(files.rows(Library(path.parent).data(path)), to, format)
     else:
         raise UnknownNameError(
             "export format", format, (*files.FORMATS, "zip"), Message("It is the ending of the file's name.")
@@ -205,7 +204,7 @@ def import_run(
         print_json(_imported(found))
         return
     print_lines([str(found.path)])
-    for line in told(found):
+    for line in import_summary(found):
         print(visible(line), file=sys.stderr)
 
 

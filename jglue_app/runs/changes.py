@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jglue_app.backends.identity import COMMIT, changed
+from jglue_app.backends.fingerprint import COMMIT, changed_files
 from jglue_app.errors import StoreError
 from jglue_app.messages import Joined, Message
 from jglue_app.runs.manifest import package_versions
@@ -77,7 +77,7 @@ def _changed_files(plan: Plan, other: Mapping[str, Any], begun: bool) -> Iterato
             new=new,
         )
         return
-    names = changed(before, plan.files)
+    names = changed_files(before, plan.files)
     more = [Message("{count} more", count=len(names) - MAX_NAMED)] if len(names) > MAX_NAMED else []
     files = Joined(", ", [*names[:MAX_NAMED], *more])
     yield Message(

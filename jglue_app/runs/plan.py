@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from jglue_app.backends import identity
+from jglue_app.backends.fingerprint import fingerprint_model
 from jglue_app.data import files as data
 from jglue_app.data.pools import few_shot_pool, fingerprint, take
 from jglue_app.errors import InputError
@@ -31,7 +31,7 @@ class Plan:
     items: Mapping[str, tuple[Item, ...]]
     """Task → the items to answer under the limit."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """The files that the model is loaded from, with their checksums; see `backends.identity`."""
+    """The files that the model is loaded from, with their checksums; see `backends.fingerprint`."""
 
     @property
     def ids(self) -> dict[str, frozenset[str]]:
@@ -88,7 +88,7 @@ def make_plan(
     sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
     for name in tasks:
         style.of(name)
-    found = identity.identify(model, settings) if answers else None
+    found = fingerprint_model(model, settings) if answers else None
     spec = RunSpec(
         model=replace(model, files_sha256=found.digest if found else None),
         tasks=tuple(name for name in TASKS if name in tasks),

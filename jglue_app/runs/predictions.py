@@ -60,7 +60,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
     Raises:
         DataError: unreadable file, a line not in the format, an unknown, duplicate or missing id; names the line.
     """
-    content = user_files.read(path, "Give the path of a JSON Lines file.")
+    content = user_files.read(path, Message("Give the path of a JSON Lines file."))
     rows = json_lines(content.text) if content.rows is None else map(_cells, content.rows)
     items = {item.id: item for item in dataset.items}
     outputs: dict[str, Output] = {}

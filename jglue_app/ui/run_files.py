@@ -8,10 +8,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from jglue_app.errors import InputError, JglueAppError, UnknownNameError
-from jglue_app.messages import Joined, Message, say, word
+from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.messages import say, word
 from jglue_app.results import archive, export, exporters
 from jglue_app.results.importers.imports import import_to_either
 from jglue_app.runs.request_options import MAX_NAME
@@ -84,24 +83,9 @@ def import_run(
         )
     with tempfile.TemporaryDirectory(prefix="logs-") as scratch:
         # Each was uploaded into a folder of its own; a log looks for scores and configuration in its folder.
-        paths = [Path(shutil.copy(path, Path(scratch) / path.name)) for path in sources]
-        logs = [path for path in paths if not _BESIDE_A_LOG.fullmatch(path.name)] or paths
-        try:
-            imported = import_to_either(state.settings, logs, partial, model.strip()[:MAX_NAME])
-        except JglueAppError as e:
-            e.message = _naming_files_alone(e.message, f"{scratch}/")
-            raise
+        for path in sources:
+            shutil.copy(path, Path(scratch) / path.name)
+        names = [path.name for path in sources]
+        logs = [name for name in names if not _BESIDE_A_LOG.fullmatch(name)] or names
+        imported = import_to_either(state.settings, Path(scratch), logs, partial, model.strip()[:MAX_NAME])
     return imported.path, imported.notices
-
-
-def _naming_files_alone(message: Message, folder: str) -> Message:
-    """A message that names files of a folder by their names: a visitor knows nothing of where they were copied."""
-    if isinstance(message, Joined):
-        return Joined(message.template, [_without(part, folder) for part in message.parts])
-    return Message(message.template, **{name: _without(value, folder) for name, value in message.values.items()})
-
-
-def _without(value: Any, folder: str) -> Any:
-    if isinstance(value, Message):
-        return _naming_files_alone(value, folder)
-    return str(value).replace(folder, "") if isinstance(value, (str, Path)) else value

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from jglue_app.backends import open_backend, open_tokenizer
-from jglue_app.backends.hf import checkpoint
-from jglue_app.backends.hf import load as hf
-from jglue_app.backends.hf.find_weights import locate
-from jglue_app.backends.hf.gguf import file_type
-from jglue_app.backends.hf.verify import NotCausalError, Reference
+from jglue_app.backends.hf import load as loading
+from jglue_app.backends.hf.backend import HFBackend
+from jglue_app.backends.hf.checkpoint import adapters, model_kind, stored_quantization
+from jglue_app.backends.hf.checkpoint.find_weights import find_model
+from jglue_app.backends.hf.checkpoint.gguf import file_type
+from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel
 from jglue_app.errors import DeviceError, InputError, ModelError, ModelNotFoundError
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Output
@@ -139,12 +140,12 @@ def test_what_is_no_causal_language_model_is_refused_by_name_before_it_is_loaded
 def test_exactly_nineteen_types_of_transformers_table_are_not_causal_and_none_is_accepted() -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    assert len(checkpoint.NOT_CAUSAL) == 19
-    for type_ in checkpoint.NOT_CAUSAL:
+    assert len(model_kind.NOT_CAUSAL) == 19
+    for type_ in model_kind.NOT_CAUSAL:
         built = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[type_]
         for table in ({"model_type": type_}, {"model_type": type_, "architectures": [built]}):
             with pytest.raises(ModelError, match="Only causal language models"):
-                checkpoint.refuse_kind("m", table)
+                model_kind.reject_unless_causal("m", table)
 
 
 def test_no_masked_translating_or_classifying_architecture_of_transformers_is_accepted() -> None:
@@ -162,7 +163,7 @@ def test_no_masked_translating_or_classifying_architecture_of_transformers_is_ac
     assert len(pairs) > 300
     for type_, architecture in pairs:
         with pytest.raises(ModelError, match="Only causal language models"):
-            checkpoint.refuse_kind("m", {"model_type": type_, "architectures": [architecture]})
+            model_kind.reject_unless_causal("m", {"model_type": type_, "architectures": [architecture]})
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_no_masked_translating_or_classifying_architecture_of_transformers_is_ac
     ],
 )
 def test_causal_language_models_are_accepted_under_every_name_they_have(table: dict[str, Any]) -> None:
-    checkpoint.refuse_kind("m", table)
+    model_kind.reject_unless_causal("m", table)
 
 
 @pytest.mark.parametrize(
@@ -220,13 +221,13 @@ def test_causal_language_models_are_accepted_under_every_name_they_have(table: d
 )
 def test_other_kinds_are_known_by_their_configuration(table: dict[str, Any], kind: str) -> None:
     with pytest.raises(ModelError, match=rf"^m is {kind}.*Only causal language models"):
-        checkpoint.refuse_kind("m", table)
+        model_kind.reject_unless_causal("m", table)
 
 
 @pytest.mark.parametrize("prefix", ["Medusa", "Eagle", "Hydra"])
 def test_heads_that_draft_are_known_by_the_class(prefix: str) -> None:
     with pytest.raises(ModelError, match=r"^m is a model with heads that draft several tokens at once"):
-        checkpoint.refuse_kind("m", {"model_type": "llama", "architectures": [f"{prefix}LlamaForCausalLM"]})
+        model_kind.reject_unless_causal("m", {"model_type": "llama", "architectures": [f"{prefix}LlamaForCausalLM"]})
 
 
 @pytest.mark.parametrize("other", ["GemmaForCausalLM", "SparseLlamaForCausalLM", "Qwen2ForCausalLM"])
@@ -236,7 +237,7 @@ def test_a_class_that_is_not_the_one_transformers_would_build_is_refused(other: 
         rf"of m names the class {other}, and transformers would build LlamaForCausalLM in its place.*type llama\."
     )
     with pytest.raises(ModelError, match=sentence):
-        checkpoint.refuse_kind("m", {"model_type": "llama", "architectures": [other]})
+        model_kind.reject_unless_causal("m", {"model_type": "llama", "architectures": [other]})
 
 
 def test_an_encoder_that_was_made_a_decoder_is_accepted_and_answers_as_plain_transformers_does(
@@ -264,7 +265,7 @@ def test_an_encoder_that_was_made_a_decoder_is_accepted_and_answers_as_plain_tra
 def is_causal(model: Any) -> bool:
     """Whether the first comparison takes a model for a causal one."""
     try:
-        Reference(model, None)
+        ReferenceModel(model, None)
     except NotCausalError:
         return False
     return True
@@ -325,7 +326,7 @@ def test_a_loaded_model_that_is_not_causal_is_refused_whatever_its_configuration
     assert not is_causal(model)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model("llama"))
     with pytest.raises(ModelError, match=r"In m, later tokens change what is said of earlier ones \(over "):
-        hf.HFBackend(ModelSpec("m"), "c", model, tokenizer)
+        HFBackend(ModelSpec("m"), "c", model, tokenizer)
 
 
 @pytest.mark.parametrize("mark", ["modules.json", "config_sentence_transformers.json", "1_Pooling/config.json"])
@@ -456,7 +457,7 @@ def test_a_head_or_adapter_in_a_file_of_its_own_is_refused_and_the_base_does_not
         shard(folder)
     put_weights(folder / name, shapes)
     with pytest.raises(ModelError, match=rf"model {kind}.*\({re.escape(name)}\)"):
-        locate(ModelSpec(str(folder)), settings, print)
+        find_model(ModelSpec(str(folder)), settings, print)
 
 
 @pytest.mark.parametrize(
@@ -464,7 +465,9 @@ def test_a_head_or_adapter_in_a_file_of_its_own_is_refused_and_the_base_does_not
 )
 def test_where_files_are_not_there_to_be_read_the_name_of_a_head_or_adapter_does(name: str) -> None:
     with pytest.raises(ModelError, match=re.escape(f"({name})")):
-        checkpoint.refuse_beside("m", ["config.json", "model.safetensors", name], ["model.safetensors"], lambda _: ())
+        adapters.reject_additional_weights(
+            "m", ["config.json", "model.safetensors", name], ["model.safetensors"], lambda _: ()
+        )
 
 
 @pytest.mark.parametrize(
@@ -477,7 +480,7 @@ def test_where_files_are_not_there_to_be_read_the_name_of_a_head_or_adapter_does
 def test_other_copies_of_the_weights_do_no_harm(folder: Path, settings: Settings, name: str) -> None:
     (folder / name).parent.mkdir(exist_ok=True)
     shutil.copy(folder / "model.safetensors", folder / name)
-    locate(ModelSpec(str(folder)), settings, print)
+    find_model(ModelSpec(str(folder)), settings, print)
 
 
 @pytest.mark.parametrize(
@@ -486,7 +489,7 @@ def test_other_copies_of_the_weights_do_no_harm(folder: Path, settings: Settings
 )
 def test_what_a_training_leaves_behind_does_no_harm(folder: Path, settings: Settings, name: str) -> None:
     put_weights(folder / name, {"state.lora_A.exp_avg" if name.startswith("optim") else "x": (4, 64)})
-    locate(ModelSpec(str(folder)), settings, print)
+    find_model(ModelSpec(str(folder)), settings, print)
 
 
 # --- weights without a place --------------------------------------------------------------------------------
@@ -557,7 +560,7 @@ def test_memory_counts_the_files_that_are_loaded_and_no_copies_of_them(folder: P
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(original)
-    source = locate(ModelSpec(str(folder)), settings, print)
+    source = find_model(ModelSpec(str(folder)), settings, print)
     assert (source.weight_bytes, source.use_safetensors) == (size, True)
     load(folder, settings)
 
@@ -567,9 +570,9 @@ def test_a_model_that_fits_once_is_loaded_although_it_lies_there_twice(
 ) -> None:
     size = (folder / "model.safetensors").stat().st_size
     shutil.copy(folder / "model.safetensors", folder / "consolidated.safetensors")
-    monkeypatch.setattr(hf, "memory_free", lambda device: int(size * 1.5))
+    monkeypatch.setattr(loading, "memory_free", lambda device: int(size * 1.5))
     load(folder, settings)
-    monkeypatch.setattr(hf, "memory_free", lambda device: int(size * 0.5))
+    monkeypatch.setattr(loading, "memory_free", lambda device: int(size * 0.5))
     with pytest.raises(DeviceError, match="GB are free"):
         load(folder, settings)
 
@@ -584,9 +587,9 @@ def test_the_width_of_weights_is_that_in_the_file_whatever_the_configuration_say
             weights[key] = value.to(torch.bfloat16)
 
     edit_json(folder / "config.json", dtype="float32")
-    assert locate(ModelSpec(str(folder)), settings, print).stored_width == 4
+    assert find_model(ModelSpec(str(folder)), settings, print).stored_width == 4
     edit_weights(folder, halve)
-    assert locate(ModelSpec(str(folder)), settings, print).stored_width == 2
+    assert find_model(ModelSpec(str(folder)), settings, print).stored_width == 2
 
 
 def test_a_missing_file_of_several_is_named(folder: Path, settings: Settings) -> None:
@@ -675,7 +678,7 @@ def test_what_is_quantized_already_is_not_quantized_again(
         open_backend(spec, settings, device="cpu")
     # Before any model is loaded, when it is asked whether two fit together.
     with pytest.raises(InputError, match=sentence):
-        hf.memory_needed(spec, settings, "cpu")
+        loading.memory_needed(spec, settings, "cpu")
 
 
 def test_memory_of_quantized_weights_is_the_size_of_their_files(
@@ -683,7 +686,7 @@ def test_memory_of_quantized_weights_is_the_size_of_their_files(
 ) -> None:
     folder, _, _ = quantized
     size = (folder / "model.safetensors").stat().st_size
-    assert hf.memory_needed(ModelSpec(str(folder)), settings, "cpu") == size
+    assert loading.memory_needed(ModelSpec(str(folder)), settings, "cpu") == size
 
 
 @pytest.mark.parametrize(
@@ -742,18 +745,18 @@ def test_a_quantization_whose_package_is_missing_names_the_package(
 )
 def test_quantizations_that_need_no_further_package_are_named(table: dict[str, Any], label: str) -> None:
     for config in ({"quantization_config": table}, {"text_config": {"quantization_config": table}}):
-        found = checkpoint.quantization_of("m", config)
+        found = stored_quantization.stored_quantization("m", config)
         assert found is not None and found.label == label
-        checkpoint.need_packages("m", found)
+        stored_quantization.require_packages("m", found)
 
 
 def test_weights_that_expand_where_there_is_no_gpu_are_counted_so() -> None:
-    fp8 = checkpoint.Quantized("fp8", "fp8")
+    fp8 = stored_quantization.QuantizedWeights("fp8", "fp8")
     assert fp8.bytes_in_memory(100, None, 4, on_gpu=False) == 400
     assert fp8.bytes_in_memory(100, 80, 4, on_gpu=False) == 320
     assert fp8.bytes_in_memory(100, 80, 2, on_gpu=True) == 100
-    assert checkpoint.Quantized("mxfp4", "MXFP4").bytes_in_memory(100, None, 2, on_gpu=False) == 400
-    assert checkpoint.Quantized("gptq", "GPTQ 4-bit").bytes_in_memory(100, 200, 4, on_gpu=False) == 100
+    assert stored_quantization.QuantizedWeights("mxfp4", "MXFP4").bytes_in_memory(100, None, 2, on_gpu=False) == 400
+    assert stored_quantization.QuantizedWeights("gptq", "GPTQ 4-bit").bytes_in_memory(100, 200, 4, on_gpu=False) == 100
 
 
 def test_weights_in_eight_bit_floats_answer_as_the_same_weights_expanded_by_hand(
@@ -782,7 +785,7 @@ def test_weights_in_eight_bit_floats_answer_as_the_same_weights_expanded_by_hand
         backend = open_backend(ModelSpec(str(place)), settings, device="cpu")
         assert backend.info.quantized == label
         # Both are computed on in float32 here.
-        needed = hf.memory_needed(ModelSpec(str(place)), settings, "cpu")
+        needed = loading.memory_needed(ModelSpec(str(place)), settings, "cpu")
         assert needed == pytest.approx(backend.info.memory_bytes, rel=0.01)
         (answer,) = collect(backend.choose([make_prompt("今日は", answers=("冬", "夏"))], never)).values()
         assert isinstance(answer, Output) and answer.choice_logprobs
@@ -988,8 +991,8 @@ def test_the_rows_of_the_embedding_are_known_before_the_weights_are_loaded(
 
 def test_whatever_a_model_raises_while_it_answers_becomes_a_sentence(folder: Path, settings: Settings) -> None:
     backend = open_backend(ModelSpec(str(folder)), settings, device="cpu")
-    assert isinstance(backend, hf.HFBackend)
-    backend._batcher = None  # type: ignore[assignment]  # Nothing that could answer.
+    assert isinstance(backend, HFBackend)
+    backend._engine = None  # type: ignore[assignment]  # Nothing that could answer.
     with pytest.raises(ModelError, match=r"failed while it wrote \(AttributeError: .*\)\. Try another dtype"):
         collect(backend.generate([make_prompt("今日は")], 3, never))
     with pytest.raises(ModelError, match=r"failed while it scored answers \(AttributeError: .*\)\. Try another dtype"):
@@ -1003,4 +1006,4 @@ def test_a_model_that_fails_on_its_first_tokens_is_refused_when_it_is_loaded(tin
     del model.model.layers[1].self_attn.q_proj
     tokenizer = AutoTokenizer.from_pretrained(tiny_model("llama"))
     with pytest.raises(ModelError, match=r"m fails on a first short text \(.*q_proj.*\)\."):
-        hf.HFBackend(ModelSpec("m"), "c", model, tokenizer)
+        HFBackend(ModelSpec("m"), "c", model, tokenizer)

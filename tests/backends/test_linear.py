@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from jglue_app.backends.hf import linear
-from jglue_app.backends.hf.linear import PackedLinear, can_pack, multiply, pack, pack_layers, product_of
+from jglue_app.backends.hf.engine import linear
+from jglue_app.backends.hf.engine.linear import PackedLinear, can_pack, multiply, pack, pack_layers, product_of
 
 
 class Model(nn.Module):
@@ -57,7 +57,7 @@ def test_products_are_those_of_torch(dtype: torch.dtype, off: float) -> None:
 
 def test_float16_and_builds_without_the_operators_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not can_pack(torch.zeros(4, 4, dtype=torch.float16))
-    monkeypatch.setattr(linear, "_known", {})
+    monkeypatch.setattr(linear, "_supported", {})
     monkeypatch.setattr(linear, "pack", lambda weight: weight)
     monkeypatch.setattr(linear, "torch", SimpleNamespace(**{**vars(torch), "ops": SimpleNamespace()}))
     assert not can_pack(torch.zeros(4, 4))
@@ -68,6 +68,6 @@ def test_float16_and_builds_without_the_operators_stay_as_they_are(monkeypatch: 
 
 
 def test_an_operator_that_gives_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "_known", {})
+    monkeypatch.setattr(linear, "_supported", {})
     monkeypatch.setattr(linear, "multiply", lambda x, weight: functional.linear(x, torch.zeros(5, 8)))
     assert not can_pack(torch.zeros(4, 4))

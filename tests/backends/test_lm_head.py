@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from jglue_app.backends.hf import lm_head as head_module
-from jglue_app.backends.hf.lm_head import GROUP, VOCABULARY_BLOCK, Head, _Screen
+from jglue_app.backends.hf.engine import lm_head as head_module
+from jglue_app.backends.hf.engine.lm_head import GROUP, VOCABULARY_BLOCK, LMHead, _BFloat16Screen
 
 WORDS = VOCABULARY_BLOCK + 3 * GROUP + 5
 
@@ -23,7 +23,7 @@ def layer(width: int = 24, *, bias: bool = False, dtype: torch.dtype = torch.flo
 def test_the_best_word_is_that_of_all_scores(bias: bool, screen: bool) -> None:
     head = layer(bias=bias)
     states = torch.randn(50, 24) * torch.logspace(-3, 3, 50)[:, None]
-    words, finite = Head(head, screen).best(states)
+    words, finite = LMHead(head, screen).argmax(states)
     assert words.tolist() == head(states).argmax(-1).tolist()
     assert finite.all()
 
@@ -37,8 +37,8 @@ def test_screening_looks_at_few_words_and_never_misses_one_that_is_barely_better
         twin = (word + 977 * (number + 1)) % WORDS
         head.weight[twin] = head.weight[word] + 1e-5 * states[number].sign()
     exact = head(states)
-    assert Head(head, True).best(states)[0].tolist() == exact.argmax(-1).tolist()
-    found = _Screen(head.weight).candidates(states)
+    assert LMHead(head, True).argmax(states)[0].tolist() == exact.argmax(-1).tolist()
+    found = _BFloat16Screen(head.weight).candidates(states)
     assert found is not None
     rows, words = found
     pairs = set(zip(rows.tolist(), words.tolist(), strict=True))
@@ -54,17 +54,17 @@ def test_of_equal_words_the_first_is_best(screen: bool) -> None:
     best = head(states).argmax(-1).tolist()
     for word in best:
         head.weight[WORDS - 1 - word] = head.weight[word]
-    assert Head(head, screen).best(states)[0].tolist() == [min(word, WORDS - 1 - word) for word in best]
+    assert LMHead(head, screen).argmax(states)[0].tolist() == [min(word, WORDS - 1 - word) for word in best]
 
 
 @torch.inference_mode()
 def test_where_screening_leaves_too_many_all_words_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head_module, "MOST_CANDIDATES", 10)
+    monkeypatch.setattr(head_module, "MAX_CANDIDATES", 10)
     head = layer()
     head.weight[:] = head.weight[0] * (1 + 1e-5 * torch.randperm(WORDS)[:, None])
     states = torch.randn(4, 24)
-    assert _Screen(head.weight).candidates(states) is None
-    assert Head(head, True).best(states)[0].tolist() == head(states).argmax(-1).tolist()
+    assert _BFloat16Screen(head.weight).candidates(states) is None
+    assert LMHead(head, True).argmax(states)[0].tolist() == head(states).argmax(-1).tolist()
 
 
 @pytest.mark.parametrize("screen", [False, True])
@@ -73,10 +73,10 @@ def test_where_screening_leaves_too_many_all_words_are_scored(monkeypatch: pytes
 def test_a_state_or_weight_that_is_not_finite_is_told(screen: bool, value: float) -> None:
     states = torch.randn(3, 24)
     states[1] = value
-    assert Head(layer(), screen).best(states)[1].tolist() == [True, False, True]
+    assert LMHead(layer(), screen).argmax(states)[1].tolist() == [True, False, True]
     broken = layer()
     broken.weight[7] = value
-    assert not Head(broken, screen).best(torch.rand(3, 24))[1].any()
+    assert not LMHead(broken, screen).argmax(torch.rand(3, 24))[1].any()
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -86,11 +86,11 @@ def test_logprobs_are_those_of_all_scores(bias: bool) -> None:
     states = torch.randn(5, 24)
     rows, words = [0, 0, 3, 4, 2], [0, WORDS - 1, 17, VOCABULARY_BLOCK, 5]
     expected = head(states).log_softmax(-1)[rows, words]
-    assert torch.allclose(Head(head).logprobs(states, rows, words), expected, atol=1e-5)
+    assert torch.allclose(LMHead(head).logprobs(states, rows, words), expected, atol=1e-5)
 
 
 @torch.inference_mode()
 def test_a_head_in_bfloat16_is_scored_as_it_is() -> None:
     head = layer(dtype=torch.bfloat16)
     states = torch.randn(6, 24).bfloat16()
-    assert Head(head, True).best(states)[0].tolist() == head(states).float().argmax(-1).tolist()
+    assert LMHead(head, True).argmax(states)[0].tolist() == head(states).float().argmax(-1).tolist()

@@ -16,8 +16,9 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf.ablation import ALL, Tricks, without
-from jglue_app.backends.hf.load import HFBackend, memory_free, memory_needed
+from jglue_app.backends.hf.ablation import ALL, Optimizations, without
+from jglue_app.backends.hf.backend import HFBackend
+from jglue_app.backends.hf.load import memory_free, memory_needed
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import DeviceError, ModelError, UnknownNameError
 from jglue_app.runs.plan import make_plan
@@ -64,7 +65,7 @@ ANSWERS = ("含意", "矛盾", "中立", "含意します", "A", "a b\nc")
 PROMPTS = [make_prompt(text, ANSWERS, item_id=str(i)) for i, text in enumerate(TEXTS)]
 
 
-class Reference:
+class ReferenceModel:
     """One unpadded sequence at a time, everything computed anew for every token."""
 
     def __init__(self, folder: Path, *, bos: bool = True) -> None:
@@ -101,11 +102,11 @@ class Reference:
 
 
 @pytest.fixture(scope="module")
-def reference(tiny_model: TinyModel) -> Callable[..., Reference]:
+def reference(tiny_model: TinyModel) -> Callable[..., ReferenceModel]:
     """`reference(architecture, …)`: the plain computation on the same files as `open_tiny(architecture, …)`."""
 
-    def make(architecture: str, **variant: bool) -> Reference:
-        return Reference(tiny_model(architecture, **variant), bos=variant.get("bos", True))
+    def make(architecture: str, **variant: bool) -> ReferenceModel:
+        return ReferenceModel(tiny_model(architecture, **variant), bos=variant.get("bos", True))
 
     return make
 
@@ -122,8 +123,10 @@ def model(tiny_model: TinyModel) -> Any:
     return AutoModelForCausalLM.from_pretrained(tiny_model("llama"), dtype=torch.float32)
 
 
-def wrapped(model: Any, folder: Path, tricks: Tricks = ALL) -> HFBackend:
-    return HFBackend(ModelSpec("tiny"), "commit", model, AutoTokenizer.from_pretrained(folder), tricks=tricks)
+def wrapped(model: Any, folder: Path, optimizations: Optimizations = ALL) -> HFBackend:
+    return HFBackend(
+        ModelSpec("tiny"), "commit", model, AutoTokenizer.from_pretrained(folder), optimizations=optimizations
+    )
 
 
 def edit_json(path: Path, **changes: object) -> None:
@@ -161,7 +164,7 @@ class Spy:
 @pytest.fixture
 def spied(model: Any, tiny_model: TinyModel) -> tuple[HFBackend, Spy]:
     """A backend of padded batches whose model is watched."""
-    backend = wrapped(model, tiny_model("llama"), tricks=PADDED)
+    backend = wrapped(model, tiny_model("llama"), optimizations=PADDED)
     model.forward = Spy(model)
     return backend, model.forward
 
@@ -192,11 +195,11 @@ class TestPadded(BackendContract):
 
     @pytest.fixture
     def backend(self, model: Any, tiny_model: TinyModel) -> Backend:
-        return wrapped(model, tiny_model("llama"), tricks=PADDED)
+        return wrapped(model, tiny_model("llama"), optimizations=PADDED)
 
     @pytest.fixture
     def closable(self, model: Any, tiny_model: TinyModel) -> Backend:
-        return wrapped(model, tiny_model("llama"), tricks=PADDED)
+        return wrapped(model, tiny_model("llama"), optimizations=PADDED)
 
     @pytest.fixture
     def prompts(self) -> Sequence[Prompt]:
@@ -209,7 +212,7 @@ class TestPadded(BackendContract):
 @pytest.mark.parametrize("bos", [True, False])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_greedy_text_equals_argmax_on_one_unpadded_sequence(
-    architecture: str, bos: bool, open_tiny: OpenTiny, reference: Callable[..., Reference]
+    architecture: str, bos: bool, open_tiny: OpenTiny, reference: Callable[..., ReferenceModel]
 ) -> None:
     plain = reference(architecture, bos=bos)
     results = collect(open_tiny(architecture, bos=bos).generate(PROMPTS, 16, never))
@@ -221,7 +224,7 @@ def test_greedy_text_equals_argmax_on_one_unpadded_sequence(
 @pytest.mark.parametrize("bos", [True, False])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_logprobs_equal_those_of_one_unpadded_sequence(
-    architecture: str, bos: bool, open_tiny: OpenTiny, reference: Callable[..., Reference]
+    architecture: str, bos: bool, open_tiny: OpenTiny, reference: Callable[..., ReferenceModel]
 ) -> None:
     plain = reference(architecture, bos=bos)
     for i, result in collect(open_tiny(architecture, bos=bos).choose(PROMPTS, never)).items():
@@ -261,7 +264,7 @@ def test_the_model_sees_bos_exactly_once_and_never_an_eos_of_the_tokenizer(
     tiny_model: TinyModel, model: Any, bos: bool, appends_eos: bool, chat: bool
 ) -> None:
     folder = tiny_model("llama", bos=bos, chat=chat, appends_eos=appends_eos)
-    backend = wrapped(model, folder, tricks=PADDED)
+    backend = wrapped(model, folder, optimizations=PADDED)
     spy = model.forward = Spy(model)
     raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
     text = backend.render_chat([{"role": "user", "content": "今日は"}]) if chat else "今日は"
@@ -359,7 +362,7 @@ def test_a_chat_is_rendered_with_the_opening_of_the_answer(open_tiny: OpenTiny) 
 
 
 def test_white_space_at_the_end_of_a_prompt_is_scored_with_the_answer(
-    open_tiny: OpenTiny, reference: Callable[..., Reference]
+    open_tiny: OpenTiny, reference: Callable[..., ReferenceModel]
 ) -> None:
     plain = reference("llama")
     prompt = make_prompt("答え： \n", ("冬",), lead=" ")
@@ -369,7 +372,7 @@ def test_white_space_at_the_end_of_a_prompt_is_scored_with_the_answer(
 
 
 def test_an_answer_that_merges_with_the_prompt_keeps_its_last_token(
-    open_tiny: OpenTiny, reference: Callable[..., Reference]
+    open_tiny: OpenTiny, reference: Callable[..., ReferenceModel]
 ) -> None:
     plain = reference("llama")
     before, whole = plain.ids("関係：含"), plain.ids("関係：含意")
@@ -415,7 +418,7 @@ def test_an_item_without_choices_is_an_error_of_its_own(open_tiny: OpenTiny) -> 
 
 
 def test_a_choice_that_begins_another_is_never_less_likely(
-    open_tiny: OpenTiny, reference: Callable[..., Reference]
+    open_tiny: OpenTiny, reference: Callable[..., ReferenceModel]
 ) -> None:
     plain = reference("llama")
     answers = ("中立", "中立です", "中立ですか")
@@ -444,7 +447,7 @@ def test_single_token_choices_share_one_reading(spied: tuple[HFBackend, Spy]) ->
 # --- how a generation ends ------------------------------------------------------------------------------
 
 
-def first_tokens(plain: Reference, text: str, count: int) -> list[int]:
+def first_tokens(plain: ReferenceModel, text: str, count: int) -> list[int]:
     ids = plain.ids(text)
     for _ in range(count):
         ids.append(int(plain.logits(ids)[-1].argmax()))
@@ -452,7 +455,7 @@ def first_tokens(plain: Reference, text: str, count: int) -> list[int]:
 
 
 def test_every_end_token_of_the_checkpoint_ends_a_text(
-    own_copy: Path, settings: Settings, reference: Callable[..., Reference]
+    own_copy: Path, settings: Settings, reference: Callable[..., ReferenceModel]
 ) -> None:
     plain = reference("llama")
     ends = [first_tokens(plain, PROMPTS[1].text, 4)[3], first_tokens(plain, PROMPTS[3].text, 6)[5]]
@@ -469,7 +472,9 @@ def test_every_end_token_of_the_checkpoint_ends_a_text(
     assert {output(r).finish for r in results.values()} == {"length", "stop"}
 
 
-def test_an_end_token_at_once_is_empty(own_copy: Path, settings: Settings, reference: Callable[..., Reference]) -> None:
+def test_an_end_token_at_once_is_empty(
+    own_copy: Path, settings: Settings, reference: Callable[..., ReferenceModel]
+) -> None:
     (first,) = first_tokens(reference("llama"), PROMPTS[0].text, 1)
     edit_json(own_copy / "generation_config.json", eos_token_id=[first])
     backend = open_backend(ModelSpec(str(own_copy)), settings, device="cpu")
@@ -535,7 +540,7 @@ def test_a_request_to_stop_ends_choosing_within_one_batch(spied: tuple[HFBackend
 
 @pytest.mark.parametrize("room", [0, -1])
 def test_a_prompt_over_the_context_length_is_overflow_and_nothing_is_cut(
-    open_tiny: OpenTiny, reference: Callable[..., Reference], room: int
+    open_tiny: OpenTiny, reference: Callable[..., ReferenceModel], room: int
 ) -> None:
     backend, plain = open_tiny("llama"), reference("llama")
     assert backend.info.context_length == CONTEXT
@@ -568,7 +573,7 @@ def test_the_context_length_is_read_from_the_configuration(architecture: str, op
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_non_finite_scores_are_an_error_of_the_item_and_the_others_are_answered(
-    tiny_model: TinyModel, model: Any, reference: Callable[..., Reference], value: float
+    tiny_model: TinyModel, model: Any, reference: Callable[..., ReferenceModel], value: float
 ) -> None:
     plain = reference("llama")
     only_here = set(plain.ids(TEXTS[3])) - {t for i in (0, 1, 2, 4) for t in plain.ids(TEXTS[i])}

@@ -16,8 +16,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends import open_backend
 from jglue_app.backends.hf import memory
-from jglue_app.backends.hf.load import HFBackend
-from jglue_app.backends.hf.memory import LEAST_TOKENS, Memory, container_free, free_bytes, give_back, memory_of
+from jglue_app.backends.hf.backend import HFBackend
+from jglue_app.backends.hf.memory import (
+    MIN_TOKENS,
+    MemoryBudget,
+    container_free,
+    free_bytes,
+    memory_budget,
+    release_unused,
+)
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings, gib, load_settings
 from jglue_app.types import ModelSpec
@@ -33,36 +40,36 @@ ASKS: tuple[Callable[[HFBackend], Results], ...] = (
 
 
 def test_half_of_the_budget_is_for_reading_and_half_for_keeping() -> None:
-    found = Memory(budget=2_000_000, read=900, kept=100)
-    assert found.tokens(10**9) == 1_000
-    assert found.tokens(10**9, more=1_000) == 500
-    assert found.places(10**9) == 10_000
-    assert (found.tokens(500), found.places(500)) == (500, 500)
+    found = MemoryBudget(budget=2_000_000, activation_bytes=900, kv_bytes=100)
+    assert found.max_batch_tokens(10**9) == 1_000
+    assert found.max_batch_tokens(10**9, extra_bytes=1_000) == 500
+    assert found.max_kv_tokens(10**9) == 10_000
+    assert (found.max_batch_tokens(500), found.max_kv_tokens(500)) == (500, 500)
 
 
 def test_too_small_a_budget_still_reads_something() -> None:
-    found = Memory(budget=10, read=900, kept=100)
-    assert found.tokens(1_024) == found.places(1_024) == LEAST_TOKENS
+    found = MemoryBudget(budget=10, activation_bytes=900, kv_bytes=100)
+    assert found.max_batch_tokens(1_024) == found.max_kv_tokens(1_024) == MIN_TOKENS
 
 
 def test_a_part_of_what_is_free_is_taken(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"), dtype=torch.float32)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1_000_000)
-    found = memory_of(model)
+    found = memory_budget(model)
     config = model.config
     assert found.budget == 500_000
     layers, own, width = config.num_hidden_layers, config.num_key_value_heads, config.head_dim
-    assert found.kept == 4 * 2 * layers * own * width
-    assert found.read > 4 * 3 * config.intermediate_size
+    assert found.kv_bytes == 4 * 2 * layers * own * width
+    assert found.activation_bytes > 4 * 3 * config.intermediate_size
 
 
 def test_more_of_a_gpu_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda where: ({"cuda:0": 1_000}[where], 2_000))
     text = SimpleNamespace(num_hidden_layers=2, hidden_size=8, num_attention_heads=2)
     config = SimpleNamespace(get_text_config=lambda: text)
-    found = memory_of(SimpleNamespace(device=torch.device("cuda:0"), dtype=torch.float16, config=config))
+    found = memory_budget(SimpleNamespace(device=torch.device("cuda:0"), dtype=torch.float16, config=config))
     assert found.budget == 800
-    assert found.kept == 2 * 2 * 2 * 8
+    assert found.kv_bytes == 2 * 2 * 2 * 8
 
 
 def test_what_is_wanted_is_taken_and_more_than_there_is_is_an_error(
@@ -70,9 +77,9 @@ def test_what_is_wanted_is_taken_and_more_than_there_is_is_an_error(
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"), dtype=torch.float32)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 2**30)
-    assert memory_of(model, 2**29).budget == 2**29
+    assert memory_budget(model, 2**29).budget == 2**29
     with pytest.raises(InputError, match=r"2\.0 GiB of working memory were asked for and 1\.0 GiB are free.*--memory"):
-        memory_of(model, 2**31)
+        memory_budget(model, 2**31)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "mpt"])
@@ -84,8 +91,9 @@ def test_a_small_budget_makes_small_batches_and_changes_no_result(tiny_model: Ti
         return HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(folder), memory=size)
 
     small, large = backend(1_000), backend(None)
-    sizes: Any = small._batcher
-    assert sizes._tokens == sizes._places == LEAST_TOKENS
+    engine: Any = small._engine
+    tokens = engine._max_pass_tokens if small.packed else engine._max_batch_tokens
+    assert tokens == engine._max_kv_tokens == MIN_TOKENS
     for ask in ASKS:
         found, expected = ask(small), ask(large)
         assert set(found) == set(range(len(PROMPTS)))
@@ -136,11 +144,11 @@ def test_what_is_no_amount_of_memory_is_said(text: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' allocators give it back by themselves")
 def test_memory_that_is_no_longer_used_goes_back_to_the_system() -> None:
     here = psutil.Process()
-    give_back()
+    release_unused()
     blocks = [bytes(4_000) for _ in range(60_000)]
     full = here.memory_info().rss
     pin = blocks[-1]  # It lies at the end: without being told, the allocator keeps all that lies before.
     del blocks
-    give_back()
+    release_unused()
     assert here.memory_info().rss < full - 150 * 2**20
     assert len(pin) == 4_000

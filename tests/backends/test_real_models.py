@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf import gguf
+from jglue_app.backends.hf.checkpoint import gguf
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Output, Prompt
 from tests import random_llama
@@ -56,7 +56,7 @@ def smollm2(smollm2_gguf: Path, shared_settings: Settings) -> Iterator[Backend]:
 
 
 def folder_of(path: Path) -> Path:
-    return gguf.converted(path, USER_CACHE, lambda _: None)
+    return gguf.convert_once(path, USER_CACHE, lambda _: None)
 
 
 @pytest.mark.slow

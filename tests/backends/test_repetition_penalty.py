@@ -22,12 +22,13 @@ from transformers import (
     RepetitionPenaltyLogitsProcessor,
 )
 
-from jglue_app.backends.hf import engine
-from jglue_app.backends.hf.engine import Engine
-from jglue_app.backends.hf.lm_head import Head
-from jglue_app.backends.hf.load import HFBackend
-from jglue_app.backends.hf.padded import MODES, Batcher, Mode
-from jglue_app.backends.hf.repetition_penalty import PenalizeRepetition, Repeated
+from jglue_app.backends.hf.backend import HFBackend
+from jglue_app.backends.hf.engine import packed_engine
+from jglue_app.backends.hf.engine.lm_head import LMHead
+from jglue_app.backends.hf.engine.packed_engine import PackedEngine
+from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
+from jglue_app.backends.hf.engine.padded_model import MODES, BatchMode
+from jglue_app.backends.hf.engine.repetition_penalty import RepetitionPenalty, SeenTokens
 from jglue_app.types import ModelSpec, Prompt
 from tests.backends.contract import collect, make_prompt, never, text_of
 from tests.backends.test_lm_head import WORDS
@@ -106,8 +107,10 @@ def opened(folder_of: Callable[[str], Path]) -> Callable[[str], HFBackend]:
     return make
 
 
-def written(batcher: HFBackend | Engine | Batcher, penalty: float, prompts: Sequence[Prompt] = PROMPTS) -> list[str]:
-    results = collect(batcher.generate(prompts, TOKENS, never, penalty))
+def written(
+    engine: HFBackend | PackedEngine | PaddedEngine, penalty: float, prompts: Sequence[Prompt] = PROMPTS
+) -> list[str]:
+    results = collect(engine.generate(prompts, TOKENS, never, penalty))
     return [text_of(results[i]) for i in range(len(prompts))]
 
 
@@ -143,21 +146,21 @@ WAYS = [
 @pytest.mark.parametrize(("architecture", "mode"), WAYS, ids=lambda value: getattr(value, "name", value))
 def test_every_way_that_prompts_go_together_gives_the_same_texts(
     architecture: str,
-    mode: Mode,
+    mode: BatchMode,
     opened: Callable[[str], HFBackend],
     expected: Callable[[str, float], list[str]],
 ) -> None:
-    batcher = opened(architecture)._padded_batches(mode)
-    assert written(batcher, 1.2) == expected(architecture, 1.2)
+    engine = opened(architecture)._padded_engine(mode)
+    assert written(engine, 1.2) == expected(architecture, 1.2)
 
 
 def test_padded_batches_that_share_their_beginning_give_the_same_texts(
     opened: Callable[[str], HFBackend], expected: Callable[[str, float], list[str]]
 ) -> None:
-    batcher = opened("llama")._padded_batches()
-    assert batcher._shares
-    assert written(batcher, 1.2, PROMPTS[1:4]) == expected("llama", 1.2)[1:4]
-    assert batcher._kept[0], "the beginning was read once"
+    engine = opened("llama")._padded_engine()
+    assert engine.model.shares_prefix
+    assert written(engine, 1.2, PROMPTS[1:4]) == expected("llama", 1.2)[1:4]
+    assert engine.model.cached_prefix, "the beginning was read once"
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
@@ -169,14 +172,16 @@ def test_draft_tokens_are_taken_only_where_the_penalty_leaves_them_the_best(
 ) -> None:
     """Right, partly right, wrong, and repeated within the draft: the tokens before each of them count."""
     backend = opened("llama")
-    assert isinstance(backend._batcher, Engine)
+    assert isinstance(backend._engine, PackedEngine)
     right: dict[tuple[int, ...], list[int]] = {}
 
     def drafting(draft: Callable[[Any], list[int]]) -> list[str]:
         monkeypatch.setattr(
-            engine._Row, "guess", lambda row, most, limit: draft(row)[: max(0, limit - len(row.new) - 1)]
+            packed_engine.Generation,
+            "propose_draft",
+            lambda row, most, limit: draft(row)[: max(0, limit - len(row.new) - 1)],
         )
-        backend.work.reset()
+        backend.counters.reset()
         return written(backend, penalty)
 
     def none(row: Any) -> list[int]:
@@ -189,10 +194,10 @@ def test_draft_tokens_are_taken_only_where_the_penalty_leaves_them_the_best(
     texts = expected("llama", penalty)
     assert drafting(none) == texts
     assert drafting(rest) == texts
-    assert backend.work.refused == 0
+    assert backend.counters.rejected_draft_tokens == 0
     assert drafting(lambda row: [*rest(row)[:2], 5, *rest(row)[3:5]]) == texts
     assert drafting(lambda row: [row.prompt[-1]] * 4) == texts
-    assert backend.work.refused > 0
+    assert backend.counters.rejected_draft_tokens > 0
 
 
 def test_an_answer_to_one_prompt_does_not_depend_on_those_asked_with_it(opened: Callable[[str], HFBackend]) -> None:
@@ -208,9 +213,9 @@ def test_an_answer_to_one_prompt_does_not_depend_on_those_asked_with_it(opened: 
 def test_a_positive_score_is_divided_once_and_a_negative_one_multiplied() -> None:
     """Scores 4, −1, 2.5, 0, −3 after tokens 0 1 1 3: with a penalty of 2 they are 2, −2, 2.5, 0, −3."""
     scores = torch.tensor([[4.0, -1.0, 2.5, 0.0, -3.0]])
-    repeated = Repeated(2.0, [torch.tensor([0, 1, 1, 3])], scores.device)
-    assert repeated.apply(scores.clone(), 0).tolist() == [[2.0, -2.0, 2.5, 0.0, -3.0]]
-    assert PenalizeRepetition(2.0, torch.ones(1, 4))(torch.tensor([[0, 1, 1, 3]]), scores).tolist() == [
+    repeated = SeenTokens(2.0, [torch.tensor([0, 1, 1, 3])], scores.device)
+    assert repeated.penalize(scores.clone(), 0).tolist() == [[2.0, -2.0, 2.5, 0.0, -3.0]]
+    assert RepetitionPenalty(2.0, torch.ones(1, 4))(torch.tensor([[0, 1, 1, 3]]), scores).tolist() == [
         [2.0, -2.0, 2.5, 0.0, -3.0]
     ]
     assert scores.tolist() == [[4.0, -1.0, 2.5, 0.0, -3.0]]
@@ -219,15 +224,15 @@ def test_a_positive_score_is_divided_once_and_a_negative_one_multiplied() -> Non
 def test_padding_is_no_token_that_was_said() -> None:
     """Row 0 is padded by two, row 1 holds token 0 in its text; what was written counts in both."""
     scores = torch.tensor([[8.0, 8.0, 8.0, 8.0]] * 2)
-    processor = PenalizeRepetition(2.0, torch.tensor([[0, 0, 1], [1, 1, 1]]))
+    processor = RepetitionPenalty(2.0, torch.tensor([[0, 0, 1], [1, 1, 1]]))
     assert processor(torch.tensor([[0, 0, 2], [0, 1, 1]]), scores).tolist() == [[8, 8, 4, 8], [4, 4, 8, 8]]
     assert processor(torch.tensor([[0, 0, 2, 3], [0, 1, 1, 3]]), scores).tolist() == [[8, 8, 4, 4], [4, 4, 8, 4]]
 
 
 def test_ids_beyond_the_head_have_no_score_to_change() -> None:
     scores = torch.tensor([[8.0, 8.0]])
-    assert Repeated(2.0, [torch.tensor([7, 1])], scores.device).apply(scores.clone(), 0).tolist() == [[8.0, 4.0]]
-    assert PenalizeRepetition(2.0, torch.ones(1, 2))(torch.tensor([[7, 1]]), scores).tolist() == [[8.0, 4.0]]
+    assert SeenTokens(2.0, [torch.tensor([7, 1])], scores.device).penalize(scores.clone(), 0).tolist() == [[8.0, 4.0]]
+    assert RepetitionPenalty(2.0, torch.ones(1, 2))(torch.tensor([[7, 1]]), scores).tolist() == [[8.0, 4.0]]
 
 
 @pytest.mark.parametrize("screen", [True, False])
@@ -238,7 +243,7 @@ def test_the_best_word_is_that_of_transformers_own_processor(screen: bool, penal
     head = nn.Linear(24, WORDS, bias=False)
     states = torch.randn(9, 24)
     repeated = [torch.randint(0, WORDS + 3, (400 * row,)) for row in range(9)]
-    words, finite = Head(head, screen).best(states, Repeated(penalty, repeated, states.device))
+    words, finite = LMHead(head, screen).argmax(states, SeenTokens(penalty, repeated, states.device))
     processor = RepetitionPenaltyLogitsProcessor(penalty)
     exact = [processor(ids[None], head(states[k : k + 1])).argmax() for k, ids in enumerate(repeated) if len(ids)]
     assert words.tolist() == [int(head(states[:1]).argmax()), *map(int, exact)]
@@ -249,8 +254,8 @@ def test_scores_that_are_not_finite_are_told_with_a_penalty_too() -> None:
     head = nn.Linear(24, WORDS, bias=False)
     states = torch.rand(3, 24)
     states[1, 0] = math.nan
-    repeated = Repeated(1.2, [torch.tensor([0, 1])] * 3, states.device)
-    assert Head(head, False).best(states, repeated)[1].tolist() == [True, False, True]
+    repeated = SeenTokens(1.2, [torch.tensor([0, 1])] * 3, states.device)
+    assert LMHead(head, False).argmax(states, repeated)[1].tolist() == [True, False, True]
 
 
 def test_a_model_whose_scores_are_not_finite_gives_an_error_for_the_item(folder_of: Callable[[str], Path]) -> None:
@@ -259,7 +264,7 @@ def test_a_model_whose_scores_are_not_finite_gives_an_error_for_the_item(folder_
     backend = HFBackend(ModelSpec("tiny"), "commit", model, AutoTokenizer.from_pretrained(folder))
     with torch.no_grad():
         model.get_output_embeddings().weight[7] = math.inf
-    for batcher in (backend, backend._padded_batches(MODES[0])):
-        assert {getattr(r, "kind", "") for r in collect(batcher.generate(PROMPTS, 4, never, 1.2)).values()} == {
+    for engine in (backend, backend._padded_engine(MODES[0])):
+        assert {getattr(r, "kind", "") for r in collect(engine.generate(PROMPTS, 4, never, 1.2)).values()} == {
             "non_finite"
         }

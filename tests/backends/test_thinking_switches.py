@@ -12,8 +12,8 @@ import pytest
 
 from jglue_app import api
 from jglue_app.backends import open_backend
-from jglue_app.backends.hf.padded import decode
-from jglue_app.backends.hf.thinking_switches import switches
+from jglue_app.backends.hf.engine.outputs import decode
+from jglue_app.backends.hf.tokenization.thinking_switches import template_arguments
 from jglue_app.runs.generation import generate, ranked
 from jglue_app.scoring.report import report_run
 from jglue_app.settings import Settings
@@ -323,9 +323,9 @@ OFF = {"enable_thinking": False}
 def test_a_template_is_given_the_switches_it_reads_and_no_others(
     template: str, off: dict[str, Any], on: dict[str, Any]
 ) -> None:
-    assert switches(Named(template), "off") == off
-    assert switches(Named(template), "on") == on
-    assert switches(Named(template), "default") == {}
+    assert template_arguments(Named(template), "off") == off
+    assert template_arguments(Named(template), "on") == on
+    assert template_arguments(Named(template), "default") == {}
 
 
 def test_thinking_on_changes_the_prompt_and_is_ranked_after_the_templates_own_form_without(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from jglue_app.backends.hf.ablation import NAMES
+from jglue_app.backends.hf.ablation import OPTION_NAMES
 from jglue_app.bench import measure
 from jglue_app.bench.machine import measure_machine
 from jglue_app.cli import main
@@ -35,7 +35,7 @@ def test_figures_of_a_workload(tiny_model: TinyModel, architecture: str) -> None
             ("jsts", "generate", 6),
         ]
         rows = [measure.measure(backend, work, gflops=100.0)[0] for work in works]
-        body, head = backend.multiplications()
+        body, head = backend.weight_multiplications()
     assert load_seconds > 0 and measure.peak_resident() > 10**7
     for row in rows:
         assert row.items == 6 and row.failed < 6  # The tiny context is too short for some.
@@ -52,7 +52,7 @@ def test_weights_are_counted(tiny_model: TinyModel) -> None:
     """Against the parameters of a Llama: all but norms and the embedding stand in matrices."""
     spec = ModelSpec(str(tiny_model("llama")))
     with closing(measure.open_for_bench(load_settings(), spec, device="cpu")[0]) as backend:
-        counted = backend.multiplications()
+        counted = backend.weight_multiplications()
     model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"))
     matrices = sum(p.numel() for n, p in model.model.named_parameters() if p.dim() == 2 and "embed" not in n)
     assert counted == (matrices, model.lm_head.weight.numel())
@@ -89,17 +89,17 @@ def test_command_refuses_words_for_numbers(monkeypatch: pytest.MonkeyPatch, caps
 
 
 @pytest.mark.parametrize(
-    ("method", "trick"),
+    ("method", "name"),
     [
-        pytest.param(method, trick, marks=() if trick == "packing" else pytest.mark.slow)
+        pytest.param(method, name, marks=() if name == "packing" else pytest.mark.slow)
         for method in ("choose", "generate")
-        for trick in NAMES
+        for name in OPTION_NAMES
     ],
 )
-def test_a_trick_that_is_left_out_changes_no_result(tiny_model: TinyModel, trick: str, method: str) -> None:
+def test_an_optimization_that_is_left_out_changes_no_result(tiny_model: TinyModel, name: str, method: str) -> None:
     settings, spec = load_settings(), ModelSpec(str(tiny_model("llama")))
     found = []
-    for leave_out in ([], [trick]):
+    for leave_out in ([], [name]):
         with closing(measure.open_for_bench(settings, spec, device="cpu", leave_out=leave_out)[0]) as backend:
             (work,) = measure.workloads(settings, backend, spec, ["jnli"], [0], 6, method=method, data_kind="sample")
             measure.measure(backend, work, 100.0)
@@ -107,10 +107,10 @@ def test_a_trick_that_is_left_out_changes_no_result(tiny_model: TinyModel, trick
     (with_it, expected), (without_it, results) = found
     for i, result in results.items():
         same(result, expected[i])
-    if trick in ("packing", "beginning", "sharing") and not (trick == "sharing" and method == "generate"):
+    if name in ("packing", "beginning", "sharing") and not (name == "sharing" and method == "generate"):
         assert without_it.distinct_tokens > with_it.distinct_tokens
 
 
-def test_an_unknown_trick_is_answered_with_the_nearest(tiny_model: TinyModel) -> None:
+def test_an_unknown_optimization_is_answered_with_the_nearest(tiny_model: TinyModel) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'screening'"):
         measure.open_for_bench(load_settings(), ModelSpec(str(tiny_model("llama"))), leave_out=["screnning"])

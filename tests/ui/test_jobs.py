@@ -14,7 +14,7 @@ import pytest
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
-from jglue_app.runs.request import Configuration, Side
+from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.runner import Event
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
@@ -35,8 +35,8 @@ def table(path: Path, said: str = "中立", seconds: float = 0.0) -> str:
     return str(path)
 
 
-def asked(model: str, limit: int | None = None) -> Configuration:
-    return Configuration(("jnli",), "sample", limit, "generate", Side(model))
+def asked(model: str, limit: int | None = None) -> RunRequest:
+    return RunRequest(("jnli",), "sample", limit, "generate", Side(model))
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -279,7 +279,6 @@ def test_time_spent_waiting_does_not_count_as_time_at_work(
 def test_what_cannot_be_done_ends_a_job_with_its_sentence(jobs: Jobs, tmp_path: Path) -> None:
     cases = (
         (asked("m", 10**6), "At most 20,000 items of a subset can be asked for here. Ask for fewer."),
-        (asked(" "), "There is no model. Choose one of the list, or type its name."),
         (asked(str(tmp_path / "none.jsonl")), "cannot be read (No such file or directory)"),
     )
     for wrong, sentence in cases:

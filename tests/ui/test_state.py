@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from jglue_app import messages
 from jglue_app.audit.auditor import audit_table
 from jglue_app.errors import InputError, StoreError
 from jglue_app.results import archive, showcase
 from jglue_app.results.showcase import SHIPPED
-from jglue_app.runs.request import Configuration, Side
+from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
@@ -57,7 +58,7 @@ def make(state: AppState, tmp_path: Path) -> Make:
         rows = [{"task": "jnli", "item_id": id_, "text": said} for id_ in GOLDS]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
         job = state.jobs.start_runs(
-            owner, "compare", Configuration(("jnli",), "sample", limit, "generate", Side(str(path)))
+            owner, "compare", RunRequest(("jnli",), "sample", limit, "generate", Side(str(path)))
         )
         assert job.ended.wait(60)
         return job
@@ -152,13 +153,15 @@ def test_what_a_job_has_not_been_noted_for_is_nobodys_on_a_public_server(public:
 
 
 def test_the_visitors_who_have_not_come_for_longest_are_forgotten(
-    public: AppState, make: Make, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jglue_app.ui.state.MAX_OWNERS", 2)
+    small = AppState(replace(settings, public=True), "cpu")
     made = make("ana", "含意").runs
     for owner in ("ana", "ben", "ana", "eva"):
-        public.grant_access(Job("id", owner, "compare", runs=made))
-    assert [owner for owner in ("ana", "ben", "eva") if public.runs(owner, shipped=False)] == ["ana", "eva"]
+        small.grant_access(Job("id", owner, "compare", runs=made))
+    assert [owner for owner in ("ana", "ben", "eva") if small.runs(owner, shipped=False)] == ["ana", "eva"]
+    small._scratch.cleanup()
 
 
 WAYS_OUT = [
@@ -270,6 +273,18 @@ def test_logs_of_one_name_are_not_put_one_over_the_other(state: AppState, tmp_pa
     with pytest.raises(InputError, match=r"Two of the files are called outputs\.jsonl\. Import them one by one"):
         run_files.import_run(state, paths)
     assert not list(state.settings.runs_dir.glob("*"))
+
+
+def test_a_log_that_cannot_be_read_is_named_without_the_folder_it_was_copied_to(
+    state: AppState, tmp_path: Path
+) -> None:
+    (tmp_path / "up").mkdir()
+    path = tmp_path / "up" / "outputs.jsonl"
+    path.write_text('{"lm_output": "a", "extra_info": {}}\n[1]\n', "utf-8")
+    with pytest.raises(InputError) as caught:
+        run_files.import_run(state, [path])
+    assert str(caught.value).startswith("outputs.jsonl, line ")
+    assert messages.say(caught.value.message, "ja").startswith("outputs.jsonl")
 
 
 def test_a_public_server_takes_nobodys_run_apart_but_ones_own(make: Make, public: AppState) -> None:

@@ -1337,8 +1337,11 @@ def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> N
     assert payload["stop"] == ["\\n", "'", "###"]
     text = read(views.render("prompt_tokens", payload))
     assert "注意: 停止文字列がない 停止文字列がありません。終わりの印を書かないモデルは 5 トークンまで書き続け" in text
+    assert "改行などを言い回しに足してください。 missing_stop" in text
     english = read(views.render("prompt_tokens", looked_at([], findings=[finding], lang="en"), "en"))
-    assert "Warning: No stop string There is no stop string: a model that writes no end token goes on" in english
+    assert (
+        "Warning: No stop string There is no stop string: a model that writes no end token goes on to its 5" in english
+    )
     assert "○ 中立 2 どちらともいえない 9" in text
     assert "点検：気になる点はありません" not in text
     bare = looked_at([Token((1,), "犬", False)])
@@ -1390,7 +1393,7 @@ def everything(text: str) -> dict[str, list[str]]:
     made = replace(entry("n", 1, 2, {"jnli": at(0.5), "jsts": at(0.5), "marc_ja": at(0.5)}), name=text, label=text)
     stored_run = replace(stored("n"), name=text, label=text, created=text)
     three = ["jnli", "jsts", "marc_ja"]
-    swept_row = replace(swept("plain", 4, 1, 1), side=Side(text, text, text))
+    swept_row = replace(swept("plain", 4, 1, 1), side=Side("m", "plain", text))
     side = {"name": "A", "text": text}
     bar = {"value": text, "share": 50, "change": text}
     decision: dict[str, Any] = dict.fromkeys(("name", "before", "after", "source", "moved"), text)

@@ -1,6 +1,6 @@
-"""What makes the engine fast, each part for itself; `bench --without` leaves one out to measure what it gains.
+"""The optimizations of the packed engine; `bench --without` turns one off to measure what it gains.
 
-None of them changes a result beyond rounding. Everywhere else all of them are used.
+None of them changes a result beyond rounding. Outside the benchmark all of them are on.
 """
 
 from __future__ import annotations
@@ -13,31 +13,47 @@ from jglue_app.errors import UnknownNameError
 
 
 @dataclass(frozen=True, slots=True)
-class Tricks:
-    """Which are used."""
+class Optimizations:
+    """Which of them are on."""
 
     packing: bool = True
-    """Tokens of several prompts lie behind each other without padding; else padded batches, as for old models."""
-    beginning: bool = True
-    """What all prompts begin with is read once."""
-    sharing: bool = True
-    """What some prompts, or the answers of one question, have in common is read once."""
-    guesses: bool = True
-    """Tokens are guessed from the prompt and read several at a time."""
+    """Run several prompts in one row without padding; else padded batches, as for older architectures."""
+    prefix_cache: bool = True
+    """Keep the keys and values of the prefix that all prompts of a call share."""
+    prefix_sharing: bool = True
+    """Run tokens once that some prompts, or the answers of one question, have in common."""
+    speculation: bool = True
+    """Propose draft tokens from the prompt and verify several in one forward pass."""
     screening: bool = True
-    """The vocabulary is screened in bfloat16 before it is scored."""
-    layout: bool = True
-    """Weights are laid out anew for the processor's matrix library."""
+    """Screen the vocabulary in bfloat16 before scoring it in float32."""
+    prepacking: bool = True
+    """Reorder weights once into the layout of the processor's matrix library."""
 
 
-ALL = Tricks()
-NAMES = tuple(found.name for found in dataclasses.fields(Tricks))
+ALL = Optimizations()
+OPTION_NAMES = {
+    "packing": "packing",
+    "beginning": "prefix_cache",
+    "sharing": "prefix_sharing",
+    "guesses": "speculation",
+    "screening": "screening",
+    "layout": "prepacking",
+}
+"""Value of `bench --without` → field of `Optimizations`."""
 
 
-def without(names: Iterable[str]) -> Tricks:
-    """All but these; raises UnknownNameError if there is no such trick."""
-    left_out = list(names)
-    for name in left_out:
-        if name not in NAMES:
-            raise UnknownNameError("trick", name, NAMES)
-    return dataclasses.replace(ALL, **dict.fromkeys(left_out, False))
+def without(names: Iterable[str]) -> Optimizations:
+    """All optimizations but some.
+
+    Args:
+        names: of those to turn off; keys of `OPTION_NAMES`.
+
+    Raises:
+        UnknownNameError: there is no such optimization.
+    """
+    disabled: dict[str, bool] = {}
+    for name in names:
+        if name not in OPTION_NAMES:
+            raise UnknownNameError("optimization", name, OPTION_NAMES)
+        disabled[OPTION_NAMES[name]] = False
+    return dataclasses.replace(ALL, **disabled)

@@ -1,4 +1,4 @@
-"""What a backend has done: tokens asked for and read, and where the time went. Read by the benchmark."""
+"""What a backend has done since it was opened: tokens, and seconds per phase. Read by the benchmark."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from typing import Literal
 
 import torch
 
-Part = Literal["tokenize", "prefill", "decode", "head"]
-PARTS: tuple[Part, ...] = ("tokenize", "prefill", "decode", "head")
+Phase = Literal["tokenize", "prefill", "decode", "head"]
+PHASES: tuple[Phase, ...] = ("tokenize", "prefill", "decode", "head")
 
 
 @dataclass(slots=True)
-class Work:
+class Counters:
     """Counts since the backend was opened, or since `reset`."""
 
-    naive: int = 0
-    """Tokens that one reading of every prompt, or of every prompt with each answer, would take, and those written."""
-    distinct: int = 0
-    """Tokens that went through the model's layers; with padding, where there is any."""
-    refused: int = 0
-    """Tokens that were guessed, read and turned out wrong; not among the distinct ones, nor are their rows."""
-    rows: int = 0
+    naive_tokens: int = 0
+    """Tokens of a run without sharing: of every prompt, or of every prompt with each answer, and generated ones."""
+    forward_tokens: int = 0
+    """Tokens that went through the model's layers, padding included."""
+    rejected_draft_tokens: int = 0
+    """Draft tokens that were verified and rejected; neither they nor their positions count above and below."""
+    scored_positions: int = 0
     """Positions at which the vocabulary was scored."""
-    seconds: dict[Part, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
-    wait: bool = False
-    """Wait for an accelerator at the end of each part, so that the parts can be told from each other."""
+    seconds: dict[Phase, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    synchronize: bool = False
+    """Wait for the accelerator at the end of each phase, so that the phases are timed separately."""
 
     @contextmanager
-    def part(self, name: Part) -> Iterator[None]:
-        """Add the time of a block to one part."""
+    def timed(self, phase: Phase) -> Iterator[None]:
+        """Add the time of a block to one phase."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            if self.wait and torch.cuda.is_available():
+            if self.synchronize and torch.cuda.is_available():
                 torch.cuda.synchronize()
-            self.seconds[name] += time.perf_counter() - started
+            self.seconds[phase] += time.perf_counter() - started
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
-        """What a block does is not counted."""
-        counts = self.naive, self.distinct, self.refused, self.rows
+        """Leave out of the counts what a block does."""
+        counts = self.naive_tokens, self.forward_tokens, self.rejected_draft_tokens, self.scored_positions
         seconds = dict(self.seconds)
         try:
             yield
         finally:
-            self.naive, self.distinct, self.refused, self.rows = counts
+            self.naive_tokens, self.forward_tokens, self.rejected_draft_tokens, self.scored_positions = counts
             self.seconds = seconds
 
     def reset(self) -> None:
-        """Count from zero."""
-        self.naive = self.distinct = self.rows = self.refused = 0
-        self.seconds = dict.fromkeys(PARTS, 0.0)
+        """Set all counts to zero."""
+        self.naive_tokens = self.forward_tokens = self.scored_positions = self.rejected_draft_tokens = 0
+        self.seconds = dict.fromkeys(PHASES, 0.0)

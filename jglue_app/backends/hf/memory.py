@@ -1,8 +1,8 @@
-"""How much memory a model may work in, and what fits into it.
+"""How much memory a model may use beside its weights, and what fits into it.
 
-Reading a token takes its activations for a moment; a token that later ones look back at keeps its keys and values.
-Both are estimated from the configuration, so a batch is cut before memory runs out; where the estimate is too low, the
-batch is halved when it does.
+Processing a token takes memory for its activations for a moment; a token that later ones attend to keeps its keys and
+values. Both are estimated from the configuration, so that a batch is limited before memory runs out; where the estimate
+is too low, the batch is halved when it does.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import torch
 
 from jglue_app.errors import InputError
 
-SHARE = {"cpu": 0.5, "cuda": 0.8}
-"""Part of the free memory that is taken; on a CPU and on Apple's GPUs other programs live in the same."""
+FREE_MEMORY_FRACTION = {"cpu": 0.5, "cuda": 0.8}
+"""Part of the free memory that is used; on a CPU and on Apple's GPUs other programs share it."""
 CGROUP = Path("/sys/fs/cgroup")
 MASK_BYTES = 5
 """A mask takes one byte for every query and key, and becomes a float32 beside it."""
-LEAST_TOKENS = 64
-"""Fewer at once would be too slow to be of use: memory that small is an error when it is reached."""
+MIN_TOKENS = 64
+"""Fewer at once would be too slow to be useful; where memory is that small, it is an error when it runs out."""
 
 
 def free_bytes(device: str) -> int:
@@ -37,8 +37,8 @@ def free_bytes(device: str) -> int:
     return available if limit is None else min(available, limit)
 
 
-def give_back() -> None:
-    """Return to the system what is no longer used: glibc and CUDA's allocator keep it for later."""
+def release_unused() -> None:
+    """Return memory that is no longer used to the system: glibc and CUDA's allocator keep it for later."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -48,7 +48,7 @@ def give_back() -> None:
 
 
 def container_free(root: Path) -> int | None:
-    """What a Linux control group may still take; None if it has no limit.
+    """Bytes that a Linux control group may still use; None if it has no limit.
 
     Args:
         root: where control groups (version 2, or the older 1) are mounted.
@@ -58,86 +58,92 @@ def container_free(root: Path) -> int | None:
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
     ):
         try:
-            most, now = int((root / limit).read_text()), int((root / used).read_text())
-            lines = dict(line.split() for line in (root / stat).read_text().splitlines())
-        except (OSError, ValueError):  # Not there, or "max": no limit.
+            limit_bytes, used_bytes = int((root / limit).read_text()), int((root / used).read_text())
+            statistics = dict(line.split() for line in (root / stat).read_text().splitlines())
+        except (OSError, ValueError):  # Missing, or "max": no limit.
             continue
         # Files that were read and can be dropped count as used.
-        return max(0, most - now + int(lines.get("inactive_file", 0)))
+        return max(0, limit_bytes - used_bytes + int(statistics.get("inactive_file", 0)))
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What a model may work in, beside its weights."""
+class MemoryBudget:
+    """What a model may use beside its weights."""
 
     budget: int
     """Bytes."""
-    read: int
-    """Bytes that reading one token takes."""
-    kept: int
+    activation_bytes: int
+    """Bytes of one token's activations."""
+    kv_bytes: int
     """Bytes of one token's keys and values in all layers."""
     device: str = "cpu"
-    """Where."""
+    """As torch names it."""
 
-    def tokens(self, most: int, more: int = 0) -> int:
-        """Tokens that can be read at once in half of the budget, `most` at most; each takes `more` bytes besides."""
-        return max(LEAST_TOKENS, min(most, self.budget // 2 // (self.read + self.kept + more)))
+    def max_batch_tokens(self, limit: int, extra_bytes: int = 0) -> int:
+        """Tokens that can be processed at once in half of the budget, at most `limit`.
 
-    def holds(self, bytes_: int) -> bool:
-        """Whether something that cannot be cut fits: into the budget, or else into what is free now."""
+        Args:
+            limit: the most to return.
+            extra_bytes: that each token takes besides.
+        """
+        return max(MIN_TOKENS, min(limit, self.budget // 2 // (self.activation_bytes + self.kv_bytes + extra_bytes)))
+
+    def fits(self, bytes_: int) -> bool:
+        """Whether something that cannot be divided fits into the budget, or else into what is free now."""
         return bytes_ <= self.budget or bytes_ <= free_bytes(self.device)
 
-    def places(self, most: int) -> int:
-        """Tokens whose keys and values can be kept in the other half, `most` at most."""
-        return max(LEAST_TOKENS, min(most, self.budget // 2 // self.kept))
+    def max_kv_tokens(self, limit: int) -> int:
+        """Tokens whose keys and values fit into the other half of the budget, at most `limit`."""
+        return max(MIN_TOKENS, min(limit, self.budget // 2 // self.kv_bytes))
 
 
-def memory_of(model: Any, wanted: int | None = None) -> Memory:
-    """The budget of a loaded model: a part of what is free now, or what is wanted.
+def memory_budget(model: Any, requested: int | None = None) -> MemoryBudget:
+    """The budget of a loaded model: a part of what is free now, or what is requested.
 
     Args:
         model: a transformers model, on its device.
-        wanted: bytes that the user allows.
+        requested: bytes that the user allows.
 
     Raises:
-        InputError: more is wanted than is free.
+        InputError: more is requested than is free.
     """
     device = str(model.device)
     free = free_bytes(device)
-    if wanted is not None and wanted > free:
+    if requested is not None and requested > free:
         raise InputError(
             "{wanted:.1f} GiB of working memory were asked for and {free:.1f} GiB are free. Give "
             "less with --memory or JGLUE_MEMORY, or leave it out to have it found.",
-            wanted=wanted / 2**30,
+            wanted=requested / 2**30,
             free=free / 2**30,
         )
-    share = SHARE["cuda" if device.startswith("cuda") else "cpu"]
+    fraction = FREE_MEMORY_FRACTION["cuda" if device.startswith("cuda") else "cpu"]
     width = model.dtype.itemsize
-    read, kept = _per_token(model.config.get_text_config(), width)
-    return Memory(int(free * share) if wanted is None else wanted, read, kept, device)
+    activation_bytes, kv_bytes = _bytes_per_token(model.config.get_text_config(), width)
+    budget = int(free * fraction) if requested is None else requested
+    return MemoryBudget(budget, activation_bytes, kv_bytes, device)
 
 
-def _per_token(config: Any, width: int) -> tuple[int, int]:
+def _bytes_per_token(config: Any, width: int) -> tuple[int, int]:
     """Bytes of (activations, keys and values) of one token. Sizes that differ between layers count as the largest."""
     hidden = _largest(config, "hidden_size", "n_embd", "d_model") or 1
     heads = _largest(config, "num_attention_heads", "n_head", "num_heads") or 1
-    own = _largest(config, "num_key_value_heads", "num_global_key_value_heads") or heads
-    each = _largest(config, "head_dim", "global_head_dim", "v_head_dim") or max(1, hidden // heads)
+    kv_heads = _largest(config, "num_key_value_heads", "num_global_key_value_heads") or heads
+    head_width = _largest(config, "head_dim", "global_head_dim", "v_head_dim") or max(1, hidden // heads)
     inner = _largest(config, "intermediate_size", "ffn_dim", "n_inner") or 4 * hidden
     layers = _largest(config, "num_hidden_layers", "n_layer", "num_layers") or 1
     # The residual stream, its norm, queries and their sum; what the feed-forward layer holds at once.
-    activations = 4 * hidden + 2 * heads * each + 3 * inner
-    return width * activations, 2 * width * layers * own * each
+    activations = 4 * hidden + 2 * heads * head_width + 3 * inner
+    return width * activations, 2 * width * layers * kv_heads * head_width
 
 
 def _largest(config: Any, *names: str) -> int | None:
-    return max(sizes(config, *names), default=None)
+    return max(config_sizes(config, *names), default=None)
 
 
-def sizes(config: Any, *names: str) -> list[int]:
+def config_sizes(config: Any, *names: str) -> list[int]:
     """All values above 0 of some settings, each a number, one of every layer, or in a configuration of each layer."""
-    found: list[int] = []
+    sizes: list[int] = []
     layers = getattr(config, "per_layer_config", None) or {}
     for each in (config, *(layers.values() if isinstance(layers, dict) else layers)):
         for name in names:
@@ -146,5 +152,5 @@ def sizes(config: Any, *names: str) -> list[int]:
             except Exception:  # Where it differs between layers, transformers refuses to name one for all.
                 continue
             values = value if isinstance(value, list | tuple) else [value]
-            found += [int(v) for v in values if isinstance(v, int) and not isinstance(v, bool) and v > 0]
-    return found
+            sizes += [int(v) for v in values if isinstance(v, int) and not isinstance(v, bool) and v > 0]
+    return sizes

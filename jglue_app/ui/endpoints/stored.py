@@ -9,11 +9,10 @@ from typing import Any
 import gradio as gr
 
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.disagreement import dissents
-from jglue_app.scoring.protocols import PROTOCOLS, get_protocol, judge_all
+from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.scoring.waterfall import as_table
-from jglue_app.tasks import CORE, TASKS, get_task
+from jglue_app.tasks import CORE, get_task
 from jglue_app.ui import run_files
 from jglue_app.ui.endpoints.plain import plain
 from jglue_app.ui.progress import raise_failure
@@ -65,8 +64,7 @@ def _runs_and_items(state: AppState) -> tuple[Callable[..., Any], ...]:
         owner = visitor_id(request)
         if not b:
             return dict(plain(state.report(owner, a, protocol, requested_only=True)))
-        left, right = state.data(owner, a, requested_only=True), state.data(owner, b, requested_only=True)
-        return dict(plain(compare_runs(left, right, protocol)))
+        return dict(plain(state.comparison(owner, a, b, protocol, requested_only=True)))
 
     def items(request: gr.Request, a: str, b: str = "", filter: str = "all") -> list[dict[str, Any]]:
         """The items of a run or two, each with its question, gold answer, what was said and how that fell out. Of a run
@@ -94,14 +92,15 @@ def _runs_and_items(state: AppState) -> tuple[Callable[..., Any], ...]:
             task: The subset.
             item_id: The item's id.
         """
-        answered = state.judged(visitor_id(request), run).get(get_task(task).name, {}).get(item_id)
+        owner = visitor_id(request)
+        answered = state.judged(owner, run).get(get_task(task).name, {}).get(item_id)
         if answered is None:
             raise InputError(
                 "The run has no answer to {task} {item_id!r}. `items` lists what it has.",
                 task=task,
                 item_id=item_id[:100],
             )
-        judged = judge_all(TASKS[task], answered.item, answered.record)
+        judged = state.item_judgements(owner, run, task, item_id)
         return {"item": plain(answered.item), "record": plain(answered.record), "judgements": plain(judged)}
 
     return runs, scores, items, item
@@ -137,7 +136,7 @@ def _under_protocols(state: AppState) -> tuple[Callable[..., Any], ...]:
             start: The protocol to begin with.
             end: The protocol to arrive at.
         """
-        waterfalls = waterfall.explained(state, visitor_id(request), run, start, end)
+        waterfalls = state.waterfalls(visitor_id(request), run, start, end)
         return [plain(as_table(each)) for each in waterfalls.values()]
 
     def leaderboard(

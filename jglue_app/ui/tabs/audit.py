@@ -12,9 +12,9 @@ import gradio as gr
 from gradio.blocks import Block
 
 from jglue_app.audit.auditor import MAX_ITEMS, audit_score, audit_table
-from jglue_app.audit.facts import BENCHMARKS, METRICS, SYSTEMS
-from jglue_app.audit.grid import MAX_BYTES
+from jglue_app.audit.benchmarks import BENCHMARKS, METRICS, SYSTEMS
 from jglue_app.audit.published import published
+from jglue_app.audit.table_parser import MAX_BYTES
 from jglue_app.errors import InputError
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
@@ -240,6 +240,6 @@ def swallow() -> tuple[str, str, str]:
     rows: dict[str, dict[str, str]] = {}
     for row in published():
         if row.source == "swallow-leaderboard":
-            rows.setdefault(row.model, {})[row.task] = row.printed.text
+            rows.setdefault(row.model, {})[row.task] = row.score.text
     lines = [f"{model},{of.get('jcommonsenseqa', '')},{of.get('jsquad', '')}" for model, of in rows.items()]
     return "\n".join(["model,JComQA,JSQuAD char F1", *lines]), "fraction", "swallow-202411"

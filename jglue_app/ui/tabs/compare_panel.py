@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import gradio as gr
 from gradio.components import Component
@@ -38,8 +38,6 @@ class ComparisonPanel:
     board: gr.HTML
     items: gr.HTML
     item: gr.HTML
-    shipped_views: dict[tuple[str, str, str], Updates] = field(default_factory=dict)
-    """(A, B, language) → the values for runs that came with the application, which never change."""
 
     @property
     def components(self) -> list[Component]:
@@ -80,30 +78,24 @@ class ComparisonPanel:
 
     def stored_pair(self, owner: str, lang: str, a: str, b: str = "") -> Updates:
         """The views of two stored runs, or one, with their most telling item opened."""
-        key = (a, b, lang)
-        if key in self.shipped_views:
-            return self.shipped_views[key]
         shipped = a.startswith(SHIPPED) and b.startswith(SHIPPED)
         made_by = request_of(self.state, owner, a, b)
         link = None if shipped else to_url_query(made_by) if made_by else ""
         pair = Pair(a, b)
-        listed = comparison.list_value(self.state, owner, pair, lang, open_first=True, link=link)
+        listed = comparison.item_list_value(self.state, owner, pair, lang, open_first=True, link=link)
         opened = listed["open"]
         item = views.empty(word("empty_item", lang))
         if opened:
             item = comparison.item_html(self.state, owner, {"a": a, "b": b}, opened["task"], opened["id"], lang)
         made_with = to_command_line(made_by) if made_by and shipped else ""
-        updates: Updates = {
+        return {
             self.status: "",
             self.pairs: None,
-            self.origin: comparison.origin_html(self.state, owner, pair, lang, made_with),
+            self.origin: comparison.provenance_html(self.state, owner, pair, lang, made_with),
             self.board: comparison.board_html(self.state, owner, pair, lang),
             self.items: listed,
             self.item: item,
         }
-        if shipped:
-            self.shipped_views[key] = updates
-        return updates
 
 
 class _JobDrawing:
@@ -133,7 +125,7 @@ class _JobDrawing:
             updates[panel.board] = comparison.board_html(panel.state, job.owner, pair, lang)
         if list_due:
             self._list_drawn_at = now
-            updates[panel.items] = comparison.list_value(panel.state, job.owner, pair, lang, link=_link(job))
+            updates[panel.items] = comparison.item_list_value(panel.state, job.owner, pair, lang, link=_link(job))
         if self._first:
             updates |= self._no_shipped_pair()
         return updates
@@ -147,10 +139,10 @@ class _JobDrawing:
         pair = pair_of(job)
         failed = comparison.failed_items(panel.state, job.owner, pair)
         updates: Updates = {panel.status: progress_html(job, lang, failed_items=failed)}
-        if not any(data and data.records for data in comparison.both(panel.state, job.owner, pair)):
+        if not any(data and data.records for data in comparison.load_both(panel.state, job.owner, pair)):
             return updates
         updates[panel.board] = comparison.board_html(panel.state, job.owner, pair, lang)
-        updates[panel.items] = comparison.list_value(
+        updates[panel.items] = comparison.item_list_value(
             panel.state, job.owner, pair, lang, open_first=True, fetch=True, link=_link(job)
         )
         if self._first:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from jglue_app.messages import say, word
+from jglue_app.messages import Message, say, word
 from jglue_app.prompts import thoughts
 from jglue_app.scoring.judged import Answered
 from jglue_app.scoring.protocols import PROTOCOLS
@@ -60,7 +60,7 @@ def item_view(
     rows = [side.row for side in sides if side.row]
     return {
         "title": TASKS[item.task].title,
-        "asks": TASKS[item.task].asks if lang == "ja" else word(f"asks_{item.task}", lang),
+        "asks": say(Message(TASKS[item.task].question), lang),
         "source": source,
         "id": item.id,
         "key": f"{item.task}/{item.id}",

@@ -1,0 +1,97 @@
+"""Run a model of two-byte weights in float32 for a moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from jglue_app.backends.hf.engine.linear import PackedLinear, pack
+from jglue_app.backends.hf.memory import free_bytes
+
+Replacement = tuple[dict[str, Any], str, Any, Any]
+"""A table of a module, a name in it, its tensor, and the same tensor in float32."""
+
+
+class Float32Weights:
+    """A context manager in which a model of bfloat16 or float16 weights computes in float32.
+
+    Where memory allows, all weights are converted at once and kept until `clear`; else those of one module at a time,
+    while it runs. The output of an embedding is converted instead of its weight, of which few rows are needed.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model: Any = model
+        self._converted: list[Replacement] | None = None
+        self._hooks: list[Any] = []
+        self._active: dict[nn.Module, list[Replacement]] = {}
+
+    def clear(self) -> None:
+        """Drop the converted weights."""
+        self._converted = None
+
+    def __enter__(self) -> None:
+        modules = [module for module in self.model.modules() if not isinstance(module, nn.Embedding)]
+        if self._converted is None:
+            needed = 2 * sum(
+                tensor.numel() * tensor.itemsize for module in modules for _, _, tensor in _two_byte_tensors(module)
+            )
+            if needed < free_bytes(str(self.model.device)) // 3:
+                self._converted = [replacement for module in modules for replacement in _replacements(module)]
+        if self._converted is None:
+            self._hooks = [module.register_forward_pre_hook(self._widen) for module in modules]
+            self._hooks += [module.register_forward_hook(self._restore) for module in modules]
+        for table, name, _, wide in self._converted or ():
+            table[name] = wide
+        embeddings = (module for module in self.model.modules() if isinstance(module, nn.Embedding))
+        self._hooks += [module.register_forward_hook(_float32_output) for module in embeddings]
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        for table, name, original, _ in reversed(self._converted or ()):
+            table[name] = original
+        for module in list(self._active):
+            self._restore(module)
+
+    def _widen(self, module: nn.Module, *_: Any) -> None:
+        replacements = _replacements(module)
+        for table, name, _, wide in replacements:
+            table[name] = wide
+        if replacements:
+            self._active.setdefault(module, []).extend(replacements)
+
+    def _restore(self, module: nn.Module, *_: Any) -> None:
+        for table, name, original, _ in reversed(self._active.pop(module, [])):
+            table[name] = original
+
+
+def _float32_output(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+    return output.float() if output.dtype.itemsize == 2 else output
+
+
+def _two_byte_tensors(module: nn.Module) -> list[tuple[dict[str, Any], str, torch.Tensor]]:
+    """The two-byte weights of a module, without those of modules in it."""
+    tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+    entries = [(table, name, tensor) for table in tables for name, tensor in table.items()]
+    if isinstance(module, PackedLinear):
+        entries += [(module.__dict__, name, module.__dict__[name]) for name in ("_weight", "_bias")]
+    return [
+        (table, name, tensor)
+        for table, name, tensor in entries
+        if tensor is not None and tensor.is_floating_point() and tensor.dtype.itemsize == 2
+    ]
+
+
+def _replacements(module: nn.Module) -> list[Replacement]:
+    out: list[Replacement] = []
+    for table, name, tensor in _two_byte_tensors(module):
+        wide = (tensor.to_dense() if tensor.is_mkldnn else tensor).detach().float()
+        if tensor.is_mkldnn:
+            wide = pack(wide)
+        elif isinstance(tensor, nn.Parameter):
+            wide = nn.Parameter(wide, requires_grad=False)
+        out.append((table, name, tensor, wide))
+    return out

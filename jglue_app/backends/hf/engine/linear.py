@@ -1,0 +1,149 @@
+"""Linear layers on a CPU: weights reordered once for oneDNN, instead of at every product.
+
+The two operators are those that torch's own compiler uses for frozen weights; where this build of torch lacks them, or
+the processor does not support the dtype, layers stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+_DTYPES = (torch.float32, torch.bfloat16)
+
+Product = Callable[..., torch.Tensor]
+"""x (…, in), weight (out, in), and perhaps a bias (out,) → (…, out)."""
+
+
+class PackedLinear(nn.Module):
+    """A linear layer for inference, with its weight in the layout of oneDNN.
+
+    Args:
+        layer: what it replaces; its weight is not kept.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self._weight = pack(layer.weight.detach())
+        self._bias = None if layer.bias is None else layer.bias.detach()
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weight (out, in) in its usual order: a copy, for code that reads it or asks for its dtype."""
+        return self._weight.to_dense() if self._weight.is_mkldnn else self._weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """The bias (out,), if there is one."""
+        return self._bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(…, in) → (…, out)."""
+        return multiply(x, self._weight, self._bias)
+
+
+class _WatchedLinear(nn.Linear):
+    """A linear layer that notes when code other than its own reads its weight."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("weight", "bias") and not self.__dict__.get("_runs", False):
+            self.__dict__["_read"] = True
+        return super().__getattr__(name)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.__dict__["_runs"] = True
+        try:
+            return super().forward(x)
+        finally:
+            self.__dict__["_runs"] = False
+
+
+READ_ELSEWHERE = "weight_is_read_elsewhere"
+"""Attribute of a layer whose weight other modules read, or change."""
+
+
+@contextmanager
+def watch_reads(model: Any) -> Iterator[None]:
+    """While the model runs, note at each linear layer whether other modules read its weight, or change it.
+
+    Such layers get the attribute `READ_ELSEWHERE`, and `pack_layers` does not replace them.
+    """
+    watched = [module for module in model.modules() if type(module) is nn.Linear]
+    for module in watched:
+        module.__class__ = _WatchedLinear
+    try:
+        yield
+    finally:
+        for module in watched:
+            if module.__dict__.pop("_read", False):
+                module.__dict__[READ_ELSEWHERE] = True
+            module.__dict__.pop("_runs", None)
+            module.__class__ = nn.Linear
+
+
+def pack_layers(model: Any) -> None:
+    """Replace the plain linear layers of a transformers model on a CPU.
+
+    Not replaced are the head, whose weight is also read token by token, layers that share their weight with another,
+    and layers whose weight other modules read; see `watch_reads`.
+    """
+    head = model.get_output_embeddings()
+    uses: dict[int, int] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            uses[id(parameter)] = uses.get(id(parameter), 0) + 1
+    for name, module in list(model.named_modules()):
+        if (
+            module is not head
+            and READ_ELSEWHERE not in module.__dict__
+            and type(module) is nn.Linear
+            and uses[id(module.weight)] == 1
+            and can_pack(module.weight)
+        ):
+            model.set_submodule(name, PackedLinear(module))
+
+
+def can_pack(weight: torch.Tensor) -> bool:
+    """Whether oneDNN can multiply with this weight."""
+    return weight.device.type == "cpu" and weight.dtype in _DTYPES and _is_supported(weight.dtype)
+
+
+def pack(weight: torch.Tensor) -> torch.Tensor:
+    """A weight (out, in) in the layout of oneDNN; for `multiply` alone."""
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+    return packed
+
+
+def multiply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """x (…, in) times a weight (out, in), packed or not; (…, out). Only where `can_pack`."""
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product
+
+
+def product_of(weight: torch.Tensor) -> Product:
+    """The fastest product with slices of a weight that is not packed."""
+    return multiply if can_pack(weight) else functional.linear
+
+
+_supported: dict[torch.dtype, bool] = {}
+
+
+def _is_supported(dtype: torch.dtype) -> bool:
+    """Whether the operators give the right result; tried once per dtype."""
+    if dtype not in _supported:
+        x, weight = torch.linspace(-1, 1, 24).view(3, 8).to(dtype), torch.linspace(-1, 1, 40).view(5, 8).to(dtype)
+        try:
+            with torch.inference_mode():
+                got, expected = multiply(x, pack(weight)), functional.linear(x, weight)
+            _supported[dtype] = torch.allclose(
+                got.float(), expected.float(), atol=1e-5 if dtype == torch.float32 else 0.1
+            )
+        except (AttributeError, RuntimeError):
+            _supported[dtype] = False
+    return _supported[dtype]

@@ -1,0 +1,206 @@
+"""The language-model head: the vocabulary is scored only at the positions that need it, block by block.
+
+For greedy decoding in float32 on a processor that multiplies bfloat16 faster, the vocabulary is screened in bfloat16
+first: a bound on the rounding errors tells which tokens can be the best, and only these are scored in float32.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from jglue_app.backends.hf.engine.linear import multiply, pack, product_of
+from jglue_app.backends.hf.engine.repetition_penalty import SeenTokens
+
+VOCABULARY_BLOCK = 4_096
+"""Tokens of the vocabulary that are scored at a time."""
+GROUP = 64
+"""Tokens of the vocabulary of which the screen looks at the maximum first."""
+MAX_CANDIDATES = 256
+"""Groups per position that are scored again; a position with more is scored in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogitTransform:
+    """What a model does with the products of its head: a factor, then a soft cap, cap · tanh(logit / cap)."""
+
+    factor: float = 1.0
+    cap: float | None = None
+
+    def apply(self, logits: torch.Tensor) -> torch.Tensor:
+        """The model's logits, of any shape; float32 in, float32 out."""
+        if self.factor != 1.0:
+            logits = logits * self.factor
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+
+class LMHead:
+    """The last layer of a model.
+
+    Args:
+        layer: its output embeddings: a weight (vocabulary, width), and a bias or None.
+        screen: whether to screen in bfloat16; None to do so where it is faster.
+    """
+
+    transform = LogitTransform()
+    """Applied to every logit."""
+
+    def __init__(self, layer: Any, screen: bool | None = None) -> None:
+        self._weight: torch.Tensor = layer.weight
+        self._bias: torch.Tensor | None = layer.bias
+        self._product = product_of(self._weight)
+        can_screen = self._bias is None and self._weight.dtype == torch.float32
+        self._screens = can_screen and (_bfloat16_is_faster(self._weight) if screen is None else screen)
+        self._screen: _BFloat16Screen | None = None
+
+    def logits(self, states: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Logits of the vocabulary after every hidden state, block by block, each (states, block) in float32."""
+        for start in range(0, self._weight.shape[0], VOCABULARY_BLOCK):
+            block = slice(start, start + VOCABULARY_BLOCK)
+            weight, bias = self._weight[block], None if self._bias is None else self._bias[block]
+            if states.dtype != weight.dtype:  # While a comparison is made in float32.
+                logits = functional.linear(states, weight.to(states.dtype), None if bias is None else bias.to(states))
+            else:
+                logits = self._product(states, weight, bias)
+            yield self.transform.apply(logits.float())
+
+    def logprobs(self, states: torch.Tensor, rows: Sequence[int], targets: Sequence[int]) -> torch.Tensor:
+        """Log-probability of each target token after the state of its row, float32; not finite where a logit is not."""
+        total: torch.Tensor | None = None
+        for logits in self.logits(states):
+            block_total = logits.logsumexp(-1)
+            total = block_total if total is None else torch.logaddexp(total, block_total)
+        assert total is not None
+        row_index = torch.tensor(rows, device=states.device)
+        return self._logits_at(states, row_index, torch.tensor(targets, device=states.device)) - total[row_index]
+
+    def argmax(self, states: torch.Tensor, seen: SeenTokens | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The most likely next token after every state, the first of equals, and whether no logit is NaN or +∞.
+
+        Args:
+            states: hidden states, (states, width).
+            seen: tokens under a repetition penalty; the vocabulary is then scored in full, and the most likely token
+                is that under the penalty.
+        """
+        if seen is not None:
+            return self._argmax_in_full(states, seen)
+        # Under a cap, logits that differ may become equal, and the first of them is the best.
+        if self._screen is None and self._screens and self.transform.cap is None and self.transform.factor > 0:
+            self._screen = _BFloat16Screen(self._weight)
+        candidates = self._screen.candidates(states) if self._screen else None
+        if candidates is None:
+            return self._argmax_in_full(states)
+        rows, tokens = candidates
+        logits = self._logits_at(states, rows, tokens)
+        best = torch.full((len(states),), float("-inf"), device=states.device).scatter_reduce(0, rows, logits, "amax")
+        is_best = logits == best[rows]
+        index = torch.full((len(states),), self._weight.shape[0], device=states.device)
+        index = index.scatter_reduce(0, rows[is_best], tokens[is_best], "amin")
+        return index, torch.ones(len(states), dtype=torch.bool, device=states.device)
+
+    def _argmax_in_full(
+        self, states: torch.Tensor, seen: SeenTokens | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        best: torch.Tensor | None = None
+        index = torch.zeros(len(states), dtype=torch.long, device=states.device)
+        finite = torch.ones(len(states), dtype=torch.bool, device=states.device)
+        start = 0
+        for logits in self.logits(states):
+            block_best, offset = logits.max(-1)  # NaN where there is one.
+            finite &= torch.isfinite(block_best)
+            if seen is not None:
+                block_best, offset = seen.penalize(logits, start).max(-1)
+            better = torch.ones_like(finite) if best is None else block_best > best
+            index = torch.where(better, offset + start, index)
+            best = block_best if best is None else torch.where(better, block_best, best)
+            start += logits.shape[-1]
+        return index, finite
+
+    def _logits_at(self, states: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits of some tokens, each after the state of its row, float32."""
+        logits = (states[rows].float() * self._weight[tokens].float()).sum(-1)
+        return self.transform.apply(logits if self._bias is None else logits + self._bias[tokens].float())
+
+
+class _BFloat16Screen:
+    """The weight of the head in bfloat16, and a bound on the errors of its logits."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self._blocks: list[torch.Tensor] = []
+        self._max_norm = self._max_rounding = 0.0
+        product = product_of(weight[:0].bfloat16())
+        for start in range(0, len(weight), VOCABULARY_BLOCK):
+            block = weight[start : start + VOCABULARY_BLOCK]
+            rounded = block.bfloat16()
+            self._blocks.append(pack(rounded) if product is multiply else rounded)
+            self._max_norm = max(self._max_norm, float(rounded.float().norm(dim=-1).max()))
+            self._max_rounding = max(self._max_rounding, float((block - rounded.float()).norm(dim=-1).max()))
+        self._product = product
+
+    def candidates(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Rows and tokens of all tokens that may be the best of their row; None if there are too many to be of use.
+
+        Of a logit w·x, with w' and x' rounded: |w·x − w'·x'| ≤ ‖w−w'‖‖x‖ + ‖w'‖‖x−x'‖ (Cauchy–Schwarz), and the sum
+        in float32 adds at most width·2⁻²⁴‖w'‖‖x'‖. The logit itself is rounded to bfloat16, by 2⁻⁸ of it at most.
+        """
+        rounded = states.bfloat16()
+        norm, rounding = states.norm(dim=-1), (states - rounded.float()).norm(dim=-1)
+        error = 1.01 * (self._max_rounding * norm + self._max_norm * (rounding + states.shape[1] * 2.0**-23 * norm))
+        blocks: list[torch.Tensor] = []
+        group_maxima: list[torch.Tensor] = []
+        for block in self._blocks:
+            logits = self._product(rounded, block, None)
+            padding = -logits.shape[1] % GROUP
+            if padding:
+                logits = functional.pad(logits, (0, padding), value=float("-inf"))
+            blocks.append(logits)
+            group_maxima.append(logits.view(len(states), -1, GROUP).amax(-1))
+        maxima = torch.cat(group_maxima, dim=1).float()
+        best = maxima.max(-1).values
+        if not bool(torch.isfinite(best).all()):
+            return None
+        threshold = best - 2.0**-8 * best.abs() - 2 * error
+        threshold = threshold / torch.where(threshold > 0, 1 + 2.0**-8, 1 - 2.0**-8)
+        near = maxima >= threshold[:, None]
+        if not bool(torch.isfinite(threshold).all()) or int(near.sum(-1).max()) > MAX_CANDIDATES:
+            return None
+        rows, groups = near.nonzero(as_tuple=True)
+        members = _group_logits(blocks, rows, groups)
+        pairs, offsets = (members.float() >= threshold[rows, None]).nonzero(as_tuple=True)
+        return rows[pairs], groups[pairs] * GROUP + offsets
+
+
+def _group_logits(blocks: Sequence[torch.Tensor], rows: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """Logits of the members of some groups, each after the state of its row, (groups, GROUP)."""
+    per_block = VOCABULARY_BLOCK // GROUP
+    out = blocks[0].new_empty(len(rows), GROUP)
+    numbers = groups // per_block
+    for number in sorted(set(numbers.tolist())):
+        here = (numbers == number).nonzero()[:, 0]
+        block = blocks[number].view(len(blocks[number]), -1, GROUP)
+        out[here] = block[rows[here], groups[here] % per_block]
+    return out
+
+
+def _bfloat16_is_faster(weight: torch.Tensor) -> bool:
+    """Measured with a part of the weight: not every processor has instructions for bfloat16."""
+    if weight.device.type != "cpu":
+        return False
+    block = weight[:VOCABULARY_BLOCK]
+    states = block[:64]
+    narrow_states, narrow_block = states.bfloat16(), block.bfloat16()
+
+    def best_time(a: torch.Tensor, b: torch.Tensor) -> float:
+        times: list[float] = []
+        for _ in range(4):
+            started = time.perf_counter()
+            functional.linear(a, b)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    return best_time(narrow_states, narrow_block) < 0.7 * best_time(states, block)

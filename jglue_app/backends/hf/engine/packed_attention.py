@@ -1,0 +1,146 @@
+"""Attention over tokens of several sequences in one row: each token attends to its own branch alone.
+
+Registered with transformers' attention interface, so it runs inside unmodified model code. What a forward pass needs
+beside queries, keys and values is passed to it in a context variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers.modeling_utils import AttentionInterface
+
+from jglue_app.backends.hf.engine.equivalence import Unsupported
+from jglue_app.backends.hf.engine.kv_cache import DecodeStep, LayerKV
+from jglue_app.backends.hf.engine.trie import Trie
+from jglue_app.messages import Message
+
+NAME = "jglue_packed"
+"""Of this attention in transformers' interface."""
+
+
+@dataclass(slots=True)
+class Segment:
+    """A trie in the row of a forward pass, or a chunk of it whose earlier tokens have been processed."""
+
+    trie: Trie
+    start: int = 0
+    """Where its tokens begin in the row."""
+    first: int = 0
+    """The first token of the chunk; keys and values of those before it are in the prefix."""
+    end: int | None = None
+    """One past the last token of the chunk; None for the whole trie."""
+    _masks: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def last(self) -> int:
+        """One past the last token of the chunk."""
+        return len(self.trie.tokens) if self.end is None else self.end
+
+    def mask(self, prefix_length: int, window: int, device: torch.device) -> torch.Tensor:
+        """Which keys each token attends to: the prefix and its ancestors, within a sliding window if there is one.
+
+        Args:
+            prefix_length: tokens of the prefix that all tries share.
+            window: tokens of a sliding window; 0 for none.
+            device: where the mask is needed.
+
+        Returns:
+            (tokens of the chunk, prefix + tokens of the trie up to the chunk's last), boolean.
+        """
+        if window not in self._masks:
+            ends = torch.tensor(self.trie.ends[: self.last], device=device)
+            keys = torch.arange(self.last, device=device)
+            queries = keys[self.first :]
+            ancestors = (keys[None, :] <= queries[:, None]) & (queries[:, None] < ends[None, :])
+            prefix = torch.ones(len(queries), prefix_length, dtype=torch.bool, device=device)
+            visible = torch.cat([prefix, ancestors], dim=1)
+            if window:
+                depths = torch.tensor(self.trie.depths[: self.last], device=device) + prefix_length
+                positions = torch.cat([torch.arange(prefix_length, device=device), depths])
+                visible &= depths[self.first :, None] - positions[None, :] < window
+            self._masks[window] = visible
+        return self._masks[window]
+
+
+@dataclass(slots=True)
+class ForwardContext:
+    """What the attention layers of one forward pass need to know."""
+
+    segments: Sequence[Segment] = ()
+    prefix_kv: LayerKV | None = None
+    """Keys and values of the shared prefix, and of earlier chunks of the trie."""
+    prefix_length: int = 0
+    """Tokens of the shared prefix, without chunks of the trie."""
+    new_kv: LayerKV | None = None
+    """Where to put the keys and values of this pass; None to drop them."""
+    decode_step: DecodeStep | None = None
+    """Set while tokens are generated; the other fields are not used then."""
+
+
+_context: ContextVar[ForwardContext] = ContextVar("forward_context")
+
+
+@contextmanager
+def forward_context(context: ForwardContext) -> Iterator[None]:
+    """Run a forward pass with this context."""
+    token = _context.set(context)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def packed_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of transformers' interface: (1, heads, tokens, width) → (1, tokens, heads, width)."""
+    if any(kwargs.get(name) is not None for name in ("softcap", "s_aux", "position_bias", "alibi")):
+        raise Unsupported(str([name for name, argument in kwargs.items() if argument is not None]))
+    context, layer, window = _context.get(), module.layer_idx, sliding_window or 0
+    if context.decode_step is not None:
+        return context.decode_step.attention(layer, query[0], key[0], value[0], scaling, window)[None], None
+    q, k, v = query[0], key[0], value[0]
+    if context.new_kv is not None:
+        if layer in context.new_kv:  # Keys and values are stored by the layer's number.
+            raise Unsupported(Message("a layer runs more than once"))
+        context.new_kv[layer] = (k, v)
+    out = torch.empty(q.shape[1], q.shape[0], v.shape[-1], dtype=v.dtype, device=v.device)
+    for segment in context.segments:
+        here = slice(segment.start, segment.start + segment.last - segment.first)
+        keys, values = k[:, here], v[:, here]
+        if context.prefix_kv is not None:
+            prefix_keys, prefix_values = context.prefix_kv[layer]
+            keys, values = torch.cat([prefix_keys, keys], dim=1), torch.cat([prefix_values, values], dim=1)
+        mask = segment.mask(context.prefix_length, window, q.device)
+        out[here] = _grouped_query_attention(q[:, here], keys, values, mask, scaling).transpose(0, 1)
+    return out[None], None
+
+
+def _grouped_query_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, scaling: float | None
+) -> torch.Tensor:
+    """Attention, (heads, tokens, width) each. Query heads that share a key head are stacked; keys are not copied."""
+    heads, n, width = q.shape
+    groups = heads // k.shape[0]
+    if groups > 1:
+        q, mask = q.reshape(k.shape[0], groups * n, width), mask.repeat(groups, 1)
+    out = functional.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask, scale=scaling)[0]
+    return out.reshape(heads, n, v.shape[-1])
+
+
+AttentionInterface.register(NAME, packed_attention)
