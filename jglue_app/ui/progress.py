@@ -6,7 +6,7 @@ Closing the page does not stop a job.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -51,7 +51,7 @@ def follow(job: Job, draw: Callable[[bool], Value]) -> Iterator[Value]:
     yield draw(True)
 
 
-def wait_for(state: AppState, job: Job, value: Value) -> Iterator[Value]:
+def wait_for(state: AppState, job: Job, value: Value) -> Generator[Value, None, None]:
     """A value about once a second until a job ends; there is none if it ends within a second.
 
     If the client leaves before, the job is stopped, because nobody else will ask for its result.

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import gradio as gr
 import pytest
 
-from jglue_app.ui.guard import guarded
+from jglue_app.errors import InputError
+from jglue_app.ui.guard import errors_shown_in, guarded
 
 ENGLISH = gr.Request(headers={"accept-language": "en"}, cookies={})
+JAPANESE = gr.Request(headers={"accept-language": "ja"}, cookies={})
 
 
 def fails(request: gr.Request, number: int) -> float:
@@ -73,3 +75,46 @@ def test_every_function_of_the_page_is_under_guard() -> None:
     count, rest = told.stdout.split(maxsplit=1)
     assert int(count) > 30
     assert rest.strip() == "[]"
+
+
+# --- our own errors ---------------------------------------------------------------------------------------
+
+
+def refuses(request: gr.Request, number: int) -> str:
+    raise InputError("Choose at least one subset.")
+
+
+def gives_and_refuses(request: gr.Request, number: int) -> Iterator[str]:
+    yield "first"
+    raise InputError("Choose at least one subset.")
+
+
+def test_an_error_of_ours_is_shown_where_its_handler_says_in_the_visitors_language() -> None:
+    status, box = gr.HTML(), gr.Textbox()
+    for request, sentence in (
+        (ENGLISH, "Choose at least one subset."),
+        (JAPANESE, "サブセットを一つ以上選んでください。"),
+    ):
+        updates = errors_shown_in(status, refuses, {box: ""})(request, 1)
+        assert list(updates) == [status, box]
+        assert sentence in updates[status]
+        assert updates[box] == ""
+    steps = errors_shown_in(status, gives_and_refuses)(ENGLISH, 1)
+    assert next(steps) == "first"
+    assert list(next(steps)) == [status]
+
+
+def test_what_is_no_error_of_ours_is_left_to_the_guard_of_the_page() -> None:
+    with pytest.raises(ZeroDivisionError):
+        errors_shown_in(gr.HTML(), fails)(ENGLISH, 0)
+
+
+def test_elsewhere_it_is_an_error_of_gradio_and_for_programs_one_in_english() -> None:
+    with pytest.raises(gr.Error) as page:
+        guarded(refuses)(JAPANESE, 1)
+    with pytest.raises(gr.Error) as program:
+        guarded(refuses, lang="en")(JAPANESE, 1)
+    assert (page.value.message, program.value.message) == (
+        "サブセットを一つ以上選んでください。",
+        "Choose at least one subset.",
+    )

@@ -1393,7 +1393,7 @@ def everything(text: str) -> dict[str, list[str]]:
     made = replace(entry("n", 1, 2, {"jnli": at(0.5), "jsts": at(0.5), "marc_ja": at(0.5)}), name=text, label=text)
     stored_run = replace(stored("n"), name=text, label=text, created=text)
     three = ["jnli", "jsts", "marc_ja"]
-    swept_row = replace(swept("plain", 4, 1, 1), side=Side(text, text, text))
+    swept_row = replace(swept("plain", 4, 1, 1), side=Side("m", "plain", text))
     side = {"name": "A", "text": text}
     bar = {"value": text, "share": 50, "change": text}
     decision: dict[str, Any] = dict.fromkeys(("name", "before", "after", "source", "moved"), text)

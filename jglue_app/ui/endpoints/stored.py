@@ -136,7 +136,7 @@ def _under_protocols(state: AppState) -> tuple[Callable[..., Any], ...]:
             start: The protocol to begin with.
             end: The protocol to arrive at.
         """
-        waterfalls = waterfall.explained(state, visitor_id(request), run, start, end)
+        waterfalls = state.waterfalls(visitor_id(request), run, start, end)
         return [plain(as_table(each)) for each in waterfalls.values()]
 
     def leaderboard(

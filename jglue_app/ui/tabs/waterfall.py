@@ -7,7 +7,7 @@ import gradio as gr
 from jglue_app.errors import InputError
 from jglue_app.messages import say, word
 from jglue_app.scoring.protocols import PROTOCOLS
-from jglue_app.scoring.waterfall import Waterfall, explain, explainable, unexplained
+from jglue_app.scoring.waterfall import unexplained
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
@@ -47,7 +47,7 @@ def waterfall_html(state: AppState, owner: str, name: str, start: str, end: str,
     """
     if not name:
         raise InputError("Choose a run first.")
-    waterfalls = explained(state, owner, name, start, end)
+    waterfalls = state.waterfalls(owner, name, start, end)
     reasons = unexplained(state.data(owner, name), start, end)
     left_out = [
         word("way_missing", lang).format(TASKS[task].title, say(reason, lang))
@@ -55,10 +55,3 @@ def waterfall_html(state: AppState, owner: str, name: str, start: str, end: str,
         if task not in waterfalls
     ]
     return views.render("waterfall", waterfall_view(waterfalls, lang) | {"left_out": left_out}, lang)
-
-
-def explained(state: AppState, owner: str, name: str, start: str, end: str) -> dict[str, Waterfall]:
-    """Subset → waterfall, of those subsets of a run for which there is one; raises as `waterfall_html` does."""
-    data = state.data(owner, name)
-    tasks = explainable(data, start, end) or list(data.items)[:1]
-    return {task: explain(data, task, start, end) for task in tasks}

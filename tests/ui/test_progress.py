@@ -1,0 +1,109 @@
+"""How the page follows a job."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import gradio as gr
+import pytest
+
+from jglue_app.errors import InputError, JglueAppError
+from jglue_app.settings import Settings
+from jglue_app.ui import progress
+from jglue_app.ui.jobs import Job
+from jglue_app.ui.progress import follow, raise_failure, stop_handler, wait_for
+from jglue_app.ui.state import AppState
+
+
+@pytest.fixture
+def state(settings: Settings) -> Iterator[AppState]:
+    made = AppState(replace(settings), "cpu")
+    yield made
+    made._scratch.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "POLL_INTERVAL_S", 0.005)
+    monkeypatch.setattr(progress, "REDRAW_INTERVAL_S", 0.01)
+
+
+def test_a_job_is_drawn_when_it_changes_and_once_more_at_its_end() -> None:
+    job = Job("id", "ana", "compare")
+    seen = []
+
+    def draw(last: bool) -> tuple[str, bool]:
+        seen.append(job.version)
+        if len(seen) == 2:
+            job.ended.set()
+        else:
+            job.version += 1
+        return job.state, last
+
+    assert list(follow(job, draw)) == [("preparing", False), ("preparing", False), ("preparing", True)]
+    assert seen == [0, 1, 1]
+
+
+def test_without_a_change_a_job_is_drawn_at_every_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "HEARTBEAT_S", 0.02)
+    steps = follow(Job("id", "ana", "compare"), lambda last: last)
+    assert [next(steps) for _ in range(3)] == [False, False, False]
+
+
+def test_a_job_that_does_not_stop_in_time_is_drawn_for_the_last_time_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(progress, "STOP_TIMEOUT_S", 0.05)
+    job = Job("id", "ana", "compare")
+    job.stop.set()
+    assert list(follow(job, lambda last: last))[-1] is True
+    assert not job.ended.is_set()
+
+
+def test_a_client_that_leaves_stops_the_job_it_waits_for(state: AppState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "HEARTBEAT_S", 0.01)
+    job = state.jobs.start("ana", "try", lambda job: void(job.stop.wait(60)))
+    waiting = wait_for(state, job, "waiting")
+    assert next(waiting) == "waiting"
+    waiting.close()
+    assert job.stop.is_set()
+    assert job.ended.wait(60)
+
+
+def void(_: object) -> None:
+    return None
+
+
+def test_the_failure_of_a_job_is_raised_without_what_it_was_given(state: AppState) -> None:
+    def work(job: Job) -> None:
+        raise InputError("Choose at least one subset.")
+
+    job = state.jobs.start("ana", "try", work)
+    with pytest.raises(JglueAppError, match=r"^Choose at least one subset\.$") as raised:
+        list(wait_for(state, job, None))
+    assert raised.value is not job.failure
+    with pytest.raises(JglueAppError, match="its number is abc12345"):
+        raise_failure(Job("id", "ana", "try", state="failed", incident="abc12345"))
+    raise_failure(Job("id", "ana", "try", state="done"))
+
+
+def test_a_stop_button_stops_the_visitors_own_job_alone(state: AppState) -> None:
+    release = threading.Event()
+    jobs = {owner: state.jobs.start(owner, "try", lambda job: until(job, release)) for owner in ("ana", "ben")}
+    request = gr.Request(headers={"accept-language": "en"}, cookies={}, session_hash="ana")
+    first, last = stop_handler(state, "try")(request)
+    assert "Stopping" in first
+    assert "Stopped. What is finished is kept" in last
+    assert (jobs["ana"].stop.is_set(), jobs["ben"].stop.is_set()) == (True, False)
+    release.set()
+    assert jobs["ben"].ended.wait(60)
+    (nothing,) = stop_handler(state, "try")(request)
+    assert "Stop" not in nothing
+
+
+def until(job: Job, release: threading.Event) -> None:
+    while not (job.stop.is_set() or release.is_set()):
+        time.sleep(0.005)

@@ -1,0 +1,40 @@
+"""The table of the page's tabs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+ADD_ONE = """
+import json
+
+import gradio as gr
+
+from jglue_app.settings import load_settings
+from jglue_app.ui import page
+
+
+def build(state, t):
+    number = gr.Number(elem_id="number")
+    half = gr.Number(elem_id="half")
+    number.change(lambda value: value / 2, number, half, api_visibility="private")
+
+
+page.TABS["halves"] = build
+built = page.build(load_settings(), page.browser_words())
+tabs = [block.id for block in built.blocks.values() if isinstance(block, gr.Tab)]
+ids = {block.elem_id for block in built.blocks.values()}
+handler = next(event.fn for event in built.fns.values() if [b.elem_id for b in event.outputs] == ["half"])
+print(json.dumps([[tab for tab in tabs if tab in page.TABS], "half" in ids, hasattr(handler, "__wrapped__")]))
+"""
+
+
+def test_a_new_tab_costs_one_line_and_its_handlers_are_guarded() -> None:
+    # In a process of its own: gradio leaves event loops open.
+    run = subprocess.run([sys.executable, "-c", ADD_ONE], capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout) == [
+        ["compare", "lab", "full", "results", "audit", "about", "halves"],
+        True,
+        True,
+    ]
