@@ -27,7 +27,7 @@ from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import ModelText
 from jglue_app.results import exporters
-from jglue_app.results.importers.imports import Imported, Items, import_logs
+from jglue_app.results.importers.import_run import Imported, Items, import_logs
 from jglue_app.results.library import Library
 from jglue_app.runs import presets
 from jglue_app.runs.plan import build_prompts
@@ -264,8 +264,8 @@ def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "
     Raises:
         JglueAppError: one of its kinds, with a remedy in the message; nothing is written then.
     """
-    found = run if isinstance(run, Run) else open_run(run)
-    return exporters.export(found.path, Path(to), format, protocol)
+    stored = run if isinstance(run, Run) else open_run(run)
+    return exporters.export(stored.path, Path(to), format, protocol)
 
 
 def rescore(
@@ -289,12 +289,12 @@ def rescore(
         UnknownNameError: no such protocol, subset or version of the labels.
     """
     names = protocol_names(protocols)
-    found = (run if isinstance(run, Run) else open_run(run)).data()
+    data = (run if isinstance(run, Run) else open_run(run)).data()
     for name in tasks or ():
         get_task(name)
-        if name not in found.items:
-            raise InputError("The run has no {name}. It has {items}.", name=name, items=", ".join(found.items))
-    wanted = only(found, {name: set(found.items[name]) for name in tasks or found.items})
+        if name not in data.items:
+            raise InputError("The run has no {name}. It has {items}.", name=name, items=", ".join(data.items))
+    wanted = only(data, {name: set(data.items[name]) for name in tasks or data.items})
     return replace(rescoring.rescore(_labelled(wanted, labels, wanted.items), names), labels=labels)
 
 
@@ -378,8 +378,8 @@ def score(
     dataset = files.load(load_settings(), task, split, data=data, marc_ja=Path(marc_ja) if marc_ja else None)
     if notify and dataset.note:
         notify(dataset.note)
-    found = _labelled(read_predictions(Path(predictions), dataset, partial=partial), labels, (dataset.task,))
-    return replace(rescoring.rescore(found, names), labels=labels)
+    run = _labelled(read_predictions(Path(predictions), dataset, partial=partial), labels, (dataset.task,))
+    return replace(rescoring.rescore(run, names), labels=labels)
 
 
 def import_log(
@@ -449,12 +449,12 @@ def check_data(
     others = [files.read_file("jnli", split, path, "user", "other") for path in old]
     rows = files.verify(settings) if data == "official" else None
     datasets = files.at_hand(settings, rows, Path(marc_ja) if marc_ja else None)
-    own = [
+    local_rows = [
         {"task": d.task, "split": d.split, "version": d.version, "path": d.path, "sha256": d.sha256}
         | {"items": len(d.items), "state": "ok", "message": ""}
         for d in datasets
     ]
-    return check.check(own if rows is None else rows, datasets, others)
+    return check.check(local_rows if rows is None else rows, datasets, others)
 
 
 def open_run(path: str | Path) -> Run:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app import messages
-from jglue_app.errors import InputError, ModelNotFoundError
+from jglue_app.errors import InputError, ModelNotFoundError, reason_of
 from jglue_app.messages import Message
 from jglue_app.settings import Settings
 from jglue_app.tasks.rows import json_lines
@@ -46,7 +46,7 @@ def open_model(
         raise ModelNotFoundError(
             "The table of answers {model!r} cannot be read ({reason}). Give the path of a JSON Lines file.",
             model=spec.id,
-            reason=getattr(e, "strerror", None) or messages.of(e),
+            reason=reason_of(e),
         ) from e
     return ScriptedBackend(read_table(raw.decode("utf-8-sig", "replace"), spec.id), hashlib.sha256(raw).hexdigest())
 

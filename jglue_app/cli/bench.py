@@ -12,9 +12,8 @@ from rich.table import Table
 
 from jglue_app.backends import Notify, backend_for
 from jglue_app.bench import measure
-from jglue_app.bench.peers import PEERS, Peer
-from jglue_app.bench.versus import Versus, run_peer
-from jglue_app.bench.versus import compare as versus
+from jglue_app.bench.harness_comparison import HarnessComparison, compare, run_harness
+from jglue_app.bench.harnesses import HARNESSES, Harness
 from jglue_app.cli.options import (
     BinOption,
     DataOption,
@@ -66,8 +65,8 @@ def bench_command(
     without: Annotated[
         list[str] | None,
         typer.Option(
-            help="Leave one of the engine's tricks out, to see what it gains: packing, beginning, sharing, guesses, "
-            "screening or layout. May be repeated."
+            help="Leave one of the engine's optimizations out, to see what it gains: packing, beginning, sharing, "
+            "guesses, screening or layout. May be repeated."
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -81,7 +80,7 @@ def bench_command(
     names = task_list(tasks)
     spec = ModelSpec(model, backend_for(model), revision, dtype, quantization, gguf_file, allow_bin)
     pairs = _peers(peer or [], peer_python or [], quantization)
-    compared: list[Versus] = []
+    compared: list[HarnessComparison] = []
     failed: list[PeerError] = []
     methods = ("choose", "generate") if method == "both" else (method,)
     with ProgressView() as view, ExitStack() as running:
@@ -112,14 +111,14 @@ def bench_command(
             for other in list(peers):
                 view.say(Message("The same in {other}.", other=other.name))
                 try:
-                    found = run_peer(other, work)
+                    answer = run_harness(other, work)
                 except PeerError as e:
                     view.say(str(e))
                     failed.append(e)
                     peers.remove(other)
                     continue
                 again, _ = measure.measure(backend, work, machine.gflops)
-                compared.append(versus(other, work, found, (measured.seconds, again.seconds), results))
+                compared.append(compare(other, work, answer, (measured.seconds, again.seconds), results))
                 measured = again
         packed, resident, on_device = backend.packed, measure.peak_resident(), accelerator_peak()
     if as_json:
@@ -142,11 +141,11 @@ def bench_command(
     peak = f"at most {resident / 2**30:.2f} GiB of memory"
     if on_device:
         peak += f", {on_device / 2**30:.2f} GiB on the accelerator"
-    how = "prompts share their tokens" if packed else "padded batches"
+    path = "prompts share their tokens" if packed else "padded batches"
     rate = f"{machine.gflops:.0f} GFLOP/s in {machine.dtype}"
     print_lines(
         [
-            f"{machine.device}, {machine.threads} threads, torch {machine.torch}: {rate} ({how}).",
+            f"{machine.device}, {machine.threads} threads, torch {machine.torch}: {rate} ({path}).",
             f"Loaded in {load_seconds:.1f} s; {peak}; {backend.memory.budget / 2**30:.1f} GiB may be worked in.",
         ]
     )
@@ -195,8 +194,8 @@ def _peers(names: list[str], pythons: list[Path], quantization: str) -> list[tup
             pythons=len(pythons),
         )
     for name in names:
-        if name not in PEERS:
-            raise UnknownNameError("peer", name, PEERS)
+        if name not in HARNESSES:
+            raise UnknownNameError("harness", name, HARNESSES)
     if names and quantization != "none":
         raise InputError("Other harnesses run the same weights unrounded: leave --quantization out to compare.")
     return list(zip(names, pythons, strict=True))
@@ -209,7 +208,7 @@ def _opened(
     info: ModelInfo,
     threads: int,
     notify: Notify,
-) -> Iterator[Peer]:
+) -> Iterator[Harness]:
     if not pairs:
         return
     from jglue_app.backends.hf.checkpoint.find_weights import find_model  # transformers takes seconds to import
@@ -219,10 +218,10 @@ def _opened(
     path = str(find_model(spec, settings, notify).path)
     for name, python in pairs:
         notify(Message("Loading {model} in {name}.", model=spec.id, name=name))
-        yield Peer(name, python, path, info.dtype, info.device.split(":")[0], threads)
+        yield Harness(name, python, path, info.dtype, info.device.split(":")[0], threads)
 
 
-def _show_peers(rows: list[Versus], resident: int) -> None:
+def _show_peers(rows: list[HarnessComparison], resident: int) -> None:
     table = Table("subset", "method", "shots", "harness", "batch", "items/s", "here", "ratio", box=None, pad_edge=False)
     for title in ("same", "memory", "here"):
         table.add_column(title)

@@ -193,21 +193,21 @@ def _evaluate(
 
 
 def _show_report(run: Run, protocol: str, as_json: bool) -> None:
-    found = run.report(protocol)
+    report = run.report(protocol)
     data = run.data()
     rows = with_and_without(data, protocol, run.answered(protocol)) if groups(data) else ()
     if as_json:
-        print_json({"run": str(run.path), "report": found, "without": rows})
+        print_json({"run": str(run.path), "report": report, "without": rows})
     else:
-        print_report(found)
+        print_report(report)
         print_groups({protocol: rows})
         print_lines([f"stored in {run.path}"])
 
 
 def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
-    found = comparison.compare_runs(left.data(), right.data(), protocol)
+    result = comparison.compare_runs(left.data(), right.data(), protocol)
     if as_json:
-        print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": found})
+        print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": result})
     else:
-        print_comparison(found)
+        print_comparison(result)
         print_lines([f"stored in {left.path} and {right.path}"])

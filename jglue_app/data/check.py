@@ -1,4 +1,4 @@
-"""What is wrong, doubled, leaked or relabelled in the files at hand. Pure: works on datasets that are read already."""
+"""What is wrong, doubled, leaked or relabelled in the files. No I/O: works on datasets that have been read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jglue_app.data import known_items
-from jglue_app.data.known_items import asked_text
+from jglue_app.data.known_items import question_text
 from jglue_app.data.pools import fingerprint
 from jglue_app.types import Dataset, Item
 
@@ -153,7 +153,7 @@ def repeats(dataset: Dataset) -> Repeats:
     first: dict[str, Item] = {}
     again = []
     for item in dataset.items:
-        earlier = first.setdefault(asked_text(item), item)
+        earlier = first.setdefault(question_text(item), item)
         if earlier is not item:
             again.append((item, earlier))
     return Repeats(
@@ -167,8 +167,8 @@ def repeats(dataset: Dataset) -> Repeats:
 
 def relabelled(old: Dataset, new: Dataset) -> Relabelled:
     """What became of the labels between two versions of a file, item by item."""
-    before = {(item.id, asked_text(item)): item for item in old.items}
-    after = {(item.id, asked_text(item)): item for item in new.items}
+    before = {(item.id, question_text(item)): item for item in old.items}
+    after = {(item.id, question_text(item)): item for item in new.items}
     both = [(before[key], after[key]) for key in after if key in before]
     changed = [(a, b) for a, b in both if a.gold != b.gold]
     return Relabelled(

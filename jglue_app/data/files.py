@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
-
 from jglue_app import environment
 from jglue_app.data import user_files
 from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError, reason_of
@@ -164,6 +162,8 @@ def _download(
     else:
         remedy = Message("Check the connection, or set JGLUE_DATA_DIR to a local copy of the files.")
     environment.check_network(url)
+    import httpx  # Nothing else here needs it, and most commands download nothing.
+
     try:
         with httpx.stream("GET", url, follow_redirects=True, timeout=30) as response:
             response.raise_for_status()

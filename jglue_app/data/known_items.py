@@ -1,4 +1,4 @@
-"""What is known about single items of JGLUE, and on which data the systems behind the protocols published scores. Pure.
+"""What is known about single items of JGLUE, and on which data the systems of the protocols published scores. No I/O.
 
 The two lists are facts about the official files: JNLI dev items that got another label in v1.2 (v1.3 has the labels of
 v1.2), and JSQuAD dev questions about a damaged paragraph. An item is recognised by its id and its texts, because other
@@ -210,11 +210,11 @@ def check_label_version(version: str) -> None:
         )
 
 
-def asked_text(item: Item) -> str:
+def question_text(item: Item) -> str:
     """All that an item asks, white space aside: two items that ask the same have the same."""
     return "\0".join("".join(text.split()) for text in item.fields.values())
 
 
 def _texts(item: Item) -> str:
     """A short checksum of the two sentences of a JNLI item without their white space."""
-    return hashlib.sha256(asked_text(item).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return hashlib.sha256(question_text(item).encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Which data the systems behind the protocols evaluated on: version of the labels, copy of JGLUE, items a subset. Pure.
+"""Which data the systems of the protocols evaluated on: version of the labels, copy of JGLUE, items a subset. No I/O.
 
 Two scores of one model can differ because of this alone: JNLI's labels changed in v1.2, and some systems read a
 corrected copy, a part of the items, or leave some out.

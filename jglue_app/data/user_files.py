@@ -86,14 +86,14 @@ def read(path: Path, remedy: str | None = None, shown: str | None = None) -> Con
             )
     if raw.startswith((b"PAR1", b"ARROW1", _STREAM)):
         rows, names = _arrow(shown, raw)
-        return Content("", rows, names or _beside(path), hashlib.sha256(raw).hexdigest())
+        return Content("", rows, names or _labels_of_dataset_info(path), hashlib.sha256(raw).hexdigest())
     text, changed = _text(shown, raw)
     sha256 = hashlib.sha256(text.encode("utf-8")).hexdigest()
     if path.suffix.lower() in (".csv", ".tsv"):
-        return Content("", _csv(shown, text, path.suffix.lower()), _beside(path), sha256, changed)
-    if '"row_idx"' in text and text.lstrip().startswith("{") and (found := _viewer(shown, text)):
+        return Content("", _csv(shown, text, path.suffix.lower()), _labels_of_dataset_info(path), sha256, changed)
+    if '"row_idx"' in text and text.lstrip().startswith("{") and (found := _dataset_viewer_rows(shown, text)):
         return Content("", found[0], found[1], sha256, changed)
-    return Content(text, None, _beside(path), sha256, changed)
+    return Content(text, None, _labels_of_dataset_info(path), sha256, changed)
 
 
 def named(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) -> Iterator[Row]:
@@ -221,7 +221,7 @@ def _values(pa: Any, column: Any) -> list[Any]:
     return values
 
 
-def _viewer(shown: str, text: str) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]] | None:
+def _dataset_viewer_rows(shown: str, text: str) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]] | None:
     """Rows as the Hub's dataset viewer gives them; None if the text is something else."""
     try:
         table = load_json(text)
@@ -241,7 +241,7 @@ def _viewer(shown: str, text: str) -> tuple[tuple[Row, ...], dict[str, Sequence[
     )
 
 
-def _beside(path: Path) -> dict[str, Sequence[str]]:
+def _labels_of_dataset_info(path: Path) -> dict[str, Sequence[str]]:
     """Names of labels from the `dataset_info.json` that `datasets` puts beside its files."""
     try:
         return _labels(json.loads((path.parent / "dataset_info.json").read_text("utf-8"))["features"])

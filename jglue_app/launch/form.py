@@ -19,9 +19,11 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from jglue_app.data.files import Progress
 from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.messages import mark
 from jglue_app.runs import presets, request_errors
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.request import RunRequest, Side, Text, in_sentences, read_values
+from jglue_app.runs.request import CONFIG, RunRequest, Side, Text
+from jglue_app.runs.request_checks import in_sentences, read_values
 from jglue_app.runs.request_options import Option, Traits, integral, options
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import Settings
@@ -33,7 +35,7 @@ MODEL = "model_name"
 FLAGS = {"true": True, "false": False}
 
 
-@checked_dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=CONFIG)
 class Execution:
     """What a launched evaluation needs to know beside its request."""
 
@@ -175,7 +177,7 @@ def read(given: Mapping[str, Any]) -> Form:
     """
     for key in given:
         if key not in FIELDS:
-            raise UnknownNameError("field of the Launch form", key[:100], FIELDS)
+            raise UnknownNameError(mark("field of the Launch form"), key[:100], FIELDS)
     values = defaults() | {name: _value(FIELDS[name], value) for name, value in given.items() if value is not None}
     if not values[MODEL]:
         raise InputError(
@@ -210,7 +212,7 @@ def _option_value(field: FormField, value: Any) -> Any:
         return None
     if field.option.kind == "flag" and field.type == "string":
         if value not in FLAGS:
-            raise UnknownNameError(field.option.name, value[:100], field.choices)
+            raise UnknownNameError(mark("value"), value[:100], field.choices)
         return FLAGS[value]
     if field.option.kind != "tasks":
         return value

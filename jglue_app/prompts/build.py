@@ -1,4 +1,4 @@
-"""Wording style × prompt format × solved examples → Prompt. Pure.
+"""Wording style × prompt format × solved examples → Prompt. No I/O.
 
 A *style* (`styles.py`) says the words. A *format* says how the words are laid out for a model family: a small
 function in `FORMATS`. Neither knows of the other.
@@ -13,7 +13,7 @@ from dataclasses import replace
 from jglue_app.errors import UnknownNameError
 from jglue_app.prompts import thoughts
 from jglue_app.prompts.examples import answer_text
-from jglue_app.prompts.formats import FORMATS, ModelText, Parts
+from jglue_app.prompts.formats import FORMATS, ModelText, PromptParts
 from jglue_app.prompts.styles import Style
 from jglue_app.types import Item, Prompt, PromptSpec, Task
 
@@ -31,7 +31,7 @@ def build_prompt(
     if spec.format not in FORMATS:
         raise UnknownNameError("format", spec.format, FORMATS)
     words = style.of(task.name)
-    parts = Parts(
+    parts = PromptParts(
         system=spec.system,
         instruction=words.instruction,
         turns=tuple((words.question.substitute(s.fields), answer_text(s, words) + words.close) for s in shots),
@@ -40,19 +40,19 @@ def build_prompt(
         stop=words.stop,
         thinking=spec.thinking,
     )
-    laid = FORMATS[spec.format](parts, model)
-    if laid.messages is None and (mark := thoughts.left_open(laid.text, parts.question)):
-        laid = replace(laid, thought=mark, ranked_text=thoughts.closed(laid.text, mark))
+    rendered = FORMATS[spec.format](parts, model)
+    if rendered.messages is None and (mark := thoughts.left_open(rendered.text, parts.question)):
+        rendered = replace(rendered, thought=mark, ranked_text=thoughts.closed(rendered.text, mark))
     return Prompt(
         task=task.name,
         item_id=item.id,
-        text=laid.text,
-        messages=laid.messages,
-        stop=laid.stop,
+        text=rendered.text,
+        messages=rendered.messages,
+        stop=rendered.stop,
         answers=tuple(words.answers[label].substitute(item.fields) for label in item.choices),
-        lead=laid.lead,
+        lead=rendered.lead,
         shot_ids=tuple(shot.id for shot in shots),
-        sha256=hashlib.sha256(laid.text.encode("utf-8", "surrogatepass")).hexdigest(),
-        thought=laid.thought,
-        ranked_text=laid.ranked_text,
+        sha256=hashlib.sha256(rendered.text.encode("utf-8", "surrogatepass")).hexdigest(),
+        thought=rendered.thought,
+        ranked_text=rendered.ranked_text,
     )

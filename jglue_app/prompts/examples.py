@@ -1,4 +1,4 @@
-"""Which solved examples stand before a question, and how their answers are written. Pure."""
+"""Which solved examples stand before a question, and how their answers are written. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompt formats: how the parts of a prompt are laid out for a family of models. Pure."""
+"""Prompt formats: how the parts of a prompt are laid out for a family of models. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ChatRenderer = Callable[..., str]
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class PromptParts:
     """A prompt before it is laid out."""
 
     system: str
@@ -37,7 +37,7 @@ class ModelText:
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class RenderedPrompt:
     """A laid-out prompt: the text, its chat turns if any, stop strings, and the text between prompt and answer."""
 
     text: str
@@ -50,14 +50,14 @@ class Laid:
     """The text that answers are ranked after, where it is another."""
 
 
-def plain(parts: Parts, model: ModelText) -> Laid:
+def plain(parts: PromptParts, model: ModelText) -> RenderedPrompt:
     """One text, examples separated by blank lines, the answer follows the cue."""
     blocks = [f"{question}\n{parts.cue}{answer}" for question, answer in parts.turns]
     blocks.append(f"{parts.question}\n{parts.cue}")
-    return Laid("\n\n".join([*_opening(parts), *blocks]), parts.stop)
+    return RenderedPrompt("\n\n".join([*_instruction_blocks(parts), *blocks]), parts.stop)
 
 
-def chat(parts: Parts, model: ModelText) -> Laid:
+def chat(parts: PromptParts, model: ModelText) -> RenderedPrompt:
     """The tokenizer's own chat template; examples become turns."""
     if model.render_chat is None:
         raise ModelError(
@@ -66,14 +66,14 @@ def chat(parts: Parts, model: ModelText) -> Laid:
     messages: list[Mapping[str, str]] = []
     if parts.system:
         messages.append({"role": "system", "content": parts.system})
-    for user, assistant in _turns(parts):
+    for user, assistant in _chat_turns(parts):
         messages.append({"role": "user", "content": user})
         if assistant is not None:
             messages.append({"role": "assistant", "content": assistant})
     return _thinking(messages, parts.thinking, model.render_chat)
 
 
-def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: ChatRenderer) -> Laid:
+def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: ChatRenderer) -> RenderedPrompt:
     """The conversation as a chat template renders it, with what it opens, and with every thought closed.
 
     Answers are ranked after the form that the template has without thinking; where that opens a thought too, its mark
@@ -88,7 +88,7 @@ def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: Chat
     ranked = off
     if left := thoughts.left_open(off, asked) or thoughts.opened_otherwise(off, off, asked):
         ranked = thoughts.closed(off, left)
-    return Laid(
+    return RenderedPrompt(
         text,
         (),
         tuple(messages),
@@ -97,37 +97,37 @@ def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: Chat
     )
 
 
-def rinna(parts: Parts, model: ModelText) -> Laid:
+def rinna(parts: PromptParts, model: ModelText) -> RenderedPrompt:
     """The turns of rinna's Japanese instruction models: `ユーザー: … <NL>システム: …`, line ends written `<NL>`."""
-    return Laid(_speakers(parts).replace("\n", "<NL>"), tuple(dict.fromkeys((*parts.stop, "<NL>"))))
+    return RenderedPrompt(_speakers(parts).replace("\n", "<NL>"), tuple(dict.fromkeys((*parts.stop, "<NL>"))))
 
 
-def rinna_bilingual(parts: Parts, model: ModelText) -> Laid:
+def rinna_bilingual(parts: PromptParts, model: ModelText) -> RenderedPrompt:
     """The turns of rinna's bilingual 4B models, whose tokenizer knows line ends: `ユーザー: …`, a line for each."""
-    return Laid(_speakers(parts), tuple(dict.fromkeys((*parts.stop, "ユーザー:"))))
+    return RenderedPrompt(_speakers(parts), tuple(dict.fromkeys((*parts.stop, "ユーザー:"))))
 
 
-def _speakers(parts: Parts) -> str:
+def _speakers(parts: PromptParts) -> str:
     lines = [parts.system] if parts.system else []
-    for user, assistant in _turns(parts):
+    for user, assistant in _chat_turns(parts):
         lines += [f"ユーザー: {user}", f"システム: {assistant or ''}"]
     return "\n".join(lines)
 
 
-def alpaca(parts: Parts, model: ModelText) -> Laid:
+def alpaca(parts: PromptParts, model: ModelText) -> RenderedPrompt:
     """Headed sections `### 指示`, `### 入力`, `### 応答`; the instruction stands once."""
     blocks = [*([parts.system] if parts.system else []), f"### 指示:\n{parts.instruction}"]
     blocks += [f"### 入力:\n{question}\n\n### 応答:\n{answer}" for question, answer in parts.turns]
     blocks.append(f"### 入力:\n{parts.question}\n\n### 応答:\n")
-    return Laid("\n\n".join(blocks), tuple(dict.fromkeys((*parts.stop, "###"))))
+    return RenderedPrompt("\n\n".join(blocks), tuple(dict.fromkeys((*parts.stop, "###"))))
 
 
-def llama2(parts: Parts, model: ModelText) -> Laid:
+def llama2(parts: PromptParts, model: ModelText) -> RenderedPrompt:
     """The turns of Llama 2 chat: `[INST] … [/INST] answer`, each closed by EOS and opened by BOS.
 
     The first BOS is the tokenizer's; the answer follows a space, which belongs to the answer's first token.
     """
-    turns = list(_turns(parts))
+    turns = list(_chat_turns(parts))
     if parts.system:
         user, assistant = turns[0]
         turns[0] = (f"<<SYS>>\n{parts.system}\n<</SYS>>\n\n{user}", assistant)
@@ -136,10 +136,10 @@ def llama2(parts: Parts, model: ModelText) -> Laid:
         text += f"[INST] {user} [/INST]"
         if assistant is not None:
             text += f" {assistant} {model.eos}{model.bos}"
-    return Laid(text, tuple(dict.fromkeys((*parts.stop, "[INST]"))), lead=" ")
+    return RenderedPrompt(text, tuple(dict.fromkeys((*parts.stop, "[INST]"))), lead=" ")
 
 
-FORMATS: dict[str, Callable[[Parts, ModelText], Laid]] = {
+FORMATS: dict[str, Callable[[PromptParts, ModelText], RenderedPrompt]] = {
     "plain": plain,
     "chat": chat,
     "rinna": rinna,
@@ -149,11 +149,11 @@ FORMATS: dict[str, Callable[[Parts, ModelText], Laid]] = {
 }
 
 
-def _opening(parts: Parts) -> list[str]:
+def _instruction_blocks(parts: PromptParts) -> list[str]:
     return [text for text in (parts.system, parts.instruction) if text]
 
 
-def _turns(parts: Parts) -> list[tuple[str, str | None]]:
+def _chat_turns(parts: PromptParts) -> list[tuple[str, str | None]]:
     turns: list[tuple[str, str | None]] = [*parts.turns, (parts.question, None)]
     first, answer = turns[0]
     turns[0] = (f"{parts.instruction}\n\n{first}", answer)

@@ -1,4 +1,4 @@
-"""What in a prompt will cost points or time, told before a model is run. Pure: looks at prompts and token ids.
+"""What in a prompt will cost points or time, told before a model is run. No I/O: looks at prompts and token ids.
 
 A new rule is a function `(Case, Tokenizer) → Findings` and a line in `RULES`.
 """
@@ -193,7 +193,7 @@ def shot_imbalance(case: Case, tokenizer: Tokenizer) -> Findings:
 
 def uneven_labels(case: Case, tokenizer: Tokenizer) -> Findings:
     """Labels of different lengths, of which a sum of log-probabilities favours the short."""
-    prompt = _ranked(case.prompts[0])
+    prompt = _prompt_of_ranking(case.prompts[0])
     if case.task.kind != "choice" or len({p.answers for p in case.prompts}) > 1:
         return
     asked = len(tokenizer.encode(prompt))
@@ -325,7 +325,7 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
         )
 
 
-def _ranked(prompt: Prompt) -> Prompt:
+def _prompt_of_ranking(prompt: Prompt) -> Prompt:
     """The prompt that answers are ranked after."""
     return replace(prompt, text=prompt.ranked_text) if prompt.ranked_text else prompt
 
@@ -451,7 +451,7 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
     """Answers whose first token is another after the prompt than alone, or that merge with the prompt's last."""
     merged: list[tuple[str, str, list[int], list[int]]] = []
     shifted: dict[str, tuple[list[str], list[str]]] = {}
-    for item, prompt in zip(case.items, map(_ranked, case.prompts), strict=True):
+    for item, prompt in zip(case.items, map(_prompt_of_ranking, case.prompts), strict=True):
         alone = tokenizer.encode(prompt)
         for answer in prompt.answers or (SIMILARITIES[-1:] if case.task.kind == "score" else ()):
             context, rest = tokenizer.split(prompt, answer)
@@ -473,8 +473,8 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
                 "becomes {after}): the answer is scored from a place that the model never sees when "
                 "it writes. End the cue with other characters, and without a space.",
                 answer=answer,
-                before=_shown(tokenizer.pieces(before)),
-                after=_shown(tokenizer.pieces(after)),
+                before=_bracketed(tokenizer.pieces(before)),
+                after=_bracketed(tokenizer.pieces(after)),
             ),
             list(dict.fromkeys(id_ for id_, *_ in merged)),
         )
@@ -488,8 +488,8 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
                 "After the prompt the answer 「{answer}」 has the tokens {after_prompt}, alone {alone}. "
                 "Programs that tokenize prompt and answer apart get other scores.",
                 answer=answer,
-                after_prompt=_shown(here),
-                alone=_shown(own_pieces),
+                after_prompt=_bracketed(here),
+                alone=_bracketed(own_pieces),
             ),
         )
 
@@ -706,7 +706,7 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
     return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _shown(pieces: Sequence[str]) -> str:
+def _bracketed(pieces: Sequence[str]) -> str:
     return " ".join(f"[{piece}]" for piece in pieces).replace("\n", "⏎")
 
 

@@ -1,4 +1,4 @@
-"""Where an output thinks and where it answers. Pure.
+"""Where an output thinks and where it answers. No I/O.
 
 Models mark their thoughts in many spellings. Most are a tag whose name says so (`<think>`, `[THINK]`, `<seed:think>`,
 `◁think▷`, `<|START_THINKING|>`) and are found by that; the others stand in `FAMILIES`. The channels of gpt-oss

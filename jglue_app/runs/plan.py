@@ -88,9 +88,9 @@ def make_plan(
     sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
     for name in tasks:
         style.of(name)
-    found = fingerprint_model(model, settings) if answers else None
+    model_files = fingerprint_model(model, settings) if answers else None
     spec = RunSpec(
-        model=replace(model, files_sha256=found.digest if found else None),
+        model=replace(model, files_sha256=model_files.digest if model_files else None),
         tasks=tuple(name for name in TASKS if name in tasks),
         data_version=data.OFFICIAL_VERSION if data_kind == "official" else data.SAMPLE_VERSION,
         data_sha256=sums,
@@ -103,7 +103,7 @@ def make_plan(
         limit=limit,
     )
     items = {name: take(datasets[name].items, limit, seed) for name in spec.tasks}
-    return Plan(spec, style, datasets, pools, items, found.files if found else {})
+    return Plan(spec, style, datasets, pools, items, model_files.files if model_files else {})
 
 
 def build_prompts(plan: Plan, name: str, items: Sequence[Item], model: formats.ModelText) -> list[Prompt]:
@@ -126,23 +126,23 @@ def _refuse_leaks(pool: Dataset, evaluated: Sequence[Dataset]) -> None:
     """No example may be an item under evaluation, however the pool was made."""
     ids = {fingerprint(item): f"{d.task} {item.id}" for d in evaluated for item in d.items}
     for item in pool.items:
-        if found := ids.get(fingerprint(item)):
+        if evaluated_item := ids.get(fingerprint(item)):
             raise InputError(
                 "The example {task} {item} has the text of the evaluated item {found}. Take it out "
                 "of the train file, or ask for no examples.",
                 task=pool.task,
                 item=item.id,
-                found=found,
+                found=evaluated_item,
             )
 
 
 def _same_penalties(decoding: Decoding, tasks: Sequence[str]) -> Decoding:
     """The same with its penalties in one shape of several that mean the same: else one run would have two names."""
-    own = {name: float(decoding.for_task(name).repetition_penalty) for name in TASKS if name in tasks}
-    values = set(own.values())
+    penalties = {name: float(decoding.for_task(name).repetition_penalty) for name in TASKS if name in tasks}
+    values = set(penalties.values())
     if len(values) == 1:
         return replace(decoding, repetition_penalty=values.pop(), repetition_penalty_by_task=())
-    by_task = tuple((name, value) for name, value in own.items() if value != 1)
+    by_task = tuple((name, value) for name, value in penalties.items() if value != 1)
     return replace(decoding, repetition_penalty=1.0, repetition_penalty_by_task=by_task)
 
 

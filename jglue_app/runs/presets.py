@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jglue_app.runs.request import RunRequest, Side, read_values
+from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_checks import read_values
 from jglue_app.runs.request_options import Surface, options
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Preset
@@ -29,7 +30,7 @@ def request(
         protocol: a key of `PROTOCOLS`.
         common: field of `RunRequest` → value.
         a, b: field of `Side` → value.
-        surface: where the values came from; see `request.read_values`.
+        surface: where the values came from; see `request_checks.read_values`.
 
     Raises:
         InputError: a value that its field does not take.

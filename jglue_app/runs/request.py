@@ -9,23 +9,23 @@ A field without a title is none of these options.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic.dataclasses import dataclass
 
 from jglue_app.backends import BACKENDS, backend_for
 from jglue_app.data.files import DATA_KINDS, SPLITS, Progress
-from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.errors import InputError
 from jglue_app.messages import mark
 from jglue_app.prompts.examples import SHOT_SELECTIONS
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.thoughts import THINKING
-from jglue_app.runs import request_errors
-from jglue_app.runs.request_options import Option, Surface, Traits, integral, options, split_by_task, split_names
+from jglue_app.runs.request_checks import check_caps, in_sentences, with_limit
+from jglue_app.runs.request_options import Traits, integral, options, split_by_task, split_names
 from jglue_app.settings import Settings
 from jglue_app.tasks import CORE, TASKS
 from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec, is_sample
@@ -45,6 +45,9 @@ MAX_SYSTEM = 10_000
 
 SAME_SIDES = mark("A and B are the same. Change one of them, such as the number of examples.")
 
+CONFIG = ConfigDict(extra="forbid", defer_build=True)
+"""Validators are built when the first request is made: `--help` makes none."""
+
 M = TypeVar("M")
 Whole = Annotated[int, BeforeValidator(integral), Field(strict=True)]
 Penalty = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -57,7 +60,7 @@ def known_splits() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*SPLITS, *(split for splits in more for split in splits))))
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class Side:
     """One model with its prompt."""
 
@@ -147,7 +150,7 @@ class Side:
     shot_selection: Annotated[
         Text,
         Field(title="Selection of examples", description="How examples are chosen: fixed, random or balanced"),
-        Traits(choices=lambda: SHOT_SELECTIONS, kind_name="few-shot selection", command_prefix=False),
+        Traits(choices=lambda: SHOT_SELECTIONS, command_prefix=False),
     ] = "balanced"
     shot_seed: Annotated[
         Whole,
@@ -230,7 +233,7 @@ class Side:
         )
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class RunRequest:
     """A run of one model, or a comparison of two. The defaults are what the page begins with."""
 
@@ -272,7 +275,7 @@ class RunRequest:
     split: Annotated[
         Text,
         Field(title="Split", description="train, valid or test; JCoLA also has out_of_domain"),
-        Traits(choices=known_splits),
+        Traits(choices=known_splits, by_subset=True),
     ] = "valid"
     seed: Annotated[
         Whole,
@@ -344,7 +347,7 @@ class RunRequest:
             InputError: more than the page takes, or on a public server something that concerns its files.
         """
         for part in (self, *self.sides.values()):
-            _check_caps(_with_limit(options(type(part)), settings.max_items), part, "page", "")
+            check_caps(with_limit(options(type(part)), settings.max_items), part, "page", "")
         if self.a == self.b:
             raise InputError(SAME_SIDES)
         if not settings.public:
@@ -396,6 +399,8 @@ class RunRequest:
     def of_spec(cls, spec: RunSpec) -> RunRequest | None:
         """What asks for a stored run again; None where it was made by another version of this application, or of
         outputs made elsewhere."""
+        if spec.split not in known_splits():
+            return None
         try:
             found = cls(
                 tasks=spec.tasks,
@@ -426,81 +431,3 @@ class RunRequest:
 
 
 Plans = list[tuple[Literal["a", "b"], "Plan"]]
-
-
-# --- reading --------------------------------------------------------------------------------------------
-
-
-def read_values(
-    model: type[M], values: Mapping[str, Any], surface: Surface, side: str = "", max_items: int | None = None
-) -> M:
-    """A request, or a side of one, from values by name.
-
-    Args:
-        model: `RunRequest`, `Side`, or another dataclass that is checked as they are.
-        values: field → value.
-        surface: where they came from: it words the errors, and all but a program are held to the caps.
-        side: `a` or `b`, for the errors of links.
-        max_items: the most items per subset; None for no cap.
-
-    Raises:
-        InputError: a value that its field does not take.
-        UnknownNameError: a name that is in none of our tables.
-    """
-    context = {"surface": surface, "side": side, "max_items": max_items}
-    return TypeAdapter(model).validate_python(dict(values), context=context)
-
-
-def in_sentences(model: type[M], value: Any, handler: Callable[[Any], M], info: ValidationInfo) -> M:
-    """Validate one model; what pydantic has against it becomes a sentence of ours."""
-    context = info.context or {}
-    surface: Surface = context.get("surface", "program")
-    side: str = context.get("side", "")
-    known = _with_limit(options(model), context.get("max_items"))
-    try:
-        found = handler(value)
-    except ValidationError as e:
-        raise request_errors.input_error(e, known, surface, side) from None
-    _check_names(known, found, surface)
-    if surface != "program":
-        _check_caps(known, found, surface, side)
-    return found
-
-
-def _with_limit(known: Mapping[str, Option], max_items: int | None) -> Mapping[str, Option]:
-    """The options with a cap on items, if they have such an option."""
-    limit = known.get("limit")
-    if limit is None or max_items is None:
-        return known
-    return {**known, "limit": replace(limit, traits=replace(limit.traits, cap=max_items))}
-
-
-def _check_names(known: Mapping[str, Option], found: Any, surface: Surface) -> None:
-    for name, option in known.items():
-        value = getattr(found, name)
-        if option.name == "model" and not value.strip():
-            raise request_errors.refused(option, value, surface)
-        if option.choices and value is not None and value not in option.choices:
-            raise UnknownNameError(option.kind_name, value[:100], option.choices)
-        if option.kind in ("tasks", "by task"):
-            for entry in value:
-                _check_task(entry if isinstance(entry, str) else entry[0], surface)
-
-
-def _check_task(name: str, surface: Surface) -> None:
-    if name not in TASKS:
-        raise UnknownNameError("subset in tasks" if surface == "form" else "task", name[:100], TASKS)
-
-
-def _check_caps(known: Mapping[str, Option], found: Any, surface: Surface, side: str) -> None:
-    for name, option in known.items():
-        value, cap = getattr(found, name), option.cap
-        if cap is None or value is None:
-            continue
-        if isinstance(value, str):
-            # A line end in a model's name would break what is printed; a system turn may have several lines.
-            strange = not option.traits.multiline and any(ord(c) < 32 for c in value)
-            if strange or len(value) > cap:
-                raise request_errors.refused(option, value, surface, side, capped=True)
-        elif value > cap:
-            raise request_errors.refused(option, value, surface, side, capped=True)

@@ -34,6 +34,12 @@ CAPPED = {
     "max_thinking_tokens": mark("The thinking limit is a whole number from 0 to {most:,}."),
 }
 """Field → the same where page and forms have a cap."""
+UNKNOWN = {
+    **{"data": mark("data"), "split": mark("split"), "method": mark("method"), "format": mark("format")},
+    **{"quantization": mark("quantization"), "dtype": mark("dtype"), "thinking": mark("thinking")},
+    **{"shot_selection": mark("few-shot selection"), "backend": mark("backend"), "protocol": mark("protocol")},
+}
+"""Field → what its values are called."""
 KINDS = {
     "text": mark("a text"),
     "integer": mark("a whole number"),
@@ -57,12 +63,22 @@ def input_error(error: ValidationError, known: Mapping[str, Option], surface: Su
     name, value = str(first["loc"][0]) if first["loc"] else "", first["input"]
     option = known.get(name)
     if option is None:
-        return UnknownNameError("option", name[:100], known)
+        return UnknownNameError(mark("option"), name[:100], known)
     if option.kind == "tasks":
         return InputError("Choose at least one subset: {tasks}.", tasks=", ".join(TASKS))
     if option.choices and not (surface == "form" and not isinstance(value, str)):
-        return UnknownNameError(option.kind_name, str(value)[:100], option.choices)
+        return unknown(option, value)
     return refused(option, value, surface, side)
+
+
+def unknown(option: Option, value: Any) -> UnknownNameError:
+    """A value that is none of an option's choices."""
+    return UnknownNameError(UNKNOWN.get(option.name, option.name), str(value)[:100], option.choices)
+
+
+def unknown_task(name: str, surface: Surface) -> UnknownNameError:
+    """A subset that does not exist."""
+    return UnknownNameError(mark("subset in tasks") if surface == "form" else mark("task"), name[:100], TASKS)
 
 
 def refused(option: Option, value: Any, surface: Surface, side: str = "", *, capped: bool = False) -> InputError:
@@ -91,7 +107,8 @@ def _in_link(option: Option, value: Any, side: str) -> InputError:
             name=name,
             text=text,
         )
-    if option.kind != "integer":
+    unbounded = option.least is None and option.cap is None
+    if option.kind != "integer" or unbounded:
         return InputError("{name} in this link cannot be {text!r}. Correct the link.", name=name, text=text)
     return InputError(
         "{name} in this link must be a whole number {bounds}, not {text!r}. Correct the link.",

@@ -32,8 +32,8 @@ class Traits:
 
     choices: Callable[[], Sequence[str]] | None = None
     """Gives the values that exist."""
-    kind_name: str = ""
-    """What an error calls an unknown value of it; its name if empty."""
+    by_subset: bool = False
+    """Whether each subset has its own of the choices: what a program gives is checked where its data is read."""
     cap: int | None = None
     """The most that page, links and forms take: of a number its value, of a text its characters."""
     multiline: bool = False
@@ -72,11 +72,6 @@ class Option:
     def flag(self) -> str:
         """Its name in links and on the command line."""
         return self.name.replace("_", "-")
-
-    @property
-    def kind_name(self) -> str:
-        """What an error calls an unknown value of it."""
-        return self.traits.kind_name or self.name
 
     @property
     def help(self) -> str:

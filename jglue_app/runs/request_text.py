@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 from jglue_app.errors import UnknownNameError
 from jglue_app.prompts.styles import style_names
 from jglue_app.runs import request_errors
-from jglue_app.runs.request import RunRequest, Side, read_values
+from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_checks import read_values
 from jglue_app.runs.request_options import Option, as_text, of_text, options
 from jglue_app.tasks import CORE
 

@@ -1,4 +1,4 @@
-"""Two runs on the same items: paired differences with tests, flips and cost. Pure."""
+"""Two runs on the same items: paired differences with tests, flips and cost. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where protocols disagree about one and the same output, and by which rules. Pure."""
+"""Where protocols disagree about one and the same output, and by which rules. No I/O."""
 
 from __future__ import annotations
 

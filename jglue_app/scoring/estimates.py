@@ -1,4 +1,4 @@
-"""One metric over judged items, under one reading. Pure."""
+"""One metric over judged items, under one reading. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be scored without understanding anything: by one constant answer, and by never giving a readable one. Pure.
+"""What can be scored without understanding anything: by a constant answer, and by never giving a readable one. No I/O.
 
 Both follow from the gold answers alone. A correlation of a constant is undefined. The constant span is the most common
 reference: for exact match nothing is better but for what a normalisation makes equal, for F1 it is a lower bound.

@@ -15,9 +15,9 @@ from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.types import Comparison, Report, TaskReport
 from jglue_app.tasks import TASKS
 
-GAP = 0.15
+MIN_GAP = 0.15
 """A ranking that is this much above the text of the same answers is worth a sentence."""
-FEW = 0.05
+MIN_FORM_SHARE = 0.05
 """A share of outputs below which their form is not worth a sentence."""
 FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_constant")}
 """Insight → the notices that it tells of."""
@@ -64,9 +64,9 @@ def insights(a: Report, b: Report | None = None, comparison: Comparison | None =
     sides = [("A", a)] + ([("B", b)] if b else [])
     found = list(_verdicts(comparison)) if comparison else []
     for side, report in sides:
-        found += _gap(side, report)
+        found += _text_behind_ranking(side, report)
     for side, report in sides:
-        found += _form(side, report)
+        found += _form_failures(side, report)
     for kind, kinds in FLOORS.items():
         low = {side: _on_floor(report, kinds) for side, report in sides}
         for titles in dict.fromkeys(low.values()):
@@ -91,7 +91,7 @@ def _verdicts(comparison: Comparison) -> Iterator[Insight]:
         yield Insight("undecided", "", {"tasks": Joined(", ", won["undecided"])}, "disagree")
 
 
-def _gap(side: str, report: Report) -> Iterator[Insight]:
+def _text_behind_ranking(side: str, report: Report) -> Iterator[Insight]:
     """The subset in which the text falls furthest behind the ranking of the same answers."""
     gaps = []
     for name, task in report.tasks.items():
@@ -102,28 +102,28 @@ def _gap(side: str, report: Report) -> Iterator[Insight]:
         # A ranking that is itself no better than one constant answer shows no knowledge that form could hide.
         if ranked.n >= MIN_PAIRED and ranked.low > task.floors.get(metric, 0.0):
             gaps.append((ranked.value - text.value, name, text.value, ranked.value))
-    if gaps and (worst := max(gaps))[0] >= GAP:
+    if gaps and (worst := max(gaps))[0] >= MIN_GAP:
         _, name, text_value, ranked_value = worst
         facts = {"task": TASKS[name].title, "text": f"{text_value:.2f}", "ranked": f"{ranked_value:.2f}"}
         yield Insight("gap", side, facts, "knows", name)
 
 
-def _form(side: str, report: Report) -> Iterator[Insight]:
+def _form_failures(side: str, report: Report) -> Iterator[Insight]:
     outcomes = [task.outcomes for task in report.tasks.values()]
     form = sum(found.get("wrong_form", 0) for found in outcomes)
     shapeless = sum(found.get(o, 0) for found in outcomes for o in SHAPELESS)
     total = sum(sum(found.values()) for found in outcomes)
-    if form + shapeless >= max(1, FEW * total):
+    if form + shapeless >= max(1, MIN_FORM_SHARE * total):
         facts = {"form": str(form), "shapeless": str(shapeless), "total": f"{total:,}"}
         yield Insight("form" if form else "shapeless", side, facts, "unreadable" if shapeless else "form")
 
 
 def _on_floor(report: Report, kinds: Collection[str]) -> tuple[str, ...]:
     """Subsets whose main score has such a notice: of the text, else of the ranking if that is all."""
-    return tuple(TASKS[name].title for name, task in report.tasks.items() if _noticed(task, kinds))
+    return tuple(TASKS[name].title for name, task in report.tasks.items() if _has_notice(task, kinds))
 
 
-def _noticed(task: TaskReport, kinds: Collection[str]) -> bool:
+def _has_notice(task: TaskReport, kinds: Collection[str]) -> bool:
     reading = "strict" if task.metrics else "choose"
     main = next(iter(task.metrics or task.choose), "")
     return any(n.kind in kinds and n.metric == main and n.reading == reading for n in task.notices)

@@ -1,11 +1,11 @@
-"""Scores with and without the items that are faulty, repeated, leaked or relabelled. Pure."""
+"""Scores with and without the items that are faulty, repeated, leaked or relabelled. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from jglue_app.data.known_items import LABEL_VERSIONS, LEAKS, asked_text, check_label_version, is_faulty, relabelled
+from jglue_app.data.known_items import LABEL_VERSIONS, LEAKS, check_label_version, is_faulty, question_text, relabelled
 from jglue_app.data.known_items import with_labels_of as relabel
 from jglue_app.scoring.judged import Answered, Judged
 from jglue_app.scoring.protocols import get_protocol
@@ -60,7 +60,7 @@ def groups(data: RunData) -> dict[str, dict[str, frozenset[str]]]:
 
 def _groups_of(data: RunData, task: str, items: Mapping[str, Item]) -> dict[str, frozenset[str]]:
     first: dict[str, str] = {}
-    repeated = frozenset(id_ for id_, item in items.items() if first.setdefault(asked_text(item), id_) != id_)
+    repeated = frozenset(id_ for id_, item in items.items() if first.setdefault(question_text(item), id_) != id_)
     if data.sources[task] != "official" or data.spec.split != "valid":
         return {"repeated": repeated}
     leak = LEAKS.get(task)

@@ -1,4 +1,4 @@
-"""Items with their records and what a protocol makes of them. Pure."""
+"""Items with their records and what a protocol makes of them. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import best_choice, is_right
-from jglue_app.scoring.protocols.judging import as_labelled, is_scored
+from jglue_app.scoring.protocols.judging import is_scored, with_label_version
 from jglue_app.scoring.types import Judgement
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Record, RunData
@@ -59,7 +59,7 @@ def judge_run(data: RunData, protocol: str, before: Judged | None = None) -> dic
                 continue
             row = judged_before.get(id_)
             if row is None or row.record is not record:
-                labelled = as_labelled(rules, item)
+                labelled = with_label_version(rules, item)
                 row = Answered(labelled, record, how.judge(task, labelled, record))
             out[name][id_] = row
     return out

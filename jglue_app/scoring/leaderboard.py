@@ -1,4 +1,4 @@
-"""Reports of many runs → one ranking over chosen subsets, beside the ranking under another protocol. Pure."""
+"""Reports of many runs → one ranking over chosen subsets, beside the ranking under another protocol. No I/O."""
 
 from __future__ import annotations
 

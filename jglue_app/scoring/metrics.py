@@ -60,7 +60,7 @@ def pearson(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Metric:
     columns = [np.asarray(c, dtype=np.float64) for c in (x, y)]
     if not all(_usable(c) for c in columns):
         return _undefined
-    u, v = (_about_the_middle(c) for c in columns)
+    u, v = (_centered(c) for c in columns)
     moments = np.stack([u, v, u * u, v * v, u * v])
 
     def metric(weights: Floats) -> Floats:
@@ -147,7 +147,7 @@ def _exponent(x: Floats) -> int:
     return int(np.frexp(np.abs(x).max())[1])
 
 
-def _about_the_middle(x: Floats) -> Floats:
+def _centered(x: Floats) -> Floats:
     """Scaled and shifted, for moments that survive cancellation.
 
     The median is within one standard deviation of the mean, and one extreme value does not move it, so a resample

@@ -1,4 +1,4 @@
-"""Scores to hold a run against: people, and models fine-tuned on the train files. Pure.
+"""Scores to hold a run against: people, and models fine-tuned on the train files. No I/O.
 
 From the JGLUE paper (Kurihara, Kawahara and Shibata 2022) and the baseline tables of its repository at v1.3.0: official
 metrics on the whole dev or test files, not on a part of them and not on items of other origin. The JNLI scores are

@@ -1,4 +1,4 @@
-"""Records → Report and Comparison. Pure."""
+"""Records → Report and Comparison. No I/O."""
 
 from __future__ import annotations
 

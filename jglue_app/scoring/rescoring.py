@@ -1,4 +1,4 @@
-"""One run under several protocols: reports, the items they disagree about, and both as a plain table. Pure."""
+"""One run under several protocols: reports, the items they disagree about, and both as a plain table. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each reading rule of the parsers and protocols means, in one English clause. Pure."""
+"""What each reading rule of the parsers and protocols means, in one English clause. No I/O."""
 
 from __future__ import annotations
 

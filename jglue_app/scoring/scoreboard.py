@@ -1,4 +1,4 @@
-"""Reports and comparisons as rows for tables, and numbers as short texts. Pure; words are left to who shows them."""
+"""Reports and comparisons as rows for tables, and numbers as short texts. No I/O; words are left to who shows them."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ K = TypeVar("K", bound=Hashable)
 
 _CORRELATIONS = {"pearson": metrics.pearson, "spearman": metrics.spearman}
 _AGREEMENTS = {"balanced_accuracy": metrics.balanced_accuracy, "macro_f1": metrics.macro_f1, "mcc": metrics.mcc}
-_FEWEST = 6
-"""Items that differ without which no p can fall below 5 %: `_least_p` of 5 is 1/16."""
+_MIN_DIFFERING = 6
+"""Items that differ without which no p can fall below 5 %: `_min_p` of 5 is 1/16."""
 _SEED = 20230701
 _BLOCK_CELLS = 125_000
 """Items times resamples worked on at a time: few enough to stay in a processor's cache.
@@ -106,7 +106,7 @@ def mean_difference_test(a: Sequence[float] | Floats, b: Sequence[float] | Float
 def right_wrong_test(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> PairedTest:
     """Of the shares of right answers (1.0 or 0.0 per item): p by McNemar's exact test.
 
-    `needed` is that of Connor (1987, page 209) for the shares of discordant items seen here, at least `_FEWEST`.
+    `needed` is that of Connor (1987, page 209) for the shares of discordant items seen here, at least `_MIN_DIFFERING`.
     """
     difference = mean_difference_test(a, b).difference
     if difference.value is None:
@@ -116,7 +116,7 @@ def right_wrong_test(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -
     if only_a != only_b:
         discordant, d = (only_a + only_b) / difference.n, (only_b - only_a) / difference.n
         root = Z95 * math.sqrt(discordant) + Z80 * math.sqrt(discordant - d * d)
-        needed = max(_FEWEST, math.ceil((root / d) ** 2))
+        needed = max(_MIN_DIFFERING, math.ceil((root / d) ** 2))
     return PairedTest(difference, mcnemar(a, b), "mcnemar", needed)
 
 
@@ -147,7 +147,7 @@ def average_test(tests: Sequence[PairedTest]) -> PairedTest:
         return PairedTest(difference, None, "normal", None)
     error = (high - low) / (2 * Z95)
     p = math.erfc(abs(d) / error / math.sqrt(2)) if error > 0 else float(d == 0)
-    return PairedTest(difference, max(p, _least_p(difference.n)), "normal", None)
+    return PairedTest(difference, max(p, _min_p(difference.n)), "normal", None)
 
 
 def mcnemar(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:
@@ -209,7 +209,7 @@ def _bootstrap(n: int, metric: Metric, noise: float = 0.0) -> tuple[Estimate, Fl
 def _paired(n: int, metric: Metric, differing: int, size: float = 1.0) -> PairedTest:
     """Test of a difference: p by inverting the percentile interval (Efron and Tibshirani 1993, section 15.4).
 
-    Not below `_least_p` of the items on which the two differ, which resamples of few items do not respect. `size` is
+    Not below `_min_p` of the items on which the two differ, which resamples of few items do not respect. `size` is
     the largest that either side can be: sums in another order differ by rounding, which must not break the ties at 0.
     """
     difference, draws = _bootstrap(n, metric, 1e-12 * size)
@@ -217,16 +217,16 @@ def _paired(n: int, metric: Metric, differing: int, size: float = 1.0) -> Paired
     if d is None or not len(draws):
         return PairedTest(difference, None, "bootstrap", None)
     fewer = float(min(np.sum(draws <= 0), np.sum(draws >= 0)))
-    p = min(1.0, max(2 * (fewer + 1) / (len(draws) + 1), _least_p(differing)))
+    p = min(1.0, max(2 * (fewer + 1) / (len(draws) + 1), _min_p(differing)))
     needed = None
     if d:
         # Divided first: squares of the largest and smallest floats are not finite.
         error = float(np.std(draws / d, ddof=1))
-        needed = max(_FEWEST, math.ceil(n * ((Z95 + Z80) * error) ** 2))
+        needed = max(_MIN_DIFFERING, math.ceil(n * ((Z95 + Z80) * error) ** 2))
     return PairedTest(difference, p, "bootstrap", needed)
 
 
-def _least_p(differing: int) -> float:
+def _min_p(differing: int) -> float:
     """Two-sided p of the most extreme of all ways to swap A and B on the items on which they differ."""
     return min(1.0, math.ldexp(1.0, 1 - differing))
 

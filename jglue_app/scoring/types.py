@@ -285,7 +285,7 @@ class Rules:
     undefined: str = "none"
     """What a correlation that is undefined counts as: `none` (there is no score) or `zero`."""
     f1: str = ""
-    """How near a span is to a reference; a key of `nearness.NEARNESS`. Empty where there is no such metric."""
+    """How near a span is to a reference; a key of `span_similarity.F1_FUNCTIONS`, empty without such a metric."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""From one system's score to another's on the same outputs, one decision at a time. Pure.
+"""From one system's score to another's on the same outputs, one decision at a time. No I/O.
 
 A protocol is a list of decisions, so the difference between two scores can be taken apart: the decisions in which they
 differ are switched one after the other, and each switch has the items that it moves. The order matters where decisions
@@ -16,7 +16,7 @@ from jglue_app.messages import Joined, Message
 from jglue_app.scoring.judged import Answered
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.decisions import GENERATION, decision_text, source_of, step_list, value_words
-from jglue_app.scoring.protocols.judging import as_labelled, is_scored, judge
+from jglue_app.scoring.protocols.judging import is_scored, judge, with_label_version
 from jglue_app.scoring.report import scores_of
 from jglue_app.scoring.types import CodeSource, Estimate, Rules, ScoringProtocol
 from jglue_app.tasks import TASKS
@@ -265,7 +265,7 @@ def _judged(task: Task, rules: Rules, rows: Sequence[tuple[Item, Record]]) -> di
     out = {}
     for item, record in rows:
         if is_scored(rules, item):
-            labelled = as_labelled(rules, item)
+            labelled = with_label_version(rules, item)
             judgement = judge("", rules, task, labelled, record)
             if judgement.outcome not in ("error", "overflow", "unscored"):
                 out[item.id] = Answered(labelled, record, judgement)

@@ -16,7 +16,8 @@ from jglue_app.backends.named_models import named_models
 from jglue_app.errors import UnknownNameError
 from jglue_app.messages.labels import LABELS
 from jglue_app.prompts.styles import load_style, style_names
-from jglue_app.runs.request import RunRequest, Side, read_values
+from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_checks import read_values
 from jglue_app.runs.request_options import Option, as_text, options
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS

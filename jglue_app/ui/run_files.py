@@ -11,15 +11,15 @@ from pathlib import Path
 
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import say, word
-from jglue_app.results import archive, export, exporters
-from jglue_app.results.importers.imports import import_to_either
+from jglue_app.results import archive, exporters, table_files
+from jglue_app.results.importers.import_run import import_to_either
 from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.types import Notice
 from jglue_app.ui import views
 from jglue_app.ui.state import AppState
 
-EXPORT_FORMATS = (*export.FORMATS, "zip", *exporters.FORMATS)
+EXPORT_FORMATS = (*table_files.FORMATS, "zip", *exporters.FORMATS)
 _BESIDE_A_LOG = re.compile(r"results_.+\.json|metrics\.json|config\.json")
 """Files that lie beside a log and are none themselves."""
 
@@ -50,7 +50,7 @@ def export_run(state: AppState, owner: str, name: str, format: str, protocol: st
         return exporters.export(path, target, format, str(protocol)[:50])
     target = state.scratch() / f"{state.path(owner, name).name}.{format}"
     judged = {protocol_name: state.judged(owner, name, protocol_name) for protocol_name in PROTOCOLS}
-    export.write(export.rows(state.data(owner, name), judged), target, format)
+    table_files.write(table_files.rows(state.data(owner, name), judged), target, format)
     return exporters.Exported(target)
 
 

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends.hf.backend import HFBackend
-from jglue_app.backends.hf.engine import packed_engine
+from jglue_app.backends.hf.engine.generation import Generation
 from jglue_app.backends.hf.engine.packed_engine import PackedEngine
 from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
 from jglue_app.errors import ModelError
@@ -295,7 +295,7 @@ def propose(monkeypatch: pytest.MonkeyPatch, draft: Callable[[Any], list[int]]) 
     def propose_draft(generation: Any, limit: int, max_new_tokens: int) -> list[int]:
         return draft(generation)[: max_new_tokens - len(generation.new) - 1]
 
-    monkeypatch.setattr(packed_engine.Generation, "propose_draft", propose_draft)
+    monkeypatch.setattr(Generation, "propose_draft", propose_draft)
 
 
 @pytest.mark.parametrize("window", [None, 8])
@@ -337,7 +337,7 @@ def test_draft_tokens_change_no_text_only_the_number_of_forward_passes(
 
 
 def test_a_sequence_has_no_more_draft_tokens_than_can_be_accepted() -> None:
-    generation = packed_engine.Generation(0, [1, 2, 3, 4, 5, 1, 2, 6, 7, 8, 9], (), [1, 2])
+    generation = Generation(0, [1, 2, 3, 4, 5, 1, 2, 6, 7, 8, 9], (), [1, 2])
     generation.lookup.draft_length = 8
     assert generation.propose_draft(4, 20) == [6, 7, 8, 9]
     assert generation.propose_draft(4, 4) == [6], "of the two tokens left one follows the draft"

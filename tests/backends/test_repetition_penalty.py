@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from jglue_app.backends.hf.backend import HFBackend
-from jglue_app.backends.hf.engine import packed_engine
+from jglue_app.backends.hf.engine.generation import Generation
 from jglue_app.backends.hf.engine.lm_head import LMHead
 from jglue_app.backends.hf.engine.packed_engine import PackedEngine
 from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
@@ -177,7 +177,7 @@ def test_draft_tokens_are_taken_only_where_the_penalty_leaves_them_the_best(
 
     def drafting(draft: Callable[[Any], list[int]]) -> list[str]:
         monkeypatch.setattr(
-            packed_engine.Generation,
+            Generation,
             "propose_draft",
             lambda row, most, limit: draft(row)[: max(0, limit - len(row.new) - 1)],
         )

@@ -14,7 +14,7 @@ import pytest
 
 from jglue_app import evaluate, messages
 from jglue_app.errors import DataError, RunBusyError, StoreError, UnknownNameError
-from jglue_app.results import archive, export
+from jglue_app.results import archive, table_files
 from jglue_app.results.library import Library
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import leaderboard
@@ -162,14 +162,14 @@ def test_runs_over_the_test_sets_are_ranked_apart_from_those_over_dev(tmp_path: 
 def test_an_export_holds_one_row_an_item_in_every_format(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.jsonl", wrong=[next(iter(GOLDS))], said='=HYPERLINK("x")\n二行目', limit=None)
     data = RunStore(path).data()
-    found = export.rows(data)
+    found = table_files.rows(data)
     assert len(found) == len(GOLDS)
     (odd,) = (row for row in found if row["item_id"] == next(iter(GOLDS)))
     assert (odd["raw"], odd["strict"], odd["outcome"]) == ('=HYPERLINK("x")\n二行目', None, "unreadable")
     assert odd["verdict/wandb-2023-0shot"] in (0.0, 1.0)
     assert "verdict/stability-jp" in odd
-    for name in export.FORMATS:
-        export.write(found, tmp_path / f"out.{name}", name)
+    for name in table_files.FORMATS:
+        table_files.write(found, tmp_path / f"out.{name}", name)
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
     assert lines == json.loads(json.dumps(found))
     with (tmp_path / "out.csv").open(encoding="utf-8-sig", newline="") as file:
@@ -182,17 +182,17 @@ def test_an_export_holds_one_row_an_item_in_every_format(tmp_path: Path) -> None
 
 def test_lone_surrogates_reach_every_format(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.jsonl", wrong=[next(iter(GOLDS))], said="\ud800", limit=None)
-    found = export.rows(RunStore(path).data())
-    for name in export.FORMATS:
-        export.write(found, tmp_path / f"out.{name}", name)
+    found = table_files.rows(RunStore(path).data())
+    for name in table_files.FORMATS:
+        table_files.write(found, tmp_path / f"out.{name}", name)
     assert "\\ud800" in (tmp_path / "out.csv").read_text("utf-8-sig")
 
 
 def test_an_export_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="export format"):
-        export.write([], tmp_path / "x", "xlsx")
+        table_files.write([], tmp_path / "x", "xlsx")
     with pytest.raises(StoreError, match="cannot be written"):
-        export.write([], tmp_path / "no" / "x.jsonl", "jsonl")
+        table_files.write([], tmp_path / "no" / "x.jsonl", "jsonl")
 
 
 # --- packing ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from jglue_app.results import surrogates
 from jglue_app.results.rows import result_rows
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.protocols import PROTOCOLS
-from tests.results.test_export import made
+from tests.results.test_table_files import made
 
 
 def test_the_rows_of_a_subset_have_the_chosen_protocols_judgement_and_all_verdicts() -> None:

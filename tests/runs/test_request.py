@@ -24,6 +24,7 @@ from jglue_app.runs.request import (
     RunRequest,
     Side,
 )
+from jglue_app.runs.request_checks import read_values
 from jglue_app.runs.request_text import from_url_query, to_command_line, to_url_query
 from jglue_app.settings import Settings
 from jglue_app.tasks import CORE, TASKS
@@ -85,6 +86,16 @@ def test_a_link_that_asks_for_nothing_opens_nothing() -> None:
         {"a": "m", "a-format": "haiku"},
         {"a": "m" * 501},
         {"b": "m", "b-dtype": "int3"},
+        {"a": " "},
+        {"a": "m", "a-backend": "vllm"},
+        {"a": "m", "a-shots-by-task": "jnli"},
+        {"a": "m", "a-shots-by-task": "sudoku=1"},
+        {"a": "m", "a-system": "x" * 10_001},
+        {"tasks": ","},
+        {"tasks": "jnli", "seed": "x"},
+        {"tasks": "jnli", "seed": "9" * 31},
+        {"tasks": "jnli", "max-new-tokens": "4097"},
+        {"tasks": "jnli", "oracle-length": "perhaps"},
     ],
 )
 def test_a_link_with_a_wrong_value_is_a_sentence(params: dict[str, str]) -> None:
@@ -267,6 +278,16 @@ def test_a_repetition_penalty_stands_in_the_command_and_in_the_link_and_in_the_p
 def test_a_link_with_a_repetition_penalty_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(InputError, match=r"a-repetition-penalty in this link must be a number above 0, such as 1\.2"):
         from_url_query({"a": "m", "a-repetition-penalty": value})
+
+
+def test_a_link_names_no_file_of_this_machine_and_allows_no_pickled_weights() -> None:
+    request = from_url_query({"a": "m", "marc-ja": "/etc/passwd", "allow-bin": "true"})
+    assert request == RunRequest(a=Side("m"))
+
+
+def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
+    with pytest.raises(UnknownNameError, match=r"Unknown option 'shot'\. Did you mean 'shots'\?"):
+        read_values(Side, {"shot": 3}, "program")
 
 
 @pytest.mark.parametrize("value", ["-1", "32769", "many"])

@@ -19,6 +19,7 @@ from jglue_app.cli import app
 from jglue_app.cli.request_parameters import run_request
 from jglue_app.errors import NetworkError
 from jglue_app.launch import form
+from jglue_app.runs.plan import Plan
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_options import Option, as_text, options
 from jglue_app.runs.request_text import from_url_query, to_command_line, to_url_query
@@ -145,7 +146,7 @@ def test_it_arrives_in_the_plan(settings: Settings, tmp_path: Path, side: str, n
         with pytest.raises(NetworkError, match=r"127\.0\.0\.1:9/jnli-v1\.3/valid"):
             request.plans(nowhere, answers=False)
         return
-    plans = dict(request.plans(settings, answers=False))
+    plans: dict[Any, Plan] = dict(request.plans(settings, answers=False))
     ((_, first),) = FIRST.plans(settings, answers=False)
     plan = plans[side or "a"]
     if name == "limit":

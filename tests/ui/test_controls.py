@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -179,8 +180,12 @@ def test_a_public_server_takes_nothing_that_concerns_its_files(settings: Setting
 @pytest.mark.parametrize(
     ("name", "value", "known"),
     [
-        *(("data", value, "sample, official, test") for value in ("mine", None, ["sample"])),
-        *(("method", value, "generate, choose, both") for value in ("guess", "", {})),
+        ("data", "mine", "sample, official, test"),
+        ("data", None, "sample, official, test"),
+        ("data", ["sample"], "sample, official, test"),
+        ("method", "guess", "generate, choose, both"),
+        ("method", "", "generate, choose, both"),
+        ("method", {}, "generate, choose, both"),
         ("split", "dev", "train, valid, test"),
     ],
 )
@@ -312,7 +317,7 @@ def test_thinking_and_its_limit_are_read_and_filled_and_kept_in_bounds() -> None
         assert side_with(max_thinking_tokens=none) == side_with()
     assert controls.side_values(side_with())["max_thinking_tokens"] == 0
     for value in (-1, 32_769, "many", True):
-        assert refusal(lambda value=value: side_with(max_thinking_tokens=value)) == {
+        assert refusal(partial(side_with, max_thinking_tokens=value)) == {
             "ja": "思考の上限は 0 から 32,768 までの整数です。",
             "en": "The thinking limit is a whole number from 0 to 32,768.",
         }
@@ -323,7 +328,7 @@ def test_a_repetition_penalty_is_read_and_filled_and_has_to_be_a_number_above_0(
     assert found.repetition_penalty == controls.side_values(found)["repetition_penalty"] == 1.2
     assert [side_with(repetition_penalty=value) for value in (None, 1)] == [side_with()] * 2
     for value in (0, -1.2, math.nan, math.inf, "1.2", True, 10**400):
-        assert refusal(lambda value=value: side_with(repetition_penalty=value)) == {
+        assert refusal(partial(side_with, repetition_penalty=value)) == {
             "ja": "繰り返しペナルティは 0 より大きい数です（例：1.2）。1 は「なし」です。",
             "en": "The repetition penalty is a number above 0, such as 1.2; 1 is none.",
         }

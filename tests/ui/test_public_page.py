@@ -56,7 +56,7 @@ def test_programs_that_ask_without_a_session_are_strangers_to_each_other(public_
 
 def test_a_typed_model_is_not_taken(stranger: Page) -> None:
     page = stranger
-    tab(page, "くらべる")
+    tab(page, "比べる")
     open_settings(page)
     assert "一覧のモデルだけ" in page.inner_text("#a-model")
     choose_model(page, "a-model", "somebody/else")
@@ -67,7 +67,7 @@ def test_a_typed_model_is_not_taken(stranger: Page) -> None:
 
 def test_too_many_items_are_refused_with_the_number_that_is_allowed(stranger: Page) -> None:
     page = stranger
-    tab(page, "くらべる")
+    tab(page, "比べる")
     open_settings(page)
     set_number(page, "limit", "51")
     page.click("#run")

@@ -57,9 +57,8 @@ def make(state: AppState, tmp_path: Path) -> Make:
         path = tmp_path / f"{said}.jsonl"
         rows = [{"task": "jnli", "item_id": id_, "text": said} for id_ in GOLDS]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-        job = state.jobs.start_runs(
-            owner, "compare", RunRequest(("jnli",), "sample", limit, "generate", Side(str(path)))
-        )
+        request = RunRequest(("jnli",), "sample", limit, "generate", Side(str(path)))
+        job = state.jobs.start_runs(owner, "compare", request)
         assert job.ended.wait(60)
         return job
 
@@ -157,9 +156,9 @@ def test_the_visitors_who_have_not_come_for_longest_are_forgotten(
 ) -> None:
     monkeypatch.setattr("jglue_app.ui.state.MAX_OWNERS", 2)
     small = AppState(replace(settings, public=True), "cpu")
-    made = make("ana", "含意").runs
+    runs = make("ana", "含意").runs
     for owner in ("ana", "ben", "ana", "eva"):
-        small.grant_access(Job("id", owner, "compare", runs=made))
+        small.grant_access(Job("id", owner, "compare", runs=runs))
     assert [owner for owner in ("ana", "ben", "eva") if small.runs(owner, shipped=False)] == ["ana", "eva"]
     small._scratch.cleanup()
 

@@ -153,6 +153,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Iterator[Pus
 # --- the same again -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_push_changes_no_row_no_score_and_no_setting(pushed: Pushed) -> None:
     first, again = pushed.first, pushed.again
     assert len(first.tables) == 5
@@ -166,6 +167,7 @@ def test_a_second_push_changes_no_row_no_score_and_no_setting(pushed: Pushed) ->
     )
 
 
+@pytest.mark.slow
 def test_a_second_push_makes_no_second_run_and_no_second_version(pushed: Pushed) -> None:
     assert pushed.again.run.path == pushed.first.run.path
     assert pushed.again.versions == pushed.first.versions
@@ -173,10 +175,12 @@ def test_a_second_push_makes_no_second_run_and_no_second_version(pushed: Pushed)
     assert {len(versions) for versions in pushed.first.versions.values()} == {1}
 
 
+@pytest.mark.slow
 def test_a_second_push_leaves_no_second_copy_of_a_table(pushed: Pushed) -> None:
     assert set(pushed.again.run.files) == set(pushed.first.run.files)
 
 
+@pytest.mark.slow
 def test_no_push_writes_history(pushed: Pushed) -> None:
     assert [found.run.history for found in (pushed.first, pushed.again, pushed.other, pushed.many)] == [[]] * 4
 
@@ -184,6 +188,7 @@ def test_no_push_writes_history(pushed: Pushed) -> None:
 # --- under another protocol -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_another_protocol_takes_the_first_place_and_leaves_no_key_of_the_old_one(pushed: Pushed) -> None:
     def first_place(found: Seen) -> set[str]:
         return {key.split("/")[1] for key in found.run.summary if key.startswith("jglue/")}
@@ -198,11 +203,13 @@ def test_another_protocol_takes_the_first_place_and_leaves_no_key_of_the_old_one
     assert "stability-jp" in pushed.other.run.tags
 
 
+@pytest.mark.slow
 def test_the_tag_of_the_protocol_before_is_taken_away(pushed: Pushed) -> None:
     assert "official" in pushed.again.run.tags
     assert "official" not in pushed.other.run.tags
 
 
+@pytest.mark.slow
 def test_the_scores_by_protocol_stay_whichever_is_chosen(pushed: Pushed) -> None:
     def by_protocol(found: Seen) -> Json:
         return {key: value for key, value in found.run.summary.items() if key.startswith("protocols/")}
@@ -211,6 +218,7 @@ def test_the_scores_by_protocol_stay_whichever_is_chosen(pushed: Pushed) -> None
     assert by_protocol(pushed.other) == by_protocol(pushed.again)
 
 
+@pytest.mark.slow
 def test_the_rows_are_then_read_as_the_other_protocol_reads_them(pushed: Pushed) -> None:
     before, after = (found.tables["predictions/jnli"] for found in (pushed.again, pushed.other))
     assert [row["raw"] for row in before] == [row["raw"] for row in after]
@@ -222,6 +230,7 @@ def test_the_rows_are_then_read_as_the_other_protocol_reads_them(pushed: Pushed)
 # --- what people have added -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_people_have_added_at_the_server_survives_every_push(pushed: Pushed) -> None:
     for found in (pushed.again, pushed.other):
         assert "mine" in found.run.tags
@@ -231,6 +240,7 @@ def test_what_people_have_added_at_the_server_survives_every_push(pushed: Pushed
         assert found.run.summary["verdict"] == "good"
 
 
+@pytest.mark.slow
 def test_a_key_that_only_begins_like_one_of_ours_survives(pushed: Pushed) -> None:
     assert pushed.again.run.summary["notices_of_hanako"] == 3
 
@@ -238,6 +248,7 @@ def test_a_key_that_only_begins_like_one_of_ours_survives(pushed: Pushed) -> Non
 # --- a run that grows -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_that_was_unfinished_is_completed_in_place(pushed: Pushed) -> None:
     half, whole = pushed.half, pushed.whole
     assert half.run.path == whole.run.path
@@ -248,6 +259,7 @@ def test_a_run_that_was_unfinished_is_completed_in_place(pushed: Pushed) -> None
     assert whole.run.summary["jglue/jnli/accuracy"] == sum(gold == "entailment" for gold in JNLI.values()) / 45
 
 
+@pytest.mark.slow
 def test_its_folder_gets_a_second_version_and_the_newest_is_the_latest(pushed: Pushed) -> None:
     name = f"jglue-run-{spec_id(pushed.grown)}"
     before, after = pushed.half.versions[name], pushed.whole.versions[name]
@@ -255,10 +267,12 @@ def test_its_folder_gets_a_second_version_and_the_newest_is_the_latest(pushed: P
     assert [(version, aliases) for version, _, aliases in after] == [(0, []), (1, ["latest"])]
 
 
+@pytest.mark.slow
 def test_a_name_that_people_have_given_a_run_stays(pushed: Pushed) -> None:
     assert pushed.whole.run.display_name == "named by Hanako"
 
 
+@pytest.mark.slow
 def test_a_part_does_not_replace_the_whole_unless_it_is_told_to(pushed: Pushed) -> None:
     assert "W&B has 45 items of this run already, and here it has 29. Nothing was sent." in pushed.refusal
     assert "--replace" in pushed.refusal
@@ -270,6 +284,7 @@ def test_a_part_does_not_replace_the_whole_unless_it_is_told_to(pushed: Pushed) 
 # --- size -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_table_of_twelve_thousand_rows_arrives_whole(pushed: Pushed) -> None:
     rows = pushed.many.tables["predictions/jnli"]
     assert [row["item_id"] for row in rows] == [f"many{number:05}" for number in range(MANY)]

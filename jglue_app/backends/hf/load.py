@@ -18,8 +18,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from jglue_app.backends.hf.ablation import ALL, Optimizations
 from jglue_app.backends.hf.backend import HFBackend
-from jglue_app.backends.hf.checkpoint.find_weights import ModelFiles, find_model, model_in_folder
+from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.backends.hf.checkpoint.gguf import reject_missing_weights
+from jglue_app.backends.hf.checkpoint.model_folder import ModelFiles, model_in_folder
 from jglue_app.backends.hf.checkpoint.weight_checks import (
     reject_other_head,
     reject_other_shapes,
@@ -56,60 +57,11 @@ def open_model(
 ) -> HFBackend:
     """Load a model and its tokenizer; see `backends.open_backend`."""
     dtype = resolve_dtype(spec, resolve_device(device))
-    quantization = quantization_config(spec, device)
+    quantization_config(spec, device)  # Raises before anything is fetched.
     files = find_model(spec, settings, notify)
     _check_memory(spec, files, device, dtype)
     notify(Message("Loading {model}.", model=spec.id))
-    # False, not merely left out: transformers would ask at the terminal whether to run a repository's code.
-    location = {
-        "pretrained_model_name_or_path": files.path,
-        "revision": files.revision,
-        "trust_remote_code": False,
-        "token": settings.hub_token,
-    }
-    try:
-        config = AutoConfig.from_pretrained(**location)
-        tokenizer = load_tokenizer(spec.id, location)
-        if needs_template:
-            require_template(tokenizer, spec.id)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            **location,
-            config=config,
-            dtype=dtype,
-            device_map="balanced" if device == "balanced" else {"": resolve_device(device)},
-            use_safetensors=files.use_safetensors,
-            weights_only=True,
-            quantization_config=quantization,
-            output_loading_info=True,
-        )
-    except (torch.OutOfMemoryError, MemoryError) as e:
-        quantized = files.quantized is not None or spec.quantization != "none"
-        raise not_enough_memory(spec.id, quantized=quantized) from e
-    except ModelError:
-        raise
-    except Exception as e:  # Of transformers, safetensors, pickle, the tokenizer, the network: of any kind.
-        if "ignore_mismatched_sizes" in str(e):
-            reject_other_shapes(spec.id, _stored_tensors(spec, files), _shapes(config))
-        if files.quantized:
-            raise ModelError(
-                "{model} is quantized ({label}) and could not be loaded here ({reason}). Try "
-                "another device, or choose an unquantized copy.",
-                model=spec.id,
-                label=files.quantized.label,
-                reason=first_line(e),
-            ) from e
-        raise ModelError(
-            "{model} could not be loaded ({reason}). Check that it is a text-generation model that "
-            "transformers supports without code of its own.",
-            model=spec.id,
-            reason=first_line(e),
-        ) from e
-    if files.revision is not None:  # Those of a folder were checked before.
-        reject_stored_otherwise(spec.id, _stored_tensors(spec, files), files.quantized, config.to_dict())
-    reject_unexpected(spec.id, report, config)
-    reject_missing_weights(spec.id, report)
-    reject_unquantized(spec.id, model, files.quantized)
-    reject_other_head(spec.id, model)
+    model, tokenizer = _load(spec, settings, files, device, needs_template=needs_template)
     quantization_label = files.quantized.label if files.quantized else files.gguf
     quantized = bool(quantization_label) or spec.quantization != "none"
     failed = mark(
@@ -135,6 +87,67 @@ def open_model(
         )
     )
     return backend
+
+
+def _load(
+    spec: ModelSpec, settings: Settings, files: ModelFiles, device: str, *, needs_template: bool
+) -> tuple[Any, Any]:
+    """The model and the tokenizer of transformers, as far as they can be checked before the model runs."""
+    # False, not merely left out: transformers would ask at the terminal whether to run a repository's code.
+    location = {
+        "pretrained_model_name_or_path": files.path,
+        "revision": files.revision,
+        "trust_remote_code": False,
+        "token": settings.hub_token,
+    }
+    try:
+        config = AutoConfig.from_pretrained(**location)
+        tokenizer = load_tokenizer(spec.id, location)
+        if needs_template:
+            require_template(tokenizer, spec.id)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            **location,
+            config=config,
+            dtype=resolve_dtype(spec, resolve_device(device)),
+            device_map="balanced" if device == "balanced" else {"": resolve_device(device)},
+            use_safetensors=files.use_safetensors,
+            weights_only=True,
+            quantization_config=quantization_config(spec, device),
+            output_loading_info=True,
+        )
+    except (torch.OutOfMemoryError, MemoryError) as e:
+        quantized = files.quantized is not None or spec.quantization != "none"
+        raise not_enough_memory(spec.id, quantized=quantized) from e
+    except ModelError:
+        raise
+    except Exception as e:  # Of transformers, safetensors, pickle, the tokenizer, the network: of any kind.
+        if "ignore_mismatched_sizes" in str(e):
+            reject_other_shapes(spec.id, _stored_tensors(spec, files), _shapes(config))
+        raise _not_loaded(spec, files, e) from e
+    if files.revision is not None:  # Those of a folder were checked before.
+        reject_stored_otherwise(spec.id, _stored_tensors(spec, files), files.quantized, config.to_dict())
+    reject_unexpected(spec.id, report, config)
+    reject_missing_weights(spec.id, report)
+    reject_unquantized(spec.id, model, files.quantized)
+    reject_other_head(spec.id, model)
+    return model, tokenizer
+
+
+def _not_loaded(spec: ModelSpec, files: ModelFiles, error: Exception) -> ModelError:
+    if files.quantized:
+        return ModelError(
+            "{model} is quantized ({label}) and could not be loaded here ({reason}). Try "
+            "another device, or choose an unquantized copy.",
+            model=spec.id,
+            label=files.quantized.label,
+            reason=first_line(error),
+        )
+    return ModelError(
+        "{model} could not be loaded ({reason}). Check that it is a text-generation model that "
+        "transformers supports without code of its own.",
+        model=spec.id,
+        reason=first_line(error),
+    )
 
 
 def _stored_tensors(spec: ModelSpec, files: ModelFiles) -> dict[str, TensorHeader]:

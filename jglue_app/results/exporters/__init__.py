@@ -17,8 +17,8 @@ from pathlib import Path
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import Message
 from jglue_app.results.exporters import every_eval_ever, hub_eval_results, lm_eval
-from jglue_app.results.exporters.source import RunSource, open_source
-from jglue_app.results.exporters.writing import check_free, place
+from jglue_app.results.exporters.output_files import check_target, write_files
+from jglue_app.results.exporters.run_source import RunSource, open_source
 
 FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".yaml", ".yml")
 
@@ -87,12 +87,12 @@ def export(run: Path, to: Path, format: str, protocol: str = "official") -> Expo
             ending=ending,
             one=how.endings[0],
         )
-    check_free(to)
+    check_target(to)
     source = open_source(run, protocol)
     if how.single is not None and ending in how.endings:
-        place({to.name: how.single(source)}, to, single=True)
+        write_files({to.name: how.single(source)}, to, single=True)
     else:
-        place(how.files(source), to)
+        write_files(how.files(source), to)
     return Exported(to, (*_left_out(source), *how.notes(source)))
 
 

@@ -17,8 +17,8 @@ import time
 import uuid
 from typing import Any
 
-from jglue_app.results.exporters.source import RunSource, Scored
-from jglue_app.results.exporters.writing import json_file, json_line, plain
+from jglue_app.results.exporters.output_files import json_file, json_line, replace_surrogates
+from jglue_app.results.exporters.run_source import RunSource, Scored
 from jglue_app.scoring.judged import Answered
 from jglue_app.scoring.protocols.common import SHARES
 from jglue_app.scoring.significance import RESAMPLES
@@ -120,7 +120,7 @@ def _model(source: RunSource, head: _Head) -> dict[str, Any]:
         details["answers"] = "read from a table, not given by a model"
     if source.elsewhere:
         details["answers"] = "made elsewhere, and scored here"
-    found: dict[str, Any] = {"name": plain(source.model_id), "id": head.model}
+    found: dict[str, Any] = {"name": replace_surrogates(source.model_id), "id": head.model}
     if "/" not in head.model:
         found["developer"] = UNNAMED
     packages = (source.manifest.get("machine") or {}).get("packages") or {}
@@ -140,7 +140,7 @@ def _result_id(source: RunSource, scored: Scored, metric: str) -> str:
 
 
 def _result(source: RunSource, scored: Scored, metric: str, estimate: Estimate) -> dict[str, Any]:
-    facts = {name: plain(value) for name, value in source.facts(scored).items()}
+    facts = {name: replace_surrogates(value) for name, value in source.facts(scored).items()}
     task = TASKS[scored.task]
     by = "its text" if scored.evidence == "text" else "the log-likelihood of each answer"
     return {
@@ -239,8 +239,8 @@ def _rows(source: RunSource, scored: Scored, head: _Head) -> list[dict[str, Any]
 def _row(source: RunSource, scored: Scored, head: _Head, metric: str, row: Answered, value: float) -> dict[str, Any]:
     item, output, prompt = row.item, row.record.output, row.record.prompt
     assert output is not None
-    raw = plain("\n".join(f"{name}: {text}" for name, text in item.fields.items()))
-    references = [plain(text) for text in item.gold] if isinstance(item.gold, tuple) else [str(item.gold)]
+    raw = replace_surrogates("\n".join(f"{name}: {text}" for name, text in item.fields.items()))
+    references = [replace_surrogates(text) for text in item.gold] if isinstance(item.gold, tuple) else [str(item.gold)]
     text = scored.evidence == "text"
     read = scored.read(row)
     rule = row.judgement.strict.rule if text else "highest log-likelihood"
@@ -253,23 +253,23 @@ def _row(source: RunSource, scored: Scored, head: _Head, metric: str, row: Answe
         "model_id": head.model,
         "evaluation_name": _evaluation(source, scored),
         "evaluation_result_id": _result_id(source, scored, metric),
-        "sample_id": plain(item.id),
+        "sample_id": replace_surrogates(item.id),
         "sample_hash": hashlib.sha256((raw + "".join(references)).encode("utf-8")).hexdigest(),
         "interaction_type": "single_turn",
         "input": {
             "raw": raw,
-            "formatted": plain(prompt.text if text else prompt.ranked_text or prompt.text) or None,
+            "formatted": replace_surrogates(prompt.text if text else prompt.ranked_text or prompt.text) or None,
             "reference": references,
-            "choices": [plain(answer) for answer in prompt.answers] or list(item.choices) or None,
+            "choices": [replace_surrogates(answer) for answer in prompt.answers] or list(item.choices) or None,
         },
-        "output": {"raw": [plain(output.text or "")] if text else []},
+        "output": {"raw": [replace_surrogates(output.text or "")] if text else []},
         "answer_attribution": []
         if read is None
         else [
             {
                 "turn_idx": 0,
                 "source": "output.raw" if text else "metadata.choice_logprobs",
-                "extracted_value": plain(str(read)),
+                "extracted_value": replace_surrogates(str(read)),
                 "extraction_method": rule,
                 "is_terminal": True,
             }

@@ -18,8 +18,8 @@ import yaml
 
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
-from jglue_app.results.exporters.source import RunSource, Scored, reasons
-from jglue_app.results.exporters.writing import plain
+from jglue_app.results.exporters.output_files import replace_surrogates
+from jglue_app.results.exporters.run_source import RunSource, Scored, reasons
 from jglue_app.tasks import TASKS
 
 DATASET = "shunk031/JGLUE"
@@ -147,7 +147,7 @@ def _notes(source: RunSource, scored: Scored) -> str:
     parts += [
         f"{name}={value}" for name, value in {"model": source.model_id, **source.facts(scored)}.items() if name != "n"
     ]
-    return str(plain("; ".join(" ".join(part.split()) for part in parts)))
+    return str(replace_surrogates("; ".join(" ".join(part.split()) for part in parts)))
 
 
 def _yaml(entries: list[dict[str, Any]]) -> str:

@@ -5,7 +5,7 @@ Fields as in its `evaluator.evaluate`, `loggers.evaluation_tracker` and `result_
 - `lm_eval_version` is missing and `produced_by` tells who wrote the files. Tasks are called `jglue_<subset>`, those
   decided by log-likelihood `jglue_<subset>_ranking`, and `jglue_sample_…` over items that are not JGLUE's.
 - `doc` is a row as the official files have it, but for what is not stored, such as where an answer begins.
-- `doc_id` counts the items of the run, which is the place in the split where the run has the whole of it.
+- `doc_id` counts the items of the run, which is the position in the split where the run has the whole of it.
 - Whether an answer would have been written greedily is not known, so the second value of a log-likelihood is `None`.
 - Lone surrogates, which the data sets library refuses, are replaced by U+FFFD.
 - A metric over all items has the pair of (right answer, answer) for each item, with null for an unreadable one.
@@ -20,8 +20,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jglue_app.results.exporters.source import RunSource, Scored
-from jglue_app.results.exporters.writing import json_file, json_line, plain
+from jglue_app.results.exporters.output_files import json_file, json_line, replace_surrogates
+from jglue_app.results.exporters.run_source import RunSource, Scored
 from jglue_app.scoring.judged import Answered
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.jsquad import SEPARATOR
@@ -101,14 +101,14 @@ def _created(source: RunSource) -> datetime.datetime:
 
 
 def _rows(source: RunSource, scored: Scored) -> list[dict[str, Any]]:
-    places = {id_: place for place, id_ in enumerate(source.data.items[scored.task])}
+    places = {id_: position for position, id_ in enumerate(source.data.items[scored.task])}
     return [_row(source, scored, row, places[row.item.id]) for row in scored.rows]
 
 
-def _row(source: RunSource, scored: Scored, row: Answered, place: int) -> dict[str, Any]:
+def _row(source: RunSource, scored: Scored, row: Answered, position: int) -> dict[str, Any]:
     item, output = row.item, row.record.output
     assert output is not None
-    doc = plain(document(item))
+    doc = replace_surrogates(document(item))
     if scored.evidence == "text":
         target = _target(item, row.record.prompt)
         arguments: list[tuple[str, Any]] = [(row.record.prompt.text, _generation(source, scored, row.record.prompt))]
@@ -121,7 +121,7 @@ def _row(source: RunSource, scored: Scored, row: Answered, place: int) -> dict[s
         filtered = [[str(value), UNKNOWN] for value in output.choice_logprobs or ()]
         answers = [[pair] for pair in filtered]
     found = {
-        "doc_id": place,
+        "doc_id": position,
         "doc": doc,
         "target": target,
         "arguments": {f"gen_args_{i}": {"arg_0": one, "arg_1": two} for i, (one, two) in enumerate(arguments)},
@@ -130,8 +130,8 @@ def _row(source: RunSource, scored: Scored, row: Answered, place: int) -> dict[s
         "filter": FILTER,
         "metrics": [METRICS.get(name, name) for name in scored.metrics],
         "doc_hash": _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
-        "prompt_hash": _hash(plain(arguments[0][0] if arguments else row.record.prompt.text)),
-        "target_hash": _hash(plain(target)),
+        "prompt_hash": _hash(replace_surrogates(arguments[0][0] if arguments else row.record.prompt.text)),
+        "target_hash": _hash(replace_surrogates(target)),
     }
     for name in scored.metrics:
         value = scored.value(name, row)
@@ -206,7 +206,7 @@ def _results(source: RunSource, rows: Mapping[str, list[dict[str, Any]]]) -> dic
         "model_name": source.model_id,
         "model_name_sanitized": _folder(source),
         "system_instruction": system,
-        "system_instruction_sha": _hash(plain(system)) if system else None,
+        "system_instruction_sha": _hash(replace_surrogates(system)) if system else None,
         "fewshot_as_multiturn": spec.prompt.format == "chat" and spec.prompt.most_shots > 0,
         "chat_template": None,
         "chat_template_sha": None,

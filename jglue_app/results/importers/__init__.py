@@ -19,7 +19,8 @@ from typing import Any
 from jglue_app.errors import DataError, UnknownNameError
 from jglue_app.messages import Message
 from jglue_app.results.importers import flexeval, inspect_log, llm_jp_eval, lm_eval, swallow, unzip
-from jglue_app.results.importers.log import Log, document, first_bytes, value
+from jglue_app.results.importers.log import Log
+from jglue_app.results.importers.log_files import document, first_bytes, value
 
 
 @dataclass(frozen=True, slots=True)

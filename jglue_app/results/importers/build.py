@@ -3,58 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jglue_app.errors import DataError, InputError
+from jglue_app.errors import DataError
 from jglue_app.messages import Joined, Message
 from jglue_app.prompts import thoughts
-from jglue_app.results.importers import naming
-from jglue_app.results.importers.align import Found, Index, by_direction, by_place, label_of, plain
-from jglue_app.results.importers.fields import subset_named
-from jglue_app.results.importers.log import NOTES, Log, Row, number_of
+from jglue_app.results.importers import label_mapping
+from jglue_app.results.importers.collect import (
+    MAX_NAMED,
+    MAX_TEXT_CHARS,
+    MIN_MATCHED_SHARE,
+    DataOf,
+    OtherItemsError,
+    Subset,
+    collect,
+    row_text,
+)
+from jglue_app.results.importers.item_matching import (
+    Match,
+    label_of,
+    plain,
+    resolve_by_direction,
+    resolve_by_order,
+)
+from jglue_app.results.importers.log import NOTES, Log, Row
+from jglue_app.results.importers.log_files import number_of
 from jglue_app.runs.predictions import assumed_thought
 from jglue_app.tasks import TASKS
 from jglue_app.types import Dataset, Item, Notice, Output, Prompt, Record, RunError
-
-NAMED = 3
-"""Items or answers that a sentence names."""
-EARLY = 1_000
-"""Answers after which a log of another benchmark is given up."""
-FEW = 0.5
-"""Share of answers with an item below which a log is one of another benchmark: subsets of JGLUE share some texts."""
-LONGEST = 60
-"""Characters of a name or text that a sentence repeats."""
-
-
-class OtherItemsError(DataError):
-    """The answers of a log are to no items of the data."""
-
-
-DataOf = Callable[[str], Dataset]
-"""Subset → its items; raises InputError if there are none."""
-
-
-@dataclass(slots=True)
-class Subset:
-    """What a log has for one subset."""
-
-    dataset: Dataset
-    index: Index
-    source: str
-    """The log and the name that it has for the subset, for messages."""
-    rows: list[tuple[Row, Found]] = field(default_factory=list)
-    """Answers that may be to an item of the data."""
-    seen: dict[int, str] = field(default_factory=dict)
-    """Item → where it was answered."""
-    total: int = 0
-    strange: int = 0
-    """Answers to no item of the data."""
-    names: list[str] = field(default_factory=list)
-    """The first of these."""
-    tasks: set[tuple[str, str]] = field(default_factory=set)
-    """Names and versions that the log has for the subset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +76,10 @@ def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: b
     """
     found: dict[str, Subset] = {}
     for log in logs:
-        _read(log, data_of, tasks, found, alone=len(logs) == 1)
+        collect(log, data_of, tasks, found, alone=len(logs) == 1)
     if not found:
         names = ", ".join(log.path.name for log in logs)
-        others = [name[:LONGEST] for log in logs for name in log.left_out]
+        others = [name[:MAX_TEXT_CHARS] for log in logs for name in log.left_out]
         wanted = Joined(" or ", (TASKS[name].title for name in tasks)) if tasks else "JGLUE"
         if others:
             raise DataError(
@@ -109,115 +87,18 @@ def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: b
                 "has some.",
                 names=names,
                 wanted=wanted,
-                others=", ".join(others[:NAMED]),
+                others=", ".join(others[:MAX_NAMED]),
             )
         raise DataError("{names}: holds no answer of {wanted}. Give a log that has some.", names=names, wanted=wanted)
     return [_part(found[name], logs[0].name, partial) for name in TASKS if name in found]
-
-
-def _read(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Subset], *, alone: bool) -> None:
-    """Bring the answers of a log together with items, one at a time. One of several logs, such as those of a whole
-    leaderboard, is left out where its task has another name than the subsets have."""
-    before = set(found)
-    for row in log.rows:
-        if not alone and not subset_named(row.task) and (row.task or not row.subset):
-            log.left_out = (*log.left_out, row.task or log.path.name)
-            return
-        name = row.subset or (tasks[0] if len(tasks) == 1 else "")
-        if not name:
-            raise InputError(
-                "{path}, {where}: no subset of JGLUE is known by the name {task!r}. If it is one, "
-                "say which: --task {tasks}.",
-                path=log.path,
-                where=row.where,
-                task=(row.task or log.path.stem)[:LONGEST],
-                tasks=", ".join(TASKS),
-            )
-        if tasks and name not in tasks:
-            continue
-        if name in before:
-            raise DataError(
-                "{path}: {title} was in {source} already. Import one log of each subset at a time.",
-                path=log.path,
-                title=TASKS[name].title,
-                source=found[name].source,
-            )
-        if name not in found:
-            dataset = data_of(name)
-            found[name] = Subset(dataset, Index(dataset), log.path.name)
-        _take(log, row, found[name])
-
-
-def _take(log: Log, row: Row, subset: Subset) -> None:
-    title = TASKS[subset.dataset.task].title
-    subset.total += 1
-    subset.tasks.add((row.task, row.version))
-    if len(subset.tasks) > 1:
-        first, second = sorted(" ".join(filter(None, pair)) for pair in subset.tasks)
-        raise DataError(
-            "{path}, {where}: holds {title} in two versions, {first!r} and {second!r}. Give a log with one of them.",
-            path=log.path,
-            where=row.where,
-            title=title,
-            first=first[:LONGEST],
-            second=second[:LONGEST],
-        )
-    place = subset.index.find(row)
-    if not place.candidates:
-        subset.strange += 1
-        if len(subset.names) < NAMED:
-            subset.names.append(_named(row))
-        if subset.total >= EARLY and subset.strange > (1 - FEW) * subset.total:
-            raise _another(log, subset)
-        return
-    if len(place.candidates) == 1:
-        k = place.candidates[0]
-        if k in subset.seen:
-            raise DataError(
-                "{path}, {where}: item {id!r} of {title} was answered before, at {seen}. Two logs "
-                "were put together, or the data was changed: give the log as it was made.",
-                path=log.path,
-                where=row.where,
-                id=subset.index.items[k].id,
-                title=title,
-                seen=subset.seen[k],
-            )
-        subset.seen[k] = row.where
-    elif len(subset.rows) > 2 * len(subset.index.items):
-        raise _another(log, subset)
-    subset.rows.append((row, place))
-
-
-def _another(log: Log, subset: Subset) -> OtherItemsError:
-    title, split = TASKS[subset.dataset.task].title, subset.dataset.split
-    return OtherItemsError(
-        Message(
-            "{path}: {strange:,} of the first {total:,} answers are to no item of {title} {split} ({first}). It is a "
-            "log of another benchmark, split or data: check --task, --split and --data.",
-            path=log.path,
-            strange=subset.strange,
-            total=subset.total,
-            title=title,
-            split=split,
-            first=Joined(", ", subset.names),
-        )
-    )
-
-
-def _named(row: Row) -> str:
-    text = next(iter(row.fields.values()), "") or row.inside[-LONGEST:]
-    return Message("{where}: {text!r}", where=row.where, text=" ".join((row.id, text[:20])).strip())
-
-
-# --- from answers to a part ---------------------------------------------------------------------------------
 
 
 def _part(subset: Subset, harness: str, partial: bool) -> Part:
     dataset, items = subset.dataset, subset.index.items
     choosing = TASKS[dataset.task].kind == "choice"
     sure = [(row, items[found.candidates[0]]) for row, found in subset.rows if len(found.candidates) == 1]
-    written = naming.naming_of(sure) if choosing else None
-    chosen, doubtful = _told_apart(subset, written)
+    written = label_mapping.label_mapping_of(sure) if choosing else None
+    chosen, doubtful = _disambiguate(subset, written)
     _complete(subset, harness, chosen, doubtful, partial)
     pairs = [(chosen[k][0], items[k]) for k in sorted(chosen)]
     asked = [_answers(subset, row, item, written) for row, item in pairs]
@@ -237,15 +118,15 @@ def _part(subset: Subset, harness: str, partial: bool) -> Part:
     )
 
 
-def _told_apart(
-    subset: Subset, written: naming.Naming | None
-) -> tuple[dict[int, tuple[Row, Found]], list[tuple[Row, Found]]]:
+def _disambiguate(
+    subset: Subset, written: label_mapping.LabelMapping | None
+) -> tuple[dict[int, tuple[Row, Match]], list[tuple[Row, Match]]]:
     """Item → its answer, and the answers that two items fit after all that the log tells."""
     items = subset.index.items
-    places = by_place(by_direction([found for _, found in subset.rows]), len(items))
+    places = resolve_by_order(resolve_by_direction([found for _, found in subset.rows]), len(items))
     rows = [row for row, _ in subset.rows]
-    chosen: dict[int, tuple[Row, Found]] = {}
-    open_: list[tuple[Row, Found]] = []
+    chosen: dict[int, tuple[Row, Match]] = {}
+    open_: list[tuple[Row, Match]] = []
     for row, found in zip(rows, places, strict=True):
         if len(found.candidates) == 1 and found.candidates[0] not in chosen:
             chosen[found.candidates[0]] = row, found
@@ -259,12 +140,14 @@ def _told_apart(
             chosen[fitting[0]] = row, found
         else:
             doubtful.append((row, found))
-    return chosen, _alike(chosen, doubtful)
+    return chosen, _assign_identical(chosen, doubtful)
 
 
-def _alike(chosen: dict[int, tuple[Row, Found]], doubtful: list[tuple[Row, Found]]) -> list[tuple[Row, Found]]:
+def _assign_identical(
+    chosen: dict[int, tuple[Row, Match]], doubtful: list[tuple[Row, Match]]
+) -> list[tuple[Row, Match]]:
     """What remains in doubt. Answers that are the same are to any of the items they fit, if there are as many."""
-    groups: dict[tuple[int, ...], list[tuple[Row, Found]]] = {}
+    groups: dict[tuple[int, ...], list[tuple[Row, Match]]] = {}
     for row, found in doubtful:
         groups.setdefault(found.candidates, []).append((row, found))
     rest = []
@@ -278,7 +161,7 @@ def _alike(chosen: dict[int, tuple[Row, Found]], doubtful: list[tuple[Row, Found
     return rest
 
 
-def _same_gold(row: Row, item: Item, written: naming.Naming | None) -> bool | None:
+def _same_gold(row: Row, item: Item, written: label_mapping.LabelMapping | None) -> bool | None:
     """Whether the log's gold answer is the item's; None if the log does not tell, or it cannot be told what it is."""
     if isinstance(item.gold, float):
         said = number_of(row.gold[0]) if row.gold else None
@@ -290,7 +173,7 @@ def _same_gold(row: Row, item: Item, written: naming.Naming | None) -> bool | No
         return said_texts[0] == own[0] if len(said_texts) == 1 else sorted(said_texts) == sorted(own)
     label = item.choices.index(item.gold[0])
     if row.gold_index is not None or row.symbols:
-        order = naming.order_of(row, item)
+        order = label_mapping.order_of(row, item)
         at = row.symbols.index(row.gold[0]) if row.gold and row.gold[0] in row.symbols else row.gold_index
         if order is None or at is None:
             return None
@@ -303,13 +186,13 @@ def _same_gold(row: Row, item: Item, written: naming.Naming | None) -> bool | No
 def _complete(
     subset: Subset,
     harness: str,
-    chosen: dict[int, tuple[Row, Found]],
-    doubtful: list[tuple[Row, Found]],
+    chosen: dict[int, tuple[Row, Match]],
+    doubtful: list[tuple[Row, Match]],
     partial: bool,
 ) -> None:
     """Refuse what is not the whole, unless a part is wanted; raises DataError."""
     title, split, items = TASKS[subset.dataset.task].title, subset.dataset.split, subset.index.items
-    if not chosen or len(chosen) < FEW * subset.total:
+    if not chosen or len(chosen) < MIN_MATCHED_SHARE * subset.total:
         sentence = Message(
             "{source}: {strange:,} of {total:,} answers are to no item of {title} {split} ({first}). It is a log of "
             "another benchmark, split or data: check --task, --split and --data.",
@@ -318,7 +201,7 @@ def _complete(
             total=subset.total,
             title=title,
             split=split,
-            first=Joined(", ", subset.names or [_named(row) for row, _ in doubtful[:NAMED]]),
+            first=Joined(", ", subset.unmatched_names or [row_text(row) for row, _ in doubtful[:MAX_NAMED]]),
         )
         if subset.dataset.task != "marc_ja":
             raise OtherItemsError(sentence)
@@ -326,14 +209,14 @@ def _complete(
         raise OtherItemsError(Message("{sentence} {hint}", sentence=sentence, hint=hint))
     if partial:
         return
-    if subset.strange or doubtful:
-        first = [*subset.names, *(_named(row) for row, _ in doubtful)][:NAMED]
+    if subset.unmatched or doubtful:
+        first = [*subset.unmatched_names, *(row_text(row) for row, _ in doubtful)][:MAX_NAMED]
         raise DataError(
             "{source}: {strange:,} of {total:,} answers cannot be told to be to one item of "
             "{title} {split} ({first}). Check --split and --data, or give --partial to import the "
             "others alone.",
             source=subset.source,
-            strange=subset.strange + len(doubtful),
+            strange=subset.unmatched + len(doubtful),
             total=subset.total,
             title=title,
             split=split,
@@ -352,7 +235,9 @@ def _complete(
         )
 
 
-def _answers(subset: Subset, row: Row, item: Item, written: naming.Naming | None) -> tuple[tuple[str, ...], list[int]]:
+def _answers(
+    subset: Subset, row: Row, item: Item, written: label_mapping.LabelMapping | None
+) -> tuple[tuple[str, ...], list[int]]:
     """What was asked for, one text for each label in their official order, and where each stands in the row."""
     count = len(item.choices)
     if row.logprobs is None and not row.symbols:
@@ -364,7 +249,7 @@ def _answers(subset: Subset, row: Row, item: Item, written: naming.Naming | None
             where=row.where,
             title=TASKS[item.task].title,
         )
-    order = naming.order_of(row, item)
+    order = label_mapping.order_of(row, item)
     if order is None:
         texts = ", ".join(choice[:20] for choice in row.choices)
         raise DataError(
@@ -404,7 +289,7 @@ def _output(subset: Subset, row: Row, item: Item) -> Output | RunError:
         return RunError("elsewhere", row.failed)
     sums = row.logprobs
     if sums is not None:
-        order = naming.order_of(row, item)
+        order = label_mapping.order_of(row, item)
         assert order is not None
         sums = tuple(sums[k] for k in order)
         if not any(sums):
@@ -429,21 +314,22 @@ def _output(subset: Subset, row: Row, item: Item) -> Output | RunError:
 def _notices(
     subset: Subset,
     harness: str,
-    chosen: dict[int, tuple[Row, Found]],
-    doubtful: list[tuple[Row, Found]],
-    written: naming.Naming | None,
+    chosen: dict[int, tuple[Row, Match]],
+    doubtful: list[tuple[Row, Match]],
+    written: label_mapping.LabelMapping | None,
 ) -> Iterator[Notice]:
     items, task = subset.index.items, subset.dataset.task
 
     def notice(kind: str, k: int, n: int, first: Sequence[str], **facts: str | float) -> Notice:
         return Notice(
-            kind, facts={"task": task, "harness": harness, "k": k, "n": n, "first": ", ".join(first[:NAMED]), **facts}
+            kind,
+            facts={"task": task, "harness": harness, "k": k, "n": n, "first": ", ".join(first[:MAX_NAMED]), **facts},
         )
 
-    if subset.strange:
-        yield notice("imported_strange", subset.strange, subset.total, subset.names)
+    if subset.unmatched:
+        yield notice("imported_strange", subset.unmatched, subset.total, subset.unmatched_names)
     if doubtful:
-        yield notice("imported_doubtful", len(doubtful), subset.total, [_named(row) for row, _ in doubtful])
+        yield notice("imported_doubtful", len(doubtful), subset.total, [row_text(row) for row, _ in doubtful])
     missing = [item.id for k, item in enumerate(items) if k not in chosen]
     if missing:
         yield notice("imported_missing", len(missing), len(items), missing)

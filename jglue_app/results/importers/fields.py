@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jglue_app.results.importers.log import text_of, texts_of
+from jglue_app.results.importers.log_files import text_of, texts_of
 from jglue_app.tasks import TASKS, jsquad
 
 NAMES = {

@@ -12,9 +12,8 @@ from typing import Any
 
 from jglue_app.messages import Message
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
-from jglue_app.results.importers.log import (
-    Log,
-    Row,
+from jglue_app.results.importers.log import Log, Row
+from jglue_app.results.importers.log_files import (
     bad,
     document,
     entries,

@@ -14,7 +14,8 @@ from jglue_app.errors import DataError
 from jglue_app.messages import Message
 from jglue_app.results.importers import unzip
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
-from jglue_app.results.importers.log import Log, Row, bad, document, number_of, text_of, texts_of, value
+from jglue_app.results.importers.log import Log, Row
+from jglue_app.results.importers.log_files import bad, document, number_of, text_of, texts_of, value
 from jglue_app.types import Finish
 
 HARNESS = "inspect"

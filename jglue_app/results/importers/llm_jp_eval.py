@@ -15,7 +15,8 @@ from typing import Any
 from jglue_app.errors import DataError
 from jglue_app.messages import Joined, Message
 from jglue_app.results.importers.fields import id_of, subset_named
-from jglue_app.results.importers.log import Log, Row, bad, document, not_an_object, scores_of, text_of, texts_of
+from jglue_app.results.importers.log import Log, Row
+from jglue_app.results.importers.log_files import bad, document, not_an_object, scores_of, text_of, texts_of
 
 HARNESS = "llm-jp-eval"
 UNREADABLE = -2.0

@@ -16,7 +16,8 @@ from typing import Any
 from jglue_app.errors import DataError
 from jglue_app.messages import Message
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
-from jglue_app.results.importers.log import Log, Row, bad, document, entries, logprob_of, not_a_text, scores_of, text_of
+from jglue_app.results.importers.log import Log, Row
+from jglue_app.results.importers.log_files import bad, document, entries, logprob_of, not_a_text, scores_of, text_of
 
 HARNESS = "lm-eval"
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT.+)\.jsonl?")

@@ -11,7 +11,7 @@ from jglue_app.results.importers.log import Log
 from jglue_app.scoring.report import report_run
 from jglue_app.types import RunData
 
-SAME = {
+EQUIVALENT_METRICS = {
     "lm-eval": {
         "acc": ("lm-eval-ja", "accuracy"),
         "acc_norm": ("stability-jp", "acc_norm"),
@@ -38,12 +38,12 @@ SAME = {
     },
 }
 """Harness → its metric → the protocol and metric here that are defined alike."""
-PERCENT = ("lm-evaluation-harness-jp",)
+PERCENT_HARNESSES = ("lm-evaluation-harness-jp",)
 """Harnesses that print percent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
+class ReportedScore:
     """A score that a harness has printed, beside the one computed here."""
 
     task: str
@@ -64,9 +64,9 @@ class Printed:
         return math.isclose(self.printed, self.here, rel_tol=0, abs_tol=rounding + 1e-9)
 
 
-def compare(data: RunData, parts: Sequence[Part], logs: Sequence[Log]) -> list[Printed]:
+def compare(data: RunData, parts: Sequence[Part], logs: Sequence[Log]) -> list[ReportedScore]:
     """The printed scores that a protocol here defines alike, each with the score here."""
-    known: Mapping[str, tuple[str, str]] = SAME.get(logs[0].harness, {})
+    known: Mapping[str, tuple[str, str]] = EQUIVALENT_METRICS.get(logs[0].harness, {})
     reports = {protocol: report_run(data, protocol) for protocol in {protocol for protocol, _ in known.values()}}
     out = []
     for part in parts:
@@ -78,6 +78,6 @@ def compare(data: RunData, parts: Sequence[Part], logs: Sequence[Log]) -> list[P
             report = reports[protocol].tasks.get(part.dataset.task)
             found = report.metrics.get(name) if report else None
             if found is not None and found.value is not None:
-                share = score / 100 if logs[0].harness in PERCENT else score
-                out.append(Printed(part.dataset.task, metric, share, protocol, found.value))
+                share = score / 100 if logs[0].harness in PERCENT_HARNESSES else score
+                out.append(ReportedScore(part.dataset.task, metric, share, protocol, found.value))
     return out

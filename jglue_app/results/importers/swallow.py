@@ -16,7 +16,8 @@ from typing import Any
 from jglue_app.errors import DataError
 from jglue_app.messages import Message
 from jglue_app.results.importers.fields import gold_of, subset_named
-from jglue_app.results.importers.log import Log, Row, bad, document, scores_of, text_of
+from jglue_app.results.importers.log import Log, Row
+from jglue_app.results.importers.log_files import bad, document, scores_of, text_of
 
 HARNESS = "lm-evaluation-harness-jp"
 _PRETRAINED = re.compile(r"(?:^|,)pretrained=([^,]+)")

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from jglue_app.errors import DataError
-from jglue_app.results.importers.log import bounded
+from jglue_app.results.importers.log_files import bounded
 
 MAX_MEMBER = 2**26
 """Bytes of one member, unpacked: a sample with all its events."""

@@ -6,32 +6,32 @@ import re
 from collections.abc import Mapping
 
 from jglue_app.prompts import thoughts
-from jglue_app.scoring.parsing.denial import contrasts, denies, introduces_wrong_answers
-from jglue_app.scoring.parsing.frames import is_condition, presented
-from jglue_app.scoring.parsing.marks import CHOICE_KEYS, Marked, from_json, from_marks
+from jglue_app.scoring.parsing.markup import CHOICE_KEYS, Marked, from_json, from_marks
 from jglue_app.scoring.parsing.mentions import (
     MAX_MENTIONS,
     UNCHECKED,
     Candidate,
     Mention,
     candidates_of,
-    settled_mentions,
-    standing_mentions,
+    resolved_mentions,
+    valid_mentions,
 )
-from jglue_app.scoring.parsing.text import (
+from jglue_app.scoring.parsing.negation import contrasts, introduces_wrong_answers, is_negated
+from jglue_app.scoring.parsing.normalization import (
     CLOSERS,
     CUE,
     MAX_CHARS,
     OPENERS,
-    Folded,
+    NormalizedText,
     Readings,
     cues,
-    fold_answer,
-    fold_text,
+    normalize_answer,
+    normalize_text,
     skip,
     strict_part,
     unfinished,
 )
+from jglue_app.scoring.parsing.sentence_patterns import is_condition, is_presented_as_answer
 from jglue_app.scoring.types import Parsed
 
 _STARS = re.compile(r"(?:評価|感情|気持ち|印象|sentiment)")
@@ -110,15 +110,15 @@ def _lenient_choice(
     fields = from_json(text, start, end, CHOICE_KEYS)
     if fields:
         return _inside(fields, "cue", candidates, verdicts, alone)
-    folded = fold_answer(text, parts)
-    read = _read(folded, candidates, verdicts, alone)
+    normalized = normalize_answer(text, parts)
+    read = _read(normalized, candidates, verdicts, alone)
     if read.value is not None:
         return read
     marked = from_marks(text, start, min(end, start + MAX_CHARS))
     if (
         marked
-        and not denies(fold_text(text[marked.end : marked.end + MAX_CHARS]), 0, own=())
-        and not denies(folded.last, 0)
+        and not is_negated(normalize_text(text[marked.end : marked.end + MAX_CHARS]), 0, own=())
+        and not is_negated(normalized.last, 0)
     ):
         inside = _inside(marked, "marked", candidates, verdicts, alone)
         return inside if inside.value is not None else read
@@ -129,47 +129,47 @@ def _inside(marked: Marked, rule: str, candidates: list[Candidate], verdicts: bo
     """The label in what is marked as the answer."""
     if marked.value is None:
         return Parsed(None, "off_format", "not_asserted")
-    folded = fold_answer(marked.value, thoughts.Split(0, len(marked.value)))
-    read = _read(folded, candidates, verdicts, alone)
+    normalized = normalize_answer(marked.value, thoughts.Split(0, len(marked.value)))
+    read = _read(normalized, candidates, verdicts, alone)
     return Parsed(read.value, "recovered", rule, (marked.start, marked.end)) if read.value is not None else read
 
 
-def _read(folded: Folded, candidates: list[Candidate], verdicts: bool, alone: list[Candidate]) -> Parsed:
+def _read(normalized: NormalizedText, candidates: list[Candidate], verdicts: bool, alone: list[Candidate]) -> Parsed:
     """The label in a text; `alone` are the words that mean one where they are all there is."""
-    whole = _whole(folded, alone)
+    whole = _whole(normalized, alone)
     if whole:
         return whole
-    standing = standing_mentions(folded, candidates)
+    standing = valid_mentions(normalized, candidates)
     if not standing:
         return Parsed(None, "off_format", "no_label")
-    mentions = settled_mentions(folded.text, standing, candidates)
-    claimed = _claimed(folded, mentions, verdicts)
-    return claimed or _unanimous(folded, mentions, len(standing) < MAX_MENTIONS, verdicts)
+    mentions = resolved_mentions(normalized.text, standing, candidates)
+    claimed = _claimed(normalized, mentions, verdicts)
+    return claimed or _unanimous(normalized, mentions, len(standing) < MAX_MENTIONS, verdicts)
 
 
-def _whole(folded: Folded, candidates: list[Candidate]) -> Parsed | None:
-    body = folded.text.rstrip(CLOSERS)
+def _whole(normalized: NormalizedText, candidates: list[Candidate]) -> Parsed | None:
+    body = normalized.text.rstrip(CLOSERS)
     start = skip(body, 0, OPENERS)
     body = body[start:]
-    if UNCHECKED.search(folded.text, 0, start):
+    if UNCHECKED.search(normalized.text, 0, start):
         return None
-    if not body or (body[0].isdigit() and folded.text[:start].endswith(("-", "–", "—", "<"))):
+    if not body or (body[0].isdigit() and normalized.text[:start].endswith(("-", "–", "—", "<"))):
         return None
     for candidate in candidates:
         if body == candidate.surface:
             # 「矛盾：」 may go on with a value, and 「A：」 announces an answer.
-            if (not candidate.short or candidate.surface == "a") and folded.text.rstrip().endswith(":"):
+            if (not candidate.short or candidate.surface == "a") and normalized.text.rstrip().endswith(":"):
                 return None
             rule = "notation" if candidate.legal else "alias"
-            return Parsed(candidate.label, "recovered", rule, folded.span(start, start + len(body)))
+            return Parsed(candidate.label, "recovered", rule, normalized.span(start, start + len(body)))
     return None
 
 
-def _claimed(folded: Folded, mentions: list[Mention], verdicts: bool) -> Parsed | None:
+def _claimed(normalized: NormalizedText, mentions: list[Mention], verdicts: bool) -> Parsed | None:
     """What is announced by a cue or stands at the very beginning, if all of that agrees."""
-    text = folded.text
-    usable = {m.start: m for m in mentions if m.fate == "asserted"}
-    doubted = {m.start for m in mentions if m.fate == "doubted"}
+    text = normalized.text
+    usable = {m.start: m for m in mentions if m.status == "asserted"}
+    doubted = {m.start for m in mentions if m.status == "doubted"}
     found = {skip(text, cue.end(), OPENERS): cue for cue in cues(text, CUE)}
     # A cue that announces a list once does not announce an answer the next time: the list was cut off there.
     lists = {cue.group() for position, cue in found.items() if position in doubted}
@@ -182,16 +182,16 @@ def _claimed(folded: Folded, mentions: list[Mention], verdicts: bool) -> Parsed 
     if first and not first.candidate.kanji_digit:
         line_end = text.find("\n", first.end)
         line = {
-            m.label for m in mentions if m.fate not in ("negated", "listed") and (line_end < 0 or m.start < line_end)
+            m.label for m in mentions if m.status not in ("negated", "listed") and (line_end < 0 or m.start < line_end)
         }
         if claims or line == {first.label}:
             claims.append((first, "leading"))
     if not claims:
         return None
-    said = {m.label for m in usable.values() if presented(_head(text, m), verdicts, symbol=_is_symbol(m))}
+    said = {m.label for m in usable.values() if is_presented_as_answer(_head(text, m), verdicts, symbol=_is_symbol(m))}
     if len({mention.label for mention, _ in claims} | said) > 1:
         return Parsed(None, "ambiguous", "several_labels")
-    return _kept(folded, *claims[0], mentions, verdicts)
+    return _kept(normalized, *claims[0], mentions, verdicts)
 
 
 def _announces(text: str, cue: re.Match[str], mention: Mention) -> bool:
@@ -201,25 +201,25 @@ def _announces(text: str, cue: re.Match[str], mention: Mention) -> bool:
     return not is_condition(text[_sentence_start(text, cue.start()) : cue.start()])
 
 
-def _unanimous(folded: Folded, mentions: list[Mention], all_seen: bool, verdicts: bool) -> Parsed:
-    text = folded.text
+def _unanimous(normalized: NormalizedText, mentions: list[Mention], all_seen: bool, verdicts: bool) -> Parsed:
+    text = normalized.text
     asserted = [
         m
         for m in mentions
-        if m.fate == "asserted" and presented(_head(text, m), verdicts, _verbal(text, m), _is_symbol(m))
+        if m.status == "asserted" and is_presented_as_answer(_head(text, m), verdicts, _verbal(text, m), _is_symbol(m))
     ]
-    left = {m.label for m in mentions if m.fate in ("doubted", "asserted")}
-    listed = {m.label for m in mentions if m.fate == "listed"}
+    left = {m.label for m in mentions if m.status in ("doubted", "asserted")}
+    listed = {m.label for m in mentions if m.status == "listed"}
     if len(left if asserted else left | listed) > 1:
         return Parsed(None, "ambiguous", "several_labels")
     if not asserted or asserted[0].candidate.kanji_digit:
         return Parsed(None, "off_format", "not_asserted" if mentions else "no_label")
-    if not (all_seen and folded.complete):
+    if not (all_seen and normalized.complete):
         return Parsed(None, "off_format", "too_long")
     first = asserted[0]
     before, after = text[first.start - 1 : first.start], text[first.end : first.end + 1]
     quoted = before + after in ("「」", "『』", "“”", '""', "''")
-    return _kept(folded, first, "quoted" if quoted else "mention", mentions, verdicts)
+    return _kept(normalized, first, "quoted" if quoted else "mention", mentions, verdicts)
 
 
 def _is_symbol(mention: Mention) -> bool:
@@ -240,22 +240,22 @@ def _verbal(text: str, mention: Mention) -> bool:
     return len(mention.candidate.surface) > 1 and not re.compile(r"です|だ|$|。").match(text, mention.end)
 
 
-def _kept(folded: Folded, mention: Mention, rule: str, mentions: list[Mention], verdicts: bool) -> Parsed:
+def _kept(normalized: NormalizedText, mention: Mention, rule: str, mentions: list[Mention], verdicts: bool) -> Parsed:
     """The mention as the answer, unless something takes it back."""
     others = [(m.start, m.end) for m in mentions if m.label != mention.label]
     own = [(m.start, m.end) for m in mentions if m.label == mention.label]
-    same = [m for m in mentions if m.label == mention.label and m.fate == "negated"]
-    taken_back = any(_TAKEN_BACK.match(folded.text, m.end) for m in same)
-    if taken_back or denies(folded.last, 0) or denies(folded.text, mention.tail, others, own=own):
+    same = [m for m in mentions if m.label == mention.label and m.status == "negated"]
+    taken_back = any(_TAKEN_BACK.match(normalized.text, m.end) for m in same)
+    if taken_back or is_negated(normalized.last, 0) or is_negated(normalized.text, mention.tail, others, own=own):
         return Parsed(None, "off_format", "not_asserted")
-    if rule != "cue" and verdicts and contrasts(folded.text, mention.tail, weak=True):
+    if rule != "cue" and verdicts and contrasts(normalized.text, mention.tail, weak=True):
         return Parsed(None, "off_format", "not_asserted")
-    if not mention.candidate.short and _VALUE.match(folded.text, mention.tail):
+    if not mention.candidate.short and _VALUE.match(normalized.text, mention.tail):
         return Parsed(None, "off_format", "not_asserted")
-    if introduces_wrong_answers(folded.text, mention.start):
+    if introduces_wrong_answers(normalized.text, mention.start):
         return Parsed(None, "off_format", "not_asserted")
-    return _recovered(folded, mention, rule)
+    return _recovered(normalized, mention, rule)
 
 
-def _recovered(folded: Folded, mention: Mention, rule: str) -> Parsed:
-    return Parsed(mention.label, "recovered", rule, folded.span(mention.start, mention.end))
+def _recovered(normalized: NormalizedText, mention: Mention, rule: str) -> Parsed:
+    return Parsed(mention.label, "recovered", rule, normalized.span(mention.start, mention.end))

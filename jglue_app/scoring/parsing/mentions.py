@@ -1,4 +1,4 @@
-"""Where labels stand in an output and what is said about each: given as the answer, denied, doubted. Pure."""
+"""Where labels stand in an output and what is said about each: given as the answer, denied, doubted. No I/O."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
-from jglue_app.scoring.parsing.frames import answered, is_marked
-from jglue_app.scoring.parsing.text import (
+from jglue_app.scoring.parsing.normalization import (
     CLOSERS,
     KANJI_DIGITS,
     OPENERS,
-    Folded,
-    fold_text,
+    NormalizedText,
     is_listing,
     is_negated_by_sign,
     is_signed,
+    normalize_text,
     skip,
 )
+from jglue_app.scoring.parsing.sentence_patterns import answer_pattern_end, is_marked
 
 MAX_MENTIONS = 200
 """Places that are looked at for each word."""
@@ -77,7 +77,7 @@ _SCOPE = re.compile(
 )
 """Behind a list of labels that an answer is then chosen from."""
 
-Fate = Literal["asserted", "doubted", "negated", "listed", "unsaid"]
+MentionStatus = Literal["asserted", "doubted", "negated", "listed", "unsaid"]
 """`listed`: one of those that an answer is chosen from; `unsaid`: a character that means something else."""
 
 
@@ -99,7 +99,7 @@ class Mention:
     start: int
     end: int
     candidate: Candidate
-    fate: Fate = "asserted"
+    status: MentionStatus = "asserted"
     tail: int = 0
     """Where the words end that give it as an answer, for one that is asserted."""
 
@@ -111,7 +111,7 @@ class Mention:
 @lru_cache(maxsize=4096)
 def _surface(word: str) -> str:
     """A word of ours as it would stand in folded text."""
-    return fold_text(word).strip()
+    return normalize_text(word).strip()
 
 
 def candidates_of(answers: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]]) -> list[Candidate]:
@@ -119,7 +119,7 @@ def candidates_of(answers: Mapping[str, str], aliases: Mapping[str, tuple[str, .
     legal: dict[str, set[str]] = {}
     others: dict[str, set[str]] = {}
     for label, answer in answers.items():
-        legal.setdefault(fold_text(answer).strip(), set()).add(label)
+        legal.setdefault(normalize_text(answer).strip(), set()).add(label)
     for label in answers:
         for word in (label, *aliases.get(label, ())):
             surface = _surface(word)
@@ -141,9 +141,9 @@ def candidates_of(answers: Mapping[str, str], aliases: Mapping[str, tuple[str, .
 # --- where labels stand ---------------------------------------------------------------------------------
 
 
-def standing_mentions(folded: Folded, candidates: list[Candidate]) -> list[Mention]:
+def valid_mentions(normalized: NormalizedText, candidates: list[Candidate]) -> list[Mention]:
     """The first places where a candidate stands as a word of its own; of overlapping ones the longer wins."""
-    text = folded.text
+    text = normalized.text
     taken = bytearray(len(text))
     out: list[Mention] = []
     for candidate in candidates:
@@ -157,7 +157,7 @@ def standing_mentions(folded: Folded, candidates: list[Candidate]) -> list[Menti
                     out.append(Mention(start, end, candidate, "asserted" if known else "doubted"))
                     found += 1
             start = text.find(candidate.surface, start + 1)
-    if folded.complete:
+    if normalized.complete:
         out += _cut_off(text, taken, candidates)
     return sorted(out, key=lambda m: m.start)[:MAX_MENTIONS]
 
@@ -218,42 +218,42 @@ def _cut_off(text: str, taken: bytearray, candidates: list[Candidate]) -> list[M
 # --- what is said about them ----------------------------------------------------------------------------
 
 
-def settled_mentions(text: str, standing: list[Mention], candidates: list[Candidate]) -> list[Mention]:
+def resolved_mentions(text: str, standing: list[Mention], candidates: list[Candidate]) -> list[Mention]:
     """The mentions with their fates; single characters that nothing presents as an answer are left out."""
     out: list[Mention] = []
     following: Mention | None = None
     for mention in reversed(standing):
         joined = following is not None and _JOINED.fullmatch(text, mention.end, following.start)
-        if following and joined and following.fate == "negated":
-            mention = replace(mention, fate="negated")
-        elif mention.fate == "asserted":
-            mention = replace(mention, fate=_fate(text, mention, following))
-        if mention.fate == "asserted":
+        if following and joined and following.status == "negated":
+            mention = replace(mention, status="negated")
+        elif mention.status == "asserted":
+            mention = replace(mention, status=_mention_status(text, mention, following))
+        if mention.status == "asserted":
             mention = _given(text, mention, following, candidates)
         out.append(mention)
         following = mention
-    return [m for m in _doubt_lists(text, out[::-1]) if m.fate != "unsaid"]
+    return [m for m in _mark_lists_uncertain(text, out[::-1]) if m.status != "unsaid"]
 
 
 def _given(text: str, mention: Mention, following: Mention | None, candidates: list[Candidate]) -> Mention:
     """The mention with what follows looked at: it has to be a sentence that gives an answer."""
-    end = _own_text_cut_off(text, mention, candidates)
+    end = _end_of_truncated_choice(text, mention, candidates)
     own = following is not None and _OWN_TEXT.fullmatch(text, mention.end, following.start)
     same = following is not None and following.candidate == mention.candidate
     on_one_line = following is not None and "\n" not in text[mention.end : following.start]
     if following and own and not (same and on_one_line) and following.label == mention.label and end == mention.end:
-        return replace(mention, fate=following.fate, tail=following.tail)
-    if end == mention.end and _heads_a_list(text, mention):
-        return replace(mention, fate="unsaid")
-    tail = answered(text, end, verbal=len(mention.candidate.surface) > 1)
+        return replace(mention, status=following.status, tail=following.tail)
+    if end == mention.end and _starts_list(text, mention):
+        return replace(mention, status="unsaid")
+    tail = answer_pattern_end(text, end, verbal=len(mention.candidate.surface) > 1)
     if tail is not None:
         return replace(mention, tail=tail)
     # A character that is marked as the answer is one, whatever follows.
     said = not mention.candidate.short or is_marked(text, mention.start)
-    return replace(mention, fate="doubted" if said else "unsaid")
+    return replace(mention, status="doubted" if said else "unsaid")
 
 
-def _heads_a_list(text: str, mention: Mention) -> bool:
+def _starts_list(text: str, mention: Mention) -> bool:
     """Whether a number or letter has a full stop and text behind it that is not its own, as in 「1. 犬が走る」."""
     point = _LIST_POINT.match(text, mention.end) if mention.candidate.short else None
     return point is not None and (
@@ -261,7 +261,7 @@ def _heads_a_list(text: str, mention: Mention) -> bool:
     )
 
 
-def _own_text_cut_off(text: str, mention: Mention, candidates: list[Candidate]) -> int:
+def _end_of_truncated_choice(text: str, mention: Mention, candidates: list[Candidate]) -> int:
     """The end of the text, if it breaks off within the mention's choice, as in 「2. 図書」; the mention's otherwise."""
     between = _OWN_TEXT.match(text, mention.end)
     rest = text[between.end() : between.end() + 100].rstrip(CLOSERS) if between else ""
@@ -271,7 +271,7 @@ def _own_text_cut_off(text: str, mention: Mention, candidates: list[Candidate]) 
     return mention.end
 
 
-def _fate(text: str, mention: Mention, following: Mention | None) -> Fate:
+def _mention_status(text: str, mention: Mention, following: Mention | None) -> MentionStatus:
     limit = min(mention.end + 30, following.start if following else len(text))
     if _ASKED_AFTER.match(text, mention.end):
         return "doubted"
@@ -300,11 +300,11 @@ def _is_heading(text: str, mention: Mention) -> bool:
     return _HEADING.match(text, mention.end) is not None
 
 
-def _doubt_lists(text: str, mentions: list[Mention]) -> list[Mention]:
+def _mark_lists_uncertain(text: str, mentions: list[Mention]) -> list[Mention]:
     """Different labels in one list, or labels that are explained, repeat the choices: they assert none."""
     runs: list[list[Mention]] = []
     for mention in mentions:
-        if runs and mention.fate != "negated" and runs[-1][-1].fate != "negated":
+        if runs and mention.status != "negated" and runs[-1][-1].status != "negated":
             gap = text[runs[-1][-1].end : mention.start]
             if is_listing(gap) or _GLOSS.fullmatch(gap):
                 runs[-1].append(mention)
@@ -314,6 +314,6 @@ def _doubt_lists(text: str, mentions: list[Mention]) -> list[Mention]:
     for run in runs:
         explained = any(_GLOSS.fullmatch(text, a.end, b.start) for a, b in pairwise(run))
         several = explained or len({m.label for m in run}) > 1
-        fate: Fate = "listed" if _SCOPE.match(text, run[-1].end) else "doubted"
-        out += [replace(m, fate=fate) for m in run] if several else run
+        status: MentionStatus = "listed" if _SCOPE.match(text, run[-1].end) else "doubted"
+        out += [replace(m, status=status) for m in run] if several else run
     return out

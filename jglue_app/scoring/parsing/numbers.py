@@ -1,11 +1,11 @@
-"""The numbers in a text that is to give a number on a scale. Pure; all texts are folded."""
+"""The numbers in a text that is to give a number on a scale. No I/O; all texts are folded."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from jglue_app.scoring.parsing.text import CLOSERS
+from jglue_app.scoring.parsing.normalization import CLOSERS
 
 _DIGITS = "〇零一二三四五六七八九"
 _KANJI = re.compile(

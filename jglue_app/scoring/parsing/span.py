@@ -1,4 +1,4 @@
-"""Raw text → a free answer. Pure; see `parsing` for what strict and lenient mean."""
+"""Raw text → a free answer. No I/O; see `parsing` for what strict and lenient mean."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import unicodedata
 from collections.abc import Iterator
 
 from jglue_app.prompts import thoughts
-from jglue_app.scoring.parsing.denial import contrasts, denies
-from jglue_app.scoring.parsing.marks import SPAN_KEYS, from_json, from_marks, unfenced
-from jglue_app.scoring.parsing.text import (
+from jglue_app.scoring.parsing.markup import SPAN_KEYS, from_json, from_marks, unfenced
+from jglue_app.scoring.parsing.negation import contrasts, is_negated
+from jglue_app.scoring.parsing.normalization import (
     INVISIBLE,
     MAX_CHARS,
     NEXT_QUESTION,
     Readings,
-    fold_text,
+    normalize_text,
     strict_part,
     unfinished,
 )
 from jglue_app.scoring.types import Parsed
 
-MAX_PEELS = 8
+MAX_WRAPPERS = 8
 MAX_TAIL = 2_000
 """Characters behind an answer that are searched for a denial of it."""
 
@@ -133,7 +133,7 @@ def read_span(text: str, thought: str = "") -> Readings:
             Parsed(value, "recovered", "+".join([*rules, "marked"]), (marked.start, marked.end)) if value else nothing
         )
         return Readings(strict, found)
-    for rule, left, right in _peel(text, start, end):
+    for rule, left, right in _strip_wrappers(text, start, end):
         rules.append(rule)
         start, end = left, right
     value = _cleaned(text[start:end])
@@ -147,9 +147,9 @@ def read_span(text: str, thought: str = "") -> Readings:
     return Readings(strict, Parsed(value, "recovered", name, (start, end)))
 
 
-def _peel(text: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
+def _strip_wrappers(text: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
     """Each step that makes the span smaller, as (rule, start, end); never down to nothing."""
-    for _ in range(MAX_PEELS):
+    for _ in range(MAX_WRAPPERS):
         for rule, left, right in _steps(text, start, end):
             left, right = _trimmed(text, left, right)
             if left < right:
@@ -246,17 +246,17 @@ def _after_english_cue(text: str, start: int) -> bool:
 
 
 def _denied(text: str, start: int, end: int) -> bool:
-    rest = fold_text(text[start : min(end, start + MAX_TAIL)])
+    rest = normalize_text(text[start : min(end, start + MAX_TAIL)])
     question = NEXT_QUESTION.search(rest)
     stop = question.start() if question else len(rest)
-    return denies(rest, 0, end=stop) or contrasts(rest, 0, stop) or _answers_again(text, start, rest[:stop])
+    return is_negated(rest, 0, end=stop) or contrasts(rest, 0, stop) or _answers_again(text, start, rest[:stop])
 
 
 def _answers_again(text: str, start: int, rest: str) -> bool:
     """Whether what follows an answer announces another one."""
     again = _AGAIN.search(rest)
     answer = again.group("answer").strip() if again else ""
-    line = fold_text(text[text.rfind("\n", 0, start) + 1 : start])
+    line = normalize_text(text[text.rfind("\n", 0, start) + 1 : start])
     return bool(answer) and answer not in line
 
 

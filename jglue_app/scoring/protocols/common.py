@@ -55,7 +55,7 @@ def judge_text(
         if thoughts.split(output.text, record.prompt.thought).unfinished:
             outcome = "unfinished_thought"
     elif task.kind == "score":
-        outcome = "correct" if near_enough(item, parsed.value) else "wrong"
+        outcome = "correct" if is_within_tolerance(item, parsed.value) else "wrong"
     elif scores.get("exact_match", scores.get("accuracy", max(scores.values(), default=0.0))) == 1.0:
         outcome = "correct"
     else:
@@ -103,7 +103,7 @@ def is_right(item: Item, value: str | float | None) -> bool:
     return isinstance(item.gold, tuple) and value in item.gold
 
 
-def near_enough(item: Item, value: str | float | None) -> bool:
+def is_within_tolerance(item: Item, value: str | float | None) -> bool:
     """Whether a similarity lies within `JSTS_TOLERANCE` of the gold."""
     return isinstance(item.gold, float) and isinstance(value, float) and abs(value - item.gold) <= JSTS_TOLERANCE
 
@@ -114,6 +114,6 @@ def references(item: Item) -> tuple[str, ...]:
     return item.gold
 
 
-def asked_label(item: Item, record: Record, label: str) -> str:
+def requested_label(item: Item, record: Record, label: str) -> str:
     """How the prompt asked a label to be written; the label itself where there was no prompt."""
     return dict(zip(item.choices, record.prompt.answers, strict=False)).get(label, label)

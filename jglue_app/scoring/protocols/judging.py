@@ -1,4 +1,4 @@
-"""One judge for every system: what a system is, is its `Rules`. Pure."""
+"""One judge for every system: what a system is, is its `Rules`. No I/O."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Mapping
 
 from jglue_app.data.known_items import with_labels_of
 from jglue_app.prompts import thoughts
-from jglue_app.scoring.parsing.text import strict_part
+from jglue_app.scoring.parsing.normalization import strict_part
 from jglue_app.scoring.protocols.common import (
     SHARES,
-    asked_label,
     is_right,
     judge_ranking,
     judge_text,
     references,
+    requested_label,
     usable_logprobs,
 )
-from jglue_app.scoring.protocols.nearness import NEARNESS
-from jglue_app.scoring.protocols.texts import prepare, prepare_reference
+from jglue_app.scoring.protocols.span_similarity import F1_FUNCTIONS
+from jglue_app.scoring.protocols.text_normalization import prepare, prepare_reference
 from jglue_app.scoring.types import Judgement, Parsed, Rules
 from jglue_app.types import Item, Record, Task
 
@@ -40,7 +40,7 @@ def judge(name: str, rules: Rules, task: Task, item: Item, record: Record) -> Ju
         item: what was asked.
         record: what came back.
     """
-    item = as_labelled(rules, item)
+    item = with_label_version(rules, item)
     if rules.evidence == "log_likelihood":
         return judge_ranking(name, item, record, lambda choice: _ranking_scores(rules, item, record, choice))
     return judge_text(
@@ -54,7 +54,7 @@ def judge(name: str, rules: Rules, task: Task, item: Item, record: Record) -> Ju
     )
 
 
-def as_labelled(rules: Rules, item: Item) -> Item:
+def with_label_version(rules: Rules, item: Item) -> Item:
     """The item with the gold label that the system held answers against."""
     return item if rules.labels == "file" else with_labels_of(item, rules.labels)
 
@@ -88,10 +88,10 @@ def _read(rules: Rules, task: Task, item: Item, record: Record, text: str) -> Pa
         if rules.unreadable is None:
             return Parsed(None, "off_format" if raw.strip() else "empty", "no_match")
         return Parsed(rules.unreadable, "off_format" if raw.strip() else "empty", "default")
-    return _placed(parsed, prepared, text, begin, end)
+    return _match_position(parsed, prepared, text, begin, end)
 
 
-def _placed(parsed: Parsed, prepared: str, text: str, begin: int, end: int) -> Parsed:
+def _match_position(parsed: Parsed, prepared: str, text: str, begin: int, end: int) -> Parsed:
     """With the place in the raw text, where what was read stands there as it is."""
     if parsed.span is not None:
         prepared = prepared[slice(*parsed.span)]
@@ -129,7 +129,8 @@ def _label(rules: Rules, item: Item, record: Record, text: str, changed: tuple[s
         answers = {str(n): label for n, label in enumerate(item.choices)}
     else:
         answers = {
-            prepare_reference(rules.text, asked_label(item, record, label)): label for label in reversed(item.choices)
+            prepare_reference(rules.text, requested_label(item, record, label)): label
+            for label in reversed(item.choices)
         }
     label = answers.get(text)
     return Parsed(label, "exact", "+".join((*changed, "equal")), (0, len(text))) if label is not None else _NO_MATCH
@@ -165,7 +166,7 @@ def _scores(rules: Rules, task: Task, item: Item, value: str | float | None) -> 
     return {
         name: float(prediction in prepared)
         if name == "exact_match"
-        else max(NEARNESS[rules.f1](prediction, gold) for gold in prepared)
+        else max(F1_FUNCTIONS[rules.f1](prediction, gold) for gold in prepared)
         for name in rules.metrics
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jglue_app.scoring import metrics, parsing
-from jglue_app.scoring.protocols.common import best_choice, is_right, near_enough, no_answer
+from jglue_app.scoring.protocols.common import best_choice, is_right, is_within_tolerance, no_answer
 from jglue_app.scoring.types import Judgement, Outcome, Parsed, Rules, ScoringProtocol
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Record, Task
@@ -122,5 +122,5 @@ def _is_correct(task: Task, item: Item, parsed: Parsed) -> bool:
     if parsed.value is None:
         return False
     if task.kind == "score":
-        return near_enough(item, parsed.value)
+        return is_within_tolerance(item, parsed.value)
     return _scores(task, item, parsed)[task.metrics[0]] == 1.0

@@ -61,7 +61,7 @@ def with_request_parameters(
     made.__doc__ = f"{inspect.getdoc(function)}\n\nArgs:\n" + "\n".join(lines)
     made.__name__ = function.__name__
     all_parameters = [*own, *(parameters[name][0] for name in ordered)]
-    made.__signature__ = inspect.Signature(all_parameters)
+    made.__signature__ = inspect.Signature(all_parameters, return_annotation=hints["return"])
     made.__annotations__ = {parameter.name: parameter.annotation for parameter in all_parameters}
     made.__annotations__["return"] = hints["return"]
     return cast(Callable[..., R], made)

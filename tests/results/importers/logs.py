@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jglue_app.results.importers.imports import Imported, Items, import_logs
+from jglue_app.results.importers.import_run import Imported, Items, import_logs
 from jglue_app.settings import ASSETS, load_settings
 
 NLI = ("entailment", "contradiction", "neutral")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jglue_app.results.importers import FORMATS, detect
-from jglue_app.results.importers.imports import Imported
+from jglue_app.results.importers.import_run import Imported
 from jglue_app.scoring.report import report_run
 from jglue_app.types import Output, Record
 from tests.results.importers.logs import (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jglue_app.errors import DataError, InputError
-from jglue_app.results.importers.imports import Imported
+from jglue_app.results.importers.import_run import Imported
 from jglue_app.scoring.report import report_run
 from tests.results.importers.logs import (
     JNLI,

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from jglue_app.errors import DataError, InputError, JglueAppError, StoreError, UnknownNameError
-from jglue_app.results.importers import log as log_module
-from jglue_app.results.importers import unzip
-from jglue_app.results.importers.imports import Items
+from jglue_app.results.importers import log_files, unzip
+from jglue_app.results.importers.import_run import Items
 from jglue_app.settings import ASSETS, Settings
 from tests.results.importers.logs import (
     DATE,
@@ -106,8 +105,8 @@ def test_a_log_that_ends_in_the_middle_is_refused_with_its_line(tmp_path: Path, 
 def test_lines_and_documents_have_a_limit_of_size_which_is_said(
     tmp_path: Path, good: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_module, "MAX_DOCUMENT", 1 << 20)
-    monkeypatch.setattr(log_module, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(log_files, "MAX_DOCUMENT", 1 << 20)
+    monkeypatch.setattr(log_files, "MAX_LINE", 1 << 20)
     rows = [{"input": "x" * (1 << 21), "pred": "0", "gold": "0"}]
     document = whole(tmp_path / "a.json", {"scores": {}, "outputs": {"jnli": rows}, "config": {}})
     refused(r"more than 1 MiB\. Give a log in lines", document)

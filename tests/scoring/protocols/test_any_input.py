@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jglue_app.scoring.protocols import PROTOCOLS
-from jglue_app.scoring.protocols.texts import nfkc
+from jglue_app.scoring.protocols.text_normalization import nfkc
 from jglue_app.scoring.rules import RULES
 from jglue_app.scoring.types import Judgement, Outcome, Parsed, Status
 from jglue_app.tasks import TASKS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ import torch
 from jglue_app.backends.hf.ablation import ALL, Optimizations
 from jglue_app.backends.hf.counters import Counters
 from jglue_app.backends.hf.engine.equivalence import StopRequested
+from jglue_app.backends.hf.engine.generation import Generation
 from jglue_app.backends.hf.engine.kv_cache import DecodeCache, DecodeStep, LayerKV
 from jglue_app.backends.hf.engine.outputs import (
     NON_FINITE,
@@ -40,7 +41,7 @@ from jglue_app.backends.hf.engine.requests import (
     longest_sequence,
     shared_prefix,
 )
-from jglue_app.backends.hf.engine.speculative import MAX_DRAFT_TOKENS, STEP_TOKENS, PromptLookup, max_draft_tokens
+from jglue_app.backends.hf.engine.speculative import MAX_DRAFT_TOKENS, STEP_TOKENS, max_draft_tokens
 from jglue_app.backends.hf.engine.trie import build_trie
 from jglue_app.backends.hf.memory import MemoryBudget
 from jglue_app.backends.hf.tokenization.encoding import Encoder
@@ -64,38 +65,6 @@ class Prefix:
     """Tokens."""
     kv: LayerKV | None = None
     """Keys and values; None where no prefix is shared."""
-
-
-@dataclass(slots=True)
-class Generation:
-    """One sequence that is being generated."""
-
-    key: int
-    """Number of the prompt."""
-    prompt: list[int]
-    stops: tuple[str, ...]
-    new: list[int] = field(default_factory=list)
-    """Tokens generated so far."""
-    draft: list[int] = field(default_factory=list)
-    """Draft tokens of the current step."""
-    cache_row: int = 0
-    lookup: PromptLookup = field(init=False)
-    _prompt_tokens: torch.Tensor | None = field(default=None, init=False)
-    """The distinct tokens of the prompt."""
-
-    def __post_init__(self) -> None:
-        self.lookup = PromptLookup(self.prompt)
-
-    def propose_draft(self, limit: int, max_new_tokens: int) -> list[int]:
-        """Draft tokens, so few that one more token can follow them."""
-        return self.lookup.propose(self.new, min(limit, max_new_tokens - len(self.new) - 1))
-
-    def seen_tokens(self) -> list[torch.Tensor]:
-        """The tokens before the next one, and before the one after each draft token."""
-        if self._prompt_tokens is None:
-            self._prompt_tokens = torch.tensor(sorted(set(self.prompt)))
-        new = torch.tensor([*self.new, *self.draft], dtype=torch.long)
-        return [torch.cat([self._prompt_tokens, new[: len(self.new) + k]]) for k in range(len(self.draft) + 1)]
 
 
 class PackedEngine:

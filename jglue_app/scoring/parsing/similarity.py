@@ -1,4 +1,4 @@
-"""Raw text → a number on a scale. Pure; see `parsing` for what strict and lenient mean."""
+"""Raw text → a number on a scale. No I/O; see `parsing` for what strict and lenient mean."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from jglue_app.prompts import thoughts
-from jglue_app.scoring.parsing.denial import denies, introduces_wrong_answers
-from jglue_app.scoring.parsing.frames import answered, is_condition, presented
-from jglue_app.scoring.parsing.marks import SCORE_KEYS, Marked, from_json, from_marks
-from jglue_app.scoring.parsing.numbers import Number, masked_scale, numbers, unit_end
-from jglue_app.scoring.parsing.text import (
+from jglue_app.scoring.parsing.markup import SCORE_KEYS, Marked, from_json, from_marks
+from jglue_app.scoring.parsing.negation import introduces_wrong_answers, is_negated
+from jglue_app.scoring.parsing.normalization import (
     CLOSERS,
     MAX_CHARS,
     OPENERS,
     SCORE_CUE,
-    Folded,
+    NormalizedText,
     Readings,
     cues,
-    fold_answer,
-    fold_text,
     is_listing,
     is_signed,
+    normalize_answer,
+    normalize_text,
     skip,
     strict_part,
     unfinished,
 )
+from jglue_app.scoring.parsing.numbers import Number, masked_scale, numbers, unit_end
+from jglue_app.scoring.parsing.sentence_patterns import answer_pattern_end, is_condition, is_presented_as_answer
 from jglue_app.scoring.types import Parsed
 
 MAX_NUMBERS = 100
@@ -72,15 +72,15 @@ def _lenient_score(text: str, parts: thoughts.Split, low: float, high: float) ->
     fields = from_json(text, start, end, SCORE_KEYS)
     if fields:
         return _inside(fields, "cue", low, high)
-    folded = fold_answer(text, parts)
-    read = _read(folded, low, high)
+    normalized = normalize_answer(text, parts)
+    read = _read(normalized, low, high)
     if read.value is not None or read.rule == "out_of_scale":
         return read
     marked = from_marks(text, start, min(end, start + MAX_CHARS))
     if (
         marked
-        and not denies(fold_text(text[marked.end : marked.end + MAX_CHARS]), 0, own=())
-        and not denies(folded.last, 0)
+        and not is_negated(normalize_text(text[marked.end : marked.end + MAX_CHARS]), 0, own=())
+        and not is_negated(normalized.last, 0)
     ):
         inside = _inside(marked, "marked", low, high)
         return inside if inside.value is not None else read
@@ -91,12 +91,12 @@ def _inside(marked: Marked, rule: str, low: float, high: float) -> Parsed:
     """The number in what is marked as the answer."""
     if marked.value is None:
         return Parsed(None, "off_format", "not_asserted")
-    read = _read(fold_answer(marked.value, thoughts.Split(0, len(marked.value))), low, high)
+    read = _read(normalize_answer(marked.value, thoughts.Split(0, len(marked.value))), low, high)
     return Parsed(read.value, "recovered", rule, (marked.start, marked.end)) if read.value is not None else read
 
 
-def _read(folded: Folded, low: float, high: float) -> Parsed:
-    masked = masked_scale(folded.text)
+def _read(normalized: NormalizedText, low: float, high: float) -> Parsed:
+    masked = masked_scale(normalized.text)
     every = numbers(masked)
     found = [n for n in every if not _NEGATED.match(masked, n.end)]
     # A single kanji numeral is part of many words: it counts where it is the answer, and contradicts nothing.
@@ -105,7 +105,7 @@ def _read(folded: Folded, low: float, high: float) -> Parsed:
     given = [n for n in found if ends.get(n) is not None]
     whole = next((n for n in given if _is_whole(masked, n)), None)
     if whole:
-        return _on_scale(folded, whole, "notation", low, high)
+        return _on_scale(normalized, whole, "notation", low, high)
     claims = _claims(masked, given, counted)
     if not counted and not claims:
         return Parsed(None, "off_format", "not_asserted" if found else "no_number")
@@ -113,19 +113,19 @@ def _read(folded: Folded, low: float, high: float) -> Parsed:
         agree = len({n.value for n, _ in claims}) == 1 and all(_agrees(masked, n, counted, given) for n, _ in claims)
         if not agree:
             return Parsed(None, "ambiguous", "several_numbers")
-        return _kept(folded, masked, claims[0], ends, every, low, high)
+        return _kept(normalized, masked, claims[0], ends, every, low, high)
     if len({n.value for n in counted}) > 1:
         return Parsed(None, "ambiguous", "several_numbers")
-    said = [n for n in given if not n.kanji and presented(_head(masked, n), verdict=True)]
+    said = [n for n in given if not n.kanji and is_presented_as_answer(_head(masked, n), verdict=True)]
     if not said:
         return Parsed(None, "off_format", "not_asserted")
-    if not folded.complete:
+    if not normalized.complete:
         return Parsed(None, "off_format", "too_long")
-    return _kept(folded, masked, (said[0], "mention"), ends, every, low, high)
+    return _kept(normalized, masked, (said[0], "mention"), ends, every, low, high)
 
 
 def _kept(
-    folded: Folded,
+    normalized: NormalizedText,
     masked: str,
     claim: tuple[Number, str],
     ends: Mapping[Number, int | None],
@@ -142,18 +142,18 @@ def _kept(
     tail = ends[number] or number.end
     # The text as it is, for the scale has been made blank in the other: 「5ではありません」 denies 5.
     if (
-        denies(folded.text, tail, others, own=own)
-        or denies(folded.last, 0)
+        is_negated(normalized.text, tail, others, own=own)
+        or is_negated(normalized.last, 0)
         or introduces_wrong_answers(masked, number.start)
     ):
         return Parsed(None, "off_format", "not_asserted")
-    return _on_scale(folded, number, rule, low, high)
+    return _on_scale(normalized, number, rule, low, high)
 
 
-def _on_scale(folded: Folded, number: Number, rule: str, low: float, high: float) -> Parsed:
+def _on_scale(normalized: NormalizedText, number: Number, rule: str, low: float, high: float) -> Parsed:
     if not low <= number.value <= high:
         return Parsed(None, "off_format", "out_of_scale")
-    return Parsed(number.value, "recovered", rule, folded.span(number.start, number.end))
+    return Parsed(number.value, "recovered", rule, normalized.span(number.start, number.end))
 
 
 def _given(text: str, number: Number) -> int | None:
@@ -162,7 +162,7 @@ def _given(text: str, number: Number) -> int | None:
         return None
     end = unit_end(text, number.end)
     roughly = _ROUGHLY.match(text, end)
-    tail = answered(text, roughly.end() if roughly else end)
+    tail = answer_pattern_end(text, roughly.end() if roughly else end)
     if tail is None:
         return None
     # 「3.」 at the very end may be the beginning of 3.5, unless it ends an English sentence.
@@ -201,7 +201,7 @@ def _agrees(text: str, claim: Number, counted: list[Number], given: list[Number]
         if claim in (before, after) and before.value != after.value and is_listing(text[before.end : after.start]):
             return False
     rest = [n for n in counted if n.start >= claim.start and (line_end < 0 or n.start < line_end)]
-    rest += [n for n in given if presented(_head(text, n), verdict=True)]
+    rest += [n for n in given if is_presented_as_answer(_head(text, n), verdict=True)]
     return all(n.value == claim.value for n in rest)
 
 

@@ -1,4 +1,4 @@
-"""Whether what follows an answer takes it back. Pure; all texts are folded (see `text.Folded`).
+"""Whether what follows an answer takes it back. No I/O; all texts are folded (see `normalization.NormalizedText`).
 
 Two kinds of words are told apart. Some deny whatever stands before them (「いや」「訂正」 "no" "wait"). Others deny
 only what they are said of: 「違います」 takes the answer back, 「人数が違います」 explains it. Where the subject
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from jglue_app.scoring.parsing.text import GARBAGE
+from jglue_app.scoring.parsing.normalization import DEGENERATE_CHARS
 
 MAX_SENTENCES = 400
 
@@ -121,7 +121,7 @@ _EXAMPLE = re.compile(
 )
 
 
-def denies(
+def is_negated(
     text: str,
     start: int,
     others: Sequence[tuple[int, int]] = (),
@@ -207,7 +207,7 @@ def _sentence_denies(sentence: str, others: Iterable[tuple[int, int]]) -> bool:
 def _says_little(sentence: str) -> bool:
     """Whether a sentence is a few words that neither explain an answer nor are known to be harmless."""
     plain = _TAG.sub(" ", sentence)
-    words = re.sub(rf"[\s{GARBAGE}]+", " ", plain).strip(_LEAD + "!?")
+    words = re.sub(rf"[\s{DEGENERATE_CHARS}]+", " ", plain).strip(_LEAD + "!?")
     if not words or _HARMLESS.search(words) or _NUMBER_ALONE.fullmatch(words):
         return False
     return len(words.split()) <= 3 if words.isascii() else len(words) <= 8

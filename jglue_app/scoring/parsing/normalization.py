@@ -1,4 +1,4 @@
-"""How any raw output is looked at before something is read from it: what the readers in `parsing` share. Pure.
+"""How any raw output is looked at before something is read from it: what the readers in `parsing` share. No I/O.
 
 Three things stand between a text and its answer. Width and case: they are folded, each character knowing where it came
 from. A thought before the answer, in whatever marks (see `thought`): left out. A next question after it, which base
@@ -23,7 +23,7 @@ INVISIBLE = (
     "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
 """Characters that take no room and say nothing in a text in Japanese or English."""
-GARBAGE = "\ud800-\udfff\ufffd\x00-\x08\x0e-\x1b\x7f"
+DEGENERATE_CHARS = "\ud800-\udfff\ufffd\x00-\x08\x0e-\x1b\x7f"
 """What broken bytes leave behind, as the inside of a character class: it says nothing."""
 MAX_LAST = 200
 """Characters at the end of a longer text that are searched for a denial of its answer."""
@@ -88,7 +88,7 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class NormalizedText:
     """Text with width and case folded, each character knowing where in the raw text it came from."""
 
     text: str
@@ -104,7 +104,7 @@ class Folded:
         return self.starts[start], self.ends[end - 1]
 
 
-def fold_text(text: str) -> str:
+def normalize_text(text: str) -> str:
     """A short text with width and case folded (NFKC, case folding), nothing invisible in it."""
     return "".join(char for char, _, _ in _fold_chars(text, 0))
 
@@ -132,7 +132,7 @@ def strict_part(text: str, parts: thoughts.Split, thought: str) -> tuple[int, in
     return parts.answer + start, parts.answer + end
 
 
-def fold_answer(text: str, parts: thoughts.Split) -> Folded:
+def normalize_answer(text: str, parts: thoughts.Split) -> NormalizedText:
     """The part of a raw output that can hold the answer, folded; its thought, if it has one, has to be finished.
 
     It ends where a next question begins. An output that opens with a question repeats ours: there, it is the question
@@ -141,12 +141,12 @@ def fold_answer(text: str, parts: thoughts.Split) -> Folded:
     assert parts.answer is not None
     begin, limit = parts.answer, min(parts.end, len(text))
     chars = list(_fold_chars(text[begin : min(limit, begin + MAX_CHARS)], begin))
-    folded = "".join(char for char, _, _ in chars)
-    end = _answer_end(folded)
+    normalized = "".join(char for char, _, _ in chars)
+    end = _answer_end(normalized)
     used = chars[:end]
-    complete = end < len(folded) or begin + MAX_CHARS >= limit
-    last = "" if complete else fold_text(text[max(begin, limit - MAX_LAST) : limit])
-    return Folded(folded[:end], tuple(s for _, s, _ in used), tuple(e for _, _, e in used), complete, last)
+    complete = end < len(normalized) or begin + MAX_CHARS >= limit
+    last = "" if complete else normalize_text(text[max(begin, limit - MAX_LAST) : limit])
+    return NormalizedText(normalized[:end], tuple(s for _, s, _ in used), tuple(e for _, _, e in used), complete, last)
 
 
 def skip(text: str, position: int, chars: str) -> int:
@@ -186,12 +186,12 @@ def is_listing(gap: str) -> bool:
     return len(gap) <= 20 and gap.count("\n") <= 2 and _LISTED.fullmatch(gap) is not None
 
 
-def _answer_end(folded: str) -> int:
-    question = NEXT_QUESTION.search(folded)
-    if question and not folded[: question.start()].strip():
-        cue = CUE.search(folded, question.end())
-        question = NEXT_QUESTION.search(folded, cue.end()) if cue else None
-    return question.start() if question else len(folded)
+def _answer_end(normalized: str) -> int:
+    question = NEXT_QUESTION.search(normalized)
+    if question and not normalized[: question.start()].strip():
+        cue = CUE.search(normalized, question.end())
+        question = NEXT_QUESTION.search(normalized, cue.end()) if cue else None
+    return question.start() if question else len(normalized)
 
 
 def _fold_chars(text: str, offset: int) -> Iterator[tuple[str, int, int]]:

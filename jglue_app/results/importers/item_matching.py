@@ -17,16 +17,16 @@ from rapidfuzz import fuzz
 from jglue_app.results.importers.log import Row
 from jglue_app.types import Dataset, Item
 
-MAIN = {
+MAIN_FIELDS = {
     "jcommonsenseqa": ("question",),
     "jsquad": ("question",),
     "jnli": ("sentence1", "sentence2"),
     "jsts": ("sentence1", "sentence2"),
 }
 """Subset → the fields that nearly always name an item; of a subset that is not here, all its fields."""
-SIMILAR = 75.0
+MIN_SIMILARITY = 75.0
 """Percent: with the same id, texts at least as alike are one text that was corrected."""
-ANCHOR = 6
+ANCHOR_CHARS = 6
 """Characters by which the beginning of an item's text is found in a longer one."""
 
 Spans = tuple[tuple[int, int], ...]
@@ -34,7 +34,7 @@ Spans = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Match:
     """What an answer was aligned with."""
 
     candidates: tuple[int, ...]
@@ -61,19 +61,19 @@ class Index:
         self._ids = {item.id: k for k, item in enumerate(self.items)}
         self._texts = [{name: plain(text) for name, text in item.fields.items()} for item in self.items]
         names = dataset.items[0].fields if dataset.items else ()
-        self._main = MAIN.get(dataset.task, tuple(names))
+        self._main = MAIN_FIELDS.get(dataset.task, tuple(names))
         by_text: dict[tuple[str, str], set[int]] = defaultdict(set)
         for k, texts in enumerate(self._texts):
             for name in self._main:
                 by_text[name, texts[name]].add(k)
         self._by_text: Mapping[tuple[str, str], set[int]] = by_text
         anchors = [texts[self._main[-1]] for texts in self._texts]
-        self._size = min([ANCHOR, *(len(text) for text in anchors if text)])
+        self._size = min([ANCHOR_CHARS, *(len(text) for text in anchors if text)])
         self._anchors: dict[str, list[int]] = defaultdict(list)
         for k, text in enumerate(anchors):
             self._anchors[text[: self._size]].append(k)
 
-    def find(self, row: Row) -> Found:
+    def find(self, row: Row) -> Match:
         """The items that an answer may be to."""
         given = {name: plain(text) for name, text in row.fields.items() if text.strip()}
         text = "" if set(self._main) <= set(given) else plain(row.inside)
@@ -81,18 +81,18 @@ class Index:
         if k is not None:
             known = {name: own for name, own in given.items() if name in self._texts[k]}
             if not known and not text:
-                return Found((k,), unchecked=True)
+                return Match((k,), unchecked=True)
             if known and all(self._texts[k][name] == own for name, own in known.items()):
-                return Found((k,), unchecked=not set(known) & set(self._main))
+                return Match((k,), unchecked=not set(known) & set(self._main))
             if text and k in self._inside(text):
-                return Found((k,), self._changed(k, given, row.choices), forward=self._forward({k}, text))
+                return Match((k,), self._changed(k, given, row.choices), forward=self._forward({k}, text))
         found = self._with_choices(self._inside(text) if text else self._by_fields(given), row.choices)
         if found or k is None:
             changed = len(found) == 1 and self._changed(min(found), given, row.choices)
-            return Found(tuple(sorted(found)), changed, forward=self._forward(found, text))
+            return Match(tuple(sorted(found)), changed, forward=self._forward(found, text))
         ours = "".join(self._texts[k].get(name, "") for name in given)
-        alike = bool(given) and fuzz.ratio("".join(given.values()), ours) >= SIMILAR
-        return Found((k,), changed=True) if alike else Found(())
+        alike = bool(given) and fuzz.ratio("".join(given.values()), ours) >= MIN_SIMILARITY
+        return Match((k,), changed=True) if alike else Match(())
 
     def _changed(self, k: int, given: Mapping[str, str], choices: Sequence[str]) -> bool:
         """Whether an item was asked with another text beside the main ones; another order of choices is none."""
@@ -127,7 +127,7 @@ class Index:
         for at in range(len(text) - self._size + 1 if text else 0):
             for k in self._anchors.get(text[at : at + self._size], ()):
                 if k not in places and text.startswith(self._texts[k][self._main[-1]], at):
-                    place = self._stands_in(k, text)
+                    place = self._spans_in(k, text)
                     if place is not None:
                         places[k] = place
         if not places:
@@ -143,7 +143,7 @@ class Index:
     def _forward(self, found: set[int], text: str) -> tuple[int, ...] | None:
         if len(self._main) < 2 or not text:
             return None
-        places = {k: self._stands_in(k, text) or () for k in found}
+        places = {k: self._spans_in(k, text) or () for k in found}
         return tuple(sorted(k for k, spans in places.items() if list(spans) == sorted(spans)))
 
     def _by_context(self, found: set[int], text: str) -> set[int]:
@@ -153,7 +153,7 @@ class Index:
         others = {k: sum(t in text for n, t in self._texts[k].items() if n not in self._main) for k in found}
         return {k for k, count in others.items() if count == max(others.values())}
 
-    def _stands_in(self, k: int, text: str) -> Spans | None:
+    def _spans_in(self, k: int, text: str) -> Spans | None:
         """Where the main texts of an item stand last in a text, one after another in any order; None if they do not."""
         found = [spans for order in permutations(self._main) if (spans := self._in_order(k, text, order))]
         return max(found, key=lambda spans: (max(end for _, end in spans), min(spans)), default=None)
@@ -178,7 +178,7 @@ def _holds(outer: Spans, inner: Spans) -> bool:
     return any(a != b for a, b in pairs) and all(a[0] <= b[0] and b[1] <= a[1] for a, b in pairs)
 
 
-def by_direction(places: Sequence[Found]) -> list[Found]:
+def resolve_by_direction(places: Sequence[Match]) -> list[Match]:
     """The same, with pairs of texts that are two items told apart by their order, where all answers to one item alone
     have one order."""
     sure = [found for found in places if len(found.candidates) == 1 and found.forward is not None]
@@ -194,7 +194,7 @@ def by_direction(places: Sequence[Found]) -> list[Found]:
     return out
 
 
-def by_place(places: Sequence[Found], total: int) -> list[Found]:
+def resolve_by_order(places: Sequence[Match], total: int) -> list[Match]:
     """The same, with answers that two items fit told apart by the answers around them: as many answers as there are
     items between two that follow each other in the data are to these items, in that order.
 
@@ -209,7 +209,7 @@ def by_place(places: Sequence[Found], total: int) -> list[Found]:
         if next_p - p == next_k - k and all(
             i in found.candidates for i, found in zip(between, places[p + 1 : next_p], strict=True)
         ):
-            out[p + 1 : next_p] = [Found((i,)) for i in between]
+            out[p + 1 : next_p] = [Match((i,)) for i in between]
     return out
 
 

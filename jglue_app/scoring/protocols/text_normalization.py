@@ -1,4 +1,4 @@
-"""What systems do to a text before they compare it: one small function for each step. Pure.
+"""What systems do to a text before they compare it: one small function for each step. No I/O.
 
 Each function takes and returns a text and never raises, whatever the text holds.
 """

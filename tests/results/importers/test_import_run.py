@@ -12,9 +12,9 @@ import pytest
 from jglue_app import api
 from jglue_app.cli import main
 from jglue_app.results import archive
-from jglue_app.results.export import FORMATS, rows, write
-from jglue_app.results.importers.imports import Items, import_logs
+from jglue_app.results.importers.import_run import Items, import_logs
 from jglue_app.results.library import Library
+from jglue_app.results.table_files import FORMATS, rows, write
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.notices import sentence

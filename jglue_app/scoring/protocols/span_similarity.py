@@ -1,4 +1,4 @@
-"""How near a predicted span is to a reference, from 0 to 1, as the systems measure it. Pure.
+"""How near a predicted span is to a reference, from 0 to 1, as the systems measure it. No I/O.
 
 Each function takes (prediction, reference) after their normalisation and never raises.
 """
@@ -52,7 +52,7 @@ def ordered(prediction: str, reference: str) -> float:
     return _percent(prediction, reference, fuzz.ratio)
 
 
-NEARNESS: dict[str, Callable[[str, str], float]] = {
+F1_FUNCTIONS: dict[str, Callable[[str, str], float]] = {
     "character_bag": bag_f1,
     "unidic_tokens": unidic_tokens,
     "sorted_words_difflib": sorted_words_difflib,

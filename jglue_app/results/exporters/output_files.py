@@ -19,28 +19,28 @@ LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
 """What some readers take for the end of a line and JSON leaves as it is."""
 
 
-def plain(value: Any) -> Any:
+def replace_surrogates(value: Any) -> Any:
     """A value with every lone surrogate in its texts replaced by U+FFFD."""
     if isinstance(value, str):
         return surrogates.replace(value)
     if isinstance(value, Mapping):
-        return {plain(name): plain(part) for name, part in value.items()}
+        return {replace_surrogates(name): replace_surrogates(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [replace_surrogates(part) for part in value]
     return value
 
 
 def json_line(value: Any) -> str:
     """A line of JSON Lines that is one line to every reader."""
-    return dumps(plain(value)).translate(LINE_ENDS) + "\n"
+    return dumps(replace_surrogates(value)).translate(LINE_ENDS) + "\n"
 
 
 def json_file(value: Any) -> str:
     """A whole JSON file."""
-    return dumps(plain(value), indent=2) + "\n"
+    return dumps(replace_surrogates(value), indent=2) + "\n"
 
 
-def check_free(to: Path) -> None:
+def check_target(to: Path) -> None:
     """Raise StoreError if there is something at a path already, or no folder to put it into."""
     try:
         taken = to.exists() or to.is_symlink()
@@ -57,7 +57,7 @@ def check_free(to: Path) -> None:
         )
 
 
-def place(files: Mapping[str, str], to: Path, *, single: bool = False) -> Path:
+def write_files(files: Mapping[str, str], to: Path, *, single: bool = False) -> Path:
     """Write some files so that all of them are there or none.
 
     Args:
@@ -71,7 +71,7 @@ def place(files: Mapping[str, str], to: Path, *, single: bool = False) -> Path:
     Raises:
         StoreError: there is something already, or it cannot be written.
     """
-    check_free(to)
+    check_target(to)
     try:
         with tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=".export-") as scratch:
             made = Path(scratch) / "made"
@@ -85,7 +85,7 @@ def place(files: Mapping[str, str], to: Path, *, single: bool = False) -> Path:
                     path = made / name
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(content, "utf-8", newline="\n")
-            check_free(to)
+            check_target(to)
             made.rename(to)
     except OSError as e:
         raise StoreError(

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jglue_app.errors import StoreError
-from jglue_app.results import archive, export
+from jglue_app.results import archive, table_files
 from jglue_app.runs.store import RunStore
 from jglue_app.types import (
     Decoding,
@@ -115,9 +115,9 @@ GOLDS = [
 
 @pytest.mark.parametrize("method", ["generate", "both"])
 def test_all_five_subsets_together_reach_every_format_with_their_values(tmp_path: Path, method: str) -> None:
-    found = export.rows(made(method))
-    for name in export.FORMATS:
-        export.write(found, tmp_path / f"out.{name}", name)
+    found = table_files.rows(made(method))
+    for name in table_files.FORMATS:
+        table_files.write(found, tmp_path / f"out.{name}", name)
     table = pq.read_table(tmp_path / "out.parquet").to_pylist()
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
     cells = read_csv(tmp_path / "out.csv")
@@ -139,9 +139,9 @@ def test_all_five_subsets_together_reach_every_format_with_their_values(tmp_path
 
 
 def test_a_ranking_alone_reaches_every_format(tmp_path: Path) -> None:
-    found = export.rows(made("choose"))
-    for name in export.FORMATS:
-        export.write(found, tmp_path / f"out.{name}", name)
+    found = table_files.rows(made("choose"))
+    for name in table_files.FORMATS:
+        table_files.write(found, tmp_path / f"out.{name}", name)
     frame = pd.read_parquet(tmp_path / "out.parquet")
     assert frame["choice"].tolist()[:3] == ["positive", "entailment", "entailment"]
     assert frame["raw"].isna().all()
@@ -156,8 +156,8 @@ def test_a_ranking_alone_reaches_every_format(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_column_has_the_same_type_whichever_subset_a_run_has(tmp_path: Path, task: str) -> None:
-    whole = types_of(tmp_path, made("both").records and export.rows(made("both")))
-    own = types_of(tmp_path, export.rows(made("both", tuple(item for item in ITEMS if item.task == task))))
+    whole = types_of(tmp_path, made("both").records and table_files.rows(made("both")))
+    own = types_of(tmp_path, table_files.rows(made("both", tuple(item for item in ITEMS if item.task == task))))
     assert own and own.items() <= whole.items()
     assert (whole["gold"], whole["raw"], whole["error"]) == ("string", "string", "string")
     assert (whole["prompt_tokens"], whole["seconds"], whole["verdict/official"]) == ("int64", "double", "double")
@@ -165,13 +165,13 @@ def test_a_column_has_the_same_type_whichever_subset_a_run_has(tmp_path: Path, t
 
 
 def types_of(folder: Path, found: Any) -> dict[str, str]:
-    export.write(found, folder / "types.parquet", "parquet")
+    table_files.write(found, folder / "types.parquet", "parquet")
     return {field.name: str(field.type) for field in pq.read_schema(folder / "types.parquet")}
 
 
 def test_no_line_of_a_csv_file_begins_a_cell_of_its_own(tmp_path: Path) -> None:
     """Read by another program, whatever it takes for the end of a line: inside quotes nothing begins a row."""
-    export.write(export.rows(made("generate")), tmp_path / "out.csv", "csv")
+    table_files.write(table_files.rows(made("generate")), tmp_path / "out.csv", "csv")
     text = (tmp_path / "out.csv").read_bytes().decode("utf-8-sig")
     rows, quoted = 1, False
     for i, character in enumerate(text[:-2]):
@@ -190,8 +190,8 @@ def test_no_line_of_a_csv_file_begins_a_cell_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_run_without_an_answer_is_a_table_without_rows(tmp_path: Path) -> None:
-    for name in export.FORMATS:
-        export.write([], tmp_path / f"out.{name}", name)
+    for name in table_files.FORMATS:
+        table_files.write([], tmp_path / f"out.{name}", name)
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
     assert (tmp_path / "out.jsonl").read_bytes() == b""
     assert read_csv(tmp_path / "out.csv") == []
@@ -200,7 +200,7 @@ def test_a_run_without_an_answer_is_a_table_without_rows(tmp_path: Path) -> None
 def test_an_export_that_fails_leaves_the_file_that_was_there(tmp_path: Path) -> None:
     (tmp_path / "out.csv").mkdir()
     with pytest.raises(StoreError, match="cannot be written"):
-        export.write(export.rows(made("both")), tmp_path / "out.csv", "csv")
+        table_files.write(table_files.rows(made("both")), tmp_path / "out.csv", "csv")
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["out.csv"]
 
 
@@ -216,4 +216,4 @@ def test_a_packed_run_of_all_subsets_is_read_back_as_it_was(tmp_path: Path, meth
     assert store.data() == data
     there = archive.unpack(archive.pack(store.path, tmp_path / "run.zip"), tmp_path / "there")
     assert RunStore(there).data() == data
-    assert export.rows(RunStore(there).data()) == export.rows(data)
+    assert table_files.rows(RunStore(there).data()) == table_files.rows(data)

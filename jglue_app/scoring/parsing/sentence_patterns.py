@@ -1,4 +1,4 @@
-"""What may stand before and behind an answer in a sentence that gives it. Pure; all texts are folded.
+"""What may stand before and behind an answer in a sentence that gives it. No I/O; all texts are folded.
 
 Everything here lists what is allowed: a sentence that is put otherwise gives no answer. So a denial, a question, a
 condition or a comparison that nobody has thought of is not read either.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from jglue_app.scoring.parsing.text import CLOSERS, GARBAGE, OPENERS
+from jglue_app.scoring.parsing.normalization import CLOSERS, DEGENERATE_CHARS, OPENERS
 
-_QUOTE_END = r"[」』”\"'’)\]】>〉》}*_`〟〞»$\\" + GARBAGE + r"]*"
+_QUOTE_END = r"[」』”\"'’)\]】>〉》}*_`〟〞»$\\" + DEGENERATE_CHARS + r"]*"
 _TAG_END = r"(?:\s*(?:</?[a-z|_▁ ]{1,16}[a-z|]>?|<\|[a-z_]{1,24}\|?>?|\[/?[a-z]{1,8}\]))?"
 _SELF = (
     r"です(?!か)|でした|でしょう|でございま(?:す|した|しょう)|でありま(?:す|した|しょう)|で(?:ある|あった|あろう)|っす|"
@@ -51,7 +51,7 @@ _DOES = (
 _KIND = r"(?:的|関係|の関係)?(?:な(?:評価|レビュー|内容|意見|感想|コメント|もの|関係|トーン|口コミ))?"
 _END = r"(?:ね|よ|な(?=[。!\s]|$)|わ|ぞ|の(?=です|だ|[。!よ]|$)|ん(?=です|だ))*(?:です|だ)?(?:ね|よ|な(?=[。!\s]|$))*"
 
-_STOP = r"(?=[\s。.!,、;|<" + GARBAGE + r"]|$)"
+_STOP = r"(?=[\s。.!,、;|<" + DEGENERATE_CHARS + r"]|$)"
 _REASON = re.compile(r"(?:な|だ|です|である|の)?(?:ので|から|ため|ことから)(?![がはもをに])")
 _REASON_END = re.compile(r"(?:です|だ)?[」』\s]*(?:[。!.]|\n|$)")
 _EN = re.compile(
@@ -92,7 +92,7 @@ _NUMBER_GOES_ON = re.compile(r"\.+\d|\.\.")
 _DOTS = re.compile(r"\.\.+\s*[^\s.]")
 
 
-def answered(text: str, end: int, verbal: bool = False) -> int | None:
+def answer_pattern_end(text: str, end: int, verbal: bool = False) -> int | None:
     """Where the words end that make the answer before `end` one that is given; None if it is not given.
 
     `verbal`: whether the answer may be the stem of a verb, as 矛盾 is in 矛盾しています.
@@ -220,7 +220,7 @@ _EN_BAD = re.compile(
     r"example|sample|max|maximum|min|minimum|lowest|highest|top|average|mean|total|full|possible)\b|n't"
 )
 _EN_INSTEAD = re.compile(r"\bnot\b[^.\n]{1,80}\bbut(?:\s+(?:rather|instead))?(?:\s+(?:it is|is|a|an))*$")
-_ONLY_GARBAGE = re.compile(rf"[\s{GARBAGE}]*")
+_ONLY_DEGENERATE = re.compile(rf"[\s{DEGENERATE_CHARS}]*")
 _HEADED = re.compile(
     r"\s*[\[【#*(]*\s*(?:分析|考察|思考|検討|analysis|analyze|think|thinking|reasoning)\s*[\]】*)]*\s*:?[\s*]*"
 )
@@ -242,7 +242,7 @@ def is_marked(text: str, start: int) -> bool:
     return _TAGGED.search(text, max(0, start - 40), start) is not None
 
 
-def presented(head: str, verdict: bool, verbal: bool = False, symbol: bool = False) -> bool:
+def is_presented_as_answer(head: str, verdict: bool, verbal: bool = False, symbol: bool = False) -> bool:
     """Whether the words before an answer, from the beginning of its sentence on, present it as one.
 
     Args:
@@ -262,7 +262,7 @@ def presented(head: str, verdict: bool, verbal: bool = False, symbol: bool = Fal
         if shorter == bare:
             break
         text = shorter
-    if not bare or _ONLY_GARBAGE.fullmatch(bare):
+    if not bare or _ONLY_DEGENERATE.fullmatch(bare):
         return True
     if is_condition(bare):
         return False

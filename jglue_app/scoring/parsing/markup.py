@@ -1,4 +1,4 @@
-"""Answers that are marked as such by form: a JSON object, `\\boxed{}`, `<answer>`. Pure."""
+"""Answers that are marked as such by form: a JSON object, `\\boxed{}`, `<answer>`. No I/O."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from jglue_app.scoring.parsing.denial import denies
-from jglue_app.scoring.parsing.text import fold_text
+from jglue_app.scoring.parsing.negation import is_negated
+from jglue_app.scoring.parsing.normalization import normalize_text
 
 MAX_JSON = 4_000
 
@@ -154,11 +154,11 @@ def from_json(text: str, start: int, end: int, keys: Collection[str]) -> Marked 
         return None
     if not isinstance(pairs, list) or not all(isinstance(p, tuple) for p in pairs):
         return Marked(None)
-    named = [(fold_text(key).strip(), key, value) for key, value in pairs]
+    named = [(normalize_text(key).strip(), key, value) for key, value in pairs]
     answers = [(key, value) for name, key, value in named if name in keys]
     beside = [value for name, _, value in named if name not in keys]
     known = all(name in keys or name in _BESIDE for name, _, _ in named)
-    if len(answers) != 1 or not known or any(isinstance(v, str) and denies(fold_text(v), 0) for v in beside):
+    if len(answers) != 1 or not known or any(isinstance(v, str) and is_negated(normalize_text(v), 0) for v in beside):
         return Marked(None)
     key, value = answers[0]
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from jglue_app.results.importers.align import plain
+from jglue_app.results.importers.item_matching import plain
 from jglue_app.results.importers.log import Row
 from jglue_app.runs.predictions import label_forms
 from jglue_app.tasks import TASKS
@@ -20,7 +20,7 @@ from jglue_app.types import Item
 
 AFFIXES = (("", ""), ('"', '"'), ("「", "」"), ("'", "'"), ("『", "』"), ("(", ")"), (" ", ""), ("", "。"), ("`", "`"))
 """What may stand around a label in a reference."""
-FITS = 0.6
+MIN_FITTING_SHARE = 0.6
 """Share of items whose gold answer is the same under a naming, above which it is taken to be the log's. Of a numbering
 it is the share among the items of each label: where one label is frequent, a numbering that swaps the two others fits
 most of all items."""
@@ -28,7 +28,7 @@ LETTERS, KANA = "ABCDEFGHIJ", "アイウエオカキクケコ"
 
 
 @dataclass(frozen=True, slots=True)
-class Naming:
+class LabelMapping:
     """One way of writing the labels of every item."""
 
     forms: Callable[[Item], Sequence[str]]
@@ -81,7 +81,7 @@ def _shown(row: Row, item: Item) -> tuple[int, ...] | None:
     return tuple(map(given.index, own)) if sorted(given) == sorted(own) and len(set(own)) == len(own) else None
 
 
-def naming_of(pairs: Iterable[tuple[Row, Item]]) -> Naming | None:
+def label_mapping_of(pairs: Iterable[tuple[Row, Item]]) -> LabelMapping | None:
     """How the gold answers of a log are written; None if that cannot be told, or the log has none. It cannot be told
     where two ways fit as many items, as two numberings do that share the one label that occurs.
 
@@ -91,7 +91,7 @@ def naming_of(pairs: Iterable[tuple[Row, Item]]) -> Naming | None:
     known = [(row.gold[0], item) for row, item in pairs if row.gold]
     if not known:
         return None
-    best: list[tuple[Naming, list[tuple[str, ...]]]] = []
+    best: list[tuple[LabelMapping, list[tuple[str, ...]]]] = []
     most = 0
     totals = Counter(_label(item) for _, item in known)
     task = known[0][1].task
@@ -106,7 +106,7 @@ def naming_of(pairs: Iterable[tuple[Row, Item]]) -> Naming | None:
         right = _right(known, written)
         # Words mean what they say; numbers have to fit the items of every label.
         fits = min(right[label] / total for label, total in totals.items()) if counts else right.total() / len(known)
-        if fits < FITS:
+        if fits < MIN_FITTING_SHARE:
             continue
         count = right.total()
         if count > most:
@@ -127,13 +127,13 @@ def _label(item: Item) -> str:
     return item.gold[0]
 
 
-def _namings(task: str) -> Iterable[tuple[Naming, bool]]:
+def _namings(task: str) -> Iterable[tuple[LabelMapping, bool]]:
     """Ways of writing the labels, each with whether it counts them."""
     for before, after in AFFIXES:
         for forms in _named(task):
-            yield Naming(forms, before, after), False
+            yield LabelMapping(forms, before, after), False
         for forms in _counted(task):
-            yield Naming(forms, before, after), True
+            yield LabelMapping(forms, before, after), True
 
 
 @cache

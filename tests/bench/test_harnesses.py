@@ -14,10 +14,17 @@ from typing import Any, cast
 
 import pytest
 
-from jglue_app.bench import peers
+from jglue_app.bench import harnesses
+from jglue_app.bench.harness_comparison import (
+    HarnessRun,
+    compare,
+    count_equal_texts,
+    max_logprob_difference,
+    run_harness,
+    sample,
+)
+from jglue_app.bench.harnesses import Harness, HarnessResults
 from jglue_app.bench.measure import Workload
-from jglue_app.bench.peers import Answer, Peer
-from jglue_app.bench.versus import compare, equal_texts, most_apart, run_peer, sample
 from jglue_app.cli import main
 from jglue_app.errors import InputError, PeerError, UnknownNameError
 from jglue_app.types import Output, Prompt
@@ -68,34 +75,34 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(sys.executable)
 
 
-def opened(python: Path, name: str = "flexeval") -> Peer:
-    return Peer(name, python, "folder", "float32", "cpu", 1)
+def opened(python: Path, name: str = "flexeval") -> Harness:
+    return Harness(name, python, "folder", "float32", "cpu", 1)
 
 
 def test_a_harness_answers_with_its_own_time_and_memory(harness: Path) -> None:
-    with opened(harness) as peer:
-        assert (peer.version, peer.load_seconds > 0) == ("1.2.3", True)
-        ranked = peer.choose([make_prompt("問い \n"), make_prompt("問")], 3)
-        written = peer.generate([make_prompt("甲"), make_prompt("乙")], 2, 8)
+    with opened(harness) as opened_harness:
+        assert (opened_harness.version, opened_harness.load_seconds > 0) == ("1.2.3", True)
+        ranked = opened_harness.choose([make_prompt("問い \n"), make_prompt("問")], 3)
+        written = opened_harness.generate([make_prompt("甲"), make_prompt("乙")], 2, 8)
     # White space at the end of the prompt goes to the answer, and no answer is mixed up with another's.
-    assert ranked.found == [[-6.0, -7.0], [-3.0, -4.0]]
+    assert ranked.results == [[-6.0, -7.0], [-3.0, -4.0]]
     assert 0.05 <= ranked.seconds < 5 and ranked.peak_bytes > 10**6
-    assert written.found == ["甲甲\n", "乙乙\n"]
+    assert written.results == ["甲甲\n", "乙乙\n"]
 
 
 def test_a_process_ends_with_its_context(harness: Path) -> None:
-    with opened(harness) as peer:
-        process = peer._process
+    with opened(harness) as opened_harness:
+        process = opened_harness._process
         assert process and process.alive
     assert not process.alive
 
 
 def test_a_failure_is_told_in_the_harness_own_words(harness: Path) -> None:
-    with opened(harness) as peer:
+    with opened(harness) as opened_harness:
         with pytest.raises(PeerError, match=r"flexeval failed.*RuntimeError: no more memory for this"):
-            peer.choose([make_prompt("落ちる")], 1)
+            opened_harness.choose([make_prompt("落ちる")], 1)
         with pytest.raises(PeerError):  # It is gone, and says so again instead of hanging.
-            peer.choose([make_prompt("問")], 1)
+            opened_harness.choose([make_prompt("問")], 1)
 
 
 def test_a_harness_that_is_not_installed_is_said_with_the_command(harness: Path) -> None:
@@ -125,13 +132,13 @@ class Fake:
     name, version = "fake", "0"
 
     def __init__(self, speeds: dict[int, float]) -> None:
-        self.kind = peers.Kind("fake", tuple(speeds))
+        self.spec = harnesses.HarnessSpec("fake", tuple(speeds))
         self.speeds = speeds
         self.asked: list[tuple[int, int]] = []
 
-    def choose(self, prompts: Sequence[Prompt], batch: int) -> Answer:
+    def choose(self, prompts: Sequence[Prompt], batch: int) -> HarnessResults:
         self.asked.append((len(prompts), batch))
-        return Answer(len(prompts) / self.speeds[batch], [[-1.0, -2.0]] * len(prompts), 7)
+        return HarnessResults(len(prompts) / self.speeds[batch], [[-1.0, -2.0]] * len(prompts), 7)
 
 
 def workload(method: str, count: int) -> Workload:
@@ -140,15 +147,16 @@ def workload(method: str, count: int) -> Workload:
 
 def test_the_fastest_batch_size_runs_on_all_items() -> None:
     fake = Fake({1: 1.0, 8: 4.0, 16: 5.0, 32: 3.0})
-    batch, tried, answer = run_peer(cast("Peer", fake), workload("choose", 40))
-    assert (batch, tried) == (16, {1: 1.0, 8: 4.0, 16: 5.0, 32: 3.0})
+    run = run_harness(cast("Harness", fake), workload("choose", 40))
+    assert (run.batch, run.tried) == (16, {1: 1.0, 8: 4.0, 16: 5.0, 32: 3.0})
     assert fake.asked == [(2, 1), (10, 1), (10, 8), (10, 16), (10, 32), (40, 16)]
-    assert answer.seconds == 8
+    assert run.results.seconds == 8
 
 
 def test_a_harness_that_makes_its_own_batches_has_none_tried() -> None:
     fake = Fake({1: 2.0})
-    assert run_peer(cast("Peer", fake), workload("choose", 8))[:2] == (1, {})
+    run = run_harness(cast("Harness", fake), workload("choose", 8))
+    assert (run.batch, run.tried) == (1, {})
     assert fake.asked == [(2, 1), (8, 1)]
 
 
@@ -163,23 +171,23 @@ def scored(*values: float) -> Output:
 
 def test_the_ratio_is_of_our_runs_before_and_after() -> None:
     work = workload("choose", 2)
-    run = (8, {1: 1.0, 8: 2.0}, Answer(4.0, [[-1.0, -2.0], [-1.0, -2.5]], 9))
-    found = compare(cast("Peer", Fake({1: 1.0})), work, run, (0.1, 0.3), {0: scored(-1, -2.25), 1: scored(-1, -2.5)})
+    run = HarnessRun(8, {1: 1.0, 8: 2.0}, HarnessResults(4.0, [[-1.0, -2.0], [-1.0, -2.5]], 9))
+    found = compare(cast("Harness", Fake({1: 1.0})), work, run, (0.1, 0.3), {0: scored(-1, -2.25), 1: scored(-1, -2.5)})
     assert (found.items_per_s, found.ours_per_s, found.ratio) == pytest.approx((0.5, 10.0, 20.0))
     assert (found.batch, found.tried, found.most_apart, found.equal_texts) == (8, {1: 1.0, 8: 2.0}, 0.25, None)
     assert (found.peer, found.items, found.peak_bytes) == ("fake", 2, 9)
 
 
 def test_an_answer_that_is_missing_is_no_agreement() -> None:
-    assert most_apart({0: scored(-1, -2)}, [[-1.0, -2.0]]) == 0
-    assert most_apart({0: scored(-1)}, [[-1.0, -2.0]]) == float("inf")
-    assert most_apart({}, [[-1.0]]) == float("inf")
+    assert max_logprob_difference({0: scored(-1, -2)}, [[-1.0, -2.0]]) == 0
+    assert max_logprob_difference({0: scored(-1)}, [[-1.0, -2.0]]) == float("inf")
+    assert max_logprob_difference({}, [[-1.0]]) == float("inf")
 
 
 def test_texts_are_compared_up_to_the_stop() -> None:
     work = workload("generate", 3)
     ours: dict[int, Any] = {0: Output("東京 ", "stop", 1, 1, 0.1), 1: Output("京都", "stop", 1, 1, 0.1)}
-    assert equal_texts(work, ours, [" 東京\n次", "大阪", ""]) == 1
+    assert count_equal_texts(work, ours, [" 東京\n次", "大阪", ""]) == 1
 
 
 # --- the command ----------------------------------------------------------------------------------------

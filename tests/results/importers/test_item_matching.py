@@ -13,8 +13,8 @@ import pytest
 
 from jglue_app.data import files
 from jglue_app.errors import DataError
-from jglue_app.results.importers.align import Found, Index, by_place
 from jglue_app.results.importers.build import Part, build
+from jglue_app.results.importers.item_matching import Index, Match, resolve_by_order
 from jglue_app.results.importers.log import Log, Row
 from jglue_app.settings import Settings
 from jglue_app.types import Dataset, Item, Output
@@ -73,7 +73,7 @@ def inside(first: str, second: str, text: str, **more: Any) -> Row:
 def test_an_id_is_believed_only_with_its_text() -> None:
     index = Index(PAIRS)
     right = {"sentence1": "猫が眠る。", "sentence2": "猫が起きている。"}
-    assert index.find(Row("x", id="3", fields=right)) == Found((3,))
+    assert index.find(Row("x", id="3", fields=right)) == Match((3,))
     # Ids of another data set: the text decides.
     assert index.find(Row("x", id="0", fields=right)).candidates == (3,)
     assert index.find(Row("x", id="3", fields={"sentence1": "別の文。", "sentence2": "違う話。"})).candidates == ()
@@ -194,7 +194,7 @@ def test_two_items_of_one_text_are_told_by_their_place_by_their_gold_or_not_at_a
 def test_an_answer_is_told_by_those_around_it_only_where_they_follow_the_data(
     places: list[tuple[int, ...]], found: list[tuple[int, ...]]
 ) -> None:
-    assert [one.candidates for one in by_place([Found(place) for place in places], 9)] == found
+    assert [one.candidates for one in resolve_by_order([Match(place) for place in places], 9)] == found
 
 
 # --- gold -----------------------------------------------------------------------------------------------------

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from jglue_app.data import files as data
-from jglue_app.errors import DataError, InputError, JglueAppError, StoreError, reason_of
+from jglue_app.errors import DataError, InputError, JglueAppError
 from jglue_app.messages import Joined, Message
 from jglue_app.results.importers import open_log, scores
-from jglue_app.results.importers.build import OtherItemsError, Part, build
-from jglue_app.results.importers.log import Log, sha256
-from jglue_app.results.importers.scores import Printed
-from jglue_app.runs.manifest import dataset_facts
-from jglue_app.runs.store import RunStore, facts_of
+from jglue_app.results.importers.build import build
+from jglue_app.results.importers.collect import OtherItemsError
+from jglue_app.results.importers.log import Log
+from jglue_app.results.importers.scores import ReportedScore
+from jglue_app.results.importers.write_run import run_spec, write_run
 from jglue_app.scoring.notices import sentence
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import IMPORTED, Dataset, Decoding, ModelSpec, Notice, PromptSpec, RunData, RunSpec
-from jglue_app.version import __version__
+from jglue_app.types import Dataset, Notice, RunData
 
 PATTERNS = ("samples_*.jsonl", "outputs.jsonl", "*.eval", "*.eval-generated.json")
 """What logs are called, in a folder that is given."""
-UNKNOWN_MODEL = "unknown model"
-LONGEST_NAME = 200
-"""Characters of a model's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +33,7 @@ class Imported:
     data: RunData
     notices: tuple[Notice, ...]
     """What has to be known of it; each has the fact `task`."""
-    printed: tuple[Printed, ...]
+    printed: tuple[ReportedScore, ...]
     """The scores that the harness has printed, beside those here."""
     left_out: tuple[str, ...]
     """Tasks of the log that are no subset of JGLUE."""
@@ -130,26 +122,26 @@ def import_logs(
     where = items or Items()
     if where.data not in data.DATA_KINDS and len(tasks) != 1:
         raise InputError("A file of items is of one subset. Name it: --task.")
-    files = _files(paths)
+    files = _log_files(paths)
     # Of several logs it is not known which one is meant.
     meant = tasks[0] if len(tasks) == 1 and len(files) == 1 else ""
     logs = [open_log(path, format, results, meant) for path in files]
-    _of_one(logs)
+    _check_one_model(logs)
     parts = build(logs, lambda name: where.of(settings, name), tasks, partial)
-    spec = _spec(logs, parts, model, where.split)
-    found = RunData(
+    spec = run_spec(logs, parts, model, where.split)
+    run = RunData(
         spec,
         {part.dataset.task: {item.id: item for item in part.items} for part in parts},
         {part.dataset.task: part.dataset.source for part in parts},
         [record for part in parts for record in part.records(spec.spec_id)],
         assumed=tuple(notice for part in parts for notice in part.notices),
     )
-    printed = scores.compare(found, parts, logs)
-    notices = (*found.assumed, *(_unequal(logs[0], one) for one in printed if not one.same))
-    found = replace(found, assumed=notices)
+    printed = scores.compare(run, parts, logs)
+    notices = (*run.assumed, *(_unequal_score(logs[0], one) for one in printed if not one.same))
+    run = replace(run, assumed=notices)
     left_out = tuple(dict.fromkeys(name for log in logs for name in log.left_out))
-    path = _store(settings.runs_dir, found, logs, parts, printed)
-    return Imported(path, found, notices, tuple(printed), left_out)
+    path = write_run(settings.runs_dir, run, logs, parts, printed)
+    return Imported(path, run, notices, tuple(printed), left_out)
 
 
 def import_to_either(
@@ -195,7 +187,8 @@ def _named_from(folder: Path, message: Message) -> Message:
     return Message(message.template, **{name: named(value) for name, value in message.values.items()})
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def _log_files(paths: Sequence[Path]) -> list[Path]:
+    """The logs among some files and in some folders; raises InputError if there are none."""
     found: list[Path] = []
     for path in paths:
         if not path.is_dir():
@@ -212,7 +205,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _of_one(logs: Sequence[Log]) -> None:
+def _check_one_model(logs: Sequence[Log]) -> None:
     """Refuse logs of several models, harnesses or versions in one run; raises DataError."""
     first = logs[0]
     for log in logs[1:]:
@@ -234,41 +227,7 @@ def _of_one(logs: Sequence[Log]) -> None:
             )
 
 
-def _spec(logs: Sequence[Log], parts: Sequence[Part], model: str, split: str) -> RunSpec:
-    sums = sorted(sha256(log.path) for log in logs)
-    outputs = [output for part in parts for output in part.outputs]
-    ranked = any(getattr(output, "choice_logprobs", None) for output in outputs)
-    written = any(getattr(output, "text", None) is not None for output in outputs)
-    shots = {part.dataset.task: part.shots for part in parts if part.shots is not None}
-    versions = {part.dataset.version for part in parts}
-    return RunSpec(
-        model=ModelSpec(
-            model or _name(logs[0].model) or UNKNOWN_MODEL,
-            backend=IMPORTED,
-            files_sha256=hashlib.sha256(" ".join(sums).encode()).hexdigest(),
-        ),
-        tasks=tuple(part.dataset.task for part in parts),
-        data_version=data.OFFICIAL_VERSION if data.OFFICIAL_VERSION in versions else min(versions),
-        data_sha256={f"{part.dataset.task}/{part.dataset.split}": part.dataset.sha256 for part in parts},
-        prompt=PromptSpec(
-            style=logs[0].name,
-            format="unknown",
-            shots=max(shots.values(), default=0),
-            shots_by_task=tuple(shots.items()) if len(set(shots.values())) > 1 else (),
-        ),
-        style_sha256="",
-        decoding=Decoding(method="both" if ranked and written else "choose" if ranked else "generate"),
-        code_version=__version__,
-        split=split,
-    )
-
-
-def _name(text: str) -> str:
-    """What a log calls its model, on one line of bearable length: a log may hold anything there."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:LONGEST_NAME]
-
-
-def _unequal(log: Log, found: Printed) -> Notice:
+def _unequal_score(log: Log, found: ReportedScore) -> Notice:
     facts: dict[str, str | float] = {
         "task": found.task,
         "harness": log.name,
@@ -278,72 +237,3 @@ def _unequal(log: Log, found: Printed) -> Notice:
         "here": f"{found.here:.4f}",
     }
     return Notice("imported_score", facts=facts)
-
-
-def _store(
-    runs_dir: Path, found: RunData, logs: Sequence[Log], parts: Sequence[Part], printed: Sequence[Printed]
-) -> Path:
-    """Write the run beside the others, and name it as one of them when all of it is there."""
-    items = [item for part in parts for item in part.items]
-    answered = sum(record.output is not None for record in found.records)
-    spec = found.spec
-    head: dict[str, Any] = {
-        "label": spec.label,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "spec_id": spec.spec_id,
-        "spec": spec,
-        "data": {part.dataset.task: dataset_facts(part.dataset) for part in parts},
-        "model": None,
-        "machine": {},
-        "items": facts_of(items),
-        "records": {"answered": answered, "tried": len(found.records)},
-        "imported": {
-            "harness": logs[0].harness,
-            "version": logs[0].version,
-            "tasks": {
-                part.dataset.task: {"name": part.task, "version": part.version, "shots": part.shots} for part in parts
-            },
-            "files": [_file_facts(path) for log in logs for path in (log.path, *log.beside)],
-            "printed": [{"same": one.same, **_plain(one)} for one in printed],
-            "notices": list(found.assumed),
-        },
-    }
-    target = runs_dir / spec.spec_id
-    try:
-        runs_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=runs_dir, prefix=".import-") as scratch:
-            store = RunStore(Path(scratch) / "run")
-            with store.writing() as writer:
-                writer.items(items)
-                writer.append(found.records)
-                writer.manifest(head)
-            (store.path / ".lock").unlink(missing_ok=True)
-            store.data()
-            if target.exists():
-                raise StoreError(
-                    "The run {spec_id} is here already: this log was imported before. Delete it "
-                    "first, or look at the one that is here.",
-                    spec_id=spec.spec_id,
-                )
-            store.path.rename(target)
-    except OSError as e:
-        raise StoreError(
-            "The run cannot be stored in {runs_dir} ({reason}). Check permissions and free space.",
-            runs_dir=runs_dir,
-            reason=reason_of(e) or e,
-        ) from e
-    return target
-
-
-def _file_facts(path: Path) -> dict[str, Any]:
-    return {"name": path.name, "sha256": sha256(path), "bytes": path.stat().st_size}
-
-
-def _plain(found: Printed) -> dict[str, Any]:
-    return {
-        "task": found.task,
-        "metric": found.metric,
-        "printed": found.printed,
-        "protocol": found.protocol,
-        "here": found.here,
-    }
