@@ -279,6 +279,7 @@ def test_time_spent_waiting_does_not_count_as_time_at_work(
 def test_what_cannot_be_done_ends_a_job_with_its_sentence(jobs: Jobs, tmp_path: Path) -> None:
     cases = (
         (asked("m", 10**6), "The number of items is a whole number from 1 to 20,000."),
+        (replace(asked("m"), a=Side("m", shots=99)), "The number of examples is from 0 to 16."),
         (asked(str(tmp_path / "none.jsonl")), "cannot be read (No such file or directory)"),
     )
     for wrong, sentence in cases:
