@@ -17,7 +17,8 @@ from jglue_app.messages import FOLDER, table, word
 from jglue_app.messages.labels import LABELS
 from jglue_app.prompts import lint
 from jglue_app.results import showcase
-from jglue_app.runs.request import METHODS
+from jglue_app.runs.request import METHODS, RunRequest, Side
+from jglue_app.runs.request_options import options
 from jglue_app.scoring import insights, scoreboard
 from jglue_app.scoring.item_groups import GROUPS
 from jglue_app.scoring.protocols import PROTOCOLS
@@ -191,5 +192,9 @@ def test_there_is_no_label_that_nobody_asks_for() -> None:
                     shapes.add("".join(parts))
     shapes.add("error_[A-Za-z]+")  # `views.failure` goes through a variable.
     assert all(len(shape.replace(".+", "")) >= 4 for shape in shapes)
+    # Labels of the controls of a request are named after its options.
+    for option in (*options(RunRequest).values(), *options(Side).values()):
+        texts |= {f"{stem}{end}" for stem in (option.name, f"option_{option.name}") for end in ("", "_info")}
+        texts |= {f"{option.name}_{choice}" for choice in option.choices}
     used = texts | asked_for()
     assert [k for k in LABELS if k not in used and not any(re.fullmatch(s, k) for s in shapes)] == []
