@@ -140,7 +140,6 @@ LABELS: dict[str, str] = {
     "speed": "{} items/s",
     "failed": "That did not work",
     "fault": "An unexpected fault. Please report it with the number {}. What was finished is kept.",
-    "no_tasks": "Choose at least one subset.",
     "gone": "This result is no longer stored. Run it again.",
     "tab_compare": "Compare",
     "tab_lab": "Prompt lab",
