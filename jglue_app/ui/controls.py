@@ -125,12 +125,11 @@ def _components(
 
 def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str) -> Component:
     name = option.name
-    label = next(key for key in (f"option_{name}", name) if key in LABELS)
-    info = {"model": "model_info_public" if settings.public else "model_info"}.get(name, f"{label}_info")
+    label, info = label_keys(option, public=settings.public)
     common: dict[str, Any] = {
         "value": value,
         "label": t(label),
-        "info": t(info) if info in LABELS else None,
+        "info": t(info) if info else None,
         "elem_id": f"{prefix}{option.flag}",
         "visible": not (option.traits.local_only and settings.public),
     }
@@ -144,7 +143,8 @@ def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str
         return gr.Dropdown(choices, allow_custom_value=not settings.public, **common)
     if option.choices:
         first = [(t("as_default"), "")] if option.optional or name == "split" else []
-        choices = [*first, *((_choice_text(t, name, choice), choice) for choice in option.choices)]
+        keys = {choice: choice_key(option, choice) for choice in option.choices}
+        choices = [*first, *((t(key) if key else choice, choice) for choice, key in keys.items())]
         return (gr.Radio if name in ("method", "thinking") else gr.Dropdown)(choices, **common)
     if option.kind == "flag":
         return gr.Checkbox(**common)
@@ -157,9 +157,17 @@ def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str
     return gr.Textbox(lines=3 if option.traits.multiline else 1, **common)
 
 
-def _choice_text(t: T, name: str, choice: str) -> Any:
-    key = f"{name}_{choice}"
-    return t(key) if key in LABELS else choice
+def label_keys(option: Option, *, public: bool = False) -> tuple[str, str]:
+    """Keys of the label of an option's control and of the text below it; the latter is empty where there is none."""
+    label = next(key for key in (f"option_{option.name}", option.name) if key in LABELS)
+    info = f"{label}_info_public" if public else ""
+    return label, next((key for key in (info, f"{label}_info") if key in LABELS), "")
+
+
+def choice_key(option: Option, choice: str) -> str:
+    """Key of the text of a choice; empty where it stands for itself."""
+    key = f"{option.name}_{choice}"
+    return key if key in LABELS else ""
 
 
 # --- reading and filling --------------------------------------------------------------------------------

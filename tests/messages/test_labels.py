@@ -25,6 +25,7 @@ from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.types import Outcome
 from jglue_app.tasks import TASKS
 from jglue_app.types import Source
+from jglue_app.ui import controls
 from jglue_app.ui.controls import DATA_CHOICES
 from jglue_app.ui.jobs import State
 from jglue_app.ui.tabs import about
@@ -55,6 +56,14 @@ def entries() -> dict[tuple[str | None, str], str]:
             for entry in read_po(file, locale="ja", abort_invalid=True)
             if entry.id
         }
+
+
+def of_controls() -> Iterator[str]:
+    """Keys of the controls that are built of the fields of a request."""
+    for option in (*options(RunRequest).values(), *options(Side).values()):
+        for public in (False, True):
+            yield from controls.label_keys(option, public=public)
+        yield from (controls.choice_key(option, choice) for choice in option.choices)
 
 
 @cache
@@ -192,9 +201,5 @@ def test_there_is_no_label_that_nobody_asks_for() -> None:
                     shapes.add("".join(parts))
     shapes.add("error_[A-Za-z]+")  # `views.failure` goes through a variable.
     assert all(len(shape.replace(".+", "")) >= 4 for shape in shapes)
-    # Labels of the controls of a request are named after its options.
-    for option in (*options(RunRequest).values(), *options(Side).values()):
-        texts |= {f"{stem}{end}" for stem in (option.name, f"option_{option.name}") for end in ("", "_info")}
-        texts |= {f"{option.name}_{choice}" for choice in option.choices}
-    used = texts | asked_for()
+    used = texts | asked_for() | set(of_controls())
     assert [k for k in LABELS if k not in used and not any(re.fullmatch(s, k) for s in shapes)] == []

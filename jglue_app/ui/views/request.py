@@ -8,7 +8,8 @@ from jglue_app.runs.request_text import to_command_line, to_url_query
 from jglue_app.ui import controls, views
 
 NOT_ONE_COMMAND = Message(
-    "The settings of this page cannot express how this was made (a seed or a token limit, say). Go on with the command "
+    "The settings of this page cannot express how this was made (by another version of this application, "
+    "say). Go on with the command "
     "that made it."
 )
 """Of a stored run that no request of the page makes again."""
