@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jglue_app.data import known_items
 from jglue_app.data.known_items import question_text
 from jglue_app.data.pools import fingerprint
+from jglue_app.tasks.item_text import gold_text
 from jglue_app.types import Dataset, Item
 
 EXAMPLES = 3
@@ -174,7 +175,7 @@ def relabelled(old: Dataset, new: Dataset) -> Relabelled:
     return Relabelled(
         old=old.path,
         common=len(both),
-        changed=dict(Counter(f"{_label(a)} → {_label(b)}" for a, b in changed).most_common()),
+        changed=dict(Counter(f"{gold_text(a)} → {gold_text(b)}" for a, b in changed).most_common()),
         ids=tuple(b.id for _, b in changed),
         added=len(after) - len(both),
         removed=len(before) - len(both),
@@ -187,7 +188,3 @@ def _file(dataset: Dataset) -> str:
 
 def _first_ids(items: Sequence[Item], text: Callable[[Item], str]) -> dict[str, str]:
     return {text(item): item.id for item in reversed(items)}
-
-
-def _label(item: Item) -> str:
-    return f"{item.gold:g}" if isinstance(item.gold, float) else " / ".join(item.gold)

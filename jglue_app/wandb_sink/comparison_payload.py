@@ -51,9 +51,9 @@ def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str
         InputError: the runs have no item in common.
     """
     check_common_items(a, b)
-    comparison = compare_runs(a, b, protocol)
     chosen = judge_run(a, protocol), judge_run(b, protocol)
-    official = judge_run(a, "official"), judge_run(b, "official")
+    official = chosen if protocol == "official" else (judge_run(a, "official"), judge_run(b, "official"))
+    comparison = compare_runs(a, b, protocol, chosen)
     items = {f"comparison/{task}": comparison_table(task, chosen, official) for task in TASKS}
     tables = {name: table for name, table in items.items() if table.rows}
     tables["comparison/statistics"] = statistics_table(comparison)

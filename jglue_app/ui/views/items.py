@@ -84,7 +84,7 @@ def item_rows(a: Rows, b: Rows | None, lang: str, sources: Mapping[str, Source] 
                 "g": short(gold_with_choice(answered.item), 24),
                 "a": _output_text(x),
                 "ao": x.judgement.outcome if x else "",
-                "f": [name for name in FILTERS[1:] if _shows(name, x, y)],
+                "f": _filters(x, y),
             }
             if b is not None:
                 row |= {"b": _output_text(y), "bo": y.judgement.outcome if y else ""}
@@ -98,7 +98,8 @@ def most_informative_item(a: Rows, b: Rows | None) -> tuple[str, str] | None:
 
     def weight(x: Answered | None, y: Answered | None) -> float:
         known = max((_gold_probability(row) for row in (x, y) if row and knows_answer(row)), default=0.0)
-        return 2 * known + (_shows("only_a", x, y) or _shows("only_b", x, y)) + 0.5 * _shows("disagree", x, y)
+        filters = _filters(x, y)
+        return 2 * known + ("only_a" in filters or "only_b" in filters) + 0.5 * ("disagree" in filters)
 
     others = b or {}
     both = {
@@ -118,24 +119,20 @@ def _gold_probability(row: Answered | None) -> float:
     return weights[row.item.choices.index(row.item.gold[0])] / sum(weights)
 
 
-def _shows(name: str, x: Answered | None, y: Answered | None) -> bool:
+def _filters(x: Answered | None, y: Answered | None) -> list[str]:
+    """The filters that show an item, of `FILTERS` without `all`."""
     outcomes = [row.judgement.outcome if row else None for row in (x, y)]
-    right = [o == "correct" for o in outcomes]
-    both = not any(o in UNANSWERED for o in outcomes)
-    match name:
-        case "disagree":
-            return both and outcomes[0] != outcomes[1]
-        case "only_a":
-            return both and right == [True, False]
-        case "only_b":
-            return both and right == [False, True]
-        case "knows":
-            return any(row is not None and bool(knows_answer(row)) for row in (x, y))
-        case "form":
-            return "wrong_form" in outcomes
-        case "unreadable":
-            return any(o in FORMAT_FAILURES for o in outcomes)
-    raise ValueError(name)
+    correct = [outcome == "correct" for outcome in outcomes]
+    both_answered = not any(outcome in UNANSWERED for outcome in outcomes)
+    shown = {
+        "disagree": both_answered and outcomes[0] != outcomes[1],
+        "only_a": both_answered and correct == [True, False],
+        "only_b": both_answered and correct == [False, True],
+        "knows": any(row is not None and bool(knows_answer(row)) for row in (x, y)),
+        "form": "wrong_form" in outcomes,
+        "unreadable": any(outcome in FORMAT_FAILURES for outcome in outcomes),
+    }
+    return [name for name in FILTERS[1:] if shown[name]]
 
 
 def _output_text(row: Answered | None) -> str:
