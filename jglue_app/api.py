@@ -14,7 +14,7 @@ for row in three.answered()["jnli"].values():
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jglue_app.backends import Notify, backend_for, open_tokenizer
@@ -28,23 +28,22 @@ from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import ModelText
 from jglue_app.results import exporters
 from jglue_app.results.importers.imports import Imported, Items, import_logs
+from jglue_app.results.library import Library
 from jglue_app.runs import presets
-from jglue_app.runs.plan import build_prompts, make_plan
+from jglue_app.runs.plan import build_prompts
 from jglue_app.runs.predictions import read_predictions
 from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import rescoring, waterfall
-from jglue_app.scoring.comparison import compare_runs
-from jglue_app.scoring.item_groups import with_labels
-from jglue_app.scoring.judged import Answered, judge_run, only
+from jglue_app.scoring.item_groups import GroupScore, with_labels
+from jglue_app.scoring.judged import Judged, only
 from jglue_app.scoring.protocols import protocol_names
-from jglue_app.scoring.report import report_run
 from jglue_app.scoring.rescoring import Rescoring
 from jglue_app.scoring.types import Comparison, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import load_settings
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunData
+from jglue_app.types import ModelSpec, RunData
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +53,32 @@ class Run:
     path: Path
     """Its directory."""
     items: Mapping[str, frozenset[str]] | None = None
-    """Task → ids of the items that were asked for; None for all that are stored."""
+    """Task → ids of the items that were requested; None for all that are stored."""
+    _library: Library = field(init=False, repr=False, compare=False)
+    """Reads and judges what is stored once, however often it is asked."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_library", Library(self.path.parent))
 
     def data(self) -> RunData:
         """Spec, items and records; raises StoreError if the directory is no run."""
-        data = RunStore(self.path).data()
-        return data if self.items is None else only(data, self.items)
+        return self._library.data(self.path, self.items)
 
     def report(self, protocol: str = "official") -> Report:
         """Scores under a protocol; raises UnknownNameError if there is no such protocol."""
-        return report_run(self.data(), protocol)
+        return self._library.report(self.path, protocol, self.items)
 
-    def answered(self, protocol: str = "official") -> dict[str, dict[str, Answered]]:
+    def answered(self, protocol: str = "official") -> Judged:
         """Task → item id → item, record and judgement."""
-        return judge_run(self.data(), protocol)
+        return self._library.judged(self.path, protocol, self.items)
+
+    def groups(self, protocol: str = "official") -> tuple[GroupScore, ...]:
+        """Scores with and without faulty, repeated, leaked and relabelled items; empty if there are none of these."""
+        return self._library.groups(self.path, protocol, self.items)
+
+    def compared_with(self, other: Run, protocol: str = "official") -> Comparison:
+        """This run (A) and another (B); see `compare`."""
+        return self._library.comparison(self.path, other.path, protocol, self.items, other.items)
 
 
 def evaluate(
@@ -91,6 +102,8 @@ def evaluate(
     max_thinking_tokens: int | None = None,
     repetition_penalty: float | None = None,
     oracle_length: bool | None = None,
+    shots_by_task: Mapping[str, int] | None = None,
+    repetition_penalty_by_task: Mapping[str, float] | None = None,
     marc_ja: str | Path | None = None,
     device: str = "auto",
     pool: ModelPool | None = None,
@@ -109,6 +122,7 @@ def evaluate(
         style, format, shots, shot_selection, shot_seed, system, thinking: see `types.PromptSpec`.
         method, max_new_tokens, max_thinking_tokens, oracle_length: see `types.Decoding`.
         repetition_penalty: of all subsets; see there.
+        shots_by_task, repetition_penalty_by_task: subset → its own number, where it has another one.
         marc_ja: your own MARC-ja file.
         device: see `backends.open_backend`.
         pool: keeps models loaded between calls; without one the model is dropped at the end.
@@ -117,30 +131,41 @@ def evaluate(
         JglueAppError: one of its kinds, with a remedy in the message.
     """
     settings = load_settings()
-    preset = presets.fill(protocol, style, format, shots, method, repetition_penalty, oracle_length)
-    spec = ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
-    planned = make_plan(
-        settings,
-        spec,
-        presets.subsets(protocol, tasks),
-        data_kind=data,
-        split=split,
-        limit=limit,
-        seed=seed,
-        prompt=PromptSpec(
-            preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task, thinking
-        ),
-        decoding=presets.decoding(preset, max_new_tokens, max_thinking_tokens),
-        marc_ja=Path(marc_ja) if marc_ja else None,
+    request = presets.request(
+        protocol,
+        {
+            **{"tasks": tasks, "data": data, "split": split, "limit": limit, "seed": seed, "method": method},
+            **{"max_new_tokens": max_new_tokens, "oracle_length": oracle_length, "allow_bin": _spec(model).allow_bin},
+            "marc_ja": str(marc_ja) if marc_ja else None,
+        },
+        {
+            **_of_model(model),
+            **{"style": style, "format": format, "shots": shots, "shot_selection": shot_selection},
+            **{"shot_seed": shot_seed, "system": system, "thinking": thinking},
+            **{"max_thinking_tokens": max_thinking_tokens, "repetition_penalty": repetition_penalty},
+            **{"shots_by_task": shots_by_task, "repetition_penalty_by_task": repetition_penalty_by_task},
+        },
     )
+    ((_, plan),) = request.plans(settings)
     owned = pool or ModelPool(settings, device=device)
     try:
-        for _ in run_plan(planned, owned, settings.runs_dir):
+        for _ in run_plan(plan, owned, settings.runs_dir):
             pass
     finally:
         if pool is None:
             owned.clear()
-    return Run(RunStore.of(settings.runs_dir, planned.spec).path, planned.ids)
+    return Run(RunStore.of(settings.runs_dir, plan.spec).path, plan.ids)
+
+
+def _spec(model: str | ModelSpec) -> ModelSpec:
+    return ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
+
+
+def _of_model(model: str | ModelSpec) -> dict[str, object]:
+    """What a model says of a side of a request."""
+    spec = _spec(model)
+    names = ("backend", "revision", "dtype", "quantization", "gguf_file")
+    return {"model": spec.id} | {name: getattr(spec, name) for name in names}
 
 
 def lint_prompt(
@@ -173,28 +198,27 @@ def lint_prompt(
         JglueAppError: one of its kinds, with a remedy in the message.
     """
     settings = load_settings()
-    preset = presets.fill(protocol, style, format, shots)
-    spec = ModelSpec(model, backend_for(model)) if isinstance(model, str) else model
+    spec = _spec(model)
     names = presets.subsets(protocol, tasks)
     here = all(files.find_official(settings, name, split) for name in names if name in files.DISTRIBUTED)
-    plan = make_plan(
-        settings,
-        spec,
-        names,
-        data_kind=data or ("official" if here else "sample"),
-        split=split,
-        limit=limit,
-        seed=seed,
-        prompt=PromptSpec(
-            preset.style, preset.format, preset.shots, shot_seed, shot_selection, system, preset.shots_by_task, thinking
-        ),
-        decoding=Decoding(max_new_tokens=max_new_tokens, max_thinking_tokens=max_thinking_tokens),
-        marc_ja=Path(marc_ja) if marc_ja else None,
-        answers=False,
+    request = presets.request(
+        protocol,
+        {
+            **{"tasks": names, "data": data or ("official" if here else "sample"), "split": split, "limit": limit},
+            **{"seed": seed, "method": "generate", "max_new_tokens": max_new_tokens, "allow_bin": spec.allow_bin},
+            "marc_ja": str(marc_ja) if marc_ja else None,
+        },
+        {
+            **_of_model(model),
+            **{"style": style, "format": format, "shots": shots, "shot_selection": shot_selection},
+            **{"shot_seed": shot_seed, "system": system, "thinking": thinking},
+            "max_thinking_tokens": max_thinking_tokens,
+        },
     )
+    ((_, plan),) = request.plans(settings, answers=False)
     tokenizer = open_tokenizer(spec, settings, notify)
     info = tokenizer.info
-    if preset.format == "chat" and not info.has_chat_template:
+    if request.a.format == "chat" and not info.has_chat_template:
         return (lint.no_chat_template(tokenizer),)
     text = ModelText(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
     cases = [
@@ -204,7 +228,7 @@ def lint_prompt(
             prompts=build_prompts(plan, name, items, text),
             shots={item.id: item for item in plan.pools[name].items} if name in plan.pools else {},
             max_new_tokens=max_new_tokens or plan.style.of(name).max_new_tokens,
-            format=preset.format,
+            format=request.a.format,
             deliberate=protocol != "official" and style is None,
             thinking=thinking,
             max_thinking_tokens=max_thinking_tokens,
@@ -222,7 +246,7 @@ def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official"
         UnknownNameError: no such protocol.
     """
     left, right = (run if isinstance(run, Run) else open_run(run) for run in (a, b))
-    return compare_runs(left.data(), right.data(), protocol)
+    return left.compared_with(right, protocol)
 
 
 def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "official") -> exporters.Exported:
@@ -240,8 +264,8 @@ def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "
     Raises:
         JglueAppError: one of its kinds, with a remedy in the message; nothing is written then.
     """
-    found = run if isinstance(run, Run) else open_run(run)
-    return exporters.export(found.path, Path(to), format, protocol)
+    stored = run if isinstance(run, Run) else open_run(run)
+    return exporters.export(stored.path, Path(to), format, protocol)
 
 
 def rescore(
@@ -265,12 +289,12 @@ def rescore(
         UnknownNameError: no such protocol, subset or version of the labels.
     """
     names = protocol_names(protocols)
-    found = (run if isinstance(run, Run) else open_run(run)).data()
+    data = (run if isinstance(run, Run) else open_run(run)).data()
     for name in tasks or ():
         get_task(name)
-        if name not in found.items:
-            raise InputError("The run has no {name}. It has {items}.", name=name, items=", ".join(found.items))
-    wanted = only(found, {name: set(found.items[name]) for name in tasks or found.items})
+        if name not in data.items:
+            raise InputError("The run has no {name}. It has {items}.", name=name, items=", ".join(data.items))
+    wanted = only(data, {name: set(data.items[name]) for name in tasks or data.items})
     return replace(rescoring.rescore(_labelled(wanted, labels, wanted.items), names), labels=labels)
 
 
@@ -354,8 +378,8 @@ def score(
     dataset = files.load(load_settings(), task, split, data=data, marc_ja=Path(marc_ja) if marc_ja else None)
     if notify and dataset.note:
         notify(dataset.note)
-    found = _labelled(read_predictions(Path(predictions), dataset, partial=partial), labels, (dataset.task,))
-    return replace(rescoring.rescore(found, names), labels=labels)
+    run = _labelled(read_predictions(Path(predictions), dataset, partial=partial), labels, (dataset.task,))
+    return replace(rescoring.rescore(run, names), labels=labels)
 
 
 def import_log(
@@ -425,12 +449,12 @@ def check_data(
     others = [files.read_file("jnli", split, path, "user", "other") for path in old]
     rows = files.verify(settings) if data == "official" else None
     datasets = files.at_hand(settings, rows, Path(marc_ja) if marc_ja else None)
-    own = [
+    local_rows = [
         {"task": d.task, "split": d.split, "version": d.version, "path": d.path, "sha256": d.sha256}
         | {"items": len(d.items), "state": "ok", "message": ""}
         for d in datasets
     ]
-    return check.check(own if rows is None else rows, datasets, others)
+    return check.check(local_rows if rows is None else rows, datasets, others)
 
 
 def open_run(path: str | Path) -> Run:

@@ -46,10 +46,10 @@ def prepare() -> list[str]:
     Returns:
         Sentences about what was done that somebody should know.
     """
-    said = _home()
+    notes = _home()
     _certificates()
-    said += _proxies()
-    return said
+    notes += _proxies()
+    return notes
 
 
 def faults() -> list[str]:
@@ -82,10 +82,10 @@ def check_network(url: str, *, requests: bool = False) -> None:
     if host in LOOPBACK or urllib.request.proxy_bypass(host):
         return
     set_aside = {name.lower(): fault for name, fault in _faults.items()}
-    if found := set_aside.get(f"{scheme}_proxy"):
-        raise InputError(found)
-    if (found := set_aside.get("all_proxy")) and scheme not in urllib.request.getproxies():
-        raise InputError(found)
+    if setting := set_aside.get(f"{scheme}_proxy"):
+        raise InputError(setting)
+    if (setting := set_aside.get("all_proxy")) and scheme not in urllib.request.getproxies():
+        raise InputError(setting)
 
 
 def check_page() -> None:
@@ -105,8 +105,8 @@ def check_page() -> None:
     if "GRADIO_TEMP_DIR" not in os.environ:
         # Gradio's own folder has one name for all users of a machine: it may be somebody else's.
         with contextlib.suppress(OSError):
-            usual = Path(tempfile.gettempdir()) / "gradio"
-            if usual.exists() and not os.access(usual, os.W_OK | os.X_OK):
+            default = Path(tempfile.gettempdir()) / "gradio"
+            if default.exists() and not os.access(default, os.W_OK | os.X_OK):
                 os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="jglue-gradio-")
 
 
@@ -159,10 +159,10 @@ def _home() -> list[str]:
     try:
         folder = Path(tempfile.gettempdir()) / f"jglue-app-{user}"
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return []
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or not os.access(folder, os.W_OK | os.X_OK):
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != user or not os.access(folder, os.W_OK | os.X_OK):
         return []  # Somebody else's: what lies there cannot be trusted.
     os.environ["HOME"] = str(folder)
     return [

@@ -13,16 +13,16 @@ from jglue_app.errors import InputError
 from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import FORMATS, ModelText
-from jglue_app.results.library import Library
+from jglue_app.results.library import Ids, Library
 from jglue_app.runs.answering import answer_prompts
 from jglue_app.runs.plan import Plan, build_prompts
-from jglue_app.runs.request import MAX_NAME, Configuration, Side, plans
+from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.runs.runner import Event, run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import protocols
-from jglue_app.scoring.comparison import compare_runs
-from jglue_app.scoring.judged import Answered, only
-from jglue_app.scoring.report import main_metric, report_run
+from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.types import Estimate, Flips
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS, get_task
@@ -154,8 +154,8 @@ def gold_as_typed(item: Item) -> str:
 
 def plan_one(settings: Settings, task: str, side: Side, method: str = "generate", data: str = "sample") -> Plan:
     """A plan whose wording, format and examples serve for single items of a subset; see `configuration.plans`."""
-    how = method if TASKS[get_task(task).name].kind == "choice" else "generate"
-    ((_, plan),) = plans(settings, Configuration((task,), data, 1, how, side))
+    answer_method = method if TASKS[get_task(task).name].kind == "choice" else "generate"
+    ((_, plan),) = RunRequest((task,), data, 1, answer_method, side).for_page(settings).plans(settings)
     return plan
 
 
@@ -182,20 +182,20 @@ class _Once:
 
     def encode(self, prompt: Prompt) -> list[int]:
         """As `Tokenizer.encode`."""
-        found: list[int] = self._once(("encode", prompt.text), lambda: self._tokenizer.encode(prompt))
-        return found
+        ids: list[int] = self._once(("encode", prompt.text), lambda: self._tokenizer.encode(prompt))
+        return ids
 
     def split(self, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
         """As `Tokenizer.split`."""
-        found: tuple[list[int], list[int]] = self._once(
+        parts: tuple[list[int], list[int]] = self._once(
             ("split", prompt.text, answer), lambda: self._tokenizer.split(prompt, answer)
         )
-        return found
+        return parts
 
     def encode_text(self, text: str) -> list[int]:
         """As `Tokenizer.encode_text`."""
-        found: list[int] = self._once(("text", text), lambda: self._tokenizer.encode_text(text))
-        return found
+        ids: list[int] = self._once(("text", text), lambda: self._tokenizer.encode_text(text))
+        return ids
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """As `Tokenizer.pieces`."""
@@ -203,8 +203,8 @@ class _Once:
 
     def text(self, ids: Sequence[int]) -> str:
         """As `Tokenizer.text`."""
-        found: str = self._once(("ids", *map(str, ids)), lambda: self._tokenizer.text(ids))
-        return found
+        text_: str = self._once(("ids", *map(str, ids)), lambda: self._tokenizer.text(ids))
+        return text_
 
 
 def inspect_prompt(
@@ -247,7 +247,7 @@ def inspect_prompt(
     )
 
 
-def _legal(task: Task, item: Item, prompt: Prompt, tokenizer: Tokenizer, asked: int) -> Iterator[LegalAnswer]:
+def _legal(task: Task, item: Item, prompt: Prompt, tokenizer: Tokenizer, prompt_tokens: int) -> Iterator[LegalAnswer]:
     if isinstance(item.gold, float):
         texts = [(f"{item.gold:.1f}", True)]
     elif prompt.answers:
@@ -256,7 +256,7 @@ def _legal(task: Task, item: Item, prompt: Prompt, tokenizer: Tokenizer, asked: 
         texts = [(text, True) for text in dict.fromkeys(item.gold)]
     for text, gold in texts:
         whole = sum(map(len, tokenizer.split(prompt, text)))
-        yield LegalAnswer(text, max(1, whole - asked), gold)
+        yield LegalAnswer(text, max(1, whole - prompt_tokens), gold)
 
 
 def tokens_of(ids: Sequence[int], tokenizer: Tokenizer) -> Iterator[Token]:
@@ -358,10 +358,10 @@ def variants(side: Side, formats: Sequence[str], styles: Sequence[str] = ()) -> 
             )
     if any(len(name) > MAX_NAME for name in styles):
         raise InputError("A style's name has at most {max_name} characters.", max_name=MAX_NAME)
-    found = [replace(side, format=f, style=s) for s in styles for f in formats]
-    if len(found) < 2:
+    variants_ = [replace(side, format=f, style=s) for s in styles for f in formats]
+    if len(variants_) < 2:
         raise InputError("Choose at least two formats, or two wording styles: a sweep compares them.")
-    return found
+    return variants_
 
 
 def sweep(
@@ -384,7 +384,7 @@ def sweep(
     for side in sides:
         if should_stop():
             return
-        planned.append((side, plans(settings, Configuration((task,), data, items, method, side))[0][1]))
+        planned.append((side, RunRequest((task,), data, items, method, side).for_page(settings).plans(settings)[0][1]))
     for side, plan in planned:
         if should_stop():
             return
@@ -395,29 +395,30 @@ def sweep(
 def sweep_table(library: Library, task: str, planned: Sequence[tuple[Side, Plan]]) -> list[SweepRow]:
     """What is stored of a sweep, against its first side. Flips count answers, right or wrong."""
     rows: list[SweepRow] = []
-    first = None
+    first: tuple[Path, Ids] | None = None
     for side, plan in planned:
         path = RunStore.of(library.runs_dir, plan.spec).path
         if not RunStore(path).exists():
             continue
-        data = only(library.data(path), plan.ids)
-        report = report_run(data)
-        found = report.tasks[task]
+        report = library.report(path, "official", plan.ids)
+        task_report = report.tasks[task]
         name = TASKS[task].metrics[0]
         none = Estimate(None, None, None, 0)
-        flips: Mapping[str, Flips] = {} if first is None else compare_runs(first, data).flips.get(task, {})
+        flips: Mapping[str, Flips] = {}
+        if first is not None:
+            flips = library.comparison(first[0], path, "official", first[1], plan.ids).flips.get(task, {})
         rows.append(
             SweepRow(
                 side,
                 path,
-                found.n,
-                main_metric(found, "official") if found.metrics else none,
-                found.lenient.get(name, none),
-                found.choose.get(name, none),
-                found.unreadable,
+                task_report.n,
+                main_metric(task_report, "official") if task_report.metrics else none,
+                task_report.lenient.get(name, none),
+                task_report.choose.get(name, none),
+                task_report.unreadable,
                 flips.get("strict"),
                 flips.get("choose"),
             )
         )
-        first = data if first is None else first
+        first = first or (path, plan.ids)
     return rows

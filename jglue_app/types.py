@@ -227,10 +227,15 @@ class RunSpec:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def is_sample(data_version: str) -> bool:
+    """Whether a version of data is one of the samples that come with the application."""
+    return data_version.startswith("sample")
+
+
 def data_kind(data_version: str, split: str) -> str:
     """`sample`; else `official` for the dev files and the split for others, such as `test`: scores over different items
     are never in one ranking."""
-    if data_version.startswith("sample"):
+    if is_sample(data_version):
         return "sample"
     return "official" if split == "valid" else split
 
@@ -358,8 +363,8 @@ class Task:
     """Key in `TASKS`, also the folder name of its files."""
     title: str
     """The name people use."""
-    asks: str
-    """What the subset asks, in one Japanese line."""
+    question: str
+    """What the subset asks, in one line: a template, with its entry in the catalogue."""
     kind: Kind
     """`choice` (closed labels), `score` (a number in 0–5) or `span` (free text)."""
     labels: tuple[str, ...]
@@ -380,8 +385,12 @@ class Task:
     """Label → words that mean it where they are the whole answer, and mean too little within a text."""
     core: bool = True
     """Whether the subset is meant by `all` and counts in averages by itself; another one has to be named."""
+    distributed: bool = False
+    """Whether the JGLUE repository holds its files, so that they can be downloaded."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """Split → checksum of the file in that repository, as far as it is known."""
     files: Files | None = None
-    """Its files, where the JGLUE repository does not hold them."""
+    """Its files, where a repository of its own holds them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jglue_app.audit import board, grid, table
-from jglue_app.audit import score as one
-from jglue_app.audit.asked import Asked
-from jglue_app.audit.board import Ranking
-from jglue_app.audit.facts import SIGNED, benchmark, metric_of, system_of
-from jglue_app.audit.printed import SCALES, Scale, is_nan, parse
+from jglue_app.audit import leaderboard_audit, score_audit, table, table_parser
+from jglue_app.audit.benchmarks import SIGNED, benchmark, metric_of, system_of
+from jglue_app.audit.leaderboard_audit import Ranking
 from jglue_app.audit.published import published, sources
+from jglue_app.audit.published_comparison import PublishedComparison
+from jglue_app.audit.query import AuditQuery
+from jglue_app.audit.reported_score import SCALES, Scale, is_nan, parse
 from jglue_app.audit.sentences import Finding, finding, sentence
-from jglue_app.audit.versus import Compared
 from jglue_app.errors import DataError, InputError, UnknownNameError, reason_of
 
 MAX_ITEMS = 10_000_000
@@ -38,7 +37,7 @@ class ScoreAudit:
     interval: tuple[float, float] | None
     findings: tuple[Finding, ...]
     """The weightiest first."""
-    published: tuple[Compared, ...]
+    published: tuple[PublishedComparison, ...]
     """Published scores of the same subset and metric, the nearest first."""
 
     def plain(self) -> dict[str, Any]:
@@ -50,7 +49,7 @@ class ScoreAudit:
             "published": [
                 {
                     **{"model": c.published.model, "system": c.published.system, "prompt": c.published.prompt},
-                    **{"value": c.published.printed.text, "n": c.published.n, "p": c.p, "told_apart": c.apart},
+                    **{"value": c.published.score.text, "n": c.published.n, "p": c.p, "told_apart": c.differs},
                     **{"source": sources()[c.published.source].title, "url": sources()[c.published.source].url},
                 }
                 for c in self.published
@@ -76,8 +75,8 @@ class TableAudit:
                     **{"column": r.title, "task": r.task, "metric": r.metric, "groups": r.groups},
                     "models": [
                         {
-                            **{"model": s.model, "score": s.asked.printed.text, "value": s.asked.value, "n": s.n},
-                            **{"interval": s.interval, "not_told_from": s.alike},
+                            **{"model": s.model, "score": s.query.score.text, "value": s.query.value, "n": s.n},
+                            **{"interval": s.interval, "not_told_from": s.indistinguishable},
                         }
                         for s in r.standings
                     ],
@@ -117,15 +116,15 @@ def audit_score(
         raise InputError(
             "n is the number of items, from 1 to {max_items:,}, and not {n}.", max_items=MAX_ITEMS, n=str(n)[:30]
         )
-    taken = kind or of.metrics[0]
-    if taken in SIGNED and is_nan(score):
-        return ScoreAudit(of.name, taken, str(score), None, n, None, (finding("constant_nan", "alert"),), ())
-    asked = Asked(of, parse(score, taken, _scale(scale)), kind, n, known)
-    found, compared = one.findings(asked, published())
-    items = asked.items()[0]
-    interval = asked.interval(items)
-    text = asked.printed.text
-    return ScoreAudit(of.name, taken, text, asked.value, items, interval, tuple(found), tuple(compared))
+    effective_metric = kind or of.metrics[0]
+    if effective_metric in SIGNED and is_nan(score):
+        return ScoreAudit(of.name, effective_metric, str(score), None, n, None, (finding("constant_nan", "alert"),), ())
+    query = AuditQuery(of, parse(score, effective_metric, _scale(scale)), kind, n, known)
+    found, compared = score_audit.score_findings(query, published())
+    items = query.items()[0]
+    interval = query.interval(items)
+    text = query.score.text
+    return ScoreAudit(of.name, effective_metric, text, query.value, items, interval, tuple(found), tuple(compared))
 
 
 def audit_table(
@@ -153,8 +152,8 @@ def audit_table(
     chosen = _scale(scale)
     if isinstance(source, Path):
         source = _bytes(source)
-    text = grid.decode(source) if isinstance(source, bytes) else source
-    found, rankings = board.audit(table.read(text, columns, model_column), known, chosen)
+    text = table_parser.decode(source) if isinstance(source, bytes) else source
+    found, rankings = leaderboard_audit.audit_leaderboard(table.read(text, columns, model_column), known, chosen)
     return TableAudit(tuple(found), tuple(rankings))
 
 
@@ -162,7 +161,7 @@ def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             # One byte more than is read shows that there is more, without reading all of it.
-            return file.read(grid.MAX_BYTES + 1)
+            return file.read(table_parser.MAX_BYTES + 1)
     except (OSError, ValueError) as e:
         raise DataError(
             "{path}: cannot be read ({reason}). Give the path of a readable file.", path=path, reason=reason_of(e)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from jglue_app.audit.facts import BENCHMARKS
-from jglue_app.audit.printed import Printed, parse
+from jglue_app.audit.benchmarks import BENCHMARKS
+from jglue_app.audit.reported_score import ReportedScore, parse
 from jglue_app.errors import DataError, JglueAppError
 from jglue_app.messages import Message
 from jglue_app.settings import ASSETS
@@ -49,7 +49,7 @@ class Published:
     """Version of the prompt, as the source names it."""
     task: str
     metric: str
-    printed: Printed
+    score: ReportedScore
     n: int | None
     """Items; None where it is not known."""
     shots: int | None
@@ -65,7 +65,7 @@ class Published:
     @property
     def value(self) -> float:
         """As a fraction of 1."""
-        return float(self.printed.value)
+        return float(self.score.value)
 
 
 def model_title(name: str) -> str:
@@ -142,9 +142,9 @@ def _row(row: Mapping[str, str], known: Mapping[str, Source]) -> Published:
     n = int(row["n"]) if row["n"] else None
     if n is not None and n < 1:
         raise ValueError(Message("{n} is no number of items", n=n))
-    printed = parse(row["value"], metric)
+    score = parse(row["value"], metric)
     shots = int(row["shots"]) if row["shots"] else None
     return Published(
-        *(row["model"], row["system"], row["prompt"], task, metric, printed, n, shots),
+        *(row["model"], row["system"], row["prompt"], task, metric, score, n, shots),
         *(row["labels"], row["split"], row["source"], row["path"], row["note"]),
     )

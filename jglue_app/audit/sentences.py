@@ -26,7 +26,7 @@ class Finding:
     weight: Weight = "note"
     """`alert`: doubt the score; `note`: know this before you compare; `info`: how it was read."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """The values in the sentence; `metric` is a key of `facts.METRICS`, `test` one of `TEST_NAMES`."""
+    """The values in the sentence; `metric` is a key of `benchmarks.METRICS`, `test` one of `TEST_NAMES`."""
 
 
 def finding(kind: str, weight: Weight = "note", /, **facts: Fact) -> Finding:
@@ -48,7 +48,7 @@ METRIC_NAMES = {
     "pearson": mark("Pearson correlation"),
     "spearman": mark("Spearman correlation"),
 }
-"""Metric, a key of `facts.METRICS` → its name."""
+"""Metric, a key of `benchmarks.METRICS` → its name."""
 
 TEST_NAMES = {
     "shares": mark("the score test for two shares"),

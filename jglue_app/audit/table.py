@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jglue_app.audit.facts import BENCHMARKS, Benchmark, benchmark, fold, metric_of
-from jglue_app.audit.grid import BOTH, grid
-from jglue_app.audit.printed import is_missing
+from jglue_app.audit.benchmarks import BENCHMARKS, Benchmark, benchmark, fold, metric_of
+from jglue_app.audit.reported_score import is_missing
+from jglue_app.audit.table_parser import TWO_SCORES, grid
 from jglue_app.errors import DataError, InputError, UnknownNameError
 
 MAX_COLUMNS = 200
@@ -38,8 +38,8 @@ class Column:
     """As a sentence names it."""
     of: Benchmark
     metric: str
-    """A key of `facts.METRICS`; where the table does not say, the one that makes the fewest claims."""
-    said: bool
+    """A key of `benchmarks.METRICS`; where the table does not say, the one that makes the fewest claims."""
+    metric_given: bool
     """Whether the table says which metric it is."""
     cells: tuple[str, ...]
     """One for each row; a missing one says so."""
@@ -114,7 +114,7 @@ def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], named: Mapping[
         cells = tuple(row[i].strip() for row in rows)
         items: int | None = None
         if name in named:
-            of, metric, items = _said(named[name])
+            of, metric, items = _column_spec(named[name])
         else:
             guessed = recognise(name)
             if guessed is None or guessed[1] == "n":
@@ -122,7 +122,7 @@ def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], named: Mapping[
             of, metric = guessed[0], guessed[1]
         own = next((j for j, other in enumerate(head) if recognise(other) == (of, "n")), whole)
         n = tuple(items or (_count(row[own]) if own is not None else None) for row in rows)
-        if not metric and of.name in _PAIR and any(BOTH.fullmatch(cell) for cell in cells):
+        if not metric and of.name in _PAIR and any(TWO_SCORES.fullmatch(cell) for cell in cells):
             for place, part in enumerate(_PAIR[of.name]):
                 halves = tuple(_half(cell, place) for cell in cells)
                 found.append(Column(f"{name} [{part}]", of, part, True, halves, n))
@@ -167,7 +167,7 @@ def _without(text: str, alias: str) -> str:
     return re.sub(pattern, " ", text, count=1)
 
 
-def _said(text: str) -> tuple[Benchmark, str, int | None]:
+def _column_spec(text: str) -> tuple[Benchmark, str, int | None]:
     task, _, more = text.partition(":")
     metric, _, items = more.partition(":")
     of = benchmark(task)
@@ -195,11 +195,11 @@ def _known(name: str, named: Mapping[str, str] | None, scored: set[str]) -> bool
 
 
 def _models(
-    head: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[Column], asked: str
+    head: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[Column], query: str
 ) -> tuple[tuple[str, ...], int | None]:
     used = {column.title.split(" [")[0] for column in columns}
     free = [i for i, name in enumerate(head) if name not in used and recognise(name) is None]
-    place = head.index(asked) if asked else next((i for i in free if fold(head[i]) in _MODEL), None)
+    place = head.index(query) if query else next((i for i in free if fold(head[i]) in _MODEL), None)
     if place is None:
         place = next((i for i in free if any(re.search(r"[^\W\d]", row[i]) for row in rows)), None)
     names = [row[place].strip().strip("*` ") if place is not None else "" for row in rows]
@@ -208,14 +208,14 @@ def _models(
 
 def _numbered(models: Sequence[str]) -> tuple[str, ...]:
     """Names with a number from the second time on, which makes none of them that of another row."""
-    taken, seen, names = set(models), Counter[str](), []
+    effective_metric, seen, names = set(models), Counter[str](), []
     for name in models:
         seen[name] += 1
         own = name
         if seen[name] > 1:
-            while (own := f"{name} ({seen[name]})") in taken:
+            while (own := f"{name} ({seen[name]})") in effective_metric:
                 seen[name] += 1
-            taken.add(own)
+            effective_metric.add(own)
         names.append(own)
     return tuple(names)
 

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from jglue_app.audit.auditor import audit_score, audit_table
-from jglue_app.audit.board import Ranking
+from jglue_app.audit.leaderboard_audit import Ranking
 from jglue_app.audit.sentences import Finding, sentence
 from jglue_app.cli.options import JsonOption
 from jglue_app.cli.tables import print_json, print_lines, print_table
@@ -102,10 +102,10 @@ def _print_ranking(ranking: Ranking) -> None:
     print_lines(["", ranking.title])
     table = Table("", "model", "score", "95 % interval", "cannot be told from", box=None, pad_edge=False)
     for place, standing in enumerate(ranking.standings, 1):
-        show = standing.asked.printed.show
+        show = standing.query.score.show
         interval = " – ".join(show(end) for end in standing.interval) if standing.interval else ""
-        named = ", ".join(standing.alike[:MAX_NAMED]) + (
-            f" … (+{len(standing.alike) - MAX_NAMED})" * (len(standing.alike) > MAX_NAMED)
+        named = ", ".join(standing.indistinguishable[:MAX_NAMED]) + (
+            f" … (+{len(standing.indistinguishable) - MAX_NAMED})" * (len(standing.indistinguishable) > MAX_NAMED)
         )
-        table.add_row(str(place), standing.model, standing.asked.printed.text, interval, named)
+        table.add_row(str(place), standing.model, standing.query.score.text, interval, named)
     print_table(table)

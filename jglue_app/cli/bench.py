@@ -111,14 +111,14 @@ def bench_command(
             for other in list(peers):
                 view.say(Message("The same in {other}.", other=other.name))
                 try:
-                    found = run_harness(other, work)
+                    run = run_harness(other, work)
                 except PeerError as e:
                     view.say(str(e))
                     failed.append(e)
                     peers.remove(other)
                     continue
                 again, _ = measure.measure(backend, work, machine.gflops)
-                compared.append(compare(other, work, found, (measured.seconds, again.seconds), results))
+                compared.append(compare(other, work, run, (measured.seconds, again.seconds), results))
                 measured = again
         packed, resident, on_device = backend.packed, measure.peak_resident(), accelerator_peak()
     if as_json:
@@ -141,11 +141,11 @@ def bench_command(
     peak = f"at most {resident / 2**30:.2f} GiB of memory"
     if on_device:
         peak += f", {on_device / 2**30:.2f} GiB on the accelerator"
-    how = "prompts share their tokens" if packed else "padded batches"
+    path = "prompts share their tokens" if packed else "padded batches"
     rate = f"{machine.gflops:.0f} GFLOP/s in {machine.dtype}"
     print_lines(
         [
-            f"{machine.device}, {machine.threads} threads, torch {machine.torch}: {rate} ({how}).",
+            f"{machine.device}, {machine.threads} threads, torch {machine.torch}: {rate} ({path}).",
             f"Loaded in {load_seconds:.1f} s; {peak}; {backend.memory.budget / 2**30:.1f} GiB may be worked in.",
         ]
     )

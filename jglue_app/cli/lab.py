@@ -41,7 +41,7 @@ def show_prompt(
     """One prompt token by token, with what its answers take. Loads the tokenizer alone."""
     settings = settings_of(None)
     items = files.load(settings, get_task(task).name, data=data_kind).items
-    candidates = [one for one in items if item in (None, one.id)]
+    candidates = [candidate for candidate in items if item in (None, candidate.id)]
     if not candidates:
         raise InputError("{task} has no item {item!r}. The first one is {id!r}.", task=task, item=item, id=items[0].id)
     with ProgressView() as view:

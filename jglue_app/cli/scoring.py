@@ -75,7 +75,7 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Score outputs made elsewhere. Answers are read against the official labels, or the "choices" of their line."""
-    found = api.score(
+    rescored = api.score(
         task,
         predictions,
         protocol=protocol,
@@ -87,10 +87,10 @@ def score(
         notify=print_note,
     )
     if not as_json:
-        _show(found, items)
+        _show(rescored, items)
         return
-    source = next(iter(found.reports.values())).tasks[task].source
-    print_json({"task": task, "source": source, **rescoring.table(found, task)})
+    source = next(iter(rescored.reports.values())).tasks[task].source
+    print_json({"task": task, "source": source, **rescoring.table(rescored, task)})
 
 
 def rescore(
@@ -111,17 +111,17 @@ def rescore(
     if explain:
         _explain(path, *explain, tasks=tasks, labels=labels, items=items, as_json=as_json)
         return
-    found = api.rescore(path, protocol, tasks=task_list(tasks) if tasks else None, labels=labels)
+    rescored = api.rescore(path, protocol, tasks=task_list(tasks) if tasks else None, labels=labels)
     if not as_json:
-        _show(found, items)
+        _show(rescored, items)
         return
-    some = next(iter(found.reports.values()))
-    tables = {task: rescoring.table(found, task) for task in some.tasks}
+    report = next(iter(rescored.reports.values()))
+    tables = {task: rescoring.table(rescored, task) for task in report.tasks}
     averages = {
         name: {"average": r.average, "average_of": r.average_of, "average_without": r.average_without}
-        for name, r in found.reports.items()
+        for name, r in rescored.reports.items()
     }
-    head = {"run": str(path), "label": some.label, "averages": averages, "notices": rescoring.run_notices(found)}
+    head = {"run": str(path), "label": report.label, "averages": averages, "notices": rescoring.run_notices(rescored)}
     if len(tables) == 1:
         print_json({"task": next(iter(tables)), **head, **next(iter(tables.values()))})
     else:
@@ -130,31 +130,37 @@ def rescore(
 
 def _explain(path: str | Path, start: str, end: str, *, tasks: str, labels: str, items: int, as_json: bool) -> None:
     run = api.open_run(path)
-    found = api.explain(run, start, end, tasks=task_list(tasks, start) if tasks else None, labels=labels)
+    waterfalls = api.explain(run, start, end, tasks=task_list(tasks, start) if tasks else None, labels=labels)
     if as_json:
-        print_json({"run": str(path), "labels": labels, "waterfalls": [as_table(way) for way in found.values()]})
+        print_json(
+            {
+                "run": str(path),
+                "labels": labels,
+                "waterfalls": [as_table(waterfall) for waterfall in waterfalls.values()],
+            }
+        )
         return
-    again = f"python -m jglue_app run --protocol {end} --tasks {','.join(found)}"
+    again = f"python -m jglue_app run --protocol {end} --tasks {','.join(waterfalls)}"
     spec = run.data().spec
     # Outputs from elsewhere, or from a script, were not made by a model that `run` can load.
     here = spec.model.backend not in (*ELSEWHERE, "scripted")
     model = shlex.quote(spec.model.id) if here else "MODEL"
     kind = {"sample": " --data sample", "test": " --split test"}.get(spec.data_kind, "")
     limit = f" --limit {spec.limit}" if spec.limit else ""
-    waterfall.print_waterfalls(found, f"{again}{kind}{limit} --model {model}", items)
-    left_out = {task: why for task, why in unexplained(run.data(), start, end).items() if task not in found}
+    waterfall.print_waterfalls(waterfalls, f"{again}{kind}{limit} --model {model}", items)
+    left_out = {task: why for task, why in unexplained(run.data(), start, end).items() if task not in waterfalls}
     if left_out and not tasks:
         print_lines(["", *(f"{TASKS[task].title} is left out. {why}" for task, why in left_out.items())])
-    if labels != CURRENT_LABELS and "jnli" in found:
+    if labels != CURRENT_LABELS and "jnli" in waterfalls:
         print_labels(labels)
 
 
-def _show(found: Rescoring, items: int) -> None:
-    if len(found.reports) == 1:
-        print_report(*found.reports.values())
+def _show(rescored: Rescoring, items: int) -> None:
+    if len(rescored.reports) == 1:
+        print_report(*rescored.reports.values())
     else:
-        print_protocols(found.reports)
-    print_groups(found.groups)
-    if found.labels != CURRENT_LABELS:
-        print_labels(found.labels)
-    print_dissents(found.dissents, items)
+        print_protocols(rescored.reports)
+    print_groups(rescored.groups)
+    if rescored.labels != CURRENT_LABELS:
+        print_labels(rescored.labels)
+    print_dissents(rescored.dissents, items)

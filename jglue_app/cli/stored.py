@@ -20,9 +20,8 @@ from jglue_app.messages import Message
 from jglue_app.results import archive, exporters
 from jglue_app.results import export as files
 from jglue_app.results.importers import FORMATS
-from jglue_app.results.importers.imports import Imported, Items, import_logs, told
+from jglue_app.results.importers.imports import Imported, Items, import_logs, import_summary
 from jglue_app.results.library import Library
-from jglue_app.runs.store import RunStore
 from jglue_app.scoring import notices
 from jglue_app.scoring.leaderboard import leaderboard as rank
 from jglue_app.scoring.protocols import get_protocol
@@ -33,19 +32,19 @@ RunArgument = Annotated[str, typer.Argument(help="A stored run: its folder or id
 def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     """The stored runs, the newest first."""
     library = Library(settings_of(runs_dir).runs_dir)
-    found, damaged = library.all(), library.damaged()
+    runs, damaged = library.all(), library.damaged()
     if as_json:
         rows: list[dict[str, Any]] = [
-            {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned} for r in found
+            {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned} for r in runs
         ]
         rows += [{"id": name, "damaged": why} for name, why in damaged.items()]
         print_json(rows)
         return
     table = Table("id", "run", "made", "items", box=None, pad_edge=False)
-    for run in found:
+    for run in runs:
         table.add_row(run.name, run.label, run.created[:16].replace("T", " "), f"{run.done}/{run.planned}")
-    if found or not damaged:
-        print_table(table) if found else print_lines(["There is no run yet. `python -m jglue_app run` makes one."])
+    if runs or not damaged:
+        print_table(table) if runs else print_lines(["There is no run yet. `python -m jglue_app run` makes one."])
     _tell_damaged(damaged)
 
 
@@ -87,10 +86,10 @@ def leaderboard(
     saved: dict[str, Any] = {}
     if wandb:
         login = wandb_sink.log_in(wandb_sink.target(wandb))
-        found = wandb_sink.standings(login)
-        entries = found.ranked(protocol, against, data_kind, names)
-        elsewhere = Counter(str(run["data_kind"]) for run in found.runs)
-        saved = wandb_sink.save_report(login, found, protocol, data_kind, names) if report else {}
+        project = wandb_sink.standings(login)
+        entries = project.ranked(protocol, against, data_kind, names)
+        elsewhere = Counter(str(run["data_kind"]) for run in project.runs)
+        saved = wandb_sink.save_report(login, project, protocol, data_kind, names) if report else {}
     else:
         library = Library(settings_of(runs_dir).runs_dir)
         entries = rank(library.reports(protocol, data_kind), library.reports(against, data_kind), names)
@@ -101,9 +100,9 @@ def leaderboard(
         print_json(table | ({"report": saved} if saved else {}))
         return
     print_leaderboard(entries, names, protocol, against, data_kind, elsewhere)
-    if wandb and found.left_out:
-        runs, them = ("1 run", "it") if found.left_out == 1 else (f"{found.left_out:,} runs", "them")
-        verb = "is" if found.left_out == 1 else "are"
+    if wandb and project.left_out:
+        runs, them = ("1 run", "it") if project.left_out == 1 else (f"{project.left_out:,} runs", "them")
+        verb = "is" if project.left_out == 1 else "are"
         print_lines([f"{runs} of {wandb} {verb} left out: no push of this application has completed {them}."])
     if saved:
         print_lines(["", f"Report {saved['title']!r} saved: {saved['url']}", *_listed(saved["blocks"])])
@@ -147,7 +146,7 @@ def export(
     elif format == "zip":
         archive.pack(path, to)
     elif format in files.FORMATS:
-        files.write(files.rows(RunStore(path).data()), to, format)
+        files.write(files.rows(Library(path.parent).data(path)), to, format)
     else:
         raise UnknownNameError(
             "export format", format, (*files.FORMATS, "zip"), Message("It is the ending of the file's name.")
@@ -191,7 +190,7 @@ def import_run(
     if len(sources) == 1 and archive.is_run(sources[0]):
         print_lines([str(archive.unpack(sources[0], settings.runs_dir))])
         return
-    found = import_logs(
+    imported = import_logs(
         settings,
         sources,
         tasks=task_list(tasks) if tasks else (),
@@ -202,25 +201,27 @@ def import_run(
         model=model,
     )
     if as_json:
-        print_json(_imported(found))
+        print_json(_imported(imported))
         return
-    print_lines([str(found.path)])
-    for line in told(found):
+    print_lines([str(imported.path)])
+    for line in import_summary(imported):
         print(visible(line), file=sys.stderr)
 
 
-def _imported(found: Imported) -> dict[str, Any]:
+def _imported(imported: Imported) -> dict[str, Any]:
     return {
-        "run": str(found.path),
-        "label": found.data.spec.label,
-        "items": {task: len(items) for task, items in found.data.items.items()},
+        "run": str(imported.path),
+        "label": imported.data.spec.label,
+        "items": {task: len(items) for task, items in imported.data.items.items()},
         "printed": [
-            {"task": one.task, "metric": one.metric, "printed": one.printed}
-            | {"protocol": one.protocol, "here": one.here, "same": one.same}
-            for one in found.printed
+            {"task": score.task, "metric": score.metric, "printed": score.printed}
+            | {"protocol": score.protocol, "here": score.here, "same": score.same}
+            for score in imported.printed
         ],
-        "notices": [{"kind": n.kind, "task": n.facts.get("task"), "text": notices.sentence(n)} for n in found.notices],
-        "left_out": found.left_out,
+        "notices": [
+            {"kind": n.kind, "task": n.facts.get("task"), "text": notices.sentence(n)} for n in imported.notices
+        ],
+        "left_out": imported.left_out,
     }
 
 

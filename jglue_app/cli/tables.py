@@ -199,10 +199,10 @@ def _print_cost(comparison: Comparison) -> None:
 
 def print_protocols(reports: Mapping[str, Report]) -> None:
     """One run under several protocols."""
-    some = next(iter(reports.values()))
-    print_lines([f"{some.label}  (run {some.spec_id})", ""])
+    first = next(iter(reports.values()))
+    print_lines([f"{first.label}  (run {first.spec_id})", ""])
     table = _table("subset", "protocol", "metric", "score (95 % interval)", "n", "constant", "default", "unreadable")
-    for task in some.tasks:
+    for task in first.tasks:
         for name, report in reports.items():
             rows = [row for row in score_rows(report) if row.task == task]
             source = _SOURCES[report.tasks[task].source]
@@ -220,12 +220,12 @@ def print_protocols(reports: Mapping[str, Report]) -> None:
                 )
             if not rows:
                 table.add_row(TASKS[task].title + source, name, _UNSCORED[report.tasks[task].unscored], *["–"] * 5)
-    if len(some.tasks) > 1:
+    if len(first.tasks) > 1:
         print_table(_main_scores(reports))
         print_lines(["Each protocol's main metric in each subset; the average is over what it scores.", ""])
     print_table(table)
     print_lines(["constant, default: what one constant answer, and what never giving a readable one, would score."])
-    _print_references(some)
+    _print_references(first)
     _print_outcomes({f"[{name}]": report for name, report in reports.items()})
     notes: dict[str, list[str]] = {}
     for name, report in reports.items():
@@ -236,10 +236,10 @@ def print_protocols(reports: Mapping[str, Report]) -> None:
 
 def _main_scores(reports: Mapping[str, Report]) -> Table:
     """Protocols × subsets."""
-    some = next(iter(reports.values()))
+    first = next(iter(reports.values()))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("protocol", no_wrap=True)
-    for task, task_report in some.tasks.items():
+    for task, task_report in first.tasks.items():
         table.add_column(TASKS[task].title + _SOURCES[task_report.source], justify="right", no_wrap=True)
     table.add_column("average", justify="right", no_wrap=True)
     for name, report in reports.items():
@@ -312,11 +312,11 @@ def _verdict(right: bool | None, value: str | float | None) -> str:
 def print_groups(groups: Mapping[str, Sequence[GroupScore]]) -> None:
     """Scores with and without faulty, repeated, leaked and relabelled items: of `official` if it is among the
     protocols, else of the first that has some. Nothing where a run has no such item."""
-    some = {name: rows for name, rows in groups.items() if rows}
-    if not some:
+    scored = {name: rows for name, rows in groups.items() if rows}
+    if not scored:
         return
-    protocol = "official" if "official" in some else next(iter(some))
-    rows = some[protocol]
+    protocol = "official" if "official" in scored else next(iter(scored))
+    rows = scored[protocol]
     columns = ("subset", "metric", "items", "with all (95 % interval)", "without them", "JNLI labels of v1.1")
     table = _table(f"without [{protocol}]", *columns)
     for row in rows:
@@ -326,7 +326,7 @@ def print_groups(groups: Mapping[str, Sequence[GroupScore]]) -> None:
     print_lines([""])
     print_table(table)
     print_lines(f"{group}: {what}." for group, what in GROUPS.items() if any(row.group == group for row in rows))
-    if len(some) > 1:
+    if len(scored) > 1:
         print_lines(["Under the other protocols: --json, or --protocol NAME."])
 
 

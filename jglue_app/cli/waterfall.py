@@ -15,8 +15,8 @@ from jglue_app.tasks import TASKS
 
 def print_waterfalls(waterfalls: Mapping[str, Waterfall], run: str, items: int) -> None:
     """One table for each subset, then what cannot be switched, then the items that moved."""
-    for way in waterfalls.values():
-        _print(way, items)
+    for waterfall in waterfalls.values():
+        _print(waterfall, items)
     first = next(iter(waterfalls.values()))
     if first.other_outputs:
         print_lines(["", f"What {first.end} does otherwise before an answer is read needs other outputs:"])
@@ -27,16 +27,17 @@ def print_waterfalls(waterfalls: Mapping[str, Waterfall], run: str, items: int) 
         print_lines([f"Run the model as {first.end} does: {run}"])
 
 
-def _print(way: Waterfall, items: int) -> None:
-    head = f"{TASKS[way.task].title}, {way.n:,} {'item' if way.n == 1 else 'items'}: from {way.start} to {way.end}"
-    if not way.switches:
-        print_lines(["", f"{head}: both decide alike, so the score is the same, {_scores(way.scores)}."])
+def _print(waterfall: Waterfall, items: int) -> None:
+    count = f"{waterfall.n:,} {'item' if waterfall.n == 1 else 'items'}"
+    head = f"{TASKS[waterfall.task].title}, {count}: from {waterfall.start} to {waterfall.end}"
+    if not waterfall.switches:
+        print_lines(["", f"{head}: both decide alike, so the score is the same, {_scores(waterfall.scores)}."])
         return
     print_lines(["", head])
-    names = list(dict.fromkeys([*way.scores, *way.end_scores]))
+    names = list(dict.fromkeys([*waterfall.scores, *waterfall.end_scores]))
     table = Table("decision", "from", "to", *names, "items moved", box=None, pad_edge=False)
-    table.add_row(way.start, "", "", *(_number(way.scores.get(name)) for name in names), "")
-    for switch in (s for s in way.switches if s.moves):
+    table.add_row(waterfall.start, "", "", *(_number(waterfall.scores.get(name)) for name in names), "")
+    for switch in (s for s in waterfall.switches if s.moves):
         table.add_row(
             decision_text(switch.decision),
             switch.before,
@@ -44,14 +45,14 @@ def _print(way: Waterfall, items: int) -> None:
             *(_changed(switch, name) for name in names),
             _moved(switch),
         )
-    table.add_row(way.end, "", "", *(_number(way.end_scores.get(name)) for name in names), "")
+    table.add_row(waterfall.end, "", "", *(_number(waterfall.end_scores.get(name)) for name in names), "")
     print_table(table)
-    unchanged = [f"{decision_text(s.decision)} ({s.before} → {s.after})" for s in way.switches if not s.moves]
+    unchanged = [f"{decision_text(s.decision)} ({s.before} → {s.after})" for s in waterfall.switches if not s.moves]
     if unchanged:
         print_lines([f"  Differences that move nothing here: {'; '.join(unchanged)}."])
-    print_lines(_sentences(way))
-    for switch in way.switches:
-        moved_items = [m for m in switch.moved if m.change or TASKS[way.task].kind == "score"][:items]
+    print_lines(_sentences(waterfall))
+    for switch in waterfall.switches:
+        moved_items = [m for m in switch.moved if m.change or TASKS[waterfall.task].kind == "score"][:items]
         if moved_items:
             print_lines([f"  {decision_text(switch.decision)}, for example:"])
         for moved in moved_items:
@@ -59,13 +60,13 @@ def _print(way: Waterfall, items: int) -> None:
             print_lines([f"    item {moved.item_id}: output {quoted(moved.text or '')} read as {read}"])
 
 
-def _sentences(way: Waterfall) -> Iterator[str]:
+def _sentences(waterfall: Waterfall) -> Iterator[str]:
     """What one learns of each metric: how far it goes, and its largest step."""
-    for name, score in way.scores.items():
-        start, end = score.value, way.end_scores[name].value if name in way.end_scores else None
+    for name, score in waterfall.scores.items():
+        start, end = score.value, waterfall.end_scores[name].value if name in waterfall.end_scores else None
         if start is None or end is None:
             continue
-        largest = max(way.switches, key=lambda s: abs(s.change.get(name, 0.0)))
+        largest = max(waterfall.switches, key=lambda s: abs(s.change.get(name, 0.0)))
         change = largest.change.get(name, 0.0)
         if abs(change) < 1e-12:
             yield f"  {name}: {start:.3f} under both; no decision moves it."

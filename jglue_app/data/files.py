@@ -32,21 +32,11 @@ SPLITS = ("train", "valid", "test")
 DATA_KINDS = ("official", "sample")
 RANKED_KINDS = ("official", "test", "sample")
 """Kinds of data of which there are leaderboards; see `types.data_kind`."""
-DISTRIBUTED = ("jsts", "jnli", "jsquad", "jcommonsenseqa")
+DISTRIBUTED = tuple(name for name, task in TASKS.items() if task.distributed)
+"""Subsets whose files are in the official repository."""
 
-# sha256 of the files at tag v1.3.0. The train files of JNLI and JSQuAD have no pin yet.
-PINS = {
-    "jcommonsenseqa/train": "9b55fae5ecb3aedd6f8ce5bc09196c3b629864668ec6c18eee4d65c0aa48229e",
-    "jcommonsenseqa/valid": "0d8d76f3bfa0d174866939882faccdd01fbc2bcd5a76c43748ba0c40a7b3b8d4",
-    "jcommonsenseqa/test": "ba91ef3907c91436a5e44fa9fccbbfa3df507577e2c681f4d7e39bd987f0186d",
-    "jnli/valid": "ca0353efc7c2eebfb6de4e13f16295053c8b1ee65e7b0849190c90426fbc495f",
-    "jnli/test": "f40849584d4291ec172dcd869646800cc8c82457cde2260a0f45934eda307792",
-    "jsquad/valid": "fb0a57a35281ff03bbe7f0e878cff5b577985fbe6fcb242e7e8ddb63d1c0ab11",
-    "jsquad/test": "0078f3f2e1604a201700c24139e198344fa689e02282fc00adaa31687cce2aff",
-    "jsts/train": "db6bd653270ac9786759920413a48973164d322998f34dd4ae32202af5e66969",
-    "jsts/valid": "7c0bdcb381179f01096c635d058853d96da1e1248d23fe3f5c2beed5dc2d9b1a",
-    "jsts/test": "b31ff21e07f47d580b7eb90802da45bf6a60e34fec886e28df7a21faf4469089",
-}
+PINS = {f"{name}/{split}": digest for name, task in TASKS.items() for split, digest in task.sha256.items()}
+"""`task/split` → checksum of the official file."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (file, bytes so far, bytes in all or 0)."""

@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jglue_app import messages
@@ -97,7 +97,7 @@ def _evaluate(run: LaunchedRun, shutdown: ShutdownHandler, view: ProgressView, s
     if answers.memory:
         settings = replace(settings, memory_bytes=int(answers.memory * 2**30))
     plan = form.plan(answers, settings, view.download)
-    run.describe(plan.spec.label, ["jglue"], _config(plan, asdict(answers)))
+    run.describe(plan.spec.label, ["jglue"], _config(plan, answers.values))
     view.say(Message("Progress is at {url}", url=run.url))
 
     _run_plan(run, plan, settings, answers.device, answers.protocol, view, stop)

@@ -1,137 +1,166 @@
-"""The form of the Launch job: one table gives its defaults, the JSON schema, and the check of what arrives.
+"""The form of the Launch job: the options of a request as a JSON schema, and the request of what arrives.
 
 W&B makes a form of the schema and checks nothing when a job starts: whatever somebody wrote into the overrides, or into
-a form of an older version, is in the run's config. So everything is checked here, and what is not in the table is
+a form of an older version, is in the run's config. So everything is checked here, and what is not in the form is
 refused: an option that was spelled wrongly and passed over would cost a whole evaluation of something else.
+
+A form has no empty fields, so that each has a value that says "as if it were left out".
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
-from jglue_app.backends import backend_for
+from pydantic import Field, ValidationInfo, model_validator
+from pydantic.dataclasses import dataclass as checked_dataclass
+
 from jglue_app.data.files import Progress
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.prompts.formats import FORMATS
-from jglue_app.prompts.thoughts import THINKING
-from jglue_app.runs import presets
-from jglue_app.runs.plan import MAX_THINKING_TOKENS, METHODS, Plan, make_plan
-from jglue_app.runs.request import DATA, DTYPES, MAX_NAME, MAX_SHOTS, QUANTIZATIONS
+from jglue_app.runs import presets, request_errors
+from jglue_app.runs.plan import Plan
+from jglue_app.runs.request import RunRequest, Side, Text, in_sentences, read_values
+from jglue_app.runs.request_options import Option, Traits, integral, options
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import Settings
-from jglue_app.tasks import CORE, TASKS
-from jglue_app.types import ModelSpec, PromptSpec
+from jglue_app.tasks import TASKS
 
-T = TypeVar("T")
 AUTO = "auto"
-KINDS = {"str": ("string", "a text"), "int": ("integer", "a whole number")} | {
-    "float": ("number", "a number"),
-    "bool": ("boolean", "true or false"),
+ALL = "all"
+MODEL = "model_name"
+FLAGS = {"true": True, "false": False}
+
+
+@checked_dataclass(frozen=True)
+class Execution:
+    """What a launched evaluation needs to know beside its request."""
+
+    protocol: Annotated[
+        Text,
+        Field(
+            title="Protocol",
+            description="Scoring protocol, whose scores stand first. Settings that are not given are those of its own "
+            "system",
+        ),
+        Traits(choices=lambda: tuple(PROTOCOLS)),
+    ] = "official"
+    device: Annotated[
+        Text, Field(title="Device", description="auto, cpu, cuda, cuda:1, mps, or balanced over all GPUs")
+    ] = AUTO
+    memory: Annotated[
+        float,
+        Field(
+            strict=True,
+            ge=0,
+            allow_inf_nan=False,
+            title="Memory",
+            description="GiB to work in beside the weights; 0 for all that is free",
+        ),
+    ] = 0.0
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, value: Any, handler: Any, info: ValidationInfo) -> Execution:
+        return in_sentences(cls, value, handler, info)
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """A field of the form."""
+
+    option: Option
+    type: str
+    """As JSON schema names it."""
+    default: Any
+    """What stands for an option that is left out, or the option's own default."""
+    left_out: bool
+    """Whether the default is the former."""
+    choices: tuple[str, ...]
+    least: float | None
+
+
+def _form_field(option: Option) -> FormField:
+    default = option.default if option.traits.command_default is ... else option.traits.command_default
+    # Scores under a protocol need one method or the other; a launched evaluation makes both.
+    is_open = option.traits.from_protocol and option.name != "method"
+    if option.name == MODEL:
+        return FormField(option, "string", "", False, (), None)
+    if option.kind == "flag" and is_open:
+        return FormField(option, "string", AUTO, True, (AUTO, *FLAGS), None)
+    if option.kind == "flag":
+        return FormField(option, "boolean", default, False, (), None)
+    if option.kind == "integer":
+        stands_for_none = -1 if is_open else 0
+        left_out = is_open or option.optional
+        least = stands_for_none if left_out else option.least
+        return FormField(option, "integer", stands_for_none if left_out else default, left_out, (), least)
+    if option.kind == "number":
+        return FormField(option, "number", 0.0 if is_open else default, is_open, (), 0)
+    if option.kind == "tasks":
+        return FormField(option, "string", ALL, True, (), None)
+    if is_open and option.kind == "text":
+        return FormField(option, "string", AUTO, True, (AUTO, *option.choices) if option.choices else (), None)
+    if option.kind == "by task" or option.optional:
+        return FormField(option, "string", "", True, ("", *option.choices) if option.choices else (), None)
+    return FormField(option, "string", default, False, option.choices, None)
+
+
+ORDER = (MODEL, "tasks", "data", "limit", "protocol", "method", "style", "format", "shots", "quantization", "dtype")
+"""The first fields of the form; the others follow as they are declared."""
+_OPTIONS = {
+    MODEL: replace(options(Side)["model"], name=MODEL),
+    **{name: option for name, option in options(Side).items() if name != "model"},
+    **options(RunRequest),
+    **options(Execution),
 }
-"""Type of a field here → its name in the schema, and in a sentence."""
-BOUNDS = {"least": "minimum", "most": "maximum"}
-MAX_TEXT = 10_000
-"""Characters of a text."""
-
-
-def _entry(default: T, title: str, description: str, **more: Any) -> T:
-    """A field of the form; `more` may hold `choices`, `least`, `most`, `required` and `placeholder`."""
-    entry: T = field(default=default, metadata={"title": title, "description": description, **more})
-    return entry
+FIELDS: Mapping[str, FormField] = {name: _form_field(_OPTIONS[name]) for name in dict.fromkeys((*ORDER, *_OPTIONS))}
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a launched evaluation is asked for; the fields are options of `run`, by their names."""
+    """A filled-in form."""
 
-    model_name: str = _entry(
-        "",
-        "Model",
-        "The only field that has no default: a Hub id, a folder, a .gguf file or a name that `models` lists.",
-        required=True,
-        placeholder="owner/model",
-    )
-    tasks: str = _entry(
-        "all",
-        "Subsets",
-        f"Separated by commas ({', '.join(TASKS)}), or 'all' that the protocol scores (of {', '.join(CORE)}).",
-    )
-    data: str = _entry(
-        "official", "Data", "official (JGLUE v1.3, downloaded by itself) or sample (embedded items).", choices=DATA
-    )
-    limit: int = _entry(0, "Items per subset", "0 for all.", least=0)
-    protocol: str = _entry(
-        "official", "Protocol", "Whose scores stand first; those of all are computed.", choices=tuple(PROTOCOLS)
-    )
-    method: str = _entry(
-        "both", "Method", "generate (text), choose (log-likelihood of each answer) or both.", choices=METHODS
-    )
-    style: str = _entry(AUTO, "Style", "Wording of the prompts; auto for the protocol's own.")
-    format: str = _entry(
-        AUTO, "Format", "Layout of the prompts; auto for the protocol's own.", choices=(AUTO, *FORMATS)
-    )
-    shots: int = _entry(
-        -1, "Examples", "Solved examples before each question; -1 as the protocol has them.", least=-1, most=MAX_SHOTS
-    )
-    quantization: str = _entry("none", "Quantization", "none, 8bit or 4bit (bitsandbytes).", choices=QUANTIZATIONS)
-    dtype: str = _entry(AUTO, "dtype", "auto: bfloat16 on a GPU that has it, else float32.", choices=DTYPES)
-    max_new_tokens: int = _entry(0, "New tokens", "Limit for each answer; 0 for the style's own.", least=0, most=4096)
-    thinking: str = _entry(
-        "off", "Thinking", "What a chat template is told of thinking: off, on or default (nothing).", choices=THINKING
-    )
-    max_thinking_tokens: int = _entry(
-        0,
-        "Tokens of a thought",
-        "Limit for each thought, beside the answer's; 0 if they share one.",
-        least=0,
-        most=MAX_THINKING_TOKENS,
-    )
-    repetition_penalty: float = _entry(
-        0.0,
-        "Repetition penalty",
-        "Lowers the scores of tokens that were there before, such as 1.2; 1 for none, 0 as the protocol has it.",
-        least=0,
-    )
-    system: str = _entry("", "System turn", "Text of the system turn, for formats that have one.")
-    revision: str = _entry("", "Revision", "Branch, tag or commit on the Hub; empty for the default branch.")
-    gguf_file: str = _entry("", "GGUF file", "File in a Hub repository that holds GGUF weights; empty for none.")
-    allow_bin: bool = _entry(False, "Allow .bin", "Accept pickled .bin weights, read weights-only.")
-    device: str = _entry(AUTO, "Device", "auto, cpu, cuda, cuda:1, mps, or balanced over all GPUs.")
-    memory: float = _entry(0.0, "Memory", "GiB to work in beside the weights; 0 as is free.", least=0)
-
-
-TABLE = {f.name: f for f in fields(Form)}
-LONG = ("system",)
-"""Texts that may have several lines; all others are names."""
+    values: Mapping[str, Any]
+    """Field → value, as JSON has it."""
+    request: RunRequest
+    protocol: str
+    device: str
+    memory: float
+    """GiB; 0 for what is free."""
 
 
 def defaults() -> dict[str, Any]:
     """Field → default: what `wandb.init` is given as config."""
-    return asdict(Form())
+    return {name: field.default for name, field in FIELDS.items()}
 
 
 def schema() -> dict[str, Any]:
     """The form as a JSON schema, in W&B Launch's dialect: without `default`, and with `required` at the property."""
-    properties: dict[str, dict[str, Any]] = {}
-    for name, f in TABLE.items():
-        found = {"type": KINDS[str(f.type)][0], "title": f.metadata["title"], "description": _described(name)}
-        if "choices" in f.metadata:
-            # The default first: it cannot be named as such.
-            found["enum"] = sorted(f.metadata["choices"], key=lambda choice: choice != f.default)
-        found |= {theirs: f.metadata[ours] for ours, theirs in BOUNDS.items() if ours in f.metadata}
-        found |= {key: f.metadata[key] for key in ("required", "placeholder") if key in f.metadata}
-        properties[name] = found
-    return {"type": "object", "properties": properties}
+    return {"type": "object", "properties": {name: _property(name, field) for name, field in FIELDS.items()}}
 
 
-def _described(name: str) -> str:
-    f = TABLE[name]
-    text = str(f.metadata["description"])
-    return text if f.metadata.get("required") else f"{text} Default: {json.dumps(f.default)}."
+def _property(name: str, field: FormField) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": field.type, "title": field.option.title, "description": _described(name, field)}
+    if field.choices:
+        # The default first: it cannot be named as such.
+        found["enum"] = sorted(field.choices, key=lambda choice: choice != field.default)
+    if field.least is not None:
+        found["minimum"] = field.least
+    if field.type == "integer" and field.option.cap is not None:
+        found["maximum"] = field.option.cap
+    return found | ({"required": True, "placeholder": "owner/model"} if name == MODEL else {})
+
+
+def _described(name: str, field: FormField) -> str:
+    text = f"{field.option.description}."
+    if name == MODEL:
+        return f"{text} The only field that has to be filled in."
+    default = json.dumps(field.default)
+    if field.left_out and default not in field.option.description:
+        text = f"{text} {default}: {field.option.traits.without or 'none'}."
+    return f"{text} Default: {default}."
 
 
 def read(given: Mapping[str, Any]) -> Form:
@@ -145,112 +174,59 @@ def read(given: Mapping[str, Any]) -> Form:
         UnknownNameError: a field that is not in the form, or a name that is in none of our tables.
     """
     for key in given:
-        if key not in TABLE:
-            raise UnknownNameError("field of the Launch form", key[:100], TABLE)
-    found = Form(**{name: _value(name, value) for name, value in given.items() if value is not None})
-    if not found.model_name:
+        if key not in FIELDS:
+            raise UnknownNameError("field of the Launch form", key[:100], FIELDS)
+    values = defaults() | {name: _value(FIELDS[name], value) for name, value in given.items() if value is not None}
+    if not values[MODEL]:
         raise InputError(
             "model_name is empty: it is the one field that has to be filled in. Give a Hub id such as "
             "Qwen/Qwen3-0.6B, a folder or a .gguf file."
         )
-    _subsets(found)
-    return found
+    options_given = {name: _option_value(FIELDS[name], value) for name, value in values.items()}
+    execution = read_values(Execution, {name: options_given[name] for name in options(Execution)}, "form")
+    request = presets.request(
+        execution.protocol,
+        {name: options_given[name] for name in options(RunRequest)},
+        {name: options_given[MODEL if name == "model" else name] for name in options(Side)},
+        surface="form",
+    )
+    return Form(values, request, execution.protocol, execution.device, execution.memory)
 
 
-def _value(name: str, value: Any) -> Any:
-    kind = str(TABLE[name].type)
-    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    elif kind == "int" and isinstance(value, float) and value.is_integer():
-        value = int(value)  # JSON has one kind of number, and some programs write 7 as 7.0.
-    if type(value).__name__ != kind:
-        written = json.dumps(value, ensure_ascii=False, default=str)[:100]
-        hint = " Write it without quotation marks." if isinstance(value, str) else ""
-        raise InputError(
-            "{name} takes {kinds}, not {written}.{hint}", name=name, kinds=KINDS[kind][1], written=written, hint=hint
-        )
-    if isinstance(value, str):
-        return _text(name, value)
-    least, most = (TABLE[name].metadata.get(key) for key in ("least", "most"))
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError("{name} takes a finite number, not {value}.", name=name, value=value)
-    if (least is not None and value < least) or (most is not None and value > most):
-        bounds = f"from {least} to {most:,}" if most is not None else f"of at least {least}"
-        raise InputError(
-            "{name} takes {kinds} {bounds}, not {value}.", name=name, kinds=KINDS[kind][1], bounds=bounds, value=value
-        )
-    return value
+def _value(field: FormField, value: Any) -> Any:
+    """A value as its field has it."""
+    if field.type == "string":
+        if not isinstance(value, str):
+            raise request_errors.refused(field.option, value, "form")
+        return value if field.option.traits.multiline else value.strip()
+    if field.type == "integer":
+        return integral(value)
+    return float(value) if field.type == "number" and type(value) is int else value
 
 
-def _text(name: str, text: str) -> str:
-    if name in LONG:
-        if len(text) > MAX_TEXT:
-            raise InputError(
-                "{name} has {count:,} characters; it takes at most {max_text:,}.",
-                name=name,
-                count=len(text),
-                max_text=MAX_TEXT,
-            )
-        return text
-    text = text.strip()
-    if len(text) > MAX_NAME or any(ord(c) < 32 for c in text):
-        raise InputError("{name} takes at most {max_name} characters in one line.", name=name, max_name=MAX_NAME)
-    choices = TABLE[name].metadata.get("choices", ())
-    if choices and text not in choices:
-        raise UnknownNameError(name, text[:100], choices)
-    return text
-
-
-def _subsets(form: Form) -> list[str]:
-    names = [name.strip().lower() for name in form.tasks.split(",") if name.strip()]
-    if names == ["all"]:
-        return presets.subsets(form.protocol)
+def _option_value(field: FormField, value: Any) -> Any:
+    """The value of the option; None if the form leaves it out."""
+    if field.left_out and type(value) is type(field.default) and value == field.default:
+        return None
+    if field.option.kind == "flag" and field.type == "string":
+        if value not in FLAGS:
+            raise UnknownNameError(field.option.name, value[:100], field.choices)
+        return FLAGS[value]
+    if field.option.kind != "tasks":
+        return value
+    names = value.lower().replace(" ", "").strip(",")
     if not names:
         raise InputError(
             "tasks is empty. Write 'all', or some of {tasks}, separated by commas.", tasks=", ".join(TASKS)
         )
-    for name in names:
-        if name not in TASKS:
-            raise UnknownNameError("subset in tasks", name[:100], TASKS)
-    return list(dict.fromkeys(names))
+    return None if names == ALL else names
 
 
 def plan(form: Form, settings: Settings, progress: Progress | None = None) -> Plan:
     """The plan that `run` makes of the same options.
 
     Raises:
-        InputError, NetworkError: as `make_plan`.
+        InputError, NetworkError: as `plan.make_plan`.
     """
-    preset = presets.fill(
-        form.protocol,
-        None if form.style == AUTO else form.style,
-        None if form.format == AUTO else form.format,
-        None if form.shots < 0 else form.shots,
-        form.method,
-        form.repetition_penalty or None,
-    )
-    return make_plan(
-        settings,
-        ModelSpec(
-            form.model_name,
-            backend_for(form.model_name),
-            form.revision or None,
-            form.dtype,
-            form.quantization,
-            form.gguf_file or None,
-            form.allow_bin,
-        ),
-        _subsets(form),
-        data_kind=form.data,
-        limit=form.limit or None,
-        prompt=PromptSpec(
-            preset.style,
-            preset.format,
-            preset.shots,
-            system=form.system,
-            shots_by_task=preset.shots_by_task,
-            thinking=form.thinking,
-        ),
-        decoding=presets.decoding(preset, form.max_new_tokens or None, form.max_thinking_tokens or None),
-        progress=progress,
-    )
+    ((_, plan),) = form.request.plans(settings, progress=progress)
+    return plan

@@ -7,14 +7,16 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from jglue_app.errors import DataError, StoreError
-from jglue_app.results.library import Library
+from jglue_app.errors import DataError, StoreError, reason_of
+from jglue_app.messages import Message
 from jglue_app.runs.store import RunStore
+from jglue_app.scoring.judged import judge_run
 from jglue_app.tasks import TASKS
 
 MEMBERS = ("manifest.json", "items.jsonl", "records.jsonl")
 MAX_BYTES = 2**30
 """Largest size of a run's files, unpacked."""
+CHOOSE_RUN = Message("Choose a .zip file that this application has exported, or a run folder.")
 
 
 def pack(run: Path, target: Path) -> Path:
@@ -31,14 +33,14 @@ def pack(run: Path, target: Path) -> Path:
                     out.write(run / name, f"{run.name}/{name}")
     except OSError as e:
         raise StoreError(
-            "{target} cannot be written ({reason}). Choose another place.", target=target, reason=e.strerror
+            "{target} cannot be written ({reason}). Choose another place.", target=target, reason=reason_of(e)
         ) from e
     return target
 
 
 def is_run(source: Path) -> bool:
-    """Whether a path is to be read as a run: a .zip file, a run folder, or what is not there at all. A harness's log
-    is none, nor is a folder of logs."""
+    """Whether a path is to be read as a run: a .zip file, a run folder, or nothing that exists. Not one: the log of a
+    harness, or a folder of logs."""
     if source.is_dir():
         return (source / "manifest.json").exists() or not any(source.iterdir())
     return source.suffix.lower() == ".zip" or not source.exists()
@@ -69,7 +71,7 @@ def unpack(source: Path, runs_dir: Path) -> Path:
         raise StoreError(
             "{source} cannot be imported ({reason}). Check permissions and free space.",
             source=source,
-            reason=e.strerror or e,
+            reason=reason_of(e),
         ) from e
 
 
@@ -82,18 +84,18 @@ def _copy(source: Path, folder: Path) -> None:
 def _extract(source: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(source) as archive:
-            found = {
+            members = {
                 PurePosixPath(info.filename).name: info
                 for info in archive.infolist()
                 if PurePosixPath(info.filename).name in MEMBERS and len(PurePosixPath(info.filename).parts) <= 2
             }
-            if sum(info.file_size for info in found.values()) > MAX_BYTES:
+            if sum(info.file_size for info in members.values()) > MAX_BYTES:
                 raise DataError(
                     "{file} holds more than {max_bytes} GiB. Import the folder instead.",
                     file=source.name,
                     max_bytes=MAX_BYTES >> 30,
                 )
-            for name, info in found.items():
+            for name, info in members.items():
                 # What the archive says of its size is a claim: no more than that is read.
                 with archive.open(info) as packed, (folder / name).open("wb") as out:
                     left = info.file_size
@@ -107,35 +109,31 @@ def _extract(source: Path, folder: Path) -> None:
 
 
 def _checked(folder: Path, source: Path) -> str:
-    """The run's id, once its files have been read as a whole."""
-    remedy = "Choose a .zip file that this application has exported, or a run folder."
+    """The run's id, once its files have been read as a whole and judged."""
     try:
-        spec = RunStore(folder).spec()
-        data = RunStore(folder).data()
-        manifest = RunStore(folder).manifest()
+        store = RunStore(folder, named=Path(source.name))
+        spec, manifest, data = store.spec(), store.manifest(), store.data()
         if not all(isinstance(manifest.get(name) or {}, dict) for name in ("model", "machine", "data")):
             raise DataError(
-                "{file} has a manifest whose model or machine is no table. {remedy}", file=source.name, remedy=remedy
+                "{file} has a manifest whose model or machine is no table. {remedy}",
+                file=source.name,
+                remedy=CHOOSE_RUN,
             )
-        unknown = set(data.items) - set(TASKS)
-        if unknown or not data.items:
+        if set(data.items) - set(TASKS) or not data.items:
             raise DataError(
-                "{file} has no items of a subset that is known here. {remedy}", file=source.name, remedy=remedy
+                "{file} has no items of a subset that is known here. {remedy}", file=source.name, remedy=CHOOSE_RUN
             )
-        Library(folder).judged(folder)
+        judge_run(data, "official")
     except StoreError as e:
         raise DataError(
-            "{file} holds no run: {replace} {remedy}",
-            file=source.name,
-            replace=str(e).replace(str(folder), source.name),
-            remedy=remedy,
+            "{file} holds no run: {reason} {remedy}", file=source.name, reason=e.message, remedy=CHOOSE_RUN
         ) from e
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as e:
         raise DataError(
-            "{file} holds a run that cannot be scored ({name}: {reason}). {remedy}",
+            "{file} holds a run that cannot be scored ({kind}: {reason}). {remedy}",
             file=source.name,
-            name=type(e).__name__,
+            kind=type(e).__name__,
             reason=e,
-            remedy=remedy,
+            remedy=CHOOSE_RUN,
         ) from e
     return spec.spec_id

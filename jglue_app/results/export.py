@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jglue_app.errors import StoreError, UnknownNameError
+from jglue_app.errors import StoreError, UnknownNameError, reason_of
 from jglue_app.results.rows import ResultRow, result_rows
 from jglue_app.results.surrogates import escape_as_json
 from jglue_app.runs.store import dumps
@@ -94,7 +94,7 @@ def write(found: Sequence[Mapping[str, Any]], path: Path, format: str) -> None:
         raise StoreError(
             "{path} cannot be written ({reason}). Choose another place, or free some space.",
             path=path,
-            reason=e.strerror,
+            reason=reason_of(e),
         ) from e
 
 

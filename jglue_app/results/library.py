@@ -1,35 +1,33 @@
-"""Stored runs as a collection: which there are, what they hold, deleting one.
+"""Stored runs: which there are, and the one reader of what they hold.
 
-What was read of a run is kept; of one that is still growing only the new lines are read and judged.
+Whatever is shown of a stored run (page, command line, API, W&B) comes from here: its data, judged items, report, and
+the comparison of two. It is read, judged and computed once for each content of its files; see `cache`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
-import threading
-from collections import OrderedDict
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jglue_app.errors import StoreError
-from jglue_app.runs.store import TRIES, RunStore
-from jglue_app.scoring.judged import Answered, only
+from jglue_app import messages
+from jglue_app.errors import StoreError, reason_of
+from jglue_app.results.cache import ResultCache, RunCache, version_of
+from jglue_app.runs.store import RunStore
+from jglue_app.scoring import waterfall
+from jglue_app.scoring.comparison import compare_runs
+from jglue_app.scoring.item_groups import GroupScore, groups, with_and_without
+from jglue_app.scoring.judged import Judged, only, only_judged
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.report import report_run
-from jglue_app.scoring.types import Report
-from jglue_app.tasks import TASKS
-from jglue_app.types import Record, RunData, data_kind
+from jglue_app.scoring.types import Comparison, Judgement, Report
+from jglue_app.scoring.waterfall import Waterfall
+from jglue_app.types import RunData, data_kind
 
-KEPT = 16
-"""Runs whose content is kept in memory; the least recently used leaves first."""
-
-KEPT_REPORTS = 1_000
-
-Rows = Mapping[str, Mapping[str, Answered]]
-"""Task → item id → item, record, judgement."""
 Ids = Mapping[str, Collection[str]]
 """Task → ids of items."""
 
@@ -45,12 +43,14 @@ class StoredRun:
     created: str
     """ISO 8601, UTC."""
     done: int
-    """Items with a record."""
+    """Items with an output."""
     planned: int
-    """Items it is to answer."""
+    """Items that the run is to answer."""
     spec: Mapping[str, Any]
     """The spec as the manifest has it."""
     machine: Mapping[str, Any]
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the model since it was loaded, as the manifest has it."""
 
     @property
     def data_kind(self) -> str:
@@ -63,50 +63,131 @@ class StoredRun:
         return self.done >= self.planned
 
 
-@dataclass(slots=True)
-class _Kept:
-    """What is in memory of one run."""
-
-    stamp: tuple[int, ...]
-    data: RunData
-    records: dict[tuple[str, str], Record]
-    offset: int
-    judged: dict[str, dict[tuple[str, str], Answered]] = field(default_factory=dict)
-
-
 class Library:
-    """The runs below a folder, and any other run folder that is named by its path. Safe to use from several threads."""
+    """The runs below a folder, and the reader of any run folder. Safe to use from several threads.
+
+    Of the readers, those that take `items` (task → ids) see these alone, as if the run had been asked for no others.
+    All raise StoreError if there is no run at the path, or a damaged one, and UnknownNameError for a protocol that does
+    not exist.
+    """
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
-        self._kept: OrderedDict[Path, _Kept] = OrderedDict()
-        self._stored: dict[Path, tuple[tuple[int, ...], StoredRun]] = {}
-        """What is told of a run without its records, for as long as its files stay as they are."""
-        self._reports: OrderedDict[tuple[Path, str], tuple[tuple[int, ...], Report]] = OrderedDict()
-        """The same of reports: a ranking of many runs must not read and judge them all again."""
-        self._lock = threading.Lock()
+        self._runs = RunCache()
+        self._results = ResultCache()
+
+    def __reduce__(self) -> tuple[type[Library], tuple[Path]]:
+        # A copy in another process begins with nothing kept.
+        return Library, (self.runs_dir,)
+
+    # --- one run or two -----------------------------------------------------------------------------------
+
+    def data(self, path: Path, items: Ids | None = None) -> RunData:
+        """Spec, items and records."""
+        data = self._runs.data(path)
+        return data if items is None else only(data, items)
+
+    def judged(self, path: Path, protocol: str = "official", items: Ids | None = None) -> Judged:
+        """Task → item id → item, record and judgement, as `judge_run` gives them."""
+        return self._judged(path, protocol, items)[1]
+
+    def item_judgements(self, path: Path, task: str, item_id: str) -> dict[str, Judgement]:
+        """Protocol → judgement of one item, of every protocol that scores its subset; without any if the item has no
+        record."""
+        return self._runs.item_judgements(path, task, item_id)
+
+    def report(self, path: Path, protocol: str = "official", items: Ids | None = None) -> Report:
+        """Every score under a protocol."""
+
+        def compute() -> Report:
+            data, judged = self._judged(path, protocol, items)
+            return report_run(data, protocol, judged)
+
+        return self._results.get(("report", protocol, path, self._subset(path, items)), _version(path), compute)
+
+    def groups(self, path: Path, protocol: str = "official", items: Ids | None = None) -> tuple[GroupScore, ...]:
+        """Scores with and without faulty, repeated, leaked and relabelled items; empty if it has none of them."""
+
+        def compute() -> tuple[GroupScore, ...]:
+            data, judged = self._judged(path, protocol, items)
+            return with_and_without(data, protocol, judged) if groups(data) else ()
+
+        return self._results.get(("groups", protocol, path, self._subset(path, items)), _version(path), compute)
+
+    def waterfalls(self, path: Path, start: str, end: str, items: Ids | None = None) -> dict[str, Waterfall]:
+        """Subset → how its score under one protocol becomes that under another.
+
+        Raises:
+            InputError: there is no subset for which this can be said; says why for the first.
+        """
+
+        def compute() -> dict[str, Waterfall]:
+            data = self.data(path, items)
+            tasks = waterfall.explainable(data, start, end) or list(data.items)[:1]
+            return {task: waterfall.explain(data, task, start, end) for task in tasks}
+
+        return self._results.get(("waterfalls", start, end, path, self._subset(path, items)), _version(path), compute)
+
+    def comparison(
+        self, a: Path, b: Path, protocol: str = "official", items_a: Ids | None = None, items_b: Ids | None = None
+    ) -> Comparison:
+        """Two runs on the items both were asked; see `compare_runs`."""
+
+        def compute() -> Comparison:
+            (data_a, judged_a), (data_b, judged_b) = (
+                self._judged(a, protocol, items_a),
+                self._judged(b, protocol, items_b),
+            )
+            return compare_runs(data_a, data_b, protocol, (judged_a, judged_b))
+
+        key = "comparison", protocol, a, self._subset(a, items_a), b, self._subset(b, items_b)
+        return self._results.get(key, (_version(a), _version(b)), compute)
+
+    def _judged(self, path: Path, protocol: str, items: Ids | None) -> tuple[RunData, Judged]:
+        """A run and its judged items, of one and the same content of its files."""
+        data, judged = self._runs.judged(path, protocol)
+        if items is None:
+            return data, judged
+        data = only(data, items)
+        return data, only_judged(judged, data)
+
+    def _subset(self, path: Path, items: Ids | None) -> str:
+        """What tells apart the results for several parts of a run: a checksum of the items, empty for all of them."""
+        if items is None:
+            return ""
+        data = self._runs.data(path)
+        part = only(data, items)
+        if part.items == data.items:
+            return ""
+        checksum = hashlib.sha256()
+        for task, chosen in part.items.items():
+            for id_ in chosen:
+                checksum.update(f"{task}\0{id_}\0".encode("utf-8", "surrogatepass"))
+        return checksum.hexdigest()
+
+    # --- the runs below the folder ------------------------------------------------------------------------
 
     def all(self) -> list[StoredRun]:
         """Every run below the folder, the newest first; `damaged` has those that cannot be read.
 
         Raises:
-            StoreError: the folder is none, or cannot be read. One that is not there yet holds no runs.
+            StoreError: `runs_dir` is not a folder, or cannot be read. A folder that does not exist yet holds no runs.
         """
-        found = []
+        runs = []
         for path in self._folders():
             with contextlib.suppress(StoreError):
-                found.append(self.stored(path))
-        return sorted(found, key=lambda run: (run.created, run.name), reverse=True)
+                runs.append(self.stored(path))
+        return sorted(runs, key=lambda run: (run.created, run.name), reverse=True)
 
     def damaged(self) -> dict[str, str]:
         """Folder → what is wrong, of the runs below the folder that cannot be read."""
-        found = {}
+        reasons = {}
         for path in self._folders():
             try:
                 self.stored(path)
             except StoreError as e:
-                found[path.name] = str(e)
-        return found
+                reasons[path.name] = messages.of(e)
+        return reasons
 
     def _folders(self) -> list[Path]:
         """What is a run or was one; a run that has only begun has no manifest and no record yet."""
@@ -119,103 +200,14 @@ class Library:
                 "The folder for runs {runs_dir} cannot be read ({reason}). Check its permissions, "
                 "or choose another one: --runs-dir, or JGLUE_RUNS_DIR.",
                 runs_dir=self.runs_dir,
-                reason=e.strerror,
+                reason=reason_of(e),
             ) from e
         stores = (RunStore(path) for path in sorted(self.runs_dir.glob("[!.]*/")))
-        return [store.path for store in stores if (store.path / "manifest.json").exists() or store.has_records()]
+        return [store.path for store in stores if store.exists() or store.has_records()]
 
     def stored(self, path: Path) -> StoredRun:
         """One run by its folder; raises StoreError if there is none."""
-        stamp = (*_stamp(path), _size(path / "records.jsonl"))
-        with self._lock:
-            known = self._stored.get(path)
-        if known is not None and known[0] == stamp:
-            return known[1]
-        found = self._counted(path)
-        with self._lock:
-            self._stored[path] = stamp, found
-        return found
-
-    def _counted(self, path: Path) -> StoredRun:
-        manifest = RunStore(path).manifest()
-        with self._lock:
-            kept = self._read(path)
-        items = {(task, id_) for task, found in kept.data.items.items() for id_ in found}
-        try:
-            return StoredRun(
-                path.name,
-                path,
-                str(manifest["label"]),
-                str(manifest["created"]),
-                sum(record.output is not None and key in items for key, record in kept.records.items()),
-                len(items),
-                manifest["spec"],
-                manifest.get("machine") or {},
-            )
-        except (KeyError, TypeError) as e:
-            raise StoreError(
-                "{path} is not a run's manifest ({reason!r}).", path=path / "manifest.json", reason=e
-            ) from e
-
-    def data(self, path: Path, items: Ids | None = None) -> RunData:
-        """Everything a report needs, of these items alone if they are named; raises StoreError if there is no run, or a
-        damaged one."""
-        with self._lock:
-            found = self._read(path).data
-        return found if items is None else only(found, items)
-
-    def judged(
-        self, path: Path, protocol: str = "official", items: Ids | None = None
-    ) -> dict[str, dict[str, Answered]]:
-        """Task → item id → item, record and judgement, as `report.judge_run` gives them; of these items alone if they
-        are named."""
-        found = self._judged(path, protocol)
-        if items is None:
-            return found
-        return {
-            name: {id_: row for id_, row in rows.items() if id_ in items[name]}
-            for name, rows in found.items()
-            if name in items
-        }
-
-    def _judged(self, path: Path, protocol: str) -> dict[str, dict[str, Answered]]:
-        how = get_protocol(protocol)
-        with self._lock:
-            kept = self._read(path)
-            done = kept.judged.setdefault(protocol, {})
-            out: dict[str, dict[str, Answered]] = {}
-            for name, items in kept.data.items.items():
-                rows = out[name] = {}
-                if name not in how.metrics:
-                    continue
-                for id_, item in items.items():
-                    record = kept.records.get((name, id_))
-                    if record is None:
-                        continue
-                    row = done.get((name, id_))
-                    if row is None or row.record is not record:
-                        row = done[name, id_] = Answered(item, record, how.judge(TASKS[name], item, record))
-                    rows[id_] = row
-            return out
-
-    def report(self, path: Path, protocol: str = "official", items: Ids | None = None) -> Report:
-        """Scores under a protocol, of these items alone if they are named; raises UnknownNameError if there is no such
-        protocol."""
-        if items is not None:
-            return report_run(self.data(path, items), protocol, self.judged(path, protocol, items))
-        stamp = (*_stamp(path), _size(path / "records.jsonl"))
-        with self._lock:
-            known = self._reports.get((path, protocol))
-            if known is not None and known[0] == stamp:
-                self._reports.move_to_end((path, protocol))
-                return known[1]
-        found = report_run(self.data(path), protocol, self.judged(path, protocol))
-        with self._lock:
-            # What has grown meanwhile has another stamp by now, and is read again.
-            self._reports[path, protocol] = stamp, found
-            while len(self._reports) > KEPT_REPORTS:
-                self._reports.popitem(last=False)
-        return found
+        return self._results.get(("stored", path), _version(path), lambda: _stored(path, self._runs.data(path)))
 
     def reports(self, protocol: str = "official", data: str = "sample") -> dict[str, Report]:
         """Run → its report, of all runs below the folder over `sample`, `official` (dev) or `test` data; what cannot be
@@ -225,12 +217,18 @@ class Library:
             UnknownNameError: no such protocol.
         """
         get_protocol(protocol)
-        found: dict[str, Report] = {}
+        reports: dict[str, Report] = {}
         for run in self.all():
             if run.data_kind == data:
                 with contextlib.suppress(StoreError):
-                    found[run.name] = self.report(run.path, protocol)
-        return found
+                    reports[run.name] = self.report(run.path, protocol)
+        return reports
+
+    def find(self, name: str) -> Path:
+        """The folder of a run by its name; a name that leads elsewhere is no run. Raises StoreError."""
+        if name in {path.name for path in self._folders()}:
+            return self.runs_dir / name
+        raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
 
     def delete(self, name: str) -> None:
         """Delete a run below the folder.
@@ -242,73 +240,38 @@ class Library:
         path = self.find(name)
         with RunStore(path).writing():
             pass  # Only to see that nobody else is.
-        with self._lock:
-            self._kept.pop(path, None)
-            self._stored.pop(path, None)
-            try:
-                # Named away first: a folder that can be deleted only in part is no run any more.
-                gone = path.with_name(f".deleted-{path.name}")
-                path.rename(gone)
-                shutil.rmtree(gone)
-            except OSError as e:
-                raise StoreError(
-                    "{path} cannot be deleted ({reason}). Check its permissions.", path=path, reason=e.strerror
-                ) from e
-
-    def find(self, name: str) -> Path:
-        """The folder of a run by its name; a name that leads elsewhere is no run. Raises StoreError."""
-        if name in {path.name for path in self._folders()}:
-            return self.runs_dir / name
-        raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
-
-    def _read(self, path: Path) -> _Kept:
-        for again in range(TRIES - 1, -1, -1):
-            stamp = _stamp(path)
-            try:
-                kept = self._read_once(path, stamp)
-                break
-            except StoreError:
-                self._kept.pop(path, None)
-                # Another process may have raised the run's limit between the items and the records.
-                if not again or _stamp(path) == stamp:
-                    raise
-        self._kept[path] = kept
-        self._kept.move_to_end(path)
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return kept
-
-    def _read_once(self, path: Path, stamp: tuple[int, ...]) -> _Kept:
-        store = RunStore(path)
-        kept = self._kept.get(path)
-        fresh = kept is None or kept.stamp != stamp or _size(path / "records.jsonl") < kept.offset
-        if kept is None or fresh:
-            kept = _Kept(stamp, store.head(), {}, 0)
-        new, kept.offset = store.records_since(kept.offset)
-        if new:
-            kept.records |= {(r.task, r.item_id): r for r in new}
-            kept.data = replace(kept.data, records=list(kept.records.values()))
-        if new or fresh:
-            store.check_records(kept.data)
-        return kept
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when manifest or items are written anew."""
-    found: list[int] = []
-    for name in ("manifest.json", "items.jsonl"):
+        self._runs.forget(path)
         try:
-            stat = (path / name).stat()
+            # Renamed first: a folder that can be deleted only in part is no run any more.
+            deleted = path.with_name(f".deleted-{path.name}")
+            path.rename(deleted)
+            shutil.rmtree(deleted)
         except OSError as e:
             raise StoreError(
-                "{path} holds no run ({reason}). It may have been deleted: run it again.", path=path, reason=e.strerror
+                "{path} cannot be deleted ({reason}). Check its permissions.", path=path, reason=reason_of(e)
             ) from e
-        found += [stat.st_mtime_ns, stat.st_size, stat.st_ino]
-    return tuple(found)
 
 
-def _size(path: Path) -> int:
+def _version(path: Path) -> Hashable:
+    """What changes with anything that is stored of a run; raises StoreError if there is none."""
+    store = RunStore(path)
+    return (*version_of(store), store.file_version("records.jsonl"))
+
+
+def _stored(path: Path, data: RunData) -> StoredRun:
+    manifest = RunStore(path).manifest()
+    planned = {(task, id_) for task, items in data.items.items() for id_ in items}
     try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+        return StoredRun(
+            path.name,
+            path,
+            str(manifest["label"]),
+            str(manifest["created"]),
+            sum(record.output is not None and (record.task, record.item_id) in planned for record in data.records),
+            len(planned),
+            manifest["spec"],
+            manifest.get("machine") or {},
+            manifest.get("model") or {},
+        )
+    except (KeyError, TypeError) as e:
+        raise StoreError("{path} is not a run's manifest ({reason!r}).", path=path / "manifest.json", reason=e) from e

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
-from jglue_app.runs.request import Configuration, Side, plans
+from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.runner import Event, run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import ASSETS, Settings
@@ -82,7 +82,7 @@ def make(
         # The file is named without its folder, which would be a path of this machine in the manifest.
         with contextlib.chdir(chat_model.resolve().parent):
             for name, side in sides.items():
-                ((_, plan),) = plans(absolute, Configuration(limit=None, a=side))
+                ((_, plan),) = RunRequest(limit=None, a=side).for_page(absolute).plans(absolute)
                 yield from run_plan(plan, pool, Path(scratch), should_stop)
                 made[name] = RunStore.of(Path(scratch), plan.spec).path
         if should_stop():

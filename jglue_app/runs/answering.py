@@ -54,8 +54,8 @@ def answer_prompts(
             index = [i for i, p in ready.items() if limits[p.item_id] == limit]
             budget = spec.decoding.max_thinking_tokens
             penalty = spec.decoding.for_task(task.name).repetition_penalty
-            some = [ready[i] for i in index]
-            for k, result in generate(backend, some, limit, budget, should_stop, penalty):
+            prompts_left = [ready[i] for i in index]
+            for k, result in generate(backend, prompts_left, limit, budget, should_stop, penalty):
                 i = index[k]
                 record = _record(spec, task, chunk[i], result, chosen.get(i))
                 append([record])

@@ -49,8 +49,8 @@ def generate(
     for i in sorted(marks):
         by_mark.setdefault(marks[i], []).append(i)
     for mark, group in by_mark.items():
-        some = {i: prompts[i] for i in group}
-        yield from _thought_then_answer(backend, some, mark, limit, budget, should_stop, repetition_penalty)
+        group_prompts = {i: prompts[i] for i in group}
+        yield from _thought_then_answer(backend, group_prompts, mark, limit, budget, should_stop, repetition_penalty)
 
 
 def ranked(prompt: Prompt) -> Prompt:

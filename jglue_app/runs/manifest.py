@@ -75,8 +75,10 @@ def _earlier_engines(old: dict[str, Any], backend: Backend) -> list[Any]:
     """Other ways in which earlier prompts of the run went through the model, with the reasons."""
     before: dict[str, Any] = old.get("model") or {}
     now = {"engine": backend.info.engine, "engine_reason": backend.info.engine_reason}
-    ways = [*(old.get("earlier_engines") or []), {name: before.get(name, "") for name in now}]
-    return [way for k, way in enumerate(ways) if way["engine"] and way != now and way not in ways[:k]]
+    engines = [*(old.get("earlier_engines") or []), {name: before.get(name, "") for name in now}]
+    return [
+        engine for k, engine in enumerate(engines) if engine["engine"] and engine != now and engine not in engines[:k]
+    ]
 
 
 def _earlier_machines(old: dict[str, Any], machine: dict[str, Any]) -> list[Any]:

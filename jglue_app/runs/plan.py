@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from jglue_app.backends import BACKENDS
 from jglue_app.backends.fingerprint import fingerprint_model
 from jglue_app.data import files as data
 from jglue_app.data.pools import few_shot_pool, fingerprint, take
-from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.errors import InputError
 from jglue_app.prompts import build, examples, formats
 from jglue_app.prompts.styles import Style, load_style
-from jglue_app.prompts.thoughts import THINKING
+from jglue_app.runs.request import RunRequest, Side
 from jglue_app.settings import Settings
-from jglue_app.tasks import TASKS, get_task
+from jglue_app.tasks import TASKS
 from jglue_app.types import Dataset, Decoding, Item, ModelSpec, Prompt, PromptSpec, RunSpec
 from jglue_app.version import __version__
-
-METHODS = ("generate", "choose", "both")
-NO_PENALTY = "The repetition penalty is a number above 0, such as 1.2; 1 is none."
-MAX_THINKING_TOKENS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +88,9 @@ def make_plan(
     sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
     for name in tasks:
         style.of(name)
-    found = fingerprint_model(model, settings) if answers else None
+    model_files = fingerprint_model(model, settings) if answers else None
     spec = RunSpec(
-        model=replace(model, files_sha256=found.digest if found else None),
+        model=replace(model, files_sha256=model_files.digest if model_files else None),
         tasks=tuple(name for name in TASKS if name in tasks),
         data_version=data.OFFICIAL_VERSION if data_kind == "official" else data.SAMPLE_VERSION,
         data_sha256=sums,
@@ -110,7 +103,7 @@ def make_plan(
         limit=limit,
     )
     items = {name: take(datasets[name].items, limit, seed) for name in spec.tasks}
-    return Plan(spec, style, datasets, pools, items, found.files if found else {})
+    return Plan(spec, style, datasets, pools, items, model_files.files if model_files else {})
 
 
 def build_prompts(plan: Plan, name: str, items: Sequence[Item], model: formats.ModelText) -> list[Prompt]:
@@ -133,33 +126,23 @@ def _refuse_leaks(pool: Dataset, evaluated: Sequence[Dataset]) -> None:
     """No example may be an item under evaluation, however the pool was made."""
     ids = {fingerprint(item): f"{d.task} {item.id}" for d in evaluated for item in d.items}
     for item in pool.items:
-        if found := ids.get(fingerprint(item)):
+        if evaluated_item := ids.get(fingerprint(item)):
             raise InputError(
                 "The example {task} {item} has the text of the evaluated item {found}. Take it out "
                 "of the train file, or ask for no examples.",
                 task=pool.task,
                 item=item.id,
-                found=found,
+                found=evaluated_item,
             )
-
-
-def penalty_of(value: Any) -> float:
-    """A repetition penalty as a number; raises InputError unless it is one above 0 and finite."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
-        try:
-            return float(value)
-        except OverflowError:  # A whole number beyond all floats.
-            pass
-    raise InputError(NO_PENALTY)
 
 
 def _same_penalties(decoding: Decoding, tasks: Sequence[str]) -> Decoding:
     """The same with its penalties in one shape of several that mean the same: else one run would have two names."""
-    own = {name: penalty_of(decoding.for_task(name).repetition_penalty) for name in TASKS if name in tasks}
-    values = set(own.values())
+    penalties = {name: float(decoding.for_task(name).repetition_penalty) for name in TASKS if name in tasks}
+    values = set(penalties.values())
     if len(values) == 1:
         return replace(decoding, repetition_penalty=values.pop(), repetition_penalty_by_task=())
-    by_task = tuple((name, value) for name, value in own.items() if value != 1)
+    by_task = tuple((name, value) for name, value in penalties.items() if value != 1)
     return replace(decoding, repetition_penalty=1.0, repetition_penalty_by_task=by_task)
 
 
@@ -172,34 +155,14 @@ def _check_request(
     split: str,
     marc_ja: Path | None,
 ) -> None:
-    if not tasks:
-        raise InputError("Choose at least one subset: {tasks}.", tasks=", ".join(TASKS))
-    if limit is not None and limit < 1:
-        raise InputError("The number of items must be at least 1.")
-    for name in tasks:
-        get_task(name)
-    for kind, name, known in (
-        ("backend", model.backend, tuple(BACKENDS)),
-        ("format", prompt.format, tuple(formats.FORMATS)),
-        ("few-shot selection", prompt.shot_selection, examples.SHOT_SELECTIONS),
-        ("method", decoding.method, METHODS),
-        ("thinking", prompt.thinking, THINKING),
-    ):
-        if name not in known:
-            raise UnknownNameError(kind, name, known)
-    if any(prompt.for_task(name).shots < 0 for name in tasks):
-        raise InputError("The number of few-shot examples must be 0 or more.")
-    if decoding.max_new_tokens is not None and not 1 <= decoding.max_new_tokens <= 4096:
-        raise InputError("The limit on new tokens must be from 1 to 4096.")
-    if decoding.max_thinking_tokens is not None and not 1 <= decoding.max_thinking_tokens <= MAX_THINKING_TOKENS:
-        raise InputError(
-            "The limit on tokens of a thought must be from 1 to {max_thinking_tokens:,}.",
-            max_thinking_tokens=MAX_THINKING_TOKENS,
-        )
-    for name, value in (("", decoding.repetition_penalty), *decoding.repetition_penalty_by_task):
-        penalty_of(value)
-        if name:
-            get_task(name)
+    """Refuse values out of their bounds, and those that do not go together."""
+    RunRequest(
+        tasks=tuple(tasks),
+        limit=limit,
+        method=decoding.method,
+        max_new_tokens=decoding.max_new_tokens,
+        a=Side.of(model, prompt, decoding),
+    )
     if split == "train" and any(prompt.for_task(name).shots for name in tasks):
         raise InputError(
             "Few-shot examples are taken from the train split, which is what is evaluated here. "

@@ -60,7 +60,7 @@ def read_predictions(path: Path, dataset: Dataset, *, partial: bool = False) -> 
     Raises:
         DataError: unreadable file, a line not in the format, an unknown, duplicate or missing id; names the line.
     """
-    content = user_files.read(path, "Give the path of a JSON Lines file.")
+    content = user_files.read(path, Message("Give the path of a JSON Lines file."))
     rows = json_lines(content.text) if content.rows is None else map(_cells, content.rows)
     items = {item.id: item for item in dataset.items}
     outputs: dict[str, Output] = {}
@@ -191,9 +191,9 @@ def _kind_of(numbers: Sequence[float]) -> Message:
     return Message("losses, logits or percentages")
 
 
-def _cells(found: user_files.Row) -> user_files.Row:
+def _cells(located_row: user_files.Row) -> user_files.Row:
     """A row of a table: lists that are written as JSON are read, and an empty list is none."""
-    where, row = found
+    where, row = located_row
     changed = dict(row)
     for name in ("choice_logprobs", "choices"):
         value = row.get(name)
@@ -333,7 +333,7 @@ def _thought(row: Mapping[str, Any], where: str) -> str | None:
 def assumed_thought(texts: Mapping[str, str]) -> tuple[str, tuple[Notice, ...]]:
     """The mark that the prompts of these texts have opened, by those that close one without opening it; and what has
     to be said of that. Empty where no text does."""
-    closing = {id_: found for id_, text in texts.items() if (found := thoughts.opener_of(text))}
+    closing = {id_: opener for id_, text in texts.items() if (opener := thoughts.opener_of(text))}
     if not closing:
         return "", ()
     mark, end = Counter(closing.values()).most_common(1)[0][0]

@@ -1,61 +1,70 @@
-"""The settings of a run that were left open, as the scoring protocol's own system has them."""
+"""Options that were left open, filled as the scoring protocol's own system has them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from jglue_app.runs.request import RunRequest, Side, read_values
+from jglue_app.runs.request_options import Surface, options
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Preset
-from jglue_app.tasks import CORE, TASKS
-from jglue_app.types import Decoding
+from jglue_app.tasks import CORE
 
-USUAL = Preset("ja-labels")
+DEFAULT = Preset("ja-labels")
 """Where the protocol suits any run."""
 
 
-def fill(
+def request(
     protocol: str,
-    style: str | None = None,
-    format: str | None = None,
-    shots: int | None = None,
-    method: str | None = None,
-    repetition_penalty: float | None = None,
-    oracle_length: bool | None = None,
-) -> Preset:
-    """What was asked for, and for the rest what the protocol's system does.
+    common: Mapping[str, Any],
+    a: Mapping[str, Any],
+    b: Mapping[str, Any] | None = None,
+    *,
+    surface: Surface = "program",
+) -> RunRequest:
+    """A request from the values that were given; None is none. What is open is as the protocol's system has it.
 
-    Of how its system writes text nothing is taken over where answers are only ranked.
+    Args:
+        protocol: a key of `PROTOCOLS`.
+        common: field of `RunRequest` → value.
+        a, b: field of `Side` → value.
+        surface: where the values came from; see `request.read_values`.
 
     Raises:
-        UnknownNameError: no such protocol.
+        InputError: a value that its field does not take.
+        UnknownNameError: no such protocol, or a name that is in none of our tables.
     """
-    own = get_protocol(protocol).preset or USUAL
-    writes = (own.method if method is None else method) != "choose"
-    usual = own.repetition_penalty if writes else ()
-    return Preset(
-        style=own.style if style is None else style,
-        shots=own.shots if shots is None else shots,
-        shots_by_task=own.shots_by_task if shots is None else (),
-        method=own.method if method is None else method,
-        format=own.format if format is None else format,
-        repetition_penalty=(
-            usual if repetition_penalty is None else tuple((name, repetition_penalty) for name in TASKS)
-        ),
-        oracle_length=own.oracle_length and writes if oracle_length is None else oracle_length,
+    get_protocol(protocol)
+    values = {name: option.traits.command_default for name, option in options(RunRequest).items()}
+    values = {name: value for name, value in values.items() if value is not ...} | _given(common)
+    if values["tasks"] == "all":
+        values["tasks"] = subsets(protocol)
+    own = get_protocol(protocol).preset or DEFAULT
+    values.setdefault("method", own.method)
+    # Of how its system writes text nothing is taken over where answers are only ranked.
+    writes = values["method"] != "choose"
+    values.setdefault("oracle_length", own.oracle_length and writes)
+    sides = {name: _filled(own, _given(given), writes) for name, given in (("a", a), ("b", b)) if given is not None}
+    return read_values(
+        RunRequest, values | {name: read_values(Side, side, surface) for name, side in sides.items()}, surface
     )
 
 
-def decoding(preset: Preset, max_new_tokens: int | None = None, max_thinking_tokens: int | None = None) -> Decoding:
-    """How answers are obtained under a preset as `fill` gives it."""
-    return Decoding(
-        preset.method,
-        max_new_tokens,
-        preset.oracle_length,
-        max_thinking_tokens,
-        repetition_penalty_by_task=preset.repetition_penalty,
-    )
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def subsets(protocol: str, asked: Sequence[str] | None = None) -> list[str]:
-    """The subsets asked for; without any, those that the protocol scores and that need not be named."""
-    return [name for name in CORE if name in get_protocol(protocol).metrics] if asked is None else list(asked)
+def _filled(preset: Preset, given: dict[str, Any], writes: bool) -> dict[str, Any]:
+    """The values of one side, the open ones from the protocol."""
+    open_values: dict[str, Any] = {"style": preset.style, "format": preset.format}
+    if "shots" not in given:
+        open_values |= {"shots": preset.shots, "shots_by_task": preset.shots_by_task}
+    if "repetition_penalty" not in given and writes:
+        open_values["repetition_penalty_by_task"] = preset.repetition_penalty
+    return open_values | given
+
+
+def subsets(protocol: str, names: Sequence[str] | None = None) -> list[str]:
+    """The subsets named; without any, those that the protocol scores and that need not be named."""
+    return [name for name in CORE if name in get_protocol(protocol).metrics] if names is None else list(names)

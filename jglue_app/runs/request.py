@@ -1,337 +1,506 @@
-"""A comparison as somebody asks for it, in the three shapes in which it travels: plans, a command line, a link.
+"""Every option of a run or a comparison, once: type, default, bounds, choices and help.
 
-No shape holds a secret. `query` and `from_query` are inverse to each other, but for `allow_bin`: a link allows nobody
-to read pickled weights.
+The command line, the page, programs (Python, HTTP and MCP), the Launch form, links and printed commands are all built
+of the fields here, and all make a `RunRequest` of what they are given. What a field needs for that is in
+`request_options`; the sentences about values that a field does not take are in `request_errors`.
+
+A field without a title is none of these options.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
-from urllib.parse import urlencode
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from jglue_app.backends import backend_for
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, model_validator
+from pydantic.dataclasses import dataclass
+
+from jglue_app.backends import BACKENDS, backend_for
+from jglue_app.data.files import DATA_KINDS, SPLITS, Progress
 from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.messages import mark
+from jglue_app.prompts.examples import SHOT_SELECTIONS
 from jglue_app.prompts.formats import FORMATS
-from jglue_app.prompts.styles import style_names
 from jglue_app.prompts.thoughts import THINKING
-from jglue_app.runs.plan import MAX_THINKING_TOKENS, METHODS, Plan, make_plan, penalty_of
+from jglue_app.runs import request_errors
+from jglue_app.runs.request_options import Option, Surface, Traits, integral, options, split_by_task, split_names
 from jglue_app.settings import Settings
 from jglue_app.tasks import CORE, TASKS
-from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec
+from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec, is_sample
 from jglue_app.version import __version__
 
-DATA = ("sample", "official")
-SPLITS = ("valid", "test")
-"""Splits that a configuration may ask for."""
+if TYPE_CHECKING:
+    from jglue_app.runs.plan import Plan
+
+METHODS = ("generate", "choose", "both")
 QUANTIZATIONS = ("none", "8bit", "4bit")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 MAX_SHOTS = 16
-MOST_WHOLE = 999_999_999
-MAX_DIGITS = 30
-MAX_NAME = 500
-"""Characters of a model's name."""
+MAX_NEW_TOKENS = 4096
+MAX_THINKING_TOKENS = 32_768
+MAX_SYSTEM = 10_000
+"""Characters of a system turn that page, links and forms take."""
 
-Plans = list[tuple[Literal["a", "b"], Plan]]
+SAME_SIDES = mark("A and B are the same. Change one of them, such as the number of examples.")
+
+M = TypeVar("M")
+Whole = Annotated[int, BeforeValidator(integral), Field(strict=True)]
+Penalty = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
+def known_splits() -> tuple[str, ...]:
+    """The splits that any subset has."""
+    more = (task.files.more_splits for task in TASKS.values() if task.files)
+    return tuple(dict.fromkeys((*SPLITS, *(split for splits in more for split in splits))))
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Side:
     """One model with its prompt."""
 
-    model: str = "gemma-3-270m"
-    format: str = "plain"
-    style: str = "ja-labels"
-    shots: int = 0
-    quantization: str = "none"
-    dtype: str = "auto"
-    thinking: str = "off"
-    max_thinking_tokens: int = 0
-    """Most tokens of a thought; 0 if it takes them from the answer's."""
-    repetition_penalty: float = 1.0
-    """Of all subsets; 1 is none."""
+    model: Annotated[
+        Text,
+        Field(title="Model", description="Registry name, Hub id, folder or .gguf file"),
+    ] = "gemma-3-270m"
+    format: Annotated[
+        Text,
+        Field(
+            title="Format",
+            description="Prompt format: plain, chat, rinna, rinna_bilingual, alpaca or llama2",
+        ),
+        Traits(without="the protocol's own", choices=lambda: tuple(FORMATS), from_protocol=True),
+    ] = "plain"
+    style: Annotated[
+        Text,
+        Field(
+            title="Style",
+            description="Wording style: a name, or the path of your own .toml file",
+        ),
+        Traits(without="the protocol's own", from_protocol=True),
+    ] = "ja-labels"
+    shots: Annotated[
+        Whole,
+        Field(
+            ge=0,
+            title="Examples",
+            description="Number of solved examples",
+        ),
+        Traits(without="as the protocol has them", from_protocol=True, cap=MAX_SHOTS),
+    ] = 0
+    quantization: Annotated[
+        Text, Field(title="Quantization", description="none, 8bit or 4bit"), Traits(choices=lambda: QUANTIZATIONS)
+    ] = "none"
+    dtype: Annotated[
+        Text,
+        Field(title="dtype", description="auto, float32, bfloat16 or float16"),
+        Traits(choices=lambda: DTYPES),
+    ] = "auto"
+    thinking: Annotated[
+        Text,
+        Field(
+            title="Thinking",
+            description="Thinking before the answer, for --format chat and models whose template has a switch for it: "
+            "off, on, or default (the template's own)",
+        ),
+        Traits(choices=lambda: THINKING),
+    ] = "off"
+    max_thinking_tokens: Annotated[
+        Whole | None,
+        Field(
+            ge=1,
+            le=MAX_THINKING_TOKENS,
+            title="Tokens of a thought",
+            description="Limit on tokens of a thought, beside those of the answer",
+        ),
+        Traits(without="they share one limit"),
+    ] = None
+    repetition_penalty: Annotated[
+        Penalty,
+        Field(
+            title="Repetition penalty",
+            description="Lower the scores of tokens that stand in the prompt or were written: above 0, such as 1.2; 1 "
+            "is none",
+        ),
+        Traits(without="as the protocol has it", from_protocol=True),
+    ] = 1.0
+    shots_by_task: Annotated[
+        tuple[tuple[str, Annotated[Whole, Field(ge=0)]], ...],
+        BeforeValidator(split_by_task),
+        Field(
+            title="Examples of single subsets",
+            description="Number of solved examples of subsets that have another one, such as jsquad=2,jsts=3",
+        ),
+        Traits(without="as the protocol has them", from_protocol=True),
+    ] = ()
+    repetition_penalty_by_task: Annotated[
+        tuple[tuple[str, Penalty], ...],
+        BeforeValidator(split_by_task),
+        Field(
+            title="Repetition penalty of single subsets",
+            description="Repetition penalty of subsets that have another one, such as jsquad=1.2",
+        ),
+        Traits(without="as the protocol has it", from_protocol=True),
+    ] = ()
+    shot_selection: Annotated[
+        Text,
+        Field(title="Selection of examples", description="How examples are chosen: fixed, random or balanced"),
+        Traits(choices=lambda: SHOT_SELECTIONS, kind_name="few-shot selection", command_prefix=False),
+    ] = "balanced"
+    shot_seed: Annotated[
+        Whole,
+        Field(title="Seed of the examples", description="Seed of the choice of examples"),
+        Traits(command_prefix=False),
+    ] = 0
+    system: Annotated[
+        Text,
+        Field(title="System turn", description="Text of the system turn"),
+        Traits(cap=MAX_SYSTEM, multiline=True, command_prefix=False),
+    ] = ""
+    revision: Annotated[
+        Text | None,
+        Field(title="Revision", description="Branch, tag or commit on the Hub"),
+        Traits(local_only=True, follows_a="same model"),
+    ] = None
+    gguf_file: Annotated[
+        Text | None,
+        Field(title="GGUF file", description="File in a Hub repository that holds GGUF weights"),
+        Traits(local_only=True, follows_a="same model"),
+    ] = None
+    backend: Annotated[
+        Text | None,
+        Field(
+            title="Backend",
+            description="hf or scripted (a table of answers)",
+        ),
+        Traits(
+            without="scripted for .jsonl files, else hf",
+            choices=lambda: tuple(BACKENDS),
+            local_only=True,
+            follows_a="never",
+        ),
+    ] = None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, value: Any, handler: Callable[[Any], Side], info: ValidationInfo) -> Side:
+        return in_sentences(cls, value, handler, info)
+
+    @classmethod
+    def of(cls, model: ModelSpec, prompt: PromptSpec, decoding: Decoding) -> Side:
+        """The side of a run with these settings.
+
+        Raises:
+            InputError: one of them is out of its bounds.
+        """
+        return cls(
+            model=model.id,
+            format=prompt.format,
+            style=prompt.style,
+            shots=prompt.shots,
+            quantization=model.quantization,
+            dtype=model.dtype,
+            thinking=prompt.thinking,
+            max_thinking_tokens=decoding.max_thinking_tokens,
+            repetition_penalty=decoding.repetition_penalty,
+            shots_by_task=prompt.shots_by_task,
+            repetition_penalty_by_task=decoding.repetition_penalty_by_task,
+            shot_selection=prompt.shot_selection,
+            shot_seed=prompt.shot_seed,
+            system=prompt.system,
+            revision=model.revision,
+            gguf_file=model.gguf_file,
+            backend=None if model.backend == backend_for(model.id) else model.backend,
+        )
+
+    @property
+    def prompt(self) -> PromptSpec:
+        """How items become text."""
+        return PromptSpec(
+            style=self.style,
+            format=self.format,
+            shots=self.shots,
+            shot_seed=self.shot_seed,
+            shot_selection=self.shot_selection,
+            system=self.system,
+            shots_by_task=self.shots_by_task,
+            thinking=self.thinking,
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """What is asked of one or two models."""
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class RunRequest:
+    """A run of one model, or a comparison of two. The defaults are what the page begins with."""
 
-    tasks: tuple[str, ...] = CORE
-    data: str = "sample"
-    limit: int | None = 5
-    """Items per subset; None for all."""
-    method: str = "both"
-    a: Side = field(default_factory=Side)
+    tasks: Annotated[
+        tuple[str, ...],
+        BeforeValidator(split_names),
+        Field(
+            min_length=1,
+            title="Subsets",
+            description="Subsets, separated by commas, or 'all' that the protocol scores (jcola if named)",
+        ),
+        Traits(from_protocol=True, command_default="all"),
+    ] = CORE
+    data: Annotated[
+        Text,
+        Field(title="Data", description="official (JGLUE v1.3) or sample (embedded items)"),
+        Traits(choices=lambda: DATA_KINDS, command_default="official"),
+    ] = "sample"
+    limit: Annotated[
+        Whole | None,
+        Field(ge=1, title="Items per subset", description="Items per subset"),
+        Traits(without="all", command_default=None),
+    ] = 5
+    method: Annotated[
+        Text,
+        Field(
+            title="Method",
+            description="generate, choose (log-likelihood of each answer) or both",
+        ),
+        Traits(without="as the protocol needs", choices=lambda: METHODS, from_protocol=True),
+    ] = "both"
+    a: Side = Field(default_factory=Side)
     b: Side | None = None
-    allow_bin: bool = False
-    split: str = "valid"
-    """`valid` or `test`."""
+    allow_bin: Annotated[
+        bool,
+        Field(strict=True, title="Allow .bin", description="Accept pickled .bin weights, read weights-only"),
+        Traits(local_only=True, in_link=False),
+    ] = False
+    split: Annotated[
+        Text,
+        Field(title="Split", description="train, valid or test; JCoLA also has out_of_domain"),
+        Traits(choices=known_splits),
+    ] = "valid"
+    seed: Annotated[
+        Whole,
+        Field(title="Seed", description="Seed of the order in which items are taken under a limit"),
+    ] = 0
+    max_new_tokens: Annotated[
+        Whole | None,
+        Field(
+            ge=1,
+            le=MAX_NEW_TOKENS,
+            title="New tokens",
+            description="Limit on new tokens",
+        ),
+        Traits(without="the style's own"),
+    ] = None
+    oracle_length: Annotated[
+        bool,
+        Field(
+            strict=True,
+            title="Oracle length",
+            description="Cut JSQuAD answers at the longest gold answer's token count: an oracle",
+        ),
+        Traits(without="the protocol's own", from_protocol=True),
+    ] = False
+    marc_ja: Annotated[
+        Text | None,
+        Field(title="MARC-ja file", description="Your own MARC-ja file in the official format"),
+        Traits(local_only=True, in_link=False, cap=4_096),
+    ] = None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, value: Any, handler: Callable[[Any], RunRequest], info: ValidationInfo) -> RunRequest:
+        return in_sentences(cls, value, handler, info)
 
     @property
     def sides(self) -> dict[Literal["a", "b"], Side]:
         """The sides there are."""
         return {"a": self.a} if self.b is None else {"a": self.a, "b": self.b}
 
+    def model_of(self, side: Side) -> ModelSpec:
+        """The model of a side."""
+        name = side.model.strip()
+        return ModelSpec(
+            name,
+            side.backend or backend_for(name),
+            side.revision,
+            side.dtype,
+            side.quantization,
+            side.gguf_file,
+            self.allow_bin,
+        )
 
-def plans(settings: Settings, asked: Configuration) -> Plans:
-    """One plan for each side, everything checked again: neither links nor programs are bound by a page's controls.
+    def decoding_of(self, side: Side) -> Decoding:
+        """How answers of a side are obtained."""
+        return Decoding(
+            self.method,
+            self.max_new_tokens,
+            self.oracle_length,
+            side.max_thinking_tokens,
+            side.repetition_penalty,
+            side.repetition_penalty_by_task,
+        )
+
+    def for_page(self, settings: Settings) -> RunRequest:
+        """The request as a visitor of the page may make it: on a public server, all items are as many as are allowed.
+
+        Raises:
+            InputError: more than the page takes, or on a public server something that concerns its files.
+        """
+        for part in (self, *self.sides.values()):
+            _check_caps(_with_limit(options(type(part)), settings.max_items), part, "page", "")
+        if self.a == self.b:
+            raise InputError(SAME_SIDES)
+        if not settings.public:
+            return self
+        for part in (self, *self.sides.values()):
+            for name, option in options(type(part)).items():
+                if option.traits.local_only and getattr(part, name) != option.default:
+                    raise InputError(
+                        "A public server does not take {name}. Run the application on your own machine.",
+                        name=option.flag,
+                    )
+        return self if self.limit is not None else replace(self, limit=settings.max_items)
+
+    def plans(self, settings: Settings, *, progress: Progress | None = None, answers: bool = True) -> Plans:
+        """One plan for each side; for the arguments see `plan.make_plan`.
+
+        Raises:
+            InputError: what cannot be done, with a remedy.
+            ModelError: the files of the model are being written.
+            NetworkError: a data file is missing and cannot be downloaded.
+        """
+        from jglue_app.runs.plan import make_plan  # It checks what it is given by the fields here.
+
+        plans = [
+            (
+                name,
+                make_plan(
+                    settings,
+                    self.model_of(side),
+                    self.tasks,
+                    data_kind=self.data,
+                    split=self.split,
+                    limit=self.limit,
+                    seed=self.seed,
+                    prompt=side.prompt,
+                    decoding=self.decoding_of(side),
+                    marc_ja=Path(self.marc_ja) if self.marc_ja else None,
+                    progress=progress,
+                    answers=answers,
+                ),
+            )
+            for name, side in self.sides.items()
+        ]
+        if len(plans) == 2 and plans[0][1].spec == plans[1][1].spec:
+            raise InputError(SAME_SIDES)
+        return plans
+
+    @classmethod
+    def of_spec(cls, spec: RunSpec) -> RunRequest | None:
+        """What asks for a stored run again; None where it was made by another version of this application, or of
+        outputs made elsewhere."""
+        try:
+            found = cls(
+                tasks=spec.tasks,
+                data="sample" if is_sample(spec.data_version) else "official",
+                limit=spec.limit,
+                method=spec.decoding.method,
+                a=Side.of(spec.model, spec.prompt, spec.decoding),
+                allow_bin=spec.model.allow_bin,
+                split=spec.split,
+                seed=spec.seed,
+                max_new_tokens=spec.decoding.max_new_tokens,
+                oracle_length=spec.decoding.oracle_length,
+            )
+        except InputError:
+            return None
+        # Whatever files the model has by now: another run, if they are others.
+        model = replace(spec.model, files_sha256=None)
+        parts = (found.model_of(found.a), found.a.prompt, found.decoding_of(found.a), __version__)
+        return found if parts == (model, spec.prompt, spec.decoding, spec.code_version) else None
+
+    @classmethod
+    def of_pair(cls, a: RunSpec, b: RunSpec) -> RunRequest | None:
+        """What asks for two stored runs again, side by side; None where one request cannot."""
+        left, right = cls.of_spec(a), cls.of_spec(b)
+        if left is None or right is None or left != replace(right, a=left.a):
+            return None
+        return replace(left, b=right.a)
+
+
+Plans = list[tuple[Literal["a", "b"], "Plan"]]
+
+
+# --- reading --------------------------------------------------------------------------------------------
+
+
+def read_values(
+    model: type[M], values: Mapping[str, Any], surface: Surface, side: str = "", max_items: int | None = None
+) -> M:
+    """A request, or a side of one, from values by name.
+
+    Args:
+        model: `RunRequest`, `Side`, or another dataclass that is checked as they are.
+        values: field → value.
+        surface: where they came from: it words the errors, and all but a program are held to the caps.
+        side: `a` or `b`, for the errors of links.
+        max_items: the most items per subset; None for no cap.
 
     Raises:
-        InputError: what cannot be done, with a remedy.
-        NetworkError: a data file is missing and cannot be downloaded.
+        InputError: a value that its field does not take.
+        UnknownNameError: a name that is in none of our tables.
     """
-    if asked.limit is not None and asked.limit > settings.max_items:
-        raise InputError(
-            "At most {max_items:,} items of a subset can be asked for here. Ask for fewer.",
-            max_items=settings.max_items,
-        )
-    if asked.limit is None and settings.public:
-        asked = replace(asked, limit=settings.max_items)
-    found = [(name, _plan(settings, asked, side)) for name, side in asked.sides.items()]
-    if len(found) == 2 and found[0][1].spec == found[1][1].spec:
-        raise InputError("A and B are the same. Change one of them, such as the number of examples.")
+    context = {"surface": surface, "side": side, "max_items": max_items}
+    return TypeAdapter(model).validate_python(dict(values), context=context)
+
+
+def in_sentences(model: type[M], value: Any, handler: Callable[[Any], M], info: ValidationInfo) -> M:
+    """Validate one model; what pydantic has against it becomes a sentence of ours."""
+    context = info.context or {}
+    surface: Surface = context.get("surface", "program")
+    side: str = context.get("side", "")
+    known = _with_limit(options(model), context.get("max_items"))
+    try:
+        found = handler(value)
+    except ValidationError as e:
+        raise request_errors.input_error(e, known, surface, side) from None
+    _check_names(known, found, surface)
+    if surface != "program":
+        _check_caps(known, found, surface, side)
     return found
 
 
-def _plan(settings: Settings, asked: Configuration, side: Side) -> Plan:
-    name = side.model.strip()
-    if not name:
-        raise InputError("There is no model. Choose one of the list, or type its name.")
-    if len(name) > MAX_NAME or any(ord(c) < 32 for c in name):
-        raise InputError(
-            "A model's name has at most {max_name} characters and no line ends. Give an id or a path.",
-            max_name=MAX_NAME,
-        )
-    if len(side.style) > MAX_NAME:
-        raise InputError("A style's name has at most {max_name} characters.", max_name=MAX_NAME)
-    if not 0 <= side.shots <= MAX_SHOTS:
-        raise InputError("The number of examples is from 0 to {max_shots}.", max_shots=MAX_SHOTS)
-    for kind, value, known in (
-        ("data", asked.data, DATA),
-        ("split", asked.split, SPLITS),
-        ("quantization", side.quantization, QUANTIZATIONS),
-        ("dtype", side.dtype, DTYPES),
-        ("thinking", side.thinking, THINKING),
-    ):
-        if value not in known:
-            raise UnknownNameError(kind, value, known)
-    return make_plan(
-        settings,
-        _model(asked, side),
-        tuple(dict.fromkeys(asked.tasks)),  # A file is read for each.
-        data_kind=asked.data,
-        split=asked.split,
-        limit=asked.limit,
-        prompt=_prompt(side),
-        decoding=_decoding(asked, side),
-    )
+def _with_limit(known: Mapping[str, Option], max_items: int | None) -> Mapping[str, Option]:
+    """The options with a cap on items, if they have such an option."""
+    limit = known.get("limit")
+    if limit is None or max_items is None:
+        return known
+    return {**known, "limit": replace(limit, traits=replace(limit.traits, cap=max_items))}
 
 
-def _model(asked: Configuration, side: Side) -> ModelSpec:
-    name = side.model.strip()
-    return ModelSpec(
-        name, backend_for(name), dtype=side.dtype, quantization=side.quantization, allow_bin=asked.allow_bin
-    )
+def _check_names(known: Mapping[str, Option], found: Any, surface: Surface) -> None:
+    for name, option in known.items():
+        value = getattr(found, name)
+        if option.name == "model" and not value.strip():
+            raise request_errors.refused(option, value, surface)
+        if option.choices and value is not None and value not in option.choices:
+            raise UnknownNameError(option.kind_name, value[:100], option.choices)
+        if option.kind in ("tasks", "by task"):
+            for entry in value:
+                _check_task(entry if isinstance(entry, str) else entry[0], surface)
 
 
-def _prompt(side: Side) -> PromptSpec:
-    return PromptSpec(style=side.style, format=side.format, shots=side.shots, thinking=side.thinking)
+def _check_task(name: str, surface: Surface) -> None:
+    if name not in TASKS:
+        raise UnknownNameError("subset in tasks" if surface == "form" else "task", name[:100], TASKS)
 
 
-def _decoding(asked: Configuration, side: Side) -> Decoding:
-    return Decoding(
-        method=asked.method,
-        max_thinking_tokens=side.max_thinking_tokens or None,
-        repetition_penalty=side.repetition_penalty,
-    )
-
-
-def of_spec(spec: RunSpec) -> Configuration | None:
-    """What asks for a stored run again; None where it was made with settings that a configuration has not, such as
-    another seed, a limit on tokens, or by another version of this application."""
-    found = Configuration(
-        tasks=spec.tasks,
-        data="sample" if spec.data_version.startswith("sample") else "official",
-        limit=spec.limit,
-        method=spec.decoding.method,
-        a=Side(
-            spec.model.id,
-            spec.prompt.format,
-            spec.prompt.style,
-            spec.prompt.shots,
-            spec.model.quantization,
-            spec.model.dtype,
-            spec.prompt.thinking,
-            spec.decoding.max_thinking_tokens or 0,
-            spec.decoding.repetition_penalty,
-        ),
-        allow_bin=spec.model.allow_bin,
-        split=spec.split if spec.split in SPLITS else "valid",
-    )
-    same = replace(
-        spec,
-        model=_model(found, found.a),
-        prompt=_prompt(found.a),
-        decoding=_decoding(found, found.a),
-        split=found.split,
-        seed=0,
-    )
-    # Whatever files the model has by now: another run, if they are others.
-    plain = replace(spec, model=replace(spec.model, files_sha256=None))
-    return found if same == replace(plain, code_version=__version__) else None
-
-
-def of_pair(a: RunSpec, b: RunSpec) -> Configuration | None:
-    """What asks for two stored runs again, side by side; None where one configuration cannot."""
-    left, right = of_spec(a), of_spec(b)
-    if left is None or right is None or left != replace(right, a=left.a):
-        return None
-    return replace(left, b=right.a)
-
-
-# --- as a command line ----------------------------------------------------------------------------------
-
-
-def command(asked: Configuration) -> str:
-    """The command that makes the same run or comparison and shows its scores."""
-    usual = Side()
-    parts = ["python", "-m", "jglue_app"]
-    if asked.b is None:
-        parts += ["run", "--model", asked.a.model]
-    else:
-        parts += ["compare", "--a", asked.a.model]
-        parts += ["--b", asked.b.model] if asked.b.model != asked.a.model else []
-    if set(asked.tasks) != set(CORE):
-        parts += ["--tasks", ",".join(asked.tasks)]
-    parts += ["--data", asked.data]
-    if asked.split != "valid":
-        parts += ["--split", asked.split]
-    if asked.limit is not None:
-        parts += ["--limit", str(asked.limit)]
-    parts += ["--method", asked.method]
-    settings = ("style", "format", "shots", "dtype", "quantization", "thinking", "max_thinking_tokens")
-    for name in (*settings, "repetition_penalty"):
-        own = getattr(asked.a, name)
-        prefix, option = "--" if asked.b is None else "--a-", name.replace("_", "-")
-        if own != getattr(usual, name):
-            parts += [f"{prefix}{option}", str(own)]
-        if asked.b is not None and (other := getattr(asked.b, name)) != own:
-            parts += [f"--b-{option}", str(other)]
-    if asked.allow_bin:
-        parts.append("--allow-bin")
-    return shlex.join(parts)
-
-
-# --- as a link ------------------------------------------------------------------------------------------
-
-_SIDE_KEYS = {"model": "", "format": "-format", "style": "-style", "shots": "-shots"} | {
-    "quantization": "-quantization",
-    "dtype": "-dtype",
-    "thinking": "-thinking",
-    "max_thinking_tokens": "-max-thinking-tokens",
-    "repetition_penalty": "-repetition-penalty",
-}
-
-
-def query(asked: Configuration) -> str:
-    """The configuration as the query of a link, such as `tasks=jnli&data=sample&limit=5…`."""
-    found = {"tasks": ",".join(asked.tasks), "data": asked.data, "limit": str(asked.limit or "all")}
-    if asked.split != "valid":
-        found["split"] = asked.split
-    found["method"] = asked.method
-    for name, side in asked.sides.items():
-        for key, end in _SIDE_KEYS.items():
-            if key == "model" or getattr(side, key) != getattr(Side(), key):
-                found[f"{name}{end}"] = str(getattr(side, key))
-    return urlencode(found, safe=",/")
-
-
-def from_query(params: Mapping[str, str]) -> Configuration | None:
-    """The configuration that a link asks for; None if it asks for none. Nothing of it has been checked but its shape.
-
-    Raises:
-        InputError: a value of the wrong shape, named with what is known.
-    """
-    if not set(params) & {"a", "tasks", "b"}:
-        return None
-    usual = Configuration()
-    tasks = tuple(dict.fromkeys(name for name in params.get("tasks", ",".join(CORE)).split(",") if name))
-    for name in tasks:
-        if name not in TASKS:
-            raise UnknownNameError("task", name[:100], TASKS)
-    method = params.get("method", usual.method)
-    if method not in METHODS:
-        raise UnknownNameError("method", method[:100], METHODS)
-    data = params.get("data", usual.data)
-    if data not in DATA:
-        raise UnknownNameError("data", data[:100], DATA)
-    split = params.get("split", usual.split)
-    if split not in SPLITS:
-        raise UnknownNameError("split", split[:100], SPLITS)
-    limit = params.get("limit", str(usual.limit))
-    return Configuration(
-        tasks,
-        data,
-        None if limit == "all" else _whole("limit", limit, least=1),
-        method,
-        _side(params, "a"),
-        _side(params, "b") if "b" in params else None,
-        split=split,
-    )
-
-
-def _side(params: Mapping[str, str], name: str) -> Side:
-    usual = Side()
-    texts = {key: params.get(f"{name}{end}", str(getattr(usual, key))) for key, end in _SIDE_KEYS.items()}
-    for key, known in (
-        ("format", tuple(FORMATS)),
-        ("quantization", QUANTIZATIONS),
-        ("dtype", DTYPES),
-        ("thinking", THINKING),
-    ):
-        if texts[key] not in known:
-            raise UnknownNameError(key, texts[key][:100], known)
-    if texts["style"] not in style_names() and not texts["style"].endswith(".toml"):
-        raise UnknownNameError("style", texts["style"][:100], style_names())
-    if len(texts["model"]) > MAX_NAME:
-        raise InputError("A model's name has at most {max_name} characters.", max_name=MAX_NAME)
-    if len(texts["style"]) > MAX_NAME:
-        raise InputError("A style's name has at most {max_name} characters.", max_name=MAX_NAME)
-    return Side(
-        texts["model"],
-        texts["format"],
-        texts["style"],
-        _whole(f"{name}-shots", texts["shots"], most=MAX_SHOTS),
-        texts["quantization"],
-        texts["dtype"],
-        texts["thinking"],
-        _whole(f"{name}-max-thinking-tokens", texts["max_thinking_tokens"], most=MAX_THINKING_TOKENS),
-        _penalty(f"{name}-repetition-penalty", texts["repetition_penalty"]),
-    )
-
-
-def _penalty(name: str, text: str) -> float:
-    try:
-        if not text.isascii() or len(text) > MAX_DIGITS or "_" in text:
-            raise ValueError
-        return penalty_of(float(text))
-    except (ValueError, InputError):
-        raise InputError(
-            "{name} in this link must be a number above 0, such as 1.2, not {text!r}. Correct the link.",
-            name=name,
-            text=text[:50],
-        ) from None
-
-
-def _whole(name: str, text: str, *, least: int = 0, most: int = MOST_WHOLE) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        bounds = f"from {least} to {most:,}" if most < MOST_WHOLE else f"of at least {least}"
-        raise InputError(
-            "{name} in this link must be a whole number {bounds}, not {text!r}. Correct the link.",
-            name=name,
-            bounds=bounds,
-            text=text[:50],
-        )
-    return int(text)
+def _check_caps(known: Mapping[str, Option], found: Any, surface: Surface, side: str) -> None:
+    for name, option in known.items():
+        value, cap = getattr(found, name), option.cap
+        if cap is None or value is None:
+            continue
+        if isinstance(value, str):
+            # A line end in a model's name would break what is printed; a system turn may have several lines.
+            strange = not option.traits.multiline and any(ord(c) < 32 for c in value)
+            if strange or len(value) > cap:
+                raise request_errors.refused(option, value, surface, side, capped=True)
+        elif value > cap:
+            raise request_errors.refused(option, value, surface, side, capped=True)

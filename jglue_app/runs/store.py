@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -174,14 +174,27 @@ def _record_in(line: bytes) -> Record:
     return record_from(row)
 
 
+class FileVersion(NamedTuple):
+    """What tells one content of a file from another without reading it."""
+
+    mtime_ns: int
+    size: int
+    inode: int
+
+
 class RunStore:
     """The directory of one run.
 
     Reading needs no lock; writing happens inside `with store.writing():`, which one process can hold.
+
+    Args:
+        path: the directory.
+        named: what errors call it, where it is a copy that is soon gone; the path itself if not given.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, named: Path | None = None) -> None:
         self.path = path
+        self.named = named or path
 
     @classmethod
     def of(cls, runs_dir: Path, spec: RunSpec) -> RunStore:
@@ -201,12 +214,17 @@ class RunStore:
         try:
             table = json.loads(path.read_text("utf-8"))
         except FileNotFoundError as e:
-            raise StoreError("{folder} is not a run: it has no manifest.json.", folder=self.path) from e
+            raise StoreError("{folder} is not a run: it has no manifest.json.", folder=self.named) from e
         except (OSError, ValueError, RecursionError) as e:
-            raise StoreError("{path} cannot be read ({reason}). Restore it from a copy.", path=path, reason=e) from e
+            raise StoreError(
+                "{path} cannot be read ({reason}). Restore it from a copy.",
+                path=self.named / path.name,
+                reason=reason_of(e),
+            ) from e
         if not isinstance(table, dict) or table.get("format") != FORMAT_VERSION:
             raise StoreError(
-                "{path} was written by another version of this application. Open it with that version.", path=path
+                "{path} was written by another version of this application. Open it with that version.",
+                path=self.named / path.name,
             )
         return table
 
@@ -216,7 +234,7 @@ class RunStore:
             return spec_from(self.manifest()["spec"])
         except (KeyError, TypeError, ValueError, RecursionError) as e:
             raise StoreError(
-                "{path} holds no usable spec ({reason}).", path=self.path / "manifest.json", reason=e
+                "{path} holds no usable spec ({reason}).", path=self.named / "manifest.json", reason=e
             ) from e
 
     def items(self) -> list[Item]:
@@ -233,7 +251,7 @@ class RunStore:
             end = after
         if path.is_file() and path.stat().st_size != end:
             where = Message("line {number}", number=len(items) + 1)
-            raise _damaged(path, where, Message("torn"), RESTORE)
+            raise _damaged(self.named / path.name, where, Message("torn"), RESTORE)
         return items
 
     def records(self) -> list[Record]:
@@ -263,13 +281,13 @@ class RunStore:
             StoreError: not a run, or a damaged one: a file or a line is missing, or something in it is wrong.
         """
         for again in range(TRIES - 1, -1, -1):
-            before = self._version()
+            before = self.version()
             data = dataclasses.replace(self.head(), records=self.records())
             try:
                 self.check_records(data)
             except StoreError:
                 # Another process may have raised the run's limit between the items and the records.
-                if again and self._version() != before:
+                if again and self.version() != before:
                     continue
                 raise
             return data
@@ -278,7 +296,7 @@ class RunStore:
     def head(self) -> RunData:
         """The same without the records; raises StoreError as `data` does."""
         manifest, spec, items = self.manifest(), self.spec(), self.items()
-        path = self.path / "manifest.json"
+        path = self.named / "manifest.json"
         try:
             sources: dict[str, Source] = {
                 name: read(_DataSource, {"source": d["source"]}).source for name, d in manifest["data"].items()
@@ -300,8 +318,8 @@ class RunStore:
 
         Manifests of older versions do not say it: what their limit and their data imply is compared.
         """
-        path = self.path / "items.jsonl"
-        if not path.is_file():
+        path = self.named / "items.jsonl"
+        if not (self.path / "items.jsonl").is_file():
             raise StoreError("The file {path} is gone. {remedy}", path=path, remedy=RESTORE)
         facts = manifest.get("items")
         if facts is None:
@@ -323,7 +341,7 @@ class RunStore:
         Raises:
             StoreError: answers are missing that were stored once, or an answer is to no item of the run.
         """
-        path = self.path / "records.jsonl"
+        path = self.named / "records.jsonl"
         for record in data.records:
             if record.item_id not in data.items.get(record.task, {}):
                 raise StoreError(
@@ -353,19 +371,20 @@ class RunStore:
             return max(int(counts["answered"]) - answered, int(counts["tried"]) - len(records), 0)
         except (KeyError, TypeError, ValueError) as e:
             raise StoreError(
-                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+                "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
 
-    def _version(self) -> list[tuple[int, ...] | None]:
+    def version(self) -> tuple[FileVersion | None, FileVersion | None]:
         """What changes when the manifest or the items are rewritten."""
-        version: list[tuple[int, ...] | None] = []
-        for name in ("manifest.json", "items.jsonl"):
-            try:
-                stat = (self.path / name).stat()
-                version.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
-            except OSError:
-                version.append(None)
-        return version
+        return self.file_version("manifest.json"), self.file_version("items.jsonl")
+
+    def file_version(self, name: str) -> FileVersion | None:
+        """What changes with the content of one of the run's files; None if there is no such file."""
+        try:
+            stat = (self.path / name).stat()
+        except OSError:
+            return None
+        return FileVersion(stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
     def _model(self, manifest: Mapping[str, Any]) -> ModelInfo | None:
         if not manifest.get("model"):  # Only begun, or put together by other means.
@@ -374,7 +393,7 @@ class RunStore:
             return read(ModelInfo, manifest["model"])
         except (KeyError, TypeError, ValueError) as e:
             raise StoreError(
-                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+                "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
 
     def _assumed(self, manifest: Mapping[str, Any]) -> tuple[Notice, ...]:
@@ -384,7 +403,7 @@ class RunStore:
             return tuple(read(Notice, row) for row in imported.get("notices") or ()) if imported else ()
         except (AttributeError, KeyError, TypeError, ValueError) as e:
             raise StoreError(
-                "{path} is not a run's manifest ({reason!r}).", path=self.path / "manifest.json", reason=e
+                "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
 
     def records_since(self, offset: int) -> tuple[list[Record], int]:
@@ -413,7 +432,9 @@ class RunStore:
                 for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
                     if not line.endswith(b"\n"):
                         if len(line) == MAX_LINE:
-                            raise _damaged(path, Message("line {number}", number=number), Message("endless"), remedy)
+                            raise _damaged(
+                                self.named / name, Message("line {number}", number=number), Message("endless"), remedy
+                            )
                         return
                     offset += len(line)
                     try:
@@ -422,11 +443,11 @@ class RunStore:
                         where = Message("line {number}", number=number)
                         if start:
                             where = Message("{count} lines after byte {start:,}", count=number, start=start)
-                        raise _damaged(path, where, f"{type(e).__name__}: {messages.of(e)}", remedy) from e
+                        raise _damaged(self.named / name, where, f"{type(e).__name__}: {messages.of(e)}", remedy) from e
                     yield value, offset
         except OSError as e:
             raise StoreError(
-                "{path} cannot be read ({reason}). Check its permissions.", path=path, reason=reason_of(e)
+                "{path} cannot be read ({reason}). Check its permissions.", path=self.named / name, reason=reason_of(e)
             ) from e
 
     # --- writing ---

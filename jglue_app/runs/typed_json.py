@@ -40,8 +40,8 @@ def read(cls: type[T], row: Any) -> T:
         TypeError: a value of another type, or a field that is not known.
         ValueError: a number that no such field can hold.
     """
-    found: T = _OBJECTS(cls)(row)
-    return found
+    value: T = _OBJECTS(cls)(row)
+    return value
 
 
 def _object(cls: Any) -> Reader:
@@ -70,8 +70,8 @@ def _reader(hint: Any, name: str) -> Reader:
     if is_dataclass(hint) and isinstance(hint, type):
         return _OBJECTS(hint)
     if origin in (Union, types.UnionType):
-        some = [_reader(argument, name) for argument in arguments if argument is not types.NoneType]
-        return _any_of(some, optional=types.NoneType in arguments)
+        options = [_reader(argument, name) for argument in arguments if argument is not types.NoneType]
+        return _any_of(options, optional=types.NoneType in arguments)
     if origin is Literal:
         return _one_of(arguments, name)
     if origin is tuple:
@@ -139,7 +139,7 @@ def _tuple(arguments: tuple[Any, ...], name: str) -> Reader:
     def some(value: Any) -> Any:
         if not isinstance(value, list) or len(value) != len(parts):
             raise _wrong(name, f"list of {len(parts)}", value)
-        return tuple(part(one) for part, one in zip(parts, value, strict=True))
+        return tuple(part(item) for part, item in zip(parts, value, strict=True))
 
     return some
 
@@ -148,7 +148,7 @@ def _table(each: Reader, name: str) -> Reader:
     def check(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _wrong(name, "object", value)
-        return {key: each(one) for key, one in value.items()}
+        return {key: each(item) for key, item in value.items()}
 
     return check
 

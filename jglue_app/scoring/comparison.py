@@ -17,7 +17,7 @@ from jglue_app.scoring.estimates import (
     label_of,
     similarity_of,
 )
-from jglue_app.scoring.judged import Answered, judge_run, only
+from jglue_app.scoring.judged import Answered, Judged, judge_run, only, only_judged
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import SHARES, is_right
 from jglue_app.scoring.report import READINGS, has_score, report_judged
@@ -38,11 +38,21 @@ MIN_PAIRED = 10
 """With fewer items a bootstrap interval is far too narrow: all of three items may differ by chance."""
 
 
-def compare_runs(a: RunData, b: RunData, protocol: str = "official") -> Comparison:
+def compare_runs(
+    a: RunData, b: RunData, protocol: str = "official", judged: tuple[Judged, Judged] | None = None
+) -> Comparison:
     """Two runs on the items both were asked; differences are B minus A over those both have answered, paired.
 
     Of a subset that both have, items that only one was asked are left out of both reports; a subset that only one has
     is reported for that one.
+
+    Args:
+        a, b: what is stored of the runs.
+        protocol: a key of `PROTOCOLS`.
+        judged: what `judge_run` has made of either run already, or of a larger part of it.
+
+    Raises:
+        UnknownNameError: no such protocol.
     """
     how = get_protocol(protocol)
     common = {
@@ -51,7 +61,10 @@ def compare_runs(a: RunData, b: RunData, protocol: str = "official") -> Comparis
         if name in b.items
     }
     a, b = (only(run, {name: set(run.items[name]) for name in run.items} | common) for run in (a, b))
-    rows_a, rows_b = judge_run(a, protocol), judge_run(b, protocol)
+    if judged is None:
+        rows_a, rows_b = judge_run(a, protocol), judge_run(b, protocol)
+    else:
+        rows_a, rows_b = only_judged(judged[0], a), only_judged(judged[1], b)
     pairs: dict[str, list[tuple[Answered, Answered]]] = {
         name: [(x, rows_b[name][id_]) for id_, x in rows.items() if id_ in rows_b[name]]
         for name, rows in rows_a.items()

@@ -29,11 +29,20 @@ Judged = Mapping[str, Mapping[str, Answered]]
 """Task → item id → Answered."""
 
 
-def judge_run(data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
+def judge_run(data: RunData, protocol: str, before: Judged | None = None) -> dict[str, dict[str, Answered]]:
     """Task → item id → Answered, in the order of the items, for every item that has a record.
 
     A subset that the protocol does not score has no rows, nor has an item that its system leaves out. Items bear the
     labels that the system held answers against.
+
+    Args:
+        data: what is stored of the run.
+        protocol: a key of `PROTOCOLS`.
+        before: what this has returned for the same run and protocol when fewer records were stored; judgements of
+            records that are still the same are taken from there.
+
+    Raises:
+        UnknownNameError: no such protocol.
     """
     how = get_protocol(protocol)
     records = {(r.task, r.item_id): r for r in data.records}
@@ -43,12 +52,26 @@ def judge_run(data: RunData, protocol: str) -> dict[str, dict[str, Answered]]:
         if name not in how.metrics:
             continue
         task, rules = TASKS[name], how.rules[name]
+        judged_before = before.get(name, {}) if before else {}
         for id_, item in items.items():
             record = records.get((name, id_))
-            if record and is_scored(rules, item):
+            if record is None or not is_scored(rules, item):
+                continue
+            row = judged_before.get(id_)
+            if row is None or row.record is not record:
                 labelled = as_labelled(rules, item)
-                out[name][id_] = Answered(labelled, record, how.judge(task, labelled, record))
+                row = Answered(labelled, record, how.judge(task, labelled, record))
+            out[name][id_] = row
     return out
+
+
+def only_judged(judged: Judged, data: RunData) -> dict[str, dict[str, Answered]]:
+    """The rows of the items that a run has, of those that were judged for it or for a larger part of it."""
+    return {
+        task: {id_: row for id_, row in judged[task].items() if id_ in items}
+        for task, items in data.items.items()
+        if task in judged
+    }
 
 
 def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:

@@ -102,7 +102,7 @@ def item(row: Mapping[str, Any]) -> Item:
 TASK = Task(
     name="jcola",
     title="JCoLA",
-    asks="日本語の文として容認できるか",
+    question=mark("Is a sentence acceptable Japanese?"),
     kind="choice",
     labels=LABELS,
     metrics=("accuracy", "mcc"),

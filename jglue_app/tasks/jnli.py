@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.messages import mark
 from jglue_app.tasks.rows import id_field, json_lines, label_field, text_field
 from jglue_app.types import Item, Task
 
@@ -25,7 +26,7 @@ def item(row: Mapping[str, Any]) -> Item:
 TASK = Task(
     name="jnli",
     title="JNLI",
-    asks="前提の文から仮説の文が言えるか（含意・矛盾・中立）",
+    question=mark("Does the premise entail the hypothesis?"),
     kind="choice",
     labels=LABELS,
     metrics=("accuracy",),
@@ -34,4 +35,9 @@ TASK = Task(
     item=item,
     aliases=lambda _: ALIASES,
     stratum=lambda i: str(i.gold),
+    distributed=True,
+    sha256={  # The checksum of the train file is not known here.
+        "valid": "ca0353efc7c2eebfb6de4e13f16295053c8b1ee65e7b0849190c90426fbc495f",
+        "test": "f40849584d4291ec172dcd869646800cc8c82457cde2260a0f45934eda307792",
+    },
 )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jglue_app.messages import Message
+from jglue_app.messages import Message, mark
 from jglue_app.tasks.rows import RepeatedKeyError, id_field, json_lines, load_json, text_field
 from jglue_app.types import Item, Task
 
@@ -115,7 +115,7 @@ def item(row: Mapping[str, Any]) -> Item:
 TASK = Task(
     name="jsquad",
     title="JSQuAD",
-    asks="文章から質問の答えを抜き出す",
+    question=mark("Copy the answer out of a paragraph"),
     kind="span",
     labels=(),
     metrics=("exact_match", "f1"),
@@ -124,4 +124,9 @@ TASK = Task(
     item=item,
     aliases=lambda _: {},
     stratum=lambda i: i.fields["title"],
+    distributed=True,
+    sha256={  # The checksum of the train file is not known here.
+        "valid": "fb0a57a35281ff03bbe7f0e878cff5b577985fbe6fcb242e7e8ddb63d1c0ab11",
+        "test": "0078f3f2e1604a201700c24139e198344fa689e02282fc00adaa31687cce2aff",
+    },
 )

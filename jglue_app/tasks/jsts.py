@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.messages import mark
 from jglue_app.tasks.rows import id_field, json_lines, score_field, text_field
 from jglue_app.types import Item, Task
 
@@ -23,7 +24,7 @@ def _stratum(i: Item) -> str:
 TASK = Task(
     name="jsts",
     title="JSTS",
-    asks="二つの文の意味はどれだけ近いか（0〜5）",
+    question=mark("How similar are two sentences (0–5)?"),
     kind="score",
     labels=(),
     metrics=("pearson", "spearman"),
@@ -32,4 +33,10 @@ TASK = Task(
     item=item,
     aliases=lambda _: {},
     stratum=_stratum,
+    distributed=True,
+    sha256={
+        "train": "db6bd653270ac9786759920413a48973164d322998f34dd4ae32202af5e66969",
+        "valid": "7c0bdcb381179f01096c635d058853d96da1e1248d23fe3f5c2beed5dc2d9b1a",
+        "test": "b31ff21e07f47d580b7eb90802da45bf6a60e34fec886e28df7a21faf4469089",
+    },
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.messages import mark
 from jglue_app.tasks.rows import id_field, json_lines, label_field, text_field
 from jglue_app.types import Item, Task
 
@@ -27,7 +28,7 @@ def item(row: Mapping[str, Any]) -> Item:
 TASK = Task(
     name="marc_ja",
     title="MARC-ja",
-    asks="商品レビューは肯定的か、否定的か",
+    question=mark("Is a product review positive or negative?"),
     kind="choice",
     labels=LABELS,
     metrics=("accuracy",),

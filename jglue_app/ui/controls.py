@@ -1,71 +1,68 @@
-"""Controls that several tabs share: the questions, one model with its prompt, and a configuration read from them.
+"""Controls that several tabs share, built of the fields of a request, and the request that their values make.
 
 What comes from controls is read again as if it came from a stranger: a program is not bound by them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from jglue_app.backends.named_models import named_models
-from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.messages import word
-from jglue_app.prompts.formats import FORMATS
+from jglue_app.errors import UnknownNameError
+from jglue_app.messages.labels import LABELS
 from jglue_app.prompts.styles import load_style, style_names
-from jglue_app.prompts.thoughts import THINKING
-from jglue_app.runs.plan import MAX_THINKING_TOKENS, METHODS, penalty_of
-from jglue_app.runs.request import DTYPES, MAX_NAME, MAX_SHOTS, QUANTIZATIONS, Configuration, Side
+from jglue_app.runs.request import RunRequest, Side, read_values
+from jglue_app.runs.request_options import Option, as_text, options
 from jglue_app.settings import Settings
-from jglue_app.tasks import CORE, TASKS, get_task
+from jglue_app.tasks import TASKS
 
 SAME = "="
 """What stands for A's model in B's control."""
-USUAL_B = Side(shots=3)
+DEFAULT_B = Side(shots=3)
 DATA_CHOICES = {"sample": ("sample", "valid"), "official": ("official", "valid"), "test": ("official", "test")}
-"""Choice of data on the page → data and split of a configuration."""
-SIDE_CONTROLS = len(fields(Side))
+"""Choice of data on the page → data and split of a request."""
+BY_DATA = ""
+"""Choice of the split that leaves it to the choice of data."""
+USE_B = "use_b"
+"""Name of the control that says whether there is a B."""
+BASIC = (
+    *("tasks", "data", "limit", "method", "allow_bin"),
+    *("model", "format", "style", "shots", "quantization", "dtype"),
+    *("thinking", "max_thinking_tokens", "repetition_penalty"),
+)
+"""Options that are always in sight; all others are in the group of advanced ones."""
 
 T = Callable[[str], Any]
 """Key → text that gradio translates in the browser."""
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
-    """What is asked."""
+class RunControls:
+    """The items, and how they are answered: the controls of a request without its sides."""
 
-    tasks: gr.CheckboxGroup
-    data: gr.Radio
-    limit: gr.Number
-    method: gr.Radio
-    allow_bin: gr.Checkbox
+    by_name: Mapping[str, Component]
 
-    def all(self) -> list[gr.components.Component]:
-        return [self.tasks, self.data, self.limit, self.method, self.allow_bin]
+    def components(self) -> dict[str, Component]:
+        """Name of a value, as `read` takes it → its component."""
+        return dict(self.by_name)
 
 
 @dataclass(frozen=True, slots=True)
 class SideControls:
-    """One model with its prompt, in the order of the fields of `configuration.Side`."""
+    """One model with its prompt."""
 
-    model: gr.Dropdown
-    format: gr.Dropdown
-    style: gr.Dropdown
-    shots: gr.Slider
-    quantization: gr.Dropdown
-    dtype: gr.Dropdown
-    thinking: gr.Radio
-    max_thinking_tokens: gr.Number
-    repetition_penalty: gr.Number
+    side: str
+    """`a` or `b`."""
+    by_name: Mapping[str, Component]
 
-    def all(self) -> list[gr.components.Component]:
-        return [
-            *(self.model, self.format, self.style, self.shots, self.quantization, self.dtype),
-            *(self.thinking, self.max_thinking_tokens, self.repetition_penalty),
-        ]
+    def components(self) -> dict[str, Component]:
+        """Name of a value, as `read` takes it, such as `a.model` → its component."""
+        return {f"{self.side}.{name}": component for name, component in self.by_name.items()}
 
 
 def pane(elem_id: str, value: str = "", *, visible: bool = True, js_on_load: str | None = None) -> gr.HTML:
@@ -88,171 +85,194 @@ def style_choices() -> list[tuple[str, str]]:
     return [(f"{load_style(name).title} ({name})", name) for name in style_names()]
 
 
-def questions(settings: Settings, t: T, *, prefix: str = "", limit: int | None = 5, data: str = "sample") -> Questions:
-    """Controls for subsets, data, number of items and method."""
-    return Questions(
-        tasks=gr.CheckboxGroup(
-            subset_choices(), value=list(CORE), label=t("tasks"), info=t("tasks_info"), elem_id=f"{prefix}tasks"
-        ),
-        data=gr.Radio(
-            data_choices(t),
-            value=data,
-            label=t("data"),
-            info=t("data_info"),
-            elem_id=f"{prefix}data",
-        ),
-        limit=gr.Number(
-            limit,
-            precision=0,
-            label=t("limit"),
-            info=t("limit_info"),
-            elem_id=f"{prefix}limit",
-            visible=limit is not None,
-        ),
-        method=gr.Radio(
-            [(t(f"method_{name}"), name) for name in METHODS],
-            value="both",
-            label=t("method"),
-            info=t("method_info"),
-            elem_id=f"{prefix}method",
-        ),
-        allow_bin=gr.Checkbox(False, label=t("allow_bin"), elem_id=f"{prefix}allow-bin", visible=not settings.public),
-    )
+# --- building -------------------------------------------------------------------------------------------
 
 
-def side(settings: Settings, t: T, usual: Side, prefix: str, *, same: bool = False) -> SideControls:
-    """Controls of one model. With `same` it can be that of the other side, which then shares the weights."""
-    models: list[Any] = [(t("same_model"), SAME)] if same else []
-    return SideControls(
-        model=gr.Dropdown(
-            [*models, *((name, name) for name in named_models())],
-            value=SAME if same else usual.model,
-            allow_custom_value=not settings.public,
-            label=t("model"),
-            info=t("model_info_public" if settings.public else "model_info"),
-            elem_id=f"{prefix}-model",
-        ),
-        format=gr.Dropdown(list(FORMATS), value=usual.format, label=t("format"), elem_id=f"{prefix}-format"),
-        style=gr.Dropdown(
-            style_choices(),
-            value=usual.style,
-            allow_custom_value=not settings.public,
-            label=t("style"),
-            elem_id=f"{prefix}-style",
-        ),
-        shots=gr.Slider(0, MAX_SHOTS, usual.shots, step=1, label=t("shots"), elem_id=f"{prefix}-shots"),
-        quantization=gr.Dropdown(
-            [(t("quantization_none"), "none"), ("8-bit", "8bit"), ("4-bit", "4bit")],
-            value=usual.quantization,
-            label=t("quantization"),
-            elem_id=f"{prefix}-quantization",
-        ),
-        dtype=gr.Dropdown(list(DTYPES), value=usual.dtype, label=t("dtype"), elem_id=f"{prefix}-dtype"),
-        thinking=gr.Radio(
-            [(t(f"thinking_{name}"), name) for name in THINKING],
-            value=usual.thinking,
-            label=t("thinking"),
-            info=t("thinking_info"),
-            elem_id=f"{prefix}-thinking",
-        ),
-        max_thinking_tokens=gr.Number(
-            usual.max_thinking_tokens,
-            precision=0,
-            minimum=0,
-            maximum=MAX_THINKING_TOKENS,
-            label=t("thinking_tokens"),
-            info=t("thinking_tokens_info"),
-            elem_id=f"{prefix}-max-thinking-tokens",
-        ),
-        repetition_penalty=gr.Number(
-            usual.repetition_penalty,
-            step=0.1,
-            label=t("repetition_penalty"),
-            info=t("repetition_penalty_info"),
-            elem_id=f"{prefix}-repetition-penalty",
-        ),
-    )
+def questions(
+    settings: Settings, t: T, *, prefix: str = "", limit: int | None = 5, data: str = "sample"
+) -> RunControls:
+    """Controls for subsets, data, number of items, method and what else concerns both sides.
+
+    Args:
+        settings: on a public server, controls that concern its files are hidden.
+        t: gives labels.
+        prefix: of the components' ids.
+        limit: items per subset; None for all, without a control.
+        data: the choice of data.
+    """
+    values = run_values(replace(RunRequest(), limit=limit)) | {"data": data}
+    shown = {name: option for name, option in options(RunRequest).items() if name != "limit" or limit is not None}
+    return RunControls(_components(settings, t, shown, values, prefix))
 
 
-def read_side(values: Sequence[Any], lang: str, other: Side | None = None) -> Side:
-    """A side from the values of its controls; raises InputError."""
-    model, format, style, shots, quantization, dtype, *more = values
-    usual = Side()
-    left_out: list[Any] = [usual.thinking, usual.max_thinking_tokens, usual.repetition_penalty]
-    thinking, thinking_tokens, penalty = [*more, *left_out[len(more) :]]
-    name = str(model or "").strip()
-    if name == SAME and other is not None:
-        name = other.model
-    if not name:
-        raise InputError(word("no_model", lang))
-    if len(name) > MAX_NAME or any(ord(c) < 32 for c in name):
-        raise InputError(
-            "A model's name has at most {max_name} characters and no line ends. Give an id or a path.",
-            max_name=MAX_NAME,
-        )
-    if len(str(style or "")) > MAX_NAME:
-        raise InputError("A style's name has at most {max_name} characters.", max_name=MAX_NAME)
-    if not is_number(shots, 0, MAX_SHOTS):
-        raise InputError(word("shots_range", lang).format(MAX_SHOTS))
-    for kind, value, known in (
-        ("format", format, tuple(FORMATS)),
-        ("quantization", quantization, QUANTIZATIONS),
-        ("dtype", dtype, DTYPES),
-        ("thinking", thinking, THINKING),
-    ):
-        if value not in known:
-            raise UnknownNameError(kind, str(value)[:100], known)
-    if not is_number(thinking_tokens or 0, 0, MAX_THINKING_TOKENS):
-        raise InputError(word("thinking_tokens_range", lang).format(f"{MAX_THINKING_TOKENS:,}"))
-    try:
-        penalty = penalty_of(usual.repetition_penalty if penalty in (None, "") else penalty)
-    except InputError:
-        raise InputError(word("repetition_penalty_range", lang)) from None
-    tokens = int(thinking_tokens or 0)
-    return Side(name, format, str(style or ""), int(shots), quantization, dtype, thinking, tokens, penalty)
+def side(settings: Settings, t: T, default: Side, prefix: str, *, same: bool = False) -> SideControls:
+    """Controls of one model; with `same` those of B, whose model can be A's, which then shares the weights."""
+    values = side_values(default, default if same else None)
+    return SideControls("b" if same else "a", _components(settings, t, options(Side), values, f"{prefix}-"))
+
+
+def _components(
+    settings: Settings, t: T, known: Mapping[str, Option], values: Mapping[str, Any], prefix: str
+) -> dict[str, Component]:
+    """Name → component, those that are not basic in an accordion of their own."""
+    basic, advanced = ([option for option in known.values() if (option.name in BASIC) is own] for own in (True, False))
+    found = {option.name: _component(settings, t, option, values[option.name], prefix) for option in basic}
+    with gr.Accordion(t("advanced"), open=False, elem_classes="jg-advanced"):
+        more = {option.name: _component(settings, t, option, values[option.name], prefix) for option in advanced}
+    return found | more
+
+
+def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str) -> Component:
+    name = option.name
+    label = next(key for key in (f"option_{name}", name) if key in LABELS)
+    info = {"model": "model_info_public" if settings.public else "model_info"}.get(name, f"{label}_info")
+    common: dict[str, Any] = {
+        "value": value,
+        "label": t(label),
+        "info": t(info) if info in LABELS else None,
+        "elem_id": f"{prefix}{option.flag}",
+        "visible": not (option.traits.local_only and settings.public),
+    }
+    if name == "tasks":
+        return gr.CheckboxGroup(subset_choices(), **common)
+    if name == "data":
+        return gr.Radio(data_choices(t), **common)
+    if name in ("model", "style"):
+        choices = [(n, n) for n in named_models()] if name == "model" else style_choices()
+        choices = [(t("same_model"), SAME), *choices] if value == SAME else choices
+        return gr.Dropdown(choices, allow_custom_value=not settings.public, **common)
+    if option.choices:
+        first = [(t("as_default"), "")] if option.optional or name == "split" else []
+        choices = [*first, *((_choice_text(t, name, choice), choice) for choice in option.choices)]
+        return (gr.Radio if name in ("method", "thinking") else gr.Dropdown)(choices, **common)
+    if option.kind == "flag":
+        return gr.Checkbox(**common)
+    if option.kind == "integer":
+        if option.traits.cap is not None:
+            return gr.Slider(option.least or 0, option.traits.cap, step=1, **common)
+        return gr.Number(precision=0, minimum=None if option.most is None else 0, maximum=option.most, **common)
+    if option.kind == "number":
+        return gr.Number(step=0.1, **common)
+    return gr.Textbox(lines=3 if option.traits.multiline else 1, **common)
+
+
+def _choice_text(t: T, name: str, choice: str) -> Any:
+    key = f"{name}_{choice}"
+    return t(key) if key in LABELS else choice
+
+
+# --- reading and filling --------------------------------------------------------------------------------
+
+
+def read(values: Mapping[str, Any], settings: Settings, lang: str = "") -> RunRequest:
+    """The request that the values of controls make, within the limits of the page.
+
+    Args:
+        values: name as `components` has it → value; what is missing is as the page begins. There is a B if a value of
+            it is given and `use_b` is not false.
+        settings: the limits.
+        lang: not looked at: errors are messages, which are said in any language.
+
+    Raises:
+        InputError: what cannot be requested.
+        UnknownNameError: a name that is in none of our tables.
+    """
+    del lang
+    given = {name: _typed(option, values[name]) for name, option in options(RunRequest).items() if name in values}
+    if "data" in values or "split" in values:
+        given["data"], given["split"] = _data(values.get("data", "sample"), values.get("split"))
+    given["a"] = read_side(_of_side(values, "a"), settings)
+    of_b = _of_side(values, "b")
+    given["b"] = read_side(of_b, settings, given["a"]) if of_b and values.get(USE_B, True) else None
+    return read_values(RunRequest, given, "page", max_items=settings.max_items).for_page(settings)
+
+
+def _of_side(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
+
+
+def read_side(values: Mapping[str, Any], settings: Settings | None = None, other: Side | None = None) -> Side:
+    """A side from values by field name; what is missing is default.
+
+    Raises:
+        InputError: what cannot be requested.
+        UnknownNameError: a name that is in none of our tables.
+    """
+    known = options(Side)
+    given = {name: _typed(known[name], value) for name, value in values.items() if name in known}
+    if other is not None and given.get("model") == SAME:
+        given["model"] = other.model
+    return read_values(Side, given, "page")
+
+
+def _typed(option: Option, value: Any) -> Any:
+    """The value of a control as the field has it: a control that was emptied says no value, or the default."""
+    empty = value is None or (isinstance(value, str) and not value.strip())
+    if option.name == "model":
+        return value.strip() if isinstance(value, str) else ""
+    if option.kind == "flag":
+        return bool(value)
+    if option.optional and (empty or (option.name != "limit" and type(value) in (int, float) and value == 0)):
+        return None
+    if empty and (option.kind == "number" or (option.kind == "integer" and option.traits.cap is None)):
+        return option.default
+    if option.name == "style" and value is None:
+        return ""
+    return () if empty and option.kind == "by task" else value
+
+
+def _data(choice: Any, split: Any) -> tuple[str, str]:
+    """Data and split of a choice of data, and of the split if it is not left to that."""
+    if not isinstance(choice, str) or choice not in DATA_CHOICES:
+        raise UnknownNameError("data", str(choice)[:100], DATA_CHOICES)
+    data, own_split = DATA_CHOICES[choice]
+    return data, own_split if split in (None, BY_DATA) else split
+
+
+def values_of(request: RunRequest) -> dict[str, Any]:
+    """Name → value that makes the controls say what a request says; B's are as the page begins where there is none."""
+    b = request.b or DEFAULT_B
+    return {
+        **run_values(request),
+        USE_B: request.b is not None,
+        **{f"a.{name}": value for name, value in side_values(request.a).items()},
+        **{f"b.{name}": value for name, value in side_values(b, request.a).items()},
+    }
+
+
+def run_values(request: RunRequest) -> dict[str, Any]:
+    """The same for the options that are not of a side."""
+    found = _shown(options(RunRequest).values(), request)
+    found["data"] = data_choice(request)
+    found["split"] = BY_DATA if DATA_CHOICES[found["data"]] == (request.data, request.split) else request.split
+    return found | {"limit": request.limit}
+
+
+def side_values(side: Side, other: Side | None = None) -> dict[str, Any]:
+    """The same for a side, by field name; the other side's model shows as that."""
+    found = _shown(options(Side).values(), side)
+    return found | {"model": SAME if other is not None and other.model == side.model else side.model}
+
+
+def _shown(known: Iterable[Option], part: Any) -> dict[str, Any]:
+    # Basic options first, as on the page.
+    ordered = sorted(known, key=lambda option: option.name not in BASIC)
+    return {option.name: _control_value(option, getattr(part, option.name)) for option in ordered}
+
+
+def _control_value(option: Option, value: Any) -> Any:
+    if option.kind == "by task":
+        return as_text(option, value)
+    if value is None:
+        return 0 if option.kind == "integer" else ""
+    return list(value) if option.kind == "tasks" else value
+
+
+def data_choice(request: RunRequest) -> str:
+    """The choice of data that says what a request is for."""
+    return "test" if (request.data, request.split) == DATA_CHOICES["test"] else request.data
 
 
 def is_number(value: Any, least: int, most: int) -> bool:
     """Whether it is a number in these bounds; `True` is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
-
-
-def read_configuration(settings: Settings, asked: Sequence[Any], a: Side, b: Side | None, lang: str) -> Configuration:
-    """A configuration from the values of the questions' controls and the sides.
-
-    Raises:
-        InputError: what cannot be asked for, in the visitor's language where the page checks it itself.
-    """
-    tasks, data, limit, method, allow_bin = asked
-    if not tasks or not isinstance(tasks, list | tuple):
-        raise InputError(word("no_tasks", lang))
-    whole = limit in (None, "")
-    if not whole and (not is_number(limit, 1, settings.max_items) or limit != int(limit)):
-        raise InputError(word("too_many", lang).format(f"{settings.max_items:,}"))
-    if data not in tuple(DATA_CHOICES) or method not in METHODS:
-        raise UnknownNameError("data or method", f"{data} / {method}"[:100], (*DATA_CHOICES, *METHODS))
-    if b is not None and a == b:
-        raise InputError(word("same", lang))
-    names = tuple(dict.fromkeys(name for name in tasks if isinstance(name, str)))
-    for name in names:
-        get_task(name)
-    items = settings.max_items if whole and settings.public else None if whole else int(limit)
-    kind, split = DATA_CHOICES[data]
-    return Configuration(names, kind, items, method, a, b, bool(allow_bin), split)
-
-
-def fill_questions(asked: Configuration) -> list[Any]:
-    """Values that make the questions' controls say what a configuration says."""
-    return [list(asked.tasks), data_choice(asked), asked.limit, asked.method, asked.allow_bin]
-
-
-def data_choice(asked: Configuration) -> str:
-    """The choice of data that says what a configuration asks for."""
-    return "test" if (asked.data, asked.split) == DATA_CHOICES["test"] else asked.data
-
-
-def fill_side(wanted: Side, other: Side | None = None) -> list[Any]:
-    """The same for a side; the other side's model shows as that."""
-    model = SAME if other is not None and other.model == wanted.model else wanted.model
-    prompt = [wanted.format, wanted.style, wanted.shots, wanted.quantization, wanted.dtype]
-    return [model, *prompt, wanted.thinking, wanted.max_thinking_tokens, wanted.repetition_penalty]

@@ -1,4 +1,9 @@
-"""What a visitor is told of a fault of ours: a sentence with a number under which the log has the rest."""
+"""Exceptions of event handlers become sentences.
+
+Our own errors are sentences for people. A handler that is wrapped with `errors_shown_in` shows them in a component of
+its tab; elsewhere, and for programs, they become a `gr.Error`. Any other exception is logged under an incident id, and
+the visitor is shown the id.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +11,101 @@ import functools
 import inspect
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
-from jglue_app.messages import word
+from jglue_app.errors import JglueAppError
+from jglue_app.messages import say, word
+from jglue_app.ui import views
 from jglue_app.ui.visitor import language
+
+Handler = Callable[..., Any]
 
 log = logging.getLogger(__name__)
 
 
 def guard(page: gr.Blocks) -> None:
-    """Put all functions of a page under guard, so that no handler can be forgotten."""
+    """Guard all handlers and endpoints of a page, so that none can be forgotten. Endpoints answer in English."""
     for event in page.fns.values():
         if event.fn is not None:
-            event.fn = guarded(event.fn)
+            event.fn = guarded(event.fn, lang="en" if event.api_visibility == "public" else None)
 
 
-def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, whose unexpected exceptions become a gradio error with an incident number."""
-    if inspect.isgeneratorfunction(function):
+def guarded(handler: Handler, lang: str | None = None) -> Handler:
+    """The same handler, whose exceptions become a `gr.Error`.
 
-        @functools.wraps(function)
-        def generate(*values: Any, **named: Any) -> Iterator[Any]:
-            try:
-                yield from function(*values, **named)
-            except gr.Error:
-                raise
-            except Exception as e:
-                raise _told(e, values) from e
+    Args:
+        handler: a function or generator function.
+        lang: the language of our own errors; None for that of the visitor.
+    """
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            with _raising_gradio_errors(args, lang):
+                yield from handler(*args, **kwargs)
 
         return generate
 
-    @functools.wraps(function)
-    def call(*values: Any, **named: Any) -> Any:
-        try:
-            return function(*values, **named)
-        except gr.Error:
-            raise
-        except Exception as e:
-            raise _told(e, values) from e
+    @functools.wraps(handler)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with _raising_gradio_errors(args, lang):
+            return handler(*args, **kwargs)
 
     return call
 
 
-def _told(fault: Exception, values: tuple[Any, ...]) -> gr.Error:
-    incident = uuid.uuid4().hex[:8]
-    log.error("incident %s", incident, exc_info=fault)
-    request = next((value for value in values if isinstance(value, gr.Request)), None)
-    return gr.Error(word("fault", language(request)).format(incident), duration=None, print_exception=False)
+def errors_shown_in(status: gr.HTML, handler: Handler, also: Mapping[Block, Any] | None = None) -> Handler:
+    """The same handler, which shows our own errors in a component, in the visitor's language.
+
+    Args:
+        status: the component.
+        handler: a function or generator function that returns updates by component.
+        also: updates of other components that come with an error.
+    """
+
+    def updates(error: JglueAppError, args: tuple[Any, ...]) -> dict[Block, Any]:
+        return {status: views.failure(error, language(_request_in(args))), **(also or {})}
+
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            try:
+                yield from handler(*args, **kwargs)
+            except JglueAppError as e:
+                yield updates(e, args)
+
+        return generate
+
+    @functools.wraps(handler)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except JglueAppError as e:
+            return updates(e, args)
+
+    return call
+
+
+@contextmanager
+def _raising_gradio_errors(args: tuple[Any, ...], lang: str | None) -> Iterator[None]:
+    try:
+        yield
+    except gr.Error:
+        raise
+    except JglueAppError as e:
+        raise gr.Error(say(e.message, lang or language(_request_in(args))), print_exception=False) from e
+    except Exception as e:
+        incident = uuid.uuid4().hex[:8]
+        log.error("incident %s", incident, exc_info=e)
+        sentence = word("fault", language(_request_in(args))).format(incident)
+        raise gr.Error(sentence, duration=None, print_exception=False) from e
+
+
+def _request_in(args: tuple[Any, ...]) -> gr.Request | None:
+    return next((value for value in args if isinstance(value, gr.Request)), None)

@@ -1,6 +1,6 @@
-"""Work that goes on when nobody looks: jobs with an owner, one at a time on the accelerator, in the order they came.
+"""Background jobs, each with an owner: one at a time on the accelerator, in the order in which they were started.
 
-A job runs in a thread of its own. Whoever draws it reads its fields; nothing here knows of a page.
+A job runs in a thread of its own. The page reads its fields to show its progress; nothing here knows of a page.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from typing import Any, Literal
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import BusyError, InputError, JglueAppError
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.request import Configuration, Plans, plans
+from jglue_app.runs.request import Plans, RunRequest
 from jglue_app.runs.runner import Event, run_plans
 from jglue_app.settings import Settings
 
 State = Literal["preparing", "waiting", "running", "done", "stopped", "out_of_time", "failed"]
 ENDED = ("done", "stopped", "out_of_time", "failed")
-KEPT = 1_000
-"""Jobs that are remembered; the oldest that have ended leave first."""
-MOST_ACTIVE = 64
+MAX_JOBS = 1_000
+"""Jobs that are remembered; the oldest that have ended are forgotten first."""
+MAX_ACTIVE_JOBS = 64
 """Jobs that run or wait, over all owners."""
-SLICE_S = 20.0
-"""How long a job that gives way answers at least before it lets others in between."""
+TIME_SLICE_S = 20.0
+"""How long a preemptible job answers items at least before it lets waiting jobs run."""
 MAX_NOTICES = 20
-MOST_ASIDE = 2
-"""Pieces of work that need no accelerator and run at the same time, over all owners; others wait."""
+MAX_CPU_JOBS = 2
+"""Jobs without the accelerator that run at the same time, over all owners; others wait."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A run that a job makes. (Its plan holds whole data files, which no ended job should keep.)"""
+class PlannedRun:
+    """A run that a job makes. (Its plan holds whole data files, which should not stay in memory after the job.)"""
 
     run: str
     """Id of the run."""
@@ -48,56 +48,56 @@ class Made:
     """Task → ids of the items to answer."""
 
     @classmethod
-    def by(cls, plan: Plan) -> Made:
-        """What a plan will make."""
+    def of(cls, plan: Plan) -> PlannedRun:
+        """The run that a plan will make."""
         return cls(plan.spec.spec_id, plan.ids)
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One piece of work and how far it is."""
+    """One job and its progress."""
 
     id: str
     """An unguessable token."""
     owner: str
     kind: str
-    """What sort of work it is, such as `compare`; an owner has one active job of a kind."""
-    asked: Any = None
-    """What was asked for, so that a page can show it again."""
-    gives_way: bool = False
+    """Such as `compare`; an owner has at most one active job of each kind."""
+    request: Any = None
+    """What was requested, so that a page can show it again."""
+    preemptible: bool = False
     """Whether it pauses for the jobs that wait behind it: what a run has finished is not done again."""
     stop: threading.Event = field(default_factory=threading.Event)
     state: State = "preparing"
-    made: dict[str, Made] = field(default_factory=dict)
+    runs: dict[str, PlannedRun] = field(default_factory=dict)
     """Side → the run it makes, once that is planned."""
     bars: dict[tuple[str, str], Event] = field(default_factory=dict)
     """(side, subset) → the last event of that subset."""
-    loading: str = ""
-    """What is being prepared at the moment; empty while items are answered."""
+    activity: str = ""
+    """What it is doing at the moment, such as loading a model; empty while items are answered and at the end."""
     notices: list[str] = field(default_factory=list)
-    """What was told on the way, without what concerns loading."""
+    """Sentences that still matter after the end; what it is doing at the moment is its `activity`."""
     failure: JglueAppError | None = None
-    """Why it failed; None for a fault of ours, which has an incident."""
+    """Why it failed; None after an unexpected exception, which has an incident."""
     incident: str = ""
-    """Under this id the fault stands in the log."""
+    """The id under which the log has the unexpected exception."""
     result: Any = None
     version: int = 0
     """Grows with every change."""
-    over: threading.Event = field(default_factory=threading.Event)
-    """Set at its end."""
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Set when its thread is done with it."""
 
     @property
     def active(self) -> bool:
-        """Whether it is under way; one that was told to stop is not, though its last step may take a moment."""
+        """Whether it waits or runs. A stopped job is not active, though its last step may still take a moment."""
         return self.state not in ENDED and not self.stop.is_set()
 
-    def see(self, event: Event) -> None:
-        """Take in an event of its runs."""
+    def handle(self, event: Event) -> None:
+        """Update the progress from an event of its runs."""
         if event.kind == "record":
             self.bars[event.side, event.task] = event
-            self.loading = ""
+            self.activity = ""
         elif event.kind == "notice" and event.task:
-            self.loading = event.message
+            self.activity = event.message
         elif event.kind == "notice" and event.message not in self.notices and len(self.notices) < MAX_NOTICES:
             self.notices.append(event.message)
         self.version += 1
@@ -113,12 +113,12 @@ class Jobs:
         self._settings = settings
         self._pool = pool
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._line: list[Job] = []
-        """Those who want the accelerator; the first has it."""
+        self._queue: list[Job] = []
+        """Jobs that need the accelerator; the first one holds it."""
         self._changed = threading.Condition()
-        self._aside = threading.BoundedSemaphore(MOST_ASIDE)
+        self._cpu_slots = threading.BoundedSemaphore(MAX_CPU_JOBS)
 
-    def start(self, owner: str, kind: str, work: Work, asked: Any = None, *, gives_way: bool = False) -> Job:
+    def start(self, owner: str, kind: str, work: Work, request: Any = None, *, preemptible: bool = False) -> Job:
         """Begin a job in the background.
 
         Raises:
@@ -131,50 +131,50 @@ class Jobs:
                     raise BusyError(
                         "A run of yours is already going on, perhaps in another tab. Stop it, or wait for its end."
                     )
-            if sum(other.active for other in self._jobs.values()) >= MOST_ACTIVE:
+            if sum(other.active for other in self._jobs.values()) >= MAX_ACTIVE_JOBS:
                 raise InputError("Too many people are waiting for this server. Try again in a few minutes.")
-            job = Job(secrets.token_urlsafe(16), owner, kind, asked, gives_way)
+            job = Job(secrets.token_urlsafe(16), owner, kind, request, preemptible)
             self._jobs[job.id] = job
-            for old in [key for key, j in self._jobs.items() if j.state in ENDED][: max(0, len(self._jobs) - KEPT)]:
+            for old in [key for key, j in self._jobs.items() if j.state in ENDED][: max(0, len(self._jobs) - MAX_JOBS)]:
                 del self._jobs[old]
         threading.Thread(target=self._run, args=(job, work), name=f"job-{kind}", daemon=True).start()
         return job
 
-    def runs(
+    def start_runs(
         self,
         owner: str,
         kind: str,
-        asked: Configuration,
+        request: RunRequest,
         *,
-        gives_way: bool = False,
-        after: Callable[[Job], None] = lambda _: None,
+        preemptible: bool = False,
+        on_done: Callable[[Job], None] = lambda _: None,
     ) -> Job:
-        """Begin a job that makes one or two runs; see `start`. `after` is called when they have come to their end
-        without a stop; what it raises of our errors is told among the notices.
+        """Begin a job that makes one or two runs; see `start`. `on_done` is called when they have ended without being
+        stopped; an error of ours that it raises becomes a notice.
         """
 
         def work(job: Job) -> None:
-            planned = plans(self._settings, asked)
-            job.made = {side: Made.by(plan) for side, plan in planned}
+            planned = request.for_page(self._settings).plans(self._settings)
+            job.runs = {side: PlannedRun.of(plan) for side, plan in planned}
             self._make_runs(job, planned)
             if job.stop.is_set() or job.state in ENDED:
                 return
             try:
-                after(job)
+                on_done(job)
             except JglueAppError as e:
-                job.notices.append(str(e))
+                job.notices.append(e.message)
 
-        return self.start(owner, kind, work, asked, gives_way=gives_way)
+        return self.start(owner, kind, work, request, preemptible=preemptible)
 
-    def aside(self, owner: str, kind: str, work: Work) -> Job:
-        """Do in the background what needs a processor for a moment and no accelerator, such as tokenizing one prompt.
-        It does not count as the owner's active job, and a few at most run at a time. `work` looks at `job.stop` itself.
+    def start_on_cpu(self, owner: str, kind: str, work: Work) -> Job:
+        """Begin a job that needs a processor for a moment and no accelerator, such as tokenizing one prompt. It does
+        not count as the owner's active job, and only a few run at a time. `work` has to check `job.stop` itself.
         """
         job = Job(secrets.token_urlsafe(16), owner, kind)
 
         def wait_and_work(job: Job) -> None:
             job.state = "waiting"
-            while not self._aside.acquire(timeout=0.2):
+            while not self._cpu_slots.acquire(timeout=0.2):
                 if job.stop.is_set():
                     return
             try:
@@ -182,9 +182,9 @@ class Jobs:
                     job.state = "running"
                     work(job)
             finally:
-                self._aside.release()
+                self._cpu_slots.release()
 
-        threading.Thread(target=self._run, args=(job, wait_and_work), name=f"aside-{kind}", daemon=True).start()
+        threading.Thread(target=self._run, args=(job, wait_and_work), name=f"cpu-job-{kind}", daemon=True).start()
         return job
 
     def latest(self, owner: str, kind: str) -> Job | None:
@@ -192,63 +192,63 @@ class Jobs:
         with self._changed:
             return next((j for j in reversed(self._jobs.values()) if j.owner == owner and j.kind == kind), None)
 
-    def halt(self, job: Job) -> None:
+    def stop(self, job: Job) -> None:
         """Tell a job to stop. What it has finished stays."""
         job.stop.set()
         with self._changed:
             self._changed.notify_all()
 
-    def ahead(self, job: Job) -> int:
-        """How many have the accelerator or come before this one."""
+    def queue_position(self, job: Job) -> int:
+        """How many jobs hold the accelerator or come before this one."""
         with self._changed:
-            return self._line.index(job) if job in self._line else 0
+            return self._queue.index(job) if job in self._queue else 0
 
     @contextmanager
-    def turn(self, job: Job) -> Iterator[bool]:
-        """Wait for the accelerator and hold it; False if the job was stopped before."""
+    def accelerator(self, job: Job) -> Iterator[bool]:
+        """Wait for the accelerator and hold it; gives False if the job was stopped while it waited."""
         with self._changed:
-            self._line.append(job)
+            self._queue.append(job)
             job.state = "waiting"
             job.version += 1
-            while self._line[0] is not job and not job.stop.is_set():
+            while self._queue[0] is not job and not job.stop.is_set():
                 self._changed.wait(0.5)
-            mine = self._line[0] is job and not job.stop.is_set()
-            if mine:
+            acquired = self._queue[0] is job and not job.stop.is_set()
+            if acquired:
                 job.state = "running"
                 job.version += 1
         try:
-            yield mine
+            yield acquired
         finally:
             with self._changed:
-                self._line.remove(job)
+                self._queue.remove(job)
                 self._changed.notify_all()
 
     def _make_runs(self, job: Job, planned: Plans) -> None:
         limit, used = self._settings.max_seconds, 0.0
         while not job.stop.is_set():
-            with self.turn(job) as mine:
-                if not mine:
+            with self.accelerator(job) as acquired:
+                if not acquired:
                     return
                 began = time.monotonic()
                 left = None if limit is None else began + limit - used
-                brake = _Brake(job, left, lambda: self._others_wait(job))
+                stop_condition = _StopCondition(job, left, lambda: self._others_wait(job))
                 ends = set()
-                for event in run_plans(planned, self._pool, self._settings.runs_dir, brake):
-                    job.see(event)
+                for event in run_plans(planned, self._pool, self._settings.runs_dir, stop_condition):
+                    job.handle(event)
                     ends.add(event.kind)
                     if event.kind == "record":
-                        brake.answered()
+                        stop_condition.start_slice()
             used += time.monotonic() - began
             if "stopped" not in ends:
                 return
-            if brake.why == "late":
+            if stop_condition.why == "timeout":
                 job.state = "out_of_time"
-            if brake.why != "way":
+            if stop_condition.why != "preempted":
                 return
 
     def _others_wait(self, job: Job) -> bool:
         with self._changed:
-            return any(other is not job for other in self._line)
+            return any(other is not job for other in self._queue)
 
     def _run(self, job: Job, work: Work) -> None:
         try:
@@ -264,35 +264,35 @@ class Jobs:
             log.exception("incident %s", job.incident)
             job.state = "failed"
         finally:
-            job.loading = ""
+            job.activity = ""
             job.version += 1
-            job.over.set()
+            job.ended.set()
 
 
-class _Brake:
-    """Whether a run has to stop, and why; once it has, that stays so.
+class _StopCondition:
+    """Whether a run has to stop, and why; once true, it stays true.
 
-    The slice of a run that gives way begins with its first answer: loading a model again and again is no progress.
+    The time slice of a preemptible run begins with its first answer: loading a model again and again is no progress.
     """
 
     def __init__(self, job: Job, deadline: float | None, others_wait: Callable[[], bool]) -> None:
         self._job, self._deadline, self._others_wait = job, deadline, others_wait
         self._slice_end: float | None = None
-        self.why: Literal["", "told", "late", "way"] = ""
+        self.why: Literal["", "stopped", "timeout", "preempted"] = ""
 
-    def answered(self) -> None:
-        """An item has been answered."""
+    def start_slice(self) -> None:
+        """Start the time slice with the first answer."""
         if self._slice_end is None:
-            self._slice_end = time.monotonic() + SLICE_S
+            self._slice_end = time.monotonic() + TIME_SLICE_S
 
     def __call__(self) -> bool:
         if not self.why:
             now = time.monotonic()
-            over = self._job.gives_way and self._slice_end is not None and now > self._slice_end
+            slice_over = self._job.preemptible and self._slice_end is not None and now > self._slice_end
             if self._job.stop.is_set():
-                self.why = "told"
+                self.why = "stopped"
             elif self._deadline is not None and now > self._deadline:
-                self.why = "late"
-            elif over and self._others_wait():
-                self.why = "way"
+                self.why = "timeout"
+            elif slice_over and self._others_wait():
+                self.why = "preempted"
         return bool(self.why)

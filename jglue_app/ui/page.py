@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,78 +18,95 @@ from jglue_app.errors import InputError, first_line
 from jglue_app.messages import LANGUAGES, table
 from jglue_app.settings import Settings, load_settings
 from jglue_app.ui import endpoints, guard, views
-from jglue_app.ui.controls import pane
+from jglue_app.ui.controls import T, pane
+from jglue_app.ui.events import PRIVATE, UNCHANGED, Updates, Values
+from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import about, audit, compare, full, lab, results
+from jglue_app.ui.tabs.compare import CompareTab
+from jglue_app.ui.tabs.full import FullTab
+from jglue_app.ui.tabs.lab import LabTab
+from jglue_app.ui.tabs.results import ResultsTab
 from jglue_app.ui.views import STATIC
-from jglue_app.ui.visitor import Door, language, page_of
+from jglue_app.ui.visitor import SessionMiddleware, language
 
 PREFIX = "jg_"
-"""Of our keys among gradio's translations, so that they never meet gradio's own."""
+"""Of our keys among Gradio's translations, so that they never collide with Gradio's own."""
 FONTS = ["Noto Sans JP", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic UI", "Meiryo", "sans-serif"]
-"""Of the visitor's own machine: nothing is fetched."""
+"""Fonts of the visitor's own machine: nothing is fetched."""
+
+
+TABS: dict[str, Callable[[AppState, T], Any]] = {
+    "compare": compare.build,
+    "lab": lab.build,
+    "full": full.build,
+    "results": results.build,
+    "audit": audit.build,
+    "about": about.build,
+}
+"""Key → what puts a tab's content into the page. Its title is the label `tab_<key>`."""
 
 
 def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
     """The page, ready to launch. No model is loaded."""
-    desk = AppState(settings, device)
+    state = AppState(settings, device)
 
     def t(key: str) -> Any:
         return i18n(PREFIX + key)
 
     page: gr.Blocks
-    # What is sent to gradio's upload address is soon gone.
+    # What is sent to Gradio's upload address is deleted soon.
     with gr.Blocks(
         title="JGLUE くらべ ・ JGLUE side by side", analytics_enabled=False, delete_cache=(3600, 3600)
     ) as page:
         head = pane("head", _head("ja", {}))
-        with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab(t("tab_compare"), id="compare"):
-                comparing = compare.build(desk, t)
-            with gr.Tab(t("tab_lab"), id="lab"):
-                trying = lab.build(desk, t)
-            with gr.Tab(t("tab_full"), id="full"):
-                full_name, open_full = full.build(desk, t)
-            with gr.Tab(t("tab_results"), id="results") as results_tab:
-                ranking = results.build(desk, t)
-            with gr.Tab(t("tab_audit"), id="audit"):
-                audit.build(desk, t)
-            with gr.Tab(t("tab_about"), id="about"):
-                about.build(t)
-        endpoints.build(desk)
-
-        def to_compare(request: gr.Request, a: str | None, b: str | None) -> tuple[Any, ...]:
-            if not a:
-                return gr.skip(), *(gr.skip() for _ in comparing.told), *compare.SAME
-            told = compare.asked_by(desk, request, a, b or "")
-            desk.set_current_view(page_of(request), compare.KIND, (a, b))
-            found = compare.beside_a_run(desk, request, compare.stored_pair(desk, request, a, b or ""))
-            return gr.Tabs(selected="compare"), *told, *found
-
-        def to_lab(request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
-            sent = event._data if isinstance(event._data, dict) else {}
-            return gr.Tabs(selected="lab"), gr.Tabs(selected="one"), *trying.fill_from(request, sent)
-
-        def alone(request: gr.Request, name: str | None) -> tuple[Any, ...]:
-            return to_compare(request, name, "")
-
-        def greet(request: gr.Request) -> str:
-            return _head(language(request), dict(request.query_params))
-
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        ranking.compare.click(to_compare, [ranking.a, ranking.b], [tabs, *comparing.told, *comparing.views], **quiet)
-        open_full.click(alone, full_name, [tabs, *comparing.told, *comparing.views], **quiet)
-        comparing.items.submit(to_lab, None, [tabs, trying.tabs, *trying.fill], **quiet)
-        results_tab.select(ranking.refresh, ranking.inputs, ranking.outputs, **quiet)
-        page.load(greet, None, head, **quiet)
+        panes: dict[str, gr.Tab] = {}
+        tabs: dict[str, Any] = {}
+        with gr.Tabs(elem_id="tabs") as selected:
+            for key, build_tab in TABS.items():
+                with gr.Tab(t(f"tab_{key}"), id=key) as panes[key]:
+                    tabs[key] = build_tab(state, t)
+        endpoints.build(state)
+        _link(selected, tabs["compare"], tabs["lab"], tabs["full"], tabs["results"])
+        ranking: ResultsTab = tabs["results"]
+        refresh = errors_shown_in(ranking.status, ranking.refresh)
+        panes["results"].select(refresh, ranking.inputs, ranking.outputs, **PRIVATE)
+        page.load(_localized_head, None, head, **PRIVATE)
     guard.guard(page)
     page.queue(max_size=64)
     return page
 
 
-def _head(lang: str, asked: Mapping[str, str]) -> str:
-    """The title and the choice of a language, which keeps what else the address asks for."""
-    links = {other: "?" + urlencode({**asked, "lang": other}) for other in LANGUAGES}
+def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, results: ResultsTab) -> None:
+    """What leads from one tab to another."""
+
+    def open_pair(request: gr.Request, values: Values) -> Updates:
+        if not values[results.a]:
+            return UNCHANGED
+        runs = compare.show_runs(request, values[results.a], values[results.b] or "")
+        return {selected: gr.Tabs(selected="compare"), **runs}
+
+    def open_run(request: gr.Request, name: str | None) -> Updates:
+        if not name:
+            return UNCHANGED
+        return {selected: gr.Tabs(selected="compare"), **compare.show_runs(request, name)}
+
+    def open_item(request: gr.Request, event: gr.EventData) -> Updates:
+        chosen = event._data if isinstance(event._data, dict) else {}
+        return {selected: gr.Tabs(selected="lab"), **lab.show_item(request, chosen)}
+
+    results.compare.click(open_pair, {results.a, results.b}, [selected, *compare.outputs], **PRIVATE)
+    full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE)
+    compare.panel.items.submit(open_item, None, [selected, *lab.outputs], **PRIVATE)
+
+
+def _localized_head(request: gr.Request) -> str:
+    return _head(language(request), dict(request.query_params))
+
+
+def _head(lang: str, query: Mapping[str, str]) -> str:
+    """The title and the choice of a language, which keeps the other parameters of the address."""
+    links = {other: "?" + urlencode({**query, "lang": other}) for other in LANGUAGES}
     return views.render("head", {"lang": lang, "links": links}, lang)
 
 
@@ -137,7 +154,7 @@ def launch(
             prevent_thread_lock=not block,
             mcp_server=mcp,
             max_file_size="1kb" if chosen.public else "500mb",
-            app_kwargs={"middleware": [Middleware(Door, public=chosen.public)]},
+            app_kwargs={"middleware": [Middleware(SessionMiddleware, public=chosen.public)]},
             footer_links=["api", "settings"],
             share=False,
             # Each page that follows a job holds one.

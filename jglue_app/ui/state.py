@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 import tempfile
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from cachetools import LRUCache
 
 from jglue_app.backends import open_tokenizer
 from jglue_app.backends.pool import ModelPool
@@ -19,8 +20,10 @@ from jglue_app.results import showcase
 from jglue_app.results.library import Ids, Library, StoredRun
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.store import RunStore, facts_of
-from jglue_app.scoring.judged import Answered
-from jglue_app.scoring.types import Report
+from jglue_app.scoring.item_groups import GroupScore
+from jglue_app.scoring.judged import Judged
+from jglue_app.scoring.types import Comparison, Judgement, Report
+from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, RunData, Tokenizer
 from jglue_app.ui.jobs import Job, Jobs
@@ -32,166 +35,208 @@ MAX_PAGES = 10_000
 
 
 class AppState:
-    """One for each server."""
+    """What all visitors of one server share; access to stored runs is by visitor."""
 
     def __init__(self, settings: Settings, device: str = "auto") -> None:
         self.settings = settings
         self.pool = ModelPool(settings, device=device)
         self.jobs = Jobs(settings, self.pool)
         self.library = Library(settings.runs_dir)
-        self.drawn: dict[tuple[str, str, str], tuple[Any, ...]] = {}
-        """(A, B, language) → views of pairs that came with the application, which never change."""
-        self._current_views: OrderedDict[tuple[str, str], object] = OrderedDict()
-        self._requested: OrderedDict[str, dict[str, dict[str, frozenset[str]]]] = OrderedDict()
-        """Owner → run → subset → ids of the items that were asked for."""
-        self._tokenizers: OrderedDict[ModelSpec, Tokenizer] = OrderedDict()
+        self._current_views: LRUCache[tuple[str, str], object] = LRUCache(MAX_PAGES)
+        """(Page's session, place) → what is shown there."""
+        self._requested_items: LRUCache[str, dict[str, dict[str, frozenset[str]]]] = LRUCache(MAX_OWNERS)
+        """Owner → run → task → ids of the items that were requested."""
+        self._tokenizers: LRUCache[ModelSpec, Tokenizer] = LRUCache(MAX_TOKENIZERS)
         self._lock = threading.Lock()
         self._exports: list[Path] = []
         self._scratch = tempfile.TemporaryDirectory(prefix="jglue-export-")
 
-    # --- stored runs ------------------------------------------------------------------------------------
+    # --- who may see what -------------------------------------------------------------------------------
 
     def grant_access(self, job: Job) -> None:
-        """Remember the runs of a job as its owner's, as far as it has asked for their items."""
+        """Let a job's owner see its runs, as far as the job has requested their items."""
         with self._lock:
-            own = self._requested.setdefault(job.owner, {})
-            for made in list(job.made.values()):
-                asked = own.setdefault(made.run, {})
-                for task, ids in made.ids.items():
-                    asked[task] = asked.get(task, frozenset()) | ids
-            self._requested.move_to_end(job.owner)
-            while len(self._requested) > MAX_OWNERS:
-                self._requested.popitem(last=False)
+            runs = self._requested_items.get(job.owner, {})
+            for plan in list(job.runs.values()):
+                ids_by_task = runs.setdefault(plan.run, {})
+                for task, ids in plan.ids.items():
+                    ids_by_task[task] = ids_by_task.get(task, frozenset()) | ids
+            self._requested_items[job.owner] = runs
 
-    def set_current_view(self, page: str, place: str, at: object) -> None:
-        """Remember what an open page shows in a place: who draws something else there meanwhile is to leave off.
-
-        Args:
-            page: its session.
-            place: such as `compare`.
-            at: a job, or whatever else is shown.
-        """
+    def _requested(self, owner: str) -> Mapping[str, Mapping[str, frozenset[str]]]:
+        """Run → task → ids of the items that an owner has requested."""
         with self._lock:
-            self._current_views[page, place] = at
-            self._current_views.move_to_end((page, place))
-            while len(self._current_views) > MAX_PAGES:
-                self._current_views.popitem(last=False)
-
-    def is_current_view(self, page: str, place: str, at: object) -> bool:
-        """Whether an open page still shows that there."""
-        return self._current_views.get((page, place), at) == at
+            return dict(self._requested_items.get(owner, {}))
 
     def path(self, owner: str, name: str) -> Path:
-        """The folder of a run that the owner may look at.
+        """The folder of a run that the owner may see.
 
         Raises:
             StoreError: there is none of this name, or it is another visitor's.
         """
         if name.startswith(SHIPPED):
-            found = {SHIPPED + shipped for pair in showcase.PAIRS for shipped in (pair.a, pair.b)}
-            if name in found and showcase.here():
+            shipped = {SHIPPED + run for pair in showcase.PAIRS for run in (pair.a, pair.b)}
+            if name in shipped and showcase.here():
                 return showcase.folder(name.removeprefix(SHIPPED))
-        elif not self.settings.public or name in self._requested.get(owner, ()):
+        elif not self.settings.public or name in self._requested(owner):
             return self.library.find(name)
         raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
 
     def visible_items(self, owner: str, name: str, *, requested_only: bool = False) -> Ids | None:
-        """The items of a run that are the owner's; None for all of it.
+        """The items of a run that the owner may see; None for all of them.
 
-        Whoever asks for the same shares one run. On a public server nobody is shown what somebody else has asked of it;
-        elsewhere a stored run is shown whole, unless only what the owner has requested is wanted (`requested_only`).
+        Requests for the same outputs share one run. On a public server nobody sees what somebody else has requested of
+        it; elsewhere a stored run is shown whole, unless only what the owner has requested is wanted
+        (`requested_only`).
         """
         if name.startswith(SHIPPED):
             return None
         if not self.settings.public:
-            return self._requested.get(owner, {}).get(name) if requested_only else None
-        return self._requested.get(owner, {}).get(name, {})
+            return self._requested(owner).get(name) if requested_only else None
+        return self._requested(owner).get(name, {})
+
+    def _items(self, owner: str, name: str, items: Ids | None, requested_only: bool = False) -> Ids | None:
+        """Those of some items (None: of all) that the owner may see."""
+        visible = self.visible_items(owner, name, requested_only=requested_only)
+        if items is None or visible is None:
+            return visible if items is None else items
+        return {task: set(ids) & set(visible[task]) for task, ids in items.items() if task in visible}
+
+    # --- stored runs ------------------------------------------------------------------------------------
 
     def runs(self, owner: str, *, shipped: bool = True) -> dict[str, StoredRun]:
-        """Name → run, the newest first and those that came with the application last: what the owner may look at."""
-        own = self._requested.get(owner, {})
-        found = {
+        """Name → run that the owner may see, the newest first and those that came with the application last."""
+        requested = self._requested(owner)
+        runs = {
             run.name: self._with_visible_counts(owner, run)
             for run in self.library.all()
-            if not self.settings.public or run.name in own
+            if not self.settings.public or run.name in requested
         }
         if shipped and showcase.here():
             for name in dict.fromkeys(name for pair in showcase.PAIRS for name in (pair.a, pair.b)):
-                found[SHIPPED + name] = self.library.stored(showcase.folder(name))
-        return found
+                runs[SHIPPED + name] = self.library.stored(showcase.folder(name))
+        return runs
 
     def stored(self, owner: str, name: str) -> StoredRun:
-        """A run without its records, its counts those of the owner's items; raises StoreError."""
-        found = self.library.stored(self.path(owner, name))
-        return found if name.startswith(SHIPPED) else self._with_visible_counts(owner, found)
+        """A run without its records, its counts those of the items that the owner may see; raises StoreError."""
+        run = self.library.stored(self.path(owner, name))
+        return run if name.startswith(SHIPPED) else self._with_visible_counts(owner, run)
 
     def _with_visible_counts(self, owner: str, run: StoredRun) -> StoredRun:
-        asked = self.visible_items(owner, run.name)
-        if asked is None:
+        items = self.visible_items(owner, run.name)
+        if items is None:
             return run
         try:
-            data = self.library.data(run.path, asked)
+            data = self.library.data(run.path, items)
         except StoreError:  # Gone or damaged since it was listed.
             return run
-        ids = {(task, id_) for task, items in data.items.items() for id_ in items}
+        ids = {(task, id_) for task, of in data.items.items() for id_ in of}
         done = sum(record.output is not None and (record.task, record.item_id) in ids for record in data.records)
         return replace(run, done=done, planned=len(ids))
 
     def damaged(self, owner: str) -> dict[str, str]:
         """Name → what is wrong, of the owner's runs that cannot be read."""
-        own = self._requested.get(owner, {})
-        found = self.library.damaged()
-        return {name: why for name, why in found.items() if not self.settings.public or name in own}
+        requested = self._requested(owner)
+        reasons = self.library.damaged()
+        return {name: reason for name, reason in reasons.items() if not self.settings.public or name in requested}
+
+    def data(self, owner: str, name: str, items: Ids | None = None, *, requested_only: bool = False) -> RunData:
+        """Spec, items and records of a run. Like all readers below it sees the items that the owner may see (see
+        `visible_items`), of these only `items` where they are given. Raises StoreError."""
+        return self.library.data(self.path(owner, name), self._items(owner, name, items, requested_only))
+
+    def judged(
+        self,
+        owner: str,
+        name: str,
+        protocol: str = "official",
+        items: Ids | None = None,
+        *,
+        requested_only: bool = False,
+    ) -> Judged:
+        """Task → item id → item, record and judgement; see `data`. Raises StoreError, UnknownNameError."""
+        return self.library.judged(self.path(owner, name), protocol, self._items(owner, name, items, requested_only))
+
+    def item_judgements(self, owner: str, name: str, task: str, item_id: str) -> dict[str, Judgement]:
+        """Protocol → judgement of one item; empty if it has no record, or is not the owner's. Raises StoreError."""
+        visible = self.visible_items(owner, name)
+        if visible is not None and item_id not in visible.get(task, ()):
+            return {}
+        return self.library.item_judgements(self.path(owner, name), task, item_id)
+
+    def report(
+        self,
+        owner: str,
+        name: str,
+        protocol: str = "official",
+        items: Ids | None = None,
+        *,
+        requested_only: bool = False,
+    ) -> Report:
+        """The scores of a run; see `data`. Raises StoreError, UnknownNameError."""
+        return self.library.report(self.path(owner, name), protocol, self._items(owner, name, items, requested_only))
 
     def reports(self, owner: str, protocol: str, data: str) -> dict[str, Report]:
         """Name → report of the runs over `sample`, `official` or `test` data; what cannot be read is left out."""
-        found: dict[str, Report] = {}
+        reports: dict[str, Report] = {}
         for name, run in self.runs(owner).items():
             if run.data_kind == data:
-                try:
-                    found[name] = self.report(owner, name, protocol)
-                except StoreError:
-                    continue
-        return found
+                with contextlib.suppress(StoreError):
+                    reports[name] = self.report(owner, name, protocol)
+        return reports
 
-    def data(self, owner: str, name: str, *, requested_only: bool = False) -> RunData:
-        """A run as reports need it; see `visible_items`. Raises StoreError."""
-        return self.library.data(self.path(owner, name), self.visible_items(owner, name, requested_only=requested_only))
+    def groups(
+        self, owner: str, name: str, protocol: str = "official", items: Ids | None = None
+    ) -> tuple[GroupScore, ...]:
+        """Scores with and without faulty, repeated, leaked and relabelled items; see `data`. Raises StoreError,
+        UnknownNameError."""
+        return self.library.groups(self.path(owner, name), protocol, self._items(owner, name, items))
 
-    def judged(
-        self, owner: str, name: str, protocol: str = "official", *, requested_only: bool = False
-    ) -> dict[str, dict[str, Answered]]:
-        """The judged items of a run that are visible; see `visible_items`. Raises StoreError, UnknownNameError."""
-        return self.library.judged(
-            self.path(owner, name), protocol, self.visible_items(owner, name, requested_only=requested_only)
-        )
+    def waterfalls(self, owner: str, name: str, start: str, end: str) -> dict[str, Waterfall]:
+        """Subset → how its score under one protocol becomes that under another; see `data`. Raises StoreError,
+        InputError, UnknownNameError."""
+        return self.library.waterfalls(self.path(owner, name), start, end, self._items(owner, name, None))
 
-    def report(self, owner: str, name: str, protocol: str = "official", *, requested_only: bool = False) -> Report:
-        """The scores of a run; see `visible_items`. Raises StoreError, UnknownNameError."""
-        return self.library.report(
-            self.path(owner, name), protocol, self.visible_items(owner, name, requested_only=requested_only)
+    def comparison(
+        self,
+        owner: str,
+        a: str,
+        b: str,
+        protocol: str = "official",
+        items_a: Ids | None = None,
+        items_b: Ids | None = None,
+        *,
+        requested_only: bool = False,
+    ) -> Comparison:
+        """Two runs on the items both were asked; see `data`. Raises StoreError, UnknownNameError."""
+        return self.library.comparison(
+            self.path(owner, a),
+            self.path(owner, b),
+            protocol,
+            self._items(owner, a, items_a, requested_only),
+            self._items(owner, b, items_b, requested_only),
         )
 
     def visible_folder(self, owner: str, name: str) -> Path:
-        """A run's folder, to be sent elsewhere: a copy that holds the owner's items alone where it has more of them.
+        """A run's folder, to be sent elsewhere: a copy with the items that the owner may see where it has more.
 
         Raises:
             StoreError: there is no such run, or no room for the copy.
         """
-        path, asked = self.path(owner, name), self.visible_items(owner, name)
-        if asked is None:
+        path, visible = self.path(owner, name), self.visible_items(owner, name)
+        if visible is None:
             return path
-        whole, part = self.library.data(path), self.library.data(path, asked)
+        whole, part = self.library.data(path), self.library.data(path, visible)
         if whole.items == part.items:
             return path
         copy = RunStore(self.scratch() / path.name)
-        items = [item for found in part.items.values() for item in found.values()]
-        kept = {(item.task, item.id) for item in items}
+        items = [item for of in part.items.values() for item in of.values()]
+        keys = {(item.task, item.id) for item in items}
         with copy.writing() as writer:
             writer.items(items)
-            writer.append(record for record in part.records if (record.task, record.item_id) in kept)
-            head = {key: value for key, value in RunStore(path).manifest().items() if key != "records"}
-            writer.manifest(head | {"items": facts_of(items)})
+            writer.append(record for record in part.records if (record.task, record.item_id) in keys)
+            manifest = {key: value for key, value in RunStore(path).manifest().items() if key != "records"}
+            writer.manifest(manifest | {"items": facts_of(items)})
         return copy.path
 
     def delete(self, owner: str, name: str) -> None:
@@ -208,8 +253,28 @@ class AppState:
         self.path(owner, name)
         self.library.delete(name)
 
+    # --- open pages -------------------------------------------------------------------------------------
+
+    def set_current_view(self, page: str, place: str, view: object) -> None:
+        """Remember what an open page shows in a place: handlers that draw something else there are to stop.
+
+        Args:
+            page: its session.
+            place: such as `compare`.
+            view: a job's id, or whatever else is shown.
+        """
+        with self._lock:
+            self._current_views[page, place] = view
+
+    def is_current_view(self, page: str, place: str, view: object) -> bool:
+        """Whether an open page still shows this in a place; true for a page of which nothing is known."""
+        with self._lock:
+            return self._current_views.get((page, place), view) == view
+
+    # --- files to be downloaded -------------------------------------------------------------------------
+
     def scratch(self) -> Path:
-        """A new folder for a file on its way to somebody; only the last few are kept."""
+        """A new folder for a file to be downloaded; only the last `MAX_EXPORTS` are kept."""
         folder = Path(self._scratch.name) / secrets.token_hex(8)
         folder.mkdir()
         with self._lock:
@@ -224,12 +289,9 @@ class AppState:
     def tokenizer(self, spec: ModelSpec, notify: Callable[[str], None] = lambda _: None) -> Tokenizer:
         """A tokenizer, kept for the next time; raises as `backends.open_tokenizer` does."""
         with self._lock:
-            if spec in self._tokenizers:
-                self._tokenizers.move_to_end(spec)
-                return self._tokenizers[spec]
+            if (known := self._tokenizers.get(spec)) is not None:
+                return known
         opened = open_tokenizer(spec, self.settings, notify)
         with self._lock:
             self._tokenizers[spec] = opened
-            while len(self._tokenizers) > MAX_TOKENIZERS:
-                self._tokenizers.popitem(last=False)
         return opened

@@ -1,7 +1,7 @@
-"""What happens to a request before gradio sees it: a visitor gets a name, the page a language.
+"""Who a visitor is and which language they read, and the middleware that assigns both before Gradio sees a request.
 
-Both are cookies. The name is how a reload finds its run again; it is read by the server alone. The language is that
-of the browser until somebody chooses another with `?lang=ja` or `?lang=en`.
+Both are cookies. The visitor id is how a reload finds its run again; only the server reads it. The language is that of
+the browser until the visitor chooses another with `?lang=ja` or `?lang=en`.
 """
 
 from __future__ import annotations
@@ -17,88 +17,102 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jglue_app.messages import LANGUAGES
 
-VISITOR, LANGUAGE = "jg_visitor", "jg_lang"
+VISITOR_COOKIE, LANGUAGE_COOKIE = "jg_visitor", "jg_lang"
 YEAR_S = 365 * 24 * 3600
-_WITHOUT_SESSION = re.compile(r"/gradio_api/(run|api)/")
-"""Addresses at which gradio answers at once, to whoever it is."""
-_NAME = re.compile(r"[A-Za-z0-9_-]{22}")
+_STATELESS_API_PATHS = re.compile(r"/gradio_api/(run|api)/")
+"""Addresses at which Gradio answers without a session of its own."""
+_VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
-def visitor(request: gr.Request) -> str:
-    """Who asks: the same through reloads and tabs of one browser; a program is known by its session."""
-    name = (request.cookies or {}).get(VISITOR, "")
-    return name if _NAME.fullmatch(name) else str(request.session_hash)
+def visitor_id(request: gr.Request) -> str:
+    """The visitor's id: the same through reloads and tabs of one browser; a program is known by its session."""
+    id_ = (request.cookies or {}).get(VISITOR_COOKIE, "")
+    return id_ if _VISITOR_ID.fullmatch(id_) else str(request.session_hash)
 
 
-def page_of(request: gr.Request) -> str:
-    """The open page that asks: another with every reload and tab."""
+def page_id(request: gr.Request) -> str:
+    """The id of the open page that sends a request: another with every reload and tab."""
     return str(request.session_hash)
 
 
 def language(request: gr.Request | None) -> str:
-    """`ja` or `en`: what was chosen; else `ja` if that is the first language the browser asks for, or it asks for
-    none; else `en`, as gradio does."""
+    """`ja` or `en`: the visitor's choice; else `ja` if the browser asks for Japanese first or for no language; else
+    `en`, as Gradio does."""
     if request is None:
         return "ja"
-    chosen = (request.cookies or {}).get(LANGUAGE, "")
+    chosen = (request.cookies or {}).get(LANGUAGE_COOKIE, "")
     if chosen in LANGUAGES:
         return str(chosen)
     header = request.headers.get("accept-language", "").strip().lower()
     return "ja" if not header or header.startswith("ja") else "en"
 
 
-class Door:
-    """ASGI middleware around the whole application; it changes the first page alone, and names the nameless."""
+class SessionMiddleware:
+    """ASGI middleware that sets the cookies on the first page, and tells Gradio's script there the chosen language.
+
+    On a public server it also gives each stateless API call a visitor id of its own: without one, all programs that
+    call an endpoint like this would be one visitor.
+    """
 
     def __init__(self, app: ASGIApp, public: bool = False) -> None:
         self._app, self._public = app, public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._public and scope["type"] == "http" and _WITHOUT_SESSION.search(scope["path"]):
-            # Else all programs that call an endpoint like this would be one visitor.
-            name = f"{VISITOR}={secrets.token_urlsafe(16)}".encode()
-            headers = [(key, value) for key, value in scope["headers"] if key != b"cookie"]
-            scope = {**scope, "headers": [*headers, (b"cookie", name)]}
+        if self._public and scope["type"] == "http" and _STATELESS_API_PATHS.search(scope["path"]):
+            scope = _with_new_visitor(scope)
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
             await self._app(scope, receive, send)
             return
         # The text is changed on its way, so it must not be compressed.
         headers = [(key, value) for key, value in scope["headers"] if key != b"accept-encoding"]
         cookies = cookie_parser("; ".join(v.decode("latin-1") for k, v in headers if k == b"cookie"))
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
-        chosen = asked if asked in LANGUAGES else cookies.get(LANGUAGE, "")
-        new: dict[str, str] = {}
-        if asked in LANGUAGES:
-            new[LANGUAGE] = asked
-        if not _NAME.fullmatch(cookies.get(VISITOR, "")):
-            new[VISITOR] = secrets.token_urlsafe(16)
-        script = _script(chosen) if chosen in LANGUAGES else b""
-        held: list[Message] = []
+        requested = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
+        new_cookies: dict[str, str] = {}
+        if requested in LANGUAGES:
+            new_cookies[LANGUAGE_COOKIE] = requested
+        if not _VISITOR_ID.fullmatch(cookies.get(VISITOR_COOKIE, "")):
+            new_cookies[VISITOR_COOKIE] = secrets.token_urlsafe(16)
+        lang = requested if requested in LANGUAGES else cookies.get(LANGUAGE_COOKIE, "")
+        script = _script(lang) if lang in LANGUAGES else b""
+        lines = [_cookie(name, value, secure=_is_https(scope)) for name, value in new_cookies.items()]
+        await self._app({**scope, "headers": headers}, receive, _changed(send, lines, script))
 
-        async def changed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                out = MutableHeaders(raw=message["headers"])
-                for name, value in new.items():
-                    out.append("set-cookie", _cookie(name, value, secure=_is_https(scope)))
-                out["cache-control"] = "no-store"
-                held.append(message)  # Its length is known when the first part of the text is.
-                return
-            if message["type"] == "http.response.body" and held:
-                begun = held.pop()
-                body = message.get("body", b"")
-                out = MutableHeaders(raw=begun["headers"])
-                if script and b"<head>" in body:
-                    message = {**message, "body": body.replace(b"<head>", b"<head>" + script, 1)}
-                    if "content-length" in out:
-                        out["content-length"] = str(int(out["content-length"]) + len(script))
-                await send(begun)
-            await send(message)
 
-        await self._app({**scope, "headers": headers}, receive, changed)
+def _with_new_visitor(scope: Scope) -> Scope:
+    cookie = f"{VISITOR_COOKIE}={secrets.token_urlsafe(16)}".encode()
+    headers = [(key, value) for key, value in scope["headers"] if key != b"cookie"]
+    return {**scope, "headers": [*headers, (b"cookie", cookie)]}
+
+
+def _changed(send: Send, cookies: list[str], script: bytes) -> Send:
+    """`send` that adds cookies to a response and a script to its head."""
+    pending_start: list[Message] = []
+    """The start of the response, which states a length that is known only when the first part of the text is."""
+
+    async def send_changed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(raw=message["headers"])
+            for line in cookies:
+                headers.append("set-cookie", line)
+            headers["cache-control"] = "no-store"
+            pending_start.append(message)
+            return
+        if message["type"] == "http.response.body" and pending_start:
+            start = pending_start.pop()
+            body = message.get("body", b"")
+            headers = MutableHeaders(raw=start["headers"])
+            if script and b"<head>" in body:
+                message = {**message, "body": body.replace(b"<head>", b"<head>" + script, 1)}
+                if "content-length" in headers:
+                    headers["content-length"] = str(int(headers["content-length"]) + len(script))
+            await send(start)
+        await send(message)
+
+    return send_changed
 
 
 def _script(lang: str) -> bytes:
-    """Gradio's own words follow `navigator.language`, so that is what the choice replaces."""
+    """Gradio's own labels follow `navigator.language`, so that is what the choice replaces."""
     return f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{lang}'}})</script>".encode()
 
 
@@ -108,7 +122,7 @@ def _is_https(scope: Scope) -> bool:
 
 
 def _cookie(name: str, value: str, *, secure: bool) -> str:
-    """A Space stands in a frame of another site, where a cookie has to say so."""
-    where = "; SameSite=None; Secure; Partitioned" if secure else "; SameSite=Lax"
-    hidden = "; HttpOnly" if name == VISITOR else ""
-    return f"{name}={value}; Path=/; Max-Age={YEAR_S}{hidden}{where}"
+    """A cookie's line. A Space is shown in a frame of another site, where a cookie has to say so."""
+    attributes = "; SameSite=None; Secure; Partitioned" if secure else "; SameSite=Lax"
+    hidden = "; HttpOnly" if name == VISITOR_COOKIE else ""
+    return f"{name}={value}; Path=/; Max-Age={YEAR_S}{hidden}{attributes}"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jglue_app.audit import exact
-from jglue_app.audit.facts import BENCHMARKS, SHARES, SYSTEMS
+from jglue_app.audit import grim
+from jglue_app.audit.benchmarks import BENCHMARKS, SHARES, SYSTEMS
 from jglue_app.audit.published import FIELDS, FOLDER, Published, published, read, sources
 from jglue_app.errors import DataError
 from jglue_app.settings import ASSETS
@@ -64,22 +64,22 @@ def test_right_answers_follow_from_the_digits_alone() -> None:
     for row in of("stability-results"):
         if row.metric == "accuracy" and (row.model, row.task) in RIGHT:
             assert row.n is not None
-            found[row.model, row.task] = (row.n, *exact.counts(row.printed, row.n))
+            found[row.model, row.task] = (row.n, *grim.counts(row.score, row.n))
     assert found == RIGHT
 
 
 def test_every_share_of_the_result_files_is_a_share_of_its_items() -> None:
     shares = [row for row in of("stability-results") if row.metric in SHARES]
     assert len(shares) > 300
-    assert [row for row in shares if len(exact.counts(row.printed, row.n or 0)) != 1] == []
+    assert [row for row in shares if len(grim.counts(row.score, row.n or 0)) != 1] == []
 
 
 def test_one_row_of_the_stability_readme_cuts_its_digits_off() -> None:
     rows = [row for row in of("stability-readme") if row.metric in SHARES and row.n]
-    cut = [row for row in rows if not exact.counts(row.printed, row.n or 0)]
+    cut = [row for row in rows if not grim.counts(row.score, row.n or 0)]
     assert {row.model for row in cut} == {"rinna-japanese-gpt-neox-small"}
     # In the result files: 0.34227, 0.30115 and 5.808195 %, that is 383, 733 and 258 right answers.
-    assert [list(exact.cut_counts(row.printed, row.n or 0)) for row in cut] == [[383], [733], [258]]
+    assert [list(grim.truncated_counts(row.score, row.n or 0)) for row in cut] == [[383], [733], [258]]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jglue_app.audit.grid import MAX_ROWS, decode
 from jglue_app.audit.table import Table, read, recognise
+from jglue_app.audit.table_parser import MAX_ROWS, decode
 from jglue_app.errors import DataError, InputError, UnknownNameError
 
 
@@ -116,7 +116,7 @@ def test_columns_can_be_named() -> None:
 def test_a_metric_that_is_not_said_is_the_one_that_claims_least() -> None:
     # JSQuAD is exact match in one table and F1 in the next, so its digits are not taken for a share.
     table = read("model,JSQuAD,JSTS\na,0.5,0.6\n")
-    assert [(c.metric, c.said) for c in table.columns] == [("f1", False), ("spearman", False)]
+    assert [(c.metric, c.metric_given) for c in table.columns] == [("f1", False), ("spearman", False)]
 
 
 def test_the_number_of_a_model_that_stands_twice_makes_no_other_model_of_it() -> None:

@@ -480,22 +480,22 @@ def test_several_processes_at_once_leave_a_whole_memory(large: Path, settings: S
     assert [path.name for path in settings.cache_dir.iterdir() if path.name.startswith(".model-files")] == []
 
 
-def test_a_file_that_is_still_being_written_is_said(large: Path, settings: Settings) -> None:
-    stop = threading.Event()
+def test_a_file_that_is_still_being_written_is_said(
+    large: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp = file_checksums._stamp
 
-    def download() -> None:
-        with (large / "model.safetensors").open("ab", buffering=0) as file:
-            while not stop.is_set():
+    def growing(path: Path) -> tuple[int, int, int]:
+        """The stamp; then the weights grow by a byte, as while they are downloaded."""
+        before = stamp(path)
+        if path.name == "model.safetensors":
+            with path.open("ab") as file:
                 file.write(b"0")
+        return before
 
-    writer = threading.Thread(target=download)
-    writer.start()
-    try:
-        with pytest.raises(ModelError, match=r"model\.safetensors is being written\. Wait until that is done"):
-            fingerprint_model(ModelSpec(str(large)), settings)
-    finally:
-        stop.set()
-        writer.join()
+    monkeypatch.setattr(file_checksums, "_stamp", growing)
+    with pytest.raises(ModelError, match=r"model\.safetensors is being written\. Wait until that is done"):
+        fingerprint_model(ModelSpec(str(large)), settings)
 
 
 def test_looking_at_files_loads_no_library_of_models(folder: Path) -> None:

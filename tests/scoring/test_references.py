@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jglue_app.scoring.references import references_of
+from jglue_app.messages import say
+from jglue_app.scoring.references import REFERENCES, TEST_SETS, on_test_set, references_of, title
 from jglue_app.scoring.types import Estimate, TaskReport
 from jglue_app.tasks import TASKS
 from jglue_app.types import Source
@@ -12,7 +13,8 @@ from jglue_app.types import Source
 
 def report(task: str, source: Source = "official") -> TaskReport:
     nothing = Estimate(None, None, None, 0)
-    return TaskReport(task, source, 1, 1, {TASKS[task].metrics[0]: nothing}, {}, {}, {}, {}, 0, 0, {})
+    metric = TASKS[task].metrics[0] if task in TASKS else "accuracy"
+    return TaskReport(task, source, 1, 1, {metric: nothing}, {}, {}, {}, {}, 0, 0, {})
 
 
 BERT, ROBERTA = "Tohoku BERT base, fine-tuned", "Waseda RoBERTa large (s512), fine-tuned"
@@ -42,3 +44,24 @@ def test_people_have_answered_dev_alone() -> None:
 def test_samples_and_the_train_split_have_none() -> None:
     assert references_of(report("jnli", "sample"), "test") == {}
     assert references_of(report("jnli"), "train") == {}
+
+
+@pytest.mark.parametrize("split", ["valid", "test", "out_of_domain"])
+def test_a_subset_of_which_nothing_is_published_has_none(split: str) -> None:
+    new = report("a_new_subset")
+    assert references_of(new, split) == on_test_set(new, split) == {}
+
+
+def test_everybody_has_a_title_in_both_languages() -> None:
+    assert title("human") == "People (all of dev, for comparison)"
+    assert say(title("human"), "ja") == "人間（参考、dev 全体）"
+    for names, unpublished in ((REFERENCES, False), (TEST_SETS, True)):
+        for who in names:
+            text = title(who, on_test_set=unpublished)
+            assert text != who
+            assert say(text, "ja") != text
+    assert (
+        title("Somebody else, fine-tuned")
+        == say(title("Somebody else, fine-tuned"), "ja")
+        == "Somebody else, fine-tuned"
+    )

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from jglue_app.audit.auditor import audit_score, audit_table
-from jglue_app.audit.facts import BENCHMARKS, METRICS
+from jglue_app.audit.benchmarks import BENCHMARKS, METRICS
 from jglue_app.audit.sentences import METRIC_NAMES, SENTENCES, TEST_NAMES, Finding, sentence
 from jglue_app.errors import InputError
 from jglue_app.messages import Message, catalogue, say

@@ -50,6 +50,7 @@ def test_a_first_visit_shows_a_stored_comparison_with_its_most_telling_item_open
     assert chosen in page.inner_text("#item .jg-item-head")
 
 
+@pytest.mark.slow
 def test_the_other_shipped_pair_is_one_click_away(open_page: OpenPage) -> None:
     page = open_page()
     page.locator("#pairs label").nth(1).click()
@@ -343,7 +344,7 @@ def test_the_command_and_the_link_say_what_the_controls_say(open_page: OpenPage,
     [
         ("tasks=jnli,<b>x</b>&limit=3", "サブセット「<b>x</b>」はありません"),
         pytest.param("a=gemma-3-270m&a-style=zzz", "言い回し「zzz」はありません", marks=pytest.mark.slow),
-        ("a=gemma-3-270m&a-shots=99", "0 から 16 まで"),
+        pytest.param("a=gemma-3-270m&a-shots=99", "0 から 16 まで", marks=pytest.mark.slow),
         pytest.param("a=gemma-3-270m&limit=0", "1 以上", marks=pytest.mark.slow),
     ],
 )
@@ -375,7 +376,7 @@ def test_the_address_asks_for_the_same_configuration(open_page: OpenPage, table:
         ("missing-table.jsonl", ("JNLI",), "5", "を読めません"),
         pytest.param("gemma-3-270m", (), "5", "サブセットを一つ以上", marks=pytest.mark.slow),
         pytest.param("gemma-3-270m", ("JNLI",), "1000000", "1 から 20,000 まで", marks=pytest.mark.slow),
-        ("gemma-3-270m", ("JNLI",), "-3", "1 から 20,000 まで"),
+        pytest.param("gemma-3-270m", ("JNLI",), "-3", "1 から 20,000 まで", marks=pytest.mark.slow),
     ],
 )
 def test_a_bad_request_ends_in_a_sentence_and_nothing_on_the_page_is_lost(
@@ -561,6 +562,7 @@ def test_a_list_of_2434_items_filters_and_scrolls_within_200_ms(
     assert max(timed) < 200, timed
 
 
+@pytest.mark.slow
 def test_generating_alone_leaves_no_bars(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     open_settings(page)

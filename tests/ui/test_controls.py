@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,121 +15,134 @@ from hypothesis import assume, given
 
 from jglue_app.backends.named_models import named_models
 from jglue_app.errors import InputError
-from jglue_app.messages import word
+from jglue_app.messages import say, word
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.styles import style_names
-from jglue_app.runs.request import Configuration, Side
+from jglue_app.runs.request import RunRequest, Side, known_splits
 from jglue_app.settings import Settings, load_settings
 from jglue_app.tasks import CORE
 from jglue_app.ui import controls
-from jglue_app.ui.tabs.compare import side_text
-from tests.runs.test_request import ASKED, SIDES
+from jglue_app.ui.views.request import side_text
+from tests.runs.test_request import ASKED
 
-GOOD_SIDE: list[Any] = ["gemma-3-270m", "alpaca", "number", 3, "8bit", "float16"]
-GOOD: list[Any] = [["jnli", "jsts"], "official", 7, "generate", True]
+GOOD_SIDE: dict[str, Any] = {
+    **{"model": "gemma-3-270m", "format": "alpaca", "style": "number", "shots": 3},
+    **{"quantization": "8bit", "dtype": "float16"},
+}
+GOOD: dict[str, Any] = {
+    **{"tasks": ["jnli", "jsts"], "data": "official", "limit": 7, "method": "generate", "allow_bin": True},
+    "a.model": "gemma-3-270m",
+}
 
 FEW_SHOTS = {"ja": "例題の数は 0 から 16 までです。", "en": "The number of examples is from 0 to 16."}
-NO_MODEL = {"ja": "モデルを選ぶか、名前を入力してください。", "en": "Choose a model, or type its name."}
-NO_TASKS = {"ja": "サブセットを一つ以上選んでください。", "en": "Choose at least one subset."}
+NO_MODEL = {
+    "ja": "モデルがありません。一覧から選ぶか、名前を入力してください。",
+    "en": "There is no model. Choose one of the list, or type its name.",
+}
 ITEMS = {
     "ja": "問題数は 1 から 20,000 までの整数です。",
     "en": "The number of items is a whole number from 1 to 20,000.",
 }
-SAME = {"ja": "A と B が同じ設定です。どちらかを変えてください。", "en": "A and B are the same. Change one of them."}
+SAME = {
+    "ja": "A と B が同じ設定です。例題の数など、どちらかを変えてください。",
+    "en": "A and B are the same. Change one of them, such as the number of examples.",
+}
 
 
-def changed(values: Sequence[Any], place: int, value: Any) -> list[Any]:
-    return [*values[:place], value, *values[place + 1 :]]
+def side_with(**values: Any) -> Side:
+    return controls.read_side({**GOOD_SIDE, **values})
+
+
+def refusal(read: Callable[[], Any]) -> dict[str, str]:
+    """Language → the sentence with which something is refused."""
+    with pytest.raises(InputError) as caught:
+        read()
+    return {lang: say(caught.value.message, lang) for lang in ("ja", "en")}
 
 
 # --- one side ---------------------------------------------------------------------------------------------
 
 
-def test_a_side_is_read_in_the_order_of_its_controls() -> None:
-    assert controls.read_side(GOOD_SIDE, "ja") == Side("gemma-3-270m", "alpaca", "number", 3, "8bit", "float16")
+def test_a_side_is_read_by_the_names_of_its_controls() -> None:
+    assert side_with() == Side("gemma-3-270m", "alpaca", "number", 3, "8bit", "float16")
     # A browser sends numbers of a slider as they come.
-    assert controls.read_side(changed(GOOD_SIDE, 3, 3.0), "ja").shots == 3
-    assert controls.read_side(changed(GOOD_SIDE, 0, "  owner/name \n"), "ja").model == "owner/name"
+    assert side_with(shots=3.0).shots == 3
+    assert side_with(model="  owner/name \n").model == "owner/name"
+    advanced = {"shot_seed": 2.0, "system": " あ\n", "revision": " ", "shots_by_task": "jsquad=1, jnli=2"}
+    assert side_with(**advanced) == replace(
+        side_with(), shot_seed=2, system=" あ\n", shots_by_task=(("jsquad", 1), ("jnli", 2))
+    )
 
 
 def test_b_may_be_the_model_of_a() -> None:
     a = Side("owner/name", shots=1)
-    assert controls.read_side(changed(GOOD_SIDE, 0, "="), "ja", a).model == "owner/name"
-    assert controls.read_side(changed(GOOD_SIDE, 0, "other"), "ja", a).model == "other"
+    assert controls.read_side({**GOOD_SIDE, "model": "="}, other=a).model == "owner/name"
+    assert controls.read_side({**GOOD_SIDE, "model": "other"}, other=a).model == "other"
 
 
-@pytest.mark.parametrize("lang", ["ja", "en"])
 @pytest.mark.parametrize("model", ["", " ", "\n", None, [], False, 0])
-def test_a_side_without_a_model_is_refused(model: Any, lang: str) -> None:
-    with pytest.raises(InputError) as told:
-        controls.read_side(changed(GOOD_SIDE, 0, model), lang)
-    assert str(told.value) == NO_MODEL[lang]
+def test_a_side_without_a_model_is_refused(model: Any) -> None:
+    assert refusal(lambda: side_with(model=model)) == NO_MODEL
 
 
-@pytest.mark.parametrize("lang", ["ja", "en"])
 @pytest.mark.parametrize(
     "shots", [-1, 17, 10**6, 16.5, -0.1, math.nan, math.inf, -math.inf, True, False, "3", "", None, [3], {}]
 )
-def test_a_number_of_examples_that_is_none_is_refused(shots: Any, lang: str) -> None:
-    with pytest.raises(InputError) as told:
-        controls.read_side(changed(GOOD_SIDE, 3, shots), lang)
-    assert str(told.value) == FEW_SHOTS[lang]
+def test_a_number_of_examples_that_is_none_is_refused(shots: Any) -> None:
+    assert refusal(lambda: side_with(shots=shots)) == FEW_SHOTS
 
 
 @pytest.mark.parametrize("shots", [0, 16])
 def test_as_many_examples_as_there_may_be_are_taken(shots: int) -> None:
-    assert controls.read_side(changed(GOOD_SIDE, 3, shots), "ja").shots == shots
+    assert side_with(shots=shots).shots == shots
 
 
 @pytest.mark.parametrize("value", ["haiku", "", None, 3, ["plain"], {}, "x" * 10_000, "<script>"])
 @pytest.mark.parametrize(
-    ("place", "kind", "known"), [(1, "format", "plain"), (4, "quantization", "8bit"), (5, "dtype", "auto")]
+    ("name", "known"), [("format", "plain"), ("quantization", "8bit"), ("dtype", "auto"), ("thinking", "default")]
 )
-def test_a_name_that_is_not_in_the_list_is_refused_with_those_that_are(
-    place: int, kind: str, known: str, value: Any
-) -> None:
-    with pytest.raises(InputError) as told:
-        controls.read_side(changed(GOOD_SIDE, place, value), "ja")
-    assert str(told.value).startswith(f"Unknown {kind} ")
-    assert known in str(told.value)
-    assert len(str(told.value)) < 300
+def test_a_name_that_is_not_in_the_list_is_refused_with_those_that_are(name: str, known: str, value: Any) -> None:
+    sentence = refusal(lambda: side_with(**{name: value}))["en"]
+    assert sentence.startswith(f"Unknown {name} ")
+    assert known in sentence
+    assert len(sentence) < 300
 
 
-# --- the questions ----------------------------------------------------------------------------------------
-
-
-def test_questions_are_read_in_the_order_of_their_controls(settings: Settings) -> None:
-    found = controls.read_configuration(settings, GOOD, Side(), None, "ja")
-    assert found == Configuration(("jnli", "jsts"), "official", 7, "generate", Side(), None, True)
-
-
-@pytest.mark.parametrize("lang", ["ja", "en"])
-@pytest.mark.parametrize("tasks", [[], None, "", ()])
-def test_no_subset_at_all_is_refused(settings: Settings, tasks: Any, lang: str) -> None:
-    with pytest.raises(InputError) as told:
-        controls.read_configuration(settings, changed(GOOD, 0, tasks), Side(), None, lang)
-    assert str(told.value) == NO_TASKS[lang]
-
-
-@pytest.mark.parametrize("lang", ["ja", "en"])
-@pytest.mark.parametrize(
-    "limit", [0, -1, -5, 20_001, 10**6, 10**40, 0.5, 2.5, math.nan, math.inf, "5", "all", [5], {}, False]
-)
-def test_a_number_of_items_that_is_none_is_refused(settings: Settings, limit: Any, lang: str) -> None:
-    with pytest.raises(InputError) as told:
-        controls.read_configuration(settings, changed(GOOD, 2, limit), Side(), None, lang)
-    assert str(told.value) == ITEMS[lang]
-
-
-@pytest.mark.parametrize(("place", "value"), [(2, True), (0, 5), (0, True), (0, 1.5)])
-def test_values_of_no_sensible_type_are_refused_too(settings: Settings, place: int, value: Any) -> None:
+@pytest.mark.parametrize("text", ["jnli", "jnli=x", "jnli=1e999", "jnli=-1", "sudoku=1"])
+def test_numbers_of_subsets_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(InputError):
-        controls.read_configuration(settings, changed(GOOD, place, value), Side(), None, "ja")
+        side_with(shots_by_task=text)
+
+
+# --- the items --------------------------------------------------------------------------------------------
+
+
+def test_a_request_is_read_by_the_names_of_its_controls(settings: Settings) -> None:
+    found = controls.read(GOOD, settings)
+    assert found == RunRequest(("jnli", "jsts"), "official", 7, "generate", Side(), None, True)
+    more = {"split": "train", "seed": 4.0, "max_new_tokens": 9, "oracle_length": True, "marc_ja": "own.json"}
+    assert controls.read({**GOOD, **more}, settings) == replace(
+        found, split="train", seed=4, max_new_tokens=9, oracle_length=True, marc_ja="own.json"
+    )
+
+
+@pytest.mark.parametrize("tasks", [[], None, "", (), 5, True, 1.5, [5]])
+def test_no_subset_at_all_is_refused(settings: Settings, tasks: Any) -> None:
+    sentences = refusal(lambda: controls.read({**GOOD, "tasks": tasks}, settings))
+    assert sentences["en"].startswith("Choose at least one subset: marc_ja")
+    assert sentences["ja"].startswith("サブセットを一つ以上選んでください（marc_ja")
+
+
+@pytest.mark.parametrize(
+    "limit", [0, -1, -5, 20_001, 10**6, 10**40, 0.5, 2.5, math.nan, math.inf, "5", "all", [5], {}, False, True]
+)
+def test_a_number_of_items_that_is_none_is_refused(settings: Settings, limit: Any) -> None:
+    assert refusal(lambda: controls.read({**GOOD, "limit": limit}, settings)) == ITEMS
 
 
 @pytest.mark.parametrize("limit", [1, 20_000, 5.0])
 def test_as_many_items_as_there_may_be_are_taken(settings: Settings, limit: float) -> None:
-    found = controls.read_configuration(settings, changed(GOOD, 2, limit), Side(), None, "ja").limit
+    found = controls.read({**GOOD, "limit": limit}, settings).limit
     assert (found, type(found)) == (limit, int)
 
 
@@ -135,111 +151,149 @@ def test_an_empty_number_of_items_means_all_and_on_a_public_server_as_many_as_ma
     settings: Settings, empty: Any
 ) -> None:
     strict = replace(settings, public=True, max_items=50)
-    assert controls.read_configuration(settings, changed(GOOD, 2, empty), Side(), None, "ja").limit is None
-    assert controls.read_configuration(strict, changed(GOOD, 2, empty), Side(), None, "ja").limit == 50
+    given = {**GOOD, "limit": empty, "allow_bin": False}
+    assert controls.read(given, settings).limit is None
+    assert controls.read(given, strict).limit == 50
 
 
 def test_the_most_items_are_those_of_the_server(settings: Settings) -> None:
     strict = replace(settings, public=True, max_items=50)
-    assert controls.read_configuration(strict, changed(GOOD, 2, 50), Side(), None, "ja").limit == 50
-    for lang, sentence in (
-        ("ja", "問題数は 1 から 50 までの整数です。"),
-        ("en", "The number of items is a whole number from 1 to 50."),
-    ):
-        with pytest.raises(InputError) as told:
-            controls.read_configuration(strict, changed(GOOD, 2, 51), Side(), None, lang)
-        assert str(told.value) == sentence
+    given = {**GOOD, "allow_bin": False}
+    assert controls.read({**given, "limit": 50}, strict).limit == 50
+    assert refusal(lambda: controls.read({**given, "limit": 51}, strict)) == {
+        "ja": "問題数は 1 から 50 までの整数です。",
+        "en": "The number of items is a whole number from 1 to 50.",
+    }
 
 
-@pytest.mark.parametrize(("place", "value"), [(1, "mine"), (1, None), (1, ["sample"]), (3, "guess"), (3, ""), (3, {})])
-def test_unknown_data_and_methods_are_refused_with_those_that_are_known(
-    settings: Settings, place: int, value: Any
+@pytest.mark.parametrize(
+    "given", [{"allow_bin": True}, {"a.revision": "v1"}, {"a.gguf_file": "a.gguf"}, {"marc_ja": "/etc/passwd"}]
+)
+def test_a_public_server_takes_nothing_that_concerns_its_files(settings: Settings, given: dict[str, Any]) -> None:
+    strict = replace(settings, public=True, max_items=50)
+    sentences = refusal(lambda: controls.read({**GOOD, "allow_bin": False, **given}, strict))
+    assert sentences["en"].startswith("A public server does not take ")
+    assert sentences["ja"].startswith("公開サーバーでは")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [
+        *(("data", value, "sample, official, test") for value in ("mine", None, ["sample"])),
+        *(("method", value, "generate, choose, both") for value in ("guess", "", {})),
+        ("split", "dev", "train, valid, test"),
+    ],
+)
+def test_unknown_names_are_refused_with_those_that_are_known(
+    settings: Settings, name: str, value: Any, known: str
 ) -> None:
-    with pytest.raises(InputError, match=r"sample, official, test, generate, choose, both"):
-        controls.read_configuration(settings, changed(GOOD, place, value), Side(), None, "ja")
+    sentence = refusal(lambda: controls.read({**GOOD, name: value}, settings))["en"]
+    assert sentence.startswith(f"Unknown {name} ") and known in sentence
 
 
-@pytest.mark.parametrize("lang", ["ja", "en"])
-def test_a_and_b_alike_are_refused(settings: Settings, lang: str) -> None:
-    a = controls.read_side(GOOD_SIDE, lang)
-    b = controls.read_side(changed(GOOD_SIDE, 0, "="), lang, a)
-    with pytest.raises(InputError) as told:
-        controls.read_configuration(settings, GOOD, a, b, lang)
-    assert str(told.value) == SAME[lang]
-    other = controls.read_side(changed(GOOD_SIDE, 3, 4), lang)
-    assert controls.read_configuration(settings, GOOD, a, other, lang).b == other
+def test_a_and_b_alike_are_refused(settings: Settings) -> None:
+    sides = {f"a.{name}": value for name, value in GOOD_SIDE.items()}
+    sides |= {f"b.{name}": value for name, value in GOOD_SIDE.items()} | {"b.model": "="}
+    assert refusal(lambda: controls.read({**GOOD, **sides}, settings)) == SAME
+    assert controls.read({**GOOD, **sides, "use_b": False}, settings).b is None
+    assert controls.read({**GOOD, **sides, "b.shots": 4}, settings).b == side_with(shots=4)
 
 
 # --- there and back ---------------------------------------------------------------------------------------
 
 
-@given(SIDES, SIDES)
-def test_a_side_that_is_filled_in_reads_as_itself(a: Side, b: Side) -> None:
-    assume(a.model not in ("", "=") and b.model not in ("", "="))
-    assert controls.read_side(controls.fill_side(a), "ja") == a
-    assert controls.read_side(controls.fill_side(b, a), "ja", a) == b
-
-
 @given(ASKED)
-def test_a_configuration_that_is_filled_in_reads_as_itself(asked: Configuration) -> None:
-    # Samples have no test set, so the page has no such choice.
-    assume(asked.a != asked.b and (asked.data, asked.split) != ("sample", "test"))
-    filled = controls.fill_questions(asked)
-    assert controls.read_configuration(load_settings(), filled, asked.a, asked.b, "ja") == asked
+def test_a_request_that_is_filled_in_reads_as_itself(request: RunRequest) -> None:
+    assume(request.a != request.b and "=" not in {side.model for side in request.sides.values()})
+    assert controls.read(controls.values_of(request), load_settings()) == request
 
 
 def test_the_test_sets_are_a_choice_of_data() -> None:
-    asked = Configuration(("jnli",), "official", 5, split="test")
-    assert controls.fill_questions(asked)[1] == "test"
-    filled = [["jnli"], "test", 5, "both", False]
-    assert controls.read_configuration(load_settings(), filled, asked.a, None, "ja") == asked
-    assert controls.fill_questions(Configuration(data="official"))[1] == "official"
+    request = RunRequest(("jnli",), "official", 5, split="test")
+    values = controls.values_of(request)
+    assert (values["data"], values["split"]) == ("test", "")
+    assert controls.read(
+        {"tasks": ["jnli"], "data": "test", "limit": 5, "a.model": "gemma-3-270m"}, load_settings()
+    ) == (request)
+    assert controls.values_of(RunRequest(data="official"))["data"] == "official"
+    other = controls.values_of(RunRequest(data="official", split="train"))
+    assert (other["data"], other["split"]) == ("official", "train")
 
 
 def test_the_model_of_the_other_side_shows_as_that() -> None:
     a = Side("owner/name")
-    assert controls.fill_side(Side("owner/name", shots=2), a)[0] == "="
-    assert controls.fill_side(Side("other"), a)[0] == "other"
-    assert controls.fill_side(a)[0] == "owner/name"
+    assert controls.side_values(Side("owner/name", shots=2), a)["model"] == "="
+    assert controls.side_values(Side("other"), a)["model"] == "other"
+    assert controls.side_values(a)["model"] == "owner/name"
 
 
 # --- the controls themselves ------------------------------------------------------------------------------
 
+BUILD = """
+import json, dataclasses
+import gradio as gr
+from jglue_app.runs.request import Side
+from jglue_app.settings import load_settings
+from jglue_app.ui import controls
+pages = []
+for public in (False, True):
+    settings = dataclasses.replace(load_settings(), public=public)
+    with gr.Blocks(analytics_enabled=False):
+        found = {
+            **controls.questions(settings, str).components(),
+            "use_b": gr.Checkbox(True),
+            **controls.side(settings, str, Side(), "a").components(),
+            **controls.side(settings, str, controls.DEFAULT_B, "b", same=True).components(),
+        }
+    shown = ("value", "visible", "label", "choices", "allow_custom_value")
+    pages.append({name: {key: getattr(c, key, None) for key in shown} for name, c in found.items()})
+print(json.dumps(pages))
+"""
 
-def values(components: Sequence[Any]) -> list[Any]:
-    return [component.value for component in components]
+
+@pytest.fixture(scope="module")
+def pages() -> list[dict[str, dict[str, Any]]]:
+    """The controls of the Compare tab on a local and on a public server: name → what is shown."""
+    # In a process of its own: gradio leaves event loops open.
+    command = [sys.executable, "-W", "ignore", "-c", BUILD]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    found: list[dict[str, dict[str, Any]]] = json.loads(done.stdout)
+    return found
 
 
 def test_untouched_controls_ask_for_five_items_of_everything_without_and_with_three_examples(
-    settings: Settings,
+    settings: Settings, pages: list[dict[str, dict[str, Any]]]
 ) -> None:
-    asked = controls.questions(settings, str)
-    a = controls.side(settings, str, Side(), "a")
-    b = controls.side(settings, str, controls.USUAL_B, "b", same=True)
-    left = controls.read_side(values(a.all()), "ja")
-    right = controls.read_side(values(b.all()), "ja", left)
-    found = controls.read_configuration(settings, values(asked.all()), left, right, "ja")
-    assert found == Configuration(CORE, "sample", 5, "both", Side(), Side(shots=3))
+    request = controls.read({name: control["value"] for name, control in pages[0].items()}, settings)
+    assert request == RunRequest(CORE, "sample", 5, "both", Side(), Side(shots=3))
+    # Tabs that fill them by their places rely on this.
+    assert list(controls.values_of(request)) == list(pages[0])
 
 
-@pytest.mark.parametrize("public", [False, True])
-def test_a_public_server_offers_the_listed_models_alone(settings: Settings, public: bool) -> None:
-    chosen = replace(settings, public=public)
-    asked = controls.questions(chosen, str)
-    a = controls.side(chosen, str, Side(), "a")
-    b = controls.side(chosen, str, Side(), "b", same=True)
-    assert a.model.allow_custom_value is b.model.allow_custom_value is not public
-    assert asked.allow_bin.visible is not public
-    assert [value for _, value in a.model.choices] == list(named_models())
-    assert [value for _, value in b.model.choices] == ["=", *named_models()]
+def test_a_public_server_offers_the_listed_models_alone_and_none_of_its_files(
+    pages: list[dict[str, dict[str, Any]]],
+) -> None:
+    local = {"allow_bin", "marc_ja", *(f"{side}.{n}" for side in "ab" for n in ("revision", "gguf_file", "backend"))}
+    for public, page in zip((False, True), pages, strict=True):
+        assert all(page[model]["allow_custom_value"] is not public for model in ("a.model", "b.model"))
+        assert {name for name, control in page.items() if not control["visible"]} == (local if public else set())
+        assert [value for _, value in page["a.model"]["choices"]] == list(named_models())
+        assert [value for _, value in page["b.model"]["choices"]] == ["=", *named_models()]
 
 
-def test_every_format_and_style_can_be_chosen(settings: Settings) -> None:
-    a = controls.side(settings, str, Side(), "a")
-    assert [value for _, value in a.format.choices] == list(FORMATS)
-    assert [value for _, value in a.style.choices] == list(style_names())
+def test_every_format_style_and_split_can_be_chosen(pages: list[dict[str, dict[str, Any]]]) -> None:
+    page = pages[0]
+    assert [value for _, value in page["a.format"]["choices"]] == list(FORMATS)
+    assert [value for _, value in page["a.style"]["choices"]] == list(style_names())
+    assert [value for _, value in page["split"]["choices"]] == ["", *known_splits()]
     assert all(name in title and title != name for title, name in controls.style_choices())
     assert controls.subset_choices()[0] == ("MARC-ja", "marc_ja")
+
+
+def test_every_control_has_a_label_in_both_languages(pages: list[dict[str, dict[str, Any]]]) -> None:
+    for name, control in pages[0].items():
+        if name != "use_b":
+            assert word(control["label"], "ja") != word(control["label"], "en"), name
 
 
 def test_the_summary_names_thinking_as_its_control_does() -> None:
@@ -251,27 +305,27 @@ def test_the_summary_names_thinking_as_its_control_does() -> None:
 
 
 def test_thinking_and_its_limit_are_read_and_filled_and_kept_in_bounds() -> None:
-    asked = [*GOOD_SIDE, "on", 2_048]
-    found = controls.read_side(asked, "ja")
+    found = side_with(thinking="on", max_thinking_tokens=2_048)
     assert (found.thinking, found.max_thinking_tokens) == ("on", 2_048)
-    assert controls.fill_side(found) == [*asked, 1.0]
-    assert controls.read_side([*GOOD_SIDE, "on", None], "ja").max_thinking_tokens == 0
+    assert controls.side_values(found)["max_thinking_tokens"] == 2_048
+    for none in (None, "", 0, 0.0):
+        assert side_with(max_thinking_tokens=none) == side_with()
+    assert controls.side_values(side_with())["max_thinking_tokens"] == 0
     for value in (-1, 32_769, "many", True):
-        with pytest.raises(InputError, match="思考の上限は 0 から 32,768"):
-            controls.read_side([*GOOD_SIDE, "on", value], "ja")
-    with pytest.raises(InputError, match="Unknown thinking 'perhaps'"):
-        controls.read_side([*GOOD_SIDE, "perhaps", 0], "ja")
+        assert refusal(lambda value=value: side_with(max_thinking_tokens=value)) == {
+            "ja": "思考の上限は 0 から 32,768 までの整数です。",
+            "en": "The thinking limit is a whole number from 0 to 32,768.",
+        }
 
 
 def test_a_repetition_penalty_is_read_and_filled_and_has_to_be_a_number_above_0() -> None:
-    asked = [*GOOD_SIDE, "off", 0, 1.2]
-    found = controls.read_side(asked, "ja")
-    assert found.repetition_penalty == 1.2 and controls.fill_side(found) == asked
-    assert [controls.read_side([*GOOD_SIDE, "off", 0, value], "ja") for value in (None, 1)] == [
-        controls.read_side(GOOD_SIDE, "ja")
-    ] * 2
-    for value in (0, -1.2, float("nan"), float("inf"), "1.2", True):
-        with pytest.raises(InputError, match="繰り返しペナルティは 0 より大きい数です"):
-            controls.read_side([*GOOD_SIDE, "off", 0, value], "ja")
+    found = side_with(repetition_penalty=1.2)
+    assert found.repetition_penalty == controls.side_values(found)["repetition_penalty"] == 1.2
+    assert [side_with(repetition_penalty=value) for value in (None, 1)] == [side_with()] * 2
+    for value in (0, -1.2, math.nan, math.inf, "1.2", True, 10**400):
+        assert refusal(lambda value=value: side_with(repetition_penalty=value)) == {
+            "ja": "繰り返しペナルティは 0 より大きい数です（例：1.2）。1 は「なし」です。",
+            "en": "The repetition penalty is a number above 0, such as 1.2; 1 is none.",
+        }
     assert side_text(found, "ja").endswith(" · 繰り返しペナルティ：1.2")
     assert "Repetition" not in side_text(Side(), "en")

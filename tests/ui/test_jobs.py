@@ -48,17 +48,17 @@ def until(true: Callable[[], bool]) -> None:
 
 def ended(*some: Job) -> None:
     for job in some:
-        assert job.over.wait(LONG_S), job
+        assert job.ended.wait(LONG_S), job
 
 
 def lines(settings: Settings, job: Job) -> list[str]:
     """Ids of all that a job's run has written, in order."""
-    path = settings.runs_dir / job.made["a"].run / "records.jsonl"
+    path = settings.runs_dir / job.runs["a"].run / "records.jsonl"
     return [json.loads(line)["item_id"] for line in path.read_text("utf-8").splitlines()]
 
 
 def stored(settings: Settings, job: Job) -> list[Record]:
-    return RunStore(settings.runs_dir / job.made["a"].run).records()
+    return RunStore(settings.runs_dir / job.runs["a"].run).records()
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def open_jobs(settings: Settings) -> Iterator[Callable[[Settings], Jobs]]:
         yield open_one
         for one in opened:
             for job in list(one._jobs.values()):
-                one.halt(job)
+                one.stop(job)
                 ended(job)
 
 
@@ -105,7 +105,7 @@ class Turn:
         return self._gate.open
 
     def __call__(self, job: Job) -> None:
-        with self._jobs.turn(job) as mine:
+        with self._jobs.accelerator(job) as mine:
             self.had = mine
             if mine:
                 self._gate(job)
@@ -117,12 +117,12 @@ class Turn:
 def test_a_run_made_in_the_background_is_stored_and_its_end_is_told(
     settings: Settings, jobs: Jobs, tmp_path: Path
 ) -> None:
-    job = jobs.runs("ana", "compare", asked(table(tmp_path / "a.jsonl")))
+    job = jobs.start_runs("ana", "compare", asked(table(tmp_path / "a.jsonl")))
     ended(job)
-    assert (job.state, job.failure, job.incident, job.loading, job.active) == ("done", None, "", "", False)
-    assert job.asked == asked(str(tmp_path / "a.jsonl"))
-    assert [(side, sum(map(len, made.ids.values()))) for side, made in job.made.items()] == [("a", ALL)]
-    assert sorted(lines(settings, job)) == sorted(job.made["a"].ids["jnli"])
+    assert (job.state, job.failure, job.incident, job.activity, job.active) == ("done", None, "", "", False)
+    assert job.request == asked(str(tmp_path / "a.jsonl"))
+    assert [(side, sum(map(len, made.ids.values()))) for side, made in job.runs.items()] == [("a", ALL)]
+    assert sorted(lines(settings, job)) == sorted(job.runs["a"].ids["jnli"])
     assert {record.output.text for record in stored(settings, job) if record.output} == {"中立"}
     (event,) = job.bars.values()
     assert (list(job.bars), event.done, event.total) == ([("a", "jnli")], ALL, ALL)
@@ -130,9 +130,9 @@ def test_a_run_made_in_the_background_is_stored_and_its_end_is_told(
 
 def test_two_models_make_two_runs(settings: Settings, jobs: Jobs, tmp_path: Path) -> None:
     two = replace(asked(table(tmp_path / "a.jsonl"), 4), b=Side(table(tmp_path / "b.jsonl", "矛盾")))
-    job = jobs.runs("ana", "compare", two)
+    job = jobs.start_runs("ana", "compare", two)
     ended(job)
-    said = [RunStore(settings.runs_dir / made.run).records() for made in job.made.values()]
+    said = [RunStore(settings.runs_dir / made.run).records() for made in job.runs.values()]
     assert [[r.output.text for r in records if r.output] for records in said] == [["中立"] * 4, ["矛盾"] * 4]
     assert set(job.bars) == {("a", "jnli"), ("b", "jnli")}
 
@@ -140,7 +140,7 @@ def test_two_models_make_two_runs(settings: Settings, jobs: Jobs, tmp_path: Path
 def test_whoever_begins_a_job_does_not_wait_for_it(jobs: Jobs) -> None:
     gate = Gate()
     job = jobs.start("ana", "compare", gate)
-    assert (job.active, job.over.is_set()) == (True, False)
+    assert (job.active, job.ended.is_set()) == (True, False)
     gate.open.set()
     ended(job)
     assert (job.active, job.state) == (False, "done")
@@ -163,8 +163,8 @@ def test_an_owners_second_job_of_a_kind_is_refused_while_one_goes_on(jobs: Jobs)
 def test_a_job_that_was_told_to_stop_is_in_nobodys_way(jobs: Jobs) -> None:
     let_go = threading.Event()
     deaf = jobs.start("ana", "compare", lambda job: ignored(let_go))
-    jobs.halt(deaf)
-    assert (deaf.active, deaf.over.is_set()) == (False, False)
+    jobs.stop(deaf)
+    assert (deaf.active, deaf.ended.is_set()) == (False, False)
     after = jobs.start("ana", "compare", lambda job: None)
     ended(after)
     let_go.set()
@@ -199,15 +199,15 @@ def test_a_stopped_job_keeps_what_is_finished_and_the_same_configuration_goes_on
     settings: Settings, jobs: Jobs, tmp_path: Path
 ) -> None:
     slow = asked(table(tmp_path / "slow.jsonl", seconds=0.03))
-    job = jobs.runs("ana", "compare", slow)
+    job = jobs.start_runs("ana", "compare", slow)
     until(lambda: bool(job.bars) and job.bars["a", "jnli"].done >= 3)
-    jobs.halt(job)
+    jobs.stop(job)
     assert not job.active
     ended(job)
     kept = lines(settings, job)
     assert job.state == "stopped"
     assert 3 <= len(kept) < ALL
-    again = jobs.runs("ana", "compare", slow)
+    again = jobs.start_runs("ana", "compare", slow)
     ended(again)
     assert again.state == "done"
     assert lines(settings, again)[: len(kept)] == kept
@@ -218,10 +218,10 @@ def test_a_waiting_job_that_is_stopped_never_runs(settings: Settings, jobs: Jobs
     turn = Turn(jobs)
     holder = jobs.start("ana", "compare", turn)
     until(lambda: turn.had)
-    job = jobs.runs("ben", "compare", asked(table(tmp_path / "a.jsonl")))
+    job = jobs.start_runs("ben", "compare", asked(table(tmp_path / "a.jsonl")))
     until(lambda: job.state == "waiting")
-    assert jobs.ahead(job) == 1
-    jobs.halt(job)
+    assert jobs.queue_position(job) == 1
+    jobs.stop(job)
     ended(job)
     assert (job.state, job.bars, holder.state) == ("stopped", {}, "running")
     assert not settings.runs_dir.exists()
@@ -238,7 +238,7 @@ def test_a_job_that_is_stopped_before_it_asks_for_its_turn_is_not_given_it(jobs:
         turn(job)
 
     job = jobs.start("ana", "try", work)
-    jobs.halt(job)
+    jobs.stop(job)
     asks.set()
     ended(job)
     assert (turn.had, job.state) == (False, "stopped")
@@ -249,13 +249,13 @@ def test_the_time_limit_ends_a_run_and_keeps_what_is_finished(
 ) -> None:
     jobs = open_jobs(replace(settings, max_seconds=1.0))
     slow = asked(table(tmp_path / "slow.jsonl", seconds=0.1))
-    job = jobs.runs("ana", "compare", slow)
+    job = jobs.start_runs("ana", "compare", slow)
     ended(job)
     kept = lines(settings, job)
     assert (job.state, job.failure, job.active) == ("out_of_time", None, False)
     # All 45 answers would take 4.5 s.
     assert 1 <= len(kept) <= 10
-    again = jobs.runs("ana", "compare", slow)
+    again = jobs.start_runs("ana", "compare", slow)
     ended(again)
     assert lines(settings, again)[: len(kept)] == kept
     assert len(set(lines(settings, again))) == len(lines(settings, again)) > len(kept)
@@ -268,7 +268,7 @@ def test_time_spent_waiting_does_not_count_as_time_at_work(
     turn = Turn(jobs)
     jobs.start("ana", "compare", turn)
     until(lambda: turn.had)
-    job = jobs.runs("ben", "compare", asked(table(tmp_path / "a.jsonl")))
+    job = jobs.start_runs("ben", "compare", asked(table(tmp_path / "a.jsonl")))
     until(lambda: job.state == "waiting")
     time.sleep(2.1)
     turn.open.set()
@@ -283,7 +283,7 @@ def test_what_cannot_be_done_ends_a_job_with_its_sentence(jobs: Jobs, tmp_path: 
         (asked(str(tmp_path / "none.jsonl")), "cannot be read (No such file or directory)"),
     )
     for wrong, sentence in cases:
-        job = jobs.runs("ana", "compare", wrong)
+        job = jobs.start_runs("ana", "compare", wrong)
         ended(job)
         assert (job.state, job.incident, job.active) == ("failed", "", False)
         assert sentence in str(job.failure)
@@ -305,7 +305,7 @@ def test_a_fault_of_ours_ends_a_job_with_a_number_and_without_its_text(
 
 def test_a_job_that_fails_in_its_turn_leaves_it_to_the_next(jobs: Jobs) -> None:
     def work(job: Job) -> None:
-        with jobs.turn(job):
+        with jobs.accelerator(job):
             raise InputError("No.")
 
     failed = jobs.start("ana", "compare", work)
@@ -326,7 +326,7 @@ def test_one_job_at_a_time_has_the_accelerator_in_the_order_they_came(jobs: Jobs
 
     def work(job: Job) -> None:
         nonlocal most
-        with jobs.turn(job) as mine:
+        with jobs.accelerator(job) as mine:
             assert mine
             inside.append(job.owner)
             order.append(job.owner)
@@ -342,11 +342,11 @@ def test_one_job_at_a_time_has_the_accelerator_in_the_order_they_came(jobs: Jobs
         job = jobs.start(owner, "compare", work)
         until(lambda job=job: job.state == "waiting")  # type: ignore[misc]
         line.append(job)
-    assert [jobs.ahead(job) for job in line] == [1, 2, 3, 4]
+    assert [jobs.queue_position(job) for job in line] == [1, 2, 3, 4]
     turn.open.set()
     ended(*line)
     assert (order, most) == (["d", "a", "c", "b"], 1)
-    assert [jobs.ahead(job) for job in line] == [0] * 4
+    assert [jobs.queue_position(job) for job in line] == [0] * 4
 
 
 def test_whoever_leaves_the_line_lets_those_behind_move_up(jobs: Jobs) -> None:
@@ -358,25 +358,25 @@ def test_whoever_leaves_the_line_lets_those_behind_move_up(jobs: Jobs) -> None:
     until(lambda: second.state == "waiting")
     third = jobs.start("eva", "compare", later)
     until(lambda: third.state == "waiting")
-    jobs.halt(second)
-    until(lambda: jobs.ahead(third) == 1)
+    jobs.stop(second)
+    until(lambda: jobs.queue_position(third) == 1)
     assert (holder.state, third.state) == ("running", "waiting")
     turn.open.set()
     ended(third)
     assert later.had
 
 
-@pytest.mark.parametrize("gives_way", [True, False])
+@pytest.mark.parametrize("preemptible", [True, False])
 def test_a_job_that_gives_way_lets_a_later_one_in_between_and_still_finishes_every_item(
-    settings: Settings, jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gives_way: bool
+    settings: Settings, jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preemptible: bool
 ) -> None:
-    monkeypatch.setattr(jobs_module, "SLICE_S", 0.05)
-    long = jobs.runs("ana", "full", asked(table(tmp_path / "long.jsonl", seconds=0.03)), gives_way=gives_way)
+    monkeypatch.setattr(jobs_module, "TIME_SLICE_S", 0.05)
+    long = jobs.start_runs("ana", "full", asked(table(tmp_path / "long.jsonl", seconds=0.03)), preemptible=preemptible)
     until(lambda: bool(long.bars))
-    short = jobs.runs("ben", "compare", asked(table(tmp_path / "short.jsonl"), 2))
+    short = jobs.start_runs("ben", "compare", asked(table(tmp_path / "short.jsonl"), 2))
     ended(short)
     # What was left of the long one took at least another item's time.
-    assert long.over.is_set() is not gives_way
+    assert long.ended.is_set() is not preemptible
     ended(long)
     assert (short.state, long.state) == ("done", "done")
     assert len(lines(settings, short)) == 2
@@ -386,13 +386,13 @@ def test_a_job_that_gives_way_lets_a_later_one_in_between_and_still_finishes_eve
 def test_a_job_that_has_given_way_can_be_stopped_while_it_waits(
     settings: Settings, jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "SLICE_S", 0.0)
-    long = jobs.runs("ana", "full", asked(table(tmp_path / "long.jsonl", seconds=0.03)), gives_way=True)
+    monkeypatch.setattr(jobs_module, "TIME_SLICE_S", 0.0)
+    long = jobs.start_runs("ana", "full", asked(table(tmp_path / "long.jsonl", seconds=0.03)), preemptible=True)
     until(lambda: bool(long.bars))
     turn = Turn(jobs)
     other = jobs.start("ben", "compare", turn)
     until(lambda: turn.had and long.state == "waiting")
-    jobs.halt(long)
+    jobs.stop(long)
     ended(long)
     assert (long.state, other.state) == ("stopped", "running")
     assert 1 <= len(lines(settings, long)) < ALL
@@ -401,15 +401,15 @@ def test_a_job_that_has_given_way_can_be_stopped_while_it_waits(
 def test_the_time_limit_counts_all_slices_of_a_job_together(
     settings: Settings, open_jobs: Callable[[Settings], Jobs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "SLICE_S", 0.3)
+    monkeypatch.setattr(jobs_module, "TIME_SLICE_S", 0.3)
     jobs = open_jobs(replace(settings, max_seconds=0.8))
-    job = jobs.runs("ana", "full", asked(table(tmp_path / "slow.jsonl", seconds=0.05)), gives_way=True)
+    job = jobs.start_runs("ana", "full", asked(table(tmp_path / "slow.jsonl", seconds=0.05)), preemptible=True)
     # There is always somebody else in the line, so that no slice is longer than it must be.
     for owner in map(str, range(40)):
         turn = Turn(jobs)
         turn.open.set()
         ended(jobs.start(owner, "try", turn))
-        if job.over.is_set():
+        if job.ended.is_set():
             break
     ended(job)
     assert job.state == "out_of_time"
@@ -437,7 +437,7 @@ def test_the_latest_job_of_an_owner_and_a_kind_is_found_also_after_its_end(jobs:
 def test_the_oldest_jobs_that_have_ended_are_forgotten_and_none_that_goes_on(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "KEPT", 3)
+    monkeypatch.setattr(jobs_module, "MAX_JOBS", 3)
     gate = Gate()
     jobs.start("0", "compare", gate)
     for owner in ("1", "2", "3", "4"):
@@ -455,27 +455,29 @@ def event(kind: str, message: str = "", task: str = "", side: str = "a", done: i
 
 def test_what_is_told_of_a_run_becomes_bars_loading_and_notices() -> None:
     job = Job("id", "ana", "compare")
-    job.see(event("notice", "Downloading …", "jnli"))
-    assert (job.loading, job.notices, job.bars, job.version) == ("Downloading …", [], {}, 1)
-    job.see(event("notice", "No train file."))
-    job.see(event("notice", "No train file."))
-    assert (job.loading, job.notices, job.version) == ("Downloading …", ["No train file."], 3)
+    job.handle(event("notice", "Downloading …", "jnli"))
+    assert (job.activity, job.notices, job.bars, job.version) == ("Downloading …", [], {}, 1)
+    job.handle(event("notice", "No train file."))
+    job.handle(event("notice", "No train file."))
+    assert (job.activity, job.notices, job.version) == ("Downloading …", ["No train file."], 3)
     first, second = event("record", task="jnli", done=1), event("record", task="jnli", done=2)
     other = event("record", task="jnli", side="b", done=5)
     for one in (first, other, second):
-        job.see(one)
-    assert (job.loading, job.bars) == ("", {("a", "jnli"): second, ("b", "jnli"): other})
+        job.handle(one)
+    assert (job.activity, job.bars) == ("", {("a", "jnli"): second, ("b", "jnli"): other})
     for number in range(40):
-        job.see(event("notice", f"notice {number}"))
+        job.handle(event("notice", f"notice {number}"))
     assert len(job.notices) == 20
     assert job.notices[-1] == "notice 18"
 
 
 def test_sixteen_owners_at_once_never_see_each_others_records(settings: Settings, jobs: Jobs, tmp_path: Path) -> None:
     owners = [f"owner {number}" for number in range(16)]
-    made = [jobs.runs(o, "compare", asked(table(tmp_path / f"{n}.jsonl", f"答え{n}"))) for n, o in enumerate(owners)]
+    made = [
+        jobs.start_runs(o, "compare", asked(table(tmp_path / f"{n}.jsonl", f"答え{n}"))) for n, o in enumerate(owners)
+    ]
     ended(*made)
-    assert len({job.made["a"].run for job in made}) == 16
+    assert len({job.runs["a"].run for job in made}) == 16
     for number, (owner, job) in enumerate(zip(owners, made, strict=True)):
         assert (job.owner, job.state) == (owner, "done")
         assert jobs.latest(owner, "compare") is job
@@ -491,16 +493,16 @@ def test_a_model_that_changes_while_the_server_is_up_answers_anew(
     settings: Settings, jobs: Jobs, tmp_path: Path
 ) -> None:
     model = table(tmp_path / "t.jsonl", "中立")
-    first = jobs.runs("me", "compare", asked(model, 2))
+    first = jobs.start_runs("me", "compare", asked(model, 2))
     ended(first)
     table(tmp_path / "t.jsonl", "含意")
-    second = jobs.runs("me", "compare", asked(model, 2))
+    second = jobs.start_runs("me", "compare", asked(model, 2))
     ended(second)
     assert (first.state, second.state) == ("done", "done")
     said = [[r.output.text for r in stored(settings, job) if r.output] for job in (first, second)]
     assert said == [["中立"] * 2, ["含意"] * 2]
     assert first.notices == []
     assert second.notices == [
-        f"The files of {model} have changed since run {first.made['a'].run} of the same settings (t.jsonl): "
+        f"The files of {model} have changed since run {first.runs['a'].run} of the same settings (t.jsonl): "
         "this is another run, and that one is kept."
     ]

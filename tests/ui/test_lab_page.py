@@ -38,6 +38,7 @@ def test_every_step_of_the_course_has_its_text_and_the_next_one_is_a_click_away(
     assert titles[5] == "6. 二つのリーダーボードが食い違うわけ"
 
 
+@pytest.mark.slow
 def test_a_step_asks_the_embedded_model_and_says_what_to_look_at(lab: Page) -> None:
     lab.locator("#course-step label").nth(2).click()
     said(lab, "ステップ 3 / 6", "course-text")
@@ -90,6 +91,7 @@ def test_an_item_is_seen_token_by_token_in_two_formats(lab: Page) -> None:
     assert "ラベルの長さがふぞろい" in lab.inner_text("#lab-tokens .jg-side-a")
 
 
+@pytest.mark.slow
 def test_a_format_that_the_model_has_not_is_a_sentence_beside_the_other(lab: Page) -> None:
     one_item(lab)
     choose(lab, "lab-format-B", "chat")
@@ -154,6 +156,7 @@ def test_a_reload_finds_a_sweep_again(lab: Page) -> None:
     lab.wait_for_function("document.querySelectorAll('#sweep-table tbody tr').length === 4")
 
 
+@pytest.mark.slow
 def test_a_sweep_over_one_format_is_refused_with_a_sentence(lab: Page) -> None:
     tab(lab, "書式だけを変えてみる")
     for label in lab.locator("#sweep-formats label").all():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Page
 
 from tests.ui.conftest import ROOT, OpenPage, free_port, serve
 from tests.ui.driving import choose_model, open_settings, said, set_number, tab
@@ -21,9 +22,20 @@ def public_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def test_the_limits_are_said_at_once(open_page: OpenPage, public_server: str) -> None:
-    page = open_page(address=public_server)
-    said(page, "各サブセット 50 問まで、10 分まで", "limits")
+@pytest.fixture(scope="module")
+def stranger(browser: Browser, public_server: str) -> Iterator[Page]:
+    """One page of one visitor, for all tests that leave nothing behind for the next one."""
+    context = browser.new_context(locale="ja-JP", viewport={"width": 1300, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(public_server)
+    page.wait_for_selector("#board .jg-board-wrap")
+    yield page
+    context.close()
+
+
+def test_the_limits_are_said_at_once(open_page: OpenPage, stranger: Page, public_server: str) -> None:
+    said(stranger, "各サブセット 50 問まで、10 分まで", "limits")
     english = open_page(address=public_server, locale="en-US")
     said(english, "This is a public server", "limits")
 
@@ -42,8 +54,9 @@ def test_programs_that_ask_without_a_session_are_strangers_to_each_other(public_
     assert not [row for row in call("runs").json()["data"][0] if "gemma" in str(row) and "shipped:" not in str(row)]
 
 
-def test_a_typed_model_is_not_taken(open_page: OpenPage, public_server: str) -> None:
-    page = open_page(address=public_server)
+def test_a_typed_model_is_not_taken(stranger: Page) -> None:
+    page = stranger
+    tab(page, "くらべる")
     open_settings(page)
     assert "一覧のモデルだけ" in page.inner_text("#a-model")
     choose_model(page, "a-model", "somebody/else")
@@ -52,26 +65,25 @@ def test_a_typed_model_is_not_taken(open_page: OpenPage, public_server: str) -> 
     assert not page.locator("#allow-bin").is_visible()
 
 
-def test_too_many_items_are_refused_with_the_number_that_is_allowed(open_page: OpenPage, public_server: str) -> None:
-    page = open_page(address=public_server)
+def test_too_many_items_are_refused_with_the_number_that_is_allowed(stranger: Page) -> None:
+    page = stranger
+    tab(page, "くらべる")
     open_settings(page)
     set_number(page, "limit", "51")
     page.click("#run")
     said(page, "1 から 50 まで")
 
 
-def test_a_full_run_is_not_offered_and_the_command_is(open_page: OpenPage, public_server: str) -> None:
-    page = open_page(address=public_server)
+def test_a_full_run_is_not_offered_and_the_command_is(stranger: Page) -> None:
+    page = stranger
     tab(page, "全量実行")
     said(page, "公開サーバーでは全量実行はできません", "full-public")
     assert page.locator("#full-run").is_disabled()
     assert page.inner_text("#full-repeat .jg-command").startswith("python -m jglue_app run")
 
 
-def test_only_the_runs_that_came_with_the_application_are_listed_to_a_stranger(
-    open_page: OpenPage, public_server: str
-) -> None:
-    page = open_page(address=public_server)
+def test_only_the_runs_that_came_with_the_application_are_listed_to_a_stranger(stranger: Page) -> None:
+    page = stranger
     tab(page, "結果")
     page.wait_for_selector("#leaderboard .jg-ranking")
     assert page.locator("#leaderboard tbody tr").count() == 3

@@ -65,6 +65,7 @@ def test_a_subset_that_a_protocol_does_not_score_is_named(results: Page) -> None
     assert "JSTS" not in results.inner_text("#leaderboard thead")
 
 
+@pytest.mark.slow
 def test_no_subset_is_a_sentence(results: Page) -> None:
     only_subsets(results, group="results-tasks")
     said(results, "サブセットを一つ以上", "results-status")
@@ -195,6 +196,7 @@ def test_a_log_of_another_harness_becomes_a_run_with_what_has_to_be_known_of_it(
         said(page, "前提：", "item")
 
 
+@pytest.mark.slow
 def test_a_run_that_came_with_the_application_stays(results: Page) -> None:
     choose(results, "manage-run", "SmolLM2")
     results.click("#delete")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jglue_app import messages
 from jglue_app.audit.auditor import audit_table
 from jglue_app.errors import InputError, StoreError
 from jglue_app.results import archive, showcase
@@ -19,10 +20,10 @@ from jglue_app.runs.request import Configuration, Side
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
-from jglue_app.ui import views
+from jglue_app.ui import run_files, views
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.state import AppState
-from jglue_app.ui.tabs import results, waterfall
+from jglue_app.ui.tabs import waterfall
 from jglue_app.ui.views.audit import table_view
 from tests.test_api import GOLDS
 
@@ -56,15 +57,17 @@ def make(state: AppState, tmp_path: Path) -> Make:
         path = tmp_path / f"{said}.jsonl"
         rows = [{"task": "jnli", "item_id": id_, "text": said} for id_ in GOLDS]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-        job = state.jobs.runs(owner, "compare", Configuration(("jnli",), "sample", limit, "generate", Side(str(path))))
-        assert job.over.wait(60)
+        job = state.jobs.start_runs(
+            owner, "compare", Configuration(("jnli",), "sample", limit, "generate", Side(str(path)))
+        )
+        assert job.ended.wait(60)
         return job
 
     return one
 
 
 def name_of(job: Job) -> str:
-    return job.made["a"].run
+    return job.runs["a"].run
 
 
 def texts(state: AppState, owner: str, name: str) -> set[str | None]:
@@ -126,10 +129,10 @@ def test_who_asks_for_two_items_of_a_run_that_has_twelve_is_shown_two(
         for report in (public.report(owner, name), public.reports(owner, "official", "sample")[name]):
             assert (report.tasks["jnli"].n, report.tasks["jnli"].planned) == (count, count)
         assert len(public.judged(owner, name)["jnli"]) == count
-        assert set(public.data(owner, name).items["jnli"]) == set((many if count == 12 else few).made["a"].ids["jnli"])
-        exported = results.export_file(public, owner, name, "jsonl").path.read_text("utf-8").splitlines()
+        assert set(public.data(owner, name).items["jnli"]) == set((many if count == 12 else few).runs["a"].ids["jnli"])
+        exported = run_files.export_run(public, owner, name, "jsonl").path.read_text("utf-8").splitlines()
         assert len(exported) == count
-        brought = archive.unpack(results.export_file(public, owner, name, "zip").path, tmp_path / owner)
+        brought = archive.unpack(run_files.export_run(public, owner, name, "zip").path, tmp_path / owner)
         assert len(RunStore(brought).data().records) == len(RunStore(brought).items()) == count
         # On one's own machine a stored run is one thing, and a request another.
         assert state.report(owner, name).tasks["jnli"].n == 12
@@ -150,13 +153,15 @@ def test_what_a_job_has_not_been_noted_for_is_nobodys_on_a_public_server(public:
 
 
 def test_the_visitors_who_have_not_come_for_longest_are_forgotten(
-    public: AppState, make: Make, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jglue_app.ui.state.MAX_OWNERS", 2)
-    made = make("ana", "含意").made
+    small = AppState(replace(settings, public=True), "cpu")
+    runs = make("ana", "含意").runs
     for owner in ("ana", "ben", "ana", "eva"):
-        public.grant_access(Job("id", owner, "compare", made=made))
-    assert [owner for owner in ("ana", "ben", "eva") if public.runs(owner, shipped=False)] == ["ana", "eva"]
+        small.grant_access(Job("id", owner, "compare", runs=runs))
+    assert [owner for owner in ("ana", "ben", "eva") if small.runs(owner, shipped=False)] == ["ana", "eva"]
+    small._scratch.cleanup()
 
 
 WAYS_OUT = [
@@ -266,30 +271,42 @@ def test_logs_of_one_name_are_not_put_one_over_the_other(state: AppState, tmp_pa
         path.parent.mkdir()
         path.write_text('{"lm_output": "a", "extra_info": {}}\n', "utf-8")
     with pytest.raises(InputError, match=r"Two of the files are called outputs\.jsonl\. Import them one by one"):
-        results.import_files(state, paths)
+        run_files.import_run(state, paths)
     assert not list(state.settings.runs_dir.glob("*"))
 
 
+def test_a_log_that_cannot_be_read_is_named_without_the_folder_it_was_copied_to(
+    state: AppState, tmp_path: Path
+) -> None:
+    (tmp_path / "up").mkdir()
+    path = tmp_path / "up" / "outputs.jsonl"
+    path.write_text('{"lm_output": "a", "extra_info": {}}\n[1]\n', "utf-8")
+    with pytest.raises(InputError) as caught:
+        run_files.import_run(state, [path])
+    assert str(caught.value).startswith("outputs.jsonl, line ")
+    assert messages.say(caught.value.message, "ja").startswith("outputs.jsonl")
+
+
 def test_a_public_server_takes_nobodys_run_apart_but_ones_own(make: Make, public: AppState) -> None:
-    name = make("anna", "neutral").made["a"].run
+    name = make("anna", "neutral").runs["a"].run
     assert name is not None
     for look in (
-        lambda: waterfall.why_html(public, "ben", name, "official", "wandb-2023-0shot", "en"),
-        lambda: results.export_file(public, "ben", name, "lm-eval"),
-        lambda: results.export_file(public, "ben", "../" + name, "hub-eval-results"),
+        lambda: waterfall.waterfall_html(public, "ben", name, "official", "wandb-2023-0shot", "en"),
+        lambda: run_files.export_run(public, "ben", name, "lm-eval"),
+        lambda: run_files.export_run(public, "ben", "../" + name, "hub-eval-results"),
     ):
         with pytest.raises(StoreError, match="There is no run") as caught:
             look()
         assert str(public.settings.runs_dir) not in str(caught.value)
     with pytest.raises(InputError, match="A public server takes no files"):
-        results.import_files(public, [public.settings.runs_dir / name])
+        run_files.import_run(public, [public.settings.runs_dir / name])
 
 
 def test_outputs_and_names_stand_as_text_on_the_page(make: Make, state: AppState) -> None:
     said = "<img src=x onerror=alert(1)>"
-    name = make("anna", said.replace("/", "")).made["a"].run
+    name = make("anna", said.replace("/", "")).runs["a"].run
     assert name is not None
-    html = waterfall.why_html(state, "anna", name, "official", "wandb-2023-0shot", "en")
+    html = waterfall.waterfall_html(state, "anna", name, "official", "wandb-2023-0shot", "en")
     assert "&lt;img src=x onerror=alert(1)&gt;" in html and "<img" not in html
     audit = audit_table(f"model,JNLI,<b>c</b>\n{said},0.3016,1\n{said},0.3016,1\nb,x<i>,1\n")
     html = views.render("audited", table_view(audit, "en"), "en")

@@ -43,13 +43,12 @@ from jglue_app.types import (
     RunError,
     RunSpec,
 )
-from jglue_app.ui import views
+from jglue_app.ui import progress, views, wandb_push
 from jglue_app.ui.jobs import Job, State
-from jglue_app.ui.tabs import wandb_panel
-from jglue_app.ui.views import items, progress, prompt, sweep
+from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
-from jglue_app.ui.views.item import LONG, SideView, bars, item_view, pieces, special_pieces
+from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view, pieces, special_pieces
 from jglue_app.wandb_sink import Sent
 from tests.scoring.test_report import pairs
 
@@ -187,13 +186,10 @@ def test_a_subset_is_named_with_where_its_items_came_from_unless_they_are_offici
     assert views.named("jnli", "official", "ja") == "JNLI"
 
 
-def test_what_went_wrong_is_told_aloud_and_a_fault_of_ours_by_its_number_alone() -> None:
+def test_what_went_wrong_is_read_aloud() -> None:
     told = views.sentence("モデルがありません。", "ja")
     assert read(told) == "できませんでした モデルがありません。"
     assert Seen(told).attributes[0]["role"] == "alert"
-    assert read(views.sentence("", "en", incident="abc12345")).endswith(
-        "An unexpected fault. Please report it with the number abc12345. What was finished is kept."
-    )
     assert read(views.sentence("なし", "ja", head="cannot_render")) == "この書式は使えません なし"
     assert views.note("") == ""
     assert read(views.note("止めています…")) == "止めています…"
@@ -364,16 +360,16 @@ def test_the_most_telling_item_is_known_by_one_side_not_written_and_written_by_t
             "less sure": answered("less sure", "neutral", "中立"),
         }
     }
-    assert items.telling(a, b) == ("jnli", "telling")
+    assert items.most_informative_item(a, b) == ("jnli", "telling")
     assert items.item_list(a, b, "ja", open_first=True)["open"] == {"task": "jnli", "id": "telling"}
-    assert items.telling(b, a) == ("jnli", "telling")
-    assert items.telling(a, None) == ("jnli", "both know")
+    assert items.most_informative_item(b, a) == ("jnli", "telling")
+    assert items.most_informative_item(a, None) == ("jnli", "both know")
     del a["jnli"]["telling"], a["jnli"]["less sure"]
     # 2 · 0.9 is more than 1 + ½.
-    assert items.telling(a, {"jnli": {key: b["jnli"][key] for key in a["jnli"]}}) == ("jnli", "both know")
+    assert items.most_informative_item(a, {"jnli": {key: b["jnli"][key] for key in a["jnli"]}}) == ("jnli", "both know")
     del a["jnli"]["both know"]
-    assert items.telling(a, {"jnli": {key: b["jnli"][key] for key in a["jnli"]}}) == ("jnli", "only a")
-    assert items.telling({}, {}) is None
+    assert items.most_informative_item(a, {"jnli": {key: b["jnli"][key] for key in a["jnli"]}}) == ("jnli", "only a")
+    assert items.most_informative_item({}, {}) is None
     assert items.item_list({}, None, "ja", open_first=True)["open"] is None
 
 
@@ -655,23 +651,23 @@ def test_the_way_to_other_items_and_to_the_lab_is_shown_where_there_is_one() -> 
 
 def test_a_text_of_a_million_characters_is_cut_and_the_rest_is_counted() -> None:
     one = paragraph("東京", "東京")
-    long = row(one, "あ" * 10**6, asks=asked(one, "い" * LONG + "問"))
+    long = row(one, "あ" * 10**6, asks=asked(one, "い" * MAX_CHARS + "問"))
     html = html_of([SideView("A", "m", long)])
     (raw,) = (found.split("</pre>")[0] for found in html.split("<pre") if "jg-raw" in found)
-    assert raw.count("あ") == LONG == 20_000
+    assert raw.count("あ") == MAX_CHARS == 20_000
     assert "（ほかに 980,000 文字）" in html
     # Of a prompt the beginning and the end, where the question stands.
-    assert (html.count("い"), "…（間の 1 文字を省略）…" in html) == (LONG - 1, True)
+    assert (html.count("い"), "…（間の 1 文字を省略）…" in html) == (MAX_CHARS - 1, True)
     assert 'い問<span class="jg-cursor"' in html.replace('</span><span class="jg-cursor', '<span class="jg-cursor')
     # The two readings, which are the whole text, are cut to a line.
-    assert html.count("あ") == LONG + 2 * 300
-    assert "more characters" not in html_of([SideView("A", "m", row(one, "あ" * LONG))], "en")
-    assert "(1 more characters)" in html_of([SideView("A", "m", row(one, "あ" * (LONG + 1)))], "en")
+    assert html.count("あ") == MAX_CHARS + 2 * 300
+    assert "more characters" not in html_of([SideView("A", "m", row(one, "あ" * MAX_CHARS))], "en")
+    assert "(1 more characters)" in html_of([SideView("A", "m", row(one, "あ" * (MAX_CHARS + 1)))], "en")
 
 
 def test_a_span_behind_the_cut_marks_nothing() -> None:
     one = item("1", "neutral")
-    html = html_of([SideView("A", "m", row(one, "\n" * LONG + "中立"))])
+    html = html_of([SideView("A", "m", row(one, "\n" * MAX_CHARS + "中立"))])
     assert "<mark>" not in html
 
 
@@ -760,7 +756,7 @@ def test_what_a_model_has_just_answered_is_shown_like_a_stored_item_without_othe
         "A": Tried(row(similarity(3.0), "3.5"), info, "左"),
         "B": Tried(row(similarity(3.0), "4"), replace(info, adds_bos=False), "右"),
     }
-    payload = prompt.tried(found, "ja")
+    payload = prompt.answers_view(found, "ja")
     assert [side["label"] for side in payload["sides"]] == ["左", "右"]
     scored = [line["name"] for line in payload["protocols"] if line["cells"][0]["value"] == "3.5"]
     assert scored == ["official", "wandb-2023", "llm-jp-eval", "swallow-202411", "flexeval"]
@@ -1166,7 +1162,7 @@ BARS = {
     [
         (job("preparing"), "準備中…", "Preparing …"),
         (job("running"), "準備中…", "Preparing …"),
-        (job("running", loading="Downloading …"), "準備中… Downloading …", "Preparing … Downloading …"),
+        (job("running", activity="Downloading …"), "準備中… Downloading …", "Preparing … Downloading …"),
         (
             job("waiting"),
             "ほかの実行が終わるのを待っています（前に 2 件）…",
@@ -1198,14 +1194,14 @@ BARS = {
     ],
 )
 def test_each_state_of_a_job_has_its_sentence(made: Job, ja: str, en: str) -> None:
-    assert read(progress.progress(made, "ja", ahead=2)) == ja
-    assert read(progress.progress(made, "en", ahead=2)) == en
+    assert read(progress.progress_html(made, "ja", ahead=2)) == ja
+    assert read(progress.progress_html(made, "en", ahead=2)) == en
     going = made.state in ("preparing", "running", "waiting")
-    assert bool(Seen(progress.progress(made, "ja")).of("jg-spin")) is going
+    assert bool(Seen(progress.progress_html(made, "ja")).of("jg-spin")) is going
 
 
 def test_a_running_job_has_a_bar_for_each_side_and_subset_in_the_order_of_the_subsets() -> None:
-    html = progress.progress(job("running", bars=BARS), "ja")
+    html = progress.progress_html(job("running", bars=BARS), "ja")
     assert read(html) == "実行中 A MARC-ja 1,234/1,234 A JNLI 3/10 · 1.5 問/秒 · 残り約 5 秒 B JNLI 0/10"
     tracks = [(found["aria-label"], found["aria-valuenow"]) for found in Seen(html).of("jg-track")]
     assert tracks == [("MARC-ja", "100"), ("JNLI", "30"), ("JNLI", "0")]
@@ -1221,18 +1217,18 @@ def test_a_job_without_items_to_answer_can_be_drawn() -> None:
 
 
 def test_a_job_that_is_stopped_says_so_at_once_and_draws_no_bars() -> None:
-    made = job("running", bars=BARS, loading="Downloading …")
+    made = job("running", bars=BARS, activity="Downloading …")
     made.stop.set()
-    html = progress.progress(made, "ja")
+    html = progress.progress_html(made, "ja")
     assert read(html).startswith("止めました。")
     assert ("Downloading" in html, Seen(html).of("jg-track"), Seen(html).of("jg-spin")) == (False, [], [])
 
 
 def test_at_its_end_a_job_tells_its_notices_and_counts_what_failed() -> None:
     made = job("done", notices=["No train file is at hand."], bars=BARS)
-    text = read(progress.progress(made, "ja", failed_items=3, done="答えました"))
+    text = read(progress.progress_html(made, "ja", failed_items=3, done="答えました"))
     assert text == "答えました No train file is at hand. 3 問はエラーで、点数に入っていません。"
-    assert Seen(progress.progress(made, "ja")).of("jg-track") == []
+    assert Seen(progress.progress_html(made, "ja")).of("jg-track") == []
 
 
 @pytest.mark.parametrize(
@@ -1247,7 +1243,7 @@ def test_at_its_end_a_job_tells_its_notices_and_counts_what_failed() -> None:
     ],
 )
 def test_time_left_is_told_in_the_unit_that_people_would_use(seconds: float, ja: str, en: str) -> None:
-    assert (progress.left_text(seconds, "ja"), progress.left_text(seconds, "en")) == (ja, en)
+    assert (progress.time_left(seconds, "ja"), progress.time_left(seconds, "en")) == (ja, en)
 
 
 # --- a sweep ----------------------------------------------------------------------------------------------
@@ -1301,7 +1297,7 @@ def looked_at(
 ) -> dict[str, Any]:
     made = replace(asked(item("1", "neutral")), stop=stop)
     found = Inspected(made, tuple(tokens), 1234, tuple(answers), 5, context, tuple(findings))
-    return prompt.inspected(found, "label", "A", lang)
+    return prompt.prompt_view(found, "label", "A", lang)
 
 
 def test_tokens_show_what_would_be_invisible() -> None:
@@ -1320,11 +1316,11 @@ def test_of_a_long_prompt_the_beginning_and_the_end_are_drawn() -> None:
     texts = [token["text"] for token in payload["tokens"]]
     assert len(texts) == 3_000
     assert (texts[1_499], texts[1_500], texts[-1]) == ("t1499.", "t2000.", "t3499.")
-    html = read(views.render("inspected", payload))
+    html = read(views.render("prompt_tokens", payload))
     assert "t1499.1499（間の 500 トークンを省略）t2000.2000" in html
     whole = looked_at([Token((i,), f"t{i}.", False) for i in range(3_000)])
     assert (len(whole["tokens"]), whole["left_out"]) == (3_000, "")
-    assert "省略" not in views.render("inspected", whole)
+    assert "省略" not in views.render("prompt_tokens", whole)
 
 
 def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> None:
@@ -1339,17 +1335,19 @@ def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> N
     assert payload["facts"] == "1,234 トークン · 答えは 5 トークンまで · コンテキスト長 8,192"
     assert [(a["gold"], a["long"]) for a in payload["answers"]] == [(True, False), (False, True)]
     assert payload["stop"] == ["\\n", "'", "###"]
-    text = read(views.render("inspected", payload))
+    text = read(views.render("prompt_tokens", payload))
     assert "注意: 停止文字列がない 停止文字列がありません。終わりの印を書かないモデルは 5 トークンまで書き続け" in text
-    assert "missing_stop There is no stop string." in text
-    english = read(views.render("inspected", looked_at([], findings=[finding], lang="en"), "en"))
-    assert "Warning: No stop string There is no stop string. missing_stop" in english
+    assert "改行などを言い回しに足してください。 missing_stop" in text
+    english = read(views.render("prompt_tokens", looked_at([], findings=[finding], lang="en"), "en"))
+    assert (
+        "Warning: No stop string There is no stop string: a model that writes no end token goes on to its 5" in english
+    )
     assert "○ 中立 2 どちらともいえない 9" in text
     assert "点検：気になる点はありません" not in text
     bare = looked_at([Token((1,), "犬", False)])
     assert bare["facts"] == "1,234 トークン · 答えは 5 トークンまで"
-    assert "点検：気になる点はありません" in read(views.render("inspected", bare))
-    assert "停止文字列: なし" in read(views.render("inspected", bare))
+    assert "点検：気になる点はありません" in read(views.render("prompt_tokens", bare))
+    assert "停止文字列: なし" in read(views.render("prompt_tokens", bare))
 
 
 # --- hostile texts ----------------------------------------------------------------------------------------
@@ -1389,7 +1387,7 @@ def everything(text: str) -> dict[str, list[str]]:
     a, b = (replace(report, label=text, notices=notices) for report in (comparison.a, comparison.b))
     payload = board(a, b, comparison, "ja")
     payload["insights"] = [{**found, "text": text, "shows": text} for found in payload["insights"]]
-    going = job("running", bars=BARS, loading=text, notices=[text])
+    going = job("running", bars=BARS, activity=text, notices=[text])
     tokens = [Token((1,), text, False), Token((2,), text, True)]
     finding = Finding("missing_stop", "error", "jnli", text)
     made = replace(entry("n", 1, 2, {"jnli": at(0.5), "jsts": at(0.5), "marc_ja": at(0.5)}), name=text, label=text)
@@ -1461,9 +1459,9 @@ def everything(text: str) -> dict[str, list[str]]:
         "status": [
             views.sentence(text, "ja"),
             views.note(text),
-            progress.progress(going, "ja", done=text),
-            progress.progress(job("failed", failure=InputError(text)), "ja"),
-            progress.progress(job("done", notices=[text]), "ja", done=text),
+            progress.progress_html(going, "ja", done=text),
+            progress.progress_html(job("failed", failure=InputError(text)), "ja"),
+            progress.progress_html(job("done", notices=[text]), "ja", done=text),
         ],
         "empty": [views.empty(text)],
         "origin": [
@@ -1478,8 +1476,8 @@ def everything(text: str) -> dict[str, list[str]]:
             views.render("repeat", {"error": text}),
             views.render("repeat", {"command": text, "link": text}),
         ],
-        "inspected": [
-            views.render("inspected", looked_at(tokens, [LegalAnswer(text, 1, True)], [finding], (text,))),
+        "prompt_tokens": [
+            views.render("prompt_tokens", looked_at(tokens, [LegalAnswer(text, 1, True)], [finding], (text,))),
         ],
         "sweep": [views.render("sweep", sweep.sweep_view([swept_row], "jnli"))],
         "ranking": [
@@ -1491,13 +1489,15 @@ def everything(text: str) -> dict[str, list[str]]:
             )
         ],
         "pictures": [views.render("pictures", board_of_runs.pictures([made], three))],
-        "step": [views.render("step", {"number": 1, "of": 6, "title": text, "paragraphs": [text], "sides": [side]})],
-        "look": [views.render("look", {"text": text})],
+        "course_step": [
+            views.render("course_step", {"number": 1, "of": 6, "title": text, "paragraphs": [text], "sides": [side]})
+        ],
+        "course_hint": [views.render("course_hint", {"text": text})],
         "limits": [views.render("limits", {"lines": [text, text]})],
-        "two": [views.render("two", {"parts": [views.note(text), views.empty(text)]})],
+        "side_by_side": [views.render("side_by_side", {"parts": [views.note(text), views.empty(text)]})],
         "head": [views.render("head", {"lang": text})],
-        "pushed": [
-            wandb_panel.view(
+        "wandb_push": [
+            wandb_push.push_html(
                 job("done", result=[Sent(text, text, url, {text: 3}, 1, name=text)] * 3, notices=[text]), "ja"
             )
             for url in ("https://wandb.example/run", text)

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from jglue_app.ui.visitor import LANGUAGE, VISITOR, Door, language, visitor
+from jglue_app.ui.visitor import LANGUAGE_COOKIE, VISITOR_COOKIE, SessionMiddleware, language, visitor_id
 
 PAGE = "<!doctype html><html><head><title>日本語</title></head><body><head></body></html>"
 NAME = "aZ09_-aZ09_-aZ09_-aZ09"
@@ -34,7 +34,7 @@ def told(request: Request) -> Response:
 
 def client(*routes: Route, address: str = "http://testserver") -> TestClient:
     usual = [Route("/", page), Route("/told", told), Route("/page", page), Route("/", page, methods=["POST"])]
-    return TestClient(Door(Starlette(routes=[*routes, *usual])), base_url=address)
+    return TestClient(SessionMiddleware(Starlette(routes=[*routes, *usual])), base_url=address)
 
 
 def given(response: Any) -> dict[str, str]:
@@ -49,42 +49,42 @@ def test_a_first_visit_gets_a_name_that_scripts_cannot_read() -> None:
     response = client().get("/")
     (line,) = given(response).values()
     name, *rest = line.split("; ")
-    assert re.fullmatch(rf"{VISITOR}=[A-Za-z0-9_-]{{22}}", name)
+    assert re.fullmatch(rf"{VISITOR_COOKIE}=[A-Za-z0-9_-]{{22}}", name)
     assert rest == ["Path=/", "Max-Age=31536000", "HttpOnly", "SameSite=Lax"]
     assert response.headers["cache-control"] == "no-store"
     assert response.text == PAGE
 
 
 def test_two_visitors_get_two_names() -> None:
-    assert len({given(client().get("/"))[VISITOR] for _ in range(20)}) == 20
+    assert len({given(client().get("/"))[VISITOR_COOKIE] for _ in range(20)}) == 20
 
 
 def test_over_https_the_name_may_stand_in_a_frame_of_another_site() -> None:
     forwarded = client().get("/", headers={"x-forwarded-proto": "https"})
     direct = client(address="https://testserver").get("/")
     for response in (forwarded, direct):
-        line = given(response)[VISITOR]
+        line = given(response)[VISITOR_COOKIE]
         assert line.endswith("; HttpOnly; SameSite=None; Secure; Partitioned")
         assert "Lax" not in line
     plain = client().get("/", headers={"x-forwarded-proto": "http"})
-    assert "Secure" not in given(plain)[VISITOR]
+    assert "Secure" not in given(plain)[VISITOR_COOKIE]
 
 
 def test_a_returning_visitor_keeps_the_name() -> None:
     visits = client()
     first = given(visits.get("/"))
-    assert list(first) == [VISITOR]
+    assert list(first) == [VISITOR_COOKIE]
     assert given(visits.get("/")) == {}
-    assert given(client().get("/", headers={"cookie": f"other=1; {VISITOR}={NAME}; more=2"})) == {}
+    assert given(client().get("/", headers={"cookie": f"other=1; {VISITOR_COOKIE}={NAME}; more=2"})) == {}
 
 
 @pytest.mark.parametrize(
     "name", ["", "short", NAME + "x", "a" * 21 + "!", "a" * 21 + " ", '"' + "a" * 20 + '"', "a" * 4000, "あ" * 22]
 )
 def test_a_malformed_name_is_replaced(name: str) -> None:
-    response = client().get("/", headers={b"cookie": f"{VISITOR}={name}".encode()})
-    line = given(response)[VISITOR]
-    assert re.match(rf"{VISITOR}=[A-Za-z0-9_-]{{22}};", line)
+    response = client().get("/", headers={b"cookie": f"{VISITOR_COOKIE}={name}".encode()})
+    line = given(response)[VISITOR_COOKIE]
+    assert re.match(rf"{VISITOR_COOKIE}=[A-Za-z0-9_-]{{22}};", line)
     assert NAME not in line
 
 
@@ -95,7 +95,7 @@ def test_a_malformed_name_is_replaced(name: str) -> None:
 def test_a_language_that_is_asked_for_is_remembered_and_told_to_the_browser_before_anything_else(lang: str) -> None:
     visits = client()
     response = visits.get(f"/?lang={lang}&__theme=dark")
-    assert given(response)[LANGUAGE] == f"{LANGUAGE}={lang}; Path=/; Max-Age=31536000; SameSite=Lax"
+    assert given(response)[LANGUAGE_COOKIE] == f"{LANGUAGE_COOKIE}={lang}; Path=/; Max-Age=31536000; SameSite=Lax"
     for answer in (response, visits.get("/")):
         assert answer.text == PAGE.replace("<head>", "<head>" + SCRIPT.format(lang), 1)
         assert int(answer.headers["content-length"]) == len(answer.content)
@@ -113,13 +113,13 @@ def test_the_last_choice_counts() -> None:
 @pytest.mark.parametrize("asked", [*NONSENSE, *INJECTED])
 def test_nonsense_in_the_address_changes_nothing(asked: str) -> None:
     response = client().get("/", params={"lang": asked})
-    assert (response.text, list(given(response))) == (PAGE, [VISITOR])
+    assert (response.text, list(given(response))) == (PAGE, [VISITOR_COOKIE])
     assert int(response.headers["content-length"]) == len(response.content)
 
 
 @pytest.mark.parametrize("remembered", NONSENSE)
 def test_nonsense_in_the_cookie_changes_nothing(remembered: str) -> None:
-    response = client().get("/", headers={"cookie": f"{VISITOR}={NAME}; {LANGUAGE}={remembered}"})
+    response = client().get("/", headers={"cookie": f"{VISITOR_COOKIE}={NAME}; {LANGUAGE_COOKIE}={remembered}"})
     assert (response.text, given(response)) == (PAGE, {})
 
 
@@ -169,8 +169,8 @@ def test_other_paths_and_methods_are_left_as_they_are() -> None:
 
 
 def test_cookies_of_others_reach_the_application() -> None:
-    sent = {"cookie": f"theme=dark; {VISITOR}={NAME}"}
-    assert client().get("/told", headers=sent).json()["cookies"] == {"theme": "dark", VISITOR: NAME}
+    sent = {"cookie": f"theme=dark; {VISITOR_COOKIE}={NAME}"}
+    assert client().get("/told", headers=sent).json()["cookies"] == {"theme": "dark", VISITOR_COOKIE: NAME}
 
 
 def test_a_socket_goes_through() -> None:
@@ -182,7 +182,9 @@ def test_a_socket_goes_through() -> None:
         await socket.send_text(await socket.receive_text())
         await socket.close()
 
-    with TestClient(Door(Starlette(routes=[WebSocketRoute("/", echo)]))).websocket_connect("/?lang=en") as socket:
+    with TestClient(SessionMiddleware(Starlette(routes=[WebSocketRoute("/", echo)]))).websocket_connect(
+        "/?lang=en"
+    ) as socket:
         socket.send_text("聞こえますか")
         assert socket.receive_text() == "聞こえますか"
 
@@ -199,7 +201,7 @@ def test_an_answer_without_a_head_keeps_its_length(lang: str) -> None:
 @pytest.mark.parametrize("other", ['prefs={"a": 1}', "a[b]=c", "list=1, 2"])
 def test_a_strange_cookie_of_somebody_else_does_not_cost_a_visitor_the_name(other: str) -> None:
     # Cookies of a host are shared by everything on it, whatever the port.
-    assert given(client().get("/", headers={"cookie": f"{other}; {VISITOR}={NAME}"})) == {}
+    assert given(client().get("/", headers={"cookie": f"{other}; {VISITOR_COOKIE}={NAME}"})) == {}
 
 
 # --- what is made of it -----------------------------------------------------------------------------------
@@ -207,18 +209,18 @@ def test_a_strange_cookie_of_somebody_else_does_not_cost_a_visitor_the_name(othe
 
 def test_a_visitor_is_known_by_the_name_and_a_program_by_its_session() -> None:
     def asks(cookies: dict[str, str]) -> str:
-        return visitor(gr.Request(cookies=cookies, session_hash="s3ss10n"))
+        return visitor_id(gr.Request(cookies=cookies, session_hash="s3ss10n"))
 
-    assert asks({VISITOR: NAME}) == NAME
+    assert asks({VISITOR_COOKIE: NAME}) == NAME
     assert asks({}) == "s3ss10n"
     for malformed in ("", "x", NAME + "y", NAME[:-1] + "/", NAME + "\n"):
-        assert asks({VISITOR: malformed}) == "s3ss10n"
+        assert asks({VISITOR_COOKIE: malformed}) == "s3ss10n"
 
 
 def test_the_name_that_is_set_is_the_one_that_is_read() -> None:
-    jar: SimpleCookie = SimpleCookie(given(client().get("/"))[VISITOR])
-    name = jar[VISITOR].value
-    assert visitor(gr.Request(cookies={VISITOR: name}, session_hash="s")) == name
+    jar: SimpleCookie = SimpleCookie(given(client().get("/"))[VISITOR_COOKIE])
+    name = jar[VISITOR_COOKIE].value
+    assert visitor_id(gr.Request(cookies={VISITOR_COOKIE: name}, session_hash="s")) == name
 
 
 def asked_in(header: str, cookies: dict[str, str] | None = None) -> str:
@@ -234,10 +236,10 @@ def test_the_language_is_japanese_where_it_is_asked_for_first_and_english_elsewh
 
 
 def test_a_choice_goes_before_what_the_browser_asks_for() -> None:
-    assert asked_in("ja-JP", {LANGUAGE: "en"}) == "en"
-    assert asked_in("en-US", {LANGUAGE: "ja"}) == "ja"
-    assert asked_in("en-US", {LANGUAGE: "fr"}) == "en"
-    assert asked_in("ja", {LANGUAGE: "EN"}) == "ja"
+    assert asked_in("ja-JP", {LANGUAGE_COOKIE: "en"}) == "en"
+    assert asked_in("en-US", {LANGUAGE_COOKIE: "ja"}) == "ja"
+    assert asked_in("en-US", {LANGUAGE_COOKIE: "fr"}) == "en"
+    assert asked_in("ja", {LANGUAGE_COOKIE: "EN"}) == "ja"
 
 
 def test_without_a_request_or_a_header_the_language_is_japanese() -> None:
@@ -246,7 +248,7 @@ def test_without_a_request_or_a_header_the_language_is_japanese() -> None:
 
 
 def test_a_real_request_is_read_alike() -> None:
-    cookie = f"{VISITOR}={NAME}; {LANGUAGE}=en".encode()
+    cookie = f"{VISITOR_COOKIE}={NAME}; {LANGUAGE_COOKIE}=en".encode()
     scope = {"type": "http", "headers": [(b"cookie", cookie), (b"accept-language", b"ja")], "query_string": b""}
     request = gr.Request(Request(scope), session_hash="s")
-    assert (visitor(request), language(request)) == (NAME, "en")
+    assert (visitor_id(request), language(request)) == (NAME, "en")

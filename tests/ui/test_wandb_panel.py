@@ -15,9 +15,9 @@ from playwright.sync_api import Page
 
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings
+from jglue_app.ui import wandb_push
 from jglue_app.ui.state import AppState
-from jglue_app.ui.tabs import wandb_panel
-from jglue_app.ui.tabs.wandb_panel import login_for
+from jglue_app.ui.wandb_push import Selection, login_for
 from tests.ui.conftest import OpenPage, Tables, serve
 from tests.ui.driving import choose, choose_model, finished, generate_only, only_subsets, said, start, tab
 from tests.wandb_server import WandbServer
@@ -189,22 +189,21 @@ def test_visitors_use_the_lent_key_for_the_operators_project_alone(
 def test_a_push_whose_turn_does_not_come_has_failed_and_says_so(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = AppState(replace(settings, public=True), "cpu")
-    monkeypatch.setattr(wandb_panel, "MOST_SECONDS", 0.5)
-    monkeypatch.setattr(wandb_panel, "_turns", threading.BoundedSemaphore(1))
-    with wandb_panel._turns:
-        job = wandb_panel.begin(desk, "visitor", "shipped:base-3-shot", project="theirs", key=VISITORS)
-        assert job.over.wait(30)
-    desk._scratch.cleanup()
+    state = AppState(replace(settings, public=True), "cpu")
+    monkeypatch.setattr(wandb_push, "MAX_SECONDS", 0.5)
+    monkeypatch.setattr(wandb_push, "_push_slots", threading.BoundedSemaphore(1))
+    with wandb_push._push_slots:
+        job = wandb_push.start_push(state, "visitor", Selection("shipped:base-3-shot"), project="theirs", key=VISITORS)
+        assert job.ended.wait(30)
+    state._scratch.cleanup()
     assert (job.state, job.result) == ("failed", None)
-    assert "順番が来ませんでした" in wandb_panel.view(job, "ja")
-    assert "Nothing was sent" in wandb_panel.view(job, "en")
+    assert "順番が来ませんでした" in wandb_push.push_html(job, "ja")
+    assert "Nothing was sent" in wandb_push.push_html(job, "en")
 
 
 BUILD = """
 from jglue_app.settings import load_settings
-from jglue_app.ui.page import build
-from jglue_app.ui.words import browser_words
+from jglue_app.ui.page import browser_words, build
 print(*[block.value for block in build(load_settings(), browser_words()).blocks.values() if hasattr(block, "value")])
 """
 

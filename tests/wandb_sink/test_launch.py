@@ -129,7 +129,12 @@ def wait_for(condition: Any, process: subprocess.Popen[str] | None = None, secon
 def test_a_model_name_is_enough_and_asks_for_a_full_evaluation(settings: Settings) -> None:
     asked = form.read({**form.defaults(), "model_name": "owner/model"})
     assert asked == form.read({"model_name": " owner/model ", "shots": None})
-    assert (asked.data, asked.limit, asked.protocol, asked.method) == ("official", 0, "official", "both")
+    assert [asked.values[name] for name in ("data", "limit", "protocol", "method")] == [
+        "official",
+        0,
+        "official",
+        "both",
+    ]
     asked = form.read({"model_name": "owner/model", "data": "sample"})
     plan = form.plan(asked, settings)
     assert (
@@ -167,7 +172,7 @@ def test_every_field_reaches_the_plan_that_run_would_make(settings: Settings) ->
             "memory": 2,
         }
     )
-    assert (asked.limit, asked.memory, asked.device) == (3, 2.0, "cpu")
+    assert (asked.values["limit"], asked.memory, asked.device) == (3, 2.0, "cpu")
     expected = make_plan(
         settings,
         ModelSpec("owner/model", "hf", "v1", "float16", "8bit", "a.gguf", True),

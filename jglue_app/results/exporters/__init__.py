@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.messages import Message
 from jglue_app.results.exporters import every_eval_ever, hub_eval_results, lm_eval
 from jglue_app.results.exporters.source import RunSource, open_source
 from jglue_app.results.exporters.writing import check_free, place
@@ -76,12 +77,15 @@ def export(run: Path, to: Path, format: str, protocol: str = "official") -> Expo
     how = FORMATS[format]
     ending = to.suffix.lower()
     if ending in FILE_ENDINGS and ending not in how.endings:
-        or_file = f", or one file that ends in {how.endings[0]}" if how.endings else ""
+        if not how.endings:
+            raise InputError(
+                "{format} cannot be a {ending} file. Name a new folder or a .zip file.", format=format, ending=ending
+            )
         raise InputError(
-            "{format} cannot be a {ending} file. Name a new folder or a .zip file{or_file}.",
+            "{format} cannot be a {ending} file. Name a new folder or a .zip file, or one file that ends in {one}.",
             format=format,
             ending=ending,
-            or_file=or_file,
+            one=how.endings[0],
         )
     check_free(to)
     source = open_source(run, protocol)
@@ -93,4 +97,4 @@ def export(run: Path, to: Path, format: str, protocol: str = "official") -> Expo
 
 
 def _left_out(source: RunSource) -> list[str]:
-    return [f"{task} is left out: {why}." for task, why in source.left_out.items()]
+    return [Message("{task} is left out: {reason}.", task=task, reason=why) for task, why in source.left_out.items()]

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from jglue_app.errors import InputError
+from jglue_app.messages import Message
 from jglue_app.results.exporters.source import RunSource, Scored, reasons
 from jglue_app.results.exporters.writing import plain
 from jglue_app.tasks import TASKS
@@ -45,20 +46,27 @@ def single(source: RunSource) -> str:
         )
     told, left = _chosen(source)
     if not told:
-        why = reasons(left)
         raise InputError(
-            "Nothing of this run may stand on a model card ({why}). Export it as lm-eval instead.", why=why
+            "Nothing of this run may stand on a model card ({reason}). Export it as lm-eval instead.",
+            reason=reasons(left),
         )
     return _yaml([_entry(source, scored) for scored in told])
 
 
 def notes(source: RunSource) -> list[str]:
     """What to know before the file is published."""
-    left = [f"{name} is left out: {why}." for name, why in _chosen(source)[1].items() if name not in source.left_out]
+    left = [
+        Message("{task} is left out: {reason}.", task=name, reason=why)
+        for name, why in _chosen(source)[1].items()
+        if name not in source.left_out
+    ]
     return [
         *left,
-        f"The Hub shows these values once {DATASET} is registered there as a Benchmark with these task ids. No copy of "
-        "JGLUE is known to be.",
+        Message(
+            "The Hub shows these values once {dataset} is registered there as a Benchmark with these task ids. No copy "
+            "of JGLUE is known to be.",
+            dataset=DATASET,
+        ),
     ]
 
 
@@ -77,28 +85,38 @@ def _chosen(source: RunSource) -> tuple[list[Scored], dict[str, str]]:
 
 
 def _refused(source: RunSource, scored: Scored) -> str:
+    """Why a score must not be claimed; empty if it may."""
     task = scored.task
     asked, total = len(source.data.items[task]), source.total(task)
     split = str(source.facts_of_data(task).get("split") or source.data.spec.split)
     if source.data.sources[task] == "sample":
-        return "its items are samples of this application, not JGLUE"
+        return Message("its items are samples of this application, not JGLUE")
     if source.data.sources[task] != "official":
-        return "its items are from a file of one's own, not from JGLUE"
+        return Message("its items are from a file of one's own, not from JGLUE")
     if split != "valid":
-        return f"it is the {split} split, and {DATASET} has no results of any but valid"
-    if total is None or asked < total:
-        return f"{asked:,} of {total:,} items were asked" if total else "the number of items of the split is not known"
-    if source.failed(task):
-        return f"{source.failed(task):,} items failed"
+        return Message(
+            "it is the {split} split, and {dataset} has no results of any but valid", split=split, dataset=DATASET
+        )
+    if not total:
+        return Message("the number of items of the split is not known")
+    if asked < total:
+        return Message("{asked:,} of {total:,} items were asked", asked=asked, total=total)
+    if failed := source.failed(task):
+        return Message("{failed:,} items failed", failed=failed)
     if _main(scored) not in source.protocol.metrics[task][:1]:
-        return "its main metric is undefined for these answers"
+        return Message("its main metric is undefined for these answers")
     if (n := scored.metrics[_main(scored)].n) < asked:
-        return f"its score rests on {n:,} of {asked:,} items"
+        return Message("its score rests on {scored:,} of {asked:,} items", scored=n, asked=asked)
     if source.data.spec.decoding.oracle_length and TASKS[task].kind == "span":
-        return "its answers were cut at the length of the right ones"
+        return Message("its answers were cut at the length of the right ones")
     ours = source.label_version(task)
     if task in LABELS and LABELS[task] != ours:
-        return f"{DATASET} has the labels of {LABELS[task]}, and these scores rest on those of {ours}"
+        return Message(
+            "{dataset} has the labels of {theirs}, and these scores rest on those of {ours}",
+            dataset=DATASET,
+            theirs=LABELS[task],
+            ours=ours,
+        )
     return ""
 
 

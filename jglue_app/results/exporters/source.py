@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import InputError, StyleError, UnknownNameError
+from jglue_app.messages import Joined, Message
 from jglue_app.prompts.styles import load_style
+from jglue_app.results.library import Library
 from jglue_app.runs.store import RunStore
-from jglue_app.scoring.judged import Answered, judge_run
+from jglue_app.scoring.judged import Answered
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import is_right
-from jglue_app.scoring.report import report_run
 from jglue_app.scoring.types import Estimate, Report, ScoringProtocol
 from jglue_app.tasks import TASKS
 from jglue_app.types import ELSEWHERE, IMPORTED, RunData
@@ -31,14 +32,14 @@ HOMES = {"jcola": "osekilab/JCoLA"}
 HOME = "yahoojapan/JGLUE"
 NOT_SCORED = ("unscored", "error", "overflow")
 """Outcomes of items that no metric rests on."""
-WHY = {
-    "not_covered": "the protocol has no such subset",
-    "no_logprobs": "it ranks by log-likelihood, and there are none",
-    "no_text": "it reads generated text, and there is none",
-    "no_answers": "nothing was answered",
+UNSCORED_REASONS = {
+    "not_covered": Message("the protocol has no such subset"),
+    "no_logprobs": Message("it ranks by log-likelihood, and there are none"),
+    "no_text": Message("it reads generated text, and there is none"),
+    "no_answers": Message("nothing was answered"),
 }
-"""`TaskReport.unscored` → what is said of it."""
-UNDEFINED = "the metric is undefined for these answers"
+"""`TaskReport.unscored` → why the subset has no score."""
+UNDEFINED = Message("the metric is undefined for these answers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,8 @@ def reasons(left_out: Mapping[str, str]) -> str:
     """Subset → why it is left out, in words: the reason alone where all have the same."""
     if len(set(left_out.values())) == 1:
         return next(iter(left_out.values()))
-    return "; ".join(f"{TASKS[name].title}: {why}" for name, why in left_out.items())
+    titled = (Message("{title}: {reason}", title=TASKS[name].title, reason=why) for name, why in left_out.items())
+    return Joined("; ", titled)
 
 
 def _text(value: object) -> str:
@@ -235,8 +237,8 @@ def open_source(run: Path, protocol: str = "official") -> RunSource:
         InputError: the run is not complete, or the protocol scores nothing of it.
     """
     how = get_protocol(protocol)
-    store = RunStore(run)
-    data, manifest = store.data(), store.manifest()
+    library = Library(run.parent)
+    manifest, data = RunStore(run).manifest(), library.data(run)
     planned = sum(len(items) for items in data.items.values())
     tried = len({(record.task, record.item_id) for record in data.records})
     if tried < planned or not planned:
@@ -247,15 +249,13 @@ def open_source(run: Path, protocol: str = "official") -> RunSource:
             tried=tried,
             planned=planned,
         )
-    judged = judge_run(data, protocol)
-    report = report_run(data, protocol, judged)
+    judged, report = library.judged(run, protocol), library.report(run, protocol)
     scored, left_out = _scored(how, report, judged)
     if not scored:
-        why = reasons(left_out)
         raise InputError(
-            "The protocol {protocol} gives this run no score ({why}). Choose another protocol.",
+            "The protocol {protocol} gives this run no score ({reason}). Choose another protocol.",
             protocol=protocol,
-            why=why,
+            reason=reasons(left_out),
         )
     return RunSource(data, manifest, how, report, scored, left_out)
 
@@ -275,7 +275,7 @@ def _scored(
             choosing = tuple(row for row in judged[name].values() if row.judgement.choice is not None)
             scored.append(Scored(name, "log_likelihood", beside, choosing, beside=True))
         if not own and not beside:
-            left_out[name] = WHY.get(task.unscored, task.unscored or UNDEFINED)
+            left_out[name] = UNSCORED_REASONS.get(task.unscored, task.unscored or UNDEFINED)
     return tuple(scored), left_out
 
 

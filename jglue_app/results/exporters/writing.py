@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jglue_app.errors import StoreError
+from jglue_app.errors import StoreError, reason_of
 from jglue_app.results import surrogates
 from jglue_app.runs.store import dumps
 
@@ -46,9 +46,8 @@ def check_free(to: Path) -> None:
         taken = to.exists() or to.is_symlink()
         parent = to.absolute().parent.is_dir()
     except (OSError, ValueError) as e:
-        why = getattr(e, "strerror", None) or e
         raise StoreError(
-            "{to} cannot be written ({why}). Choose another place, or free some space.", to=to, why=why
+            "{to} cannot be written ({reason}). Choose another place, or free some space.", to=to, reason=reason_of(e)
         ) from e
     if taken:
         raise StoreError("{to} is there already. Name a place where nothing is, or remove it first.", to=to)
@@ -90,7 +89,7 @@ def place(files: Mapping[str, str], to: Path, *, single: bool = False) -> Path:
             made.rename(to)
     except OSError as e:
         raise StoreError(
-            "{to} cannot be written ({reason}). Choose another place, or free some space.", to=to, reason=e.strerror
+            "{to} cannot be written ({reason}). Choose another place, or free some space.", to=to, reason=reason_of(e)
         ) from e
     return to
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import DataError, UnknownNameError
+from jglue_app.messages import Message
 from jglue_app.results.importers import flexeval, inspect_log, llm_jp_eval, lm_eval, swallow, unzip
 from jglue_app.results.importers.log import Log, document, first_bytes, value
 
@@ -91,7 +92,7 @@ def _first_object(path: Path) -> Mapping[str, Any] | None:
         )
     line = bare.split(b"\n", 1)[0].strip()
     if line.startswith(b"{") and line.endswith(b"}"):
-        found = value(path, "line 1", line)
+        found = value(path, Message("line {line}", line=1), line)
     else:
         found = document(path)
         found = found[0] if isinstance(found, list) and found else found

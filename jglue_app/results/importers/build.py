@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jglue_app.errors import DataError, InputError
+from jglue_app.messages import Joined, Message
 from jglue_app.prompts import thoughts
 from jglue_app.results.importers import naming
 from jglue_app.results.importers.align import Found, Index, by_direction, by_place, label_of, plain
@@ -101,18 +102,17 @@ def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: b
     if not found:
         names = ", ".join(log.path.name for log in logs)
         others = [name[:LONGEST] for log in logs for name in log.left_out]
-        holds = f" It has {', '.join(others[:NAMED])}, which are other benchmarks." if others else ""
-        raise DataError(
-            "{names}: holds no answer of {wanted}.{holds} Give a log that has some.",
-            names=names,
-            wanted=_wanted(tasks),
-            holds=holds,
-        )
+        wanted = Joined(" or ", (TASKS[name].title for name in tasks)) if tasks else "JGLUE"
+        if others:
+            raise DataError(
+                "{names}: holds no answer of {wanted}. It has {others}, which are other benchmarks. Give a log that "
+                "has some.",
+                names=names,
+                wanted=wanted,
+                others=", ".join(others[:NAMED]),
+            )
+        raise DataError("{names}: holds no answer of {wanted}. Give a log that has some.", names=names, wanted=wanted)
     return [_part(found[name], logs[0].name, partial) for name in TASKS if name in found]
-
-
-def _wanted(tasks: Sequence[str]) -> str:
-    return " or ".join(TASKS[name].title for name in tasks) if tasks else "JGLUE"
 
 
 def _read(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Subset], *, alone: bool) -> None:
@@ -191,15 +191,22 @@ def _take(log: Log, row: Row, subset: Subset) -> None:
 def _another(log: Log, subset: Subset) -> OtherItemsError:
     title, split = TASKS[subset.dataset.task].title, subset.dataset.split
     return OtherItemsError(
-        f"{log.path}: {subset.strange:,} of the first {subset.total:,} answers are to no item of {title} {split} "
-        f"({', '.join(subset.names)}). It is a log of another benchmark, split or data: check --task, --split and "
-        "--data."
+        Message(
+            "{path}: {strange:,} of the first {total:,} answers are to no item of {title} {split} ({first}). It is a "
+            "log of another benchmark, split or data: check --task, --split and --data.",
+            path=log.path,
+            strange=subset.strange,
+            total=subset.total,
+            title=title,
+            split=split,
+            first=Joined(", ", subset.names),
+        )
     )
 
 
 def _named(row: Row) -> str:
     text = next(iter(row.fields.values()), "") or row.inside[-LONGEST:]
-    return f"{row.where}: {' '.join((row.id, text[:20])).strip()!r}"
+    return Message("{where}: {text!r}", where=row.where, text=" ".join((row.id, text[:20])).strip())
 
 
 # --- from answers to a part ---------------------------------------------------------------------------------
@@ -303,13 +310,20 @@ def _complete(
     """Refuse what is not the whole, unless a part is wanted; raises DataError."""
     title, split, items = TASKS[subset.dataset.task].title, subset.dataset.split, subset.index.items
     if not chosen or len(chosen) < FEW * subset.total:
-        hint = " MARC-ja is no longer distributed: give your own file with --marc-ja." if title == "MARC-ja" else ""
-        names = ", ".join(subset.names or [_named(row) for row, _ in doubtful[:NAMED]])
-        raise OtherItemsError(
-            f"{subset.source}: {subset.total - len(chosen):,} of {subset.total:,} answers are to no item of {title} "
-            f"{split} ({names}). It is a log of another benchmark, split or data: check --task, --split and --data."
-            f"{hint}"
+        sentence = Message(
+            "{source}: {strange:,} of {total:,} answers are to no item of {title} {split} ({first}). It is a log of "
+            "another benchmark, split or data: check --task, --split and --data.",
+            source=subset.source,
+            strange=subset.total - len(chosen),
+            total=subset.total,
+            title=title,
+            split=split,
+            first=Joined(", ", subset.names or [_named(row) for row, _ in doubtful[:NAMED]]),
         )
+        if subset.dataset.task != "marc_ja":
+            raise OtherItemsError(sentence)
+        hint = Message("MARC-ja is no longer distributed: give your own file with --marc-ja.")
+        raise OtherItemsError(Message("{sentence} {hint}", sentence=sentence, hint=hint))
     if partial:
         return
     if subset.strange or doubtful:
@@ -323,15 +337,15 @@ def _complete(
             total=subset.total,
             title=title,
             split=split,
-            first=", ".join(first),
+            first=Joined(", ", first),
         )
     if missing := [item for k, item in enumerate(items) if k not in chosen]:
         raise DataError(
-            "{source}: {count:,} of {count_2:,} items of {title} {split} have no answer in the log "
+            "{source}: {missing:,} of {total:,} items of {title} {split} have no answer in the log "
             "(the first is {id!r}). Give --partial to import the others alone.",
             source=subset.source,
-            count=len(missing),
-            count_2=len(items),
+            missing=len(missing),
+            total=len(items),
             title=title,
             split=split,
             id=missing[0].id,

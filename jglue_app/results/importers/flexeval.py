@@ -10,8 +10,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jglue_app.messages import Message
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
-from jglue_app.results.importers.log import Log, Row, bad, document, entries, logprob_of, scores_of, text_of, texts_of
+from jglue_app.results.importers.log import (
+    Log,
+    Row,
+    bad,
+    document,
+    entries,
+    logprob_of,
+    not_a_text,
+    scores_of,
+    text_of,
+    texts_of,
+)
 from jglue_app.types import Finish
 
 HARNESS = "flexeval"
@@ -76,13 +88,17 @@ def _rows(path: Path, task: str, meant: str) -> Iterator[Row]:
         elif set(row) >= _GENERATED:
             yield _generated(path, where, row, task, meant)
         else:
-            raise bad(path, where, f"no output of flexeval: it needs {', '.join(sorted(_RANKED))}, or lm_output")
+            raise bad(
+                path,
+                where,
+                Message("no output of flexeval: it needs {keys}, or lm_output", keys=", ".join(sorted(_RANKED))),
+            )
 
 
 def _ranked(path: Path, where: str, row: Mapping[str, Any], task: str, meant: str) -> Row:
     choices, sums = texts_of(row["choices"]), row["log_probs"]
     if not choices or not isinstance(sums, list) or len(sums) != len(choices):
-        raise bad(path, where, "not as many log_probs as choices")
+        raise bad(path, where, Message("not as many log_probs as choices"))
     index = row.get("answer_index")
     known = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(choices)
     prefix = text_of(row["prefix"])
@@ -103,7 +119,7 @@ def _generated(path: Path, where: str, row: Mapping[str, Any], task: str, meant:
     subset = subset_named(task) or subset_shaped(doc) or meant
     raw, text = row.get("raw_lm_output"), row["lm_output"]
     if not isinstance(text, str):
-        raise bad(path, where, f"a generated text was expected, found {str(text)[:50]!r}")
+        raise bad(path, where, not_a_text(text))
     messages = _messages(row.get("messages") or doc.get("messages"))
     prompt = row.get("lm_prompt")
     if messages is None and isinstance(prompt, list):

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.data import files as data
-from jglue_app.errors import DataError, InputError, StoreError
+from jglue_app.errors import DataError, InputError, JglueAppError, StoreError, reason_of
+from jglue_app.messages import Joined, Message
 from jglue_app.results.importers import open_log, scores
 from jglue_app.results.importers.build import OtherItemsError, Part, build
 from jglue_app.results.importers.log import Log, sha256
@@ -65,22 +66,33 @@ class Items:
         return data.read_file(task, self.split, path, "user", "user")
 
 
-def told(found: Imported) -> list[str]:
-    """What a person has to be told of an import, a sentence each."""
-    lines = []
-    for task, items in found.data.items.items():
-        lines.append(f"{TASKS[task].title}: items imported: {len(items):,}.")
-        for one in found.printed:
-            if one.task == task and one.same:
-                lines.append(
-                    f"{TASKS[task].title}: {one.metric} {one.printed:.4f} as the harness printed it, and "
-                    f"{one.here:.4f} here ({one.protocol})."
-                )
-    lines += [f"{TASKS[str(n.facts['task'])].title}: {sentence(n)}" for n in found.notices]
-    if found.left_out:
-        names = [name[:60] for name in found.left_out[:5]]
-        more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
-        lines.append(f"Not imported: {', '.join(names)}{more}.")
+def import_summary(imported: Imported) -> list[str]:
+    """What a person has to know of an import, a sentence each."""
+    lines: list[str] = []
+    for task, items in imported.data.items.items():
+        title = TASKS[task].title
+        lines.append(Message("{title}: items imported: {count:,}.", title=title, count=len(items)))
+        lines += [
+            Message(
+                "{title}: {metric} {printed:.4f} as the harness printed it, and {here:.4f} here ({protocol}).",
+                title=title,
+                metric=score.metric,
+                printed=score.printed,
+                here=score.here,
+                protocol=score.protocol,
+            )
+            for score in imported.printed
+            if score.task == task and score.same
+        ]
+    lines += [
+        Message("{title}: {notice}", title=TASKS[str(notice.facts["task"])].title, notice=sentence(notice))
+        for notice in imported.notices
+    ]
+    names = ", ".join(name[:60] for name in imported.left_out[:5])
+    if more := len(imported.left_out[5:]):
+        lines.append(Message("Not imported: {names} and {more} more.", names=names, more=more))
+    elif names:
+        lines.append(Message("Not imported: {names}.", names=names))
     return lines
 
 
@@ -140,16 +152,47 @@ def import_logs(
     return Imported(path, found, notices, tuple(printed), left_out)
 
 
-def import_to_either(settings: Settings, paths: Sequence[Path], partial: bool, model: str = "") -> Imported:
-    """The same for answers to the embedded samples or to the official validation items, whichever they are to.
+def import_to_either(
+    settings: Settings, folder: Path, names: Sequence[str], partial: bool, model: str = ""
+) -> Imported:
+    """The same for logs in a folder, whose answers are to the embedded samples or to the official validation items.
+
+    Args:
+        settings: where data is and where runs are stored.
+        folder: holds the logs and what lies beside them; errors name its files without it.
+        names: of the logs.
+        partial: accept answers without an item, and items without an answer.
+        model: what to call the model; empty for what the logs say.
 
     Raises:
         JglueAppError: as `import_logs`.
     """
+    paths = [folder / name for name in names]
     try:
-        return import_logs(settings, paths, partial=partial, items=Items("sample"), model=model)
-    except OtherItemsError:
-        return import_logs(settings, paths, partial=partial, model=model)
+        try:
+            return import_logs(settings, paths, partial=partial, items=Items("sample"), model=model)
+        except OtherItemsError:
+            return import_logs(settings, paths, partial=partial, model=model)
+    except JglueAppError as e:
+        e.message = _named_from(folder, e.message)
+        e.args = (e.message,)
+        raise
+
+
+def _named_from(folder: Path, message: Message) -> Message:
+    """A message whose paths below a folder are named from there."""
+
+    def named(value: object) -> object:
+        if isinstance(value, Path) and value.is_relative_to(folder):
+            return value.relative_to(folder)
+        return _named_from(folder, value) if isinstance(value, Message) else value
+
+    if isinstance(message, Joined):
+        return Joined(
+            message.template,
+            [str(part) if not isinstance(part, Message) else _named_from(folder, part) for part in message.parts],
+        )
+    return Message(message.template, **{name: named(value) for name, value in message.values.items()})
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
@@ -175,19 +218,19 @@ def _of_one(logs: Sequence[Log]) -> None:
     for log in logs[1:]:
         if log.name != first.name:
             raise DataError(
-                "{file} is of {log} and {file_2} of {first}. Import them one by one.",
+                "{file} is of {harness} and {first_file} of {first_harness}. Import them one by one.",
                 file=log.path.name,
-                log=log.name,
-                file_2=first.path.name,
-                first=first.name,
+                harness=log.name,
+                first_file=first.path.name,
+                first_harness=first.name,
             )
         if log.model != first.model:
             raise DataError(
-                "{file} is of the model {model!r} and {file_2} of {model_2!r}. Import them one by one.",
+                "{file} is of the model {model!r} and {first_file} of {first_model!r}. Import them one by one.",
                 file=log.path.name,
                 model=log.model,
-                file_2=first.path.name,
-                model_2=first.model,
+                first_file=first.path.name,
+                first_model=first.model,
             )
 
 
@@ -287,7 +330,7 @@ def _store(
         raise StoreError(
             "The run cannot be stored in {runs_dir} ({reason}). Check permissions and free space.",
             runs_dir=runs_dir,
-            reason=e.strerror or e,
+            reason=reason_of(e) or e,
         ) from e
     return target
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import DataError
+from jglue_app.messages import Message
 from jglue_app.results.importers import unzip
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
 from jglue_app.results.importers.log import Log, Row, bad, document, number_of, text_of, texts_of, value
@@ -105,7 +106,7 @@ def _rows(
 ) -> Iterator[Row]:
     for where, sample in samples:
         if not isinstance(sample, dict) or "input" not in sample or "output" not in sample:
-            raise bad(path, where, "no sample of Inspect: it needs input and output")
+            raise bad(path, where, Message("no sample of Inspect: it needs input and output"))
         if sample.get("epoch", 1) == 1:
             yield _row(path, where, sample, task, version, note, meant)
 

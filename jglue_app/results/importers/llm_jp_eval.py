@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import DataError
+from jglue_app.messages import Joined, Message
 from jglue_app.results.importers.fields import id_of, subset_named
-from jglue_app.results.importers.log import Log, Row, bad, document, scores_of, text_of, texts_of
+from jglue_app.results.importers.log import Log, Row, bad, document, not_an_object, scores_of, text_of, texts_of
 
 HARNESS = "llm-jp-eval"
 UNREADABLE = -2.0
@@ -113,9 +114,9 @@ def _printed(table: Mapping[str, Any], name: str) -> dict[str, float]:
 def _rows(path: Path, outputs: Mapping[str, Any], shots: int | None, meant: str) -> Iterator[Row]:
     for name, rows in outputs.items():
         for number, row in enumerate(rows, start=1):
-            where = f"{name}, entry {number}"
+            where = Message("{name}, entry {entry}", name=name, entry=number)
             if not isinstance(row, dict):
-                raise bad(path, where, f"expected a JSON object, found {type(row).__name__}")
+                raise bad(path, where, not_an_object(row))
             yield _row(path, where, name, row, shots, meant)
 
 
@@ -123,12 +124,14 @@ def _row(path: Path, where: str, name: str, row: Mapping[str, Any], shots: int |
     subset = subset_named(name) or meant
     key = next((key for key in _OUTPUTS if key in row), None)
     if key is None:
-        raise bad(path, where, f"there is no output, which is named {' or '.join(_OUTPUTS[:2])}")
+        raise bad(
+            path, where, Message("there is no output, which is named {names}", names=Joined(" or ", _OUTPUTS[:2]))
+        )
     output, note = row[key], "" if key == "generated" else "trimmed"
     if isinstance(output, int | float) and not isinstance(output, bool):
         output, note = ("", "number") if float(output) == UNREADABLE else (str(output), note)
     if not isinstance(output, str):
-        raise bad(path, where, f"a text was expected, found {str(output)[:50]!r}")
+        raise bad(path, where, Message("a text was expected, found {found!r}", found=str(output)[:50]))
     gold = next((row[key] for key in _GOLD if key in row), None)
     shown, prompt = text_of(row.get("input")), text_of(row.get("prompt"))
     return Row(

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import DataError
+from jglue_app.messages import Message
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
-from jglue_app.results.importers.log import Log, Row, bad, document, entries, logprob_of, scores_of, text_of
+from jglue_app.results.importers.log import Log, Row, bad, document, entries, logprob_of, not_a_text, scores_of, text_of
 
 HARNESS = "lm-eval"
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT.+)\.jsonl?")
@@ -105,7 +106,7 @@ def _rows(path: Path, task: str, version: str, shots: int | None, meant: str) ->
     first: Any = None
     for number, (where, row) in enumerate(entries(path)):
         if not set(row) >= _KEYS or not isinstance(row["doc"], dict):
-            raise bad(path, where, f"no sample of lm-eval: it needs {', '.join(sorted(_KEYS))}")
+            raise bad(path, where, Message("no sample of lm-eval: it needs {keys}", keys=", ".join(sorted(_KEYS))))
         first = row.get("filter") if number == 0 else first
         if row.get("filter") == first:
             yield _row(path, where, row, task, version, shots, meant)
@@ -115,13 +116,17 @@ def _row(path: Path, where: str, row: Mapping[str, Any], task: str, version: str
     doc = row["doc"]
     named, shaped = subset_named(task), subset_shaped(doc)
     if named and shaped and named != shaped:
-        raise bad(path, where, f"the task is named {task!r}, and the item is one of {shaped}")
+        raise bad(
+            path,
+            where,
+            Message("the task is named {task!r}, and the item is one of {subset}", task=task, subset=shaped),
+        )
     subset = named or shaped or meant
     requests, responses = _requests(row["arguments"]), row["resps"]
     if not requests or not isinstance(responses, list) or len(responses) != len(requests):
-        raise bad(path, where, "not as many responses as requests")
+        raise bad(path, where, Message("not as many responses as requests"))
     if not all(isinstance(found, list) and found for found in responses):
-        raise bad(path, where, "a request without a response")
+        raise bad(path, where, Message("a request without a response"))
     context, messages = _asked(requests[0][0])
     common: dict[str, Any] = {
         "subset": subset,
@@ -153,7 +158,7 @@ def _row(path: Path, where: str, row: Mapping[str, Any], task: str, version: str
         )
     text = responses[0][0]
     if not isinstance(text, str):
-        raise bad(path, where, f"a generated text was expected, found {str(text)[:50]!r}")
+        raise bad(path, where, not_a_text(text))
     filtered = row["filtered_resps"]
     if isinstance(filtered, list) and filtered and isinstance(filtered[0], str) and filtered[0].strip() != text.strip():
         common["note"] = common["note"] or "processed"

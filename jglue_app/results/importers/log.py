@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from jglue_app.errors import DataError
+from jglue_app.errors import DataError, reason_of
+from jglue_app.messages import Message
 from jglue_app.tasks.rows import load_json
 from jglue_app.types import Finish
 
@@ -120,7 +121,8 @@ def lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 raw = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
                 if not raw.strip():
                     continue
-                yield f"line {number}", _object(path, f"line {number}", raw)
+                where = Message("line {line}", line=number)
+                yield where, _object(path, where, raw)
     except OSError as e:
         raise _unreadable(path, e) from e
 
@@ -137,8 +139,8 @@ def entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     found = document(path)
     for number, row in enumerate(found if isinstance(found, list) else [], start=1):
         if not isinstance(row, dict):
-            raise bad(path, f"entry {number}", f"expected a JSON object, found {type(row).__name__}")
-        yield f"entry {number}", row
+            raise bad(path, Message("entry {entry}", entry=number), not_an_object(row))
+        yield Message("entry {entry}", entry=number), row
 
 
 def first_bytes(path: Path, count: int = 4096) -> bytes:
@@ -178,24 +180,26 @@ def bounded(file: IO[bytes], path: Path, most: int) -> bytes:
         parts.append(block)
         left -= len(block)
     if left <= 0:
-        raise DataError("{path}: unpacks to more than {most} MiB. Give a smaller log.", path=path, most=most >> 20)
+        raise DataError(
+            "{path}: unpacks to more than {max_size} MiB. Give a smaller log.", path=path, max_size=most >> 20
+        )
     return b"".join(parts)
 
 
 def value(path: Path, where: str, raw: bytes) -> Any:
     """JSON from bytes of UTF-8; raises DataError with the place."""
-    place = f"{path}, {where}" if where else str(path)
+    place = Message("{path}, {where}", path=path, where=where) if where else path
     try:
         return load_json(raw.decode("utf-8"))
     except UnicodeDecodeError as e:
         raise DataError("{place}: not UTF-8. Save the file as UTF-8 and try again.", place=place) from e
     except json.JSONDecodeError as e:
-        at = f", line {e.lineno}, column {e.colno}" if not where else ""
+        if not where:
+            place = Message("{path}, line {line}, column {column}", path=path, line=e.lineno, column=e.colno)
         raise DataError(
-            "{place}{at}: not valid JSON ({msg}). The log is truncated or damaged: copy it again.",
+            "{place}: not valid JSON ({reason}). The log is truncated or damaged: copy it again.",
             place=place,
-            at=at,
-            msg=e.msg,
+            reason=e.msg,
         ) from e
     except (ValueError, RecursionError) as e:
         raise DataError(
@@ -207,18 +211,16 @@ def _object(path: Path, where: str, raw: bytes) -> Mapping[str, Any]:
     found = value(path, where, raw)
     if not isinstance(found, dict):
         raise DataError(
-            "{path}, {where}: expected a JSON object, found {name}. Give a harness's log.",
+            "{path}, {where}: expected a JSON object, found {kind}. Give a harness's log.",
             path=path,
             where=where,
-            name=type(found).__name__,
+            kind=type(found).__name__,
         )
     return found
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(
-        "{path}: cannot be read ({reason}). Give the path of a log.", path=path, reason=error.strerror or error
-    )
+    return DataError("{path}: cannot be read ({reason}). Give the path of a log.", path=path, reason=reason_of(error))
 
 
 def sha256(path: Path) -> str:
@@ -240,14 +242,24 @@ def sha256(path: Path) -> str:
 # --- values -------------------------------------------------------------------------------------------------
 
 
-def bad(path: Path, where: str, what: str) -> DataError:
-    """A row that is not as its format has it."""
+def bad(path: Path, where: str, reason: Message) -> DataError:
+    """The error of a row that is not as its format has it."""
     return DataError(
-        "{path}, {where}: {what}. The log is of another version, or was changed: give it as it was made.",
+        "{path}, {where}: {reason}. The log is of another version, or was changed: give it as it was made.",
         path=path,
         where=where,
-        what=what,
+        reason=reason,
     )
+
+
+def not_an_object(value: object) -> Message:
+    """Why a value is no row."""
+    return Message("expected a JSON object, found {kind}", kind=type(value).__name__)
+
+
+def not_a_text(value: object) -> Message:
+    """Why a value is no generated text."""
+    return Message("a generated text was expected, found {found!r}", found=str(value)[:50])
 
 
 def text_of(found: Any) -> str:
@@ -283,11 +295,12 @@ def logprob_of(path: Path, where: str, found: Any) -> float:
     """
     number = number_of(found)
     if number is None:
-        raise bad(path, where, f"a log-probability was expected, found {str(found)[:50]!r}")
+        raise bad(path, where, Message("a log-probability was expected, found {found!r}", found=str(found)[:50]))
     if number > 0 and not math.isnan(number):
         # Sums of single-precision numbers may end a little above 0.
         if number > 1e-3:
-            raise bad(path, where, f"{number!r} is no logarithm of a probability, for it is above 0")
+            reason = Message("{number!r} is no logarithm of a probability, for it is above 0", number=number)
+            raise bad(path, where, reason)
         return 0.0
     return number
 

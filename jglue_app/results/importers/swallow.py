@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import DataError
+from jglue_app.messages import Message
 from jglue_app.results.importers.fields import gold_of, subset_named
 from jglue_app.results.importers.log import Log, Row, bad, document, scores_of, text_of
 
@@ -73,10 +74,10 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
 def _rows(path: Path, table: Mapping[str, Any], names: list[str], shots: int | None) -> Iterator[Row]:
     for name in names:
         for number, row in enumerate(table["results"][name]["details"], start=1):
-            where = f"{name}, entry {number}"
+            where = Message("{name}, entry {entry}", name=name, entry=number)
             question, response = (row.get(key) if isinstance(row, dict) else None for key in ("question", "response"))
             if not isinstance(question, str) or not isinstance(response, str):
-                raise bad(path, where, "a question and a response were expected")
+                raise bad(path, where, Message("a question and a response were expected"))
             yield Row(
                 where,
                 subset="jsquad",

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from jglue_app.audit.auditor import MAX_ITEMS, audit_score, audit_table
-from jglue_app.audit.facts import BENCHMARKS, METRICS, SYSTEMS
-from jglue_app.audit.grid import MAX_BYTES
+from jglue_app.audit.benchmarks import BENCHMARKS, METRICS, SYSTEMS
 from jglue_app.audit.published import published
-from jglue_app.errors import InputError, JglueAppError
-from jglue_app.messages import word
+from jglue_app.audit.table_parser import MAX_BYTES
+from jglue_app.errors import InputError
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
+from jglue_app.ui.events import PRIVATE, Updates, Values
+from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.audit import score_view, table_view
 from jglue_app.ui.visitor import language
@@ -32,56 +35,110 @@ EXAMPLES = (
 """Subset, score, metric, system: what a first visitor may look at."""
 
 
-def build(desk: AppState, t: T) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class AuditTab:
+    """The components, and what happens with them."""
+
+    state: AppState
+    task: gr.Dropdown
+    score: gr.Textbox
+    scale: gr.Radio
+    n: gr.Textbox
+    metric: gr.Dropdown
+    system: gr.Dropdown
+    audit: gr.Button
+    examples: list[gr.Button]
+    result: gr.HTML
+    table: gr.Textbox
+    audit_table: gr.Button
+    swallow: gr.Button
+    upload: gr.File
+    table_result: gr.HTML
+
+    def connect(self) -> None:
+        """Listen to the events."""
+        inputs: list[Block] = [self.task, self.score, self.scale, self.n, self.metric, self.system]
+        show_score = errors_shown_in(self.result, self.show_score)
+        gr.on([self.audit.click, self.score.submit], show_score, set(inputs), self.result, **PRIVATE)
+        for button, example in zip(self.examples, EXAMPLES, strict=True):
+            button.click(self._filling(example), None, inputs, queue=False, api_visibility="private").then(
+                show_score, set(inputs), self.result, **PRIVATE
+            )
+        show_table = errors_shown_in(self.table_result, self.show_table)
+        table_inputs: list[Block] = [self.table, self.scale, self.system]
+        self.audit_table.click(show_table, set(table_inputs), self.table_result, **PRIVATE)
+        self.swallow.click(self.fill_swallow, None, table_inputs, queue=False, api_visibility="private").then(
+            show_table, set(table_inputs), self.table_result, **PRIVATE
+        )
+        self.upload.upload(
+            errors_shown_in(self.table_result, self.show_file, {self.upload: None}),
+            {self.upload, self.scale, self.system},
+            [self.upload, self.table_result],
+            **PRIVATE,
+        )
+
+    def _filling(self, example: tuple[str, str, str, str]) -> Callable[[], Updates]:
+        task, score, metric, system = example
+        values: Updates = {self.task: task, self.score: score, self.scale: UNKNOWN, self.n: ""}
+        return lambda: {**values, self.metric: metric, self.system: system}
+
+    def fill_swallow(self) -> Updates:
+        """The Swallow leaderboard as the table."""
+        table, scale, system = swallow()
+        return {self.table: table, self.scale: scale, self.system: system}
+
+    def show_score(self, request: gr.Request, values: Values) -> str:
+        """The findings on one score."""
+        lang = language(request)
+        if not (values[self.score] or "").strip():
+            raise InputError("Enter a score first, such as .301561.")
+        audit = audit_score(
+            values[self.task],
+            values[self.score],
+            n=items(values[self.n]),
+            metric=values[self.metric] or None,
+            system=values[self.system] or None,
+            scale=values[self.scale] or None,
+        )
+        return views.render("audited", score_view(audit, lang), lang)
+
+    def show_table(self, request: gr.Request, values: Values) -> str:
+        """The findings on the pasted table."""
+        if not (values[self.table] or "").strip():
+            raise InputError("Paste a table first.")
+        return self._table_html(values[self.table], values, language(request))
+
+    def show_file(self, request: gr.Request, values: Values) -> Updates:
+        """The findings on a table that was uploaded."""
+        if not values[self.upload]:
+            return {self.table_result: ""}
+        if self.state.settings.public:
+            raise InputError("A public server takes no files. Paste the table instead.")
+        html = self._table_html(Path(values[self.upload]), values, language(request))
+        return {self.upload: None, self.table_result: html}
+
+    def _table_html(self, source: str | Path, values: Values, lang: str) -> str:
+        audit = audit_table(source, scale=values[self.scale] or None, system=values[self.system] or None)
+        return views.render("audited", table_view(audit, lang), lang)
+
+
+def build(state: AppState, t: T) -> AuditTab:
     """Put the tab's content into the surrounding Blocks."""
     gr.Markdown(t("audit_lead"), elem_classes="jg-lead")
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=260):
-            task = gr.Dropdown(
-                [(b.title, name) for name, b in BENCHMARKS.items()],
-                value="jnli",
-                label=t("audit_task"),
-                elem_id="audit-task",
-            )
-            score = gr.Textbox(
-                label=t("audit_score"),
-                info=t("audit_score_info"),
-                placeholder=".301561",
-                max_lines=1,
-                max_length=60,
-                elem_id="audit-score",
-            )
-            scale = gr.Radio(
-                [(t("audit_by_value"), UNKNOWN), (t("audit_fraction"), "fraction"), (t("audit_percent"), "percent")],
-                value=UNKNOWN,
-                label=t("audit_scale"),
-                elem_id="audit-scale",
-            )
+            task, score, scale = _score_controls(t)
         with gr.Column(min_width=260):
-            # A number's own field would say what is wrong with it in its own words, and sends 0 for nothing.
-            n = gr.Textbox(label=t("audit_n"), info=t("audit_n_info"), max_lines=1, max_length=12, elem_id="audit-n")
-            metric = gr.Dropdown(
-                [(t("audit_unknown"), UNKNOWN), *((m, m) for m in METRICS)],
-                value=UNKNOWN,
-                label=t("audit_metric"),
-                elem_id="audit-metric",
-            )
-            system = gr.Dropdown(
-                [(t("audit_unknown"), UNKNOWN), *((f"{s.title} ({name})", name) for name, s in SYSTEMS.items())],
-                value=UNKNOWN,
-                label=t("audit_system"),
-                elem_id="audit-system",
-            )
-    ask = gr.Button(t("audit_ask"), variant="primary", elem_id="audit-ask")
+            n, metric, system = _origin_controls(t)
+    audit = gr.Button(t("audit_ask"), variant="primary", elem_id="audit-ask")
     with gr.Row(elem_classes="jg-examples"):
-        tries = [
+        examples = [
             gr.Button(f"{BENCHMARKS[e[0]].title} {e[1]}", size="sm", min_width=120, elem_id=f"audit-example-{i}")
             for i, e in enumerate(EXAMPLES)
         ]
-    found = pane("audit-found")
-
+    result = pane("audit-found")
     gr.Markdown(t("audit_board"), elem_classes="jg-section")
-    pasted = gr.Textbox(
+    table = gr.Textbox(
         label=t("audit_paste"),
         info=t("audit_paste_info"),
         lines=5,
@@ -91,62 +148,75 @@ def build(desk: AppState, t: T) -> None:
         elem_id="audit-paste",
     )
     with gr.Row():
-        look = gr.Button(t("audit_look"), variant="primary", elem_id="audit-look")
-        sample = gr.Button(t("audit_swallow"), elem_id="audit-swallow")
+        audit_table_ = gr.Button(t("audit_look"), variant="primary", elem_id="audit-look")
+        swallow_ = gr.Button(t("audit_swallow"), elem_id="audit-swallow")
     upload = gr.File(
         label=t("audit_file"),
         file_types=[".csv", ".tsv", ".json", ".md", ".txt"],
-        visible=not desk.settings.public,
+        visible=not state.settings.public,
         height=120,
         elem_id="audit-file",
     )
-    board = pane("audit-board")
-
-    def one(request: gr.Request, task: str, score: str, scale: str, n: str, metric: str, system: str) -> str:
-        lang = language(request)
-        if not (score or "").strip():
-            return views.sentence(word("audit_no_score", lang), lang)
-        try:
-            audit = audit_score(
-                task,
-                score,
-                n=items(n),
-                metric=metric or None,
-                system=system or None,
-                scale=scale or None,
-            )
-        except JglueAppError as e:
-            return views.failure(e, lang)
-        return views.render("audited", score_view(audit, lang), lang)
-
-    def whole(request: gr.Request, text: str, scale: str, system: str) -> str:
-        lang = language(request)
-        if not (text or "").strip():
-            return views.sentence(word("audit_no_table", lang), lang)
-        return _board(text, lang, scale, system)
-
-    def taken(request: gr.Request, file: str | None, scale: str, system: str) -> tuple[Any, str]:
-        lang = language(request)
-        if not file:
-            return gr.skip(), ""
-        if desk.settings.public:
-            refused = InputError("A public server takes no files. Paste the table instead.")
-            return None, views.failure(refused, lang)
-        return None, _board(Path(file), lang, scale, system)
-
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    inputs = [task, score, scale, n, metric, system]
-    gr.on([ask.click, score.submit], one, inputs, found, **quiet)
-    for button, example in zip(tries, EXAMPLES, strict=True):
-        values = (example[0], example[1], UNKNOWN, "", example[2], example[3])
-        button.click(_constant(values), None, inputs, queue=False, api_visibility="private").then(
-            one, inputs, found, **quiet
-        )
-    look.click(whole, [pasted, scale, system], board, **quiet)
-    sample.click(swallow, None, [pasted, scale, system], queue=False, api_visibility="private").then(
-        whole, [pasted, scale, system], board, **quiet
+    tab = AuditTab(
+        state=state,
+        task=task,
+        score=score,
+        scale=scale,
+        n=n,
+        metric=metric,
+        system=system,
+        audit=audit,
+        examples=examples,
+        result=result,
+        table=table,
+        audit_table=audit_table_,
+        swallow=swallow_,
+        upload=upload,
+        table_result=pane("audit-board"),
     )
-    upload.upload(taken, [upload, scale, system], [upload, board], **quiet)
+    tab.connect()
+    return tab
+
+
+def _score_controls(t: T) -> tuple[gr.Dropdown, gr.Textbox, gr.Radio]:
+    """Subset, score, and whether it is a fraction or a percentage."""
+    task = gr.Dropdown(
+        [(b.title, name) for name, b in BENCHMARKS.items()], value="jnli", label=t("audit_task"), elem_id="audit-task"
+    )
+    score = gr.Textbox(
+        label=t("audit_score"),
+        info=t("audit_score_info"),
+        placeholder=".301561",
+        max_lines=1,
+        max_length=60,
+        elem_id="audit-score",
+    )
+    scale = gr.Radio(
+        [(t("audit_by_value"), UNKNOWN), (t("audit_fraction"), "fraction"), (t("audit_percent"), "percent")],
+        value=UNKNOWN,
+        label=t("audit_scale"),
+        elem_id="audit-scale",
+    )
+    return task, score, scale
+
+
+def _origin_controls(t: T) -> tuple[gr.Textbox, gr.Dropdown, gr.Dropdown]:
+    """Number of items, metric and system."""
+    # A number's own field would say what is wrong with it in its own words, and sends 0 for nothing.
+    n = gr.Textbox(label=t("audit_n"), info=t("audit_n_info"), max_lines=1, max_length=12, elem_id="audit-n")
+    metric = gr.Dropdown(
+        [(t("audit_unknown"), UNKNOWN), *((m, m) for m in METRICS)],
+        value=UNKNOWN,
+        label=t("audit_metric"),
+        elem_id="audit-metric",
+    )
+    system = gr.Dropdown(
+        [(t("audit_unknown"), UNKNOWN), *((f"{s.title} ({name})", name) for name, s in SYSTEMS.items())],
+        value=UNKNOWN,
+        label=t("audit_system"),
+        elem_id="audit-system",
+    )
+    return n, metric, system
 
 
 def items(text: str | None) -> int | None:
@@ -165,23 +235,11 @@ def items(text: str | None) -> int | None:
     return int(plain)
 
 
-def _constant(values: tuple[Any, ...]) -> Any:
-    return lambda: values
-
-
-def _board(source: str | Path, lang: str, scale: str, system: str) -> str:
-    try:
-        audit = audit_table(source, scale=scale or None, system=system or None)
-    except JglueAppError as e:
-        return views.failure(e, lang)
-    return views.render("audited", table_view(audit, lang), lang)
-
-
 def swallow() -> tuple[str, str, str]:
     """The published scores of the Swallow leaderboard as a table, their scale and their system."""
     rows: dict[str, dict[str, str]] = {}
     for row in published():
         if row.source == "swallow-leaderboard":
-            rows.setdefault(row.model, {})[row.task] = row.printed.text
+            rows.setdefault(row.model, {})[row.task] = row.score.text
     lines = [f"{model},{of.get('jcommonsenseqa', '')},{of.get('jsquad', '')}" for model, of in rows.items()]
     return "\n".join(["model,JComQA,JSQuAD char F1", *lines]), "fraction", "swallow-202411"

@@ -2,57 +2,249 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import gradio as gr
+from gradio.components import Component
 
 from jglue_app.errors import InputError, JglueAppError, StoreError
-from jglue_app.messages import of as messages_of
-from jglue_app.messages import say, word
+from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
-from jglue_app.runs.request import Configuration, Side, command, of_spec
+from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.store import RunStore
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
+from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
+from jglue_app.ui.form import RequestForm
+from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.progress import changes, stopper
+from jglue_app.ui.progress import follow, progress_html, stop_handler
 from jglue_app.ui.state import AppState
-from jglue_app.ui.tabs import results, wandb_panel
-from jglue_app.ui.tabs.compare import pair_of
+from jglue_app.ui.tabs import export_controls, wandb_panel
+from jglue_app.ui.tabs.compare_panel import pair_of
+from jglue_app.ui.tabs.export_controls import ExportControls
+from jglue_app.ui.tabs.wandb_panel import WandbPanel
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
-from jglue_app.ui.views.progress import progress
-from jglue_app.ui.visitor import language, visitor
+from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html
+from jglue_app.ui.visitor import language, visitor_id
+from jglue_app.ui.wandb_push import Selection, operator_target, start_push
 
 KIND = "full"
-BOARD_EVERY_S = 5.0
-View = tuple[Any, ...]
-"""New values of (status, scoreboard, unfinished runs, name of the run)."""
+BOARD_INTERVAL_S = 5.0
+DEFAULT = RunRequest(data="official", limit=None)
 
 
-def build(desk: AppState, t: T) -> tuple[gr.Textbox, gr.Button]:
-    """Put the tab's content into the surrounding Blocks; returns the box that holds the name of the run shown, and the
-    button that opens it item by item."""
-    settings = desk.settings
+@dataclass(frozen=True, slots=True, eq=False)
+class FullTab:
+    """The components of the tab, and what happens with them."""
+
+    state: AppState
+    public_note: gr.HTML
+    unfinished: gr.Dropdown
+    resume: gr.Button
+    form: RequestForm
+    repeat: gr.HTML
+    push_when_done: gr.Checkbox
+    run: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    board: gr.HTML
+    name: gr.Textbox
+    """Not shown: the name of the run that is."""
+    open_items: gr.Button
+    export: ExportControls
+    exported: gr.HTML
+    push: WandbPanel
+
+    @property
+    def views(self) -> list[Component]:
+        """What shows a run."""
+        return [self.status, self.board, self.unfinished, self.resume, self.name]
+
+    def connect(self) -> None:
+        """Listen to the events of the tab."""
+        form = self.form.components
+        gr.on(changes_of(form), self.describe, set(form), self.repeat, **AS_TYPED)
+        start = self.run.click(
+            errors_shown_in(self.status, self.start), {self.push_when_done, *form}, self.views, **FOLLOWS_JOB
+        )
+        resume = self.resume.click(self.fill_from_run, self.unfinished, [*form, self.repeat], **PRIVATE).then(
+            errors_shown_in(self.status, self.resume_run),
+            {self.push_when_done, self.unfinished},
+            self.views,
+            **FOLLOWS_JOB,
+        )
+        load = gr.on(
+            None,
+            self.on_load,
+            None,
+            [*form, self.repeat, self.public_note, *self.views],
+            concurrency_limit=8,
+            **PRIVATE,
+        ).then(self.follow_latest, None, self.views, **FOLLOWS_JOB)
+        for run in (start, resume, load):
+            run.then(self.push.follow_latest, None, self.push.status, **FOLLOWS_JOB)
+        self.stop.click(stop_handler(self.state, KIND), None, self.status, **FOLLOWS_JOB)
+        self.export.connect(self.state, self.name, self.exported)
+        with_run = [self.open_items, self.export.format, self.export.export, self.push.box]
+        self.name.change(
+            lambda name: {c: gr.update(visible=bool(name)) for c in with_run},
+            self.name,
+            with_run,
+            queue=False,
+            api_visibility="private",
+        )
+
+    # --- the request ----------------------------------------------------------------------------------------
+
+    def describe(self, request: gr.Request, values: Values) -> str:
+        """The command that runs what the form asks for, or what is wrong with it."""
+        lang = language(request)
+        try:
+            return repeat_html(self.form.read(self.state.settings, values), lang, link=False)
+        except JglueAppError as e:
+            return no_repeat_html(e.message, lang)
+
+    def fill(self, request: RunRequest, lang: str) -> Updates:
+        """Values of form and command that ask for something."""
+        return {**self.form.fill(request), self.repeat: repeat_html(request, lang, link=False)}
+
+    def fill_from_run(self, request: gr.Request, name: str | None) -> Updates:
+        """The form as the run that is resumed was made, so that page and run agree."""
+        try:
+            made_by = None if self.state.settings.public else self._request_of(visitor_id(request), name)
+        except StoreError:
+            made_by = None
+        # What is wrong is said when the run is resumed.
+        return UNCHANGED if made_by is None else self.fill(made_by, language(request))
+
+    def _request_of(self, owner: str, name: str | None) -> RunRequest | None:
+        """The request that makes a stored run again; raises StoreError."""
+        return RunRequest.of_spec(RunStore(self.state.path(owner, str(name or ""))).spec())
+
+    # --- a run ----------------------------------------------------------------------------------------------
+
+    def start(self, request: gr.Request, values: Values) -> Iterator[Updates]:
+        """Start the run that the form asks for and follow it."""
+        lang = language(request)
+        yield {self.status: views.note(word("loading", lang))}
+        wanted = self.form.read(self.state.settings, values)
+        yield from self._start(request, wanted, push=values[self.push_when_done])
+
+    def resume_run(self, request: gr.Request, values: Values) -> Iterator[Updates]:
+        """Go on with the unfinished run that is chosen, and follow it."""
+        made_by = None
+        if not self.state.settings.public:
+            made_by = self._request_of(visitor_id(request), values[self.unfinished])
+            if made_by is None:
+                raise InputError(NOT_ONE_COMMAND)
+        yield from self._start(request, made_by or DEFAULT, push=values[self.push_when_done])
+
+    def _start(self, request: gr.Request, wanted: RunRequest, *, push: bool) -> Iterator[Updates]:
+        job = start_full_run(self.state, visitor_id(request), wanted, push=push)
+        return follow(job, self.drawing(job, language(request)))
+
+    def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
+        """Follow the visitor's job if it is active, after the page was loaded."""
+        job = self.state.jobs.latest(visitor_id(request), KIND)
+        yield UNCHANGED
+        if job is not None and job.active:
+            yield from follow(job, self.drawing(job, language(request)))
+
+    def drawing(self, job: Job, lang: str) -> Callable[[bool], Updates]:
+        """Draws a job for `follow`."""
+        board_drawn_at = 0.0
+
+        def draw(last: bool) -> Updates:
+            nonlocal board_drawn_at
+            if last:
+                return self.final_views(job, lang)
+            status = progress_html(job, lang, ahead=self.state.jobs.queue_position(job))
+            hidden = gr.update(visible=False)  # What is running is not offered to go on.
+            updates: Updates = {self.status: status, self.unfinished: hidden, self.resume: hidden}
+            now = time.monotonic()
+            if job.runs and job.bars and now - board_drawn_at > BOARD_INTERVAL_S:
+                board_drawn_at = now
+                updates[self.board] = _board(self.state, job, lang)
+            return updates
+
+        return draw
+
+    def final_views(self, job: Job, lang: str) -> Updates:
+        """What shows a job that has ended."""
+        failed, name = 0, ""
+        if job.runs:
+            self.state.grant_access(job)
+            pair = pair_of(job)
+            name, failed = pair.a, comparison.failed_items(self.state, job.owner, pair)
+        return {
+            self.status: progress_html(job, lang, failed_items=failed),
+            self.board: _board(self.state, job, lang) if name else views.empty(word("full_empty", lang)),
+            **self._unfinished_runs(job.owner),
+            self.name: name,
+        }
+
+    def _unfinished_runs(self, owner: str) -> Updates:
+        """The list of runs that were started and not finished, and the button beside it."""
+        job = self.state.jobs.latest(owner, KIND)
+        active = {run.run for run in job.runs.values()} if job is not None and job.active else set()
+        choices = [
+            (f"{run.label} · {run.done:,}/{run.planned:,}", name)
+            for name, run in self.state.runs(owner, shipped=False).items()
+            if not run.finished and name not in active and _is_resumable(run)
+        ]
+        visible = bool(choices) and not self.state.settings.public
+        first = choices[0][1] if choices else None
+        return {
+            self.unfinished: gr.update(choices=choices, value=first, visible=visible),
+            self.resume: gr.update(visible=visible),
+        }
+
+    # --- a page that is opened ------------------------------------------------------------------------------
+
+    def on_load(self, request: gr.Request) -> Updates:
+        """The visitor's run and how it was requested; else what there is to start."""
+        lang, owner = language(request), visitor_id(request)
+        job = self.state.jobs.latest(owner, KIND)
+        note = views.note(word("full_public", lang)) if self.state.settings.public else ""
+        updates: Updates = {**self.fill(job.request if job else DEFAULT, lang), self.public_note: note}
+        if job is None or not job.runs:
+            return {
+                **updates,
+                self.status: progress_html(job, lang) if job else "",
+                self.board: views.empty(word("full_empty", lang)),
+                **self._unfinished_runs(owner),
+                self.name: "",
+            }
+        if job.active:
+            return {**updates, self.status: progress_html(job, lang)}
+        return {**updates, **self.final_views(job, lang)}
+
+
+def build(state: AppState, t: T) -> FullTab:
+    """Put the tab's content into the surrounding Blocks."""
+    settings = state.settings
     gr.Markdown(t("full_lead"), elem_classes="jg-lead")
-    public = pane("full-public", visible=settings.public)
+    public_note = pane("full-public", visible=settings.public)
     unfinished = gr.Dropdown([], label=t("unfinished"), info=t("unfinished_info"), elem_id="unfinished", visible=False)
-    go_on = gr.Button(t("go_on"), elem_id="go-on", visible=False)
+    resume = gr.Button(t("go_on"), elem_id="go-on", visible=False)
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=280):
             gr.Markdown(t("what"), elem_classes="jg-section")
-            asked = controls.questions(settings, t, prefix="full-", limit=None, data="official")
+            items = controls.questions(settings, t, prefix="full-", limit=None, data="official")
         with gr.Column(min_width=280):
             gr.Markdown(t("model"), elem_classes="jg-section")
             side = controls.side(settings, t, Side(), "full")
     repeat = pane("full-repeat")
-    place, own = wandb_panel.own_place()
-    then_push = gr.Checkbox(
+    target, has_key = operator_target()
+    push_when_done = gr.Checkbox(
         False,
         label=t("wandb_when_done"),
-        info=place,
-        visible=own and not settings.public,
+        info=target,
+        visible=has_key and not settings.public,
         elem_id="full-wandb-when-done",
     )
     with gr.Row():
@@ -61,188 +253,66 @@ def build(desk: AppState, t: T) -> tuple[gr.Textbox, gr.Button]:
     status = pane("full-status")
     board = pane("full-board")
     name = gr.Textbox("", visible=False, elem_id="full-name")
-    look = gr.Button(t("open_items"), elem_id="open-full", visible=False)
-    format = gr.Radio(
-        list(results.EXPORTS), value="jsonl", label=t("export_format"), info=t("export_info"), visible=False
-    )
-    make = gr.Button(t("export"), elem_id="full-export", visible=False)
-    download = gr.File(label=t("export_file"), interactive=False, visible=False, elem_id="full-file")
+    open_items = gr.Button(t("open_items"), elem_id="open-full", visible=False)
+    export = export_controls.build(t, (None, "full-export", "full-file"), visible=False)
     exported = pane("full-exported")
-    push = wandb_panel.build(desk, t, "full", lambda _, found: (found, "", "official"), [name], visible=False)
-    everything: list[Any] = [*asked.all(), *side.all()]
-    seen: list[gr.components.Component] = [status, board, unfinished, go_on, name]
-
-    def read(values: tuple[Any, ...], lang: str) -> Configuration:
-        found = controls.read_side(values[5:], lang)
-        return controls.read_configuration(settings, [*values[:2], None, *values[3:5]], found, None, lang)
-
-    def refused(lang: str) -> View:
-        return views.sentence(word("full_public", lang), lang), *_nothing()[1:]
-
-    def start(request: gr.Request, push_it: bool, *values: Any) -> Iterator[View]:
-        lang = language(request)
-        if settings.public:
-            yield refused(lang)
-            return
-        yield views.note(word("loading", lang)), *_nothing()[1:]
-        try:
-            yield from watch(desk, begin(desk, visitor(request), read(values, lang), push=push_it), lang)
-        except JglueAppError as e:
-            yield views.failure(e, lang), *_nothing()[1:]
-
-    def resume(request: gr.Request, push_it: bool, run_name: str) -> Iterator[View]:
-        lang, owner = language(request), visitor(request)
-        if settings.public:
-            yield refused(lang)
-            return
-        try:
-            asked_then = of_spec(RunStore(desk.path(owner, str(run_name or ""))).spec())
-            if asked_then is None:
-                raise InputError(word("not_one_command", lang))
-            yield from watch(desk, begin(desk, owner, asked_then, push=push_it), lang)
-        except JglueAppError as e:
-            yield views.failure(e, lang), *_nothing()[1:]
-
-    def fill(request: gr.Request, run_name: str) -> tuple[Any, ...]:
-        """The controls as the run that goes on was made, so that page and run agree."""
-        lang, owner = language(request), visitor(request)
-        try:
-            then = None if settings.public else of_spec(RunStore(desk.path(owner, str(run_name or ""))).spec())
-        except StoreError:
-            then = None
-        if then is None:  # What is wrong is told where it is to go on.
-            return (gr.skip(),) * (len(everything) + 1)
-        told = views.render("repeat", {"command": command(then)}, lang)
-        return *controls.fill_questions(then), *controls.fill_side(then.a), told
-
-    def describe(request: gr.Request, *values: Any) -> str:
-        lang = language(request)
-        try:
-            return views.render("repeat", {"command": command(read(values, lang))}, lang)
-        except JglueAppError as e:
-            return views.render("repeat", {"error": say(messages_of(e), lang)}, lang)
-
-    def greet(request: gr.Request) -> tuple[Any, ...]:
-        """The visitor's run and how it was asked for; else what there is to start."""
-        lang, owner = language(request), visitor(request)
-        job = desk.jobs.latest(owner, KIND)
-        wanted = job.asked if job else Configuration(data="official", limit=None)
-        filled = [*controls.fill_questions(wanted), *controls.fill_side(wanted.a)]
-        told = views.render("repeat", {"command": command(wanted)}, lang)
-        note = views.note(word("full_public", lang)) if settings.public else ""
-        if job is None or not job.made:
-            status = progress(job, lang) if job else ""
-            return *filled, told, note, status, views.empty(word("full_empty", lang)), *_left(desk, owner), ""
-        if job.active:
-            return *filled, told, note, progress(job, lang), *_nothing()[1:]
-        *_, last = watch(desk, job, lang)
-        return *filled, told, note, *last
-
-    def follow(request: gr.Request) -> Iterator[View]:
-        job = desk.jobs.latest(visitor(request), KIND)
-        yield _nothing()  # As on the Compare tab.
-        if job is not None and job.active:
-            yield from watch(desk, job, language(request))
-
-    def export(request: gr.Request, run_name: str, how: str) -> tuple[Any, str]:
-        return results.export_view(desk, request, run_name, how)
-
-    gr.on(
-        [c.input for c in everything],
-        describe,
-        everything,
-        repeat,
-        api_visibility="private",
-        show_progress="hidden",
-        queue=False,
-        trigger_mode="always_last",
+    push = wandb_panel.build(
+        state, t, "full", lambda values, _: Selection(str(values[name] or "")), [name], visible=False
     )
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    filled = go_on.click(fill, unfinished, [*everything, repeat], **quiet)
-    for begin_by, handler, values in ((run.click, start, everything), (filled.then, resume, [unfinished])):
-        begin_by(handler, [then_push, *values], seen, concurrency_limit=None, **quiet).then(
-            push.follow, None, push.status, concurrency_limit=None, **quiet
-        )
-    stop.click(stopper(desk, KIND), None, status, concurrency_limit=None, **quiet)
-    gr.on(None, greet, None, [*everything, repeat, public, *seen], concurrency_limit=8, **quiet).then(
-        follow, None, seen, concurrency_limit=None, **quiet
-    ).then(push.follow, None, push.status, concurrency_limit=None, **quiet)
-    make.click(export, [name, format], [download, exported], **quiet)
-    name.change(
-        lambda found: (gr.update(visible=bool(found)),) * 4,
-        name,
-        [look, format, make, push.box],
-        queue=False,
-        api_visibility="private",
+    tab = FullTab(
+        state=state,
+        public_note=public_note,
+        unfinished=unfinished,
+        resume=resume,
+        form=RequestForm(items, side),
+        repeat=repeat,
+        push_when_done=push_when_done,
+        run=run,
+        stop=stop,
+        status=status,
+        board=board,
+        name=name,
+        open_items=open_items,
+        export=export,
+        exported=exported,
+        push=push,
     )
-    return name, look
+    tab.connect()
+    return tab
 
 
-def begin(desk: AppState, owner: str, asked: Configuration, *, push: bool = False) -> Job:
-    """Start a run that gives way to shorter work, and push it at its end; raises InputError if one is going on."""
+def start_full_run(state: AppState, owner: str, request: RunRequest, *, push: bool = False) -> Job:
+    """Start a run that lets shorter work run in between, and push it at its end.
 
-    def after(job: Job) -> None:
+    Raises:
+        InputError: the server is public, or a full run is active.
+    """
+    if state.settings.public:
+        raise InputError("A public server makes no full runs. Run the application on your own machine.")
+
+    def push_run(job: Job) -> None:
         if push:
-            desk.grant_access(job)
-            wandb_panel.begin(desk, owner, pair_of(job).a)
+            state.grant_access(job)
+            start_push(state, owner, Selection(pair_of(job).a))
 
-    return desk.jobs.runs(owner, KIND, asked, gives_way=True, after=after)
-
-
-def _nothing() -> View:
-    return (gr.skip(),) * 5
+    return state.jobs.start_runs(owner, KIND, request, preemptible=True, on_done=push_run)
 
 
-def _left(desk: AppState, owner: str) -> tuple[Any, Any]:
-    """The list of runs that were begun and not finished, and the button beside it."""
-    active = {
-        made.run
-        for job in (desk.jobs.latest(owner, KIND),)
-        if job is not None and job.active
-        for made in job.made.values()
-    }
-    found = [
-        (f"{run.label} · {run.done:,}/{run.planned:,}", name)
-        for name, run in desk.runs(owner, shipped=False).items()
-        if not run.finished and name not in active and _can_go_on(run)
-    ]
-    some = bool(found) and not desk.settings.public
-    return gr.update(choices=found, value=found[0][1] if found else None, visible=some), gr.update(visible=some)
-
-
-def _can_go_on(run: StoredRun) -> bool:
+def _is_resumable(run: StoredRun) -> bool:
     """Whether this page can ask for the very same run again."""
     try:
-        return of_spec(RunStore(run.path).spec()) is not None
+        return RunRequest.of_spec(RunStore(run.path).spec()) is not None
     except StoreError:
         return False
 
 
-def watch(desk: AppState, job: Job, lang: str) -> Iterator[View]:
-    """A job's views until it ends. Leaving this off does not end the job."""
-    boarded = 0.0
-    for now in changes(job):
-        due = bool(job.made and job.bars) and now - boarded > BOARD_EVERY_S
-        boarded = now if due else boarded
-        html = _board(desk, job, lang) if due else gr.skip()
-        hidden = gr.update(visible=False)  # What is running is not offered to go on.
-        yield progress(job, lang, ahead=desk.jobs.ahead(job)), html, hidden, hidden, gr.skip()
-    failed, name = 0, ""
-    if job.made:
-        desk.grant_access(job)
-        pair = pair_of(job)
-        name, failed = pair.a, comparison.failed_items(desk, job.owner, pair)
-    board = _board(desk, job, lang) if name else views.empty(word("full_empty", lang))
-    yield progress(job, lang, failed_items=failed), board, *_left(desk, job.owner), name
-
-
-def _board(desk: AppState, job: Job, lang: str) -> str:
-    desk.grant_access(job)
+def _board(state: AppState, job: Job, lang: str) -> str:
+    state.grant_access(job)
     pair = pair_of(job)
     try:
-        report = desk.report(job.owner, pair.a)
+        report = state.report(job.owner, pair.a)
     except StoreError:
         return views.empty(word("full_empty", lang))
     if not any(task.n for task in report.tasks.values()):
         return views.empty(word("full_empty", lang))
-    return comparison.board_html(desk, job.owner, Pair(pair.a, ids_a=pair.ids_a), lang, links=False)
+    return comparison.board_html(state, job.owner, Pair(pair.a, ids_a=pair.ids_a), lang, links=False)

@@ -1,93 +1,102 @@
-"""Sending runs to Weights & Biases from the page: the controls that tabs share, and who may use whose key.
-
-A key lives for one push: in the browser's box until the button is pressed, then in the one process that sends.
-"""
+"""The controls with which a tab sends runs to Weights & Biases."""
 
 from __future__ import annotations
 
-import math
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
 
 from jglue_app import wandb_sink
-from jglue_app.errors import InputError, JglueAppError, NetworkError
-from jglue_app.messages import say, word
-from jglue_app.settings import Settings
-from jglue_app.tasks import TASKS
-from jglue_app.ui import views
+from jglue_app.errors import InputError
+from jglue_app.messages import of as message_of
 from jglue_app.ui.controls import T, pane
+from jglue_app.ui.events import FOLLOWS_JOB, UNCHANGED, Updates, Values
+from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.progress import changes
+from jglue_app.ui.progress import follow, stop_handler
 from jglue_app.ui.state import AppState
-from jglue_app.ui.visitor import language, visitor
-from jglue_app.wandb_sink import Login, Sent
+from jglue_app.ui.visitor import language, visitor_id
+from jglue_app.ui.wandb_push import KIND, Selection, may_share_key, operator_target, push_html, start_push
 
-KIND = "push"
-MOST_AT_ONCE = 3
-"""Pushes that send at the same time, over all visitors: each is a process of a few hundred MiB."""
-MOST_SECONDS = 900.0
-"""Longest push of a visitor of a public page."""
-MOST_SECONDS_TO_STOP = 30.0
-"""How long the page waits for the end of a push that was told to stop; it takes about a second."""
-Chosen = Callable[..., tuple[str, str, str]]
-"""`one` or `pair` and values of a tab's controls → names of the run to push and, for a comparison, of the other, else
-an empty name; and the protocol."""
-_turns = threading.BoundedSemaphore(MOST_AT_ONCE)
+STOP_TIMEOUT_S = 30.0
+"""How long the page waits for the end of a stopped push, which takes about a second: before its process is gone the run
+cannot be pushed again."""
+Select = Callable[[Values, bool], Selection]
+"""Values of a tab's components, and whether a pair is to be sent → what to push; raises InputError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """The controls; where there is no run yet, `box` is hidden."""
+@dataclass(frozen=True, slots=True, eq=False)
+class WandbPanel:
+    """The components, and what happens with them."""
 
+    state: AppState
+    select: Select
+    inputs: Sequence[Component]
+    """What `select` has to know."""
     box: gr.Column
+    """All of them; hidden where there is no run yet."""
+    what: gr.Radio
+    project: gr.Textbox
+    entity: gr.Textbox
+    key: gr.Textbox
+    send: gr.Button
+    stop: gr.Button
     status: gr.HTML
-    follow: Callable[[gr.Request], Iterator[Any]]
-    """Handler whose output is `status`: the visitor's last push, until its end."""
 
+    def connect(self) -> None:
+        """Listen to the buttons."""
+        inputs: set[Block] = {self.what, self.project, self.entity, self.key, *self.inputs}
+        self.send.click(errors_shown_in(self.status, self.push), inputs, [self.status, self.key], **FOLLOWS_JOB)
+        stop = stop_handler(self.state, KIND, push_html, STOP_TIMEOUT_S)
+        self.stop.click(stop, None, self.status, **FOLLOWS_JOB)
 
-def own_place() -> tuple[str, bool]:
-    """Where runs go with the key of whoever runs this server, and whether there is such a key.
+    def push(self, request: gr.Request, values: Values) -> Iterator[Updates]:
+        """Start a push and follow it. The box of the key is emptied first, whatever comes of the push."""
+        yield {self.key: ""}
+        selection = self.select(values, values[self.what] == "pair")
+        project, entity, key = (str(values[c] or "") for c in (self.project, self.entity, self.key))
+        job = start_push(self.state, visitor_id(request), selection, project, entity, key)
+        yield from self._follow(job, language(request))
 
-    What is wrong with an environment that may be set for something else is said where a push is asked for; it keeps
-    nobody from the page.
-    """
-    try:
-        server = wandb_sink.base_url()
-        return f"{server} · {wandb_sink.target().path}", bool(wandb_sink.operator_key(server))
-    except InputError as e:
-        return str(e), False
+    def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
+        """Follow the visitor's last push; the updates are those of `status`."""
+        job = self.state.jobs.latest(visitor_id(request), KIND)
+        yield UNCHANGED
+        if job is not None:
+            yield from self._follow(job, language(request))
+
+    def _follow(self, job: Job, lang: str) -> Iterator[Updates]:
+        return follow(job, lambda _: {self.status: push_html(job, lang)})
 
 
 def build(
-    desk: AppState, t: T, prefix: str, chosen: Chosen, inputs: list[Any], *, pairs: bool = False, visible: bool = True
-) -> Panel:
+    state: AppState,
+    t: T,
+    prefix: str,
+    select: Select,
+    inputs: Sequence[Component],
+    *,
+    pairs: bool = False,
+    visible: bool = True,
+) -> WandbPanel:
     """Put the controls into the surrounding Blocks.
 
     Args:
-        desk: the server's.
-        t: words for the browser.
+        state: the server's.
+        t: labels for the browser.
         prefix: of element ids.
-        chosen: which run or pair to push, from `one` or `pair` and the values of `inputs`.
-        inputs: controls of the tab.
+        select: what to push.
+        inputs: components of the tab that it depends on.
         pairs: whether there is a pair to choose.
-        visible: whether they are there from the start.
+        visible: whether they are shown from the start.
     """
-    settings = desk.settings
-    _, own = own_place()
-    try:
-        server = f"→ `{wandb_sink.base_url()}`"
-    except InputError as e:
-        server = str(e)
     with gr.Column(visible=visible, elem_id=f"{prefix}-wandb", elem_classes="jg-wandb") as box:
         gr.Markdown(t("wandb"), elem_classes="jg-section")
         # A key goes to this server, which need not be the one that a visitor thinks of.
-        gr.Markdown(server, elem_classes="jg-small")
+        gr.Markdown(_server(), elem_classes="jg-small")
         what = gr.Radio(
             [(t("wandb_one"), "one"), (t("wandb_pair"), "pair")],
             value="one",
@@ -96,196 +105,47 @@ def build(
             elem_id=f"{prefix}-wandb-what",
         )
         with gr.Row(elem_classes="jg-controls"):
-            project = gr.Textbox(
-                label=t("wandb_project"),
-                placeholder=wandb_sink.DEFAULT_PROJECT,
-                info=t("wandb_project_info"),
-                max_length=130,
-                min_width=180,
-                elem_id=f"{prefix}-wandb-project",
-            )
-            entity = gr.Textbox(
-                label=t("wandb_entity"),
-                info=t("wandb_entity_info"),
-                max_length=130,
-                min_width=180,
-                elem_id=f"{prefix}-wandb-entity",
-            )
-            key = gr.Textbox(
-                label=t("wandb_key"),
-                info=t("wandb_key_info_own" if may_lend(settings) and own else "wandb_key_info"),
-                type="password",
-                max_length=400,
-                min_width=180,
-                elem_id=f"{prefix}-wandb-key",
-            )
+            project, entity, key = _fields(state, t, prefix)
         with gr.Row():
-            go = gr.Button(t("wandb_go"), elem_id=f"{prefix}-wandb-go", scale=2)
+            send = gr.Button(t("wandb_go"), elem_id=f"{prefix}-wandb-go", scale=2)
             stop = gr.Button(t("stop"), elem_id=f"{prefix}-wandb-stop", scale=1)
         status = pane(f"{prefix}-wandb-status")
-
-    def send(
-        request: gr.Request, to_project: str, to_entity: str, secret: str, *values: Any
-    ) -> Iterator[tuple[Any, Any]]:
-        """The second value empties the box of the key, whatever comes of it."""
-        lang = language(request)
-        try:
-            run, other, protocol = chosen(*values)
-            job = begin(desk, visitor(request), run, other, to_project, to_entity, secret, protocol)
-        except JglueAppError as e:
-            yield views.failure(e, lang), ""
-            return
-        yield view(job, lang), ""
-        for html in watch(job, lang):
-            yield html, gr.skip()
-
-    def follow(request: gr.Request) -> Iterator[Any]:
-        job = desk.jobs.latest(visitor(request), KIND)
-        yield gr.skip()  # A handler that yields nothing empties its output.
-        if job is not None:
-            yield from watch(job, language(request))
-
-    def halt(request: gr.Request) -> Iterator[str]:
-        lang = language(request)
-        job = desk.jobs.latest(visitor(request), KIND)
-        if job is None or not job.active:
-            yield views.note(word("nothing_runs", lang))
-            return
-        desk.jobs.halt(job)
-        yield view(job, lang)
-        # Before its process is gone the run cannot be pushed again.
-        job.over.wait(MOST_SECONDS_TO_STOP)
-        yield view(job, lang)
-
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-    go.click(send, [project, entity, key, what, *inputs], [status, key], **quiet)
-    stop.click(halt, None, status, **quiet)
-    return Panel(box, status, follow)
+    panel = WandbPanel(state, select, inputs, box, what, project, entity, key, send, stop, status)
+    panel.connect()
+    return panel
 
 
-def may_lend(settings: Settings) -> bool:
-    """Whether a push without a key uses that of the server."""
-    return not settings.public or settings.share_wandb_key
+def _server() -> str:
+    try:
+        return f"→ `{wandb_sink.base_url()}`"
+    except InputError as e:
+        return message_of(e)
 
 
-def login_for(settings: Settings, project: str, entity: str, key: str) -> Login:
-    """Where a visitor's push goes, and with which key.
-
-    With a key of their own they name any project. With the server's key, where the operator lends it to visitors, runs
-    go to the operator's project alone.
-
-    Raises:
-        InputError: the key is empty and none is lent, or W&B takes no such key or name.
-    """
-    if key.strip():
-        return Login(wandb_sink.target(project, entity, own=not settings.public), wandb_sink.checked_key(key))
-    if not may_lend(settings):
-        raise InputError("The W&B key is empty. Paste your own: it is used for this push and kept nowhere.")
-    if settings.public and (project.strip() or entity.strip()):
-        raise InputError(
-            "With this server's key runs go to the project that its operator chose: leave project and entity empty, or "
-            "paste a key of your own."
-        )
-    return wandb_sink.log_in(wandb_sink.target(project, entity))
-
-
-def begin(
-    desk: AppState,
-    owner: str,
-    run: str,
-    other: str = "",
-    project: str = "",
-    entity: str = "",
-    key: str = "",
-    protocol: str = "official",
-) -> Job:
-    """Start pushing a run, or two and what joins them; `result` is then a list of `Sent`.
-
-    Raises:
-        StoreError: the owner has no such run.
-        InputError: nothing was chosen, or as `login_for`.
-        BusyError: the owner pushes already.
-    """
-    if not run:
-        raise InputError("Choose a run to send first.")
-    a = desk.visible_folder(owner, run)
-    b = desk.visible_folder(owner, other) if other else None
-    login = login_for(desk.settings, project, entity, key)
-
-    limit = MOST_SECONDS if desk.settings.public else math.inf
-
-    def work(job: Job) -> None:
-        began = time.monotonic()
-
-        def enough() -> bool:
-            return job.stop.is_set() or time.monotonic() - began > limit
-
-        def say(text: str) -> None:
-            job.notices.append(text)
-            job.version += 1
-
-        while not _turns.acquire(timeout=0.2):
-            if job.stop.is_set():
-                return
-            if enough():
-                raise NetworkError(
-                    "Other pushes have kept this server busy too long. Nothing was sent: try again later."
-                )
-        try:
-            job.result = _send(a, b, login, protocol, say, enough)
-        except JglueAppError:
-            if not job.stop.is_set():
-                raise
-        finally:
-            _turns.release()
-
-    return desk.jobs.start(owner, KIND, work)
-
-
-def _send(
-    a: Path,
-    b: Path | None,
-    login: Login,
-    protocol: str,
-    say: Callable[[str], None],
-    enough: Callable[[], bool],
-) -> list[Sent]:
-    if b is None:
-        return [wandb_sink.push(a, login, protocol=protocol, on_message=say, should_stop=enough)]
-    return list(wandb_sink.push_comparison(a, b, login, protocol=protocol, on_message=say, should_stop=enough))
-
-
-def watch(job: Job, lang: str) -> Iterator[str]:
-    """A push's views until it ends."""
-    for _ in changes(job):
-        yield view(job, lang)
-    yield view(job, lang)
-
-
-def view(job: Job, lang: str) -> str:
-    """HTML of how far a push is."""
-    if job.state == "failed":
-        return views.failure(job.failure, lang) if job.failure else views.sentence("", lang, incident=job.incident)
-    if job.stop.is_set() and job.result is None:
-        return views.note(word("wandb_stopped" if job.over.is_set() else "stopping", lang))
-    if job.result is None:
-        return views.render(
-            "status",
-            {"text": word("wandb_sending", lang), "going": True, "notes": [say(text, lang) for text in job.notices]},
-        )
-    sent = [
-        {
-            "letter": "AB"[at : at + 1] if len(job.result) > 1 else "",
-            "name": each.name,
-            "path": each.path,
-            "url": each.url if each.url.startswith(("https://", "http://")) else "",
-            "rows": [
-                f"{TASKS[task].title} {rows:,}"
-                for name, rows in each.tables.items()
-                if (task := name.rsplit("/", 1)[-1]) in TASKS
-            ],
-        }
-        for at, each in enumerate(job.result)
-    ]
-    notes = [say(text, lang) for text in job.notices if not isinstance(text, wandb_sink.ProgressMessage)]
-    return views.render("pushed", {"sent": sent, "notes": notes}, lang)
+def _fields(state: AppState, t: T, prefix: str) -> tuple[gr.Textbox, gr.Textbox, gr.Textbox]:
+    """Project, entity and key."""
+    _, has_key = operator_target()
+    project = gr.Textbox(
+        label=t("wandb_project"),
+        placeholder=wandb_sink.DEFAULT_PROJECT,
+        info=t("wandb_project_info"),
+        max_length=130,
+        min_width=180,
+        elem_id=f"{prefix}-wandb-project",
+    )
+    entity = gr.Textbox(
+        label=t("wandb_entity"),
+        info=t("wandb_entity_info"),
+        max_length=130,
+        min_width=180,
+        elem_id=f"{prefix}-wandb-entity",
+    )
+    key = gr.Textbox(
+        label=t("wandb_key"),
+        info=t("wandb_key_info_own" if may_share_key(state.settings) and has_key else "wandb_key_info"),
+        type="password",
+        max_length=400,
+        min_width=180,
+        elem_id=f"{prefix}-wandb-key",
+    )
+    return project, entity, key

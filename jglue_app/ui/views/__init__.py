@@ -13,7 +13,6 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from jglue_app.errors import BusyError
 from jglue_app.messages import of as messages_of
 from jglue_app.messages import say, table, word
 from jglue_app.scoring.judged import Answered
@@ -58,16 +57,14 @@ def empty(text: str) -> str:
 
 
 def failure(error: Exception, lang: str, *, head: str = "") -> str:
-    """What an error of ours says, under a few words on its kind; a fault of another sort should not get here."""
+    """What an error of ours says, under a few words on its kind."""
     kind = next((c.__name__ for c in type(error).__mro__ if f"error_{c.__name__}" in table(lang)), "JglueAppError")
-    text = word("busy", lang) if isinstance(error, BusyError) else say(messages_of(error), lang)
-    return sentence(text, lang, head=head or f"error_{kind}")
+    return sentence(say(messages_of(error), lang), lang, head=head or f"error_{kind}")
 
 
-def sentence(message: str, lang: str, *, head: str = "failed", incident: str = "") -> str:
+def sentence(message: str, lang: str, *, head: str = "failed") -> str:
     """What went wrong, with a way out."""
-    text = word("fault", lang).format(incident) if incident else message
-    return render("status", {"head": word("failed" if incident else head, lang), "error": text})
+    return render("status", {"head": word(head, lang), "error": message})
 
 
 def note(text: str) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from jglue_app.audit.auditor import ScoreAudit, TableAudit
-from jglue_app.audit.facts import system_title
+from jglue_app.audit.benchmarks import system_title
 from jglue_app.audit.published import model_title, sources
 from jglue_app.audit.sentences import Finding, sentence
 from jglue_app.messages import Joined, Message, say, word
 
-NEAREST = 12
+MAX_PUBLISHED = 12
 """Published scores that are listed."""
-ALIKE = 6
+MAX_INDISTINGUISHABLE = 6
 """Models that a row of a ranking names."""
 
 
@@ -22,15 +22,15 @@ def score_view(audit: ScoreAudit, lang: str) -> dict[str, Any]:
     rows = [
         {
             "model": say(model_title(c.published.model), lang),
-            "score": c.published.printed.text,
+            "score": c.published.score.text,
             "system": say(system_title(c.published.system), lang),
             "prompt": c.published.prompt,
             "n": f"{c.published.n:,}" if c.published.n else "–",
-            "apart": "" if c.apart is None else word("audit_apart" if c.apart else "audit_not_apart", lang),
+            "apart": "" if c.differs is None else word("audit_apart" if c.differs else "audit_not_apart", lang),
             "source": sources()[c.published.source].title,
             "url": sources()[c.published.source].url,
         }
-        for c in audit.published[:NEAREST]
+        for c in audit.published[:MAX_PUBLISHED]
     ]
     return {"findings": _findings(audit.findings, lang), "published": rows, "all": len(audit.published)}
 
@@ -44,9 +44,9 @@ def table_view(audit: TableAudit, lang: str) -> dict[str, Any]:
                 {
                     "place": place,
                     "model": s.model,
-                    "score": s.asked.printed.text,
-                    "interval": " – ".join(s.asked.printed.show(end) for end in s.interval) if s.interval else "–",
-                    "alike": _alike(s.alike, lang),
+                    "score": s.query.score.text,
+                    "interval": " – ".join(s.query.score.show(end) for end in s.interval) if s.interval else "–",
+                    "alike": _alike(s.indistinguishable, lang),
                 }
                 for place, s in enumerate(ranking.standings, 1)
             ],
@@ -58,9 +58,9 @@ def table_view(audit: TableAudit, lang: str) -> dict[str, Any]:
 
 
 def _alike(models: Sequence[str], lang: str) -> str:
-    text = say(Joined(", ", models[:ALIKE]), lang)
-    if len(models) > ALIKE:
-        text += say(Message(" … (+{count})", count=len(models) - ALIKE), lang)
+    text = say(Joined(", ", models[:MAX_INDISTINGUISHABLE]), lang)
+    if len(models) > MAX_INDISTINGUISHABLE:
+        text += say(Message(" … (+{count})", count=len(models) - MAX_INDISTINGUISHABLE), lang)
     return text or "–"
 
 

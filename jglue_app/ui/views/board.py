@@ -73,8 +73,8 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
 def _line(same: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang: str) -> dict[str, Any]:
     main = same.get("strict") or same["choose"]
     verdict = main.difference.verdict if main.difference else "none"
-    found = main.difference.difference if main.difference else None
-    if found is None or found.value is None:
+    difference = main.difference.difference if main.difference else None
+    if difference is None or difference.value is None:
         verdict = "none"
     return {
         "first": "jg-first" if first else "",
@@ -83,9 +83,9 @@ def _line(same: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang: str)
         "metric": main.metric,
         "sides": [_side(same, side, lang) for side in (("a", "b") if paired else ("a",))],
         "paired": paired,
-        "difference": number(found.value, sign=True) if found else "–",
-        "interval": interval(found, sign=True),
-        "range": span_of(found, signed=True),
+        "difference": number(difference.value, sign=True) if difference else "–",
+        "interval": interval(difference, sign=True),
+        "range": span_of(difference, signed=True),
         "verdict": word(f"verdict_{verdict}", lang),
         "test": _test(main, lang),
         "verdict_class": f"jg-verdict-{verdict}",
@@ -95,13 +95,13 @@ def _line(same: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang: str)
 
 def _test(row: ScoreRow, lang: str) -> str:
     """p after correction, and the items that would tell a difference of this size."""
-    found = row.difference
-    if found is None or found.p_holm is None:
+    difference = row.difference
+    if difference is None or difference.p_holm is None:
         return ""
-    text = f"p {p_text(found.p_holm)}"
-    if found.verdict in ("a", "b") or found.needed is None or found.needed <= found.difference.n:
+    text = f"p {p_text(difference.p_holm)}"
+    if difference.verdict in ("a", "b") or difference.needed is None or difference.needed <= difference.difference.n:
         return text
-    return f"{text} · {word('needed', lang).format(count_text(found.needed))}"
+    return f"{text} · {word('needed', lang).format(count_text(difference.needed))}"
 
 
 def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, Any]:
@@ -114,9 +114,9 @@ def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, Any]:
     details = [f"{main.n if main else 0} {word('n', lang)}"]
     if estimate("strict") is not None:
         details += [
-            f"{word(reading, lang)} {number(found.value)}"
+            f"{word(reading, lang)} {number(value.value)}"
             for reading in ("lenient", "choose", "imputed")
-            if (found := estimate(reading)) is not None
+            if (value := estimate(reading)) is not None
         ]
         if same.get("strict"):
             count = same["strict"].unreadable_a if side == "a" else same["strict"].unreadable_b
@@ -133,8 +133,8 @@ def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, Any]:
 
 def _floor_mark(report: Report | None, task: str, metric: str, lang: str) -> str:
     """Two words on a score that is no better than a floor."""
-    found = report.tasks[task].notices if report and task in report.tasks else ()
-    marked = (n.kind for n in found if n.metric == metric and n.reading == "strict" and n.kind in MARKED)
+    task_notices = report.tasks[task].notices if report and task in report.tasks else ()
+    marked = (n.kind for n in task_notices if n.metric == metric and n.reading == "strict" and n.kind in MARKED)
     return next((word(f"mark_{kind}", lang) for kind in marked), "")
 
 
@@ -187,11 +187,11 @@ def _references(report: Report, lang: str) -> list[dict[str, str]]:
     are not published."""
     out = []
     for references in (references_of, on_test_set):
-        found = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
-        for who in dict.fromkeys(who for of in found.values() for who in of):
+        scores = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
+        for who in dict.fromkeys(who for of in scores.values() for who in of):
             each = [
                 f"{TASKS[name].title} {' / '.join(number(of[who][m]) for m in TASKS[name].metrics)}"
-                for name, of in found.items()
+                for name, of in scores.items()
                 if who in of
             ]
             who_text = say(reference_title(who, on_test_set=references is on_test_set), lang)
@@ -201,10 +201,11 @@ def _references(report: Report, lang: str) -> list[dict[str, str]]:
 
 def _notices(side: str, report: Report, lang: str) -> list[dict[str, str]]:
     """What has to be known before the scores of one side are believed."""
-    found = [(None, notice) for notice in report.notices]
+    run_notices = [(None, notice) for notice in report.notices]
     tasks = [(TASKS[name].title, notice) for name, task in report.tasks.items() for notice in task.notices]
     return [
-        {"side": side, "title": title or "", "text": notice_text(notice, lang)} for title, notice in [*found, *tasks]
+        {"side": side, "title": title or "", "text": notice_text(notice, lang)}
+        for title, notice in [*run_notices, *tasks]
     ]
 
 

@@ -18,9 +18,12 @@ def decisions_view(name: str, lang: str) -> dict[str, Any]:
         UnknownNameError: no such protocol.
     """
     protocol = get_protocol(name)
-    found = {task: decisions_of(protocol, task) for task in protocol.rules}
-    shaping = [d for d in next(iter(found.values())) if d.needs_run]
-    subsets = [(TASKS[task].title, _rows((d for d in all_ if not d.needs_run), lang)) for task, all_ in found.items()]
+    by_task = {task: decisions_of(protocol, task) for task in protocol.rules}
+    shaping = [d for d in next(iter(by_task.values())) if d.needs_run]
+    subsets = [
+        (TASKS[task].title, _rows((d for d in decisions if not d.needs_run), lang))
+        for task, decisions in by_task.items()
+    ]
     return {"protocol": name, "variant_of": protocol.variant_of, "subsets": subsets, "outputs": _rows(shaping, lang)}
 
 

@@ -17,13 +17,13 @@ def group_rows(a: Sequence[GroupScore], b: Sequence[GroupScore] | None, lang: st
     Args:
         a, b: what `item_groups.with_and_without` has found; None for no second run.
     """
-    sides = [{(row.group, row.task, row.metric): row for row in found} for found in (a, b) if found is not None]
-    keys = list(dict.fromkeys(key for found in sides for key in found))
+    sides = [{(row.group, row.task, row.metric): row for row in rows} for rows in (a, b) if rows is not None]
+    keys = list(dict.fromkeys(key for side in sides for key in side))
     out = []
     for i, (group, task, metric) in enumerate(keys):
-        found = [side.get((group, task, metric)) for side in sides]
+        cells = [side.get((group, task, metric)) for side in sides]
         first = i == 0 or keys[i - 1][:2] != (group, task)
-        counts = dict.fromkeys(f"{row.items:,}" for row in found if row)
+        counts = dict.fromkeys(f"{row.items:,}" for row in cells if row)
         out.append(
             {
                 "first": "jg-first" if first else "",
@@ -31,7 +31,7 @@ def group_rows(a: Sequence[GroupScore], b: Sequence[GroupScore] | None, lang: st
                 "task": TASKS[task].title,
                 "metric": metric,
                 "left_out": " / ".join(counts),
-                "sides": [_side(row, lang) for row in found],
+                "sides": [_side(row, lang) for row in cells],
             }
         )
     return out

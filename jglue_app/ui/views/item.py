@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from jglue_app.messages import say, word
+from jglue_app.messages import Message, say, word
 from jglue_app.prompts import thoughts
 from jglue_app.scoring.judged import Answered
 from jglue_app.scoring.protocols import PROTOCOLS
@@ -24,7 +24,7 @@ SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|NL)>|\[/?INST\]|<</?SYS>>"
 )
 """Marks of the usual formats and tokenizers, shown as what they are."""
-LONG = 20_000
+MAX_CHARS = 20_000
 """Characters of a text that are shown at first; the rest is counted."""
 
 
@@ -60,7 +60,7 @@ def item_view(
     rows = [side.row for side in sides if side.row]
     return {
         "title": TASKS[item.task].title,
-        "asks": TASKS[item.task].asks if lang == "ja" else word(f"asks_{item.task}", lang),
+        "asks": say(Message(TASKS[item.task].question), lang),
         "source": source,
         "id": item.id,
         "key": f"{item.task}/{item.id}",
@@ -151,12 +151,12 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
 
 def _raw(text: str, opened: str, marked: tuple[int, int] | None, lang: str) -> dict[str, Any]:
     """A raw output in three parts: what stands before its thought, the thought, which is folded, and the rest."""
-    found = thoughts.split(text, opened)
-    begin, answer = found.opened, len(text) if found.answer is None else found.answer
+    parts = thoughts.split(text, opened)
+    begin, answer = parts.opened, len(text) if parts.answer is None else parts.answer
     spans = [marked] if marked else []
     if begin is None or begin >= answer:
         return {"raw": _part(text, 0, len(text), spans), "raw_rest": _rest(text, lang)}
-    kind = "thought_unfinished" if found.unfinished else "thought"
+    kind = "thought_unfinished" if parts.unfinished else "thought"
     return {
         "before": _part(text, 0, begin, spans),
         "thought": {
@@ -174,20 +174,20 @@ def _raw(text: str, opened: str, marked: tuple[int, int] | None, lang: str) -> d
 def _part(text: str, start: int, end: int, spans: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
     """A part of a text in pieces, cut where it is very long; the spans are places in the whole text."""
     inside = [(max(a, start) - start, min(b, end) - start) for a, b in spans if a < end and b > start]
-    return pieces(text[start:end][:LONG], inside)
+    return pieces(text[start:end][:MAX_CHARS], inside)
 
 
 def _prompt(text: str, marks: tuple[str, str], chat: bool, lang: str) -> list[dict[str, Any]]:
     """A prompt's beginning and its end, where the question stands and the answer begins."""
-    if len(text) <= LONG:
+    if len(text) <= MAX_CHARS:
         return special_pieces(text, marks, chat=chat)
-    gap = word("left_out_between", lang).format(f"{len(text) - LONG:,}")
-    first, last = (special_pieces(part, marks, chat=chat) for part in (text[: LONG // 2], text[-LONG // 2 :]))
+    gap = word("left_out_between", lang).format(f"{len(text) - MAX_CHARS:,}")
+    first, last = (special_pieces(part, marks, chat=chat) for part in (text[: MAX_CHARS // 2], text[-MAX_CHARS // 2 :]))
     return [*first, {"text": gap, "special": True}, *last]
 
 
 def _rest(text: str, lang: str) -> str:
-    return word("more_characters", lang).format(f"{len(text) - LONG:,}") if len(text) > LONG else ""
+    return word("more_characters", lang).format(f"{len(text) - MAX_CHARS:,}") if len(text) > MAX_CHARS else ""
 
 
 def _reading(name: str, parsed: Parsed, item: Item, lang: str) -> dict[str, Any]:
@@ -295,8 +295,8 @@ def special_pieces(text: str, own: Sequence[str] = (), *, chat: bool = True) -> 
     """
     named = [re.escape(mark) for mark in own if mark] + ([SPECIAL.pattern] if chat else [])
     spans = [(m.start(), m.end()) for m in re.finditer("|".join(named), text)] if named else []
-    found = pieces(text, spans)
-    return [{"text": p["text"], "special": p["mark"], "eol": p["eol"]} for p in found]
+    marked = pieces(text, spans)
+    return [{"text": p["text"], "special": p["mark"], "eol": p["eol"]} for p in marked]
 
 
 def reading_rule(rule: str, lang: str) -> str:

@@ -18,7 +18,7 @@ FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")
 UNANSWERED = (None, "overflow", "error", "unscored")
 """No answer of the model: nothing to compare."""
-SHAPELESS = ("unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error")
+FORMAT_FAILURES = ("unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error")
 PAIRED = ("disagree", "only_a", "only_b")
 """Filters that need two runs."""
 
@@ -46,7 +46,7 @@ def item_list(
         link: what the address bar should say behind `?`; None to leave it.
     """
     rows = item_rows(a, b, lang, sources)
-    first = telling(a, b) if open_first else None
+    first = most_informative_item(a, b) if open_first else None
     return {
         "a": names[0],
         "b": names[1],
@@ -74,30 +74,30 @@ def item_rows(a: Rows, b: Rows | None, lang: str, sources: Mapping[str, Source] 
         title = named(task, (sources or {}).get(task, "official"), lang)
         for id_ in dict.fromkeys((*left, *right)):
             x, y = left.get(id_), right.get(id_)
-            some = x or y
-            assert some is not None
+            answered = x or y
+            assert answered is not None
             row = {
                 "t": title,
                 "k": task,
                 "i": id_,
-                "q": question(some.item),
-                "g": short(gold_with_choice(some.item), 24),
-                "a": _said(x),
+                "q": question(answered.item),
+                "g": short(gold_with_choice(answered.item), 24),
+                "a": _output_text(x),
                 "ao": x.judgement.outcome if x else "",
                 "f": [name for name in FILTERS[1:] if _shows(name, x, y)],
             }
             if b is not None:
-                row |= {"b": _said(y), "bo": y.judgement.outcome if y else ""}
+                row |= {"b": _output_text(y), "bo": y.judgement.outcome if y else ""}
             out.append(row)
     return out
 
 
-def telling(a: Rows, b: Rows | None) -> tuple[str, str] | None:
+def most_informative_item(a: Rows, b: Rows | None) -> tuple[str, str] | None:
     """(task, id) of the item that shows most at once: one side ranks the gold answer far ahead and writes something
     that is no answer, and the other side gets it right."""
 
     def weight(x: Answered | None, y: Answered | None) -> float:
-        known = max((_lead(row) for row in (x, y) if row and knows_answer(row)), default=0.0)
+        known = max((_gold_probability(row) for row in (x, y) if row and knows_answer(row)), default=0.0)
         return 2 * known + (_shows("only_a", x, y) or _shows("only_b", x, y)) + 0.5 * _shows("disagree", x, y)
 
     others = b or {}
@@ -109,7 +109,7 @@ def telling(a: Rows, b: Rows | None) -> tuple[str, str] | None:
     return max(both, key=both.__getitem__, default=None)
 
 
-def _lead(row: Answered | None) -> float:
+def _gold_probability(row: Answered | None) -> float:
     """How far the gold answer is ahead in the ranking: its share of the probability."""
     logprobs = row.record.output.choice_logprobs if row and row.record.output else None
     if row is None or not logprobs or not isinstance(row.item.gold, tuple):
@@ -134,17 +134,17 @@ def _shows(name: str, x: Answered | None, y: Answered | None) -> bool:
         case "form":
             return "wrong_form" in outcomes
         case "unreadable":
-            return any(o in SHAPELESS for o in outcomes)
+            return any(o in FORMAT_FAILURES for o in outcomes)
     raise ValueError(name)
 
 
-def _said(row: Answered | None) -> str:
+def _output_text(row: Answered | None) -> str:
     if row is None:
         return ""
     if row.record.output is None:
         return short(row.record.error.message) if row.record.error else ""
     if row.record.output.text is None:
         return row.judgement.choice or ""
-    found = thoughts.split(row.record.output.text, row.record.prompt.thought)
+    parts = thoughts.split(row.record.output.text, row.record.prompt.thought)
     # The thought is left out here: what was said is what follows it.
-    return short(row.record.output.text[found.answer :].lstrip() if found.answer else row.record.output.text)
+    return short(row.record.output.text[parts.answer :].lstrip() if parts.answer else row.record.output.text)

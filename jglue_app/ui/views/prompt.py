@@ -12,43 +12,46 @@ from jglue_app.scoring.protocols import judge_all
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views.item import SideView, item_view
 
-MOST_TOKENS = 3_000
+MAX_TOKENS = 3_000
 """Tokens that are drawn; of a longer prompt the beginning and the end."""
 
 
-def inspected(found: Inspected, label: str, side: str, lang: str) -> dict[str, Any]:
+def prompt_view(inspection: Inspected, label: str, side: str, lang: str) -> dict[str, Any]:
     """Payload of a prompt as a tokenizer sees it."""
-    tokens = list(found.tokens)
-    left_out = len(tokens) - MOST_TOKENS
-    half = MOST_TOKENS // 2
-    shown = [*tokens[:half], *tokens[-half:]] if left_out > 0 else tokens
-    context = found.context_length
-    facts = [word("lab_tokens", lang).format(f"{found.count:,}"), word("lab_limit", lang).format(found.max_new_tokens)]
+    tokens = list(inspection.tokens)
+    left_out = len(tokens) - MAX_TOKENS
+    half = MAX_TOKENS // 2
+    visible = [*tokens[:half], *tokens[-half:]] if left_out > 0 else tokens
+    context = inspection.context_length
+    facts = [
+        word("lab_tokens", lang).format(f"{inspection.count:,}"),
+        word("lab_limit", lang).format(inspection.max_new_tokens),
+    ]
     if context:
         facts.append(word("lab_context", lang).format(f"{context:,}"))
     return {
         "side": side,
         "label": label,
-        "tokens": [_token(token, i) for i, token in enumerate(shown)],
+        "tokens": [_token(token, i) for i, token in enumerate(visible)],
         "left_out": word("lab_left_out", lang).format(f"{left_out:,}") if left_out > 0 else "",
         "cut_at": half if left_out > 0 else -1,
         "facts": " · ".join(facts),
         "answers": [
-            {"text": a.text[:200], "tokens": a.tokens, "gold": a.gold, "long": a.tokens > found.max_new_tokens}
-            for a in found.answers[:50]
+            {"text": a.text[:200], "tokens": a.tokens, "gold": a.gold, "long": a.tokens > inspection.max_new_tokens}
+            for a in inspection.answers[:50]
         ],
-        "findings": [_finding(f, lang) for f in found.findings],
-        "stop": [repr(stop)[1:-1] for stop in found.prompt.stop],
+        "findings": [_finding(f, lang) for f in inspection.findings],
+        "stop": [repr(stop)[1:-1] for stop in inspection.prompt.stop],
     }
 
 
 def _token(token: Token, place: int) -> dict[str, Any]:
     """A token's text with its line ends spelled out; white space alone would be invisible."""
-    shown = token.text.replace("\n", "⏎").replace("\t", "⇥")
-    if shown and not shown.strip():
-        shown = shown.replace(" ", "␣").replace("\u3000", "□")
+    text = token.text.replace("\n", "⏎").replace("\t", "⇥")
+    if text and not text.strip():
+        text = text.replace(" ", "␣").replace("\u3000", "□")
     return {
-        "text": shown or "∅",
+        "text": text or "∅",
         "ids": " ".join(map(str, token.ids)),
         "special": token.special,
         "break": "\n" in token.text,
@@ -66,12 +69,12 @@ def _finding(finding: Finding, lang: str) -> dict[str, str]:
     }
 
 
-def tried(found: Mapping[str, Tried], lang: str) -> dict[str, Any]:
-    """What one or two sides have just answered, as the item view shows it."""
+def answers_view(attempts: Mapping[str, Tried], lang: str) -> dict[str, Any]:
+    """What attempt or two sides have just answered, as the item view shows it."""
     sides = []
-    for name, one in found.items():
-        item, record = one.answered.item, one.answered.record
+    for name, attempt in attempts.items():
+        item, record = attempt.answered.item, attempt.answered.record
         judged = judge_all(TASKS[item.task], item, record)
-        bos = one.model.prefix or (one.model.bos if one.model.adds_bos else "")
-        sides.append(SideView(name, one.label, one.answered, bos, one.model.eos, judged))
+        bos = attempt.model.prefix or (attempt.model.bos if attempt.model.adds_bos else "")
+        sides.append(SideView(name, attempt.label, attempt.answered, bos, attempt.model.eos, judged))
     return item_view(sides, lang, steps=False)

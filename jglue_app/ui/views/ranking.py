@@ -15,7 +15,7 @@ from jglue_app.scoring.types import Estimate
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
 
-PICTURED = 4
+MAX_PICTURED = 4
 """Runs in a picture; more lines cannot be told apart."""
 RADIUS, MARGIN = 120.0, 134.0
 
@@ -80,6 +80,12 @@ def facts(run: StoredRun, lang: str, *, shipped: bool = False) -> str:
     return f"{mark}{run.created[:16].replace('T', ' ')} UTC · {done}{own}"
 
 
+def run_label(run: StoredRun, name: str) -> str:
+    """A run's label with what tells it from others of the same label: items, day and time, the beginning of its id."""
+    created = run.created[5:16].replace("T", " ")
+    return f"{run.label} · {run.done:,} · {created} · {name.removeprefix(SHIPPED)[:8]}"
+
+
 def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) -> dict[str, Any]:
     return {
         "title": title,
@@ -92,9 +98,9 @@ def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) 
 
 def pictures(entries: Sequence[Entry], tasks: Sequence[str]) -> dict[str, Any]:
     """Payload of the pictures of some runs: places are numbers for an SVG."""
-    shown = [entry for entry in entries if any(entry.tasks.get(t) for t in tasks)][:PICTURED]
+    pictured = [entry for entry in entries if any(entry.tasks.get(t) for t in tasks)][:MAX_PICTURED]
     return {
-        "radar": _radar(shown, tasks) if len(tasks) >= 3 and shown else None,
+        "radar": _radar(pictured, tasks) if len(tasks) >= 3 and pictured else None,
         "groups": [
             {
                 "title": TASKS[task].title,
@@ -108,13 +114,13 @@ def pictures(entries: Sequence[Entry], tasks: Sequence[str]) -> dict[str, Any]:
                         "low": f"{100 * max(0.0, e.low if e.low is not None else e.value):.1f}",
                         "span": f"{100 * max(0.0, min(1.0, e.high or 0.0) - max(0.0, e.low or 0.0)):.1f}",
                     }
-                    for i, entry in enumerate(shown)
+                    for i, entry in enumerate(pictured)
                     if (e := entry.tasks.get(task)) is not None and e.value is not None
                 ],
             }
             for task in tasks
         ],
-        "series": [{"series": i, "letter": "ABCD"[i], "label": entry.label} for i, entry in enumerate(shown)],
+        "series": [{"series": i, "letter": "ABCD"[i], "label": entry.label} for i, entry in enumerate(pictured)],
     }
 
 

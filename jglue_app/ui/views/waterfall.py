@@ -12,18 +12,18 @@ from jglue_app.scoring.types import Estimate
 from jglue_app.scoring.waterfall import Moved, Switch, Waterfall
 from jglue_app.tasks import TASKS
 
-MOST_ITEMS = 5
+MAX_ITEMS = 5
 """Items of a step that are listed."""
-LONGEST_TEXT = 80
+MAX_CHARS = 80
 
 
-def waterfall_view(found: Mapping[str, Waterfall], lang: str) -> dict[str, Any]:
+def waterfall_view(waterfalls: Mapping[str, Waterfall], lang: str) -> dict[str, Any]:
     """Payload of the template `waterfall`: a table for each subset, then what needs other outputs."""
-    some = next(iter(found.values()))
+    first = next(iter(waterfalls.values()))
     return {
-        "start": some.start,
-        "end": some.end,
-        "ways": [_way(way, lang) for way in found.values()],
+        "start": first.start,
+        "end": first.end,
+        "ways": [_way(way, lang) for way in waterfalls.values()],
         "other": [
             {
                 "name": say(decision_text(o.decision), lang),
@@ -31,9 +31,9 @@ def waterfall_view(found: Mapping[str, Waterfall], lang: str) -> dict[str, Any]:
                 "after": say(o.after, lang),
                 "source": str(o.source) if o.source else "",
             }
-            for o in some.other_outputs
+            for o in first.other_outputs
         ],
-        "command": f"python -m jglue_app run --protocol {some.end} --tasks {','.join(found)}",
+        "command": f"python -m jglue_app run --protocol {first.end} --tasks {','.join(waterfalls)}",
     }
 
 
@@ -69,8 +69,8 @@ def _step(switch: Switch, way: Waterfall, names: list[str], lang: str) -> dict[s
             for name in names
         ],
         "moved": _moved(switch, lang),
-        "items": [_item(m, lang) for m in listed[:MOST_ITEMS]],
-        "more": max(0, len(listed) - MOST_ITEMS),
+        "items": [_item(m, lang) for m in listed[:MAX_ITEMS]],
+        "more": max(0, len(listed) - MAX_ITEMS),
     }
 
 
@@ -97,7 +97,7 @@ def _item(moved: Moved, lang: str) -> dict[str, str]:
 
 def _cut(text: str) -> str:
     line = text.replace("\n", "⏎")
-    return line if len(line) <= LONGEST_TEXT else line[:LONGEST_TEXT] + "…"
+    return line if len(line) <= MAX_CHARS else line[:MAX_CHARS] + "…"
 
 
 def _sentences(way: Waterfall, lang: str) -> list[str]:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from jglue_app.audit.printed import is_missing, parse
+from jglue_app.audit.reported_score import is_missing, parse
 from jglue_app.errors import InputError
 
 

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
-from jglue_app.audit import apart, exact
-from jglue_app.audit.asked import Asked, constants, numbers, on_constant
-from jglue_app.audit.cells import names, read_cells, short
-from jglue_app.audit.facts import CORRELATIONS, MEANS, SHARES, SYSTEMS
-from jglue_app.audit.printed import Printed, Scale, is_missing
-from jglue_app.audit.score import USUAL_SYSTEM
+from jglue_app.audit import grim, intervals
+from jglue_app.audit.benchmarks import CORRELATIONS, MEANS, SHARES, SYSTEMS
+from jglue_app.audit.column_scores import names, read_cells, short
+from jglue_app.audit.query import AuditQuery, constants, match_constant, numbers
+from jglue_app.audit.reported_score import ReportedScore, Scale, is_missing
+from jglue_app.audit.score_audit import DEFAULT_SYSTEM
 from jglue_app.audit.sentences import WEIGHTS, Finding, finding
 from jglue_app.audit.table import Column, Table
 from jglue_app.messages import Message
 
 SCALE_KINDS = ("board_percent", "board_fraction", "board_percent_said", "board_fraction_said")
 """What `read_cells` says of the scale of a column."""
-GROUPS = 5
+MAX_NAMED_GROUPS = 5
 """Groups that a sentence names."""
 
 
@@ -28,11 +28,11 @@ class Standing:
     """One model in one column."""
 
     model: str
-    asked: Asked
+    query: AuditQuery
     n: int
     """Items that the comparison is for."""
     interval: tuple[float, float] | None
-    alike: tuple[str, ...] = ()
+    indistinguishable: tuple[str, ...] = ()
     """Models that it cannot be told from."""
 
 
@@ -48,42 +48,44 @@ class Ranking:
     """Largest runs of neighbours of whom no two can be told apart."""
 
 
-def audit(table: Table, system: str | None = None, scale: Scale | None = None) -> tuple[list[Finding], list[Ranking]]:
+def audit_leaderboard(
+    table: Table, system: str | None = None, scale: Scale | None = None
+) -> tuple[list[Finding], list[Ranking]]:
     """What a leaderboard is consistent with, the weightiest first, and the ranking of each of its columns.
 
     Args:
         table: the leaderboard.
-        system: a key of `facts.SYSTEMS` that has made it.
+        system: a key of `benchmarks.SYSTEMS` that has made it.
         scale: of its scores; None to decide by the values of each column.
     """
-    titles = tuple(_title(column) for column in table.columns)
+    titles = tuple(_column_title(column) for column in table.columns)
     rows = len(table.models)
     if table.ignored:
         found = [finding("read_columns", "info", rows=rows, columns=titles, ignored=table.ignored)]
     else:
         found = [finding("read_columns_all", "info", rows=rows, columns=titles)]
-    found += _models(table)
+    found += _repeated_models(table)
     rankings = []
-    read: list[list[Printed | None]] = []
+    read: list[list[ReportedScore | None]] = []
     for column in table.columns:
         cells, told = read_cells(table.models, column, scale)
         read.append(cells)
         found += told
-        asked = _asked(column, cells, system)
+        query = _queries(column, cells, system)
         standings = [
-            Standing(model, one, _n(one, column.n[i]), one.interval(_n(one, column.n[i])))
-            for i, (model, one) in enumerate(zip(table.models, asked, strict=True))
+            Standing(model, one, _item_count(one, column.n[i]), one.interval(_item_count(one, column.n[i])))
+            for i, (model, one) in enumerate(zip(table.models, query, strict=True))
             if one is not None
         ]
-        found += _column(column, standings, system)
+        found += _column_findings(column, standings, system)
         ranking, more = _ranking(column, standings)
         rankings.append(ranking)
         found += more
-    found += _over(table, read)
-    return sorted(_together(found), key=lambda f: WEIGHTS.index(f.weight)), rankings
+    found += _exact_match_above_f1(table, read)
+    return sorted(_merge_scale_findings(found), key=lambda f: WEIGHTS.index(f.weight)), rankings
 
 
-def _together(found: Sequence[Finding]) -> list[Finding]:
+def _merge_scale_findings(found: Sequence[Finding]) -> list[Finding]:
     """Findings with those on the scale of columns as one for each scale."""
     columns: dict[str, list[str]] = {}
     for one in found:
@@ -93,47 +95,47 @@ def _together(found: Sequence[Finding]) -> list[Finding]:
     return rest + [finding(kind, "info", columns=tuple(titles)) for kind, titles in columns.items()]
 
 
-def _title(column: Column) -> str:
-    if column.said or column.of.name not in ("jsts", "jsquad"):
+def _column_title(column: Column) -> str:
+    if column.metric_given or column.of.name not in ("jsts", "jsquad"):
         return column.title
     if column.of.name == "jsts":
         return Message("{column} (pearson / spearman ?)", column=column.title)
     return Message("{column} (exact match / F1 ?)", column=column.title)
 
 
-def _short(standing: Standing) -> str:
-    return f"{short(standing.model)} {standing.asked.printed.text}"
+def _model_and_score(standing: Standing) -> str:
+    return f"{short(standing.model)} {standing.query.score.text}"
 
 
 # --- cells -----------------------------------------------------------------------------------------------
 
 
-def _asked(column: Column, cells: Sequence[Printed | None], system: str | None) -> list[Asked | None]:
+def _queries(column: Column, cells: Sequence[ReportedScore | None], system: str | None) -> list[AuditQuery | None]:
     """The scores with the number of items of their row; without one, of the set that all of them fit."""
     n = None
-    if column.metric in SHARES and column.said | (column.of.labels != ()):
-        editions = Asked(column.of, _ZERO, column.metric, None, system).editions
+    if column.metric in SHARES and column.metric_given | (column.of.labels != ()):
+        editions = AuditQuery(column.of, _PLACEHOLDER, column.metric, None, system).editions
         given = [p for p, n in zip(cells, column.n, strict=True) if p is not None and n is None]
-        fine = [p for p in given if exact.tells(p, editions[0].n)]
-        fitting = dict.fromkeys(e.n for e in editions if all(exact.counts(p, e.n) for p in given))
+        fine = [p for p in given if grim.is_distinctive(p, editions[0].n)]
+        fitting = dict.fromkeys(e.n for e in editions if all(grim.counts(p, e.n) for p in given))
         n = next(iter(fitting), None) if fine else None
     return [
-        None if p is None else Asked(column.of, p, column.metric, own or n, system)
+        None if p is None else AuditQuery(column.of, p, column.metric, own or n, system)
         for p, own in zip(cells, column.n, strict=True)
     ]
 
 
-_ZERO = Printed("0", Fraction(0), Fraction(1), "fraction", True)
+_PLACEHOLDER = ReportedScore("0", Fraction(0), Fraction(1), "fraction", True)
 
 
-def _n(asked: Asked, given: int | None) -> int:
-    return given or asked.n or asked.editions[0].n
+def _item_count(query: AuditQuery, given: int | None) -> int:
+    return given or query.n or query.editions[0].n
 
 
 # --- one column ------------------------------------------------------------------------------------------
 
 
-def _column(column: Column, standings: Sequence[Standing], system: str | None) -> Iterator[Finding]:
+def _column_findings(column: Column, standings: Sequence[Standing], system: str | None) -> Iterator[Finding]:
     if not standings:
         return
     title, of = column.title, column.of
@@ -141,15 +143,15 @@ def _column(column: Column, standings: Sequence[Standing], system: str | None) -
         yield from _floors(column, standings, system)
     if column.metric == "balanced_accuracy" and of.labels:
         share = Fraction(1, len(of.labels))
-        who = [s.model for s in standings if s.asked.printed.digits > 1 and s.asked.printed.rounds(share)]
+        who = [s.model for s in standings if s.query.score.digits > 1 and s.query.score.rounds(share)]
         if who:
             yield finding("board_balanced", "alert", column=title, who=names(who), classes=len(of.labels))
     if column.metric in (*CORRELATIONS, "mcc"):
-        who = [s.model for s in standings if s.asked.printed.value == 0]
+        who = [s.model for s in standings if s.query.score.value == 0]
         if who:
             yield finding("board_zero", "alert", column=title, who=names(who))
     if column.metric in SHARES:
-        yield from _fit(column, standings)
+        yield from _digits(column, standings)
 
 
 def _floors(column: Column, standings: Sequence[Standing], system: str | None) -> Iterator[Finding]:
@@ -159,13 +161,13 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
     places: dict[str, list[str]] = {"below": [], "at": []}
     best = None
     for standing in standings:
-        known = constants(standing.asked.editions)
+        known = constants(standing.query.editions)
         for constant in known:
-            found = on_constant(standing.asked.printed, constant)
+            found = match_constant(standing.query.score, constant)
             if found:
                 kind = "board_constant_among" if found.kind == "constant_among" else "board_constant"
-                key = (kind, constant.answer, constant.edition.name, constant.k, constant.edition.n)
-                hits.setdefault(key, []).append(f"{standing.model} {standing.asked.printed.text}")
+                key = (kind, constant.answer, constant.edition.name, constant.right, constant.edition.n)
+                hits.setdefault(key, []).append(f"{standing.model} {standing.query.score.text}")
         top = max((c for c in known if c.edition.n == standing.n), key=lambda c: c.share, default=None)
         if top and standing.interval and standing.interval[0] <= top.share:
             best = best or next(c for c in known if c.answer == top.answer)
@@ -181,9 +183,9 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
             n=n,
             who=names(who),
         )
-    default = SYSTEMS[system or USUAL_SYSTEM].defaults.get(column.of.name)
+    default = SYSTEMS[system or DEFAULT_SYSTEM].defaults.get(column.of.name)
     if default and any(kind == "board_constant" and answer == default for kind, answer, *_ in hits):
-        yield finding("board_default", column=title, system=SYSTEMS[system or USUAL_SYSTEM].title, answer=default)
+        yield finding("board_default", column=title, system=SYSTEMS[system or DEFAULT_SYSTEM].title, answer=default)
     for place, who in places.items():
         if best and who:
             yield finding(
@@ -192,31 +194,31 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
                 column=title,
                 count=len(who),
                 all=len(standings),
-                floor=standings[0].asked.printed.show(best.share),
+                floor=standings[0].query.score.show(best.share),
                 answer=best.answer,
                 edition=best.edition.name,
                 who=names(who),
             )
 
 
-def _fit(column: Column, standings: Sequence[Standing]) -> Iterator[Finding]:
+def _digits(column: Column, standings: Sequence[Standing]) -> Iterator[Finding]:
     """Whether the digits can be shares of right answers."""
     bad: dict[tuple[int, ...], list[str]] = {}
     for standing in standings:
-        printed = standing.asked.printed
-        sizes = tuple(dict.fromkeys(e.n for e in standing.asked.editions))
-        if not any(exact.counts(printed, n) or exact.cut_counts(printed, n) for n in sizes):
-            bad.setdefault(sizes, []).append(f"{standing.model} {printed.text}")
+        score = standing.query.score
+        sizes = tuple(dict.fromkeys(e.n for e in standing.query.editions))
+        if not any(grim.counts(score, n) or grim.truncated_counts(score, n) for n in sizes):
+            bad.setdefault(sizes, []).append(f"{standing.model} {score.text}")
     for sizes, who in bad.items():
         yield finding("board_impossible", "alert", column=column.title, sizes=numbers(sizes), who=names(who))
-    fine = [s for s in standings if exact.tells(s.asked.printed, s.n)]
+    fine = [s for s in standings if grim.is_distinctive(s.query.score, s.n)]
     if bad or len(fine) < 2 or any(column.n):
         return
-    editions = Asked(column.of, _ZERO, column.metric, None, standings[0].asked.system).editions
+    editions = AuditQuery(column.of, _PLACEHOLDER, column.metric, None, standings[0].query.system).editions
     every = tuple(dict.fromkeys(e.n for e in editions))
-    fitting = [n for n in every if all(exact.counts(s.asked.printed, n) for s in standings)]
+    fitting = [n for n in every if all(grim.counts(s.query.score, n) for s in standings)]
     if fitting:
-        expected = sum(min(1.0, float(2 * s.asked.printed.half * fitting[0])) for s in standings)
+        expected = sum(min(1.0, float(2 * s.query.score.half * fitting[0])) for s in standings)
         yield finding(
             "board_sizes",
             column=column.title,
@@ -230,37 +232,40 @@ def _fit(column: Column, standings: Sequence[Standing]) -> Iterator[Finding]:
 
 
 def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, list[Finding]]:
-    ordered = sorted(standings, key=lambda s: -s.asked.value)
+    ordered = sorted(standings, key=lambda s: -s.query.value)
     of, metric, title = column.of, column.metric, column.title
     plain = Ranking(title, of.name, metric, tuple(ordered))
     if len(ordered) < 2:
         return plain, []
     pairs = list(combinations(range(len(ordered)), 2))
-    tested = [_p(ordered[i], ordered[j]) for i, j in pairs]
+    tested = [_p_value(ordered[i], ordered[j]) for i, j in pairs]
     known = [p for p in tested if p is not None]
     if len(known) < len(pairs):
         return plain, [finding("board_untested", column=title)]
-    if len({s.asked.printed.value for s in ordered}) == 1:
+    if len({s.query.score.value for s in ordered}) == 1:
         return plain, [finding("board_identical", "alert", column=title, all=len(ordered))]
-    told = {pair for pair, held in zip(pairs, apart.holm(known), strict=True) if held}
-    alike = [
+    told = {pair for pair, held in zip(pairs, intervals.holm(known), strict=True) if held}
+    indistinguishable = [
         tuple(o.model for j, o in enumerate(ordered) if j != i and (min(i, j), max(i, j)) not in told)
         for i in range(len(ordered))
     ]
     placed = tuple(
-        Standing(s.model, s.asked, s.n, s.interval, others) for s, others in zip(ordered, alike, strict=True)
+        Standing(s.model, s.query, s.n, s.interval, others)
+        for s, others in zip(ordered, indistinguishable, strict=True)
     )
-    runs = _runs(len(ordered), told)
+    runs = _largest_groups(len(ordered), told)
     groups = tuple(tuple(ordered[i].model for i in run) for run in runs)
     sizes = sorted({s.n for s in ordered})
     items = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,}–{sizes[-1]:,}"
-    best, test = _short(ordered[0]), apart.test_of(metric)
+    best, test = _model_and_score(ordered[0]), intervals.test_of(metric)
     found = []
     if metric in (*MEANS, "balanced_accuracy"):
         found.append(finding("board_widest", column=title, metric=metric, test=test))
-    if alike[0]:
-        who = names(alike[0])
-        top = finding("board_top", column=title, best=best, count=len(alike[0]), all=len(ordered) - 1, who=who)
+    if indistinguishable[0]:
+        who = names(indistinguishable[0])
+        top = finding(
+            "board_top", column=title, best=best, count=len(indistinguishable[0]), all=len(ordered) - 1, who=who
+        )
         found.append(Finding(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items, "test": test}))
     else:
         found.append(finding("board_alone", column=title, best=best, pairs=len(pairs), n_said=items, test=test))
@@ -268,17 +273,18 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
     if several:
         ends = [(ordered[run[0]], ordered[run[-1]], len(run)) for run in several]
         spans = [
-            Message("{first} – {last} ({count})", first=_short(a), last=_short(b), count=count) for a, b, count in ends
+            Message("{first} – {last} ({count})", first=_model_and_score(a), last=_model_and_score(b), count=count)
+            for a, b, count in ends
         ]
-        found.append(finding("board_groups", column=title, who=names(spans, GROUPS)))
+        found.append(finding("board_groups", column=title, who=names(spans, MAX_NAMED_GROUPS)))
     return Ranking(title, of.name, metric, placed, groups), found
 
 
-def _p(a: Standing, b: Standing) -> float | None:
-    return apart.p_value(a.asked.taken, a.asked.value, a.n, b.asked.value, b.n, a.asked.sizes(a.n))
+def _p_value(a: Standing, b: Standing) -> float | None:
+    return intervals.p_value(a.query.effective_metric, a.query.value, a.n, b.query.value, b.n, a.query.sizes(a.n))
 
 
-def _runs(count: int, told: set[tuple[int, int]]) -> list[range]:
+def _largest_groups(count: int, told: set[tuple[int, int]]) -> list[range]:
     """Largest runs of neighbours of whom no two are told apart.
 
     With equal numbers of items they are all the largest sets of that kind, for the further two scores are from each
@@ -302,7 +308,7 @@ def _runs(count: int, told: set[tuple[int, int]]) -> list[range]:
 # --- several columns -------------------------------------------------------------------------------------
 
 
-def _models(table: Table) -> Iterator[Finding]:
+def _repeated_models(table: Table) -> Iterator[Finding]:
     if table.repeated:
         yield finding("board_twice", "alert", who=names(table.repeated))
     rows: dict[tuple[str, ...], list[str]] = {}
@@ -315,9 +321,9 @@ def _models(table: Table) -> Iterator[Finding]:
             yield finding("board_same", "alert", who=names(who))
 
 
-def _over(table: Table, read: Sequence[Sequence[Printed | None]]) -> Iterator[Finding]:
+def _exact_match_above_f1(table: Table, read: Sequence[Sequence[ReportedScore | None]]) -> Iterator[Finding]:
     """Rows whose exact match is above their F1."""
-    places = {(c.of.name, c.metric): i for i, c in enumerate(table.columns) if c.said}
+    places = {(c.of.name, c.metric): i for i, c in enumerate(table.columns) if c.metric_given}
     exact_at = places.get(("jsquad", "exact_match"))
     f1_at = places.get(("jsquad", "f1"), places.get(("jsquad", "char_f1")))
     if exact_at is None or f1_at is None:

@@ -293,10 +293,10 @@ def test_the_test_that_was_made_is_named(task: str, metric: str, score: str, tes
 
 def test_published_scores_that_it_cannot_be_told_from_are_counted_and_tested_as_unpaired() -> None:
     audit = audit_score("jnli", "0.3016")
-    near = {c.published.model: c.apart for c in audit.published if c.published.metric == "accuracy"}
+    near = {c.published.model: c.differs for c in audit.published if c.published.metric == "accuracy"}
     assert near["llama/llama-30b"] is False
     assert near["llama/llama-13b"] is True  # .2412 of the same 2,434 items: 6 points, four standard errors.
-    same = sum(not c.apart for c in audit.published)
+    same = sum(not c.differs for c in audit.published)
     assert said(audit, "published")[0].startswith(f"{same} of {len(audit.published)} published scores")
     why = next(sentence(f)[1] for f in audit.findings if f.kind == "published")
     assert "paired test could tell smaller differences" in why

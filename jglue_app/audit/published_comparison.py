@@ -6,34 +6,34 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jglue_app.audit import apart
-from jglue_app.audit.asked import Asked
-from jglue_app.audit.facts import MEANS, SHARES, system_title
-from jglue_app.audit.printed import MOST_SHOWN, Printed
+from jglue_app.audit import intervals
+from jglue_app.audit.benchmarks import MEANS, SHARES, system_title
 from jglue_app.audit.published import Published, model_title
+from jglue_app.audit.query import AuditQuery
+from jglue_app.audit.reported_score import MAX_DECIMALS, ReportedScore
 from jglue_app.audit.sentences import Finding, finding
 from jglue_app.messages import Joined, Message
 
-NAMED = 4
+MAX_NAMED = 4
 """Published scores that a sentence names."""
-OWN_KIND = (*MEANS, "exact_match")
+SYSTEM_SPECIFIC_METRICS = (*MEANS, "exact_match")
 """Metrics that each system computes in its own way."""
-CLOSE = 1e-4
+MAX_REPRINT_DIFFERENCE = 1e-4
 """Within which two prints of one model under one system are taken for one score, rounded and cut."""
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class PublishedComparison:
     """A published score beside the one that was asked about."""
 
     published: Published
     p: float | None
     """Two-sided p of both being equal; None where it cannot be had."""
-    apart: bool | None
+    differs: bool | None
     """Whether they can be told apart at 5 %."""
 
 
-def compare(asked: Asked, n: int, rows: Sequence[Published]) -> list[Compared]:
+def compare(query: AuditQuery, n: int, rows: Sequence[Published]) -> list[PublishedComparison]:
     """Published scores of the same subset and metric on dev items, the nearest first.
 
     Of a score that was published twice it takes the print with more digits. With a system, metrics that systems
@@ -41,29 +41,33 @@ def compare(asked: Asked, n: int, rows: Sequence[Published]) -> list[Compared]:
     many items it is, it is taken to be of as many as the one asked about.
     """
     found = []
-    for row in sorted(_once(asked, rows, asked.taken), key=lambda row: abs(row.value - asked.value)):
-        p = apart.p_value(asked.taken, asked.value, n, row.value, row.n or n, asked.sizes(n))
-        found.append(Compared(row, p, None if p is None else p < apart.LEVEL))
+    for row in sorted(
+        _without_reprints(query, rows, query.effective_metric), key=lambda row: abs(row.value - query.value)
+    ):
+        p = intervals.p_value(query.effective_metric, query.value, n, row.value, row.n or n, query.sizes(n))
+        found.append(PublishedComparison(row, p, None if p is None else p < intervals.SIGNIFICANCE_LEVEL))
     return found
 
 
-def _once(asked: Asked, rows: Sequence[Published], metric: str) -> list[Published]:
+def _without_reprints(query: AuditQuery, rows: Sequence[Published], metric: str) -> list[Published]:
     """The published scores of one metric, each score once."""
     chosen: list[Published] = []
     for row in rows:
-        if row.task != asked.of.name or row.metric != metric or row.split == "test":
+        if row.task != query.of.name or row.metric != metric or row.split == "test":
             continue
-        if asked.system and asked.taken in OWN_KIND and row.system != asked.system:
+        if query.system and query.effective_metric in SYSTEM_SPECIFIC_METRICS and row.system != query.system:
             continue
-        twin = next((i for i, other in enumerate(chosen) if _same(other, row)), None)
+        twin = next((i for i, other in enumerate(chosen) if _is_reprint(other, row)), None)
         if twin is None:
             chosen.append(row)
-        elif chosen[twin].printed.unit > row.printed.unit:
+        elif chosen[twin].score.unit > row.score.unit:
             chosen[twin] = row
     return chosen
 
 
-def findings(asked: Asked, n: int, compared: Sequence[Compared], rows: Sequence[Published]) -> Iterator[Finding]:
+def comparison_findings(
+    query: AuditQuery, n: int, compared: Sequence[PublishedComparison], rows: Sequence[Published]
+) -> Iterator[Finding]:
     """What the published scores say about one.
 
     Args:
@@ -73,56 +77,58 @@ def findings(asked: Asked, n: int, compared: Sequence[Compared], rows: Sequence[
         rows: all published scores. Where no metric was said, those by length-normalised log-likelihood with the same
             digits are named too, as such: they are shares of the same items, and a constant answer scores the same.
     """
-    printed = asked.printed
-    twins = [c.published for c in compared if _twin(printed, c.published)]
-    if asked.metric is None and asked.taken == "accuracy":
+    score = query.score
+    twins = [c.published for c in compared if _has_same_digits(score, c.published)]
+    if query.metric is None and query.effective_metric == "accuracy":
         known = {_run(row) for row in twins}
-        twins += [r for r in _once(asked, rows, "acc_norm") if _twin(printed, r) and _run(r) not in known]
+        twins += [
+            r for r in _without_reprints(query, rows, "acc_norm") if _has_same_digits(score, r) and _run(r) not in known
+        ]
     if twins:
-        yield finding("same_digits", who=_named(twins, printed, 2 * NAMED))
+        yield finding("same_digits", who=_named(twins, score, 2 * MAX_NAMED))
     if not compared:
         yield finding("published_empty", "info")
         return
-    tested = [c for c in compared if c.apart is not None]
+    tested = [c for c in compared if c.differs is not None]
     others = [c.published for c in compared if c.published not in twins]
     if not tested:
         near = others or twins
-        yield finding("published_untested", all=len(compared), who=_named(near[:NAMED], printed, NAMED))
+        yield finding("published_untested", all=len(compared), who=_named(near[:MAX_NAMED], score, MAX_NAMED))
         return
-    same = [c.published for c in tested if not c.apart]
-    test = apart.test_of(asked.taken)
+    same = [c.published for c in tested if not c.differs]
+    test = intervals.test_of(query.effective_metric)
     if same:
         # Those with the same digits have been named.
         same.sort(key=lambda row: row in twins)
-        yield finding("published", same=len(same), all=len(tested), who=_named(same, printed, NAMED), test=test)
+        yield finding("published", same=len(same), all=len(tested), who=_named(same, score, MAX_NAMED), test=test)
     else:
-        near = [c.published for c in tested][:NAMED]
-        yield finding("published_none", all=len(tested), who=_named(near, printed, NAMED), test=test)
-    if others and asked.taken in SHARES:
+        near = [c.published for c in tested][:MAX_NAMED]
+        yield finding("published_none", all=len(tested), who=_named(near, score, MAX_NAMED), test=test)
+    if others and query.effective_metric in SHARES:
         nearest = others[0]
-        low, high = apart.newcombe(asked.value, n, nearest.value, nearest.n or n)
+        low, high = intervals.newcombe(query.value, n, nearest.value, nearest.n or n)
         yield finding(
             "published_difference",
             "info",
-            who=named(nearest, printed),
-            difference=printed.gap(asked.value - nearest.value),
-            low=printed.gap(low),
-            high=printed.gap(high),
+            who=named(nearest, score),
+            difference=score.gap(query.value - nearest.value),
+            low=score.gap(low),
+            high=score.gap(high),
         )
-    of = asked.of
-    if of.relabelled and asked.taken in SHARES and n == of.editions[0].n:
+    of = query.of
+    if of.relabelled and query.effective_metric in SHARES and n == of.editions[0].n:
         old, new = of.editions[:2]
-        share = printed.gap(of.relabelled / n).removeprefix("+")
+        share = score.gap(of.relabelled / n).removeprefix("+")
         yield finding(
             "relabelled", "info", edition=old.name, other=new.name, share=share, k=of.relabelled, n=of.editions[0].n
         )
 
 
-def named(row: Published, like: Printed, prompted: bool = False) -> Message:
+def named(row: Published, like: ReportedScore, prompted: bool = False) -> Message:
     """A published score in a list: model, score on the scale of another, system, and its prompt if asked for."""
     system = system_title(row.system)
     times, fewer = (100, 2) if like.scale == "percent" else (1, 0)
-    decimals = min(row.printed.digits, max(like.digits, 4), MOST_SHOWN) - fewer
+    decimals = min(row.score.digits, max(like.digits, 4), MAX_DECIMALS) - fewer
     how = (["acc_norm"] if row.metric == "acc_norm" else []) + ([row.prompt] if prompted and row.prompt else [])
     score, by = f"{row.value * times:.{max(1, decimals)}f}", Joined(", ", [system, *how])
     model = model_title(_short(row.model))
@@ -131,7 +137,7 @@ def named(row: Published, like: Printed, prompted: bool = False) -> Message:
     return Message("{model} {score} ({system})", model=model, score=score, system=by)
 
 
-def _named(rows: Sequence[Published], like: Printed, most: int) -> tuple[Message, ...]:
+def _named(rows: Sequence[Published], like: ReportedScore, most: int) -> tuple[Message, ...]:
     """The first published scores of a list, and how many more there are."""
     models = Counter((_short(row.model), row.system) for row in rows)
     # Only the prompt tells two runs of one model under one system.
@@ -139,8 +145,8 @@ def _named(rows: Sequence[Published], like: Printed, most: int) -> tuple[Message
     return (*shown[:most], Message("… (+{count})", count=len(shown) - most)) if len(shown) > most else tuple(shown)
 
 
-def _twin(printed: Printed, row: Published) -> bool:
-    return printed.digits > 2 and printed.rounds(row.printed.value)
+def _has_same_digits(score: ReportedScore, row: Published) -> bool:
+    return score.digits > 2 and score.rounds(row.score.value)
 
 
 def _run(row: Published) -> tuple[str, str, str]:
@@ -151,7 +157,7 @@ def _short(model: str) -> str:
     return model.rsplit("/", 1)[-1]
 
 
-def _same(a: Published, b: Published) -> bool:
+def _is_reprint(a: Published, b: Published) -> bool:
     """Whether two rows are two prints of one score: of one model, system, metric and prompt, as far as they are said.
 
     Without a prompt in both only prints that agree are: of one source, no two are.
@@ -162,4 +168,8 @@ def _same(a: Published, b: Published) -> bool:
         return (a.prompt, a.shots, a.n) == (b.prompt, b.shots, b.n)
     if a.source == b.source:
         return False
-    return a.printed.rounds(b.printed.value) or b.printed.rounds(a.printed.value) or abs(a.value - b.value) < CLOSE
+    return (
+        a.score.rounds(b.score.value)
+        or b.score.rounds(a.score.value)
+        or abs(a.value - b.value) < MAX_REPRINT_DIFFERENCE
+    )

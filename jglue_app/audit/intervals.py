@@ -15,26 +15,26 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from jglue_app.audit.facts import CORRELATIONS, MEANS, SHARES
+from jglue_app.audit.benchmarks import CORRELATIONS, MEANS, SHARES
 from jglue_app.scoring.significance import Z95
 
-FEWEST = 4
+MIN_ITEMS = 4
 """Items without which a correlation has no interval."""
-LEVEL = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 
 
 def interval(metric: str, value: float, n: int, sizes: Mapping[str, int] | None = None) -> tuple[float, float] | None:
     """A 95 % interval; None where value and n do not give one.
 
     Args:
-        metric: a key of `facts.METRICS`.
+        metric: a key of `benchmarks.METRICS`.
         value: as a fraction of 1.
         n: items, at least 1.
         sizes: label → items, for balanced accuracy: the widest interval of any hits with that mean.
     """
     if metric in SHARES or metric in MEANS:
         return wilson(value, n)
-    if metric in CORRELATIONS and n >= FEWEST and abs(value) < 1:
+    if metric in CORRELATIONS and n >= MIN_ITEMS and abs(value) < 1:
         z, half = math.atanh(value), Z95 * math.sqrt(_z_variance(metric, value, n))
         return math.tanh(z - half), math.tanh(z + half)
     if metric == "balanced_accuracy" and sizes:
@@ -65,7 +65,7 @@ def p_value(metric: str, a: float, n: int, b: float, m: int, sizes: Mapping[str,
     if metric in SHARES or metric in MEANS:
         pooled = (a * n + b * m) / (n + m)
         return _two_sided(a - b, pooled * (1 - pooled) * (1 / n + 1 / m))
-    if metric in CORRELATIONS and min(n, m) >= FEWEST:
+    if metric in CORRELATIONS and min(n, m) >= MIN_ITEMS:
         if max(abs(a), abs(b)) >= 1:
             return None
         return _two_sided(math.atanh(a) - math.atanh(b), _z_variance(metric, a, n) + _z_variance(metric, b, m))
@@ -112,7 +112,7 @@ def holm(p_values: Sequence[float]) -> list[bool]:
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     held = [False] * len(p_values)
     for rank, i in enumerate(order):
-        if p_values[i] > LEVEL / (len(p_values) - rank):
+        if p_values[i] > SIGNIFICANCE_LEVEL / (len(p_values) - rank):
             break
         held[i] = True
     return held

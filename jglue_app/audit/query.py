@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from jglue_app.audit import apart, exact
-from jglue_app.audit.facts import SHARES, Benchmark, Edition, scope
-from jglue_app.audit.printed import Printed
+from jglue_app.audit import grim, intervals
+from jglue_app.audit.benchmarks import SHARES, Benchmark, Edition, scope
+from jglue_app.audit.reported_score import ReportedScore
 from jglue_app.audit.sentences import Finding, finding
 
-WIDEST = 0.02
+MAX_FITTING_SHARE = 0.02
 """Of all numbers of right answers, the share that a score may fit for a constant among them to be worth a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuditQuery:
     """A score and what is known of it."""
 
     of: Benchmark
-    printed: Printed
+    score: ReportedScore
     metric: str | None = None
-    """A key of `facts.METRICS`; None if it was not said."""
+    """A key of `benchmarks.METRICS`; None if it was not said."""
     n: int | None = None
     system: str | None = None
-    """A key of `facts.SYSTEMS`."""
+    """A key of `benchmarks.SYSTEMS`."""
 
     @property
     def editions(self) -> tuple[Edition, ...]:
@@ -33,26 +33,26 @@ class Asked:
         return scope(self.of, self.system, self.n)
 
     @property
-    def taken(self) -> str:
+    def effective_metric(self) -> str:
         """The metric, the usual one of the subset if none was said."""
         return self.metric or self.of.metrics[0]
 
     @property
     def value(self) -> float:
         """As a fraction of 1."""
-        return float(self.printed.value)
+        return float(self.score.value)
 
     def items(self) -> tuple[int, Edition, bool]:
         """The number of items that intervals are for, its edition, and whether it follows from what is known."""
         if self.n is not None:
             return self.n, self.editions[0], True
-        fitting = [e for e in self.editions if exact.counts(self.printed, e.n)] if self.taken in SHARES else []
-        candidates = fitting if fitting and exact.tells(self.printed, fitting[0].n) else list(self.editions)
+        fitting = [e for e in self.editions if grim.counts(self.score, e.n)] if self.effective_metric in SHARES else []
+        candidates = fitting if fitting and grim.is_distinctive(self.score, fitting[0].n) else list(self.editions)
         return candidates[0].n, candidates[0], len({e.n for e in candidates}) == 1
 
     def interval(self, n: int) -> tuple[float, float] | None:
         """The 95 % interval for n items; None where value and n give none."""
-        return apart.interval(self.taken, self.value, n, self.sizes(n))
+        return intervals.interval(self.effective_metric, self.value, n, self.sizes(n))
 
     def sizes(self, n: int) -> dict[str, int] | None:
         """Label → items among n, if that is known."""
@@ -67,14 +67,14 @@ class Constant:
     answer: str
 
     @property
-    def k(self) -> int:
+    def right(self) -> int:
         """Right answers."""
         return self.edition.counts[self.answer]
 
     @property
     def share(self) -> Fraction:
         """Its accuracy."""
-        return Fraction(self.k, self.edition.n)
+        return Fraction(self.right, self.edition.n)
 
 
 def constants(editions: Sequence[Edition]) -> list[Constant]:
@@ -82,38 +82,38 @@ def constants(editions: Sequence[Edition]) -> list[Constant]:
     return [Constant(edition, answer) for edition in editions for answer in edition.counts]
 
 
-def on_constant(printed: Printed, constant: Constant) -> Finding | None:
+def match_constant(score: ReportedScore, constant: Constant) -> Finding | None:
     """Whether a share of right answers has the digits of a constant answer's: exactly, among others, or cut off."""
-    edition, k = constant.edition, constant.k
-    fitting = exact.counts(printed, edition.n)
+    edition, k = constant.edition, constant.right
+    fitting = grim.counts(score, edition.n)
     if k in fitting:
         # What fits a good part of all numbers of right answers says nothing.
-        if len(fitting) > max(1, WIDEST * edition.n):
+        if len(fitting) > max(1, MAX_FITTING_SHARE * edition.n):
             return None
         kind, weight = ("constant", "alert") if len(fitting) == 1 else ("constant_among", "note")
-    elif k in exact.cut_counts(printed, edition.n):
+    elif k in grim.truncated_counts(score, edition.n):
         kind, weight = "constant_cut", "alert"
     else:
         return None
     return finding(
         kind,
         "alert" if weight == "alert" else "note",
-        score=printed.text,
+        score=score.text,
         k=k,
         n=edition.n,
         answer=constant.answer,
         edition=edition.name,
         low=fitting[0] if fitting else k,
         high=fitting[-1] if fitting else k,
-        full=printed.show(constant.share, 2),
-        rounded=rounded_as(printed, constant.share),
+        full=score.show(constant.share, 2),
+        rounded=rounded_as(score, constant.share),
     )
 
 
-def rounded_as(printed: Printed, number: Fraction) -> str:
+def rounded_as(score: ReportedScore, number: Fraction) -> str:
     """A number rounded to the digits of a printed score, on its scale."""
-    decimals = max(0, printed.digits - (2 if printed.scale == "percent" else 0))
-    return f"{float(number) * (100 if printed.scale == 'percent' else 1):.{decimals}f}"
+    decimals = max(0, score.digits - (2 if score.scale == "percent" else 0))
+    return f"{float(number) * (100 if score.scale == 'percent' else 1):.{decimals}f}"
 
 
 def numbers(values: Sequence[int]) -> tuple[str, ...]:

@@ -16,17 +16,17 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
-from jglue_app.audit.facts import SIGNED
+from jglue_app.audit.benchmarks import SIGNED
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
 
 Scale = Literal["fraction", "percent"]
 SCALES = ("fraction", "percent")
-FINEST = Fraction(1, 10**7)
+MIN_UNIT = Fraction(1, 10**7)
 """Width of the smallest interval: single-precision arithmetic, as much as many systems use, holds no more digits."""
-MOST_SHOWN = 6
+MAX_DECIMALS = 6
 """Decimals of other numbers beside a score: of 1,000 items the third is uncertain."""
-LONGEST = 60
+MAX_CHARS = 60
 """Characters of a score; no system prints more."""
 AMBIGUOUS_DIGITS = 2
 """A number up to 1 with no more decimals may as well be a percentage."""
@@ -41,7 +41,7 @@ MISSING = ("", "-", "--", "---", "/", "n/a", "na", "none", "null", "?", "tbd", "
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
+class ReportedScore:
     """A score as it stands in a table."""
 
     text: str
@@ -57,7 +57,7 @@ class Printed:
     @property
     def half(self) -> Fraction:
         """Half the width of the interval that it stands for."""
-        return max(self.unit, FINEST) / 2
+        return max(self.unit, MIN_UNIT) / 2
 
     @property
     def bounds(self) -> tuple[Fraction, Fraction]:
@@ -77,24 +77,24 @@ class Printed:
     def cuts(self, number: Fraction | float) -> bool:
         """Whether a number reads so when digits are cut off, and not when it is rounded."""
         exact = Fraction(number)
-        return self.unit >= FINEST and not self.rounds(exact) and self.value <= exact < self.value + self.unit
+        return self.unit >= MIN_UNIT and not self.rounds(exact) and self.value <= exact < self.value + self.unit
 
     def gap(self, number: float) -> str:
         """A difference of two scores on the scale of this one, with its sign."""
-        decimals = min(max(self.digits, 3), MOST_SHOWN)
+        decimals = min(max(self.digits, 3), MAX_DECIMALS)
         if self.scale == "percent":
             return f"{100 * number:+.{max(1, decimals - 2)}f} pt"
         return f"{number:+.{decimals}f}"
 
     def show(self, number: Fraction | float, more: int = 0) -> str:
         """Another number as this one is printed, with some further digits."""
-        decimals = min(max(self.digits, 3), MOST_SHOWN) + more
+        decimals = min(max(self.digits, 3), MAX_DECIMALS) + more
         if self.scale == "percent":
             return f"{100 * float(number):.{max(1, decimals - 2)}f} %"
         return f"{float(number):.{decimals}f}"
 
 
-def parse(text: str | float, metric: str | None = None, scale: Scale | None = None) -> Printed:
+def parse(text: str | float, metric: str | None = None, scale: Scale | None = None) -> ReportedScore:
     """Read a score.
 
     Args:
@@ -127,7 +127,7 @@ def parse(text: str | float, metric: str | None = None, scale: Scale | None = No
             plain=plain,
             limits=limits,
         )
-    return Printed(plain, value, unit, chosen, sure)
+    return ReportedScore(plain, value, unit, chosen, sure)
 
 
 def decimal(text: str | float) -> tuple[Decimal, str]:
@@ -137,7 +137,7 @@ def decimal(text: str | float) -> tuple[Decimal, str]:
         InputError: it is no finite number.
     """
     given = str(text)
-    if len(given) > LONGEST:
+    if len(given) > MAX_CHARS:
         raise InputError("The score is longer than any number that is printed. Give one number, such as 0.3016.")
     bare = given.strip().rstrip(_MARKS)
     while bare and _is_note(bare[-1]) and unicodedata.normalize("NFKC", bare[-1]).isdecimal():
@@ -165,10 +165,10 @@ def _is_note(char: str) -> bool:
 
 def is_nan(text: str | float) -> bool:
     """Whether it says that the score is not a number, as a correlation that is not defined; an infinite one is none."""
-    return bool(re.fullmatch(r"\s*[+-]?nan\s*", str(text)[:LONGEST], re.IGNORECASE))
+    return bool(re.fullmatch(r"\s*[+-]?nan\s*", str(text)[:MAX_CHARS], re.IGNORECASE))
 
 
 def is_missing(text: str) -> bool:
     """Whether a cell of a table says that there is no score."""
-    plain = unicodedata.normalize("NFKC", html.unescape(text[:LONGEST])).translate(_SIGNS)
+    plain = unicodedata.normalize("NFKC", html.unescape(text[:MAX_CHARS])).translate(_SIGNS)
     return plain.strip("*_`†‡ \t").lower() in MISSING

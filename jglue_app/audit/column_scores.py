@@ -6,23 +6,23 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-from jglue_app.audit.facts import SIGNED
-from jglue_app.audit.printed import AMBIGUOUS_DIGITS, Printed, Scale, decimal, is_missing, is_nan, parse
+from jglue_app.audit.benchmarks import SIGNED
+from jglue_app.audit.reported_score import AMBIGUOUS_DIGITS, ReportedScore, Scale, decimal, is_missing, is_nan, parse
 from jglue_app.audit.sentences import Finding, finding
 from jglue_app.audit.table import Column
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
 
-FEW = 2
+MAX_UNCLEAR_SCORES = 2
 """Scores in a column that do not make its scale plain."""
-NAMED = 12
+MAX_NAMED = 12
 """Models that a sentence names; the data have all."""
 _OWNER = re.compile(r"^[\w.-]+/(?=[\w.-])")
 
 
 def read_cells(
     models: Sequence[str], column: Column, scale: Scale | None
-) -> tuple[list[Printed | None], list[Finding]]:
+) -> tuple[list[ReportedScore | None], list[Finding]]:
     """The scores of a column, None where there is none, and what is wrong with its cells."""
     raw: list[Decimal | None] = []
     signed: list[bool] = []
@@ -42,7 +42,7 @@ def read_cells(
     bare = [abs(x) for x, percent in zip(raw, signed, strict=True) if x and not percent]
     above, below = sum(x > 1 for x in bare), sum(x <= 1 for x in bare)
     chosen: Scale = scale or ("percent" if above and above >= below else "fraction")
-    printed: list[Printed | None] = []
+    scores: list[ReportedScore | None] = []
     mixed: list[str] = []
     outside: list[str] = []
     for model, cell, value, percent in zip(models, column.cells, raw, signed, strict=True):
@@ -56,7 +56,7 @@ def read_cells(
             if made and other:
                 mixed.append(f"{model} {cell}")
                 made = None
-        printed.append(made)
+        scores.append(made)
     found = []
     if mixed:
         found.append(finding("board_mixed", "alert", column=column.title, who=names(mixed), above=above, below=below))
@@ -67,14 +67,14 @@ def read_cells(
     if undefined:
         found.append(finding("board_nan", "alert", column=column.title, who=names(undefined)))
     if bare and not mixed:
-        made_of = [p for p in printed if p is not None and p.value]
+        made_of = [p for p in scores if p is not None and p.value]
         # One or two numbers such as 0.9 do not say what the others of the table would have said.
-        open_ = scale is None and chosen == "fraction" and len(made_of) <= FEW and not any(signed)
+        open_ = scale is None and chosen == "fraction" and len(made_of) <= MAX_UNCLEAR_SCORES and not any(signed)
         if open_ and all(-_exponent(x) <= AMBIGUOUS_DIGITS for x in raw if x):
             found.append(finding("board_open", "alert", column=column.title))
         else:
             found.append(finding(f"board_{chosen}_said" if scale else f"board_{chosen}", "info", columns=column.title))
-    return printed, found
+    return scores, found
 
 
 def _exponent(number: Decimal) -> int:
@@ -83,7 +83,7 @@ def _exponent(number: Decimal) -> int:
     return exponent
 
 
-def names(names: Sequence[str], most: int = NAMED) -> tuple[str, ...]:
+def names(names: Sequence[str], most: int = MAX_NAMED) -> tuple[str, ...]:
     """The first names of a list, without their owners on the Hub, and how many more there are."""
     shown = tuple(name if isinstance(name, Message) else short(name) for name in names[:most])
     return (*shown, Message("… (+{count})", count=len(names) - most)) if len(names) > most else shown

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jglue_app.audit import board
+from jglue_app.audit import leaderboard_audit
 from jglue_app.audit.auditor import TableAudit, audit_score, audit_table
 from jglue_app.audit.sentences import sentence
 from jglue_app.errors import DataError, InputError, UnknownNameError
@@ -62,7 +62,7 @@ def test_fractions_among_percentages_are_left_aside_unless_the_scale_is_said() -
     assert [s.model for s in audit.rankings[0].standings] == ["c", "a"]
     read = audit_table(text, scale="percent")
     assert "board_mixed" not in kinds(read)
-    assert [round(s.asked.value, 6) for s in read.rankings[0].standings] == [0.9039, 0.3011, 0.009026, 0.003]
+    assert [round(s.query.value, 6) for s in read.rankings[0].standings] == [0.9039, 0.3011, 0.009026, 0.003]
 
 
 def test_a_tie_of_scales_is_said_to_be_one() -> None:
@@ -161,11 +161,11 @@ def test_groups_that_cannot_be_told_apart_after_holm() -> None:
     audit = audit_table("model,JNLI\nfirst,0.9001\nsecond,0.8801\nlast,0.5001\n")
     ranking = audit.rankings[0]
     # Three pairs: the two with `last` hold at any level; the remaining one is held to .05.
-    assert [(s.model, s.alike) for s in ranking.standings] == [("first", ()), ("second", ()), ("last", ())]
+    assert [(s.model, s.indistinguishable) for s in ranking.standings] == [("first", ()), ("second", ()), ("last", ())]
     assert said(audit, "board_alone") == ["JNLI: first 0.9001 is above all the others."]
     # With a fourth model near, the same pair is one of three left and is held to .05/3.
     more = audit_table("model,JNLI\nfirst,0.9001\nsecond,0.8801\nthird,0.8901\nlast,0.5001\n").rankings[0]
-    assert {s.model: s.alike for s in more.standings} == {
+    assert {s.model: s.indistinguishable for s in more.standings} == {
         "first": ("third", "second"),
         "third": ("first", "second"),
         "second": ("first", "third"),
@@ -177,8 +177,8 @@ def test_groups_that_cannot_be_told_apart_after_holm() -> None:
 def test_not_told_apart_does_not_carry_over() -> None:
     # .9101 and .8951, and .8951 and .8801, differ by 1.8 and 1.7 standard errors; .9101 and .8801 by 3.4.
     audit = audit_table("model,JNLI\na,0.9101\nb,0.8951\nc,0.8801\nlast,0.5001\n")
-    alike = {s.model: s.alike for s in audit.rankings[0].standings}
-    assert alike == {"a": ("b",), "b": ("a", "c"), "c": ("b",), "last": ()}
+    indistinguishable = {s.model: s.indistinguishable for s in audit.rankings[0].standings}
+    assert indistinguishable == {"a": ("b",), "b": ("a", "c"), "c": ("b",), "last": ()}
     assert audit.rankings[0].groups == (("a", "b"), ("b", "c"), ("last",))
     assert "does not carry over" in next(sentence(f)[1] for f in audit.findings if f.kind == "board_groups")
 
@@ -262,4 +262,4 @@ def test_a_correlation_that_is_no_number_is_named_and_an_infinite_one_is_no_scor
 def test_groups_are_the_largest_runs_without_a_told_pair(
     told: list[tuple[int, int]], groups: list[tuple[int, int]]
 ) -> None:
-    assert [(run.start, run.stop) for run in board._runs(4, set(told))] == groups
+    assert [(run.start, run.stop) for run in leaderboard_audit._largest_groups(4, set(told))] == groups

@@ -14,7 +14,7 @@ from jglue_app.errors import DataError
 MAX_BYTES = 5_000_000
 MAX_ROWS = 500
 """Each is compared with each: more would take minutes, and no leaderboard has so many models."""
-BOTH = re.compile(r"\s*\*{0,2}[\d.]+%?\*{0,2}\s*/\s*\*{0,2}[\d.]+%?\*{0,2}\s*")
+TWO_SCORES = re.compile(r"\s*\*{0,2}[\d.]+%?\*{0,2}\s*/\s*\*{0,2}[\d.]+%?\*{0,2}\s*")
 """Two scores in one cell."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -101,7 +101,7 @@ def grid(text: str) -> tuple[list[str], list[list[str]]]:
 
 
 def _is_number(cell: str) -> bool:
-    return bool(re.fullmatch(r"[-+*\s]*\d*\.?\d+%?[*\s]*", cell)) or bool(BOTH.fullmatch(cell))
+    return bool(re.fullmatch(r"[-+*\s]*\d*\.?\d+%?[*\s]*", cell)) or bool(TWO_SCORES.fullmatch(cell))
 
 
 def _markdown(line: str) -> list[str]:

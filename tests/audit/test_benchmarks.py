@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jglue_app.audit.facts import BENCHMARKS, METRICS, SYSTEMS, benchmark, metric_of, scope, system_of
+from jglue_app.audit.benchmarks import BENCHMARKS, METRICS, SYSTEMS, benchmark, metric_of, scope, system_of
 from jglue_app.audit.sentences import METRIC_NAMES
 from jglue_app.errors import UnknownNameError
 from jglue_app.scoring.protocols import PROTOCOLS

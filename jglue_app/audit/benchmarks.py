@@ -190,7 +190,7 @@ SYSTEMS = {
     "lm-eval-ja": System("lm-eval", ranks=True),
 }
 """Systems by the names of their protocols; variants of one begin with its name."""
-PARTS = (10, 20, 30, 50, 100, 200, 250, 300, 500, 1000)
+COMMON_SAMPLE_SIZES = (10, 20, 30, 50, 100, 200, 250, 300, 500, 1000)
 """Items that systems take of a subset to save time."""
 
 

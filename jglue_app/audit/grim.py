@@ -6,33 +6,33 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 
-from jglue_app.audit.printed import Printed
+from jglue_app.audit.reported_score import ReportedScore
 
 
-def counts(printed: Printed, n: int) -> range:
+def counts(score: ReportedScore, n: int) -> range:
     """Numbers of right answers of n that round to a printed share; empty if none does."""
-    low, high = printed.bounds
+    low, high = score.bounds
     return range(max(0, math.ceil(low * n)), min(n, math.floor(high * n)) + 1)
 
 
-def cut_counts(printed: Printed, n: int) -> range:
+def truncated_counts(score: ReportedScore, n: int) -> range:
     """The same for digits that are cut off, where none rounds to it."""
-    if counts(printed, n):
+    if counts(score, n):
         return range(0)
-    least = math.ceil(printed.value * n)
-    greatest = min(n, math.ceil((printed.value + printed.unit) * n) - 1)
-    fitting = [k for k in range(least, greatest + 1) if printed.cuts(Fraction(k, n))]
+    least = math.ceil(score.value * n)
+    greatest = min(n, math.ceil((score.value + score.unit) * n) - 1)
+    fitting = [k for k in range(least, greatest + 1) if score.cuts(Fraction(k, n))]
     return range(fitting[0], fitting[-1] + 1) if fitting else range(0)
 
 
-def tells(printed: Printed, n: int) -> bool:
+def is_distinctive(score: ReportedScore, n: int) -> bool:
     """Whether a share of n items could fail to fit: neighbouring counts are further apart than digits."""
-    return printed.half * 2 * n < 1
+    return score.half * 2 * n < 1
 
 
-def neighbours(printed: Printed, n: int) -> tuple[int, int]:
+def neighbours(score: ReportedScore, n: int) -> tuple[int, int]:
     """The counts just below and just above a share that no count gives."""
-    below = math.floor(printed.value * n)
+    below = math.floor(score.value * n)
     return below, min(n, below + 1)
 
 

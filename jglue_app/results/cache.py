@@ -1,0 +1,238 @@
+"""What has been read of stored runs and computed from them, kept for the next time.
+
+Two caches, both bounded in bytes (the least recently used entry is evicted first) and safe to use from several threads:
+what two requests need at once is read or computed once, and requests for different runs do not wait for one another.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar, cast
+from weakref import WeakValueDictionary
+
+from cachetools import LRUCache
+
+from jglue_app.errors import StoreError
+from jglue_app.runs.store import TRIES, FileVersion, RunStore
+from jglue_app.scoring.judged import Judged, judge_run
+from jglue_app.scoring.protocols import judge_all
+from jglue_app.scoring.types import Judgement
+from jglue_app.tasks import TASKS
+from jglue_app.types import Record, RunData
+
+MAX_RUN_BYTES = 512 * 2**20
+"""Estimated memory of the runs that are kept."""
+MIN_RUN_BYTES = MAX_RUN_BYTES // 64
+"""What a small run counts as, so that there are at most 64."""
+MAX_RESULT_BYTES = 64 * 2**20
+"""Estimated memory of the reports, comparisons and the like that are kept."""
+
+BYTES_PER_FILE_BYTE = 2.5
+"""Memory of items and records for each byte of their files; measured at 2.1."""
+BYTES_PER_JUDGEMENT = 800
+"""Memory of a judged item; measured at 440 to 720."""
+BYTES_PER_PICKLED_BYTE = 4
+BYTES_PER_KEY = 1_024
+"""Memory of a result's key and of the entry itself."""
+
+T = TypeVar("T")
+RunVersion = tuple[FileVersion, FileVersion]
+"""Of manifest and items."""
+
+
+class KeyLocks:
+    """A lock for each key, for as long as somebody holds or waits for it."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: WeakValueDictionary[Hashable, threading.Lock] = WeakValueDictionary()
+
+    def of(self, key: Hashable) -> threading.Lock:
+        """The lock of a key."""
+        with self._guard:
+            return self._locks.setdefault(key, threading.Lock())
+
+
+class ResultCache:
+    """Computed results, each with the version of the files that it was computed from."""
+
+    def __init__(self, max_bytes: int = MAX_RESULT_BYTES) -> None:
+        self._locks = KeyLocks()
+        self._guard = threading.Lock()
+        self._entries: LRUCache[Hashable, _Result] = LRUCache(max_bytes, getsizeof=lambda entry: entry.size)
+
+    def get(self, key: Hashable, version: Hashable, compute: Callable[[], T]) -> T:
+        """The result of a key, computed unless it is there for this version of the files.
+
+        The version is to be taken before `compute` reads anything: files that change in between have another one by
+        the next call.
+        """
+        with self._locks.of(key):
+            with self._guard:
+                entry = self._entries.get(key)
+            if entry is not None and entry.version == version:
+                return cast(T, entry.value)
+            value = compute()
+            size = BYTES_PER_PICKLED_BYTE * len(pickle.dumps(value)) + BYTES_PER_KEY
+            with self._guard:
+                self._entries.pop(key, None)
+                if size <= self._entries.maxsize:
+                    self._entries[key] = _Result(version, value, size)
+            return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    version: Hashable
+    value: object
+    size: int
+
+
+@dataclass(slots=True)
+class _LoadedRun:
+    """A run in memory. Its values are replaced as a whole when it grows: what was handed out stays as it is."""
+
+    version: RunVersion
+    """Of manifest and items."""
+    data: RunData
+    records_file: FileVersion | None = None
+    """Version of `records.jsonl`."""
+    offset: int = 0
+    """Bytes of `records.jsonl` that have been read."""
+    file_bytes: int = 0
+    judged: dict[str, Judged] = field(default_factory=dict)
+    """Protocol → task → item id → judged item, of `data` or of what it was before it grew."""
+    current: set[str] = field(default_factory=set)
+    """Protocols whose judged items are those of `data`."""
+    item_judgements: dict[tuple[str, str], tuple[Record, dict[str, Judgement]]] = field(default_factory=dict)
+    """(Task, item id) → record, and protocol → judgement, of items that were opened."""
+
+    @property
+    def size(self) -> int:
+        """Estimated memory in bytes."""
+        judgements = sum(len(rows) for tasks in self.judged.values() for rows in tasks.values())
+        judgements += sum(len(by_protocol) for _, by_protocol in self.item_judgements.values())
+        size = int(BYTES_PER_FILE_BYTE * self.file_bytes) + BYTES_PER_JUDGEMENT * judgements
+        # A run that is larger than the whole cache is kept alone.
+        return min(max(size, MIN_RUN_BYTES), MAX_RUN_BYTES)
+
+
+class RunCache:
+    """Runs as they are stored, with their judged items. Of a run that has grown only the new lines are read and
+    judged."""
+
+    def __init__(self) -> None:
+        self._locks = KeyLocks()
+        self._guard = threading.Lock()
+        self._runs: LRUCache[Path, _LoadedRun] = LRUCache(MAX_RUN_BYTES, getsizeof=lambda run: run.size)
+
+    def data(self, path: Path) -> RunData:
+        """Everything that is stored of a run; raises StoreError if there is none, or a damaged one."""
+        with self._locks.of(path):
+            return self._load(path).data
+
+    def judged(self, path: Path, protocol: str) -> tuple[RunData, Judged]:
+        """The same and its judged items, as `judge_run` gives them; raises StoreError, UnknownNameError."""
+        with self._locks.of(path):
+            run = self._load(path)
+            if protocol not in run.current:
+                run.judged[protocol] = judge_run(run.data, protocol, run.judged.get(protocol))
+                run.current.add(protocol)
+                self._keep(path, run)
+            return run.data, run.judged[protocol]
+
+    def item_judgements(self, path: Path, task: str, item_id: str) -> dict[str, Judgement]:
+        """Protocol → judgement of one item; without any if it has no record. Raises StoreError."""
+        with self._locks.of(path):
+            run = self._load(path)
+            record = next((r for r in run.data.records if (r.task, r.item_id) == (task, item_id)), None)
+            item = run.data.items.get(task, {}).get(item_id)
+            if record is None or item is None:
+                return {}
+            known = run.item_judgements.get((task, item_id))
+            if known is None or known[0] is not record:
+                known = record, judge_all(TASKS[task], item, record)
+                run.item_judgements[task, item_id] = known
+                self._keep(path, run)
+            return known[1]
+
+    def forget(self, path: Path) -> None:
+        """Drop what is kept of a run."""
+        with self._guard:
+            self._runs.pop(path, None)
+
+    def _keep(self, path: Path, run: _LoadedRun) -> None:
+        with self._guard:
+            # Anew, because the cache asks for the size only when an entry is set.
+            self._runs.pop(path, None)
+            self._runs[path] = run
+
+    def _load(self, path: Path) -> _LoadedRun:
+        """The run as its files are now. The caller holds the lock of the path."""
+        store = RunStore(path)
+        for attempt in range(1, TRIES + 1):
+            version = version_of(store)
+            try:
+                run = self._read(store, version)
+                break
+            except StoreError:
+                self.forget(path)
+                # Another process may have raised the run's limit between the items and the records.
+                if attempt == TRIES or store.version() == version:
+                    raise
+        return run
+
+    def _read(self, store: RunStore, version: RunVersion) -> _LoadedRun:
+        with self._guard:
+            known = self._runs.get(store.path)
+        records_file = store.file_version("records.jsonl")
+        if known is not None and (known.version, known.records_file) == (version, records_file):
+            return known
+        if known is None or known.version != version or not _has_grown(known, records_file):
+            known = _LoadedRun(version, store.head())
+        new, offset = store.records_since(known.offset)
+        records = {(r.task, r.item_id): r for r in (*known.data.records, *new)}
+        data = replace(known.data, records=list(records.values())) if new else known.data
+        store.check_records(data)
+        run = replace(
+            known,
+            data=data,
+            records_file=records_file,
+            offset=offset,
+            file_bytes=offset + sum(file.size for file in version),
+            current=known.current if data is known.data else set(),
+        )
+        self._keep(store.path, run)
+        return run
+
+
+def version_of(store: RunStore) -> RunVersion:
+    """What changes when the manifest or the items of a run are rewritten; raises StoreError if one is not there."""
+    manifest, items = store.version()
+    if manifest is None or items is None:
+        raise StoreError(
+            "{path} holds no run ({reason}). It may have been deleted: run it again.",
+            path=store.path,
+            reason=_missing_reason(store.path / ("manifest.json" if manifest is None else "items.jsonl")),
+        )
+    return manifest, items
+
+
+def _missing_reason(path: Path) -> str | None:
+    try:
+        path.stat()
+    except OSError as e:
+        return e.strerror
+    return None
+
+
+def _has_grown(run: _LoadedRun, records_file: FileVersion | None) -> bool:
+    """Whether lines were only appended to the records since they were read."""
+    before = run.records_file
+    if before is None:
+        return run.offset == 0
+    return records_file is not None and records_file.inode == before.inode and records_file.size > before.size

@@ -1,0 +1,24 @@
+"""Every action of the page for programs: API endpoints, which are MCP tools too when the page is started with `--mcp`.
+
+They take and give plain values. They may do what the page may do: the same limits, the same visitor's runs. The
+guard of the page turns their errors into `gr.Error`.
+"""
+
+from __future__ import annotations
+
+from gradio.events import api
+
+from jglue_app.ui.endpoints import audit, lab, runs, stored
+from jglue_app.ui.state import AppState
+
+
+def build(state: AppState) -> None:
+    """Add the endpoints to the surrounding Blocks."""
+    for function in (
+        *runs.endpoints(state),
+        *stored.endpoints(state),
+        *audit.endpoints(),
+        *lab.endpoints(state),
+    ):
+        api(function, concurrency_limit=16)
+    stored.build_file_endpoints(state)

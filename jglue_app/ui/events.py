@@ -1,0 +1,35 @@
+"""What the event handlers of all tabs share: their types, and how the page listens to events.
+
+Handlers take and return dictionaries keyed by component: with `inputs` given as a set, Gradio calls a handler with
+`{component: value}`, and a component that is missing from what it returns stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+
+Values = Mapping[Component, Any]
+"""Component → its value, of the components that a handler asks for."""
+Updates = dict[Block, Any]
+"""Component → its new value, or `gr.update(…)`."""
+
+UNCHANGED: Updates = gr.skip()
+"""What a handler returns that changes nothing: Gradio does not take an empty dictionary for that. A generator has to
+give something, else Gradio empties its outputs."""
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""Options of an event that is no API endpoint and draws its own progress."""
+FOLLOWS_JOB: dict[str, Any] = {**PRIVATE, "concurrency_limit": None}
+"""Options of an event whose handler follows a job. As many run as there are visitors: they only wait."""
+AS_TYPED: dict[str, Any] = {**PRIVATE, "queue": False, "trigger_mode": "always_last"}
+"""Options of an event that comes with every change of a form; only the last one has to be answered."""
+
+
+def changes_of(components: Iterable[Any]) -> list[Any]:
+    """The events that come when a visitor changes one of these components."""
+    return [component.input for component in components]

@@ -1,0 +1,176 @@
+"""What the Compare tab shows of two runs, of an active job or stored: status, origin, scoreboard, items, one item."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gradio as gr
+from gradio.components import Component
+
+from jglue_app.errors import StoreError
+from jglue_app.messages import word
+from jglue_app.results import showcase
+from jglue_app.results.showcase import SHIPPED
+from jglue_app.runs.request import RunRequest
+from jglue_app.runs.request_text import to_command_line, to_url_query
+from jglue_app.ui import views
+from jglue_app.ui.events import Updates
+from jglue_app.ui.jobs import Job
+from jglue_app.ui.progress import REDRAW_INTERVAL_S, progress_html
+from jglue_app.ui.state import AppState
+from jglue_app.ui.views import comparison
+from jglue_app.ui.views.comparison import Pair
+
+KIND = "compare"
+"""Of the jobs that the tab starts."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComparisonPanel:
+    """The components, and the values that show something in them."""
+
+    state: AppState
+    status: gr.HTML
+    pairs: gr.Radio
+    origin: gr.HTML
+    board: gr.HTML
+    items: gr.HTML
+    item: gr.HTML
+
+    @property
+    def components(self) -> list[Component]:
+        """All of them."""
+        return [self.status, self.pairs, self.origin, self.board, self.items, self.item]
+
+    def drawing(self, job: Job, lang: str, page: str = "") -> Callable[[bool], Updates]:
+        """Draws a job for `follow`. Once the page shows another comparison, only the status is drawn."""
+        drawing = _JobDrawing(self, job, lang)
+
+        def draw(last: bool) -> Updates:
+            updates = drawing.final() if last else drawing.update()
+            if self.state.is_current_view(page, KIND, job.id):
+                return updates
+            return {self.status: updates[self.status] + views.note(word("run_elsewhere", lang))}
+
+        return draw
+
+    def job_so_far(self, job: Job, lang: str) -> Updates:
+        """What an ended job has to show; of an active one the status, because the next event follows it."""
+        if job.active:
+            return {self.status: progress_html(job, lang, ahead=self.state.jobs.queue_position(job))}
+        return self.drawing(job, lang)(True)
+
+    def shipped_pair(self, owner: str, lang: str, name: str = "") -> Updates:
+        """The views of a comparison that came with the application, its most telling item opened."""
+        if not showcase.here():
+            return {
+                self.status: "",
+                self.pairs: None,
+                self.origin: "",
+                self.board: views.empty(word("empty_board", lang)),
+                self.items: None,
+                self.item: views.empty(word("empty_item", lang)),
+            }
+        pair = next((pair for pair in showcase.PAIRS if pair.name == name), showcase.PAIRS[0])
+        return {**self.stored_pair(owner, lang, SHIPPED + pair.a, SHIPPED + pair.b), self.pairs: pair.name}
+
+    def stored_pair(self, owner: str, lang: str, a: str, b: str = "") -> Updates:
+        """The views of two stored runs, or one, with their most telling item opened."""
+        shipped = a.startswith(SHIPPED) and b.startswith(SHIPPED)
+        made_by = request_of(self.state, owner, a, b)
+        link = None if shipped else to_url_query(made_by) if made_by else ""
+        pair = Pair(a, b)
+        listed = comparison.item_list_value(self.state, owner, pair, lang, open_first=True, link=link)
+        opened = listed["open"]
+        item = views.empty(word("empty_item", lang))
+        if opened:
+            item = comparison.item_html(self.state, owner, {"a": a, "b": b}, opened["task"], opened["id"], lang)
+        made_with = to_command_line(made_by) if made_by and shipped else ""
+        return {
+            self.status: "",
+            self.pairs: None,
+            self.origin: comparison.provenance_html(self.state, owner, pair, lang, made_with),
+            self.board: comparison.board_html(self.state, owner, pair, lang),
+            self.items: listed,
+            self.item: item,
+        }
+
+
+class _JobDrawing:
+    """Draws a job again and again; remembers when it has drawn what takes long."""
+
+    def __init__(self, panel: ComparisonPanel, job: Job, lang: str) -> None:
+        self._panel, self._job, self._lang = panel, job, lang
+        self._list_drawn_at = 0.0
+        self._bars_drawn = 0
+        self._first = True
+
+    def update(self) -> Updates:
+        """New values while the job is active."""
+        panel, job, lang = self._panel, self._job, self._lang
+        updates: Updates = {panel.status: progress_html(job, lang, ahead=panel.state.jobs.queue_position(job))}
+        if not (job.runs and job.bars):
+            return updates
+        panel.state.grant_access(job)
+        pair = pair_of(job)
+        rows = sum(event.done for event in list(job.bars.values()))
+        now = time.monotonic()
+        # A long list takes long to draw, and a scoreboard long to test.
+        list_due = now - self._list_drawn_at >= max(REDRAW_INTERVAL_S, rows / 800)
+        board_due = self._bars_drawn != len(job.bars) or (list_due and rows < 400)
+        self._bars_drawn = len(job.bars)
+        if board_due:
+            updates[panel.board] = comparison.board_html(panel.state, job.owner, pair, lang)
+        if list_due:
+            self._list_drawn_at = now
+            updates[panel.items] = comparison.item_list_value(panel.state, job.owner, pair, lang, link=_link(job))
+        if self._first:
+            updates |= self._no_shipped_pair()
+        return updates
+
+    def final(self) -> Updates:
+        """New values at the job's end."""
+        panel, job, lang = self._panel, self._job, self._lang
+        if not job.runs:
+            return {panel.status: progress_html(job, lang)}
+        panel.state.grant_access(job)
+        pair = pair_of(job)
+        failed = comparison.failed_items(panel.state, job.owner, pair)
+        updates: Updates = {panel.status: progress_html(job, lang, failed_items=failed)}
+        if not any(data and data.records for data in comparison.load_both(panel.state, job.owner, pair)):
+            return updates
+        updates[panel.board] = comparison.board_html(panel.state, job.owner, pair, lang)
+        updates[panel.items] = comparison.item_list_value(
+            panel.state, job.owner, pair, lang, open_first=True, fetch=True, link=_link(job)
+        )
+        if self._first:
+            updates |= self._no_shipped_pair()
+        return {**updates, panel.pairs: None, panel.origin: ""}
+
+    def _no_shipped_pair(self) -> Updates:
+        self._first = False
+        panel = self._panel
+        return {panel.pairs: None, panel.origin: "", panel.item: views.empty(word("empty_item", self._lang))}
+
+
+def pair_of(job: Job) -> Pair:
+    """The runs of a job, as far as it has asked for their items."""
+    a, b = job.runs["a"], job.runs.get("b")
+    return Pair(a.run, b.run if b else "", a.ids, b.ids if b else None)
+
+
+def _link(job: Job) -> str | None:
+    return to_url_query(job.request) if isinstance(job.request, RunRequest) else None
+
+
+def request_of(state: AppState, owner: str, a: str, b: str) -> RunRequest | None:
+    """The request that makes stored runs again; None where no single request can."""
+    try:
+        specs = [state.data(owner, name).spec for name in (a, b) if name]
+    except StoreError:
+        return None
+    if len(specs) == 1:
+        return RunRequest.of_spec(specs[0])
+    return RunRequest.of_pair(specs[0], specs[1]) if specs else None

@@ -1,0 +1,169 @@
+"""The part of the Results tab where a run is exported, imported and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+
+from jglue_app.errors import InputError
+from jglue_app.messages import word
+from jglue_app.results.library import StoredRun
+from jglue_app.results.showcase import SHIPPED
+from jglue_app.runs.request_options import MAX_NAME
+from jglue_app.tasks import TASKS
+from jglue_app.types import Notice
+from jglue_app.ui import views
+from jglue_app.ui.controls import T, pane
+from jglue_app.ui.events import PRIVATE, Updates, Values
+from jglue_app.ui.guard import errors_shown_in
+from jglue_app.ui.run_files import import_run
+from jglue_app.ui.state import AppState
+from jglue_app.ui.tabs import export_controls
+from jglue_app.ui.tabs.export_controls import ExportControls
+from jglue_app.ui.views.board import notice_text
+from jglue_app.ui.views.ranking import run_label
+from jglue_app.ui.visitor import language, visitor_id
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ManageControls:
+    """The components, and what happens with them."""
+
+    state: AppState
+    run: gr.Dropdown
+    export: ExportControls
+    upload: gr.File
+    partial: gr.Checkbox
+    model: gr.Textbox
+    delete: gr.Button
+    confirmation: gr.Group
+    question: gr.HTML
+    yes: gr.Button
+    no: gr.Button
+    to_delete: gr.State
+    """The name of the run that the question is about: a yes deletes that one, whatever is chosen meanwhile."""
+    status: gr.HTML
+
+    def connect(self, protocol: Component) -> Sequence[Dependency]:
+        """Listen to the events; returns those after which other runs are stored.
+
+        Args:
+            protocol: whose scores an exported file holds.
+        """
+        self.export.connect(self.state, self.run, self.status, protocol)
+        imported = self.upload.upload(
+            errors_shown_in(self.status, self.take, {self.upload: None}),
+            {self.upload, self.partial, self.model},
+            [self.upload, self.status],
+            **PRIVATE,
+        )
+        hidden: Updates = {self.confirmation: gr.update(visible=False), self.to_delete: ""}
+        question = [self.confirmation, self.question, self.status, self.to_delete]
+        ask = errors_shown_in(self.status, self.ask, {**hidden, self.question: ""})
+        self.delete.click(ask, self.run, question, **PRIVATE)
+        self.no.click(lambda: gr.update(visible=False), None, self.confirmation, queue=False, api_visibility="private")
+        deleted = self.yes.click(
+            errors_shown_in(self.status, self.remove, hidden),
+            self.to_delete,
+            [self.confirmation, self.status, self.to_delete],
+            **PRIVATE,
+        )
+        return imported, deleted
+
+    def offer(self, runs: Mapping[str, StoredRun], chosen: str | None, first: str | None) -> Updates:
+        """The runs to choose from.
+
+        Args:
+            runs: name → run.
+            chosen: the one that is chosen now. If it is still there it is not set again: by the time this arrives
+                another one may have been chosen.
+            first: the one to choose otherwise; None for the first of all.
+        """
+        choices = [(run_label(run, name), name) for name, run in runs.items()]
+        if chosen in runs:
+            return {self.run: gr.update(choices=choices)}
+        return {self.run: gr.update(choices=choices, value=first or next(iter(runs), None))}
+
+    def take(self, request: gr.Request, values: Values) -> Updates:
+        """Import the uploaded files."""
+        lang, files = language(request), values[self.upload]
+        if not files:
+            return {self.status: ""}
+        paths = [Path(file) for file in files]
+        folder, notices = import_run(self.state, paths, values[self.partial], values[self.model] or "")
+        done = word("import_done", lang).format(self.state.library.stored(folder).label)
+        return {self.upload: None, self.status: "".join(map(views.note, [done, *_sentences(notices, lang)]))}
+
+    def ask(self, request: gr.Request, name: str | None) -> Updates:
+        """Ask whether the chosen run is to be deleted."""
+        lang = language(request)
+        run = self.state.runs(visitor_id(request)).get(str(name or ""))
+        if run is None:
+            raise InputError("Choose a run first.")
+        if str(name).startswith(SHIPPED):
+            raise InputError("This run came with the application and stays. Choose one that was made here.")
+        return {
+            self.confirmation: gr.update(visible=True),
+            self.question: views.note(word("delete_ask", lang).format(f"{run.label} ({name})")),
+            self.status: "",
+            self.to_delete: str(name),
+        }
+
+    def remove(self, request: gr.Request, name: str) -> Updates:
+        """Delete the run that the question was about."""
+        self.state.delete(visitor_id(request), name)
+        return {
+            self.confirmation: gr.update(visible=False),
+            self.status: views.note(word("deleted", language(request)).format(name)),
+            self.to_delete: "",
+        }
+
+
+def _sentences(notices: Sequence[Notice], lang: str) -> list[str]:
+    return [f"{TASKS[str(notice.facts['task'])].title}: {notice_text(notice, lang)}" for notice in notices]
+
+
+def build(state: AppState, t: T) -> ManageControls:
+    """Put the controls into the surrounding Blocks; they listen to nothing before `connect`."""
+    public = state.settings.public
+    gr.Markdown(t("manage"), elem_classes="jg-section")
+    with gr.Row(elem_classes="jg-controls"):
+        with gr.Column(min_width=260):
+            run = gr.Dropdown([], label=t("manage_run"), elem_id="manage-run")
+            export = export_controls.build(t, ("export-format", "export", "export-file"))
+        with gr.Column(min_width=260, visible=not public):
+            upload = gr.File(
+                label=t("import"),
+                file_types=[".zip", ".jsonl", ".json", ".eval"],
+                file_count="multiple",
+                elem_id="import",
+                height=140,
+            )
+            partial = gr.Checkbox(label=t("import_partial"), info=t("import_info"), elem_id="import-partial")
+            model = gr.Textbox(label=t("import_model"), max_lines=1, max_length=MAX_NAME, elem_id="import-model")
+            delete = gr.Button(t("delete"), elem_id="delete", variant="stop")
+            with gr.Group(visible=False, elem_id="delete-box") as confirmation:
+                question = pane("delete-question")
+                with gr.Row():
+                    yes = gr.Button(t("delete_yes"), variant="stop", elem_id="delete-yes")
+                    no = gr.Button(t("delete_no"), elem_id="delete-no")
+    return ManageControls(
+        state=state,
+        run=run,
+        export=export,
+        upload=upload,
+        partial=partial,
+        model=model,
+        delete=delete,
+        confirmation=confirmation,
+        question=question,
+        yes=yes,
+        no=no,
+        to_delete=gr.State(""),
+        status=pane("manage-status"),
+    )

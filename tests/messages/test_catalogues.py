@@ -1,0 +1,177 @@
+"""Every sentence has its Japanese, with the same values, and no Japanese is left of one that is not raised."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from string import Formatter
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po
+
+from jglue_app.messages import FOLDER, LANGUAGES
+from tests.messages.extraction import (
+    APP,
+    ERRORS,
+    KEYWORDS,
+    constants,
+    first_arguments,
+    parsed,
+    room,
+    sources,
+    templates,
+)
+
+CATALOGUES = sorted((FOLDER / "ja").glob("*.po"))
+ROOMS_BEING_DONE = ("api", "backends", "bench", "cli", "launch", "results", "runs", "ui", "wandb_sink")
+"""Rooms that still lack entries. One that lacks none must not be named here."""
+SAME_IN_JAPANESE = (
+    # Names, numbers and marks alone.
+    "{edition} {n:,}",
+)
+"""Templates whose Japanese is the same text."""
+JAPANESE = re.compile("[ぁ-んァ-ヶ一-龠、。・：（「]")
+WORDS = re.compile(r"[A-Za-z]{2}")
+UNSPOKEN = ("scoring/parsing/", "tasks/", "bench/measure.py")
+"""Modules with Japanese that is read in answers or given to a model."""
+COMMAND = re.compile("`.+?`")
+
+
+@cache
+def catalogue(name: str) -> Catalog:
+    with (FOLDER / "ja" / f"{name}.po").open("rb") as file:
+        return read_po(file, locale="ja", abort_invalid=True)
+
+
+def entries() -> list[tuple[str, str, str]]:
+    """Catalogue, template and Japanese of every sentence; labels are tested in test_labels.py."""
+    return [
+        (path.stem, str(entry.id), str(entry.string))
+        for path in CATALOGUES
+        for entry in catalogue(path.stem)
+        if entry.id and not entry.context
+    ]
+
+
+def fields(template: str) -> set[str]:
+    """The values that a template names: `item` of `{item.id!r:>10}`."""
+    return {re.split(r"[.\[]", name)[0] for _, name, _, _ in Formatter().parse(template) if name is not None}
+
+
+def missing_by_room() -> dict[str, list[str]]:
+    """Room → its templates without Japanese."""
+    known = {template for _, template, _ in entries()}
+    missing: dict[str, list[str]] = {room(path): [] for path in sources()}
+    for template, files in templates().items():
+        if template not in known:
+            for name in {room(APP / file) for file in files}:
+                missing[name].append(template)
+    return missing
+
+
+def test_the_extractor_reads_calls_in_calls_and_choices_of_texts() -> None:
+    known = templates()
+    assert len(known) > 500
+    # In brackets of another call, in a table, as one of two, as a kind of name, and raised.
+    for template in (
+        "「{answer}」 ({n})",
+        "no text was generated; the ranking decides",
+        "-1 to 1, or -100 to 100 %",
+        "task",
+        "The table has no rows. It takes a head, such as model,JNLI, and a row for each model.",
+    ):
+        assert template in known
+    assert {"InputError", "UnknownNameError", "RunBusyError"} <= ERRORS <= set(KEYWORDS)
+
+
+def test_every_sentence_has_its_japanese() -> None:
+    missing = missing_by_room()
+    assert {name: found for name, found in missing.items() if found and name not in ROOMS_BEING_DONE} == {}
+
+
+@pytest.mark.parametrize("name", ROOMS_BEING_DONE)
+def test_a_room_that_is_being_done_lacks_something(name: str) -> None:
+    assert missing_by_room()[name], "nothing is missing there any more: take it off the list"
+
+
+def test_no_japanese_is_left_of_a_sentence_that_is_not_raised() -> None:
+    assert [(name, template) for name, template, _ in entries() if template not in templates()] == []
+
+
+def test_an_entry_is_in_the_catalogue_of_a_room_that_uses_it() -> None:
+    known = {path.stem for path in CATALOGUES} - {"labels"}
+    assert known <= {room(path) for path in sources()}
+    used = {template: {room(APP / file) for file in files} for template, files in templates().items()}
+    assert [(name, text) for name, text, _ in entries() if text in used and name not in used[text]] == []
+
+
+@pytest.mark.parametrize("name", [path.stem for path in CATALOGUES])
+def test_a_catalogue_is_whole(name: str) -> None:
+    found = catalogue(name)
+    source = (FOLDER / "ja" / f"{name}.po").read_text("utf-8")
+    assert [entry.id for entry in found if entry.fuzzy] == []
+    assert [entry.id for entry in found if entry.id and not entry.string] == []
+    assert not found.obsolete
+    # The reader keeps the last of two entries of one template.
+    assert len(re.findall("^msgid ", source, re.MULTILINE)) == len(found) + 1, "a template stands twice"
+
+
+def test_a_template_has_one_japanese_text_in_all_catalogues() -> None:
+    texts: dict[str, set[str]] = {}
+    for _, template, japanese in entries():
+        texts.setdefault(template, set()).add(japanese)
+    assert {template: found for template, found in texts.items() if len(found) > 1} == {}
+
+
+def test_the_japanese_names_the_same_values() -> None:
+    assert [(name, text) for name, text, japanese in entries() if fields(text) != fields(japanese)] == []
+
+
+def test_the_japanese_is_japanese() -> None:
+    for _, template, japanese in entries():
+        plain = "".join(text for text, *_ in Formatter().parse(template))
+        if WORDS.search(plain) and template not in SAME_IN_JAPANESE:
+            text = COMMAND.sub("", japanese)
+            # Three English words on end are a part that was left over.
+            assert JAPANESE.search(text) or not WORDS.search(text), japanese
+            assert not re.search(r"(?:\b[a-z]{2,}\b[ ,]+){2}\b[a-z]{2,}", text), japanese
+
+
+def test_a_template_is_written_where_it_is_given() -> None:
+    """A text that is put together has no entry: neither an f-string, nor `+`, `%` or `.format`."""
+
+    def made(argument: ast.expr) -> bool:
+        if isinstance(argument, ast.IfExp):
+            return made(argument.body) or made(argument.orelse)
+        method = argument.func if isinstance(argument, ast.Call) else None
+        text = method.value if isinstance(method, ast.Attribute) else None
+        return isinstance(argument, (ast.JoinedStr, ast.BinOp)) or isinstance(text, (ast.Constant, ast.JoinedStr))
+
+    found = [
+        f"{path.relative_to(APP)}:{argument.lineno}"
+        for path in sources()
+        for argument in first_arguments(path, KEYWORDS)
+        if made(argument) and not list(constants(argument))
+    ]
+    unfinished = [place for place in found if place.split("/")[0].removesuffix(".py") in ROOMS_BEING_DONE]
+    assert [place for place in found if place not in unfinished] == []
+
+
+def test_every_language_but_english_has_catalogues() -> None:
+    assert {path.name for path in FOLDER.iterdir() if path.is_dir() and path.name != "__pycache__"} == {
+        language for language in LANGUAGES if language != "en"
+    }
+
+
+def test_japanese_stands_in_no_module_of_sentences() -> None:
+    """A sentence in Japanese belongs into a catalogue; what is read, quoted or asked in Japanese does not."""
+    sentence = re.compile("(?:です|ます|ません|ください|でした|ました)。")
+    found = {
+        f"{path.relative_to(APP)}:{node.lineno}"
+        for path in sources()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and sentence.search(node.value)
+    }
+    assert {place for place in found if not place.startswith(UNSPOKEN)} == set()
