@@ -500,7 +500,7 @@ def _value(name: str, value: Fact) -> Fact:
         # In English by the names that a command takes.
         return Joined(", ", [Message.worded(metric, METRIC_NAMES[metric], {}) for metric in value])
     if isinstance(value, tuple):
-        return Joined(" or " if name in SIZES else ", ", value)
+        return Joined(" or ", value) if name in SIZES else Joined(", ", value)
     if name == "metric":
         return Message(METRIC_NAMES[str(value)])
     if name == "test":

@@ -26,7 +26,7 @@ from jglue_app.cli.runs import compare, run
 from jglue_app.cli.scoring import rescore, score
 from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs
 from jglue_app.cli.wandb import pull, push
-from jglue_app.errors import EXIT_INTERRUPTED, InputError, JglueAppError, first_line
+from jglue_app.errors import EXIT_INTERRUPTED, InputError, JglueAppError, first_line, reason_of
 from jglue_app.version import __version__
 
 app = typer.Typer(
@@ -73,7 +73,7 @@ def main() -> None:
         if e.errno not in NOT_OURS:
             raise
         print(
-            f"error: {e.filename or 'A file'} cannot be used ({e.strerror}). Check its permissions and the free space, "
+            f"error: {e.filename or 'A file'} cannot be used ({reason_of(e)}). Check its permissions and the free space, "
             "or name another place.",
             file=sys.stderr,
         )
@@ -90,7 +90,7 @@ def _flush() -> None:
         # Python flushes once more when it exits, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise InputError(
-            "Standard output cannot be written ({reason}). Send it to another place.", reason=e.strerror
+            "Standard output cannot be written ({reason}). Send it to another place.", reason=reason_of(e)
         ) from e
 
 

@@ -111,22 +111,14 @@ def bench_command(
             for other in list(peers):
                 view.say(Message("The same in {other}.", other=other.name))
                 try:
-<<<<<<< HEAD
                     answer = run_harness(other, work)
-=======
-                    run = run_harness(other, work)
->>>>>>> h-engine
                 except PeerError as e:
                     view.say(str(e))
                     failed.append(e)
                     peers.remove(other)
                     continue
                 again, _ = measure.measure(backend, work, machine.gflops)
-<<<<<<< HEAD
                 compared.append(compare(other, work, answer, (measured.seconds, again.seconds), results))
-=======
-                compared.append(compare(other, work, run, (measured.seconds, again.seconds), results))
->>>>>>> h-engine
                 measured = again
         packed, resident, on_device = backend.packed, measure.peak_resident(), accelerator_peak()
     if as_json:
