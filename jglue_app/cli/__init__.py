@@ -73,8 +73,8 @@ def main() -> None:
         if e.errno not in NOT_OURS:
             raise
         print(
-            f"error: {e.filename or 'A file'} cannot be used ({reason_of(e)}). Check its permissions and the free space, "
-            "or name another place.",
+            f"error: {e.filename or 'A file'} cannot be used ({reason_of(e)}). Check its permissions and the free "
+            "space, or name another place.",
             file=sys.stderr,
         )
         sys.exit(InputError.exit_code)
