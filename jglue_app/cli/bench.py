@@ -113,7 +113,7 @@ def bench_command(
                 try:
                     answer = run_harness(other, work)
                 except PeerError as e:
-                    view.say(str(e))
+                    view.say(e.message)
                     failed.append(e)
                     peers.remove(other)
                     continue
