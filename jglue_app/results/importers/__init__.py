@@ -1,12 +1,16 @@
 """Logs of other harnesses as stored runs. A new format is a file in this folder and a line in `FORMATS`.
 
-log.py      what a log and an answer of one are; reading files within bounds
-fields.py   which subset a row is of, and its texts
-align.py    which item an answer is to
-naming.py   how a log writes labels
-build.py    answers and items → records, with what has to be said of them
-scores.py   what the harness has printed, beside the scores here
-imports.py  all of it: files → a run folder
+log.py            what a log and an answer of one are
+log_files.py      reading files within bounds
+unzip.py          reading members of a zip archive within bounds
+collect.py        the files that were named → the logs to read
+fields.py         which subset a row is of, and its texts
+item_matching.py  which item an answer is to
+label_mapping.py  how a log writes labels
+build.py          answers and items → records, and notes on them
+scores.py         the scores that the harness has printed, beside those here
+write_run.py      records → a run folder
+import_run.py     all of it: files → a run folder
 """
 
 from __future__ import annotations
