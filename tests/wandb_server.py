@@ -320,7 +320,7 @@ class WandbServer:
             at = chunk["offset"]
             if at > len(lines):
                 self.unknown.append(f"{path}: {name} goes on from line {at} of {len(lines)}")
-            # A chunk is sent again when its answer was lost, and a run that starts anew starts at 0.
+            # A chunk is sent again when its answer was lost, and a run that starts over starts at 0.
             lines[at : None if name == HISTORY else at + len(chunk["content"])] = chunk["content"]
         if sent.get("complete"):
             run.exit_code = sent.get("exitcode")

@@ -96,7 +96,7 @@ def grid(text: str) -> tuple[list[str], list[list[str]]]:
                 "Row {number} of the table has more cells than the head has names. Correct it.", number=number
             )
     if len(set(filter(None, head))) != len([h for h in head if h]):
-        raise DataError("A column stands twice in the head of the table. Name each column once.")
+        raise DataError("A column appears twice in the head of the table. Name each column once.")
     return head, [row + [""] * (len(head) - len(row)) for row in rows[1:]]
 
 

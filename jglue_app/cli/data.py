@@ -99,7 +99,7 @@ def data_check(
     ids: Annotated[bool, typer.Option("--ids", help="Print every id, not a few examples.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for damaged files, items that are also in train files, items that stand twice, faulty items and changed
+    """Look for damaged files, items that are also in train files, items that appear twice, faulty items and changed
     labels.
 
     Exit code 2 when a file is damaged. What leaks or repeats is part of JGLUE and no fault of the files.
@@ -121,7 +121,7 @@ def data_check(
         print_lines(["Such items are never shown as examples in a run that evaluates them: they are left out first."])
         print_lines(["", "Items that two evaluated files share:"])
         _print_overlaps(result.shared, ids)
-        print_lines(["", "Items that stand in a file more than once:"])
+        print_lines(["", "Items that are in a file more than once:"])
         _print_repeats(result.repeats, ids)
         print_lines(_known_lines(result, ids))
         print_lines(["", *_label_lines(result, split)])

@@ -150,7 +150,7 @@ def overlaps(evaluated: Iterable[Dataset], others: Iterable[Dataset]) -> tuple[O
 
 
 def repeats(dataset: Dataset) -> Repeats:
-    """Items that stand in a file more than once."""
+    """Items that are in a file more than once."""
     first: dict[str, Item] = {}
     again = []
     for item in dataset.items:

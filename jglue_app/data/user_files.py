@@ -178,7 +178,7 @@ def _csv(shown: str, text: str, suffix: str) -> tuple[Row, ...]:
             "{path}, line {line}: {fault}. Correct the file.", path=shown, line=reader.line_num, fault=fault
         ) from e
     if len(set(header)) != len(header):
-        raise DataError("{path}: a column stands twice. Name each column once.", path=shown)
+        raise DataError("{path}: a column appears twice. Name each column once.", path=shown)
     return tuple(rows)
 
 
@@ -200,7 +200,7 @@ def _arrow(shown: str, raw: bytes) -> tuple[tuple[Row, ...], dict[str, Sequence[
             "{path}: not a sound Parquet or Arrow file ({reason}). Export it again.", path=shown, reason=first_line(e)
         ) from e
     if len(columns) != len(table.column_names):
-        raise DataError("{path}: a column stands twice. Name each column once.", path=shown)
+        raise DataError("{path}: a column appears twice. Name each column once.", path=shown)
     rows = tuple(
         (Message("row {row}", row=i + 1), {name: values[i] for name, values in columns.items()})
         for i in range(len(table))

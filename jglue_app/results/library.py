@@ -192,7 +192,7 @@ class Library:
     def _folders(self) -> list[Path]:
         """What is a run or was one; a run that has only begun has no manifest and no record yet."""
         try:
-            next(self.runs_dir.iterdir(), None)  # `glob` passes over a file, or a closed folder, in silence.
+            next(self.runs_dir.iterdir(), None)  # `glob` passes over a file, or a closed folder, silently.
         except FileNotFoundError:
             return []
         except OSError as e:

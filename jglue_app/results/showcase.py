@@ -1,5 +1,5 @@
 """The comparisons that are there before anything has been run: real runs over all our own sample items, in
-`assets/showcase/`, and how they are made anew. No JGLUE text is among them.
+`assets/showcase/`, and how they are made again. No JGLUE text is among them.
 """
 
 from __future__ import annotations

@@ -122,14 +122,14 @@ def repair(plan: Plan, store: RunStore) -> list[Message]:
         if store.finished():
             raise StoreError(
                 "{path} holds answers and no manifest.json, which tells what weights gave them. "
-                "Restore it from a copy, or delete the folder to start anew.",
+                "Restore it from a copy, or delete the folder to start over.",
                 path=store.path,
             )
         return []
     manifest = store.manifest()
     if manifest.get("spec_id") != plan.spec.spec_id or store.spec().spec_id != plan.spec.spec_id:
         raise StoreError(
-            "{path} describes another run. Restore it from a copy, or delete the folder to start anew.",
+            "{path} describes another run. Restore it from a copy, or delete the folder to start over.",
             path=store.path / "manifest.json",
         )
     notes = []
@@ -142,14 +142,16 @@ def repair(plan: Plan, store: RunStore) -> list[Message]:
             writer.manifest(manifest)
             writer.items(items)
         notes.append(
-            Message("The items of this run were missing or damaged: they are written anew from the data files.")
+            Message("The items of this run were missing or damaged: they are written again from the data files.")
         )
     open_items = plan.total - len(store.finished_of(plan.items))
     # Lost answers to items outside this plan stay in the manifest: they remain a fault of the run.
     if 0 < (lost := store.count_lost(manifest, store.records())) <= open_items:
         with store.writing() as writer:
             writer.manifest({name: value for name, value in manifest.items() if name != "records"})
-        notes.append(Message("{lost:,} stored answers of this run are lost: their items are answered anew.", lost=lost))
+        notes.append(
+            Message("{lost:,} stored answers of this run are lost: their items are answered again.", lost=lost)
+        )
     return notes
 
 

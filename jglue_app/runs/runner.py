@@ -218,7 +218,7 @@ def _same_model(store: RunStore, backend: Backend) -> None:
     if before["commit"] != backend.info.commit:
         raise StoreError(
             "The weights of {model} have changed since this run was started ({old} is now {new}). Delete {folder} to "
-            "start anew, or name the old revision.",
+            "start over, or name the old revision.",
             model=backend.info.name,
             old=before["commit"],
             new=backend.info.commit,

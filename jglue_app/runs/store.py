@@ -41,7 +41,7 @@ CHECKSUM = "crc32"
 _CHECKSUM_OFFSET = -len(f', "{CHECKSUM}": "00000000"}}\n')
 """Where in a line the checksum begins, from its end."""
 DELETE_LINE = Message("Delete the line; its item is then done again.")
-RESTORE = Message("Restore it from a copy, or start the same run again, which writes it anew.")
+RESTORE = Message("Restore it from a copy, or start the same run again, which rewrites it.")
 MAX_LINE = 2**26
 """Bytes of one line: more than any output, and no more is read at once."""
 TRIES = 3
@@ -355,7 +355,7 @@ class RunStore:
         if missing := self.count_lost(manifest, data.records):
             raise StoreError(
                 "{path} has lost {missing:,} of its answers. Start the same run again to answer "
-                "these items anew, or restore the file from a copy.",
+                "these items, or restore the file from a copy.",
                 path=path,
                 missing=missing,
             )

@@ -66,7 +66,7 @@ def _verdicts(judgements: dict[str, Judgement]) -> tuple[Verdict, ...]:
 
 
 def _view(parsed: Parsed, scores: Mapping[str, float]) -> tuple[str | float | None, str, bool | None]:
-    """A right answer has full marks, be it by a default; a similarity has no marks by itself."""
+    """A right answer has full marks, even one by a default; a similarity has no marks by itself."""
     marks = scores.get("exact_match", scores.get("accuracy"))
     return parsed.value, parsed.rule, None if marks is None else marks == 1.0
 

@@ -10,7 +10,7 @@ from jglue_app.messages import Message
 
 
 class RepeatedKeyError(ValueError):
-    """A key that stands twice in an object: one of its values would be lost."""
+    """A key that appears twice in an object: one of its values would be lost."""
 
 
 def load_json(text: str) -> Any:
@@ -18,7 +18,7 @@ def load_json(text: str) -> Any:
 
     Raises:
         json.JSONDecodeError: it is not JSON.
-        RepeatedKeyError: a key stands twice in an object.
+        RepeatedKeyError: a key appears twice in an object.
         ValueError: a number too long to read.
         RecursionError: brackets in thousands of brackets.
     """
@@ -30,7 +30,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
-        raise RepeatedKeyError(Message("the key {key!r} stands twice", key=repeated[:100]))
+        raise RepeatedKeyError(Message("the key {key!r} appears twice", key=repeated[:100]))
     return found
 
 

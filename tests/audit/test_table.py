@@ -139,7 +139,7 @@ def test_models_that_stand_twice_are_numbered_and_those_without_a_name_too() -> 
         (" \n \n", "The table is empty"),
         ("model,JNLI\n", "has no rows"),
         ("model,foo\na,1\n", "None of the columns is a score"),
-        ("model,JNLI,JNLI\na,1,2\n", "stands twice"),
+        ("model,JNLI,JNLI\na,1,2\n", "appears twice"),
         ("model,JNLI\na,1,2\n", "Row 2 of the table has more cells"),
         ('model,JNLI\n"a,1\n', "not valid CSV"),
         ('[{"model": "a"', "not valid JSON"),

@@ -66,7 +66,7 @@ PROMPTS = [make_prompt(text, ANSWERS, item_id=str(i)) for i, text in enumerate(T
 
 
 class ReferenceModel:
-    """One unpadded sequence at a time, everything computed anew for every token."""
+    """One unpadded sequence at a time, everything computed again for every token."""
 
     def __init__(self, folder: Path, *, bos: bool = True) -> None:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -488,7 +488,7 @@ def test_thinking_is_an_option_of_a_run_and_an_unfinished_thought_is_counted_as_
     assert "nothing in the prompt turns it on" in on.err and "model whose template has a switch for thinking" in on.err
     assert "--max-thinking-tokens" not in on.err
     assert [notice["kind"] for notice in reports[1]["notices"]] == ["thinking_ignored"]
-    # It stays: in the manifest, where the run is printed again, and where it is scored anew.
+    # It stays: in the manifest, where the run is printed again, and where it is scored again.
     run_id = Path(on.json()["run"]).name
     manifest = json.loads((Path(on.json()["run"]) / "manifest.json").read_text("utf-8"))
     assert manifest["thought"]["turned_on"] is False

@@ -84,7 +84,7 @@ def test_the_same_command_goes_on_with_the_run_folder(name: str, arguments: tupl
     assert call(*arguments).code == code
     assert {path.name for path in Path("runs").iterdir()} == set(RUNS.values())
     after = content(run)
-    # The item without an answer is tried again; nothing else is answered anew.
+    # The item without an answer is tried again; nothing else is answered again.
     again = after["records.jsonl"].removeprefix(before["records.jsonl"])
     assert [json.loads(line)["item_id"] for line in again.splitlines()] == (["900038"] if code else [])
     assert after["items.jsonl"] == before["items.jsonl"]

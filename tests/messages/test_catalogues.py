@@ -108,7 +108,7 @@ def test_a_catalogue_is_whole(name: str) -> None:
     assert [entry.id for entry in found if entry.id and not entry.string] == []
     assert not found.obsolete
     # The reader keeps the last of two entries of one template.
-    assert len(re.findall("^msgid ", source, re.MULTILINE)) == len(found) + 1, "a template stands twice"
+    assert len(re.findall("^msgid ", source, re.MULTILINE)) == len(found) + 1, "a template appears twice"
 
 
 def test_a_template_has_one_japanese_text_in_all_catalogues() -> None:

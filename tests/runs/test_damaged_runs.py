@@ -129,7 +129,7 @@ def told(opened: Callable[[], Run]) -> dict[str, Any] | str:
 def test_lost_items_are_a_sentence_where_only_the_run_is_at_hand(run: Run, how: str) -> None:
     LINES[how](run.path / "items.jsonl")
     for read in (Run(run.path).report, lambda: rescore(run.path), lambda: compare(run.path, run.path)):
-        with pytest.raises(StoreError, match=r"items\.jsonl.*start the same run again, which writes it anew"):
+        with pytest.raises(StoreError, match=r"items\.jsonl.*start the same run again, which rewrites it"):
             read()
 
 
@@ -404,7 +404,7 @@ def test_a_smaller_limit_after_a_larger_one_shows_what_was_asked_and_leaves_the_
     folder = Path(small["run"])
     asked = evaluate(model, ["jnli"], data="sample", limit=2, method="generate").items
     assert asked is not None
-    # An answer is lost: one that the smaller request asks for is given anew by it, another is not.
+    # An answer is lost: one that the smaller request asks for is given again by it, another is not.
     whole = (folder / "records.jsonl").read_text("utf-8").splitlines(keepends=True)
     inside = next(line for line in whole if json.loads(line)["item_id"] in asked["jnli"])
     outside = next(line for line in whole if json.loads(line)["item_id"] not in asked["jnli"])

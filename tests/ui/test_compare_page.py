@@ -482,7 +482,7 @@ def test_a_page_whose_server_was_restarted_says_so_and_comes_back_with_its_setti
     page.wait_for_selector(".toast-body")
     assert "reconnect" in page.inner_text(".toast-body").lower()
     with serve(runs, port=port):
-        # Gradio opens the page anew by itself; the address still holds the settings.
+        # Gradio opens the page again by itself; the address still holds the settings.
         said(page, "リンクの設定を読み込みました")
         said(page, "before.jsonl", "setup")
         page.click("#run")

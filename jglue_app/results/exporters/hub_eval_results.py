@@ -47,7 +47,7 @@ def single(source: RunSource) -> str:
     told, left = _chosen(source)
     if not told:
         raise InputError(
-            "Nothing of this run may stand on a model card ({reason}). Export it as lm-eval instead.",
+            "Nothing of this run may be on a model card ({reason}). Export it as lm-eval instead.",
             reason=reasons(left),
         )
     return _yaml([_entry(source, scored) for scored in told])

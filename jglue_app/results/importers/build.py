@@ -295,7 +295,7 @@ def _output(subset: Subset, row: Row, item: Item) -> Output | RunError:
         if not any(sums):
             raise DataError(
                 "{source}, {where}: the log-likelihoods of item {item!r} are all 0, as if every "
-                "answer were certain. Make the log anew with a model that gives them.",
+                "answer were certain. Make the log again with a model that gives them.",
                 source=subset.source,
                 where=row.where,
                 item=item.id,

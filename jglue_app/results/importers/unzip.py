@@ -31,7 +31,7 @@ _LOCAL = struct.Struct("<4s22xHH")
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file begins as a zip archive does, be it whole or not; raises OSError if it cannot be read."""
+    """Whether a file begins as a zip archive does, whole or not; raises OSError if it cannot be read."""
     with path.open("rb") as file:
         return file.read(len(_MARK)) == _MARK
 

@@ -80,7 +80,7 @@ def refused(match: str, *paths: Path, error: type[JglueAppError] = DataError, **
         (b'{"doc": {', r"not valid JSON .*truncated or damaged"),
         (b"[" * 100_000, r"JSON beyond what can be read"),
         (b'{"doc": ' + b"9" * 5_000 + b"}", r"JSON beyond what can be read"),
-        (b'{"doc": 1, "doc": 2}', r"the key 'doc' stands twice"),
+        (b'{"doc": 1, "doc": 2}', r"the key 'doc' appears twice"),
     ],
 )
 def test_a_file_that_is_no_log_is_refused(tmp_path: Path, content: bytes, match: str) -> None:
