@@ -10,7 +10,7 @@ from typing import Any
 
 from jglue_app.errors import StoreError, reason_of
 from jglue_app.results import surrogates
-from jglue_app.runs.store import dumps
+from jglue_app.runs.serialization import dumps
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest that a .zip file can name: the same export is the same file whenever it is made."""

@@ -16,7 +16,8 @@ from jglue_app.results.importers.log import Log
 from jglue_app.results.importers.log_files import sha256
 from jglue_app.results.importers.scores import ReportedScore
 from jglue_app.runs.manifest import dataset_facts
-from jglue_app.runs.store import RunStore, facts_of
+from jglue_app.runs.serialization import facts_of
+from jglue_app.runs.store import RunStore
 from jglue_app.types import IMPORTED, Decoding, ModelSpec, PromptSpec, RunData, RunSpec
 from jglue_app.version import __version__
 
