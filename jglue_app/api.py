@@ -27,7 +27,7 @@ from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import ModelText
 from jglue_app.results import exporters
-from jglue_app.results.importers.import_run import Imported, Items, import_logs
+from jglue_app.results.importers.import_run import ImportResult, Items, import_logs
 from jglue_app.results.library import Library
 from jglue_app.runs import presets
 from jglue_app.runs.plan import build_prompts
@@ -393,7 +393,7 @@ def import_log(
     split: str = "valid",
     marc_ja: str | Path | None = None,
     model: str = "",
-) -> Imported:
+) -> ImportResult:
     """Logs of another harness, of one model, as a stored run: `open_run(import_log(…).path)`.
 
     Args:

@@ -93,8 +93,8 @@ def _first_object(path: Path) -> Mapping[str, Any] | None:
         )
     line = bare.split(b"\n", 1)[0].strip()
     if line.startswith(b"{") and line.endswith(b"}"):
-        found = value(path, Message("line {line}", line=1), line)
+        content = value(path, Message("line {line}", line=1), line)
     else:
-        found = document(path)
-        found = found[0] if isinstance(found, list) and found else found
-    return found if isinstance(found, dict) else None
+        content = document(path)
+        content = content[0] if isinstance(content, list) and content else content
+    return content if isinstance(content, dict) else None

@@ -52,10 +52,10 @@ class Subset:
     """Names and versions that the log has for the subset."""
 
 
-def collect(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Subset], *, alone: bool) -> None:
+def collect(log: Log, data_of: DataOf, tasks: Sequence[str], subsets: dict[str, Subset], *, alone: bool) -> None:
     """Bring the answers of a log together with items, one at a time. One of several logs, such as those of a whole
     leaderboard, is left out where its task has another name than the subsets have."""
-    before = set(found)
+    before = set(subsets)
     for row in log.rows:
         if not alone and not subset_named(row.task) and (row.task or not row.subset):
             log.left_out = (*log.left_out, row.task or log.path.name)
@@ -77,12 +77,12 @@ def collect(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Su
                 "{path}: {title} was in {source} already. Import one log of each subset at a time.",
                 path=log.path,
                 title=TASKS[name].title,
-                source=found[name].source,
+                source=subsets[name].source,
             )
-        if name not in found:
+        if name not in subsets:
             dataset = data_of(name)
-            found[name] = Subset(dataset, Index(dataset), log.path.name)
-        _add(log, row, found[name])
+            subsets[name] = Subset(dataset, Index(dataset), log.path.name)
+        _add(log, row, subsets[name])
 
 
 def _add(log: Log, row: Row, subset: Subset) -> None:
@@ -99,16 +99,16 @@ def _add(log: Log, row: Row, subset: Subset) -> None:
             first=first[:MAX_TEXT_CHARS],
             second=second[:MAX_TEXT_CHARS],
         )
-    place = subset.index.find(row)
-    if not place.candidates:
+    match = subset.index.find(row)
+    if not match.candidates:
         subset.unmatched += 1
         if len(subset.unmatched_names) < MAX_NAMED:
             subset.unmatched_names.append(row_text(row))
         if subset.total >= MAX_UNMATCHED_ANSWERS and subset.unmatched > (1 - MIN_MATCHED_SHARE) * subset.total:
             raise _other_items_error(log, subset)
         return
-    if len(place.candidates) == 1:
-        k = place.candidates[0]
+    if len(match.candidates) == 1:
+        k = match.candidates[0]
         if k in subset.answered_at:
             raise DataError(
                 "{path}, {where}: item {id!r} of {title} was answered before, at {seen}. Two logs "
@@ -122,7 +122,7 @@ def _add(log: Log, row: Row, subset: Subset) -> None:
         subset.answered_at[k] = row.where
     elif len(subset.rows) > 2 * len(subset.index.items):
         raise _other_items_error(log, subset)
-    subset.rows.append((row, place))
+    subset.rows.append((row, match))
 
 
 def _other_items_error(log: Log, subset: Subset) -> OtherItemsError:

@@ -31,8 +31,8 @@ IDS = {
 
 def subset_named(name: str) -> str:
     """The subset that a task's name means; empty if it means none, or more than one."""
-    found = [subset for subset, pattern in NAMES.items() if subset in TASKS and pattern.search(name)]
-    return found[0] if len(found) == 1 else ""
+    subsets = [subset for subset, pattern in NAMES.items() if subset in TASKS and pattern.search(name)]
+    return subsets[0] if len(subsets) == 1 else ""
 
 
 def subset_shaped(doc: Mapping[str, Any]) -> str:
@@ -55,19 +55,19 @@ def subset_shaped(doc: Mapping[str, Any]) -> str:
 
 def fields_of(subset: str, doc: Mapping[str, Any]) -> dict[str, str]:
     """The texts of a row of data that items here have too, under the names they have here."""
-    found = {name: text for name in TASKS[subset].fields if (text := text_of(doc.get(name)))}
+    texts = {name: text for name in TASKS[subset].fields if (text := text_of(doc.get(name)))}
     if subset == "jcommonsenseqa" and len(choices := texts_of(doc.get("choices"))) == 5:
-        found = {f"choice{k}": text for k, text in enumerate(choices)} | found
-    if subset == "jsquad" and jsquad.SEPARATOR.strip() in found.get("context", ""):
-        title, _, body = found["context"].partition(jsquad.SEPARATOR.strip())
-        found |= {"title": title.strip(), "context": body.strip()}
-    return found
+        texts = {f"choice{k}": text for k, text in enumerate(choices)} | texts
+    if subset == "jsquad" and jsquad.SEPARATOR.strip() in texts.get("context", ""):
+        title, _, body = texts["context"].partition(jsquad.SEPARATOR.strip())
+        texts |= {"title": title.strip(), "context": body.strip()}
+    return texts
 
 
 def id_of(subset: str, doc: Mapping[str, Any]) -> str:
     """The item's own id in a row of data; empty if there is none."""
-    found = (text_of(doc.get(name)) for name in IDS.get(subset, ()))
-    return next((id_ for id_ in found if id_), "")
+    ids = (text_of(doc.get(name)) for name in IDS.get(subset, ()))
+    return next((id_ for id_ in ids if id_), "")
 
 
 def gold_of(subset: str, doc: Mapping[str, Any]) -> tuple[str, ...]:
@@ -79,6 +79,6 @@ def gold_of(subset: str, doc: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(answers, Mapping):
         return texts_of(answers.get("text"))
     if isinstance(answers, list):
-        found = tuple(text_of(a.get("text")) if isinstance(a, Mapping) else text_of(a) for a in answers)
-        return found if all(found) else ()
+        answer_texts = tuple(text_of(a.get("text")) if isinstance(a, Mapping) else text_of(a) for a in answers)
+        return answer_texts if all(answer_texts) else ()
     return ()

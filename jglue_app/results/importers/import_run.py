@@ -25,7 +25,7 @@ PATTERNS = ("samples_*.jsonl", "outputs.jsonl", "*.eval", "*.eval-generated.json
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportResult:
     """What has come of an import."""
 
     path: Path
@@ -33,7 +33,7 @@ class Imported:
     data: RunData
     notices: tuple[Notice, ...]
     """What has to be known of it; each has the fact `task`."""
-    printed: tuple[ReportedScore, ...]
+    reported_scores: tuple[ReportedScore, ...]
     """The scores that the harness has printed, beside those here."""
     left_out: tuple[str, ...]
     """Tasks of the log that are no subset of JGLUE."""
@@ -58,7 +58,7 @@ class Items:
         return data.read_file(task, self.split, path, "user", "user")
 
 
-def import_summary(imported: Imported) -> list[str]:
+def import_summary(imported: ImportResult) -> list[str]:
     """What a person has to know of an import, a sentence each."""
     lines: list[str] = []
     for task, items in imported.data.items.items():
@@ -69,11 +69,11 @@ def import_summary(imported: Imported) -> list[str]:
                 "{title}: {metric} {printed:.4f} as the harness printed it, and {here:.4f} here ({protocol}).",
                 title=title,
                 metric=score.metric,
-                printed=score.printed,
-                here=score.here,
+                printed=score.reported,
+                here=score.recomputed,
                 protocol=score.protocol,
             )
-            for score in imported.printed
+            for score in imported.reported_scores
             if score.task == task and score.same
         ]
     lines += [
@@ -81,8 +81,8 @@ def import_summary(imported: Imported) -> list[str]:
         for notice in imported.notices
     ]
     names = ", ".join(name[:60] for name in imported.left_out[:5])
-    if more := len(imported.left_out[5:]):
-        lines.append(Message("Not imported: {names} and {more} more.", names=names, more=more))
+    if n_more := len(imported.left_out[5:]):
+        lines.append(Message("Not imported: {names} and {more} more.", names=names, more=n_more))
     elif names:
         lines.append(Message("Not imported: {names}.", names=names))
     return lines
@@ -98,7 +98,7 @@ def import_logs(
     partial: bool = False,
     items: Items | None = None,
     model: str = "",
-) -> Imported:
+) -> ImportResult:
     """Make a run of logs of one model and one harness.
 
     Args:
@@ -119,16 +119,16 @@ def import_logs(
     """
     for name in tasks:
         get_task(name)
-    where = items or Items()
-    if where.data not in data.DATA_KINDS and len(tasks) != 1:
+    item_source = items or Items()
+    if item_source.data not in data.DATA_KINDS and len(tasks) != 1:
         raise InputError("A file of items is of one subset. Name it: --task.")
     files = _log_files(paths)
     # Of several logs it is not known which one is meant.
-    meant = tasks[0] if len(tasks) == 1 and len(files) == 1 else ""
-    logs = [open_log(path, format, results, meant) for path in files]
+    default_subset = tasks[0] if len(tasks) == 1 and len(files) == 1 else ""
+    logs = [open_log(path, format, results, default_subset) for path in files]
     _check_one_model(logs)
-    parts = build(logs, lambda name: where.of(settings, name), tasks, partial)
-    spec = run_spec(logs, parts, model, where.split)
+    parts = build(logs, lambda name: item_source.of(settings, name), tasks, partial)
+    spec = run_spec(logs, parts, model, item_source.split)
     run = RunData(
         spec,
         {part.dataset.task: {item.id: item for item in part.items} for part in parts},
@@ -136,17 +136,17 @@ def import_logs(
         [record for part in parts for record in part.records(spec.spec_id)],
         assumed=tuple(notice for part in parts for notice in part.notices),
     )
-    printed = scores.compare(run, parts, logs)
-    notices = (*run.assumed, *(_unequal_score(logs[0], one) for one in printed if not one.same))
+    reported = scores.compare(run, parts, logs)
+    notices = (*run.assumed, *(_unequal_score(logs[0], score) for score in reported if not score.same))
     run = replace(run, assumed=notices)
     left_out = tuple(dict.fromkeys(name for log in logs for name in log.left_out))
-    path = write_run(settings.runs_dir, run, logs, parts, printed)
-    return Imported(path, run, notices, tuple(printed), left_out)
+    path = write_run(settings.runs_dir, run, logs, parts, reported)
+    return ImportResult(path, run, notices, tuple(reported), left_out)
 
 
 def import_to_either(
     settings: Settings, folder: Path, names: Sequence[str], partial: bool, model: str = ""
-) -> Imported:
+) -> ImportResult:
     """The same for logs in a folder, whose answers are to the embedded samples or to the official validation items.
 
     Args:
@@ -189,20 +189,20 @@ def _named_from(folder: Path, message: Message) -> Message:
 
 def _log_files(paths: Sequence[Path]) -> list[Path]:
     """The logs among some files and in some folders; raises InputError if there are none."""
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         if not path.is_dir():
-            found.append(path)
+            files.append(path)
             continue
-        inside = [file for pattern in PATTERNS for file in sorted(path.rglob(pattern))]
-        if not inside:
+        in_folder = [file for pattern in PATTERNS for file in sorted(path.rglob(pattern))]
+        if not in_folder:
             raise InputError(
                 "{path} holds no log ({patterns}). Give the log's own path.", path=path, patterns=", ".join(PATTERNS)
             )
-        found += inside
-    if not found:
+        files += in_folder
+    if not files:
         raise InputError("There is no log. Give the path of one.")
-    return found
+    return files
 
 
 def _check_one_model(logs: Sequence[Log]) -> None:
@@ -227,13 +227,13 @@ def _check_one_model(logs: Sequence[Log]) -> None:
             )
 
 
-def _unequal_score(log: Log, found: ReportedScore) -> Notice:
+def _unequal_score(log: Log, score: ReportedScore) -> Notice:
     facts: dict[str, str | float] = {
-        "task": found.task,
+        "task": score.task,
         "harness": log.name,
-        "metric": found.metric,
-        "printed": f"{found.printed:.4f}",
-        "protocol": found.protocol,
-        "here": f"{found.here:.4f}",
+        "metric": score.metric,
+        "printed": f"{score.reported:.4f}",
+        "protocol": score.protocol,
+        "here": f"{score.recomputed:.4f}",
     }
     return Notice("imported_score", facts=facts)

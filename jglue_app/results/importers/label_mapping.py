@@ -47,38 +47,45 @@ def order_of(row: Row, item: Item) -> tuple[int, ...] | None:
     count = len(item.choices)
     if len(row.choices) != count:
         return None
-    texts = [_bare(choice) for choice in row.choices]
+    texts = [_normalized(choice) for choice in row.choices]
     if len(set(texts)) != count:
         return None
     if item.task == "jcommonsenseqa":
-        own = [_bare(item.fields[f"choice{label}"]) for label in item.choices]
-        missing, left = [text for text in own if text not in texts], [text for text in texts if text not in own]
+        expected = [_normalized(item.fields[f"choice{label}"]) for label in item.choices]
+        missing, left = (
+            [text for text in expected if text not in texts],
+            [text for text in texts if text not in expected],
+        )
         # Of one that was corrected the others tell which it is.
         if len(missing) <= 1 and len(missing) == len(left):
             same = dict(zip(missing, left, strict=True))
-            return tuple(texts.index(same.get(text, text)) for text in own)
-    if any(texts == [_bare(one) for one in series] for series in _series(count)):
+            return tuple(texts.index(same.get(text, text)) for text in expected)
+    if any(texts == [_normalized(label) for label in series] for series in _series(count)):
         # Numbers and letters stand for what was shown in that order; of other subsets it is not known what that was.
-        return _shown(row, item) if item.task == "jcommonsenseqa" else None
-    for forms in (form(item) for form in _named(item.task)):
-        own = [_bare(form) for form in forms]
-        if sorted(own) == sorted(texts):
-            return tuple(map(texts.index, own))
-    words = _words(item)
-    found = [words.get(text) for text in texts]
-    if None in found or len(set(found)) < count:
+        return _order_of_choices(row, item) if item.task == "jcommonsenseqa" else None
+    for forms in (form(item) for form in _word_forms(item.task)):
+        expected = [_normalized(form) for form in forms]
+        if sorted(expected) == sorted(texts):
+            return tuple(map(texts.index, expected))
+    words = _aliases(item)
+    labels = [words.get(text) for text in texts]
+    if None in labels or len(set(labels)) < count:
         return None
-    return tuple(found.index(label) for label in item.choices)
+    return tuple(labels.index(label) for label in item.choices)
 
 
-def _shown(row: Row, item: Item) -> tuple[int, ...] | None:
+def _order_of_choices(row: Row, item: Item) -> tuple[int, ...] | None:
     """Where the text of each choice stands among those that the log says were shown; their own order if it does not."""
     names = [f"choice{label}" for label in item.choices]
     given = [plain(row.fields.get(name, "")) for name in names]
     if not any(given):
         return tuple(range(len(names)))
-    own = [plain(item.fields[name]) for name in names]
-    return tuple(map(given.index, own)) if sorted(given) == sorted(own) and len(set(own)) == len(own) else None
+    item_texts = [plain(item.fields[name]) for name in names]
+    return (
+        tuple(map(given.index, item_texts))
+        if sorted(given) == sorted(item_texts) and len(set(item_texts)) == len(item_texts)
+        else None
+    )
 
 
 def label_mapping_of(pairs: Iterable[tuple[Row, Item]]) -> LabelMapping | None:
@@ -88,37 +95,39 @@ def label_mapping_of(pairs: Iterable[tuple[Row, Item]]) -> LabelMapping | None:
     Args:
         pairs: answers with the items they are to, all of one `choice` subset.
     """
-    known = [(row.gold[0], item) for row, item in pairs if row.gold]
-    if not known:
+    with_gold = [(row.gold[0], item) for row, item in pairs if row.gold]
+    if not with_gold:
         return None
     best: list[tuple[LabelMapping, list[tuple[str, ...]]]] = []
-    most = 0
-    totals = Counter(_label(item) for _, item in known)
-    task = known[0][1].task
+    max_count = 0
+    totals = Counter(_label(item) for _, item in with_gold)
+    task = with_gold[0][1].task
     # What one label is numbered does not tell the others' numbers; choices that differ by item are counted as shown.
     enough = task == "jcommonsenseqa" or len(totals) >= len(TASKS[task].labels) - 1
-    for naming, counts in _namings(task):
+    for mapping, counts in _candidate_mappings(task):
         if counts and not enough:
             continue
-        written = [naming.texts(item) for _, item in known]
-        if not all(gold in texts for (gold, _), texts in zip(known, written, strict=True)):
+        label_texts = [mapping.texts(item) for _, item in with_gold]
+        if not all(gold in texts for (gold, _), texts in zip(with_gold, label_texts, strict=True)):
             continue
-        right = _right(known, written)
+        right = _n_correct(with_gold, label_texts)
         # Words mean what they say; numbers have to fit the items of every label.
-        fits = min(right[label] / total for label, total in totals.items()) if counts else right.total() / len(known)
+        fits = (
+            min(right[label] / total for label, total in totals.items()) if counts else right.total() / len(with_gold)
+        )
         if fits < MIN_FITTING_SHARE:
             continue
         count = right.total()
-        if count > most:
-            best, most = [(naming, written)], count
-        elif count == most and all(written != other for _, other in best):
-            best.append((naming, written))
+        if count > max_count:
+            best, max_count = [(mapping, label_texts)], count
+        elif count == max_count and all(label_texts != other for _, other in best):
+            best.append((mapping, label_texts))
     return best[0][0] if len(best) == 1 else None
 
 
-def _right(known: Sequence[tuple[str, Item]], written: Sequence[tuple[str, ...]]) -> Counter[str]:
+def _n_correct(with_gold: Sequence[tuple[str, Item]], label_texts: Sequence[tuple[str, ...]]) -> Counter[str]:
     """Label → items with it whose gold answer is written as the naming writes that label."""
-    pairs = zip(known, written, strict=True)
+    pairs = zip(with_gold, label_texts, strict=True)
     return Counter(_label(item) for (gold, item), texts in pairs if texts[item.choices.index(_label(item))] == gold)
 
 
@@ -127,17 +136,17 @@ def _label(item: Item) -> str:
     return item.gold[0]
 
 
-def _namings(task: str) -> Iterable[tuple[LabelMapping, bool]]:
+def _candidate_mappings(task: str) -> Iterable[tuple[LabelMapping, bool]]:
     """Ways of writing the labels, each with whether it counts them."""
     for before, after in AFFIXES:
-        for forms in _named(task):
+        for forms in _word_forms(task):
             yield LabelMapping(forms, before, after), False
-        for forms in _counted(task):
+        for forms in _number_forms(task):
             yield LabelMapping(forms, before, after), True
 
 
 @cache
-def _named(task: str) -> tuple[Callable[[Item], Sequence[str]], ...]:
+def _word_forms(task: str) -> tuple[Callable[[Item], Sequence[str]], ...]:
     """Ways to write labels as words: by themselves, as the styles here write them, as the texts they choose."""
     forms: list[Callable[[Item], Sequence[str]]] = []
     if task == "jcommonsenseqa":
@@ -147,7 +156,7 @@ def _named(task: str) -> tuple[Callable[[Item], Sequence[str]], ...]:
     return tuple(forms)
 
 
-def _counted(task: str) -> Iterable[Callable[[Item], Sequence[str]]]:
+def _number_forms(task: str) -> Iterable[Callable[[Item], Sequence[str]]]:
     count = len(TASKS[task].labels)
     for series in _series(count):
         yield lambda item, series=series: series[: len(item.choices)]  # type: ignore[misc]  # a default's type
@@ -162,25 +171,29 @@ def _series(count: int) -> tuple[tuple[str, ...], ...]:
     return numbers[:count], numbers[1:], tuple(LETTERS[:count]), tuple(LETTERS[:count].lower()), tuple(KANA[:count])
 
 
-def _words(item: Item) -> Mapping[str, str]:
+def _aliases(item: Item) -> Mapping[str, str]:
     """Other words for a label → the label, without those that two labels share."""
     task = TASKS[item.task]
     pairs = [
-        (_bare(word), label)
+        (_normalized(word), label)
         for names in (task.aliases(item), task.whole_answers)
         for label, words in names.items()
         for word in words
     ]
-    pairs += [(_bare(label), label) for label in item.choices]
-    found = dict(pairs)
-    return {word: label for word, label in found.items() if all(found[w] == v for w, v in pairs if w == word)}
+    pairs += [(_normalized(label), label) for label in item.choices]
+    label_of_word = dict(pairs)
+    return {
+        word: label
+        for word, label in label_of_word.items()
+        if all(label_of_word[w] == v for w, v in pairs if w == word)
+    }
 
 
-def _bare(text: str) -> str:
+def _normalized(text: str) -> str:
     """A text without width, case, white space and what stands around it."""
-    found = plain(text).casefold()
+    normalized = plain(text).casefold()
     for before, after in AFFIXES:
-        inner = found.removeprefix(before).removesuffix(after)
-        if before and after and inner and len(inner) == len(found) - len(before) - len(after):
+        inner = normalized.removeprefix(before).removesuffix(after)
+        if before and after and inner and len(inner) == len(normalized) - len(before) - len(after):
             return inner
-    return found.removesuffix("。") or found
+    return normalized.removesuffix("。") or normalized

@@ -80,7 +80,7 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         _rows(path, {name: outputs[name] for name in names}, _shots(table, config), subset),
         version=_version(config),
         model=_model(config),
-        printed={name: found for name in names if (found := _printed(scores, name))},
+        reported_scores={name: reported for name in names if (reported := _reported_scores(scores, name))},
         beside=(results,) if results else (),
         left_out=tuple(name for name in outputs if name not in names),
     )
@@ -93,36 +93,38 @@ def _version(config: Mapping[str, Any]) -> str:
 
 def _model(config: Mapping[str, Any]) -> str:
     model, meta = config.get("model"), config.get("metainfo") or config.get("meta")
-    found = text_of(model.get("pretrained_model_name_or_path") or model.get("model")) if isinstance(model, dict) else ""
+    path_name = (
+        text_of(model.get("pretrained_model_name_or_path") or model.get("model")) if isinstance(model, dict) else ""
+    )
     named = text_of(meta.get("basemodel_name") or meta.get("base_model_name")) if isinstance(meta, dict) else ""
-    return found or named or text_of(model)
+    return path_name or named or text_of(model)
 
 
 def _shots(table: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
     meta = config.get("metainfo")
     places = (table, meta if isinstance(meta, dict) else {}, config)
-    found = next((place["num_few_shots"] for place in places if "num_few_shots" in place), None)
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    shots = next((place["num_few_shots"] for place in places if "num_few_shots" in place), None)
+    return shots if isinstance(shots, int) and not isinstance(shots, bool) else None
 
 
-def _printed(table: Mapping[str, Any], name: str) -> dict[str, float]:
+def _reported_scores(table: Mapping[str, Any], name: str) -> dict[str, float]:
     """`jnli_exact_match` is the metric `exact_match` of `jnli`."""
     scores = table.get("scores")
-    found = scores_of(scores.get("scores", scores) if isinstance(scores, dict) else None)
-    return {metric.removeprefix(f"{name}_"): v for metric, v in found.items() if metric.startswith(f"{name}_")}
+    all_scores = scores_of(scores.get("scores", scores) if isinstance(scores, dict) else None)
+    return {metric.removeprefix(f"{name}_"): v for metric, v in all_scores.items() if metric.startswith(f"{name}_")}
 
 
-def _rows(path: Path, outputs: Mapping[str, Any], shots: int | None, meant: str) -> Iterator[Row]:
+def _rows(path: Path, outputs: Mapping[str, Any], shots: int | None, default_subset: str) -> Iterator[Row]:
     for name, rows in outputs.items():
         for number, row in enumerate(rows, start=1):
             where = Message("{name}, entry {entry}", name=name, entry=number)
             if not isinstance(row, dict):
                 raise bad(path, where, not_an_object(row))
-            yield _row(path, where, name, row, shots, meant)
+            yield _row(path, where, name, row, shots, default_subset)
 
 
-def _row(path: Path, where: str, name: str, row: Mapping[str, Any], shots: int | None, meant: str) -> Row:
-    subset = subset_named(name) or meant
+def _row(path: Path, where: str, name: str, row: Mapping[str, Any], shots: int | None, default_subset: str) -> Row:
+    subset = subset_named(name) or default_subset
     key = next((key for key in _OUTPUTS if key in row), None)
     if key is None:
         raise bad(
@@ -134,16 +136,16 @@ def _row(path: Path, where: str, name: str, row: Mapping[str, Any], shots: int |
     if not isinstance(output, str):
         raise bad(path, where, Message("a text was expected, found {found!r}", found=str(output)[:50]))
     gold = next((row[key] for key in _GOLD if key in row), None)
-    shown, prompt = text_of(row.get("input")), text_of(row.get("prompt"))
+    input_text, prompt = text_of(row.get("input")), text_of(row.get("prompt"))
     return Row(
         where,
         subset=subset,
         task=name,
         id=id_of(subset, row) or id_of(subset, row.get("metadata") or {}),
-        inside=shown or prompt,
+        inside=input_text or prompt,
         text=output,
         gold=texts_of(gold) or ((text_of(gold),) if text_of(gold) else ()),
-        prompt=prompt or shown,
+        prompt=prompt or input_text,
         shots=shots,
         note=note,
     )

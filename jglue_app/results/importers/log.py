@@ -69,7 +69,7 @@ class Log:
     """Of the harness; empty if the log does not tell."""
     model: str = ""
     """What answered; empty if the log does not tell."""
-    printed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reported_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Task as the log names it → metric → the score that the harness has printed."""
     beside: tuple[Path, ...] = ()
     """Other files that were read: results, metrics or configuration."""

@@ -61,8 +61,8 @@ def entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if not first_bytes(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         yield from lines(path)
         return
-    found = document(path)
-    for number, row in enumerate(found if isinstance(found, list) else [], start=1):
+    content = document(path)
+    for number, row in enumerate(content if isinstance(content, list) else [], start=1):
         if not isinstance(row, dict):
             raise bad(path, Message("entry {entry}", entry=number), not_an_object(row))
         yield Message("entry {entry}", entry=number), row
@@ -98,15 +98,15 @@ def document(path: Path) -> Any:
     return value(path, "", raw.removeprefix(b"\xef\xbb\xbf"))
 
 
-def bounded(file: IO[bytes], path: Path, most: int) -> bytes:
+def bounded(file: IO[bytes], path: Path, max_bytes: int) -> bytes:
     """All that can be read from a file, up to a number of bytes; raises DataError if there is more."""
-    parts, left = [], most + 1
-    while left > 0 and (block := file.read(min(left, 1 << 20))):
+    parts, remaining = [], max_bytes + 1
+    while remaining > 0 and (block := file.read(min(remaining, 1 << 20))):
         parts.append(block)
-        left -= len(block)
-    if left <= 0:
+        remaining -= len(block)
+    if remaining <= 0:
         raise DataError(
-            "{path}: unpacks to more than {max_size} MiB. Give a smaller log.", path=path, max_size=most >> 20
+            "{path}: unpacks to more than {max_size} MiB. Give a smaller log.", path=path, max_size=max_bytes >> 20
         )
     return b"".join(parts)
 
@@ -133,15 +133,15 @@ def value(path: Path, where: str, raw: bytes) -> Any:
 
 
 def _object(path: Path, where: str, raw: bytes) -> Mapping[str, Any]:
-    found = value(path, where, raw)
-    if not isinstance(found, dict):
+    obj = value(path, where, raw)
+    if not isinstance(obj, dict):
         raise DataError(
             "{path}, {where}: expected a JSON object, found {kind}. Give a harness's log.",
             path=path,
             where=where,
-            kind=type(found).__name__,
+            kind=type(obj).__name__,
         )
-    return found
+    return obj
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
@@ -150,7 +150,7 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 
 def sha256(path: Path) -> str:
     """Checksum of a file, 64 hex digits; raises DataError if it cannot be read or is larger than `MAX_LOG`."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     try:
         if path.stat().st_size > MAX_LOG:
             raise DataError(
@@ -158,10 +158,10 @@ def sha256(path: Path) -> str:
             )
         with path.open("rb") as file:
             while block := file.read(1 << 20):
-                found.update(block)
+                digest.update(block)
     except OSError as e:
         raise _unreadable(path, e) from e
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 # --- values -------------------------------------------------------------------------------------------------
@@ -187,40 +187,40 @@ def not_a_text(value: object) -> Message:
     return Message("a generated text was expected, found {found!r}", found=str(value)[:50])
 
 
-def text_of(found: Any) -> str:
+def text_of(value: Any) -> str:
     """A text or a number as text; empty for everything else."""
-    if isinstance(found, str):
-        return found
-    return str(found) if isinstance(found, int | float) and not isinstance(found, bool) else ""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
-def texts_of(found: Any) -> tuple[str, ...]:
+def texts_of(values: Any) -> tuple[str, ...]:
     """The texts of a list; none unless all of them are texts or numbers."""
-    if not isinstance(found, Sequence) or isinstance(found, str):
+    if not isinstance(values, Sequence) or isinstance(values, str):
         return ()
-    texts = tuple(map(text_of, found))
+    texts = tuple(map(text_of, values))
     return texts if all(texts) else ()
 
 
-def number_of(found: Any) -> float | None:
+def number_of(value: Any) -> float | None:
     """A number, or a text that Python reads as one; None for everything else."""
-    if isinstance(found, bool) or not isinstance(found, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return float(found)
+        return float(value)
     except (ValueError, OverflowError):
         return None
 
 
-def logprob_of(path: Path, where: str, found: Any) -> float:
+def logprob_of(path: Path, where: str, raw: Any) -> float:
     """A log-probability; NaN and −∞ are kept, for the item is then an error.
 
     Raises:
         DataError: no number, or one that is the logarithm of no probability.
     """
-    number = number_of(found)
+    number = number_of(raw)
     if number is None:
-        raise bad(path, where, Message("a log-probability was expected, found {found!r}", found=str(found)[:50]))
+        raise bad(path, where, Message("a log-probability was expected, found {found!r}", found=str(raw)[:50]))
     if number > 0 and not math.isnan(number):
         # Sums of single-precision numbers may end a little above 0.
         if number > 1e-3:
@@ -230,9 +230,9 @@ def logprob_of(path: Path, where: str, found: Any) -> float:
     return number
 
 
-def scores_of(found: Any) -> dict[str, float]:
+def scores_of(metrics: Any) -> dict[str, float]:
     """The finite numbers of a table of metrics."""
-    if not isinstance(found, dict):
+    if not isinstance(metrics, dict):
         return {}
-    pairs = {str(name): number_of(score) for name, score in found.items() if not isinstance(score, str)}
+    pairs = {str(name): number_of(score) for name, score in metrics.items() if not isinstance(score, str)}
     return {name: score for name, score in pairs.items() if score is not None and math.isfinite(score)}

@@ -49,35 +49,35 @@ class ReportedScore:
     task: str
     metric: str
     """As the harness calls it."""
-    printed: float
+    reported: float
     """As a share of 1."""
     protocol: str
-    here: float
+    recomputed: float
     """Of the same outputs, against the data here."""
 
     @property
     def same(self) -> bool:
         """Whether they differ by no more than the rounding of what was printed: four decimals, where no more stand
         there, for some harnesses round to as many."""
-        digits = len(repr(self.printed).partition(".")[2])
+        digits = len(repr(self.reported).partition(".")[2])
         rounding = 0.5 * 10.0 ** -max(digits, 4) if digits <= 6 else 0.0
-        return math.isclose(self.printed, self.here, rel_tol=0, abs_tol=rounding + 1e-9)
+        return math.isclose(self.reported, self.recomputed, rel_tol=0, abs_tol=rounding + 1e-9)
 
 
 def compare(data: RunData, parts: Sequence[Part], logs: Sequence[Log]) -> list[ReportedScore]:
     """The printed scores that a protocol here defines alike, each with the score here."""
-    known: Mapping[str, tuple[str, str]] = EQUIVALENT_METRICS.get(logs[0].harness, {})
-    reports = {protocol: report_run(data, protocol) for protocol in {protocol for protocol, _ in known.values()}}
+    equivalents: Mapping[str, tuple[str, str]] = EQUIVALENT_METRICS.get(logs[0].harness, {})
+    reports = {protocol: report_run(data, protocol) for protocol in {protocol for protocol, _ in equivalents.values()}}
     out = []
     for part in parts:
-        said = {metric: score for log in logs for metric, score in log.printed.get(part.task, {}).items()}
-        for metric, score in said.items():
-            if metric not in known:
+        reported = {metric: score for log in logs for metric, score in log.reported_scores.get(part.task, {}).items()}
+        for metric, score in reported.items():
+            if metric not in equivalents:
                 continue
-            protocol, name = known[metric]
+            protocol, name = equivalents[metric]
             report = reports[protocol].tasks.get(part.dataset.task)
-            found = report.metrics.get(name) if report else None
-            if found is not None and found.value is not None:
+            estimate = report.metrics.get(name) if report else None
+            if estimate is not None and estimate.value is not None:
                 share = score / 100 if logs[0].harness in PERCENT_HARNESSES else score
-                out.append(ReportedScore(part.dataset.task, metric, share, protocol, found.value))
+                out.append(ReportedScore(part.dataset.task, metric, share, protocol, estimate.value))
     return out

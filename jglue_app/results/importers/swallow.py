@@ -44,7 +44,7 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         raise DataError(
             "{path}: is no result of that harness. Give the JSON file that its --output_path names.", path=path
         )
-    tables = [name for name, found in table["results"].items() if isinstance(found, dict)]
+    tables = [name for name, content in table["results"].items() if isinstance(content, dict)]
     names = [name for name in tables if subset_named(name) or (subset and len(tables) == 1)]
     detailed = [
         name
@@ -67,7 +67,7 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         HARNESS,
         _rows(path, table, detailed, shots if isinstance(shots, int) else None),
         model=model[1] if model else "",
-        printed={name: scores_of(table["results"][name]) for name in detailed},
+        reported_scores={name: scores_of(table["results"][name]) for name in detailed},
         left_out=tuple(name for name in table["results"] if name not in detailed),
     )
 

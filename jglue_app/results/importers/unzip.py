@@ -79,16 +79,16 @@ class Archive:
             info = self._zip.getinfo(name)
             if info.flag_bits & 1:
                 raise zipfile.BadZipFile(f"{name} is encrypted")
-            most = min(MAX_MEMBER, MAX_TOTAL - self._read)
+            max_bytes = min(MAX_MEMBER, MAX_TOTAL - self._read)
             if info.compress_type == ZSTANDARD:
-                found = self._zstandard(info, most)
+                content = self._zstandard(info, max_bytes)
             else:
                 with self._zip.open(info) as member:
-                    found = bounded(member, self.path, most)
-            self._read += len(found)
-            return found
+                    content = bounded(member, self.path, max_bytes)
+            self._read += len(content)
+            return content
 
-    def _zstandard(self, info: zipfile.ZipInfo, most: int) -> bytes:
+    def _zstandard(self, info: zipfile.ZipInfo, max_bytes: int) -> bytes:
         import pyarrow as pa
 
         self._file.seek(info.header_offset)
@@ -96,12 +96,12 @@ class Archive:
         if mark != _MARK:
             raise zipfile.BadZipFile("no member where one should be")
         self._file.seek(name + extra, io.SEEK_CUR)
-        packed = pa.BufferReader(self._file.read(min(info.compress_size, most)))
+        packed = pa.BufferReader(self._file.read(min(info.compress_size, max_bytes)))
         with pa.CompressedInputStream(packed, "zstd") as member:
-            found = bounded(member, self.path, most)
-        if zlib.crc32(found) != info.CRC:
+            content = bounded(member, self.path, max_bytes)
+        if zlib.crc32(content) != info.CRC:
             raise zipfile.BadZipFile(f"the checksum of {info.filename} is another")
-        return found
+        return content
 
     @contextmanager
     def _whole(self) -> Iterator[None]:

@@ -30,7 +30,7 @@ def run_spec(logs: Sequence[Log], parts: Sequence[Part], model: str, split: str)
     sums = sorted(sha256(log.path) for log in logs)
     outputs = [output for part in parts for output in part.outputs]
     ranked = any(getattr(output, "choice_logprobs", None) for output in outputs)
-    written = any(getattr(output, "text", None) is not None for output in outputs)
+    generated = any(getattr(output, "text", None) is not None for output in outputs)
     shots = {part.dataset.task: part.shots for part in parts if part.shots is not None}
     versions = {part.dataset.version for part in parts}
     return RunSpec(
@@ -49,7 +49,7 @@ def run_spec(logs: Sequence[Log], parts: Sequence[Part], model: str, split: str)
             shots_by_task=tuple(shots.items()) if len(set(shots.values())) > 1 else (),
         ),
         style_sha256="",
-        decoding=Decoding(method="both" if ranked and written else "choose" if ranked else "generate"),
+        decoding=Decoding(method="both" if ranked and generated else "choose" if ranked else "generate"),
         code_version=__version__,
         split=split,
     )
@@ -61,7 +61,7 @@ def _one_line(text: str) -> str:
 
 
 def write_run(
-    runs_dir: Path, run: RunData, logs: Sequence[Log], parts: Sequence[Part], printed: Sequence[ReportedScore]
+    runs_dir: Path, run: RunData, logs: Sequence[Log], parts: Sequence[Part], reported: Sequence[ReportedScore]
 ) -> Path:
     """Write the run beside the others, and name it as one of them when all of it is there."""
     items = [item for part in parts for item in part.items]
@@ -84,7 +84,7 @@ def write_run(
                 part.dataset.task: {"name": part.task, "version": part.version, "shots": part.shots} for part in parts
             },
             "files": [_file_facts(path) for log in logs for path in (log.path, *log.beside)],
-            "printed": [{"same": one.same, **_score_facts(one)} for one in printed],
+            "printed": [{"same": score.same, **_score_facts(score)} for score in reported],
             "notices": list(run.assumed),
         },
     }
@@ -123,7 +123,7 @@ def _score_facts(score: ReportedScore) -> dict[str, Any]:
     return {
         "task": score.task,
         "metric": score.metric,
-        "printed": score.printed,
+        "printed": score.reported,
         "protocol": score.protocol,
-        "here": score.here,
+        "here": score.recomputed,
     }
