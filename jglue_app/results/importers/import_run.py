@@ -21,27 +21,27 @@ from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Dataset, Notice, RunData
 
 PATTERNS = ("samples_*.jsonl", "outputs.jsonl", "*.eval", "*.eval-generated.json")
-"""What logs are called, in a folder that is given."""
+"""File name patterns of logs, for a folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What has come of an import."""
+    """The result of an import."""
 
     path: Path
     """The run's folder."""
     data: RunData
     notices: tuple[Notice, ...]
-    """What has to be known of it; each has the fact `task`."""
+    """Caveats of the import; each has the fact `task`."""
     reported_scores: tuple[ReportedScore, ...]
-    """The scores that the harness has printed, beside those here."""
+    """The scores that the harness reported, with ours."""
     left_out: tuple[str, ...]
-    """Tasks of the log that are no subset of JGLUE."""
+    """Tasks of the log that are not subsets of JGLUE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Where the items come from that a log is aligned with."""
+    """Where the items come from that a log is matched with."""
 
     data: str = "official"
     """`official`, `sample`, or the path of a file in the official format."""
@@ -59,7 +59,7 @@ class Items:
 
 
 def import_summary(imported: ImportResult) -> list[str]:
-    """What a person has to know of an import, a sentence each."""
+    """The messages for the user about an import, one sentence each."""
     lines: list[str] = []
     for task, items in imported.data.items.items():
         title = TASKS[task].title
@@ -99,18 +99,18 @@ def import_logs(
     items: Items | None = None,
     model: str = "",
 ) -> ImportResult:
-    """Make a run of logs of one model and one harness.
+    """Import logs of one model and one harness as a run.
 
     Args:
         settings: where data is and where runs are stored.
         paths: logs, or folders that hold some.
-        tasks: subsets that are wanted; without them, all that the logs have. One says what a single log is of that
-            does not tell it.
-        format: a key of `FORMATS`; None to tell it from each file.
-        results: the harness's file of scores, where it is not beside the log.
+        tasks: subsets to import; empty for all that the logs have. A single one also names the subset of a single log
+            that does not say.
+        format: a key of `FORMATS`; None to detect it from each file.
+        results: the harness's file of scores, where it is not next to the log.
         partial: accept answers without an item, and items without an answer.
-        items: what the answers are to; the official validation items if not given.
-        model: what to call the model; empty for what the logs say.
+        items: the items that were answered; None for the official validation items.
+        model: name of the model; empty for the name in the logs.
 
     Raises:
         DataError: a log that is damaged, of another benchmark, or does not fit the others.
@@ -123,7 +123,7 @@ def import_logs(
     if item_source.data not in data.DATA_KINDS and len(tasks) != 1:
         raise InputError("A file of items is of one subset. Name it: --task.")
     files = _log_files(paths)
-    # Of several logs it is not known which one is meant.
+    # With several logs it is not clear which one the subset is for.
     default_subset = tasks[0] if len(tasks) == 1 and len(files) == 1 else ""
     logs = [open_log(path, format, results, default_subset) for path in files]
     _check_one_model(logs)
@@ -147,14 +147,14 @@ def import_logs(
 def import_to_either(
     settings: Settings, folder: Path, names: Sequence[str], partial: bool, model: str = ""
 ) -> ImportResult:
-    """The same for logs in a folder, whose answers are to the embedded samples or to the official validation items.
+    """Import logs in a folder that answer the embedded samples or, failing that, the official validation items.
 
     Args:
         settings: where data is and where runs are stored.
-        folder: holds the logs and what lies beside them; errors name its files without it.
+        folder: holds the logs and their other files; errors name files relative to it.
         names: of the logs.
         partial: accept answers without an item, and items without an answer.
-        model: what to call the model; empty for what the logs say.
+        model: name of the model; empty for the name in the logs.
 
     Raises:
         JglueAppError: as `import_logs`.
@@ -172,7 +172,7 @@ def import_to_either(
 
 
 def _named_from(folder: Path, message: Message) -> Message:
-    """A message whose paths below a folder are named from there."""
+    """The message with paths below a folder made relative to it."""
 
     def named(value: object) -> object:
         if isinstance(value, Path) and value.is_relative_to(folder):
@@ -206,7 +206,7 @@ def _log_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _check_one_model(logs: Sequence[Log]) -> None:
-    """Refuse logs of several models, harnesses or versions in one run; raises DataError."""
+    """Reject logs of several models, harnesses or versions in one run; raises DataError."""
     first = logs[0]
     for log in logs[1:]:
         if log.name != first.name:

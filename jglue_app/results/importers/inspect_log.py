@@ -15,7 +15,7 @@ from jglue_app.messages import Message
 from jglue_app.results.importers import unzip
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
 from jglue_app.results.importers.log import Log, Row
-from jglue_app.results.importers.log_files import bad, document, number_of, text_of, texts_of, value
+from jglue_app.results.importers.log_files import number_of, parse_json, read_json, row_error, text_of, texts_of
 from jglue_app.types import Finish
 
 HARNESS = "inspect"
@@ -35,8 +35,8 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
 
     Args:
         path: the log.
-        results: not used: the scores stand in the same file.
-        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
+        results: not used: the scores are in the same file.
+        subset: the subset to assume where neither the log nor its rows say; empty if unknown.
 
     Raises:
         DataError: damaged, too large, or not finished.
@@ -50,10 +50,10 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
                     "not finished. Finish it with `inspect eval-retry`, or give another log.",
                     path=path,
                 )
-            head = value(path, "header.json", archive.read("header.json"))
+            head = parse_json(path, "header.json", archive.read("header.json"))
         samples = _zipped_samples(path)
     else:
-        head = document(path)
+        head = read_json(path)
         samples_json = head.get("samples") if isinstance(head, dict) else None
         samples = iter(
             (f"sample {k}", row)
@@ -82,7 +82,7 @@ def _zipped_samples(path: Path) -> Iterator[tuple[str, Any]]:
     with unzip.Archive(path) as archive:
         for name in archive.names:
             if name.startswith("samples/") and name.endswith(".json"):
-                yield name, value(path, name, archive.read(name))
+                yield name, parse_json(path, name, archive.read(name))
 
 
 def _reported_scores(head: Mapping[str, Any]) -> dict[str, float]:
@@ -100,7 +100,7 @@ def _reported_scores(head: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _epochs(spec: Mapping[str, Any]) -> float:
-    """How often each sample was answered; the first epoch alone is taken."""
+    """Number of epochs; only the first one is imported."""
     config = spec.get("config")
     return (number_of(config.get("epochs")) if isinstance(config, dict) else None) or 1
 
@@ -110,7 +110,7 @@ def _rows(
 ) -> Iterator[Row]:
     for where, sample in samples:
         if not isinstance(sample, dict) or "input" not in sample or "output" not in sample:
-            raise bad(path, where, Message("no sample of Inspect: it needs input and output"))
+            raise row_error(path, where, Message("no sample of Inspect: it needs input and output"))
         if sample.get("epoch", 1) == 1:
             yield _row(path, where, sample, task, version, note, default_subset)
 
@@ -145,10 +145,10 @@ def _row(
         subset=subset,
         task=task,
         version=version,
-        # Whole numbers are those that Inspect gives by itself, from 1 on.
+        # Integers are numbered by Inspect itself, from 1.
         id=id_of(subset, doc) or (sample["id"] if isinstance(sample.get("id"), str) else ""),
         fields=fields_of(subset, doc) if subset else {},
-        inside="\n".join((question, *choices)) if choices else question,
+        containing_text="\n".join((question, *choices)) if choices else question,
         text=output,
         choices=choices,
         symbols=tuple(LETTERS[: len(choices)]),
@@ -162,7 +162,7 @@ def _row(
 
 
 def _content_text(content: Any, attached: Mapping[str, Any]) -> str:
-    """A text, or the one that it refers to; parts of a message are joined."""
+    """The text of a message's content: parts are joined, and a reference to an attachment is resolved."""
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
         return "".join(_content_text(part, attached) for part in parts)

@@ -1,4 +1,4 @@
-"""lm-evaluation-harness: `samples_TASK_DATE.jsonl`, with the `results_DATE.json` beside it or without.
+"""lm-evaluation-harness: `samples_TASK_DATE.jsonl`, with or without `results_DATE.json` next to it.
 
 Source: lm-evaluation-harness 0.4.13 of EleutherAI, `lm_eval/evaluator.py` (what a sample holds) and
 `lm_eval/loggers/evaluation_tracker.py` (how it is written: responses as texts, arguments as an object). Before 0.4.3
@@ -17,7 +17,15 @@ from jglue_app.errors import DataError
 from jglue_app.messages import Message
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
 from jglue_app.results.importers.log import Log, Row
-from jglue_app.results.importers.log_files import bad, document, entries, logprob_of, not_a_text, scores_of, text_of
+from jglue_app.results.importers.log_files import (
+    entries,
+    logprob_of,
+    not_a_text,
+    read_json,
+    row_error,
+    scores_of,
+    text_of,
+)
 
 HARNESS = "lm-eval"
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT.+)\.jsonl?")
@@ -31,12 +39,12 @@ def recognises(path: Path, head: Mapping[str, Any] | None) -> bool:
 
 
 def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
-    """The log; its rows are read as they are asked for.
+    """The log. Its rows are read lazily, as they are iterated over.
 
     Args:
         path: the samples.
-        results: the results file; None for the one of the same date beside the samples, if there is one.
-        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
+        results: the results file; None for the one of the same date next to the samples, if there is one.
+        subset: the subset to assume where neither the log nor its rows say; empty if unknown.
 
     Raises:
         DataError: the results file is not one.
@@ -47,7 +55,7 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         results = beside
     table: Mapping[str, Any] = {}
     if results is not None:
-        content = document(results)
+        content = read_json(results)
         if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
             raise DataError(
                 "{results}: is no results file of lm-eval. Give results_….json with --results.", results=results
@@ -70,12 +78,12 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         version=text_of(table.get("lm_eval_version")),
         model=_model(table) or _owner_and_name(path.parent.name),
         reported_scores=_reported_scores(table, task),
-        beside=(results,) if results else (),
+        other_files=(results,) if results else (),
     )
 
 
 def _owner_and_name(folder: str) -> str:
-    """The model that the folder of the samples is named after, where it shows that it is: `owner__name`."""
+    """The model that the folder of the samples is named after, if its name has the form `owner__name`; else empty."""
     return folder.replace("__", "/") if "__" in folder else ""
 
 
@@ -107,7 +115,9 @@ def _rows(path: Path, task: str, version: str, shots: int | None, default_subset
     first: Any = None
     for number, (where, row) in enumerate(entries(path)):
         if not set(row) >= _KEYS or not isinstance(row["doc"], dict):
-            raise bad(path, where, Message("no sample of lm-eval: it needs {keys}", keys=", ".join(sorted(_KEYS))))
+            raise row_error(
+                path, where, Message("no sample of lm-eval: it needs {keys}", keys=", ".join(sorted(_KEYS)))
+            )
         first = row.get("filter") if number == 0 else first
         if row.get("filter") == first:
             yield _row(path, where, row, task, version, shots, default_subset)
@@ -117,19 +127,19 @@ def _row(
     path: Path, where: str, row: Mapping[str, Any], task: str, version: str, shots: int | None, default_subset: str
 ) -> Row:
     doc = row["doc"]
-    named, shaped = subset_named(task), subset_shaped(doc)
-    if named and shaped and named != shaped:
-        raise bad(
+    task_subset, doc_subset = subset_named(task), subset_shaped(doc)
+    if task_subset and doc_subset and task_subset != doc_subset:
+        raise row_error(
             path,
             where,
-            Message("the task is named {task!r}, and the item is one of {subset}", task=task, subset=shaped),
+            Message("the task is named {task!r}, and the item is one of {subset}", task=task, subset=doc_subset),
         )
-    subset = named or shaped or default_subset
+    subset = task_subset or doc_subset or default_subset
     requests, responses = _requests(row["arguments"]), row["resps"]
     if not requests or not isinstance(responses, list) or len(responses) != len(requests):
-        raise bad(path, where, Message("not as many responses as requests"))
+        raise row_error(path, where, Message("not as many responses as requests"))
     if not all(isinstance(response, list) and response for response in responses):
-        raise bad(path, where, Message("a request without a response"))
+        raise row_error(path, where, Message("a request without a response"))
     context, messages = _context(requests[0][0])
     common: dict[str, Any] = {
         "subset": subset,
@@ -137,7 +147,7 @@ def _row(
         "version": version,
         "id": id_of(subset, doc),
         "fields": fields_of(subset, doc) if subset else {},
-        "inside": context,
+        "containing_text": context,
         "prompt": context,
         "messages": messages,
         "shots": shots,
@@ -146,13 +156,13 @@ def _row(
     target = text_of(row.get("target"))
     if isinstance(requests[0][1], str):
         # Requests after another context are those of `acc_mutual_info`.
-        first_context = [k for k, (before, _) in enumerate(requests) if before == requests[0][0]]
-        texts = [str(requests[k][1]) for k in first_context]
+        same_context = [k for k, (before, _) in enumerate(requests) if before == requests[0][0]]
+        texts = [str(requests[k][1]) for k in same_context]
         lead = _lead(texts)
         index = int(target) if target.isdecimal() and int(target) < len(texts) else None
         return Row(
             where,
-            logprobs=tuple(logprob_of(path, where, _first(responses[k][0])) for k in first_context),
+            logprobs=tuple(logprob_of(path, where, _first(responses[k][0])) for k in same_context),
             choices=tuple(text[len(lead) :] for text in texts),
             gold_index=index,
             gold=() if index is not None else gold_of(subset, doc),
@@ -161,7 +171,7 @@ def _row(
         )
     text = responses[0][0]
     if not isinstance(text, str):
-        raise bad(path, where, not_a_text(text))
+        raise row_error(path, where, not_a_text(text))
     filtered = row["filtered_resps"]
     if isinstance(filtered, list) and filtered and isinstance(filtered[0], str) and filtered[0].strip() != text.strip():
         common["note"] = common["note"] or "processed"
@@ -170,7 +180,7 @@ def _row(
 
 
 def _context(context: Any) -> tuple[str, tuple[Mapping[str, str], ...] | None]:
-    """A context as text, and its turns if it is a chat: then it is the only entry of a list, as a text in JSON."""
+    """A context as text, and its messages if it is a chat: then it is a list of one JSON text."""
     if not (isinstance(context, list) and len(context) == 1 and isinstance(context[0], str)):
         return text_of(context), None
     try:
@@ -186,7 +196,7 @@ def _context(context: Any) -> tuple[str, tuple[Mapping[str, str], ...] | None]:
 
 
 def _first(response: Any) -> Any:
-    """The sum of a response `[sum, is greedy]`."""
+    """The log-probability of a response `[log-probability, is greedy]`."""
     return response[0] if isinstance(response, list) and response else response
 
 

@@ -17,7 +17,7 @@ from jglue_app.errors import DataError
 from jglue_app.messages import Message
 from jglue_app.results.importers.fields import gold_of, subset_named
 from jglue_app.results.importers.log import Log, Row
-from jglue_app.results.importers.log_files import bad, document, scores_of, text_of
+from jglue_app.results.importers.log_files import read_json, row_error, scores_of, text_of
 
 HARNESS = "lm-evaluation-harness-jp"
 _PRETRAINED = re.compile(r"(?:^|,)pretrained=([^,]+)")
@@ -33,13 +33,13 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
 
     Args:
         path: the result.
-        results: not used: the scores stand in the same file.
-        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
+        results: not used: the scores are in the same file.
+        subset: the subset to assume where neither the log nor its rows say; empty if unknown.
 
     Raises:
         DataError: it is no such result, or has no outputs.
     """
-    table = document(path)
+    table = read_json(path)
     if not isinstance(table, dict) or not recognises(path, table):
         raise DataError(
             "{path}: is no result of that harness. Give the JSON file that its --output_path names.", path=path
@@ -78,7 +78,7 @@ def _rows(path: Path, table: Mapping[str, Any], names: list[str], shots: int | N
             where = Message("{name}, entry {entry}", name=name, entry=number)
             question, response = (row.get(key) if isinstance(row, dict) else None for key in ("question", "response"))
             if not isinstance(question, str) or not isinstance(response, str):
-                raise bad(path, where, Message("a question and a response were expected"))
+                raise row_error(path, where, Message("a question and a response were expected"))
             yield Row(
                 where,
                 subset="jsquad",
