@@ -249,7 +249,7 @@ def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official"
     return left.compared_with(right, protocol)
 
 
-def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "official") -> exporters.Exported:
+def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "official") -> exporters.ExportResult:
     """Write a stored run in the format of another project: a folder, a `.zip` file, or a single file by its ending.
 
     Args:
