@@ -72,7 +72,7 @@ class PromptSpec:
     shot_seed: int = 0
     """Seed of the choice of examples."""
     shot_selection: str = "balanced"
-    """`fixed`, `random` or `balanced`; see `prompts.pick_shots`."""
+    """`fixed`, `random` or `balanced`; see `prompts.examples`."""
     system: str = ""
     """Text of the system turn, for the formats that have one."""
     shots_by_task: tuple[tuple[str, int], ...] = ()
@@ -312,7 +312,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something to know before a score is believed; `notices.py` makes sentences of it."""
+    """Something to know before a score is believed; `scoring.notices` makes sentences of it."""
 
     kind: str
     """A key of `notices.SENTENCES`."""

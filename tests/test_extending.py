@@ -175,6 +175,14 @@ from jglue_app.ui.page import browser_words, build
 page = build(settings, browser_words())
 found["page"] = json.dumps(page.get_config_file(), ensure_ascii=False, default=str)
 
+from jglue_app.ui.state import AppState
+from jglue_app.ui.views import comparison
+
+state = AppState(settings)
+pair = comparison.Pair(run_id)
+found["board"] = comparison.board_html(state, "anybody", pair, "ja")
+found["item"] = comparison.item_html(state, "anybody", {"a": run_id}, "colours", "valid-c2", "ja")
+
 found["label"] = [word("tab_greeting", "en"), word("tab_greeting", "ja")]
 found["sentence"] = say(Message("Which colour does a sentence name?"), "ja")
 print("FOUND" + json.dumps(found, ensure_ascii=False, default=str))
@@ -272,6 +280,13 @@ def test_the_page_has_the_tab_the_subset_the_style_and_the_protocol(extended: di
     page = extended["page"]
     assert "Hello from the new tab." in page
     assert all(name in page for name in ("Colours", "colour-words", "exact-colours", "jg_tab_greeting"))
+
+
+def test_the_page_shows_its_score_and_opens_its_items(extended: dict[str, Any]) -> None:
+    assert "Colours" in extended["board"]
+    item = extended["item"]
+    # The field and the protocol have no labels of their own.
+    assert all(text in item for text in ("remark", "海が青い。", "文が挙げているのはどの色か", "exact-colours"))
 
 
 def test_a_label_and_a_sentence_are_said_in_both_languages(extended: dict[str, Any]) -> None:

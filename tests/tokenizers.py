@@ -122,7 +122,7 @@ def _by_tokenizers(file: Path) -> Callable[[str], list[int]]:
 
 
 def _no_judge(_: str) -> list[int]:
-    """Rules of these formats stand in the class; see tests/backends/test_own_tokenizer.py for those that are known."""
+    """The class itself has the rules of these formats; tests/backends/test_tokenizer_loading.py has known ones."""
     return []
 
 

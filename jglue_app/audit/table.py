@@ -25,7 +25,6 @@ _ITEMS = ("n", "items", "nitems", "numitems", "samples", "nsamples", "numsamples
 _TASK = ("task", "tasks", "subset", "dataset", "benchmark", "タスク", "サブセット")
 _METRIC = ("metric", "metrics", "指標")
 _SCORE = ("score", "value", "スコア", "点", "点数")
-_NO_SCORE = ("stderr", "se", "std", "sd", "rank", "順位", "ci", "time", "version")
 _NOISE = re.compile(r"(?<![a-z])(\d+[- ]?shots?|v?\d+(\.\d+)*|dev|valid(ation)?|test|main|none|strict-match)(?![a-z])")
 _PAIR = {"jsts": ("pearson", "spearman"), "jsquad": ("exact_match", "f1")}
 

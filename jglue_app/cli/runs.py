@@ -33,8 +33,6 @@ from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
-from jglue_app.scoring import comparison
-from jglue_app.scoring.item_groups import groups, with_and_without
 from jglue_app.settings import Settings
 from jglue_app.wandb_sink import Follower
 
@@ -194,8 +192,7 @@ def _evaluate(
 
 def _show_report(run: Run, protocol: str, as_json: bool) -> None:
     report = run.report(protocol)
-    data = run.data()
-    rows = with_and_without(data, protocol, run.answered(protocol)) if groups(data) else ()
+    rows = run.groups(protocol)
     if as_json:
         print_json({"run": str(run.path), "report": report, "without": rows})
     else:
@@ -205,7 +202,7 @@ def _show_report(run: Run, protocol: str, as_json: bool) -> None:
 
 
 def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
-    result = comparison.compare_runs(left.data(), right.data(), protocol)
+    result = left.compared_with(right, protocol)
     if as_json:
         print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": result})
     else:

@@ -86,7 +86,7 @@ class DataCheck:
     """All that was found in the files at hand."""
 
     files: tuple[Mapping[str, object], ...]
-    """Task, split, version, path, sha256, items and state of every file; see `data.verify`."""
+    """Task, split, version, path, sha256, items and state of every file; see `files.verify`."""
     leaks: tuple[Overlap, ...]
     """Evaluated items that are in train files."""
     shared: tuple[Overlap, ...]
@@ -104,7 +104,7 @@ def check(files: Sequence[Mapping[str, object]], datasets: Sequence[Dataset], ol
     """Everything there is to find.
 
     Args:
-        files: state of every file; see `data.verify`.
+        files: state of every file; see `files.verify`.
         datasets: those that could be read.
         old_jnli: other versions of one split of JNLI.
     """
@@ -135,7 +135,7 @@ def known_faults(dataset: Dataset) -> tuple[KnownFault, ...]:
 
 
 def overlaps(evaluated: Iterable[Dataset], others: Iterable[Dataset]) -> tuple[Overlap, ...]:
-    """Which evaluated files share items with which others, by `data.fingerprint`; a pair without any is left out."""
+    """Which evaluated files share items with which others, by `pools.fingerprint`; a pair without any is left out."""
     tables = [(_file(other), _first_ids(other.items, fingerprint)) for other in others]
     found = []
     for dataset in evaluated:

@@ -125,8 +125,17 @@ def catalogue(lang: str) -> Mapping[tuple[str | None, str], str]:
     return entries
 
 
-def word(key: str, lang: str) -> str:
-    """A label or text of the page; raises KeyError for an unknown key. Where the catalogue lacks it, in English."""
+def word(key: str, lang: str, default: str | None = None) -> str:
+    """A label or text of the page; where the catalogue lacks it, in English.
+
+    Args:
+        key: a key of `LABELS`.
+        lang: a language.
+        default: stands in for a label that there is not, such as one of a subset that was added; without it, an unknown
+            key raises KeyError.
+    """
+    if default is not None and key not in LABELS:
+        return default
     english = LABELS[key]
     return english if lang == "en" else catalogue(lang).get((key, english), english)
 

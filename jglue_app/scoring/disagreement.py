@@ -42,7 +42,7 @@ def dissents(judged: Mapping[str, Judged]) -> dict[str, list[Dissent]]:
     """Subset → the items of a run about which protocols disagree, in the order of the items.
 
     Args:
-        judged: protocol → what `report.judge_run` has made of the run under it.
+        judged: protocol → what `judge_run` has made of the run under it.
     """
     out: dict[str, list[Dissent]] = {}
     for task in next(iter(judged.values()), {}):

@@ -79,7 +79,7 @@ def with_and_without(data: RunData, protocol: str, judged: Judged) -> tuple[Grou
     Args:
         data: what is stored of the run.
         protocol: a key of `PROTOCOLS`.
-        judged: what `report.judge_run` has made of it under this protocol.
+        judged: what `judge_run` has made of it under this protocol.
 
     Raises:
         UnknownNameError: no such protocol.

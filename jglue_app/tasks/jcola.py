@@ -2,7 +2,7 @@
 
 The sixth subset of JGLUE has a repository of its own, osekilab/JCoLA on GitHub: sentences of textbooks and handbooks of
 linguistics (in-domain) and of journal articles (out-of-domain), with the judgement that is printed there. The sentences
-belong to those works, so nothing is downloaded; see `data.py`. The test sets are not published.
+belong to those works, so nothing is downloaded; see `data/files.py`. The test sets are not published.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """MARC-ja: is a product review positive or negative?
 
-The official reviews were withdrawn by their owner; see `data.py` for where items come from today.
+The official reviews were withdrawn by their owner; see `data/files.py` for where items come from today.
 """
 
 from __future__ import annotations

@@ -173,20 +173,18 @@ def choice_key(option: Option, choice: str) -> str:
 # --- reading and filling --------------------------------------------------------------------------------
 
 
-def read(values: Mapping[str, Any], settings: Settings, lang: str = "") -> RunRequest:
+def read(values: Mapping[str, Any], settings: Settings) -> RunRequest:
     """The request that the values of controls make, within the limits of the page.
 
     Args:
         values: name as `components` has it → value; what is missing is as the page begins. There is a B if a value of
             it is given and `use_b` is not false.
         settings: the limits.
-        lang: not looked at: errors are messages, which are said in any language.
 
     Raises:
         InputError: what cannot be requested.
         UnknownNameError: a name that is in none of our tables.
     """
-    del lang
     given = {name: _typed(option, values[name]) for name, option in options(RunRequest).items() if name in values}
     if "data" in values or "split" in values:
         given["data"], given["split"] = _data(values.get("data", "sample"), values.get("split"))

@@ -61,12 +61,6 @@ _LISTED = re.compile(
     rf"{_BETWEEN}(?:か|と|や|も|番?の|から|\bto\b|とも|でも|または|又は|もしくは|あるいは|それとも|および|\bor\b|\band\b|\bnor\b)?{_BETWEEN}"
 )
 
-COUNTER = re.compile(
-    r"[ \u3000]?(?:[つ人匹枚個本台頭羽年月日時分秒回度歳才階冊件円名種倍杯足組両輪皿段列色軒着通曲級週%]|"
-    r"[かカヶケ]所|番目|等|位|代)"
-)
-"""What turns a number into a count or an order of things."""
-
 _UNSEEN = "\u20e3\u034f\u115f\u1160\u3164\u2800♀♂✓✔☑✅○◯◎●★☆♪♫♥♡❤☺☻✨⭐"
 _SIGNS = dict.fromkeys("❌❎🙅👎🚫⛔✖✕✗✘☓☒", "×") | dict.fromkeys("🤔🤷❓❔", "?") | dict.fromkeys("☐□", "×")
 """Signs that say no or ask; other emoji say nothing."""

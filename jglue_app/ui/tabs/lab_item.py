@@ -140,7 +140,8 @@ class ItemTab:
         updates: Updates = {box: gr.update(value="", visible=False) for box in self.fields}
         for box, (name, text) in zip(self.fields, item.fields.items(), strict=False):
             lines = 3 if len(text) > 60 else 1
-            updates[box] = gr.update(value=text, label=word(f"field_{name}", lang), visible=True, lines=lines)
+            label = word(f"field_{name}", lang, default=name)
+            updates[box] = gr.update(value=text, label=label, visible=True, lines=lines)
         kinds = {"choice": " / ".join(item.choices), "score": "0–5", "span": word("gold_lines", lang)}
         label = f"{word('gold', lang)} ({kinds[TASKS[item.task].kind]})"
         return {**updates, self.gold: gr.update(value=prompt_lab.gold_as_typed(item), label=label)}
