@@ -27,7 +27,7 @@ from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import ModelText
 from jglue_app.results import exporters
-from jglue_app.results.importers.import_run import Imported, Items, import_logs
+from jglue_app.results.importers.import_run import ImportResult, Items, import_logs
 from jglue_app.results.library import Library
 from jglue_app.runs import presets
 from jglue_app.runs.plan import build_prompts
@@ -249,7 +249,7 @@ def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official"
     return left.compared_with(right, protocol)
 
 
-def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "official") -> exporters.Exported:
+def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "official") -> exporters.ExportResult:
     """Write a stored run in the format of another project: a folder, a `.zip` file, or a single file by its ending.
 
     Args:
@@ -393,7 +393,7 @@ def import_log(
     split: str = "valid",
     marc_ja: str | Path | None = None,
     model: str = "",
-) -> Imported:
+) -> ImportResult:
     """Logs of another harness, of one model, as a stored run: `open_run(import_log(…).path)`.
 
     Args:

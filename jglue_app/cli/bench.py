@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -34,6 +34,10 @@ from jglue_app.runs.progress import ProgressView
 from jglue_app.settings import Settings
 from jglue_app.types import ModelInfo, ModelSpec
 from jglue_app.version import __version__
+
+if TYPE_CHECKING:
+    from jglue_app.backends.hf.backend import HFBackend
+    from jglue_app.bench.machine import Machine
 
 
 def bench_command(
@@ -80,8 +84,6 @@ def bench_command(
     names = task_list(tasks)
     spec = ModelSpec(model, backend_for(model), revision, dtype, quantization, gguf_file, allow_bin)
     pairs = _peers(peer or [], peer_python or [], quantization)
-    compared: list[HarnessComparison] = []
-    failed: list[PeerError] = []
     methods = ("choose", "generate") if method == "both" else (method,)
     with ProgressView() as view, ExitStack() as running:
         backend, load_seconds = measure.open_for_bench(
@@ -94,65 +96,83 @@ def bench_command(
         opened = _opened(pairs, spec, settings, backend.info, machine.threads, view.say)
         peers = [running.enter_context(other) for other in opened]
         rows: list[measure.Measurement] = []
+        compared: list[HarnessComparison] = []
+        failed = False
         for work in measure.workloads(
             settings, backend, spec, names, counts, limit, method=method, data_kind=data_kind, style=style
         ):
-            view.say(
-                Message(
-                    "{task}, {method}, {shots} examples: {count} items.",
-                    task=work.task,
-                    method=work.method,
-                    shots=work.shots,
-                    count=len(work.prompts),
-                )
-            )
-            measured, results = measure.measure(backend, work, machine.gflops)
+            measured, comparisons, failures = _measure(backend, work, machine.gflops, peers, view.say)
             rows.append(measured)
-            for other in list(peers):
-                view.say(Message("The same in {other}.", other=other.name))
-                try:
-                    answer = run_harness(other, work)
-                except PeerError as e:
-                    view.say(e.message)
-                    failed.append(e)
-                    peers.remove(other)
-                    continue
-                again, _ = measure.measure(backend, work, machine.gflops)
-                compared.append(compare(other, work, answer, (measured.seconds, again.seconds), results))
-                measured = again
-        packed, resident, on_device = backend.packed, measure.peak_resident(), accelerator_peak()
+            compared += comparisons
+            peers = [other for other in peers if other not in failures]
+            failed = failed or bool(failures)
+        packed, budget = backend.packed, backend.memory.budget
+        memory_peaks = {"resident": measure.peak_resident(), "accelerator": accelerator_peak()}
     if as_json:
         summary = {
             "model": spec,
             "packed": packed,
             "without": without or [],
-            "working_memory_bytes": backend.memory.budget,
+            "working_memory_bytes": budget,
             "code": __version__,
             "machine": machine,
             "load_seconds": load_seconds,
-            "peak_bytes": {"resident": resident, "accelerator": on_device},
+            "peak_bytes": memory_peaks,
             "style": style,
             "workloads": rows,
             "peers": compared,
         }
         print_json(summary)
-        raise typer.Exit(PeerError.exit_code if failed else 0)
-    _show(rows)
-    peak = f"at most {resident / 2**30:.2f} GiB of memory"
-    if on_device:
-        peak += f", {on_device / 2**30:.2f} GiB on the accelerator"
-    path = "prompts share their tokens" if packed else "padded batches"
-    rate = f"{machine.gflops:.0f} GFLOP/s in {machine.dtype}"
-    print_lines(
-        [
-            f"{machine.device}, {machine.threads} threads, torch {machine.torch}: {rate} ({path}).",
-            f"Loaded in {load_seconds:.1f} s; {peak}; {backend.memory.budget / 2**30:.1f} GiB may be worked in.",
-        ]
-    )
-    if compared:
-        _show_peers(compared, resident)
+    else:
+        _show(rows)
+        print_lines(_machine_lines(machine, packed, budget, load_seconds, memory_peaks))
+        if compared:
+            _show_peers(compared, memory_peaks["resident"] or 0)
     if failed:
         raise typer.Exit(PeerError.exit_code)
+
+
+def _measure(
+    backend: HFBackend, work: measure.Workload, gflops: float, peers: Sequence[Harness], notify: Notify
+) -> tuple[measure.Measurement, list[HarnessComparison], list[Harness]]:
+    """One workload here, and in every other harness between two measurements here; and the harnesses that failed."""
+    notify(
+        Message(
+            "{task}, {method}, {shots} examples: {count} items.",
+            task=work.task,
+            method=work.method,
+            shots=work.shots,
+            count=len(work.prompts),
+        )
+    )
+    first, results = measure.measure(backend, work, gflops)
+    before = first
+    comparisons: list[HarnessComparison] = []
+    failures: list[Harness] = []
+    for other in peers:
+        notify(Message("The same in {other}.", other=other.name))
+        try:
+            answer = run_harness(other, work)
+        except PeerError as e:
+            notify(e.message)
+            failures.append(other)
+            continue
+        after, _ = measure.measure(backend, work, gflops)
+        comparisons.append(compare(other, work, answer, (before.seconds, after.seconds), results))
+        before = after
+    return first, comparisons, failures
+
+
+def _machine_lines(
+    machine: Machine, packed: bool, budget: int, load_seconds: float, peaks: Mapping[str, int | None]
+) -> Iterator[str]:
+    path = "prompts share their tokens" if packed else "padded batches"
+    rate = f"{machine.gflops:.0f} GFLOP/s in {machine.dtype}"
+    yield f"{machine.device}, {machine.threads} threads, torch {machine.torch}: {rate} ({path})."
+    peak = f"at most {(peaks['resident'] or 0) / 2**30:.2f} GiB of memory"
+    if on_device := peaks["accelerator"]:
+        peak += f", {on_device / 2**30:.2f} GiB on the accelerator"
+    yield f"Loaded in {load_seconds:.1f} s; {peak}; {budget / 2**30:.1f} GiB may be worked in."
 
 
 def _counts(text: str) -> list[int]:

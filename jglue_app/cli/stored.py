@@ -20,7 +20,7 @@ from jglue_app.messages import Message
 from jglue_app.results import archive, exporters
 from jglue_app.results import table_files as files
 from jglue_app.results.importers import FORMATS
-from jglue_app.results.importers.import_run import Imported, Items, import_logs, import_summary
+from jglue_app.results.importers.import_run import ImportResult, Items, import_logs, import_summary
 from jglue_app.results.library import Library
 from jglue_app.scoring import notices
 from jglue_app.scoring.leaderboard import leaderboard as rank
@@ -208,15 +208,15 @@ def import_run(
         print(visible(line), file=sys.stderr)
 
 
-def _imported(imported: Imported) -> dict[str, Any]:
+def _imported(imported: ImportResult) -> dict[str, Any]:
     return {
         "run": str(imported.path),
         "label": imported.data.spec.label,
         "items": {task: len(items) for task, items in imported.data.items.items()},
         "printed": [
-            {"task": score.task, "metric": score.metric, "printed": score.printed}
-            | {"protocol": score.protocol, "here": score.here, "same": score.same}
-            for score in imported.printed
+            {"task": score.task, "metric": score.metric, "printed": score.reported}
+            | {"protocol": score.protocol, "here": score.recomputed, "same": score.same}
+            for score in imported.reported_scores
         ],
         "notices": [
             {"kind": n.kind, "task": n.facts.get("task"), "text": notices.sentence(n)} for n in imported.notices

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from jglue_app.data.files import RANKED_KINDS
 from jglue_app.data.known_items import CURRENT_LABELS
-from jglue_app.runs.store import dumps
+from jglue_app.runs.serialization import dumps
 from jglue_app.scoring import notices
 from jglue_app.scoring.disagreement import Dissent
 from jglue_app.scoring.item_groups import GROUPS, GroupScore

@@ -15,7 +15,7 @@ from typing import Any
 from jglue_app.errors import StoreError, UnknownNameError, reason_of
 from jglue_app.results.rows import ResultRow, result_rows
 from jglue_app.results.surrogates import escape_as_json
-from jglue_app.runs.store import dumps
+from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.judged import Judged, judge_run
 from jglue_app.scoring.protocols import protocol_names
 from jglue_app.types import RunData

@@ -12,7 +12,8 @@ from jglue_app.errors import StoreError
 from jglue_app.messages import Joined, Message
 from jglue_app.runs.manifest import package_versions
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.store import RunStore, spec_from
+from jglue_app.runs.serialization import spec_from
+from jglue_app.runs.store import RunStore
 from jglue_app.types import RunSpec
 
 MAX_NAMED = 3

@@ -16,7 +16,9 @@ from jglue_app.errors import StoreError
 from jglue_app.messages import Message
 from jglue_app.prompts.thoughts import is_ignored
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.store import RunStore, RunWriter, dumps, facts_of
+from jglue_app.runs.serialization import dumps, facts_of
+from jglue_app.runs.store import RunStore
+from jglue_app.runs.writer import RunWriter
 from jglue_app.types import Backend, Dataset, Item, Prompt
 
 PACKAGES = (

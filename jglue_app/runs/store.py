@@ -14,32 +14,19 @@ ended in order, and each line of `records.jsonl` ends with its own checksum.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
-import shutil
-import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
-
-from filelock import FileLock, Timeout
+from typing import Any, NamedTuple, TypeVar
 
 from jglue_app import messages
-from jglue_app.errors import RunBusyError, StoreError, reason_of
+from jglue_app.errors import StoreError, reason_of
 from jglue_app.messages import Message
-from jglue_app.prompts import thoughts
-from jglue_app.runs.typed_json import BadValueError, finite, read
-from jglue_app.tasks import TASKS
+from jglue_app.runs.serialization import facts_of, item_from, parse_record_line, spec_from
+from jglue_app.runs.typed_json import read
+from jglue_app.runs.writer import FORMAT_VERSION, RunWriter
 from jglue_app.types import Item, ModelInfo, Notice, Record, RunData, RunSpec, Source
 
-FORMAT_VERSION = 1
-CHECKSUM = "crc32"
-"""The last key of a line of `records.jsonl`: the CRC-32 of the line without it, 8 hex digits."""
-_CHECKSUM_OFFSET = -len(f', "{CHECKSUM}": "00000000"}}\n')
-"""Where in a line the checksum begins, from its end."""
 DELETE_LINE = Message("Delete the line; its item is then done again.")
 RESTORE = Message("Restore it from a copy, or start the same run again, which rewrites it.")
 MAX_LINE = 2**26
@@ -56,87 +43,6 @@ class _DataSource:
     source: Source
 
 
-def dumps(value: Any, *, indent: int | None = None) -> str:
-    """JSON of records, dataclasses and plain values; lone surrogates are escaped so that the text is valid UTF-8."""
-    plain = _plain(value)
-    text = json.dumps(plain, ensure_ascii=False, indent=indent)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(plain, ensure_ascii=True, indent=indent)
-    return text
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file as a whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-# --- reading records back -------------------------------------------------------------------------------
-
-
-def record_from(row: Mapping[str, Any]) -> Record:
-    """A Record from its JSON object; raises KeyError, TypeError or ValueError when it is not one."""
-    if isinstance(row, dict) and CHECKSUM in row:
-        row = {name: value for name, value in row.items() if name != CHECKSUM}
-    record = read(Record, row)
-    if record.output is not None:
-        finite(record.output.seconds, "seconds")
-    if "thought" not in row["prompt"]:  # Of an earlier version; what the prompt opens can be seen all the same.
-        turns = record.prompt.messages
-        opened = thoughts.left_open(record.prompt.text, turns[-1]["content"] if turns else "")
-        record = dataclasses.replace(record, prompt=dataclasses.replace(record.prompt, thought=opened))
-    return record
-
-
-def spec_from(row: Mapping[str, Any]) -> RunSpec:
-    """A RunSpec from its JSON object; raises KeyError, TypeError or ValueError when it is not one."""
-    return read(RunSpec, row)
-
-
-def item_from(row: Mapping[str, Any]) -> Item:
-    """An Item from its JSON object; raises KeyError, TypeError or ValueError when it is not one of its subset."""
-    item = read(Item, row)
-    task = TASKS.get(item.task)
-    if task is None:
-        raise BadValueError(Message("there is no subset {task!r}", task=item.task[:50]))
-    if missing := [name for name in task.fields if name not in item.fields]:
-        raise KeyError(missing[0])
-    if task.kind == "score":
-        if not isinstance(item.gold, float) or not 0 <= item.gold <= 5:
-            raise BadValueError(Message("gold must be a number from 0 to 5"))
-    elif not isinstance(item.gold, tuple) or not item.gold:
-        raise TypeError("gold must be a list of texts")
-    elif task.kind == "choice" and not (item.choices and item.gold[0] in item.choices):
-        raise BadValueError(Message("gold is none of the choices"))
-    return item
-
-
-def facts_of(items: Sequence[Item]) -> dict[str, Any]:
-    """How many items there are and the checksum of their file, for the manifest: by these a reader knows that the
-    items are whole."""
-    return {"count": len(items), "sha256": hashlib.sha256(_items_text(items).encode()).hexdigest()}
-
-
 def _min_items(manifest: Mapping[str, Any]) -> int:
     """Items that a run of an older version has at least: its limit of each subset, or all there are."""
     least = 0
@@ -148,30 +54,6 @@ def _min_items(manifest: Mapping[str, Any]) -> int:
     except (KeyError, TypeError, ValueError, AttributeError):
         return 0
     return least
-
-
-def _items_text(items: Iterable[Item]) -> str:
-    return "".join(dumps(item) + "\n" for item in items)
-
-
-def _line_of(record: Record) -> bytes:
-    """A record's line, its checksum at the end."""
-    body = dumps(record).encode()
-    return b'%s, "%s": "%08x"}\n' % (body[:-1], CHECKSUM.encode(), zlib.crc32(body))
-
-
-def _record_in(line: bytes) -> Record:
-    """The record of a line; raises as `record_from` does, and ValueError where it is not as it was written."""
-    row = json.loads(line)
-    if isinstance(row, dict) and CHECKSUM in row:  # Lines of older versions have none.
-        checksum = row.pop(CHECKSUM)
-        # What a program has read and written again has other bytes and the same values.
-        if (
-            checksum != f"{zlib.crc32(line[:_CHECKSUM_OFFSET] + b'}'):08x}"
-            and checksum != f"{zlib.crc32(dumps(row).encode()):08x}"
-        ):
-            raise BadValueError(Message("its checksum is another: it was changed"))
-    return record_from(row)
 
 
 class FileVersion(NamedTuple):
@@ -257,7 +139,7 @@ class RunStore:
     def records(self) -> list[Record]:
         """One record per item, the latest, in the order they were first written."""
         latest: dict[tuple[str, str], Record] = {}
-        for record, _ in self._lines("records.jsonl", _record_in, DELETE_LINE):
+        for record, _ in self._lines("records.jsonl", parse_record_line, DELETE_LINE):
             latest[record.task, record.item_id] = record
         return list(latest.values())
 
@@ -414,7 +296,7 @@ class RunStore:
         """
         path = self.path / "records.jsonl"
         records: list[Record] = []
-        for record, end in self._lines("records.jsonl", _record_in, DELETE_LINE, offset):
+        for record, end in self._lines("records.jsonl", parse_record_line, DELETE_LINE, offset):
             records.append(record)
             offset = end
         return records, offset if path.exists() else 0
@@ -460,138 +342,6 @@ class RunStore:
             StoreError: the folder cannot be made or written to.
         """
         return RunWriter(self.path)
-
-
-class RunWriter:
-    """Writes to one run directory while it holds the directory's lock."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise StoreError(
-                "The run folder {path} cannot be made ({reason}). Choose another folder for runs: "
-                "--runs-dir, or JGLUE_RUNS_DIR.",
-                path=path,
-                reason=reason_of(e),
-            ) from e
-        # The page resumes a run on whichever thread is free, so the lock must not belong to one.
-        self._lock = FileLock(path / ".lock", thread_local=False)
-        self._file = -1
-
-    def __enter__(self) -> Self:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as e:
-            raise RunBusyError(
-                "Another process is writing to {path}. Wait for it, or stop it, and start again.", path=self.path
-            ) from e
-        except OSError as e:
-            raise self._no_access(e) from e
-        try:
-            self._cut_torn_line()
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            self._file = os.open(self.path / "records.jsonl", flags, 0o644)
-        except BaseException as e:
-            self._lock.release()
-            if isinstance(e, OSError):
-                raise self._no_access(e) from e
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.sync()
-        finally:
-            self._leave_no_empty_folder()
-            os.close(self._file)
-            self._lock.release()
-
-    def _leave_no_empty_folder(self) -> None:
-        """A model that could not be loaded leaves no run behind. Whatever holds a byte stays."""
-        held = {entry.name for entry in self.path.iterdir()} - {".lock", "records.jsonl"}
-        if not held and os.fstat(self._file).st_size == 0:
-            shutil.rmtree(self.path, ignore_errors=True)
-
-    def _cut_torn_line(self) -> None:
-        path = self.path / "records.jsonl"
-        if not path.exists():
-            return
-        with path.open("r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            keep = size
-            while keep:
-                start = max(0, keep - 65_536)
-                file.seek(start)
-                newline = file.read(keep - start).rfind(b"\n")
-                if newline >= 0:
-                    keep = start + newline + 1
-                    break
-                keep = start
-            if keep != size:
-                file.truncate(keep)
-
-    def manifest(self, table: Mapping[str, Any]) -> None:
-        """Write the manifest, atomically; raises StoreError when the disk is full or failing."""
-        self._replace("manifest.json", dumps({"format": FORMAT_VERSION, **table}, indent=2) + "\n")
-
-    def items(self, items: Iterable[Item]) -> None:
-        """Write the items, atomically; raises StoreError when the disk is full or failing."""
-        self._replace("items.jsonl", _items_text(items))
-
-    def _replace(self, name: str, text: str) -> None:
-        try:
-            write_atomically(self.path / name, text)
-        except OSError as e:
-            size = len(text.encode())
-            raise self._not_written(Message("{file} of {size:,} bytes", file=name, size=size), e) from e
-
-    def append(self, records: Iterable[Record]) -> None:
-        """Append records, one write each; `sync` makes them durable.
-
-        Raises:
-            StoreError: the disk is full or failing; everything written before is intact.
-        """
-        for record in records:
-            line = _line_of(record)
-            what = Message("A record of {size:,} bytes", size=len(line))
-            try:
-                written = os.write(self._file, line)
-            except OSError as e:
-                raise self._not_written(what, e) from e
-            if written != len(line):
-                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-                raise self._not_written(what, None)
-
-    def sync(self) -> None:
-        """Make everything appended durable.
-
-        Raises:
-            StoreError: the disk is full or failing.
-        """
-        try:
-            os.fsync(self._file)
-        except OSError as e:
-            raise self._not_written(Message("The last records"), e) from e
-
-    def _not_written(self, what: Message, error: OSError | None) -> StoreError:
-        return StoreError(
-            "{what} could not be written to {folder} ({reason}). Everything before is kept: free some space and start "
-            "the same run again.",
-            what=what,
-            folder=self.path,
-            reason=reason_of(error) if error else Message("the disk is full"),
-        )
-
-    def _no_access(self, error: OSError) -> StoreError:
-        return StoreError(
-            "{folder} cannot be written to ({reason}). Check its permissions, or choose another folder for runs.",
-            folder=self.path,
-            reason=reason_of(error),
-        )
 
 
 def _damaged(path: Path, where: Message, reason: str, remedy: Message) -> StoreError:

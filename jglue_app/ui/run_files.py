@@ -24,7 +24,9 @@ _BESIDE_A_LOG = re.compile(r"results_.+\.json|metrics\.json|config\.json")
 """Files that lie beside a log and are none themselves."""
 
 
-def export_run(state: AppState, owner: str, name: str, format: str, protocol: str = "official") -> exporters.Exported:
+def export_run(
+    state: AppState, owner: str, name: str, format: str, protocol: str = "official"
+) -> exporters.ExportResult:
     """A run as a file in a temporary folder, from which Gradio takes a copy to serve.
 
     Args:
@@ -43,7 +45,7 @@ def export_run(state: AppState, owner: str, name: str, format: str, protocol: st
         raise UnknownNameError("export format", str(format)[:50], EXPORT_FORMATS)
     if format == "zip":
         path = state.visible_folder(owner, name)
-        return exporters.Exported(archive.pack(path, state.scratch() / f"{path.name}.zip"))
+        return exporters.ExportResult(archive.pack(path, state.scratch() / f"{path.name}.zip"))
     if format in exporters.FORMATS:
         path = state.visible_folder(owner, name)
         target = state.scratch() / f"{path.name}-{format}{exporters.FORMATS[format].whole}"
@@ -51,10 +53,10 @@ def export_run(state: AppState, owner: str, name: str, format: str, protocol: st
     target = state.scratch() / f"{state.path(owner, name).name}.{format}"
     judged = {protocol_name: state.judged(owner, name, protocol_name) for protocol_name in PROTOCOLS}
     table_files.write(table_files.rows(state.data(owner, name), judged), target, format)
-    return exporters.Exported(target)
+    return exporters.ExportResult(target)
 
 
-def exported_html(exported: exporters.Exported, lang: str) -> str:
+def exported_html(exported: exporters.ExportResult, lang: str) -> str:
     """What has to be known of an exported file."""
     sentences = [word("export_done", lang).format(exported.path.name), *(say(note, lang) for note in exported.notes)]
     return "".join(map(views.note, sentences))

@@ -19,7 +19,8 @@ from jglue_app.errors import InputError, StoreError
 from jglue_app.results import showcase
 from jglue_app.results.library import Ids, Library, StoredRun
 from jglue_app.results.showcase import SHIPPED
-from jglue_app.runs.store import RunStore, facts_of
+from jglue_app.runs.serialization import facts_of
+from jglue_app.runs.store import RunStore
 from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.judged import Judged
 from jglue_app.scoring.types import Comparison, Judgement, Report

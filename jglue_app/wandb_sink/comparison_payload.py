@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from jglue_app.errors import InputError
-from jglue_app.runs.store import dumps
+from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.types import Comparison

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from jglue_app.runs.store import dumps
+from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.types import Estimate
 from jglue_app.wandb_sink.tables import Table
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from jglue_app.errors import InputError
-from jglue_app.runs.store import dumps
+from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.scoring.report import main_metric, report_run

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jglue_app.results import surrogates
 from jglue_app.results.rows import ResultRow, result_rows
-from jglue_app.runs.store import dumps
+from jglue_app.runs.serialization import dumps
 from jglue_app.scoring import notices
 from jglue_app.scoring.judged import Answered, Judged, is_correct, verdict
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol

@@ -16,7 +16,7 @@ from jglue_app.errors import StoreError
 from jglue_app.results import cache
 from jglue_app.results.cache import KeyLocks, ResultCache, RunCache
 from jglue_app.results.library import Library
-from jglue_app.runs import store
+from jglue_app.runs import serialization
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import protocols
 from jglue_app.scoring.comparison import compare_runs
@@ -38,13 +38,13 @@ from tests.unsealed import unsealed
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How many records were parsed (`parsed`) and how many items judged (`judged`), under every protocol."""
     counted: Counter[str] = Counter()
-    parse = store.record_from
+    parse = serialization.record_from
 
     def counting_parse(row: Any) -> Record:
         counted["parsed"] += 1
         return parse(row)
 
-    monkeypatch.setattr(store, "record_from", counting_parse)
+    monkeypatch.setattr(serialization, "record_from", counting_parse)
     for name, protocol in list(protocols.PROTOCOLS.items()):
         judge = protocol.judge
 

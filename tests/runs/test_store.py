@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from jglue_app.errors import RunBusyError, StoreError
-from jglue_app.runs.store import RunStore, dumps, record_from, write_atomically
+from jglue_app.runs.serialization import dumps, record_from
+from jglue_app.runs.store import RunStore
+from jglue_app.runs.writer import write_atomically
 from jglue_app.types import (
     Decoding,
     Finish,

@@ -21,7 +21,7 @@ from tests.test_api import GOLDS, WORDS
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[AppState]:
+def state(settings: Settings) -> Iterator[AppState]:
     """A server on somebody's own machine."""
     made = AppState(settings, "cpu")
     yield made
@@ -69,18 +69,18 @@ def test_a_group_that_is_all_there_is_leaves_no_score() -> None:
     assert row["sides"][0]["without"] == "–"
 
 
-def test_without_such_items_there_is_no_table(tmp_path: Path, desk: AppState) -> None:
+def test_without_such_items_there_is_no_table(tmp_path: Path, state: AppState) -> None:
     rows = [{"item_id": i, "text": WORDS[gold]} for i, gold in GOLDS.items()]
     table = tmp_path / "right.jsonl"
     table.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     run = evaluate(str(table), tasks=["jnli"], data="sample", limit=10)
-    html = comparison.board_html(desk, "me", Pair(run.path.name), "ja")
+    html = comparison.board_html(state, "me", Pair(run.path.name), "ja")
     assert "JNLI" in html
     assert "jg-groups" not in html
 
 
 def test_a_run_with_such_items_has_the_table_for_both_sides(
-    tmp_path: Path, desk: AppState, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, state: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Items of one's own under ids of faulty JSQuAD questions, taken for the official file."""
     question = {"is_impossible": False, "answers": [{"text": "京都", "answer_start": 2}]}
@@ -99,10 +99,10 @@ def test_a_run_with_such_items_has_the_table_for_both_sides(
         table = tmp_path / f"{name}.jsonl"
         table.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in said), "utf-8")
         made.append(evaluate(str(table), tasks=["jsquad"]).path.name)
-    html = comparison.board_html(desk, "me", Pair(made[0], made[1]), "en")
+    html = comparison.board_html(state, "me", Pair(made[0], made[1]), "en")
     assert "Questions about a damaged paragraph" in html
     assert 'data-side="A">0.250 → 1.000' in html
     assert 'data-side="B">0.250 → 0.000' in html
-    alone = comparison.board_html(desk, "me", Pair(made[0]), "en")
+    alone = comparison.board_html(state, "me", Pair(made[0]), "en")
     assert 'data-side="B"' not in alone
     assert 'data-side="A">0.250 → 1.000' in alone

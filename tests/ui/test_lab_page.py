@@ -87,7 +87,7 @@ def test_an_item_is_seen_token_by_token_in_two_formats(lab: Page) -> None:
     answers = lab.locator("#lab-tokens .jg-side-a .jg-answer").all_inner_texts()
     assert [re.sub(r"[○ ]", "", text) for text in answers] == ["含意2", "矛盾1", "中立2"]
     # The linter counts the same tokens.
-    assert "「含意」 2, 「矛盾」 1, 「中立」 2" in lab.inner_text("#lab-tokens .jg-side-b")
+    assert "「含意」 2、「矛盾」 1、「中立」 2" in lab.inner_text("#lab-tokens .jg-side-b")
     assert "ラベルの長さがふぞろい" in lab.inner_text("#lab-tokens .jg-side-a")
 
 

@@ -4,8 +4,8 @@
     hub-eval-results   the Hub's `.eval_results/*.yaml`: the scores that a model card shows
     lm-eval            what lm-eval 0.4.13 writes with `--log_samples`: results_*.json and samples_*.jsonl
 
-A format is one file in this folder and a line in `FORMATS`. Each is written under one protocol, of a complete run only,
-and never holds a score that is not a finite number.
+A format is one file in this folder and a line in `FORMATS`. Exports hold scores of one protocol, of a complete run
+only, and never a score that is not finite.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import Message
 from jglue_app.results.exporters import every_eval_ever, hub_eval_results, lm_eval
 from jglue_app.results.exporters.output_files import check_target, write_files
-from jglue_app.results.exporters.run_source import RunSource, open_source
+from jglue_app.results.exporters.run_source import RunSource, load_run_source
 
 FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".yaml", ".yml")
 
@@ -30,13 +30,13 @@ class Format:
     files: Callable[[RunSource], dict[str, str]]
     """Run → (path below the export's folder → content)."""
     single: Callable[[RunSource], str] | None = None
-    """Run → content, where the format is also one file by itself."""
+    """Run → content, where the format can also be a single file."""
     endings: tuple[str, ...] = ()
-    """Endings that such a file may have."""
+    """File name endings of such a file."""
     whole: str = ".zip"
-    """Ending of one file that has everything."""
+    """Ending of the single file that holds everything."""
     notes: Callable[[RunSource], list[str]] = lambda _: []
-    """What whoever exports has to know of it, as sentences."""
+    """Run → messages for the user about the export."""
 
 
 FORMATS: Mapping[str, Format] = {
@@ -49,35 +49,35 @@ FORMATS: Mapping[str, Format] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """An export that was made."""
+class ExportResult:
+    """The result of an export."""
 
     path: Path
     notes: tuple[str, ...] = ()
-    """What to know of it, as sentences."""
+    """Messages for the user."""
 
 
-def export(run: Path, to: Path, format: str, protocol: str = "official") -> Exported:
+def export(run: Path, to: Path, format: str, protocol: str = "official") -> ExportResult:
     """Write a run in the format of another project.
 
     Args:
         run: the run's folder.
-        to: a folder that is not there yet, a `.zip` file, or where the format has one a single file by its ending
+        to: a folder that is not there yet, a `.zip` file, or where the format has one, a single file by its ending
             (`.json` for the scores of every-eval-ever, `.yaml` for hub-eval-results).
         format: a key of `FORMATS`.
         protocol: a key of `PROTOCOLS`; its scores are written.
 
     Raises:
         UnknownNameError: no such format or protocol.
-        InputError: the run is not complete, the protocol cannot score it, or it is none that the format may tell of.
+        InputError: the run is not complete, the protocol cannot score it, or the format must not contain it.
         StoreError: there is no run, something is at `to` already, or it cannot be written.
     """
     if format not in FORMATS:
         raise UnknownNameError("export format", format, FORMATS)
-    how = FORMATS[format]
+    exporter = FORMATS[format]
     ending = to.suffix.lower()
-    if ending in FILE_ENDINGS and ending not in how.endings:
-        if not how.endings:
+    if ending in FILE_ENDINGS and ending not in exporter.endings:
+        if not exporter.endings:
             raise InputError(
                 "{format} cannot be a {ending} file. Name a new folder or a .zip file.", format=format, ending=ending
             )
@@ -85,15 +85,15 @@ def export(run: Path, to: Path, format: str, protocol: str = "official") -> Expo
             "{format} cannot be a {ending} file. Name a new folder or a .zip file, or one file that ends in {one}.",
             format=format,
             ending=ending,
-            one=how.endings[0],
+            one=exporter.endings[0],
         )
     check_target(to)
-    source = open_source(run, protocol)
-    if how.single is not None and ending in how.endings:
-        write_files({to.name: how.single(source)}, to, single=True)
+    source = load_run_source(run, protocol)
+    if exporter.single is not None and ending in exporter.endings:
+        write_files({to.name: exporter.single(source)}, to, single=True)
     else:
-        write_files(how.files(source), to)
-    return Exported(to, (*_left_out(source), *how.notes(source)))
+        write_files(exporter.files(source), to)
+    return ExportResult(to, (*_left_out(source), *exporter.notes(source)))
 
 
 def _left_out(source: RunSource) -> list[str]:

@@ -1,10 +1,10 @@
-"""What lm-eval 0.4.13 writes with `--output_path` and `--log_samples`, so that its own readers and others' read it.
+"""The files that lm-eval 0.4.13 writes with `--output_path` and `--log_samples`, for tools that read them.
 
 Fields as in its `evaluator.evaluate`, `loggers.evaluation_tracker` and `result_schema`. Where it differs from theirs:
 
-- `lm_eval_version` is missing and `produced_by` tells who wrote the files. Tasks are called `jglue_<subset>`, those
+- `lm_eval_version` is missing and `produced_by` says who wrote the files. Tasks are called `jglue_<subset>`, those
   decided by log-likelihood `jglue_<subset>_ranking`, and `jglue_sample_…` over items that are not JGLUE's.
-- `doc` is a row as the official files have it, but for what is not stored, such as where an answer begins.
+- `doc` is a row of the official file, except for what is not stored, such as where an answer begins.
 - `doc_id` counts the items of the run, which is the position in the split where the run has the whole of it.
 - Whether an answer would have been written greedily is not known, so the second value of a log-likelihood is `None`.
 - Lone surrogates, which the data sets library refuses, are replaced by U+FFFD.
@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jglue_app.results.exporters.output_files import json_file, json_line, replace_surrogates
-from jglue_app.results.exporters.run_source import RunSource, Scored
+from jglue_app.results.exporters.run_source import RunSource, SubsetScores
 from jglue_app.scoring.judged import Answered
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.jsquad import SEPARATOR
@@ -29,40 +29,41 @@ from jglue_app.types import Item, Prompt
 from jglue_app.version import __version__
 
 METRICS = {"accuracy": "acc"}
-"""Our name of a metric → lm-eval's, where that is another."""
+"""Our name of a metric → lm-eval's, where they differ."""
 ID_KEYS = ("sentence_pair_id", "q_id", "review_id", "uid", "id")
-"""What the official files call an item's id, by subset."""
-UNKNOWN = "None"
+"""Fields that hold an item's id in the official files."""
+UNKNOWN_GREEDY = "None"
 FILTER = "none"
 
 
 def files(source: RunSource) -> dict[str, str]:
-    """The results file and one file of samples for each task, in a folder of the model's name as lm-eval has it."""
+    """The results file and one file of samples for each task, in a folder named after the model, as lm-eval names
+    it."""
     folder = _folder(source)
-    made = _created(source).strftime("%Y-%m-%dT%H-%M-%S.%f")
-    rows = {task_name(source, scored): _rows(source, scored) for scored in source.scored}
-    found = {f"{folder}/results_{made}.json": json_file(_results(source, rows))}
+    timestamp = _created(source).strftime("%Y-%m-%dT%H-%M-%S.%f")
+    rows = {task_name(source, scores): _rows(source, scores) for scores in source.scores}
+    content_of = {f"{folder}/results_{timestamp}.json": json_file(_results(source, rows))}
     for name, samples in rows.items():
-        found[f"{folder}/samples_{name}_{made}.jsonl"] = "".join(json_line(row) for row in samples)
-    return found
+        content_of[f"{folder}/samples_{name}_{timestamp}.jsonl"] = "".join(json_line(row) for row in samples)
+    return content_of
 
 
 def _folder(source: RunSource) -> str:
-    """The model's name as lm-eval makes a folder of it, and without control characters, which no folder's name needs.
+    """The model name as lm-eval sanitises it for a folder, also without control characters.
 
-    A name that is longer than a file system takes is cut.
+    A name that is too long for a file system is cut.
     """
     name = re.sub(r'["<>:/|\\?*\[\]\x00-\x1f\x7f-\x9f]+', "__", source.model_id)
     return name.encode("utf-8", "replace")[:200].decode("utf-8", "ignore")
 
 
-def task_name(source: RunSource, scored: Scored) -> str:
-    """The name of a lm-eval task for some scores."""
-    sample = "" if source.data.sources[scored.task] != "sample" else "sample_"
-    return f"jglue_{sample}{scored.task}" + ("_ranking" if scored.evidence == "log_likelihood" else "")
+def task_name(source: RunSource, scores: SubsetScores) -> str:
+    """The name of the lm-eval task for the scores of a subset."""
+    sample = "" if source.data.sources[scores.task] != "sample" else "sample_"
+    return f"jglue_{sample}{scores.task}" + ("_ranking" if scores.evidence == "log_likelihood" else "")
 
 
-def document(item: Item) -> dict[str, Any]:
+def doc_of(item: Item) -> dict[str, Any]:
     """An item as a row of its official file."""
     fields: dict[str, Any] = dict(item.fields)
     if isinstance(item.gold, tuple) and not item.choices:
@@ -89,54 +90,57 @@ def _hash(text: str) -> str:
 
 
 def _created(source: RunSource) -> datetime.datetime:
-    """When the run was begun, in UTC; the beginning of time where that was not noted."""
+    """When the run was started, in UTC; the Unix epoch if unknown."""
     try:
-        found = datetime.datetime.fromisoformat(str(source.manifest.get("created")))
+        created = datetime.datetime.fromisoformat(str(source.manifest.get("created")))
     except ValueError:
         return datetime.datetime.fromtimestamp(0, datetime.UTC)
-    return found.astimezone(datetime.UTC) if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+    return created.astimezone(datetime.UTC) if created.tzinfo else created.replace(tzinfo=datetime.UTC)
 
 
 # --- samples ----------------------------------------------------------------------------------------------
 
 
-def _rows(source: RunSource, scored: Scored) -> list[dict[str, Any]]:
-    places = {id_: position for position, id_ in enumerate(source.data.items[scored.task])}
-    return [_row(source, scored, row, places[row.item.id]) for row in scored.rows]
+def _rows(source: RunSource, scores: SubsetScores) -> list[dict[str, Any]]:
+    positions = {id_: position for position, id_ in enumerate(source.data.items[scores.task])}
+    return [_row(source, scores, row, positions[row.item.id]) for row in scores.rows]
 
 
-def _row(source: RunSource, scored: Scored, row: Answered, position: int) -> dict[str, Any]:
+def _row(source: RunSource, scores: SubsetScores, row: Answered, position: int) -> dict[str, Any]:
     item, output = row.item, row.record.output
     assert output is not None
-    doc = replace_surrogates(document(item))
-    if scored.evidence == "text":
+    doc = replace_surrogates(doc_of(item))
+    if scores.evidence == "text":
         target = _target(item, row.record.prompt)
-        arguments: list[tuple[str, Any]] = [(row.record.prompt.text, _generation(source, scored, row.record.prompt))]
-        answers: list[list[Any]] = [[output.text or ""]]
+        arguments: list[tuple[str, Any]] = [(row.record.prompt.text, _generation(source, scores, row.record.prompt))]
+        responses: list[list[Any]] = [[output.text or ""]]
         filtered: list[Any] = [output.text or ""]
     else:
         prompt = row.record.prompt
         target = str(item.choices.index(item.gold[0])) if isinstance(item.gold, tuple) else str(item.gold)
         arguments = [(prompt.ranked_text or prompt.text, prompt.lead + answer) for answer in prompt.answers]
-        filtered = [[str(value), UNKNOWN] for value in output.choice_logprobs or ()]
-        answers = [[pair] for pair in filtered]
-    found = {
+        filtered = [[str(value), UNKNOWN_GREEDY] for value in output.choice_logprobs or ()]
+        responses = [[pair] for pair in filtered]
+    sample = {
         "doc_id": position,
         "doc": doc,
         "target": target,
-        "arguments": {f"gen_args_{i}": {"arg_0": one, "arg_1": two} for i, (one, two) in enumerate(arguments)},
-        "resps": answers,
+        "arguments": {
+            f"gen_args_{i}": {"arg_0": context, "arg_1": continuation}
+            for i, (context, continuation) in enumerate(arguments)
+        },
+        "resps": responses,
         "filtered_resps": filtered,
         "filter": FILTER,
-        "metrics": [METRICS.get(name, name) for name in scored.metrics],
+        "metrics": [METRICS.get(name, name) for name in scores.metrics],
         "doc_hash": _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
         "prompt_hash": _hash(replace_surrogates(arguments[0][0] if arguments else row.record.prompt.text)),
         "target_hash": _hash(replace_surrogates(target)),
     }
-    for name in scored.metrics:
-        value = scored.value(name, row)
-        found[METRICS.get(name, name)] = [_gold(item), scored.read(row)] if value is None else value
-    return found
+    for name in scores.metrics:
+        value = scores.value(name, row)
+        sample[METRICS.get(name, name)] = [_gold(item), scores.answer(row)] if value is None else value
+    return sample
 
 
 def _gold(item: Item) -> str | float:
@@ -144,19 +148,19 @@ def _gold(item: Item) -> str | float:
 
 
 def _target(item: Item, prompt: Prompt) -> str:
-    """The right answer as the prompt asks for it; of several the first."""
+    """The gold answer in the form that the prompt asks for; the first if there are several."""
     gold = str(_gold(item))
     return dict(zip(item.choices, prompt.answers, strict=False)).get(gold, gold)
 
 
-def _generation(source: RunSource, scored: Scored, prompt: Prompt) -> dict[str, Any]:
-    if source.elsewhere:
+def _generation(source: RunSource, scores: SubsetScores, prompt: Prompt) -> dict[str, Any]:
+    if source.external:
         return {}
-    found: dict[str, Any] = {"until": list(prompt.stop), "do_sample": False, "temperature": 0.0}
-    penalty = source.data.spec.decoding.for_task(scored.task).repetition_penalty
-    found |= {"repetition_penalty": penalty} if penalty != 1 else {}
-    limit = source.token_limit(scored.task)
-    return found | ({"max_gen_toks": limit} if limit is not None else {})
+    gen_kwargs: dict[str, Any] = {"until": list(prompt.stop), "do_sample": False, "temperature": 0.0}
+    penalty = source.data.spec.decoding.for_task(scores.task).repetition_penalty
+    gen_kwargs |= {"repetition_penalty": penalty} if penalty != 1 else {}
+    limit = source.token_limit(scores.task)
+    return gen_kwargs | ({"max_gen_toks": limit} if limit is not None else {})
 
 
 # --- results ----------------------------------------------------------------------------------------------
@@ -164,23 +168,23 @@ def _generation(source: RunSource, scored: Scored, prompt: Prompt) -> dict[str, 
 
 def _results(source: RunSource, rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     spec, info, created = source.data.spec, source.data.model, _created(source)
-    by_name = {task_name(source, scored): scored for scored in source.scored}
+    scores_of = {task_name(source, scores): scores for scores in source.scores}
     system = spec.prompt.system or None
     return {
-        "results": {name: _scores(name, scored) for name, scored in by_name.items()},
-        "group_subtasks": {name: [] for name in by_name},
-        "configs": {name: _config(source, name, scored) for name, scored in by_name.items()},
-        "versions": {name: source.facts(scored)["data_version"] for name, scored in by_name.items()},
-        "n-shot": {name: _shots(source, scored) for name, scored in by_name.items()},
+        "results": {name: _scores(name, scores) for name, scores in scores_of.items()},
+        "group_subtasks": {name: [] for name in scores_of},
+        "configs": {name: _config(source, name, scores) for name, scores in scores_of.items()},
+        "versions": {name: source.facts(scores)["data_version"] for name, scores in scores_of.items()},
+        "n-shot": {name: _shots(source, scores) for name, scores in scores_of.items()},
         "higher_is_better": {
-            name: {METRICS.get(metric, metric): True for metric in scored.metrics} for name, scored in by_name.items()
+            name: {METRICS.get(metric, metric): True for metric in scores.metrics} for name, scores in scores_of.items()
         },
         "n-samples": {
             name: {
-                "original": source.total(scored.task) or len(source.data.items[scored.task]),
-                "effective": len(scored.rows),
+                "original": source.total(scores.task) or len(source.data.items[scores.task]),
+                "effective": len(scores.rows),
             }
-            for name, scored in by_name.items()
+            for name, scores in scores_of.items()
         },
         "config": {
             "model": spec.model.backend,
@@ -214,48 +218,50 @@ def _results(source: RunSource, rows: Mapping[str, list[dict[str, Any]]]) -> dic
     }
 
 
-def _scores(name: str, scored: Scored) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": name, "alias": name, "sample_len": len(scored.rows)}
-    for metric, estimate in scored.metrics.items():
-        theirs = METRICS.get(metric, metric)
-        error = scored.standard_error(metric)
-        found[f"{theirs},{FILTER}"] = estimate.value
-        found[f"{theirs}_stderr,{FILTER}"] = "N/A" if error is None else error
-    return found
+def _scores(name: str, scores: SubsetScores) -> dict[str, Any]:
+    result: dict[str, Any] = {"name": name, "alias": name, "sample_len": len(scores.rows)}
+    for metric, estimate in scores.metrics.items():
+        harness_name = METRICS.get(metric, metric)
+        error = scores.standard_error(metric)
+        result[f"{harness_name},{FILTER}"] = estimate.value
+        result[f"{harness_name}_stderr,{FILTER}"] = "N/A" if error is None else error
+    return result
 
 
-def _config(source: RunSource, name: str, scored: Scored) -> dict[str, Any]:
-    facts = source.facts(scored)
+def _config(source: RunSource, name: str, scores: SubsetScores) -> dict[str, Any]:
+    facts = source.facts(scores)
     split = facts["data_split"]
     metrics = []
-    for metric in scored.metrics:
-        mean = scored.rows and scored.value(metric, scored.rows[0]) is not None
-        theirs = METRICS.get(metric, metric)
-        metrics.append({"metric": theirs, "aggregation": "mean" if mean else theirs, "higher_is_better": True})
+    for metric in scores.metrics:
+        mean = scores.rows and scores.value(metric, scores.rows[0]) is not None
+        harness_name = METRICS.get(metric, metric)
+        metrics.append(
+            {"metric": harness_name, "aggregation": "mean" if mean else harness_name, "higher_is_better": True}
+        )
     intervals = {
         METRICS.get(metric, metric): {"low": e.low, "high": e.high, "level": 0.95, "n": e.n}
-        for metric, e in scored.metrics.items()
+        for metric, e in scores.metrics.items()
     }
     return {
         "task": name,
-        "dataset_path": source.home(scored.task) or "not JGLUE",
-        "dataset_name": scored.task,
+        "dataset_path": source.repository(scores.task) or "not JGLUE",
+        "dataset_name": scores.task,
         f"{'training' if split == 'train' else 'validation' if split == 'valid' else split}_split": split,
-        "output_type": "generate_until" if scored.evidence == "text" else "multiple_choice",
-        "num_fewshot": _shots(source, scored),
+        "output_type": "generate_until" if scores.evidence == "text" else "multiple_choice",
+        "num_fewshot": _shots(source, scores),
         "metric_list": metrics,
         "repeats": 1,
         "metadata": {**facts, "version": facts["data_version"], "intervals": intervals},
     }
 
 
-def _shots(source: RunSource, scored: Scored) -> int | None:
-    """Examples in the prompts; None where outputs made elsewhere do not tell."""
-    if source.elsewhere:
-        told = (source.manifest.get("imported") or {}).get("tasks") or {}
-        shots = (told.get(scored.task) or {}).get("shots")
+def _shots(source: RunSource, scores: SubsetScores) -> int | None:
+    """Few-shot examples in the prompts; None if unknown, for external outputs."""
+    if source.external:
+        tasks = (source.manifest.get("imported") or {}).get("tasks") or {}
+        shots = (tasks.get(scores.task) or {}).get("shots")
         return shots if isinstance(shots, int) else None
-    return source.data.spec.prompt.for_task(scored.task).shots
+    return source.data.spec.prompt.for_task(scores.task).shots
 
 
 def _model_args(source: RunSource) -> str:

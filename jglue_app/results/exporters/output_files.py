@@ -1,4 +1,4 @@
-"""Texts that every reader takes, and files put in their place all at once: a folder, a .zip file, or a single file."""
+"""JSON that every reader accepts, and files written atomically: a folder, a .zip file, or a single file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 from jglue_app.errors import StoreError, reason_of
 from jglue_app.results import surrogates
-from jglue_app.runs.store import dumps
+from jglue_app.runs.serialization import dumps
 
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-"""The earliest that a .zip file can name: the same export is the same file whenever it is made."""
+"""The earliest date of a .zip file, for every member, so that the same export gives the same bytes."""
 
 LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
-"""What some readers take for the end of a line and JSON leaves as it is."""
+"""Characters that some readers treat as a line end and JSON does not escape → their escapes."""
 
 
 def replace_surrogates(value: Any) -> Any:
@@ -43,22 +43,22 @@ def json_file(value: Any) -> str:
 def check_target(to: Path) -> None:
     """Raise StoreError if there is something at a path already, or no folder to put it into."""
     try:
-        taken = to.exists() or to.is_symlink()
-        parent = to.absolute().parent.is_dir()
+        exists = to.exists() or to.is_symlink()
+        has_parent = to.absolute().parent.is_dir()
     except (OSError, ValueError) as e:
         raise StoreError(
             "{to} cannot be written ({reason}). Choose another place, or free some space.", to=to, reason=reason_of(e)
         ) from e
-    if taken:
+    if exists:
         raise StoreError("{to} is there already. Name a place where nothing is, or remove it first.", to=to)
-    if not parent:
+    if not has_parent:
         raise StoreError(
             "There is no folder {parent} to write into. Make it first, or choose another.", parent=to.absolute().parent
         )
 
 
 def write_files(files: Mapping[str, str], to: Path, *, single: bool = False) -> Path:
-    """Write some files so that all of them are there or none.
+    """Write files atomically: all of them or none.
 
     Args:
         files: path below `to`, with `/` → content.
@@ -74,19 +74,19 @@ def write_files(files: Mapping[str, str], to: Path, *, single: bool = False) -> 
     check_target(to)
     try:
         with tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=".export-") as scratch:
-            made = Path(scratch) / "made"
+            unfinished = Path(scratch) / "made"
             if single:
                 (content,) = files.values()
-                made.write_text(content, "utf-8", newline="\n")
+                unfinished.write_text(content, "utf-8", newline="\n")
             elif to.suffix.lower() == ".zip":
-                _pack(files, made)
+                _pack(files, unfinished)
             else:
                 for name, content in files.items():
-                    path = made / name
+                    path = unfinished / name
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(content, "utf-8", newline="\n")
             check_target(to)
-            made.rename(to)
+            unfinished.rename(to)
     except OSError as e:
         raise StoreError(
             "{to} cannot be written ({reason}). Choose another place, or free some space.", to=to, reason=reason_of(e)

@@ -1,4 +1,4 @@
-"""A stored run under one protocol, as every format of another project is written from it."""
+"""A stored run under one protocol: what every exporter writes from."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from jglue_app.types import ELSEWHERE, IMPORTED, RunData
 from jglue_app.version import __version__
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-ANSWERS = re.compile(r"\.(jsonl?|csv|tsv|parquet|arrow|zip)$", re.IGNORECASE)
+ANSWER_FILE = re.compile(r"\.(jsonl?|csv|tsv|parquet|arrow|zip)$", re.IGNORECASE)
 COMMIT = re.compile(r"[0-9a-f]{40}")
-HOMES = {"jcola": "osekilab/JCoLA"}
-"""Subset → its repository on GitHub, where that is not `HOME`."""
-HOME = "yahoojapan/JGLUE"
+REPOSITORIES = {"jcola": "osekilab/JCoLA"}
+"""Subset → its repository on GitHub, where that is not `DEFAULT_REPOSITORY`."""
+DEFAULT_REPOSITORY = "yahoojapan/JGLUE"
 NOT_SCORED = ("unscored", "error", "overflow")
-"""Outcomes of items that no metric rests on."""
+"""Outcomes of items that count for no metric."""
 UNSCORED_REASONS = {
     "not_covered": Message("the protocol has no such subset"),
     "no_logprobs": Message("it ranks by log-likelihood, and there are none"),
@@ -43,31 +43,32 @@ UNDEFINED = Message("the metric is undefined for these answers")
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """The scores of one subset by one way of deciding."""
+class SubsetScores:
+    """The scores of one subset from one kind of evidence."""
 
     task: str
     evidence: str
     """`text` or `log_likelihood`."""
     metrics: Mapping[str, Estimate]
-    """Those that have a value; the first is the main one if that has."""
+    """Those that have a value; the first is the main one if it has a value."""
     rows: tuple[Answered, ...]
-    """The items they rest on."""
-    beside: bool = False
-    """Whether these are log-likelihoods taken beside the text that the protocol reads."""
+    """The items that were scored."""
+    secondary: bool = False
+    """Whether these are log-likelihoods recorded in addition to the text that the protocol reads."""
 
     def value(self, metric: str, row: Answered) -> float | None:
-        """What a metric is the mean of, for one item; None where it is no mean over items, as a correlation."""
-        if self.beside:
+        """The value of a metric for one item; None if the metric is not a mean over items, such as a correlation."""
+        if self.secondary:
             return float(is_right(row.item, row.judgement.choice)) if metric == "accuracy" else None
         return row.judgement.scores.get(metric)
 
-    def read(self, row: Answered) -> str | float | None:
-        """The answer of an item as it is scored; None where there is none."""
-        return row.judgement.choice if self.beside else row.judgement.strict.value
+    def answer(self, row: Answered) -> str | float | None:
+        """The answer of an item as scored; None if there is none."""
+        return row.judgement.choice if self.secondary else row.judgement.strict.value
 
     def standard_error(self, metric: str) -> float | None:
-        """Sample standard deviation over the square root of n; None for less than two items, or no mean over items."""
+        """Sample standard deviation over the square root of n; None for fewer than two items, or a metric that is not a
+        mean over items."""
         values = [self.value(metric, row) for row in self.rows]
         known = [value for value in values if value is not None]
         if len(known) < 2 or len(known) < len(values):
@@ -77,58 +78,60 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class RunSource:
-    """Everything that a format may tell of a run."""
+    """Everything that an export may contain of a run."""
 
     data: RunData
     manifest: Mapping[str, Any]
     protocol: ScoringProtocol
     report: Report
-    scored: tuple[Scored, ...]
+    scores: tuple[SubsetScores, ...]
     left_out: Mapping[str, str]
     """Subset → why it has no score."""
 
     @property
     def model_id(self) -> str:
-        """Hub id; of a model from elsewhere the name of its file or folder alone, never a path of this machine.
+        """Hub id; for a model that is not from the Hub only the name of its file or folder, never a path of this
+        machine.
 
-        Files of answers lose their ending: folders are named after models, and readers look for files by it.
+        Names of answer files lose their ending: folders are named after models, and readers find files by ending.
         """
         if self.on_hub:
             return self.data.spec.model.id
         name = re.split(r"[/\\]", self.data.spec.model.id.rstrip("/\\"))[-1]
-        return (name if self.made_here else ANSWERS.sub("", name)) or "unnamed"
+        return (name if self.ran_here else ANSWER_FILE.sub("", name)) or "unnamed"
 
     @property
     def on_hub(self) -> bool:
-        """Whether the model's id is one of the Hub, by its shape and by the commit that was loaded; of outputs made
-        elsewhere the shape has to do."""
+        """Whether the model's id is a Hub id, by its form and by the commit that was loaded; for external outputs by
+        its form alone."""
         spec = self.data.spec.model
         if not HUB_ID.fullmatch(spec.id):
             return False
-        if self.elsewhere:
+        if self.external:
             return True
         return self.data.model is not None and bool(COMMIT.fullmatch(self.data.model.commit))
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether the outputs were made elsewhere, be they predictions or another harness's log: then it is not known
-        how they were decoded."""
+    def external(self) -> bool:
+        """Whether the outputs are external (a predictions file, or the log of another harness): how they were decoded
+        is unknown."""
         return self.data.spec.model.backend in ELSEWHERE
 
     @property
-    def made_here(self) -> bool:
-        """Whether a model has answered here: not a table of answers, nor outputs made elsewhere."""
-        return self.data.spec.model.backend != "scripted" and not self.elsewhere
+    def ran_here(self) -> bool:
+        """Whether a model generated the outputs in this application: neither a table of answers nor external
+        outputs."""
+        return self.data.spec.model.backend != "scripted" and not self.external
 
-    def facts_of_data(self, task: str) -> Mapping[str, Any]:
-        """What the manifest says of a subset's file; empty if nothing."""
-        found = (self.manifest.get("data") or {}).get(task)
-        return found if isinstance(found, Mapping) else {}
+    def data_facts(self, task: str) -> Mapping[str, Any]:
+        """What the manifest says about a subset's file; empty if nothing."""
+        facts = (self.manifest.get("data") or {}).get(task)
+        return facts if isinstance(facts, Mapping) else {}
 
     def total(self, task: str) -> int | None:
         """Items of the whole split; None if that is not known."""
-        found = self.facts_of_data(task).get("items")
-        return found if isinstance(found, int) and not isinstance(found, bool) else None
+        n_items = self.data_facts(task).get("items")
+        return n_items if isinstance(n_items, int) and not isinstance(n_items, bool) else None
 
     def failed(self, task: str) -> int:
         """Items of a subset that have an error instead of an output."""
@@ -139,14 +142,15 @@ class RunSource:
         if self.data.sources[task] != "official":
             return ""
         labels = self.protocol.rules[task].labels
-        return labels if labels != "file" else str(self.facts_of_data(task).get("version") or "")
+        return labels if labels != "file" else str(self.data_facts(task).get("version") or "")
 
-    def home(self, task: str) -> str:
+    def repository(self, task: str) -> str:
         """The repository on GitHub that a subset's items are from; empty for data that is not JGLUE's."""
-        return HOMES.get(task, HOME) if self.data.sources[task] == "official" else ""
+        return REPOSITORIES.get(task, DEFAULT_REPOSITORY) if self.data.sources[task] == "official" else ""
 
     def token_limit(self, task: str) -> int | None:
-        """Most new tokens of an answer; None where it is not known, as of a wording style that has changed since."""
+        """The limit of new tokens for an answer; None if unknown, for example because the prompt style has changed
+        since."""
         spec = self.data.spec
         if spec.decoding.max_new_tokens is not None or spec.decoding.method == "choose":
             return spec.decoding.max_new_tokens
@@ -156,18 +160,18 @@ class RunSource:
         except (StyleError, UnknownNameError):
             return None
 
-    def facts(self, scored: Scored) -> dict[str, str]:
-        """What these scores depend on, as texts: protocol, data, prompt, decoding, model, version."""
-        spec, task = self.data.spec, scored.task
-        data, prompt = self.facts_of_data(task), spec.prompt.for_task(task)
-        found: dict[str, object] = {
+    def facts(self, scores: SubsetScores) -> dict[str, str]:
+        """What the scores depend on, as strings: protocol, data, prompt, decoding, model, version."""
+        spec, task = self.data.spec, scores.task
+        data, prompt = self.data_facts(task), spec.prompt.for_task(task)
+        facts: dict[str, object] = {
             "protocol": self.protocol.name,
-            "decided_by": scored.evidence,
-            "n": len(scored.rows),
+            "decided_by": scores.evidence,
+            "n": len(scores.rows),
             "items_asked": len(self.data.items[task]),
             "items_of_split": self.total(task),
             "items_failed": self.failed(task) or None,
-            "items_unreadable": None if scored.beside else self.report.tasks[task].unreadable or None,
+            "items_unreadable": None if scores.secondary else self.report.tasks[task].unreadable or None,
             "data_source": self.data.sources[task],
             "data_version": data.get("version") or spec.data_version,
             "data_split": data.get("split") or spec.split,
@@ -179,44 +183,44 @@ class RunSource:
             "made_with": f"jglue_app {spec.code_version}",
             "scored_with": f"jglue_app {__version__}",
         }
-        if self.elsewhere:
-            found["outputs"] = "made elsewhere; prompt and decoding are those of their maker"
-            found["harness"] = spec.prompt.style if spec.model.backend == IMPORTED else None
+        if self.external:
+            facts["outputs"] = "made elsewhere; prompt and decoding are those of their maker"
+            facts["harness"] = spec.prompt.style if spec.model.backend == IMPORTED else None
         else:
             values = {
                 f.name: getattr(prompt, f.name) for f in dataclasses.fields(prompt) if not f.name.endswith("_by_task")
             }
             values["style"] = re.split(r"[/\\]", prompt.style)[-1]
-            found |= {f"prompt_{name}": value for name, value in values.items()}
-            found["prompt_style_sha256"] = spec.style_sha256
+            facts |= {f"prompt_{name}": value for name, value in values.items()}
+            facts["prompt_style_sha256"] = spec.style_sha256
             decoding = spec.decoding.for_task(task)
             names = [f.name for f in dataclasses.fields(decoding) if not f.name.endswith("_by_task")]
-            found |= {f"decoding_{name}": getattr(decoding, name) for name in names}
-            found["decoding_max_new_tokens"] = self.token_limit(task)
-            found["decoding_strategy"] = "greedy" if scored.evidence == "text" else "log-likelihood of each answer"
-            found |= self.model_facts()
+            facts |= {f"decoding_{name}": getattr(decoding, name) for name in names}
+            facts["decoding_max_new_tokens"] = self.token_limit(task)
+            facts["decoding_strategy"] = "greedy" if scores.evidence == "text" else "log-likelihood of each answer"
+            facts |= self.model_facts()
         if spec.model.backend == "scripted":
-            found["outputs"] = "read from a table of answers, not given by a model"
-        return {name: _text(value) for name, value in found.items() if value not in (None, "")}
+            facts["outputs"] = "read from a table of answers, not given by a model"
+        return {name: _text(value) for name, value in facts.items() if value not in (None, "")}
 
     def model_facts(self) -> dict[str, object]:
-        """Revision, precision and quantization of the model that answered; nothing of outputs made elsewhere."""
-        if self.elsewhere:
+        """Revision, precision and quantization of the model that answered; empty for external outputs."""
+        if self.external:
             return {}
         spec, info = self.data.spec.model, self.data.model
-        found: dict[str, object] = {"model_revision": spec.revision, "model_quantization": spec.quantization}
-        found |= {"model_gguf_file": spec.gguf_file, "model_files_sha256": spec.files_sha256}
+        facts: dict[str, object] = {"model_revision": spec.revision, "model_quantization": spec.quantization}
+        facts |= {"model_gguf_file": spec.gguf_file, "model_files_sha256": spec.files_sha256}
         if info is not None:
-            found |= {"model_commit": info.commit, "model_dtype": info.dtype}
-            found |= {"model_quantized_files": info.quantized, "model_device": info.device.split(":")[0]}
-        return found
+            facts |= {"model_commit": info.commit, "model_dtype": info.dtype}
+            facts |= {"model_quantized_files": info.quantized, "model_device": info.device.split(":")[0]}
+        return facts
 
 
 def reasons(left_out: Mapping[str, str]) -> str:
-    """Subset → why it is left out, in words: the reason alone where all have the same."""
+    """The reasons of (subset → why it is left out) as one sentence part: a single reason if all are the same."""
     if len(set(left_out.values())) == 1:
         return next(iter(left_out.values()))
-    titled = (Message("{title}: {reason}", title=TASKS[name].title, reason=why) for name, why in left_out.items())
+    titled = (Message("{title}: {reason}", title=TASKS[name].title, reason=reason) for name, reason in left_out.items())
     return Joined("; ", titled)
 
 
@@ -224,7 +228,7 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def open_source(run: Path, protocol: str = "official") -> RunSource:
+def load_run_source(run: Path, protocol: str = "official") -> RunSource:
     """Read a run and score it.
 
     Args:
@@ -236,47 +240,47 @@ def open_source(run: Path, protocol: str = "official") -> RunSource:
         StoreError: there is no run, or a damaged one.
         InputError: the run is not complete, or the protocol scores nothing of it.
     """
-    how = get_protocol(protocol)
+    scoring_protocol = get_protocol(protocol)
     library = Library(run.parent)
     manifest, data = RunStore(run).manifest(), library.data(run)
-    planned = sum(len(items) for items in data.items.values())
-    tried = len({(record.task, record.item_id) for record in data.records})
-    if tried < planned or not planned:
+    n_planned = sum(len(items) for items in data.items.values())
+    n_answered = len({(record.task, record.item_id) for record in data.records})
+    if n_answered < n_planned or not n_planned:
         raise InputError(
             "The run {run} is not complete: {tried:,} of {planned:,} items are answered. Start the "
             "same run again, which goes on where it stopped, and export it then.",
             run=run.name,
-            tried=tried,
-            planned=planned,
+            tried=n_answered,
+            planned=n_planned,
         )
     judged, report = library.judged(run, protocol), library.report(run, protocol)
-    scored, left_out = _scored(how, report, judged)
-    if not scored:
+    scores, left_out = _scored(scoring_protocol, report, judged)
+    if not scores:
         raise InputError(
             "The protocol {protocol} gives this run no score ({reason}). Choose another protocol.",
             protocol=protocol,
             reason=reasons(left_out),
         )
-    return RunSource(data, manifest, how, report, scored, left_out)
+    return RunSource(data, manifest, scoring_protocol, report, scores, left_out)
 
 
 def _scored(
-    how: ScoringProtocol, report: Report, judged: Mapping[str, Mapping[str, Answered]]
-) -> tuple[tuple[Scored, ...], dict[str, str]]:
-    scored, left_out = [], {}
+    protocol: ScoringProtocol, report: Report, judged: Mapping[str, Mapping[str, Answered]]
+) -> tuple[tuple[SubsetScores, ...], dict[str, str]]:
+    scores, left_out = [], {}
     for name, task in report.tasks.items():
         rows = tuple(row for row in judged[name].values() if row.judgement.outcome not in NOT_SCORED)
-        ranked = name in how.ranked
-        own = _with_value(task.metrics)
-        beside = _with_value(task.choose)
-        if own:
-            scored.append(Scored(name, "log_likelihood" if ranked else "text", own, rows))
-        if beside:
-            choosing = tuple(row for row in judged[name].values() if row.judgement.choice is not None)
-            scored.append(Scored(name, "log_likelihood", beside, choosing, beside=True))
-        if not own and not beside:
+        ranked = name in protocol.ranked
+        main_metrics = _with_value(task.metrics)
+        choice_metrics = _with_value(task.choose)
+        if main_metrics:
+            scores.append(SubsetScores(name, "log_likelihood" if ranked else "text", main_metrics, rows))
+        if choice_metrics:
+            ranked_rows = tuple(row for row in judged[name].values() if row.judgement.choice is not None)
+            scores.append(SubsetScores(name, "log_likelihood", choice_metrics, ranked_rows, secondary=True))
+        if not main_metrics and not choice_metrics:
             left_out[name] = UNSCORED_REASONS.get(task.unscored, task.unscored or UNDEFINED)
-    return tuple(scored), left_out
+    return tuple(scores), left_out
 
 
 def _with_value(metrics: Mapping[str, Estimate]) -> dict[str, Estimate]:

@@ -1,16 +1,16 @@
 """Logs of other harnesses as stored runs. A new format is a file in this folder and a line in `FORMATS`.
 
-log.py            what a log and an answer of one are
-log_files.py      reading files within bounds
-unzip.py          reading members of a zip archive within bounds
-collect.py        the files that were named → the logs to read
-fields.py         which subset a row is of, and its texts
-item_matching.py  which item an answer is to
+log.py            the classes of a log and of a row (one answer)
+log_files.py      reading files within size limits, and the values in them
+unzip.py          reading members of a zip archive within size limits
+fields.py         which subset a row belongs to, and its texts
+item_matching.py  which item a row answers
 label_mapping.py  how a log writes labels
-build.py          answers and items → records, and notes on them
-scores.py         the scores that the harness has printed, beside those here
+collect.py        the rows of a log, grouped by subset and matched with items
+build.py          matched rows → records, with notices about the import
+scores.py         the scores that the harness reported, next to ours
 write_run.py      records → a run folder
-import_run.py     all of it: files → a run folder
+import_run.py     the whole import: files → a run folder
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jglue_app.errors import DataError, UnknownNameError
 from jglue_app.messages import Message
 from jglue_app.results.importers import flexeval, inspect_log, llm_jp_eval, lm_eval, swallow, unzip
 from jglue_app.results.importers.log import Log
-from jglue_app.results.importers.log_files import document, first_bytes, value
+from jglue_app.results.importers.log_files import first_bytes, parse_json, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Format:
     recognises: Callable[[Path, Mapping[str, Any] | None], bool]
     """(path, its first object or None) → whether a file is such a log."""
     open: Callable[[Path, Path | None, str], Log]
-    """(log, results file or None, subset of what does not tell its own) → the log; raises DataError."""
+    """(log, results file or None, subset to assume or empty) → the log; raises DataError."""
 
 
 FORMATS: dict[str, Format] = {
@@ -50,13 +50,13 @@ FORMATS: dict[str, Format] = {
 
 
 def open_log(path: Path, format: str | None = None, results: Path | None = None, subset: str = "") -> Log:
-    """A log of another harness, ready to be read.
+    """Open a log of another harness for reading.
 
     Args:
         path: the log.
-        format: a key of `FORMATS`; None to tell it from the file.
-        results: the harness's file of scores, where it is not found beside the log.
-        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
+        format: a key of `FORMATS`; None to detect it from the file.
+        results: the harness's file of scores, where it is not next to the log.
+        subset: the subset to assume where neither the log nor its rows say; empty if unknown.
 
     Raises:
         UnknownNameError: no such format.
@@ -97,8 +97,8 @@ def _first_object(path: Path) -> Mapping[str, Any] | None:
         )
     line = bare.split(b"\n", 1)[0].strip()
     if line.startswith(b"{") and line.endswith(b"}"):
-        found = value(path, Message("line {line}", line=1), line)
+        content = parse_json(path, Message("line {line}", line=1), line)
     else:
-        found = document(path)
-        found = found[0] if isinstance(found, list) and found else found
-    return found if isinstance(found, dict) else None
+        content = read_json(path)
+        content = content[0] if isinstance(content, list) and content else content
+    return content if isinstance(content, dict) else None

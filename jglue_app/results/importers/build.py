@@ -1,4 +1,4 @@
-"""A log's answers and the items of the data → records, and what has to be known of how they were brought together."""
+"""Rows of a log and items of the data → records, with notices about how they were matched."""
 
 from __future__ import annotations
 
@@ -48,36 +48,36 @@ class Part:
     """One for each of them."""
     notices: tuple[Notice, ...]
     task: str
-    """The name that the log has for the subset."""
+    """The name of the subset in the log."""
     version: str
     shots: int | None
-    """Examples in the prompts, if the log tells."""
+    """Few-shot examples in the prompts; None if the log does not say."""
 
     def records(self, spec_id: str) -> Iterator[Record]:
         """The records of a run."""
-        for item, prompt, found in zip(self.items, self.prompts, self.outputs, strict=True):
-            output, error = (None, found) if isinstance(found, RunError) else (found, None)
+        for item, prompt, outcome in zip(self.items, self.prompts, self.outputs, strict=True):
+            output, error = (None, outcome) if isinstance(outcome, RunError) else (outcome, None)
             yield Record(spec_id, item.task, item.id, prompt, output, error)
 
 
 def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: bool) -> list[Part]:
-    """The parts of a run, one for each subset that the logs have answers of.
+    """The parts of a run, one for each subset that has answers in the logs.
 
     Args:
         logs: of one model and harness.
         data_of: the items of a subset.
-        tasks: subsets that are wanted; all that there are if it is empty. One names the subset of rows that do not.
+        tasks: subsets to import; empty for all of them. A single one also names the subset of rows that do not say.
         partial: accept answers without an item, and items without an answer.
 
     Raises:
         DataError: damaged; of another benchmark; of two versions; an item that is answered twice; and, unless a part
             is accepted, answers without an item or items without an answer.
-        InputError: a subset that cannot be told, or that has no data.
+        InputError: the subset of a row is unknown, or has no data.
     """
-    found: dict[str, Subset] = {}
+    subsets: dict[str, Subset] = {}
     for log in logs:
-        collect(log, data_of, tasks, found, alone=len(logs) == 1)
-    if not found:
+        collect(log, data_of, tasks, subsets, alone=len(logs) == 1)
+    if not subsets:
         names = ", ".join(log.path.name for log in logs)
         others = [name[:MAX_TEXT_CHARS] for log in logs for name in log.left_out]
         wanted = Joined(" or ", (TASKS[name].title for name in tasks)) if tasks else "JGLUE"
@@ -90,19 +90,19 @@ def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: b
                 others=", ".join(others[:MAX_NAMED]),
             )
         raise DataError("{names}: holds no answer of {wanted}. Give a log that has some.", names=names, wanted=wanted)
-    return [_part(found[name], logs[0].name, partial) for name in TASKS if name in found]
+    return [_part(subsets[name], logs[0].name, partial) for name in TASKS if name in subsets]
 
 
 def _part(subset: Subset, harness: str, partial: bool) -> Part:
     dataset, items = subset.dataset, subset.index.items
     choosing = TASKS[dataset.task].kind == "choice"
-    sure = [(row, items[found.candidates[0]]) for row, found in subset.rows if len(found.candidates) == 1]
-    written = label_mapping.label_mapping_of(sure) if choosing else None
-    chosen, doubtful = _disambiguate(subset, written)
-    _complete(subset, harness, chosen, doubtful, partial)
+    matched = [(row, items[match.candidates[0]]) for row, match in subset.rows if len(match.candidates) == 1]
+    mapping = label_mapping.label_mapping_of(matched) if choosing else None
+    chosen, doubtful = _disambiguate(subset, mapping)
+    _check_complete(subset, harness, chosen, doubtful, partial)
     pairs = [(chosen[k][0], items[k]) for k in sorted(chosen)]
-    asked = [_answers(subset, row, item, written) for row, item in pairs]
-    prompts, guessed = _prompts(pairs, asked)
+    answers = [_answers(subset, row, item, mapping) for row, item in pairs]
+    prompts, guessed = _prompts(pairs, answers)
     outputs = [_output(subset, row, item) for row, item in pairs]
     row = pairs[0][0]
     shots = {row.shots for row, _ in pairs}
@@ -111,7 +111,7 @@ def _part(subset: Subset, harness: str, partial: bool) -> Part:
         tuple(item for _, item in pairs),
         tuple(prompts),
         tuple(outputs),
-        (*_notices(subset, harness, chosen, doubtful, written), *guessed),
+        (*_notices(subset, harness, chosen, doubtful, mapping), *guessed),
         row.task,
         row.version,
         shots.pop() if len(shots) == 1 else None,
@@ -119,81 +119,82 @@ def _part(subset: Subset, harness: str, partial: bool) -> Part:
 
 
 def _disambiguate(
-    subset: Subset, written: label_mapping.LabelMapping | None
+    subset: Subset, mapping: label_mapping.LabelMapping | None
 ) -> tuple[dict[int, tuple[Row, Match]], list[tuple[Row, Match]]]:
-    """Item → its answer, and the answers that two items fit after all that the log tells."""
+    """Item index → its row; and the rows that still match several items after all evidence in the log is used."""
     items = subset.index.items
-    places = resolve_by_order(resolve_by_direction([found for _, found in subset.rows]), len(items))
+    matches = resolve_by_order(resolve_by_direction([match for _, match in subset.rows]), len(items))
     rows = [row for row, _ in subset.rows]
     chosen: dict[int, tuple[Row, Match]] = {}
-    open_: list[tuple[Row, Match]] = []
-    for row, found in zip(rows, places, strict=True):
-        if len(found.candidates) == 1 and found.candidates[0] not in chosen:
-            chosen[found.candidates[0]] = row, found
+    unresolved: list[tuple[Row, Match]] = []
+    for row, match in zip(rows, matches, strict=True):
+        if len(match.candidates) == 1 and match.candidates[0] not in chosen:
+            chosen[match.candidates[0]] = row, match
         else:
-            open_.append((row, found))
+            unresolved.append((row, match))
     doubtful = []
-    for row, found in open_:
-        fitting = [k for k in found.candidates if k not in chosen and _same_gold(row, items[k], written)]
-        others = [other for other, at in open_ if at.candidates == found.candidates and other is not row]
-        if len(fitting) == 1 and not any(_same_gold(other, items[fitting[0]], written) for other in others):
-            chosen[fitting[0]] = row, found
+    for row, match in unresolved:
+        fitting = [k for k in match.candidates if k not in chosen and _same_gold(row, items[k], mapping)]
+        rivals = [other for other, m in unresolved if m.candidates == match.candidates and other is not row]
+        if len(fitting) == 1 and not any(_same_gold(other, items[fitting[0]], mapping) for other in rivals):
+            chosen[fitting[0]] = row, match
         else:
-            doubtful.append((row, found))
+            doubtful.append((row, match))
     return chosen, _assign_identical(chosen, doubtful)
 
 
 def _assign_identical(
     chosen: dict[int, tuple[Row, Match]], doubtful: list[tuple[Row, Match]]
 ) -> list[tuple[Row, Match]]:
-    """What remains in doubt. Answers that are the same are to any of the items they fit, if there are as many."""
+    """The rows that stay ambiguous. Identical answers are assigned to their candidates in any order, if there are as
+    many answers as candidates."""
     groups: dict[tuple[int, ...], list[tuple[Row, Match]]] = {}
-    for row, found in doubtful:
-        groups.setdefault(found.candidates, []).append((row, found))
-    rest = []
+    for row, match in doubtful:
+        groups.setdefault(match.candidates, []).append((row, match))
+    remaining = []
     for candidates, rows in groups.items():
-        free = [k for k in candidates if k not in chosen]
+        unassigned = [k for k in candidates if k not in chosen]
         outputs = {(row.text, row.logprobs, row.choices, row.failed) for row, _ in rows}
-        if len(free) == len(rows) and (len(outputs) == 1 or len(free) == 1):
-            chosen.update(zip(free, rows, strict=True))
+        if len(unassigned) == len(rows) and (len(outputs) == 1 or len(unassigned) == 1):
+            chosen.update(zip(unassigned, rows, strict=True))
         else:
-            rest += rows
-    return rest
+            remaining += rows
+    return remaining
 
 
-def _same_gold(row: Row, item: Item, written: label_mapping.LabelMapping | None) -> bool | None:
-    """Whether the log's gold answer is the item's; None if the log does not tell, or it cannot be told what it is."""
+def _same_gold(row: Row, item: Item, mapping: label_mapping.LabelMapping | None) -> bool | None:
+    """Whether the log's gold answer equals the item's; None if the log has none, or it cannot be interpreted."""
     if isinstance(item.gold, float):
-        said = number_of(row.gold[0]) if row.gold else None
-        return None if said is None else abs(said - item.gold) < 1e-4  # Exports hold numbers of 32 bits.
+        log_value = number_of(row.gold[0]) if row.gold else None
+        return None if log_value is None else abs(log_value - item.gold) < 1e-4  # Exports hold numbers of 32 bits.
     if not item.choices:
         if not row.gold:
             return None
-        own, said_texts = [plain(text) for text in item.gold], [plain(text) for text in row.gold]
-        return said_texts[0] == own[0] if len(said_texts) == 1 else sorted(said_texts) == sorted(own)
+        item_texts, log_texts = [plain(text) for text in item.gold], [plain(text) for text in row.gold]
+        return log_texts[0] == item_texts[0] if len(log_texts) == 1 else sorted(log_texts) == sorted(item_texts)
     label = item.choices.index(item.gold[0])
     if row.gold_index is not None or row.symbols:
         order = label_mapping.order_of(row, item)
-        at = row.symbols.index(row.gold[0]) if row.gold and row.gold[0] in row.symbols else row.gold_index
-        if order is None or at is None:
+        index = row.symbols.index(row.gold[0]) if row.gold and row.gold[0] in row.symbols else row.gold_index
+        if order is None or index is None:
             return None
-        return order[label] == at
-    if written is None or not row.gold or row.gold[0] not in written.texts(item):
+        return order[label] == index
+    if mapping is None or not row.gold or row.gold[0] not in mapping.texts(item):
         return None
-    return written.texts(item)[label] == row.gold[0]
+    return mapping.texts(item)[label] == row.gold[0]
 
 
-def _complete(
+def _check_complete(
     subset: Subset,
     harness: str,
     chosen: dict[int, tuple[Row, Match]],
     doubtful: list[tuple[Row, Match]],
     partial: bool,
 ) -> None:
-    """Refuse what is not the whole, unless a part is wanted; raises DataError."""
+    """Reject an incomplete import unless `partial` allows it; raises DataError."""
     title, split, items = TASKS[subset.dataset.task].title, subset.dataset.split, subset.index.items
     if not chosen or len(chosen) < MIN_MATCHED_SHARE * subset.total:
-        sentence = Message(
+        message = Message(
             "{source}: {strange:,} of {total:,} answers are to no item of {title} {split} ({first}). It is a log of "
             "another benchmark, split or data: check --task, --split and --data.",
             source=subset.source,
@@ -204,9 +205,9 @@ def _complete(
             first=Joined(", ", subset.unmatched_names or [row_text(row) for row, _ in doubtful[:MAX_NAMED]]),
         )
         if subset.dataset.task != "marc_ja":
-            raise OtherItemsError(sentence)
+            raise OtherItemsError(message)
         hint = Message("MARC-ja is no longer distributed: give your own file with --marc-ja.")
-        raise OtherItemsError(Message("{sentence} {hint}", sentence=sentence, hint=hint))
+        raise OtherItemsError(Message("{sentence} {hint}", sentence=message, hint=hint))
     if partial:
         return
     if subset.unmatched or doubtful:
@@ -236,12 +237,12 @@ def _complete(
 
 
 def _answers(
-    subset: Subset, row: Row, item: Item, written: label_mapping.LabelMapping | None
+    subset: Subset, row: Row, item: Item, mapping: label_mapping.LabelMapping | None
 ) -> tuple[tuple[str, ...], list[int]]:
-    """What was asked for, one text for each label in their official order, and where each stands in the row."""
+    """The answer texts, one for each label in the official order, and the index of each in the row."""
     count = len(item.choices)
     if row.logprobs is None and not row.symbols:
-        return (written.texts(item) if written else item.choices), list(range(count))
+        return (mapping.texts(item) if mapping else item.choices), list(range(count))
     if not item.choices:
         raise DataError(
             "{source}, {where}: log-likelihoods of {title}, whose answers are open. Give a log of generated answers.",
@@ -262,20 +263,20 @@ def _answers(
             item=item.id,
             choices=", ".join(item.choices),
         )
-    shown = row.symbols or row.choices
-    return tuple(shown[k] for k in order), list(order)
+    answer_texts = row.symbols or row.choices
+    return tuple(answer_texts[k] for k in order), list(order)
 
 
 def _prompts(
-    pairs: Sequence[tuple[Row, Item]], asked: Sequence[tuple[tuple[str, ...], list[int]]]
+    pairs: Sequence[tuple[Row, Item]], answers_of_pairs: Sequence[tuple[tuple[str, ...], list[int]]]
 ) -> tuple[list[Prompt], tuple[Notice, ...]]:
-    """The prompts as the log has them, and what was taken for granted where it has none."""
-    without = {item.id: row.text or "" for row, item in pairs if not row.prompt}
-    mark, notices = assumed_thought(without)
+    """The prompts as the log has them, and notices about what was assumed where it has none."""
+    outputs_without_prompt = {item.id: row.text or "" for row, item in pairs if not row.prompt}
+    opening_tag, notices = assumed_thought(outputs_without_prompt)
     out = []
-    for (row, item), (answers, _) in zip(pairs, asked, strict=True):
+    for (row, item), (answers, _) in zip(pairs, answers_of_pairs, strict=True):
         last = row.messages[-1]["content"] if row.messages else ""
-        opened = thoughts.left_open(row.prompt, last) if row.prompt else mark
+        opened = thoughts.left_open(row.prompt, last) if row.prompt else opening_tag
         sha256 = hashlib.sha256(row.prompt.encode("utf-8", "surrogatepass")).hexdigest()
         out.append(
             Prompt(item.task, item.id, row.prompt, row.messages, (), answers, row.lead, (), sha256, opened.strip())
@@ -287,12 +288,12 @@ def _prompts(
 def _output(subset: Subset, row: Row, item: Item) -> Output | RunError:
     if row.failed:
         return RunError("elsewhere", row.failed)
-    sums = row.logprobs
-    if sums is not None:
+    logprobs = row.logprobs
+    if logprobs is not None:
         order = label_mapping.order_of(row, item)
         assert order is not None
-        sums = tuple(sums[k] for k in order)
-        if not any(sums):
+        logprobs = tuple(logprobs[k] for k in order)
+        if not any(logprobs):
             raise DataError(
                 "{source}, {where}: the log-likelihoods of item {item!r} are all 0, as if every "
                 "answer were certain. Make the log again with a model that gives them.",
@@ -305,10 +306,10 @@ def _output(subset: Subset, row: Row, item: Item) -> Output | RunError:
         finish = "scored"
     elif finish == "stop" and not row.text.strip():
         finish = "empty"
-    return Output(row.text, finish, 0, 0, 0.0, sums)
+    return Output(row.text, finish, 0, 0, 0.0, logprobs)
 
 
-# --- what has to be said ------------------------------------------------------------------------------------
+# --- notices ------------------------------------------------------------------------------------------------
 
 
 def _notices(
@@ -316,7 +317,7 @@ def _notices(
     harness: str,
     chosen: dict[int, tuple[Row, Match]],
     doubtful: list[tuple[Row, Match]],
-    written: label_mapping.LabelMapping | None,
+    mapping: label_mapping.LabelMapping | None,
 ) -> Iterator[Notice]:
     items, task = subset.index.items, subset.dataset.task
 
@@ -339,10 +340,10 @@ def _notices(
     unchecked = [items[k].id for k in sorted(chosen) if chosen[k][1].unchecked]
     if unchecked:
         yield notice("imported_unchecked", len(unchecked), len(chosen), unchecked)
-    golds = {k: _same_gold(chosen[k][0], items[k], written) for k in sorted(chosen)}
-    if other := [label_of(items[k]) for k, same in golds.items() if same is False]:
-        yield notice("imported_gold", len(other), sum(same is not None for same in golds.values()), other)
-    unknown = [items[k].id for k, same in golds.items() if same is None]
+    gold_equal = {k: _same_gold(chosen[k][0], items[k], mapping) for k in sorted(chosen)}
+    if other := [label_of(items[k]) for k, same in gold_equal.items() if same is False]:
+        yield notice("imported_gold", len(other), sum(same is not None for same in gold_equal.values()), other)
+    unknown = [items[k].id for k, same in gold_equal.items() if same is None]
     if unknown:
         yield notice("imported_gold_unknown", len(unknown), len(chosen), unknown)
     for note in NOTES:

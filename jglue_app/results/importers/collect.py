@@ -1,4 +1,4 @@
-"""A log's answers, each with the items of the data that it may be to, by subset."""
+"""The rows of a log, grouped by subset, each with the items of the data that it may answer."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Dataset
 
 MAX_NAMED = 3
-"""Items or answers that a sentence names."""
+"""Items or rows that a message names."""
 MAX_UNMATCHED_ANSWERS = 1_000
-"""Answers after which a log of another benchmark is given up."""
+"""Rows after which reading stops if most of them match no item."""
 MIN_MATCHED_SHARE = 0.5
-"""Share of answers with an item below which a log is one of another benchmark: subsets of JGLUE share some texts."""
+"""Share of rows with an item below which a log counts as one of another benchmark: subsets of JGLUE share some
+texts."""
 MAX_TEXT_CHARS = 60
-"""Characters of a name or text that a sentence repeats."""
+"""Characters of a name or text that a message quotes."""
 
 
 class OtherItemsError(DataError):
-    """The answers of a log are to no items of the data."""
+    """The rows of a log match no items of the data."""
 
 
 DataOf = Callable[[str], Dataset]
@@ -38,24 +39,24 @@ class Subset:
     dataset: Dataset
     index: Index
     source: str
-    """The log and the name that it has for the subset, for messages."""
+    """The file name of the log, for messages."""
     rows: list[tuple[Row, Match]] = field(default_factory=list)
-    """Answers that may be to an item of the data."""
+    """Rows that may answer an item of the data."""
     answered_at: dict[int, str] = field(default_factory=dict)
-    """Item → where it was answered."""
+    """Item index → place of its answer in the log."""
     total: int = 0
     unmatched: int = 0
-    """Answers to no item of the data."""
+    """Rows that match no item of the data."""
     unmatched_names: list[str] = field(default_factory=list)
     """The first of these."""
     tasks: set[tuple[str, str]] = field(default_factory=set)
-    """Names and versions that the log has for the subset."""
+    """(name, version) of the subset in the log."""
 
 
-def collect(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Subset], *, alone: bool) -> None:
-    """Bring the answers of a log together with items, one at a time. One of several logs, such as those of a whole
-    leaderboard, is left out where its task has another name than the subsets have."""
-    before = set(found)
+def collect(log: Log, data_of: DataOf, tasks: Sequence[str], subsets: dict[str, Subset], *, alone: bool) -> None:
+    """Match the rows of a log with items, one at a time, and add them to `subsets`. If it is one of several logs, such
+    as those of a whole leaderboard, it is skipped where its task is not named after a subset."""
+    before = set(subsets)
     for row in log.rows:
         if not alone and not subset_named(row.task) and (row.task or not row.subset):
             log.left_out = (*log.left_out, row.task or log.path.name)
@@ -77,12 +78,12 @@ def collect(log: Log, data_of: DataOf, tasks: Sequence[str], found: dict[str, Su
                 "{path}: {title} was in {source} already. Import one log of each subset at a time.",
                 path=log.path,
                 title=TASKS[name].title,
-                source=found[name].source,
+                source=subsets[name].source,
             )
-        if name not in found:
+        if name not in subsets:
             dataset = data_of(name)
-            found[name] = Subset(dataset, Index(dataset), log.path.name)
-        _add(log, row, found[name])
+            subsets[name] = Subset(dataset, Index(dataset), log.path.name)
+        _add(log, row, subsets[name])
 
 
 def _add(log: Log, row: Row, subset: Subset) -> None:
@@ -99,16 +100,16 @@ def _add(log: Log, row: Row, subset: Subset) -> None:
             first=first[:MAX_TEXT_CHARS],
             second=second[:MAX_TEXT_CHARS],
         )
-    place = subset.index.find(row)
-    if not place.candidates:
+    match = subset.index.find(row)
+    if not match.candidates:
         subset.unmatched += 1
         if len(subset.unmatched_names) < MAX_NAMED:
             subset.unmatched_names.append(row_text(row))
         if subset.total >= MAX_UNMATCHED_ANSWERS and subset.unmatched > (1 - MIN_MATCHED_SHARE) * subset.total:
             raise _other_items_error(log, subset)
         return
-    if len(place.candidates) == 1:
-        k = place.candidates[0]
+    if len(match.candidates) == 1:
+        k = match.candidates[0]
         if k in subset.answered_at:
             raise DataError(
                 "{path}, {where}: item {id!r} of {title} was answered before, at {seen}. Two logs "
@@ -122,7 +123,7 @@ def _add(log: Log, row: Row, subset: Subset) -> None:
         subset.answered_at[k] = row.where
     elif len(subset.rows) > 2 * len(subset.index.items):
         raise _other_items_error(log, subset)
-    subset.rows.append((row, place))
+    subset.rows.append((row, match))
 
 
 def _other_items_error(log: Log, subset: Subset) -> OtherItemsError:
@@ -142,5 +143,5 @@ def _other_items_error(log: Log, subset: Subset) -> OtherItemsError:
 
 
 def row_text(row: Row) -> str:
-    text = next(iter(row.fields.values()), "") or row.inside[-MAX_TEXT_CHARS:]
+    text = next(iter(row.fields.values()), "") or row.containing_text[-MAX_TEXT_CHARS:]
     return Message("{where}: {text!r}", where=row.where, text=" ".join((row.id, text[:20])).strip())

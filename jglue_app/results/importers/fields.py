@@ -1,4 +1,4 @@
-"""Which subset a log's row is of, and its texts under the names that items here have."""
+"""Which subset a log's row belongs to, and its texts by our field names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = {
     "marc_ja": re.compile(r"(?<![a-z])marc[-_ ]?ja", re.IGNORECASE),
     "jcola": re.compile(r"(?<![a-z])jcola", re.IGNORECASE),
 }
-"""Subset → what the names that harnesses have for it hold."""
+"""Subset → pattern of the names that harnesses give it."""
 IDS = {
     "jcommonsenseqa": ("q_id",),
     "jnli": ("sentence_pair_id", "pair_id"),
@@ -26,17 +26,17 @@ IDS = {
     "marc_ja": ("review_id",),
     "jcola": ("uid", "id"),
 }
-"""Subset → the fields that hold an item's own id."""
+"""Subset → the fields that hold the id of an item."""
 
 
 def subset_named(name: str) -> str:
-    """The subset that a task's name means; empty if it means none, or more than one."""
-    found = [subset for subset, pattern in NAMES.items() if subset in TASKS and pattern.search(name)]
-    return found[0] if len(found) == 1 else ""
+    """The subset that a task is named after; empty if none or several match."""
+    subsets = [subset for subset, pattern in NAMES.items() if subset in TASKS and pattern.search(name)]
+    return subsets[0] if len(subsets) == 1 else ""
 
 
 def subset_shaped(doc: Mapping[str, Any]) -> str:
-    """The subset whose fields a row of data has; empty if that cannot be told."""
+    """The subset whose fields a row of data has; empty if it is not clear."""
     names = set(doc)
     if "question" in names and ({"choice0", "choice4"} <= names or len(texts_of(doc.get("choices"))) == 5):
         return "jcommonsenseqa"
@@ -44,7 +44,7 @@ def subset_shaped(doc: Mapping[str, Any]) -> str:
         return "jsquad"
     if {"sentence1", "sentence2"} <= names:
         label = doc.get("label")
-        # Similarities are written with a decimal point everywhere; whole numbers are numbers of labels.
+        # Similarities are written with a decimal point everywhere; integers are label numbers.
         if (isinstance(label, str) and label in TASKS["jnli"].labels) or (type(label) is int and 0 <= label < 3):
             return "jnli"
         return "jsts" if isinstance(label, float) else ""
@@ -54,24 +54,24 @@ def subset_shaped(doc: Mapping[str, Any]) -> str:
 
 
 def fields_of(subset: str, doc: Mapping[str, Any]) -> dict[str, str]:
-    """The texts of a row of data that items here have too, under the names they have here."""
-    found = {name: text for name in TASKS[subset].fields if (text := text_of(doc.get(name)))}
+    """The texts of a row of data that our items have as well, by our field names."""
+    texts = {name: text for name in TASKS[subset].fields if (text := text_of(doc.get(name)))}
     if subset == "jcommonsenseqa" and len(choices := texts_of(doc.get("choices"))) == 5:
-        found = {f"choice{k}": text for k, text in enumerate(choices)} | found
-    if subset == "jsquad" and jsquad.SEPARATOR.strip() in found.get("context", ""):
-        title, _, body = found["context"].partition(jsquad.SEPARATOR.strip())
-        found |= {"title": title.strip(), "context": body.strip()}
-    return found
+        texts = {f"choice{k}": text for k, text in enumerate(choices)} | texts
+    if subset == "jsquad" and jsquad.SEPARATOR.strip() in texts.get("context", ""):
+        title, _, body = texts["context"].partition(jsquad.SEPARATOR.strip())
+        texts |= {"title": title.strip(), "context": body.strip()}
+    return texts
 
 
 def id_of(subset: str, doc: Mapping[str, Any]) -> str:
-    """The item's own id in a row of data; empty if there is none."""
-    found = (text_of(doc.get(name)) for name in IDS.get(subset, ()))
-    return next((id_ for id_ in found if id_), "")
+    """The id of the item in a row of data; empty if there is none."""
+    ids = (text_of(doc.get(name)) for name in IDS.get(subset, ()))
+    return next((id_ for id_ in ids if id_), "")
 
 
 def gold_of(subset: str, doc: Mapping[str, Any]) -> tuple[str, ...]:
-    """The answers or the label of a row of data, as it writes them; empty if it has none."""
+    """The gold answers or label of a row of data, as written there; empty if it has none."""
     if subset != "jsquad":
         label = text_of(doc.get("label"))
         return (label,) if label else ()
@@ -79,6 +79,6 @@ def gold_of(subset: str, doc: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(answers, Mapping):
         return texts_of(answers.get("text"))
     if isinstance(answers, list):
-        found = tuple(text_of(a.get("text")) if isinstance(a, Mapping) else text_of(a) for a in answers)
-        return found if all(found) else ()
+        answer_texts = tuple(text_of(a.get("text")) if isinstance(a, Mapping) else text_of(a) for a in answers)
+        return answer_texts if all(answer_texts) else ()
     return ()

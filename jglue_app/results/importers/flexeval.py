@@ -1,4 +1,4 @@
-"""flexeval: `outputs.jsonl`, with `config.json` and `metrics.json` beside it or without.
+"""flexeval: `outputs.jsonl`, with or without `config.json` and `metrics.json` next to it.
 
 Source: flexeval 0.18.3 of SB Intuitions, `core/evaluate_generation.py`, `core/evaluate_chat_response.py`,
 `core/evaluate_multiple_choice.py` and `core/result_recorder/local_recorder.py`.
@@ -14,11 +14,11 @@ from jglue_app.messages import Message
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
 from jglue_app.results.importers.log import Log, Row
 from jglue_app.results.importers.log_files import (
-    bad,
-    document,
     entries,
     logprob_of,
     not_a_text,
+    read_json,
+    row_error,
     scores_of,
     text_of,
     texts_of,
@@ -36,22 +36,22 @@ def recognises(path: Path, head: Mapping[str, Any] | None) -> bool:
 
 
 def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
-    """The log; its rows are read as they are asked for.
+    """The log. Its rows are read lazily, as they are iterated over.
 
     Args:
         path: the outputs.
-        results: the metrics; None for `metrics.json` beside the outputs, if there is one.
-        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
+        results: the metrics; None for `metrics.json` next to the outputs, if there is one.
+        subset: the subset to assume where neither the log nor its rows say; empty if unknown.
 
     Raises:
-        DataError: one of the files beside it cannot be read.
+        DataError: one of these files cannot be read.
     """
     config = path.with_name("config.json")
-    table = document(config) if config.is_file() else {}
+    table = read_json(config) if config.is_file() else {}
     table = table if isinstance(table, dict) else {}
     if results is None and (beside := path.with_name("metrics.json")).is_file():
         results = beside
-    printed = scores_of(document(results)) if results else {}
+    reported = scores_of(read_json(results)) if results else {}
     model = _inside(table, "language_model", "init_args", "model")
     task = _task(table, path, subset)
     return Log(
@@ -60,8 +60,8 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         _rows(path, task, subset),
         version=text_of(_inside(table, "metadata", "flexeval_version")),
         model=text_of(model),
-        printed={task: printed} if printed else {},
-        beside=(*([config] if table else []), *([results] if results else [])),
+        reported_scores={task: reported} if reported else {},
+        other_files=(*([config] if table else []), *([results] if results else [])),
     )
 
 
@@ -71,83 +71,85 @@ def _inside(table: Any, *names: str) -> Any:
     return table
 
 
-def _task(table: Mapping[str, Any], path: Path, meant: str) -> str:
-    """What the data is called: its subset or path in the configuration, else the folder of the outputs, unless that
-    is named after another subset than is meant."""
+def _task(table: Mapping[str, Any], path: Path, default_subset: str) -> str:
+    """The name of the data: its subset or path in the configuration, else the folder of the outputs, unless that is
+    named after a subset other than the default."""
     data = _inside(table, "eval_setup", "init_args", "eval_dataset", "init_args")
     names = [text_of(data.get(name)) for name in ("subset", "path")] if isinstance(data, dict) else []
-    names += [name for name in (path.parent.name, path.stem) if not meant or subset_named(name) == meant]
+    names += [
+        name for name in (path.parent.name, path.stem) if not default_subset or subset_named(name) == default_subset
+    ]
     return next((name for name in names if subset_named(name)), "")
 
 
-def _rows(path: Path, task: str, meant: str) -> Iterator[Row]:
+def _rows(path: Path, task: str, default_subset: str) -> Iterator[Row]:
     for where, row in entries(path):
         if set(row) >= _RANKED:
-            yield _ranked(path, where, row, task, meant)
+            yield _ranked(path, where, row, task, default_subset)
         elif set(row) >= _GENERATED:
-            yield _generated(path, where, row, task, meant)
+            yield _generated(path, where, row, task, default_subset)
         else:
-            raise bad(
+            raise row_error(
                 path,
                 where,
                 Message("no output of flexeval: it needs {keys}, or lm_output", keys=", ".join(sorted(_RANKED))),
             )
 
 
-def _ranked(path: Path, where: str, row: Mapping[str, Any], task: str, meant: str) -> Row:
-    choices, sums = texts_of(row["choices"]), row["log_probs"]
-    if not choices or not isinstance(sums, list) or len(sums) != len(choices):
-        raise bad(path, where, Message("not as many log_probs as choices"))
+def _ranked(path: Path, where: str, row: Mapping[str, Any], task: str, default_subset: str) -> Row:
+    choices, logprobs = texts_of(row["choices"]), row["log_probs"]
+    if not choices or not isinstance(logprobs, list) or len(logprobs) != len(choices):
+        raise row_error(path, where, Message("not as many log_probs as choices"))
     index = row.get("answer_index")
     known = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(choices)
     prefix = text_of(row["prefix"])
     return Row(
         where,
-        subset=subset_named(task) or ("jcommonsenseqa" if len(choices) == 5 else meant),
+        subset=subset_named(task) or ("jcommonsenseqa" if len(choices) == 5 else default_subset),
         task=task,
-        inside=prefix,
+        containing_text=prefix,
         prompt=prefix,
-        logprobs=tuple(logprob_of(path, where, one) for one in sums),
+        logprobs=tuple(logprob_of(path, where, logprob) for logprob in logprobs),
         choices=choices,
         gold_index=index if known else None,
     )
 
 
-def _generated(path: Path, where: str, row: Mapping[str, Any], task: str, meant: str) -> Row:
+def _generated(path: Path, where: str, row: Mapping[str, Any], task: str, default_subset: str) -> Row:
     doc = row["extra_info"] if isinstance(row["extra_info"], dict) else {}
-    subset = subset_named(task) or subset_shaped(doc) or meant
+    subset = subset_named(task) or subset_shaped(doc) or default_subset
     raw, text = row.get("raw_lm_output"), row["lm_output"]
     if not isinstance(text, str):
-        raise bad(path, where, not_a_text(text))
+        raise row_error(path, where, not_a_text(text))
     messages = _messages(row.get("messages") or doc.get("messages"))
     prompt = row.get("lm_prompt")
     if messages is None and isinstance(prompt, list):
         messages = _messages(prompt)
-    shown = text_of(prompt) or "\n".join(turn["content"] for turn in messages or ())
+    prompt_text = text_of(prompt) or "\n".join(turn["content"] for turn in messages or ())
     return Row(
         where,
         subset=subset,
         task=task,
         id=id_of(subset, doc),
         fields=fields_of(subset, doc) if subset else {},
-        inside=shown,
+        containing_text=prompt_text,
         text=raw if isinstance(raw, str) else text,
         gold=texts_of(row.get("references")) or gold_of(subset, doc),
-        prompt=shown,
+        prompt=prompt_text,
         messages=messages,
         finish=_finish(row.get("finish_reason")),
         note="processed" if isinstance(raw, str) and raw != text else "",
     )
 
 
-def _messages(found: Any) -> tuple[Mapping[str, str], ...] | None:
-    turns = found if isinstance(found, list) else []
+def _messages(turns_json: Any) -> tuple[Mapping[str, str], ...] | None:
+    turns = turns_json if isinstance(turns_json, list) else []
     if not turns or not all(isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in turns):
         return None
     return tuple({"role": text_of(turn.get("role")), "content": turn["content"]} for turn in turns)
 
 
-def _finish(found: Any) -> Finish:
-    if found == "length":
+def _finish(reason: Any) -> Finish:
+    if reason == "length":
         return "length"
-    return "overflow" if found == "input_length_limit" else "stop"
+    return "overflow" if reason == "input_length_limit" else "stop"

@@ -21,27 +21,27 @@ from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Dataset, Notice, RunData
 
 PATTERNS = ("samples_*.jsonl", "outputs.jsonl", "*.eval", "*.eval-generated.json")
-"""What logs are called, in a folder that is given."""
+"""File name patterns of logs, for a folder."""
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """What has come of an import."""
+class ImportResult:
+    """The result of an import."""
 
     path: Path
     """The run's folder."""
     data: RunData
     notices: tuple[Notice, ...]
-    """What has to be known of it; each has the fact `task`."""
-    printed: tuple[ReportedScore, ...]
-    """The scores that the harness has printed, beside those here."""
+    """Caveats of the import; each has the fact `task`."""
+    reported_scores: tuple[ReportedScore, ...]
+    """The scores that the harness reported, with ours."""
     left_out: tuple[str, ...]
-    """Tasks of the log that are no subset of JGLUE."""
+    """Tasks of the log that are not subsets of JGLUE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Where the items come from that a log is aligned with."""
+    """Where the items come from that a log is matched with."""
 
     data: str = "official"
     """`official`, `sample`, or the path of a file in the official format."""
@@ -58,8 +58,8 @@ class Items:
         return data.read_file(task, self.split, path, "user", "user")
 
 
-def import_summary(imported: Imported) -> list[str]:
-    """What a person has to know of an import, a sentence each."""
+def import_summary(imported: ImportResult) -> list[str]:
+    """The messages for the user about an import, one sentence each."""
     lines: list[str] = []
     for task, items in imported.data.items.items():
         title = TASKS[task].title
@@ -69,11 +69,11 @@ def import_summary(imported: Imported) -> list[str]:
                 "{title}: {metric} {printed:.4f} as the harness printed it, and {here:.4f} here ({protocol}).",
                 title=title,
                 metric=score.metric,
-                printed=score.printed,
-                here=score.here,
+                printed=score.reported,
+                here=score.recomputed,
                 protocol=score.protocol,
             )
-            for score in imported.printed
+            for score in imported.reported_scores
             if score.task == task and score.same
         ]
     lines += [
@@ -81,8 +81,8 @@ def import_summary(imported: Imported) -> list[str]:
         for notice in imported.notices
     ]
     names = ", ".join(name[:60] for name in imported.left_out[:5])
-    if more := len(imported.left_out[5:]):
-        lines.append(Message("Not imported: {names} and {more} more.", names=names, more=more))
+    if n_more := len(imported.left_out[5:]):
+        lines.append(Message("Not imported: {names} and {more} more.", names=names, more=n_more))
     elif names:
         lines.append(Message("Not imported: {names}.", names=names))
     return lines
@@ -98,19 +98,19 @@ def import_logs(
     partial: bool = False,
     items: Items | None = None,
     model: str = "",
-) -> Imported:
-    """Make a run of logs of one model and one harness.
+) -> ImportResult:
+    """Import logs of one model and one harness as a run.
 
     Args:
         settings: where data is and where runs are stored.
         paths: logs, or folders that hold some.
-        tasks: subsets that are wanted; without them, all that the logs have. One says what a single log is of that
-            does not tell it.
-        format: a key of `FORMATS`; None to tell it from each file.
-        results: the harness's file of scores, where it is not beside the log.
+        tasks: subsets to import; empty for all that the logs have. A single one also names the subset of a single log
+            that does not say.
+        format: a key of `FORMATS`; None to detect it from each file.
+        results: the harness's file of scores, where it is not next to the log.
         partial: accept answers without an item, and items without an answer.
-        items: what the answers are to; the official validation items if not given.
-        model: what to call the model; empty for what the logs say.
+        items: the items that were answered; None for the official validation items.
+        model: name of the model; empty for the name in the logs.
 
     Raises:
         DataError: a log that is damaged, of another benchmark, or does not fit the others.
@@ -119,16 +119,16 @@ def import_logs(
     """
     for name in tasks:
         get_task(name)
-    where = items or Items()
-    if where.data not in data.DATA_KINDS and len(tasks) != 1:
+    item_source = items or Items()
+    if item_source.data not in data.DATA_KINDS and len(tasks) != 1:
         raise InputError("A file of items is of one subset. Name it: --task.")
     files = _log_files(paths)
-    # Of several logs it is not known which one is meant.
-    meant = tasks[0] if len(tasks) == 1 and len(files) == 1 else ""
-    logs = [open_log(path, format, results, meant) for path in files]
+    # With several logs it is not clear which one the subset is for.
+    default_subset = tasks[0] if len(tasks) == 1 and len(files) == 1 else ""
+    logs = [open_log(path, format, results, default_subset) for path in files]
     _check_one_model(logs)
-    parts = build(logs, lambda name: where.of(settings, name), tasks, partial)
-    spec = run_spec(logs, parts, model, where.split)
+    parts = build(logs, lambda name: item_source.of(settings, name), tasks, partial)
+    spec = run_spec(logs, parts, model, item_source.split)
     run = RunData(
         spec,
         {part.dataset.task: {item.id: item for item in part.items} for part in parts},
@@ -136,25 +136,25 @@ def import_logs(
         [record for part in parts for record in part.records(spec.spec_id)],
         assumed=tuple(notice for part in parts for notice in part.notices),
     )
-    printed = scores.compare(run, parts, logs)
-    notices = (*run.assumed, *(_unequal_score(logs[0], one) for one in printed if not one.same))
+    reported = scores.compare(run, parts, logs)
+    notices = (*run.assumed, *(_unequal_score(logs[0], score) for score in reported if not score.same))
     run = replace(run, assumed=notices)
     left_out = tuple(dict.fromkeys(name for log in logs for name in log.left_out))
-    path = write_run(settings.runs_dir, run, logs, parts, printed)
-    return Imported(path, run, notices, tuple(printed), left_out)
+    path = write_run(settings.runs_dir, run, logs, parts, reported)
+    return ImportResult(path, run, notices, tuple(reported), left_out)
 
 
 def import_to_either(
     settings: Settings, folder: Path, names: Sequence[str], partial: bool, model: str = ""
-) -> Imported:
-    """The same for logs in a folder, whose answers are to the embedded samples or to the official validation items.
+) -> ImportResult:
+    """Import logs in a folder that answer the embedded samples or, failing that, the official validation items.
 
     Args:
         settings: where data is and where runs are stored.
-        folder: holds the logs and what lies beside them; errors name its files without it.
+        folder: holds the logs and their other files; errors name files relative to it.
         names: of the logs.
         partial: accept answers without an item, and items without an answer.
-        model: what to call the model; empty for what the logs say.
+        model: name of the model; empty for the name in the logs.
 
     Raises:
         JglueAppError: as `import_logs`.
@@ -172,7 +172,7 @@ def import_to_either(
 
 
 def _named_from(folder: Path, message: Message) -> Message:
-    """A message whose paths below a folder are named from there."""
+    """The message with paths below a folder made relative to it."""
 
     def named(value: object) -> object:
         if isinstance(value, Path) and value.is_relative_to(folder):
@@ -189,24 +189,24 @@ def _named_from(folder: Path, message: Message) -> Message:
 
 def _log_files(paths: Sequence[Path]) -> list[Path]:
     """The logs among some files and in some folders; raises InputError if there are none."""
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         if not path.is_dir():
-            found.append(path)
+            files.append(path)
             continue
-        inside = [file for pattern in PATTERNS for file in sorted(path.rglob(pattern))]
-        if not inside:
+        in_folder = [file for pattern in PATTERNS for file in sorted(path.rglob(pattern))]
+        if not in_folder:
             raise InputError(
                 "{path} holds no log ({patterns}). Give the log's own path.", path=path, patterns=", ".join(PATTERNS)
             )
-        found += inside
-    if not found:
+        files += in_folder
+    if not files:
         raise InputError("There is no log. Give the path of one.")
-    return found
+    return files
 
 
 def _check_one_model(logs: Sequence[Log]) -> None:
-    """Refuse logs of several models, harnesses or versions in one run; raises DataError."""
+    """Reject logs of several models, harnesses or versions in one run; raises DataError."""
     first = logs[0]
     for log in logs[1:]:
         if log.name != first.name:
@@ -227,13 +227,13 @@ def _check_one_model(logs: Sequence[Log]) -> None:
             )
 
 
-def _unequal_score(log: Log, found: ReportedScore) -> Notice:
+def _unequal_score(log: Log, score: ReportedScore) -> Notice:
     facts: dict[str, str | float] = {
-        "task": found.task,
+        "task": score.task,
         "harness": log.name,
-        "metric": found.metric,
-        "printed": f"{found.printed:.4f}",
-        "protocol": found.protocol,
-        "here": f"{found.here:.4f}",
+        "metric": score.metric,
+        "printed": f"{score.reported:.4f}",
+        "protocol": score.protocol,
+        "here": f"{score.recomputed:.4f}",
     }
     return Notice("imported_score", facts=facts)

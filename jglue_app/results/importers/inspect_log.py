@@ -15,7 +15,7 @@ from jglue_app.messages import Message
 from jglue_app.results.importers import unzip
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
 from jglue_app.results.importers.log import Log, Row
-from jglue_app.results.importers.log_files import bad, document, number_of, text_of, texts_of, value
+from jglue_app.results.importers.log_files import number_of, parse_json, read_json, row_error, text_of, texts_of
 from jglue_app.types import Finish
 
 HARNESS = "inspect"
@@ -35,8 +35,8 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
 
     Args:
         path: the log.
-        results: not used: the scores stand in the same file.
-        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
+        results: not used: the scores are in the same file.
+        subset: the subset to assume where neither the log nor its rows say; empty if unknown.
 
     Raises:
         DataError: damaged, too large, or not finished.
@@ -50,12 +50,15 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
                     "not finished. Finish it with `inspect eval-retry`, or give another log.",
                     path=path,
                 )
-            head = value(path, "header.json", archive.read("header.json"))
-        samples = _packed(path)
+            head = parse_json(path, "header.json", archive.read("header.json"))
+        samples = _zipped_samples(path)
     else:
-        head = document(path)
-        found = head.get("samples") if isinstance(head, dict) else None
-        samples = iter((f"sample {k}", row) for k, row in enumerate(found if isinstance(found, list) else [], start=1))
+        head = read_json(path)
+        samples_json = head.get("samples") if isinstance(head, dict) else None
+        samples = iter(
+            (f"sample {k}", row)
+            for k, row in enumerate(samples_json if isinstance(samples_json, list) else [], start=1)
+        )
     spec = head.get("eval") if isinstance(head, dict) else None
     if not isinstance(spec, dict):
         raise DataError(
@@ -71,18 +74,18 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         _rows(path, samples, task, text_of(spec.get("task_version")), "several" if _epochs(spec) > 1 else "", subset),
         version=text_of(packages.get("inspect_ai")) if isinstance(packages, dict) else "",
         model=text_of(spec.get("model")),
-        printed={task: printed} if (printed := _printed(head)) else {},
+        reported_scores={task: reported} if (reported := _reported_scores(head)) else {},
     )
 
 
-def _packed(path: Path) -> Iterator[tuple[str, Any]]:
+def _zipped_samples(path: Path) -> Iterator[tuple[str, Any]]:
     with unzip.Archive(path) as archive:
         for name in archive.names:
             if name.startswith("samples/") and name.endswith(".json"):
-                yield name, value(path, name, archive.read(name))
+                yield name, parse_json(path, name, archive.read(name))
 
 
-def _printed(head: Mapping[str, Any]) -> dict[str, float]:
+def _reported_scores(head: Mapping[str, Any]) -> dict[str, float]:
     """Scorer and metric → score, such as `choice/accuracy`."""
     results = head.get("results")
     scores = results.get("scores") if isinstance(results, dict) else None
@@ -90,42 +93,48 @@ def _printed(head: Mapping[str, Any]) -> dict[str, float]:
     for score in scores if isinstance(scores, list) else ():
         metrics = score.get("metrics") if isinstance(score, dict) else None
         for name, metric in metrics.items() if isinstance(metrics, dict) else ():
-            found = number_of(metric.get("value")) if isinstance(metric, dict) else None
-            if found is not None:
-                out[f"{text_of(score.get('name'))}/{name}"] = found
+            score_value = number_of(metric.get("value")) if isinstance(metric, dict) else None
+            if score_value is not None:
+                out[f"{text_of(score.get('name'))}/{name}"] = score_value
     return out
 
 
 def _epochs(spec: Mapping[str, Any]) -> float:
-    """How often each sample was answered; the first epoch alone is taken."""
+    """Number of epochs; only the first one is imported."""
     config = spec.get("config")
     return (number_of(config.get("epochs")) if isinstance(config, dict) else None) or 1
 
 
 def _rows(
-    path: Path, samples: Iterator[tuple[str, Any]], task: str, version: str, note: str, meant: str
+    path: Path, samples: Iterator[tuple[str, Any]], task: str, version: str, note: str, default_subset: str
 ) -> Iterator[Row]:
     for where, sample in samples:
         if not isinstance(sample, dict) or "input" not in sample or "output" not in sample:
-            raise bad(path, where, Message("no sample of Inspect: it needs input and output"))
+            raise row_error(path, where, Message("no sample of Inspect: it needs input and output"))
         if sample.get("epoch", 1) == 1:
-            yield _row(path, where, sample, task, version, note, meant)
+            yield _row(path, where, sample, task, version, note, default_subset)
 
 
-def _row(path: Path, where: str, sample: Mapping[str, Any], task: str, version: str, note: str, meant: str) -> Row:
+def _row(
+    path: Path, where: str, sample: Mapping[str, Any], task: str, version: str, note: str, default_subset: str
+) -> Row:
     attached = sample.get("attachments")
-    kept: Mapping[str, Any] = attached if isinstance(attached, dict) else {}
-    turns = _turns(sample.get("messages"), kept)
+    attachments: Mapping[str, Any] = attached if isinstance(attached, dict) else {}
+    turns = _turns(sample.get("messages"), attachments)
     while turns and turns[-1]["role"] == "assistant":
         turns.pop()
     given = sample["input"]
-    asked = "\n".join(t["content"] for t in _turns(given, kept)) if isinstance(given, list) else _plain(given, kept)
-    shown = "\n".join(turn["content"] for turn in turns) or asked
+    question = (
+        "\n".join(t["content"] for t in _turns(given, attachments))
+        if isinstance(given, list)
+        else _content_text(given, attachments)
+    )
+    prompt = "\n".join(turn["content"] for turn in turns) or question
     doc = sample.get("metadata")
     doc = doc if isinstance(doc, dict) else {}
-    subset = subset_named(task) or subset_shaped(doc) or meant
+    subset = subset_named(task) or subset_shaped(doc) or default_subset
     choices = texts_of(sample.get("choices"))
-    output, finish = _output(sample.get("output"), kept)
+    output, finish = _output(sample.get("output"), attachments)
     fault = sample.get("error")
     if output is None and not fault:
         fault = {"message": "there is no output"}
@@ -136,15 +145,15 @@ def _row(path: Path, where: str, sample: Mapping[str, Any], task: str, version: 
         subset=subset,
         task=task,
         version=version,
-        # Whole numbers are those that Inspect gives by itself, from 1 on.
+        # Integers are numbered by Inspect itself, from 1.
         id=id_of(subset, doc) or (sample["id"] if isinstance(sample.get("id"), str) else ""),
         fields=fields_of(subset, doc) if subset else {},
-        inside="\n".join((asked, *choices)) if choices else asked,
+        containing_text="\n".join((question, *choices)) if choices else question,
         text=output,
         choices=choices,
         symbols=tuple(LETTERS[: len(choices)]),
         gold=gold or gold_of(subset, doc),
-        prompt=shown,
+        prompt=prompt,
         messages=tuple(turns) or None,
         finish=finish,
         failed=(text_of(fault.get("message")) if isinstance(fault, dict) else str(fault))[:300] if fault else "",
@@ -152,24 +161,24 @@ def _row(path: Path, where: str, sample: Mapping[str, Any], task: str, version: 
     )
 
 
-def _plain(found: Any, attached: Mapping[str, Any]) -> str:
-    """A text, or the one that it refers to; parts of a message are joined."""
-    if isinstance(found, list):
-        parts = [part.get("text") for part in found if isinstance(part, dict) and part.get("type") == "text"]
-        return "".join(_plain(part, attached) for part in parts)
-    text = text_of(found)
+def _content_text(content: Any, attached: Mapping[str, Any]) -> str:
+    """The text of a message's content: parts are joined, and a reference to an attachment is resolved."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        return "".join(_content_text(part, attached) for part in parts)
+    text = text_of(content)
     return text_of(attached.get(text.removeprefix(_ATTACHED))) if text.startswith(_ATTACHED) else text
 
 
-def _turns(found: Any, attached: Mapping[str, Any]) -> list[dict[str, str]]:
-    turns = [turn for turn in found if isinstance(turn, dict)] if isinstance(found, list) else []
-    return [{"role": text_of(t.get("role")), "content": _plain(t.get("content"), attached)} for t in turns]
+def _turns(messages: Any, attached: Mapping[str, Any]) -> list[dict[str, str]]:
+    turns = [turn for turn in messages if isinstance(turn, dict)] if isinstance(messages, list) else []
+    return [{"role": text_of(t.get("role")), "content": _content_text(t.get("content"), attached)} for t in turns]
 
 
-def _output(found: Any, attached: Mapping[str, Any]) -> tuple[str | None, Finish]:
-    choices = found.get("choices") if isinstance(found, dict) else None
+def _output(output: Any, attached: Mapping[str, Any]) -> tuple[str | None, Finish]:
+    choices = output.get("choices") if isinstance(output, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return None, "stop"
     message = choices[0].get("message")
-    text = _plain(message.get("content"), attached) if isinstance(message, dict) else ""
+    text = _content_text(message.get("content"), attached) if isinstance(message, dict) else ""
     return text, "length" if choices[0].get("stop_reason") in ("max_tokens", "model_length") else "stop"

@@ -1,4 +1,4 @@
-"""What every importer gives: a log's description and its answers, one at a time."""
+"""What every importer returns: a log with its metadata, and its rows (answers) one at a time."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from jglue_app.types import Finish
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One answer of a log, as far as the log tells."""
+    """One answer of a log, as far as the log has it."""
 
     where: str
     """Its place in the file, for messages."""
     subset: str = ""
-    """Key of `TASKS`; empty where the row does not tell."""
+    """Key of `TASKS`; empty where the row does not say."""
     task: str = ""
-    """The name that the log has for the subset; empty if it has none."""
+    """The name of the subset in the log; empty if it has none."""
     version: str = ""
-    """Of the task in that harness; empty if not told."""
+    """Of the task in that harness; empty if unknown."""
     id: str = ""
-    """The item's own id in the data; empty if not told."""
+    """The id of the item in the data; empty if unknown."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """The item's texts, by the names of `Item.fields`."""
-    inside: str = ""
-    """A text in which the item's texts stand, such as the prompt, where `fields` is empty."""
+    containing_text: str = ""
+    """A text that contains the item's texts, such as the prompt, where `fields` is empty."""
     text: str | None = None
-    """The output as it was generated; None if answers were ranked alone."""
+    """The output as generated; None if answers were only ranked."""
     logprobs: tuple[float, ...] | None = None
     """Summed log-probability (natural logarithm) of each of `choices`, in that order."""
     choices: tuple[str, ...] = ()
-    """What was ranked, or which answers were shown, in the log's order."""
+    """The answers that were ranked or shown, in the order of the log."""
     symbols: tuple[str, ...] = ()
-    """What an answer is asked for as, one for each of `choices`, where that is another text: `A`, `B`, …"""
+    """The symbols to answer with, one for each of `choices`, where they differ from the texts: `A`, `B`, …"""
     gold: tuple[str, ...] = ()
-    """What the log takes to be right; empty if not told."""
+    """The gold answers in the log; empty if it has none."""
     gold_index: int | None = None
-    """Which of `choices` it takes to be right; None if not told."""
+    """Index of the gold answer in `choices`; None if unknown."""
     prompt: str = ""
     messages: tuple[Mapping[str, str], ...] | None = None
     shots: int | None = None
-    """Examples in the prompt; None if not told."""
+    """Few-shot examples in the prompt; None if unknown."""
     lead: str = ""
     """Text between prompt and answer."""
     finish: Finish = "stop"
     failed: str = ""
     """Why there is no output; empty if there is one."""
     note: str = ""
-    """One of `NOTES`: how the output differs from what the model wrote, or from what that harness has scored."""
+    """One of `NOTES`: how the output differs from what the model wrote, or from what that harness scored; or empty."""
 
 
 NOTES = ("several", "trimmed", "number", "processed")
@@ -64,17 +64,17 @@ class Log:
     harness: str
     """Such as `lm-eval`."""
     rows: Iterator[Row]
-    """Raises DataError where the file is not what it has to be."""
+    """Raises DataError where the file is not in the expected format."""
     version: str = ""
-    """Of the harness; empty if the log does not tell."""
+    """Of the harness; empty if unknown."""
     model: str = ""
-    """What answered; empty if the log does not tell."""
-    printed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Task as the log names it → metric → the score that the harness has printed."""
-    beside: tuple[Path, ...] = ()
+    """The model; empty if unknown."""
+    reported_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Task as named in the log → metric → the score that the harness reported."""
+    other_files: tuple[Path, ...] = ()
     """Other files that were read: results, metrics or configuration."""
     left_out: tuple[str, ...] = ()
-    """Tasks in the log that are no subset of JGLUE."""
+    """Tasks in the log that are not subsets of JGLUE."""
 
     @property
     def name(self) -> str:

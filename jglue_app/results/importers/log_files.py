@@ -1,4 +1,4 @@
-"""How the files of logs are read within bounds, and the values in them.
+"""Reading the files of logs within size limits, and the values in them.
 
 Lines are read one by one, so that a log of any number of lines takes no more memory than its longest line. A document
 that can only be read as a whole is refused above `MAX_DOCUMENT`.
@@ -20,7 +20,7 @@ from jglue_app.tasks.rows import load_json
 MAX_LINE = 2**26
 """Bytes of one line."""
 MAX_DOCUMENT = 2**28
-"""Bytes of a JSON document that is no JSON Lines."""
+"""Bytes of a JSON document that is not JSON Lines."""
 MAX_LOG = 2**34
 """Bytes of a log."""
 
@@ -53,23 +53,23 @@ def lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def entries(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The objects of a file in lines, or of one that is a JSON array; each with its place.
+    """Yield (place, object) for every object of a JSON Lines file or a JSON array.
 
     Raises:
-        DataError: as `lines` and `document`.
+        DataError: as `lines` and `read_json`.
     """
     if not first_bytes(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         yield from lines(path)
         return
-    found = document(path)
-    for number, row in enumerate(found if isinstance(found, list) else [], start=1):
+    content = read_json(path)
+    for number, row in enumerate(content if isinstance(content, list) else [], start=1):
         if not isinstance(row, dict):
-            raise bad(path, Message("entry {entry}", entry=number), not_an_object(row))
+            raise row_error(path, Message("entry {entry}", entry=number), not_an_object(row))
         yield Message("entry {entry}", entry=number), row
 
 
 def first_bytes(path: Path, count: int = 4096) -> bytes:
-    """How a file begins; raises DataError if it cannot be read."""
+    """The first bytes of a file; raises DataError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(count)
@@ -77,7 +77,7 @@ def first_bytes(path: Path, count: int = 4096) -> bytes:
         raise _unreadable(path, e) from e
 
 
-def document(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     """The value of a JSON document.
 
     Raises:
@@ -92,27 +92,27 @@ def document(path: Path) -> Any:
                 max_document=MAX_DOCUMENT >> 20,
             )
         with path.open("rb") as file:
-            raw = bounded(file, path, MAX_DOCUMENT)
+            raw = read_bounded(file, path, MAX_DOCUMENT)
     except OSError as e:
         raise _unreadable(path, e) from e
-    return value(path, "", raw.removeprefix(b"\xef\xbb\xbf"))
+    return parse_json(path, "", raw.removeprefix(b"\xef\xbb\xbf"))
 
 
-def bounded(file: IO[bytes], path: Path, most: int) -> bytes:
-    """All that can be read from a file, up to a number of bytes; raises DataError if there is more."""
-    parts, left = [], most + 1
-    while left > 0 and (block := file.read(min(left, 1 << 20))):
+def read_bounded(file: IO[bytes], path: Path, max_bytes: int) -> bytes:
+    """The content of a file of at most `max_bytes`; raises DataError if there is more."""
+    parts, remaining = [], max_bytes + 1
+    while remaining > 0 and (block := file.read(min(remaining, 1 << 20))):
         parts.append(block)
-        left -= len(block)
-    if left <= 0:
+        remaining -= len(block)
+    if remaining <= 0:
         raise DataError(
-            "{path}: unpacks to more than {max_size} MiB. Give a smaller log.", path=path, max_size=most >> 20
+            "{path}: unpacks to more than {max_size} MiB. Give a smaller log.", path=path, max_size=max_bytes >> 20
         )
     return b"".join(parts)
 
 
-def value(path: Path, where: str, raw: bytes) -> Any:
-    """JSON from bytes of UTF-8; raises DataError with the place."""
+def parse_json(path: Path, where: str, raw: bytes) -> Any:
+    """The value of JSON in UTF-8; raises DataError that names the place."""
     place = Message("{path}, {where}", path=path, where=where) if where else path
     try:
         return load_json(raw.decode("utf-8"))
@@ -133,15 +133,15 @@ def value(path: Path, where: str, raw: bytes) -> Any:
 
 
 def _object(path: Path, where: str, raw: bytes) -> Mapping[str, Any]:
-    found = value(path, where, raw)
-    if not isinstance(found, dict):
+    obj = parse_json(path, where, raw)
+    if not isinstance(obj, dict):
         raise DataError(
             "{path}, {where}: expected a JSON object, found {kind}. Give a harness's log.",
             path=path,
             where=where,
-            kind=type(found).__name__,
+            kind=type(obj).__name__,
         )
-    return found
+    return obj
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
@@ -150,7 +150,7 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 
 def sha256(path: Path) -> str:
     """Checksum of a file, 64 hex digits; raises DataError if it cannot be read or is larger than `MAX_LOG`."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     try:
         if path.stat().st_size > MAX_LOG:
             raise DataError(
@@ -158,17 +158,17 @@ def sha256(path: Path) -> str:
             )
         with path.open("rb") as file:
             while block := file.read(1 << 20):
-                found.update(block)
+                digest.update(block)
     except OSError as e:
         raise _unreadable(path, e) from e
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 # --- values -------------------------------------------------------------------------------------------------
 
 
-def bad(path: Path, where: str, reason: Message) -> DataError:
-    """The error of a row that is not as its format has it."""
+def row_error(path: Path, where: str, reason: Message) -> DataError:
+    """The error for a row that is not in the expected format."""
     return DataError(
         "{path}, {where}: {reason}. The log is of another version, or was changed: give it as it was made.",
         path=path,
@@ -178,61 +178,61 @@ def bad(path: Path, where: str, reason: Message) -> DataError:
 
 
 def not_an_object(value: object) -> Message:
-    """Why a value is no row."""
+    """The reason why a value is not a row."""
     return Message("expected a JSON object, found {kind}", kind=type(value).__name__)
 
 
 def not_a_text(value: object) -> Message:
-    """Why a value is no generated text."""
+    """The reason why a value is not a generated text."""
     return Message("a generated text was expected, found {found!r}", found=str(value)[:50])
 
 
-def text_of(found: Any) -> str:
-    """A text or a number as text; empty for everything else."""
-    if isinstance(found, str):
-        return found
-    return str(found) if isinstance(found, int | float) and not isinstance(found, bool) else ""
+def text_of(value: Any) -> str:
+    """A string or number as a string; empty for anything else."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
-def texts_of(found: Any) -> tuple[str, ...]:
-    """The texts of a list; none unless all of them are texts or numbers."""
-    if not isinstance(found, Sequence) or isinstance(found, str):
+def texts_of(values: Any) -> tuple[str, ...]:
+    """The strings of a list; empty unless all of its values are strings or numbers."""
+    if not isinstance(values, Sequence) or isinstance(values, str):
         return ()
-    texts = tuple(map(text_of, found))
+    texts = tuple(map(text_of, values))
     return texts if all(texts) else ()
 
 
-def number_of(found: Any) -> float | None:
-    """A number, or a text that Python reads as one; None for everything else."""
-    if isinstance(found, bool) or not isinstance(found, int | float | str):
+def number_of(value: Any) -> float | None:
+    """A number, or a string that Python parses as one; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return float(found)
+        return float(value)
     except (ValueError, OverflowError):
         return None
 
 
-def logprob_of(path: Path, where: str, found: Any) -> float:
+def logprob_of(path: Path, where: str, raw: Any) -> float:
     """A log-probability; NaN and −∞ are kept, for the item is then an error.
 
     Raises:
-        DataError: no number, or one that is the logarithm of no probability.
+        DataError: not a number, or above 0.
     """
-    number = number_of(found)
+    number = number_of(raw)
     if number is None:
-        raise bad(path, where, Message("a log-probability was expected, found {found!r}", found=str(found)[:50]))
+        raise row_error(path, where, Message("a log-probability was expected, found {found!r}", found=str(raw)[:50]))
     if number > 0 and not math.isnan(number):
         # Sums of single-precision numbers may end a little above 0.
         if number > 1e-3:
             reason = Message("{number!r} is no logarithm of a probability, for it is above 0", number=number)
-            raise bad(path, where, reason)
+            raise row_error(path, where, reason)
         return 0.0
     return number
 
 
-def scores_of(found: Any) -> dict[str, float]:
+def scores_of(metrics: Any) -> dict[str, float]:
     """The finite numbers of a table of metrics."""
-    if not isinstance(found, dict):
+    if not isinstance(metrics, dict):
         return {}
-    pairs = {str(name): number_of(score) for name, score in found.items() if not isinstance(score, str)}
+    pairs = {str(name): number_of(score) for name, score in metrics.items() if not isinstance(score, str)}
     return {name: score for name, score in pairs.items() if score is not None and math.isfinite(score)}

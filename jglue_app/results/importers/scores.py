@@ -1,4 +1,4 @@
-"""Scores that a harness has printed, and what the protocol of its name gives for the same outputs here."""
+"""The scores that a harness reported, and ours for the same outputs under the equivalent protocol."""
 
 from __future__ import annotations
 
@@ -37,47 +37,47 @@ EQUIVALENT_METRICS = {
         "f1": ("stability-jp", "f1"),
     },
 }
-"""Harness → its metric → the protocol and metric here that are defined alike."""
+"""Harness → its metric → our protocol and metric with the same definition."""
 PERCENT_HARNESSES = ("lm-evaluation-harness-jp",)
-"""Harnesses that print percent."""
+"""Harnesses that report percentages."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportedScore:
-    """A score that a harness has printed, beside the one computed here."""
+    """A score that a harness reported, with ours."""
 
     task: str
     metric: str
-    """As the harness calls it."""
-    printed: float
-    """As a share of 1."""
+    """Name of the metric in the harness."""
+    reported: float
+    """The score of the harness, as a fraction of 1."""
     protocol: str
-    here: float
-    """Of the same outputs, against the data here."""
+    recomputed: float
+    """Our score of the same outputs."""
 
     @property
     def same(self) -> bool:
-        """Whether they differ by no more than the rounding of what was printed: four decimals, where no more stand
-        there, for some harnesses round to as many."""
-        digits = len(repr(self.printed).partition(".")[2])
+        """Whether they differ by no more than the rounding of the reported score. Some harnesses round to four
+        decimals, so with up to four digits that is the assumed precision."""
+        digits = len(repr(self.reported).partition(".")[2])
         rounding = 0.5 * 10.0 ** -max(digits, 4) if digits <= 6 else 0.0
-        return math.isclose(self.printed, self.here, rel_tol=0, abs_tol=rounding + 1e-9)
+        return math.isclose(self.reported, self.recomputed, rel_tol=0, abs_tol=rounding + 1e-9)
 
 
 def compare(data: RunData, parts: Sequence[Part], logs: Sequence[Log]) -> list[ReportedScore]:
-    """The printed scores that a protocol here defines alike, each with the score here."""
-    known: Mapping[str, tuple[str, str]] = EQUIVALENT_METRICS.get(logs[0].harness, {})
-    reports = {protocol: report_run(data, protocol) for protocol in {protocol for protocol, _ in known.values()}}
+    """The reported scores for which we have the same definition, each with our score."""
+    equivalents: Mapping[str, tuple[str, str]] = EQUIVALENT_METRICS.get(logs[0].harness, {})
+    reports = {protocol: report_run(data, protocol) for protocol in {protocol for protocol, _ in equivalents.values()}}
     out = []
     for part in parts:
-        said = {metric: score for log in logs for metric, score in log.printed.get(part.task, {}).items()}
-        for metric, score in said.items():
-            if metric not in known:
+        reported = {metric: score for log in logs for metric, score in log.reported_scores.get(part.task, {}).items()}
+        for metric, score in reported.items():
+            if metric not in equivalents:
                 continue
-            protocol, name = known[metric]
+            protocol, name = equivalents[metric]
             report = reports[protocol].tasks.get(part.dataset.task)
-            found = report.metrics.get(name) if report else None
-            if found is not None and found.value is not None:
+            estimate = report.metrics.get(name) if report else None
+            if estimate is not None and estimate.value is not None:
                 share = score / 100 if logs[0].harness in PERCENT_HARNESSES else score
-                out.append(ReportedScore(part.dataset.task, metric, share, protocol, found.value))
+                out.append(ReportedScore(part.dataset.task, metric, share, protocol, estimate.value))
     return out

@@ -17,7 +17,7 @@ from jglue_app.errors import DataError
 from jglue_app.messages import Message
 from jglue_app.results.importers.fields import gold_of, subset_named
 from jglue_app.results.importers.log import Log, Row
-from jglue_app.results.importers.log_files import bad, document, scores_of, text_of
+from jglue_app.results.importers.log_files import read_json, row_error, scores_of, text_of
 
 HARNESS = "lm-evaluation-harness-jp"
 _PRETRAINED = re.compile(r"(?:^|,)pretrained=([^,]+)")
@@ -33,18 +33,18 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
 
     Args:
         path: the result.
-        results: not used: the scores stand in the same file.
-        subset: what the log is of where neither it nor its rows tell; empty if that is not known.
+        results: not used: the scores are in the same file.
+        subset: the subset to assume where neither the log nor its rows say; empty if unknown.
 
     Raises:
         DataError: it is no such result, or has no outputs.
     """
-    table = document(path)
+    table = read_json(path)
     if not isinstance(table, dict) or not recognises(path, table):
         raise DataError(
             "{path}: is no result of that harness. Give the JSON file that its --output_path names.", path=path
         )
-    tables = [name for name, found in table["results"].items() if isinstance(found, dict)]
+    tables = [name for name, content in table["results"].items() if isinstance(content, dict)]
     names = [name for name in tables if subset_named(name) or (subset and len(tables) == 1)]
     detailed = [
         name
@@ -67,7 +67,7 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         HARNESS,
         _rows(path, table, detailed, shots if isinstance(shots, int) else None),
         model=model[1] if model else "",
-        printed={name: scores_of(table["results"][name]) for name in detailed},
+        reported_scores={name: scores_of(table["results"][name]) for name in detailed},
         left_out=tuple(name for name in table["results"] if name not in detailed),
     )
 
@@ -78,7 +78,7 @@ def _rows(path: Path, table: Mapping[str, Any], names: list[str], shots: int | N
             where = Message("{name}, entry {entry}", name=name, entry=number)
             question, response = (row.get(key) if isinstance(row, dict) else None for key in ("question", "response"))
             if not isinstance(question, str) or not isinstance(response, str):
-                raise bad(path, where, Message("a question and a response were expected"))
+                raise row_error(path, where, Message("a question and a response were expected"))
             yield Row(
                 where,
                 subset="jsquad",

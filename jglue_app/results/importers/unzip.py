@@ -1,6 +1,6 @@
-"""Members of a zip archive from elsewhere, within bounds, those packed with Zstandard too.
+"""Members of an untrusted zip archive, read within size limits; Zstandard is supported.
 
-What an archive says of sizes is a claim: no more than the limits is ever unpacked.
+The sizes that an archive states are not trusted: no more than the limits is ever unpacked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from jglue_app.errors import DataError
-from jglue_app.results.importers.log_files import bounded
+from jglue_app.results.importers.log_files import read_bounded
 
 MAX_MEMBER = 2**26
 """Bytes of one member, unpacked: a sample with all its events."""
@@ -24,14 +24,14 @@ MAX_TOTAL = 2**33
 """Bytes of all members that are read, unpacked."""
 MAX_MEMBERS = 500_000
 ZSTANDARD = 93
-"""Compression method, which Python's own module cannot read before version 3.14."""
+"""Compression method that Python's `zipfile` cannot read before version 3.14."""
 _MARK = b"PK\x03\x04"
 _LOCAL = struct.Struct("<4s22xHH")
-"""Of the header before a member's bytes: its mark, and the lengths of its name and of its extra field."""
+"""The local file header: signature, and the lengths of the name and of the extra field."""
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file begins as a zip archive does, whole or not; raises OSError if it cannot be read."""
+    """Whether a file begins with a zip signature, even if it is truncated; raises OSError if it cannot be read."""
     with path.open("rb") as file:
         return file.read(len(_MARK)) == _MARK
 
@@ -79,16 +79,16 @@ class Archive:
             info = self._zip.getinfo(name)
             if info.flag_bits & 1:
                 raise zipfile.BadZipFile(f"{name} is encrypted")
-            most = min(MAX_MEMBER, MAX_TOTAL - self._read)
+            max_bytes = min(MAX_MEMBER, MAX_TOTAL - self._read)
             if info.compress_type == ZSTANDARD:
-                found = self._zstandard(info, most)
+                content = self._zstandard(info, max_bytes)
             else:
                 with self._zip.open(info) as member:
-                    found = bounded(member, self.path, most)
-            self._read += len(found)
-            return found
+                    content = read_bounded(member, self.path, max_bytes)
+            self._read += len(content)
+            return content
 
-    def _zstandard(self, info: zipfile.ZipInfo, most: int) -> bytes:
+    def _zstandard(self, info: zipfile.ZipInfo, max_bytes: int) -> bytes:
         import pyarrow as pa
 
         self._file.seek(info.header_offset)
@@ -96,16 +96,16 @@ class Archive:
         if mark != _MARK:
             raise zipfile.BadZipFile("no member where one should be")
         self._file.seek(name + extra, io.SEEK_CUR)
-        packed = pa.BufferReader(self._file.read(min(info.compress_size, most)))
+        packed = pa.BufferReader(self._file.read(min(info.compress_size, max_bytes)))
         with pa.CompressedInputStream(packed, "zstd") as member:
-            found = bounded(member, self.path, most)
-        if zlib.crc32(found) != info.CRC:
+            content = read_bounded(member, self.path, max_bytes)
+        if zlib.crc32(content) != info.CRC:
             raise zipfile.BadZipFile(f"the checksum of {info.filename} is another")
-        return found
+        return content
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        """Faults of an archive as one sentence."""
+        """Turn the errors of a damaged archive into one DataError."""
         try:
             yield
         except (

@@ -1,4 +1,4 @@
-"""The parts of an import as a run folder, written as a whole or not at all."""
+"""The parts of an import as a run folder, written atomically."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from jglue_app.results.importers.log import Log
 from jglue_app.results.importers.log_files import sha256
 from jglue_app.results.importers.scores import ReportedScore
 from jglue_app.runs.manifest import dataset_facts
-from jglue_app.runs.store import RunStore, facts_of
+from jglue_app.runs.serialization import facts_of
+from jglue_app.runs.store import RunStore
 from jglue_app.types import IMPORTED, Decoding, ModelSpec, PromptSpec, RunData, RunSpec
 from jglue_app.version import __version__
 
 UNKNOWN_MODEL = "unknown model"
 MAX_NAME_CHARS = 200
-"""Characters of a model's name."""
+"""Longest model name, in characters."""
 
 
 def run_spec(logs: Sequence[Log], parts: Sequence[Part], model: str, split: str) -> RunSpec:
-    """The spec that names the run: of the logs' content, the data and what the logs tell of model and prompts."""
+    """The spec that identifies the run: the content of the logs, the data, and what the logs say of model and
+    prompts."""
     sums = sorted(sha256(log.path) for log in logs)
     outputs = [output for part in parts for output in part.outputs]
     ranked = any(getattr(output, "choice_logprobs", None) for output in outputs)
-    written = any(getattr(output, "text", None) is not None for output in outputs)
+    generated = any(getattr(output, "text", None) is not None for output in outputs)
     shots = {part.dataset.task: part.shots for part in parts if part.shots is not None}
     versions = {part.dataset.version for part in parts}
     return RunSpec(
@@ -49,21 +51,21 @@ def run_spec(logs: Sequence[Log], parts: Sequence[Part], model: str, split: str)
             shots_by_task=tuple(shots.items()) if len(set(shots.values())) > 1 else (),
         ),
         style_sha256="",
-        decoding=Decoding(method="both" if ranked and written else "choose" if ranked else "generate"),
+        decoding=Decoding(method="both" if ranked and generated else "choose" if ranked else "generate"),
         code_version=__version__,
         split=split,
     )
 
 
 def _one_line(text: str) -> str:
-    """What a log calls its model, on one line of bearable length: a log may hold anything there."""
+    """A model name on one line, cut to `MAX_NAME_CHARS`: a log may hold anything there."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_NAME_CHARS]
 
 
 def write_run(
-    runs_dir: Path, run: RunData, logs: Sequence[Log], parts: Sequence[Part], printed: Sequence[ReportedScore]
+    runs_dir: Path, run: RunData, logs: Sequence[Log], parts: Sequence[Part], reported: Sequence[ReportedScore]
 ) -> Path:
-    """Write the run beside the others, and name it as one of them when all of it is there."""
+    """Write the run into a temporary folder and move it into place when it is complete."""
     items = [item for part in parts for item in part.items]
     answered = sum(record.output is not None for record in run.records)
     spec = run.spec
@@ -83,8 +85,8 @@ def write_run(
             "tasks": {
                 part.dataset.task: {"name": part.task, "version": part.version, "shots": part.shots} for part in parts
             },
-            "files": [_file_facts(path) for log in logs for path in (log.path, *log.beside)],
-            "printed": [{"same": one.same, **_score_facts(one)} for one in printed],
+            "files": [_file_facts(path) for log in logs for path in (log.path, *log.other_files)],
+            "printed": [{"same": score.same, **_score_facts(score)} for score in reported],
             "notices": list(run.assumed),
         },
     }
@@ -123,7 +125,7 @@ def _score_facts(score: ReportedScore) -> dict[str, Any]:
     return {
         "task": score.task,
         "metric": score.metric,
-        "printed": score.printed,
+        "printed": score.reported,
         "protocol": score.protocol,
-        "here": score.here,
+        "here": score.recomputed,
     }

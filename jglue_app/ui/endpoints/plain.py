@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jglue_app.runs.store import dumps
+from jglue_app.runs.serialization import dumps
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.prompts.styles import load_style
-from jglue_app.runs.store import RunStore, facts_of
+from jglue_app.runs.serialization import facts_of
+from jglue_app.runs.store import RunStore
 from jglue_app.types import (
     Decoding,
     Item,

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from jglue_app.results import exporters
-from jglue_app.results.exporters.lm_eval import document
+from jglue_app.results.exporters.lm_eval import doc_of
 from jglue_app.tasks import TASKS
 from tests.results.exporters.known import ITEMS, stored
 
@@ -109,7 +109,7 @@ def test_a_written_answer_and_a_ranked_one_stand_as_lm_eval_has_them(made: Made)
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: f"{item.task}-{item.id}")
 def test_a_document_is_a_row_that_the_subset_reads_as_the_same_item(item: Any) -> None:
-    assert TASKS[item.task].item(json.loads(json.dumps(document(item)))) == item
+    assert TASKS[item.task].item(json.loads(json.dumps(doc_of(item)))) == item
 
 
 def test_what_answered_and_how_it_was_asked_is_told(made: Made) -> None:

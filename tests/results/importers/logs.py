@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jglue_app.results.importers.import_run import Imported, Items, import_logs
+from jglue_app.results.importers.import_run import ImportResult, Items, import_logs
 from jglue_app.settings import ASSETS, load_settings
 
 NLI = ("entailment", "contradiction", "neutral")
@@ -53,7 +53,7 @@ def whole(path: Path, found: Any) -> Path:
     return path
 
 
-def taken(*paths: Path, **words: Any) -> Imported:
+def taken(*paths: Path, **words: Any) -> ImportResult:
     """An import over the sample items."""
     return import_logs(load_settings(), paths, items=words.pop("items", Items("sample")), **words)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jglue_app.results.importers import FORMATS, detect
-from jglue_app.results.importers.import_run import Imported
+from jglue_app.results.importers.import_run import ImportResult
 from jglue_app.scoring.report import report_run
 from jglue_app.types import Output, Record
 from tests.results.importers.logs import (
@@ -40,7 +40,7 @@ TASK = "ja_leaderboard_jnli"
 SUMS = {"entailment": (-1.0, -2.0, -3.0), "contradiction": (-1.0, -2.0, -3.0), "neutral": (-5.0, -4.0, -0.5)}
 
 
-def records(found: Imported, task: str) -> dict[str, Record]:
+def records(found: ImportResult, task: str) -> dict[str, Record]:
     return {record.item_id: record for record in found.data.records if record.task == task}
 
 
@@ -49,11 +49,11 @@ def output(record: Record) -> Output:
     return record.output
 
 
-def score(found: Imported, task: str, protocol: str, metric: str) -> float | None:
+def score(found: ImportResult, task: str, protocol: str, metric: str) -> float | None:
     return report_run(found.data, protocol).tasks[task].metrics[metric].value
 
 
-def kinds(found: Imported) -> list[str]:
+def kinds(found: ImportResult) -> list[str]:
     return [notice.kind for notice in found.notices]
 
 
@@ -66,7 +66,7 @@ def test_ranked_samples_are_scored_as_lm_eval_scores_them(tmp_path: Path) -> Non
     found = taken(log)
     assert score(found, "jnli", "lm-eval-ja", "accuracy") == pytest.approx(2 / 3)
     assert found.data.spec.label == "model-1b · lm-eval 0.4.13"
-    assert [(one.metric, one.same) for one in found.printed] == [("acc", True)]
+    assert [(one.metric, one.same) for one in found.reported_scores] == [("acc", True)]
     assert kinds(found) == []
     first = records(found, "jnli")[JNLI[0]["sentence_pair_id"]]
     assert first.prompt.text == f"前提：{JNLI[0]['sentence1']}\n仮説：{JNLI[0]['sentence2']}\n答え："
@@ -198,7 +198,7 @@ def test_several_samples_in_a_folder_are_one_run(tmp_path: Path) -> None:
     results(tmp_path, {TASK: {"acc": 0.6667}, "ja_leaderboard_jcommonsenseqa": {"acc": 0.2}})
     found = taken(tmp_path)
     assert found.data.spec.tasks == ("jnli", "jcommonsenseqa")
-    assert [(one.task, one.here, one.same) for one in found.printed] == [
+    assert [(one.task, one.recomputed, one.same) for one in found.reported_scores] == [
         ("jnli", pytest.approx(2 / 3), True),
         ("jcommonsenseqa", 0.2, True),
     ]
@@ -229,7 +229,7 @@ def test_a_printed_score_that_is_another_is_said(tmp_path: Path) -> None:
 def test_results_may_lie_elsewhere(tmp_path: Path) -> None:
     log = samples(tmp_path / "a", TASK, jnli_ranked(SUMS))
     table = results(tmp_path / "b", {TASK: {"acc": 30 / 45}})
-    assert [one.same for one in taken(log, results=table).printed] == [True]
+    assert [one.same for one in taken(log, results=table).reported_scores] == [True]
 
 
 # --- flexeval -------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_outputs_of_flexeval_are_scored_with_their_own_words_for_the_labels(tmp_
     found = taken(log)
     assert found.data.spec.label == "model · flexeval 0.18.3"
     assert score(found, "jnli", "flexeval", "exact_match") == 15 / 45
-    assert [(one.metric, one.same) for one in found.printed] == [("exact_match", True)]
+    assert [(one.metric, one.same) for one in found.reported_scores] == [("exact_match", True)]
     one = records(found, "jnli")[JNLI[0]["sentence_pair_id"]]
     assert one.prompt.answers == ('"含意"', '"矛盾"', '"中立"')
     assert output(one).finish == "length"
@@ -339,7 +339,7 @@ def test_a_result_of_llm_jp_eval_has_many_datasets_of_which_those_of_jglue_are_t
     assert found.left_out == ("jamp",)
     assert found.data.spec.label == "model · llm-jp-eval 1.3.0"
     assert found.data.spec.prompt.shots == 4
-    assert {(one.task, one.metric, one.same) for one in found.printed} == {
+    assert {(one.task, one.metric, one.same) for one in found.reported_scores} == {
         ("jnli", "exact_match", True),
         ("jsts", "pearson", True),
         ("jcommonsenseqa", "exact_match", True),
@@ -404,7 +404,10 @@ def test_details_of_swallows_harness_are_found_by_their_questions(tmp_path: Path
     found = taken(whole(tmp_path / "result.json", swallow("jsquad-1.1-0.2")))
     assert found.data.spec.label == "model · lm-evaluation-harness-jp"
     assert score(found, "jsquad", "stability-jp", "exact_match") == 1
-    assert [(one.metric, one.printed, one.same) for one in found.printed] == [("exact_match", 1, True), ("f1", 1, True)]
+    assert [(one.metric, one.reported, one.same) for one in found.reported_scores] == [
+        ("exact_match", 1, True),
+        ("f1", 1, True),
+    ]
     assert kinds(found) == []
 
 

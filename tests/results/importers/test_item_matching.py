@@ -64,7 +64,7 @@ def told(found: Part) -> dict[str, Any]:
 
 
 def inside(first: str, second: str, text: str, **more: Any) -> Row:
-    return Row("line 1", subset="jnli", inside=f"前提：{first}\n仮説：{second}\n関係：", text=text, **more)
+    return Row("line 1", subset="jnli", containing_text=f"前提：{first}\n仮説：{second}\n関係：", text=text, **more)
 
 
 # --- by id ----------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_an_id_is_believed_only_with_its_text() -> None:
     # Ids of another data set: the text decides.
     assert index.find(Row("x", id="0", fields=right)).candidates == (3,)
     assert index.find(Row("x", id="3", fields={"sentence1": "別の文。", "sentence2": "違う話。"})).candidates == ()
-    assert index.find(Row("x", id="3", inside="前提：別の文。")).candidates == ()
+    assert index.find(Row("x", id="3", containing_text="前提：別の文。")).candidates == ()
 
 
 def test_width_and_white_space_make_no_other_text() -> None:
@@ -129,7 +129,7 @@ def test_a_pair_turned_round_is_another_item() -> None:
     ]
     assert texts(part(PAIRS, rows)) == {"3": "a", "1": "b", "0": "c"}
     # A prompt may have the hypothesis first; what is unmistakable shows it.
-    turned = [replace(row, inside="\n".join(row.inside.split("\n")[1::-1])) for row in rows]
+    turned = [replace(row, containing_text="\n".join(row.containing_text.split("\n")[1::-1])) for row in rows]
     assert texts(part(PAIRS, turned)) == {"3": "a", "1": "b", "0": "c"}
 
 
@@ -141,7 +141,7 @@ def test_a_text_that_holds_another_items_text_is_its_own() -> None:
 def test_examples_before_the_question_are_not_what_is_asked() -> None:
     row = inside("犬が庭を走る。", "動物が外にいる。", "a")
     asked = inside("猫が眠る。", "猫が起きている。", "b")
-    found = part(PAIRS, [replace(asked, inside=f"{row.inside}含意\n\n{asked.inside}")])
+    found = part(PAIRS, [replace(asked, containing_text=f"{row.containing_text}含意\n\n{asked.containing_text}")])
     assert texts(found) == {"3": "b"}
 
 
@@ -152,7 +152,7 @@ def test_the_same_question_over_two_paragraphs_is_told_by_the_paragraph() -> Non
     )
     rows = [
         Row("1", fields={"question": "寺はどこにあるか。", "context": "寺は奈良市にある。"}, text="B"),
-        Row("2", inside="文章：寺は京都市にある。\n質問：寺はどこにあるか。", text="A"),
+        Row("2", containing_text="文章：寺は京都市にある。\n質問：寺はどこにあるか。", text="A"),
     ]
     assert texts(part(found, rows)) == {"a": "A", "b": "B"}
     # Without the paragraphs the answers tell, where the log has them.
@@ -289,7 +289,7 @@ def test_no_official_item_is_taken_for_another_by_its_prompt(
         for item in items:
             examples = [WORDING[task].format(**one.fields) + "答え" for one in rng.sample(found.items, 2)]
             prompt = "\n\n".join([*examples, WORDING[task].format(**item.fields)])
-            yield Row("x", subset=task, inside=prompt, text=item.id, gold=tuple(map(str, gold(item))))
+            yield Row("x", subset=task, containing_text=prompt, text=item.id, gold=tuple(map(str, gold(item))))
 
     def gold(item: Item) -> tuple[Any, ...]:
         return item.gold if isinstance(item.gold, tuple) else (item.gold,)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jglue_app.errors import DataError, InputError
-from jglue_app.results.importers.import_run import Imported
+from jglue_app.results.importers.import_run import ImportResult
 from jglue_app.scoring.report import report_run
 from tests.results.importers.logs import (
     JNLI,
@@ -125,7 +125,7 @@ def test_of_several_logs_those_without_a_name_are_left_out_still(tmp_path: Path)
     named = [flexeval(row, without_label(row), asked(row)) for row in JNLI]
     dump(tmp_path / "jnli" / "outputs.jsonl", named)
     dump(tmp_path / "other" / "outputs.jsonl", [flexeval(JNLI[0], {"id": "7"}, "1 + 1 は？")])
-    found: Imported = taken(tmp_path, tasks=["jnli"])
+    found: ImportResult = taken(tmp_path, tasks=["jnli"])
     assert (len(found.data.items["jnli"]), found.left_out) == (45, ("outputs.jsonl",))
 
 
