@@ -214,6 +214,8 @@ def version_of(store: RunStore) -> RunVersion:
     """What changes when the manifest or the items of a run are rewritten; raises StoreError if one is not there."""
     manifest, items = store.version()
     if manifest is None or items is None:
+        if manifest is not None or store.has_records():
+            store.head()  # What is left of a run says which file is gone and what to do.
         raise StoreError(
             "{path} holds no run ({reason}). It may have been deleted: run it again.",
             path=store.path,
