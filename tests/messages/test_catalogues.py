@@ -106,6 +106,7 @@ def test_a_catalogue_is_whole(name: str) -> None:
     source = (FOLDER / "ja" / f"{name}.po").read_text("utf-8")
     assert [entry.id for entry in found if entry.fuzzy] == []
     assert [entry.id for entry in found if entry.id and not entry.string] == []
+    assert [name for entry in found for name, _ in entry.locations if not (APP / name).is_file()] == []
     assert not found.obsolete
     # The reader keeps the last of two entries of one template.
     assert len(re.findall("^msgid ", source, re.MULTILINE)) == len(found) + 1, "a template appears twice"
