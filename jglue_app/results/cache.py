@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
 
-from jglue_app.errors import StoreError
+from jglue_app.errors import StoreError, reason_of
 from jglue_app.runs.store import TRIES, FileVersion, RunStore
 from jglue_app.scoring.judged import Judged, judge_run
 from jglue_app.scoring.protocols import judge_all
@@ -214,22 +214,17 @@ def version_of(store: RunStore) -> RunVersion:
     """What changes when the manifest or the items of a run are rewritten; raises StoreError if one is not there."""
     manifest, items = store.version()
     if manifest is None or items is None:
-        if manifest is not None or store.has_records():
-            store.head()  # What is left of a run says which file is gone and what to do.
-        raise StoreError(
-            "{path} holds no run ({reason}). It may have been deleted: run it again.",
-            path=store.path,
-            reason=_missing_reason(store.path / ("manifest.json" if manifest is None else "items.jsonl")),
-        )
+        try:
+            next(store.path.iterdir(), None)
+        except OSError as e:
+            raise StoreError(
+                "{path} holds no run ({reason}). It may have been deleted: run it again.",
+                path=store.path,
+                reason=reason_of(e),
+            ) from e
+        store.head()  # Names the file that is missing, and how to get it back.
+        return version_of(store)  # Another process has just written it.
     return manifest, items
-
-
-def _missing_reason(path: Path) -> str | None:
-    try:
-        path.stat()
-    except OSError as e:
-        return e.strerror
-    return None
 
 
 def _has_grown(run: _LoadedRun, records_file: FileVersion | None) -> bool:
