@@ -12,7 +12,7 @@ from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
 from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
-from jglue_app.prompts.formats import FORMATS, ModelText
+from jglue_app.prompts.formats import ModelText
 from jglue_app.results.library import Ids, Library
 from jglue_app.runs.answering import answer_prompts
 from jglue_app.runs.plan import Plan, build_prompts
@@ -351,11 +351,6 @@ def variants(side: Side, formats: Sequence[str], styles: Sequence[str] = ()) -> 
             most_variants=MOST_VARIANTS,
             count=count,
         )
-    for name in formats:
-        if name not in FORMATS:
-            raise InputError(
-                "There is no format {name!r}. Known: {formats}.", name=name[:100], formats=", ".join(FORMATS)
-            )
     if any(len(name) > MAX_NAME for name in styles):
         raise InputError("A style's name has at most {max_name} characters.", max_name=MAX_NAME)
     variants_ = [replace(side, format=f, style=s) for s in styles for f in formats]

@@ -126,7 +126,7 @@ def test_a_sweep_runs_every_format_and_counts_the_answers_that_change(settings: 
 def test_a_sweep_needs_two_formats_that_exist() -> None:
     with pytest.raises(InputError, match="at least two"):
         prompt_lab.variants(Side(), ["plain"])
-    with pytest.raises(InputError, match="no format 'haiku'"):
+    with pytest.raises(InputError, match="Unknown format 'haiku'"):
         prompt_lab.variants(Side(), ["plain", "haiku"])
 
 

@@ -267,7 +267,7 @@ LONG = "x" * 2_000_000
     ("endpoint", "arguments", "sentence"),
     [
         ("/sweep_formats", {"formats": ["plain"] + [f"f{i}" for i in range(50_000)], "styles": ["a"]}, "at most 40"),
-        ("/sweep_formats", {"formats": ["plain", LONG]}, "There is no format"),
+        ("/sweep_formats", {"formats": ["plain", LONG]}, "Unknown format"),
         ("/sweep_formats", {"styles": [LONG, "b"]}, "at most 500 characters"),
         (
             "/show_prompt",
