@@ -448,7 +448,7 @@ def check_data(
     old = [Path(jnli_old)] if jnli_old else files.other_versions(settings, "jnli", split)
     others = [files.read_file("jnli", split, path, "user", "other") for path in old]
     rows = files.verify(settings) if data == "official" else None
-    datasets = files.at_hand(settings, rows, Path(marc_ja) if marc_ja else None)
+    datasets = files.available_datasets(settings, rows, Path(marc_ja) if marc_ja else None)
     local_rows = [
         {"task": d.task, "split": d.split, "version": d.version, "path": d.path, "sha256": d.sha256}
         | {"items": len(d.items), "state": "ok", "message": ""}

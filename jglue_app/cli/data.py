@@ -36,7 +36,7 @@ def data_list(as_json: JsonOption = False) -> None:
                     "split": split,
                     "path": str(path) if path else None,
                     "distributed": name in data.DISTRIBUTED,
-                    "pinned": f"{name}/{split}" in data.PINS,
+                    "pinned": f"{name}/{split}" in data.PINNED_SHA256,
                     "sample": str(sample) if sample.is_file() else None,
                 }
             )
@@ -174,9 +174,9 @@ def _known_lines(result: check.DataCheck, ids: bool) -> Iterator[str]:
     for fault in result.known:
         yield ""
         if fault.group == "faulty":
-            named = ", ".join(fault.ids if ids else fault.ids[: check.EXAMPLES])
+            named = ", ".join(fault.ids if ids else fault.ids[: check.MAX_EXAMPLES])
             yield f"{fault.file}: {fault.items:,} questions about a damaged paragraph, which any system may miss."
-            yield f"  {named}" if ids or fault.items <= check.EXAMPLES else f"  {named}, … (--ids names all)"
+            yield f"  {named}" if ids or fault.items <= check.MAX_EXAMPLES else f"  {named}, … (--ids names all)"
             continue
         yield f"{fault.file}: {fault.items:,} items had another label in v1.1 (v1.1 → v1.3)."
         for change in dict.fromkeys(fault.labels.values()):

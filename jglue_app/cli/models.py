@@ -52,6 +52,6 @@ def make_showcase(
 ) -> None:
     """Make the comparisons that the page shows on a first visit: three runs over all sample items."""
     with ProgressView() as view:
-        for event in showcase.make(load_settings(), chat_model, device):
+        for event in showcase.regenerate(load_settings(), chat_model, device):
             view.show(event)
-    print_lines(str(showcase.folder(name)) for pair in showcase.PAIRS for name in (pair.a, pair.b))
+    print_lines(str(showcase.run_folder(name)) for pair in showcase.PAIRS for name in (pair.a, pair.b))

@@ -20,7 +20,7 @@ from jglue_app.messages import Message
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.store import RunStore
-from jglue_app.wandb_sink import Follower, Login, Sent, Target
+from jglue_app.wandb_sink import Follower, Login, PushResult, Target
 
 ProjectOption = Annotated[
     str | None, typer.Option("--project", help="W&B project, or ENTITY/PROJECT; without it, WANDB_PROJECT or jglue.")
@@ -123,7 +123,7 @@ def push_folders(
     compare: bool = False,
     offline: bool = False,
     replace: bool = False,
-) -> list[Sent]:
+) -> list[PushResult]:
     """Push runs, or write offline copies; of runs that cannot be sent copies are written, and the error names them.
 
     Raises:
@@ -135,7 +135,7 @@ def push_folders(
     if offline:
         return _copies(folders, target, view, protocol, compare)
     login = wandb_sink.log_in(target, offline_hint=True)
-    sent: list[Sent] = []
+    sent: list[PushResult] = []
     options: dict[str, Any] = {"protocol": protocol, "replace": replace, "on_message": view.say}
     try:
         if compare:
@@ -152,7 +152,7 @@ def push_folders(
         raise
 
 
-def _print_sent(sent: Sequence[Sent], view: ProgressView) -> None:
+def _print_sent(sent: Sequence[PushResult], view: ProgressView) -> None:
     for each in sent:
         view.say(Message("Sent: {url}", url=each.url))
 
@@ -175,7 +175,9 @@ def _with_copies(
     )
 
 
-def _copies(folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool) -> list[Sent]:
+def _copies(
+    folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool
+) -> list[PushResult]:
     folder = Path(os.environ.get("WANDB_DIR") or ".")
     return wandb_sink.write_offline(
         tuple(folders), target, folder, protocol=protocol, compare=compare, on_message=view.say
@@ -194,12 +196,12 @@ def is_offline(offline: bool) -> bool:
     return offline or mode in ("offline", "dryrun")
 
 
-def sync_command(copy: Sent) -> str:
+def sync_command(copy: PushResult) -> str:
     """The command that sends an offline copy."""
     return shlex.join(["wandb", "sync", copy.offline])
 
 
-def show(pushed: Sequence[Sent], as_json: bool) -> None:
+def show(pushed: Sequence[PushResult], as_json: bool) -> None:
     """Print where pushed runs are."""
     if as_json:
         print_json(pushed)

@@ -1,4 +1,4 @@
-"""What is wrong, doubled, leaked or relabelled in the files. No I/O: works on datasets that have been read."""
+"""Faulty, repeated, leaked and relabelled items in the files. No I/O: works on loaded datasets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from jglue_app.data.pools import fingerprint
 from jglue_app.tasks.item_text import gold_text
 from jglue_app.types import Dataset, Item
 
-EXAMPLES = 3
-"""Ids that are named of each finding."""
+MAX_EXAMPLES = 3
+"""Item ids that are listed for each finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """Items of one file that ask the same, word for word and in the same order."""
+    """Items of one file with the same texts in the same order."""
 
     file: str
     items: int
-    """Items whose text an earlier one has."""
+    """Items with the texts of an earlier item."""
     contradicting: int
-    """Of these, how many have another answer than the earlier one."""
+    """How many of these have a different gold answer than the earlier item."""
     examples: tuple[tuple[str, str], ...]
     """The first of them: (id, id of the earlier one)."""
     pairs: tuple[tuple[str, str], ...] = ()
@@ -62,14 +62,14 @@ class Relabelled:
     ids: tuple[str, ...]
     """Ids of the items with another label."""
     added: int
-    """Items that the old version lacks."""
+    """Items that only the new version has."""
     removed: int
-    """Items that it alone has."""
+    """Items that only the old version has."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFault:
-    """Items of a file that are known to be faulty, or to have borne another label; see `known_items`."""
+    """Items of a file that are known to be faulty, or to have had another label; see `known_items`."""
 
     file: str
     """Such as `jsquad/valid`."""
@@ -78,12 +78,12 @@ class KnownFault:
     items: int
     ids: tuple[str, ...]
     labels: Mapping[str, str]
-    """Of relabelled items, id → `label in v1.1 → label in v1.3`; else empty."""
+    """For relabelled items, id → `label in v1.1 → label in v1.3`; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataCheck:
-    """All that was found in the files at hand."""
+    """All findings in the available files."""
 
     files: tuple[Mapping[str, object], ...]
     """Task, split, version, path, sha256, items and state of every file; see `files.verify`."""
@@ -93,15 +93,15 @@ class DataCheck:
     """Evaluated items that are in other evaluated files."""
     repeats: tuple[Repeats, ...]
     jnli_labels: tuple[Relabelled, ...]
-    """Against every other version of JNLI that is at hand."""
+    """For every other version of JNLI that is available."""
     other_versions: tuple[str, ...]
     """Files of those versions."""
     known: tuple[KnownFault, ...] = ()
-    """What is known of single items without another file to compare with."""
+    """Known facts about single items, which need no other file to compare with."""
 
 
 def check(files: Sequence[Mapping[str, object]], datasets: Sequence[Dataset], old_jnli: Sequence[Dataset]) -> DataCheck:
-    """Everything there is to find.
+    """Run all checks.
 
     Args:
         files: state of every file; see `files.verify`.
@@ -110,13 +110,13 @@ def check(files: Sequence[Mapping[str, object]], datasets: Sequence[Dataset], ol
     """
     evaluated = [d for d in datasets if d.split != "train"]
     split = old_jnli[0].split if old_jnli else ""
-    new = next((d for d in datasets if (d.task, d.split) == ("jnli", split)), None)
+    current = next((d for d in datasets if (d.task, d.split) == ("jnli", split)), None)
     return DataCheck(
         files=tuple(files),
         leaks=overlaps(evaluated, [d for d in datasets if d.split == "train"]),
         shared=overlaps(evaluated, evaluated),
-        repeats=tuple(found for d in datasets if (found := repeats(d)).items),
-        jnli_labels=tuple(relabelled(old, new) for old in old_jnli) if new else (),
+        repeats=tuple(repeated for d in datasets if (repeated := repeats(d)).items),
+        jnli_labels=tuple(relabelled(old, current) for old in old_jnli) if current else (),
         other_versions=tuple(old.path for old in old_jnli),
         known=tuple(fault for d in evaluated for fault in known_faults(d)),
     )
@@ -137,48 +137,55 @@ def known_faults(dataset: Dataset) -> tuple[KnownFault, ...]:
 def overlaps(evaluated: Iterable[Dataset], others: Iterable[Dataset]) -> tuple[Overlap, ...]:
     """Which evaluated files share items with which others, by `pools.fingerprint`; a pair without any is left out."""
     tables = [(_file(other), _first_ids(other.items, fingerprint)) for other in others]
-    found = []
+    out = []
     for dataset in evaluated:
-        prints = [(item.id, fingerprint(item)) for item in dataset.items]
+        fingerprints = [(item.id, fingerprint(item)) for item in dataset.items]
         for name, table in tables:
-            shared = [(id_, table[text]) for id_, text in prints if text in table]
+            shared = [(id_, table[text]) for id_, text in fingerprints if text in table]
             if shared and name != _file(dataset):
-                found.append(
-                    Overlap(_file(dataset), name, len(shared), len(prints), tuple(shared[:EXAMPLES]), tuple(shared))
+                out.append(
+                    Overlap(
+                        _file(dataset),
+                        name,
+                        len(shared),
+                        len(fingerprints),
+                        tuple(shared[:MAX_EXAMPLES]),
+                        tuple(shared),
+                    )
                 )
-    return tuple(found)
+    return tuple(out)
 
 
 def repeats(dataset: Dataset) -> Repeats:
-    """Items that are in a file more than once."""
+    """Items that occur in a file more than once."""
     first: dict[str, Item] = {}
-    again = []
+    repeated = []
     for item in dataset.items:
         earlier = first.setdefault(question_text(item), item)
         if earlier is not item:
-            again.append((item, earlier))
+            repeated.append((item, earlier))
     return Repeats(
         _file(dataset),
-        len(again),
-        sum(item.gold != earlier.gold for item, earlier in again),
-        tuple((item.id, earlier.id) for item, earlier in again[:EXAMPLES]),
-        tuple((item.id, earlier.id) for item, earlier in again),
+        len(repeated),
+        sum(item.gold != earlier.gold for item, earlier in repeated),
+        tuple((item.id, earlier.id) for item, earlier in repeated[:MAX_EXAMPLES]),
+        tuple((item.id, earlier.id) for item, earlier in repeated),
     )
 
 
 def relabelled(old: Dataset, new: Dataset) -> Relabelled:
-    """What became of the labels between two versions of a file, item by item."""
-    before = {(item.id, question_text(item)): item for item in old.items}
-    after = {(item.id, question_text(item)): item for item in new.items}
-    both = [(before[key], after[key]) for key in after if key in before]
+    """How the labels changed between two versions of a file."""
+    old_items = {(item.id, question_text(item)): item for item in old.items}
+    new_items = {(item.id, question_text(item)): item for item in new.items}
+    both = [(old_items[key], new_items[key]) for key in new_items if key in old_items]
     changed = [(a, b) for a, b in both if a.gold != b.gold]
     return Relabelled(
         old=old.path,
         common=len(both),
         changed=dict(Counter(f"{gold_text(a)} → {gold_text(b)}" for a, b in changed).most_common()),
         ids=tuple(b.id for _, b in changed),
-        added=len(after) - len(both),
-        removed=len(before) - len(both),
+        added=len(new_items) - len(both),
+        removed=len(old_items) - len(both),
     )
 
 

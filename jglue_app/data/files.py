@@ -1,7 +1,7 @@
-"""Find, download, verify and read the JGLUE files; take samples; provide few-shot pools.
+"""Find, download, verify and read the JGLUE files.
 
 Official files are looked for in `JGLUE_DATA_DIR`, then in the user's cache, then fetched from the official
-repository at tag v1.3.0. Every file with a pinned checksum is refused when it differs. MARC-ja is no longer
+repository at tag v1.3.0. A file with a pinned checksum is rejected if it differs. MARC-ja is no longer
 distributed, and the sentences of JCoLA belong to the works they were taken from: they come from a user's own file, or
 from the items shipped with this application.
 """
@@ -29,11 +29,11 @@ SAMPLE_VERSION = "sample-1"
 SPLITS = ("train", "valid", "test")
 DATA_KINDS = ("official", "sample")
 RANKED_KINDS = ("official", "test", "sample")
-"""Kinds of data of which there are leaderboards; see `types.data_kind`."""
+"""Kinds of data that have a leaderboard; see `types.data_kind`."""
 DISTRIBUTED = tuple(name for name, task in TASKS.items() if task.distributed)
 """Subsets whose files are in the official repository."""
 
-PINS = {f"{name}/{split}": digest for name, task in TASKS.items() for split, digest in task.sha256.items()}
+PINNED_SHA256 = {f"{name}/{split}": digest for name, task in TASKS.items() for split, digest in task.sha256.items()}
 """`task/split` → checksum of the official file."""
 
 Progress = Callable[[str, int, int], None]
@@ -48,7 +48,7 @@ def official_name(task: str, split: str) -> str:
 
 
 def cached_path(settings: Settings, task: str, split: str) -> Path:
-    """Where a downloaded file lies in the user's cache."""
+    """Path of a downloaded file in the user's cache."""
     return settings.cache_dir / "jglue" / "v1.3.0" / official_name(task, split)
 
 
@@ -56,7 +56,7 @@ def find_official(settings: Settings, task: str, split: str) -> Path | None:
     """The file in the data folder or in the cache; None if it is in neither. Nothing is downloaded."""
     _check_split(split, task)
     try:
-        return _found(settings, task, split)
+        return _find_in_folders(settings, task, split)
     except OSError as e:
         raise InputError(
             "{path} cannot be read ({reason}). Check its permissions, or point JGLUE_DATA_DIR "
@@ -66,7 +66,7 @@ def find_official(settings: Settings, task: str, split: str) -> Path | None:
         ) from e
 
 
-def _found(settings: Settings, task: str, split: str) -> Path | None:
+def _find_in_folders(settings: Settings, task: str, split: str) -> Path | None:
     if settings.data_dir is not None:
         if not settings.data_dir.is_dir():
             raise InputError(
@@ -76,26 +76,28 @@ def _found(settings: Settings, task: str, split: str) -> Path | None:
             )
         if task == "marc_ja":
             for suffix in user_files.SUFFIXES:
-                if found := sorted(settings.data_dir.glob(f"marc_ja*/{split}*{suffix}")):
-                    return found[-1]
+                if matches := sorted(settings.data_dir.glob(f"marc_ja*/{split}*{suffix}")):
+                    return matches[-1]
             return None
-        if path := _in_folder(settings.data_dir, task, split):
+        if path := _find_in_folder(settings.data_dir, task, split):
             return path
     path = cached_path(settings, task, split)
     return path if task in DISTRIBUTED and path.is_file() else None
 
 
-def _in_folder(folder: Path, task: str, split: str) -> Path | None:
+def _find_in_folder(folder: Path, task: str, split: str) -> Path | None:
     """The official file, or an export of it from the Hugging Face Hub under the same name."""
     path = folder / official_name(task, split)
-    return next((found for suffix in user_files.SUFFIXES if (found := path.with_suffix(suffix)).is_file()), None)
+    return next(
+        (candidate for suffix in user_files.SUFFIXES if (candidate := path.with_suffix(suffix)).is_file()), None
+    )
 
 
 def fetch(settings: Settings, task: str, split: str, progress: Progress | None = None) -> Path:
     """Download one official file into the cache, atomically, and verify it.
 
     Raises:
-        InputError: MARC-ja, which is no longer distributed, or JCoLA, which is for everybody to get themselves.
+        InputError: MARC-ja, which is no longer distributed, or JCoLA, which users have to obtain themselves.
         NetworkError: the server cannot be reached, or has no such file.
         DataError: what arrived is not the pinned file; nothing is kept.
     """
@@ -119,22 +121,22 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
             folder=target.parent,
             reason=reason_of(e),
         ) from e
-    part = Path(name)
+    partial_file = Path(name)
     try:
         with os.fdopen(handle, "wb") as out:
             _download(url, settings.data_dir, out.write, progress, sample_path(task, split).is_file())
             out.flush()
             os.fsync(out.fileno())
-        _check_download(part, task, split, url)
-        part.replace(target)
+        _verify_download(partial_file, task, split, url)
+        partial_file.replace(target)
     finally:
-        part.unlink(missing_ok=True)
+        partial_file.unlink(missing_ok=True)
     return target
 
 
-def _check_download(part: Path, task: str, split: str, url: str) -> None:
+def _verify_download(partial_file: Path, task: str, split: str, url: str) -> None:
     try:
-        read_official(task, split, part, shown=url)
+        read_official(task, split, partial_file, filename=url)
     except DataError as e:
         raise DataError(
             "{fault} It was a download, and nothing of it was kept: check the connection and JGLUE_DATA_URL.",
@@ -145,7 +147,7 @@ def _check_download(part: Path, task: str, split: str, url: str) -> None:
 def _download(
     url: str, data_dir: Path | None, write: Callable[[bytes], object], progress: Progress | None, sampled: bool
 ) -> None:
-    """Hand what a server has to `write`; `sampled` says whether there are embedded samples to use in its place."""
+    """Stream the content at `url` to `write`; `sampled` is whether embedded samples could be used instead."""
     if data_dir and sampled:
         remedy = Message(
             "Check the connection, put the file into {folder} (JGLUE_DATA_DIR), or use the embedded samples "
@@ -186,23 +188,23 @@ def _download(
         ) from e
 
 
-def read_official(task: str, split: str, path: Path, shown: str | None = None) -> Dataset:
-    """Read an official file, verified by its checksum where there is one: that of the file, else that of its text with
-    plain line ends (git may write others), else that of its rows written as the official file has them.
+def read_official(task: str, split: str, path: Path, filename: str | None = None) -> Dataset:
+    """Read an official file and verify its checksum where one is pinned: that of the file, else of its text with LF
+    line ends (git may convert them), else of its rows serialised as in the official file.
 
     Args:
-        task, split: which one it is to be.
+        task, split: which file is expected.
         path: the file.
-        shown: where it came from, for messages about a download.
+        filename: where it came from, for messages about a download.
 
     Raises:
         DataError: as `read_file`, or it is not the official file.
     """
-    expected = PINS.get(f"{task}/{split}")
+    expected = PINNED_SHA256.get(f"{task}/{split}")
     if expected is None:
-        content = user_files.read(path, shown=shown)
-        return _dataset(task, split, path, content, "official", OFFICIAL_VERSION, shown)
-    content = user_files.read(path, shown=shown)
+        content = user_files.read(path, filename=filename)
+        return _dataset(task, split, path, content, "official", OFFICIAL_VERSION, filename)
+    content = user_files.read(path, filename=filename)
     note = ""
     if content.sha256 == expected and content.changed:
         note = Message(
@@ -214,11 +216,11 @@ def read_official(task: str, split: str, path: Path, shown: str | None = None) -
         text = _as_official(task, content)
         if text is None or hashlib.sha256(text.encode("utf-8")).hexdigest() != expected:
             actual = content.sha256
-            if shown:
+            if filename:
                 raise DataError(
                     "{url}: this is not the official JGLUE v1.3 file (sha256 {actual}, expected {expected}). "
                     "It is truncated or altered.",
-                    url=shown,
+                    url=filename,
                     actual=actual,
                     expected=expected,
                 )
@@ -236,11 +238,11 @@ def read_official(task: str, split: str, path: Path, shown: str | None = None) -
         note = Message(
             "{path}: another format. Verified after normalising: its rows are those of the official file.", path=path
         )
-    return replace(_dataset(task, split, path, content, "official", OFFICIAL_VERSION, shown), note=note)
+    return replace(_dataset(task, split, path, content, "official", OFFICIAL_VERSION, filename), note=note)
 
 
 def _as_official(task: str, content: user_files.Content) -> str | None:
-    """The rows of a file written as the official file of a subset has them; None if they cannot be."""
+    """The rows of a file serialised as in the official file of a subset; None if that is impossible."""
     spec = get_task(task)
     try:
         rows = [row for _, row in (spec.rows(content.text) if content.rows is None else content.rows)]
@@ -249,7 +251,7 @@ def _as_official(task: str, content: user_files.Content) -> str | None:
     if spec.kind == "span":
         return jsquad.document(rows)
     names = content.names.get("label", spec.labels)
-    # Numbers without names are tried as numbers of the labels in their official order: the checksum tells.
+    # Numbers without names are tried as numbers of the labels in their official order: the checksum decides.
     lines = []
     for row in rows:
         label = row.get("label")
@@ -260,7 +262,7 @@ def _as_official(task: str, content: user_files.Content) -> str | None:
 
 
 def splits_of(task: str) -> tuple[str, ...]:
-    """The splits that a subset has: those of all, and what it has beside them.
+    """The splits of a subset: the common ones and its additional ones.
 
     Raises:
         UnknownNameError: there is no such subset.
@@ -283,20 +285,20 @@ def _check_split(split: str, task: str) -> None:
     raise UnknownNameError("split", split, known)
 
 
-def read_here(task: str, split: str, path: Path) -> Dataset:
-    """Read a file in the place of the official one: verified if the subset is distributed, else as a user's own, unless
-    it is known by its checksum.
+def read_local(task: str, split: str, path: Path) -> Dataset:
+    """Read a local file of a subset: as the official file, verified, if the subset is distributed or the checksum is
+    known; else as a user file.
 
     Raises:
         DataError: as `read_official` and `read_file`.
     """
     if task in DISTRIBUTED:
         return read_official(task, split, path)
-    found = read_file(task, split, path, "user", "user")
+    dataset = read_file(task, split, path, "user", "user")
     files = get_task(task).files
-    if files and found.sha256 == files.sha256.get(split):
-        return replace(found, source="official", version=files.version)
-    return found
+    if files and dataset.sha256 == files.sha256.get(split):
+        return replace(dataset, source="official", version=files.version)
+    return dataset
 
 
 def read_file(task: str, split: str, path: Path, source: Source, version: str) -> Dataset:
@@ -316,33 +318,33 @@ def _dataset(
     content: user_files.Content,
     source: Source,
     version: str,
-    shown: str | None = None,
+    filename: str | None = None,
 ) -> Dataset:
     spec = get_task(task)
     rows = spec.rows(content.text) if content.rows is None else content.rows
     items: list[Item] = []
-    seen: dict[str, str] = {}
+    place_of_id: dict[str, str] = {}
     where = ""
     try:
-        for where, row in user_files.named(rows, content.names):
+        for where, row in user_files.with_label_names(rows, content.names):
             item = _item(spec.item, row, where)
-            if item.id in seen:
+            if item.id in place_of_id:
                 raise ValueError(
                     Message(
                         "{where}: the id {id!r} was already used at {first}",
                         where=where,
                         id=item.id,
-                        first=seen[item.id],
+                        first=place_of_id[item.id],
                     )
                 )
-            seen[item.id] = where
+            place_of_id[item.id] = where
             items.append(item)
     except ValueError as e:
         if task in DISTRIBUTED:
             raise DataError(
                 "{path}, {fault}. Correct the file, or delete it and run "
                 "`python -m jglue_app data fetch --task {task} --split {split}`.",
-                path=shown or path,
+                path=filename or path,
                 fault=of(e),
                 task=task,
                 split=split,
@@ -351,7 +353,7 @@ def _dataset(
     if not items:
         raise DataError(
             "{path}: holds no items. Give a file in the official {subset} format.",
-            path=shown or path,
+            path=filename or path,
             subset=spec.title,
         )
     return Dataset(task, split, tuple(items), source, version, str(path), content.sha256)
@@ -365,7 +367,7 @@ def _item(read: Callable[..., Item], row: object, where: str) -> Item:
 
 
 def sample_path(task: str, split: str) -> Path:
-    """Path of our own sample items."""
+    """Path of our sample items."""
     return ASSETS / "samples" / task / f"{split}.json"
 
 
@@ -385,8 +387,8 @@ def load(
         task: a key of `TASKS`.
         split: `train`, `valid` or `test`.
         data: `official` (downloaded when missing) or `sample`.
-        marc_ja: a user's own MARC-ja file, which goes before everything else.
-        progress: told about downloads.
+        marc_ja: the user's MARC-ja file, which takes precedence.
+        progress: called during downloads.
 
     Raises:
         UnknownNameError, DataError, NetworkError, InputError: see the functions above.
@@ -402,7 +404,7 @@ def load(
         if path is None and task in DISTRIBUTED:
             path = fetch(settings, task, split, progress)
         if path is not None:
-            return read_here(task, split, path)
+            return read_local(task, split, path)
     path = sample_path(task, split)
     if not path.is_file() and data == "official":
         if spec.files:
@@ -422,31 +424,32 @@ def load(
     return read_file(task, split, path, "sample", SAMPLE_VERSION)
 
 
-def at_hand(
+def available_datasets(
     settings: Settings, rows: Sequence[Mapping[str, object]] | None = None, marc_ja: Path | None = None
 ) -> list[Dataset]:
-    """Every sound file that is here, by what `verify` says; with None, the embedded samples. Nothing is downloaded."""
-    found = []
+    """Every intact file that is available, according to the rows of `verify`; with None, the embedded samples. Nothing
+    is downloaded."""
+    datasets = []
     for task in TASKS:
         for split in splits_of(task):
             state = next((r["state"] for r in rows or () if (r["task"], r["split"]) == (task, split)), None)
             if task == "marc_ja" and marc_ja is not None and split == "valid":
-                found.append(load(settings, task, split, marc_ja=marc_ja))
+                datasets.append(load(settings, task, split, marc_ja=marc_ja))
             elif state in ("ok", "unpinned"):
-                found.append(load(settings, task, split))
+                datasets.append(load(settings, task, split))
             elif rows is None and sample_path(task, split).is_file():
-                found.append(load(settings, task, split, data="sample"))
-    return found
+                datasets.append(load(settings, task, split, data="sample"))
+    return datasets
 
 
 def other_versions(settings: Settings, task: str, split: str) -> list[Path]:
-    """Files of a subset beside the official one in the data folder, such as `jnli-v1.1/valid-v1.1.json`."""
+    """Other versions of a subset's official file in the data folder, such as `jnli-v1.1/valid-v1.1.json`."""
     _check_split(split, task)
     if settings.data_dir is None:
         return []
-    own = official_name(task, split).split("/")[0]
-    found = sorted(settings.data_dir.glob(f"{task}-v*/{split}-*.json"))
-    return [path for path in found if path.parent.name != own]
+    official_folder = official_name(task, split).split("/")[0]
+    paths = sorted(settings.data_dir.glob(f"{task}-v*/{split}-*.json"))
+    return [path for path in paths if path.parent.name != official_folder]
 
 
 def verify(settings: Settings) -> list[dict[str, object]]:
@@ -467,14 +470,14 @@ def verify(settings: Settings) -> list[dict[str, object]]:
                 "items": None,
                 "message": "",
             }
-            pinned = f"{task}/{split}" in PINS
+            pinned = f"{task}/{split}" in PINNED_SHA256
             row["state"] = "missing" if path is None else "ok" if pinned else "unpinned"
             if path is not None:
                 try:
-                    found = read_here(task, split, path)
-                    if not pinned and found.source == "official" and task not in DISTRIBUTED:
-                        row["state"], row["version"] = "ok", found.version
-                    row["sha256"], row["items"], row["message"] = found.sha256, len(found.items), found.note
+                    dataset = read_local(task, split, path)
+                    if not pinned and dataset.source == "official" and task not in DISTRIBUTED:
+                        row["state"], row["version"] = "ok", dataset.version
+                    row["sha256"], row["items"], row["message"] = dataset.sha256, len(dataset.items), dataset.note
                 except DataError as e:
                     row["state"], row["message"] = "damaged", of(e)
             rows.append(row)

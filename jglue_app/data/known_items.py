@@ -2,7 +2,7 @@
 
 The two lists are facts about the official files: JNLI dev items that got another label in v1.2 (v1.3 has the labels of
 v1.2), and JSQuAD dev questions about a damaged paragraph. An item is recognised by its id and its texts, because other
-files (the train and test files, a person's own file) use the same ids for other sentences.
+files (the train and test files, files of users) use the same ids for other sentences.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jglue_app.messages import Message
 from jglue_app.types import Item
 
 LabelVersion = Literal["v1.1", "v1.3"]
-"""Which labels an item bears: those of JGLUE v1.1, or those of v1.2 and v1.3, which are the same."""
+"""The version of an item's label: JGLUE v1.1, or v1.3, whose labels are the same as in v1.2."""
 
 LABEL_VERSIONS = ("v1.1", "v1.3")
 CURRENT_LABELS: LabelVersion = "v1.3"
@@ -131,7 +131,7 @@ _JNLI_IN_JSTS_TRAIN = (
     "33fccfccf7e78601ffeffb7fe7fc9fffe33c47327f3eff001f077fe2001803ffc0e675fe43f067fe066c79bf8ffffc0ccfbb"
     "c60781ffe"
 )
-"""The ids of JNLI dev that are in JSTS train as a number in base 16, whose bit n stands for id n."""
+"""The ids of JNLI dev that are in JSTS train as a number in base 16, in which bit n is set for id n."""
 
 _JCOMMONSENSEQA_IN_TRAIN = (
     "9025 9065 9135 9198 9284 9489 9492 9592 9632 9694 9718 9720 9841 9869 9876 9926 9942 9996 10003"
@@ -162,8 +162,8 @@ LEAKS: Mapping[str, Leak] = {
     ),
 }
 """Subset → its dev items that are also in a train file: 1,487 JNLI pairs, in either order, in JSTS train, and 19
-JCommonsenseQA questions in its own. Counted in the files of v1.3; `data check` counts again in the files at hand, and
-also in the train files of JNLI and JSQuAD, which are not compared here.
+JCommonsenseQA questions in JCommonsenseQA train. Counted in the files of v1.3; `data check` recounts in the available
+files, and also in the train files of JNLI and JSQuAD, which are not compared here.
 """
 
 
@@ -179,7 +179,7 @@ def is_faulty(item: Item) -> bool:
 
 
 def with_labels_of(item: Item, version: str) -> Item:
-    """The item with the gold label that it has in a version of JGLUE, whichever of the two it bears now.
+    """The item with its gold label in a version of JGLUE, regardless of the version it has now.
 
     Only the 29 items of JNLI dev that were relabelled are changed. An item of another subset or another file, and one
     whose label is neither the old nor the new one, comes back as it is.
@@ -199,7 +199,7 @@ def with_labels_of(item: Item, version: str) -> Item:
 
 
 def check_label_version(version: str) -> None:
-    """Refuse a version whose labels are not known.
+    """Reject a version whose labels are unknown.
 
     Raises:
         UnknownNameError: it is neither `v1.1` nor `v1.3`.
@@ -211,7 +211,7 @@ def check_label_version(version: str) -> None:
 
 
 def question_text(item: Item) -> str:
-    """All that an item asks, white space aside: two items that ask the same have the same."""
+    """All texts of an item without white space: two items with the same question have the same text."""
     return "\0".join("".join(text.split()) for text in item.fields.values())
 
 

@@ -1,4 +1,5 @@
-"""Which data the systems of the protocols evaluated on: version of the labels, copy of JGLUE, items a subset. No I/O.
+"""Which data the systems of the protocols evaluated on: version of the labels, copy of JGLUE, and items per subset. No
+I/O.
 
 Two scores of one model can differ because of this alone: JNLI's labels changed in v1.2, and some systems read a
 corrected copy, a part of the items, or leave some out.
@@ -23,7 +24,7 @@ class SystemData:
     items: Mapping[str, int]
     """Subset → items it scores; a subset that it does not score, or whose number is not known, is missing."""
     note: str
-    """What else is to be known, in one or two sentences; empty if there is nothing."""
+    """Further facts, in one or two sentences; or empty."""
     source: str
     """Where this is written: repository, commit, file."""
 
@@ -106,11 +107,11 @@ SYSTEM_DATA: tuple[SystemData, ...] = (
         "EleutherAI/lm-evaluation-harness at 02e08142, lm_eval/tasks/japanese_leaderboard",
     ),
 )
-"""One row a system. The versions of copies that are older than v1.2 (March 2025) are v1.1; shunk031/JGLUE has no newer
-one: its pull request 20 and its issue 33 are open."""
+"""One row per system. The versions of copies that are older than v1.2 (March 2025) are v1.1; shunk031/JGLUE has no
+newer one: its pull request 20 and its issue 33 are open."""
 
 
 def data_of(protocol: str) -> SystemData | None:
-    """What the system behind a protocol evaluated on; the variants of a system share it. None if it is not known."""
+    """What the system behind a protocol evaluated on; the variants of a system share it. None if unknown."""
     fitting = [row for row in SYSTEM_DATA if protocol == row.system or protocol.startswith(f"{row.system}-")]
     return max(fitting, key=lambda row: len(row.system), default=None)

@@ -1,8 +1,8 @@
-"""Files that people bring: their encoding and line ends, the usual shapes of a table, and what numbers as labels mean.
+"""Files of users: encodings and line ends, the common table formats, and the meaning of numeric labels.
 
 Text is UTF-8, or UTF-16 and UTF-32 with a byte-order mark; line ends may be those of any system. Tables are JSON Lines,
-JSON arrays, CSV and TSV, Parquet and Arrow, and the answers of the Hub's dataset viewer. Nothing is guessed: a number
-as a label means something only where the file, or the `dataset_info.json` beside it, names the labels.
+JSON arrays, CSV and TSV, Parquet and Arrow, and responses of the Hub's dataset viewer. Nothing is guessed: a numeric
+label is accepted only where the file, or the `dataset_info.json` beside it, names the labels.
 """
 
 from __future__ import annotations
@@ -25,79 +25,79 @@ Row = tuple[str, Mapping[str, Any]]
 """A place for error messages, and the fields there."""
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".arrow", ".csv", ".tsv")
-"""Of files that hold items, in the order in which they are looked for."""
-_MARKS = (
+"""Suffixes of files that hold items, in the order in which they are looked for."""
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig", mark("UTF-8 with a byte-order mark")),
     (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
     (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
-_PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", mark("zip (or a spreadsheet)")), (b"\x28\xb5\x2f\xfd", "zstd"))
-_STREAM = b"\xff\xff\xff\xff"
-"""What an Arrow stream begins with, as `datasets` writes it."""
+_COMPRESSED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", mark("zip (or a spreadsheet)")), (b"\x28\xb5\x2f\xfd", "zstd"))
+_ARROW_STREAM = b"\xff\xff\xff\xff"
+"""First bytes of an Arrow stream as written by `datasets`."""
 NO_LABEL = -1
-"""What `datasets` writes where a label is kept secret."""
+"""The label that `datasets` writes where the label is withheld."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file holds: a text, or the rows of a table."""
+    """The content of a file: a text, or the rows of a table."""
 
     text: str
     """With line ends LF and no byte-order mark; empty for a table."""
     rows: tuple[Row, ...] | None
-    """Of a file that is no plain JSON; None for one that is."""
+    """None for JSON."""
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Field → the names that its numbers stand for."""
+    """Field → the names of its numeric labels."""
     sha256: str = ""
     """Of the text in UTF-8, or of the file as it is; 64 hex digits."""
     changed: str = ""
-    """In what the text differs from the bytes of the file, such as `line ends CRLF`; empty if in nothing."""
+    """How the text differs from the bytes of the file, such as `line ends CRLF`; empty if it does not."""
 
 
-def read(path: Path, remedy: str | None = None, shown: str | None = None) -> Content:
-    """Read a file of any of the shapes above.
+def read(path: Path, remedy: str | None = None, filename: str | None = None) -> Content:
+    """Read a file in any of the formats above.
 
     Args:
         path: the file.
         remedy: what to do where it cannot be read, as a sentence.
-        shown: what messages call it, such as where it was downloaded from; without it, its path.
+        filename: its name in messages, such as the URL it was downloaded from; None for its path.
 
     Raises:
-        DataError: unreadable, in another encoding, packed, or a damaged table; names the file and the line.
+        DataError: unreadable, in another encoding, compressed, or a damaged table; names the file and the line.
     """
-    shown = shown or str(path)
+    filename = filename or str(path)
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as e:
         raise DataError(
             "{path}: cannot be read ({reason}). {remedy}",
-            path=shown,
+            path=filename,
             reason=reason_of(e),
             remedy=remedy or Message("Give the path of a readable file."),
         ) from e
-    for magic, kind in _PACKED:
+    for magic, kind in _COMPRESSED:
         if raw.startswith(magic):
             raise DataError(
                 "{path}: is packed as {kind}. Unpack it, or save it as JSON Lines, and give that file.",
-                path=shown,
+                path=filename,
                 kind=Message(kind),
             )
-    if raw.startswith((b"PAR1", b"ARROW1", _STREAM)):
-        rows, names = _arrow(shown, raw)
+    if raw.startswith((b"PAR1", b"ARROW1", _ARROW_STREAM)):
+        rows, names = _arrow(filename, raw)
         return Content("", rows, names or _labels_of_dataset_info(path), hashlib.sha256(raw).hexdigest())
-    text, changed = _text(shown, raw)
+    text, changed = _text(filename, raw)
     sha256 = hashlib.sha256(text.encode("utf-8")).hexdigest()
     if path.suffix.lower() in (".csv", ".tsv"):
-        return Content("", _csv(shown, text, path.suffix.lower()), _labels_of_dataset_info(path), sha256, changed)
-    if '"row_idx"' in text and text.lstrip().startswith("{") and (found := _dataset_viewer_rows(shown, text)):
-        return Content("", found[0], found[1], sha256, changed)
+        return Content("", _csv(filename, text, path.suffix.lower()), _labels_of_dataset_info(path), sha256, changed)
+    if '"row_idx"' in text and text.lstrip().startswith("{") and (viewer_rows := _dataset_viewer_rows(filename, text)):
+        return Content("", viewer_rows[0], viewer_rows[1], sha256, changed)
     return Content(text, None, _labels_of_dataset_info(path), sha256, changed)
 
 
-def named(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) -> Iterator[Row]:
-    """The rows with names in place of numbers, in the fields whose names are known.
+def with_label_names(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+    """The rows with label names instead of numbers, in the fields whose label names are known.
 
     Raises:
         ValueError: a number without a name; names the place.
@@ -107,11 +107,11 @@ def named(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) -> Iterator[R
         for name, labels in names.items():
             value = row.get(name)
             if isinstance(value, str) and value.lstrip("-").isdecimal() and value not in labels:
-                value = int(value)  # CSV knows no numbers.
+                value = int(value)  # CSV has no numbers.
             if not isinstance(value, int) or isinstance(value, bool):
                 continue
             if not 0 <= value < len(labels):
-                known = ", ".join(labels)
+                label_list = ", ".join(labels)
                 if value == NO_LABEL:
                     raise ValueError(
                         Message(
@@ -119,7 +119,7 @@ def named(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) -> Iterator[R
                             where=where,
                             field=name,
                             number=value,
-                            labels=known,
+                            labels=label_list,
                         )
                     )
                 raise ValueError(
@@ -128,16 +128,16 @@ def named(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) -> Iterator[R
                         where=where,
                         field=name,
                         number=value,
-                        labels=known,
+                        labels=label_list,
                     )
                 )
             changed[name] = labels[value]
         yield where, changed
 
 
-def _text(shown: str, raw: bytes) -> tuple[str, str]:
+def _text(filename: str, raw: bytes) -> tuple[str, str]:
     encoding, changes = "utf-8", list[Message]()
-    for byte_order_mark, name, title in _MARKS:
+    for byte_order_mark, name, title in _BYTE_ORDER_MARKS:
         if raw.startswith(byte_order_mark):
             encoding = name
             changes.append(Message(title))
@@ -149,11 +149,11 @@ def _text(shown: str, raw: bytes) -> tuple[str, str]:
         if not encoding.startswith("utf-8"):
             raise DataError(
                 "{path}: begins as {encoding} and does not go on so. Save the file as UTF-8 and try again.",
-                path=shown,
+                path=filename,
                 encoding=changes[0],
             ) from e
         raise DataError(
-            "{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.", path=shown, line=line
+            "{path}, line {line}: not UTF-8. Save the file as UTF-8 and try again.", path=filename, line=line
         ) from e
     if "\r" in text:
         changes.append(Message("line ends CRLF") if "\r\n" in text else Message("line ends CR"))
@@ -161,7 +161,7 @@ def _text(shown: str, raw: bytes) -> tuple[str, str]:
     return text, Joined(", ", changes)
 
 
-def _csv(shown: str, text: str, suffix: str) -> tuple[Row, ...]:
+def _csv(filename: str, text: str, suffix: str) -> tuple[Row, ...]:
     csv.field_size_limit(1 << 30)
     dialect = "excel-tab" if suffix == ".tsv" else "excel"
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, dialect=dialect)
@@ -175,14 +175,14 @@ def _csv(shown: str, text: str, suffix: str) -> tuple[Row, ...]:
     except (csv.Error, ValueError) as e:
         fault = Message("not valid CSV ({reason})", reason=e) if isinstance(e, csv.Error) else of(e)
         raise DataError(
-            "{path}, line {line}: {fault}. Correct the file.", path=shown, line=reader.line_num, fault=fault
+            "{path}, line {line}: {fault}. Correct the file.", path=filename, line=reader.line_num, fault=fault
         ) from e
     if len(set(header)) != len(header):
-        raise DataError("{path}: a column appears twice. Name each column once.", path=shown)
+        raise DataError("{path}: a column appears twice. Name each column once.", path=filename)
     return tuple(rows)
 
 
-def _arrow(shown: str, raw: bytes) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]]:
+def _arrow(filename: str, raw: bytes) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -197,10 +197,12 @@ def _arrow(shown: str, raw: bytes) -> tuple[tuple[Row, ...], dict[str, Sequence[
         columns = {name: _values(pa, table.column(i)) for i, name in enumerate(table.column_names)}
     except (pa.ArrowException, OSError, ValueError) as e:
         raise DataError(
-            "{path}: not a sound Parquet or Arrow file ({reason}). Export it again.", path=shown, reason=first_line(e)
+            "{path}: not a sound Parquet or Arrow file ({reason}). Export it again.",
+            path=filename,
+            reason=first_line(e),
         ) from e
     if len(columns) != len(table.column_names):
-        raise DataError("{path}: a column appears twice. Name each column once.", path=shown)
+        raise DataError("{path}: a column appears twice. Name each column once.", path=filename)
     rows = tuple(
         (Message("row {row}", row=i + 1), {name: values[i] for name, values in columns.items()})
         for i in range(len(table))
@@ -221,7 +223,7 @@ def _values(pa: Any, column: Any) -> list[Any]:
     return values
 
 
-def _dataset_viewer_rows(shown: str, text: str) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]] | None:
+def _dataset_viewer_rows(filename: str, text: str) -> tuple[tuple[Row, ...], dict[str, Sequence[str]]] | None:
     """Rows as the Hub's dataset viewer gives them; None if the text is something else."""
     try:
         table = load_json(text)
@@ -229,11 +231,11 @@ def _dataset_viewer_rows(shown: str, text: str) -> tuple[tuple[Row, ...], dict[s
         rows = [(entry["row_idx"], entry["row"], entry.get("truncated_cells")) for entry in table["rows"]]
     except (ValueError, RecursionError, KeyError, TypeError):
         return None
-    for index, _, cut in rows:
-        if cut:
+    for index, _, truncated_cells in rows:
+        if truncated_cells:
             raise DataError(
                 "{path}, row {row}: the dataset viewer has cut a text off. Download the file of the dataset itself.",
-                path=shown,
+                path=filename,
                 row=index,
             )
     return tuple((Message("row {row}", row=index), row) for index, row, _ in rows if isinstance(row, dict)), _labels(
@@ -250,9 +252,9 @@ def _labels_of_dataset_info(path: Path) -> dict[str, Sequence[str]]:
 
 
 def _labels(features: Any) -> dict[str, Sequence[str]]:
-    found: dict[str, Sequence[str]] = {}
+    names_of: dict[str, Sequence[str]] = {}
     for name, kind in features.items() if isinstance(features, dict) else ():
         names = kind.get("names") if isinstance(kind, dict) and kind.get("_type") == "ClassLabel" else None
         if isinstance(names, list) and names and all(isinstance(label, str) for label in names):
-            found[name] = tuple(names)
-    return found
+            names_of[name] = tuple(names)
+    return names_of

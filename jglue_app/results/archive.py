@@ -1,4 +1,4 @@
-"""A run folder as one .zip file, and back: how a colleague's run gets here."""
+"""A run folder as one .zip file, and back, to exchange runs between machines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pack(run: Path, target: Path) -> Path:
     Raises:
         StoreError: there is no run, or the file cannot be written.
     """
-    RunStore(run).data()  # What is damaged here would be so elsewhere, where nobody can mend it.
+    RunStore(run).data()  # A damaged run must not be exported: the recipient cannot repair it.
     try:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as out:
             for name in MEMBERS:
@@ -39,8 +39,8 @@ def pack(run: Path, target: Path) -> Path:
 
 
 def is_run(source: Path) -> bool:
-    """Whether a path is to be read as a run: a .zip file, a run folder, or nothing that exists. Not one: the log of a
-    harness, or a folder of logs."""
+    """Whether a path is to be read as a run (a .zip file, a run folder, or a path that does not exist), not as the log
+    of a harness or a folder of logs."""
     if source.is_dir():
         return (source / "manifest.json").exists() or not any(source.iterdir())
     return source.suffix.lower() == ".zip" or not source.exists()
@@ -50,7 +50,7 @@ def unpack(source: Path, runs_dir: Path) -> Path:
     """Put a run from a .zip file or a folder below `runs_dir`, after all of it has been read and checked.
 
     Raises:
-        DataError: it is no run, or one that cannot be scored here.
+        DataError: it is not a run, or one that cannot be scored here.
         StoreError: the same run is here already, or the folder cannot be written.
     """
     try:
@@ -96,12 +96,12 @@ def _extract(source: Path, folder: Path) -> None:
                     max_bytes=MAX_BYTES >> 30,
                 )
             for name, info in members.items():
-                # What the archive says of its size is a claim: no more than that is read.
+                # The size that the archive states is not trusted: no more than that is read.
                 with archive.open(info) as packed, (folder / name).open("wb") as out:
-                    left = info.file_size
-                    while left > 0 and (block := packed.read(min(left, 1 << 20))):
+                    remaining = info.file_size
+                    while remaining > 0 and (block := packed.read(min(remaining, 1 << 20))):
                         out.write(block)
-                        left -= len(block)
+                        remaining -= len(block)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as e:
         raise DataError(
             "{file} is not a readable .zip file ({reason}). Export the run once more.", file=source.name, reason=e
@@ -109,7 +109,7 @@ def _extract(source: Path, folder: Path) -> None:
 
 
 def _checked(folder: Path, source: Path) -> str:
-    """The run's id, once its files have been read as a whole and judged."""
+    """The run id, after all files have been read and scored."""
     try:
         store = RunStore(folder, named=Path(source.name))
         spec, manifest, data = store.spec(), store.manifest(), store.data()

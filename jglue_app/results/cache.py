@@ -1,7 +1,8 @@
-"""What has been read of stored runs and computed from them, kept for the next time.
+"""Caches of what was read from stored runs and computed from them.
 
 Two caches, both bounded in bytes (the least recently used entry is evicted first) and safe to use from several threads:
-what two requests need at once is read or computed once, and requests for different runs do not wait for one another.
+concurrent requests for the same run read and compute it once, and requests for different runs do not wait for each
+other.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Record, RunData
 
 MAX_RUN_BYTES = 512 * 2**20
-"""Estimated memory of the runs that are kept."""
+"""Estimated memory of all cached runs."""
 MIN_RUN_BYTES = MAX_RUN_BYTES // 64
-"""What a small run counts as, so that there are at most 64."""
+"""Smallest size that a run counts as, so that at most 64 are cached."""
 MAX_RESULT_BYTES = 64 * 2**20
-"""Estimated memory of the reports, comparisons and the like that are kept."""
+"""Estimated memory of all cached reports, comparisons and other results."""
 
 BYTES_PER_FILE_BYTE = 2.5
 """Memory of items and records for each byte of their files; measured at 2.1."""
@@ -45,7 +46,7 @@ RunVersion = tuple[FileVersion, FileVersion]
 
 
 class KeyLocks:
-    """A lock for each key, for as long as somebody holds or waits for it."""
+    """A lock for each key, which exists while a thread holds it or waits for it."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -66,10 +67,9 @@ class ResultCache:
         self._entries: LRUCache[Hashable, _Result] = LRUCache(max_bytes, getsizeof=lambda entry: entry.size)
 
     def get(self, key: Hashable, version: Hashable, compute: Callable[[], T]) -> T:
-        """The result of a key, computed unless it is there for this version of the files.
+        """The result of a key, computed unless it is cached for this version of the files.
 
-        The version is to be taken before `compute` reads anything: files that change in between have another one by
-        the next call.
+        Take the version before `compute` reads anything: if files change in between, the next call has another version.
         """
         with self._locks.of(key):
             with self._guard:
@@ -94,7 +94,7 @@ class _Result:
 
 @dataclass(slots=True)
 class _LoadedRun:
-    """A run in memory. Its values are replaced as a whole when it grows: what was handed out stays as it is."""
+    """A run in memory. Its values are replaced, not modified, when the run grows, so earlier results stay valid."""
 
     version: RunVersion
     """Of manifest and items."""
@@ -105,7 +105,7 @@ class _LoadedRun:
     """Bytes of `records.jsonl` that have been read."""
     file_bytes: int = 0
     judged: dict[str, Judged] = field(default_factory=dict)
-    """Protocol → task → item id → judged item, of `data` or of what it was before it grew."""
+    """Protocol → task → item id → judged item, of `data` or of an earlier state of it."""
     current: set[str] = field(default_factory=set)
     """Protocols whose judged items are those of `data`."""
     item_judgements: dict[tuple[str, str], tuple[Record, dict[str, Judgement]]] = field(default_factory=dict)
@@ -117,13 +117,12 @@ class _LoadedRun:
         judgements = sum(len(rows) for tasks in self.judged.values() for rows in tasks.values())
         judgements += sum(len(by_protocol) for _, by_protocol in self.item_judgements.values())
         size = int(BYTES_PER_FILE_BYTE * self.file_bytes) + BYTES_PER_JUDGEMENT * judgements
-        # A run that is larger than the whole cache is kept alone.
+        # A run that is larger than the whole cache is cached as the only one.
         return min(max(size, MIN_RUN_BYTES), MAX_RUN_BYTES)
 
 
 class RunCache:
-    """Runs as they are stored, with their judged items. Of a run that has grown only the new lines are read and
-    judged."""
+    """Runs as stored, with their judged items. When a run has grown, only the new lines are read and judged."""
 
     def __init__(self) -> None:
         self._locks = KeyLocks()
@@ -136,7 +135,7 @@ class RunCache:
             return self._load(path).data
 
     def judged(self, path: Path, protocol: str) -> tuple[RunData, Judged]:
-        """The same and its judged items, as `judge_run` gives them; raises StoreError, UnknownNameError."""
+        """The run and its judged items, as from `judge_run`; raises StoreError, UnknownNameError."""
         with self._locks.of(path):
             run = self._load(path)
             if protocol not in run.current:
@@ -146,28 +145,28 @@ class RunCache:
             return run.data, run.judged[protocol]
 
     def item_judgements(self, path: Path, task: str, item_id: str) -> dict[str, Judgement]:
-        """Protocol → judgement of one item; without any if it has no record. Raises StoreError."""
+        """Protocol → judgement of one item; empty if it has no record. Raises StoreError."""
         with self._locks.of(path):
             run = self._load(path)
             record = next((r for r in run.data.records if (r.task, r.item_id) == (task, item_id)), None)
             item = run.data.items.get(task, {}).get(item_id)
             if record is None or item is None:
                 return {}
-            known = run.item_judgements.get((task, item_id))
-            if known is None or known[0] is not record:
-                known = record, judge_all(TASKS[task], item, record)
-                run.item_judgements[task, item_id] = known
+            cached = run.item_judgements.get((task, item_id))
+            if cached is None or cached[0] is not record:
+                cached = record, judge_all(TASKS[task], item, record)
+                run.item_judgements[task, item_id] = cached
                 self._keep(path, run)
-            return known[1]
+            return cached[1]
 
     def forget(self, path: Path) -> None:
-        """Drop what is kept of a run."""
+        """Remove a run from the cache."""
         with self._guard:
             self._runs.pop(path, None)
 
     def _keep(self, path: Path, run: _LoadedRun) -> None:
         with self._guard:
-            # Anew, because the cache asks for the size only when an entry is set.
+            # Set again, because the cache computes the size only when an entry is set.
             self._runs.pop(path, None)
             self._runs[path] = run
 
@@ -188,30 +187,30 @@ class RunCache:
 
     def _read(self, store: RunStore, version: RunVersion) -> _LoadedRun:
         with self._guard:
-            known = self._runs.get(store.path)
+            loaded = self._runs.get(store.path)
         records_file = store.file_version("records.jsonl")
-        if known is not None and (known.version, known.records_file) == (version, records_file):
-            return known
-        if known is None or known.version != version or not _has_grown(known, records_file):
-            known = _LoadedRun(version, store.head())
-        new, offset = store.records_since(known.offset)
-        records = {(r.task, r.item_id): r for r in (*known.data.records, *new)}
-        data = replace(known.data, records=list(records.values())) if new else known.data
+        if loaded is not None and (loaded.version, loaded.records_file) == (version, records_file):
+            return loaded
+        if loaded is None or loaded.version != version or not _has_grown(loaded, records_file):
+            loaded = _LoadedRun(version, store.head())
+        new_records, offset = store.records_since(loaded.offset)
+        records = {(r.task, r.item_id): r for r in (*loaded.data.records, *new_records)}
+        data = replace(loaded.data, records=list(records.values())) if new_records else loaded.data
         store.check_records(data)
         run = replace(
-            known,
+            loaded,
             data=data,
             records_file=records_file,
             offset=offset,
             file_bytes=offset + sum(file.size for file in version),
-            current=known.current if data is known.data else set(),
+            current=loaded.current if data is loaded.data else set(),
         )
         self._keep(store.path, run)
         return run
 
 
 def version_of(store: RunStore) -> RunVersion:
-    """What changes when the manifest or the items of a run are rewritten; raises StoreError if one is not there."""
+    """The version of the manifest and items of a run; raises StoreError if one is missing."""
     manifest, items = store.version()
     if manifest is None or items is None:
         try:
@@ -229,7 +228,7 @@ def version_of(store: RunStore) -> RunVersion:
 
 def _has_grown(run: _LoadedRun, records_file: FileVersion | None) -> bool:
     """Whether lines were only appended to the records since they were read."""
-    before = run.records_file
-    if before is None:
+    last_read = run.records_file
+    if last_read is None:
         return run.offset == 0
-    return records_file is not None and records_file.inode == before.inode and records_file.size > before.size
+    return records_file is not None and records_file.inode == last_read.inode and records_file.size > last_read.size

@@ -1,7 +1,7 @@
-"""Stored runs: which there are, and the one reader of what they hold.
+"""The collection of stored runs, and the only reader of their content.
 
-Whatever is shown of a stored run (page, command line, API, W&B) comes from here: its data, judged items, report, and
-the comparison of two. It is read, judged and computed once for each content of its files; see `cache`.
+Everything shown of a stored run (page, command line, API, W&B) comes from here: its data, judged items, report, and the
+comparison of two. It is read, judged and computed once for each version of its files; see `cache`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class StoredRun:
     """The spec as the manifest has it."""
     machine: Mapping[str, Any]
     model: Mapping[str, Any] = field(default_factory=dict)
-    """What is known of the model since it was loaded, as the manifest has it."""
+    """What the manifest says about the loaded model."""
 
     @property
     def data_kind(self) -> str:
@@ -59,16 +59,16 @@ class StoredRun:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether every item has an output."""
         return self.done >= self.planned
 
 
 class Library:
     """The runs below a folder, and the reader of any run folder. Safe to use from several threads.
 
-    Of the readers, those that take `items` (task → ids) see these alone, as if the run had been asked for no others.
-    All raise StoreError if there is no run at the path, or a damaged one, and UnknownNameError for a protocol that does
-    not exist.
+    Methods with a parameter `items` (task → ids) use only these items, as if the run had no others. All methods that
+    read raise StoreError if there is no run at the path, or a damaged one, and UnknownNameError for a protocol that
+    does not exist.
     """
 
     def __init__(self, runs_dir: Path) -> None:
@@ -77,7 +77,7 @@ class Library:
         self._results = ResultCache()
 
     def __reduce__(self) -> tuple[type[Library], tuple[Path]]:
-        # A copy in another process begins with nothing kept.
+        # A copy in another process starts with empty caches.
         return Library, (self.runs_dir,)
 
     # --- one run or two -----------------------------------------------------------------------------------
@@ -92,12 +92,12 @@ class Library:
         return self._judged(path, protocol, items)[1]
 
     def item_judgements(self, path: Path, task: str, item_id: str) -> dict[str, Judgement]:
-        """Protocol → judgement of one item, of every protocol that scores its subset; without any if the item has no
+        """Protocol → judgement of one item, for every protocol that scores its subset; empty if the item has no
         record."""
         return self._runs.item_judgements(path, task, item_id)
 
     def report(self, path: Path, protocol: str = "official", items: Ids | None = None) -> Report:
-        """Every score under a protocol."""
+        """All scores under a protocol."""
 
         def compute() -> Report:
             data, judged = self._judged(path, protocol, items)
@@ -106,7 +106,7 @@ class Library:
         return self._results.get(("report", protocol, path, self._subset(path, items)), _version(path), compute)
 
     def groups(self, path: Path, protocol: str = "official", items: Ids | None = None) -> tuple[GroupScore, ...]:
-        """Scores with and without faulty, repeated, leaked and relabelled items; empty if it has none of them."""
+        """Scores with and without faulty, repeated, leaked and relabelled items; empty if the run has none of them."""
 
         def compute() -> tuple[GroupScore, ...]:
             data, judged = self._judged(path, protocol, items)
@@ -115,10 +115,10 @@ class Library:
         return self._results.get(("groups", protocol, path, self._subset(path, items)), _version(path), compute)
 
     def waterfalls(self, path: Path, start: str, end: str, items: Ids | None = None) -> dict[str, Waterfall]:
-        """Subset → how its score under one protocol becomes that under another.
+        """Subset → how its score changes from one protocol to another, decision by decision.
 
         Raises:
-            InputError: there is no subset for which this can be said; says why for the first.
+            InputError: there is no subset that both protocols score; says why for the first.
         """
 
         def compute() -> dict[str, Waterfall]:
@@ -131,7 +131,7 @@ class Library:
     def comparison(
         self, a: Path, b: Path, protocol: str = "official", items_a: Ids | None = None, items_b: Ids | None = None
     ) -> Comparison:
-        """Two runs on the items both were asked; see `compare_runs`."""
+        """The comparison of two runs on the items that both have; see `compare_runs`."""
 
         def compute() -> Comparison:
             (data_a, judged_a), (data_b, judged_b) = (
@@ -144,7 +144,7 @@ class Library:
         return self._results.get(key, (_version(a), _version(b)), compute)
 
     def _judged(self, path: Path, protocol: str, items: Ids | None) -> tuple[RunData, Judged]:
-        """A run and its judged items, of one and the same content of its files."""
+        """A run and its judged items, from the same version of its files."""
         data, judged = self._runs.judged(path, protocol)
         if items is None:
             return data, judged
@@ -152,7 +152,7 @@ class Library:
         return data, only_judged(judged, data)
 
     def _subset(self, path: Path, items: Ids | None) -> str:
-        """What tells apart the results for several parts of a run: a checksum of the items, empty for all of them."""
+        """Cache key of a part of a run: a checksum of its items; empty for all of them."""
         if items is None:
             return ""
         data = self._runs.data(path)
@@ -180,7 +180,7 @@ class Library:
         return sorted(runs, key=lambda run: (run.created, run.name), reverse=True)
 
     def damaged(self) -> dict[str, str]:
-        """Folder → what is wrong, of the runs below the folder that cannot be read."""
+        """Folder name → what is wrong, for the runs that cannot be read."""
         reasons = {}
         for path in self._folders():
             try:
@@ -190,9 +190,10 @@ class Library:
         return reasons
 
     def _folders(self) -> list[Path]:
-        """What is a run or was one; a run that has only begun has no manifest and no record yet."""
+        """The folders that hold a run, even a damaged one; a run that has just started has no manifest and no record
+        yet."""
         try:
-            next(self.runs_dir.iterdir(), None)  # `glob` passes over a file, or a closed folder, silently.
+            next(self.runs_dir.iterdir(), None)  # `glob` silently ignores a file, or a folder that cannot be read.
         except FileNotFoundError:
             return []
         except OSError as e:
@@ -210,8 +211,8 @@ class Library:
         return self._results.get(("stored", path), _version(path), lambda: _stored(path, self._runs.data(path)))
 
     def reports(self, protocol: str = "official", data: str = "sample") -> dict[str, Report]:
-        """Run → its report, of all runs below the folder over `sample`, `official` (dev) or `test` data; what cannot be
-        read is left out. Scores over the one say nothing about the other, so they are never in one table.
+        """Run → its report, of all runs below the folder over `sample`, `official` (dev) or `test` data; damaged runs
+        are left out. Scores on different data are not comparable, so they are never in one table.
 
         Raises:
             UnknownNameError: no such protocol.
@@ -225,7 +226,7 @@ class Library:
         return reports
 
     def find(self, name: str) -> Path:
-        """The folder of a run by its name; a name that leads elsewhere is no run. Raises StoreError."""
+        """The folder of a run by its name; a name that leads out of the collection is rejected. Raises StoreError."""
         if name in {path.name for path in self._folders()}:
             return self.runs_dir / name
         raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
@@ -239,10 +240,10 @@ class Library:
         """
         path = self.find(name)
         with RunStore(path).writing():
-            pass  # Only to see that nobody else is.
+            pass  # Raises if another process is writing.
         self._runs.forget(path)
         try:
-            # Renamed first: a folder that can be deleted only in part is no run any more.
+            # Renamed first: a partly deleted folder must not count as a run.
             deleted = path.with_name(f".deleted-{path.name}")
             path.rename(deleted)
             shutil.rmtree(deleted)
@@ -253,7 +254,7 @@ class Library:
 
 
 def _version(path: Path) -> Hashable:
-    """What changes with anything that is stored of a run; raises StoreError if there is none."""
+    """The version of everything that is stored of a run; raises StoreError if there is none."""
     store = RunStore(path)
     return (*version_of(store), store.file_version("records.jsonl"))
 

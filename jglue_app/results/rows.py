@@ -1,4 +1,4 @@
-"""A stored run as result rows, one an item: what files of results and the tables of W&B are made from. Pure."""
+"""A stored run as result rows, one for each item: the source of result files and W&B tables. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from jglue_app.types import Item, Record
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """An item that has a record: what was asked and answered, and how every protocol counts it."""
+    """An item that has a record: the prompt, the output, and the score under every protocol."""
 
     item: Item
-    """With the labels that the chosen protocol holds answers against."""
+    """With the gold labels that the chosen protocol uses."""
     record: Record
     judgement: Judgement
     """The chosen protocol's; where that does not score the subset, `official`'s."""
     official: Judgement
-    """It alone has two readings, the ranked choice and the outcome."""
+    """Only this one has two readings, the ranked choice and the outcome."""
     verdicts: Mapping[str, float | None]
     """Protocol → verdict (see `judged.verdict`), of every protocol that scores the item."""
 
@@ -59,16 +59,16 @@ class ResultRow:
 
     @property
     def choice_logprobs(self) -> tuple[float, ...] | None:
-        """Summed log-probability of each choice; None if they were not asked for."""
+        """Summed log-probability of each choice; None if they were not requested."""
         return (self.record.output.choice_logprobs or None) if self.record.output else None
 
 
 def result_rows(judged: Mapping[str, Judged], task: str, protocol: str = "official") -> list[ResultRow]:
-    """The rows of one subset of a run, in the order of its items.
+    """The rows of one subset of a run, in item order.
 
     Args:
         judged: protocol → the run's judged items under it; `official` and the chosen one at least.
-        task: the subset; without rows if the run does not have it.
+        task: the subset; no rows if the run does not have it.
         protocol: whose judgement to take.
     """
     official = judged["official"].get(task, {})
@@ -78,7 +78,7 @@ def result_rows(judged: Mapping[str, Judged], task: str, protocol: str = "offici
             row.record,
             row.judgement,
             official[id_].judgement,
-            {name: verdict(of[task][id_]) for name, of in judged.items() if id_ in of.get(task, {})},
+            {name: verdict(by_task[task][id_]) for name, by_task in judged.items() if id_ in by_task.get(task, {})},
         )
         for id_, row in (judged[protocol].get(task) or official).items()
     ]

@@ -1,5 +1,5 @@
-"""The comparisons that are there before anything has been run: real runs over all our own sample items, in
-`assets/showcase/`, and how they are made again. No JGLUE text is among them.
+"""The comparisons shipped with the application: real runs on all of our sample items, in `assets/showcase/`, and how to
+regenerate them. They contain no JGLUE text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jglue_app.settings import ASSETS, Settings
 
 FOLDER = ASSETS / "showcase"
 SHIPPED = "shipped:"
-"""How the page names these runs among others: this, then the folder."""
+"""Prefix of the names of these runs on the page, before the folder name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Pair:
     """Two stored runs to look at side by side."""
 
     name: str
-    """Its words are `showcase_<name>`."""
+    """Its label has the key `showcase_<name>`."""
     a: str
     """Folder of a run below `FOLDER`."""
     b: str
@@ -39,20 +39,20 @@ PAIRS = (
     Pair("examples", "base-0-shot", "base-3-shot"),
     Pair("chat", "base-3-shot", "chat-3-shot"),
 )
-"""What examples do for a base model; and a base model with examples beside a model trained for conversation."""
+"""The effect of few-shot examples on a base model; a base model with examples compared with a chat model."""
 
 
-def folder(run: str) -> Path:
-    """Where a run of the showcase lies."""
+def run_folder(run: str) -> Path:
+    """The folder of a showcase run."""
     return FOLDER / run
 
 
-def here() -> bool:
-    """Whether the showcase is there; a copy of this application may come without it."""
-    return all((folder(name) / "manifest.json").is_file() for pair in PAIRS for name in (pair.a, pair.b))
+def is_available() -> bool:
+    """Whether the showcase is installed; a copy of this application may come without it."""
+    return all((run_folder(name) / "manifest.json").is_file() for pair in PAIRS for name in (pair.a, pair.b))
 
 
-def make(
+def regenerate(
     settings: Settings, chat_model: Path, device: str = "auto", should_stop: Callable[[], bool] = lambda: False
 ) -> Iterator[Event]:
     """Run everything and replace the shipped runs.
@@ -61,11 +61,11 @@ def make(
         settings: folders.
         chat_model: a GGUF file of a model with a chat template; only its file name is kept.
         device: see `backends.open_backend`.
-        should_stop: ends it without replacing anything.
+        should_stop: if True, stops without replacing anything.
 
     Raises:
         InputError: there is no such file.
-        ModelError: one of its kinds.
+        ModelError: a model cannot be loaded.
     """
     if not chat_model.is_file():
         raise InputError(
@@ -78,15 +78,15 @@ def make(
     }
     absolute = dataclasses.replace(settings, cache_dir=settings.cache_dir.resolve(), max_items=20_000)
     with tempfile.TemporaryDirectory() as scratch, ModelPool(absolute, device=device) as pool:
-        made: dict[str, Path] = {}
+        run_folders: dict[str, Path] = {}
         # The file is named without its folder, which would be a path of this machine in the manifest.
         with contextlib.chdir(chat_model.resolve().parent):
             for name, side in sides.items():
                 ((_, plan),) = RunRequest(limit=None, a=side).for_page(absolute).plans(absolute)
                 yield from run_plan(plan, pool, Path(scratch), should_stop)
-                made[name] = RunStore.of(Path(scratch), plan.spec).path
+                run_folders[name] = RunStore.of(Path(scratch), plan.spec).path
         if should_stop():
             return
-        for name, path in made.items():
-            shutil.rmtree(folder(name), ignore_errors=True)
-            shutil.copytree(path, folder(name), ignore=shutil.ignore_patterns(".lock"))
+        for name, path in run_folders.items():
+            shutil.rmtree(run_folder(name), ignore_errors=True)
+            shutil.copytree(path, run_folder(name), ignore=shutil.ignore_patterns(".lock"))

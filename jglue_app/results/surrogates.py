@@ -1,4 +1,4 @@
-"""Lone surrogates: half a character, as a model may write it, which UTF-8 cannot hold.
+"""Lone surrogates: half a character, as a model may generate it, which UTF-8 cannot encode.
 
 What to do about one depends on who reads the text: a person, `json.loads`, or a program that scores it. Pure.
 """
@@ -17,8 +17,8 @@ def escape(text: str) -> str:
 
 
 def escape_as_json(text: str) -> str:
-    """The text as it stands between the quotes of a JSON text if it has a lone surrogate: `json.loads` gives it back.
-    Any other text as it is."""
+    """The text escaped as in a JSON string if it has a lone surrogate, so that `json.loads` restores it; any other text
+    unchanged."""
     return json.dumps(text)[1:-1] if _LONE_SURROGATE.search(text) else text
 
 

@@ -1,7 +1,7 @@
 """A stored run as one row per item, in files that other programs read: JSON Lines, CSV, Parquet.
 
-Every column holds one type, whatever subsets and methods the run has; `columns` tells which. Lists are texts in JSON,
-and so is `gold`, which is a number for JSTS and a list of accepted answers elsewhere: `json.loads` gives either back.
+Every column has one type, independent of the subsets and methods of the run; see `columns`. Lists are texts in JSON,
+and so is `gold`, which is a number for JSTS and a list of accepted answers elsewhere: `json.loads` restores either.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from jglue_app.scoring.protocols import protocol_names
 from jglue_app.types import RunData
 
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
-"""What makes a spreadsheet program compute a cell instead of showing it."""
-NUMBERS: Mapping[str, type] = {"prompt_tokens": int, "new_tokens": int, "seconds": float}
+"""Prefixes that make a spreadsheet program evaluate a cell as a formula."""
+NUMBER_COLUMNS: Mapping[str, type] = {"prompt_tokens": int, "new_tokens": int, "seconds": float}
 """Columns that hold numbers, beside the verdicts; all others are text."""
 
 
 def rows(data: RunData, judged: Mapping[str, Judged] | None = None) -> list[dict[str, Any]]:
-    """One plain row per answered item, in the order of the records: the item, the prompt, the output, and how every
-    protocol counts it.
+    """One row per answered item, in the order of the records: the item, the prompt, the output, and the score under
+    every protocol.
 
     Args:
         data: the run.
-        judged: protocol → what `judge_run` has made of the run already.
+        judged: protocol → result of `judge_run`; None to compute it.
     """
     judged = judged or {name: judge_run(data, name) for name in protocol_names("all")}
     by_key = {row.key: row for task in data.items for row in result_rows(judged, task)}
@@ -76,7 +76,7 @@ def _text(value: str | float | None) -> str | None:
     return None if value is None else str(value)
 
 
-def write(found: Sequence[Mapping[str, Any]], path: Path, format: str) -> None:
+def write(table_rows: Sequence[Mapping[str, Any]], path: Path, format: str) -> None:
     """Write rows to a file.
 
     Raises:
@@ -86,9 +86,9 @@ def write(found: Sequence[Mapping[str, Any]], path: Path, format: str) -> None:
     if format not in FORMATS:
         raise UnknownNameError("export format", format, FORMATS)
     try:
-        # Beside the file and then in its place: what cannot be written to its end leaves nothing torn behind.
+        # Written to a temporary file and renamed: a failed write leaves no truncated file.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as scratch:
-            FORMATS[format](found, Path(scratch) / path.name)
+            FORMATS[format](table_rows, Path(scratch) / path.name)
             (Path(scratch) / path.name).replace(path)
     except OSError as e:
         raise StoreError(
@@ -98,48 +98,53 @@ def write(found: Sequence[Mapping[str, Any]], path: Path, format: str) -> None:
         ) from e
 
 
-def _jsonl(found: Sequence[Mapping[str, Any]], path: Path) -> None:
+def _jsonl(table_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(dumps(row) + "\n" for row in found)
+        file.writelines(dumps(row) + "\n" for row in table_rows)
 
 
-def columns(found: Sequence[Mapping[str, Any]]) -> dict[str, type]:
+def columns(table_rows: Sequence[Mapping[str, Any]]) -> dict[str, type]:
     """Name → `str`, `int` or `float` of every column of some rows; any value may be missing. The fields of all subsets
     come after `source`, the verdicts of all protocols last."""
-    names = dict.fromkeys(name for row in found for name in row)
-    fields = [name for name in names if name.startswith("field/")]
-    verdicts = [name for name in names if name.startswith("verdict/")]
-    others = [name for name in names if name not in fields and name not in verdicts]
-    place = others.index("source") + 1 if others else 0
-    kinds = {**NUMBERS, **dict.fromkeys(verdicts, float)}
-    return {name: kinds.get(name, str) for name in (*others[:place], *fields, *others[place:], *verdicts)}
+    names = dict.fromkeys(name for row in table_rows for name in row)
+    field_columns = [name for name in names if name.startswith("field/")]
+    verdict_columns = [name for name in names if name.startswith("verdict/")]
+    others = [name for name in names if name not in field_columns and name not in verdict_columns]
+    source_end = others.index("source") + 1 if others else 0
+    types = {**NUMBER_COLUMNS, **dict.fromkeys(verdict_columns, float)}
+    return {
+        name: types.get(name, str)
+        for name in (*others[:source_end], *field_columns, *others[source_end:], *verdict_columns)
+    }
 
 
-def _csv(found: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """With a byte-order mark, so that spreadsheet programs read it as UTF-8; no cell begins a formula. Every cell is
-    quoted: a lone carriage return in an output would else begin a row of its own in Python up to 3.12."""
+def _csv(table_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """With a byte-order mark, so that spreadsheet programs read it as UTF-8; no cell starts a formula. Every cell is
+    quoted: otherwise a lone carriage return in an output would start a new row in Python up to 3.12."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        table = csv.DictWriter(file, columns(found), quoting=csv.QUOTE_ALL)
-        table.writeheader()
-        table.writerows({name: _harmless(_writable(value)) for name, value in row.items()} for row in found)
+        writer = csv.DictWriter(file, columns(table_rows), quoting=csv.QUOTE_ALL)
+        writer.writeheader()
+        writer.writerows(
+            {name: _without_formula(_without_surrogates(value)) for name, value in row.items()} for row in table_rows
+        )
 
 
-def _parquet(found: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Types are declared, not guessed from the values: a column without any value has its type all the same."""
+def _parquet(table_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Types are declared, not guessed from the values: a column without values has its type too."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    schema = pa.schema([(name, kinds[kind]) for name, kind in columns(found).items()])
-    rows = [{name: _writable(value) for name, value in row.items()} for row in found]
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    schema = pa.schema([(name, kinds[kind]) for name, kind in columns(table_rows).items()])
+    cells = [{name: _without_surrogates(value) for name, value in row.items()} for row in table_rows]
+    pq.write_table(pa.Table.from_pylist(cells, schema=schema), path)
 
 
-def _writable(value: Any) -> Any:
+def _without_surrogates(value: Any) -> Any:
     return escape_as_json(value) if isinstance(value, str) else value
 
 
-def _harmless(value: Any) -> Any:
+def _without_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 

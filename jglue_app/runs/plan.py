@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jglue_app.backends.fingerprint import fingerprint_model
 from jglue_app.data import files as data
-from jglue_app.data.pools import few_shot_pool, fingerprint, take
+from jglue_app.data.pools import few_shot_pool, fingerprint, sample_items
 from jglue_app.errors import InputError
 from jglue_app.prompts import build, examples, formats
 from jglue_app.prompts.styles import Style, load_style
@@ -102,7 +102,7 @@ def make_plan(
         seed=seed,
         limit=limit,
     )
-    items = {name: take(datasets[name].items, limit, seed) for name in spec.tasks}
+    items = {name: sample_items(datasets[name].items, limit, seed) for name in spec.tasks}
     return Plan(spec, style, datasets, pools, items, model_files.files if model_files else {})
 
 

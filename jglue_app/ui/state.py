@@ -77,8 +77,8 @@ class AppState:
         """
         if name.startswith(SHIPPED):
             shipped = {SHIPPED + run for pair in showcase.PAIRS for run in (pair.a, pair.b)}
-            if name in shipped and showcase.here():
-                return showcase.folder(name.removeprefix(SHIPPED))
+            if name in shipped and showcase.is_available():
+                return showcase.run_folder(name.removeprefix(SHIPPED))
         elif not self.settings.public or name in self._requested(owner):
             return self.library.find(name)
         raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
@@ -113,9 +113,9 @@ class AppState:
             for run in self.library.all()
             if not self.settings.public or run.name in requested
         }
-        if shipped and showcase.here():
+        if shipped and showcase.is_available():
             for name in dict.fromkeys(name for pair in showcase.PAIRS for name in (pair.a, pair.b)):
-                runs[SHIPPED + name] = self.library.stored(showcase.folder(name))
+                runs[SHIPPED + name] = self.library.stored(showcase.run_folder(name))
         return runs
 
     def stored(self, owner: str, name: str) -> StoredRun:

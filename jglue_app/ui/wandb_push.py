@@ -22,7 +22,7 @@ from jglue_app.ui import views
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import failed_html
 from jglue_app.ui.state import AppState
-from jglue_app.wandb_sink import Login, Sent
+from jglue_app.wandb_sink import Login, PushResult
 
 KIND = "push"
 MAX_PUSHES = 3
@@ -70,7 +70,9 @@ def login_for(settings: Settings, project: str, entity: str, key: str) -> Login:
         InputError: the key is empty and none is lent, or W&B takes no such key or name.
     """
     if key.strip():
-        return Login(wandb_sink.target(project, entity, own=not settings.public), wandb_sink.checked_key(key))
+        return Login(
+            wandb_sink.target(project, entity, use_environment=not settings.public), wandb_sink.checked_key(key)
+        )
     if not may_share_key(settings):
         raise InputError("The W&B key is empty. Paste your own: it is used for this push and kept nowhere.")
     if settings.public and (project.strip() or entity.strip()):
@@ -84,7 +86,7 @@ def login_for(settings: Settings, project: str, entity: str, key: str) -> Login:
 def start_push(
     state: AppState, owner: str, selection: Selection, project: str = "", entity: str = "", key: str = ""
 ) -> Job:
-    """Start pushing a run, or two and what joins them; the job's result is then a list of `Sent`.
+    """Start pushing a run, or two and what joins them; the job's result is then a list of `PushResult`.
 
     Raises:
         StoreError: the owner has no such run.
@@ -142,7 +144,7 @@ def _push(
     protocol: str,
     on_message: Callable[[str], None],
     should_stop: Callable[[], bool],
-) -> list[Sent]:
+) -> list[PushResult]:
     if b is None:
         return [wandb_sink.push(a, login, protocol=protocol, on_message=on_message, should_stop=should_stop)]
     return list(
@@ -165,7 +167,7 @@ def push_html(job: Job, lang: str) -> str:
     return views.render("wandb_push", {"sent": sent, "notes": notes}, lang)
 
 
-def _sent(each: Sent, letter: str) -> dict[str, object]:
+def _sent(each: PushResult, letter: str) -> dict[str, object]:
     rows = [
         f"{TASKS[task].title} {count:,}"
         for name, count in each.tables.items()

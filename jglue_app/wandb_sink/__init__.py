@@ -5,9 +5,9 @@
     sent = wandb_sink.push(Path("runs/…"), wandb_sink.log_in(wandb_sink.target("team/jglue")))
     print(sent.url)
 
-The client runs in a process of its own: `worker_process.py` starts it, `client/worker.py` is what runs there. What is
-sent is put together in `payload.py` and `tables.py`. `push_run.py`, `pull_run.py`, `live_run.py` (the progress of a run
-under way) and `leaderboard.py` (the runs of a project, and a W&B Report) are what commands and the page call.
+The client runs in a separate process: `worker_process.py` starts it, `client/worker.py` runs in it. `payload.py` and
+`tables.py` assemble what is sent. Commands and the page call `push_run.py`, `pull_run.py`, `live_run.py` (the progress
+of an active run) and `leaderboard.py` (the runs of a project, and a W&B Report).
 """
 
 from jglue_app.child_process import ProgressMessage
@@ -25,15 +25,15 @@ from jglue_app.wandb_sink.login import (
 )
 from jglue_app.wandb_sink.paths import RunPath, parse_run_path
 from jglue_app.wandb_sink.pull_run import pull
-from jglue_app.wandb_sink.push_run import Sent, push, push_comparison, write_offline
+from jglue_app.wandb_sink.push_run import PushResult, push, push_comparison, write_offline
 
 __all__ = [
     "DEFAULT_PROJECT",
     "Follower",
     "Login",
     "ProgressMessage",
+    "PushResult",
     "RunPath",
-    "Sent",
     "Standings",
     "Target",
     "base_url",

@@ -1,4 +1,4 @@
-"""What W&B is sent of two stored runs side by side: config, summary scalars, tables. Pure."""
+"""The payload of a comparison of two stored runs: config, summary scalars, tables. Pure."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from jglue_app.wandb_sink.tables import comparison_table, statistics_table
 
 
 def check_common_items(a: RunData, b: RunData) -> None:
-    """Whether two runs can be put side by side.
+    """Check that two runs can be compared.
 
     Raises:
-        InputError: they have answered no item in common.
+        InputError: no item has an output in both.
     """
-    left, right = ({(r.task, r.item_id) for r in data.records if r.output is not None} for data in (a, b))
-    if not left & right:
+    answered_a, answered_b = ({(r.task, r.item_id) for r in data.records if r.output is not None} for data in (a, b))
+    if not answered_a & answered_b:
         raise InputError("The two runs have answered no item in common. Compare runs over the same subsets and data.")
 
 
 def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str, str]) -> Payload:
-    """What is sent of two runs side by side.
+    """The payload of a comparison of two runs.
 
     Args:
         a, b: the runs.
         protocol: under which they are compared.
-        links: `a` and `b` → address of the W&B run, where there is one.
+        links: `a` and `b` → address of the W&B run, if it has one.
 
     Raises:
         UnknownNameError: no such protocol.
@@ -100,10 +100,10 @@ def comparison_keys(comparison: Comparison) -> Summary:
     ):
         for task, metrics in tables.items():
             for metric, d in metrics.items():
-                at = f"comparison/{task}/{reading}{metric}"
-                out |= {f"{at}/a": d.a.value, f"{at}/b": d.b.value, f"{at}/p": d.p, f"{at}/p_holm": d.p_holm}
-                out |= estimate_keys(f"{at}/difference", d.difference)
-                out |= {f"{at}/verdict": d.verdict, f"{at}/needed": d.needed}
+                key = f"comparison/{task}/{reading}{metric}"
+                out |= {f"{key}/a": d.a.value, f"{key}/b": d.b.value, f"{key}/p": d.p, f"{key}/p_holm": d.p_holm}
+                out |= estimate_keys(f"{key}/difference", d.difference)
+                out |= {f"{key}/verdict": d.verdict, f"{key}/needed": d.needed}
     if comparison.average:
         out |= {"comparison/average/a": comparison.average.a.value, "comparison/average/b": comparison.average.b.value}
         out |= {"comparison/average/p": comparison.average.p, "comparison/average/verdict": comparison.average.verdict}

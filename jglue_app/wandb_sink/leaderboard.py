@@ -1,4 +1,4 @@
-"""The runs of a W&B project → the same ranking that the stored runs give, and a W&B Report of it."""
+"""The runs of a W&B project → a ranking like that of stored runs, and a W&B Report of it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Standings:
     """The evaluated runs of a project."""
 
     runs: tuple[Mapping[str, Any], ...]
-    """`{id, name, url, created, state, spec_id, data_kind, summary}`, the newest first; of runs with the same spec the
-    most complete alone."""
+    """`{id, name, url, created, state, spec_id, data_kind, summary}`, the newest first; only the
+    most complete one of the runs with the same spec."""
     left_out: int
-    """Runs of the project that no push of this application has completed."""
+    """Number of runs of the project without a completed push of this application."""
 
     def of(self, protocol: str, data_kind: str) -> dict[str, Standing]:
         """W&B run → its scores under a protocol, over `official` or `sample` data."""
@@ -34,7 +34,7 @@ class Standings:
         }
 
     def ranked(self, protocol: str, against: str, data_kind: str, tasks: Sequence[str]) -> list[Entry]:
-        """The ranking, as `leaderboard.leaderboard` makes it of stored runs."""
+        """The ranking, as `scoring.leaderboard` gives it for stored runs."""
         return rank(self.of(protocol, data_kind), self.of(against, data_kind), tasks)
 
 
@@ -49,7 +49,7 @@ def _values(summary: Mapping[str, Any], protocol: str) -> dict[str, Estimate]:
 
 
 def _number(value: Any) -> float | None:
-    """JSON has one kind of number, and 1.0 comes back as 1."""
+    """JSON does not distinguish 1.0 from 1."""
     return None if value is None else float(value)
 
 
@@ -70,11 +70,11 @@ def standings(login: Login) -> Standings:
 def save_report(
     login: Login, standings: Standings, protocol: str, data_kind: str, tasks: Sequence[str]
 ) -> dict[str, Any]:
-    """Save a W&B Report of a project: leaderboard, bars for each subset, outcomes, run comparer. A report of the same
-    title is replaced.
+    """Save a W&B Report of a project: leaderboard, bars for each subset, outcomes, run comparer. An existing report
+    with the same title is replaced.
 
     Returns:
-        `{url, title, blocks}`: its address and title, and what it holds as plain values.
+        `{url, title, blocks}`: its URL and title, and its content as plain values.
 
     Raises:
         DeviceError: the package wandb-workspaces is missing.

@@ -1,4 +1,4 @@
-"""A run under way → its W&B run: throughput and running scores as it goes. What fails here never stops the run."""
+"""The progress of an active run → its W&B run: throughput and running scores. Failures here never stop the run."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ SCORES_PAUSE_FACTOR = 50
 END_WAIT_S, STOPPED_WAIT_S = 60.0, 10.0
 """How long W&B may take to receive the last of the progress; and when the work was stopped."""
 NOTIFY_AFTER_S = 5.0
-"""When a message says that W&B is waited for."""
+"""Seconds after which a message says that W&B is being waited for."""
 
 
 class ProgressLog:
-    """The rows of progress of one run under way: throughput every few seconds, running scores less often.
+    """The progress values of one active run: throughput every few seconds, running scores less often.
 
     Args:
-        plan: what is run.
+        plan: the plan of the run.
         runs_dir: where the run is stored.
         protocol: whose running scores are logged.
     """
@@ -64,14 +64,14 @@ class ProgressLog:
         if last or now - self._scores_logged >= self._scores_pause:
             values |= self._running_scores()
             self._scores_logged = time.monotonic()
-            # Of thousands of items scoring takes seconds, which the model waits for.
+            # Scoring thousands of items takes seconds, during which the model is idle.
             self._scores_pause = max(SCORES_EVERY_S, SCORES_PAUSE_FACTOR * (self._scores_logged - now))
         self._speed_logged = now
         return values
 
     def _running_scores(self) -> dict[str, float]:
         try:
-            # What an earlier session stored beyond this one's limit is no part of what is followed.
+            # Items that an earlier session stored beyond this one's limit are not part of the progress.
             path = RunStore.of(self._library.runs_dir, self._plan.spec).path
             report = self._library.report(path, self._protocol, self._plan.ids)
         except StoreError:
@@ -81,10 +81,10 @@ class ProgressLog:
 
 
 class EndWait:
-    """How long the end of the progress has been waited for, and a message when that is a while.
+    """The time limit for W&B to receive the end of the progress, with a message if that takes a while.
 
     Args:
-        should_stop: whether the work was stopped: then W&B is not waited for as long.
+        should_stop: whether the work was stopped: then the limit is shorter.
         on_message: takes the message.
     """
 
@@ -94,7 +94,7 @@ class EndWait:
         self._notified = False
 
     def is_over(self) -> bool:
-        """Whether that was long enough."""
+        """Whether the limit is reached."""
         waited = time.monotonic() - self._began
         limit = STOPPED_WAIT_S if self._should_stop() else END_WAIT_S
         if NOTIFY_AFTER_S < waited < limit and not self._notified:
@@ -108,9 +108,9 @@ class EndWait:
 class Follower:
     """Progress of the runs of one command. Use it in a `with`; `on_event` takes every event of the runner.
 
-    A key that W&B does not accept, or an entity that is not there, raises at once, not after hours of work. A server
-    that cannot be reached is reported in a message, and the run goes on without it. Without a login, or without a plan,
-    it does nothing.
+    A key that W&B does not accept, or an entity that does not exist, raises at once, not after hours of work. A server
+    that cannot be reached is reported in a message, and the run continues without it. Without a login, or without a
+    plan, it does nothing.
 
     Args:
         plans: side → what is run.
@@ -118,7 +118,7 @@ class Follower:
         runs_dir: where the runs are stored.
         protocol: whose running scores are sent.
         on_message: takes messages on the way.
-        should_stop: whether the work was stopped: then W&B is not waited for as long.
+        should_stop: whether the work was stopped: then the limit is shorter.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class Follower:
                 self._on_message(Message("{error} The run goes on; `push` sends it afterwards.", error=messages.of(e)))
 
     def _drop(self, side: str, kind: type[BaseException] | None = None) -> None:
-        """End the process of a run, and let others push the run."""
+        """End the process of a run, and release the lock on its W&B run."""
         with contextlib.ExitStack() as lock:
             if side in self._locks:
                 lock.push(self._locks.pop(side))

@@ -1,4 +1,4 @@
-"""A project at W&B and the key for it, both checked before anything is sent."""
+"""A W&B project and the key for it, both validated before anything is sent."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _FORBIDDEN = re.compile(r"[/\\#?%:\s\x00-\x1f]")
 _ENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _KEY = re.compile(r"[\w.-]+", re.ASCII)
 MIN_KEY_CHARS = 40
-"""Characters of a key; on-premises servers put a prefix and a dash before."""
+"""Characters of a key; on-premises servers add a prefix and a dash."""
 MAX_NAME = 128
 """Characters of the name of a project."""
 MAX_QUOTED_CHARS = 140
-"""Characters of a name that an error repeats."""
+"""Characters of a name that an error quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,18 @@ class Login:
     key: str = field(repr=False)
 
 
-def target(project: str | None = None, entity: str | None = None, *, own: bool = True) -> Target:
+def target(project: str | None = None, entity: str | None = None, *, use_environment: bool = True) -> Target:
     """A target from names and the environment (`WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_BASE_URL`).
 
     Args:
         project: its name, or `entity/project`; None or empty for `WANDB_PROJECT`, else `jglue`.
-        entity: user or team; None or empty for `WANDB_ENTITY`, else the key's own.
-        own: whether the environment is the caller's; names in it mean nothing to a stranger with another key.
+        entity: user or team; None or empty for `WANDB_ENTITY`, else the default entity of the key.
+        use_environment: whether to read names from the environment; False for another person's key.
 
     Raises:
-        InputError: W&B would not take such a name or address.
+        InputError: W&B does not accept such a name or URL.
     """
-    env = os.environ if own else {}
+    env = os.environ if use_environment else {}
     name = (project or "").strip() or env.get("WANDB_PROJECT", "").strip() or DEFAULT_PROJECT
     owner = (entity or "").strip()
     if not owner:
@@ -95,7 +95,7 @@ def base_url() -> str:
     except ValueError:
         usable = None
     if not usable:
-        # The address is not repeated: it may hold a password.
+        # The URL is not quoted: it may contain a password.
         raise InputError(
             "WANDB_BASE_URL takes the address of a W&B server, such as {public_host}, and nothing else.",
             public_host=PUBLIC_HOST,
@@ -123,10 +123,10 @@ def _at_home(*parts: str) -> Path:
 
 
 def checked_key(key: str) -> str:
-    """A key that looks like one.
+    """The key without surrounding white space, after a check of its format.
 
     Raises:
-        InputError: it is empty, or W&B gives no such keys. The message does not repeat it.
+        InputError: it is empty, or not in the format of W&B keys. The message does not quote it.
     """
     key = key.strip()
     if not key:
@@ -144,8 +144,8 @@ def checked_key(key: str) -> str:
 
 
 def operator_key(server: str) -> str:
-    """The key of the user of this process: `WANDB_API_KEY`, else what `wandb login` has stored for the server; empty if
-    there is none.
+    """The key of the user of this process: `WANDB_API_KEY`, else the key that `wandb login` has stored for the server;
+    empty if there is none.
 
     An empty `WANDB_API_KEY` is an error to be reported, not a reason to use another key.
     """
@@ -167,7 +167,7 @@ def log_in(target: Target, *, offline_hint: bool = False) -> Login:
         offline_hint: whether the error names the option --offline.
 
     Raises:
-        InputError: there is no key, or none that W&B gives.
+        InputError: there is no key, or it is not in the format of W&B keys.
     """
     key = operator_key(target.base_url)
     if not key:

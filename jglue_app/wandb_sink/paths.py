@@ -1,4 +1,4 @@
-"""`ENTITY/PROJECT` and `ENTITY/PROJECT/RUN`, as W&B writes them: read and printed here alone."""
+"""W&B paths `ENTITY/PROJECT` and `ENTITY/PROJECT/RUN`: the only place that parses and formats them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from jglue_app.errors import InputError
 
 MAX_QUOTED_CHARS = 200
-"""Characters of a text that names no run which an error repeats."""
+"""Characters of an invalid path that an error quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def split_project(text: str) -> tuple[str, str]:
     """
     entity, slash, project = text.partition("/")
     if not slash or "/" in project:
-        return "", text  # Several slashes make no project; W&B's rule for names says so.
+        return "", text  # A text with several slashes is not a project; the check of the name rejects it.
     if not entity:
         raise InputError("{text!r} names no entity before the '/'. Write ENTITY/PROJECT, or PROJECT alone.", text=text)
     return entity, project
@@ -55,7 +55,7 @@ def parse_run_path(text: str) -> RunPath:
     """A run from `ENTITY/PROJECT/RUN` or the address of its page.
 
     Raises:
-        InputError: it is neither.
+        InputError: the text is neither.
     """
     path = urlsplit(text).path if "://" in text else text
     parts = [unquote(part) for part in path.strip("/").split("/")]

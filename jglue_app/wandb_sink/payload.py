@@ -1,13 +1,13 @@
-"""All of one W&B run but its files, the names of its parts, and the format of its summary.
+"""The content of a W&B run except its files, the names of its parts, and the format of its summary.
 
-A run's summary has the scores of every protocol, each with what it needs to be ranked elsewhere:
+A run's summary has the scores of every protocol, each with what is needed to rank it:
 
     jglue/<subset>/<metric>                   the protocol that was chosen; …/low, …/high, …/n, …/unreadable,
-                                              …/floor, …/default_floor beside it
+                                              …/floor, …/default_floor next to it
     jglue/<subset>/lenient/<metric>           the lenient reading, choose/<metric> the ranking by log-likelihood
     jglue/average                             with …/low, …/high, …/n
     protocols/<name>/…                        the same of every protocol, the chosen one too: one key for all runs
-    outcomes/<subset>/<outcome>               the failure picture
+    outcomes/<subset>/<outcome>               items with each outcome
     speed/<subset>/items_per_s                from the seconds that each item took
 
 Names of keys are part of the format: `leaderboard.py` reads them back.
@@ -26,14 +26,14 @@ from jglue_app.scoring.types import Estimate
 from jglue_app.wandb_sink.tables import Table
 
 FORMAT = 1
-"""Version of the names below; readers refuse a newer one."""
+"""Version of the names below; readers reject a newer one."""
 CHOSEN, PROTOCOLS_KEY = "jglue", "protocols"
 MANAGED_KEYS = (f"{CHOSEN}/", f"{PROTOCOLS_KEY}/", "outcomes/", "speed/", "predictions/", "comparison/", "push/")
-"""Beginnings of the summary keys that a push owns: what a new one does not have any more is taken away."""
+"""Prefixes of the summary keys that a push manages: keys that a new push no longer has are deleted."""
 MANAGED_TABLES = ("failure_picture", "notices")
-"""Summary keys that a push owns too."""
+"""Other summary keys that a push manages."""
 MAX_NAME, MAX_TAG = 128, 64
-"""Characters that W&B takes of a run's name, and of a tag."""
+"""Longest run name and tag that W&B accepts, in characters."""
 EVALUATION, COMPARISON = "evaluation", "comparison"
 """W&B job types."""
 RUN_ARTIFACT = "jglue-run"
@@ -44,10 +44,10 @@ Summary = dict[str, str | float | int | bool]
 
 @dataclass(frozen=True)
 class Payload:
-    """All of one W&B run but its files."""
+    """The content of a W&B run except its files."""
 
     id: str
-    """The W&B run's id: the same work has the same id, so that it is updated and never doubled."""
+    """The W&B run's id: the same for the same spec, so that a run is updated and never duplicated."""
     name: str
     job_type: str
     group: str | None
@@ -61,11 +61,11 @@ class Payload:
     metadata: dict[str, Any] = field(default_factory=dict)
     """Of the artifact."""
     uses: tuple[str, ...] = ()
-    """Names of artifacts that this W&B run was made from."""
+    """Names of the input artifacts of this W&B run."""
 
     @cached_property
     def digest(self) -> str:
-        """Checksum of all that is sent."""
+        """Checksum of everything that is sent."""
         parts = [self.id, self.name, self.config, self.summary, self.artifact, self.metadata]
         digest = hashlib.sha256(dumps(parts).encode())
         for key, table in self.tables.items():
@@ -96,5 +96,5 @@ def estimate_keys(key: str, estimate: Estimate) -> dict[str, float | int | str |
 
 
 def usable_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    """The distinct tags, as W&B takes them: of 1 to `MAX_TAG` characters."""
+    """The distinct tags, cut to `MAX_TAG` characters, without empty ones."""
     return tuple(dict.fromkeys(tag[:MAX_TAG] for tag in tags if tag and tag != "none"))

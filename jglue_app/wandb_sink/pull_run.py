@@ -1,4 +1,4 @@
-"""A run at W&B → a run folder here, from the artifact that a push has left."""
+"""A W&B run → a local run folder, from the artifact of a push."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARTIFACT_PREFIX = "jglue-run-"
 
 
 def pull(run: RunPath, login: Login, runs_dir: Path, *, on_message: OnMessage = lambda _: None) -> list[Path]:
-    """Restore the run folder of a W&B run; of a comparison both.
+    """Restore the run folder of a W&B run; for a comparison those of both runs.
 
     Args:
         run: its path.
@@ -27,13 +27,13 @@ def pull(run: RunPath, login: Login, runs_dir: Path, *, on_message: OnMessage = 
         on_message: takes messages on the way.
 
     Returns:
-        The folders, those included that were here already.
+        The folders, including those that existed already.
 
     Raises:
-        InputError: there is no such run, or it holds no run folder.
-        DataError: what it holds is no run that can be scored here.
+        InputError: there is no such run, or it has no run folder.
+        DataError: its run folder cannot be scored here.
         NetworkError: W&B was not reached.
-        StoreError: the folder cannot be written, or another state of the run is here already.
+        StoreError: the folder cannot be written, or another state of the run exists already.
     """
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def pull(run: RunPath, login: Login, runs_dir: Path, *, on_message: OnMessage = 
 
 
 def _move(downloaded: Path, runs_dir: Path, on_message: OnMessage) -> Path:
-    """Put a downloaded run folder among the runs, unless the same one is there."""
+    """Move a downloaded run folder into `runs_dir`, unless the same one exists."""
     try:
         return archive.unpack(downloaded, runs_dir)
     except StoreError:
@@ -63,7 +63,7 @@ def _move(downloaded: Path, runs_dir: Path, on_message: OnMessage) -> Path:
 
 
 def _equal(folder: Path, downloaded: Path) -> bool:
-    """Whether two run folders hold the same run to the byte."""
+    """Whether two run folders have identical files."""
     names = [name for name in archive.MEMBERS if (downloaded / name).is_file()]
     return all(
         (folder / name).is_file() and filecmp.cmp(folder / name, downloaded / name, shallow=False) for name in names

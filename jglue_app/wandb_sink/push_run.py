@@ -1,4 +1,4 @@
-"""A stored run or comparison → W&B: what is checked here, before the worker process sends it."""
+"""A stored run or comparison → W&B: the checks before the worker process sends it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ COPIES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What has arrived at W&B, or was written as an offline copy."""
+class PushResult:
+    """The result of a push, or of writing an offline copy."""
 
     id: str
     """The W&B run's id."""
@@ -46,7 +46,7 @@ class Sent:
     offline: str = ""
     """Folder of an offline copy: `wandb sync` takes it."""
     name: str = ""
-    """What W&B calls it for people, who may have changed it there."""
+    """Its display name at W&B, which users may have changed there."""
 
 
 def push(
@@ -59,18 +59,18 @@ def push(
     also: Sequence[Path] = (),
     on_message: OnMessage = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Sent:
-    """Send a stored run. Again, it updates the same W&B run.
+) -> PushResult:
+    """Send a stored run. Sending it again updates the same W&B run.
 
     Args:
         run: its folder.
         login: where, and the key.
         protocol: whose scores come first.
         group: W&B group; None leaves it as it is.
-        replace: whether it may replace one of more items, of which it is a part.
-        also: runs that are to be sent next. What speaks against one of them is raised before anything is sent.
+        replace: whether it may replace a W&B run that has more items.
+        also: runs that will be sent next. They are checked before anything is sent.
         on_message: takes messages on the way.
-        should_stop: called a few times a second; what had arrived by then stays.
+        should_stop: called a few times a second; if True, the push stops, and what has arrived stays.
 
     Raises:
         StoreError: no run, or no room for temporary files.
@@ -93,13 +93,13 @@ def push_comparison(
     replace: bool = False,
     on_message: OnMessage = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> tuple[Sent, Sent, Sent]:
-    """Send two stored runs and a third W&B run that joins them; all in one group. See `push`."""
+) -> tuple[PushResult, PushResult, PushResult]:
+    """Send two stored runs and a third W&B run that compares them; all in one group. See `push`."""
     id_ = comparison_id(*(RunStore(run).spec().spec_id for run in (a, b)))
     if a.resolve() == b.resolve():
         raise InputError("A and B are the same run. Name two.")
-    more: dict[str, Any] = {"group": id_, "replace": replace, "on_message": on_message, "should_stop": should_stop}
-    sides = [push(run, login, protocol=protocol, also=also, **more) for run, also in ((a, [b]), (b, []))]
+    options: dict[str, Any] = {"group": id_, "replace": replace, "on_message": on_message, "should_stop": should_stop}
+    sides = [push(run, login, protocol=protocol, also=also, **options) for run, also in ((a, [b]), (b, []))]
     links = {side: sent.url for side, sent in zip("ab", sides, strict=True)}
     job = _comparison_job(a, b, protocol, login.target, links)
     with exclusive_lock(login, id_):
@@ -114,15 +114,15 @@ def write_offline(
     protocol: str = "official",
     compare: bool = False,
     on_message: OnMessage = lambda _: None,
-) -> list[Sent]:
-    """What pushes would send, as copies that `wandb sync` sends later. No key is needed and none is used.
+) -> list[PushResult]:
+    """Write what a push would send as offline copies for `wandb sync`. No key is needed or used.
 
     Args:
         runs: folders of stored runs; two when they are to be compared.
         target: the project they are meant for.
         folder: where W&B's `wandb` folder is made.
         protocol: whose scores come first.
-        compare: whether to join the two.
+        compare: whether to compare the two.
         on_message: takes messages on the way.
 
     Raises:
@@ -143,21 +143,21 @@ def write_offline(
     copies = []
     for job in jobs:
         with WorkerProcess(job | {"offline": True}, None, offline_folder=folder.resolve()) as worker:
-            copies.append(Sent(**worker.result(on_message)))
+            copies.append(PushResult(**worker.result(on_message)))
     return copies
 
 
-def _send(job: Mapping[str, Any], login: Login, on_message: OnMessage, should_stop: Callable[[], bool]) -> Sent:
+def _send(job: Mapping[str, Any], login: Login, on_message: OnMessage, should_stop: Callable[[], bool]) -> PushResult:
     with WorkerProcess(job, login) as worker:
-        return Sent(**worker.result(on_message, should_stop))
+        return PushResult(**worker.result(on_message, should_stop))
 
 
 def _job(run: Path, protocol: str, target: Target, offline_folder: Path | None = None) -> dict[str, Any]:
     get_protocol(protocol)
     RunStore(run).data()  # A damaged run raises before anything is sent.
     _check_disk(run, offline_folder)
-    where = {"entity": target.entity, "project": target.project}
-    return {"action": "push", "folder": str(run.resolve()), "protocol": protocol, **where}
+    project = {"entity": target.entity, "project": target.project}
+    return {"action": "push", "folder": str(run.resolve()), "protocol": protocol, **project}
 
 
 def _check_disk(run: Path, offline_folder: Path | None) -> None:
@@ -179,21 +179,22 @@ def _check_disk(run: Path, offline_folder: Path | None) -> None:
 
 
 def _comparison_job(a: Path, b: Path, protocol: str, target: Target, links: Mapping[str, str]) -> dict[str, Any]:
-    where = {"entity": target.entity, "project": target.project}
+    project = {"entity": target.entity, "project": target.project}
     sides = {"a": str(a.resolve()), "b": str(b.resolve())}
-    return {"action": "compare", **sides, "protocol": protocol, "links": dict(links), **where}
+    return {"action": "compare", **sides, "protocol": protocol, "links": dict(links), **project}
 
 
 @contextlib.contextmanager
 def exclusive_lock(login: Login, id_: str) -> Iterator[None]:
-    """Lock a W&B run against a second push from this machine. The lock ends with the process, however that ends.
+    """Lock a W&B run against a second push from this machine. The lock is released when the process exits, even if it
+    is killed.
 
     Raises:
         RunBusyError: another push holds it.
         StoreError: no lock can be made.
     """
     target = login.target
-    # An entity may be named, or be the key's own: either tells whose project it is.
+    # The entity may be given, or be the default one of the key: lock on both.
     owners = [f"key {login.key}", *([f"entity {target.entity}"] if target.entity else [])]
     with contextlib.ExitStack() as locks:
         for owner in owners:

@@ -1,4 +1,4 @@
-"""What W&B is sent of a stored run: config, summary scalars, tables. Pure."""
+"""The payload of a stored run: config, summary scalars, tables. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from jglue_app.wandb_sink.tables import notice_table, outcome_table, prediction_
 
 
 def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group: str | None = None) -> Payload:
-    """What is sent of one run.
+    """The payload of one run.
 
     Args:
         data: the run.
@@ -44,17 +44,17 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
 
     Raises:
         UnknownNameError: no such protocol.
-        InputError: the run has no answer, or nothing that the protocol scores.
+        InputError: the run has no output, or the protocol scores none of it.
     """
     get_protocol(protocol)
     judged = {name: judge_run(data, name) for name in PROTOCOLS}
     reports = {name: report_run(data, name, items) for name, items in judged.items()}
-    done = sum(record.output is not None for record in data.records)
-    _check(reports[protocol], done)
+    n_answered = sum(record.output is not None for record in data.records)
+    _check(reports[protocol], n_answered)
     spec = data.spec
-    planned = sum(len(items) for items in data.items.values())
+    n_planned = sum(len(items) for items in data.items.values())
     summary: Summary = {"push/format": FORMAT, "push/protocol": protocol}
-    summary |= {"push/items": done, "push/planned": planned, "push/finished": done >= planned}
+    summary |= {"push/items": n_answered, "push/planned": n_planned, "push/finished": n_answered >= n_planned}
     for name, report in reports.items():
         summary |= score_keys(report, f"{PROTOCOLS_KEY}/{name}")
     summary |= score_keys(reports[protocol], CHOSEN)
@@ -71,18 +71,18 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
         job_type=EVALUATION,
         group=group,
         tags=usable_tags(
-            [*tags, spec.model.quantization, _quantized(data), *([] if done >= planned else ["unfinished"])]
+            [*tags, spec.model.quantization, _quantized(data), *([] if n_answered >= n_planned else ["unfinished"])]
         ),
         config=_config(data, manifest, protocol),
         summary=summary,
         tables={name: table for name, table in tables.items() if table.rows},
         artifact=artifact_name(spec.spec_id),
-        metadata=_metadata(data, manifest, done, planned),
+        metadata=_metadata(data, manifest, n_answered, n_planned),
     )
 
 
-def _check(report: Report, done: int) -> None:
-    if not done:
+def _check(report: Report, n_answered: int) -> None:
+    if not n_answered:
         raise InputError(
             "The run {run} has no answer yet. Finish it first: `run` with the same options.", run=report.spec_id
         )
@@ -109,23 +109,23 @@ def score_keys(report: Report, prefix: str) -> Summary:
     for name, task in report.tasks.items():
         if task.unscored == "not_covered":
             continue
-        at = f"{prefix}/{name}"
+        key = f"{prefix}/{name}"
         metrics = get_protocol(report.protocol).metrics[name]
         # The main metric is always named, with n = 0 where it has no value: the subset was run.
-        out |= estimate_keys(f"{at}/{metrics[0]}", main_metric(task, report.protocol))
+        out |= estimate_keys(f"{key}/{metrics[0]}", main_metric(task, report.protocol))
         for metric, estimate in (task.metrics or task.choose).items():
-            out |= estimate_keys(f"{at}/{metric}", estimate)
+            out |= estimate_keys(f"{key}/{metric}", estimate)
         for metric in metrics:
-            out[f"{at}/{metric}/unreadable"] = task.unreadable if task.metrics else 0
-            out[f"{at}/{metric}/floor"] = task.floors.get(metric)
-            out[f"{at}/{metric}/default_floor"] = task.default_floors.get(metric)
+            out[f"{key}/{metric}/unreadable"] = task.unreadable if task.metrics else 0
+            out[f"{key}/{metric}/floor"] = task.floors.get(metric)
+            out[f"{key}/{metric}/default_floor"] = task.default_floors.get(metric)
         readings = {"lenient": task.lenient, "choose": task.choose, "imputed": task.imputed}
         for reading, estimates in readings.items():
             for metric, estimate in estimates.items():
-                out |= estimate_keys(f"{at}/{reading}/{metric}", estimate)
-        out[f"{at}/decided_by"] = "text" if task.metrics and not _ranked(report, name) else "log-likelihood"
-        out[f"{at}/source"] = task.source
-        out[f"{at}/knows_but_cannot_format"] = task.knows
+                out |= estimate_keys(f"{key}/{reading}/{metric}", estimate)
+        out[f"{key}/decided_by"] = "text" if task.metrics and not _ranked(report, name) else "log-likelihood"
+        out[f"{key}/source"] = task.source
+        out[f"{key}/knows_but_cannot_format"] = task.knows
     out |= estimate_keys(f"{prefix}/average", report.average)
     out[f"{prefix}/average_of"] = ",".join(report.average_of)
     return {key: value for key, value in out.items() if value is not None}
@@ -159,15 +159,15 @@ def _speed_keys(data: RunData) -> Summary:
 
 
 def _quantized(data: RunData) -> str:
-    """How the weights were quantized in the files already; empty if they were not."""
+    """The quantization of the weight files; empty if they are not quantized."""
     return data.model.quantized if data.model else ""
 
 
 def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[str, Any]:
     spec = data.spec
     penalties = {task: spec.decoding.for_task(task).repetition_penalty for task in spec.tasks}
-    same = len(set(penalties.values())) == 1
-    flat = {
+    uniform = len(set(penalties.values())) == 1
+    settings = {
         "model": spec.model.id,
         "files_sha256": spec.model.files_sha256,
         "format": spec.prompt.format,
@@ -175,8 +175,8 @@ def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[s
         "shots": spec.prompt.shots,
         "thinking": spec.prompt.thinking,
         "max_thinking_tokens": spec.decoding.max_thinking_tokens,
-        "repetition_penalty": next(iter(penalties.values())) if same else None,
-        **({} if same else {"repetition_penalty_by_task": penalties}),
+        "repetition_penalty": next(iter(penalties.values())) if uniform else None,
+        **({} if uniform else {"repetition_penalty_by_task": penalties}),
         "method": spec.decoding.method,
         "quantization": spec.model.quantization,
         "dtype": data.model.dtype if data.model else spec.model.dtype,
@@ -185,13 +185,15 @@ def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[s
         "split": spec.split,
         "tasks": list(spec.tasks),
     }
-    kept = {name: manifest.get(name) for name in ("spec_id", "spec", "label", "created", "data", "model", "machine")}
-    config: dict[str, Any] = json.loads(dumps({**flat, "protocol": protocol, "jglue": kept}))
+    manifest_facts = {
+        name: manifest.get(name) for name in ("spec_id", "spec", "label", "created", "data", "model", "machine")
+    }
+    config: dict[str, Any] = json.loads(dumps({**settings, "protocol": protocol, "jglue": manifest_facts}))
     return config
 
 
-def _metadata(data: RunData, manifest: Mapping[str, Any], done: int, planned: int) -> dict[str, Any]:
-    """Of the artifact: what a colleague has to know before it is fetched, with checksums of data and prompts."""
+def _metadata(data: RunData, manifest: Mapping[str, Any], n_answered: int, n_planned: int) -> dict[str, Any]:
+    """Metadata of the artifact, readable without downloading it, with checksums of data and prompts."""
     prompts = hashlib.sha256()
     for record in sorted(data.records, key=lambda r: (r.task, r.item_id)):
         prompts.update(f"{record.task} {record.item_id} {record.prompt.sha256}\n".encode())
@@ -200,8 +202,8 @@ def _metadata(data: RunData, manifest: Mapping[str, Any], done: int, planned: in
         "label": data.spec.label,
         "code_version": data.spec.code_version,
         "created": str(manifest.get("created", "")),
-        "items": done,
-        "planned": planned,
+        "items": n_answered,
+        "planned": n_planned,
         "data_sha256": dict(data.spec.data_sha256),
         "style_sha256": data.spec.style_sha256,
         "prompts_sha256": prompts.hexdigest(),
@@ -210,11 +212,21 @@ def _metadata(data: RunData, manifest: Mapping[str, Any], done: int, planned: in
 
 
 def protocol_hashes() -> dict[str, str]:
-    """Protocol → checksum of what it decides by: its name, metrics and defaults, and every decision of every subset."""
-    return {name: hashlib.sha256(_described(name).encode()).hexdigest() for name in PROTOCOLS}
+    """Protocol → checksum of its definition: name, metrics, defaults, and every decision of every subset."""
+    return {name: hashlib.sha256(_protocol_text(name).encode()).hexdigest() for name in PROTOCOLS}
 
 
-def _described(name: str) -> str:
-    how = get_protocol(name)
-    rules = {task: asdict(of) for task, of in sorted(how.rules.items())}
-    return dumps([name, how.metrics, sorted(how.ranked), how.defaults, how.first_reference_only, how.lenient, rules])
+def _protocol_text(name: str) -> str:
+    protocol = get_protocol(name)
+    rules = {task: asdict(task_rules) for task, task_rules in sorted(protocol.rules.items())}
+    return dumps(
+        [
+            name,
+            protocol.metrics,
+            sorted(protocol.ranked),
+            protocol.defaults,
+            protocol.first_reference_only,
+            protocol.lenient,
+            rules,
+        ]
+    )

@@ -1,4 +1,4 @@
-"""Tables of what W&B is sent: an item a row, or a score. Pure."""
+"""The tables that are sent to W&B, with one row per item or per score. Pure."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Cell = str | float | int | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table whose columns hold one type each, or nothing."""
+    """A table whose columns each have one type; None where there is no value."""
 
     columns: tuple[str, ...]
     rows: list[list[Cell]]
 
 
 def outcome_table(report: Report) -> Table:
-    """How many items of each subset had each outcome."""
+    """Number and share of the items with each outcome, by subset."""
     rows: list[list[Cell]] = []
     for name, task in report.tasks.items():
         total = sum(task.outcomes.values())
@@ -42,7 +42,7 @@ def outcome_table(report: Report) -> Table:
 
 
 def notice_table(reports: Mapping[str, Report]) -> Table:
-    """What a reader of the scores has to know, and under which protocols."""
+    """The caveats about the scores, with the protocols that they apply to."""
     protocols: dict[tuple[str, str], list[str]] = {}
     for protocol, report in reports.items():
         for notice in report.notices:
@@ -54,7 +54,7 @@ def notice_table(reports: Mapping[str, Report]) -> Table:
 
 
 def prediction_table(judged: Mapping[str, Judged], task: str, protocol: str) -> Table:
-    """One row for each item of a subset that has a record: what it asks, the output, and how it is read and counted.
+    """One row for each item of a subset that has a record: the question, the output, and how it is parsed and scored.
 
     `parsed`, `status`, `rule` and `correct` are the chosen protocol's; where it does not score the subset, those of
     `official`. `correct` is empty where there is no right and wrong (JSTS); `verdict/<protocol>` is then the number
@@ -65,7 +65,7 @@ def prediction_table(judged: Mapping[str, Judged], task: str, protocol: str) -> 
     head = ["item_id", "question", "prompt", "raw", "parsed", "status", "rule", "gold", "correct", "outcome"]
     head += [*metrics, "lenient", "choice", *(f"verdict/{name}" for name in protocols), "logprobs"]
     head += ["finish", "error", "prompt_tokens", "new_tokens", "seconds", "examples"]
-    chosen = judged[protocol].get(task) or judged["official"][task]
+    chosen_rows = judged[protocol].get(task) or judged["official"][task]
     rows: list[list[Cell]] = []
     for row in result_rows(judged, task, protocol):
         strict = row.judgement.strict
@@ -79,7 +79,7 @@ def prediction_table(judged: Mapping[str, Judged], task: str, protocol: str) -> 
                 strict.status,
                 str(explain(strict.rule)),
                 _text(gold_text(row.item)),
-                is_correct(chosen[row.record.item_id]),
+                is_correct(chosen_rows[row.record.item_id]),
                 row.official.outcome,
                 *(row.judgement.scores.get(name) for name in metrics),
                 _text(row.official.lenient.value),
@@ -104,7 +104,7 @@ def _logprobs(row: ResultRow) -> str | None:
 
 
 def _text(value: str | float | None) -> str | None:
-    """A cell of text: a number as short as it can be written, lone surrogates spelled out, which W&B's JSON lacks."""
+    """A cell of text: numbers in their shortest form, lone surrogates escaped, which W&B's JSON cannot hold."""
     if value is None:
         return None
     return f"{value:g}" if isinstance(value, float) else surrogates.escape(str(value))
@@ -143,29 +143,32 @@ def _interval(estimate: Estimate | None) -> Iterator[float | None]:
 
 
 def comparison_table(task: str, chosen: tuple[Judged, Judged], official: tuple[Judged, Judged]) -> Table:
-    """The items that both runs have a record of: both outputs, how each was read, and who is right.
+    """The items that both runs have a record of: both outputs, how each was parsed, and which is correct.
 
     Args:
         task: the subset.
-        chosen: both runs' items as the chosen protocol judges them.
-        official: as `official` does.
+        chosen: both runs' items, judged under the chosen protocol.
+        official: the same under `official`.
     """
-    a, b = (of.get(task) or usual.get(task, {}) for of, usual in zip(chosen, official, strict=True))
+    a, b = (
+        chosen_rows.get(task) or official_rows.get(task, {})
+        for chosen_rows, official_rows in zip(chosen, official, strict=True)
+    )
     head = ("item_id", "question", "gold", "a_raw", "b_raw", "a_parsed", "b_parsed", "a_correct", "b_correct")
     tail = ("who_is_right", "a_outcome", "b_outcome", "a_choice", "b_choice", "a_verdict", "b_verdict")
     rows: list[list[Cell]] = []
-    for id_, in_a in a.items():
-        in_b = b.get(id_)
-        if in_b is None or in_a.item != in_b.item:
+    for id_, row_a in a.items():
+        row_b = b.get(id_)
+        if row_b is None or row_a.item != row_b.item:
             continue
-        both = (in_a, in_b)
+        both = (row_a, row_b)
         outputs = [row.record.output for row in both]
-        judgements = [usual[task][id_].judgement for usual in official]
+        judgements = [official_rows[task][id_].judgement for official_rows in official]
         rows.append(
             [
                 id_,
-                _text(question_text(in_a.item)),
-                _text(gold_text(in_a.item)),
+                _text(question_text(row_a.item)),
+                _text(gold_text(row_a.item)),
                 *(_text(output.text) if output else None for output in outputs),
                 *(_text(row.judgement.strict.value) for row in both),
                 *(is_correct(row) for row in both),
@@ -179,16 +182,16 @@ def comparison_table(task: str, chosen: tuple[Judged, Judged], official: tuple[J
 
 
 def winner(a: Answered, b: Answered) -> str | None:
-    """`both`, `a`, `b` or `neither`; of similarities `a` or `b` is nearer to the gold value, `equal` as near.
-    None where one of them has no answer that could be scored: such an item is in no paired test.
+    """`both`, `a`, `b` or `neither`; for similarities the one nearer to the gold value, or `equal`.
+    None if one of them has no answer that can be scored: such an item is not in the paired test.
     """
     if any(row.judgement.outcome in UNANSWERED for row in (a, b)):
         return None
     if isinstance(gold := a.item.gold, float):
         distances = [None if (number := verdict(row)) is None else abs(number - gold) for row in (a, b)]
-        of_a, of_b = distances
-        if of_a is None or of_b is None:
-            return "neither" if of_a is None and of_b is None else "b" if of_a is None else "a"
-        return "equal" if of_a == of_b else "a" if of_a < of_b else "b"
-    right = bool(is_correct(a)), bool(is_correct(b))
-    return {(True, True): "both", (True, False): "a", (False, True): "b"}.get(right, "neither")
+        distance_a, distance_b = distances
+        if distance_a is None or distance_b is None:
+            return "neither" if distance_a is None and distance_b is None else "b" if distance_a is None else "a"
+        return "equal" if distance_a == distance_b else "a" if distance_a < distance_b else "b"
+    correct = bool(is_correct(a)), bool(is_correct(b))
+    return {(True, True): "both", (True, False): "a", (False, True): "b"}.get(correct, "neither")

@@ -1,8 +1,8 @@
 """The short-lived process in which W&B's client runs, seen from the process that starts it.
 
 W&B keeps the last key as its whole process's session key: a later call without a key would use another person's.
-So every push has a process of its own, with the key in its environment alone and a HOME that is deleted with it. Its
-own side is `client/worker.py`.
+So every push runs in a separate process, with the key only in its environment and a HOME that is deleted with it. The
+code in that process is `client/worker.py`.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ INHERITED_ENV = (
     *("WANDB_HTTP_TIMEOUT", "WANDB_INIT_TIMEOUT", "WANDB_FILE_PUSHER_TIMEOUT", "WANDB_INSECURE_DISABLE_SSL"),
     *("JGLUE_DATA_DIR", "JGLUE_CACHE_DIR"),
 )
-"""What it gets of this process's environment besides `child_process.INHERITED_ENV`: no secret of anything else."""
+"""Variables that it inherits besides `child_process.INHERITED_ENV`: no unrelated secrets."""
 WORKER_HOME_ENV = "JGLUE_WORKER_HOME"
-"""Variable that names the folder which is deleted with the process."""
+"""Variable with the path of the folder that is deleted with the process."""
 MIN_KEY_FRAGMENT = 8
-"""Shortest part of a key, in characters, that is never printed."""
+"""Parts of a key of at least this many characters are never printed."""
 MAX_STDERR_CHARS = 300
-"""Characters of the last line of standard error that an error repeats."""
+"""Characters of the last line of standard error that an error quotes."""
 
 
 class WorkerProcess:
-    """One process at work. Use it in a `with`: its folder is deleted at the end, and the process has exited.
+    """A worker process. Use as a context manager: on exit the process has ended and its folder is deleted.
 
     Args:
-        job: what to do; the table that `client/worker.py` takes.
+        job: the job for `client/worker.py`.
         login: where, and the key; None to write an offline copy, which needs none.
         offline_folder: where an offline copy is written; None for a folder that is deleted at the end.
 
@@ -58,7 +58,7 @@ class WorkerProcess:
         try:
             (self._home / "tmp").mkdir()
             self._process = ChildProcess(
-                # -P: a file of that name in the working folder is not ours.
+                # -P: do not import a module of that name from the working folder.
                 [sys.executable, "-P", "-m", WORKER_MODULE],
                 env=_environment(self._home, login, offline_folder),
                 stderr=self._home / "stderr",
@@ -78,7 +78,7 @@ class WorkerProcess:
     ) -> None:
         self._process.__exit__(kind, error, trace)
         self._key = ""  # The traceback of an error that is kept holds this object.
-        # W&B's own core may still be closing its log there.
+        # W&B's core process may still be closing its log there.
         for _attempt in range(10):
             shutil.rmtree(self._home, ignore_errors=True)
             if not self._home.exists():
@@ -112,7 +112,7 @@ class WorkerProcess:
 
 @contextlib.contextmanager
 def _translated_exit() -> Iterator[None]:
-    """Turn the end of the process without a result into a sentence."""
+    """Turn an exit of the process without a result into a NetworkError."""
     try:
         yield
     except ChildStoppedError:
@@ -133,21 +133,21 @@ def _translated_exit() -> Iterator[None]:
 
 
 def redact_key(key: str, text: str) -> str:
-    """A text with `[key]` for a key and for every part of it of `MIN_KEY_FRAGMENT` characters or more: servers shorten
-    what they repeat."""
-    out, at = [], 0
-    while at < len(text):
+    """A text with `[key]` for a key and for every part of it of `MIN_KEY_FRAGMENT` characters or more: servers quote
+    keys in part."""
+    out, start = [], 0
+    while start < len(text):
         length = 0
-        while at + length < len(text) and text[at : at + length + 1] in key:
+        while start + length < len(text) and text[start : start + length + 1] in key:
             length += 1
-        out.append("[key]" if length >= MIN_KEY_FRAGMENT else text[at])
-        at += length if length >= MIN_KEY_FRAGMENT else 1
+        out.append("[key]" if length >= MIN_KEY_FRAGMENT else text[start])
+        start += length if length >= MIN_KEY_FRAGMENT else 1
     return "".join(out)
 
 
 def _environment(home: Path, login: Login | None, offline_folder: Path | None) -> dict[str, str]:
     package_parent = str(Path(__file__).resolve().parents[2])
-    own = {
+    variables = {
         WORKER_HOME_ENV: str(home),
         "HOME": str(home),
         # The client leaves copies of tables in temporary folders when it is ended.
@@ -167,5 +167,5 @@ def _environment(home: Path, login: Login | None, offline_folder: Path | None) -
         "WANDB_SILENT": "true",
     }
     if login is not None:
-        own |= {"WANDB_API_KEY": login.key, "WANDB_BASE_URL": login.target.base_url}
-    return {**inherited_environment(*INHERITED_ENV), **own}
+        variables |= {"WANDB_API_KEY": login.key, "WANDB_BASE_URL": login.target.base_url}
+    return {**inherited_environment(*INHERITED_ENV), **variables}

@@ -124,7 +124,7 @@ def pair(id_: int, first: str, second: str, label: object = 2.0) -> dict[str, ob
 @pytest.fixture
 def guarded(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A data folder in which two of five JSTS train items are JNLI items under evaluation."""
-    monkeypatch.setattr(files, "PINS", {})
+    monkeypatch.setattr(files, "PINNED_SHA256", {})
     found = replace(settings, data_dir=tmp_path / "jglue")
     shared = [("犬が走る。", "猫が寝る。"), ("空は青い。", "海も青い。")]
     official(found, "jnli-v1.3/valid-v1.3.json", *(pair(i, *p, "neutral") for i, p in enumerate(shared)))
@@ -160,7 +160,7 @@ def test_jsts_alone_may_show_what_it_does_not_evaluate(guarded: Settings, tmp_pa
 def test_a_pool_that_leaks_all_the_same_is_refused(
     guarded: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "without", lambda pool, evaluated: pool)
+    monkeypatch.setattr(pools, "exclude", lambda pool, evaluated: pool)
     with pytest.raises(InputError, match=r"The example jsts 0 has the text of the evaluated item jnli 0\. Take it out"):
         make_plan(guarded, table(tmp_path), ["jsts", "jnli"], prompt=PromptSpec(shots=2))
 

@@ -238,7 +238,7 @@ def test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for i, label in enumerate(("entailment", "neutral", "neutral", "contradiction"), 226)
     ]
     path = put(tmp_path / "jglue/jnli-v1.3/test-v1.3.json", *rows)
-    monkeypatch.setitem(files.PINS, "jnli/test", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setitem(files.PINNED_SHA256, "jnli/test", hashlib.sha256(path.read_bytes()).hexdigest())
     monkeypatch.setenv("JGLUE_DATA_DIR", str(tmp_path / "jglue"))
     return path
 

@@ -158,7 +158,7 @@ def pin(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bytes], None]:
     """Make the checksum of a small file the official one."""
 
     def set_pin(key: str, content: bytes) -> None:
-        monkeypatch.setitem(files.PINS, key, hashlib.sha256(content).hexdigest())
+        monkeypatch.setitem(files.PINNED_SHA256, key, hashlib.sha256(content).hexdigest())
 
     return set_pin
 
@@ -422,7 +422,7 @@ def test_an_official_file_in_the_data_folder_is_read_into_items(
 def test_the_data_folder_goes_before_the_cache_and_the_cache_before_the_server(
     tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(files.PINS, "jnli/valid")
+    monkeypatch.delitem(files.PINNED_SHA256, "jnli/valid")
     first, second = lines(JNLI_ROWS[0]), lines(JNLI_ROWS[1])
     settings = make_settings(tmp_path, data_dir=tmp_path / "jglue", data_url=site.url)
     in_folder = put(tmp_path / "jglue/jnli-v1.3/valid-v1.3.json", first)
@@ -811,29 +811,29 @@ HUNDRED = tuple(pair(str(i), f"文{i}", "文") for i in range(100))
 
 
 def test_a_larger_limit_contains_every_smaller_one() -> None:
-    taken = [{item.id for item in pools.take(HUNDRED, limit, seed=3)} for limit in range(101)]
+    taken = [{item.id for item in pools.sample_items(HUNDRED, limit, seed=3)} for limit in range(101)]
     assert [len(ids) for ids in taken] == list(range(101))
     assert all(small < large for small, large in itertools.pairwise(taken))
 
 
 def test_taken_items_stay_in_file_order() -> None:
     for limit in (1, 10, 99):
-        numbers = [int(item.id) for item in pools.take(HUNDRED, limit, seed=1)]
+        numbers = [int(item.id) for item in pools.sample_items(HUNDRED, limit, seed=1)]
         assert numbers == sorted(numbers)
 
 
 def test_taking_is_repeatable_and_another_seed_takes_others() -> None:
-    assert pools.take(HUNDRED, 10, seed=5) == pools.take(HUNDRED, 10, seed=5)
-    assert len({tuple(item.id for item in pools.take(HUNDRED, 10, seed)) for seed in range(5)}) == 5
+    assert pools.sample_items(HUNDRED, 10, seed=5) == pools.sample_items(HUNDRED, 10, seed=5)
+    assert len({tuple(item.id for item in pools.sample_items(HUNDRED, 10, seed)) for seed in range(5)}) == 5
 
 
 @pytest.mark.parametrize("limit", [None, 100, 101, 10**9])
 def test_no_limit_or_one_beyond_the_end_takes_everything(limit: int | None) -> None:
-    assert pools.take(HUNDRED, limit, seed=0) == HUNDRED
+    assert pools.sample_items(HUNDRED, limit, seed=0) == HUNDRED
 
 
 def test_a_limit_of_nothing_takes_nothing() -> None:
-    assert pools.take(HUNDRED, 0, seed=0) == ()
+    assert pools.sample_items(HUNDRED, 0, seed=0) == ()
 
 
 # --- verify ---------------------------------------------------------------------------------------------
@@ -891,7 +891,7 @@ def real(tmp_path: Path) -> Settings:
 def test_the_official_dev_file_is_valid_and_complete(real: Settings, task: str, count: int) -> None:
     found = files.load(real, task)
     assert len(found.items) == count
-    assert (found.source, found.version, found.sha256) == ("official", "v1.3", files.PINS[f"{task}/valid"])
+    assert (found.source, found.version, found.sha256) == ("official", "v1.3", files.PINNED_SHA256[f"{task}/valid"])
 
 
 @needs_jglue

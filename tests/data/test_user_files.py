@@ -67,7 +67,7 @@ def parquet(path: Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str
 @pytest.fixture
 def official(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A folder for JNLI, whose official file would hold the four pairs."""
-    monkeypatch.setitem(files.PINS, "jnli/valid", hashlib.sha256(lines(PAIRS)).hexdigest())
+    monkeypatch.setitem(files.PINNED_SHA256, "jnli/valid", hashlib.sha256(lines(PAIRS)).hexdigest())
     (tmp_path / "jglue" / "jnli-v1.3").mkdir(parents=True)
     return replace(settings, data_dir=tmp_path / "jglue")
 
@@ -162,7 +162,7 @@ def test_similarities_in_32_bits_are_those_that_were_written(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{**row, "label": score} for row, score in zip(PAIRS, (2.2, 0.0, 4.8, 3.3333333), strict=True)]
-    monkeypatch.setitem(files.PINS, "jsts/valid", hashlib.sha256(lines(rows)).hexdigest())
+    monkeypatch.setitem(files.PINNED_SHA256, "jsts/valid", hashlib.sha256(lines(rows)).hexdigest())
     (tmp_path / "jsts-v1.3").mkdir()
     table = pa.Table.from_pylist(rows)
     table = table.set_column(4, "label", table["label"].cast(pa.float32()))
@@ -178,7 +178,7 @@ def test_a_flat_jsquad_export_is_the_nested_file(
     texts = [str(row["context"]) for row in QUESTIONS]
     paragraphs = [{"qas": asked[:2], "context": texts[0]}, {"qas": asked[2:], "context": texts[2]}]
     nested = lines([{"data": [{"title": "寺", "paragraphs": paragraphs}]}])
-    monkeypatch.setitem(files.PINS, "jsquad/valid", hashlib.sha256(nested).hexdigest())
+    monkeypatch.setitem(files.PINNED_SHA256, "jsquad/valid", hashlib.sha256(nested).hexdigest())
     folder = tmp_path / "jsquad-v1.3"
     folder.mkdir()
     here = replace(settings, data_dir=tmp_path)

@@ -31,7 +31,7 @@ from jglue_app.ui.jobs import State
 from jglue_app.ui.tabs import about
 from jglue_app.ui.tabs.lab_course import STEPS
 from jglue_app.ui.views import MARKS
-from jglue_app.ui.views.board import MARKED
+from jglue_app.ui.views.board import FLOOR_NOTICES
 from jglue_app.ui.views.items import FILTERS, SORTS
 from tests.messages.extraction import APP, constants, first_arguments, parsed
 
@@ -132,7 +132,7 @@ FINDINGS = set(rules_of_the_linter())
 @pytest.mark.parametrize(
     ("shape", "names"),
     [
-        ("mark_{}", MARKED),
+        ("mark_{}", FLOOR_NOTICES),
         ("lint_{}", FINDINGS),
         ("lint_level_{}", lint.LEVELS),
         ("filter_{}", FILTERS),

@@ -60,7 +60,7 @@ def official(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
     for task, content in OFFICIAL.items():
         (folder / f"{task}-v1.3").mkdir(parents=True)
         (folder / f"{task}-v1.3" / "valid-v1.3.json").write_bytes(content)
-        monkeypatch.setitem(files.PINS, f"{task}/valid", sha256(content))
+        monkeypatch.setitem(files.PINNED_SHA256, f"{task}/valid", sha256(content))
     return replace(settings, data_dir=folder, data_url="http://127.0.0.1:9")
 
 
@@ -293,5 +293,5 @@ def test_other_data_is_another_run(official: Settings, monkeypatch: pytest.Monke
         {"sentence_pair_id": "9", "sentence1": "雨が降る。", "sentence2": "道がぬれる。", "label": "neutral"}
     )
     (official.data_dir / "jnli-v1.3" / "valid-v1.3.json").write_bytes(longer)
-    monkeypatch.setitem(files.PINS, "jnli/valid", sha256(longer))
+    monkeypatch.setitem(files.PINNED_SHA256, "jnli/valid", sha256(longer))
     assert planned(official, data_kind="official").spec.spec_id != before.spec.spec_id

@@ -130,7 +130,7 @@ def test_leaked_ids_are_those_of_the_official_files(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("JGLUE_DATA_DIR", str(REAL))
     settings = load_settings()
     for task, leak in LEAKS.items():
-        assert leak.sha256 == data.PINS[f"{task}/valid"]
+        assert leak.sha256 == data.PINNED_SHA256[f"{task}/valid"]
         train = {pools.fingerprint(item) for item in data.load(settings, leak.train, "train").items}
         assert leak.ids == {item.id for item in data.load(settings, task).items if pools.fingerprint(item) in train}
     assert {task: len(leak.ids) for task, leak in LEAKS.items()} == {"jnli": 1_487, "jcommonsenseqa": 19}

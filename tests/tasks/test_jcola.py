@@ -139,7 +139,7 @@ def test_the_check_of_the_data_tells_leaks_between_its_files(home: Settings) -> 
     put(folder(home) / "in_domain_valid-v1.0.json", row(3, "犬が走る。", 0))
     put(folder(home) / "out_of_domain_valid-v1.0.json", row(4, "犬が走る。", 0), row(5, "犬も走る。", 1))
     rows = files.verify(home)
-    datasets = files.at_hand(home, rows)
+    datasets = files.available_datasets(home, rows)
     assert [(d.task, d.split) for d in datasets] == [("jcola", split) for split in ("train", "valid", "out_of_domain")]
     leaks = {(leak.evaluated, leak.other, leak.items) for leak in check(rows, datasets, []).leaks}
     assert leaks >= {("jcola/valid", "jcola/train", 1), ("jcola/out_of_domain", "jcola/train", 1)}

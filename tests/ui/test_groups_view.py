@@ -91,7 +91,7 @@ def test_a_run_with_such_items_has_the_table_for_both_sides(
     folder.mkdir(parents=True)
     document = {"version": "1", "data": [{"title": "寺", "paragraphs": [paragraph]}]}
     (folder / "valid-v1.3.json").write_text(json.dumps(document), "utf-8")
-    monkeypatch.setattr("jglue_app.data.files.PINS", {})
+    monkeypatch.setattr("jglue_app.data.files.PINNED_SHA256", {})
     monkeypatch.setenv("JGLUE_DATA_DIR", str(tmp_path / "jglue"))
     made = []
     for name, right in (("one", "a1p0q0"), ("two", "a4596p0q0")):

@@ -82,7 +82,7 @@ def test_the_runs_that_came_with_the_application_can_be_looked_at_by_anyone(stat
             assert list(server.runs(owner)) == SHIPPED_RUNS
             assert list(server.runs(owner, shipped=False)) == []
             for name in SHIPPED_RUNS:
-                assert server.path(owner, name) == showcase.folder(name.removeprefix(SHIPPED))
+                assert server.path(owner, name) == showcase.run_folder(name.removeprefix(SHIPPED))
     assert sum(len(items) for items in public.data("stranger", SHIPPED_RUNS[0]).items.values()) == 227
 
 
@@ -190,7 +190,7 @@ def test_a_name_that_leads_elsewhere_is_no_run(
         state.delete("ana", name)
     assert (outside / "manifest.json").is_file()
     assert (settings.runs_dir / name_of(job) / "manifest.json").is_file()
-    assert showcase.here()
+    assert showcase.is_available()
 
 
 def test_a_run_that_is_gone_is_a_sentence_also_for_its_owner(public: AppState, make: Make, settings: Settings) -> None:
@@ -227,7 +227,7 @@ def test_a_run_that_came_with_the_application_stays(state: AppState, public: App
         state.delete("ana", name)
     with pytest.raises(InputError, match="public server"):
         public.delete("ana", name)
-    assert (showcase.folder(name.removeprefix(SHIPPED)) / "manifest.json").is_file()
+    assert (showcase.run_folder(name.removeprefix(SHIPPED)) / "manifest.json").is_file()
 
 
 def test_on_a_public_server_nobody_deletes_a_run_not_even_their_own(public: AppState, make: Make) -> None:

@@ -49,7 +49,7 @@ from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
 from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view, pieces, special_pieces
-from jglue_app.wandb_sink import Sent
+from jglue_app.wandb_sink import PushResult
 from tests.scoring.test_report import pairs
 
 SPEC = RunSpec(ModelSpec("m"), ("jnli",), "v", {}, PromptSpec(), "", Decoding(), "0")
@@ -181,9 +181,9 @@ def test_a_question_and_its_gold_answer_are_one_line_each() -> None:
 
 
 def test_a_subset_is_named_with_where_its_items_came_from_unless_they_are_official() -> None:
-    assert views.named("jnli", "sample", "ja") == "JNLI (見本)"
-    assert views.named("marc_ja", "user", "en") == "MARC-ja (own file)"
-    assert views.named("jnli", "official", "ja") == "JNLI"
+    assert views.subset_title("jnli", "sample", "ja") == "JNLI (見本)"
+    assert views.subset_title("marc_ja", "user", "en") == "MARC-ja (own file)"
+    assert views.subset_title("jnli", "official", "ja") == "JNLI"
 
 
 def test_what_went_wrong_is_read_aloud() -> None:
@@ -1498,7 +1498,7 @@ def everything(text: str) -> dict[str, list[str]]:
         "head": [views.render("head", {"lang": text})],
         "wandb_push": [
             wandb_push.push_html(
-                job("done", result=[Sent(text, text, url, {text: 3}, 1, name=text)] * 3, notices=[text]), "ja"
+                job("done", result=[PushResult(text, text, url, {text: 3}, 1, name=text)] * 3, notices=[text]), "ja"
             )
             for url in ("https://wandb.example/run", text)
         ],

@@ -15,7 +15,7 @@ import pytest
 
 from jglue_app import wandb_sink
 from jglue_app.cli import main
-from jglue_app.wandb_sink import Login, Sent
+from jglue_app.wandb_sink import Login, PushResult
 from tests.unsealed import unsealed
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.known import KEY, SHOWCASE, as_model, login, run_of, spec_id, table, together, until
@@ -56,7 +56,7 @@ class Board:
     """The shipped run with examples, all five subsets; pushed under `stability-jp`."""
     half: Path
     """A run that ended early, of a model with a Japanese name; pushed under `flexeval`."""
-    sent: dict[str, Sent]
+    sent: dict[str, PushResult]
     """`a`, `b`, `both`, `gemma`, `half` → what the push told."""
     lone: str
     """A W&B run that some push began and never completed."""
@@ -83,10 +83,10 @@ def board(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Iterator[Boar
             "push/format": 2,
         }
 
-        def both() -> list[Sent]:
+        def both() -> list[PushResult]:
             return list(wandb_sink.push_comparison(ada, ben, to))
 
-        def others() -> list[Sent]:
+        def others() -> list[PushResult]:
             return [
                 wandb_sink.push(gemma, to, protocol="stability-jp"),
                 wandb_sink.push(half, to, protocol="flexeval"),

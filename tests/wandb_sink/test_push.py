@@ -387,7 +387,7 @@ def test_of_two_runs_the_one_that_arrived_is_named_when_the_second_fails(
     ada, ben = ((made / name).resolve() for name in ("ada", "ben"))
     real = wandb_sink.push
 
-    def push(run: Path, *rest: Any, **more: Any) -> wandb_sink.Sent:
+    def push(run: Path, *rest: Any, **more: Any) -> wandb_sink.PushResult:
         if run == ben:
             raise NetworkError("The line was cut.")
         return real(run, *rest, **more)

@@ -189,7 +189,7 @@ def build(state: AppState, t: T) -> CompareTab:
         value=showcase.PAIRS[0].name,
         label=t("showcase_pick"),
         elem_id="pairs",
-        visible=showcase.here(),
+        visible=showcase.is_available(),
     )
     origin = pane("origin")
     board = pane("board")

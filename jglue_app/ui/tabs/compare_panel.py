@@ -64,7 +64,7 @@ class ComparisonPanel:
 
     def shipped_pair(self, owner: str, lang: str, name: str = "") -> Updates:
         """The views of a comparison that came with the application, its most telling item opened."""
-        if not showcase.here():
+        if not showcase.is_available():
             return {
                 self.status: "",
                 self.pairs: None,

@@ -1,7 +1,7 @@
-"""What is seen of runs: payloads (plain tables of texts) and the templates that draw them, one file for each view.
+"""Views of runs: payloads (plain tables of texts) and the templates that render them, one file for each view.
 
-The templates are Jinja in `ui/templates/`, rendered here with every value escaped. (Gradio's own `html_template` would
-not do: it evaluates `${…}` in what Handlebars has put out, so model output could run as script.)
+The templates are Jinja in `ui/templates/`, rendered here with every value escaped. (Gradio's `html_template` is
+not safe: it evaluates `${…}` in the output of Handlebars, so model output could run as script.)
 """
 
 from __future__ import annotations
@@ -52,38 +52,38 @@ def render(view: str, payload: Mapping[str, Any], lang: str = "ja") -> str:
 
 
 def empty(text: str) -> str:
-    """A view that has nothing to show yet, and says what to do about it."""
+    """A placeholder for a view that has nothing to show yet, with what to do."""
     return render("empty", {"text": text})
 
 
 def failure(error: Exception, lang: str, *, head: str = "") -> str:
-    """What an error of ours says, under a few words on its kind."""
+    """The message of an error, under a heading for its class."""
     kind = next((c.__name__ for c in type(error).__mro__ if f"error_{c.__name__}" in table(lang)), "JglueAppError")
     return sentence(say(messages_of(error), lang), lang, head=head or f"error_{kind}")
 
 
 def sentence(message: str, lang: str, *, head: str = "failed") -> str:
-    """What went wrong, with a way out."""
+    """An error message under a heading."""
     return render("status", {"head": word(head, lang), "error": message})
 
 
 def note(text: str) -> str:
-    """One sentence about how things stand."""
+    """A status message; empty for an empty text."""
     return render("status", {"text": text}) if text else ""
 
 
-def named(task: str, source: Source, lang: str) -> str:
+def subset_title(task: str, source: Source, lang: str) -> str:
     """A subset's title, with where its items came from unless they are official."""
     mark = word(f"source_{source}", lang)
     return TASKS[task].title + (f" ({mark})" if mark else "")
 
 
 def short(text: str, length: int = SHORT) -> str:
-    """One line of a text, cut."""
+    """A text on one line, cut to `length` characters."""
     line = " ⏎ ".join(text[: 4 * length].splitlines())
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def question(item: Item) -> str:
-    """What an item asks, in one short line."""
+    """The question of an item on one short line."""
     return short(question_line(item))

@@ -1,4 +1,4 @@
-"""What the auditor has found: sentences with their reasons, published scores, and rankings."""
+"""Results of the auditor: findings with their reasons, published scores, and rankings."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from jglue_app.audit.sentences import Finding, sentence
 from jglue_app.messages import Joined, Message, say, word
 
 MAX_PUBLISHED = 12
-"""Published scores that are listed."""
+"""Published scores to list at most."""
 MAX_INDISTINGUISHABLE = 6
-"""Models that a row of a ranking names."""
+"""Models to name at most in a row of a ranking."""
 
 
 def score_view(audit: ScoreAudit, lang: str) -> dict[str, Any]:
     """Payload of the findings on one score, with the nearest published scores."""
     rows = [
         {
-            "model": say(model_title(c.published.model), lang),
-            "score": c.published.score.text,
-            "system": say(system_title(c.published.system), lang),
-            "prompt": c.published.prompt,
-            "n": f"{c.published.n:,}" if c.published.n else "–",
-            "apart": "" if c.differs is None else word("audit_apart" if c.differs else "audit_not_apart", lang),
-            "source": sources()[c.published.source].title,
-            "url": sources()[c.published.source].url,
+            "model": say(model_title(comparison.published.model), lang),
+            "score": comparison.published.score.text,
+            "system": say(system_title(comparison.published.system), lang),
+            "prompt": comparison.published.prompt,
+            "n": f"{comparison.published.n:,}" if comparison.published.n else "–",
+            "apart": ""
+            if comparison.differs is None
+            else word("audit_apart" if comparison.differs else "audit_not_apart", lang),
+            "source": sources()[comparison.published.source].title,
+            "url": sources()[comparison.published.source].url,
         }
-        for c in audit.published[:MAX_PUBLISHED]
+        for comparison in audit.published[:MAX_PUBLISHED]
     ]
     return {"findings": _findings(audit.findings, lang), "published": rows, "all": len(audit.published)}
 
@@ -43,12 +45,14 @@ def table_view(audit: TableAudit, lang: str) -> dict[str, Any]:
             "rows": [
                 {
                     "place": place,
-                    "model": s.model,
-                    "score": s.query.score.text,
-                    "interval": " – ".join(s.query.score.show(end) for end in s.interval) if s.interval else "–",
-                    "alike": _alike(s.indistinguishable, lang),
+                    "model": standing.model,
+                    "score": standing.query.score.text,
+                    "interval": " – ".join(standing.query.score.show(end) for end in standing.interval)
+                    if standing.interval
+                    else "–",
+                    "alike": _indistinguishable_models(standing.indistinguishable, lang),
                 }
-                for place, s in enumerate(ranking.standings, 1)
+                for place, standing in enumerate(ranking.standings, 1)
             ],
         }
         for ranking in audit.rankings
@@ -57,23 +61,23 @@ def table_view(audit: TableAudit, lang: str) -> dict[str, Any]:
     return {"findings": _findings(audit.findings, lang), "rankings": rankings}
 
 
-def _alike(models: Sequence[str], lang: str) -> str:
+def _indistinguishable_models(models: Sequence[str], lang: str) -> str:
     text = say(Joined(", ", models[:MAX_INDISTINGUISHABLE]), lang)
     if len(models) > MAX_INDISTINGUISHABLE:
         text += say(Message(" … (+{count})", count=len(models) - MAX_INDISTINGUISHABLE), lang)
     return text or "–"
 
 
-def _findings(found: Sequence[Finding], lang: str) -> list[dict[str, Any]]:
-    """Findings of each weight under one head; those on how the score was read are folded."""
+def _findings(findings: Sequence[Finding], lang: str) -> list[dict[str, Any]]:
+    """Findings grouped by weight, each group with a heading."""
     groups = []
     for weight in ("alert", "note", "info"):
-        rows = [_row(f, lang) for f in found if f.weight == weight]
+        rows = [_row(f, lang) for f in findings if f.weight == weight]
         if rows:
             groups.append({"weight": weight, "head": word(f"audit_{weight}", lang), "rows": rows})
     return groups
 
 
-def _row(found: Finding, lang: str) -> dict[str, str]:
-    what, why = sentence(found)
-    return {"what": say(what, lang), "why": say(why, lang)}
+def _row(finding: Finding, lang: str) -> dict[str, str]:
+    statement, reason = sentence(finding)
+    return {"what": say(statement, lang), "why": say(reason, lang)}

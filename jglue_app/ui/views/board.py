@@ -1,4 +1,4 @@
-"""The scoreboard: what stands out, every metric of both sides with its interval, and how outputs fell out."""
+"""The scoreboard: highlights, every metric of both sides with its interval, and the outcomes of the items."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from jglue_app.scoring.scoreboard import (
 from jglue_app.scoring.types import Comparison, Estimate, Report
 from jglue_app.tasks import TASKS
 from jglue_app.types import Notice
-from jglue_app.ui.views import MARKS, named
+from jglue_app.ui.views import MARKS, subset_title
 
-MARKED = ("on_floor_default", "on_floor_constant", "below_floor", "no_correlation")
-"""Notices that stand on the score itself."""
+FLOOR_NOTICES = ("on_floor_default", "on_floor_constant", "below_floor", "no_correlation")
+"""Kinds of notices that are shown next to the score."""
 CORRELATIONS = ("pearson", "spearman", "mcc")
 """Metrics on a scale from −1 to 1."""
 
@@ -36,12 +36,12 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
     keys = list(dict.fromkeys((row.task, row.metric) for row in rows))
     lines = []
     for i, (task, metric) in enumerate(keys):
-        same = {row.reading: row for row in rows if (row.task, row.metric) == (task, metric)}
-        line = _line(same, first=i == 0 or keys[i - 1][0] != task, paired=b is not None, lang=lang)
+        by_reading = {row.reading: row for row in rows if (row.task, row.metric) == (task, metric)}
+        line = _line(by_reading, first=i == 0 or keys[i - 1][0] != task, paired=b is not None, lang=lang)
         for side, report in zip(line["sides"], (a, b), strict=False):
             side["mark"] = _floor_mark(report, task, metric, lang)
         lines.append(line)
-    both = [("A", a), ("B", b)]
+    sides = [("A", a), ("B", b)]
     return {
         "a": a.label,
         "b": b.label if b else "",
@@ -56,22 +56,22 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
             for i in insights.insights(a, b, comparison)
         ],
         "rows": lines,
-        "averages": [_average(side, r, lang) for side, r in both if r],
+        "averages": [_average(side, r, lang) for side, r in sides if r],
         "references": _references(a, lang),
-        "knows": [line for side, r in both if r for line in _knows(side, r, lang)],
-        "notices": [line for side, r in both if r for line in _notices(side, r, lang)],
+        "knows": [line for side, r in sides if r for line in _unformatted_knowledge(side, r, lang)],
+        "notices": [line for side, r in sides if r for line in _notices(side, r, lang)],
         "legend": [
             {"name": name, "mark": MARKS[name], "text": word(f"outcome_{name}", lang)}
             for name in OUTCOMES
             if name in USUAL_OUTCOMES or any(name in t.outcomes for r in (a, b) if r for t in r.tasks.values())
         ],
         "has_jsts": "jsts" in a.tasks,
-        "pictures": _pictures(a, b, lang),
+        "pictures": _outcome_bars(a, b, lang),
     }
 
 
-def _line(same: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang: str) -> dict[str, Any]:
-    main = same.get("strict") or same["choose"]
+def _line(by_reading: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang: str) -> dict[str, Any]:
+    main = by_reading.get("strict") or by_reading["choose"]
     verdict = main.difference.verdict if main.difference else "none"
     difference = main.difference.difference if main.difference else None
     if difference is None or difference.value is None:
@@ -81,7 +81,7 @@ def _line(same: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang: str)
         "title": TASKS[main.task].title if first else "",
         "source": " / ".join(text for source in main.sources if (text := word(f"source_{source}", lang))),
         "metric": main.metric,
-        "sides": [_side(same, side, lang) for side in (("a", "b") if paired else ("a",))],
+        "sides": [_side(by_reading, side, lang) for side in (("a", "b") if paired else ("a",))],
         "paired": paired,
         "difference": number(difference.value, sign=True) if difference else "–",
         "interval": interval(difference, sign=True),
@@ -94,7 +94,7 @@ def _line(same: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang: str)
 
 
 def _test(row: ScoreRow, lang: str) -> str:
-    """p after correction, and the items that would tell a difference of this size."""
+    """The corrected p-value, and the number of items needed to detect a difference of this size."""
     difference = row.difference
     if difference is None or difference.p_holm is None:
         return ""
@@ -104,13 +104,13 @@ def _test(row: ScoreRow, lang: str) -> str:
     return f"{text} · {word('needed', lang).format(count_text(difference.needed))}"
 
 
-def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, Any]:
+def _side(by_reading: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, Any]:
     def estimate(reading: str) -> Estimate | None:
-        row = same.get(reading)
+        row = by_reading.get(reading)
         return (row.a if side == "a" else row.b) if row else None
 
     main = estimate("strict") or estimate("choose")
-    row = same.get("strict") or same["choose"]
+    row = by_reading.get("strict") or by_reading["choose"]
     details = [f"{main.n if main else 0} {word('n', lang)}"]
     if estimate("strict") is not None:
         details += [
@@ -118,8 +118,8 @@ def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, Any]:
             for reading in ("lenient", "choose", "imputed")
             if (value := estimate(reading)) is not None
         ]
-        if same.get("strict"):
-            count = same["strict"].unreadable_a if side == "a" else same["strict"].unreadable_b
+        if by_reading.get("strict"):
+            count = by_reading["strict"].unreadable_a if side == "a" else by_reading["strict"].unreadable_b
             details.append(f"{word('unreadable_count', lang)} {count}")
     elif main is not None:
         details.append(word("choose", lang))
@@ -132,21 +132,21 @@ def _side(same: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, Any]:
 
 
 def _floor_mark(report: Report | None, task: str, metric: str, lang: str) -> str:
-    """Two words on a score that is no better than a floor."""
+    """A short mark on a score that is no better than a floor."""
     task_notices = report.tasks[task].notices if report and task in report.tasks else ()
-    marked = (n.kind for n in task_notices if n.metric == metric and n.reading == "strict" and n.kind in MARKED)
+    marked = (n.kind for n in task_notices if n.metric == metric and n.reading == "strict" and n.kind in FLOOR_NOTICES)
     return next((word(f"mark_{kind}", lang) for kind in marked), "")
 
 
 def interval(estimate: Estimate | None, *, sign: bool = False) -> str:
-    """The 95 % interval in brackets; empty where there is none."""
+    """The 95 % interval in brackets; empty if there is none."""
     if estimate is None or estimate.low is None:
         return ""
     return f"[{number(estimate.low, sign=sign)}, {number(estimate.high, sign=sign)}]"
 
 
 def span_of(estimate: Estimate | None, *, signed: bool = False, floor: float | None = None) -> dict[str, str] | None:
-    """An interval as places on a line, in percent: from 0 to 1, or from −1 to 1 if `signed`."""
+    """An interval as positions on an axis, in percent of its length: from 0 to 1, or from −1 to 1 if `signed`."""
     if estimate is None or estimate.value is None:
         return None
 
@@ -169,12 +169,12 @@ def _average(side: str, report: Report, lang: str) -> dict[str, str]:
     if report.average_without:
         names = ", ".join(TASKS[name].title for name in report.average_without)
         return {"side": side, "text": word("average_without", lang).format(names)}
-    names = ", ".join(named(name, report.tasks[name].source, lang) for name in report.average_of)
+    names = ", ".join(subset_title(name, report.tasks[name].source, lang) for name in report.average_of)
     return {"side": side, "text": f"{word('average_of', lang).format(names)}: {estimate_text(report.average)}"}
 
 
-def _knows(side: str, report: Report, lang: str) -> list[dict[str, str]]:
-    """Knowledge that is lost to form, where both methods were used."""
+def _unformatted_knowledge(side: str, report: Report, lang: str) -> list[dict[str, str]]:
+    """Number of items that are ranked correctly but answered in the wrong form, where both methods were used."""
     known = {name: task.knows for name, task in report.tasks.items() if task.knows is not None}
     if not known:
         return []
@@ -187,20 +187,24 @@ def _references(report: Report, lang: str) -> list[dict[str, str]]:
     are not published."""
     out = []
     for references in (references_of, on_test_set):
-        scores = {name: of for name, task in report.tasks.items() if (of := references(task, report.split))}
-        for who in dict.fromkeys(who for of in scores.values() for who in of):
+        scores = {
+            name: scores_of_model
+            for name, task in report.tasks.items()
+            if (scores_of_model := references(task, report.split))
+        }
+        for model in dict.fromkeys(model for scores_of_model in scores.values() for model in scores_of_model):
             each = [
-                f"{TASKS[name].title} {' / '.join(number(of[who][m]) for m in TASKS[name].metrics)}"
-                for name, of in scores.items()
-                if who in of
+                f"{TASKS[name].title} {' / '.join(number(scores_of_model[model][m]) for m in TASKS[name].metrics)}"
+                for name, scores_of_model in scores.items()
+                if model in scores_of_model
             ]
-            who_text = say(reference_title(who, on_test_set=references is on_test_set), lang)
-            out.append({"who": who_text, "text": " · ".join(each)})
+            model_title = say(reference_title(model, on_test_set=references is on_test_set), lang)
+            out.append({"who": model_title, "text": " · ".join(each)})
     return out
 
 
 def _notices(side: str, report: Report, lang: str) -> list[dict[str, str]]:
-    """What has to be known before the scores of one side are believed."""
+    """The caveats about the scores of one side."""
     run_notices = [(None, notice) for notice in report.notices]
     tasks = [(TASKS[name].title, notice) for name, task in report.tasks.items() for notice in task.notices]
     return [
@@ -210,11 +214,11 @@ def _notices(side: str, report: Report, lang: str) -> list[dict[str, str]]:
 
 
 def notice_text(notice: Notice, lang: str) -> str:
-    """A notice in words."""
+    """The sentence of a notice."""
     return say(notices.sentence(notice), lang)
 
 
-def _pictures(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:
+def _outcome_bars(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:
     out = []
     for name in TASKS:
         for side, report in (("A", a), ("B", b)):
@@ -226,5 +230,5 @@ def _pictures(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:
                 for o in OUTCOMES
                 if counts.get(o)
             ]
-            out.append({"task": named(name, report.tasks[name].source, lang), "side": side, "parts": parts})
+            out.append({"task": subset_title(name, report.tasks[name].source, lang), "side": side, "parts": parts})
     return out

@@ -1,4 +1,4 @@
-"""Views of one stored run or of two side by side: where they come from, the scoreboard, the item list, one item."""
+"""Views of one stored run or of two side by side: provenance, scoreboard, item list, single item."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from jglue_app.ui.views.items import item_list
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two runs, or one, to be shown."""
+    """One or two runs to show."""
 
     a: str
     """Name of a run; see `AppState.path`."""
     b: str = ""
     """Empty for none."""
     ids_a: Ids | None = None
-    """Items that were requested; None for all that is stored."""
+    """Items that were requested; None for all stored items."""
     ids_b: Ids | None = None
 
 
 def load(state: AppState, owner: str, name: str, ids: Ids | None) -> RunData | None:
-    """A run's items and records; None where there is none (yet, or any more)."""
+    """A run's items and records; None if it does not exist (yet, or was deleted)."""
     if not name:
         return None
     try:
@@ -45,7 +45,7 @@ def load(state: AppState, owner: str, name: str, ids: Ids | None) -> RunData | N
 
 
 def load_both(state: AppState, owner: str, pair: Pair) -> tuple[RunData | None, RunData | None]:
-    """What is stored of either run; see `load`."""
+    """Both runs; see `load`."""
     return load(state, owner, pair.a, pair.ids_a), load(state, owner, pair.b, pair.ids_b)
 
 
@@ -69,7 +69,7 @@ def _groups(
     state: AppState, owner: str, pair: Pair, a: RunData, b: RunData | None, protocol: str
 ) -> tuple[Sequence[GroupScore], Sequence[GroupScore] | None]:
     """Scores of both sides with and without faulty, repeated, leaked and relabelled items. As in the scoreboard, items
-    that only one of two runs was asked are left out of subsets that both have."""
+    that only one of the runs has are left out of subsets that both have."""
     if b is None:
         return state.groups(owner, pair.a, protocol, pair.ids_a), None
     common = {name: set(a.items[name]) & set(b.items[name]) for name in a.items if name in b.items}
@@ -87,12 +87,12 @@ def item_list_value(
     fetch: bool = False,
     link: str | None = None,
 ) -> dict[str, Any]:
-    """The value of the item list: the items that both runs were asked, or those of the one."""
+    """The value of the item list: the items that both runs have, or those of the single run."""
     a, b = load_both(state, owner, pair)
     rows_a: Judged = state.judged(owner, pair.a, "official", pair.ids_a) if a else {}
     rows_b: Judged = state.judged(owner, pair.b, "official", pair.ids_b) if b else {}
     if pair.b and pair.ids_a is None:
-        # Of two runs that were not made by one request, items that only one was asked cannot be compared.
+        # For two runs from different requests, items that only one of them has cannot be compared.
         rows_a, rows_b = _common_rows(rows_a, rows_b), _common_rows(rows_b, rows_a)
     data = a or b
     return item_list(
@@ -115,8 +115,7 @@ def _common_rows(rows: Judged, others: Judged) -> Judged:
 
 
 def provenance_html(state: AppState, owner: str, pair: Pair, lang: str, command: str = "") -> str:
-    """Which models, when and on what machine, for runs that were not just made here; and the command that makes them
-    again."""
+    """Provenance of stored runs: models, date and machine; and the command that reproduces them."""
     sides = []
     for side, name in (("A", pair.a), ("B", pair.b)):
         if not name:
@@ -139,7 +138,7 @@ def provenance_html(state: AppState, owner: str, pair: Pair, lang: str, command:
 def item_html(
     state: AppState, owner: str, names: Mapping[str, str], task: str, id_: str, lang: str, *, steps: bool = True
 ) -> str:
-    """One item of one or two runs. The names are as a browser has sent them: any text."""
+    """One item of one or two runs. The names come from the browser and may be any text."""
     sides: list[SideView] = []
     source = ""
     lab: dict[str, str] | None = None
@@ -155,7 +154,7 @@ def item_html(
         except StoreError:
             sides.append(SideView(side.upper(), word("gone_side", lang), None))
             continue
-        # Older runs name BOS alone.
+        # Older runs have only BOS.
         bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
         sides.append(SideView(side.upper(), run.label, row, bos, str(run.model.get("eos", "")), judgements))
         source = word(f"source_{sources.get(task, 'official')}", lang)
@@ -166,7 +165,7 @@ def item_html(
 
 
 def failed_items(state: AppState, owner: str, pair: Pair) -> int:
-    """How many items ended in an error."""
+    """Number of items that ended in an error."""
     return sum(
         record.error is not None and record.item_id in data.items.get(record.task, {})
         for data in load_both(state, owner, pair)

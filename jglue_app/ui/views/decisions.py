@@ -1,4 +1,4 @@
-"""Every decision of a protocol, with where its system's own code makes it."""
+"""Every decision of a protocol, with the place in the original system's code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from jglue_app.tasks import TASKS
 
 
 def decisions_view(name: str, lang: str) -> dict[str, Any]:
-    """Payload of the template `decisions`: a list for each subset, then what shapes the outputs of all.
+    """Payload of the template `decisions`: a list for each subset, then the decisions that affect the outputs of all
+    subsets.
 
     Raises:
         UnknownNameError: no such protocol.

@@ -1,4 +1,4 @@
-"""The small table below the scores: what they are without faulty, repeated, leaked and relabelled items."""
+"""The small table below the scores: scores without faulty, repeated, leaked and relabelled items."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from jglue_app.tasks import TASKS
 
 
 def group_rows(a: Sequence[GroupScore], b: Sequence[GroupScore] | None, lang: str) -> list[dict[str, Any]]:
-    """One line a group, subset and metric, with the scores of one run or two.
+    """One row per group, subset and metric, with the scores of one run or two.
 
     Args:
-        a, b: what `item_groups.with_and_without` has found; None for no second run.
+        a, b: results of `item_groups.with_and_without`; None if there is no second run.
     """
     sides = [{(row.group, row.task, row.metric): row for row in rows} for rows in (a, b) if rows is not None]
     keys = list(dict.fromkeys(key for side in sides for key in side))

@@ -1,4 +1,5 @@
-"""One item: its question, what each side was asked and said, how that was read, and what every protocol makes of it."""
+"""One item: its question, each side's prompt and output, how the output is parsed, and its score under every
+protocol."""
 
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ from jglue_app.ui.views import MARKS
 SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|NL)>|\[/?INST\]|<</?SYS>>"
 )
-"""Marks of the usual formats and tokenizers, shown as what they are."""
+"""Special tokens of common prompt formats and tokenizers, which are highlighted."""
 MAX_CHARS = 20_000
-"""Characters of a text that are shown at first; the rest is counted."""
+"""Characters of a text to show; the number of the others is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,10 @@ class SideView:
     """The run's label."""
     row: Answered | None
     bos: str = ""
-    """Text of the BOS that the tokenizer adds by itself; empty if it adds none."""
+    """Text of the BOS token that the tokenizer adds; empty if it adds none."""
     eos: str = ""
     judged: Mapping[str, Judgement] = field(default_factory=dict)
-    """Protocol → what it makes of the output."""
+    """Protocol → its judgement of the output."""
 
 
 def item_view(
@@ -53,8 +54,8 @@ def item_view(
         sides: at least one of them with a row.
         lang: `ja` or `en`.
         source: where the items came from, in that language; empty for official ones.
-        lab: what the button to the prompt lab hands over; None for no button.
-        steps: whether there are other items to go on to.
+        lab: what the button to the prompt lab passes on; None for no button.
+        steps: whether to offer the previous and next item.
     """
     item = next(side.row.item for side in sides if side.row)
     rows = [side.row for side in sides if side.row]
@@ -65,7 +66,7 @@ def item_view(
         "id": item.id,
         "key": f"{item.task}/{item.id}",
         "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
-        "gold": gold_with_choice(item) + _asked_as(item, rows),
+        "gold": gold_with_choice(item) + _gold_forms(item, rows),
         "sides": [_side(side, lang) for side in sides],
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
@@ -81,13 +82,13 @@ def _field(item: Item, name: str, text: str, lang: str) -> dict[str, Any]:
         spans = [(m.start(), m.end()) for answer in gold if answer for m in re.finditer(re.escape(answer), text)]
     return {
         "name": word(f"field_{name}", lang, default=name),
-        "pieces": pieces(text, _joined(spans)),
+        "pieces": pieces(text, _merged(spans)),
         "gold": name.startswith("choice") and name.removeprefix("choice") in gold,
     }
 
 
-def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans in order, overlapping ones as one."""
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans in order, with overlapping ones merged."""
     out: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if out and start < out[-1][1]:
@@ -97,8 +98,8 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return out
 
 
-def _asked_as(item: Item, rows: list[Answered]) -> str:
-    """How the prompts wanted the gold label written, where that is not the label itself."""
+def _gold_forms(item: Item, rows: list[Answered]) -> str:
+    """The forms of the gold label that the prompts ask for, if they differ from the label."""
     if not isinstance(item.gold, tuple) or not item.choices:
         return ""
     index = item.choices.index(item.gold[0])
@@ -149,11 +150,11 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
     }
 
 
-def _raw(text: str, opened: str, marked: tuple[int, int] | None, lang: str) -> dict[str, Any]:
-    """A raw output in three parts: what stands before its thought, the thought, which is folded, and the rest."""
+def _raw(text: str, opened: str, span: tuple[int, int] | None, lang: str) -> dict[str, Any]:
+    """A raw output in three parts: the text before the thinking, the thinking, which is collapsed, and the rest."""
     parts = thoughts.split(text, opened)
     begin, answer = parts.opened, len(text) if parts.answer is None else parts.answer
-    spans = [marked] if marked else []
+    spans = [span] if span else []
     if begin is None or begin >= answer:
         return {"raw": _part(text, 0, len(text), spans), "raw_rest": _rest(text, lang)}
     kind = "thought_unfinished" if parts.unfinished else "thought"
@@ -163,7 +164,7 @@ def _raw(text: str, opened: str, marked: tuple[int, int] | None, lang: str) -> d
             "name": word(kind, lang).format(f"{answer - begin:,}"),
             "pieces": _part(text, begin, answer, spans),
             "rest": _rest(text[begin:answer], lang),
-            # A protocol that knows nothing of thoughts may have read its answer there.
+            # A protocol that does not handle thinking may have parsed its answer there.
             "open": any(begin <= start < answer for start, _ in spans),
         },
         "raw": _part(text, answer, len(text), spans),
@@ -172,17 +173,19 @@ def _raw(text: str, opened: str, marked: tuple[int, int] | None, lang: str) -> d
 
 
 def _part(text: str, start: int, end: int, spans: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    """A part of a text in pieces, cut where it is very long; the spans are places in the whole text."""
-    inside = [(max(a, start) - start, min(b, end) - start) for a, b in spans if a < end and b > start]
-    return pieces(text[start:end][:MAX_CHARS], inside)
+    """A part of a text in pieces, cut if it is very long; the spans are positions in the whole text."""
+    local_spans = [(max(a, start) - start, min(b, end) - start) for a, b in spans if a < end and b > start]
+    return pieces(text[start:end][:MAX_CHARS], local_spans)
 
 
-def _prompt(text: str, marks: tuple[str, str], chat: bool, lang: str) -> list[dict[str, Any]]:
-    """A prompt's beginning and its end, where the question stands and the answer begins."""
+def _prompt(text: str, special_texts: tuple[str, str], chat: bool, lang: str) -> list[dict[str, Any]]:
+    """A prompt; of a very long one the beginning, and the end with the question."""
     if len(text) <= MAX_CHARS:
-        return special_pieces(text, marks, chat=chat)
+        return special_pieces(text, special_texts, chat=chat)
     gap = word("left_out_between", lang).format(f"{len(text) - MAX_CHARS:,}")
-    first, last = (special_pieces(part, marks, chat=chat) for part in (text[: MAX_CHARS // 2], text[-MAX_CHARS // 2 :]))
+    first, last = (
+        special_pieces(part, special_texts, chat=chat) for part in (text[: MAX_CHARS // 2], text[-MAX_CHARS // 2 :])
+    )
     return [*first, {"text": gap, "special": True}, *last]
 
 
@@ -209,10 +212,10 @@ def _value(value: str | float | None, item: Item, lang: str) -> str:
 
 
 def bars(row: Answered) -> list[dict[str, Any]]:
-    """Log-likelihoods as figures; as widths, probabilities renormalised over the choices."""
+    """Log-likelihoods of the choices as numbers; as widths of bars, probabilities renormalised over the choices."""
     logprobs = row.record.output.choice_logprobs if row.record.output else None
     if not logprobs or not len(logprobs) == len(row.item.choices) == len(row.record.prompt.answers):
-        return []  # Of a run from elsewhere anything may be missing.
+        return []  # In an imported run any of these may be missing.
     finite = [value for value in logprobs if math.isfinite(value)]
     weights = [math.exp(value - max(finite, default=0.0)) if math.isfinite(value) else 0.0 for value in logprobs]
     total = sum(weights) or 1.0
@@ -232,7 +235,8 @@ def bars(row: Answered) -> list[dict[str, Any]]:
 
 
 def _protocols(item: Item, sides: Sequence[SideView], lang: str) -> list[dict[str, Any]]:
-    """One line for each protocol: what each side's output counts as. Variants are left out: they read texts alike."""
+    """One row for each protocol: how it scores each side's output. Variants are left out: they parse texts the same
+    way."""
     judged = any(side.judged for side in sides)
     names = [name for name, protocol in PROTOCOLS.items() if judged and not protocol.variant_of]
     return [
@@ -255,11 +259,11 @@ def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]
         text = "unscored_short" if covered else "not_covered_short"
         return cell | {"mark": "－", "class": "none", "value": word(text, lang)}
     scores = judgement.scores
-    marks = scores.get("exact_match", scores.get("accuracy", max(scores.values(), default=None)))
+    score = scores.get("exact_match", scores.get("accuracy", max(scores.values(), default=None)))
     if isinstance(item.gold, float):
         mark, kind = ("？", "unreadable") if judgement.strict.value is None else ("", "number")
     else:
-        mark, kind = ("○", "correct") if marks == 1.0 else ("×", "wrong")
+        mark, kind = ("○", "correct") if score == 1.0 else ("×", "wrong")
     f1 = judgement.scores.get("f1")
     value = _value(judgement.strict.value, item, lang)
     return cell | {
@@ -275,8 +279,8 @@ def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]
 
 
 def pieces(text: str, spans: Sequence[tuple[int, int]] = ()) -> list[dict[str, Any]]:
-    """A text in pieces that are marked or not, each ending at a line end or a border of a span."""
-    borders = sorted({0, len(text), *(min(at, len(text)) for span in spans for at in span)})
+    """A text in pieces, each marked or not, split at line ends and at the borders of spans."""
+    borders = sorted({0, len(text), *(min(border, len(text)) for span in spans for border in span)})
     out = []
     for start, end in pairwise(borders):
         marked = any(span[0] <= start < span[1] for span in spans)
@@ -285,20 +289,20 @@ def pieces(text: str, spans: Sequence[tuple[int, int]] = ()) -> list[dict[str, A
     return out
 
 
-def special_pieces(text: str, own: Sequence[str] = (), *, chat: bool = True) -> list[dict[str, Any]]:
-    """A prompt in pieces, with the marks that are special tokens, or stand for them, apart.
+def special_pieces(text: str, special_texts: Sequence[str] = (), *, chat: bool = True) -> list[dict[str, Any]]:
+    """A prompt in pieces, with the texts of special tokens as separate pieces.
 
     Args:
         text: the prompt.
-        own: the model's own texts for BOS and EOS.
-        chat: whether the model's chat template has laid it out; elsewhere the usual marks are ordinary text.
+        special_texts: the model's BOS and EOS texts.
+        chat: whether the model's chat template rendered it; otherwise common special tokens are ordinary text.
     """
-    named = [re.escape(mark) for mark in own if mark] + ([SPECIAL.pattern] if chat else [])
-    spans = [(m.start(), m.end()) for m in re.finditer("|".join(named), text)] if named else []
+    patterns = [re.escape(mark) for mark in special_texts if mark] + ([SPECIAL.pattern] if chat else [])
+    spans = [(m.start(), m.end()) for m in re.finditer("|".join(patterns), text)] if patterns else []
     marked = pieces(text, spans)
     return [{"text": p["text"], "special": p["mark"], "eol": p["eol"]} for p in marked]
 
 
 def reading_rule(rule: str, lang: str) -> str:
-    """What a reading rule, or several joined by `+`, means; the rule itself if it is not known here."""
+    """The explanation of a reading rule, or of several joined by `+`; the rule itself if it is unknown."""
     return say(explain(rule), lang) if set(rule.split("+")) <= set(RULES) else rule

@@ -1,4 +1,4 @@
-"""The item list: one short row for each item, and which filters show it. `static/items.js` draws it."""
+"""The item list: one short row for each item, with the filters that match it. `static/items.js` renders it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jglue_app.scoring.judged import Answered, knows_answer
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import Source
-from jglue_app.ui.views import MARKS, Rows, named, question, short
+from jglue_app.ui.views import MARKS, Rows, question, short, subset_title
 
 FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")
 UNANSWERED = (None, "overflow", "error", "unscored")
-"""No answer of the model: nothing to compare."""
+"""Outcomes without an answer to compare."""
 FORMAT_FAILURES = ("unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error")
 PAIRED = ("disagree", "only_a", "only_b")
 """Filters that need two runs."""
@@ -34,16 +34,16 @@ def item_list(
     fetch: bool = False,
     link: str | None = None,
 ) -> dict[str, Any]:
-    """What the item list is given.
+    """The value of the item list component.
 
     Args:
-        a, b: what each run answered; None for B if there is none.
+        a, b: the judged items of each run; None for B if there is none.
         lang: `ja` or `en`.
-        names: of the two runs; they come back with the row that somebody opens.
+        names: of the two runs; sent back with the row that is opened.
         sources: task → where its items came from.
-        open_first: whether the most telling item counts as opened, unless somebody has opened another.
-        fetch: whether the list has to ask for that item; without it, it is on the page already.
-        link: what the address bar should say behind `?`; None to leave it.
+        open_first: whether the most informative item is opened, unless another one is open.
+        fetch: whether the list has to request that item; False if it is on the page already.
+        link: query string for the address bar, without `?`; None to leave it.
     """
     rows = item_rows(a, b, lang, sources)
     first = most_informative_item(a, b) if open_first else None
@@ -66,12 +66,12 @@ def item_list(
 
 
 def item_rows(a: Rows, b: Rows | None, lang: str, sources: Mapping[str, Source] | None = None) -> list[dict[str, Any]]:
-    """One row for each item: `t` subset, `k` its key, `i` id, `q` question, `g` gold, `a` and `b` what was said,
-    `ao` and `bo` how that fell out (empty while unanswered), `f` filters."""
+    """One row for each item: `t` subset, `k` its key, `i` id, `q` question, `g` gold, `a` and `b` the outputs,
+    `ao` and `bo` their outcomes (empty while unanswered), `f` filters."""
     out = []
     for task in TASKS:
         left, right = a.get(task, {}), (b or {}).get(task, {})
-        title = named(task, (sources or {}).get(task, "official"), lang)
+        title = subset_title(task, (sources or {}).get(task, "official"), lang)
         for id_ in dict.fromkeys((*left, *right)):
             x, y = left.get(id_), right.get(id_)
             answered = x or y
@@ -93,8 +93,8 @@ def item_rows(a: Rows, b: Rows | None, lang: str, sources: Mapping[str, Source] 
 
 
 def most_informative_item(a: Rows, b: Rows | None) -> tuple[str, str] | None:
-    """(task, id) of the item that shows most at once: one side ranks the gold answer far ahead and writes something
-    that is no answer, and the other side gets it right."""
+    """(task, id) of the most informative item: one side ranks the gold answer far ahead but generates something that is
+    not an answer, and the other side is correct."""
 
     def weight(x: Answered | None, y: Answered | None) -> float:
         known = max((_gold_probability(row) for row in (x, y) if row and knows_answer(row)), default=0.0)
@@ -111,7 +111,7 @@ def most_informative_item(a: Rows, b: Rows | None) -> tuple[str, str] | None:
 
 
 def _gold_probability(row: Answered | None) -> float:
-    """How far the gold answer is ahead in the ranking: its share of the probability."""
+    """The probability of the gold answer, renormalised over the choices."""
     logprobs = row.record.output.choice_logprobs if row and row.record.output else None
     if row is None or not logprobs or not isinstance(row.item.gold, tuple):
         return 0.0
@@ -120,11 +120,11 @@ def _gold_probability(row: Answered | None) -> float:
 
 
 def _filters(x: Answered | None, y: Answered | None) -> list[str]:
-    """The filters that show an item, of `FILTERS` without `all`."""
+    """The filters that match an item, from `FILTERS` without `all`."""
     outcomes = [row.judgement.outcome if row else None for row in (x, y)]
     correct = [outcome == "correct" for outcome in outcomes]
     both_answered = not any(outcome in UNANSWERED for outcome in outcomes)
-    shown = {
+    matches = {
         "disagree": both_answered and outcomes[0] != outcomes[1],
         "only_a": both_answered and correct == [True, False],
         "only_b": both_answered and correct == [False, True],
@@ -132,7 +132,7 @@ def _filters(x: Answered | None, y: Answered | None) -> list[str]:
         "form": "wrong_form" in outcomes,
         "unreadable": any(outcome in FORMAT_FAILURES for outcome in outcomes),
     }
-    return [name for name in FILTERS[1:] if shown[name]]
+    return [name for name in FILTERS[1:] if matches[name]]
 
 
 def _output_text(row: Answered | None) -> str:
@@ -143,5 +143,5 @@ def _output_text(row: Answered | None) -> str:
     if row.record.output.text is None:
         return row.judgement.choice or ""
     parts = thoughts.split(row.record.output.text, row.record.prompt.thought)
-    # The thought is left out here: what was said is what follows it.
+    # The thinking is left out here.
     return short(row.record.output.text[parts.answer :].lstrip() if parts.answer else row.record.output.text)

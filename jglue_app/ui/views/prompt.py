@@ -1,4 +1,4 @@
-"""A prompt token by token, what the linter finds in it, and what a model has just made of it."""
+"""A prompt token by token, with the findings of the linter and the answers of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jglue_app.tasks import TASKS
 from jglue_app.ui.views.item import SideView, item_view
 
 MAX_TOKENS = 3_000
-"""Tokens that are drawn; of a longer prompt the beginning and the end."""
+"""Tokens to show; of a longer prompt the beginning and the end."""
 
 
 def prompt_view(inspection: Inspected, label: str, side: str, lang: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def prompt_view(inspection: Inspected, label: str, side: str, lang: str) -> dict
 
 
 def _token(token: Token, place: int) -> dict[str, Any]:
-    """A token's text with its line ends spelled out; white space alone would be invisible."""
+    """A token's text with line ends, and a token of white space, made visible."""
     text = token.text.replace("\n", "⏎").replace("\t", "⇥")
     if text and not text.strip():
         text = text.replace(" ", "␣").replace("\u3000", "□")
@@ -70,7 +70,7 @@ def _finding(finding: Finding, lang: str) -> dict[str, str]:
 
 
 def answers_view(attempts: Mapping[str, Tried], lang: str) -> dict[str, Any]:
-    """What attempt or two sides have just answered, as the item view shows it."""
+    """Payload of the item view for the answers that one or two sides have just given."""
     sides = []
     for name, attempt in attempts.items():
         item, record = attempt.answered.item, attempt.answered.record

@@ -16,7 +16,7 @@ from jglue_app.tasks import TASKS
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
 
 MAX_PICTURED = 4
-"""Runs in a picture; more lines cannot be told apart."""
+"""Runs in a picture; more lines would be indistinguishable."""
 RADIUS, MARGIN = 120.0, 134.0
 
 
@@ -34,10 +34,10 @@ def ranking(
 
     Args:
         entries: the ranked runs.
-        runs: name → run, for what is known of them.
+        runs: name → run, for its metadata.
         tasks: the subsets that count.
         lang: `ja` or `en`.
-        protocol, against: the one that ranks, and the one whose ranks it is compared with.
+        protocol, against: the protocol of the ranking, and the one whose ranks it is compared with.
         chosen: names of the runs picked as A and B.
     """
     return {
@@ -52,14 +52,16 @@ def ranking(
 
 
 def _row(entry: Entry, run: StoredRun, tasks: Sequence[str], lang: str, chosen: tuple[str, str]) -> dict[str, Any]:
-    moved = entry.moved
+    rank_change = entry.moved
     missing = ", ".join(TASKS[name].title for name in entry.missing)
     return {
         "name": entry.name,
         "label": entry.label,
         "rank": "–" if entry.rank is None else str(entry.rank),
-        "moved": "" if not moved else f"▲{moved}" if moved > 0 else f"▼{-moved}",
-        "moved_text": word("moved_up" if (moved or 0) > 0 else "moved_down", lang).format(abs(moved)) if moved else "",
+        "moved": "" if not rank_change else f"▲{rank_change}" if rank_change > 0 else f"▼{-rank_change}",
+        "moved_text": word("moved_up" if (rank_change or 0) > 0 else "moved_down", lang).format(abs(rank_change))
+        if rank_change
+        else "",
         "average": _score(entry.average),
         "why_not": word("ranking_missing", lang).format(missing) if missing else "",
         "tasks": [
@@ -73,15 +75,16 @@ def _row(entry: Entry, run: StoredRun, tasks: Sequence[str], lang: str, chosen: 
 
 
 def facts(run: StoredRun, lang: str, *, shipped: bool = False) -> str:
-    """When a run was made and how far it is."""
-    done = f"{run.done:,}/{run.planned:,} {word('n', lang)}"
-    mark = f"{word('shipped', lang)} · " if shipped else ""
-    own = "" if shipped else f" · {run.name[:8]}"
-    return f"{mark}{run.created[:16].replace('T', ' ')} UTC · {done}{own}"
+    """When a run was made, and its progress."""
+    progress = f"{run.done:,}/{run.planned:,} {word('n', lang)}"
+    shipped_mark = f"{word('shipped', lang)} · " if shipped else ""
+    run_id = "" if shipped else f" · {run.name[:8]}"
+    return f"{shipped_mark}{run.created[:16].replace('T', ' ')} UTC · {progress}{run_id}"
 
 
 def run_label(run: StoredRun, name: str) -> str:
-    """A run's label with what tells it from others of the same label: items, day and time, the beginning of its id."""
+    """A run's label, distinguished from others of the same label by items, date and time, and the beginning of its
+    id."""
     created = run.created[5:16].replace("T", " ")
     return f"{run.label} · {run.done:,} · {created} · {name.removeprefix(SHIPPED)[:8]}"
 
@@ -97,7 +100,7 @@ def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) 
 
 
 def pictures(entries: Sequence[Entry], tasks: Sequence[str]) -> dict[str, Any]:
-    """Payload of the pictures of some runs: places are numbers for an SVG."""
+    """Payload of the pictures of some runs: coordinates are numbers for an SVG."""
     pictured = [entry for entry in entries if any(entry.tasks.get(t) for t in tasks)][:MAX_PICTURED]
     return {
         "radar": _radar(pictured, tasks) if len(tasks) >= 3 and pictured else None,

@@ -1,4 +1,4 @@
-"""A run request in words: one line on what it does, and how to make it again."""
+"""A run request as text: a one-line summary, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOT_ONE_COMMAND = Message(
     "say). Go on with the command "
     "that made it."
 )
-"""Of a stored run that no request of the page makes again."""
+"""Shown for a stored run that no request of the page can reproduce."""
 
 
 def setup_html(request: RunRequest, lang: str) -> str:
@@ -29,7 +29,7 @@ def setup_html(request: RunRequest, lang: str) -> str:
 
 
 def side_text(side: Side, lang: str) -> str:
-    """One model and its prompt in short words."""
+    """A short summary of a model and its prompt."""
     parts = [side.model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1], side.format, side.style]
     parts.append(word("shots_short", lang).format(side.shots) if side.shots else word("no_shots", lang))
     parts += [] if side.quantization == "none" else [side.quantization]
@@ -41,7 +41,7 @@ def side_text(side: Side, lang: str) -> str:
 
 
 def repeat_html(request: RunRequest, lang: str, *, link: bool = True) -> str:
-    """The command line that makes the same request and, with `link`, the address that does."""
+    """The command line of the request and, with `link`, its URL query."""
     payload = {"command": to_command_line(request), "link": to_url_query(request) if link else ""}
     return views.render("repeat", payload, lang)
 

@@ -45,7 +45,7 @@ def sweep_view(rows: Sequence[SweepRow], task: str) -> dict[str, Any]:
 
 
 def _share(flips: Flips | None) -> str:
-    """A flip rate, as a share and a count, over the items that both have answered."""
+    """A flip rate, as a share and a count, over the items that both formats answered."""
     if flips is None or not flips.n:
         return "–"
     return f"{100 * flips.changed / flips.n:.0f} % ({flips.changed}/{flips.n})"

@@ -1,4 +1,4 @@
-"""The way from one protocol's score to another's: one line for each decision, with the items it moves."""
+"""How a score changes from one protocol to another: one row for each decision, with the items that it changes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from jglue_app.scoring.waterfall import Moved, Switch, Waterfall
 from jglue_app.tasks import TASKS
 
 MAX_ITEMS = 5
-"""Items of a step that are listed."""
+"""Items to list for a step."""
 MAX_CHARS = 80
 
 
 def waterfall_view(waterfalls: Mapping[str, Waterfall], lang: str) -> dict[str, Any]:
-    """Payload of the template `waterfall`: a table for each subset, then what needs other outputs."""
+    """Payload of the template `waterfall`: a table for each subset, then the decisions that need other outputs."""
     first = next(iter(waterfalls.values()))
     return {
         "start": first.start,
         "end": first.end,
-        "ways": [_way(way, lang) for way in waterfalls.values()],
+        "ways": [_waterfall(waterfall, lang) for waterfall in waterfalls.values()],
         "other": [
             {
                 "name": say(decision_text(o.decision), lang),
@@ -37,17 +37,17 @@ def waterfall_view(waterfalls: Mapping[str, Waterfall], lang: str) -> dict[str, 
     }
 
 
-def _way(way: Waterfall, lang: str) -> dict[str, Any]:
-    names = list(dict.fromkeys([*way.scores, *way.end_scores]))
+def _waterfall(waterfall: Waterfall, lang: str) -> dict[str, Any]:
+    names = list(dict.fromkeys([*waterfall.scores, *waterfall.end_scores]))
     return {
-        "title": TASKS[way.task].title,
-        "n": f"{way.n:,}",
+        "title": TASKS[waterfall.task].title,
+        "n": f"{waterfall.n:,}",
         "metrics": names,
-        "start": [_bar(way.scores.get(name)) for name in names],
-        "steps": [_step(switch, way, names, lang) for switch in way.switches if switch.moves],
-        "still": [_step(switch, way, names, lang) for switch in way.switches if not switch.moves],
-        "end": [_bar(way.end_scores.get(name)) for name in names],
-        "sentences": _sentences(way, lang),
+        "start": [_bar(waterfall.scores.get(name)) for name in names],
+        "steps": [_step(switch, waterfall, names, lang) for switch in waterfall.switches if switch.moves],
+        "still": [_step(switch, waterfall, names, lang) for switch in waterfall.switches if not switch.moves],
+        "end": [_bar(waterfall.end_scores.get(name)) for name in names],
+        "sentences": _sentences(waterfall, lang),
     }
 
 
@@ -56,8 +56,8 @@ def _bar(score: Estimate | None) -> dict[str, Any]:
     return {"value": number(value), "share": 0 if value is None else round(100 * min(max(value, 0.0), 1.0), 1)}
 
 
-def _step(switch: Switch, way: Waterfall, names: list[str], lang: str) -> dict[str, Any]:
-    listed = [m for m in switch.moved if m.change or TASKS[way.task].kind == "score"]
+def _step(switch: Switch, waterfall: Waterfall, names: list[str], lang: str) -> dict[str, Any]:
+    listed = [m for m in switch.moved if m.change or TASKS[waterfall.task].kind == "score"]
     return {
         "name": say(decision_text(switch.decision), lang),
         "before": say(switch.before, lang),
@@ -65,20 +65,20 @@ def _step(switch: Switch, way: Waterfall, names: list[str], lang: str) -> dict[s
         "source": str(switch.source) if switch.source else "",
         "scores": [
             _bar(switch.scores.get(name))
-            | {"change": number(switch.change[name], sign=True) if _moves(switch, name) else ""}
+            | {"change": number(switch.change[name], sign=True) if _changes_score(switch, name) else ""}
             for name in names
         ],
-        "moved": _moved(switch, lang),
+        "moved": _moved_counts(switch, lang),
         "items": [_item(m, lang) for m in listed[:MAX_ITEMS]],
         "more": max(0, len(listed) - MAX_ITEMS),
     }
 
 
-def _moves(switch: Switch, name: str) -> bool:
+def _changes_score(switch: Switch, name: str) -> bool:
     return abs(switch.change.get(name, 0.0)) > 5e-5
 
 
-def _moved(switch: Switch, lang: str) -> str:
+def _moved_counts(switch: Switch, lang: str) -> str:
     up, down = (sum(m.change * sign > 0 for m in switch.moved) for sign in (1, -1))
     parts = [word("way_up", lang).format(up)] if up else []
     parts += [word("way_down", lang).format(down)] if down else []
@@ -90,8 +90,8 @@ def _moved(switch: Switch, lang: str) -> str:
 
 
 def _item(moved: Moved, lang: str) -> dict[str, str]:
-    read = (word("way_nothing", lang) if v is None else _cut(str(v)) for v in (moved.before, moved.after))
-    before, after = read
+    values = (word("way_nothing", lang) if v is None else _cut(str(v)) for v in (moved.before, moved.after))
+    before, after = values
     return {"id": moved.item_id, "text": _cut(moved.text or ""), "before": before, "after": after}
 
 
@@ -100,15 +100,15 @@ def _cut(text: str) -> str:
     return line if len(line) <= MAX_CHARS else line[:MAX_CHARS] + "…"
 
 
-def _sentences(way: Waterfall, lang: str) -> list[str]:
-    """What one learns of each metric."""
+def _sentences(waterfall: Waterfall, lang: str) -> list[str]:
+    """A summary sentence for each metric."""
     out = []
-    for name, score in way.scores.items():
-        start, end = score.value, way.end_scores[name].value if name in way.end_scores else None
+    for name, score in waterfall.scores.items():
+        start, end = score.value, waterfall.end_scores[name].value if name in waterfall.end_scores else None
         if start is None or end is None:
             continue
-        largest = max(way.switches, key=lambda s: abs(s.change.get(name, 0.0)), default=None)
-        if largest is None or not _moves(largest, name):
+        largest = max(waterfall.switches, key=lambda s: abs(s.change.get(name, 0.0)), default=None)
+        if largest is None or not _changes_score(largest, name):
             out.append(word("way_same", lang).format(metric=name, score=number(start)))
             continue
         out.append(

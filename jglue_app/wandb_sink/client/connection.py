@@ -18,9 +18,9 @@ from jglue_app.errors import InputError, JglueAppError, NetworkError, StoreError
 from jglue_app.messages import Message
 
 RETRIES = 6
-"""After the first try, for every request; with pauses of up to ten seconds these are about half a minute."""
+"""Retries after the first try of every request; with pauses of up to ten seconds, about half a minute in all."""
 API_TIMEOUT_S = 60
-"""Longest wait for the answer to a question to W&B's public API."""
+"""Longest wait for a response of W&B's public API."""
 CONNECT_TIMEOUT_S = 10.0
 CONNECT_PAUSES_S = (1.0, 2.0)
 """Pauses before the second and the third try to connect."""
@@ -34,17 +34,17 @@ NO_ANSWER_SIGNS = (
     "reset by",
     "connection error",
 )
-"""What the client's texts hold when a server is not there or does not answer."""
+"""Parts of the client's messages when a server cannot be reached or does not answer."""
 CLIENT_PACKAGES = ("wandb", "requests", "urllib3", "httpx", "wandb_workspaces")
-"""Packages whose errors are those of W&B or of the way to it."""
+"""Packages whose errors come from W&B or from the connection to it."""
 PUSH_AGAIN = Message("The run here is untouched: push it again, and what is missing arrives in the same W&B run.")
-"""What to do where something was being sent."""
+"""Remedy if something was being sent."""
 TRY_LATER = Message("Try again when it answers.")
-"""What to do where nothing was to be sent."""
+"""Remedy if nothing was being sent."""
 
 
 def settings(offline: bool) -> wandb.Settings:
-    """Of a W&B run: nothing of the machine is sent that we do not send ourselves, and no retry goes on for hours."""
+    """Settings of a W&B run: no information on the machine except our own, and no retries for hours."""
     retries = {
         f"x_{part}_{name}": value
         for part in ("graphql", "file_stream", "file_transfer")
@@ -65,7 +65,7 @@ def settings(offline: bool) -> wandb.Settings:
         "x_disable_stats": True,
         "x_disable_meta": True,
         "x_save_requirements": False,
-        "host": "jglue_app",  # Of the machine nothing is sent but what the manifest has.
+        "host": "jglue_app",  # Information on the machine is sent only as part of the manifest.
         "program": "jglue_app",
         "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT") or 60),
         **retries,
@@ -74,7 +74,7 @@ def settings(offline: bool) -> wandb.Settings:
 
 
 def api() -> wandb.Api:
-    """W&B's public API, with a limit for every answer."""
+    """W&B's public API, with a timeout for every request."""
     return wandb.Api(timeout=API_TIMEOUT_S)
 
 
@@ -110,7 +110,7 @@ def translated_errors(path: str, offline: bool = False, remedy: Message = PUSH_A
     Args:
         path: the project or run that is read or written.
         offline: whether there is no server to be reached.
-        remedy: what to do where the server does not answer.
+        remedy: what to do if the server does not answer.
 
     Raises:
         NetworkError: no server, before anything else is tried; or as `translate`.
@@ -123,7 +123,7 @@ def translated_errors(path: str, offline: bool = False, remedy: Message = PUSH_A
         raise
     except Exception as e:
         if not isinstance(e, OSError | ValueError) and type(e).__module__.split(".")[0] not in CLIENT_PACKAGES:
-            raise  # A fault of ours is not W&B's.
+            raise  # An error in our code is not an error of W&B.
         raise translate(e, path, remedy) from e
 
 

@@ -1,4 +1,4 @@
-"""In the worker process: a job of W&B Launch, made of an image or of a copy of the code."""
+"""In the worker process: create a job of W&B Launch from an image or a copy of the code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def create(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str,
         wandb.setup(settings=settings(offline=False))
         client = api()
         entity = str(job["entity"] or client.default_entity)
-        # What follows only prints that a key or a team is not accepted; this raises.
+        # `_create` only prints that a key or a team is not accepted; this raises.
         client.create_project(job["project"], entity)
         path = str(RunPath(entity, job["project"], job["name"]))
         image = job.get("image") or Message("the code here")
@@ -33,7 +33,7 @@ def create(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str,
         stored = client.artifact(f"{path}:latest", type="job")
         expected = {"input_schemas": {"@wandb.config": job["schema"]}}
         if {key: stored.metadata.get(key) for key in expected} != expected:
-            # W&B tells versions apart by their files, and the form is none: an image job would keep an old one.
+            # W&B distinguishes versions by their files, without the form: an image job would keep an old form.
             stored.metadata = {**stored.metadata, **expected}
             stored.save()
         return {"path": path, "version": stored.version, "changed": not action.startswith("No changes")}

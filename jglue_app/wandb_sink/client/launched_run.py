@@ -1,6 +1,6 @@
 """The W&B run of a launched evaluation, in the process of the evaluation itself.
 
-W&B Launch has made the run before it starts the process, with a key of its own in the environment.
+W&B Launch creates the run before it starts the process, with its key in the environment.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class LaunchedRun:
         os.environ.setdefault("WANDB_PROJECT", DEFAULT_PROJECT)
         self._project = project_path(os.environ.get("WANDB_ENTITY"), os.environ["WANDB_PROJECT"])
         run_settings = settings(offline=False)
-        run_settings.console = "wrap"  # W&B's page is all that people who launch it see.
+        run_settings.console = "wrap"  # People who launch it see only W&B's page.
         with translated_errors(self._project):
-            wandb.setup(settings=run_settings)  # Else it warns of locked keys, which `correct_config` sets.
+            wandb.setup(settings=run_settings)  # Otherwise it warns of locked keys, which `correct_config` sets.
             self._run = wandb.init(job_type=EVALUATION, config=dict(defaults), settings=run_settings)
         self.path = send.run_path(self._run)
         """`entity/project/id`."""

@@ -1,4 +1,4 @@
-"""In the worker process: what is at W&B already, through its public API."""
+"""In the worker process: read from W&B through its public API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jglue_app.wandb_sink.paths import RunPath, parse_run_path, path_of_job, pro
 from jglue_app.wandb_sink.payload import COMPARISON, EVALUATION, FORMAT, PROTOCOLS_KEY, RUN_ARTIFACT, artifact_name
 
 RUNS_PER_PAGE = 200
-"""Runs of one answer of the API."""
+"""Runs in one response of the API."""
 
 
 def standings(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
@@ -32,13 +32,13 @@ def standings(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[s
                 left_out += 1
                 continue
             spec_id = str(run.config.get("jglue", {}).get("spec_id", run.id))
-            # Of several W&B runs of one spec the most complete counts, then the newest.
+            # Of several W&B runs of one spec, take the most complete one, then the newest.
             if spec_id not in runs or summary.get("push/items", 0) > runs[spec_id]["summary"].get("push/items", 0):
-                runs[spec_id] = _described(run, spec_id, summary)
+                runs[spec_id] = _run_entry(run, spec_id, summary)
     return {"runs": list(runs.values()), "left_out": left_out}
 
 
-def _described(run: Any, spec_id: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _run_entry(run: Any, spec_id: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": run.name,
@@ -57,19 +57,19 @@ def pull(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
         client = api()
         run = client.run(job["path"])
         if run.job_type == COMPARISON:
-            at = parse_run_path(job["path"])
-            sides = (RunPath(at.entity, at.project, run.config[side]["run_id"]) for side in ("a", "b"))
+            comparison = parse_run_path(job["path"])
+            sides = (RunPath(comparison.entity, comparison.project, run.config[side]["run_id"]) for side in ("a", "b"))
             runs = [client.run(str(side)) for side in sides]
         else:
             runs = [run]
-        return {"folders": [_download(client, each, Path(job["into"]), on_message) for each in runs]}
+        return {"folders": [_download(client, side_run, Path(job["into"]), on_message) for side_run in runs]}
 
 
 def _download(client: Any, run: Any, into: Path, on_message: OnMessage) -> str:
     artifacts = [artifact for artifact in run.logged_artifacts() if artifact.type == RUN_ARTIFACT]
     spec_id = run.config.get("jglue", {}).get("spec_id")
     if not artifacts and spec_id and run.summary.get("push/state") == "complete":
-        # W&B stores equal content once, and names the first run that logged it alone.
+        # W&B stores equal content once, and lists it only for the first run that logged it.
         artifacts = [client.artifact(f"{project_path(run.entity, run.project)}/{artifact_name(spec_id)}:latest")]
     if not artifacts:
         raise InputError(

@@ -44,7 +44,7 @@ def save(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
             width="fluid",
             blocks=_blocks(wr, job, entity),
         )
-        # The same title is the same report, so that links to it stay good.
+        # A report with the same title is replaced, so that links to it stay valid.
         reports = client.reports(project_path(entity, job["project"]))
         report.id = next((saved.id for saved in reports if saved.display_name == title), report.id)
         report.save()
@@ -118,12 +118,12 @@ def _cell(estimate: Sequence[float | None]) -> str:
     value, low, high = estimate
     if value is None or low is None:
         return number(value)
-    # Round brackets: square ones would begin a link.
+    # Parentheses: square brackets would start a link.
     return f"{number(value)} ({number(low)} – {number(high)})"
 
 
 def listing(blocks: Sequence[Any]) -> list[dict[str, Any]]:
-    """What a report holds, block by block, as plain values for people and tests."""
+    """The content of a report, block by block, as plain values for users and tests."""
     rows = []
     for block in blocks:
         row: dict[str, Any] = {"block": type(block).__name__}

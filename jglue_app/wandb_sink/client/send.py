@@ -1,7 +1,7 @@
 """In the worker process: stored runs and comparisons → W&B runs with tables and artifacts.
 
-Nothing is put into a W&B run's history but the progress of `follow`: scores and tables live in its summary, so that a
-second push replaces what the first one left, and W&B's own checksums keep equal artifacts from being stored twice.
+A W&B run's history has only the progress of `follow`. Scores and tables are in its summary, so that a second push
+replaces those of the first, and W&B's checksums keep equal artifacts from being stored twice.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ Lines = Iterator[dict[str, Any]]
 def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
     """Send one stored run: `{folder, protocol, group, replace, also, joined, entity, project, offline}` → as `send`.
 
-    `also` are folders of runs that are to be sent next, and `joined` says whether something is to join them: what
-    speaks against any of that does so before the first is sent.
+    `also` are folders of runs that will be sent next, and `joined` is whether they will be compared: all of that is
+    checked before the first run is sent.
     """
     offline = bool(job.get("offline"))
     store = RunStore(Path(job["folder"]))
@@ -59,16 +59,16 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
             )
         )
     with translated_errors(path_of_job(job), offline):
-        before = None if offline else _run_at_wandb(job, payload.id)
-        _refuse_smaller(before, payload, job)
-        for next_ in payloads:
-            _refuse_smaller(_run_at_wandb(job, next_.id), next_, job)
-        on_message(_sizes(payload, store))
-        with open_run(payload, job, new=before is None) as run:
+        existing = None if offline else _run_at_wandb(job, payload.id)
+        _reject_smaller(existing, payload, job)
+        for following in payloads:
+            _reject_smaller(_run_at_wandb(job, following.id), following, job)
+        on_message(_size_message(payload, store))
+        with open_run(payload, job, new=existing is None) as run:
             return send(run, payload, store.path, offline, on_message)
 
 
-def _sizes(payload: Payload, store: RunStore) -> ProgressMessage:
+def _size_message(payload: Payload, store: RunStore) -> ProgressMessage:
     rows = sum(len(table.rows) for table in payload.tables.values())
     size = sum((store.path / name).stat().st_size for name in archive.MEMBERS if (store.path / name).is_file())
     return ProgressMessage(
@@ -81,7 +81,7 @@ def _sizes(payload: Payload, store: RunStore) -> ProgressMessage:
 
 
 def _run_at_wandb(job: Mapping[str, Any], id_: str) -> Any:
-    """The run of an id as W&B has it; None if it has none."""
+    """The W&B run with an id; None if there is none."""
     client = api()
     try:
         return client.run(str(RunPath(str(job.get("entity") or client.default_entity), job["project"], id_)))
@@ -91,17 +91,18 @@ def _run_at_wandb(job: Mapping[str, Any], id_: str) -> Any:
         raise
 
 
-def _refuse_smaller(before: Any, payload: Payload, job: Mapping[str, Any]) -> None:
-    """Refuse to replace a run by a smaller part of it: runs of one spec and any limit have the same id."""
-    there = int(before.summary.get("push/items") or 0) if before is not None else 0
-    here = int(payload.summary["push/items"])
-    if there > here and not job.get("replace"):
+def _reject_smaller(existing: Any, payload: Payload, job: Mapping[str, Any]) -> None:
+    """Raise InputError if a push would replace a run by a smaller part of it: runs of one spec have the same id for any
+    limit."""
+    n_stored = int(existing.summary.get("push/items") or 0) if existing is not None else 0
+    n_local = int(payload.summary["push/items"])
+    if n_stored > n_local and not job.get("replace"):
         raise InputError(
             "W&B has {there:,} items of this run already, and here it has {here:,}. Nothing was sent. Extend the run "
             "(the same command with a higher --limit), or pull the larger one; `push --replace` sends the smaller. "
             "({run})",
-            there=there,
-            here=here,
+            there=n_stored,
+            here=n_local,
             run=payload.name,
         )
 
@@ -119,9 +120,9 @@ def push_comparison(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> 
 
 @contextlib.contextmanager
 def open_run(payload: Payload, job: Mapping[str, Any], *, new: bool) -> Iterator[wandb.Run]:
-    """The W&B run of a payload, new or resumed; ends as failed when what is inside fails.
+    """The W&B run of a payload, new or resumed; it is ended as failed if the body raises.
 
-    One that is there keeps the name that people may have given it.
+    An existing run keeps its name, which users may have changed.
     """
     run = wandb.init(
         entity=job.get("entity") or None,
@@ -146,7 +147,7 @@ def run_path(run: wandb.Run) -> str:
 
 
 def send(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool, on_message: OnMessage) -> dict[str, Any]:
-    """Fill a W&B run, end it, and wait until all has arrived.
+    """Fill a W&B run, finish it, and wait until everything has arrived.
 
     Returns:
         `{id, path, url, tables: {key: rows}, scalars, offline, name}`; url is empty offline, and `offline` names the
@@ -172,21 +173,21 @@ def send(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool, o
 
 
 def fill(run: wandb.Run, payload: Payload, folder: Path | None, on_message: OnMessage, offline: bool = False) -> None:
-    """Put a payload into an open W&B run; tags and whatever else people have added there stay.
+    """Put a payload into an open W&B run; tags and other content that users have added there stay.
 
     Raises:
-        NetworkError: a file is not stored there in the time that files of that size take on a slow line.
+        NetworkError: a file is not stored in the time that its size takes on a slow connection.
     """
-    summary: Any = run.summary  # The client gives neither a type.
+    summary: Any = run.summary  # The client has no types for these.
     config: Any = run.config
     summary["push/state"] = "sending"
-    added_by_people = [tag for tag in run.tags or () if tag not in ("unfinished", *PROTOCOLS)]
-    run.tags = tuple(dict.fromkeys((*added_by_people, *payload.tags)))
+    other_tags = [tag for tag in run.tags or () if tag not in ("unfinished", *PROTOCOLS)]
+    run.tags = tuple(dict.fromkeys((*other_tags, *payload.tags)))
     config.update(payload.config, allow_val_change=True)
     _delete_old_keys(summary, payload)
     for name in payload.uses:
         if not offline:
-            with contextlib.suppress(wandb.errors.CommError, ValueError):  # A run that was not pushed itself.
+            with contextlib.suppress(wandb.errors.CommError, ValueError):  # A run that was not pushed.
                 run.use_artifact(f"{project_path(run.entity, run.project)}/{name}:latest")
     for key, table in payload.tables.items():
         summary[key] = as_table(table)
@@ -198,7 +199,7 @@ def fill(run: wandb.Run, payload: Payload, folder: Path | None, on_message: OnMe
 
 
 def _delete_old_keys(summary: Any, payload: Payload) -> None:
-    """Delete what an earlier push has left in a summary and this one does not have any more."""
+    """Delete summary keys of an earlier push that this one does not have."""
     new = {*payload.summary, *payload.tables, "push/state", "push/digest"}
     for key in list(summary.keys()):
         if key not in new and (key in MANAGED_TABLES or key.startswith(MANAGED_KEYS)):
@@ -206,12 +207,13 @@ def _delete_old_keys(summary: Any, payload: Payload) -> None:
 
 
 def as_table(table: Table) -> wandb.Table:
-    """A table with every row: the client's limits, meant for training loops, would drop rows without an error."""
+    """A table with every row: the client's limits, meant for training loops, would silently drop rows."""
     wandb.Table.MAX_ROWS = wandb.Table.MAX_ARTIFACT_ROWS = max(len(table.rows), 200_000)
     kinds = [
-        next((type(row[at]) for row in table.rows if row[at] is not None), str) for at in range(len(table.columns))
+        next((type(row[column]) for row in table.rows if row[column] is not None), str)
+        for column in range(len(table.columns))
     ]
-    # Types are given: guessing them row by row takes longer than sending the table.
+    # Explicit types: inferring them row by row takes longer than sending the table.
     data: list[Any] = list(table.rows)
     return wandb.Table(columns=list(table.columns), data=data, dtype=kinds, optional=True)
 
@@ -233,8 +235,8 @@ def _log_folder(run: wandb.Run, payload: Payload, folder: Path, on_message: OnMe
 def follow(job: Mapping[str, Any], on_message: OnMessage, lines: Lines) -> dict[str, Any]:
     """Log `{"log": {…}}` lines to the W&B run until `{"end": exit code}` or the end of the input.
 
-    Takes `{id, name, job_type, group, config, tags, entity, project}`. W&B draws over `progress/items` and not over
-    its own steps, which may not go back: a session that tries failed items again begins before the end of the last.
+    Takes `{id, name, job_type, group, config, tags, entity, project}`. The x-axis is `progress/items`, not W&B's step,
+    which must not decrease: a session that retries failed items starts before the end of the last one.
     """
     payload = Payload(job["id"], job["name"], job["job_type"], job.get("group"), tuple(job["tags"]), job["config"], {})
     with (
@@ -246,7 +248,7 @@ def follow(job: Mapping[str, Any], on_message: OnMessage, lines: Lines) -> dict[
         config.update(payload.config, allow_val_change=True)
         run.define_metric("progress/*", step_metric="progress/items")
         on_message(Message("Progress is at {url}", url=run.url))
-        code = 1  # Nothing at the end: the parent was killed.
+        code = 1  # If there is no `end` line, the parent was killed.
         for line in lines:
             if "end" in line:
                 code = int(line["end"])

@@ -1,4 +1,4 @@
-"""Waiting for W&B: for the end of a run, and until the server shows what it was sent."""
+"""Waiting for W&B: until a run has finished, and until the server has what was sent."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from jglue_app.wandb_sink.client.connection import PUSH_AGAIN, api, translated_e
 from jglue_app.wandb_sink.payload import Payload
 
 MAX_WAIT_S = 120.0
-"""Longest wait for W&B to store what it is sent, beside the time that the bytes take."""
+"""Longest wait for W&B to store what was sent, in addition to the transfer time."""
 BYTES_PER_S = 50_000.0
-"""A slow uplink: files may take that long."""
+"""Throughput of a slow connection, for the transfer time."""
 SHORT_WAIT_S = 20.0
-"""Longest wait for the end of a W&B run of which something has failed already."""
+"""Longest wait for a W&B run to finish after a failure."""
 NOTIFY_AFTER_S = 20.0
-"""When a message says that it takes a while."""
+"""Seconds after which a message says that it takes a while."""
 CONFIRM_PAUSES_S = (*(1.0 for _ in range(10)), 2.0, 5.0)
-"""Pauses between looks whether all has arrived, the last one again and again: the client sends files about five seconds
-after it was given them, and W&B shows what it was sent a while later."""
+"""Pauses between checks whether everything has arrived, the last one repeated: the client uploads files after about
+five seconds, and they appear at W&B some time later."""
 
 
 class WaitLimit:
@@ -48,14 +48,15 @@ class WaitLimit:
         self._began = time.monotonic()
 
     def notify(self) -> None:
-        """Say once that it takes a while."""
+        """Send the message that it takes a while, once."""
         if not self._notified:
             self._notified = True
-            left = max(0.0, self.seconds - (time.monotonic() - self._began))
+            remaining = max(0.0, self.seconds - (time.monotonic() - self._began))
             self._on_message(
                 ProgressMessage(
                     Message(
-                        "Sending takes a while: W&B may take {seconds:.0f} s more to store what it has.", seconds=left
+                        "Sending takes a while: W&B may take {seconds:.0f} s more to store what it has.",
+                        seconds=remaining,
                     )
                 )
             )
@@ -68,14 +69,14 @@ class WaitLimit:
         return waited > self.seconds
 
     def error(self) -> NetworkError:
-        """What is raised then."""
+        """The error to raise when the limit is reached."""
         return NetworkError(
             "W&B does not confirm that all of {path} has arrived. {remedy}", path=self.path, remedy=PUSH_AGAIN
         )
 
 
 def finish(run: wandb.Run, code: int = 0, seconds: float | None = None) -> None:
-    """End a W&B run; the client itself waits as long as a transfer hangs.
+    """Finish a W&B run within a time limit; the client would wait for as long as a transfer hangs.
 
     Args:
         run: an open one.
@@ -83,7 +84,7 @@ def finish(run: wandb.Run, code: int = 0, seconds: float | None = None) -> None:
         seconds: the longest wait; None for `MAX_WAIT_S`.
 
     Raises:
-        NetworkError: it took longer. The client's threads go on until the process ends.
+        NetworkError: it took longer. The client's threads keep running until the process exits.
     """
     failures: list[BaseException] = []
 
@@ -104,7 +105,7 @@ def finish(run: wandb.Run, code: int = 0, seconds: float | None = None) -> None:
 
 
 def finish_failed(run: wandb.Run) -> None:
-    """End a W&B run in which something has failed, without a long wait; never raises."""
+    """Finish a W&B run as failed, without a long wait; never raises."""
     with contextlib.suppress(Exception):
         finish(run, 1, SHORT_WAIT_S)
 
@@ -131,11 +132,11 @@ def wait_for_tables(path: str, tables: Mapping[str, Any], on_message: OnMessage)
 
     Args:
         path: the W&B run, `entity/project/id`.
-        tables: summary key → what the client has put there for the table.
+        tables: summary key → the summary entry of the table.
         on_message: takes a message when that takes a while.
 
     Raises:
-        NetworkError: they are not there in the time that files of that size take on a slow line.
+        NetworkError: they are not stored in the time that their size takes on a slow connection.
     """
     sizes = {str(table["path"]): int(table["size"]) for table in tables.values()}
 
@@ -147,7 +148,7 @@ def wait_for_tables(path: str, tables: Mapping[str, Any], on_message: OnMessage)
 
 
 def confirm_summary(path: str, payload: Payload) -> None:
-    """Wait until the server has the summary of an ended run: the client ends without an error when it is not sent.
+    """Wait until the server has the summary of an ended run: the client raises no error if it is not sent.
 
     Raises:
         NetworkError: it is not there in time.

@@ -1,7 +1,7 @@
 """The process of `worker_process.py`: does one job with W&B's client and exits.
 
 Standard input: one line of JSON `{"action": …, …}`; the action `follow` takes further lines. Standard output: the lines
-of `child_process`. When standard input ends early, the parent has exited, and so does this.
+of `child_process`. If standard input ends early, the parent has exited, and this process exits too.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from jglue_app.wandb_sink.worker_process import WORKER_HOME_ENV
 TEARDOWN_S = 5.0
 
 Action = Callable[[Mapping[str, Any], OnMessage, Iterator[dict[str, Any]]], dict[str, Any]]
-"""Takes a job, what takes its messages, and the further lines of standard input; returns the result."""
+"""(job, message callback, further lines of standard input) → result."""
 
 
 def main() -> None:
     """Do the job of the first line of standard input."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)  # Whatever the client prints is no answer.
+    os.dup2(2, 1)  # Output of the client must not mix with ours.
 
     def send(line: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # The parent has exited; what this does at W&B is completed all the same.
+        with contextlib.suppress(OSError):  # The parent has exited; the job is completed anyway.
             answers.write(json.dumps(line) + "\n")
             answers.flush()
 
@@ -55,14 +55,14 @@ def main() -> None:
         answers.close()
     _tear_down_client()
     sys.stderr.flush()
-    if not code or parent_exited.is_set():  # Else the parent still reads the end of standard error in there.
+    if not code or parent_exited.is_set():  # Otherwise the parent still reads standard error from there.
         shutil.rmtree(os.environ[WORKER_HOME_ENV], ignore_errors=True)
-    # W&B's client has an exit hook that would wait for a server that is not there.
+    # W&B's client has an exit hook that would wait for a server that cannot be reached.
     os._exit(code)
 
 
 def _tear_down_client() -> None:
-    """End W&B's own core while the parent can still wait for it, but give that only a few seconds."""
+    """End W&B's core process before this one exits, but wait only a few seconds for it."""
     if "wandb" in sys.modules:
         thread = threading.Thread(target=sys.modules["wandb"].teardown, daemon=True)
         thread.start()
