@@ -26,7 +26,7 @@ from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.types import Comparison, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
-from jglue_app.types import RunData, data_kind
+from jglue_app.types import RunData, RunSpec, data_kind
 
 Ids = Mapping[str, Collection[str]]
 """Task → ids of items."""
@@ -205,6 +205,10 @@ class Library:
             ) from e
         stores = (RunStore(path) for path in sorted(self.runs_dir.glob("[!.]*/")))
         return [store.path for store in stores if store.exists() or store.has_records()]
+
+    def spec(self, path: Path) -> RunSpec:
+        """The spec of a run whose records may be damaged; raises StoreError if there is none."""
+        return RunStore(path).spec()
 
     def stored(self, path: Path) -> StoredRun:
         """One run by its folder; raises StoreError if there is none."""

@@ -13,7 +13,6 @@ from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import RunRequest, Side
-from jglue_app.runs.store import RunStore
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
@@ -123,7 +122,7 @@ class FullTab:
 
     def _request_of(self, owner: str, name: str | None) -> RunRequest | None:
         """The request that makes a stored run again; raises StoreError."""
-        return RunRequest.of_spec(RunStore(self.state.path(owner, str(name or ""))).spec())
+        return RunRequest.of_spec(self.state.library.spec(self.state.path(owner, str(name or ""))))
 
     # --- a run ----------------------------------------------------------------------------------------------
 
@@ -194,7 +193,7 @@ class FullTab:
         choices = [
             (f"{run.label} · {run.done:,}/{run.planned:,}", name)
             for name, run in self.state.runs(owner, shipped=False).items()
-            if not run.finished and name not in active and _is_resumable(run)
+            if not run.finished and name not in active and _is_resumable(self.state, run)
         ]
         visible = bool(choices) and not self.state.settings.public
         first = choices[0][1] if choices else None
@@ -298,10 +297,10 @@ def start_full_run(state: AppState, owner: str, request: RunRequest, *, push: bo
     return state.jobs.start_runs(owner, KIND, request, preemptible=True, on_done=push_run)
 
 
-def _is_resumable(run: StoredRun) -> bool:
+def _is_resumable(state: AppState, run: StoredRun) -> bool:
     """Whether this page can ask for the very same run again."""
     try:
-        return RunRequest.of_spec(RunStore(run.path).spec()) is not None
+        return RunRequest.of_spec(state.library.spec(run.path)) is not None
     except StoreError:
         return False
 
