@@ -175,6 +175,12 @@ from jglue_app.ui.page import browser_words, build
 page = build(settings, browser_words())
 found["page"] = json.dumps(page.get_config_file(), ensure_ascii=False, default=str)
 
+from jglue_app.ui.state import AppState
+from jglue_app.ui.views.comparison import item_html
+
+state = AppState(settings)
+found["items"] = [item_html(state, "visitor", {"a": run_id}, "colours", "valid-c2", lang) for lang in ("ja", "en")]
+
 found["label"] = [word("tab_greeting", "en"), word("tab_greeting", "ja")]
 found["sentence"] = say(Message("Which colour does a sentence name?"), "ja")
 print("FOUND" + json.dumps(found, ensure_ascii=False, default=str))
@@ -277,3 +283,8 @@ def test_the_page_has_the_tab_the_subset_the_style_and_the_protocol(extended: di
 def test_a_label_and_a_sentence_are_said_in_both_languages(extended: dict[str, Any]) -> None:
     assert extended["label"] == ["Greeting", "あいさつ"]
     assert extended["sentence"] == "文が挙げているのはどの色か"
+
+
+def test_the_page_shows_an_item_whose_fields_have_no_label(extended: dict[str, Any]) -> None:
+    for html in extended["items"]:
+        assert "remark" in html and "海が青い。valid" in html and "exact-colours" in html

@@ -131,6 +131,11 @@ def word(key: str, lang: str) -> str:
     return english if lang == "en" else catalogue(lang).get((key, english), english)
 
 
+def word_or(key: str, default: str, lang: str) -> str:
+    """The same, or the default where there is no such label: a new subset's fields and a new protocol need none."""
+    return word(key, lang) if key in LABELS else default
+
+
 @cache
 def table(lang: str) -> Mapping[str, str]:
     """All labels in one language, by key."""

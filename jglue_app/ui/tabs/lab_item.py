@@ -14,7 +14,7 @@ from jglue_app import prompt_lab
 from jglue_app.backends.named_models import named_models
 from jglue_app.data import files
 from jglue_app.errors import InputError, JglueAppError, StoreError
-from jglue_app.messages import word
+from jglue_app.messages import word, word_or
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.runs.request import MAX_SHOTS, Side
 from jglue_app.tasks import TASKS, get_task
@@ -140,7 +140,7 @@ class ItemTab:
         updates: Updates = {box: gr.update(value="", visible=False) for box in self.fields}
         for box, (name, text) in zip(self.fields, item.fields.items(), strict=False):
             lines = 3 if len(text) > 60 else 1
-            updates[box] = gr.update(value=text, label=word(f"field_{name}", lang), visible=True, lines=lines)
+            updates[box] = gr.update(value=text, label=word_or(f"field_{name}", name, lang), visible=True, lines=lines)
         kinds = {"choice": " / ".join(item.choices), "score": "0–5", "span": word("gold_lines", lang)}
         label = f"{word('gold', lang)} ({kinds[TASKS[item.task].kind]})"
         return {**updates, self.gold: gr.update(value=prompt_lab.gold_as_typed(item), label=label)}

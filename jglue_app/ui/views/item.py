@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from jglue_app.messages import Message, say, word
+from jglue_app.messages import Message, say, word, word_or
 from jglue_app.prompts import thoughts
 from jglue_app.scoring.judged import Answered
 from jglue_app.scoring.protocols import PROTOCOLS
@@ -80,7 +80,7 @@ def _field(item: Item, name: str, text: str, lang: str) -> dict[str, Any]:
     if name == "context":
         spans = [(m.start(), m.end()) for answer in gold if answer for m in re.finditer(re.escape(answer), text)]
     return {
-        "name": word(f"field_{name}", lang),
+        "name": word_or(f"field_{name}", name, lang),
         "pieces": pieces(text, _joined(spans)),
         "gold": name.startswith("choice") and name.removeprefix("choice") in gold,
     }
@@ -238,7 +238,7 @@ def _protocols(item: Item, sides: Sequence[SideView], lang: str) -> list[dict[st
     return [
         {
             "name": name.removesuffix("-0shot"),
-            "about": word(f"protocol_{name}", lang),
+            "about": word_or(f"protocol_{name}", "", lang),
             "cells": [_verdict(item, side, name, lang) for side in sides],
         }
         for name in names
