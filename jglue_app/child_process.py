@@ -160,12 +160,14 @@ class ChildProcess:
 
     def next_message(self, should_stop: Callable[[], bool] = lambda: False) -> str | dict[str, Any]:
         """Wait for one line: returns a message, or the result. Raises as `result` does."""
-        line = self._next_line(should_stop)
-        if line is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(EXIT_TIMEOUT_S)
-            raise ChildExitError(self._process.poll(), self.stderr_tail())
-        answer: dict[str, Any] = json.loads(line)
+        answer: dict[str, Any] | None = None
+        while answer is None:
+            line = self._next_line(should_stop)
+            if line is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(EXIT_TIMEOUT_S)
+                raise ChildExitError(self._process.poll(), self.stderr_tail())
+            answer = _answer(line)
         if "error" in answer:
             raise ERROR_CLASSES.get(answer["class"], errors.NetworkError)(self._message(answer["error"]))
         if "message" in answer:
@@ -230,6 +232,15 @@ class ChildProcess:
                 if line.endswith("\n"):  # Else the child died while it wrote.
                     self._lines.put(line)
         self._lines.put(None)
+
+
+def _answer(line: str) -> dict[str, Any] | None:
+    """The answer in a line; None for what something else printed, such as Python's own start-up files."""
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) and answer.keys() & {"error", "message", "result"} else None
 
 
 def message_line(text: str) -> dict[str, Any]:

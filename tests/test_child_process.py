@@ -93,6 +93,12 @@ def test_an_unknown_class_of_error_is_one_of_the_network(start: Start) -> None:
         child.result()
 
 
+@pytest.mark.parametrize("line", ["Loading…", "", "5", "[1]", "{}", "[" * 100_000, '{"result": '])
+def test_what_something_else_prints_is_no_answer(start: Start, line: str) -> None:
+    with start(f"print({line!r}, flush=True); send({{'result': {{'n': 1}}}})") as child:
+        assert child.result() == {"n": 1}
+
+
 def test_a_child_that_exits_without_a_result_leaves_its_code_and_its_last_lines(start: Start) -> None:
     code = "print('one\\n\\ntwo', file=sys.stderr); sys.stdout.write('{\"result\": '); sys.exit(7)"
     with start(code) as child:

@@ -181,7 +181,10 @@ from jglue_app.ui.views import comparison
 state = AppState(settings)
 pair = comparison.Pair(run_id)
 found["board"] = comparison.board_html(state, "anybody", pair, "ja")
-found["item"] = comparison.item_html(state, "anybody", {"a": run_id}, "colours", "valid-c2", "ja")
+found["items"] = [
+    comparison.item_html(state, "anybody", {"a": run_id}, "colours", "valid-c2", lang) for lang in ("ja", "en")
+]
+found["item"] = found["items"][0]
 
 found["label"] = [word("tab_greeting", "en"), word("tab_greeting", "ja")]
 found["sentence"] = say(Message("Which colour does a sentence name?"), "ja")
@@ -292,3 +295,8 @@ def test_the_page_shows_its_score_and_opens_its_items(extended: dict[str, Any]) 
 def test_a_label_and_a_sentence_are_said_in_both_languages(extended: dict[str, Any]) -> None:
     assert extended["label"] == ["Greeting", "あいさつ"]
     assert extended["sentence"] == "文が挙げているのはどの色か"
+
+
+def test_the_page_shows_an_item_whose_fields_have_no_label(extended: dict[str, Any]) -> None:
+    for html in extended["items"]:
+        assert "remark" in html and "海が青い。valid" in html and "exact-colours" in html

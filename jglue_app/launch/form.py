@@ -24,7 +24,7 @@ from jglue_app.runs import presets, request_errors
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.request import CONFIG, RunRequest, Side, Text
 from jglue_app.runs.request_checks import in_sentences, read_values
-from jglue_app.runs.request_options import Option, Traits, integral, options
+from jglue_app.runs.request_options import MAX_WHOLE, Option, Traits, integral, options
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
@@ -203,7 +203,8 @@ def _value(field: FormField, value: Any) -> Any:
         return value if field.option.traits.multiline else value.strip()
     if field.type == "integer":
         return integral(value)
-    return float(value) if field.type == "number" and type(value) is int else value
+    # What a float cannot hold is refused where its bounds are checked.
+    return float(value) if field.type == "number" and type(value) is int and abs(value) < MAX_WHOLE else value
 
 
 def _option_value(field: FormField, value: Any) -> Any:

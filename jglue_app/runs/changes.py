@@ -103,7 +103,7 @@ def _with_other_files(spec: RunSpec, runs_dir: Path) -> Iterator[dict[str, Any]]
                     and other.model.files_sha256 != spec.model.files_sha256
                 ):
                     yield table
-        except (StoreError, KeyError, TypeError):  # Damaged, or of another version; opening it gives the error.
+        except (StoreError, KeyError, TypeError, ValueError):  # Damaged, or of another version; opening it says so.
             continue
 
 

@@ -25,7 +25,7 @@ from jglue_app.prompts.examples import SHOT_SELECTIONS
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.thoughts import THINKING
 from jglue_app.runs.request_checks import check_caps, in_sentences, with_limit
-from jglue_app.runs.request_options import Traits, integral, options, split_by_task, split_names
+from jglue_app.runs.request_options import MAX_WHOLE, Traits, integral, options, split_by_task, split_names
 from jglue_app.settings import Settings
 from jglue_app.tasks import CORE, TASKS
 from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec, is_sample
@@ -49,7 +49,7 @@ CONFIG = ConfigDict(extra="forbid", defer_build=True)
 """Validators are built when the first request is made: `--help` makes none."""
 
 M = TypeVar("M")
-Whole = Annotated[int, BeforeValidator(integral), Field(strict=True)]
+Whole = Annotated[int, BeforeValidator(integral), Field(strict=True, gt=-MAX_WHOLE, lt=MAX_WHOLE)]
 Penalty = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True)]
 

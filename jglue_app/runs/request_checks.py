@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError, ValidationInfo
 
+from jglue_app.errors import InputError
 from jglue_app.runs import request_errors
 from jglue_app.runs.request_options import Option, Surface, options
 from jglue_app.tasks import TASKS
@@ -81,6 +82,8 @@ def check_caps(known: Mapping[str, Option], found: Any, surface: Surface, side: 
         if cap is None or value is None:
             continue
         if isinstance(value, str):
+            if any("\ud800" <= c <= "\udfff" for c in value):
+                raise InputError("{name} has half a character (a lone surrogate). Write it again.", name=option.flag)
             # A line end in a model's name would break what is printed; a system turn may have several lines.
             strange = not option.traits.multiline and any(ord(c) < 32 for c in value)
             if strange or len(value) > cap:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import Message, mark
-from jglue_app.runs.request_options import Option, Surface
+from jglue_app.runs.request_options import MAX_WHOLE, Option, Surface
 from jglue_app.tasks import TASKS
 
 NO_MODEL = mark("There is no model. Choose one of the list, or type its name.")
@@ -83,6 +83,9 @@ def unknown_task(name: str, surface: Surface) -> UnknownNameError:
 
 def refused(option: Option, value: Any, surface: Surface, side: str = "", *, capped: bool = False) -> InputError:
     """A value that an option does not take, as a sentence; `capped` if only page, links and forms do not."""
+    is_whole = option.kind in ("integer", "by task") and isinstance(value, int | float) and math.isfinite(value)
+    if is_whole and abs(value) >= MAX_WHOLE and option.cap is None:
+        return InputError("{name} takes a whole number of at most 18 digits.", name=option.flag)
     if surface == "link" and option.kind in ("integer", "number", "flag", "by task"):
         return _in_link(option, value, side)
     if surface == "form":
@@ -146,7 +149,8 @@ def _in_form(option: Option, value: Any) -> InputError:
     elif option.optional or option.kind == "number":
         least = 0
     bounds = _bounds(least, option.cap)
-    return InputError("{name} takes {kind} {bounds}, not {value}.", name=name, kind=kind, bounds=bounds, value=value)
+    quoted = str(value)[:50]
+    return InputError("{name} takes {kind} {bounds}, not {value}.", name=name, kind=kind, bounds=bounds, value=quoted)
 
 
 def _bounds(least: float | None, most: float | None) -> Message:

@@ -22,6 +22,8 @@ Surface = Literal["program", "page", "link", "form"]
 
 MAX_NAME = 500
 """Characters of a text in one line, such as a model's name, that page, links and forms take."""
+MAX_WHOLE = 10**18
+"""Whole numbers are below it, and above its negative: a stored run with a larger one could not be read again."""
 MAX_DIGITS = 30
 """Characters of a number in a link."""
 

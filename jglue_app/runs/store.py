@@ -60,6 +60,8 @@ class FileVersion(NamedTuple):
     """What tells one content of a file from another without reading it."""
 
     mtime_ns: int
+    ctime_ns: int
+    """Also changes where a program that edits a file in place sets the former back."""
     size: int
     inode: int
 
@@ -266,7 +268,7 @@ class RunStore:
             stat = (self.path / name).stat()
         except OSError:
             return None
-        return FileVersion(stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        return FileVersion(stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
 
     def _model(self, manifest: Mapping[str, Any]) -> ModelInfo | None:
         if not manifest.get("model"):  # Only begun, or put together by other means.

@@ -3,6 +3,9 @@
 Our own errors are sentences for people. A handler that is wrapped with `errors_shown_in` shows them in a component of
 its tab; elsewhere, and for programs, they become a `gr.Error`. Any other exception is logged under an incident id, and
 the visitor is shown the id.
+
+Lone surrogates in what a handler gives are replaced by U+FFFD: a model may write one, and no answer of the server could
+hold it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import inspect
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import gradio as gr
@@ -20,6 +23,7 @@ from gradio.blocks import Block
 
 from jglue_app.errors import JglueAppError
 from jglue_app.messages import say, word
+from jglue_app.results import surrogates
 from jglue_app.ui import views
 from jglue_app.ui.visitor import language
 
@@ -46,15 +50,16 @@ def guarded(handler: Handler, lang: str | None = None) -> Handler:
 
         @functools.wraps(handler)
         def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            with _raising_gradio_errors(args, lang):
-                yield from handler(*args, **kwargs)
+            with _raising_gradio_errors(args, lang), closing(handler(*args, **kwargs)) as results:
+                for result in results:
+                    yield _writable(result)
 
         return generate
 
     @functools.wraps(handler)
     def call(*args: Any, **kwargs: Any) -> Any:
         with _raising_gradio_errors(args, lang):
-            return handler(*args, **kwargs)
+            return _writable(handler(*args, **kwargs))
 
     return call
 
@@ -99,12 +104,24 @@ def _raising_gradio_errors(args: tuple[Any, ...], lang: str | None) -> Iterator[
     except gr.Error:
         raise
     except JglueAppError as e:
-        raise gr.Error(say(e.message, lang or language(_request_in(args))), print_exception=False) from e
+        sentence = surrogates.replace(say(e.message, lang or language(_request_in(args))))
+        raise gr.Error(sentence, print_exception=False) from e
     except Exception as e:
         incident = uuid.uuid4().hex[:8]
         log.error("incident %s", incident, exc_info=e)
         sentence = word("fault", language(_request_in(args))).format(incident)
         raise gr.Error(sentence, duration=None, print_exception=False) from e
+
+
+def _writable(value: Any) -> Any:
+    """What a handler gives, without lone surrogates; tuples stay tuples, and components keys."""
+    if isinstance(value, str):
+        return surrogates.replace(value)
+    if type(value) is dict:
+        return {_writable(key): _writable(part) for key, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_writable(part) for part in value)
+    return value
 
 
 def _request_in(args: tuple[Any, ...]) -> gr.Request | None:

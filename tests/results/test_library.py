@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -85,6 +86,20 @@ def test_a_run_that_is_replaced_or_shortened_is_read_anew(tmp_path: Path, librar
     assert library.report(right).tasks["jnli"].metrics["accuracy"].value == 0
     (right / "records.jsonl").write_bytes(b"")
     assert library.judged(right)["jnli"] == {}
+
+
+def test_answers_edited_in_place_are_seen_though_size_and_time_stay(tmp_path: Path, library: Library) -> None:
+    path = stored(tmp_path / "a.jsonl")
+    assert library.report(path).tasks["jnli"].outcomes["correct"] > 0
+    file = path / "records.jsonl"
+    before = file.stat()
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b'"stop"', b'"pots"', 1))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(StoreError, match="line 1"):
+        library.report(path)
+    file.write_bytes(content)
+    assert library.report(path).tasks["jnli"].outcomes["correct"] > 0
 
 
 def test_a_run_that_is_gone_is_a_sentence(tmp_path: Path, library: Library) -> None:

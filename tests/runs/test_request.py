@@ -25,6 +25,7 @@ from jglue_app.runs.request import (
     Side,
 )
 from jglue_app.runs.request_checks import read_values
+from jglue_app.runs.request_options import Surface
 from jglue_app.runs.request_text import from_url_query, to_command_line, to_url_query
 from jglue_app.settings import Settings
 from jglue_app.tasks import CORE, TASKS
@@ -294,3 +295,35 @@ def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
 def test_a_link_with_a_limit_of_thoughts_out_of_bounds_is_refused(value: str) -> None:
     with pytest.raises(InputError, match="a-max-thinking-tokens in this link must be a whole number from 0 to 32,768"):
         from_url_query({"a": "m", "a-max-thinking-tokens": value})
+
+
+@pytest.mark.parametrize("surface", ["program", "page", "link", "form"])
+@pytest.mark.parametrize(
+    ("model", "values", "name"),
+    [
+        (RunRequest, {"seed": 10**18}, "seed"),
+        (RunRequest, {"seed": -(10**18)}, "seed"),
+        (Side, {"shot_seed": 1e30}, "shot-seed"),
+        (Side, {"shots_by_task": {"jsquad": 10**20}}, "shots-by-task"),
+        (RunRequest, {"limit": 10**19}, "limit"),
+    ],
+)
+def test_a_whole_number_that_no_stored_run_could_hold_is_refused(
+    surface: Surface, model: type, values: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{name} takes a whole number of at most 18 digits"):
+        read_values(model, values, surface)
+
+
+def test_the_largest_seed_can_be_requested(settings: Settings) -> None:
+    request = RunRequest(tasks=("jnli",), seed=10**18 - 1)
+    ((_, plan),) = page_plans(settings, request)
+    assert plan.spec.seed == 999_999_999_999_999_999
+
+
+@pytest.mark.parametrize("surface", ["page", "link", "form"])
+@pytest.mark.parametrize("values", [{"model": "a\ud800"}, {"system": "a\udfff"}, {"style": "\ud83d"}])
+def test_half_a_character_is_refused_where_anybody_fills_in(surface: Surface, values: dict[str, str]) -> None:
+    """It cannot be written into a link, and no tokenizer takes it."""
+    with pytest.raises(InputError, match="half a character"):
+        read_values(Side, values, surface)

@@ -328,6 +328,21 @@ def test_runs_that_differ_in_more_than_the_files_are_not_told_of(settings: Setti
     assert notices(run(settings, other)) == []
 
 
+def test_a_damaged_run_of_the_same_model_is_no_obstacle_to_another(settings: Settings, tmp_path: Path) -> None:
+    """Such a seed could be given to earlier versions, which stored what they could not read again."""
+    model = table(tmp_path / "table.jsonl")
+    damaged = planned(settings, model, limit=3)
+    run(settings, damaged)
+    manifest = records_file(settings, damaged).with_name("manifest.json")
+    content = json.loads(manifest.read_text("utf-8"))
+    content["spec"]["seed"] = 10**20
+    manifest.write_text(json.dumps(content), "utf-8")
+    table(model, note="other bytes")
+    other = planned(settings, model, limit=3)
+    assert notices(run(settings, other)) == []
+    assert sorted(written(settings, other)) == sorted(wanted(other))
+
+
 def test_weights_whose_files_are_not_known_are_refused_once_they_change(settings: Settings, tmp_path: Path) -> None:
     model = tmp_path / "table.jsonl"
     small, large = planned(settings, model, limit=3), planned(settings, model, limit=6)

@@ -16,7 +16,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from jglue_app.scoring.protocols import PROTOCOLS
-from tests.ui.conftest import Tables, serve
+from tests.ui.conftest import ROOT, Tables, serve
 
 ACTIONS = {
     *("compare_models", "full_run", "stop", "repeat", "models", "runs", "scores", "items", "item", "disagreements"),
@@ -104,6 +104,19 @@ def test_a_run_its_scores_its_items_and_one_of_them(client: Client, table: Table
     assert one["record"]["output"]["text"] == "含意"
     assert set(one["judgements"]) >= {"official", "flexeval"}
     assert run in {row["run"] for row in client.predict(api_name="/runs")}
+
+
+def test_half_a_character_in_an_output_is_replaced_on_its_way_to_a_program(client: Client, tmp_path: Path) -> None:
+    lines = (ROOT / "assets/samples/jnli/valid.json").read_text("utf-8").splitlines()
+    ids = [json.loads(line)["sentence_pair_id"] for line in lines]
+    model = tmp_path / "surrogates.jsonl"
+    # As JSON escapes: UTF-8 has no half characters.
+    model.write_text("".join(json.dumps({"item_id": id_, "text": "含意\ud83d"}) + "\n" for id_ in ids), "utf-8")
+    run = compared(client, model, limit=2)[-1]["runs"]["a"]
+    rows = client.predict(a=run, api_name="/items")
+    assert [row["a_said"] for row in rows] == ["含意\ufffd"] * 2
+    one = client.predict(run=run, task="jnli", item_id=rows[0]["item_id"], api_name="/item")
+    assert one["record"]["output"]["text"] == "含意\ufffd"
 
 
 def test_two_shipped_runs_are_compared_and_their_disagreements_listed(client: Client) -> None:

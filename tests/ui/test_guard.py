@@ -59,6 +59,46 @@ def test_what_works_is_left_as_it_is_and_so_is_an_error_meant_for_people() -> No
         guarded(refuses)()
 
 
+def test_half_a_character_in_a_result_is_replaced_and_everything_else_is_left_as_it_is() -> None:
+    component = object()
+    result = {component: "a\ud83d", "rows": [("b", "\udfffc", 1, None)], "whole": "\U0001f600"}
+
+    def answers() -> object:
+        return result
+
+    def streams() -> Iterator[object]:
+        yield ["\ud800"]
+        yield 2
+
+    assert guarded(answers)() == {component: "a\ufffd", "rows": [("b", "\ufffdc", 1, None)], "whole": "\U0001f600"}
+    assert list(guarded(streams)()) == [["\ufffd"], 2]
+
+
+def test_half_a_character_in_an_error_is_replaced() -> None:
+    def refuses(request: gr.Request) -> None:
+        raise InputError("There is no run {name}.", name="x\ud800")
+
+    with pytest.raises(gr.Error) as raised:
+        guarded(refuses)(JAPANESE)
+    assert raised.value.message == "There is no run x\ufffd."
+
+
+def test_a_stream_that_nobody_reads_any_more_ends_its_handler() -> None:
+    ended = []
+
+    def streams() -> Iterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            ended.append(True)
+
+    stream = guarded(streams)()
+    assert next(stream) == 1
+    stream.close()
+    assert ended == [True]
+
+
 LIST_UNGUARDED = """
 from jglue_app.settings import load_settings
 from jglue_app.ui.page import browser_words, build
