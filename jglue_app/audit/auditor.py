@@ -120,11 +120,11 @@ def audit_score(
     if effective_metric in SIGNED and is_nan(score):
         return ScoreAudit(of.name, effective_metric, str(score), None, n, None, (finding("constant_nan", "alert"),), ())
     query = AuditQuery(of, parse(score, effective_metric, _scale(scale)), kind, n, known)
-    findings, compared = score_audit.score_findings(query, published())
+    found, compared = score_audit.score_findings(query, published())
     items = query.items()[0]
     interval = query.interval(items)
     text = query.score.text
-    return ScoreAudit(of.name, effective_metric, text, query.value, items, interval, tuple(findings), tuple(compared))
+    return ScoreAudit(of.name, effective_metric, text, query.value, items, interval, tuple(found), tuple(compared))
 
 
 def audit_table(
@@ -153,8 +153,8 @@ def audit_table(
     if isinstance(source, Path):
         source = _bytes(source)
     text = table_parser.decode(source) if isinstance(source, bytes) else source
-    findings, rankings = leaderboard_audit.audit_leaderboard(table.read(text, columns, model_column), known, chosen)
-    return TableAudit(tuple(findings), tuple(rankings))
+    found, rankings = leaderboard_audit.audit_leaderboard(table.read(text, columns, model_column), known, chosen)
+    return TableAudit(tuple(found), tuple(rankings))
 
 
 def _bytes(path: Path) -> bytes:
@@ -176,6 +176,6 @@ def _scale(scale: str | None) -> Scale | None:
     return "percent" if scale == "percent" else "fraction"
 
 
-def _plain(finding_: Finding) -> dict[str, Any]:
-    what, why = sentence(finding_)
-    return {"kind": finding_.kind, "weight": finding_.weight, "text": what, "why": why, "facts": dict(finding_.facts)}
+def _plain(found: Finding) -> dict[str, Any]:
+    what, why = sentence(found)
+    return {"kind": found.kind, "weight": found.weight, "text": what, "why": why, "facts": dict(found.facts)}

@@ -206,9 +206,9 @@ def benchmark(name: str) -> Benchmark:
         UnknownNameError: there is none.
     """
     folded = fold(name)
-    for candidate in BENCHMARKS.values():
-        if folded == fold(candidate.name) or folded in candidate.aliases:
-            return candidate
+    for found in BENCHMARKS.values():
+        if folded == fold(found.name) or folded in found.aliases:
+            return found
     raise UnknownNameError("task", name, BENCHMARKS)
 
 
@@ -220,15 +220,15 @@ def metric_of(name: str, of: Benchmark | None = None) -> str:
     """
     folded = fold(name)
     known = of.metrics if of else METRICS
-    metric = next((m for m, names in METRIC_ALIASES.items() if folded in names), None)
-    if of and metric not in known:
+    found = next((m for m, names in METRIC_ALIASES.items() if folded in names), None)
+    if of and found not in known:
         # Of a label, exact match is the accuracy.
-        metric = {"exact_match": "accuracy", "f1": "macro_f1"}.get(metric or "")
-    if metric is None or metric not in known:
+        found = {"exact_match": "accuracy", "f1": "macro_f1"}.get(found or "")
+    if found is None or found not in known:
         raise UnknownNameError(
             "metric", name, known, Message("These are the metrics of {task}.", task=of.title) if of else ""
         )
-    return metric
+    return found
 
 
 def system_of(name: str) -> str:
@@ -238,17 +238,12 @@ def system_of(name: str) -> str:
         UnknownNameError: there is none.
     """
     key = name.strip().lower().replace("_", "-")
-    defaults = {
-        "swallow": "swallow-202411",
-        "wandb": "wandb-2023",
-        "stability": "stability-jp",
-        "lm-eval": "lm-eval-ja",
-    }
-    key = defaults.get(key, key)
-    matches = [s for s in SYSTEMS if key == s or key.startswith(f"{s}-")]
-    if not matches:
+    usual = {"swallow": "swallow-202411", "wandb": "wandb-2023", "stability": "stability-jp", "lm-eval": "lm-eval-ja"}
+    key = usual.get(key, key)
+    found = [s for s in SYSTEMS if key == s or key.startswith(f"{s}-")]
+    if not found:
         raise UnknownNameError("system", name, SYSTEMS)
-    return max(matches, key=len)
+    return max(found, key=len)
 
 
 def system_title(name: str) -> Message:
@@ -264,14 +259,14 @@ def scope(of: Benchmark, system: str | None = None, n: int | None = None) -> tup
         system: a key of `SYSTEMS` that has scored; its own sizes and labels alone then come into question.
         n: the number of items, if it is known; one that fits no known set is a set without a name.
     """
-    editions = of.editions if n is None else of.sized(n) or (Edition("", n),)
+    found = of.editions if n is None else of.sized(n) or (Edition("", n),)
     if system is None:
-        return editions
+        return found
     sizes, labels = SYSTEMS[system].sizes.get(of.name), SYSTEMS[system].labels.get(of.name)
     if n is None and sizes:
-        editions = tuple(e for e in editions if e.n in sizes)
+        found = tuple(e for e in found if e.n in sizes)
     if labels:
-        editions = tuple(e for e in editions if e.name == labels or not e.counts)
+        found = tuple(e for e in found if e.name == labels or not e.counts)
     elif labels is not None:
-        editions = tuple(Edition(e.name, e.n) for e in editions)
-    return editions
+        found = tuple(Edition(e.name, e.n) for e in found)
+    return found

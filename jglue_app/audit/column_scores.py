@@ -46,39 +46,35 @@ def read_cells(
     mixed: list[str] = []
     outside: list[str] = []
     for model, cell, value, percent in zip(models, column.cells, raw, signed, strict=True):
-        score = None
+        made = None
         if value is not None:
             other = scale is None and not percent and value != 0 and (abs(value) > 1) != (chosen == "percent")
             try:
-                score = parse(cell, column.metric, None if percent else chosen)
+                made = parse(cell, column.metric, None if percent else chosen)
             except InputError:
                 (mixed if other and abs(value) <= 100 else outside).append(f"{model} {cell}")
-            if score and other:
+            if made and other:
                 mixed.append(f"{model} {cell}")
-                score = None
-        scores.append(score)
-    findings = []
+                made = None
+        scores.append(made)
+    found = []
     if mixed:
-        findings.append(
-            finding("board_mixed", "alert", column=column.title, who=names(mixed), above=above, below=below)
-        )
+        found.append(finding("board_mixed", "alert", column=column.title, who=names(mixed), above=above, below=below))
     if outside:
-        findings.append(finding("board_range", "alert", column=column.title, who=names(outside)))
+        found.append(finding("board_range", "alert", column=column.title, who=names(outside)))
     if unread:
-        findings.append(finding("board_unread", "alert", column=column.title, who=names(unread)))
+        found.append(finding("board_unread", "alert", column=column.title, who=names(unread)))
     if undefined:
-        findings.append(finding("board_nan", "alert", column=column.title, who=names(undefined)))
+        found.append(finding("board_nan", "alert", column=column.title, who=names(undefined)))
     if bare and not mixed:
         made_of = [p for p in scores if p is not None and p.value]
         # One or two numbers such as 0.9 do not say what the others of the table would have said.
         open_ = scale is None and chosen == "fraction" and len(made_of) <= MAX_UNCLEAR_SCORES and not any(signed)
         if open_ and all(-_exponent(x) <= AMBIGUOUS_DIGITS for x in raw if x):
-            findings.append(finding("board_open", "alert", column=column.title))
+            found.append(finding("board_open", "alert", column=column.title))
         else:
-            findings.append(
-                finding(f"board_{chosen}_said" if scale else f"board_{chosen}", "info", columns=column.title)
-            )
-    return scores, findings
+            found.append(finding(f"board_{chosen}_said" if scale else f"board_{chosen}", "info", columns=column.title))
+    return scores, found
 
 
 def _exponent(number: Decimal) -> int:
@@ -89,8 +85,8 @@ def _exponent(number: Decimal) -> int:
 
 def names(names: Sequence[str], most: int = MAX_NAMED) -> tuple[str, ...]:
     """The first names of a list, without their owners on the Hub, and how many more there are."""
-    listed = tuple(name if isinstance(name, Message) else short(name) for name in names[:most])
-    return (*listed, Message("… (+{count})", count=len(names) - most)) if len(names) > most else listed
+    shown = tuple(name if isinstance(name, Message) else short(name) for name in names[:most])
+    return (*shown, Message("… (+{count})", count=len(names) - most)) if len(names) > most else shown
 
 
 def short(name: str) -> str:

@@ -61,37 +61,37 @@ def audit_leaderboard(
     titles = tuple(_column_title(column) for column in table.columns)
     rows = len(table.models)
     if table.ignored:
-        findings = [finding("read_columns", "info", rows=rows, columns=titles, ignored=table.ignored)]
+        found = [finding("read_columns", "info", rows=rows, columns=titles, ignored=table.ignored)]
     else:
-        findings = [finding("read_columns_all", "info", rows=rows, columns=titles)]
-    findings += _repeated_models(table)
+        found = [finding("read_columns_all", "info", rows=rows, columns=titles)]
+    found += _repeated_models(table)
     rankings = []
     read: list[list[ReportedScore | None]] = []
     for column in table.columns:
-        cells, column_findings = read_cells(table.models, column, scale)
+        cells, told = read_cells(table.models, column, scale)
         read.append(cells)
-        findings += column_findings
+        found += told
         query = _queries(column, cells, system)
         standings = [
             Standing(model, one, _item_count(one, column.n[i]), one.interval(_item_count(one, column.n[i])))
             for i, (model, one) in enumerate(zip(table.models, query, strict=True))
             if one is not None
         ]
-        findings += _column_findings(column, standings, system)
+        found += _column_findings(column, standings, system)
         ranking, more = _ranking(column, standings)
         rankings.append(ranking)
-        findings += more
-    findings += _exact_match_above_f1(table, read)
-    return sorted(_merge_scale_findings(findings), key=lambda f: WEIGHTS.index(f.weight)), rankings
+        found += more
+    found += _exact_match_above_f1(table, read)
+    return sorted(_merge_scale_findings(found), key=lambda f: WEIGHTS.index(f.weight)), rankings
 
 
-def _merge_scale_findings(findings: Sequence[Finding]) -> list[Finding]:
+def _merge_scale_findings(found: Sequence[Finding]) -> list[Finding]:
     """Findings with those on the scale of columns as one for each scale."""
     columns: dict[str, list[str]] = {}
-    for one in findings:
+    for one in found:
         if one.kind in SCALE_KINDS:
             columns.setdefault(one.kind, []).append(str(one.facts["columns"]))
-    rest = [one for one in findings if one.kind not in SCALE_KINDS]
+    rest = [one for one in found if one.kind not in SCALE_KINDS]
     return rest + [finding(kind, "info", columns=tuple(titles)) for kind, titles in columns.items()]
 
 
@@ -120,8 +120,8 @@ def _queries(column: Column, cells: Sequence[ReportedScore | None], system: str 
         fitting = dict.fromkeys(e.n for e in editions if all(grim.counts(p, e.n) for p in given))
         n = next(iter(fitting), None) if fine else None
     return [
-        None if p is None else AuditQuery(column.of, p, column.metric, column_n or n, system)
-        for p, column_n in zip(cells, column.n, strict=True)
+        None if p is None else AuditQuery(column.of, p, column.metric, own or n, system)
+        for p, own in zip(cells, column.n, strict=True)
     ]
 
 
@@ -163,9 +163,9 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
     for standing in standings:
         known = constants(standing.query.editions)
         for constant in known:
-            match = match_constant(standing.query.score, constant)
-            if match:
-                kind = "board_constant_among" if match.kind == "constant_among" else "board_constant"
+            found = match_constant(standing.query.score, constant)
+            if found:
+                kind = "board_constant_among" if found.kind == "constant_among" else "board_constant"
                 key = (kind, constant.answer, constant.edition.name, constant.right, constant.edition.n)
                 hits.setdefault(key, []).append(f"{standing.model} {standing.query.score.text}")
         top = max((c for c in known if c.edition.n == standing.n), key=lambda c: c.share, default=None)
@@ -244,33 +244,31 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
         return plain, [finding("board_untested", column=title)]
     if len({s.query.score.value for s in ordered}) == 1:
         return plain, [finding("board_identical", "alert", column=title, all=len(ordered))]
-    distinguished = {pair for pair, held in zip(pairs, intervals.holm(known), strict=True) if held}
+    told = {pair for pair, held in zip(pairs, intervals.holm(known), strict=True) if held}
     indistinguishable = [
-        tuple(o.model for j, o in enumerate(ordered) if j != i and (min(i, j), max(i, j)) not in distinguished)
+        tuple(o.model for j, o in enumerate(ordered) if j != i and (min(i, j), max(i, j)) not in told)
         for i in range(len(ordered))
     ]
     placed = tuple(
         Standing(s.model, s.query, s.n, s.interval, others)
         for s, others in zip(ordered, indistinguishable, strict=True)
     )
-    runs = _largest_groups(len(ordered), distinguished)
+    runs = _largest_groups(len(ordered), told)
     groups = tuple(tuple(ordered[i].model for i in run) for run in runs)
     sizes = sorted({s.n for s in ordered})
     items = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,}–{sizes[-1]:,}"
     best, test = _model_and_score(ordered[0]), intervals.test_of(metric)
-    findings = []
+    found = []
     if metric in (*MEANS, "balanced_accuracy"):
-        findings.append(finding("board_widest", column=title, metric=metric, test=test))
+        found.append(finding("board_widest", column=title, metric=metric, test=test))
     if indistinguishable[0]:
         who = names(indistinguishable[0])
         top = finding(
             "board_top", column=title, best=best, count=len(indistinguishable[0]), all=len(ordered) - 1, who=who
         )
-        findings.append(
-            Finding(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items, "test": test})
-        )
+        found.append(Finding(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items, "test": test}))
     else:
-        findings.append(finding("board_alone", column=title, best=best, pairs=len(pairs), n_said=items, test=test))
+        found.append(finding("board_alone", column=title, best=best, pairs=len(pairs), n_said=items, test=test))
     several = [run for run in runs if len(run) > 1]
     if several:
         ends = [(ordered[run[0]], ordered[run[-1]], len(run)) for run in several]
@@ -278,15 +276,15 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
             Message("{first} – {last} ({count})", first=_model_and_score(a), last=_model_and_score(b), count=count)
             for a, b, count in ends
         ]
-        findings.append(finding("board_groups", column=title, who=names(spans, MAX_NAMED_GROUPS)))
-    return Ranking(title, of.name, metric, placed, groups), findings
+        found.append(finding("board_groups", column=title, who=names(spans, MAX_NAMED_GROUPS)))
+    return Ranking(title, of.name, metric, placed, groups), found
 
 
 def _p_value(a: Standing, b: Standing) -> float | None:
     return intervals.p_value(a.query.effective_metric, a.query.value, a.n, b.query.value, b.n, a.query.sizes(a.n))
 
 
-def _largest_groups(count: int, distinguished: set[tuple[int, int]]) -> list[range]:
+def _largest_groups(count: int, told: set[tuple[int, int]]) -> list[range]:
     """Largest runs of neighbours of whom no two are told apart.
 
     With equal numbers of items they are all the largest sets of that kind, for the further two scores are from each
@@ -294,7 +292,7 @@ def _largest_groups(count: int, distinguished: set[tuple[int, int]]) -> list[ran
     """
     # The last of the better ones that each can be told from.
     last = [-1] * count
-    for better, worse in distinguished:
+    for better, worse in told:
         last[worse] = max(last[worse], better)
     runs: list[range] = []
     end = 0

@@ -40,13 +40,13 @@ def compare(query: AuditQuery, n: int, rows: Sequence[Published]) -> list[Publis
     compute in their own ways are compared with that system's scores alone. Where a published score does not say of how
     many items it is, it is taken to be of as many as the one asked about.
     """
-    rows_ = []
+    found = []
     for row in sorted(
         _without_reprints(query, rows, query.effective_metric), key=lambda row: abs(row.value - query.value)
     ):
         p = intervals.p_value(query.effective_metric, query.value, n, row.value, row.n or n, query.sizes(n))
-        rows_.append(PublishedComparison(row, p, None if p is None else p < intervals.SIGNIFICANCE_LEVEL))
-    return rows_
+        found.append(PublishedComparison(row, p, None if p is None else p < intervals.SIGNIFICANCE_LEVEL))
+    return found
 
 
 def _without_reprints(query: AuditQuery, rows: Sequence[Published], metric: str) -> list[Published]:
@@ -141,8 +141,8 @@ def _named(rows: Sequence[Published], like: ReportedScore, most: int) -> tuple[M
     """The first published scores of a list, and how many more there are."""
     models = Counter((_short(row.model), row.system) for row in rows)
     # Only the prompt tells two runs of one model under one system.
-    names_ = list(dict.fromkeys(named(row, like, models[_short(row.model), row.system] > 1) for row in rows))
-    return (*names_[:most], Message("… (+{count})", count=len(names_) - most)) if len(names_) > most else tuple(names_)
+    shown = list(dict.fromkeys(named(row, like, models[_short(row.model), row.system] > 1) for row in rows))
+    return (*shown[:most], Message("… (+{count})", count=len(shown) - most)) if len(shown) > most else tuple(shown)
 
 
 def _has_same_digits(score: ReportedScore, row: Published) -> bool:

@@ -25,19 +25,19 @@ def score_findings(query: AuditQuery, rows: Sequence[Published]) -> tuple[list[F
     first = list(_constants(query))
     n, edition, certain = query.items()
     compared = published_comparison.compare(query, n, rows)
-    explained = {f.facts["n"] for f in first if f.kind in ("constant", "constant_among", "constant_cut")}
-    findings = [
+    told = {f.facts["n"] for f in first if f.kind in ("constant", "constant_among", "constant_cut")}
+    found = [
         *first,
-        *_digits(query, explained),
+        *_digits(query, told),
         *_floors(query, n, {f.kind for f in first}),
         *_interval(query, n),
         *published_comparison.comparison_findings(query, n, compared, rows),
         *_scale_and_metric(query),
     ]
     if not certain:
-        findings.append(finding("n_assumed", "info", n=n, edition=edition.name))
+        found.append(finding("n_assumed", "info", n=n, edition=edition.name))
     # Whoever meant the other scale need not read on.
-    return sorted(findings, key=lambda f: (WEIGHTS.index(f.weight), f.kind != "scale_open")), compared
+    return sorted(found, key=lambda f: (WEIGHTS.index(f.weight), f.kind != "scale_open")), compared
 
 
 # --- constants -------------------------------------------------------------------------------------------
@@ -49,18 +49,18 @@ def _constants(query: AuditQuery) -> Iterator[Finding]:
     answers: set[str] = set()
     if of.labels and query.effective_metric in SHARES:
         for constant in known:
-            if finding_ := match_constant(score, constant):
+            if found := match_constant(score, constant):
                 answers.add(constant.answer)
-                yield finding_
+                yield found
         if not known:
             yield finding("constants_unknown", "info", score=score.text, task=of.title)
     if of.labels and metric in (None, "balanced_accuracy") and _is_one_label(score, len(of.labels)):
         answers |= set(of.labels)
         yield finding("constant_balanced", "alert", score=score.text, classes=len(of.labels))
     if of.labels and metric in (None, "macro_f1"):
-        for finding_ in _macro(score, known, len(of.labels), certain=metric is not None):
-            answers.add(str(finding_.facts["answer"]))
-            yield finding_
+        for found in _macro(score, known, len(of.labels), certain=metric is not None):
+            answers.add(str(found.facts["answer"]))
+            yield found
     if query.effective_metric in SIGNED and score.value == 0:
         answers |= set(of.labels)
         yield finding("constant_mcc" if metric == "mcc" else "constant_correlation", "alert")
@@ -95,7 +95,7 @@ def _macro(score: ReportedScore, known: Sequence[Constant], classes: int, *, cer
 # --- digits ----------------------------------------------------------------------------------------------
 
 
-def _digits(query: AuditQuery, explained: set[Fact]) -> Iterator[Finding]:
+def _digits(query: AuditQuery, told: set[Fact]) -> Iterator[Finding]:
     """Whether the digits can be a share of right answers; no more on numbers of items that a constant has told of."""
     score, metric = query.score, query.effective_metric
     if metric in MEANS:
@@ -103,12 +103,10 @@ def _digits(query: AuditQuery, explained: set[Fact]) -> Iterator[Finding]:
     if metric == "balanced_accuracy":
         yield from _balanced(query)
     if query.system and query.n:
-        system_sizes = SYSTEMS[query.system].sizes.get(query.of.name, ())
-        if system_sizes and query.n not in system_sizes:
+        usual = SYSTEMS[query.system].sizes.get(query.of.name, ())
+        if usual and query.n not in usual:
             title = SYSTEMS[query.system].title
-            yield finding(
-                "system_size", "alert", system=title, sizes=numbers(system_sizes), task=query.of.title, n=query.n
-            )
+            yield finding("system_size", "alert", system=title, sizes=numbers(usual), task=query.of.title, n=query.n)
     if metric not in SHARES:
         return
     sizes = tuple(dict.fromkeys(e.n for e in query.editions))
@@ -119,7 +117,7 @@ def _digits(query: AuditQuery, explained: set[Fact]) -> Iterator[Finding]:
     if not fitting:
         yield _no_fit(score, sizes)
         return
-    if fitting[0] not in explained:
+    if fitting[0] not in told:
         yield _fitting_counts(score, fitting[0])
     if query.n is None and len(sizes) > 1:
         sets = tuple(Message("{edition} {n:,}", edition=Message(e.name), n=e.n) for e in query.editions)
@@ -242,8 +240,8 @@ def _unreadable_baseline(
         if query.system and query.system not in ("nejumi-neo", "nejumi-4"):
             yield finding("silence_never" if system.ranks else "silence_zero", "info", system=system.title)
         return
-    editions = scope(query.of, name, query.n)
-    constant = next((c for c in known if c.answer == default and c.edition in editions), None)
+    usual = scope(query.of, name, query.n)
+    constant = next((c for c in known if c.answer == default and c.edition in usual), None)
     if constant and not query.score.rounds(constant.share):
         yield _beside_floor(query.score, interval, "silence", constant, system.title)
 

@@ -85,27 +85,27 @@ def read(text: str, columns: Mapping[str, str] | None = None, model_column: str 
     folded = [fold(name) for name in head]
     if any(f in _TASK for f in folded) and any(f in _SCORE for f in folded) and not columns:
         head, rows = _wide(folded, rows)
-    columns_ = _columns(head, rows, dict(columns or {}))
-    models, used = _models(head, rows, columns_, model_column)
-    scored = {column.title for column in columns_}
+    found = _columns(head, rows, dict(columns or {}))
+    models, used = _models(head, rows, found, model_column)
+    scored = {column.title for column in found}
     ignored = tuple(h for i, h in enumerate(head) if h and i != used and not _known(h, columns, scored))
-    if not columns_:
+    if not found:
         raise DataError(
             "None of the columns is a score that is known here: {head}. Name them after the "
             "subsets (JNLI, JSQuAD EM), or say which is which (--column jnli=NAME).",
             head=", ".join(head[:8]),
         )
-    if len(columns_) * len(rows) ** 2 > MAX_COMPARED:
+    if len(found) * len(rows) ** 2 > MAX_COMPARED:
         raise DataError("The table has too many rows and columns to compare each with each. Give a part of it.")
     repeated = tuple(name for name, times in Counter(models).items() if times > 1)
-    return Table(_numbered(models), tuple(columns_), ignored, repeated)
+    return Table(_numbered(models), tuple(found), ignored, repeated)
 
 
 # --- what is what ----------------------------------------------------------------------------------------
 
 
 def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], named: Mapping[str, str]) -> list[Column]:
-    columns_: list[Column] = []
+    found: list[Column] = []
     whole = next((i for i, name in enumerate(head) if fold(name) in _ITEMS and name not in named), None)
     for i, name in enumerate(head):
         if not name:
@@ -119,16 +119,16 @@ def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], named: Mapping[
             if guessed is None or guessed[1] == "n":
                 continue
             of, metric = guessed[0], guessed[1]
-        n_column = next((j for j, other in enumerate(head) if recognise(other) == (of, "n")), whole)
-        n = tuple(items or (_count(row[n_column]) if n_column is not None else None) for row in rows)
+        own = next((j for j, other in enumerate(head) if recognise(other) == (of, "n")), whole)
+        n = tuple(items or (_count(row[own]) if own is not None else None) for row in rows)
         if not metric and of.name in _PAIR and any(TWO_SCORES.fullmatch(cell) for cell in cells):
             for place, part in enumerate(_PAIR[of.name]):
                 halves = tuple(_half(cell, place) for cell in cells)
-                columns_.append(Column(f"{name} [{part}]", of, part, True, halves, n))
+                found.append(Column(f"{name} [{part}]", of, part, True, halves, n))
             continue
         cautious = {"jsts": "spearman", "jsquad": "f1"}.get(of.name, of.metrics[0])
-        columns_.append(Column(name, of, metric or cautious, bool(metric), cells, n))
-    return columns_
+        found.append(Column(name, of, metric or cautious, bool(metric), cells, n))
+    return found
 
 
 def recognise(name: str) -> tuple[Benchmark, str] | None:
@@ -210,12 +210,12 @@ def _numbered(models: Sequence[str]) -> tuple[str, ...]:
     effective_metric, seen, names = set(models), Counter[str](), []
     for name in models:
         seen[name] += 1
-        unique = name
+        own = name
         if seen[name] > 1:
-            while (unique := f"{name} ({seen[name]})") in effective_metric:
+            while (own := f"{name} ({seen[name]})") in effective_metric:
                 seen[name] += 1
-            effective_metric.add(unique)
-        names.append(unique)
+            effective_metric.add(own)
+        names.append(own)
     return tuple(names)
 
 

@@ -79,14 +79,14 @@ def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: Chat
     Answers are ranked after the form that the template has without thinking; where that opens a thought too, its mark
     is closed as the templates of its family do it.
     """
-    question = messages[-1]["content"]
+    asked = messages[-1]["content"]
     off = render(messages)
     text = off if thinking == "off" else render(messages, thinking)
-    mark = thoughts.left_open(text, question) or thoughts.opened_otherwise(text, off, question)
+    mark = thoughts.left_open(text, asked) or thoughts.opened_otherwise(text, off, asked)
     # Where the template does not show the model a thought that has ended, it is free to write one.
-    free = not mark and not thoughts.is_shown(text, question)
+    free = not mark and not thoughts.is_shown(text, asked)
     ranked = off
-    if left := thoughts.left_open(off, question) or thoughts.opened_otherwise(off, off, question):
+    if left := thoughts.left_open(off, asked) or thoughts.opened_otherwise(off, off, asked):
         ranked = thoughts.closed(off, left)
     return RenderedPrompt(
         text,

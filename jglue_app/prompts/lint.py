@@ -46,11 +46,9 @@ class Case:
 
 def lint(cases: Sequence[Case], tokenizer: Tokenizer) -> tuple[Finding, ...]:
     """Every finding, errors first; what holds for several subsets in the same words is told once."""
-    findings = [
-        finding for case in cases if case.prompts for rule in RULES.values() for finding in rule(case, tokenizer)
-    ]
-    alone = [f for f in findings if f.task]
-    general = {(f.rule, f.message): f for f in findings if not f.task}
+    found = [finding for case in cases if case.prompts for rule in RULES.values() for finding in rule(case, tokenizer)]
+    alone = [f for f in found if f.task]
+    general = {(f.rule, f.message): f for f in found if not f.task}
     return tuple(sorted([*general.values(), *alone], key=lambda f: LEVELS.index(f.level)))
 
 
@@ -75,11 +73,11 @@ def answer_too_long(case: Case, tokenizer: Tokenizer) -> Findings:
     limit = case.max_new_tokens
     long: list[tuple[str, str, int]] = []  # item id, answer, tokens
     for item, prompt in zip(case.items, case.prompts, strict=True):
-        prompt_tokens = len(tokenizer.encode(prompt))
+        asked = len(tokenizer.encode(prompt))
         wholes = {
             answer: sum(map(len, tokenizer.split(prompt, answer))) for answer in _answers(case.task, item, prompt)
         }
-        sizes = [(answer, max(1, whole - prompt_tokens)) for answer, whole in wholes.items()]
+        sizes = [(answer, max(1, whole - asked)) for answer, whole in wholes.items()]
         worst = [(item.id, answer, n) for answer, n in sizes if n > limit]
         # Of a span, one accepted answer that fits is enough.
         if worst and (case.task.kind != "span" or len(worst) == len(sizes)):
@@ -161,12 +159,12 @@ def shot_imbalance(case: Case, tokenizer: Tokenizer) -> Findings:
     uneven: list[tuple[str, Counter[str]]] = []
     twice: list[str] = []
     for item, prompt in zip(case.items, case.prompts, strict=True):
-        examples = [case.shots[id_] for id_ in prompt.shot_ids]
-        if len({s.id for s in examples}) < len(examples):
+        shown = [case.shots[id_] for id_ in prompt.shot_ids]
+        if len({s.id for s in shown}) < len(shown):
             twice.append(item.id)
         counts = Counter(dict.fromkeys(labels, 0))
-        counts.update(str(s.gold[0]) for s in examples if isinstance(s.gold, tuple))
-        if labels and len(examples) > 1 and max(counts.values()) > math.ceil(len(examples) / len(labels)):
+        counts.update(str(s.gold[0]) for s in shown if isinstance(s.gold, tuple))
+        if labels and len(shown) > 1 and max(counts.values()) > math.ceil(len(shown) / len(labels)):
             uneven.append((item.id, counts))
     if uneven:
         counts = uneven[0][1]
@@ -198,10 +196,8 @@ def uneven_labels(case: Case, tokenizer: Tokenizer) -> Findings:
     prompt = _prompt_of_ranking(case.prompts[0])
     if case.task.kind != "choice" or len({p.answers for p in case.prompts}) > 1:
         return
-    prompt_tokens = len(tokenizer.encode(prompt))
-    sizes = {
-        answer: max(1, sum(map(len, tokenizer.split(prompt, answer))) - prompt_tokens) for answer in prompt.answers
-    }
+    asked = len(tokenizer.encode(prompt))
+    sizes = {answer: max(1, sum(map(len, tokenizer.split(prompt, answer))) - asked) for answer in prompt.answers}
     if len(set(sizes.values())) > 1:
         tokens = Joined(", ", [f"「{answer}」 {n}" for answer, n in sizes.items()])
         yield _finding(
@@ -463,9 +459,9 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
             if whole[: len(alone)] != alone:
                 at = common(alone, whole)
                 merged.append((item.id, answer, alone[at:], whole[at : len(alone) + 1]))
-            answer_ids = tokenizer.encode_text(answer)
-            if rest and answer_ids and rest != answer_ids and answer not in shifted and not prompt.text[-1:].isspace():
-                shifted[answer] = (tokenizer.pieces(rest), tokenizer.pieces(answer_ids))
+            own = tokenizer.encode_text(answer)
+            if rest and own and rest != own and answer not in shifted and not prompt.text[-1:].isspace():
+                shifted[answer] = (tokenizer.pieces(rest), tokenizer.pieces(own))
     if merged:
         _, answer, before, after = merged[0]
         yield _finding(
@@ -533,13 +529,13 @@ def beyond_vocabulary(case: Case, tokenizer: Tokenizer) -> Findings:
     rows = tokenizer.info.rows
     if rows is None:
         return
-    tokens_: dict[str, int] = {}  # item id → the first such token
+    found: dict[str, int] = {}  # item id → the first such token
     for item, prompt in zip(case.items, case.prompts, strict=True):
         parts = [tokenizer.encode(prompt), *(ids for a in prompt.answers for ids in tokenizer.split(prompt, a))]
         if beyond := [id_ for ids in parts for id_ in ids if id_ >= rows]:
-            tokens_[item.id] = beyond[0]
-    if tokens_:
-        id_ = next(iter(tokens_.values()))
+            found[item.id] = beyond[0]
+    if found:
+        id_ = next(iter(found.values()))
         yield _finding(
             "beyond_vocabulary",
             "error",
@@ -548,13 +544,13 @@ def beyond_vocabulary(case: Case, tokenizer: Tokenizer) -> Findings:
                 "{count} of {total} prompts hold a token that the model has no embedding for: "
                 "{token} has the id {id}, and the embedding {rows:,} rows. The run will fail. Use the "
                 "tokenizer that belongs to the weights, or a format without this token.",
-                count=len(tokens_),
+                count=len(found),
                 total=len(case.prompts),
                 token=tokenizer.pieces([id_])[0],
                 id=id_,
                 rows=rows,
             ),
-            list(tokens_),
+            list(found),
             {"id": id_, "rows": rows},
         )
 

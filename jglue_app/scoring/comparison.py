@@ -70,7 +70,7 @@ def compare_runs(
         for name, rows in rows_a.items()
         if name in rows_b
     }
-    differences = {
+    found = {
         reading: _corrected({n: _differences(TASKS[n], p, reading, how) for n, p in pairs.items()})
         for reading in READINGS
     }
@@ -80,10 +80,10 @@ def compare_runs(
     return Comparison(
         left,
         right,
-        differences["strict"],
-        differences["lenient"],
-        differences["choose"],
-        _average(left, right, how, differences),
+        found["strict"],
+        found["lenient"],
+        found["choose"],
+        _average(left, right, how, found),
         {name: of for name, of in flips.items() if of},
         (costs[0], costs[1]) if costs[0] and costs[1] else None,
     )
@@ -128,8 +128,8 @@ def _has(reading: str, row: Answered, protocol: ScoringProtocol) -> bool:
 def _cost(data: RunData) -> Cost | None:
     if data.model is None:
         return None
-    item_keys = {(name, id_) for name, items in data.items.items() for id_ in items}
-    outputs = [r.output for r in data.records if r.output is not None and (r.task, r.item_id) in item_keys]
+    asked = {(name, id_) for name, items in data.items.items() for id_ in items}
+    outputs = [r.output for r in data.records if r.output is not None and (r.task, r.item_id) in asked]
     asked_for = data.spec.model.quantization
     quantization = data.model.quantized or asked_for if asked_for == "none" else asked_for
     return Cost(data.model, quantization, len(outputs), sum(o.seconds for o in outputs))
@@ -172,11 +172,11 @@ def _difference(a: Estimate, b: Estimate, test: PairedTest) -> Difference:
     return Difference(a, b, test.difference, "undecided", test.p, test.p, test.test, test.needed)
 
 
-def _corrected(by_task: dict[str, dict[str, Difference]]) -> dict[str, dict[str, Difference]]:
+def _corrected(found: dict[str, dict[str, Difference]]) -> dict[str, dict[str, Difference]]:
     """With p corrected over the subsets (main metrics among themselves, second ones likewise) and the verdict."""
-    out = {name: dict(differences) for name, differences in by_task.items()}
-    for rank in range(max((len(differences) for differences in by_task.values()), default=0)):
-        family = {(name, list(d)[rank]): list(d.values())[rank] for name, d in by_task.items() if len(d) > rank}
+    out = {name: dict(differences) for name, differences in found.items()}
+    for rank in range(max((len(differences) for differences in found.values()), default=0)):
+        family = {(name, list(d)[rank]): list(d.values())[rank] for name, d in found.items() if len(d) > rank}
         corrected = significance.holm({key: difference.p for key, difference in family.items()})
         for (name, metric), p in corrected.items():
             difference = replace(family[name, metric], p_holm=p)
@@ -184,26 +184,23 @@ def _corrected(by_task: dict[str, dict[str, Difference]]) -> dict[str, dict[str,
     return out
 
 
-def _verdict(difference: Difference) -> str:
+def _verdict(found: Difference) -> str:
     """By the corrected test and the interval, if there are enough items for them to mean something."""
-    of = difference.difference
-    if of.n < MIN_PAIRED or of.low is None or of.high is None or difference.p_holm is None or difference.p_holm >= 0.05:
+    of = found.difference
+    if of.n < MIN_PAIRED or of.low is None or of.high is None or found.p_holm is None or found.p_holm >= 0.05:
         return "undecided"
     return "b" if of.low > 0 else "a" if of.high < 0 else "undecided"
 
 
 def _average(
-    left: Report,
-    right: Report,
-    protocol: ScoringProtocol,
-    differences: Mapping[str, Mapping[str, Mapping[str, Difference]]],
+    left: Report, right: Report, protocol: ScoringProtocol, found: Mapping[str, Mapping[str, Mapping[str, Difference]]]
 ) -> Difference | None:
     """Of the averages, over the items both have answered; None unless every subset of both has a difference."""
     if left.average_of != right.average_of or left.average_without or right.average_without:
         return None
     main: Sequence[Difference | None] = [
-        differences["strict"].get(name, {}).get(protocol.metrics[name][0])
-        or differences["choose"].get(name, {}).get(protocol.metrics[name][0])
+        found["strict"].get(name, {}).get(protocol.metrics[name][0])
+        or found["choose"].get(name, {}).get(protocol.metrics[name][0])
         for name in left.average_of
     ]
     each = [d for d in main if d is not None and d.difference.value is not None]

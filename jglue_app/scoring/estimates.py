@@ -62,11 +62,11 @@ def is_readable(row: Answered, reading: str) -> bool:
 def estimate(name: str, task: Task, rows: list[Answered], reading: str) -> Estimate:
     if task.kind == "score":
         kept = [r for r in rows if is_readable(r, reading)]
-        answers = [similarity_of(r, reading) for r in kept]
+        said = [similarity_of(r, reading) for r in kept]
         if name == "spearman":
             # An infinite answer has a rank, though no moment.
-            answers = [min(max(value, -_LARGEST), _LARGEST) if value == value else value for value in answers]
-        return significance.correlation(CORRELATIONS[name], answers, [gold_similarity(r) for r in kept])
+            said = [min(max(value, -_LARGEST), _LARGEST) if value == value else value for value in said]
+        return significance.correlation(CORRELATIONS[name], said, [gold_similarity(r) for r in kept])
     if kind := AGREEMENTS.get(name):
         return significance.agreement(kind, [label_of(r, reading) for r in rows], [gold_label(r) for r in rows])
     values = [item_score(name, row, reading) for row in rows]

@@ -22,8 +22,8 @@ def constant_floors(protocol: ScoringProtocol, task: Task, items: Sequence[Item]
     if not items or task.kind == "score":
         return {}
     if task.kind == "span":
-        accepted = (references(i)[:1] if protocol.first_reference_only else set(references(i)) for i in items)
-        constant = Counter(reference for each in accepted for reference in sorted(each)).most_common(1)[0][0]
+        found = (references(i)[:1] if protocol.first_reference_only else set(references(i)) for i in items)
+        constant = Counter(reference for each in found for reference in sorted(each)).most_common(1)[0][0]
         return dict(_of_span(protocol.name, constant, tuple(references(i) for i in items)))
     counts = Counter(references(item)[0] for item in items)
     return _of_constant(protocol.metrics[task.name], counts.most_common(1)[0][1] / len(items), len(counts))

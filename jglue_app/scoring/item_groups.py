@@ -50,12 +50,12 @@ def groups(data: RunData) -> dict[str, dict[str, frozenset[str]]]:
     `faulty`, `leaked` and `relabelled` are facts about the official dev files (see `known_items`). `repeated` are, in
     whatever data, the items whose texts an earlier item of the run has too: without them each stands once.
     """
-    groups_: dict[str, dict[str, frozenset[str]]] = {}
+    found: dict[str, dict[str, frozenset[str]]] = {}
     for task, items in data.items.items():
         for group, ids in _groups_of(data, task, items).items():
             if ids:
-                groups_.setdefault(group, {})[task] = ids
-    return {group: groups_[group] for group in GROUPS if group in groups_}
+                found.setdefault(group, {})[task] = ids
+    return {group: found[group] for group in GROUPS if group in found}
 
 
 def _groups_of(data: RunData, task: str, items: Mapping[str, Item]) -> dict[str, frozenset[str]]:
@@ -85,10 +85,10 @@ def with_and_without(data: RunData, protocol: str, judged: Judged) -> tuple[Grou
         UnknownNameError: no such protocol.
     """
     how = get_protocol(protocol)
-    groups_ = groups(data)
+    found = groups(data)
     out: list[GroupScore] = []
     for task, rows in judged.items():
-        mine = {group: groups_[group][task] & set(rows) for group in groups_ if task in groups_[group]}
+        mine = {group: found[group][task] & set(rows) for group in found if task in found[group]}
         if any(mine.values()):
             whole = metrics_of(how, TASKS[task], list(rows.values()))
             for group, ids in mine.items():
@@ -115,7 +115,7 @@ def _scores(
             len(ids),
             score,
             without.get(metric, NO_DATA),
-            {version: scores_[metric] for version, scores_ in labels.items() if metric in scores_},
+            {version: found[metric] for version, found in labels.items() if metric in found},
         )
         for metric, score in whole.items()
     ]

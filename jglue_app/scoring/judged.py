@@ -77,8 +77,8 @@ def only_judged(judged: Judged, data: RunData) -> dict[str, dict[str, Answered]]
 def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:
     """A run as if it had been asked for these items alone (task → ids); what else is stored is left out."""
     kept = {
-        name: {id_: item for id_, item in task_items.items() if id_ in items[name]}
-        for name, task_items in data.items.items()
+        name: {id_: item for id_, item in found.items() if id_ in items[name]}
+        for name, found in data.items.items()
         if name in items
     }
     return replace(data, items=kept)

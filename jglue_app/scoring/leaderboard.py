@@ -42,7 +42,7 @@ class Entry:
         return None if self.rank is None or self.usual_rank is None else self.usual_rank - self.rank
 
 
-def leaderboard(reports: Mapping[str, Report], against: Mapping[str, Report], tasks: Sequence[str]) -> list[Entry]:
+def leaderboard(reports: Mapping[str, Report], usual: Mapping[str, Report], tasks: Sequence[str]) -> list[Entry]:
     """The runs, best first; those without an average last, in the order given.
 
     Args:
@@ -50,41 +50,41 @@ def leaderboard(reports: Mapping[str, Report], against: Mapping[str, Report], ta
         usual: run → its report under the protocol to compare ranks with.
         tasks: subsets that count; at least one.
     """
-    first, second = ({name: standing(of) for name, of in found.items()} for found in (reports, against))
+    first, second = ({name: standing(of) for name, of in found.items()} for found in (reports, usual))
     return rank(first, second, tasks)
 
 
 def standing(report: Report) -> Standing:
     """A report as the ranking needs it."""
-    scores = {
+    found = {
         name: main_metric(of, report.protocol) for name, of in report.tasks.items() if of.unscored != "not_covered"
     }
-    return Standing(report.label, scores)
+    return Standing(report.label, found)
 
 
-def rank(standings: Mapping[str, Standing], against: Mapping[str, Standing], tasks: Sequence[str]) -> list[Entry]:
+def rank(standings: Mapping[str, Standing], usual: Mapping[str, Standing], tasks: Sequence[str]) -> list[Entry]:
     """The same of runs that are known by their main metrics alone."""
-    values = {name: _chosen(scores, tasks) for name, scores in standings.items()}
-    averages = {name: _average(scores, tasks) for name, scores in values.items()}
-    before = _ranks({name: _average(_chosen(scores, tasks), tasks) for name, scores in against.items()})
+    values = {name: _chosen(found, tasks) for name, found in standings.items()}
+    averages = {name: _average(found, tasks) for name, found in values.items()}
+    before = _ranks({name: _average(_chosen(found, tasks), tasks) for name, found in usual.items()})
     ranks = _ranks(averages)
     entries = [
         Entry(
             name,
-            scores.label,
+            found.label,
             ranks.get(name),
             before.get(name),
             averages[name],
             values[name],
             tuple(task for task in tasks if values[name].get(task, NO_DATA).value is None),
         )
-        for name, scores in standings.items()
+        for name, found in standings.items()
     ]
     return sorted(entries, key=lambda e: (e.rank is None, e.rank or 0))
 
 
-def _chosen(standing_: Standing, tasks: Sequence[str]) -> dict[str, Estimate]:
-    return {name: standing_.tasks[name] for name in tasks if name in standing_.tasks}
+def _chosen(found: Standing, tasks: Sequence[str]) -> dict[str, Estimate]:
+    return {name: found.tasks[name] for name in tasks if name in found.tasks}
 
 
 def _average(values: Mapping[str, Estimate], tasks: Sequence[str]) -> Estimate:
@@ -94,5 +94,5 @@ def _average(values: Mapping[str, Estimate], tasks: Sequence[str]) -> Estimate:
 
 
 def _ranks(averages: Mapping[str, Estimate]) -> dict[str, int]:
-    rounded = {name: round(e.value, 9) for name, e in averages.items() if e.value is not None}
-    return {name: 1 + sum(other > value for other in rounded.values()) for name, value in rounded.items()}
+    found = {name: round(e.value, 9) for name, e in averages.items() if e.value is not None}
+    return {name: 1 + sum(other > value for other in found.values()) for name, value in found.items()}

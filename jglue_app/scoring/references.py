@@ -115,8 +115,8 @@ def on_test_set(report: TaskReport, split: str) -> dict[str, Mapping[str, float]
     """Who → metric → score on the test set of the same kind of sentences, beside scores on a dev file."""
     if report.source == "sample":
         return {}
-    by_name = {who: of.get(report.task, {}).get(split) for who, of in TEST_SETS.items()}
-    return {who: scores for who, scores in by_name.items() if scores}
+    found = {who: of.get(report.task, {}).get(split) for who, of in TEST_SETS.items()}
+    return {who: scores for who, scores in found.items() if scores}
 
 
 def references_of(report: TaskReport, split: str) -> dict[str, Mapping[str, float]]:

@@ -115,17 +115,17 @@ def _task_report(
     luck = sum(_is_unreadable(r) and 1.0 in r.judgement.scores.values() for r in scored)
     some = any(r.record.output is not None and r.record.output.choice_logprobs for r in rows)
     left_out = sum(_lacks_ranking(r) for r in rows) if some else 0
-    answers = scored[0].record.prompt.answers if scored else ()
-    task_notices = notices.of_task(report, data.spec, protocol, task, luck=luck, left_out=left_out, asked=answers)
+    asked = scored[0].record.prompt.answers if scored else ()
+    found = notices.of_task(report, data.spec, protocol, task, luck=luck, left_out=left_out, asked=asked)
     ranked = [r.record.prompt for r in rows if r.record.output and r.record.output.choice_logprobs]
     closed = any(prompt.ranked_text for prompt in ranked)
     inside = sum(is_open(prompt.thought) and not prompt.ranked_text for prompt in ranked)
     unfinished = report.outcomes.get("unfinished_thought", 0)
-    task_notices += notices.of_thoughts(unfinished, len(scored), closed=closed, inside=inside)
+    found += notices.of_thoughts(unfinished, len(scored), closed=closed, inside=inside)
     relabelled = sum(row.item != asked_items[row.item.id] for row in answered)
-    task_notices += notices.of_data(report, protocol, task, not_scored=not_scored, relabelled=relabelled)
+    found += notices.of_data(report, protocol, task, not_scored=not_scored, relabelled=relabelled)
     assumed = [n for n in data.assumed if n.facts.get("task", task.name) == task.name]
-    return replace(report, notices=(*task_notices, *assumed))
+    return replace(report, notices=(*found, *assumed))
 
 
 def metrics_of(protocol: ScoringProtocol, task: Task, rows: Sequence[Answered]) -> dict[str, Estimate]:

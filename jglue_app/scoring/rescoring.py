@@ -54,30 +54,30 @@ def rescore(data: RunData, protocols: Sequence[str]) -> Rescoring:
     )
 
 
-def table(rescoring: Rescoring, task: str) -> dict[str, Any]:
+def table(found: Rescoring, task: str) -> dict[str, Any]:
     """One subset as plain values: `n`, `protocols` → metrics, floors and counts, and `disagreements`."""
     out: dict[str, Any] = {
-        "n": rescoring.items[task],
-        "protocols": {name: _protocol(report.tasks[task]) for name, report in rescoring.reports.items()},
+        "n": found.items[task],
+        "protocols": {name: _protocol(report.tasks[task]) for name, report in found.reports.items()},
     }
-    some = next(iter(rescoring.reports.values()))
+    some = next(iter(found.reports.values()))
     references = references_of(some.tasks[task], some.split)
     # They were measured against the present labels.
-    if references and not (task == "jnli" and rescoring.labels != CURRENT_LABELS):
+    if references and not (task == "jnli" and found.labels != CURRENT_LABELS):
         out["references"] = references
-    if groups := _groups(rescoring, task):
+    if groups := _groups(found, task):
         out["groups"] = groups
     if some.tasks[task].source == "official" and task == "jnli" and some.split == "valid":
-        for name in rescoring.reports:
-            out["protocols"][name]["label_version"] = _label_version(name, rescoring.labels)
-    if len(rescoring.reports) > 1:
-        out["disagreements"] = [_dissent(dissent) for dissent in rescoring.dissents.get(task, ())]
+        for name in found.reports:
+            out["protocols"][name]["label_version"] = _label_version(name, found.labels)
+    if len(found.reports) > 1:
+        out["disagreements"] = [_dissent(dissent) for dissent in found.dissents.get(task, ())]
     return out
 
 
-def run_notices(rescoring: Rescoring) -> dict[str, list[dict[str, str]]]:
+def run_notices(found: Rescoring) -> dict[str, list[dict[str, str]]]:
     """Protocol → what concerns the whole run, as `kind` and `text`; those of one subset stand in its `table`."""
-    return {name: _notices(report.notices) for name, report in rescoring.reports.items()}
+    return {name: _notices(report.notices) for name, report in found.reports.items()}
 
 
 def _label_version(protocol: str, given: str) -> str:
@@ -86,10 +86,10 @@ def _label_version(protocol: str, given: str) -> str:
     return given if rules is None or rules.labels == "file" else rules.labels
 
 
-def _groups(rescoring: Rescoring, task: str) -> dict[str, dict[str, Any]]:
+def _groups(found: Rescoring, task: str) -> dict[str, dict[str, Any]]:
     """Group → what it is, and protocol → metric → scores with and without its items."""
     out: dict[str, dict[str, Any]] = {}
-    for protocol, rows in rescoring.groups.items():
+    for protocol, rows in found.groups.items():
         for row in rows:
             if row.task == task:
                 group = out.setdefault(row.group, {"what": GROUPS[row.group], "items": row.items, "protocols": {}})
@@ -99,12 +99,12 @@ def _groups(rescoring: Rescoring, task: str) -> dict[str, dict[str, Any]]:
     return out
 
 
-def _notices(notices_: Sequence[Notice]) -> list[dict[str, str]]:
-    return [{"kind": notice.kind, "text": notices.sentence(notice)} for notice in notices_]
+def _notices(said: Sequence[Notice]) -> list[dict[str, str]]:
+    return [{"kind": notice.kind, "text": notices.sentence(notice)} for notice in said]
 
 
 def _protocol(row: TaskReport) -> dict[str, Any]:
-    entry: dict[str, Any] = {
+    found: dict[str, Any] = {
         "metrics": row.metrics,
         "unreadable": row.unreadable,
         "floors": {"constant": row.floors, "default": row.default_floors},
@@ -112,14 +112,14 @@ def _protocol(row: TaskReport) -> dict[str, Any]:
         "notices": _notices(row.notices),
     }
     if row.lenient:
-        entry |= {"lenient": row.lenient, "unreadable_lenient": row.unreadable_lenient, "imputed": row.imputed}
+        found |= {"lenient": row.lenient, "unreadable_lenient": row.unreadable_lenient, "imputed": row.imputed}
     if row.choose:
-        entry["choose"] = row.choose
+        found["choose"] = row.choose
     if row.knows is not None:
-        entry["knows"] = row.knows
+        found["knows"] = row.knows
     if row.unscored:
-        entry["unscored"] = row.unscored
-    return entry
+        found["unscored"] = row.unscored
+    return found
 
 
 def _dissent(dissent: Dissent) -> dict[str, Any]:

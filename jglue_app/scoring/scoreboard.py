@@ -63,7 +63,7 @@ def _task_rows(
             left, right = _metrics(a, reading).get(metric), _metrics(b, reading).get(metric)
             if left is None and right is None:
                 continue
-            difference = _differences(comparison, reading).get(name, {}).get(metric)
+            found = _differences(comparison, reading).get(name, {}).get(metric)
             yield ScoreRow(
                 task=name,
                 sources=sources,
@@ -71,7 +71,7 @@ def _task_rows(
                 reading=reading,
                 a=left,
                 b=right,
-                difference=difference,
+                difference=found,
                 floor=some.floors.get(metric),
                 default_floor=some.default_floors.get(metric) if reading == "strict" else None,
                 unreadable_a=_unreadable(a, reading),

@@ -123,7 +123,7 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
     last = scores
     for decision, was, now, rules in _steps(spec, first, second):
         after = _judged(spec, rules, rows)
-        step_scores = _scores(spec, rules, after)
+        found = _scores(spec, rules, after)
         source = _source(decision, task, first, second)
         switches.append(
             Switch(
@@ -131,19 +131,17 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
                 was,
                 now,
                 source,
-                step_scores,
-                _changes(last, step_scores),
+                found,
+                _changes(last, found),
                 tuple(_moved(before, after)),
                 len(before.keys() - after.keys()),
                 len(after.keys() - before.keys()),
                 tuple(
-                    name
-                    for name in {**last, **step_scores}
-                    if (_value(last, name) is None) != (_value(step_scores, name) is None)
+                    name for name in {**last, **found} if (_value(last, name) is None) != (_value(found, name) is None)
                 ),
             )
         )
-        before, last = after, step_scores
+        before, last = after, found
     n = max((e.n for e in scores.values()), default=0)
     return Waterfall(task, start, end, n, scores, tuple(switches), _other_outputs(first, second))
 
@@ -279,8 +277,8 @@ def _scores(task: Task, rules: Rules, rows: Mapping[str, Answered]) -> dict[str,
 
 
 def _value(scores: Mapping[str, Estimate], name: str) -> float | None:
-    score = scores.get(name)
-    return None if score is None else score.value
+    found = scores.get(name)
+    return None if found is None else found.value
 
 
 def _changes(before: Mapping[str, Estimate], after: Mapping[str, Estimate]) -> dict[str, float]:

@@ -179,29 +179,29 @@ def _sentence_denies(sentence: str, others: Iterable[tuple[int, int]]) -> bool:
     lead = len(plain) - len(plain.lstrip(_LEAD))
     if _OTHERS.match(plain, lead):
         return False
-    ends = [end for _, end in others]
+    said = [end for _, end in others]
     hard = _HARD.search(plain)
-    if hard and not _said_of_other(plain, ends, hard.start()):
+    if hard and not _said_of_other(plain, said, hard.start()):
         return True
     late = _AFTER_ALL.search(plain)
-    if late and not _said_of_other(plain, ends, late.start() + 1):
+    if late and not _said_of_other(plain, said, late.start() + 1):
         return True
     repeated = _REPEATED.match(plain, lead)
-    lead = repeated.end() if repeated and not ends else lead
+    lead = repeated.end() if repeated and not said else lead
     body = _CONJUNCTION.sub("", plain[lead:], count=1) if lead < len(plain) else ""
     if not body:
         return False
     shift = len(plain) - len(body)
     if _PARTICLE_FIRST.match(body) or _PARTICLE_FIRST.match(plain, lead):
-        return not _said_of_other(plain, ends, len(plain)) or not ends
+        return not _said_of_other(plain, said, len(plain)) or not said
     if _NOT_FIRST.match(body) and not any(start >= shift for start, _ in others):
         return True
     for soft in _SOFT.finditer(plain):
-        if not _said_of_other(plain, ends, soft.start()) and not _explains(plain, soft.start()):
+        if not _said_of_other(plain, said, soft.start()) and not _explains(plain, soft.start()):
             return True
     anaphora = _ANAPHORA.match(body)
     weak = _WEAK.search(plain, shift) if anaphora else None
-    return weak is not None and not ends
+    return weak is not None and not said
 
 
 def _says_little(sentence: str) -> bool:

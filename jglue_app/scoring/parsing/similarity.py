@@ -98,17 +98,17 @@ def _inside(marked: Marked, rule: str, low: float, high: float) -> Parsed:
 def _read(normalized: NormalizedText, low: float, high: float) -> Parsed:
     masked = masked_scale(normalized.text)
     every = numbers(masked)
-    asserted = [n for n in every if not _NEGATED.match(masked, n.end)]
+    found = [n for n in every if not _NEGATED.match(masked, n.end)]
     # A single kanji numeral is part of many words: it counts where it is the answer, and contradicts nothing.
-    counted = [n for n in asserted if not n.kanji]
-    ends = {n: _given(masked, n) for n in asserted[:MAX_NUMBERS]}
-    given = [n for n in asserted if ends.get(n) is not None]
+    counted = [n for n in found if not n.kanji]
+    ends = {n: _given(masked, n) for n in found[:MAX_NUMBERS]}
+    given = [n for n in found if ends.get(n) is not None]
     whole = next((n for n in given if _is_whole(masked, n)), None)
     if whole:
         return _on_scale(normalized, whole, "notation", low, high)
     claims = _claims(masked, given, counted)
     if not counted and not claims:
-        return Parsed(None, "off_format", "not_asserted" if asserted else "no_number")
+        return Parsed(None, "off_format", "not_asserted" if found else "no_number")
     if claims:
         agree = len({n.value for n, _ in claims}) == 1 and all(_agrees(masked, n, counted, given) for n, _ in claims)
         if not agree:
@@ -116,12 +116,12 @@ def _read(normalized: NormalizedText, low: float, high: float) -> Parsed:
         return _kept(normalized, masked, claims[0], ends, every, low, high)
     if len({n.value for n in counted}) > 1:
         return Parsed(None, "ambiguous", "several_numbers")
-    answers = [n for n in given if not n.kanji and is_presented_as_answer(_head(masked, n), verdict=True)]
-    if not answers:
+    said = [n for n in given if not n.kanji and is_presented_as_answer(_head(masked, n), verdict=True)]
+    if not said:
         return Parsed(None, "off_format", "not_asserted")
     if not normalized.complete:
         return Parsed(None, "off_format", "too_long")
-    return _kept(normalized, masked, (answers[0], "mention"), ends, every, low, high)
+    return _kept(normalized, masked, (said[0], "mention"), ends, every, low, high)
 
 
 def _kept(
@@ -136,13 +136,13 @@ def _kept(
     """The number as the answer, unless something takes it back."""
     number, rule = claim
     others = [(n.start, n.end) for n in every if n.value != number.value and not n.kanji]
-    same_value = [(n.start, n.end) for n in every if n.value == number.value]
+    own = [(n.start, n.end) for n in every if n.value == number.value]
     if any(n.value == number.value and _NEGATED.match(masked, n.end) for n in every):
         return Parsed(None, "off_format", "not_asserted")
     tail = ends[number] or number.end
     # The text as it is, for the scale has been made blank in the other: 「5ではありません」 denies 5.
     if (
-        is_negated(normalized.text, tail, others, own=same_value)
+        is_negated(normalized.text, tail, others, own=own)
         or is_negated(normalized.last, 0)
         or introduces_wrong_answers(masked, number.start)
     ):
@@ -183,10 +183,10 @@ def _is_whole(text: str, number: Number) -> bool:
 def _claims(text: str, given: list[Number], counted: list[Number]) -> list[tuple[Number, str]]:
     """What is announced by a cue or stands at the very beginning; with an answer, what else a cue announces."""
     at = {n.start: n for n in (*counted, *given)}
-    cue_ends = {skip(text, cue.end(), OPENERS): cue for cue in cues(text, SCORE_CUE)}
+    found = {skip(text, cue.end(), OPENERS): cue for cue in cues(text, SCORE_CUE)}
     claims = [
         (at[position], "cue")
-        for position, cue in sorted(cue_ends.items())
+        for position, cue in sorted(found.items())
         if position in at and not is_condition(text[_sentence_start(text, cue.start()) : cue.start()])
     ]
     first = at.get(skip(text, 0, OPENERS))

@@ -210,13 +210,13 @@ def as_table(protocol: ScoringProtocol) -> dict[str, Any]:
             "source": str(decision.source) if decision.source else None,
         }
 
-    by_task = {task: decisions_of(protocol, task) for task in protocol.rules}
-    shaping = next(iter(by_task.values()))
+    found = {task: decisions_of(protocol, task) for task in protocol.rules}
+    shaping = next(iter(found.values()))
     return {
         "protocol": protocol.name,
         "variant_of": protocol.variant_of or None,
         "metrics": {task: list(names) for task, names in protocol.metrics.items()},
-        "subsets": {task: [row(d) for d in decisions if not d.needs_run] for task, decisions in by_task.items()},
+        "subsets": {task: [row(d) for d in decisions if not d.needs_run] for task, decisions in found.items()},
         "outputs": [row(d) for d in shaping if d.needs_run],
     }
 

@@ -74,13 +74,13 @@ def tokens(text: str) -> list[str]:
 
     MeCab analyses a text to its end, but what it writes ends at a NUL.
     """
-    tagger, words = _tagger(), []
+    tagger, found = _tagger(), []
     for start in range(0, len(text), _PIECE):
         piece = text[start : start + _PIECE]
-        words += tagger.parse(piece).split()
+        found += tagger.parse(piece).split()
         if "\0" in piece:
             break
-    return [token for token in words if token not in _LEFT_OUT]
+    return [token for token in found if token not in _LEFT_OUT]
 
 
 @lru_cache(maxsize=20_000)
