@@ -28,7 +28,7 @@ class PromptParts:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelText:
+class ModelFormatInfo:
     """What a format needs to know of the model: the texts of its BOS and EOS tokens and its chat template."""
 
     bos: str = ""
@@ -50,14 +50,14 @@ class RenderedPrompt:
     """The text that answers are ranked after, where it is another."""
 
 
-def plain(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def plain(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """One text, examples separated by blank lines, the answer follows the cue."""
     blocks = [f"{question}\n{parts.cue}{answer}" for question, answer in parts.turns]
     blocks.append(f"{parts.question}\n{parts.cue}")
     return RenderedPrompt("\n\n".join([*_instruction_blocks(parts), *blocks]), parts.stop)
 
 
-def chat(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def chat(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """The tokenizer's own chat template; examples become turns."""
     if model.render_chat is None:
         raise ModelError(
@@ -97,12 +97,12 @@ def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: Chat
     )
 
 
-def rinna(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def rinna(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """The turns of rinna's Japanese instruction models: `ユーザー: … <NL>システム: …`, line ends written `<NL>`."""
     return RenderedPrompt(_speakers(parts).replace("\n", "<NL>"), tuple(dict.fromkeys((*parts.stop, "<NL>"))))
 
 
-def rinna_bilingual(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def rinna_bilingual(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """The turns of rinna's bilingual 4B models, whose tokenizer knows line ends: `ユーザー: …`, a line for each."""
     return RenderedPrompt(_speakers(parts), tuple(dict.fromkeys((*parts.stop, "ユーザー:"))))
 
@@ -114,7 +114,7 @@ def _speakers(parts: PromptParts) -> str:
     return "\n".join(lines)
 
 
-def alpaca(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def alpaca(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """Headed sections `### 指示`, `### 入力`, `### 応答`; the instruction stands once."""
     blocks = [*([parts.system] if parts.system else []), f"### 指示:\n{parts.instruction}"]
     blocks += [f"### 入力:\n{question}\n\n### 応答:\n{answer}" for question, answer in parts.turns]
@@ -122,7 +122,7 @@ def alpaca(parts: PromptParts, model: ModelText) -> RenderedPrompt:
     return RenderedPrompt("\n\n".join(blocks), tuple(dict.fromkeys((*parts.stop, "###"))))
 
 
-def llama2(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def llama2(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """The turns of Llama 2 chat: `[INST] … [/INST] answer`, each closed by EOS and opened by BOS.
 
     The first BOS is the tokenizer's; the answer follows a space, which belongs to the answer's first token.
@@ -139,7 +139,7 @@ def llama2(parts: PromptParts, model: ModelText) -> RenderedPrompt:
     return RenderedPrompt(text, tuple(dict.fromkeys((*parts.stop, "[INST]"))), lead=" ")
 
 
-FORMATS: dict[str, Callable[[PromptParts, ModelText], RenderedPrompt]] = {
+FORMATS: dict[str, Callable[[PromptParts, ModelFormatInfo], RenderedPrompt]] = {
     "plain": plain,
     "chat": chat,
     "rinna": rinna,

@@ -19,7 +19,7 @@ from typing import Any
 
 from jglue_app.results.exporters.output_files import json_file, json_line, replace_surrogates
 from jglue_app.results.exporters.run_source import RunSource, Scored
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols.common import SHARES
 from jglue_app.scoring.significance import RESAMPLES
 from jglue_app.scoring.types import Estimate
@@ -236,7 +236,7 @@ def _rows(source: RunSource, scored: Scored, head: _Head) -> list[dict[str, Any]
     ]
 
 
-def _row(source: RunSource, scored: Scored, head: _Head, metric: str, row: Answered, value: float) -> dict[str, Any]:
+def _row(source: RunSource, scored: Scored, head: _Head, metric: str, row: ScoredItem, value: float) -> dict[str, Any]:
     item, output, prompt = row.item, row.record.output, row.record.prompt
     assert output is not None
     raw = replace_surrogates("\n".join(f"{name}: {text}" for name, text in item.fields.items()))

@@ -22,7 +22,7 @@ from typing import Any
 
 from jglue_app.results.exporters.output_files import json_file, json_line, replace_surrogates
 from jglue_app.results.exporters.run_source import RunSource, Scored
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.jsquad import SEPARATOR
 from jglue_app.types import Item, Prompt
@@ -105,7 +105,7 @@ def _rows(source: RunSource, scored: Scored) -> list[dict[str, Any]]:
     return [_row(source, scored, row, places[row.item.id]) for row in scored.rows]
 
 
-def _row(source: RunSource, scored: Scored, row: Answered, position: int) -> dict[str, Any]:
+def _row(source: RunSource, scored: Scored, row: ScoredItem, position: int) -> dict[str, Any]:
     item, output = row.item, row.record.output
     assert output is not None
     doc = replace_surrogates(document(item))

@@ -16,7 +16,7 @@ from jglue_app.messages import Joined, Message
 from jglue_app.prompts.styles import load_style
 from jglue_app.results.library import Library
 from jglue_app.runs.store import RunStore
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import is_right
 from jglue_app.scoring.types import Estimate, Report, ScoringProtocol
@@ -51,18 +51,18 @@ class Scored:
     """`text` or `log_likelihood`."""
     metrics: Mapping[str, Estimate]
     """Those that have a value; the first is the main one if that has."""
-    rows: tuple[Answered, ...]
+    rows: tuple[ScoredItem, ...]
     """The items they rest on."""
     beside: bool = False
     """Whether these are log-likelihoods taken beside the text that the protocol reads."""
 
-    def value(self, metric: str, row: Answered) -> float | None:
+    def value(self, metric: str, row: ScoredItem) -> float | None:
         """What a metric is the mean of, for one item; None where it is no mean over items, as a correlation."""
         if self.beside:
             return float(is_right(row.item, row.judgement.choice)) if metric == "accuracy" else None
         return row.judgement.scores.get(metric)
 
-    def read(self, row: Answered) -> str | float | None:
+    def read(self, row: ScoredItem) -> str | float | None:
         """The answer of an item as it is scored; None where there is none."""
         return row.judgement.choice if self.beside else row.judgement.strict.value
 
@@ -261,7 +261,7 @@ def open_source(run: Path, protocol: str = "official") -> RunSource:
 
 
 def _scored(
-    how: ScoringProtocol, report: Report, judged: Mapping[str, Mapping[str, Answered]]
+    how: ScoringProtocol, report: Report, judged: Mapping[str, Mapping[str, ScoredItem]]
 ) -> tuple[tuple[Scored, ...], dict[str, str]]:
     scored, left_out = [], {}
     for name, task in report.tasks.items():

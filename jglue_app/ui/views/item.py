@@ -11,7 +11,7 @@ from typing import Any
 
 from jglue_app.messages import Message, say, word
 from jglue_app.prompts import thoughts
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.rules import RULES, explain
 from jglue_app.scoring.types import Judgement, Parsed
@@ -36,7 +36,7 @@ class SideView:
     """`A` or `B`."""
     label: str
     """The run's label."""
-    row: Answered | None
+    row: ScoredItem | None
     bos: str = ""
     """Text of the BOS that the tokenizer adds by itself; empty if it adds none."""
     eos: str = ""
@@ -97,7 +97,7 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return out
 
 
-def _asked_as(item: Item, rows: list[Answered]) -> str:
+def _asked_as(item: Item, rows: list[ScoredItem]) -> str:
     """How the prompts wanted the gold label written, where that is not the label itself."""
     if not isinstance(item.gold, tuple) or not item.choices:
         return ""
@@ -208,7 +208,7 @@ def _value(value: str | float | None, item: Item, lang: str) -> str:
     return str(value)[:300]
 
 
-def bars(row: Answered) -> list[dict[str, Any]]:
+def bars(row: ScoredItem) -> list[dict[str, Any]]:
     """Log-likelihoods as figures; as widths, probabilities renormalised over the choices."""
     logprobs = row.record.output.choice_logprobs if row.record.output else None
     if not logprobs or not len(logprobs) == len(row.item.choices) == len(row.record.prompt.answers):
