@@ -36,7 +36,7 @@ def score_findings(query: AuditQuery, rows: Sequence[Published]) -> tuple[list[F
     ]
     if not certain:
         findings.append(finding("n_assumed", "info", n=n, edition=edition.name))
-    # Whoever meant the other scale need not read on.
+    # A reader who meant the other scale need not read on.
     return sorted(findings, key=lambda f: (WEIGHTS.index(f.weight), f.kind != "scale_open")), compared
 
 

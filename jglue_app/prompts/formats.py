@@ -1,4 +1,4 @@
-"""Prompt formats: how the parts of a prompt are laid out for a family of models. No I/O."""
+"""Prompt formats: how the parts of a prompt are rendered for a family of models. No I/O."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from jglue_app.prompts import thoughts
 
 Messages = tuple[Mapping[str, str], ...]
 ChatRenderer = Callable[..., str]
-"""(turns, what the template is told about thinking) → text; the second may be left out where it is `off`."""
+"""(turns, the thinking setting passed to the template) → text; the second may be left out where it is `off`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptParts:
-    """A prompt before it is laid out."""
+    """The parts of a prompt before rendering."""
 
     system: str
     instruction: str
@@ -38,7 +38,7 @@ class ModelFormatInfo:
 
 @dataclass(frozen=True, slots=True)
 class RenderedPrompt:
-    """A laid-out prompt: the text, its chat turns if any, stop strings, and the text between prompt and answer."""
+    """A rendered prompt: the text, its chat turns if any, stop strings, and the text between prompt and answer."""
 
     text: str
     stop: tuple[str, ...]
@@ -79,14 +79,14 @@ def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: Chat
     Answers are ranked after the form that the template has without thinking; where that opens a thought too, its mark
     is closed as the templates of its family do it.
     """
-    asked = messages[-1]["content"]
+    question = messages[-1]["content"]
     off = render(messages)
     text = off if thinking == "off" else render(messages, thinking)
-    mark = thoughts.left_open(text, asked) or thoughts.opened_otherwise(text, off, asked)
+    mark = thoughts.left_open(text, question) or thoughts.opened_otherwise(text, off, question)
     # Where the template does not show the model a thought that has ended, it is free to write one.
-    free = not mark and not thoughts.is_shown(text, asked)
+    free = not mark and not thoughts.has_thought_mark(text, question)
     ranked = off
-    if left := thoughts.left_open(off, asked) or thoughts.opened_otherwise(off, off, asked):
+    if left := thoughts.left_open(off, question) or thoughts.opened_otherwise(off, off, question):
         ranked = thoughts.closed(off, left)
     return RenderedPrompt(
         text,

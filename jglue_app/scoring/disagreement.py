@@ -25,7 +25,7 @@ class Verdict:
     rule: str
     """By which rule; a key of `rules.RULES`, or several joined by `+`."""
     right: bool | None
-    """None for a similarity, which is not right or wrong by itself, and where there was nothing to look at."""
+    """None for a similarity, which is neither right nor wrong, and where there was nothing to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def _verdicts(judgements: dict[str, Judgement]) -> tuple[Verdict, ...]:
 
 
 def _view(parsed: Parsed, scores: Mapping[str, float]) -> tuple[str | float | None, str, bool | None]:
-    """A right answer has full marks, be it by a default; a similarity has no marks by itself."""
+    """A right answer has full marks, also when it is a default; a similarity has no marks."""
     marks = scores.get("exact_match", scores.get("accuracy"))
     return parsed.value, parsed.rule, None if marks is None else marks == 1.0
 

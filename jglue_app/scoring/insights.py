@@ -20,7 +20,7 @@ MIN_GAP = 0.15
 MIN_FORM_SHARE = 0.05
 """A share of outputs below which their form is not worth a sentence."""
 FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_constant")}
-"""Insight → the notices that it tells of."""
+"""Insight → the notices that it summarises."""
 
 
 SENTENCES = {

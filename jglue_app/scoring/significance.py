@@ -40,7 +40,7 @@ _BLOCK_CELLS = 125_000
 And few enough that BLAS starts no threads, which on a busy machine wait for each other longer than they work.
 """
 _KEPT_ITEMS = 10_000
-"""Resamples of more items than this are drawn anew each time instead of being kept in memory."""
+"""Resamples of more items than this are redrawn each time instead of being kept in memory."""
 
 
 # --- one run ---------------------------------------------------------------------------------------------

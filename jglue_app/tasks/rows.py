@@ -10,7 +10,7 @@ from jglue_app.messages import Message
 
 
 class RepeatedKeyError(ValueError):
-    """A key that stands twice in an object: one of its values would be lost."""
+    """A key that occurs twice in an object: one of its values would be lost."""
 
 
 def load_json(text: str) -> Any:
@@ -18,7 +18,7 @@ def load_json(text: str) -> Any:
 
     Raises:
         json.JSONDecodeError: it is not JSON.
-        RepeatedKeyError: a key stands twice in an object.
+        RepeatedKeyError: a key occurs twice in an object.
         ValueError: a number too long to read.
         RecursionError: brackets in thousands of brackets.
     """
