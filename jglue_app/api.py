@@ -25,7 +25,7 @@ from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
-from jglue_app.prompts.formats import ModelText
+from jglue_app.prompts.formats import ModelFormatInfo
 from jglue_app.results import exporters
 from jglue_app.results.importers.import_run import ImportResult, Items, import_logs
 from jglue_app.results.library import Library
@@ -220,7 +220,7 @@ def lint_prompt(
     info = tokenizer.info
     if request.a.format == "chat" and not info.has_chat_template:
         return (lint.no_chat_template(tokenizer),)
-    text = ModelText(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
+    text = ModelFormatInfo(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
     cases = [
         lint.Case(
             task=TASKS[name],

@@ -12,7 +12,7 @@ from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
 from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
-from jglue_app.prompts.formats import ModelText
+from jglue_app.prompts.formats import ModelFormatInfo
 from jglue_app.results.library import Ids, Library
 from jglue_app.runs.answering import answer_prompts
 from jglue_app.runs.plan import Plan, build_prompts
@@ -21,14 +21,14 @@ from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.runs.runner import Event, run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import protocols
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.types import Estimate, Flips
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Item, ModelInfo, Prompt, Task, Tokenizer
 
-MOST_VARIANTS = 40
+MAX_VARIANTS = 40
 """Formats times wording styles of one sweep."""
 MAX_TEXT = 20_000
 """Characters of one field of an item that somebody types."""
@@ -78,7 +78,7 @@ class Inspected:
 class Tried:
     """An item that a model has just answered."""
 
-    answered: Answered
+    answered: ScoredItem
     model: ModelInfo
     label: str
 
@@ -225,7 +225,7 @@ def inspect_prompt(
     tokenizer = cast(Tokenizer, _Once(tokenizer, should_stop))
     task = TASKS[item.task]
     info = tokenizer.info
-    text = ModelText(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
+    text = ModelFormatInfo(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
     (prompt,) = build_prompts(plan, task.name, [item], text)
     ids = tokenizer.encode(prompt)
     limit = plan.style.of(task.name).max_new_tokens
@@ -304,13 +304,13 @@ def try_item(
     plan = plan_one(settings, item.task, side, "both", data)
     backend = pool.get(plan.spec.model, notify)
     info = backend.info
-    text = ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
+    text = ModelFormatInfo(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
     prompts = build_prompts(plan, item.task, [item], text)
     limits = {item.id: plan.style.of(item.task).max_new_tokens}
     task = TASKS[item.task]
     for record in answer_prompts(plan.spec, task, limits, prompts, backend, should_stop, lambda _: None):
         judgement = protocols.get_protocol("official").judge(task, item, record)
-        return Tried(Answered(item, record, judgement), info, plan.spec.label)
+        return Tried(ScoredItem(item, record, judgement), info, plan.spec.label)
     return None
 
 
@@ -345,10 +345,10 @@ def variants(side: Side, formats: Sequence[str], styles: Sequence[str] = ()) -> 
     # Counted before anything is built: the product of two long lists would never end.
     formats, styles = list(dict.fromkeys(formats)), list(dict.fromkeys(styles)) or [side.style]
     count = len(formats) * len(styles)
-    if count > MOST_VARIANTS:
+    if count > MAX_VARIANTS:
         raise InputError(
             "A sweep takes at most {most_variants} formats times styles, not {count:,}. Choose fewer.",
-            most_variants=MOST_VARIANTS,
+            most_variants=MAX_VARIANTS,
             count=count,
         )
     if any(len(name) > MAX_NAME for name in styles):

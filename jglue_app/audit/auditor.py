@@ -45,7 +45,7 @@ class ScoreAudit:
         return {
             **{"task": self.task, "metric": self.metric, "score": self.score, "value": self.value, "n": self.n},
             "interval": self.interval,
-            "findings": [_plain(found) for found in self.findings],
+            "findings": [_plain(item) for item in self.findings],
             "published": [
                 {
                     **{"model": c.published.model, "system": c.published.system, "prompt": c.published.prompt},
@@ -69,7 +69,7 @@ class TableAudit:
     def plain(self) -> dict[str, Any]:
         """As JSON has it, with the findings as English sentences."""
         return {
-            "findings": [_plain(found) for found in self.findings],
+            "findings": [_plain(item) for item in self.findings],
             "columns": [
                 {
                     **{"column": r.title, "task": r.task, "metric": r.metric, "groups": r.groups},
@@ -109,22 +109,26 @@ def audit_score(
         InputError: the score or n is out of range.
         UnknownNameError: no such subset, metric, system or scale.
     """
-    of = benchmark(task)
-    kind = metric_of(metric, of) if metric else None
+    subset = benchmark(task)
+    kind = metric_of(metric, subset) if metric else None
     known = system_of(system) if system else None
     if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_ITEMS):
         raise InputError(
             "n is the number of items, from 1 to {max_items:,}, and not {n}.", max_items=MAX_ITEMS, n=str(n)[:30]
         )
-    effective_metric = kind or of.metrics[0]
+    effective_metric = kind or subset.metrics[0]
     if effective_metric in SIGNED and is_nan(score):
-        return ScoreAudit(of.name, effective_metric, str(score), None, n, None, (finding("constant_nan", "alert"),), ())
-    query = AuditQuery(of, parse(score, effective_metric, _scale(scale)), kind, n, known)
-    found, compared = score_audit.score_findings(query, published())
+        return ScoreAudit(
+            subset.name, effective_metric, str(score), None, n, None, (finding("constant_nan", "alert"),), ()
+        )
+    query = AuditQuery(subset, parse(score, effective_metric, _scale(scale)), kind, n, known)
+    findings, compared = score_audit.score_findings(query, published())
     items = query.items()[0]
     interval = query.interval(items)
     text = query.score.text
-    return ScoreAudit(of.name, effective_metric, text, query.value, items, interval, tuple(found), tuple(compared))
+    return ScoreAudit(
+        subset.name, effective_metric, text, query.value, items, interval, tuple(findings), tuple(compared)
+    )
 
 
 def audit_table(
@@ -153,8 +157,8 @@ def audit_table(
     if isinstance(source, Path):
         source = _bytes(source)
     text = table_parser.decode(source) if isinstance(source, bytes) else source
-    found, rankings = leaderboard_audit.audit_leaderboard(table.read(text, columns, model_column), known, chosen)
-    return TableAudit(tuple(found), tuple(rankings))
+    findings, rankings = leaderboard_audit.audit_leaderboard(table.read(text, columns, model_column), known, chosen)
+    return TableAudit(tuple(findings), tuple(rankings))
 
 
 def _bytes(path: Path) -> bytes:
@@ -176,6 +180,6 @@ def _scale(scale: str | None) -> Scale | None:
     return "percent" if scale == "percent" else "fraction"
 
 
-def _plain(found: Finding) -> dict[str, Any]:
-    what, why = sentence(found)
-    return {"kind": found.kind, "weight": found.weight, "text": what, "why": why, "facts": dict(found.facts)}
+def _plain(item: Finding) -> dict[str, Any]:
+    what, why = sentence(item)
+    return {"kind": item.kind, "weight": item.weight, "text": what, "why": why, "facts": dict(item.facts)}

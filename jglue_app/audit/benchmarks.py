@@ -206,29 +206,29 @@ def benchmark(name: str) -> Benchmark:
         UnknownNameError: there is none.
     """
     folded = fold(name)
-    for found in BENCHMARKS.values():
-        if folded == fold(found.name) or folded in found.aliases:
-            return found
+    for candidate in BENCHMARKS.values():
+        if folded == fold(candidate.name) or folded in candidate.aliases:
+            return candidate
     raise UnknownNameError("task", name, BENCHMARKS)
 
 
-def metric_of(name: str, of: Benchmark | None = None) -> str:
+def metric_of(name: str, subset: Benchmark | None = None) -> str:
     """A metric by any of its spellings.
 
     Raises:
         UnknownNameError: there is none, or the subset has no such metric.
     """
     folded = fold(name)
-    known = of.metrics if of else METRICS
-    found = next((m for m, names in METRIC_ALIASES.items() if folded in names), None)
-    if of and found not in known:
+    known = subset.metrics if subset else METRICS
+    metric = next((m for m, names in METRIC_ALIASES.items() if folded in names), None)
+    if subset and metric not in known:
         # Of a label, exact match is the accuracy.
-        found = {"exact_match": "accuracy", "f1": "macro_f1"}.get(found or "")
-    if found is None or found not in known:
+        metric = {"exact_match": "accuracy", "f1": "macro_f1"}.get(metric or "")
+    if metric is None or metric not in known:
         raise UnknownNameError(
-            "metric", name, known, Message("These are the metrics of {task}.", task=of.title) if of else ""
+            "metric", name, known, Message("These are the metrics of {task}.", task=subset.title) if subset else ""
         )
-    return found
+    return metric
 
 
 def system_of(name: str) -> str:
@@ -238,12 +238,17 @@ def system_of(name: str) -> str:
         UnknownNameError: there is none.
     """
     key = name.strip().lower().replace("_", "-")
-    usual = {"swallow": "swallow-202411", "wandb": "wandb-2023", "stability": "stability-jp", "lm-eval": "lm-eval-ja"}
-    key = usual.get(key, key)
-    found = [s for s in SYSTEMS if key == s or key.startswith(f"{s}-")]
-    if not found:
+    latest_names = {
+        "swallow": "swallow-202411",
+        "wandb": "wandb-2023",
+        "stability": "stability-jp",
+        "lm-eval": "lm-eval-ja",
+    }
+    key = latest_names.get(key, key)
+    candidates = [s for s in SYSTEMS if key == s or key.startswith(f"{s}-")]
+    if not candidates:
         raise UnknownNameError("system", name, SYSTEMS)
-    return max(found, key=len)
+    return max(candidates, key=len)
 
 
 def system_title(name: str) -> Message:
@@ -251,22 +256,22 @@ def system_title(name: str) -> Message:
     return Message(SYSTEMS[name].title if name in SYSTEMS else name)
 
 
-def scope(of: Benchmark, system: str | None = None, n: int | None = None) -> tuple[Edition, ...]:
+def scope(subset: Benchmark, system: str | None = None, n: int | None = None) -> tuple[Edition, ...]:
     """The sets of items that a score may be over, the likeliest first.
 
     Args:
-        of: the subset.
+        subset: the subset.
         system: a key of `SYSTEMS` that has scored; its own sizes and labels alone then come into question.
         n: the number of items, if it is known; one that fits no known set is a set without a name.
     """
-    found = of.editions if n is None else of.sized(n) or (Edition("", n),)
+    editions = subset.editions if n is None else subset.sized(n) or (Edition("", n),)
     if system is None:
-        return found
-    sizes, labels = SYSTEMS[system].sizes.get(of.name), SYSTEMS[system].labels.get(of.name)
+        return editions
+    sizes, labels = SYSTEMS[system].sizes.get(subset.name), SYSTEMS[system].labels.get(subset.name)
     if n is None and sizes:
-        found = tuple(e for e in found if e.n in sizes)
+        editions = tuple(e for e in editions if e.n in sizes)
     if labels:
-        found = tuple(e for e in found if e.name == labels or not e.counts)
+        editions = tuple(e for e in editions if e.name == labels or not e.counts)
     elif labels is not None:
-        found = tuple(Edition(e.name, e.n) for e in found)
-    return found
+        editions = tuple(Edition(e.name, e.n) for e in editions)
+    return editions

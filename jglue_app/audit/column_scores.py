@@ -46,35 +46,39 @@ def read_cells(
     mixed: list[str] = []
     outside: list[str] = []
     for model, cell, value, percent in zip(models, column.cells, raw, signed, strict=True):
-        made = None
+        score = None
         if value is not None:
             other = scale is None and not percent and value != 0 and (abs(value) > 1) != (chosen == "percent")
             try:
-                made = parse(cell, column.metric, None if percent else chosen)
+                score = parse(cell, column.metric, None if percent else chosen)
             except InputError:
                 (mixed if other and abs(value) <= 100 else outside).append(f"{model} {cell}")
-            if made and other:
+            if score and other:
                 mixed.append(f"{model} {cell}")
-                made = None
-        scores.append(made)
-    found = []
+                score = None
+        scores.append(score)
+    findings = []
     if mixed:
-        found.append(finding("board_mixed", "alert", column=column.title, who=names(mixed), above=above, below=below))
+        findings.append(
+            finding("board_mixed", "alert", column=column.title, who=names(mixed), above=above, below=below)
+        )
     if outside:
-        found.append(finding("board_range", "alert", column=column.title, who=names(outside)))
+        findings.append(finding("board_range", "alert", column=column.title, who=names(outside)))
     if unread:
-        found.append(finding("board_unread", "alert", column=column.title, who=names(unread)))
+        findings.append(finding("board_unread", "alert", column=column.title, who=names(unread)))
     if undefined:
-        found.append(finding("board_nan", "alert", column=column.title, who=names(undefined)))
+        findings.append(finding("board_nan", "alert", column=column.title, who=names(undefined)))
     if bare and not mixed:
         made_of = [p for p in scores if p is not None and p.value]
         # One or two numbers such as 0.9 do not say what the others of the table would have said.
         open_ = scale is None and chosen == "fraction" and len(made_of) <= MAX_UNCLEAR_SCORES and not any(signed)
         if open_ and all(-_exponent(x) <= AMBIGUOUS_DIGITS for x in raw if x):
-            found.append(finding("board_open", "alert", column=column.title))
+            findings.append(finding("board_open", "alert", column=column.title))
         else:
-            found.append(finding(f"board_{chosen}_said" if scale else f"board_{chosen}", "info", columns=column.title))
-    return scores, found
+            findings.append(
+                finding(f"board_{chosen}_said" if scale else f"board_{chosen}", "info", columns=column.title)
+            )
+    return scores, findings
 
 
 def _exponent(number: Decimal) -> int:
@@ -83,10 +87,10 @@ def _exponent(number: Decimal) -> int:
     return exponent
 
 
-def names(names: Sequence[str], most: int = MAX_NAMED) -> tuple[str, ...]:
+def names(names: Sequence[str], limit: int = MAX_NAMED) -> tuple[str, ...]:
     """The first names of a list, without their owners on the Hub, and how many more there are."""
-    shown = tuple(name if isinstance(name, Message) else short(name) for name in names[:most])
-    return (*shown, Message("… (+{count})", count=len(names) - most)) if len(names) > most else shown
+    listed = tuple(name if isinstance(name, Message) else short(name) for name in names[:limit])
+    return (*listed, Message("… (+{count})", count=len(names) - limit)) if len(names) > limit else listed
 
 
 def short(name: str) -> str:

@@ -19,9 +19,9 @@ def truncated_counts(score: ReportedScore, n: int) -> range:
     """The same for digits that are cut off, where none rounds to it."""
     if counts(score, n):
         return range(0)
-    least = math.ceil(score.value * n)
+    smallest = math.ceil(score.value * n)
     greatest = min(n, math.ceil((score.value + score.unit) * n) - 1)
-    fitting = [k for k in range(least, greatest + 1) if score.cuts(Fraction(k, n))]
+    fitting = [k for k in range(smallest, greatest + 1) if score.cuts(Fraction(k, n))]
     return range(fitting[0], fitting[-1] + 1) if fitting else range(0)
 
 

@@ -61,37 +61,42 @@ def audit_leaderboard(
     titles = tuple(_column_title(column) for column in table.columns)
     rows = len(table.models)
     if table.ignored:
-        found = [finding("read_columns", "info", rows=rows, columns=titles, ignored=table.ignored)]
+        findings = [finding("read_columns", "info", rows=rows, columns=titles, ignored=table.ignored)]
     else:
-        found = [finding("read_columns_all", "info", rows=rows, columns=titles)]
-    found += _repeated_models(table)
+        findings = [finding("read_columns_all", "info", rows=rows, columns=titles)]
+    findings += _repeated_models(table)
     rankings = []
     read: list[list[ReportedScore | None]] = []
     for column in table.columns:
-        cells, told = read_cells(table.models, column, scale)
+        cells, cell_findings = read_cells(table.models, column, scale)
         read.append(cells)
-        found += told
+        findings += cell_findings
         query = _queries(column, cells, system)
         standings = [
-            Standing(model, one, _item_count(one, column.n[i]), one.interval(_item_count(one, column.n[i])))
-            for i, (model, one) in enumerate(zip(table.models, query, strict=True))
-            if one is not None
+            Standing(
+                model,
+                model_query,
+                _item_count(model_query, column.n[i]),
+                model_query.interval(_item_count(model_query, column.n[i])),
+            )
+            for i, (model, model_query) in enumerate(zip(table.models, query, strict=True))
+            if model_query is not None
         ]
-        found += _column_findings(column, standings, system)
-        ranking, more = _ranking(column, standings)
+        findings += _column_findings(column, standings, system)
+        ranking, ranking_findings = _ranking(column, standings)
         rankings.append(ranking)
-        found += more
-    found += _exact_match_above_f1(table, read)
-    return sorted(_merge_scale_findings(found), key=lambda f: WEIGHTS.index(f.weight)), rankings
+        findings += ranking_findings
+    findings += _exact_match_above_f1(table, read)
+    return sorted(_merge_scale_findings(findings), key=lambda f: WEIGHTS.index(f.weight)), rankings
 
 
-def _merge_scale_findings(found: Sequence[Finding]) -> list[Finding]:
+def _merge_scale_findings(findings: Sequence[Finding]) -> list[Finding]:
     """Findings with those on the scale of columns as one for each scale."""
     columns: dict[str, list[str]] = {}
-    for one in found:
-        if one.kind in SCALE_KINDS:
-            columns.setdefault(one.kind, []).append(str(one.facts["columns"]))
-    rest = [one for one in found if one.kind not in SCALE_KINDS]
+    for item in findings:
+        if item.kind in SCALE_KINDS:
+            columns.setdefault(item.kind, []).append(str(item.facts["columns"]))
+    rest = [item for item in findings if item.kind not in SCALE_KINDS]
     return rest + [finding(kind, "info", columns=tuple(titles)) for kind, titles in columns.items()]
 
 
@@ -120,8 +125,8 @@ def _queries(column: Column, cells: Sequence[ReportedScore | None], system: str 
         fitting = dict.fromkeys(e.n for e in editions if all(grim.counts(p, e.n) for p in given))
         n = next(iter(fitting), None) if fine else None
     return [
-        None if p is None else AuditQuery(column.of, p, column.metric, own or n, system)
-        for p, own in zip(cells, column.n, strict=True)
+        None if p is None else AuditQuery(column.of, p, column.metric, row_items or n, system)
+        for p, row_items in zip(cells, column.n, strict=True)
     ]
 
 
@@ -138,14 +143,14 @@ def _item_count(query: AuditQuery, given: int | None) -> int:
 def _column_findings(column: Column, standings: Sequence[Standing], system: str | None) -> Iterator[Finding]:
     if not standings:
         return
-    title, of = column.title, column.of
-    if column.metric in SHARES and of.labels:
+    title, subset = column.title, column.of
+    if column.metric in SHARES and subset.labels:
         yield from _floors(column, standings, system)
-    if column.metric == "balanced_accuracy" and of.labels:
-        share = Fraction(1, len(of.labels))
+    if column.metric == "balanced_accuracy" and subset.labels:
+        share = Fraction(1, len(subset.labels))
         who = [s.model for s in standings if s.query.score.digits > 1 and s.query.score.rounds(share)]
         if who:
-            yield finding("board_balanced", "alert", column=title, who=names(who), classes=len(of.labels))
+            yield finding("board_balanced", "alert", column=title, who=names(who), classes=len(subset.labels))
     if column.metric in (*CORRELATIONS, "mcc"):
         who = [s.model for s in standings if s.query.score.value == 0]
         if who:
@@ -163,9 +168,9 @@ def _floors(column: Column, standings: Sequence[Standing], system: str | None) -
     for standing in standings:
         known = constants(standing.query.editions)
         for constant in known:
-            found = match_constant(standing.query.score, constant)
-            if found:
-                kind = "board_constant_among" if found.kind == "constant_among" else "board_constant"
+            match = match_constant(standing.query.score, constant)
+            if match:
+                kind = "board_constant_among" if match.kind == "constant_among" else "board_constant"
                 key = (kind, constant.answer, constant.edition.name, constant.right, constant.edition.n)
                 hits.setdefault(key, []).append(f"{standing.model} {standing.query.score.text}")
         top = max((c for c in known if c.edition.n == standing.n), key=lambda c: c.share, default=None)
@@ -233,8 +238,8 @@ def _digits(column: Column, standings: Sequence[Standing]) -> Iterator[Finding]:
 
 def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, list[Finding]]:
     ordered = sorted(standings, key=lambda s: -s.query.value)
-    of, metric, title = column.of, column.metric, column.title
-    plain = Ranking(title, of.name, metric, tuple(ordered))
+    subset, metric, title = column.of, column.metric, column.title
+    plain = Ranking(title, subset.name, metric, tuple(ordered))
     if len(ordered) < 2:
         return plain, []
     pairs = list(combinations(range(len(ordered)), 2))
@@ -244,31 +249,33 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
         return plain, [finding("board_untested", column=title)]
     if len({s.query.score.value for s in ordered}) == 1:
         return plain, [finding("board_identical", "alert", column=title, all=len(ordered))]
-    told = {pair for pair, held in zip(pairs, intervals.holm(known), strict=True) if held}
+    differing_pairs = {pair for pair, held in zip(pairs, intervals.holm(known), strict=True) if held}
     indistinguishable = [
-        tuple(o.model for j, o in enumerate(ordered) if j != i and (min(i, j), max(i, j)) not in told)
+        tuple(o.model for j, o in enumerate(ordered) if j != i and (min(i, j), max(i, j)) not in differing_pairs)
         for i in range(len(ordered))
     ]
     placed = tuple(
         Standing(s.model, s.query, s.n, s.interval, others)
         for s, others in zip(ordered, indistinguishable, strict=True)
     )
-    runs = _largest_groups(len(ordered), told)
+    runs = _largest_groups(len(ordered), differing_pairs)
     groups = tuple(tuple(ordered[i].model for i in run) for run in runs)
     sizes = sorted({s.n for s in ordered})
     items = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,}–{sizes[-1]:,}"
     best, test = _model_and_score(ordered[0]), intervals.test_of(metric)
-    found = []
+    findings = []
     if metric in (*MEANS, "balanced_accuracy"):
-        found.append(finding("board_widest", column=title, metric=metric, test=test))
+        findings.append(finding("board_widest", column=title, metric=metric, test=test))
     if indistinguishable[0]:
         who = names(indistinguishable[0])
         top = finding(
             "board_top", column=title, best=best, count=len(indistinguishable[0]), all=len(ordered) - 1, who=who
         )
-        found.append(Finding(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items, "test": test}))
+        findings.append(
+            Finding(top.kind, top.weight, {**top.facts, "pairs": len(pairs), "n_said": items, "test": test})
+        )
     else:
-        found.append(finding("board_alone", column=title, best=best, pairs=len(pairs), n_said=items, test=test))
+        findings.append(finding("board_alone", column=title, best=best, pairs=len(pairs), n_said=items, test=test))
     several = [run for run in runs if len(run) > 1]
     if several:
         ends = [(ordered[run[0]], ordered[run[-1]], len(run)) for run in several]
@@ -276,15 +283,15 @@ def _ranking(column: Column, standings: Sequence[Standing]) -> tuple[Ranking, li
             Message("{first} – {last} ({count})", first=_model_and_score(a), last=_model_and_score(b), count=count)
             for a, b, count in ends
         ]
-        found.append(finding("board_groups", column=title, who=names(spans, MAX_NAMED_GROUPS)))
-    return Ranking(title, of.name, metric, placed, groups), found
+        findings.append(finding("board_groups", column=title, who=names(spans, MAX_NAMED_GROUPS)))
+    return Ranking(title, subset.name, metric, placed, groups), findings
 
 
 def _p_value(a: Standing, b: Standing) -> float | None:
     return intervals.p_value(a.query.effective_metric, a.query.value, a.n, b.query.value, b.n, a.query.sizes(a.n))
 
 
-def _largest_groups(count: int, told: set[tuple[int, int]]) -> list[range]:
+def _largest_groups(count: int, differing_pairs: set[tuple[int, int]]) -> list[range]:
     """Largest runs of neighbours of whom no two are told apart.
 
     With equal numbers of items they are all the largest sets of that kind, for the further two scores are from each
@@ -292,7 +299,7 @@ def _largest_groups(count: int, told: set[tuple[int, int]]) -> list[range]:
     """
     # The last of the better ones that each can be told from.
     last = [-1] * count
-    for better, worse in told:
+    for better, worse in differing_pairs:
         last[worse] = max(last[worse], better)
     runs: list[range] = []
     end = 0

@@ -88,8 +88,8 @@ def sources() -> Mapping[str, Source]:
         DataError: the file is damaged.
     """
     try:
-        found = tomllib.loads((FOLDER / "sources.toml").read_text("utf-8"))
-        return {name: Source(**row) for name, row in found.items()}
+        table = tomllib.loads((FOLDER / "sources.toml").read_text("utf-8"))
+        return {name: Source(**row) for name, row in table.items()}
     except (OSError, ValueError, TypeError) as e:
         raise DataError(
             "{path}: cannot be used ({reason}). Install the application again.",

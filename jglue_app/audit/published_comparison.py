@@ -40,13 +40,13 @@ def compare(query: AuditQuery, n: int, rows: Sequence[Published]) -> list[Publis
     compute in their own ways are compared with that system's scores alone. Where a published score does not say of how
     many items it is, it is taken to be of as many as the one asked about.
     """
-    found = []
+    comparisons = []
     for row in sorted(
         _without_reprints(query, rows, query.effective_metric), key=lambda row: abs(row.value - query.value)
     ):
         p = intervals.p_value(query.effective_metric, query.value, n, row.value, row.n or n, query.sizes(n))
-        found.append(PublishedComparison(row, p, None if p is None else p < intervals.SIGNIFICANCE_LEVEL))
-    return found
+        comparisons.append(PublishedComparison(row, p, None if p is None else p < intervals.SIGNIFICANCE_LEVEL))
+    return comparisons
 
 
 def _without_reprints(query: AuditQuery, rows: Sequence[Published], metric: str) -> list[Published]:
@@ -115,12 +115,18 @@ def comparison_findings(
             low=score.gap(low),
             high=score.gap(high),
         )
-    of = query.of
-    if of.relabelled and query.effective_metric in SHARES and n == of.editions[0].n:
-        old, new = of.editions[:2]
-        share = score.gap(of.relabelled / n).removeprefix("+")
+    subset = query.of
+    if subset.relabelled and query.effective_metric in SHARES and n == subset.editions[0].n:
+        old, new = subset.editions[:2]
+        share = score.gap(subset.relabelled / n).removeprefix("+")
         yield finding(
-            "relabelled", "info", edition=old.name, other=new.name, share=share, k=of.relabelled, n=of.editions[0].n
+            "relabelled",
+            "info",
+            edition=old.name,
+            other=new.name,
+            share=share,
+            k=subset.relabelled,
+            n=subset.editions[0].n,
         )
 
 
@@ -129,20 +135,22 @@ def named(row: Published, like: ReportedScore, prompted: bool = False) -> Messag
     system = system_title(row.system)
     times, fewer = (100, 2) if like.scale == "percent" else (1, 0)
     decimals = min(row.score.digits, max(like.digits, 4), MAX_DECIMALS) - fewer
-    how = (["acc_norm"] if row.metric == "acc_norm" else []) + ([row.prompt] if prompted and row.prompt else [])
-    score, by = f"{row.value * times:.{max(1, decimals)}f}", Joined(", ", [system, *how])
+    settings = (["acc_norm"] if row.metric == "acc_norm" else []) + ([row.prompt] if prompted and row.prompt else [])
+    score, by = f"{row.value * times:.{max(1, decimals)}f}", Joined(", ", [system, *settings])
     model = model_title(_short(row.model))
     if isinstance(model, Message):  # In Japanese it ends with a bracket, after which there is no space.
         return Message("{annotated_model} {score} ({system})", annotated_model=model, score=score, system=by)
     return Message("{model} {score} ({system})", model=model, score=score, system=by)
 
 
-def _named(rows: Sequence[Published], like: ReportedScore, most: int) -> tuple[Message, ...]:
+def _named(rows: Sequence[Published], like: ReportedScore, limit: int) -> tuple[Message, ...]:
     """The first published scores of a list, and how many more there are."""
     models = Counter((_short(row.model), row.system) for row in rows)
     # Only the prompt tells two runs of one model under one system.
-    shown = list(dict.fromkeys(named(row, like, models[_short(row.model), row.system] > 1) for row in rows))
-    return (*shown[:most], Message("… (+{count})", count=len(shown) - most)) if len(shown) > most else tuple(shown)
+    listed = list(dict.fromkeys(named(row, like, models[_short(row.model), row.system] > 1) for row in rows))
+    return (
+        (*listed[:limit], Message("… (+{count})", count=len(listed) - limit)) if len(listed) > limit else tuple(listed)
+    )
 
 
 def _has_same_digits(score: ReportedScore, row: Published) -> bool:

@@ -25,48 +25,48 @@ def score_findings(query: AuditQuery, rows: Sequence[Published]) -> tuple[list[F
     first = list(_constants(query))
     n, edition, certain = query.items()
     compared = published_comparison.compare(query, n, rows)
-    told = {f.facts["n"] for f in first if f.kind in ("constant", "constant_among", "constant_cut")}
-    found = [
+    constant_sizes = {f.facts["n"] for f in first if f.kind in ("constant", "constant_among", "constant_cut")}
+    findings = [
         *first,
-        *_digits(query, told),
+        *_digits(query, constant_sizes),
         *_floors(query, n, {f.kind for f in first}),
         *_interval(query, n),
         *published_comparison.comparison_findings(query, n, compared, rows),
         *_scale_and_metric(query),
     ]
     if not certain:
-        found.append(finding("n_assumed", "info", n=n, edition=edition.name))
-    # Whoever meant the other scale need not read on.
-    return sorted(found, key=lambda f: (WEIGHTS.index(f.weight), f.kind != "scale_open")), compared
+        findings.append(finding("n_assumed", "info", n=n, edition=edition.name))
+    # A reader who meant the other scale need not read on.
+    return sorted(findings, key=lambda f: (WEIGHTS.index(f.weight), f.kind != "scale_open")), compared
 
 
 # --- constants -------------------------------------------------------------------------------------------
 
 
 def _constants(query: AuditQuery) -> Iterator[Finding]:
-    of, score, metric = query.of, query.score, query.metric
+    subset, score, metric = query.of, query.score, query.metric
     known = constants(query.editions)
     answers: set[str] = set()
-    if of.labels and query.effective_metric in SHARES:
+    if subset.labels and query.effective_metric in SHARES:
         for constant in known:
-            if found := match_constant(score, constant):
+            if match := match_constant(score, constant):
                 answers.add(constant.answer)
-                yield found
+                yield match
         if not known:
-            yield finding("constants_unknown", "info", score=score.text, task=of.title)
-    if of.labels and metric in (None, "balanced_accuracy") and _is_one_label(score, len(of.labels)):
-        answers |= set(of.labels)
-        yield finding("constant_balanced", "alert", score=score.text, classes=len(of.labels))
-    if of.labels and metric in (None, "macro_f1"):
-        for found in _macro(score, known, len(of.labels), certain=metric is not None):
-            answers.add(str(found.facts["answer"]))
-            yield found
+            yield finding("constants_unknown", "info", score=score.text, task=subset.title)
+    if subset.labels and metric in (None, "balanced_accuracy") and _is_one_label(score, len(subset.labels)):
+        answers |= set(subset.labels)
+        yield finding("constant_balanced", "alert", score=score.text, classes=len(subset.labels))
+    if subset.labels and metric in (None, "macro_f1"):
+        for match in _macro(score, known, len(subset.labels), certain=metric is not None):
+            answers.add(str(match.facts["answer"]))
+            yield match
     if query.effective_metric in SIGNED and score.value == 0:
-        answers |= set(of.labels)
+        answers |= set(subset.labels)
         yield finding("constant_mcc" if metric == "mcc" else "constant_correlation", "alert")
     system = SYSTEMS[query.system or DEFAULT_SYSTEM]
-    if system.defaults.get(of.name) in answers:
-        yield finding("default", "alert", system=system.title, answer=system.defaults[of.name])
+    if system.defaults.get(subset.name) in answers:
+        yield finding("default", "alert", system=system.title, answer=system.defaults[subset.name])
 
 
 def _is_one_label(score: ReportedScore, classes: int) -> bool:
@@ -95,7 +95,7 @@ def _macro(score: ReportedScore, known: Sequence[Constant], classes: int, *, cer
 # --- digits ----------------------------------------------------------------------------------------------
 
 
-def _digits(query: AuditQuery, told: set[Fact]) -> Iterator[Finding]:
+def _digits(query: AuditQuery, constant_sizes: set[Fact]) -> Iterator[Finding]:
     """Whether the digits can be a share of right answers; no more on numbers of items that a constant has told of."""
     score, metric = query.score, query.effective_metric
     if metric in MEANS:
@@ -103,10 +103,12 @@ def _digits(query: AuditQuery, told: set[Fact]) -> Iterator[Finding]:
     if metric == "balanced_accuracy":
         yield from _balanced(query)
     if query.system and query.n:
-        usual = SYSTEMS[query.system].sizes.get(query.of.name, ())
-        if usual and query.n not in usual:
+        system_sizes = SYSTEMS[query.system].sizes.get(query.of.name, ())
+        if system_sizes and query.n not in system_sizes:
             title = SYSTEMS[query.system].title
-            yield finding("system_size", "alert", system=title, sizes=numbers(usual), task=query.of.title, n=query.n)
+            yield finding(
+                "system_size", "alert", system=title, sizes=numbers(system_sizes), task=query.of.title, n=query.n
+            )
     if metric not in SHARES:
         return
     sizes = tuple(dict.fromkeys(e.n for e in query.editions))
@@ -117,7 +119,7 @@ def _digits(query: AuditQuery, told: set[Fact]) -> Iterator[Finding]:
     if not fitting:
         yield _no_fit(score, sizes)
         return
-    if fitting[0] not in told:
+    if fitting[0] not in constant_sizes:
         yield _fitting_counts(score, fitting[0])
     if query.n is None and len(sizes) > 1:
         sets = tuple(Message("{edition} {n:,}", edition=Message(e.name), n=e.n) for e in query.editions)
@@ -189,13 +191,13 @@ def _interval(query: AuditQuery, n: int) -> Iterator[Finding]:
 
 
 def _floors(query: AuditQuery, n: int, on: set[str]) -> Iterator[Finding]:
-    interval, score, of, metric = query.interval(n), query.score, query.of, query.effective_metric
+    interval, score, subset, metric = query.interval(n), query.score, query.of, query.effective_metric
     if interval is None:
         return
     low, high = interval
     if metric in CORRELATIONS and low <= 0 <= high and score.value != 0:
         yield finding("at_zero", "alert", score=score.text)
-    if not of.labels:
+    if not subset.labels:
         return
     if metric in SHARES:
         known = [c for c in constants(query.editions) if c.edition.n == n]
@@ -205,9 +207,9 @@ def _floors(query: AuditQuery, n: int, on: set[str]) -> Iterator[Finding]:
         if best and not score.rounds(best.share):
             yield _beside_floor(score, interval, "majority", best)
         yield from _unreadable_baseline(query, interval, known)
-    chance = 1 / len(of.labels)
+    chance = 1 / len(subset.labels)
     if metric in (*SHARES, "balanced_accuracy") and low <= chance <= high and "constant_balanced" not in on:
-        yield finding("at_chance", score=score.text, classes=len(of.labels), floor=score.show(chance))
+        yield finding("at_chance", score=score.text, classes=len(subset.labels), floor=score.show(chance))
 
 
 def _beside_floor(
@@ -240,8 +242,8 @@ def _unreadable_baseline(
         if query.system and query.system not in ("nejumi-neo", "nejumi-4"):
             yield finding("silence_never" if system.ranks else "silence_zero", "info", system=system.title)
         return
-    usual = scope(query.of, name, query.n)
-    constant = next((c for c in known if c.answer == default and c.edition in usual), None)
+    system_editions = scope(query.of, name, query.n)
+    constant = next((c for c in known if c.answer == default and c.edition in system_editions), None)
     if constant and not query.score.rounds(constant.share):
         yield _beside_floor(query.score, interval, "silence", constant, system.title)
 

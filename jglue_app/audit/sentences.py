@@ -486,10 +486,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
 """Kind → what is so, and why."""
 
 
-def sentence(found: Finding) -> tuple[Message, Message]:
+def sentence(finding: Finding) -> tuple[Message, Message]:
     """What is so, and why."""
-    values = {name: _value(name, value) for name, value in found.facts.items()}
-    what, why = (Message.worded(_agreeing(text, found.facts), text, values) for text in SENTENCES[found.kind])
+    values = {name: _value(name, value) for name, value in finding.facts.items()}
+    what, why = (Message.worded(_agreeing(text, finding.facts), text, values) for text in SENTENCES[finding.kind])
     return what, why
 
 

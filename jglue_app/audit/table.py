@@ -85,27 +85,27 @@ def read(text: str, columns: Mapping[str, str] | None = None, model_column: str 
     folded = [fold(name) for name in head]
     if any(f in _TASK for f in folded) and any(f in _SCORE for f in folded) and not columns:
         head, rows = _wide(folded, rows)
-    found = _columns(head, rows, dict(columns or {}))
-    models, used = _models(head, rows, found, model_column)
-    scored = {column.title for column in found}
+    score_columns = _columns(head, rows, dict(columns or {}))
+    models, used = _models(head, rows, score_columns, model_column)
+    scored = {column.title for column in score_columns}
     ignored = tuple(h for i, h in enumerate(head) if h and i != used and not _known(h, columns, scored))
-    if not found:
+    if not score_columns:
         raise DataError(
             "None of the columns is a score that is known here: {head}. Name them after the "
             "subsets (JNLI, JSQuAD EM), or say which is which (--column jnli=NAME).",
             head=", ".join(head[:8]),
         )
-    if len(found) * len(rows) ** 2 > MAX_COMPARED:
+    if len(score_columns) * len(rows) ** 2 > MAX_COMPARED:
         raise DataError("The table has too many rows and columns to compare each with each. Give a part of it.")
     repeated = tuple(name for name, times in Counter(models).items() if times > 1)
-    return Table(_numbered(models), tuple(found), ignored, repeated)
+    return Table(_numbered(models), tuple(score_columns), ignored, repeated)
 
 
 # --- what is what ----------------------------------------------------------------------------------------
 
 
 def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], named: Mapping[str, str]) -> list[Column]:
-    found: list[Column] = []
+    out: list[Column] = []
     whole = next((i for i, name in enumerate(head) if fold(name) in _ITEMS and name not in named), None)
     for i, name in enumerate(head):
         if not name:
@@ -113,22 +113,22 @@ def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], named: Mapping[
         cells = tuple(row[i].strip() for row in rows)
         items: int | None = None
         if name in named:
-            of, metric, items = _column_spec(named[name])
+            subset, metric, items = _column_spec(named[name])
         else:
             guessed = recognise(name)
             if guessed is None or guessed[1] == "n":
                 continue
-            of, metric = guessed[0], guessed[1]
-        own = next((j for j, other in enumerate(head) if recognise(other) == (of, "n")), whole)
-        n = tuple(items or (_count(row[own]) if own is not None else None) for row in rows)
-        if not metric and of.name in _PAIR and any(TWO_SCORES.fullmatch(cell) for cell in cells):
-            for place, part in enumerate(_PAIR[of.name]):
+            subset, metric = guessed[0], guessed[1]
+        n_column = next((j for j, other in enumerate(head) if recognise(other) == (subset, "n")), whole)
+        n = tuple(items or (_count(row[n_column]) if n_column is not None else None) for row in rows)
+        if not metric and subset.name in _PAIR and any(TWO_SCORES.fullmatch(cell) for cell in cells):
+            for place, part in enumerate(_PAIR[subset.name]):
                 halves = tuple(_half(cell, place) for cell in cells)
-                found.append(Column(f"{name} [{part}]", of, part, True, halves, n))
+                out.append(Column(f"{name} [{part}]", subset, part, True, halves, n))
             continue
-        cautious = {"jsts": "spearman", "jsquad": "f1"}.get(of.name, of.metrics[0])
-        found.append(Column(name, of, metric or cautious, bool(metric), cells, n))
-    return found
+        cautious = {"jsts": "spearman", "jsquad": "f1"}.get(subset.name, subset.metrics[0])
+        out.append(Column(name, subset, metric or cautious, bool(metric), cells, n))
+    return out
 
 
 def recognise(name: str) -> tuple[Benchmark, str] | None:
@@ -136,20 +136,20 @@ def recognise(name: str) -> tuple[Benchmark, str] | None:
     no score that is known here."""
     text = unicodedata.normalize("NFKC", name).lower().replace("_", " ")
     folded = fold(text)
-    for of in BENCHMARKS.values():
-        for alias in sorted((fold(of.name), *of.aliases), key=len, reverse=True):
+    for subset in BENCHMARKS.values():
+        for alias in sorted((fold(subset.name), *subset.aliases), key=len, reverse=True):
             at = folded.find(alias)
             if at < 0 or (len(alias) < 5 and folded != alias and not _whole(alias, text)):
                 continue
             rest = fold(_NOISE.sub(" ", _without(text, alias)))
-            if not rest or rest in ("/".join(_PAIR.get(of.name, ())), fold("".join(_PAIR.get(of.name, ())))):
-                return of, ""
+            if not rest or rest in ("/".join(_PAIR.get(subset.name, ())), fold("".join(_PAIR.get(subset.name, ())))):
+                return subset, ""
             if rest in _ITEMS:
-                return of, "n"
+                return subset, "n"
             if rest in ("emf1", "exactmatchf1", "pearsonspearman"):
-                return of, ""
+                return subset, ""
             try:
-                return of, metric_of(rest, of)
+                return subset, metric_of(rest, subset)
             except UnknownNameError:
                 return None
     return None
@@ -169,13 +169,13 @@ def _without(text: str, alias: str) -> str:
 def _column_spec(text: str) -> tuple[Benchmark, str, int | None]:
     task, _, more = text.partition(":")
     metric, _, items = more.partition(":")
-    of = benchmark(task)
+    subset = benchmark(task)
     n = _count(items) if items else None
     if items and n is None:
         raise InputError(
             "{items!r} is no number of items. Give a whole number of 1 or more, such as jnli:acc:100.", items=items
         )
-    return of, metric_of(metric, of) if metric else "", n
+    return subset, metric_of(metric, subset) if metric else "", n
 
 
 def _count(text: str) -> int | None:
@@ -207,15 +207,15 @@ def _models(
 
 def _numbered(models: Sequence[str]) -> tuple[str, ...]:
     """Names with a number from the second time on, which makes none of them that of another row."""
-    effective_metric, seen, names = set(models), Counter[str](), []
+    used_names, seen, names = set(models), Counter[str](), []
     for name in models:
         seen[name] += 1
-        own = name
+        unique_name = name
         if seen[name] > 1:
-            while (own := f"{name} ({seen[name]})") in effective_metric:
+            while (unique_name := f"{name} ({seen[name]})") in used_names:
                 seen[name] += 1
-            effective_metric.add(own)
-        names.append(own)
+            used_names.add(unique_name)
+        names.append(unique_name)
     return tuple(names)
 
 

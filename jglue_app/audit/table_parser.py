@@ -112,20 +112,20 @@ def _markdown(line: str) -> list[str]:
 def _json(text: str) -> tuple[list[str], list[list[str]]]:
     """Objects as rows; the digits of numbers stay as they are written."""
     try:
-        found = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+        objects = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
     except (ValueError, RecursionError) as e:
         raise DataError("The table begins as JSON and is not valid JSON. Correct it, or give CSV.") from e
-    if isinstance(found, dict):
-        found = [{"model": name, **row} for name, row in found.items() if isinstance(row, dict)]
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+    if isinstance(objects, dict):
+        objects = [{"model": name, **row} for name, row in objects.items() if isinstance(row, dict)]
+    if not isinstance(objects, list) or not all(isinstance(row, dict) for row in objects):
         raise DataError("JSON has to be a list of objects, one for each model, or an object of objects by model.")
-    if len(found) > MAX_ROWS:
+    if len(objects) > MAX_ROWS:
         raise DataError(
             "The table has {count:,} rows; at most {max_rows:,} are compared. Give a part of it.",
-            count=len(found),
+            count=len(objects),
             max_rows=MAX_ROWS,
         )
-    flat = [_flat(row) for row in found]
+    flat = [_flat(row) for row in objects]
     head = list(dict.fromkeys(name for row in flat for name in row))
     return head, [[row.get(name, "") for name in head] for row in flat]
 

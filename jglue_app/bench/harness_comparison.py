@@ -58,14 +58,14 @@ def run_harness(harness: Harness, work: Workload) -> HarnessRun:
     Raises:
         PeerError: the harness fails.
     """
-    some = sample(work.prompts)
-    _run(harness, work, some[:2], 1)  # The first call of a kind is slow.
-    tried: dict[int, float] = {}
+    sampled = sample(work.prompts)
+    _run(harness, work, sampled[:2], 1)  # The first call of a kind is slow.
+    speeds: dict[int, float] = {}
     if len(harness.spec.batch_sizes) > 1:
         for size in harness.spec.batch_sizes:
-            tried[size] = len(some) / _run(harness, work, some, size).seconds
-    batch = max(tried, key=lambda size: tried[size]) if tried else harness.spec.batch_sizes[0]
-    return HarnessRun(batch, tried, _run(harness, work, work.prompts, batch))
+            speeds[size] = len(sampled) / _run(harness, work, sampled, size).seconds
+    batch = max(speeds, key=lambda size: speeds[size]) if speeds else harness.spec.batch_sizes[0]
+    return HarnessRun(batch, speeds, _run(harness, work, work.prompts, batch))
 
 
 def sample(prompts: Sequence[Prompt]) -> Sequence[Prompt]:

@@ -50,10 +50,17 @@ class LmEval:
 
     def _requests(self, kind: str, arguments: Sequence[tuple[Any, ...]], batch: int) -> list[Any]:
         self._lm.batch_size_per_gpu = batch
-        return [self._instance(kind, {}, one, k, (None, k, 1)) for k, one in enumerate(arguments)]
+        return [
+            self._instance(kind, {}, request_arguments, k, (None, k, 1))
+            for k, request_arguments in enumerate(arguments)
+        ]
 
     def choose(self, contexts: Sequence[str], answers: Sequence[Sequence[str]], batch: int) -> Callable[[], Any]:
-        pairs = [(context, answer) for context, some in zip(contexts, answers, strict=True) for answer in some]
+        pairs = [
+            (context, answer)
+            for context, item_answers in zip(contexts, answers, strict=True)
+            for answer in item_answers
+        ]
         requests = self._requests("loglikelihood", pairs, batch)
 
         def call() -> Any:
@@ -81,8 +88,8 @@ class Flexeval:
         self._lm.compute_log_probs(["a"], ["a"])  # It loads the model at its first call.
 
     def choose(self, contexts: Sequence[str], answers: Sequence[Sequence[str]], batch: int) -> Callable[[], Any]:
-        prefixes = [context for context, some in zip(contexts, answers, strict=True) for _ in some]
-        texts = [answer for some in answers for answer in some]
+        prefixes = [context for context, item_answers in zip(contexts, answers, strict=True) for _ in item_answers]
+        texts = [answer for item_answers in answers for answer in item_answers]
 
         def call() -> Any:
             flat: list[float] = []
@@ -129,9 +136,9 @@ class Vllm:
     def choose(self, contexts: Sequence[str], answers: Sequence[Sequence[str]], batch: int) -> Callable[[], Any]:
         lengths: list[int] = []
         prompts: list[dict[str, Any]] = []
-        for context, some in zip(contexts, answers, strict=True):
+        for context, item_answers in zip(contexts, answers, strict=True):
             start = len(self._ids(context))
-            for answer in some:
+            for answer in item_answers:
                 ids = self._ids(context + answer)
                 lengths.append(min(start, len(ids) - 1))
                 prompts.append({"prompt_token_ids": ids})
@@ -165,9 +172,9 @@ ADAPTERS: dict[str, type[Adapter]] = {"lm-eval": LmEval, "flexeval": Flexeval, "
 
 def _by_item(flat: list[float], answers: Sequence[Sequence[str]]) -> list[list[float]]:
     rows, first = [], 0
-    for some in answers:
-        rows.append(flat[first : first + len(some)])
-        first += len(some)
+    for item_answers in answers:
+        rows.append(flat[first : first + len(item_answers)])
+        first += len(item_answers)
     return rows
 
 

@@ -21,7 +21,7 @@ from jglue_app.cli.options import (
     task_list,
 )
 from jglue_app.cli.tables import (
-    print_dissents,
+    print_disagreements,
     print_groups,
     print_json,
     print_labels,
@@ -163,4 +163,4 @@ def _show(rescored: Rescoring, items: int) -> None:
     print_groups(rescored.groups)
     if rescored.labels != CURRENT_LABELS:
         print_labels(rescored.labels)
-    print_dissents(rescored.dissents, items)
+    print_disagreements(rescored.disagreements, items)

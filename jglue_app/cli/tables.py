@@ -15,7 +15,7 @@ from jglue_app.data.files import RANKED_KINDS
 from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring import notices
-from jglue_app.scoring.disagreement import Dissent
+from jglue_app.scoring.disagreement import Disagreement
 from jglue_app.scoring.item_groups import GROUPS, GroupScore
 from jglue_app.scoring.leaderboard import Entry
 from jglue_app.scoring.references import SPLIT_NAMES, on_test_set, references_of
@@ -286,17 +286,17 @@ def print_leaderboard(
     print_lines(lines)
 
 
-def print_dissents(disputed: Mapping[str, Sequence[Dissent]], items: int) -> None:
+def print_disagreements(disputed: Mapping[str, Sequence[Disagreement]], items: int) -> None:
     """The items on which protocols disagree: how many, and the first of each subset rule by rule."""
-    for task, dissents in disputed.items():
+    for task, disagreements in disputed.items():
         kind = "read different numbers in" if TASKS[task].kind == "score" else "disagree about"
-        count = f"{len(dissents)} {'item' if len(dissents) == 1 else 'items'}"
+        count = f"{len(disagreements)} {'item' if len(disagreements) == 1 else 'items'}"
         print_lines(["", f"{TASKS[task].title}: the protocols {kind} {count}."])
-        for dissent in dissents[:items]:
-            output = dissent.record.output
+        for disagreement in disagreements[:items]:
+            output = disagreement.record.output
             text = quoted(output.text) if output and output.text is not None else "(no text)"
-            print_lines([f"  item {dissent.item.id}: gold {gold_text(dissent.item)}, output {text}"])
-            for verdict in dissent.verdicts:
+            print_lines([f"  item {disagreement.item.id}: gold {gold_text(disagreement.item)}, output {text}"])
+            for verdict in disagreement.verdicts:
                 head = _verdict(verdict.right, verdict.value)
                 print_lines([f"    {head}: {explain(verdict.rule)}  [{'; '.join(verdict.protocols)}]"])
 

@@ -144,15 +144,15 @@ def schema() -> dict[str, Any]:
 
 
 def _property(name: str, field: FormField) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": field.type, "title": field.option.title, "description": _described(name, field)}
+    schema: dict[str, Any] = {"type": field.type, "title": field.option.title, "description": _described(name, field)}
     if field.choices:
         # The default first: it cannot be named as such.
-        found["enum"] = sorted(field.choices, key=lambda choice: choice != field.default)
+        schema["enum"] = sorted(field.choices, key=lambda choice: choice != field.default)
     if field.least is not None:
-        found["minimum"] = field.least
+        schema["minimum"] = field.least
     if field.type == "integer" and field.option.cap is not None:
-        found["maximum"] = field.option.cap
-    return found | ({"required": True, "placeholder": "owner/model"} if name == MODEL else {})
+        schema["maximum"] = field.option.cap
+    return schema | ({"required": True, "placeholder": "owner/model"} if name == MODEL else {})
 
 
 def _described(name: str, field: FormField) -> str:

@@ -13,13 +13,13 @@ from dataclasses import replace
 from jglue_app.errors import UnknownNameError
 from jglue_app.prompts import thoughts
 from jglue_app.prompts.examples import answer_text
-from jglue_app.prompts.formats import FORMATS, ModelText, PromptParts
+from jglue_app.prompts.formats import FORMATS, ModelFormatInfo, PromptParts
 from jglue_app.prompts.styles import Style
 from jglue_app.types import Item, Prompt, PromptSpec, Task
 
 
 def build_prompt(
-    item: Item, task: Task, style: Style, spec: PromptSpec, shots: Sequence[Item], model: ModelText
+    item: Item, task: Task, style: Style, spec: PromptSpec, shots: Sequence[Item], model: ModelFormatInfo
 ) -> Prompt:
     """The prompt of one item, after the solved examples `shots`.
 

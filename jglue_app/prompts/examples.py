@@ -16,7 +16,7 @@ def pick_shots(item: Item, pool: Sequence[Item], spec: PromptSpec, task: Task) -
     """Choose `spec.shots` solved examples from a pool that holds no item under evaluation.
 
     `fixed`: drawn once by the seed, the same for every item. `balanced`: the same, labels as even as possible
-    (JSTS: by rounded similarity; JSQuAD: by title). `random`: drawn for each item, by seed and item id.
+        (JSTS: by rounded similarity; JSQuAD: by title). `random`: drawn for each item, by seed and item id.
 
     Raises:
         InputError: the pool is smaller than the number of examples asked for.

@@ -1,4 +1,4 @@
-"""Prompt formats: how the parts of a prompt are laid out for a family of models. No I/O."""
+"""Prompt formats: how the parts of a prompt are rendered for a family of models. No I/O."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from jglue_app.prompts import thoughts
 
 Messages = tuple[Mapping[str, str], ...]
 ChatRenderer = Callable[..., str]
-"""(turns, what the template is told about thinking) → text; the second may be left out where it is `off`."""
+"""(turns, the thinking setting passed to the template) → text; the second may be left out where it is `off`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptParts:
-    """A prompt before it is laid out."""
+    """The parts of a prompt before rendering."""
 
     system: str
     instruction: str
@@ -28,7 +28,7 @@ class PromptParts:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelText:
+class ModelFormatInfo:
     """What a format needs to know of the model: the texts of its BOS and EOS tokens and its chat template."""
 
     bos: str = ""
@@ -38,7 +38,7 @@ class ModelText:
 
 @dataclass(frozen=True, slots=True)
 class RenderedPrompt:
-    """A laid-out prompt: the text, its chat turns if any, stop strings, and the text between prompt and answer."""
+    """A rendered prompt: the text, its chat turns if any, stop strings, and the text between prompt and answer."""
 
     text: str
     stop: tuple[str, ...]
@@ -50,14 +50,14 @@ class RenderedPrompt:
     """The text that answers are ranked after, where it is another."""
 
 
-def plain(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def plain(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """One text, examples separated by blank lines, the answer follows the cue."""
     blocks = [f"{question}\n{parts.cue}{answer}" for question, answer in parts.turns]
     blocks.append(f"{parts.question}\n{parts.cue}")
     return RenderedPrompt("\n\n".join([*_instruction_blocks(parts), *blocks]), parts.stop)
 
 
-def chat(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def chat(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """The tokenizer's own chat template; examples become turns."""
     if model.render_chat is None:
         raise ModelError(
@@ -79,14 +79,14 @@ def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: Chat
     Answers are ranked after the form that the template has without thinking; where that opens a thought too, its mark
     is closed as the templates of its family do it.
     """
-    asked = messages[-1]["content"]
+    question = messages[-1]["content"]
     off = render(messages)
     text = off if thinking == "off" else render(messages, thinking)
-    mark = thoughts.left_open(text, asked) or thoughts.opened_otherwise(text, off, asked)
+    mark = thoughts.left_open(text, question) or thoughts.opened_otherwise(text, off, question)
     # Where the template does not show the model a thought that has ended, it is free to write one.
-    free = not mark and not thoughts.is_shown(text, asked)
+    free = not mark and not thoughts.has_thought_mark(text, question)
     ranked = off
-    if left := thoughts.left_open(off, asked) or thoughts.opened_otherwise(off, off, asked):
+    if left := thoughts.left_open(off, question) or thoughts.opened_otherwise(off, off, question):
         ranked = thoughts.closed(off, left)
     return RenderedPrompt(
         text,
@@ -97,12 +97,12 @@ def _thinking(messages: Sequence[Mapping[str, str]], thinking: str, render: Chat
     )
 
 
-def rinna(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def rinna(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """The turns of rinna's Japanese instruction models: `ユーザー: … <NL>システム: …`, line ends written `<NL>`."""
     return RenderedPrompt(_speakers(parts).replace("\n", "<NL>"), tuple(dict.fromkeys((*parts.stop, "<NL>"))))
 
 
-def rinna_bilingual(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def rinna_bilingual(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """The turns of rinna's bilingual 4B models, whose tokenizer knows line ends: `ユーザー: …`, a line for each."""
     return RenderedPrompt(_speakers(parts), tuple(dict.fromkeys((*parts.stop, "ユーザー:"))))
 
@@ -114,7 +114,7 @@ def _speakers(parts: PromptParts) -> str:
     return "\n".join(lines)
 
 
-def alpaca(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def alpaca(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """Headed sections `### 指示`, `### 入力`, `### 応答`; the instruction stands once."""
     blocks = [*([parts.system] if parts.system else []), f"### 指示:\n{parts.instruction}"]
     blocks += [f"### 入力:\n{question}\n\n### 応答:\n{answer}" for question, answer in parts.turns]
@@ -122,7 +122,7 @@ def alpaca(parts: PromptParts, model: ModelText) -> RenderedPrompt:
     return RenderedPrompt("\n\n".join(blocks), tuple(dict.fromkeys((*parts.stop, "###"))))
 
 
-def llama2(parts: PromptParts, model: ModelText) -> RenderedPrompt:
+def llama2(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
     """The turns of Llama 2 chat: `[INST] … [/INST] answer`, each closed by EOS and opened by BOS.
 
     The first BOS is the tokenizer's; the answer follows a space, which belongs to the answer's first token.
@@ -139,7 +139,7 @@ def llama2(parts: PromptParts, model: ModelText) -> RenderedPrompt:
     return RenderedPrompt(text, tuple(dict.fromkeys((*parts.stop, "[INST]"))), lead=" ")
 
 
-FORMATS: dict[str, Callable[[PromptParts, ModelText], RenderedPrompt]] = {
+FORMATS: dict[str, Callable[[PromptParts, ModelFormatInfo], RenderedPrompt]] = {
     "plain": plain,
     "chat": chat,
     "rinna": rinna,

@@ -40,20 +40,22 @@ class Case:
     deliberate: bool = False
     """Whether the wording is that of a protocol, whose quirks are on purpose."""
     thinking: str = "off"
-    """What the chat template is told; see `types.PromptSpec.thinking`."""
+    """What is passed to the chat template; see `types.PromptSpec.thinking`."""
     max_thinking_tokens: int | None = None
 
 
 def lint(cases: Sequence[Case], tokenizer: Tokenizer) -> tuple[Finding, ...]:
-    """Every finding, errors first; what holds for several subsets in the same words is told once."""
-    found = [finding for case in cases if case.prompts for rule in RULES.values() for finding in rule(case, tokenizer)]
-    alone = [f for f in found if f.task]
-    general = {(f.rule, f.message): f for f in found if not f.task}
+    """Every finding, errors first; what holds for several subsets in the same words is reported once."""
+    findings = [
+        finding for case in cases if case.prompts for rule in RULES.values() for finding in rule(case, tokenizer)
+    ]
+    alone = [f for f in findings if f.task]
+    general = {(f.rule, f.message): f for f in findings if not f.task}
     return tuple(sorted([*general.values(), *alone], key=lambda f: LEVELS.index(f.level)))
 
 
 def no_chat_template(tokenizer: Tokenizer) -> Finding:
-    """What is told in place of everything else when the format needs a template that is not there."""
+    """What is reported in place of everything else when the format needs a template that is not there."""
     return Finding(
         "no_chat_template",
         "error",
@@ -73,11 +75,11 @@ def answer_too_long(case: Case, tokenizer: Tokenizer) -> Findings:
     limit = case.max_new_tokens
     long: list[tuple[str, str, int]] = []  # item id, answer, tokens
     for item, prompt in zip(case.items, case.prompts, strict=True):
-        asked = len(tokenizer.encode(prompt))
+        prompt_tokens = len(tokenizer.encode(prompt))
         wholes = {
             answer: sum(map(len, tokenizer.split(prompt, answer))) for answer in _answers(case.task, item, prompt)
         }
-        sizes = [(answer, max(1, whole - asked)) for answer, whole in wholes.items()]
+        sizes = [(answer, max(1, whole - prompt_tokens)) for answer, whole in wholes.items()]
         worst = [(item.id, answer, n) for answer, n in sizes if n > limit]
         # Of a span, one accepted answer that fits is enough.
         if worst and (case.task.kind != "span" or len(worst) == len(sizes)):
@@ -86,13 +88,13 @@ def answer_too_long(case: Case, tokenizer: Tokenizer) -> Findings:
         return
     items = list(dict.fromkeys(id_ for id_, _, _ in long))
     answers = dict(sorted({answer: n for _, answer, n in long}.items(), key=lambda pair: -pair[1]))
-    some = Joined(", ", [Message("「{answer}」 ({n})", answer=a, n=n) for a, n in list(answers.items())[:3]])
+    examples = Joined(", ", [Message("「{answer}」 ({n})", answer=a, n=n) for a, n in list(answers.items())[:3]])
     open_ended = case.task.kind == "span"
     yield _finding(
         "answer_too_long",
         "warning" if open_ended else "error",
         case,
-        Message(_TOO_LONG[case.task.kind], limit=limit, answers=some, longest=max(answers.values())),
+        Message(_TOO_LONG[case.task.kind], limit=limit, answers=examples, longest=max(answers.values())),
         items,
         {"limit": limit, "longest": max(answers.values())},
     )
@@ -159,12 +161,12 @@ def shot_imbalance(case: Case, tokenizer: Tokenizer) -> Findings:
     uneven: list[tuple[str, Counter[str]]] = []
     twice: list[str] = []
     for item, prompt in zip(case.items, case.prompts, strict=True):
-        shown = [case.shots[id_] for id_ in prompt.shot_ids]
-        if len({s.id for s in shown}) < len(shown):
+        shots = [case.shots[id_] for id_ in prompt.shot_ids]
+        if len({s.id for s in shots}) < len(shots):
             twice.append(item.id)
         counts = Counter(dict.fromkeys(labels, 0))
-        counts.update(str(s.gold[0]) for s in shown if isinstance(s.gold, tuple))
-        if labels and len(shown) > 1 and max(counts.values()) > math.ceil(len(shown) / len(labels)):
+        counts.update(str(s.gold[0]) for s in shots if isinstance(s.gold, tuple))
+        if labels and len(shots) > 1 and max(counts.values()) > math.ceil(len(shots) / len(labels)):
             uneven.append((item.id, counts))
     if uneven:
         counts = uneven[0][1]
@@ -196,8 +198,10 @@ def uneven_labels(case: Case, tokenizer: Tokenizer) -> Findings:
     prompt = _prompt_of_ranking(case.prompts[0])
     if case.task.kind != "choice" or len({p.answers for p in case.prompts}) > 1:
         return
-    asked = len(tokenizer.encode(prompt))
-    sizes = {answer: max(1, sum(map(len, tokenizer.split(prompt, answer))) - asked) for answer in prompt.answers}
+    prompt_tokens = len(tokenizer.encode(prompt))
+    sizes = {
+        answer: max(1, sum(map(len, tokenizer.split(prompt, answer))) - prompt_tokens) for answer in prompt.answers
+    }
     if len(set(sizes.values())) > 1:
         tokens = Joined(", ", [f"「{answer}」 {n}" for answer, n in sizes.items()])
         yield _finding(
@@ -459,9 +463,9 @@ def token_boundary(case: Case, tokenizer: Tokenizer) -> Findings:
             if whole[: len(alone)] != alone:
                 at = common(alone, whole)
                 merged.append((item.id, answer, alone[at:], whole[at : len(alone) + 1]))
-            own = tokenizer.encode_text(answer)
-            if rest and own and rest != own and answer not in shifted and not prompt.text[-1:].isspace():
-                shifted[answer] = (tokenizer.pieces(rest), tokenizer.pieces(own))
+            answer_ids = tokenizer.encode_text(answer)
+            if rest and answer_ids and rest != answer_ids and answer not in shifted and not prompt.text[-1:].isspace():
+                shifted[answer] = (tokenizer.pieces(rest), tokenizer.pieces(answer_ids))
     if merged:
         _, answer, before, after = merged[0]
         yield _finding(
@@ -529,13 +533,13 @@ def beyond_vocabulary(case: Case, tokenizer: Tokenizer) -> Findings:
     rows = tokenizer.info.rows
     if rows is None:
         return
-    found: dict[str, int] = {}  # item id → the first such token
+    first_ids: dict[str, int] = {}  # item id → the first such token
     for item, prompt in zip(case.items, case.prompts, strict=True):
         parts = [tokenizer.encode(prompt), *(ids for a in prompt.answers for ids in tokenizer.split(prompt, a))]
         if beyond := [id_ for ids in parts for id_ in ids if id_ >= rows]:
-            found[item.id] = beyond[0]
-    if found:
-        id_ = next(iter(found.values()))
+            first_ids[item.id] = beyond[0]
+    if first_ids:
+        id_ = next(iter(first_ids.values()))
         yield _finding(
             "beyond_vocabulary",
             "error",
@@ -544,13 +548,13 @@ def beyond_vocabulary(case: Case, tokenizer: Tokenizer) -> Findings:
                 "{count} of {total} prompts hold a token that the model has no embedding for: "
                 "{token} has the id {id}, and the embedding {rows:,} rows. The run will fail. Use the "
                 "tokenizer that belongs to the weights, or a format without this token.",
-                count=len(found),
+                count=len(first_ids),
                 total=len(case.prompts),
                 token=tokenizer.pieces([id_])[0],
                 id=id_,
                 rows=rows,
             ),
-            list(found),
+            list(first_ids),
             {"id": id_, "rows": rows},
         )
 

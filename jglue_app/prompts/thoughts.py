@@ -252,23 +252,23 @@ def closings(mark: str) -> tuple[str, ...]:
         return FAMILIES[family].closes
     if family == "role":
         return ("<|im_end|>\n<|im_start|>assistant\n", "\nassistant\n")
-    found = re.fullmatch(_TAG, mark, re.IGNORECASE)
-    if not found:
-        own = _ANY_TAG.fullmatch(mark)
-        return (f"</{own['name']}>",) if own and is_open(mark) else ()
-    if found["empty"] or found["slash"] or _is_setting(found):
+    tag = re.fullmatch(_TAG, mark, re.IGNORECASE)
+    if not tag:
+        plain_tag = _ANY_TAG.fullmatch(mark)
+        return (f"</{plain_tag['name']}>",) if plain_tag and is_open(mark) else ()
+    if tag["empty"] or tag["slash"] or _is_setting(tag):
         return ()
-    name = found["name"]
+    name = tag["name"]
     for before, after in (("start_", "end_"), ("begin_", "end_")):
         if name.lower().startswith(before):
             other = after.upper() if name[0].isupper() else after
             return (mark.replace(name, other + name[len(before) :]),)
     if name.lower().endswith("_start"):
         return (mark.replace(name, name[: -len("start")] + ("END" if name.isupper() else "end")),)
-    if not found["angle"]:
+    if not tag["angle"]:
         return (mark.replace(name, f"/{name}"),)
-    usual, own_way = f"</{name}>", f"{found['bracket']}/{name}{mark[-1]}"
-    return (usual,) if own_way == usual else (own_way, usual)
+    standard, same_bracket = f"</{name}>", f"{tag['bracket']}/{name}{mark[-1]}"
+    return (standard,) if same_bracket == standard else (same_bracket, standard)
 
 
 def opener_of(text: str) -> tuple[str, str] | None:
@@ -276,8 +276,8 @@ def opener_of(text: str) -> tuple[str, str] | None:
 
     Such texts are what models write whose prompt has opened their thought.
     """
-    found = split(text)
-    if not found.answer or found.mark:
+    parts = split(text)
+    if not parts.answer or parts.mark:
         return None
     event = next((e for e in _events(text) if e.closes and e.alone), None)
     if event is None:
@@ -301,19 +301,19 @@ def opener_of(text: str) -> tuple[str, str] | None:
 # --- prompts --------------------------------------------------------------------------------------------
 
 
-def left_open(text: str, asked: str = "") -> str:
+def left_open(text: str, question: str = "") -> str:
     """The mark that the end of a prompt leaves open, as it is written there; empty if none.
 
     Args:
         text: the whole prompt.
-        asked: the end of the question. A thought counts if it is opened behind it, whatever has been written in it
+        question: the end of the question. A thought counts if it is opened behind it, whatever has been written in it
             since; without it, if its mark is the last of the prompt.
     """
-    tail, found = _behind(text, asked), bool(asked.strip()) and asked.strip() in text
+    tail, has_question = _behind(text, question), bool(question.strip()) and question.strip() in text
     if text.rstrip().endswith(FRAME) and "<|message|>" in text:
         return FRAME
     roles = [m for m in _ROLE.finditer(tail) if not _ROLE_CLOSE.search(tail, m.end())]
-    if roles and (found or not tail[roles[-1].end() :].strip()):
+    if roles and (has_question or not tail[roles[-1].end() :].strip()):
         return roles[-1][0].strip()
     channel = [m for m in _CHANNEL.finditer(tail) if not _MESSAGE_END.search(tail, m.end())]
     if channel:
@@ -324,23 +324,23 @@ def left_open(text: str, asked: str = "") -> str:
             stack.append(event)
         elif stack:
             stack.pop()
-    if not stack or (not found and tail[stack[-1].end :].strip()):
+    if not stack or (not has_question and tail[stack[-1].end :].strip()):
         return ""
-    event = stack[0] if found else stack[-1]
+    event = stack[0] if has_question else stack[-1]
     return tail[event.start : event.end]
 
 
-def is_shown(text: str, asked: str) -> bool:
+def has_thought_mark(text: str, question: str) -> bool:
     """Whether any mark of a thought or of its channel stands behind the question, open or closed, or a tag that
     says not to think."""
-    tail = _behind(text, asked)
+    tail = _behind(text, question)
     if _CHANNEL.search(tail) or _ROLE.search(tail) or next(_events(tail), None) is not None:
         return True
     tags = re.finditer(_TAG, tail, re.IGNORECASE)
     return any(re.fullmatch(_AGAINST, tag["name"], re.IGNORECASE) for tag in tags)
 
 
-def opened_otherwise(text: str, off: str, asked: str) -> str:
+def opened_otherwise(text: str, off: str, question: str) -> str:
     """What the end of a chat template opens that is no mark known here; empty if nothing.
 
     It is what the prompt ends with and its form without thinking does not, or a tag of any name that is left open and
@@ -350,12 +350,12 @@ def opened_otherwise(text: str, off: str, asked: str) -> str:
     Args:
         text: the whole prompt.
         off: the same as the template renders it without thinking; equal to it where that was asked for.
-        asked: the end of the question.
+        question: the end of the question.
     """
-    if left_open(text, asked) or is_shown(text, asked):
+    if left_open(text, question) or has_thought_mark(text, question):
         return ""
-    tail = _behind(text, asked)
-    added = _added(tail, _behind(off, asked)).strip()
+    tail = _behind(text, question)
+    added = _added(tail, _behind(off, question)).strip()
     added = re.sub(r"<([^\W\d][\w:.\-]{0,40})>.*?</\1>", "", added, flags=re.DOTALL).strip()
     settings = re.compile(_TAG, re.IGNORECASE)
     added = settings.sub(lambda tag: "" if _is_setting(tag) else tag[0], added).strip()
@@ -365,8 +365,8 @@ def opened_otherwise(text: str, off: str, asked: str) -> str:
             return ""
         named = set(re.split(r"[_:.\-]+", ends["name"].lower()))
         # Tokens such as <reserved_107> are numbered, and <s> and the like are short.
-        usual = named & _NO_THOUGHT or any(part.isdigit() for part in named) or ends["name"][-1].isdigit()
-        return "" if usual or len(ends["name"]) < 2 else f"<{ends['name']}>"
+        is_turn_tag = named & _NO_THOUGHT or any(part.isdigit() for part in named) or ends["name"][-1].isdigit()
+        return "" if is_turn_tag or len(ends["name"]) < 2 else f"<{ends['name']}>"
     return added.splitlines()[-1].strip() if added else ""
 
 
@@ -377,20 +377,20 @@ def _added(tail: str, off: str) -> str:
     opened = tail.rfind("<", 0, start)
     if opened >= 0 and ">" not in tail[opened:start]:
         start = opened
-    own, other = tail[start:], off[start:]
-    same = next((i for i, (a, b) in enumerate(zip(own[::-1], other[::-1], strict=False)) if a != b), None)
+    tail_rest, off_rest = tail[start:], off[start:]
+    same = next((i for i, (a, b) in enumerate(zip(tail_rest[::-1], off_rest[::-1], strict=False)) if a != b), None)
     if same is None:
-        same = min(len(own), len(other))
-        if same == len(own):
+        same = min(len(tail_rest), len(off_rest))
+        if same == len(tail_rest):
             return ""  # What is new stands in the other.
-    shared = own[len(own) - same :]
-    return "" if re.sub(r"^[\w|]*[>\]]?", "", shared).strip() else own
+    shared = tail_rest[len(tail_rest) - same :]
+    return "" if re.sub(r"^[\w|]*[>\]]?", "", shared).strip() else tail_rest
 
 
-def _behind(text: str, asked: str) -> str:
+def _behind(text: str, question: str) -> str:
     """The prompt behind the question; its last line or so where that is not found."""
-    at = text.rfind(asked.strip()) if asked.strip() else -1
-    return text[at + len(asked.strip()) :] if at >= 0 else text[-_TAIL:]
+    at = text.rfind(question.strip()) if question.strip() else -1
+    return text[at + len(question.strip()) :] if at >= 0 else text[-_TAIL:]
 
 
 def closed(text: str, mark: str) -> str:
@@ -455,21 +455,21 @@ def kept_tokens(special: Iterable[str], opened: str = "") -> frozenset[str]:
     """
     all_ = set(special)
     tags = {text: re.fullmatch(_TAG, text, re.IGNORECASE) for text in all_}
-    found = {text for text, tag in tags.items() if tag and not _is_setting(tag) and text != "<|think|>"}
-    found |= turn_tokens(opened) & all_
+    kept = {text for text, tag in tags.items() if tag and not _is_setting(tag) and text != "<|think|>"}
+    kept |= turn_tokens(opened) & all_
     pairs = [
         ("<|channel>", "<channel|>"),
         ("<|inner_prefix|>", "<|inner_suffix|>"),
         ("<unused94>", "<unused95>"),
         *((opens, closes) for opens, closes in _WRAPPERS if closes not in ("", "<|end|>")),
     ]
-    found |= {text for pair in pairs if set(pair) <= all_ for text in pair}
+    kept |= {text for pair in pairs if set(pair) <= all_ for text in pair}
     if {"<|channel|>", "<|message|>"} <= all_:
-        found |= {"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>"} & all_
+        kept |= {"<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>"} & all_
     if {"<|think|>", "<|content|>"} <= all_:
-        found |= {"<|think|>", "<|content|>", "<|begin|>", "<|end|>"} & all_
-    found |= {"[BEGIN FINAL RESPONSE]", "[END FINAL RESPONSE]"} & all_
-    return frozenset(found)
+        kept |= {"<|think|>", "<|content|>", "<|begin|>", "<|end|>"} & all_
+    kept |= {"[BEGIN FINAL RESPONSE]", "[END FINAL RESPONSE]"} & all_
+    return frozenset(kept)
 
 
 def turn_tokens(opened: str) -> frozenset[str]:
@@ -497,27 +497,27 @@ def _events(text: str) -> Iterator[_Event]:
     """The marks of thoughts in a text, but for those that are quoted."""
     reached = 0
     for candidate in _CANDIDATE.finditer(text):
-        found = _MARK.match(text, candidate.start()) if candidate.start() >= reached else None
-        if not found:
+        match = _MARK.match(text, candidate.start()) if candidate.start() >= reached else None
+        if not match:
             continue
-        start, reached = found.span()
+        start, reached = match.span()
         end = reached
         before, after = text[start - 1 : start], text[end : end + 1]
         if before in _QUOTES and _QUOTES[before] == after:
             continue
-        if found["name"] is not None:
-            if _is_setting(found):
+        if match["name"] is not None:
+            if _is_setting(match):
                 continue
-            if not found["slash"] and text[start + 1].isspace() and not _opens_a_line(text, start):
+            if not match["slash"] and text[start + 1].isspace() and not _opens_a_line(text, start):
                 continue  # A comparison, rather.
-            bracket = _SAME_BRACKET.get(found["bracket"], found["bracket"])
-            closes = bool(found["slash"]) or _CLOSING_NAME.match(found["name"]) is not None
+            bracket = _SAME_BRACKET.get(match["bracket"], match["bracket"])
+            closes = bool(match["slash"]) or _CLOSING_NAME.match(match["name"]) is not None
             yield _Event(start, end, bracket, closes, True)
-            if found["empty"] and not closes:  # A thought without anything in it.
+            if match["empty"] and not closes:  # A thought without anything in it.
                 yield _Event(start, end, bracket, True, True)
             continue
-        role, _, family = str(found.lastgroup).partition("_")
-        alone = FAMILIES[family].alone and (family != "huatuo" or "final response" in found[0].lower())
+        role, _, family = str(match.lastgroup).partition("_")
+        alone = FAMILIES[family].alone and (family != "huatuo" or "final response" in match[0].lower())
         yield _Event(start, end, family, role == "close", alone)
 
 
@@ -541,20 +541,20 @@ def _family_of(mark: str) -> str | None:
 def _behind_settings(text: str) -> int:
     """Where a text goes on behind tags that say how much is to be thought; 0 if it begins with none."""
     at = 0
-    while found := _SETTING_FIRST.match(text, at):
-        if found["name"] is not None and not _is_setting(found):
+    while tag := _SETTING_FIRST.match(text, at):
+        if tag["name"] is not None and not _is_setting(tag):
             break
-        at = found.end()
-        if found["name"] and not found["slash"]:
-            pair = re.compile(rf"[^<\n]{{0,40}}</{re.escape(found['name'])}>").match(text, at)
+        at = tag.end()
+        if tag["name"] and not tag["slash"]:
+            pair = re.compile(rf"[^<\n]{{0,40}}</{re.escape(tag['name'])}>").match(text, at)
             at = pair.end() if pair else at
     return at
 
 
 def _first_ink(text: str, start: int) -> int:
     """The first character from here on that is no white space; the text's end if there is none."""
-    found = _INK.search(text, start)
-    return found.start() if found else len(text)
+    match = _INK.search(text, start)
+    return match.start() if match else len(text)
 
 
 def _opens_a_line(text: str, start: int) -> bool:
@@ -578,10 +578,10 @@ def _channels(text: str, opened: str) -> Split | None:
     `analysis…assistantfinal…`."""
     framed = opened == FRAME or _family_of(opened) == "harmony"
     start = _first_ink(text, 0)
-    found = list(_CHANNEL.finditer(text)) if framed or text.startswith(("<|channel|>", FRAME), start) else []
-    final = next((m for m in found if m["channel"] == "final"), None)
-    if found:
-        began = None if final and final is found[0] and opened == FRAME else 0
+    channels = list(_CHANNEL.finditer(text)) if framed or text.startswith(("<|channel|>", FRAME), start) else []
+    final = next((m for m in channels if m["channel"] == "final"), None)
+    if channels:
+        began = None if final and final is channels[0] and opened == FRAME else 0
         if final is None:
             return Split(None, len(text), began, opened or _ANALYSIS)
         end = _MESSAGE_END.search(text, final.end())
@@ -602,16 +602,16 @@ def _channels(text: str, opened: str) -> Split | None:
 def _roles(text: str, opened: str) -> Split | None:
     """An output whose thought is a turn of a role of its own; None for any other. The answer is the next turn."""
     inside = _family_of(opened) == "role"
-    written = _ROLE_WRITTEN.match(text)
+    role = _ROLE_WRITTEN.match(text)
     if not inside:
-        if not written or is_open(opened):
+        if not role or is_open(opened):
             return None
         event = next(_events(text), None)
-        if event and event.start == _first_ink(text, written.end()):
+        if event and event.start == _first_ink(text, role.end()):
             return None  # The thought has a mark of its own.
-    mark = opened if inside else text[: written.end()].strip() if written else ""
+    mark = opened if inside else text[: role.end()].strip() if role else ""
     began = 0 if inside else _first_ink(text, 0)
-    closing = _ROLE_CLOSE.search(text, written.end() if written else 0)
+    closing = _ROLE_CLOSE.search(text, role.end() if role else 0)
     if not closing:
         return Split(None, len(text), began, mark)
     end = _TURN_END.search(text, closing.end())
@@ -627,10 +627,10 @@ def _of_unknown(text: str, opened: str) -> Split:
         at = text.rfind(closing)
         if at >= 0:
             return Split(at + len(closing), len(text), 0, opened)
-    found = split(text) if not closings(opened) else None
-    if found is None or found.opened is None:
+    parts = split(text) if not closings(opened) else None
+    if parts is None or parts.opened is None:
         return Split(None, len(text), 0, opened)
-    return found
+    return parts
 
 
 def _other_closing(text: str, began: int, inside: str | None, mark: str) -> int | None:
@@ -647,5 +647,5 @@ def _other_closing(text: str, began: int, inside: str | None, mark: str) -> int 
 
 def _name_of(mark: str) -> str | None:
     """The name in a tag, in small letters; None for any other mark."""
-    found = re.fullmatch(_TAG, mark, re.IGNORECASE)
-    return found["name"].lower() if found else None
+    tag = re.fullmatch(_TAG, mark, re.IGNORECASE)
+    return tag["name"].lower() if tag else None

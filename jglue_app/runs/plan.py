@@ -106,7 +106,7 @@ def make_plan(
     return Plan(spec, style, datasets, pools, items, model_files.files if model_files else {})
 
 
-def build_prompts(plan: Plan, name: str, items: Sequence[Item], model: formats.ModelText) -> list[Prompt]:
+def build_prompts(plan: Plan, name: str, items: Sequence[Item], model: formats.ModelFormatInfo) -> list[Prompt]:
     """The prompts of some items of one subset, exactly as a run gives them to the model.
 
     Raises:

@@ -10,7 +10,7 @@ from jglue_app.runs.request_checks import read_values
 from jglue_app.runs.request_options import Surface, options
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Preset
-from jglue_app.tasks import CORE
+from jglue_app.tasks import DEFAULT_TASKS
 
 DEFAULT = Preset("ja-labels")
 """Where the protocol suits any run."""
@@ -68,4 +68,4 @@ def _filled(preset: Preset, given: dict[str, Any], writes: bool) -> dict[str, An
 
 def subsets(protocol: str, names: Sequence[str] | None = None) -> list[str]:
     """The subsets named; without any, those that the protocol scores and that need not be named."""
-    return [name for name in CORE if name in get_protocol(protocol).metrics] if names is None else list(names)
+    return [name for name in DEFAULT_TASKS if name in get_protocol(protocol).metrics] if names is None else list(names)

@@ -27,7 +27,7 @@ from jglue_app.prompts.thoughts import THINKING
 from jglue_app.runs.request_checks import check_caps, in_sentences, with_limit
 from jglue_app.runs.request_options import MAX_WHOLE, Traits, integral, options, split_by_task, split_names
 from jglue_app.settings import Settings
-from jglue_app.tasks import CORE, TASKS
+from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec, is_sample
 from jglue_app.version import __version__
 
@@ -246,7 +246,7 @@ class RunRequest:
             description="Subsets, separated by commas, or 'all' that the protocol scores (jcola if named)",
         ),
         Traits(from_protocol=True, command_default="all"),
-    ] = CORE
+    ] = DEFAULT_TASKS
     data: Annotated[
         Text,
         Field(title="Data", description="official (JGLUE v1.3) or sample (embedded items)"),

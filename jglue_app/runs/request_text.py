@@ -17,7 +17,7 @@ from jglue_app.runs import request_errors
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_checks import read_values
 from jglue_app.runs.request_options import Option, as_text, of_text, options
-from jglue_app.tasks import CORE
+from jglue_app.tasks import DEFAULT_TASKS
 
 ALL = "all"
 """What a link says for no limit on items."""
@@ -59,7 +59,7 @@ def _ordered(model: type) -> Iterator[Option]:
 def _differs(option: Option, value: Any) -> bool:
     """Whether a command has to name a value: of the subsets their order says nothing."""
     if option.name == "tasks":
-        return set(value) != set(CORE)
+        return set(value) != set(DEFAULT_TASKS)
     usual = option.traits.command_default
     return bool(value != (option.default if usual is ... else usual))
 

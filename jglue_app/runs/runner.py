@@ -166,7 +166,7 @@ def _run_task(
         backend = step
         _same_model(store, backend)
         info = backend.info
-        model = formats.ModelText(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
+        model = formats.ModelFormatInfo(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
         built = build_prompts(plan, name, remaining, model)
         write_head(plan, store, writer, backend, built[0])
         for note in (

@@ -17,7 +17,7 @@ from jglue_app.scoring.estimates import (
     label_of,
     similarity_of,
 )
-from jglue_app.scoring.judged import Answered, Judged, judge_run, only, only_judged
+from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, only, only_judged
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import SHARES, is_right
 from jglue_app.scoring.report import READINGS, has_score, report_judged
@@ -54,7 +54,7 @@ def compare_runs(
     Raises:
         UnknownNameError: no such protocol.
     """
-    how = get_protocol(protocol)
+    scoring = get_protocol(protocol)
     common = {
         name: {id_ for id_, item in items.items() if b.items[name].get(id_) == item}
         for name, items in a.items.items()
@@ -65,31 +65,31 @@ def compare_runs(
         rows_a, rows_b = judge_run(a, protocol), judge_run(b, protocol)
     else:
         rows_a, rows_b = only_judged(judged[0], a), only_judged(judged[1], b)
-    pairs: dict[str, list[tuple[Answered, Answered]]] = {
+    pairs: dict[str, list[tuple[ScoredItem, ScoredItem]]] = {
         name: [(x, rows_b[name][id_]) for id_, x in rows.items() if id_ in rows_b[name]]
         for name, rows in rows_a.items()
         if name in rows_b
     }
-    found = {
-        reading: _corrected({n: _differences(TASKS[n], p, reading, how) for n, p in pairs.items()})
+    differences = {
+        reading: _corrected({n: _differences(TASKS[n], p, reading, scoring) for n, p in pairs.items()})
         for reading in READINGS
     }
-    left, right = report_judged(a, how, rows_a), report_judged(b, how, rows_b)
-    flips = {name: _all_flips(TASKS[name], p, how) for name, p in pairs.items()}
+    left, right = report_judged(a, scoring, rows_a), report_judged(b, scoring, rows_b)
+    flips = {name: _all_flips(TASKS[name], p, scoring) for name, p in pairs.items()}
     costs = _cost(a), _cost(b)
     return Comparison(
         left,
         right,
-        found["strict"],
-        found["lenient"],
-        found["choose"],
-        _average(left, right, how, found),
-        {name: of for name, of in flips.items() if of},
+        differences["strict"],
+        differences["lenient"],
+        differences["choose"],
+        _average(left, right, scoring, differences),
+        {name: by_reading for name, by_reading in flips.items() if by_reading},
         (costs[0], costs[1]) if costs[0] and costs[1] else None,
     )
 
 
-def _all_flips(task: Task, pairs: list[tuple[Answered, Answered]], protocol: ScoringProtocol) -> dict[str, Flips]:
+def _all_flips(task: Task, pairs: list[tuple[ScoredItem, ScoredItem]], protocol: ScoringProtocol) -> dict[str, Flips]:
     """Reading → flips, for the readings that both runs have."""
     out: dict[str, Flips] = {}
     for reading in ("strict", "choose"):
@@ -99,8 +99,8 @@ def _all_flips(task: Task, pairs: list[tuple[Answered, Answered]], protocol: Sco
     return out
 
 
-def _flips(task: Task, both: list[tuple[Answered, Answered]], reading: str) -> Flips:
-    def answer(row: Answered) -> str | float | None:
+def _flips(task: Task, both: list[tuple[ScoredItem, ScoredItem]], reading: str) -> Flips:
+    def answer(row: ScoredItem) -> str | float | None:
         return row.judgement.choice if reading == "choose" else row.judgement.strict.value
 
     changed = sum(answer(x) != answer(y) for x, y in both)
@@ -111,14 +111,14 @@ def _flips(task: Task, both: list[tuple[Answered, Answered]], reading: str) -> F
     return Flips(len(both), changed, right.count((False, True)), right.count((True, False)))
 
 
-def _right(name: str, row: Answered, reading: str) -> bool:
+def _right(name: str, row: ScoredItem, reading: str) -> bool:
     if reading == "choose":
         return is_right(row.item, row.judgement.choice)
     scores = row.judgement.scores
     return scores.get(name, max(scores.values(), default=0.0)) == 1.0
 
 
-def _has(reading: str, row: Answered, protocol: ScoringProtocol) -> bool:
+def _has(reading: str, row: ScoredItem, protocol: ScoringProtocol) -> bool:
     """Whether a record has this reading: a ranking beside the text, or what the protocol scores."""
     if reading == "choose":
         return protocol.lenient and row.judgement.choice is not None
@@ -128,17 +128,17 @@ def _has(reading: str, row: Answered, protocol: ScoringProtocol) -> bool:
 def _cost(data: RunData) -> Cost | None:
     if data.model is None:
         return None
-    asked = {(name, id_) for name, items in data.items.items() for id_ in items}
-    outputs = [r.output for r in data.records if r.output is not None and (r.task, r.item_id) in asked]
+    item_keys = {(name, id_) for name, items in data.items.items() for id_ in items}
+    outputs = [r.output for r in data.records if r.output is not None and (r.task, r.item_id) in item_keys]
     asked_for = data.spec.model.quantization
     quantization = data.model.quantized or asked_for if asked_for == "none" else asked_for
     return Cost(data.model, quantization, len(outputs), sum(o.seconds for o in outputs))
 
 
 def _differences(
-    task: Task, pairs: list[tuple[Answered, Answered]], reading: str, protocol: ScoringProtocol
+    task: Task, pairs: list[tuple[ScoredItem, ScoredItem]], reading: str, protocol: ScoringProtocol
 ) -> dict[str, Difference]:
-    def usable(row: Answered) -> bool:
+    def usable(row: ScoredItem) -> bool:
         return _has(reading, row, protocol) and (
             reading == "choose" or task.kind != "score" or is_readable(row, reading)
         )
@@ -155,7 +155,7 @@ def _differences(
     return out
 
 
-def _test(name: str, task: Task, left: list[Answered], right: list[Answered], reading: str) -> PairedTest:
+def _test(name: str, task: Task, left: list[ScoredItem], right: list[ScoredItem], reading: str) -> PairedTest:
     if correlation := CORRELATIONS.get(name):
         a, b = ([similarity_of(row, reading) for row in side] for side in (left, right))
         return significance.correlation_test(correlation, a, b, [gold_similarity(row) for row in left])
@@ -172,11 +172,11 @@ def _difference(a: Estimate, b: Estimate, test: PairedTest) -> Difference:
     return Difference(a, b, test.difference, "undecided", test.p, test.p, test.test, test.needed)
 
 
-def _corrected(found: dict[str, dict[str, Difference]]) -> dict[str, dict[str, Difference]]:
+def _corrected(uncorrected: dict[str, dict[str, Difference]]) -> dict[str, dict[str, Difference]]:
     """With p corrected over the subsets (main metrics among themselves, second ones likewise) and the verdict."""
-    out = {name: dict(differences) for name, differences in found.items()}
-    for rank in range(max((len(differences) for differences in found.values()), default=0)):
-        family = {(name, list(d)[rank]): list(d.values())[rank] for name, d in found.items() if len(d) > rank}
+    out = {name: dict(differences) for name, differences in uncorrected.items()}
+    for rank in range(max((len(differences) for differences in uncorrected.values()), default=0)):
+        family = {(name, list(d)[rank]): list(d.values())[rank] for name, d in uncorrected.items() if len(d) > rank}
         corrected = significance.holm({key: difference.p for key, difference in family.items()})
         for (name, metric), p in corrected.items():
             difference = replace(family[name, metric], p_holm=p)
@@ -184,23 +184,32 @@ def _corrected(found: dict[str, dict[str, Difference]]) -> dict[str, dict[str, D
     return out
 
 
-def _verdict(found: Difference) -> str:
+def _verdict(difference: Difference) -> str:
     """By the corrected test and the interval, if there are enough items for them to mean something."""
-    of = found.difference
-    if of.n < MIN_PAIRED or of.low is None or of.high is None or found.p_holm is None or found.p_holm >= 0.05:
+    interval = difference.difference
+    if (
+        interval.n < MIN_PAIRED
+        or interval.low is None
+        or interval.high is None
+        or difference.p_holm is None
+        or difference.p_holm >= 0.05
+    ):
         return "undecided"
-    return "b" if of.low > 0 else "a" if of.high < 0 else "undecided"
+    return "b" if interval.low > 0 else "a" if interval.high < 0 else "undecided"
 
 
 def _average(
-    left: Report, right: Report, protocol: ScoringProtocol, found: Mapping[str, Mapping[str, Mapping[str, Difference]]]
+    left: Report,
+    right: Report,
+    protocol: ScoringProtocol,
+    differences_by_reading: Mapping[str, Mapping[str, Mapping[str, Difference]]],
 ) -> Difference | None:
     """Of the averages, over the items both have answered; None unless every subset of both has a difference."""
     if left.average_of != right.average_of or left.average_without or right.average_without:
         return None
     main: Sequence[Difference | None] = [
-        found["strict"].get(name, {}).get(protocol.metrics[name][0])
-        or found["choose"].get(name, {}).get(protocol.metrics[name][0])
+        differences_by_reading["strict"].get(name, {}).get(protocol.metrics[name][0])
+        or differences_by_reading["choose"].get(name, {}).get(protocol.metrics[name][0])
         for name in left.average_of
     ]
     each = [d for d in main if d is not None and d.difference.value is not None]

@@ -25,11 +25,11 @@ class Verdict:
     rule: str
     """By which rule; a key of `rules.RULES`, or several joined by `+`."""
     right: bool | None
-    """None for a similarity, which is not right or wrong by itself, and where there was nothing to look at."""
+    """None for a similarity, which is neither right nor wrong, and where there was nothing to look at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Dissent:
+class Disagreement:
     """An item about which protocols disagree: some count it right and others wrong, or (JSTS) they read other
     numbers."""
 
@@ -38,21 +38,21 @@ class Dissent:
     verdicts: tuple[Verdict, ...]
 
 
-def dissents(judged: Mapping[str, Judged]) -> dict[str, list[Dissent]]:
+def find_disagreements(judged: Mapping[str, Judged]) -> dict[str, list[Disagreement]]:
     """Subset → the items of a run about which protocols disagree, in the order of the items.
 
     Args:
         judged: protocol → what `judge_run` has made of the run under it.
     """
-    out: dict[str, list[Dissent]] = {}
+    out: dict[str, list[Disagreement]] = {}
     for task in next(iter(judged.values()), {}):
         out[task] = []
-        rows = {name: found[task] for name, found in judged.items()}
-        for id_ in dict.fromkeys(id_ for found in rows.values() for id_ in found):
-            some = next(found[id_] for found in rows.values() if id_ in found)
-            verdicts = _verdicts({name: found[id_].judgement for name, found in rows.items() if id_ in found})
+        rows = {name: scored[task] for name, scored in judged.items()}
+        for id_ in dict.fromkeys(id_ for scored in rows.values() for id_ in scored):
+            first = next(scored[id_] for scored in rows.values() if id_ in scored)
+            verdicts = _verdicts({name: scored[id_].judgement for name, scored in rows.items() if id_ in scored})
             if _disagree(task, verdicts):
-                out[task].append(Dissent(some.item, some.record, verdicts))
+                out[task].append(Disagreement(first.item, first.record, verdicts))
     return out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jglue_app.scoring import significance
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols.common import SHARES, is_right
 from jglue_app.scoring.types import (
     Estimate,
@@ -22,24 +22,24 @@ _LARGEST = 1.7976931348623157e308
 """The largest finite float."""
 
 
-def item_score(name: str, row: Answered, reading: str) -> float:
+def item_score(name: str, row: ScoredItem, reading: str) -> float:
     if reading == "choose":
         return float(is_right(row.item, row.judgement.choice))
     scores = row.judgement.scores if reading == "strict" else row.judgement.lenient_scores
     return scores[name]
 
 
-def gold_similarity(row: Answered) -> float:
+def gold_similarity(row: ScoredItem) -> float:
     assert isinstance(row.item.gold, float)
     return row.item.gold
 
 
-def gold_label(row: Answered) -> str:
+def gold_label(row: ScoredItem) -> str:
     assert isinstance(row.item.gold, tuple)
     return row.item.gold[0]
 
 
-def label_of(row: Answered, reading: str) -> str | None:
+def label_of(row: ScoredItem, reading: str) -> str | None:
     """The label a reading gives; None if it cannot be read."""
     if reading == "choose":
         return row.judgement.choice
@@ -47,7 +47,7 @@ def label_of(row: Answered, reading: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def similarity_of(row: Answered, reading: str, default: float | None = None) -> float:
+def similarity_of(row: ScoredItem, reading: str, default: float | None = None) -> float:
     value = (row.judgement.strict if reading == "strict" else row.judgement.lenient).value
     if value is None and default is not None:
         return default
@@ -55,18 +55,18 @@ def similarity_of(row: Answered, reading: str, default: float | None = None) -> 
     return value
 
 
-def is_readable(row: Answered, reading: str) -> bool:
+def is_readable(row: ScoredItem, reading: str) -> bool:
     return (row.judgement.strict if reading == "strict" else row.judgement.lenient).value is not None
 
 
-def estimate(name: str, task: Task, rows: list[Answered], reading: str) -> Estimate:
+def estimate(name: str, task: Task, rows: list[ScoredItem], reading: str) -> Estimate:
     if task.kind == "score":
         kept = [r for r in rows if is_readable(r, reading)]
-        said = [similarity_of(r, reading) for r in kept]
+        similarities = [similarity_of(r, reading) for r in kept]
         if name == "spearman":
             # An infinite answer has a rank, though no moment.
-            said = [min(max(value, -_LARGEST), _LARGEST) if value == value else value for value in said]
-        return significance.correlation(CORRELATIONS[name], said, [gold_similarity(r) for r in kept])
+            similarities = [min(max(value, -_LARGEST), _LARGEST) if value == value else value for value in similarities]
+        return significance.correlation(CORRELATIONS[name], similarities, [gold_similarity(r) for r in kept])
     if kind := AGREEMENTS.get(name):
         return significance.agreement(kind, [label_of(r, reading) for r in rows], [gold_label(r) for r in rows])
     values = [item_score(name, row, reading) for row in rows]

@@ -22,8 +22,8 @@ def constant_floors(protocol: ScoringProtocol, task: Task, items: Sequence[Item]
     if not items or task.kind == "score":
         return {}
     if task.kind == "span":
-        found = (references(i)[:1] if protocol.first_reference_only else set(references(i)) for i in items)
-        constant = Counter(reference for each in found for reference in sorted(each)).most_common(1)[0][0]
+        reference_sets = (references(i)[:1] if protocol.first_reference_only else set(references(i)) for i in items)
+        constant = Counter(reference for each in reference_sets for reference in sorted(each)).most_common(1)[0][0]
         return dict(_of_span(protocol.name, constant, tuple(references(i) for i in items)))
     counts = Counter(references(item)[0] for item in items)
     return _of_constant(protocol.metrics[task.name], counts.most_common(1)[0][1] / len(items), len(counts))
@@ -41,12 +41,12 @@ def default_floors(protocol: ScoringProtocol, task: Task, items: Sequence[Item])
 @lru_cache(maxsize=64)
 def _of_span(protocol: str, constant: str, golds: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, float], ...]:
     """Mean scores of one span over items; remembered, as a page asks for them again and again."""
-    how, task = PROTOCOLS[protocol], TASKS["jsquad"]
+    scoring, task = PROTOCOLS[protocol], TASKS["jsquad"]
     prompt = Prompt(task.name, "", "", None, (), (), "", (), "")
     record = Record("", task.name, "", prompt, Output(constant, "stop", 0, 0, 0.0))
     fields = {"title": "", "context": constant, "question": ""}
-    scores = [how.judge(task, Item(task.name, "", fields, gold), record).scores for gold in golds]
-    return tuple((name, sum(s[name] for s in scores) / len(scores)) for name in how.metrics[task.name])
+    scores = [scoring.judge(task, Item(task.name, "", fields, gold), record).scores for gold in golds]
+    return tuple((name, sum(s[name] for s in scores) / len(scores)) for name in scoring.metrics[task.name])
 
 
 def _of_constant(metrics: Iterable[str], share: float, classes: int) -> dict[str, float]:

@@ -20,7 +20,7 @@ MIN_GAP = 0.15
 MIN_FORM_SHARE = 0.05
 """A share of outputs below which their form is not worth a sentence."""
 FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_constant")}
-"""Insight → the notices that it tells of."""
+"""Insight → the notices that it summarises."""
 
 
 SENTENCES = {
@@ -62,18 +62,18 @@ def sentence(insight: Insight) -> Message:
 def insights(a: Report, b: Report | None = None, comparison: Comparison | None = None) -> list[Insight]:
     """What one report, or two side by side, have to say first."""
     sides = [("A", a)] + ([("B", b)] if b else [])
-    found = list(_verdicts(comparison)) if comparison else []
+    out = list(_verdicts(comparison)) if comparison else []
     for side, report in sides:
-        found += _text_behind_ranking(side, report)
+        out += _text_behind_ranking(side, report)
     for side, report in sides:
-        found += _form_failures(side, report)
+        out += _form_failures(side, report)
     for kind, kinds in FLOORS.items():
         low = {side: _on_floor(report, kinds) for side, report in sides}
         for titles in dict.fromkeys(low.values()):
             who = [side for side, found_titles in low.items() if found_titles == titles]
             if titles:
-                found.append(Insight(kind, " ".join(who), {"tasks": Joined(", ", titles)}))
-    return found
+                out.append(Insight(kind, " ".join(who), {"tasks": Joined(", ", titles)}))
+    return out
 
 
 def _verdicts(comparison: Comparison) -> Iterator[Insight]:
@@ -110,9 +110,9 @@ def _text_behind_ranking(side: str, report: Report) -> Iterator[Insight]:
 
 def _form_failures(side: str, report: Report) -> Iterator[Insight]:
     outcomes = [task.outcomes for task in report.tasks.values()]
-    form = sum(found.get("wrong_form", 0) for found in outcomes)
-    shapeless = sum(found.get(o, 0) for found in outcomes for o in SHAPELESS)
-    total = sum(sum(found.values()) for found in outcomes)
+    form = sum(counts.get("wrong_form", 0) for counts in outcomes)
+    shapeless = sum(counts.get(o, 0) for counts in outcomes for o in SHAPELESS)
+    total = sum(sum(counts.values()) for counts in outcomes)
     if form + shapeless >= max(1, MIN_FORM_SHARE * total):
         facts = {"form": str(form), "shapeless": str(shapeless), "total": f"{total:,}"}
         yield Insight("form" if form else "shapeless", side, facts, "unreadable" if shapeless else "form")

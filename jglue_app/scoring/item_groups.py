@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from jglue_app.data.known_items import LABEL_VERSIONS, LEAKS, check_label_version, is_faulty, question_text, relabelled
 from jglue_app.data.known_items import with_labels_of as relabel
-from jglue_app.scoring.judged import Answered, Judged
+from jglue_app.scoring.judged import Judged, ScoredItem
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.judging import judge
 from jglue_app.scoring.report import metrics_of
@@ -50,12 +50,12 @@ def groups(data: RunData) -> dict[str, dict[str, frozenset[str]]]:
     `faulty`, `leaked` and `relabelled` are facts about the official dev files (see `known_items`). `repeated` are, in
     whatever data, the items whose texts an earlier item of the run has too: without them each stands once.
     """
-    found: dict[str, dict[str, frozenset[str]]] = {}
+    by_group: dict[str, dict[str, frozenset[str]]] = {}
     for task, items in data.items.items():
         for group, ids in _groups_of(data, task, items).items():
             if ids:
-                found.setdefault(group, {})[task] = ids
-    return {group: found[group] for group in GROUPS if group in found}
+                by_group.setdefault(group, {})[task] = ids
+    return {group: by_group[group] for group in GROUPS if group in by_group}
 
 
 def _groups_of(data: RunData, task: str, items: Mapping[str, Item]) -> dict[str, frozenset[str]]:
@@ -84,29 +84,29 @@ def with_and_without(data: RunData, protocol: str, judged: Judged) -> tuple[Grou
     Raises:
         UnknownNameError: no such protocol.
     """
-    how = get_protocol(protocol)
-    found = groups(data)
+    scoring = get_protocol(protocol)
+    by_group = groups(data)
     out: list[GroupScore] = []
     for task, rows in judged.items():
-        mine = {group: found[group][task] & set(rows) for group in found if task in found[group]}
+        mine = {group: by_group[group][task] & set(rows) for group in by_group if task in by_group[group]}
         if any(mine.values()):
-            whole = metrics_of(how, TASKS[task], list(rows.values()))
+            whole = metrics_of(scoring, TASKS[task], list(rows.values()))
             for group, ids in mine.items():
-                out += _scores(how, task, rows, group, ids, whole) if ids and whole else []
+                out += _scores(scoring, task, rows, group, ids, whole) if ids and whole else []
     return tuple(out)
 
 
 def _scores(
-    how: ScoringProtocol,
+    scoring: ScoringProtocol,
     task: str,
-    rows: Mapping[str, Answered],
+    rows: Mapping[str, ScoredItem],
     group: str,
     ids: frozenset[str],
     whole: Mapping[str, Estimate],
 ) -> list[GroupScore]:
-    without = metrics_of(how, TASKS[task], [row for id_, row in rows.items() if id_ not in ids])
+    without = metrics_of(scoring, TASKS[task], [row for id_, row in rows.items() if id_ not in ids])
     versions = LABEL_VERSIONS if group == "relabelled" else ()
-    labels = {v: metrics_of(how, TASKS[task], _under(how, rows, v)) for v in versions}
+    labels = {v: metrics_of(scoring, TASKS[task], _under(scoring, rows, v)) for v in versions}
     return [
         GroupScore(
             group,
@@ -115,28 +115,28 @@ def _scores(
             len(ids),
             score,
             without.get(metric, NO_DATA),
-            {version: found[metric] for version, found in labels.items() if metric in found},
+            {version: estimates[metric] for version, estimates in labels.items() if metric in estimates},
         )
         for metric, score in whole.items()
     ]
 
 
-def _under(how: ScoringProtocol, rows: Mapping[str, Answered], version: str) -> Sequence[Answered]:
+def _under(scoring: ScoringProtocol, rows: Mapping[str, ScoredItem], version: str) -> Sequence[ScoredItem]:
     """The rows as they are judged under the labels of a version, whichever the system itself has; only the relabelled
     ones are judged again."""
     out = []
     for row in rows.values():
         item = relabel(row.item, version)
-        out.append(row if item == row.item else Answered(item, row.record, _judge(how, item, row.record)))
+        out.append(row if item == row.item else ScoredItem(item, row.record, _judge(scoring, item, row.record)))
     return out
 
 
-def _judge(how: ScoringProtocol, item: Item, record: Record) -> Judgement:
+def _judge(scoring: ScoringProtocol, item: Item, record: Record) -> Judgement:
     """What a protocol makes of a record if it takes the item's label as it is."""
-    task, rules = TASKS[item.task], how.rules.get(item.task)
+    task, rules = TASKS[item.task], scoring.rules.get(item.task)
     if rules is None or rules.labels == "file":
-        return how.judge(task, item, record)
-    return judge(how.name, replace(rules, labels="file"), task, item, record)
+        return scoring.judge(task, item, record)
+    return judge(scoring.name, replace(rules, labels="file"), task, item, record)
 
 
 def with_labels(data: RunData, version: str) -> RunData:

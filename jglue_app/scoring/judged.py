@@ -17,7 +17,7 @@ SHAPELESS = ("unreadable", "unfinished_thought", "truncated", "empty")
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ScoredItem:
     """An item with its record and what a protocol makes of it."""
 
     item: Item
@@ -25,12 +25,12 @@ class Answered:
     judgement: Judgement
 
 
-Judged = Mapping[str, Mapping[str, Answered]]
-"""Task → item id → Answered."""
+Judged = Mapping[str, Mapping[str, ScoredItem]]
+"""Task → item id → ScoredItem."""
 
 
-def judge_run(data: RunData, protocol: str, before: Judged | None = None) -> dict[str, dict[str, Answered]]:
-    """Task → item id → Answered, in the order of the items, for every item that has a record.
+def judge_run(data: RunData, protocol: str, before: Judged | None = None) -> dict[str, dict[str, ScoredItem]]:
+    """Task → item id → ScoredItem, in the order of the items, for every item that has a record.
 
     A subset that the protocol does not score has no rows, nor has an item that its system leaves out. Items bear the
     labels that the system held answers against.
@@ -44,14 +44,14 @@ def judge_run(data: RunData, protocol: str, before: Judged | None = None) -> dic
     Raises:
         UnknownNameError: no such protocol.
     """
-    how = get_protocol(protocol)
+    scoring = get_protocol(protocol)
     records = {(r.task, r.item_id): r for r in data.records}
-    out: dict[str, dict[str, Answered]] = {}
+    out: dict[str, dict[str, ScoredItem]] = {}
     for name, items in data.items.items():
         out[name] = {}
-        if name not in how.metrics:
+        if name not in scoring.metrics:
             continue
-        task, rules = TASKS[name], how.rules[name]
+        task, rules = TASKS[name], scoring.rules[name]
         judged_before = before.get(name, {}) if before else {}
         for id_, item in items.items():
             record = records.get((name, id_))
@@ -60,12 +60,12 @@ def judge_run(data: RunData, protocol: str, before: Judged | None = None) -> dic
             row = judged_before.get(id_)
             if row is None or row.record is not record:
                 labelled = with_label_version(rules, item)
-                row = Answered(labelled, record, how.judge(task, labelled, record))
+                row = ScoredItem(labelled, record, scoring.judge(task, labelled, record))
             out[name][id_] = row
     return out
 
 
-def only_judged(judged: Judged, data: RunData) -> dict[str, dict[str, Answered]]:
+def only_judged(judged: Judged, data: RunData) -> dict[str, dict[str, ScoredItem]]:
     """The rows of the items that a run has, of those that were judged for it or for a larger part of it."""
     return {
         task: {id_: row for id_, row in judged[task].items() if id_ in items}
@@ -77,14 +77,14 @@ def only_judged(judged: Judged, data: RunData) -> dict[str, dict[str, Answered]]
 def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:
     """A run as if it had been asked for these items alone (task → ids); what else is stored is left out."""
     kept = {
-        name: {id_: item for id_, item in found.items() if id_ in items[name]}
-        for name, found in data.items.items()
+        name: {id_: item for id_, item in task_items.items() if id_ in items[name]}
+        for name, task_items in data.items.items()
         if name in items
     }
     return replace(data, items=kept)
 
 
-def verdict(row: Answered) -> float | None:
+def verdict(row: ScoredItem) -> float | None:
     """Marks of an item in 0–1 by the protocol's first metric; of a similarity the number it was read as. None where
     there is neither."""
     if row.judgement.scores:
@@ -93,12 +93,12 @@ def verdict(row: Answered) -> float | None:
     return value if isinstance(value, float) else None
 
 
-def is_correct(row: Answered) -> bool | None:
+def is_correct(row: ScoredItem) -> bool | None:
     """Whether an answer counts in full by the protocol's first metric; None where there is no right and wrong."""
     return next(iter(row.judgement.scores.values())) == 1.0 if row.judgement.scores else None
 
 
-def knows_answer(row: Answered) -> bool | None:
+def knows_answer(row: ScoredItem) -> bool | None:
     """Whether the model ranks the gold answer first and its text is in no shape to count: points lost on form, not on
     knowledge. None unless the item has both a text and a ranking."""
     output = row.record.output

@@ -11,8 +11,8 @@ from jglue_app.scoring.types import Estimate, Report
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What of a run's scores the ranking rests on."""
+class RunScores:
+    """The scores of one run that the ranking uses."""
 
     label: str
     tasks: Mapping[str, Estimate]
@@ -42,49 +42,51 @@ class Entry:
         return None if self.rank is None or self.usual_rank is None else self.usual_rank - self.rank
 
 
-def leaderboard(reports: Mapping[str, Report], usual: Mapping[str, Report], tasks: Sequence[str]) -> list[Entry]:
+def leaderboard(reports: Mapping[str, Report], baseline: Mapping[str, Report], tasks: Sequence[str]) -> list[Entry]:
     """The runs, best first; those without an average last, in the order given.
 
     Args:
         reports: run → its report under the protocol that ranks.
-        usual: run → its report under the protocol to compare ranks with.
+        baseline: run → its report under the protocol to compare ranks with.
         tasks: subsets that count; at least one.
     """
-    first, second = ({name: standing(of) for name, of in found.items()} for found in (reports, usual))
+    first, second = ({name: run_scores(of) for name, of in found.items()} for found in (reports, baseline))
     return rank(first, second, tasks)
 
 
-def standing(report: Report) -> Standing:
+def run_scores(report: Report) -> RunScores:
     """A report as the ranking needs it."""
-    found = {
-        name: main_metric(of, report.protocol) for name, of in report.tasks.items() if of.unscored != "not_covered"
+    main_metrics = {
+        name: main_metric(task_report, report.protocol)
+        for name, task_report in report.tasks.items()
+        if task_report.unscored != "not_covered"
     }
-    return Standing(report.label, found)
+    return RunScores(report.label, main_metrics)
 
 
-def rank(standings: Mapping[str, Standing], usual: Mapping[str, Standing], tasks: Sequence[str]) -> list[Entry]:
+def rank(scores: Mapping[str, RunScores], baseline: Mapping[str, RunScores], tasks: Sequence[str]) -> list[Entry]:
     """The same of runs that are known by their main metrics alone."""
-    values = {name: _chosen(found, tasks) for name, found in standings.items()}
-    averages = {name: _average(found, tasks) for name, found in values.items()}
-    before = _ranks({name: _average(_chosen(found, tasks), tasks) for name, found in usual.items()})
+    values = {name: _chosen(run, tasks) for name, run in scores.items()}
+    averages = {name: _average(run, tasks) for name, run in values.items()}
+    before = _ranks({name: _average(_chosen(run, tasks), tasks) for name, run in baseline.items()})
     ranks = _ranks(averages)
     entries = [
         Entry(
             name,
-            found.label,
+            run.label,
             ranks.get(name),
             before.get(name),
             averages[name],
             values[name],
             tuple(task for task in tasks if values[name].get(task, NO_DATA).value is None),
         )
-        for name, found in standings.items()
+        for name, run in scores.items()
     ]
     return sorted(entries, key=lambda e: (e.rank is None, e.rank or 0))
 
 
-def _chosen(found: Standing, tasks: Sequence[str]) -> dict[str, Estimate]:
-    return {name: found.tasks[name] for name in tasks if name in found.tasks}
+def _chosen(run: RunScores, tasks: Sequence[str]) -> dict[str, Estimate]:
+    return {name: run.tasks[name] for name in tasks if name in run.tasks}
 
 
 def _average(values: Mapping[str, Estimate], tasks: Sequence[str]) -> Estimate:
@@ -94,5 +96,5 @@ def _average(values: Mapping[str, Estimate], tasks: Sequence[str]) -> Estimate:
 
 
 def _ranks(averages: Mapping[str, Estimate]) -> dict[str, int]:
-    found = {name: round(e.value, 9) for name, e in averages.items() if e.value is not None}
-    return {name: 1 + sum(other > value for other in found.values()) for name, value in found.items()}
+    rounded = {name: round(e.value, 9) for name, e in averages.items() if e.value is not None}
+    return {name: 1 + sum(other > value for other in rounded.values()) for name, value in rounded.items()}

@@ -149,7 +149,7 @@ def of_task(
     *,
     luck: int,
     left_out: int,
-    asked: Sequence[str],
+    surface_forms: Sequence[str],
 ) -> tuple[Notice, ...]:
     """What concerns one subset.
 
@@ -160,21 +160,21 @@ def of_task(
         task: the subset.
         luck: unreadable outputs whose default happens to be the gold answer.
         left_out: items whose log-likelihoods are missing or not finite although something was answered.
-        asked: how the prompts wanted the labels written; empty where answers are open.
+        surface_forms: how the prompts wanted the labels written; empty where answers are open.
     """
-    found: list[Notice] = []
+    notices: list[Notice] = []
     if report.unscored in ("no_logprobs", "no_text", "not_covered"):
-        found.append(Notice(report.unscored, facts={"protocol": protocol.name, "task": task.title}))
+        notices.append(Notice(report.unscored, facts={"protocol": protocol.name, "task": task.title}))
     for name, score in report.metrics.items():
-        found += _floors(name, "strict", score, report, protocol)
+        notices += _floors(name, "strict", score, report, protocol)
     for name, score in list(report.choose.items())[:1]:
-        found += _floors(name, "choose", score, report, protocol)
+        notices += _floors(name, "choose", score, report, protocol)
     if left_out and (protocol.lenient or task.name in protocol.ranked):
         reading = "strict" if task.name in protocol.ranked else "choose"
-        found.append(Notice("left_out", "", reading, {"k": left_out, "n": sum(report.outcomes.values())}))
-    if "acc_norm" in report.metrics and spec.model.backend == "predictions" and tuple(asked) == task.labels:
-        lengths = Message("the choices' words") if "choice0" in task.fields else " / ".join(asked)
-        found.append(Notice("assumed_choices", "acc_norm", facts={"asked": lengths}))
+        notices.append(Notice("left_out", "", reading, {"k": left_out, "n": sum(report.outcomes.values())}))
+    if "acc_norm" in report.metrics and spec.model.backend == "predictions" and tuple(surface_forms) == task.labels:
+        lengths = Message("the choices' words") if "choice0" in task.fields else " / ".join(surface_forms)
+        notices.append(Notice("assumed_choices", "acc_norm", facts={"asked": lengths}))
     default = protocol.defaults.get(task.name)
     if default is not None and report.unreadable:
         kind = "defaults_similarity" if task.kind == "score" else "defaults"
@@ -184,13 +184,13 @@ def of_task(
             "default": str(default),
             "protocol": protocol.name,
         }
-        found.append(Notice(kind, facts=facts if task.kind == "score" else {**facts, "luck": luck}))
-    if task.name in protocol.literal and asked and tuple(asked) != task.labels and protocol.preset:
-        words = {"asked": " / ".join(asked), "read": " / ".join(task.labels), "style": protocol.preset.style}
-        found.append(Notice("asked_otherwise", facts={**words, "protocol": protocol.name}))
+        notices.append(Notice(kind, facts=facts if task.kind == "score" else {**facts, "luck": luck}))
+    if task.name in protocol.literal and surface_forms and tuple(surface_forms) != task.labels and protocol.preset:
+        words = {"asked": " / ".join(surface_forms), "read": " / ".join(task.labels), "style": protocol.preset.style}
+        notices.append(Notice("asked_otherwise", facts={**words, "protocol": protocol.name}))
     if task.kind == "span" and spec.decoding.oracle_length:
-        found.append(Notice("oracle"))
-    return tuple(found)
+        notices.append(Notice("oracle"))
+    return tuple(notices)
 
 
 def of_data(
@@ -206,16 +206,16 @@ def of_data(
         relabelled: items that it held against another label.
     """
     facts: dict[str, str | float] = {"protocol": protocol.name}
-    found: list[Notice] = []
+    notices: list[Notice] = []
     if not_scored:
-        found.append(Notice("items_left_out", facts={**facts, "k": not_scored, "n": report.planned + not_scored}))
+        notices.append(Notice("items_left_out", facts={**facts, "k": not_scored, "n": report.planned + not_scored}))
     if relabelled:
-        found.append(Notice("old_labels", facts={**facts, "k": relabelled, "n": report.n}))
+        notices.append(Notice("old_labels", facts={**facts, "k": relabelled, "n": report.n}))
     rules = protocol.rules.get(task.name)
     if rules and task.kind == "score" and rules.undefined == "zero":
         undefined = (name for name, e in report.metrics.items() if e.value == 0 and e.low is None and e.n > 1)
-        found += [Notice("undefined_as_zero", name, facts={**facts, "metric": name}) for name in undefined]
-    return tuple(found)
+        notices += [Notice("undefined_as_zero", name, facts={**facts, "metric": name}) for name in undefined]
+    return tuple(notices)
 
 
 def of_thoughts(unfinished: int, n: int, *, closed: bool, inside: int = 0) -> tuple[Notice, ...]:
@@ -227,9 +227,9 @@ def of_thoughts(unfinished: int, n: int, *, closed: bool, inside: int = 0) -> tu
         closed: whether answers were ranked after prompts whose thought had been closed for that.
         inside: items whose answers were ranked within an opened thought, as earlier versions did.
     """
-    found = [Notice("unfinished_thoughts", facts={"k": unfinished, "n": n})] if unfinished else []
-    found += [Notice("ranked_in_thought", "", "choose", {"k": inside})] if inside else []
-    return (*found, *([Notice("thought_closed", "", "choose")] if closed else []))
+    notices = [Notice("unfinished_thoughts", facts={"k": unfinished, "n": n})] if unfinished else []
+    notices += [Notice("ranked_in_thought", "", "choose", {"k": inside})] if inside else []
+    return (*notices, *([Notice("thought_closed", "", "choose")] if closed else []))
 
 
 def _floors(name: str, reading: str, score: Estimate, report: TaskReport, protocol: ScoringProtocol) -> list[Notice]:

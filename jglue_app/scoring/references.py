@@ -115,8 +115,8 @@ def on_test_set(report: TaskReport, split: str) -> dict[str, Mapping[str, float]
     """Who → metric → score on the test set of the same kind of sentences, beside scores on a dev file."""
     if report.source == "sample":
         return {}
-    found = {who: of.get(report.task, {}).get(split) for who, of in TEST_SETS.items()}
-    return {who: scores for who, scores in found.items() if scores}
+    scores_by_system = {who: by_task.get(report.task, {}).get(split) for who, by_task in TEST_SETS.items()}
+    return {who: scores for who, scores in scores_by_system.items() if scores}
 
 
 def references_of(report: TaskReport, split: str) -> dict[str, Mapping[str, float]]:
@@ -124,4 +124,4 @@ def references_of(report: TaskReport, split: str) -> dict[str, Mapping[str, floa
     own file."""
     if report.source == "sample":
         return {}
-    return {who: found[report.task] for who, found in references(split).items() if report.task in found}
+    return {who: by_task[report.task] for who, by_task in references(split).items() if report.task in by_task}

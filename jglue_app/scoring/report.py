@@ -10,7 +10,7 @@ from jglue_app.prompts.thoughts import is_open
 from jglue_app.scoring import notices, significance
 from jglue_app.scoring.estimates import CORRELATIONS, estimate, gold_similarity, similarity_of
 from jglue_app.scoring.floors import constant_floors, default_floors
-from jglue_app.scoring.judged import Answered, Judged, judge_run, knows_answer
+from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, knows_answer
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import best_choice
 from jglue_app.scoring.protocols.judging import is_scored
@@ -22,7 +22,7 @@ from jglue_app.scoring.types import (
     ScoringProtocol,
     TaskReport,
 )
-from jglue_app.tasks import CORE, TASKS
+from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.types import Item, RunData, Source, Task
 
 NO_DATA = Estimate(None, None, None, 0)
@@ -49,7 +49,7 @@ def report_judged(data: RunData, protocol: ScoringProtocol, judged: Judged) -> R
         for name, rows in judged.items()
     }
     covered = [name for name in tasks if name in protocol.metrics]
-    counted = [name for name in covered if name in CORE] or covered
+    counted = [name for name in covered if name in DEFAULT_TASKS] or covered
     main = {name: main_metric(tasks[name], protocol.name) for name in counted}
     without = tuple(name for name, e in main.items() if e.value is None)
     return Report(
@@ -77,7 +77,7 @@ def _task_report(
     protocol: ScoringProtocol,
     task: Task,
     source: Source,
-    rows: list[Answered],
+    rows: list[ScoredItem],
     asked_items: Mapping[str, Item],
 ) -> TaskReport:
     metrics = protocol.metrics.get(task.name, ())
@@ -113,22 +113,24 @@ def _task_report(
         unscored="" if scored or choosing else _why_unscored(protocol, task, rows),
     )
     luck = sum(_is_unreadable(r) and 1.0 in r.judgement.scores.values() for r in scored)
-    some = any(r.record.output is not None and r.record.output.choice_logprobs for r in rows)
-    left_out = sum(_lacks_ranking(r) for r in rows) if some else 0
-    asked = scored[0].record.prompt.answers if scored else ()
-    found = notices.of_task(report, data.spec, protocol, task, luck=luck, left_out=left_out, asked=asked)
+    any_ranked = any(r.record.output is not None and r.record.output.choice_logprobs for r in rows)
+    left_out = sum(_lacks_ranking(r) for r in rows) if any_ranked else 0
+    surface_forms = scored[0].record.prompt.answers if scored else ()
+    task_notices = notices.of_task(
+        report, data.spec, protocol, task, luck=luck, left_out=left_out, surface_forms=surface_forms
+    )
     ranked = [r.record.prompt for r in rows if r.record.output and r.record.output.choice_logprobs]
     closed = any(prompt.ranked_text for prompt in ranked)
     inside = sum(is_open(prompt.thought) and not prompt.ranked_text for prompt in ranked)
     unfinished = report.outcomes.get("unfinished_thought", 0)
-    found += notices.of_thoughts(unfinished, len(scored), closed=closed, inside=inside)
+    task_notices += notices.of_thoughts(unfinished, len(scored), closed=closed, inside=inside)
     relabelled = sum(row.item != asked_items[row.item.id] for row in answered)
-    found += notices.of_data(report, protocol, task, not_scored=not_scored, relabelled=relabelled)
+    task_notices += notices.of_data(report, protocol, task, not_scored=not_scored, relabelled=relabelled)
     assumed = [n for n in data.assumed if n.facts.get("task", task.name) == task.name]
-    return replace(report, notices=(*found, *assumed))
+    return replace(report, notices=(*task_notices, *assumed))
 
 
-def metrics_of(protocol: ScoringProtocol, task: Task, rows: Sequence[Answered]) -> dict[str, Estimate]:
+def metrics_of(protocol: ScoringProtocol, task: Task, rows: Sequence[ScoredItem]) -> dict[str, Estimate]:
     """A protocol's metrics over some of a subset's rows: of the strict reading, else of the ranking, as in a report."""
     scored = [row for row in rows if has_score(row, protocol)]
     choosing = [] if scored or not protocol.lenient else [row for row in rows if row.judgement.choice is not None]
@@ -139,7 +141,7 @@ def metrics_of(protocol: ScoringProtocol, task: Task, rows: Sequence[Answered]) 
     return {name: estimate(name, task, scored or choosing, reading) for name in metrics}
 
 
-def has_score(row: Answered, protocol: ScoringProtocol) -> bool:
+def has_score(row: ScoredItem, protocol: ScoringProtocol) -> bool:
     """Whether the protocol finds in a record what it scores: a ranking, or a text that was given room to be written."""
     if row.item.task in protocol.ranked:
         return row.judgement.choice is not None
@@ -147,19 +149,19 @@ def has_score(row: Answered, protocol: ScoringProtocol) -> bool:
     return output is not None and output.text is not None and output.finish != "overflow"
 
 
-def _lacks_ranking(row: Answered) -> bool:
+def _lacks_ranking(row: ScoredItem) -> bool:
     """Whether a choice was answered, and its log-likelihoods are missing or not finite."""
     output = row.record.output
     answered = output is not None and output.finish != "overflow" and bool(row.item.choices)
     return answered and best_choice(row.item, row.record) is None
 
 
-def _is_unreadable(row: Answered) -> bool:
+def _is_unreadable(row: ScoredItem) -> bool:
     """Whether nothing could be read, be there a default for that or not."""
     return row.judgement.strict.status in ("ambiguous", "off_format", "unfinished_thought", "empty")
 
 
-def _why_unscored(protocol: ScoringProtocol, task: Task, rows: list[Answered]) -> str:
+def _why_unscored(protocol: ScoringProtocol, task: Task, rows: list[ScoredItem]) -> str:
     if task.name not in protocol.metrics:
         return "not_covered"
     if not any(r.judgement.outcome == "unscored" for r in rows):
@@ -167,7 +169,7 @@ def _why_unscored(protocol: ScoringProtocol, task: Task, rows: list[Answered]) -
     return "no_logprobs" if task.name in protocol.ranked else "no_text"
 
 
-def _knows(task: Task, rows: list[Answered]) -> int | None:
+def _knows(task: Task, rows: list[ScoredItem]) -> int | None:
     """Items that the ranking has right and the text wrong in form; None unless some have both."""
     if task.kind != "choice":
         return None
@@ -175,7 +177,7 @@ def _knows(task: Task, rows: list[Answered]) -> int | None:
     return sum(known) if known else None
 
 
-def scores_of(task: Task, rules: Rules, rows: list[Answered]) -> dict[str, Estimate]:
+def scores_of(task: Task, rules: Rules, rows: list[ScoredItem]) -> dict[str, Estimate]:
     """Metric → score of the strict reading over all rows, as a system with these rules counts it.
 
     For some, an undefined correlation over two items or more is 0, which has no interval.

@@ -8,7 +8,7 @@ from typing import Any
 
 from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.scoring import notices
-from jglue_app.scoring.disagreement import Dissent, dissents
+from jglue_app.scoring.disagreement import Disagreement, find_disagreements
 from jglue_app.scoring.item_groups import GROUPS, GroupScore, with_and_without
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.protocols import get_protocol
@@ -28,7 +28,7 @@ class Rescoring:
 
     reports: Mapping[str, Report]
     """Protocol → report."""
-    dissents: Mapping[str, Sequence[Dissent]]
+    disagreements: Mapping[str, Sequence[Disagreement]]
     """Subset → items about which the protocols disagree."""
     items: Mapping[str, int]
     """Subset → items that have a record."""
@@ -48,36 +48,36 @@ def rescore(data: RunData, protocols: Sequence[str]) -> Rescoring:
     answered = {(r.task, r.item_id) for r in data.records}
     return Rescoring(
         reports={name: report_run(data, name, judged[name]) for name in protocols},
-        dissents=dissents(judged) if len(protocols) > 1 else {},
+        disagreements=find_disagreements(judged) if len(protocols) > 1 else {},
         items={task: sum((task, id_) in answered for id_ in items) for task, items in data.items.items()},
         groups={name: with_and_without(data, name, judged[name]) for name in protocols},
     )
 
 
-def table(found: Rescoring, task: str) -> dict[str, Any]:
+def table(rescoring: Rescoring, task: str) -> dict[str, Any]:
     """One subset as plain values: `n`, `protocols` → metrics, floors and counts, and `disagreements`."""
     out: dict[str, Any] = {
-        "n": found.items[task],
-        "protocols": {name: _protocol(report.tasks[task]) for name, report in found.reports.items()},
+        "n": rescoring.items[task],
+        "protocols": {name: _protocol(report.tasks[task]) for name, report in rescoring.reports.items()},
     }
-    some = next(iter(found.reports.values()))
-    references = references_of(some.tasks[task], some.split)
+    first = next(iter(rescoring.reports.values()))
+    references = references_of(first.tasks[task], first.split)
     # They were measured against the present labels.
-    if references and not (task == "jnli" and found.labels != CURRENT_LABELS):
+    if references and not (task == "jnli" and rescoring.labels != CURRENT_LABELS):
         out["references"] = references
-    if groups := _groups(found, task):
+    if groups := _groups(rescoring, task):
         out["groups"] = groups
-    if some.tasks[task].source == "official" and task == "jnli" and some.split == "valid":
-        for name in found.reports:
-            out["protocols"][name]["label_version"] = _label_version(name, found.labels)
-    if len(found.reports) > 1:
-        out["disagreements"] = [_dissent(dissent) for dissent in found.dissents.get(task, ())]
+    if first.tasks[task].source == "official" and task == "jnli" and first.split == "valid":
+        for name in rescoring.reports:
+            out["protocols"][name]["label_version"] = _label_version(name, rescoring.labels)
+    if len(rescoring.reports) > 1:
+        out["disagreements"] = [_disagreement(disagreement) for disagreement in rescoring.disagreements.get(task, ())]
     return out
 
 
-def run_notices(found: Rescoring) -> dict[str, list[dict[str, str]]]:
+def run_notices(rescoring: Rescoring) -> dict[str, list[dict[str, str]]]:
     """Protocol → what concerns the whole run, as `kind` and `text`; those of one subset stand in its `table`."""
-    return {name: _notices(report.notices) for name, report in found.reports.items()}
+    return {name: _notices(report.notices) for name, report in rescoring.reports.items()}
 
 
 def _label_version(protocol: str, given: str) -> str:
@@ -86,10 +86,10 @@ def _label_version(protocol: str, given: str) -> str:
     return given if rules is None or rules.labels == "file" else rules.labels
 
 
-def _groups(found: Rescoring, task: str) -> dict[str, dict[str, Any]]:
+def _groups(rescoring: Rescoring, task: str) -> dict[str, dict[str, Any]]:
     """Group → what it is, and protocol → metric → scores with and without its items."""
     out: dict[str, dict[str, Any]] = {}
-    for protocol, rows in found.groups.items():
+    for protocol, rows in rescoring.groups.items():
         for row in rows:
             if row.task == task:
                 group = out.setdefault(row.group, {"what": GROUPS[row.group], "items": row.items, "protocols": {}})
@@ -99,12 +99,12 @@ def _groups(found: Rescoring, task: str) -> dict[str, dict[str, Any]]:
     return out
 
 
-def _notices(said: Sequence[Notice]) -> list[dict[str, str]]:
-    return [{"kind": notice.kind, "text": notices.sentence(notice)} for notice in said]
+def _notices(given: Sequence[Notice]) -> list[dict[str, str]]:
+    return [{"kind": notice.kind, "text": notices.sentence(notice)} for notice in given]
 
 
 def _protocol(row: TaskReport) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    out: dict[str, Any] = {
         "metrics": row.metrics,
         "unreadable": row.unreadable,
         "floors": {"constant": row.floors, "default": row.default_floors},
@@ -112,21 +112,21 @@ def _protocol(row: TaskReport) -> dict[str, Any]:
         "notices": _notices(row.notices),
     }
     if row.lenient:
-        found |= {"lenient": row.lenient, "unreadable_lenient": row.unreadable_lenient, "imputed": row.imputed}
+        out |= {"lenient": row.lenient, "unreadable_lenient": row.unreadable_lenient, "imputed": row.imputed}
     if row.choose:
-        found["choose"] = row.choose
+        out["choose"] = row.choose
     if row.knows is not None:
-        found["knows"] = row.knows
+        out["knows"] = row.knows
     if row.unscored:
-        found["unscored"] = row.unscored
-    return found
+        out["unscored"] = row.unscored
+    return out
 
 
-def _dissent(dissent: Dissent) -> dict[str, Any]:
-    output = dissent.record.output
+def _disagreement(disagreement: Disagreement) -> dict[str, Any]:
+    output = disagreement.record.output
     return {
-        "item_id": dissent.item.id,
-        "gold": dissent.item.gold,
+        "item_id": disagreement.item.id,
+        "gold": disagreement.item.gold,
         "text": _cut(output.text) if output else None,
         "verdicts": [
             {
@@ -136,7 +136,7 @@ def _dissent(dissent: Dissent) -> dict[str, Any]:
                 "rule": v.rule,
                 "because": explain(v.rule),
             }
-            for v in dissent.verdicts
+            for v in disagreement.verdicts
         ],
     }
 

@@ -55,15 +55,15 @@ def score_rows(a: Report, b: Report | None = None, comparison: Comparison | None
 def _task_rows(
     name: str, a: TaskReport | None, b: TaskReport | None, comparison: Comparison | None
 ) -> Iterator[ScoreRow]:
-    some = a or b
-    assert some is not None
+    either = a or b
+    assert either is not None
     sources = tuple(dict.fromkeys(report.source for report in (a, b) if report))
     for metric in dict.fromkeys(m for report in (a, b) if report for m in (*report.metrics, *report.choose)):
         for reading in READINGS:
             left, right = _metrics(a, reading).get(metric), _metrics(b, reading).get(metric)
             if left is None and right is None:
                 continue
-            found = _differences(comparison, reading).get(name, {}).get(metric)
+            difference = _differences(comparison, reading).get(name, {}).get(metric)
             yield ScoreRow(
                 task=name,
                 sources=sources,
@@ -71,9 +71,9 @@ def _task_rows(
                 reading=reading,
                 a=left,
                 b=right,
-                difference=found,
-                floor=some.floors.get(metric),
-                default_floor=some.default_floors.get(metric) if reading == "strict" else None,
+                difference=difference,
+                floor=either.floors.get(metric),
+                default_floor=either.default_floors.get(metric) if reading == "strict" else None,
                 unreadable_a=_unreadable(a, reading),
                 unreadable_b=_unreadable(b, reading),
             )

@@ -127,16 +127,16 @@ def correlation_test(
     golds: Sequence[float] | Floats,
 ) -> PairedTest:
     """Of the correlations with gold."""
-    n, of = _length(a, b, golds), _CORRELATIONS[kind]
-    return _paired(n, _difference(of(a, golds), of(b, golds)), _differing(a, b))
+    n, metric = _length(a, b, golds), _CORRELATIONS[kind]
+    return _paired(n, _difference(metric(a, golds), metric(b, golds)), _differing(a, b))
 
 
 def agreement_test(
     kind: Agreement, a: Sequence[str | None], b: Sequence[str | None], golds: Sequence[str]
 ) -> PairedTest:
     """Of the agreements with gold."""
-    n, of = _length(a, b, golds), _AGREEMENTS[kind]
-    return _paired(n, _difference(of(a, golds), of(b, golds)), _differing(a, b))
+    n, metric = _length(a, b, golds), _AGREEMENTS[kind]
+    return _paired(n, _difference(metric(a, golds), metric(b, golds)), _differing(a, b))
 
 
 def average_test(tests: Sequence[PairedTest]) -> PairedTest:

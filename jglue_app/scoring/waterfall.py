@@ -13,7 +13,7 @@ from typing import Any
 
 from jglue_app.errors import InputError
 from jglue_app.messages import Joined, Message
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.decisions import GENERATION, decision_text, source_of, step_list, value_words
 from jglue_app.scoring.protocols.judging import is_scored, judge, with_label_version
@@ -123,7 +123,7 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
     last = scores
     for decision, was, now, rules in _steps(spec, first, second):
         after = _judged(spec, rules, rows)
-        found = _scores(spec, rules, after)
+        switched_scores = _scores(spec, rules, after)
         source = _source(decision, task, first, second)
         switches.append(
             Switch(
@@ -131,17 +131,19 @@ def explain(data: RunData, task: str, start: str, end: str) -> Waterfall:
                 was,
                 now,
                 source,
-                found,
-                _changes(last, found),
+                switched_scores,
+                _changes(last, switched_scores),
                 tuple(_moved(before, after)),
                 len(before.keys() - after.keys()),
                 len(after.keys() - before.keys()),
                 tuple(
-                    name for name in {**last, **found} if (_value(last, name) is None) != (_value(found, name) is None)
+                    name
+                    for name in {**last, **switched_scores}
+                    if (_value(last, name) is None) != (_value(switched_scores, name) is None)
                 ),
             )
         )
-        before, last = after, found
+        before, last = after, switched_scores
     n = max((e.n for e in scores.values()), default=0)
     return Waterfall(task, start, end, n, scores, tuple(switches), _other_outputs(first, second))
 
@@ -153,8 +155,8 @@ def _source(decision: str, task: str, first: ScoringProtocol, second: ScoringPro
         decides = decision.removeprefix("text: ") in [step for step, _ in rules.text]
     else:
         decides = decision != "unreadable" or rules.evidence == "text"
-    one, other = (second, first) if decides else (first, second)
-    return source_of(one, task, decision) or source_of(other, task, decision)
+    preferred, other = (second, first) if decides else (first, second)
+    return source_of(preferred, task, decision) or source_of(other, task, decision)
 
 
 def explainable(data: RunData, start: str, end: str) -> list[str]:
@@ -206,14 +208,14 @@ def _lacks(data: RunData, task: str, first: ScoringProtocol, second: ScoringProt
     return ""
 
 
-def as_table(way: Waterfall) -> dict[str, Any]:
+def as_table(waterfall: Waterfall) -> dict[str, Any]:
     """A waterfall as plain values."""
     return {
-        "task": way.task,
-        "from": way.start,
-        "to": way.end,
-        "n": way.n,
-        "scores": way.scores,
+        "task": waterfall.task,
+        "from": waterfall.start,
+        "to": waterfall.end,
+        "n": waterfall.n,
+        "scores": waterfall.scores,
         "switches": [
             {
                 "decision": s.decision,
@@ -229,7 +231,7 @@ def as_table(way: Waterfall) -> dict[str, Any]:
                     {"item_id": m.item_id, "before": m.before, "after": m.after, "change": m.change} for m in s.moved
                 ],
             }
-            for s in way.switches
+            for s in waterfall.switches
         ],
         "other_outputs": [
             {
@@ -238,7 +240,7 @@ def as_table(way: Waterfall) -> dict[str, Any]:
                 "after": o.after,
                 "source": str(o.source) if o.source else None,
             }
-            for o in way.other_outputs
+            for o in waterfall.other_outputs
         ],
     }
 
@@ -261,24 +263,24 @@ def _with_columns(task: Task, rules: Rules, further: tuple[str, ...]) -> Rules:
     return replace(rules, metrics=("pearson", "spearman"))
 
 
-def _judged(task: Task, rules: Rules, rows: Sequence[tuple[Item, Record]]) -> dict[str, Answered]:
+def _judged(task: Task, rules: Rules, rows: Sequence[tuple[Item, Record]]) -> dict[str, ScoredItem]:
     out = {}
     for item, record in rows:
         if is_scored(rules, item):
             labelled = with_label_version(rules, item)
             judgement = judge("", rules, task, labelled, record)
             if judgement.outcome not in ("error", "overflow", "unscored"):
-                out[item.id] = Answered(labelled, record, judgement)
+                out[item.id] = ScoredItem(labelled, record, judgement)
     return out
 
 
-def _scores(task: Task, rules: Rules, rows: Mapping[str, Answered]) -> dict[str, Estimate]:
+def _scores(task: Task, rules: Rules, rows: Mapping[str, ScoredItem]) -> dict[str, Estimate]:
     return scores_of(task, rules, list(rows.values()))
 
 
 def _value(scores: Mapping[str, Estimate], name: str) -> float | None:
-    found = scores.get(name)
-    return None if found is None else found.value
+    estimate = scores.get(name)
+    return None if estimate is None else estimate.value
 
 
 def _changes(before: Mapping[str, Estimate], after: Mapping[str, Estimate]) -> dict[str, float]:
@@ -287,7 +289,7 @@ def _changes(before: Mapping[str, Estimate], after: Mapping[str, Estimate]) -> d
     return {name: now - was for name, (was, now) in pairs.items() if was is not None and now is not None}
 
 
-def _moved(before: Mapping[str, Answered], after: Mapping[str, Answered]) -> Iterator[Moved]:
+def _moved(before: Mapping[str, ScoredItem], after: Mapping[str, ScoredItem]) -> Iterator[Moved]:
     for id_ in dict.fromkeys([*before, *after]):
         x, y = before.get(id_), after.get(id_)
         was, now = (row.judgement.strict.value if row else None for row in (x, y))
@@ -295,8 +297,8 @@ def _moved(before: Mapping[str, Answered], after: Mapping[str, Answered]) -> Ite
         change = marks[1] - marks[0] if marks[0] is not None and marks[1] is not None else 0.0
         scores = [row.judgement.scores if row else None for row in (x, y)]
         if scores[0] != scores[1] or (scores[0] == {} and was != now):
-            some = x or y
-            output = some.record.output if some else None
+            either = x or y
+            output = either.record.output if either else None
             yield Moved(id_, output.text if output else None, was, now, change)
 
 

@@ -14,7 +14,7 @@ TASKS: dict[str, Task] = {
     "jcommonsenseqa": jcommonsenseqa.TASK,
     "jcola": jcola.TASK,
 }
-CORE: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.core)
+DEFAULT_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.core)
 """What `all` means, and what averages count: a subset that is not among them is off until it is named."""
 
 

@@ -1,4 +1,4 @@
-"""An item as text for people: its question and its gold answer. Pure."""
+"""An item as text for people: its question and its gold answer. No I/O."""
 
 from __future__ import annotations
 

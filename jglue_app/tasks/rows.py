@@ -26,12 +26,12 @@ def load_json(text: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
         raise RepeatedKeyError(Message("the key {key!r} appears twice", key=repeated[:100]))
-    return found
+    return values
 
 
 def json_lines(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -74,7 +74,7 @@ def json_lines(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _array(text: str) -> list[Any] | None:
     """The entries of a JSON array that is the whole text; None if it is something else, or damaged."""
     try:
-        found = load_json(text)
+        value = load_json(text)
     except json.JSONDecodeError as e:
         if "".join(text[:1000].split()).startswith("[{"):
             raise ValueError(
@@ -92,7 +92,7 @@ def _array(text: str) -> list[Any] | None:
         raise ValueError(
             Message("{where}: JSON beyond what can be read ({reason})", where=Message("line {line}", line=1), reason=e)
         ) from e
-    return found if isinstance(found, list) and any(isinstance(row, dict) for row in found) else None
+    return value if isinstance(value, list) and any(isinstance(row, dict) for row in value) else None
 
 
 def text_field(row: Mapping[str, Any], name: str) -> str:

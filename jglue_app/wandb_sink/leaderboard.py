@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jglue_app.scoring.leaderboard import Entry, Standing, rank
+from jglue_app.scoring.leaderboard import Entry, RunScores, rank
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Estimate
 from jglue_app.wandb_sink.login import Login
@@ -24,11 +24,11 @@ class Standings:
     left_out: int
     """Number of runs of the project without a completed push of this application."""
 
-    def of(self, protocol: str, data_kind: str) -> dict[str, Standing]:
+    def of(self, protocol: str, data_kind: str) -> dict[str, RunScores]:
         """W&B run → its scores under a protocol, over `official` or `sample` data."""
         get_protocol(protocol)
         return {
-            str(run["id"]): Standing(str(run["name"]), _values(run["summary"], protocol))
+            str(run["id"]): RunScores(str(run["name"]), _values(run["summary"], protocol))
             for run in self.runs
             if run["data_kind"] == data_kind
         }

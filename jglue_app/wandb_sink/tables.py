@@ -9,7 +9,7 @@ from jglue_app.results import surrogates
 from jglue_app.results.rows import ResultRow, result_rows
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring import notices
-from jglue_app.scoring.judged import Answered, Judged, is_correct, verdict
+from jglue_app.scoring.judged import Judged, ScoredItem, is_correct, verdict
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.scoring.rules import explain
 from jglue_app.scoring.scoreboard import OUTCOMES, score_rows
@@ -181,7 +181,7 @@ def comparison_table(task: str, chosen: tuple[Judged, Judged], official: tuple[J
     return Table((*head, *tail), rows)
 
 
-def winner(a: Answered, b: Answered) -> str | None:
+def winner(a: ScoredItem, b: ScoredItem) -> str | None:
     """`both`, `a`, `b` or `neither`; for similarities the one nearer to the gold value, or `equal`.
     None if one of them has no answer that can be scored: such an item is not in the paired test.
     """

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from jglue_app.cli.tables import print_comparison, print_dissents, print_lines, print_report, print_table
+from jglue_app.cli.tables import print_comparison, print_disagreements, print_lines, print_report, print_table
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.runner import Event
-from jglue_app.scoring.disagreement import Dissent, Verdict
+from jglue_app.scoring.disagreement import Disagreement, Verdict
 from jglue_app.scoring.types import Comparison, Cost, Difference, Estimate, Flips, Report, TaskReport
 from jglue_app.types import Item, ModelInfo, Prompt, Record, Source
 
@@ -339,5 +339,5 @@ def test_a_disagreement_says_in_words_what_was_read_and_whether_that_is_right(
 ) -> None:
     item = Item(task, "7", {}, 3.0 if task == "jsts" else ("neutral",))
     record = Record("s", task, "7", Prompt(task, "7", "p", None, (), (), "", (), ""))
-    print_dissents({task: [Dissent(item, record, verdicts)]}, 1)
+    print_disagreements({task: [Disagreement(item, record, verdicts)]}, 1)
     assert capsys.readouterr().out.splitlines()[3:] == lines

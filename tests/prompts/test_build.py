@@ -17,7 +17,7 @@ import pytest
 from jglue_app.errors import InputError, ModelError, StyleError, UnknownNameError
 from jglue_app.prompts.build import build_prompt
 from jglue_app.prompts.examples import answer_text, pick_shots
-from jglue_app.prompts.formats import FORMATS, ModelText
+from jglue_app.prompts.formats import FORMATS, ModelFormatInfo
 from jglue_app.prompts.styles import Style, TaskStyle
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Prompt, PromptSpec
@@ -52,7 +52,7 @@ def render_chat(messages: Sequence[Mapping[str, str]]) -> str:
     return "".join(f"{{{turn['role']}|{turn['content']}}}" for turn in messages) + "{assistant|"
 
 
-MODEL = ModelText(bos="<s>", eos="</s>", render_chat=render_chat)
+MODEL = ModelFormatInfo(bos="<s>", eos="</s>", render_chat=render_chat)
 
 
 def build(format: str, *shots: Item, item: Item = ITEM, words: TaskStyle = WORDS, system: str = "") -> Prompt:
@@ -182,7 +182,7 @@ def test_a_system_text_stands_before_the_first_example_in_llama2() -> None:
 
 def test_chat_without_a_chat_template_names_other_formats() -> None:
     with pytest.raises(ModelError, match=r"no chat template\. Choose another prompt format, such as plain or alpaca"):
-        build_prompt(ITEM, TASKS["jnli"], style(), PromptSpec(format="chat"), (), ModelText())
+        build_prompt(ITEM, TASKS["jnli"], style(), PromptSpec(format="chat"), (), ModelFormatInfo())
 
 
 def test_an_unknown_format_suggests_the_nearest_one() -> None:
@@ -378,13 +378,13 @@ def test_jsquad_examples_are_balanced_by_title() -> None:
 # --- thoughts ---------------------------------------------------------------------------------------------
 
 
-def switching(off: str, on: str) -> ModelText:
+def switching(off: str, on: str) -> ModelFormatInfo:
     """A chat template whose end depends on what it is told of thinking; by default it thinks."""
 
     def render(messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
         return render_chat(messages) + (off if thinking == "off" else on)
 
-    return ModelText(render_chat=render)
+    return ModelFormatInfo(render_chat=render)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from jglue_app.data import files
 from jglue_app.errors import StyleError, UnknownNameError
 from jglue_app.prompts.build import build_prompt
 from jglue_app.prompts.examples import answer_text
-from jglue_app.prompts.formats import ModelText
+from jglue_app.prompts.formats import ModelFormatInfo
 from jglue_app.prompts.styles import STYLE_DIR, load_style, style_names
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
@@ -123,7 +123,7 @@ def test_a_shipped_style_shows_every_sample_item_whole_and_can_write_its_answer(
     style, nowhere = load_style(name), Path("nowhere")
     for split in ("train", "valid"):
         for item in files.load(Settings(False, None, "", nowhere, nowhere, 50), task, split, data="sample").items:
-            prompt = build_prompt(item, TASKS[task], style, PromptSpec(), (), ModelText())
+            prompt = build_prompt(item, TASKS[task], style, PromptSpec(), (), ModelFormatInfo())
             assert [text for text in item.fields.values() if text not in prompt.text] == []
             assert "$" not in prompt.text
             assert len(set(prompt.answers)) == len(item.choices)

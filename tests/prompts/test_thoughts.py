@@ -13,7 +13,7 @@ from jglue_app.prompts.thoughts import (
     FREE,
     closed,
     closings,
-    is_shown,
+    has_thought_mark,
     kept_tokens,
     left_open,
     opened_otherwise,
@@ -389,7 +389,7 @@ def test_roles_and_headings_that_a_prompt_leaves_open(text: str, mark: str) -> N
 
 
 def test_a_tag_that_says_not_to_think_is_shown_and_nothing_is_put_behind_it() -> None:
-    assert is_shown("関係は？<nothink>", "関係は？")
+    assert has_thought_mark("関係は？<nothink>", "関係は？")
     assert closed("関係は？<nothink>", "<nothink>") == "関係は？<nothink>"
     assert closings("<nothink>") == ()
 
@@ -451,8 +451,8 @@ def test_whatever_is_opened_can_be_closed_and_is_closed_then(opens: str, closes:
 
 
 def test_a_thought_that_is_shown_closed_is_told_from_none() -> None:
-    assert is_shown("関係は？\n<think>\n\n</think>\n\n", "関係は？")
-    assert not is_shown("<think></think>関係は？\n答え：", "関係は？")
+    assert has_thought_mark("関係は？\n<think>\n\n</think>\n\n", "関係は？")
+    assert not has_thought_mark("<think></think>関係は？\n答え：", "関係は？")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from jglue_app.results import showcase
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.comparison import compare_runs
 from jglue_app.settings import Settings
-from jglue_app.tasks import CORE
+from jglue_app.tasks import DEFAULT_TASKS
 
 RUNS = sorted({name for pair in showcase.PAIRS for name in (pair.a, pair.b)})
 
@@ -21,7 +21,7 @@ def test_a_shipped_run_holds_all_our_sample_items_and_nothing_else(settings: Set
     data = RunStore(showcase.run_folder(name)).data()
     assert sum(len(items) for items in data.items.values()) == 44 + 48 + 45 + 45 + 45
     assert set(data.sources.values()) == {"sample"}
-    for task in CORE:
+    for task in DEFAULT_TASKS:
         own = load(settings, task, data="sample").items
         assert data.items[task] == {item.id: item for item in own}
         answered = {record.item_id for record in data.records if record.task == task and record.output}

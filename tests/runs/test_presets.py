@@ -15,7 +15,7 @@ from jglue_app.runs import presets
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.scoring.protocols import PROTOCOLS, protocol_names
 from jglue_app.scoring.types import Preset
-from jglue_app.tasks import CORE, TASKS
+from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.types import Decoding
 
 SHOTS: Mapping[str, tuple[int, ...]] = {
@@ -41,7 +41,7 @@ def filled(protocol: str, common: Mapping[str, Any] | None = None, **side: Any) 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_brings_its_own_settings(name: str) -> None:
     request = filled(name)
-    assert tuple(request.a.prompt.for_task(task).shots for task in CORE) == SHOTS[name]
+    assert tuple(request.a.prompt.for_task(task).shots for task in DEFAULT_TASKS) == SHOTS[name]
     assert request.a.format in FORMATS
     style = load_style(request.a.style)
     ranked = PROTOCOLS[name].ranked

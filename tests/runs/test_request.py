@@ -28,7 +28,7 @@ from jglue_app.runs.request_checks import read_values
 from jglue_app.runs.request_options import Surface
 from jglue_app.runs.request_text import from_url_query, to_command_line, to_url_query
 from jglue_app.settings import Settings
-from jglue_app.tasks import CORE, TASKS
+from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.types import Decoding, ModelSpec, PromptSpec
 
 
@@ -133,7 +133,7 @@ def test_the_command_says_what_differs_from_the_defaults_and_quotes_what_a_shell
         *("python", "-m", "jglue_app", "run", "--model", "my models/x; rm", "--tasks", "jnli"),
         *("--data", "sample", "--limit", "5", "--method", "both", "--shots", "2"),
     ]
-    two = replace(asked, limit=None, tasks=CORE, a=Side(), b=Side(shots=3, quantization="8bit"))
+    two = replace(asked, limit=None, tasks=DEFAULT_TASKS, a=Side(), b=Side(shots=3, quantization="8bit"))
     assert to_command_line(two) == (
         "python -m jglue_app compare --a gemma-3-270m --data sample --method both --b-shots 3 --b-quantization 8bit"
     )

@@ -33,12 +33,12 @@ from jglue_app.runs.runner import Event, run_plan, run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.report import report_run
 from jglue_app.settings import ASSETS, Settings
-from jglue_app.tasks import CORE, TASKS
+from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.types import Decoding, Item, ModelSpec, Prompt, PromptSpec, Record, RunError
 from tests.conftest import TinyModel
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL = list(CORE)
+ALL = list(DEFAULT_TASKS)
 
 
 def sample_items(task: str) -> tuple[Item, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jglue_app.scoring.disagreement import Dissent, dissents
+from jglue_app.scoring.disagreement import Disagreement, find_disagreements
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.rules import RULES, explain
@@ -49,20 +49,20 @@ def run(
     return RunData(spec, {task: {item.id: item for item in items}}, {task: "user"}, records)
 
 
-def found(data: RunData, *protocols: str) -> list[Dissent]:
+def found(data: RunData, *protocols: str) -> list[Disagreement]:
     (task,) = data.items
-    return dissents({name: judge_run(data, name) for name in protocols or PROTOCOLS})[task]
+    return find_disagreements({name: judge_run(data, name) for name in protocols or PROTOCOLS})[task]
 
 
-def views(dissent: Dissent) -> dict[str, tuple[object, str, bool | None]]:
+def views(disagreement: Disagreement) -> dict[str, tuple[object, str, bool | None]]:
     """Protocol → value, rule, right."""
-    return {name: (v.value, v.rule, v.right) for v in dissent.verdicts for name in v.protocols}
+    return {name: (v.value, v.rule, v.right) for v in disagreement.verdicts for name in v.protocols}
 
 
 def test_a_default_that_happens_to_be_right_is_disputed() -> None:
-    (dissent,) = found(run("jnli", (("entailment",), "わかりません"), (("neutral",), "neutral")))
-    assert dissent.item.id == "0"
-    assert views(dissent) == {
+    (disagreement,) = found(run("jnli", (("entailment",), "わかりません"), (("neutral",), "neutral")))
+    assert disagreement.item.id == "0"
+    assert views(disagreement) == {
         "official": (None, "not_exact", False),
         "official, lenient": (None, "no_label", False),
         "wandb-2023-0shot": ("entailment", "default", True),
@@ -76,26 +76,31 @@ def test_a_default_that_happens_to_be_right_is_disputed() -> None:
         "stability-jp": (None, "unscored", None),
         "lm-eval-ja": (None, "unscored", None),
     }
-    alike = [v.protocols for v in dissent.verdicts if "wandb-2023-0shot" in v.protocols]
+    alike = [v.protocols for v in disagreement.verdicts if "wandb-2023-0shot" in v.protocols]
     assert alike == [("wandb-2023-0shot", "wandb-2023-4shot", "wandb-2023-10-0shot")], (
         "what is read alike stands together"
     )
 
 
 def test_a_right_answer_in_the_wrong_form_is_disputed_between_the_readings() -> None:
-    (dissent,) = found(run("jnli", (("neutral",), "答え：neutral")), "official")
-    assert views(dissent) == {"official": (None, "not_exact", False), "official, lenient": ("neutral", "cue", True)}
+    (disagreement,) = found(run("jnli", (("neutral",), "答え：neutral")), "official")
+    assert views(disagreement) == {
+        "official": (None, "not_exact", False),
+        "official, lenient": ("neutral", "cue", True),
+    }
 
 
 def test_a_ranking_and_a_text_are_disputed() -> None:
-    (dissent,) = found(run("jnli", (("neutral",), "neutral"), logprobs=(-1.0, -2.0, -3.0)), "official", "lm-eval-ja")
-    assert views(dissent)["lm-eval-ja"] == ("entailment", "highest_logprob", False)
+    (disagreement,) = found(
+        run("jnli", (("neutral",), "neutral"), logprobs=(-1.0, -2.0, -3.0)), "official", "lm-eval-ja"
+    )
+    assert views(disagreement)["lm-eval-ja"] == ("entailment", "highest_logprob", False)
 
 
 def test_similarities_are_disputed_when_other_numbers_are_read() -> None:
     data = run("jsts", (2.0, "4.5"), (2.0, "不明"), (2.0, "7.5"))
-    assert [dissent.item.id for dissent in found(data)] == ["1", "2"]
-    unreadable, off_scale = (views(dissent) for dissent in found(data))
+    assert [disagreement.item.id for disagreement in found(data)] == ["1", "2"]
+    unreadable, off_scale = (views(disagreement) for disagreement in found(data))
     assert unreadable["wandb-2023-0shot"] == (2.0, "default", None)
     assert unreadable["llm-jp-eval"] == (-2.0, "default", None)
     assert unreadable["flexeval"] == (0.0, "default", None)
@@ -117,7 +122,7 @@ def test_spans_are_disputed_by_normalisation_and_by_reference() -> None:
 
 def test_what_all_agree_about_is_not_listed() -> None:
     assert found(run("jnli", (("neutral",), "neutral"), (("neutral",), "entailment"))) == []
-    assert dissents({}) == {}
+    assert find_disagreements({}) == {}
 
 
 ENDS: tuple[Finish, ...] = ("stop", "length")

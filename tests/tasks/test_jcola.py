@@ -24,7 +24,7 @@ from jglue_app.scoring.parsing import read_choice
 from jglue_app.scoring.references import on_test_set, references_of
 from jglue_app.scoring.report import report_run
 from jglue_app.settings import Settings
-from jglue_app.tasks import CORE, TASKS
+from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.tasks.jcola import ALIASES, ANSWERS, TASK
 from jglue_app.types import Dataset, Decoding, Item, ModelSpec, Output, Prompt, PromptSpec, Record, RunData, RunSpec
 
@@ -359,7 +359,7 @@ def test_the_difference_of_two_averages_leaves_it_out_too() -> None:
 
 
 def test_all_means_the_five_others_and_a_name_means_jcola() -> None:
-    assert CORE == FIVE
+    assert DEFAULT_TASKS == FIVE
     assert set(TASKS) == {*FIVE, "jcola"}
     assert presets.subsets("official") == list(FIVE)
     assert presets.subsets("official", ["jcola"]) == ["jcola"]

@@ -21,7 +21,7 @@ from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.styles import style_names
 from jglue_app.runs.request import RunRequest, Side, known_splits
 from jglue_app.settings import Settings, load_settings
-from jglue_app.tasks import CORE
+from jglue_app.tasks import DEFAULT_TASKS
 from jglue_app.ui import controls
 from jglue_app.ui.views.request import side_text
 from tests.runs.test_request import ASKED
@@ -270,7 +270,7 @@ def test_untouched_controls_ask_for_five_items_of_everything_without_and_with_th
     settings: Settings, pages: list[dict[str, dict[str, Any]]]
 ) -> None:
     request = controls.read({name: control["value"] for name, control in pages[0].items()}, settings)
-    assert request == RunRequest(CORE, "sample", 5, "both", Side(), Side(shots=3))
+    assert request == RunRequest(DEFAULT_TASKS, "sample", 5, "both", Side(), Side(shots=3))
     # Tabs that fill them by their places rely on this.
     assert list(controls.values_of(request)) == list(pages[0])
 

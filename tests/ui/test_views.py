@@ -20,7 +20,7 @@ from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import Side
 from jglue_app.runs.runner import Event
 from jglue_app.scoring.comparison import compare_runs
-from jglue_app.scoring.judged import Answered, knows_answer
+from jglue_app.scoring.judged import ScoredItem, knows_answer
 from jglue_app.scoring.leaderboard import Entry
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.official import judge as official
@@ -90,21 +90,21 @@ def row(
     logprobs: tuple[float, ...] | None = None,
     finish: Finish = "stop",
     asks: Prompt | None = None,
-) -> Answered:
+) -> ScoredItem:
     """An item with what was said; neither text nor ranking for an error."""
     made = asks or asked(one)
     if text is None and logprobs is None:
         record = Record("s", one.task, one.id, made, None, RunError("out_of_memory", "大きすぎる"))
     else:
         record = Record("s", one.task, one.id, made, Output(text, finish, 9, 2, 0.25, logprobs))
-    return Answered(one, record, official(TASKS[one.task], one, record))
+    return ScoredItem(one, record, official(TASKS[one.task], one, record))
 
 
-def answered(id_: str, gold: str, text: str | None, logprobs: tuple[float, ...] | None = None) -> Answered:
+def answered(id_: str, gold: str, text: str | None, logprobs: tuple[float, ...] | None = None) -> ScoredItem:
     return row(item(id_, gold), text, logprobs)
 
 
-def everyones(one: Answered) -> dict[str, Judgement]:
+def everyones(one: ScoredItem) -> dict[str, Judgement]:
     """What each protocol that scores the subset makes of an output."""
     return {
         name: how.judge(TASKS[one.item.task], one.item, one.record)
@@ -466,7 +466,7 @@ def test_a_label_that_a_protocol_found_in_the_thought_is_marked_there_and_the_th
     asks = Prompt("marc_ja", "m1", "問い<think>\n", None, (), ("positive", "negative"), "", (), "", thought="<think>")
     record = Record("s", "marc_ja", "m1", asks, Output("negative?</think>positive", "stop", 9, 2, 0.25))
     judged = PROTOCOLS["wandb-2023-0shot"].judge(TASKS["marc_ja"], one, record)
-    (side,) = item_view([SideView("A", "m", Answered(one, record, judged))], "ja")["sides"]
+    (side,) = item_view([SideView("A", "m", ScoredItem(one, record, judged))], "ja")["sides"]
     assert side["thought"]["open"]
     assert [p["text"] for p in side["thought"]["pieces"] if p["mark"]] == ["negative"]
 
@@ -674,7 +674,7 @@ def test_a_span_behind_the_cut_marks_nothing() -> None:
 # --- what each protocol makes of an item ------------------------------------------------------------------
 
 
-def verdicts(one: Answered, lang: str = "ja") -> dict[str, tuple[str, str]]:
+def verdicts(one: ScoredItem, lang: str = "ja") -> dict[str, tuple[str, str]]:
     """Protocol → mark and value, for one side."""
     found = item_view([SideView("A", "m", one, judged=everyones(one))], lang)["protocols"]
     return {line["name"]: (line["cells"][0]["mark"], line["cells"][0]["value"]) for line in found}
@@ -1376,7 +1376,7 @@ def everything(text: str) -> dict[str, list[str]]:
         row(span, text, asks=asked(span, text)),
     ]
     failed = Record("s", "jnli", text, asked(nli, text), None, RunError(text, text))
-    rows.append(Answered(nli, failed, official(TASKS["jnli"], nli, failed)))
+    rows.append(ScoredItem(nli, failed, official(TASKS["jnli"], nli, failed)))
     lab = {"task": text, "id": text, "a": text, "b": text}
     seen = [
         html_of([SideView("A", text, one, text, text, everyones(one)), SideView("B", text, None)], source=text, lab=lab)

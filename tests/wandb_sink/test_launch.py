@@ -22,7 +22,7 @@ from jglue_app.launch import job as jobs
 from jglue_app.runs.plan import make_plan
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import ASSETS, Settings
-from jglue_app.tasks import CORE
+from jglue_app.tasks import DEFAULT_TASKS
 from jglue_app.types import Decoding, ModelSpec, PromptSpec
 from tests.launch_server import LaunchServer
 from tests.wandb_server import Run
@@ -139,7 +139,9 @@ def test_a_model_name_is_enough_and_asks_for_a_full_evaluation(settings: Setting
     plan = form.plan(asked, settings)
     assert (
         plan.spec
-        == make_plan(settings, ModelSpec("owner/model"), list(CORE), data_kind="sample", decoding=Decoding("both")).spec
+        == make_plan(
+            settings, ModelSpec("owner/model"), list(DEFAULT_TASKS), data_kind="sample", decoding=Decoding("both")
+        ).spec
     )
 
 
@@ -189,7 +191,7 @@ def test_every_field_reaches_the_plan_that_run_would_make(settings: Settings) ->
 def test_a_protocol_alone_brings_the_settings_of_its_own_system(settings: Settings) -> None:
     plan = form.plan(form.read({"model_name": "m.jsonl", "protocol": "stability-jp", "data": "sample"}), settings)
     assert (plan.spec.prompt.style, plan.spec.model.backend) == ("stability-jp", "scripted")
-    assert plan.spec.tasks == tuple(name for name in CORE if name in PROTOCOLS["stability-jp"].metrics)
+    assert plan.spec.tasks == tuple(name for name in DEFAULT_TASKS if name in PROTOCOLS["stability-jp"].metrics)
     assert "jsts" not in plan.spec.tasks
 
 

@@ -209,8 +209,8 @@ class HFBackend:
     ) -> Iterator[Result]:
         """Greedy generation; see `types.Backend`."""
 
-        def run(engine: Engine, some: Sequence[Prompt]) -> Iterator[Result]:
-            return engine.generate(some, max_new_tokens, should_stop, repetition_penalty)
+        def run(engine: Engine, batch: Sequence[Prompt]) -> Iterator[Result]:
+            return engine.generate(batch, max_new_tokens, should_stop, repetition_penalty)
 
         failed = mark(
             "{name} failed while it wrote ({error}: {reason}). Try another dtype or device, or choose another model."
@@ -222,8 +222,8 @@ class HFBackend:
     def choose(self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]) -> Iterator[Result]:
         """Log-likelihood of each legal answer; see `types.Backend`."""
 
-        def run(engine: Engine, some: Sequence[Prompt]) -> Iterator[Result]:
-            return engine.choose(some, should_stop)
+        def run(engine: Engine, batch: Sequence[Prompt]) -> Iterator[Result]:
+            return engine.choose(batch, should_stop)
 
         failed = mark(
             "{name} failed while it scored answers ({error}: {reason}). Try another dtype or device, or choose another "

@@ -20,7 +20,7 @@ from typing import Any
 
 from jglue_app.results.exporters.output_files import json_file, json_line, replace_surrogates
 from jglue_app.results.exporters.run_source import RunSource, SubsetScores
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols.common import SHARES
 from jglue_app.scoring.significance import RESAMPLES
 from jglue_app.scoring.types import Estimate
@@ -238,7 +238,7 @@ def _rows(source: RunSource, scores: SubsetScores, head: _Head) -> list[dict[str
 
 
 def _row(
-    source: RunSource, scores: SubsetScores, head: _Head, metric: str, row: Answered, value: float
+    source: RunSource, scores: SubsetScores, head: _Head, metric: str, row: ScoredItem, value: float
 ) -> dict[str, Any]:
     item, output, prompt = row.item, row.record.output, row.record.prompt
     assert output is not None

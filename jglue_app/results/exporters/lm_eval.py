@@ -22,7 +22,7 @@ from typing import Any
 
 from jglue_app.results.exporters.output_files import json_file, json_line, replace_surrogates
 from jglue_app.results.exporters.run_source import RunSource, SubsetScores
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.jsquad import SEPARATOR
 from jglue_app.types import Item, Prompt
@@ -106,7 +106,7 @@ def _rows(source: RunSource, scores: SubsetScores) -> list[dict[str, Any]]:
     return [_row(source, scores, row, positions[row.item.id]) for row in scores.rows]
 
 
-def _row(source: RunSource, scores: SubsetScores, row: Answered, position: int) -> dict[str, Any]:
+def _row(source: RunSource, scores: SubsetScores, row: ScoredItem, position: int) -> dict[str, Any]:
     item, output = row.item, row.record.output
     assert output is not None
     doc = replace_surrogates(doc_of(item))

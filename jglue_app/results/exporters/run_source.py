@@ -16,7 +16,7 @@ from jglue_app.messages import Joined, Message
 from jglue_app.prompts.styles import load_style
 from jglue_app.results.library import Library
 from jglue_app.runs.store import RunStore
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import is_right
 from jglue_app.scoring.types import Estimate, Report, ScoringProtocol
@@ -51,18 +51,18 @@ class SubsetScores:
     """`text` or `log_likelihood`."""
     metrics: Mapping[str, Estimate]
     """Those that have a value; the first is the main one if it has a value."""
-    rows: tuple[Answered, ...]
+    rows: tuple[ScoredItem, ...]
     """The items that were scored."""
     secondary: bool = False
     """Whether these are log-likelihoods recorded in addition to the text that the protocol reads."""
 
-    def value(self, metric: str, row: Answered) -> float | None:
+    def value(self, metric: str, row: ScoredItem) -> float | None:
         """The value of a metric for one item; None if the metric is not a mean over items, such as a correlation."""
         if self.secondary:
             return float(is_right(row.item, row.judgement.choice)) if metric == "accuracy" else None
         return row.judgement.scores.get(metric)
 
-    def answer(self, row: Answered) -> str | float | None:
+    def answer(self, row: ScoredItem) -> str | float | None:
         """The answer of an item as scored; None if there is none."""
         return row.judgement.choice if self.secondary else row.judgement.strict.value
 
@@ -265,7 +265,7 @@ def load_run_source(run: Path, protocol: str = "official") -> RunSource:
 
 
 def _scored(
-    protocol: ScoringProtocol, report: Report, judged: Mapping[str, Mapping[str, Answered]]
+    protocol: ScoringProtocol, report: Report, judged: Mapping[str, Mapping[str, ScoredItem]]
 ) -> tuple[tuple[SubsetScores, ...], dict[str, str]]:
     scores, left_out = [], {}
     for name, task in report.tasks.items():

@@ -117,7 +117,7 @@ def _lenient_choice(
     marked = from_marks(text, start, min(end, start + MAX_CHARS))
     if (
         marked
-        and not is_negated(normalize_text(text[marked.end : marked.end + MAX_CHARS]), 0, own=())
+        and not is_negated(normalize_text(text[marked.end : marked.end + MAX_CHARS]), 0, repeats=())
         and not is_negated(normalized.last, 0)
     ):
         inside = _inside(marked, "marked", candidates, verdicts, alone)
@@ -170,12 +170,12 @@ def _claimed(normalized: NormalizedText, mentions: list[Mention], verdicts: bool
     text = normalized.text
     usable = {m.start: m for m in mentions if m.status == "asserted"}
     doubted = {m.start for m in mentions if m.status == "doubted"}
-    found = {skip(text, cue.end(), OPENERS): cue for cue in cues(text, CUE)}
+    cue_positions = {skip(text, cue.end(), OPENERS): cue for cue in cues(text, CUE)}
     # A cue that announces a list once does not announce an answer the next time: the list was cut off there.
-    lists = {cue.group() for position, cue in found.items() if position in doubted}
+    lists = {cue.group() for position, cue in cue_positions.items() if position in doubted}
     claims = [
         (usable[position], "cue")
-        for position, cue in sorted(found.items())
+        for position, cue in sorted(cue_positions.items())
         if position in usable and cue.group() not in lists and _announces(text, cue, usable[position])
     ]
     first = usable.get(skip(text, 0, OPENERS))
@@ -188,8 +188,10 @@ def _claimed(normalized: NormalizedText, mentions: list[Mention], verdicts: bool
             claims.append((first, "leading"))
     if not claims:
         return None
-    said = {m.label for m in usable.values() if is_presented_as_answer(_head(text, m), verdicts, symbol=_is_symbol(m))}
-    if len({mention.label for mention, _ in claims} | said) > 1:
+    presented = {
+        m.label for m in usable.values() if is_presented_as_answer(_head(text, m), verdicts, symbol=_is_symbol(m))
+    }
+    if len({mention.label for mention, _ in claims} | presented) > 1:
         return Parsed(None, "ambiguous", "several_labels")
     return _kept(normalized, *claims[0], mentions, verdicts)
 
@@ -243,10 +245,14 @@ def _verbal(text: str, mention: Mention) -> bool:
 def _kept(normalized: NormalizedText, mention: Mention, rule: str, mentions: list[Mention], verdicts: bool) -> Parsed:
     """The mention as the answer, unless something takes it back."""
     others = [(m.start, m.end) for m in mentions if m.label != mention.label]
-    own = [(m.start, m.end) for m in mentions if m.label == mention.label]
+    same_label = [(m.start, m.end) for m in mentions if m.label == mention.label]
     same = [m for m in mentions if m.label == mention.label and m.status == "negated"]
     taken_back = any(_TAKEN_BACK.match(normalized.text, m.end) for m in same)
-    if taken_back or is_negated(normalized.last, 0) or is_negated(normalized.text, mention.tail, others, own=own):
+    if (
+        taken_back
+        or is_negated(normalized.last, 0)
+        or is_negated(normalized.text, mention.tail, others, repeats=same_label)
+    ):
         return Parsed(None, "off_format", "not_asserted")
     if rule != "cue" and verdicts and contrasts(normalized.text, mention.tail, weak=True):
         return Parsed(None, "off_format", "not_asserted")

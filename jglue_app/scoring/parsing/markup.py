@@ -169,19 +169,19 @@ def from_json(text: str, start: int, end: int, keys: Collection[str]) -> Marked 
         return Marked(None)
     quoted = isinstance(value, str)
     left, right = literal.start() + quoted, literal.end() - quoted
-    said = value if isinstance(value, str) else literal.group()
-    return Marked(said, left, right) if said.strip() and left < right else Marked(None)
+    answer = value if isinstance(value, str) else literal.group()
+    return Marked(answer, left, right) if answer.strip() and left < right else Marked(None)
 
 
 def from_marks(text: str, start: int, end: int) -> Marked | None:
     r"""What stands in `\boxed{}` or `<answer>`; None if there are no such marks or they hold nothing."""
-    found = []
+    spans = []
     for match in _BOXED.finditer(text, start, end):
-        found.append(match.span("text" if match.group("text") is not None else "plain"))
-    found += [match.span("inside") for match in _TAGGED.finditer(text, start, end)]
-    values = {text[a:b].strip() for a, b in found}
-    if not found:
+        spans.append(match.span("text" if match.group("text") is not None else "plain"))
+    spans += [match.span("inside") for match in _TAGGED.finditer(text, start, end)]
+    values = {text[a:b].strip() for a, b in spans}
+    if not spans:
         return None
     if len(values) > 1 or "" in values:
         return Marked(None)
-    return Marked(text[found[-1][0] : found[-1][1]], *found[-1])
+    return Marked(text[spans[-1][0] : spans[-1][1]], *spans[-1])

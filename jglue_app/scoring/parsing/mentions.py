@@ -147,15 +147,15 @@ def valid_mentions(normalized: NormalizedText, candidates: list[Candidate]) -> l
     taken = bytearray(len(text))
     out: list[Mention] = []
     for candidate in candidates:
-        start, found = text.find(candidate.surface), 0
-        while start >= 0 and found < MAX_MENTIONS:
+        start, count = text.find(candidate.surface), 0
+        while start >= 0 and count < MAX_MENTIONS:
             end = start + len(candidate.surface)
             if not any(taken[start:end]) and _stands_alone(text, start, end):
                 taken[start:end] = b"\1" * (end - start)
                 known = _ends_like_a_word(text, end)
                 if known or not candidate.short:
                     out.append(Mention(start, end, candidate, "asserted" if known else "doubted"))
-                    found += 1
+                    count += 1
             start = text.find(candidate.surface, start + 1)
     if normalized.complete:
         out += _cut_off(text, taken, candidates)
@@ -238,10 +238,16 @@ def resolved_mentions(text: str, standing: list[Mention], candidates: list[Candi
 def _given(text: str, mention: Mention, following: Mention | None, candidates: list[Candidate]) -> Mention:
     """The mention with what follows looked at: it has to be a sentence that gives an answer."""
     end = _end_of_truncated_choice(text, mention, candidates)
-    own = following is not None and _OWN_TEXT.fullmatch(text, mention.end, following.start)
+    is_repeated = following is not None and _OWN_TEXT.fullmatch(text, mention.end, following.start)
     same = following is not None and following.candidate == mention.candidate
     on_one_line = following is not None and "\n" not in text[mention.end : following.start]
-    if following and own and not (same and on_one_line) and following.label == mention.label and end == mention.end:
+    if (
+        following
+        and is_repeated
+        and not (same and on_one_line)
+        and following.label == mention.label
+        and end == mention.end
+    ):
         return replace(mention, status=following.status, tail=following.tail)
     if end == mention.end and _starts_list(text, mention):
         return replace(mention, status="unsaid")
@@ -249,8 +255,8 @@ def _given(text: str, mention: Mention, following: Mention | None, candidates: l
     if tail is not None:
         return replace(mention, tail=tail)
     # A character that is marked as the answer is one, whatever follows.
-    said = not mention.candidate.short or is_marked(text, mention.start)
-    return replace(mention, status="doubted" if said else "unsaid")
+    is_answer = not mention.candidate.short or is_marked(text, mention.start)
+    return replace(mention, status="doubted" if is_answer else "unsaid")
 
 
 def _starts_list(text: str, mention: Mention) -> bool:
@@ -265,8 +271,10 @@ def _end_of_truncated_choice(text: str, mention: Mention, candidates: list[Candi
     """The end of the text, if it breaks off within the mention's choice, as in 「2. 図書」; the mention's otherwise."""
     between = _OWN_TEXT.match(text, mention.end)
     rest = text[between.end() : between.end() + 100].rstrip(CLOSERS) if between else ""
-    own = [c.surface for c in candidates if c.label == mention.label and c.surface != mention.candidate.surface]
-    if rest and mention.candidate.short and any(word.startswith(rest) for word in own):
+    other_surfaces = [
+        c.surface for c in candidates if c.label == mention.label and c.surface != mention.candidate.surface
+    ]
+    if rest and mention.candidate.short and any(word.startswith(rest) for word in other_surfaces):
         return len(text)
     return mention.end
 

@@ -126,7 +126,7 @@ def is_negated(
     start: int,
     others: Sequence[tuple[int, int]] = (),
     end: int | None = None,
-    own: Sequence[tuple[int, int]] | None = None,
+    repeats: Sequence[tuple[int, int]] | None = None,
 ) -> bool:
     """Whether anything from `start` on takes the answer before it back.
 
@@ -135,8 +135,8 @@ def is_negated(
         start: where the answer and what belongs to it end.
         others: where other answers stand, as (start, end): what is said of those takes nothing back.
         end: where to stop looking.
-        own: where the answer itself stands again. With it, a few words that explain nothing are a denial, too: there
-            are more ways to deny than can be listed.
+        repeats: where the answer itself occurs again, as (start, end). If given, a few words that explain nothing are
+            a denial, too: there are more ways to deny than can be listed.
     """
     limit = len(text) if end is None else end
     for count, match in enumerate(_SENTENCE.finditer(text, start, limit)):
@@ -145,9 +145,9 @@ def is_negated(
         inside = [(a - match.start(), b - match.start()) for a, b in others if match.start() <= a < match.end()]
         if _sentence_denies(match.group(), inside):
             return True
-        if own is None or inside:
+        if repeats is None or inside:
             continue
-        again = [span for span in own if match.start() <= span[0] < match.end()]
+        again = [span for span in repeats if match.start() <= span[0] < match.end()]
         rest = match.group()
         if again:
             # 「4.0」 and 「矛盾です」 say the answer again; 「4.0Sike」 does not.
@@ -179,29 +179,29 @@ def _sentence_denies(sentence: str, others: Iterable[tuple[int, int]]) -> bool:
     lead = len(plain) - len(plain.lstrip(_LEAD))
     if _OTHERS.match(plain, lead):
         return False
-    said = [end for _, end in others]
+    other_ends = [end for _, end in others]
     hard = _HARD.search(plain)
-    if hard and not _said_of_other(plain, said, hard.start()):
+    if hard and not _said_of_other(plain, other_ends, hard.start()):
         return True
     late = _AFTER_ALL.search(plain)
-    if late and not _said_of_other(plain, said, late.start() + 1):
+    if late and not _said_of_other(plain, other_ends, late.start() + 1):
         return True
     repeated = _REPEATED.match(plain, lead)
-    lead = repeated.end() if repeated and not said else lead
+    lead = repeated.end() if repeated and not other_ends else lead
     body = _CONJUNCTION.sub("", plain[lead:], count=1) if lead < len(plain) else ""
     if not body:
         return False
     shift = len(plain) - len(body)
     if _PARTICLE_FIRST.match(body) or _PARTICLE_FIRST.match(plain, lead):
-        return not _said_of_other(plain, said, len(plain)) or not said
+        return not _said_of_other(plain, other_ends, len(plain)) or not other_ends
     if _NOT_FIRST.match(body) and not any(start >= shift for start, _ in others):
         return True
     for soft in _SOFT.finditer(plain):
-        if not _said_of_other(plain, said, soft.start()) and not _explains(plain, soft.start()):
+        if not _said_of_other(plain, other_ends, soft.start()) and not _explains(plain, soft.start()):
             return True
     anaphora = _ANAPHORA.match(body)
     weak = _WEAK.search(plain, shift) if anaphora else None
-    return weak is not None and not said
+    return weak is not None and not other_ends
 
 
 def _says_little(sentence: str) -> bool:

@@ -110,9 +110,9 @@ def answer_pattern_end(text: str, end: int, verbal: bool = False) -> int | None:
     if verbal and not gloss:
         tails.append(_VERB.match(text, position))
     for tail in sorted((t for t in tails if t), key=lambda t: -t.end()):
-        found = _closed(text, tail.end(), tail.end() == position)
-        if found is not None:
-            return found
+        closed_end = _closed(text, tail.end(), tail.end() == position)
+        if closed_end is not None:
+            return closed_end
     english = _EN.match(text, position) or _EN_REASON.match(text, position)
     return _closed(text, english.end(), False, english.re is _EN_REASON) if english else None
 
@@ -149,8 +149,8 @@ def _closed(text: str, position: int, bare: bool, reason: bool = False) -> int |
     if _EXPLAINED.match(text, position):
         return inside
     if rest in "、,;":
-        said = _REST_OF_SENTENCE.match(text, inside + 1)
-        if said and _GIVES_REASON.search(said.group()):
+        sentence_rest = _REST_OF_SENTENCE.match(text, inside + 1)
+        if sentence_rest and _GIVES_REASON.search(sentence_rest.group()):
             return inside
     return None
 
@@ -281,7 +281,7 @@ def is_presented_as_answer(head: str, verdict: bool, verbal: bool = False, symbo
     topic = _TOPIC.search(bare)
     if not topic:
         return verbal and _PAIR.search(bare) is not None
-    said = topic.group("topic")
-    if _CASE.search(said) or _BAD_TOPIC.search(said):
+    topic_text = topic.group("topic")
+    if _CASE.search(topic_text) or _BAD_TOPIC.search(topic_text):
         return False
-    return not (verdict or symbol) or (_SUBJECT.search(said) is not None and not _SELF_TOPIC.search(said))
+    return not (verdict or symbol) or (_SUBJECT.search(topic_text) is not None and not _SELF_TOPIC.search(topic_text))

@@ -79,7 +79,7 @@ def _lenient_score(text: str, parts: thoughts.Split, low: float, high: float) ->
     marked = from_marks(text, start, min(end, start + MAX_CHARS))
     if (
         marked
-        and not is_negated(normalize_text(text[marked.end : marked.end + MAX_CHARS]), 0, own=())
+        and not is_negated(normalize_text(text[marked.end : marked.end + MAX_CHARS]), 0, repeats=())
         and not is_negated(normalized.last, 0)
     ):
         inside = _inside(marked, "marked", low, high)
@@ -98,17 +98,17 @@ def _inside(marked: Marked, rule: str, low: float, high: float) -> Parsed:
 def _read(normalized: NormalizedText, low: float, high: float) -> Parsed:
     masked = masked_scale(normalized.text)
     every = numbers(masked)
-    found = [n for n in every if not _NEGATED.match(masked, n.end)]
+    affirmed = [n for n in every if not _NEGATED.match(masked, n.end)]
     # A single kanji numeral is part of many words: it counts where it is the answer, and contradicts nothing.
-    counted = [n for n in found if not n.kanji]
-    ends = {n: _given(masked, n) for n in found[:MAX_NUMBERS]}
-    given = [n for n in found if ends.get(n) is not None]
+    counted = [n for n in affirmed if not n.kanji]
+    ends = {n: _given(masked, n) for n in affirmed[:MAX_NUMBERS]}
+    given = [n for n in affirmed if ends.get(n) is not None]
     whole = next((n for n in given if _is_whole(masked, n)), None)
     if whole:
         return _on_scale(normalized, whole, "notation", low, high)
     claims = _claims(masked, given, counted)
     if not counted and not claims:
-        return Parsed(None, "off_format", "not_asserted" if found else "no_number")
+        return Parsed(None, "off_format", "not_asserted" if affirmed else "no_number")
     if claims:
         agree = len({n.value for n, _ in claims}) == 1 and all(_agrees(masked, n, counted, given) for n, _ in claims)
         if not agree:
@@ -116,12 +116,12 @@ def _read(normalized: NormalizedText, low: float, high: float) -> Parsed:
         return _kept(normalized, masked, claims[0], ends, every, low, high)
     if len({n.value for n in counted}) > 1:
         return Parsed(None, "ambiguous", "several_numbers")
-    said = [n for n in given if not n.kanji and is_presented_as_answer(_head(masked, n), verdict=True)]
-    if not said:
+    presented = [n for n in given if not n.kanji and is_presented_as_answer(_head(masked, n), verdict=True)]
+    if not presented:
         return Parsed(None, "off_format", "not_asserted")
     if not normalized.complete:
         return Parsed(None, "off_format", "too_long")
-    return _kept(normalized, masked, (said[0], "mention"), ends, every, low, high)
+    return _kept(normalized, masked, (presented[0], "mention"), ends, every, low, high)
 
 
 def _kept(
@@ -136,13 +136,13 @@ def _kept(
     """The number as the answer, unless something takes it back."""
     number, rule = claim
     others = [(n.start, n.end) for n in every if n.value != number.value and not n.kanji]
-    own = [(n.start, n.end) for n in every if n.value == number.value]
+    same_value = [(n.start, n.end) for n in every if n.value == number.value]
     if any(n.value == number.value and _NEGATED.match(masked, n.end) for n in every):
         return Parsed(None, "off_format", "not_asserted")
     tail = ends[number] or number.end
     # The text as it is, for the scale has been made blank in the other: 「5ではありません」 denies 5.
     if (
-        is_negated(normalized.text, tail, others, own=own)
+        is_negated(normalized.text, tail, others, repeats=same_value)
         or is_negated(normalized.last, 0)
         or introduces_wrong_answers(masked, number.start)
     ):
@@ -183,10 +183,10 @@ def _is_whole(text: str, number: Number) -> bool:
 def _claims(text: str, given: list[Number], counted: list[Number]) -> list[tuple[Number, str]]:
     """What is announced by a cue or stands at the very beginning; with an answer, what else a cue announces."""
     at = {n.start: n for n in (*counted, *given)}
-    found = {skip(text, cue.end(), OPENERS): cue for cue in cues(text, SCORE_CUE)}
+    cue_positions = {skip(text, cue.end(), OPENERS): cue for cue in cues(text, SCORE_CUE)}
     claims = [
         (at[position], "cue")
-        for position, cue in sorted(found.items())
+        for position, cue in sorted(cue_positions.items())
         if position in at and not is_condition(text[_sentence_start(text, cue.start()) : cue.start()])
     ]
     first = at.get(skip(text, 0, OPENERS))

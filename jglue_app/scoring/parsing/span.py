@@ -129,10 +129,10 @@ def read_span(text: str, thought: str = "") -> Readings:
     if marked and marked.value is not None:
         # The value's escapes stay in the raw text: nothing more is taken off it.
         value = _cleaned(marked.value).strip()
-        found = (
+        lenient = (
             Parsed(value, "recovered", "+".join([*rules, "marked"]), (marked.start, marked.end)) if value else nothing
         )
-        return Readings(strict, found)
+        return Readings(strict, lenient)
     for rule, left, right in _strip_wrappers(text, start, end):
         rules.append(rule)
         start, end = left, right
@@ -234,8 +234,8 @@ def _cue_end(text: str, start: int, end: int) -> int | None:
             return None
     elif cue.group("late"):
         position -= len(cue.group()) - len(cue.group().rstrip()) + len(cue.group("late"))
-    said = text[position:end].lstrip()
-    if cue.group("topic") and _NO_ANSWER.match(said):
+    rest = text[position:end].lstrip()
+    if cue.group("topic") and _NO_ANSWER.match(rest):
         return None
     return position
 

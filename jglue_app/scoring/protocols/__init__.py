@@ -43,7 +43,9 @@ def get_protocol(name: str) -> ScoringProtocol:
 
 def judge_all(task: Task, item: Item, record: Record) -> dict[str, Judgement]:
     """What every protocol that scores the subset makes of one record."""
-    return {name: how.judge(task, item, record) for name, how in PROTOCOLS.items() if task.name in how.metrics}
+    return {
+        name: scoring.judge(task, item, record) for name, scoring in PROTOCOLS.items() if task.name in scoring.metrics
+    }
 
 
 def protocol_names(text: str) -> list[str]:

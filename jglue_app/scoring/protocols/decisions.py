@@ -105,14 +105,16 @@ def protocol(
     """A system's protocol from its decisions; see `types.ScoringProtocol` for the arguments."""
     return ScoringProtocol(
         name=name,
-        metrics={task: of.metrics for task, of in rules.items()},
+        metrics={task: task_rules.metrics for task, task_rules in rules.items()},
         judge=partial(_judge, name, rules),
-        ranked=frozenset(task for task, of in rules.items() if of.evidence == "log_likelihood"),
+        ranked=frozenset(task for task, task_rules in rules.items() if task_rules.evidence == "log_likelihood"),
         defaults={
-            task: of.unreadable for task, of in rules.items() if of.unreadable is not None and of.evidence == "text"
+            task: task_rules.unreadable
+            for task, task_rules in rules.items()
+            if task_rules.unreadable is not None and task_rules.evidence == "text"
         },
-        first_reference_only=any(of.references == "first" for of in rules.values()),
-        literal=frozenset(task for task, of in rules.items() if _reads_labels(TASKS[task], of)),
+        first_reference_only=any(task_rules.references == "first" for task_rules in rules.values()),
+        literal=frozenset(task for task, task_rules in rules.items() if _reads_labels(TASKS[task], task_rules)),
         preset=preset,
         rules=rules,
         sources=sources,
@@ -210,13 +212,15 @@ def as_table(protocol: ScoringProtocol) -> dict[str, Any]:
             "source": str(decision.source) if decision.source else None,
         }
 
-    found = {task: decisions_of(protocol, task) for task in protocol.rules}
-    shaping = next(iter(found.values()))
+    decisions_by_task = {task: decisions_of(protocol, task) for task in protocol.rules}
+    shaping = next(iter(decisions_by_task.values()))
     return {
         "protocol": protocol.name,
         "variant_of": protocol.variant_of or None,
         "metrics": {task: list(names) for task, names in protocol.metrics.items()},
-        "subsets": {task: [row(d) for d in decisions if not d.needs_run] for task, decisions in found.items()},
+        "subsets": {
+            task: [row(d) for d in decisions if not d.needs_run] for task, decisions in decisions_by_task.items()
+        },
         "outputs": [row(d) for d in shaping if d.needs_run],
     }
 

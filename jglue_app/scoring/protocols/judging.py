@@ -116,13 +116,13 @@ def _label(rules: Rules, item: Item, record: Record, text: str, changed: tuple[s
             return Parsed("positive", "recovered", "contains_no_negative")
         return _NO_MATCH
     if rules.reading == "leading_digits":
-        found = _DIGITS.match(text)
-        if not found:
+        digits = _DIGITS.match(text)
+        if not digits:
             return _NO_MATCH
         # Digits of any script count, as in Python's int(); a number that is no choice is an answer, and wrong.
-        number = "".join(str(unicodedata.digit(char)) for char in found.group()).lstrip("0")[:20] or "0"
+        number = "".join(str(unicodedata.digit(char)) for char in digits.group()).lstrip("0")[:20] or "0"
         numbers = {str(n): label for n, label in enumerate(item.choices)}
-        return Parsed(numbers.get(number, number), "recovered", "digits_first", found.span())
+        return Parsed(numbers.get(number, number), "recovered", "digits_first", digits.span())
     if rules.reading == "label":
         answers = {label: label for label in item.choices}
     elif rules.reading == "label_number":

@@ -74,13 +74,13 @@ def tokens(text: str) -> list[str]:
 
     MeCab analyses a text to its end, but what it writes ends at a NUL.
     """
-    tagger, found = _tagger(), []
+    tagger, surfaces = _tagger(), []
     for start in range(0, len(text), _PIECE):
         piece = text[start : start + _PIECE]
-        found += tagger.parse(piece).split()
+        surfaces += tagger.parse(piece).split()
         if "\0" in piece:
             break
-    return [token for token in found if token not in _LEFT_OUT]
+    return [token for token in surfaces if token not in _LEFT_OUT]
 
 
 @lru_cache(maxsize=20_000)

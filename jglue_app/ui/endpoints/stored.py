@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.scoring.disagreement import dissents
+from jglue_app.scoring.disagreement import find_disagreements
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.scoring.waterfall import as_table
-from jglue_app.tasks import CORE, get_task
+from jglue_app.tasks import DEFAULT_TASKS, get_task
 from jglue_app.ui import run_files
 from jglue_app.ui.endpoints.plain import plain
 from jglue_app.ui.progress import raise_failure
@@ -122,7 +122,7 @@ def _under_protocols(state: AppState) -> tuple[Callable[..., Any], ...]:
         }
         return [
             {"item_id": d.item.id, "gold": plain(d.item.gold), "verdicts": plain(d.verdicts)}
-            for d in dissents(judged).get(name, [])
+            for d in find_disagreements(judged).get(name, [])
         ]
 
     def explain(
@@ -144,7 +144,7 @@ def _under_protocols(state: AppState) -> tuple[Callable[..., Any], ...]:
         protocol: str = "official",
         against: str = "official",
         data: str = "sample",
-        tasks: list[str] = list(CORE),  # noqa: B006  # Shown to programs as the default, and never changed.
+        tasks: list[str] = list(DEFAULT_TASKS),  # noqa: B006  # Shown to programs as the default, and never changed.
     ) -> list[dict[str, Any]]:
         """The stored runs ranked by the mean of their main metrics, and their ranks under another protocol.
 

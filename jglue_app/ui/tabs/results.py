@@ -12,7 +12,7 @@ from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import say, word
 from jglue_app.scoring.leaderboard import Entry, leaderboard
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
-from jglue_app.tasks import CORE, TASKS
+from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import PRIVATE, Updates, Values, changes_of
@@ -154,7 +154,7 @@ def _filters(t: T) -> tuple[gr.Radio, gr.CheckboxGroup, gr.Dropdown, gr.Dropdown
             elem_id="results-data",
         )
         tasks = gr.CheckboxGroup(
-            controls.subset_choices(), value=list(CORE), label=t("results_tasks"), elem_id="results-tasks"
+            controls.subset_choices(), value=list(DEFAULT_TASKS), label=t("results_tasks"), elem_id="results-tasks"
         )
     with gr.Column(min_width=260):
         protocol = gr.Dropdown(

@@ -15,7 +15,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
 from jglue_app.messages import of as messages_of
 from jglue_app.messages import say, table, word
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import question_line
 from jglue_app.types import Item, Source
@@ -42,7 +42,7 @@ MARKS = {
 }
 SHORT = 60
 
-Rows = Mapping[str, Mapping[str, Answered]]
+Rows = Mapping[str, Mapping[str, ScoredItem]]
 """Task → item id → item, record, judgement."""
 
 

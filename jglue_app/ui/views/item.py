@@ -12,7 +12,7 @@ from typing import Any
 
 from jglue_app.messages import Message, say, word
 from jglue_app.prompts import thoughts
-from jglue_app.scoring.judged import Answered
+from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.rules import RULES, explain
 from jglue_app.scoring.types import Judgement, Parsed
@@ -37,7 +37,7 @@ class SideView:
     """`A` or `B`."""
     label: str
     """The run's label."""
-    row: Answered | None
+    row: ScoredItem | None
     bos: str = ""
     """Text of the BOS token that the tokenizer adds; empty if it adds none."""
     eos: str = ""
@@ -98,7 +98,7 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return out
 
 
-def _gold_forms(item: Item, rows: list[Answered]) -> str:
+def _gold_forms(item: Item, rows: list[ScoredItem]) -> str:
     """The forms of the gold label that the prompts ask for, if they differ from the label."""
     if not isinstance(item.gold, tuple) or not item.choices:
         return ""
@@ -211,7 +211,7 @@ def _value(value: str | float | None, item: Item, lang: str) -> str:
     return str(value)[:300]
 
 
-def bars(row: Answered) -> list[dict[str, Any]]:
+def bars(row: ScoredItem) -> list[dict[str, Any]]:
     """Log-likelihoods of the choices as numbers; as widths of bars, probabilities renormalised over the choices."""
     logprobs = row.record.output.choice_logprobs if row.record.output else None
     if not logprobs or not len(logprobs) == len(row.item.choices) == len(row.record.prompt.answers):

@@ -8,7 +8,7 @@ from typing import Any
 
 from jglue_app.messages import word
 from jglue_app.prompts import thoughts
-from jglue_app.scoring.judged import Answered, knows_answer
+from jglue_app.scoring.judged import ScoredItem, knows_answer
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import Source
@@ -96,7 +96,7 @@ def most_informative_item(a: Rows, b: Rows | None) -> tuple[str, str] | None:
     """(task, id) of the most informative item: one side ranks the gold answer far ahead but generates something that is
     not an answer, and the other side is correct."""
 
-    def weight(x: Answered | None, y: Answered | None) -> float:
+    def weight(x: ScoredItem | None, y: ScoredItem | None) -> float:
         known = max((_gold_probability(row) for row in (x, y) if row and knows_answer(row)), default=0.0)
         filters = _filters(x, y)
         return 2 * known + ("only_a" in filters or "only_b" in filters) + 0.5 * ("disagree" in filters)
@@ -110,7 +110,7 @@ def most_informative_item(a: Rows, b: Rows | None) -> tuple[str, str] | None:
     return max(both, key=both.__getitem__, default=None)
 
 
-def _gold_probability(row: Answered | None) -> float:
+def _gold_probability(row: ScoredItem | None) -> float:
     """The probability of the gold answer, renormalised over the choices."""
     logprobs = row.record.output.choice_logprobs if row and row.record.output else None
     if row is None or not logprobs or not isinstance(row.item.gold, tuple):
@@ -119,7 +119,7 @@ def _gold_probability(row: Answered | None) -> float:
     return weights[row.item.choices.index(row.item.gold[0])] / sum(weights)
 
 
-def _filters(x: Answered | None, y: Answered | None) -> list[str]:
+def _filters(x: ScoredItem | None, y: ScoredItem | None) -> list[str]:
     """The filters that match an item, from `FILTERS` without `all`."""
     outcomes = [row.judgement.outcome if row else None for row in (x, y)]
     correct = [outcome == "correct" for outcome in outcomes]
@@ -135,7 +135,7 @@ def _filters(x: Answered | None, y: Answered | None) -> list[str]:
     return [name for name in FILTERS[1:] if matches[name]]
 
 
-def _output_text(row: Answered | None) -> str:
+def _output_text(row: ScoredItem | None) -> str:
     if row is None:
         return ""
     if row.record.output is None:

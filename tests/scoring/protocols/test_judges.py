@@ -11,7 +11,7 @@ from rapidfuzz.distance import Indel
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.rules import RULES
 from jglue_app.scoring.types import Judgement, Outcome, Status
-from jglue_app.tasks import CORE, TASKS
+from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.types import Finish, Item, Output, Prompt, Record, RunError
 
 CHOICES = {f"choice{i}": word for i, word in enumerate(("春", "夏", "秋", "梅雨", "冬"))}
@@ -68,7 +68,7 @@ def reading(judged: Judgement) -> tuple[str | float | None, str, Status, Outcome
 def test_similarities_are_scored_only_by_systems_that_do_so(protocol: str) -> None:
     metrics = PROTOCOLS[protocol].metrics
     without = {"swallow-202411": {"marc_ja"}, "nejumi-4": {"marc_ja", "jsts"}} | {name: {"jsts"} for name in RANKING}
-    assert set(metrics) & set(CORE) == set(CORE) - without.get(protocol, set())
+    assert set(metrics) & set(DEFAULT_TASKS) == set(DEFAULT_TASKS) - without.get(protocol, set())
     assert metrics.get("jsts") == (None if "jsts" in without.get(protocol, ()) else ("pearson", "spearman"))
 
 

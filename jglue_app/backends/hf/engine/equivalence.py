@@ -312,11 +312,13 @@ class ReferenceModel:
             errors = [torch.where(torch.isfinite(e), r - e, 0).square().mean(-1).sqrt() for r, e in pairs]
             return float(torch.cat(errors).max())
 
-        worst, usual = error(got), error(reference)
-        if not worst <= TIMES_ROUNDING * usual + 1e-6:
+        worst, rounded_error = error(got), error(reference)
+        if not worst <= TIMES_ROUNDING * rounded_error + 1e-6:
             raise Unsupported(
                 Message(
-                    "rounding errors are {worst:.2g}, and {usual:.2g} in the model itself", worst=worst, usual=usual
+                    "rounding errors are {worst:.2g}, and {usual:.2g} in the model itself",
+                    worst=worst,
+                    usual=rounded_error,
                 )
             )
 

@@ -32,12 +32,12 @@ def thresholds(config: Any) -> list[int]:
 
 def threshold_settings(config: Any) -> dict[str, list[int]]:
     """Name of a setting → its values that are thresholds."""
-    found: dict[str, list[int]] = {}
+    settings: dict[str, list[int]] = {}
     for name, value in _all_settings(config.to_dict()):
         is_threshold = any(part in name for part in _SETTINGS) and not any(part in name for part in _OTHER_SETTINGS)
         if is_threshold and isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            found.setdefault(name, []).append(value)
-    return found
+            settings.setdefault(name, []).append(value)
+    return settings
 
 
 def sparse_threshold(config: Any) -> int | None:
