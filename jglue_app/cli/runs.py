@@ -33,6 +33,7 @@ from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
+from jglue_app.scoring.protocols import get_protocol
 from jglue_app.settings import Settings
 from jglue_app.wandb_sink import Follower
 
@@ -144,14 +145,15 @@ def _compare(
     """Evaluate two models, or one model in two settings, and put them side by side; or compare two stored runs."""
     settings = settings_of(runs_dir, memory)
     sink = Wandb.from_options(wandb, project, entity, offline)
-    request = run_request(protocol, given, TWO)
     if runs:
+        get_protocol(protocol)
         if len(runs) != 2:
             raise InputError("Name exactly two stored runs, or none.")
         left, right = (open_run(find_run(name, settings)) for name in runs)
         _show_comparison(left, right, protocol, as_json)
         sink.push([left.path, right.path], protocol, compare=True)
         return
+    request = run_request(protocol, given, TWO)
     if request.a == request.b:
         raise InputError("A and B are the same. Change one of them, e.g. add --b-shots 3.")
 

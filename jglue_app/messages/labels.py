@@ -288,7 +288,7 @@ LABELS: dict[str, str] = {
     "lint_level_warning": "Warning",
     "lint_level_info": "Note",
     "gold_lines": "one per line",
-    "answered": "ScoredItem",
+    "answered": "Answered",
     "course": "Course",
     "course_step": "Step",
     "course_run": "Try it",

@@ -961,3 +961,14 @@ def test_in_public_mode_tables_of_answers_are_refused(here: Here, right: Path, m
     told = here(*sample("--limit", "1", model=right))
     assert told.code == 2
     assert "local mode only" in told.err
+
+
+@pytest.mark.parametrize("option", ["--tasks=colours", "--limit=0", "--a-shots=-1", "--data=mine"])
+def test_options_of_a_request_are_not_looked_at_where_two_stored_runs_are_named(
+    option: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["jglue_app", "compare", "none", "nor-this", option])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 5
+    assert "There is no run none." in capsys.readouterr().err
