@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from jglue_app.version import __version__
 from tests.ui.conftest import OpenPage, Tables, free_port, serve
 from tests.ui.driving import choose_model, finished, generate_only, only_subsets, open_settings, said, shows, start, tab
 
@@ -111,19 +112,19 @@ def test_the_settings_of_the_other_tab_stay_as_they_are(open_page: OpenPage) -> 
 
 
 @pytest.mark.slow
-def test_a_run_made_with_other_settings_than_the_page_has_is_not_offered_to_go_on(
-    open_page: OpenPage, tmp_path: Path, table: Tables
-) -> None:
-    runs = tmp_path / "seeded"
+def test_a_run_of_another_version_is_not_offered_to_go_on(open_page: OpenPage, tmp_path: Path, table: Tables) -> None:
+    runs = tmp_path / "older"
     with serve(runs) as address:
         page = open_page(address=address)
-        begin(page, table("seeded", "含意", 0.15))
+        begin(page, table("older", "含意", 0.15))
         page.wait_for_selector("#full-status .jg-progress")
         page.wait_for_timeout(1_000)
         page.click("#full-stop")
         page.wait_for_selector("#go-on", state="visible")
         (manifest,) = runs.glob("*/manifest.json")
-        manifest.write_text(manifest.read_text("utf-8").replace('"seed": 0', '"seed": 3'), "utf-8")
+        text = manifest.read_text("utf-8").replace(f'"code_version": "{__version__}"', '"code_version": "0.0.1"')
+        assert '"code_version": "0.0.1"' in text
+        manifest.write_text(text, "utf-8")
         fresh = open_page(address=address)
         tab(fresh, "全量実行")
         fresh.wait_for_selector("#full-board .jg-empty")
