@@ -151,7 +151,8 @@ def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str
     if option.kind == "integer":
         if option.traits.cap is not None:
             return gr.Slider(option.least or 0, option.traits.cap, step=1, **common)
-        return gr.Number(precision=0, minimum=None if option.most is None else 0, maximum=option.most, **common)
+        # No bounds and no rounding of Gradio: what is refused is refused in our sentences.
+        return gr.Number(step=1, **common)
     if option.kind == "number":
         return gr.Number(step=0.1, **common)
     return gr.Textbox(lines=3 if option.traits.multiline else 1, **common)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -250,8 +251,9 @@ for public in (False, True):
             **controls.side(settings, str, Side(), "a").components(),
             **controls.side(settings, str, controls.DEFAULT_B, "b", same=True).components(),
         }
-    shown = ("value", "visible", "label", "choices", "allow_custom_value")
-    pages.append({name: {key: getattr(c, key, None) for key in shown} for name, c in found.items()})
+    shown = ("value", "visible", "label", "choices", "allow_custom_value", "precision", "minimum", "maximum")
+    kinds = {name: {"kind": type(c).__name__} for name, c in found.items()}
+    pages.append({name: kinds[name] | {key: getattr(c, key, None) for key in shown} for name, c in found.items()})
 print(json.dumps(pages))
 """
 
@@ -334,3 +336,25 @@ def test_a_repetition_penalty_is_read_and_filled_and_has_to_be_a_number_above_0(
         }
     assert side_text(found, "ja").endswith(" · 繰り返しペナルティ：1.2")
     assert "Repetition" not in side_text(Side(), "en")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("seed", 1.5, "seed takes a whole number, not 1.5."),
+        ("max_new_tokens", 99_999, "The limit on new tokens must be from 1 to 4096."),
+        ("a.max_thinking_tokens", -5, "The thinking limit is a whole number from 0 to 32,768."),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_in_a_sentence_and_never_rounded(
+    settings: Settings, name: str, value: float, sentence: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
+        controls.read({name: value}, settings)
+
+
+def test_gradio_neither_rounds_nor_refuses_a_number_itself(pages: list[dict[str, dict[str, Any]]]) -> None:
+    numbers = [control for page in pages for control in page.values() if control["kind"] == "Number"]
+    assert len(numbers) >= 5
+    for control in numbers:
+        assert [control.get(name) for name in ("precision", "minimum", "maximum")] == [None, None, None], control
