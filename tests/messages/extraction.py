@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from babel.messages.extract import extract
+from babel.messages.pofile import escape
 
 import jglue_app
 from jglue_app import errors
@@ -84,3 +85,20 @@ def templates() -> Mapping[str, Mapping[str, int]]:
             for line, template, _, _ in extract(_python, file, KEYWORDS):
                 found[str(template)].setdefault(path.relative_to(APP).as_posix(), line)
     return found
+
+
+def catalogue_entry(english: str, *, module: str = "", key: str = "") -> str:
+    """What is to be added to a catalogue for a sentence of a module, or for the label of a key."""
+    head = [f"#: {module}"] if module else []
+    context = [f"msgctxt {escape(key)}"] if key else []
+    return "\n".join([*head, *context, f"msgid {escape(english)}", 'msgstr "…"'])
+
+
+def no_japanese_yet(catalogue: str, entries: list[str]) -> str:
+    """What to do about missing entries of a catalogue."""
+    return f"No Japanese yet. Add to jglue_app/messages/ja/{catalogue}.po:\n\n" + "\n\n".join(entries)
+
+
+def no_longer_used(catalogue: str, entry: str) -> str:
+    """What to do about an entry that is left over."""
+    return f"Nothing uses this English any more. Remove it from jglue_app/messages/ja/{catalogue}.po: {entry}"

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+from collections import defaultdict
 from functools import cache
 from string import Formatter
 
 import pytest
 from babel.messages.catalog import Catalog
-from babel.messages.pofile import read_po
+from babel.messages.pofile import escape, read_po
 
 from jglue_app.messages import FOLDER, LANGUAGES
 from tests.messages.extraction import (
     APP,
     ERRORS,
     KEYWORDS,
+    catalogue_entry,
     constants,
     first_arguments,
+    no_japanese_yet,
+    no_longer_used,
     parsed,
     room,
     sources,
@@ -58,15 +63,16 @@ def fields(template: str) -> set[str]:
     return {re.split(r"[.\[]", name)[0] for _, name, _, _ in Formatter().parse(template) if name is not None}
 
 
-def missing_by_room() -> dict[str, list[str]]:
-    """Room → its templates without Japanese."""
+def missing() -> dict[str, list[str]]:
+    """Catalogue → the entries it lacks, ready to be filled in."""
     known = {template for _, template, _ in entries()}
-    missing: dict[str, list[str]] = {room(path): [] for path in sources()}
-    for template, files in templates().items():
+    lacking: dict[str, list[str]] = defaultdict(list)
+    for template, modules in templates().items():
         if template not in known:
-            for name in {room(APP / file) for file in files}:
-                missing[name].append(template)
-    return missing
+            # One entry is enough for all modules that say the same.
+            module = min(modules)
+            lacking[room(APP / module)].append(catalogue_entry(template, module=module))
+    return lacking
 
 
 def test_the_extractor_reads_calls_in_calls_and_choices_of_texts() -> None:
@@ -85,12 +91,28 @@ def test_the_extractor_reads_calls_in_calls_and_choices_of_texts() -> None:
 
 
 def test_every_sentence_has_its_japanese() -> None:
-    missing = missing_by_room()
-    assert {name: found for name, found in missing.items() if found} == {}
+    advice = [no_japanese_yet(name, lacking) for name, lacking in missing().items()]
+    if advice:
+        pytest.fail("\n\n".join(advice), pytrace=False)
 
 
 def test_no_japanese_is_left_of_a_sentence_that_is_not_raised() -> None:
-    assert [(name, template) for name, template, _ in entries() if template not in templates()] == []
+    advice = [
+        no_longer_used(name, f"msgid {escape(template)}")
+        for name, template, _ in entries()
+        if template not in templates()
+    ]
+    if advice:
+        pytest.fail("\n".join(advice), pytrace=False)
+
+
+@pytest.mark.parametrize("key", ["", "run"])
+def test_an_entry_that_a_failing_test_proposes_can_be_pasted(key: str) -> None:
+    english = 'A "quoted" {name},\na second line and a \\.'
+    proposed = io.StringIO(catalogue_entry(english, module="runs/run.py", key=key))
+    (entry,) = [entry for entry in read_po(proposed, abort_invalid=True) if entry.id]
+    assert (entry.id, entry.string, entry.context or "") == (english, "…", key)
+    assert [name for name, _ in entry.locations] == ["runs/run.py"]
 
 
 def test_an_entry_is_in_the_catalogue_of_a_room_that_uses_it() -> None:

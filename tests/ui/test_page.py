@@ -10,24 +10,30 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from jglue_app.messages import word
+from jglue_app.ui.page import TABS
 from tests.ui.conftest import OpenPage
 from tests.ui.driving import open_settings, said, shows, tab
 
-TABS = {
-    "ja-JP": ("比べる", "書式を学ぶ", "全量実行", "結果", "スコアを調べる", "このアプリについて"),
-    "en-US": ("Compare", "Prompt lab", "Full run", "Results", "Audit a score", "About"),
+TITLES = {locale: {key: word(f"tab_{key}", locale[:2]) for key in TABS} for locale in ("ja-JP", "en-US")}
+"""Locale → key of a tab → its title."""
+READY = {
+    "compare": "#item .jg-item",
+    "lab": "#course-text .jg-step",
+    "full": "#full-repeat pre",
+    "results": "#leaderboard table",
+    "audit": "#audit-ask",
+    "about": ".jg-about h3",
 }
-READY = (
-    *("#item .jg-item", "#course-text .jg-step", "#full-repeat pre", "#leaderboard table", "#audit-ask"),
-    ".jg-about h3",
-)
+"""Key of a tab → what is in sight when its content is there; of another tab, its panel."""
 
 
 def each_tab(page: Page, locale: str, see: Callable[[str], None]) -> None:
     """Go through all tabs and look at each when its content is there."""
-    for name, ready in zip(TABS[locale], READY, strict=True):
+    assert READY.keys() <= TITLES[locale].keys()
+    for key, name in TITLES[locale].items():
         tab(page, name)
-        page.wait_for_selector(ready, state="visible")
+        page.wait_for_selector(READY.get(key, "[role=tabpanel]:visible"), state="visible")
         page.wait_for_timeout(300)
         see(name)
 
@@ -72,10 +78,12 @@ def test_every_tab_is_in_the_language_of_the_browser_and_asks_no_other_host(
     page.on("request", lambda request: hosts.add(urlparse(request.url).netloc))
     foreign: list[tuple[str, str]] = []
     seen: list[str] = []
+    # How much a tab says is known of those that are listed.
+    unlisted = {name for key, name in TITLES[locale].items() if key not in READY}
 
     def see(name: str) -> None:
         texts: list[str] = page.evaluate(TEXTS % APART[locale])
-        assert len(texts) > 30, name
+        assert len(texts) > 30 or name in unlisted, name
         seen.extend(texts)
         foreign.extend((name, text) for text in texts if "jg_" in text)
         foreign.extend((name, text) for text in texts if FOREIGN[locale].search(NAMES.sub("", text)))
@@ -90,7 +98,7 @@ def test_every_tab_is_in_the_language_of_the_browser_and_asks_no_other_host(
     page.wait_for_selector("#repeat .jg-command")
     each_tab(page, locale, see)
     for name in LAB[locale]:
-        tab(page, TABS[locale][1])
+        tab(page, TITLES[locale]["lab"])
         tab(page, name)
         page.wait_for_timeout(500)
         see(name)
@@ -101,7 +109,7 @@ def test_every_tab_is_in_the_language_of_the_browser_and_asks_no_other_host(
     assert hosts - {""} == {urlparse(server).netloc}
     assert foreign == []
     # What is read are texts of ours.
-    assert {button, *TABS[locale], *LAB[locale]} <= set(seen)
+    assert {button, *TITLES[locale].values(), *LAB[locale]} <= set(seen)
     context.close()
 
 
@@ -189,7 +197,7 @@ def test_axe_finds_nothing_serious_on_any_tab(open_page: OpenPage, dark: bool) -
         tab(page, name)
         page.wait_for_timeout(500)
         see(name)
-    assert hovered == {
+    assert hovered >= {
         *("run", "course-run", "lab-look", "sweep-run", "full-run", "open-pair", "audit-ask", "audit-look"),
     }
     assert serious == []
