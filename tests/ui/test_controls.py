@@ -399,3 +399,11 @@ def test_the_summary_names_a_split_that_the_choice_of_data_does_not() -> None:
     assert facts("sample", "valid") == "Sample · subsets: 5 × 5 items · Both</div></div>"
     assert facts("official", "test") == "Official JGLUE v1.3, test sets · subsets: 5 × 5 items · Both</div></div>"
     assert facts("sample", "test") == "Sample · subsets: 5 × 5 items · Both · test</div></div>"
+
+
+def test_what_a_group_of_advanced_options_sets_is_not_what_is_in_sight_or_follows_from_the_data() -> None:
+    for unset in (RunRequest(limit=7), RunRequest(data="official", split="test"), Side(shots=3, dtype="float16")):
+        assert not controls.sets_advanced(unset)
+    for name in {*options(RunRequest), *options(Side)} - set(controls.BASIC):
+        part = RunRequest() if name in options(RunRequest) else Side()
+        assert controls.sets_advanced(replace(part, **{name: CHANGED[name][0]})), name
