@@ -47,6 +47,8 @@ class RunControls:
     """The items, and how they are answered: the controls of a request without its sides."""
 
     by_name: Mapping[str, Component]
+    advanced: gr.Accordion
+    """The group of the options that are not always in sight."""
 
     def components(self) -> dict[str, Component]:
         """Name of a value, as `read` takes it → its component."""
@@ -60,6 +62,8 @@ class SideControls:
     side: str
     """`a` or `b`."""
     by_name: Mapping[str, Component]
+    advanced: gr.Accordion
+    """The group of the options that are not always in sight."""
 
     def components(self) -> dict[str, Component]:
         """Name of a value, as `read` takes it, such as `a.model` → its component."""
@@ -103,24 +107,24 @@ def questions(
     """
     values = run_values(replace(RunRequest(), limit=limit)) | {"data": data}
     shown = {name: option for name, option in options(RunRequest).items() if name != "limit" or limit is not None}
-    return RunControls(_components(settings, t, shown, values, prefix))
+    return RunControls(*_components(settings, t, shown, values, prefix))
 
 
 def side(settings: Settings, t: T, default: Side, prefix: str, *, same: bool = False) -> SideControls:
     """Controls of one model; with `same` those of B, whose model can be A's, which then shares the weights."""
     values = side_values(default, default if same else None)
-    return SideControls("b" if same else "a", _components(settings, t, options(Side), values, f"{prefix}-"))
+    return SideControls("b" if same else "a", *_components(settings, t, options(Side), values, f"{prefix}-"))
 
 
 def _components(
     settings: Settings, t: T, known: Mapping[str, Option], values: Mapping[str, Any], prefix: str
-) -> dict[str, Component]:
-    """Name → component, those that are not basic in an accordion of their own."""
+) -> tuple[dict[str, Component], gr.Accordion]:
+    """Name → component, and the accordion around those that are not basic."""
     basic, advanced = ([option for option in known.values() if (option.name in BASIC) is own] for own in (True, False))
     found = {option.name: _component(settings, t, option, values[option.name], prefix) for option in basic}
-    with gr.Accordion(t("advanced"), open=False, elem_classes="jg-advanced"):
+    with gr.Accordion(t("advanced"), open=False, elem_classes="jg-advanced") as group:
         more = {option.name: _component(settings, t, option, values[option.name], prefix) for option in advanced}
-    return found | more
+    return found | more, group
 
 
 def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str) -> Component:
@@ -274,6 +278,15 @@ def _control_value(option: Option, value: Any) -> Any:
     if value is None:
         return 0 if option.kind == "integer" else ""
     return list(value) if option.kind == "tasks" else value
+
+
+def sets_advanced(part: RunRequest | Side) -> bool:
+    """Whether a value in the group of advanced options is not the default."""
+    if isinstance(part, RunRequest):
+        values, usual = run_values(part), run_values(RunRequest())
+    else:
+        values, usual = side_values(part), side_values(Side())
+    return any(values[name] != usual[name] for name in values if name not in BASIC)
 
 
 def data_choice(request: RunRequest) -> str:

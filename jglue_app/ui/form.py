@@ -35,6 +35,11 @@ class RequestForm:
         """All of them."""
         return list(self.by_name.values())
 
+    @property
+    def groups(self) -> list[gr.Accordion]:
+        """The groups of advanced options."""
+        return [part.advanced for part in (self.run, self.a, self.b) if part]
+
     def read(self, settings: Settings, values: Values) -> RunRequest:
         """What the values of the components request; where there is no field for the number of items, all of them.
 
@@ -47,6 +52,11 @@ class RequestForm:
         )
 
     def fill(self, request: RunRequest) -> Updates:
-        """Values with which the form makes a request."""
+        """Values with which the form makes a request; groups in which it sets something are opened."""
         values = controls.values_of(request)
-        return {component: values[name] for name, component in self.by_name.items()}
+        updates: Updates = {component: values[name] for name, component in self.by_name.items()}
+        parts = (request, request.a, request.b)
+        for group, part in zip(self.groups, parts, strict=False):
+            if part and controls.sets_advanced(part):
+                updates[group] = gr.update(open=True)
+        return updates

@@ -339,6 +339,16 @@ def test_the_command_and_the_link_say_what_the_controls_say(open_page: OpenPage,
     said(page, "1 サブセット × 7 問", "setup")
 
 
+def test_a_link_opens_the_groups_in_which_it_sets_something(open_page: OpenPage, server: str) -> None:
+    page = open_page(address=f"{server}/?tasks=jnli&limit=5&seed=7&a=gemma-3-270m&b=gemma-3-270m&b-shot-seed=4")
+    said(page, "シード 7", "setup")
+    said(page, "例題のシード 4", "setup")
+    page.wait_for_selector("#seed input", state="visible")
+    page.wait_for_selector("#b-shot-seed input", state="visible")
+    assert [page.input_value(f"#{name} input") for name in ("seed", "b-shot-seed")] == ["7", "4"]
+    assert not page.locator("#a-shot-seed input").is_visible()
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [

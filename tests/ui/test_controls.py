@@ -21,10 +21,11 @@ from jglue_app.messages import say, word
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.styles import style_names
 from jglue_app.runs.request import RunRequest, Side, known_splits
+from jglue_app.runs.request_options import options
 from jglue_app.settings import Settings, load_settings
 from jglue_app.tasks import DEFAULT_TASKS
 from jglue_app.ui import controls
-from jglue_app.ui.views.request import side_text
+from jglue_app.ui.views.request import setup_html, side_text
 from tests.runs.test_request import ASKED
 
 GOOD_SIDE: dict[str, Any] = {
@@ -358,3 +359,75 @@ def test_gradio_neither_rounds_nor_refuses_a_number_itself(pages: list[dict[str,
     assert len(numbers) >= 5
     for control in numbers:
         assert [control.get(name) for name in ("precision", "minimum", "maximum")] == [None, None, None], control
+
+
+# --- the summary ------------------------------------------------------------------------------------------
+
+CHANGED: dict[str, tuple[Any, str, str]] = {
+    "tasks": (("jnli",), "1 サブセット × 5 問", "subsets: 1 × 5 items"),
+    "data": ("official", "公式 JGLUE v1.3 · ", "Official JGLUE v1.3 · "),
+    "limit": (7, "5 サブセット × 7 問", "subsets: 5 × 7 items"),
+    "method": ("choose", " · 対数尤度で順位づけ", " · Log-likelihood ranking"),
+    "allow_bin": (True, " · .bin の重みも読む", " · .bin weights allowed"),
+    "split": ("train", " · train", " · train"),
+    "seed": (7, " · シード 7", " · seed 7"),
+    "max_new_tokens": (3, " · 上限 3 トークン", " · at most 3 new tokens"),
+    "oracle_length": (
+        True,
+        " · JSQuAD を正解の長さで打ち切り（オラクル）",
+        " · JSQuAD answers cut at the gold length (oracle)",
+    ),
+    "marc_ja": ("own.json", " · MARC-ja は own.json から", " · MARC-ja from own.json"),
+    "model": ("owner/name", "name · plain · ja-labels", "name · plain · ja-labels"),
+    "format": ("chat", " · chat · ", " · chat · "),
+    "style": ("number", " · number · ", " · number · "),
+    "shots": (2, " · 例題 2", " · 2-shot"),
+    "quantization": ("8bit", " · 8bit", " · 8bit"),
+    "dtype": ("float16", " · float16", " · float16"),
+    "thinking": ("on", " · 思考：あり", " · Thinking: On"),
+    "max_thinking_tokens": (2_048, " · 思考の上限 2048 トークン", " · thought of at most 2048 tokens"),
+    "repetition_penalty": (1.2, " · 繰り返しペナルティ：1.2", " · Repetition penalty: 1.2"),
+    "shots_by_task": ((("jsquad", 2), ("jsts", 3)), " · 例題の数 jsquad=2,jsts=3", " · examples jsquad=2,jsts=3"),
+    "repetition_penalty_by_task": (
+        (("jsquad", 1.2),),
+        " · 繰り返しペナルティ jsquad=1.2",
+        " · Repetition penalty jsquad=1.2",
+    ),
+    "shot_selection": ("random", " · 例題：問題ごとに無作為", " · Examples: Others for each item"),
+    "shot_seed": (5, " · 例題のシード 5", " · seed of the examples 5"),
+    "system": ("{短く}", " · システムプロンプトあり", " · with a system prompt"),
+    "revision": ("main", " · リビジョン main", " · Revision main"),
+    "gguf_file": ("q4.gguf", " · GGUF ファイル q4.gguf", " · GGUF file q4.gguf"),
+    "backend": ("scripted", " · バックエンド scripted", " · Backend scripted"),
+}
+"""Option → a value that is not its default, and what the summary beside the button says of it."""
+
+
+@pytest.mark.parametrize("name", [*options(RunRequest), *options(Side)])
+def test_the_summary_names_every_option_that_is_not_as_the_page_begins(name: str) -> None:
+    value, *texts = CHANGED[name]
+    request = RunRequest()
+    changed = replace(
+        request,
+        **({name: value} if name in options(RunRequest) else {"a": replace(request.a, **{name: value})}),
+    )
+    for lang, text in zip(("ja", "en"), texts, strict=True):
+        assert text in setup_html(changed, lang)
+        assert text not in setup_html(request, lang)
+
+
+def test_the_summary_names_a_split_that_the_choice_of_data_does_not() -> None:
+    def facts(data: str, split: str) -> str:
+        return setup_html(RunRequest(data=data, split=split), "en").rpartition('<div class="jg-small">')[2]
+
+    assert facts("sample", "valid") == "Sample · subsets: 5 × 5 items · Both</div></div>"
+    assert facts("official", "test") == "Official JGLUE v1.3, test sets · subsets: 5 × 5 items · Both</div></div>"
+    assert facts("sample", "test") == "Sample · subsets: 5 × 5 items · Both · test</div></div>"
+
+
+def test_what_a_group_of_advanced_options_sets_is_not_what_is_in_sight_or_follows_from_the_data() -> None:
+    for unset in (RunRequest(limit=7), RunRequest(data="official", split="test"), Side(shots=3, dtype="float16")):
+        assert not controls.sets_advanced(unset)
+    for name in {*options(RunRequest), *options(Side)} - set(controls.BASIC):
+        part = RunRequest() if name in options(RunRequest) else Side()
+        assert controls.sets_advanced(replace(part, **{name: CHANGED[name][0]})), name

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import gradio as gr
 from gradio.blocks import Block
-from gradio.components import Component
 
 from jglue_app.backends.named_models import named_models
 from jglue_app.errors import JglueAppError, UnknownNameError
@@ -39,19 +38,21 @@ class CompareTab:
     run: gr.Button
     stop: gr.Button
     limits: gr.HTML
+    settings: gr.Accordion
+    """Around the form."""
     form: RequestForm
     repeat: gr.HTML
     panel: ComparisonPanel
 
     @property
-    def outputs(self) -> list[Component]:
+    def outputs(self) -> list[Block]:
         """What `show_runs` has values for."""
         return [*self.request, *self.panel.components]
 
     @property
-    def request(self) -> list[Component]:
+    def request(self) -> list[Block]:
         """What shows what is requested: the form, its summary, and how to repeat it."""
-        return [*self.form.components, self.setup, self.repeat]
+        return [self.settings, *self.form.groups, *self.form.components, self.setup, self.repeat]
 
     def connect(self) -> None:
         """Listen to the events of the tab."""
@@ -98,8 +99,11 @@ class CompareTab:
         return {self.setup: setup_html(request, lang), self.repeat: repeat_html(request, lang)}
 
     def fill(self, request: RunRequest, lang: str) -> Updates:
-        """Values of `request` that ask for something."""
-        return {**self.form.fill(request), **self._summary(request, lang)}
+        """Values of `request` that ask for something. The settings open if a group in them does."""
+        updates = {**self.form.fill(request), **self._summary(request, lang)}
+        if any(group in updates for group in self.form.groups):
+            updates[self.settings] = gr.update(open=True)
+        return updates
 
     # --- a run ----------------------------------------------------------------------------------------------
 
@@ -180,7 +184,7 @@ def build(state: AppState, t: T) -> CompareTab:
         stop = gr.Button(t("stop"), elem_id="stop", scale=1, min_width=90)
     status = pane("status")
     limits = pane("limits", visible=state.settings.public)
-    with gr.Accordion(t("settings"), open=False, elem_id="settings"):
+    with gr.Accordion(t("settings"), open=False, elem_id="settings") as around_form:
         form = _form(state, t)
     with gr.Accordion(t("repeat"), open=False, elem_id="repeat-box"):
         repeat = pane("repeat")
@@ -205,6 +209,7 @@ def build(state: AppState, t: T) -> CompareTab:
         run=run,
         stop=stop,
         limits=limits,
+        settings=around_form,
         form=form,
         repeat=repeat,
         panel=ComparisonPanel(

@@ -66,11 +66,12 @@ class FullTab:
     def connect(self) -> None:
         """Listen to the events of the tab."""
         form = self.form.components
+        filled = [*self.form.groups, *form, self.repeat]
         gr.on(changes_of(form), self.describe, set(form), self.repeat, **AS_TYPED)
         start = self.run.click(
             errors_shown_in(self.status, self.start), {self.push_when_done, *form}, self.views, **FOLLOWS_JOB
         )
-        resume = self.resume.click(self.fill_from_run, self.unfinished, [*form, self.repeat], **PRIVATE).then(
+        resume = self.resume.click(self.fill_from_run, self.unfinished, filled, **PRIVATE).then(
             errors_shown_in(self.status, self.resume_run),
             {self.push_when_done, self.unfinished},
             self.views,
@@ -80,7 +81,7 @@ class FullTab:
             None,
             self.on_load,
             None,
-            [*form, self.repeat, self.public_note, *self.views],
+            [*filled, self.public_note, *self.views],
             concurrency_limit=8,
             **PRIVATE,
         ).then(self.follow_latest, None, self.views, **FOLLOWS_JOB)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jglue_app.messages import Message, say, word
+from jglue_app.messages.labels import LABELS
 from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_options import Option, as_text, options
 from jglue_app.runs.request_text import to_command_line, to_url_query
 from jglue_app.ui import controls, views
 
@@ -13,6 +17,10 @@ NOT_ONE_COMMAND = Message(
     "that made it."
 )
 """Shown for a stored run that no request of the page can reproduce."""
+ALWAYS_NAMED = ("tasks", "data", "limit", "method", "model", "format", "style", "shots")
+"""Options that a summary names whatever their values are; of the others it names what is not the default."""
+BARE = ("split", "quantization", "dtype")
+"""Options whose values need no label."""
 
 
 def setup_html(request: RunRequest, lang: str) -> str:
@@ -24,20 +32,40 @@ def setup_html(request: RunRequest, lang: str) -> str:
         f"{subsets} × {limit}",
         word(f"method_{request.method}", lang),
     ]
+    # A split that the choice of data implies is named with the data.
+    of_data = {"split"} if controls.run_values(request)["split"] == controls.BY_DATA else set()
+    facts += [text for name, text in _changes(request, lang).items() if name not in of_data]
     sides = [{"name": name.upper(), "text": side_text(side, lang)} for name, side in request.sides.items()]
     return views.render("setup", {"sides": sides, "facts": " · ".join(facts)}, lang)
 
 
 def side_text(side: Side, lang: str) -> str:
-    """A short summary of a model and its prompt."""
+    """A summary of a model and its prompt: what every one has, and whatever is not the default."""
     parts = [side.model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1], side.format, side.style]
     parts.append(word("shots_short", lang).format(side.shots) if side.shots else word("no_shots", lang))
-    parts += [] if side.quantization == "none" else [side.quantization]
-    if side.thinking != "off":
-        parts.append(word("thinking_is", lang).format(word(f"thinking_{side.thinking}", lang)))
-    if side.repetition_penalty != 1:
-        parts.append(word("repetition_penalty_is", lang).format(f"{side.repetition_penalty:g}"))
-    return " · ".join(parts)
+    return " · ".join([*parts, *_changes(side, lang).values()])
+
+
+def _changes(part: RunRequest | Side, lang: str) -> dict[str, str]:
+    """Name → text of each option whose value is not the default and that is not named anyway."""
+    texts = {}
+    for name, option in options(type(part)).items():
+        value = getattr(part, name)
+        if name not in ALWAYS_NAMED and value != option.default:
+            texts[name] = _text(option, value, lang)
+    return texts
+
+
+def _text(option: Option, value: Any, lang: str) -> str:
+    """A value with its label, or in the shorter words that there are for it."""
+    key = controls.choice_key(option, value) if option.choices else ""
+    text = word(key, lang) if key else f"{value:g}" if option.kind == "number" else as_text(option, value)
+    if option.name in BARE:
+        return text
+    if f"summary_{option.name}" in LABELS:
+        return word(f"summary_{option.name}", lang).format(text)
+    label = word(controls.label_keys(option)[0], lang)
+    return label if value is True else f"{label} {text}"
 
 
 def repeat_html(request: RunRequest, lang: str, *, link: bool = True) -> str:
