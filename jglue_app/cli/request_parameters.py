@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
+from pydantic import TypeAdapter
 
 from jglue_app.errors import InputError
 from jglue_app.messages import mark
@@ -118,12 +119,12 @@ def _parameter(option: Option, side: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _parser(kind: Callable[[Any], int | float], sentence: str, flag: str) -> Callable[[Any], int | float]:
+def _parser(kind: type[int] | type[float], sentence: str, flag: str) -> Callable[[Any], int | float]:
     """Text of an option → its number; a text that is none is an InputError."""
 
     def parse(text: Any) -> int | float:
         try:
-            return kind(text)
+            return TypeAdapter(kind).validate_python(text)
         except ValueError:
             raise InputError(sentence, option=flag, text=str(text)[:100]) from None
 
@@ -136,7 +137,7 @@ def _help(option: Option, side: str) -> str:
     if side == "b":
         return _help_of_b(option)
     if side == "a" and not option.traits.command_prefix:
-        return f"{option.description} of A and, unless given, of B."
+        return f"{option.description}; of A and, unless given, of B."
     return option.help
 
 
