@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
@@ -9,15 +10,38 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
+from pydantic import TypeAdapter
 
+from jglue_app.errors import InputError
+from jglue_app.messages import mark
+from jglue_app.prompts.styles import load_style
 from jglue_app.runs import presets
 from jglue_app.runs.request import RunRequest, Side
-from jglue_app.runs.request_options import Option, options
+from jglue_app.runs.request_checks import read_values
+from jglue_app.runs.request_options import Option, Panel, options
 
 TYPES: Mapping[str, type] = {"integer": int, "number": float, "flag": bool}
 """Kind of a value → type of its option; all others are texts."""
 FILES = ("marc_ja",)
 """Options that are paths."""
+ORDER = (
+    *("tasks", "data", "split", "limit", "seed", "marc_ja"),
+    *("style", "format", "shots", "shots_by_task", "shot_selection", "shot_seed", "system"),
+    *("method", "max_new_tokens", "thinking", "max_thinking_tokens"),
+    *("repetition_penalty", "repetition_penalty_by_task"),
+    *("dtype", "quantization", "revision", "gguf_file", "allow_bin", "backend"),
+)
+"""Fields in the order of the help, behind the models; one that is not here comes last in its panel."""
+COMMAND_PANELS: Mapping[str, Panel] = {
+    **{"device": "Model and machine", "memory": "Model and machine"},
+    **dict.fromkeys(("runs_dir", "wandb", "project", "entity", "offline"), "Stored runs and W&B"),
+}
+"""Parameter of the commands themselves → its panel; the others have none."""
+NOT_A_NUMBER = {
+    "integer": mark("{option} takes a whole number, not {text!r}."),
+    "number": mark("{option} takes a number, not {text!r}."),
+}
+"""Kind of a value → what is said of a text that is none."""
 NO_LIMIT = " 0 for none of its own;"
 
 
@@ -35,7 +59,7 @@ def with_request_options(function: Callable[..., None], sides: Sequence[Literal[
 
     hints = get_type_hints(function, include_extras=True)
     own = [
-        parameter.replace(annotation=hints[parameter.name])
+        parameter.replace(annotation=_in_panel(hints[parameter.name], COMMAND_PANELS.get(parameter.name)))
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
@@ -48,38 +72,73 @@ def with_request_options(function: Callable[..., None], sides: Sequence[Literal[
     return command
 
 
+def _in_panel(hint: Any, panel: Panel | None) -> Any:
+    """The annotation of a shared option, in a panel of the help of these commands."""
+    if panel is None:
+        return hint
+    info = copy.copy(hint.__metadata__[0])
+    info.rich_help_panel = panel
+    return Annotated[hint.__origin__, info]
+
+
 def _last(own: list[inspect.Parameter]) -> list[inspect.Parameter]:
     """Parameters that stand behind the request's: those that may be given by name alone."""
     return [parameter for parameter in own if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def _parameters(sides: Sequence[str]) -> Iterator[inspect.Parameter]:
-    models, rest = ({n: o for n, o in options(Side).items() if (n == "model") is first} for first in (True, False))
-    for side in sides:
-        yield from (_parameter(option, side) for option in models.values())
-    yield from (_parameter(option, "") for option in options(RunRequest).values())
-    for option in rest.values():
-        yield from (_parameter(option, side) for side in sides)
+    of_run, of_side = options(RunRequest), dict(options(Side))
+    model = of_side.pop("model")
+    yield from (_parameter(model, side) for side in sides)
+    places = {name: place for place, name in enumerate(ORDER)}
+    for name in sorted((*of_run, *of_side), key=lambda name: places.get(name, len(places))):
+        if name in of_run:
+            yield _parameter(of_run[name], "")
+        else:
+            yield from (_parameter(of_side[name], side) for side in sides)
 
 
 def _parameter(option: Option, side: str) -> inspect.Parameter:
-    name, help = _name(option, side), option.help
+    name = _name(option, side)
     default = option.default if option.traits.command_default is ... else option.traits.command_default
-    if option.traits.from_protocol and option.name != "tasks":
+    if side == "b" or (option.traits.from_protocol and option.name != "tasks"):
         default = None
-    if side == "a" and option.name == "model":
-        help = "Model A."
-    if side == "b":
-        default = None
-        help = "Model B; without it, the same as A." if option.name == "model" else _help_of_b(option)
+    help = _help(option, side)
+    panel = None if option.traits.panel == "Options" else option.traits.panel
     kind: Any = Path if option.name in FILES else TYPES.get(option.kind, str)
+    flag = _flag(option, side)
     if option.kind == "flag":
-        flags = [f"--{option.flag}/--no-{option.flag}" if default is None else f"--{option.flag}"]
-        info = typer.Option(*flags, help=help, show_default=default is not None)
+        flags = f"{flag}/--no-{option.flag}" if default is None else flag
+        info = typer.Option(flags, help=help, show_default=default is not None, rich_help_panel=panel)
+    elif option.kind in NOT_A_NUMBER:
+        parser = _parser(kind, NOT_A_NUMBER[option.kind], flag)
+        info = typer.Option(flag, help=help, parser=parser, metavar=f"<{kind.__name__}>", rich_help_panel=panel)
     else:
-        info = typer.Option(f"--{name.replace('_', '-')}", help=help)
+        info = typer.Option(flag, help=help, rich_help_panel=panel)
     annotation: Any = Annotated[kind | None, info] if default is None else Annotated[kind, info]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _parser(kind: type[int] | type[float], sentence: str, flag: str) -> Callable[[Any], int | float]:
+    """Text of an option → its number; a text that is none is an InputError."""
+
+    def parse(text: Any) -> int | float:
+        try:
+            return TypeAdapter(kind).validate_python(text)
+        except ValueError:
+            raise InputError(sentence, option=flag, text=str(text)[:100]) from None
+
+    return parse
+
+
+def _help(option: Option, side: str) -> str:
+    if option.name == "model" and side:
+        return "Model A." if side == "a" else "Model B; without it, the same as A."
+    if side == "b":
+        return _help_of_b(option)
+    if side == "a" and not option.traits.command_prefix:
+        return f"{option.description}; of A and, unless given, of B."
+    return option.help
 
 
 def _help_of_b(option: Option) -> str:
@@ -96,6 +155,10 @@ def _name(option: Option, side: str) -> str:
     return f"{side}_{option.name}" if side == "b" or (side and option.traits.command_prefix) else option.name
 
 
+def _flag(option: Option, side: str) -> str:
+    return f"--{_name(option, side).replace('_', '-')}"
+
+
 def run_request(protocol: str, given: Mapping[str, Any], sides: Sequence[Literal["", "a", "b"]]) -> RunRequest:
     """The request that the options of a command make; those left out are the protocol's own, or A's.
 
@@ -109,7 +172,24 @@ def run_request(protocol: str, given: Mapping[str, Any], sides: Sequence[Literal
     common["marc_ja"] = str(given["marc_ja"]) if given["marc_ja"] else None
     a = {name: given[_name(option, sides[0])] for name, option in options(Side).items()}
     b = _second(given, a) if "b" in sides else None
+    if b is not None:
+        _check_sides(given)
     return presets.request(protocol, common, a, b)
+
+
+def _check_sides(given: Mapping[str, Any]) -> None:
+    """Raise InputError, with the name of the option, for a value of one of two sides that its option does not take."""
+    for side in ("a", "b"):
+        for name, option in options(Side).items():
+            value = given[_name(option, side)]
+            if value is None or (side == "b" and option.optional and value in ("", 0)):
+                continue
+            try:
+                read_values(Side, {name: value}, "program")
+                if name == "style":
+                    load_style(value)
+            except InputError as e:
+                raise InputError("{option}: {sentence}", option=_flag(option, side), sentence=e.message) from None
 
 
 def _second(given: Mapping[str, Any], a: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Side:
             title="Format",
             description="Prompt format: plain, chat, rinna, rinna_bilingual, alpaca or llama2",
         ),
-        Traits(without="the protocol's own", choices=lambda: tuple(FORMATS), from_protocol=True),
+        Traits(panel="Prompt", without="the protocol's own", choices=lambda: tuple(FORMATS), from_protocol=True),
     ] = "plain"
     style: Annotated[
         Text,
@@ -82,7 +82,7 @@ class Side:
             title="Style",
             description="Wording style: a name, or the path of your own .toml file",
         ),
-        Traits(without="the protocol's own", from_protocol=True),
+        Traits(panel="Prompt", without="the protocol's own", from_protocol=True),
     ] = "ja-labels"
     shots: Annotated[
         Whole,
@@ -91,15 +91,17 @@ class Side:
             title="Examples",
             description="Number of solved examples",
         ),
-        Traits(without="as the protocol has them", from_protocol=True, cap=MAX_SHOTS),
+        Traits(panel="Prompt", without="as the protocol has them", from_protocol=True, cap=MAX_SHOTS),
     ] = 0
     quantization: Annotated[
-        Text, Field(title="Quantization", description="none, 8bit or 4bit"), Traits(choices=lambda: QUANTIZATIONS)
+        Text,
+        Field(title="Quantization", description="none, 8bit or 4bit"),
+        Traits(panel="Model and machine", choices=lambda: QUANTIZATIONS),
     ] = "none"
     dtype: Annotated[
         Text,
         Field(title="dtype", description="auto, float32, bfloat16 or float16"),
-        Traits(choices=lambda: DTYPES),
+        Traits(panel="Model and machine", choices=lambda: DTYPES),
     ] = "auto"
     thinking: Annotated[
         Text,
@@ -108,7 +110,7 @@ class Side:
             description="Thinking before the answer, for --format chat and models whose template has a switch for it: "
             "off, on, or default (the template's own)",
         ),
-        Traits(choices=lambda: THINKING),
+        Traits(panel="Answering", choices=lambda: THINKING),
     ] = "off"
     max_thinking_tokens: Annotated[
         Whole | None,
@@ -118,7 +120,7 @@ class Side:
             title="Tokens of a thought",
             description="Limit on tokens of a thought, beside those of the answer",
         ),
-        Traits(without="they share one limit"),
+        Traits(panel="Answering", without="they share one limit"),
     ] = None
     repetition_penalty: Annotated[
         Penalty,
@@ -127,7 +129,7 @@ class Side:
             description="Lower the scores of tokens that stand in the prompt or were written: above 0, such as 1.2; 1 "
             "is none",
         ),
-        Traits(without="as the protocol has it", from_protocol=True),
+        Traits(panel="Answering", without="as the protocol has it", from_protocol=True),
     ] = 1.0
     shots_by_task: Annotated[
         tuple[tuple[str, Annotated[Whole, Field(ge=0)]], ...],
@@ -136,7 +138,7 @@ class Side:
             title="Examples of single subsets",
             description="Number of solved examples of subsets that have another one, such as jsquad=2,jsts=3",
         ),
-        Traits(without="as the protocol has them", from_protocol=True),
+        Traits(panel="Prompt", without="as the protocol has them", from_protocol=True),
     ] = ()
     repetition_penalty_by_task: Annotated[
         tuple[tuple[str, Penalty], ...],
@@ -145,32 +147,32 @@ class Side:
             title="Repetition penalty of single subsets",
             description="Repetition penalty of subsets that have another one, such as jsquad=1.2",
         ),
-        Traits(without="as the protocol has it", from_protocol=True),
+        Traits(panel="Answering", without="as the protocol has it", from_protocol=True),
     ] = ()
     shot_selection: Annotated[
         Text,
         Field(title="Selection of examples", description="How examples are chosen: fixed, random or balanced"),
-        Traits(choices=lambda: SHOT_SELECTIONS, command_prefix=False),
+        Traits(panel="Prompt", choices=lambda: SHOT_SELECTIONS, command_prefix=False),
     ] = "balanced"
     shot_seed: Annotated[
         Whole,
         Field(title="Seed of the examples", description="Seed of the choice of examples"),
-        Traits(command_prefix=False),
+        Traits(panel="Prompt", command_prefix=False),
     ] = 0
     system: Annotated[
         Text,
         Field(title="System turn", description="Text of the system turn"),
-        Traits(cap=MAX_SYSTEM, multiline=True, command_prefix=False),
+        Traits(panel="Prompt", cap=MAX_SYSTEM, multiline=True, command_prefix=False),
     ] = ""
     revision: Annotated[
         Text | None,
         Field(title="Revision", description="Branch, tag or commit on the Hub"),
-        Traits(local_only=True, follows_a="same model"),
+        Traits(panel="Model and machine", local_only=True, follows_a="same model"),
     ] = None
     gguf_file: Annotated[
         Text | None,
         Field(title="GGUF file", description="File in a Hub repository that holds GGUF weights"),
-        Traits(local_only=True, follows_a="same model"),
+        Traits(panel="Model and machine", local_only=True, follows_a="same model"),
     ] = None
     backend: Annotated[
         Text | None,
@@ -179,6 +181,7 @@ class Side:
             description="hf or scripted (a table of answers)",
         ),
         Traits(
+            panel="Model and machine",
             without="scripted for .jsonl files, else hf",
             choices=lambda: tuple(BACKENDS),
             local_only=True,
@@ -245,17 +248,17 @@ class RunRequest:
             title="Subsets",
             description="Subsets, separated by commas, or 'all' that the protocol scores (jcola if named)",
         ),
-        Traits(from_protocol=True, command_default="all"),
+        Traits(panel="Questions", from_protocol=True, command_default="all"),
     ] = DEFAULT_TASKS
     data: Annotated[
         Text,
         Field(title="Data", description="official (JGLUE v1.3) or sample (embedded items)"),
-        Traits(choices=lambda: DATA_KINDS, command_default="official"),
+        Traits(panel="Questions", choices=lambda: DATA_KINDS, command_default="official"),
     ] = "sample"
     limit: Annotated[
         Whole | None,
         Field(ge=1, title="Items per subset", description="Items per subset"),
-        Traits(without="all", command_default=None),
+        Traits(panel="Questions", without="all", command_default=None),
     ] = 5
     method: Annotated[
         Text,
@@ -263,23 +266,24 @@ class RunRequest:
             title="Method",
             description="generate, choose (log-likelihood of each answer) or both",
         ),
-        Traits(without="as the protocol needs", choices=lambda: METHODS, from_protocol=True),
+        Traits(panel="Answering", without="as the protocol needs", choices=lambda: METHODS, from_protocol=True),
     ] = "both"
     a: Side = Field(default_factory=Side)
     b: Side | None = None
     allow_bin: Annotated[
         bool,
         Field(strict=True, title="Allow .bin", description="Accept pickled .bin weights, read weights-only"),
-        Traits(local_only=True, in_link=False),
+        Traits(panel="Model and machine", local_only=True, in_link=False),
     ] = False
     split: Annotated[
         Text,
         Field(title="Split", description="train, valid or test; JCoLA also has out_of_domain"),
-        Traits(choices=known_splits, by_subset=True),
+        Traits(panel="Questions", choices=known_splits),
     ] = "valid"
     seed: Annotated[
         Whole,
         Field(title="Seed", description="Seed of the order in which items are taken under a limit"),
+        Traits(panel="Questions"),
     ] = 0
     max_new_tokens: Annotated[
         Whole | None,
@@ -289,7 +293,7 @@ class RunRequest:
             title="New tokens",
             description="Limit on new tokens",
         ),
-        Traits(without="the style's own"),
+        Traits(panel="Answering", without="the style's own"),
     ] = None
     oracle_length: Annotated[
         bool,
@@ -303,7 +307,7 @@ class RunRequest:
     marc_ja: Annotated[
         Text | None,
         Field(title="MARC-ja file", description="Your own MARC-ja file in the official format"),
-        Traits(local_only=True, in_link=False, cap=4_096),
+        Traits(panel="Questions", local_only=True, in_link=False, cap=4_096),
     ] = None
 
     @model_validator(mode="wrap")

@@ -20,6 +20,9 @@ Kind = Literal["text", "integer", "number", "flag", "tasks", "by task"]
 Surface = Literal["program", "page", "link", "form"]
 """Where a value came from. `program` is the command line and Python; the others are filled in by anybody."""
 
+Panel = Literal["Options", "Questions", "Prompt", "Answering", "Model and machine", "Stored runs and W&B"]
+"""A group of options in the help of the command line."""
+
 MAX_NAME = 500
 """Characters of a text in one line, such as a model's name, that page, links and forms take."""
 MAX_WHOLE = 10**18
@@ -34,8 +37,8 @@ class Traits:
 
     choices: Callable[[], Sequence[str]] | None = None
     """Gives the values that exist."""
-    by_subset: bool = False
-    """Whether each subset has its own of the choices: what a program gives is checked where its data is read."""
+    panel: Panel = "Options"
+    """The group it belongs to in the help of the command line."""
     cap: int | None = None
     """The most that page, links and forms take: of a number its value, of a text its characters."""
     multiline: bool = False
