@@ -13,7 +13,7 @@ import typer
 from pydantic import TypeAdapter
 
 from jglue_app.errors import InputError
-from jglue_app.messages import mark
+from jglue_app.messages import Message, mark
 from jglue_app.prompts.styles import load_style
 from jglue_app.runs import presets
 from jglue_app.runs.request import RunRequest, Side
@@ -120,13 +120,13 @@ def _parameter(option: Option, side: str) -> inspect.Parameter:
 
 
 def _parser(kind: type[int] | type[float], sentence: str, flag: str) -> Callable[[Any], int | float]:
-    """Text of an option → its number; a text that is none is an InputError."""
+    """Text of an option → its number; a text that is none is an error with the usage."""
 
     def parse(text: Any) -> int | float:
         try:
             return TypeAdapter(kind).validate_python(text)
         except ValueError:
-            raise InputError(sentence, option=flag, text=str(text)[:100]) from None
+            raise typer.BadParameter(Message(sentence, option=flag, text=str(text)[:100])) from None
 
     return parse
 

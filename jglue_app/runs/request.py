@@ -9,7 +9,7 @@ A field without a title is none of these options.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from jglue_app.backends import BACKENDS, backend_for
 from jglue_app.data.files import DATA_KINDS, SPLITS, Progress
-from jglue_app.errors import InputError
+from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import mark
 from jglue_app.prompts.examples import SHOT_SELECTIONS
 from jglue_app.prompts.formats import FORMATS
@@ -54,9 +54,9 @@ Penalty = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True)]
 
 
-def known_splits() -> tuple[str, ...]:
-    """The splits that any subset has."""
-    more = (task.files.more_splits for task in TASKS.values() if task.files)
+def known_splits(tasks: Iterable[str] = tuple(TASKS)) -> tuple[str, ...]:
+    """The splits that any of the subsets has."""
+    more = (files.more_splits for name in tasks if (files := TASKS[name].files))
     return tuple(dict.fromkeys((*SPLITS, *(split for splits in more for split in splits))))
 
 
@@ -278,7 +278,7 @@ class RunRequest:
     split: Annotated[
         Text,
         Field(title="Split", description="train, valid or test; JCoLA also has out_of_domain"),
-        Traits(panel="Questions", choices=known_splits),
+        Traits(panel="Questions", choices=known_splits, by_subset=True),
     ] = "valid"
     seed: Annotated[
         Whole,
@@ -313,7 +313,10 @@ class RunRequest:
     @model_validator(mode="wrap")
     @classmethod
     def _checked(cls, value: Any, handler: Callable[[Any], RunRequest], info: ValidationInfo) -> RunRequest:
-        return in_sentences(cls, value, handler, info)
+        request = in_sentences(cls, value, handler, info)
+        if request.split not in known_splits():
+            raise UnknownNameError(mark("split"), request.split, known_splits(request.tasks))
+        return request
 
     @property
     def sides(self) -> dict[Literal["a", "b"], Side]:

@@ -65,7 +65,8 @@ def _check_names(known: Mapping[str, Option], found: Any, surface: Surface) -> N
         value = getattr(found, name)
         if option.name == "model" and not value.strip():
             raise request_errors.refused(option, value, surface)
-        if option.choices and value is not None and value not in option.choices:
+        known_value = value is None or value in option.choices or (option.traits.by_subset and surface == "program")
+        if option.choices and not known_value:
             raise request_errors.unknown(option, value)
         if option.kind in ("tasks", "by task"):
             for entry in value:

@@ -37,6 +37,8 @@ class Traits:
 
     choices: Callable[[], Sequence[str]] | None = None
     """Gives the values that exist."""
+    by_subset: bool = False
+    """Whether each subset has its own of the choices: a request of a program is checked as a whole."""
     panel: Panel = "Options"
     """The group it belongs to in the help of the command line."""
     cap: int | None = None

@@ -85,11 +85,8 @@ def test_an_option_of_a_without_a_prefix_says_that_it_is_for_b_too() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("run --limit abc", "--limit takes a whole number, not 'abc'."),
-        ("run --seed 1.5", "--seed takes a whole number, not '1.5'."),
-        ("run --repetition-penalty high", "--repetition-penalty takes a number, not 'high'."),
-        ("compare --b-shots two", "--b-shots takes a whole number, not 'two'."),
-        ("run --split foo", "Unknown split 'foo'. Known: train, valid, test, out_of_domain."),
+        ("run --split foo --tasks jnli", "Unknown split 'foo'. Known: train, valid, test."),
+        ("run --split foo --tasks jnli,jcola", "Unknown split 'foo'. Known: train, valid, test, out_of_domain."),
         ("run --split out_of_domain --tasks jnli", "JNLI has no split 'out_of_domain'. It has train, valid, test."),
         ("compare --b-shots -1", "--b-shots: The number of few-shot examples must be 0 or more."),
         ("compare --b-max-thinking-tokens 0", "A and B are the same. Change one of them, e.g. add --b-shots 3."),
@@ -104,3 +101,19 @@ def test_an_unknown_name_in_a_comparison_is_refused_with_the_option_of_its_side(
     error = refusal("compare", option, "nope")
     assert re.match(rf"{option}: Unknown [a-z -]+ 'nope'\. Known: ", str(error))
     assert re.match(rf"{option}：.*「?nope", say(error.message, "ja"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("run --limit abc", "--limit takes a whole number, not 'abc'."),
+        ("run --seed 1.5", "--seed takes a whole number, not '1.5'."),
+        ("run --repetition-penalty high", "--repetition-penalty takes a number, not 'high'."),
+        ("compare --b-shots two", "--b-shots takes a whole number, not 'two'."),
+    ],
+)
+def test_a_text_that_is_no_number_is_refused_in_a_sentence_below_the_usage(arguments: str, sentence: str) -> None:
+    result = CliRunner().invoke(app, arguments.split(), env={"COLUMNS": "160"})
+    assert result.exit_code == 2
+    assert "Usage: " in result.output
+    assert sentence in result.output
