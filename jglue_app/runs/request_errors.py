@@ -83,7 +83,9 @@ def unknown_task(name: str, surface: Surface) -> UnknownNameError:
 
 def refused(option: Option, value: Any, surface: Surface, side: str = "", *, capped: bool = False) -> InputError:
     """A value that an option does not take, as a sentence; `capped` if only page, links and forms do not."""
-    is_whole = option.kind in ("integer", "by task") and isinstance(value, int | float) and math.isfinite(value)
+    # Of a whole number beyond any float it cannot be asked whether it is finite.
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    is_whole = option.kind in ("integer", "by task") and is_number and option.name != "repetition_penalty_by_task"
     if is_whole and abs(value) >= MAX_WHOLE and option.cap is None:
         return InputError("{name} takes a whole number of at most 18 digits.", name=option.flag)
     if surface == "link" and option.kind in ("integer", "number", "flag", "by task"):
