@@ -200,6 +200,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *line: str) -> int:
     return int(end.value.code or 0)
 
 
+@pytest.mark.slow
 def test_the_command_compares(
     tiny_model: TinyModel, harness: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

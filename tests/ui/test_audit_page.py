@@ -174,6 +174,7 @@ def test_it_fits_a_phone_in_english(open_page: OpenPage) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 def test_a_public_page_takes_a_pasted_table_and_no_file(open_page: OpenPage, tmp_path: Path) -> None:
     with serve(tmp_path / "public", {"JGLUE_MODE": "public"}) as address:
         page = open_page(address=address)

@@ -208,6 +208,7 @@ def test_stop_ends_within_two_seconds_and_the_same_settings_go_on_from_there(
     assert whole.count(b"\n") == 40
 
 
+@pytest.mark.slow
 def test_rows_and_scores_stream_in_while_a_run_goes_on(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     start(page, table("stream", "含意", 0.4), None, "JNLI", items="20")

@@ -177,6 +177,7 @@ def test_a_format_named_twice_is_swept_once(client: Client) -> None:
         client.predict(formats=["plain"] * 1_000, api_name="/sweep_formats")
 
 
+@pytest.mark.slow
 def test_a_prompt_is_answered_and_formats_are_swept(client: Client) -> None:
     one = client.predict(task="jnli", item_id="sn001", shots=3, api_name="/try_prompt")
     assert one["record"]["output"]["text"]

@@ -101,6 +101,7 @@ def test_a_format_that_the_model_has_not_is_a_sentence_beside_the_other(lab: Pag
     assert lab.locator("#lab-tokens .jg-side-a .jg-token").count() > 10
 
 
+@pytest.mark.slow
 def test_an_item_that_somebody_types_is_answered_in_both_formats(lab: Page) -> None:
     one_item(lab)
     lab.locator("#lab-field-0").locator("textarea, input").fill("男の人がピアノを弾いている。")

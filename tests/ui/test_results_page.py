@@ -40,6 +40,7 @@ def ranks(page: Page) -> dict[str, str]:
 BASE_0, BASE_3 = "gemma-3-270m · plain · ja-labels · 0-shot", "gemma-3-270m · plain · ja-labels · 3-shot"
 
 
+@pytest.mark.slow
 def test_ranks_move_when_another_protocol_scores_the_same_outputs(open_page: OpenPage, tmp_path: Path) -> None:
     with serve(tmp_path / "only-shipped") as address:
         page = open_page(address=address)
@@ -108,6 +109,7 @@ def exported(page: Page, format: str, name: str = "") -> Path:
     return Path(download.value.path())
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_imported_and_deleted(open_page: OpenPage, table: Tables, tmp_path: Path) -> None:
     runs, other = tmp_path / "here", tmp_path / "there"
     with serve(runs) as address:

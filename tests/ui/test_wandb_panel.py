@@ -101,6 +101,7 @@ def test_a_full_run_is_sent_with_the_key_in_the_box_which_is_kept_nowhere(
     assert wandb.run(f"operator/from-page/{run.id}").keys == {OWN}
 
 
+@pytest.mark.slow
 def test_a_full_run_is_sent_when_it_is_done(open_page: OpenPage, table: Tables, local: str, wandb: WandbServer) -> None:
     page = open_page(address=local)
     tab(page, "全量実行")

@@ -35,6 +35,8 @@ from tests.wandb_sink.known import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 PYTHON = sys.executable
 CANARY = "canary" * 8
 SILENT = ("graphql:CreateArtifact$", "PUT /blobs", "CommitArtifact", "PUT /run-files", "file_stream")

@@ -397,6 +397,7 @@ def environment(process: psutil.Process) -> str:
 # --- two runs -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_of_two_models_each_is_followed_and_at_the_end_all_three_are_there(tmp_path: Path) -> None:
     two = compared(tmp_path)
     assert two.code == 0

@@ -428,6 +428,7 @@ def test_progress_arrives_as_it_goes(launched: Launched) -> None:
 # --- how it fails ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_launch_fails_and_says_why(tmp_path: Path) -> None:
     holes = table(tmp_path / "holes.jsonl", leave_out=2)
     with LaunchServer(users={KEY: "tester"}) as server:

@@ -19,6 +19,8 @@ from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.conftest import Board
 from tests.wandb_sink.known import ROOT, Json, files, spec_id
 
+pytestmark = pytest.mark.slow
+
 CANARY = "c0ffee" * 7
 WANDB = str(Path(sys.executable).with_name("wandb"))
 

@@ -381,6 +381,7 @@ def test_what_speaks_against_the_second_is_told_before_the_first_is_sent(made: P
         assert list(server.runs) == [larger.path]
 
 
+@pytest.mark.slow
 def test_of_two_runs_the_one_that_arrived_is_named_when_the_second_fails(
     made: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

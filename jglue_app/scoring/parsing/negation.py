@@ -142,12 +142,13 @@ def is_negated(
     for count, match in enumerate(_SENTENCE.finditer(text, start, limit)):
         if count >= MAX_SENTENCES:
             break
-        inside = [(a - match.start(), b - match.start()) for a, b in others if match.start() <= a < match.end()]
+        opening, closing = match.span()
+        inside = [(a - opening, b - opening) for a, b in others if opening <= a < closing]
         if _sentence_denies(match.group(), inside):
             return True
         if repeats is None or inside:
             continue
-        again = [span for span in repeats if match.start() <= span[0] < match.end()]
+        again = [span for span in repeats if opening <= span[0] < closing]
         rest = match.group()
         if again:
             # 「4.0」 and 「矛盾です」 say the answer again; 「4.0Sike」 does not.
