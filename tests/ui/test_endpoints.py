@@ -156,6 +156,7 @@ def test_a_run_is_stopped_by_its_owner_and_by_nobody_else(address: str, table: T
     assert 0 < last["progress"][0]["done"] < 40
 
 
+@pytest.mark.slow
 def test_a_prompt_is_shown_token_by_token(client: Client) -> None:
     found = client.predict(task="jnli", item_id="sn001", format="alpaca", api_name="/show_prompt")
     assert found["tokens"][0] == {"ids": [2], "text": "<bos>", "special": True}

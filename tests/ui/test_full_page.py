@@ -21,6 +21,7 @@ def begin(page: Page, model: Path) -> None:
     page.click("#full-run")
 
 
+@pytest.mark.slow
 def test_a_full_run_goes_on_through_a_reload_and_can_be_opened_item_by_item(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     begin(page, table("whole", "含意", 0.1))

@@ -326,6 +326,7 @@ def test_what_has_nothing_to_score_is_refused_in_a_sentence_before_anything_is_s
         assert server.requests == []
 
 
+@pytest.mark.slow
 def test_a_run_whose_every_output_is_unreadable_is_sent_as_that(tmp_path: Path) -> None:
     rows = [{"task": "jsts", "item_id": id_, "text": "とても近い"} for id_ in JSTS]
     model = tmp_path / "wordy.jsonl"
