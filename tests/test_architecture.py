@@ -19,7 +19,7 @@ FILES = sorted([ROOT / "app.py", *PACKAGE.rglob("*.py")])
 BACKENDS = ("jglue_app/backends/",)
 PAGE = ("jglue_app/ui/", "app.py")
 HOME = {
-    "torch": (*BACKENDS, "jglue_app/bench/machine.py"),
+    "torch": BACKENDS,
     "transformers": BACKENDS,
     "bitsandbytes": BACKENDS,
     "huggingface_hub": BACKENDS,

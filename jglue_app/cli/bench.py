@@ -37,7 +37,7 @@ from jglue_app.version import __version__
 
 if TYPE_CHECKING:
     from jglue_app.backends.hf.backend import HFBackend
-    from jglue_app.bench.machine import Machine
+    from jglue_app.backends.hf.machine import Machine
 
 
 def bench_command(
@@ -90,7 +90,7 @@ def bench_command(
             settings, spec, device=device, notify=view.say, methods=methods, leave_out=without or []
         )
         running.callback(backend.close)
-        from jglue_app.bench.machine import accelerator_peak, measure_machine  # torch takes seconds to import
+        from jglue_app.backends.hf.machine import accelerator_peak, measure_machine  # torch takes seconds to import
 
         machine = measure_machine(backend.info.device, backend.info.dtype)
         opened = _opened(pairs, spec, settings, backend.info, machine.threads, view.say)

@@ -65,7 +65,7 @@ def with_request_options(function: Callable[..., None], sides: Sequence[Literal[
     ]
     of_request = list(_parameters(sides))
     signature = inspect.Signature([*own[: len(own) - len(_last(own))], *of_request, *_last(own)])
-    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__signature__ = signature  # type: ignore[attr-defined]  # typer reads it; typeshed does not name it.
     command.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()} | {"return": None}
     command.__name__ = function.__name__.strip("_")
     del command.__wrapped__

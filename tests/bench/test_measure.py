@@ -11,8 +11,8 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from jglue_app.backends.hf.ablation import OPTION_NAMES
+from jglue_app.backends.hf.machine import measure_machine
 from jglue_app.bench import measure
-from jglue_app.bench.machine import measure_machine
 from jglue_app.cli import main
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.settings import load_settings
