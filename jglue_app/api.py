@@ -105,6 +105,7 @@ def evaluate(
     shots_by_task: Mapping[str, int] | None = None,
     repetition_penalty_by_task: Mapping[str, float] | None = None,
     marc_ja: str | Path | None = None,
+    budget: float | None = None,
     device: str = "auto",
     pool: ModelPool | None = None,
 ) -> Run:
@@ -124,6 +125,7 @@ def evaluate(
         repetition_penalty: of all subsets; see there.
         shots_by_task, repetition_penalty_by_task: subset → its own number, where it has another one.
         marc_ja: your own MARC-ja file.
+        budget: most that the paid requests of the run may cost, in the currency of the endpoint.
         device: see `backends.open_backend`.
         pool: keeps models loaded between calls; without one the model is dropped at the end.
 
@@ -136,7 +138,7 @@ def evaluate(
         {
             **{"tasks": tasks, "data": data, "split": split, "limit": limit, "seed": seed, "method": method},
             **{"max_new_tokens": max_new_tokens, "oracle_length": oracle_length, "allow_bin": _spec(model).allow_bin},
-            "marc_ja": str(marc_ja) if marc_ja else None,
+            **{"marc_ja": str(marc_ja) if marc_ja else None, "budget": budget},
         },
         {
             **_of_model(model),
@@ -164,7 +166,7 @@ def _spec(model: str | ModelSpec) -> ModelSpec:
 def _of_model(model: str | ModelSpec) -> dict[str, object]:
     """What a model says of a side of a request."""
     spec = _spec(model)
-    names = ("backend", "revision", "dtype", "quantization", "gguf_file")
+    names = ("backend", "revision", "dtype", "quantization", "gguf_file", "adapter")
     return {"model": spec.id} | {name: getattr(spec, name) for name in names}
 
 

@@ -117,6 +117,9 @@ class Prompt:
     ranked_text: str = ""
     """The input that log-likelihoods of answers were taken after, where that is not `text`: the same with its thought
     closed."""
+    thinking: str = ""
+    """What a server that renders `messages` itself is told about thinking: `off`, `on` or `default`. Empty where
+    `text` is the whole input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,8 @@ class ModelSpec:
     """What answers. Never holds a secret."""
 
     id: str
-    """A registry name, a Hub id `owner/name`, a local folder, a `.gguf` file, or a table for `scripted`."""
+    """A registry name, a Hub id `owner/name`, a local folder, a `.gguf` file, a table for `scripted`, or
+    `ENDPOINT:MODEL` for `openai_api`."""
     backend: str = "hf"
     """A key of `BACKENDS`."""
     revision: str | None = None
@@ -138,7 +142,10 @@ class ModelSpec:
     allow_bin: bool = False
     """Accept pickled `.bin` weights (read weights-only) when a repository has no safetensors."""
     files_sha256: str | None = None
-    """Checksum over the files that the model is loaded from, filled in when a run is planned; None if not known."""
+    """Checksum over the files that the model is loaded from, filled in when a run is planned; None if not known. Of a
+    model on a server, over what the handshake with it gave."""
+    adapter: str | None = None
+    """A PEFT adapter on the model's weights: a Hub id or a local folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +263,18 @@ def _identity(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a server was sent for one item and gave back for it, as it counts tokens: all requests together."""
+
+    requests: int
+    prompt_tokens: int
+    new_tokens: int
+    """Generated tokens, those of a thought among them."""
+    estimated: bool = False
+    """Whether the server gave no usable counts for some request, so that its texts were measured here."""
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """What came back from the model, untouched."""
 
@@ -272,6 +291,12 @@ class Output:
     """Wall time of the item's batch divided by the batch's items."""
     choice_logprobs: tuple[float, ...] | None = None
     """Summed log-probability (natural logarithm) of each of `Prompt.answers`."""
+    reasoning: str | None = None
+    """The thought, where a server gives it apart from the text; None where it does not."""
+    reasoning_tokens: int = 0
+    """Those of `new_tokens` that the thought took, as the server counts them."""
+    usage: Usage | None = None
+    """What a server counted; None where the model ran here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,6 +452,17 @@ class ModelInfo:
     """Share of unknown tokens in that text."""
     quantized: str = ""
     """How the weights are quantized in the files already, such as `bnb 4-bit (nf4)`; empty if they are not."""
+    continues_text: bool = True
+    """Whether a text can be continued; False where only whole chats are answered."""
+    ranking: str = ""
+    """How answers are ranked where that is approximate: `first token`, by the most likely first tokens of an answer.
+    Empty where log-probabilities are of whole answers."""
+    price_in: float = 0.0
+    """Price of a million tokens of prompts; 0 where nothing is paid."""
+    price_out: float = 0.0
+    """Price of a million generated tokens."""
+    currency: str = ""
+    """Of the prices, such as `USD`; empty where nothing is paid."""
 
 
 class Backend(Protocol):

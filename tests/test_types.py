@@ -34,6 +34,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "quantization": "8bit",
         "gguf_file": "q4.gguf",
         "allow_bin": True,
+        "adapter": "owner/lora",
         "files_sha256": "ab" * 32,
     },
     "prompt": {

@@ -29,7 +29,7 @@ ORDER = (
     *("style", "format", "shots", "shots_by_task", "shot_selection", "shot_seed", "system"),
     *("method", "max_new_tokens", "thinking", "max_thinking_tokens"),
     *("repetition_penalty", "repetition_penalty_by_task"),
-    *("dtype", "quantization", "revision", "gguf_file", "allow_bin", "backend"),
+    *("dtype", "quantization", "revision", "adapter", "gguf_file", "allow_bin", "backend", "budget"),
 )
 """Fields in the order of the help, behind the models; one that is not here comes last in its panel."""
 COMMAND_PANELS: Mapping[str, Panel] = {

@@ -99,7 +99,8 @@ def _form_field(option: Option) -> FormField:
         least = stands_for_none if left_out else option.least
         return FormField(option, "integer", stands_for_none if left_out else default, left_out, (), least)
     if option.kind == "number":
-        return FormField(option, "number", 0.0 if is_open else default, is_open, (), 0)
+        left_out = is_open or option.optional
+        return FormField(option, "number", 0.0 if left_out else default, left_out, (), 0)
     if option.kind == "tasks":
         return FormField(option, "string", ALL, True, (), None)
     if is_open and option.kind == "text":

@@ -32,6 +32,8 @@ class Plan:
     """Task → the items to answer under the limit."""
     files: Mapping[str, str] = field(default_factory=dict)
     """The files that the model is loaded from, with their checksums; see `backends.fingerprint`."""
+    budget: float | None = None
+    """Most that the paid requests of the run may cost."""
 
     @property
     def ids(self) -> dict[str, frozenset[str]]:
@@ -56,12 +58,14 @@ def make_plan(
     prompt: PromptSpec | None = None,
     decoding: Decoding | None = None,
     marc_ja: Path | None = None,
+    budget: float | None = None,
     progress: data.Progress | None = None,
     answers: bool = True,
 ) -> Plan:
     """Check a run and gather all it needs but the model.
 
     Args:
+        budget: most that the paid requests of the run may cost; not part of the spec.
         answers: whether the model is to answer; only then its files are looked at and become a part of the spec.
 
     Raises:
@@ -103,7 +107,7 @@ def make_plan(
         limit=limit,
     )
     items = {name: sample_items(datasets[name].items, limit, seed) for name in spec.tasks}
-    return Plan(spec, style, datasets, pools, items, model_files.files if model_files else {})
+    return Plan(spec, style, datasets, pools, items, model_files.files if model_files else {}, budget)
 
 
 def build_prompts(plan: Plan, name: str, items: Sequence[Item], model: formats.ModelFormatInfo) -> list[Prompt]:

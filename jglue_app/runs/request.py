@@ -25,7 +25,15 @@ from jglue_app.prompts.examples import SHOT_SELECTIONS
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.thoughts import THINKING
 from jglue_app.runs.request_checks import check_caps, in_sentences, with_limit
-from jglue_app.runs.request_options import MAX_WHOLE, Traits, integral, options, split_by_task, split_names
+from jglue_app.runs.request_options import (
+    MAX_WHOLE,
+    Traits,
+    integral,
+    none_if_zero,
+    options,
+    split_by_task,
+    split_names,
+)
 from jglue_app.settings import Settings
 from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec, is_sample
@@ -40,6 +48,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 MAX_SHOTS = 16
 MAX_NEW_TOKENS = 4096
 MAX_THINKING_TOKENS = 32_768
+MAX_BUDGET = 1_000_000_000
 MAX_SYSTEM = 10_000
 """Characters of a system turn that page, links and forms take."""
 
@@ -51,6 +60,7 @@ CONFIG = ConfigDict(extra="forbid", defer_build=True)
 M = TypeVar("M")
 Whole = Annotated[int, BeforeValidator(integral), Field(strict=True, gt=-MAX_WHOLE, lt=MAX_WHOLE)]
 Penalty = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Money = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(strict=True)]
 
 
@@ -66,7 +76,7 @@ class Side:
 
     model: Annotated[
         Text,
-        Field(title="Model", description="Registry name, Hub id, folder or .gguf file"),
+        Field(title="Model", description="Registry name, Hub id, folder, .gguf file, or ENDPOINT:MODEL"),
     ] = "gemma-3-270m"
     format: Annotated[
         Text,
@@ -169,6 +179,11 @@ class Side:
         Field(title="Revision", description="Branch, tag or commit on the Hub"),
         Traits(panel="Model and machine", local_only=True, follows_a="same model"),
     ] = None
+    adapter: Annotated[
+        Text | None,
+        Field(title="Adapter", description="PEFT adapter on the model's weights: Hub id or folder"),
+        Traits(panel="Model and machine", local_only=True, follows_a="same model"),
+    ] = None
     gguf_file: Annotated[
         Text | None,
         Field(title="GGUF file", description="File in a Hub repository that holds GGUF weights"),
@@ -178,11 +193,11 @@ class Side:
         Text | None,
         Field(
             title="Backend",
-            description="hf or scripted (a table of answers)",
+            description="hf, openai_api (a server of endpoints.toml) or scripted (a table of answers)",
         ),
         Traits(
             panel="Model and machine",
-            without="scripted for .jsonl files, else hf",
+            without="openai_api for ENDPOINT:MODEL, scripted for .jsonl files, else hf",
             choices=lambda: tuple(BACKENDS),
             local_only=True,
             follows_a="never",
@@ -217,6 +232,7 @@ class Side:
             shot_seed=prompt.shot_seed,
             system=prompt.system,
             revision=model.revision,
+            adapter=model.adapter,
             gguf_file=model.gguf_file,
             backend=None if model.backend == backend_for(model.id) else model.backend,
         )
@@ -304,6 +320,15 @@ class RunRequest:
         ),
         Traits(without="the protocol's own", from_protocol=True),
     ] = False
+    budget: Annotated[
+        Money | None,
+        BeforeValidator(none_if_zero),
+        Field(
+            title="Budget",
+            description="Most that a run's paid requests may cost, in the currency of the endpoint",
+        ),
+        Traits(panel="Model and machine", without="the price is asked about first", cap=MAX_BUDGET),
+    ] = None
     marc_ja: Annotated[
         Text | None,
         Field(title="MARC-ja file", description="Your own MARC-ja file in the official format"),
@@ -334,6 +359,7 @@ class RunRequest:
             side.quantization,
             side.gguf_file,
             self.allow_bin,
+            adapter=side.adapter,
         )
 
     def decoding_of(self, side: Side) -> Decoding:
@@ -392,6 +418,7 @@ class RunRequest:
                     prompt=side.prompt,
                     decoding=self.decoding_of(side),
                     marc_ja=Path(self.marc_ja) if self.marc_ja else None,
+                    budget=self.budget,
                     progress=progress,
                     answers=answers,
                 ),

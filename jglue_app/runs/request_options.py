@@ -153,6 +153,11 @@ def integral(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def none_if_zero(value: Any) -> Any:
+    """No value for 0, with which page, links and forms say that there is none."""
+    return None if isinstance(value, int | float) and not isinstance(value, bool) and value == 0 else value
+
+
 # --- values as texts ------------------------------------------------------------------------------------
 
 
@@ -181,7 +186,7 @@ def of_text(option: Option, text: str) -> Any:
     if option.kind == "number":
         if not text.isascii() or len(text) > MAX_DIGITS or "_" in text:
             raise ValueError(text)
-        return float(text)
+        return None if option.optional and float(text) == 0 else float(text)
     if option.kind == "flag":
         if text not in ("true", "false"):
             raise ValueError(text)

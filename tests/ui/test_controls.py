@@ -281,7 +281,11 @@ def test_untouched_controls_ask_for_five_items_of_everything_without_and_with_th
 def test_a_public_server_offers_the_listed_models_alone_and_none_of_its_files(
     pages: list[dict[str, dict[str, Any]]],
 ) -> None:
-    local = {"allow_bin", "marc_ja", *(f"{side}.{n}" for side in "ab" for n in ("revision", "gguf_file", "backend"))}
+    local = {
+        "allow_bin",
+        "marc_ja",
+        *(f"{side}.{n}" for side in "ab" for n in ("revision", "adapter", "gguf_file", "backend")),
+    }
     for public, page in zip((False, True), pages, strict=True):
         assert all(page[model]["allow_custom_value"] is not public for model in ("a.model", "b.model"))
         assert {name for name, control in page.items() if not control["visible"]} == (local if public else set())
@@ -397,6 +401,8 @@ CHANGED: dict[str, tuple[Any, str, str]] = {
     "shot_seed": (5, " · 例題のシード 5", " · seed of the examples 5"),
     "system": ("{短く}", " · システムプロンプトあり", " · with a system prompt"),
     "revision": ("main", " · リビジョン main", " · Revision main"),
+    "adapter": ("owner/lora", " · アダプター owner/lora", " · Adapter owner/lora"),
+    "budget": (2.5, " · 予算 2.5", " · Budget 2.5"),
     "gguf_file": ("q4.gguf", " · GGUF ファイル q4.gguf", " · GGUF file q4.gguf"),
     "backend": ("scripted", " · バックエンド scripted", " · Backend scripted"),
 }
