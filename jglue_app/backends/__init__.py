@@ -26,7 +26,7 @@ BACKENDS = {
 
 
 def backend_for(model: str) -> str:
-    """The backend a model id is meant for: `scripted` for a .jsonl file, `openai_api` for `ENDPOINT:MODEL`, else `hf`."""
+    """The backend of a model id: `scripted` for a .jsonl file, `openai_api` for `ENDPOINT:MODEL`, else `hf`."""
     if model.endswith(".jsonl"):
         return "scripted"
     return endpoints.BACKEND if endpoints.is_served(model) else "hf"
