@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jglue_app.messages import Message
 
@@ -503,6 +503,37 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give memory back. Calling it twice is fine."""
+        ...
+
+
+class Account(Protocol):
+    """What paid requests are charged to; safe for several threads. `backends.spending.Spending` is one."""
+
+    def reserve(self, cost: float, tokens: int = 0) -> bool:
+        """Set aside what a request may cost and take at most; False if that is more than is left."""
+        ...
+
+    def settle(self, reserved: float, cost: float, reserved_tokens: int = 0, tokens: int = 0) -> None:
+        """Give back what was set aside for a request, and note what it did cost and take."""
+        ...
+
+
+@runtime_checkable
+class PaidBackend(Backend, Protocol):
+    """A backend whose requests may cost money: `info.price_in` and `info.price_out` say how much."""
+
+    spending: Account | None
+    """Charged for every request. One that it refuses is not sent, and its prompt yields nothing; None for no limit."""
+
+    def estimate(self, prompts: Sequence[Prompt], max_new_tokens: int, *, generating: bool, choosing: bool) -> Usage:
+        """Most that prompts would take: requests, prompt tokens (estimated), and new tokens at their limit.
+
+        Args:
+            prompts: what would be sent.
+            max_new_tokens: limit of each generated text, its thought included.
+            generating: whether texts are generated.
+            choosing: whether the answers of each prompt are ranked by log-likelihood.
+        """
         ...
 
 
