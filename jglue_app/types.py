@@ -16,6 +16,9 @@ from jglue_app.messages import Message
 Kind = Literal["choice", "score", "span"]
 Finish = Literal["stop", "length", "overflow", "empty", "scored"]
 Source = Literal["official", "user", "sample"]
+SET_ONLY: Mapping[str, bool] = {"set_only": True}
+"""Metadata of a field that is stored where it is not at its default, so that other records stay as they were before it
+was added."""
 IMPORTED = "imported"
 """Backend of a run that was made of another harness's log; its `PromptSpec.style` is that harness and its version."""
 ELSEWHERE = ("predictions", IMPORTED)
@@ -117,7 +120,7 @@ class Prompt:
     ranked_text: str = ""
     """The input that log-likelihoods of answers were taken after, where that is not `text`: the same with its thought
     closed."""
-    thinking: str = ""
+    thinking: str = field(default="", metadata=SET_ONLY)
     """What a server that renders `messages` itself is told about thinking: `off`, `on` or `default`. Empty where
     `text` is the whole input."""
 
@@ -144,7 +147,7 @@ class ModelSpec:
     files_sha256: str | None = None
     """Checksum over the files that the model is loaded from, filled in when a run is planned; None if not known. Of a
     model on a server, over what the handshake with it gave."""
-    adapter: str | None = None
+    adapter: str | None = field(default=None, metadata=SET_ONLY)
     """A PEFT adapter on the model's weights: a Hub id or a local folder."""
 
 
@@ -291,11 +294,11 @@ class Output:
     """Wall time of the item's batch divided by the batch's items."""
     choice_logprobs: tuple[float, ...] | None = None
     """Summed log-probability (natural logarithm) of each of `Prompt.answers`."""
-    reasoning: str | None = None
+    reasoning: str | None = field(default=None, metadata=SET_ONLY)
     """The thought, where a server gives it apart from the text; None where it does not."""
-    reasoning_tokens: int = 0
+    reasoning_tokens: int = field(default=0, metadata=SET_ONLY)
     """Those of `new_tokens` that the thought took, as the server counts them."""
-    usage: Usage | None = None
+    usage: Usage | None = field(default=None, metadata=SET_ONLY)
     """What a server counted; None where the model ran here."""
 
 

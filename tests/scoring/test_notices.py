@@ -245,6 +245,8 @@ FACTS: dict[str, str | float] = {
         "first",
         "printed",
         "here",
+        "count",
+        "names",
     )
 }
 
