@@ -26,7 +26,7 @@ BACKENDS = {
 
 
 def backend_for(model: str) -> str:
-    """The backend a model id is meant for: `scripted` for a .jsonl file, `openai_api` for `ENDPOINT:MODEL`, else `hf`."""
+    """The backend of a model id: `scripted` for a .jsonl file, `openai_api` for `ENDPOINT:MODEL`, else `hf`."""
     if model.endswith(".jsonl"):
         return "scripted"
     return endpoints.BACKEND if endpoints.is_served(model) else "hf"
@@ -71,6 +71,15 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Notify = lambda 
         InputError: the model is a table of answers, which has no tokenizer.
         ModelError, NetworkError: the tokenizer cannot be loaded, or the model's files have changed.
     """
+    if spec.backend == endpoints.BACKEND:
+        served = endpoints.served_model(spec.id, settings)
+        if served.facts.tokenizer is None:
+            raise InputError(
+                "The tokenizer of {model} is on its server. Name it in endpoints.toml (tokenizer = a Hub id or a "
+                "folder) to look at prompts token by token.",
+                model=spec.id,
+            )
+        spec = ModelSpec(served.facts.tokenizer)
     if spec.backend != "hf":
         raise InputError(
             "{model} has no tokenizer to look at. Name a model: a Hub id, a folder or a .gguf file.", model=spec.id
