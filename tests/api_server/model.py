@@ -7,6 +7,7 @@ difference in a prompt changes every later distribution, as with a real model.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 import random
 from array import array
@@ -169,11 +170,12 @@ class LanguageModel:
     def top(self, prefix: Sequence[int], n: int, also: int | None = None) -> list[tuple[int, float]]:
         """The n most likely tokens with their log-probabilities, best first; `also` is added where it is not among
         them."""
-        values = self.logprobs(prefix)
-        best = sorted(range(self.size), key=lambda token: (-values[token], token))[:n]
+        scores = self.scores(prefix)
+        total = math.log(sum(map(math.exp, scores)))
+        best = heapq.nlargest(n, range(self.size), key=scores.__getitem__)  # Of equals the one with the lower id.
         if also is not None and also not in best:
             best.append(also)
-        return [(token, values[token]) for token in best]
+        return [(token, scores[token] - total) for token in best]
 
     # --- generation -------------------------------------------------------------------------------------
 
