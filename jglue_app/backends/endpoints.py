@@ -165,6 +165,12 @@ class ServedModel:
         """Whether its tokens are paid for."""
         return bool(self.facts.price_in or self.facts.price_out)
 
+    def as_row(self) -> dict[str, Any]:
+        """What lists of models say of it, as plain values."""
+        endpoint = self.endpoint
+        prices = {"price_in": self.facts.price_in, "price_out": self.facts.price_out, "currency": endpoint.currency}
+        return {"id": self.id, "interfaces": list(endpoint.interfaces), **prices}
+
 
 def is_served(model: str) -> bool:
     """Whether a model id has the form `ENDPOINT:MODEL`."""

@@ -76,14 +76,23 @@ def memory_free(device: str) -> int:
     return 1
 
 
-def identity(spec: ModelSpec, settings: Settings, notify: Notify = lambda _: None) -> dict[str, str]:
+def identity(
+    spec: ModelSpec, settings: Settings, notify: Notify = lambda _: None, *, again: bool = False
+) -> dict[str, str]:
     """What distinguishes runs of a model on a server: name → value, of its handshake.
+
+    Args:
+        spec: the model.
+        settings: where endpoints are described and handshakes kept.
+        notify: called with what takes long.
+        again: ask the server, though that was done within a day.
 
     Raises:
         InputError, ModelError, NetworkError: as `open_model`.
     """
     served = served_model(spec.id, settings)
-    return handshake(served, settings, lambda: _tokenizer(served, settings, notify), notify).identity
+    found = handshake(served, settings, lambda: _tokenizer(served, settings, notify), notify, again=again)
+    return found.identity
 
 
 def _tokenizer(served: ServedModel, settings: Settings, notify: Notify) -> Tokenizer | None:
