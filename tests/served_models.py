@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,17 +43,17 @@ def served(settings: Settings, server: ApiServer, **entry: object) -> ServedMode
     return served_model("here:tiny", with_server(settings, server, **entry))
 
 
-def write_tokenizer(folder: Path, *, chat: bool = False) -> Path:
+def write_tokenizer(folder: Path, *, chat: bool = False, pieces: Sequence[str] = PIECES) -> Path:
     """The server's tokenizer as a folder that transformers reads.
 
-    With `chat`, it has the template in which the server renders chats.
+    With `chat`, it has the template in which the server renders chats. With other `pieces`, it is not the server's.
     """
     import numpy as np
     from safetensors.numpy import save_file
     from tokenizers import Tokenizer, decoders, models, processors
     from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-    names = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *PIECES]
+    names = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
     # All pieces have one score, so that the fewest are taken: here the same as the longest from left to right.
     raw = Tokenizer(models.Unigram([(name, -1.0) for name in names], unk_id=EOS, byte_fallback=True))
     raw.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])

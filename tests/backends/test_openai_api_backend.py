@@ -68,6 +68,7 @@ def long_ones(server: ApiServer, prompts: Sequence[Prompt]) -> list[Prompt]:
 class ServedContract(BackendContract):
     """The contract, with a server for each class of tests."""
 
+    POLLS = True
     CONFIG = ApiConfig()
     ANSWERS: tuple[str, ...] = ("含意", "矛盾", "中立", "ネガティブ")
     CHAT = False
@@ -213,12 +214,12 @@ class TestChatRenderedHere(ServedContract):
 
 
 def test_as_many_requests_are_in_flight_as_allowed_and_no_more(connect: Connect) -> None:
-    with ApiServer(ApiConfig(latency=0.05)) as server:
-        prompts = [make_prompt(f"{i}：", item_id=str(i)) for i in range(24)]
-        for most in (1, 6):
+    with ApiServer(ApiConfig(latency=0.02)) as server:
+        prompts = [make_prompt(f"{i}：", item_id=str(i)) for i in range(12)]
+        for most in (1, 4):
             backend = connect(server, requests_at_once=most)
             server.requests.clear()
-            assert len(collect(backend.generate(prompts, 4, never))) == 24
+            assert len(collect(backend.generate(prompts, 4, never))) == 12
             assert max(request.at_once for request in server.posts) == most
 
 
@@ -265,9 +266,8 @@ def test_the_thought_is_apart_and_its_tokens_are_counted(connect: Connect) -> No
 
 @pytest.mark.parametrize("way", ["reasoning_effort", "chat_template_kwargs", "enable_thinking"])
 def test_thinking_is_switched_in_the_way_of_the_server(connect: Connect, way: str) -> None:
-    with ApiServer(
-        ApiConfig(reasoning="field", reasoning_switches=(way, *BUDGET), unknown_parameters="refused")
-    ) as server:
+    switches = (way, "thinking_budget")
+    with ApiServer(ApiConfig(reasoning="field", reasoning_switches=switches, unknown_parameters="refused")) as server:
         backend = connect(server, thinking=way)
         prompt = make_prompt("関係：", chat=True)
         texts = []
