@@ -273,6 +273,17 @@ class Usage:
     estimated: bool = False
     """Whether the server gave no usable counts for some request, so that its texts were measured here."""
 
+    def plus(self, other: Usage | None) -> Usage:
+        """Both together; None is nothing."""
+        if other is None:
+            return self
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.new_tokens + other.new_tokens,
+            self.estimated or other.estimated,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Output:

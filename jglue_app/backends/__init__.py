@@ -23,6 +23,10 @@ BACKENDS = {
 }
 
 
+SERVERS = ("openai_api",)
+"""Those whose models answer elsewhere: they are opened without weights, and their requests may cost money."""
+
+
 def backend_for(model: str) -> str:
     """The backend a model id is meant for: `scripted` for a JSON Lines file, else `hf`."""
     return "scripted" if model.endswith(".jsonl") else "hf"

@@ -1,0 +1,44 @@
+"""What the stored answers of a run have cost: the tokens that the server counted, at the prices stored with the model.
+No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jglue_app.money import is_paid, price_of
+from jglue_app.scoring.types import Paid
+from jglue_app.types import ModelInfo, Output, RunData, Usage
+
+
+def paid_for(data: RunData) -> Paid | None:
+    """What the answers to a run's items cost; None where nothing is paid.
+
+    Args:
+        data: the run; records of items that are not among its items do not count.
+    """
+    if data.model is None or not is_paid(data.model):
+        return None
+    asked = {(name, id_) for name, items in data.items.items() for id_ in items}
+    return paid_for_outputs((r.output for r in data.records if (r.task, r.item_id) in asked), data.model)
+
+
+def paid_for_outputs(outputs: Iterable[Output | None], model: ModelInfo) -> Paid:
+    """What some answers of a model cost at its prices."""
+    there = [output for output in outputs if output is not None]
+    usages = [usage_of(output) for output in there]
+    prompt_tokens, new_tokens = sum(u.prompt_tokens for u in usages), sum(u.new_tokens for u in usages)
+    return Paid(
+        requests=sum(u.requests for u in usages),
+        prompt_tokens=prompt_tokens,
+        new_tokens=new_tokens,
+        reasoning_tokens=sum(output.reasoning_tokens for output in there),
+        price=price_of(prompt_tokens, new_tokens, model),
+        currency=model.currency,
+        estimated=any(u.estimated for u in usages),
+    )
+
+
+def usage_of(output: Output) -> Usage:
+    """What a server counted for an answer; where nothing of that is stored, its tokens as an estimate."""
+    return output.usage or Usage(1, output.prompt_tokens, output.new_tokens, estimated=True)
