@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jglue_app.messages import Message
 from jglue_app.money import money_text, price_of_usage, tokens_text
@@ -32,7 +32,7 @@ class CostEstimate:
     def facts(self) -> Message:
         """In one line: tokens in and out, and the price."""
         return Message(
-            "about {tokens_in} tokens in, at most {tokens_out} out, at most {price}",
+            "about {tokens_in} tokens in, at most {tokens_out} out: up to about {price}",
             tokens_in=tokens_text(self.usage.prompt_tokens),
             tokens_out=tokens_text(self.usage.new_tokens),
             price=self.price_text,
@@ -69,6 +69,15 @@ def estimate_plan(plan: Plan, backend: PaidBackend, store: RunStore) -> CostEsti
         for limit in sorted(set(limits.values())):
             usage = usage.plus(_usage(plan, name, [p for p in prompts if limits[p.item_id] == limit], limit, backend))
     return CostEstimate(plan.spec.model.id, count, usage, price_of_usage(usage, info), info.currency)
+
+
+def total(estimates: Sequence[CostEstimate]) -> CostEstimate:
+    """Several estimates of one model as one; there is at least one."""
+    usage = Usage(0, 0, 0, estimated=True)
+    for estimate in estimates:
+        usage = usage.plus(estimate.usage)
+    price = sum(estimate.price for estimate in estimates)
+    return replace(estimates[0], items=sum(e.items for e in estimates), usage=usage, price=price)
 
 
 def estimate_prompts(plan: Plan, prompts: Sequence[Prompt], limit: int, backend: PaidBackend) -> CostEstimate:

@@ -56,13 +56,24 @@ def open_spending(
     backend = pool.get(plan.spec.model, notify, needs_template=plan.spec.prompt.format == "chat")
     if not isinstance(backend, PaidBackend):
         return None, ""
-    other = charge(plan.spec.model, backend.info)
-    if not is_paid(backend.info):
-        return (Spending(None, also=other) if other else None), backend.info.currency
-    if plan.budget is None and other is None:
+    info, other = backend.info, charge(plan.spec.model, backend.info)
+    if is_paid(info) and plan.budget is None and other is None:
         raise no_budget(estimate_plan(plan, backend, store))
-    spending = Spending(plan.budget, spent=spent_so_far(store, backend.info), also=other)
-    return spending, backend.info.currency
+    if not is_paid(info) and other is None:
+        return None, ""
+    return Spending(plan.budget if is_paid(info) else None, spent_so_far(store), other), info.currency
+
+
+def spending_on(
+    estimate: CostEstimate, plan: Plan, info: ModelInfo, budget: float | None, charge: Charge
+) -> Spending | None:
+    """The same for a single answer, of which nothing is stored; raises InputError without a budget for a paid one."""
+    other = charge(plan.spec.model, info)
+    if is_paid(info) and budget is None and other is None:
+        raise no_budget(estimate)
+    if not is_paid(info) and other is None:
+        return None
+    return Spending(budget if is_paid(info) else None, also=other)
 
 
 def no_budget(estimate: CostEstimate) -> InputError:
@@ -108,23 +119,19 @@ def exhausted_notice(plan: Plan, spending: Spending, currency: str, left: int) -
     )
 
 
-def spent_so_far(store: RunStore, info: ModelInfo) -> float:
-    """What a stored run has cost: its answers at the prices that it was begun with, and what was paid beside them.
-
-    Args:
-        store: of the run; 0 if there is none.
-        info: of the model as it is now, for prices where none are stored.
-    """
+def spent_so_far(store: RunStore) -> float:
+    """What a stored run has cost: its answers at the prices that it was begun with, and what was paid beside them; 0
+    for a run that is not there."""
     if not store.exists():
         return 0.0
     manifest = store.manifest()
-    return max(0.0, _answers(store, _priced(manifest, info)) + _beside(manifest))
+    return max(0.0, _answers(store, _priced(manifest)) + _beside(manifest))
 
 
 def note_cost(store: RunStore, writer: RunWriter, spending: Spending | None) -> None:
     """Note in the manifest what a run has cost; `spending` is what this session's requests were charged to, if any."""
     manifest = store.manifest()
-    info = _priced(manifest, None)
+    info = _priced(manifest)
     if info is None or not is_paid(info):
         return
     outputs = [record.output for record in store.records() if record.output is not None]
@@ -161,11 +168,11 @@ def _estimate(plan: Plan, pool: ModelPool, store: RunStore, notify: Notify) -> C
     return estimate_plan(plan, backend, store)
 
 
-def _priced(manifest: Mapping[str, Any], info: ModelInfo | None) -> ModelInfo | None:
-    """The model with the prices that a run was begun with; raises StoreError if what is stored is none."""
+def _priced(manifest: Mapping[str, Any]) -> ModelInfo | None:
+    """The model with the prices that a run was begun with, if one is stored; raises StoreError if that is none."""
     stored = manifest.get("model")
     if not stored:
-        return info
+        return None
     try:
         return read(ModelInfo, stored)
     except (KeyError, TypeError, ValueError) as e:

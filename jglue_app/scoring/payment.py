@@ -5,8 +5,10 @@ No I/O.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from jglue_app.money import is_paid, price_of
+from jglue_app.messages import Message
+from jglue_app.money import is_paid, money_text, price_of
 from jglue_app.scoring.types import Paid
 from jglue_app.types import ModelInfo, Output, RunData, Usage
 
@@ -42,3 +44,16 @@ def paid_for_outputs(outputs: Iterable[Output | None], model: ModelInfo) -> Paid
 def usage_of(output: Output) -> Usage:
     """What a server counted for an answer; where nothing of that is stored, its tokens as an estimate."""
     return output.usage or Usage(1, output.prompt_tokens, output.new_tokens, estimated=True)
+
+
+def paid_text(paid: Paid) -> Message:
+    """What answers cost, with what they took: `$0.0123 for 50 requests, 12,345 tokens in and 100 out`."""
+    values: dict[str, Any] = {
+        "price": money_text(paid.price, paid.currency),
+        **{"requests": paid.requests, "tokens_in": paid.prompt_tokens, "tokens_out": paid.new_tokens},
+    }
+    text = Message("{price} for {requests:,} requests, {tokens_in:,} tokens in and {tokens_out:,} out", **values)
+    if paid.reasoning_tokens:
+        thoughts = paid.reasoning_tokens
+        text = Message("{paid}, {thoughts:,} of them in thoughts", paid=text, thoughts=thoughts)
+    return Message("{paid} (some counts are estimates)", paid=text) if paid.estimated else text

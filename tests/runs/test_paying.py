@@ -23,7 +23,7 @@ from jglue_app.scoring.payment import paid_for
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.types import Paid
 from jglue_app.settings import Settings
-from jglue_app.types import Account, Decoding, ModelInfo, ModelSpec
+from jglue_app.types import Account, Decoding, ModelSpec
 from tests.paid_backend import ANSWER, FAILING, SENT, PaidModel, register
 
 MODEL = "1000000/10000000/USD"
@@ -205,7 +205,7 @@ def test_a_paid_request_without_an_answer_counts_and_its_item_is_tried_again(set
     each = costs(plan)
     cost = store(settings, plan).manifest()["cost"]
     assert (cost["price"], cost["beside_answers"], cost["requests"]) == (sum(each), each[2], 4)
-    assert spent_so_far(store(settings, plan), paid_info()) == sum(each)
+    assert spent_so_far(store(settings, plan)) == sum(each)
     FAILING.clear()
     run(settings, plan)
     cost = store(settings, plan).manifest()["cost"]
@@ -221,7 +221,7 @@ def test_a_run_that_ended_without_its_manifest_being_written_counts_its_answers(
     manifest = json.loads(path.read_text("utf-8"))
     del manifest["cost"], manifest["records"]
     path.write_text(json.dumps(manifest), "utf-8")
-    assert spent_so_far(store(settings, plan), paid_info()) == sum(costs(plan))
+    assert spent_so_far(store(settings, plan)) == sum(costs(plan))
 
 
 def test_other_prices_in_a_later_session_are_counted_as_they_were(
@@ -256,10 +256,6 @@ def test_the_backend_is_charged_during_its_own_run_alone(settings: Settings) -> 
                 seen.append(backend.spending)  # type: ignore[attr-defined]
         assert backend.spending is None  # type: ignore[attr-defined]
     assert len(seen) == 5 and None not in seen
-
-
-def paid_info() -> ModelInfo:
-    return PaidModel(1e6, 1e7, "USD").info
 
 
 def dear() -> PaidModel:
