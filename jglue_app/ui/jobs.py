@@ -23,8 +23,8 @@ from jglue_app.runs.request import Plans, RunRequest
 from jglue_app.runs.runner import Event, run_plans
 from jglue_app.settings import Settings
 
-State = Literal["preparing", "waiting", "running", "done", "stopped", "out_of_time", "failed"]
-ENDED = ("done", "stopped", "out_of_time", "failed")
+State = Literal["preparing", "waiting", "running", "done", "stopped", "out_of_time", "out_of_budget", "failed"]
+ENDED = ("done", "stopped", "out_of_time", "out_of_budget", "failed")
 MAX_JOBS = 1_000
 """Jobs that are remembered; the oldest that have ended are forgotten first."""
 MAX_ACTIVE_JOBS = 64
@@ -243,6 +243,8 @@ class Jobs:
                 return
             if stop_condition.why == "timeout":
                 job.state = "out_of_time"
+            elif not stop_condition.why:
+                job.state = "out_of_budget"
             if stop_condition.why != "preempted":
                 return
 
