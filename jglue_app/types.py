@@ -273,10 +273,8 @@ class Usage:
     estimated: bool = False
     """Whether the server gave no usable counts for some request, so that its texts were measured here."""
 
-    def plus(self, other: Usage | None) -> Usage:
-        """Both together; None is nothing."""
-        if other is None:
-            return self
+    def plus(self, other: Usage) -> Usage:
+        """Both together."""
         return Usage(
             self.requests + other.requests,
             self.prompt_tokens + other.prompt_tokens,
@@ -468,6 +466,11 @@ class ModelInfo:
     ranking: str = ""
     """How answers are ranked where that is approximate: `first token`, by the most likely first tokens of an answer.
     Empty where log-probabilities are of whole answers."""
+    sampling: str = ""
+    """Why answers may differ from one try to the next: `temperature` (a server does not take temperature 0), `varies`
+    (it gave several answers to one prompt); empty where decoding is greedy."""
+    answered_by: tuple[str, ...] = ()
+    """Configurations (`system_fingerprint`) of a server that answered, in the order in which they were first seen."""
     price_in: float = 0.0
     """Price of a million tokens of prompts; 0 where nothing is paid."""
     price_out: float = 0.0
@@ -544,6 +547,35 @@ class PaidBackend(Backend, Protocol):
             max_new_tokens: limit of each generated text, its thought included.
             generating: whether texts are generated.
             choosing: whether the answers of each prompt are ranked by log-likelihood.
+        """
+        ...
+
+
+@runtime_checkable
+class ServerBackend(PaidBackend, Protocol):
+    """A backend whose model is on a server, which may not be able to do all that a run needs."""
+
+    def check(self, prompt: PromptSpec, decoding: Decoding, *, ranks: bool) -> None:
+        """Raise InputError if the server cannot do what a run needs; `info` is that of such a run afterwards.
+
+        Args:
+            prompt: how items become text.
+            decoding: how answers are obtained.
+            ranks: whether answers are ranked by log-likelihood.
+        """
+        ...
+
+    def generate_chats(
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        thinking_tokens: int | None,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float = 1.0,
+    ) -> Iterator[tuple[int, Output | RunError]]:
+        """As `generate`, of prompts that the server renders itself (`Prompt.thinking`).
+
+        The server's one limit on new tokens is that of the answer and that of the thought (`thinking_tokens`) together.
         """
         ...
 

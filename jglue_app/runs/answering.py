@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from jglue_app.runs.generation import both, generate, ranked
+from jglue_app.runs.generation import generate, ranked, sum_of_usage
 from jglue_app.runs.plan import Plan
 from jglue_app.types import Backend, Item, Output, Prompt, Record, RunError, RunSpec, Task
 
@@ -80,6 +80,6 @@ def _record(
             generated,
             seconds=generated.seconds + chosen.seconds,
             choice_logprobs=chosen.choice_logprobs,
-            usage=both(generated.usage, chosen.usage),
+            usage=sum_of_usage(generated.usage, chosen.usage),
         )
     return Record(spec.spec_id, task.name, prompt.item_id, prompt, output)

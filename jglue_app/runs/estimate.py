@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from jglue_app.messages import Message
 from jglue_app.money import money_text, price_of_usage, tokens_text
-from jglue_app.prompts.formats import ModelFormatInfo
+from jglue_app.prompts import formats
 from jglue_app.prompts.thoughts import is_open
 from jglue_app.runs.answering import token_limits
 from jglue_app.runs.plan import Plan, build_prompts
@@ -56,7 +56,7 @@ def estimate_plan(plan: Plan, backend: PaidBackend, store: RunStore) -> CostEsti
         ModelError: the format needs a chat template that the model lacks.
     """
     info = backend.info
-    model = ModelFormatInfo(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
+    model = formats.format_info(info, backend.render_chat)
     finished = store.finished()
     usage, count = Usage(0, 0, 0, estimated=True), 0
     for name, items in plan.items.items():
@@ -96,8 +96,13 @@ def _usage(plan: Plan, name: str, prompts: Sequence[Prompt], limit: int, backend
     choosing = decoding.method in ("choose", "both") and TASKS[name].kind == "choice"
     usage = backend.estimate(prompts, limit, generating=generating, choosing=choosing)
     own_limit = decoding.max_thinking_tokens
-    thinking = prompts if own_limit else [p for p in prompts if is_open(p.thought) and p.stop]
-    if not generating or not thinking:
+    if not generating:
+        return usage
+    # The server renders these: thought and answer come in one request.
+    whole = [p for p in prompts if p.thinking]
+    usage = usage.plus(Usage(0, 0, (own_limit or 0) * len(whole)))
+    thinking = [p for p in prompts if not p.thinking and (own_limit or (is_open(p.thought) and p.stop))]
+    if not thinking:
         return usage
     first = backend.estimate(thinking, own_limit or limit, generating=True, choosing=False)
     written = (own_limit or limit) * len(thinking)

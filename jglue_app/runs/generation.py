@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from jglue_app.prompts import thoughts
-from jglue_app.types import Backend, Output, Prompt, RunError, Usage
+from jglue_app.types import Backend, Output, Prompt, RunError, ServerBackend, Usage
 
 Result = Output | RunError
 Results = Iterator[tuple[int, Result]]
@@ -34,6 +34,18 @@ def generate(
         should_stop: called between tokens.
         repetition_penalty: see `types.Decoding`; of an answer, its thought belongs to what it may repeat.
     """
+    remote = [i for i, p in enumerate(prompts) if p.thinking]
+    if remote and isinstance(backend, ServerBackend):  # A server renders these, and no text of theirs can be continued.
+        chats = [prompts[i] for i in remote]
+        for k, result in backend.generate_chats(chats, limit, budget, should_stop, repetition_penalty):
+            yield remote[k], result
+        if len(remote) == len(prompts):
+            return
+        remaining = [i for i in range(len(prompts)) if i not in set(remote)]
+        texts = [prompts[i] for i in remaining]
+        for k, result in generate(backend, texts, limit, budget, should_stop, repetition_penalty):
+            yield remaining[k], result
+        return
     first = {i for i, p in enumerate(prompts) if thoughts.is_open(p.thought) and (budget is not None or p.stop)}
     plain = [i for i in range(len(prompts)) if i not in first]
     again: dict[int, str] = {}
@@ -56,6 +68,13 @@ def generate(
 def ranked(prompt: Prompt) -> Prompt:
     """The prompt as log-likelihoods of answers are taken after it: with its thought closed."""
     return replace(prompt, text=prompt.ranked_text) if prompt.ranked_text else prompt
+
+
+def sum_of_usage(a: Usage | None, b: Usage | None) -> Usage | None:
+    """What two requests took together; None if neither was sent to a server."""
+    if a is None or b is None:
+        return a or b
+    return a.plus(b)
 
 
 def _opened_by_model(prompt: Prompt, result: Result, budget: int | None, count: Callable[[str], int]) -> str:
@@ -110,13 +129,8 @@ def _thought_then_answer(
         tried = list(blank)
         for n, result in backend.generate(unstopped, rest, should_stop, penalty) if unstopped else ():
             i, of = group[tried[n]]
-            twice = replace(of, usage=both(of.usage, blank[tried[n]].usage))
+            twice = replace(of, usage=sum_of_usage(of.usage, blank[tried[n]].usage))
             yield i, _joined(twice, _cut_at_stop(result, prompts[i].stop))
-
-
-def both(first: Usage | None, second: Usage | None) -> Usage | None:
-    """What two requests for one item took; None where no server counts."""
-    return first.plus(second) if first else second
 
 
 def _cut_at_stop(result: Result, stop: Sequence[str]) -> Result:
@@ -132,7 +146,7 @@ def _joined(thought: Output, answer: Result) -> Result:
     if isinstance(answer, RunError):
         return answer
     if answer.finish == "overflow":  # The context is full: what was written is all there is.
-        return replace(thought, finish="length", usage=both(thought.usage, answer.usage))
+        return replace(thought, finish="length", usage=sum_of_usage(thought.usage, answer.usage))
     return Output(
         (thought.text or "") + (answer.text or ""),
         "stop" if answer.finish == "empty" else answer.finish,
@@ -141,5 +155,5 @@ def _joined(thought: Output, answer: Result) -> Result:
         thought.seconds + answer.seconds,
         reasoning=thought.reasoning if answer.reasoning is None else (thought.reasoning or "") + answer.reasoning,
         reasoning_tokens=thought.reasoning_tokens + answer.reasoning_tokens,
-        usage=both(thought.usage, answer.usage),
+        usage=sum_of_usage(thought.usage, answer.usage),
     )

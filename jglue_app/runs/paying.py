@@ -18,7 +18,8 @@ from jglue_app.runs.store import RunStore
 from jglue_app.runs.typed_json import read
 from jglue_app.runs.writer import RunWriter
 from jglue_app.scoring.payment import paid_for_outputs, usage_of
-from jglue_app.types import Account, Backend, ModelInfo, ModelSpec, PaidBackend
+from jglue_app.tasks import TASKS
+from jglue_app.types import Account, Backend, ModelInfo, ModelSpec, PaidBackend, ServerBackend
 
 Charge = Callable[[ModelSpec, ModelInfo], Account | None]
 """Who else pays for the requests of a model, such as the budget of a visitor; None for nobody."""
@@ -43,25 +44,23 @@ def estimate_plans(
 
 def open_spending(
     plan: Plan, pool: ModelPool, store: RunStore, charge: Charge = nobody_else, notify: Notify = lambda _: None
-) -> tuple[Spending | None, str]:
-    """The budget that the requests of a plan are charged to, with what the run has cost already, and its currency; None
+) -> tuple[Spending | None, ModelInfo | None]:
+    """The budget that the requests of a plan are charged to, with what the run has cost already, and the model; None
     where nothing is paid and nobody counts.
 
     Raises:
         InputError: the model is paid, and there is no budget; the sentence has the estimate.
         JglueAppError: the model cannot be opened.
     """
-    if not _may_cost(plan, store):
-        return None, ""
-    backend = pool.get(plan.spec.model, notify, needs_template=plan.spec.prompt.format == "chat")
-    if not isinstance(backend, PaidBackend):
-        return None, ""
+    backend = _open(plan, pool, store, notify)
+    if backend is None:
+        return None, None
     info, other = backend.info, charge(plan.spec.model, backend.info)
     if is_paid(info) and plan.budget is None and other is None:
         raise no_budget(estimate_plan(plan, backend, store))
     if not is_paid(info) and other is None:
-        return None, ""
-    return Spending(plan.budget if is_paid(info) else None, spent_so_far(store), other), info.currency
+        return None, info
+    return Spending(plan.budget if is_paid(info) else None, spent_so_far(store), other), info
 
 
 def spending_on(
@@ -128,8 +127,15 @@ def spent_so_far(store: RunStore) -> float:
     return max(0.0, _answers(store, _priced(manifest)) + _beside(manifest))
 
 
-def note_cost(store: RunStore, writer: RunWriter, spending: Spending | None) -> None:
-    """Note in the manifest what a run has cost; `spending` is what this session's requests were charged to, if any."""
+def note_cost(store: RunStore, writer: RunWriter, spending: Spending | None, now: ModelInfo | None) -> None:
+    """Note in the manifest what a run has cost.
+
+    Args:
+        store: of the run.
+        writer: of its folder.
+        spending: what this session's requests were charged to, if there were any.
+        now: the model with the prices of this session.
+    """
     manifest = store.manifest()
     info = _priced(manifest)
     if info is None or not is_paid(info):
@@ -137,6 +143,9 @@ def note_cost(store: RunStore, writer: RunWriter, spending: Spending | None) -> 
     outputs = [record.output for record in store.records() if record.output is not None]
     paid = paid_for_outputs(outputs, info)
     beside = _beside(manifest) if spending is None else spending.spent - paid.price
+    if now is not None and (now.price_in, now.price_out) == (info.price_in, info.price_out):
+        # An answer that a killed session paid for, and that was found again, is in no sum but that of the records.
+        beside = max(0.0, beside)
     beside = 0.0 if abs(beside) < 1e-9 * max(paid.price, 1e-9) else beside
     cost = {
         "currency": paid.currency,
@@ -154,18 +163,25 @@ def note_cost(store: RunStore, writer: RunWriter, spending: Spending | None) -> 
         writer.manifest({**manifest, "cost": cost})
 
 
-def _may_cost(plan: Plan, store: RunStore) -> bool:
-    """Whether a server would answer what is left of a plan."""
-    return plan.spec.model.backend in SERVERS and len(store.finished_of(plan.items)) < plan.total
+def check_server(backend: Backend, plan: Plan) -> None:
+    """Refuse what a server cannot do, before anything is sent; raises InputError."""
+    if isinstance(backend, ServerBackend):
+        ranks = any(TASKS[name].kind == "choice" for name in plan.spec.tasks)
+        backend.check(plan.spec.prompt, plan.spec.decoding, ranks=ranks)
+
+
+def _open(plan: Plan, pool: ModelPool, store: RunStore, notify: Notify) -> PaidBackend | None:
+    """What would answer what is left of a plan, if that is a server; None if not, or if nothing is left."""
+    if plan.spec.model.backend not in SERVERS or len(store.finished_of(plan.items)) == plan.total:
+        return None
+    backend = pool.get(plan.spec.model, notify, needs_template=plan.spec.prompt.format == "chat")
+    check_server(backend, plan)
+    return backend if isinstance(backend, PaidBackend) else None
 
 
 def _estimate(plan: Plan, pool: ModelPool, store: RunStore, notify: Notify) -> CostEstimate | None:
-    if not _may_cost(plan, store):
-        return None
-    backend = pool.get(plan.spec.model, notify, needs_template=plan.spec.prompt.format == "chat")
-    if not isinstance(backend, PaidBackend) or not is_paid(backend.info):
-        return None
-    return estimate_plan(plan, backend, store)
+    backend = _open(plan, pool, store, notify)
+    return estimate_plan(plan, backend, store) if backend and is_paid(backend.info) else None
 
 
 def _priced(manifest: Mapping[str, Any]) -> ModelInfo | None:

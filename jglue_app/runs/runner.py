@@ -20,7 +20,7 @@ from jglue_app.runs.answering import answer_prompts, token_limits
 from jglue_app.runs.changes import changes_since
 from jglue_app.runs.manifest import note_records, repair, write_head
 from jglue_app.runs.notes import notes_on_repetition_penalty, notes_on_thinking
-from jglue_app.runs.paying import Charge, charged_to, nobody_else, note_cost
+from jglue_app.runs.paying import Charge, charged_to, check_server, nobody_else, note_cost
 from jglue_app.runs.plan import Plan, build_prompts
 from jglue_app.runs.sessions import Session, open_sessions
 from jglue_app.runs.store import RunStore
@@ -162,7 +162,7 @@ def _note_end(store: RunStore, session: Session) -> None:
         # Another process that has taken the run over meanwhile notes it at its own end.
         with contextlib.suppress(RunBusyError), store.writing() as writer:
             note_records(store, writer)
-            note_cost(store, writer, session.spending)
+            note_cost(store, writer, session.spending, session.info)
 
 
 def _run_task(
@@ -187,9 +187,9 @@ def _run_task(
         backend = step
         stack.enter_context(charged_to(backend, session.spending))
         _same_model(store, backend)
+        check_server(backend, plan)
         info = backend.info
-        model = formats.ModelFormatInfo(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
-        built = build_prompts(plan, name, remaining, model)
+        built = build_prompts(plan, name, remaining, formats.format_info(info, backend.render_chat))
         write_head(plan, store, writer, backend, built[0])
         for note in (
             *notes_on_thinking(plan.spec, TASKS[name], built[0]),

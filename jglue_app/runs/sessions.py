@@ -12,6 +12,7 @@ from jglue_app.messages import Message
 from jglue_app.runs.paying import Charge, exhausted_notice, open_spending
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.store import RunStore
+from jglue_app.types import ModelInfo
 
 Side = Literal["a", "b"]
 
@@ -25,7 +26,8 @@ class Session:
     """Items that had an output before, and those that were tried since."""
     spending: Spending | None
     """What its requests are charged to; None where nothing is paid."""
-    currency: str
+    info: ModelInfo | None
+    """Of the model, with the prices of this session, where it is on a server."""
     given: set[str] = field(default_factory=set)
     """Notices that were given."""
 
@@ -39,7 +41,7 @@ class Session:
         left = plan.total - len(self.store.finished_of(plan.items))
         if not left or self.spending is None or not self.spending.exhausted:
             return None
-        return exhausted_notice(plan, self.spending, self.currency, left)
+        return exhausted_notice(plan, self.spending, self.info.currency if self.info else "", left)
 
 
 class OpeningNote(NamedTuple):
@@ -61,7 +63,7 @@ def open_sessions(
         JglueAppError: a model on a server cannot be opened.
     """
     sessions: dict[int, Session] = {}
-    spending_of: dict[str, tuple[Spending | None, str]] = {}
+    spending_of: dict[str, tuple[Spending | None, ModelInfo | None]] = {}
     notes: list[OpeningNote] = []
     for side, plan in plans:
         store, said = stores[id(plan)], list[str]()
