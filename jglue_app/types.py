@@ -276,6 +276,15 @@ class Usage:
     estimated: bool = False
     """Whether the server gave no usable counts for some request, so that its texts were measured here."""
 
+    def plus(self, other: Usage) -> Usage:
+        """Both together."""
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.new_tokens + other.new_tokens,
+            self.estimated or other.estimated,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Output:

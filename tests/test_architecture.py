@@ -36,6 +36,7 @@ ROOMS = (
         "version",
         "messages",
         "types",
+        "money",
         "errors",
         "environment",
         "child_process",

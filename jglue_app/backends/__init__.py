@@ -25,6 +25,10 @@ BACKENDS = {
 }
 
 
+SERVERS = ("openai_api",)
+"""Those whose models answer elsewhere: they are opened without weights, and their requests may cost money."""
+
+
 def backend_for(model: str) -> str:
     """The backend of a model id: `scripted` for a .jsonl file, `openai_api` for `ENDPOINT:MODEL`, else `hf`."""
     if model.endswith(".jsonl"):

@@ -23,6 +23,7 @@ from jglue_app.cli.options import (
     find_run,
     settings_of,
 )
+from jglue_app.cli.paying import YesOption, approved
 from jglue_app.cli.request_parameters import run_request, with_request_options
 from jglue_app.cli.tables import print_comparison, print_groups, print_json, print_lines, print_report
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
@@ -65,29 +66,31 @@ def stop_on_signal() -> Iterator[threading.Event]:
 def _execute(
     plans: Sequence[tuple[Literal["a", "b"], Plan]],
     settings: Settings,
-    device: str,
+    pool: ModelPool,
     view: ProgressView,
     follower: Follower,
     stop: threading.Event,
 ) -> int:
     """Run plans; the exit code says whether everything has an output."""
-    with ModelPool(settings, device=device) as pool:
-        for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
-            view.show(event)
-            follower.on_event(event)
-            if event.kind == "record" and event.record and event.record.error:
-                view.say(
-                    Message(
-                        "{task} {item_id}: {message}",
-                        task=event.task,
-                        item_id=event.record.item_id,
-                        message=event.record.error.message,
-                    )
+    out_of_budget = False
+    for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
+        view.show(event)
+        follower.on_event(event)
+        out_of_budget = out_of_budget or event.kind == "stopped"
+        if event.kind == "record" and event.record and event.record.error:
+            view.say(
+                Message(
+                    "{task} {item_id}: {message}",
+                    task=event.task,
+                    item_id=event.record.item_id,
+                    message=event.record.error.message,
                 )
-        if stop.is_set():
-            return EXIT_INTERRUPTED
+            )
+    pool.clear()
+    if stop.is_set():
+        return EXIT_INTERRUPTED
     missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for _, p in plans)
-    if missing:
+    if missing and not out_of_budget:  # Else the run has said how to go on.
         view.say(
             Message("{missing} items have no output. Start the same command again to try them again.", missing=missing)
         )
@@ -109,6 +112,7 @@ def _run(
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     runs_dir: RunsOption = None,
+    yes: YesOption = False,
     protocol: ProtocolOption = "official",
     wandb: WandbOption = False,
     project: ProjectOption = None,
@@ -125,7 +129,7 @@ def _run(
     def show(runs: Sequence[Run]) -> None:
         _show_report(runs[0], protocol, as_json)
 
-    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show))
+    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show, yes=yes))
 
 
 def _compare(
@@ -134,6 +138,7 @@ def _compare(
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     runs_dir: RunsOption = None,
+    yes: YesOption = False,
     protocol: ProtocolOption = "official",
     wandb: WandbOption = False,
     project: ProjectOption = None,
@@ -160,7 +165,7 @@ def _compare(
     def show(runs: Sequence[Run]) -> None:
         _show_comparison(runs[0], runs[1], protocol, as_json)
 
-    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show))
+    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show, yes=yes))
 
 
 run = with_request_options(_run, ONE)
@@ -174,14 +179,17 @@ def _evaluate(
     protocol: str,
     sink: Wandb,
     show: Callable[[Sequence[Run]], None],
+    *,
+    yes: bool,
 ) -> int:
-    """Make the runs of a request, show and push them; returns the exit code."""
-    with ProgressView() as view:
-        plans = request.plans(settings, progress=view.download)
-        stores = [RunStore.of(settings.runs_dir, plan.spec) for _, plan in plans]
+    """Make the runs of a request, show and push them; returns the exit code. `yes` agrees to what they cost."""
+    with ProgressView() as view, ModelPool(settings, device=device) as pool:
+        wanted = request.plans(settings, progress=view.download)
+        stores = [RunStore.of(settings.runs_dir, plan.spec) for _, plan in wanted]
+        plans = approved(wanted, pool, stores, view, yes=yes)
         with stop_on_signal() as stop:
             with sink.follower(plans, settings.runs_dir, protocol, view, stop.is_set) as follower:
-                code = _execute(plans, settings, device, view, follower, stop)
+                code = _execute(plans, settings, pool, view, follower, stop)
                 view.still()
                 begun = all(store.exists() for store in stores)  # A run can be stopped before it begins.
                 if begun:

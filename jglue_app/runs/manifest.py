@@ -50,7 +50,7 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend,
         "model_files": dict(plan.files),
         "machine": machine,
         "items": facts_of(items),
-    } | ({"records": old["records"]} if "records" in old else {})
+    } | {name: old[name] for name in ("records", "cost") if name in old}
     if earlier := _earlier_machines(old, machine):
         head["earlier_machines"] = earlier
     if engines := _earlier_engines(old, backend):

@@ -18,6 +18,7 @@ from jglue_app.scoring.estimates import (
     similarity_of,
 )
 from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, only, only_judged
+from jglue_app.scoring.payment import paid_for
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import SHARES, is_right
 from jglue_app.scoring.report import READINGS, has_score, report_judged
@@ -132,7 +133,7 @@ def _cost(data: RunData) -> Cost | None:
     outputs = [r.output for r in data.records if r.output is not None and (r.task, r.item_id) in item_keys]
     asked_for = data.spec.model.quantization
     quantization = data.model.quantized or asked_for if asked_for == "none" else asked_for
-    return Cost(data.model, quantization, len(outputs), sum(o.seconds for o in outputs))
+    return Cost(data.model, quantization, len(outputs), sum(o.seconds for o in outputs), paid_for(data))
 
 
 def _differences(

@@ -128,6 +128,24 @@ class TaskReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Paid:
+    """What answers took from a server whose tokens are paid, and what they cost."""
+
+    requests: int
+    prompt_tokens: int
+    new_tokens: int
+    """Generated tokens, those of thoughts among them."""
+    reasoning_tokens: int
+    """Those of them that thoughts took."""
+    price: float
+    """At the prices of the time when the run began."""
+    currency: str
+    """Of the price, such as `USD`."""
+    estimated: bool
+    """Whether some tokens are estimated, because the server gave no usable counts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All scores of one run under one protocol."""
 
@@ -147,6 +165,8 @@ class Report:
     """What concerns the whole run."""
     split: str = "valid"
     """Which split was scored."""
+    paid: Paid | None = None
+    """What the answers cost; None where nothing is paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +214,8 @@ class Cost:
     """Items with an output."""
     seconds: float
     """That answering them took, without loading."""
+    paid: Paid | None = None
+    """What they cost; None where nothing is paid."""
 
     @property
     def items_per_s(self) -> float | None:
