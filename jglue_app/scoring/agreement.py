@@ -39,18 +39,13 @@ def agreements(a: RunData, b: RunData) -> dict[str, Agreement]:
     others there is only a number. A subset with nothing to compare has no entry.
     """
     approximate = is_approximate(a.model) or is_approximate(b.model)
-    records_a, records_b = ({(r.task, r.item_id): r for r in data.records} for data in (a, b))
-    out = {}
-    for task, items in a.items.items():
-        others = b.items.get(task, {})
-        both = [
-            (item, records_a[task, id_], records_b[task, id_])
-            for id_, item in items.items()
-            if others.get(id_) == item and (task, id_) in records_a and (task, id_) in records_b
-        ]
-        if agreement := _agreement(both, approximate):
-            out[task] = agreement
-    return out
+    each = {task: _agreement(both, approximate) for task, both in _common(a, b).items()}
+    return {task: agreement for task, agreement in each.items() if agreement}
+
+
+def common_texts(a: RunData, b: RunData) -> dict[str, dict[str, tuple[str, str]]]:
+    """Subset → item id → the raw texts of A and B, for the items that are the same in both and have a text in both."""
+    return {task: _texts_of(both) for task, both in _common(a, b).items()}
 
 
 def is_approximate(model: ModelInfo | None) -> bool:
@@ -132,9 +127,26 @@ def _log_softmax(logprobs: Sequence[float]) -> list[float]:
 # --- subsets --------------------------------------------------------------------------------------------
 
 
+def _common(a: RunData, b: RunData) -> dict[str, list[Both]]:
+    """Subset → the items that are the same in both runs and that both have a record of."""
+    records_a, records_b = ({(r.task, r.item_id): r for r in data.records} for data in (a, b))
+    return {
+        task: [
+            (item, records_a[task, id_], records_b[task, id_])
+            for id_, item in items.items()
+            if b.items.get(task, {}).get(id_) == item and (task, id_) in records_a and (task, id_) in records_b
+        ]
+        for task, items in a.items.items()
+    }
+
+
+def _texts_of(both: Sequence[Both]) -> dict[str, tuple[str, str]]:
+    return {item.id: pair for item, a, b in both if (pair := _texts(a, b))}
+
+
 def _agreement(both: Sequence[Both], approximate: bool) -> Agreement | None:
     ranked = [row for row in both if all(usable_logprobs(row[0], record) for record in row[1:])]
-    texts = {row[0].id: pair for row in both if (pair := _texts(*row[1:]))}
+    texts = _texts_of(both)
     same = {row[0].id: (row, logprobs) for row in ranked if (logprobs := _same_answers(*row))}
     if not ranked and not texts:
         return None
