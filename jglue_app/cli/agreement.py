@@ -25,7 +25,7 @@ def agreement_parts(comparison: Comparison) -> Iterator[Table | str]:
             "",
             of_logprobs,
             "KL(A‖B) and total variation: between the answers' probabilities, renormalised over the choices. Bits per "
-            "character: of the gold answer. |Δ ln P|: how far both sides' summed log-probabilities of an answer are apart.",
+            "character: of the gold answer. |Δ ln P|: how far the summed log-probabilities of an answer are apart.",
         )
     if of_texts.row_count:
         yield from ("", of_texts, "first difference: how many characters both texts begin with, where they differ.")
