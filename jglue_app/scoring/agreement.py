@@ -39,13 +39,26 @@ def agreements(a: RunData, b: RunData) -> dict[str, Agreement]:
     others there is only a number. A subset with nothing to compare has no entry.
     """
     approximate = is_approximate(a.model) or is_approximate(b.model)
-    each = {task: _agreement(both, approximate) for task, both in _common(a, b).items()}
+    each = {task: _agreement(both, approximate) for task, both in common_items(a, b).items()}
     return {task: agreement for task, agreement in each.items() if agreement}
+
+
+def common_items(a: RunData, b: RunData) -> dict[str, list[Both]]:
+    """Subset → the items that are the same in both runs and that both have a record of, each with A's and B's."""
+    records_a, records_b = ({(r.task, r.item_id): r for r in data.records} for data in (a, b))
+    return {
+        task: [
+            (item, records_a[task, id_], records_b[task, id_])
+            for id_, item in items.items()
+            if b.items.get(task, {}).get(id_) == item and (task, id_) in records_a and (task, id_) in records_b
+        ]
+        for task, items in a.items.items()
+    }
 
 
 def common_texts(a: RunData, b: RunData) -> dict[str, dict[str, tuple[str, str]]]:
     """Subset → item id → the raw texts of A and B, for the items that are the same in both and have a text in both."""
-    return {task: _texts_of(both) for task, both in _common(a, b).items()}
+    return {task: _texts_of(both) for task, both in common_items(a, b).items()}
 
 
 def is_approximate(model: ModelInfo | None) -> bool:
@@ -125,19 +138,6 @@ def _log_softmax(logprobs: Sequence[float]) -> list[float]:
 
 
 # --- subsets --------------------------------------------------------------------------------------------
-
-
-def _common(a: RunData, b: RunData) -> dict[str, list[Both]]:
-    """Subset → the items that are the same in both runs and that both have a record of."""
-    records_a, records_b = ({(r.task, r.item_id): r for r in data.records} for data in (a, b))
-    return {
-        task: [
-            (item, records_a[task, id_], records_b[task, id_])
-            for id_, item in items.items()
-            if b.items.get(task, {}).get(id_) == item and (task, id_) in records_a and (task, id_) in records_b
-        ]
-        for task, items in a.items.items()
-    }
 
 
 def _texts_of(both: Sequence[Both]) -> dict[str, tuple[str, str]]:
