@@ -16,6 +16,7 @@ from jglue_app.backends import open_backend, open_tokenizer
 from jglue_app.backends.hf import load as loading
 from jglue_app.backends.hf.backend import HFBackend
 from jglue_app.backends.hf.checkpoint import adapters, model_kind, stored_quantization
+from jglue_app.backends.hf.checkpoint.checkpoint_files import count_weights
 from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.backends.hf.checkpoint.gguf import file_type
 from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel
@@ -757,6 +758,29 @@ def test_weights_that_expand_where_there_is_no_gpu_are_counted_so() -> None:
     assert fp8.bytes_in_memory(100, 80, 2, on_gpu=True) == 100
     assert stored_quantization.QuantizedWeights("mxfp4", "MXFP4").bytes_in_memory(100, None, 2, on_gpu=False) == 400
     assert stored_quantization.QuantizedWeights("gptq", "GPTQ 4-bit").bytes_in_memory(100, 200, 4, on_gpu=False) == 100
+
+
+def test_weights_of_compressed_tensors_expand_on_every_device() -> None:
+    groups = {"a": {"weights": {"num_bits": 8}}, "b": {"weights": {"num_bits": 4}}, "c": {"weights": None}}
+    table = {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": groups}
+    found = stored_quantization.stored_quantization("m", {"quantization_config": table})
+    assert found is not None
+    for on_gpu in (False, True):
+        assert found.bytes_in_memory(100, None, 2, on_gpu=on_gpu) == 400
+        assert found.bytes_in_memory(100, 180, 2, on_gpu=on_gpu) == 360
+
+
+def test_weights_that_compressed_tensors_has_packed_are_counted_one_by_one(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    file = tmp_path / "model.safetensors"
+    # 16 rows of 64 weights in 4 bits, eight of them in an int32, and an embedding of 10 rows.
+    packed = {"weight_packed": torch.zeros(16, 8, dtype=torch.int32), "weight_shape": torch.tensor([16, 64])}
+    scales = {"weight_scale": torch.ones(16, 1), "weight_zero_point": torch.zeros(16, 1, dtype=torch.int8)}
+    tensors = {f"model.layers.0.mlp.up_proj.{name}": tensor for name, tensor in (packed | scales).items()}
+    save_file(tensors | {"model.embed_tokens.weight": torch.zeros(10, 16, dtype=torch.bfloat16)}, file)
+    assert count_weights([file], 4) == (16 * 64 + 10 * 16, 1)
 
 
 def test_weights_in_eight_bit_floats_answer_as_the_same_weights_expanded_by_hand(

@@ -21,6 +21,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends import open_backend
+from jglue_app.backends.hf.load import memory_needed
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Output, Prompt
 from tests.conftest import TinyModel
@@ -128,6 +129,8 @@ def test_it_answers_like_the_weights_rounded_by_hand(folders: Folders, settings:
     assert (stored["quant_method"], stored["format"]) == ("compressed-tensors", folders.format)
     backend = open_backend(ModelSpec(str(folders.compressed), dtype="float32"), settings, device="cpu")
     assert backend.info.quantized == f"compressed-tensors ({folders.format})"
+    needed = memory_needed(ModelSpec(str(folders.compressed), dtype="float32"), settings, "cpu")
+    assert needed == pytest.approx(backend.info.memory_bytes, rel=0.05)  # Scales are kept beside the weights.
     prompt = Prompt("jnli", "1", PROMPT, None, ("\n",), ANSWERS, "", (), "")
     ((_, chosen),) = list(backend.choose([prompt], lambda: False))
     ((_, generated),) = list(backend.generate([prompt], 4, lambda: False))

@@ -60,9 +60,12 @@ class QuantizedWeights:
     """A key of `PACKAGES`."""
     label: str
     """For display, such as `bnb 4-bit (nf4)`."""
+    expanded_bits: int | None = None
+    """Bits of a weight in the files, where weights are expanded on every device; None where they are not."""
 
     def bytes_in_memory(self, file_bytes: int, count: int | None, itemsize: int, on_gpu: bool) -> int:
-        """Bytes of the weights: as in the files, or expanded to `itemsize` bytes each where there is no GPU.
+        """Bytes of the weights: as in the files, or expanded to `itemsize` bytes each, most of them only where there is
+        no GPU.
 
         Args:
             file_bytes: of the weight files.
@@ -70,7 +73,7 @@ class QuantizedWeights:
             itemsize: bytes of one weight in the dtype of the run.
             on_gpu: whether they are loaded to one.
         """
-        width = None if on_gpu else _EXPANDED.get(self.method)
+        width = self.expanded_bits / 8 if self.expanded_bits else None if on_gpu else _EXPANDED.get(self.method)
         if width is None:
             return file_bytes
         return itemsize * (int(file_bytes / width) if count is None else count)
@@ -113,7 +116,7 @@ def stored_quantization(name: str, config: Mapping[str, Any], names: Collection[
             name=name,
             method=method or Message("no quant_method"),
         )
-    return QuantizedWeights(method, _label(method, settings))
+    return QuantizedWeights(method, _label(method, settings), _expanded_bits(method, settings))
 
 
 def _method(settings: Mapping[str, Any]) -> str:
@@ -140,6 +143,16 @@ def _label(method: str, settings: Mapping[str, Any]) -> str:
     if bits is not None:
         return f"{label} {bits}-bit"
     return f"{label} ({detail})" if isinstance(detail, str) and detail else label
+
+
+def _expanded_bits(method: str, settings: Mapping[str, Any]) -> int | None:
+    """Of compressed-tensors, whose weights transformers expands everywhere: the fewest bits of any group of layers."""
+    groups = settings.get("config_groups")
+    if method != "compressed-tensors" or not isinstance(groups, Mapping):
+        return None
+    weights = (group.get("weights") for group in groups.values() if isinstance(group, Mapping))
+    bits = [w.get("num_bits") for w in weights if isinstance(w, Mapping)]
+    return min((b for b in bits if isinstance(b, int) and 0 < b <= 16), default=None)
 
 
 def _torchao_type(quant_type: Any) -> str:
