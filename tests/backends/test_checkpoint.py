@@ -6,11 +6,14 @@ import json
 import re
 import shutil
 import struct
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from jglue_app.backends import open_backend, open_tokenizer
 from jglue_app.backends.hf import load as loading
@@ -21,7 +24,7 @@ from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.backends.hf.checkpoint.gguf import file_type
 from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel
 from jglue_app.errors import DeviceError, InputError, ModelError, ModelNotFoundError
-from jglue_app.settings import Settings
+from jglue_app.settings import ASSETS, Settings
 from jglue_app.types import ModelSpec, Output
 from tests.backends.contract import collect, make_prompt, never
 
@@ -758,6 +761,37 @@ def test_weights_that_expand_where_there_is_no_gpu_are_counted_so() -> None:
     assert fp8.bytes_in_memory(100, 80, 2, on_gpu=True) == 100
     assert stored_quantization.QuantizedWeights("mxfp4", "MXFP4").bytes_in_memory(100, None, 2, on_gpu=False) == 400
     assert stored_quantization.QuantizedWeights("gptq", "GPTQ 4-bit").bytes_in_memory(100, 200, 4, on_gpu=False) == 100
+
+
+def test_each_extra_installs_what_its_method_needs_in_versions_that_transformers_accepts() -> None:
+    from transformers.quantizers.quantizer_gptq import MIN_GPTQ_VERSION, MIN_OPTIMUM_VERSION
+    from transformers.utils import import_utils
+
+    least = {
+        "optimum": MIN_OPTIMUM_VERSION,
+        "gptqmodel": MIN_GPTQ_VERSION,
+        "compressed-tensors": import_utils.COMPRESSED_TENSORS_MIN_VERSION,
+        "auto-round": import_utils.AUTOROUND_MIN_VERSION,
+        "torchao": import_utils.TORCHAO_MIN_VERSION,
+        "hqq": import_utils.HQQ_MIN_VERSION,
+        "optimum-quanto": "0",
+    }
+    project = tomllib.loads((ASSETS.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = {name: [Requirement(text) for text in texts] for name, texts in project["optional-dependencies"].items()}
+    assert set(stored_quantization.EXTRAS) <= set(extras)
+    for name in stored_quantization.EXTRAS:
+        assert [r.name for r in extras[name]] == [pip for _, pip in stored_quantization.PACKAGES[name]]
+        for required in extras[name]:
+            (bound,) = required.specifier
+            assert bound.operator == ">="
+            assert Version(bound.version) >= Version(least[required.name]), required
+
+
+def test_a_missing_package_with_an_extra_is_said_with_its_name() -> None:
+    for method, extra in (("gptq", "gptq"), ("auto-round", "auto-round"), ("aqlm", "")):
+        with pytest.raises(DeviceError) as e:
+            stored_quantization.require_packages("m", stored_quantization.QuantizedWeights(method, method))
+        assert (f"or install this application with its extra {extra}, or choose" in str(e.value)) is bool(extra)
 
 
 def test_weights_of_compressed_tensors_expand_on_every_device() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,9 @@ PACKAGES: dict[str, tuple[tuple[str, str], ...]] = {
     **dict.fromkeys(("bitnet", "fp8", "mxfp4", "mxfp8", "nvfp4", "metal", "gemma"), ()),
 }
 """Method of quantization, as config.json names it → (module, what pip calls it) of each package that it needs."""
+
+EXTRAS = ("gptq", "awq", "compressed-tensors", "auto-round", "torchao", "hqq", "quanto")
+"""Methods whose packages are an optional dependency of this application, under the same name."""
 
 _LABELS = {
     **{"gptq": "GPTQ", "awq": "AWQ", "aqlm": "AQLM", "eetq": "EETQ", "higgs": "HIGGS", "hqq": "HQQ", "vptq": "VPTQ"},
@@ -186,6 +190,16 @@ def require_packages(name: str, quantized: QuantizedWeights | None) -> None:
         DeviceError: a package is missing.
     """
     missing = [pip for module, pip in PACKAGES[quantized.method] if not _is_installed(module)] if quantized else []
+    if quantized and missing and quantized.method in EXTRAS:
+        raise DeviceError(
+            "The weights of {name} are quantized ({label}), which needs {packages}. Run `pip "
+            "install {arguments}`, or install this application with its extra {extra}, or choose an unquantized copy.",
+            name=name,
+            label=quantized.label,
+            packages=Joined(" and ", missing),
+            arguments=" ".join(missing),
+            extra=quantized.method,
+        )
     if quantized and missing:
         raise DeviceError(
             "The weights of {name} are quantized ({label}), which needs {packages}. Run `pip "
@@ -195,6 +209,12 @@ def require_packages(name: str, quantized: QuantizedWeights | None) -> None:
             packages=Joined(" and ", missing),
             arguments=" ".join(missing),
         )
+
+
+def distributions() -> tuple[str, ...]:
+    """The names, as pip knows them, of all packages that read quantized weights."""
+    names = (re.sub(r"\[.*\]|'", "", pip) for needed in PACKAGES.values() for _, pip in needed)
+    return tuple(dict.fromkeys(names))
 
 
 def _is_installed(module: str) -> bool:
