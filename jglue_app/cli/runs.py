@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from jglue_app.api import Run, open_run
+from jglue_app.api import Run, first_differences, open_run
 from jglue_app.backends.pool import ModelPool
+from jglue_app.cli.agreement import token_parts
 from jglue_app.cli.options import (
     DeviceOption,
     JsonOption,
@@ -25,16 +26,26 @@ from jglue_app.cli.options import (
 )
 from jglue_app.cli.paying import YesOption, approved
 from jglue_app.cli.request_parameters import run_request, with_request_options
-from jglue_app.cli.tables import print_comparison, print_groups, print_json, print_lines, print_report
+from jglue_app.cli.tables import (
+    print_comparison,
+    print_groups,
+    print_json,
+    print_lines,
+    print_note,
+    print_parts,
+    print_report,
+)
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
-from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
+from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError
 from jglue_app.messages import Message
+from jglue_app.results.first_differences import FirstDifferences, has_tokenizer_here, is_backend_comparison
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.types import Comparison
 from jglue_app.settings import Settings
 from jglue_app.wandb_sink import Follower
 
@@ -213,8 +224,26 @@ def _show_report(run: Run, protocol: str, as_json: bool) -> None:
 
 def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
     result = left.compared_with(right, protocol)
+    tokens = _first_differences(left, right, result)
     if as_json:
-        print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": result})
+        runs = {"run_a": str(left.path), "run_b": str(right.path), "comparison": result}
+        print_json(runs | ({"first_differences": tokens} if tokens else {}))
     else:
         print_comparison(result)
+        print_parts(token_parts(tokens) if tokens else ())
         print_lines([f"stored in {left.path} and {right.path}"])
+
+
+def _first_differences(left: Run, right: Run, result: Comparison) -> FirstDifferences | None:
+    """In tokens, where one model was run in two ways and its tokenizer is on this machine; None elsewhere, and where
+    no text differs."""
+    if all(of.texts is None or of.texts.earliest is None for of in result.agreement.values()):
+        return None
+    specs = left.data().spec, right.data().spec
+    if not is_backend_comparison(*specs) or not any(has_tokenizer_here(spec.model) for spec in specs):
+        return None
+    try:
+        return first_differences(left, right)
+    except JglueAppError as e:  # The comparison is worth showing all the same.
+        print_note(f"first differing tokens are left out: {e}")
+        return None

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from jglue_app.cli.agreement import agreement_parts
 from jglue_app.data.files import RANKED_KINDS
 from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.money import money_text
@@ -71,6 +72,15 @@ def print_lines(lines: Iterable[str]) -> None:
     """Plain lines on standard output."""
     for line in lines:
         print(visible(line))
+
+
+def print_parts(parts: Iterable[Table | str]) -> None:
+    """Tables and plain lines on standard output, in their order."""
+    for part in parts:
+        if isinstance(part, Table):
+            print_table(part)
+        else:
+            print_lines([part])
 
 
 def visible(text: str) -> str:
@@ -165,6 +175,7 @@ def print_comparison(comparison: Comparison) -> None:
         ]
     )
     _print_flips(comparison)
+    print_parts(agreement_parts(comparison))
     _print_cost(comparison)
     _print_references(a)
     _print_outcomes({"A": a, "B": b})

@@ -1,4 +1,4 @@
-"""Two runs on the same items: paired differences with tests, flips and cost. No I/O."""
+"""Two runs on the same items: paired differences with tests, flips, agreement and cost. No I/O."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from jglue_app.scoring import significance
+from jglue_app.scoring.agreement import agreements
 from jglue_app.scoring.estimates import (
     AGREEMENTS,
     CORRELATIONS,
@@ -87,6 +88,7 @@ def compare_runs(
         _average(left, right, scoring, differences),
         {name: by_reading for name, by_reading in flips.items() if by_reading},
         (costs[0], costs[1]) if costs[0] and costs[1] else None,
+        agreements(a, b),
     )
 
 

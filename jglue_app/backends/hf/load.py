@@ -130,7 +130,16 @@ def _load(
     reject_missing_weights(spec.id, report)
     reject_unquantized(spec.id, model, files.quantized)
     reject_other_head(spec.id, model)
+    _decompress(model)
     return model, tokenizer
+
+
+def _decompress(model: Any) -> None:
+    """Expand weights in the format of compressed-tensors now, which else happens in the first forward pass: the engine
+    looks at the layers, and memory is counted, as they are from then on."""
+    compressor = getattr(getattr(model, "hf_quantizer", None), "compressor", None)
+    if compressor is not None and hasattr(model, "ct_decompress_hook"):
+        compressor.decompress_model(model)
 
 
 def _not_loaded(spec: ModelSpec, files: ModelFiles, error: Exception) -> ModelError:

@@ -24,6 +24,7 @@ from jglue_app.scoring.types import Comparison, Estimate, Paid, Report
 from jglue_app.tasks import TASKS
 from jglue_app.types import Notice
 from jglue_app.ui.views import MARKS, subset_title
+from jglue_app.ui.views.agreement import agreement_rows
 
 FLOOR_NOTICES = ("on_floor_default", "on_floor_constant", "below_floor", "no_correlation")
 """Kinds of notices that are shown next to the score."""
@@ -69,6 +70,7 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
         ],
         "has_jsts": "jsts" in a.tasks,
         "pictures": _outcome_bars(a, b, lang),
+        "agreement": agreement_rows(comparison, lang),
     }
 
 

@@ -156,7 +156,8 @@ def item_html(
             continue
         # Older runs have only BOS.
         bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
-        sides.append(SideView(side.upper(), run.label, row, bos, str(run.model.get("eos", "")), judgements))
+        eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
+        sides.append(SideView(side.upper(), run.label, row, bos, eos, judgements, approximate))
         source = word(f"source_{sources.get(task, 'official')}", lang)
         lab = lab or {"task": task, "id": id_, "a": names.get("a", ""), "b": names.get("b", "")}
     if not any(side.row for side in sides):
