@@ -11,7 +11,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -67,13 +67,20 @@ class Client:
             http_client=self._http,
         )
 
-    def post(self, path: str, body: Mapping[str, Any], cancelled: threading.Event | None = None) -> dict[str, Any]:
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        cancelled: threading.Event | None = None,
+        lost: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
         """The JSON object that a POST gives, tried up to `TRIES` times within the endpoint's deadline.
 
         Args:
             path: below the base URL, such as `chat/completions`.
             body: of the request; the model is added.
             cancelled: ends the waiting between tries.
+            lost: called after each try that the model may have answered although no answer arrived.
 
         Raises:
             RequestError: no usable answer.
@@ -90,7 +97,16 @@ class Client:
             sleep=tenacity.sleep_using_event(event),
             reraise=True,
         )
-        answer: dict[str, Any] = tries(self._once, path, {"model": self._served.name, **body}, event)
+
+        def once() -> dict[str, Any]:
+            try:
+                return self._once(path, {"model": self._served.name, **body}, event)
+            except RequestError as e:
+                if e.lost:
+                    lost()
+                raise
+
+        answer: dict[str, Any] = tries(once)
         return answer
 
     def close(self) -> None:
@@ -104,8 +120,9 @@ class Client:
         endpoint = self.endpoint
         try:
             response = self._send(path, body)
-        except openai.APITimeoutError:
-            raise failures.timed_out(endpoint) from None
+        except openai.APITimeoutError as e:
+            lost = not isinstance(e.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
+            raise failures.timed_out(endpoint, lost=lost) from None
         except openai.APIStatusError as e:
             whole = _json(e.response.text)
             headers = e.response.headers
@@ -121,7 +138,7 @@ class Client:
             cause = e.__cause__ or e
             if isinstance(cause, RequestError):
                 raise cause from None
-            raise failures.unreachable(endpoint, cause) from None
+            raise failures.unreachable(endpoint, cause, lost=not isinstance(cause, httpx2.ConnectError)) from None
         except httpx2.HTTPError as e:
             raise failures.unreachable(endpoint, e) from None
         if response.status_code >= 300:

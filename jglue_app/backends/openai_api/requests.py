@@ -24,6 +24,8 @@ MARGIN = 1.3
 """By which an estimate of tokens is raised where money is set aside for it."""
 MAX_CHARS_PER_TOKEN = 40
 """A server that counts fewer tokens than text of this many characters each does not count."""
+MAX_CHARS_OF_TOKEN = 256
+"""No token is longer: a text of more characters for each token of its limit was written beyond that limit."""
 
 
 class OutOfBudgetError(Exception):
@@ -80,13 +82,17 @@ def output_of(prompt: Prompt, answer: Answer, exchange: ItemExchange, limit: int
     new_tokens = (
         exchange.tokens_of(answer.text + (answer.reasoning or "")) if answer.new_tokens is None else answer.new_tokens
     )
-    if answer.new_tokens is not None and answer.new_tokens > limit:
+    over = answer.new_tokens is not None and answer.new_tokens > limit
+    size = len(answer.text) + len(answer.reasoning or "")
+    if not over and size > limit * MAX_CHARS_OF_TOKEN:
+        over, new_tokens = True, math.ceil(size / MAX_CHARS_OF_TOKEN)
+    if over:
         return RunError(
             "limit_ignored",
             Message(
                 "The server wrote {new:,} tokens where {limit:,} were the limit, so that the answer cannot be compared "
                 "with others.",
-                new=answer.new_tokens,
+                new=new_tokens,
                 limit=limit,
             ),
         )
@@ -210,12 +216,27 @@ class ItemExchange:
         cost = self._cost(tokens, limit)
         if self._spending is not None and not self._spending.reserve(cost, tokens + limit):
             raise OutOfBudgetError
-        paid = (0, 0)
+        paid, reserved = (0, 0), True
+
+        def lost() -> None:
+            """Charge a try whose answer was lost as if it had been as long as it may be, and reserve for another."""
+            nonlocal reserved
+            if not shared.served.priced:
+                return
+            size = shared.estimated_tokens(text, turns="messages" in body)
+            self._estimated = True
+            self._add(size, limit)
+            if self._spending is not None:
+                self._spending.settle(cost, self._cost(size, limit), tokens + limit, size + limit)
+                reserved = self._spending.reserve(cost, tokens + limit)
+                if not reserved:
+                    raise OutOfBudgetError
+
         try:
-            answer = shared.client.post(path, body, self._cancelled)
+            answer = shared.client.post(path, body, self._cancelled, lost)
             paid = self._count(answer, text, body)
         finally:
-            if self._spending is not None:
+            if self._spending is not None and reserved:
                 self._spending.settle(cost, self._cost(*paid), tokens + limit, sum(paid))
         shared.note(answer)
         value = read(answer)
@@ -241,10 +262,13 @@ class ItemExchange:
             self._estimated = True
         prompt = self.shared.estimated_tokens(text, turns=False) if prompt is None else prompt
         new = self.tokens_of(_generated(answer)) if new is None else new
-        self._requests += 1
-        self._prompt_tokens += prompt
-        self._new_tokens += new
+        self._add(prompt, new)
         return prompt, new
+
+    def _add(self, prompt_tokens: int, new_tokens: int) -> None:
+        self._requests += 1
+        self._prompt_tokens += prompt_tokens
+        self._new_tokens += new_tokens
 
 
 def _generated(answer: Mapping[str, Any]) -> str:
