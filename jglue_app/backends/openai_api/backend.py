@@ -113,6 +113,10 @@ class OpenAIBackend:
         self._served, self._settings = served, settings
         self._can = found.capabilities
         self._tokenizer = tokenizer
+        self._text_follows = False
+        """Whether each ranking of a choice is followed by a text, and stored with it."""
+        self._unrecorded: dict[tuple[str, str], list[str]] = {}
+        """Item → names of the answers that its ranking was made of, until there is its text."""
         self._client = Client(served)
         folder = settings.cache_dir / "paid-answers"
         self._paid = PaidAnswers(folder, found.identity | {"model": served.name}) if served.priced else None
@@ -158,6 +162,7 @@ class OpenAIBackend:
 
     def check(self, prompt: PromptSpec, decoding: Decoding, *, ranks: bool) -> None:
         """Refuse what the server cannot do; see `types.ServerBackend`."""
+        self._text_follows, self._unrecorded = decoding.method == "both", {}
         name, chat = self._served.id, prompt.format == "chat"
         turns = chat and not self._renders
         interface = self._can.chat if turns else self._can.completions
@@ -377,8 +382,8 @@ class OpenAIBackend:
             for n, i in enumerate(numbers):
                 again = replace(result, usage=Usage(0, 0, 0)) if n and isinstance(result, Output) else result
                 yield i, again
-            if self._paid and keys:
-                self._paid.recorded(keys)  # Its consumer has taken it.
+            if self._paid:  # Its consumer has taken it.
+                self._note_recorded([prompts[i] for i in numbers], keys, call)
             failed_in_a_row = failed_in_a_row + 1 if error is not None and error.kind in SERVER_FAULTS else 0
             if failed_in_a_row >= GIVE_UP_AFTER and error is not None:
                 raise NetworkError(
@@ -387,6 +392,15 @@ class OpenAIBackend:
                     count=failed_in_a_row,
                     reason=error.message,
                 )
+
+    def _note_recorded(self, prompts: Sequence[Prompt], keys: list[str], call: tuple[object, ...]) -> None:
+        """Note that paid answers are in a record. Rankings are, once there is the text that is stored with them."""
+        assert self._paid is not None
+        items = [(prompt.task, prompt.item_id) for prompt in prompts]
+        if self._text_follows and call[0] == "choose":
+            self._unrecorded |= {items[0]: keys}
+            return
+        self._paid.recorded([*keys, *(key for item in items for key in self._unrecorded.pop(item, ()))])
 
     @staticmethod
     def _content(prompt: Prompt, call: tuple[object, ...]) -> object:
