@@ -19,7 +19,7 @@ from jglue_app.types import RunSpec
 MAX_NAMED = 3
 """Files that a sentence names."""
 RELEVANT_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf")
-"""Packages on whose versions an answer may depend."""
+"""Packages on whose versions an answer may depend; with an adapter on peft's too."""
 
 
 def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
@@ -42,7 +42,8 @@ def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
         machine = store.manifest().get("machine")
         before = machine.get("packages") if isinstance(machine, dict) else None
         here = package_versions()
-        pairs = [(name, str((before or {}).get(name) or ""), here[name]) for name in RELEVANT_PACKAGES]
+        packages = (*RELEVANT_PACKAGES, "peft") if spec.model.adapter else RELEVANT_PACKAGES
+        pairs = [(name, str((before or {}).get(name) or ""), here[name]) for name in packages]
         pairs = [(name, old, new) for name, old, new in pairs if old and old != new]
         if pairs:
             old, new = (", ".join(f"{pair[0]} {pair[k]}" for pair in pairs) for k in (1, 2))
