@@ -205,7 +205,9 @@ class RunSpec:
     @property
     def label(self) -> str:
         """A short human name, e.g. `gemma-3-270m · plain · ja-labels · 3-shot`."""
-        model = self.model.id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+        model = _last_part(self.model.id)
+        if self.model.adapter:
+            model += f" + {_last_part(self.model.adapter)}"
         if self.model.backend == "predictions":
             return model
         if self.model.backend == IMPORTED:
@@ -235,6 +237,11 @@ class RunSpec:
         """
         text = json.dumps(_identity(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _last_part(name: str) -> str:
+    """The last part of a path or Hub id."""
+    return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 
 def is_sample(data_version: str) -> bool:
@@ -464,6 +471,10 @@ class ModelInfo:
     """Share of unknown tokens in that text."""
     quantized: str = ""
     """How the weights are quantized in the files already, such as `bnb 4-bit (nf4)`; empty if they are not."""
+    adapter: str = ""
+    """The kind of the adapter on its weights, such as `LoRA, rank 8`; empty without one."""
+    adapter_commit: str = ""
+    """Of the adapter: Hub commit, or a checksum over its files; empty without one."""
     continues_text: bool = True
     """Whether a text can be continued; False where only whole chats are answered."""
     ranking: str = ""

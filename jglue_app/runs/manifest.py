@@ -24,7 +24,7 @@ from jglue_app.runs.writer import RunWriter
 from jglue_app.types import Backend, Dataset, Item, Prompt
 
 PACKAGES = (
-    *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes"),
+    *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes", "peft"),
     *("safetensors", "gguf", "huggingface-hub", "gradio"),
 )
 
