@@ -24,14 +24,14 @@ from jglue_app.cli.options import (
     settings_of,
 )
 from jglue_app.cli.request_parameters import run_request, with_request_options
-from jglue_app.cli.tables import print_comparison, print_groups, print_json, print_lines, print_report
+from jglue_app.cli.tables import print_comparison, print_embeddings, print_groups, print_json, print_lines, print_report
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from jglue_app.messages import Message
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.request import RunRequest
-from jglue_app.runs.runner import run_plans
+from jglue_app.runs.runner import Event, run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.settings import Settings
@@ -75,18 +75,28 @@ def _execute(
         for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
             view.show(event)
             follower.on_event(event)
-            if event.kind == "record" and event.record and event.record.error:
-                view.say(
-                    Message(
-                        "{task} {item_id}: {message}",
-                        task=event.task,
-                        item_id=event.record.item_id,
-                        message=event.record.error.message,
-                    )
-                )
+            tell_failure(event, view)
         if stop.is_set():
             return EXIT_INTERRUPTED
-    missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for _, p in plans)
+    return tell_missing([p for _, p in plans], settings, view)
+
+
+def tell_failure(event: Event, view: ProgressView) -> None:
+    """Say why an item has no output."""
+    if event.kind == "record" and event.record and event.record.error:
+        view.say(
+            Message(
+                "{task} {item_id}: {message}",
+                task=event.task,
+                item_id=event.record.item_id,
+                message=event.record.error.message,
+            )
+        )
+
+
+def tell_missing(plans: Sequence[Plan], settings: Settings, view: ProgressView) -> int:
+    """Say how many items have no output; the exit code says whether there are any."""
+    missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for p in plans)
     if missing:
         view.say(
             Message("{missing} items have no output. Start the same command again to try them again.", missing=missing)
@@ -94,7 +104,7 @@ def _execute(
     return EXIT_INCOMPLETE if missing else 0
 
 
-def _push(sink: Wandb, folders: Sequence[Path], protocol: str, code: int, *, compare: bool = False) -> None:
+def push_result(sink: Wandb, folders: Sequence[Path], protocol: str, code: int, *, compare: bool = False) -> None:
     """Push what was run. Where items have no output, and so there may be nothing to push, that is what counts."""
     try:
         sink.push(folders, protocol, compare=compare)
@@ -123,7 +133,7 @@ def _run(
     request = run_request(protocol, given, ONE)
 
     def show(runs: Sequence[Run]) -> None:
-        _show_report(runs[0], protocol, as_json)
+        show_report(runs[0], protocol, as_json)
 
     raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show))
 
@@ -188,25 +198,32 @@ def _evaluate(
                     show([Run(store.path, plan.ids) for store, (_, plan) in zip(stores, plans, strict=True)])
             code = EXIT_INTERRUPTED if stop.is_set() else code
     if begun and code != EXIT_INTERRUPTED:
-        _push(sink, [store.path for store in stores], protocol, code, compare=len(stores) == 2)
+        push_result(sink, [store.path for store in stores], protocol, code, compare=len(stores) == 2)
     return code
 
 
-def _show_report(run: Run, protocol: str, as_json: bool) -> None:
+def show_report(run: Run, protocol: str, as_json: bool) -> None:
+    """The scores of a run that was just made, with those of stored embeddings of the same JSTS items."""
     report = run.report(protocol)
     rows = run.groups(protocol)
+    embeddings = run.embeddings()
     if as_json:
-        print_json({"run": str(run.path), "report": report, "without": rows})
+        more = {"embeddings": embeddings} if embeddings else {}
+        print_json({"run": str(run.path), "report": report, "without": rows, **more})
     else:
         print_report(report)
         print_groups({protocol: rows})
+        print_embeddings(embeddings)
         print_lines([f"stored in {run.path}"])
 
 
 def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
     result = left.compared_with(right, protocol)
+    embeddings = left.embeddings(right)
     if as_json:
-        print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": result})
+        more = {"embeddings": embeddings} if embeddings else {}
+        print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": result, **more})
     else:
         print_comparison(result)
+        print_embeddings(embeddings)
         print_lines([f"stored in {left.path} and {right.path}"])

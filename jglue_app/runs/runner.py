@@ -18,7 +18,7 @@ from jglue_app.messages import Joined, Message
 from jglue_app.prompts import formats
 from jglue_app.runs.answering import answer_prompts, token_limits
 from jglue_app.runs.changes import changes_since
-from jglue_app.runs.manifest import note_records, repair, write_head
+from jglue_app.runs.manifest import Described, note_records, repair, write_head
 from jglue_app.runs.notes import notes_on_repetition_penalty, notes_on_thinking
 from jglue_app.runs.plan import Plan, build_prompts
 from jglue_app.runs.store import RunStore
@@ -164,7 +164,7 @@ def _run_task(
         while isinstance(step := next(loading), str):
             yield Event("notice", label, side, message=step, task=name)
         backend = step
-        _same_model(store, backend)
+        require_same_model(store, backend)
         info = backend.info
         model = formats.ModelFormatInfo(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
         built = build_prompts(plan, name, remaining, model)
@@ -210,7 +210,7 @@ def _run_task(
         return done_here
 
 
-def _same_model(store: RunStore, backend: Backend) -> None:
+def require_same_model(store: RunStore, backend: Described) -> None:
     """Refuse to go on with other weights, or with the same in another precision."""
     before = store.manifest().get("model") if store.exists() else None
     if not before:
