@@ -102,23 +102,9 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 app.callback(invoke_without_command=True)(_root)
-for command in (
-    run,
-    compare,
-    embed,
-    score,
-    rescore,
-    audit,
-    leaderboard,
-    export,
-    delete,
-    push,
-    pull,
-    sweep,
-    models,
-    serve,
-):
+for command in (run, compare, embed, score, rescore, audit, leaderboard, export, delete, push, pull, sweep, models):
     app.command()(command)
+app.command()(serve)
 app.command()(protocols)
 app.command("runs")(list_runs)
 app.command("import")(import_run)

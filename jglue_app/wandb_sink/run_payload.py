@@ -150,7 +150,7 @@ def _outcome_keys(report: Report) -> Summary:
         f"outcomes/{name}/{outcome}": task.outcomes.get(outcome, 0)
         for name, task in report.tasks.items()
         for outcome in OUTCOMES
-        if task.outcomes
+        if task.outcomes and (outcome != "cosine" or outcome in task.outcomes)
     }
 
 

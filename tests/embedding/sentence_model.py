@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -75,4 +77,18 @@ def save_sentence_model(folder: Path, *, seed: int = 1, **config: Any) -> Path:
     if config:
         path = folder / "config_sentence_transformers.json"
         path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | config), "utf-8")
+    return folder
+
+
+def save_static_model(folder: Path, rows: Mapping[str, Sequence[float]]) -> Path:
+    """A model of sentence-transformers whose vector of a text is the mean of its words' rows; `[UNK]` has one too."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    tokenizer = Tokenizer(models.WordLevel({word: k for k, word in enumerate(rows)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = np.asarray(list(rows.values()), dtype=np.float32)
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)]).save(
+        str(folder), create_model_card=False
+    )
     return folder
