@@ -33,6 +33,8 @@ MAX_QUOTED_CHARS = 200
 """Characters of a name that a sentence repeats."""
 MAX_REASON_CHARS = 300
 """Characters of a lower layer's message that a sentence repeats."""
+MIN_KEY_FRAGMENT = 8
+"""Parts of a key of at least this many characters are never shown."""
 SYSTEM_REASONS = (
     mark("No space left on device"),
     mark("Permission denied"),
@@ -183,3 +185,16 @@ def reason_of(error: BaseException) -> str:
 
 def _known(reason: str) -> str:
     return Message(reason) if reason in SYSTEM_REASONS else reason
+
+
+def redact_key(key: str, text: str) -> str:
+    """A text with `[key]` for a key and for every part of it of `MIN_KEY_FRAGMENT` characters or more: servers quote
+    keys in part."""
+    out, start = [], 0
+    while start < len(text):
+        length = 0
+        while start + length < len(text) and text[start : start + length + 1] in key:
+            length += 1
+        out.append("[key]" if length >= MIN_KEY_FRAGMENT else text[start])
+        start += length if length >= MIN_KEY_FRAGMENT else 1
+    return "".join(out)

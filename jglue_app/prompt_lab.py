@@ -12,7 +12,7 @@ from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
 from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
-from jglue_app.prompts.formats import ModelFormatInfo
+from jglue_app.prompts.formats import ModelFormatInfo, format_info
 from jglue_app.results.library import Ids, Library
 from jglue_app.runs.answering import answer_prompts
 from jglue_app.runs.plan import Plan, build_prompts
@@ -304,7 +304,7 @@ def try_item(
     plan = plan_one(settings, item.task, side, "both", data)
     backend = pool.get(plan.spec.model, notify)
     info = backend.info
-    text = ModelFormatInfo(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
+    text = format_info(info, backend.render_chat)
     prompts = build_prompts(plan, item.task, [item], text)
     limits = {item.id: plan.style.of(item.task).max_new_tokens}
     task = TASKS[item.task]

@@ -46,6 +46,8 @@ class Settings:
     """Tokens of the longest prompt that a model is given; None for no limit but the model's own."""
     memory_bytes: int | None = None
     """Memory that a model may work in beside its weights; None to have it found from what is free."""
+    endpoints_file: Path | None = None
+    """Where servers of models are described; see `backends.endpoints`. None where there is no place for it."""
 
 
 def load_settings() -> Settings:
@@ -54,7 +56,8 @@ def load_settings() -> Settings:
     `JGLUE_MODE` (local or public; public by itself when `SPACE_ID` is set), `JGLUE_DATA_DIR`,
     `JGLUE_DATA_URL`, `JGLUE_CACHE_DIR`, `JGLUE_RUNS_DIR`, `JGLUE_SHARE_HF_TOKEN` (1: visitors of a public page may
     use gated models with the operator's token), `JGLUE_SHARE_WANDB_KEY` (1: they may push their runs to the operator's
-    W&B project with the operator's key), `JGLUE_MEMORY` (GiB that a model may work in beside its weights).
+    W&B project with the operator's key), `JGLUE_MEMORY` (GiB that a model may work in beside its weights),
+    `JGLUE_ENDPOINTS` (the file that describes servers of models).
 
     Raises:
         UnknownNameError: no such mode.
@@ -79,7 +82,16 @@ def load_settings() -> Settings:
         max_items=50 if public else 20_000,
         max_prompt_tokens=4_096 if public else None,
         memory_bytes=gib("JGLUE_MEMORY", env["JGLUE_MEMORY"]) if env.get("JGLUE_MEMORY") else None,
+        endpoints_file=_endpoints_file(env.get("JGLUE_ENDPOINTS")),
     )
+
+
+def _endpoints_file(name: str | None) -> Path | None:
+    if name:
+        return _data_folder(name)
+    if not (environment.has_home() or os.environ.get("XDG_CONFIG_HOME")):
+        return None
+    return Path(platformdirs.user_config_dir(APP_NAME)) / "endpoints.toml"
 
 
 def _user_cache() -> str:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jglue_app.messages import Message
 
@@ -480,6 +480,11 @@ class ModelInfo:
     ranking: str = ""
     """How answers are ranked where that is approximate: `first token`, by the most likely first tokens of an answer.
     Empty where log-probabilities are of whole answers."""
+    sampling: str = ""
+    """Why answers may differ from one try to the next: `temperature` (a server does not take temperature 0), `varies`
+    (it gave several answers to one prompt); empty where decoding is greedy."""
+    answered_by: tuple[str, ...] = ()
+    """Configurations (`system_fingerprint`) of a server that answered, in the order in which they were first seen."""
     price_in: float = 0.0
     """Price of a million tokens of prompts; 0 where nothing is paid."""
     price_out: float = 0.0
@@ -526,6 +531,66 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give memory back. Calling it twice is fine."""
+        ...
+
+
+class Account(Protocol):
+    """What paid requests are charged to; safe for several threads. `backends.spending.Spending` is one."""
+
+    def reserve(self, cost: float, tokens: int = 0) -> bool:
+        """Set aside what a request may cost and take at most; False if that is more than is left."""
+        ...
+
+    def settle(self, reserved: float, cost: float, reserved_tokens: int = 0, tokens: int = 0) -> None:
+        """Give back what was set aside for a request, and note what it did cost and take."""
+        ...
+
+
+@runtime_checkable
+class PaidBackend(Backend, Protocol):
+    """A backend whose requests may cost money: `info.price_in` and `info.price_out` say how much."""
+
+    spending: Account | None
+    """Charged for every request. One that it refuses is not sent, and its prompt yields nothing; None for no limit."""
+
+    def estimate(self, prompts: Sequence[Prompt], max_new_tokens: int, *, generating: bool, choosing: bool) -> Usage:
+        """Most that prompts would take: requests, prompt tokens (estimated), and new tokens at their limit.
+
+        Args:
+            prompts: what would be sent.
+            max_new_tokens: limit of each generated text, its thought included.
+            generating: whether texts are generated.
+            choosing: whether the answers of each prompt are ranked by log-likelihood.
+        """
+        ...
+
+
+@runtime_checkable
+class ServerBackend(PaidBackend, Protocol):
+    """A backend whose model is on a server, which may not be able to do all that a run needs."""
+
+    def check(self, prompt: PromptSpec, decoding: Decoding, *, ranks: bool) -> None:
+        """Raise InputError if the server cannot do what a run needs; `info` is that of such a run afterwards.
+
+        Args:
+            prompt: how items become text.
+            decoding: how answers are obtained.
+            ranks: whether answers are ranked by log-likelihood.
+        """
+        ...
+
+    def generate_chats(
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        thinking_tokens: int | None,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float = 1.0,
+    ) -> Iterator[tuple[int, Output | RunError]]:
+        """As `generate`, of prompts that the server renders itself (`Prompt.thinking`).
+
+        The server's one limit on new tokens is that of the answer and that of the thought (`thinking_tokens`) together.
+        """
         ...
 
 

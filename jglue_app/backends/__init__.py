@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable
 from types import ModuleType
 
+from jglue_app.backends import endpoints
 from jglue_app.backends.fingerprint import require_unchanged
 from jglue_app.errors import InputError, ModelError, UnknownNameError
 from jglue_app.settings import Settings
@@ -19,13 +20,16 @@ Notify = Callable[[str], None]
 # seconds, for which neither the page nor --help must wait.
 BACKENDS = {
     "hf": "jglue_app.backends.hf.load",
+    "openai_api": "jglue_app.backends.openai_api.backend",
     "scripted": "jglue_app.backends.scripted",
 }
 
 
 def backend_for(model: str) -> str:
-    """The backend a model id is meant for: `scripted` for a JSON Lines file, else `hf`."""
-    return "scripted" if model.endswith(".jsonl") else "hf"
+    """The backend of a model id: `scripted` for a .jsonl file, `openai_api` for `ENDPOINT:MODEL`, else `hf`."""
+    if model.endswith(".jsonl"):
+        return "scripted"
+    return endpoints.BACKEND if endpoints.is_served(model) else "hf"
 
 
 def open_backend(
@@ -67,6 +71,15 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Notify = lambda 
         InputError: the model is a table of answers, which has no tokenizer.
         ModelError, NetworkError: the tokenizer cannot be loaded, or the model's files have changed.
     """
+    if spec.backend == endpoints.BACKEND:
+        served = endpoints.served_model(spec.id, settings)
+        if served.facts.tokenizer is None:
+            raise InputError(
+                "The tokenizer of {model} is on its server. Name it in endpoints.toml (tokenizer = a Hub id or a "
+                "folder) to look at prompts token by token.",
+                model=spec.id,
+            )
+        spec = ModelSpec(served.facts.tokenizer)
     if spec.backend != "hf":
         raise InputError(
             "{model} has no tokenizer to look at. Name a model: a Hub id, a folder or a .gguf file.", model=spec.id

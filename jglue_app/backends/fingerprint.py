@@ -9,6 +9,8 @@ is imported, and large files are hashed only when they may have changed (`file_c
 - A repository of the Hugging Face Hub: its commit. When the Hub does not answer, that of the local copy. Small files of
   the local copy that were edited count too; its weights are assumed to be what was downloaded.
 
+- A model on a server: what the handshake with it gave, as it is kept.
+
 An adapter counts with the base model that it names, if that is a folder on this machine. The device, and the number
 format that `auto` selects on it, do not count here: `runner` refuses to mix number formats.
 """
@@ -22,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jglue_app.backends import endpoints
 from jglue_app.backends.file_checksums import checksums
 from jglue_app.backends.hub_copy import cached_commit, current_commit, edited_files, is_commit
 from jglue_app.backends.named_models import named_models
@@ -42,7 +45,7 @@ class ModelFingerprint:
 
     files: Mapping[str, str]
     """Name within the folder → checksum of the content, 64 hex digits. Of a repository of the Hub, `commit` → 40 hex
-    digits, and files of the local copy that were edited."""
+    digits, and files of the local copy that were edited. Of a model on a server, what it can do → as a text."""
 
     @property
     def digest(self) -> str:
@@ -51,11 +54,17 @@ class ModelFingerprint:
 
 
 def fingerprint_model(spec: ModelSpec, settings: Settings) -> ModelFingerprint | None:
-    """The files that a model would be loaded from now; None if there are none, which loading reports.
+    """The files that a model would be loaded from now; None if there are none, which loading reports. A server is asked
+    what it can do, where that is not known or known for a day.
 
     Raises:
-        ModelError: the files are being written.
+        InputError: the server of the model is not described.
+        ModelError: the files are being written, or the server cannot be used.
+        NetworkError: the server does not answer.
     """
+    if spec.backend == endpoints.BACKEND:
+        module = importlib.import_module("jglue_app.backends.openai_api.backend")
+        return ModelFingerprint(module.identity(spec, settings))
     fingerprint = _local_fingerprint(spec, settings)
     if fingerprint is not None or spec.backend not in ON_HUB or not _hub_allowed(spec, settings):
         return fingerprint
@@ -75,6 +84,14 @@ def require_unchanged(spec: ModelSpec, settings: Settings, loaded: str = "") -> 
         ModelError: they have changed since, or are being written.
     """
     if spec.files_sha256 is None:
+        return
+    if spec.backend == endpoints.BACKEND:
+        if (found := fingerprint_model(spec, settings)) is not None and found.digest != spec.files_sha256:
+            raise ModelError(
+                "The server of {model} answers otherwise than when the run was planned. Start it again: that makes "
+                "another run.",
+                model=spec.id,
+            )
         return
     fingerprint = _local_fingerprint(spec, settings)
     if fingerprint is None and loaded and spec.backend in ON_HUB:

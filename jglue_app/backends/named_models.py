@@ -1,4 +1,4 @@
-"""The registry of named models, read from `assets/models.toml`."""
+"""The registry of named models, read from `assets/models.toml`, and all models that can be chosen by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 
-from jglue_app.settings import ASSETS
+from jglue_app.backends.endpoints import served_models
+from jglue_app.settings import ASSETS, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +37,12 @@ def named_models() -> dict[str, NamedModel]:
     """The registry, in the order of the file."""
     table = tomllib.loads((ASSETS / "models.toml").read_text("utf-8"))
     return {row["id"]: NamedModel(**row) for row in table["model"]}
+
+
+def model_ids(settings: Settings) -> list[str]:
+    """Every model that can be chosen by name: the registry, then those that endpoints list.
+
+    Raises:
+        InputError: endpoints.toml cannot be used.
+    """
+    return [*named_models(), *served_models(settings)]

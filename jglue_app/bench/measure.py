@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jglue_app.backends import Notify
 from jglue_app.errors import InputError
-from jglue_app.prompts.formats import ModelFormatInfo
+from jglue_app.prompts.formats import format_info
 from jglue_app.runs.plan import build_prompts, make_plan
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
@@ -88,7 +88,7 @@ def workloads(
         InputError, NetworkError: as `plan.make_plan`.
     """
     info = backend.info
-    text = ModelFormatInfo(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
+    text = format_info(info, backend.render_chat)
     for name in tasks:
         for count in shots:
             # The model is loaded already, and nothing is stored: its files need not be checked each time.

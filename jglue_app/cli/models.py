@@ -9,19 +9,31 @@ import typer
 from rich.table import Table
 
 from jglue_app import environment
+from jglue_app.backends.endpoints import BACKEND, served_models
 from jglue_app.backends.named_models import named_models
 from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, settings_of
 from jglue_app.cli.tables import print_json, print_lines, print_table
 from jglue_app.results import showcase
 from jglue_app.runs.progress import ProgressView
-from jglue_app.settings import load_settings
+from jglue_app.settings import Settings, load_settings
+from jglue_app.types import ModelSpec
 
 
-def models(as_json: JsonOption = False) -> None:
-    """The named models. Any other Hub id, folder or .gguf file can be given as well."""
-    entries = list(named_models().values())
+def models(
+    model: Annotated[
+        str | None, typer.Argument(help="ENDPOINT:MODEL, to see what its server can do; without it, all models.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Ask the server, though that was done within a day.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The named models and those of endpoints.toml. Any other Hub id, folder or .gguf file can be given as well."""
+    settings = load_settings()
+    if model is not None:
+        _show_server(model, settings, again, as_json)
+        return
+    entries, served = list(named_models().values()), served_models(settings)
     if as_json:
-        print_json(entries)
+        print_json([*entries, *({**entry.as_row(), "address": entry.endpoint.address} for entry in served.values())])
         return
     table = Table("id", "family", "weights", "licence", "format", "memory (16 bit)", box=None, pad_edge=False)
     for entry in entries:
@@ -29,6 +41,29 @@ def models(as_json: JsonOption = False) -> None:
         gated = " (gated)" if entry.gated else ""
         memory = f"{entry.memory_gb:.1f} GB"
         table.add_row(entry.id + gated, entry.family, size, entry.licence, entry.format, memory)
+    print_table(table)
+    if served:
+        columns = ("id", "address", "price in / out per million tokens", "at once")
+        table = Table(*columns, box=None, pad_edge=False)
+        for one in served.values():
+            price = f"{one.facts.price_in:g} / {one.facts.price_out:g} {one.endpoint.currency}" if one.priced else "–"
+            table.add_row(one.id, one.endpoint.address, price, str(one.endpoint.requests_at_once))
+        print_lines([""])
+        print_table(table)
+
+
+def _show_server(model: str, settings: Settings, again: bool, as_json: bool) -> None:
+    """What the server of a model can do, as the handshake has it."""
+    from jglue_app.backends.openai_api.backend import identity  # The client takes half a second to import.
+
+    with ProgressView() as view:
+        facts = identity(ModelSpec(model, BACKEND), settings, view.say, again=again)
+    if as_json:
+        print_json(facts)
+        return
+    table = Table("capability", "value", box=None, pad_edge=False)
+    for name, value in facts.items():
+        table.add_row(name, value or "–")
     print_table(table)
 
 

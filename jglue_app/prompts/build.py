@@ -55,4 +55,5 @@ def build_prompt(
         sha256=hashlib.sha256(rendered.text.encode("utf-8", "surrogatepass")).hexdigest(),
         thought=rendered.thought,
         ranked_text=rendered.ranked_text,
+        thinking=rendered.thinking,
     )

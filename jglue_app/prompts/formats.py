@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jglue_app.errors import ModelError
 from jglue_app.prompts import thoughts
+from jglue_app.types import ModelInfo
 
 Messages = tuple[Mapping[str, str], ...]
 ChatRenderer = Callable[..., str]
@@ -34,6 +35,8 @@ class ModelFormatInfo:
     bos: str = ""
     eos: str = ""
     render_chat: ChatRenderer | None = None
+    remote_chat: bool = False
+    """Whether a server renders the turns itself, so that `render_chat` gives a transcript for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,18 @@ class RenderedPrompt:
     """What the end of the text opens; see `types.Prompt.thought`."""
     ranked_text: str = ""
     """The text that answers are ranked after, where it is another."""
+    thinking: str = ""
+    """See `types.Prompt.thinking`."""
+
+
+def format_info(info: ModelInfo, render_chat: ChatRenderer) -> ModelFormatInfo:
+    """What formats need to know of a loaded model."""
+    return ModelFormatInfo(
+        info.bos,
+        info.eos,
+        render_chat if info.has_chat_template else None,
+        remote_chat=info.has_chat_template and not info.continues_text,
+    )
 
 
 def plain(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
@@ -70,6 +85,9 @@ def chat(parts: PromptParts, model: ModelFormatInfo) -> RenderedPrompt:
         messages.append({"role": "user", "content": user})
         if assistant is not None:
             messages.append({"role": "assistant", "content": assistant})
+    if model.remote_chat:
+        text = model.render_chat(messages)
+        return RenderedPrompt(text, (), tuple(messages), thought=thoughts.FREE, thinking=parts.thinking)
     return _thinking(messages, parts.thinking, model.render_chat)
 
 

@@ -430,8 +430,8 @@ def is_ignored(prompt: Prompt) -> bool:
     The prompt has no chat template, or its template has no switch and gives the same text without thinking. Where the
     prompt opens a thought all the same, or its model opens one by itself, nothing is missing.
     """
-    if is_open(prompt.thought) or prompt.thought == FRAME:
-        return False
+    if is_open(prompt.thought) or prompt.thought == FRAME or prompt.thinking:
+        return False  # A server that is told nothing of thinking is refused such a run.
     # Answers are ranked after the template's form without thinking, which is stored where it is another text.
     return prompt.messages is None or not prompt.ranked_text
 

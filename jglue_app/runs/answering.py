@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from jglue_app.runs.generation import generate, ranked
+from jglue_app.runs.generation import generate, ranked, sum_of_usage
 from jglue_app.runs.plan import Plan
 from jglue_app.types import Backend, Item, Output, Prompt, Record, RunError, RunSpec, Task
 
@@ -75,12 +76,10 @@ def _record(
     assert not isinstance(generated, RunError) and not isinstance(chosen, RunError)
     output = generated or chosen
     if generated and chosen:
-        output = Output(
-            generated.text,
-            generated.finish,
-            generated.prompt_tokens,
-            generated.new_tokens,
-            generated.seconds + chosen.seconds,
-            chosen.choice_logprobs,
+        output = replace(
+            generated,
+            seconds=generated.seconds + chosen.seconds,
+            choice_logprobs=chosen.choice_logprobs,
+            usage=sum_of_usage(generated.usage, chosen.usage),
         )
     return Record(spec.spec_id, task.name, prompt.item_id, prompt, output)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jglue_app.backends import endpoints
 from jglue_app.backends.fingerprint import COMMIT, changed_files
 from jglue_app.errors import StoreError
 from jglue_app.messages import Joined, Message
@@ -81,6 +82,15 @@ def _changed_files(plan: Plan, other: Mapping[str, Any], begun: bool) -> Iterato
     names = changed_files(before, plan.files)
     more = [Message("{count} more", count=len(names) - MAX_NAMED)] if len(names) > MAX_NAMED else []
     files = Joined(", ", [*names[:MAX_NAMED], *more])
+    if plan.spec.model.backend == endpoints.BACKEND:
+        yield Message(
+            "The server of {model} answers otherwise than in run {run} of the same settings ({changes}): this is "
+            "another run, and that one is kept.",
+            model=model,
+            run=run,
+            changes=files,
+        )
+        return
     yield Message(
         "The files of {model} have changed since run {run} of the same settings ({files}): this is "
         "another run, and that one is kept.",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from jglue_app.prompts import thoughts
-from jglue_app.types import Backend, Output, Prompt, RunError
+from jglue_app.types import Backend, Output, Prompt, RunError, ServerBackend, Usage
 
 Result = Output | RunError
 Results = Iterator[tuple[int, Result]]
@@ -34,6 +34,18 @@ def generate(
         should_stop: called between tokens.
         repetition_penalty: see `types.Decoding`; of an answer, its thought belongs to what it may repeat.
     """
+    remote = [i for i, p in enumerate(prompts) if p.thinking]
+    if remote and isinstance(backend, ServerBackend):  # A server renders these, and no text of theirs can be continued.
+        chats = [prompts[i] for i in remote]
+        for k, result in backend.generate_chats(chats, limit, budget, should_stop, repetition_penalty):
+            yield remote[k], result
+        if len(remote) == len(prompts):
+            return
+        remaining = [i for i in range(len(prompts)) if i not in set(remote)]
+        texts = [prompts[i] for i in remaining]
+        for k, result in generate(backend, texts, limit, budget, should_stop, repetition_penalty):
+            yield remaining[k], result
+        return
     first = {i for i, p in enumerate(prompts) if thoughts.is_open(p.thought) and (budget is not None or p.stop)}
     plain = [i for i in range(len(prompts)) if i not in first]
     again: dict[int, str] = {}
@@ -56,6 +68,18 @@ def generate(
 def ranked(prompt: Prompt) -> Prompt:
     """The prompt as log-likelihoods of answers are taken after it: with its thought closed."""
     return replace(prompt, text=prompt.ranked_text) if prompt.ranked_text else prompt
+
+
+def sum_of_usage(a: Usage | None, b: Usage | None) -> Usage | None:
+    """What two requests took together; None if neither was sent to a server."""
+    if a is None or b is None:
+        return a or b
+    return Usage(
+        a.requests + b.requests,
+        a.prompt_tokens + b.prompt_tokens,
+        a.new_tokens + b.new_tokens,
+        a.estimated or b.estimated,
+    )
 
 
 def _opened_by_model(prompt: Prompt, result: Result, budget: int | None, count: Callable[[str], int]) -> str:
@@ -132,4 +156,5 @@ def _joined(thought: Output, answer: Result) -> Result:
         thought.prompt_tokens,
         thought.new_tokens + answer.new_tokens,
         thought.seconds + answer.seconds,
+        usage=sum_of_usage(thought.usage, answer.usage),
     )

@@ -81,7 +81,7 @@ def write_head(
 def _model_facts(old: dict[str, Any] | None, backend: Described) -> dict[str, Any]:
     """What answered: as it was when the run began, but for how prompts go through it, which longer ones may change."""
     now = dataclasses.asdict(backend.info)
-    return now if not old else old | {name: now[name] for name in ("engine", "engine_reason")}
+    return now if not old else old | {name: now[name] for name in ("engine", "engine_reason", "answered_by")}
 
 
 def _earlier_engines(old: dict[str, Any], backend: Described) -> list[Any]:

@@ -23,7 +23,7 @@ from jglue_app.runs.notes import notes_on_repetition_penalty, notes_on_thinking
 from jglue_app.runs.plan import Plan, build_prompts
 from jglue_app.runs.store import RunStore
 from jglue_app.tasks import TASKS
-from jglue_app.types import Backend, ModelSpec, Record
+from jglue_app.types import Backend, ModelSpec, Record, ServerBackend
 
 FIRST_CHUNKS, MIN_CHUNK, MAX_CHUNK = (4, 24), 96, 2_048
 """Items handed to the model at a time: few at first, so that something is seen soon, then enough to share tokens."""
@@ -165,9 +165,9 @@ def _run_task(
             yield Event("notice", label, side, message=step, task=name)
         backend = step
         require_same_model(store, backend)
+        _check_server(backend, plan)
         info = backend.info
-        model = formats.ModelFormatInfo(info.bos, info.eos, backend.render_chat if info.has_chat_template else None)
-        built = build_prompts(plan, name, remaining, model)
+        built = build_prompts(plan, name, remaining, formats.format_info(info, backend.render_chat))
         write_head(plan, store, writer, backend, built[0])
         for note in (
             *notes_on_thinking(plan.spec, TASKS[name], built[0]),
@@ -231,6 +231,13 @@ def require_same_model(store: RunStore, backend: Described) -> None:
             old=before["dtype"],
             new=backend.info.dtype,
         )
+
+
+def _check_server(backend: Backend, plan: Plan) -> None:
+    """Refuse what a server cannot do, before anything is sent."""
+    if isinstance(backend, ServerBackend):
+        ranks = any(TASKS[name].kind == "choice" for name in plan.spec.tasks)
+        backend.check(plan.spec.prompt, plan.spec.decoding, ranks=ranks)
 
 
 def _load(pool: ModelPool, spec: ModelSpec, *, needs_template: bool) -> Iterator[str | Backend]:

@@ -13,6 +13,8 @@ from jglue_app.scoring.types import Estimate, Preset, ScoringProtocol, TaskRepor
 from jglue_app.tasks import TASKS
 from jglue_app.types import ELSEWHERE, ModelInfo, Notice, Prompt, RunSpec, Task
 
+MAX_NAMES = 4
+"""Names that a sentence repeats."""
 SENTENCES = {
     "on_floor_default": mark(
         "{metric} {value} cannot be told from {floor}, what never giving a readable answer scores here: under "
@@ -138,6 +140,20 @@ SENTENCES = {
     "approximate": mark(
         "The model computed in {precision}: log-likelihoods are approximate, and where two answers are nearly equal "
         "another may come out than in float32."
+    ),
+    "ranked_by_first_token": mark(
+        "The server gives no log-probabilities of whole answers: they were ranked by the most likely first tokens, "
+        "which is approximate. Do not set these beside rankings of whole answers."
+    ),
+    "no_temperature": mark(
+        "The server does not take temperature 0: answers are sampled, and another run may give others."
+    ),
+    "varying_answers": mark(
+        "The server gave several answers to one prompt at temperature 0: another run may give others."
+    ),
+    "several_servers": mark(
+        "{count} configurations of the server (system_fingerprint) answered in this run: {names}. Differences between "
+        "items may be theirs."
     ),
 }
 """Kind → sentence."""
@@ -277,7 +293,21 @@ def of_run(
     other than those of the protocol's system."""
     ignored = spec.prompt.thinking == "on" and bool(prompts) and all(map(is_ignored, prompts))
     thinking = (Notice("thinking_ignored"),) if ignored else ()
-    return (*_precision(spec, model), *thinking, *_settings(spec, protocol))
+    return (*_precision(spec, model), *_of_server(model), *thinking, *_settings(spec, protocol))
+
+
+def _of_server(model: ModelInfo | None) -> tuple[Notice, ...]:
+    """What of a model on a server makes its answers less sure than those of a model that runs here."""
+    if model is None:
+        return ()
+    notices: list[Notice] = [Notice("ranked_by_first_token", reading="choose")] if model.ranking else []
+    if model.sampling:
+        notices.append(Notice("no_temperature" if model.sampling == "temperature" else "varying_answers"))
+    if len(model.answered_by) > 1:
+        facts: dict[str, str | int | float] = {"count": len(model.answered_by)}
+        facts |= {"names": ", ".join(model.answered_by[:MAX_NAMES])}
+        notices.append(Notice("several_servers", facts=facts))
+    return tuple(notices)
 
 
 def _precision(spec: RunSpec, model: ModelInfo | None) -> tuple[Notice, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from jglue_app.backends.named_models import named_models
+from jglue_app.backends.named_models import model_ids
 from jglue_app.errors import UnknownNameError
 from jglue_app.messages.labels import LABELS
 from jglue_app.prompts.styles import load_style, style_names
@@ -142,7 +142,7 @@ def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str
     if name == "data":
         return gr.Radio(data_choices(t), **common)
     if name in ("model", "style"):
-        choices = [(n, n) for n in named_models()] if name == "model" else style_choices()
+        choices = [(n, n) for n in model_ids(settings)] if name == "model" else style_choices()
         choices = [(t("same_model"), SAME), *choices] if value == SAME else choices
         return gr.Dropdown(choices, allow_custom_value=not settings.public, **common)
     if option.choices:

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from jglue_app import environment
 from jglue_app.child_process import ChildExitError, ChildProcess, ChildStoppedError, OnMessage, inherited_environment
-from jglue_app.errors import NetworkError
+from jglue_app.errors import NetworkError, redact_key
 from jglue_app.wandb_sink.login import Login
 
 WORKER_MODULE = "jglue_app.wandb_sink.client.worker"
@@ -32,8 +32,6 @@ INHERITED_ENV = (
 """Variables that it inherits besides `child_process.INHERITED_ENV`: no unrelated secrets."""
 WORKER_HOME_ENV = "JGLUE_WORKER_HOME"
 """Variable with the path of the folder that is deleted with the process."""
-MIN_KEY_FRAGMENT = 8
-"""Parts of a key of at least this many characters are never printed."""
 MAX_STDERR_CHARS = 300
 """Characters of the last line of standard error that an error quotes."""
 
@@ -130,19 +128,6 @@ def _translated_exit() -> Iterator[None]:
             code=e.code,
             line=e.stderr[-1][:MAX_STDERR_CHARS],
         ) from None
-
-
-def redact_key(key: str, text: str) -> str:
-    """A text with `[key]` for a key and for every part of it of `MIN_KEY_FRAGMENT` characters or more: servers quote
-    keys in part."""
-    out, start = [], 0
-    while start < len(text):
-        length = 0
-        while start + length < len(text) and text[start : start + length + 1] in key:
-            length += 1
-        out.append("[key]" if length >= MIN_KEY_FRAGMENT else text[start])
-        start += length if length >= MIN_KEY_FRAGMENT else 1
-    return "".join(out)
 
 
 def _environment(home: Path, login: Login | None, offline_folder: Path | None) -> dict[str, str]:

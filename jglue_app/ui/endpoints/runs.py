@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from jglue_app.backends.endpoints import served_models
 from jglue_app.backends.named_models import named_models
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import to_command_line, to_url_query
@@ -50,7 +51,7 @@ def endpoints(state: AppState) -> tuple[Callable[..., Any], ...]:
         with_request_parameters(full_run, FIRST_OF_ONE, ONE_SIDE, leave_out=("limit",)),
         _stop(state),
         with_request_parameters(repeat, FIRST_OF_TWO, TWO_SIDES, leave_out=("allow_bin",)),
-        models,
+        _models(state),
         protocols,
     )
 
@@ -102,9 +103,14 @@ def _stop(state: AppState) -> Callable[..., Any]:
     return stop
 
 
-def models() -> list[dict[str, Any]]:
-    """The named models with their sizes, licences and usual prompt formats."""
-    return list(plain(list(named_models().values())))
+def _models(state: AppState) -> Callable[[], list[dict[str, Any]]]:
+    def models() -> list[dict[str, Any]]:
+        """The named models with their sizes, licences and usual prompt formats, and the models on servers with their
+        prices."""
+        served = served_models(state.settings).values()
+        return [*plain(list(named_models().values())), *(model.as_row() for model in served)]
+
+    return models
 
 
 def protocols(name: str = "") -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.blocks import Block
 
-from jglue_app.backends.named_models import named_models
+from jglue_app.backends.named_models import model_ids
 from jglue_app.errors import JglueAppError, UnknownNameError
 from jglue_app.messages import say, word
 from jglue_app.results import showcase
@@ -250,15 +250,15 @@ def item_list() -> gr.HTML:
 def _check_models(state: AppState, linked: RunRequest | None) -> None:
     """Refuse a link that names a model which a public server does not run; raises UnknownNameError."""
     for side in linked.sides.values() if linked and state.settings.public else ():
-        if side.model not in named_models():
-            raise UnknownNameError("model", side.model[:100], named_models())
+        if side.model not in (known := model_ids(state.settings)):
+            raise UnknownNameError("model", side.model[:100], known)
 
 
 def _limits_html(state: AppState, lang: str) -> str:
     """What a public server does not do, said beforehand."""
-    settings = state.settings
+    settings, names = state.settings, model_ids(state.settings)
     lines = [
-        word("public_models", lang).format(len(named_models()), ", ".join(named_models())),
+        word("public_models", lang).format(len(names), ", ".join(names)),
         word("public_items", lang).format(settings.max_items, round((settings.max_seconds or 0) / 60)),
         word("public_one", lang),
         word("public_own", lang),

@@ -11,7 +11,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from jglue_app import prompt_lab
-from jglue_app.backends.named_models import named_models
+from jglue_app.backends.named_models import model_ids
 from jglue_app.data import files
 from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.messages import word
@@ -259,8 +259,8 @@ def build(state: AppState, t: T) -> ItemTab:
         with gr.Column(min_width=300):
             gr.Markdown(t("lab_ways"), elem_classes="jg-section")
             model = gr.Dropdown(
-                list(named_models()),
-                value=next(iter(named_models())),
+                model_ids(state.settings),
+                value=model_ids(state.settings)[0],
                 allow_custom_value=not state.settings.public,
                 label=t("model"),
                 info=t("model_info_public" if state.settings.public else "model_info"),

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from jglue_app import prompt_lab
-from jglue_app.backends.named_models import named_models
+from jglue_app.backends.named_models import model_ids
 from jglue_app.errors import StoreError
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.runs.request import MAX_SHOTS
@@ -113,8 +113,8 @@ def build(state: AppState, t: T) -> SweepTab:
             )
         with gr.Column(min_width=280):
             model = gr.Dropdown(
-                list(named_models()),
-                value=next(iter(named_models())),
+                model_ids(state.settings),
+                value=model_ids(state.settings)[0],
                 allow_custom_value=not state.settings.public,
                 label=t("model"),
                 elem_id="sweep-model",

@@ -1,0 +1,408 @@
+"""A model on a server as a backend: prompts become requests, many at once, and answers become outputs.
+
+Three ways to ask, as the prompt and the server have it:
+
+- Chats are sent as turns, and the server's own template renders them. Their text here is only for people.
+- With a tokenizer that the endpoint names, prompts (chats too) are rendered and encoded here and sent as token ids.
+- Other texts are sent as texts, and the server encodes them.
+
+Answers are ranked by log-probabilities of the prompt's tokens where the server gives them: the prompt with each answer
+is sent, and what stands behind the prompt's own tokens is summed, as lm-eval does. Where it gives only the most likely
+first tokens of an answer, labels that are single tokens are ranked by these, which is approximate.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from jglue_app.backends.endpoints import ServedModel, served_model
+from jglue_app.backends.openai_api import capabilities as kept
+from jglue_app.backends.openai_api import failures
+from jglue_app.backends.openai_api.capabilities import Handshake, Interface
+from jglue_app.backends.openai_api.client import Client
+from jglue_app.backends.openai_api.failures import RequestError
+from jglue_app.backends.openai_api.handshake import handshake
+from jglue_app.backends.openai_api.paid_answers import PaidAnswers
+from jglue_app.backends.openai_api.parallel import in_parallel
+from jglue_app.backends.openai_api.ranking import FIRST_TOKEN, rank, ways_to_rank
+from jglue_app.backends.openai_api.requests import Exchange, OutOfBudgetError, generation_body, output_of
+from jglue_app.errors import InputError, ModelError, NetworkError
+from jglue_app.settings import Settings
+from jglue_app.types import (
+    Account,
+    Decoding,
+    ModelInfo,
+    ModelSpec,
+    Output,
+    Prompt,
+    PromptSpec,
+    RunError,
+    Tokenizer,
+    Usage,
+)
+
+Result = tuple[int, Output | RunError]
+Notify = Callable[[str], None]
+GIVE_UP_AFTER = 6
+"""Items in a row that a server fails at, each tried several times, after which the run ends."""
+SERVER_FAULTS = ("unreachable", "timeout", "server_error", "rate_limited", "not_json")
+
+
+def open_model(
+    spec: ModelSpec, settings: Settings, device: str, notify: Notify, *, needs_template: bool = False
+) -> OpenAIBackend:
+    """Connect to the server of a model; see `backends.open_backend`.
+
+    Raises:
+        InputError: the endpoint is not described, or its key is missing.
+        ModelError, NetworkError: the server cannot be used.
+    """
+    served = served_model(spec.id, settings)
+    tokenizer = _tokenizer(served, settings, notify)
+    found = handshake(served, settings, lambda: tokenizer, notify)
+    return OpenAIBackend(served, settings, found, tokenizer)
+
+
+def memory_needed(spec: ModelSpec, settings: Settings, device: str = "auto") -> int | None:
+    """Bytes of this machine that the weights need: none."""
+    return 0
+
+
+def memory_free(device: str) -> int:
+    """Bytes free; irrelevant for a model on a server."""
+    return 1
+
+
+def identity(
+    spec: ModelSpec, settings: Settings, notify: Notify = lambda _: None, *, again: bool = False
+) -> dict[str, str]:
+    """What distinguishes runs of a model on a server: name → value, of its handshake.
+
+    Args:
+        spec: the model.
+        settings: where endpoints are described and handshakes kept.
+        notify: called with what takes long.
+        again: ask the server, though that was done within a day.
+
+    Raises:
+        InputError, ModelError, NetworkError: as `open_model`.
+    """
+    served = served_model(spec.id, settings)
+    found = handshake(served, settings, lambda: _tokenizer(served, settings, notify), notify, again=again)
+    return found.identity
+
+
+def _tokenizer(served: ServedModel, settings: Settings, notify: Notify) -> Tokenizer | None:
+    if served.facts.tokenizer is None:
+        return None
+    from jglue_app.backends import open_tokenizer  # It imports transformers, which takes seconds.
+
+    return open_tokenizer(ModelSpec(served.facts.tokenizer), settings, notify)
+
+
+class OpenAIBackend:
+    """A model on a server. Requests of one call run in several threads; calls themselves come one after the other."""
+
+    def __init__(
+        self, served: ServedModel, settings: Settings, found: Handshake, tokenizer: Tokenizer | None = None
+    ) -> None:
+        self.spending: Account | None = None
+        self._served, self._settings = served, settings
+        self._can = found.capabilities
+        self._tokenizer = tokenizer
+        self._client = Client(served)
+        folder = settings.cache_dir / "paid-answers"
+        self._paid = PaidAnswers(folder, found.identity | {"model": served.name}) if served.priced else None
+        self._exchange = Exchange(
+            self._client, served, self._can, tokenizer, self._paid, lambda now: _changed_model(served, settings, now)
+        )
+        self._renders = (
+            tokenizer is not None
+            and tokenizer.info.has_chat_template
+            and self._can.completions is not None
+            and self._can.token_ids
+        )
+        self.info = self._model_info()
+
+    def _model_info(self) -> ModelInfo:
+        facts, info = self._served.facts, self._tokenizer.info if self._tokenizer else None
+        can, priced = self._can, self._served.priced
+        interfaces = [interface for interface in (can.chat, can.completions) if interface]
+        sampling = "temperature" if not all(i.temperature for i in interfaces) else ""
+        if not sampling and not all(i.deterministic for i in interfaces):
+            sampling = "varies"
+        return ModelInfo(
+            name=self._served.id,
+            commit=", ".join([*can.models, *can.fingerprints]) or self._served.name,
+            dtype="as served",
+            device=self._served.endpoint.address,
+            context_length=facts.context_length or (info.context_length if info else None),
+            bos=info.bos if info else "",
+            adds_bos=info.adds_bos if info else False,
+            eos=info.eos if info else "",
+            has_chat_template=self._renders or can.chat is not None,
+            memory_bytes=0,
+            tokenizer_source=info.source if info else "",
+            continues_text=self._renders or can.chat is None,
+            sampling=sampling,
+            answered_by=can.fingerprints,
+            price_in=facts.price_in or 0.0 if priced else 0.0,
+            price_out=facts.price_out or 0.0 if priced else 0.0,
+            currency=self._served.endpoint.currency if priced else "",
+        )
+
+    # --- before a run ---
+
+    def check(self, prompt: PromptSpec, decoding: Decoding, *, ranks: bool) -> None:
+        """Refuse what the server cannot do; see `types.ServerBackend`."""
+        name, chat = self._served.id, prompt.format == "chat"
+        turns = chat and not self._renders
+        interface = self._can.chat if turns else self._can.completions
+        if chat and interface is None:
+            raise InputError(
+                "{model} answers no chats: its server has no chat/completions. Choose another format, such as plain, "
+                "or name its tokenizer in endpoints.toml.",
+                model=name,
+            )
+        if interface is None:
+            raise InputError(
+                "{model} answers chats only: its server has no completions. Choose the format chat (--format chat).",
+                model=name,
+            )
+        if self._can.applies_template and not turns:
+            raise InputError(
+                "The server of {model} puts a chat template around every text, so that the format {format} would not "
+                "be what the model sees. Choose the format chat (--format chat).",
+                model=name,
+                format=prompt.format,
+            )
+        if decoding.method != "choose":
+            self._check_generation(prompt, decoding, interface, turns)
+        ways = ways_to_rank(self._can, turns)
+        if ranks and decoding.method != "generate" and not ways:
+            raise InputError(
+                "{model} cannot rank answers: its server gives no log-probabilities of a prompt, nor of the most "
+                "likely first tokens. Choose the method generate (--method generate).",
+                model=name,
+            )
+        approximate = ranks and decoding.method != "generate" and ways == FIRST_TOKEN
+        self.info = replace(self.info, ranking=FIRST_TOKEN if approximate else "")
+
+    def _check_generation(self, prompt: PromptSpec, decoding: Decoding, interface: Interface, turns: bool) -> None:
+        name = self._served.id
+        penalties = {decoding.repetition_penalty, *(value for _, value in decoding.repetition_penalty_by_task)}
+        if penalties != {1.0} and not interface.repetition_penalty:
+            raise InputError(
+                "The server of {model} does not apply a repetition penalty. Leave --repetition-penalty out (1).",
+                model=name,
+            )
+        if not turns:
+            return
+        if prompt.thinking == "on" and self._served.facts.thinking is None and not interface.reasoning:
+            raise InputError(
+                "How {model} is told to think is not described. Set thinking in endpoints.toml (reasoning_effort, "
+                "chat_template_kwargs or enable_thinking), or leave --thinking out.",
+                model=name,
+            )
+        thinks = prompt.thinking == "on" or interface.reasoning
+        if thinks and not decoding.max_thinking_tokens:
+            raise InputError(
+                "{model} thinks before it answers, and the limit on new tokens is too small for that. Give the thought "
+                "tokens of its own, such as --max-thinking-tokens 2048.",
+                model=name,
+            )
+
+    def estimate(self, prompts: Sequence[Prompt], max_new_tokens: int, *, generating: bool, choosing: bool) -> Usage:
+        """Most that prompts would take; see `types.PaidBackend`."""
+        requests = prompt_tokens = new_tokens = 0
+        for prompt in prompts:
+            size = self._exchange.estimated_tokens(prompt.text, turns=self._sends_turns(prompt))
+            if generating:
+                requests, prompt_tokens = requests + 1, prompt_tokens + size
+                new_tokens += max_new_tokens
+            if choosing and prompt.answers:
+                exact = ways_to_rank(self._can, self._sends_turns(prompt)) != FIRST_TOKEN
+                count = len(prompt.answers) + (0 if self._can.token_ids else 1) if exact else 1
+                requests, prompt_tokens, new_tokens = requests + count, prompt_tokens + size * count, new_tokens + count
+        return Usage(requests, prompt_tokens, new_tokens, estimated=True)
+
+    # --- results ---
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
+        """The chat as the model's template has it, where its tokenizer is here; else a transcript, a turn a line, as
+        the server renders what is sent."""
+        if self._renders and self._tokenizer is not None:
+            return self._tokenizer.render_chat(messages, thinking)
+        return "\n".join(f"{m['role']}: {m['content']}" for m in messages) + "\nassistant: "
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float = 1.0,
+    ) -> Iterator[Result]:
+        """Greedy continuations; see `types.Backend`."""
+        return self.generate_chats(prompts, max_new_tokens, None, should_stop, repetition_penalty)
+
+    def generate_chats(
+        self,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        thinking_tokens: int | None,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float = 1.0,
+    ) -> Iterator[Result]:
+        """Greedy continuations, with thoughts of a limit; see `types.ServerBackend`."""
+        limit = max_new_tokens + (thinking_tokens or 0)
+
+        def one(prompt: Prompt, cancelled: threading.Event) -> tuple[Output | RunError, list[str]]:
+            turns, ids = self._sends_turns(prompt), self._ids(prompt)
+            if ids is not None and self._overflows(len(ids) + limit):
+                return Output("", "overflow", len(ids), 0, 0.0), []
+            path, body = generation_body(
+                self._served, self._can, prompt, limit, thinking_tokens, repetition_penalty, ids
+            )
+            exchange = self._exchange.begin(self.spending, cancelled)
+            start = time.perf_counter()
+            try:
+                answer = exchange.generate(path, body, prompt.text, limit, turns=turns)
+                if answer.prompt_tokens is not None and self._overflows(answer.prompt_tokens + limit):
+                    # It did not refuse a prompt that is too long: the answer is to a part of it, or means nothing.
+                    return Output("", "overflow", answer.prompt_tokens, 0, 0.0, usage=exchange.usage), exchange.keys
+                return output_of(prompt, answer, exchange, limit, time.perf_counter() - start), exchange.keys
+            except RequestError as e:
+                if e.kind == failures.OVERFLOW:
+                    size = self._exchange.estimated_tokens(prompt.text, turns=turns)
+                    return Output("", "overflow", size, 0, time.perf_counter() - start), exchange.keys
+                raise
+
+        return self._results(prompts, one, should_stop, ("generate", limit, repetition_penalty))
+
+    def choose(self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]) -> Iterator[Result]:
+        """Log-probabilities of answers; see `types.Backend`."""
+
+        def one(prompt: Prompt, cancelled: threading.Event) -> tuple[Output | RunError, list[str]]:
+            exchange = self._exchange.begin(self.spending, cancelled)
+            start = time.perf_counter()
+            try:
+                result = rank(
+                    exchange, self._can, prompt, turns=self._sends_turns(prompt), ids=self._choice_ids(prompt)
+                )
+            except RequestError as e:
+                if e.kind != failures.OVERFLOW:
+                    raise
+                size = self._exchange.estimated_tokens(prompt.text, turns=self._sends_turns(prompt))
+                result = Output(None, "overflow", size, 0, 0.0)
+            if isinstance(result, Output):
+                result = replace(result, seconds=time.perf_counter() - start, usage=exchange.usage)
+            return result, exchange.keys
+
+        return self._results(prompts, one, should_stop, ("choose",))
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text: counted where the tokenizer is here, else estimated from what the server counted."""
+        if self._tokenizer is not None:
+            return len(self._tokenizer.encode_text(text))
+        return max(1, round(len(text) * self._can.tokens_per_character)) if text else 0
+
+    def close(self) -> None:
+        """Close the connections. Calling it twice is fine."""
+        self._client.close()
+        if self._paid:
+            self._paid.close()
+
+    # --- inside ---
+
+    def _overflows(self, tokens: int) -> bool:
+        return self.info.context_length is not None and tokens > self.info.context_length
+
+    def _sends_turns(self, prompt: Prompt) -> bool:
+        return prompt.messages is not None and not self._renders
+
+    def _ids(self, prompt: Prompt) -> list[int] | None:
+        """The token ids that are sent for a prompt; None where a text or turns are sent."""
+        if self._tokenizer is None or not self._can.token_ids or self._sends_turns(prompt):
+            return None
+        return self._tokenizer.encode(prompt)
+
+    def _choice_ids(self, prompt: Prompt) -> list[tuple[list[int], list[int]]] | None:
+        """Token ids of (context, answer) for each answer; None where a text or turns are sent."""
+        if self._tokenizer is None or not self._can.token_ids or self._sends_turns(prompt):
+            return None
+        return [self._tokenizer.split(prompt, answer) for answer in prompt.answers]
+
+    def _results(
+        self,
+        prompts: Sequence[Prompt],
+        one: Callable[[Prompt, threading.Event], tuple[Output | RunError, list[str]]],
+        should_stop: Callable[[], bool],
+        call: tuple[object, ...],
+    ) -> Iterator[Result]:
+        """Results of all prompts; those that are equal are sent once."""
+        groups: dict[object, list[int]] = {}
+        for i, prompt in enumerate(prompts):
+            groups.setdefault(self._content(prompt, call), []).append(i)
+        firsts = [numbers[0] for numbers in groups.values()]
+        cancelled = threading.Event()
+
+        def job(prompt: Prompt) -> Callable[[], tuple[Output | RunError | None, list[str], RequestError | None]]:
+            def run() -> tuple[Output | RunError | None, list[str], RequestError | None]:
+                try:
+                    return (*one(prompt, cancelled), None)
+                except OutOfBudgetError:
+                    return None, [], None
+                except RequestError as e:
+                    if e.kind == "cancelled":
+                        return None, [], None
+                    if e.run is not None:
+                        raise e.as_exception() from None
+                    return e.as_run_error(), [], e
+
+            return run
+
+        jobs = [job(prompts[i]) for i in firsts]
+        failed_in_a_row = 0
+        for k, (result, keys, error) in in_parallel(
+            jobs, self._served.endpoint.requests_at_once, should_stop, cancelled
+        ):
+            if result is None:  # Not sent: there is no budget for it, or the run is stopped.
+                continue
+            if (seen := self._exchange.fingerprints) != self.info.answered_by:
+                self.info = replace(self.info, answered_by=seen)
+            numbers = list(groups.values())[k]
+            for n, i in enumerate(numbers):
+                again = replace(result, usage=Usage(0, 0, 0)) if n and isinstance(result, Output) else result
+                yield i, again
+            if self._paid and keys:
+                self._paid.recorded(keys)  # Its consumer has taken it.
+            failed_in_a_row = failed_in_a_row + 1 if error is not None and error.kind in SERVER_FAULTS else 0
+            if failed_in_a_row >= GIVE_UP_AFTER and error is not None:
+                raise NetworkError(
+                    "The endpoint {endpoint} failed at {count} items in a row, and no more are sent: {reason}",
+                    endpoint=self._served.endpoint.id,
+                    count=failed_in_a_row,
+                    reason=error.message,
+                )
+
+    @staticmethod
+    def _content(prompt: Prompt, call: tuple[object, ...]) -> object:
+        """What an answer depends on; equal prompts have one answer."""
+        turns = tuple((m["role"], m["content"]) for m in prompt.messages) if prompt.messages is not None else None
+        return (*call, prompt.text, turns, prompt.stop, prompt.answers, prompt.lead, prompt.thinking)
+
+
+def _changed_model(served: ServedModel, settings: Settings, now: str) -> ModelError:
+    """The error of a server that answers as another model than at the handshake, which is dropped."""
+    before = kept.load(served, settings)
+    kept.forget(served, settings)
+    return ModelError(
+        "The server of {model} now answers as {now}, and not as {before} as when this run was planned. Nothing of that "
+        "is stored. Start the run again: that makes another run.",
+        model=served.id,
+        now=now[:100],
+        before=", ".join(before.capabilities.models) if before else served.name,
+    )

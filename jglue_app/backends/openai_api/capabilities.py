@@ -1,0 +1,161 @@
+"""What a server can do, as the handshake has it, and where that is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from jglue_app.backends.endpoints import ServedModel
+from jglue_app.settings import Settings
+
+VERSION = 1
+"""Of the handshake: raised when it asks otherwise, so that what is kept is not used any more."""
+MAX_AGE = datetime.timedelta(hours=24)
+"""How long a handshake holds. After it the server is asked again before the next run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What one of the two interfaces of a server does with the parameters of a request."""
+
+    limit: str
+    """The parameter that bounds new tokens: `max_tokens` or `max_completion_tokens`."""
+    temperature: bool
+    """Whether it takes temperature 0."""
+    seed: bool
+    """Whether it takes a seed."""
+    deterministic: bool
+    """Whether three tries of one prompt gave one text."""
+    stop: bool
+    """Whether it stops at a stop string."""
+    top_logprobs: int
+    """How many most likely tokens it gives for the first new one; 0 if none."""
+    repetition_penalty: bool
+    """Whether a repetition penalty changes its answer."""
+    usage: bool
+    """Whether it counts tokens."""
+    reasoning: bool = False
+    """Whether it thinks although it is told not to."""
+    thinking_off: str = ""
+    """The value of `reasoning_effort` that it takes for no thinking; empty where that is not its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a server can do for one model."""
+
+    models: tuple[str, ...]
+    """Names under which the model answers."""
+    fingerprints: tuple[str, ...]
+    """Values of `system_fingerprint`."""
+    chat: Interface | None
+    completions: Interface | None
+    prompt_logprobs: str
+    """How it gives log-probabilities of a prompt: `echo`, `prompt_logprobs`, or empty if it does not."""
+    token_ids: bool
+    """Whether it takes token ids for a prompt and counts them as they are."""
+    applies_template: bool
+    """Whether it puts a chat template around what is sent to be completed."""
+    tokens_per_character: float
+    """Of Japanese text, for estimates."""
+    overhead: int
+    """Tokens of a chat besides its text, for estimates."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What distinguishes runs: name → value. What is only for estimates is left out."""
+        facts = {"model": ", ".join(self.models), "system_fingerprint": ", ".join(self.fingerprints)}
+        for name in ("chat", "completions"):
+            interface = getattr(self, name)
+            if interface is None:
+                facts[name] = "none"
+                continue
+            facts |= {
+                f"{name}: {f.name}": str(getattr(interface, f.name))
+                for f in dataclasses.fields(interface)
+                if f.name != "usage"
+            }
+        for name in ("prompt_logprobs", "token_ids", "applies_template"):
+            facts[name] = str(getattr(self, name))
+        return facts
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """The capabilities of a server at a time."""
+
+    version: int
+    date: str
+    """ISO 8601, in UTC."""
+    address: str
+    capabilities: Capabilities
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it still holds."""
+        try:
+            age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(self.date)
+        except (TypeError, ValueError):
+            return False
+        return datetime.timedelta(0) <= age < MAX_AGE
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a run's identity has of it."""
+        return {"server": self.address, **self.capabilities.identity}
+
+
+def load(served: ServedModel, settings: Settings) -> Handshake | None:
+    """The handshake that is kept of a model, fresh or not; None if there is none that can be used."""
+    try:
+        table = json.loads(_path(served, settings).read_bytes())
+        found: Handshake = TypeAdapter(Handshake).validate_python(table)
+    except (OSError, ValueError, ValidationError, RecursionError):
+        return None
+    return found if found.version == VERSION and found.address == served.endpoint.address else None
+
+
+def keep(served: ServedModel, settings: Settings, capabilities: Capabilities) -> Handshake:
+    """Keep what a handshake has given, in place of an earlier one.
+
+    Of one that differs in nothing but that the server has configurations which were known before, the earlier stays
+    with a new date: servers behind one address take turns, and each turn is no change.
+    """
+    before = load(served, settings)
+    if before is not None and _is_same(before.capabilities, capabilities):
+        capabilities = before.capabilities
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    handshake = Handshake(VERSION, date, served.endpoint.address, capabilities)
+    path = _path(served, settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{hashlib.sha256(date.encode()).hexdigest()[:8]}.part")
+    part.write_text(json.dumps(dataclasses.asdict(handshake), ensure_ascii=False, indent=1), "utf-8")
+    part.replace(path)
+    return handshake
+
+
+def forget(served: ServedModel, settings: Settings) -> None:
+    """Drop what is kept of a model, so that its server is asked again."""
+    _path(served, settings).unlink(missing_ok=True)
+
+
+def _is_same(old: Capabilities, new: Capabilities) -> bool:
+    known = set(new.fingerprints) & set(old.fingerprints) or not (new.fingerprints or old.fingerprints)
+    same_models = set(new.models) <= set(old.models)
+    neutral: Mapping[str, Any] = {"models": (), "fingerprints": (), "tokens_per_character": 0.0, "overhead": 0}
+    return bool(known) and same_models and dataclasses.replace(old, **neutral) == dataclasses.replace(new, **neutral)
+
+
+def _path(served: ServedModel, settings: Settings) -> Any:
+    endpoint = served.endpoint
+    parts = (endpoint.address, served.name, dict(endpoint.query), list(endpoint.interfaces), dict(endpoint.can))
+    more = (dict(endpoint.body), served.facts.tokenizer, served.facts.thinking, endpoint.thinking_off)
+    name = hashlib.sha256(json.dumps([*parts, *more], sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return settings.cache_dir / "endpoints" / f"{name}.json"

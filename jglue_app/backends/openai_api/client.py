@@ -1,0 +1,216 @@
+"""One server over HTTP: requests in the OpenAI interface, tried again where that may help, and bounded in all ways.
+
+The `openai` client makes the requests. What it would add from the environment (an organization, headers, another key)
+is taken out again before a request leaves, no redirect is followed, and the key goes to the endpoint's own host alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx2
+import openai
+import tenacity
+
+from jglue_app.backends.endpoints import ServedModel, headers_of, key_of
+from jglue_app.backends.openai_api import failures
+from jglue_app.backends.openai_api.failures import RequestError
+from jglue_app.version import __version__
+
+TRIES = 5
+MAX_RESPONSE_BYTES = 64 * 2**20
+CONNECT_S = 15.0
+FIRST_WAIT_S, MAX_WAIT_S = 0.5, 30.0
+"""Bounds of the random wait before another try, where the server does not say how long to wait."""
+_KEPT_HEADERS = ("host", "content-type", "content-length", "connection", "transfer-encoding")
+
+
+class Client:
+    """Requests to the server of one model. Safe for use by several threads.
+
+    Raises:
+        InputError: the key or a header is missing in the environment.
+    """
+
+    def __init__(self, served: ServedModel) -> None:
+        self._served = served
+        self.endpoint = served.endpoint
+        self._key = key_of(self.endpoint) or ""
+        self._headers = headers_of(self.endpoint)
+        if self._key:
+            bearer = self.endpoint.key_header.lower() == "authorization"
+            self._headers[self.endpoint.key_header] = f"Bearer {self._key}" if bearer else self._key
+        self._host = httpx2.URL(self.endpoint.base_url).host
+        self._pause = _Pause(self.endpoint.requests_per_minute)
+        limits = httpx2.Limits(max_connections=self.endpoint.requests_at_once + 1)
+        self._http = httpx2.Client(
+            timeout=httpx2.Timeout(self.endpoint.timeout, connect=min(CONNECT_S, self.endpoint.timeout)),
+            follow_redirects=False,
+            limits=limits,
+            event_hooks={"request": [self._before], "response": [self._after]},
+        )
+        self._openai = openai.OpenAI(
+            api_key="set where a request leaves",
+            base_url=self.endpoint.base_url.rstrip("/") + "/",
+            max_retries=0,
+            default_query=dict(self.endpoint.query),
+            http_client=self._http,
+        )
+
+    def post(self, path: str, body: Mapping[str, Any], cancelled: threading.Event | None = None) -> dict[str, Any]:
+        """The JSON object that a POST gives, tried up to `TRIES` times within the endpoint's deadline.
+
+        Args:
+            path: below the base URL, such as `chat/completions`.
+            body: of the request; the model is added.
+            cancelled: ends the waiting between tries.
+
+        Raises:
+            RequestError: no usable answer.
+        """
+        event = cancelled or threading.Event()
+        tries = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda e: isinstance(e, RequestError) and e.transient),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(TRIES),
+                tenacity.stop_before_delay(self.endpoint.deadline),
+                tenacity.stop_when_event_set(event),
+            ),
+            wait=self._wait,
+            sleep=tenacity.sleep_using_event(event),
+            reraise=True,
+        )
+        answer: dict[str, Any] = tries(self._once, path, {"model": self._served.name, **body}, event)
+        return answer
+
+    def close(self) -> None:
+        """Close all connections."""
+        with contextlib.suppress(Exception):  # Another thread may be using one.
+            self._http.close()
+
+    def _once(self, path: str, body: dict[str, Any], cancelled: threading.Event) -> dict[str, Any]:
+        if not self._pause.wait(cancelled):
+            raise failures.cancelled()
+        endpoint = self.endpoint
+        try:
+            response = self._openai.post(path, body=body, cast_to=httpx2.Response)
+        except openai.APITimeoutError:
+            raise failures.timed_out(endpoint) from None
+        except openai.APIStatusError as e:
+            whole = _json(e.response.text)
+            headers = e.response.headers
+            raise failures.of_status(
+                endpoint,
+                e.status_code,
+                headers,
+                e.response.text if whole is None else whole,
+                self._served.name,
+                self._key,
+            ) from None
+        except openai.APIConnectionError as e:
+            cause = e.__cause__ or e
+            if isinstance(cause, RequestError):
+                raise cause from None
+            raise failures.unreachable(endpoint, cause) from None
+        except httpx2.HTTPError as e:
+            raise failures.unreachable(endpoint, e) from None
+        if response.status_code >= 300:
+            raise failures.of_status(
+                endpoint, response.status_code, response.headers, response.text, self._served.name, self._key
+            )
+        answer = _json(response.text)
+        if not isinstance(answer, dict):
+            raise failures.not_json(endpoint, response.headers.get("content-type", ""))
+        if "error" in answer and "choices" not in answer and "data" not in answer:  # Errors under HTTP 200.
+            error = answer["error"]
+            code = error.get("code") if isinstance(error, dict) else None
+            status = code if isinstance(code, int) and 400 <= code < 600 else 400
+            raise failures.of_status(endpoint, status, response.headers, answer, self._served.name, self._key)
+        return answer
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        """Seconds before the next try: what the server asks for, else a random time that grows. All requests of this
+        client wait where the server limits their rate."""
+        error = state.outcome.exception() if state.outcome else None
+        seconds: float = tenacity.wait_random_exponential(multiplier=FIRST_WAIT_S, max=MAX_WAIT_S)(state)
+        if isinstance(error, RequestError) and error.retry_after is not None:
+            seconds = error.retry_after + seconds / 10
+            if error.kind == "rate_limited" and seconds < self.endpoint.deadline:
+                self._pause.until(time.monotonic() + error.retry_after)
+        return seconds
+
+    def _before(self, request: httpx2.Request) -> None:
+        """Leave nothing in a request but what the endpoint is to get."""
+        if request.url.host != self._host:
+            raise httpx2.RequestError("another host", request=request)
+        for name in [name for name in request.headers if name.lower() not in _KEPT_HEADERS]:
+            del request.headers[name]
+        request.headers["accept"] = "application/json"
+        # A packed answer may unpack to any size.
+        request.headers["accept-encoding"] = "identity"
+        request.headers["user-agent"] = f"jglue-app/{__version__}"
+        for name, value in self._headers.items():
+            request.headers[name] = value
+
+    def _after(self, response: httpx2.Response) -> None:
+        """Bound what is read of an answer, in bytes and in time."""
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise failures.not_json(self.endpoint, response.headers["content-encoding"])
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        response.stream = _BoundedStream(response.stream, self)
+
+
+class _BoundedStream(httpx2.SyncByteStream):
+    """The body of an answer, which ends with an error where it is too large or takes too long."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, client: Client) -> None:
+        self._stream, self._client = stream, client
+
+    def __iter__(self) -> Iterator[bytes]:
+        size, end = 0, time.monotonic() + self._client.endpoint.timeout
+        for chunk in self._stream:
+            size += len(chunk)
+            if size > MAX_RESPONSE_BYTES:
+                raise failures.too_large(self._client.endpoint, MAX_RESPONSE_BYTES)
+            if time.monotonic() > end:
+                raise failures.timed_out(self._client.endpoint)
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Pause:
+    """When the next request may leave: not before a given time, and at a given rate."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._spacing = 60.0 / per_minute if per_minute else 0.0
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def until(self, when: float) -> None:
+        """Let nothing leave before a time of the monotonic clock."""
+        with self._lock:
+            self._next = max(self._next, when)
+
+    def wait(self, cancelled: threading.Event) -> bool:
+        """Wait until a request may leave; False if it was cancelled before."""
+        with self._lock:
+            now = time.monotonic()
+            when = max(now, self._next)
+            if self._spacing:
+                self._next = when + self._spacing
+        return not (cancelled.wait(when - now) if when > now else cancelled.is_set())
+
+
+def _json(text: str) -> Any:
+    """The value of a JSON text; None if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

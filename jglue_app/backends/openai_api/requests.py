@@ -1,0 +1,256 @@
+"""Prompts as requests, and the requests of one item with what they cost."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jglue_app.backends.endpoints import ServedModel
+from jglue_app.backends.openai_api import responses
+from jglue_app.backends.openai_api.capabilities import Capabilities
+from jglue_app.backends.openai_api.client import Client
+from jglue_app.backends.openai_api.handshake import PATHS, thinking_parameters
+from jglue_app.backends.openai_api.paid_answers import PaidAnswers
+from jglue_app.backends.openai_api.responses import Answer
+from jglue_app.errors import ModelError
+from jglue_app.messages import Message
+from jglue_app.types import Account, Finish, Output, Prompt, RunError, Tokenizer, Usage
+
+MAX_STOP_STRINGS = 4
+"""Stop strings of a request in OpenAI's interface."""
+MARGIN = 1.3
+"""By which an estimate of tokens is raised where money is set aside for it."""
+MAX_CHARS_PER_TOKEN = 40
+"""A server that counts fewer tokens than text of this many characters each does not count."""
+
+
+class OutOfBudgetError(Exception):
+    """A request that was not sent, since there is no money left for it."""
+
+
+def generation_body(
+    served: ServedModel,
+    can: Capabilities,
+    prompt: Prompt,
+    limit: int,
+    thinking_tokens: int | None,
+    repetition_penalty: float,
+    ids: Sequence[int] | None,
+) -> tuple[str, dict[str, Any]]:
+    """Path and body of the request that continues a prompt greedily.
+
+    Args:
+        served: the model.
+        can: what its server can do.
+        prompt: what is sent: its token ids, else its text, or its turns where there are any.
+        limit: most new tokens.
+        thinking_tokens: those of them that are for a thought; None if it has no limit of its own.
+        repetition_penalty: 1 is none.
+        ids: token ids of the prompt, if these are sent.
+    """
+    turns = ids is None and prompt.messages is not None
+    interface = can.chat if turns else can.completions
+    assert interface is not None  # `OpenAIBackend.check` refuses other runs.
+    body: dict[str, Any] = {interface.limit: limit}
+    if interface.temperature:
+        body["temperature"] = 0
+    if interface.seed:
+        body["seed"] = 0
+    if repetition_penalty != 1:
+        body["repetition_penalty"] = repetition_penalty
+    if prompt.stop and interface.stop and not interface.reasoning:
+        body["stop"] = list(prompt.stop[:MAX_STOP_STRINGS])
+    if turns:
+        body["messages"] = [dict(message) for message in prompt.messages or ()]
+        body |= thinking_parameters(served, prompt.thinking or "off", thinking_tokens, interface.thinking_off)
+    else:
+        body["prompt"] = list(ids) if ids is not None else prompt.text
+    return PATHS["chat" if turns else "completions"], body | dict(served.endpoint.body)
+
+
+def output_of(prompt: Prompt, answer: Answer, exchange: ItemExchange, limit: int, seconds: float) -> Output | RunError:
+    """An answer as the output of an item: up to the first stop string, also where the server does not stop there."""
+    if answer.finish in ("content_filter", "tool_calls", "function_call"):
+        return RunError(
+            answer.finish,
+            Message("The server ended the answer with {reason} instead of giving it.", reason=answer.finish),
+        )
+    new_tokens = (
+        exchange.tokens_of(answer.text + (answer.reasoning or "")) if answer.new_tokens is None else answer.new_tokens
+    )
+    if answer.new_tokens is not None and answer.new_tokens > limit:
+        return RunError(
+            "limit_ignored",
+            Message(
+                "The server wrote {new:,} tokens where {limit:,} were the limit, so that the answer cannot be compared "
+                "with others.",
+                new=answer.new_tokens,
+                limit=limit,
+            ),
+        )
+    places = [place for stop in prompt.stop if (place := answer.text.find(stop)) >= 0]
+    text = answer.text[: min(places)] if places else answer.text
+    finish: Finish = "length" if answer.finish in ("length", "max_tokens") and not places else "stop"
+    if finish == "stop" and not text.strip():
+        finish = "empty"
+    prompt_tokens = answer.prompt_tokens or exchange.shared.estimated_tokens(prompt.text, turns=False)
+    return Output(
+        text,
+        finish,
+        prompt_tokens,
+        new_tokens,
+        seconds,
+        reasoning=answer.reasoning,
+        reasoning_tokens=answer.reasoning_tokens,
+        usage=exchange.usage,
+    )
+
+
+class Exchange:
+    """What all requests to a server share. Safe for several threads."""
+
+    def __init__(
+        self,
+        client: Client,
+        served: ServedModel,
+        can: Capabilities,
+        tokenizer: Tokenizer | None,
+        paid: PaidAnswers | None,
+        changed: Callable[[str], ModelError] | None = None,
+    ) -> None:
+        self.client, self.served, self.can, self.paid = client, served, can, paid
+        self._tokenizer, self._changed = tokenizer, changed
+        self._lock = threading.Lock()
+        self._fingerprints = list(can.fingerprints)
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Configurations of the server that have answered so far."""
+        with self._lock:
+            return tuple(self._fingerprints)
+
+    def begin(self, spending: Account | None, cancelled: threading.Event) -> ItemExchange:
+        """The requests of one item."""
+        return ItemExchange(self, spending, cancelled)
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, estimated where the tokenizer is not here."""
+        if self._tokenizer is not None:
+            return len(self._tokenizer.encode_text(text))
+        return math.ceil(len(text) * self.can.tokens_per_character)
+
+    def estimated_tokens(self, text: str, *, turns: bool) -> int:
+        """Tokens of a prompt, with what a chat has besides its text."""
+        return self.count(text) + (self.can.overhead if turns else 2)
+
+    def note(self, answer: Mapping[str, Any]) -> None:
+        """Look at which model and configuration gave an answer; raises ModelError if it is another model."""
+        model, fingerprint = answer.get("model"), answer.get("system_fingerprint")
+        if isinstance(model, str) and model and self.can.models and model not in self.can.models and self._changed:
+            raise self._changed(model)
+        if isinstance(fingerprint, str) and fingerprint:
+            with self._lock:
+                if fingerprint not in self._fingerprints:
+                    self._fingerprints.append(fingerprint)
+
+
+class ItemExchange:
+    """The requests of one item, what they took, and the names of the answers that were paid for."""
+
+    def __init__(self, shared: Exchange, spending: Account | None, cancelled: threading.Event) -> None:
+        self.shared = shared
+        self.keys: list[str] = []
+        self._spending, self._cancelled = spending, cancelled
+        self._requests = self._prompt_tokens = self._new_tokens = 0
+        self._estimated = False
+
+    @property
+    def usage(self) -> Usage:
+        """What all requests so far took."""
+        return Usage(self._requests, self._prompt_tokens, self._new_tokens, self._estimated)
+
+    def tokens_of(self, text: str) -> int:
+        """Tokens of a text, estimated where the tokenizer is not here."""
+        return self.shared.count(text)
+
+    def generate(self, path: str, body: Mapping[str, Any], text: str, limit: int, *, turns: bool) -> Answer:
+        """The answer to a request that generates.
+
+        Args:
+            path: of the interface.
+            body: of the request.
+            text: of the prompt, for estimates.
+            limit: most new tokens.
+            turns: whether it is a chat.
+
+        Raises:
+            RequestError: no usable answer.
+            OutOfBudgetError: it was not sent.
+            ModelError: another model answers than was planned with.
+        """
+        read = responses.chat_answer if turns else responses.completion_answer
+        answer: Answer = self.send(path, body, text, limit, lambda a: read(self.shared.client.endpoint, a))
+        return answer
+
+    def send(
+        self, path: str, body: Mapping[str, Any], text: str, limit: int, read: Callable[[dict[str, Any]], Any]
+    ) -> Any:
+        """What `read` makes of the answer to a request, which is charged, and kept where it is paid for."""
+        shared = self.shared
+        key = PaidAnswers.key(path, body) if shared.paid else ""
+        if shared.paid and (kept := shared.paid.get(key)):
+            answer, recorded = kept
+            if not recorded:  # It was paid for this run, which was killed before it made a record of it.
+                self._count(answer, text)
+            self.keys.append(key)
+            return read(answer)
+        tokens = math.ceil(shared.estimated_tokens(text, turns="messages" in body) * MARGIN) + 8
+        cost = self._cost(tokens, limit)
+        if self._spending is not None and not self._spending.reserve(cost, tokens + limit):
+            raise OutOfBudgetError
+        paid = (0, 0)
+        try:
+            answer = shared.client.post(path, body, self._cancelled)
+            paid = self._count(answer, text)
+        finally:
+            if self._spending is not None:
+                self._spending.settle(cost, self._cost(*paid), tokens + limit, sum(paid))
+        shared.note(answer)
+        value = read(answer)
+        if shared.paid:
+            shared.paid.put(key, answer)
+            self.keys.append(key)
+        return value
+
+    def _cost(self, prompt_tokens: int, new_tokens: int) -> float:
+        facts = self.shared.served.facts
+        return (prompt_tokens * (facts.price_in or 0.0) + new_tokens * (facts.price_out or 0.0)) / 1e6
+
+    def _count(self, answer: Mapping[str, Any], text: str) -> tuple[int, int]:
+        """Add what an answer took, as the server counts it where that can be; returns prompt and new tokens."""
+        prompt, new = responses.token_counts(answer)
+        size = len(text)
+        # No tokenizer makes more tokens than bytes, or one of a whole paragraph.
+        if prompt is not None and not size / MAX_CHARS_PER_TOKEN <= prompt <= 4 * size + 4_096:
+            prompt = None
+        if prompt is None or new is None:
+            self._estimated = True
+        prompt = self.shared.estimated_tokens(text, turns=False) if prompt is None else prompt
+        new = self.tokens_of(_generated(answer)) if new is None else new
+        self._requests += 1
+        self._prompt_tokens += prompt
+        self._new_tokens += new
+        return prompt, new
+
+
+def _generated(answer: Mapping[str, Any]) -> str:
+    """The text of an answer in whatever form, to measure it."""
+    choices = answer.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
+    message = first.get("message")
+    parts = [first.get("text")]
+    if isinstance(message, Mapping):
+        parts += [message.get("content"), message.get("reasoning_content"), message.get("reasoning")]
+    return "".join(part for part in parts if isinstance(part, str))
