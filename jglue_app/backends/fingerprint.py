@@ -5,6 +5,7 @@ is imported, and large files are hashed only when they may have changed (`file_c
 
 - A folder: every file of it that can change an output (`relevant_files`).
 - A GGUF file, the package with the embedded model, a table of answers: that file.
+- A folder of sentence-transformers: those files of the folders in it too.
 - A repository of the Hugging Face Hub: its commit. When the Hub does not answer, that of the local copy. Small files of
   the local copy that were edited count too; its weights are assumed to be what was downloaded.
 - A model on a server: what the handshake with it gave, as it is kept.
@@ -28,11 +29,13 @@ from jglue_app.backends.adapter_fingerprint import ADAPTER, adapter_file_checksu
 from jglue_app.backends.file_checksums import checksums
 from jglue_app.backends.hub_copy import cached_commit, current_commit, edited_files, is_commit
 from jglue_app.backends.named_models import named_models
-from jglue_app.backends.relevant_files import json_object, relevant_files
+from jglue_app.backends.relevant_files import json_object, relevant_files, relevant_files_below
 from jglue_app.errors import ModelError
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
 
+ON_HUB = ("hf", "sentence_transformers")
+"""Backends whose models may be repositories of the Hub."""
 COMMIT = "commit"
 """In place of the files of a repository of the Hub, with its commit as their checksum."""
 
@@ -72,7 +75,7 @@ def fingerprint_model(spec: ModelSpec, settings: Settings) -> ModelFingerprint |
         base = fingerprint_model(without_adapter(spec), settings)
         return _with_adapter(base, _adapter_files(spec.adapter, settings, current_commit)) if base else None
     fingerprint = _local_fingerprint(spec, settings)
-    if fingerprint is not None or spec.backend != "hf" or not _hub_allowed(spec, settings):
+    if fingerprint is not None or spec.backend not in ON_HUB or not _hub_allowed(spec, settings):
         return fingerprint
     commit = current_commit(spec, settings)
     return _repository_fingerprint(spec, commit) if commit else None
@@ -128,7 +131,7 @@ def require_unchanged(spec: ModelSpec, settings: Settings, loaded: str = "") -> 
         return
     base = without_adapter(spec)
     fingerprint = _local_fingerprint(base, settings)
-    if fingerprint is None and loaded and spec.backend == "hf":
+    if fingerprint is None and loaded and spec.backend in ON_HUB:
         commit = loaded if is_commit(loaded) else cached_commit(base)
         fingerprint = _repository_fingerprint(base, commit) if commit else None
     if spec.adapter is not None:
@@ -172,6 +175,8 @@ def _local_fingerprint(spec: ModelSpec, settings: Settings) -> ModelFingerprint 
     if spec.backend == "scripted":
         table = Path(spec.id)
         return _file_fingerprint(table, settings) if path and not settings.public and table.is_file() else None
+    if spec.backend == "sentence_transformers":
+        return _modules_fingerprint(path, settings) if path and not settings.public and path.is_dir() else None
     if spec.backend != "hf":
         return None
     named = named_models().get(spec.id)
@@ -210,6 +215,16 @@ def _folder_fingerprint(folder: Path, spec: ModelSpec, settings: Settings) -> Mo
     if "adapter_config.json" in names:
         files |= _base_files(json_object(folder / "adapter_config.json").get("base_model_name_or_path"), settings)
     return ModelFingerprint(files)
+
+
+def _modules_fingerprint(folder: Path, settings: Settings) -> ModelFingerprint | None:
+    """The fingerprint of a folder of sentence-transformers, whose modules have folders of their own."""
+    try:
+        names = relevant_files_below(folder)
+    except OSError:
+        return None
+    digests = checksums([folder / name for name in names], settings.cache_dir)
+    return ModelFingerprint({name: digests[folder / name] for name in names}) if names else None
 
 
 def _base_files(base: object, settings: Settings) -> dict[str, str]:

@@ -14,6 +14,7 @@ from transformers import GenerationConfig
 from transformers.pytorch_utils import Conv1D
 
 from jglue_app import messages
+from jglue_app.backends.embedding.vectors import NO_TOKENS, Embedding, as_vector
 from jglue_app.backends.hf.ablation import ALL, Optimizations
 from jglue_app.backends.hf.checkpoint.weight_checks import (
     embedding_rows,
@@ -35,7 +36,7 @@ from jglue_app.backends.hf.tokenization.encoding import Encoder, tokenizer_facts
 from jglue_app.backends.hf.tokenization.tokenizer import context_length, end_ids, render_chat
 from jglue_app.errors import JglueAppError
 from jglue_app.messages import Joined, Message, mark
-from jglue_app.types import ModelInfo, ModelSpec, Prompt
+from jglue_app.types import ModelInfo, ModelSpec, Prompt, RunError
 
 Engine = PackedEngine | PaddedEngine
 
@@ -234,6 +235,30 @@ class HFBackend:
             self._reject_unknown_ids(prompts, answers=True)
             yield from self._results(prompts, 0, run)
 
+    def embed(self, texts: Sequence[str]) -> Iterator[Embedding | RunError]:
+        """The vector of each text: the mean of the last hidden states over its tokens, without those that the tokenizer
+        puts before it (BOS). Every text runs alone, through the model's own attention."""
+        failed = mark(
+            "{name} failed while it embedded ({error}: {reason}). Try another dtype or device, or choose another model."
+        )
+        with model_failures(self.info.name, failed, quantized=self._quantized):
+            for text in texts:
+                yield self._embedding(text)
+
+    def _embedding(self, text: str) -> Embedding | RunError:
+        ids = self._encoder.encode(text, has_special=True)
+        self._reject_unknown(ids)
+        before = self._encoder.bos
+        tokens = len(before) + len(ids)
+        if error := self._limits.too_long(tokens):
+            return error
+        if self._limits.overflows(tokens):
+            return Embedding(None, tokens)
+        if not ids:
+            return NO_TOKENS
+        states = self._reference.last_hidden_states([*before, *ids])[len(before) :]
+        return Embedding(as_vector(states.double().mean(0).cpu().numpy()), tokens)
+
     def _results(
         self,
         prompts: Sequence[Prompt],
@@ -287,10 +312,13 @@ class HFBackend:
             if answers:
                 encoded += [ids for a in prompt.answers for ids in self._encoder.encode_answer(prompt, a)]
             for ids in encoded:
-                id_ = first_id_beyond(ids, self._embedding_rows)
-                if id_ is not None:
-                    token = str(self._tokenizer.convert_ids_to_tokens(id_))
-                    raise no_embedding_row(self.info.name, token, id_, self._embedding_rows)
+                self._reject_unknown(ids)
+
+    def _reject_unknown(self, ids: Sequence[int]) -> None:
+        """Raise ModelError if one of the tokens has no row in the embedding."""
+        if self._embedding_rows is not None and (id_ := first_id_beyond(ids, self._embedding_rows)) is not None:
+            token = str(self._tokenizer.convert_ids_to_tokens(id_))
+            raise no_embedding_row(self.info.name, token, id_, self._embedding_rows)
 
     # --- what an adapter is applied to ---
 

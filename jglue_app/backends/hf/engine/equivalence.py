@@ -157,6 +157,18 @@ class ReferenceModel:
             else:
                 yield
 
+    def last_hidden_states(self, ids: Sequence[int]) -> torch.Tensor:
+        """Hidden states after the last layer, with the norm that follows it, of a sequence run alone, (tokens, width);
+        in the dtype of the run."""
+        self.restore_attention()
+        # Scores over the vocabulary are not wanted: of one position they cost least.
+        options: dict[str, Any] = {"logits_to_keep": 1} if self._takes_logits_to_keep else {}
+        inputs = torch.tensor([list(ids)], device=self._model.device)
+        with torch.inference_mode():
+            out = self._model(input_ids=inputs, use_cache=False, output_hidden_states=True, **options)
+        states: torch.Tensor = out.hidden_states[-1][0]
+        return states
+
     def _logprobs_at(self, ids: Sequence[int], positions: Sequence[int]) -> dict[int, torch.Tensor]:
         """Position → log-probabilities (vocabulary,) after it."""
         with self.arithmetic():
