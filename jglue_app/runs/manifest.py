@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
+from jglue_app.backends.hf.checkpoint.stored_quantization import distributions
 from jglue_app.errors import StoreError
 from jglue_app.messages import Message
 from jglue_app.prompts.thoughts import is_ignored
@@ -19,15 +21,26 @@ from jglue_app.runs.plan import Plan
 from jglue_app.runs.serialization import dumps, facts_of
 from jglue_app.runs.store import RunStore
 from jglue_app.runs.writer import RunWriter
-from jglue_app.types import Backend, Dataset, Item, Prompt
+from jglue_app.types import Dataset, Item, ModelInfo, Prompt
 
 PACKAGES = (
-    *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes"),
-    *("safetensors", "gguf", "huggingface-hub", "gradio"),
+    *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes", "peft"),
+    *("safetensors", "gguf", "huggingface-hub", "gradio", "sentence-transformers"),
 )
 
 
-def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend, prompt: Prompt | None = None) -> None:
+class Described(Protocol):
+    """What says which model is loaded."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Facts about it."""
+        ...
+
+
+def write_head(
+    plan: Plan, store: RunStore, writer: RunWriter, backend: Described, prompt: Prompt | None = None
+) -> None:
     """Write manifest and items, keeping what an earlier session of the same run put there.
 
     With one of its prompts the manifest says what they do with thoughts, if they do anything, and whether thinking
@@ -67,13 +80,13 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend,
         writer.manifest(head)
 
 
-def _model_facts(old: dict[str, Any] | None, backend: Backend) -> dict[str, Any]:
+def _model_facts(old: dict[str, Any] | None, backend: Described) -> dict[str, Any]:
     """What answered: as it was when the run began, but for how prompts go through it, which longer ones may change."""
     now = dataclasses.asdict(backend.info)
     return now if not old else old | {name: now[name] for name in ("engine", "engine_reason", "answered_by")}
 
 
-def _earlier_engines(old: dict[str, Any], backend: Backend) -> list[Any]:
+def _earlier_engines(old: dict[str, Any], backend: Described) -> list[Any]:
     """Other ways in which earlier prompts of the run went through the model, with the reasons."""
     before: dict[str, Any] = old.get("model") or {}
     now = {"engine": backend.info.engine, "engine_reason": backend.info.engine_reason}
@@ -87,7 +100,17 @@ def _earlier_machines(old: dict[str, Any], machine: dict[str, Any]) -> list[Any]
     """The machines and versions with which earlier parts of the run were made, where they were others."""
     earlier: list[Any] = list(old.get("earlier_machines") or [])
     before = old.get("machine")
-    return earlier + ([before] if before and before != machine else [])
+    return earlier + ([before] if before and before != _as_known_to(before, machine) else [])
+
+
+def _as_known_to(before: Any, machine: dict[str, Any]) -> dict[str, Any]:
+    """A machine without the packages for quantized weights of which an earlier manifest says nothing: it is of a
+    version that did not note them, or they were not there and so have read no weights of the run."""
+    known = before.get("packages") if isinstance(before, dict) else None
+    if not isinstance(known, dict):
+        return machine
+    packages = {name: version for name, version in machine["packages"].items() if name in PACKAGES or name in known}
+    return machine | {"packages": packages}
 
 
 def _in_order(plan: Plan, kept: set[tuple[str, str]]) -> list[Item]:
@@ -198,13 +221,18 @@ def machine_facts() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Package → its version here, of those that models are loaded and read with."""
+    """Package → its version here, of those that models are loaded and read with. Packages for weights that are
+    quantized in their files are named where they are installed."""
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
+    for package in distributions():
+        if package not in versions:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                versions[package] = importlib.metadata.version(package)
     return versions
 
 

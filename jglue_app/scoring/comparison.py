@@ -1,4 +1,4 @@
-"""Two runs on the same items: paired differences with tests, flips and cost. No I/O."""
+"""Two runs on the same items: paired differences with tests, flips, agreement and cost. No I/O."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from jglue_app.scoring import significance
+from jglue_app.scoring.agreement import agreements
 from jglue_app.scoring.estimates import (
     AGREEMENTS,
     CORRELATIONS,
@@ -20,7 +21,7 @@ from jglue_app.scoring.estimates import (
 from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, only, only_judged
 from jglue_app.scoring.payment import paid_for
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.common import SHARES, is_right
+from jglue_app.scoring.protocols.common import SHARES, is_cosine, is_right
 from jglue_app.scoring.report import READINGS, has_score, report_judged
 from jglue_app.scoring.types import (
     Comparison,
@@ -87,12 +88,15 @@ def compare_runs(
         _average(left, right, scoring, differences),
         {name: by_reading for name, by_reading in flips.items() if by_reading},
         (costs[0], costs[1]) if costs[0] and costs[1] else None,
+        agreements(a, b),
     )
 
 
 def _all_flips(task: Task, pairs: list[tuple[ScoredItem, ScoredItem]], protocol: ScoringProtocol) -> dict[str, Flips]:
     """Reading → flips, for the readings that both runs have."""
     out: dict[str, Flips] = {}
+    if any(is_cosine(row.record) for pair in pairs for row in pair):
+        return out  # Two numbers on different scales, or of so many digits, are never the same.
     for reading in ("strict", "choose"):
         both = [(x, y) for x, y in pairs if _has(reading, x, protocol) and _has(reading, y, protocol)]
         if both:

@@ -60,6 +60,7 @@ def open_model(
         InputError: the endpoint is not described, or its key is missing.
         ModelError, NetworkError: the server cannot be used.
     """
+    _reject_local_options(spec)
     served = served_model(spec.id, settings)
     tokenizer = _tokenizer(served, settings, notify)
     found = handshake(served, settings, lambda: tokenizer, notify)
@@ -90,9 +91,28 @@ def identity(
     Raises:
         InputError, ModelError, NetworkError: as `open_model`.
     """
+    _reject_local_options(spec)
     served = served_model(spec.id, settings)
     found = handshake(served, settings, lambda: _tokenizer(served, settings, notify), notify, again=again)
     return found.identity
+
+
+def _reject_local_options(spec: ModelSpec) -> None:
+    """Refuse what is said of weights here, of a model whose weights are on a server."""
+    if spec.adapter is not None:
+        raise InputError(
+            "{model} is on a server, which applies adapters itself. Name the adapter as the server does, as "
+            "ENDPOINT:ADAPTER, and leave --adapter out.",
+            model=spec.id,
+        )
+    options = {"quantization": spec.quantization != "none", "dtype": spec.dtype != "auto"}
+    options |= {"revision": spec.revision is not None, "gguf_file": spec.gguf_file is not None}
+    if given := [name for name, is_given in options.items() if is_given]:
+        raise InputError(
+            "{model} is on a server, which has its own weights: {options} cannot be chosen here. Leave it out.",
+            model=spec.id,
+            options=", ".join(given),
+        )
 
 
 def _tokenizer(served: ServedModel, settings: Settings, notify: Notify) -> Tokenizer | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,8 @@ from jglue_app.version import __version__
 TRIES = 5
 MAX_RESPONSE_BYTES = 64 * 2**20
 CONNECT_S = 15.0
+GRACE_S = 0.25
+"""How much longer than its time a try is waited for, so that the HTTP client gives it up by itself first."""
 FIRST_WAIT_S, MAX_WAIT_S = 0.5, 30.0
 """Bounds of the random wait before another try, where the server does not say how long to wait."""
 _KEPT_HEADERS = ("host", "content-type", "content-length", "connection", "transfer-encoding")
@@ -47,11 +50,13 @@ class Client:
             self._headers[self.endpoint.key_header] = f"Bearer {self._key}" if bearer else self._key
         self._host = httpx2.URL(self.endpoint.base_url).host
         self._pause = _Pause(self.endpoint.requests_per_minute)
-        limits = httpx2.Limits(max_connections=self.endpoint.requests_at_once + 1)
         self._http = httpx2.Client(
             timeout=httpx2.Timeout(self.endpoint.timeout, connect=min(CONNECT_S, self.endpoint.timeout)),
             follow_redirects=False,
-            limits=limits,
+            # A proxy that the environment names sees what is not encrypted, the key with it.
+            trust_env=self.endpoint.base_url.lower().startswith("https:"),
+            # Whoever calls limits the requests at once; connections of requests that were given up are not counted.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.endpoint.requests_at_once),
             event_hooks={"request": [self._before], "response": [self._after]},
         )
         self._openai = openai.OpenAI(
@@ -98,7 +103,7 @@ class Client:
             raise failures.cancelled()
         endpoint = self.endpoint
         try:
-            response = self._openai.post(path, body=body, cast_to=httpx2.Response)
+            response = self._send(path, body)
         except openai.APITimeoutError:
             raise failures.timed_out(endpoint) from None
         except openai.APIStatusError as e:
@@ -132,6 +137,27 @@ class Client:
             status = code if isinstance(code, int) and 400 <= code < 600 else 400
             raise failures.of_status(endpoint, status, response.headers, answer, self._served.name, self._key)
         return answer
+
+    def _send(self, path: str, body: dict[str, Any]) -> httpx2.Response:
+        """One try, given up when its time is over whatever the server is at: the timeouts of the HTTP client begin anew
+        with each piece that arrives, of the headers too."""
+        results: queue.SimpleQueue[tuple[httpx2.Response | None, Exception | None]] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                results.put((self._openai.post(path, body=body, cast_to=httpx2.Response), None))
+            except Exception as e:  # Raised where the result is read.
+                results.put((None, e))
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            response, error = results.get(timeout=self.endpoint.timeout + GRACE_S)
+        except queue.Empty:
+            raise failures.timed_out(self.endpoint) from None
+        if response is None:
+            assert error is not None
+            raise error
+        return response
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         """Seconds before the next try: what the server asks for, else a random time that grows. All requests of this

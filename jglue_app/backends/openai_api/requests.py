@@ -203,7 +203,7 @@ class ItemExchange:
         if shared.paid and (kept := shared.paid.get(key)):
             answer, recorded = kept
             if not recorded:  # It was paid for this run, which was killed before it made a record of it.
-                paid = self._count(answer, text)
+                paid = self._count(answer, text, body)
                 if self._spending is not None:  # Held for good: it is in no sum of what was spent, and takes its room.
                     self._spending.reserve(self._cost(*paid), sum(paid))
             self.keys.append(key)
@@ -215,7 +215,7 @@ class ItemExchange:
         paid = (0, 0)
         try:
             answer = shared.client.post(path, body, self._cancelled)
-            paid = self._count(answer, text)
+            paid = self._count(answer, text, body)
         finally:
             if self._spending is not None:
                 self._spending.settle(cost, self._cost(*paid), tokens + limit, sum(paid))
@@ -230,13 +230,15 @@ class ItemExchange:
         facts = self.shared.served.facts
         return (prompt_tokens * (facts.price_in or 0.0) + new_tokens * (facts.price_out or 0.0)) / 1e6
 
-    def _count(self, answer: Mapping[str, Any], text: str) -> tuple[int, int]:
+    def _count(self, answer: Mapping[str, Any], text: str, body: Mapping[str, Any]) -> tuple[int, int]:
         """Add what an answer took, as the server counts it where that can be; returns prompt and new tokens."""
         prompt, new = responses.token_counts(answer)
         size = len(text)
         # No tokenizer makes more tokens than bytes, or one of a whole paragraph.
         if prompt is not None and not size / MAX_CHARS_PER_TOKEN <= prompt <= 4 * size + 4_096:
             prompt = None
+        if new == 0 and not body.get("echo") and _generated(answer):
+            new = None
         if prompt is None or new is None:
             self._estimated = True
         prompt = self.shared.estimated_tokens(text, turns=False) if prompt is None else prompt

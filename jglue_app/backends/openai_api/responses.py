@@ -145,6 +145,8 @@ def _answer(
     first_tokens: Mapping[str, float],
 ) -> Answer:
     prompt, new = token_counts(answer)
+    if new == 0 and (text or reasoning):  # It does not count.
+        new = None
     usage = answer.get("usage")
     details = usage.get("completion_tokens_details") if isinstance(usage, Mapping) else None
     thinking = _count(details.get("reasoning_tokens"), 0) if isinstance(details, Mapping) else None
