@@ -97,6 +97,15 @@ def identity(
     return found.identity
 
 
+def can_rank(spec: ModelSpec, settings: Settings, prompt_format: str) -> bool:
+    """Whether the server of a model can rank answers after prompts of a format; see `backends.can_rank`."""
+    _reject_local_options(spec)
+    served = served_model(spec.id, settings)
+    can = handshake(served, settings, lambda: _tokenizer(served, settings, lambda _: None)).capabilities
+    renders = served.facts.tokenizer is not None and can.token_ids
+    return bool(ways_to_rank(can, prompt_format == "chat" and not renders))
+
+
 def _reject_local_options(spec: ModelSpec) -> None:
     """Refuse what is said of weights here, of a model whose weights are on a server."""
     if spec.adapter is not None:
