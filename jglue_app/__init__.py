@@ -1,7 +1,8 @@
 """Two Japanese language models side by side on JGLUE, item by item.
 
-    from jglue_app import TASKS, check_data, compare, evaluate, explain, import_log, lint_prompt, open_run, rescore
-    from jglue_app import audit_score, audit_table, first_differences, score
+    from jglue_app import TASKS, check_data, compare, embed, evaluate, explain, import_log
+    from jglue_app import first_differences, lint_prompt, open_run, rescore
+    from jglue_app import audit_score, audit_table, score
 
 The functions are described in `jglue_app.api`, those of the auditor in `jglue_app.audit.auditor`; every record type in
 `jglue_app.types`.
@@ -12,6 +13,7 @@ from __future__ import annotations
 from jglue_app.api import (
     check_data,
     compare,
+    embed,
     evaluate,
     explain,
     first_differences,
@@ -32,6 +34,7 @@ __all__ = [
     "audit_table",
     "check_data",
     "compare",
+    "embed",
     "evaluate",
     "explain",
     "first_differences",

@@ -1,4 +1,4 @@
-"""The public Python functions: `evaluate`, `compare`, `first_differences`, `rescore`, `explain`, `score`,
+"""The public Python functions: `evaluate`, `embed`, `compare`, `first_differences`, `rescore`, `explain`, `score`,
 `import_log`, `open_run`, `lint_prompt`, `check_data`.
 
 from jglue_app import compare, evaluate
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jglue_app.backends import Notify, backend_for, open_tokenizer
+from jglue_app.backends.embedding import with_source
 from jglue_app.backends.pool import ModelPool
 from jglue_app.data import check, files, known_items
 from jglue_app.data.check import DataCheck
@@ -28,10 +29,12 @@ from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import ModelFormatInfo
 from jglue_app.results import exporters
 from jglue_app.results import first_differences as differing
+from jglue_app.results.embedding_references import EmbeddingReference, of_library
 from jglue_app.results.first_differences import FirstDifferences
 from jglue_app.results.importers.import_run import ImportResult, Items, import_logs
 from jglue_app.results.library import Library
 from jglue_app.runs import presets
+from jglue_app.runs.embedding import make_embedding_plan, run_embedding
 from jglue_app.runs.plan import build_prompts
 from jglue_app.runs.predictions import read_predictions
 from jglue_app.runs.runner import run_plan
@@ -77,6 +80,11 @@ class Run:
     def groups(self, protocol: str = "official") -> tuple[GroupScore, ...]:
         """Scores with and without faulty, repeated, leaked and relabelled items; empty if there are none of these."""
         return self._library.groups(self.path, protocol, self.items)
+
+    def embeddings(self, other: Run | None = None) -> tuple[EmbeddingReference, ...]:
+        """Stored runs of embeddings over the same JSTS items, or over those that another run has too, scored on these;
+        empty without JSTS."""
+        return of_library(self._library, self.data(), other.data() if other else None)
 
     def compared_with(self, other: Run, protocol: str = "official") -> Comparison:
         """This run (A) and another (B); see `compare`."""
@@ -158,6 +166,43 @@ def evaluate(
     finally:
         if pool is None:
             owned.clear()
+    return Run(RunStore.of(settings.runs_dir, plan.spec).path, plan.ids)
+
+
+def embed(
+    model: str | ModelSpec,
+    *,
+    source: str | None = None,
+    prefix: str | None = None,
+    data: str = "official",
+    split: str = "valid",
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    notify: Notify = lambda _: None,
+) -> Run:
+    """JSTS by embeddings: the cosine of the vectors of the two sentences; what is stored already is not done again.
+
+    Args:
+        model: a model of sentence-transformers (Hub id or folder), a causal language model as for `evaluate`, or
+            `ENDPOINT:MODEL`; or a whole `ModelSpec`, whose backend is not looked at.
+        source: `sentence-transformers`, `hidden-states` or `endpoint`; None to choose by the model.
+        prefix: text before each sentence; None for what the model's own files or its card want.
+        data, split, limit, seed: see `evaluate`.
+        device: see `backends.open_backend`.
+        notify: called, in a sentence, with where the prefix is from and what takes long.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy in the message.
+    """
+    settings = load_settings()
+    spec = with_source(ModelSpec(model) if isinstance(model, str) else model, source, settings)
+    plan = make_embedding_plan(
+        settings, spec, data_kind=data, split=split, limit=limit, seed=seed, prefix=prefix, notify=notify
+    )
+    for event in run_embedding(plan, settings, device=device):
+        if event.kind == "notice":
+            notify(event.message)
     return Run(RunStore.of(settings.runs_dir, plan.spec).path, plan.ids)
 
 

@@ -23,6 +23,16 @@ IMPORTED = "imported"
 """Backend of a run that was made of another harness's log; its `PromptSpec.style` is that harness and its version."""
 ELSEWHERE = ("predictions", IMPORTED)
 """Backends of outputs that were made elsewhere."""
+EMBED = "embed"
+"""`Decoding.method` of a run whose outputs are cosines of embeddings."""
+EMBEDDING_SOURCES = {
+    "sentence_transformers": "sentence embeddings",
+    "hf": "mean of hidden states",
+    "openai_api": "embeddings of a server",
+}
+"""Backend of such a run → what its vectors are, for people."""
+NO_STYLE = "none"
+"""`PromptSpec.style` and `format` of such a run: its texts are embedded as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,8 @@ class PromptSpec:
     """(subset, number of examples) where a subset has another number than `shots`."""
     thinking: str = "off"
     """What a chat template is told about thinking before the answer: `off`, `on`, or `default` (nothing)."""
+    prefix: str = ""
+    """Text before each sentence that is embedded; of embedding runs alone."""
 
     def for_task(self, task: str) -> PromptSpec:
         """The same for one subset: `shots` is its own number."""
@@ -133,7 +145,7 @@ class ModelSpec:
     """A registry name, a Hub id `owner/name`, a local folder, a `.gguf` file, a table for `scripted`, or
     `ENDPOINT:MODEL` for `openai_api`."""
     backend: str = "hf"
-    """A key of `BACKENDS`."""
+    """A key of `BACKENDS`; of an embedding run, of `EMBEDDERS`."""
     revision: str | None = None
     """Branch, tag or commit on the Hub; None for the default branch."""
     dtype: str = "auto"
@@ -156,7 +168,8 @@ class Decoding:
     """How answers are obtained."""
 
     method: str = "generate"
-    """`generate`, `choose` (log-likelihood of each legal answer) or `both`."""
+    """`generate`, `choose` (log-likelihood of each legal answer) or `both`; `embed` (cosine of the embeddings of the
+    two sentences of JSTS)."""
     max_new_tokens: int | None = None
     """Upper bound on generated tokens; None for what the wording style says for the subset."""
     oracle_length: bool = False
@@ -203,13 +216,25 @@ class RunSpec:
         return data_kind(self.data_version, self.split)
 
     @property
+    def embeds(self) -> bool:
+        """Whether the outputs are cosines of embeddings, and not what a model wrote or ranked."""
+        return self.decoding.method == EMBED
+
+    @property
     def label(self) -> str:
         """A short human name, e.g. `gemma-3-270m · plain · ja-labels · 3-shot`."""
-        model = self.model.id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+        model = _last_part(self.model.id)
+        if self.model.adapter:
+            model += f" + {_last_part(self.model.adapter)}"
         if self.model.backend == "predictions":
             return model
         if self.model.backend == IMPORTED:
             return f"{model} · {self.prompt.style}"
+        if self.embeds:
+            prefix = [f'prefix "{self.prompt.prefix}"'] if self.prompt.prefix else []
+            quantization = [self.model.quantization] if self.model.quantization != "none" else []
+            parts = [model, EMBEDDING_SOURCES.get(self.model.backend, self.model.backend), *quantization, *prefix]
+            return " · ".join(parts + ([self.split] if self.split != "valid" else []))
         style = self.prompt.style.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".toml")
         counts = sorted({self.prompt.for_task(task).shots for task in self.tasks}) or [self.prompt.shots]
         shots = "–".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
@@ -235,6 +260,11 @@ class RunSpec:
         """
         text = json.dumps(_identity(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _last_part(name: str) -> str:
+    """The last part of a path or Hub id."""
+    return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 
 def is_sample(data_version: str) -> bool:
@@ -291,10 +321,10 @@ class Output:
     """What came back from the model, untouched."""
 
     text: str | None
-    """Raw text; None when only choices were scored."""
+    """Raw text; None when only choices were scored. Of an embedding run the cosine, with all digits of a float."""
     finish: Finish
     """`stop` (end token or stop string), `length`, `overflow` (the prompt did not fit), `empty` (stopped without
-    writing anything but white space), `scored` (no text was asked for)."""
+    writing anything but white space), `scored` (no text was asked for: choices were ranked, or a cosine computed)."""
     prompt_tokens: int
     """Tokens of the prompt, special tokens included."""
     new_tokens: int
@@ -464,6 +494,10 @@ class ModelInfo:
     """Share of unknown tokens in that text."""
     quantized: str = ""
     """How the weights are quantized in the files already, such as `bnb 4-bit (nf4)`; empty if they are not."""
+    adapter: str = ""
+    """The kind of the adapter on its weights, such as `LoRA, rank 8`; empty without one."""
+    adapter_commit: str = ""
+    """Of the adapter: Hub commit, or a checksum over its files; empty without one."""
     continues_text: bool = True
     """Whether a text can be continued; False where only whole chats are answered."""
     ranking: str = ""

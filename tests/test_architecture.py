@@ -22,6 +22,7 @@ HOME = {
     "torch": BACKENDS,
     "transformers": BACKENDS,
     "bitsandbytes": BACKENDS,
+    "peft": BACKENDS,
     "huggingface_hub": BACKENDS,
     "gguf": BACKENDS,
     "accelerate": BACKENDS,

@@ -46,6 +46,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "system": "簡潔に。",
         "shots_by_task": (("jnli", 2),),
         "thinking": "on",
+        "prefix": "query: ",
     },
     "decoding": {
         "method": "choose",

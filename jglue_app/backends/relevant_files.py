@@ -42,6 +42,23 @@ def relevant_files(folder: Path, *, allow_bin: bool = False) -> list[str]:
     return sorted(names)
 
 
+def relevant_files_below(folder: Path) -> list[str]:
+    """Names of the files of a folder, and of the folders in it, from which sentence-transformers may load a model: all
+    with the ending of a configuration, a tokenizer or safetensors, in order.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    paths = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_file()]
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in paths
+        if path.name.endswith((*_SUFFIXES, ".safetensors"))
+        and not path.name.startswith(".")
+        and not _IRRELEVANT.fullmatch(path.name)
+    )
+
+
 def _weight_files(folder: Path, present: set[str], allow_bin: bool) -> set[str]:
     safe = {name for name in present if name.endswith(".safetensors")}
     main = {name for name in safe if name.startswith("model")}

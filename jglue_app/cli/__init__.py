@@ -17,6 +17,7 @@ from jglue_app import environment
 from jglue_app.cli.audit import audit
 from jglue_app.cli.bench import bench_command
 from jglue_app.cli.data import data_commands
+from jglue_app.cli.embed import embed
 from jglue_app.cli.lab import show_prompt, sweep
 from jglue_app.cli.launch import launch_job
 from jglue_app.cli.lint import lint_prompt
@@ -101,8 +102,9 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 app.callback(invoke_without_command=True)(_root)
-for command in (run, compare, score, rescore, audit, leaderboard, export, delete, push, pull, sweep, models, serve):
+for command in (run, compare, embed, score, rescore, audit, leaderboard, export, delete, push, pull, sweep, models):
     app.command()(command)
+app.command()(serve)
 app.command()(protocols)
 app.command("runs")(list_runs)
 app.command("import")(import_run)

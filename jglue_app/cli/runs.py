@@ -28,6 +28,7 @@ from jglue_app.cli.paying import YesOption, approved
 from jglue_app.cli.request_parameters import run_request, with_request_options
 from jglue_app.cli.tables import (
     print_comparison,
+    print_embeddings,
     print_groups,
     print_json,
     print_lines,
@@ -42,7 +43,7 @@ from jglue_app.results.first_differences import FirstDifferences, has_tokenizer_
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.request import RunRequest
-from jglue_app.runs.runner import run_plans
+from jglue_app.runs.runner import Event, run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Comparison
@@ -88,27 +89,38 @@ def _execute(
         view.show(event)
         follower.on_event(event)
         out_of_budget = out_of_budget or event.kind == "stopped"
-        if event.kind == "record" and event.record and event.record.error:
-            view.say(
-                Message(
-                    "{task} {item_id}: {message}",
-                    task=event.task,
-                    item_id=event.record.item_id,
-                    message=event.record.error.message,
-                )
-            )
+        tell_failure(event, view)
     pool.clear()
     if stop.is_set():
         return EXIT_INTERRUPTED
-    missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for _, p in plans)
-    if missing and not out_of_budget:  # Else the run has said how to go on.
+    # A run that is out of its budget has said how to go on.
+    return tell_missing([p for _, p in plans], settings, view, silent=out_of_budget)
+
+
+def tell_failure(event: Event, view: ProgressView) -> None:
+    """Say why an item has no output."""
+    if event.kind == "record" and event.record and event.record.error:
+        view.say(
+            Message(
+                "{task} {item_id}: {message}",
+                task=event.task,
+                item_id=event.record.item_id,
+                message=event.record.error.message,
+            )
+        )
+
+
+def tell_missing(plans: Sequence[Plan], settings: Settings, view: ProgressView, *, silent: bool = False) -> int:
+    """Say how many items have no output, unless `silent`; the exit code says whether there are any."""
+    missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for p in plans)
+    if missing and not silent:
         view.say(
             Message("{missing} items have no output. Start the same command again to try them again.", missing=missing)
         )
     return EXIT_INCOMPLETE if missing else 0
 
 
-def _push(sink: Wandb, folders: Sequence[Path], protocol: str, code: int, *, compare: bool = False) -> None:
+def push_result(sink: Wandb, folders: Sequence[Path], protocol: str, code: int, *, compare: bool = False) -> None:
     """Push what was run. Where items have no output, and so there may be nothing to push, that is what counts."""
     try:
         sink.push(folders, protocol, compare=compare)
@@ -138,7 +150,7 @@ def _run(
     request = run_request(protocol, given, ONE)
 
     def show(runs: Sequence[Run]) -> None:
-        _show_report(runs[0], protocol, as_json)
+        show_report(runs[0], protocol, as_json)
 
     raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show, yes=yes))
 
@@ -207,30 +219,37 @@ def _evaluate(
                     show([Run(store.path, plan.ids) for store, (_, plan) in zip(stores, plans, strict=True)])
             code = EXIT_INTERRUPTED if stop.is_set() else code
     if begun and code != EXIT_INTERRUPTED:
-        _push(sink, [store.path for store in stores], protocol, code, compare=len(stores) == 2)
+        push_result(sink, [store.path for store in stores], protocol, code, compare=len(stores) == 2)
     return code
 
 
-def _show_report(run: Run, protocol: str, as_json: bool) -> None:
+def show_report(run: Run, protocol: str, as_json: bool) -> None:
+    """The scores of a run that was just made, with those of stored embeddings of the same JSTS items."""
     report = run.report(protocol)
     rows = run.groups(protocol)
+    embeddings = run.embeddings()
     if as_json:
-        print_json({"run": str(run.path), "report": report, "without": rows})
+        more = {"embeddings": embeddings} if embeddings else {}
+        print_json({"run": str(run.path), "report": report, "without": rows, **more})
     else:
         print_report(report)
         print_groups({protocol: rows})
+        print_embeddings(embeddings)
         print_lines([f"stored in {run.path}"])
 
 
 def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
     result = left.compared_with(right, protocol)
     tokens = _first_differences(left, right, result)
+    embeddings = left.embeddings(right)
     if as_json:
         runs = {"run_a": str(left.path), "run_b": str(right.path), "comparison": result}
-        print_json(runs | ({"first_differences": tokens} if tokens else {}))
+        more = {"embeddings": embeddings} if embeddings else {}
+        print_json(runs | ({"first_differences": tokens} if tokens else {}) | more)
     else:
         print_comparison(result)
         print_parts(token_parts(tokens) if tokens else ())
+        print_embeddings(embeddings)
         print_lines([f"stored in {left.path} and {right.path}"])
 
 

@@ -15,6 +15,7 @@ from jglue_app.cli.agreement import agreement_parts
 from jglue_app.data.files import RANKED_KINDS
 from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.money import money_text
+from jglue_app.results.embedding_references import EmbeddingReference
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring import notices
 from jglue_app.scoring.disagreement import Disagreement
@@ -45,6 +46,7 @@ _UNSCORED = {
     "no_logprobs": "needs log-likelihoods",
     "no_text": "needs generated text",
     "no_answers": "no answers",
+    "cosines": "cosines are not scored by it",
 }
 _MAX_TEXT = 60
 """Characters of an output in a line of a table."""
@@ -402,6 +404,19 @@ def _print_references(report: Report) -> None:
             table.add_row(who, *(number(score) for score in scores))
         print_lines([""])
         print_table(table)
+
+
+def print_embeddings(references: Sequence[EmbeddingReference]) -> None:
+    """The scores of stored embeddings of the same JSTS items; nothing where there are none."""
+    if not references:
+        return
+    table = _table("embeddings of the same items", "JSTS pearson", "JSTS spearman", "n", "run")
+    for reference in references:
+        n = str(reference.spearman.n)
+        scores = estimate_text(reference.pearson), estimate_text(reference.spearman)
+        table.add_row(reference.label, *scores, n, reference.run)
+    print_lines([""])
+    print_table(table)
 
 
 def _print_outcomes(reports: Mapping[str, Report]) -> None:

@@ -21,8 +21,8 @@ from jglue_app.types import RunSpec
 MAX_NAMED = 3
 """Files that a sentence names."""
 RELEVANT_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf")
-"""Packages on whose versions an answer may depend; where weights are quantized in their files, those that read them
-too."""
+"""Packages on whose versions an answer may depend; with an adapter on peft's too, and where weights are quantized in
+their files on those that read them."""
 
 
 def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
@@ -46,7 +46,8 @@ def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
         before = machine.get("packages") if isinstance(machine, dict) else None
         here = package_versions()
         quantized = isinstance(model, dict) and model.get("quantized")
-        relevant = dict.fromkeys((*RELEVANT_PACKAGES, *(distributions() if quantized else ())))
+        more = (*(distributions() if quantized else ()), *(("peft",) if spec.model.adapter else ()))
+        relevant = dict.fromkeys((*RELEVANT_PACKAGES, *more))
         pairs = [(name, str((before or {}).get(name) or ""), here.get(name, "not installed")) for name in relevant]
         pairs = [(name, old, new) for name, old, new in pairs if old and old != new]
         if pairs:

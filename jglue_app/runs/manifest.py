@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -21,15 +21,26 @@ from jglue_app.runs.plan import Plan
 from jglue_app.runs.serialization import dumps, facts_of
 from jglue_app.runs.store import RunStore
 from jglue_app.runs.writer import RunWriter
-from jglue_app.types import Backend, Dataset, Item, Prompt
+from jglue_app.types import Dataset, Item, ModelInfo, Prompt
 
 PACKAGES = (
-    *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes"),
-    *("safetensors", "gguf", "huggingface-hub", "gradio"),
+    *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes", "peft"),
+    *("safetensors", "gguf", "huggingface-hub", "gradio", "sentence-transformers"),
 )
 
 
-def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend, prompt: Prompt | None = None) -> None:
+class Described(Protocol):
+    """What says which model is loaded."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Facts about it."""
+        ...
+
+
+def write_head(
+    plan: Plan, store: RunStore, writer: RunWriter, backend: Described, prompt: Prompt | None = None
+) -> None:
     """Write manifest and items, keeping what an earlier session of the same run put there.
 
     With one of its prompts the manifest says what they do with thoughts, if they do anything, and whether thinking
@@ -69,13 +80,13 @@ def write_head(plan: Plan, store: RunStore, writer: RunWriter, backend: Backend,
         writer.manifest(head)
 
 
-def _model_facts(old: dict[str, Any] | None, backend: Backend) -> dict[str, Any]:
+def _model_facts(old: dict[str, Any] | None, backend: Described) -> dict[str, Any]:
     """What answered: as it was when the run began, but for how prompts go through it, which longer ones may change."""
     now = dataclasses.asdict(backend.info)
     return now if not old else old | {name: now[name] for name in ("engine", "engine_reason", "answered_by")}
 
 
-def _earlier_engines(old: dict[str, Any], backend: Backend) -> list[Any]:
+def _earlier_engines(old: dict[str, Any], backend: Described) -> list[Any]:
     """Other ways in which earlier prompts of the run went through the model, with the reasons."""
     before: dict[str, Any] = old.get("model") or {}
     now = {"engine": backend.info.engine, "engine_reason": backend.info.engine_reason}

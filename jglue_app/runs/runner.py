@@ -18,7 +18,7 @@ from jglue_app.messages import Joined, Message
 from jglue_app.prompts import formats
 from jglue_app.runs.answering import answer_prompts, token_limits
 from jglue_app.runs.changes import changes_since
-from jglue_app.runs.manifest import note_records, repair, write_head
+from jglue_app.runs.manifest import Described, note_records, repair, write_head
 from jglue_app.runs.notes import notes_on_repetition_penalty, notes_on_thinking
 from jglue_app.runs.paying import Charge, charged_to, check_server, nobody_else, note_cost
 from jglue_app.runs.plan import Plan, build_prompts
@@ -186,7 +186,7 @@ def _run_task(
             yield Event("notice", label, side, message=step, task=name)
         backend = step
         stack.enter_context(charged_to(backend, session.spending))
-        _same_model(store, backend)
+        require_same_model(store, backend)
         check_server(backend, plan)
         info = backend.info
         built = build_prompts(plan, name, remaining, formats.format_info(info, backend.render_chat))
@@ -232,7 +232,7 @@ def _run_task(
                 break
 
 
-def _same_model(store: RunStore, backend: Backend) -> None:
+def require_same_model(store: RunStore, backend: Described) -> None:
     """Refuse to go on with other weights, or with the same in another precision."""
     before = store.manifest().get("model") if store.exists() else None
     if not before:

@@ -21,7 +21,7 @@ from jglue_app.scoring.estimates import (
 from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, only, only_judged
 from jglue_app.scoring.payment import paid_for
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.common import SHARES, is_right
+from jglue_app.scoring.protocols.common import SHARES, is_cosine, is_right
 from jglue_app.scoring.report import READINGS, has_score, report_judged
 from jglue_app.scoring.types import (
     Comparison,
@@ -95,6 +95,8 @@ def compare_runs(
 def _all_flips(task: Task, pairs: list[tuple[ScoredItem, ScoredItem]], protocol: ScoringProtocol) -> dict[str, Flips]:
     """Reading → flips, for the readings that both runs have."""
     out: dict[str, Flips] = {}
+    if any(is_cosine(row.record) for pair in pairs for row in pair):
+        return out  # Two numbers on different scales, or of so many digits, are never the same.
     for reading in ("strict", "choose"):
         both = [(x, y) for x, y in pairs if _has(reading, x, protocol) and _has(reading, y, protocol)]
         if both:

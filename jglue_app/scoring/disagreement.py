@@ -60,7 +60,9 @@ def _verdicts(judgements: dict[str, Judgement]) -> tuple[Verdict, ...]:
     alike: dict[tuple[str | float | None, str, bool | None], list[str]] = {}
     for name, judgement in judgements.items():
         alike.setdefault(_view(judgement.strict, judgement.scores), []).append(name)
-        if get_protocol(name).lenient and judgement.lenient != judgement.strict:
+        # A cosine has no lenient reading.
+        read = judgement.lenient.rule != "not_generated"
+        if get_protocol(name).lenient and read and judgement.lenient != judgement.strict:
             alike.setdefault(_view(judgement.lenient, judgement.lenient_scores), []).append(f"{name}, {LENIENT}")
     return tuple(Verdict(tuple(names), *key) for key, names in alike.items())
 
@@ -73,5 +75,5 @@ def _view(parsed: Parsed, scores: Mapping[str, float]) -> tuple[str | float | No
 
 def _disagree(task: str, verdicts: Sequence[Verdict]) -> bool:
     if TASKS[task].kind == "score":
-        return len({v.value for v in verdicts}) > 1
+        return len({v.value for v in verdicts if v.rule != "unscored"}) > 1
     return len({v.right for v in verdicts} - {None}) > 1

@@ -79,6 +79,8 @@ def insights(a: Report, b: Report | None = None, comparison: Comparison | None =
 def _verdicts(comparison: Comparison) -> Iterator[Insight]:
     """Who is better where, by each subset's main metric."""
     won: dict[str, list[str]] = {"a": [], "b": [], "undecided": []}
+    # Cosines are neither right nor wrong: no item shows which side is better.
+    cosines = any(task.outcomes.get("cosine") for r in (comparison.a, comparison.b) for task in r.tasks.values())
     for name, report in comparison.a.tasks.items():
         metrics = comparison.differences.get(name) or comparison.choose.get(name) or {}
         first = next(iter(metrics.values()), None)
@@ -86,9 +88,10 @@ def _verdicts(comparison: Comparison) -> Iterator[Insight]:
             won[first.verdict].append(TASKS[report.task].title)
     for verdict, side in (("b", "B"), ("a", "A")):
         if won[verdict]:
-            yield Insight("better", side, {"tasks": Joined(", ", won[verdict])}, f"only_{verdict}")
+            shown = "" if cosines else f"only_{verdict}"
+            yield Insight("better", side, {"tasks": Joined(", ", won[verdict])}, shown)
     if won["undecided"]:
-        yield Insight("undecided", "", {"tasks": Joined(", ", won["undecided"])}, "disagree")
+        yield Insight("undecided", "", {"tasks": Joined(", ", won["undecided"])}, "" if cosines else "disagree")
 
 
 def _text_behind_ranking(side: str, report: Report) -> Iterator[Insight]:

@@ -121,6 +121,14 @@ SENTENCES = {
     "no_text": mark(
         "{protocol} reads generated text, and there is none: run with --method both, or add text to the predictions."
     ),
+    "cosines": mark(
+        "{protocol} reads a number that a model wrote, and this run has cosines of embeddings: only official scores "
+        "them."
+    ),
+    "cosine_scale": mark(
+        "These numbers are cosines of embeddings ({source}; prefix: {prefix}), on a scale of their own and not 0–5: "
+        "only how they order the items, and how linearly they follow the gold values, is scored."
+    ),
     "not_covered": mark("{protocol} does not score {task}."),
     "other_settings": mark(
         "The run was not made as {protocol} makes it: {settings}. `run --protocol {protocol}` sets all of that."
@@ -151,6 +159,14 @@ SENTENCES = {
 """Kind → sentence."""
 
 
+EMBEDDING_TITLES = {
+    "sentence_transformers": mark("a model of sentence-transformers"),
+    "hf": mark("the mean of a language model's hidden states"),
+    "openai_api": mark("a server's embeddings"),
+}
+"""Backend of an embedding run → what its vectors are."""
+
+
 def sentence(notice: Notice) -> Message:
     """A notice for people."""
     text = Message(SENTENCES[notice.kind], **notice.facts)
@@ -179,8 +195,12 @@ def of_task(
         surface_forms: how the prompts wanted the labels written; empty where answers are open.
     """
     notices: list[Notice] = []
-    if report.unscored in ("no_logprobs", "no_text", "not_covered"):
+    if report.unscored in ("no_logprobs", "no_text", "cosines", "not_covered"):
         notices.append(Notice(report.unscored, facts={"protocol": protocol.name, "task": task.title}))
+    if spec.embeds and report.metrics:
+        source = Message(EMBEDDING_TITLES.get(spec.model.backend, spec.model.backend))
+        prefix = repr(spec.prompt.prefix) if spec.prompt.prefix else Message("none")
+        notices.append(Notice("cosine_scale", facts={"source": source, "prefix": prefix}))
     for name, score in report.metrics.items():
         notices += _floors(name, "strict", score, report, protocol)
     for name, score in list(report.choose.items())[:1]:
@@ -301,7 +321,7 @@ def _precision(spec: RunSpec, model: ModelInfo | None) -> tuple[Notice, ...]:
 
 def _settings(spec: RunSpec, protocol: ScoringProtocol) -> tuple[Notice, ...]:
     preset = protocol.preset
-    if preset is None or spec.model.backend in ELSEWHERE:
+    if preset is None or spec.model.backend in ELSEWHERE or spec.embeds:
         return ()
     settings: list[Message] = []
     prompt = spec.prompt

@@ -13,7 +13,7 @@ from jglue_app.scoring.floors import constant_floors, default_floors
 from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, knows_answer
 from jglue_app.scoring.payment import paid_for
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.common import best_choice
+from jglue_app.scoring.protocols.common import best_choice, is_cosine
 from jglue_app.scoring.protocols.judging import is_scored
 from jglue_app.scoring.protocols.official import JSTS_MIDDLE
 from jglue_app.scoring.types import (
@@ -91,7 +91,8 @@ def _task_report(
     answered = [r for r in rows if has_score(r, protocol) or (protocol.lenient and r.judgement.choice is not None)]
     items = [r.item for r in answered]
     imputed: dict[str, Estimate] = {}
-    if protocol.lenient and task.kind == "score" and scored:
+    lenient = protocol.lenient and not data.spec.embeds
+    if lenient and task.kind == "score" and scored:
         filled = [similarity_of(r, "strict", JSTS_MIDDLE) for r in scored]
         golds = [gold_similarity(r) for r in scored]
         imputed = {name: significance.correlation(CORRELATIONS[name], filled, golds) for name in metrics}
@@ -101,14 +102,12 @@ def _task_report(
         n=len(answered),
         planned=planned,
         metrics=scores_of(task, rules, scored) if scored and rules else {},
-        lenient={name: estimate(name, task, scored, "lenient") for name in metrics}
-        if scored and protocol.lenient
-        else {},
+        lenient={name: estimate(name, task, scored, "lenient") for name in metrics} if scored and lenient else {},
         choose={name: estimate(name, task, choosing, "choose") for name in metrics} if choosing else {},
         imputed=imputed,
         outcomes=dict(Counter(r.judgement.outcome for r in rows)),
         unreadable=sum(_is_unreadable(r) for r in scored),
-        unreadable_lenient=sum(r.judgement.lenient.value is None for r in scored) if protocol.lenient else 0,
+        unreadable_lenient=sum(r.judgement.lenient.value is None for r in scored) if lenient else 0,
         floors=constant_floors(protocol, task, items) if metrics else {},
         default_floors=default_floors(protocol, task, items) if metrics else {},
         knows=None if task.name in protocol.ranked else _knows(task, rows),
@@ -148,6 +147,8 @@ def has_score(row: ScoredItem, protocol: ScoringProtocol) -> bool:
     if row.item.task in protocol.ranked:
         return row.judgement.choice is not None
     output = row.record.output
+    if is_cosine(row.record):
+        return row.judgement.strict.value is not None
     return output is not None and output.text is not None and output.finish != "overflow"
 
 
@@ -168,6 +169,8 @@ def _why_unscored(protocol: ScoringProtocol, task: Task, rows: list[ScoredItem])
         return "not_covered"
     if not any(r.judgement.outcome == "unscored" for r in rows):
         return "no_answers"
+    if any(is_cosine(r.record) for r in rows):
+        return "cosines"
     return "no_logprobs" if task.name in protocol.ranked else "no_text"
 
 

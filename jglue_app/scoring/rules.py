@@ -59,6 +59,7 @@ RULES = {
     "not_generated": mark("no text was generated; the ranking decides"),
     "error": mark("the item failed"),
     "overflow": mark("the prompt did not fit"),
+    "cosine": mark("the cosine of the embeddings of the two sentences; nothing was written"),
     "unscored": mark("the run has nothing of what this protocol looks at"),
 }
 

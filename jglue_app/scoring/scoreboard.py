@@ -12,7 +12,7 @@ from jglue_app.types import Source
 READINGS = ("strict", "lenient", "choose", "imputed")
 OUTCOMES = (
     *("correct", "wrong_form", "wrong", "unreadable", "unfinished_thought"),
-    *("truncated", "empty", "overflow", "error", "unscored"),
+    *("truncated", "empty", "overflow", "error", "unscored", "cosine"),
 )
 """Every `Outcome`, in the order in which they are shown."""
 USUAL_OUTCOMES = ("correct", "wrong_form", "wrong", "unreadable", "truncated", "empty")

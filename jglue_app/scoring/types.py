@@ -20,10 +20,12 @@ Outcome = Literal[
     "overflow",
     "error",
     "unscored",
+    "cosine",
 ]
 """`correct`; `wrong_form` (right by the lenient reading alone); `wrong`; `unreadable`; `unfinished_thought` (the output
 never ends its thought); `truncated` (cut at the token limit without a legal or right answer); `empty`; `overflow` (the
-prompt did not fit); `error`; `unscored` (the record lacks what the protocol looks at)."""
+prompt did not fit); `error`; `unscored` (the record lacks what the protocol looks at); `cosine` (of two embeddings:
+neither right nor wrong)."""
 
 
 @dataclass(frozen=True, slots=True)

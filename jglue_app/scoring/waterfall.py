@@ -189,6 +189,11 @@ def _lacks(data: RunData, task: str, first: ScoringProtocol, second: ScoringProt
                 protocol=protocol.name,
                 task=TASKS[task].title,
             )
+    if data.spec.embeds:
+        return Message(
+            "The run has cosines of embeddings, which only official scores: there is nothing to explain in {task}.",
+            task=TASKS[task].title,
+        )
     outputs = [r.output for r in data.records if r.task == task and r.output is not None]
     for protocol in (first, second):
         ranked = protocol.rules[task].evidence == "log_likelihood"

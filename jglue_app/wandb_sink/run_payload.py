@@ -17,7 +17,7 @@ from jglue_app.scoring.report import main_metric, report_run
 from jglue_app.scoring.scoreboard import OUTCOMES
 from jglue_app.scoring.types import Report
 from jglue_app.tasks import TASKS
-from jglue_app.types import RunData
+from jglue_app.types import EMBEDDING_SOURCES, RunData
 from jglue_app.wandb_sink.payload import (
     CHOSEN,
     EVALUATION,
@@ -63,7 +63,8 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
     tables = {f"predictions/{task}": prediction_table(judged, task, protocol) for task in judged["official"]}
     tables["failure_picture"] = outcome_table(reports["official"])
     tables["notices"] = notice_table(reports)
-    tags = ["jglue", protocol, spec.prompt.format, spec.prompt.style.rsplit("/", 1)[-1], spec.data_kind]
+    written = [] if spec.embeds else [spec.prompt.format, spec.prompt.style.rsplit("/", 1)[-1]]
+    tags = ["jglue", protocol, *(written or ["embeddings"]), spec.data_kind]
     if group:
         tags.append(group)  # A W&B run is in one group, and may be in several comparisons.
     return Payload(
@@ -89,6 +90,12 @@ def _check(report: Report, n_answered: int) -> None:
         )
     # A run of which every output is unreadable does have a score.
     if all(task.unscored for name, task in report.tasks.items() if name in TASKS):
+        if "cosines" in {task.unscored for task in report.tasks.values()}:
+            raise InputError(
+                "The protocol {protocol} finds nothing to score in this run, which has cosines of embeddings. Push it "
+                "under official.",
+                protocol=report.protocol,
+            )
         if "no_logprobs" in {task.unscored for task in report.tasks.values()}:
             raise InputError(
                 "The protocol {protocol} finds nothing to score in this run: it needs log-likelihoods. Push it under "
@@ -124,7 +131,7 @@ def score_keys(report: Report, prefix: str) -> Summary:
         for reading, estimates in readings.items():
             for metric, estimate in estimates.items():
                 out |= estimate_keys(f"{key}/{reading}/{metric}", estimate)
-        out[f"{key}/decided_by"] = "text" if task.metrics and not _ranked(report, name) else "log-likelihood"
+        out[f"{key}/decided_by"] = _decided_by(report, name)
         out[f"{key}/source"] = task.source
         out[f"{key}/knows_but_cannot_format"] = task.knows
     out |= estimate_keys(f"{prefix}/average", report.average)
@@ -132,8 +139,11 @@ def score_keys(report: Report, prefix: str) -> Summary:
     return {key: value for key, value in out.items() if value is not None}
 
 
-def _ranked(report: Report, task: str) -> bool:
-    return task in get_protocol(report.protocol).ranked
+def _decided_by(report: Report, task: str) -> str:
+    if report.tasks[task].outcomes.get("cosine"):
+        return "cosine"
+    ranked = task in get_protocol(report.protocol).ranked
+    return "text" if report.tasks[task].metrics and not ranked else "log-likelihood"
 
 
 def _outcome_keys(report: Report) -> Summary:
@@ -141,7 +151,7 @@ def _outcome_keys(report: Report) -> Summary:
         f"outcomes/{name}/{outcome}": task.outcomes.get(outcome, 0)
         for name, task in report.tasks.items()
         for outcome in OUTCOMES
-        if task.outcomes
+        if task.outcomes and (outcome != "cosine" or outcome in task.outcomes)
     }
 
 
@@ -189,6 +199,7 @@ def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[s
         "repetition_penalty": next(iter(penalties.values())) if uniform else None,
         **({} if uniform else {"repetition_penalty_by_task": penalties}),
         "method": spec.decoding.method,
+        **({"source": EMBEDDING_SOURCES.get(spec.model.backend), "prefix": spec.prompt.prefix} if spec.embeds else {}),
         "quantization": spec.model.quantization,
         "dtype": data.model.dtype if data.model else spec.model.dtype,
         **({"quantized": _quantized(data)} if _quantized(data) else {}),

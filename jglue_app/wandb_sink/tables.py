@@ -11,6 +11,7 @@ from jglue_app.runs.serialization import dumps
 from jglue_app.scoring import notices
 from jglue_app.scoring.judged import Judged, ScoredItem, is_correct, verdict
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
+from jglue_app.scoring.protocols.common import is_cosine
 from jglue_app.scoring.rules import explain
 from jglue_app.scoring.scoreboard import OUTCOMES, score_rows
 from jglue_app.scoring.types import Comparison, Estimate, Report
@@ -183,10 +184,12 @@ def comparison_table(task: str, chosen: tuple[Judged, Judged], official: tuple[J
 
 def winner(a: ScoredItem, b: ScoredItem) -> str | None:
     """`both`, `a`, `b` or `neither`; for similarities the one nearer to the gold value, or `equal`.
-    None if one of them has no answer that can be scored: such an item is not in the paired test.
+    None if one of them has no answer that can be scored: such an item is not in the paired test. None also for cosines.
     """
     if any(row.judgement.outcome in UNANSWERED for row in (a, b)):
         return None
+    if any(is_cosine(row.record) for row in (a, b)):
+        return None  # On another scale than the gold values, so none is nearer.
     if isinstance(gold := a.item.gold, float):
         distances = [None if (number := verdict(row)) is None else abs(number - gold) for row in (a, b)]
         distance_a, distance_b = distances

@@ -227,6 +227,8 @@ FACTS: dict[str, str | float] = {
     name: name
     for name in (
         "metric",
+        "source",
+        "prefix",
         "value",
         "floor",
         "protocol",

@@ -14,6 +14,7 @@ from transformers import GenerationConfig
 from transformers.pytorch_utils import Conv1D
 
 from jglue_app import messages
+from jglue_app.backends.embedding.vectors import NO_TOKENS, Embedding, as_vector
 from jglue_app.backends.hf.ablation import ALL, Optimizations
 from jglue_app.backends.hf.checkpoint.weight_checks import (
     embedding_rows,
@@ -23,7 +24,7 @@ from jglue_app.backends.hf.checkpoint.weight_checks import (
 )
 from jglue_app.backends.hf.counters import Counters
 from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel, Unsupported
-from jglue_app.backends.hf.engine.linear import PackedLinear, pack_layers, watch_reads
+from jglue_app.backends.hf.engine.linear import pack_layers, watch_reads
 from jglue_app.backends.hf.engine.packed_engine import PackedEngine
 from jglue_app.backends.hf.engine.packed_model import PackedModel
 from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
@@ -35,7 +36,7 @@ from jglue_app.backends.hf.tokenization.encoding import Encoder, tokenizer_facts
 from jglue_app.backends.hf.tokenization.tokenizer import context_length, end_ids, render_chat
 from jglue_app.errors import JglueAppError
 from jglue_app.messages import Joined, Message, mark
-from jglue_app.types import ModelInfo, ModelSpec, Prompt
+from jglue_app.types import ModelInfo, ModelSpec, Prompt, RunError
 
 Engine = PackedEngine | PaddedEngine
 
@@ -76,6 +77,7 @@ class HFBackend:
         model.generation_config = GenerationConfig(do_sample=False, eos_token_id=eos or None, pad_token_id=PAD_ID)
         memory_bytes = int(model.get_memory_footprint())
         self._eos, self._optimizations = eos, optimizations
+        self._base: HFBackend | None = None
         self._quantized = bool(quantized) or spec.quantization != "none"
         self._limits = Limits(context_length(model.config, tokenizer), max_prompt_tokens)
         self._model: Any = model
@@ -189,7 +191,7 @@ class HFBackend:
     def weight_multiplications(self) -> tuple[int, int]:
         """Weights multiplied per token of a forward pass, and per position at which the vocabulary is scored."""
         head = self._model.get_output_embeddings()
-        kinds = (torch.nn.Linear, PackedLinear, Conv1D)
+        kinds = (torch.nn.Linear, Conv1D)
         layers = [m for m in self._model.base_model.modules() if isinstance(m, kinds) and m is not head]
         sizes = [m.weight.numel() if isinstance(m, Conv1D) else m.in_features * m.out_features for m in layers]
         return sum(sizes), head.in_features * head.out_features
@@ -232,6 +234,30 @@ class HFBackend:
         with model_failures(self.info.name, failed, quantized=self._quantized):
             self._reject_unknown_ids(prompts, answers=True)
             yield from self._results(prompts, 0, run)
+
+    def embed(self, texts: Sequence[str]) -> Iterator[Embedding | RunError]:
+        """The vector of each text: the mean of the last hidden states over its tokens, without those that the tokenizer
+        puts before it (BOS). Every text runs alone, through the model's own attention."""
+        failed = mark(
+            "{name} failed while it embedded ({error}: {reason}). Try another dtype or device, or choose another model."
+        )
+        with model_failures(self.info.name, failed, quantized=self._quantized):
+            for text in texts:
+                yield self._embedding(text)
+
+    def _embedding(self, text: str) -> Embedding | RunError:
+        ids = self._encoder.encode(text, has_special=True)
+        self._reject_unknown(ids)
+        before = self._encoder.bos
+        tokens = len(before) + len(ids)
+        if error := self._limits.too_long(tokens):
+            return error
+        if self._limits.overflows(tokens):
+            return Embedding(None, tokens)
+        if not ids:
+            return NO_TOKENS
+        states = self._reference.last_hidden_states([*before, *ids])[len(before) :]
+        return Embedding(as_vector(states.double().mean(0).cpu().numpy()), tokens)
 
     def _results(
         self,
@@ -286,10 +312,44 @@ class HFBackend:
             if answers:
                 encoded += [ids for a in prompt.answers for ids in self._encoder.encode_answer(prompt, a)]
             for ids in encoded:
-                id_ = first_id_beyond(ids, self._embedding_rows)
-                if id_ is not None:
-                    token = str(self._tokenizer.convert_ids_to_tokens(id_))
-                    raise no_embedding_row(self.info.name, token, id_, self._embedding_rows)
+                self._reject_unknown(ids)
+
+    def _reject_unknown(self, ids: Sequence[int]) -> None:
+        """Raise ModelError if one of the tokens has no row in the embedding."""
+        if self._embedding_rows is not None and (id_ := first_id_beyond(ids, self._embedding_rows)) is not None:
+            token = str(self._tokenizer.convert_ids_to_tokens(id_))
+            raise no_embedding_row(self.info.name, token, id_, self._embedding_rows)
+
+    # --- what an adapter is applied to ---
+
+    @property
+    def model(self) -> Any:
+        """The model of transformers; its attention may be exchanged."""
+        return self._model
+
+    @property
+    def attention(self) -> str:
+        """The attention that the model was loaded with, by its name in transformers."""
+        return self._reference.attention
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+        return self._tokenizer
+
+    @property
+    def optimizations(self) -> Optimizations:
+        """Which are on."""
+        return self._optimizations
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the weights are quantized, in the files or when they were loaded."""
+        return self._quantized
+
+    def close_with(self, base: HFBackend) -> None:
+        """Close another backend, the weights of which are used here, together with this one."""
+        self._base = base
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text; see `types.Backend`."""
@@ -302,6 +362,9 @@ class HFBackend:
         for engine in self._single_engines.values():
             engine.close()
         self._reference.close()
+        if self._base is not None:
+            self._base.close()
+            self._base = None
         release_unused()
 
 

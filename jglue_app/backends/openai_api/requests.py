@@ -209,7 +209,9 @@ class ItemExchange:
         if shared.paid and (kept := shared.paid.get(key)):
             answer, recorded = kept
             if not recorded:  # It was paid for this run, which was killed before it made a record of it.
-                self._count(answer, text, body)
+                paid = self._count(answer, text, body)
+                if self._spending is not None:  # Held for good: it is in no sum of what was spent, and takes its room.
+                    self._spending.reserve(self._cost(*paid), sum(paid))
             self.keys.append(key)
             return read(answer)
         tokens = math.ceil(shared.estimated_tokens(text, turns="messages" in body) * MARGIN) + 8

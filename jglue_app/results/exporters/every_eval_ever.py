@@ -133,7 +133,7 @@ def _model(source: RunSource, head: _Head) -> dict[str, Any]:
 def _evaluation(source: RunSource, scores: SubsetScores) -> str:
     """Name of an evaluation: on JGLUE, on the samples of this application, or on a file of the user."""
     kind = {"official": "jglue", "sample": "jglue-app-sample"}.get(source.data.sources[scores.task], "own-file")
-    return f"{kind}/{scores.task}" + ("/ranking" if scores.evidence == "log_likelihood" else "")
+    return f"{kind}/{scores.task}" + {"log_likelihood": "/ranking", "cosine": "/embeddings"}.get(scores.evidence, "")
 
 
 def _result_id(source: RunSource, scores: SubsetScores, metric: str) -> str:
@@ -143,7 +143,9 @@ def _result_id(source: RunSource, scores: SubsetScores, metric: str) -> str:
 def _result(source: RunSource, scores: SubsetScores, metric: str, estimate: Estimate) -> dict[str, Any]:
     facts = {name: replace_surrogates(value) for name, value in source.facts(scores).items()}
     task = TASKS[scores.task]
-    decided_by = "its text" if scores.evidence == "text" else "the log-likelihood of each answer"
+    decided_by = {"text": "its text", "cosine": "the cosine of the embeddings of the two sentences"}.get(
+        scores.evidence, "the log-likelihood of each answer"
+    )
     return {
         "evaluation_result_id": _result_id(source, scores, metric),
         "evaluation_name": _evaluation(source, scores),

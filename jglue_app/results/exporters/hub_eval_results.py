@@ -89,6 +89,8 @@ def _refusal_reason(source: RunSource, scores: SubsetScores) -> str:
     task = scores.task
     n_items, total = len(source.data.items[task]), source.total(task)
     split = str(source.data_facts(task).get("split") or source.data.spec.split)
+    if scores.evidence == "cosine":
+        return Message("it is of cosines of embeddings, not of what the model answers")
     if source.data.sources[task] == "sample":
         return Message("its items are samples of this application, not JGLUE")
     if source.data.sources[task] != "official":

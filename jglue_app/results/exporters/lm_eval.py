@@ -20,6 +20,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from jglue_app.errors import InputError
 from jglue_app.results.exporters.output_files import json_file, json_line, replace_surrogates
 from jglue_app.results.exporters.run_source import RunSource, SubsetScores
 from jglue_app.scoring.judged import ScoredItem
@@ -38,7 +39,16 @@ FILTER = "none"
 
 def files(source: RunSource) -> dict[str, str]:
     """The results file and one file of samples for each task, in a folder named after the model, as lm-eval names
-    it."""
+    it.
+
+    Raises:
+        InputError: the run has cosines of embeddings, for which lm-eval has no kind of task.
+    """
+    if source.data.spec.embeds:
+        raise InputError(
+            "lm-eval has no task that embeds, so a run of embeddings cannot be written as one of its. Choose "
+            "every-eval-ever, or .jsonl, .csv, .parquet or .zip."
+        )
     folder = _folder(source)
     timestamp = _created(source).strftime("%Y-%m-%dT%H-%M-%S.%f")
     rows = {task_name(source, scores): _rows(source, scores) for scores in source.scores}

@@ -21,7 +21,7 @@ from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import is_right
 from jglue_app.scoring.types import Estimate, Report, ScoringProtocol
 from jglue_app.tasks import TASKS
-from jglue_app.types import ELSEWHERE, IMPORTED, RunData
+from jglue_app.types import ELSEWHERE, EMBED, EMBEDDING_SOURCES, IMPORTED, RunData
 from jglue_app.version import __version__
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -37,6 +37,7 @@ UNSCORED_REASONS = {
     "no_logprobs": Message("it ranks by log-likelihood, and there are none"),
     "no_text": Message("it reads generated text, and there is none"),
     "no_answers": Message("nothing was answered"),
+    "cosines": Message("it reads what a model wrote, and there are cosines of embeddings"),
 }
 """`TaskReport.unscored` → why the subset has no score."""
 UNDEFINED = Message("the metric is undefined for these answers")
@@ -48,7 +49,7 @@ class SubsetScores:
 
     task: str
     evidence: str
-    """`text` or `log_likelihood`."""
+    """`text`, `log_likelihood`, or `cosine` (of embeddings)."""
     metrics: Mapping[str, Estimate]
     """Those that have a value; the first is the main one if it has a value."""
     rows: tuple[ScoredItem, ...]
@@ -152,7 +153,7 @@ class RunSource:
         """The limit of new tokens for an answer; None if unknown, for example because the prompt style has changed
         since."""
         spec = self.data.spec
-        if spec.decoding.max_new_tokens is not None or spec.decoding.method == "choose":
+        if spec.decoding.max_new_tokens is not None or spec.decoding.method in ("choose", EMBED):
             return spec.decoding.max_new_tokens
         try:
             style = load_style(spec.prompt.style, allow_paths=False)
@@ -197,7 +198,11 @@ class RunSource:
             names = [f.name for f in dataclasses.fields(decoding) if not f.name.endswith("_by_task")]
             facts |= {f"decoding_{name}": getattr(decoding, name) for name in names}
             facts["decoding_max_new_tokens"] = self.token_limit(task)
-            facts["decoding_strategy"] = "greedy" if scores.evidence == "text" else "log-likelihood of each answer"
+            facts["decoding_strategy"] = {
+                "text": "greedy",
+                "log_likelihood": "log-likelihood of each answer",
+                "cosine": f"cosine of two vectors: {EMBEDDING_SOURCES.get(spec.model.backend, spec.model.backend)}",
+            }[scores.evidence]
             facts |= self.model_facts()
         if spec.model.backend == "scripted":
             facts["outputs"] = "read from a table of answers, not given by a model"
@@ -274,7 +279,8 @@ def _scored(
         main_metrics = _with_value(task.metrics)
         choice_metrics = _with_value(task.choose)
         if main_metrics:
-            scores.append(SubsetScores(name, "log_likelihood" if ranked else "text", main_metrics, rows))
+            evidence = "cosine" if task.outcomes.get("cosine") else "log_likelihood" if ranked else "text"
+            scores.append(SubsetScores(name, evidence, main_metrics, rows))
         if choice_metrics:
             ranked_rows = tuple(row for row in judged[name].values() if row.judgement.choice is not None)
             scores.append(SubsetScores(name, "log_likelihood", choice_metrics, ranked_rows, secondary=True))

@@ -42,7 +42,7 @@ def judge_text(
         return no_answer(protocol, "error")
     if output.finish == "overflow":
         return no_answer(protocol, "overflow")
-    if output.text is None:
+    if output.text is None or is_cosine(record):
         return no_answer(protocol, "unscored")
     parsed = read(output.text)
     scores = score(parsed.value)
@@ -76,6 +76,12 @@ def judge_ranking(protocol: str, item: Item, record: Record, score: Callable[[st
     outcome: Outcome = "correct" if is_right(item, choice) else "wrong"
     scores = score(choice)
     return Judgement(protocol, parsed, parsed, scores, scores, outcome, choice)
+
+
+def is_cosine(record: Record) -> bool:
+    """Whether an output is the cosine of two embeddings: a number that no model wrote, on a scale of its own."""
+    output = record.output
+    return output is not None and output.finish == "scored" and output.text is not None and not output.choice_logprobs
 
 
 def no_answer(protocol: str, outcome: Outcome, choice: str | None = None) -> Judgement:

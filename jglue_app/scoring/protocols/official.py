@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jglue_app.scoring import metrics, parsing
-from jglue_app.scoring.protocols.common import best_choice, is_right, is_within_tolerance, no_answer
+from jglue_app.scoring.protocols.common import best_choice, is_cosine, is_right, is_within_tolerance, no_answer
 from jglue_app.scoring.types import Judgement, Outcome, Parsed, Rules, ScoringProtocol
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Record, Task
@@ -24,7 +24,7 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
     thought is no part of the answer: where the prompt opens one or leaves it to the model, the strict reading too is
     of what follows it, and a thought that never ends is read as nothing. An answer that cannot be read is wrong; for
     JSTS it is left out of the correlation and counted. An error and a prompt that did not fit are no answers and have
-    no score.
+    no score. The cosine of two embeddings is taken as it is: it has one reading, and is neither right nor wrong.
     """
     output = record.output
     choice = best_choice(item, record)
@@ -34,6 +34,8 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
         return no_answer(NAME, "overflow", choice)
     if output.text is None:
         return no_answer(NAME, "correct" if is_right(item, choice) else "wrong", choice)
+    if is_cosine(record):
+        return _cosine(output.text)
     read = read_output(task, item, record)
     return Judgement(
         NAME,
@@ -44,6 +46,17 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
         _outcome(task, item, read, output.finish == "length"),
         choice,
     )
+
+
+def _cosine(text: str) -> Judgement:
+    """The judgement of a cosine. No text was written, so there is no lenient reading."""
+    try:
+        value = float(text)
+    except ValueError:  # Of a file that was edited.
+        return no_answer(NAME, "error")
+    if not -1 <= value <= 1:
+        return no_answer(NAME, "error")
+    return Judgement(NAME, Parsed(value, "exact", "cosine"), Parsed(None, "empty", "not_generated"), {}, {}, "cosine")
 
 
 _READINGS = {"choice": "asked", "score": "plain_number", "span": "whole"}

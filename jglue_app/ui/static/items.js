@@ -86,7 +86,7 @@ function drawTools() {
   view.setAttribute("aria-label", words().items ?? "");
 }
 
-const ORDER = ["correct", "wrong_form", "wrong", "unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error", "unscored", ""];
+const ORDER = ["correct", "wrong_form", "wrong", "unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error", "unscored", "cosine", ""];
 const SORTS = {
   order: null,
   a: (row) => ORDER.indexOf(row.ao),

@@ -39,6 +39,7 @@ MARKS = {
     "overflow": "≫",
     "error": "！",
     "unscored": "－",
+    "cosine": "∠",
 }
 SHORT = 60
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jglue_app.messages import say, word
+from jglue_app.results.embedding_references import EmbeddingReference
 from jglue_app.scoring import insights, notices
 from jglue_app.scoring.payment import paid_text
 from jglue_app.scoring.references import on_test_set, references_of
@@ -32,8 +33,14 @@ CORRELATIONS = ("pearson", "spearman", "mcc")
 """Metrics on a scale from −1 to 1."""
 
 
-def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str) -> dict[str, Any]:
-    """The scoreboard's payload for one report or two."""
+def board(
+    a: Report,
+    b: Report | None,
+    comparison: Comparison | None,
+    lang: str,
+    embeddings: Sequence[EmbeddingReference] = (),
+) -> dict[str, Any]:
+    """The scoreboard's payload for one report or two, with the runs of embeddings to hold JSTS against."""
     rows = score_rows(a, b, comparison)
     keys = list(dict.fromkeys((row.task, row.metric) for row in rows))
     lines = []
@@ -42,6 +49,8 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
         line = _line(by_reading, first=i == 0 or keys[i - 1][0] != task, paired=b is not None, lang=lang)
         for side, report in zip(line["sides"], (a, b), strict=False):
             side["mark"] = _floor_mark(report, task, metric, lang)
+            if report and task in report.tasks and report.tasks[task].outcomes.get("cosine"):
+                side["detail"] = f"{report.tasks[task].n} {word('n', lang)} · {word('cosine', lang)}"
         lines.append(line)
     sides = [("A", a), ("B", b)]
     return {
@@ -60,7 +69,7 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
         "rows": lines,
         "averages": [_average(side, r, lang) for side, r in sides if r],
         "paid": [{"side": side, "text": _paid(r.paid, lang)} for side, r in sides if r and r.paid],
-        "references": _references(a, lang),
+        "references": [*_references(a, lang), *_embeddings(embeddings, lang)],
         "knows": [line for side, r in sides if r for line in _unformatted_knowledge(side, r, lang)],
         "notices": [line for side, r in sides if r for line in _notices(side, r, lang)],
         "legend": [
@@ -68,7 +77,7 @@ def board(a: Report, b: Report | None, comparison: Comparison | None, lang: str)
             for name in OUTCOMES
             if name in USUAL_OUTCOMES or any(name in t.outcomes for r in (a, b) if r for t in r.tasks.values())
         ],
-        "has_jsts": "jsts" in a.tasks,
+        "has_jsts": any("jsts" in r.tasks and "cosine" not in r.tasks["jsts"].outcomes for _, r in sides if r),
         "pictures": _outcome_bars(a, b, lang),
         "agreement": agreement_rows(comparison, lang),
     }
@@ -210,6 +219,17 @@ def _references(report: Report, lang: str) -> list[dict[str, str]]:
             model_title = say(reference_title(model, on_test_set=references is on_test_set), lang)
             out.append({"who": model_title, "text": " · ".join(each)})
     return out
+
+
+def _embeddings(references: Sequence[EmbeddingReference], lang: str) -> list[dict[str, str]]:
+    """Scores of the cosines of stored runs of embeddings on the same items."""
+    return [
+        {
+            "who": word("embedding_reference", lang).format(reference.label),
+            "text": f"JSTS pearson {estimate_text(reference.pearson)} / spearman {estimate_text(reference.spearman)}",
+        }
+        for reference in references
+    ]
 
 
 def _notices(side: str, report: Report, lang: str) -> list[dict[str, str]]:

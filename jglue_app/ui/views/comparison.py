@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jglue_app.errors import StoreError
 from jglue_app.messages import word
+from jglue_app.results.embedding_references import (
+    EmbeddingReference,
+    ItemCosine,
+    cosine_in,
+    embedding_references,
+    is_embedding,
+)
 from jglue_app.results.library import Ids
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.judged import Judged
-from jglue_app.types import RunData
+from jglue_app.types import Item, RunData
 from jglue_app.ui import views
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.board import board
@@ -57,12 +65,39 @@ def board_html(
     if a is None:
         return views.empty(word("gone" if pair.a else "empty_board", lang))
     if b is None:
-        payload = board(state.report(owner, pair.a, protocol, pair.ids_a), None, None, lang)
+        report = state.report(owner, pair.a, protocol, pair.ids_a)
+        payload = board(report, None, None, lang, _embeddings(state, owner, pair, a, None))
     else:
         comparison = state.comparison(owner, pair.a, pair.b, protocol, pair.ids_a, pair.ids_b)
-        payload = board(comparison.a, comparison.b, comparison, lang)
+        payload = board(comparison.a, comparison.b, comparison, lang, _embeddings(state, owner, pair, a, b))
     rows = group_rows(*_groups(state, owner, pair, a, b, protocol), lang)
     return views.render("board", {**payload, "groups": rows, "links": links}, lang)
+
+
+def _embeddings(
+    state: AppState, owner: str, pair: Pair, a: RunData, b: RunData | None
+) -> tuple[EmbeddingReference, ...]:
+    """The runs of embeddings that the owner may see, on the JSTS items that are compared."""
+    if "jsts" not in a.items:
+        return ()
+    return embedding_references(
+        a,
+        state.runs(owner).values(),
+        lambda run: state.data(owner, run.name),
+        lambda run, ids: state.report(owner, run.name, "official", ids),
+        items=set(b.items["jsts"]) if b and "jsts" in b.items else None,
+        leave_out=(pair.a, pair.b),
+    )
+
+
+def _cosines(state: AppState, owner: str, names: Collection[str], item: Item) -> list[ItemCosine]:
+    """The cosines of a JSTS item in other runs that the owner may see."""
+    cosines = []
+    for run in state.runs(owner).values() if item.task == "jsts" else ():
+        if is_embedding(run) and run.name not in names:
+            with contextlib.suppress(StoreError):
+                cosines.append(cosine_in(run, state.data(owner, run.name), item))
+    return [cosine for cosine in cosines if cosine is not None]
 
 
 def _groups(
@@ -141,7 +176,8 @@ def item_html(
     """One item of one or two runs. The names come from the browser and may be any text."""
     sides: list[SideView] = []
     source = ""
-    lab: dict[str, str] | None = None
+    written: dict[str, str] = {}
+    """Side → run of which a model was asked something, so that it can be asked again."""
     for side in ("a", "b"):
         name = names.get(side, "")
         if not name:
@@ -150,19 +186,26 @@ def item_html(
             row = state.judged(owner, name).get(task, {}).get(id_)
             judgements = state.item_judgements(owner, name, task, id_) if row else {}
             run = state.stored(owner, name)
-            sources = state.data(owner, name).sources
+            data = state.data(owner, name)
+            sources = data.sources
         except StoreError:
             sides.append(SideView(side.upper(), word("gone_side", lang), None))
             continue
         # Older runs have only BOS.
         bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
         eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
-        sides.append(SideView(side.upper(), run.label, row, bos, eos, judgements, approximate))
+        cosine = cosine_in(run, data, row.item) if row and is_embedding(run) else None
+        sides.append(SideView(side.upper(), run.label, row, bos, eos, judgements, approximate, cosine))
         source = word(f"source_{sources.get(task, 'official')}", lang)
-        lab = lab or {"task": task, "id": id_, "a": names.get("a", ""), "b": names.get("b", "")}
+        if not is_embedding(run):
+            written[side] = name
     if not any(side.row for side in sides):
         return views.empty(word("gone" if names.get("a") else "empty_item", lang))
-    return views.render("item", item_view(sides, lang, source, lab=lab if steps else None, steps=steps), lang)
+    item = next(side.row.item for side in sides if side.row)
+    lab = {"task": task, "id": id_, "a": written.get("a", ""), "b": written.get("b", "")} if written else None
+    cosines = _cosines(state, owner, set(names.values()), item)
+    payload = item_view(sides, lang, source, lab=lab if steps else None, steps=steps, cosines=cosines)
+    return views.render("item", payload, lang)
 
 
 def failed_items(state: AppState, owner: str, pair: Pair) -> int:

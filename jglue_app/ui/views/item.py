@@ -12,8 +12,10 @@ from typing import Any
 
 from jglue_app.messages import Message, say, word
 from jglue_app.prompts import thoughts
+from jglue_app.results.embedding_references import ItemCosine
 from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.scoring.protocols.common import is_cosine
 from jglue_app.scoring.rules import RULES, explain
 from jglue_app.scoring.types import Judgement, Parsed
 from jglue_app.tasks import TASKS
@@ -46,10 +48,18 @@ class SideView:
     """Protocol → its judgement of the output."""
     approximate: bool = False
     """Whether log-probabilities are not of whole answers; see `types.ModelInfo.ranking`."""
+    cosine: ItemCosine | None = None
+    """Of a run of embeddings: the item's cosine among those of the run."""
 
 
 def item_view(
-    sides: Sequence[SideView], lang: str, source: str = "", *, lab: Mapping[str, str] | None = None, steps: bool = True
+    sides: Sequence[SideView],
+    lang: str,
+    source: str = "",
+    *,
+    lab: Mapping[str, str] | None = None,
+    steps: bool = True,
+    cosines: Sequence[ItemCosine] = (),
 ) -> dict[str, Any]:
     """The item view's payload.
 
@@ -59,6 +69,7 @@ def item_view(
         source: where the items came from, in that language; empty for official ones.
         lab: what the button to the prompt lab passes on; None for no button.
         steps: whether to offer the previous and next item.
+        cosines: of the item, in stored runs of embeddings.
     """
     item = next(side.row.item for side in sides if side.row)
     rows = [side.row for side in sides if side.row]
@@ -75,6 +86,7 @@ def item_view(
         "gold": gold_with_choice(item) + _gold_forms(item, rows),
         "agreement": agreement_line(both, agreement, lang),
         "sides": [_side(side, lang, differs_at) for side in sides],
+        "cosines": [{"label": cosine.label, "text": _ranked_cosine(cosine, lang)} for cosine in cosines],
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
         "steps": steps,
@@ -115,6 +127,11 @@ def _gold_forms(item: Item, rows: list[ScoredItem]) -> str:
     return f" （{' / '.join(other)}）" if other else ""
 
 
+def _ranked_cosine(cosine: ItemCosine, lang: str) -> str:
+    """A cosine with its place among those of its run, as the number alone says little."""
+    return word("cosine_rank", lang).format(f"{cosine.value:.3f}", f"{cosine.rank:,}", f"{cosine.n:,}")
+
+
 def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str, Any]:
     """One side; `differs_at` is the character from which on its text differs from that of the other side."""
     head: dict[str, Any] = {"name": side.name, "class": side.name.lower(), "label": side.label}
@@ -125,6 +142,8 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
     scores = " · ".join(f"{metric} {value:.3f}" for metric, value in judgement.scores.items())
     if isinstance(row.item.gold, float) and isinstance(judgement.lenient.value, float):
         scores = word("distance", lang).format(f"{abs(judgement.lenient.value - row.item.gold):.1f}")
+    if side.cosine is not None:
+        scores = _ranked_cosine(side.cosine, lang)
     specials = [{"text": side.bos, "special": True}] if side.bos and prompt.messages is None else []
     head |= {
         "outcome": judgement.outcome,
@@ -149,12 +168,12 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
     marked = judgement.strict if judgement.strict.value is not None else judgement.lenient
     if not output.text:
         head["note"] = word("empty_text", lang)
+    readings = [("strict", judgement.strict)]
+    readings += [] if is_cosine(row.record) else [("lenient", judgement.lenient)]
     return head | {
         **_raw(output.text, prompt.thought, marked.span, lang, differs_at),
-        "readings": [
-            _reading(word(f"reading_{kind}", lang), parsed, row.item, lang)
-            for kind, parsed in (("strict", judgement.strict), ("lenient", judgement.lenient))
-        ],
+        "embedded": is_cosine(row.record),
+        "readings": [_reading(word(f"reading_{kind}", lang), parsed, row.item, lang) for kind, parsed in readings],
     }
 
 

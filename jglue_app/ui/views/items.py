@@ -16,8 +16,8 @@ from jglue_app.ui.views import MARKS, Rows, question, short, subset_title
 
 FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")
-UNANSWERED = (None, "overflow", "error", "unscored")
-"""Outcomes without an answer to compare."""
+UNANSWERED = (None, "overflow", "error", "unscored", "cosine")
+"""Outcomes without an answer to compare: a cosine is on a scale of its own."""
 FORMAT_FAILURES = ("unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error")
 PAIRED = ("disagree", "only_a", "only_b")
 """Filters that need two runs."""

@@ -63,12 +63,12 @@ def model_on_hub(spec: ModelSpec, settings: Settings, notify: Callable[[str], No
     except (LocalEntryNotFoundError, InputError) as e:
         return _model_in_cache(spec, settings, notify, e)
     except GatedRepoError as e:
-        raise _gated(spec) from e
+        raise gated(spec) from e
     except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as e:
-        raise _not_found(spec, e) from e
+        raise not_found(spec, e) from e
     except Exception as e:  # Of the HTTP library, which differs between versions of huggingface_hub; of a proxy's page.
         if isinstance(e, HfHubHTTPError) and e.response is not None and e.response.status_code in (401, 403):
-            raise _gated(spec) from e
+            raise gated(spec) from e
         return _model_in_cache(spec, settings, notify, e)
     if spec.gguf_file:
         return _ggufmodel_on_hub(spec, settings, notify, sizes)
@@ -148,7 +148,7 @@ def _model_in_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str],
         try:
             file = Path(fetch("adapter_config.json"))
         except unavailable:
-            raise _unreachable(spec, error) from error
+            raise unreachable(spec, error) from error
     if spec.gguf_file:
         return model_from_gguf(file, spec, settings, notify)
     folder = file.parent
@@ -160,16 +160,16 @@ def _model_in_cache(spec: ModelSpec, settings: Settings, notify: Callable[[str],
     reject_adapter(spec.id, names, read)
     table = read_config(spec.id, file)
     if not any(name.endswith((".safetensors", ".bin")) for name in names):
-        raise _unreachable(spec, error) from error
+        raise unreachable(spec, error) from error
     try:
         weights, quantized = check_files(spec, table, names, read, folder)
     except ModelNotFoundError:  # Not all of it was fetched.
-        raise _unreachable(spec, error) from error
+        raise unreachable(spec, error) from error
     is_safe = weights[0].endswith(".safetensors")
     return ModelFiles(str(folder), None, folder.name, None, stored_width(table), is_safe, None, quantized, weights)
 
 
-def _unreachable(spec: ModelSpec, error: Exception) -> JglueAppError:
+def unreachable(spec: ModelSpec, error: Exception) -> JglueAppError:
     if isinstance(error, InputError):  # It says what is wrong.
         return error
     return NetworkError(
@@ -181,7 +181,7 @@ def _unreachable(spec: ModelSpec, error: Exception) -> JglueAppError:
     )
 
 
-def _not_found(spec: ModelSpec, error: Exception) -> ModelError:
+def not_found(spec: ModelSpec, error: Exception) -> ModelError:
     if isinstance(error, RevisionNotFoundError):
         return ModelNotFoundError(
             "{model} has no revision {revision!r}. Leave it out, or correct it.", model=spec.id, revision=spec.revision
@@ -196,7 +196,7 @@ def _not_found(spec: ModelSpec, error: Exception) -> ModelError:
     )
 
 
-def _gated(spec: ModelSpec) -> ModelAccessError:
+def gated(spec: ModelSpec) -> ModelAccessError:
     return ModelAccessError(
         "{model} is gated or private. Accept its terms on its page on the Hugging Face Hub and "
         "set HF_TOKEN, or choose another model.",

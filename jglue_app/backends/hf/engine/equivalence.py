@@ -88,7 +88,8 @@ class ReferenceModel:
 
     def __init__(self, model: Any, context_length: int | None) -> None:
         self._model: Any = model
-        self._attention = model.config._attn_implementation
+        self.attention: str = model.config._attn_implementation
+        """The attention that the model was loaded with, by its name in transformers."""
         self.context_length = context_length
         """Most tokens of a sequence; None for no limit."""
         config = model.config.get_text_config()
@@ -130,7 +131,7 @@ class ReferenceModel:
 
     def restore_attention(self) -> None:
         """Give the model the attention that it was loaded with, if it has another now."""
-        use_attention(self._model, self._attention)
+        use_attention(self._model, self.attention)
 
     def logprobs(self, ids: Sequence[int], last: int) -> torch.Tensor:
         """Log-probabilities after the last tokens of a sequence, (last, vocabulary), in float32 where that can be."""
@@ -155,6 +156,18 @@ class ReferenceModel:
                     yield
             else:
                 yield
+
+    def last_hidden_states(self, ids: Sequence[int]) -> torch.Tensor:
+        """Hidden states after the last layer, with the norm that follows it, of a sequence run alone, (tokens, width);
+        in the dtype of the run."""
+        self.restore_attention()
+        # Scores over the vocabulary are not wanted: of one position they cost least.
+        options: dict[str, Any] = {"logits_to_keep": 1} if self._takes_logits_to_keep else {}
+        inputs = torch.tensor([list(ids)], device=self._model.device)
+        with torch.inference_mode():
+            out = self._model(input_ids=inputs, use_cache=False, output_hidden_states=True, **options)
+        states: torch.Tensor = out.hidden_states[-1][0]
+        return states
 
     def _logprobs_at(self, ids: Sequence[int], positions: Sequence[int]) -> dict[int, torch.Tensor]:
         """Position → log-probabilities (vocabulary,) after it."""
