@@ -102,6 +102,7 @@ def test_a_tokenizer_is_here_if_no_download_is_needed(folder: Path) -> None:
     assert not has_tokenizer_here(ModelSpec("owner/never-fetched")) and not has_tokenizer_here(SERVER)
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_the_first_differing_tokens_of_one_model_run_in_two_ways(
     folder: Path, settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,8 @@ def item_view(
     rows = [side.row for side in sides if side.row]
     both = [side.row for side in sides]
     agreement = agreement_of(both, approximate=any(side.approximate for side in sides))
-    differs_at = agreement.first_difference if agreement else None
+    # Texts that have no beginning in common need no mark.
+    differs_at = (agreement.first_difference or None) if agreement else None
     return {
         "title": TASKS[item.task].title,
         "asks": say(Message(TASKS[item.task].question), lang),
