@@ -130,3 +130,6 @@ def test_within_a_thought_the_mark_stands_there_and_behind_it_not() -> None:
     assert "></span>動物" in html and "></span>生物" in html
     longer = html_of([SideView("A", "m", left), SideView("B", "n", answered("1", "entailment", texts[0] + "。"))], "en")
     assert len(Seen(longer).of("jg-differs")) == 2
+    unfinished = (answered("1", "entailment", text) for text in ("<think>犬は", "<think>犬は動物"))
+    html = html_of([SideView(name, "m", one) for name, one in zip("AB", unfinished, strict=True)], "en")
+    assert len(Seen(html).of("jg-differs")) == 2
