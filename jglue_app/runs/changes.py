@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.backends import endpoints
-from jglue_app.backends.fingerprint import COMMIT, changed_files
+from jglue_app.backends.fingerprint import COMMIT, ON_HUB, changed_files
 from jglue_app.errors import StoreError
 from jglue_app.messages import Joined, Message
 from jglue_app.runs.manifest import package_versions
@@ -19,7 +19,10 @@ from jglue_app.types import RunSpec
 
 MAX_NAMED = 3
 """Files that a sentence names."""
-RELEVANT_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf")
+RELEVANT_PACKAGES = (
+    *("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf"),
+    "sentence-transformers",
+)
 """Packages on whose versions an answer may depend."""
 
 
@@ -39,7 +42,7 @@ def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
     others = sorted(_with_other_files(spec, runs_dir), key=lambda table: str(table.get("created")))
     if others and plan.files:
         yield from _changed_files(plan, others[-1], begun)
-    if begun and spec.model.backend == "hf" and len(store.finished_of(plan.items)) < plan.total:
+    if begun and spec.model.backend in ON_HUB and len(store.finished_of(plan.items)) < plan.total:
         machine = store.manifest().get("machine")
         before = machine.get("packages") if isinstance(machine, dict) else None
         here = package_versions()
