@@ -1,7 +1,7 @@
 """Two Japanese language models side by side on JGLUE, item by item.
 
     from jglue_app import TASKS, check_data, compare, embed, evaluate, explain, import_log
-    from jglue_app import lint_prompt, open_run, rescore
+    from jglue_app import first_differences, lint_prompt, open_run, rescore
     from jglue_app import audit_score, audit_table, score
 
 The functions are described in `jglue_app.api`, those of the auditor in `jglue_app.audit.auditor`; every record type in
@@ -16,6 +16,7 @@ from jglue_app.api import (
     embed,
     evaluate,
     explain,
+    first_differences,
     import_log,
     lint_prompt,
     open_run,
@@ -36,6 +37,7 @@ __all__ = [
     "embed",
     "evaluate",
     "explain",
+    "first_differences",
     "import_log",
     "lint_prompt",
     "open_run",

@@ -1,5 +1,5 @@
-"""The public Python functions: `evaluate`, `embed`, `compare`, `rescore`, `explain`, `score`, `import_log`, `open_run`,
-`lint_prompt`, `check_data`.
+"""The public Python functions: `evaluate`, `embed`, `compare`, `first_differences`, `rescore`, `explain`, `score`,
+`import_log`, `open_run`, `lint_prompt`, `check_data`.
 
 from jglue_app import compare, evaluate
 
@@ -28,7 +28,9 @@ from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import ModelFormatInfo
 from jglue_app.results import exporters
+from jglue_app.results import first_differences as differing
 from jglue_app.results.embedding_references import EmbeddingReference, of_library
+from jglue_app.results.first_differences import FirstDifferences
 from jglue_app.results.importers.import_run import ImportResult, Items, import_logs
 from jglue_app.results.library import Library
 from jglue_app.runs import presets
@@ -294,6 +296,21 @@ def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official"
     """
     left, right = (run if isinstance(run, Run) else open_run(run) for run in (a, b))
     return left.compared_with(right, protocol)
+
+
+def first_differences(a: Run | str | Path, b: Run | str | Path, notify: Notify = lambda _: None) -> FirstDifferences:
+    """Where the outputs of two stored runs first differ, in characters and in tokens, for every item that differs.
+
+    Only a tokenizer is loaded: that of A's model if it ran here, else of B's. `compare(a, b).agreement` has the counts
+    by subset, in characters, without it.
+
+    Raises:
+        StoreError: one of them is no run.
+        InputError: neither side's model ran here, so there is no tokenizer.
+        ModelError, NetworkError: the tokenizer cannot be loaded, or the model's files have changed.
+    """
+    left, right = (run if isinstance(run, Run) else open_run(run) for run in (a, b))
+    return differing.first_differences(left.data(), right.data(), load_settings(), notify)
 
 
 def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "official") -> exporters.ExportResult:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from jglue_app.backends import Notify, open_tokenizer
+from jglue_app.backends import Notify, can_rank, open_tokenizer
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
 from jglue_app.prompts import lint
@@ -15,6 +15,17 @@ from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import ModelFormatInfo, format_info
 from jglue_app.results.library import Ids, Library
 from jglue_app.runs.answering import answer_prompts
+from jglue_app.runs.estimate import estimate_prompts, total
+from jglue_app.runs.paying import (
+    Charge,
+    charged_to,
+    estimate_plans,
+    exhausted_notice,
+    no_budget,
+    nobody_else,
+    spending_on,
+    spent_so_far,
+)
 from jglue_app.runs.plan import Plan, build_prompts
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_options import MAX_NAME
@@ -26,7 +37,7 @@ from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.types import Estimate, Flips
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import Item, ModelInfo, Prompt, Task, Tokenizer
+from jglue_app.types import Item, ModelInfo, PaidBackend, Prompt, Task, Tokenizer
 
 MAX_VARIANTS = 40
 """Formats times wording styles of one sweep."""
@@ -157,6 +168,12 @@ def plan_one(settings: Settings, task: str, side: Side, method: str = "generate"
     answer_method = method if TASKS[get_task(task).name].kind == "choice" else "generate"
     ((_, plan),) = RunRequest((task,), data, 1, answer_method, side).for_page(settings).plans(settings)
     return plan
+
+
+def _method(settings: Settings, side: Side, task: str) -> str:
+    """Both methods, where answers of the subset can be ranked, by the side's model too."""
+    ranks = get_task(task).kind == "choice"
+    return "both" if ranks and can_rank(RunRequest().model_of(side), settings, side.format) else "generate"
 
 
 # --- token by token -------------------------------------------------------------------------------------
@@ -295,22 +312,34 @@ def try_item(
     should_stop: Callable[[], bool] = lambda: False,
     notify: Notify = lambda _: None,
     data: str = "sample",
+    budget: float | None = None,
+    charge: Charge = nobody_else,
 ) -> Tried | None:
     """One item answered by a model, nothing stored; None if it was stopped before there was an answer.
 
+    Args:
+        budget: most that the answer may cost, where the model is paid.
+        charge: see `runs.runner.run_plans`.
+
     Raises:
-        JglueAppError: one of its kinds, with a remedy.
+        InputError: the model is paid, and there is no budget, or it has no room for this.
+        JglueAppError: another of its kinds, with a remedy.
     """
-    plan = plan_one(settings, item.task, side, "both", data)
+    plan = plan_one(settings, item.task, side, _method(settings, side, item.task), data)
     backend = pool.get(plan.spec.model, notify)
     info = backend.info
     text = format_info(info, backend.render_chat)
     prompts = build_prompts(plan, item.task, [item], text)
     limits = {item.id: plan.style.of(item.task).max_new_tokens}
     task = TASKS[item.task]
-    for record in answer_prompts(plan.spec, task, limits, prompts, backend, should_stop, lambda _: None):
-        judgement = protocols.get_protocol("official").judge(task, item, record)
-        return Tried(ScoredItem(item, record, judgement), info, plan.spec.label)
+    estimate = estimate_prompts(plan, prompts, limits[item.id], backend) if isinstance(backend, PaidBackend) else None
+    account = spending_on(estimate, plan, info, budget, charge) if estimate else None
+    with charged_to(backend, account):
+        for record in answer_prompts(plan.spec, task, limits, prompts, backend, should_stop, lambda _: None):
+            judgement = protocols.get_protocol("official").judge(task, item, record)
+            return Tried(ScoredItem(item, record, judgement), info, plan.spec.label)
+    if account and account.exhausted:
+        raise InputError(exhausted_notice(plan, account, info.currency, 1))
     return None
 
 
@@ -359,6 +388,28 @@ def variants(side: Side, formats: Sequence[str], styles: Sequence[str] = ()) -> 
     return variants_
 
 
+def plan_sweep(
+    settings: Settings,
+    task: str,
+    sides: Sequence[Side],
+    items: int,
+    data: str = "sample",
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[tuple[Side, Plan]]:
+    """The runs of a sweep, each with its side; none if it was stopped.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy.
+    """
+    planned: list[tuple[Side, Plan]] = []
+    for side in sides:
+        if should_stop():
+            return []
+        request = RunRequest((task,), data, items, _method(settings, side, task), side).for_page(settings)
+        planned.append((side, request.plans(settings)[0][1]))
+    return planned
+
+
 def sweep(
     settings: Settings,
     pool: ModelPool,
@@ -367,24 +418,59 @@ def sweep(
     items: int,
     data: str = "sample",
     should_stop: Callable[[], bool] = lambda: False,
+    budget: float | None = None,
+    charge: Charge = nobody_else,
 ) -> Iterator[Event | tuple[Side, Plan]]:
     """Run the same items under every side, each stored as a run of its own: events, and (side, plan) as each begins.
 
     Raises:
-        JglueAppError: one of its kinds, with a remedy.
+        JglueAppError: one of its kinds, with a remedy; see `run_sweep`.
     """
-    method = "both" if TASKS[get_task(task).name].kind == "choice" else "generate"
     # All are planned first: a mistake in the last is told before the first has taken its time.
-    planned: list[tuple[Side, Plan]] = []
-    for side in sides:
-        if should_stop():
-            return
-        planned.append((side, RunRequest((task,), data, items, method, side).for_page(settings).plans(settings)[0][1]))
-    for side, plan in planned:
+    planned = plan_sweep(settings, task, sides, items, data, should_stop)
+    yield from run_sweep(settings, pool, planned, should_stop, budget, charge)
+
+
+def run_sweep(
+    settings: Settings,
+    pool: ModelPool,
+    planned: Sequence[tuple[Side, Plan]],
+    should_stop: Callable[[], bool] = lambda: False,
+    budget: float | None = None,
+    charge: Charge = nobody_else,
+) -> Iterator[Event | tuple[Side, Plan]]:
+    """Make the runs of `plan_sweep`; see `sweep`.
+
+    Args:
+        settings: mode and folders.
+        pool: loads the models.
+        planned: the runs, each with its side.
+        should_stop: asked between tokens.
+        budget: most that the paid requests of all these runs may cost together; what they have cost before does not
+            count. The sweep ends with the first run that it has no room for.
+        charge: see `runs.runner.run_plans`.
+
+    Raises:
+        InputError: the model is paid, and there is no budget.
+        JglueAppError: another of its kinds, with a remedy.
+    """
+    stores = [RunStore.of(settings.runs_dir, plan.spec) for _, plan in planned]
+    left = budget
+    if budget is None and charge is nobody_else:
+        estimates = [e for e in estimate_plans([plan for _, plan in planned], pool, stores) if e]
+        if estimates:
+            raise no_budget(total(estimates))
+    for (side, plan), store in zip(planned, stores, strict=True):
         if should_stop():
             return
         yield side, plan
-        yield from run_plan(plan, pool, settings.runs_dir, should_stop)
+        before = spent_so_far(store)
+        limited = plan if left is None else replace(plan, budget=before + left)
+        for event in run_plan(limited, pool, settings.runs_dir, should_stop, charge=charge):
+            yield event
+            if event.kind == "stopped":
+                return
+        left = None if left is None else max(0.0, left - (spent_so_far(store) - before))
 
 
 def sweep_table(library: Library, task: str, planned: Sequence[tuple[Side, Plan]]) -> list[SweepRow]:

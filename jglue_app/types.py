@@ -16,6 +16,9 @@ from jglue_app.messages import Message
 Kind = Literal["choice", "score", "span"]
 Finish = Literal["stop", "length", "overflow", "empty", "scored"]
 Source = Literal["official", "user", "sample"]
+SET_ONLY: Mapping[str, bool] = {"set_only": True}
+"""Metadata of a field that is stored where it is not at its default, so that other records stay as they were before it
+was added."""
 IMPORTED = "imported"
 """Backend of a run that was made of another harness's log; its `PromptSpec.style` is that harness and its version."""
 ELSEWHERE = ("predictions", IMPORTED)
@@ -129,7 +132,7 @@ class Prompt:
     ranked_text: str = ""
     """The input that log-likelihoods of answers were taken after, where that is not `text`: the same with its thought
     closed."""
-    thinking: str = ""
+    thinking: str = field(default="", metadata=SET_ONLY)
     """What a server that renders `messages` itself is told about thinking: `off`, `on` or `default`. Empty where
     `text` is the whole input."""
 
@@ -156,7 +159,7 @@ class ModelSpec:
     files_sha256: str | None = None
     """Checksum over the files that the model is loaded from, filled in when a run is planned; None if not known. Of a
     model on a server, over what the handshake with it gave."""
-    adapter: str | None = None
+    adapter: str | None = field(default=None, metadata=SET_ONLY)
     """A PEFT adapter on the model's weights: a Hub id or a local folder."""
 
 
@@ -220,7 +223,9 @@ class RunSpec:
     @property
     def label(self) -> str:
         """A short human name, e.g. `gemma-3-270m · plain · ja-labels · 3-shot`."""
-        model = self.model.id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+        model = _last_part(self.model.id)
+        if self.model.adapter:
+            model += f" + {_last_part(self.model.adapter)}"
         if self.model.backend == "predictions":
             return model
         if self.model.backend == IMPORTED:
@@ -255,6 +260,11 @@ class RunSpec:
         """
         text = json.dumps(_identity(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _last_part(name: str) -> str:
+    """The last part of a path or Hub id."""
+    return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 
 def is_sample(data_version: str) -> bool:
@@ -296,6 +306,15 @@ class Usage:
     estimated: bool = False
     """Whether the server gave no usable counts for some request, so that its texts were measured here."""
 
+    def plus(self, other: Usage) -> Usage:
+        """Both together."""
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.new_tokens + other.new_tokens,
+            self.estimated or other.estimated,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -314,11 +333,11 @@ class Output:
     """Wall time of the item's batch divided by the batch's items."""
     choice_logprobs: tuple[float, ...] | None = None
     """Summed log-probability (natural logarithm) of each of `Prompt.answers`."""
-    reasoning: str | None = None
+    reasoning: str | None = field(default=None, metadata=SET_ONLY)
     """The thought, where a server gives it apart from the text; None where it does not."""
-    reasoning_tokens: int = 0
+    reasoning_tokens: int = field(default=0, metadata=SET_ONLY)
     """Those of `new_tokens` that the thought took, as the server counts them."""
-    usage: Usage | None = None
+    usage: Usage | None = field(default=None, metadata=SET_ONLY)
     """What a server counted; None where the model ran here."""
 
 
@@ -475,6 +494,10 @@ class ModelInfo:
     """Share of unknown tokens in that text."""
     quantized: str = ""
     """How the weights are quantized in the files already, such as `bnb 4-bit (nf4)`; empty if they are not."""
+    adapter: str = ""
+    """The kind of the adapter on its weights, such as `LoRA, rank 8`; empty without one."""
+    adapter_commit: str = ""
+    """Of the adapter: Hub commit, or a checksum over its files; empty without one."""
     continues_text: bool = True
     """Whether a text can be continued; False where only whole chats are answered."""
     ranking: str = ""

@@ -23,6 +23,12 @@ BACKENDS = {
     "openai_api": "jglue_app.backends.openai_api.backend",
     "scripted": "jglue_app.backends.scripted",
 }
+WITH_ADAPTERS = frozenset({"hf"})
+"""Backends that apply adapters: their modules have `find_adapter` and `open_adapter` too."""
+
+
+SERVERS = ("openai_api",)
+"""Those whose models answer elsewhere: they are opened without weights, and their requests may cost money."""
 
 
 def backend_for(model: str) -> str:
@@ -51,9 +57,11 @@ def open_backend(
 
     Raises:
         UnknownNameError: no such backend.
+        InputError: an adapter for a backend that applies none.
         ModelError: one of its kinds, when the model cannot be loaded, or its files have changed since it was planned.
         NetworkError: the Hub cannot be reached.
     """
+    require_no_adapter_elsewhere(spec)
     require_unchanged(spec, settings)
     backend: Backend = backend_module(spec).open_model(spec, settings, device, notify, needs_template=needs_template)
     try:
@@ -88,6 +96,29 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Notify = lambda 
     tokenizer: Tokenizer = module.open_tokenizer(spec, settings, notify)
     require_unchanged(spec, settings)
     return tokenizer
+
+
+def require_no_adapter_elsewhere(spec: ModelSpec) -> None:
+    """Raise InputError if an adapter is to be applied to what is no model on this machine."""
+    if spec.adapter is not None and spec.backend not in WITH_ADAPTERS:
+        raise InputError(
+            "An adapter is applied to a model that runs here, and {model} does not. Leave the adapter out; a server "
+            "that holds it gives it a name of its own, to be used as the model's.",
+            model=spec.id,
+        )
+
+
+def can_rank(spec: ModelSpec, settings: Settings, prompt_format: str) -> bool:
+    """Whether answers can be ranked by log-likelihood: by every model that runs here, and by some servers, which are
+    asked.
+
+    Raises:
+        InputError, ModelError, NetworkError: the server cannot be used.
+    """
+    if spec.backend != endpoints.BACKEND:
+        return True
+    module = importlib.import_module(BACKENDS[endpoints.BACKEND])
+    return bool(module.can_rank(spec, settings, prompt_format))
 
 
 def backend_module(spec: ModelSpec) -> ModuleType:

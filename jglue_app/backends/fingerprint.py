@@ -8,10 +8,10 @@ is imported, and large files are hashed only when they may have changed (`file_c
 - A folder of sentence-transformers: those files of the folders in it too.
 - A repository of the Hugging Face Hub: its commit. When the Hub does not answer, that of the local copy. Small files of
   the local copy that were edited count too; its weights are assumed to be what was downloaded.
-
 - A model on a server: what the handshake with it gave, as it is kept.
 
-An adapter counts with the base model that it names, if that is a folder on this machine. The device, and the number
+An adapter on a model counts with its own files or commit (`adapter: …`). A folder that holds an adapter alone counts
+with the base model that it names, if that is a folder on this machine. The device, and the number
 format that `auto` selects on it, do not count here: `runner` refuses to mix number formats.
 """
 
@@ -20,11 +20,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jglue_app.backends import endpoints
+from jglue_app.backends.adapter_fingerprint import ADAPTER, adapter_file_checksums
 from jglue_app.backends.file_checksums import checksums
 from jglue_app.backends.hub_copy import cached_commit, current_commit, edited_files, is_commit
 from jglue_app.backends.named_models import named_models
@@ -53,9 +54,14 @@ class ModelFingerprint:
         return hashlib.sha256(json.dumps(dict(self.files), sort_keys=True).encode()).hexdigest()
 
 
+def without_adapter(spec: ModelSpec) -> ModelSpec:
+    """The model that an adapter is applied to, its files not checked."""
+    return replace(spec, adapter=None, files_sha256=None)
+
+
 def fingerprint_model(spec: ModelSpec, settings: Settings) -> ModelFingerprint | None:
-    """The files that a model would be loaded from now; None if there are none, which loading reports. A server is asked
-    what it can do, where that is not known or known for a day.
+    """The files that a model would be loaded from now, with those of its adapter; None if there are none, which loading
+    reports. A server is asked what it can do, where that is not known or known for a day.
 
     Raises:
         InputError: the server of the model is not described.
@@ -65,11 +71,41 @@ def fingerprint_model(spec: ModelSpec, settings: Settings) -> ModelFingerprint |
     if spec.backend == endpoints.BACKEND:
         module = importlib.import_module("jglue_app.backends.openai_api.backend")
         return ModelFingerprint(module.identity(spec, settings))
+    if spec.adapter is not None:
+        base = fingerprint_model(without_adapter(spec), settings)
+        return _with_adapter(base, _adapter_files(spec.adapter, settings, current_commit)) if base else None
     fingerprint = _local_fingerprint(spec, settings)
     if fingerprint is not None or spec.backend not in ON_HUB or not _hub_allowed(spec, settings):
         return fingerprint
     commit = current_commit(spec, settings)
     return _repository_fingerprint(spec, commit) if commit else None
+
+
+def _with_adapter(base: ModelFingerprint | None, adapter: Mapping[str, str] | None) -> ModelFingerprint | None:
+    return ModelFingerprint({**base.files, **adapter}) if base and adapter else None
+
+
+def _adapter_files(
+    adapter: str, settings: Settings, commit_of: Callable[[ModelSpec, Settings], str | None] | None
+) -> dict[str, str] | None:
+    """The files of an adapter, or its commit on the Hub; None if they are not known.
+
+    Args:
+        adapter: a folder or a Hub id.
+        settings: mode and folders.
+        commit_of: gives the commit of a repository; None to know that of no repository.
+    """
+    path = as_path(adapter)
+    if path is None or settings.public:
+        return None
+    if path.is_dir():
+        return adapter_file_checksums(path, settings)
+    repository = ModelSpec(adapter)
+    commit = commit_of(repository, settings) if commit_of else None
+    if commit is None:
+        return None
+    files = {COMMIT: commit} | edited_files(repository, commit)
+    return {f"{ADAPTER}{name}": digest for name, digest in files.items()}
 
 
 def require_unchanged(spec: ModelSpec, settings: Settings, loaded: str = "") -> None:
@@ -93,10 +129,15 @@ def require_unchanged(spec: ModelSpec, settings: Settings, loaded: str = "") -> 
                 model=spec.id,
             )
         return
-    fingerprint = _local_fingerprint(spec, settings)
+    base = without_adapter(spec)
+    fingerprint = _local_fingerprint(base, settings)
     if fingerprint is None and loaded and spec.backend in ON_HUB:
-        commit = loaded if is_commit(loaded) else cached_commit(spec)
-        fingerprint = _repository_fingerprint(spec, commit) if commit else None
+        commit = loaded if is_commit(loaded) else cached_commit(base)
+        fingerprint = _repository_fingerprint(base, commit) if commit else None
+    if spec.adapter is not None:
+        # What was fetched is what the local copy of its branch is at.
+        adapter_commit = (lambda repository, _: cached_commit(repository)) if loaded else None
+        fingerprint = _with_adapter(fingerprint, _adapter_files(spec.adapter, settings, adapter_commit))
     if fingerprint is not None and fingerprint.digest != spec.files_sha256:
         raise ModelError(
             "The files of {model} have changed since the run was planned. Start it again: that makes another run.",

@@ -32,7 +32,7 @@ class Spending:
     def __init__(self, limit: float | None, spent: float = 0.0, also: Account | None = None) -> None:
         self.limit = None if limit is None or limit == math.inf else limit
         self._most = None if self.limit is None else _amount(self.limit) * (1 + TOLERANCE)
-        self._before = self._spent = _amount(spent)
+        self._spent = _amount(spent)
         self._reserved = Fraction(0)
         self._exhausted = False
         self._refused_by_other = False
@@ -44,12 +44,6 @@ class Spending:
         """Cost of all requests that were settled, with that of earlier ones."""
         with self._lock:
             return float(self._spent)
-
-    @property
-    def spent_here(self) -> float:
-        """Cost of the requests that were settled through this object."""
-        with self._lock:
-            return float(self._spent - self._before)
 
     @property
     def exhausted(self) -> bool:

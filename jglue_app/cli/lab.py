@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -10,10 +11,11 @@ from rich.table import Table
 from jglue_app import prompt_lab
 from jglue_app.backends.pool import ModelPool
 from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, ThinkingOption, settings_of
+from jglue_app.cli.paying import YesOption, approved_sweep
 from jglue_app.cli.runs import stop_on_signal
 from jglue_app.cli.tables import print_json, print_lines, print_table
 from jglue_app.data import files
-from jglue_app.errors import InputError
+from jglue_app.errors import EXIT_INCOMPLETE, InputError
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.results.library import Library
 from jglue_app.runs.plan import Plan
@@ -69,6 +71,11 @@ def sweep(
     ),
     styles: Annotated[str, typer.Option(help="Wording styles, separated by commas.")] = "ja-labels",
     shots: Annotated[int, typer.Option(help="Number of solved examples.")] = 0,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0, help="Most that all paid requests of the sweep may cost; without it, it is asked about."),
+    ] = None,
+    yes: YesOption = False,
     device: DeviceOption = "auto",
     runs_dir: RunsOption = None,
     as_json: JsonOption = False,
@@ -78,16 +85,27 @@ def sweep(
     names, words = ([part.strip() for part in text.split(",") if part.strip()] for text in (formats, styles))
     sides = prompt_lab.variants(Side(model, shots=shots), names or list(FORMATS), words)
     planned: list[tuple[Side, Plan]] = []
+    out_of_budget = False
     with ProgressView() as view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
-        for event in prompt_lab.sweep(settings, pool, task, sides, limit, data_kind, stop.is_set):
+        runs = prompt_lab.plan_sweep(settings, task, sides, limit, data_kind)
+        budget = approved_sweep([plan for _, plan in runs], pool, settings, view, budget=budget or None, yes=yes)
+        for event in prompt_lab.run_sweep(settings, pool, runs, stop.is_set, budget):
             if isinstance(event, tuple):
                 planned.append(event)
             else:
                 view.show(event)
+                out_of_budget = event.kind == "stopped" and not stop.is_set()
     rows = prompt_lab.sweep_table(Library(settings.runs_dir), task, planned)
     if as_json:
         print_json(rows)
-        return
+    else:
+        _print_sweep(rows)
+    if out_of_budget:
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _print_sweep(rows: Sequence[prompt_lab.SweepRow]) -> None:
+    """One line for each format and style."""
     columns = ("format", "style", "items", "strict", "lenient", "log-likelihood", "unreadable", "flips", "ranked flips")
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:

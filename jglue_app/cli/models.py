@@ -20,16 +20,15 @@ from jglue_app.types import ModelSpec
 
 
 def models(
-    model: Annotated[
-        str | None, typer.Argument(help="ENDPOINT:MODEL, to see what its server can do; without it, all models.")
+    check: Annotated[
+        str | None, typer.Option(help="ENDPOINT:MODEL, to ask its server what it can do, and show that.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Ask the server, though that was done within a day.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The named models and those of endpoints.toml. Any other Hub id, folder or .gguf file can be given as well."""
     settings = load_settings()
-    if model is not None:
-        _show_server(model, settings, again, as_json)
+    if check is not None:
+        _show_server(check, settings, as_json)
         return
     entries, served = list(named_models().values()), served_models(settings)
     if as_json:
@@ -52,12 +51,12 @@ def models(
         print_table(table)
 
 
-def _show_server(model: str, settings: Settings, again: bool, as_json: bool) -> None:
-    """What the server of a model can do, as the handshake has it."""
+def _show_server(model: str, settings: Settings, as_json: bool) -> None:
+    """What the server of a model can do, asked now."""
     from jglue_app.backends.openai_api.backend import identity  # The client takes half a second to import.
 
     with ProgressView() as view:
-        facts = identity(ModelSpec(model, BACKEND), settings, view.say, again=again)
+        facts = identity(ModelSpec(model, BACKEND), settings, view.say, again=True)
     if as_json:
         print_json(facts)
         return

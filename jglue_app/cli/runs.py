@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from jglue_app.api import Run, open_run
+from jglue_app.api import Run, first_differences, open_run
 from jglue_app.backends.pool import ModelPool
+from jglue_app.cli.agreement import token_parts
 from jglue_app.cli.options import (
     DeviceOption,
     JsonOption,
@@ -23,17 +24,29 @@ from jglue_app.cli.options import (
     find_run,
     settings_of,
 )
+from jglue_app.cli.paying import YesOption, approved
 from jglue_app.cli.request_parameters import run_request, with_request_options
-from jglue_app.cli.tables import print_comparison, print_embeddings, print_groups, print_json, print_lines, print_report
+from jglue_app.cli.tables import (
+    print_comparison,
+    print_embeddings,
+    print_groups,
+    print_json,
+    print_lines,
+    print_note,
+    print_parts,
+    print_report,
+)
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
-from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
+from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError
 from jglue_app.messages import Message
+from jglue_app.results.first_differences import FirstDifferences, has_tokenizer_here, is_backend_comparison
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.runner import Event, run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.types import Comparison
 from jglue_app.settings import Settings
 from jglue_app.wandb_sink import Follower
 
@@ -65,20 +78,23 @@ def stop_on_signal() -> Iterator[threading.Event]:
 def _execute(
     plans: Sequence[tuple[Literal["a", "b"], Plan]],
     settings: Settings,
-    device: str,
+    pool: ModelPool,
     view: ProgressView,
     follower: Follower,
     stop: threading.Event,
 ) -> int:
     """Run plans; the exit code says whether everything has an output."""
-    with ModelPool(settings, device=device) as pool:
-        for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
-            view.show(event)
-            follower.on_event(event)
-            tell_failure(event, view)
-        if stop.is_set():
-            return EXIT_INTERRUPTED
-    return tell_missing([p for _, p in plans], settings, view)
+    out_of_budget = False
+    for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
+        view.show(event)
+        follower.on_event(event)
+        out_of_budget = out_of_budget or event.kind == "stopped"
+        tell_failure(event, view)
+    pool.clear()
+    if stop.is_set():
+        return EXIT_INTERRUPTED
+    # A run that is out of its budget has said how to go on.
+    return tell_missing([p for _, p in plans], settings, view, silent=out_of_budget)
 
 
 def tell_failure(event: Event, view: ProgressView) -> None:
@@ -94,10 +110,10 @@ def tell_failure(event: Event, view: ProgressView) -> None:
         )
 
 
-def tell_missing(plans: Sequence[Plan], settings: Settings, view: ProgressView) -> int:
-    """Say how many items have no output; the exit code says whether there are any."""
+def tell_missing(plans: Sequence[Plan], settings: Settings, view: ProgressView, *, silent: bool = False) -> int:
+    """Say how many items have no output, unless `silent`; the exit code says whether there are any."""
     missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for p in plans)
-    if missing:
+    if missing and not silent:
         view.say(
             Message("{missing} items have no output. Start the same command again to try them again.", missing=missing)
         )
@@ -119,6 +135,7 @@ def _run(
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     runs_dir: RunsOption = None,
+    yes: YesOption = False,
     protocol: ProtocolOption = "official",
     wandb: WandbOption = False,
     project: ProjectOption = None,
@@ -135,7 +152,7 @@ def _run(
     def show(runs: Sequence[Run]) -> None:
         show_report(runs[0], protocol, as_json)
 
-    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show))
+    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show, yes=yes))
 
 
 def _compare(
@@ -144,6 +161,7 @@ def _compare(
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     runs_dir: RunsOption = None,
+    yes: YesOption = False,
     protocol: ProtocolOption = "official",
     wandb: WandbOption = False,
     project: ProjectOption = None,
@@ -170,7 +188,7 @@ def _compare(
     def show(runs: Sequence[Run]) -> None:
         _show_comparison(runs[0], runs[1], protocol, as_json)
 
-    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show))
+    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show, yes=yes))
 
 
 run = with_request_options(_run, ONE)
@@ -184,14 +202,17 @@ def _evaluate(
     protocol: str,
     sink: Wandb,
     show: Callable[[Sequence[Run]], None],
+    *,
+    yes: bool,
 ) -> int:
-    """Make the runs of a request, show and push them; returns the exit code."""
-    with ProgressView() as view:
-        plans = request.plans(settings, progress=view.download)
-        stores = [RunStore.of(settings.runs_dir, plan.spec) for _, plan in plans]
+    """Make the runs of a request, show and push them; returns the exit code. `yes` agrees to what they cost."""
+    with ProgressView() as view, ModelPool(settings, device=device) as pool:
+        wanted = request.plans(settings, progress=view.download)
+        stores = [RunStore.of(settings.runs_dir, plan.spec) for _, plan in wanted]
+        plans = approved(wanted, pool, stores, view, yes=yes)
         with stop_on_signal() as stop:
             with sink.follower(plans, settings.runs_dir, protocol, view, stop.is_set) as follower:
-                code = _execute(plans, settings, device, view, follower, stop)
+                code = _execute(plans, settings, pool, view, follower, stop)
                 view.still()
                 begun = all(store.exists() for store in stores)  # A run can be stopped before it begins.
                 if begun:
@@ -219,11 +240,29 @@ def show_report(run: Run, protocol: str, as_json: bool) -> None:
 
 def _show_comparison(left: Run, right: Run, protocol: str, as_json: bool) -> None:
     result = left.compared_with(right, protocol)
+    tokens = _first_differences(left, right, result)
     embeddings = left.embeddings(right)
     if as_json:
+        runs = {"run_a": str(left.path), "run_b": str(right.path), "comparison": result}
         more = {"embeddings": embeddings} if embeddings else {}
-        print_json({"run_a": str(left.path), "run_b": str(right.path), "comparison": result, **more})
+        print_json(runs | ({"first_differences": tokens} if tokens else {}) | more)
     else:
         print_comparison(result)
+        print_parts(token_parts(tokens) if tokens else ())
         print_embeddings(embeddings)
         print_lines([f"stored in {left.path} and {right.path}"])
+
+
+def _first_differences(left: Run, right: Run, result: Comparison) -> FirstDifferences | None:
+    """In tokens, where one model was run in two ways and its tokenizer is on this machine; None elsewhere, and where
+    no text differs."""
+    if all(of.texts is None or of.texts.earliest is None for of in result.agreement.values()):
+        return None
+    specs = left.data().spec, right.data().spec
+    if not is_backend_comparison(*specs) or not any(has_tokenizer_here(spec.model) for spec in specs):
+        return None
+    try:
+        return first_differences(left, right)
+    except JglueAppError as e:  # The comparison is worth showing all the same.
+        print_note(f"first differing tokens are left out: {e}")
+        return None

@@ -11,14 +11,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from jglue_app.cli.agreement import agreement_parts
 from jglue_app.data.files import RANKED_KINDS
 from jglue_app.data.known_items import CURRENT_LABELS
+from jglue_app.money import money_text
 from jglue_app.results.embedding_references import EmbeddingReference
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring import notices
 from jglue_app.scoring.disagreement import Disagreement
 from jglue_app.scoring.item_groups import GROUPS, GroupScore
 from jglue_app.scoring.leaderboard import Entry
+from jglue_app.scoring.payment import paid_text
 from jglue_app.scoring.references import SPLIT_NAMES, on_test_set, references_of
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.rules import explain
@@ -73,6 +76,15 @@ def print_lines(lines: Iterable[str]) -> None:
         print(visible(line))
 
 
+def print_parts(parts: Iterable[Table | str]) -> None:
+    """Tables and plain lines on standard output, in their order."""
+    for part in parts:
+        if isinstance(part, Table):
+            print_table(part)
+        else:
+            print_lines([part])
+
+
 def visible(text: str) -> str:
     """A text with control characters spelled out but for tabs and line breaks: outputs and names are others', and a
     terminal would obey what they hold (`\\x1b[2J` clears it)."""
@@ -110,6 +122,8 @@ def print_report(report: Report) -> None:
         n = row.a.n if row.a else 0
         table.add_row(*_head(row), estimate_text(row.a), str(n), _floor(row), str(row.unreadable_a))
     print_table(table)
+    if report.paid:
+        print_lines([f"cost: {paid_text(report.paid)}"])
     _print_references(report)
     _print_outcomes({"": report})
     print_lines([_average(report), *_notices(report)])
@@ -163,6 +177,7 @@ def print_comparison(comparison: Comparison) -> None:
         ]
     )
     _print_flips(comparison)
+    print_parts(agreement_parts(comparison))
     _print_cost(comparison)
     _print_references(a)
     _print_outcomes({"A": a, "B": b})
@@ -190,13 +205,16 @@ def _print_cost(comparison: Comparison) -> None:
     """Precision, memory and speed of both."""
     if not comparison.cost:
         return
-    table = _table("cost of", "dtype", "quantization", "device", "weights", "items/s")
+    any_paid = any(cost.paid for cost in comparison.cost)
+    table = _table("cost of", "dtype", "quantization", "device", "weights", "items/s", *(["paid"] if any_paid else []))
     for side, cost in zip("AB", comparison.cost, strict=True):
         speed = f"{cost.items_per_s:.2f}" if cost.items_per_s else "–"
         memory = f"{cost.model.memory_bytes / 2**20:,.0f} MiB"
-        table.add_row(side, cost.model.dtype, cost.quantization, cost.model.device, memory, speed)
+        paid = [money_text(cost.paid.price, cost.paid.currency) if cost.paid else "–"] if any_paid else []
+        table.add_row(side, cost.model.dtype, cost.quantization, cost.model.device, memory, speed, *paid)
     print_lines([""])
     print_table(table)
+    print_lines(f"{side} cost: {paid_text(of.paid)}" for side, of in zip("AB", comparison.cost, strict=True) if of.paid)
 
 
 def print_protocols(reports: Mapping[str, Report]) -> None:

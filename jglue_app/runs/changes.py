@@ -9,6 +9,7 @@ from typing import Any
 
 from jglue_app.backends import endpoints
 from jglue_app.backends.fingerprint import COMMIT, ON_HUB, changed_files
+from jglue_app.backends.hf.checkpoint.stored_quantization import distributions
 from jglue_app.errors import StoreError
 from jglue_app.messages import Joined, Message
 from jglue_app.runs.manifest import package_versions
@@ -19,11 +20,10 @@ from jglue_app.types import RunSpec
 
 MAX_NAMED = 3
 """Files that a sentence names."""
-RELEVANT_PACKAGES = (
-    *("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf"),
-    "sentence-transformers",
-)
-"""Packages on whose versions an answer may depend."""
+RELEVANT_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf")
+"""Packages on whose versions an answer may depend; with an adapter on peft's too, of sentence-transformers
+on its own, and where weights are quantized in
+their files on those that read them."""
 
 
 def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
@@ -43,10 +43,14 @@ def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
     if others and plan.files:
         yield from _changed_files(plan, others[-1], begun)
     if begun and spec.model.backend in ON_HUB and len(store.finished_of(plan.items)) < plan.total:
-        machine = store.manifest().get("machine")
+        machine, model = (store.manifest().get(name) for name in ("machine", "model"))
         before = machine.get("packages") if isinstance(machine, dict) else None
         here = package_versions()
-        pairs = [(name, str((before or {}).get(name) or ""), here[name]) for name in RELEVANT_PACKAGES]
+        quantized = isinstance(model, dict) and model.get("quantized")
+        more = [*(distributions() if quantized else ()), *(("peft",) if spec.model.adapter else ())]
+        more += ["sentence-transformers"] if spec.model.backend == "sentence_transformers" else []
+        relevant = dict.fromkeys((*RELEVANT_PACKAGES, *more))
+        pairs = [(name, str((before or {}).get(name) or ""), here.get(name, "not installed")) for name in relevant]
         pairs = [(name, old, new) for name, old, new in pairs if old and old != new]
         if pairs:
             old, new = (", ".join(f"{pair[0]} {pair[k]}" for pair in pairs) for k in (1, 2))

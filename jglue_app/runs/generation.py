@@ -74,12 +74,7 @@ def sum_of_usage(a: Usage | None, b: Usage | None) -> Usage | None:
     """What two requests took together; None if neither was sent to a server."""
     if a is None or b is None:
         return a or b
-    return Usage(
-        a.requests + b.requests,
-        a.prompt_tokens + b.prompt_tokens,
-        a.new_tokens + b.new_tokens,
-        a.estimated or b.estimated,
-    )
+    return a.plus(b)
 
 
 def _opened_by_model(prompt: Prompt, result: Result, budget: int | None, count: Callable[[str], int]) -> str:
@@ -122,18 +117,20 @@ def _thought_then_answer(
             yield i, result
     for rest, group in left.items():
         answering = [replace(prompts[i], text=prompts[i].text + (of.text or "")) for i, of in group]
-        blank: list[int] = []
+        blank: dict[int, Output] = {}
         for k, result in backend.generate(answering, rest, should_stop, penalty):
             i, of = group[k]
             if isinstance(result, Output) and result.finish == "empty" and prompts[i].stop:
-                blank.append(k)
+                blank[k] = result
             else:
                 yield i, _joined(of, result)
         # An answer stands some lines below its thought: a line end may stop it, and not what stands before it.
         unstopped = [replace(answering[k], stop=()) for k in blank]
+        tried = list(blank)
         for n, result in backend.generate(unstopped, rest, should_stop, penalty) if unstopped else ():
-            i, of = group[blank[n]]
-            yield i, _joined(of, _cut_at_stop(result, prompts[i].stop))
+            i, of = group[tried[n]]
+            twice = replace(of, usage=sum_of_usage(of.usage, blank[tried[n]].usage))
+            yield i, _joined(twice, _cut_at_stop(result, prompts[i].stop))
 
 
 def _cut_at_stop(result: Result, stop: Sequence[str]) -> Result:
@@ -149,12 +146,14 @@ def _joined(thought: Output, answer: Result) -> Result:
     if isinstance(answer, RunError):
         return answer
     if answer.finish == "overflow":  # The context is full: what was written is all there is.
-        return replace(thought, finish="length")
+        return replace(thought, finish="length", usage=sum_of_usage(thought.usage, answer.usage))
     return Output(
         (thought.text or "") + (answer.text or ""),
         "stop" if answer.finish == "empty" else answer.finish,
         thought.prompt_tokens,
         thought.new_tokens + answer.new_tokens,
         thought.seconds + answer.seconds,
+        reasoning=thought.reasoning if answer.reasoning is None else (thought.reasoning or "") + answer.reasoning,
+        reasoning_tokens=thought.reasoning_tokens + answer.reasoning_tokens,
         usage=sum_of_usage(thought.usage, answer.usage),
     )

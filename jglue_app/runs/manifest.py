@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 import psutil
 
+from jglue_app.backends.hf.checkpoint.stored_quantization import distributions
 from jglue_app.errors import StoreError
 from jglue_app.messages import Message
 from jglue_app.prompts.thoughts import is_ignored
@@ -22,7 +24,7 @@ from jglue_app.runs.writer import RunWriter
 from jglue_app.types import Dataset, Item, ModelInfo, Prompt
 
 PACKAGES = (
-    *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes"),
+    *("torch", "transformers", "tokenizers", "sentencepiece", "accelerate", "bitsandbytes", "peft"),
     *("safetensors", "gguf", "huggingface-hub", "gradio", "sentence-transformers"),
 )
 
@@ -61,7 +63,7 @@ def write_head(
         "model_files": dict(plan.files),
         "machine": machine,
         "items": facts_of(items),
-    } | ({"records": old["records"]} if "records" in old else {})
+    } | {name: old[name] for name in ("records", "cost") if name in old}
     if earlier := _earlier_machines(old, machine):
         head["earlier_machines"] = earlier
     if engines := _earlier_engines(old, backend):
@@ -98,7 +100,17 @@ def _earlier_machines(old: dict[str, Any], machine: dict[str, Any]) -> list[Any]
     """The machines and versions with which earlier parts of the run were made, where they were others."""
     earlier: list[Any] = list(old.get("earlier_machines") or [])
     before = old.get("machine")
-    return earlier + ([before] if before and before != machine else [])
+    return earlier + ([before] if before and before != _as_known_to(before, machine) else [])
+
+
+def _as_known_to(before: Any, machine: dict[str, Any]) -> dict[str, Any]:
+    """A machine without the packages for quantized weights of which an earlier manifest says nothing: it is of a
+    version that did not note them, or they were not there and so have read no weights of the run."""
+    known = before.get("packages") if isinstance(before, dict) else None
+    if not isinstance(known, dict):
+        return machine
+    packages = {name: version for name, version in machine["packages"].items() if name in PACKAGES or name in known}
+    return machine | {"packages": packages}
 
 
 def _in_order(plan: Plan, kept: set[tuple[str, str]]) -> list[Item]:
@@ -209,13 +221,18 @@ def machine_facts() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Package → its version here, of those that models are loaded and read with."""
+    """Package → its version here, of those that models are loaded and read with. Packages for weights that are
+    quantized in their files are named where they are installed."""
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
+    for package in distributions():
+        if package not in versions:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                versions[package] = importlib.metadata.version(package)
     return versions
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from jglue_app.backends import require_no_adapter_elsewhere
 from jglue_app.backends.fingerprint import fingerprint_model
 from jglue_app.data import files as data
 from jglue_app.data.pools import few_shot_pool, fingerprint, sample_items
@@ -167,6 +168,7 @@ def _check_request(
         max_new_tokens=decoding.max_new_tokens,
         a=Side.of(model, prompt, decoding),
     )
+    require_no_adapter_elsewhere(model)
     if split == "train" and any(prompt.for_task(name).shots for name in tasks):
         raise InputError(
             "Few-shot examples are taken from the train split, which is what is evaluated here. "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -46,6 +48,15 @@ class ProgressView:
     def still(self) -> None:
         """Draw no bars any more: while they move, they take in what is printed on standard output."""
         self._bars.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Draw no bars in the meantime, so that something can be asked on the terminal."""
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
 
     def show(self, event: Event) -> None:
         """Draw one event."""

@@ -7,23 +7,25 @@ import contextlib
 import itertools
 import queue
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from jglue_app.backends.pool import ModelPool
-from jglue_app.errors import RunBusyError, StoreError
+from jglue_app.errors import JglueAppError, RunBusyError, StoreError
 from jglue_app.messages import Joined, Message
 from jglue_app.prompts import formats
 from jglue_app.runs.answering import answer_prompts, token_limits
 from jglue_app.runs.changes import changes_since
 from jglue_app.runs.manifest import Described, note_records, repair, write_head
 from jglue_app.runs.notes import notes_on_repetition_penalty, notes_on_thinking
+from jglue_app.runs.paying import Charge, charged_to, check_server, nobody_else, note_cost
 from jglue_app.runs.plan import Plan, build_prompts
+from jglue_app.runs.sessions import Session, open_sessions
 from jglue_app.runs.store import RunStore
 from jglue_app.tasks import TASKS
-from jglue_app.types import Backend, ModelSpec, Record, ServerBackend
+from jglue_app.types import Backend, ModelSpec, Record
 
 FIRST_CHUNKS, MIN_CHUNK, MAX_CHUNK = (4, 24), 96, 2_048
 """Items handed to the model at a time: few at first, so that something is seen soon, then enough to share tokens."""
@@ -64,16 +66,18 @@ def run_plan(
     runs_dir: Path,
     should_stop: Callable[[], bool] = lambda: False,
     side: Literal["a", "b"] = "a",
+    charge: Charge = nobody_else,
 ) -> Iterator[Event]:
     """Answer every item of a plan that has no output yet, storing each record before its event.
 
     The model is not loaded when nothing is left to do.
 
     Raises:
+        InputError: the model is paid, and the plan has no budget.
         ModelError, NetworkError: the model cannot be loaded.
         StoreError: the run directory is in use, or cannot be written.
     """
-    yield from run_plans([(side, plan)], pool, runs_dir, should_stop)
+    yield from run_plans([(side, plan)], pool, runs_dir, should_stop, charge)
 
 
 def run_plans(
@@ -81,9 +85,13 @@ def run_plans(
     pool: ModelPool,
     runs_dir: Path,
     should_stop: Callable[[], bool] = lambda: False,
+    charge: Charge = nobody_else,
 ) -> Iterator[Event]:
     """Run one or two plans, subset by subset in turn when their models fit in memory together, else one after the
     other; the same weights are loaded once. Two identical plans are run once.
+
+    A run whose budget has no room for a next request ends as stopped, with a notice that says so. The budget is that of
+    each run. `charge` names who else pays for the requests of a model.
     """
     stores = {id(p): RunStore.of(runs_dir, p.spec) for _, p in plans}
     for side, p in plans:
@@ -116,56 +124,70 @@ def run_plans(
                 counts=Joined(", ", counts),
             )
             yield Event("notice", p.spec.label, side, message=message)
+    sessions, notes = open_sessions(plans, pool, stores, charge)
+    for side, p, text in notes:
+        yield Event("notice", p.spec.label, side, message=text, task=p.spec.tasks[0])
     models = {p.spec.model for _, p, _ in steps}
     if len(models) == 1 or (len(models) > 1 and pool.fit_together(models)):
         steps.sort(key=lambda step: list(TASKS).index(step[2]))
     elif models:
         message = Message("The two models do not fit in memory together: they run one after the other.")
         yield Event("notice", plans[0][1].spec.label, message=message)
-    attempted: dict[int, int] = {}
-    given: dict[int, set[str]] = {}
-    for side, p, name in steps:
-        if should_stop():
-            break
-        before = attempted.setdefault(id(p), len(stores[id(p)].finished_of(p.items)))
-        attempted[id(p)] += yield from _run_task(
-            p, name, pool, stores[id(p)], should_stop, side, before, given.setdefault(id(p), set())
-        )
-    for p in {id(p): p for _, p, _ in steps}.values():
-        if stores[id(p)].exists():
-            # Another process that has taken the run over meanwhile notes it at its own end.
-            with contextlib.suppress(RunBusyError), stores[id(p)].writing() as writer:
-                note_records(stores[id(p)], writer)
+    begun = {id(p): p for _, p, _ in steps}
+    try:
+        for side, p, name in steps:
+            if should_stop():
+                break
+            if not sessions[id(p)].exhausted:
+                yield from _run_task(p, name, pool, sessions[id(p)], should_stop, side)
+    except BaseException:
+        for plan_id in begun:
+            if sessions[plan_id].spending is not None:
+                with contextlib.suppress(JglueAppError):
+                    _note_end(stores[plan_id], sessions[plan_id])
+        raise
+    for plan_id in begun:
+        _note_end(stores[plan_id], sessions[plan_id])
     for side, p in plans:
         finished = len(stores[id(p)].finished_of(p.items))
-        kind: Literal["done", "stopped"] = "stopped" if finished < p.total and should_stop() else "done"
-        yield Event(kind, p.spec.label, side, run_done=finished, run_total=p.total)
+        if why := sessions[id(p)].why_ended(p):
+            yield Event("notice", p.spec.label, side, message=why)
+        stopped = finished < p.total and (should_stop() or sessions[id(p)].exhausted)
+        yield Event("stopped" if stopped else "done", p.spec.label, side, run_done=finished, run_total=p.total)
+
+
+def _note_end(store: RunStore, session: Session) -> None:
+    """Note in the manifest what is stored of a run, and what it has cost."""
+    if store.exists():
+        # Another process that has taken the run over meanwhile notes it at its own end.
+        with contextlib.suppress(RunBusyError), store.writing() as writer:
+            note_records(store, writer)
+            note_cost(store, writer, session.spending, session.info)
 
 
 def _run_task(
     plan: Plan,
     name: str,
     pool: ModelPool,
-    store: RunStore,
+    session: Session,
     should_stop: Callable[[], bool],
     side: Literal["a", "b"],
-    before: int,
-    given: set[str],
-) -> Generator[Event, None, int]:
-    """Answer what is left of one subset and return how many items that was; `before` counts those of the whole run,
-    `given` are the notices it has had."""
-    label = plan.spec.label
-    with store.writing() as writer:
+) -> Iterator[Event]:
+    """Answer what is left of one subset."""
+    label, store, before = plan.spec.label, session.store, session.attempted
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(store.writing())
         finished = store.finished()
         remaining = [item for item in plan.items[name] if (name, item.id) not in finished]
         if not remaining:
-            return 0
+            return
         loading = _load(pool, plan.spec.model, needs_template=plan.spec.prompt.format == "chat")
         while isinstance(step := next(loading), str):
             yield Event("notice", label, side, message=step, task=name)
         backend = step
+        stack.enter_context(charged_to(backend, session.spending))
         require_same_model(store, backend)
-        _check_server(backend, plan)
+        check_server(backend, plan)
         info = backend.info
         built = build_prompts(plan, name, remaining, formats.format_info(info, backend.render_chat))
         write_head(plan, store, writer, backend, built[0])
@@ -173,8 +195,8 @@ def _run_task(
             *notes_on_thinking(plan.spec, TASKS[name], built[0]),
             *notes_on_repetition_penalty(plan.spec, name),
         ):
-            if note not in given:
-                given.add(note)
+            if note not in session.given:
+                session.given.add(note)
                 yield Event("notice", label, side, message=note, task=name)
         limits = token_limits(plan, TASKS[name], remaining, backend)
         total = len(plan.items[name])
@@ -187,6 +209,7 @@ def _run_task(
                 break
             for record in answer_prompts(plan.spec, TASKS[name], limits, chunk, backend, should_stop, writer.append):
                 done_here += 1
+                session.attempted += 1
                 speed = done_here / max(time.perf_counter() - started, 1e-9)
                 yield Event(
                     "record",
@@ -205,9 +228,8 @@ def _run_task(
             if backend.info != info:  # Longer prompts have changed how they go through the model.
                 info = backend.info
                 write_head(plan, store, writer, backend)
-            if should_stop():
+            if should_stop() or session.exhausted:
                 break
-        return done_here
 
 
 def require_same_model(store: RunStore, backend: Described) -> None:
@@ -231,13 +253,6 @@ def require_same_model(store: RunStore, backend: Described) -> None:
             old=before["dtype"],
             new=backend.info.dtype,
         )
-
-
-def _check_server(backend: Backend, plan: Plan) -> None:
-    """Refuse what a server cannot do, before anything is sent."""
-    if isinstance(backend, ServerBackend):
-        ranks = any(TASKS[name].kind == "choice" for name in plan.spec.tasks)
-        backend.check(plan.spec.prompt, plan.spec.decoding, ranks=ranks)
 
 
 def _load(pool: ModelPool, spec: ModelSpec, *, needs_template: bool) -> Iterator[str | Backend]:

@@ -1,4 +1,4 @@
-"""Two runs on the same items: paired differences with tests, flips and cost. No I/O."""
+"""Two runs on the same items: paired differences with tests, flips, agreement and cost. No I/O."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from jglue_app.scoring import significance
+from jglue_app.scoring.agreement import agreements
 from jglue_app.scoring.estimates import (
     AGREEMENTS,
     CORRELATIONS,
@@ -18,6 +19,7 @@ from jglue_app.scoring.estimates import (
     similarity_of,
 )
 from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, only, only_judged
+from jglue_app.scoring.payment import paid_for
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import SHARES, is_cosine, is_right
 from jglue_app.scoring.report import READINGS, has_score, report_judged
@@ -86,6 +88,7 @@ def compare_runs(
         _average(left, right, scoring, differences),
         {name: by_reading for name, by_reading in flips.items() if by_reading},
         (costs[0], costs[1]) if costs[0] and costs[1] else None,
+        agreements(a, b),
     )
 
 
@@ -134,7 +137,7 @@ def _cost(data: RunData) -> Cost | None:
     outputs = [r.output for r in data.records if r.output is not None and (r.task, r.item_id) in item_keys]
     asked_for = data.spec.model.quantization
     quantization = data.model.quantized or asked_for if asked_for == "none" else asked_for
-    return Cost(data.model, quantization, len(outputs), sum(o.seconds for o in outputs))
+    return Cost(data.model, quantization, len(outputs), sum(o.seconds for o in outputs), paid_for(data))
 
 
 def _differences(

@@ -11,6 +11,7 @@ from jglue_app.scoring import notices, significance
 from jglue_app.scoring.estimates import CORRELATIONS, estimate, gold_similarity, similarity_of
 from jglue_app.scoring.floors import constant_floors, default_floors
 from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, knows_answer
+from jglue_app.scoring.payment import paid_for
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import best_choice, is_cosine
 from jglue_app.scoring.protocols.judging import is_scored
@@ -62,6 +63,7 @@ def report_judged(data: RunData, protocol: ScoringProtocol, judged: Judged) -> R
         average_without=without,
         notices=notices.of_run(data.spec, protocol, data.model, [record.prompt for record in data.records]),
         split=data.spec.split,
+        paid=paid_for(data),
     )
 
 

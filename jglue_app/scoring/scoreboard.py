@@ -130,3 +130,18 @@ def estimate_text(estimate: Estimate | None, *, sign: bool = False) -> str:
     if estimate.low is None:
         return text
     return f"{text} [{number(estimate.low, sign=sign)}, {number(estimate.high, sign=sign)}]"
+
+
+def significant(value: float | None, *, sign: bool = False) -> str:
+    """Three significant digits, `–` for no value: for numbers that may be very small, such as `2.1e-05`."""
+    if value is None:
+        return "–"
+    return f"{value or 0.0:+.3g}" if sign else f"{value or 0.0:.3g}"
+
+
+def significant_text(estimate: Estimate, *, sign: bool = False) -> str:
+    """`0.0132 [0.011, 0.0158]`, in three significant digits; `–` where there is no value."""
+    text = significant(estimate.value, sign=sign)
+    if estimate.value is None or estimate.low is None:
+        return text
+    return f"{text} [{significant(estimate.low, sign=sign)}, {significant(estimate.high, sign=sign)}]"

@@ -130,6 +130,24 @@ class TaskReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Paid:
+    """What answers took from a server whose tokens are paid, and what they cost."""
+
+    requests: int
+    prompt_tokens: int
+    new_tokens: int
+    """Generated tokens, those of thoughts among them."""
+    reasoning_tokens: int
+    """Those of them that thoughts took."""
+    price: float
+    """At the prices of the time when the run began."""
+    currency: str
+    """Of the price, such as `USD`."""
+    estimated: bool
+    """Whether some tokens are estimated, because the server gave no usable counts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All scores of one run under one protocol."""
 
@@ -149,6 +167,8 @@ class Report:
     """What concerns the whole run."""
     split: str = "valid"
     """Which split was scored."""
+    paid: Paid | None = None
+    """What the answers cost; None where nothing is paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +216,92 @@ class Cost:
     """Items with an output."""
     seconds: float
     """That answering them took, without loading."""
+    paid: Paid | None = None
+    """What they cost; None where nothing is paid."""
 
     @property
     def items_per_s(self) -> float | None:
         """None where nothing was measured."""
         return self.items / self.seconds if self.seconds > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class LogprobDifference:
+    """What two runs give one answer of an item."""
+
+    item_id: str
+    answer: str
+    """As the prompt asks for it."""
+    a: float
+    """Summed log-probability (natural logarithm) in A."""
+    b: float
+
+    @property
+    def size(self) -> float:
+        """How far they are apart, in nats."""
+        return abs(self.b - self.a)
+
+
+@dataclass(frozen=True, slots=True)
+class LogprobAgreement:
+    """How far two runs' log-probabilities of the same answers are apart: means over the items, each with its 95 %
+    bootstrap interval over items. Formulas are in `scoring.agreement`."""
+
+    kl: Estimate
+    """KL(A‖B) in nats, between the probabilities renormalised over an item's choices."""
+    total_variation: Estimate
+    """Between the same probabilities; from 0 to 1."""
+    bits_a: Estimate
+    """Bits per character of the gold answer in A: the mean over items of each item's own ratio."""
+    bits_b: Estimate
+    bits_difference: Estimate
+    """B minus A, paired."""
+    mean_difference: Estimate
+    """|log P in B − log P in A| in nats, over all answers of an item; not renormalised."""
+    largest: LogprobDifference
+    """The largest such difference of all items and answers; of equal ones the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextAgreement:
+    """How far the generated texts of two runs are the same, character by character; a character is a code point."""
+
+    n: int
+    """Items for which both have generated a text."""
+    identical: int
+    median: float | None
+    """Over the items whose texts differ, the median of how many characters come before the first that differs; None if
+    all are identical."""
+    earliest: int | None
+    """The least such number."""
+    earliest_item: str
+    """The first item that has it; empty if all texts are identical."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far two runs agree on one subset, right or wrong."""
+
+    logprobs: LogprobAgreement | None
+    """None where no item has log-probabilities of the same answers on both sides, or they are approximate."""
+    texts: TextAgreement | None
+    """None where no item has a generated text on both sides."""
+    other_answers: int = 0
+    """Items with log-probabilities on both sides that are not compared, since the runs ranked other texts, or which
+    texts is not known."""
+    approximate: bool = False
+    """Whether log-probabilities are not compared because a side ranks answers by less than their whole texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAgreement:
+    """How far two runs agree on one item; see `Agreement`."""
+
+    kl: float | None
+    """KL(A‖B) in nats; None unless both have log-probabilities of the same answers."""
+    total_variation: float | None
+    first_difference: int | None
+    """Characters before the first that differs; None if the texts are identical, or one is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +322,9 @@ class Comparison:
     """Task → reading (`strict`, `choose`) → on how many items the answers differ."""
     cost: tuple[Cost, Cost] | None = None
     """Of A and of B; None unless both models are known."""
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
+    """Task → how far log-probabilities and texts are the same; no entry where there is nothing to compare. It depends
+    on no protocol."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,15 @@ from typing import Any, Literal
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import BusyError, InputError, JglueAppError
+from jglue_app.runs.paying import Charge
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.request import Plans, RunRequest
 from jglue_app.runs.runner import Event, run_plans
 from jglue_app.settings import Settings
+from jglue_app.ui.visitor_budget import VisitorBudgets
 
-State = Literal["preparing", "waiting", "running", "done", "stopped", "out_of_time", "failed"]
-ENDED = ("done", "stopped", "out_of_time", "failed")
+State = Literal["preparing", "waiting", "running", "done", "stopped", "out_of_time", "out_of_budget", "failed"]
+ENDED = ("done", "stopped", "out_of_time", "out_of_budget", "failed")
 MAX_JOBS = 1_000
 """Jobs that are remembered; the oldest that have ended are forgotten first."""
 MAX_ACTIVE_JOBS = 64
@@ -112,6 +114,7 @@ class Jobs:
     def __init__(self, settings: Settings, pool: ModelPool) -> None:
         self._settings = settings
         self._pool = pool
+        self._budgets = VisitorBudgets(settings)
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._queue: list[Job] = []
         """Jobs that need the accelerator; the first one holds it."""
@@ -187,6 +190,11 @@ class Jobs:
         threading.Thread(target=self._run, args=(job, wait_and_work), name=f"cpu-job-{kind}", daemon=True).start()
         return job
 
+    def charge_for(self, owner: str) -> Charge:
+        """Who is charged for the requests of an owner's jobs, beside their own budget: on a public server, the owner's
+        share of what the operator gives to visitors."""
+        return self._budgets.charge_for(owner)
+
     def latest(self, owner: str, kind: str) -> Job | None:
         """The owner's last job of a kind, under way or ended."""
         with self._changed:
@@ -233,7 +241,8 @@ class Jobs:
                 left = None if limit is None else began + limit - used
                 stop_condition = _StopCondition(job, left, lambda: self._others_wait(job))
                 ends = set()
-                for event in run_plans(planned, self._pool, self._settings.runs_dir, stop_condition):
+                charge = self.charge_for(job.owner)
+                for event in run_plans(planned, self._pool, self._settings.runs_dir, stop_condition, charge):
                     job.handle(event)
                     ends.add(event.kind)
                     if event.kind == "record":
@@ -243,6 +252,8 @@ class Jobs:
                 return
             if stop_condition.why == "timeout":
                 job.state = "out_of_time"
+            elif not stop_condition.why:
+                job.state = "out_of_budget"
             if stop_condition.why != "preempted":
                 return
 

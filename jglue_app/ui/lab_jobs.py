@@ -11,7 +11,7 @@ from jglue_app import prompt_lab
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
 from jglue_app.prompt_lab import Inspected, Tried
-from jglue_app.runs.request import Side
+from jglue_app.runs.request import MAX_BUDGET, Side
 from jglue_app.runs.runner import Event
 from jglue_app.tasks import get_task
 from jglue_app.types import Item
@@ -30,8 +30,16 @@ def inspect_prompt(state: AppState, side: Side, item: Item, job: Job, data: str 
     return prompt_lab.inspect_prompt(plan, item, state.tokenizer(plan.spec.model), job.stop.is_set)
 
 
-def start_answer(state: AppState, owner: str, sides: Mapping[str, Side], item: Item, data: str = "sample") -> Job:
-    """Have a model answer one item in one or two ways; the job's result is side → `Tried`, as far as it came.
+def start_answer(
+    state: AppState,
+    owner: str,
+    sides: Mapping[str, Side],
+    item: Item,
+    data: str = "sample",
+    budget: float | None = None,
+) -> Job:
+    """Have a model answer one item in one or two ways; the job's result is side → `Tried`, as far as it came. `budget`
+    is the most that each answer of a paid model may cost.
 
     Raises:
         BusyError: the owner's last answer is not there yet.
@@ -50,15 +58,27 @@ def start_answer(state: AppState, owner: str, sides: Mapping[str, Side], item: I
             for name, side in sides.items():
                 if not acquired or should_stop():
                     return
-                answer = prompt_lab.try_item(state.settings, state.pool, side, item, should_stop, notify, data)
+                charge = state.jobs.charge_for(owner)
+                answer = prompt_lab.try_item(
+                    state.settings, state.pool, side, item, should_stop, notify, data, budget, charge
+                )
                 if answer is not None:
                     answers[name] = answer
 
     return state.jobs.start(owner, ANSWER, work)
 
 
-def start_sweep(state: AppState, owner: str, task: str, sides: Sequence[Side], items: Any, data: str) -> Job:
-    """Begin a sweep; the job's result is a growing list of (side, plan).
+def start_sweep(
+    state: AppState,
+    owner: str,
+    task: str,
+    sides: Sequence[Side],
+    items: Any,
+    data: str,
+    budget: float | None = None,
+) -> Job:
+    """Begin a sweep; the job's result is a growing list of (side, plan). `budget` is the most that the whole sweep may
+    cost.
 
     Raises:
         InputError: too many items, or a sweep of the owner is active.
@@ -74,9 +94,12 @@ def start_sweep(state: AppState, owner: str, task: str, sides: Sequence[Side], i
             if not acquired:
                 return
             should_stop = _stop_condition(job, state.settings.max_seconds)
-            for event in prompt_lab.sweep(state.settings, state.pool, task, sides, int(items), data, should_stop):
+            settings, pool, charge = state.settings, state.pool, state.jobs.charge_for(owner)
+            for event in prompt_lab.sweep(settings, pool, task, sides, int(items), data, should_stop, budget, charge):
                 if isinstance(event, Event):
                     job.handle(event)
+                    if event.kind == "stopped" and not should_stop():
+                        job.state = "out_of_budget"
                     continue
                 side, plan = event
                 job.runs[str(len(job.result))] = PlannedRun.of(plan)
@@ -95,3 +118,16 @@ def _stop_condition(job: Job, seconds: float | None) -> Callable[[], bool]:
     """Whether a job has to stop: it was stopped, or so many seconds from now are over."""
     deadline = time.monotonic() + seconds if seconds else None
     return lambda: job.stop.is_set() or (deadline is not None and time.monotonic() > deadline)
+
+
+def read_budget(value: Any) -> float | None:
+    """A budget from a control or a program: None for 0 or nothing.
+
+    Raises:
+        InputError: it is no amount of money.
+    """
+    if value is None or (controls.is_number(value, 0, 0)):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_BUDGET:
+        raise InputError("The budget is an amount of money above 0, or 0 for none.")
+    return float(value)

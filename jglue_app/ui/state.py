@@ -236,7 +236,9 @@ class AppState:
         with copy.writing() as writer:
             writer.items(items)
             writer.append(record for record in part.records if (record.task, record.item_id) in keys)
-            manifest = {key: value for key, value in RunStore(path).manifest().items() if key != "records"}
+            # Counts and costs are those of all items.
+            stored = RunStore(path).manifest().items()
+            manifest = {key: value for key, value in stored if key not in ("records", "cost")}
             writer.manifest(manifest | {"items": facts_of(items)})
         return copy.path
 

@@ -9,9 +9,10 @@ from jglue_app.errors import InputError
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.judged import judge_run
-from jglue_app.scoring.types import Comparison
+from jglue_app.scoring.types import Agreement, Comparison
 from jglue_app.tasks import TASKS
 from jglue_app.types import RunData
+from jglue_app.wandb_sink.agreement_tables import agreement_item_table, agreement_table
 from jglue_app.wandb_sink.payload import (
     COMPARISON,
     FORMAT,
@@ -56,13 +57,19 @@ def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str
     comparison = compare_runs(a, b, protocol, chosen)
     items = {f"comparison/{task}": comparison_table(task, chosen, official) for task in TASKS}
     tables = {name: table for name, table in items.items() if table.rows}
+    tasks = [name.rsplit("/", 1)[-1] for name in tables]
     tables["comparison/statistics"] = statistics_table(comparison)
+    of_agreement = {
+        "comparison/agreement": agreement_table(comparison),
+        "comparison/agreement_items": agreement_item_table(a, b),
+    }
+    tables |= {name: table for name, table in of_agreement.items() if table.rows}
     id_ = comparison_id(a.spec.spec_id, b.spec.spec_id)
     sides = {"a": a, "b": b}
     config = {
         "protocol": protocol,
         "data_kind": a.spec.data_kind,
-        "tasks": [name.rsplit("/", 1)[-1] for name in tables if not name.endswith("/statistics")],
+        "tasks": tasks,
         "comparison": id_,
         **{
             side: {
@@ -91,7 +98,7 @@ def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str
 
 
 def comparison_keys(comparison: Comparison) -> Summary:
-    """Scalars of a comparison: both scores, B − A with its interval, p, corrected p, the verdict."""
+    """Scalars of a comparison: both scores, B − A with its interval, p, corrected p, the verdict; flips; agreement."""
     out: dict[str, float | int | str | None] = {}
     for reading, tables in (
         ("", comparison.differences),
@@ -111,4 +118,22 @@ def comparison_keys(comparison: Comparison) -> Summary:
     for task, readings in comparison.flips.items():
         for name, flips in readings.items():
             out |= {f"comparison/{task}/flips/{name}": flips.changed, f"comparison/{task}/flips/{name}/n": flips.n}
+    for task, agreement in comparison.agreement.items():
+        out |= _agreement_keys(f"comparison/{task}/agreement", agreement)
     return {key: value for key, value in out.items() if value is not None}
+
+
+def _agreement_keys(key: str, agreement: Agreement) -> dict[str, float | int | str | None]:
+    """Of one subset: means with their intervals, the largest difference, and how many texts are identical."""
+    out: dict[str, float | int | str | None] = {}
+    if of := agreement.logprobs:
+        out |= estimate_keys(f"{key}/kl_nats", of.kl) | estimate_keys(f"{key}/total_variation", of.total_variation)
+        out |= estimate_keys(f"{key}/bits_per_character/a", of.bits_a)
+        out |= estimate_keys(f"{key}/bits_per_character/b", of.bits_b)
+        out |= estimate_keys(f"{key}/bits_per_character/difference", of.bits_difference)
+        out |= estimate_keys(f"{key}/logprob_difference", of.mean_difference)
+        out[f"{key}/logprob_difference/largest"] = of.largest.size
+    if texts := agreement.texts:
+        out |= {f"{key}/texts": texts.n, f"{key}/texts/identical": texts.identical}
+        out |= {f"{key}/texts/first_difference": texts.median, f"{key}/texts/first_difference/least": texts.earliest}
+    return out

@@ -203,8 +203,8 @@ class Follower:
 
     def on_event(self, event: Event) -> None:
         """Log the progress after an event, at no cost if it is too early for that."""
-        if event.kind == "stopped":
-            self._exit_codes[event.side] = EXIT_INTERRUPTED
+        if event.kind == "stopped":  # By somebody, or because its budget has no room.
+            self._exit_codes[event.side] = EXIT_INTERRUPTED if self._should_stop() else EXIT_INCOMPLETE
         if event.record and event.record.error:
             self._exit_codes.setdefault(event.side, EXIT_INCOMPLETE)
         worker = self._workers.get(event.side)

@@ -9,6 +9,7 @@ A run's summary has the scores of every protocol, each with what is needed to ra
     protocols/<name>/…                        the same of every protocol, the chosen one too: one key for all runs
     outcomes/<subset>/<outcome>               items with each outcome
     speed/<subset>/items_per_s                from the seconds that each item took
+    cost/price                                of a paid model's answers, in cost/currency; with cost/requests and tokens
 
 Names of keys are part of the format: `leaderboard.py` reads them back.
 """

@@ -11,6 +11,7 @@ from typing import Any
 from jglue_app.errors import InputError
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.judged import judge_run
+from jglue_app.scoring.payment import paid_for
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.scoring.report import main_metric, report_run
 from jglue_app.scoring.scoreboard import OUTCOMES
@@ -58,7 +59,7 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
     for name, report in reports.items():
         summary |= score_keys(report, f"{PROTOCOLS_KEY}/{name}")
     summary |= score_keys(reports[protocol], CHOSEN)
-    summary |= _outcome_keys(reports["official"]) | _speed_keys(data)
+    summary |= _outcome_keys(reports["official"]) | _speed_keys(data) | _cost_keys(data, manifest)
     tables = {f"predictions/{task}": prediction_table(judged, task, protocol) for task in judged["official"]}
     tables["failure_picture"] = outcome_table(reports["official"])
     tables["notices"] = notice_table(reports)
@@ -166,6 +167,16 @@ def _speed_keys(data: RunData) -> Summary:
     if data.model is not None:
         out["speed/weights_mib"] = data.model.memory_bytes / 2**20
     return out
+
+
+def _cost_keys(data: RunData, manifest: Mapping[str, Any]) -> Summary:
+    """What a paid model's answers cost; nothing where nothing is paid."""
+    paid = paid_for(data)
+    if paid is None:
+        return {}
+    values = asdict(paid)
+    values["beside_answers"] = manifest.get("cost", {}).get("beside_answers", 0.0)
+    return {f"cost/{name}": value for name, value in values.items()}
 
 
 def _quantized(data: RunData) -> str:

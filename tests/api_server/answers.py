@@ -82,6 +82,10 @@ def _unsupported(name: str, instead: str = "") -> RefusedError:
     return RefusedError(400, message, code="unsupported_parameter", param=name)
 
 
+def _given(body: Mapping[str, Any], name: str) -> bool:
+    return body.get(name) is not None and body[name] is not False
+
+
 def check_parameters(config: ApiConfig, body: Mapping[str, Any]) -> None:
     """Refuse what the server is configured to refuse."""
     limits = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -89,9 +93,9 @@ def check_parameters(config: ApiConfig, body: Mapping[str, Any]) -> None:
         if body.get(name) is not None and config.token_limit == other:
             raise _unsupported(name, other)
     for name in ("echo", "prompt_logprobs", "seed", "repetition_penalty"):
-        if getattr(config, name) == "refused" and body.get(name) not in (None, False):
+        if getattr(config, name) == "refused" and _given(body, name):
             raise _unsupported(name)
-    if config.top_logprobs == "refused" and body.get("logprobs") not in (None, False):
+    if config.top_logprobs == "refused" and _given(body, "logprobs"):
         raise _unsupported("logprobs")
     if config.temperature == "refused" and body.get("temperature") not in (None, 1):
         message = "Unsupported value: 'temperature' does not support {} with this model. Only the default (1) value"

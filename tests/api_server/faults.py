@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import random
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from time import time
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Kind = (
     Literal["status", "html", "redirect", "shape", "drop_before", "drop_within", "half_json", "hang", "million"]
-    | Literal["endless", "wrong_length", "short_length", "gzip_bomb", "drip"]
+    | Literal["endless", "wrong_length", "short_length", "gzip_bomb", "drip", "drip_head"]
 )
 HTML = "<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1><hr>nginx</body></html>\n"
 MILLION = 1_000_000
@@ -42,7 +43,7 @@ class Fault:
     length. `hang`: silence until the server is closed or the client leaves. `million`: the right answer with a text of
     `repeats` times `あいう…`; `endless`: one that never ends, in chunks. `wrong_length`, `short_length`: a
     `Content-Length` above and below the body's. `gzip_bomb`: `repeats` characters, compressed a thousandfold. `drip`:
-    the right answer a byte every `seconds`.
+    the right answer a byte every `seconds`; `drip_head`: headers likewise, without end.
     """
 
     kind: Kind
@@ -188,13 +189,22 @@ def play(fault: Fault, exchange: Exchange, right: bytes, closing: Waiter) -> Non
             exchange.chunks(_endless(right, closing))
         case "drip":
             exchange.head(200, {"Content-Length": str(len(right))})
-            for byte in right[:-1]:
-                exchange.write(bytes([byte]))
-                if closing.wait(fault.seconds):
-                    exchange.drop()
-                    return
-            exchange.settle(whole=True)
-            exchange.write(right[-1:])
+            if _drip(exchange, (bytes([byte]) for byte in right[:-1]), fault.seconds, closing):
+                exchange.settle(whole=True)
+                exchange.write(right[-1:])
+        case "drip_head":
+            exchange.write(b"HTTP/1.1 200 OK\r\n")
+            _drip(exchange, (b"X-%d: a\r\n" % i for i in itertools.count()), fault.seconds, closing)
+
+
+def _drip(exchange: Exchange, data: Iterable[bytes], seconds: float, closing: Waiter) -> bool:
+    """Write slowly; whether all was written."""
+    for part in data:
+        exchange.write(part)
+        if closing.wait(seconds):
+            exchange.drop()
+            return False
+    return True
 
 
 def _around(right: bytes) -> tuple[bytes, bytes]:

@@ -1,12 +1,13 @@
 """A deterministic language model in place of a network: every log-probability can be worked out by an independent call.
 
-The scores (logits) of the next token are a hash of all tokens before it and a fixed bias of each token, so that any
-difference in a prompt changes every later distribution, as with a real model.
+The scores (logits) of the next token are a hash of all tokens before it, a fixed bias of each token, and a little more
+for tokens that stood before: any difference in a prompt changes every later distribution, as with a real model.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 import random
 from array import array
@@ -32,6 +33,8 @@ PIECES: tuple[str, ...] = tuple(dict.fromkeys((*ANSWERS, *LETTERS, *ASCII, *LONG
 
 SPAN = 8.0
 """Width of the hashed part of a score."""
+AGAIN = 0.5
+"""Added to the score of a token that stands in the prefix: models repeat what they have read."""
 OPENS_ANSWER = ("：", ":", "\n")
 
 
@@ -56,7 +59,7 @@ class Generation:
 
 def _bias(token: int) -> float:
     if token == EOS:
-        return 0.6
+        return 1.0
     if token < FIRST_PIECE:
         return -20.0
     piece = PIECES[token - FIRST_PIECE]
@@ -137,7 +140,10 @@ class LanguageModel:
     def scores(self, prefix: Sequence[int]) -> list[float]:
         """Logits of every token after a prefix."""
         biases = self._biases[bool(prefix) and prefix[-1] in self._opening]
-        return [self._hashed[h] + bias for h, bias in zip(self._digest(self._hash(prefix)), biases, strict=True)]
+        scores = [self._hashed[h] + bias for h, bias in zip(self._digest(self._hash(prefix)), biases, strict=True)]
+        for token in set(prefix):
+            scores[token] += AGAIN * (token >= FIRST_PIECE)
+        return scores
 
     def logprobs(self, prefix: Sequence[int]) -> list[float]:
         """Log-probability of every token after a prefix."""
@@ -158,22 +164,27 @@ class LanguageModel:
     def sequence_logprobs(self, ids: Sequence[int]) -> list[float | None]:
         """Log-probability of each token after those before it; None for the first. Faster than single calls."""
         state, out = self._hash(ids[:1]), list[float | None]([None])
+        seen = {token for token in ids[:1] if token >= FIRST_PIECE}
         for i in range(1, len(ids)):
             opens = ids[i - 1] in self._opening
             digest = self._digest(state)
-            total = math.log(sum(map(mul, map(self._hashed_weights.__getitem__, digest), self._weights[opens])))
-            out.append(self._hashed[digest[ids[i]]] + self._biases[opens][ids[i]] - total)
+            weights = list(map(mul, map(self._hashed_weights.__getitem__, digest), self._weights[opens]))
+            again = math.expm1(AGAIN) * sum(weights[token] for token in seen)
+            score = self._hashed[digest[ids[i]]] + self._biases[opens][ids[i]] + AGAIN * (ids[i] in seen)
+            out.append(score - math.log(sum(weights) + again))
+            seen |= {ids[i]} if ids[i] >= FIRST_PIECE else set()
             state.update(array("H", [ids[i]]).tobytes())
         return out[: len(ids)]
 
     def top(self, prefix: Sequence[int], n: int, also: int | None = None) -> list[tuple[int, float]]:
         """The n most likely tokens with their log-probabilities, best first; `also` is added where it is not among
         them."""
-        values = self.logprobs(prefix)
-        best = sorted(range(self.size), key=lambda token: (-values[token], token))[:n]
+        scores = self.scores(prefix)
+        total = math.log(sum(map(math.exp, scores)))
+        best = heapq.nlargest(n, range(self.size), key=scores.__getitem__)  # Of equals the one with the lower id.
         if also is not None and also not in best:
             best.append(also)
-        return [(token, values[token]) for token in best]
+        return [(token, scores[token] - total) for token in best]
 
     # --- generation -------------------------------------------------------------------------------------
 

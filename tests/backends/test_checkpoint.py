@@ -6,21 +6,25 @@ import json
 import re
 import shutil
 import struct
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from jglue_app.backends import open_backend, open_tokenizer
 from jglue_app.backends.hf import load as loading
 from jglue_app.backends.hf.backend import HFBackend
 from jglue_app.backends.hf.checkpoint import adapters, model_kind, stored_quantization
+from jglue_app.backends.hf.checkpoint.checkpoint_files import count_weights
 from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.backends.hf.checkpoint.gguf import file_type
 from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel
 from jglue_app.errors import DeviceError, InputError, ModelError, ModelNotFoundError
-from jglue_app.settings import Settings
+from jglue_app.settings import ASSETS, Settings
 from jglue_app.types import ModelSpec, Output
 from tests.backends.contract import collect, make_prompt, never
 
@@ -364,9 +368,10 @@ def test_an_adapter_beside_its_base_is_refused_and_the_base_does_not_answer_for_
 ) -> None:
     load(folder, settings)
     put_adapter(folder)
-    with pytest.raises(ModelError, match=r"adapters are not applied here\. Merge it"):
+    says = r"for the model owner/base, and is not named as a model\. Name the model with --model owner/base and"
+    with pytest.raises(ModelError, match=says):
         load(folder, settings)
-    with pytest.raises(ModelError, match="adapters are not applied here"):
+    with pytest.raises(ModelError, match=says):
         open_tokenizer(ModelSpec(str(folder)), settings)
 
 
@@ -379,19 +384,24 @@ def test_an_adapter_beside_its_base_is_refused_and_the_base_does_not_answer_for_
 )
 def test_adapters_of_other_tools_are_known_by_their_file_names(folder: Path, settings: Settings, name: str) -> None:
     (folder / name).write_bytes(b"?")
-    with pytest.raises(ModelError, match=r"holds an adapter \(.*\), and adapters are not applied here"):
+    says = (
+        r", and is not named as a model\." if name == "adapter_config.json" else " in a form that is not applied here"
+    )
+    with pytest.raises(ModelError, match=rf"holds an adapter \({re.escape(name)}\){says}"):
         load(folder, settings)
 
 
 def test_an_adapter_of_the_adapters_library_names_its_base(tmp_path: Path, settings: Settings) -> None:
     put_adapter(tmp_path / "m", {"config": {"original_ln_after": True}, "model_name": "owner/old-base"})
-    with pytest.raises(ModelError, match="for the model owner/old-base"):
+    with pytest.raises(ModelError, match="for the model owner/old-base, in a form that is not applied here"):
         load(tmp_path / "m", settings)
 
 
 def test_a_training_folder_with_adapters_in_its_checkpoints_only_is_refused(tmp_path: Path, settings: Settings) -> None:
     put_adapter(tmp_path / "trained" / "checkpoint-100")
-    with pytest.raises(ModelError, match=r"\(checkpoint-100/adapter_config\.json\) for the model owner/base"):
+    with pytest.raises(
+        ModelError, match=r"\(checkpoint-100/adapter_config\.json\) .*--adapter .*trained/checkpoint-100\.$"
+    ):
         load(tmp_path / "trained", settings)
 
 
@@ -757,6 +767,60 @@ def test_weights_that_expand_where_there_is_no_gpu_are_counted_so() -> None:
     assert fp8.bytes_in_memory(100, 80, 2, on_gpu=True) == 100
     assert stored_quantization.QuantizedWeights("mxfp4", "MXFP4").bytes_in_memory(100, None, 2, on_gpu=False) == 400
     assert stored_quantization.QuantizedWeights("gptq", "GPTQ 4-bit").bytes_in_memory(100, 200, 4, on_gpu=False) == 100
+
+
+def test_each_extra_installs_what_its_method_needs_in_versions_that_transformers_accepts() -> None:
+    from transformers.quantizers.quantizer_gptq import MIN_GPTQ_VERSION, MIN_OPTIMUM_VERSION
+    from transformers.utils import import_utils
+
+    least = {
+        "optimum": MIN_OPTIMUM_VERSION,
+        "gptqmodel": MIN_GPTQ_VERSION,
+        "compressed-tensors": import_utils.COMPRESSED_TENSORS_MIN_VERSION,
+        "auto-round": import_utils.AUTOROUND_MIN_VERSION,
+        "torchao": import_utils.TORCHAO_MIN_VERSION,
+        "hqq": import_utils.HQQ_MIN_VERSION,
+        "optimum-quanto": "0",
+    }
+    project = tomllib.loads((ASSETS.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = {name: [Requirement(text) for text in texts] for name, texts in project["optional-dependencies"].items()}
+    assert set(stored_quantization.EXTRAS) <= set(extras)
+    for name in stored_quantization.EXTRAS:
+        assert [r.name for r in extras[name]] == [pip for _, pip in stored_quantization.PACKAGES[name]]
+        for required in extras[name]:
+            (bound,) = required.specifier
+            assert bound.operator == ">="
+            assert Version(bound.version) >= Version(least[required.name]), required
+
+
+def test_a_missing_package_with_an_extra_is_said_with_its_name() -> None:
+    for method, extra in (("gptq", "gptq"), ("auto-round", "auto-round"), ("aqlm", "")):
+        with pytest.raises(DeviceError) as e:
+            stored_quantization.require_packages("m", stored_quantization.QuantizedWeights(method, method))
+        assert (f"or install this application with its extra {extra}, or choose" in str(e.value)) is bool(extra)
+
+
+def test_weights_of_compressed_tensors_expand_on_every_device() -> None:
+    groups = {"a": {"weights": {"num_bits": 8}}, "b": {"weights": {"num_bits": 4}}, "c": {"weights": None}}
+    table = {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": groups}
+    found = stored_quantization.stored_quantization("m", {"quantization_config": table})
+    assert found is not None
+    for on_gpu in (False, True):
+        assert found.bytes_in_memory(100, None, 2, on_gpu=on_gpu) == 400
+        assert found.bytes_in_memory(100, 180, 2, on_gpu=on_gpu) == 360
+
+
+def test_weights_that_compressed_tensors_has_packed_are_counted_one_by_one(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    file = tmp_path / "model.safetensors"
+    # 16 rows of 64 weights in 4 bits, eight of them in an int32, and an embedding of 10 rows.
+    packed = {"weight_packed": torch.zeros(16, 8, dtype=torch.int32), "weight_shape": torch.tensor([16, 64])}
+    scales = {"weight_scale": torch.ones(16, 1), "weight_zero_point": torch.zeros(16, 1, dtype=torch.int8)}
+    tensors = {f"model.layers.0.mlp.up_proj.{name}": tensor for name, tensor in (packed | scales).items()}
+    save_file(tensors | {"model.embed_tokens.weight": torch.zeros(10, 16, dtype=torch.bfloat16)}, file)
+    assert count_weights([file], 4) == (16 * 64 + 10 * 16, 1)
 
 
 def test_weights_in_eight_bit_floats_answer_as_the_same_weights_expanded_by_hand(

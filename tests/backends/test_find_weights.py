@@ -445,7 +445,7 @@ REFUSED = {
     "adapter": (
         ModelSpec("tiny/adapter"),
         "ModelError",
-        "tiny/adapter holds an adapter (adapter_config.json) for the model owner/base, and adapters are not applied",
+        "tiny/adapter holds an adapter (adapter_config.json) for the model owner/base, and is not named",
     ),
     "adapter beside": (
         ModelSpec("tiny/beside"),

@@ -816,7 +816,7 @@ def test_files_are_listed_fetched_and_verified(
         ("run --method rank", "Known: generate, choose, both."),
         ("run --method choose --tasks jsquad", "Choose the method generate or both"),
         ("run --max-new-tokens 0", "from 1 to 4096"),
-        ("run --backend vllm", "Known: hf, scripted."),
+        ("run --backend vllm", "Known: hf, openai_api, scripted."),
         ("run --protocol offical", "Did you mean 'official'?"),
         ("run --tasks marc_ja --marc-ja none.json", "Give the path of a readable file."),
         ("run --model {tmp}/broken.jsonl", "broken.jsonl, line 2: not valid JSON"),

@@ -21,13 +21,24 @@ PANELS = {
         *("repetition-penalty", "repetition-penalty-by-task"),
     ],
     "Model and machine": [
-        *("dtype", "quantization", "revision", "gguf-file", "allow-bin", "backend", "device", "memory"),
+        *(
+            "dtype",
+            "quantization",
+            "revision",
+            "adapter",
+            "gguf-file",
+            "allow-bin",
+            "backend",
+            "budget",
+            "device",
+            "memory",
+        ),
     ],
     "Stored runs and W&B": ["runs-dir", "wandb", "project", "entity", "offline"],
 }
 OF_A_SIDE = {
     *("style", "format", "shots", "shots-by-task", "thinking", "max-thinking-tokens", "repetition-penalty"),
-    *("repetition-penalty-by-task", "dtype", "quantization", "revision", "gguf-file", "backend"),
+    *("repetition-penalty-by-task", "dtype", "quantization", "revision", "adapter", "gguf-file", "backend"),
 }
 OF_BOTH_SIDES = {"shot-selection", "shot-seed", "system"}
 """A's options without a prefix."""

@@ -9,11 +9,32 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from jglue_app.cli.tables import print_comparison, print_disagreements, print_lines, print_report, print_table
+from jglue_app.cli.agreement import token_parts
+from jglue_app.cli.tables import (
+    print_comparison,
+    print_disagreements,
+    print_lines,
+    print_parts,
+    print_report,
+    print_table,
+)
+from jglue_app.results.first_differences import FirstDifference, FirstDifferences
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.runner import Event
 from jglue_app.scoring.disagreement import Disagreement, Verdict
-from jglue_app.scoring.types import Comparison, Cost, Difference, Estimate, Flips, Report, TaskReport
+from jglue_app.scoring.types import (
+    Agreement,
+    Comparison,
+    Cost,
+    Difference,
+    Estimate,
+    Flips,
+    LogprobAgreement,
+    LogprobDifference,
+    Report,
+    TaskReport,
+    TextAgreement,
+)
 from jglue_app.types import Item, ModelInfo, Prompt, Record, Source
 
 NO_DATA = Estimate(None, None, None, 0)
@@ -292,6 +313,82 @@ def test_a_comparison_shows_whose_answers_differ_and_what_both_cost(capsys: pyte
         ["A", "float32", "none", "cpu", "1,536 MiB", "4.00"],
     ]
     assert lines[start + 7] == ["B", "float32", "8bit", "cpu", "1 MiB", "–"]
+
+
+def test_a_comparison_shows_how_far_log_probabilities_and_texts_are_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logprobs = LogprobAgreement(
+        kl=Estimate(0.0123456, 0.01, 0.015, 40),
+        total_variation=Estimate(0.00002, None, None, 40),
+        bits_a=Estimate(2.5, 2.25, 2.75, 40),
+        bits_b=Estimate(2.0, 1.75, 2.25, 40),
+        bits_difference=Estimate(-0.5, -0.75, -0.25, 40),
+        mean_difference=Estimate(0.25, 0.125, 0.5, 40),
+        largest=LogprobDifference("m1", "否定\n", -2.0, -3.5),
+    )
+    agreement = {
+        "marc_ja": Agreement(logprobs, TextAgreement(48, 36, 12.5, 3, "m7"), other_answers=8),
+        "jsts": Agreement(None, TextAgreement(3, 3, None, None, "")),
+        "jnli": Agreement(None, None, approximate=True),
+    }
+    print_comparison(Comparison(REPORT, REPORT, {}, {}, {}, agreement=agreement))
+    lines = printed(capsys)
+    start = next(i for i, line in enumerate(lines) if line[0] == "log-probabilities in")
+    assert lines[start : start + 2] == [
+        [
+            "log-probabilities in",
+            "items",
+            "KL(A‖B), nats",
+            "total variation",
+            "bits/char A",
+            "bits/char B",
+            "B − A",
+            "mean |Δ ln P|",
+            "largest |Δ ln P|",
+            "in item",
+            "answer",
+        ],
+        [
+            "MARC-ja",
+            "40",
+            "0.0123 [0.01, 0.015]",
+            "2e-05",
+            "2.5 [2.25, 2.75]",
+            "2 [1.75, 2.25]",
+            "-0.5 [-0.75, -0.25]",
+            "0.25 [0.125, 0.5]",
+            "1.5",
+            "m1",
+            "否定⏎",
+        ],
+    ]
+    start = next(i for i, line in enumerate(lines) if line[0] == "texts in")
+    assert lines[start : start + 3] == [
+        ["texts in", "items", "identical", "first difference (median)", "earliest", "in item"],
+        ["MARC-ja", "48", "36 (75.0 %)", "12.5", "3", "m7"],
+        ["JSTS", "3", "3 (100.0 %)", "–", "–"],
+    ]
+    notes = [line[0] for line in lines if line[0].startswith("note: ")]
+    assert notes[0].startswith("note: MARC-ja: Log-probabilities of 8 of the items are not compared")
+    assert notes[1].startswith("note: JNLI: Log-probabilities are not compared: answers of at least one side")
+
+
+def test_first_differing_tokens_are_shown_with_the_median_and_the_earliest(capsys: pytest.CaptureFixture[str]) -> None:
+    differences = (
+        FirstDifference("j1", 9, 4, "です", ""),
+        FirstDifference("j2", 3, 1, "含", "\n"),
+        FirstDifference("j3", 9, 2, "は", "が"),
+    )
+    print_parts(token_parts(FirstDifferences("owner/m", {"jnli": differences})))
+    assert printed(capsys)[1:3] == [
+        ["first differing token in", "items that differ", "median", "earliest", "in item", "token of A", "token of B"],
+        ["JNLI", "3", "2", "1", "j2", "含", "⏎"],
+    ]
+    print_parts(token_parts(FirstDifferences("owner/m", {"jnli": differences[:1]})))
+    assert printed(capsys)[2] == ["JNLI", "1", "4", "4", "j1", "です", "(end)"]
+    print_parts(token_parts(FirstDifferences("owner/m", {})))
+    assert printed(capsys) == []
 
 
 def test_what_a_terminal_would_obey_is_spelled_out(capsys: pytest.CaptureFixture[str]) -> None:

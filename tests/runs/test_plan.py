@@ -80,7 +80,11 @@ def official(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
         ({"marc_ja": Path("none.json"), "tasks": ["marc_ja"]}, DataError, "Give the path of a readable file."),
         ({"limit": 0}, InputError, "The number of items must be at least 1."),
         ({"limit": -1}, InputError, "The number of items must be at least 1."),
-        ({"model": ModelSpec("m", "vllm")}, UnknownNameError, "Unknown backend 'vllm'. Known: hf, scripted."),
+        (
+            {"model": ModelSpec("m", "vllm")},
+            UnknownNameError,
+            "Unknown backend 'vllm'. Known: hf, openai_api, scripted.",
+        ),
         (
             {"prompt": PromptSpec(style="ja-label")},
             UnknownNameError,

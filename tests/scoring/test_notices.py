@@ -247,6 +247,8 @@ FACTS: dict[str, str | float] = {
         "first",
         "printed",
         "here",
+        "count",
+        "names",
     )
 }
 

@@ -1414,6 +1414,19 @@ def everything(text: str) -> dict[str, list[str]]:
                 },
             )
         ],
+        "agreement": [
+            views.render(
+                "agreement",
+                {
+                    "agreement": [
+                        dict.fromkeys(("title", "n", "bits_difference", "largest", "identical", "share"), text)
+                        | {"median": text, "earliest": text, "notes": [text]}
+                        | {key: {"value": text, "interval": text} for key in ("kl", "total_variation", "mean")}
+                        | {"bits": [{"side": "A", "value": text, "interval": text}]}
+                    ]
+                },
+            )
+        ],
         "waterfall": [
             views.render(
                 "waterfall",

@@ -12,7 +12,22 @@ from jglue_app.api import compare
 from jglue_app.scoring.types import Difference
 from jglue_app.wandb_sink.payload import comparison_id
 from tests.wandb_sink.conftest import Board
-from tests.wandb_sink.known import JNLI, JSQUAD, JSTS, Json, items, other, ranked, said, similarity, span, spec_id, text
+from tests.wandb_sink.known import (
+    JNLI,
+    JSQUAD,
+    JSTS,
+    LABELS,
+    Json,
+    items,
+    logprobs,
+    other,
+    ranked,
+    said,
+    similarity,
+    span,
+    spec_id,
+    text,
+)
 
 
 def shown(words: str | None) -> str | None:
@@ -157,6 +172,52 @@ def test_the_table_of_statistics_has_both_scores_the_difference_and_the_verdict(
         assert row[key] == close(value), key
     assert [row[key] for key in ("test", "verdict")] == [d.test, d.verdict]
     assert row["unreadable_a"] == found.a.tasks[task].unreadable
+
+
+# --- agreement ------------------------------------------------------------------------------------------
+
+
+def test_how_far_the_two_agree_is_sent_as_scalars_and_rows(board: Board) -> None:
+    summary = board.run("both").summary
+    both = [id_ for id_ in JNLI if text(id_, 0) is not None and text(id_, 1) is not None]
+    # The two rank other labels first, by 2 nats; the gold label's word has two characters.
+    first = 1 / (1 + 2 * math.exp(-2))
+    apart = first - first * math.exp(-2)
+    gold = list(LABELS).index
+    bits = [sum(-logprobs(id_, side)[gold(JNLI[id_])] for id_ in both) / len(both) / math.log(2) / 2 for side in (0, 1)]
+    at = "comparison/jnli/agreement"
+    expected = {
+        f"{at}/kl_nats": 2 * apart,
+        f"{at}/kl_nats/n": len(both),
+        f"{at}/total_variation": apart,
+        f"{at}/bits_per_character/a": bits[0],
+        f"{at}/bits_per_character/b": bits[1],
+        f"{at}/bits_per_character/difference": bits[1] - bits[0],
+        f"{at}/logprob_difference": 4 / 3,
+        f"{at}/logprob_difference/largest": 2.0,
+        f"{at}/texts": len(both),
+        f"{at}/texts/identical": sum(text(id_, 0) == text(id_, 1) for id_ in both),
+        "comparison/jsquad/agreement/texts": len(JSQUAD),
+    }
+    for key, value in expected.items():
+        assert summary[key] == pytest.approx(value, rel=1e-9), key
+
+    rows = board.server.table(board.run("both"), "comparison/agreement")
+    (row,) = [row for row in rows if row["subset"] == "JNLI"]
+    names = ("kl_nats", "total_variation", "bits_per_character_a", "bits_per_character_b", "mean_logprob_difference")
+    values = (2 * apart, apart, *bits, 4 / 3)
+    for name, value in zip(names, values, strict=True):
+        assert row[name] == pytest.approx(value, rel=1e-9), name
+    assert (row["n"], row["texts"], row["other_answers"], row["approximate"]) == (len(both), len(both), 0, False)
+
+    of_items = board.server.table(board.run("both"), "comparison/agreement_items")
+    found = {row["item_id"]: row for row in of_items if row["subset"] == "JNLI"}
+    assert list(found) == both
+    for id_, row in found.items():
+        assert row["kl_nats"] == pytest.approx(2 * apart, rel=1e-9)
+        a, b = (str(text(id_, side)) for side in (0, 1))
+        same = next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+        assert row["first_difference"] == (None if a == b else same)
 
 
 # --- how the three belong together ----------------------------------------------------------------------

@@ -24,7 +24,7 @@ from jglue_app.backends.hf.checkpoint.weight_checks import (
 )
 from jglue_app.backends.hf.counters import Counters
 from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel, Unsupported
-from jglue_app.backends.hf.engine.linear import PackedLinear, pack_layers, watch_reads
+from jglue_app.backends.hf.engine.linear import pack_layers, watch_reads
 from jglue_app.backends.hf.engine.packed_engine import PackedEngine
 from jglue_app.backends.hf.engine.packed_model import PackedModel
 from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
@@ -77,6 +77,7 @@ class HFBackend:
         model.generation_config = GenerationConfig(do_sample=False, eos_token_id=eos or None, pad_token_id=PAD_ID)
         memory_bytes = int(model.get_memory_footprint())
         self._eos, self._optimizations = eos, optimizations
+        self._base: HFBackend | None = None
         self._quantized = bool(quantized) or spec.quantization != "none"
         self._limits = Limits(context_length(model.config, tokenizer), max_prompt_tokens)
         self._model: Any = model
@@ -190,7 +191,7 @@ class HFBackend:
     def weight_multiplications(self) -> tuple[int, int]:
         """Weights multiplied per token of a forward pass, and per position at which the vocabulary is scored."""
         head = self._model.get_output_embeddings()
-        kinds = (torch.nn.Linear, PackedLinear, Conv1D)
+        kinds = (torch.nn.Linear, Conv1D)
         layers = [m for m in self._model.base_model.modules() if isinstance(m, kinds) and m is not head]
         sizes = [m.weight.numel() if isinstance(m, Conv1D) else m.in_features * m.out_features for m in layers]
         return sum(sizes), head.in_features * head.out_features
@@ -319,6 +320,37 @@ class HFBackend:
             token = str(self._tokenizer.convert_ids_to_tokens(id_))
             raise no_embedding_row(self.info.name, token, id_, self._embedding_rows)
 
+    # --- what an adapter is applied to ---
+
+    @property
+    def model(self) -> Any:
+        """The model of transformers; its attention may be exchanged."""
+        return self._model
+
+    @property
+    def attention(self) -> str:
+        """The attention that the model was loaded with, by its name in transformers."""
+        return self._reference.attention
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+        return self._tokenizer
+
+    @property
+    def optimizations(self) -> Optimizations:
+        """Which are on."""
+        return self._optimizations
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the weights are quantized, in the files or when they were loaded."""
+        return self._quantized
+
+    def close_with(self, base: HFBackend) -> None:
+        """Close another backend, the weights of which are used here, together with this one."""
+        self._base = base
+
     def count_tokens(self, text: str) -> int:
         """Tokens of a text; see `types.Backend`."""
         return len(self._tokenizer.encode(text, add_special_tokens=False))
@@ -330,6 +362,9 @@ class HFBackend:
         for engine in self._single_engines.values():
             engine.close()
         self._reference.close()
+        if self._base is not None:
+            self._base.close()
+            self._base = None
         release_unused()
 
 

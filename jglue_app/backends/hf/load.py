@@ -16,7 +16,10 @@ import transformers
 from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from jglue_app.backends.fingerprint import without_adapter
 from jglue_app.backends.hf.ablation import ALL, Optimizations
+from jglue_app.backends.hf.adapter.adapter_files import find_adapter
+from jglue_app.backends.hf.adapter.open_adapter import open_adapter
 from jglue_app.backends.hf.backend import HFBackend
 from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.backends.hf.checkpoint.gguf import reject_missing_weights
@@ -55,14 +58,24 @@ def open_model(
     *,
     needs_template: bool = False,
 ) -> HFBackend:
-    """Load a model and its tokenizer; see `backends.open_backend`."""
+    """Load a model and its tokenizer, and apply its adapter if it has one; see `backends.open_backend`."""
+    if spec.adapter is not None:
+        files = find_adapter(spec, settings, notify)
+        base = open_model(without_adapter(spec), settings, device, notify, optimizations)
+        try:
+            adapted = open_adapter(files, base, spec, settings, notify, needs_template=needs_template)
+        except BaseException:
+            base.close()
+            raise
+        adapted.close_with(base)
+        return adapted
     dtype = resolve_dtype(spec, resolve_device(device))
     quantization_config(spec, device)  # Raises before anything is fetched.
-    files = find_model(spec, settings, notify)
-    _check_memory(spec, files, device, dtype)
+    model_files = find_model(spec, settings, notify)
+    _check_memory(spec, model_files, device, dtype)
     notify(Message("Loading {model}.", model=spec.id))
-    model, tokenizer = _load(spec, settings, files, device, needs_template=needs_template)
-    quantization_label = files.quantized.label if files.quantized else files.gguf
+    model, tokenizer = _load(spec, settings, model_files, device, needs_template=needs_template)
+    quantization_label = model_files.quantized.label if model_files.quantized else model_files.gguf
     quantized = bool(quantization_label) or spec.quantization != "none"
     failed = mark(
         "{name} failed while it was set up ({error}: {reason}). Try another dtype or device, or choose another model."
@@ -70,7 +83,7 @@ def open_model(
     with model_failures(spec.id, failed, quantized=quantized):
         backend = HFBackend(
             spec,
-            files.commit,
+            model_files.commit,
             model,
             tokenizer,
             optimizations=optimizations,
@@ -130,7 +143,16 @@ def _load(
     reject_missing_weights(spec.id, report)
     reject_unquantized(spec.id, model, files.quantized)
     reject_other_head(spec.id, model)
+    _decompress(model)
     return model, tokenizer
+
+
+def _decompress(model: Any) -> None:
+    """Expand weights in the format of compressed-tensors now, which else happens in the first forward pass: the engine
+    looks at the layers, and memory is counted, as they are from then on."""
+    compressor = getattr(getattr(model, "hf_quantizer", None), "compressor", None)
+    if compressor is not None and hasattr(model, "ct_decompress_hook"):
+        compressor.decompress_model(model)
 
 
 def _not_loaded(spec: ModelSpec, files: ModelFiles, error: Exception) -> ModelError:
@@ -174,7 +196,8 @@ def memory_free(device: str) -> int:
 
 
 def memory_needed(spec: ModelSpec, settings: Settings, device: str = "auto") -> int | None:
-    """An estimate of the bytes of a model's weights in memory, from the registry or local files; None if unknown.
+    """An estimate of the bytes of a model's weights in memory, from the registry or local files; None if unknown. An
+    adapter, which is small, does not count.
 
     Raises:
         InputError: a quantization is requested for weights that are quantized already.

@@ -21,6 +21,7 @@ from dataclasses import replace
 from jglue_app.backends.endpoints import ServedModel, served_model
 from jglue_app.backends.openai_api import capabilities as kept
 from jglue_app.backends.openai_api import failures
+from jglue_app.backends.openai_api.bodies import generation_body
 from jglue_app.backends.openai_api.capabilities import Handshake, Interface
 from jglue_app.backends.openai_api.client import Client
 from jglue_app.backends.openai_api.failures import RequestError
@@ -28,7 +29,7 @@ from jglue_app.backends.openai_api.handshake import handshake
 from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.parallel import in_parallel
 from jglue_app.backends.openai_api.ranking import FIRST_TOKEN, rank, ways_to_rank
-from jglue_app.backends.openai_api.requests import Exchange, OutOfBudgetError, generation_body, output_of
+from jglue_app.backends.openai_api.requests import Exchange, OutOfBudgetError, output_of
 from jglue_app.errors import InputError, ModelError, NetworkError
 from jglue_app.settings import Settings
 from jglue_app.types import (
@@ -60,6 +61,7 @@ def open_model(
         InputError: the endpoint is not described, or its key is missing.
         ModelError, NetworkError: the server cannot be used.
     """
+    _reject_local_options(spec)
     served = served_model(spec.id, settings)
     tokenizer = _tokenizer(served, settings, notify)
     found = handshake(served, settings, lambda: tokenizer, notify)
@@ -90,9 +92,37 @@ def identity(
     Raises:
         InputError, ModelError, NetworkError: as `open_model`.
     """
+    _reject_local_options(spec)
     served = served_model(spec.id, settings)
     found = handshake(served, settings, lambda: _tokenizer(served, settings, notify), notify, again=again)
     return found.identity
+
+
+def can_rank(spec: ModelSpec, settings: Settings, prompt_format: str) -> bool:
+    """Whether the server of a model can rank answers after prompts of a format; see `backends.can_rank`."""
+    _reject_local_options(spec)
+    served = served_model(spec.id, settings)
+    can = handshake(served, settings, lambda: _tokenizer(served, settings, lambda _: None)).capabilities
+    renders = served.facts.tokenizer is not None and can.token_ids
+    return bool(ways_to_rank(can, prompt_format == "chat" and not renders))
+
+
+def _reject_local_options(spec: ModelSpec) -> None:
+    """Refuse what is said of weights here, of a model whose weights are on a server."""
+    if spec.adapter is not None:
+        raise InputError(
+            "{model} is on a server, which applies adapters itself. Name the adapter as the server does, as "
+            "ENDPOINT:ADAPTER, and leave --adapter out.",
+            model=spec.id,
+        )
+    options = {"quantization": spec.quantization != "none", "dtype": spec.dtype != "auto"}
+    options |= {"revision": spec.revision is not None, "gguf_file": spec.gguf_file is not None}
+    if given := [name for name, is_given in options.items() if is_given]:
+        raise InputError(
+            "{model} is on a server, which has its own weights: {options} cannot be chosen here. Leave it out.",
+            model=spec.id,
+            options=", ".join(given),
+        )
 
 
 def _tokenizer(served: ServedModel, settings: Settings, notify: Notify) -> Tokenizer | None:
@@ -113,6 +143,10 @@ class OpenAIBackend:
         self._served, self._settings = served, settings
         self._can = found.capabilities
         self._tokenizer = tokenizer
+        self._text_follows = False
+        """Whether each ranking of a choice is followed by a text, and stored with it."""
+        self._unrecorded: dict[tuple[str, str], list[str]] = {}
+        """Item → names of the answers that its ranking was made of, until there is its text."""
         self._client = Client(served)
         folder = settings.cache_dir / "paid-answers"
         self._paid = PaidAnswers(folder, found.identity | {"model": served.name}) if served.priced else None
@@ -139,7 +173,7 @@ class OpenAIBackend:
             commit=", ".join([*can.models, *can.fingerprints]) or self._served.name,
             dtype="as served",
             device=self._served.endpoint.address,
-            context_length=facts.context_length or (info.context_length if info else None),
+            context_length=facts.context_length or can.context_length or (info.context_length if info else None),
             bos=info.bos if info else "",
             adds_bos=info.adds_bos if info else False,
             eos=info.eos if info else "",
@@ -158,6 +192,7 @@ class OpenAIBackend:
 
     def check(self, prompt: PromptSpec, decoding: Decoding, *, ranks: bool) -> None:
         """Refuse what the server cannot do; see `types.ServerBackend`."""
+        self._text_follows, self._unrecorded = decoding.method == "both", {}
         name, chat = self._served.id, prompt.format == "chat"
         turns = chat and not self._renders
         interface = self._can.chat if turns else self._can.completions
@@ -225,7 +260,7 @@ class OpenAIBackend:
                 new_tokens += max_new_tokens
             if choosing and prompt.answers:
                 exact = ways_to_rank(self._can, self._sends_turns(prompt)) != FIRST_TOKEN
-                count = len(prompt.answers) + (0 if self._can.token_ids else 1) if exact else 1
+                count = len(prompt.answers) + (0 if self._ids(prompt) is not None else 1) if exact else 1
                 requests, prompt_tokens, new_tokens = requests + count, prompt_tokens + size * count, new_tokens + count
         return Usage(requests, prompt_tokens, new_tokens, estimated=True)
 
@@ -377,8 +412,8 @@ class OpenAIBackend:
             for n, i in enumerate(numbers):
                 again = replace(result, usage=Usage(0, 0, 0)) if n and isinstance(result, Output) else result
                 yield i, again
-            if self._paid and keys:
-                self._paid.recorded(keys)  # Its consumer has taken it.
+            if self._paid:  # Its consumer has taken it.
+                self._note_recorded([prompts[i] for i in numbers], keys, call)
             failed_in_a_row = failed_in_a_row + 1 if error is not None and error.kind in SERVER_FAULTS else 0
             if failed_in_a_row >= GIVE_UP_AFTER and error is not None:
                 raise NetworkError(
@@ -387,6 +422,15 @@ class OpenAIBackend:
                     count=failed_in_a_row,
                     reason=error.message,
                 )
+
+    def _note_recorded(self, prompts: Sequence[Prompt], keys: list[str], call: tuple[object, ...]) -> None:
+        """Note that paid answers are in a record. Rankings are, once there is the text that is stored with them."""
+        assert self._paid is not None
+        items = [(prompt.task, prompt.item_id) for prompt in prompts]
+        if self._text_follows and call[0] == "choose":
+            self._unrecorded |= {items[0]: keys}
+            return
+        self._paid.recorded([*keys, *(key for item in items for key in self._unrecorded.pop(item, ()))])
 
     @staticmethod
     def _content(prompt: Prompt, call: tuple[object, ...]) -> object:

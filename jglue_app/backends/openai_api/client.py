@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -25,6 +26,8 @@ from jglue_app.version import __version__
 TRIES = 5
 MAX_RESPONSE_BYTES = 64 * 2**20
 CONNECT_S = 15.0
+GRACE_S = 0.25
+"""How much longer than its time a try is waited for, so that the HTTP client gives it up by itself first."""
 FIRST_WAIT_S, MAX_WAIT_S = 0.5, 30.0
 """Bounds of the random wait before another try, where the server does not say how long to wait."""
 _KEPT_HEADERS = ("host", "content-type", "content-length", "connection", "transfer-encoding")
@@ -47,11 +50,13 @@ class Client:
             self._headers[self.endpoint.key_header] = f"Bearer {self._key}" if bearer else self._key
         self._host = httpx2.URL(self.endpoint.base_url).host
         self._pause = _Pause(self.endpoint.requests_per_minute)
-        limits = httpx2.Limits(max_connections=self.endpoint.requests_at_once + 1)
         self._http = httpx2.Client(
             timeout=httpx2.Timeout(self.endpoint.timeout, connect=min(CONNECT_S, self.endpoint.timeout)),
             follow_redirects=False,
-            limits=limits,
+            # A proxy that the environment names sees what is not encrypted, the key with it.
+            trust_env=self.endpoint.base_url.lower().startswith("https:"),
+            # Whoever calls limits the requests at once; connections of requests that were given up are not counted.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.endpoint.requests_at_once),
             event_hooks={"request": [self._before], "response": [self._after]},
         )
         self._openai = openai.OpenAI(
@@ -62,22 +67,31 @@ class Client:
             http_client=self._http,
         )
 
-    def post(self, path: str, body: Mapping[str, Any], cancelled: threading.Event | None = None) -> dict[str, Any]:
-        """The JSON object that a POST gives, tried up to `TRIES` times within the endpoint's deadline.
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        cancelled: threading.Event | None = None,
+        lost: Callable[[], None] = lambda: None,
+        tries: int = TRIES,
+    ) -> dict[str, Any]:
+        """The JSON object that a POST gives, tried several times within the endpoint's deadline.
 
         Args:
             path: below the base URL, such as `chat/completions`.
-            body: of the request; the model is added.
+            body: of the request; the model is added where it names none.
             cancelled: ends the waiting between tries.
+            lost: called after each try that the model may have answered although no answer arrived.
+            tries: how many there are at most.
 
         Raises:
             RequestError: no usable answer.
         """
         event = cancelled or threading.Event()
-        tries = tenacity.Retrying(
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda e: isinstance(e, RequestError) and e.transient),
             stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(TRIES),
+                tenacity.stop_after_attempt(tries),
                 tenacity.stop_before_delay(self.endpoint.deadline),
                 tenacity.stop_when_event_set(event),
             ),
@@ -85,8 +99,28 @@ class Client:
             sleep=tenacity.sleep_using_event(event),
             reraise=True,
         )
-        answer: dict[str, Any] = tries(self._once, path, {"model": self._served.name, **body}, event)
+
+        def once() -> dict[str, Any]:
+            try:
+                return self._once(path, {"model": self._served.name, **body}, event)
+            except RequestError as e:
+                if e.lost:
+                    lost()
+                raise
+
+        answer: dict[str, Any] = retrying(once)
         return answer
+
+    def listed_models(self) -> dict[str, Mapping[str, Any]]:
+        """Name → what the server says of each model it lists; empty where it has no list."""
+        try:
+            response = self._openai.get("models", cast_to=httpx2.Response)
+        except (openai.OpenAIError, httpx2.HTTPError):
+            return {}
+        answer = _json(response.text) if response.status_code < 300 else None
+        rows = answer.get("data") if isinstance(answer, dict) else None
+        named = (row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict))
+        return {row["id"]: row for row in named if isinstance(row.get("id"), str)}
 
     def close(self) -> None:
         """Close all connections."""
@@ -98,9 +132,10 @@ class Client:
             raise failures.cancelled()
         endpoint = self.endpoint
         try:
-            response = self._openai.post(path, body=body, cast_to=httpx2.Response)
-        except openai.APITimeoutError:
-            raise failures.timed_out(endpoint) from None
+            response = self._send(path, body)
+        except openai.APITimeoutError as e:
+            lost = not isinstance(e.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
+            raise failures.timed_out(endpoint, lost=lost) from None
         except openai.APIStatusError as e:
             whole = _json(e.response.text)
             headers = e.response.headers
@@ -116,7 +151,7 @@ class Client:
             cause = e.__cause__ or e
             if isinstance(cause, RequestError):
                 raise cause from None
-            raise failures.unreachable(endpoint, cause) from None
+            raise failures.unreachable(endpoint, cause, lost=not isinstance(cause, httpx2.ConnectError)) from None
         except httpx2.HTTPError as e:
             raise failures.unreachable(endpoint, e) from None
         if response.status_code >= 300:
@@ -132,6 +167,27 @@ class Client:
             status = code if isinstance(code, int) and 400 <= code < 600 else 400
             raise failures.of_status(endpoint, status, response.headers, answer, self._served.name, self._key)
         return answer
+
+    def _send(self, path: str, body: dict[str, Any]) -> httpx2.Response:
+        """One try, given up when its time is over whatever the server is at: the timeouts of the HTTP client begin anew
+        with each piece that arrives, of the headers too."""
+        results: queue.SimpleQueue[tuple[httpx2.Response | None, Exception | None]] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                results.put((self._openai.post(path, body=body, cast_to=httpx2.Response), None))
+            except Exception as e:  # Raised where the result is read.
+                results.put((None, e))
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            response, error = results.get(timeout=self.endpoint.timeout + GRACE_S)
+        except queue.Empty:
+            raise failures.timed_out(self.endpoint) from None
+        if response is None:
+            assert error is not None
+            raise error
+        return response
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         """Seconds before the next try: what the server asks for, else a random time that grows. All requests of this

@@ -17,7 +17,7 @@ from jglue_app.types import Item
 from jglue_app.ui import controls
 from jglue_app.ui.endpoints.plain import plain
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.lab_jobs import INSPECT, inspect_prompt, start_answer, start_sweep
+from jglue_app.ui.lab_jobs import INSPECT, inspect_prompt, read_budget, start_answer, start_sweep
 from jglue_app.ui.progress import wait_for
 from jglue_app.ui.state import AppState
 from jglue_app.ui.visitor import visitor_id
@@ -112,6 +112,7 @@ def _try_prompt(state: AppState) -> Callable[..., Any]:
         data: str = "sample",
         fields: dict[str, str] | None = None,
         gold: str = "",
+        budget: float = 0,
     ) -> Iterator[dict[str, Any]]:
         """Have a model answer one item; nothing is stored. Gives the prompt, the raw output and how it is read.
 
@@ -125,11 +126,12 @@ def _try_prompt(state: AppState) -> Callable[..., Any]:
             data: sample or official.
             fields: The texts of an item of your own, instead of an id.
             gold: Its gold answer: a label, a number for JSTS, or accepted spans, one a line.
+            budget: Most that the answer of a paid model may cost, in its currency; 0 for none, and then none is sent.
         """
 
         side = _side(model, format, style, shots)
         item = _find_item(state.settings, task, item_id, data, fields, gold)
-        job = start_answer(state, visitor_id(request), {"a": side}, item, data)
+        job = start_answer(state, visitor_id(request), {"a": side}, item, data, read_budget(budget))
         yield from wait_for(state, job, WAITING)
         if not job.result:
             raise InputError("It was stopped before there was an answer. Try it again.")
@@ -149,6 +151,7 @@ def _sweep_formats(state: AppState) -> Callable[..., Any]:
         model: str = "gemma-3-270m",
         shots: int = 0,
         data: str = "sample",
+        budget: float = 0,
     ) -> Iterator[list[dict[str, Any]]]:
         """The same items in several prompt formats: scores, and how many answers change when only the format does.
 
@@ -160,10 +163,11 @@ def _sweep_formats(state: AppState) -> Callable[..., Any]:
             model: A registry name or Hub id.
             shots: Solved examples, 0 to 16.
             data: sample or official.
+            budget: Most that the whole sweep may cost with a paid model, in its currency; 0 for none.
         """
 
         sides = prompt_lab.variants(_side(model, "plain", "ja-labels", shots), formats, styles)
-        job = start_sweep(state, visitor_id(request), task, sides, items, data)
+        job = start_sweep(state, visitor_id(request), task, sides, items, data, read_budget(budget))
         no_rows: list[dict[str, Any]] = []
         yield from wait_for(state, job, no_rows)
         state.grant_access(job)

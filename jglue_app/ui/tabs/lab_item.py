@@ -24,7 +24,7 @@ from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import FOLLOWS_JOB, PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.lab_jobs import ANSWER, INSPECT, inspect_prompt, start_answer
+from jglue_app.ui.lab_jobs import ANSWER, INSPECT, inspect_prompt, read_budget, start_answer
 from jglue_app.ui.progress import follow, progress_html, stop_handler, wait_for
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.prompt import answers_view, prompt_view
@@ -79,6 +79,7 @@ class ItemTab:
     fields: list[gr.Textbox]
     gold: gr.Textbox
     model: gr.Dropdown
+    budget: gr.Number
     a: PromptControls
     b: PromptControls
     inspect: gr.Button
@@ -107,7 +108,8 @@ class ItemTab:
         gr.on(None, errors_shown_in(self.status, self.on_load), None, [self.chosen, *texts], **PRIVATE)
         inspect = errors_shown_in(self.status, self.show_tokens)
         self.inspect.click(inspect, inputs, [self.status, self.tokens], concurrency_limit=8, **PRIVATE)
-        self.run.click(errors_shown_in(self.status, self.ask), inputs, [self.status, self.answers], **FOLLOWS_JOB)
+        ask = errors_shown_in(self.status, self.ask)
+        self.run.click(ask, {*inputs, self.budget}, [self.status, self.answers], **FOLLOWS_JOB)
         self.stop.click(stop_handler(self.state, ANSWER), None, self.status, **FOLLOWS_JOB)
 
     # --- the item -------------------------------------------------------------------------------------------
@@ -210,7 +212,8 @@ class ItemTab:
         item, sides = self._read(values)
         if sides["A"] == sides["B"]:
             del sides["B"]
-        job = start_answer(self.state, visitor_id(request), sides, item, str(values[self.data]))
+        budget = read_budget(values[self.budget])
+        job = start_answer(self.state, visitor_id(request), sides, item, str(values[self.data]), budget)
 
         def draw(last: bool) -> Updates:
             status, answers = answer_views(self.state, job, lang, last)
@@ -266,13 +269,17 @@ def build(state: AppState, t: T) -> ItemTab:
                 info=t("model_info_public" if state.settings.public else "model_info"),
                 elem_id="lab-model",
             )
+            budget = gr.Number(0, minimum=0, label=t("lab_budget"), info=t("lab_budget_info"), elem_id="lab-budget")
             a, b = _prompt_controls(t, "A", "plain"), _prompt_controls(t, "B", "alpaca")
     with gr.Row():
         inspect = gr.Button(t("lab_look"), variant="primary", elem_id="lab-look", scale=2)
         run = gr.Button(t("lab_run"), elem_id="lab-run", scale=2)
         stop = gr.Button(t("stop"), elem_id="lab-stop", scale=1)
     status, answers, tokens = pane("lab-status"), pane("lab-answers"), pane("lab-tokens")
-    tab = ItemTab(state, task, data, chosen, fields, gold, model, a, b, inspect, run, stop, status, answers, tokens)
+    tab = ItemTab(
+        *(state, task, data, chosen, fields, gold, model, budget, a, b),
+        *(inspect, run, stop, status, answers, tokens),
+    )
     tab.connect()
     return tab
 

@@ -18,7 +18,7 @@ from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import FOLLOWS_JOB, UNCHANGED, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.lab_jobs import SWEEP, start_sweep
+from jglue_app.ui.lab_jobs import SWEEP, read_budget, start_sweep
 from jglue_app.ui.progress import follow, progress_html, stop_handler
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.sweep import sweep_view
@@ -35,6 +35,7 @@ class SweepTab:
     data: gr.Radio
     model: gr.Dropdown
     shots: gr.Slider
+    budget: gr.Number
     formats: gr.CheckboxGroup
     styles: gr.Dropdown
     run: gr.Button
@@ -44,7 +45,8 @@ class SweepTab:
 
     def connect(self) -> None:
         """Listen to the events."""
-        inputs: set[Block] = {self.task, self.items, self.data, self.model, self.shots, self.formats, self.styles}
+        inputs: set[Block] = {self.task, self.items, self.data, self.model, self.shots, self.budget}
+        inputs |= {self.formats, self.styles}
         outputs = [self.status, self.table]
         self.run.click(errors_shown_in(self.status, self.start), inputs, outputs, **FOLLOWS_JOB)
         self.stop.click(stop_handler(self.state, SWEEP), None, self.status, **FOLLOWS_JOB)
@@ -56,7 +58,8 @@ class SweepTab:
         side = controls.read_side({"model": values[self.model], "shots": values[self.shots]})
         sides = prompt_lab.variants(side, values[self.formats] or [], values[self.styles] or ["ja-labels"])
         task, items, data = values[self.task], values[self.items], values[self.data]
-        job = start_sweep(self.state, visitor_id(request), task, sides, items, data)
+        budget = read_budget(values[self.budget])
+        job = start_sweep(self.state, visitor_id(request), task, sides, items, data, budget)
         yield from self._follow(job, lang)
 
     def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
@@ -120,13 +123,16 @@ def build(state: AppState, t: T) -> SweepTab:
                 elem_id="sweep-model",
             )
             shots = gr.Slider(0, MAX_SHOTS, 1, step=1, label=t("shots"), elem_id="sweep-shots")
+            budget = gr.Number(
+                0, minimum=0, label=t("sweep_budget"), info=t("sweep_budget_info"), elem_id="sweep-budget"
+            )
         with gr.Column(min_width=280):
             formats, styles = _variants(t)
     with gr.Row():
         run = gr.Button(t("sweep_run"), variant="primary", elem_id="sweep-run", scale=2)
         stop = gr.Button(t("stop"), elem_id="sweep-stop", scale=1)
     status, table = pane("sweep-status"), pane("sweep-table")
-    tab = SweepTab(state, task, items, data, model, shots, formats, styles, run, stop, status, table)
+    tab = SweepTab(state, task, items, data, model, shots, budget, formats, styles, run, stop, status, table)
     tab.connect()
     return tab
 

@@ -8,6 +8,7 @@ from typing import Any
 from jglue_app.messages import say, word
 from jglue_app.results.embedding_references import EmbeddingReference
 from jglue_app.scoring import insights, notices
+from jglue_app.scoring.payment import paid_text
 from jglue_app.scoring.references import on_test_set, references_of
 from jglue_app.scoring.references import title as reference_title
 from jglue_app.scoring.scoreboard import (
@@ -20,10 +21,11 @@ from jglue_app.scoring.scoreboard import (
     p_text,
     score_rows,
 )
-from jglue_app.scoring.types import Comparison, Estimate, Report
+from jglue_app.scoring.types import Comparison, Estimate, Paid, Report
 from jglue_app.tasks import TASKS
 from jglue_app.types import Notice
 from jglue_app.ui.views import MARKS, subset_title
+from jglue_app.ui.views.agreement import agreement_rows
 
 FLOOR_NOTICES = ("on_floor_default", "on_floor_constant", "below_floor", "no_correlation")
 """Kinds of notices that are shown next to the score."""
@@ -66,6 +68,7 @@ def board(
         ],
         "rows": lines,
         "averages": [_average(side, r, lang) for side, r in sides if r],
+        "paid": [{"side": side, "text": _paid(r.paid, lang)} for side, r in sides if r and r.paid],
         "references": [*_references(a, lang), *_embeddings(embeddings, lang)],
         "knows": [line for side, r in sides if r for line in _unformatted_knowledge(side, r, lang)],
         "notices": [line for side, r in sides if r for line in _notices(side, r, lang)],
@@ -76,6 +79,7 @@ def board(
         ],
         "has_jsts": any("jsts" in r.tasks and "cosine" not in r.tasks["jsts"].outcomes for _, r in sides if r),
         "pictures": _outcome_bars(a, b, lang),
+        "agreement": agreement_rows(comparison, lang),
     }
 
 
@@ -180,6 +184,11 @@ def _average(side: str, report: Report, lang: str) -> dict[str, str]:
         return {"side": side, "text": word("average_without", lang).format(names)}
     names = ", ".join(subset_title(name, report.tasks[name].source, lang) for name in report.average_of)
     return {"side": side, "text": f"{word('average_of', lang).format(names)}: {estimate_text(report.average)}"}
+
+
+def _paid(paid: Paid, lang: str) -> str:
+    """What a side's answers cost."""
+    return word("paid", lang).format(say(paid_text(paid), lang))
 
 
 def _unformatted_knowledge(side: str, report: Report, lang: str) -> list[dict[str, str]]:

@@ -193,9 +193,9 @@ def item_html(
             continue
         # Older runs have only BOS.
         bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
+        eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
         cosine = cosine_in(run, data, row.item) if row and is_embedding(run) else None
-        eos = str(run.model.get("eos", ""))
-        sides.append(SideView(side.upper(), run.label, row, bos, eos, judgements, cosine))
+        sides.append(SideView(side.upper(), run.label, row, bos, eos, judgements, approximate, cosine))
         source = word(f"source_{sources.get(task, 'official')}", lang)
         if not is_embedding(run):
             written[side] = name

@@ -22,6 +22,7 @@ from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import Item
 from jglue_app.ui.views import MARKS
+from jglue_app.ui.views.agreement import agreement_line, agreement_of
 
 SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|NL)>|\[/?INST\]|<</?SYS>>"
@@ -45,6 +46,8 @@ class SideView:
     eos: str = ""
     judged: Mapping[str, Judgement] = field(default_factory=dict)
     """Protocol → its judgement of the output."""
+    approximate: bool = False
+    """Whether log-probabilities are not of whole answers; see `types.ModelInfo.ranking`."""
     cosine: ItemCosine | None = None
     """Of a run of embeddings: the item's cosine among those of the run."""
 
@@ -70,6 +73,9 @@ def item_view(
     """
     item = next(side.row.item for side in sides if side.row)
     rows = [side.row for side in sides if side.row]
+    both = [side.row for side in sides]
+    agreement = agreement_of(both, approximate=any(side.approximate for side in sides))
+    differs_at = agreement.first_difference if agreement else None
     return {
         "title": TASKS[item.task].title,
         "asks": say(Message(TASKS[item.task].question), lang),
@@ -78,7 +84,8 @@ def item_view(
         "key": f"{item.task}/{item.id}",
         "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
         "gold": gold_with_choice(item) + _gold_forms(item, rows),
-        "sides": [_side(side, lang) for side in sides],
+        "agreement": agreement_line(both, agreement, lang),
+        "sides": [_side(side, lang, differs_at) for side in sides],
         "cosines": [{"label": cosine.label, "text": _ranked_cosine(cosine, lang)} for cosine in cosines],
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
@@ -125,7 +132,8 @@ def _ranked_cosine(cosine: ItemCosine, lang: str) -> str:
     return word("cosine_rank", lang).format(f"{cosine.value:.3f}", f"{cosine.rank:,}", f"{cosine.n:,}")
 
 
-def _side(side: SideView, lang: str) -> dict[str, Any]:
+def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str, Any]:
+    """One side; `differs_at` is the character from which on its text differs from that of the other side."""
     head: dict[str, Any] = {"name": side.name, "class": side.name.lower(), "label": side.label}
     row = side.row
     if row is None:
@@ -163,38 +171,50 @@ def _side(side: SideView, lang: str) -> dict[str, Any]:
     readings = [("strict", judgement.strict)]
     readings += [] if is_cosine(row.record) else [("lenient", judgement.lenient)]
     return head | {
-        **_raw(output.text, prompt.thought, marked.span, lang),
+        **_raw(output.text, prompt.thought, marked.span, lang, differs_at),
         "embedded": is_cosine(row.record),
         "readings": [_reading(word(f"reading_{kind}", lang), parsed, row.item, lang) for kind, parsed in readings],
     }
 
 
-def _raw(text: str, opened: str, span: tuple[int, int] | None, lang: str) -> dict[str, Any]:
+def _raw(
+    text: str, opened: str, span: tuple[int, int] | None, lang: str, differs_at: int | None = None
+) -> dict[str, Any]:
     """A raw output in three parts: the text before the thinking, the thinking, which is collapsed, and the rest."""
     parts = thoughts.split(text, opened)
     begin, answer = parts.opened, len(text) if parts.answer is None else parts.answer
     spans = [span] if span else []
+
+    def _part(start: int, end: int) -> list[dict[str, Any]]:
+        local = None if differs_at is None else differs_at - start
+        here = local is not None and (0 <= local < end - start or differs_at == end == len(text))
+        mark = (local or 0, word("agreement_here", lang)) if here else None
+        return _part_of(text, start, end, spans, mark)
+
     if begin is None or begin >= answer:
-        return {"raw": _part(text, 0, len(text), spans), "raw_rest": _rest(text, lang)}
+        return {"raw": _part(0, len(text)), "raw_rest": _rest(text, lang)}
     kind = "thought_unfinished" if parts.unfinished else "thought"
     return {
-        "before": _part(text, 0, begin, spans),
+        "before": _part(0, begin),
         "thought": {
             "name": word(kind, lang).format(f"{answer - begin:,}"),
-            "pieces": _part(text, begin, answer, spans),
+            "pieces": _part(begin, answer),
             "rest": _rest(text[begin:answer], lang),
             # A protocol that does not handle thinking may have parsed its answer there.
             "open": any(begin <= start < answer for start, _ in spans),
         },
-        "raw": _part(text, answer, len(text), spans),
+        "raw": _part(answer, len(text)),
         "raw_rest": _rest(text[answer:], lang),
     }
 
 
-def _part(text: str, start: int, end: int, spans: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    """A part of a text in pieces, cut if it is very long; the spans are positions in the whole text."""
+def _part_of(
+    text: str, start: int, end: int, spans: Sequence[tuple[int, int]], differs: tuple[int, str] | None
+) -> list[dict[str, Any]]:
+    """A part of a text in pieces, cut if it is very long; the spans are positions in the whole text, `differs` is one
+    in the part."""
     local_spans = [(max(a, start) - start, min(b, end) - start) for a, b in spans if a < end and b > start]
-    return pieces(text[start:end][:MAX_CHARS], local_spans)
+    return pieces(text[start:end][:MAX_CHARS], local_spans, differs)
 
 
 def _prompt(text: str, special_texts: tuple[str, str], chat: bool, lang: str) -> list[dict[str, Any]]:
@@ -297,14 +317,27 @@ def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]
 # --- texts in pieces ------------------------------------------------------------------------------------
 
 
-def pieces(text: str, spans: Sequence[tuple[int, int]] = ()) -> list[dict[str, Any]]:
-    """A text in pieces, each marked or not, split at line ends and at the borders of spans."""
-    borders = sorted({0, len(text), *(min(border, len(text)) for span in spans for border in span)})
-    out = []
+def pieces(
+    text: str, spans: Sequence[tuple[int, int]] = (), differs: tuple[int, str] | None = None
+) -> list[dict[str, Any]]:
+    """A text in pieces, each marked or not, split at line ends and at the borders of spans.
+
+    `differs` is a position with its description: the piece that begins there has the description under `differs`.
+    """
+    at, description = differs or (0, "")
+    borders = sorted({0, len(text), min(at, len(text)), *(min(border, len(text)) for span in spans for border in span)})
+    out: list[dict[str, Any]] = []
     for start, end in pairwise(borders):
         marked = any(span[0] <= start < span[1] for span in spans)
         lines = text[start:end].split("\n")
-        out += [{"text": line, "mark": marked, "eol": i < len(lines) - 1} for i, line in enumerate(lines)]
+        new: list[dict[str, Any]] = [
+            {"text": line, "mark": marked, "eol": i < len(lines) - 1} for i, line in enumerate(lines)
+        ]
+        if description and start == at:
+            new[0]["differs"] = description
+        out += new
+    if description and at == len(text):
+        out.append({"text": "", "mark": False, "eol": False, "differs": description})
     return out
 
 

@@ -76,5 +76,6 @@ def answers_view(attempts: Mapping[str, Tried], lang: str) -> dict[str, Any]:
         item, record = attempt.answered.item, attempt.answered.record
         judged = judge_all(TASKS[item.task], item, record)
         bos = attempt.model.prefix or (attempt.model.bos if attempt.model.adds_bos else "")
-        sides.append(SideView(name, attempt.label, attempt.answered, bos, attempt.model.eos, judged))
+        approximate = bool(attempt.model.ranking)
+        sides.append(SideView(name, attempt.label, attempt.answered, bos, attempt.model.eos, judged, approximate))
     return item_view(sides, lang, steps=False)

@@ -1,4 +1,4 @@
-"""Adapters and additional heads in the files of a checkpoint, which are not applied here and therefore rejected."""
+"""Adapters and additional heads in the files of a model: they are rejected there, as it must not answer for them."""
 
 from __future__ import annotations
 
@@ -60,23 +60,46 @@ def reject_adapter(name: str, names: Collection[str], read: Callable[[str], Mapp
     with contextlib.suppress(Exception):  # Without the name of its base, if it cannot be read or fetched.
         table = read(settings) if settings else {}
     base = next((str(v) for key in ("base_model_name_or_path", "model_name") if (v := table.get(key))), "")
-    raise adapter_error(name, settings or adapters[0], base)
+    of_peft = bool(settings) and (not table or "peft_type" in table or "base_model_name_or_path" in table)
+    raise _adapter_of_peft(name, settings, base) if of_peft else adapter_error(name, settings or adapters[0], base)
+
+
+def _adapter_of_peft(name: str, where: str, base: str) -> ModelError:
+    """The error of an adapter that was named as a model, and can be applied to one."""
+    folder = where.rpartition("/")[0]
+    adapter = f"{name.rstrip('/')}/{folder}" if folder else name
+    if base:
+        return ModelError(
+            "{name} holds an adapter ({where}) for the model {base}, and is not named as a model. Name the model with "
+            "--model {base} and the adapter with --adapter {adapter}.",
+            name=name,
+            where=where,
+            base=base,
+            adapter=adapter,
+        )
+    return ModelError(
+        "{name} holds an adapter ({where}), and is not named as a model. Name the model that it was made for with "
+        "--model, and the adapter with --adapter {adapter}.",
+        name=name,
+        where=where,
+        adapter=adapter,
+    )
 
 
 def adapter_error(name: str, where: str, base: str = "") -> ModelError:
-    """The error of a checkpoint with an adapter in a file or under a key, for a base model if its name is known."""
+    """The error of a checkpoint with an adapter that peft did not save by itself: of another tool, or within whole
+    weights; for a base model if its name is known."""
     if base:
         return ModelError(
-            "{name} holds an adapter ({where}) for the model {base}, and adapters are not applied "
-            "here. Merge it into that model first (`merge_and_unload()` of peft) and name the "
-            "merged folder.",
+            "{name} holds an adapter ({where}) for the model {base}, in a form that is not applied here. Merge it into "
+            "that model first, and name the merged folder.",
             name=name,
             where=where,
             base=base,
         )
     return ModelError(
-        "{name} holds an adapter ({where}), and adapters are not applied here. Merge it into its "
-        "base model first (`merge_and_unload()` of peft) and name the merged folder.",
+        "{name} holds an adapter ({where}) in a form that is not applied here. Merge it into its base model first "
+        "(`merge_and_unload()` of peft), and name the merged folder.",
         name=name,
         where=where,
     )

@@ -152,11 +152,19 @@ def read_json_object(path: Path, name: str) -> Mapping[str, Any]:
 _BYTES_PER_WEIGHT = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "U8": 1, "I8": 1}
 
 
-def count_weights(paths: Collection[Path]) -> tuple[int, int] | None:
+_NO_WEIGHTS = ("_scale", "_scale_inv", "_scales", "_zero_point", "weight_shape")
+"""Ends of the keys of what belongs to quantized weights."""
+
+
+def count_weights(paths: Collection[Path], packed_bits: int | None = None) -> tuple[int, int] | None:
     """How many weights some safetensors files hold, and the bytes of one by the most frequent type.
 
     Weights in 4 bits count as two for each byte; scales of quantized weights do not count. None if a file
     cannot be read.
+
+    Args:
+        paths: the files.
+        packed_bits: bits of a weight in tensors that compressed-tensors has packed.
     """
     sizes: dict[str, int] = {}
     count = 0
@@ -166,10 +174,15 @@ def count_weights(paths: Collection[Path]) -> tuple[int, int] | None:
                 length = int.from_bytes(file.read(8), "little")
                 header: dict[str, Any] = json.loads(file.read(min(length, MAX_HEADER_BYTES)))
             for key, tensor in header.items():
-                if key != "__metadata__" and not key.endswith(("_scale", "_scale_inv", "_scales")):
-                    start, end = tensor["data_offsets"]
-                    sizes[tensor["dtype"]] = sizes.get(tensor["dtype"], 0) + end - start
-                    count += math.prod(tensor["shape"]) * (2 if key.endswith("_blocks") else 1)
+                if key == "__metadata__" or key.endswith(_NO_WEIGHTS):
+                    continue
+                start, end = tensor["data_offsets"]
+                if packed_bits and key.endswith("weight_packed"):
+                    sizes["U8"] = sizes.get("U8", 0) + end - start
+                    count += (end - start) * 8 // packed_bits
+                    continue
+                sizes[tensor["dtype"]] = sizes.get(tensor["dtype"], 0) + end - start
+                count += math.prod(tensor["shape"]) * (2 if key.endswith("_blocks") else 1)
         return count, _BYTES_PER_WEIGHT[max(sizes, key=sizes.__getitem__)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # Reported when the file is loaded.
         return None

@@ -98,7 +98,8 @@ def _files_in(folder: Path, spec: ModelSpec) -> ModelFiles:
     )
     files = [folder / name for name in names_to_load]
     is_safe = files[0].suffix == ".safetensors"
-    count, width = (count_weights(files) if is_safe else None) or (None, stored_width(table))
+    packed_bits = quantized.expanded_bits if quantized else None
+    count, width = (count_weights(files, packed_bits) if is_safe else None) or (None, stored_width(table))
     size = sum(f.stat().st_size for f in files)
     return ModelFiles(str(folder), None, "", size, width, is_safe, count, quantized, names_to_load)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,9 @@ PACKAGES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """Method of quantization, as config.json names it → (module, what pip calls it) of each package that it needs."""
 
+EXTRAS = ("gptq", "awq", "compressed-tensors", "auto-round", "torchao", "hqq", "quanto")
+"""Methods whose packages are an optional dependency of this application, under the same name."""
+
 _LABELS = {
     **{"gptq": "GPTQ", "awq": "AWQ", "aqlm": "AQLM", "eetq": "EETQ", "higgs": "HIGGS", "hqq": "HQQ", "vptq": "VPTQ"},
     **{"spqr": "SpQR", "fbgemm_fp8": "fp8 (fbgemm)", "bitnet": "BitNet", "auto-round": "AutoRound", "sinq": "SINQ"},
@@ -60,9 +64,12 @@ class QuantizedWeights:
     """A key of `PACKAGES`."""
     label: str
     """For display, such as `bnb 4-bit (nf4)`."""
+    expanded_bits: int | None = None
+    """Bits of a weight in the files, where weights are expanded on every device; None where they are not."""
 
     def bytes_in_memory(self, file_bytes: int, count: int | None, itemsize: int, on_gpu: bool) -> int:
-        """Bytes of the weights: as in the files, or expanded to `itemsize` bytes each where there is no GPU.
+        """Bytes of the weights: as in the files, or expanded to `itemsize` bytes each, most of them only where there is
+        no GPU.
 
         Args:
             file_bytes: of the weight files.
@@ -70,7 +77,7 @@ class QuantizedWeights:
             itemsize: bytes of one weight in the dtype of the run.
             on_gpu: whether they are loaded to one.
         """
-        width = None if on_gpu else _EXPANDED.get(self.method)
+        width = self.expanded_bits / 8 if self.expanded_bits else None if on_gpu else _EXPANDED.get(self.method)
         if width is None:
             return file_bytes
         return itemsize * (int(file_bytes / width) if count is None else count)
@@ -113,7 +120,7 @@ def stored_quantization(name: str, config: Mapping[str, Any], names: Collection[
             name=name,
             method=method or Message("no quant_method"),
         )
-    return QuantizedWeights(method, _label(method, settings))
+    return QuantizedWeights(method, _label(method, settings), _expanded_bits(method, settings))
 
 
 def _method(settings: Mapping[str, Any]) -> str:
@@ -140,6 +147,16 @@ def _label(method: str, settings: Mapping[str, Any]) -> str:
     if bits is not None:
         return f"{label} {bits}-bit"
     return f"{label} ({detail})" if isinstance(detail, str) and detail else label
+
+
+def _expanded_bits(method: str, settings: Mapping[str, Any]) -> int | None:
+    """Of compressed-tensors, whose weights transformers expands everywhere: the fewest bits of any group of layers."""
+    groups = settings.get("config_groups")
+    if method != "compressed-tensors" or not isinstance(groups, Mapping):
+        return None
+    weights = (group.get("weights") for group in groups.values() if isinstance(group, Mapping))
+    bits = [w.get("num_bits") for w in weights if isinstance(w, Mapping)]
+    return min((b for b in bits if isinstance(b, int) and 0 < b <= 16), default=None)
 
 
 def _torchao_type(quant_type: Any) -> str:
@@ -173,6 +190,16 @@ def require_packages(name: str, quantized: QuantizedWeights | None) -> None:
         DeviceError: a package is missing.
     """
     missing = [pip for module, pip in PACKAGES[quantized.method] if not _is_installed(module)] if quantized else []
+    if quantized and missing and quantized.method in EXTRAS:
+        raise DeviceError(
+            "The weights of {name} are quantized ({label}), which needs {packages}. Run `pip "
+            "install {arguments}`, or install this application with its extra {extra}, or choose an unquantized copy.",
+            name=name,
+            label=quantized.label,
+            packages=Joined(" and ", missing),
+            arguments=" ".join(missing),
+            extra=quantized.method,
+        )
     if quantized and missing:
         raise DeviceError(
             "The weights of {name} are quantized ({label}), which needs {packages}. Run `pip "
@@ -182,6 +209,12 @@ def require_packages(name: str, quantized: QuantizedWeights | None) -> None:
             packages=Joined(" and ", missing),
             arguments=" ".join(missing),
         )
+
+
+def distributions() -> tuple[str, ...]:
+    """The names, as pip knows them, of all packages that read quantized weights."""
+    names = (re.sub(r"\[.*\]|'", "", pip) for needed in PACKAGES.values() for _, pip in needed)
+    return tuple(dict.fromkeys(names))
 
 
 def _is_installed(module: str) -> bool:

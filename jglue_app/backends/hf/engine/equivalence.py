@@ -88,7 +88,8 @@ class ReferenceModel:
 
     def __init__(self, model: Any, context_length: int | None) -> None:
         self._model: Any = model
-        self._attention = model.config._attn_implementation
+        self.attention: str = model.config._attn_implementation
+        """The attention that the model was loaded with, by its name in transformers."""
         self.context_length = context_length
         """Most tokens of a sequence; None for no limit."""
         config = model.config.get_text_config()
@@ -130,7 +131,7 @@ class ReferenceModel:
 
     def restore_attention(self) -> None:
         """Give the model the attention that it was loaded with, if it has another now."""
-        use_attention(self._model, self._attention)
+        use_attention(self._model, self.attention)
 
     def logprobs(self, ids: Sequence[int], last: int) -> torch.Tensor:
         """Log-probabilities after the last tokens of a sequence, (last, vocabulary), in float32 where that can be."""

@@ -20,32 +20,43 @@ Product = Callable[..., torch.Tensor]
 """x (…, in), weight (out, in), and perhaps a bias (out,) → (…, out)."""
 
 
-class PackedLinear(nn.Module):
+class PackedLinear(nn.Linear):
     """A linear layer for inference, with its weight in the layout of oneDNN.
+
+    It is one of torch's linear layers by its class alone, so that adapters can be applied to it; it has no parameters.
 
     Args:
         layer: what it replaces; its weight is not kept.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self._weight = pack(layer.weight.detach())
         self._bias = None if layer.bias is None else layer.bias.detach()
 
     @property
-    def weight(self) -> torch.Tensor:
+    def weight(self) -> torch.Tensor:  # type: ignore[override]  # It cannot be set.
         """The weight (out, in) in its usual order: a copy, for code that reads it or asks for its dtype."""
         return self._weight.to_dense() if self._weight.is_mkldnn else self._weight
 
     @property
-    def bias(self) -> torch.Tensor | None:
+    def bias(self) -> torch.Tensor | None:  # type: ignore[override]  # As above.
         """The bias (out,), if there is one."""
         return self._bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, in) → (…, out)."""
         return multiply(x, self._weight, self._bias)
+
+    def unpacked(self) -> nn.Linear:
+        """The layer that it replaced, with a copy of the weight."""
+        sizes = self.in_features, self.out_features
+        layer = nn.Linear(*sizes, bias=self._bias is not None, device="meta", dtype=self._weight.dtype)
+        layer.weight = nn.Parameter(self.weight, requires_grad=False)
+        if self._bias is not None:
+            layer.bias = nn.Parameter(self._bias, requires_grad=False)
+        return layer.train(self.training)
 
 
 class _WatchedLinear(nn.Linear):

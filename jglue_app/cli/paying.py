@@ -1,0 +1,94 @@
+"""What a run would cost is shown before it begins, and asked about on a terminal."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, TypeVar
+
+import typer
+
+from jglue_app.backends.pool import ModelPool
+from jglue_app.errors import EXIT_INCOMPLETE
+from jglue_app.messages import Message
+from jglue_app.money import money_text
+from jglue_app.runs.estimate import CostEstimate, total
+from jglue_app.runs.paying import estimate_plans, no_budget
+from jglue_app.runs.plan import Plan
+from jglue_app.runs.progress import ProgressView
+from jglue_app.runs.store import RunStore
+from jglue_app.settings import Settings
+
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Send paid requests without a question and without a budget; see --budget.")
+]
+
+S = TypeVar("S")
+
+
+def approved(
+    plans: Sequence[tuple[S, Plan]], pool: ModelPool, stores: Sequence[RunStore], view: ProgressView, *, yes: bool
+) -> list[tuple[S, Plan]]:
+    """The same plans, those that cost money with a budget: their own, or without a limit where that was agreed to.
+
+    Args:
+        plans: with what they are called.
+        pool: opens the models on servers.
+        stores: of the plans.
+        view: shows what each would cost.
+        yes: whether to go on without a question.
+
+    Raises:
+        InputError: something is paid, there is neither a budget nor `yes`, and nobody can be asked.
+        typer.Exit: the answer was no.
+    """
+    estimates = estimate_plans([plan for _, plan in plans], pool, stores, view.say)
+    paid = {i: estimate for i, estimate in enumerate(estimates) if estimate}
+    for i, estimate in paid.items():
+        _show(estimate, plans[i][1].budget, view)
+    open_ = [estimate for i, estimate in paid.items() if plans[i][1].budget is None]
+    if not open_:
+        return list(plans)
+    _agree(open_[0], view, yes=yes)
+    return [
+        (side, replace(plan, budget=math.inf) if i in paid and plan.budget is None else plan)
+        for i, (side, plan) in enumerate(plans)
+    ]
+
+
+def approved_sweep(
+    plans: Sequence[Plan], pool: ModelPool, settings: Settings, view: ProgressView, *, budget: float | None, yes: bool
+) -> float | None:
+    """The budget of several runs of one model together: the one given, or infinity where that was agreed to; None if
+    they cost nothing. Raises as `approved` does."""
+    stores = [RunStore.of(settings.runs_dir, plan.spec) for plan in plans]
+    estimates = [estimate for estimate in estimate_plans(plans, pool, stores, view.say) if estimate]
+    if not estimates:
+        return budget
+    _show(total(estimates), budget, view)
+    if budget is None:
+        _agree(total(estimates), view, yes=yes)
+    return math.inf if budget is None else budget
+
+
+def _show(estimate: CostEstimate, budget: float | None, view: ProgressView) -> None:
+    """What something would cost, and whether a budget may be too small for it."""
+    view.say(Message("{model}: {facts}.", model=estimate.model, facts=estimate.facts))
+    if budget is not None and estimate.price > budget:
+        text = money_text(budget, estimate.currency)
+        view.say(Message("That may be more than the budget of {budget}: the run stops before it.", budget=text))
+
+
+def _agree(estimate: CostEstimate, view: ProgressView, *, yes: bool) -> None:
+    """Ask whether to go on, unless that was said; raises as `approved` does."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise no_budget(estimate)
+    with view.paused():
+        agreed = typer.confirm("Go on?", err=True)
+    if not agreed:
+        view.say(Message("Nothing was sent."))
+        raise typer.Exit(EXIT_INCOMPLETE)

@@ -1,0 +1,178 @@
+"""What paid runs cost, on the command line: shown before, asked about on a terminal, and shown afterwards."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from jglue_app.cli import main
+from tests.paid_backend import SENT, register
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "1000000/10000000/USD"
+"""One dollar a character of prompts, ten a character of answers, which have two."""
+RUN = ("run", "--model", MODEL, "--backend", "paid", "--data", "sample", "--tasks", "jnli", "--limit", "3")
+LENGTH = 423
+"""Characters of the three prompts."""
+COST = LENGTH + 3 * 2 * 10
+
+
+class Told(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Told]:
+    """A command in this process, whose standard input is no terminal."""
+    register(monkeypatch)
+    monkeypatch.setenv("JGLUE_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setenv("JGLUE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def call(*arguments: object) -> Told:
+        monkeypatch.setattr(sys, "argv", ["jglue_app", *map(str, arguments)])
+        capfd.readouterr()
+        code: object = 0
+        try:
+            main()
+        except SystemExit as e:
+            code = e.code or 0
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        assert isinstance(code, int)
+        return Told(code, out, err)
+
+    return call
+
+
+def manifest(tmp_path: Path) -> Mapping[str, Any]:
+    (path,) = (tmp_path / "runs").glob("*/manifest.json")
+    table: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
+    return table
+
+
+def test_without_a_terminal_a_budget_or_a_yes_nothing_is_sent(here: Callable[..., Told], tmp_path: Path) -> None:
+    told = here(*RUN)
+    assert told.code == 2 and told.out == "" and SENT == []
+    assert "no budget is set" in told.err and f"about {LENGTH} tokens in" in told.err and "--budget" in told.err
+    assert not list((tmp_path / "runs").glob("*/manifest.json"))
+
+
+def test_yes_goes_on_and_the_report_has_the_cost(here: Callable[..., Told], tmp_path: Path) -> None:
+    told = here(*RUN, "--yes")
+    assert told.code == 0 and len(SENT) == 3
+    assert f"about {LENGTH} tokens in, at most" in told.err
+    assert f"cost: ${COST}.00 for 3 requests, {LENGTH} tokens in and 6 out" in told.out
+    assert manifest(tmp_path)["cost"]["price"] == COST
+    again = here(*RUN, "--json")
+    assert again.code == 0 and len(SENT) == 3, "what is answered needs no budget"
+    paid = json.loads(again.out)["report"]["paid"]
+    assert (paid["price"], paid["currency"], paid["requests"]) == (COST, "USD", 3)
+
+
+def test_a_budget_needs_no_question_and_is_not_exceeded(here: Callable[..., Told], tmp_path: Path) -> None:
+    told = here(*RUN, "--budget", "10")
+    assert told.code == 6 and SENT == []
+    assert "That may be more than the budget of $10.00" in told.err
+    assert "the budget of $10.00 has no room for another request ($0.00 are spent), and 3 items are open" in told.err
+    assert "Start the same command again" not in told.err
+    assert here(*RUN, "--budget", str(COST + 1000)).code == 0
+    assert manifest(tmp_path)["cost"]["price"] == COST
+
+
+def test_a_comparison_shows_what_both_sides_cost(here: Callable[..., Told]) -> None:
+    words = ("compare", "--a", MODEL, "--a-backend", "paid", "--b-backend", "paid", *RUN[5:], "--b-format", "alpaca")
+    assert here(*words).code == 2 and SENT == []
+    told = here(*words, "--yes")
+    assert told.code == 0 and len(SENT) == 6
+    costs = [line for line in told.out.splitlines() if line.startswith("cost of")]
+    assert len(costs) == 1 and "paid" in costs[0]
+    (row,) = (line for line in told.out.splitlines() if line.startswith("A  ") and "$" in line)
+    assert f"${COST}.00" in row
+
+
+SWEEP = ("sweep", "--model", MODEL, "--task", "jnli", "--limit", "2", "--formats", "plain,alpaca,rinna", "--json")
+
+
+def sweep_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep has no option for the backend: the paid one is what the model's name says."""
+    monkeypatch.setattr("jglue_app.runs.request.backend_for", lambda model: "paid")
+
+
+def test_the_budget_of_a_sweep_is_of_all_its_runs_together(
+    here: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sweep_backend(monkeypatch)
+    refused = here(*SWEEP)
+    assert refused.code == 2 and SENT == []
+    told = here(*SWEEP, "--yes")
+    assert told.code == 0 and len(json.loads(told.out)) == 3
+    costs = [json.loads(p.read_text("utf-8"))["cost"]["price"] for p in (tmp_path / "runs").glob("*/manifest.json")]
+    assert len(costs) == 3 and f"up to about ${total_of(told.err):,.2f}" in refused.err
+
+    sent = len(SENT)
+    again = here(*SWEEP[:6], "3", *SWEEP[7:], "--budget", "50")
+    assert again.code == 6 and len(SENT) == sent, "what is answered is not paid again, and one more does not fit"
+    assert "has no room" in again.err
+
+
+def total_of(err: str) -> float:
+    """The price of the estimate that was shown."""
+    (price,) = re.findall(r"up to about \$([0-9,.]+)\.\n", err)
+    return float(price.replace(",", ""))
+
+
+def test_help_names_it(here: Callable[..., Told]) -> None:
+    assert all("--yes" in here(command, "--help").out for command in ("run", "compare", "sweep"))
+
+
+SCRIPT = """
+import sys
+import pytest
+from tests.paid_backend import SENT, register
+register(pytest.MonkeyPatch())
+from jglue_app.cli import main
+try:
+    main()
+finally:
+    print("SENT", len(SENT), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("answer", "code", "sent"), [("y", 0, 3), ("n", 6, 0)])
+def test_on_a_terminal_it_is_asked(tmp_path: Path, answer: str, code: int, sent: int) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT, "utf-8")
+    main_end, child_end = pty.openpty()
+    environment = {
+        **os.environ,
+        **{"JGLUE_RUNS_DIR": str(tmp_path / "runs"), "JGLUE_CACHE_DIR": str(tmp_path / "cache")},
+        "PYTHONPATH": str(ROOT),
+    }
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py"), *RUN],
+        stdin=child_end,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+    )
+    os.close(child_end)
+    os.write(main_end, f"{answer}\n".encode())
+    out, err = process.communicate(timeout=60)
+    os.close(main_end)
+    assert process.returncode == code, err
+    assert f"SENT {sent}" in out and "Go on?" in err
+    assert ("Nothing was sent." in err) is (answer == "n")
