@@ -21,9 +21,8 @@ from jglue_app.types import RunSpec
 MAX_NAMED = 3
 """Files that a sentence names."""
 RELEVANT_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf")
-"""Packages on whose versions an answer may depend; with an adapter on peft's too, of sentence-transformers
-on its own, and where weights are quantized in
-their files on those that read them."""
+"""Packages on whose versions an answer may depend; with an adapter on peft's too, of models of sentence-transformers on
+that package's, and where weights are quantized in their files on those that read them."""
 
 
 def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
