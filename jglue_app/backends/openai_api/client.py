@@ -73,23 +73,25 @@ class Client:
         body: Mapping[str, Any],
         cancelled: threading.Event | None = None,
         lost: Callable[[], None] = lambda: None,
+        tries: int = TRIES,
     ) -> dict[str, Any]:
-        """The JSON object that a POST gives, tried up to `TRIES` times within the endpoint's deadline.
+        """The JSON object that a POST gives, tried several times within the endpoint's deadline.
 
         Args:
             path: below the base URL, such as `chat/completions`.
-            body: of the request; the model is added.
+            body: of the request; the model is added where it names none.
             cancelled: ends the waiting between tries.
             lost: called after each try that the model may have answered although no answer arrived.
+            tries: how many there are at most.
 
         Raises:
             RequestError: no usable answer.
         """
         event = cancelled or threading.Event()
-        tries = tenacity.Retrying(
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda e: isinstance(e, RequestError) and e.transient),
             stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(TRIES),
+                tenacity.stop_after_attempt(tries),
                 tenacity.stop_before_delay(self.endpoint.deadline),
                 tenacity.stop_when_event_set(event),
             ),
@@ -106,8 +108,19 @@ class Client:
                     lost()
                 raise
 
-        answer: dict[str, Any] = tries(once)
+        answer: dict[str, Any] = retrying(once)
         return answer
+
+    def listed_models(self) -> dict[str, Mapping[str, Any]]:
+        """Name → what the server says of each model it lists; empty where it has no list."""
+        try:
+            response = self._openai.get("models", cast_to=httpx2.Response)
+        except (openai.OpenAIError, httpx2.HTTPError):
+            return {}
+        answer = _json(response.text) if response.status_code < 300 else None
+        rows = answer.get("data") if isinstance(answer, dict) else None
+        named = (row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict))
+        return {row["id"]: row for row in named if isinstance(row.get("id"), str)}
 
     def close(self) -> None:
         """Close all connections."""

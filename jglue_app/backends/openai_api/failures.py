@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jglue_app.backends.endpoints import Endpoint
@@ -13,6 +13,8 @@ from jglue_app.errors import JglueAppError, ModelAccessError, ModelError, ModelN
 from jglue_app.messages import Message
 from jglue_app.types import RunError
 
+MAX_LISTED = 8
+"""Models of a server that a sentence names."""
 MAX_REASON = 300
 """Characters of a server's message that a sentence repeats."""
 OVERFLOW = "overflow"
@@ -223,6 +225,18 @@ def _not_found(endpoint: Endpoint, model: str, detail: str, reason: str) -> Requ
         address=endpoint.address,
     )
     return RequestError("no_interface", message, run=NetworkError, detail=detail)
+
+
+def unlisted(endpoint: Endpoint, model: str, listed: Sequence[str]) -> RequestError:
+    """A model that the server does not list, where it answers to any name and so with another model."""
+    message = Message(
+        "The endpoint {endpoint} does not list {model!r} and answers to any name, so that another model would answer. "
+        "It lists: {names}.",
+        endpoint=endpoint.id,
+        model=model,
+        names=", ".join(listed[:MAX_LISTED]),
+    )
+    return RequestError("no_model", message, run=ModelNotFoundError)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

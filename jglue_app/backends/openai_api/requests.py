@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jglue_app.backends.endpoints import ServedModel
@@ -12,15 +12,12 @@ from jglue_app.backends.openai_api import responses
 from jglue_app.backends.openai_api.capabilities import Capabilities
 from jglue_app.backends.openai_api.client import Client
 from jglue_app.backends.openai_api.failures import RequestError
-from jglue_app.backends.openai_api.handshake import PATHS, thinking_parameters
 from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.responses import Answer
 from jglue_app.errors import ModelError
 from jglue_app.messages import Message
 from jglue_app.types import Account, Finish, Output, Prompt, RunError, Tokenizer, Usage
 
-MAX_STOP_STRINGS = 4
-"""Stop strings of a request in OpenAI's interface."""
 MARGIN = 1.3
 """By which an estimate of tokens is raised where money is set aside for it."""
 MAX_CHARS_PER_TOKEN = 40
@@ -33,46 +30,6 @@ MAX_CHARS_OF_TOKEN = 256
 
 class OutOfBudgetError(Exception):
     """A request that was not sent, since there is no money left for it."""
-
-
-def generation_body(
-    served: ServedModel,
-    can: Capabilities,
-    prompt: Prompt,
-    limit: int,
-    thinking_tokens: int | None,
-    repetition_penalty: float,
-    ids: Sequence[int] | None,
-) -> tuple[str, dict[str, Any]]:
-    """Path and body of the request that continues a prompt greedily.
-
-    Args:
-        served: the model.
-        can: what its server can do.
-        prompt: what is sent: its token ids, else its text, or its turns where there are any.
-        limit: most new tokens.
-        thinking_tokens: those of them that are for a thought; None if it has no limit of its own.
-        repetition_penalty: 1 is none.
-        ids: token ids of the prompt, if these are sent.
-    """
-    turns = ids is None and prompt.messages is not None
-    interface = can.chat if turns else can.completions
-    assert interface is not None  # `OpenAIBackend.check` refuses other runs.
-    body: dict[str, Any] = {interface.limit: limit}
-    if interface.temperature:
-        body["temperature"] = 0
-    if interface.seed:
-        body["seed"] = 0
-    if repetition_penalty != 1:
-        body["repetition_penalty"] = repetition_penalty
-    if prompt.stop and interface.stop and not interface.reasoning:
-        body["stop"] = list(prompt.stop[:MAX_STOP_STRINGS])
-    if turns:
-        body["messages"] = [dict(message) for message in prompt.messages or ()]
-        body |= thinking_parameters(served, prompt.thinking or "off", thinking_tokens, interface.thinking_off)
-    else:
-        body["prompt"] = list(ids) if ids is not None else prompt.text
-    return PATHS["chat" if turns else "completions"], body | dict(served.endpoint.body)
 
 
 def output_of(prompt: Prompt, answer: Answer, exchange: ItemExchange, limit: int, seconds: float) -> Output | RunError:
