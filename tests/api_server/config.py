@@ -68,8 +68,11 @@ class ApiConfig:
     counts_reasoning: bool = True
     """Whether `usage` has `reasoning_tokens`."""
 
-    usage: Literal["right", "missing", "zero", "negative", "huge", "strings"] = "right"
+    usage: Literal["right", "missing", "zero", "negative", "huge", "strings", "without_bos"] = "right"
+    """`without_bos`: one token less for each prompt."""
     context_length: int = 4096
+    cuts_prompts: bool = False
+    """Whether the beginning of a prompt that does not fit is left out without a word, instead of a refusal."""
     context_wording: Literal["openai", "vllm"] = "vllm"
     latency: float = 0.0
     """Seconds that each answer takes."""

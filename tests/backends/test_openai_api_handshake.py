@@ -121,6 +121,8 @@ def test_what_is_refused_or_silently_ignored_counts_as_not_done(
         (ApiConfig(echo="ignored", prompt_logprobs="ignored"), ""),
         (ApiConfig(echo="refused", prompt_logprobs="refused"), ""),
         (ApiConfig(echo="ignored", prompt_logprobs="ignored", top_logprobs="refused"), ""),
+        (ApiConfig(usage="without_bos"), ""),
+        (ApiConfig(usage="missing", echo="refused"), "prompt_logprobs"),
     ],
 )
 def test_log_probabilities_of_a_prompt_are_believed_only_where_they_are_of_the_prompt(
