@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from jglue_app.backends import Notify, open_tokenizer
+from jglue_app.backends import Notify, can_rank, open_tokenizer
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
 from jglue_app.prompts import lint
@@ -170,6 +170,12 @@ def plan_one(settings: Settings, task: str, side: Side, method: str = "generate"
     return plan
 
 
+def _method(settings: Settings, side: Side, task: str) -> str:
+    """Both methods, where answers of the subset can be ranked, by the side's model too."""
+    ranks = get_task(task).kind == "choice"
+    return "both" if ranks and can_rank(RunRequest().model_of(side), settings, side.format) else "generate"
+
+
 # --- token by token -------------------------------------------------------------------------------------
 
 
@@ -319,7 +325,7 @@ def try_item(
         InputError: the model is paid, and there is no budget, or it has no room for this.
         JglueAppError: another of its kinds, with a remedy.
     """
-    plan = plan_one(settings, item.task, side, "both", data)
+    plan = plan_one(settings, item.task, side, _method(settings, side, item.task), data)
     backend = pool.get(plan.spec.model, notify)
     info = backend.info
     text = format_info(info, backend.render_chat)
@@ -395,12 +401,12 @@ def plan_sweep(
     Raises:
         JglueAppError: one of its kinds, with a remedy.
     """
-    method = "both" if TASKS[get_task(task).name].kind == "choice" else "generate"
     planned: list[tuple[Side, Plan]] = []
     for side in sides:
         if should_stop():
             return []
-        planned.append((side, RunRequest((task,), data, items, method, side).for_page(settings).plans(settings)[0][1]))
+        request = RunRequest((task,), data, items, _method(settings, side, task), side).for_page(settings)
+        planned.append((side, request.plans(settings)[0][1]))
     return planned
 
 

@@ -108,6 +108,19 @@ def require_no_adapter_elsewhere(spec: ModelSpec) -> None:
         )
 
 
+def can_rank(spec: ModelSpec, settings: Settings, prompt_format: str) -> bool:
+    """Whether answers can be ranked by log-likelihood: by every model that runs here, and by some servers, which are
+    asked.
+
+    Raises:
+        InputError, ModelError, NetworkError: the server cannot be used.
+    """
+    if spec.backend != endpoints.BACKEND:
+        return True
+    module = importlib.import_module(BACKENDS[endpoints.BACKEND])
+    return bool(module.can_rank(spec, settings, prompt_format))
+
+
 def backend_module(spec: ModelSpec) -> ModuleType:
     """The module of a model's backend; raises UnknownNameError if there is no such backend."""
     if spec.backend not in BACKENDS:

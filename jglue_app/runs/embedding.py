@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from jglue_app.backends.embedding import Embedder, open_embedder
+from jglue_app.backends import endpoints
+from jglue_app.backends.embedding import Embedder, fingerprint_embedder, open_embedder
 from jglue_app.backends.embedding.prefixes import choose_prefix
 from jglue_app.backends.embedding.sentence_files import stored_config
 from jglue_app.backends.embedding.vectors import Embedding, cosine
-from jglue_app.backends.fingerprint import fingerprint_model
 from jglue_app.data import files as data
 from jglue_app.data.pools import sample_items
-from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.messages import Message
 from jglue_app.prompts.styles import Style
 from jglue_app.runs.changes import changes_since
@@ -26,6 +26,7 @@ from jglue_app.runs.manifest import note_records, repair, write_head
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.runner import Event, require_same_model
 from jglue_app.runs.store import RunStore
+from jglue_app.scoring.protocols.common import is_cosine
 from jglue_app.settings import Settings
 from jglue_app.types import (
     EMBED,
@@ -46,6 +47,9 @@ TASK = "jsts"
 FIELDS = ("sentence1", "sentence2")
 MAX_PREFIX = 2_000
 """Characters of a prefix."""
+DRIFT = 0.01
+"""How much a cosine of a server may differ from a stored one: servers do not compute alike twice, and a change of the
+model moves cosines by more."""
 CHUNK = 32
 """Items after which the records are synced, and a stop is noticed at the latest."""
 
@@ -98,7 +102,7 @@ def make_embedding_plan(
             limit=MAX_PREFIX,
         )
     dataset = data.load(settings, TASK, split, data=data_kind, progress=progress)
-    model_files = fingerprint_model(model, settings)
+    model_files = fingerprint_embedder(model, settings)
     spec = RunSpec(
         model=replace(model, files_sha256=model_files.digest if model_files else model.files_sha256),
         tasks=(TASK,),
@@ -152,12 +156,10 @@ def _embed_remaining(
             for message in notices:
                 yield Event("notice", label, message=message, task=TASK)
             require_same_model(store, embedder)
+            _require_same_vectors(plan, store, embedder)
             write_head(plan, store, writer, embedder)
             started = time.perf_counter()
-            for number, item in enumerate(remaining, 1):
-                if should_stop():
-                    break
-                record = _record(plan.spec, item, embedder)
+            for number, record in enumerate(_records(plan.spec, remaining, embedder, should_stop), 1):
                 writer.append([record])
                 if number % CHUNK == 0:
                     writer.sync()
@@ -179,18 +181,54 @@ def _embed_remaining(
             embedder.close()
 
 
-def _record(spec: RunSpec, item: Item, embedder: Embedder) -> Record:
-    """The cosine of an item's two sentences, or why it has none."""
-    started = time.perf_counter()
-    prefix = spec.prompt.prefix
-    texts = [item.fields[name] for name in FIELDS]
-    embedded = "\n".join(prefix + text for text in texts)
-    checksum = hashlib.sha256(embedded.encode("utf-8", "surrogatepass")).hexdigest()
-    prompt = Prompt(TASK, item.id, embedded, None, (), (), "", (), checksum)
-    result = cosine_of(embedder.embed(texts, prefix))
-    if isinstance(result, RunError):
-        return Record(spec.spec_id, TASK, item.id, prompt, None, result)
-    return Record(spec.spec_id, TASK, item.id, prompt, replace(result, seconds=time.perf_counter() - started))
+def _records(
+    spec: RunSpec, items: Sequence[Item], embedder: Embedder, should_stop: Callable[[], bool]
+) -> Iterator[Record]:
+    """The cosine of each item's two sentences, or why it has none, as they come."""
+    size = embedder.items_at_once
+    for k in range(0, len(items), size):
+        if should_stop():
+            return
+        chunk, started = items[k : k + size], time.perf_counter()
+        texts = [item.fields[name] for item in chunk for name in FIELDS]
+        embeddings = embedder.embed(texts, spec.prompt.prefix, should_stop)
+        seconds = (time.perf_counter() - started) / len(chunk)
+        if not embeddings:  # Stopped meanwhile.
+            return
+        for n, item in enumerate(chunk):
+            result = cosine_of(embeddings[2 * n : 2 * n + 2])
+            error = result if isinstance(result, RunError) else None
+            output = replace(result, seconds=seconds) if isinstance(result, Output) else None
+            yield Record(spec.spec_id, TASK, item.id, _embedded(spec, item), output, error)
+
+
+def _embedded(spec: RunSpec, item: Item) -> Prompt:
+    """The two texts as they are embedded, one a line."""
+    text = "\n".join(spec.prompt.prefix + item.fields[name] for name in FIELDS)
+    checksum = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return Prompt(TASK, item.id, text, None, (), (), "", (), checksum)
+
+
+def _require_same_vectors(plan: Plan, store: RunStore, embedder: Embedder) -> None:
+    """Refuse to go on with a model that has changed under its name on a server: a stored item is embedded again.
+
+    Raises:
+        StoreError: its cosine is another now.
+    """
+    items = {item.id: item for item in plan.items[TASK]}
+    before = next((r for r in store.records() if is_cosine(r) and r.item_id in items), None)
+    if plan.spec.model.backend != endpoints.BACKEND or before is None or before.output is None:
+        return
+    texts = [items[before.item_id].fields[name] for name in FIELDS]
+    now = cosine_of(embedder.embed(texts, plan.spec.prompt.prefix))
+    if not isinstance(now, Output) or abs(float(now.text or "nan") - float(before.output.text or "nan")) > DRIFT:
+        raise StoreError(
+            "The server of {model} gives other vectors than when this run was started (item {item}). Delete {folder} "
+            "to start over.",
+            model=plan.spec.model.id,
+            item=before.item_id,
+            folder=store.path,
+        )
 
 
 def cosine_of(embeddings: Sequence[Embedding | RunError]) -> Output | RunError:

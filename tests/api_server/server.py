@@ -371,7 +371,11 @@ class Exchange:
 
     def send_json(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
         """A whole response of JSON."""
-        self.send(status, json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"), headers)
+        try:
+            data = json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # A lone surrogate, which JSON can only have as an escape.
+            data = json.dumps(body).encode()
+        self.send(status, data, headers)
 
     def chunks(self, parts: Iterable[bytes]) -> None:
         """A response without a length, in chunks."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ from tests.embedding.sentence_model import save_static_model
 TEXTS = ("海辺で犬が走っています。", "道路の端に自転車が三台止めてある。", "犬")
 
 
-def spec_of(folder: Path, **more: Any) -> ModelSpec:
-    return ModelSpec(str(folder), "sentence_transformers", **more)
+def spec_of(folder: Path) -> ModelSpec:
+    return ModelSpec(str(folder), "sentence_transformers")
 
 
 def vector(result: Embedding | RunError) -> np.ndarray:
@@ -181,7 +181,7 @@ def test_the_package_that_is_missing_is_named(
 
 def test_options_of_language_models_are_refused(sentence_model: Path, settings: Settings) -> None:
     with pytest.raises(InputError, match="Quantization, GGUF files and adapters"):
-        open_embedder(spec_of(sentence_model, quantization="8bit"), settings, device="cpu")
+        open_embedder(replace(spec_of(sentence_model), quantization="8bit"), settings, device="cpu")
 
 
 def test_an_unknown_model_is_a_sentence(settings: Settings) -> None:

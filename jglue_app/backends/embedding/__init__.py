@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from jglue_app.backends import Notify, backend_for
+from jglue_app.backends import Notify, backend_for, endpoints
 from jglue_app.backends.embedding.sentence_files import is_sentence_model
 from jglue_app.backends.embedding.vectors import Embedding
-from jglue_app.backends.fingerprint import require_unchanged
+from jglue_app.backends.fingerprint import ModelFingerprint, fingerprint_model, require_unchanged
 from jglue_app.errors import InputError, ModelError, UnknownNameError
 from jglue_app.messages import mark
 from jglue_app.settings import Settings
@@ -20,6 +20,7 @@ from jglue_app.types import ModelInfo, ModelSpec, RunError
 EMBEDDERS = {
     "sentence_transformers": "jglue_app.backends.embedding.sentence_encoder",
     "hf": "jglue_app.backends.embedding.hidden_states",
+    "openai_api": "jglue_app.backends.embedding.endpoint",
 }
 SOURCES = {"sentence-transformers": "sentence_transformers", "hidden-states": "hf", "endpoint": "openai_api"}
 """Name of a source on the command line → the backend in the spec of its model."""
@@ -33,8 +34,15 @@ class Embedder(Protocol):
         """Facts about the model, for the manifest; `engine` says how a vector is made."""
         ...
 
-    def embed(self, texts: Sequence[str], prefix: str) -> list[Embedding | RunError]:
-        """The vector of each text with the prefix before it. It does not depend on the other texts."""
+    @property
+    def items_at_once(self) -> int:
+        """How many items to hand over together: more than one where each call costs time, as with a server."""
+        ...
+
+    def embed(
+        self, texts: Sequence[str], prefix: str, should_stop: Callable[[], bool] = lambda: False
+    ) -> list[Embedding | RunError]:
+        """The vector of each text with the prefix before it; none at all if it was stopped meanwhile."""
         ...
 
     def close(self) -> None:
@@ -76,6 +84,19 @@ def with_source(spec: ModelSpec, source: str | None, settings: Settings) -> Mode
     return replace(spec, backend=SOURCES[source])
 
 
+def fingerprint_embedder(spec: ModelSpec, settings: Settings) -> ModelFingerprint | None:
+    """What distinguishes the vectors of a model from those of others of its name: its files, or of a server its address
+    and dimensions; None if there is nothing, which loading reports.
+
+    Raises:
+        InputError: the server is not described.
+        ModelError, NetworkError: the files are being written, or the server gives no vector.
+    """
+    if spec.backend == endpoints.BACKEND:
+        return ModelFingerprint(importlib.import_module(EMBEDDERS[spec.backend]).identity(spec, settings))
+    return fingerprint_model(spec, settings)
+
+
 def open_embedder(
     spec: ModelSpec, settings: Settings, *, device: str = "auto", notify: Notify = lambda _: None
 ) -> Embedder:
@@ -97,8 +118,12 @@ def open_embedder(
         raise InputError("A public server embeds nothing. Run the application on your own machine.")
     if spec.backend not in EMBEDDERS:
         raise UnknownNameError("backend", spec.backend, EMBEDDERS)
+    module = importlib.import_module(EMBEDDERS[spec.backend])
+    if spec.backend == endpoints.BACKEND:  # Its identity is not that of a model that writes.
+        served: Embedder = module.open_embedder(spec, settings, device, notify)
+        return served
     require_unchanged(spec, settings)
-    embedder: Embedder = importlib.import_module(EMBEDDERS[spec.backend]).open_embedder(spec, settings, device, notify)
+    embedder: Embedder = module.open_embedder(spec, settings, device, notify)
     try:
         require_unchanged(spec, settings, embedder.info.commit)
     except ModelError:

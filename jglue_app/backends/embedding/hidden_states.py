@@ -35,7 +35,11 @@ class HiddenStateEmbedder:
         self._backend = backend
         self.info: ModelInfo = replace(backend.info, engine=HOW, engine_reason="")
 
-    def embed(self, texts: Sequence[str], prefix: str) -> list[Embedding | RunError]:
+    items_at_once = 1
+
+    def embed(
+        self, texts: Sequence[str], prefix: str, should_stop: Callable[[], bool] = lambda: False
+    ) -> list[Embedding | RunError]:
         """The vector of each text with the prefix before it; the tokens of the prefix are part of the mean."""
         return list(self._backend.embed([prefix + text for text in texts]))
 

@@ -175,7 +175,11 @@ class SentenceEncoder:
                 model=self._name,
             )
 
-    def embed(self, texts: Sequence[str], prefix: str) -> list[Embedding | RunError]:
+    items_at_once = 1
+
+    def embed(
+        self, texts: Sequence[str], prefix: str, should_stop: Callable[[], bool] = lambda: False
+    ) -> list[Embedding | RunError]:
         """The vector of each text with the prefix before it, as the model's own pooling takes the prefix."""
         return [self._embed(text, prefix) for text in texts]
 

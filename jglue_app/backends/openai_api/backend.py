@@ -21,6 +21,7 @@ from dataclasses import replace
 from jglue_app.backends.endpoints import ServedModel, served_model
 from jglue_app.backends.openai_api import capabilities as kept
 from jglue_app.backends.openai_api import failures
+from jglue_app.backends.openai_api.bodies import generation_body
 from jglue_app.backends.openai_api.capabilities import Handshake, Interface
 from jglue_app.backends.openai_api.client import Client
 from jglue_app.backends.openai_api.failures import RequestError
@@ -28,7 +29,7 @@ from jglue_app.backends.openai_api.handshake import handshake
 from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.parallel import in_parallel
 from jglue_app.backends.openai_api.ranking import FIRST_TOKEN, rank, ways_to_rank
-from jglue_app.backends.openai_api.requests import Exchange, OutOfBudgetError, generation_body, output_of
+from jglue_app.backends.openai_api.requests import Exchange, OutOfBudgetError, output_of
 from jglue_app.errors import InputError, ModelError, NetworkError
 from jglue_app.settings import Settings
 from jglue_app.types import (
@@ -97,6 +98,15 @@ def identity(
     return found.identity
 
 
+def can_rank(spec: ModelSpec, settings: Settings, prompt_format: str) -> bool:
+    """Whether the server of a model can rank answers after prompts of a format; see `backends.can_rank`."""
+    _reject_local_options(spec)
+    served = served_model(spec.id, settings)
+    can = handshake(served, settings, lambda: _tokenizer(served, settings, lambda _: None)).capabilities
+    renders = served.facts.tokenizer is not None and can.token_ids
+    return bool(ways_to_rank(can, prompt_format == "chat" and not renders))
+
+
 def _reject_local_options(spec: ModelSpec) -> None:
     """Refuse what is said of weights here, of a model whose weights are on a server."""
     if spec.adapter is not None:
@@ -163,7 +173,7 @@ class OpenAIBackend:
             commit=", ".join([*can.models, *can.fingerprints]) or self._served.name,
             dtype="as served",
             device=self._served.endpoint.address,
-            context_length=facts.context_length or (info.context_length if info else None),
+            context_length=facts.context_length or can.context_length or (info.context_length if info else None),
             bos=info.bos if info else "",
             adds_bos=info.adds_bos if info else False,
             eos=info.eos if info else "",
@@ -250,7 +260,7 @@ class OpenAIBackend:
                 new_tokens += max_new_tokens
             if choosing and prompt.answers:
                 exact = ways_to_rank(self._can, self._sends_turns(prompt)) != FIRST_TOKEN
-                count = len(prompt.answers) + (0 if self._can.token_ids else 1) if exact else 1
+                count = len(prompt.answers) + (0 if self._ids(prompt) is not None else 1) if exact else 1
                 requests, prompt_tokens, new_tokens = requests + count, prompt_tokens + size * count, new_tokens + count
         return Usage(requests, prompt_tokens, new_tokens, estimated=True)
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from jglue_app.backends.endpoints import ServedModel
 from jglue_app.settings import Settings
 
-VERSION = 1
+VERSION = 2
 """Of the handshake: raised when it asks otherwise, so that what is kept is not used any more."""
 MAX_AGE = datetime.timedelta(hours=24)
 """How long a handshake holds. After it the server is asked again before the next run."""
@@ -59,6 +59,8 @@ class Capabilities:
     completions: Interface | None
     prompt_logprobs: str
     """How it gives log-probabilities of a prompt: `echo`, `prompt_logprobs`, or empty if it does not."""
+    chat_logprobs: bool
+    """Whether it gives log-probabilities of a whole chat, the answer's among them (`prompt_logprobs`)."""
     token_ids: bool
     """Whether it takes token ids for a prompt and counts them as they are."""
     applies_template: bool
@@ -67,6 +69,8 @@ class Capabilities:
     """Of Japanese text, for estimates."""
     overhead: int
     """Tokens of a chat besides its text, for estimates."""
+    context_length: int | None
+    """Most tokens of prompt and answer together, as the server's list of models has it; None if it does not say."""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -82,7 +86,7 @@ class Capabilities:
                 for f in dataclasses.fields(interface)
                 if f.name != "usage"
             }
-        for name in ("prompt_logprobs", "token_ids", "applies_template"):
+        for name in ("prompt_logprobs", "chat_logprobs", "token_ids", "applies_template", "context_length"):
             facts[name] = str(getattr(self, name))
         return facts
 

@@ -11,7 +11,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -67,22 +67,31 @@ class Client:
             http_client=self._http,
         )
 
-    def post(self, path: str, body: Mapping[str, Any], cancelled: threading.Event | None = None) -> dict[str, Any]:
-        """The JSON object that a POST gives, tried up to `TRIES` times within the endpoint's deadline.
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        cancelled: threading.Event | None = None,
+        lost: Callable[[], None] = lambda: None,
+        tries: int = TRIES,
+    ) -> dict[str, Any]:
+        """The JSON object that a POST gives, tried several times within the endpoint's deadline.
 
         Args:
             path: below the base URL, such as `chat/completions`.
-            body: of the request; the model is added.
+            body: of the request; the model is added where it names none.
             cancelled: ends the waiting between tries.
+            lost: called after each try that the model may have answered although no answer arrived.
+            tries: how many there are at most.
 
         Raises:
             RequestError: no usable answer.
         """
         event = cancelled or threading.Event()
-        tries = tenacity.Retrying(
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda e: isinstance(e, RequestError) and e.transient),
             stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(TRIES),
+                tenacity.stop_after_attempt(tries),
                 tenacity.stop_before_delay(self.endpoint.deadline),
                 tenacity.stop_when_event_set(event),
             ),
@@ -90,8 +99,28 @@ class Client:
             sleep=tenacity.sleep_using_event(event),
             reraise=True,
         )
-        answer: dict[str, Any] = tries(self._once, path, {"model": self._served.name, **body}, event)
+
+        def once() -> dict[str, Any]:
+            try:
+                return self._once(path, {"model": self._served.name, **body}, event)
+            except RequestError as e:
+                if e.lost:
+                    lost()
+                raise
+
+        answer: dict[str, Any] = retrying(once)
         return answer
+
+    def listed_models(self) -> dict[str, Mapping[str, Any]]:
+        """Name → what the server says of each model it lists; empty where it has no list."""
+        try:
+            response = self._openai.get("models", cast_to=httpx2.Response)
+        except (openai.OpenAIError, httpx2.HTTPError):
+            return {}
+        answer = _json(response.text) if response.status_code < 300 else None
+        rows = answer.get("data") if isinstance(answer, dict) else None
+        named = (row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict))
+        return {row["id"]: row for row in named if isinstance(row.get("id"), str)}
 
     def close(self) -> None:
         """Close all connections."""
@@ -104,8 +133,9 @@ class Client:
         endpoint = self.endpoint
         try:
             response = self._send(path, body)
-        except openai.APITimeoutError:
-            raise failures.timed_out(endpoint) from None
+        except openai.APITimeoutError as e:
+            lost = not isinstance(e.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
+            raise failures.timed_out(endpoint, lost=lost) from None
         except openai.APIStatusError as e:
             whole = _json(e.response.text)
             headers = e.response.headers
@@ -121,7 +151,7 @@ class Client:
             cause = e.__cause__ or e
             if isinstance(cause, RequestError):
                 raise cause from None
-            raise failures.unreachable(endpoint, cause) from None
+            raise failures.unreachable(endpoint, cause, lost=not isinstance(cause, httpx2.ConnectError)) from None
         except httpx2.HTTPError as e:
             raise failures.unreachable(endpoint, e) from None
         if response.status_code >= 300:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jglue_app.backends.endpoints import Endpoint
@@ -13,6 +13,8 @@ from jglue_app.errors import JglueAppError, ModelAccessError, ModelError, ModelN
 from jglue_app.messages import Message
 from jglue_app.types import RunError
 
+MAX_LISTED = 8
+"""Models of a server that a sentence names."""
 MAX_REASON = 300
 """Characters of a server's message that a sentence repeats."""
 OVERFLOW = "overflow"
@@ -38,6 +40,7 @@ class RequestError(Exception):
         retry_after: seconds that the server asks to wait.
         run: what ends the whole run where the failure concerns all its requests; None if it concerns this one.
         detail: what the server said of it, lower-case, to look parameter names up in; never shown.
+        lost: whether the model may have answered, so that the request may be paid for without an answer here.
     """
 
     def __init__(
@@ -49,10 +52,11 @@ class RequestError(Exception):
         retry_after: float | None = None,
         run: type[JglueAppError] | None = None,
         detail: str = "",
+        lost: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind, self.message, self.transient = kind, message, transient
-        self.retry_after, self.run, self.detail = retry_after, run, detail
+        self.retry_after, self.run, self.detail, self.lost = retry_after, run, detail, lost
 
     def as_run_error(self) -> RunError:
         """The failure as the result of one item."""
@@ -128,8 +132,8 @@ def of_status(
     return RequestError(kind, message, detail=detail)
 
 
-def unreachable(endpoint: Endpoint, error: BaseException) -> RequestError:
-    """No connection, or one that was dropped."""
+def unreachable(endpoint: Endpoint, error: BaseException, *, lost: bool = True) -> RequestError:
+    """No connection, or one that was dropped (`lost`)."""
     message = Message(
         "The endpoint {endpoint} at {address} cannot be reached, or broke the connection off ({reason}). Check that "
         "the server runs and that base_url is right.",
@@ -137,10 +141,10 @@ def unreachable(endpoint: Endpoint, error: BaseException) -> RequestError:
         address=endpoint.address,
         reason=type(error).__name__,
     )
-    return RequestError("unreachable", message, transient=True)
+    return RequestError("unreachable", message, transient=True, lost=lost)
 
 
-def timed_out(endpoint: Endpoint) -> RequestError:
+def timed_out(endpoint: Endpoint, *, lost: bool = True) -> RequestError:
     """No whole answer within the time that one try may take."""
     message = Message(
         "The endpoint {endpoint} did not answer within {seconds:g} seconds. Raise its timeout in endpoints.toml, or "
@@ -148,7 +152,7 @@ def timed_out(endpoint: Endpoint) -> RequestError:
         endpoint=endpoint.id,
         seconds=endpoint.timeout,
     )
-    return RequestError("timeout", message, transient=True)
+    return RequestError("timeout", message, transient=True, lost=lost)
 
 
 def too_large(endpoint: Endpoint, most: int) -> RequestError:
@@ -158,7 +162,7 @@ def too_large(endpoint: Endpoint, most: int) -> RequestError:
         endpoint=endpoint.id,
         megabytes=most // 2**20,
     )
-    return RequestError("too_large", message)
+    return RequestError("too_large", message, lost=True)
 
 
 def not_json(endpoint: Endpoint, content_type: str) -> RequestError:
@@ -170,7 +174,7 @@ def not_json(endpoint: Endpoint, content_type: str) -> RequestError:
         address=endpoint.address,
         type=content_type[:60] or "?",
     )
-    return RequestError("not_json", message, transient=True)
+    return RequestError("not_json", message, transient=True, lost="json" in content_type.lower())
 
 
 def other_shape(endpoint: Endpoint, what: str) -> RequestError:
@@ -221,6 +225,18 @@ def _not_found(endpoint: Endpoint, model: str, detail: str, reason: str) -> Requ
         address=endpoint.address,
     )
     return RequestError("no_interface", message, run=NetworkError, detail=detail)
+
+
+def unlisted(endpoint: Endpoint, model: str, listed: Sequence[str]) -> RequestError:
+    """A model that the server does not list, where it answers to any name and so with another model."""
+    message = Message(
+        "The endpoint {endpoint} does not list {model!r} and answers to any name, so that another model would answer. "
+        "It lists: {names}.",
+        endpoint=endpoint.id,
+        model=model,
+        names=", ".join(listed[:MAX_LISTED]),
+    )
+    return RequestError("no_model", message, run=ModelNotFoundError)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -11,9 +11,17 @@ from typing import Any
 
 from jglue_app.backends.endpoints import ServedModel
 from jglue_app.backends.openai_api import failures, responses
+from jglue_app.backends.openai_api.bodies import PATHS, thinking_parameters
 from jglue_app.backends.openai_api.capabilities import Capabilities, Handshake, Interface, keep, load
-from jglue_app.backends.openai_api.client import Client
+from jglue_app.backends.openai_api.client import TRIES, Client
 from jglue_app.backends.openai_api.failures import RequestError
+from jglue_app.backends.openai_api.logprobs import (
+    are_equal,
+    are_of_prompt,
+    ask_chat_logprobs,
+    ask_logprobs,
+    begins_with,
+)
 from jglue_app.backends.openai_api.responses import Answer
 from jglue_app.errors import ModelError
 from jglue_app.messages import Message
@@ -24,7 +32,7 @@ QUESTION = "月曜日から日曜日までの曜日を、順番にすべて書�
 TEXT = "春になると、山の雪がとけて川の水が増えます。田植えの準備も、この時期に始まります。"
 CONTINUED = "夏が来るころには、稲は人の膝ほどの高さになっています。"
 SHORT = "あ"
-TRIES = 3
+ANSWERS = 3
 """Answers to one prompt that are compared."""
 LIMIT, THINKING_LIMIT = 16, 2_048
 """New tokens of a probe, and of one where a thought has taken them all."""
@@ -32,10 +40,12 @@ TOP = (20, 5)
 """Numbers of most likely tokens to ask for: the most of vLLM and of OpenAI's chats, and of OpenAI's completions."""
 MAX_BARE_TOKENS = 6
 """Tokens that `SHORT` may take with BOS and others, where no chat template is put around it."""
-MAX_DIFFERENCE = 0.5
-"""How much the log-probability of a token may differ by what stands behind it, through rounding."""
 PENALTY = 5.0
-PATHS = {"chat": "chat/completions", "completions": "completions"}
+NO_MODEL = "no-model-of-this-name"
+CONTEXT_KEYS = ("max_model_len", "context_length", "max_context_length", "context_window")
+"""Where lists of models have the context length: vLLM and SGLang, OpenRouter, LM Studio, Groq."""
+PROBE_TRIES = 2
+"""Tries of a probe that a server may be unable to answer."""
 
 Notify = Callable[[str], None]
 
@@ -101,6 +111,7 @@ class _Probes:
                     if e.transient or e.kind in ("no_access", "no_quota", "redirected", "too_large"):
                         raise
                     errors.append(e)
+        context_length = self._check_name(found)
         chat, completions = found["chat"], found["completions"]
         if chat is None and completions is None:
             raise next((e for e in errors if e.kind == "no_model"), errors[0])
@@ -112,11 +123,40 @@ class _Probes:
             chat=chat,
             completions=completions,
             prompt_logprobs=way,
+            chat_logprobs=chat is not None and self._chat_logprobs(chat),
             token_ids=token_ids,
             applies_template=completions is not None and self._applies_template(completions),
             tokens_per_character=per_character,
             overhead=overhead,
+            context_length=context_length,
         )
+
+    def _check_name(self, found: Mapping[str, Interface | None]) -> int | None:
+        """The context length that the server's list of models says; None where it says nothing.
+
+        Raises:
+            RequestError: the list does not have the model, and the server answers to any name.
+        """
+        listed = self._client.listed_models()
+        name = self._served.name
+        row = listed.get(name) or listed.get(f"{name}:latest")
+        if row is not None:
+            lengths = (row.get(key) for key in CONTEXT_KEYS)
+            return next((n for n in lengths if isinstance(n, int) and not isinstance(n, bool) and n > 0), None)
+        kind = next((kind for kind in PATHS if found[kind]), None)
+        if listed and kind is not None and self._answers_to_any_name(kind, found[kind]):
+            raise failures.unlisted(self._endpoint, name, list(listed))
+        return None
+
+    def _answers_to_any_name(self, kind: str, interface: Interface | None) -> bool:
+        assert interface is not None
+        body: dict[str, Any] = {"model": NO_MODEL, interface.limit: 1}
+        body |= {"messages": [{"role": "user", "content": SHORT}]} if kind == "chat" else {"prompt": SHORT}
+        try:
+            self._client.post(PATHS[kind], body, tries=1)
+        except RequestError:
+            return False
+        return True
 
     # --- one interface ---
 
@@ -125,7 +165,7 @@ class _Probes:
         parameters, first = self._negotiate(kind)
         limit = "max_completion_tokens" if "max_completion_tokens" in parameters else "max_tokens"
         texts = [first.text]
-        while len(texts) < TRIES:
+        while len(texts) < ANSWERS:
             texts.append(self._ask(kind, parameters).text)
         reasoning = bool(first.reasoning or first.reasoning_tokens)
         top = 0
@@ -186,13 +226,13 @@ class _Probes:
             return {}
         return thinking_parameters(self._served, "off", None, self._endpoint.thinking_off)
 
-    def _ask(self, kind: str, parameters: Mapping[str, Any], text: str = QUESTION) -> Answer:
+    def _ask(self, kind: str, parameters: Mapping[str, Any], text: str = QUESTION, tries: int = TRIES) -> Answer:
         if kind == "chat":
             body = {"messages": [{"role": "user", "content": text}], **parameters, **self._endpoint.body}
-            answer = responses.chat_answer(self._endpoint, self._client.post(PATHS[kind], body))
+            answer = responses.chat_answer(self._endpoint, self._client.post(PATHS[kind], body, tries=tries))
         else:
             body = {"prompt": text, **parameters, **self._endpoint.body}
-            answer = responses.completion_answer(self._endpoint, self._client.post(PATHS[kind], body))
+            answer = responses.completion_answer(self._endpoint, self._client.post(PATHS[kind], body, tries=tries))
         self._models |= {answer.model} - {""}
         self._fingerprints |= {answer.fingerprint} - {""}
         return answer
@@ -221,7 +261,7 @@ class _Probes:
     def _try(self, kind: str, parameters: Mapping[str, Any]) -> Answer | None:
         """An answer; None where the server does not take the parameters."""
         try:
-            return self._ask(kind, parameters)
+            return self._ask(kind, parameters, tries=PROBE_TRIES)
         except RequestError as e:
             if e.run is not None or e.kind == "unreachable":
                 raise
@@ -239,16 +279,40 @@ class _Probes:
         if ids is not None:
             whole, context = ids, ids[: len(ids) // 2]
         for way in ("echo", "prompt_logprobs"):
+            parameters = {"temperature": 0} if interface.temperature else {}
             try:
-                long = ask_logprobs(self._client, way, whole, {"temperature": 0} if interface.temperature else {})
-                short = ask_logprobs(self._client, way, context, {"temperature": 0} if interface.temperature else {})
+                short, long, again = (
+                    ask_logprobs(self._client, way, prompt, parameters, tries=PROBE_TRIES)
+                    for prompt in (context, whole, context)
+                )
             except RequestError as e:
                 if e.run is not None or e.kind == "unreachable":
                     raise
                 continue
-            if _are_of_prompt(long, short):
+            # Some servers give others where a part of the prompt is in their cache.
+            if are_of_prompt(long, short) and are_equal(short, again):
                 return way, ids is not None
         return "", ids is not None
+
+    def _chat_logprobs(self, interface: Interface) -> bool:
+        """Whether the server gives log-probabilities of a chat that ends with an answer, after the very tokens that
+        stand before an answer that it generates."""
+        if interface.reasoning or self._endpoint.can.get("prompt_logprobs") is False:
+            return False
+        turns = [{"role": "user", "content": QUESTION}]
+        try:
+            before, whole, again = (
+                ask_chat_logprobs(self._client, interface.limit, turns, answer, tries=PROBE_TRIES)
+                for answer in (None, CONTINUED, None)
+            )
+        except RequestError as e:
+            if e.run is not None or e.kind == "unreachable":
+                raise
+            return False
+        if not begins_with(whole, before) or len(whole) - len(before) < 3:
+            return False
+        values = [[value for _, value in tokens] for tokens in (before, whole, again)]
+        return are_of_prompt(values[1], values[0]) and are_equal(values[0], values[2])
 
     def _token_ids(self, interface: Interface) -> list[int] | None:
         """Ids of the text, if the endpoint names a tokenizer and the server takes ids.
@@ -278,7 +342,7 @@ class _Probes:
 
     def _try_prompt(self, prompt: Any, parameters: Mapping[str, Any]) -> Answer | None:
         try:
-            answer = self._client.post(PATHS["completions"], {"prompt": prompt, **parameters})
+            answer = self._client.post(PATHS["completions"], {"prompt": prompt, **parameters}, tries=PROBE_TRIES)
             return responses.completion_answer(self._endpoint, answer)
         except RequestError as e:
             if e.run is not None or e.kind == "unreachable":
@@ -309,57 +373,6 @@ class _Probes:
             return 1.0, 16
         per_character = (long - short) / len(CONTINUED)
         return per_character, max(0, round(short - per_character * len(TEXT)))
-
-
-def thinking_parameters(served: ServedModel, thinking: str, budget: int | None, off: str) -> dict[str, Any]:
-    """What a request says of thinking, in the server's own way.
-
-    Args:
-        served: the model; one without such a way is told nothing.
-        thinking: `off`, `on`, or `default`, for which nothing is said either.
-        budget: most tokens of a thought; None if there is no limit of its own.
-        off: the value of `reasoning_effort` for no thinking.
-    """
-    way, on = served.facts.thinking, thinking == "on"
-    if way is None or thinking == "default":
-        return {}
-    if way == "reasoning_effort":
-        return {"reasoning_effort": served.endpoint.thinking_on if on else off}
-    limit = {"thinking_budget": budget} if on and budget is not None else {}
-    if way == "enable_thinking":
-        return {"enable_thinking": on, **limit}
-    return {"chat_template_kwargs": {"enable_thinking": on, **limit}}
-
-
-def ask_logprobs(
-    client: Client, way: str, prompt: str | list[int], parameters: Mapping[str, Any], **more: Any
-) -> list[float | None]:
-    """Log-probabilities of the tokens of a prompt; that of the first is None.
-
-    Args:
-        client: of the server.
-        way: `echo` or `prompt_logprobs`.
-        prompt: a text or its token ids.
-        parameters: further ones of the request.
-        more: further arguments of `Client.post`.
-
-    Raises:
-        RequestError: the server gives none.
-    """
-    body: dict[str, Any] = {"prompt": prompt, "max_tokens": 1, **parameters}
-    body |= {"echo": True, "logprobs": 1} if way == "echo" else {"prompt_logprobs": 0}
-    answer = client.post(PATHS["completions"], body, **more)
-    read = responses.echoed_logprobs if way == "echo" else responses.prompt_logprobs
-    return read(client.endpoint, answer)
-
-
-def _are_of_prompt(long: list[float | None], short: list[float | None]) -> bool:
-    """Whether two lists are log-probabilities of a text and of its beginning: equal where both have a value. The last
-    token of the beginning may be another in the whole."""
-    shared = [(a, b) for a, b in zip(long[1:], short[1:-1], strict=False) if a is not None and b is not None]
-    if len(long) <= len(short) or len(shared) < 3 or len({a for a, _ in shared}) < 3:
-        return False
-    return sum(abs(a - b) <= MAX_DIFFERENCE for a, b in shared) >= 0.9 * len(shared)
 
 
 def _renamed(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def in_parallel(
                 results.put((i, jobs[i](), None))
             except BaseException as e:  # Raised where the results are read.
                 results.put((i, None, e))
+                cancelled.set()
 
     # Not those of an executor: the process may end while a server keeps one waiting.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(jobs)))]

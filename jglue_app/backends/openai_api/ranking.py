@@ -7,21 +7,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jglue_app.backends.openai_api import responses
+from jglue_app.backends.openai_api.bodies import PATHS, chat_logprobs_body, generation_body, thinking_parameters
 from jglue_app.backends.openai_api.capabilities import Capabilities
-from jglue_app.backends.openai_api.handshake import PATHS
-from jglue_app.backends.openai_api.requests import ItemExchange, generation_body
+from jglue_app.backends.openai_api.logprobs import begins_with
+from jglue_app.backends.openai_api.requests import ItemExchange
 from jglue_app.messages import Message
 from jglue_app.types import Output, Prompt, RunError
 
 FIRST_TOKEN = "first token"
 """As `ModelInfo.ranking` has it: by the most likely first tokens of an answer."""
+CHAT = "chat"
+"""By log-probabilities of a whole chat."""
 NO_CHOICES = RunError("no_choices", Message("This item has no answers to rank."))
 EMPTY_ANSWER = RunError("empty_answer", Message("An answer has no tokens of its own, so that it has no score."))
 
 
 def ways_to_rank(can: Capabilities, turns: bool) -> str:
-    """How answers of a prompt are ranked: `echo` or `prompt_logprobs` (of whole answers), `first token`, or empty if
-    they cannot be.
+    """How answers of a prompt are ranked: `echo`, `prompt_logprobs` or `chat` (all of whole answers), `first token`, or
+    empty if they cannot be.
 
     Args:
         can: what the server can do.
@@ -29,6 +32,8 @@ def ways_to_rank(can: Capabilities, turns: bool) -> str:
     """
     if not turns and can.completions is not None and can.prompt_logprobs:
         return can.prompt_logprobs
+    if turns and can.chat_logprobs:
+        return CHAT
     interface = can.chat if turns else can.completions
     return FIRST_TOKEN if interface is not None and interface.top_logprobs else ""
 
@@ -59,6 +64,8 @@ def rank(
     way = ways_to_rank(can, turns)
     if way == FIRST_TOKEN:
         return _by_first_token(exchange, can, prompt, turns=turns)
+    if way == CHAT:
+        return _of_turns(exchange, can, prompt)
     if ids is not None:
         return _of_ids(exchange, can, way, prompt, ids)
     return _of_texts(exchange, can, way, prompt)
@@ -92,6 +99,37 @@ def _of_texts(exchange: ItemExchange, can: Capabilities, way: str, prompt: Promp
         values = _logprobs(exchange, can, way, whole, whole)
         scores.append(_sum(values[min(size, len(values) - 1) :]))
     return Output(None, "scored", size, 0, 0.0, tuple(scores))
+
+
+def _of_turns(exchange: ItemExchange, can: Capabilities, prompt: Prompt) -> Output | RunError:
+    """After the tokens that the server's template puts before an answer, which are seen in a request without one."""
+    before = _chat_tokens(exchange, can, prompt, None)
+    scores = []
+    for answer in prompt.answers:
+        if not answer.strip():
+            return EMPTY_ANSWER
+        whole = _chat_tokens(exchange, can, prompt, answer)
+        if not begins_with(whole, before):
+            return RunError(
+                "other_chat",
+                Message("The server renders a chat with an answer otherwise than one that it is to answer."),
+            )
+        scores.append(_sum([value for _, value in whole[min(len(before), len(whole) - 1) :]]))
+    return Output(None, "scored", len(before), 0, 0.0, tuple(scores))
+
+
+def _chat_tokens(
+    exchange: ItemExchange, can: Capabilities, prompt: Prompt, answer: str | None
+) -> list[tuple[str, float | None]]:
+    assert can.chat is not None
+    body = chat_logprobs_body(can.chat.limit, prompt.messages or (), answer)
+    body |= thinking_parameters(exchange.shared.served, "off", None, can.chat.thinking_off)
+    endpoint = exchange.shared.client.endpoint
+    text = prompt.text + (answer or "")
+    tokens: list[tuple[str, float | None]] = exchange.send(
+        PATHS["chat"], body, text, 1, lambda given: responses.prompt_tokens(endpoint, given)
+    )
+    return tokens
 
 
 def _logprobs(exchange: ItemExchange, can: Capabilities, way: str, prompt: str | list[int], text: str) -> list[Any]:

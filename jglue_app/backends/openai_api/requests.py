@@ -4,70 +4,29 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jglue_app.backends.endpoints import ServedModel
 from jglue_app.backends.openai_api import responses
 from jglue_app.backends.openai_api.capabilities import Capabilities
 from jglue_app.backends.openai_api.client import Client
-from jglue_app.backends.openai_api.handshake import PATHS, thinking_parameters
 from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.responses import Answer
 from jglue_app.errors import ModelError
 from jglue_app.messages import Message
 from jglue_app.types import Account, Finish, Output, Prompt, RunError, Tokenizer, Usage
 
-MAX_STOP_STRINGS = 4
-"""Stop strings of a request in OpenAI's interface."""
 MARGIN = 1.3
 """By which an estimate of tokens is raised where money is set aside for it."""
 MAX_CHARS_PER_TOKEN = 40
 """A server that counts fewer tokens than text of this many characters each does not count."""
+MAX_CHARS_OF_TOKEN = 256
+"""No token is longer: a text of more characters for each token of its limit was written beyond that limit."""
 
 
 class OutOfBudgetError(Exception):
     """A request that was not sent, since there is no money left for it."""
-
-
-def generation_body(
-    served: ServedModel,
-    can: Capabilities,
-    prompt: Prompt,
-    limit: int,
-    thinking_tokens: int | None,
-    repetition_penalty: float,
-    ids: Sequence[int] | None,
-) -> tuple[str, dict[str, Any]]:
-    """Path and body of the request that continues a prompt greedily.
-
-    Args:
-        served: the model.
-        can: what its server can do.
-        prompt: what is sent: its token ids, else its text, or its turns where there are any.
-        limit: most new tokens.
-        thinking_tokens: those of them that are for a thought; None if it has no limit of its own.
-        repetition_penalty: 1 is none.
-        ids: token ids of the prompt, if these are sent.
-    """
-    turns = ids is None and prompt.messages is not None
-    interface = can.chat if turns else can.completions
-    assert interface is not None  # `OpenAIBackend.check` refuses other runs.
-    body: dict[str, Any] = {interface.limit: limit}
-    if interface.temperature:
-        body["temperature"] = 0
-    if interface.seed:
-        body["seed"] = 0
-    if repetition_penalty != 1:
-        body["repetition_penalty"] = repetition_penalty
-    if prompt.stop and interface.stop and not interface.reasoning:
-        body["stop"] = list(prompt.stop[:MAX_STOP_STRINGS])
-    if turns:
-        body["messages"] = [dict(message) for message in prompt.messages or ()]
-        body |= thinking_parameters(served, prompt.thinking or "off", thinking_tokens, interface.thinking_off)
-    else:
-        body["prompt"] = list(ids) if ids is not None else prompt.text
-    return PATHS["chat" if turns else "completions"], body | dict(served.endpoint.body)
 
 
 def output_of(prompt: Prompt, answer: Answer, exchange: ItemExchange, limit: int, seconds: float) -> Output | RunError:
@@ -80,13 +39,17 @@ def output_of(prompt: Prompt, answer: Answer, exchange: ItemExchange, limit: int
     new_tokens = (
         exchange.tokens_of(answer.text + (answer.reasoning or "")) if answer.new_tokens is None else answer.new_tokens
     )
-    if answer.new_tokens is not None and answer.new_tokens > limit:
+    over = answer.new_tokens is not None and answer.new_tokens > limit
+    size = len(answer.text) + len(answer.reasoning or "")
+    if not over and size > limit * MAX_CHARS_OF_TOKEN:
+        over, new_tokens = True, math.ceil(size / MAX_CHARS_OF_TOKEN)
+    if over:
         return RunError(
             "limit_ignored",
             Message(
                 "The server wrote {new:,} tokens where {limit:,} were the limit, so that the answer cannot be compared "
                 "with others.",
-                new=answer.new_tokens,
+                new=new_tokens,
                 limit=limit,
             ),
         )
@@ -212,12 +175,27 @@ class ItemExchange:
         cost = self._cost(tokens, limit)
         if self._spending is not None and not self._spending.reserve(cost, tokens + limit):
             raise OutOfBudgetError
-        paid = (0, 0)
+        paid, reserved = (0, 0), True
+
+        def lost() -> None:
+            """Charge a try whose answer was lost as if it had been as long as it may be, and reserve for another."""
+            nonlocal reserved
+            if not shared.served.priced:
+                return
+            size = shared.estimated_tokens(text, turns="messages" in body)
+            self._estimated = True
+            self._add(size, limit)
+            if self._spending is not None:
+                self._spending.settle(cost, self._cost(size, limit), tokens + limit, size + limit)
+                reserved = self._spending.reserve(cost, tokens + limit)
+                if not reserved:
+                    raise OutOfBudgetError
+
         try:
-            answer = shared.client.post(path, body, self._cancelled)
+            answer = shared.client.post(path, body, self._cancelled, lost)
             paid = self._count(answer, text, body)
         finally:
-            if self._spending is not None:
+            if self._spending is not None and reserved:
                 self._spending.settle(cost, self._cost(*paid), tokens + limit, sum(paid))
         shared.note(answer)
         value = read(answer)
@@ -243,10 +221,13 @@ class ItemExchange:
             self._estimated = True
         prompt = self.shared.estimated_tokens(text, turns=False) if prompt is None else prompt
         new = self.tokens_of(_generated(answer)) if new is None else new
-        self._requests += 1
-        self._prompt_tokens += prompt
-        self._new_tokens += new
+        self._add(prompt, new)
         return prompt, new
+
+    def _add(self, prompt_tokens: int, new_tokens: int) -> None:
+        self._requests += 1
+        self._prompt_tokens += prompt_tokens
+        self._new_tokens += new_tokens
 
 
 def _generated(answer: Mapping[str, Any]) -> str:

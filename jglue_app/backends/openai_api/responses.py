@@ -77,8 +77,10 @@ def echoed_logprobs(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[float
     if not isinstance(values, Sequence):
         raise failures.other_shape(endpoint, "choices[0].logprobs.token_logprobs")
     prompt, new = token_counts(answer)
-    if prompt is None or len(values) < prompt or len(values) > prompt + max(new or 0, 1):
-        raise failures.other_shape(endpoint, f"{len(values)} log-probabilities, usage.prompt_tokens {prompt}")
+    # One for each token of the prompt and each new one, and no other: where a BOS is left out, a new token would be
+    # taken for one of the prompt.
+    if prompt is None or new is None or len(values) != prompt + new:
+        raise failures.other_shape(endpoint, f"{len(values)} log-probabilities, {prompt} + {new} tokens")
     return _checked(endpoint, values[:prompt])
 
 
@@ -88,21 +90,34 @@ def prompt_logprobs(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[float
     Raises:
         RequestError: there are none, or more than one for a token.
     """
+    return [value for _, value in prompt_tokens(endpoint, answer)]
+
+
+def prompt_tokens(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+    """(token id as a text, log-probability) of each of the prompt's tokens, of an answer to `prompt_logprobs: 0`; of
+    the first both are unknown: empty and None.
+
+    Raises:
+        RequestError: there are none, or more than one for a token.
+    """
     choice = _first_choice(endpoint, answer)
     rows = choice.get("prompt_logprobs", answer.get("prompt_logprobs"))
     prompt, _ = token_counts(answer)
     if not isinstance(rows, Sequence) or isinstance(rows, str) or (prompt is not None and len(rows) != prompt):
         raise failures.other_shape(endpoint, "choices[0].prompt_logprobs")
+    ids: list[str] = []
     values: list[Any] = []
     for row in rows:
         if row is None:
+            ids.append("")
             values.append(None)
             continue
         entries = list(row.values()) if isinstance(row, Mapping) else []
         if len(entries) != 1 or not isinstance(entries[0], Mapping):
             raise failures.other_shape(endpoint, "choices[0].prompt_logprobs")
+        ids.append(str(next(iter(row))))
         values.append(entries[0].get("logprob"))
-    return _checked(endpoint, values)
+    return list(zip(ids, _checked(endpoint, values), strict=True))
 
 
 def vectors(endpoint: Endpoint, answer: Mapping[str, Any], count: int) -> list[list[float]]:

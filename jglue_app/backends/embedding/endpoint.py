@@ -1,0 +1,77 @@
+"""Vectors of a server: `POST /embeddings` of an endpoint that the operator has listed.
+
+What a server does with a text that is too long, and in which precision it computes, is its own affair: some cut
+silently. Tokens are not counted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jglue_app.backends.embedding.vectors import Embedding, as_vector
+from jglue_app.backends.endpoints import served_model
+from jglue_app.backends.openai_api.embeddings import embed
+from jglue_app.errors import InputError
+from jglue_app.settings import Settings
+from jglue_app.types import ModelInfo, ModelSpec, RunError
+
+PROBE = "海辺で犬が走っている。"
+"""A text whose vector tells how many dimensions the server gives."""
+
+
+def identity(spec: ModelSpec, settings: Settings) -> dict[str, str]:
+    """What distinguishes runs of embeddings of a model on a server: its address and name, and the dimensions of its
+    vectors, for which it is asked once.
+
+    Raises:
+        InputError: the endpoint is not described, its key is missing, or it is said to give no embeddings.
+        ModelError, NetworkError: the server gives no vector.
+    """
+    served = served_model(spec.id, settings)
+    if served.endpoint.can.get("embeddings") is False:
+        raise InputError(
+            "endpoints.toml says of {endpoint} that it gives no embeddings (can). Choose another model.",
+            endpoint=served.endpoint.id,
+        )
+    (vector,) = embed(spec, settings, [PROBE])
+    return {"server": served.endpoint.address, "model": served.name, "dimensions": str(len(vector))}
+
+
+def open_embedder(spec: ModelSpec, settings: Settings, device: str, notify: Callable[[str], None]) -> ServedEmbedder:
+    """The embedder of a model on a server; see `backends.embedding.open_embedder`. Nothing is sent yet."""
+    return ServedEmbedder(spec, settings)
+
+
+class ServedEmbedder:
+    """A model on a server; see `backends.embedding.Embedder`."""
+
+    items_at_once = 32
+
+    def __init__(self, spec: ModelSpec, settings: Settings) -> None:
+        self._spec, self._settings = spec, settings
+        served = served_model(spec.id, settings)
+        self.info = ModelInfo(
+            name=served.id,
+            commit=served.name,
+            dtype="as served",
+            device=served.endpoint.address,
+            context_length=None,
+            bos="",
+            adds_bos=False,
+            eos="",
+            has_chat_template=False,
+            memory_bytes=0,
+            engine="embeddings of a server",
+        )
+
+    def embed(
+        self, texts: Sequence[str], prefix: str, should_stop: Callable[[], bool] = lambda: False
+    ) -> list[Embedding | RunError]:
+        """The vector of each text with the prefix before it; none at all if it was stopped."""
+        vectors = embed(self._spec, self._settings, [prefix + text for text in texts], should_stop)
+        if len(vectors) < len(texts):
+            return []
+        return [Embedding(as_vector(vector), 0) for vector in vectors]
+
+    def close(self) -> None:
+        """Nothing is held between calls."""

@@ -1,0 +1,127 @@
+"""Embeddings of a server over real HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jglue_app import api
+from jglue_app.backends.embedding import with_source
+from jglue_app.errors import InputError, JglueAppError, StoreError
+from jglue_app.runs.embedding import make_embedding_plan, run_embedding
+from jglue_app.runs.plan import Plan
+from jglue_app.runs.store import RunStore
+from jglue_app.settings import Settings, load_settings
+from jglue_app.types import ModelSpec
+from tests.api_server import ApiConfig, ApiServer
+from tests.api_server.answers import embedding
+from tests.api_server.model import BOS, LanguageModel
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    with ApiServer() as server:
+        yield server
+
+
+@pytest.fixture
+def described(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with the server as endpoint `own`."""
+    file = tmp_path / "endpoints.toml"
+    file.write_text(
+        f'[own]\nbase_url = "{server.base_url}"\n\n[not]\nbase_url = "{server.base_url}"\n'
+        "can = { embeddings = false }\n",
+        "utf-8",
+    )
+    monkeypatch.setenv("JGLUE_ENDPOINTS", str(file))
+    return load_settings()
+
+
+def plan_of(settings: Settings, *, model: str = "own:tiny", limit: int | None = 40, prefix: str = "文：") -> Plan:
+    spec = with_source(ModelSpec(model), None, settings)
+    return make_embedding_plan(settings, spec, data_kind="sample", limit=limit, prefix=prefix)
+
+
+def sent(server: ApiServer) -> list[str]:
+    return [text for r in server.requests if r.path.endswith("/embeddings") for text in r.body["input"]]
+
+
+def test_cosines_are_those_of_the_servers_vectors(server: ApiServer, described: Settings) -> None:
+    run = api.embed("own:tiny", data="sample", limit=40, prefix="文：")
+    data, model = run.data(), LanguageModel()
+    assert data.spec.model.backend == "openai_api"
+    assert data.spec.label == 'own:tiny · embeddings of a server · prefix "文："'
+    for record in data.records:
+        item = data.items["jsts"][record.item_id]
+        one, two = (embedding(model, [BOS, *model.encode("文：" + item.fields[f"sentence{k}"])]) for k in (1, 2))
+        assert record.output is not None
+        assert float(record.output.text or "") == pytest.approx(sum(x * y for x, y in zip(one, two, strict=True)))
+    assert len(data.records) == 40
+    assert data.model is not None
+    assert data.model.device == server.base_url
+
+
+def test_no_text_is_sent_twice_by_a_run_that_goes_on(server: ApiServer, described: Settings) -> None:
+    plan = plan_of(described)
+    stop = threading.Event()
+    for event in run_embedding(plan, described, should_stop=stop.is_set):
+        if event.done == 32:
+            stop.set()
+    before = sent(server)
+    for _ in run_embedding(plan, described):
+        pass
+    after = sent(server)[len(before) :]
+    items = {item.id: item for item in plan.items["jsts"]}
+    records = RunStore.of(described.runs_dir, plan.spec).records()
+    assert len(records) == len({r.item_id for r in records}) == 40
+    # One stored item is embedded again, to see whether the model is still the same.
+    again = ["文：" + items[records[0].item_id].fields[f"sentence{k}"] for k in (1, 2)]
+    assert after[:2] == again
+    assert not set(after[2:]) & set(before)
+    assert len(after[2:]) == 2 * 8
+
+
+def test_a_model_that_changed_under_its_name_is_noticed(
+    server: ApiServer, described: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in run_embedding(plan_of(described, limit=5), described):
+        pass
+    monkeypatch.setattr(
+        "tests.api_server.answers.embedding", lambda model, ids: [float(len(ids)), *map(float, range(15))]
+    )
+    with pytest.raises(StoreError, match="gives other vectors"):
+        list(run_embedding(plan_of(described, limit=10), described))
+
+
+def test_another_address_or_prefix_is_another_run(described: Settings) -> None:
+    plan = plan_of(described)
+    assert plan.files["model"] == "tiny"
+    assert plan.files["dimensions"] == "16"
+    assert plan_of(described, prefix="").spec.spec_id != plan.spec.spec_id
+    assert plan_of(described).spec.spec_id == plan.spec.spec_id
+
+
+def test_what_a_server_cannot_do_is_a_sentence(described: Settings) -> None:
+    with pytest.raises(InputError, match="gives no embeddings"):
+        plan_of(described, model="not:tiny")
+    with pytest.raises(JglueAppError, match="own"):
+        plan_of(described, model="own:absent")
+    with pytest.raises(InputError, match="endpoint"):
+        plan_of(described, model="unknown:tiny")
+    with pytest.raises(InputError, match="public server"):
+        plan_of(replace(described, public=True))
+
+
+def test_a_server_without_embeddings_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ApiServer(ApiConfig(embeddings=False)) as server:
+        file = tmp_path / "endpoints.toml"
+        file.write_text(f'[own]\nbase_url = "{server.base_url}"\n', "utf-8")
+        monkeypatch.setenv("JGLUE_ENDPOINTS", str(file))
+        settings = load_settings()
+        with pytest.raises(JglueAppError):
+            api.embed("own:tiny", data="sample", limit=3)
+        assert not settings.runs_dir.exists() or not list(settings.runs_dir.iterdir())
