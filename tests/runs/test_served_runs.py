@@ -90,7 +90,7 @@ def test_options_about_weights_are_refused_for_weights_on_a_server(describe: Des
     with ApiServer() as server:
         describe(server)
         model = ModelSpec("own:tiny", "openai_api", **option)  # type: ignore[arg-type]
-        with pytest.raises(InputError, match="on a server|model that runs here"):
+        with pytest.raises(InputError, match=r"on a server|model that runs here"):
             evaluate(model, tasks=["jnli"], data="sample", limit=1)
         assert not server.posts
 
