@@ -319,6 +319,11 @@ class HFBackend:
         """Whether the weights are quantized, in the files or when they were loaded."""
         return self._quantized
 
+    def probe(self) -> torch.Tensor:
+        """Log-probabilities after the last tokens of a short sequence, which is always the same; (4, vocabulary)."""
+        sequence = self._reference.probe_sequences(self._reference.initial_length).sequence(0)
+        return self._reference.rounded_logprobs(sequence, min(4, len(sequence)))
+
     def close_with(self, base: HFBackend) -> None:
         """Close another backend, the weights of which are used here, together with this one."""
         self._base = base
