@@ -138,10 +138,6 @@ class ModelAccessError(ModelError):
     """The repository exists but may not be read with the present credentials."""
 
 
-class WeightsChangedError(ModelError):
-    """Applying an adapter has changed the model that it was applied to, which must not be used any more."""
-
-
 class DeviceError(ModelError):
     """A device, a library or memory is missing."""
 

@@ -67,9 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"load again: {get(base):.2f} s; first answers {answer(base):.2f} s, next {answer(base):.2f} s")
         for number, spec in enumerate(adapters, 1):
             applied = get(spec)
-            print(
-                f"apply adapter {number}: {applied:.2f} s; first answers {answer(spec):.2f} s, next {answer(spec):.2f} s"
-            )
+            answers = answer(spec), answer(spec)
+            print(f"apply adapter {number}: {applied:.2f} s; first answers {answers[0]:.2f} s, next {answers[1]:.2f} s")
         for name, spec in (
             ("the base", base),
             ("adapter 1", adapters[0]),

@@ -16,7 +16,7 @@ from jglue_app.backends import (
     require_no_adapter_elsewhere,
 )
 from jglue_app.backends.fingerprint import fingerprint_model, require_unchanged, without_adapter
-from jglue_app.errors import DeviceError, ModelError, WeightsChangedError
+from jglue_app.errors import DeviceError, ModelError
 from jglue_app.messages import Message
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec
@@ -139,8 +139,9 @@ class ModelPool:
                     self._close(other)
                 self._close_adapters()
                 backend = opened()
-        except WeightsChangedError:
-            self._close(base_spec)
+        except ModelError:
+            if getattr(base, "is_closed", False):  # Its weights were changed.
+                self._close(base_spec)
             raise
         self._adapted[spec] = base_spec, backend
         return backend

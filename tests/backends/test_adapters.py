@@ -593,3 +593,26 @@ def test_a_backend_of_its_own_closes_its_model(place: Place) -> None:
     backend.close()
     backend.close()
     assert base.model is None
+
+
+def test_a_model_whose_weights_were_changed_is_loaded_again(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no known adapter does: a kind of them that writes into the weights of the base."""
+    import peft
+
+    written = peft.set_peft_model_state_dict
+
+    def changing(model: Any, *arguments: Any, **options: Any) -> Any:
+        model.get_base_model().get_input_embeddings().weight.data.mul_(1.5)
+        return written(model, *arguments, **options)
+
+    monkeypatch.setattr(peft, "set_peft_model_state_dict", changing)
+    folder = Path(shutil.copytree(place.adapter("lora"), tmp_path / "lora"))
+    with ModelPool(place.settings, device="cpu") as pool:
+        before = pool.get(ModelSpec(str(place.base)))
+        with pytest.raises(ModelError, match="cannot be applied without a change of"):
+            pool.get(place.spec(folder))
+        assert pool.resident == []
+        assert pool.get(ModelSpec(str(place.base))) is not before
+        assert results(pool.get(ModelSpec(str(place.base)))) == place.alone

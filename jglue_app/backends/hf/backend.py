@@ -319,6 +319,11 @@ class HFBackend:
         """Whether the weights are quantized, in the files or when they were loaded."""
         return self._quantized
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._model is None
+
     def probe(self) -> torch.Tensor:
         """Log-probabilities after the last tokens of a short sequence, which is always the same; (4, vocabulary)."""
         sequence = self._reference.probe_sequences(self._reference.initial_length).sequence(0)

@@ -19,7 +19,7 @@ from jglue_app.backends.hf.checkpoint.weight_checks import embedding_rows
 from jglue_app.backends.hf.engine.equivalence import use_attention
 from jglue_app.backends.hf.failures import model_failures
 from jglue_app.backends.hf.tokenization.tokenizer import require_template
-from jglue_app.errors import ModelError, WeightsChangedError, first_line
+from jglue_app.errors import ModelError, first_line
 from jglue_app.messages import Message, mark
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
@@ -47,8 +47,8 @@ def open_adapter(
         needs_template: reject a tokenizer without a chat template.
 
     Raises:
-        ModelError: the adapter was made for another model, does not fit it, or cannot be applied.
-        WeightsChangedError: the model itself was changed.
+        ModelError: the adapter was made for another model, does not fit it, or cannot be applied. If it changed the
+            model itself, that is closed.
         DeviceError: there is not enough memory.
     """
     made_for = base_of(files.settings)
@@ -81,7 +81,8 @@ def open_adapter(
             )
     finally:
         if not torch.equal(before, base.probe()):
-            raise WeightsChangedError(
+            base.close()
+            raise ModelError(
                 "The adapter {adapter} cannot be applied without a change of {model} itself. Merge it and name the "
                 "merged folder with --model.",
                 adapter=files.name,
