@@ -221,6 +221,8 @@ def chat(config: ApiConfig, model: LanguageModel, body: Json, frame: tuple[int, 
     prompt = model.render_chat(messages, thinks=effort != "none")
     if config.reasoning and effort == "none":
         prompt += [THINK, END_THINK]
+    if body.get("continue_final_message") and config.continues_turns and messages[-1].get("role") == "assistant":
+        prompt = prompt[:-2]  # Without the end of its turn and the opening of another.
     options = _options(config, body, min(256, max(1, config.context_length - len(prompt))))
     prompt = _fitting(config, prompt, options.max_tokens)
     _check_context(config, len(prompt), options.max_tokens, "messages")

@@ -40,6 +40,8 @@ class ApiConfig:
     """`logprobs` of generated tokens, in completions and chat."""
     most_logprobs: int = 20
     """More are refused."""
+    continues_turns: bool = True
+    """Whether `continue_final_message` leaves the last turn of a chat open, as vLLM does; else it is ignored."""
     token_ids: Support = "supported"
     """Prompts of completions as ids; `ignored` is not a case."""
     adds_bos: bool = True

@@ -172,7 +172,7 @@ class TestTokenIds(ServedContract):
 class TestChat(ServedContract):
     """Chats, ranked by the most likely first tokens."""
 
-    CONFIG = ApiConfig(completions=False)
+    CONFIG = ApiConfig(completions=False, prompt_logprobs="ignored")
     ANSWERS = ("含意", "中立", "肯")
     CHAT = True
 
@@ -182,6 +182,23 @@ class TestChat(ServedContract):
         assert sorted(json.dumps(request.body["messages"]) for request in server.posts[before:]) == sorted(
             json.dumps(list(prompt.messages or ())) for prompt in prompts
         )
+
+
+class TestChatOfTokens(ServedContract):
+    """Chats, ranked by the log-probabilities that the server gives of a whole chat."""
+
+    CONFIG = ApiConfig(completions=False)
+    CHAT = True
+
+    def test_the_log_probabilities_are_those_of_the_model(
+        self, server: ApiServer, backend: Backend, prompts: Sequence[Prompt]
+    ) -> None:
+        for i, result in collect(backend.choose(prompts, never)).items():
+            context = server.model.render_chat(prompts[i].messages or ())
+            for answer, found in zip(prompts[i].answers, logprobs_of(result), strict=True):
+                whole = [*context, *server.model.encode(answer)]
+                values = [server.model.logprob(whole[:k], whole[k]) for k in range(len(context), len(whole))]
+                assert found == pytest.approx(sum(values))
 
 
 class TestChatRenderedHere(ServedContract):
@@ -303,14 +320,14 @@ def test_a_repetition_penalty_is_passed_on(connect: Connect) -> None:
 
 
 def test_a_label_that_the_server_does_not_list_is_an_error_of_the_item(connect: Connect) -> None:
-    with ApiServer(ApiConfig(completions=False)) as server:
+    with ApiServer(ApiConfig(completions=False, prompt_logprobs="ignored")) as server:
         result = collect(connect(server).choose([make_prompt("関係：", ("含意", "犬"), chat=True)], never))[0]
         assert isinstance(result, RunError)
         assert result.kind == "not_in_top" and "'犬'" in result.message
 
 
 def test_a_label_of_two_tokens_is_never_ranked_by_its_first(connect: Connect) -> None:
-    with ApiServer(ApiConfig(completions=False)) as server:
+    with ApiServer(ApiConfig(completions=False, prompt_logprobs="ignored")) as server:
         result = collect(connect(server).choose([make_prompt("関係：", ("含意", "矛盾"), chat=True)], never))[0]
         assert isinstance(result, RunError) and result.kind == "not_in_top"
 
