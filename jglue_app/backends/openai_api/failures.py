@@ -78,7 +78,7 @@ def of_status(
         headers: of the response.
         body: JSON, or a text where it is none.
         model: the model that was named in the request.
-        key: the endpoint's key, no part of which is repeated.
+        key: the endpoint's key, and what else of its headers is secret, each in a line: no part of it is repeated.
     """
     text = _reason_text(body)
     code = _code(body)
