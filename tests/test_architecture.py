@@ -26,6 +26,7 @@ HOME = {
     "huggingface_hub": BACKENDS,
     "gguf": BACKENDS,
     "accelerate": BACKENDS,
+    "sentence_transformers": BACKENDS,
     "gradio": PAGE,
     "wandb": ("jglue_app/wandb_sink/client/",),
     "wandb_workspaces": ("jglue_app/wandb_sink/client/",),

@@ -58,6 +58,7 @@ LABELS: dict[str, str] = {
     "agreement_largest": "largest {} ({}, {})",
     "agreement_earliest": "earliest {} ({})",
     "agreement_differs": "texts differ after {} characters",
+    "agreement_differs_at_once": "texts differ from the first character on",
     "agreement_identical": "texts are identical",
     "agreement_here": "Here the texts begin to differ",
     "nats": "nats",

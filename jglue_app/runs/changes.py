@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.backends import endpoints
-from jglue_app.backends.fingerprint import COMMIT, changed_files
+from jglue_app.backends.fingerprint import COMMIT, ON_HUB, changed_files
 from jglue_app.backends.hf.checkpoint.stored_quantization import distributions
 from jglue_app.errors import StoreError
 from jglue_app.messages import Joined, Message
@@ -21,8 +21,8 @@ from jglue_app.types import RunSpec
 MAX_NAMED = 3
 """Files that a sentence names."""
 RELEVANT_PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "bitsandbytes", "gguf")
-"""Packages on whose versions an answer may depend; with an adapter on peft's too, and where weights are quantized in
-their files on those that read them."""
+"""Packages on whose versions an answer may depend; with an adapter on peft's too, of models of sentence-transformers on
+that package's, and where weights are quantized in their files on those that read them."""
 
 
 def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
@@ -41,12 +41,13 @@ def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
     others = sorted(_with_other_files(spec, runs_dir), key=lambda table: str(table.get("created")))
     if others and plan.files:
         yield from _changed_files(plan, others[-1], begun)
-    if begun and spec.model.backend == "hf" and len(store.finished_of(plan.items)) < plan.total:
+    if begun and spec.model.backend in ON_HUB and len(store.finished_of(plan.items)) < plan.total:
         machine, model = (store.manifest().get(name) for name in ("machine", "model"))
         before = machine.get("packages") if isinstance(machine, dict) else None
         here = package_versions()
         quantized = isinstance(model, dict) and model.get("quantized")
-        more = (*(distributions() if quantized else ()), *(("peft",) if spec.model.adapter else ()))
+        more = [*(distributions() if quantized else ()), *(("peft",) if spec.model.adapter else ())]
+        more += ["sentence-transformers"] if spec.model.backend == "sentence_transformers" else []
         relevant = dict.fromkeys((*RELEVANT_PACKAGES, *more))
         pairs = [(name, str((before or {}).get(name) or ""), here.get(name, "not installed")) for name in relevant]
         pairs = [(name, old, new) for name, old, new in pairs if old and old != new]

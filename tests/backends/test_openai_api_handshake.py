@@ -121,6 +121,8 @@ def test_what_is_refused_or_silently_ignored_counts_as_not_done(
         (ApiConfig(echo="ignored", prompt_logprobs="ignored"), ""),
         (ApiConfig(echo="refused", prompt_logprobs="refused"), ""),
         (ApiConfig(echo="ignored", prompt_logprobs="ignored", top_logprobs="refused"), ""),
+        (ApiConfig(usage="without_bos"), ""),
+        (ApiConfig(usage="missing", echo="refused"), "prompt_logprobs"),
     ],
 )
 def test_log_probabilities_of_a_prompt_are_believed_only_where_they_are_of_the_prompt(
@@ -235,7 +237,13 @@ def test_a_model_that_the_server_does_not_have_is_an_error(settings: Settings) -
             Decoding("choose"),
             "cannot rank answers",
         ),
-        (ApiConfig(completions=False, top_logprobs="refused"), {}, CHAT, Decoding("both"), "cannot rank answers"),
+        (
+            ApiConfig(completions=False, top_logprobs="refused", prompt_logprobs="ignored"),
+            {},
+            CHAT,
+            Decoding("both"),
+            "cannot rank answers",
+        ),
         (
             ApiConfig(repetition_penalty="ignored"),
             {},
@@ -272,8 +280,18 @@ def test_what_the_server_cannot_do_is_refused_before_a_run(
         assert len(server.posts) == sent
 
 
+def test_a_server_that_closes_the_turn_behind_an_answer_ranks_no_chats_by_their_log_probabilities(
+    connect: Connect,
+) -> None:
+    for continues in (True, False):
+        with ApiServer(ApiConfig(continues_turns=continues)) as server:
+            backend = connect(server)
+            backend.check(CHAT, Decoding("choose"), ranks=True)
+            assert backend.info.ranking == ("" if continues else "first token")
+
+
 def test_what_the_server_can_do_is_not_refused_and_approximate_ranking_is_marked(connect: Connect) -> None:
-    with ApiServer() as server:
+    with ApiServer(ApiConfig(prompt_logprobs="ignored")) as server:
         backend = connect(server)
         backend.check(PLAIN, Decoding("both", repetition_penalty=1.2), ranks=True)
         assert backend.info.ranking == ""

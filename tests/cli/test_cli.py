@@ -31,7 +31,7 @@ from tests.conftest import TinyModel
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     *("run", "compare", "score", "rescore", "audit", "runs", "leaderboard", "export", "import", "delete", "sweep"),
-    *("show-prompt", "lint-prompt", "bench", "data", "models", "protocols", "serve", "make-showcase"),
+    *("embed", "show-prompt", "lint-prompt", "bench", "data", "models", "protocols", "serve", "make-showcase"),
 )
 # Models that have to be known by name.
 NAMED = (

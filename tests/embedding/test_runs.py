@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from jglue_app.results import archive, table_files
 from jglue_app.results.embedding_references import cosine_in
 from jglue_app.results.exporters import export
 from jglue_app.results.library import Library
-from jglue_app.runs.embedding import make_embedding_plan, run_embedding
-from jglue_app.runs.plan import Plan
+from jglue_app.runs.embedding import make_embedding_plan
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import waterfall
@@ -30,45 +28,7 @@ from jglue_app.settings import Settings
 from jglue_app.types import Item, ModelSpec, RunData
 from jglue_app.wandb_sink.comparison_payload import comparison_payload
 from jglue_app.wandb_sink.run_payload import run_payload
-
-N = 12
-
-
-def never() -> bool:
-    return False
-
-
-def plan_of(folder: Path, settings: Settings, *, limit: int | None = N, prefix: str | None = None) -> Plan:
-    spec = ModelSpec(str(folder), "sentence_transformers")
-    return make_embedding_plan(settings, spec, data_kind="sample", limit=limit, prefix=prefix)
-
-
-def make(plan: Plan, settings: Settings, should_stop: Callable[[], bool] = never) -> Path:
-    for _ in run_embedding(plan, settings, device="cpu", should_stop=should_stop):
-        pass
-    return RunStore.of(settings.runs_dir, plan.spec).path
-
-
-@pytest.fixture
-def run(sentence_model: Path, settings: Settings) -> Path:
-    """A run over the first items, with the prefix that the model stores."""
-    return make(plan_of(sentence_model, settings), settings)
-
-
-@pytest.fixture
-def data(run: Path) -> RunData:
-    return RunStore(run).data()
-
-
-@pytest.fixture
-def written(data: RunData, tmp_path: Path) -> Path:
-    """A run in which a model wrote numbers: the gold value of every item but three."""
-    rows = [{"item_id": i, "text": f"{item.gold:.1f}"} for i, item in data.items["jsts"].items()]
-    for row, text in zip(rows, ("0.1", "4.9", "分かりません"), strict=False):
-        row["text"] = text
-    table = tmp_path / "numbers.jsonl"
-    table.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    return api.evaluate(str(table), ["jsts"], data="sample", limit=N).path
+from tests.embedding.making import N, make, plan_of
 
 
 def sentences_of(item: Item) -> list[str]:

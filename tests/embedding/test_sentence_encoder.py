@@ -197,7 +197,7 @@ def test_the_source_is_chosen_by_the_model(sentence_model: Path, tmp_path: Path,
     assert backend("gemma-3-270m") == "hf"
     assert backend(str(tmp_path)) == "hf"
     assert backend("file.gguf") == "hf"
-    assert backend("gemma-3-270m", "sentence-transformers") == "sentence_transformers"
+    assert backend("owner/name", "sentence-transformers") == "sentence_transformers"
     assert backend(str(sentence_model), "hidden-states") == "hf"
     with pytest.raises(UnknownNameError, match="source"):
         backend("gemma-3-270m", "pooler")

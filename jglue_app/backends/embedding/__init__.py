@@ -11,6 +11,7 @@ from jglue_app.backends import Notify, backend_for, endpoints
 from jglue_app.backends.embedding.sentence_files import is_sentence_model
 from jglue_app.backends.embedding.vectors import Embedding
 from jglue_app.backends.fingerprint import ModelFingerprint, fingerprint_model, require_unchanged
+from jglue_app.backends.named_models import named_models
 from jglue_app.errors import InputError, ModelError, UnknownNameError
 from jglue_app.messages import mark
 from jglue_app.settings import Settings
@@ -80,6 +81,12 @@ def with_source(spec: ModelSpec, source: str | None, settings: Settings) -> Mode
             "Leave --source out.",
             model=spec.id,
             source=source,
+        )
+    named = named_models().get(spec.id)
+    if source == "sentence-transformers" and (spec.id.endswith(".gguf") or (named and named.package)):
+        raise InputError(
+            "{model} is no model of sentence-transformers. Leave --source out: its hidden states are used.",
+            model=spec.id,
         )
     return replace(spec, backend=SOURCES[source])
 

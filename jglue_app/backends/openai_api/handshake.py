@@ -301,15 +301,17 @@ class _Probes:
             return False
         turns = [{"role": "user", "content": QUESTION}]
         try:
-            before, whole, again = (
+            before, whole, shorter, again = (
                 ask_chat_logprobs(self._client, interface.limit, turns, answer, tries=PROBE_TRIES)
-                for answer in (None, CONTINUED, None)
+                for answer in (None, CONTINUED, CONTINUED[:-1], None)
             )
         except RequestError as e:
             if e.run is not None or e.kind == "unreachable":
                 raise
             return False
         if not begins_with(whole, before) or len(whole) - len(before) < 3:
+            return False
+        if whole[-1][0] == shorter[-1][0]:  # Something follows the answer: its turn was closed.
             return False
         values = [[value for _, value in tokens] for tokens in (before, whole, again)]
         return are_of_prompt(values[1], values[0]) and are_equal(values[0], values[2])

@@ -75,7 +75,8 @@ def item_view(
     rows = [side.row for side in sides if side.row]
     both = [side.row for side in sides]
     agreement = agreement_of(both, approximate=any(side.approximate for side in sides))
-    differs_at = agreement.first_difference if agreement else None
+    # Texts that have no beginning in common need no mark.
+    differs_at = (agreement.first_difference or None) if agreement else None
     return {
         "title": TASKS[item.task].title,
         "asks": say(Message(TASKS[item.task].question), lang),
@@ -185,25 +186,26 @@ def _raw(
     begin, answer = parts.opened, len(text) if parts.answer is None else parts.answer
     spans = [span] if span else []
 
-    def _part(start: int, end: int) -> list[dict[str, Any]]:
-        local = None if differs_at is None else differs_at - start
-        here = local is not None and (0 <= local < end - start or differs_at == end == len(text))
-        mark = (local or 0, word("agreement_here", lang)) if here else None
-        return _part_of(text, start, end, spans, mark)
+    def part(start: int, end: int) -> list[dict[str, Any]]:
+        differs = None
+        # Where a text is the beginning of the other, its end is marked.
+        if differs_at is not None and start < end and (start <= differs_at < end or differs_at == end == len(text)):
+            differs = differs_at - start, word("agreement_here", lang)
+        return _part_of(text, start, end, spans, differs)
 
     if begin is None or begin >= answer:
-        return {"raw": _part(0, len(text)), "raw_rest": _rest(text, lang)}
+        return {"raw": part(0, len(text)), "raw_rest": _rest(text, lang)}
     kind = "thought_unfinished" if parts.unfinished else "thought"
     return {
-        "before": _part(0, begin),
+        "before": part(0, begin),
         "thought": {
             "name": word(kind, lang).format(f"{answer - begin:,}"),
-            "pieces": _part(begin, answer),
+            "pieces": part(begin, answer),
             "rest": _rest(text[begin:answer], lang),
             # A protocol that does not handle thinking may have parsed its answer there.
             "open": any(begin <= start < answer for start, _ in spans),
         },
-        "raw": _part(answer, len(text)),
+        "raw": part(answer, len(text)),
         "raw_rest": _rest(text[answer:], lang),
     }
 
