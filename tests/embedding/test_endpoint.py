@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from jglue_app import api
 from jglue_app.backends.embedding import with_source
+from jglue_app.cli import app
 from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.money import money_text
 from jglue_app.runs.embedding import make_embedding_plan, run_embedding
@@ -155,3 +157,14 @@ def test_paid_vectors_need_a_budget_and_say_what_they_cost(server: ApiServer, de
     report = report_run(store.data())
     assert report.paid is not None and report.paid.price == cost["price"]
     assert list(run_embedding(plan, described))[-1].kind == "done", "what is stored needs no budget"
+
+
+def test_the_command_asks_for_a_yes_where_vectors_are_paid(server: ApiServer, described: Settings) -> None:
+    path = described.endpoints_file
+    assert path is not None
+    path.write_text(f'[own]\nbase_url = "{server.base_url}"\nprice_in = 1000.0\n', "utf-8")
+    words = ["embed", "--model", "own:tiny", "--data", "sample", "--limit", "3", "--prefix", "文："]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, InputError) and "no budget is set" in str(refused.exception)
+    told = CliRunner().invoke(app, [*words, "--yes"])
+    assert told.exit_code == 0 and "cost: $" in told.stdout and "up to about $" in told.stderr
