@@ -9,7 +9,7 @@ import random
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.api_server.config import ApiConfig
@@ -60,10 +60,12 @@ class Options:
     temperature: float
     rng: random.Random
     penalty: float
+    keeps_stop: bool = False
+    """Whether the stop string stays in the text, with the rest of its token."""
 
     def generate(self, model: LanguageModel, prompt: Sequence[int], max_tokens: int | None = None) -> Generation:
         """Continue a prompt."""
-        return model.generate(
+        answer = model.generate(
             prompt,
             self.max_tokens if max_tokens is None else max_tokens,
             self.stop,
@@ -71,6 +73,7 @@ class Options:
             rng=self.rng,
             penalty=self.penalty,
         )
+        return replace(answer, text=model.decode(answer.ids)) if self.keeps_stop else answer
 
 
 # --- parameters -----------------------------------------------------------------------------------------
@@ -129,11 +132,16 @@ def _options(config: ApiConfig, body: Mapping[str, Any], default_tokens: int) ->
     seed = body.get("seed") if config.seed == "supported" else None
     return Options(
         max_tokens,
-        ((stop,) if isinstance(stop, str) else tuple(stop)) if config.stop in ("supported", "four") else (),
+        ((stop,) if isinstance(stop, str) else tuple(stop)) if config.stop in ("supported", "four", "kept") else (),
         1.0 if temperature is None or config.temperature != "supported" else float(temperature),
         random.Random(seed),
         float(body.get("repetition_penalty") or 1.0) if config.repetition_penalty == "supported" else 1.0,
+        config.stop == "kept",
     )
+
+
+def _fitting(config: ApiConfig, prompt: list[int], max_tokens: int) -> list[int]:
+    return prompt[-max(1, config.context_length - max_tokens) :] if config.cuts_prompts else prompt
 
 
 def _check_context(config: ApiConfig, prompt_tokens: int, max_tokens: int, param: str) -> None:
@@ -155,7 +163,9 @@ def _usage(config: ApiConfig, prompt_tokens: int, new_tokens: int, reasoning_tok
         return {}
     counts: Json = {"prompt_tokens": prompt_tokens, "completion_tokens": new_tokens}
     counts["total_tokens"] = prompt_tokens + new_tokens
-    if config.usage != "right":
+    if config.usage == "without_bos":
+        counts["prompt_tokens"] -= 1
+    elif config.usage != "right":
         counts = {name: _wrong(config, count) for name, count in counts.items()}
     elif reasoning_tokens is not None and config.counts_reasoning:
         counts["completion_tokens_details"] = {"reasoning_tokens": reasoning_tokens}
@@ -215,7 +225,10 @@ def chat(config: ApiConfig, model: LanguageModel, body: Json, frame: tuple[int, 
     prompt = model.render_chat(messages, thinks=effort != "none")
     if config.reasoning and effort == "none":
         prompt += [THINK, END_THINK]
+    if body.get("continue_final_message") and config.continues_turns and messages[-1].get("role") == "assistant":
+        prompt = prompt[:-2]  # Without the end of its turn and the opening of another.
     options = _options(config, body, min(256, max(1, config.context_length - len(prompt))))
+    prompt = _fitting(config, prompt, options.max_tokens)
     _check_context(config, len(prompt), options.max_tokens, "messages")
 
     thought = [*_thought(model, prompt, effort), END_THINK] if effort != "none" else []
@@ -280,6 +293,7 @@ def completions(config: ApiConfig, model: LanguageModel, body: Json, frame: tupl
     prompts = _prompts(config, model, body.get("prompt"))
     options = _options(config, body, config.default_tokens)
     choices, new_tokens = [], 0
+    prompts = [_fitting(config, prompt, options.max_tokens) for prompt in prompts]
     for index, prompt in enumerate(prompts):
         _check_context(config, len(prompt), options.max_tokens, "prompt")
         answer = options.generate(model, prompt)

@@ -40,6 +40,8 @@ class ApiConfig:
     """`logprobs` of generated tokens, in completions and chat."""
     most_logprobs: int = 20
     """More are refused."""
+    continues_turns: bool = True
+    """Whether `continue_final_message` leaves the last turn of a chat open, as vLLM does; else it is ignored."""
     token_ids: Support = "supported"
     """Prompts of completions as ids; `ignored` is not a case."""
     adds_bos: bool = True
@@ -54,8 +56,9 @@ class ApiConfig:
 
     temperature: Support = "supported"
     """`ignored`: answers vary whatever is sent; `refused`: only the default 1 is taken."""
-    stop: Literal["supported", "ignored", "refused", "four"] = "supported"
-    """`four`: at most four strings, as OpenAI has it."""
+    stop: Literal["supported", "ignored", "refused", "four", "kept"] = "supported"
+    """`four`: at most four strings, as OpenAI has it. `kept`: the string stays in the text, as `transformers serve` has
+    it."""
     seed: Support = "supported"
     repetition_penalty: Support = "supported"
 
@@ -66,8 +69,11 @@ class ApiConfig:
     counts_reasoning: bool = True
     """Whether `usage` has `reasoning_tokens`."""
 
-    usage: Literal["right", "missing", "zero", "negative", "huge", "strings"] = "right"
+    usage: Literal["right", "missing", "zero", "negative", "huge", "strings", "without_bos"] = "right"
+    """`without_bos`: one token less for each prompt."""
     context_length: int = 4096
+    cuts_prompts: bool = False
+    """Whether the beginning of a prompt that does not fit is left out without a word, instead of a refusal."""
     context_wording: Literal["openai", "vllm"] = "vllm"
     latency: float = 0.0
     """Seconds that each answer takes."""

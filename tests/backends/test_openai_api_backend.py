@@ -14,7 +14,7 @@ from jglue_app.backends.openai_api.backend import OpenAIBackend
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Prompt, RunError
 from tests.api_server import ApiConfig, ApiServer
-from tests.api_server.model import ASSISTANT, BOS
+from tests.api_server.model import ASSISTANT, BOS, END_THINK, THINK
 from tests.backends.contract import BackendContract, collect, logprobs_of, make_prompt, never, output, text_of
 from tests.served_models import with_server, write_tokenizer
 
@@ -172,7 +172,7 @@ class TestTokenIds(ServedContract):
 class TestChat(ServedContract):
     """Chats, ranked by the most likely first tokens."""
 
-    CONFIG = ApiConfig(completions=False)
+    CONFIG = ApiConfig(completions=False, prompt_logprobs="ignored")
     ANSWERS = ("含意", "中立", "肯")
     CHAT = True
 
@@ -182,6 +182,23 @@ class TestChat(ServedContract):
         assert sorted(json.dumps(request.body["messages"]) for request in server.posts[before:]) == sorted(
             json.dumps(list(prompt.messages or ())) for prompt in prompts
         )
+
+
+class TestChatOfTokens(ServedContract):
+    """Chats, ranked by the log-probabilities that the server gives of a whole chat."""
+
+    CONFIG = ApiConfig(completions=False)
+    CHAT = True
+
+    def test_the_log_probabilities_are_those_of_the_model(
+        self, server: ApiServer, backend: Backend, prompts: Sequence[Prompt]
+    ) -> None:
+        for i, result in collect(backend.choose(prompts, never)).items():
+            context = server.model.render_chat(prompts[i].messages or ())
+            for answer, found in zip(prompts[i].answers, logprobs_of(result), strict=True):
+                whole = [*context, *server.model.encode(answer)]
+                values = [server.model.logprob(whole[:k], whole[k]) for k in range(len(context), len(whole))]
+                assert found == pytest.approx(sum(values))
 
 
 class TestChatRenderedHere(ServedContract):
@@ -303,14 +320,14 @@ def test_a_repetition_penalty_is_passed_on(connect: Connect) -> None:
 
 
 def test_a_label_that_the_server_does_not_list_is_an_error_of_the_item(connect: Connect) -> None:
-    with ApiServer(ApiConfig(completions=False)) as server:
+    with ApiServer(ApiConfig(completions=False, prompt_logprobs="ignored")) as server:
         result = collect(connect(server).choose([make_prompt("関係：", ("含意", "犬"), chat=True)], never))[0]
         assert isinstance(result, RunError)
         assert result.kind == "not_in_top" and "'犬'" in result.message
 
 
 def test_a_label_of_two_tokens_is_never_ranked_by_its_first(connect: Connect) -> None:
-    with ApiServer(ApiConfig(completions=False)) as server:
+    with ApiServer(ApiConfig(completions=False, prompt_logprobs="ignored")) as server:
         result = collect(connect(server).choose([make_prompt("関係：", ("含意", "矛盾"), chat=True)], never))[0]
         assert isinstance(result, RunError) and result.kind == "not_in_top"
 
@@ -337,3 +354,42 @@ def test_a_prompt_over_the_context_is_an_overflow_and_the_others_go_on(connect: 
         assert output(generated[0]).finish == output(chosen[0]).finish == "overflow"
         assert output(chosen[0]).choice_logprobs is None
         assert output(generated[1]).finish in ("stop", "length") and output(chosen[1]).finish == "scored"
+
+
+@pytest.mark.parametrize("thinking", ["on", "default", "off"])
+def test_answers_are_ranked_after_a_closed_thought_and_never_by_the_first_token_of_one(
+    connect: Connect, thinking: str
+) -> None:
+    with ApiServer(ApiConfig(reasoning="field", completions=False)) as server:
+        backend = connect(server, thinking="chat_template_kwargs")
+        prompt = replace(make_prompt("関係：", ("含意", "中立", "肯"), chat=True), thinking=thinking)
+        result = collect(backend.choose([prompt], never))[0]
+        context = [*server.model.render_chat(prompt.messages or ()), THINK, END_THINK]
+        ids = [server.model.encode(answer)[0] for answer in prompt.answers]
+        assert logprobs_of(result) == pytest.approx([server.model.logprob(context, token) for token in ids])
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("method", ["generate", "choose"])
+def test_a_prompt_that_the_server_cuts_without_a_word_gives_no_answer(
+    connect: Connect, chat: bool, method: str
+) -> None:
+    with ApiServer(ApiConfig(context_length=300, cuts_prompts=True, default_tokens=8)) as server:
+        backend = connect(server)
+        prompts = [make_prompt("あいう。" * 200 + "関係：", ("含意", "中立"), item_id="0", chat=chat)]
+        prompts.append(make_prompt("関係：", ("含意", "中立"), item_id="1", chat=chat))
+        results = collect(
+            backend.generate(prompts, 8, never) if method == "generate" else backend.choose(prompts, never)
+        )
+        assert isinstance(results[0], RunError) and results[0].kind == "cut_prompt"
+        assert output(results[1])
+
+
+def test_one_token_less_than_was_sent_is_a_cut_prompt_where_the_tokens_are_known(
+    connect: Connect, settings: Settings
+) -> None:
+    with ApiServer() as server:
+        backend = connect(server, tokenizer=str(write_tokenizer(settings.cache_dir.parent / "tokenizer")))
+        server.config = ApiConfig(context_length=60, cuts_prompts=True)
+        result = collect(backend.generate([make_prompt("あ" * 54 + "：")], 8, never))[0]
+        assert isinstance(result, RunError) and result.kind == "cut_prompt"

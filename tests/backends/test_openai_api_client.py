@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jglue_app.backends.endpoints import served_model
 from jglue_app.backends.openai_api import client as client_module
 from jglue_app.backends.openai_api.client import TRIES, Client
 from jglue_app.backends.openai_api.failures import RequestError
@@ -18,7 +19,7 @@ from jglue_app.settings import Settings
 from tests.api_server import ApiConfig, ApiServer, Fault
 from tests.api_server import faults as injected
 from tests.api_server.model import BOS
-from tests.served_models import served
+from tests.served_models import served, with_endpoints
 
 KEY = "sk-planted-0123456789abcdefghijklmnop"
 BODY: dict[str, Any] = {"prompt": "関係：", "max_tokens": 4, "temperature": 0}
@@ -334,6 +335,25 @@ def test_no_part_of_a_key_is_in_any_message_or_log(
     told = f"{error} {error.message!r} {error.as_exception()} {error.as_run_error()} {caplog.text}"
     for start in range(len(KEY) - 7):
         assert KEY[start : start + 8] not in told
+
+
+@pytest.mark.usefixtures("planted")
+def test_no_part_of_a_header_that_holds_a_key_is_in_a_message(server: ApiServer, opened: OpenClient) -> None:
+    server.inject(injected.error(400, f"Unknown ({KEY[:12]}… of application/json", "invalid_request_error"))
+    headers = {"x-own-key": "Key $HERE_KEY", "x-kind": "application/json"}
+    error = failure(opened(server, headers=headers))
+    assert server.posts[0].headers["x-own-key"] == f"Key {KEY}"
+    assert "Unknown ([key]… of application/json" in str(error.message)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "nothing://127.0.0.1"])
+def test_a_proxy_that_cannot_be_used_is_a_sentence(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    there = with_endpoints(settings, there={"base_url": "https://example.invalid/v1"})
+    with pytest.raises(InputError, match=r"endpoint there cannot be reached through the proxy .* Correct HTTPS_PROXY"):
+        Client(served_model("there:tiny", there))
 
 
 @pytest.mark.parametrize("value", ["", "  ", "two words", "http://127.0.0.1:8000", "鍵", "a\nb"])

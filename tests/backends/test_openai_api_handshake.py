@@ -93,6 +93,7 @@ def test_a_server_that_can_do_everything(found: Ask) -> None:
         (ApiConfig(stop="ignored"), "stop", False),
         (ApiConfig(stop="refused"), "stop", False),
         (ApiConfig(stop="four"), "stop", True),
+        (ApiConfig(stop="kept"), "stop", True),
         (ApiConfig(top_logprobs="ignored"), "top_logprobs", 0),
         (ApiConfig(top_logprobs="refused"), "top_logprobs", 0),
         (ApiConfig(most_logprobs=5), "top_logprobs", 5),
@@ -121,6 +122,8 @@ def test_what_is_refused_or_silently_ignored_counts_as_not_done(
         (ApiConfig(echo="ignored", prompt_logprobs="ignored"), ""),
         (ApiConfig(echo="refused", prompt_logprobs="refused"), ""),
         (ApiConfig(echo="ignored", prompt_logprobs="ignored", top_logprobs="refused"), ""),
+        (ApiConfig(usage="without_bos"), ""),
+        (ApiConfig(usage="missing", echo="refused"), "prompt_logprobs"),
     ],
 )
 def test_log_probabilities_of_a_prompt_are_believed_only_where_they_are_of_the_prompt(
@@ -167,6 +170,15 @@ def test_what_the_operator_says_is_not_tried(found: Ask) -> None:
     said = found(ApiConfig(), can={"stop": False, "prompt_logprobs": False, "top_logprobs": False, "seed": False})
     assert said.completions and not said.completions.stop and not said.completions.seed
     assert said.completions.top_logprobs == 0 and said.prompt_logprobs == ""
+
+
+def test_an_interface_that_fails_at_each_request_is_not_used_where_the_other_answers(settings: Settings) -> None:
+    with ApiServer() as server:
+        # As a server whose model has no chat template.
+        server.inject(injected.INTERNAL, when=lambda request: request.path.endswith("/chat/completions"))
+        can = handshake(served(settings, server), settings, lambda: None).capabilities
+    assert can.chat is None
+    assert can.completions
 
 
 # --- a server that cannot be used -----------------------------------------------------------------------
@@ -235,7 +247,13 @@ def test_a_model_that_the_server_does_not_have_is_an_error(settings: Settings) -
             Decoding("choose"),
             "cannot rank answers",
         ),
-        (ApiConfig(completions=False, top_logprobs="refused"), {}, CHAT, Decoding("both"), "cannot rank answers"),
+        (
+            ApiConfig(completions=False, top_logprobs="refused", prompt_logprobs="ignored"),
+            {},
+            CHAT,
+            Decoding("both"),
+            "cannot rank answers",
+        ),
         (
             ApiConfig(repetition_penalty="ignored"),
             {},
@@ -272,8 +290,18 @@ def test_what_the_server_cannot_do_is_refused_before_a_run(
         assert len(server.posts) == sent
 
 
+def test_a_server_that_closes_the_turn_behind_an_answer_ranks_no_chats_by_their_log_probabilities(
+    connect: Connect,
+) -> None:
+    for continues in (True, False):
+        with ApiServer(ApiConfig(continues_turns=continues)) as server:
+            backend = connect(server)
+            backend.check(CHAT, Decoding("choose"), ranks=True)
+            assert backend.info.ranking == ("" if continues else "first token")
+
+
 def test_what_the_server_can_do_is_not_refused_and_approximate_ranking_is_marked(connect: Connect) -> None:
-    with ApiServer() as server:
+    with ApiServer(ApiConfig(prompt_logprobs="ignored")) as server:
         backend = connect(server)
         backend.check(PLAIN, Decoding("both", repetition_penalty=1.2), ranks=True)
         assert backend.info.ranking == ""

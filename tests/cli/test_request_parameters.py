@@ -32,6 +32,7 @@ PANELS = {
             "budget",
             "device",
             "memory",
+            "yes",
         ),
     ],
     "Stored runs and W&B": ["runs-dir", "wandb", "project", "entity", "offline"],

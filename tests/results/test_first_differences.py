@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
+import json
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
+from jglue_app import evaluate
+from jglue_app.cli import main
 from jglue_app.errors import InputError
 from jglue_app.results.first_differences import (
     FirstDifference,
@@ -95,3 +100,33 @@ def test_a_comparison_of_backends_has_the_same_prompts_and_perhaps_one_model(b: 
 def test_a_tokenizer_is_here_if_no_download_is_needed(folder: Path) -> None:
     assert has_tokenizer_here(ModelSpec(str(folder))) and has_tokenizer_here(ModelSpec("gemma-3-270m"))
     assert not has_tokenizer_here(ModelSpec("owner/never-fetched")) and not has_tokenizer_here(SERVER)
+
+
+@pytest.mark.slow
+def test_the_command_line_shows_the_first_differing_tokens_of_one_model_run_in_two_ways(
+    folder: Path, settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compared(*options: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["jglue_app", "compare", str(a.path), str(b.path), *options])
+        with contextlib.suppress(SystemExit):
+            main()
+        return capsys.readouterr().out
+
+    # A penalty on repeated tokens makes other texts of the same prompts.
+    a, b = (
+        evaluate(str(folder), ["jnli"], data="sample", limit=3, max_new_tokens=8, repetition_penalty=penalty)
+        for penalty in (1.0, 9.0)
+    )
+    found = first_differences(a.data(), b.data(), settings).tasks["jnli"]
+    first = min(found, key=lambda difference: difference.token)
+    shown = json.loads(compared("--json"))
+    assert shown["first_differences"] == {
+        "tokenizer": str(folder),
+        "tasks": {"jnli": [asdict(difference) for difference in found]},
+    }
+    texts = shown["comparison"]["agreement"]["jnli"]["texts"]
+    assert texts["n"] - texts["identical"] == len(found) > 0  # One prompt is too long for the model.
+    lines = compared().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("first differing token in"))
+    assert lines[at + 1].split()[:2] == ["JNLI", str(len(found))]
+    assert first.item_id in lines[at + 1].split()

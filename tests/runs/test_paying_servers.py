@@ -25,6 +25,8 @@ from tests.api_server import ApiConfig, ApiServer
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ModelSpec("here:tiny", "openai_api")
+AT_ONCE = 4
+"""Requests in flight of the run that is killed."""
 
 
 @pytest.fixture
@@ -61,6 +63,7 @@ def cost(settings: Settings, plan: Plan) -> dict[str, Any]:
 def test_the_bill_is_within_the_budget_and_in_the_manifest(
     settings: Settings, server: ApiServer, at_once: int, method: str, limit: int
 ) -> None:
+    server.config = replace(server.config, echo="refused")  # Ranking by `prompt_logprobs`.
     settings = endpoint(settings, server, requests_at_once=at_once)
     planned(settings, 1.0)  # The handshake, which no run pays.
     before, twice = server.price, server.paid_twice
@@ -96,11 +99,11 @@ run(settings, planned(settings, float(sys.argv[2])))
 """
 
 
-def test_a_killed_run_goes_on_within_the_same_budget_and_pays_nothing_twice(
+def test_a_killed_run_goes_on_within_the_same_budget_but_for_what_was_on_its_way(
     settings: Settings, server: ApiServer
 ) -> None:
     server.config = replace(server.config, latency=0.02)
-    settings = endpoint(settings, server, requests_at_once=4)
+    settings = endpoint(settings, server, requests_at_once=AT_ONCE)
     planned(settings, 1.0)
     before, twice, requests = server.price, server.paid_twice, len(server.posts)
     budget = 2.5
@@ -127,12 +130,11 @@ def test_a_killed_run_goes_on_within_the_same_budget_and_pays_nothing_twice(
 
     plan = planned(settings, budget)
     assert run(settings, plan)[-1].kind == "stopped"
-    # Requests that were on their way when it was killed were billed, and nobody has their answers.
-    in_flight = sum(request.price for request in server.posts if request.billed and not request.answered)
-    assert server.price - before <= budget + in_flight
+    # What was on its way when it was killed is billed, and nobody has the answers: at most four requests.
+    lost = sum(sorted(request.price for request in server.posts[requests:])[-AT_ONCE:])
+    assert server.price - before <= budget + lost
     plan = planned(settings, 1000.0)
     assert run(settings, plan)[-1].kind == "done"
-    assert server.paid_twice == twice
-    found = cost(settings, plan)
-    unknown = server.price - before - found["price"]
-    assert -1e-9 <= unknown <= in_flight + 1e-9
+    assert server.paid_twice <= twice + AT_ONCE
+    unknown = server.price - before - cost(settings, plan)["price"]
+    assert -1e-9 <= unknown <= lost

@@ -78,6 +78,9 @@ def test_an_item_says_how_far_its_sides_agree_and_marks_where_the_texts_begin_to
     assert mark == other and mark["title"] == mark["aria-label"] == "Here the texts begin to differ"
     for rest in ("です", "だよ"):
         assert f'aria-label="Here the texts begin to differ"></span>{rest}' in html
+    other_words = html_of([SideView("A", "m", left), SideView("B", "n", answered("1", "entailment", "矛盾"))], "en")
+    assert "texts differ from the first character on" in read(other_words)
+    assert "jg-differs" not in other_words
     alike = html_of([SideView("A", "m", left), SideView("B", "n", left)], "ja")
     assert "KL(A‖B) 0 ナット · 全変動距離 0 · 文は同じです" in read(alike)
     assert "jg-differs" not in alike
@@ -127,3 +130,6 @@ def test_within_a_thought_the_mark_stands_there_and_behind_it_not() -> None:
     assert "></span>動物" in html and "></span>生物" in html
     longer = html_of([SideView("A", "m", left), SideView("B", "n", answered("1", "entailment", texts[0] + "。"))], "en")
     assert len(Seen(longer).of("jg-differs")) == 2
+    unfinished = (answered("1", "entailment", text) for text in ("<think>犬は", "<think>犬は動物"))
+    html = html_of([SideView(name, "m", one) for name, one in zip("AB", unfinished, strict=True)], "en")
+    assert len(Seen(html).of("jg-differs")) == 2

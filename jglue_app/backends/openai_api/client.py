@@ -21,6 +21,7 @@ import tenacity
 from jglue_app.backends.endpoints import ServedModel, headers_of, key_of
 from jglue_app.backends.openai_api import failures
 from jglue_app.backends.openai_api.failures import RequestError
+from jglue_app.errors import InputError, first_line
 from jglue_app.version import __version__
 
 TRIES = 5
@@ -37,7 +38,7 @@ class Client:
     """Requests to the server of one model. Safe for use by several threads.
 
     Raises:
-        InputError: the key or a header is missing in the environment.
+        InputError: the key or a header is missing in the environment, or the proxy that it names is unusable.
     """
 
     def __init__(self, served: ServedModel) -> None:
@@ -45,20 +46,14 @@ class Client:
         self.endpoint = served.endpoint
         self._key = key_of(self.endpoint) or ""
         self._headers = headers_of(self.endpoint)
+        filled_in = [value for name, value in self._headers.items() if value != self.endpoint.headers[name]]
+        self._secrets = "\n".join([self._key, *filled_in])
         if self._key:
             bearer = self.endpoint.key_header.lower() == "authorization"
             self._headers[self.endpoint.key_header] = f"Bearer {self._key}" if bearer else self._key
         self._host = httpx2.URL(self.endpoint.base_url).host
         self._pause = _Pause(self.endpoint.requests_per_minute)
-        self._http = httpx2.Client(
-            timeout=httpx2.Timeout(self.endpoint.timeout, connect=min(CONNECT_S, self.endpoint.timeout)),
-            follow_redirects=False,
-            # A proxy that the environment names sees what is not encrypted, the key with it.
-            trust_env=self.endpoint.base_url.lower().startswith("https:"),
-            # Whoever calls limits the requests at once; connections of requests that were given up are not counted.
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.endpoint.requests_at_once),
-            event_hooks={"request": [self._before], "response": [self._after]},
-        )
+        self._http = self._open()
         self._openai = openai.OpenAI(
             api_key="set where a request leaves",
             base_url=self.endpoint.base_url.rstrip("/") + "/",
@@ -66,6 +61,25 @@ class Client:
             default_query=dict(self.endpoint.query),
             http_client=self._http,
         )
+
+    def _open(self) -> httpx2.Client:
+        try:
+            return httpx2.Client(
+                timeout=httpx2.Timeout(self.endpoint.timeout, connect=min(CONNECT_S, self.endpoint.timeout)),
+                follow_redirects=False,
+                # A proxy that the environment names sees what is not encrypted, the key with it.
+                trust_env=self.endpoint.base_url.lower().startswith("https:"),
+                # Whoever calls limits the requests at once; connections of requests that were given up are not counted.
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.endpoint.requests_at_once),
+                event_hooks={"request": [self._before], "response": [self._after]},
+            )
+        except (ImportError, ValueError) as e:
+            raise InputError(
+                "The endpoint {endpoint} cannot be reached through the proxy that the environment names ({reason}). "
+                "Correct HTTPS_PROXY or ALL_PROXY, take it out, or except the server with NO_PROXY.",
+                endpoint=self.endpoint.id,
+                reason=first_line(e),
+            ) from None
 
     def post(
         self,
@@ -145,7 +159,7 @@ class Client:
                 headers,
                 e.response.text if whole is None else whole,
                 self._served.name,
-                self._key,
+                self._secrets,
             ) from None
         except openai.APIConnectionError as e:
             cause = e.__cause__ or e
@@ -156,7 +170,7 @@ class Client:
             raise failures.unreachable(endpoint, e) from None
         if response.status_code >= 300:
             raise failures.of_status(
-                endpoint, response.status_code, response.headers, response.text, self._served.name, self._key
+                endpoint, response.status_code, response.headers, response.text, self._served.name, self._secrets
             )
         answer = _json(response.text)
         if not isinstance(answer, dict):
@@ -165,7 +179,7 @@ class Client:
             error = answer["error"]
             code = error.get("code") if isinstance(error, dict) else None
             status = code if isinstance(code, int) and 400 <= code < 600 else 400
-            raise failures.of_status(endpoint, status, response.headers, answer, self._served.name, self._key)
+            raise failures.of_status(endpoint, status, response.headers, answer, self._served.name, self._secrets)
         return answer
 
     def _send(self, path: str, body: dict[str, Any]) -> httpx2.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jglue_app.backends.openai_api import responses
@@ -148,7 +149,8 @@ def _by_first_token(exchange: ItemExchange, can: Capabilities, prompt: Prompt, *
     """Each answer by the first new token that is this answer, with white space around it or without."""
     interface = can.chat if turns else can.completions
     assert interface is not None
-    path, body = generation_body(exchange.shared.served, can, prompt, 1, None, 1.0, None)
+    # The first token of a thought would say nothing: what is ranked stands behind a closed one.
+    path, body = generation_body(exchange.shared.served, can, replace(prompt, thinking="off"), 1, None, 1.0, None)
     body.pop("stop", None)
     body |= (
         {"logprobs": True, "top_logprobs": interface.top_logprobs} if turns else {"logprobs": interface.top_logprobs}

@@ -11,6 +11,7 @@ from jglue_app.backends.endpoints import ServedModel
 from jglue_app.backends.openai_api import responses
 from jglue_app.backends.openai_api.capabilities import Capabilities
 from jglue_app.backends.openai_api.client import Client
+from jglue_app.backends.openai_api.failures import RequestError
 from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.responses import Answer
 from jglue_app.errors import ModelError
@@ -21,6 +22,8 @@ MARGIN = 1.3
 """By which an estimate of tokens is raised where money is set aside for it."""
 MAX_CHARS_PER_TOKEN = 40
 """A server that counts fewer tokens than text of this many characters each does not count."""
+LEAST_SHARE = 0.5
+"""Of the tokens that Japanese text of some characters is expected to have: with fewer, a part was left out."""
 MAX_CHARS_OF_TOKEN = 256
 """No token is longer: a text of more characters for each token of its limit was written beyond that limit."""
 
@@ -107,6 +110,19 @@ class Exchange:
     def estimated_tokens(self, text: str, *, turns: bool) -> int:
         """Tokens of a prompt, with what a chat has besides its text."""
         return self.count(text) + (self.can.overhead if turns else 2)
+
+    def least_tokens(self, body: Mapping[str, Any], text: str) -> int:
+        """Fewest tokens that a prompt can have: exact where its ids are known, else far below what the server's own
+        counts of Japanese text let expect; 0 where it does not count."""
+        if isinstance(body.get("prompt"), list):
+            return len(body["prompt"])
+        if self._tokenizer is not None and "messages" not in body:
+            return len(self._tokenizer.encode_text(text))
+        interface = self.can.chat if "messages" in body else self.can.completions
+        if interface is None or not interface.usage:
+            return 0
+        ascii_characters = sum(map(str.isascii, text))
+        return int(LEAST_SHARE * self.can.tokens_per_character * (len(text) - ascii_characters))
 
     def note(self, answer: Mapping[str, Any]) -> None:
         """Look at which model and configuration gave an answer; raises ModelError if it is another model."""
@@ -198,11 +214,26 @@ class ItemExchange:
             if self._spending is not None and reserved:
                 self._spending.settle(cost, self._cost(*paid), tokens + limit, sum(paid))
         shared.note(answer)
+        self._check_whole(answer, body, text)
         value = read(answer)
         if shared.paid:
             shared.paid.put(key, answer)
             self.keys.append(key)
         return value
+
+    def _check_whole(self, answer: Mapping[str, Any], body: Mapping[str, Any], text: str) -> None:
+        """Raise RequestError if the server has left out a part of a prompt, as some do where it does not fit."""
+        given, _ = responses.token_counts(answer)
+        least = self.shared.least_tokens(body, text)
+        if given is not None and given < least:
+            message = Message(
+                "The server counts {given:,} tokens of a prompt of {least:,} or more: it leaves a part out without a "
+                "word. Raise the context length in the server's settings, or write it into endpoints.toml "
+                "(context_length).",
+                given=given,
+                least=least,
+            )
+            raise RequestError("cut_prompt", message)
 
     def _cost(self, prompt_tokens: int, new_tokens: int) -> float:
         facts = self.shared.served.facts

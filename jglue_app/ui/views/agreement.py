@@ -73,7 +73,9 @@ def agreement_line(rows: Sequence[ScoredItem | None], agreement: ItemAgreement |
         parts.append(f"KL(A‖B) {significant(agreement.kl)} {word('nats', lang)}")
         parts.append(f"{word('agreement_tv', lang)} {significant(agreement.total_variation)}")
     outputs = [row.record.output if row else None for row in rows]
-    if agreement.first_difference is not None:
+    if agreement.first_difference == 0:
+        parts.append(word("agreement_differs_at_once", lang))
+    elif agreement.first_difference is not None:
         parts.append(word("agreement_differs", lang).format(f"{agreement.first_difference:,}"))
     elif all(output is not None and output.text is not None and output.finish != "overflow" for output in outputs):
         parts.append(word("agreement_identical", lang))

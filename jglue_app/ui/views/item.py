@@ -75,7 +75,8 @@ def item_view(
     rows = [side.row for side in sides if side.row]
     both = [side.row for side in sides]
     agreement = agreement_of(both, approximate=any(side.approximate for side in sides))
-    differs_at = agreement.first_difference if agreement else None
+    # Texts that have no beginning in common need no mark.
+    differs_at = (agreement.first_difference or None) if agreement else None
     return {
         "title": TASKS[item.task].title,
         "asks": say(Message(TASKS[item.task].question), lang),
@@ -150,6 +151,7 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
         "mark": MARKS[judgement.outcome],
         "outcome_text": word(f"outcome_{judgement.outcome}", lang),
         "scores": scores,
+        "prompt_title": word("prompt_turns" if prompt.thinking else "prompt", lang),
         "prompt": specials + _prompt(prompt.text, (side.bos, side.eos), prompt.messages is not None, lang),
         "ranked": specials + _prompt(prompt.ranked_text, (side.bos, side.eos), prompt.messages is not None, lang)
         if prompt.ranked_text and output is not None and output.choice_logprobs
@@ -163,6 +165,14 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
     if prompt.shot_ids:
         facts.append(f"{word('shots_used', lang)}: {', '.join(prompt.shot_ids)}")
     head |= {"facts": " · ".join(facts), "bars": bars(row)}
+    if output.reasoning:
+        tokens = output.reasoning_tokens
+        head["reasoning"] = {
+            "name": word("thought_apart", lang).format(f"{len(output.reasoning):,}")
+            + (word("thought_tokens", lang).format(f"{tokens:,}") if tokens else ""),
+            "pieces": pieces(output.reasoning[:MAX_CHARS], []),
+            "rest": _rest(output.reasoning, lang),
+        }
     if output.text is None:
         return head | {"note": word("no_text", lang)}
     marked = judgement.strict if judgement.strict.value is not None else judgement.lenient
@@ -185,25 +195,26 @@ def _raw(
     begin, answer = parts.opened, len(text) if parts.answer is None else parts.answer
     spans = [span] if span else []
 
-    def _part(start: int, end: int) -> list[dict[str, Any]]:
-        local = None if differs_at is None else differs_at - start
-        here = local is not None and (0 <= local < end - start or differs_at == end == len(text))
-        mark = (local or 0, word("agreement_here", lang)) if here else None
-        return _part_of(text, start, end, spans, mark)
+    def part(start: int, end: int) -> list[dict[str, Any]]:
+        differs = None
+        # Where a text is the beginning of the other, its end is marked.
+        if differs_at is not None and start < end and (start <= differs_at < end or differs_at == end == len(text)):
+            differs = differs_at - start, word("agreement_here", lang)
+        return _part_of(text, start, end, spans, differs)
 
     if begin is None or begin >= answer:
-        return {"raw": _part(0, len(text)), "raw_rest": _rest(text, lang)}
+        return {"raw": part(0, len(text)), "raw_rest": _rest(text, lang)}
     kind = "thought_unfinished" if parts.unfinished else "thought"
     return {
-        "before": _part(0, begin),
+        "before": part(0, begin),
         "thought": {
             "name": word(kind, lang).format(f"{answer - begin:,}"),
-            "pieces": _part(begin, answer),
+            "pieces": part(begin, answer),
             "rest": _rest(text[begin:answer], lang),
             # A protocol that does not handle thinking may have parsed its answer there.
             "open": any(begin <= start < answer for start, _ in spans),
         },
-        "raw": _part(answer, len(text)),
+        "raw": part(answer, len(text)),
         "raw_rest": _rest(text[answer:], lang),
     }
 
