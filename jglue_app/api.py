@@ -178,6 +178,7 @@ def embed(
     split: str = "valid",
     limit: int | None = None,
     seed: int = 0,
+    budget: float | None = None,
     device: str = "auto",
     notify: Notify = lambda _: None,
 ) -> Run:
@@ -188,7 +189,7 @@ def embed(
             `ENDPOINT:MODEL`; or a whole `ModelSpec`, whose backend is not looked at.
         source: `sentence-transformers`, `hidden-states` or `endpoint`; None to choose by the model.
         prefix: text before each sentence; None for what the model's own files or its card want.
-        data, split, limit, seed: see `evaluate`.
+        data, split, limit, seed, budget: see `evaluate`.
         device: see `backends.open_backend`.
         notify: called, in a sentence, with where the prefix is from and what takes long.
 
@@ -200,7 +201,7 @@ def embed(
     plan = make_embedding_plan(
         settings, spec, data_kind=data, split=split, limit=limit, seed=seed, prefix=prefix, notify=notify
     )
-    for event in run_embedding(plan, settings, device=device):
+    for event in run_embedding(replace(plan, budget=budget), settings, device=device):
         if event.kind == "notice":
             notify(event.message)
     return Run(RunStore.of(settings.runs_dir, plan.spec).path, plan.ids)

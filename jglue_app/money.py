@@ -36,7 +36,8 @@ def money_text(amount: float, currency: str, *, up: bool = False) -> str:
         currency: its code, such as `JPY`.
         up: round up, for what something costs at most.
 
-    Amounts below 1 keep three digits that are not zero, so that no small amount looks like none.
+    Small amounts (below 1, or 10 of a currency without a smaller unit) keep three digits, so that none looks like
+    nothing, or like half as much again.
     """
     currency = currency.upper()
     if math.isinf(amount):
@@ -44,7 +45,7 @@ def money_text(amount: float, currency: str, *, up: bool = False) -> str:
     else:
         exact = Decimal(str(amount))
         digits = 0 if currency in WHOLE else 2
-        if 0 < exact < 1:
+        if 0 < exact < (10 if currency in WHOLE else 1):
             digits = max(digits, 2 - exact.adjusted())
         text = f"{exact.quantize(Decimal(1).scaleb(-digits), ROUND_CEILING if up else ROUND_HALF_EVEN):,f}"
         if digits > 2 or (currency in WHOLE and digits):

@@ -22,6 +22,7 @@ from jglue_app.cli.options import (
     SplitOption,
     settings_of,
 )
+from jglue_app.cli.paying import YesOption, approved_embedding
 from jglue_app.cli.runs import push_result, show_report, stop_on_signal, tell_failure, tell_missing
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
 from jglue_app.errors import EXIT_INTERRUPTED
@@ -53,6 +54,10 @@ def embed(
     gguf_file: GgufOption = None,
     dtype: DtypeOption = "auto",
     quantization: QuantizationOption = "none",
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="Most that paid vectors may cost; without it, it is asked about.")
+    ] = None,
+    yes: YesOption = False,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     runs_dir: RunsOption = None,
@@ -79,6 +84,7 @@ def embed(
             notify=view.say,
             progress=view.download,
         )
+        plan = approved_embedding(plan, settings, view, budget=budget or None, yes=yes)
         store = RunStore.of(settings.runs_dir, plan.spec)
         with (
             stop_on_signal() as stop,

@@ -14,6 +14,7 @@ from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import EXIT_INCOMPLETE
 from jglue_app.messages import Message
 from jglue_app.money import money_text
+from jglue_app.runs.embedding import estimate_embedding
 from jglue_app.runs.estimate import CostEstimate, total
 from jglue_app.runs.paying import estimate_plans, no_budget
 from jglue_app.runs.plan import Plan
@@ -71,6 +72,17 @@ def approved_sweep(
     if budget is None:
         _agree(total(estimates), view, yes=yes)
     return math.inf if budget is None else budget
+
+
+def approved_embedding(plan: Plan, settings: Settings, view: ProgressView, *, budget: float | None, yes: bool) -> Plan:
+    """The same plan with its budget, or without a limit where that was agreed to; raises as `approved` does."""
+    estimate = estimate_embedding(plan, settings)
+    if estimate is not None:
+        view.say(Message("{model}: {facts}.", model=estimate.model, facts=estimate.facts))
+        if budget is None:
+            _agree(estimate, view, yes=yes)
+            budget = math.inf
+    return replace(plan, budget=budget)
 
 
 def _show(estimate: CostEstimate, budget: float | None, view: ProgressView) -> None:

@@ -20,9 +20,12 @@ from jglue_app.data import files as data
 from jglue_app.data.pools import sample_items
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.messages import Message
+from jglue_app.money import MILLION, money_text
 from jglue_app.prompts.styles import Style
 from jglue_app.runs.changes import changes_since
+from jglue_app.runs.estimate import CostEstimate
 from jglue_app.runs.manifest import note_records, repair, write_head
+from jglue_app.runs.paying import no_budget, note_cost, spent_so_far
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.runner import Event, require_same_model
 from jglue_app.runs.store import RunStore
@@ -40,6 +43,7 @@ from jglue_app.types import (
     Record,
     RunError,
     RunSpec,
+    Usage,
 )
 from jglue_app.version import __version__
 
@@ -121,6 +125,41 @@ def make_embedding_plan(
     return Plan(spec, style, {TASK: dataset}, {}, items, model_files.files if model_files else {})
 
 
+def estimate_embedding(plan: Plan, settings: Settings) -> CostEstimate | None:
+    """What is left of a plan would cost on an endpoint, with a price that cannot be exceeded: no tokenizer makes more
+    tokens than bytes, but for the one or two that it puts around a text. None where nothing is paid, or left."""
+    if plan.spec.model.backend != endpoints.BACKEND:
+        return None
+    served = endpoints.served_model(plan.spec.model.id, settings)
+    finished = RunStore.of(settings.runs_dir, plan.spec).finished()
+    left = [item for item in plan.items[TASK] if (TASK, item.id) not in finished]
+    if not left or not served.facts.price_in:
+        return None
+    texts = [plan.spec.prompt.prefix + item.fields[name] for item in left for name in FIELDS]
+    usage = Usage(len(left), sum(map(len, texts)), 0, estimated=True)
+    most = sum(len(text.encode("utf-8", "surrogatepass")) + 2 for text in texts)
+    price = most * served.facts.price_in / MILLION
+    return CostEstimate(plan.spec.model.id, len(left), usage, price, served.endpoint.currency)
+
+
+def _require_budget(plan: Plan, settings: Settings) -> None:
+    """Raise InputError if what is left is paid, and there is no budget that has room for all of it."""
+    estimate = estimate_embedding(plan, settings)
+    if estimate is None:
+        return
+    if plan.budget is None:
+        raise no_budget(estimate)
+    spent = spent_so_far(RunStore.of(settings.runs_dir, plan.spec))
+    if spent + estimate.price > plan.budget:
+        raise InputError(
+            "{model}: the budget of {budget} may not be enough for these texts, which take {facts}. Raise it; vectors "
+            "are not paid one by one.",
+            model=estimate.model,
+            budget=money_text(plan.budget, estimate.currency),
+            facts=estimate.facts,
+        )
+
+
 def run_embedding(
     plan: Plan, settings: Settings, *, device: str = "auto", should_stop: Callable[[], bool] = lambda: False
 ) -> Iterator[Event]:
@@ -128,9 +167,11 @@ def run_embedding(
     when nothing is left to do.
 
     Raises:
+        InputError: the vectors are paid, and there is no budget, or too small a one.
         ModelError, NetworkError: the model cannot be loaded.
         StoreError: the run directory is in use, or cannot be written.
     """
+    _require_budget(plan, settings)
     label, store = plan.spec.label, RunStore.of(settings.runs_dir, plan.spec)
     for message in (*repair(plan, store), *changes_since(plan, settings.runs_dir)):
         yield Event("notice", label, message=message)
@@ -177,6 +218,7 @@ def _embed_remaining(
                     record=record,
                 )
             note_records(store, writer)
+            note_cost(store, writer, None, embedder.info)
         finally:
             embedder.close()
 

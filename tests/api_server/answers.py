@@ -9,7 +9,7 @@ import random
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.api_server.config import ApiConfig
@@ -60,10 +60,12 @@ class Options:
     temperature: float
     rng: random.Random
     penalty: float
+    keeps_stop: bool = False
+    """Whether the stop string stays in the text, with the rest of its token."""
 
     def generate(self, model: LanguageModel, prompt: Sequence[int], max_tokens: int | None = None) -> Generation:
         """Continue a prompt."""
-        return model.generate(
+        answer = model.generate(
             prompt,
             self.max_tokens if max_tokens is None else max_tokens,
             self.stop,
@@ -71,6 +73,7 @@ class Options:
             rng=self.rng,
             penalty=self.penalty,
         )
+        return replace(answer, text=model.decode(answer.ids)) if self.keeps_stop else answer
 
 
 # --- parameters -----------------------------------------------------------------------------------------
@@ -129,10 +132,11 @@ def _options(config: ApiConfig, body: Mapping[str, Any], default_tokens: int) ->
     seed = body.get("seed") if config.seed == "supported" else None
     return Options(
         max_tokens,
-        ((stop,) if isinstance(stop, str) else tuple(stop)) if config.stop in ("supported", "four") else (),
+        ((stop,) if isinstance(stop, str) else tuple(stop)) if config.stop in ("supported", "four", "kept") else (),
         1.0 if temperature is None or config.temperature != "supported" else float(temperature),
         random.Random(seed),
         float(body.get("repetition_penalty") or 1.0) if config.repetition_penalty == "supported" else 1.0,
+        config.stop == "kept",
     )
 
 

@@ -56,8 +56,9 @@ class ApiConfig:
 
     temperature: Support = "supported"
     """`ignored`: answers vary whatever is sent; `refused`: only the default 1 is taken."""
-    stop: Literal["supported", "ignored", "refused", "four"] = "supported"
-    """`four`: at most four strings, as OpenAI has it."""
+    stop: Literal["supported", "ignored", "refused", "four", "kept"] = "supported"
+    """`four`: at most four strings, as OpenAI has it. `kept`: the string stays in the text, as `transformers serve` has
+    it."""
     seed: Support = "supported"
     repetition_penalty: Support = "supported"
 

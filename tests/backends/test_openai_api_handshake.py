@@ -93,6 +93,7 @@ def test_a_server_that_can_do_everything(found: Ask) -> None:
         (ApiConfig(stop="ignored"), "stop", False),
         (ApiConfig(stop="refused"), "stop", False),
         (ApiConfig(stop="four"), "stop", True),
+        (ApiConfig(stop="kept"), "stop", True),
         (ApiConfig(top_logprobs="ignored"), "top_logprobs", 0),
         (ApiConfig(top_logprobs="refused"), "top_logprobs", 0),
         (ApiConfig(most_logprobs=5), "top_logprobs", 5),
@@ -169,6 +170,15 @@ def test_what_the_operator_says_is_not_tried(found: Ask) -> None:
     said = found(ApiConfig(), can={"stop": False, "prompt_logprobs": False, "top_logprobs": False, "seed": False})
     assert said.completions and not said.completions.stop and not said.completions.seed
     assert said.completions.top_logprobs == 0 and said.prompt_logprobs == ""
+
+
+def test_an_interface_that_fails_at_each_request_is_not_used_where_the_other_answers(settings: Settings) -> None:
+    with ApiServer() as server:
+        # As a server whose model has no chat template.
+        server.inject(injected.INTERNAL, when=lambda request: request.path.endswith("/chat/completions"))
+        can = handshake(served(settings, server), settings, lambda: None).capabilities
+    assert can.chat is None
+    assert can.completions
 
 
 # --- a server that cannot be used -----------------------------------------------------------------------

@@ -8,13 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from jglue_app import api
 from jglue_app.backends.embedding import with_source
+from jglue_app.cli import app
 from jglue_app.errors import InputError, JglueAppError, StoreError
+from jglue_app.money import money_text
 from jglue_app.runs.embedding import make_embedding_plan, run_embedding
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.store import RunStore
+from jglue_app.scoring.report import report_run
 from jglue_app.settings import Settings, load_settings
 from jglue_app.types import ModelSpec
 from tests.api_server import ApiConfig, ApiServer
@@ -125,3 +129,42 @@ def test_a_server_without_embeddings_leaves_no_run(tmp_path: Path, monkeypatch: 
         with pytest.raises(JglueAppError):
             api.embed("own:tiny", data="sample", limit=3)
         assert not settings.runs_dir.exists() or not list(settings.runs_dir.iterdir())
+
+
+def test_paid_vectors_need_a_budget_and_say_what_they_cost(server: ApiServer, described: Settings) -> None:
+    path = described.endpoints_file
+    assert path is not None
+    path.write_text(f'[own]\nbase_url = "{server.base_url}"\nprice_in = 1000.0\ncurrency = "USD"\n', "utf-8")
+    plan = plan_of(described, limit=10)
+    probes = len(sent(server))
+    texts = ["文：" + i.fields[f"sentence{k}"] for i in plan.items["jsts"] for k in (1, 2)]
+    most = sum(len(text.encode()) + 2 for text in texts) * 0.001
+    with pytest.raises(InputError, match="no budget is set") as refused:
+        list(run_embedding(plan, described))
+    assert f"about {sum(map(len, texts))} tokens in" in str(refused.value) and money_text(most, "USD", up=True) in str(
+        refused.value
+    )
+    with pytest.raises(InputError, match=r"the budget of \$0\.01 may not be enough"):
+        list(run_embedding(replace(plan, budget=0.01), described))
+    assert len(sent(server)) == probes
+    assert list(run_embedding(replace(plan, budget=most), described))[-1].kind == "done"
+    requests = [r for r in server.requests if r.path.endswith("/embeddings") and len(r.body["input"]) > 1]
+    tokens = sum(request.prompt_tokens for request in requests)
+    store = RunStore.of(described.runs_dir, plan.spec)
+    cost = store.manifest()["cost"]
+    assert cost["prompt_tokens"] == tokens and cost["price"] == pytest.approx(tokens * 0.001, rel=1e-12)
+    assert cost["price"] <= most and cost["estimated"]
+    report = report_run(store.data())
+    assert report.paid is not None and report.paid.price == cost["price"]
+    assert list(run_embedding(plan, described))[-1].kind == "done", "what is stored needs no budget"
+
+
+def test_the_command_asks_for_a_yes_where_vectors_are_paid(server: ApiServer, described: Settings) -> None:
+    path = described.endpoints_file
+    assert path is not None
+    path.write_text(f'[own]\nbase_url = "{server.base_url}"\nprice_in = 1000.0\n', "utf-8")
+    words = ["embed", "--model", "own:tiny", "--data", "sample", "--limit", "3", "--prefix", "文："]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, InputError) and "no budget is set" in str(refused.exception)
+    told = CliRunner().invoke(app, [*words, "--yes"])
+    assert told.exit_code == 0 and "cost: $" in told.stdout and "up to about $" in told.stderr

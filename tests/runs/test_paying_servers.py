@@ -63,6 +63,7 @@ def cost(settings: Settings, plan: Plan) -> dict[str, Any]:
 def test_the_bill_is_within_the_budget_and_in_the_manifest(
     settings: Settings, server: ApiServer, at_once: int, method: str, limit: int
 ) -> None:
+    server.config = replace(server.config, echo="refused")  # Ranking by `prompt_logprobs`.
     settings = endpoint(settings, server, requests_at_once=at_once)
     planned(settings, 1.0)  # The handshake, which no run pays.
     before, twice = server.price, server.paid_twice

@@ -1,7 +1,7 @@
 """Vectors of a server: `POST /embeddings` of an endpoint that the operator has listed.
 
 What a server does with a text that is too long, and in which precision it computes, is its own affair: some cut
-silently. Tokens are not counted here.
+silently. Tokens are those that the server counts.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def identity(spec: ModelSpec, settings: Settings) -> dict[str, str]:
             "endpoints.toml says of {endpoint} that it gives no embeddings (can). Choose another model.",
             endpoint=served.endpoint.id,
         )
-    (vector,) = embed(spec, settings, [PROBE])
-    return {"server": served.endpoint.address, "model": served.name, "dimensions": str(len(vector))}
+    (found,) = embed(spec, settings, [PROBE])
+    return {"server": served.endpoint.address, "model": served.name, "dimensions": str(len(found.vector))}
 
 
 def open_embedder(spec: ModelSpec, settings: Settings, device: str, notify: Callable[[str], None]) -> ServedEmbedder:
@@ -62,6 +62,8 @@ class ServedEmbedder:
             has_chat_template=False,
             memory_bytes=0,
             engine="embeddings of a server",
+            price_in=served.facts.price_in or 0.0,
+            currency=served.endpoint.currency if served.facts.price_in else "",
         )
 
     def embed(
@@ -71,7 +73,7 @@ class ServedEmbedder:
         vectors = embed(self._spec, self._settings, [prefix + text for text in texts], should_stop)
         if len(vectors) < len(texts):
             return []
-        return [Embedding(as_vector(vector), 0) for vector in vectors]
+        return [Embedding(as_vector(found.vector), found.tokens) for found in vectors]
 
     def close(self) -> None:
         """Nothing is held between calls."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,7 @@ def check_folder(folder: Path, name: str) -> None:
         ModelError: which of these it is.
     """
     if not (folder / MODULES).is_file():
-        raise ModelNotFoundError(
-            "{model} has no modules.json: it is no model of sentence-transformers. Choose --source hidden-states for a "
-            "causal language model.",
-            model=name,
-        )
+        raise _no_modules(name)
     for module in modules_of(folder, name):
         kind, at = str(module.get("type") or ""), str(module.get("path") or "")
         if not kind.startswith(OWN_CLASSES):
@@ -111,6 +108,14 @@ def check_folder(folder: Path, name: str) -> None:
         raise ModelError(
             "{model} is an adapter on another model. Merge it first, and name the merged model.", model=name
         )
+
+
+def _no_modules(name: str) -> ModelNotFoundError:
+    return ModelNotFoundError(
+        "{model} has no modules.json: it is no model of sentence-transformers. Choose --source hidden-states for a "
+        "causal language model.",
+        model=name,
+    )
 
 
 def modules_of(folder: Path, name: str) -> list[Mapping[str, Any]]:
@@ -143,17 +148,22 @@ def _reject_pickled(place: Path, name: str) -> None:
 def _hub_file(spec: ModelSpec, settings: Settings, name: str) -> Path | None:
     """A small file of a repository, from the cache where the Hub does not answer; None if it has none."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        _require_network()
+        if name not in _names_on_hub(spec, settings):
+            return None
         return Path(hf_hub_download(spec.id, name, revision=spec.revision, token=settings.hub_token))
-    except LocalEntryNotFoundError as e:  # It is an EntryNotFoundError too, and says that the Hub was not asked.
-        return _cached_file(spec, name, e)
-    except EntryNotFoundError:
-        return None
     except Exception as e:  # Of the HTTP library, a proxy's page, a name that no repository can have.
         return _cached_file(spec, name, e)
+
+
+def _names_on_hub(spec: ModelSpec, settings: Settings) -> set[str]:
+    """The files of a repository. Unlike a download this is not tried again for half a minute."""
+    from huggingface_hub import HfApi
+
+    _require_network()
+    info = HfApi(token=settings.hub_token).model_info(spec.id, revision=spec.revision, timeout=20)
+    return {file.rfilename for file in info.siblings or ()}
 
 
 def _cached_file(spec: ModelSpec, name: str, error: Exception) -> Path | None:
@@ -170,22 +180,54 @@ def _cached_file(spec: ModelSpec, name: str, error: Exception) -> Path | None:
 
 
 def _snapshot(spec: ModelSpec, settings: Settings) -> Path:
-    from huggingface_hub import snapshot_download
+    """The folder of a repository's files in the cache of the Hub, downloaded as far as they are not there; as a whole
+    from there where the Hub does not answer."""
+    from huggingface_hub import hf_hub_download
 
-    chosen: dict[str, Any] = {
-        "revision": spec.revision,
-        "allow_patterns": list(DOWNLOADED),
-        "ignore_patterns": list(NOT_DOWNLOADED),
-    }
+    def fetch(name: str, revision: str | None) -> Path:
+        return Path(hf_hub_download(spec.id, name, revision=revision, token=settings.hub_token))
+
     try:
-        _require_network()
-        return Path(snapshot_download(spec.id, token=settings.hub_token, **chosen))
-    except Exception as e:  # As above.
-        try:
-            folder = Path(snapshot_download(spec.id, local_files_only=True, **chosen))
-        except Exception:  # Of the same kinds; what matters is why the Hub did not answer.
-            raise _hub_error(spec, e) from e
+        names = [name for name in sorted(_names_on_hub(spec, settings)) if _is_loaded(name)]
+        if MODULES not in names:
+            raise _no_modules(spec.id)
+        # By the name of the revision, so that the cache has its commit; then by the commit, which cannot move.
+        folder = fetch(MODULES, spec.revision).parent
+        for name in names:
+            fetch(name, folder.name)
+        marker = _marker(settings, folder.name)
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text(json.dumps(names), "utf-8")
         return folder
+    except ModelError:
+        raise
+    except Exception as e:  # As above.
+        return _cached_snapshot(spec, settings, e)
+
+
+def _is_loaded(name: str) -> bool:
+    """Whether a file of a repository may be read when its model is loaded."""
+    return any(fnmatch(name, pattern) for pattern in DOWNLOADED) and not any(
+        fnmatch(name, pattern) for pattern in NOT_DOWNLOADED
+    )
+
+
+def _marker(settings: Settings, commit: str) -> Path:
+    """Where the names of the files of a commit are kept once all of them are here: a download may have broken off."""
+    return settings.cache_dir / "sentence-models" / f"{commit}.json"
+
+
+def _cached_snapshot(spec: ModelSpec, settings: Settings, error: Exception) -> Path:
+    modules = _cached_file(spec, MODULES, error)
+    if modules is None:
+        raise _no_modules(spec.id)
+    try:
+        names = json.loads(_marker(settings, modules.parent.name).read_text("utf-8"))
+    except (OSError, ValueError):
+        names = None
+    if not isinstance(names, list) or not all((modules.parent / str(name)).is_file() for name in names):
+        raise _hub_error(spec, error) from error
+    return modules.parent
 
 
 def _require_network() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from jglue_app.backends.endpoints import served_model
 from jglue_app.backends.openai_api import responses
@@ -18,9 +20,18 @@ BATCH = 32
 """Texts of one request."""
 
 
+class EmbeddedText(NamedTuple):
+    """What a server gives for a text."""
+
+    vector: list[float]
+    tokens: int
+    """The text's share, by its length, of the tokens that the server counts for the request; estimated as one for a
+    character where it does not count. 0 for a text that was sent already."""
+
+
 def embed(
     spec: ModelSpec, settings: Settings, texts: Sequence[str], should_stop: Callable[[], bool] = lambda: False
-) -> list[list[float]]:
+) -> list[EmbeddedText]:
     """The vector of each text, as the server gives it; equal texts are sent once.
 
     Args:
@@ -30,7 +41,7 @@ def embed(
         should_stop: ends it early.
 
     Returns:
-        One vector for each text, all of one length; fewer if it was stopped.
+        One for each text, with vectors of one length; fewer if it was stopped.
 
     Raises:
         InputError: the endpoint is not described, or its key is missing.
@@ -41,15 +52,16 @@ def embed(
     distinct = list(dict.fromkeys(texts))
     cancelled = threading.Event()
 
-    def job(batch: list[str]) -> Callable[[], list[list[float]]]:
-        def run() -> list[list[float]]:
+    def job(batch: list[str]) -> Callable[[], list[EmbeddedText]]:
+        def run() -> list[EmbeddedText]:
             answer = client.post("embeddings", {"input": batch, "encoding_format": "float"}, cancelled)
-            return responses.vectors(served.endpoint, answer, len(batch))
+            found = responses.vectors(served.endpoint, answer, len(batch))
+            return list(map(EmbeddedText, found, _shares(batch, responses.token_counts(answer)[0])))
 
         return run
 
     batches = [distinct[k : k + BATCH] for k in range(0, len(distinct), BATCH)]
-    vectors: dict[str, list[float]] = {}
+    vectors: dict[str, EmbeddedText] = {}
     try:
         at_once = served.endpoint.requests_at_once
         for k, found in in_parallel([job(batch) for batch in batches], at_once, should_stop, cancelled):
@@ -58,9 +70,25 @@ def embed(
         raise e.as_exception() from None
     finally:
         client.close()
-    if len({len(vector) for vector in vectors.values()}) > 1:
+    if len({len(of.vector) for of in vectors.values()}) > 1:
         raise NetworkError(
             "The endpoint {endpoint} gave vectors of several lengths, which cannot be compared.",
             endpoint=served.endpoint.id,
         )
-    return [vectors[text] for text in texts if text in vectors]
+    seen: set[str] = set()
+    result: list[EmbeddedText] = []
+    for text in texts:
+        if text in vectors:
+            result.append(vectors[text] if text not in seen else vectors[text]._replace(tokens=0))
+            seen.add(text)
+    return result
+
+
+def _shares(texts: Sequence[str], tokens: int | None) -> list[int]:
+    """Tokens of a request shared among its texts by their lengths, so that the shares add up to them."""
+    lengths = [max(1, len(text)) for text in texts]
+    if tokens is None:
+        return lengths
+    before = [0, *itertools.accumulate(lengths)]
+    at = [tokens * place // before[-1] for place in before]
+    return [end - start for start, end in itertools.pairwise(at)]

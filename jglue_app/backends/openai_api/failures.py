@@ -40,6 +40,7 @@ class RequestError(Exception):
         retry_after: seconds that the server asks to wait.
         run: what ends the whole run where the failure concerns all its requests; None if it concerns this one.
         detail: what the server said of it, lower-case, to look parameter names up in; never shown.
+        status: the HTTP status; 0 where there was none.
         lost: whether the model may have answered, so that the request may be paid for without an answer here.
     """
 
@@ -52,11 +53,13 @@ class RequestError(Exception):
         retry_after: float | None = None,
         run: type[JglueAppError] | None = None,
         detail: str = "",
+        status: int = 0,
         lost: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind, self.message, self.transient = kind, message, transient
         self.retry_after, self.run, self.detail, self.lost = retry_after, run, detail, lost
+        self.status = status
 
     def as_run_error(self) -> RunError:
         """The failure as the result of one item."""
@@ -121,7 +124,8 @@ def of_status(
             status=status,
             reason=reason,
         )
-        return RequestError(kind, message, transient=True, retry_after=_retry_after(headers), detail=detail)
+        wait = _retry_after(headers)
+        return RequestError(kind, message, transient=True, retry_after=wait, detail=detail, status=status)
     kind = OVERFLOW if _CONTEXT.search(detail) else REFUSED
     message = Message(
         "The endpoint {endpoint} does not take this request (HTTP {status}: {reason}).",

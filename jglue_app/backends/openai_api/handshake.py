@@ -41,6 +41,7 @@ TOP = (20, 5)
 MAX_BARE_TOKENS = 6
 """Tokens that `SHORT` may take with BOS and others, where no chat template is put around it."""
 PENALTY = 5.0
+INTERNAL_ERROR = 500
 NO_MODEL = "no-model-of-this-name"
 CONTEXT_KEYS = ("max_model_len", "context_length", "max_context_length", "context_window")
 """Where lists of models have the context length: vLLM and SGLang, OpenRouter, LM Studio, Groq."""
@@ -108,7 +109,9 @@ class _Probes:
                 try:
                     found[kind] = self._interface(kind)
                 except RequestError as e:
-                    if e.transient or e.kind in ("no_access", "no_quota", "redirected", "too_large"):
+                    # A server whose model has no chat template fails at each chat with status 500.
+                    broken = e.transient and e.status != INTERNAL_ERROR
+                    if broken or e.kind in ("no_access", "no_quota", "redirected", "too_large"):
                         raise
                     errors.append(e)
         context_length = self._check_name(found)
@@ -238,12 +241,15 @@ class _Probes:
         return answer
 
     def _stops(self, kind: str, parameters: Mapping[str, Any], text: str) -> bool:
-        """Whether an answer ends at a string from the middle of the answer that is known."""
+        """Whether an answer ends at a string from the middle of the answer that is known. Some servers leave the string
+        in the text, with the rest of its token, which is cut off here."""
         middle = text[len(text) // 2 :][:2]
         if len(text) < 4 or not middle.strip():
             return False
         answer = self._try(kind, {**parameters, "stop": [middle]})
-        return answer is not None and middle not in answer.text and len(answer.text) < len(text)
+        if answer is None or len(answer.text) >= len(text):
+            return False
+        return middle not in answer.text or answer.text.startswith(text[: text.index(middle)])
 
     def _top_logprobs(self, kind: str, parameters: Mapping[str, Any]) -> int:
         for count in TOP:
