@@ -11,7 +11,7 @@ from types import FrameType
 
 from tests.api_server import ApiConfig, ApiServer
 from tests.api_server.faults import rate_limit
-from tests.api_server.server import as_json
+from tests.api_server.record import as_json
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,8 @@ from time import time
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from tests.api_server.server import Exchange, Request
+    from tests.api_server.connection import Exchange
+    from tests.api_server.record import Request
 
 Kind = (
     Literal["status", "html", "redirect", "shape", "drop_before", "drop_within", "half_json", "hang", "million"]

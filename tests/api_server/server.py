@@ -2,76 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-import select
-import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.api_server import answers
 from tests.api_server.answers import Answer, Json, RefusedError
 from tests.api_server.config import ApiConfig
+from tests.api_server.connection import Exchange, Handler, Http
 from tests.api_server.faults import Fault, Injection, play
 from tests.api_server.model import LanguageModel
-
-
-@dataclass
-class Request:
-    """One request, as it arrived and as it went out."""
-
-    number: int
-    """Of `POST` requests in the order of arrival, from 1; 0 for `GET`."""
-    method: str
-    path: str
-    """Without the query."""
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: Json
-    time: float
-    """`time.monotonic()` at arrival."""
-    at_once: int = 1
-    """Requests in flight at arrival, this one among them."""
-    status: int = 0
-    fault: str = ""
-    written: bool = False
-    """Whether the whole response, as long as its headers say, went to the socket."""
-    seconds: float = 0.0
-    prompt_tokens: int = 0
-    new_tokens: int = 0
-    """Billed; 0 where the model did not answer."""
-    price: float = 0.0
-
-    @property
-    def key(self) -> str | None:
-        """The bearer token that was sent."""
-        given = self.headers.get("authorization", "")
-        return given.removeprefix("Bearer ") if given.startswith("Bearer ") else None
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for requests of the same path and body."""
-        text = self.path + json.dumps(self.body, sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @property
-    def billed(self) -> bool:
-        """Whether the model answered."""
-        return self.prompt_tokens > 0
-
-    @property
-    def answered(self) -> bool:
-        """Whether the right answer went out whole."""
-        return self.status == 200 and not self.fault and self.written
+from tests.api_server.record import Request
 
 
 @dataclass
@@ -111,7 +59,7 @@ class ApiServer:
         self._flight = _Flight()
         self._closing = threading.Event()
         self._port = port
-        self._http: _Http | None = None
+        self._http: Http | None = None
         self.up()
 
     @property
@@ -127,7 +75,7 @@ class ApiServer:
     def up(self) -> None:
         """Listen (again)."""
         self._closing.clear()
-        self._http = _Http(("127.0.0.1", self._port), _Handler)
+        self._http = Http(("127.0.0.1", self._port), Handler)
         self._http.store = self
         self._port = self._http.server_port
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
@@ -326,130 +274,3 @@ def _check_access(config: ApiConfig, request: Request) -> None:
         if request.headers.get(name.lower()) != value:
             message = "Access denied due to invalid subscription key or wrong API endpoint."
             raise RefusedError(401, message, code="401")
-
-
-# --- connections ----------------------------------------------------------------------------------------
-
-
-class Exchange:
-    """Writes one response."""
-
-    def __init__(self, handler: _Handler) -> None:
-        self._handler = handler
-        self._settle: Callable[[bool], None] | None = None
-        self.status = 0
-
-    def settle_with(self, settle: Callable[[bool], None]) -> None:
-        """Name what is called once, before the client can know that the response has ended."""
-        self._settle = settle
-
-    def settle(self, *, whole: bool) -> None:
-        """The response ends now, whole or not."""
-        settle, self._settle = self._settle, None
-        if settle is not None:
-            settle(whole)
-
-    def head(self, status: int, headers: Mapping[str, str]) -> None:
-        """Status line and headers."""
-        self.status = status
-        self._handler.send_response(status)
-        for name, value in {"Content-Type": "application/json", **headers}.items():
-            self._handler.send_header(name, value)
-        self._handler.end_headers()
-
-    def write(self, data: bytes) -> None:
-        """Some of the body."""
-        self._handler.wfile.write(data)
-        self._handler.wfile.flush()
-
-    def send(self, status: int, data: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """A whole response."""
-        self.status = status
-        self.settle(whole=True)
-        self.head(status, {"Content-Length": str(len(data)), **(headers or {})})
-        self.write(data)
-
-    def send_json(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
-        """A whole response of JSON."""
-        try:
-            data = json.dumps(body, ensure_ascii=False).encode()
-        except UnicodeEncodeError:  # A lone surrogate, which JSON can only have as an escape.
-            data = json.dumps(body).encode()
-        self.send(status, data, headers)
-
-    def chunks(self, parts: Iterable[bytes]) -> None:
-        """A response without a length, in chunks."""
-        self.head(200, {"Transfer-Encoding": "chunked"})
-        for part in parts:
-            self.write(b"%x\r\n%b\r\n" % (len(part), part))
-        self.drop()
-
-    def client_left(self) -> bool:
-        """Whether the other side has closed the connection."""
-        connection = self._handler.connection
-        try:
-            readable, _, _ = select.select([connection], [], [], 0)
-            return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
-        except (OSError, ValueError):
-            return True
-
-    def drop(self) -> None:
-        """End the connection, without another byte."""
-        self._handler.close_connection = True
-        self.settle(whole=False)
-        try:
-            self._handler.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
-
-
-class _Http(ThreadingHTTPServer):
-    """Knows its open connections, because clients keep them and a server that goes down must cut them."""
-
-    daemon_threads = False
-    request_queue_size = 256
-    store: ApiServer
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.open: set[socket.socket] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self.open.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients reset connections that they no longer need."""
-
-    def cut(self) -> None:
-        for request in list(self.open):
-            try:
-                request.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                self.open.discard(request)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Http
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.store.handle(Exchange(self), self.command, self.path, headers, body)
-
-    do_GET = do_POST = _answer  # noqa: N815
-
-
-def as_json(request: Request) -> Json:
-    """One request of the record, without what may hold a key."""
-    hidden = {"headers", "query"}
-    return {name: value for name, value in asdict(request).items() if name not in hidden}

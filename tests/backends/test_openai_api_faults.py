@@ -189,6 +189,43 @@ def test_a_refusal_by_a_filter_is_an_error_and_no_empty_answer(server: ApiServer
     assert isinstance(result, RunError) and result.kind == "content_filter"
 
 
+EVERY_FAULT = (
+    *(injected.rate_limit(), injected.rate_limit("0.05"), injected.rate_limit("-1"), injected.rate_limit("9999")),
+    *(injected.INTERNAL, injected.UNAVAILABLE, injected.BAD_GATEWAY, injected.PAGE, Fault("status", 408)),
+    *(Fault("status", 504), Fault("status", 529), Fault("html", 503), Fault("drop_before"), Fault("drop_within")),
+    *(Fault("half_json"), Fault("short_length"), Fault("wrong_length"), Fault("hang"), Fault("drip", seconds=0.2)),
+    *(Fault("drip_head", seconds=0.2), Fault("million", repeats=injected.MILLION)),
+    *(Fault("gzip_bomb", repeats=injected.MILLION), injected.error(400, "Invalid value", "invalid_request_error")),
+    *(Fault("shape", body=injected.SHAPES[name]) for name in ("choices missing", "choices empty", "choices null")),
+    *(Fault("shape", body=injected.SHAPES[name]) for name in ("a list", "a text", "null", "an error with status 200")),
+)
+
+
+@pytest.mark.slow
+def test_no_answer_is_wrong_or_missing_under_hundreds_of_faults(connect: Connect) -> None:
+    with ApiServer() as server:
+        backend = connect(server, timeout=1.0, deadline=30.0, requests_at_once=16)
+        injections = [server.inject(fault, share=0.02, seed=i) for i, fault in enumerate(EVERY_FAULT)]
+        asked = prompts(800)
+        results: Results = {}
+        while len(results) < len(asked):
+            left = [i for i in range(len(asked)) if i not in results]
+            try:
+                for k, result in backend.generate([asked[i] for i in left], 6, never):
+                    results[left[k]] = result
+            except NetworkError:  # Several items failed in a row: the run is started again.
+                continue
+        met = sum(injection.met for injection in injections)
+        errors = [result for result in results.values() if isinstance(result, RunError)]
+        print(f"{met} faults of {sum(i.met > 0 for i in injections)} kinds, {len(errors)} items without an answer")
+        assert met >= 500 and all(injection.met for injection in injections)
+        for i, result in results.items():
+            if isinstance(result, Output):
+                ids = [BOS, *server.model.encode(asked[i].text)]
+                assert result.text == server.model.generate(ids, 6).text
+        assert len(errors) < 300
+
+
 # --- the run ends ---------------------------------------------------------------------------------------
 
 
