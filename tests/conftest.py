@@ -68,6 +68,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "no-wandb-config"))
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "wandb-offline"))
+    # Nobody's own endpoints.toml either.
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     cache = tmp_path / "cache"
     cache.mkdir()
     converted = USER_CACHE / "converted"

@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+TOKENS = range(255, 300)
+"""Ids that are trained: the first words that the tokenizers of the tiny models have learned."""
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora": ("LORA", {"r": 4, "lora_alpha": 8}),
     "rslora": ("LORA", {"r": 4, "lora_alpha": 8, "use_rslora": True}),
@@ -16,7 +18,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "whole layers": ("LORA", {"r": 4, "target_modules": ["v_proj"], "modules_to_save": ["q_proj", "lm_head"]}),
     "embedding": ("LORA", {"r": 4, "target_modules": ["q_proj", "embed_tokens"]}),
     "head": ("LORA", {"r": 4, "target_modules": ["q_proj", "lm_head"]}),
-    "tokens": ("LORA", {"r": 4, "trainable_token_indices": [5, 9, 300]}),
+    "tokens": ("LORA", {"r": 4, "trainable_token_indices": [*TOKENS]}),
     "adalora": ("ADALORA", {"total_step": 10}),
     "ia3": ("IA3", {"feedforward_modules": ["down_proj"]}),
     "loha": ("LOHA", {"r": 4}),
@@ -26,7 +28,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "hra": ("HRA", {"r": 4}),
     "norms": ("LN_TUNING", {"target_modules": ["input_layernorm"]}),
     "vera": ("VERA", {"r": 4}),
-    "trainable tokens": ("TRAINABLE_TOKENS", {"token_indices": [5, 9, 300], "target_modules": None}),
+    "trainable tokens": ("TRAINABLE_TOKENS", {"token_indices": [*TOKENS], "target_modules": None}),
     "fourierft": ("FOURIERFT", {"n_frequency": 20}),
     "randlora": ("RANDLORA", {"r": 4}),
     "miss": ("MISS", {"r": 4}),

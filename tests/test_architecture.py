@@ -23,6 +23,8 @@ HOME = {
     "transformers": BACKENDS,
     "bitsandbytes": BACKENDS,
     "peft": BACKENDS,
+    "openai": BACKENDS,
+    "httpx2": BACKENDS,
     "huggingface_hub": BACKENDS,
     "gguf": BACKENDS,
     "accelerate": BACKENDS,
@@ -188,7 +190,7 @@ def test_no_module_is_called_utils_or_helpers() -> None:
 
 @pytest.mark.parametrize("module", ["jglue_app", "jglue_app.cli"])
 def test_importing_it_loads_no_model_library_and_no_page(module: str) -> None:
-    heavy = ["torch", "transformers", "gradio", "bitsandbytes", "wandb"]
+    heavy = ["torch", "transformers", "gradio", "bitsandbytes", "wandb", "openai", "peft"]
     script = f"import json, sys, {module}; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
     told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr

@@ -117,21 +117,31 @@ class ModelPool:
         base = self.get(base_spec, notify)
         while len(self._adapted) >= MAX_ADAPTERS:
             self._adapted.pop(next(iter(self._adapted)))[1].close()
-        options: Any = {"needs_template": needs_template}
-        try:
+
+        def opened() -> Backend:
+            options: Any = {"needs_template": needs_template}
             backend: Backend = module.open_adapter(files, base, spec, self._settings, notify, **options)
-        except DeviceError:
-            if len(self._resident) + len(self._adapted) < 2:
+            try:
+                require_unchanged(spec, self._settings, backend.info.commit)
+            except ModelError:
+                backend.close()
                 raise
-            notify(Message("Unloading all other models to make room for {model}.", model=spec.id))
-            for other in [s for s in self._resident if s != base_spec]:
-                self._close(other)
-            self._close_adapters()
-            backend = module.open_adapter(files, base, spec, self._settings, notify, **options)
+            return backend
+
         try:
-            require_unchanged(spec, self._settings, backend.info.commit)
+            try:
+                backend = opened()
+            except DeviceError:
+                if len(self._resident) + len(self._adapted) < 2:
+                    raise
+                notify(Message("Unloading all other models to make room for {model}.", model=spec.id))
+                for other in [s for s in self._resident if s != base_spec]:
+                    self._close(other)
+                self._close_adapters()
+                backend = opened()
         except ModelError:
-            backend.close()
+            if getattr(base, "is_closed", False):  # Its weights were changed.
+                self._close(base_spec)
             raise
         self._adapted[spec] = base_spec, backend
         return backend

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from jglue_app.types import Prompt
+from jglue_app.types import Output, Prompt
 
 THINKING = ("off", "on", "default")
 """How a chat template is asked about thinking; `default` passes it nothing."""
@@ -434,6 +434,12 @@ def is_ignored(prompt: Prompt) -> bool:
         return False  # A server that is told nothing of thinking is refused such a run.
     # Answers are ranked after the template's form without thinking, which is stored where it is another text.
     return prompt.messages is None or not prompt.ranked_text
+
+
+def cut_in_thought(output: Output) -> bool:
+    """Whether a thought that a server gives apart from the text took all tokens, so that there is no answer."""
+    thinks = bool(output.reasoning or output.reasoning_tokens)
+    return thinks and output.finish == "length" and not (output.text or "").strip()
 
 
 def may_follow(prompt: Prompt, thinking: str) -> bool:

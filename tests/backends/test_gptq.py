@@ -3,6 +3,8 @@
 Its packages are not among the requirements of the tests: `pip install -e '.[gptq]'`, then
 
     python -m pytest -n 0 tests/backends/test_gptq.py
+
+The first time gptqmodel compiles its kernels, which takes minutes and needs a compiler.
 """
 
 from __future__ import annotations
@@ -61,6 +63,8 @@ def _int32(values: torch.Tensor) -> torch.Tensor:
     return torch.where(values >= 2**31, values - 2**32, values).int()
 
 
+# Of optimum and gptqmodel.
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 def test_it_answers_like_the_weights_unpacked_by_hand(
     tiny_model: TinyModel, settings: Settings, tmp_path: Path
 ) -> None:
@@ -85,6 +89,7 @@ def test_it_answers_like_the_weights_unpacked_by_hand(
     backend.close()
     assert isinstance(chosen, Output) and isinstance(generated, Output)
     assert chosen.choice_logprobs is not None
-    assert apart(by_hand(plain), by_hand(source)) > 1e-3  # The rounding is to be seen.
-    print(chosen.choice_logprobs, by_hand(plain), by_hand(source), backend.info.engine, backend.info.engine_reason)
-    assert apart(chosen.choice_logprobs, by_hand(plain)) < 1e-3
+    unpacked_by_hand = by_hand(plain)
+    assert apart(unpacked_by_hand, by_hand(source)) > 1  # The rounding is to be seen.
+    # On a CPU its kernels multiply in 16 bits, whatever the dtype of the run.
+    assert apart(chosen.choice_logprobs, unpacked_by_hand) < 0.05

@@ -347,6 +347,16 @@ class HFBackend:
         """Whether the weights are quantized, in the files or when they were loaded."""
         return self._quantized
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._model is None
+
+    def probe(self) -> torch.Tensor:
+        """Log-probabilities after the last tokens of a short sequence, which is always the same; (4, vocabulary)."""
+        sequence = self._reference.probe_sequences(self._reference.initial_length).sequence(0)
+        return self._reference.rounded_logprobs(sequence, min(4, len(sequence)))
+
     def close_with(self, base: HFBackend) -> None:
         """Close another backend, the weights of which are used here, together with this one."""
         self._base = base

@@ -109,12 +109,6 @@ def can_rank(spec: ModelSpec, settings: Settings, prompt_format: str) -> bool:
 
 def _reject_local_options(spec: ModelSpec) -> None:
     """Refuse what is said of weights here, of a model whose weights are on a server."""
-    if spec.adapter is not None:
-        raise InputError(
-            "{model} is on a server, which applies adapters itself. Name the adapter as the server does, as "
-            "ENDPOINT:ADAPTER, and leave --adapter out.",
-            model=spec.id,
-        )
     options = {"quantization": spec.quantization != "none", "dtype": spec.dtype != "auto"}
     options |= {"revision": spec.revision is not None, "gguf_file": spec.gguf_file is not None}
     if given := [name for name, is_given in options.items() if is_given]:

@@ -48,7 +48,9 @@ def judge_text(
     scores = score(parsed.value)
     cut = output.finish == "length" and not (cut_at_blank_line and "\n\n" in output.text.strip())
     outcome: Outcome
-    if parsed.status in ("empty", "unfinished_thought"):
+    if thoughts.cut_in_thought(output):
+        outcome = "unfinished_thought"
+    elif parsed.status in ("empty", "unfinished_thought"):
         outcome = parsed.status
     elif parsed.status == "off_format":
         outcome = "truncated" if cut else "unreadable"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from jglue_app.prompts import thoughts
 from jglue_app.scoring import metrics, parsing
 from jglue_app.scoring.protocols.common import best_choice, is_cosine, is_right, is_within_tolerance, no_answer
 from jglue_app.scoring.types import Judgement, Outcome, Parsed, Rules, ScoringProtocol
@@ -43,7 +44,9 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
         read.lenient,
         _scores(task, item, read.strict),
         _scores(task, item, read.lenient),
-        _outcome(task, item, read, output.finish == "length"),
+        "unfinished_thought"
+        if thoughts.cut_in_thought(output)
+        else _outcome(task, item, read, output.finish == "length"),
         choice,
     )
 

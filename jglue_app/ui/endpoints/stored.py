@@ -53,8 +53,9 @@ def _runs_and_items(state: AppState) -> tuple[Callable[..., Any], ...]:
         return readable + [{"run": name, "damaged": reason} for name, reason in state.damaged(owner).items()]
 
     def scores(request: gr.Request, a: str, b: str = "", protocol: str = "official") -> dict[str, Any]:
-        """Every score of a run under a protocol; of two runs also the differences on the items both have answered.
-        Of a run that you have made since the server was started these are the items that you have asked for.
+        """Every score of a run under a protocol; of two runs also the differences on the items both have answered, and
+        how far their log-probabilities and texts agree. Of a run that you have made since the server was started these
+        are the items that you have asked for.
 
         Args:
             a: Id of a run, from `runs`.

@@ -151,6 +151,7 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
         "mark": MARKS[judgement.outcome],
         "outcome_text": word(f"outcome_{judgement.outcome}", lang),
         "scores": scores,
+        "prompt_title": word("prompt_turns" if prompt.thinking else "prompt", lang),
         "prompt": specials + _prompt(prompt.text, (side.bos, side.eos), prompt.messages is not None, lang),
         "ranked": specials + _prompt(prompt.ranked_text, (side.bos, side.eos), prompt.messages is not None, lang)
         if prompt.ranked_text and output is not None and output.choice_logprobs
@@ -164,6 +165,14 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
     if prompt.shot_ids:
         facts.append(f"{word('shots_used', lang)}: {', '.join(prompt.shot_ids)}")
     head |= {"facts": " · ".join(facts), "bars": bars(row)}
+    if output.reasoning:
+        tokens = output.reasoning_tokens
+        head["reasoning"] = {
+            "name": word("thought_apart", lang).format(f"{len(output.reasoning):,}")
+            + (word("thought_tokens", lang).format(f"{tokens:,}") if tokens else ""),
+            "pieces": pieces(output.reasoning[:MAX_CHARS], []),
+            "rest": _rest(output.reasoning, lang),
+        }
     if output.text is None:
         return head | {"note": word("no_text", lang)}
     marked = judgement.strict if judgement.strict.value is not None else judgement.lenient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -41,7 +42,9 @@ def apply_adapter(model: Any, files: AdapterFiles, name: str) -> Any:
             config = peft.PeftConfig.from_pretrained(str(files.folder))
             config.inference_mode = True
             _unpack(model, config.modules_to_save if hasattr(config, "modules_to_save") else None)
-            adapted = peft.PeftModel(model, config, adapter_name=_SLOT)
+            adapted: Any = peft.PeftModel(model, config, adapter_name=_SLOT)
+            # peft only looks for names and shapes in it.
+            adapted.state_dict = functools.partial(_tensors, adapted)
             weights = load_file(files.weights)
             expected = peft.get_peft_model_state_dict(adapted, adapter_name=_SLOT, save_embedding_layers=False)
             weights = _checked(files.name, name, weights, expected, model)
@@ -87,7 +90,7 @@ def _checked(
         raise _misfit(adapter, name, Message("{key} is missing in its file", key=key))
     base_weights: Mapping[str, torch.Tensor] | None = None
     for key in sorted(stored.keys() - expected.keys()):
-        base_weights = model.state_dict() if base_weights is None else base_weights
+        base_weights = _tensors(model) if base_weights is None else base_weights
         base = base_weights.get(key.removeprefix(_PREFIX))
         if base is None:
             raise _misfit(adapter, name, Message("{key} has no place in the model", key=key))
@@ -116,6 +119,11 @@ def _checked(
                 key=key,
             )
     return {key: stored[key] for key in expected}
+
+
+def _tensors(model: Any) -> dict[str, torch.Tensor]:
+    """Name → parameter or buffer, in place of `state_dict`, for which bitsandbytes changes 4-bit weights in memory."""
+    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
 
 
 def _misfit(adapter: str, name: str, reason: Message) -> ModelError:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from jglue_app.backends.hf.adapter.adapted_model import apply_adapter
 from jglue_app.backends.hf.adapter.adapter_files import AdapterFiles
 from jglue_app.backends.hf.adapter.adapter_settings import label
@@ -45,7 +47,8 @@ def open_adapter(
         needs_template: reject a tokenizer without a chat template.
 
     Raises:
-        ModelError: the adapter was made for another model, does not fit it, or cannot be applied.
+        ModelError: the adapter was made for another model, does not fit it, or cannot be applied. If it changed the
+            model itself, that is closed.
         DeviceError: there is not enough memory.
     """
     made_for = base_of(files.settings)
@@ -60,24 +63,41 @@ def open_adapter(
         "{name} failed with its adapter while it was set up ({error}: {reason}). Choose another adapter, or merge it "
         "and name the merged folder with --model."
     )
-    with model_failures(spec.id, failed, quantized=base.is_quantized):
-        with keep_flags(base.model):
-            model = apply_adapter(_shared(files, base, spec), files, spec.id)
-        backend = HFBackend(
-            spec,
-            base.info.commit,
-            model,
-            tokenizer,
-            optimizations=base.optimizations,
-            memory=settings.memory_bytes,
-            max_prompt_tokens=settings.max_prompt_tokens,
-            quantized=base.info.quantized,
+    before = base.probe()
+    try:
+        with model_failures(spec.id, failed, quantized=base.is_quantized):
+            with keep_flags(base.model):
+                model = apply_adapter(_shared(files, base, spec), files, spec.id)
+            memory_bytes = base.info.memory_bytes + _own_bytes(model, base.model)
+            backend = HFBackend(
+                spec,
+                base.info.commit,
+                model,
+                tokenizer,
+                optimizations=base.optimizations,
+                memory=settings.memory_bytes,
+                max_prompt_tokens=settings.max_prompt_tokens,
+                quantized=base.info.quantized,
+            )
+    finally:
+        if not torch.equal(before, base.probe()):
+            base.close()
+            raise ModelError(
+                "The adapter {adapter} cannot be applied without a change of {model} itself. Merge it and name the "
+                "merged folder with --model.",
+                adapter=files.name,
+                model=spec.id,
+            )
+    if torch.equal(before, backend.probe()):
+        sentence = Message(
+            "On a first text the adapter {adapter} changes nothing: see that it is a trained one.", adapter=files.name
         )
+        notify(sentence)
     backend.info = replace(
         backend.info,
         adapter=label(files.settings),
         adapter_commit=files.commit,
-        memory_bytes=base.info.memory_bytes + _own_bytes(model, base.model),
+        memory_bytes=memory_bytes,
     )
     return backend
 

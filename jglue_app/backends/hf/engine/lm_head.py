@@ -7,12 +7,13 @@ first: a bound on the rounding errors tells which tokens can be the best, and on
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
+from torch.utils.weak import WeakIdKeyDictionary
 
 from jglue_app.backends.hf.engine.linear import multiply, pack, product_of
 from jglue_app.backends.hf.engine.repetition_penalty import SeenTokens
@@ -91,7 +92,9 @@ class LMHead:
             return self._argmax_in_full(states, seen)
         # Under a cap, logits that differ may become equal, and the first of them is the best.
         if self._screen is None and self._screens and self.transform.cap is None and self.transform.factor > 0:
-            self._screen = _BFloat16Screen(self._weight)
+            if self._weight not in _screens:
+                _screens[self._weight] = _BFloat16Screen(self._weight)
+            self._screen = _screens[self._weight]
         candidates = self._screen.candidates(states) if self._screen else None
         if candidates is None:
             return self._argmax_in_full(states)
@@ -173,6 +176,10 @@ class _BFloat16Screen:
         members = _group_logits(blocks, rows, groups)
         pairs, offsets = (members.float() >= threshold[rows, None]).nonzero(as_tuple=True)
         return rows[pairs], groups[pairs] * GROUP + offsets
+
+
+_screens: MutableMapping[torch.Tensor, _BFloat16Screen] = WeakIdKeyDictionary()
+"""Weight → its screen, which a model and the same with an adapter share."""
 
 
 def _group_logits(blocks: Sequence[torch.Tensor], rows: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:

@@ -8,18 +8,20 @@ from typing import Any
 
 from transformers import AutoConfig, GenerationConfig
 
+from jglue_app.backends.hf.adapter.adapter_files import find_adapter
+from jglue_app.backends.hf.adapter.adapter_tokenizer import choose_tokenizer
 from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.backends.hf.tokenization.encoding import Encoder
 from jglue_app.backends.hf.tokenization.thinking_switches import template_arguments
 from jglue_app.backends.hf.tokenization.tokenizer_check import disputed_by, source_of
 from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
-from jglue_app.errors import ModelError, first_line
+from jglue_app.errors import JglueAppError, ModelError, first_line
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Prompt, TokenizerInfo
 
 
 def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Callable[[str], None] = lambda _: None) -> HFTokenizer:
-    """Load the tokenizer and configuration of a model.
+    """Load the tokenizer and configuration of a model; with an adapter, the tokenizer that was saved with that.
 
     Raises:
         ModelError: one of its kinds, when there is no such model or its tokenizer cannot be loaded.
@@ -34,7 +36,10 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Callable[[str], 
     }
     try:
         config, tokenizer = AutoConfig.from_pretrained(**location), load_tokenizer(spec.id, location)
-    except ModelError:
+        if spec.adapter is not None:
+            adapter = find_adapter(spec, settings, notify)
+            tokenizer = choose_tokenizer(adapter, tokenizer, spec.id, config.get_text_config().vocab_size)
+    except JglueAppError:
         raise
     except Exception as e:  # Of transformers, the tokenizer, the network: of any kind.
         raise ModelError(
