@@ -99,6 +99,7 @@ def test_a_server_that_can_do_everything(found: Ask) -> None:
         (ApiConfig(most_logprobs=5), "top_logprobs", 5),
         (ApiConfig(repetition_penalty="ignored"), "repetition_penalty", False),
         (ApiConfig(repetition_penalty="refused"), "repetition_penalty", False),
+        (ApiConfig(repetition_penalty="ignored", temperature="ignored", seed="ignored"), "repetition_penalty", False),
         (ApiConfig(usage="missing"), "usage", False),
         (ApiConfig(usage="strings"), "usage", False),
         (ApiConfig(usage="negative"), "usage", False),
@@ -313,6 +314,9 @@ def test_what_the_server_can_do_is_not_refused_and_approximate_ranking_is_marked
 
 def test_a_server_whose_answers_vary_is_marked(connect: Connect) -> None:
     with ApiServer(ApiConfig(temperature="ignored", seed="ignored")) as server:
+        assert connect(server).info.sampling == "varies"
+    # It draws by the seed: one seed gives one text, which is not the most likely one.
+    with ApiServer(ApiConfig(temperature="ignored")) as server:
         assert connect(server).info.sampling == "varies"
     with ApiServer(ApiConfig(temperature="refused")) as server:
         assert connect(server).info.sampling == "temperature"

@@ -32,7 +32,7 @@ class Interface:
     seed: bool
     """Whether it takes a seed."""
     deterministic: bool
-    """Whether three tries of one prompt gave one text."""
+    """Whether three tries of one prompt, at temperature 0 with three seeds, gave one text."""
     stop: bool
     """Whether it stops at a stop string."""
     top_logprobs: int

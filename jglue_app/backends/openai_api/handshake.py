@@ -168,8 +168,11 @@ class _Probes:
         parameters, first = self._negotiate(kind)
         limit = "max_completion_tokens" if "max_completion_tokens" in parameters else "max_tokens"
         texts = [first.text]
+        # A server that ignores temperature 0 and not the seed would give one drawn text again and again.
+        seeded = "seed" in parameters and "temperature" in parameters
         while len(texts) < ANSWERS:
-            texts.append(self._ask(kind, parameters).text)
+            texts.append(self._ask(kind, {**parameters, **({"seed": len(texts)} if seeded else {})}).text)
+        deterministic = len(set(texts)) == 1
         reasoning = bool(first.reasoning or first.reasoning_tokens)
         top = 0
         if not reasoning and can.get("top_logprobs") is not False:
@@ -180,10 +183,13 @@ class _Probes:
             limit=limit,
             temperature="temperature" in parameters and can.get("temperature") is not False,
             seed="seed" in parameters and can.get("seed") is not False,
-            deterministic=len(set(texts)) == 1,
+            deterministic=deterministic,
             stop=self._stops(kind, parameters, first.text) if stop is None else stop,
             top_logprobs=top,
-            repetition_penalty=self._penalizes(kind, parameters, first.text) if penalty is None else penalty,
+            # Where answers vary by themselves, another one tells nothing of the penalty.
+            repetition_penalty=(deterministic and self._penalizes(kind, parameters, first.text))
+            if penalty is None
+            else penalty,
             usage=first.prompt_tokens is not None and first.new_tokens is not None,
             reasoning=reasoning,
             thinking_off=str(thinking_off),
