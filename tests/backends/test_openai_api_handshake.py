@@ -358,6 +358,29 @@ def test_what_the_server_can_do_and_what_answers_are_part_of_the_identity(settin
     assert len(seen) == 6
 
 
+def test_what_the_operator_sets_is_part_of_the_identity_and_no_parameter_is_readable_there(
+    settings: Settings,
+) -> None:
+    seen = []
+    with ApiServer() as server:
+        for entry in (
+            {},
+            {"body": {"temperature": 1.0}},
+            {"body": {"top_k": 7_654_321}},
+            {"query": {"api-version": "2026-01-01"}},
+            {"context_length": 100},
+            {"thinking": "enable_thinking"},
+            {"thinking": "reasoning_effort"},
+            {"thinking": "reasoning_effort", "thinking_on": "high"},
+            {"models": {"tiny": {"context_length": 200}}},
+            {"price_in": 1.0, "requests_at_once": 2, "timeout": 5.0},
+        ):
+            seen.append(json.dumps(identity(SPEC, with_server(settings, server, **entry)), sort_keys=True))
+    assert len(set(seen[:-1])) == 9
+    assert seen[-1] == seen[0]
+    assert "7654321" not in "".join(seen) and "2026-01-01" not in "".join(seen)
+
+
 def test_a_model_that_changes_under_its_name_ends_the_run_and_nothing_of_it_is_kept(connect: Connect) -> None:
     with ApiServer(ApiConfig(answers_as="tiny-2026-01-01")) as server:
         backend = connect(server, requests_at_once=1, price_in=1)

@@ -13,6 +13,7 @@ first tokens of an answer, labels that are single tokens are ranked by these, wh
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ def memory_free(device: str) -> int:
 def identity(
     spec: ModelSpec, settings: Settings, notify: Notify = lambda _: None, *, again: bool = False
 ) -> dict[str, str]:
-    """What distinguishes runs of a model on a server: name → value, of its handshake.
+    """What distinguishes runs of a model on a server: name → value, of its handshake and of endpoints.toml.
 
     Args:
         spec: the model.
@@ -95,7 +96,7 @@ def identity(
     _reject_local_options(spec)
     served = served_model(spec.id, settings)
     found = handshake(served, settings, lambda: _tokenizer(served, settings, notify), notify, again=again)
-    return found.identity
+    return found.identity | kept.described(served)
 
 
 def can_rank(spec: ModelSpec, settings: Settings, prompt_format: str) -> bool:
@@ -143,7 +144,8 @@ class OpenAIBackend:
         """Item → names of the answers that its ranking was made of, until there is its text."""
         self._client = Client(served)
         folder = settings.cache_dir / "paid-answers"
-        self._paid = PaidAnswers(folder, found.identity | {"model": served.name}) if served.priced else None
+        server = found.identity | {"model": served.name, "query": json.dumps(dict(served.endpoint.query))}
+        self._paid = PaidAnswers(folder, server) if served.priced else None
         self._exchange = Exchange(
             self._client, served, self._can, tokenizer, self._paid, lambda now: _changed_model(served, settings, now)
         )

@@ -150,6 +150,20 @@ def forget(served: ServedModel, settings: Settings) -> None:
     _path(served, settings).unlink(missing_ok=True)
 
 
+def described(served: ServedModel) -> dict[str, str]:
+    """What distinguishes runs of what endpoints.toml says of a model: name → value, of what is set. Of parameters there
+    is a checksum, as somebody may have written a secret into them."""
+    endpoint, facts = served.endpoint, served.facts
+    found = {"tokenizer": facts.tokenizer or "", "context_length (endpoints.toml)": str(facts.context_length or "")}
+    for name in ("body", "query"):
+        text = json.dumps(dict(getattr(endpoint, name)), sort_keys=True, default=str)
+        found[f"{name} (checksum)"] = hashlib.sha256(text.encode()).hexdigest()[:16] if text != "{}" else ""
+    if facts.thinking is not None:
+        values = f" {endpoint.thinking_off}, {endpoint.thinking_on}" if facts.thinking == "reasoning_effort" else ""
+        found["thinking"] = facts.thinking + values
+    return {name: value for name, value in found.items() if value}
+
+
 def _is_same(old: Capabilities, new: Capabilities) -> bool:
     known = set(new.fingerprints) & set(old.fingerprints) or not (new.fingerprints or old.fingerprints)
     same_models = set(new.models) <= set(old.models)
