@@ -405,6 +405,9 @@ class RunData:
     """What answered; None if it is not known, as for outputs made elsewhere."""
     assumed: tuple[Notice, ...] = ()
     """What was taken for granted when outputs made elsewhere were read."""
+    paid_beside: float = 0.0
+    """What a run has cost beside its stored answers, in the currency of its model: for requests whose item has none, or
+    at other prices."""
 
 
 @dataclass(frozen=True, slots=True)

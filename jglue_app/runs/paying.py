@@ -14,6 +14,7 @@ from jglue_app.messages import Message
 from jglue_app.money import is_paid, money_text, price_of
 from jglue_app.runs.estimate import CostEstimate, estimate_plan
 from jglue_app.runs.plan import Plan
+from jglue_app.runs.serialization import paid_beside
 from jglue_app.runs.store import RunStore
 from jglue_app.runs.typed_json import read
 from jglue_app.runs.writer import RunWriter
@@ -124,7 +125,7 @@ def spent_so_far(store: RunStore) -> float:
     if not store.exists():
         return 0.0
     manifest = store.manifest()
-    return max(0.0, _answers(store, _priced(manifest)) + _beside(manifest))
+    return max(0.0, _answers(store, _priced(manifest)) + paid_beside(manifest))
 
 
 def note_cost(store: RunStore, writer: RunWriter, spending: Spending | None, now: ModelInfo | None) -> None:
@@ -142,7 +143,7 @@ def note_cost(store: RunStore, writer: RunWriter, spending: Spending | None, now
         return
     outputs = [record.output for record in store.records() if record.output is not None]
     paid = paid_for_outputs(outputs, info)
-    beside = _beside(manifest) if spending is None else spending.spent - paid.price
+    beside = paid_beside(manifest) if spending is None else spending.spent - paid.price
     if now is not None and (now.price_in, now.price_out) == (info.price_in, info.price_out):
         # An answer that a killed session paid for, and that was found again, is in no sum but that of the records.
         beside = max(0.0, beside)
@@ -200,10 +201,3 @@ def _answers(store: RunStore, info: ModelInfo | None) -> float:
         return 0.0
     usages = (usage_of(record.output) for record in store.records() if record.output is not None)
     return sum(price_of(usage.prompt_tokens, usage.new_tokens, info) for usage in usages)
-
-
-def _beside(manifest: Mapping[str, Any]) -> float:
-    """What was paid beside the stored answers: for requests whose item has none, or at other prices."""
-    cost = manifest.get("cost")
-    value = cost.get("beside_answers", 0.0) if isinstance(cost, Mapping) else 0.0
-    return float(value) if isinstance(value, int | float) else 0.0

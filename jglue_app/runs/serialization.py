@@ -112,3 +112,10 @@ def parse_record_line(line: bytes) -> Record:
         ):
             raise BadValueError(Message("its checksum is another: it was changed"))
     return record_from(row)
+
+
+def paid_beside(manifest: Mapping[str, Any]) -> float:
+    """What was paid beside the stored answers of a run: for requests whose item has none, or at other prices."""
+    cost = manifest.get("cost")
+    value = cost.get("beside_answers", 0.0) if isinstance(cost, Mapping) else 0.0
+    return float(value) if isinstance(value, int | float) else 0.0

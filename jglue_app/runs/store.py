@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 from jglue_app import messages
 from jglue_app.errors import StoreError, reason_of
 from jglue_app.messages import Message
-from jglue_app.runs.serialization import facts_of, item_from, parse_record_line, spec_from
+from jglue_app.runs.serialization import facts_of, item_from, paid_beside, parse_record_line, spec_from
 from jglue_app.runs.typed_json import read
 from jglue_app.runs.writer import FORMAT_VERSION, RunWriter
 from jglue_app.types import Item, ModelInfo, Notice, Record, RunData, RunSpec, Source
@@ -195,7 +195,8 @@ class RunStore:
             raise StoreError(
                 "{path} does not say where its data is from ({reason}).", path=path, reason=repr(unknown[0])
             )
-        return RunData(spec, by_task, sources, (), self._model(manifest), self._assumed(manifest))
+        model, assumed = self._model(manifest), self._assumed(manifest)
+        return RunData(spec, by_task, sources, (), model, assumed, paid_beside(manifest))
 
     def check_items(self, manifest: Mapping[str, Any], items: Sequence[Item]) -> None:
         """Compare the items with what the manifest says of them; raises StoreError if they are not the whole.

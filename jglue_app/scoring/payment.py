@@ -5,6 +5,7 @@ No I/O.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from jglue_app.messages import Message
@@ -22,7 +23,8 @@ def paid_for(data: RunData) -> Paid | None:
     if data.model is None or not is_paid(data.model):
         return None
     asked = {(name, id_) for name, items in data.items.items() for id_ in items}
-    return paid_for_outputs((r.output for r in data.records if (r.task, r.item_id) in asked), data.model)
+    paid = paid_for_outputs((r.output for r in data.records if (r.task, r.item_id) in asked), data.model)
+    return replace(paid, beside=data.paid_beside)
 
 
 def paid_for_outputs(outputs: Iterable[Output | None], model: ModelInfo) -> Paid:
@@ -56,4 +58,13 @@ def paid_text(paid: Paid) -> Message:
     if paid.reasoning_tokens:
         thoughts = paid.reasoning_tokens
         text = Message("{paid}, {thoughts:,} of them in thoughts", paid=text, thoughts=thoughts)
-    return Message("{paid} (some counts are estimates)", paid=text) if paid.estimated else text
+    if paid.estimated:
+        text = Message("{paid} (some counts are estimates)", paid=text)
+    if paid.beside > 0:
+        beside = money_text(paid.beside, paid.currency)
+        text = Message(
+            "{paid}; the run has cost {beside} more, for requests without an answer or at other prices",
+            paid=text,
+            beside=beside,
+        )
+    return text

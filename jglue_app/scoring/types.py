@@ -145,6 +145,8 @@ class Paid:
     """Of the price, such as `USD`."""
     estimated: bool
     """Whether some tokens are estimated, because the server gave no usable counts."""
+    beside: float = 0.0
+    """What the whole run has cost beside its answers; see `types.RunData.paid_beside`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
     for name, report in reports.items():
         summary |= score_keys(report, f"{PROTOCOLS_KEY}/{name}")
     summary |= score_keys(reports[protocol], CHOSEN)
-    summary |= _outcome_keys(reports["official"]) | _speed_keys(data) | _cost_keys(data, manifest)
+    summary |= _outcome_keys(reports["official"]) | _speed_keys(data) | _cost_keys(data)
     tables = {f"predictions/{task}": prediction_table(judged, task, protocol) for task in judged["official"]}
     tables["failure_picture"] = outcome_table(reports["official"])
     tables["notices"] = notice_table(reports)
@@ -169,13 +169,13 @@ def _speed_keys(data: RunData) -> Summary:
     return out
 
 
-def _cost_keys(data: RunData, manifest: Mapping[str, Any]) -> Summary:
+def _cost_keys(data: RunData) -> Summary:
     """What a paid model's answers cost; nothing where nothing is paid."""
     paid = paid_for(data)
     if paid is None:
         return {}
     values = asdict(paid)
-    values["beside_answers"] = manifest.get("cost", {}).get("beside_answers", 0.0)
+    values["beside_answers"] = values.pop("beside")
     return {f"cost/{name}": value for name, value in values.items()}
 
 

@@ -13,13 +13,14 @@ from jglue_app.backends.pool import ModelPool
 from jglue_app.backends.spending import Spending
 from jglue_app.errors import InputError
 from jglue_app.messages import say
+from jglue_app.money import money_text
 from jglue_app.prompts.formats import ModelFormatInfo
 from jglue_app.runs.estimate import CostEstimate
 from jglue_app.runs.paying import estimate_plans, spent_so_far
 from jglue_app.runs.plan import Plan, build_prompts, make_plan
 from jglue_app.runs.runner import Event, run_plans
 from jglue_app.runs.store import RunStore
-from jglue_app.scoring.payment import paid_for
+from jglue_app.scoring.payment import paid_for, paid_text
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.types import Paid
 from jglue_app.settings import Settings
@@ -206,6 +207,12 @@ def test_a_paid_request_without_an_answer_counts_and_its_item_is_tried_again(set
     cost = store(settings, plan).manifest()["cost"]
     assert (cost["price"], cost["beside_answers"], cost["requests"]) == (sum(each), each[2], 4)
     assert spent_so_far(store(settings, plan)) == sum(each)
+    paid = report_run(store(settings, plan).data()).paid
+    assert paid and (paid.price, paid.beside) == (sum(each) - each[2], each[2])
+    more = money_text(each[2], "USD")
+    assert str(paid_text(paid)).endswith(
+        f"; the run has cost {more} more, for requests without an answer or at other prices"
+    )
     FAILING.clear()
     run(settings, plan)
     cost = store(settings, plan).manifest()["cost"]

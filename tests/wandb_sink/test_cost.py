@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jglue_app.backends.pool import ModelPool
+from jglue_app.money import money_text
 from jglue_app.runs.plan import Plan, make_plan
 from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
@@ -55,13 +56,18 @@ def test_a_paid_run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None
     }
     report = report_run(store.data())
     (shown,) = board(report, None, None, "ja")["paid"]
-    yen = round(price)
+    yen, beside = round(price), money_text(0.5 * lengths[1] + 4 * len(ANSWER), "JPY")
     assert shown == {
         "side": "A",
-        "text": f"費用：¥{yen}（リクエスト 3 件、入力 {tokens_in} トークン、出力 6 トークン）",
+        "text": f"費用：¥{yen}（リクエスト 3 件、入力 {tokens_in} トークン、出力 6 トークン）。"
+        f"このほか、答えの残っていないリクエストや価格の違うリクエストに {beside} かかっています",
     }
     (shown, other) = board(report, report, None, "en")["paid"]
-    assert other["side"] == "B" and shown["text"] == f"Cost: ¥{yen} for 3 requests, {tokens_in} tokens in and 6 out"
+    assert other["side"] == "B"
+    assert shown["text"] == (
+        f"Cost: ¥{yen} for 3 requests, {tokens_in} tokens in and 6 out; the run has cost {beside} more, for requests "
+        "without an answer or at other prices"
+    )
 
 
 def test_a_free_run_has_none_of_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
