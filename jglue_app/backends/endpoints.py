@@ -49,7 +49,9 @@ _MODEL_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]+):(.+)", re.DOTALL)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
-_KEY_SHAPE = re.compile(r"^(sk|hf|gsk|xai|key|pk|AIza)[-_]|^[0-9a-fA-F]{32,}$")
+_KEY_SHAPE = re.compile(r"^(sk|hf|gsk|xai|key|pk)[-_]|^AIza|^[0-9a-fA-F]{32,}$")
+_RANDOM_NAME = re.compile(r"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9]{20,}")
+"""What no variable is called, and what keys of some providers look like."""
 _CONFIG = ConfigDict(extra="forbid")
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -344,7 +346,8 @@ def _check_address(where: Message, endpoint: Endpoint) -> None:
         raise InputError(
             "{where}: base_url is no address. Write it as https://host/v1 or http://127.0.0.1:8000/v1.", where=where
         )
-    if endpoint.key_env and parts.scheme == "http" and not _is_near(parts.hostname):
+    secret = endpoint.key_env or any(_REFERENCE.search(value) for value in endpoint.headers.values())
+    if secret and parts.scheme == "http" and not _is_near(parts.hostname):
         raise InputError(
             "{where}: the key would be sent without encryption to {host}. Write base_url with https.",
             where=where,
@@ -366,13 +369,14 @@ def _is_near(host: str) -> bool:
 def _check_key(where: Message, endpoint: Endpoint) -> None:
     """Refuse keys that stand in the file itself, without repeating them."""
     name = endpoint.key_env
-    if name is not None and (not _VARIABLE.fullmatch(name) or _KEY_SHAPE.search(name)):
+    if name is not None and (not _VARIABLE.fullmatch(name) or _KEY_SHAPE.search(name) or _RANDOM_NAME.fullmatch(name)):
         raise InputError(
             "{where}: key_env takes the name of an environment variable, such as OPENAI_API_KEY; what stands there is "
             "none. If it is the key itself, take it out of the file and set it in a variable.",
             where=where,
         )
-    for header, value in {**endpoint.headers, **endpoint.query}.items():
+    parameters = {name: value for name, value in endpoint.body.items() if isinstance(value, str)}
+    for header, value in {**parameters, **endpoint.headers, **endpoint.query}.items():
         secret = header.lower() in ("authorization", "api-key", "x-api-key", "api_key") and not _REFERENCE.search(value)
         if secret or _KEY_SHAPE.search(value.removeprefix("Bearer ").strip()):
             raise InputError(
@@ -381,12 +385,13 @@ def _check_key(where: Message, endpoint: Endpoint) -> None:
                 where=where,
                 header=header[:100],
             )
+    for header, value in {**endpoint.headers, **endpoint.query}.items():
         if not value.isascii() or any(ord(c) < 32 for c in value + header):
             raise InputError("{where}: {header} holds what a header cannot have.", where=where, header=header[:100])
 
 
 def _check_visitors(where: Message, endpoint: Endpoint) -> None:
-    """An endpoint for visitors has limits, of money where its models are paid."""
+    """An endpoint for visitors has limits: of money where its models are paid, and of tokens where one is not."""
     visitors = endpoint.visitors
     if visitors is None:
         return
@@ -394,11 +399,12 @@ def _check_visitors(where: Message, endpoint: Endpoint) -> None:
         raise InputError("{where}: visitors may use the models that `models` lists, and it lists none.", where=where)
     money = visitors.budget is not None and visitors.budget_per_day is not None
     tokens = visitors.tokens is not None and visitors.tokens_per_day is not None
-    priced = any(ServedModel(endpoint, n, endpoint.model(n)).priced for n in endpoint.models)
-    if not (money or (tokens and not priced)):
+    priced = [ServedModel(endpoint, name, endpoint.model(name)).priced for name in endpoint.models]
+    # What has no price, or whose price was forgotten, is never stopped by a budget.
+    if (any(priced) and not money) or (not all(priced) and not tokens):
         raise InputError(
             "{where}: visitors need a limit for each of them and one for the day: budget and budget_per_day where "
-            "models have a price, or else tokens and tokens_per_day.",
+            "models have a price, and tokens and tokens_per_day where one has none.",
             where=where,
         )
 
