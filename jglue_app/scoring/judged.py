@@ -81,7 +81,8 @@ def only(data: RunData, items: Mapping[str, Collection[str]]) -> RunData:
         for name, task_items in data.items.items()
         if name in items
     }
-    return replace(data, items=kept)
+    # Which items it was paid for is not known, and the others may be somebody else's.
+    return replace(data, items=kept, paid_beside=data.paid_beside if kept == data.items else 0.0)
 
 
 def verdict(row: ScoredItem) -> float | None:

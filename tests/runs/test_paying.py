@@ -20,6 +20,7 @@ from jglue_app.runs.paying import estimate_plans, spent_so_far
 from jglue_app.runs.plan import Plan, build_prompts, make_plan
 from jglue_app.runs.runner import Event, run_plans
 from jglue_app.runs.store import RunStore
+from jglue_app.scoring.judged import only
 from jglue_app.scoring.payment import paid_for, paid_text
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.types import Paid
@@ -213,6 +214,10 @@ def test_a_paid_request_without_an_answer_counts_and_its_item_is_tried_again(set
     assert str(paid_text(paid)).endswith(
         f"; the run has cost {more} more, for requests without an answer or at other prices"
     )
+    data = store(settings, plan).data()
+    every, some = ([item.id for item in plan.items["jnli"][:n]] for n in (5, 4))
+    assert only(data, {"jnli": every}).paid_beside == each[2]
+    assert only(data, {"jnli": some}).paid_beside == 0
     FAILING.clear()
     run(settings, plan)
     cost = store(settings, plan).manifest()["cost"]
