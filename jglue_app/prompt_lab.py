@@ -40,7 +40,7 @@ from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Item, ModelInfo, PaidBackend, Prompt, Task, Tokenizer
 
 MAX_VARIANTS = 40
-"""Formats times wording styles of one sweep."""
+"""Formats times wording styles, and with adapters times these and the model alone, of one sweep."""
 MAX_TEXT = 20_000
 """Characters of one field of an item that somebody types."""
 MAX_GOLDS = 20
@@ -348,7 +348,7 @@ def try_item(
 
 @dataclass(frozen=True, slots=True)
 class SweepRow:
-    """What one format makes of the items."""
+    """What one format makes of the items, or one adapter."""
 
     side: Side
     path: Path
@@ -361,19 +361,30 @@ class SweepRow:
     choose: Estimate
     unreadable: int
     flips: Flips | None
-    """Answers (strict reading) that differ from those of the first format; None for the first, and where there is
-    nothing to compare."""
+    """Answers (strict reading) that differ from those of the first format, and with an adapter from those of the model
+    alone in the same format and style; None for the first, and where there is nothing to compare."""
     ranked_flips: Flips | None
     """The same for the ranking by log-likelihood."""
 
 
-def variants(side: Side, formats: Sequence[str], styles: Sequence[str] = ()) -> list[Side]:
-    """One side in every format and style named; without styles, in its own."""
+def variants(
+    side: Side, formats: Sequence[str], styles: Sequence[str] = (), adapters: Sequence[str] = ()
+) -> list[Side]:
+    """One side in every format and style named; without styles, in its own. With adapters, each of these without an
+    adapter and with each of them: all share the weights of one model."""
     if any(not isinstance(name, str) for names in (formats, styles) for name in names):
         raise InputError("Formats and styles of a sweep are lists of names.")
     # Counted before anything is built: the product of two long lists would never end.
     formats, styles = list(dict.fromkeys(formats)), list(dict.fromkeys(styles)) or [side.style]
-    count = len(formats) * len(styles)
+    applied: list[str | None] = [None, *dict.fromkeys(adapters)] if adapters else [side.adapter]
+    count = len(formats) * len(styles) * len(applied)
+    if count > MAX_VARIANTS and adapters:
+        raise InputError(
+            "A sweep takes at most {most_variants} formats times styles times adapters (the model alone is one more), "
+            "not {count:,}. Choose fewer.",
+            most_variants=MAX_VARIANTS,
+            count=count,
+        )
     if count > MAX_VARIANTS:
         raise InputError(
             "A sweep takes at most {most_variants} formats times styles, not {count:,}. Choose fewer.",
@@ -382,7 +393,7 @@ def variants(side: Side, formats: Sequence[str], styles: Sequence[str] = ()) -> 
         )
     if any(len(name) > MAX_NAME for name in styles):
         raise InputError("A style's name has at most {max_name} characters.", max_name=MAX_NAME)
-    variants_ = [replace(side, format=f, style=s) for s in styles for f in formats]
+    variants_ = [replace(side, format=f, style=s, adapter=a) for s in styles for f in formats for a in applied]
     if len(variants_) < 2:
         raise InputError("Choose at least two formats, or two wording styles: a sweep compares them.")
     return variants_
@@ -474,9 +485,11 @@ def run_sweep(
 
 
 def sweep_table(library: Library, task: str, planned: Sequence[tuple[Side, Plan]]) -> list[SweepRow]:
-    """What is stored of a sweep, against its first side. Flips count answers, right or wrong."""
+    """What is stored of a sweep, against its first side; with an adapter, against the same side without one. Flips
+    count answers, right or wrong."""
     rows: list[SweepRow] = []
     first: tuple[Path, Ids] | None = None
+    without_adapter: dict[Side, tuple[Path, Ids]] = {}
     for side, plan in planned:
         path = RunStore.of(library.runs_dir, plan.spec).path
         if not RunStore(path).exists():
@@ -486,8 +499,9 @@ def sweep_table(library: Library, task: str, planned: Sequence[tuple[Side, Plan]
         name = TASKS[task].metrics[0]
         none = Estimate(None, None, None, 0)
         flips: Mapping[str, Flips] = {}
-        if first is not None:
-            flips = library.comparison(first[0], path, "official", first[1], plan.ids).flips.get(task, {})
+        base = without_adapter.get(replace(side, adapter=None), first) if side.adapter else first
+        if base is not None:
+            flips = library.comparison(base[0], path, "official", base[1], plan.ids).flips.get(task, {})
         rows.append(
             SweepRow(
                 side,
@@ -502,4 +516,6 @@ def sweep_table(library: Library, task: str, planned: Sequence[tuple[Side, Plan]
             )
         )
         first = first or (path, plan.ids)
+        if side.adapter is None:
+            without_adapter[side] = path, plan.ids
     return rows

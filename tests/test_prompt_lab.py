@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -17,10 +18,12 @@ from jglue_app.errors import InputError, ModelError
 from jglue_app.results.library import Library
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.request import Side
+from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, ModelSpec, Prompt, Tokenizer
 from tests.conftest import TinyModel
+from tests.peft_adapters import make_adapter
 from tests.test_api import GOLDS
 
 NLI = prompt_lab.make_item(TASKS["jnli"], {"sentence1": "犬が走る。", "sentence2": "動物が動く。"}, "entailment")
@@ -204,3 +207,48 @@ def test_a_prompt_is_tokenized_once_with_each_answer_and_no_more_once_it_is_stop
     with pytest.raises(InputError, match="It was stopped"):
         prompt_lab.inspect_prompt(plan, item, cast(Tokenizer, counting), lambda: len(counting.asked) > 3)
     assert len(counting.asked) == 4
+
+
+@pytest.mark.slow
+def test_adapters_of_a_sweep_stand_beside_the_model_alone(
+    settings: Settings, tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    base = Path(shutil.copytree(tiny_model("llama"), tmp_path / "base"))
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    (base / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1_024}), "utf-8")
+    tokenizer = json.loads((base / "tokenizer_config.json").read_text("utf-8"))
+    (base / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"model_max_length": 1_024}), "utf-8")
+    adapters = [str(make_adapter(base, tmp_path / kind, kind)) for kind in ("lora", "dora")]
+    sides = prompt_lab.variants(Side(str(base)), ["plain", "alpaca"], ["ja-labels"], adapters)
+    assert [(side.format, side.adapter) for side in sides] == [
+        (format_, adapter) for format_ in ("plain", "alpaca") for adapter in (None, *adapters)
+    ]
+    planned = []
+    loaded = 0
+    with ModelPool(settings, device="cpu") as pool:
+        for event in prompt_lab.sweep(settings, pool, "jnli", sides, 3):
+            if isinstance(event, tuple):
+                planned.append(event)
+            else:
+                loaded += event.message == f"Loading {base}."
+        assert len(pool.resident) == 1
+    assert loaded == 1
+    rows = prompt_lab.sweep_table(Library(settings.runs_dir), "jnli", planned)
+    best: dict[tuple[str, str | None], list[int]] = {}
+    for row in rows:
+        outputs = [record.output for record in sorted(RunStore(row.path).records(), key=lambda r: r.item_id)]
+        scores = [output.choice_logprobs for output in outputs if output and output.choice_logprobs]
+        best[row.side.format, row.side.adapter] = [max(range(3), key=list(s).__getitem__) for s in scores]
+    assert all(len(answers) == 3 for answers in best.values())
+    assert rows[0].ranked_flips is None
+    for row in rows[1:]:
+        against = best[row.side.format if row.side.adapter else "plain", None]
+        changed = sum(a != b for a, b in zip(against, best[row.side.format, row.side.adapter], strict=True))
+        assert row.ranked_flips is not None
+        assert (row.ranked_flips.changed, row.ranked_flips.n) == (changed, 3)
+    assert any(row.ranked_flips and row.ranked_flips.changed for row in rows if row.side.adapter)
+
+
+def test_a_sweep_of_too_many_adapters_is_refused() -> None:
+    with pytest.raises(InputError, match=r"at most 40 formats times styles times adapters .* not 42"):
+        prompt_lab.variants(Side(), ["plain", "alpaca"], ["ja-labels"], [f"owner/lora-{k}" for k in range(20)])

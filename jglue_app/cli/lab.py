@@ -1,4 +1,4 @@
-"""`show-prompt` and `sweep`: a prompt token by token, and what the format alone changes."""
+"""`show-prompt` and `sweep`: a prompt token by token, and what the format or an adapter alone changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from jglue_app import prompt_lab
 from jglue_app.backends.pool import ModelPool
-from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, ThinkingOption, settings_of
+from jglue_app.cli.options import AdapterOption, DeviceOption, JsonOption, RunsOption, ThinkingOption, settings_of
 from jglue_app.cli.paying import YesOption, approved_sweep
 from jglue_app.cli.runs import stop_on_signal
 from jglue_app.cli.tables import print_json, print_lines, print_table
@@ -38,6 +38,7 @@ def show_prompt(
     format: Annotated[str, typer.Option(help="Prompt format.")] = "plain",
     shots: Annotated[int, typer.Option(help="Number of solved examples.")] = 0,
     thinking: ThinkingOption = "off",
+    adapter: AdapterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """One prompt token by token, with what its answers take. Loads the tokenizer alone."""
@@ -48,7 +49,7 @@ def show_prompt(
         raise InputError("{task} has no item {item!r}. The first one is {id!r}.", task=task, item=item, id=items[0].id)
     with ProgressView() as view:
         inspected = prompt_lab.inspect_item(
-            settings, Side(model, format, style, shots, thinking=thinking), candidates[0], view.say
+            *(settings, Side(model, format, style, shots, thinking=thinking, adapter=adapter), candidates[0], view.say)
         )
     if as_json:
         print_json(inspected)
@@ -66,9 +67,13 @@ def sweep(
     task: TaskOption = "jnli",
     limit: Annotated[int, typer.Option(min=1, help="Items.")] = 10,
     data_kind: KindOption = "sample",
-    formats: Annotated[str, typer.Option(help="Formats, separated by commas; the first is what others change.")] = (
-        "plain,alpaca,rinna,llama2"
-    ),
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            help="Formats, separated by commas; the first is what others change. Without it plain,alpaca,rinna,llama2, "
+            "and with adapters plain."
+        ),
+    ] = None,
     styles: Annotated[str, typer.Option(help="Wording styles, separated by commas.")] = "ja-labels",
     shots: Annotated[int, typer.Option(help="Number of solved examples.")] = 0,
     budget: Annotated[
@@ -76,14 +81,24 @@ def sweep(
         typer.Option(min=0, help="Most that all paid requests of the sweep may cost; without it, it is asked about."),
     ] = None,
     yes: YesOption = False,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PEFT adapter on the model's weights: Hub id or folder. May be repeated: the model alone and each "
+            "adapter get a row, and flips are counted against the model alone."
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     runs_dir: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The same items in several formats: scores, and how many answers change when only the format does."""
+    """The same items in several formats, or with several adapters: scores, and how many answers change when only that
+    does."""
     settings = settings_of(runs_dir)
+    if formats is None:
+        formats = "plain" if adapter else "plain,alpaca,rinna,llama2"
     names, words = ([part.strip() for part in text.split(",") if part.strip()] for text in (formats, styles))
-    sides = prompt_lab.variants(Side(model, shots=shots), names or list(FORMATS), words)
+    sides = prompt_lab.variants(Side(model, shots=shots), names or list(FORMATS), words, adapter or [])
     planned: list[tuple[Side, Plan]] = []
     out_of_budget = False
     with ProgressView() as view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
@@ -99,17 +114,19 @@ def sweep(
     if as_json:
         print_json(rows)
     else:
-        _print_sweep(rows)
+        _print_sweep(rows, adapters=bool(adapter))
     if out_of_budget:
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-def _print_sweep(rows: Sequence[prompt_lab.SweepRow]) -> None:
-    """One line for each format and style."""
-    columns = ("format", "style", "items", "strict", "lenient", "log-likelihood", "unreadable", "flips", "ranked flips")
+def _print_sweep(rows: Sequence[prompt_lab.SweepRow], *, adapters: bool) -> None:
+    """One line for each format, style and adapter; without adapters no column of them."""
+    scored = ("items", "strict", "lenient", "log-likelihood", "unreadable", "flips", "ranked flips")
+    columns = (*(("adapter",) if adapters else ()), "format", "style", *scored)
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         scores = (estimate_text(score) for score in (row.strict, row.lenient, row.choose))
         flips = ("–" if counts is None else f"{counts.changed}/{counts.n}" for counts in (row.flips, row.ranked_flips))
-        table.add_row(row.side.format, row.side.style, str(row.n), *scores, str(row.unreadable), *flips)
+        first = (row.side.adapter or "–",) if adapters else ()
+        table.add_row(*first, row.side.format, row.side.style, str(row.n), *scores, str(row.unreadable), *flips)
     print_table(table)

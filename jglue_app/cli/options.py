@@ -31,6 +31,7 @@ ThinkingTokensOption = Annotated[int | None, typer.Option(help=SIDE["max_thinkin
 DtypeOption = Annotated[str, typer.Option(help=SIDE["dtype"].help)]
 QuantizationOption = Annotated[str, typer.Option(help=SIDE["quantization"].help)]
 RevisionOption = Annotated[str | None, typer.Option(help=SIDE["revision"].help)]
+AdapterOption = Annotated[str | None, typer.Option(help=SIDE["adapter"].help)]
 GgufOption = Annotated[str | None, typer.Option(help=SIDE["gguf_file"].help)]
 BinOption = Annotated[bool, typer.Option("--allow-bin", help=RUN["allow_bin"].help)]
 BackendOption = Annotated[str | None, typer.Option(help=SIDE["backend"].help)]

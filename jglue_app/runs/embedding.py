@@ -6,7 +6,9 @@ comparisons, exports and pages need nothing of their own to read it.
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
+import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -187,15 +189,16 @@ def run_embedding(
 def _embed_remaining(
     plan: Plan, settings: Settings, store: RunStore, device: str, should_stop: Callable[[], bool]
 ) -> Iterator[Event]:
-    label, total, notices = plan.spec.label, plan.total, list[str]()
+    label, total = plan.spec.label, plan.total
     with store.writing() as writer:
         finished = store.finished()
         remaining = [item for item in plan.items[TASK] if (TASK, item.id) not in finished]
         yield Event("notice", label, message=Message("Preparing {model}.", model=plan.spec.model.id), task=TASK)
-        embedder = open_embedder(plan.spec.model, settings, device=device, notify=notices.append)
+        loading = _load(plan.spec.model, settings, device)
+        while isinstance(step := next(loading), str):
+            yield Event("notice", label, message=step, task=TASK)
+        embedder = step
         try:
-            for message in notices:
-                yield Event("notice", label, message=message, task=TASK)
             require_same_model(store, embedder)
             _require_same_vectors(plan, store, embedder)
             write_head(plan, store, writer, embedder)
@@ -221,6 +224,17 @@ def _embed_remaining(
             note_cost(store, writer, None, embedder.info)
         finally:
             embedder.close()
+
+
+def _load(spec: ModelSpec, settings: Settings, device: str) -> Iterator[str | Embedder]:
+    """The progress messages while a model loads, as they come, and at last what embeds."""
+    messages: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        future = executor.submit(open_embedder, spec, settings, device=device, notify=messages.put)
+        future.add_done_callback(lambda _: messages.put(None))
+        while (message := messages.get()) is not None:
+            yield message
+        yield future.result()
 
 
 def _records(

@@ -27,6 +27,7 @@ from jglue_app.cli import main
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import ASSETS
 from tests.conftest import TinyModel
+from tests.peft_adapters import make_adapter
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
@@ -253,6 +254,20 @@ def test_a_sweep_shows_what_the_format_changes(tmp_path: Path, here: Here) -> No
     assert (rows[0]["flips"], rows[1]["flips"]["changed"]) == (None, 10)
     assert "10/10" in here("sweep", "--model", model, "--styles", "ja-labels,en-labels", "--formats", "plain").out
     assert here("sweep", "--model", model, "--formats", "plain").code == 2
+
+
+def test_a_sweep_of_adapters_has_a_row_for_the_model_and_for_each(
+    tmp_path: Path, here: Here, tiny_model: TinyModel
+) -> None:
+    base = tiny_model("llama")
+    adapters = [str(make_adapter(base, tmp_path / kind, kind)) for kind in ("lora", "ia3")]
+    options = ["sweep", "--model", str(base), "--limit", "2", "--device", "cpu", *(f"--adapter={a}" for a in adapters)]
+    rows = here(*options, "--json").json()
+    assert [(row["side"]["format"], row["side"]["adapter"]) for row in rows] == [
+        ("plain", adapter) for adapter in (None, *adapters)
+    ]
+    shown = here(*options).out
+    assert re.split(r"\s{2,}", shown.splitlines()[0].strip())[:3] == ["adapter", "format", "style"]
 
 
 # --- run --------------------------------------------------------------------------------------------------
