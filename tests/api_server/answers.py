@@ -140,7 +140,8 @@ def _options(config: ApiConfig, body: Mapping[str, Any], default_tokens: int) ->
         1.0 if temperature is None or config.temperature != "supported" else float(temperature),
         random.Random(seed),
         float(body.get("repetition_penalty") or 1.0) if config.repetition_penalty == "supported" else 1.0,
-        config.stop == "kept",
+        ends=config.token_limit != "ignored",
+        keeps_stop=config.stop == "kept",
     )
 
 
