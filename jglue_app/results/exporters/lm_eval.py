@@ -266,7 +266,8 @@ def _shots(source: RunSource, scores: SubsetScores) -> int | None:
 
 def _model_args(source: RunSource) -> str:
     spec, info = source.data.spec.model, source.data.model
-    base = source.model_id.removesuffix(f"+{source.adapter_name.rpartition('/')[2]}")
+    adapter = source.adapter_name.rpartition("/")[2]
+    base = source.model_id.removesuffix(f"+{adapter}") if adapter else source.model_id
     pairs = {"pretrained": base, "revision": spec.revision, "dtype": info.dtype if info else None}
     if spec.quantization != "none":
         pairs[f"load_in_{spec.quantization}"] = "True"
