@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from jglue_app.messages import Message
 from jglue_app.scoring import significance
-from jglue_app.scoring.protocols.common import usable_logprobs
+from jglue_app.scoring.protocols.common import is_cosine, usable_logprobs
 from jglue_app.scoring.types import (
     Agreement,
     ItemAgreement,
@@ -169,8 +169,8 @@ def _same_answers(item: Item, a: Record, b: Record) -> tuple[tuple[float, ...], 
 
 
 def _texts(a: Record, b: Record) -> tuple[str, str] | None:
-    """Both raw texts; None unless both runs have generated one."""
-    if not (_is_text(a.output) and _is_text(b.output)):
+    """Both raw texts; None unless both runs have generated one, which a cosine of embeddings is not."""
+    if is_cosine(a) or is_cosine(b) or not (_is_text(a.output) and _is_text(b.output)):
         return None
     assert a.output and b.output and a.output.text is not None and b.output.text is not None
     return a.output.text, b.output.text

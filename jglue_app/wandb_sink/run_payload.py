@@ -203,6 +203,7 @@ def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[s
         "quantization": spec.model.quantization,
         "dtype": data.model.dtype if data.model else spec.model.dtype,
         **({"quantized": _quantized(data)} if _quantized(data) else {}),
+        **({"adapter": spec.model.adapter} if spec.model.adapter else {}),
         "data_kind": spec.data_kind,
         "split": spec.split,
         "tasks": list(spec.tasks),

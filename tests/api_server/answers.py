@@ -60,6 +60,7 @@ class Options:
     temperature: float
     rng: random.Random
     penalty: float
+    ends: bool
     keeps_stop: bool = False
     """Whether the stop string stays in the text, with the rest of its token."""
 
@@ -72,6 +73,7 @@ class Options:
             temperature=self.temperature,
             rng=self.rng,
             penalty=self.penalty,
+            ends=self.ends,
         )
         return replace(answer, text=model.decode(answer.ids)) if self.keeps_stop else answer
 
@@ -127,6 +129,8 @@ def _options(config: ApiConfig, body: Mapping[str, Any], default_tokens: int) ->
     max_tokens = limits[0] if limits else default_tokens
     if max_tokens < config.least_tokens:
         raise RefusedError(400, f"max_tokens must be at least {config.least_tokens}, got {max_tokens}.")
+    if config.token_limit == "ignored":
+        max_tokens = 400
     stop = body.get("stop") or ()
     temperature = body.get("temperature")
     seed = body.get("seed") if config.seed == "supported" else None
@@ -136,7 +140,8 @@ def _options(config: ApiConfig, body: Mapping[str, Any], default_tokens: int) ->
         1.0 if temperature is None or config.temperature != "supported" else float(temperature),
         random.Random(seed),
         float(body.get("repetition_penalty") or 1.0) if config.repetition_penalty == "supported" else 1.0,
-        config.stop == "kept",
+        ends=config.token_limit != "ignored",
+        keeps_stop=config.stop == "kept",
     )
 
 

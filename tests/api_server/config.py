@@ -49,8 +49,8 @@ class ApiConfig:
     least_tokens: int = 1
     """Fewer new tokens are refused."""
     default_tokens: int = 16
-    token_limit: Literal["both", "max_tokens", "max_completion_tokens"] = "both"
-    """Which name of the limit of new tokens is taken; the other is refused."""
+    token_limit: Literal["both", "max_tokens", "max_completion_tokens", "ignored"] = "both"
+    """Which name of the limit of new tokens is taken; the other is refused. `ignored`: texts have 400 tokens."""
     unknown_parameters: Literal["ignored", "refused"] = "ignored"
     """Parameters outside OpenAI's interface that are not supported here."""
 

@@ -189,10 +189,18 @@ class LanguageModel:
     # --- generation -------------------------------------------------------------------------------------
 
     def next_token(
-        self, prefix: Sequence[int], temperature: float = 0.0, rng: random.Random | None = None, penalty: float = 1.0
+        self,
+        prefix: Sequence[int],
+        temperature: float = 0.0,
+        rng: random.Random | None = None,
+        penalty: float = 1.0,
+        *,
+        ends: bool = True,
     ) -> int:
         """The most likely token, the one with the lowest id among equals; a drawn one at a temperature above 0."""
         scores = self.scores(prefix)
+        if not ends:
+            scores[EOS] = -math.inf
         if penalty != 1.0:
             for token in set(prefix):
                 scores[token] = scores[token] / penalty if scores[token] > 0 else scores[token] * penalty
@@ -210,11 +218,12 @@ class LanguageModel:
         temperature: float = 0.0,
         rng: random.Random | None = None,
         penalty: float = 1.0,
+        ends: bool = True,
     ) -> Generation:
-        """Continue a prompt until the end token, a stop string or the limit."""
+        """Continue a prompt until the end token (where it `ends`), a stop string or the limit."""
         ids: list[int] = []
         while len(ids) < max_tokens:
-            token = self.next_token([*prompt, *ids], temperature, rng, penalty)
+            token = self.next_token([*prompt, *ids], temperature, rng, penalty, ends=ends)
             if token == EOS:
                 return Generation(tuple(ids), "stop", self.decode(ids), ended=True)
             ids.append(token)

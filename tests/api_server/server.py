@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class ApiServer:
         """May be replaced while it runs: `server.config = replace(server.config, …)`."""
         self.model = LanguageModel(seed)
         self.requests: list[Request] = []
+        self.unexpected: list[str] = []
+        """Tracebacks of faults of the server itself, which none should have."""
         self._injections: list[Injection] = []
         self._numbers = itertools.count(1)
         self._answers = itertools.count(1)
@@ -99,6 +102,8 @@ class ApiServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
+        if kind is None and self.unexpected:
+            raise AssertionError(self.unexpected[0])
 
     # --- faults -----------------------------------------------------------------------------------------
 
@@ -204,6 +209,9 @@ class ApiServer:
             self._answer(exchange, request, fault)
         except (ConnectionError, TimeoutError):
             request.written = False
+        except Exception:
+            self.unexpected.append(traceback.format_exc())
+            raise
         finally:
             exchange.settle(whole=False)
 

@@ -19,6 +19,7 @@ from jglue_app.backends.fingerprint import changed_files, fingerprint_model, req
 from jglue_app.backends.hf.adapter.base_match import reject_other_base
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError, ModelError, ModelNotFoundError, NetworkError
+from jglue_app.results import exporters
 from jglue_app.runs.changes import changes_since
 from jglue_app.runs.plan import Plan, make_plan
 from jglue_app.runs.runner import run_plans
@@ -528,6 +529,13 @@ def test_a_run_says_which_adapter_answered(place: Place, tmp_path: Path) -> None
         "adapter: adapter_model.safetensors",
     }
     assert adapted["machine"]["packages"]["peft"] == importlib.metadata.version("peft")
+    path = RunStore.of(runs.runs_dir, plans[1][1].spec).path
+    exporters.export(path, tmp_path / "lm-eval", "lm-eval")
+    (scores,) = (tmp_path / "lm-eval").rglob("results_*.json")
+    assert f"pretrained={place.base.name}," in json.loads(scores.read_text("utf-8"))["config"]["model_args"]
+    assert "peft=my-lora" in json.loads(scores.read_text("utf-8"))["config"]["model_args"]
+    with pytest.raises(InputError, match="a model with an adapter, and the model's card must not claim them"):
+        exporters.export(path, tmp_path / "card", "hub-eval-results")
     edit(folder / "adapter_config.json", lora_alpha=32)
     again = make_plan(runs, place.spec(folder), ("jnli",), data_kind="sample", limit=3)
     (note,) = changes_since(again, runs.runs_dir)

@@ -233,6 +233,14 @@ def test_a_model_that_the_server_does_not_have_is_an_error(settings: Settings) -
         open_backend(SPEC, with_server(settings, server))
 
 
+@pytest.mark.parametrize("usage", ["right", "missing", "zero"])
+def test_a_server_that_ignores_the_limit_on_new_tokens_is_refused(settings: Settings, usage: Any) -> None:
+    with ApiServer(ApiConfig(token_limit="ignored", usage=usage)) as server:
+        here = with_server(settings, server)
+        with pytest.raises(ModelError, match="writes on beyond the limit on new tokens"):
+            open_backend(SPEC, here)
+
+
 # --- what is refused before a run -----------------------------------------------------------------------
 
 

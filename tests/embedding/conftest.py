@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +24,17 @@ def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_sentence_model(folder, prompts={"query": "query: ", "STS": "類似："})
 
 
+@pytest.fixture(scope="session")
+def made_run(sentence_model: Path, shared_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over the first items, with the prefix that the model stores. Do not write to it."""
+    elsewhere = replace(shared_settings, runs_dir=tmp_path_factory.mktemp("made"))
+    return make(plan_of(sentence_model, elsewhere), elsewhere)
+
+
 @pytest.fixture
-def run(sentence_model: Path, settings: Settings) -> Path:
-    """A run over the first items, with the prefix that the model stores."""
-    return make(plan_of(sentence_model, settings), settings)
+def run(made_run: Path, settings: Settings) -> Path:
+    """A copy of it in the folder for runs."""
+    return Path(shutil.copytree(made_run, settings.runs_dir / made_run.name))
 
 
 @pytest.fixture

@@ -204,6 +204,7 @@ def test_a_comparison_tests_the_correlations_of_both(run: Path, written: Path) -
     assert comparison.lenient.get("jsts", {}) == {}
     assert comparison.choose.get("jsts", {}) == {}
     assert comparison.flips == {}
+    assert comparison.agreement == {}
     assert all(not insight.items for insight in insights(comparison.a, comparison.b, comparison) if not insight.side)
 
 

@@ -6,6 +6,7 @@ here, before any item is sent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +41,8 @@ TOP = (20, 5)
 """Numbers of most likely tokens to ask for: the most of vLLM and of OpenAI's chats, and of OpenAI's completions."""
 MAX_BARE_TOKENS = 6
 """Tokens that `SHORT` may take with BOS and others, where no chat template is put around it."""
+CHARS_PER_TOKEN = 8
+"""A text of more characters for each token has more tokens than the limit, where the server does not count them."""
 PENALTY = 5.0
 INTERNAL_ERROR = 500
 NO_MODEL = "no-model-of-this-name"
@@ -213,13 +216,16 @@ class _Probes:
                 parameters, refused = changed, e
                 continue
             limit = "max_tokens" if "max_tokens" in parameters else "max_completion_tokens"
-            if answer.new_tokens is not None and answer.new_tokens > parameters[limit]:
+            new = answer.new_tokens
+            if new is None:  # At least so many.
+                new = math.ceil((len(answer.text) + len(answer.reasoning or "")) / CHARS_PER_TOKEN)
+            if new > parameters[limit]:
                 if limit == "max_completion_tokens":
                     raise ModelError(
                         "The endpoint {endpoint} writes on beyond the limit on new tokens that it is given "
                         "({new} of {limit}), so that its answers cannot be compared with others.",
                         endpoint=self._endpoint.id,
-                        new=answer.new_tokens,
+                        new=new,
                         limit=parameters[limit],
                     )
                 parameters = _renamed(parameters)

@@ -44,6 +44,11 @@ def single(source: RunSource) -> str:
             "These answers were read from a table, and a model card must not claim them. Export a run that a model has "
             "made."
         )
+    if source.data.spec.model.adapter:
+        raise InputError(
+            "These answers are those of a model with an adapter, and the model's card must not claim them. Export the "
+            "run as lm-eval instead."
+        )
     publishable, left_out = _publishable(source)
     if not publishable:
         raise InputError(

@@ -276,9 +276,13 @@ def _shots(source: RunSource, scores: SubsetScores) -> int | None:
 
 def _model_args(source: RunSource) -> str:
     spec, info = source.data.spec.model, source.data.model
-    pairs = {"pretrained": source.model_id, "revision": spec.revision, "dtype": info.dtype if info else None}
+    adapter = source.adapter_name.rpartition("/")[2]
+    base = source.model_id.removesuffix(f"+{adapter}") if adapter else source.model_id
+    pairs = {"pretrained": base, "revision": spec.revision, "dtype": info.dtype if info else None}
     if spec.quantization != "none":
         pairs[f"load_in_{spec.quantization}"] = "True"
     if spec.gguf_file:
         pairs["gguf_file"] = spec.gguf_file
+    if spec.adapter:
+        pairs["peft"] = source.adapter_name
     return ",".join(f"{name}={value}" for name, value in pairs.items() if value)

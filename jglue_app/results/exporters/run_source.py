@@ -99,14 +99,23 @@ class RunSource:
         if self.on_hub:
             return self.data.spec.model.id
         name = re.split(r"[/\\]", self.data.spec.model.id.rstrip("/\\"))[-1]
-        return (name if self.ran_here else ANSWER_FILE.sub("", name)) or "unnamed"
+        name = (name if self.ran_here else ANSWER_FILE.sub("", name)) or "unnamed"
+        return f"{name}+{self.adapter_name.rpartition('/')[2]}" if self.adapter_name else name
+
+    @property
+    def adapter_name(self) -> str:
+        """Hub id of the adapter; for one that is not from the Hub only the name of its folder. Empty without one."""
+        adapter, info = self.data.spec.model.adapter or "", self.data.model
+        if HUB_ID.fullmatch(adapter) and info is not None and COMMIT.fullmatch(info.adapter_commit):
+            return adapter
+        return re.split(r"[/\\]", adapter.rstrip("/\\"))[-1]
 
     @property
     def on_hub(self) -> bool:
         """Whether the model's id is a Hub id, by its form and by the commit that was loaded; for external outputs by
         its form alone."""
         spec = self.data.spec.model
-        if not HUB_ID.fullmatch(spec.id):
+        if not HUB_ID.fullmatch(spec.id) or spec.adapter:  # With an adapter it is another model.
             return False
         if self.external:
             return True
@@ -217,6 +226,8 @@ class RunSource:
         facts |= {"model_gguf_file": spec.gguf_file, "model_files_sha256": spec.files_sha256}
         if info is not None:
             facts |= {"model_commit": info.commit, "model_dtype": info.dtype}
+            facts |= {"model_adapter": self.adapter_name, "model_adapter_type": info.adapter}
+            facts |= {"model_adapter_commit": info.adapter_commit}
             facts |= {"model_quantized_files": info.quantized, "model_device": info.device.split(":")[0]}
         return facts
 

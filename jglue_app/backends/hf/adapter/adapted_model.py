@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from jglue_app.backends.hf.adapter.adapter_files import AdapterFiles
-from jglue_app.backends.hf.engine.linear import PackedLinear
+from jglue_app.backends.hf.engine.linear import PackedLinear, keep_last_read
 from jglue_app.errors import JglueAppError, ModelError, first_line
 from jglue_app.messages import Message
 
@@ -37,7 +37,7 @@ def apply_adapter(model: Any, files: AdapterFiles, name: str) -> Any:
 
     try:
         # peft draws random numbers to fill what is overwritten here, and warns of what is checked here.
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), keep_last_read():
             warnings.simplefilter("ignore")
             config = peft.PeftConfig.from_pretrained(str(files.folder))
             config.inference_mode = True

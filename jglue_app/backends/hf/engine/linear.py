@@ -20,6 +20,21 @@ Product = Callable[..., torch.Tensor]
 """x (…, in), weight (out, in), and perhaps a bias (out,) → (…, out)."""
 
 
+_last_read: dict[int, torch.Tensor] | None = None
+"""The packed weight that was read last, by its identity → its copy; None while none is kept."""
+
+
+@contextmanager
+def keep_last_read() -> Iterator[None]:
+    """Meanwhile copy a packed weight once where its layer is read many times in a row, as when adapters are applied."""
+    global _last_read
+    _last_read = {}
+    try:
+        yield
+    finally:
+        _last_read = None
+
+
 class PackedLinear(nn.Linear):
     """A linear layer for inference, with its weight in the layout of oneDNN.
 
@@ -38,7 +53,14 @@ class PackedLinear(nn.Linear):
     @property
     def weight(self) -> torch.Tensor:  # type: ignore[override]  # It cannot be set.
         """The weight (out, in) in its usual order: a copy, for code that reads it or asks for its dtype."""
-        return self._weight.to_dense() if self._weight.is_mkldnn else self._weight
+        if not self._weight.is_mkldnn:
+            return self._weight
+        if _last_read is None:
+            return self._weight.to_dense()
+        if id(self._weight) not in _last_read:
+            _last_read.clear()
+            _last_read[id(self._weight)] = self._weight.to_dense()
+        return _last_read[id(self._weight)]
 
     @property
     def bias(self) -> torch.Tensor | None:  # type: ignore[override]  # As above.
