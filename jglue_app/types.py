@@ -571,6 +571,10 @@ class Account(Protocol):
         """Give back what was set aside for a request, and note what it did cost and take."""
         ...
 
+    def hold(self, cost: float) -> None:
+        """Leave room for good for an answer that was paid for in an earlier session and is found again."""
+        ...
+
 
 @runtime_checkable
 class PaidBackend(Backend, Protocol):

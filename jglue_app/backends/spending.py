@@ -97,6 +97,17 @@ class Spending:
         if self._also is not None:
             self._also.settle(reserved, cost, reserved_tokens, tokens)
 
+    def hold(self, cost: float) -> None:
+        """Leave room for good for an answer that was paid for in an earlier session and is found again: nothing is
+        sent, so nothing is refused, and the other account has it already.
+
+        Args:
+            cost: what it did cost.
+        """
+        amount = _amount(cost)
+        with self._lock:
+            self._reserved += amount
+
 
 def _amount(value: float) -> Fraction:
     """An amount of money as an exact fraction; raises ValueError if it is none."""

@@ -168,6 +168,9 @@ class VisitorAccount:
         except LedgerError:
             log.exception("what a visitor has used stays counted at the most that it may have been")
 
+    def hold(self, cost: float) -> None:
+        """See `types.Account`. It was added when its request was sent."""
+
 
 def today() -> str:
     """The day in UTC, such as `2026-11-29`."""

@@ -76,6 +76,9 @@ class Other:
         self.spent += tokens
         self.cost += cost
 
+    def hold(self, cost: float) -> None:
+        raise AssertionError("what is found again is not charged to another account")
+
 
 def test_another_account_is_charged_too_and_may_refuse() -> None:
     other = Other(100)
@@ -86,6 +89,16 @@ def test_another_account_is_charged_too_and_may_refuse() -> None:
     spending.settle(4.0, 1.5, 80, 60)
     assert (other.reserved, other.spent, other.cost, spending.spent) == (0, 60, 1.5, 1.5)
     assert spending.reserve(8.5, 40), "what the other one refused is reserved nowhere"
+
+
+def test_an_answer_that_is_found_again_takes_room_and_is_neither_refused_nor_charged_to_the_other_account() -> None:
+    other = Other(100)
+    spending = Spending(1.0, also=other)
+    spending.hold(0.75)
+    spending.hold(0.75)
+    assert not spending.exhausted and spending.spent == 0
+    assert not spending.reserve(0.25) and not spending.refused_by_other
+    assert (other.reserved, other.spent) == (0, 0)
 
 
 def test_threads_that_reserve_at_once_never_go_past_the_limit() -> None:

@@ -183,8 +183,8 @@ class ItemExchange:
             answer, recorded = kept
             if not recorded:  # It was paid for this run, which was killed before it made a record of it.
                 paid = self._count(answer, text, body)
-                if self._spending is not None:  # Held for good: it is in no sum of what was spent, and takes its room.
-                    self._spending.reserve(self._cost(*paid), sum(paid))
+                if self._spending is not None:  # After a kill it is in no sum of what was spent, and takes its room.
+                    self._spending.hold(self._cost(*paid))
             self.keys.append(key)
             return read(answer)
         tokens = math.ceil(shared.estimated_tokens(text, turns="messages" in body) * MARGIN) + 8
