@@ -422,6 +422,19 @@ def test_a_folder_of_another_name_is_the_base_if_its_weights_are(
     reject_other_base("lora", "other-owner/its-name", ModelSpec(str(copy)), str(copy), settings)
 
 
+def test_two_models_in_folders_of_one_name_are_two_models(
+    tiny_model: TinyModel, settings: Settings, tmp_path: Path
+) -> None:
+    mine, theirs = tmp_path / "mine" / "base", tmp_path / "theirs" / "base"
+    shutil.copytree(tiny_model("llama"), mine)
+    shutil.copytree(tiny_model("qwen3"), theirs)
+    with pytest.raises(ModelError, match="was made for"):
+        reject_other_base("lora", str(mine), ModelSpec(str(theirs)), str(theirs), settings)
+    shutil.rmtree(theirs)
+    shutil.copytree(mine, theirs)
+    reject_other_base("lora", str(mine), ModelSpec(str(theirs)), str(theirs), settings)
+
+
 # --- its tokenizer --------------------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ def reject_other_base(name: str, base: str, spec: ModelSpec, path: str, settings
     """Reject an adapter of another model.
 
     Names of folders and repositories are compared without their owner, as copies have other owners, and without what
-    tells of another form of the same weights; local folders by their files.
+    tells of another form of the same weights; local folders by their files, also where they are called alike.
 
     Args:
         name: of the adapter, for the message.
@@ -47,11 +47,17 @@ def reject_other_base(name: str, base: str, spec: ModelSpec, path: str, settings
         ModelError: it was made for another one.
     """
     names = {spec.id, path, str(_config_of(path, spec).get("_name_or_path") or "")} - {""}
-    if not base or base in names or {_last_part(base)} & {_last_part(other) for other in names}:
+    if not base or base in names:
         return
     folder, loaded = as_path(base), as_path(path)
-    both = folder is not None and loaded is not None and folder.is_dir() and loaded.is_dir()
-    if both and folder and loaded and _weights_of(folder, settings) == _weights_of(loaded, settings):
+    if folder is not None and loaded is not None and folder.is_dir() and loaded.is_dir():
+        if _weights_of(folder, settings) == _weights_of(loaded, settings):
+            return
+        # Folders are called alike by accident, such as `base`; another form of the same weights is called otherwise.
+        alike = _plain_name(base) == _plain_name(path)
+    else:
+        alike = False
+    if not alike and {_last_part(base)} & {_last_part(other) for other in names}:
         return
     raise ModelError(
         "The adapter {adapter} was made for {base}, and not for {model}. Name that model, or correct "
@@ -60,6 +66,11 @@ def reject_other_base(name: str, base: str, spec: ModelSpec, path: str, settings
         base=base,
         model=spec.id,
     )
+
+
+def _plain_name(name: str) -> str:
+    """The name of a folder, in lower case."""
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
 
 
 def _last_part(name: str) -> str:
