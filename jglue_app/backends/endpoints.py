@@ -176,7 +176,7 @@ class ServedModel:
 
 def is_served(model: str) -> bool:
     """Whether a model id has the form `ENDPOINT:MODEL`."""
-    return _MODEL_ID.fullmatch(model) is not None and not _is_drive(model)
+    return _MODEL_ID.fullmatch(model) is not None and not _exists(model)
 
 
 def endpoints(settings: Settings) -> Mapping[str, Endpoint]:
@@ -409,10 +409,9 @@ def _check_visitors(where: Message, endpoint: Endpoint) -> None:
         )
 
 
-def _is_drive(model: str) -> bool:
-    """Whether it is a path that begins with a drive of Windows, or exists here with a colon in its name."""
-    if model[1:3] in (":\\", ":/"):
-        return True
+def _exists(model: str) -> bool:
+    """Whether there is a file or folder here with a colon in its name. A drive of Windows has one letter, which no
+    endpoint has."""
     try:
         return Path(model).exists()
     except (OSError, ValueError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from jglue_app.backends.endpoints import endpoints, served_model, served_models
+from jglue_app.backends.endpoints import endpoints, is_served, served_model, served_models
 from jglue_app.errors import InputError, JglueAppError, UnknownNameError
 from jglue_app.settings import Settings
 from tests.served_models import with_endpoints
@@ -104,6 +105,14 @@ def test_visitors_see_and_use_what_is_listed_for_them_alone(settings: Settings) 
         with pytest.raises(UnknownNameError) as caught:
             served_model(model, public)
         assert "hidden:" not in str(caught.value).replace(model, "")
+
+
+def test_paths_are_no_models_on_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine:v2").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert is_served("vllm:org/model") and is_served("ollama:qwen3:0.6b")
+    for path in ("mine:v2", "./vllm:model", "C:/models/a", "C:\\models\\a", "/models/a:b", "org/model"):
+        assert not is_served(path)
 
 
 def test_other_mistakes_are_sentences(settings: Settings) -> None:
