@@ -17,12 +17,13 @@ the client reads its variable when it is opened, and sends it to this endpoint a
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -107,11 +108,11 @@ class Endpoint:
     headers: Mapping[str, str] = Field(default_factory=dict)
     """Sent with each request; `$NAME` stands for an environment variable."""
     query: Mapping[str, str] = Field(default_factory=dict)
-    """Query parameters of each request, such as Azure's `api-version`."""
+    """Query parameters of each request, such as Azure's `api-version`; `$NAME` stands for an environment variable."""
     body: Mapping[str, Any] = Field(default_factory=dict)
     """Parameters of each generation that the server takes beyond those that are sent anyway."""
     can: Mapping[str, bool] = Field(default_factory=dict)
-    """What the server can do, where it is not to be tried; keys are `CAPABILITIES`."""
+    """What of `CAPABILITIES` is not to be used (false); `stop` and `repetition_penalty` may also be said to work."""
     price_in: Price = 0.0
     price_out: Price = 0.0
     currency: str = "USD"
@@ -142,9 +143,14 @@ class Endpoint:
             thinking=given.thinking or self.thinking,
         )
 
+    hidden: bool = False
+    """Whether visitors use it, who are not shown where it is; set here and not in the file."""
+
     @property
     def address(self) -> str:
-        """The address as it may be stored and shown: without the query."""
+        """The address as it may be stored and shown: without the query, and for visitors a checksum of it."""
+        if self.hidden:
+            return f"address {hashlib.sha256(self.base_url.rstrip('/').encode()).hexdigest()[:12]}"
         return self.base_url.rstrip("/")
 
 
@@ -185,13 +191,16 @@ def endpoints(settings: Settings) -> Mapping[str, Endpoint]:
     Raises:
         InputError: the file cannot be read, or says something that cannot be.
     """
-    path = settings.endpoints_file
-    if path is None or not path.is_file():
-        if path is not None and os.environ.get("JGLUE_ENDPOINTS"):
+    file = settings.endpoints_file
+    if file is None:
+        return {}
+    path = Path(file.name) if settings.public else file  # Visitors are not told where it is.
+    if not file.is_file():
+        if os.environ.get("JGLUE_ENDPOINTS"):
             raise InputError("There is no file {path}, which JGLUE_ENDPOINTS names.", path=path)
         return {}
     try:
-        table = tomllib.loads(path.read_text("utf-8-sig"))
+        table = tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as e:
         raise InputError("{path} cannot be read ({reason}).", path=path, reason=reason_of(e)) from e
     except ValueError as e:  # Not UTF-8 or not TOML.
@@ -231,7 +240,9 @@ def served_model(model: str, settings: Settings) -> ServedModel:
 def visible_endpoints(settings: Settings) -> Mapping[str, Endpoint]:
     """The endpoints that may be used: on a public server, those that the operator lists for visitors."""
     known = endpoints(settings)
-    return {name: e for name, e in known.items() if e.visitors is not None} if settings.public else known
+    if not settings.public:
+        return known
+    return {name: replace(e, hidden=True) for name, e in known.items() if e.visitors is not None}
 
 
 def served_models(settings: Settings) -> dict[str, ServedModel]:
@@ -253,16 +264,13 @@ def key_of(endpoint: Endpoint) -> str | None:
     return _variable(endpoint, endpoint.key_env) if endpoint.key_env else None
 
 
-def headers_of(endpoint: Endpoint) -> dict[str, str]:
-    """The headers of an endpoint, with the values of the environment variables that they name.
+def with_variables(endpoint: Endpoint, texts: Mapping[str, str]) -> dict[str, str]:
+    """The headers or query parameters of an endpoint, with the values of the environment variables that they name.
 
     Raises:
         InputError: as `key_of`.
     """
-    return {
-        name: _REFERENCE.sub(lambda match: _variable(endpoint, match[1]), value)
-        for name, value in endpoint.headers.items()
-    }
+    return {name: _REFERENCE.sub(lambda match: _variable(endpoint, match[1]), text) for name, text in texts.items()}
 
 
 def _variable(endpoint: Endpoint, name: str) -> str:
@@ -300,6 +308,8 @@ def _endpoint(path: Path, name: str, entry: object) -> Endpoint:
             "{where}: the name of an endpoint has 2 to 64 letters, digits, '-' and '_'.",
             where=where,
         )
+    if reserved := sorted({"id", "hidden"} & entry.keys()):
+        raise _unknown_setting(where, reserved[0])
     try:
         endpoint = TypeAdapter(Endpoint).validate_python({**entry, "id": name})
     except ValidationError as e:
@@ -319,15 +329,17 @@ def _unusable(where: Message, error: ValidationError) -> InputError:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = ".".join(str(part) for part in first["loc"])[:100]
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = Joined(", ", [name for name in Endpoint.__dataclass_fields__ if name != "id"])
-        return InputError(
-            "{where}: there is no setting {field}. Known: {known}.", where=where, field=field, known=known
-        )
+        return _unknown_setting(where, field)
     if first["type"] in ("missing", "missing_argument"):
         return InputError("{where}: {field} is missing.", where=where, field=field)
     return InputError(
         "{where}: {field} has a value that it does not take ({reason}).", where=where, field=field, reason=first["msg"]
     )
+
+
+def _unknown_setting(where: Message, field: str) -> InputError:
+    known = Joined(", ", [name for name in Endpoint.__dataclass_fields__ if name not in ("id", "hidden")])
+    return InputError("{where}: there is no setting {field}. Known: {known}.", where=where, field=field, known=known)
 
 
 def _check_address(where: Message, endpoint: Endpoint) -> None:

@@ -70,7 +70,7 @@ def fingerprint_model(spec: ModelSpec, settings: Settings) -> ModelFingerprint |
     """
     if spec.backend == endpoints.BACKEND:
         module = importlib.import_module("jglue_app.backends.openai_api.backend")
-        return ModelFingerprint(module.identity(spec, settings))
+        return ModelFingerprint(module.identity(spec, settings, verify=True))
     if spec.adapter is not None:
         base = fingerprint_model(without_adapter(spec), settings)
         return _with_adapter(base, _adapter_files(spec.adapter, settings, current_commit)) if base else None
@@ -122,7 +122,8 @@ def require_unchanged(spec: ModelSpec, settings: Settings, loaded: str = "") -> 
     if spec.files_sha256 is None:
         return
     if spec.backend == endpoints.BACKEND:
-        if (found := fingerprint_model(spec, settings)) is not None and found.digest != spec.files_sha256:
+        module = importlib.import_module("jglue_app.backends.openai_api.backend")
+        if ModelFingerprint(module.identity(spec, settings)).digest != spec.files_sha256:
             raise ModelError(
                 "The server of {model} answers otherwise than when the run was planned. Start it again: that makes "
                 "another run.",

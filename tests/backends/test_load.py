@@ -730,7 +730,10 @@ def test_quantized_models_load_on_a_cpu_and_answer(
             ModelSpec("gemma-3-270m", quantization="8bits"),
             r"Unknown quantization '8bits'\. Did you mean '8bit'\? Known: none, 8bit, 4bit",
         ),
-        (ModelSpec("gemma-3-270m", backend="hff"), r"Unknown backend 'hff'\. Did you mean 'hf'\? Known: hf, openai_api, scripted"),
+        (
+            ModelSpec("gemma-3-270m", backend="hff"),
+            r"Unknown backend 'hff'\. Did you mean 'hf'\? Known: hf, openai_api, scripted",
+        ),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(settings: Settings, spec: ModelSpec, says: str) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from jglue_app import evaluate
 from jglue_app.backends.endpoints import served_model
-from jglue_app.backends.openai_api import capabilities
+from jglue_app.backends.openai_api import capabilities, handshake
 from jglue_app.backends.pool import ModelPool
 from jglue_app.data.files import load
-from jglue_app.errors import InputError, ModelError
+from jglue_app.errors import InputError, ModelError, NetworkError
 from jglue_app.messages import say
 from jglue_app.prompt_lab import try_item
 from jglue_app.runs.request import Side
@@ -22,6 +22,7 @@ from jglue_app.settings import Settings, load_settings
 from jglue_app.types import ModelSpec
 from jglue_app.ui.views.item import SideView, item_view
 from tests.api_server import ApiConfig, ApiServer
+from tests.api_server.model import LanguageModel
 
 Describe = Callable[..., Settings]
 
@@ -127,3 +128,42 @@ def test_a_run_that_is_complete_asks_the_server_nothing(describe: Describe) -> N
         sent = len(server.posts)
         run(method="both")
         assert len(server.posts) == sent
+
+
+def test_other_weights_under_the_same_name_are_noticed_when_a_run_is_planned(
+    describe: Describe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ApiServer() as server:
+        describe(server)
+        first = run(method="generate")
+        server.model = LanguageModel(seed="other weights")
+        again = run(method="generate")
+        assert again.path == first.path  # A moment ago the server was asked.
+        monkeypatch.setattr(handshake, "MOMENT_S", -1)
+        sent = len(server.posts)
+        third = run(method="generate", limit=4)
+        assert third.path != first.path
+        assert len(server.posts) - sent > 4
+        changed = {k for k, v in files_of(first).items() if files_of(third)[k] != v}
+        assert {"chat: answer", "completions: answer"} & changed
+        sent = len(server.posts)
+        assert run(method="generate", limit=4).path == third.path
+        assert len(server.posts) - sent == 1  # One question, and no item.
+
+
+def files_of(stored: Any) -> dict[str, str]:
+    files: dict[str, str] = RunStore(stored.path).manifest()["model_files"]
+    return files
+
+
+def test_visitors_are_not_shown_where_a_server_is(describe: Describe, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ApiServer() as server:
+        describe(server, "visitors = { tokens = 100000, tokens_per_day = 1000000 }\n")
+        monkeypatch.setenv("JGLUE_MODE", "public")
+        stored = run(method="generate")
+        port = server.base_url.split(":")[2].split("/")[0]
+        manifest = (stored.path / "manifest.json").read_text("utf-8")
+    assert f":{port}" not in manifest
+    with pytest.raises(NetworkError) as gone:
+        evaluate("own:tiny", tasks=["jnli"], data="sample", limit=4, format="chat", style="number", method="generate")
+    assert port not in str(gone.value) and "own" in str(gone.value)

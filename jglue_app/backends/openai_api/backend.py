@@ -80,7 +80,12 @@ def memory_free(device: str) -> int:
 
 
 def identity(
-    spec: ModelSpec, settings: Settings, notify: Notify = lambda _: None, *, again: bool = False
+    spec: ModelSpec,
+    settings: Settings,
+    notify: Notify = lambda _: None,
+    *,
+    again: bool = False,
+    verify: bool = False,
 ) -> dict[str, str]:
     """What distinguishes runs of a model on a server: name → value, of its handshake and of endpoints.toml.
 
@@ -89,13 +94,16 @@ def identity(
         settings: where endpoints are described and handshakes kept.
         notify: called with what takes long.
         again: ask the server, though that was done within a day.
+        verify: ask it one known question, so that another model under the same name is noticed.
 
     Raises:
         InputError, ModelError, NetworkError: as `open_model`.
     """
     _reject_local_options(spec)
     served = served_model(spec.id, settings)
-    found = handshake(served, settings, lambda: _tokenizer(served, settings, notify), notify, again=again)
+    found = handshake(
+        served, settings, lambda: _tokenizer(served, settings, notify), notify, again=again, verify=verify
+    )
     return found.identity | kept.described(served)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from jglue_app.backends.endpoints import ServedModel
 from jglue_app.settings import Settings
 
-VERSION = 2
+NO_PART_OF_IDENTITY = ("usage", "deterministic", "stop", "repetition_penalty", "sample")
+"""What changes no answer, or is seen now and then of a server whose answers vary. Of the sample the checksum counts."""
+VERSION = 9
 """Of the handshake: raised when it asks otherwise, so that what is kept is not used any more."""
 MAX_AGE = datetime.timedelta(hours=24)
 """How long a handshake holds. After it the server is asked again before the next run."""
@@ -41,6 +43,8 @@ class Interface:
     """Whether a repetition penalty changes its answer."""
     usage: bool
     """Whether it counts tokens."""
+    sample: str
+    """What it answers to a known question, where it is deterministic; else empty. Another model answers otherwise."""
     reasoning: bool = False
     """Whether it thinks although it is told not to."""
     thinking_off: str = ""
@@ -84,8 +88,10 @@ class Capabilities:
             facts |= {
                 f"{name}: {f.name}": str(getattr(interface, f.name))
                 for f in dataclasses.fields(interface)
-                if f.name != "usage"
+                if f.name not in NO_PART_OF_IDENTITY
             }
+            if interface.sample:
+                facts[f"{name}: answer"] = hashlib.sha256(interface.sample.encode()).hexdigest()[:16]
         for name in ("prompt_logprobs", "chat_logprobs", "token_ids", "applies_template", "context_length"):
             facts[name] = str(getattr(self, name))
         return facts
@@ -104,11 +110,16 @@ class Handshake:
     @property
     def fresh(self) -> bool:
         """Whether it still holds."""
+        return self.seconds < MAX_AGE.total_seconds()
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it was; infinite where that cannot be told."""
         try:
             age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(self.date)
         except (TypeError, ValueError):
-            return False
-        return datetime.timedelta(0) <= age < MAX_AGE
+            return math.inf
+        return abs(age.total_seconds())
 
     @property
     def identity(self) -> dict[str, str]:
@@ -155,7 +166,7 @@ def described(served: ServedModel) -> dict[str, str]:
     is a checksum, as somebody may have written a secret into them."""
     endpoint, facts = served.endpoint, served.facts
     found = {"tokenizer": facts.tokenizer or "", "context_length (endpoints.toml)": str(facts.context_length or "")}
-    for name in ("body", "query"):
+    for name in ("body", "query", "headers"):
         text = json.dumps(dict(getattr(endpoint, name)), sort_keys=True, default=str)
         found[f"{name} (checksum)"] = hashlib.sha256(text.encode()).hexdigest()[:16] if text != "{}" else ""
     if facts.thinking is not None:
@@ -167,13 +178,20 @@ def described(served: ServedModel) -> dict[str, str]:
 def _is_same(old: Capabilities, new: Capabilities) -> bool:
     known = set(new.fingerprints) & set(old.fingerprints) or not (new.fingerprints or old.fingerprints)
     same_models = set(new.models) <= set(old.models)
-    neutral: Mapping[str, Any] = {"models": (), "fingerprints": (), "tokens_per_character": 0.0, "overhead": 0}
-    return bool(known) and same_models and dataclasses.replace(old, **neutral) == dataclasses.replace(new, **neutral)
+    of_who = ("model", "system_fingerprint")
+    before, after = ({k: v for k, v in of.identity.items() if k not in of_who} for of in (old, new))
+    return bool(known) and same_models and before == after
 
 
 def _path(served: ServedModel, settings: Settings) -> Any:
     endpoint = served.endpoint
     parts = (endpoint.address, served.name, dict(endpoint.query), list(endpoint.interfaces), dict(endpoint.can))
-    more = (dict(endpoint.body), served.facts.tokenizer, served.facts.thinking, endpoint.thinking_off)
+    more = (
+        dict(endpoint.body),
+        dict(endpoint.headers),
+        served.facts.tokenizer,
+        served.facts.thinking,
+        endpoint.thinking_off,
+    )
     name = hashlib.sha256(json.dumps([*parts, *more], sort_keys=True, default=str).encode()).hexdigest()[:32]
     return settings.cache_dir / "endpoints" / f"{name}.json"

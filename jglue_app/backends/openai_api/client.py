@@ -18,7 +18,7 @@ import httpx2
 import openai
 import tenacity
 
-from jglue_app.backends.endpoints import ServedModel, headers_of, key_of
+from jglue_app.backends.endpoints import ServedModel, key_of, with_variables
 from jglue_app.backends.openai_api import failures
 from jglue_app.backends.openai_api.failures import RequestError
 from jglue_app.errors import InputError, first_line
@@ -45,8 +45,10 @@ class Client:
         self._served = served
         self.endpoint = served.endpoint
         self._key = key_of(self.endpoint) or ""
-        self._headers = headers_of(self.endpoint)
+        self._headers = with_variables(self.endpoint, self.endpoint.headers)
+        query = with_variables(self.endpoint, self.endpoint.query)
         filled_in = [value for name, value in self._headers.items() if value != self.endpoint.headers[name]]
+        filled_in += [value for name, value in query.items() if value != self.endpoint.query[name]]
         self._secrets = "\n".join([self._key, *filled_in])
         if self._key:
             bearer = self.endpoint.key_header.lower() == "authorization"
@@ -58,7 +60,7 @@ class Client:
             api_key="set where a request leaves",
             base_url=self.endpoint.base_url.rstrip("/") + "/",
             max_retries=0,
-            default_query=dict(self.endpoint.query),
+            default_query=query,
             http_client=self._http,
         )
 

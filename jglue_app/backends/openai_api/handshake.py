@@ -39,6 +39,8 @@ LIMIT, THINKING_LIMIT = 16, 2_048
 """New tokens of a probe, and of one where a thought has taken them all."""
 TOP = (20, 5)
 """Numbers of most likely tokens to ask for: the most of vLLM and of OpenAI's chats, and of OpenAI's completions."""
+MOMENT_S = 60
+"""How long a handshake is trusted without a question."""
 MAX_BARE_TOKENS = 6
 """Tokens that `SHORT` may take with BOS and others, where no chat template is put around it."""
 CHARS_PER_TOKEN = 8
@@ -61,6 +63,7 @@ def handshake(
     notify: Notify = lambda _: None,
     *,
     again: bool = False,
+    verify: bool = False,
 ) -> Handshake:
     """What the server of a model can do: as it is kept, or found out now where that is too old.
 
@@ -70,12 +73,17 @@ def handshake(
         tokenizer: loads the model's tokenizer, where the endpoint names one; called if the server is asked.
         notify: called with what takes long.
         again: ask in any case.
+        verify: ask what is kept one known question first, unless that was done a moment ago: behind an address another
+            model may answer under the same name.
 
     Raises:
         ModelError, NetworkError: the server cannot be used.
     """
     kept = None if again else load(served, settings)
-    if kept is not None and kept.fresh:
+    trusted = kept is not None and kept.fresh
+    if kept is not None and trusted and verify and kept.seconds > MOMENT_S:
+        trusted = _still_answers(served, kept.capabilities)
+    if kept is not None and trusted:
         return kept
     notify(Message("Asking the endpoint {endpoint} what it can do.", endpoint=served.endpoint.id))
     client = Client(served)
@@ -86,6 +94,26 @@ def handshake(
     finally:
         client.close()
     return keep(served, settings, found)
+
+
+def _still_answers(served: ServedModel, can: Capabilities) -> bool:
+    """Whether a server answers a known question as at its handshake; true where that cannot be told."""
+    kind = next((k for k, i in (("chat", can.chat), ("completions", can.completions)) if i and i.sample), None)
+    interface = can.chat if kind == "chat" else can.completions
+    if kind is None or interface is None or interface.reasoning:
+        return True
+    parameters: dict[str, Any] = {interface.limit: LIMIT}
+    parameters |= ({"temperature": 0} if interface.temperature else {}) | ({"seed": 0} if interface.seed else {})
+    if kind == "chat":
+        parameters |= thinking_parameters(served, "off", None, interface.thinking_off)
+    client = Client(served)
+    try:
+        answer = _Probes(served, client, None).ask(kind, parameters, tries=PROBE_TRIES)
+    except RequestError:  # Said where an item is sent.
+        return True
+    finally:
+        client.close()
+    return answer.text == interface.sample and (not answer.model or answer.model in can.models)
 
 
 def as_token_ids(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -174,7 +202,7 @@ class _Probes:
         # A server that ignores temperature 0 and not the seed would give one drawn text again and again.
         seeded = "seed" in parameters and "temperature" in parameters
         while len(texts) < ANSWERS:
-            texts.append(self._ask(kind, {**parameters, **({"seed": len(texts)} if seeded else {})}).text)
+            texts.append(self.ask(kind, {**parameters, **({"seed": len(texts)} if seeded else {})}).text)
         deterministic = len(set(texts)) == 1
         reasoning = bool(first.reasoning or first.reasoning_tokens)
         top = 0
@@ -193,6 +221,7 @@ class _Probes:
             repetition_penalty=(deterministic and self._penalizes(kind, parameters, first.text))
             if penalty is None
             else penalty,
+            sample=first.text if deterministic else "",
             usage=first.prompt_tokens is not None and first.new_tokens is not None,
             reasoning=reasoning,
             thinking_off=str(thinking_off),
@@ -208,7 +237,7 @@ class _Probes:
         refused: RequestError | None = None
         for _ in range(8):
             try:
-                answer = self._ask(kind, parameters)
+                answer = self.ask(kind, parameters)
             except RequestError as e:
                 changed = _without_refused(parameters, e)
                 if changed is None:
@@ -241,7 +270,7 @@ class _Probes:
             return {}
         return thinking_parameters(self._served, "off", None, self._endpoint.thinking_off)
 
-    def _ask(self, kind: str, parameters: Mapping[str, Any], text: str = QUESTION, tries: int = TRIES) -> Answer:
+    def ask(self, kind: str, parameters: Mapping[str, Any], text: str = QUESTION, tries: int = TRIES) -> Answer:
         if kind == "chat":
             body = {"messages": [{"role": "user", "content": text}], **parameters, **self._endpoint.body}
             answer = responses.chat_answer(self._endpoint, self._client.post(PATHS[kind], body, tries=tries))
@@ -279,7 +308,7 @@ class _Probes:
     def _try(self, kind: str, parameters: Mapping[str, Any]) -> Answer | None:
         """An answer; None where the server does not take the parameters."""
         try:
-            return self._ask(kind, parameters, tries=PROBE_TRIES)
+            return self.ask(kind, parameters, tries=PROBE_TRIES)
         except RequestError as e:
             if e.run is not None or e.kind == "unreachable":
                 raise
@@ -383,7 +412,7 @@ class _Probes:
         counts = []
         for text in (TEXT, TEXT + CONTINUED):
             try:
-                counts.append(self._ask(kind, limit, text).prompt_tokens)
+                counts.append(self.ask(kind, limit, text).prompt_tokens)
             except RequestError as e:
                 if e.run is not None or e.kind == "unreachable":
                     raise

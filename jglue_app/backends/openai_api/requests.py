@@ -69,7 +69,7 @@ def output_of(prompt: Prompt, answer: Answer, exchange: ItemExchange, limit: int
         new_tokens,
         seconds,
         reasoning=answer.reasoning,
-        reasoning_tokens=answer.reasoning_tokens,
+        reasoning_tokens=answer.reasoning_tokens or min(exchange.tokens_of(answer.reasoning or ""), new_tokens),
         usage=exchange.usage,
     )
 
@@ -251,7 +251,9 @@ class ItemExchange:
         if prompt is None or new is None:
             self._estimated = True
         prompt = self.shared.estimated_tokens(text, turns=False) if prompt is None else prompt
-        new = self.tokens_of(_generated(answer)) if new is None else new
+        if new is None:
+            limits = [body[name] for name in ("max_tokens", "max_completion_tokens") if isinstance(body.get(name), int)]
+            new = min([self.tokens_of(_generated(answer)), *limits])
         self._add(prompt, new)
         return prompt, new
 
