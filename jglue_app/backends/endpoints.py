@@ -17,7 +17,9 @@ the client reads its variable when it is opened, and sends it to this endpoint a
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import json
 import os
 import re
 import tomllib
@@ -44,6 +46,12 @@ CAPABILITIES = (
     "embeddings",
 )
 """What `can` may say of a server; what it does not say is tried in the handshake."""
+
+OF_THE_RUN = (
+    *("model", "messages", "prompt", "input", "max_tokens", "max_completion_tokens", "stop", "stream", "n", "best_of"),
+    *("echo", "logprobs", "top_logprobs", "prompt_logprobs", "temperature", "seed", "repetition_penalty"),
+)
+"""What a request says for the run itself, so that `body` cannot say otherwise."""
 
 _MODEL_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]+):(.+)", re.DOTALL)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,63}")
@@ -159,6 +167,21 @@ class ServedModel:
     def id(self) -> str:
         """As it is named here: `ENDPOINT:MODEL`."""
         return f"{self.endpoint.id}:{self.name}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the operator says of it that changes answers, for a run's identity: name → value; empty if nothing."""
+        endpoint, facts = self.endpoint, self.facts
+        found: dict[str, str] = {}
+        if endpoint.body or endpoint.query:  # As a checksum: what stands there may be private.
+            text = json.dumps([dict(endpoint.body), dict(endpoint.query)], sort_keys=True, default=str)
+            found["body, query"] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        if facts.tokenizer:
+            found["tokenizer"] = facts.tokenizer
+        if facts.thinking:
+            on = f", {endpoint.thinking_on}" if facts.thinking == "reasoning_effort" else ""
+            found["thinking"] = facts.thinking + on
+        return found
 
     @property
     def priced(self) -> bool:
@@ -304,6 +327,7 @@ def _endpoint(path: Path, name: str, entry: object) -> Endpoint:
         raise _unusable(where, e) from None
     _check_address(where, endpoint)
     _check_key(where, endpoint)
+    _check_body(where, endpoint)
     if unknown := [key for key in endpoint.can if key not in CAPABILITIES]:
         raise UnknownNameError(mark("capability"), unknown[0], CAPABILITIES)
     if not endpoint.interfaces:
@@ -359,7 +383,10 @@ def _is_near(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
+        # An address may also be one number, and the dot of a domain a full-width one.
+        return (host.isascii() and not host[0].isdigit() and "." not in host) or host.endswith(
+            (".local", ".internal", ".localhost")
+        )
     return address.is_private or address.is_loopback or address.is_link_local
 
 
@@ -383,6 +410,23 @@ def _check_key(where: Message, endpoint: Endpoint) -> None:
             )
         if not value.isascii() or any(ord(c) < 32 for c in value + header):
             raise InputError("{where}: {header} holds what a header cannot have.", where=where, header=header[:100])
+
+
+def _check_body(where: Message, endpoint: Endpoint) -> None:
+    """Refuse parameters that would change what a run asks for, or hold a key."""
+    ways = {endpoint.thinking, *(model.thinking for model in endpoint.models.values())}
+    for name, value in endpoint.body.items():
+        if name.lower() in OF_THE_RUN or name in ways:
+            raise InputError(
+                "{where}: body holds {name}, which each run sets by itself. Take it out.", where=where, name=name[:100]
+            )
+        if isinstance(value, str) and _KEY_SHAPE.search(value.strip()):
+            raise InputError(
+                "{where}: {header} holds a key. Take it out of the file, and name the environment variable that holds "
+                "it with key_env, or as $NAME.",
+                where=where,
+                header=name[:100],
+            )
 
 
 def _check_visitors(where: Message, endpoint: Endpoint) -> None:

@@ -95,7 +95,7 @@ def identity(
     _reject_local_options(spec)
     served = served_model(spec.id, settings)
     found = handshake(served, settings, lambda: _tokenizer(served, settings, notify), notify, again=again)
-    return found.identity
+    return found.identity | served.settings
 
 
 def can_rank(spec: ModelSpec, settings: Settings, prompt_format: str) -> bool:
