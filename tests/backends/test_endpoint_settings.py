@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from jglue_app.backends.endpoints import endpoints, served_model
@@ -62,3 +64,36 @@ def test_settings_that_change_answers_make_another_run(settings: Settings) -> No
     assert len({str(facts) for facts in seen}) == len(changes)
     plain = served_model("here:tiny", with_endpoints(settings, here={"base_url": URL}))
     assert plain.settings == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("body = {when = 2020-01-01}", "JSON cannot have"),
+        ("body = {x = inf}", "JSON cannot have"),
+        ("body = {x = " + "[" * 5000 + "]" * 5000 + "}", "is not a TOML file|JSON cannot have"),
+        ("timeout = 1e300", "timeout has a value"),
+        ("deadline = inf", "deadline has a value"),
+        ("requests_per_minute = 1e-300", "requests_per_minute has a value"),
+        ('headers = {"" = "c"}', "cannot be set as a header"),
+        ('headers = {"a b" = "c"}', "cannot be set as a header"),
+        ('headers = {Host = "example.org"}', "cannot be set as a header"),
+        ('headers = {Content-Length = "5"}', "cannot be set as a header"),
+        ('key_header = "Host"', "cannot be set as a header"),
+        ('headers = {X-Goog-Api-Key = "abc"}', "holds a key"),
+        ('headers = {Cookie = "abc"}', "holds a key"),
+        ('query = {k = "AIzaSyD-planted"}', "holds a key"),
+        ('query = {key = "$NAME"}', "query parameter key would hold a key"),
+    ],
+)
+def test_what_no_request_can_have_is_refused_in_a_sentence(settings: Settings, line: str, says: str) -> None:
+    path = settings.cache_dir.parent / "odd.toml"
+    path.write_text(f'[here]\nbase_url = "{URL}"\n{line}\n', "utf-8")
+    with pytest.raises(InputError, match=says):
+        endpoints(replace(settings, endpoints_file=path))
+
+
+@pytest.mark.parametrize("host", ["a\0b", "a\nb", "a b", "a" * 300])
+def test_an_address_that_is_none_is_refused_before_a_request(settings: Settings, host: str) -> None:
+    with pytest.raises(InputError, match="is no address"):
+        endpoints(with_endpoints(settings, here={"base_url": f"http://{host}/v1"}))

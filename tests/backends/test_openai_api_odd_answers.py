@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from jglue_app.backends import open_backend
+from jglue_app.backends import open_backend, open_tokenizer
+from jglue_app.backends.endpoints import served_model
 from jglue_app.backends.openai_api.backend import OpenAIBackend
 from jglue_app.backends.openai_api.client import Client
+from jglue_app.backends.openai_api.handshake import handshake
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
 from tests.api_server import ApiServer
 from tests.api_server import answers as right_answers
 from tests.api_server.connection import Exchange
 from tests.backends.contract import make_prompt, never, output, text_of
-from tests.served_models import served, with_server
+from tests.served_models import served, with_server, write_tokenizer
 
 Json = dict[str, Any]
 Connect = Callable[..., OpenAIBackend]
@@ -151,3 +153,32 @@ def test_a_list_of_models_that_never_ends_is_not_waited_for(server: OddServer, s
     assert client.listed_models() == {}
     assert time.monotonic() - started < 2
     client.close()
+
+
+@pytest.mark.parametrize("tokenizer", [True, False])
+def test_log_probabilities_that_stand_at_the_token_before_are_not_believed(
+    server: OddServer, connect: Connect, settings: Settings, *, tokenizer: bool
+) -> None:
+    def shift(body: Json) -> None:
+        values = (body["choices"][0].get("logprobs") or {}).get("token_logprobs")
+        if values and values[0] is None:
+            values[:] = [*values[1:], values[-1]]
+        body["choices"][0].pop("prompt_logprobs", None)
+        body.pop("prompt_logprobs", None)
+
+    entry: dict[str, object] = {}
+    if tokenizer:
+        entry["tokenizer"] = str(write_tokenizer(settings.cache_dir.parent / "tokenizer"))
+    assert handshake_of(settings, server, **entry) == ("echo", tokenizer)
+    server.change = shift
+    assert handshake_of(settings, server, **entry) == ("", tokenizer)
+
+
+def handshake_of(settings: Settings, server: OddServer, **entry: object) -> tuple[str, bool]:
+    """How the server gives log-probabilities of a prompt, and whether it takes token ids."""
+    here = with_server(settings, server, **entry)
+    model = served_model("here:tiny", here)
+    name = model.facts.tokenizer
+    tokenizer = open_tokenizer(ModelSpec(name), here, print) if name else None
+    can = handshake(model, here, lambda: tokenizer, again=True).capabilities
+    return can.prompt_logprobs, can.token_ids

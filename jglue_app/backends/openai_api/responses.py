@@ -66,7 +66,7 @@ def completion_answer(endpoint: Endpoint, answer: Mapping[str, Any]) -> Answer:
 
 
 def echoed_logprobs(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[float | None]:
-    """Log-probabilities of the prompt's tokens, of an answer with `echo`; that of the first is None.
+    """Log-probabilities of the prompt's tokens, of an answer with `echo`; that of the first is mostly None.
 
     Raises:
         RequestError: there are none, or their number is not that of the prompt's tokens.
@@ -86,7 +86,7 @@ def echoed_logprobs(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[float
 
 
 def prompt_logprobs(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[float | None]:
-    """Log-probabilities of the prompt's tokens, of an answer to `prompt_logprobs: 0`; that of the first is None.
+    """Log-probabilities of the prompt's tokens, of an answer to `prompt_logprobs: 0`; that of the first is mostly None.
 
     Raises:
         RequestError: there are none, or more than one for a token.
@@ -217,11 +217,11 @@ def _first_completion_tokens(choice: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _checked(endpoint: Endpoint, values: Sequence[Any]) -> list[float | None]:
-    """Log-probabilities of which only the first may be missing."""
+    """Log-probabilities of which only the first may be missing: it is there where something unseen stands before it."""
     if len(values) < 2 or not all(_is_logprob(value) for value in values[1:]):
         raise failures.other_shape(endpoint, "token_logprobs")
     rest = [min(float(value), 0.0) for value in values[1:]]
-    return [None, *rest]
+    return [min(float(values[0]), 0.0) if _is_logprob(values[0]) else None, *rest]
 
 
 def _reasoning_tokens(usage: Mapping[str, Any]) -> int:
