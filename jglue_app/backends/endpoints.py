@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import os
 import re
 import tomllib
@@ -46,6 +47,12 @@ CAPABILITIES = (
 )
 """What `can` may say of a server; what it does not say is tried in the handshake."""
 
+OF_THE_RUN = (
+    *("model", "messages", "prompt", "input", "max_tokens", "max_completion_tokens", "stop", "stream", "n", "best_of"),
+    *("echo", "logprobs", "top_logprobs", "prompt_logprobs", "temperature", "seed", "repetition_penalty"),
+)
+"""What a request says for the run itself, so that `body` cannot say otherwise."""
+
 _MODEL_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]+):(.+)", re.DOTALL)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -53,10 +60,16 @@ _REFERENCE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 _KEY_SHAPE = re.compile(r"^(sk|hf|gsk|xai|key|pk)[-_]|^AIza|^[0-9a-fA-F]{32,}$")
 _RANDOM_NAME = re.compile(r"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9]{20,}")
 """What no variable is called, and what keys of some providers look like."""
+_SECRET = ("authorization", "proxy-authorization", "cookie", "key", "api-key", "api_key", "x-api-key", "x-goog-api-key")
+"""Headers and query parameters that hold keys."""
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OF_HTTP = ("host", "content-length", "content-type", "transfer-encoding", "connection")
+"""Headers that the HTTP client sets."""
 _CONFIG = ConfigDict(extra="forbid")
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -108,7 +121,7 @@ class Endpoint:
     headers: Mapping[str, str] = Field(default_factory=dict)
     """Sent with each request; `$NAME` stands for an environment variable."""
     query: Mapping[str, str] = Field(default_factory=dict)
-    """Query parameters of each request, such as Azure's `api-version`; `$NAME` stands for an environment variable."""
+    """Query parameters of each request, such as Azure's `api-version`."""
     body: Mapping[str, Any] = Field(default_factory=dict)
     """Parameters of each generation that the server takes beyond those that are sent anyway."""
     can: Mapping[str, bool] = Field(default_factory=dict)
@@ -117,10 +130,10 @@ class Endpoint:
     price_out: Price = 0.0
     currency: str = "USD"
     requests_at_once: Annotated[int, Field(ge=1, le=256, strict=True)] = 4
-    requests_per_minute: Positive | None = None
-    timeout: Positive = 120.0
+    requests_per_minute: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] | None = None
+    timeout: Seconds = 120.0
     """Seconds that one try of a request may take."""
-    deadline: Positive = 600.0
+    deadline: Seconds = 600.0
     """Seconds that all tries of a request may take together."""
     context_length: Count | None = None
     tokenizer: str | None = None
@@ -203,7 +216,7 @@ def endpoints(settings: Settings) -> Mapping[str, Endpoint]:
         table = tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as e:
         raise InputError("{path} cannot be read ({reason}).", path=path, reason=reason_of(e)) from e
-    except ValueError as e:  # Not UTF-8 or not TOML.
+    except (ValueError, RecursionError) as e:  # Not UTF-8 or not TOML, or tables in tables without end.
         raise InputError("{path} is not a TOML file ({reason}).", path=path, reason=reason_of(e)) from e
     return {name: _endpoint(path, name, entry) for name, entry in table.items()}
 
@@ -316,6 +329,7 @@ def _endpoint(path: Path, name: str, entry: object) -> Endpoint:
         raise _unusable(where, e) from None
     _check_address(where, endpoint)
     _check_key(where, endpoint)
+    _check_body(where, endpoint)
     if unknown := [key for key in endpoint.can if key not in CAPABILITIES]:
         raise UnknownNameError(mark("capability"), unknown[0], CAPABILITIES)
     if not endpoint.interfaces:
@@ -346,6 +360,9 @@ def _check_address(where: Message, endpoint: Endpoint) -> None:
     try:
         parts = urlsplit(endpoint.base_url)
         port = parts.port
+        (parts.hostname or "").encode("idna")
+        if not endpoint.base_url.isprintable() or " " in endpoint.base_url:
+            raise ValueError
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
@@ -374,7 +391,10 @@ def _is_near(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
+        # An address may also be one number, and the dot of a domain a full-width one.
+        return (host.isascii() and not host[0].isdigit() and "." not in host) or host.endswith(
+            (".local", ".internal", ".localhost")
+        )
     return address.is_private or address.is_loopback or address.is_link_local
 
 
@@ -389,7 +409,7 @@ def _check_key(where: Message, endpoint: Endpoint) -> None:
         )
     parameters = {name: value for name, value in endpoint.body.items() if isinstance(value, str)}
     for header, value in {**parameters, **endpoint.headers, **endpoint.query}.items():
-        secret = header.lower() in ("authorization", "api-key", "x-api-key", "api_key") and not _REFERENCE.search(value)
+        secret = header.lower() in _SECRET and not _REFERENCE.search(value)
         if secret or _KEY_SHAPE.search(value.removeprefix("Bearer ").strip()):
             raise InputError(
                 "{where}: {header} holds a key. Take it out of the file, and name the environment variable that holds "
@@ -400,6 +420,40 @@ def _check_key(where: Message, endpoint: Endpoint) -> None:
     for header, value in {**endpoint.headers, **endpoint.query}.items():
         if not value.isascii() or any(ord(c) < 32 for c in value + header):
             raise InputError("{where}: {header} holds what a header cannot have.", where=where, header=header[:100])
+    for header in (*endpoint.headers, endpoint.key_header):
+        if not _HEADER.fullmatch(header) or header.lower() in _OF_HTTP:
+            raise InputError("{where}: {header!r} cannot be set as a header.", where=where, header=header[:100])
+    for name, value in endpoint.query.items():
+        if _REFERENCE.search(value):  # Addresses are written into logs, here and on the way.
+            raise InputError(
+                "{where}: the query parameter {name} would hold a key, which addresses never do here. Send it as a "
+                "header: key_env, with key_header where that is not Authorization.",
+                where=where,
+                name=name[:100],
+            )
+
+
+def _check_body(where: Message, endpoint: Endpoint) -> None:
+    """Refuse parameters that would change what a run asks for, or hold a key."""
+    try:
+        json.dumps(dict(endpoint.body), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise InputError(
+            "{where}: body holds what JSON cannot have: a date, a time, or a number without end.", where=where
+        ) from None
+    ways = {endpoint.thinking, *(model.thinking for model in endpoint.models.values())}
+    for name, value in endpoint.body.items():
+        if name.lower() in OF_THE_RUN or name in ways:
+            raise InputError(
+                "{where}: body holds {name}, which each run sets by itself. Take it out.", where=where, name=name[:100]
+            )
+        if isinstance(value, str) and _KEY_SHAPE.search(value.strip()):
+            raise InputError(
+                "{where}: {header} holds a key. Take it out of the file, and name the environment variable that holds "
+                "it with key_env, or as $NAME.",
+                where=where,
+                header=name[:100],
+            )
 
 
 def _check_visitors(where: Message, endpoint: Endpoint) -> None:

@@ -61,6 +61,7 @@ def open_spending(
         raise no_budget(estimate_plan(plan, backend, store))
     if not is_paid(info) and other is None:
         return None, info
+    _require_one_currency(plan, store, info)
     return Spending(plan.budget if is_paid(info) else None, spent_so_far(store), other), info
 
 
@@ -139,7 +140,8 @@ def note_cost(store: RunStore, writer: RunWriter, spending: Spending | None, now
     """
     manifest = store.manifest()
     info = _priced(manifest)
-    if info is None or not is_paid(info):
+    # A run that was begun without a price may have got one since: what is paid now is beside its answers.
+    if info is None or not (is_paid(info) or _beside(manifest) or (spending is not None and spending.spent)):
         return
     outputs = [record.output for record in store.records() if record.output is not None]
     paid = paid_for_outputs(outputs, info)
@@ -149,7 +151,7 @@ def note_cost(store: RunStore, writer: RunWriter, spending: Spending | None, now
         beside = max(0.0, beside)
     beside = 0.0 if abs(beside) < 1e-9 * max(paid.price, 1e-9) else beside
     cost = {
-        "currency": paid.currency,
+        "currency": paid.currency or (now.currency if now else "") or manifest.get("cost", {}).get("currency", ""),
         "price": paid.price + beside,
         "beside_answers": beside,
         "requests": paid.requests,
@@ -169,6 +171,23 @@ def check_server(backend: Backend, plan: Plan) -> None:
     if isinstance(backend, ServerBackend):
         ranks = any(TASKS[name].kind == "choice" for name in plan.spec.tasks)
         backend.check(plan.spec.prompt, plan.spec.decoding, ranks=ranks)
+
+
+def _require_one_currency(plan: Plan, store: RunStore, now: ModelInfo) -> None:
+    """Refuse to add amounts of two currencies; raises InputError."""
+    manifest = store.manifest() if store.exists() else {}
+    begun, cost = _priced(manifest), manifest.get("cost")
+    noted = cost.get("currency") if isinstance(cost, Mapping) else None
+    before = begun.currency if begun is not None and is_paid(begun) else noted
+    if before and is_paid(now) and str(before).upper() != now.currency.upper():
+        raise InputError(
+            "{model}: this run was paid in {before} so far, and endpoints.toml has its prices in {now}. Amounts of two "
+            "currencies cannot be added: write the prices in {before}, or delete the run {folder} to start over.",
+            model=plan.spec.model.id,
+            before=before,
+            now=now.currency,
+            folder=store.path.name,
+        )
 
 
 def _open(plan: Plan, pool: ModelPool, store: RunStore, notify: Notify) -> PaidBackend | None:

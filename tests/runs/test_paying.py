@@ -249,6 +249,37 @@ def test_other_prices_in_a_later_session_are_counted_as_they_were(
     assert cost["beside_answers"] == 2 * added and cost["price_in"] == 1e6
 
 
+def test_amounts_of_two_currencies_are_not_added(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(settings, planned(settings, math.inf, limit=2))
+    monkeypatch.setattr("tests.paid_backend.open_model", lambda spec, *_, **__: PaidModel(1e6, 1e7, "JPY"))
+    before, plan = list(SENT), planned(settings, math.inf, limit=3)
+    with pytest.raises(InputError, match="was paid in USD so far"):
+        run(settings, plan)
+    assert before == SENT
+
+
+def test_a_run_that_was_free_and_got_a_price_has_one_budget_over_all_sessions(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.paid_backend.open_model", lambda spec, *_, **__: PaidModel(0.0, 0.0, ""))
+    run(settings, planned(settings, limit=2))
+    monkeypatch.setattr("tests.paid_backend.open_model", lambda spec, *_, **__: PaidModel(1e6, 1e7, "USD"))
+    whole = planned(settings)
+    each = dict(zip([item.id for item in whole.items["jnli"]], costs(whole), strict=True))
+    free = {item for item, _ in SENT}
+    SENT.clear()
+    third = next(cost for item, cost in each.items() if item not in free)
+    plan = planned(settings, third + 20.0)
+    assert run(settings, plan)[-1].kind == "stopped"
+    paid = sum(each[item] for item, _ in SENT)
+    cost = store(settings, plan).manifest()["cost"]
+    assert (cost["price"], cost["beside_answers"], cost["currency"]) == (paid, paid, "USD")
+    assert 0 < paid == spent_so_far(store(settings, plan))
+    sent = len(SENT)
+    assert run(settings, plan)[-1].kind == "stopped"
+    assert len(SENT) == sent, "the budget does not begin anew"
+
+
 def test_somebody_else_may_pay_and_refuse(settings: Settings) -> None:
     plan = planned(settings)
     each = costs(plan)

@@ -43,7 +43,8 @@ def generation_body(
         body["temperature"] = 0
     if interface.seed:
         body["seed"] = 0
-    if repetition_penalty != 1:
+    # Also where it is 1: vLLM would take another from the model's generation_config.json.
+    if repetition_penalty != 1 or interface.repetition_penalty:
         body["repetition_penalty"] = repetition_penalty
     if prompt.stop and interface.stop and not interface.reasoning:
         body["stop"] = list(prompt.stop[:MAX_STOP_STRINGS])

@@ -130,10 +130,10 @@ class Client:
     def listed_models(self) -> dict[str, Mapping[str, Any]]:
         """Name → what the server says of each model it lists; empty where it has no list."""
         try:
-            response = self._openai.get("models", cast_to=httpx2.Response)
-        except (openai.OpenAIError, httpx2.HTTPError):
+            response = self._in_time(lambda: self._openai.get("models", cast_to=httpx2.Response))
+        except (openai.OpenAIError, httpx2.HTTPError, RequestError):
             return {}
-        answer = _json(response.text) if response.status_code < 300 else None
+        answer = _json(response) if response.status_code < 300 else None
         rows = answer.get("data") if isinstance(answer, dict) else None
         named = (row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict))
         return {row["id"]: row for row in named if isinstance(row.get("id"), str)}
@@ -148,12 +148,12 @@ class Client:
             raise failures.cancelled()
         endpoint = self.endpoint
         try:
-            response = self._send(path, body)
+            response = self._in_time(lambda: self._openai.post(path, body=body, cast_to=httpx2.Response))
         except openai.APITimeoutError as e:
             lost = not isinstance(e.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
             raise failures.timed_out(endpoint, lost=lost) from None
         except openai.APIStatusError as e:
-            whole = _json(e.response.text)
+            whole = _json(e.response)
             headers = e.response.headers
             raise failures.of_status(
                 endpoint,
@@ -174,7 +174,7 @@ class Client:
             raise failures.of_status(
                 endpoint, response.status_code, response.headers, response.text, self._served.name, self._secrets
             )
-        answer = _json(response.text)
+        answer = _json(response)
         if not isinstance(answer, dict):
             raise failures.not_json(endpoint, response.headers.get("content-type", ""))
         if "error" in answer and "choices" not in answer and "data" not in answer:  # Errors under HTTP 200.
@@ -184,14 +184,14 @@ class Client:
             raise failures.of_status(endpoint, status, response.headers, answer, self._served.name, self._secrets)
         return answer
 
-    def _send(self, path: str, body: dict[str, Any]) -> httpx2.Response:
+    def _in_time(self, send: Callable[[], httpx2.Response]) -> httpx2.Response:
         """One try, given up when its time is over whatever the server is at: the timeouts of the HTTP client begin anew
         with each piece that arrives, of the headers too."""
         results: queue.SimpleQueue[tuple[httpx2.Response | None, Exception | None]] = queue.SimpleQueue()
 
         def work() -> None:
             try:
-                results.put((self._openai.post(path, body=body, cast_to=httpx2.Response), None))
+                results.put((send(), None))
             except Exception as e:  # Raised where the result is read.
                 results.put((None, e))
 
@@ -280,8 +280,14 @@ class _Pause:
         return not (cancelled.wait(when - now) if when > now else cancelled.is_set())
 
 
-def _json(text: str) -> Any:
-    """The value of a JSON text; None if it is none."""
+def _json(response: httpx2.Response) -> Any:
+    """The value of an answer in JSON; None if it is none. JSON is in UTF-8, -16 or -32, as its first bytes show: some
+    servers' headers name another charset. Only what cannot be that is read as the header says."""
+    content = response.content
+    try:
+        text = content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError:
+        text = response.text
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -337,7 +337,7 @@ class _Probes:
                     raise
                 continue
             # Some servers give others where a part of the prompt is in their cache.
-            if are_of_prompt(long, short) and are_equal(short, again):
+            if are_of_prompt(long, short, same_tokens=ids is not None) and are_equal(short, again):
                 return way, ids is not None
         return "", ids is not None
 

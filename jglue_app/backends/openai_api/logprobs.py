@@ -18,7 +18,7 @@ MAX_REPEATED_DIFFERENCE = 0.1
 def ask_logprobs(
     client: Client, way: str, prompt: str | list[int], parameters: Mapping[str, Any], **more: Any
 ) -> list[float | None]:
-    """Log-probabilities of the tokens of a prompt; that of the first is None.
+    """Log-probabilities of the tokens of a prompt; that of the first is mostly None.
 
     Args:
         client: of the server.
@@ -65,9 +65,21 @@ def begins_with(whole: Sequence[tuple[str, object]], before: Sequence[tuple[str,
     return len(whole) > len(before) - 1 and [id_ for id_, _ in whole[: len(ids)]] == ids
 
 
-def are_of_prompt(long: list[float | None], short: list[float | None]) -> bool:
-    """Whether two lists are log-probabilities of a text and of its beginning: equal where both have a value. The last
-    token of the beginning may be another in the whole."""
+def are_of_prompt(long: list[float | None], short: list[float | None], *, same_tokens: bool = False) -> bool:
+    """Whether two lists are log-probabilities of a text and of its beginning: equal where both have a value.
+
+    Some servers give the value of each token at the one before it. Then that of the beginning's last token is of what
+    follows, which is another in the whole, and the first token has a value.
+
+    Args:
+        long: of the text.
+        short: of its beginning.
+        same_tokens: whether the whole surely has the beginning's last token too; a text may have another there.
+    """
+    if same_tokens or (long and short and long[0] is not None and short[0] is not None):
+        at_end = long[len(short) - 1] if len(long) >= len(short) > 0 else None
+        if at_end is None or short[-1] is None or abs(at_end - short[-1]) > MAX_DIFFERENCE:
+            return False
     shared = [(a, b) for a, b in zip(long[1:], short[1:-1], strict=False) if a is not None and b is not None]
     if len(long) <= len(short) or len(shared) < 3 or len({a for a, _ in shared}) < 3:
         return False

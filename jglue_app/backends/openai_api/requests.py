@@ -58,7 +58,10 @@ def output_of(prompt: Prompt, answer: Answer, exchange: ItemExchange, limit: int
         )
     places = [place for stop in prompt.stop if (place := answer.text.find(stop)) >= 0]
     text = answer.text[: min(places)] if places else answer.text
-    finish: Finish = "length" if answer.finish in ("length", "max_tokens") and not places else "stop"
+    # A server that does not say why an answer ends has cut it where all tokens of the limit are used.
+    full = not answer.finish and answer.new_tokens is not None and answer.new_tokens >= limit
+    cut = answer.finish in ("length", "max_tokens") or full
+    finish: Finish = "length" if cut and not places else "stop"
     if finish == "stop" and not text.strip():
         finish = "empty"
     prompt_tokens = answer.prompt_tokens or exchange.shared.estimated_tokens(prompt.text, turns=False)

@@ -66,7 +66,7 @@ def completion_answer(endpoint: Endpoint, answer: Mapping[str, Any]) -> Answer:
 
 
 def echoed_logprobs(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[float | None]:
-    """Log-probabilities of the prompt's tokens, of an answer with `echo`; that of the first is None.
+    """Log-probabilities of the prompt's tokens, of an answer with `echo`; that of the first is mostly None.
 
     Raises:
         RequestError: there are none, or their number is not that of the prompt's tokens.
@@ -86,7 +86,7 @@ def echoed_logprobs(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[float
 
 
 def prompt_logprobs(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[float | None]:
-    """Log-probabilities of the prompt's tokens, of an answer to `prompt_logprobs: 0`; that of the first is None.
+    """Log-probabilities of the prompt's tokens, of an answer to `prompt_logprobs: 0`; that of the first is mostly None.
 
     Raises:
         RequestError: there are none, or more than one for a token.
@@ -149,8 +149,12 @@ def token_counts(answer: Mapping[str, Any]) -> tuple[int | None, int | None]:
     usage = answer.get("usage")
     if not isinstance(usage, Mapping):
         return None, None
-    prompt, new = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    return _count(prompt, 1), _count(new, 0)
+    prompt, new = _count(usage.get("prompt_tokens"), 1), _count(usage.get("completion_tokens"), 0)
+    thought, total = _reasoning_tokens(usage), _count(usage.get("total_tokens"), 1)
+    # Some servers count a thought, which is paid for, beside the answer: only the sum of all has it.
+    if prompt is not None and new is not None and thought and total == prompt + new + thought:
+        new += thought
+    return prompt, new
 
 
 def _answer(
@@ -164,14 +168,13 @@ def _answer(
     if new == 0 and (text or reasoning):  # It does not count.
         new = None
     usage = answer.get("usage")
-    details = usage.get("completion_tokens_details") if isinstance(usage, Mapping) else None
-    thinking = _count(details.get("reasoning_tokens"), 0) if isinstance(details, Mapping) else None
+    thinking = _reasoning_tokens(usage) if isinstance(usage, Mapping) else 0
     finish, model, fingerprint = choice.get("finish_reason"), answer.get("model"), answer.get("system_fingerprint")
     return Answer(
         text,
         finish if isinstance(finish, str) else "",
         reasoning,
-        min(thinking or 0, new or 0),
+        min(thinking, new or 0),
         prompt,
         new,
         model if isinstance(model, str) else "",
@@ -184,7 +187,8 @@ def _first_choice(endpoint: Endpoint, answer: Mapping[str, Any]) -> Mapping[str,
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         raise failures.other_shape(endpoint, "choices")
-    return choices[0]
+    # Of several, the one that says that it is the first.
+    return next((c for c in choices if isinstance(c, Mapping) and c.get("index") == 0), choices[0])
 
 
 def _first_chat_tokens(choice: Mapping[str, Any]) -> dict[str, float]:
@@ -213,11 +217,17 @@ def _first_completion_tokens(choice: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _checked(endpoint: Endpoint, values: Sequence[Any]) -> list[float | None]:
-    """Log-probabilities of which only the first may be missing."""
+    """Log-probabilities of which only the first may be missing: it is there where something unseen stands before it."""
     if len(values) < 2 or not all(_is_logprob(value) for value in values[1:]):
         raise failures.other_shape(endpoint, "token_logprobs")
     rest = [min(float(value), 0.0) for value in values[1:]]
-    return [None, *rest]
+    return [min(float(values[0]), 0.0) if _is_logprob(values[0]) else None, *rest]
+
+
+def _reasoning_tokens(usage: Mapping[str, Any]) -> int:
+    """Tokens of the thought as the server counts them; 0 where it does not."""
+    details = usage.get("completion_tokens_details")
+    return (_count(details.get("reasoning_tokens"), 0) or 0) if isinstance(details, Mapping) else 0
 
 
 def _count(value: Any, least: int) -> int | None:
