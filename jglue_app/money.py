@@ -23,6 +23,20 @@ def price_of(prompt_tokens: int, new_tokens: int, info: ModelInfo) -> float:
     return (prompt_tokens * info.price_in + new_tokens * info.price_out) / MILLION
 
 
+MARGIN, MARGIN_TOKENS = 1.3, 8
+"""By how much the estimate of a prompt's tokens is raised, and how many more are added, where money is set aside."""
+
+
+def reserved_tokens(prompt_tokens: int, requests: int = 1) -> int:
+    """Tokens of prompts for which money is set aside, where they are only estimated."""
+    return math.ceil(prompt_tokens * MARGIN) + MARGIN_TOKENS * requests
+
+
+def price_of_estimate(usage: Usage, info: ModelInfo) -> float:
+    """What requests cost at most that are only estimated: what is set aside for them."""
+    return price_of(reserved_tokens(usage.prompt_tokens, usage.requests), usage.new_tokens, info)
+
+
 def price_of_usage(usage: Usage, info: ModelInfo) -> float:
     """The same of what a server has counted."""
     return price_of(usage.prompt_tokens, usage.new_tokens, info)

@@ -224,6 +224,8 @@ class RunSpec:
     def label(self) -> str:
         """A short human name, e.g. `gemma-3-270m · plain · ja-labels · 3-shot`."""
         model = _last_part(self.model.id)
+        if self.model.backend == "openai_api":  # With the endpoint, which tells it from the same model elsewhere.
+            model = f"{self.model.id.partition(':')[0]}:{_last_part(self.model.id.partition(':')[2])}"
         if self.model.adapter:
             model += f" + {_last_part(self.model.adapter)}"
         if self.model.backend == "predictions":

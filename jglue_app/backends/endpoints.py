@@ -67,7 +67,7 @@ _OF_HTTP = ("host", "content-length", "content-type", "transfer-encoding", "conn
 """Headers that the HTTP client sets."""
 _CONFIG = ConfigDict(extra="forbid")
 
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Price = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -327,6 +327,11 @@ def _endpoint(path: Path, name: str, entry: object) -> Endpoint:
         endpoint = TypeAdapter(Endpoint).validate_python({**entry, "id": name})
     except ValidationError as e:
         raise _unusable(where, e) from None
+    for prices in (entry, *(model for model in entry.get("models", {}).values())):
+        if ("price_in" in prices) != ("price_out" in prices):
+            raise InputError(
+                "{where}: price_in and price_out belong together; write 0 for the one that costs nothing.", where=where
+            )
     _check_address(where, endpoint)
     _check_key(where, endpoint)
     _check_body(where, endpoint)

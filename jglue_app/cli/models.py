@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -60,10 +61,22 @@ def _show_server(model: str, settings: Settings, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    table = Table("capability", "value", box=None, pad_edge=False)
+    print_lines([f"chats: {'no' if facts.get('chat') == 'none' else 'yes'}", f"answers are ranked: {_ranking(facts)}", ""])
+    table = Table("seen in the handshake", "value", box=None, pad_edge=False)
     for name, value in facts.items():
         table.add_row(name, value or "–")
     print_table(table)
+
+
+def _ranking(facts: Mapping[str, str]) -> str:
+    """How the server lets answers be ranked, for the formats that differ in it."""
+    exact = {"chat": facts.get("chat_logprobs") == "True", "other formats": bool(facts.get("prompt_logprobs"))}
+    first = {
+        "chat": facts.get("chat: top_logprobs", "0") != "0",
+        "other formats": facts.get("completions: top_logprobs", "0") != "0",
+    }
+    words = {name: "exactly" if exact[name] else "by the first token" if first[name] else "not" for name in exact}
+    return ", ".join(f"{how} in {name}" if name == "other formats" else f"{how} in chats" for name, how in words.items())
 
 
 def serve(

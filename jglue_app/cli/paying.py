@@ -102,5 +102,5 @@ def _agree(estimate: CostEstimate, view: ProgressView, *, yes: bool) -> None:
     with view.paused():
         agreed = typer.confirm("Go on?", err=True)
     if not agreed:
-        view.say(Message("Nothing was sent."))
+        view.say(Message("No item was sent."))
         raise typer.Exit(EXIT_INCOMPLETE)

@@ -209,9 +209,11 @@ def _print_cost(comparison: Comparison) -> None:
     table = _table("cost of", "dtype", "quantization", "device", "weights", "items/s", *(["paid"] if any_paid else []))
     for side, cost in zip("AB", comparison.cost, strict=True):
         speed = f"{cost.items_per_s:.2f}" if cost.items_per_s else "–"
-        memory = f"{cost.model.memory_bytes / 2**20:,.0f} MiB"
+        served = not cost.model.memory_bytes  # Nothing is known of weights on a server.
+        memory = "–" if served else f"{cost.model.memory_bytes / 2**20:,.0f} MiB"
+        quantization = "–" if served else cost.quantization
         paid = [money_text(cost.paid.price, cost.paid.currency) if cost.paid else "–"] if any_paid else []
-        table.add_row(side, cost.model.dtype, cost.quantization, cost.model.device, memory, speed, *paid)
+        table.add_row(side, cost.model.dtype, quantization, cost.model.device, memory, speed, *paid)
     print_lines([""])
     print_table(table)
     print_lines(f"{side} cost: {paid_text(of.paid)}" for side, of in zip("AB", comparison.cost, strict=True) if of.paid)

@@ -19,7 +19,7 @@ LABELS: dict[str, str] = {
     "side_b": "Model B",
     "use_b": "Compare with B",
     "model": "Model",
-    "model_info": "gemma-3-270m comes with the application. Or choose another, or type a Hub id (owner/name), a folder or a .gguf file; what is not here is fetched",
+    "model_info": "gemma-3-270m comes with the application. Or choose another, or type a Hub id (owner/name), a folder, a .gguf file, or ENDPOINT:MODEL for a server of endpoints.toml; what is not here is fetched",
     "model_info_public": "This server runs the listed models only",
     "format": "Prompt format",
     "style": "Wording style",

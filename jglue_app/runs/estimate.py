@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from jglue_app.messages import Message
-from jglue_app.money import money_text, price_of_usage, tokens_text
+from jglue_app.money import money_text, price_of_estimate, tokens_text
 from jglue_app.prompts import formats
 from jglue_app.prompts.thoughts import is_open
 from jglue_app.runs.answering import token_limits
@@ -68,7 +68,7 @@ def estimate_plan(plan: Plan, backend: PaidBackend, store: RunStore) -> CostEsti
         limits = token_limits(plan, TASKS[name], left, backend)
         for limit in sorted(set(limits.values())):
             usage = usage.plus(_usage(plan, name, [p for p in prompts if limits[p.item_id] == limit], limit, backend))
-    return CostEstimate(plan.spec.model.id, count, usage, price_of_usage(usage, info), info.currency)
+    return CostEstimate(plan.spec.model.id, count, usage, price_of_estimate(usage, info), info.currency)
 
 
 def total(estimates: Sequence[CostEstimate]) -> CostEstimate:
@@ -84,7 +84,7 @@ def estimate_prompts(plan: Plan, prompts: Sequence[Prompt], limit: int, backend:
     """The same of some prompts of one subset, whose texts have at most `limit` new tokens."""
     usage = _usage(plan, prompts[0].task, prompts, limit, backend)
     return CostEstimate(
-        plan.spec.model.id, len(prompts), usage, price_of_usage(usage, backend.info), backend.info.currency
+        plan.spec.model.id, len(prompts), usage, price_of_estimate(usage, backend.info), backend.info.currency
     )
 
 

@@ -81,7 +81,7 @@ def no_budget(estimate: CostEstimate) -> InputError:
     """That something paid was asked for without a budget."""
     return InputError(
         "{model} is paid, and no budget is set. This run would send {facts}. Set the most that it may cost: Budget, "
-        "among the advanced settings (--budget). Nothing is sent beyond it.",
+        "among the advanced settings (--budget). No item is sent beyond it.",
         model=estimate.model,
         facts=estimate.facts,
     )
@@ -141,7 +141,7 @@ def note_cost(store: RunStore, writer: RunWriter, spending: Spending | None, now
     manifest = store.manifest()
     info = _priced(manifest)
     # A run that was begun without a price may have got one since: what is paid now is beside its answers.
-    if info is None or not (is_paid(info) or _beside(manifest) or (spending is not None and spending.spent)):
+    if info is None or not (is_paid(info) or paid_beside(manifest) or (spending is not None and spending.spent)):
         return
     outputs = [record.output for record in store.records() if record.output is not None]
     paid = paid_for_outputs(outputs, info)

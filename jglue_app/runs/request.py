@@ -327,7 +327,7 @@ class RunRequest:
             title="Budget",
             description="Most that a run's paid requests may cost, in the currency of the endpoint",
         ),
-        Traits(panel="Model and machine", without="nothing paid is sent unless that is agreed to", cap=MAX_BUDGET),
+        Traits(panel="Model and machine", without="no paid item is sent unless that is agreed to", cap=MAX_BUDGET),
     ] = None
     marc_ja: Annotated[
         Text | None,

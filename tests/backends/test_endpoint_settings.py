@@ -8,6 +8,7 @@ import pytest
 
 from jglue_app.backends.endpoints import endpoints, served_model
 from jglue_app.backends.openai_api.backend import identity
+from jglue_app.backends.openai_api.capabilities import described
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
@@ -63,7 +64,7 @@ def test_settings_that_change_answers_make_another_run(settings: Settings) -> No
             seen.append(identity(spec, with_server(settings, server, **change)))
     assert len({str(facts) for facts in seen}) == len(changes)
     plain = served_model("here:tiny", with_endpoints(settings, here={"base_url": URL}))
-    assert plain.settings == {}
+    assert described(plain) == {}
 
 
 @pytest.mark.parametrize(

@@ -356,7 +356,7 @@ def test_what_the_server_can_do_and_what_answers_are_part_of_the_identity(settin
             {},
             {"answers_as": "tiny-2026-01-01"},
             {"fingerprints": ("fp_a",)},
-            {"stop": "ignored"},
+            {"prompt_logprobs": "ignored"},
             {"echo": "refused"},
             {"completions": False},
         ):
@@ -373,7 +373,7 @@ def test_what_the_operator_sets_is_part_of_the_identity_and_no_parameter_is_read
     with ApiServer() as server:
         for entry in (
             {},
-            {"body": {"temperature": 1.0}},
+            {"body": {"top_p": 0.5}},
             {"body": {"top_k": 7_654_321}},
             {"query": {"api-version": "2026-01-01"}},
             {"context_length": 100},

@@ -421,7 +421,8 @@ class OpenAIBackend:
             failed_in_a_row = failed_in_a_row + 1 if error is not None and error.kind in SERVER_FAULTS else 0
             if failed_in_a_row >= GIVE_UP_AFTER and error is not None:
                 raise NetworkError(
-                    "The endpoint {endpoint} failed at {count} items in a row, and no more are sent: {reason}",
+                    "The endpoint {endpoint} failed at {count} items in a row, and no more are sent: {reason} What was "
+                    "answered is kept: start the same run again to go on.",
                     endpoint=self._served.endpoint.id,
                     count=failed_in_a_row,
                     reason=error.message,

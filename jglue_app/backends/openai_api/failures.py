@@ -118,8 +118,8 @@ def of_status(
     if status == 429 or status in (408, 409, 425) or status >= 500:
         kind = "rate_limited" if status == 429 else "server_error"
         message = Message(
-            "The endpoint {endpoint} did not answer this item (HTTP {status}: {reason}). Start the same run again to "
-            "try it again.",
+            "The endpoint {endpoint} did not answer (HTTP {status}: {reason}). Try it again later: what was answered "
+            "is kept.",
             endpoint=name,
             status=status,
             reason=reason,
@@ -223,8 +223,8 @@ def _not_found(endpoint: Endpoint, model: str, detail: str, reason: str) -> Requ
         )
         return RequestError("no_model", message, run=ModelNotFoundError, detail=detail)
     message = Message(
-        "The endpoint {endpoint} at {address} does not have this interface (HTTP 404). Check base_url; it mostly ends "
-        "with /v1.",
+        "The endpoint {endpoint} at {address} does not have what was asked for (HTTP 404): its base_url is another "
+        "(it mostly ends with /v1), or the server does not offer it.",
         endpoint=endpoint.id,
         address=endpoint.address,
     )

@@ -24,8 +24,9 @@ from jglue_app.backends.openai_api.logprobs import (
     begins_with,
 )
 from jglue_app.backends.openai_api.responses import Answer
-from jglue_app.errors import ModelError
+from jglue_app.errors import ModelError, NetworkError
 from jglue_app.messages import Message
+from jglue_app.money import money_text
 from jglue_app.settings import Settings
 from jglue_app.types import Prompt, Tokenizer
 
@@ -39,6 +40,8 @@ LIMIT, THINKING_LIMIT = 16, 2_048
 """New tokens of a probe, and of one where a thought has taken them all."""
 TOP = (20, 5)
 """Numbers of most likely tokens to ask for: the most of vLLM and of OpenAI's chats, and of OpenAI's completions."""
+MAX_PROBES, MAX_PROBE_TOKENS = 30, 120
+"""Requests of a handshake, and tokens of the prompt of each, at most; for the price that is told."""
 MOMENT_S = 60
 """How long a handshake is trusted without a question."""
 MAX_BARE_TOKENS = 6
@@ -85,15 +88,30 @@ def handshake(
         trusted = _still_answers(served, kept.capabilities)
     if kept is not None and trusted:
         return kept
-    notify(Message("Asking the endpoint {endpoint} what it can do.", endpoint=served.endpoint.id))
+    notify(_asking(served))
     client = Client(served)
     try:
         found = _Probes(served, client, tokenizer()).capabilities()
     except RequestError as e:
-        raise e.as_exception() from None
+        raise e.as_exception(NetworkError if e.transient else ModelError) from None
     finally:
         client.close()
     return keep(served, settings, found)
+
+
+def _asking(served: ServedModel) -> Message:
+    """What is done, and where it is paid, at most for how much."""
+    endpoint = served.endpoint
+    if not served.priced:
+        return Message("Asking the endpoint {endpoint} what it can do.", endpoint=endpoint.id)
+    most = (MAX_PROBES * MAX_PROBE_TOKENS * (served.facts.price_in or 0.0)) / 1e6
+    most += (MAX_PROBES * LIMIT * (served.facts.price_out or 0.0)) / 1e6
+    return Message(
+        "Asking the endpoint {endpoint} what it can do: about 25 short requests, up to about {price}, which count into "
+        "no budget.",
+        endpoint=endpoint.id,
+        price=money_text(most, endpoint.currency, up=True),
+    )
 
 
 def _still_answers(served: ServedModel, can: Capabilities) -> bool:

@@ -16,10 +16,9 @@ from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.responses import Answer
 from jglue_app.errors import ModelError
 from jglue_app.messages import Message
+from jglue_app.money import reserved_tokens
 from jglue_app.types import Account, Finish, Output, Prompt, RunError, Tokenizer, Usage
 
-MARGIN = 1.3
-"""By which an estimate of tokens is raised where money is set aside for it."""
 MAX_CHARS_PER_TOKEN = 40
 """A server that counts fewer tokens than text of this many characters each does not count."""
 LEAST_SHARE = 0.5
@@ -190,7 +189,7 @@ class ItemExchange:
                     self._spending.hold(self._cost(*paid))
             self.keys.append(key)
             return read(answer)
-        tokens = math.ceil(shared.estimated_tokens(text, turns="messages" in body) * MARGIN) + 8
+        tokens = reserved_tokens(shared.estimated_tokens(text, turns="messages" in body))
         cost = self._cost(tokens, limit)
         if self._spending is not None and not self._spending.reserve(cost, tokens + limit):
             raise OutOfBudgetError

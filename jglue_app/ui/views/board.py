@@ -69,7 +69,8 @@ def board(
         "rows": lines,
         "averages": [_average(side, r, lang) for side, r in sides if r],
         "paid": [{"side": side, "text": _paid(r.paid, lang)} for side, r in sides if r and r.paid],
-        "references": [*_references(a, lang), *_embeddings(embeddings, lang)],
+        "references": _references(a, lang),
+        "embeddings": _embeddings(embeddings, lang),
         "knows": [line for side, r in sides if r for line in _unformatted_knowledge(side, r, lang)],
         "notices": [line for side, r in sides if r for line in _notices(side, r, lang)],
         "legend": [
