@@ -67,7 +67,7 @@ _OF_HTTP = ("host", "content-length", "content-type", "transfer-encoding", "conn
 """Headers that the HTTP client sets."""
 _CONFIG = ConfigDict(extra="forbid")
 
-Price = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Price = Annotated[float, Field(strict=True, ge=0, le=1e9)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, strict=True)]

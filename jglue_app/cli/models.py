@@ -61,7 +61,9 @@ def _show_server(model: str, settings: Settings, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    print_lines([f"chats: {'no' if facts.get('chat') == 'none' else 'yes'}", f"answers are ranked: {_ranking(facts)}", ""])
+    print_lines(
+        [f"chats: {'no' if facts.get('chat') == 'none' else 'yes'}", f"answers are ranked: {_ranking(facts)}", ""]
+    )
     table = Table("seen in the handshake", "value", box=None, pad_edge=False)
     for name, value in facts.items():
         table.add_row(name, value or "–")
@@ -76,7 +78,9 @@ def _ranking(facts: Mapping[str, str]) -> str:
         "other formats": facts.get("completions: top_logprobs", "0") != "0",
     }
     words = {name: "exactly" if exact[name] else "by the first token" if first[name] else "not" for name in exact}
-    return ", ".join(f"{how} in {name}" if name == "other formats" else f"{how} in chats" for name, how in words.items())
+    return ", ".join(
+        f"{how} in {name}" if name == "other formats" else f"{how} in chats" for name, how in words.items()
+    )
 
 
 def serve(

@@ -73,6 +73,8 @@ def test_settings_that_change_answers_make_another_run(settings: Settings) -> No
         ("body = {when = 2020-01-01}", "JSON cannot have"),
         ("body = {x = inf}", "JSON cannot have"),
         ("body = {x = " + "[" * 5000 + "]" * 5000 + "}", "is not a TOML file|JSON cannot have"),
+        ("price_in = 1e300", "price_in has a value"),
+        ("price_out = nan", "price_out has a value"),
         ("timeout = 1e300", "timeout has a value"),
         ("deadline = inf", "deadline has a value"),
         ("requests_per_minute = 1e-300", "requests_per_minute has a value"),

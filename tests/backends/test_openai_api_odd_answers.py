@@ -182,3 +182,13 @@ def handshake_of(settings: Settings, server: OddServer, **entry: object) -> tupl
     tokenizer = open_tokenizer(ModelSpec(name), here, print) if name else None
     can = handshake(model, here, lambda: tokenizer, again=True).capabilities
     return can.prompt_logprobs, can.token_ids
+
+
+def test_all_requests_that_notice_another_model_say_the_same_of_the_one_before(
+    server: OddServer, connect: Connect
+) -> None:
+    server.change = lambda body: body.update(model="tiny-0301")
+    changed = connect(server)._exchange._changed
+    assert changed is not None
+    for _ in range(2):
+        assert "now answers as tiny-0613, and not as tiny-0301" in changed("tiny-0613").message

@@ -23,7 +23,7 @@ from jglue_app.backends.endpoints import ServedModel, served_model
 from jglue_app.backends.openai_api import capabilities as kept
 from jglue_app.backends.openai_api import failures
 from jglue_app.backends.openai_api.bodies import generation_body
-from jglue_app.backends.openai_api.capabilities import Handshake, Interface
+from jglue_app.backends.openai_api.capabilities import Capabilities, Handshake, Interface
 from jglue_app.backends.openai_api.client import Client
 from jglue_app.backends.openai_api.failures import RequestError
 from jglue_app.backends.openai_api.handshake import handshake
@@ -155,7 +155,12 @@ class OpenAIBackend:
         server = found.identity | {"model": served.name, "query": json.dumps(dict(served.endpoint.query))}
         self._paid = PaidAnswers(folder, server) if served.priced else None
         self._exchange = Exchange(
-            self._client, served, self._can, tokenizer, self._paid, lambda now: _changed_model(served, settings, now)
+            self._client,
+            served,
+            self._can,
+            tokenizer,
+            self._paid,
+            lambda now: _changed_model(served, settings, self._can, now),
         )
         self._renders = (
             tokenizer is not None
@@ -444,14 +449,14 @@ class OpenAIBackend:
         return (*call, prompt.text, turns, prompt.stop, prompt.answers, prompt.lead, prompt.thinking)
 
 
-def _changed_model(served: ServedModel, settings: Settings, now: str) -> ModelError:
+def _changed_model(served: ServedModel, settings: Settings, before: Capabilities, now: str) -> ModelError:
     """The error of a server that answers as another model than at the handshake, which is dropped."""
-    before = kept.load(served, settings)
+    # Not what is kept: several requests may notice it at once, and the first one drops that.
     kept.forget(served, settings)
     return ModelError(
         "The server of {model} now answers as {now}, and not as {before} as when this run was planned. Nothing of that "
         "is stored. Start the run again: that makes another run.",
         model=served.id,
         now=now[:100],
-        before=", ".join(before.capabilities.models) if before else served.name,
+        before=", ".join(before.models) or served.name,
     )

@@ -17,6 +17,8 @@ from jglue_app.types import Output, Prompt, RunError
 
 FIRST_TOKEN = "first token"
 """As `ModelInfo.ranking` has it: by the most likely first tokens of an answer."""
+VERY_UNLIKELY = -9999.0
+"""What OpenAI's interface gives for a token that is not among the most likely ones."""
 CHAT = "chat"
 """By log-probabilities of a whole chat."""
 NO_CHOICES = RunError("no_choices", Message("This item has no answers to rank."))
@@ -64,12 +66,23 @@ def rank(
         return NO_CHOICES
     way = ways_to_rank(can, turns)
     if way == FIRST_TOKEN:
-        return _by_first_token(exchange, can, prompt, turns=turns)
-    if way == CHAT:
-        return _of_turns(exchange, can, prompt)
-    if ids is not None:
-        return _of_ids(exchange, can, way, prompt, ids)
-    return _of_texts(exchange, can, way, prompt)
+        result = _by_first_token(exchange, can, prompt, turns=turns)
+    elif way == CHAT:
+        result = _of_turns(exchange, can, prompt)
+    elif ids is not None:
+        result = _of_ids(exchange, can, way, prompt, ids)
+    else:
+        result = _of_texts(exchange, can, way, prompt)
+    if isinstance(result, Output) and any(score <= VERY_UNLIKELY for score in result.choice_logprobs or ()):
+        return RunError(
+            "no_logprob",
+            Message(
+                "The server gives {value:g} for a token of an answer, which stands for very unlikely and is no "
+                "log-probability.",
+                value=VERY_UNLIKELY,
+            ),
+        )
+    return result
 
 
 def _of_ids(
