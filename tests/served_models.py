@@ -24,6 +24,7 @@ def toml(value: object) -> str:
 
 def with_endpoints(settings: Settings, **endpoints: Mapping[str, object]) -> Settings:
     """The settings with a file of these endpoints; it lies beside the cache folder."""
+    endpoints = {name: _with_both_prices(entry) for name, entry in endpoints.items()}
     path = Path(settings.cache_dir).parent / "endpoints.toml"
     tables = [
         f"[{name}]\n" + "\n".join(f"{key} = {toml(value)}" for key, value in entry.items())
@@ -31,6 +32,17 @@ def with_endpoints(settings: Settings, **endpoints: Mapping[str, object]) -> Set
     ]
     path.write_text("\n\n".join(tables) + "\n", "utf-8")
     return replace(settings, endpoints_file=path)
+
+
+def _with_both_prices(entry: Mapping[str, object]) -> dict[str, object]:
+    """The entry with a price of 0 beside one that stands alone, which the file may not have."""
+    models = entry.get("models")
+    found = dict(entry)
+    if isinstance(models, Mapping):
+        found["models"] = {n: _with_both_prices(m) if isinstance(m, Mapping) else m for n, m in models.items()}
+    if ("price_in" in found) != ("price_out" in found):
+        found = {"price_in": 0.0, "price_out": 0.0, **found}
+    return found
 
 
 def with_server(settings: Settings, server: ApiServer, **entry: object) -> Settings:

@@ -175,4 +175,4 @@ def test_on_a_terminal_it_is_asked(tmp_path: Path, answer: str, code: int, sent:
     os.close(main_end)
     assert process.returncode == code, err
     assert f"SENT {sent}" in out and "Go on?" in err
-    assert ("Nothing was sent." in err) is (answer == "n")
+    assert ("No item was sent." in err) is (answer == "n")

@@ -134,7 +134,9 @@ def test_a_server_without_embeddings_leaves_no_run(tmp_path: Path, monkeypatch: 
 def test_paid_vectors_need_a_budget_and_say_what_they_cost(server: ApiServer, described: Settings) -> None:
     path = described.endpoints_file
     assert path is not None
-    path.write_text(f'[own]\nbase_url = "{server.base_url}"\nprice_in = 1000.0\ncurrency = "USD"\n', "utf-8")
+    path.write_text(
+        f'[own]\nbase_url = "{server.base_url}"\nprice_in = 1000.0\nprice_out = 0.0\ncurrency = "USD"\n', "utf-8"
+    )
     plan = plan_of(described, limit=10)
     probes = len(sent(server))
     texts = ["文：" + i.fields[f"sentence{k}"] for i in plan.items["jsts"] for k in (1, 2)]
@@ -162,7 +164,7 @@ def test_paid_vectors_need_a_budget_and_say_what_they_cost(server: ApiServer, de
 def test_the_command_asks_for_a_yes_where_vectors_are_paid(server: ApiServer, described: Settings) -> None:
     path = described.endpoints_file
     assert path is not None
-    path.write_text(f'[own]\nbase_url = "{server.base_url}"\nprice_in = 1000.0\n', "utf-8")
+    path.write_text(f'[own]\nbase_url = "{server.base_url}"\nprice_in = 1000.0\nprice_out = 0.0\n', "utf-8")
     words = ["embed", "--model", "own:tiny", "--data", "sample", "--limit", "3", "--prefix", "文："]
     refused = CliRunner().invoke(app, words)
     assert isinstance(refused.exception, InputError) and "no budget is set" in str(refused.exception)

@@ -75,7 +75,8 @@ def estimate(settings: Settings, plan: Plan) -> CostEstimate | None:
 
 def test_without_a_budget_nothing_is_sent_and_the_estimate_is_told(settings: Settings) -> None:
     plan = planned(settings)
-    most = sum(n + 10 * LIMIT for n in lengths(plan))
+    # What is set aside for a prompt is 1.3 times its estimate and 8 tokens more.
+    most = math.ceil(1.3 * sum(lengths(plan))) + sum(8 + 10 * LIMIT for _ in lengths(plan))
     with pytest.raises(InputError) as error:
         run(settings, plan)
     sentence = str(error.value)
@@ -106,7 +107,11 @@ def test_the_estimate_is_of_what_is_not_answered_yet(settings: Settings) -> None
     found = estimate(settings, plan)
     assert found is not None
     assert (found.items, found.usage.requests, found.usage.prompt_tokens) == (5, 5, sum(n))
-    assert (found.usage.new_tokens, found.price, found.currency) == (5 * LIMIT, sum(n) + 10 * 5 * LIMIT, "USD")
+    assert (found.usage.new_tokens, found.price, found.currency) == (
+        5 * LIMIT,
+        math.ceil(1.3 * sum(n)) + 8 * 5 + 10 * 5 * LIMIT,
+        "USD",
+    )
     smaller = planned(settings, math.inf, limit=3)
     run(settings, smaller)
     rest = estimate(settings, plan)
