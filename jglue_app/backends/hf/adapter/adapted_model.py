@@ -122,8 +122,14 @@ def _checked(
 
 
 def _tensors(model: Any) -> dict[str, torch.Tensor]:
-    """Name → parameter or buffer, in place of `state_dict`, for which bitsandbytes changes 4-bit weights in memory."""
-    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    """Name → parameter or buffer as in `state_dict`, for which bitsandbytes would change 4-bit weights in memory."""
+    tensors: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    for path, module in model.named_modules(remove_duplicate=False):
+        for name, buffer in module.named_buffers(prefix=path, recurse=False, remove_duplicate=False):
+            # What can be worked out again is in no file.
+            if name.rpartition(".")[2] not in module._non_persistent_buffers_set:
+                tensors[name] = buffer
+    return tensors
 
 
 def _misfit(adapter: str, name: str, reason: Message) -> ModelError:
