@@ -71,16 +71,13 @@ def _show_server(model: str, settings: Settings, as_json: bool) -> None:
 
 
 def _ranking(facts: Mapping[str, str]) -> str:
-    """How the server lets answers be ranked, for the formats that differ in it."""
-    exact = {"chat": facts.get("chat_logprobs") == "True", "other formats": bool(facts.get("prompt_logprobs"))}
-    first = {
-        "chat": facts.get("chat: top_logprobs", "0") != "0",
-        "other formats": facts.get("completions: top_logprobs", "0") != "0",
-    }
-    words = {name: "exactly" if exact[name] else "by the first token" if first[name] else "not" for name in exact}
-    return ", ".join(
-        f"{how} in {name}" if name == "other formats" else f"{how} in chats" for name, how in words.items()
+    """How the server lets answers be ranked, in chats and in all other formats."""
+    exact = facts["chat_logprobs"] == "True", bool(facts["prompt_logprobs"])
+    first = (facts.get(f"{kind}: top_logprobs", "0") != "0" for kind in ("chat", "completions"))
+    chats, others = (
+        "exactly" if whole else "by the first token" if top else "not" for whole, top in zip(exact, first, strict=True)
     )
+    return f"{chats} in chats, {others} in other formats"
 
 
 def serve(
