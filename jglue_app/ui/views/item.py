@@ -84,7 +84,7 @@ def item_view(
         "id": item.id,
         "key": f"{item.task}/{item.id}",
         "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
-        "gold": gold_with_choice(item) + _gold_forms(item, rows),
+        "gold": gold_with_choice(item) + gold_forms(item, rows),
         "agreement": agreement_line(both, agreement, lang),
         "sides": [_side(side, lang, differs_at) for side in sides],
         "cosines": [{"label": cosine.label, "text": _ranked_cosine(cosine, lang)} for cosine in cosines],
@@ -118,7 +118,7 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return out
 
 
-def _gold_forms(item: Item, rows: list[ScoredItem]) -> str:
+def gold_forms(item: Item, rows: list[ScoredItem]) -> str:
     """The forms of the gold label that the prompts ask for, if they differ from the label."""
     if not isinstance(item.gold, tuple) or not item.choices:
         return ""
