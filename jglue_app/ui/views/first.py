@@ -18,8 +18,9 @@ from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice, question_line
 from jglue_app.types import Item
 from jglue_app.ui.views import MARKS, short
-from jglue_app.ui.views.item import gold_forms, pieces
+from jglue_app.ui.views.item import gold_forms
 from jglue_app.ui.views.items import matching_filters
+from jglue_app.ui.views.pieces import pieces
 from jglue_app.ui.views.short_names import short_names
 from jglue_app.ui.views.strips import strips
 
