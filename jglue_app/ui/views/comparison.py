@@ -22,6 +22,7 @@ from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.judged import Judged
 from jglue_app.types import Item, RunData
 from jglue_app.ui import views
+from jglue_app.ui.address import Address
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.board import board
 from jglue_app.ui.views.groups import group_rows
@@ -121,8 +122,17 @@ def item_list_value(
     open_first: bool = False,
     fetch: bool = False,
     link: str | None = None,
+    view: Address | None = None,
 ) -> dict[str, Any]:
-    """The value of the item list: the items that both runs have, or those of the single run."""
+    """The value of the item list: the items that both runs have, or those of the single run.
+
+    Args:
+        state, owner: whose runs may be seen.
+        pair: the runs.
+        lang: `ja` or `en`.
+        open_first, fetch, link: see `item_list`.
+        view: how the list begins; None to leave it as it is. Its item is opened if it is among those of the list.
+    """
     a, b = load_both(state, owner, pair)
     rows_a: Judged = state.judged(owner, pair.a, "official", pair.ids_a) if a else {}
     rows_b: Judged = state.judged(owner, pair.b, "official", pair.ids_b) if b else {}
@@ -130,7 +140,7 @@ def item_list_value(
         # For two runs from different requests, items that only one of them has cannot be compared.
         rows_a, rows_b = _common_rows(rows_a, rows_b), _common_rows(rows_b, rows_a)
     data = a or b
-    return item_list(
+    listed = item_list(
         rows_a,
         rows_b if pair.b else None,
         lang,
@@ -140,6 +150,11 @@ def item_list_value(
         fetch=fetch,
         link=link,
     )
+    if view is not None:
+        listed["view"] = view.item_list_view()
+        if view.item and any((row["k"], row["i"]) == view.item for row in listed["rows"]):
+            listed["open"] = listed["view"]["open"]
+    return listed
 
 
 def _common_rows(rows: Judged, others: Judged) -> Judged:
@@ -205,7 +220,9 @@ def item_html(
     lab = {"task": task, "id": id_, "a": written.get("a", ""), "b": written.get("b", "")} if written else None
     cosines = _cosines(state, owner, set(names.values()), item)
     payload = item_view(sides, lang, source, lab=lab if steps else None, steps=steps, cosines=cosines)
-    return views.render("item", payload, lang)
+    link = {"run_a": names.get("a", ""), "run_b": names.get("b", ""), "item": f"{task}/{id_}"}
+    named = {key: value for key, value in link.items() if value} if steps else {}
+    return views.render("item", {**payload, "link": named}, lang)
 
 
 def failed_items(state: AppState, owner: str, pair: Pair) -> int:
