@@ -225,6 +225,7 @@ LABELS: dict[str, str] = {
     "repeat_link": "Link that opens these settings",
     "copy": "Copy",
     "copied": "Copied",
+    "copy_item_link": "Copy link to this item",
     "linked": "The settings of the link are filled in. Press “Compare” to start.",
     "nothing_runs": "Nothing of yours is going on.",
     "all_items": "all items",
