@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from jglue_app.messages import Message, say, word
+from jglue_app.messages import Message, listed, named, say, word
 from jglue_app.prompts import thoughts
 from jglue_app.results.embedding_references import ItemCosine
 from jglue_app.scoring.judged import ScoredItem
@@ -23,6 +23,8 @@ from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import Item
 from jglue_app.ui.views import MARKS
 from jglue_app.ui.views.agreement import agreement_line, agreement_of
+from jglue_app.ui.views.metrics import metric_name
+from jglue_app.ui.views.run_labels import run_label_text
 
 SPECIAL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|NL)>|\[/?INST\]|<</?SYS>>"
@@ -87,7 +89,9 @@ def item_view(
         "gold": gold_with_choice(item) + _gold_forms(item, rows),
         "agreement": agreement_line(both, agreement, lang),
         "sides": [_side(side, lang, differs_at) for side in sides],
-        "cosines": [{"label": cosine.label, "text": _ranked_cosine(cosine, lang)} for cosine in cosines],
+        "cosines": [
+            {"label": run_label_text(cosine.label, lang), "text": _ranked_cosine(cosine, lang)} for cosine in cosines
+        ],
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
         "steps": steps,
@@ -135,12 +139,12 @@ def _ranked_cosine(cosine: ItemCosine, lang: str) -> str:
 
 def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str, Any]:
     """One side; `differs_at` is the character from which on its text differs from that of the other side."""
-    head: dict[str, Any] = {"name": side.name, "class": side.name.lower(), "label": side.label}
+    head: dict[str, Any] = {"name": side.name, "class": side.name.lower(), "label": run_label_text(side.label, lang)}
     row = side.row
     if row is None:
         return head | {"missing": word("not_run", lang)}
     judgement, output, prompt = row.judgement, row.record.output, row.record.prompt
-    scores = " · ".join(f"{metric} {value:.3f}" for metric, value in judgement.scores.items())
+    scores = " · ".join(f"{metric_name(metric, lang)} {value:.3f}" for metric, value in judgement.scores.items())
     if isinstance(row.item.gold, float) and isinstance(judgement.lenient.value, float):
         scores = word("distance", lang).format(f"{abs(judgement.lenient.value - row.item.gold):.1f}")
     if side.cosine is not None:
@@ -163,7 +167,7 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
     if output.finish in ("length", "overflow"):
         facts.append(word(f"finish_{output.finish}", lang))
     if prompt.shot_ids:
-        facts.append(f"{word('shots_used', lang)}: {', '.join(prompt.shot_ids)}")
+        facts.append(named(word("shots_used", lang), listed(prompt.shot_ids, lang), lang))
     head |= {"facts": " · ".join(facts), "bars": bars(row)}
     if output.reasoning:
         tokens = output.reasoning_tokens
