@@ -13,6 +13,7 @@ import anyio.to_thread
 import gradio as gr
 from gradio.block_function import BlockFunction
 from gradio.components import Component
+from gradio.state_holder import SessionState
 
 LOAD = "load"
 
@@ -24,11 +25,13 @@ async def fill(page: gr.Blocks, config: dict[str, Any], request: gr.Request) -> 
     """
     props = {component["id"]: component["props"] for component in config["components"]}
     events = {event["id"]: event for event in config["dependencies"]}
+    # One for all events, as it takes longer to make than most handlers.
+    state = SessionState(page)
     for id_, event in page.fns.items():
         if not _can_be_answered(page, event) or id_ not in events:
             continue
         try:
-            values = await _values(page, event, request)
+            values = await _values(page, event, request, state)
         except gr.Error:
             continue
         for component, value in zip(event.outputs, values, strict=True):
@@ -42,7 +45,7 @@ def _can_be_answered(page: gr.Blocks, event: BlockFunction) -> bool:
     return loads and event.fn is not None and not inspect.isgeneratorfunction(event.fn)
 
 
-async def _values(page: gr.Blocks, event: BlockFunction, request: gr.Request) -> list[Any]:
+async def _values(page: gr.Blocks, event: BlockFunction, request: gr.Request, state: SessionState) -> list[Any]:
     """What the handler gives for each of its outputs, as Gradio sends it."""
     handler = event.fn
     assert handler is not None
@@ -50,7 +53,7 @@ async def _values(page: gr.Blocks, event: BlockFunction, request: gr.Request) ->
     takes_request = "request" in inspect.signature(handler).parameters
     given = [*([request] if takes_request else []), *([begins_with] if event.inputs_as_dict else begins_with.values())]
     result = await anyio.to_thread.run_sync(lambda: handler(*given))
-    return await page.postprocess_data(event, result, None)
+    return await page.postprocess_data(event, result, state)
 
 
 def _set(props: dict[str, Any], value: Any) -> None:
