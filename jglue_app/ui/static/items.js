@@ -264,7 +264,7 @@ function take() {
       else draw();
     }
   }
-  if (value.link !== undefined) history.replaceState(null, "", value.link || location.pathname);
+  if (value.link !== undefined) globalThis.jgAddress?.show(value.link);
 }
 take();
 watch("value", take);
