@@ -137,4 +137,21 @@
     }
     write();
   });
+  // Gradio says in English alone that the server is gone.
+  const said = () => {
+    const words = document.querySelector("header.jg-head")?.dataset;
+    if (!words) return;
+    for (const [place, english, ours] of [
+      [".toast-title", "Connection Lost", words.jgLost],
+      ["[data-testid=toast-text]", "Connection to the server was lost. Attempting reconnection...", words.jgAgain],
+    ]) {
+      for (const element of document.querySelectorAll(".toast-body " + place)) {
+        if (element.textContent.trim() === english) element.textContent = ours;
+      }
+    }
+  };
+  new MutationObserver((changes) => {
+    if (changes.some((change) => [...change.addedNodes].some((node) => node.querySelector?.(".toast-body")
+      || node.closest?.(".toast-body")))) said();
+  }).observe(document.body, { childList: true, subtree: true });
 }

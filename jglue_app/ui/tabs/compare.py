@@ -10,7 +10,7 @@ from gradio.blocks import Block
 
 from jglue_app.backends.named_models import model_ids
 from jglue_app.errors import JglueAppError, UnknownNameError
-from jglue_app.messages import say, word
+from jglue_app.messages import listed, say, word
 from jglue_app.results import showcase
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import from_url_query
@@ -279,7 +279,7 @@ def _limits_html(state: AppState, lang: str) -> str:
     """What a public server does not do, said beforehand."""
     settings, names = state.settings, model_ids(state.settings)
     lines = [
-        word("public_models", lang).format(len(names), ", ".join(names)),
+        word("public_models", lang).format(len(names), listed(names, lang)),
         word("public_items", lang).format(settings.max_items, round((settings.max_seconds or 0) / 60)),
         word("public_one", lang),
         word("public_own", lang),

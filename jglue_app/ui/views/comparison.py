@@ -30,6 +30,7 @@ from jglue_app.ui.views.first import first_card
 from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
+from jglue_app.ui.views.run_labels import run_label_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def item_list_value(
         pair: the runs.
         lang: `ja` or `en`.
         open_first, fetch, link: see `item_list`.
-        protocol: judges them.
+        protocol: which judges the items.
         view: how the list begins; None to leave it as it is. Its item is opened if it is among those of the list.
     """
     a, b = load_both(state, owner, pair)
@@ -209,7 +210,8 @@ def provenance_html(state: AppState, owner: str, pair: Pair, lang: str, command:
             run.model.get("device", "?"),
             run.model.get("dtype", "?"),
         )
-        sides.append({"side": side, "label": run.label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
+        label = run_label_text(run.label, lang)
+        sides.append({"side": side, "label": label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
     shipped = pair.a.startswith(SHIPPED) and (not pair.b or pair.b.startswith(SHIPPED))
     return views.render("origin", {"sides": sides, "shipped": shipped, "command": command}, lang)
 
