@@ -94,7 +94,8 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
     def open_pair(request: gr.Request, values: Values) -> Updates:
         if not values[results.a]:
             return UNCHANGED
-        runs = compare.show_runs(request, values[results.a], values[results.b] or "")
+        judge = values[results.protocol]
+        runs = compare.show_runs(request, values[results.a], values[results.b] or "", protocol=judge)
         return {selected: gr.Tabs(selected="compare"), **runs}
 
     def open_run(request: gr.Request, name: str | None) -> Updates:
@@ -106,7 +107,7 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
         chosen = event._data if isinstance(event._data, dict) else {}
         return {selected: gr.Tabs(selected="lab"), **lab.show_item(request, chosen)}
 
-    results.compare.click(open_pair, {results.a, results.b}, [selected, *compare.outputs], **PRIVATE)
+    results.compare.click(open_pair, {results.a, results.b, results.protocol}, [selected, *compare.outputs], **PRIVATE)
     full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE)
     compare.panel.items.submit(open_item, None, [selected, *lab.outputs], **PRIVATE)
 

@@ -274,6 +274,11 @@ class AppState:
         with self._lock:
             return self._current_views.get((page, place), view) == view
 
+    def current_view(self, page: str, place: str, default: object = None) -> object:
+        """What an open page shows in a place; the default where nothing is known of it."""
+        with self._lock:
+            return self._current_views.get((page, place), default)
+
     # --- files to be downloaded -------------------------------------------------------------------------
 
     def scratch(self) -> Path:

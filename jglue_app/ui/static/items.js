@@ -264,6 +264,7 @@ function take() {
   const value = props.value;
   if (!value?.rows) return;
   const other = state.value && (state.value.a !== value.a || state.value.b !== value.b);
+  const rejudged = !other && state.value && state.value.protocol !== value.protocol;
   state.value = value;
   if (other) Object.assign(state, { filter: "all", task: "", chosen: "" });
   if (value.view) begin(value.view);
@@ -278,6 +279,11 @@ function take() {
       if (value.fetch) open(row, false, false);
       else draw();
     }
+  }
+  if (rejudged && state.chosen) {
+    // The item that is open is shown as it was judged before.
+    const row = value.rows.find((r) => key(r) === state.chosen) ?? state.rows[0];
+    if (row) open(row, false, false);
   }
   if (value.link !== undefined) globalThis.jgAddress?.show(value.link);
 }

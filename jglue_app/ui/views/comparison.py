@@ -88,7 +88,7 @@ def first_html(
     judged = judged_pair(state, owner, pair, protocol)
     if b is None:
         report = state.report(owner, pair.a, protocol, pair.ids_a)
-        payload = first_card(report, None, None, judged, lang, links=links)
+        payload = first_card(report, None, None, (judged[0], None), lang, links=links)
     else:
         found = state.comparison(owner, pair.a, pair.b, protocol, pair.ids_a, pair.ids_b)
         change = change_between(a.spec, b.spec)
@@ -180,6 +180,7 @@ def item_list_value(
         fetch=fetch,
         link=link,
     )
+    listed["protocol"] = protocol
     if view is not None:
         listed["view"] = view.item_list_view()
         if view.item and any((row["k"], row["i"]) == view.item for row in listed["rows"]):
@@ -217,9 +218,17 @@ def provenance_html(state: AppState, owner: str, pair: Pair, lang: str, command:
 
 
 def item_html(
-    state: AppState, owner: str, names: Mapping[str, str], task: str, id_: str, lang: str, *, steps: bool = True
+    state: AppState,
+    owner: str,
+    names: Mapping[str, str],
+    task: str,
+    id_: str,
+    lang: str,
+    *,
+    steps: bool = True,
+    protocol: str = "official",
 ) -> str:
-    """One item of one or two runs. The names come from the browser and may be any text."""
+    """One item of one or two runs, judged by a protocol. The names come from the browser and may be any text."""
     sides: list[SideView] = []
     source = ""
     written: dict[str, str] = {}
@@ -229,7 +238,7 @@ def item_html(
         if not name:
             continue
         try:
-            row = state.judged(owner, name).get(task, {}).get(id_)
+            row = state.judged(owner, name, protocol).get(task, {}).get(id_)
             judgements = state.item_judgements(owner, name, task, id_) if row else {}
             run = state.stored(owner, name)
             data = state.data(owner, name)
