@@ -103,7 +103,7 @@ def test_step_4_one_model_with_the_same_words_with_and_without_its_template(runs
     example = step("chat").examples[0]
     bare, chat = answers(runs, example)
     (of_bare, of_chat) = (runs[run].spec for run in example.runs)
-    assert of_bare.model.id == of_chat.model.id
+    assert of_bare.model == of_chat.model
     assert (of_bare.prompt.format, of_chat.prompt.format) == ("plain", "chat")
     assert bare.record.prompt.shot_ids == chat.record.prompt.shot_ids
     assert "<|im_start|>" in chat.record.prompt.text
