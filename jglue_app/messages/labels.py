@@ -388,7 +388,7 @@ LABELS: dict[str, str] = {
     "course_shots_text": "Two items, each without examples (A) and with three (B). Examples are very good at teaching the form of an answer. They do not always make the answer better.",
     "course_shots_look": "B writes in the form asked for both times, and both times the same: 否定. So one is right and one is wrong. It says 否定 to all 44 reviews and scores 0.50, which is what always giving one answer scores. That is why the scoreboard has a floor.",
     "course_chat_title": "4. Chat templates",
-    "course_chat_text": "A chat model was trained on texts in which marks such as <|im_start|> tell the speakers apart. Here one chat model gets the same words and the same examples twice: as plain text (A) and in its own template (B). Only the marks differ.",
+    "course_chat_text": "A chat model was trained on texts in which marks such as <|im_start|> tell the speakers apart. Here one chat model gets the same question and the same three examples in two shapes: as plain text that ends with “答え：” (A), and as turns in its own template (B), which also adds a line in English of its own.",
     "course_chat_look": "A writes “エ” and stops: right. B begins with “エ” as well, goes on, and the strict reading gives 0 points. The template has not changed the choice: “エ” is ranked first on both sides. Over all 45 items A scores 0.18 and B 0.00.",
     "course_ranking_title": "5. Log-likelihood and free generation",
     "course_ranking_text": "There are two schools of scoring: read what the model writes, or compare how likely each fixed answer is. A ranking cannot get the form wrong.",

@@ -108,6 +108,10 @@ def test_step_4_one_model_with_the_same_words_with_and_without_its_template(runs
     assert bare.record.prompt.shot_ids == chat.record.prompt.shot_ids
     assert "<|im_start|>" in chat.record.prompt.text
     assert "<|im_start|>" not in bare.record.prompt.text
+    assert bare.record.prompt.text.endswith("答え：")
+    assert "You are a helpful AI assistant" in chat.record.prompt.text
+    words = bare.record.prompt.text.replace("答え：", "").splitlines()
+    assert all(line in chat.record.prompt.text for line in words)
     assert (text(bare), bare.judgement.outcome) == ("エ", "correct")
     assert text(chat).startswith("エ")
     assert (chat.judgement.outcome, chat.judgement.scores) == ("wrong_form", {"accuracy": 0.0})
@@ -171,7 +175,7 @@ def test_two_scores_name_the_items_that_differ_and_the_decisions_between_them(st
 
 
 def test_of_a_long_prompt_the_last_lines_are_shown() -> None:
-    whole = [{"text": text, "eol": text != "答え："} for text in ("一", "二", "三", "四", "答え：")]
+    whole = [{"text": text, "eol": text != "答え："} for text in ("一", *"二三四五六七八", "答え：")]
     assert prompt_end(whole) == [{"text": "…", "special": True, "eol": True}, *whole[1:]]
     assert prompt_end(whole[1:]) == whole[1:]
 

@@ -122,10 +122,9 @@ def step_html(state: AppState, owner: str, step: Step, lang: str) -> str:
     """The text of a step and the stored answers that show it, if the shipped runs are installed."""
     stored = []
     if showcase.is_available():
-        stored = [course.answers_html(state, owner, e.runs, e.task, e.item, lang) for e in step.examples]
-        if step.two_scores:
-            two = step.two_scores
+        if two := step.two_scores:
             stored.append(course.two_scores_html(state, owner, two.run, two.task, two.protocols, lang))
+        stored += [course.answers_html(state, owner, e.runs, e.task, e.item, lang) for e in step.examples]
     payload = {
         "number": STEPS.index(step) + 1,
         "of": len(STEPS),

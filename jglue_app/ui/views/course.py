@@ -7,6 +7,7 @@ from typing import Any
 
 from jglue_app.messages import word
 from jglue_app.results.showcase import SHIPPED
+from jglue_app.runs.request import Side
 from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.scoreboard import estimate_text
@@ -15,9 +16,10 @@ from jglue_app.ui import views
 from jglue_app.ui.address import Address, to_query
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.item import SideView, item_view, reading_rule
+from jglue_app.ui.views.request import side_text
 from jglue_app.ui.views.waterfall import waterfall_view
 
-END_LINES = 3
+END_LINES = 7
 """Lines of a prompt's end to show."""
 MAX_ITEMS = 6
 """Items to list of those that two protocols score differently."""
@@ -34,13 +36,15 @@ def answers_html(state: AppState, owner: str, runs: Sequence[str], task: str, id
     sides = []
     for side, run in zip("AB", runs, strict=False):
         name = SHIPPED + run
-        stored = state.stored(owner, name)
+        stored, spec = state.stored(owner, name), state.data(owner, name).spec
         bos = str(stored.model.get("prefix") or (stored.model.get("bos", "") if stored.model.get("adds_bos") else ""))
         row = state.judged(owner, name)[task][id_]
-        sides.append(SideView(side, stored.label, row, bos, str(stored.model.get("eos", ""))))
+        label = side_text(Side.of(spec.model, spec.prompt, spec.decoding), lang)
+        sides.append(SideView(side, label, row, bos, str(stored.model.get("eos", ""))))
     payload = item_view(sides, lang, word("source_sample", lang), steps=False)
     for shown in payload["sides"]:
         shown["end"] = prompt_end(shown["prompt"])
+        shown["cut"] = shown["end"] != shown["prompt"]
     return views.render("course_answers", payload, lang)
 
 
@@ -62,13 +66,14 @@ def two_scores_html(state: AppState, owner: str, run: str, task: str, protocols:
         StoreError: the run is not there.
     """
     name = SHIPPED + run
+    spec = state.data(owner, name).spec
     rows = [state.judged(owner, name, protocol)[task] for protocol in protocols]
     pairs = [(rows[0][id_], rows[1][id_]) for id_ in rows[0] if id_ in rows[1]]
     apart = [pair for pair in pairs if is_right(pair[0]) != is_right(pair[1])]
     waterfall = state.waterfalls(owner, name, *protocols)[task]
     payload = {
         "title": TASKS[task].title,
-        "run": state.stored(owner, name).label,
+        "run": side_text(Side.of(spec.model, spec.prompt, spec.decoding), lang),
         "scores": [_score(state, owner, name, task, protocol, lang) for protocol in protocols],
         "summary": word("course_apart", lang).format(n=len(apart), total=len(pairs)),
         "items": [_apart(pair, lang) for pair in apart[:MAX_ITEMS]],
