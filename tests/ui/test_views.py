@@ -1510,9 +1510,30 @@ def everything(text: str) -> dict[str, list[str]]:
         ],
         "pictures": [views.render("pictures", board_of_runs.pictures([made], three, "en"))],
         "course_step": [
-            views.render("course_step", {"number": 1, "of": 6, "title": text, "paragraphs": [text], "sides": [side]})
+            views.render(
+                "course_step",
+                {"number": 1, "of": 6, "title": text, "paragraphs": [text], "stored": [views.note(text)], "look": text},
+            )
         ],
-        "course_hint": [views.render("course_hint", {"text": text})],
+        "course_live": [views.render("course_live", {"text": text, "sides": [side, side]})],
+        "course_answers": [
+            views.render("course_answers", item_view([SideView("A", text, one, text, text, everyones(one))], "ja"))
+            for one in rows
+        ],
+        "course_two_scores": [
+            views.render(
+                "course_two_scores",
+                dict.fromkeys(("title", "run", "summary", "more"), text)
+                | {"link": "?tab=results"}
+                | {"scores": [dict.fromkeys(("name", "about", "score"), text)] * 2, "waterfall": views.note(text)}
+                | {
+                    "items": [
+                        dict.fromkeys(("id", "question", "gold", "text"), text)
+                        | {"verdicts": [dict.fromkeys(("mark", "class", "name", "because"), text)] * 2}
+                    ]
+                },
+            )
+        ],
         "limits": [views.render("limits", {"lines": [text, text]})],
         "side_by_side": [views.render("side_by_side", {"parts": [views.note(text), views.empty(text)]})],
         "head": [views.render("head", {"lang": text})],

@@ -133,8 +133,8 @@ class CompareTab:
         yield UNCHANGED
         if job is not None and job.active:
             page, address = page_id(request), _address(request)
-            if not address.run_a:
-                self.state.set_current_view(page, KIND, job.id)
+            shown = (address.run_a, address.run_b) if address.run_a else job.id
+            self.state.set_current_view(page, KIND, shown)
             yield from follow(job, self.panel.drawing(job, language(request), page, address))
 
     # --- stored runs ----------------------------------------------------------------------------------------
