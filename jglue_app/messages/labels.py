@@ -112,7 +112,6 @@ LABELS: dict[str, str] = {
     "more_only_b": "Only B right: {} more →",
     "more_form": "Right answer, wrong form: {} more →",
     "more_unreadable": "Cannot be read as an answer: {} more →",
-    "more_disagree": "The outcomes differ: {} more →",
     "strips": "Scores by subset",
     "strip_a": "A ahead",
     "strip_b": "B ahead",

@@ -48,6 +48,7 @@ from jglue_app.ui.jobs import Job, State
 from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
+from jglue_app.ui.views.first import first_card
 from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view
 from jglue_app.ui.views.pieces import pieces, special_pieces
 from jglue_app.wandb_sink import PushResult
@@ -788,23 +789,28 @@ def test_the_scoreboard_shows_scores_differences_and_where_the_data_came_from() 
     comparison = compare_runs(run(["含意", "含意", "中立です", "？"]), run(["含意", "中立", "中立", "矛盾"], OTHER))
     payload = board(comparison.a, comparison.b, comparison, "en")
     (line,) = payload["rows"]
-    assert line["source"] == "sample"
-    assert [side["value"] for side in line["sides"]] == ["0.250", "1.000"]
-    assert line["sides"][0]["detail"] == "4 items · lenient 0.500 · not readable strictly 2"
+    assert (payload["source"], line["source"]) == ("sample", "")
+    values = {name: [cell["value"] for cell in cells] for name, cells in line["cells"].items()}
+    assert values == {"strict": ["0.250", "1.000"], "lenient": ["0.500", "1.000"]}
+    assert line["details"][0] == {"side": "A", "text": "4 items · not readable strictly 2"}
     assert line["difference"] == "+0.750"
     assert line["floor"] == "0.500"
     counts = [[(p["name"], p["count"]) for p in picture["parts"]] for picture in payload["pictures"]]
     assert counts == [[("correct", 1), ("wrong_form", 1), ("wrong", 1), ("unreadable", 1)], [("correct", 4)]]
     text = read(views.render("board", payload, "en"))
-    assert "JNLI sample accuracy 0.250" in text
-    assert "Protocol: official" in text
+    assert text.startswith("Scoreboard sample Protocol: official")
+    # Strict, then lenient; Wilson of 1, 4 and 2 of 4.
+    assert (
+        "JNLI accuracy A 0.250 [0.046, 0.699] B 1.000 [0.510, 1.000] "
+        "A 0.500 [0.150, 0.850] B 1.000 [0.510, 1.000] 0.500"
+    ) in text
     assert "Cannot tell yet" in text
     assert "Mean of the main metrics (JNLI (sample)): 0.250 [" in text
 
 
 def test_one_run_alone_has_a_scoreboard_without_a_difference() -> None:
     payload = board(report_run(run(["含意", "含意", "中立", "中立"])), None, None, "ja")
-    assert len(payload["rows"][0]["sides"]) == 1
+    assert [len(cells) for cells in payload["rows"][0]["cells"].values()] == [1, 1]
     html = views.render("board", payload)
     assert "差（B−A）" not in html
     assert "jg-tag-b" not in html
@@ -853,7 +859,7 @@ def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written
     data = RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)
     payload = board(report_run(data), None, None, "ja")
     assert [line["title"] for line in payload["notices"]] == ["JNLI", "JNLI"]
-    assert payload["rows"][0]["sides"][0]["mark"] == "基準点（いつも同じ答え）と差がない"
+    assert payload["rows"][0]["marks"] == [{"side": "A", "text": "差がない"}]
     text = read(views.render("board", payload))
     assert "正解率 0.400 は、いつも同じ答えを出すときのスコア 0.500 と区別できません。" in text
     assert "対数尤度：正解率 0.500" in text
@@ -870,18 +876,18 @@ def test_a_score_above_the_floor_has_no_mark_and_one_below_says_so() -> None:
         board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, made)), None, None, "ja")["rows"][0]
         for made in (right, wrong)
     ]
-    assert [line["sides"][0]["mark"] for line in marks] == ["", "基準点に届かない"]
+    assert [line["marks"] for line in marks] == [[], [{"side": "A", "text": "届かない"}]]
 
 
 def test_a_ranking_on_the_floor_does_not_mark_the_score_of_the_texts() -> None:
     asks = {str(i): item(str(i), LABELS[i % 2]) for i in range(40)}
     records = [record(str(i), ANSWERS[i % 2], FIRST_IS_WRONG) for i in range(40)]
     payload = board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)), None, None, "ja")
-    assert payload["rows"][0]["sides"][0]["mark"] == ""
+    assert payload["rows"][0]["marks"] == []
     assert [line["text"].startswith("対数尤度：正解率 0.500") for line in payload["notices"]] == [True]
 
 
-def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_below_zero() -> None:
+def test_similarities_without_a_correlation_are_marked() -> None:
     data = similarities({float(i): "2.0" if i % 2 else "3.0" for i in range(6)})
     payload = board(report_run(data), None, None, "ja")
     assert [line["metric"] for line in payload["rows"]] == [
@@ -889,8 +895,7 @@ def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_b
         "スピアマン相関（Spearman correlation）",
     ]
     assert [line["title"] for line in payload["rows"]] == ["JSTS", ""]
-    assert [line["sides"][0]["mark"] for line in payload["rows"]] == ["0 と区別できない"] * 2
-    assert [line["sides"][0]["range"]["zero"] for line in payload["rows"]] == ["50.0"] * 2
+    assert [line["marks"][0]["text"] for line in payload["rows"]] == ["0 と区別できない"] * 2
     assert [line["floor"] for line in payload["rows"]] == ["–"] * 2
     text = read(views.render("board", payload))
     assert "は 0 と区別できません。答えた数が類似度を表しているとは言えません。" in text
@@ -899,9 +904,9 @@ def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_b
 
 def test_unreadable_similarities_are_counted_and_filled_in_beside() -> None:
     data = similarities({0.0: "0", 1.0: "1", 2.0: "？", 3.0: "3", 4.0: "4"})
-    detail = board(report_run(data), None, None, "en")["rows"][0]["sides"][0]["detail"]
+    detail = board(report_run(data), None, None, "en")["rows"][0]["details"][0]["text"]
     # r of (0, 1, 2.5, 3, 4) with (0, 1, 2, 3, 4): 10 / √(10 · 10.2).
-    assert detail == f"4 items · lenient 1.000 · filled with 2.5 {10 / math.sqrt(102):.3f} · not readable strictly 1"
+    assert detail == f"4 items · filled with 2.5 {10 / math.sqrt(102):.3f} · not readable strictly 1"
 
 
 def test_people_and_fine_tuned_models_stand_beside_official_items_alone() -> None:
@@ -940,7 +945,10 @@ def test_a_ranking_alone_is_scored_as_such() -> None:
     records = [record(id_, None, RIGHT if i else FIRST_IS_WRONG) for i, id_ in enumerate(asks)]
     payload = board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)), None, None, "en")
     (line,) = payload["rows"]
-    assert [(side["value"], side["detail"]) for side in line["sides"]] == [("0.750", "4 items · log-likelihood")]
+    assert {name: cells[0]["value"] for name, cells in line["cells"].items()} == {"choose": "0.750"}
+    assert [detail["text"] for detail in line["details"]] == ["4 items"]
+    # All are neutral: Wilson to 0.954, and always saying that scores 1.
+    assert line["marks"] == [{"side": "A", "text": "below it"}]
 
 
 @pytest.mark.parametrize("lang", ["ja", "en"])
@@ -1384,6 +1392,8 @@ def everything(text: str) -> dict[str, list[str]]:
     ]
     failed = Record("s", "jnli", text, asked(nli, text), None, RunError(text, text))
     rows.append(ScoredItem(nli, failed, official(TASKS["jnli"], nli, failed)))
+    of_a = {one.item.task: {text: one} for one in rows[:3]}
+    of_b = {"jnli": {text: rows[3]}}
     lab = {"task": text, "id": text, "a": text, "b": text}
     seen = [
         html_of([SideView("A", text, one, text, text, everyones(one)), SideView("B", text, None)], source=text, lab=lab)
@@ -1409,6 +1419,7 @@ def everything(text: str) -> dict[str, list[str]]:
     return {
         "item": seen,
         "board": [views.render("board", {**payload, "links": True})],
+        "first": [views.render("first", first_card(a, b, comparison, (of_a, of_b), "ja"))],
         "groups": [
             views.render(
                 "groups",
