@@ -86,7 +86,7 @@
       comparison = query;
       if (first && identity(old) === identity(now)) return;
       shown.set(FIRST, now);
-      if (!first) writeSoon();
+      if (!first) write();
     },
     // The whole address of something else, such as of one item.
     link(values) {
@@ -124,9 +124,9 @@
     const button = document.querySelector(`#tabs [role=tab][data-tab-id="${CSS.escape(id)}"]`);
     if (button) return button.click();
     // On a narrow screen it is in a menu, whose entries have the same names as the hidden copies of all tabs.
-    const names = [...document.querySelectorAll("#tabs .tab-container.visually-hidden button")].map((copy) => copy.textContent.trim());
+    const names = [...(document.querySelector("#tabs .tab-container.visually-hidden")?.children ?? [])].map((copy) => copy.textContent.trim());
     const name = names[TABS.indexOf(id)];
-    [...document.querySelectorAll("#tabs .overflow-dropdown button")].find((entry) => entry.textContent.trim() === name)?.click();
+    [...(document.querySelector("#tabs .overflow-dropdown")?.children ?? [])].find((entry) => entry.textContent.trim() === name)?.click();
   };
   const TABS = ["compare", "lab", "full", "results", "audit", "about"];
   addEventListener("popstate", () => {
@@ -137,4 +137,21 @@
     }
     write();
   });
+  // Gradio says in English alone that the server is gone.
+  const said = () => {
+    const words = document.querySelector("header.jg-head")?.dataset;
+    if (!words) return;
+    for (const [place, english, ours] of [
+      [".toast-title", "Connection Lost", words.jgLost],
+      ["[data-testid=toast-text]", "Connection to the server was lost. Attempting reconnection...", words.jgAgain],
+    ]) {
+      for (const element of document.querySelectorAll(".toast-body " + place)) {
+        if (element.textContent.trim() === english) element.textContent = ours;
+      }
+    }
+  };
+  new MutationObserver((changes) => {
+    if (changes.some((change) => [...change.addedNodes].some((node) => node.querySelector?.(".toast-body")
+      || node.closest?.(".toast-body")))) said();
+  }).observe(document.body, { childList: true, subtree: true });
 }

@@ -13,8 +13,8 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
+from jglue_app.messages import bracketed, say, table, word
 from jglue_app.messages import of as messages_of
-from jglue_app.messages import say, table, word
 from jglue_app.scoring.judged import ScoredItem
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import question_line
@@ -79,7 +79,7 @@ def note(text: str) -> str:
 def subset_title(task: str, source: Source, lang: str) -> str:
     """A subset's title, with where its items came from unless they are official."""
     mark = word(f"source_{source}", lang)
-    return TASKS[task].title + (f" ({mark})" if mark else "")
+    return bracketed(TASKS[task].title, mark, lang) if mark else TASKS[task].title
 
 
 def short(text: str, length: int = SHORT) -> str:

@@ -24,12 +24,14 @@ from jglue_app.scoring.judged import Judged
 from jglue_app.scoring.model_change import change_between
 from jglue_app.types import Item, RunData
 from jglue_app.ui import views
+from jglue_app.ui.address import Address
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.board import board
 from jglue_app.ui.views.first import first_card
 from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
+from jglue_app.ui.views.run_labels import run_label_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +156,22 @@ def item_list_value(
     fetch: bool = False,
     link: str | None = None,
     protocol: str = "official",
+    view: Address | None = None,
 ) -> dict[str, Any]:
-    """The value of the item list: the items that both runs have, or those of the single run."""
+    """The value of the item list: the items that both runs have, or those of the single run.
+
+    Args:
+        state, owner: whose runs may be seen.
+        pair: the runs.
+        lang: `ja` or `en`.
+        open_first, fetch, link: see `item_list`.
+        protocol: which judges the items.
+        view: how the list begins; None to leave it as it is. Its item is opened if it is among those of the list.
+    """
     a, b = load_both(state, owner, pair)
     rows_a, rows_b = judged_pair(state, owner, pair, protocol)
     data = a or b
-    return item_list(
+    listed = item_list(
         rows_a,
         rows_b,
         lang,
@@ -170,6 +182,11 @@ def item_list_value(
         fetch=fetch,
         link=link,
     )
+    if view is not None:
+        listed["view"] = view.item_list_view()
+        if view.item and any(view.item[1] in rows.get(view.item[0], {}) for rows in (rows_a, rows_b or {})):
+            listed["open"] = listed["view"]["open"]
+    return listed
 
 
 def _common_rows(rows: Judged, others: Judged) -> Judged:
@@ -195,7 +212,8 @@ def provenance_html(state: AppState, owner: str, pair: Pair, lang: str, command:
             run.model.get("device", "?"),
             run.model.get("dtype", "?"),
         )
-        sides.append({"side": side, "label": run.label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
+        label = run_label_text(run.label, lang)
+        sides.append({"side": side, "label": label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
     shipped = pair.a.startswith(SHIPPED) and (not pair.b or pair.b.startswith(SHIPPED))
     return views.render("origin", {"sides": sides, "shipped": shipped, "command": command}, lang)
 
@@ -245,7 +263,9 @@ def item_html(
         cosines=cosines,
         marks_note=word("marks_public", lang) if state.settings.public and steps else "",
     )
-    return views.render("item", payload, lang)
+    link = {"run_a": names.get("a", ""), "run_b": names.get("b", ""), "item": f"{task}/{id_}"}
+    named = {key: value for key, value in link.items() if value} if steps else {}
+    return views.render("item", {**payload, "link": named}, lang)
 
 
 def _marks_of(state: AppState, owner: str, name: str) -> Marks:

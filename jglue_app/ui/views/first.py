@@ -21,6 +21,7 @@ from jglue_app.ui.views import MARKS, short
 from jglue_app.ui.views.item import gold_forms
 from jglue_app.ui.views.items import matching_filters
 from jglue_app.ui.views.pieces import pieces
+from jglue_app.ui.views.run_labels import run_label_text
 from jglue_app.ui.views.short_names import short_names
 from jglue_app.ui.views.strips import strips
 
@@ -55,7 +56,10 @@ def first_card(
     names = short_names(a.label, b.label if b else "", lang)
     counts = _Counts(rows_a, rows_b)
     labels = [("A", names[0], a.label)] + ([("B", names[1], b.label)] if b else [])
-    sides = [{"side": side, "class": side.lower(), "name": name, "title": title} for side, name, title in labels]
+    sides = [
+        {"side": side, "class": side.lower(), "name": name, "title": run_label_text(label, lang)}
+        for side, name, label in labels
+    ]
     return {
         "headline": say(top.sentence, lang),
         "kind": top.kind,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jglue_app.messages import Message, say, word
+from jglue_app.messages import Message, listed, named, say, word
 from jglue_app.prompts import thoughts
 from jglue_app.results.embedding_references import ItemCosine
 from jglue_app.results.marks import NO_ITEM_MARKS, SIGNS, ItemMarks
@@ -23,8 +23,10 @@ from jglue_app.types import Item, Prompt
 from jglue_app.ui.views import MARKS
 from jglue_app.ui.views.agreement import agreement_line, agreement_of
 from jglue_app.ui.views.item_diff import Layers, side_by_side
+from jglue_app.ui.views.metrics import metric_name
 from jglue_app.ui.views.pieces import layered, part_of, pieces, special_pieces, special_spans
 from jglue_app.ui.views.reading import reading_rule
+from jglue_app.ui.views.run_labels import run_label_text
 
 MAX_CHARS = 20_000
 """Characters of a text to show; the number of the others is given."""
@@ -96,7 +98,9 @@ def item_view(
             for side in sides
         ],
         "diffs": {name: {"on": "a" in diff, "note": diff.get("note", "")} for name, diff in diffs.items()},
-        "cosines": [{"label": cosine.label, "text": _ranked_cosine(cosine, lang)} for cosine in cosines],
+        "cosines": [
+            {"label": run_label_text(cosine.label, lang), "text": _ranked_cosine(cosine, lang)} for cosine in cosines
+        ],
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
         "steps": steps,
@@ -159,13 +163,13 @@ def _ranked_cosine(cosine: ItemCosine, lang: str) -> str:
 
 def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str, Any]:
     """One side; `differs_at` is the character from which on its text differs from that of the other side."""
-    head: dict[str, Any] = {"name": side.name, "class": side.name.lower(), "label": side.label}
+    head: dict[str, Any] = {"name": side.name, "class": side.name.lower(), "label": run_label_text(side.label, lang)}
     row = side.row
     if row is None:
         return head | {"missing": word("not_run", lang)}
     head |= {"run": side.run, "marks": _marks(side.marked, lang), "my_note": side.marked.note}
     judgement, output, prompt = row.judgement, row.record.output, row.record.prompt
-    scores = " · ".join(f"{metric} {value:.3f}" for metric, value in judgement.scores.items())
+    scores = " · ".join(f"{metric_name(metric, lang)} {value:.3f}" for metric, value in judgement.scores.items())
     if isinstance(row.item.gold, float) and isinstance(judgement.lenient.value, float):
         scores = word("distance", lang).format(f"{abs(judgement.lenient.value - row.item.gold):.1f}")
     if side.cosine is not None:
@@ -188,7 +192,7 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
     if output.finish in ("length", "overflow"):
         facts.append(word(f"finish_{output.finish}", lang))
     if prompt.shot_ids:
-        facts.append(f"{word('shots_used', lang)}: {', '.join(prompt.shot_ids)}")
+        facts.append(named(word("shots_used", lang), listed(prompt.shot_ids, lang), lang))
     head |= {"facts": " · ".join(facts), "bars": bars(row)}
     if output.reasoning:
         tokens = output.reasoning_tokens

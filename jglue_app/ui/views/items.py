@@ -42,6 +42,9 @@ WORDS = (
 """Labels of the list, all named `list_…`."""
 NOTE = 200
 """Characters of a note that the list has."""
+MORE_FILTERS = ("ao", "bo", "l", "m", "ar", "br", "an", "bn")
+"""Further filters, by the fields of a row (see `item_rows`): outcome, gold label, marks, rule, characters. An address
+has them behind the filter: `disagree;ao=wrong;m=star`."""
 PAIRED = ("disagree", "only_a", "only_b")
 """Filters that need two runs."""
 
@@ -146,6 +149,14 @@ def _gold_label(item: Item) -> str:
         low = math.floor(item.gold)
         return f"{low}–{low + 1}" if low < 5 else str(low)
     return gold_with_choice(item).split(" ")[0] if item.choices else ""
+
+
+def unknown_filter(text: str, filters: Sequence[str]) -> str:
+    """The first name in a filter of an address that is neither one of `filters` nor a further one; empty if there is
+    none."""
+    first, *more = text.split(";")
+    names = [first] if first not in filters else [one.split("=")[0] for one in more]
+    return next((name for name in names if name not in MORE_FILTERS), "")
 
 
 def packed(rows: Sequence[Mapping[str, Any]], lang: str) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 
-from jglue_app.messages import word
-
-SHOTS = re.compile(r"(\d+)-shot")
+from jglue_app.ui.views.run_labels import run_label_text
 
 
 def short_names(a: str, b: str, lang: str) -> tuple[str, str]:
@@ -16,20 +14,11 @@ def short_names(a: str, b: str, lang: str) -> tuple[str, str]:
         a, b: the labels; B's is empty for one run alone, of which only the model is left.
         lang: `ja` or `en`.
     """
-    (model_a, *rest_a), (model_b, *rest_b) = a.split(" · "), b.split(" · ")
+    parts_a, parts_b = a.split(" · "), b.split(" · ")
     if not b:
-        return _worded(model_a, lang), ""
-    only_a, only_b = (
-        [part for part in own if part not in others] for own, others in ((rest_a, rest_b), (rest_b, rest_a))
-    )
-    return " · ".join([model_a, *(_worded(p, lang) for p in only_a)]), " · ".join(
-        [model_b, *(_worded(p, lang) for p in only_b)]
-    )
+        return parts_a[0], ""
+    return _short(parts_a, parts_b, lang), _short(parts_b, parts_a, lang)
 
 
-def _worded(part: str, lang: str) -> str:
-    """A part of a label in the page's language."""
-    found = SHOTS.fullmatch(part)
-    if found is None:
-        return part
-    return word("shots_short", lang).format(found[1]) if int(found[1]) else word("no_shots", lang)
+def _short(parts: Sequence[str], of_other: Sequence[str], lang: str) -> str:
+    return run_label_text(" · ".join([parts[0], *(part for part in parts[1:] if part not in of_other[1:])]), lang)
