@@ -21,6 +21,7 @@ from jglue_app.ui.controls import DEFAULT_B, T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
 from jglue_app.ui.form import RequestForm
 from jglue_app.ui.guard import errors_shown_in
+from jglue_app.ui.item_server import server_functions
 from jglue_app.ui.progress import follow, stop_handler
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.compare_panel import KIND, OFFICIAL, ComparisonPanel, names_of, pair_of, request_of
@@ -30,6 +31,8 @@ from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_h
 from jglue_app.ui.visitor import language, page_id, visitor_id
 
 DEFAULT = RunRequest(b=DEFAULT_B)
+ITEM_SCRIPTS = ("items.js", "item_filters.js", "item_open.js")
+"""Parts of one script, in this order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +82,9 @@ class CompareTab:
         self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **PRIVATE)
         choose = errors_shown_in(self.panel.status, self.choose_protocol)
         self.panel.protocol.input(choose, self.panel.protocol, self.panel.components, **PRIVATE)
-        # Every choice is answered, however quickly it follows the last; the list asks again if they come out of order.
-        self.panel.items.select(
+        # The list has fetched the item itself; where it could not, the server is asked as for everything else.
+        self.panel.items.select(None, None, self.panel.item, js="() => globalThis.jgItem", **PRIVATE)
+        self.panel.items.option_select(
             self.open_item, None, self.panel.item, trigger_mode="multiple", concurrency_limit=8, **PRIVATE
         )
         gr.on(
@@ -256,7 +260,7 @@ def build(state: AppState, t: T) -> CompareTab:
     gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
     with gr.Row(elem_classes="jg-explore"):
         with gr.Column(scale=3, min_width=330, elem_classes="jg-explore-list"):
-            items = item_list()
+            items = item_list(state)
         with gr.Column(scale=6, min_width=330):
             item = pane("item")
     tab = CompareTab(
@@ -341,12 +345,13 @@ def _protocols(t: T) -> gr.Dropdown:
     )
 
 
-def item_list() -> gr.HTML:
-    """The list of items; `static/items.js` draws its value."""
+def item_list(state: AppState) -> gr.HTML:
+    """The list of items; `static/items.js` and the two scripts after it draw its value."""
     return gr.HTML(
         None,
         html_template='<div class="jg-tools"></div><div class="jg-list" role="listbox" tabindex="0"></div>',
-        js_on_load=(views.STATIC / "items.js").read_text("utf-8"),
+        js_on_load="".join((views.STATIC / name).read_text("utf-8") for name in ITEM_SCRIPTS),
+        server_functions=server_functions(state),
         apply_default_css=False,
         elem_id="items",
     )
