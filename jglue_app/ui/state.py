@@ -76,7 +76,7 @@ class AppState:
             StoreError: there is none of this name, or it is another visitor's.
         """
         if name.startswith(SHIPPED):
-            shipped = {SHIPPED + run for pair in showcase.PAIRS for run in (pair.a, pair.b)}
+            shipped = {SHIPPED + run for run in showcase.run_names()}
             if name in shipped and showcase.is_available():
                 return showcase.run_folder(name.removeprefix(SHIPPED))
         elif not self.settings.public or name in self._requested(owner):
@@ -114,7 +114,7 @@ class AppState:
             if not self.settings.public or run.name in requested
         }
         if shipped and showcase.is_available():
-            for name in dict.fromkeys(name for pair in showcase.PAIRS for name in (pair.a, pair.b)):
+            for name in showcase.run_names():
                 runs[SHIPPED + name] = self.library.stored(showcase.run_folder(name))
         return runs
 

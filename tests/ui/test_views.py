@@ -48,7 +48,8 @@ from jglue_app.ui.jobs import Job, State
 from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
-from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view, pieces, special_pieces
+from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view
+from jglue_app.ui.views.pieces import pieces, special_pieces
 from jglue_app.wandb_sink import PushResult
 from tests.scoring.test_report import pairs
 
