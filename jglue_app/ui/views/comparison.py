@@ -16,10 +16,11 @@ from jglue_app.results.embedding_references import (
     embedding_references,
     is_embedding,
 )
-from jglue_app.results.library import Ids
+from jglue_app.results.library import Ids, StoredRun
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.scoring.item_groups import GroupScore
-from jglue_app.scoring.judged import Judged
+from jglue_app.scoring.judged import Judged, ScoredItem
+from jglue_app.scoring.types import Judgement
 from jglue_app.types import Item, RunData
 from jglue_app.ui import views
 from jglue_app.ui.state import AppState
@@ -191,11 +192,7 @@ def item_html(
         except StoreError:
             sides.append(SideView(side.upper(), word("gone_side", lang), None))
             continue
-        # Older runs have only BOS.
-        bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
-        eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
-        cosine = cosine_in(run, data, row.item) if row and is_embedding(run) else None
-        sides.append(SideView(side.upper(), run.label, row, bos, eos, judgements, approximate, cosine))
+        sides.append(side_view(side.upper(), run, data, row, judgements))
         source = word(f"source_{sources.get(task, 'official')}", lang)
         if not is_embedding(run):
             written[side] = name
@@ -206,6 +203,24 @@ def item_html(
     cosines = _cosines(state, owner, set(names.values()), item)
     payload = item_view(sides, lang, source, lab=lab if steps else None, steps=steps, cosines=cosines)
     return views.render("item", payload, lang)
+
+
+def side_view(
+    name: str, run: StoredRun, data: RunData, row: ScoredItem | None, judged: Mapping[str, Judgement]
+) -> SideView:
+    """One side of an item.
+
+    Args:
+        name: `A` or `B`.
+        run, data: where the item's record is stored.
+        row: the item; None if the run has not answered it.
+        judged: what every protocol makes of its record.
+    """
+    # Older runs have only BOS.
+    bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
+    eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
+    cosine = cosine_in(run, data, row.item) if row and is_embedding(run) else None
+    return SideView(name, run.label, row, bos, eos, judged, approximate, cosine)
 
 
 def failed_items(state: AppState, owner: str, pair: Pair) -> int:
