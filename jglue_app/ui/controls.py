@@ -85,9 +85,10 @@ def data_choices(t: T) -> list[tuple[Any, str]]:
     return [(t(f"data_{name}"), name) for name in DATA_CHOICES]
 
 
-def style_choices() -> list[tuple[str, str]]:
-    """(title with its name, name) of every wording style."""
-    return [(f"{load_style(name).title} ({name})", name) for name in style_names()]
+def style_choices(t: T) -> list[tuple[Any, str]]:
+    """(title with its name, name) of every wording style; the own title of one that has no label."""
+    own = {name: f"{load_style(name).title} ({name})" for name in style_names()}
+    return [(t(f"style_{name}") if f"style_{name}" in LABELS else title, name) for name, title in own.items()]
 
 
 # --- building -------------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str
     if name == "data":
         return gr.Radio(data_choices(t), **common)
     if name in ("model", "style"):
-        choices = [(n, n) for n in model_ids(settings)] if name == "model" else style_choices()
+        choices = [(n, n) for n in model_ids(settings)] if name == "model" else style_choices(t)
         choices = [(t("same_model"), SAME), *choices] if value == SAME else choices
         return gr.Dropdown(choices, allow_custom_value=not settings.public, **common)
     if option.choices:

@@ -14,10 +14,11 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from jglue_app import environment
-from jglue_app.errors import InputError, first_line
+from jglue_app.errors import InputError, JglueAppError, first_line
 from jglue_app.messages import LANGUAGES, table
 from jglue_app.settings import Settings, load_settings
 from jglue_app.ui import endpoints, guard, views
+from jglue_app.ui.address import from_query
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import PRIVATE, UNCHANGED, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
@@ -72,6 +73,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         refresh = errors_shown_in(ranking.status, ranking.refresh)
         panes["results"].select(refresh, ranking.inputs, ranking.outputs, **PRIVATE)
         page.load(_localized_head, None, head, **PRIVATE)
+        _open_address(page, selected, ranking)
     guard.guard(page)
     page.queue(max_size=64)
     return page
@@ -98,6 +100,22 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
     results.compare.click(open_pair, {results.a, results.b}, [selected, *compare.outputs], **PRIVATE)
     full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE)
     compare.panel.items.submit(open_item, None, [selected, *lab.outputs], **PRIVATE)
+
+
+def _open_address(page: gr.Blocks, selected: gr.Tabs, ranking: ResultsTab) -> None:
+    """Open the tab that an address names. The Compare tab restores the rest, and says what is wrong with it."""
+
+    def open_tab(request: gr.Request) -> Updates:
+        try:
+            address = from_query(dict(request.query_params))
+        except JglueAppError:
+            return UNCHANGED
+        updates: Updates = {selected: gr.Tabs(selected=address.tab)} if address.tab else {}
+        if address.tab == "results" and address.protocol:
+            updates[ranking.protocol] = address.protocol
+        return updates or UNCHANGED
+
+    page.load(open_tab, None, [selected, ranking.protocol], queue=False, **PRIVATE)
 
 
 def _localized_head(request: gr.Request) -> str:

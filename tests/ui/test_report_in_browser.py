@@ -26,6 +26,7 @@ PROBE = """
 {%- if not loop.last %}, {% endif %}{% endfor %}
 {% for x in missing.deeply %}{{ x }}{% else %}{{ empty or "leer" }}{% endfor %}
 {{ text | length }}{{ "ABC" | lower }}{{ names | join(" & ") }}{{ missing | default("<d>") }}{{ missing.x.y }}
+{{ rows | tojson }}{{ text | tojson }}
 {{ rows[0].name }}{{ rows[1]["name"] }}{{ "ab"[one - 1] }}{{ text ~ one ~ quoted("x") }}{{ one + 2 }}
 {% if one == 1 and text != "" and "b" in names and not missing %}yes{% endif %}
 {{ "q" if empty else "p" }}{{ none_ }}{{ yes }}
@@ -112,7 +113,9 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     rows = page.locator("#items .jg-row")
     assert rows.count() == 7
     page.fill("#items .jg-search", "\u202e含意")
-    assert rows.count() == 1
+    spoken = sum("\u202e含意" in row["a"] + row["b"] for row in contents.lists[0]["ja"]["rows"])
+    assert 0 < spoken < 7
+    assert rows.count() == spoken
     page.fill("#items .jg-search", "")
     page.locator("#items [data-filter=only_b]").click()
     only_b = sum("only_b" in row["f"] for row in contents.lists[0]["ja"]["rows"])

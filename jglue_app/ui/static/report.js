@@ -65,6 +65,7 @@ const R = {
     d: (value, other = "") => (value === undefined ? other : value),
     first: (value) => R.list(value)[0],
     last: (value) => R.list(value).at(-1),
+    tojson: (value) => new Html(json(value).replace(/[<>&'\u007f-\uffff]/g, (sign) => "\\u" + sign.charCodeAt(0).toString(16).padStart(4, "0"))),
     e: (value) => new Html(R.text(value)),
     escape: (value) => new Html(R.text(value)),
   },
@@ -76,6 +77,15 @@ const R = {
     even: (value) => value % 2 === 0,
   },
 };
+
+// As Python writes JSON: with a space after each sign, and keys in order.
+function json(value) {
+  if (Array.isArray(value)) return "[" + value.map(json).join(", ") + "]";
+  if (value && typeof value === "object") {
+    return "{" + Object.keys(value).sort().map((key) => JSON.stringify(key) + ": " + json(value[key])).join(", ") + "}";
+  }
+  return JSON.stringify(value ?? null);
+}
 
 // --- what is stored --------------------------------------------------------------------------------------
 const byId = (id) => document.getElementById(id);
@@ -131,6 +141,7 @@ globalThis.jgAddress = {
       // Some browsers allow no such thing to a file; the links are then left out.
     }
   },
+  show() {},
 };
 
 function head() {
@@ -170,7 +181,10 @@ function show() {
     if (button.dataset.jgrTo === lang) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
   }
-  if (places.pair) places.pair.value = String(pair);
+  if (places.pair) {
+    places.pair.value = String(pair);
+    head().pair_names.forEach((name, i) => { places.pair.options[i].textContent = name; });
+  }
   const listed = head().pairs[pair];
   state.at = new Map(listed.rows.map((row) => [row.k + "/" + row.i, row.n]));
   props.value = listed;
@@ -220,14 +234,13 @@ function wanted() {
   state.pair = Number.isInteger(pair) && pair >= 0 && pair < head().pairs.length ? pair : 0;
   const key = asked.get("item") ?? "";
   const row = head().pairs[state.pair].rows.find((one) => one.k + "/" + one.i === key);
-  for (const lang of LANGUAGES) {
-    const listed = (state.heads[lang] ??= value(first.head, lang, [])).pairs[state.pair];
-    if (row) listed.open = { task: row.k, id: row.i };
-    listed.view = {
-      filter: asked.get("filter") ?? "all", task: asked.get("subset") ?? "", search: asked.get("search") ?? "",
-      open: row ? { task: row.k, id: row.i } : null,
-    };
-  }
+  if (!["item", "filter", "subset", "search"].some((name) => asked.get(name))) return;
+  const listed = head().pairs[state.pair];
+  const open = row ? { task: row.k, id: row.i } : null;
+  if (open) listed.open = open;
+  listed.view = {
+    filter: asked.get("filter") ?? "all", task: asked.get("subset") ?? "", search: asked.get("search") ?? "", open,
+  };
 }
 
 async function start() {
@@ -245,6 +258,8 @@ async function start() {
   places.pair?.addEventListener("change", () => showPair(Number(places.pair.value)));
   show();
   startList();
+  // Only what the file is opened with is taken from its address.
+  delete props.value.view;
   say("");
   openFirst();
   root.dataset.jgrReady = "true";

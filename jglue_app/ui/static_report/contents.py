@@ -22,6 +22,7 @@ from jglue_app.ui.static_report.shared_values import SharedValues
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.item import item_view
+from jglue_app.ui.views.run_labels import run_label_text
 
 MAX_ITEMS = 40_000
 """Items of all pairs together in one report: a browser opens it at once, and it takes minutes to make."""
@@ -81,7 +82,7 @@ class Contents:
             name: Read(
                 state.stored(owner, name),
                 state.data(owner, name, asked.items),
-                state.judged(owner, name, "official", asked.items),
+                state.judged(owner, name, asked.protocol, asked.items),
             )
             for name in asked.names
         }
@@ -96,7 +97,10 @@ class Contents:
             if "jsts" in self.runs[asked.names[0]].data.items and is_embedding(run) and name not in self.runs
         ]
         self.lists = [
-            {lang: comparison.item_list_value(state, owner, pair, lang, open_first=True) for lang in LANGUAGES}
+            {
+                lang: comparison.item_list_value(state, owner, pair, lang, open_first=True, protocol=asked.protocol)
+                for lang in LANGUAGES
+            }
             for pair in self.pairs
         ]
         self.keys = list(dict.fromkeys((row["k"], row["i"]) for lists in self.lists for row in lists["ja"]["rows"]))
@@ -116,6 +120,14 @@ class Contents:
         places = {key: place for place, key in enumerate(self.keys)}
         value = self.lists[pair][lang]
         return {**value, "rows": [{**row, "n": places[row["k"], row["i"]]} for row in value["rows"]]}
+
+    def label(self, name: str, lang: str) -> str:
+        """What a run is called."""
+        return run_label_text(self.runs[name].run.label, lang)
+
+    def first_html(self, pair: int, lang: str) -> str:
+        """The first card: one sentence, items that show why it holds, and a strip for each subset."""
+        return comparison.first_html(self.state, self.owner, self.pairs[pair], lang, protocol=self.asked.protocol)
 
     def board_html(self, pair: int, lang: str) -> str:
         """The scoreboard."""

@@ -65,7 +65,7 @@ def report_html(state: AppState, owner: str, asked: Asked, made: datetime | None
             "script": Markup(script),
             "blocks": [Markup(block) for block in values.packed(head)],
             "languages": [_language(contents, lang, made or datetime.now(UTC)) for lang in LANGUAGES],
-            "pairs": _pair_names(contents),
+            "pairs": _pair_names(contents, "ja"),
         },
     )
     # Half a character cannot be written as UTF-8; a browser shows U+FFFD for it too.
@@ -128,6 +128,7 @@ def _head(contents: Contents, lang: str) -> dict[str, Any]:
     return {
         "title": _title(contents, lang),
         "pairs": [contents.listed(pair, lang) for pair in range(len(contents.pairs))],
+        "pair_names": _pair_names(contents, lang),
         "block_size": BLOCK_SIZE,
         "labels": {key: word(key, lang) for key in labels},
         "words": {key: word(key, lang) for key in WORDS},
@@ -135,9 +136,9 @@ def _head(contents: Contents, lang: str) -> dict[str, Any]:
 
 
 def _title(contents: Contents, lang: str) -> str:
-    labels = [read.run.label for read in contents.runs.values()]
+    labels = [contents.label(name, lang) for name in contents.asked.names]
     more = word("report_more", lang).format(len(labels) - 2) if len(labels) > 2 else ""
-    return f"{word('report_title', lang)} – {' ↔ '.join(labels[:2])}{more}"
+    return f"{word('report_title', lang)}: {' ↔ '.join(labels[:2])}{more}"
 
 
 def _language(contents: Contents, lang: str, made: datetime) -> dict[str, Any]:
@@ -151,19 +152,20 @@ def _language(contents: Contents, lang: str, made: datetime) -> dict[str, Any]:
         "protocol": contents.asked.protocol,
         "about_protocol": word(f"protocol_{contents.asked.protocol}", lang, default=""),
         "count": f"{len(contents.keys):,}",
-        "runs": [read.run.label for read in contents.runs.values()],
+        "runs": [contents.label(name, lang) for name in contents.asked.names],
         "matrix": matrix(contents, lang) if len(contents.runs) > 2 else None,
+        "firsts": [Markup(contents.first_html(pair, lang)) for pair in pairs],
         "boards": [Markup(contents.board_html(pair, lang)) for pair in pairs],
         "origins": [Markup(contents.origin_html(pair, lang)) for pair in pairs],
         "licences": [word(f"report_licence_{source}", lang) for source in contents.sources],
     }
 
 
-def _pair_names(contents: Contents) -> list[str]:
+def _pair_names(contents: Contents, lang: str) -> list[str]:
     """What each pair is called in the choice of one; empty where there is only one."""
     if len(contents.pairs) < 2:
         return []
-    first, *others = (read.run.label for read in contents.runs.values())
+    first, *others = (contents.label(name, lang) for name in contents.asked.names)
     return [f"{other} ↔ {first}" for other in others]
 
 
@@ -172,13 +174,13 @@ def _style() -> str:
 
 
 def _script() -> str:
-    """The templates, the item list of the page and what opens the file, as one script."""
+    """The templates, the item list and the first card of the page, and what opens the file, as one script."""
     templates = translate(views.TEMPLATES, ITEM_TEMPLATE)
-    listed = (STATIC / "items.js").read_text("utf-8")
+    listed, first = ((STATIC / name).read_text("utf-8") for name in ("items.js", "first.js"))
     script = (
         f'"use strict";\nconst TEMPLATES = {templates};\n'
         f"const ITEM_LIST = (element, props, trigger, watch) => {{\n{listed}\n}};\n"
-        + (STATIC / "report.js").read_text("utf-8")
+        f"(() => {{\n{first}\n}})();\n" + (STATIC / "report.js").read_text("utf-8")
     )
     # Inside a script element these would end it, or begin what hides its end.
     return script.replace("</", "<\\/").replace("<!--", "<\\!--")

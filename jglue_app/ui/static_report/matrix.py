@@ -11,6 +11,7 @@ from jglue_app.tasks import TASKS
 from jglue_app.ui.static_report.contents import Contents
 from jglue_app.ui.views import subset_title
 from jglue_app.ui.views.board import interval
+from jglue_app.ui.views.run_labels import run_label_text
 
 SIGNS = {"a": "▼", "b": "▲"}
 """Verdict of a comparison with the first run → sign; anything else is not told apart."""
@@ -36,7 +37,7 @@ def matrix(contents: Contents, lang: str) -> dict[str, Any]:
         "heads": [subset_title(name, _first_with(reports, name).tasks[name].source, lang) for name in tasks],
         "rows": [
             {
-                "label": report.label,
+                "label": run_label_text(report.label, lang),
                 "first": found is None,
                 "cells": [_cell(report, found, task, lang) for task in tasks],
             }

@@ -13,7 +13,21 @@ from jinja2 import Environment, nodes
 
 METHODS = frozenset(dir(dict))
 """Names that Jinja takes for methods of a table before it looks for a key."""
-FILTERS = ("length", "count", "lower", "upper", "trim", "join", "default", "d", "first", "last", "e", "escape")
+FILTERS = (
+    "length",
+    "count",
+    "lower",
+    "upper",
+    "trim",
+    "join",
+    "default",
+    "d",
+    "first",
+    "last",
+    "e",
+    "escape",
+    "tojson",
+)
 TESTS = ("defined", "undefined", "none", "odd", "even")
 COMPARED = {"lt": "<", "lteq": "<=", "gt": ">", "gteq": ">="}
 SUMS: dict[type[nodes.BinExpr], str] = {nodes.Add: "+", nodes.Sub: "-", nodes.Mul: "*", nodes.Div: "/", nodes.Mod: "%"}

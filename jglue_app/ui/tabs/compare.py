@@ -10,11 +10,12 @@ from gradio.blocks import Block
 
 from jglue_app.backends.named_models import model_ids
 from jglue_app.errors import JglueAppError, UnknownNameError
-from jglue_app.messages import say, word
+from jglue_app.messages import listed, say, word
 from jglue_app.results import showcase
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import from_url_query
 from jglue_app.ui import controls, views
+from jglue_app.ui.address import Address, from_query
 from jglue_app.ui.controls import DEFAULT_B, T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
 from jglue_app.ui.form import RequestForm
@@ -116,13 +117,15 @@ class CompareTab:
         yield from follow(job, self.panel.drawing(job, lang, page))
 
     def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
-        """Follow the visitor's job if it is active, after the page was loaded."""
+        """Follow the visitor's job if it is active, after the page was loaded; in its status only, if the address
+        names stored runs."""
         job = self.state.jobs.latest(visitor_id(request), KIND)
         yield UNCHANGED
         if job is not None and job.active:
-            page = page_id(request)
-            self.state.set_current_view(page, KIND, job.id)
-            yield from follow(job, self.panel.drawing(job, language(request), page))
+            page, address = page_id(request), _address(request)
+            if not address.run_a:
+                self.state.set_current_view(page, KIND, job.id)
+            yield from follow(job, self.panel.drawing(job, language(request), page, address))
 
     # --- stored runs ----------------------------------------------------------------------------------------
 
@@ -138,7 +141,7 @@ class CompareTab:
         task, id_ = str(data.get("task"))[:100], str(data.get("id"))[:200]
         return comparison.item_html(self.state, visitor_id(request), names, task, id_, language(request))
 
-    def show_runs(self, request: gr.Request, a: str, b: str = "") -> Updates:
+    def show_runs(self, request: gr.Request, a: str, b: str = "", view: Address | None = None) -> Updates:
         """Show one or two stored runs, and in the form how they were made."""
         lang, owner = language(request), visitor_id(request)
         made_by = request_of(self.state, owner, a, b)
@@ -147,7 +150,7 @@ class CompareTab:
             updates = self.fill(made_by, lang)
         else:
             updates = {self.repeat: no_repeat_html(NOT_ONE_COMMAND, lang)}
-        return {**updates, **self._keep_running_status(request, self.panel.stored_pair(owner, lang, a, b))}
+        return {**updates, **self._keep_running_status(request, self.panel.stored_pair(owner, lang, a, b, view))}
 
     def _keep_running_status(self, request: gr.Request, updates: Updates) -> Updates:
         """Views of stored runs without the status, which stays that of a run that is active."""
@@ -159,20 +162,30 @@ class CompareTab:
     # --- a page that is opened ------------------------------------------------------------------------------
 
     def on_load(self, request: gr.Request) -> Updates:
-        """What a page shows first: the visitor's run, the request of a link, or a shipped pair."""
-        lang = language(request)
+        """What a page shows first: the runs of its address, the visitor's run, the request of a link, or a shipped
+        pair."""
+        lang, owner = language(request), visitor_id(request)
         limits: Updates = {self.limits: _limits_html(self.state, lang) if self.state.settings.public else ""}
-        job = self.state.jobs.latest(visitor_id(request), KIND)
-        shipped = self.panel.shipped_pair(visitor_id(request), lang)
+        job = self.state.jobs.latest(owner, KIND)
         try:
+            address = from_query(dict(request.query_params))
             linked = from_url_query(dict(request.query_params))
             _check_models(self.state, linked)
+            for name in filter(None, (address.run_a, address.run_b)):
+                self.state.stored(owner, name)
+            if address.run_a:
+                return {**limits, **self.show_runs(request, address.run_a, address.run_b, address)}
         except JglueAppError as e:
+            shipped = self.panel.shipped_pair(owner, lang)
             return {**self.fill(DEFAULT, lang), **limits, **shipped, self.panel.status: views.failure(e, lang)}
+        shipped = self.panel.shipped_pair(owner, lang, view=address)
         if job is not None and (job.active or linked in (None, job.request)):
-            return {**self.fill(job.request, lang), **limits, **shipped, **self.panel.job_so_far(job, lang)}
-        note = views.note(word("linked", lang)) if linked else ""
-        return {**self.fill(linked or DEFAULT, lang), **limits, **shipped, self.panel.status: note}
+            return {**self.fill(job.request, lang), **limits, **shipped, **self.panel.job_so_far(job, lang, address)}
+        if linked:
+            # The address stays that of the request, which is not of the comparison below it.
+            del shipped[self.panel.items]["link"]
+            shipped[self.panel.status] = views.note(word("linked", lang))
+        return {**self.fill(linked or DEFAULT, lang), **limits, **shipped}
 
 
 def build(state: AppState, t: T) -> CompareTab:
@@ -247,6 +260,14 @@ def item_list() -> gr.HTML:
     )
 
 
+def _address(request: gr.Request) -> Address:
+    """What the address of a page names; nothing where it cannot be read, which `on_load` tells."""
+    try:
+        return from_query(dict(request.query_params))
+    except JglueAppError:
+        return Address()
+
+
 def _check_models(state: AppState, linked: RunRequest | None) -> None:
     """Refuse a link that names a model which a public server does not run; raises UnknownNameError."""
     for side in linked.sides.values() if linked and state.settings.public else ():
@@ -258,7 +279,7 @@ def _limits_html(state: AppState, lang: str) -> str:
     """What a public server does not do, said beforehand."""
     settings, names = state.settings, model_ids(state.settings)
     lines = [
-        word("public_models", lang).format(len(names), ", ".join(names)),
+        word("public_models", lang).format(len(names), listed(names, lang)),
         word("public_items", lang).format(settings.max_items, round((settings.max_seconds or 0) / 60)),
         word("public_one", lang),
         word("public_own", lang),

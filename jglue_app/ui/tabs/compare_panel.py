@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from jglue_app.errors import StoreError
+from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.messages import word
 from jglue_app.results import showcase
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import to_command_line, to_url_query
 from jglue_app.ui import views
+from jglue_app.ui.address import Address, to_query
 from jglue_app.ui.events import Updates
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import REDRAW_INTERVAL_S, progress_html
@@ -44,9 +46,16 @@ class ComparisonPanel:
         """All of them."""
         return [self.status, self.pairs, self.origin, self.board, self.items, self.item]
 
-    def drawing(self, job: Job, lang: str, page: str = "") -> Callable[[bool], Updates]:
-        """Draws a job for `follow`. Once the page shows another comparison, only the status is drawn."""
-        drawing = _JobDrawing(self, job, lang)
+    def drawing(self, job: Job, lang: str, page: str = "", view: Address | None = None) -> Callable[[bool], Updates]:
+        """Draws a job for `follow`. Once the page shows another comparison, only the status is drawn.
+
+        Args:
+            job: the runs.
+            lang: `ja` or `en`.
+            page: where they are drawn.
+            view: how the item list begins.
+        """
+        drawing = _JobDrawing(self, job, lang, view)
 
         def draw(last: bool) -> Updates:
             updates = drawing.final() if last else drawing.update()
@@ -56,13 +65,13 @@ class ComparisonPanel:
 
         return draw
 
-    def job_so_far(self, job: Job, lang: str) -> Updates:
+    def job_so_far(self, job: Job, lang: str, view: Address | None = None) -> Updates:
         """What an ended job has to show; of an active one the status, because the next event follows it."""
         if job.active:
             return {self.status: progress_html(job, lang, ahead=self.state.jobs.queue_position(job))}
-        return self.drawing(job, lang)(True)
+        return self.drawing(job, lang, view=view)(True)
 
-    def shipped_pair(self, owner: str, lang: str, name: str = "") -> Updates:
+    def shipped_pair(self, owner: str, lang: str, name: str = "", view: Address | None = None) -> Updates:
         """The views of a comparison that came with the application, its most telling item opened."""
         if not showcase.is_available():
             return {
@@ -74,23 +83,24 @@ class ComparisonPanel:
                 self.item: views.empty(word("empty_item", lang)),
             }
         pair = next((pair for pair in showcase.PAIRS if pair.name == name), showcase.PAIRS[0])
-        return {**self.stored_pair(owner, lang, SHIPPED + pair.a, SHIPPED + pair.b), self.pairs: pair.name}
+        return self.stored_pair(owner, lang, SHIPPED + pair.a, SHIPPED + pair.b, view)
 
-    def stored_pair(self, owner: str, lang: str, a: str, b: str = "") -> Updates:
-        """The views of two stored runs, or one, with their most telling item opened."""
+    def stored_pair(self, owner: str, lang: str, a: str, b: str = "", view: Address | None = None) -> Updates:
+        """The views of two stored runs, or one, with the item of the address opened, or their most telling one."""
         shipped = a.startswith(SHIPPED) and b.startswith(SHIPPED)
         made_by = request_of(self.state, owner, a, b)
-        link = None if shipped else to_url_query(made_by) if made_by else ""
         pair = Pair(a, b)
-        listed = comparison.item_list_value(self.state, owner, pair, lang, open_first=True, link=link)
+        listed = comparison.item_list_value(
+            self.state, owner, pair, lang, open_first=True, link=_address_of(pair), view=view
+        )
         opened = listed["open"]
         item = views.empty(word("empty_item", lang))
         if opened:
             item = comparison.item_html(self.state, owner, {"a": a, "b": b}, opened["task"], opened["id"], lang)
         made_with = to_command_line(made_by) if made_by and shipped else ""
         return {
-            self.status: "",
-            self.pairs: None,
+            self.status: _not_in_list(listed, view, lang) if view else "",
+            self.pairs: next((one.name for one in showcase.PAIRS if names_of(one) == (a, b)), None),
             self.origin: comparison.provenance_html(self.state, owner, pair, lang, made_with),
             self.board: comparison.board_html(self.state, owner, pair, lang),
             self.items: listed,
@@ -101,8 +111,8 @@ class ComparisonPanel:
 class _JobDrawing:
     """Draws a job again and again; remembers when it has drawn what takes long."""
 
-    def __init__(self, panel: ComparisonPanel, job: Job, lang: str) -> None:
-        self._panel, self._job, self._lang = panel, job, lang
+    def __init__(self, panel: ComparisonPanel, job: Job, lang: str, view: Address | None = None) -> None:
+        self._panel, self._job, self._lang, self._view = panel, job, lang, view
         self._list_drawn_at = 0.0
         self._bars_drawn = 0
         self._first = True
@@ -125,7 +135,11 @@ class _JobDrawing:
             updates[panel.board] = comparison.board_html(panel.state, job.owner, pair, lang)
         if list_due:
             self._list_drawn_at = now
-            updates[panel.items] = comparison.item_list_value(panel.state, job.owner, pair, lang, link=_link(job))
+            updates[panel.items] = comparison.item_list_value(
+                panel.state, job.owner, pair, lang, link=_link(job), view=self._view
+            )
+            # What a visitor has chosen since then stays.
+            self._view = None
         if self._first:
             updates |= self._no_shipped_pair()
         return updates
@@ -143,7 +157,7 @@ class _JobDrawing:
             return updates
         updates[panel.board] = comparison.board_html(panel.state, job.owner, pair, lang)
         updates[panel.items] = comparison.item_list_value(
-            panel.state, job.owner, pair, lang, open_first=True, fetch=True, link=_link(job)
+            panel.state, job.owner, pair, lang, open_first=True, fetch=True, link=_link(job), view=self._view
         )
         if self._first:
             updates |= self._no_shipped_pair()
@@ -159,6 +173,29 @@ def pair_of(job: Job) -> Pair:
     """The runs of a job, as far as it has asked for their items."""
     a, b = job.runs["a"], job.runs.get("b")
     return Pair(a.run, b.run if b else "", a.ids, b.ids if b else None)
+
+
+def names_of(pair: showcase.Pair) -> tuple[str, str]:
+    """The names of the runs of a shipped pair."""
+    return SHIPPED + pair.a, SHIPPED + pair.b
+
+
+def _address_of(pair: Pair) -> str:
+    """The query that shows two stored runs; the pair of a first visit needs none."""
+    if (pair.a, pair.b) == names_of(showcase.PAIRS[0]):
+        return ""
+    return to_query(Address(run_a=pair.a, run_b=pair.b))
+
+
+def _not_in_list(listed: Mapping[str, Any], view: Address, lang: str) -> str:
+    """What an address names and the list has not."""
+    filters = [name for name, _ in listed["filters"]]
+    if view.filter and view.filter not in filters:
+        return views.failure(UnknownNameError("filter", view.filter, filters), lang)
+    if view.item and listed["open"] != listed["view"]["open"]:
+        error = InputError("This comparison has no item {item}. Choose one from the list.", item="/".join(view.item))
+        return views.failure(error, lang)
+    return ""
 
 
 def _link(job: Job) -> str | None:
