@@ -525,7 +525,6 @@ LABELS: dict[str, str] = {
     "report_licence_sample": "Sample items were written for JGLUE side by side and are under the Apache License 2.0; none is from JGLUE.",
     "report_licence_outputs": "What the models have written is under the terms of the models.",
     "report_make": "Report of this comparison",
-    "report_info": "One HTML file that opens without a server and without a network, in Japanese and English.",
     "report_file": "Report",
     "export_done": "{} is ready to download.",
     "import": "Import a run (.zip), or a log of another harness (lm-eval, flexeval, llm-jp-eval, Inspect)",

@@ -112,10 +112,9 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     assert page.evaluate("document.documentElement.className") == "dark"
     rows = page.locator("#items .jg-row")
     assert rows.count() == 7
-    page.fill("#items .jg-search", "\u202e含意")
-    spoken = sum("\u202e含意" in row["a"] + row["b"] for row in contents.lists[0]["ja"]["rows"])
-    assert 0 < spoken < 7
-    assert rows.count() == spoken
+    listed = contents.lists[0]["ja"]["rows"]
+    page.fill("#items .jg-search", listed[3]["q"][:8])
+    assert rows.count() == 1
     page.fill("#items .jg-search", "")
     page.locator("#items [data-filter=only_b]").click()
     only_b = sum("only_b" in row["f"] for row in contents.lists[0]["ja"]["rows"])
@@ -125,7 +124,7 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     page.focus("#items .jg-list")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowDown")
-    second = contents.lists[0]["ja"]["rows"][1]["i"]
+    second = listed[1]["i"]
     page.wait_for_selector(f"#item [data-item='jnli/{second}']")
     page.get_by_role("button", name="English").focus()
     page.keyboard.press("Enter")

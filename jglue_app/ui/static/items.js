@@ -260,6 +260,14 @@ function remember(more) {
   globalThis.jgAddress?.update({ filter: filter === "all" ? null : filter, subset: task, search: search.trim(), ...more });
 }
 
+// What a report of this comparison has to show: its runs, and the items where these are not all that are stored.
+view.jgShown = () => {
+  const { a, b, part, rows } = state.value ?? {};
+  const items = {};
+  for (const row of part ? rows : []) (items[row.k] ??= []).push(row.i);
+  return { a, b, items: part ? items : null };
+};
+
 function take() {
   const value = props.value;
   if (!value?.rows) return;

@@ -22,7 +22,9 @@ from jglue_app.ui.form import RequestForm
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.progress import follow, stop_handler
 from jglue_app.ui.state import AppState
+from jglue_app.ui.tabs import report_controls
 from jglue_app.ui.tabs.compare_panel import KIND, ComparisonPanel, request_of
+from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html, setup_html
 from jglue_app.ui.visitor import language, page_id, visitor_id
@@ -44,6 +46,7 @@ class CompareTab:
     form: RequestForm
     repeat: gr.HTML
     panel: ComparisonPanel
+    report: ReportControls
 
     @property
     def outputs(self) -> list[Block]:
@@ -72,6 +75,7 @@ class CompareTab:
         )
         self.run.click(errors_shown_in(self.panel.status, self.start), inputs, self.panel.components, **FOLLOWS_JOB)
         self.stop.click(stop_handler(self.state, KIND), None, self.panel.status, **FOLLOWS_JOB)
+        self.report.connect(self.state)
         self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **PRIVATE)
         # Every choice is answered, however quickly it follows the last; the list asks again if they come out of order.
         self.panel.items.select(
@@ -216,6 +220,7 @@ def build(state: AppState, t: T) -> CompareTab:
             items = item_list()
         with gr.Column(scale=6, min_width=330):
             item = pane("item")
+    report = report_controls.build(t)
     tab = CompareTab(
         state=state,
         setup=setup,
@@ -228,6 +233,7 @@ def build(state: AppState, t: T) -> CompareTab:
         panel=ComparisonPanel(
             state=state, status=status, pairs=pairs, origin=origin, board=board, items=items, item=item
         ),
+        report=report,
     )
     tab.connect()
     return tab

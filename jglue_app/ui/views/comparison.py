@@ -181,6 +181,8 @@ def item_list_value(
         fetch=fetch,
         link=link,
     )
+    # Whether the list has only the items that were requested, and not all that are stored.
+    listed["part"] = pair.ids_a is not None
     if view is not None:
         listed["view"] = view.item_list_view()
         if view.item and any((row["k"], row["i"]) == view.item for row in listed["rows"]):
