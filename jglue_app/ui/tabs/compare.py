@@ -24,7 +24,9 @@ from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.item_server import server_functions
 from jglue_app.ui.progress import follow, stop_handler
 from jglue_app.ui.state import AppState
+from jglue_app.ui.tabs import report_controls
 from jglue_app.ui.tabs.compare_panel import KIND, OFFICIAL, ComparisonPanel, names_of, pair_of, request_of
+from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html, setup_html
@@ -51,6 +53,7 @@ class CompareTab:
     form: RequestForm
     repeat: gr.HTML
     panel: ComparisonPanel
+    report: ReportControls
 
     @property
     def outputs(self) -> list[Block]:
@@ -79,6 +82,7 @@ class CompareTab:
         )
         self.run.click(errors_shown_in(self.panel.status, self.start), inputs, self.panel.components, **FOLLOWS_JOB)
         self.stop.click(stop_handler(self.state, KIND), None, self.panel.status, **FOLLOWS_JOB)
+        self.report.connect(self.state)
         self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **PRIVATE)
         choose = errors_shown_in(self.panel.status, self.choose_protocol)
         self.panel.protocol.input(choose, self.panel.protocol, self.panel.components, **PRIVATE)
@@ -263,6 +267,7 @@ def build(state: AppState, t: T) -> CompareTab:
             items = item_list(state)
         with gr.Column(scale=6, min_width=330):
             item = pane("item")
+    report = report_controls.build(t)
     tab = CompareTab(
         state=state,
         setup=setup,
@@ -284,6 +289,7 @@ def build(state: AppState, t: T) -> CompareTab:
             items=items,
             item=item,
         ),
+        report=report,
     )
     tab.connect()
     return tab
