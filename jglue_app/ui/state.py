@@ -40,6 +40,7 @@ class AppState:
 
     def __init__(self, settings: Settings, device: str = "auto") -> None:
         self.settings = settings
+        self.device = device
         self.pool = ModelPool(settings, device=device)
         self.jobs = Jobs(settings, self.pool)
         self.library = Library(settings.runs_dir)

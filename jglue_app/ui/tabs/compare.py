@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import gradio as gr
@@ -14,19 +14,20 @@ from jglue_app.messages import say, word
 from jglue_app.results import showcase
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import from_url_query
-from jglue_app.ui import controls, views
-from jglue_app.ui.controls import DEFAULT_B, T, pane
+from jglue_app.ui import controls, run_button, views
+from jglue_app.ui.controls import DEFAULT_B, DEFAULT_ITEMS, T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
-from jglue_app.ui.form import RequestForm
+from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.guard import errors_shown_in
-from jglue_app.ui.progress import follow, stop_handler
+from jglue_app.ui.jobs import Job
+from jglue_app.ui.run_button import STOP_WORDS, Drawing, RunButton
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.compare_panel import KIND, ComparisonPanel, request_of
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html, setup_html
 from jglue_app.ui.visitor import language, page_id, visitor_id
 
-DEFAULT = RunRequest(b=DEFAULT_B)
+DEFAULT = RunRequest(limit=DEFAULT_ITEMS, b=DEFAULT_B)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,8 +36,7 @@ class CompareTab:
 
     state: AppState
     setup: gr.HTML
-    run: gr.Button
-    stop: gr.Button
+    run: RunButton
     limits: gr.HTML
     settings: gr.Accordion
     """Around the form."""
@@ -52,13 +52,14 @@ class CompareTab:
     @property
     def request(self) -> list[Block]:
         """What shows what is requested: the form, its summary, and how to repeat it."""
-        return [self.settings, *self.form.groups, *self.form.components, self.setup, self.repeat]
+        return [self.settings, *self.form.groups, *self.form.outputs, self.setup, self.repeat]
 
     def connect(self) -> None:
         """Listen to the events of the tab."""
         form = self.form
-        inputs: set[Block] = set(form.components)
-        gr.on(changes_of(form.components), self.describe, inputs, [self.setup, self.repeat], **AS_TYPED)
+        inputs: set[Block] = set(form.inputs)
+        described = [self.setup, self.repeat, *form.described, *self.run.components]
+        gr.on(changes_of(form.components), self.describe, inputs, described, **AS_TYPED)
         assert form.use_b is not None
         assert form.b is not None
         side_b = list(form.b.components().values())
@@ -69,8 +70,11 @@ class CompareTab:
             api_visibility="private",
             queue=False,
         )
-        self.run.click(errors_shown_in(self.panel.status, self.start), inputs, self.panel.components, **FOLLOWS_JOB)
-        self.stop.click(stop_handler(self.state, KIND), None, self.panel.status, **FOLLOWS_JOB)
+        form.connect()
+        followed = [*self.panel.components, *self.run.components]
+        press = errors_shown_in(self.panel.status, self.press)
+        self.run.button.click(press, {*inputs, self.run.button}, followed, **FOLLOWS_JOB, trigger_mode="multiple")
+        self.run.switch.click(errors_shown_in(self.panel.status, self.start), inputs, followed, **FOLLOWS_JOB)
         self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **PRIVATE)
         # Every choice is answered, however quickly it follows the last; the list asks again if they come out of order.
         self.panel.items.select(
@@ -80,49 +84,66 @@ class CompareTab:
             None,
             self.on_load,
             None,
-            [*self.request, self.limits, *self.panel.components],
+            [*self.request, self.limits, *self.panel.components, *self.run.components],
             concurrency_limit=8,
             **PRIVATE,
-        ).then(self.follow_latest, None, self.panel.components, **FOLLOWS_JOB)
+        ).then(self.follow_latest, None, followed, **FOLLOWS_JOB)
 
     # --- the request ----------------------------------------------------------------------------------------
 
     def describe(self, request: gr.Request, values: Values) -> Updates:
         """The summary of what the form asks for, or what is wrong with it."""
         lang = language(request)
-        try:
-            return self._summary(self.form.read(self.state.settings, values), lang)
-        except JglueAppError as e:
-            return {self.setup: views.note(say(e.message, lang)), self.repeat: no_repeat_html(e.message, lang)}
+        found, beside = self.form.check(self.state.settings, values, lang)
+        wanted = None if isinstance(found, JglueAppError) else found
+        beside |= self.run.looks_for(visitor_id(request), lang, wanted)
+        if isinstance(found, JglueAppError):
+            fault = views.note(say(found.message, lang))
+            return {self.setup: fault, self.repeat: no_repeat_html(found.message, lang), **beside}
+        return {**self._summary(found, lang), **beside}
 
     def _summary(self, request: RunRequest, lang: str) -> Updates:
         return {self.setup: setup_html(request, lang), self.repeat: repeat_html(request, lang)}
 
     def fill(self, request: RunRequest, lang: str) -> Updates:
         """Values of `request` that ask for something. The settings open if a group in them does."""
-        updates = {**self.form.fill(request), **self._summary(request, lang)}
+        updates = {**self.form.fill(self.state.settings, request, lang), **self._summary(request, lang)}
         if any(group in updates for group in self.form.groups):
             updates[self.settings] = gr.update(open=True)
         return updates
 
     # --- a run ----------------------------------------------------------------------------------------------
 
+    def press(self, request: gr.Request, values: Values) -> Iterator[Updates]:
+        """What the button says: start the runs that the form asks for and follow them, or stop what is going on."""
+        yield from self._press(request, values, stops=values[self.run.button] in STOP_WORDS)
+
     def start(self, request: gr.Request, values: Values) -> Iterator[Updates]:
-        """Start the runs that the form asks for and follow them."""
-        lang, page = language(request), page_id(request)
-        yield {self.panel.status: views.note(word("loading", lang))}
-        job = self.state.jobs.start_runs(visitor_id(request), KIND, self.form.read(self.state.settings, values))
-        self.state.set_current_view(page, KIND, job.id)
-        yield from follow(job, self.panel.drawing(job, lang, page))
+        """Start the runs that the form asks for, whatever is going on."""
+        yield from self._press(request, values, stops=False)
+
+    def _press(self, request: gr.Request, values: Values, *, stops: bool) -> Iterator[Updates]:
+        return self.run.press(
+            request,
+            lambda: self.form.read(self.state.settings, values),
+            lambda wanted: self.state.jobs.start_runs(visitor_id(request), KIND, wanted),
+            self._drawing(request),
+            stops=stops,
+        )
+
+    def _drawing(self, request: gr.Request) -> Drawing:
+        def draw(job: Job) -> Callable[[bool], Updates]:
+            self.state.set_current_view(page_id(request), KIND, job.id)
+            return self.panel.drawing(job, language(request), page_id(request))
+
+        return draw
 
     def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
         """Follow the visitor's job if it is active, after the page was loaded."""
         job = self.state.jobs.latest(visitor_id(request), KIND)
         yield UNCHANGED
         if job is not None and job.active:
-            page = page_id(request)
-            self.state.set_current_view(page, KIND, job.id)
-            yield from follow(job, self.panel.drawing(job, language(request), page))
+            yield from self.run.follow(request, job, self._drawing(request))
 
     # --- stored runs ----------------------------------------------------------------------------------------
 
@@ -162,6 +183,7 @@ class CompareTab:
         """What a page shows first: the visitor's run, the request of a link, or a shipped pair."""
         lang = language(request)
         limits: Updates = {self.limits: _limits_html(self.state, lang) if self.state.settings.public else ""}
+        limits |= self.run.looks(visitor_id(request), lang)
         job = self.state.jobs.latest(visitor_id(request), KIND)
         shipped = self.panel.shipped_pair(visitor_id(request), lang)
         try:
@@ -180,9 +202,8 @@ def build(state: AppState, t: T) -> CompareTab:
     with gr.Row(elem_classes="jg-top"):
         with gr.Column(scale=6, min_width=300):
             setup = pane("setup", setup_html(DEFAULT, "ja"))
-        run = gr.Button(t("run"), variant="primary", elem_id="run", scale=2, min_width=140)
-        stop = gr.Button(t("stop"), elem_id="stop", scale=1, min_width=90)
-    status = pane("status")
+        run = run_button.buttons(t, t("run"), "run")
+    says, status = pane("run-says"), run_button.status_pane("status")
     limits = pane("limits", visible=state.settings.public)
     with gr.Accordion(t("settings"), open=False, elem_id="settings") as around_form:
         form = _form(state, t)
@@ -206,8 +227,7 @@ def build(state: AppState, t: T) -> CompareTab:
     tab = CompareTab(
         state=state,
         setup=setup,
-        run=run,
-        stop=stop,
+        run=RunButton(state, KIND, "run", status, *run, says),
         limits=limits,
         settings=around_form,
         form=form,
@@ -228,12 +248,12 @@ def _form(state: AppState, t: T) -> RequestForm:
             run = controls.questions(settings, t)
         with gr.Column(min_width=280):
             gr.Markdown(t("side_a"), elem_classes=["jg-section", "jg-section-a"])
-            a = controls.side(settings, t, DEFAULT.a, "a")
+            a = controls.side(settings, t, DEFAULT.a, "a", device=state.device)
         with gr.Column(min_width=280):
             gr.Markdown(t("side_b"), elem_classes=["jg-section", "jg-section-b"])
             use_b = gr.Checkbox(True, label=t("use_b"), elem_id="use-b")
-            b = controls.side(settings, t, DEFAULT_B, "b", same=True)
-    return RequestForm(run, a, use_b, b)
+            b = controls.side(settings, t, DEFAULT_B, "b", same=True, device=state.device)
+    return RequestForm(run, a, notes_beside(), use_b, b)
 
 
 def item_list() -> gr.HTML:
