@@ -5,6 +5,8 @@ A fact that is not known is None or empty, and is not shown.
 
 from __future__ import annotations
 
+import glob
+import importlib
 import importlib.util
 import json
 import sys
@@ -13,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jglue_app.backends import backend_for, backend_module
-from jglue_app.backends.endpoints import ServedModel, served_models
+from jglue_app.backends.endpoints import ServedModel, served_model, served_models
 from jglue_app.backends.hub_copy import cached_snapshot
 from jglue_app.backends.named_models import NamedModel, named_models
 from jglue_app.errors import JglueAppError
@@ -23,6 +25,7 @@ from jglue_app.types import ModelSpec
 MAX_CACHED = 50
 """Models of the local copy of the Hub that are offered beside those of the registry."""
 WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,12 @@ def known_models(settings: Settings) -> list[ModelFacts]:
 
 
 def _of_registry(entry: NamedModel) -> ModelFacts:
-    here = importlib.util.find_spec(entry.package) is not None if entry.package else _has_weights(entry.id)
+    here = _is_installed(entry.package) if entry.package else _has_weights(entry.id)
     return ModelFacts(entry.id, entry.parameters, entry.follows_instructions, entry.gated, here)
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def _has_weights(model: str) -> bool:
@@ -137,6 +144,37 @@ def memory_free(device: str) -> int:
     """Bytes that are free where models are loaded."""
     free: int = backend_module(ModelSpec("")).memory_free(device)
     return free
+
+
+# --- the tokenizer ----------------------------------------------------------------------------------------
+
+
+def tokenizer_is_here(spec: ModelSpec, settings: Settings) -> bool:
+    """Whether the tokenizer of a model can be opened without fetching or converting anything."""
+    if spec.adapter is not None or spec.revision is not None or spec.gguf_file is not None:
+        return False
+    if spec.backend == "openai_api":
+        try:
+            named = served_model(spec.id, settings).facts.tokenizer
+        except JglueAppError:
+            return False
+        return named is not None and tokenizer_is_here(ModelSpec(named), settings)
+    if spec.backend != "hf":
+        return False
+    entry = named_models().get(spec.id)
+    if entry is not None and entry.package:
+        name = getattr(importlib.import_module(entry.package), "MODEL_NAME", "") if _is_installed(entry.package) else ""
+        return bool(name) and _is_converted(Path(name), settings)
+    if spec.id.endswith(".gguf"):
+        return not settings.public and _is_converted(Path(spec.id), settings)
+    folder = None if settings.public and entry is None else _folder_of(spec.id)
+    return folder is not None and any((folder / name).is_file() for name in TOKENIZERS)
+
+
+def _is_converted(file: Path, settings: Settings) -> bool:
+    """Whether a GGUF file, as its name says, has been converted."""
+    converted = settings.cache_dir / "converted"
+    return any(path.is_dir() and path.suffix != ".part" for path in converted.glob(f"{glob.escape(file.stem)}-*"))
 
 
 # --- the format that suits a model ------------------------------------------------------------------------

@@ -150,6 +150,8 @@ def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str
         "info": t(info) if info else None,
         "elem_id": f"{prefix}{option.flag}",
         "visible": not (option.traits.local_only and settings.public),
+        # Put into the page beside the models; see `price_box`.
+        "render": name != "budget",
     }
     if name == "tasks":
         return gr.CheckboxGroup(subset_choices(), **common)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from jglue_app.backends.model_facts import usual_format
@@ -16,7 +18,11 @@ from jglue_app.settings import Settings
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import RunControls, SideControls
 from jglue_app.ui.enough_items import enough_items
-from jglue_app.ui.events import Updates, Values, changes_of
+from jglue_app.ui.events import PRIVATE, Updates, Values, changes_of
+from jglue_app.ui.guard import errors_shown_in
+from jglue_app.ui.price_box import PriceBox, estimated
+from jglue_app.ui.state import AppState
+from jglue_app.ui.visitor import language, visitor_id
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +33,7 @@ class RequestForm:
     a: SideControls
     notes: gr.HTML
     """Puts sentences beside the boxes; see `notes_beside`."""
+    price: PriceBox
     use_b: gr.Checkbox | None = None
     b: SideControls | None = None
 
@@ -47,14 +54,14 @@ class RequestForm:
         return [*self.components, *self.formats_chosen]
 
     @property
-    def outputs(self) -> list[Component]:
+    def outputs(self) -> list[Block]:
         """What `fill` has values for, without the groups."""
-        return [*self.inputs, self.notes]
+        return [*self.inputs, self.notes, *self.price.components]
 
     @property
-    def described(self) -> list[Component]:
+    def described(self) -> list[Block]:
         """What `check` has values for."""
-        return [self.notes, *(side.by_name["format"] for side in self.sides)]
+        return [self.notes, *self.price.components, *(side.by_name["format"] for side in self.sides)]
 
     @property
     def sides(self) -> list[SideControls]:
@@ -66,8 +73,15 @@ class RequestForm:
         """Whether the visitor has chosen the format of each side."""
         return [side.format_chosen for side in self.sides]
 
-    def connect(self) -> None:
-        """Listen to what the form remembers of a visitor."""
+    def connect(self, state: AppState) -> None:
+        """Listen to what the form itself answers: a format that is chosen, a price that is asked for."""
+
+        def estimate(request: gr.Request, values: Values) -> Iterator[str]:
+            asked = self.read(state.settings, values)
+            yield from estimated(state, visitor_id(request), asked, language(request))
+
+        shown = errors_shown_in(self.price.answer, estimate)
+        self.price.ask.click(shown, set(self.inputs), self.price.answer, **PRIVATE, concurrency_limit=4)
         for side in self.sides:
             chosen = changes_of([side.by_name["format"]])
             gr.on(chosen, lambda: True, None, side.format_chosen, queue=False, api_visibility="private")
@@ -105,6 +119,7 @@ class RequestForm:
         except JglueAppError as e:
             found = e
         updates: Updates = {self.notes: self.beside(found, lang)}
+        updates |= self.price.looks(settings, found if isinstance(found, RunRequest) else None)
         for name, format in self._usual_formats(settings, values).items():
             if values[self.by_name[name]] != format:
                 updates[self.by_name[name]] = format
@@ -124,7 +139,7 @@ class RequestForm:
         """Values with which the form makes a request; groups in which it sets something are opened."""
         values = controls.values_of(request)
         updates: Updates = {component: values[name] for name, component in self.by_name.items()}
-        updates[self.notes] = self.beside(request, lang)
+        updates |= {self.notes: self.beside(request, lang), **self.price.looks(settings, request)}
         for side in self.sides:
             asked = request.a if side is self.a else request.b
             # A format that is not the model's own was chosen on purpose.

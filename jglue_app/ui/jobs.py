@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import BusyError, InputError, JglueAppError
+from jglue_app.results.first_subset import first_subset
 from jglue_app.runs.paying import Charge
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.request import Plans, RunRequest
@@ -250,7 +251,8 @@ class Jobs:
                 stop_condition = _StopCondition(job, left, lambda: self._others_wait(job))
                 ends = set()
                 charge = self.charge_for(job.owner)
-                for event in run_plans(planned, self._pool, self._settings.runs_dir, stop_condition, charge):
+                first = first_subset(self._settings)
+                for event in run_plans(planned, self._pool, self._settings.runs_dir, stop_condition, charge, first):
                     job.handle(event)
                     ends.add(event.kind)
                     if event.kind == "record":

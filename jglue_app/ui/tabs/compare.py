@@ -14,12 +14,13 @@ from jglue_app.messages import say, word
 from jglue_app.results import showcase
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import from_url_query
-from jglue_app.ui import controls, run_button, views
+from jglue_app.ui import controls, price_box, run_button, views
 from jglue_app.ui.controls import DEFAULT_B, DEFAULT_ITEMS, T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
 from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
+from jglue_app.ui.prompt_check import PromptCheck
 from jglue_app.ui.run_button import STOP_WORDS, Drawing, RunButton
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.compare_panel import KIND, ComparisonPanel, request_of
@@ -37,6 +38,9 @@ class CompareTab:
     state: AppState
     setup: gr.HTML
     run: RunButton
+    checks: PromptCheck
+    verdict: gr.HTML
+    """On the prompts, beside the button."""
     limits: gr.HTML
     settings: gr.Accordion
     """Around the form."""
@@ -70,7 +74,10 @@ class CompareTab:
             api_visibility="private",
             queue=False,
         )
-        form.connect()
+        form.connect(self.state)
+        check = {**PRIVATE, "trigger_mode": "always_last", "concurrency_limit": 4}
+        opened = [*changes_of(form.components), self.settings.expand]
+        gr.on(opened, self.check_prompts, inputs, self.verdict, **check)
         followed = [*self.panel.components, *self.run.components]
         press = errors_shown_in(self.panel.status, self.press)
         self.run.button.click(press, {*inputs, self.run.button}, followed, **FOLLOWS_JOB, trigger_mode="multiple")
@@ -101,6 +108,14 @@ class CompareTab:
             fault = views.note(say(found.message, lang))
             return {self.setup: fault, self.repeat: no_repeat_html(found.message, lang), **beside}
         return {**self._summary(found, lang), **beside}
+
+    def check_prompts(self, request: gr.Request, values: Values) -> Iterator[str]:
+        """What the linter says of the prompts, before anything is loaded."""
+        found, _ = self.form.check(self.state.settings, values, language(request))
+        if isinstance(found, JglueAppError):
+            yield ""
+            return
+        yield from self.checks.html(visitor_id(request), found, language(request))
 
     def _summary(self, request: RunRequest, lang: str) -> Updates:
         return {self.setup: setup_html(request, lang), self.repeat: repeat_html(request, lang)}
@@ -203,7 +218,7 @@ def build(state: AppState, t: T) -> CompareTab:
         with gr.Column(scale=6, min_width=300):
             setup = pane("setup", setup_html(DEFAULT, "ja"))
         run = run_button.buttons(t, t("run"), "run")
-    says, status = pane("run-says"), run_button.status_pane("status")
+    verdict, says, status = pane("verdict"), pane("run-says"), run_button.status_pane("status")
     limits = pane("limits", visible=state.settings.public)
     with gr.Accordion(t("settings"), open=False, elem_id="settings") as around_form:
         form = _form(state, t)
@@ -227,6 +242,8 @@ def build(state: AppState, t: T) -> CompareTab:
     tab = CompareTab(
         state=state,
         setup=setup,
+        checks=PromptCheck(state),
+        verdict=verdict,
         run=RunButton(state, KIND, "run", status, *run, says),
         limits=limits,
         settings=around_form,
@@ -249,11 +266,12 @@ def _form(state: AppState, t: T) -> RequestForm:
         with gr.Column(min_width=280):
             gr.Markdown(t("side_a"), elem_classes=["jg-section", "jg-section-a"])
             a = controls.side(settings, t, DEFAULT.a, "a", device=state.device)
+            price = price_box.build(t, run.by_name["budget"], "")
         with gr.Column(min_width=280):
             gr.Markdown(t("side_b"), elem_classes=["jg-section", "jg-section-b"])
             use_b = gr.Checkbox(True, label=t("use_b"), elem_id="use-b")
             b = controls.side(settings, t, DEFAULT_B, "b", same=True, device=state.device)
-    return RequestForm(run, a, notes_beside(), use_b, b)
+    return RequestForm(run, a, notes_beside(), price, use_b, b)
 
 
 def item_list() -> gr.HTML:

@@ -14,13 +14,14 @@ from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import RunRequest, Side
-from jglue_app.ui import controls, run_button, views
+from jglue_app.ui import controls, price_box, run_button, views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
 from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import progress_html
+from jglue_app.ui.prompt_check import PromptCheck
 from jglue_app.ui.run_button import STOP_WORDS, Drawing, RunButton
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import export_controls, wandb_panel
@@ -50,6 +51,9 @@ class FullTab:
     repeat: gr.HTML
     push_when_done: gr.Checkbox
     run: RunButton
+    checks: PromptCheck
+    verdict: gr.HTML
+    """On the prompts, beside the button."""
     status: gr.HTML
     board: gr.HTML
     name: gr.Textbox
@@ -71,7 +75,9 @@ class FullTab:
         inputs: set[Block] = set(self.form.inputs)
         described = [self.repeat, *self.form.described, *self.run.components]
         gr.on(changes_of(form), self.describe, inputs, described, **AS_TYPED)
-        self.form.connect()
+        self.form.connect(self.state)
+        check = {**PRIVATE, "trigger_mode": "always_last", "concurrency_limit": 4}
+        gr.on(changes_of(form), self.check_prompts, set(inputs), self.verdict, **check)
         inputs |= {self.push_when_done}
         press = errors_shown_in(self.status, self.press)
         start = self.run.button.click(
@@ -115,6 +121,14 @@ class FullTab:
         if isinstance(found, JglueAppError):
             return {self.repeat: no_repeat_html(found.message, lang), **beside}
         return {self.repeat: repeat_html(found, lang, link=False), **beside}
+
+    def check_prompts(self, request: gr.Request, values: Values) -> Iterator[str]:
+        """What the linter says of the prompts, before anything is loaded."""
+        found, _ = self.form.check(self.state.settings, values, language(request))
+        if isinstance(found, JglueAppError):
+            yield ""
+            return
+        yield from self.checks.html(visitor_id(request), found, language(request))
 
     def fill(self, request: RunRequest, lang: str) -> Updates:
         """Values of form and command that ask for something."""
@@ -264,6 +278,7 @@ def build(state: AppState, t: T) -> FullTab:
         with gr.Column(min_width=280):
             gr.Markdown(t("model"), elem_classes="jg-section")
             side = controls.side(settings, t, Side(), "full", device=state.device)
+            price = price_box.build(t, items.by_name["budget"], "full-")
     repeat = pane("full-repeat")
     target, has_key = operator_target()
     push_when_done = gr.Checkbox(
@@ -275,7 +290,7 @@ def build(state: AppState, t: T) -> FullTab:
     )
     with gr.Row():
         run = run_button.buttons(t, t("full_run"), "full-run", interactive=not settings.public)
-    says, status = pane("full-run-says"), run_button.status_pane("full-status")
+    verdict, says, status = pane("full-verdict"), pane("full-run-says"), run_button.status_pane("full-status")
     board = pane("full-board")
     name = gr.Textbox("", visible=False, elem_id="full-name")
     open_items = gr.Button(t("open_items"), elem_id="open-full", visible=False)
@@ -289,9 +304,11 @@ def build(state: AppState, t: T) -> FullTab:
         public_note=public_note,
         unfinished=unfinished,
         resume=resume,
-        form=RequestForm(items, side, notes_beside()),
+        form=RequestForm(items, side, notes_beside(), price),
         repeat=repeat,
         push_when_done=push_when_done,
+        checks=PromptCheck(state),
+        verdict=verdict,
         run=RunButton(state, KIND, "full_run", status, *run, says),
         status=status,
         board=board,
