@@ -49,6 +49,7 @@ class AppState:
         """
         self.settings = settings
         self._folders = dict(folders or {})
+        self.device = device
         self.pool = ModelPool(settings, device=device)
         self.jobs = Jobs(settings, self.pool)
         self.library = Library(settings.runs_dir)
