@@ -9,11 +9,12 @@ from pathlib import Path, PurePosixPath
 
 from jglue_app.errors import DataError, StoreError, reason_of
 from jglue_app.messages import Message
+from jglue_app.results import run_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.judged import judge_run
 from jglue_app.tasks import TASKS
 
-MEMBERS = ("manifest.json", "items.jsonl", "records.jsonl")
+MEMBERS = ("manifest.json", "items.jsonl", "records.jsonl", run_name.FILE)
 MAX_BYTES = 2**30
 """Largest size of a run's files, unpacked."""
 CHOOSE_RUN = Message("Choose a .zip file that this application has exported, or a run folder.")
