@@ -1,4 +1,4 @@
-"""`runs`, `leaderboard`, `export`, `import` and `delete`: what can be done with runs that are stored."""
+"""`runs`, `name`, `leaderboard`, `export`, `import` and `delete`: what can be done with runs that are stored."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from jglue_app.results.importers import FORMATS
 from jglue_app.results.importers.import_run import ImportResult, Items, import_logs, import_summary
 from jglue_app.results.library import Library
 from jglue_app.results.rankings import Rankings, rankings, reader_of
+from jglue_app.results.run_name import MAX_DESCRIPTION, MAX_NAME, read_name, write_name
+from jglue_app.runs.store import RunStore
 from jglue_app.scoring import notices
 from jglue_app.scoring.leaderboard import leaderboard as rank
 from jglue_app.scoring.protocols import get_protocol
@@ -37,7 +39,9 @@ def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     runs, damaged = library.all(), library.damaged()
     if as_json:
         rows: list[dict[str, Any]] = [
-            {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned} for r in runs
+            {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned}
+            | {"made_as": r.made_as, "description": r.description}
+            for r in runs
         ]
         rows += [{"id": name, "damaged": why} for name, why in damaged.items()]
         print_json(rows)
@@ -48,6 +52,28 @@ def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     if runs or not damaged:
         print_table(table) if runs else print_lines(["There is no run yet. `python -m jglue_app run` makes one."])
     _tell_damaged(damaged)
+
+
+def name_run(
+    run: RunArgument,
+    name: Annotated[
+        str | None, typer.Argument(help=f"The name, of at most {MAX_NAME} characters; '' removes it.")
+    ] = None,
+    description: Annotated[
+        str | None,
+        typer.Option(help=f"What the run is, in at most {MAX_DESCRIPTION:,} characters; '' removes it."),
+    ] = None,
+    runs_dir: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name a stored run, or describe it; with neither, print what it is called. The run itself stays as it is."""
+    path = Path(find_run(run, settings_of(runs_dir)))
+    RunStore(path).manifest()
+    called = read_name(path) if name is None and description is None else write_name(path, name, description)
+    if as_json:
+        print_json({"run": str(path), "name": called.name, "description": called.description})
+        return
+    print_lines([visible(called.name) or "(no name)", *map(visible, called.description.splitlines())])
 
 
 def _tell_damaged(damaged: Mapping[str, str]) -> None:
@@ -167,7 +193,7 @@ def export(
     elif format == "zip":
         archive.pack(path, to)
     elif format in files.FORMATS:
-        files.write(files.rows(Library(path.parent).data(path)), to, format)
+        files.write(files.rows(Library(path.parent).data(path), name=read_name(path).name), to, format)
     else:
         raise UnknownNameError(
             "export format", format, (*files.FORMATS, "zip"), Message("It is the ending of the file's name.")

@@ -30,6 +30,9 @@ class RunName:
     description: str = ""
 
 
+UNNAMED = RunName()
+
+
 def checked(name: str, description: str = "") -> RunName:
     """A name on one line, and a description.
 
@@ -65,7 +68,7 @@ def read_name(run: Path) -> RunName:
             table = json.loads(file.read(MAX_BYTES + 1))
         return checked(str(table.get("name") or ""), str(table.get("description") or ""))
     except (OSError, ValueError, AttributeError, RecursionError, InputError):
-        return RunName()
+        return UNNAMED
 
 
 def write_name(run: Path, name: str | None = None, description: str | None = None) -> RunName:
@@ -81,7 +84,7 @@ def write_name(run: Path, name: str | None = None, description: str | None = Non
         raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=run.name[:100])
     path = run / FILE
     try:
-        if new == RunName():
+        if new == UNNAMED:
             path.unlink(missing_ok=True)
         else:
             write_atomically(path, dumps({"name": new.name, "description": new.description}, indent=2) + "\n")

@@ -26,25 +26,29 @@ NUMBER_COLUMNS: Mapping[str, type] = {"prompt_tokens": int, "new_tokens": int, "
 """Columns that hold numbers, beside the verdicts; all others are text."""
 
 
-def rows(data: RunData, judged: Mapping[str, Judged] | None = None) -> list[dict[str, Any]]:
+def rows(data: RunData, judged: Mapping[str, Judged] | None = None, name: str = "") -> list[dict[str, Any]]:
     """One row per answered item, in the order of the records: the item, the prompt, the output, and the score under
     every protocol.
 
     Args:
         data: the run.
         judged: protocol → result of `judge_run`; None to compute it.
+        name: what somebody called the run; empty if nobody did.
     """
     judged = judged or {name: judge_run(data, name) for name in protocol_names("all")}
     by_key = {row.key: row for task in data.items for row in result_rows(judged, task)}
     return [
-        _cells(data, row) for record in data.records if (row := by_key.get((record.task, record.item_id))) is not None
+        _cells(data, row, name)
+        for record in data.records
+        if (row := by_key.get((record.task, record.item_id))) is not None
     ]
 
 
-def _cells(data: RunData, row: ResultRow) -> dict[str, Any]:
+def _cells(data: RunData, row: ResultRow, name: str) -> dict[str, Any]:
     return {
         "run": row.record.spec_id,
         "label": data.spec.label,
+        "run_name": name or None,
         "task": row.record.task,
         "item_id": row.record.item_id,
         "source": data.sources[row.record.task],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import say, word
-from jglue_app.results import archive, exporters, table_files
+from jglue_app.results import archive, exporters, run_name, table_files
 from jglue_app.results.importers.import_run import import_to_either
 from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.scoring.protocols import PROTOCOLS
@@ -52,7 +52,8 @@ def export_run(
         return exporters.export(path, target, format, str(protocol)[:50])
     target = state.scratch() / f"{state.path(owner, name).name}.{format}"
     judged = {protocol_name: state.judged(owner, name, protocol_name) for protocol_name in PROTOCOLS}
-    table_files.write(table_files.rows(state.data(owner, name), judged), target, format)
+    called = run_name.read_name(state.path(owner, name)).name
+    table_files.write(table_files.rows(state.data(owner, name), judged, called), target, format)
     return exporters.ExportResult(target)
 
 

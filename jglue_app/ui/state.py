@@ -19,6 +19,7 @@ from jglue_app.errors import InputError, StoreError
 from jglue_app.results import showcase
 from jglue_app.results.library import Ids, Library, StoredRun
 from jglue_app.results.rankings import Reader
+from jglue_app.results.run_name import RunName, write_name
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.serialization import facts_of
 from jglue_app.runs.store import RunStore
@@ -271,6 +272,19 @@ class AppState:
             raise InputError("This run came with the application and stays. Choose one that was made here.")
         self.path(owner, name)
         self.library.delete(name)
+
+    def rename(self, owner: str, name: str, called: str, description: str) -> RunName:
+        """Name and describe a run; what is empty is removed.
+
+        Raises:
+            InputError: it came with the application, the server is public, or a text is too long.
+            StoreError: there is no such run.
+        """
+        if self.settings.public:
+            raise InputError("On a public server runs are not named. Run the application on your own machine for that.")
+        if name.startswith(SHIPPED):
+            raise InputError("This run came with the application and keeps its name. Choose one that was made here.")
+        return write_name(self.path(owner, name), called, description)
 
     # --- open pages -------------------------------------------------------------------------------------
 

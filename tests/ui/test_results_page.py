@@ -53,8 +53,8 @@ def test_ranks_move_when_another_protocol_scores_the_same_outputs(open_page: Ope
         assert official[BASE_0].startswith("3")
         choose(page, "protocol", "stability-jp")
         page.wait_for_selector("#leaderboard .jg-moved")
-        # By ranking, the model without examples has 0.68 where the others have 0.50: of 44 items too little to tell them
-        # apart, so all are first.
+        # By ranking, the model without examples has 0.68 where the others have 0.50: of 44 items too little to tell
+        # them apart, so all are first.
         moved = ranks(page)
         assert moved[BASE_0] == "1 ▲2"
         assert moved[BASE_3] == "1 1–3"

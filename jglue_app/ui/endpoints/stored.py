@@ -49,6 +49,7 @@ def _runs_and_items(state: AppState) -> tuple[Callable[..., Any], ...]:
         owner = visitor_id(request)
         readable: list[dict[str, Any]] = [
             {"run": name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned}
+            | {"made_as": r.made_as, "description": r.description}
             for name, r in state.runs(owner).items()
         ]
         return readable + [{"run": name, "damaged": reason} for name, reason in state.damaged(owner).items()]
