@@ -129,12 +129,13 @@ class CompareTab:
     def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
         """Follow the visitor's job if it is active, after the page was loaded; in its status only, if the address
         names stored runs."""
-        job = self.state.jobs.latest(visitor_id(request), KIND)
+        job, page = self.state.jobs.latest(visitor_id(request), KIND), page_id(request)
         yield UNCHANGED
+        if self.state.current_view(page, KIND) is None:
+            # What is shown came with the document, before the page had an id.
+            self.on_load(request)
         if job is not None and job.active:
-            page, address = page_id(request), _address(request)
-            shown = (address.run_a, address.run_b) if address.run_a else job.id
-            self.state.set_current_view(page, KIND, shown)
+            address = _address(request)
             yield from follow(job, self.panel.drawing(job, language(request), page, address))
 
     # --- stored runs ----------------------------------------------------------------------------------------
@@ -214,8 +215,10 @@ class CompareTab:
                 judge = _protocol_in(address)
                 return {**limits, **self.show_runs(request, address.run_a, address.run_b, address, judge)}
         except JglueAppError as e:
+            self.state.set_current_view(page, KIND, showcase.PAIRS[0].name)
             shipped = self.panel.shipped_pair(owner, lang, page)
             return {**self.fill(DEFAULT, lang), **limits, **shipped, self.panel.status: views.failure(e, lang)}
+        self.state.set_current_view(page, KIND, showcase.PAIRS[0].name)
         limits |= self.panel.judge_by(page, _protocol_in(address))
         shipped = self.panel.shipped_pair(owner, lang, page, view=address)
         if job is not None and (job.active or linked in (None, job.request)):

@@ -181,6 +181,7 @@ def item_list_value(
         link=link,
     )
     listed["protocol"] = protocol
+    listed["protocol"] = protocol
     if view is not None:
         listed["view"] = view.item_list_view()
         if view.item and any((row["k"], row["i"]) == view.item for row in listed["rows"]):
