@@ -24,6 +24,7 @@ from jglue_app.ui.compression import CompressionMiddleware
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.document import DocumentMiddleware, Head
 from jglue_app.ui.events import PRIVATE, UNCHANGED, Updates, Values
+from jglue_app.ui.form import form_script
 from jglue_app.ui.gradio_files import CompressedFiles, GradioFilesMiddleware
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
@@ -70,6 +71,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         title="JGLUE くらべ ・ JGLUE side by side", analytics_enabled=False, delete_cache=(3600, 3600)
     ) as page:
         head = pane("head", _head("ja", {}))
+        form_script()
         panes: dict[str, gr.Tab] = {}
         tabs: dict[str, Any] = {}
         with gr.Tabs(elem_id="tabs") as selected:

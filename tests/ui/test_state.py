@@ -29,7 +29,7 @@ from tests.test_api import GOLDS
 
 SHIPPED_RUNS = [
     *("shipped:base-0-shot", "shipped:words-4-shot", "shipped:base-4-shot", "shipped:base-3-shot"),
-    "shipped:chat-3-shot",
+    *("shipped:bare-3-shot", "shipped:chat-3-shot"),
 ]
 
 Make = Callable[..., Job]
