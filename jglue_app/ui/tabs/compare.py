@@ -180,8 +180,11 @@ class CompareTab:
     def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
         """Follow the visitor's job if it is active, after the page was loaded; in its status only, if the address
         names stored runs."""
-        job = self.state.jobs.latest(visitor_id(request), KIND)
+        job, page = self.state.jobs.latest(visitor_id(request), KIND), page_id(request)
         yield UNCHANGED
+        if self.state.current_view(page, KIND) is None:
+            # What is shown came with the document, before the page had an id.
+            self.on_load(request)
         if job is not None and job.active:
             yield from self.run.follow(request, job, self._drawing(request, _address(request)))
 
@@ -263,8 +266,10 @@ class CompareTab:
                 judge = _protocol_in(address)
                 return {**limits, **self.show_runs(request, address.run_a, address.run_b, address, judge)}
         except JglueAppError as e:
+            self.state.set_current_view(page, KIND, showcase.PAIRS[0].name)
             shipped = self.panel.shipped_pair(owner, lang, page)
             return {**self.fill(DEFAULT, lang), **limits, **shipped, self.panel.status: views.failure(e, lang)}
+        self.state.set_current_view(page, KIND, showcase.PAIRS[0].name)
         limits |= self.panel.judge_by(page, _protocol_in(address))
         shipped = self.panel.shipped_pair(owner, lang, page, view=address)
         if job is not None and (job.active or linked in (None, job.request)):
