@@ -24,6 +24,7 @@ from jglue_app.data import check, files, known_items
 from jglue_app.data.check import DataCheck
 from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
+from jglue_app.messages import Joined
 from jglue_app.prompts.findings import Finding
 from jglue_app.results import exporters
 from jglue_app.results import first_differences as differing
@@ -338,7 +339,7 @@ def rescore(
     for name in tasks or ():
         get_task(name)
         if name not in data.items:
-            raise InputError("The run has no {name}. It has {items}.", name=name, items=", ".join(data.items))
+            raise InputError("The run has no {name}. It has {items}.", name=name, items=Joined(", ", data.items))
     wanted = only(data, {name: set(data.items[name]) for name in tasks or data.items})
     return replace(rescoring.rescore(_labelled(wanted, labels, wanted.items), names), labels=labels)
 

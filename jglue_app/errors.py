@@ -23,7 +23,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from jglue_app.messages import Message, mark, of
+from jglue_app.messages import Joined, Message, mark, of
 
 EXIT_INCOMPLETE = 6
 """Exit code of a command whose run has items without an output."""
@@ -111,7 +111,7 @@ class UnknownNameError(InputError):
                 kind=kind if isinstance(kind, Message) else Message(kind),
                 name=name,
                 guess=Message(" Did you mean {near!r}?", near=near[0]) if near else "",
-                known=", ".join(names),
+                known=Joined(", ", names),
                 hint=Message(" {hint}", hint=hint) if hint else "",
             )
         )

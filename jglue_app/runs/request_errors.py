@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.messages import Message, mark
+from jglue_app.messages import Joined, Message, mark
 from jglue_app.runs.request_options import MAX_WHOLE, Option, Surface
 from jglue_app.tasks import TASKS
 
@@ -74,7 +74,7 @@ def input_error(error: ValidationError, known: Mapping[str, Option], surface: Su
     if option is None:
         return UnknownNameError(mark("option"), name[:100], known)
     if option.kind == "tasks":
-        return of_option(name, InputError("Choose at least one subset: {tasks}.", tasks=", ".join(TASKS)))
+        return of_option(name, InputError("Choose at least one subset: {tasks}.", tasks=Joined(", ", TASKS)))
     if option.choices and not (surface == "form" and not isinstance(value, str)):
         return unknown(option, value)
     return refused(option, value, surface, side)

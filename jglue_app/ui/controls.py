@@ -69,7 +69,7 @@ class SideControls:
     by_name: Mapping[str, Component]
     advanced: gr.Accordion
     """The group of the options that are not always in sight."""
-    format_chosen: gr.State
+    format_chosen: gr.Checkbox
     """Whether the visitor has chosen the format; else it follows the model."""
 
     def components(self) -> dict[str, Component]:
@@ -92,9 +92,10 @@ def data_choices(t: T) -> list[tuple[Any, str]]:
     return [(t(f"data_{name}"), name) for name in DATA_CHOICES]
 
 
-def style_choices() -> list[tuple[str, str]]:
-    """(title with its name, name) of every wording style."""
-    return [(f"{load_style(name).title} ({name})", name) for name in style_names()]
+def style_choices(t: T) -> list[tuple[Any, str]]:
+    """(title with its name, name) of every wording style; the own title of one that has no label."""
+    own = {name: f"{load_style(name).title} ({name})" for name in style_names()}
+    return [(t(f"style_{name}") if f"style_{name}" in LABELS else title, name) for name, title in own.items()]
 
 
 # --- building -------------------------------------------------------------------------------------------
@@ -127,7 +128,9 @@ def side(
     model = model_box(settings, f"{prefix}-model", values["model"], same=SAME if same else "", device=device)
     others = {name: option for name, option in known.items() if name != "model"}
     components, advanced = _components(settings, t, others, values, f"{prefix}-")
-    return SideControls("b" if same else "a", {"model": model, **components}, advanced, gr.State(False))
+    # The browser keeps it: what a page is opened with is no part of a session yet.
+    chosen = gr.Checkbox(False, visible=False)
+    return SideControls("b" if same else "a", {"model": model, **components}, advanced, chosen)
 
 
 def _components(
@@ -158,7 +161,7 @@ def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str
     if name == "data":
         return gr.Radio(data_choices(t), **common)
     if name == "style":
-        return gr.Dropdown(style_choices(), allow_custom_value=not settings.public, **common)
+        return gr.Dropdown(style_choices(t), allow_custom_value=not settings.public, **common)
     if option.choices:
         first = [(t("as_default"), "")] if option.optional or name == "split" else []
         keys = {choice: choice_key(option, choice) for choice in option.choices}

@@ -77,7 +77,7 @@ class AppState:
             StoreError: there is none of this name, or it is another visitor's.
         """
         if name.startswith(SHIPPED):
-            shipped = {SHIPPED + run for pair in showcase.PAIRS for run in (pair.a, pair.b)}
+            shipped = {SHIPPED + run for run in showcase.run_names()}
             if name in shipped and showcase.is_available():
                 return showcase.run_folder(name.removeprefix(SHIPPED))
         elif not self.settings.public or name in self._requested(owner):
@@ -115,7 +115,7 @@ class AppState:
             if not self.settings.public or run.name in requested
         }
         if shipped and showcase.is_available():
-            for name in dict.fromkeys(name for pair in showcase.PAIRS for name in (pair.a, pair.b)):
+            for name in showcase.run_names():
                 runs[SHIPPED + name] = self.library.stored(showcase.run_folder(name))
         return runs
 
@@ -274,6 +274,11 @@ class AppState:
         """Whether an open page still shows this in a place; true for a page of which nothing is known."""
         with self._lock:
             return self._current_views.get((page, place), view) == view
+
+    def current_view(self, page: str, place: str, default: object = None) -> object:
+        """What an open page shows in a place; the default where nothing is known of it."""
+        with self._lock:
+            return self._current_views.get((page, place), default)
 
     # --- files to be downloaded -------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from tests.ui.driving import choose_model, finished, generate_only, only_subsets
 
 
 def begin(page: Page, model: Path) -> None:
-    tab(page, "全量実行")
+    tab(page, "全問実行")
     page.locator("#full-data label").first.click()
     choose_model(page, "full-model", model)
     only_subsets(page, "JNLI", group="full-tasks")
@@ -29,7 +29,7 @@ def test_a_full_run_goes_on_through_a_reload_and_can_be_opened_item_by_item(open
     said(page, "--model", "full-repeat")
     assert "--limit" not in page.inner_text("#full-repeat")
     page.reload()
-    tab(page, "全量実行")
+    tab(page, "全問実行")
     page.wait_for_selector("#full-status .jg-overall")
     # The controls and the command still say what is running.
     assert "whole.jsonl --tasks jnli --data sample" in page.inner_text("#full-repeat")
@@ -82,7 +82,7 @@ def test_a_stopped_run_is_listed_after_a_restart_and_goes_on(
     assert 0 < kept.count(b"\n") < 45
     with serve(runs, port=port) as address:
         page = open_page(address=address)
-        tab(page, "全量実行")
+        tab(page, "全問実行")
         page.wait_for_selector("#go-on", state="visible")
         assert "slow-whole.jsonl" in page.locator("#unfinished input").input_value()
         page.click("#go-on")
@@ -97,7 +97,7 @@ def test_a_stopped_run_is_listed_after_a_restart_and_goes_on(
 
 def test_an_empty_selection_is_a_sentence(open_page: OpenPage) -> None:
     page = open_page()
-    tab(page, "全量実行")
+    tab(page, "全問実行")
     only_subsets(page, group="full-tasks")
     page.click("#full-run")
     said(page, "サブセットを一つ以上", "full-status")
@@ -105,7 +105,7 @@ def test_an_empty_selection_is_a_sentence(open_page: OpenPage) -> None:
 
 def test_the_settings_of_the_other_tab_stay_as_they_are(open_page: OpenPage) -> None:
     page = open_page()
-    tab(page, "全量実行")
+    tab(page, "全問実行")
     only_subsets(page, "JNLI", group="full-tasks")
     tab(page, "比べる")
     open_settings(page)
@@ -127,6 +127,6 @@ def test_a_run_of_another_version_is_not_offered_to_go_on(open_page: OpenPage, t
         assert '"code_version": "0.0.1"' in text
         manifest.write_text(text, "utf-8")
         fresh = open_page(address=address)
-        tab(fresh, "全量実行")
+        tab(fresh, "全問実行")
         fresh.wait_for_selector("#full-board .jg-empty")
         assert not fresh.locator("#go-on").is_visible()

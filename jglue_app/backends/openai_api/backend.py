@@ -32,6 +32,7 @@ from jglue_app.backends.openai_api.parallel import in_parallel
 from jglue_app.backends.openai_api.ranking import FIRST_TOKEN, rank, ways_to_rank
 from jglue_app.backends.openai_api.requests import Exchange, OutOfBudgetError, output_of
 from jglue_app.errors import InputError, ModelError, NetworkError
+from jglue_app.messages import Joined
 from jglue_app.settings import Settings
 from jglue_app.types import (
     Account,
@@ -124,7 +125,7 @@ def _reject_local_options(spec: ModelSpec) -> None:
         raise InputError(
             "{model} is on a server, which has its own weights: {options} cannot be chosen here. Leave it out.",
             model=spec.id,
-            options=", ".join(given),
+            options=Joined(", ", given),
         )
 
 
@@ -458,5 +459,5 @@ def _changed_model(served: ServedModel, settings: Settings, before: Capabilities
         "is stored. Start the run again: that makes another run.",
         model=served.id,
         now=now[:100],
-        before=", ".join(before.models) or served.name,
+        before=Joined(", ", before.models) or served.name,
     )

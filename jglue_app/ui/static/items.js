@@ -26,8 +26,8 @@ const toolbar = (() => {
   const line = make("div", "jg-tool-line");
   line.append(search, task, sort, count);
   tools.append(filters, line);
-  search.addEventListener("input", () => { state.search = search.value; choose(); });
-  task.addEventListener("change", () => { state.task = task.value; drawTools(); choose(); });
+  search.addEventListener("input", () => { state.search = search.value; choose(); remember(); });
+  task.addEventListener("change", () => { state.task = task.value; drawTools(); choose(); remember(); });
   sort.addEventListener("change", () => { state.sort = sort.value; choose(); });
   return { filters, search, task, sort, count };
 })();
@@ -52,7 +52,7 @@ function drawTools() {
     button.dataset.filter = name;
     button.setAttribute("aria-pressed", String(state.filter === name));
     button.append(make("span", "jg-filter-count", String(name === "all" ? inTask.length : counts[name] ?? 0)));
-    button.addEventListener("click", () => { state.filter = name; drawTools(); choose(); });
+    button.addEventListener("click", () => { state.filter = name; drawTools(); choose(); remember(); });
     toolbar.filters.append(button);
     if (old === name) button.focus();
   }
@@ -173,8 +173,9 @@ function option(row, i) {
   return made;
 }
 
-function open(row, scroll = true) {
+function open(row, scroll = true, named = true) {
   state.chosen = key(row);
+  if (named) remember({ item: state.chosen });
   draw();
   const { a, b } = state.value;
   trigger("select", { task: row.k, id: row.i, a, b });
@@ -233,6 +234,7 @@ const actions = {
     state.task = target.dataset.jgTask ?? "";
     drawTools();
     choose();
+    remember();
     element.scrollIntoView({ behavior: "smooth", block: "start" });
     if (state.rows.length) move(0, 0);
   },
@@ -246,12 +248,26 @@ const act = (event) => {
 };
 document.addEventListener("click", act);
 
+// How the list begins, and what of it is in the address from then on.
+function begin(view) {
+  Object.assign(state, { filter: view.filter || "all", task: view.task, search: view.search, chosen: "" });
+  toolbar.search.value = view.search;
+  if (view.open) requestAnimationFrame(() => document.querySelector("#item")?.scrollIntoView({ block: "start" }));
+}
+
+function remember(more) {
+  const { filter, task, search } = state;
+  globalThis.jgAddress?.update({ filter: filter === "all" ? null : filter, subset: task, search: search.trim(), ...more });
+}
+
 function take() {
   const value = props.value;
   if (!value?.rows) return;
   const other = state.value && (state.value.a !== value.a || state.value.b !== value.b);
+  const rejudged = !other && state.value && state.value.protocol !== value.protocol;
   state.value = value;
   if (other) Object.assign(state, { filter: "all", task: "", chosen: "" });
+  if (value.view) begin(value.view);
   if (!value.filters.some(([name]) => name === state.filter)) state.filter = "all";
   drawTools();
   choose();
@@ -260,11 +276,16 @@ function take() {
     if (row) {
       state.chosen = key(row);
       view.scrollTop = Math.max(0, state.rows.indexOf(row) * HEIGHT - HEIGHT);
-      if (value.fetch) open(row, false);
+      if (value.fetch) open(row, false, false);
       else draw();
     }
   }
-  if (value.link !== undefined) history.replaceState(null, "", value.link || location.pathname);
+  if (rejudged && state.chosen) {
+    // The item that is open is shown as it was judged before.
+    const row = value.rows.find((r) => key(r) === state.chosen) ?? state.rows[0];
+    if (row) open(row, false, false);
+  }
+  if (value.link !== undefined) globalThis.jgAddress?.show(value.link);
 }
 take();
 watch("value", take);

@@ -31,6 +31,7 @@ from jglue_app.ui.tabs.wandb_panel import WandbPanel
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html
+from jglue_app.ui.views.run_labels import run_label_text
 from jglue_app.ui.visitor import language, visitor_id
 from jglue_app.ui.wandb_push import Selection, operator_target, start_push
 
@@ -222,16 +223,16 @@ class FullTab:
         return {
             self.status: progress_html(job, lang, failed_items=failed),
             self.board: _board(self.state, job, lang) if name else views.empty(word("full_empty", lang)),
-            **self._unfinished_runs(job.owner),
+            **self._unfinished_runs(job.owner, lang),
             self.name: name,
         }
 
-    def _unfinished_runs(self, owner: str) -> Updates:
+    def _unfinished_runs(self, owner: str, lang: str) -> Updates:
         """The list of runs that were started and not finished, and the button beside it."""
         job = self.state.jobs.latest(owner, KIND)
         active = {run.run for run in job.runs.values()} if job is not None and job.active else set()
         choices = [
-            (f"{run.label} · {run.done:,}/{run.planned:,}", name)
+            (f"{run_label_text(run.label, lang)} · {run.done:,}/{run.planned:,}", name)
             for name, run in self.state.runs(owner, shipped=False).items()
             if not run.finished and name not in active and _is_resumable(self.state, run)
         ]
@@ -256,7 +257,7 @@ class FullTab:
                 **updates,
                 self.status: progress_html(job, lang) if job else "",
                 self.board: views.empty(word("full_empty", lang)),
-                **self._unfinished_runs(owner),
+                **self._unfinished_runs(owner, lang),
                 self.name: "",
             }
         if job.active:

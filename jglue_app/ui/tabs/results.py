@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.messages import say, word
+from jglue_app.messages import listed, named, say, word
 from jglue_app.scoring.leaderboard import Entry, leaderboard
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.tasks import DEFAULT_TASKS, TASKS
@@ -85,14 +85,14 @@ class ResultsTab:
         payload = ranking(
             entries, runs, ranked_tasks, lang, protocol=protocol, against=against, chosen=(a or "", b or "")
         )
-        choices = [(run_label(runs[name], name), name) for name in names]
+        choices = [(run_label(runs[name], name, lang), name) for name in names]
         return {
             self.status: _left_out(ranked_tasks, tasks, protocol, lang) + _damaged(self.state, owner, lang),
             self.table: views.render("ranking", payload, lang),
-            self.figures: views.render("pictures", pictures(pictured, ranked_tasks), lang),
+            self.figures: views.render("pictures", pictures(pictured, ranked_tasks, lang), lang),
             self.a: gr.update(choices=choices, value=a),
             self.b: gr.update(choices=choices, value=b),
-            **self.manage.offer(runs, values[self.manage.run], a),
+            **self.manage.offer(runs, values[self.manage.run], a, lang),
         }
 
     def pick(self, event: gr.EventData, values: Values) -> Updates:
@@ -196,11 +196,11 @@ def ranked(
 
 def _left_out(ranked_tasks: Sequence[str], names: Sequence[str], protocol: str, lang: str) -> str:
     missing = [TASKS[name].title for name in TASKS if name in names and name not in ranked_tasks]
-    return views.note(word("tasks_left_out", lang).format(", ".join(missing), protocol)) if missing else ""
+    return views.note(word("tasks_left_out", lang).format(listed(missing, lang), protocol)) if missing else ""
 
 
 def _damaged(state: AppState, owner: str, lang: str) -> str:
     """A sentence on each run that cannot be read; without it a run would be missing silently."""
     damaged = dict(list(state.damaged(owner).items())[:MAX_DAMAGED])
-    sentences = (word("damaged_run", lang).format(f"{name}: {say(why, lang)}") for name, why in damaged.items())
+    sentences = (word("damaged_run", lang).format(named(name, say(why, lang), lang)) for name, why in damaged.items())
     return "".join(map(views.note, sentences))

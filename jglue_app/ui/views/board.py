@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jglue_app.messages import say, word
+from jglue_app.messages import listed, named, say, word
 from jglue_app.results.embedding_references import EmbeddingReference
 from jglue_app.scoring import insights, notices
 from jglue_app.scoring.payment import paid_text
@@ -26,6 +26,8 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Notice
 from jglue_app.ui.views import MARKS, subset_title
 from jglue_app.ui.views.agreement import agreement_rows
+from jglue_app.ui.views.metrics import metric_name, metric_names
+from jglue_app.ui.views.run_labels import run_label_text
 
 FLOOR_NOTICES = ("on_floor_default", "on_floor_constant", "below_floor", "no_correlation")
 """Kinds of notices that are shown next to the score."""
@@ -44,9 +46,11 @@ def board(
     rows = score_rows(a, b, comparison)
     keys = list(dict.fromkeys((row.task, row.metric) for row in rows))
     lines = []
+    names = metric_names([metric for _, metric in keys], lang)
     for i, (task, metric) in enumerate(keys):
         by_reading = {row.reading: row for row in rows if (row.task, row.metric) == (task, metric)}
         line = _line(by_reading, first=i == 0 or keys[i - 1][0] != task, paired=b is not None, lang=lang)
+        line["metric"] = names[i]
         for side, report in zip(line["sides"], (a, b), strict=False):
             side["mark"] = _floor_mark(report, task, metric, lang)
             if report and task in report.tasks and report.tasks[task].outcomes.get("cosine"):
@@ -54,8 +58,8 @@ def board(
         lines.append(line)
     sides = [("A", a), ("B", b)]
     return {
-        "a": a.label,
-        "b": b.label if b else "",
+        "a": run_label_text(a.label, lang),
+        "b": run_label_text(b.label, lang) if b else "",
         "protocol": a.protocol,
         "insights": [
             {
@@ -94,7 +98,6 @@ def _line(by_reading: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang
         "first": "jg-first" if first else "",
         "title": TASKS[main.task].title if first else "",
         "source": " / ".join(text for source in main.sources if (text := word(f"source_{source}", lang))),
-        "metric": main.metric,
         "sides": [_side(by_reading, side, lang) for side in (("a", "b") if paired else ("a",))],
         "paired": paired,
         "difference": number(difference.value, sign=True) if difference else "–",
@@ -181,10 +184,11 @@ def span_of(estimate: Estimate | None, *, signed: bool = False, floor: float | N
 
 def _average(side: str, report: Report, lang: str) -> dict[str, str]:
     if report.average_without:
-        names = ", ".join(TASKS[name].title for name in report.average_without)
+        names = listed((TASKS[name].title for name in report.average_without), lang)
         return {"side": side, "text": word("average_without", lang).format(names)}
-    names = ", ".join(subset_title(name, report.tasks[name].source, lang) for name in report.average_of)
-    return {"side": side, "text": f"{word('average_of', lang).format(names)}: {estimate_text(report.average)}"}
+    names = listed((subset_title(name, report.tasks[name].source, lang) for name in report.average_of), lang)
+    text = named(word("average_of", lang).format(names), estimate_text(report.average), lang)
+    return {"side": side, "text": text}
 
 
 def _paid(paid: Paid, lang: str) -> str:
@@ -197,7 +201,7 @@ def _unformatted_knowledge(side: str, report: Report, lang: str) -> list[dict[st
     known = {name: task.knows for name, task in report.tasks.items() if task.knows is not None}
     if not known:
         return []
-    each = ", ".join(f"{TASKS[name].title} {count}" for name, count in known.items())
+    each = listed((f"{TASKS[name].title} {count}" for name, count in known.items()), lang)
     return [{"side": side, "text": word("knows", lang).format(each)}]
 
 
@@ -226,8 +230,12 @@ def _embeddings(references: Sequence[EmbeddingReference], lang: str) -> list[dic
     """Scores of the cosines of stored runs of embeddings on the same items."""
     return [
         {
-            "who": word("embedding_reference", lang).format(reference.label),
-            "text": f"JSTS pearson {estimate_text(reference.pearson)} / spearman {estimate_text(reference.spearman)}",
+            "who": word("embedding_reference", lang).format(run_label_text(reference.label, lang)),
+            "text": "JSTS "
+            + " / ".join(
+                f"{metric_name(metric, lang)} {estimate_text(estimate)}"
+                for metric, estimate in (("pearson", reference.pearson), ("spearman", reference.spearman))
+            ),
         }
         for reference in references
     ]

@@ -20,13 +20,17 @@ from jglue_app.results.library import Ids
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.judged import Judged
+from jglue_app.scoring.model_change import change_between
 from jglue_app.types import Item, RunData
 from jglue_app.ui import views
+from jglue_app.ui.address import Address
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.board import board
+from jglue_app.ui.views.first import first_card
 from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
+from jglue_app.ui.views.run_labels import run_label_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,35 @@ def board_html(
         payload = board(comparison.a, comparison.b, comparison, lang, _embeddings(state, owner, pair, a, b))
     rows = group_rows(*_groups(state, owner, pair, a, b, protocol), lang)
     return views.render("board", {**payload, "groups": rows, "links": links}, lang)
+
+
+def first_html(
+    state: AppState, owner: str, pair: Pair, lang: str, *, links: bool = True, protocol: str = "official"
+) -> str:
+    """The first card."""
+    a, b = load_both(state, owner, pair)
+    if a is None:
+        return views.empty(word("gone" if pair.a else "empty_board", lang))
+    judged = judged_pair(state, owner, pair, protocol)
+    if b is None:
+        report = state.report(owner, pair.a, protocol, pair.ids_a)
+        payload = first_card(report, None, None, (judged[0], None), lang, links=links)
+    else:
+        found = state.comparison(owner, pair.a, pair.b, protocol, pair.ids_a, pair.ids_b)
+        change = change_between(a.spec, b.spec)
+        payload = first_card(found.a, found.b, found, judged, lang, change=change, links=links)
+    return views.render("first", payload, lang)
+
+
+def judged_pair(state: AppState, owner: str, pair: Pair, protocol: str) -> tuple[Judged, Judged | None]:
+    """The judged items of both runs: those that both have, or those of the single run."""
+    a, b = load_both(state, owner, pair)
+    rows_a: Judged = state.judged(owner, pair.a, protocol, pair.ids_a) if a else {}
+    rows_b: Judged = state.judged(owner, pair.b, protocol, pair.ids_b) if b else {}
+    if pair.b and pair.ids_a is None:
+        # For two runs from different requests, items that only one of them has cannot be compared.
+        rows_a, rows_b = _common_rows(rows_a, rows_b), _common_rows(rows_b, rows_a)
+    return rows_a, rows_b if pair.b else None
 
 
 def _embeddings(
@@ -121,18 +154,25 @@ def item_list_value(
     open_first: bool = False,
     fetch: bool = False,
     link: str | None = None,
+    protocol: str = "official",
+    view: Address | None = None,
 ) -> dict[str, Any]:
-    """The value of the item list: the items that both runs have, or those of the single run."""
+    """The value of the item list: the items that both runs have, or those of the single run.
+
+    Args:
+        state, owner: whose runs may be seen.
+        pair: the runs.
+        lang: `ja` or `en`.
+        open_first, fetch, link: see `item_list`.
+        protocol: which judges the items.
+        view: how the list begins; None to leave it as it is. Its item is opened if it is among those of the list.
+    """
     a, b = load_both(state, owner, pair)
-    rows_a: Judged = state.judged(owner, pair.a, "official", pair.ids_a) if a else {}
-    rows_b: Judged = state.judged(owner, pair.b, "official", pair.ids_b) if b else {}
-    if pair.b and pair.ids_a is None:
-        # For two runs from different requests, items that only one of them has cannot be compared.
-        rows_a, rows_b = _common_rows(rows_a, rows_b), _common_rows(rows_b, rows_a)
+    rows_a, rows_b = judged_pair(state, owner, pair, protocol)
     data = a or b
-    return item_list(
+    listed = item_list(
         rows_a,
-        rows_b if pair.b else None,
+        rows_b,
         lang,
         names=(pair.a, pair.b),
         sources=data.sources if data else {},
@@ -140,6 +180,12 @@ def item_list_value(
         fetch=fetch,
         link=link,
     )
+    listed["protocol"] = protocol
+    if view is not None:
+        listed["view"] = view.item_list_view()
+        if view.item and any((row["k"], row["i"]) == view.item for row in listed["rows"]):
+            listed["open"] = listed["view"]["open"]
+    return listed
 
 
 def _common_rows(rows: Judged, others: Judged) -> Judged:
@@ -165,15 +211,24 @@ def provenance_html(state: AppState, owner: str, pair: Pair, lang: str, command:
             run.model.get("device", "?"),
             run.model.get("dtype", "?"),
         )
-        sides.append({"side": side, "label": run.label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
+        label = run_label_text(run.label, lang)
+        sides.append({"side": side, "label": label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
     shipped = pair.a.startswith(SHIPPED) and (not pair.b or pair.b.startswith(SHIPPED))
     return views.render("origin", {"sides": sides, "shipped": shipped, "command": command}, lang)
 
 
 def item_html(
-    state: AppState, owner: str, names: Mapping[str, str], task: str, id_: str, lang: str, *, steps: bool = True
+    state: AppState,
+    owner: str,
+    names: Mapping[str, str],
+    task: str,
+    id_: str,
+    lang: str,
+    *,
+    steps: bool = True,
+    protocol: str = "official",
 ) -> str:
-    """One item of one or two runs. The names come from the browser and may be any text."""
+    """One item of one or two runs, judged by a protocol. The names come from the browser and may be any text."""
     sides: list[SideView] = []
     source = ""
     written: dict[str, str] = {}
@@ -183,7 +238,7 @@ def item_html(
         if not name:
             continue
         try:
-            row = state.judged(owner, name).get(task, {}).get(id_)
+            row = state.judged(owner, name, protocol).get(task, {}).get(id_)
             judgements = state.item_judgements(owner, name, task, id_) if row else {}
             run = state.stored(owner, name)
             data = state.data(owner, name)
@@ -205,7 +260,9 @@ def item_html(
     lab = {"task": task, "id": id_, "a": written.get("a", ""), "b": written.get("b", "")} if written else None
     cosines = _cosines(state, owner, set(names.values()), item)
     payload = item_view(sides, lang, source, lab=lab if steps else None, steps=steps, cosines=cosines)
-    return views.render("item", payload, lang)
+    link = {"run_a": names.get("a", ""), "run_b": names.get("b", ""), "item": f"{task}/{id_}"}
+    named = {key: value for key, value in link.items() if value} if steps else {}
+    return views.render("item", {**payload, "link": named}, lang)
 
 
 def failed_items(state: AppState, owner: str, pair: Pair) -> int:

@@ -84,7 +84,7 @@ def item_rows(a: Rows, b: Rows | None, lang: str, sources: Mapping[str, Source] 
                 "g": short(gold_with_choice(answered.item), 24),
                 "a": _output_text(x),
                 "ao": x.judgement.outcome if x else "",
-                "f": _filters(x, y),
+                "f": matching_filters(x, y),
             }
             if b is not None:
                 row |= {"b": _output_text(y), "bo": y.judgement.outcome if y else ""}
@@ -98,7 +98,7 @@ def most_informative_item(a: Rows, b: Rows | None) -> tuple[str, str] | None:
 
     def weight(x: ScoredItem | None, y: ScoredItem | None) -> float:
         known = max((_gold_probability(row) for row in (x, y) if row and knows_answer(row)), default=0.0)
-        filters = _filters(x, y)
+        filters = matching_filters(x, y)
         return 2 * known + ("only_a" in filters or "only_b" in filters) + 0.5 * ("disagree" in filters)
 
     others = b or {}
@@ -119,7 +119,7 @@ def _gold_probability(row: ScoredItem | None) -> float:
     return weights[row.item.choices.index(row.item.gold[0])] / sum(weights)
 
 
-def _filters(x: ScoredItem | None, y: ScoredItem | None) -> list[str]:
+def matching_filters(x: ScoredItem | None, y: ScoredItem | None) -> list[str]:
     """The filters that match an item, from `FILTERS` without `all`."""
     outcomes = [row.judgement.outcome if row else None for row in (x, y)]
     correct = [outcome == "correct" for outcome in outcomes]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jglue_app.messages import word
+from jglue_app.messages import listed, word
 from jglue_app.results.library import StoredRun
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.scoring.leaderboard import Entry
@@ -14,6 +14,7 @@ from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.types import Estimate
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
+from jglue_app.ui.views.run_labels import run_label_text
 
 MAX_PICTURED = 4
 """Runs in a picture; more lines would be indistinguishable."""
@@ -53,10 +54,10 @@ def ranking(
 
 def _row(entry: Entry, run: StoredRun, tasks: Sequence[str], lang: str, chosen: tuple[str, str]) -> dict[str, Any]:
     rank_change = entry.moved
-    missing = ", ".join(TASKS[name].title for name in entry.missing)
+    missing = listed((TASKS[name].title for name in entry.missing), lang)
     return {
         "name": entry.name,
-        "label": entry.label,
+        "label": run_label_text(entry.label, lang),
         "rank": "–" if entry.rank is None else str(entry.rank),
         "moved": "" if not rank_change else f"▲{rank_change}" if rank_change > 0 else f"▼{-rank_change}",
         "moved_text": word("moved_up" if (rank_change or 0) > 0 else "moved_down", lang).format(abs(rank_change))
@@ -82,11 +83,11 @@ def facts(run: StoredRun, lang: str, *, shipped: bool = False) -> str:
     return f"{shipped_mark}{run.created[:16].replace('T', ' ')} UTC · {progress}{run_id}"
 
 
-def run_label(run: StoredRun, name: str) -> str:
+def run_label(run: StoredRun, name: str, lang: str) -> str:
     """A run's label, distinguished from others of the same label by items, date and time, and the beginning of its
     id."""
     created = run.created[5:16].replace("T", " ")
-    return f"{run.label} · {run.done:,} · {created} · {name.removeprefix(SHIPPED)[:8]}"
+    return f"{run_label_text(run.label, lang)} · {run.done:,} · {created} · {name.removeprefix(SHIPPED)[:8]}"
 
 
 def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) 
     }
 
 
-def pictures(entries: Sequence[Entry], tasks: Sequence[str]) -> dict[str, Any]:
+def pictures(entries: Sequence[Entry], tasks: Sequence[str], lang: str) -> dict[str, Any]:
     """Payload of the pictures of some runs: coordinates are numbers for an SVG."""
     pictured = [entry for entry in entries if any(entry.tasks.get(t) for t in tasks)][:MAX_PICTURED]
     return {
@@ -111,7 +112,7 @@ def pictures(entries: Sequence[Entry], tasks: Sequence[str]) -> dict[str, Any]:
                     {
                         "series": i,
                         "letter": "ABCD"[i],
-                        "label": entry.label,
+                        "label": run_label_text(entry.label, lang),
                         "value": number(e.value),
                         "width": f"{100 * min(1.0, max(0.0, e.value)):.1f}",
                         "low": f"{100 * max(0.0, e.low if e.low is not None else e.value):.1f}",
@@ -123,7 +124,10 @@ def pictures(entries: Sequence[Entry], tasks: Sequence[str]) -> dict[str, Any]:
             }
             for task in tasks
         ],
-        "series": [{"series": i, "letter": "ABCD"[i], "label": entry.label} for i, entry in enumerate(pictured)],
+        "series": [
+            {"series": i, "letter": "ABCD"[i], "label": run_label_text(entry.label, lang)}
+            for i, entry in enumerate(pictured)
+        ],
     }
 
 

@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_told
 from jglue_app.errors import ModelError, ModelNotFoundError, first_line
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 
 _FORMAT_VERSION = "v1"
 
@@ -185,7 +185,7 @@ def reject_missing_weights(name: str, report: Mapping[str, Collection[str]]) -> 
         report: of `from_pretrained` with `output_loading_info`.
     """
     if report["missing_keys"]:
-        keys = ", ".join(sorted(report["missing_keys"])[:3])
+        keys = Joined(", ", sorted(report["missing_keys"])[:3])
         raise ModelError(
             "The files of {name} lack some weights ({keys}). Fetch or export the model again.", name=name, keys=keys
         )
