@@ -30,7 +30,7 @@ from jglue_app.ui import controls, page
 from jglue_app.ui.controls import DATA_CHOICES
 from jglue_app.ui.jobs import State
 from jglue_app.ui.tabs import about
-from jglue_app.ui.tabs.lab_course import STEPS
+from jglue_app.ui.tabs.course_steps import STEPS
 from jglue_app.ui.views import MARKS
 from jglue_app.ui.views.items import FILTERS, SORTS
 from tests.messages.extraction import (
@@ -143,7 +143,7 @@ def test_a_label_is_chosen_by_its_key_and_language() -> None:
 def test_every_label_that_is_asked_for_exists() -> None:
     used = asked_for()
     assert len(used) >= 150
-    assert {"run", "radar", "flips_note", "moved_down", "model_info_public"} <= used
+    assert {"run", "baseline", "flips_note", "moved_down", "model_info_public"} <= used
     fail_without_labels(sorted(used))
 
 
