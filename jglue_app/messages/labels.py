@@ -25,6 +25,7 @@ LABELS: dict[str, str] = {
     "label_run_on": "thinking",
     "label_run_default": "thinking by default",
     "label_run_oracle": "oracle length",
+    "tabs": "Tabs",
     "lead": "Ask two Japanese language models the same questions and see, item by item, what each was asked, what it said, how that was read, and what it scores.",
     "what": "Questions",
     "tasks": "Subsets",
