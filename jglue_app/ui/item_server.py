@@ -17,6 +17,7 @@ import gradio as gr
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import say, word
 from jglue_app.results.marks import item_marks
+from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.items import marks_of
@@ -42,7 +43,17 @@ def server_functions(state: AppState) -> list[Callable[..., Answer]]:
 def _item(state: AppState, data: dict[str, Any], request: gr.Request) -> Answer:
     names = {side: _text(data, side, 200) for side in ("a", "b")}
     task, id_ = _text(data, "task", 100), _text(data, "id", 200)
-    return {"html": comparison.item_html(state, visitor_id(request), names, task, id_, language(request))}
+    protocol = _text(data, "protocol", 100)
+    html = comparison.item_html(
+        state,
+        visitor_id(request),
+        names,
+        task,
+        id_,
+        language(request),
+        protocol=protocol if protocol in PROTOCOLS else "official",
+    )
+    return {"html": html}
 
 
 def _mark(state: AppState, data: dict[str, Any], request: gr.Request) -> Answer:

@@ -287,7 +287,7 @@ def test_a_damaged_run_is_named_as_it_was_given_in_both_languages(tmp_path: Path
     english, japanese = str(caught.value), messages.say(caught.value.message, "ja")
     assert english.startswith("cut.zip holds no run: cut.zip/records.jsonl, line ")
     assert english.endswith("Choose a .zip file that this application has exported, or a run folder.")
-    assert japanese.startswith("cut.zip に実行がありません。cut.zip/records.jsonl")
+    assert japanese.startswith("cut.zip に実行結果がありません。cut.zip/records.jsonl")
     assert japanese.endswith("このアプリで書き出した .zip か、実行結果のフォルダーを選んでください。")
     for text in (english, japanese):
         assert str(tmp_path) not in text and ".import-" not in text

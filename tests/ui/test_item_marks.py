@@ -88,7 +88,7 @@ def test_on_a_public_server_each_visitors_marks_are_theirs_alone(public: AppStat
     public.grant_access(replace_owner(job, BEN))
     id_ = first_id(public, ANA, run)
     for name in (run, SHIPPED):
-        put = {"task": "jnli", "id": first_id(public, ANA, name), "marks": ["star"], "note": "秘密"}
+        put: dict[str, Any] = {"task": "jnli", "id": first_id(public, ANA, name), "marks": ["star"], "note": "秘密"}
         assert asks(public, "mark", ANA, run=name, **put)["said"] == "Saved"
     assert [path.name for path in public.settings.runs_dir.rglob("marks.json")] == []
     assert item_list_value(public, ANA, Pair(run), "ja")["marked"][f"jnli/{id_}"]["a"]["note"] == "秘密"

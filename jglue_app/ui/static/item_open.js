@@ -9,7 +9,8 @@ function fetched(row, anew = false) {
   if (anew || !kept.has(name)) {
     kept.delete(name);
     if (kept.size >= MOST_KEPT) kept.delete(kept.keys().next().value);
-    const answer = server.item({ a: state.value.a, b: state.value.b, task: row.k, id: row.i }).catch(() => null);
+    const { a, b, protocol } = state.value;
+    const answer = server.item({ a, b, protocol, task: row.k, id: row.i }).catch(() => null);
     const html = answer.then((found) => {
       if (!found?.html && kept.get(name)?.html === html) kept.delete(name);
       return found?.html ?? null;
@@ -143,11 +144,20 @@ const saveByKey = (event) => {
 };
 document.addEventListener("keydown", saveByKey);
 
+// What a report of this comparison has to show: its runs, and the items where these are not all that are stored.
+view.jgShown = () => {
+  const { a, b, part } = state.value ?? {};
+  const items = {};
+  for (const row of part ? state.all : []) (items[row.k] ??= []).push(row.i);
+  return { a, b, items: part ? items : null };
+};
+
 // --- a new value ------------------------------------------------------------------------------------------------
 function take() {
   const value = props.value;
   if (!value?.rows) return;
   const other = state.value && (state.value.a !== value.a || state.value.b !== value.b);
+  const rejudged = !other && state.value && state.value.protocol !== value.protocol;
   state.value = value;
   state.all = unpack(value);
   kept.clear();
@@ -166,7 +176,13 @@ function take() {
     }
     if (value.view?.open) requestAnimationFrame(() => document.querySelector("#item")?.scrollIntoView({ block: "start" }));
   }
+  if (rejudged && state.chosen) {
+    // The item that is open is shown as it was judged before.
+    const row = state.all.find((one) => key(one) === state.chosen) ?? state.rows[0];
+    if (row) open(row, { scroll: false, named: false });
+  }
   if (value.link !== undefined) globalThis.jgAddress?.show(value.link);
+  globalThis.jgAddress?.update({ protocol: value.protocol === "official" ? null : value.protocol }, "compare");
 }
 take();
 watch("value", take);
