@@ -481,8 +481,12 @@ def test_model_output_never_runs_as_script(open_page: OpenPage, table: Tables) -
     open_row(page, 0)
     page.wait_for_timeout(500)
     assert page.evaluate("window.__ran") is None
-    assert page.locator("#item .jg-side-a .jg-raw").inner_text().replace("⏎", "") == "\n".join(PAYLOADS)
-    assert page.locator("#item .jg-side-b .jg-raw").inner_text() == "{{value.w.title}}"
+    page.check("#item [data-jg-diff=raw]")
+    for way in ("plain", "diff"):
+        raw = page.locator(f"#item .jg-side-a .jg-{way}-raw").evaluate("element => element.textContent")
+        assert raw.replace("⏎", "").strip() == "\n".join(PAYLOADS)
+    assert page.locator("#item .jg-side-b .jg-diff-raw").inner_text() == "{{value.w.title}}"
+    assert page.evaluate("window.__ran") is None
 
 
 def test_a_run_that_is_deleted_while_it_is_shown_is_told_of(open_page: OpenPage, table: Tables, runs_dir: Path) -> None:
