@@ -4,7 +4,7 @@ line. And bars of a few runs with their intervals."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jglue_app.messages import say, word
@@ -194,8 +194,9 @@ def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) 
     }
 
 
-def pictures(entries: Sequence[Entry], tasks: Sequence[str]) -> dict[str, Any]:
-    """Payload of the bars of some runs."""
+def pictures(entries: Sequence[Entry], tasks: Sequence[str], labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Payload of the bars of some runs; `labels` are run → label, where they are not those of the entries."""
+    entries = [replace(entry, label=(labels or {}).get(entry.name, entry.label)) for entry in entries]
     pictured = [entry for entry in entries if any(entry.tasks.get(t) for t in tasks)][:MAX_PICTURED]
     return {
         "groups": [
