@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from jglue_app.errors import InputError, reason_of
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -265,7 +265,7 @@ def _proxy(name: str, value: str) -> str:
             "{name} names a proxy of the kind {scheme!r}; known are {known}. Correct or unset it.",
             name=name,
             scheme=scheme,
-            known=", ".join(SCHEMES),
+            known=Joined(", ", SCHEMES),
         )
     try:
         parts = urlsplit(url)
@@ -296,7 +296,7 @@ def _exceptions() -> list[str]:
             left_out.update(dict.fromkeys(bad))
     if not left_out:
         return []
-    return [Message("Entries of NO_PROXY that cannot be read are left out: {entries}.", entries=", ".join(left_out))]
+    return [Message("Entries of NO_PROXY that cannot be read are left out: {entries}.", entries=Joined(", ", left_out))]
 
 
 def _is_v6(entry: str) -> bool:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from jglue_app.messages import Message, mark, of
+from jglue_app.messages import Joined, Message, mark, of
 
 EXIT_INCOMPLETE = 6
 """Exit code of a command whose run has items without an output."""
@@ -65,6 +65,9 @@ class JglueAppError(Exception):
     """
 
     exit_code = 1
+    option = ""
+    """Name of the option of a request that is at fault, such as `limit` or `a.shots`; empty where it is no single
+    one."""
 
     def __init__(self, template: str, /, **values: object) -> None:
         self.message = template if isinstance(template, Message) else Message(template, **values)
@@ -108,7 +111,7 @@ class UnknownNameError(InputError):
                 kind=kind if isinstance(kind, Message) else Message(kind),
                 name=name,
                 guess=Message(" Did you mean {near!r}?", near=near[0]) if near else "",
-                known=", ".join(names),
+                known=Joined(", ", names),
                 hint=Message(" {hint}", hint=hint) if hint else "",
             )
         )

@@ -10,6 +10,7 @@ from typing import Any, cast
 from jglue_app.backends import Notify, can_rank, open_tokenizer
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
+from jglue_app.messages import Joined
 from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
 from jglue_app.prompts.formats import ModelFormatInfo, format_info
@@ -141,7 +142,7 @@ def make_item(task: Task, fields: Mapping[str, str], gold: str, id: str = TYPED)
             raise InputError(
                 "The gold answer of {task} is one of {labels}; not {gold!r}.",
                 task=task.title,
-                labels=", ".join(task.labels),
+                labels=Joined(", ", task.labels),
                 gold=gold[:50],
             )
         return Item(task.name, id, texts, (gold,), task.labels)

@@ -13,7 +13,7 @@ from pathlib import Path
 from jglue_app.audit.benchmarks import BENCHMARKS
 from jglue_app.audit.reported_score import ReportedScore, parse
 from jglue_app.errors import DataError, JglueAppError
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 from jglue_app.settings import ASSETS
 
 FOLDER = ASSETS / "published"
@@ -121,7 +121,7 @@ def read(path: Path, known: Mapping[str, Source]) -> list[Published]:
             raise DataError(
                 "{path}: the columns are not {fields}. Install the application again.",
                 path=path,
-                fields=", ".join(FIELDS),
+                fields=Joined(", ", FIELDS),
             )
         for row in reader:
             try:

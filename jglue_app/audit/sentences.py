@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jglue_app.messages import Joined, Message, mark
+from jglue_app.scoring.metric_names import METRIC_NAMES
 
 Weight = Literal["alert", "note", "info"]
 WEIGHTS: tuple[Weight, ...] = ("alert", "note", "info")
@@ -36,20 +37,6 @@ def finding(kind: str, weight: Weight = "note", /, **facts: Fact) -> Finding:
 
 SIZES = ("sizes", "fitting", "unfit")
 """Facts that are lists of numbers."""
-METRIC_NAMES = {
-    "accuracy": mark("accuracy"),
-    "acc_norm": mark("length-normalised accuracy (acc_norm)"),
-    "exact_match": mark("exact match"),
-    "f1": "F1",
-    "char_f1": mark("character F1"),
-    "balanced_accuracy": mark("balanced accuracy"),
-    "macro_f1": mark("macro F1"),
-    "mcc": mark("Matthews correlation"),
-    "pearson": mark("Pearson correlation"),
-    "spearman": mark("Spearman correlation"),
-}
-"""Metric, a key of `benchmarks.METRICS` → its name."""
-
 TEST_NAMES = {
     "shares": mark("the score test for two shares"),
     "means": mark("the score test for two shares, which is at the widest for an average of values between 0 and 1"),

@@ -16,6 +16,7 @@ from jglue_app.audit.benchmarks import BENCHMARKS, Benchmark, benchmark, fold, m
 from jglue_app.audit.reported_score import is_missing
 from jglue_app.audit.table_parser import TWO_SCORES, grid
 from jglue_app.errors import DataError, InputError, UnknownNameError
+from jglue_app.messages import Joined
 
 MAX_COLUMNS = 200
 MAX_COMPARED = 4_000_000
@@ -93,7 +94,7 @@ def read(text: str, columns: Mapping[str, str] | None = None, model_column: str 
         raise DataError(
             "None of the columns is a score that is known here: {head}. Name them after the "
             "subsets (JNLI, JSQuAD EM), or say which is which (--column jnli=NAME).",
-            head=", ".join(head[:8]),
+            head=Joined(", ", head[:8]),
         )
     if len(score_columns) * len(rows) ** 2 > MAX_COMPARED:
         raise DataError("The table has too many rows and columns to compare each with each. Give a part of it.")

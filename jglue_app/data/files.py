@@ -19,7 +19,7 @@ from pathlib import Path
 from jglue_app import environment
 from jglue_app.data import user_files
 from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError, reason_of
-from jglue_app.messages import Message, of
+from jglue_app.messages import Joined, Message, of
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.tasks import TASKS, get_task, jsquad
 from jglue_app.types import Dataset, Item, Source
@@ -280,7 +280,7 @@ def _check_split(split: str, task: str) -> None:
             "{subset} has no split {split!r}. It has {known}.",
             subset=get_task(task).title,
             split=split,
-            known=", ".join(known),
+            known=Joined(", ", known),
         )
     raise UnknownNameError("split", split, known)
 

@@ -111,7 +111,7 @@ def with_label_names(rows: Iterable[Row], names: Mapping[str, Sequence[str]]) ->
             if not isinstance(value, int) or isinstance(value, bool):
                 continue
             if not 0 <= value < len(labels):
-                label_list = ", ".join(labels)
+                label_list = Joined(", ", labels)
                 if value == NO_LABEL:
                     raise ValueError(
                         Message(

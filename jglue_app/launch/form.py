@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from jglue_app.data.files import Progress
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.messages import mark
+from jglue_app.messages import Joined, mark
 from jglue_app.runs import presets, request_errors
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.request import CONFIG, RunRequest, Side, Text
@@ -221,7 +221,7 @@ def _option_value(field: FormField, value: Any) -> Any:
     names = value.lower().replace(" ", "").strip(",")
     if not names:
         raise InputError(
-            "tasks is empty. Write 'all', or some of {tasks}, separated by commas.", tasks=", ".join(TASKS)
+            "tasks is empty. Write 'all', or some of {tasks}, separated by commas.", tasks=Joined(", ", TASKS)
         )
     return None if names == ALL else names
 

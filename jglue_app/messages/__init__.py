@@ -146,6 +146,21 @@ def table(lang: str) -> Mapping[str, str]:
     return {key: word(key, lang) for key in LABELS}
 
 
+def listed(names: Iterable[str], lang: str) -> str:
+    """Names one after another, as a language separates them."""
+    return say(Joined(", ", names), lang)
+
+
+def named(name: str, text: str, lang: str) -> str:
+    """A name and what belongs to it, with the colon of a language."""
+    return word("named", lang).format(name, text)
+
+
+def bracketed(text: str, more: str, lang: str) -> str:
+    """A text with more behind it in the brackets of a language."""
+    return word("in_brackets", lang).format(text, more)
+
+
 def as_json(text: str) -> Any:
     """A message as a value that JSON can carry to another process; a plain text as it is."""
     if isinstance(text, Joined):

@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from jglue_app.errors import StyleError, UnknownNameError, reason_of
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 from jglue_app.settings import ASSETS
 from jglue_app.tasks import TASKS
 from jglue_app.types import Task
@@ -93,7 +93,7 @@ def load_style(name: str, *, allow_paths: bool = True) -> Style:
             raise StyleError(
                 "There is no style file {name}. Known styles: {known}.",
                 name=name,
-                known=", ".join(style_names()),
+                known=Joined(", ", style_names()),
             )
     try:
         raw = path.read_bytes()
@@ -143,7 +143,7 @@ def _task_style(task: Task, table: Any, path: Path) -> TaskStyle:
             "{path}: [{task}.answers] must name exactly {labels}.",
             path=path,
             task=task.name,
-            labels=", ".join(task.labels),
+            labels=Joined(", ", task.labels),
         )
     answers = {label: _template(given, label, task, path, f"[{task.name}.answers]") for label in task.labels}
     if len({t.template for t in answers.values()}) != len(answers):
@@ -170,8 +170,8 @@ def _only_known(table: Mapping[str, Any], known: set[str], path: Path, where: st
             "{path}: {where} has {unknown}, which means nothing. Known: {known}.",
             path=path,
             where=where,
-            unknown=", ".join(unknown),
-            known=", ".join(sorted(known)),
+            unknown=Joined(", ", unknown),
+            known=Joined(", ", sorted(known)),
         )
 
 

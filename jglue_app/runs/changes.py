@@ -52,7 +52,7 @@ def changes_since(plan: Plan, runs_dir: Path) -> Iterator[Message]:
         pairs = [(name, str((before or {}).get(name) or ""), here.get(name, "not installed")) for name in relevant]
         pairs = [(name, old, new) for name, old, new in pairs if old and old != new]
         if pairs:
-            old, new = (", ".join(f"{pair[0]} {pair[k]}" for pair in pairs) for k in (1, 2))
+            old, new = (Joined(", ", [f"{pair[0]} {pair[k]}" for pair in pairs]) for k in (1, 2))
             yield Message(
                 "This run was begun with {old} and goes on with {new}: some answers may differ from "
                 "those of one version alone. To have all of one, delete run {spec_id} first.",

@@ -24,7 +24,7 @@ from typing import Any
 from jglue_app import messages
 from jglue_app.data import user_files
 from jglue_app.errors import DataError
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 from jglue_app.prompts import thoughts
 from jglue_app.prompts.styles import Style, load_style, style_names
 from jglue_app.tasks import TASKS
@@ -138,7 +138,7 @@ def _output(row: Mapping[str, Any], item: Item, where: str) -> Output:
         )
         if not numbers or not item.choices or len(logprobs) != len(item.choices):
             wanted = (
-                Message("one number each for {labels}", labels=", ".join(item.choices))
+                Message("one number each for {labels}", labels=Joined(", ", item.choices))
                 if item.choices
                 else Message("none: its answers are open")
             )
@@ -229,7 +229,7 @@ def _choices(row: Mapping[str, Any], item: Item, where: str) -> tuple[tuple[str,
     texts = isinstance(given, list) and all(isinstance(c, str) and c.strip() for c in given)
     if not texts or len(given) != len(item.choices) or len(set(given)) != len(given):
         wanted = (
-            Message("a different text each for {labels}", labels=", ".join(item.choices))
+            Message("a different text each for {labels}", labels=Joined(", ", item.choices))
             if item.choices
             else Message("left out: answers are open")
         )
@@ -244,7 +244,7 @@ def _choices(row: Mapping[str, Any], item: Item, where: str) -> tuple[tuple[str,
                 "label: give them, and 'choice_logprobs', in the order {choices}",
                 where=where,
                 item=item.id,
-                choices=", ".join(item.choices),
+                choices=Joined(", ", item.choices),
             )
         )
     return tuple(given[k] for k in order), order

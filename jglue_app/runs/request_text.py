@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from jglue_app.errors import UnknownNameError
+from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.prompts.styles import style_names
 from jglue_app.runs import request_errors
 from jglue_app.runs.request import RunRequest, Side
@@ -112,15 +112,23 @@ def from_url_query(params: Mapping[str, str]) -> RunRequest | None:
     """The request that a link makes; None if it makes none. What a link leaves out is as the page begins.
 
     Raises:
-        InputError: a value that its option does not take.
+        InputError: a value that its option does not take, or options of B where there is no B.
         UnknownNameError: a name that is in none of our tables.
     """
+    if "b" not in params and (lost := [key for key in params if key in _keys_of_b()]):
+        raise InputError(
+            "The link has {options} but names no model B. Add b=MODEL, or leave them out.", options=", ".join(lost)
+        )
     if not set(params) & {"a", "tasks", "b"}:
         return None
     values = _values(RunRequest, params, "")
     values["a"] = _side(params, "a")
     values["b"] = _side(params, "b") if "b" in params else None
     return read_values(RunRequest, values, "link")
+
+
+def _keys_of_b() -> set[str]:
+    return {_key("b", option) for option in options(Side).values()}
 
 
 def _side(params: Mapping[str, str], name: str) -> Side:

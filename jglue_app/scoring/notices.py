@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from jglue_app.messages import Joined, Message, mark
 from jglue_app.prompts.thoughts import is_ignored
+from jglue_app.scoring.metric_names import metric_message
 from jglue_app.scoring.types import Estimate, Preset, ScoringProtocol, TaskReport
 from jglue_app.tasks import TASKS
 from jglue_app.types import ELSEWHERE, ModelInfo, Notice, Prompt, RunSpec, Task
@@ -169,7 +170,12 @@ EMBEDDING_TITLES = {
 
 def sentence(notice: Notice) -> Message:
     """A notice for people."""
-    text = Message(SENTENCES[notice.kind], **notice.facts)
+    facts: dict[str, object] = dict(notice.facts)
+    if "metric" in facts:
+        facts["metric"] = metric_message(str(facts["metric"]))
+    # Facts are stored as texts: a list of names is one with commas.
+    facts |= {key: Joined(", ", str(facts[key]).split(", ")) for key in ("names", "first") if key in facts}
+    text = Message(SENTENCES[notice.kind], **facts)
     return Message("By log-likelihood: {text}", text=text) if notice.reading == "choose" else text
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from jglue_app.errors import InputError
 from jglue_app.messages import Joined, Message
 from jglue_app.scoring.judged import ScoredItem
+from jglue_app.scoring.metric_names import metric_list
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.decisions import GENERATION, decision_text, source_of, step_list, value_words
 from jglue_app.scoring.protocols.judging import is_scored, judge, with_label_version
@@ -322,7 +323,7 @@ def _steps(task: Task, first: ScoringProtocol, second: ScoringProtocol) -> Itera
         now = step[-1]
     was, after = (protocol.rules[task.name].metrics for protocol in (first, second))
     if _known_as(task, was) != _known_as(task, after):
-        yield "metrics", ", ".join(was), ", ".join(after), now
+        yield "metrics", metric_list(was), metric_list(after), now
 
 
 def _known_as(task: Task, metrics: tuple[str, ...]) -> tuple[str, ...]:

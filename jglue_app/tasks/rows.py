@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 
 
 class RepeatedKeyError(ValueError):
@@ -132,7 +132,7 @@ def label_field(row: Mapping[str, Any], labels: tuple[str, ...]) -> str:
     value = row.get("label")
     label = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
     if label not in labels:
-        known = ", ".join(labels)
+        known = Joined(", ", labels)
         if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and value.isdecimal()):
             raise ValueError(
                 Message(

@@ -29,6 +29,7 @@ from jglue_app.scoring.types import Comparison, Difference, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, RunData, Tokenizer
+from jglue_app.ui.item_marks import VisitorMarks
 from jglue_app.ui.jobs import Job, Jobs
 
 MAX_TOKENIZERS = 4
@@ -40,11 +41,21 @@ MAX_PAGES = 10_000
 class AppState:
     """What all visitors of one server share; access to stored runs is by visitor."""
 
-    def __init__(self, settings: Settings, device: str = "auto") -> None:
+    def __init__(self, settings: Settings, device: str = "auto", folders: Mapping[str, Path] | None = None) -> None:
+        """Nothing is loaded.
+
+        Args:
+            settings: the operator's choices.
+            device: where models go.
+            folders: name → folder of a run outside of the folder for runs; everyone sees all of it.
+        """
         self.settings = settings
+        self._folders = dict(folders or {})
+        self.device = device
         self.pool = ModelPool(settings, device=device)
         self.jobs = Jobs(settings, self.pool)
         self.library = Library(settings.runs_dir)
+        self.marks = VisitorMarks(settings)
         self._current_views: LRUCache[tuple[str, str], object] = LRUCache(MAX_PAGES)
         """(Page's session, place) → what is shown there."""
         self._requested_items: LRUCache[str, dict[str, dict[str, frozenset[str]]]] = LRUCache(MAX_OWNERS)
@@ -53,6 +64,11 @@ class AppState:
         self._lock = threading.Lock()
         self._exports: list[Path] = []
         self._scratch = tempfile.TemporaryDirectory(prefix="jglue-export-")
+
+    def close(self) -> None:
+        """Remove what was written to be downloaded, and drop models."""
+        self.pool.clear()
+        self._scratch.cleanup()
 
     # --- who may see what -------------------------------------------------------------------------------
 
@@ -78,9 +94,11 @@ class AppState:
             StoreError: there is none of this name, or it is another visitor's.
         """
         if name.startswith(SHIPPED):
-            shipped = {SHIPPED + run for pair in showcase.PAIRS for run in (pair.a, pair.b)}
+            shipped = {SHIPPED + run for run in showcase.run_names()}
             if name in shipped and showcase.is_available():
                 return showcase.run_folder(name.removeprefix(SHIPPED))
+        elif name in self._folders:
+            return self._folders[name]
         elif not self.settings.public or name in self._requested(owner):
             return self.library.find(name)
         raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
@@ -92,7 +110,7 @@ class AppState:
         it; elsewhere a stored run is shown whole, unless only what the owner has requested is wanted
         (`requested_only`).
         """
-        if name.startswith(SHIPPED):
+        if name.startswith(SHIPPED) or name in self._folders:
             return None
         if not self.settings.public:
             return self._requested(owner).get(name) if requested_only else None
@@ -116,7 +134,7 @@ class AppState:
             if not self.settings.public or run.name in requested
         }
         if shipped and showcase.is_available():
-            for name in dict.fromkeys(name for pair in showcase.PAIRS for name in (pair.a, pair.b)):
+            for name in showcase.run_names():
                 runs[SHIPPED + name] = self.library.stored(showcase.run_folder(name))
         return runs
 
@@ -303,6 +321,11 @@ class AppState:
         """Whether an open page still shows this in a place; true for a page of which nothing is known."""
         with self._lock:
             return self._current_views.get((page, place), view) == view
+
+    def current_view(self, page: str, place: str, default: object = None) -> object:
+        """What an open page shows in a place; the default where nothing is known of it."""
+        with self._lock:
+            return self._current_views.get((page, place), default)
 
     # --- files to be downloaded -------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from jglue_app.errors import InputError
+from jglue_app.results.marks import NO_MARKS, Marks
 from jglue_app.results.run_name import UNNAMED, RunName
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.judged import judge_run
@@ -40,6 +41,7 @@ def run_payload(
     manifest: Mapping[str, Any],
     protocol: str,
     group: str | None = None,
+    marks: Marks = NO_MARKS,
     called: RunName = UNNAMED,
 ) -> Payload:
     """The payload of one run.
@@ -49,6 +51,7 @@ def run_payload(
         manifest: its manifest.
         protocol: whose scores are under `jglue/`.
         group: the W&B group, if any.
+        marks: what people have put on its items.
         called: the name and description that somebody gave the run.
 
     Raises:
@@ -68,7 +71,7 @@ def run_payload(
         summary |= score_keys(report, f"{PROTOCOLS_KEY}/{name}")
     summary |= score_keys(reports[protocol], CHOSEN)
     summary |= _outcome_keys(reports["official"]) | _speed_keys(data) | _cost_keys(data)
-    tables = {f"predictions/{task}": prediction_table(judged, task, protocol) for task in judged["official"]}
+    tables = {f"predictions/{task}": prediction_table(judged, task, protocol, marks) for task in judged["official"]}
     tables["failure_picture"] = outcome_table(reports["official"])
     tables["notices"] = notice_table(reports)
     written = [] if spec.embeds else [spec.prompt.format, spec.prompt.style.rsplit("/", 1)[-1]]

@@ -22,6 +22,7 @@ from jglue_app.runs.request_options import options
 from jglue_app.scoring import insights, scoreboard
 from jglue_app.scoring.item_groups import GROUPS
 from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.scoring.standing import FLOOR_NOTICES
 from jglue_app.scoring.types import Outcome
 from jglue_app.tasks import TASKS
 from jglue_app.types import Source
@@ -29,9 +30,8 @@ from jglue_app.ui import controls, page
 from jglue_app.ui.controls import DATA_CHOICES
 from jglue_app.ui.jobs import State
 from jglue_app.ui.tabs import about
-from jglue_app.ui.tabs.lab_course import STEPS
+from jglue_app.ui.tabs.course_steps import STEPS
 from jglue_app.ui.views import MARKS
-from jglue_app.ui.views.board import FLOOR_NOTICES
 from jglue_app.ui.views.items import FILTERS, SORTS
 from tests.messages.extraction import (
     APP,
@@ -46,7 +46,7 @@ from tests.messages.extraction import (
 UI = APP / "ui"
 SOURCES = sorted(UI.rglob("*.py"))
 TEMPLATES = sorted((UI / "templates").glob("*.html"))
-JAPANESE = re.compile("[ぁ-んァ-ヶ一-龠]")
+JAPANESE = re.compile("[ぁ-んァ-ヶ一-龠、。・：（「]")
 
 
 def places(text: str) -> tuple[int, set[str]]:
@@ -124,12 +124,13 @@ def test_both_languages_have_the_same_places_to_fill() -> None:
 def test_japanese_is_japanese_and_english_is_english() -> None:
     # Answers and cues that a sentence speaks of are quoted.
     quoted = re.compile("“.*?”|「.*?」|肯定|否定")
-    assert [japanese for japanese in entries().values() if not JAPANESE.search(japanese)] == []
+    written = [japanese for (key, _), japanese in entries().items() if key != "percent"]
+    assert [japanese for japanese in written if not JAPANESE.search(japanese)] == []
     assert [english for english in LABELS.values() if JAPANESE.search(quoted.sub("", english))] == []
 
 
 def test_a_label_is_chosen_by_its_key_and_language() -> None:
-    assert (word("run", "ja"), word("run", "en")) == ("くらべる", "Compare")
+    assert (word("run", "ja"), word("run", "en")) == ("比べる", "Compare")
     with pytest.raises(KeyError):
         word("no such key", "ja")
     assert table("en")["run"] == "Compare"

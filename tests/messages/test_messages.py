@@ -265,7 +265,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             UnknownNameError("task", "jnl", ["jnli", "jsts"]),
-            "サブセット「jnl」はありません。「jnli」のことですか。使えるのは jnli, jsts です。",
+            "サブセット「jnl」はありません。「jnli」のことですか。使えるのは jnli、jsts です。",
         ),
         (
             UnknownNameError("style", "zzz", ["ja"], Message("Or give the path of your own .toml file.")),
@@ -291,7 +291,7 @@ def test_what_the_system_says_is_said_in_japanese_where_it_is_known() -> None:
     assert say(reason_of(OSError("without a number\nand a line")), "ja") == "without a number"
     assert reason_of(ValueError("embedded null byte")) == "embedded null byte"
     assert say(first_line(ValueError(Message("Permission denied"))), "ja") == "権限がありません"
-    assert say(first_line(RuntimeError("Is a directory\nmore")), "ja") == "フォルダです"
+    assert say(first_line(RuntimeError("Is a directory\nmore")), "ja") == "フォルダーです"
 
 
 @pytest.mark.parametrize("reason", errors.SYSTEM_REASONS)

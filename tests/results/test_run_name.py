@@ -93,7 +93,7 @@ def test_a_name_travels_in_an_archive_and_stands_in_exports_and_at_wandb(run: Pa
     rows = table_files.rows(store.data(), name=read_name(there).name)
     assert {row["run_name"] for row in rows} == {"=基準"}
     assert {row["run_name"] for row in table_files.rows(store.data())} == {None}
-    payload = run_payload(store.data(), store.manifest(), "official", None, read_name(there))
+    payload = run_payload(store.data(), store.manifest(), "official", called=read_name(there))
     assert payload.name == "=基準"
     assert (payload.config["run_name"], payload.config["description"]) == ("=基準", "説明")
     unnamed = run_payload(store.data(), store.manifest(), "official")

@@ -105,6 +105,16 @@ def test_a_link_with_a_wrong_value_is_a_sentence(params: dict[str, str]) -> None
     assert len(str(told.value)) < 400
 
 
+def test_a_link_with_options_of_b_and_no_b_is_a_sentence() -> None:
+    for rest in ({}, {"a": "some/model", "tasks": "jnli"}):
+        with pytest.raises(InputError) as raised:
+            from_url_query({**rest, "b-shots": "3", "b-format": "chat", "lang": "en"})
+        assert str(raised.value) == (
+            "The link has b-shots, b-format but names no model B. Add b=MODEL, or leave them out."
+        )
+    assert from_url_query({"b-sides": "1", "lang": "en"}) is None
+
+
 def test_the_test_sets_are_asked_for_by_command_and_link_and_by_a_stored_run(settings: Settings) -> None:
     asked = RunRequest(("jnli",), "official", 5, a=Side("m"), split="test")
     assert to_command_line(asked) == (

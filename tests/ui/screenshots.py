@@ -21,7 +21,7 @@ from tests.ui.driving import tab
 
 TARGET = ROOT / "assets" / "screenshots"
 WORDS = {
-    "ja": {"lab": "書式を学ぶ", "one": "一問をいろいろな書式で", "sweep": "書式だけを変えてみる", "full": "全量実行"}
+    "ja": {"lab": "書式を学ぶ", "one": "一問をいろいろな書式で", "sweep": "書式だけを変えてみる", "full": "全問実行"}
     | {"results": "結果", "audit": "スコアを調べる", "about": "このアプリについて"},
     "en": {"lab": "Prompt lab", "one": "One item, many formats", "sweep": "Sweep over formats", "full": "Full run"}
     | {"results": "Results", "audit": "Audit a score", "about": "About"},
@@ -136,7 +136,7 @@ def take(browser: Browser, address: str, name: str, look: str) -> None:
     # A palette is enough for a page, and a third of the size.
     Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     if name == "full":
-        page.click("#full-stop")
+        page.click("#full-run")
         page.wait_for_timeout(2_500)
     context.close()
 

@@ -38,15 +38,19 @@ LESS = Estimate(0.25, 0.2, 0.3, 2405)
 
 
 @pytest.mark.parametrize(
-    ("lang", "faulty"), [("ja", "本文の壊れた問題"), ("en", "Questions about a damaged paragraph")]
+    ("lang", "faulty", "metrics"),
+    [
+        ("ja", "本文の壊れた問題", ("完全一致", "文字 F1", "正解率")),
+        ("en", "Questions about a damaged paragraph", ("exact match", "character F1", "accuracy")),
+    ],
 )
-def test_a_line_says_the_score_with_and_without_for_each_side(lang: str, faulty: str) -> None:
+def test_a_line_says_the_score_with_and_without_for_each_side(lang: str, faulty: str, metrics: tuple[str, ...]) -> None:
     a = [score("faulty", "exact_match", LESS), score("faulty", "f1", LESS), score("relabelled", "accuracy", LESS)]
     rows = group_rows(a, a[:1], lang)
     assert [(row["group"] != "", row["task"], row["metric"], row["left_out"]) for row in rows] == [
-        (True, "JSQuAD", "exact_match", "29"),
-        (False, "JSQuAD", "f1", "29"),
-        (True, "JNLI", "accuracy", "29"),
+        (True, "JSQuAD", metrics[0], "29"),
+        (False, "JSQuAD", metrics[1], "29"),
+        (True, "JNLI", metrics[2], "29"),
     ]
     assert rows[0]["group"] == faulty
     assert rows[0]["sides"][0] == {"all": "0.500", "without": "0.250 [0.200, 0.300]", "old": ""}

@@ -76,8 +76,8 @@ def test_too_many_items_are_refused_with_the_number_that_is_allowed(stranger: Pa
 
 def test_a_full_run_is_not_offered_and_the_command_is(stranger: Page) -> None:
     page = stranger
-    tab(page, "全量実行")
-    said(page, "公開サーバーでは全量実行はできません", "full-public")
+    tab(page, "全問実行")
+    said(page, "公開サーバーでは全問実行はできません", "full-public")
     assert page.locator("#full-run").is_disabled()
     assert page.inner_text("#full-repeat .jg-command").startswith("python -m jglue_app run")
 

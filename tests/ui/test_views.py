@@ -54,8 +54,9 @@ from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
 from jglue_app.ui.views.calibration import calibration_view
-from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view, pieces, special_pieces
+from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view
 from jglue_app.ui.views.matrix import score_matrix
+from jglue_app.ui.views.pieces import pieces, special_pieces
 from jglue_app.ui.views.ranking import Listed, Marked
 from jglue_app.ui.views.slices import slice_table
 from jglue_app.wandb_sink import PushResult
@@ -190,7 +191,7 @@ def test_a_question_and_its_gold_answer_are_one_line_each() -> None:
 
 
 def test_a_subset_is_named_with_where_its_items_came_from_unless_they_are_official() -> None:
-    assert views.subset_title("jnli", "sample", "ja") == "JNLI (見本)"
+    assert views.subset_title("jnli", "sample", "ja") == "JNLI（見本）"
     assert views.subset_title("marc_ja", "user", "en") == "MARC-ja (own file)"
     assert views.subset_title("jnli", "official", "ja") == "JNLI"
 
@@ -254,11 +255,13 @@ def test_a_filter_keeps_the_items_it_names(which: str, ids: list[str]) -> None:
 def test_a_row_shows_question_gold_outputs_and_how_they_fell_out() -> None:
     rows = items.item_rows(A, B, "ja")
     assert rows[0] == {
-        **{"t": "JNLI", "k": "jnli", "i": "1", "q": "前提1 / 仮説1", "g": "entailment"},
-        **{"a": "含意", "ao": "correct", "b": "矛盾", "bo": "wrong", "f": ["disagree", "only_a"]},
+        **{"t": "JNLI", "k": "jnli", "i": "1", "q": "前提1 / 仮説1", "g": "entailment", "l": "entailment"},
+        **{"a": "含意", "ao": "correct", "ar": "exact", "an": 2},
+        **{"b": "矛盾", "bo": "wrong", "br": "exact", "bn": 2},
+        "f": ["disagree", "only_a"],
     }
     assert [rows[3][key] for key in ("a", "ao", "b", "bo")] == ["", "empty", "大きすぎる", "error"]
-    assert items.item_rows(A, B, "ja", {"jnli": "sample"})[0]["t"] == "JNLI (見本)"
+    assert items.item_rows(A, B, "ja", {"jnli": "sample"})[0]["t"] == "JNLI（見本）"
 
 
 def test_an_item_that_one_run_has_not_answered_yet_has_empty_cells_and_is_no_disagreement() -> None:
@@ -266,7 +269,7 @@ def test_an_item_that_one_run_has_not_answered_yet_has_empty_cells_and_is_no_dis
     assert [last[key] for key in ("i", "a", "ao", "b", "bo", "f")] == ["8", "", "", "中立", "correct", []]
     alone = items.item_rows(A, None, "ja")
     assert [found["i"] for found in alone] == ["1", "2", "3", "4", "5", "6", "7"]
-    assert {key for found in alone for key in found} == {"t", "k", "i", "q", "g", "a", "ao", "f"}
+    assert {key for found in alone for key in found} == {"t", "k", "i", "q", "g", "l", "a", "ao", "ar", "an", "f"}
     assert alone[2]["f"] == ["form"]
 
 
@@ -575,8 +578,8 @@ def test_an_item_is_asked_about_in_the_language_of_the_page() -> None:
     [
         (None, None, "stop", "！エラー 出力 大きすぎる A プロンプト"),
         (None, RIGHT, "scored", "○正解 出力 （文章は生成していません） 各答えの"),
-        ("", None, "empty", "∅空 accuracy 0.000 出力 （何も書かれていません） 厳密な読み取り"),
-        ("中", None, "length", "…途中で切れた accuracy 0.000 出力 中 厳密な読み取り"),
+        ("", None, "empty", "∅空 正解率 0.000 出力 （何も書かれていません） 厳密な読み取り"),
+        ("中", None, "length", "…途中で切れた 正解率 0.000 出力 中 厳密な読み取り"),
         ("", None, "overflow", "≫長すぎる 出力 （何も書かれていません）"),
     ],
 )
@@ -592,7 +595,7 @@ def test_an_output_that_is_none_says_why(
 def test_examples_are_named_and_white_space_in_an_output_is_kept() -> None:
     one = item("1", "neutral")
     html = html_of([SideView("A", "m", row(one, " 中立\n\n", asks=asked(one, shot_ids=("sn3", "sn9"))))])
-    assert "例題: sn3, sn9" in html
+    assert "例題：sn3、sn9" in html
     eol = '<span class="jg-eol" aria-hidden="true">⏎</span>\n'
     assert f'<pre class="jg-text jg-raw" tabindex="0"> <mark>中立</mark>{eol}{eol}</pre>' in html
 
@@ -831,7 +834,7 @@ def test_a_scoreboard_of_runs_that_have_only_begun_can_be_drawn(paired: bool) ->
     payload = board(comparison.a, comparison.b if paired else None, comparison if paired else None, "ja")
     assert [line["title"] for line in payload["rows"]] == ["JNLI"]
     text = read(views.render("board", payload))
-    assert "値のないサブセットがあるため平均なし（JSTS, JSQuAD）" in text
+    assert "値のないサブセットがあるため平均なし（JSTS、JSQuAD）" in text
     assert board(comparison.b, None, None, "ja")["rows"] == []
 
 
@@ -861,11 +864,11 @@ def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written
     data = RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)
     payload = board(report_run(data), None, None, "ja")
     assert [line["title"] for line in payload["notices"]] == ["JNLI", "JNLI"]
-    assert payload["rows"][0]["sides"][0]["mark"] == "下限（定数の答え）と差がない"
+    assert payload["rows"][0]["sides"][0]["mark"] == "基準点（いつも同じ答え）と差がない"
     text = read(views.render("board", payload))
-    assert "accuracy 0.400 は、いつも同じ答えを出すときの点 0.500 と区別できません。" in text
-    assert "対数尤度: accuracy 0.500" in text
-    assert "点を信じる前に (2)" in text
+    assert "正解率 0.400 は、いつも同じ答えを出すときのスコア 0.500 と区別できません。" in text
+    assert "対数尤度：正解率 0.500" in text
+    assert "スコアを信じる前に（2）" in text
     # Items 1 and 3: the gold answer is ranked first, and the text names no label.
     assert [line["text"].endswith("：JNLI 2") for line in payload["knows"]] == [True]
 
@@ -878,7 +881,7 @@ def test_a_score_above_the_floor_has_no_mark_and_one_below_says_so() -> None:
         board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, made)), None, None, "ja")["rows"][0]
         for made in (right, wrong)
     ]
-    assert [line["sides"][0]["mark"] for line in marks] == ["", "下限未満"]
+    assert [line["sides"][0]["mark"] for line in marks] == ["", "基準点に届かない"]
 
 
 def test_a_ranking_on_the_floor_does_not_mark_the_score_of_the_texts() -> None:
@@ -886,13 +889,16 @@ def test_a_ranking_on_the_floor_does_not_mark_the_score_of_the_texts() -> None:
     records = [record(str(i), ANSWERS[i % 2], FIRST_IS_WRONG) for i in range(40)]
     payload = board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)), None, None, "ja")
     assert payload["rows"][0]["sides"][0]["mark"] == ""
-    assert [line["text"].startswith("対数尤度: accuracy 0.500") for line in payload["notices"]] == [True]
+    assert [line["text"].startswith("対数尤度：正解率 0.500") for line in payload["notices"]] == [True]
 
 
 def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_below_zero() -> None:
     data = similarities({float(i): "2.0" if i % 2 else "3.0" for i in range(6)})
     payload = board(report_run(data), None, None, "ja")
-    assert [line["metric"] for line in payload["rows"]] == ["pearson", "spearman"]
+    assert [line["metric"] for line in payload["rows"]] == [
+        "ピアソン相関（Pearson correlation）",
+        "スピアマン相関（Spearman correlation）",
+    ]
     assert [line["title"] for line in payload["rows"]] == ["JSTS", ""]
     assert [line["sides"][0]["mark"] for line in payload["rows"]] == ["0 と区別できない"] * 2
     assert [line["sides"][0]["range"]["zero"] for line in payload["rows"]] == ["50.0"] * 2
@@ -915,7 +921,7 @@ def test_people_and_fine_tuned_models_stand_beside_official_items_alone() -> Non
     dev = RunData(SPEC, data.items, {"jnli": "official"}, data.records)
     payload = board(report_run(dev), None, None, "ja")
     assert [line["text"] for line in payload["references"]] == ["JNLI 0.925", "JNLI 0.906", "JNLI 0.934"]
-    assert "人間（参考、dev 全体）: JNLI 0.925" in views.render("board", payload)
+    assert "人間（参考、dev 全体）：JNLI 0.925" in views.render("board", payload)
     two = board(report_run(similarities({1.0: "1", 2.0: "2"})), None, None, "en")["references"]
     assert two[0]["text"] == "JSTS 0.899 / 0.861"
 
@@ -932,7 +938,7 @@ def test_an_average_names_what_it_counts_and_not_jcola_beside_it() -> None:
     (average,) = payload["averages"]
     assert "JNLI" in average["text"]
     assert "JCoLA" not in average["text"]
-    assert [line["metric"] for line in payload["rows"]] == ["accuracy", "accuracy", "mcc"]
+    assert [line["metric"] for line in payload["rows"]] == ["accuracy", "accuracy", "Matthews correlation"]
     assert [(line["who"], line["text"]) for line in payload["references"]][3:] == [
         ("One person (for comparison, on the unpublished test set)", "JCoLA 0.760 / 0.384"),
         ("Tohoku BERT base, fine-tuned (for comparison, on the unpublished test set)", "JCoLA 0.838 / 0.350"),
@@ -973,7 +979,7 @@ def test_whatever_stands_out_is_put_in_words_with_the_items_that_show_it(lang: s
     else:
         assert "B JNLI で上です（偶然とは言いにくい差）。" in text
         assert "A 12 問のうち 12 問は、答えとして読めません。" in text
-        assert "A JNLI の点は、いつも同じ答えを出すだけで取れる点を下回っています。" in text
+        assert "A JNLI のスコアは、いつも同じ答えを出すだけで取れる基準点を下回っています。" in text
     assert Seen(views.render("board", payload, lang)).of("jg-link") == []
     formed = board(report_run(made(("答え：含意", "？", "中立"), SPEC)), None, None, lang)["insights"]
     sentence = {
@@ -1151,7 +1157,7 @@ def test_the_two_picked_runs_are_pressed_and_runs_that_are_gone_are_left_out() -
     shown = Listed(ENTRIES, RANKINGS, {}, ["jnli"], "official", "official")
     assert [found["name"] for found in rows_of(board_of_runs.ranking(shown, {"up": RUNS["up"]}, "ja"))] == ["up"]
     empty = board_of_runs.ranking(Listed([], Rankings((), {}), {}, ["jnli"], "official", "official"), {}, "ja")
-    assert read(views.render("ranking", empty)).startswith("このデータの実行はまだありません。")
+    assert read(views.render("ranking", empty)).startswith("このデータの実行結果はまだありません。")
 
 
 def test_bars_of_runs_are_as_wide_as_their_scores_with_the_interval_on_top() -> None:
@@ -1161,7 +1167,7 @@ def test_bars_of_runs_are_as_wide_as_their_scores_with_the_interval_on_top() -> 
         entry("c", 3, 3, {"jnli": at(-0.2, -0.4, 0.1)}),
         entry("none", None, None, {"jnli": NONE}, "jnli"),
     ]
-    (group,) = board_of_runs.pictures(made, ["jnli"])["groups"]
+    (group,) = board_of_runs.pictures(made, ["jnli"], "en")["groups"]
     assert [(bar["letter"], bar["value"], bar["width"], bar["low"], bar["span"]) for bar in group["bars"]] == [
         ("A", "0.500", "50.0", "40.0", "30.0"),
         ("B", "0.200", "20.0", "20.0", "0.0"),
@@ -1171,9 +1177,9 @@ def test_bars_of_runs_are_as_wide_as_their_scores_with_the_interval_on_top() -> 
 
 def test_no_more_runs_are_pictured_than_can_be_told_apart() -> None:
     made = [entry(str(i), i, i, {"jnli": at(0.5), "jsts": at(0.5)}) for i in range(1, 7)]
-    payload = board_of_runs.pictures(made, ["jnli", "jsts"])
+    payload = board_of_runs.pictures(made, ["jnli", "jsts"], "en")
     assert [s["letter"] for s in payload["series"]] == ["A", "B", "C", "D"]
-    nothing = board_of_runs.pictures([entry("x", None, None, {}, "jnli")], ["jnli"])
+    nothing = board_of_runs.pictures([entry("x", None, None, {}, "jnli")], ["jnli"], "en")
     assert nothing["series"] == []
     assert views.render("pictures", nothing).strip() == ""
 
@@ -1269,7 +1275,7 @@ def test_a_job_that_is_stopped_says_so_at_once_and_draws_no_bars() -> None:
 def test_at_its_end_a_job_tells_its_notices_and_counts_what_failed() -> None:
     made = job("done", notices=["No train file is at hand."], bars=BARS)
     text = read(progress.progress_html(made, "ja", failed_items=3, done="答えました"))
-    assert text == "答えました No train file is at hand. 3 問はエラーで、点数に入っていません。"
+    assert text == "答えました No train file is at hand. 3 問はエラーで、スコアに入っていません。"
     assert Seen(progress.progress_html(made, "ja")).of("jg-track") == []
 
 
@@ -1299,13 +1305,13 @@ def swept(format: str, n: int, flips: int | None, ranked: int | None, value: flo
 
 def test_a_flip_rate_is_over_the_items_that_both_have_answered() -> None:
     one = swept("alpaca", 12, None, None)
-    payload = sweep.sweep_view([replace(one, flips=Flips(8, 2, None, None))], "jnli")
+    payload = sweep.sweep_view([replace(one, flips=Flips(8, 2, None, None))], "jnli", "en")
     assert payload["rows"][0]["flips"] == "25 % (2/8)"
 
 
 def test_a_sweep_shows_how_many_answers_changed_as_a_share() -> None:
     rows = [swept("plain", 12, None, None), swept("alpaca", 12, 3, 12), swept("rinna", 0, 0, 0)]
-    payload = sweep.sweep_view(rows, "jnli")
+    payload = sweep.sweep_view(rows, "jnli", "en")
     assert [(found["flips"], found["ranked_flips"]) for found in payload["rows"]] == [
         ("–", "–"),
         ("25 % (3/12)", "100 % (12/12)"),
@@ -1317,13 +1323,16 @@ def test_a_sweep_shows_how_many_answers_changed_as_a_share() -> None:
 
 
 def test_a_sweep_over_open_answers_has_no_ranking_and_one_over_similarities_reaches_below_zero() -> None:
-    payload = sweep.sweep_view([swept("plain", 4, None, None, value=0.0)], "jsts")
+    payload = sweep.sweep_view([swept("plain", 4, None, None, value=0.0)], "jsts", "en")
     assert payload["rows"][0]["strict"]["range"]["zero"] == "50.0"
     assert payload["rows"][0]["strict"]["range"]["value"] == "50.0"
     text = read(views.render("sweep", payload, "en"))
-    assert "strict (pearson)" in text
+    assert "strict (Pearson correlation)" in text
     assert "ranking" not in text
-    assert sweep.sweep_view([swept("plain", 4, None, None)], "jsquad")["rows"][0]["strict"]["range"]["value"] == "50.0"
+    assert (
+        sweep.sweep_view([swept("plain", 4, None, None)], "jsquad", "en")["rows"][0]["strict"]["range"]["value"]
+        == "50.0"
+    )
 
 
 # --- a prompt token by token ------------------------------------------------------------------------------
@@ -1378,7 +1387,7 @@ def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> N
     assert [(a["gold"], a["long"]) for a in payload["answers"]] == [(True, False), (False, True)]
     assert payload["stop"] == ["\\n", "'", "###"]
     text = read(views.render("prompt_tokens", payload))
-    assert "注意: 停止文字列がない 停止文字列がありません。終わりの印を書かないモデルは 5 トークンまで書き続け" in text
+    assert "注意：停止文字列がない 停止文字列がありません。終わりの印を書かないモデルは 5 トークンまで書き続け" in text
     assert "改行などを言い回しに足してください。 missing_stop" in text
     english = read(views.render("prompt_tokens", looked_at([], findings=[finding], lang="en"), "en"))
     assert (
@@ -1389,7 +1398,7 @@ def test_a_prompt_is_described_with_its_answers_stop_strings_and_findings() -> N
     bare = looked_at([Token((1,), "犬", False)])
     assert bare["facts"] == "1,234 トークン · 答えは 5 トークンまで"
     assert "点検：気になる点はありません" in read(views.render("prompt_tokens", bare))
-    assert "停止文字列: なし" in read(views.render("prompt_tokens", bare))
+    assert "停止文字列：なし" in read(views.render("prompt_tokens", bare))
 
 
 # --- hostile texts ----------------------------------------------------------------------------------------
@@ -1536,7 +1545,7 @@ def everything(text: str) -> dict[str, list[str]]:
         "prompt_tokens": [
             views.render("prompt_tokens", looked_at(tokens, [LegalAnswer(text, 1, True)], [finding], (text,))),
         ],
-        "sweep": [views.render("sweep", sweep.sweep_view([swept_row], "jnli"))],
+        "sweep": [views.render("sweep", sweep.sweep_view([swept_row], "jnli", "en"))],
         "ranking": [
             views.render(
                 "ranking",
@@ -1555,6 +1564,7 @@ def everything(text: str) -> dict[str, list[str]]:
                 ),
             )
         ],
+        "pictures": [views.render("pictures", board_of_runs.pictures([made], three, "en"))],
         "matrix": [views.render("matrix", score_matrix({text: text, "": ""}, "", UNSCORED, no_test, ["jnli"], "ja"))],
         "slices": [
             views.render(
@@ -1566,11 +1576,31 @@ def everything(text: str) -> dict[str, list[str]]:
         "calibration": [
             views.render("calibration", {**diagrams, "diagrams": [{**diagrams["diagrams"][0], "title": text}]})
         ],
-        "pictures": [views.render("pictures", board_of_runs.pictures([made], three))],
         "course_step": [
-            views.render("course_step", {"number": 1, "of": 6, "title": text, "paragraphs": [text], "sides": [side]})
+            views.render(
+                "course_step",
+                {"number": 1, "of": 6, "title": text, "paragraphs": [text], "stored": [views.note(text)], "look": text},
+            )
         ],
-        "course_hint": [views.render("course_hint", {"text": text})],
+        "course_live": [views.render("course_live", {"text": text, "sides": [side, side]})],
+        "course_answers": [
+            views.render("course_answers", item_view([SideView("A", text, one, text, text, everyones(one))], "ja"))
+            for one in rows
+        ],
+        "course_two_scores": [
+            views.render(
+                "course_two_scores",
+                dict.fromkeys(("title", "run", "summary", "more"), text)
+                | {"link": "?tab=results"}
+                | {"scores": [dict.fromkeys(("name", "about", "score"), text)] * 2, "waterfall": views.note(text)}
+                | {
+                    "items": [
+                        dict.fromkeys(("id", "question", "gold", "text"), text)
+                        | {"verdicts": [dict.fromkeys(("mark", "class", "name", "because"), text)] * 2}
+                    ]
+                },
+            )
+        ],
         "limits": [views.render("limits", {"lines": [text, text]})],
         "side_by_side": [views.render("side_by_side", {"parts": [views.note(text), views.empty(text)]})],
         "head": [views.render("head", {"lang": text})],

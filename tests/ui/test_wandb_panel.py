@@ -65,7 +65,7 @@ def test_a_full_run_is_sent_with_the_key_in_the_box_which_is_kept_nowhere(
     open_page: OpenPage, table: Tables, local: str, runs: Path, wandb: WandbServer
 ) -> None:
     page = open_page(address=local)
-    tab(page, "全量実行")
+    tab(page, "全問実行")
     assert not page.locator("#full-wandb").is_visible()
     page.locator("#full-data label").first.click()
     choose_model(page, "full-model", table("whole", "含意", 0.0))
@@ -104,7 +104,7 @@ def test_a_full_run_is_sent_with_the_key_in_the_box_which_is_kept_nowhere(
 @pytest.mark.slow
 def test_a_full_run_is_sent_when_it_is_done(open_page: OpenPage, table: Tables, local: str, wandb: WandbServer) -> None:
     page = open_page(address=local)
-    tab(page, "全量実行")
+    tab(page, "全問実行")
     page.locator("#full-data label").first.click()
     choose_model(page, "full-model", table("left-alone", "中立", 0.0))
     only_subsets(page, "JNLI", group="full-tasks")

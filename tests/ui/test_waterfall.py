@@ -93,7 +93,7 @@ def test_a_subset_that_cannot_be_explained_is_named_with_the_reason_in_japanese(
     assert "jsts" in unexplained(DATA, "wandb-2023-0shot", "stability-jp")
     with pytest.raises(InputError) as refused:
         explain(DATA, "jcola", "official", "stability-jp")
-    assert say(of(refused.value), "ja").startswith("この実行に JCoLA はありません。")
+    assert say(of(refused.value), "ja").startswith("この実行結果に JCoLA はありません。")
 
 
 def _without(record: Record, *, logprobs: bool) -> Record:

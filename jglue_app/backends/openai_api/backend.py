@@ -27,17 +27,20 @@ from jglue_app.backends.openai_api.capabilities import Capabilities, Handshake, 
 from jglue_app.backends.openai_api.client import Client
 from jglue_app.backends.openai_api.failures import RequestError
 from jglue_app.backends.openai_api.handshake import handshake
+from jglue_app.backends.openai_api.next_tokens import next_tokens
 from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.parallel import in_parallel
 from jglue_app.backends.openai_api.ranking import FIRST_TOKEN, rank, ways_to_rank
 from jglue_app.backends.openai_api.requests import Exchange, OutOfBudgetError, output_of
 from jglue_app.errors import InputError, ModelError, NetworkError
+from jglue_app.messages import Joined
 from jglue_app.settings import Settings
 from jglue_app.types import (
     Account,
     Decoding,
     ModelInfo,
     ModelSpec,
+    NextTokens,
     Output,
     Prompt,
     PromptSpec,
@@ -124,7 +127,7 @@ def _reject_local_options(spec: ModelSpec) -> None:
         raise InputError(
             "{model} is on a server, which has its own weights: {options} cannot be chosen here. Leave it out.",
             model=spec.id,
-            options=", ".join(given),
+            options=Joined(", ", given),
         )
 
 
@@ -347,6 +350,26 @@ class OpenAIBackend:
 
         return self._results(prompts, one, should_stop, ("choose",))
 
+    def next_tokens(self, prompt: Prompt, count: int, should_stop: Callable[[], bool]) -> NextTokens | RunError | None:
+        """The most likely tokens after a prompt, and where its ids are sent at its places; see
+        `types.PredictingBackend`."""
+        cancelled = threading.Event()
+
+        def ask() -> NextTokens | RunError | None:
+            exchange = self._exchange.begin(self.spending, cancelled)
+            try:
+                return next_tokens(
+                    exchange, self._can, prompt, count, turns=self._sends_turns(prompt), ids=self._ids(prompt)
+                )
+            except OutOfBudgetError:
+                return None
+            except RequestError as e:
+                if e.run is not None:
+                    raise e.as_exception() from None
+                return None if e.kind == "cancelled" else e.as_run_error()
+
+        return next((result for _, result in in_parallel([ask], 1, should_stop, cancelled)), None)
+
     def count_tokens(self, text: str) -> int:
         """Tokens of a text: counted where the tokenizer is here, else estimated from what the server counted."""
         if self._tokenizer is not None:
@@ -458,5 +481,5 @@ def _changed_model(served: ServedModel, settings: Settings, before: Capabilities
         "is stored. Start the run again: that makes another run.",
         model=served.id,
         now=now[:100],
-        before=", ".join(before.models) or served.name,
+        before=Joined(", ", before.models) or served.name,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from jglue_app.backends.endpoints import Endpoint
 from jglue_app.errors import JglueAppError, ModelAccessError, ModelError, ModelNotFoundError, NetworkError, redact_key
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 from jglue_app.types import RunError
 
 MAX_LISTED = 8
@@ -238,7 +238,7 @@ def unlisted(endpoint: Endpoint, model: str, listed: Sequence[str]) -> RequestEr
         "It lists: {names}.",
         endpoint=endpoint.id,
         model=model,
-        names=", ".join(listed[:MAX_LISTED]),
+        names=Joined(", ", listed[:MAX_LISTED]),
     )
     return RequestError("no_model", message, run=ModelNotFoundError)
 

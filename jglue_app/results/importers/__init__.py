@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import DataError, UnknownNameError
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 from jglue_app.results.importers import flexeval, inspect_log, llm_jp_eval, lm_eval, swallow, unzip
 from jglue_app.results.importers.log import Log
 from jglue_app.results.importers.log_files import first_bytes, parse_json, read_json
@@ -77,7 +77,7 @@ def detect(path: Path) -> str:
     for name, format in FORMATS.items():
         if format.recognises(path, head):
             return name
-    kinds = ", ".join(format.title for format in FORMATS.values())
+    kinds = Joined(", ", (format.title for format in FORMATS.values()))
     raise DataError("{path}: is no log that is known here. Known are {kinds}.", path=path, kinds=kinds)
 
 

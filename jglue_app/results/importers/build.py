@@ -78,7 +78,7 @@ def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: b
     for log in logs:
         collect(log, data_of, tasks, subsets, alone=len(logs) == 1)
     if not subsets:
-        names = ", ".join(log.path.name for log in logs)
+        names = Joined(", ", (log.path.name for log in logs))
         others = [name[:MAX_TEXT_CHARS] for log in logs for name in log.left_out]
         wanted = Joined(" or ", (TASKS[name].title for name in tasks)) if tasks else "JGLUE"
         if others:
@@ -87,7 +87,7 @@ def build(logs: Sequence[Log], data_of: DataOf, tasks: Sequence[str], partial: b
                 "has some.",
                 names=names,
                 wanted=wanted,
-                others=", ".join(others[:MAX_NAMED]),
+                others=Joined(", ", others[:MAX_NAMED]),
             )
         raise DataError("{names}: holds no answer of {wanted}. Give a log that has some.", names=names, wanted=wanted)
     return [_part(subsets[name], logs[0].name, partial) for name in TASKS if name in subsets]
@@ -252,7 +252,7 @@ def _answers(
         )
     order = label_mapping.order_of(row, item)
     if order is None:
-        texts = ", ".join(choice[:20] for choice in row.choices)
+        texts = Joined(", ", (choice[:20] for choice in row.choices))
         raise DataError(
             "{source}, {where}: it cannot be told which of the answers {texts} of item {item!r} "
             "stands for which of {choices}. Log the labels' own texts, or give the file with "
@@ -261,7 +261,7 @@ def _answers(
             where=row.where,
             texts=texts,
             item=item.id,
-            choices=", ".join(item.choices),
+            choices=Joined(", ", item.choices),
         )
     answer_texts = row.symbols or row.choices
     return tuple(answer_texts[k] for k in order), list(order)

@@ -69,7 +69,7 @@ def collect(log: Log, data_of: DataOf, tasks: Sequence[str], subsets: dict[str, 
                 path=log.path,
                 where=row.where,
                 task=(row.task or log.path.stem)[:MAX_TEXT_CHARS],
-                tasks=", ".join(TASKS),
+                tasks=Joined(", ", TASKS),
             )
         if tasks and name not in tasks:
             continue

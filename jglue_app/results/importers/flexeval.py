@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
 from jglue_app.results.importers.log import Log, Row
 from jglue_app.results.importers.log_files import (
@@ -92,7 +92,7 @@ def _rows(path: Path, task: str, default_subset: str) -> Iterator[Row]:
             raise row_error(
                 path,
                 where,
-                Message("no output of flexeval: it needs {keys}, or lm_output", keys=", ".join(sorted(_RANKED))),
+                Message("no output of flexeval: it needs {keys}, or lm_output", keys=Joined(", ", sorted(_RANKED))),
             )
 
 

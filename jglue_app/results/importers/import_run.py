@@ -80,7 +80,7 @@ def import_summary(imported: ImportResult) -> list[str]:
         Message("{title}: {notice}", title=TASKS[str(notice.facts["task"])].title, notice=sentence(notice))
         for notice in imported.notices
     ]
-    names = ", ".join(name[:60] for name in imported.left_out[:5])
+    names = Joined(", ", (name[:60] for name in imported.left_out[:5]))
     if n_more := len(imported.left_out[5:]):
         lines.append(Message("Not imported: {names} and {more} more.", names=names, more=n_more))
     elif names:
@@ -197,7 +197,7 @@ def _log_files(paths: Sequence[Path]) -> list[Path]:
         in_folder = [file for pattern in PATTERNS for file in sorted(path.rglob(pattern))]
         if not in_folder:
             raise InputError(
-                "{path} holds no log ({patterns}). Give the log's own path.", path=path, patterns=", ".join(PATTERNS)
+                "{path} holds no log ({patterns}). Give the log's own path.", path=path, patterns=Joined(", ", PATTERNS)
             )
         files += in_folder
     if not files:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import DataError
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 from jglue_app.results.importers.fields import fields_of, gold_of, id_of, subset_named, subset_shaped
 from jglue_app.results.importers.log import Log, Row
 from jglue_app.results.importers.log_files import (
@@ -116,7 +116,7 @@ def _rows(path: Path, task: str, version: str, shots: int | None, default_subset
     for number, (where, row) in enumerate(entries(path)):
         if not set(row) >= _KEYS or not isinstance(row["doc"], dict):
             raise row_error(
-                path, where, Message("no sample of lm-eval: it needs {keys}", keys=", ".join(sorted(_KEYS)))
+                path, where, Message("no sample of lm-eval: it needs {keys}", keys=Joined(", ", sorted(_KEYS)))
             )
         first = row.get("filter") if number == 0 else first
         if row.get("filter") == first:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from jglue_app.messages import Joined, Message, mark
+from jglue_app.scoring.metric_names import metric_list
 from jglue_app.scoring.protocols.judging import judge
 from jglue_app.scoring.rules import RULES
 from jglue_app.scoring.types import CodeSource, Judgement, Preset, Rules, ScoringProtocol
@@ -188,7 +189,7 @@ def decisions_of(protocol: ScoringProtocol, task: str) -> tuple[Decision, ...]:
                 steps = [(f"text: {step}", value_words("text", sides)) for step, sides in rules.text]
                 out += [Decision(step, sides, source_of(protocol, task, step)) for step, sides in steps]
         elif name == "metrics":
-            out.append(Decision(name, ", ".join(rules.metrics), source))
+            out.append(Decision(name, metric_list(rules.metrics), source))
         elif _matters(name, rules, task):
             value = getattr(rules, name)
             if name == "unreadable" and value is None and task == "jsts":

@@ -10,6 +10,7 @@ import gradio as gr
 from jglue_app import prompt_lab
 from jglue_app.data import files
 from jglue_app.errors import InputError
+from jglue_app.messages import Joined
 from jglue_app.runs.request import Side
 from jglue_app.settings import Settings
 from jglue_app.tasks import get_task
@@ -44,7 +45,7 @@ def _find_item(
             raise InputError(
                 "The fields of {title} are an object of texts: {fields}.",
                 title=known.title,
-                fields=", ".join(known.fields),
+                fields=Joined(", ", known.fields),
             )
         return prompt_lab.make_item(known, fields, gold)
     items = files.load(settings, get_task(task).name, data=data).items

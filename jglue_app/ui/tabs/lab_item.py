@@ -14,7 +14,7 @@ from jglue_app import prompt_lab
 from jglue_app.backends.named_models import model_ids
 from jglue_app.data import files
 from jglue_app.errors import InputError, JglueAppError, StoreError
-from jglue_app.messages import word
+from jglue_app.messages import bracketed, word
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.runs.request import MAX_SHOTS, Side
 from jglue_app.tasks import TASKS, get_task
@@ -145,7 +145,7 @@ class ItemTab:
             label = word(f"field_{name}", lang, default=name)
             updates[box] = gr.update(value=text, label=label, visible=True, lines=lines)
         kinds = {"choice": " / ".join(item.choices), "score": "0–5", "span": word("gold_lines", lang)}
-        label = f"{word('gold', lang)} ({kinds[TASKS[item.task].kind]})"
+        label = bracketed(word("gold", lang), kinds[TASKS[item.task].kind], lang)
         return {**updates, self.gold: gr.update(value=prompt_lab.gold_as_typed(item), label=label)}
 
     def fill_from(self, request: gr.Request, chosen: Mapping[str, Any]) -> Updates:
@@ -292,7 +292,7 @@ def _prompt_controls(t: T, name: str, format: str) -> PromptControls:
                 list(FORMATS), value=format, label=t("format"), elem_id=f"lab-format-{name}", min_width=120
             )
             style = gr.Dropdown(
-                controls.style_choices(),
+                controls.style_choices(t),
                 value="ja-labels",
                 label=t("style"),
                 elem_id=f"lab-style-{name}",

@@ -98,7 +98,7 @@ def sweep_html(state: AppState, job: Job, lang: str) -> str:
     except StoreError as e:
         return views.failure(e, lang)
     rows = [row for row in rows if row.n]
-    return views.render("sweep", sweep_view(rows, task), lang) if rows else ""
+    return views.render("sweep", sweep_view(rows, task, lang), lang) if rows else ""
 
 
 def build(state: AppState, t: T) -> SweepTab:
@@ -148,6 +148,6 @@ def _variants(t: T) -> tuple[gr.CheckboxGroup, gr.Dropdown]:
         elem_id="sweep-formats",
     )
     styles = gr.Dropdown(
-        controls.style_choices(), value=["ja-labels"], multiselect=True, label=t("style"), elem_id="sweep-styles"
+        controls.style_choices(t), value=["ja-labels"], multiselect=True, label=t("style"), elem_id="sweep-styles"
     )
     return formats, styles

@@ -11,7 +11,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from jglue_app.errors import InputError
-from jglue_app.messages import word
+from jglue_app.messages import bracketed, named, word
 from jglue_app.results.library import StoredRun
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.request_options import MAX_NAME
@@ -27,6 +27,7 @@ from jglue_app.ui.tabs import export_controls
 from jglue_app.ui.tabs.export_controls import ExportControls
 from jglue_app.ui.views.board import notice_text
 from jglue_app.ui.views.ranking import run_label
+from jglue_app.ui.views.run_labels import run_label_text
 from jglue_app.ui.visitor import language, visitor_id
 
 
@@ -85,7 +86,7 @@ class ManageControls:
         )
         return imported, named, deleted
 
-    def offer(self, runs: Mapping[str, StoredRun], chosen: str | None, first: str | None) -> Updates:
+    def offer(self, runs: Mapping[str, StoredRun], chosen: str | None, first: str | None, lang: str) -> Updates:
         """The runs to choose from.
 
         Args:
@@ -94,7 +95,7 @@ class ManageControls:
                 another one may have been chosen.
             first: the one to choose otherwise; None for the first of all.
         """
-        choices = [(run_label(run, name), name) for name, run in runs.items()]
+        choices = [(run_label(run, name, lang), name) for name, run in runs.items()]
         if chosen in runs:
             return {self.run: gr.update(choices=choices)}
         return {self.run: gr.update(choices=choices, value=first or next(iter(runs), None))}
@@ -111,7 +112,7 @@ class ManageControls:
             raise InputError("Choose a run first.")
         texts = [str(values[box] or "") for box in (self.called, self.description)]
         called = self.state.rename(visitor_id(request), str(values[self.run]), *texts)
-        done = word("named" if called.name or called.description else "unnamed", language(request))
+        done = word("run_named" if called.name or called.description else "run_unnamed", language(request))
         return {
             self.called: called.name,
             self.description: called.description,
@@ -125,7 +126,7 @@ class ManageControls:
             return {self.status: ""}
         paths = [Path(file) for file in files]
         folder, notices = import_run(self.state, paths, values[self.partial], values[self.model] or "")
-        done = word("import_done", lang).format(self.state.library.stored(folder).label)
+        done = word("import_done", lang).format(run_label_text(self.state.library.stored(folder).label, lang))
         return {self.upload: None, self.status: "".join(map(views.note, [done, *_sentences(notices, lang)]))}
 
     def ask(self, request: gr.Request, name: str | None) -> Updates:
@@ -138,7 +139,9 @@ class ManageControls:
             raise InputError("This run came with the application and stays. Choose one that was made here.")
         return {
             self.confirmation: gr.update(visible=True),
-            self.question: views.note(word("delete_ask", lang).format(f"{run.label} ({name})")),
+            self.question: views.note(
+                word("delete_ask", lang).format(bracketed(run_label_text(run.label, lang), str(name), lang))
+            ),
             self.status: "",
             self.to_delete: str(name),
         }
@@ -154,7 +157,7 @@ class ManageControls:
 
 
 def _sentences(notices: Sequence[Notice], lang: str) -> list[str]:
-    return [f"{TASKS[str(notice.facts['task'])].title}: {notice_text(notice, lang)}" for notice in notices]
+    return [named(TASKS[str(notice.facts["task"])].title, notice_text(notice, lang), lang) for notice in notices]
 
 
 def build(state: AppState, t: T) -> ManageControls:

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.messages import say, word
+from jglue_app.messages import listed, named, say, word
 from jglue_app.results.rankings import rankings
 from jglue_app.results.run_label import distinct_labels
 from jglue_app.scoring.leaderboard import Entry, leaderboard
@@ -83,7 +83,7 @@ class ResultsTab:
         """The list of runs, the matrices, pictures, and the runs to choose from."""
         lang, owner = language(request), visitor_id(request)
         protocol, tasks = values[self.protocol], values[self.tasks]
-        shown = listed(self.state, owner, values[self.data], tasks, protocol, values[self.against])
+        shown = listing(self.state, owner, values[self.data], tasks, protocol, values[self.against])
         runs = self.state.runs(owner)
         names = [entry.name for entry in shown.entries if entry.name in runs]
         a = values[self.a] if values[self.a] in names else next(iter(names), None)
@@ -91,17 +91,19 @@ class ResultsTab:
         marked = Marked(a or "", b or "", self.matrix.chosen(values))
         picked = {name: entry for name in (a, b) for entry in shown.entries if entry.name == name}
         pictured = [*picked.values(), *(entry for entry in shown.entries if entry.name not in picked)]
-        choices = [(run_label(runs[name], name), name) for name in names]
+        choices = [(run_label(runs[name], name, lang), name) for name in names]
         of_kind = {name: runs[name] for name in names}
         return {
             self.status: _left_out(shown.tasks, tasks, protocol, lang) + _damaged(self.state, owner, lang),
             self.table: views.render("ranking", ranking(shown, runs, lang, marked), lang),
-            self.figures: views.render("pictures", pictures(pictured, shown.tasks, distinct_labels(of_kind)), lang),
+            self.figures: views.render(
+                "pictures", pictures(pictured, shown.tasks, lang, distinct_labels(of_kind)), lang
+            ),
             self.a: gr.update(choices=choices, value=a),
             self.b: gr.update(choices=choices, value=b),
             **self.matrix.update(owner, values, of_kind, shown.tasks, protocol, lang),
             **self.slices.offer(choices, values, lang),
-            **self.manage.offer(runs, values[self.manage.run], a),
+            **self.manage.offer(runs, values[self.manage.run], a, lang),
         }
 
     def pick(self, event: gr.EventData, values: Values) -> Updates:
@@ -209,7 +211,7 @@ def ranked(
     return leaderboard(reports, others, tasks), tasks
 
 
-def listed(state: AppState, owner: str, data: str, names: Sequence[str], protocol: str, against: str) -> Listed:
+def listing(state: AppState, owner: str, data: str, names: Sequence[str], protocol: str, against: str) -> Listed:
     """The same with the ranks of runs on the same items, under both protocols; raises as `ranked` does."""
     entries, tasks = ranked(state, owner, data, names, protocol, against)
     runs = [entry.name for entry in entries]
@@ -220,11 +222,11 @@ def listed(state: AppState, owner: str, data: str, names: Sequence[str], protoco
 
 def _left_out(ranked_tasks: Sequence[str], names: Sequence[str], protocol: str, lang: str) -> str:
     missing = [TASKS[name].title for name in TASKS if name in names and name not in ranked_tasks]
-    return views.note(word("tasks_left_out", lang).format(", ".join(missing), protocol)) if missing else ""
+    return views.note(word("tasks_left_out", lang).format(listed(missing, lang), protocol)) if missing else ""
 
 
 def _damaged(state: AppState, owner: str, lang: str) -> str:
     """A sentence on each run that cannot be read; without it a run would be missing silently."""
     damaged = dict(list(state.damaged(owner).items())[:MAX_DAMAGED])
-    sentences = (word("damaged_run", lang).format(f"{name}: {say(why, lang)}") for name, why in damaged.items())
+    sentences = (word("damaged_run", lang).format(named(name, say(why, lang), lang)) for name, why in damaged.items())
     return "".join(map(views.note, sentences))

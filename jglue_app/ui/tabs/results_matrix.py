@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from jglue_app.errors import StoreError
+from jglue_app.messages import listed as names_in
 from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.results.run_label import distinct_labels
@@ -78,9 +79,11 @@ class MatrixControls:
         baseline = values[self.baseline] if values[self.baseline] in chosen else next(iter(chosen), None)
         labels = distinct_labels({name: runs[name] for name in chosen})
         missing = [name[:100] for name in wanted if name not in runs]
-        gone = word("matrix_gone", lang).format("、".join(missing) if lang == "ja" else ", ".join(missing))
+        gone = word("matrix_gone", lang).format(names_in(missing, lang))
         updates: Updates = {
-            self.runs: gr.update(choices=[(run_label(run, name), name) for name, run in runs.items()], value=chosen),
+            self.runs: gr.update(
+                choices=[(run_label(run, name, lang), name) for name, run in runs.items()], value=chosen
+            ),
             self.baseline: gr.update(choices=[(labels[name], name) for name in chosen], value=baseline),
             self.gone: views.note(gone) if missing else "",
         }

@@ -13,19 +13,22 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
+from jglue_app.messages import bracketed, say, table, word
 from jglue_app.messages import of as messages_of
-from jglue_app.messages import say, table, word
 from jglue_app.scoring.judged import ScoredItem
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import question_line
 from jglue_app.types import Item, Source
+from jglue_app.ui.views.signs import visible
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent.with_name("templates")),
     autoescape=True,
     undefined=ChainableUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    # No text reaches a page with characters that are not seen or that change how others are laid out.
+    finalize=lambda value: visible(value) if type(value) is str else value,
 )
 STATIC = Path(__file__).parent.with_name("static")
 MARKS = {
@@ -49,7 +52,7 @@ Rows = Mapping[str, Mapping[str, ScoredItem]]
 
 def render(view: str, payload: Mapping[str, Any], lang: str = "ja") -> str:
     """HTML of a view, by the name of its template; every text is escaped."""
-    return _TEMPLATES.get_template(f"{view}.html").render({"w": SimpleNamespace(**table(lang)), **payload})
+    return TEMPLATES.get_template(f"{view}.html").render({"w": SimpleNamespace(**table(lang)), **payload})
 
 
 def empty(text: str) -> str:
@@ -76,13 +79,13 @@ def note(text: str) -> str:
 def subset_title(task: str, source: Source, lang: str) -> str:
     """A subset's title, with where its items came from unless they are official."""
     mark = word(f"source_{source}", lang)
-    return TASKS[task].title + (f" ({mark})" if mark else "")
+    return bracketed(TASKS[task].title, mark, lang) if mark else TASKS[task].title
 
 
 def short(text: str, length: int = SHORT) -> str:
-    """A text on one line, cut to `length` characters."""
+    """A text on one line, cut to `length` characters; characters that are not seen are written as signs."""
     line = " ⏎ ".join(text[: 4 * length].splitlines())
-    return line if len(line) <= length else line[: length - 1] + "…"
+    return visible(line if len(line) <= length else line[: length - 1] + "…")
 
 
 def question(item: Item) -> str:

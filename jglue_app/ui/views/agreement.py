@@ -28,7 +28,7 @@ def _row(task: str, agreement: Agreement, lang: str) -> dict[str, Any]:
         "notes": [say(sentence, lang) for sentence in sentences(agreement)],
         "n": f"{logprobs.kl.n:,} {word('n', lang)}" if logprobs else "",
         "identical": f"{texts.identical:,}/{texts.n:,}" if texts else "–",
-        "share": f"{100 * texts.identical / texts.n:.1f} %" if texts else "",
+        "share": word("percent", lang).format(f"{100 * texts.identical / texts.n:.1f}") if texts else "",
         "median": f"{texts.median:g}" if texts and texts.median is not None else "–",
         "earliest": "",
     }

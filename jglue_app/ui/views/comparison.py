@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jglue_app.errors import StoreError
@@ -16,17 +16,23 @@ from jglue_app.results.embedding_references import (
     embedding_references,
     is_embedding,
 )
-from jglue_app.results.library import Ids
+from jglue_app.results.library import Ids, StoredRun
+from jglue_app.results.marks import NO_ITEM_MARKS, Marks
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.scoring.item_groups import GroupScore
-from jglue_app.scoring.judged import Judged
+from jglue_app.scoring.judged import Judged, ScoredItem
+from jglue_app.scoring.model_change import change_between
+from jglue_app.scoring.types import Judgement
 from jglue_app.types import Item, RunData
 from jglue_app.ui import views
+from jglue_app.ui.address import Address
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.board import board
+from jglue_app.ui.views.first import first_card
 from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
+from jglue_app.ui.views.run_labels import run_label_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,35 @@ def board_html(
         payload = board(comparison.a, comparison.b, comparison, lang, _embeddings(state, owner, pair, a, b))
     rows = group_rows(*_groups(state, owner, pair, a, b, protocol), lang)
     return views.render("board", {**payload, "groups": rows, "links": links}, lang)
+
+
+def first_html(
+    state: AppState, owner: str, pair: Pair, lang: str, *, links: bool = True, protocol: str = "official"
+) -> str:
+    """The first card."""
+    a, b = load_both(state, owner, pair)
+    if a is None:
+        return views.empty(word("gone" if pair.a else "empty_board", lang))
+    judged = judged_pair(state, owner, pair, protocol)
+    if b is None:
+        report = state.report(owner, pair.a, protocol, pair.ids_a)
+        payload = first_card(report, None, None, (judged[0], None), lang, links=links)
+    else:
+        found = state.comparison(owner, pair.a, pair.b, protocol, pair.ids_a, pair.ids_b)
+        change = change_between(a.spec, b.spec)
+        payload = first_card(found.a, found.b, found, judged, lang, change=change, links=links)
+    return views.render("first", payload, lang)
+
+
+def judged_pair(state: AppState, owner: str, pair: Pair, protocol: str) -> tuple[Judged, Judged | None]:
+    """The judged items of both runs: those that both have, or those of the single run."""
+    a, b = load_both(state, owner, pair)
+    rows_a: Judged = state.judged(owner, pair.a, protocol, pair.ids_a) if a else {}
+    rows_b: Judged = state.judged(owner, pair.b, protocol, pair.ids_b) if b else {}
+    if pair.b and pair.ids_a is None:
+        # For two runs from different requests, items that only one of them has cannot be compared.
+        rows_a, rows_b = _common_rows(rows_a, rows_b), _common_rows(rows_b, rows_a)
+    return rows_a, rows_b if pair.b else None
 
 
 def _embeddings(
@@ -121,25 +156,41 @@ def item_list_value(
     open_first: bool = False,
     fetch: bool = False,
     link: str | None = None,
+    protocol: str = "official",
+    view: Address | None = None,
 ) -> dict[str, Any]:
-    """The value of the item list: the items that both runs have, or those of the single run."""
+    """The value of the item list: the items that both runs have, or those of the single run.
+
+    Args:
+        state, owner: whose runs may be seen.
+        pair: the runs.
+        lang: `ja` or `en`.
+        open_first, fetch, link: see `item_list`.
+        protocol: which judges the items.
+        view: how the list begins; None to leave it as it is. Its item is opened if it is among those of the list.
+    """
     a, b = load_both(state, owner, pair)
-    rows_a: Judged = state.judged(owner, pair.a, "official", pair.ids_a) if a else {}
-    rows_b: Judged = state.judged(owner, pair.b, "official", pair.ids_b) if b else {}
-    if pair.b and pair.ids_a is None:
-        # For two runs from different requests, items that only one of them has cannot be compared.
-        rows_a, rows_b = _common_rows(rows_a, rows_b), _common_rows(rows_b, rows_a)
+    rows_a, rows_b = judged_pair(state, owner, pair, protocol)
     data = a or b
-    return item_list(
+    listed = item_list(
         rows_a,
-        rows_b if pair.b else None,
+        rows_b,
         lang,
         names=(pair.a, pair.b),
         sources=data.sources if data else {},
+        marks=(_marks_of(state, owner, pair.a), _marks_of(state, owner, pair.b)),
         open_first=open_first,
         fetch=fetch,
         link=link,
     )
+    listed["protocol"] = protocol
+    # Whether the list has only the items that were requested, and not all that are stored.
+    listed["part"] = pair.ids_a is not None
+    if view is not None:
+        listed["view"] = view.item_list_view()
+        if view.item and any(view.item[1] in rows.get(view.item[0], {}) for rows in (rows_a, rows_b or {})):
+            listed["open"] = listed["view"]["open"]
+    return listed
 
 
 def _common_rows(rows: Judged, others: Judged) -> Judged:
@@ -165,15 +216,24 @@ def provenance_html(state: AppState, owner: str, pair: Pair, lang: str, command:
             run.model.get("device", "?"),
             run.model.get("dtype", "?"),
         )
-        sides.append({"side": side, "label": run.label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
+        label = run_label_text(run.label, lang)
+        sides.append({"side": side, "label": label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
     shipped = pair.a.startswith(SHIPPED) and (not pair.b or pair.b.startswith(SHIPPED))
     return views.render("origin", {"sides": sides, "shipped": shipped, "command": command}, lang)
 
 
 def item_html(
-    state: AppState, owner: str, names: Mapping[str, str], task: str, id_: str, lang: str, *, steps: bool = True
+    state: AppState,
+    owner: str,
+    names: Mapping[str, str],
+    task: str,
+    id_: str,
+    lang: str,
+    *,
+    steps: bool = True,
+    protocol: str = "official",
 ) -> str:
-    """One item of one or two runs. The names come from the browser and may be any text."""
+    """One item of one or two runs, judged by a protocol. The names come from the browser and may be any text."""
     sides: list[SideView] = []
     source = ""
     written: dict[str, str] = {}
@@ -183,7 +243,7 @@ def item_html(
         if not name:
             continue
         try:
-            row = state.judged(owner, name).get(task, {}).get(id_)
+            row = state.judged(owner, name, protocol).get(task, {}).get(id_)
             judgements = state.item_judgements(owner, name, task, id_) if row else {}
             run = state.stored(owner, name)
             data = state.data(owner, name)
@@ -191,12 +251,10 @@ def item_html(
         except StoreError:
             sides.append(SideView(side.upper(), word("gone_side", lang), None))
             continue
-        # Older runs have only BOS.
-        bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
-        eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
-        cosine = cosine_in(run, data, row.item) if row and is_embedding(run) else None
-        sides.append(SideView(side.upper(), run.label, row, bos, eos, judgements, approximate, cosine))
+        sides.append(side_view(side.upper(), run, data, row, judgements))
         source = word(f"source_{sources.get(task, 'official')}", lang)
+        marked = _marks_of(state, owner, name).get((task, id_), NO_ITEM_MARKS)
+        sides[-1] = replace(sides[-1], run=name, marked=marked)
         if not is_embedding(run):
             written[side] = name
     if not any(side.row for side in sides):
@@ -204,8 +262,44 @@ def item_html(
     item = next(side.row.item for side in sides if side.row)
     lab = {"task": task, "id": id_, "a": written.get("a", ""), "b": written.get("b", "")} if written else None
     cosines = _cosines(state, owner, set(names.values()), item)
-    payload = item_view(sides, lang, source, lab=lab if steps else None, steps=steps, cosines=cosines)
-    return views.render("item", payload, lang)
+    payload = item_view(
+        sides,
+        lang,
+        source,
+        lab=lab if steps else None,
+        steps=steps,
+        cosines=cosines,
+        marks_note=word("marks_public", lang) if state.settings.public and steps else "",
+    )
+    link = {"run_a": names.get("a", ""), "run_b": names.get("b", ""), "item": f"{task}/{id_}"}
+    named = {key: value for key, value in link.items() if value} if steps else {}
+    return views.render("item", {**payload, "link": named}, lang)
+
+
+def _marks_of(state: AppState, owner: str, name: str) -> Marks:
+    """What the visitor sees of a run's marks; nothing where they cannot be read, which is said when one is set."""
+    try:
+        return state.marks.of(owner, name, state.path(owner, name)) if name else {}
+    except StoreError:
+        return {}
+
+
+def side_view(
+    name: str, run: StoredRun, data: RunData, row: ScoredItem | None, judged: Mapping[str, Judgement]
+) -> SideView:
+    """One side of an item.
+
+    Args:
+        name: `A` or `B`.
+        run, data: where the item's record is stored.
+        row: the item; None if the run has not answered it.
+        judged: what every protocol makes of its record.
+    """
+    # Older runs have only BOS.
+    bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
+    eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
+    cosine = cosine_in(run, data, row.item) if row and is_embedding(run) else None
+    return SideView(name, run.label, row, bos, eos, judged, approximate, cosine)
 
 
 def failed_items(state: AppState, owner: str, pair: Pair) -> int:

@@ -9,6 +9,7 @@ from jglue_app.messages import word
 from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.scoreboard import estimate_text, number
 from jglue_app.tasks import TASKS
+from jglue_app.ui.views.metrics import metric_name
 
 
 def group_rows(a: Sequence[GroupScore], b: Sequence[GroupScore] | None, lang: str) -> list[dict[str, Any]]:
@@ -29,7 +30,7 @@ def group_rows(a: Sequence[GroupScore], b: Sequence[GroupScore] | None, lang: st
                 "first": "jg-first" if first else "",
                 "group": word(f"group_{group}", lang) if first else "",
                 "task": TASKS[task].title,
-                "metric": metric,
+                "metric": metric_name(metric, lang),
                 "left_out": " / ".join(counts),
                 "sides": [_side(row, lang) for row in cells],
             }

@@ -7,27 +7,27 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
-from jglue_app.messages import Message, say, word
+from jglue_app.messages import Message, listed, named, say, word
 from jglue_app.prompts import thoughts
 from jglue_app.results.embedding_references import ItemCosine
+from jglue_app.results.marks import NO_ITEM_MARKS, SIGNS, ItemMarks
 from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.common import is_cosine
-from jglue_app.scoring.rules import RULES, explain
 from jglue_app.scoring.types import Judgement, Parsed
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
-from jglue_app.types import Item
+from jglue_app.types import Item, Prompt
 from jglue_app.ui.views import MARKS
 from jglue_app.ui.views.agreement import agreement_line, agreement_of
+from jglue_app.ui.views.item_diff import Layers, side_by_side
+from jglue_app.ui.views.metrics import metric_name
+from jglue_app.ui.views.pieces import layered, part_of, pieces, special_pieces, special_spans
+from jglue_app.ui.views.reading import reading_rule
+from jglue_app.ui.views.run_labels import run_label_text
 
-SPECIAL = re.compile(
-    r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|sep|cls|mask|start_of_turn|end_of_turn|NL)>|\[/?INST\]|<</?SYS>>"
-)
-"""Special tokens of common prompt formats and tokenizers, which are highlighted."""
 MAX_CHARS = 20_000
 """Characters of a text to show; the number of the others is given."""
 
@@ -50,6 +50,10 @@ class SideView:
     """Whether log-probabilities are not of whole answers; see `types.ModelInfo.ranking`."""
     cosine: ItemCosine | None = None
     """Of a run of embeddings: the item's cosine among those of the run."""
+    run: str = ""
+    """The stored run's name, where marks and a note can be put on the item."""
+    marked: ItemMarks = NO_ITEM_MARKS
+    """Those that it has."""
 
 
 def item_view(
@@ -60,6 +64,7 @@ def item_view(
     lab: Mapping[str, str] | None = None,
     steps: bool = True,
     cosines: Sequence[ItemCosine] = (),
+    marks_note: str = "",
 ) -> dict[str, Any]:
     """The item view's payload.
 
@@ -70,6 +75,7 @@ def item_view(
         lab: what the button to the prompt lab passes on; None for no button.
         steps: whether to offer the previous and next item.
         cosines: of the item, in stored runs of embeddings.
+        marks_note: who sees the marks, in that language; empty where there is nothing to know.
     """
     item = next(side.row.item for side in sides if side.row)
     rows = [side.row for side in sides if side.row]
@@ -77,6 +83,7 @@ def item_view(
     agreement = agreement_of(both, approximate=any(side.approximate for side in sides))
     # Texts that have no beginning in common need no mark.
     differs_at = (agreement.first_difference or None) if agreement else None
+    diffs = _diffs(both, sides, lang)
     return {
         "title": TASKS[item.task].title,
         "asks": say(Message(TASKS[item.task].question), lang),
@@ -84,14 +91,46 @@ def item_view(
         "id": item.id,
         "key": f"{item.task}/{item.id}",
         "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
-        "gold": gold_with_choice(item) + _gold_forms(item, rows),
+        "gold": gold_with_choice(item) + gold_forms(item, rows),
         "agreement": agreement_line(both, agreement, lang),
-        "sides": [_side(side, lang, differs_at) for side in sides],
-        "cosines": [{"label": cosine.label, "text": _ranked_cosine(cosine, lang)} for cosine in cosines],
+        "sides": [
+            {**_side(side, lang, differs_at), **{name: diff.get(side.name.lower(), []) for name, diff in diffs.items()}}
+            for side in sides
+        ],
+        "diffs": {name: {"on": "a" in diff, "note": diff.get("note", "")} for name, diff in diffs.items()},
+        "cosines": [
+            {"label": run_label_text(cosine.label, lang), "text": _ranked_cosine(cosine, lang)} for cosine in cosines
+        ],
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
         "steps": steps,
+        "marks_note": marks_note,
     }
+
+
+def _diffs(rows: Sequence[ScoredItem | None], sides: Sequence[SideView], lang: str) -> dict[str, dict[str, Any]]:
+    """What differs between the two outputs (`raw_diff`) and between the two prompts (`prompt_diff`)."""
+    if len(rows) != 2 or rows[0] is None or rows[1] is None:
+        return {"raw_diff": {}, "prompt_diff": {}}
+    a, b = rows[0].record, rows[1].record
+    text_a, text_b = (record.output.text if record.output else None for record in (a, b))
+    read: tuple[Layers, Layers] = {"mark": _read_span(rows[0])}, {"mark": _read_span(rows[1])}
+    special: tuple[Layers, Layers] = _special_layer(sides[0], a.prompt), _special_layer(sides[1], b.prompt)
+    return {
+        "raw_diff": side_by_side(text_a, text_b, read, lang),
+        "prompt_diff": side_by_side(a.prompt.text, b.prompt.text, special, lang),
+    }
+
+
+def _special_layer(side: SideView, prompt: Prompt) -> Layers:
+    return {"special": special_spans(prompt.text, (side.bos, side.eos), chat=prompt.messages is not None)}
+
+
+def _read_span(row: ScoredItem) -> list[tuple[int, int]]:
+    """The characters that the answer was read from: those of the strict reading, else of the lenient one."""
+    judgement = row.judgement
+    span = (judgement.strict if judgement.strict.value is not None else judgement.lenient).span
+    return [span] if span else []
 
 
 def _field(item: Item, name: str, text: str, lang: str) -> dict[str, Any]:
@@ -102,23 +141,12 @@ def _field(item: Item, name: str, text: str, lang: str) -> dict[str, Any]:
         spans = [(m.start(), m.end()) for answer in gold if answer for m in re.finditer(re.escape(answer), text)]
     return {
         "name": word(f"field_{name}", lang, default=name),
-        "pieces": pieces(text, _merged(spans)),
+        "pieces": pieces(text, spans),
         "gold": name.startswith("choice") and name.removeprefix("choice") in gold,
     }
 
 
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans in order, with overlapping ones merged."""
-    out: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if out and start < out[-1][1]:
-            out[-1] = (out[-1][0], max(end, out[-1][1]))
-        else:
-            out.append((start, end))
-    return out
-
-
-def _gold_forms(item: Item, rows: list[ScoredItem]) -> str:
+def gold_forms(item: Item, rows: list[ScoredItem]) -> str:
     """The forms of the gold label that the prompts ask for, if they differ from the label."""
     if not isinstance(item.gold, tuple) or not item.choices:
         return ""
@@ -135,12 +163,13 @@ def _ranked_cosine(cosine: ItemCosine, lang: str) -> str:
 
 def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str, Any]:
     """One side; `differs_at` is the character from which on its text differs from that of the other side."""
-    head: dict[str, Any] = {"name": side.name, "class": side.name.lower(), "label": side.label}
+    head: dict[str, Any] = {"name": side.name, "class": side.name.lower(), "label": run_label_text(side.label, lang)}
     row = side.row
     if row is None:
         return head | {"missing": word("not_run", lang)}
+    head |= {"run": side.run, "marks": _marks(side.marked, lang), "my_note": side.marked.note}
     judgement, output, prompt = row.judgement, row.record.output, row.record.prompt
-    scores = " · ".join(f"{metric} {value:.3f}" for metric, value in judgement.scores.items())
+    scores = " · ".join(f"{metric_name(metric, lang)} {value:.3f}" for metric, value in judgement.scores.items())
     if isinstance(row.item.gold, float) and isinstance(judgement.lenient.value, float):
         scores = word("distance", lang).format(f"{abs(judgement.lenient.value - row.item.gold):.1f}")
     if side.cosine is not None:
@@ -163,7 +192,7 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
     if output.finish in ("length", "overflow"):
         facts.append(word(f"finish_{output.finish}", lang))
     if prompt.shot_ids:
-        facts.append(f"{word('shots_used', lang)}: {', '.join(prompt.shot_ids)}")
+        facts.append(named(word("shots_used", lang), listed(prompt.shot_ids, lang), lang))
     head |= {"facts": " · ".join(facts), "bars": bars(row)}
     if output.reasoning:
         tokens = output.reasoning_tokens
@@ -175,25 +204,31 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
         }
     if output.text is None:
         return head | {"note": word("no_text", lang)}
-    marked = judgement.strict if judgement.strict.value is not None else judgement.lenient
     if not output.text:
         head["note"] = word("empty_text", lang)
     readings = [("strict", judgement.strict)]
     readings += [] if is_cosine(row.record) else [("lenient", judgement.lenient)]
     return head | {
-        **_raw(output.text, prompt.thought, marked.span, lang, differs_at),
+        **_raw(output.text, prompt.thought, _read_span(row), lang, differs_at),
         "embedded": is_cosine(row.record),
         "readings": [_reading(word(f"reading_{kind}", lang), parsed, row.item, lang) for kind, parsed in readings],
     }
 
 
+def _marks(found: ItemMarks, lang: str) -> list[dict[str, Any]]:
+    """A button for each mark."""
+    return [
+        {"name": name, "sign": sign, "on": name in found.marks, "text": word(f"mark_{name}", lang)}
+        for name, sign in SIGNS.items()
+    ]
+
+
 def _raw(
-    text: str, opened: str, span: tuple[int, int] | None, lang: str, differs_at: int | None = None
+    text: str, opened: str, spans: Sequence[tuple[int, int]], lang: str, differs_at: int | None = None
 ) -> dict[str, Any]:
     """A raw output in three parts: the text before the thinking, the thinking, which is collapsed, and the rest."""
     parts = thoughts.split(text, opened)
     begin, answer = parts.opened, len(text) if parts.answer is None else parts.answer
-    spans = [span] if span else []
 
     def part(start: int, end: int) -> list[dict[str, Any]]:
         differs = None
@@ -224,8 +259,7 @@ def _part_of(
 ) -> list[dict[str, Any]]:
     """A part of a text in pieces, cut if it is very long; the spans are positions in the whole text, `differs` is one
     in the part."""
-    local_spans = [(max(a, start) - start, min(b, end) - start) for a, b in spans if a < end and b > start]
-    return pieces(text[start:end][:MAX_CHARS], local_spans, differs)
+    return layered(text[start:end][:MAX_CHARS], part_of({"mark": spans}, start, end), differs)
 
 
 def _prompt(text: str, special_texts: tuple[str, str], chat: bool, lang: str) -> list[dict[str, Any]]:
@@ -323,49 +357,3 @@ def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]
         "value": value + (f" · F1 {f1:.2f}" if f1 is not None else ""),
         "because": reading_rule(judgement.strict.rule, lang),
     }
-
-
-# --- texts in pieces ------------------------------------------------------------------------------------
-
-
-def pieces(
-    text: str, spans: Sequence[tuple[int, int]] = (), differs: tuple[int, str] | None = None
-) -> list[dict[str, Any]]:
-    """A text in pieces, each marked or not, split at line ends and at the borders of spans.
-
-    `differs` is a position with its description: the piece that begins there has the description under `differs`.
-    """
-    at, description = differs or (0, "")
-    borders = sorted({0, len(text), min(at, len(text)), *(min(border, len(text)) for span in spans for border in span)})
-    out: list[dict[str, Any]] = []
-    for start, end in pairwise(borders):
-        marked = any(span[0] <= start < span[1] for span in spans)
-        lines = text[start:end].split("\n")
-        new: list[dict[str, Any]] = [
-            {"text": line, "mark": marked, "eol": i < len(lines) - 1} for i, line in enumerate(lines)
-        ]
-        if description and start == at:
-            new[0]["differs"] = description
-        out += new
-    if description and at == len(text):
-        out.append({"text": "", "mark": False, "eol": False, "differs": description})
-    return out
-
-
-def special_pieces(text: str, special_texts: Sequence[str] = (), *, chat: bool = True) -> list[dict[str, Any]]:
-    """A prompt in pieces, with the texts of special tokens as separate pieces.
-
-    Args:
-        text: the prompt.
-        special_texts: the model's BOS and EOS texts.
-        chat: whether the model's chat template rendered it; otherwise common special tokens are ordinary text.
-    """
-    patterns = [re.escape(mark) for mark in special_texts if mark] + ([SPECIAL.pattern] if chat else [])
-    spans = [(m.start(), m.end()) for m in re.finditer("|".join(patterns), text)] if patterns else []
-    marked = pieces(text, spans)
-    return [{"text": p["text"], "special": p["mark"], "eol": p["eol"]} for p in marked]
-
-
-def reading_rule(rule: str, lang: str) -> str:
-    """The explanation of a reading rule, or of several joined by `+`; the rule itself if it is unknown."""
-    return say(explain(rule), lang) if set(rule.split("+")) <= set(RULES) else rule

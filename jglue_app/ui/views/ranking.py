@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from jglue_app.messages import listed as names_in
 from jglue_app.messages import say, word
 from jglue_app.results.embedding_references import is_embedding
 from jglue_app.results.library import StoredRun
@@ -20,6 +21,7 @@ from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.types import Estimate
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
+from jglue_app.ui.views.run_labels import run_label_text
 
 MAX_PICTURED = 4
 """Runs in a picture; more would be indistinguishable."""
@@ -87,13 +89,15 @@ class _Rows:
         self._entries = {entry.name: entry for entry in listed.entries if entry.name in runs}
         self.names = list(self._entries)
         self._listed, self._runs, self._lang, self._marked = listed, runs, lang, marked
-        self._labels = distinct_labels({name: runs[name] for name in self.names})
+        self._labels = {
+            name: label if runs[name].made_as != runs[name].label else run_label_text(label, lang)
+            for name, label in distinct_labels({name: runs[name] for name in self.names}).items()
+        }
 
     def section(self, one: Ranking, folded: Sequence[Fold]) -> dict[str, Any]:
         """A ranking."""
         names = [name for name in one.places if name in self._entries]
-        counts = "、" if self._lang == "ja" else ", "
-        items = counts.join(f"{TASKS[task].title} {count:,}" for task, count in one.items.items())
+        items = names_in((f"{TASKS[task].title} {count:,}" for task, count in one.items.items()), self._lang)
         title = word("ranking_of", self._lang).format(f"{len(names):,}", items)
         return {"title": title, "parts": self.parts(names, folded, one.places)}
 
@@ -156,8 +160,7 @@ class _Rows:
         before = self._listed.before.get(name)
         moved = before.rank - place.rank if before else 0
         alike = [self._labels[other] for other in place.alike if other in self._labels]
-        separator = "、" if self._lang == "ja" else ", "
-        names = separator.join(alike[:MAX_NAMED]) + (" …" if len(alike) > MAX_NAMED else "")
+        names = names_in(alike[:MAX_NAMED], self._lang) + (" …" if len(alike) > MAX_NAMED else "")
         return {
             "rank": str(place.rank),
             "range": f"{place.rank}–{place.last}" if place.last > place.rank else "",
@@ -177,11 +180,11 @@ def facts(run: StoredRun, lang: str, *, shipped: bool = False) -> str:
     return f"{shipped_mark}{run.created[:16].replace('T', ' ')} UTC · {progress}{run_id}"
 
 
-def run_label(run: StoredRun, name: str) -> str:
+def run_label(run: StoredRun, name: str, lang: str) -> str:
     """A run's label, distinguished from others of the same label by items, date and time, and the beginning of its
     id."""
     created = run.created[5:16].replace("T", " ")
-    return f"{run.label} · {run.done:,} · {created} · {name.removeprefix(SHIPPED)[:8]}"
+    return f"{run_label_text(run.label, lang)} · {run.done:,} · {created} · {name.removeprefix(SHIPPED)[:8]}"
 
 
 def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) -> dict[str, Any]:
@@ -194,7 +197,9 @@ def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) 
     }
 
 
-def pictures(entries: Sequence[Entry], tasks: Sequence[str], labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+def pictures(
+    entries: Sequence[Entry], tasks: Sequence[str], lang: str, labels: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Payload of the bars of some runs; `labels` are run → label, where they are not those of the entries."""
     entries = [replace(entry, label=(labels or {}).get(entry.name, entry.label)) for entry in entries]
     pictured = [entry for entry in entries if any(entry.tasks.get(t) for t in tasks)][:MAX_PICTURED]
@@ -206,7 +211,7 @@ def pictures(entries: Sequence[Entry], tasks: Sequence[str], labels: Mapping[str
                     {
                         "series": i,
                         "letter": "ABCD"[i],
-                        "label": entry.label,
+                        "label": run_label_text(entry.label, lang),
                         "value": number(e.value),
                         "width": f"{100 * min(1.0, max(0.0, e.value)):.1f}",
                         "low": f"{100 * max(0.0, e.low if e.low is not None else e.value):.1f}",
@@ -218,5 +223,8 @@ def pictures(entries: Sequence[Entry], tasks: Sequence[str], labels: Mapping[str
             }
             for task in tasks
         ],
-        "series": [{"series": i, "letter": "ABCD"[i], "label": entry.label} for i, entry in enumerate(pictured)],
+        "series": [
+            {"series": i, "letter": "ABCD"[i], "label": run_label_text(entry.label, lang)}
+            for i, entry in enumerate(pictured)
+        ],
     }

@@ -11,6 +11,7 @@ from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.types import Estimate
 from jglue_app.scoring.waterfall import Moved, Switch, Waterfall
 from jglue_app.tasks import TASKS
+from jglue_app.ui.views.metrics import metric_name, metric_names
 
 MAX_ITEMS = 5
 """Items to list for a step."""
@@ -42,7 +43,7 @@ def _waterfall(waterfall: Waterfall, lang: str) -> dict[str, Any]:
     return {
         "title": TASKS[waterfall.task].title,
         "n": f"{waterfall.n:,}",
-        "metrics": names,
+        "metrics": metric_names(names, lang),
         "start": [_bar(waterfall.scores.get(name)) for name in names],
         "steps": [_step(switch, waterfall, names, lang) for switch in waterfall.switches if switch.moves],
         "still": [_step(switch, waterfall, names, lang) for switch in waterfall.switches if not switch.moves],
@@ -109,11 +110,11 @@ def _sentences(waterfall: Waterfall, lang: str) -> list[str]:
             continue
         largest = max(waterfall.switches, key=lambda s: abs(s.change.get(name, 0.0)), default=None)
         if largest is None or not _changes_score(largest, name):
-            out.append(word("way_same", lang).format(metric=name, score=number(start)))
+            out.append(word("way_same", lang).format(metric=metric_name(name, lang), score=number(start)))
             continue
         out.append(
             word("way_largest", lang).format(
-                metric=name,
+                metric=metric_name(name, lang),
                 start=number(start),
                 end=number(end),
                 difference=number(end - start, sign=True),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jglue_app.errors import ModelError
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 
 TYPES: Mapping[str, str] = {
     **{
@@ -64,7 +64,7 @@ def check_settings(name: str, table: Mapping[str, Any]) -> None:
             "(`merge_and_unload()` of peft) and name the merged folder with --model, or choose one of {known}.",
             adapter=name,
             type=kind or Message("none"),
-            known=", ".join(TYPES),
+            known=Joined(", ", TYPES),
         )
     _reject_unknown(name, kind, table)
     for option in _NOT_APPLIED:

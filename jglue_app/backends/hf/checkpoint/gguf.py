@@ -21,8 +21,9 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_told
 from jglue_app.errors import ModelError, ModelNotFoundError, first_line
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 
 _FORMAT_VERSION = "v1"
 
@@ -82,7 +83,8 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
                         "Converting {file} to safetensors. This happens once and takes about a minute.", file=path.name
                     )
                 )
-                _convert_to(path, folder)
+                with conversion_told(path.name, notify):
+                    _convert_to(path, folder)
     except (OSError, SafetensorError) as e:
         raise ModelError(
             "The converted weights of {file} could not be written to {folder} ({reason}). Free "
@@ -183,7 +185,7 @@ def reject_missing_weights(name: str, report: Mapping[str, Collection[str]]) -> 
         report: of `from_pretrained` with `output_loading_info`.
     """
     if report["missing_keys"]:
-        keys = ", ".join(sorted(report["missing_keys"])[:3])
+        keys = Joined(", ", sorted(report["missing_keys"])[:3])
         raise ModelError(
             "The files of {name} lack some weights ({keys}). Fetch or export the model again.", name=name, keys=keys
         )

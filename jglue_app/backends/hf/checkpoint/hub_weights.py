@@ -43,7 +43,7 @@ from jglue_app.errors import (
     NetworkError,
     first_line,
 )
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
 
@@ -119,7 +119,7 @@ def _ggufmodel_on_hub(
 ) -> ModelFiles:
     assert spec.gguf_file
     if spec.gguf_file not in sizes:
-        known = ", ".join(name for name in sizes if name.endswith(".gguf")) or Message("none")
+        known = Joined(", ", (name for name in sizes if name.endswith(".gguf"))) or Message("none")
         raise ModelNotFoundError(
             "{model} has no file {file!r}. Its GGUF files: {known}.",
             model=spec.id,
@@ -186,7 +186,7 @@ def not_found(spec: ModelSpec, error: Exception) -> ModelError:
         return ModelNotFoundError(
             "{model} has no revision {revision!r}. Leave it out, or correct it.", model=spec.id, revision=spec.revision
         )
-    names = ", ".join(list(named_models())[:4])
+    names = Joined(", ", list(named_models())[:4])
     return ModelNotFoundError(
         "There is no model {model!r} on this machine or on the Hugging Face Hub (or it is "
         "private). An id looks like owner/name, or is one of {names} …; see `python -m jglue_app "

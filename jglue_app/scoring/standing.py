@@ -1,0 +1,111 @@
+"""Where the main score of a subset stands: against its floors, and against the ranking of the same answers. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jglue_app.scoring.comparison import MIN_PAIRED
+from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.report import main_metric
+from jglue_app.scoring.types import Estimate, Report, TaskReport
+
+MIN_GAP = 0.15
+"""A ranking that is this much above the text of the same answers is worth a sentence."""
+FLOOR_NOTICES = ("on_floor_default", "on_floor_constant", "below_floor", "no_correlation")
+"""Kinds of notices that say that a score is no better than a floor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A subset's main score."""
+
+    task: str
+    what: str
+    """`text` (what the model writes), `ranking` (of the answers, by log-likelihood) or `correlation`."""
+    estimate: Estimate
+    value: float
+    floor: str = ""
+    """Which floor it is no better than: one of `FLOOR_NOTICES`; empty if it is above all."""
+    floor_value: float | None = None
+    """The score of that floor, or of the best constant answer; None for a correlation."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether always giving one and the same answer scores as well."""
+        return self.floor in ("on_floor_constant", "on_floor_default", "below_floor")
+
+    @property
+    def margin(self) -> float:
+        """How far it is above the floor."""
+        return self.value - (self.floor_value or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A ranking that is well above the text of the same answers."""
+
+    task: str
+    text: float
+    ranked: float
+
+    @property
+    def size(self) -> float:
+        return self.ranked - self.text
+
+
+def standings(report: Report) -> dict[str, Standing]:
+    """Subset → where its main score stands, for every subset that has one."""
+    out = {}
+    for name, task in report.tasks.items():
+        estimate = main_metric(task, report.protocol)
+        if estimate.value is None:
+            continue
+        kind = floor_of(task)
+        metric = _metric(task)
+        floors = task.default_floors if kind == "on_floor_default" else task.floors
+        out[name] = Standing(name, _what(task, report.protocol), estimate, estimate.value, kind, floors.get(metric))
+    return out
+
+
+def floor_of(task: TaskReport, metric: str = "", reading: str = "") -> str:
+    """Which floor a score is no better than; empty if it is above all.
+
+    Args:
+        task: the scores.
+        metric, reading: which of them; empty for the main one.
+    """
+    reading, metric = reading or ("strict" if task.metrics else "choose"), metric or _metric(task)
+    notices = (n.kind for n in task.notices if n.metric == metric and n.reading == reading)
+    return next((kind for kind in notices if kind in FLOOR_NOTICES), "")
+
+
+def widest_gap(report: Report) -> Gap | None:
+    """The subset in which the text falls furthest behind the ranking of the same answers, if that is far."""
+    gaps = []
+    for name in knowing(report):
+        task = report.tasks[name]
+        text, ranked = main_metric(task, report.protocol).value, next(iter(task.choose.values())).value
+        if task.metrics and text is not None and ranked is not None:
+            gaps.append(Gap(name, text, ranked))
+    widest = max(gaps, key=lambda gap: (gap.size, gap.task), default=None)
+    return widest if widest is not None and widest.size >= MIN_GAP else None
+
+
+def knowing(report: Report) -> list[str]:
+    """The subsets whose ranking of the answers shows knowledge: it is better than one constant answer."""
+    return [
+        name
+        for name, task in report.tasks.items()
+        for metric, ranked in list(task.choose.items())[:1]
+        if ranked.n >= MIN_PAIRED and ranked.low is not None and ranked.low > task.floors.get(metric, 0.0)
+    ]
+
+
+def _metric(task: TaskReport) -> str:
+    return next(iter(task.metrics or task.choose), "")
+
+
+def _what(task: TaskReport, protocol: str) -> str:
+    if _metric(task) in ("pearson", "spearman"):
+        return "correlation"
+    return "text" if task.metrics and task.task not in get_protocol(protocol).ranked else "ranking"

@@ -1,0 +1,24 @@
+"""Short names of the runs that stand side by side: the model, and only what tells one from the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jglue_app.ui.views.run_labels import run_label_text
+
+
+def short_names(a: str, b: str, lang: str) -> tuple[str, str]:
+    """Two run labels (`model · format · style · shots …`) without the parts after the model that both have.
+
+    Args:
+        a, b: the labels; B's is empty for one run alone, of which only the model is left.
+        lang: `ja` or `en`.
+    """
+    parts_a, parts_b = a.split(" · "), b.split(" · ")
+    if not b:
+        return parts_a[0], ""
+    return _short(parts_a, parts_b, lang), _short(parts_b, parts_a, lang)
+
+
+def _short(parts: Sequence[str], of_other: Sequence[str], lang: str) -> str:
+    return run_label_text(" · ".join([parts[0], *(part for part in parts[1:] if part not in of_other[1:])]), lang)
