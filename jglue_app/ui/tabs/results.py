@@ -11,11 +11,11 @@ from gradio.blocks import Block
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import listed, named, say, word
 from jglue_app.results.rankings import rankings
-from jglue_app.results.run_label import distinct_labels
 from jglue_app.scoring.leaderboard import Entry, leaderboard
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.ui import controls, views
+from jglue_app.ui.address import Address
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import PRIVATE, Updates, Values, changes_of
 from jglue_app.ui.guard import errors_shown_in
@@ -25,6 +25,7 @@ from jglue_app.ui.tabs.manage_runs import ManageControls
 from jglue_app.ui.tabs.results_matrix import MatrixControls
 from jglue_app.ui.tabs.slices import SliceControls
 from jglue_app.ui.views.ranking import Listed, Marked, pictures, ranking, run_label
+from jglue_app.ui.views.run_labels import labels_of
 from jglue_app.ui.visitor import language, visitor_id
 from jglue_app.ui.wandb_push import Selection
 
@@ -97,13 +98,26 @@ class ResultsTab:
             self.status: _left_out(shown.tasks, tasks, protocol, lang) + _damaged(self.state, owner, lang),
             self.table: views.render("ranking", ranking(shown, runs, lang, marked), lang),
             self.figures: views.render(
-                "pictures", pictures(pictured, shown.tasks, lang, distinct_labels(of_kind)), lang
+                "pictures", pictures(pictured, shown.tasks, lang, labels_of(of_kind, lang)), lang
             ),
             self.a: gr.update(choices=choices, value=a),
             self.b: gr.update(choices=choices, value=b),
             **self.matrix.update(owner, values, of_kind, shown.tasks, protocol, lang),
             **self.slices.offer(choices, values, lang),
             **self.manage.offer(runs, values[self.manage.run], a, lang),
+        }
+
+    def choose_runs(self, owner: str, address: Address) -> Updates:
+        """Choose the runs that an address names, and the data that the first of them is over. What is not there stands
+        in a sentence once the tab is drawn."""
+        runs = self.state.runs(owner)
+        kinds = [runs[name].data_kind for name in address.runs if name in runs]
+        names = [(name, name) for name in address.runs]
+        baseline = address.baseline if address.baseline in address.runs else address.runs[0]
+        return {
+            **({self.data: kinds[0]} if kinds and kinds[0] in controls.DATA_CHOICES else {}),
+            self.matrix.runs: gr.update(choices=names, value=list(address.runs)),
+            self.matrix.baseline: gr.update(choices=names, value=baseline),
         }
 
     def pick(self, event: gr.EventData, values: Values) -> Updates:
