@@ -98,6 +98,36 @@ def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
     results.wait_for_selector("#item .jg-item")
 
 
+@pytest.mark.slow
+def test_ticked_runs_stand_against_a_baseline_and_an_item_of_theirs_opens_in_compare(
+    open_page: OpenPage, results: Page, server: str
+) -> None:
+    page = results
+    for i, run in enumerate(("shipped:base-3-shot", "shipped:base-0-shot", "shipped:chat-3-shot"), 1):
+        page.locator(f'.jg-tick[data-run="{run}"]').check()
+        page.wait_for_function("n => document.querySelectorAll('#matrix-runs .token').length === n", arg=i)
+    page.wait_for_selector("#matrix tbody tr >> nth=2")
+    assert page.locator("#matrix tbody tr").count() == 3
+    page.wait_for_function("location.search.includes('runs=shipped:base-3-shot,shipped:base-0-shot')")
+    page.locator("#matrix-items [data-filter=gained]").click()
+    # The keyboard alone goes to the second row and its second run, and opens it.
+    page.locator("#matrix-items .jg-grid").focus()
+    page.keyboard.press("ArrowDown")
+    id_ = page.locator("#matrix-items .jg-grid-row[data-at='1'] .jg-grid-id").inner_text().split(" ")[1]
+    address = page.url
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#item .jg-item[data-item$='/{id_}']", state="visible")
+    again = open_page(address=address)
+    again.wait_for_selector("#matrix tbody tr >> nth=2", state="visible")
+    assert again.locator("#matrix tbody tr").count() == 3
+    again.click("#slice-show")
+    again.wait_for_selector("#slices .jg-reliability svg")
+    gone = open_page(
+        address=f"{server}?tab=results&runs=0123456789abcdef,shipped:base-0-shot&baseline=0123456789abcdef"
+    )
+    said(gone, "保存場所にもうありません：0123456789abcdef", "matrix-gone")
+
+
 def exported(page: Page, format: str, name: str = "") -> Path:
     page.locator(f"#export-format label:has(input[value={format}])").click()
     page.click("#export")

@@ -21,6 +21,7 @@ from jglue_app.results.library import StoredRun
 from jglue_app.results.rankings import Ranking, Rankings
 from jglue_app.runs.request import Side
 from jglue_app.runs.runner import Event
+from jglue_app.scoring.calibration import of_confidences
 from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.judged import ScoredItem, knows_answer
 from jglue_app.scoring.leaderboard import Entry
@@ -28,6 +29,7 @@ from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.official import judge as official
 from jglue_app.scoring.ranking import Place
 from jglue_app.scoring.report import report_run
+from jglue_app.scoring.slices import Slice
 from jglue_app.scoring.types import Estimate, Flips, Judgement
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
@@ -51,11 +53,13 @@ from jglue_app.ui.jobs import Job, State
 from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
+from jglue_app.ui.views.calibration import calibration_view
 from jglue_app.ui.views.first import first_card
 from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view
 from jglue_app.ui.views.matrix import score_matrix
 from jglue_app.ui.views.pieces import pieces, special_pieces
 from jglue_app.ui.views.ranking import Listed, Marked
+from jglue_app.ui.views.slices import slice_table
 from jglue_app.wandb_sink import PushResult
 from tests.scoring.test_report import pairs
 
@@ -1449,6 +1453,8 @@ def everything(text: str) -> dict[str, list[str]]:
     finding = Finding("missing_stop", "error", "jnli", text)
     made = replace(entry("n", 1, 2, {"jnli": at(0.5), "jsts": at(0.5), "marc_ja": at(0.5)}), name=text, label=text)
     stored_run = replace(stored("n"), name=text, label=text, created=text)
+    diagrams = calibration_view({"jnli": of_confidences([0.5] * 20, [True] * 20)}, "ja")
+    diagrams["diagrams"][0]["title"] = text
     three = ["jnli", "jsts", "marc_ja"]
     swept_row = replace(swept("plain", 4, 1, 1), side=Side("m", "plain", text))
     side = {"name": "A", "text": text}
@@ -1571,6 +1577,16 @@ def everything(text: str) -> dict[str, list[str]]:
         ],
         "pictures": [views.render("pictures", board_of_runs.pictures([made], three, "en"))],
         "matrix": [views.render("matrix", score_matrix({text: text, "": ""}, "", UNSCORED, no_test, ["jnli"], "ja"))],
+        "slices": [
+            views.render(
+                "slices",
+                slice_table([Slice("jnli", "label", text, "accuracy", at(0.5, 0.1, 0.9))], "ja", compared=compared),
+            )
+            for compared in (False, True)
+        ],
+        "calibration": [
+            views.render("calibration", {**diagrams, "diagrams": [{**diagrams["diagrams"][0], "title": text}]})
+        ],
         "course_step": [
             views.render(
                 "course_step",
