@@ -17,7 +17,7 @@ from jglue_app.cli.tables import print_json, print_leaderboard, print_lines, pri
 from jglue_app.data.files import RANKED_KINDS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.messages import Message
-from jglue_app.results import archive, exporters
+from jglue_app.results import archive, exporters, marks
 from jglue_app.results import table_files as files
 from jglue_app.results.importers import FORMATS
 from jglue_app.results.importers.import_run import ImportResult, Items, import_logs, import_summary
@@ -25,8 +25,14 @@ from jglue_app.results.library import Library
 from jglue_app.scoring import notices
 from jglue_app.scoring.leaderboard import leaderboard as rank
 from jglue_app.scoring.protocols import get_protocol
+from jglue_app.settings import Settings
 
+REPORT_FORMATS = ("html", "htm")
 RunArgument = Annotated[str, typer.Argument(help="A stored run: its folder or id.")]
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(help="A stored run: its folder or id; of a report (.html) several, the first as the baseline."),
+]
 
 
 def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
@@ -118,12 +124,12 @@ def _listed(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def export(
-    run: RunArgument,
+    runs: RunsArgument,
     to: Annotated[
         Path,
         typer.Argument(
-            help="The file to write: .jsonl, .csv, .parquet, or .zip for the whole run. With --as, a new folder or a "
-            ".zip file (or one .json or .yaml file)."
+            help="The file to write: .html for a report that opens without a server; .jsonl, .csv, .parquet; or .zip "
+            "for the whole run. With --as, a new folder or a .zip file (or one .json or .yaml file)."
         ),
     ],
     form: Annotated[
@@ -131,27 +137,51 @@ def export(
         typer.Option("--as", help=f"Write what another project reads: {', '.join(exporters.FORMATS)}."),
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="With --as: the protocol whose scores are written; official without it.")
+        str | None,
+        typer.Option(help="With --as or for a report: the protocol whose scores are written; official without it."),
     ] = None,
     runs_dir: RunsOption = None,
 ) -> None:
-    """Write a run as one row an item, pack its folder, or write it in another project's format (--as)."""
-    if form is None and protocol is not None:
-        raise InputError("--protocol belongs to --as: rows of items hold what every protocol makes of them.")
-    path = Path(find_run(run, settings_of(runs_dir)))
+    """Write runs as a report that opens without a server (.html); or one run as one row an item, as its packed folder,
+    or in another project's format (--as)."""
+    settings = settings_of(runs_dir)
     format = to.suffix.removeprefix(".").lower()
+    if form is None and format in REPORT_FORMATS:
+        _report(runs, to, protocol or "official", settings)
+        return
+    if form is None and protocol is not None:
+        raise InputError(
+            "--protocol belongs to --as and to reports (.html): rows of items hold what every protocol makes of them."
+        )
+    if len(runs) > 1:
+        raise InputError(
+            "Only a report, a file that ends in .html, holds several runs. Name {to} otherwise, or export them one "
+            "by one.",
+            to=to,
+        )
+    path = Path(find_run(runs[0], settings))
     if form is not None:
         for note in exporters.export(path, to, form, protocol or "official").notes:
             print(visible(note), file=sys.stderr)
     elif format == "zip":
         archive.pack(path, to)
     elif format in files.FORMATS:
-        files.write(files.rows(Library(path.parent).data(path)), to, format)
+        table = files.rows(Library(path.parent).data(path), marks=marks.read(path))
+        files.write(table, to, format)
     else:
         raise UnknownNameError(
-            "export format", format, (*files.FORMATS, "zip"), Message("It is the ending of the file's name.")
+            "export format", format, (*files.FORMATS, "zip", "html"), Message("It is the ending of the file's name.")
         )
     print_lines([str(to)])
+
+
+def _report(runs: Sequence[str], to: Path, protocol: str, settings: Settings) -> None:
+    """Write a report of runs. Only here is what draws the page imported."""
+    from jglue_app.api import open_run
+    from jglue_app.ui.static_report import report_of_folders
+
+    folders = [open_run(find_run(run, settings)).path for run in runs]
+    print_lines([str(report_of_folders(settings, folders, to, protocol))])
 
 
 def import_run(

@@ -27,6 +27,7 @@ from jglue_app.scoring.types import Comparison, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, RunData, Tokenizer
+from jglue_app.ui.item_marks import VisitorMarks
 from jglue_app.ui.jobs import Job, Jobs
 
 MAX_TOKENIZERS = 4
@@ -38,11 +39,21 @@ MAX_PAGES = 10_000
 class AppState:
     """What all visitors of one server share; access to stored runs is by visitor."""
 
-    def __init__(self, settings: Settings, device: str = "auto") -> None:
+    def __init__(self, settings: Settings, device: str = "auto", folders: Mapping[str, Path] | None = None) -> None:
+        """Nothing is loaded.
+
+        Args:
+            settings: the operator's choices.
+            device: where models go.
+            folders: name → folder of a run outside of the folder for runs; everyone sees all of it.
+        """
         self.settings = settings
+        self._folders = dict(folders or {})
+        self.device = device
         self.pool = ModelPool(settings, device=device)
         self.jobs = Jobs(settings, self.pool)
         self.library = Library(settings.runs_dir)
+        self.marks = VisitorMarks(settings)
         self._current_views: LRUCache[tuple[str, str], object] = LRUCache(MAX_PAGES)
         """(Page's session, place) → what is shown there."""
         self._requested_items: LRUCache[str, dict[str, dict[str, frozenset[str]]]] = LRUCache(MAX_OWNERS)
@@ -51,6 +62,11 @@ class AppState:
         self._lock = threading.Lock()
         self._exports: list[Path] = []
         self._scratch = tempfile.TemporaryDirectory(prefix="jglue-export-")
+
+    def close(self) -> None:
+        """Remove what was written to be downloaded, and drop models."""
+        self.pool.clear()
+        self._scratch.cleanup()
 
     # --- who may see what -------------------------------------------------------------------------------
 
@@ -79,6 +95,8 @@ class AppState:
             shipped = {SHIPPED + run for run in showcase.run_names()}
             if name in shipped and showcase.is_available():
                 return showcase.run_folder(name.removeprefix(SHIPPED))
+        elif name in self._folders:
+            return self._folders[name]
         elif not self.settings.public or name in self._requested(owner):
             return self.library.find(name)
         raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
@@ -90,7 +108,7 @@ class AppState:
         it; elsewhere a stored run is shown whole, unless only what the owner has requested is wanted
         (`requested_only`).
         """
-        if name.startswith(SHIPPED):
+        if name.startswith(SHIPPED) or name in self._folders:
             return None
         if not self.settings.public:
             return self._requested(owner).get(name) if requested_only else None
@@ -273,6 +291,11 @@ class AppState:
         """Whether an open page still shows this in a place; true for a page of which nothing is known."""
         with self._lock:
             return self._current_views.get((page, place), view) == view
+
+    def current_view(self, page: str, place: str, default: object = None) -> object:
+        """What an open page shows in a place; the default where nothing is known of it."""
+        with self._lock:
+            return self._current_views.get((page, place), default)
 
     # --- files to be downloaded -------------------------------------------------------------------------
 

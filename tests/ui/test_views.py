@@ -246,8 +246,10 @@ def test_a_filter_keeps_the_items_it_names(which: str, ids: list[str]) -> None:
 def test_a_row_shows_question_gold_outputs_and_how_they_fell_out() -> None:
     rows = items.item_rows(A, B, "ja")
     assert rows[0] == {
-        **{"t": "JNLI", "k": "jnli", "i": "1", "q": "前提1 / 仮説1", "g": "entailment"},
-        **{"a": "含意", "ao": "correct", "b": "矛盾", "bo": "wrong", "f": ["disagree", "only_a"]},
+        **{"t": "JNLI", "k": "jnli", "i": "1", "q": "前提1 / 仮説1", "g": "entailment", "l": "entailment"},
+        **{"a": "含意", "ao": "correct", "ar": "exact", "an": 2},
+        **{"b": "矛盾", "bo": "wrong", "br": "exact", "bn": 2},
+        "f": ["disagree", "only_a"],
     }
     assert [rows[3][key] for key in ("a", "ao", "b", "bo")] == ["", "empty", "大きすぎる", "error"]
     assert items.item_rows(A, B, "ja", {"jnli": "sample"})[0]["t"] == "JNLI（見本）"
@@ -258,7 +260,7 @@ def test_an_item_that_one_run_has_not_answered_yet_has_empty_cells_and_is_no_dis
     assert [last[key] for key in ("i", "a", "ao", "b", "bo", "f")] == ["8", "", "", "中立", "correct", []]
     alone = items.item_rows(A, None, "ja")
     assert [found["i"] for found in alone] == ["1", "2", "3", "4", "5", "6", "7"]
-    assert {key for found in alone for key in found} == {"t", "k", "i", "q", "g", "a", "ao", "f"}
+    assert {key for found in alone for key in found} == {"t", "k", "i", "q", "g", "l", "a", "ao", "ar", "an", "f"}
     assert alone[2]["f"] == ["form"]
 
 
