@@ -1,5 +1,5 @@
 """The public Python functions: `evaluate`, `embed`, `compare`, `first_differences`, `rescore`, `explain`, `score`,
-`import_log`, `open_run`, `lint_prompt`, `check_data`.
+`export`, `export_report`, `import_log`, `open_run`, `lint_prompt`, `check_data`.
 
 from jglue_app import compare, evaluate
 
@@ -25,9 +25,7 @@ from jglue_app.data.check import DataCheck
 from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.messages import Joined
-from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
-from jglue_app.prompts.formats import ModelFormatInfo
 from jglue_app.results import exporters
 from jglue_app.results import first_differences as differing
 from jglue_app.results.embedding_references import EmbeddingReference, of_library
@@ -36,7 +34,7 @@ from jglue_app.results.importers.import_run import ImportResult, Items, import_l
 from jglue_app.results.library import Library
 from jglue_app.runs import presets
 from jglue_app.runs.embedding import make_embedding_plan, run_embedding
-from jglue_app.runs.plan import build_prompts
+from jglue_app.runs.lint_plan import lint_plan
 from jglue_app.runs.predictions import read_predictions
 from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
@@ -268,25 +266,7 @@ def lint_prompt(
     )
     ((_, plan),) = request.plans(settings, answers=False)
     tokenizer = open_tokenizer(spec, settings, notify)
-    info = tokenizer.info
-    if request.a.format == "chat" and not info.has_chat_template:
-        return (lint.no_chat_template(tokenizer),)
-    text = ModelFormatInfo(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
-    cases = [
-        lint.Case(
-            task=TASKS[name],
-            items=items,
-            prompts=build_prompts(plan, name, items, text),
-            shots={item.id: item for item in plan.pools[name].items} if name in plan.pools else {},
-            max_new_tokens=max_new_tokens or plan.style.of(name).max_new_tokens,
-            format=request.a.format,
-            deliberate=protocol != "official" and style is None,
-            thinking=thinking,
-            max_thinking_tokens=max_thinking_tokens,
-        )
-        for name, items in plan.items.items()
-    ]
-    return lint.lint(cases, tokenizer)
+    return lint_plan(plan, tokenizer, deliberate=protocol != "official" and style is None)
 
 
 def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official") -> Comparison:
@@ -332,6 +312,28 @@ def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "
     """
     stored = run if isinstance(run, Run) else open_run(run)
     return exporters.export(stored.path, Path(to), format, protocol)
+
+
+def export_report(runs: Sequence[Run | str | Path], to: str | Path, protocol: str = "official") -> Path:
+    """Write stored runs as one HTML file that opens without a server and without a network, in both languages.
+
+    Args:
+        runs: one run; two to compare; or more, each of which is compared with the first. Of a `Run` that was asked for
+            a part of the items, everything that is stored.
+        to: the file; nothing may be there yet.
+        protocol: a key of `PROTOCOLS`; the scoreboard is under it.
+
+    Returns:
+        Where the report is.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy in the message; nothing is written then.
+    """
+    # What draws the page is loaded only for this.
+    from jglue_app.ui.static_report import report_of_folders
+
+    folders = [(run if isinstance(run, Run) else open_run(run)).path for run in runs]
+    return report_of_folders(load_settings(), folders, Path(to), protocol)
 
 
 def rescore(

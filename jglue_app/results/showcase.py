@@ -39,11 +39,12 @@ PAIRS = (
     Pair("knows", "base-0-shot", "words-4-shot"),
     Pair("words", "base-4-shot", "words-4-shot"),
     Pair("examples", "base-0-shot", "base-3-shot"),
+    Pair("template", "bare-3-shot", "chat-3-shot"),
     Pair("chat", "base-3-shot", "chat-3-shot"),
 )
 """The page opens with the first: a base model asked without examples, where it ranks answers right that it does not
-write, and the same model asked in other words with examples. Then one change at a time: the wording, the examples; and
-a base model beside a chat model."""
+write, and the same model asked in other words with examples. Then one change at a time: the wording, the examples,
+the chat template; and a base model beside a chat model."""
 
 
 def sides(chat_model: str) -> dict[str, Side]:
@@ -57,6 +58,7 @@ def sides(chat_model: str) -> dict[str, Side]:
         "base-3-shot": Side("gemma-3-270m", shots=3),
         "base-4-shot": Side("gemma-3-270m", shots=4),
         "words-4-shot": Side("gemma-3-270m", style="choice-text", shots=4),
+        "bare-3-shot": Side(chat_model, shots=3),
         "chat-3-shot": Side(chat_model, "chat", shots=3),
     }
 

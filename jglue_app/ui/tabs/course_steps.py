@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from jglue_app.runs.request import Side
 
 BASE = Side("gemma-3-270m")
+BASE_WITH_EXAMPLES = Side("gemma-3-270m", shots=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,16 @@ class Step:
     sides: tuple[Side, ...]
     """Ways in which the model that comes with the application is asked live, one after the other."""
     two_scores: TwoScores | None = None
+    live: str = "course_live_text"
+    """The label that says what is tried live."""
 
 
 STEPS = (
     Step("base", (Example(("base-0-shot",), "marc_ja", "sm001"),), (BASE,)),
     Step(
         "form",
-        (Example(("base-0-shot", "words-4-shot"), "jcommonsenseqa", "900042"),),
-        (BASE, Side("gemma-3-270m", style="choice-text", shots=4)),
+        (Example(("base-0-shot",), "jcommonsenseqa", "900042"),),
+        (BASE,),
     ),
     Step(
         "shots",
@@ -56,12 +59,13 @@ STEPS = (
             Example(("base-0-shot", "base-3-shot"), "marc_ja", "sm001"),
             Example(("base-0-shot", "base-3-shot"), "marc_ja", "sm006"),
         ),
-        (BASE, Side("gemma-3-270m", shots=3)),
+        (BASE, BASE_WITH_EXAMPLES),
     ),
     Step(
         "chat",
-        (Example(("bare-3-shot", "chat-3-shot"), "jnli", "sn008"),),
+        (Example(("bare-3-shot", "chat-3-shot"), "jcommonsenseqa", "900020"),),
         (Side("gemma-3-270m", "alpaca", shots=3), Side("gemma-3-270m", "rinna", shots=3)),
+        live="course_live_formats",
     ),
     Step("ranking", (Example(("base-0-shot",), "marc_ja", "sm006"),), (BASE,)),
     Step(

@@ -1,0 +1,165 @@
+"""Reports in a real browser, opened from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jinja2 import DictLoader, Environment
+from playwright.sync_api import Browser
+
+from jglue_app import api
+from jglue_app.results import surrogates
+from jglue_app.settings import Settings
+from jglue_app.ui import views
+from jglue_app.ui.static_report.template_script import translate
+from tests.ui.reading_reports import report, store
+from tests.ui.test_compare_page import write_long_run
+
+PROBE = """
+{%- from "macros.html" import quoted, twice as again -%}
+{% macro own(a, b="vor<gabe>") %}[{{ a }}|{{ b }}]{% endmacro %}
+{{ own(text) }}{{ own(text, b=none_) }}{{ quoted(text) }}{{ again(rows, w) }}
+{% for row in rows %}{{ loop.index }}/{{ loop.length }}{% if loop.first %}F{% elif loop.last %}L{% else %}-{% endif %}
+{%- for key, item in row.pairs.items() %}{{ key }}={{ item }};{% else %}none{% endfor %}
+{%- if not loop.last %}, {% endif %}{% endfor %}
+{% for x in missing.deeply %}{{ x }}{% else %}{{ empty or "leer" }}{% endfor %}
+{{ text | length }}{{ "ABC" | lower }}{{ names | join(" & ") }}{{ missing | default("<d>") }}{{ missing.x.y }}
+{{ rows | tojson }}{{ text | tojson }}
+{{ rows[0].name }}{{ rows[1]["name"] }}{{ "ab"[one - 1] }}{{ text ~ one ~ quoted("x") }}{{ one + 2 }}
+{% if one == 1 and text != "" and "b" in names and not missing %}yes{% endif %}
+{{ "q" if empty else "p" }}{{ none_ }}{{ yes }}
+{% if missing is defined %}D{% elif none_ is none %}N{% endif %}{% set changed = text %}
+{{ changed }}{% include "part.html" %}
+{% if empty_list %}L{% endif %}{% if empty_table %}T{% endif %}{{ sides.split() | length }}
+"""
+OTHERS = {
+    "macros.html": "{% macro quoted(t) %}<q>{{ t }}</q>{% endmacro %}"
+    "{% macro twice(rows, w) %}{% for r in rows %}{{ r.name }}{{ w.label }}{% endfor %}{% endmacro %}",
+    "part.html": "({{ text }} {{ changed }} {{ w.label }})",
+}
+GIVEN: dict[str, Any] = {
+    "text": "<i>&\"'`",
+    "none_": None,
+    "rows": [{"name": "é<", "pairs": {"k": 1}}, {"name": "", "pairs": {}}, {"name": "z", "pairs": {}}],
+    "empty": "",
+    "names": ["a", "b", "<c>"],
+    "one": 1,
+    "yes": True,
+    "empty_list": [],
+    "empty_table": {},
+    "sides": " A  B ",
+    "w": {"label": "<L>"},
+}
+
+
+@pytest.mark.slow
+def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
+    browser: Browser, settings: Settings, tmp_path: Path
+) -> None:
+    runs = [store(tmp_path, "a"), store(tmp_path, "b", ("含意", "矛盾")), store(tmp_path, "c", ("中立",), 5)]
+    page_text, contents = report(settings, *runs)
+    file = tmp_path / "report.html"
+    file.write_text(page_text, "utf-8")
+    context = browser.new_context(locale="ja-JP", viewport={"width": 1280, "height": 900}, color_scheme="dark")
+    page = context.new_page()
+    faults: list[str] = []
+    fetched: list[str] = []
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_selector("#item .jg-item")
+
+    # Every item of both pairs in both languages is the text that Jinja makes.
+    drawn = page.evaluate(
+        """async () => {
+          const own = await block(1), out = [];
+          for (const lang of LANGUAGES) {
+            const head = value(first.head, lang, []);
+            for (const root of own.roots) {
+              const payload = value(root, lang, own.nodes);
+              out.push(payload && TEMPLATES['item.html']({ ...payload, w: head.labels }).html.toWellFormed());
+            }
+          }
+          return out;
+        }"""
+    )
+    shown = [{(row["k"], row["i"]) for row in lists["ja"]["rows"]} for lists in contents.lists]
+    expected = [
+        surrogates.replace(views.render("item", contents.item(pair, *key, lang), lang)) if key in shown[pair] else None
+        for lang in ("ja", "en")
+        for pair in (0, 1)
+        for key in contents.keys
+    ]
+    assert drawn == expected
+    # And so is every construct that templates may use.
+    environment = Environment(
+        loader=DictLoader({"probe.html": PROBE, **OTHERS}),
+        autoescape=True,
+        undefined=views.TEMPLATES.undefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    translated = translate(environment, "probe.html")
+    probed = page.evaluate(
+        f"(given) => {{ Object.assign(TEMPLATES, {translated}); return TEMPLATES['probe.html'](given).html; }}", GIVEN
+    )
+    assert probed == environment.get_template("probe.html").render(GIVEN)
+
+    # As a reader goes about it: filter, search, keyboard, the other pair, the other language.
+    assert page.evaluate("document.documentElement.className") == "dark"
+    rows = page.locator("#items .jg-row")
+    assert rows.count() == 7
+    listed = contents.lists[0]["ja"]["rows"]
+    page.fill("#items .jg-search", listed[3]["q"][:8])
+    assert rows.count() == 1
+    page.fill("#items .jg-search", "")
+    page.locator("#items [data-filter=only_b]").click()
+    only_b = sum("only_b" in row["f"] for row in contents.lists[0]["ja"]["rows"])
+    assert 0 < only_b < 7
+    assert rows.count() == only_b
+    page.locator("#items [data-filter=all]").click()
+    page.focus("#items .jg-list")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    second = listed[1]["i"]
+    page.wait_for_selector(f"#item [data-item='jnli/{second}']")
+    page.get_by_role("button", name="English").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#item :text('Strict')")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.locator("section:visible .jg-board").count() == 2
+    assert not page.locator(":text('厳密'):visible").count()
+    page.select_option("#jgr-pair", "1")
+    page.wait_for_function("document.querySelectorAll('#items .jg-row').length === 5")
+    page.wait_for_selector("#item .jg-item")
+    item = page.locator("#item .jg-item").get_attribute("data-item")
+
+    # The address leads back to the same place; the answers ran nothing, and nothing was fetched.
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector(f"#item [data-item='{item}']")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.locator("#jgr-pair").input_value() == "1"
+    assert page.evaluate("window.__ran") is None
+    assert {url.split("#")[0] for url in fetched} <= {file.as_uri(), "about:blank"}
+    assert faults == []
+    context.close()
+
+
+@pytest.mark.slow
+def test_a_report_of_10000_items_opens(browser: Browser, settings: Settings, tmp_path: Path) -> None:
+    template = store(tmp_path, "a", ("含意",), 1)
+    write_long_run(settings.runs_dir, template, "0123456789abcdef", 10_000)
+    api.export_report([settings.runs_dir / "0123456789abcdef"], tmp_path / "long.html")
+    assert (tmp_path / "long.html").stat().st_size < 5_000_000
+    page = browser.new_page()
+    page.goto((tmp_path / "long.html").as_uri())
+    page.wait_for_selector("#item .jg-item")
+    page.focus("#items .jg-list")
+    page.keyboard.press("End")
+    page.wait_for_selector("#item [data-item='jnli/n9999']")
+    page.close()
