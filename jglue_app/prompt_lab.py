@@ -394,13 +394,18 @@ def foresee(
         JglueAppError: another of its kinds, with a remedy.
     """
     plan = plan_one(settings, item.task, side, data=data)
-    tokenizer = open_tokenizer(plan.spec.model, settings, notify)
-    inspected = inspect_prompt(plan, item, tokenizer, should_stop)
     backend = pool.get(plan.spec.model, notify)
     if not isinstance(backend, PredictingBackend):
         raise InputError(
-            "{model} is a table of answers, which expects no next token. Choose a model.", model=plan.spec.model.id
+            "{model} does not say which tokens it expects. Choose a model that runs here.", model=plan.spec.model.id
         )
+    tokenizer = open_tokenizer(plan.spec.model, settings, notify)
+    try:
+        inspected = inspect_prompt(plan, item, tokenizer, should_stop)
+    except InputError:
+        if should_stop():
+            return None
+        raise
     info = backend.info
     paid = estimate_prompts(plan, [inspected.prompt], 1, backend) if isinstance(backend, PaidBackend) else None
     account = spending_on(paid, plan, info, budget, charge) if paid else None

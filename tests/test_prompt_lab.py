@@ -167,7 +167,7 @@ def test_the_next_tokens_of_an_item_are_those_of_its_prompt(settings: Settings, 
 def test_a_table_of_answers_expects_no_next_token(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "model.jsonl"
     path.write_text('{"item_id": "typed", "text": "含意"}\n', "utf-8")
-    with ModelPool(settings, device="cpu") as pool, pytest.raises(InputError, match="table of answers"):
+    with ModelPool(settings, device="cpu") as pool, pytest.raises(InputError, match="does not say which tokens"):
         prompt_lab.foresee(settings, pool, Side(str(path)), NLI)
 
 

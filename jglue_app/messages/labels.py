@@ -454,6 +454,7 @@ LABELS: dict[str, str] = {
     "course": "Course",
     "course_step": "Step",
     "course_run": "Try it live",
+    "course_end": "This is the last step",
     "course_next": "Next step",
     "course_look": "What to look at:",
     "course_live": "Try it live",

@@ -59,7 +59,7 @@ def test_a_free_answer_needs_none(settings: Settings, pool: ModelPool) -> None:
 
 
 def test_next_tokens_of_a_model_that_says_none_cost_nothing(settings: Settings, pool: ModelPool) -> None:
-    with pytest.raises(InputError, match="table of answers"):
+    with pytest.raises(InputError, match="does not say which tokens"):
         prompt_lab.foresee(settings, pool, side(), item(), budget=5000.0)
     assert SENT == []
 

@@ -1595,6 +1595,19 @@ def everything(text: str) -> dict[str, list[str]]:
         "prompt_tokens": [
             views.render("prompt_tokens", looked_at(tokens, [LegalAnswer(text, 1, True)], [finding], (text,))),
         ],
+        "next_tokens": [
+            views.render(
+                "next_tokens",
+                {
+                    "next": {
+                        "end": {"title": text, "rows": [[text, "1", "9.0"]]},
+                        "places": {"end": {"title": text, "own": -1, "rows": [[text, "1", "9.0"]]}},
+                        "note": text,
+                        "known": True,
+                    }
+                },
+            )
+        ],
         "sweep": [views.render("sweep", sweep.sweep_view([swept_row], "jnli", "en"))],
         "ranking": [
             views.render(

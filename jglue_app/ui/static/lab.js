@@ -12,7 +12,7 @@ const drawn = ([text, id, share], own) => {
   const fill = make("span", "jg-fill");
   fill.style.width = share + "%";
   track.append(fill);
-  line.append(make("code", "jg-next-text", text), make("span", "jg-next-id", id),
+  line.append(make("code", "jg-next-text", text), " ", make("span", "jg-next-id", id), " ",
     make("span", "jg-next-share", share + "%"), track);
   return line;
 };
