@@ -15,7 +15,7 @@ import pytest
 
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
-from jglue_app.prompt_lab import Inspected, LegalAnswer, SweepRow, Token, Tried
+from jglue_app.prompt_lab import TYPED, Foreseen, Inspected, LegalAnswer, SweepRow, Token, Tried
 from jglue_app.prompts.findings import Finding
 from jglue_app.results.library import StoredRun
 from jglue_app.results.rankings import Ranking, Rankings
@@ -39,6 +39,8 @@ from jglue_app.types import (
     Item,
     ModelInfo,
     ModelSpec,
+    NextToken,
+    NextTokens,
     Notice,
     Output,
     Prompt,
@@ -1370,6 +1372,60 @@ def test_tokens_show_what_would_be_invisible() -> None:
     assert [token["tint"] for token in found] == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
+INFO = ModelInfo("m", "c", "float32", "cpu", 100, "", False, "", False, 0)
+
+
+def foreseen(ids: tuple[int, ...] = (0, 1, 2, 3)) -> Foreseen:
+    """What is expected in the prompt 犬 が⏎ 走 of four ids, of which the last two make one character."""
+    tokens = (Token((0,), "犬", True), Token((1,), "が\n", False), Token((2, 3), "走", False))
+    inspected = Inspected(asked(item("1", "neutral")), tokens, 4, (), 5, None, ())
+
+    def place(*likely: tuple[str, float, int]) -> tuple[NextToken, ...]:
+        return tuple(NextToken(text, math.log(share), id_) for text, share, id_ in likely)
+
+    top = ((), place((" が\n", 0.5, 1), ("\u202e", 0.25, 9)), place(("<b>", 1.0, 7)), (), place(("る", 0.9, 5)))
+    return Foreseen(inspected, NextTokens(ids, top, (None, math.log(0.5), math.log(1e-4), 0.0)), INFO)
+
+
+def test_the_next_tokens_are_those_of_each_place_with_what_stands_there_marked() -> None:
+    found = foreseen()
+    payload = prompt.prompt_view(found.inspected, "label", "A", "ja", found)
+    places = payload["next"]["places"]
+    assert list(places) == ["end", "0", "1", "2"]
+    assert places["end"] == {"title": "「ここから答え」で来やすいトークン", "own": -1, "rows": [["る", "5", "90.0"]]}
+    assert places["0"]["rows"] == [] and "犬 は先頭" in places["0"]["title"]
+    # White space is seen, and what would turn the line around is a sign.
+    assert places["1"]["rows"] == [["␣が⏎", "1", "50.0"], ["‹U+202E›", "9", "25.0"]]
+    assert (places["1"]["own"], places["1"]["title"]) == (0, "ここで来やすいと見たトークン（実際は が⏎、50.0%）")
+    # Of a character of two ids the place of the first; what stands there is not among the likely ones.
+    assert (places["2"]["own"], places["2"]["rows"]) == (-1, [["<b>", "7", "100.0"]])
+    assert "<0.1%" in places["2"]["title"]
+    html = views.render("prompt_tokens", payload)
+    assert [token["place"] for token in payload["tokens"]] == [0, 1, 2]
+    assert html.count("data-place=") == 4
+    assert "<b>" not in html.split("data-places=")[1].split("data-known")[0]
+    assert "る 5 90.0%" in read(html)
+
+
+def test_where_the_places_are_not_those_of_the_tokens_the_end_alone_is_shown() -> None:
+    found = foreseen(ids=())
+    view = prompt.prompt_view(found.inspected, "label", "A", "en", found)["next"]
+    assert list(view["places"]) == ["end"]
+    assert not view["known"]
+    assert "at the end of the prompt alone" in view["note"]
+
+
+def test_an_own_item_has_no_id_and_without_a_gold_answer_no_verdict() -> None:
+    own = replace(item("1", "neutral"), id=TYPED, gold=())
+    row = answered("1", "neutral", "中立")
+    tried = Tried(ScoredItem(own, row.record, official(TASKS["jnli"], own, row.record)), INFO, "label")
+    payload = prompt.answers_view({"A": tried}, "ja")
+    assert (payload["id"], payload["gold"], payload["protocols"]) == ("自分の問題", "分からない（採点しない）", [])
+    text = read(views.render("item", payload))
+    assert "採点対象なし" in text
+    assert "neutral" in text  # As it was read.
+
+
 def test_of_a_long_prompt_the_beginning_and_the_end_are_drawn() -> None:
     payload = looked_at([Token((i,), f"t{i}.", False) for i in range(3_500)])
     texts = [token["text"] for token in payload["tokens"]]
@@ -1555,6 +1611,19 @@ def everything(text: str) -> dict[str, list[str]]:
         ],
         "prompt_tokens": [
             views.render("prompt_tokens", looked_at(tokens, [LegalAnswer(text, 1, True)], [finding], (text,))),
+        ],
+        "next_tokens": [
+            views.render(
+                "next_tokens",
+                {
+                    "next": {
+                        "end": {"title": text, "rows": [[text, "1", "9.0"]]},
+                        "places": {"end": {"title": text, "own": -1, "rows": [[text, "1", "9.0"]]}},
+                        "note": text,
+                        "known": True,
+                    }
+                },
+            )
         ],
         "sweep": [views.render("sweep", sweep.sweep_view([swept_row], "jnli", "en"))],
         "ranking": [

@@ -62,6 +62,11 @@ function arrived() {
   const item = shownItem();
   for (const prompt of item.querySelectorAll(".jg-prompt")) prompt.scrollTop = prompt.scrollHeight;
   for (const box of item.querySelectorAll("[data-jg-diff]")) box.checked = Boolean(diffs[box.dataset.jgDiff]);
+  // At an end of the list the button to the next item does nothing, and says so.
+  for (const button of item.querySelectorAll("[data-jg-step]")) {
+    const to = here() + Number(button.dataset.jgStep);
+    button.setAttribute("aria-disabled", String(to < 0 || to >= state.rows.length));
+  }
   if (focusNext) item.focus();
   focusNext = false;
 }
@@ -113,6 +118,7 @@ function save(target) {
 // --- what the buttons of the page do --------------------------------------------------------------------------------
 const actions = {
   step: (target) => {
+    if (target.getAttribute("aria-disabled") === "true") return;
     move(here() + Number(target.dataset.jgStep), 0);
     target.focus?.();
   },
