@@ -130,8 +130,22 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     page.keyboard.press("Enter")
     page.wait_for_selector("#item :text('Strict')")
     assert page.evaluate("document.documentElement.lang") == "en"
-    assert page.locator("section:visible .jg-board").count() == 2
+    assert page.locator("section[lang=en] h2:visible").count() >= 3
+    assert not page.locator("section[lang=ja]:visible").count()
     assert not page.locator(":text('厳密'):visible").count()
+
+    # An image of the item, which is made here.
+    page.locator("#item [data-jg-share]").click()
+    image = page.get_by_role("dialog").get_by_role("img")
+    image.evaluate("image => image.decode()")
+    assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [1200, 630]
+    assert f"JNLI: {listed[1]['q']}"[:20] in str(image.get_attribute("alt"))
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save PNG").click()
+    assert saved.value.suggested_filename == f"jglue-jnli-{second}.png"
+    page.keyboard.press("Escape")
+    assert not page.locator("dialog").count()
+
     page.select_option("#jgr-pair", "1")
     page.wait_for_function("document.querySelectorAll('#items .jg-row').length === 5")
     page.wait_for_selector("#item .jg-item")

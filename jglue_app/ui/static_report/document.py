@@ -174,13 +174,14 @@ def _style() -> str:
 
 
 def _script() -> str:
-    """The templates, the item list and the first card of the page, and what opens the file, as one script."""
+    """The templates, the scripts of the page that need no server, and what opens the file, as one script."""
     templates = translate(views.TEMPLATES, ITEM_TEMPLATE)
-    listed, first = ((STATIC / name).read_text("utf-8") for name in ("items.js", "first.js"))
+    listed, *others = ((STATIC / name).read_text("utf-8") for name in ("items.js", "first.js", "share.js"))
     script = (
         f'"use strict";\nconst TEMPLATES = {templates};\n'
         f"const ITEM_LIST = (element, props, trigger, watch) => {{\n{listed}\n}};\n"
-        f"(() => {{\n{first}\n}})();\n" + (STATIC / "report.js").read_text("utf-8")
+        + "".join(f"(() => {{\n{other}\n}})();\n" for other in others)
+        + (STATIC / "report.js").read_text("utf-8")
     )
     # Inside a script element these would end it, or begin what hides its end.
     return script.replace("</", "<\\/").replace("<!--", "<\\!--")

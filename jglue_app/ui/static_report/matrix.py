@@ -11,6 +11,7 @@ from jglue_app.tasks import TASKS
 from jglue_app.ui.static_report.contents import Contents
 from jglue_app.ui.views import subset_title
 from jglue_app.ui.views.board import interval
+from jglue_app.ui.views.metrics import metric_name
 from jglue_app.ui.views.run_labels import run_label_text
 
 SIGNS = {"a": "▼", "b": "▲"}
@@ -64,7 +65,7 @@ def _cell(report: Report, found: Comparison | None, task: str, lang: str) -> dic
     cell = {
         "value": number(row.a.value),
         "interval": interval(row.a),
-        "detail": f"{row.metric} · {row.a.n:,} {word('n', lang)}",
+        "detail": f"{metric_name(row.metric, lang)} · {row.a.n:,} {word('n', lang)}",
     }
     if found is None:
         return cell

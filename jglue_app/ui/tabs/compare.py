@@ -219,7 +219,8 @@ def build(state: AppState, t: T) -> CompareTab:
         with gr.Column(scale=3, min_width=330, elem_classes="jg-explore-list"):
             items = item_list()
         with gr.Column(scale=6, min_width=330):
-            item = pane("item")
+            # Where its buttons for images to share are first drawn; they are in the first card too.
+            item = pane("item", js_on_load=(views.STATIC / "share.js").read_text("utf-8"))
     report = report_controls.build(t)
     tab = CompareTab(
         state=state,

@@ -32,6 +32,7 @@ from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
 from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.share import board_image, image_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,10 @@ def first_html(
         found = state.comparison(owner, pair.a, pair.b, protocol, pair.ids_a, pair.ids_b)
         change = change_between(a.spec, b.spec)
         payload = first_card(found.a, found.b, found, judged, lang, change=change, links=links)
-    return views.render("first", payload, lang)
+    sources = dict.fromkeys(word(f"source_{source}", lang) for source in a.sources.values())
+    named = " / ".join(filter(None, sources))
+    image = {"share": board_image(payload, protocol, lang, named), "share_words": image_words(lang)}
+    return views.render("first", {**payload, **image}, lang)
 
 
 def judged_pair(state: AppState, owner: str, pair: Pair, protocol: str) -> tuple[Judged, Judged | None]:
