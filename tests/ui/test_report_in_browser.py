@@ -159,7 +159,8 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.locator("#jgr-pair").input_value() == "1"
     assert page.evaluate("window.__ran") is None
-    assert {url.split("#")[0] for url in fetched} <= {file.as_uri(), "about:blank"}
+    # The image of the item is a blob of the browser's own.
+    assert {url.split("#")[0] for url in fetched if not url.startswith("blob:")} <= {file.as_uri(), "about:blank"}
     assert faults == []
     context.close()
 
