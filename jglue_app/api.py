@@ -25,9 +25,7 @@ from jglue_app.data.check import DataCheck
 from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.messages import Joined
-from jglue_app.prompts import lint
 from jglue_app.prompts.findings import Finding
-from jglue_app.prompts.formats import ModelFormatInfo
 from jglue_app.results import exporters
 from jglue_app.results import first_differences as differing
 from jglue_app.results.embedding_references import EmbeddingReference, of_library
@@ -36,7 +34,7 @@ from jglue_app.results.importers.import_run import ImportResult, Items, import_l
 from jglue_app.results.library import Library
 from jglue_app.runs import presets
 from jglue_app.runs.embedding import make_embedding_plan, run_embedding
-from jglue_app.runs.plan import build_prompts
+from jglue_app.runs.lint_plan import lint_plan
 from jglue_app.runs.predictions import read_predictions
 from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
@@ -268,25 +266,7 @@ def lint_prompt(
     )
     ((_, plan),) = request.plans(settings, answers=False)
     tokenizer = open_tokenizer(spec, settings, notify)
-    info = tokenizer.info
-    if request.a.format == "chat" and not info.has_chat_template:
-        return (lint.no_chat_template(tokenizer),)
-    text = ModelFormatInfo(info.bos, info.eos, tokenizer.render_chat if info.has_chat_template else None)
-    cases = [
-        lint.Case(
-            task=TASKS[name],
-            items=items,
-            prompts=build_prompts(plan, name, items, text),
-            shots={item.id: item for item in plan.pools[name].items} if name in plan.pools else {},
-            max_new_tokens=max_new_tokens or plan.style.of(name).max_new_tokens,
-            format=request.a.format,
-            deliberate=protocol != "official" and style is None,
-            thinking=thinking,
-            max_thinking_tokens=max_thinking_tokens,
-        )
-        for name, items in plan.items.items()
-    ]
-    return lint.lint(cases, tokenizer)
+    return lint_plan(plan, tokenizer, deliberate=protocol != "official" and style is None)
 
 
 def compare(a: Run | str | Path, b: Run | str | Path, protocol: str = "official") -> Comparison:

@@ -65,6 +65,9 @@ class JglueAppError(Exception):
     """
 
     exit_code = 1
+    option = ""
+    """Name of the option of a request that is at fault, such as `limit` or `a.shots`; empty where it is no single
+    one."""
 
     def __init__(self, template: str, /, **values: object) -> None:
         self.message = template if isinstance(template, Message) else Message(template, **values)

@@ -93,3 +93,10 @@ def cached_commit(spec: ModelSpec) -> str | None:
     except (OSError, ValueError):
         return None
     return commit if is_commit(commit) else None
+
+
+def cached_snapshot(spec: ModelSpec) -> Path | None:
+    """The folder of the local copy of a repository, at the commit that was fetched last; None if there is none."""
+    folder, commit = _copy_folder(spec), cached_commit(spec)
+    snapshot = folder / "snapshots" / commit if folder and commit else None
+    return snapshot if snapshot and snapshot.is_dir() else None

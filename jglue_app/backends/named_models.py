@@ -9,6 +9,9 @@ from functools import cache
 from jglue_app.backends.endpoints import served_models
 from jglue_app.settings import ASSETS, Settings
 
+PLAIN_INSTRUCTED = frozenset({"bigscience/bloomz-560m"})
+"""Models that were trained to follow instructions without a format of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
@@ -30,6 +33,11 @@ class NamedModel:
     """Whether the Hub asks for consent first."""
     package: str = ""
     """Python package that carries the weights as a GGUF file; empty for models on the Hub."""
+
+    @property
+    def follows_instructions(self) -> bool:
+        """Whether it was trained to follow instructions or to chat; else it is a base model."""
+        return self.format != "plain" or self.id in PLAIN_INSTRUCTED
 
 
 @cache

@@ -98,8 +98,8 @@ def make_showcase(
     chat_model: Annotated[Path, typer.Option(help="GGUF file of SmolLM2-135M-Instruct.")],
     device: DeviceOption = "auto",
 ) -> None:
-    """Make the comparisons that the page shows on a first visit: three runs over all sample items."""
+    """Make the comparisons that the page shows on a first visit: runs over all sample items."""
     with ProgressView() as view:
         for event in showcase.regenerate(load_settings(), chat_model, device):
             view.show(event)
-    print_lines(str(showcase.run_folder(name)) for pair in showcase.PAIRS for name in (pair.a, pair.b))
+    print_lines(str(showcase.run_folder(name)) for name in showcase.run_names())

@@ -17,7 +17,7 @@ from jglue_app.cli.tables import print_json, print_leaderboard, print_lines, pri
 from jglue_app.data.files import RANKED_KINDS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.messages import Message
-from jglue_app.results import archive, exporters
+from jglue_app.results import archive, exporters, marks
 from jglue_app.results import table_files as files
 from jglue_app.results.importers import FORMATS
 from jglue_app.results.importers.import_run import ImportResult, Items, import_logs, import_summary
@@ -166,7 +166,8 @@ def export(
     elif format == "zip":
         archive.pack(path, to)
     elif format in files.FORMATS:
-        files.write(files.rows(Library(path.parent).data(path)), to, format)
+        table = files.rows(Library(path.parent).data(path), marks=marks.read(path))
+        files.write(table, to, format)
     else:
         raise UnknownNameError(
             "export format", format, (*files.FORMATS, "zip", "html"), Message("It is the ending of the file's name.")

@@ -36,10 +36,36 @@ class Pair:
 
 
 PAIRS = (
+    Pair("knows", "base-0-shot", "words-4-shot"),
+    Pair("words", "base-4-shot", "words-4-shot"),
     Pair("examples", "base-0-shot", "base-3-shot"),
+    Pair("template", "bare-3-shot", "chat-3-shot"),
     Pair("chat", "base-3-shot", "chat-3-shot"),
 )
-"""The effect of few-shot examples on a base model; a base model with examples compared with a chat model."""
+"""The page opens with the first: a base model asked without examples, where it ranks answers right that it does not
+write, and the same model asked in other words with examples. Then one change at a time: the wording, the examples,
+the chat template; and a base model beside a chat model."""
+
+
+def sides(chat_model: str) -> dict[str, Side]:
+    """Folder of a shipped run → model and prompt that made it.
+
+    Args:
+        chat_model: file name of the GGUF file of the chat model.
+    """
+    return {
+        "base-0-shot": Side("gemma-3-270m"),
+        "base-3-shot": Side("gemma-3-270m", shots=3),
+        "base-4-shot": Side("gemma-3-270m", shots=4),
+        "words-4-shot": Side("gemma-3-270m", style="choice-text", shots=4),
+        "bare-3-shot": Side(chat_model, shots=3),
+        "chat-3-shot": Side(chat_model, "chat", shots=3),
+    }
+
+
+def run_names() -> tuple[str, ...]:
+    """Folders of the shipped runs, in the order in which the pairs name them."""
+    return tuple(dict.fromkeys(name for pair in PAIRS for name in (pair.a, pair.b)))
 
 
 def run_folder(run: str) -> Path:
@@ -49,7 +75,7 @@ def run_folder(run: str) -> Path:
 
 def is_available() -> bool:
     """Whether the showcase is installed; a copy of this application may come without it."""
-    return all((run_folder(name) / "manifest.json").is_file() for pair in PAIRS for name in (pair.a, pair.b))
+    return all((run_folder(name) / "manifest.json").is_file() for name in run_names())
 
 
 def regenerate(
@@ -71,17 +97,12 @@ def regenerate(
         raise InputError(
             "{chat_model} is not there. Give the GGUF file of SmolLM2-135M-Instruct.", chat_model=chat_model
         )
-    sides = {
-        "base-0-shot": Side("gemma-3-270m"),
-        "base-3-shot": Side("gemma-3-270m", shots=3),
-        "chat-3-shot": Side(chat_model.name, "chat", shots=3),
-    }
     absolute = dataclasses.replace(settings, cache_dir=settings.cache_dir.resolve(), max_items=20_000)
     with tempfile.TemporaryDirectory() as scratch, ModelPool(absolute, device=device) as pool:
         run_folders: dict[str, Path] = {}
         # The file is named without its folder, which would be a path of this machine in the manifest.
         with contextlib.chdir(chat_model.resolve().parent):
-            for name, side in sides.items():
+            for name, side in sides(chat_model.name).items():
                 ((_, plan),) = RunRequest(limit=None, a=side).for_page(absolute).plans(absolute)
                 yield from run_plan(plan, pool, Path(scratch), should_stop)
                 run_folders[name] = RunStore.of(Path(scratch), plan.spec).path

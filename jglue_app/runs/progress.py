@@ -12,6 +12,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from jglue_app.messages import Message
 from jglue_app.runs.runner import Event
 from jglue_app.tasks import TASKS
 
@@ -92,5 +93,7 @@ class ProgressView:
             self.say(f"{event.side.upper()} {TASKS[event.task].title}: {event.done}/{event.total} items, {speed}{left}")
 
     def say(self, message: str) -> None:
-        """One sentence on standard error."""
+        """One sentence on standard error; how far a step is is left out, whose beginning was told."""
+        if isinstance(message, Message) and "percent" in message.values:
+            return
         self._console.print(message, markup=False, soft_wrap=True)

@@ -25,6 +25,7 @@ from jglue_app.prompts.examples import SHOT_SELECTIONS
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.thoughts import THINKING
 from jglue_app.runs.request_checks import check_caps, in_sentences, with_limit
+from jglue_app.runs.request_errors import of_option
 from jglue_app.runs.request_options import (
     MAX_WHOLE,
     Traits,
@@ -340,7 +341,8 @@ class RunRequest:
     def _checked(cls, value: Any, handler: Callable[[Any], RunRequest], info: ValidationInfo) -> RunRequest:
         request = in_sentences(cls, value, handler, info)
         if request.split not in known_splits():
-            raise UnknownNameError(mark("split"), request.split, known_splits(request.tasks))
+            unknown = UnknownNameError(mark("split"), request.split, known_splits(request.tasks))
+            raise of_option("split", unknown)
         return request
 
     @property

@@ -72,7 +72,7 @@ def _check_names(known: Mapping[str, Option], found: Any, surface: Surface) -> N
             for entry in value:
                 task = entry if isinstance(entry, str) else entry[0]
                 if task not in TASKS:
-                    raise request_errors.unknown_task(task, surface)
+                    raise request_errors.of_option(name, request_errors.unknown_task(task, surface))
 
 
 def check_caps(known: Mapping[str, Option], found: Any, surface: Surface, side: str) -> None:
@@ -83,7 +83,8 @@ def check_caps(known: Mapping[str, Option], found: Any, surface: Surface, side: 
             continue
         if isinstance(value, str):
             if any("\ud800" <= c <= "\udfff" for c in value):
-                raise InputError("{name} has half a character (a lone surrogate). Write it again.", name=option.flag)
+                error = InputError("{name} has half a character (a lone surrogate). Write it again.", name=option.flag)
+                raise request_errors.of_option(name, error)
             # A line end in a model's name would break what is printed; a system turn may have several lines.
             strange = not option.traits.multiline and any(ord(c) < 32 for c in value)
             if strange or len(value) > cap:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -50,6 +50,15 @@ KINDS = {
 }
 
 
+E = TypeVar("E", bound=InputError)
+
+
+def of_option(name: str, error: E) -> E:
+    """The same error, which knows the option at fault."""
+    error.option = name
+    return error
+
+
 def input_error(error: ValidationError, known: Mapping[str, Option], surface: Surface, side: str) -> InputError:
     """The first thing that pydantic found as a sentence.
 
@@ -65,7 +74,7 @@ def input_error(error: ValidationError, known: Mapping[str, Option], surface: Su
     if option is None:
         return UnknownNameError(mark("option"), name[:100], known)
     if option.kind == "tasks":
-        return InputError("Choose at least one subset: {tasks}.", tasks=Joined(", ", TASKS))
+        return of_option(name, InputError("Choose at least one subset: {tasks}.", tasks=Joined(", ", TASKS)))
     if option.choices and not (surface == "form" and not isinstance(value, str)):
         return unknown(option, value)
     return refused(option, value, surface, side)
@@ -73,7 +82,8 @@ def input_error(error: ValidationError, known: Mapping[str, Option], surface: Su
 
 def unknown(option: Option, value: Any) -> UnknownNameError:
     """A value that is none of an option's choices."""
-    return UnknownNameError(UNKNOWN.get(option.name, option.name), str(value)[:100], option.choices)
+    error = UnknownNameError(UNKNOWN.get(option.name, option.name), str(value)[:100], option.choices)
+    return of_option(option.name, error)
 
 
 def unknown_task(name: str, surface: Surface) -> UnknownNameError:
@@ -83,6 +93,10 @@ def unknown_task(name: str, surface: Surface) -> UnknownNameError:
 
 def refused(option: Option, value: Any, surface: Surface, side: str = "", *, capped: bool = False) -> InputError:
     """A value that an option does not take, as a sentence; `capped` if only page, links and forms do not."""
+    return of_option(option.name, _refused(option, value, surface, side, capped=capped))
+
+
+def _refused(option: Option, value: Any, surface: Surface, side: str, *, capped: bool) -> InputError:
     # Of a whole number beyond any float it cannot be asked whether it is finite.
     is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
     is_whole = option.kind in ("integer", "by task") and is_number and option.name != "repetition_penalty_by_task"

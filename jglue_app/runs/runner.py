@@ -86,12 +86,13 @@ def run_plans(
     runs_dir: Path,
     should_stop: Callable[[], bool] = lambda: False,
     charge: Charge = nobody_else,
+    first: str = "",
 ) -> Iterator[Event]:
     """Run one or two plans, subset by subset in turn when their models fit in memory together, else one after the
     other; the same weights are loaded once. Two identical plans are run once.
 
     A run whose budget has no room for a next request ends as stopped, with a notice that says so. The budget is that of
-    each run. `charge` names who else pays for the requests of a model.
+    each run. `charge` names who else pays for the requests of a model, `first` the subset that comes before the others.
     """
     stores = {id(p): RunStore.of(runs_dir, p.spec) for _, p in plans}
     for side, p in plans:
@@ -129,8 +130,9 @@ def run_plans(
         yield Event("notice", p.spec.label, side, message=text, task=p.spec.tasks[0])
     models = {p.spec.model for _, p, _ in steps}
     if len(models) == 1 or (len(models) > 1 and pool.fit_together(models)):
-        steps.sort(key=lambda step: list(TASKS).index(step[2]))
+        steps.sort(key=lambda step: (step[2] != first, list(TASKS).index(step[2])))
     elif models:
+        steps.sort(key=lambda step: (step[0], step[2] != first))
         message = Message("The two models do not fit in memory together: they run one after the other.")
         yield Event("notice", plans[0][1].spec.label, message=message)
     begun = {id(p): p for _, p, _ in steps}

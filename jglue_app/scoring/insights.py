@@ -5,18 +5,15 @@ An `Insight` carries facts; `sentence` words them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jglue_app.messages import Joined, Message, mark
-from jglue_app.scoring.comparison import MIN_PAIRED
 from jglue_app.scoring.judged import SHAPELESS
-from jglue_app.scoring.report import main_metric
-from jglue_app.scoring.types import Comparison, Report, TaskReport
+from jglue_app.scoring.standing import floor_of, widest_gap
+from jglue_app.scoring.types import Comparison, Report
 from jglue_app.tasks import TASKS
 
-MIN_GAP = 0.15
-"""A ranking that is this much above the text of the same answers is worth a sentence."""
 MIN_FORM_SHARE = 0.05
 """A share of outputs below which their form is not worth a sentence."""
 FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_constant")}
@@ -25,6 +22,14 @@ FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_con
 
 SENTENCES = {
     "better": mark("Better on {tasks}, by more than chance would explain."),
+    "better_floor": mark(
+        "Better on {tasks}, by more than chance would explain, but there no better than always giving one and the same "
+        "answer."
+    ),
+    "better_partly": mark(
+        "Better on {tasks}, by more than chance would explain, but on {low} no better than always giving one and the "
+        "same answer."
+    ),
     "undecided": mark("On {tasks} this many items cannot tell the two apart yet."),
     "gap": mark(
         "{task}: {text} by what it writes, {ranked} when the same answers are ranked by log-likelihood. Points "
@@ -60,15 +65,17 @@ def sentence(insight: Insight) -> Message:
 
 
 def insights(a: Report, b: Report | None = None, comparison: Comparison | None = None) -> list[Insight]:
-    """What one report, or two side by side, have to say first."""
+    """What one report, or two side by side, have to say first. No two of them seem to contradict each other: that a
+    side is better and yet on a floor is one."""
     sides = [("A", a)] + ([("B", b)] if b else [])
-    out = list(_verdicts(comparison)) if comparison else []
+    won = _won(comparison) if comparison else {}
+    out = list(_verdicts(comparison, won)) if comparison else []
     for side, report in sides:
         out += _text_behind_ranking(side, report)
     for side, report in sides:
         out += _form_failures(side, report)
     for kind, kinds in FLOORS.items():
-        low = {side: _on_floor(report, kinds) for side, report in sides}
+        low = {side: _on_floor(report, kinds, won.get(side.lower(), ())) for side, report in sides}
         for titles in dict.fromkeys(low.values()):
             who = [side for side, found_titles in low.items() if found_titles == titles]
             if titles:
@@ -76,39 +83,41 @@ def insights(a: Report, b: Report | None = None, comparison: Comparison | None =
     return out
 
 
-def _verdicts(comparison: Comparison) -> Iterator[Insight]:
-    """Who is better where, by each subset's main metric."""
+def _won(comparison: Comparison) -> dict[str, list[str]]:
+    """Verdict → the subsets that have it, by each one's main metric."""
     won: dict[str, list[str]] = {"a": [], "b": [], "undecided": []}
-    # Cosines are neither right nor wrong: no item shows which side is better.
-    cosines = any(task.outcomes.get("cosine") for r in (comparison.a, comparison.b) for task in r.tasks.values())
-    for name, report in comparison.a.tasks.items():
+    for name in comparison.a.tasks:
         metrics = comparison.differences.get(name) or comparison.choose.get(name) or {}
         first = next(iter(metrics.values()), None)
         if first is not None and first.difference.value is not None:
-            won[first.verdict].append(TASKS[report.task].title)
-    for verdict, side in (("b", "B"), ("a", "A")):
+            won[first.verdict].append(name)
+    return won
+
+
+def _verdicts(comparison: Comparison, won: Mapping[str, Sequence[str]]) -> Iterator[Insight]:
+    """Who is better where, and where that is no better than a floor."""
+    # Cosines are neither right nor wrong: no item shows which side is better.
+    cosines = any(task.outcomes.get("cosine") for r in (comparison.a, comparison.b) for task in r.tasks.values())
+    for verdict, side, report in (("b", "B", comparison.b), ("a", "A", comparison.a)):
         if won[verdict]:
-            shown = "" if cosines else f"only_{verdict}"
-            yield Insight("better", side, {"tasks": Joined(", ", won[verdict])}, shown)
+            low = [name for name in won[verdict] if floor_of(report.tasks[name])]
+            kind = "better" if not low else "better_floor" if len(low) == len(won[verdict]) else "better_partly"
+            facts = {"tasks": _titles(won[verdict])} | ({"low": _titles(low)} if kind == "better_partly" else {})
+            yield Insight(kind, side, facts, "" if cosines else f"only_{verdict}")
     if won["undecided"]:
-        yield Insight("undecided", "", {"tasks": Joined(", ", won["undecided"])}, "" if cosines else "disagree")
+        yield Insight("undecided", "", {"tasks": _titles(won["undecided"])}, "" if cosines else "disagree")
+
+
+def _titles(names: Sequence[str]) -> Joined:
+    return Joined(", ", [TASKS[name].title for name in names])
 
 
 def _text_behind_ranking(side: str, report: Report) -> Iterator[Insight]:
     """The subset in which the text falls furthest behind the ranking of the same answers."""
-    gaps = []
-    for name, task in report.tasks.items():
-        text, ranked = main_metric(task, report.protocol), next(iter(task.choose.values()), None)
-        metric = next(iter(task.choose), "")
-        if not task.metrics or ranked is None or text.value is None or ranked.value is None or ranked.low is None:
-            continue
-        # A ranking that is itself no better than one constant answer shows no knowledge that form could hide.
-        if ranked.n >= MIN_PAIRED and ranked.low > task.floors.get(metric, 0.0):
-            gaps.append((ranked.value - text.value, name, text.value, ranked.value))
-    if gaps and (worst := max(gaps))[0] >= MIN_GAP:
-        _, name, text_value, ranked_value = worst
-        facts = {"task": TASKS[name].title, "text": f"{text_value:.2f}", "ranked": f"{ranked_value:.2f}"}
-        yield Insight("gap", side, facts, "knows", name)
+    gap = widest_gap(report)
+    if gap is not None:
+        facts = {"task": TASKS[gap.task].title, "text": f"{gap.text:.2f}", "ranked": f"{gap.ranked:.2f}"}
+        yield Insight("gap", side, facts, "knows", gap.task)
 
 
 def _form_failures(side: str, report: Report) -> Iterator[Insight]:
@@ -121,12 +130,9 @@ def _form_failures(side: str, report: Report) -> Iterator[Insight]:
         yield Insight("form" if form else "shapeless", side, facts, "unreadable" if shapeless else "form")
 
 
-def _on_floor(report: Report, kinds: Collection[str]) -> tuple[str, ...]:
-    """Subsets whose main score has such a notice: of the text, else of the ranking if that is all."""
-    return tuple(TASKS[name].title for name, task in report.tasks.items() if _has_notice(task, kinds))
-
-
-def _has_notice(task: TaskReport, kinds: Collection[str]) -> bool:
-    reading = "strict" if task.metrics else "choose"
-    main = next(iter(task.metrics or task.choose), "")
-    return any(n.kind in kinds and n.metric == main and n.reading == reading for n in task.notices)
+def _on_floor(report: Report, kinds: Collection[str], won: Collection[str]) -> tuple[str, ...]:
+    """Subsets whose main score has such a notice: of the text, else of the ranking if that is all. Those that are won
+    are said to be."""
+    return tuple(
+        TASKS[name].title for name, task in report.tasks.items() if name not in won and floor_of(task) in kinds
+    )

@@ -114,10 +114,28 @@ def right_wrong_test(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -
     only_a, only_b = _discordant(a, b)
     needed = None
     if only_a != only_b:
-        discordant, d = (only_a + only_b) / difference.n, (only_b - only_a) / difference.n
-        root = Z95 * math.sqrt(discordant) + Z80 * math.sqrt(discordant - d * d)
-        needed = max(_MIN_DIFFERING, math.ceil((root / d) ** 2))
+        needed = _needed((only_a + only_b) / difference.n, (only_b - only_a) / difference.n)
     return PairedTest(difference, mcnemar(a, b), "mcnemar", needed)
+
+
+def smallest_difference(n: int, discordant: float = 1 / 3) -> float:
+    """The smallest difference of two accuracies for whose test `right_wrong_test` would need no more than `n` items.
+
+    Args:
+        n: items that both runs answer.
+        discordant: the share of items of which just one run has right; at least the difference itself.
+    """
+    low, high = 0.0, 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _needed(max(discordant, middle), middle) <= n else (middle, high)
+    return high
+
+
+def _needed(discordant: float, difference: float) -> int:
+    """Items that a test of a difference needs at 5 %, two-sided, with a power of 80 % (Connor 1987, page 209)."""
+    root = Z95 * math.sqrt(discordant) + Z80 * math.sqrt(discordant - difference * difference)
+    return max(_MIN_DIFFERING, math.ceil((root / difference) ** 2))
 
 
 def correlation_test(

@@ -13,18 +13,23 @@ import gradio as gr
 from gradio.components import Component
 
 from jglue_app.backends.named_models import model_ids
-from jglue_app.errors import UnknownNameError
+from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.messages import Message
 from jglue_app.messages.labels import LABELS
 from jglue_app.prompts.styles import load_style, style_names
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_checks import read_values
+from jglue_app.runs.request_errors import of_option
 from jglue_app.runs.request_options import Option, as_text, options
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
+from jglue_app.ui.model_box import model_box
 
 SAME = "="
 """What stands for A's model in B's control."""
 DEFAULT_B = Side(shots=3)
+DEFAULT_ITEMS = 20
+"""Items per subset that the page begins with: enough for a verdict."""
 DATA_CHOICES = {"sample": ("sample", "valid"), "official": ("official", "valid"), "test": ("official", "test")}
 """Choice of data on the page → data and split of a request."""
 BY_DATA = ""
@@ -64,6 +69,8 @@ class SideControls:
     by_name: Mapping[str, Component]
     advanced: gr.Accordion
     """The group of the options that are not always in sight."""
+    format_chosen: gr.State
+    """Whether the visitor has chosen the format; else it follows the model."""
 
     def components(self) -> dict[str, Component]:
         """Name of a value, as `read` takes it, such as `a.model` → its component."""
@@ -95,7 +102,7 @@ def style_choices(t: T) -> list[tuple[Any, str]]:
 
 
 def questions(
-    settings: Settings, t: T, *, prefix: str = "", limit: int | None = 5, data: str = "sample"
+    settings: Settings, t: T, *, prefix: str = "", limit: int | None = DEFAULT_ITEMS, data: str = "sample"
 ) -> RunControls:
     """Controls for subsets, data, number of items, method and what else concerns both sides.
 
@@ -111,10 +118,17 @@ def questions(
     return RunControls(*_components(settings, t, shown, values, prefix))
 
 
-def side(settings: Settings, t: T, default: Side, prefix: str, *, same: bool = False) -> SideControls:
-    """Controls of one model; with `same` those of B, whose model can be A's, which then shares the weights."""
+def side(
+    settings: Settings, t: T, default: Side, prefix: str, *, same: bool = False, device: str = "auto"
+) -> SideControls:
+    """Controls of one model, which goes to a device; with `same` those of B, whose model can be A's, which then shares
+    the weights."""
     values = side_values(default, default if same else None)
-    return SideControls("b" if same else "a", *_components(settings, t, options(Side), values, f"{prefix}-"))
+    known = options(Side)
+    model = model_box(settings, f"{prefix}-model", values["model"], same=SAME if same else "", device=device)
+    others = {name: option for name, option in known.items() if name != "model"}
+    components, advanced = _components(settings, t, others, values, f"{prefix}-")
+    return SideControls("b" if same else "a", {"model": model, **components}, advanced, gr.State(False))
 
 
 def _components(
@@ -137,15 +151,15 @@ def _component(settings: Settings, t: T, option: Option, value: Any, prefix: str
         "info": t(info) if info else None,
         "elem_id": f"{prefix}{option.flag}",
         "visible": not (option.traits.local_only and settings.public),
+        # Put into the page beside the models; see `price_box`.
+        "render": name != "budget",
     }
     if name == "tasks":
         return gr.CheckboxGroup(subset_choices(), **common)
     if name == "data":
         return gr.Radio(data_choices(t), **common)
-    if name in ("model", "style"):
-        choices = [(n, n) for n in model_ids(settings)] if name == "model" else style_choices(t)
-        choices = [(t("same_model"), SAME), *choices] if value == SAME else choices
-        return gr.Dropdown(choices, allow_custom_value=not settings.public, **common)
+    if name == "style":
+        return gr.Dropdown(style_choices(t), allow_custom_value=not settings.public, **common)
     if option.choices:
         first = [(t("as_default"), "")] if option.optional or name == "split" else []
         keys = {choice: choice_key(option, choice) for choice in option.choices}
@@ -194,17 +208,30 @@ def read(values: Mapping[str, Any], settings: Settings) -> RunRequest:
     given = {name: _typed(option, values[name]) for name, option in options(RunRequest).items() if name in values}
     if "data" in values or "split" in values:
         given["data"], given["split"] = _data(values.get("data", "sample"), values.get("split"))
-    given["a"] = read_side(_of_side(values, "a"), settings)
+    given["a"] = _read_side("a", _of_side(values, "a"), settings)
     of_b = _of_side(values, "b")
-    given["b"] = read_side(of_b, settings, given["a"]) if of_b and values.get(USE_B, True) else None
+    given["b"] = _read_side("b", of_b, settings, given["a"]) if of_b and values.get(USE_B, True) else None
     return read_values(RunRequest, given, "page", max_items=settings.max_items).for_page(settings)
+
+
+def _read_side(name: str, values: Mapping[str, Any], settings: Settings, other: Side | None = None) -> Side:
+    """The same as `read_side`; the option of an error is named with its side."""
+    try:
+        side = read_side(values, other)
+        if settings.public and side.model not in (known := model_ids(settings)):
+            hint = Message("This server runs the listed models only.")
+            raise of_option("model", UnknownNameError("model", side.model[:100], known, hint))
+    except InputError as e:
+        e.option = f"{name}.{e.option}" if e.option else ""
+        raise
+    return side
 
 
 def _of_side(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
 
 
-def read_side(values: Mapping[str, Any], settings: Settings | None = None, other: Side | None = None) -> Side:
+def read_side(values: Mapping[str, Any], other: Side | None = None) -> Side:
     """A side from values by field name; what is missing is default.
 
     Raises:

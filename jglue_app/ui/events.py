@@ -6,7 +6,7 @@ Handlers take and return dictionaries keyed by component: with `inputs` given as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -30,6 +30,9 @@ AS_TYPED: dict[str, Any] = {**PRIVATE, "queue": False, "trigger_mode": "always_l
 """Options of an event that comes with every change of a form; only the last one has to be answered."""
 
 
-def changes_of(components: Iterable[Any]) -> list[Any]:
-    """The events that come when a visitor changes one of these components."""
-    return [component.input for component in components]
+def changes_of(components: Sequence[Any]) -> list[Any]:
+    """The events that come when a visitor changes one of these components.
+
+    What is typed beside a slider is brought within its bounds when it is left, which is a change and no input."""
+    found = [component.input for component in components]
+    return found + [component.change for component in components if isinstance(component, gr.Slider)]

@@ -4,6 +4,9 @@ Our own errors are sentences for people. A handler that is wrapped with `errors_
 its tab; elsewhere, and for programs, they become a `gr.Error`. Any other exception is logged under an incident id, and
 the visitor is shown the id.
 
+Values of a form's controls reach a handler as they were sent: Gradio's own checks of bounds and choices answer with an
+error that is no sentence, and every handler reads what it is given as if a stranger had sent it.
+
 Lone surrogates in what a handler gives are replaced by U+FFFD: a model may write one, and no answer of the server could
 hold it.
 """
@@ -28,6 +31,11 @@ from jglue_app.ui import views
 from jglue_app.ui.visitor import language
 
 Handler = Callable[..., Any]
+FORM_CONTROLS = (
+    *(gr.Checkbox, gr.CheckboxGroup, gr.Dropdown, gr.HTML, gr.Number, gr.Radio, gr.Slider, gr.State, gr.Textbox),
+    gr.Button,
+)
+"""Components whose values are plain: what the browser sends is what a handler reads."""
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +43,8 @@ log = logging.getLogger(__name__)
 def guard(page: gr.Blocks) -> None:
     """Guard all handlers and endpoints of a page, so that none can be forgotten. Endpoints answer in English."""
     for event in page.fns.values():
+        if event.api_visibility != "public" and all(isinstance(block, FORM_CONTROLS) for block in event.inputs):
+            event.preprocess = False
         if event.fn is not None:
             event.fn = guarded(event.fn, lang="en" if event.api_visibility == "public" else None)
 

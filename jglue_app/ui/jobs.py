@@ -18,11 +18,13 @@ from typing import Any, Literal
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import BusyError, InputError, JglueAppError
+from jglue_app.results.first_subset import first_subset
 from jglue_app.runs.paying import Charge
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.request import Plans, RunRequest
 from jglue_app.runs.runner import Event, run_plans
 from jglue_app.settings import Settings
+from jglue_app.ui.pace import Pace
 from jglue_app.ui.visitor_budget import VisitorBudgets
 
 State = Literal["preparing", "waiting", "running", "done", "stopped", "out_of_time", "out_of_budget", "failed"]
@@ -74,6 +76,9 @@ class Job:
     """Side → the run it makes, once that is planned."""
     bars: dict[tuple[str, str], Event] = field(default_factory=dict)
     """(side, subset) → the last event of that subset."""
+    done: dict[str, int] = field(default_factory=dict)
+    """Side → items of its run that are answered, in all subsets."""
+    pace: Pace = field(default_factory=Pace)
     activity: str = ""
     """What it is doing at the moment, such as loading a model; empty while items are answered and at the end."""
     notices: list[str] = field(default_factory=list)
@@ -97,8 +102,11 @@ class Job:
         """Update the progress from an event of its runs."""
         if event.kind == "record":
             self.bars[event.side, event.task] = event
+            self.done[event.side] = event.run_done
+            self.pace.answered(event.side, time.monotonic())
             self.activity = ""
         elif event.kind == "notice" and event.task:
+            self.pace.interrupted(time.monotonic())
             self.activity = event.message
         elif event.kind == "notice" and event.message not in self.notices and len(self.notices) < MAX_NOTICES:
             self.notices.append(event.message)
@@ -238,11 +246,13 @@ class Jobs:
                 if not acquired:
                     return
                 began = time.monotonic()
+                job.pace.interrupted(began)
                 left = None if limit is None else began + limit - used
                 stop_condition = _StopCondition(job, left, lambda: self._others_wait(job))
                 ends = set()
                 charge = self.charge_for(job.owner)
-                for event in run_plans(planned, self._pool, self._settings.runs_dir, stop_condition, charge):
+                first = first_subset(self._settings)
+                for event in run_plans(planned, self._pool, self._settings.runs_dir, stop_condition, charge, first):
                     job.handle(event)
                     ends.add(event.kind)
                     if event.kind == "record":

@@ -6,21 +6,26 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.requests import Request
 
 from jglue_app import environment
 from jglue_app.errors import InputError, JglueAppError, first_line
-from jglue_app.messages import LANGUAGES, table
+from jglue_app.messages import LANGUAGES, table, word
 from jglue_app.settings import Settings, load_settings
-from jglue_app.ui import endpoints, guard, views
+from jglue_app.ui import document, endpoints, gradio_files, guard, opening, views
 from jglue_app.ui.address import from_query
+from jglue_app.ui.compression import CompressionMiddleware
 from jglue_app.ui.controls import T, pane
+from jglue_app.ui.document import DocumentMiddleware, Head
 from jglue_app.ui.events import PRIVATE, UNCHANGED, Updates, Values
+from jglue_app.ui.form import form_script
+from jglue_app.ui.gradio_files import CompressedFiles, GradioFilesMiddleware
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import about, audit, compare, full, lab, results
@@ -35,6 +40,11 @@ PREFIX = "jg_"
 """Of our keys among Gradio's translations, so that they never collide with Gradio's own."""
 FONTS = ["Noto Sans JP", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic UI", "Meiryo", "sans-serif"]
 """Fonts of the visitor's own machine: nothing is fetched."""
+ICON = "data:image/svg+xml," + quote(
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#1d5fa8"/>'
+    '<circle cx="5" cy="8" r="2.6" fill="#fff"/><circle cx="11.5" cy="8" r="2" fill="none" stroke="#fff"/></svg>'
+)
+"""Two dots, as they stand on the strips of a comparison."""
 
 
 TABS: dict[str, Callable[[AppState, T], Any]] = {
@@ -61,6 +71,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         title="JGLUE くらべ ・ JGLUE side by side", analytics_enabled=False, delete_cache=(3600, 3600)
     ) as page:
         head = pane("head", _head("ja", {}))
+        form_script()
         panes: dict[str, gr.Tab] = {}
         tabs: dict[str, Any] = {}
         with gr.Tabs(elem_id="tabs") as selected:
@@ -85,7 +96,8 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
     def open_pair(request: gr.Request, values: Values) -> Updates:
         if not values[results.a]:
             return UNCHANGED
-        runs = compare.show_runs(request, values[results.a], values[results.b] or "")
+        judge = values[results.protocol]
+        runs = compare.show_runs(request, values[results.a], values[results.b] or "", protocol=judge)
         return {selected: gr.Tabs(selected="compare"), **runs}
 
     def open_run(request: gr.Request, name: str | None) -> Updates:
@@ -97,7 +109,7 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
         chosen = event._data if isinstance(event._data, dict) else {}
         return {selected: gr.Tabs(selected="lab"), **lab.show_item(request, chosen)}
 
-    results.compare.click(open_pair, {results.a, results.b}, [selected, *compare.outputs], **PRIVATE)
+    results.compare.click(open_pair, {results.a, results.b, results.protocol}, [selected, *compare.outputs], **PRIVATE)
     full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE)
     compare.panel.items.submit(open_item, None, [selected, *lab.outputs], **PRIVATE)
 
@@ -172,8 +184,7 @@ def launch(
             prevent_thread_lock=not block,
             mcp_server=mcp,
             max_file_size="1kb" if chosen.public else "500mb",
-            app_kwargs={"middleware": [Middleware(SessionMiddleware, public=chosen.public)]},
-            footer_links=["api", "settings"],
+            app_kwargs={"middleware": _middleware(page, public=chosen.public)},
             share=False,
             # Each page that follows a job holds one.
             max_threads=120,
@@ -183,6 +194,29 @@ def launch(
             "The page cannot be served ({reason}). Choose another --port or --host.", reason=first_line(e)
         ) from e
     return page
+
+
+def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
+    """What stands between Gradio and a visitor, the outermost first."""
+    html = gradio_files.TEMPLATE.read_text("utf-8")
+    kinds = {block.get_block_name() for block in page.blocks.values()}
+    files = {lang: gradio_files.needed_files(html, kinds, lang) for lang in LANGUAGES}
+
+    async def write(html: str, request: Request) -> str:
+        visitor = gr.Request(request)
+        lang = language(visitor)
+        head = Head(lang, word("title", lang), word("lead", lang), ICON)
+        shows_api = request.query_params.get("view") == "api"
+        before, config, after = document.rewritten(html, head, files[lang], api=shows_api)
+        await opening.fill(page, config, visitor)
+        return before + document.as_script(config) + after
+
+    return [
+        Middleware(SessionMiddleware, public=public),
+        Middleware(CompressionMiddleware),
+        Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),
+        Middleware(DocumentMiddleware, write=write),
+    ]
 
 
 def theme() -> gr.themes.Base:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from jglue_app.errors import JglueAppError
-from jglue_app.messages import say, word
+from jglue_app.messages import Message, say, word
+from jglue_app.runs.runner import Event
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
 from jglue_app.ui.jobs import Job
@@ -107,7 +108,8 @@ def stop_handler(
 
 
 def progress_html(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed_items: int = 0) -> str:
-    """HTML of a job's progress: a bar for each model and subset, items per second, time left.
+    """HTML of a job's progress: one bar for all of it with the time left, and behind that one for each model and
+    subset.
 
     Args:
         job: the job.
@@ -133,8 +135,9 @@ def progress_html(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed
         notes.append(word("incomplete", lang).format(failed_items))
     payload: dict[str, Any] = {"text": text, "going": job.active, "notes": notes}
     if job.active:
-        payload |= {"detail": say(job.activity, lang), "bars": bars(job, lang)}
-    return views.render("status", payload)
+        payload |= {"detail": say(job.activity, lang), "bars": bars(job, lang), "phase": phase(job)}
+        payload["overall"] = overall(job, lang)
+    return views.render("status", payload, lang)
 
 
 def failed_html(job: Job, lang: str) -> str:
@@ -144,20 +147,56 @@ def failed_html(job: Job, lang: str) -> str:
     return views.sentence(word("fault", lang).format(job.incident), lang)
 
 
+def overall(job: Job, lang: str) -> dict[str, str] | None:
+    """The bar of the whole job: all subsets of both models. None for a job that makes no runs of sides."""
+    if not job.runs or not job.runs.keys() <= {"a", "b"}:
+        return None
+    totals = {side: sum(map(len, run.ids.values())) for side, run in list(job.runs.items())}
+    done = {side: min(total, job.done.get(side, 0)) for side, total in totals.items()}
+    all_done, total = sum(done.values()), sum(totals.values())
+    count = word("run_count", lang).format(f"{all_done:,}", f"{total:,}")
+    left = job.pace.seconds_left({side: totals[side] - done[side] for side in totals})
+    if left is not None and all_done < total:
+        count += f" · {time_left(left, lang)}"
+    # Rounded down: a bar that is full says that it is done.
+    return {"percent": str(100 * all_done // total if total else 0), "count": count}
+
+
+def phase(job: Job) -> str:
+    """How far what it is doing at the moment is, in percent; `…` where that is not known, and empty where it does
+    nothing but answer."""
+    if not job.activity:
+        return ""
+    percent = job.activity.values.get("percent") if isinstance(job.activity, Message) else None
+    return str(percent) if isinstance(percent, int) else "…"
+
+
 def bars(job: Job, lang: str) -> list[dict[str, Any]]:
-    """One bar for each side and subset that has begun, in the order of the subsets."""
-    events = dict(job.bars)
+    """One bar for each side and subset, in the order of the subsets: of runs of sides all that there will be, of other
+    jobs those that have begun."""
+    events: dict[tuple[str, str], Event | None] = {}
+    if job.runs.keys() <= {"a", "b"}:
+        events |= {(side, task): None for side, run in list(job.runs.items()) for task in run.ids}
+    events |= dict(job.bars)
     two_sides = len({side for side, _ in events}) > 1
     order = list(TASKS)
     out = []
     for (side, task), event in sorted(events.items(), key=lambda bar: (order.index(bar[0][1]), bar[0][0])):
-        count = f"{event.done:,}/{event.total:,}"
-        if event.done < event.total and event.items_per_s and event.seconds_left:
-            speed = word("speed", lang).format(f"{event.items_per_s:.1f}")
-            count += f" · {speed} · {time_left(event.seconds_left, lang)}"
-        percent = str(round(100 * event.done / event.total)) if event.total else "0"
+        percent, count = ("0", "–") if event is None else (_percent(event), _count(event, lang))
         out.append({"side": side if two_sides else "", "name": TASKS[task].title, "percent": percent, "count": count})
     return out
+
+
+def _percent(event: Event) -> str:
+    return str(round(100 * event.done / event.total)) if event.total else "0"
+
+
+def _count(event: Event, lang: str) -> str:
+    count = f"{event.done:,}/{event.total:,}"
+    if event.done < event.total and event.items_per_s and event.seconds_left:
+        speed = word("speed", lang).format(f"{event.items_per_s:.1f}")
+        count += f" · {speed} · {time_left(event.seconds_left, lang)}"
+    return count
 
 
 def time_left(seconds: float, lang: str) -> str:

@@ -55,7 +55,8 @@ def export_run(
         return exporters.export(path, target, format, str(protocol)[:50])
     target = state.scratch() / f"{state.path(owner, name).name}.{format}"
     judged = {protocol_name: state.judged(owner, name, protocol_name) for protocol_name in PROTOCOLS}
-    table_files.write(table_files.rows(state.data(owner, name), judged), target, format)
+    marks = state.marks.of(owner, name, state.path(owner, name))
+    table_files.write(table_files.rows(state.data(owner, name), judged, marks), target, format)
     return exporters.ExportResult(target)
 
 

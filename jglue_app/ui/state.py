@@ -27,6 +27,7 @@ from jglue_app.scoring.types import Comparison, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, RunData, Tokenizer
+from jglue_app.ui.item_marks import VisitorMarks
 from jglue_app.ui.jobs import Job, Jobs
 
 MAX_TOKENIZERS = 4
@@ -48,9 +49,11 @@ class AppState:
         """
         self.settings = settings
         self._folders = dict(folders or {})
+        self.device = device
         self.pool = ModelPool(settings, device=device)
         self.jobs = Jobs(settings, self.pool)
         self.library = Library(settings.runs_dir)
+        self.marks = VisitorMarks(settings)
         self._current_views: LRUCache[tuple[str, str], object] = LRUCache(MAX_PAGES)
         """(Page's session, place) → what is shown there."""
         self._requested_items: LRUCache[str, dict[str, dict[str, frozenset[str]]]] = LRUCache(MAX_OWNERS)
@@ -89,7 +92,7 @@ class AppState:
             StoreError: there is none of this name, or it is another visitor's.
         """
         if name.startswith(SHIPPED):
-            shipped = {SHIPPED + run for pair in showcase.PAIRS for run in (pair.a, pair.b)}
+            shipped = {SHIPPED + run for run in showcase.run_names()}
             if name in shipped and showcase.is_available():
                 return showcase.run_folder(name.removeprefix(SHIPPED))
         elif name in self._folders:
@@ -129,7 +132,7 @@ class AppState:
             if not self.settings.public or run.name in requested
         }
         if shipped and showcase.is_available():
-            for name in dict.fromkeys(name for pair in showcase.PAIRS for name in (pair.a, pair.b)):
+            for name in showcase.run_names():
                 runs[SHIPPED + name] = self.library.stored(showcase.run_folder(name))
         return runs
 
@@ -288,6 +291,11 @@ class AppState:
         """Whether an open page still shows this in a place; true for a page of which nothing is known."""
         with self._lock:
             return self._current_views.get((page, place), view) == view
+
+    def current_view(self, page: str, place: str, default: object = None) -> object:
+        """What an open page shows in a place; the default where nothing is known of it."""
+        with self._lock:
+            return self._current_views.get((page, place), default)
 
     # --- files to be downloaded -------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from urllib.parse import parse_qs
 
 import gradio as gr
@@ -48,7 +49,7 @@ def language(request: gr.Request | None) -> str:
 
 
 class SessionMiddleware:
-    """ASGI middleware that sets the cookies on the first page, and tells Gradio's script there the chosen language.
+    """ASGI middleware that sets the cookies on the first page, where the application finds them already.
 
     On a public server it also gives each stateless API call a visitor id of its own: without one, all programs that
     call an endpoint like this would be one visitor.
@@ -59,61 +60,46 @@ class SessionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._public and scope["type"] == "http" and _STATELESS_API_PATHS.search(scope["path"]):
-            scope = _with_new_visitor(scope)
-        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
+            scope = _with_cookies(scope, {VISITOR_COOKIE: secrets.token_urlsafe(16)}, keep=False)
+        if scope["type"] != "http" or scope["method"] != "GET" or not is_page(scope):
             await self._app(scope, receive, send)
             return
-        # The text is changed on its way, so it must not be compressed.
-        headers = [(key, value) for key, value in scope["headers"] if key != b"accept-encoding"]
-        cookies = cookie_parser("; ".join(v.decode("latin-1") for k, v in headers if k == b"cookie"))
+        cookies = cookie_parser("; ".join(v.decode("latin-1") for k, v in scope["headers"] if k == b"cookie"))
         requested = parse_qs(scope["query_string"].decode("latin-1")).get("lang", [""])[-1]
         new_cookies: dict[str, str] = {}
         if requested in LANGUAGES:
             new_cookies[LANGUAGE_COOKIE] = requested
         if not _VISITOR_ID.fullmatch(cookies.get(VISITOR_COOKIE, "")):
             new_cookies[VISITOR_COOKIE] = secrets.token_urlsafe(16)
-        lang = requested if requested in LANGUAGES else cookies.get(LANGUAGE_COOKIE, "")
-        script = _script(lang) if lang in LANGUAGES else b""
         lines = [_cookie(name, value, secure=_is_https(scope)) for name, value in new_cookies.items()]
-        await self._app({**scope, "headers": headers}, receive, _changed(send, lines, script))
+        await self._app(_with_cookies(scope, new_cookies), receive, _with_lines(send, lines))
 
 
-def _with_new_visitor(scope: Scope) -> Scope:
-    cookie = f"{VISITOR_COOKIE}={secrets.token_urlsafe(16)}".encode()
+def is_page(scope: Scope) -> bool:
+    """Whether the document is requested, possibly below a prefix that a proxy has added."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", "").rstrip("/")) in ("", "/")
+
+
+def _with_cookies(scope: Scope, new: Mapping[str, str], *, keep: bool = True) -> Scope:
+    """The request with some cookies, after those that it has or instead of them."""
+    old = [value for key, value in scope["headers"] if key == b"cookie"] if keep else []
+    line = b"; ".join([*old, *(f"{name}={value}".encode() for name, value in new.items())])
     headers = [(key, value) for key, value in scope["headers"] if key != b"cookie"]
-    return {**scope, "headers": [*headers, (b"cookie", cookie)]}
+    return {**scope, "headers": [*headers, (b"cookie", line)] if line else headers}
 
 
-def _changed(send: Send, cookies: list[str], script: bytes) -> Send:
-    """`send` that adds cookies to a response and a script to its head."""
-    pending_start: list[Message] = []
-    """The start of the response, which states a length that is known only when the first part of the text is."""
+def _with_lines(send: Send, cookies: list[str]) -> Send:
+    """`send` that adds cookies to an answer, which is nobody else's."""
 
-    async def send_changed(message: Message) -> None:
+    async def send_with_lines(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(raw=message["headers"])
             for line in cookies:
                 headers.append("set-cookie", line)
             headers["cache-control"] = "no-store"
-            pending_start.append(message)
-            return
-        if message["type"] == "http.response.body" and pending_start:
-            start = pending_start.pop()
-            body = message.get("body", b"")
-            headers = MutableHeaders(raw=start["headers"])
-            if script and b"<head>" in body:
-                message = {**message, "body": body.replace(b"<head>", b"<head>" + script, 1)}
-                if "content-length" in headers:
-                    headers["content-length"] = str(int(headers["content-length"]) + len(script))
-            await send(start)
         await send(message)
 
-    return send_changed
-
-
-def _script(lang: str) -> bytes:
-    """Gradio's own labels follow `navigator.language`, so that is what the choice replaces."""
-    return f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{lang}'}})</script>".encode()
+    return send_with_lines
 
 
 def _is_https(scope: Scope) -> bool:

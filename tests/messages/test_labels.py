@@ -29,7 +29,7 @@ from jglue_app.ui import controls, page
 from jglue_app.ui.controls import DATA_CHOICES
 from jglue_app.ui.jobs import State
 from jglue_app.ui.tabs import about
-from jglue_app.ui.tabs.lab_course import STEPS
+from jglue_app.ui.tabs.course_steps import STEPS
 from jglue_app.ui.views import MARKS
 from jglue_app.ui.views.board import FLOOR_NOTICES
 from jglue_app.ui.views.items import FILTERS, SORTS

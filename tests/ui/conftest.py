@@ -119,7 +119,7 @@ def open_page(browser: Browser, server: str) -> Iterator[OpenPage]:
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.goto(address or server)
-        page.wait_for_selector("#run")
+        page.wait_for_selector("#own > button")
         # What a first visit shows arrives with the first event.
         page.wait_for_selector("#board .jg-board-wrap")
         return page

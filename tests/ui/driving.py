@@ -10,11 +10,19 @@ from playwright.sync_api import TimeoutError as Late
 DONE = {"ja": "終わりました", "en": "Done"}
 
 
-def open_settings(page: Page) -> None:
-    """Unfold the settings of the Compare tab."""
+def open_own(page: Page) -> None:
+    """Unfold what a run of one's own needs on the Compare tab."""
     if not page.locator("#a-model").is_visible():
-        page.click("#settings button")
+        page.click("#own > button")
         page.wait_for_selector("#a-model input")
+
+
+def open_settings(page: Page) -> None:
+    """Unfold all settings of the Compare tab."""
+    open_own(page)
+    if not page.locator("#tasks").is_visible():
+        page.click("#settings > button")
+        page.wait_for_selector("#tasks label")
 
 
 def choose_model(page: Page, box: str, model: Path | str) -> None:

@@ -136,7 +136,7 @@ def take(browser: Browser, address: str, name: str, look: str) -> None:
     # A palette is enough for a page, and a third of the size.
     Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     if name == "full":
-        page.click("#full-stop")
+        page.click("#full-run")
         page.wait_for_timeout(2_500)
     context.close()
 

@@ -184,7 +184,7 @@ def test_stop_ends_within_two_seconds_and_the_same_settings_go_on_from_there(
     page = open_page()
     before = set(runs_dir.iterdir())
     start(page, table("slow", "含意", 0.25), None, "JNLI", items="40")
-    page.wait_for_selector("#status .jg-progress")
+    page.wait_for_selector("#status .jg-overall")
     page.wait_for_timeout(1000)
     assert re.search(r"\d+/40 · [\d.]+ 問/秒 · 残り約 \d+ 秒", page.inner_text("#status"))
     took = page.evaluate(
@@ -228,9 +228,9 @@ def test_rows_and_scores_stream_in_while_a_run_goes_on(open_page: OpenPage, tabl
 def test_a_reload_finds_the_run_again_and_its_settings(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     start(page, table("again", "含意", 0.5), None, "JNLI", items="30")
-    page.wait_for_selector("#status .jg-progress")
+    page.wait_for_selector("#status .jg-overall")
     page.reload()
-    page.wait_for_selector("#status .jg-progress")
+    page.wait_for_selector("#status .jg-overall")
     said(page, "again.jsonl", "setup")
     open_settings(page)
     assert page.locator("#limit input").input_value() == "30"
@@ -291,13 +291,13 @@ def test_a_second_tab_shows_the_run_and_cannot_start_another_beside_it(open_page
     other = open_page(like=page)
     page.bring_to_front()  # What lies behind answers a click after two seconds.
     start(page, table("tabs", "含意", 1.0), None, "JNLI", items="40")
-    page.wait_for_selector("#status .jg-progress")
+    page.wait_for_selector("#status .jg-overall")
     other.bring_to_front()
     start(other, table("rival", "含意", 0.0), None, "JNLI")
     said(other, "自分の実行がまだ続いています")
     other.reload()
-    other.wait_for_selector("#status .jg-progress")
-    other.click("#stop")
+    other.wait_for_selector("#status .jg-overall")
+    other.click("#run")
     said(page, "止めました")
 
 
@@ -439,7 +439,7 @@ def test_the_item_shown_is_the_one_chosen_however_quick_the_choices_were(open_pa
 def test_a_waiting_run_keeps_no_visitor_from_the_first_page(open_page: OpenPage, table: Tables) -> None:
     page, other = open_page(), open_page()
     start(page, table("long", "含意", 3.0), None, "JNLI", items="40")
-    page.wait_for_selector("#status .jg-progress")
+    page.wait_for_selector("#status .jg-overall")
     start(other, table("behind", "含意", 0.0), None, "JNLI")
     said(other, "ほかの実行が終わるのを待っています（前に 1 件）")
     for _ in range(12):
@@ -449,7 +449,7 @@ def test_a_waiting_run_keeps_no_visitor_from_the_first_page(open_page: OpenPage,
     stranger = open_page()
     shows(stranger, 227)
     assert time.monotonic() - began < 20
-    page.click("#stop")
+    page.click("#run")
     said(page, "止めました")
     finished(other)
 

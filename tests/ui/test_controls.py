@@ -16,7 +16,7 @@ import pytest
 from hypothesis import assume, given
 
 from jglue_app.backends.named_models import named_models
-from jglue_app.errors import InputError
+from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import say, word
 from jglue_app.messages.labels import LABELS
 from jglue_app.prompts.formats import FORMATS
@@ -94,6 +94,34 @@ def test_a_side_without_a_model_is_refused(model: Any) -> None:
 )
 def test_a_number_of_examples_that_is_none_is_refused(shots: Any) -> None:
     assert refusal(lambda: side_with(shots=shots)) == FEW_SHOTS
+
+
+@pytest.mark.parametrize(
+    ("values", "option"),
+    [
+        ({"a.shots": 99}, "a.shots"),
+        ({"b.shots": 99}, "b.shots"),
+        ({"a.model": "x" * 3_000}, "a.model"),
+        ({"b.model": " "}, "b.model"),
+        ({"a.format": "haiku"}, "a.format"),
+        ({"b.shots_by_task": "jnli=-1"}, "b.shots_by_task"),
+        ({"a.system": "\ud800"}, "a.system"),
+        ({"limit": -3}, "limit"),
+        ({"limit": 20_001}, "limit"),
+        ({"tasks": []}, "tasks"),
+        ({"tasks": ["sudoku"]}, "tasks"),
+        ({"method": "guess"}, "method"),
+        ({"budget": -1}, "budget"),
+        ({"max_new_tokens": 4_097}, "max_new_tokens"),
+        ({"split": "dev"}, "split"),
+        ({}, ""),
+    ],
+)
+def test_an_error_knows_the_control_that_is_at_fault(settings: Settings, values: dict[str, Any], option: str) -> None:
+    same = {"b.model": "="} if "b.shots" not in values else {"b.model": "other"}
+    with pytest.raises(InputError) as caught:
+        controls.read({**GOOD, **same, **values}, settings)
+    assert caught.value.option == option
 
 
 @pytest.mark.parametrize("shots", [0, 16])
@@ -253,7 +281,7 @@ for public in (False, True):
             **controls.side(settings, str, Side(), "a").components(),
             **controls.side(settings, str, controls.DEFAULT_B, "b", same=True).components(),
         }
-    shown = ("value", "visible", "label", "choices", "allow_custom_value", "precision", "minimum", "maximum")
+    shown = ("value", "visible", "label", "choices", "allow_custom_value", "precision", "minimum", "maximum", "props")
     kinds = {name: {"kind": type(c).__name__} for name, c in found.items()}
     pages.append({name: kinds[name] | {key: getattr(c, key, None) for key in shown} for name, c in found.items()})
 print(json.dumps(pages))
@@ -270,16 +298,16 @@ def pages() -> list[dict[str, dict[str, Any]]]:
     return found
 
 
-def test_untouched_controls_ask_for_five_items_of_everything_without_and_with_three_examples(
+def test_untouched_controls_ask_for_twenty_items_of_everything_without_and_with_three_examples(
     settings: Settings, pages: list[dict[str, dict[str, Any]]]
 ) -> None:
     request = controls.read({name: control["value"] for name, control in pages[0].items()}, settings)
-    assert request == RunRequest(DEFAULT_TASKS, "sample", 5, "both", Side(), Side(shots=3))
+    assert request == RunRequest(DEFAULT_TASKS, "sample", 20, "both", Side(), Side(shots=3))
     # Tabs that fill them by their places rely on this.
     assert list(controls.values_of(request)) == list(pages[0])
 
 
-def test_a_public_server_offers_the_listed_models_alone_and_none_of_its_files(
+def test_a_public_server_shows_no_control_for_its_files(
     pages: list[dict[str, dict[str, Any]]],
 ) -> None:
     local = {
@@ -288,10 +316,20 @@ def test_a_public_server_offers_the_listed_models_alone_and_none_of_its_files(
         *(f"{side}.{n}" for side in "ab" for n in ("revision", "adapter", "gguf_file", "backend")),
     }
     for public, page in zip((False, True), pages, strict=True):
-        assert all(page[model]["allow_custom_value"] is not public for model in ("a.model", "b.model"))
         assert {name for name, control in page.items() if not control["visible"]} == (local if public else set())
-        assert [value for _, value in page["a.model"]["choices"]] == list(named_models())
-        assert [value for _, value in page["b.model"]["choices"]] == ["=", *named_models()]
+        assert [page[model]["props"]["same"] for model in ("a.model", "b.model")] == ["", "="]
+        assert [page[model]["props"]["public"] for model in ("a.model", "b.model")] == [public] * 2
+
+
+def test_a_public_server_takes_the_listed_models_alone(settings: Settings) -> None:
+    public = replace(settings, public=True)
+    for model in named_models():
+        assert controls.read({**GOOD, "data": "sample", "a.model": model, "allow_bin": False}, public).a.model == model
+    with pytest.raises(UnknownNameError) as caught:
+        controls.read({**GOOD, "allow_bin": False, "b.model": "owner/other"}, public)
+    assert caught.value.option == "b.model"
+    assert "Unknown model 'owner/other'." in str(caught.value)
+    assert str(caught.value).endswith("This server runs the listed models only.")
 
 
 def test_every_format_style_and_split_can_be_chosen(pages: list[dict[str, dict[str, Any]]]) -> None:
@@ -305,7 +343,10 @@ def test_every_format_style_and_split_can_be_chosen(pages: list[dict[str, dict[s
 
 def test_every_control_has_a_label_in_both_languages(pages: list[dict[str, dict[str, Any]]]) -> None:
     for name, control in pages[0].items():
-        if name != "use_b":
+        if name in ("a.model", "b.model"):
+            japanese, english = (control["props"]["words"][lang] for lang in ("ja", "en"))
+            assert all(japanese[key] != english[key] for key in english), name
+        elif name != "use_b":
             assert word(control["label"], "ja") != word(control["label"], "en"), name
 
 

@@ -25,12 +25,12 @@ def begin(page: Page, model: Path) -> None:
 def test_a_full_run_goes_on_through_a_reload_and_can_be_opened_item_by_item(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     begin(page, table("whole", "含意", 0.1))
-    page.wait_for_selector("#full-status .jg-progress")
+    page.wait_for_selector("#full-status .jg-overall")
     said(page, "--model", "full-repeat")
     assert "--limit" not in page.inner_text("#full-repeat")
     page.reload()
     tab(page, "全問実行")
-    page.wait_for_selector("#full-status .jg-progress")
+    page.wait_for_selector("#full-status .jg-overall")
     # The controls and the command still say what is running.
     assert "whole.jsonl --tasks jnli --data sample" in page.inner_text("#full-repeat")
     assert "whole.jsonl" in page.locator("#full-model input").input_value()
@@ -51,7 +51,7 @@ def test_a_full_run_lets_a_short_comparison_in_between(open_page: OpenPage, tabl
     page = open_page()
     page.set_default_timeout(120_000)  # A slow machine takes its time to hand over.
     begin(page, table("patient", "含意", 1.0))
-    page.wait_for_selector("#full-status .jg-progress")
+    page.wait_for_selector("#full-status .jg-overall")
     other = open_page()
     other.set_default_timeout(120_000)
     start(other, table("urgent", "含意", 0.0), None, "JNLI")
@@ -72,9 +72,9 @@ def test_a_stopped_run_is_listed_after_a_restart_and_goes_on(
     with serve(runs, port=port) as address:
         page = open_page(address=address)
         begin(page, model)
-        page.wait_for_selector("#full-status .jg-progress")
+        page.wait_for_selector("#full-status .jg-overall")
         page.wait_for_timeout(1_500)
-        page.click("#full-stop")
+        page.click("#full-run")
         said(page, "止めました", "full-status")
         page.close()
     (records,) = runs.glob("*/records.jsonl")
@@ -118,9 +118,9 @@ def test_a_run_of_another_version_is_not_offered_to_go_on(open_page: OpenPage, t
     with serve(runs) as address:
         page = open_page(address=address)
         begin(page, table("older", "含意", 0.15))
-        page.wait_for_selector("#full-status .jg-progress")
+        page.wait_for_selector("#full-status .jg-overall")
         page.wait_for_timeout(1_000)
-        page.click("#full-stop")
+        page.click("#full-run")
         page.wait_for_selector("#go-on", state="visible")
         (manifest,) = runs.glob("*/manifest.json")
         text = manifest.read_text("utf-8").replace(f'"code_version": "{__version__}"', '"code_version": "0.0.1"')

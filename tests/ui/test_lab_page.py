@@ -39,15 +39,17 @@ def test_every_step_of_the_course_has_its_text_and_the_next_one_is_a_click_away(
 
 
 @pytest.mark.slow
-def test_a_step_asks_the_embedded_model_and_says_what_to_look_at(lab: Page) -> None:
+def test_a_step_shows_stored_answers_and_asks_the_embedded_model_when_it_is_told_to(lab: Page) -> None:
     lab.locator("#course-step label").nth(2).click()
     said(lab, "ステップ 3 / 6", "course-text")
+    assert lab.locator("#course-text .jg-side").count() == 4
+    assert "44 問すべてに「否定」" in lab.inner_text("#course-text .jg-look")
+    assert lab.inner_text("#course-result").strip() == ""
     lab.click("#course-run")
-    lab.wait_for_selector("#course-result .jg-look")
+    lab.wait_for_selector("#course-result .jg-side-b .jg-raw")
     assert lab.locator("#course-result .jg-side").count() == 2
-    assert "0-shot" in lab.inner_text("#course-result .jg-side-a h4")
-    assert "3-shot" in lab.inner_text("#course-result .jg-side-b h4")
-    # What the examples fix: B writes one of the labels.
+    # What the examples fix: B writes one of the labels. Which one is a close call, which another machine may settle
+    # otherwise.
     assert lab.inner_text("#course-result .jg-side-b .jg-raw") in ("肯定", "否定")
     assert lab.locator("#course-result .jg-lbar").count() == 4
 
@@ -62,7 +64,7 @@ def test_an_answer_that_comes_after_the_step_was_left_is_not_shown_under_the_nex
     assert lab.inner_text("#course-status").strip() == ""
     assert lab.inner_text("#course-result").strip() == ""
     lab.click("#course-run")
-    lab.wait_for_selector("#course-result .jg-look")
+    lab.wait_for_selector("#course-result .jg-raw")
     said(lab, "ステップ 2 / 6", "course-text")
 
 

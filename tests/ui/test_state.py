@@ -27,7 +27,10 @@ from jglue_app.ui.tabs import waterfall
 from jglue_app.ui.views.audit import table_view
 from tests.test_api import GOLDS
 
-SHIPPED_RUNS = ["shipped:base-0-shot", "shipped:base-3-shot", "shipped:chat-3-shot"]
+SHIPPED_RUNS = [
+    *("shipped:base-0-shot", "shipped:words-4-shot", "shipped:base-4-shot", "shipped:base-3-shot"),
+    *("shipped:bare-3-shot", "shipped:chat-3-shot"),
+]
 
 Make = Callable[..., Job]
 

@@ -246,8 +246,10 @@ def test_a_filter_keeps_the_items_it_names(which: str, ids: list[str]) -> None:
 def test_a_row_shows_question_gold_outputs_and_how_they_fell_out() -> None:
     rows = items.item_rows(A, B, "ja")
     assert rows[0] == {
-        **{"t": "JNLI", "k": "jnli", "i": "1", "q": "前提1 / 仮説1", "g": "entailment"},
-        **{"a": "含意", "ao": "correct", "b": "矛盾", "bo": "wrong", "f": ["disagree", "only_a"]},
+        **{"t": "JNLI", "k": "jnli", "i": "1", "q": "前提1 / 仮説1", "g": "entailment", "l": "entailment"},
+        **{"a": "含意", "ao": "correct", "ar": "exact", "an": 2},
+        **{"b": "矛盾", "bo": "wrong", "br": "exact", "bn": 2},
+        "f": ["disagree", "only_a"],
     }
     assert [rows[3][key] for key in ("a", "ao", "b", "bo")] == ["", "empty", "大きすぎる", "error"]
     assert items.item_rows(A, B, "ja", {"jnli": "sample"})[0]["t"] == "JNLI（見本）"
@@ -258,7 +260,7 @@ def test_an_item_that_one_run_has_not_answered_yet_has_empty_cells_and_is_no_dis
     assert [last[key] for key in ("i", "a", "ao", "b", "bo", "f")] == ["8", "", "", "中立", "correct", []]
     alone = items.item_rows(A, None, "ja")
     assert [found["i"] for found in alone] == ["1", "2", "3", "4", "5", "6", "7"]
-    assert {key for found in alone for key in found} == {"t", "k", "i", "q", "g", "a", "ao", "f"}
+    assert {key for found in alone for key in found} == {"t", "k", "i", "q", "g", "l", "a", "ao", "ar", "an", "f"}
     assert alone[2]["f"] == ["form"]
 
 
@@ -1510,9 +1512,30 @@ def everything(text: str) -> dict[str, list[str]]:
         ],
         "pictures": [views.render("pictures", board_of_runs.pictures([made], three, "en"))],
         "course_step": [
-            views.render("course_step", {"number": 1, "of": 6, "title": text, "paragraphs": [text], "sides": [side]})
+            views.render(
+                "course_step",
+                {"number": 1, "of": 6, "title": text, "paragraphs": [text], "stored": [views.note(text)], "look": text},
+            )
         ],
-        "course_hint": [views.render("course_hint", {"text": text})],
+        "course_live": [views.render("course_live", {"text": text, "sides": [side, side]})],
+        "course_answers": [
+            views.render("course_answers", item_view([SideView("A", text, one, text, text, everyones(one))], "ja"))
+            for one in rows
+        ],
+        "course_two_scores": [
+            views.render(
+                "course_two_scores",
+                dict.fromkeys(("title", "run", "summary", "more"), text)
+                | {"link": "?tab=results"}
+                | {"scores": [dict.fromkeys(("name", "about", "score"), text)] * 2, "waterfall": views.note(text)}
+                | {
+                    "items": [
+                        dict.fromkeys(("id", "question", "gold", "text"), text)
+                        | {"verdicts": [dict.fromkeys(("mark", "class", "name", "because"), text)] * 2}
+                    ]
+                },
+            )
+        ],
         "limits": [views.render("limits", {"lines": [text, text]})],
         "side_by_side": [views.render("side_by_side", {"parts": [views.note(text), views.empty(text)]})],
         "head": [views.render("head", {"lang": text})],

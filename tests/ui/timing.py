@@ -26,7 +26,7 @@ def first_row(page: Page) -> float:
     page.click("#run")
     page.wait_for_function(
         "() => { const n = document.querySelector('#items .jg-count')?.textContent.replace(/[^0-9]/g, '');"
-        " return document.querySelector('#status .jg-progress') && n && n !== '227'; }"
+        " return document.querySelector('#status .jg-overall') && n && n !== '227'; }"
     )
     return time.perf_counter() - began
 

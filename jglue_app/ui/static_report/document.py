@@ -27,7 +27,7 @@ from jglue_app.ui.static_report.contents import BLOCK_SIZE, Asked, Contents, las
 from jglue_app.ui.static_report.matrix import matrix
 from jglue_app.ui.static_report.shared_values import SharedValues
 from jglue_app.ui.static_report.template_script import labels_used, translate
-from jglue_app.ui.views import STATIC
+from jglue_app.ui.views import STATIC, items
 from jglue_app.version import __version__
 
 ITEM_TEMPLATE = "item.html"
@@ -170,18 +170,23 @@ def _pair_names(contents: Contents, lang: str) -> list[str]:
 
 
 def _style() -> str:
-    return (STATIC / "report.css").read_text("utf-8") + (STATIC / "style.css").read_text("utf-8")
+    return _static("report.css") + _static("style.css")
+
+
+def _static(name: str) -> str:
+    return (STATIC / name).read_text("utf-8")
 
 
 def _script() -> str:
     """The templates, the scripts of the page that need no server, and what opens the file, as one script."""
     templates = translate(views.TEMPLATES, ITEM_TEMPLATE)
-    listed, *others = ((STATIC / name).read_text("utf-8") for name in ("items.js", "first.js", "share.js"))
+    listed = "".join(map(_static, items.SCRIPTS))
+    others = map(_static, ("first.js", "share.js"))
     script = (
         f'"use strict";\nconst TEMPLATES = {templates};\n'
-        f"const ITEM_LIST = (element, props, trigger, watch) => {{\n{listed}\n}};\n"
+        f"const ITEM_LIST = (element, props, trigger, watch, server) => {{\n{listed}\n}};\n"
         + "".join(f"(() => {{\n{other}\n}})();\n" for other in others)
-        + (STATIC / "report.js").read_text("utf-8")
+        + _static("report.js")
     )
     # Inside a script element these would end it, or begin what hides its end.
     return script.replace("</", "<\\/").replace("<!--", "<\\!--")

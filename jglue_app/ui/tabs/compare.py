@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import gradio as gr
@@ -14,22 +14,28 @@ from jglue_app.messages import listed, say, word
 from jglue_app.results import showcase
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import from_url_query
-from jglue_app.ui import controls, views
+from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.ui import controls, price_box, run_button, views
 from jglue_app.ui.address import Address, from_query
-from jglue_app.ui.controls import DEFAULT_B, T, pane
+from jglue_app.ui.controls import DEFAULT_B, DEFAULT_ITEMS, T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
-from jglue_app.ui.form import RequestForm
+from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.guard import errors_shown_in
-from jglue_app.ui.progress import follow, stop_handler
+from jglue_app.ui.item_server import server_functions
+from jglue_app.ui.jobs import Job
+from jglue_app.ui.prompt_check import PromptCheck
+from jglue_app.ui.run_button import STOP_WORDS, Drawing, RunButton
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import report_controls
-from jglue_app.ui.tabs.compare_panel import KIND, ComparisonPanel, request_of
+from jglue_app.ui.tabs.compare_panel import KIND, OFFICIAL, ComparisonPanel, names_of, pair_of, request_of
 from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.views import comparison
+from jglue_app.ui.views.comparison import Pair
+from jglue_app.ui.views.items import SCRIPTS
 from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html, setup_html
 from jglue_app.ui.visitor import language, page_id, visitor_id
 
-DEFAULT = RunRequest(b=DEFAULT_B)
+DEFAULT = RunRequest(limit=DEFAULT_ITEMS, b=DEFAULT_B)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,11 +44,15 @@ class CompareTab:
 
     state: AppState
     setup: gr.HTML
-    run: gr.Button
-    stop: gr.Button
+    run: RunButton
+    checks: PromptCheck
+    verdict: gr.HTML
+    """On the prompts, beside the button."""
     limits: gr.HTML
+    own: gr.Accordion
+    """Around all that a run of one's own needs."""
     settings: gr.Accordion
-    """Around the form."""
+    """Around the form, but for what is always in sight."""
     form: RequestForm
     repeat: gr.HTML
     panel: ComparisonPanel
@@ -51,18 +61,20 @@ class CompareTab:
     @property
     def outputs(self) -> list[Block]:
         """What `show_runs` has values for."""
-        return [*self.request, *self.panel.components]
+        return [*self.request, self.panel.protocol, *self.panel.components]
 
     @property
     def request(self) -> list[Block]:
         """What shows what is requested: the form, its summary, and how to repeat it."""
-        return [self.settings, *self.form.groups, *self.form.components, self.setup, self.repeat]
+        outputs = self.form.outputs
+        return [self.own, self.settings, *self.form.groups, *outputs, self.setup, self.repeat]
 
     def connect(self) -> None:
         """Listen to the events of the tab."""
         form = self.form
-        inputs: set[Block] = set(form.components)
-        gr.on(changes_of(form.components), self.describe, inputs, [self.setup, self.repeat], **AS_TYPED)
+        inputs: set[Block] = set(form.inputs)
+        described = [self.setup, self.repeat, *form.described, *self.run.components]
+        gr.on(changes_of(form.components), self.describe, inputs, described, **AS_TYPED)
         assert form.use_b is not None
         assert form.b is not None
         side_b = list(form.b.components().values())
@@ -73,52 +85,96 @@ class CompareTab:
             api_visibility="private",
             queue=False,
         )
-        self.run.click(errors_shown_in(self.panel.status, self.start), inputs, self.panel.components, **FOLLOWS_JOB)
-        self.stop.click(stop_handler(self.state, KIND), None, self.panel.status, **FOLLOWS_JOB)
+        form.connect(self.state)
+        check = {**PRIVATE, "trigger_mode": "always_last", "concurrency_limit": 4}
+        opened = [*changes_of(form.components), self.own.expand, self.settings.expand]
+        gr.on(opened, self.check_prompts, inputs, self.verdict, **check)
+        followed = [*self.panel.components, *self.run.components]
+        press = errors_shown_in(self.panel.status, self.press)
+        self.run.button.click(press, {*inputs, self.run.button}, followed, **FOLLOWS_JOB, trigger_mode="multiple")
+        self.run.switch.click(errors_shown_in(self.panel.status, self.start), inputs, followed, **FOLLOWS_JOB)
         self.report.connect(self.state)
         self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **PRIVATE)
-        # Every choice is answered, however quickly it follows the last; the list asks again if they come out of order.
-        self.panel.items.select(
+        choose = errors_shown_in(self.panel.status, self.choose_protocol)
+        self.panel.protocol.input(choose, self.panel.protocol, self.panel.components, **PRIVATE)
+        # The list has fetched the item itself; where it could not, the server is asked as for everything else.
+        self.panel.items.select(None, None, self.panel.item, js="() => globalThis.jgItem", **PRIVATE)
+        self.panel.items.option_select(
             self.open_item, None, self.panel.item, trigger_mode="multiple", concurrency_limit=8, **PRIVATE
         )
         gr.on(
             None,
             self.on_load,
             None,
-            [*self.request, self.limits, *self.panel.components],
+            [*self.request, self.limits, self.panel.protocol, *self.panel.components, *self.run.components],
             concurrency_limit=8,
             **PRIVATE,
-        ).then(self.follow_latest, None, self.panel.components, **FOLLOWS_JOB)
+        ).then(self.follow_latest, None, followed, **FOLLOWS_JOB)
 
     # --- the request ----------------------------------------------------------------------------------------
 
     def describe(self, request: gr.Request, values: Values) -> Updates:
         """The summary of what the form asks for, or what is wrong with it."""
         lang = language(request)
-        try:
-            return self._summary(self.form.read(self.state.settings, values), lang)
-        except JglueAppError as e:
-            return {self.setup: views.note(say(e.message, lang)), self.repeat: no_repeat_html(e.message, lang)}
+        found, beside = self.form.check(self.state.settings, values, lang)
+        wanted = None if isinstance(found, JglueAppError) else found
+        beside |= self.run.looks_for(visitor_id(request), lang, wanted)
+        if isinstance(found, JglueAppError):
+            fault = views.note(say(found.message, lang))
+            return {self.setup: fault, self.repeat: no_repeat_html(found.message, lang), **beside}
+        return {**self._summary(found, lang), **beside}
+
+    def check_prompts(self, request: gr.Request, values: Values) -> Iterator[str]:
+        """What the linter says of the prompts, before anything is loaded."""
+        found, _ = self.form.check(self.state.settings, values, language(request))
+        if isinstance(found, JglueAppError):
+            yield ""
+            return
+        yield from self.checks.html(visitor_id(request), found, language(request))
 
     def _summary(self, request: RunRequest, lang: str) -> Updates:
         return {self.setup: setup_html(request, lang), self.repeat: repeat_html(request, lang)}
 
     def fill(self, request: RunRequest, lang: str) -> Updates:
         """Values of `request` that ask for something. The settings open if a group in them does."""
-        updates = {**self.form.fill(request), **self._summary(request, lang)}
+        updates = {**self.form.fill(self.state.settings, request, lang), **self._summary(request, lang)}
         if any(group in updates for group in self.form.groups):
             updates[self.settings] = gr.update(open=True)
         return updates
 
+    def _opened(self) -> Updates:
+        """The form in sight."""
+        return {self.own: gr.update(open=True)}
+
     # --- a run ----------------------------------------------------------------------------------------------
 
+    def press(self, request: gr.Request, values: Values) -> Iterator[Updates]:
+        """What the button says: start the runs that the form asks for and follow them, or stop what is going on."""
+        yield from self._press(request, values, stops=values[self.run.button] in STOP_WORDS)
+
     def start(self, request: gr.Request, values: Values) -> Iterator[Updates]:
-        """Start the runs that the form asks for and follow them."""
-        lang, page = language(request), page_id(request)
-        yield {self.panel.status: views.note(word("loading", lang))}
-        job = self.state.jobs.start_runs(visitor_id(request), KIND, self.form.read(self.state.settings, values))
-        self.state.set_current_view(page, KIND, job.id)
-        yield from follow(job, self.panel.drawing(job, lang, page))
+        """Start the runs that the form asks for, whatever is going on."""
+        yield from self._press(request, values, stops=False)
+
+    def _press(self, request: gr.Request, values: Values, *, stops: bool) -> Iterator[Updates]:
+        return self.run.press(
+            request,
+            lambda: self.form.read(self.state.settings, values),
+            lambda wanted: self.state.jobs.start_runs(visitor_id(request), KIND, wanted),
+            self._drawing(request),
+            stops=stops,
+        )
+
+    def _drawing(self, request: gr.Request, address: Address | None = None) -> Drawing:
+        """Shows a job; of one that goes on only the status, if the address of the page names stored runs."""
+        page = page_id(request)
+
+        def draw(job: Job) -> Callable[[bool], Updates]:
+            shown = (address.run_a, address.run_b) if address and address.run_a else job.id
+            self.state.set_current_view(page, KIND, shown)
+            return self.panel.drawing(job, language(request), page, address)
+
+        return draw
 
     def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
         """Follow the visitor's job if it is active, after the page was loaded; in its status only, if the address
@@ -126,35 +182,59 @@ class CompareTab:
         job = self.state.jobs.latest(visitor_id(request), KIND)
         yield UNCHANGED
         if job is not None and job.active:
-            page, address = page_id(request), _address(request)
-            if not address.run_a:
-                self.state.set_current_view(page, KIND, job.id)
-            yield from follow(job, self.panel.drawing(job, language(request), page, address))
+            yield from self.run.follow(request, job, self._drawing(request, _address(request)))
 
     # --- stored runs ----------------------------------------------------------------------------------------
 
     def choose_pair(self, request: gr.Request, name: str) -> Updates:
         """Show a pair of runs that came with the application."""
-        self.state.set_current_view(page_id(request), KIND, name)
-        return self._keep_running_status(request, self.panel.shipped_pair(visitor_id(request), language(request), name))
+        page = page_id(request)
+        self.state.set_current_view(page, KIND, name)
+        shown = self.panel.shipped_pair(visitor_id(request), language(request), page, name)
+        return self._keep_running_status(request, shown)
+
+    def choose_protocol(self, request: gr.Request, name: str) -> Updates:
+        """Judge what is shown by another protocol."""
+        page, owner = page_id(request), visitor_id(request)
+        self.panel.judge_by(page, name)
+        pair = self._pair_on(page, owner)
+        return self.panel.judged_again(owner, language(request), pair, page) if pair else UNCHANGED
+
+    def _pair_on(self, page: str, owner: str) -> Pair | None:
+        """What an open page shows; None while there is nothing of a run yet."""
+        view = self.state.current_view(page, KIND)
+        if isinstance(view, tuple):
+            return Pair(*view)
+        job = self.state.jobs.latest(owner, KIND)
+        if job is not None and view == job.id:
+            return pair_of(job) if job.runs else None
+        shipped = next((pair for pair in showcase.PAIRS if pair.name == view), showcase.PAIRS[0])
+        return Pair(*names_of(shipped)) if showcase.is_available() else None
 
     def open_item(self, request: gr.Request, event: gr.EventData) -> str:
         """The item whose row was chosen in the list."""
         data = event._data if isinstance(event._data, dict) else {}
         names = {side: str(data.get(side) or "")[:200] for side in ("a", "b")}
         task, id_ = str(data.get("task"))[:100], str(data.get("id"))[:200]
-        return comparison.item_html(self.state, visitor_id(request), names, task, id_, language(request))
+        protocol = self.panel.protocol_of(page_id(request))
+        return comparison.item_html(
+            self.state, visitor_id(request), names, task, id_, language(request), protocol=protocol
+        )
 
-    def show_runs(self, request: gr.Request, a: str, b: str = "", view: Address | None = None) -> Updates:
-        """Show one or two stored runs, and in the form how they were made."""
-        lang, owner = language(request), visitor_id(request)
+    def show_runs(
+        self, request: gr.Request, a: str, b: str = "", view: Address | None = None, protocol: str = OFFICIAL
+    ) -> Updates:
+        """Show one or two stored runs judged by a protocol, and in the form how they were made."""
+        lang, owner, page = language(request), visitor_id(request), page_id(request)
         made_by = request_of(self.state, owner, a, b)
-        self.state.set_current_view(page_id(request), KIND, (a, b))
+        chosen = self.panel.judge_by(page, protocol)
+        self.state.set_current_view(page, KIND, (a, b))
         if made_by is not None:
             updates = self.fill(made_by, lang)
         else:
             updates = {self.repeat: no_repeat_html(NOT_ONE_COMMAND, lang)}
-        return {**updates, **self._keep_running_status(request, self.panel.stored_pair(owner, lang, a, b, view))}
+        shown = self.panel.stored_pair(owner, lang, page, a, b, view)
+        return {**updates, **chosen, **self._keep_running_status(request, shown)}
 
     def _keep_running_status(self, request: gr.Request, updates: Updates) -> Updates:
         """Views of stored runs without the status, which stays that of a run that is active."""
@@ -168,8 +248,9 @@ class CompareTab:
     def on_load(self, request: gr.Request) -> Updates:
         """What a page shows first: the runs of its address, the visitor's run, the request of a link, or a shipped
         pair."""
-        lang, owner = language(request), visitor_id(request)
+        lang, owner, page = language(request), visitor_id(request), page_id(request)
         limits: Updates = {self.limits: _limits_html(self.state, lang) if self.state.settings.public else ""}
+        limits |= self.run.looks(owner, lang)
         job = self.state.jobs.latest(owner, KIND)
         try:
             address = from_query(dict(request.query_params))
@@ -178,14 +259,20 @@ class CompareTab:
             for name in filter(None, (address.run_a, address.run_b)):
                 self.state.stored(owner, name)
             if address.run_a:
-                return {**limits, **self.show_runs(request, address.run_a, address.run_b, address)}
+                judge = _protocol_in(address)
+                return {**limits, **self.show_runs(request, address.run_a, address.run_b, address, judge)}
         except JglueAppError as e:
-            shipped = self.panel.shipped_pair(owner, lang)
+            shipped = self.panel.shipped_pair(owner, lang, page)
             return {**self.fill(DEFAULT, lang), **limits, **shipped, self.panel.status: views.failure(e, lang)}
-        shipped = self.panel.shipped_pair(owner, lang, view=address)
+        limits |= self.panel.judge_by(page, _protocol_in(address))
+        shipped = self.panel.shipped_pair(owner, lang, page, view=address)
         if job is not None and (job.active or linked in (None, job.request)):
-            return {**self.fill(job.request, lang), **limits, **shipped, **self.panel.job_so_far(job, lang, address)}
+            # The card of the shipped pair stays until there is something of the run.
+            self.state.set_current_view(page, KIND, job.id)
+            so_far = self.panel.job_so_far(job, lang, page, address)
+            return {**self.fill(job.request, lang), **self._opened(), **limits, **shipped, **so_far}
         if linked:
+            limits |= self._opened()
             # The address stays that of the request, which is not of the comparison below it.
             del shipped[self.panel.items]["link"]
             shipped[self.panel.status] = views.note(word("linked", lang))
@@ -194,30 +281,30 @@ class CompareTab:
 
 def build(state: AppState, t: T) -> CompareTab:
     """Put the tab's content into the surrounding Blocks."""
-    with gr.Row(elem_classes="jg-top"):
-        with gr.Column(scale=6, min_width=300):
+    first = pane("first", js_on_load=(views.STATIC / "first.js").read_text("utf-8"))
+    with gr.Row(elem_classes="jg-bar"):
+        with gr.Accordion(t("try_own"), open=False, elem_id="own") as own:
+            with gr.Row(elem_classes="jg-own"):
+                places = [gr.Column(scale=3, min_width=220) for _ in range(2)]
+                places.append(gr.Column(scale=1, min_width=110))
+                with gr.Column(scale=2, min_width=200):
+                    run = run_button.buttons(t, t("run"), "run")
+            verdict, says = pane("verdict"), pane("run-says")
             setup = pane("setup", setup_html(DEFAULT, "ja"))
-        run = gr.Button(t("run"), variant="primary", elem_id="run", scale=2, min_width=140)
-        stop = gr.Button(t("stop"), elem_id="stop", scale=1, min_width=90)
-    status = pane("status")
-    limits = pane("limits", visible=state.settings.public)
-    with gr.Accordion(t("settings"), open=False, elem_id="settings") as around_form:
-        form = _form(state, t)
-    with gr.Accordion(t("repeat"), open=False, elem_id="repeat-box"):
-        repeat = pane("repeat")
-    pairs = gr.Radio(
-        [(t(f"showcase_{pair.name}"), pair.name) for pair in showcase.PAIRS],
-        value=showcase.PAIRS[0].name,
-        label=t("showcase_pick"),
-        elem_id="pairs",
-        visible=showcase.is_available(),
-    )
-    origin = pane("origin")
+            limits = pane("limits", visible=state.settings.public)
+            with gr.Accordion(t("settings"), open=False, elem_id="settings") as around_form:
+                form = _form(state, t)
+                repeat = pane("repeat")
+            _in_sight(form, places, t)
+        pairs = _pairs(t)
+        protocol = _protocols(t)
+        origin = pane("origin")
+    status = run_button.status_pane("status")
     board = pane("board")
     gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
     with gr.Row(elem_classes="jg-explore"):
         with gr.Column(scale=3, min_width=330, elem_classes="jg-explore-list"):
-            items = item_list()
+            items = item_list(state)
         with gr.Column(scale=6, min_width=330):
             # Where its buttons for images to share are first drawn; they are in the first card too.
             item = pane("item", js_on_load=(views.STATIC / "share.js").read_text("utf-8"))
@@ -225,14 +312,24 @@ def build(state: AppState, t: T) -> CompareTab:
     tab = CompareTab(
         state=state,
         setup=setup,
-        run=run,
-        stop=stop,
+        checks=PromptCheck(state),
+        verdict=verdict,
+        run=RunButton(state, KIND, "run", status, *run, says),
         limits=limits,
+        own=own,
         settings=around_form,
         form=form,
         repeat=repeat,
         panel=ComparisonPanel(
-            state=state, status=status, pairs=pairs, origin=origin, board=board, items=items, item=item
+            state=state,
+            status=status,
+            pairs=pairs,
+            protocol=protocol,
+            origin=origin,
+            first=first,
+            board=board,
+            items=items,
+            item=item,
         ),
         report=report,
     )
@@ -248,20 +345,62 @@ def _form(state: AppState, t: T) -> RequestForm:
             run = controls.questions(settings, t)
         with gr.Column(min_width=280):
             gr.Markdown(t("side_a"), elem_classes=["jg-section", "jg-section-a"])
-            a = controls.side(settings, t, DEFAULT.a, "a")
+            a = controls.side(settings, t, DEFAULT.a, "a", device=state.device)
+            price = price_box.build(t, run.by_name["budget"], "")
         with gr.Column(min_width=280):
             gr.Markdown(t("side_b"), elem_classes=["jg-section", "jg-section-b"])
             use_b = gr.Checkbox(True, label=t("use_b"), elem_id="use-b")
-            b = controls.side(settings, t, DEFAULT_B, "b", same=True)
-    return RequestForm(run, a, use_b, b)
+            b = controls.side(settings, t, DEFAULT_B, "b", same=True, device=state.device)
+    return RequestForm(run, a, notes_beside(), price, use_b, b)
 
 
-def item_list() -> gr.HTML:
-    """The list of items; `static/items.js` draws its value."""
+def _in_sight(form: RequestForm, places: Sequence[gr.Column], t: T) -> None:
+    """Put both models and the number of items, which most visitors change alone, before the rest of the form."""
+    assert form.b is not None
+    models = [(form.a.by_name["model"], "side_a", "jg-section-a"), (form.b.by_name["model"], "side_b", "jg-section-b")]
+    for place, (component, title, side) in zip(places, models, strict=False):
+        component.unrender()  # type: ignore[no-untyped-call]
+        with place:
+            gr.Markdown(t(title), elem_classes=["jg-section", side])
+            component.render()  # type: ignore[no-untyped-call]
+    limit = form.run.by_name["limit"]
+    limit.unrender()  # type: ignore[no-untyped-call]
+    with places[-1]:
+        limit.render()  # type: ignore[no-untyped-call]
+
+
+def _pairs(t: T) -> gr.Dropdown:
+    """The comparisons that came with the application."""
+    return gr.Dropdown(
+        [(t(f"showcase_{pair.name}"), pair.name) for pair in showcase.PAIRS],
+        value=showcase.PAIRS[0].name,
+        label=t("showcase_pick"),
+        elem_id="pairs",
+        filterable=False,
+        visible=showcase.is_available(),
+        min_width=260,
+    )
+
+
+def _protocols(t: T) -> gr.Dropdown:
+    """What all answers in sight are judged by."""
+    return gr.Dropdown(
+        list(PROTOCOLS),
+        value=OFFICIAL,
+        label=t("protocol"),
+        elem_id="compare-protocol",
+        filterable=False,
+        min_width=160,
+    )
+
+
+def item_list(state: AppState) -> gr.HTML:
+    """The list of items; `static/items.js` and the two scripts after it draw its value."""
     return gr.HTML(
         None,
         html_template='<div class="jg-tools"></div><div class="jg-list" role="listbox" tabindex="0"></div>',
-        js_on_load=(views.STATIC / "items.js").read_text("utf-8"),
+        js_on_load="".join((views.STATIC / name).read_text("utf-8") for name in SCRIPTS),
+        server_functions=server_functions(state),
         apply_default_css=False,
         elem_id="items",
     )
@@ -275,6 +414,11 @@ def _address(request: gr.Request) -> Address:
         return Address()
 
 
+def _protocol_in(address: Address) -> str:
+    """The protocol that an address names for this tab."""
+    return address.protocol if address.protocol and address.tab in ("", "compare") else OFFICIAL
+
+
 def _check_models(state: AppState, linked: RunRequest | None) -> None:
     """Refuse a link that names a model which a public server does not run; raises UnknownNameError."""
     for side in linked.sides.values() if linked and state.settings.public else ():
@@ -285,10 +429,12 @@ def _check_models(state: AppState, linked: RunRequest | None) -> None:
 def _limits_html(state: AppState, lang: str) -> str:
     """What a public server does not do, said beforehand."""
     settings, names = state.settings, model_ids(state.settings)
+    minutes = round((settings.max_seconds or 0) / 60)
     lines = [
         word("public_models", lang).format(len(names), listed(names, lang)),
-        word("public_items", lang).format(settings.max_items, round((settings.max_seconds or 0) / 60)),
+        word("public_items", lang).format(settings.max_items, minutes),
         word("public_one", lang),
         word("public_own", lang),
     ]
-    return views.render("limits", {"lines": lines}, lang)
+    line = word("public_line", lang).format(len(names), settings.max_items, minutes)
+    return views.render("limits", {"line": line, "lines": lines}, lang)

@@ -16,6 +16,7 @@ from jglue_app.results import showcase
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import to_command_line, to_url_query
+from jglue_app.scoring.protocols import get_protocol
 from jglue_app.ui import views
 from jglue_app.ui.address import Address, to_query
 from jglue_app.ui.events import Updates
@@ -24,9 +25,14 @@ from jglue_app.ui.progress import REDRAW_INTERVAL_S, progress_html
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
+from jglue_app.ui.views.items import MORE_FILTERS, unknown_filter
 
 KIND = "compare"
 """Of the jobs that the tab starts."""
+PROTOCOL = "compare protocol"
+"""The place of `AppState.current_view` that has the protocol of a page."""
+OFFICIAL = "official"
+"""The protocol that a page begins with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,8 +41,11 @@ class ComparisonPanel:
 
     state: AppState
     status: gr.HTML
-    pairs: gr.Radio
+    pairs: gr.Dropdown
+    protocol: gr.Dropdown
+    """What the card, the scoreboard, the list and the item are judged by."""
     origin: gr.HTML
+    first: gr.HTML
     board: gr.HTML
     items: gr.HTML
     item: gr.HTML
@@ -44,7 +53,16 @@ class ComparisonPanel:
     @property
     def components(self) -> list[Component]:
         """All of them."""
-        return [self.status, self.pairs, self.origin, self.board, self.items, self.item]
+        return [self.status, self.pairs, self.origin, self.first, self.board, self.items, self.item]
+
+    def protocol_of(self, page: str) -> str:
+        """The protocol that a page has chosen."""
+        return str(self.state.current_view(page, PROTOCOL, OFFICIAL))
+
+    def judge_by(self, page: str, protocol: str) -> Updates:
+        """Remember the protocol of a page. What is drawn there from then on is judged by it."""
+        self.state.set_current_view(page, PROTOCOL, get_protocol(protocol).name)
+        return {self.protocol: protocol}
 
     def drawing(self, job: Job, lang: str, page: str = "", view: Address | None = None) -> Callable[[bool], Updates]:
         """Draws a job for `follow`. Once the page shows another comparison, only the status is drawn.
@@ -55,7 +73,7 @@ class ComparisonPanel:
             page: where they are drawn.
             view: how the item list begins.
         """
-        drawing = _JobDrawing(self, job, lang, view)
+        drawing = _JobDrawing(self, job, lang, page, view)
 
         def draw(last: bool) -> Updates:
             updates = drawing.final() if last else drawing.update()
@@ -65,44 +83,59 @@ class ComparisonPanel:
 
         return draw
 
-    def job_so_far(self, job: Job, lang: str, view: Address | None = None) -> Updates:
+    def job_so_far(self, job: Job, lang: str, page: str, view: Address | None = None) -> Updates:
         """What an ended job has to show; of an active one the status, because the next event follows it."""
         if job.active:
             return {self.status: progress_html(job, lang, ahead=self.state.jobs.queue_position(job))}
-        return self.drawing(job, lang, view=view)(True)
+        return self.drawing(job, lang, page, view)(True)
 
-    def shipped_pair(self, owner: str, lang: str, name: str = "", view: Address | None = None) -> Updates:
-        """The views of a comparison that came with the application, its most telling item opened."""
+    def judged_again(self, owner: str, lang: str, pair: Pair, page: str) -> Updates:
+        """What is shown of a pair, under the protocol that the page has now. The list asks for its open item again."""
+        protocol = self.protocol_of(page)
+        return {
+            self.first: comparison.first_html(self.state, owner, pair, lang, protocol=protocol),
+            self.board: comparison.board_html(self.state, owner, pair, lang, protocol=protocol),
+            self.items: comparison.item_list_value(self.state, owner, pair, lang, protocol=protocol),
+        }
+
+    def shipped_pair(self, owner: str, lang: str, page: str, name: str = "", view: Address | None = None) -> Updates:
+        """The views of a comparison that came with the application, its most instructive item opened."""
         if not showcase.is_available():
             return {
                 self.status: "",
                 self.pairs: None,
                 self.origin: "",
+                self.first: views.empty(word("empty_board", lang)),
                 self.board: views.empty(word("empty_board", lang)),
                 self.items: None,
                 self.item: views.empty(word("empty_item", lang)),
             }
         pair = next((pair for pair in showcase.PAIRS if pair.name == name), showcase.PAIRS[0])
-        return self.stored_pair(owner, lang, SHIPPED + pair.a, SHIPPED + pair.b, view)
+        return self.stored_pair(owner, lang, page, *names_of(pair), view)
 
-    def stored_pair(self, owner: str, lang: str, a: str, b: str = "", view: Address | None = None) -> Updates:
-        """The views of two stored runs, or one, with the item of the address opened, or their most telling one."""
+    def stored_pair(
+        self, owner: str, lang: str, page: str, a: str, b: str = "", view: Address | None = None
+    ) -> Updates:
+        """The views of two stored runs, or one, with the item of the address opened, or the most instructive one."""
+        state, protocol, pair = self.state, self.protocol_of(page), Pair(a, b)
         shipped = a.startswith(SHIPPED) and b.startswith(SHIPPED)
-        made_by = request_of(self.state, owner, a, b)
-        pair = Pair(a, b)
+        made_by = request_of(state, owner, a, b)
+        link = _address_of(pair)
         listed = comparison.item_list_value(
-            self.state, owner, pair, lang, open_first=True, link=_address_of(pair), view=view
+            state, owner, pair, lang, open_first=True, link=link, protocol=protocol, view=view
         )
         opened = listed["open"]
         item = views.empty(word("empty_item", lang))
         if opened:
-            item = comparison.item_html(self.state, owner, {"a": a, "b": b}, opened["task"], opened["id"], lang)
+            names = {"a": a, "b": b}
+            item = comparison.item_html(state, owner, names, opened["task"], opened["id"], lang, protocol=protocol)
         made_with = to_command_line(made_by) if made_by and shipped else ""
         return {
             self.status: _not_in_list(listed, view, lang) if view else "",
             self.pairs: next((one.name for one in showcase.PAIRS if names_of(one) == (a, b)), None),
-            self.origin: comparison.provenance_html(self.state, owner, pair, lang, made_with),
-            self.board: comparison.board_html(self.state, owner, pair, lang),
+            self.origin: comparison.provenance_html(state, owner, pair, lang, made_with),
+            self.first: comparison.first_html(state, owner, pair, lang, protocol=protocol),
+            self.board: comparison.board_html(state, owner, pair, lang, protocol=protocol),
             self.items: listed,
             self.item: item,
         }
@@ -111,8 +144,8 @@ class ComparisonPanel:
 class _JobDrawing:
     """Draws a job again and again; remembers when it has drawn what takes long."""
 
-    def __init__(self, panel: ComparisonPanel, job: Job, lang: str, view: Address | None = None) -> None:
-        self._panel, self._job, self._lang, self._view = panel, job, lang, view
+    def __init__(self, panel: ComparisonPanel, job: Job, lang: str, page: str, view: Address | None = None) -> None:
+        self._panel, self._job, self._lang, self._page, self._view = panel, job, lang, page, view
         self._list_drawn_at = 0.0
         self._bars_drawn = 0
         self._first = True
@@ -121,22 +154,24 @@ class _JobDrawing:
         """New values while the job is active."""
         panel, job, lang = self._panel, self._job, self._lang
         updates: Updates = {panel.status: progress_html(job, lang, ahead=panel.state.jobs.queue_position(job))}
-        if not (job.runs and job.bars):
-            return updates
+        rows = sum(event.done for event in list(job.bars.values()))
+        if not (job.runs and rows):
+            return updates  # What was there before stays until there is something of the run.
         panel.state.grant_access(job)
         pair = pair_of(job)
-        rows = sum(event.done for event in list(job.bars.values()))
         now = time.monotonic()
         # A long list takes long to draw, and a scoreboard long to test.
         list_due = now - self._list_drawn_at >= max(REDRAW_INTERVAL_S, rows / 800)
         board_due = self._bars_drawn != len(job.bars) or (list_due and rows < 400)
         self._bars_drawn = len(job.bars)
+        protocol = panel.protocol_of(self._page)
         if board_due:
-            updates[panel.board] = comparison.board_html(panel.state, job.owner, pair, lang)
+            updates[panel.board] = comparison.board_html(panel.state, job.owner, pair, lang, protocol=protocol)
+            updates[panel.first] = comparison.first_html(panel.state, job.owner, pair, lang, protocol=protocol)
         if list_due:
             self._list_drawn_at = now
             updates[panel.items] = comparison.item_list_value(
-                panel.state, job.owner, pair, lang, link=_link(job), view=self._view
+                panel.state, job.owner, pair, lang, link=_link(job), protocol=protocol, view=self._view
             )
             # What a visitor has chosen since then stays.
             self._view = None
@@ -155,9 +190,19 @@ class _JobDrawing:
         updates: Updates = {panel.status: progress_html(job, lang, failed_items=failed)}
         if not any(data and data.records for data in comparison.load_both(panel.state, job.owner, pair)):
             return updates
-        updates[panel.board] = comparison.board_html(panel.state, job.owner, pair, lang)
+        protocol = panel.protocol_of(self._page)
+        updates[panel.first] = comparison.first_html(panel.state, job.owner, pair, lang, protocol=protocol)
+        updates[panel.board] = comparison.board_html(panel.state, job.owner, pair, lang, protocol=protocol)
         updates[panel.items] = comparison.item_list_value(
-            panel.state, job.owner, pair, lang, open_first=True, fetch=True, link=_link(job), view=self._view
+            panel.state,
+            job.owner,
+            pair,
+            lang,
+            open_first=True,
+            fetch=True,
+            link=_link(job),
+            protocol=protocol,
+            view=self._view,
         )
         if self._first:
             updates |= self._no_shipped_pair()
@@ -190,8 +235,8 @@ def _address_of(pair: Pair) -> str:
 def _not_in_list(listed: Mapping[str, Any], view: Address, lang: str) -> str:
     """What an address names and the list has not."""
     filters = [name for name, _ in listed["filters"]]
-    if view.filter and view.filter not in filters:
-        return views.failure(UnknownNameError("filter", view.filter, filters), lang)
+    if view.filter and (unknown := unknown_filter(view.filter, filters)):
+        return views.failure(UnknownNameError("filter", unknown, (*filters, *MORE_FILTERS)), lang)
     if view.item and listed["open"] != listed["view"]["open"]:
         error = InputError("This comparison has no item {item}. Choose one from the list.", item="/".join(view.item))
         return views.failure(error, lang)

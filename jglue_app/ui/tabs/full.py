@@ -7,19 +7,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import RunRequest, Side
-from jglue_app.ui import controls, views
+from jglue_app.ui import controls, price_box, run_button, views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
-from jglue_app.ui.form import RequestForm
+from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.progress import follow, progress_html, stop_handler
+from jglue_app.ui.progress import progress_html
+from jglue_app.ui.prompt_check import PromptCheck
+from jglue_app.ui.run_button import STOP_WORDS, Drawing, RunButton
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import export_controls, wandb_panel
 from jglue_app.ui.tabs.compare_panel import pair_of
@@ -48,8 +51,10 @@ class FullTab:
     form: RequestForm
     repeat: gr.HTML
     push_when_done: gr.Checkbox
-    run: gr.Button
-    stop: gr.Button
+    run: RunButton
+    checks: PromptCheck
+    verdict: gr.HTML
+    """On the prompts, beside the button."""
     status: gr.HTML
     board: gr.HTML
     name: gr.Textbox
@@ -62,16 +67,24 @@ class FullTab:
     @property
     def views(self) -> list[Component]:
         """What shows a run."""
-        return [self.status, self.board, self.unfinished, self.resume, self.name]
+        return [self.status, self.board, self.unfinished, self.resume, self.name, *self.run.components]
 
     def connect(self) -> None:
         """Listen to the events of the tab."""
         form = self.form.components
-        filled = [*self.form.groups, *form, self.repeat]
-        gr.on(changes_of(form), self.describe, set(form), self.repeat, **AS_TYPED)
-        start = self.run.click(
-            errors_shown_in(self.status, self.start), {self.push_when_done, *form}, self.views, **FOLLOWS_JOB
+        filled = [*self.form.groups, *self.form.outputs, self.repeat]
+        inputs: set[Block] = set(self.form.inputs)
+        described = [self.repeat, *self.form.described, *self.run.components]
+        gr.on(changes_of(form), self.describe, inputs, described, **AS_TYPED)
+        self.form.connect(self.state)
+        check = {**PRIVATE, "trigger_mode": "always_last", "concurrency_limit": 4}
+        gr.on(changes_of(form), self.check_prompts, set(inputs), self.verdict, **check)
+        inputs |= {self.push_when_done}
+        press = errors_shown_in(self.status, self.press)
+        start = self.run.button.click(
+            press, {*inputs, self.run.button}, self.views, **FOLLOWS_JOB, trigger_mode="multiple"
         )
+        switch = self.run.switch.click(errors_shown_in(self.status, self.start), inputs, self.views, **FOLLOWS_JOB)
         resume = self.resume.click(self.fill_from_run, self.unfinished, filled, **PRIVATE).then(
             errors_shown_in(self.status, self.resume_run),
             {self.push_when_done, self.unfinished},
@@ -86,9 +99,8 @@ class FullTab:
             concurrency_limit=8,
             **PRIVATE,
         ).then(self.follow_latest, None, self.views, **FOLLOWS_JOB)
-        for run in (start, resume, load):
+        for run in (start, switch, resume, load):
             run.then(self.push.follow_latest, None, self.push.status, **FOLLOWS_JOB)
-        self.stop.click(stop_handler(self.state, KIND), None, self.status, **FOLLOWS_JOB)
         self.export.connect(self.state, self.name, self.exported)
         with_run = [self.open_items, self.export.format, self.export.export, self.push.box]
         self.name.change(
@@ -101,17 +113,30 @@ class FullTab:
 
     # --- the request ----------------------------------------------------------------------------------------
 
-    def describe(self, request: gr.Request, values: Values) -> str:
+    def describe(self, request: gr.Request, values: Values) -> Updates:
         """The command that runs what the form asks for, or what is wrong with it."""
         lang = language(request)
-        try:
-            return repeat_html(self.form.read(self.state.settings, values), lang, link=False)
-        except JglueAppError as e:
-            return no_repeat_html(e.message, lang)
+        found, beside = self.form.check(self.state.settings, values, lang)
+        wanted = None if isinstance(found, JglueAppError) else found
+        beside |= self.run.looks_for(visitor_id(request), lang, wanted)
+        if isinstance(found, JglueAppError):
+            return {self.repeat: no_repeat_html(found.message, lang), **beside}
+        return {self.repeat: repeat_html(found, lang, link=False), **beside}
+
+    def check_prompts(self, request: gr.Request, values: Values) -> Iterator[str]:
+        """What the linter says of the prompts, before anything is loaded."""
+        found, _ = self.form.check(self.state.settings, values, language(request))
+        if isinstance(found, JglueAppError):
+            yield ""
+            return
+        yield from self.checks.html(visitor_id(request), found, language(request))
 
     def fill(self, request: RunRequest, lang: str) -> Updates:
         """Values of form and command that ask for something."""
-        return {**self.form.fill(request), self.repeat: repeat_html(request, lang, link=False)}
+        return {
+            **self.form.fill(self.state.settings, request, lang),
+            self.repeat: repeat_html(request, lang, link=False),
+        }
 
     def fill_from_run(self, request: gr.Request, name: str | None) -> Updates:
         """The form as the run that is resumed was made, so that page and run agree."""
@@ -128,12 +153,19 @@ class FullTab:
 
     # --- a run ----------------------------------------------------------------------------------------------
 
+    def press(self, request: gr.Request, values: Values) -> Iterator[Updates]:
+        """What the button says: start the run that the form asks for and follow it, or stop what is going on."""
+        yield from self._press(request, values, stops=values[self.run.button] in STOP_WORDS)
+
     def start(self, request: gr.Request, values: Values) -> Iterator[Updates]:
-        """Start the run that the form asks for and follow it."""
-        lang = language(request)
-        yield {self.status: views.note(word("loading", lang))}
-        wanted = self.form.read(self.state.settings, values)
-        yield from self._start(request, wanted, push=values[self.push_when_done])
+        """Start the run that the form asks for, whatever is going on."""
+        yield from self._press(request, values, stops=False)
+
+    def _press(self, request: gr.Request, values: Values, *, stops: bool) -> Iterator[Updates]:
+        def read() -> RunRequest:
+            return self.form.read(self.state.settings, values)
+
+        return self._run(request, read, push=values[self.push_when_done], stops=stops)
 
     def resume_run(self, request: gr.Request, values: Values) -> Iterator[Updates]:
         """Go on with the unfinished run that is chosen, and follow it."""
@@ -142,18 +174,25 @@ class FullTab:
             made_by = self._request_of(visitor_id(request), values[self.unfinished])
             if made_by is None:
                 raise InputError(NOT_ONE_COMMAND)
-        yield from self._start(request, made_by or DEFAULT, push=values[self.push_when_done])
+        yield from self._run(request, lambda: made_by or DEFAULT, push=values[self.push_when_done])
 
-    def _start(self, request: gr.Request, wanted: RunRequest, *, push: bool) -> Iterator[Updates]:
-        job = start_full_run(self.state, visitor_id(request), wanted, push=push)
-        return follow(job, self.drawing(job, language(request)))
+    def _run(
+        self, request: gr.Request, read: Callable[[], RunRequest], *, push: bool, stops: bool = False
+    ) -> Iterator[Updates]:
+        def start(wanted: RunRequest) -> Job:
+            return start_full_run(self.state, visitor_id(request), wanted, push=push)
+
+        return self.run.press(request, read, start, self._drawing(request), stops=stops)
+
+    def _drawing(self, request: gr.Request) -> Drawing:
+        return lambda job: self.drawing(job, language(request))
 
     def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
         """Follow the visitor's job if it is active, after the page was loaded."""
         job = self.state.jobs.latest(visitor_id(request), KIND)
         yield UNCHANGED
         if job is not None and job.active:
-            yield from follow(job, self.drawing(job, language(request)))
+            yield from self.run.follow(request, job, self._drawing(request))
 
     def drawing(self, job: Job, lang: str) -> Callable[[bool], Updates]:
         """Draws a job for `follow`."""
@@ -212,6 +251,7 @@ class FullTab:
         job = self.state.jobs.latest(owner, KIND)
         note = views.note(word("full_public", lang)) if self.state.settings.public else ""
         updates: Updates = {**self.fill(job.request if job else DEFAULT, lang), self.public_note: note}
+        updates |= self.run.looks(owner, lang)
         if job is None or not job.runs:
             return {
                 **updates,
@@ -238,7 +278,8 @@ def build(state: AppState, t: T) -> FullTab:
             items = controls.questions(settings, t, prefix="full-", limit=None, data="official")
         with gr.Column(min_width=280):
             gr.Markdown(t("model"), elem_classes="jg-section")
-            side = controls.side(settings, t, Side(), "full")
+            side = controls.side(settings, t, Side(), "full", device=state.device)
+            price = price_box.build(t, items.by_name["budget"], "full-")
     repeat = pane("full-repeat")
     target, has_key = operator_target()
     push_when_done = gr.Checkbox(
@@ -249,9 +290,8 @@ def build(state: AppState, t: T) -> FullTab:
         elem_id="full-wandb-when-done",
     )
     with gr.Row():
-        run = gr.Button(t("full_run"), variant="primary", elem_id="full-run", scale=2, interactive=not settings.public)
-        stop = gr.Button(t("stop"), elem_id="full-stop", scale=1)
-    status = pane("full-status")
+        run = run_button.buttons(t, t("full_run"), "full-run", interactive=not settings.public)
+    verdict, says, status = pane("full-verdict"), pane("full-run-says"), run_button.status_pane("full-status")
     board = pane("full-board")
     name = gr.Textbox("", visible=False, elem_id="full-name")
     open_items = gr.Button(t("open_items"), elem_id="open-full", visible=False)
@@ -265,11 +305,12 @@ def build(state: AppState, t: T) -> FullTab:
         public_note=public_note,
         unfinished=unfinished,
         resume=resume,
-        form=RequestForm(items, side),
+        form=RequestForm(items, side, notes_beside(), price),
         repeat=repeat,
         push_when_done=push_when_done,
-        run=run,
-        stop=stop,
+        checks=PromptCheck(state),
+        verdict=verdict,
+        run=RunButton(state, KIND, "full_run", status, *run, says),
         status=status,
         board=board,
         name=name,

@@ -1,4 +1,4 @@
-"""The six steps of the course: each an item and one or two ways to ask it. Their texts are labels of the page."""
+"""The course: each step shows what shipped runs hold of an item, and has a model answer that item live."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import gradio as gr
 
 from jglue_app.data import files
 from jglue_app.messages import word
-from jglue_app.results.showcase import SHIPPED
-from jglue_app.runs.request import Side
+from jglue_app.results import showcase
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import FOLLOWS_JOB, PRIVATE, Updates
@@ -18,43 +17,12 @@ from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.lab_jobs import ANSWER, start_answer
 from jglue_app.ui.progress import follow, stop_handler
 from jglue_app.ui.state import AppState
+from jglue_app.ui.tabs.course_steps import STEPS, Step
 from jglue_app.ui.tabs.lab_item import answer_views
-from jglue_app.ui.views import comparison
+from jglue_app.ui.views import course
 from jglue_app.ui.views.request import side_text
 from jglue_app.ui.visitor import language, page_id, visitor_id
 
-BASE = Side("gemma-3-270m")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step with its live example."""
-
-    name: str
-    """Its texts are the labels `course_<name>_title`, `_text` and `_look`."""
-    task: str
-    item: str
-    """Id of one of our sample items."""
-    sides: tuple[Side, ...]
-    """Ways in which the model that comes with the application is asked, one after the other."""
-    stored: tuple[str, ...] = ()
-    """Shipped runs whose answer to the item is shown as well."""
-
-
-STEPS = (
-    Step("base", "marc_ja", "sm001", (BASE,)),
-    Step("form", "jcommonsenseqa", "900042", (BASE,)),
-    Step("shots", "marc_ja", "sm001", (BASE, Side("gemma-3-270m", shots=3))),
-    Step(
-        "chat",
-        "jnli",
-        "sn008",
-        (Side("gemma-3-270m", "alpaca", shots=3), Side("gemma-3-270m", "rinna", shots=3)),
-        stored=("base-3-shot", "chat-3-shot"),
-    ),
-    Step("ranking", "marc_ja", "sm014", (BASE,)),
-    Step("leaderboards", "marc_ja", "sm027", (BASE,)),
-)
 VIEW = "course"
 """What a page shows in this place is the name of a step."""
 
@@ -66,6 +34,9 @@ class CourseTab:
     state: AppState
     step: gr.Radio
     text: gr.HTML
+    """The step's text, and stored answers that show it."""
+    live: gr.HTML
+    """How the model is asked live."""
     run: gr.Button
     stop: gr.Button
     next: gr.Button
@@ -74,7 +45,7 @@ class CourseTab:
 
     def connect(self) -> None:
         """Listen to the events."""
-        views_of_step = [self.text, self.status, self.result]
+        views_of_step = [self.text, self.live, self.status, self.result]
         self.step.change(self.turn_to, self.step, views_of_step, **PRIVATE)
         gr.on(None, self.show, self.step, views_of_step, **PRIVATE)
         self.next.click(_name_after, self.step, self.step, api_visibility="private", queue=False)
@@ -83,9 +54,15 @@ class CourseTab:
         self.stop.click(stop_handler(self.state, ANSWER), None, self.status, **FOLLOWS_JOB)
 
     def show(self, request: gr.Request, name: str) -> Updates:
-        """The text of a step."""
+        """A step with its stored answers."""
         self.state.set_current_view(page_id(request), VIEW, name)
-        return {self.text: _step_html(self.state, request, _step(name)), self.status: "", self.result: ""}
+        step = _step(name)
+        return {
+            self.text: step_html(self.state, visitor_id(request), step, language(request)),
+            self.live: live_html(step, language(request)),
+            self.status: "",
+            self.result: "",
+        }
 
     def turn_to(self, request: gr.Request, name: str) -> Updates:
         """The text of another step; an answer that is still on its way belongs to the step before."""
@@ -97,16 +74,14 @@ class CourseTab:
     def ask(self, request: gr.Request, name: str) -> Iterator[Updates]:
         """Have the model answer the step's item."""
         step, lang = _step(name), language(request)
-        items = files.load(self.state.settings, step.task, data="sample").items
-        item = next(item for item in items if item.id == step.item)
+        first = step.examples[0]
+        items = files.load(self.state.settings, first.task, data="sample").items
+        item = next(item for item in items if item.id == first.item)
         job = start_answer(self.state, visitor_id(request), dict(zip("AB", step.sides, strict=False)), item)
 
         def draw(last: bool) -> Updates:
             status, answers = answer_views(self.state, job, lang, last)
-            if not answers:
-                return {self.status: status}
-            hint = views.render("course_hint", {"text": word(f"course_{step.name}_look", lang)}, lang)
-            return {self.status: status, self.result: hint + answers}
+            return {self.status: status, self.result: answers} if answers else {self.status: status}
 
         for updates in follow(job, draw):
             if not self.state.is_current_view(page_id(request), VIEW, name):
@@ -123,12 +98,12 @@ def build(state: AppState, t: T) -> CourseTab:
         label=t("course"),
         elem_id="course-step",
     )
-    text = pane("course-text")
+    text, live = pane("course-text"), pane("course-live")
     with gr.Row():
         run = gr.Button(t("course_run"), variant="primary", elem_id="course-run", scale=2)
         stop = gr.Button(t("stop"), elem_id="course-stop", scale=1)
         next_ = gr.Button(t("course_next"), elem_id="course-next", scale=1)
-    tab = CourseTab(state, step, text, run, stop, next_, pane("course-status"), pane("course-result"))
+    tab = CourseTab(state, step, text, live, run, stop, next_, pane("course-status"), pane("course-result"))
     tab.connect()
     return tab
 
@@ -143,17 +118,25 @@ def _name_after(name: str) -> str:
     return names[(names.index(name) + 1) % len(names)] if name in names else names[0]
 
 
-def _step_html(state: AppState, request: gr.Request, step: Step) -> str:
-    lang = language(request)
-    stored = ""
-    if step.stored:
-        names = dict(zip("ab", (SHIPPED + run for run in step.stored), strict=False))
-        stored = comparison.item_html(state, visitor_id(request), names, step.task, step.item, lang, steps=False)
+def step_html(state: AppState, owner: str, step: Step, lang: str) -> str:
+    """The text of a step and the stored answers that show it, if the shipped runs are installed."""
+    stored = []
+    if showcase.is_available():
+        if two := step.two_scores:
+            stored.append(course.two_scores_html(state, owner, two.run, two.task, two.protocols, lang))
+        stored += [course.answers_html(state, owner, e.runs, e.task, e.item, lang) for e in step.examples]
     payload = {
         "number": STEPS.index(step) + 1,
         "of": len(STEPS),
         "title": word(f"course_{step.name}_title", lang),
         "paragraphs": word(f"course_{step.name}_text", lang).split("\n"),
-        "sides": [{"name": n, "text": side_text(s, lang)} for n, s in zip("AB", step.sides, strict=False)],
+        "stored": stored,
+        "look": word(f"course_{step.name}_look", lang),
     }
-    return views.render("course_step", payload, lang) + stored
+    return views.render("course_step", payload, lang)
+
+
+def live_html(step: Step, lang: str) -> str:
+    """How the model is asked when the step is tried live."""
+    sides = [{"name": n, "text": side_text(s, lang)} for n, s in zip("AB", step.sides, strict=False)]
+    return views.render("course_live", {"text": word(step.live, lang), "sides": sides}, lang)

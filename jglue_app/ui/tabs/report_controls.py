@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from jglue_app.errors import InputError
 from jglue_app.messages import Message, word
@@ -40,31 +39,22 @@ class ReportControls:
     download: gr.File
     status: gr.HTML
 
-    def connect(self, state: AppState, protocol: Component | None = None) -> None:
-        """Listen to the button.
-
-        Args:
-            state: the server's.
-            protocol: its value is the protocol under which the comparison is shown; None for the official one.
-        """
+    def connect(self, state: AppState) -> None:
+        """Listen to the button."""
 
         def make(request: gr.Request, values: Values) -> Updates:
-            scored_by = "official" if protocol is None else str(values[protocol])[:50]
-            asked = asked_for(values[self.shown], scored_by)
-            path = report_of_runs(state, visitor_id(request), asked)
+            path = report_of_runs(state, visitor_id(request), asked_for(values[self.shown]))
             return {
                 self.download: gr.update(value=str(path), visible=True),
                 self.status: views.note(word("export_done", language(request)).format(path.name)),
             }
 
         hidden: Updates = {self.download: gr.update(visible=False)}
-        inputs: list[Component] = [self.shown, *([protocol] if protocol is not None else [])]
-        others = ", other" if protocol is not None else ""
         self.make.click(
             errors_shown_in(self.status, make, hidden),
-            set(inputs),
+            {self.shown},
             [self.download, self.status],
-            js=f"(shown{others}) => [JSON.stringify({SHOWN}){others}]",
+            js=f"() => JSON.stringify({SHOWN})",
             **PRIVATE,
         )
 
@@ -78,7 +68,7 @@ def build(t: T) -> ReportControls:
     return ReportControls(shown=gr.Textbox(visible=False), make=make, download=download, status=status)
 
 
-def asked_for(shown: Any, protocol: str) -> Asked:
+def asked_for(shown: Any) -> Asked:
     """The report of what a page shows. The text comes from the browser and may be anything.
 
     Raises:
@@ -95,7 +85,9 @@ def asked_for(shown: Any, protocol: str) -> Asked:
     names = tuple(name for side in ("a", "b") if (name := told.get(side)) and isinstance(name, str))
     if not names or any(len(name) > 200 for name in names):
         raise InputError(UNREADABLE)
-    return Asked(tuple(dict.fromkeys(names)), protocol, _items(told.get("items")))
+    protocol = told.get("protocol")
+    scored_by = protocol[:50] if isinstance(protocol, str) else "official"
+    return Asked(tuple(dict.fromkeys(names)), scored_by, _items(told.get("items")))
 
 
 def _items(told: Any) -> Ids | None:

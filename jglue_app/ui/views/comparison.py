@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jglue_app.errors import StoreError
@@ -17,6 +17,7 @@ from jglue_app.results.embedding_references import (
     is_embedding,
 )
 from jglue_app.results.library import Ids, StoredRun
+from jglue_app.results.marks import NO_ITEM_MARKS, Marks
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.judged import Judged, ScoredItem
@@ -90,7 +91,7 @@ def first_html(
     judged = judged_pair(state, owner, pair, protocol)
     if b is None:
         report = state.report(owner, pair.a, protocol, pair.ids_a)
-        payload = first_card(report, None, None, judged, lang, links=links)
+        payload = first_card(report, None, None, (judged[0], None), lang, links=links)
     else:
         found = state.comparison(owner, pair.a, pair.b, protocol, pair.ids_a, pair.ids_b)
         change = change_between(a.spec, b.spec)
@@ -181,15 +182,17 @@ def item_list_value(
         lang,
         names=(pair.a, pair.b),
         sources=data.sources if data else {},
+        marks=(marks_of(state, owner, pair.a), marks_of(state, owner, pair.b)),
         open_first=open_first,
         fetch=fetch,
         link=link,
     )
+    listed["protocol"] = protocol
     # Whether the list has only the items that were requested, and not all that are stored.
     listed["part"] = pair.ids_a is not None
     if view is not None:
         listed["view"] = view.item_list_view()
-        if view.item and any((row["k"], row["i"]) == view.item for row in listed["rows"]):
+        if view.item and any(view.item[1] in rows.get(view.item[0], {}) for rows in (rows_a, rows_b or {})):
             listed["open"] = listed["view"]["open"]
     return listed
 
@@ -224,9 +227,17 @@ def provenance_html(state: AppState, owner: str, pair: Pair, lang: str, command:
 
 
 def item_html(
-    state: AppState, owner: str, names: Mapping[str, str], task: str, id_: str, lang: str, *, steps: bool = True
+    state: AppState,
+    owner: str,
+    names: Mapping[str, str],
+    task: str,
+    id_: str,
+    lang: str,
+    *,
+    steps: bool = True,
+    protocol: str = "official",
 ) -> str:
-    """One item of one or two runs. The names come from the browser and may be any text."""
+    """One item of one or two runs, judged by a protocol. The names come from the browser and may be any text."""
     sides: list[SideView] = []
     source = ""
     written: dict[str, str] = {}
@@ -236,7 +247,7 @@ def item_html(
         if not name:
             continue
         try:
-            row = state.judged(owner, name).get(task, {}).get(id_)
+            row = state.judged(owner, name, protocol).get(task, {}).get(id_)
             judgements = state.item_judgements(owner, name, task, id_) if row else {}
             run = state.stored(owner, name)
             data = state.data(owner, name)
@@ -246,6 +257,8 @@ def item_html(
             continue
         sides.append(side_view(side.upper(), run, data, row, judgements))
         source = word(f"source_{sources.get(task, 'official')}", lang)
+        marked = marks_of(state, owner, name).get((task, id_), NO_ITEM_MARKS)
+        sides[-1] = replace(sides[-1], run=name, marked=marked)
         if not is_embedding(run):
             written[side] = name
     if not any(side.row for side in sides):
@@ -253,10 +266,26 @@ def item_html(
     item = next(side.row.item for side in sides if side.row)
     lab = {"task": task, "id": id_, "a": written.get("a", ""), "b": written.get("b", "")} if written else None
     cosines = _cosines(state, owner, set(names.values()), item)
-    payload = item_view(sides, lang, source, lab=lab if steps else None, steps=steps, cosines=cosines)
+    payload = item_view(
+        sides,
+        lang,
+        source,
+        lab=lab if steps else None,
+        steps=steps,
+        cosines=cosines,
+        marks_note=word("marks_public", lang) if state.settings.public and steps else "",
+    )
     link = {"run_a": names.get("a", ""), "run_b": names.get("b", ""), "item": f"{task}/{id_}"}
     named = {key: value for key, value in link.items() if value} if steps else {}
     return views.render("item", {**payload, "link": named}, lang)
+
+
+def marks_of(state: AppState, owner: str, name: str) -> Marks:
+    """What the visitor sees of a run's marks; nothing where they cannot be read, which is said when one is set."""
+    try:
+        return state.marks.of(owner, name, state.path(owner, name)) if name else {}
+    except StoreError:
+        return {}
 
 
 def side_view(

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from jglue_app.messages import Message, say, word
+from jglue_app.messages import Message, bracketed, named, say, word
 from jglue_app.prompts import thoughts
 from jglue_app.scoring.headline import headline
 from jglue_app.scoring.judged import Judged, ScoredItem, knows_answer
 from jglue_app.scoring.key_items import KeyItem, gold_share, key_items
+from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import best_choice, is_right
 from jglue_app.scoring.standing import knowing
 from jglue_app.scoring.types import Comparison, Report
@@ -21,6 +22,7 @@ from jglue_app.ui.views import MARKS, short
 from jglue_app.ui.views.item import gold_forms
 from jglue_app.ui.views.items import matching_filters
 from jglue_app.ui.views.pieces import pieces
+from jglue_app.ui.views.reading import reading_rule
 from jglue_app.ui.views.run_labels import run_label_text
 from jglue_app.ui.views.short_names import short_names
 from jglue_app.ui.views.strips import strips
@@ -117,7 +119,19 @@ def _answer(row: ScoredItem | None, lang: str) -> dict[str, Any]:
     if not output.text:
         return answer | {"note": word("empty_text", lang)}
     read = judgement.strict if judgement.strict.value is not None else judgement.lenient
-    return answer | {"raw": excerpt(output.text, read.span, row.record.prompt.thought)}
+    return answer | {
+        "raw": excerpt(output.text, read.span, row.record.prompt.thought),
+        "read": _reading(row, lang),
+    }
+
+
+def _reading(row: ScoredItem, lang: str) -> str:
+    """What the output was read as, and why; empty where the protocol reads no text."""
+    strict = row.judgement.strict
+    if row.item.task in get_protocol(row.judgement.protocol).ranked:
+        return ""
+    value = word("no_reading", lang) if strict.value is None else short(str(strict.value), 30)
+    return named(word("reading_strict", lang), bracketed(value, reading_rule(strict.rule, lang), lang), lang)
 
 
 def excerpt(text: str, span: tuple[int, int] | None, opened: str = "") -> list[dict[str, Any]]:

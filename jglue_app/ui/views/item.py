@@ -12,10 +12,10 @@ from typing import Any
 from jglue_app.messages import Message, listed, named, say, word
 from jglue_app.prompts import thoughts
 from jglue_app.results.embedding_references import ItemCosine
+from jglue_app.results.marks import NO_ITEM_MARKS, SIGNS, ItemMarks
 from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.common import is_cosine
-from jglue_app.scoring.rules import RULES, explain
 from jglue_app.scoring.types import Judgement, Parsed
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
@@ -25,6 +25,7 @@ from jglue_app.ui.views.agreement import agreement_line, agreement_of
 from jglue_app.ui.views.item_diff import Layers, side_by_side
 from jglue_app.ui.views.metrics import metric_name
 from jglue_app.ui.views.pieces import layered, part_of, pieces, special_pieces, special_spans
+from jglue_app.ui.views.reading import reading_rule
 from jglue_app.ui.views.run_labels import run_label_text
 from jglue_app.ui.views.share import image_words, item_image
 
@@ -50,6 +51,10 @@ class SideView:
     """Whether log-probabilities are not of whole answers; see `types.ModelInfo.ranking`."""
     cosine: ItemCosine | None = None
     """Of a run of embeddings: the item's cosine among those of the run."""
+    run: str = ""
+    """The stored run's name, where marks and a note can be put on the item."""
+    marked: ItemMarks = NO_ITEM_MARKS
+    """Those that it has."""
 
 
 def item_view(
@@ -60,6 +65,7 @@ def item_view(
     lab: Mapping[str, str] | None = None,
     steps: bool = True,
     cosines: Sequence[ItemCosine] = (),
+    marks_note: str = "",
 ) -> dict[str, Any]:
     """The item view's payload.
 
@@ -70,6 +76,7 @@ def item_view(
         lab: what the button to the prompt lab passes on; None for no button.
         steps: whether to offer the previous and next item.
         cosines: of the item, in stored runs of embeddings.
+        marks_note: who sees the marks, in that language; empty where there is nothing to know.
     """
     item = next(side.row.item for side in sides if side.row)
     rows = [side.row for side in sides if side.row]
@@ -101,6 +108,7 @@ def item_view(
         "steps": steps,
         "share": item_image(item, gold, [(side.name, side.label, side.row) for side in sides], lang, source),
         "share_words": image_words(lang),
+        "marks_note": marks_note,
     }
 
 
@@ -163,6 +171,7 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
     row = side.row
     if row is None:
         return head | {"missing": word("not_run", lang)}
+    head |= {"run": side.run, "marks": _marks(side.marked, lang), "my_note": side.marked.note}
     judgement, output, prompt = row.judgement, row.record.output, row.record.prompt
     scores = " · ".join(f"{metric_name(metric, lang)} {value:.3f}" for metric, value in judgement.scores.items())
     if isinstance(row.item.gold, float) and isinstance(judgement.lenient.value, float):
@@ -208,6 +217,14 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
         "embedded": is_cosine(row.record),
         "readings": [_reading(word(f"reading_{kind}", lang), parsed, row.item, lang) for kind, parsed in readings],
     }
+
+
+def _marks(found: ItemMarks, lang: str) -> list[dict[str, Any]]:
+    """A button for each mark."""
+    return [
+        {"name": name, "sign": sign, "on": name in found.marks, "text": word(f"mark_{name}", lang)}
+        for name, sign in SIGNS.items()
+    ]
 
 
 def _raw(
@@ -344,8 +361,3 @@ def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]
         "value": value + (f" · F1 {f1:.2f}" if f1 is not None else ""),
         "because": reading_rule(judgement.strict.rule, lang),
     }
-
-
-def reading_rule(rule: str, lang: str) -> str:
-    """The explanation of a reading rule, or of several joined by `+`; the rule itself if it is unknown."""
-    return say(explain(rule), lang) if set(rule.split("+")) <= set(RULES) else rule
