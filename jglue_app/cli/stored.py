@@ -1,4 +1,4 @@
-"""`runs`, `leaderboard`, `export`, `import` and `delete`: what can be done with runs that are stored."""
+"""`runs`, `name`, `leaderboard`, `export`, `import` and `delete`: what can be done with runs that are stored."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ from jglue_app.results import table_files as files
 from jglue_app.results.importers import FORMATS
 from jglue_app.results.importers.import_run import ImportResult, Items, import_logs, import_summary
 from jglue_app.results.library import Library
+from jglue_app.results.rankings import Rankings, rankings, reader_of
+from jglue_app.results.run_name import MAX_DESCRIPTION, MAX_NAME, read_name, write_name
+from jglue_app.runs.store import RunStore
 from jglue_app.scoring import notices
 from jglue_app.scoring.leaderboard import leaderboard as rank
 from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.ranking import Place
 from jglue_app.settings import Settings
 
 REPORT_FORMATS = ("html", "htm")
@@ -41,7 +45,9 @@ def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     runs, damaged = library.all(), library.damaged()
     if as_json:
         rows: list[dict[str, Any]] = [
-            {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned} for r in runs
+            {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned}
+            | {"made_as": r.made_as, "description": r.description}
+            for r in runs
         ]
         rows += [{"id": name, "damaged": why} for name, why in damaged.items()]
         print_json(rows)
@@ -52,6 +58,28 @@ def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     if runs or not damaged:
         print_table(table) if runs else print_lines(["There is no run yet. `python -m jglue_app run` makes one."])
     _tell_damaged(damaged)
+
+
+def name_run(
+    run: RunArgument,
+    name: Annotated[
+        str | None, typer.Argument(help=f"The name, of at most {MAX_NAME} characters; '' removes it.")
+    ] = None,
+    description: Annotated[
+        str | None,
+        typer.Option(help=f"What the run is, in at most {MAX_DESCRIPTION:,} characters; '' removes it."),
+    ] = None,
+    runs_dir: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name a stored run, or describe it; with neither, print what it is called. The run itself stays as it is."""
+    path = Path(find_run(run, settings_of(runs_dir)))
+    RunStore(path).manifest()
+    called = read_name(path) if name is None and description is None else write_name(path, name, description)
+    if as_json:
+        print_json({"run": str(path), "name": called.name, "description": called.description})
+        return
+    print_lines([visible(called.name) or "(no name)", *map(visible, called.description.splitlines())])
 
 
 def _tell_damaged(damaged: Mapping[str, str]) -> None:
@@ -82,7 +110,9 @@ def leaderboard(
     runs_dir: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rank runs by the mean of their main metrics, and show which places a protocol moves."""
+    """Rank runs on the same items by the mean of their main metrics, and show which places a protocol moves.
+
+    Runs that cannot be told apart share a rank. With --wandb, averages alone rank: W&B keeps no items to pair."""
     if data_kind not in RANKED_KINDS:
         raise UnknownNameError("data", data_kind, RANKED_KINDS)
     if report and not wandb:
@@ -90,6 +120,8 @@ def leaderboard(
     names = task_list(tasks, protocol)
     get_protocol(against)
     saved: dict[str, Any] = {}
+    found: Rankings | None = None
+    before: Mapping[str, Place] = {}
     if wandb:
         login = wandb_sink.log_in(wandb_sink.target(wandb))
         project = wandb_sink.standings(login)
@@ -99,19 +131,34 @@ def leaderboard(
     else:
         library = Library(settings_of(runs_dir).runs_dir)
         entries = rank(library.reports(protocol, data_kind), library.reports(against, data_kind), names)
+        found, before = _rankings(library, [entry.name for entry in entries], names, protocol, against)
         elsewhere = Counter(run.data_kind for run in library.all())
         _tell_damaged(library.damaged())
     if as_json:
         table = {"protocol": protocol, "against": against, "tasks": names, "entries": entries}
-        print_json(table | ({"report": saved} if saved else {}))
+        by_items = {} if found is None else {"rankings": found.rankings, "apart": found.apart}
+        print_json(table | by_items | ({"report": saved} if saved else {}))
         return
-    print_leaderboard(entries, names, protocol, against, data_kind, elsewhere)
+    print_leaderboard(entries, names, protocol, against, data_kind, elsewhere, found, before)
     if wandb and project.left_out:
         runs, them = ("1 run", "it") if project.left_out == 1 else (f"{project.left_out:,} runs", "them")
         verb = "is" if project.left_out == 1 else "are"
         print_lines([f"{runs} of {wandb} {verb} left out: no push of this application has completed {them}."])
     if saved:
         print_lines(["", f"Report {saved['title']!r} saved: {saved['url']}", *_listed(saved["blocks"])])
+
+
+def _rankings(
+    library: Library, runs: Sequence[str], tasks: Sequence[str], protocol: str, against: str
+) -> tuple[Rankings, Mapping[str, Place]]:
+    """The rankings under a protocol, and the places under the one they are compared with."""
+    found = rankings(runs, reader_of(library, protocol), tasks, protocol)
+    if against == protocol:
+        return found, found.places
+    covered = [name for name in tasks if name in get_protocol(against).metrics]
+    if len(covered) < len(tasks):
+        return found, {}
+    return found, rankings(runs, reader_of(library, against), tasks, against).places
 
 
 def _listed(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -166,7 +213,7 @@ def export(
     elif format == "zip":
         archive.pack(path, to)
     elif format in files.FORMATS:
-        table = files.rows(Library(path.parent).data(path), marks=marks.read(path))
+        table = files.rows(Library(path.parent).data(path), marks=marks.read(path), name=read_name(path).name)
         files.write(table, to, format)
     else:
         raise UnknownNameError(

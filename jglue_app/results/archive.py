@@ -9,14 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from jglue_app.errors import DataError, StoreError, reason_of
 from jglue_app.messages import Message
-from jglue_app.results import marks
+from jglue_app.results import marks, run_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.judged import judge_run
 from jglue_app.tasks import TASKS
 
 CONTENT = ("manifest.json", "items.jsonl", "records.jsonl")
 """What makes the run."""
-MEMBERS = (*CONTENT, marks.FILE)
+MEMBERS = (*CONTENT, marks.FILE, run_name.FILE)
 """And what people have put on it."""
 MAX_BYTES = 2**30
 """Largest size of a run's files, unpacked."""

@@ -27,7 +27,9 @@ NUMBER_COLUMNS: Mapping[str, type] = {"prompt_tokens": int, "new_tokens": int, "
 """Columns that hold numbers, beside the verdicts; all others are text."""
 
 
-def rows(data: RunData, judged: Mapping[str, Judged] | None = None, marks: Marks = NO_MARKS) -> list[dict[str, Any]]:
+def rows(
+    data: RunData, judged: Mapping[str, Judged] | None = None, marks: Marks = NO_MARKS, name: str = ""
+) -> list[dict[str, Any]]:
     """One row per answered item, in the order of the records: the item, the prompt, the output, and the score under
     every protocol.
 
@@ -36,21 +38,23 @@ def rows(data: RunData, judged: Mapping[str, Judged] | None = None, marks: Marks
         judged: protocol → result of `judge_run`; None to compute it.
         marks: what people have put on the run's items: the columns `marks` and `note`, which are left out where no item
             has any.
+        name: what somebody called the run; empty if nobody did.
     """
     judged = judged or {name: judge_run(data, name) for name in protocol_names("all")}
     by_key = {row.key: row for task in data.items for row in result_rows(judged, task, marks=marks)}
     with_marks = any(row.marked for row in by_key.values())
     return [
-        _cells(data, row, with_marks)
+        _cells(data, row, with_marks, name)
         for record in data.records
         if (row := by_key.get((record.task, record.item_id))) is not None
     ]
 
 
-def _cells(data: RunData, row: ResultRow, with_marks: bool) -> dict[str, Any]:
+def _cells(data: RunData, row: ResultRow, with_marks: bool, name: str) -> dict[str, Any]:
     return {
         "run": row.record.spec_id,
         "label": data.spec.label,
+        "run_name": name or None,
         "task": row.record.task,
         "item_id": row.record.item_id,
         "source": data.sources[row.record.task],

@@ -105,7 +105,7 @@ def _catch(pair: _Pair, winner: str, loser: str, task: str) -> Message | None:
     gap = widest_gap(pair.report(loser))
     if gap is not None and gap.task == task:
         return words.loses_on_form(loser, gap)
-    on_floor = [name for name in pair.won_by(winner) if of_winner[name].floor]
+    on_floor = [name for name in pair.won_by(winner) if of_winner[name].is_constant]
     if on_floor:
         return words.floors_elsewhere(on_floor)
     undecided = [name for name, d in pair.differences.items() if d.verdict == "undecided"]
@@ -148,7 +148,7 @@ def _of_one(report: Report, of_run: Mapping[str, Standing], side: str) -> Headli
         return Headline("gap", words.joined(words.scores(of_run[gap.task], side), words.ranks_better(gap)), gap.task)
     above = [name for name, standing in of_run.items() if not standing.floor]
     task = max(above or list(of_run), key=lambda name: of_run[name].margin)
-    on_floor = [name for name, standing in of_run.items() if standing.floor and standing.what != "correlation"]
+    on_floor = [name for name, standing in of_run.items() if standing.is_constant]
     catch = None
     if of_run[task].floor:
         catch = words.on_floor(of_run[task])

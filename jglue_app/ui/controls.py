@@ -69,7 +69,7 @@ class SideControls:
     by_name: Mapping[str, Component]
     advanced: gr.Accordion
     """The group of the options that are not always in sight."""
-    format_chosen: gr.State
+    format_chosen: gr.Checkbox
     """Whether the visitor has chosen the format; else it follows the model."""
 
     def components(self) -> dict[str, Component]:
@@ -128,7 +128,9 @@ def side(
     model = model_box(settings, f"{prefix}-model", values["model"], same=SAME if same else "", device=device)
     others = {name: option for name, option in known.items() if name != "model"}
     components, advanced = _components(settings, t, others, values, f"{prefix}-")
-    return SideControls("b" if same else "a", {"model": model, **components}, advanced, gr.State(False))
+    # The browser keeps it: what a page is opened with is no part of a session yet.
+    chosen = gr.Checkbox(False, visible=False)
+    return SideControls("b" if same else "a", {"model": model, **components}, advanced, chosen)
 
 
 def _components(

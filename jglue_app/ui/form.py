@@ -69,7 +69,7 @@ class RequestForm:
         return [self.a] if self.b is None else [self.a, self.b]
 
     @property
-    def formats_chosen(self) -> list[gr.State]:
+    def formats_chosen(self) -> list[gr.Checkbox]:
         """Whether the visitor has chosen the format of each side."""
         return [side.format_chosen for side in self.sides]
 

@@ -34,7 +34,8 @@ from jglue_app.ui.tabs.full import FullTab
 from jglue_app.ui.tabs.lab import LabTab
 from jglue_app.ui.tabs.results import ResultsTab
 from jglue_app.ui.views import STATIC
-from jglue_app.ui.visitor import SessionMiddleware, language
+from jglue_app.ui.views.comparison import item_html
+from jglue_app.ui.visitor import SessionMiddleware, language, visitor_id
 
 PREFIX = "jg_"
 """Of our keys among Gradio's translations, so that they never collide with Gradio's own."""
@@ -109,6 +110,30 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
         chosen = event._data if isinstance(event._data, dict) else {}
         return {selected: gr.Tabs(selected="lab"), **lab.show_item(request, chosen)}
 
+    def open_with_baseline(request: gr.Request, event: gr.EventData, baseline: str | None) -> Updates:
+        chosen = event._data if isinstance(event._data, dict) else {}
+        if not (baseline and chosen.get("run")):
+            return UNCHANGED
+        runs = compare.show_runs(request, baseline, str(chosen["run"])[:200])
+        return {selected: gr.Tabs(selected="compare"), **runs}
+
+    def open_matrix_item(request: gr.Request, event: gr.EventData, baseline: str | None) -> Updates:
+        chosen = event._data if isinstance(event._data, dict) else {}
+        if not (baseline and chosen.get("b")):
+            return UNCHANGED
+        names = {"a": baseline, "b": str(chosen["b"])[:200]}
+        runs = compare.show_runs(request, names["a"], names["b"])
+        item = {"task": str(chosen.get("task"))[:100], "id": str(chosen.get("id"))[:200]}
+        panel = compare.panel
+        if runs.get(panel.items):
+            runs[panel.items] |= {"open": item, "view": {"filter": "all", "task": "", "search": "", "open": item}}
+        runs[panel.item] = item_html(
+            compare.state, visitor_id(request), names, item["task"], item["id"], language(request)
+        )
+        return {selected: gr.Tabs(selected="compare"), **runs}
+
+    results.matrix.table.select(open_with_baseline, results.matrix.baseline, [selected, *compare.outputs], **PRIVATE)
+    results.matrix.items.select(open_matrix_item, results.matrix.baseline, [selected, *compare.outputs], **PRIVATE)
     results.compare.click(open_pair, {results.a, results.b, results.protocol}, [selected, *compare.outputs], **PRIVATE)
     full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE)
     compare.panel.items.submit(open_item, None, [selected, *lab.outputs], **PRIVATE)

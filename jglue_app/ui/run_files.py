@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import say, word
-from jglue_app.results import archive, exporters, table_files
+from jglue_app.results import archive, exporters, run_name, table_files
 from jglue_app.results.importers.import_run import import_to_either
 from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.scoring.protocols import PROTOCOLS
@@ -56,7 +56,8 @@ def export_run(
     target = state.scratch() / f"{state.path(owner, name).name}.{format}"
     judged = {protocol_name: state.judged(owner, name, protocol_name) for protocol_name in PROTOCOLS}
     marks = state.marks.of(owner, name, state.path(owner, name))
-    table_files.write(table_files.rows(state.data(owner, name), judged, marks), target, format)
+    called = run_name.read_name(state.path(owner, name)).name
+    table_files.write(table_files.rows(state.data(owner, name), judged, marks, called), target, format)
     return exporters.ExportResult(target)
 
 

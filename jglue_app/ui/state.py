@@ -18,12 +18,14 @@ from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError, StoreError
 from jglue_app.results import showcase
 from jglue_app.results.library import Ids, Library, StoredRun
+from jglue_app.results.rankings import Reader
+from jglue_app.results.run_name import RunName, write_name
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.serialization import facts_of
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.judged import Judged
-from jglue_app.scoring.types import Comparison, Judgement, Report
+from jglue_app.scoring.types import Comparison, Difference, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, RunData, Tokenizer
@@ -236,6 +238,21 @@ class AppState:
             self._items(owner, b, items_b, requested_only),
         )
 
+    def reader(self, owner: str, protocol: str) -> Reader:
+        """Reads what rankings need of the runs that the owner may see; see `data`."""
+
+        def difference(a: str, b: str, task: str) -> Difference | None:
+            paths = self.path(owner, a), self.path(owner, b)
+            visible = self._items(owner, a, None), self._items(owner, b, None)
+            return self.library.main_difference(*paths, task, protocol, *visible)
+
+        return Reader(
+            lambda name: self.data(owner, name),
+            lambda name: self.judged(owner, name, protocol),
+            lambda name: self.report(owner, name, protocol),
+            difference,
+        )
+
     def visible_folder(self, owner: str, name: str) -> Path:
         """A run's folder, to be sent elsewhere: a copy with the items that the owner may see where it has more.
 
@@ -273,6 +290,19 @@ class AppState:
             raise InputError("This run came with the application and stays. Choose one that was made here.")
         self.path(owner, name)
         self.library.delete(name)
+
+    def rename(self, owner: str, name: str, called: str, description: str) -> RunName:
+        """Name and describe a run; what is empty is removed.
+
+        Raises:
+            InputError: it came with the application, the server is public, or a text is too long.
+            StoreError: there is no such run.
+        """
+        if self.settings.public:
+            raise InputError("On a public server runs are not named. Run the application on your own machine for that.")
+        if name.startswith(SHIPPED):
+            raise InputError("This run came with the application and keeps its name. Choose one that was made here.")
+        return write_name(self.path(owner, name), called, description)
 
     # --- open pages -------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from jglue_app.errors import InputError
 from jglue_app.results.marks import NO_MARKS, Marks
+from jglue_app.results.run_name import UNNAMED, RunName
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.payment import paid_for
@@ -36,7 +37,12 @@ from jglue_app.wandb_sink.tables import notice_table, outcome_table, prediction_
 
 
 def run_payload(
-    data: RunData, manifest: Mapping[str, Any], protocol: str, group: str | None = None, marks: Marks = NO_MARKS
+    data: RunData,
+    manifest: Mapping[str, Any],
+    protocol: str,
+    group: str | None = None,
+    marks: Marks = NO_MARKS,
+    called: RunName = UNNAMED,
 ) -> Payload:
     """The payload of one run.
 
@@ -46,6 +52,7 @@ def run_payload(
         protocol: whose scores are under `jglue/`.
         group: the W&B group, if any.
         marks: what people have put on its items.
+        called: the name and description that somebody gave the run.
 
     Raises:
         UnknownNameError: no such protocol.
@@ -73,13 +80,13 @@ def run_payload(
         tags.append(group)  # A W&B run is in one group, and may be in several comparisons.
     return Payload(
         id=run_id(spec.spec_id),
-        name=spec.label[:MAX_NAME],
+        name=(called.name or spec.label)[:MAX_NAME],
         job_type=EVALUATION,
         group=group,
         tags=usable_tags(
             [*tags, spec.model.quantization, _quantized(data), *([] if n_answered >= n_planned else ["unfinished"])]
         ),
-        config=_config(data, manifest, protocol),
+        config=_config(data, manifest, protocol) | {"run_name": called.name, "description": called.description},
         summary=summary,
         tables={name: table for name, table in tables.items() if table.rows},
         artifact=artifact_name(spec.spec_id),

@@ -215,6 +215,19 @@ def test_stored_runs_are_listed_ranked_exported_brought_back_and_deleted(tmp_pat
     unranked = here("leaderboard", "--data", "sample", "--tasks", "jnli,jsts").out
     assert "–: no score in one of these subsets, so no rank." in unranked
     assert "so no rank" not in shown
+    assert here("name", poor, "下の\x1b[1m実行").code == 2
+    assert (
+        here("name", Path(poor).name, "下の実行", "--description", "一行目\n二行目").out == "下の実行\n一行目\n二行目\n"
+    )
+    assert here("name", poor, "--json").json() == {"run": poor, "name": "下の実行", "description": "一行目\n二行目"}
+    assert here("name", "gone").code == 5
+    assert "下の実行" in here("runs").out
+    both = here("leaderboard", "--data", "sample", "--tasks", "jnli", "--json").json()
+    assert [entry["label"] for entry in both["entries"]][1] == "下の実行"
+    (ranking,) = both["rankings"]
+    places = {name: (place["rank"], place["last"]) for name, place in ranking["places"].items()}
+    assert places == {Path(good).name: (1, 1), Path(poor).name: (2, 2)}
+    assert both["apart"] == {}
     for name in ("rows.jsonl", "rows.csv", "rows.parquet", "run.zip"):
         exported = here("export", Path(good).name, tmp_path / name)
         assert (exported.code, exported.out.strip()) == (0, str(tmp_path / name))

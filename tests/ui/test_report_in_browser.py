@@ -14,6 +14,7 @@ from jglue_app.results import surrogates
 from jglue_app.settings import Settings
 from jglue_app.ui import views
 from jglue_app.ui.static_report.template_script import translate
+from tests.ui.conftest import OpenPage
 from tests.ui.reading_reports import report, store
 from tests.ui.test_compare_page import write_long_run
 
@@ -147,6 +148,13 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     page.keyboard.press("Escape")
     assert not page.locator("dialog").count()
 
+    # From a cell of items × runs to that item in the pair of its run.
+    page.locator("#matrix-items [data-filter=all]").click()
+    page.locator("#matrix-items .jg-grid-row .jg-grid-cell").nth(2).click()
+    page.wait_for_function("document.querySelector('#jgr-pair').value === '1'")
+    page.wait_for_selector("#item .jg-item")
+    page.select_option("#jgr-pair", "0")
+    page.wait_for_function("document.querySelectorAll('#items .jg-row').length === 7")
     page.select_option("#jgr-pair", "1")
     page.wait_for_function("document.querySelectorAll('#items .jg-row').length === 5")
     page.wait_for_selector("#item .jg-item")
@@ -179,3 +187,27 @@ def test_a_report_of_10000_items_opens(browser: Browser, settings: Settings, tmp
     page.keyboard.press("End")
     page.wait_for_selector("#item [data-item='jnli/n9999']")
     page.close()
+
+
+@pytest.mark.slow
+def test_the_page_offers_a_report_and_an_image_of_what_it_shows(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page()
+    page.wait_for_selector("#item .jg-item")
+    for place in ("#first", "#item"):
+        page.locator(f"{place} [data-jg-share]").click()
+        image = page.get_by_role("dialog").get_by_role("img")
+        image.evaluate("image => image.decode()")
+        assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [1200, 630]
+        page.keyboard.press("Escape")
+    page.click("#report")
+    page.wait_for_selector("#report-file a")
+    with page.expect_download() as saved:
+        page.locator("#report-file a").first.click()
+    saved.value.save_as(tmp_path / "page.html")
+    shown = page.locator("#items .jg-count").inner_text()
+    headline = page.locator("#first .jg-headline").inner_text()
+    opened = page.context.new_page()
+    opened.goto((tmp_path / "page.html").as_uri())
+    opened.wait_for_selector("#item .jg-item")
+    assert opened.locator("#items .jg-count").inner_text() == shown
+    assert opened.locator(".jg-headline:visible").inner_text() == headline

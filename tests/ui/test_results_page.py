@@ -31,10 +31,10 @@ def results(open_page: OpenPage) -> Page:
 def ranks(page: Page) -> dict[str, str]:
     """Label → rank with its move, of the runs that came with the application."""
     found = {}
-    for row in page.locator("#leaderboard tbody tr").all():
+    for row in page.locator("#leaderboard tr[data-run]").all():
         label = row.locator("th").inner_text()
         if "付属" in label:
-            found[label.split("\n")[0]] = " ".join(row.locator("td").first.inner_text().split()[:2])
+            found[label.split("\n")[0]] = " ".join(row.locator(".jg-rank").inner_text().split()[:2])
     return found
 
 
@@ -48,17 +48,18 @@ def test_ranks_move_when_another_protocol_scores_the_same_outputs(open_page: Ope
         tab(page, "結果")
         page.wait_for_selector("#leaderboard .jg-ranking")
         only_subsets(page, "MARC-ja", group="results-tasks")
-        page.wait_for_function("document.querySelectorAll('#leaderboard thead th').length === 5")
+        page.wait_for_function("document.querySelectorAll('#leaderboard thead th').length === 6")
         official = ranks(page)
         assert official[BASE_3].startswith("1")
         assert official[BASE_0].startswith("3")
         choose(page, "protocol", "stability-jp")
         page.wait_for_selector("#leaderboard .jg-moved")
-        # By ranking, the model without examples has 0.68 where the others have 0.50.
+        # By ranking, the model without examples has 0.68 where the others have 0.50: of 44 items too little to tell
+        # them apart, so all are first.
         moved = ranks(page)
         assert moved[BASE_0] == "1 ▲2"
-        assert moved[BASE_3].startswith("2 ▼1")
-        assert "0.682" in page.inner_text("#leaderboard tbody tr >> nth=0")
+        assert moved[BASE_3] == "1 1–3"
+        assert "0.682" in page.inner_text("#leaderboard tr[data-run] >> nth=0")
 
 
 def test_a_subset_that_a_protocol_does_not_score_is_named(results: Page) -> None:
@@ -74,10 +75,6 @@ def test_no_subset_is_a_sentence(results: Page) -> None:
 
 
 def test_the_pictures_draw_the_picked_runs_with_their_intervals(results: Page) -> None:
-    assert results.locator("#figures svg .jg-shape").count() >= 1
-    assert results.locator("#figures svg text").all_text_contents() == [
-        *("MARC-ja", "JSTS", "JNLI", "JSQuAD", "JCommonsenseQA")
-    ]
     bar = results.locator("#figures .jg-gbar").first
     assert re.search(r"width: ?50", str(bar.locator(".jg-gfill").get_attribute("style")))
     assert bar.locator(".jg-whisker").count() == 1

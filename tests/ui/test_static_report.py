@@ -19,10 +19,11 @@ from jglue_app.cli import main
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.results import marks
 from jglue_app.settings import Settings
-from jglue_app.ui import static_report, views
+from jglue_app.ui import run_files, static_report, views
 from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report import contents as report_contents
 from jglue_app.ui.static_report.contents import Asked, Contents, last_part
+from jglue_app.ui.tabs import report_controls
 from tests.test_api import GOLDS
 from tests.ui.reading_reports import Parts, report, store, unpacked, value
 
@@ -119,9 +120,15 @@ def test_with_more_than_two_runs_there_is_a_table_of_all(settings: Settings, sto
     listed = contents.lists[0]["en"]
     golds = [listed["golds"][row[3]].split()[0] for row in listed["rows"]]
     expected = [sum(gold == label for gold in golds) / 7 for label in ("entailment", "contradiction", "neutral")]
-    table = page.split('class="jg-board jgr-matrix"')[1].split("</table>")[0]
+    table = page.split('class="jg-board jg-matrix"')[1].split("</table>")[0]
     assert [float(found) for found in re.findall(r'jg-value">([\d.]+)<', table)] == pytest.approx(expected, abs=5e-4)
-    assert table.count("jg-verdict ") == 2
+    assert table.count("jg-open-pair") == 2
+    first = unpacked(Parts(page).scripts["jgr-block-0"])
+    matrix = value(first, [], first["head"], "en")["matrix"]
+    assert [run[1].split(".jsonl")[0] for run in matrix["runs"]] == ["a", "b", "c"]
+    outcomes = [matrix["outcomes"][place][0] for row in matrix["rows"] for place in row[4]]
+    labels = ("entailment", "contradiction", "neutral")
+    assert outcomes == ["correct" if gold == label else "wrong" for gold in golds for label in labels]
     options = re.findall(r"<option value=\"(\d)\">([^<]+)</option>", page)
     assert [(number, text.split(".jsonl")[0]) for number, text in options] == [("0", "b"), ("1", "c")]
 
@@ -258,3 +265,31 @@ def test_the_command_line_writes_reports(
         code, said, why = export(*arguments)
         assert code != 0 and said == "" and sentence in why
     assert not new.exists()
+
+
+# --- from the page ----------------------------------------------------------------------------------------
+
+
+def test_a_report_of_a_page_is_of_what_it_shows(settings: Settings, stored: Stored) -> None:
+    a, b = stored("a"), stored("b")
+    ids = sorted(api.open_run(a).data().items["jnli"])[:3]
+    told = {"a": a.name, "b": b.name, "protocol": "nejumi-4", "items": {"jnli": [*ids, 7, "other"], "nothing": ["x"]}}
+    asked = report_controls.asked_for(json.dumps(told))
+    assert asked == Asked((a.name, b.name), "nejumi-4", {"jnli": frozenset([*ids, "other"])})
+    state = AppState(settings)
+    assert [id_ for _, id_ in Contents(state, "", asked).keys] == sorted(
+        ids, key=list(api.open_run(a).data().items["jnli"]).index
+    )
+    path = run_files.report_of_runs(state, "", asked)
+    assert path.name == f"report-{a.name}-{b.name}.html" and path.read_text("utf-8").startswith("<!doctype html>")
+    single = run_files.export_run(state, "", a.name, "html").path
+    assert single.name == f"report-{a.name}.html"
+    state.close()
+
+
+@pytest.mark.parametrize(
+    "told", [None, "", "[]", "null", "{", "{}", '{"a": 5}', json.dumps({"a": "x" * 300}), "[" * 100_000, '{"b": ["x"]}']
+)
+def test_what_a_browser_may_send_instead_is_refused_in_a_sentence(told: str | None) -> None:
+    with pytest.raises(InputError, match="could not be read"):
+        report_controls.asked_for(told)

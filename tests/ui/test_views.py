@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -17,6 +18,7 @@ from jglue_app.messages import Message
 from jglue_app.prompt_lab import Inspected, LegalAnswer, SweepRow, Token, Tried
 from jglue_app.prompts.findings import Finding
 from jglue_app.results.library import StoredRun
+from jglue_app.results.rankings import Ranking, Rankings
 from jglue_app.runs.request import Side
 from jglue_app.runs.runner import Event
 from jglue_app.scoring.comparison import compare_runs
@@ -24,6 +26,7 @@ from jglue_app.scoring.judged import ScoredItem, knows_answer
 from jglue_app.scoring.leaderboard import Entry
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.official import judge as official
+from jglue_app.scoring.ranking import Place
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.types import Estimate, Flips, Judgement
 from jglue_app.tasks import TASKS
@@ -49,7 +52,9 @@ from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
 from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view
+from jglue_app.ui.views.matrix import score_matrix
 from jglue_app.ui.views.pieces import pieces, special_pieces
+from jglue_app.ui.views.ranking import Listed, Marked
 from jglue_app.wandb_sink import PushResult
 from tests.scoring.test_report import pairs
 
@@ -1036,27 +1041,71 @@ ENTRIES = [
 RUNS = {name: stored(name) for name in ("up", "same", "down", "part")}
 
 
-def ranked(against: str = "official", lang: str = "ja", **how: Any) -> dict[str, Any]:
-    return board_of_runs.ranking(ENTRIES, RUNS, ["jnli", "jsts"], lang, protocol="flexeval", against=against, **how)
+def place(rank: int, last: int, *alike: str) -> Place:
+    return Place(rank, last, (), (), alike)
+
+
+RANKINGS = Rankings(
+    (
+        Ranking(
+            {"jnli": 45, "jsts": 48},
+            {"up": place(1, 2, "same"), "same": place(1, 3, "up", "down"), "down": place(2, 3, "same")},
+        ),
+    ),
+    {"part": Message("no score for {subset}", subset="JSTS")},
+)
+BEFORE = {"up": place(3, 3), "same": place(1, 2), "down": place(1, 2)}
+
+
+def ranked(against: str = "official", lang: str = "ja", marked: Marked | None = None) -> dict[str, Any]:
+    shown = Listed(ENTRIES, RANKINGS, BEFORE, ["jnli", "jsts"], "flexeval", against)
+    return board_of_runs.ranking(shown, RUNS, lang, marked)
+
+
+UNSCORED: Mapping[str, Mapping[str, Estimate]] = defaultdict(dict)
+
+
+def no_test(a: str, b: str, task: str) -> None:
+    return None
+
+
+def rows_of(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for section in payload["sections"] for part in section["parts"] for row in part["rows"]]
 
 
 def test_a_run_that_gains_or_loses_places_says_so() -> None:
     payload = ranked()
-    assert [found["rank"] for found in payload["rows"]] == ["1", "2", "3", "–"]
-    assert [found["moved"] for found in payload["rows"]] == ["▲2", "", "▼2", ""]
-    assert [found["moved_text"] for found in payload["rows"]] == ["2 つ上がった", "", "2 つ下がった", ""]
-    assert ranked(lang="en")["rows"][2]["moved_text"] == "down by 2"
+    rows = rows_of(payload)
+    assert [found["rank"] for found in rows] == ["1", "1", "2", "–"]
+    assert [found["moved"] for found in rows] == ["▲2", "", "▼1", ""]
+    assert [found["moved_text"] for found in rows] == ["2 つ上がった", "", "1 つ下がった", ""]
+    assert rows_of(ranked(lang="en"))[2]["moved_text"] == "down by 1"
     seen = Seen(views.render("ranking", payload))
     assert [found["class"].split()[1] for found in seen.of("jg-moved")] == ["jg-up", "jg-down"]
     assert "▲2" in seen.text
-    same = views.render("ranking", ranked(against="flexeval"))
-    assert ("▲" in same, "▼" in same) == (False, False)
+    assert payload["moves_text"] in seen.text
+    assert ranked(against="flexeval")["moves_text"] == ""
+
+
+def test_runs_that_cannot_be_told_apart_share_a_rank_and_name_each_other() -> None:
+    rows = rows_of(ranked(lang="en"))
+    assert [(row["rank"], row["range"], row["alike"]) for row in rows] == [
+        ("1", "1–2", "cannot be told apart from 1: label same"),
+        ("1", "1–3", "cannot be told apart from 2: label up, label down"),
+        ("2", "2–3", "cannot be told apart from 1: label same"),
+        ("–", "", ""),
+    ]
+    assert "1–3" in read(views.render("ranking", ranked()))
 
 
 def test_the_leaderboard_shows_averages_scores_and_what_is_missing() -> None:
     payload = ranked(lang="en")
     assert payload["heads"] == ["JNLI", "JSTS"]
-    first, *_, last = payload["rows"]
+    assert [section["title"] for section in payload["sections"]] == [
+        "3 runs on the same items (JNLI 45, JSTS 48)",
+        "Not ranked",
+    ]
+    first, *_, last = rows_of(payload)
     assert (first["average"]["value"], first["average"]["interval"]) == ("0.375", "[0.100, 0.900]")
     assert [(s["value"], s["interval"], s["n"]) for s in first["tasks"]] == [
         ("0.500", "[0.400, 0.600]", 9),
@@ -1066,6 +1115,23 @@ def test_the_leaderboard_shows_averages_scores_and_what_is_missing() -> None:
     assert [s["value"] for s in last["tasks"]] == ["0.900", "–"]
     assert first["facts"] == "2026-01-02 03:04 UTC · 1,200/4,442 items · up"
     assert "no score for JSTS" in read(views.render("ranking", payload, "en"))
+    assert rows_of(ranked())[-1]["why_not"] == "JSTS の点がない"
+
+
+def test_fragments_stand_in_one_line_that_is_open_where_one_of_them_is_chosen() -> None:
+    few = {name: replace(RUNS[name], done=4, planned=4) for name in ("same", "part")}
+    shown = Listed(ENTRIES, Rankings((), RANKINGS.apart), {}, ["jnli", "jsts"], "official", "official")
+    (section,) = board_of_runs.ranking(shown, RUNS | few, "en")["sections"]
+    folded = [(part["fold"], part["open"], [row["name"] for row in part["rows"]]) for part in section["parts"]]
+    assert folded == [
+        ("", True, ["up", "down"]),
+        ("2 fragments (too few items for a verdict)", False, ["same", "part"]),
+    ]
+    chosen = board_of_runs.ranking(shown, RUNS | few, "en", Marked(ticked=["part"]))
+    assert [part["open"] for part in chosen["sections"][0]["parts"]] == [True, True]
+    seen = Seen(views.render("ranking", board_of_runs.ranking(shown, RUNS | few, "ja")))
+    assert [found["aria-expanded"] for found in seen.of("jg-unfold")] == ["false"]
+    assert ["hidden" in found for found in seen.of("jg-folded")] == [True]
 
 
 def test_shipped_runs_say_that_they_are_and_others_how_their_name_begins() -> None:
@@ -1079,42 +1145,15 @@ def test_shipped_runs_say_that_they_are_and_others_how_their_name_begins() -> No
 
 
 def test_the_two_picked_runs_are_pressed_and_runs_that_are_gone_are_left_out() -> None:
-    seen = Seen(views.render("ranking", ranked(chosen=("same", "up"))))
+    seen = Seen(views.render("ranking", ranked(marked=Marked("same", "up", ["down", "gone"]))))
     pressed = [(b["data-run"], b["data-side"]) for b in seen.of("jg-pick") if b["aria-pressed"] == "true"]
     assert pressed == [("up", "b"), ("same", "a")]
     assert len(seen.of("jg-pick")) == 8
-    fewer = board_of_runs.ranking(ENTRIES, {"up": RUNS["up"]}, ["jnli"], "ja", protocol="official", against="official")
-    assert [found["name"] for found in fewer["rows"]] == ["up"]
-    empty = board_of_runs.ranking([], {}, ["jnli"], "ja", protocol="official", against="official")
+    assert [box["data-run"] for box in seen.of("jg-tick") if "checked" in box] == ["down"]
+    shown = Listed(ENTRIES, RANKINGS, {}, ["jnli"], "official", "official")
+    assert [found["name"] for found in rows_of(board_of_runs.ranking(shown, {"up": RUNS["up"]}, "ja"))] == ["up"]
+    empty = board_of_runs.ranking(Listed([], Rankings((), {}), {}, ["jnli"], "official", "official"), {}, "ja")
     assert read(views.render("ranking", empty)).startswith("このデータの実行結果はまだありません。")
-
-
-def points(path: str) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in path.split())]
-
-
-def test_a_radar_over_four_subsets_is_a_square_that_each_run_fills_as_far_as_it_scores() -> None:
-    tasks = ["marc_ja", "jsts", "jnli", "jsquad"]
-    full = entry("full", 1, 1, {name: at(1.0) for name in tasks})
-    some = entry("some", 2, 2, {"marc_ja": at(1.0), "jsts": at(0.5), "jnli": at(0.25), "jsquad": at(-0.3)})
-    lacks = entry("lacks", None, None, {"marc_ja": at(0.5)}, "jsts", "jnli", "jsquad")
-    payload = board_of_runs.pictures([full, some, lacks], tasks, "en")
-    radar = payload["radar"]
-    square = [(0.0, -120.0), (120.0, 0.0), (0.0, 120.0), (-120.0, 0.0)]
-    assert points(radar["rings"][-1]) == square
-    assert [points(axis) for axis in radar["axes"]] == [[corner] for corner in square]
-    assert points(radar["rings"][0]) == [(0.0, -30.0), (30.0, 0.0), (0.0, 30.0), (-30.0, 0.0)]
-    assert [shape["series"] for shape in radar["shapes"]] == [0, 1]
-    assert points(radar["shapes"][0]["path"]) == square
-    assert points(radar["shapes"][1]["path"]) == [(0.0, -120.0), (60.0, 0.0), (0.0, 30.0), (0.0, 0.0)]
-    assert [(label["text"], label["anchor"]) for label in radar["labels"]] == [
-        *(("MARC-ja", "middle"), ("JSTS", "start"), ("JNLI", "middle"), ("JSQuAD", "end")),
-    ]
-    assert [(s["letter"], s["label"]) for s in payload["series"]] == [
-        *(("A", "label full"), ("B", "label some"), ("C", "label lacks")),
-    ]
-    html = views.render("pictures", payload)
-    assert html.count("<polygon") == 4 + 2
 
 
 def test_bars_of_runs_are_as_wide_as_their_scores_with_the_interval_on_top() -> None:
@@ -1132,11 +1171,10 @@ def test_bars_of_runs_are_as_wide_as_their_scores_with_the_interval_on_top() -> 
     ]
 
 
-def test_no_more_runs_are_pictured_than_can_be_told_apart_and_no_radar_without_an_area() -> None:
+def test_no_more_runs_are_pictured_than_can_be_told_apart() -> None:
     made = [entry(str(i), i, i, {"jnli": at(0.5), "jsts": at(0.5)}) for i in range(1, 7)]
     payload = board_of_runs.pictures(made, ["jnli", "jsts"], "en")
     assert [s["letter"] for s in payload["series"]] == ["A", "B", "C", "D"]
-    assert payload["radar"] is None
     nothing = board_of_runs.pictures([entry("x", None, None, {}, "jnli")], ["jnli"], "en")
     assert nothing["series"] == []
     assert views.render("pictures", nothing).strip() == ""
@@ -1506,11 +1544,22 @@ def everything(text: str) -> dict[str, list[str]]:
             views.render(
                 "ranking",
                 board_of_runs.ranking(
-                    [made], {text: stored_run}, three, "ja", protocol=text, against="", chosen=(text, text)
+                    Listed(
+                        [made],
+                        Rankings((Ranking({"jnli": 45}, {text: Place(1, 2, (), (), (text,))}),), {}),
+                        {},
+                        three,
+                        text,
+                        "",
+                    ),
+                    {text: replace(stored_run, description=text, made_as=f"{text}!")},
+                    "ja",
+                    Marked(text, text, [text]),
                 ),
             )
         ],
         "pictures": [views.render("pictures", board_of_runs.pictures([made], three, "en"))],
+        "matrix": [views.render("matrix", score_matrix({text: text, "": ""}, "", UNSCORED, no_test, ["jnli"], "ja"))],
         "course_step": [
             views.render(
                 "course_step",

@@ -169,6 +169,7 @@ function take() {
     if (row) open(row, { scroll: false, named: false });
   }
   if (value.link !== undefined) globalThis.jgAddress?.show(value.link);
+  globalThis.jgAddress?.update({ protocol: value.protocol === "official" ? null : value.protocol }, "compare");
 }
 take();
 watch("value", take);

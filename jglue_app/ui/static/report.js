@@ -123,7 +123,7 @@ function value(place, lang, own) {
 const root = document.documentElement;
 const places = { list: byId("items"), item: byId("item"), status: byId("jgr-status"), pair: byId("jgr-pair") };
 const state = { lang: "ja", pair: 0, heads: {}, at: new Map() };
-const props = { value: null };
+const props = { value: null }, matrixProps = { value: null };
 const followers = [];
 const params = () => new URLSearchParams(location.hash.slice(1));
 
@@ -184,6 +184,7 @@ function show() {
   const listed = head().pairs[pair];
   state.at = new Map(listed.rows.map((row, i) => [listed.tasks[row[0]][0] + "/" + row[1], listed.places?.[i] ?? i]));
   props.value = listed;
+  matrixProps.value = head().matrix;
   for (const follow of followers) follow();
 }
 
@@ -212,6 +213,29 @@ function startList() {
   const followed = (name, follow) => followers.push(follow);
   const triggered = (name) => { if (name === "select") places.item.innerHTML = globalThis.jgItem; };
   ITEM_LIST(places.list, props, triggered, followed, server);
+}
+
+// With more than two runs: the page's matrix of items × runs, and the table of runs, lead to an item of a pair.
+const pairOf = (run) => head().pairs.findIndex((one) => one.b === run);
+
+function openOf(pair, task, id) {
+  if (pair >= 0 && pair !== state.pair) showPair(pair);
+  const button = byId("jgr-open");
+  Object.assign(button.dataset, { jgTask: task, jgId: id });
+  button.click();
+  places.item.scrollIntoView({ block: "start" });
+}
+
+function startMatrix() {
+  const followed = (name, follow) => followers.push(follow);
+  const triggered = (name, data) => { if (name === "select") openOf(pairOf(data.b), data.task, data.id); };
+  ITEM_MATRIX(byId("matrix-items"), matrixProps, triggered, followed);
+  document.addEventListener("click", (event) => {
+    const pair = pairOf(event.target.closest?.(".jg-open-pair")?.dataset.run);
+    if (pair < 0) return;
+    showPair(pair);
+    places.pair.scrollIntoView({ block: "start" });
+  });
 }
 
 function theme() {
@@ -254,6 +278,7 @@ async function start() {
   places.pair?.addEventListener("change", () => showPair(Number(places.pair.value)));
   show();
   startList();
+  if (places.pair) startMatrix();
   // Only what the file is opened with is taken from its address.
   delete props.value.view;
   say("");

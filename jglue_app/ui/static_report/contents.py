@@ -11,6 +11,7 @@ from jglue_app.messages import LANGUAGES, word
 from jglue_app.results.embedding_references import ItemCosine, cosine_in, is_embedding
 from jglue_app.results.library import Ids, StoredRun
 from jglue_app.results.marks import NO_ITEM_MARKS, Marks
+from jglue_app.results.run_label import distinct_labels
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_text import to_command_line
 from jglue_app.scoring.judged import Judged
@@ -134,9 +135,10 @@ class Contents:
         of_rows = [places[key] for key in self.listed_keys[pair]]
         return {**self.lists[pair][lang], "places": None if of_rows == list(range(len(of_rows))) else of_rows}
 
-    def label(self, name: str, lang: str) -> str:
-        """What a run is called."""
-        return run_label_text(self.runs[name].run.label, lang)
+    def labels(self, lang: str) -> dict[str, str]:
+        """Run → what it is called; where two would be called the same, with what tells them apart."""
+        labels = distinct_labels({name: read.run for name, read in self.runs.items()})
+        return {name: run_label_text(labels[name], lang) for name in self.asked.names}
 
     def first_html(self, pair: int, lang: str) -> str:
         """The first card: one sentence, items that show why it holds, and a strip for each subset."""

@@ -17,7 +17,7 @@ from jglue_app.runs.request_text import from_url_query
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.ui import controls, price_box, run_button, views
 from jglue_app.ui.address import Address, from_query
-from jglue_app.ui.controls import DEFAULT_B, DEFAULT_ITEMS, T, pane
+from jglue_app.ui.controls import DEFAULT_B, DEFAULT_ITEMS, RunControls, SideControls, T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
 from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.guard import errors_shown_in
@@ -36,6 +36,8 @@ from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_h
 from jglue_app.ui.visitor import language, page_id, visitor_id
 
 DEFAULT = RunRequest(limit=DEFAULT_ITEMS, b=DEFAULT_B)
+Parts = tuple[RunControls, SideControls, gr.Checkbox, SideControls]
+"""Questions, A, whether there is a B, and B."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +68,7 @@ class CompareTab:
     @property
     def request(self) -> list[Block]:
         """What shows what is requested: the form, its summary, and how to repeat it."""
-        outputs = self.form.outputs
-        return [self.own, self.settings, *self.form.groups, *outputs, self.setup, self.repeat]
+        return [self.own, self.settings, *self.form.groups, *self.form.outputs, self.setup, self.repeat]
 
     def connect(self) -> None:
         """Listen to the events of the tab."""
@@ -93,7 +94,7 @@ class CompareTab:
         press = errors_shown_in(self.panel.status, self.press)
         self.run.button.click(press, {*inputs, self.run.button}, followed, **FOLLOWS_JOB, trigger_mode="multiple")
         self.run.switch.click(errors_shown_in(self.panel.status, self.start), inputs, followed, **FOLLOWS_JOB)
-        self.report.connect(self.state)
+        self.report.connect_to_list(self.state)
         self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **PRIVATE)
         choose = errors_shown_in(self.panel.status, self.choose_protocol)
         self.panel.protocol.input(choose, self.panel.protocol, self.panel.components, **PRIVATE)
@@ -179,10 +180,14 @@ class CompareTab:
     def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
         """Follow the visitor's job if it is active, after the page was loaded; in its status only, if the address
         names stored runs."""
-        job = self.state.jobs.latest(visitor_id(request), KIND)
+        job, page = self.state.jobs.latest(visitor_id(request), KIND), page_id(request)
         yield UNCHANGED
+        if self.state.current_view(page, KIND) is None:
+            # What is shown came with the document, before the page had an id.
+            self.on_load(request)
         if job is not None and job.active:
-            yield from self.run.follow(request, job, self._drawing(request, _address(request)))
+            address = _address(request)
+            yield from self.run.follow(request, job, self._drawing(request, address))
 
     # --- stored runs ----------------------------------------------------------------------------------------
 
@@ -262,8 +267,10 @@ class CompareTab:
                 judge = _protocol_in(address)
                 return {**limits, **self.show_runs(request, address.run_a, address.run_b, address, judge)}
         except JglueAppError as e:
+            self.state.set_current_view(page, KIND, showcase.PAIRS[0].name)
             shipped = self.panel.shipped_pair(owner, lang, page)
             return {**self.fill(DEFAULT, lang), **limits, **shipped, self.panel.status: views.failure(e, lang)}
+        self.state.set_current_view(page, KIND, showcase.PAIRS[0].name)
         limits |= self.panel.judge_by(page, _protocol_in(address))
         shipped = self.panel.shipped_pair(owner, lang, page, view=address)
         if job is not None and (job.active or linked in (None, job.request)):
@@ -289,26 +296,29 @@ def build(state: AppState, t: T) -> CompareTab:
                 places.append(gr.Column(scale=1, min_width=110))
                 with gr.Column(scale=2, min_width=200):
                     run = run_button.buttons(t, t("run"), "run")
-            verdict, says = pane("verdict"), pane("run-says")
             setup = pane("setup", setup_html(DEFAULT, "ja"))
+            verdict, says = pane("verdict"), pane("run-says")
             limits = pane("limits", visible=state.settings.public)
             with gr.Accordion(t("settings"), open=False, elem_id="settings") as around_form:
-                form = _form(state, t)
+                parts = _form(state, t)
                 repeat = pane("repeat")
-            _in_sight(form, places, t)
+            form = _in_sight(parts, places, t)
         pairs = _pairs(t)
         protocol = _protocols(t)
         origin = pane("origin")
     status = run_button.status_pane("status")
     board = pane("board")
-    gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
+    with gr.Row(elem_classes="jg-top"):
+        with gr.Column(scale=5, min_width=200):
+            gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
+        with gr.Column(scale=2, min_width=220):
+            report = report_controls.build(t)
     with gr.Row(elem_classes="jg-explore"):
         with gr.Column(scale=3, min_width=330, elem_classes="jg-explore-list"):
             items = item_list(state)
         with gr.Column(scale=6, min_width=330):
             # Where its buttons for images to share are first drawn; they are in the first card too.
             item = pane("item", js_on_load=(views.STATIC / "share.js").read_text("utf-8"))
-    report = report_controls.build(t)
     tab = CompareTab(
         state=state,
         setup=setup,
@@ -337,7 +347,8 @@ def build(state: AppState, t: T) -> CompareTab:
     return tab
 
 
-def _form(state: AppState, t: T) -> RequestForm:
+def _form(state: AppState, t: T) -> Parts:
+    """The controls of the form."""
     settings = state.settings
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=280):
@@ -346,27 +357,29 @@ def _form(state: AppState, t: T) -> RequestForm:
         with gr.Column(min_width=280):
             gr.Markdown(t("side_a"), elem_classes=["jg-section", "jg-section-a"])
             a = controls.side(settings, t, DEFAULT.a, "a", device=state.device)
-            price = price_box.build(t, run.by_name["budget"], "")
         with gr.Column(min_width=280):
             gr.Markdown(t("side_b"), elem_classes=["jg-section", "jg-section-b"])
             use_b = gr.Checkbox(True, label=t("use_b"), elem_id="use-b")
             b = controls.side(settings, t, DEFAULT_B, "b", same=True, device=state.device)
-    return RequestForm(run, a, notes_beside(), price, use_b, b)
+    return run, a, use_b, b
 
 
-def _in_sight(form: RequestForm, places: Sequence[gr.Column], t: T) -> None:
-    """Put both models and the number of items, which most visitors change alone, before the rest of the form."""
-    assert form.b is not None
-    models = [(form.a.by_name["model"], "side_a", "jg-section-a"), (form.b.by_name["model"], "side_b", "jg-section-b")]
+def _in_sight(parts: Parts, places: Sequence[gr.Column], t: T) -> RequestForm:
+    """The form, with both models and the number of items, which most visitors change alone, before the rest of it."""
+    run, a, use_b, b = parts
+    models = [(a.by_name["model"], "side_a", "jg-section-a"), (b.by_name["model"], "side_b", "jg-section-b")]
     for place, (component, title, side) in zip(places, models, strict=False):
         component.unrender()  # type: ignore[no-untyped-call]
         with place:
             gr.Markdown(t(title), elem_classes=["jg-section", side])
             component.render()  # type: ignore[no-untyped-call]
-    limit = form.run.by_name["limit"]
+    limit = run.by_name["limit"]
     limit.unrender()  # type: ignore[no-untyped-call]
     with places[-1]:
         limit.render()  # type: ignore[no-untyped-call]
+    with places[0]:
+        price = price_box.build(t, run.by_name["budget"], "")
+    return RequestForm(run, a, notes_beside(), price, use_b, b)
 
 
 def _pairs(t: T) -> gr.Dropdown:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from jglue_app.errors import InputError
 from jglue_app.messages import Message, word
@@ -39,32 +40,46 @@ class ReportControls:
     download: gr.File
     status: gr.HTML
 
-    def connect(self, state: AppState) -> None:
-        """Listen to the button."""
+    def connect_to_list(self, state: AppState) -> None:
+        """Make a report of what the item list shows."""
+        self.connect(
+            state, lambda values: asked_for(values[self.shown]), {self.shown}, f"() => JSON.stringify({SHOWN})"
+        )
+
+    def connect(
+        self, state: AppState, asked: Callable[[Values], Asked], inputs: set[Block], js: str | None = None
+    ) -> None:
+        """Listen to the button.
+
+        Args:
+            state: the server's.
+            asked: values of `inputs` → what the report is to show.
+            inputs: what has to be known for that.
+            js: what fills the only input in the browser.
+        """
 
         def make(request: gr.Request, values: Values) -> Updates:
-            path = report_of_runs(state, visitor_id(request), asked_for(values[self.shown]))
+            path = report_of_runs(state, visitor_id(request), asked(values))
             return {
                 self.download: gr.update(value=str(path), visible=True),
                 self.status: views.note(word("export_done", language(request)).format(path.name)),
             }
 
         hidden: Updates = {self.download: gr.update(visible=False)}
-        self.make.click(
-            errors_shown_in(self.status, make, hidden),
-            {self.shown},
-            [self.download, self.status],
-            js=f"() => JSON.stringify({SHOWN})",
-            **PRIVATE,
-        )
+        outputs = [self.download, self.status]
+        self.make.click(errors_shown_in(self.status, make, hidden), inputs, outputs, js=js, **PRIVATE)
 
 
-def build(t: T) -> ReportControls:
-    """Put the controls into the surrounding Blocks."""
-    with gr.Row(elem_classes="jg-report"), gr.Column(min_width=260):
-        make = gr.Button(t("report_make"), elem_id="report", size="sm")
-        status = pane("report-status")
-        download = gr.File(label=t("report_file"), interactive=False, visible=False, elem_id="report-file")
+def build(t: T, name: str = "report") -> ReportControls:
+    """Put the controls into the surrounding Blocks.
+
+    Args:
+        t: labels for the browser.
+        name: element id of the button, with which the others begin.
+    """
+    make = gr.Button(t("report_make"), elem_id=name, elem_classes="jg-report", size="sm", min_width=220)
+    status = pane(f"{name}-status")
+    download = gr.File(label=t("report_file"), interactive=False, visible=False, elem_id=f"{name}-file")
     return ReportControls(shown=gr.Textbox(visible=False), make=make, download=download, status=status)
 
 

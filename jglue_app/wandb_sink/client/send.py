@@ -16,7 +16,7 @@ import wandb
 from jglue_app.child_process import OnMessage, ProgressMessage
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
-from jglue_app.results import archive, marks
+from jglue_app.results import archive, marks, run_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.wandb_sink.client.connection import api, settings, translated_errors
@@ -46,7 +46,12 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
     offline = bool(job.get("offline"))
     store = RunStore(Path(job["folder"]))
     payload = run_payload(
-        store.data(), store.manifest(), job["protocol"], job.get("group"), marks=marks.read(store.path)
+        store.data(),
+        store.manifest(),
+        job["protocol"],
+        job.get("group"),
+        marks=marks.read(store.path),
+        called=run_name.read_name(store.path),
     )
     others = [RunStore(Path(folder)) for folder in job.get("also", ())]
     payloads = [run_payload(other.data(), other.manifest(), job["protocol"]) for other in others]
