@@ -10,8 +10,9 @@ from tests.ui.driving import choose, said, shows, tab
 
 SHIFT = """() => new Promise((done) => {
   let sum = 0;
-  const add = (list) => { for (const entry of list.getEntries()) if (!entry.hadRecentInput) sum += entry.value; };
-  new PerformanceObserver(add).observe({ type: 'layout-shift', buffered: true });
+  const add = (entry) => { if (!entry.hadRecentInput) sum += entry.value; };
+  new PerformanceObserver((list) => list.getEntries().forEach(add))
+    .observe({ type: 'layout-shift', buffered: true });
   setTimeout(() => done(sum), 500);
 })"""
 BOTTOM = "selector => Math.max(...[...document.querySelectorAll(selector)].map(e => e.getBoundingClientRect().bottom))"
