@@ -1,5 +1,5 @@
 """The public Python functions: `evaluate`, `embed`, `compare`, `first_differences`, `rescore`, `explain`, `score`,
-`import_log`, `open_run`, `lint_prompt`, `check_data`.
+`export`, `export_report`, `import_log`, `open_run`, `lint_prompt`, `check_data`.
 
 from jglue_app import compare, evaluate
 
@@ -312,6 +312,28 @@ def export(run: Run | str | Path, to: str | Path, format: str, protocol: str = "
     """
     stored = run if isinstance(run, Run) else open_run(run)
     return exporters.export(stored.path, Path(to), format, protocol)
+
+
+def export_report(runs: Sequence[Run | str | Path], to: str | Path, protocol: str = "official") -> Path:
+    """Write stored runs as one HTML file that opens without a server and without a network, in both languages.
+
+    Args:
+        runs: one run; two to compare; or more, each of which is compared with the first. Of a `Run` that was asked for
+            a part of the items, everything that is stored.
+        to: the file; nothing may be there yet.
+        protocol: a key of `PROTOCOLS`; the scoreboard is under it.
+
+    Returns:
+        Where the report is.
+
+    Raises:
+        JglueAppError: one of its kinds, with a remedy in the message; nothing is written then.
+    """
+    # What draws the page is loaded only for this.
+    from jglue_app.ui.static_report import report_of_folders
+
+    folders = [(run if isinstance(run, Run) else open_run(run)).path for run in runs]
+    return report_of_folders(load_settings(), folders, Path(to), protocol)
 
 
 def rescore(

@@ -562,6 +562,39 @@ class Backend(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class NextToken:
+    """A token that a model expects at a place."""
+
+    text: str
+    """As it is written; where it is a part of a character, its bytes as `<0xE3>`."""
+    logprob: float
+    id: int | None = None
+    """None where a server names tokens by their texts alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextTokens:
+    """What a model expects at every place of a prompt, before it sees the token that stands there."""
+
+    ids: tuple[int, ...]
+    """Tokens of the prompt; empty where only its end is known."""
+    top: tuple[tuple[NextToken, ...], ...]
+    """The most likely tokens, the likeliest first, at the place of each token of the prompt, and last those that follow
+    it. At the first place nothing is known, as a model that has seen nothing says nothing."""
+    logprobs: tuple[float | None, ...]
+    """Log-probability of each token of the prompt; None for the first, and for one that the model never writes."""
+
+
+@runtime_checkable
+class PredictingBackend(Backend, Protocol):
+    """A backend that says which tokens are the most likely ones."""
+
+    def next_tokens(self, prompt: Prompt, count: int, should_stop: Callable[[], bool]) -> NextTokens | RunError | None:
+        """The `count` most likely tokens at each place of a prompt; None if it was stopped."""
+        ...
+
+
 class Account(Protocol):
     """What paid requests are charged to; safe for several threads. `backends.spending.Spending` is one."""
 

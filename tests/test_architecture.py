@@ -51,7 +51,7 @@ ROOMS = (
         "backends",
         "scoring",
     ),
-    *("runs", "bench", "audit", "results", "api", "prompt_lab", "wandb_sink", "launch", "ui", "cli"),
+    *("runs", "bench", "audit", "results", "prompt_lab", "wandb_sink", "launch", "ui", "api", "cli"),
 )
 """Folders and modules at the top of the package; each imports only from those before it. An item is asked (tasks, data,
 prompts), answered (backends), judged (scoring), stored (runs), collected (results) and shown (the rest)."""

@@ -25,7 +25,7 @@ from jglue_app.cli.models import make_showcase, models, serve
 from jglue_app.cli.protocols import protocols
 from jglue_app.cli.runs import compare, run
 from jglue_app.cli.scoring import rescore, score
-from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs
+from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs, name_run
 from jglue_app.cli.wandb import pull, push
 from jglue_app.errors import EXIT_INTERRUPTED, InputError, JglueAppError, first_line, reason_of
 from jglue_app.version import __version__
@@ -107,6 +107,7 @@ for command in (run, compare, embed, score, rescore, audit, leaderboard, export,
 app.command()(serve)
 app.command()(protocols)
 app.command("runs")(list_runs)
+app.command("name")(name_run)
 app.command("import")(import_run)
 app.command("show-prompt")(show_prompt)
 app.command("lint-prompt")(lint_prompt)

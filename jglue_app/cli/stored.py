@@ -1,4 +1,4 @@
-"""`runs`, `leaderboard`, `export`, `import` and `delete`: what can be done with runs that are stored."""
+"""`runs`, `name`, `leaderboard`, `export`, `import` and `delete`: what can be done with runs that are stored."""
 
 from __future__ import annotations
 
@@ -17,16 +17,26 @@ from jglue_app.cli.tables import print_json, print_leaderboard, print_lines, pri
 from jglue_app.data.files import RANKED_KINDS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.messages import Message
-from jglue_app.results import archive, exporters
+from jglue_app.results import archive, exporters, marks
 from jglue_app.results import table_files as files
 from jglue_app.results.importers import FORMATS
 from jglue_app.results.importers.import_run import ImportResult, Items, import_logs, import_summary
 from jglue_app.results.library import Library
+from jglue_app.results.rankings import Rankings, rankings, reader_of
+from jglue_app.results.run_name import MAX_DESCRIPTION, MAX_NAME, read_name, write_name
+from jglue_app.runs.store import RunStore
 from jglue_app.scoring import notices
 from jglue_app.scoring.leaderboard import leaderboard as rank
 from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.ranking import Place
+from jglue_app.settings import Settings
 
+REPORT_FORMATS = ("html", "htm")
 RunArgument = Annotated[str, typer.Argument(help="A stored run: its folder or id.")]
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(help="A stored run: its folder or id; of a report (.html) several, the first as the baseline."),
+]
 
 
 def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
@@ -35,7 +45,9 @@ def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     runs, damaged = library.all(), library.damaged()
     if as_json:
         rows: list[dict[str, Any]] = [
-            {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned} for r in runs
+            {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned}
+            | {"made_as": r.made_as, "description": r.description}
+            for r in runs
         ]
         rows += [{"id": name, "damaged": why} for name, why in damaged.items()]
         print_json(rows)
@@ -46,6 +58,28 @@ def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     if runs or not damaged:
         print_table(table) if runs else print_lines(["There is no run yet. `python -m jglue_app run` makes one."])
     _tell_damaged(damaged)
+
+
+def name_run(
+    run: RunArgument,
+    name: Annotated[
+        str | None, typer.Argument(help=f"The name, of at most {MAX_NAME} characters; '' removes it.")
+    ] = None,
+    description: Annotated[
+        str | None,
+        typer.Option(help=f"What the run is, in at most {MAX_DESCRIPTION:,} characters; '' removes it."),
+    ] = None,
+    runs_dir: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name a stored run, or describe it; with neither, print what it is called. The run itself stays as it is."""
+    path = Path(find_run(run, settings_of(runs_dir)))
+    RunStore(path).manifest()
+    called = read_name(path) if name is None and description is None else write_name(path, name, description)
+    if as_json:
+        print_json({"run": str(path), "name": called.name, "description": called.description})
+        return
+    print_lines([visible(called.name) or "(no name)", *map(visible, called.description.splitlines())])
 
 
 def _tell_damaged(damaged: Mapping[str, str]) -> None:
@@ -76,7 +110,9 @@ def leaderboard(
     runs_dir: RunsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rank runs by the mean of their main metrics, and show which places a protocol moves."""
+    """Rank runs on the same items by the mean of their main metrics, and show which places a protocol moves.
+
+    Runs that cannot be told apart share a rank. With --wandb, averages alone rank: W&B keeps no items to pair."""
     if data_kind not in RANKED_KINDS:
         raise UnknownNameError("data", data_kind, RANKED_KINDS)
     if report and not wandb:
@@ -84,6 +120,8 @@ def leaderboard(
     names = task_list(tasks, protocol)
     get_protocol(against)
     saved: dict[str, Any] = {}
+    found: Rankings | None = None
+    before: Mapping[str, Place] = {}
     if wandb:
         login = wandb_sink.log_in(wandb_sink.target(wandb))
         project = wandb_sink.standings(login)
@@ -93,19 +131,34 @@ def leaderboard(
     else:
         library = Library(settings_of(runs_dir).runs_dir)
         entries = rank(library.reports(protocol, data_kind), library.reports(against, data_kind), names)
+        found, before = _rankings(library, [entry.name for entry in entries], names, protocol, against)
         elsewhere = Counter(run.data_kind for run in library.all())
         _tell_damaged(library.damaged())
     if as_json:
         table = {"protocol": protocol, "against": against, "tasks": names, "entries": entries}
-        print_json(table | ({"report": saved} if saved else {}))
+        by_items = {} if found is None else {"rankings": found.rankings, "apart": found.apart}
+        print_json(table | by_items | ({"report": saved} if saved else {}))
         return
-    print_leaderboard(entries, names, protocol, against, data_kind, elsewhere)
+    print_leaderboard(entries, names, protocol, against, data_kind, elsewhere, found, before)
     if wandb and project.left_out:
         runs, them = ("1 run", "it") if project.left_out == 1 else (f"{project.left_out:,} runs", "them")
         verb = "is" if project.left_out == 1 else "are"
         print_lines([f"{runs} of {wandb} {verb} left out: no push of this application has completed {them}."])
     if saved:
         print_lines(["", f"Report {saved['title']!r} saved: {saved['url']}", *_listed(saved["blocks"])])
+
+
+def _rankings(
+    library: Library, runs: Sequence[str], tasks: Sequence[str], protocol: str, against: str
+) -> tuple[Rankings, Mapping[str, Place]]:
+    """The rankings under a protocol, and the places under the one they are compared with."""
+    found = rankings(runs, reader_of(library, protocol), tasks, protocol)
+    if against == protocol:
+        return found, found.places
+    covered = [name for name in tasks if name in get_protocol(against).metrics]
+    if len(covered) < len(tasks):
+        return found, {}
+    return found, rankings(runs, reader_of(library, against), tasks, against).places
 
 
 def _listed(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -118,12 +171,12 @@ def _listed(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def export(
-    run: RunArgument,
+    runs: RunsArgument,
     to: Annotated[
         Path,
         typer.Argument(
-            help="The file to write: .jsonl, .csv, .parquet, or .zip for the whole run. With --as, a new folder or a "
-            ".zip file (or one .json or .yaml file)."
+            help="The file to write: .html for a report that opens without a server; .jsonl, .csv, .parquet; or .zip "
+            "for the whole run. With --as, a new folder or a .zip file (or one .json or .yaml file)."
         ),
     ],
     form: Annotated[
@@ -131,27 +184,51 @@ def export(
         typer.Option("--as", help=f"Write what another project reads: {', '.join(exporters.FORMATS)}."),
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="With --as: the protocol whose scores are written; official without it.")
+        str | None,
+        typer.Option(help="With --as or for a report: the protocol whose scores are written; official without it."),
     ] = None,
     runs_dir: RunsOption = None,
 ) -> None:
-    """Write a run as one row an item, pack its folder, or write it in another project's format (--as)."""
-    if form is None and protocol is not None:
-        raise InputError("--protocol belongs to --as: rows of items hold what every protocol makes of them.")
-    path = Path(find_run(run, settings_of(runs_dir)))
+    """Write runs as a report that opens without a server (.html); or one run as one row an item, as its packed folder,
+    or in another project's format (--as)."""
+    settings = settings_of(runs_dir)
     format = to.suffix.removeprefix(".").lower()
+    if form is None and format in REPORT_FORMATS:
+        _report(runs, to, protocol or "official", settings)
+        return
+    if form is None and protocol is not None:
+        raise InputError(
+            "--protocol belongs to --as and to reports (.html): rows of items hold what every protocol makes of them."
+        )
+    if len(runs) > 1:
+        raise InputError(
+            "Only a report, a file that ends in .html, holds several runs. Name {to} otherwise, or export them one "
+            "by one.",
+            to=to,
+        )
+    path = Path(find_run(runs[0], settings))
     if form is not None:
         for note in exporters.export(path, to, form, protocol or "official").notes:
             print(visible(note), file=sys.stderr)
     elif format == "zip":
         archive.pack(path, to)
     elif format in files.FORMATS:
-        files.write(files.rows(Library(path.parent).data(path)), to, format)
+        table = files.rows(Library(path.parent).data(path), marks=marks.read(path), name=read_name(path).name)
+        files.write(table, to, format)
     else:
         raise UnknownNameError(
-            "export format", format, (*files.FORMATS, "zip"), Message("It is the ending of the file's name.")
+            "export format", format, (*files.FORMATS, "zip", "html"), Message("It is the ending of the file's name.")
         )
     print_lines([str(to)])
+
+
+def _report(runs: Sequence[str], to: Path, protocol: str, settings: Settings) -> None:
+    """Write a report of runs. Only here is what draws the page imported."""
+    from jglue_app.api import open_run
+    from jglue_app.ui.static_report import report_of_folders
+
+    folders = [open_run(find_run(run, settings)).path for run in runs]
+    print_lines([str(report_of_folders(settings, folders, to, protocol))])
 
 
 def import_run(

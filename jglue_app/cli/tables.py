@@ -16,12 +16,14 @@ from jglue_app.data.files import RANKED_KINDS
 from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.money import money_text
 from jglue_app.results.embedding_references import EmbeddingReference
+from jglue_app.results.rankings import Rankings
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring import notices
 from jglue_app.scoring.disagreement import Disagreement
 from jglue_app.scoring.item_groups import GROUPS, GroupScore
 from jglue_app.scoring.leaderboard import Entry
 from jglue_app.scoring.payment import paid_text
+from jglue_app.scoring.ranking import Place
 from jglue_app.scoring.references import SPLIT_NAMES, on_test_set, references_of
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.rules import explain
@@ -278,34 +280,82 @@ def print_leaderboard(
     against: str,
     data_kind: str,
     elsewhere: Mapping[str, int],
+    rankings: Rankings | None = None,
+    before: Mapping[str, Place] | None = None,
 ) -> None:
-    """The ranking of the runs over one kind of data, with the places a run has gained or lost against another
-    protocol; `elsewhere` are the numbers of runs over each kind."""
-    moves = protocol != against
-    columns = ["rank", *([f"vs {against}"] if moves else []), "run", "id", "items", "average"]
-    table = _table(*columns, *(TASKS[name].title for name in tasks))
-    for entry in entries:
-        rank = "–" if entry.rank is None else str(entry.rank)
-        moved = "–" if entry.moved is None else f"{entry.moved:+d}" if entry.moved else "="
-        scores = [estimate_text(entry.tasks.get(name)) for name in tasks]
-        n = sum(of.n for name in tasks if (of := entry.tasks.get(name)))
-        average = estimate_text(entry.average)
-        table.add_row(rank, *([moved] if moves else []), entry.label, entry.name, f"{n:,}", average, *scores)
+    """The rankings of the runs over one kind of data, with the places a run has gained or lost against another
+    protocol.
+
+    Args:
+        entries: the runs with their scores, the best average first.
+        tasks: subsets that count.
+        protocol, against: that of the ranks, and the one they are compared with.
+        data_kind: of the items.
+        elsewhere: numbers of runs over each kind of data.
+        rankings: of the runs on the same items; None where items are not known, and averages alone rank.
+        before: run → its place under the other protocol.
+    """
     if not entries:
-        others = {kind: count for kind, count in elsewhere.items() if kind in RANKED_KINDS and kind != data_kind}
-        then = [
-            f"{'1 run is' if count == 1 else f'{count:,} runs are'} over {kind} data: --data {kind}."
-            for kind, count in others.items()
-        ]
-        then = then or ["`python -m jglue_app run` makes one."]
-        print_lines([f"There is no run over {data_kind} data yet. {' '.join(then)}"])
+        print_lines([_no_run(data_kind, elsewhere)])
         return
-    print_table(table)
+    moves = protocol != against
+    by_name = {entry.name: entry for entry in entries}
+    if rankings is None:
+        ranks = {e.name: ("–" if e.rank is None else str(e.rank), e.moved) for e in entries}
+        print_table(_ranked_table(entries, tasks, against if moves else "", ranks))
+    for ranking in rankings.rankings if rankings else ():
+        ranks = {name: _rank_text(name, place, before or {}) for name, place in ranking.places.items()}
+        print_table(_ranked_table([by_name[name] for name in ranks], tasks, against if moves else "", ranks))
+        counts = ", ".join(f"{TASKS[task].title} {count:,}" for task, count in ranking.items.items())
+        print_lines([f"Items: {counts}.", ""])
+    apart = [entry for entry in entries if rankings and entry.name in rankings.apart]
+    if apart and rankings:
+        print_lines(["Not ranked:"])
+        table = _table("run", "id", "average", "why")
+        for entry in apart:
+            table.add_row(entry.label, entry.name, estimate_text(entry.average), str(rankings.apart[entry.name]))
+        print_table(table)
     names = ", ".join(TASKS[name].title for name in tasks)
     lines = [f"Ranked under {protocol} by the mean of the main metrics over {names} ({data_kind} data)."]
+    if rankings and rankings.rankings:
+        lines.append(
+            "A rank is one more than the number of runs on the same items that are shown to be better (paired tests, "
+            "Holm over all pairs); 1–3 are the places a run may have."
+        )
     if any(entry.rank is None for entry in entries):
         lines.append("–: no score in one of these subsets, so no rank. --tasks names the subsets that count.")
     print_lines(lines)
+
+
+def _no_run(data_kind: str, elsewhere: Mapping[str, int]) -> str:
+    others = {kind: count for kind, count in elsewhere.items() if kind in RANKED_KINDS and kind != data_kind}
+    then = [
+        f"{'1 run is' if count == 1 else f'{count:,} runs are'} over {kind} data: --data {kind}."
+        for kind, count in others.items()
+    ]
+    then = then or ["`python -m jglue_app run` makes one."]
+    return f"There is no run over {data_kind} data yet. {' '.join(then)}"
+
+
+def _rank_text(name: str, place: Place, before: Mapping[str, Place]) -> tuple[str, int | None]:
+    """A rank with the places that it may be, and the places gained since another protocol."""
+    rank = f"{place.rank}" if place.last == place.rank else f"{place.rank} ({place.rank}–{place.last})"
+    return rank, before[name].rank - place.rank if name in before else None
+
+
+def _ranked_table(
+    entries: Sequence[Entry], tasks: Sequence[str], against: str, ranks: Mapping[str, tuple[str, int | None]]
+) -> Table:
+    columns = ["rank", *([f"vs {against}"] if against else []), "run", "id", "items", "average"]
+    table = _table(*columns, *(TASKS[name].title for name in tasks))
+    for entry in entries:
+        rank, gained = ranks[entry.name]
+        moved = "–" if gained is None else f"{gained:+d}" if gained else "="
+        scores = [estimate_text(entry.tasks.get(name)) for name in tasks]
+        n = sum(of.n for name in tasks if (of := entry.tasks.get(name)))
+        average = estimate_text(entry.average)
+        table.add_row(rank, *([moved] if against else []), entry.label, entry.name, f"{n:,}", average, *scores)
+    return table
 
 
 def print_disagreements(disputed: Mapping[str, Sequence[Disagreement]], items: int) -> None:

@@ -9,11 +9,15 @@ from pathlib import Path, PurePosixPath
 
 from jglue_app.errors import DataError, StoreError, reason_of
 from jglue_app.messages import Message
+from jglue_app.results import marks, run_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.judged import judge_run
 from jglue_app.tasks import TASKS
 
-MEMBERS = ("manifest.json", "items.jsonl", "records.jsonl")
+CONTENT = ("manifest.json", "items.jsonl", "records.jsonl")
+"""What makes the run."""
+MEMBERS = (*CONTENT, marks.FILE, run_name.FILE)
+"""And what people have put on it."""
 MAX_BYTES = 2**30
 """Largest size of a run's files, unpacked."""
 CHOOSE_RUN = Message("Choose a .zip file that this application has exported, or a run folder.")
@@ -124,6 +128,7 @@ def _checked(folder: Path, source: Path) -> str:
                 "{file} has no items of a subset that is known here. {remedy}", file=source.name, remedy=CHOOSE_RUN
             )
         judge_run(data, "official")
+        marks.read(folder, named=Path(source.name))
     except StoreError as e:
         raise DataError(
             "{file} holds no run: {reason} {remedy}", file=source.name, reason=e.message, remedy=CHOOSE_RUN

@@ -10,22 +10,24 @@ import contextlib
 import hashlib
 import shutil
 from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jglue_app import messages
 from jglue_app.errors import StoreError, reason_of
+from jglue_app.results import run_name
 from jglue_app.results.cache import ResultCache, RunCache, version_of
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import waterfall
-from jglue_app.scoring.comparison import compare_runs
+from jglue_app.scoring.comparison import compare_runs, main_difference
 from jglue_app.scoring.item_groups import GroupScore, groups, with_and_without
 from jglue_app.scoring.judged import Judged, only, only_judged
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.report import report_run
-from jglue_app.scoring.types import Comparison, Judgement, Report
+from jglue_app.scoring.types import Comparison, Difference, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
+from jglue_app.tasks import TASKS
 from jglue_app.types import RunData, RunSpec, data_kind
 
 Ids = Mapping[str, Collection[str]]
@@ -40,6 +42,7 @@ class StoredRun:
     """Its folder's name."""
     path: Path
     label: str
+    """The name that somebody gave it, or else how it was made."""
     created: str
     """ISO 8601, UTC."""
     done: int
@@ -51,6 +54,10 @@ class StoredRun:
     machine: Mapping[str, Any]
     model: Mapping[str, Any] = field(default_factory=dict)
     """What the manifest says about the loaded model."""
+    made_as: str = ""
+    """How it was made, in short, whatever it is called."""
+    description: str = ""
+    """What somebody wrote about it."""
 
     @property
     def data_kind(self) -> str:
@@ -101,7 +108,7 @@ class Library:
 
         def compute() -> Report:
             data, judged = self._judged(path, protocol, items)
-            return report_run(data, protocol, judged)
+            return _called(report_run(data, protocol, judged), path)
 
         return self._results.get(("report", protocol, path, self._subset(path, items)), _version(path), compute)
 
@@ -138,9 +145,28 @@ class Library:
                 self._judged(a, protocol, items_a),
                 self._judged(b, protocol, items_b),
             )
-            return compare_runs(data_a, data_b, protocol, (judged_a, judged_b))
+            found = compare_runs(data_a, data_b, protocol, (judged_a, judged_b))
+            return replace(found, a=_called(found.a, a), b=_called(found.b, b))
 
         key = "comparison", protocol, a, self._subset(a, items_a), b, self._subset(b, items_b)
+        return self._results.get(key, (_version(a), _version(b)), compute)
+
+    def main_difference(
+        self,
+        a: Path,
+        b: Path,
+        task: str,
+        protocol: str = "official",
+        items_a: Ids | None = None,
+        items_b: Ids | None = None,
+    ) -> Difference | None:
+        """Of a subset's main metric, B minus A; see `scoring.comparison.main_difference`."""
+
+        def compute() -> Difference | None:
+            rows = [self._judged(path, protocol, of)[1].get(task, {}) for path, of in ((a, items_a), (b, items_b))]
+            return main_difference(TASKS[task], rows[0], rows[1], get_protocol(protocol))
+
+        key = "main_difference", protocol, task, a, self._subset(a, items_a), b, self._subset(b, items_b)
         return self._results.get(key, (_version(a), _version(b)), compute)
 
     def _judged(self, path: Path, protocol: str, items: Ids | None) -> tuple[RunData, Judged]:
@@ -260,23 +286,32 @@ class Library:
 def _version(path: Path) -> Hashable:
     """The version of everything that is stored of a run; raises StoreError if there is none."""
     store = RunStore(path)
-    return (*version_of(store), store.file_version("records.jsonl"))
+    return (*version_of(store), store.file_version("records.jsonl"), store.file_version(run_name.FILE))
+
+
+def _called(report: Report, path: Path) -> Report:
+    """A report under the name that somebody gave the run, if anybody did."""
+    name = run_name.read_name(path).name
+    return replace(report, label=name) if name else report
 
 
 def _stored(path: Path, data: RunData) -> StoredRun:
     manifest = RunStore(path).manifest()
+    called = run_name.read_name(path)
     planned = {(task, id_) for task, items in data.items.items() for id_ in items}
     try:
         return StoredRun(
             path.name,
             path,
-            str(manifest["label"]),
+            called.name or str(manifest["label"]),
             str(manifest["created"]),
             sum(record.output is not None and (record.task, record.item_id) in planned for record in data.records),
             len(planned),
             manifest["spec"],
             manifest.get("machine") or {},
             manifest.get("model") or {},
+            str(manifest["label"]),
+            called.description,
         )
     except (KeyError, TypeError) as e:
         raise StoreError("{path} is not a run's manifest ({reason!r}).", path=path / "manifest.json", reason=e) from e

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from jglue_app.results.marks import NO_ITEM_MARKS, NO_MARKS, ItemMarks, Marks
 from jglue_app.scoring.judged import Judged, verdict
 from jglue_app.scoring.types import Judgement
 from jglue_app.types import Item, Record
@@ -23,6 +24,8 @@ class ResultRow:
     """Only this one has two readings, the ranked choice and the outcome."""
     verdicts: Mapping[str, float | None]
     """Protocol → verdict (see `judged.verdict`), of every protocol that scores the item."""
+    marked: ItemMarks = NO_ITEM_MARKS
+    """What somebody put on the item."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -63,13 +66,16 @@ class ResultRow:
         return (self.record.output.choice_logprobs or None) if self.record.output else None
 
 
-def result_rows(judged: Mapping[str, Judged], task: str, protocol: str = "official") -> list[ResultRow]:
+def result_rows(
+    judged: Mapping[str, Judged], task: str, protocol: str = "official", marks: Marks = NO_MARKS
+) -> list[ResultRow]:
     """The rows of one subset of a run, in item order.
 
     Args:
         judged: protocol → the run's judged items under it; `official` and the chosen one at least.
         task: the subset; no rows if the run does not have it.
         protocol: whose judgement to take.
+        marks: what people have put on the run's items.
     """
     official = judged["official"].get(task, {})
     return [
@@ -79,6 +85,7 @@ def result_rows(judged: Mapping[str, Judged], task: str, protocol: str = "offici
             row.judgement,
             official[id_].judgement,
             {name: verdict(by_task[task][id_]) for name, by_task in judged.items() if id_ in by_task.get(task, {})},
+            marks.get((task, id_), NO_ITEM_MARKS),
         )
         for id_, row in (judged[protocol].get(task) or official).items()
     ]

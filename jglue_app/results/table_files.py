@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.errors import StoreError, UnknownNameError, reason_of
+from jglue_app.results.marks import NO_MARKS, Marks
 from jglue_app.results.rows import ResultRow, result_rows
 from jglue_app.results.surrogates import escape_as_json
 from jglue_app.runs.serialization import dumps
@@ -26,25 +27,34 @@ NUMBER_COLUMNS: Mapping[str, type] = {"prompt_tokens": int, "new_tokens": int, "
 """Columns that hold numbers, beside the verdicts; all others are text."""
 
 
-def rows(data: RunData, judged: Mapping[str, Judged] | None = None) -> list[dict[str, Any]]:
+def rows(
+    data: RunData, judged: Mapping[str, Judged] | None = None, marks: Marks = NO_MARKS, name: str = ""
+) -> list[dict[str, Any]]:
     """One row per answered item, in the order of the records: the item, the prompt, the output, and the score under
     every protocol.
 
     Args:
         data: the run.
         judged: protocol → result of `judge_run`; None to compute it.
+        marks: what people have put on the run's items: the columns `marks` and `note`, which are left out where no item
+            has any.
+        name: what somebody called the run; empty if nobody did.
     """
     judged = judged or {name: judge_run(data, name) for name in protocol_names("all")}
-    by_key = {row.key: row for task in data.items for row in result_rows(judged, task)}
+    by_key = {row.key: row for task in data.items for row in result_rows(judged, task, marks=marks)}
+    with_marks = any(row.marked for row in by_key.values())
     return [
-        _cells(data, row) for record in data.records if (row := by_key.get((record.task, record.item_id))) is not None
+        _cells(data, row, with_marks, name)
+        for record in data.records
+        if (row := by_key.get((record.task, record.item_id))) is not None
     ]
 
 
-def _cells(data: RunData, row: ResultRow) -> dict[str, Any]:
+def _cells(data: RunData, row: ResultRow, with_marks: bool, name: str) -> dict[str, Any]:
     return {
         "run": row.record.spec_id,
         "label": data.spec.label,
+        "run_name": name or None,
         "task": row.record.task,
         "item_id": row.record.item_id,
         "source": data.sources[row.record.task],
@@ -68,6 +78,7 @@ def _cells(data: RunData, row: ResultRow) -> dict[str, Any]:
         "lenient_rule": row.official.lenient.rule,
         "choice": row.official.choice,
         "outcome": row.official.outcome,
+        **({"marks": dumps(row.marked.marks), "note": row.marked.note} if with_marks else {}),
         **{f"verdict/{name}": value for name, value in row.verdicts.items()},
     }
 

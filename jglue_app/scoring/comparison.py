@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from jglue_app.scoring import significance
 from jglue_app.scoring.agreement import agreements
@@ -35,6 +36,8 @@ from jglue_app.scoring.types import (
 )
 from jglue_app.tasks import TASKS
 from jglue_app.types import RunData, Task
+
+K = TypeVar("K", bound=Hashable)
 
 MIN_PAIRED = 10
 """With fewer items a bootstrap interval is far too narrow: all of three items may differ by chance."""
@@ -140,9 +143,28 @@ def _cost(data: RunData) -> Cost | None:
     return Cost(data.model, quantization, len(outputs), sum(o.seconds for o in outputs), paid_for(data))
 
 
+def main_difference(
+    task: Task, a: Mapping[str, ScoredItem], b: Mapping[str, ScoredItem], protocol: ScoringProtocol
+) -> Difference | None:
+    """Of a subset's main metric, B minus A over the items that both have answered: of the strict reading, else of the
+    ranking. Not corrected, without a verdict; None where there is nothing to compare."""
+    pairs = [(row, b[id_]) for id_, row in a.items() if id_ in b and b[id_].item == row.item]
+    name = protocol.metrics[task.name][0]
+    for reading in ("strict", "choose"):
+        if found := _differences(task, pairs, reading, protocol, (name,)):
+            return found[name]
+    return None
+
+
 def _differences(
-    task: Task, pairs: list[tuple[ScoredItem, ScoredItem]], reading: str, protocol: ScoringProtocol
+    task: Task,
+    pairs: list[tuple[ScoredItem, ScoredItem]],
+    reading: str,
+    protocol: ScoringProtocol,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Difference]:
+    """Metric → difference, of all metrics of the subset or those that are named."""
+
     def usable(row: ScoredItem) -> bool:
         return _has(reading, row, protocol) and (
             reading == "choose" or task.kind != "score" or is_readable(row, reading)
@@ -153,7 +175,7 @@ def _differences(
         return {}
     left, right = [x for x, _ in both], [y for _, y in both]
     out = {}
-    for name in protocol.metrics[task.name]:
+    for name in protocol.metrics[task.name] if names is None else names:
         test = _test(name, task, left, right, reading)
         a, b = (estimate(name, task, rows, reading) for rows in (left, right))
         out[name] = _difference(a, b, test)
@@ -182,11 +204,16 @@ def _corrected(uncorrected: dict[str, dict[str, Difference]]) -> dict[str, dict[
     out = {name: dict(differences) for name, differences in uncorrected.items()}
     for rank in range(max((len(differences) for differences in uncorrected.values()), default=0)):
         family = {(name, list(d)[rank]): list(d.values())[rank] for name, d in uncorrected.items() if len(d) > rank}
-        corrected = significance.holm({key: difference.p for key, difference in family.items()})
-        for (name, metric), p in corrected.items():
-            difference = replace(family[name, metric], p_holm=p)
-            out[name][metric] = replace(difference, verdict=_verdict(difference))
+        for (name, metric), difference in corrected(family).items():
+            out[name][metric] = difference
     return out
+
+
+def corrected(family: Mapping[K, Difference]) -> dict[K, Difference]:
+    """Differences that are looked at together, with p corrected over them (Holm 1979) and the verdict."""
+    ps = significance.holm({key: difference.p for key, difference in family.items()})
+    differences = {key: replace(difference, p_holm=ps[key]) for key, difference in family.items()}
+    return {key: replace(difference, verdict=_verdict(difference)) for key, difference in differences.items()}
 
 
 def _verdict(difference: Difference) -> str:

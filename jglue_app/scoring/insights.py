@@ -18,6 +18,7 @@ MIN_FORM_SHARE = 0.05
 """A share of outputs below which their form is not worth a sentence."""
 FLOORS = {"below": ("below_floor",), "floor": ("on_floor_default", "on_floor_constant")}
 """Insight → the notices that it summarises."""
+ON_FLOOR = tuple(kind for kinds in FLOORS.values() for kind in kinds)
 
 
 SENTENCES = {
@@ -100,7 +101,7 @@ def _verdicts(comparison: Comparison, won: Mapping[str, Sequence[str]]) -> Itera
     cosines = any(task.outcomes.get("cosine") for r in (comparison.a, comparison.b) for task in r.tasks.values())
     for verdict, side, report in (("b", "B", comparison.b), ("a", "A", comparison.a)):
         if won[verdict]:
-            low = [name for name in won[verdict] if floor_of(report.tasks[name])]
+            low = [name for name in won[verdict] if floor_of(report.tasks[name]) in ON_FLOOR]
             kind = "better" if not low else "better_floor" if len(low) == len(won[verdict]) else "better_partly"
             facts = {"tasks": _titles(won[verdict])} | ({"low": _titles(low)} if kind == "better_partly" else {})
             yield Insight(kind, side, facts, "" if cosines else f"only_{verdict}")

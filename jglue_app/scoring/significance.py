@@ -73,6 +73,11 @@ def agreement(kind: Agreement, predictions: Sequence[str | None], golds: Sequenc
     return _bootstrap(_length(predictions, golds), _AGREEMENTS[kind](predictions, golds))[0]
 
 
+def resampled(n: int, metric: Metric) -> Estimate:
+    """Any metric of n items, given by how often each item counts, with its percentile bootstrap interval."""
+    return _bootstrap(n, metric)[0]
+
+
 def average(estimates: Sequence[Estimate]) -> Estimate:
     """Unweighted mean of independent estimates, with the MOVER interval (Zou and Donner 2008, section 2).
 

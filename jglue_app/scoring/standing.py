@@ -30,6 +30,11 @@ class Standing:
     """The score of that floor, or of the best constant answer; None for a correlation."""
 
     @property
+    def is_constant(self) -> bool:
+        """Whether always giving one and the same answer scores as well."""
+        return self.floor in ("on_floor_constant", "on_floor_default", "below_floor")
+
+    @property
     def margin(self) -> float:
         """How far it is above the floor."""
         return self.value - (self.floor_value or 0.0)
@@ -62,9 +67,14 @@ def standings(report: Report) -> dict[str, Standing]:
     return out
 
 
-def floor_of(task: TaskReport) -> str:
-    """Which floor the main score is no better than; empty if it is above all."""
-    reading, metric = "strict" if task.metrics else "choose", _metric(task)
+def floor_of(task: TaskReport, metric: str = "", reading: str = "") -> str:
+    """Which floor a score is no better than; empty if it is above all.
+
+    Args:
+        task: the scores.
+        metric, reading: which of them; empty for the main one.
+    """
+    reading, metric = reading or ("strict" if task.metrics else "choose"), metric or _metric(task)
     notices = (n.kind for n in task.notices if n.metric == metric and n.reading == reading)
     return next((kind for kind in notices if kind in FLOOR_NOTICES), "")
 

@@ -7,6 +7,7 @@ Here their handlers are called while the document is written; the events that ar
 from __future__ import annotations
 
 import inspect
+import secrets
 from typing import Any
 
 import anyio.to_thread
@@ -27,6 +28,8 @@ async def fill(page: gr.Blocks, config: dict[str, Any], request: gr.Request) -> 
     events = {event["id"]: event for event in config["dependencies"]}
     # One for all events, as it takes longer to make than most handlers.
     state = SessionState(page)
+    # Handlers remember by it what a page shows. The page's own id is known once its script runs.
+    request.session_hash = secrets.token_urlsafe(16)
     for id_, event in page.fns.items():
         if not _can_be_answered(page, event) or id_ not in events:
             continue

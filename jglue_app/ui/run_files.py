@@ -11,15 +11,16 @@ from pathlib import Path
 
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import say, word
-from jglue_app.results import archive, exporters, table_files
+from jglue_app.results import archive, exporters, run_name, table_files
 from jglue_app.results.importers.import_run import import_to_either
 from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.types import Notice
-from jglue_app.ui import views
+from jglue_app.ui import static_report, views
 from jglue_app.ui.state import AppState
+from jglue_app.ui.static_report import Asked
 
-EXPORT_FORMATS = (*table_files.FORMATS, "zip", *exporters.FORMATS)
+EXPORT_FORMATS = ("html", *table_files.FORMATS, "zip", *exporters.FORMATS)
 _BESIDE_A_LOG = re.compile(r"results_.+\.json|metrics\.json|config\.json")
 """Files that lie beside a log and are none themselves."""
 
@@ -43,6 +44,8 @@ def export_run(
     """
     if format not in EXPORT_FORMATS:
         raise UnknownNameError("export format", str(format)[:50], EXPORT_FORMATS)
+    if format == "html":
+        return exporters.ExportResult(report_of_runs(state, owner, Asked((name,), str(protocol)[:50])))
     if format == "zip":
         path = state.visible_folder(owner, name)
         return exporters.ExportResult(archive.pack(path, state.scratch() / f"{path.name}.zip"))
@@ -52,8 +55,15 @@ def export_run(
         return exporters.export(path, target, format, str(protocol)[:50])
     target = state.scratch() / f"{state.path(owner, name).name}.{format}"
     judged = {protocol_name: state.judged(owner, name, protocol_name) for protocol_name in PROTOCOLS}
-    table_files.write(table_files.rows(state.data(owner, name), judged), target, format)
+    marks = state.marks.of(owner, name, state.path(owner, name))
+    called = run_name.read_name(state.path(owner, name)).name
+    table_files.write(table_files.rows(state.data(owner, name), judged, marks, called), target, format)
     return exporters.ExportResult(target)
+
+
+def report_of_runs(state: AppState, owner: str, asked: Asked) -> Path:
+    """A report in a temporary folder; raises as `static_report.write_report` does."""
+    return static_report.write_report(state, owner, asked, state.scratch() / static_report.file_name(asked.names))
 
 
 def exported_html(exported: exporters.ExportResult, lang: str) -> str:

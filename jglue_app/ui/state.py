@@ -18,15 +18,18 @@ from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError, StoreError
 from jglue_app.results import showcase
 from jglue_app.results.library import Ids, Library, StoredRun
+from jglue_app.results.rankings import Reader
+from jglue_app.results.run_name import RunName, write_name
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.serialization import facts_of
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.judged import Judged
-from jglue_app.scoring.types import Comparison, Judgement, Report
+from jglue_app.scoring.types import Comparison, Difference, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, RunData, Tokenizer
+from jglue_app.ui.item_marks import VisitorMarks
 from jglue_app.ui.jobs import Job, Jobs
 
 MAX_TOKENIZERS = 4
@@ -38,12 +41,21 @@ MAX_PAGES = 10_000
 class AppState:
     """What all visitors of one server share; access to stored runs is by visitor."""
 
-    def __init__(self, settings: Settings, device: str = "auto") -> None:
+    def __init__(self, settings: Settings, device: str = "auto", folders: Mapping[str, Path] | None = None) -> None:
+        """Nothing is loaded.
+
+        Args:
+            settings: the operator's choices.
+            device: where models go.
+            folders: name → folder of a run outside of the folder for runs; everyone sees all of it.
+        """
         self.settings = settings
+        self._folders = dict(folders or {})
         self.device = device
         self.pool = ModelPool(settings, device=device)
         self.jobs = Jobs(settings, self.pool)
         self.library = Library(settings.runs_dir)
+        self.marks = VisitorMarks(settings)
         self._current_views: LRUCache[tuple[str, str], object] = LRUCache(MAX_PAGES)
         """(Page's session, place) → what is shown there."""
         self._requested_items: LRUCache[str, dict[str, dict[str, frozenset[str]]]] = LRUCache(MAX_OWNERS)
@@ -52,6 +64,11 @@ class AppState:
         self._lock = threading.Lock()
         self._exports: list[Path] = []
         self._scratch = tempfile.TemporaryDirectory(prefix="jglue-export-")
+
+    def close(self) -> None:
+        """Remove what was written to be downloaded, and drop models."""
+        self.pool.clear()
+        self._scratch.cleanup()
 
     # --- who may see what -------------------------------------------------------------------------------
 
@@ -80,6 +97,8 @@ class AppState:
             shipped = {SHIPPED + run for run in showcase.run_names()}
             if name in shipped and showcase.is_available():
                 return showcase.run_folder(name.removeprefix(SHIPPED))
+        elif name in self._folders:
+            return self._folders[name]
         elif not self.settings.public or name in self._requested(owner):
             return self.library.find(name)
         raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
@@ -91,7 +110,7 @@ class AppState:
         it; elsewhere a stored run is shown whole, unless only what the owner has requested is wanted
         (`requested_only`).
         """
-        if name.startswith(SHIPPED):
+        if name.startswith(SHIPPED) or name in self._folders:
             return None
         if not self.settings.public:
             return self._requested(owner).get(name) if requested_only else None
@@ -219,6 +238,21 @@ class AppState:
             self._items(owner, b, items_b, requested_only),
         )
 
+    def reader(self, owner: str, protocol: str) -> Reader:
+        """Reads what rankings need of the runs that the owner may see; see `data`."""
+
+        def difference(a: str, b: str, task: str) -> Difference | None:
+            paths = self.path(owner, a), self.path(owner, b)
+            visible = self._items(owner, a, None), self._items(owner, b, None)
+            return self.library.main_difference(*paths, task, protocol, *visible)
+
+        return Reader(
+            lambda name: self.data(owner, name),
+            lambda name: self.judged(owner, name, protocol),
+            lambda name: self.report(owner, name, protocol),
+            difference,
+        )
+
     def visible_folder(self, owner: str, name: str) -> Path:
         """A run's folder, to be sent elsewhere: a copy with the items that the owner may see where it has more.
 
@@ -256,6 +290,19 @@ class AppState:
             raise InputError("This run came with the application and stays. Choose one that was made here.")
         self.path(owner, name)
         self.library.delete(name)
+
+    def rename(self, owner: str, name: str, called: str, description: str) -> RunName:
+        """Name and describe a run; what is empty is removed.
+
+        Raises:
+            InputError: it came with the application, the server is public, or a text is too long.
+            StoreError: there is no such run.
+        """
+        if self.settings.public:
+            raise InputError("On a public server runs are not named. Run the application on your own machine for that.")
+        if name.startswith(SHIPPED):
+            raise InputError("This run came with the application and keeps its name. Choose one that was made here.")
+        return write_name(self.path(owner, name), called, description)
 
     # --- open pages -------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from jglue_app.errors import InputError
+from jglue_app.results.marks import NO_MARKS, Marks
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.judged import judge_run
@@ -39,13 +40,20 @@ def check_common_items(a: RunData, b: RunData) -> None:
         raise InputError("The two runs have answered no item in common. Compare runs over the same subsets and data.")
 
 
-def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str, str]) -> Payload:
+def comparison_payload(
+    a: RunData,
+    b: RunData,
+    protocol: str,
+    links: Mapping[str, str],
+    marks: tuple[Marks, Marks] = (NO_MARKS, NO_MARKS),
+) -> Payload:
     """The payload of a comparison of two runs.
 
     Args:
         a, b: the runs.
         protocol: under which they are compared.
         links: `a` and `b` → address of the W&B run, if it has one.
+        marks: what people have put on the items of each.
 
     Raises:
         UnknownNameError: no such protocol.
@@ -55,7 +63,7 @@ def comparison_payload(a: RunData, b: RunData, protocol: str, links: Mapping[str
     chosen = judge_run(a, protocol), judge_run(b, protocol)
     official = chosen if protocol == "official" else (judge_run(a, "official"), judge_run(b, "official"))
     comparison = compare_runs(a, b, protocol, chosen)
-    items = {f"comparison/{task}": comparison_table(task, chosen, official) for task in TASKS}
+    items = {f"comparison/{task}": comparison_table(task, chosen, official, marks) for task in TASKS}
     tables = {name: table for name, table in items.items() if table.rows}
     tasks = [name.rsplit("/", 1)[-1] for name in tables]
     tables["comparison/statistics"] = statistics_table(comparison)

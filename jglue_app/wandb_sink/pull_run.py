@@ -64,7 +64,7 @@ def _move(downloaded: Path, runs_dir: Path, on_message: OnMessage) -> Path:
 
 def _equal(folder: Path, downloaded: Path) -> bool:
     """Whether two run folders have identical files."""
-    names = [name for name in archive.MEMBERS if (downloaded / name).is_file()]
+    names = [name for name in archive.CONTENT if (downloaded / name).is_file()]
     return all(
         (folder / name).is_file() and filecmp.cmp(folder / name, downloaded / name, shallow=False) for name in names
     )

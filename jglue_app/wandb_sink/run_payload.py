@@ -9,6 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from jglue_app.errors import InputError
+from jglue_app.results.marks import NO_MARKS, Marks
+from jglue_app.results.run_name import UNNAMED, RunName
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.payment import paid_for
@@ -34,7 +36,14 @@ from jglue_app.wandb_sink.payload import (
 from jglue_app.wandb_sink.tables import notice_table, outcome_table, prediction_table
 
 
-def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group: str | None = None) -> Payload:
+def run_payload(
+    data: RunData,
+    manifest: Mapping[str, Any],
+    protocol: str,
+    group: str | None = None,
+    marks: Marks = NO_MARKS,
+    called: RunName = UNNAMED,
+) -> Payload:
     """The payload of one run.
 
     Args:
@@ -42,6 +51,8 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
         manifest: its manifest.
         protocol: whose scores are under `jglue/`.
         group: the W&B group, if any.
+        marks: what people have put on its items.
+        called: the name and description that somebody gave the run.
 
     Raises:
         UnknownNameError: no such protocol.
@@ -60,7 +71,7 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
         summary |= score_keys(report, f"{PROTOCOLS_KEY}/{name}")
     summary |= score_keys(reports[protocol], CHOSEN)
     summary |= _outcome_keys(reports["official"]) | _speed_keys(data) | _cost_keys(data)
-    tables = {f"predictions/{task}": prediction_table(judged, task, protocol) for task in judged["official"]}
+    tables = {f"predictions/{task}": prediction_table(judged, task, protocol, marks) for task in judged["official"]}
     tables["failure_picture"] = outcome_table(reports["official"])
     tables["notices"] = notice_table(reports)
     written = [] if spec.embeds else [spec.prompt.format, spec.prompt.style.rsplit("/", 1)[-1]]
@@ -69,13 +80,13 @@ def run_payload(data: RunData, manifest: Mapping[str, Any], protocol: str, group
         tags.append(group)  # A W&B run is in one group, and may be in several comparisons.
     return Payload(
         id=run_id(spec.spec_id),
-        name=spec.label[:MAX_NAME],
+        name=(called.name or spec.label)[:MAX_NAME],
         job_type=EVALUATION,
         group=group,
         tags=usable_tags(
             [*tags, spec.model.quantization, _quantized(data), *([] if n_answered >= n_planned else ["unfinished"])]
         ),
-        config=_config(data, manifest, protocol),
+        config=_config(data, manifest, protocol) | {"run_name": called.name, "description": called.description},
         summary=summary,
         tables={name: table for name, table in tables.items() if table.rows},
         artifact=artifact_name(spec.spec_id),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from jglue_app.results import surrogates
+from jglue_app.results.marks import NO_ITEM_MARKS, NO_MARKS, ItemMarks, Marks
 from jglue_app.results.rows import ResultRow, result_rows
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring import notices
@@ -54,12 +55,12 @@ def notice_table(reports: Mapping[str, Report]) -> Table:
     return Table(("subset", "notice", "protocols"), [[*key, ", ".join(names)] for key, names in protocols.items()])
 
 
-def prediction_table(judged: Mapping[str, Judged], task: str, protocol: str) -> Table:
+def prediction_table(judged: Mapping[str, Judged], task: str, protocol: str, marks: Marks = NO_MARKS) -> Table:
     """One row for each item of a subset that has a record: the question, the output, and how it is parsed and scored.
 
     `parsed`, `status`, `rule` and `correct` are the chosen protocol's; where it does not score the subset, those of
     `official`. `correct` is empty where there is no right and wrong (JSTS); `verdict/<protocol>` is then the number
-    that was read, elsewhere the marks in 0–1.
+    that was read, elsewhere the marks in 0–1. `marks` and `note` are there if somebody has put any on an item.
     """
     metrics = TASKS[task].metrics if TASKS[task].kind != "score" else ()
     protocols = [name for name in PROTOCOLS if task in get_protocol(name).metrics]
@@ -67,8 +68,10 @@ def prediction_table(judged: Mapping[str, Judged], task: str, protocol: str) -> 
     head += [*metrics, "lenient", "choice", *(f"verdict/{name}" for name in protocols), "logprobs"]
     head += ["finish", "error", "prompt_tokens", "new_tokens", "seconds", "examples"]
     chosen_rows = judged[protocol].get(task) or judged["official"][task]
+    result = result_rows(judged, task, protocol, marks)
+    with_marks = any(row.marked for row in result)
     rows: list[list[Cell]] = []
-    for row in result_rows(judged, task, protocol):
+    for row in result:
         strict = row.judgement.strict
         rows.append(
             [
@@ -93,9 +96,15 @@ def prediction_table(judged: Mapping[str, Judged], task: str, protocol: str) -> 
                 row.new_tokens,
                 None if row.seconds is None else float(row.seconds),
                 dumps(row.record.prompt.shot_ids),
+                *(_marked(row.marked) if with_marks else ()),
             ]
         )
-    return Table(tuple(head), rows)
+    return Table((*head, *(("marks", "note") if with_marks else ())), rows)
+
+
+def _marked(found: ItemMarks) -> tuple[str, str]:
+    """The marks as a list in JSON, and the note."""
+    return dumps(found.marks), surrogates.escape(found.note)
 
 
 def _logprobs(row: ResultRow) -> str | None:
@@ -143,13 +152,19 @@ def _interval(estimate: Estimate | None) -> Iterator[float | None]:
     yield from (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
 
 
-def comparison_table(task: str, chosen: tuple[Judged, Judged], official: tuple[Judged, Judged]) -> Table:
+def comparison_table(
+    task: str,
+    chosen: tuple[Judged, Judged],
+    official: tuple[Judged, Judged],
+    marks: tuple[Marks, Marks] = (NO_MARKS, NO_MARKS),
+) -> Table:
     """The items that both runs have a record of: both outputs, how each was parsed, and which is correct.
 
     Args:
         task: the subset.
         chosen: both runs' items, judged under the chosen protocol.
         official: the same under `official`.
+        marks: what people have put on the items of each; where there is none, their columns are left out.
     """
     a, b = (
         chosen_rows.get(task) or official_rows.get(task, {})
@@ -157,6 +172,7 @@ def comparison_table(task: str, chosen: tuple[Judged, Judged], official: tuple[J
     )
     head = ("item_id", "question", "gold", "a_raw", "b_raw", "a_parsed", "b_parsed", "a_correct", "b_correct")
     tail = ("who_is_right", "a_outcome", "b_outcome", "a_choice", "b_choice", "a_verdict", "b_verdict")
+    with_marks = any(key[0] == task and key[1] in a and key[1] in b for of in marks for key in of)
     rows: list[list[Cell]] = []
     for id_, row_a in a.items():
         row_b = b.get(id_)
@@ -177,9 +193,10 @@ def comparison_table(task: str, chosen: tuple[Judged, Judged], official: tuple[J
                 *(judgement.outcome for judgement in judgements),
                 *(judgement.choice for judgement in judgements),
                 *(verdict(row) for row in both),
+                *(cell for of in marks if with_marks for cell in _marked(of.get((task, id_), NO_ITEM_MARKS))),
             ]
         )
-    return Table((*head, *tail), rows)
+    return Table((*head, *tail, *(("a_marks", "a_note", "b_marks", "b_note") if with_marks else ())), rows)
 
 
 def winner(a: ScoredItem, b: ScoredItem) -> str | None:

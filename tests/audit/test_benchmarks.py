@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from jglue_app.audit.benchmarks import BENCHMARKS, METRICS, SYSTEMS, benchmark, metric_of, scope, system_of
-from jglue_app.audit.sentences import METRIC_NAMES
 from jglue_app.errors import UnknownNameError
+from jglue_app.scoring.metric_names import METRIC_NAMES
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.tasks import TASKS
 

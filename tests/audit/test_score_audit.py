@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from jglue_app.audit.auditor import ScoreAudit, audit_score
-from jglue_app.audit.sentences import METRIC_NAMES, SENTENCES, sentence
+from jglue_app.audit.sentences import SENTENCES, sentence
 from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.scoring.metric_names import METRIC_NAMES
 
 
 def kinds(audit: ScoreAudit) -> set[str]:

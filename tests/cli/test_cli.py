@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import pty
 import re
@@ -215,6 +216,19 @@ def test_stored_runs_are_listed_ranked_exported_brought_back_and_deleted(tmp_pat
     unranked = here("leaderboard", "--data", "sample", "--tasks", "jnli,jsts").out
     assert "–: no score in one of these subsets, so no rank." in unranked
     assert "so no rank" not in shown
+    assert here("name", poor, "下の\x1b[1m実行").code == 2
+    assert (
+        here("name", Path(poor).name, "下の実行", "--description", "一行目\n二行目").out == "下の実行\n一行目\n二行目\n"
+    )
+    assert here("name", poor, "--json").json() == {"run": poor, "name": "下の実行", "description": "一行目\n二行目"}
+    assert here("name", "gone").code == 5
+    assert "下の実行" in here("runs").out
+    both = here("leaderboard", "--data", "sample", "--tasks", "jnli", "--json").json()
+    assert [entry["label"] for entry in both["entries"]][1] == "下の実行"
+    (ranking,) = both["rankings"]
+    places = {name: (place["rank"], place["last"]) for name, place in ranking["places"].items()}
+    assert places == {Path(good).name: (1, 1), Path(poor).name: (2, 2)}
+    assert both["apart"] == {}
     for name in ("rows.jsonl", "rows.csv", "rows.parquet", "run.zip"):
         exported = here("export", Path(good).name, tmp_path / name)
         assert (exported.code, exported.out.strip()) == (0, str(tmp_path / name))
@@ -241,6 +255,11 @@ def test_a_prompt_is_shown_token_by_token(here: Here, tiny_model: TinyModel) -> 
     assert "Answers and their tokens: 含意 (" in shown.out
     # A small vocabulary is read sooner.
     tiny = ("show-prompt", "--model", tiny_model("llama"))
+    expected = here(*tiny, "--next", "3", "--json").json()
+    assert len(expected["next"]["top"]) == expected["prompt"]["count"] + 1
+    likely = [f"{math.exp(token['logprob']):.2%}" for token in expected["next"]["top"][-1]]
+    assert len(likely) == 3
+    assert all(share in here(*tiny, "--next", "3").out for share in likely)
     machine = here(*tiny, "--json").json()
     assert [token["text"] for token in machine["tokens"][:1]] == ["<s>"]
     assert "".join(token["text"] for token in machine["tokens"][1:]) == machine["prompt"]["text"]

@@ -22,6 +22,7 @@ from jglue_app.runs.request_options import options
 from jglue_app.scoring import insights, scoreboard
 from jglue_app.scoring.item_groups import GROUPS
 from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.scoring.standing import FLOOR_NOTICES
 from jglue_app.scoring.types import Outcome
 from jglue_app.tasks import TASKS
 from jglue_app.types import Source
@@ -29,9 +30,8 @@ from jglue_app.ui import controls, page
 from jglue_app.ui.controls import DATA_CHOICES
 from jglue_app.ui.jobs import State
 from jglue_app.ui.tabs import about
-from jglue_app.ui.tabs.lab_course import STEPS
+from jglue_app.ui.tabs.course_steps import STEPS
 from jglue_app.ui.views import MARKS
-from jglue_app.ui.views.board import FLOOR_NOTICES
 from jglue_app.ui.views.items import FILTERS, SORTS
 from tests.messages.extraction import (
     APP,
@@ -143,7 +143,7 @@ def test_a_label_is_chosen_by_its_key_and_language() -> None:
 def test_every_label_that_is_asked_for_exists() -> None:
     used = asked_for()
     assert len(used) >= 150
-    assert {"run", "radar", "flips_note", "moved_down", "model_info_public"} <= used
+    assert {"run", "baseline", "flips_note", "moved_down", "model_info_public"} <= used
     fail_without_labels(sorted(used))
 
 
@@ -197,7 +197,9 @@ def test_the_rules_of_the_linter_are_found_in_its_source() -> None:
 
 
 def test_every_insight_is_said_and_every_outcome_marked() -> None:
-    assert {"better", "undecided", "gap", "form", "shapeless", "below", "floor"} == set(insights.SENTENCES)
+    assert set(insights.SENTENCES) == {
+        *("better", "better_floor", "better_partly", "undecided", "gap", "form", "shapeless", "below", "floor"),
+    }
     assert set(MARKS) == set(get_args(Outcome))
 
 

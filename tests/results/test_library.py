@@ -234,7 +234,7 @@ def bad_zip(path: Path, members: dict[str, str]) -> Path:
 def test_what_is_no_run_is_not_brought_in(tmp_path: Path) -> None:
     here = tmp_path / "here"
     path = stored(tmp_path / "a.jsonl")
-    texts = {name: (path / name).read_text("utf-8") for name in archive.MEMBERS}
+    texts = {name: (path / name).read_text("utf-8") for name in archive.CONTENT}
     other_task = {k: v.replace('"jnli"', '"unknown"') for k, v in texts.items()}
     (tmp_path / "text.zip").write_text("hello", "utf-8")
     cases = (
@@ -253,7 +253,7 @@ def test_what_is_no_run_is_not_brought_in(tmp_path: Path) -> None:
 
 def test_a_packed_path_that_leads_out_of_the_folder_stays_inside(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.jsonl")
-    texts = {f"../{name}": (path / name).read_text("utf-8") for name in archive.MEMBERS}
+    texts = {f"../{name}": (path / name).read_text("utf-8") for name in archive.CONTENT}
     target = archive.unpack(bad_zip(tmp_path / "out.zip", texts), tmp_path / "in")
     assert target.parent == tmp_path / "in"
     assert not (tmp_path / "manifest.json").exists()
@@ -278,7 +278,7 @@ def test_a_manifest_whose_machine_is_no_table_is_not_imported(tmp_path: Path, li
 
 def test_a_damaged_run_is_named_as_it_was_given_in_both_languages(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.jsonl")
-    texts = {name: (path / name).read_text("utf-8") for name in archive.MEMBERS}
+    texts = {name: (path / name).read_text("utf-8") for name in archive.CONTENT}
     cut = bad_zip(
         tmp_path / "cut.zip", texts | {"records.jsonl": texts["records.jsonl"].replace('"stop"', '"pots"', 1)}
     )
@@ -287,7 +287,7 @@ def test_a_damaged_run_is_named_as_it_was_given_in_both_languages(tmp_path: Path
     english, japanese = str(caught.value), messages.say(caught.value.message, "ja")
     assert english.startswith("cut.zip holds no run: cut.zip/records.jsonl, line ")
     assert english.endswith("Choose a .zip file that this application has exported, or a run folder.")
-    assert japanese.startswith("cut.zip に実行がありません。cut.zip/records.jsonl")
+    assert japanese.startswith("cut.zip に実行結果がありません。cut.zip/records.jsonl")
     assert japanese.endswith("このアプリで書き出した .zip か、実行結果のフォルダーを選んでください。")
     for text in (english, japanese):
         assert str(tmp_path) not in text and ".import-" not in text

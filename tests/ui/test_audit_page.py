@@ -11,9 +11,10 @@ from playwright.sync_api import Page
 
 from jglue_app.audit.auditor import audit_score, audit_table
 from jglue_app.audit.benchmarks import BENCHMARKS, METRICS
-from jglue_app.audit.sentences import METRIC_NAMES, SENTENCES, TEST_NAMES, Finding, sentence
+from jglue_app.audit.sentences import SENTENCES, TEST_NAMES, Finding, sentence
 from jglue_app.errors import InputError
 from jglue_app.messages import Message, catalogue, say
+from jglue_app.scoring.metric_names import METRIC_NAMES
 from jglue_app.ui.tabs.audit import EXAMPLES, items, swallow
 from tests.ui.conftest import OpenPage, serve
 from tests.ui.driving import said, tab

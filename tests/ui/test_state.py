@@ -15,6 +15,7 @@ from jglue_app import messages
 from jglue_app.audit.auditor import audit_table
 from jglue_app.errors import InputError, StoreError
 from jglue_app.results import archive, showcase
+from jglue_app.results.run_name import RunName
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.store import RunStore
@@ -314,3 +315,21 @@ def test_outputs_and_names_stand_as_text_on_the_page(make: Make, state: AppState
     html = views.render("audited", table_view(audit, "en"), "en")
     assert "&lt;img src=x" in html and "&lt;b&gt;" in html and "&lt;i&gt;" in html
     assert not re.search("<(img|b|i)[ >]", html)
+
+
+# --- names ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_named_here_but_not_on_a_public_server_nor_one_that_came_with_it(
+    state: AppState, public: AppState, make: Make
+) -> None:
+    (plan,) = make("ana", "含意").runs.values()
+    assert state.rename("ana", plan.run, "ここ", "説明") == RunName("ここ", "説明")
+    assert (state.stored("ana", plan.run).label, state.runs("ana")[plan.run].description) == ("ここ", "説明")
+    with pytest.raises(InputError, match="came with the application and keeps its name"):
+        state.rename("ana", f"{SHIPPED}base-0-shot", "a", "")
+    with pytest.raises(StoreError, match="There is no run"):
+        state.rename("ana", "../elsewhere", "a", "")
+    with pytest.raises(InputError, match="public server runs are not named"):
+        public.rename("ana", plan.run, "a", "")
+    assert state.stored("ana", plan.run).label == "ここ"

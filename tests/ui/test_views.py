@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -14,17 +15,21 @@ import pytest
 
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
-from jglue_app.prompt_lab import Inspected, LegalAnswer, SweepRow, Token, Tried
+from jglue_app.prompt_lab import TYPED, Foreseen, Inspected, LegalAnswer, SweepRow, Token, Tried
 from jglue_app.prompts.findings import Finding
 from jglue_app.results.library import StoredRun
+from jglue_app.results.rankings import Ranking, Rankings
 from jglue_app.runs.request import Side
 from jglue_app.runs.runner import Event
+from jglue_app.scoring.calibration import of_confidences
 from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.judged import ScoredItem, knows_answer
 from jglue_app.scoring.leaderboard import Entry
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.official import judge as official
+from jglue_app.scoring.ranking import Place
 from jglue_app.scoring.report import report_run
+from jglue_app.scoring.slices import Slice
 from jglue_app.scoring.types import Estimate, Flips, Judgement
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
@@ -34,6 +39,8 @@ from jglue_app.types import (
     Item,
     ModelInfo,
     ModelSpec,
+    NextToken,
+    NextTokens,
     Notice,
     Output,
     Prompt,
@@ -48,8 +55,13 @@ from jglue_app.ui.jobs import Job, State
 from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
+from jglue_app.ui.views.calibration import calibration_view
+from jglue_app.ui.views.first import first_card
 from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view
+from jglue_app.ui.views.matrix import score_matrix
 from jglue_app.ui.views.pieces import pieces, special_pieces
+from jglue_app.ui.views.ranking import Listed, Marked
+from jglue_app.ui.views.slices import slice_table
 from jglue_app.wandb_sink import PushResult
 from tests.scoring.test_report import pairs
 
@@ -246,8 +258,10 @@ def test_a_filter_keeps_the_items_it_names(which: str, ids: list[str]) -> None:
 def test_a_row_shows_question_gold_outputs_and_how_they_fell_out() -> None:
     rows = items.item_rows(A, B, "ja")
     assert rows[0] == {
-        **{"t": "JNLI", "k": "jnli", "i": "1", "q": "前提1 / 仮説1", "g": "entailment"},
-        **{"a": "含意", "ao": "correct", "b": "矛盾", "bo": "wrong", "f": ["disagree", "only_a"]},
+        **{"t": "JNLI", "k": "jnli", "i": "1", "q": "前提1 / 仮説1", "g": "entailment", "l": "entailment"},
+        **{"a": "含意", "ao": "correct", "ar": "exact", "an": 2},
+        **{"b": "矛盾", "bo": "wrong", "br": "exact", "bn": 2},
+        "f": ["disagree", "only_a"],
     }
     assert [rows[3][key] for key in ("a", "ao", "b", "bo")] == ["", "empty", "大きすぎる", "error"]
     assert items.item_rows(A, B, "ja", {"jnli": "sample"})[0]["t"] == "JNLI（見本）"
@@ -258,7 +272,7 @@ def test_an_item_that_one_run_has_not_answered_yet_has_empty_cells_and_is_no_dis
     assert [last[key] for key in ("i", "a", "ao", "b", "bo", "f")] == ["8", "", "", "中立", "correct", []]
     alone = items.item_rows(A, None, "ja")
     assert [found["i"] for found in alone] == ["1", "2", "3", "4", "5", "6", "7"]
-    assert {key for found in alone for key in found} == {"t", "k", "i", "q", "g", "a", "ao", "f"}
+    assert {key for found in alone for key in found} == {"t", "k", "i", "q", "g", "l", "a", "ao", "ar", "an", "f"}
     assert alone[2]["f"] == ["form"]
 
 
@@ -788,23 +802,28 @@ def test_the_scoreboard_shows_scores_differences_and_where_the_data_came_from() 
     comparison = compare_runs(run(["含意", "含意", "中立です", "？"]), run(["含意", "中立", "中立", "矛盾"], OTHER))
     payload = board(comparison.a, comparison.b, comparison, "en")
     (line,) = payload["rows"]
-    assert line["source"] == "sample"
-    assert [side["value"] for side in line["sides"]] == ["0.250", "1.000"]
-    assert line["sides"][0]["detail"] == "4 items · lenient 0.500 · not readable strictly 2"
+    assert (payload["source"], line["source"]) == ("sample", "")
+    values = {name: [cell["value"] for cell in cells] for name, cells in line["cells"].items()}
+    assert values == {"strict": ["0.250", "1.000"], "lenient": ["0.500", "1.000"]}
+    assert line["details"][0] == {"side": "A", "text": "4 items · not readable strictly 2"}
     assert line["difference"] == "+0.750"
     assert line["floor"] == "0.500"
     counts = [[(p["name"], p["count"]) for p in picture["parts"]] for picture in payload["pictures"]]
     assert counts == [[("correct", 1), ("wrong_form", 1), ("wrong", 1), ("unreadable", 1)], [("correct", 4)]]
     text = read(views.render("board", payload, "en"))
-    assert "JNLI sample accuracy 0.250" in text
-    assert "Protocol: official" in text
+    assert text.startswith("Scoreboard sample Protocol: official")
+    # Strict, then lenient; Wilson of 1, 4 and 2 of 4.
+    assert (
+        "JNLI accuracy A 0.250 [0.046, 0.699] B 1.000 [0.510, 1.000] "
+        "A 0.500 [0.150, 0.850] B 1.000 [0.510, 1.000] 0.500"
+    ) in text
     assert "Cannot tell yet" in text
     assert "Mean of the main metrics (JNLI (sample)): 0.250 [" in text
 
 
 def test_one_run_alone_has_a_scoreboard_without_a_difference() -> None:
     payload = board(report_run(run(["含意", "含意", "中立", "中立"])), None, None, "ja")
-    assert len(payload["rows"][0]["sides"]) == 1
+    assert [len(cells) for cells in payload["rows"][0]["cells"].values()] == [1, 1]
     html = views.render("board", payload)
     assert "差（B−A）" not in html
     assert "jg-tag-b" not in html
@@ -853,7 +872,7 @@ def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written
     data = RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)
     payload = board(report_run(data), None, None, "ja")
     assert [line["title"] for line in payload["notices"]] == ["JNLI", "JNLI"]
-    assert payload["rows"][0]["sides"][0]["mark"] == "基準点（いつも同じ答え）と差がない"
+    assert payload["rows"][0]["marks"] == [{"side": "A", "text": "差がない"}]
     text = read(views.render("board", payload))
     assert "正解率 0.400 は、いつも同じ答えを出すときのスコア 0.500 と区別できません。" in text
     assert "対数尤度：正解率 0.500" in text
@@ -870,18 +889,18 @@ def test_a_score_above_the_floor_has_no_mark_and_one_below_says_so() -> None:
         board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, made)), None, None, "ja")["rows"][0]
         for made in (right, wrong)
     ]
-    assert [line["sides"][0]["mark"] for line in marks] == ["", "基準点に届かない"]
+    assert [line["marks"] for line in marks] == [[], [{"side": "A", "text": "届かない"}]]
 
 
 def test_a_ranking_on_the_floor_does_not_mark_the_score_of_the_texts() -> None:
     asks = {str(i): item(str(i), LABELS[i % 2]) for i in range(40)}
     records = [record(str(i), ANSWERS[i % 2], FIRST_IS_WRONG) for i in range(40)]
     payload = board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)), None, None, "ja")
-    assert payload["rows"][0]["sides"][0]["mark"] == ""
+    assert payload["rows"][0]["marks"] == []
     assert [line["text"].startswith("対数尤度：正解率 0.500") for line in payload["notices"]] == [True]
 
 
-def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_below_zero() -> None:
+def test_similarities_without_a_correlation_are_marked() -> None:
     data = similarities({float(i): "2.0" if i % 2 else "3.0" for i in range(6)})
     payload = board(report_run(data), None, None, "ja")
     assert [line["metric"] for line in payload["rows"]] == [
@@ -889,8 +908,7 @@ def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_b
         "スピアマン相関（Spearman correlation）",
     ]
     assert [line["title"] for line in payload["rows"]] == ["JSTS", ""]
-    assert [line["sides"][0]["mark"] for line in payload["rows"]] == ["0 と区別できない"] * 2
-    assert [line["sides"][0]["range"]["zero"] for line in payload["rows"]] == ["50.0"] * 2
+    assert [line["marks"][0]["text"] for line in payload["rows"]] == ["0 と区別できない"] * 2
     assert [line["floor"] for line in payload["rows"]] == ["–"] * 2
     text = read(views.render("board", payload))
     assert "は 0 と区別できません。答えた数が類似度を表しているとは言えません。" in text
@@ -899,9 +917,9 @@ def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_b
 
 def test_unreadable_similarities_are_counted_and_filled_in_beside() -> None:
     data = similarities({0.0: "0", 1.0: "1", 2.0: "？", 3.0: "3", 4.0: "4"})
-    detail = board(report_run(data), None, None, "en")["rows"][0]["sides"][0]["detail"]
+    detail = board(report_run(data), None, None, "en")["rows"][0]["details"][0]["text"]
     # r of (0, 1, 2.5, 3, 4) with (0, 1, 2, 3, 4): 10 / √(10 · 10.2).
-    assert detail == f"4 items · lenient 1.000 · filled with 2.5 {10 / math.sqrt(102):.3f} · not readable strictly 1"
+    assert detail == f"4 items · filled with 2.5 {10 / math.sqrt(102):.3f} · not readable strictly 1"
 
 
 def test_people_and_fine_tuned_models_stand_beside_official_items_alone() -> None:
@@ -940,7 +958,10 @@ def test_a_ranking_alone_is_scored_as_such() -> None:
     records = [record(id_, None, RIGHT if i else FIRST_IS_WRONG) for i, id_ in enumerate(asks)]
     payload = board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)), None, None, "en")
     (line,) = payload["rows"]
-    assert [(side["value"], side["detail"]) for side in line["sides"]] == [("0.750", "4 items · log-likelihood")]
+    assert {name: cells[0]["value"] for name, cells in line["cells"].items()} == {"choose": "0.750"}
+    assert [detail["text"] for detail in line["details"]] == ["4 items"]
+    # All are neutral: Wilson to 0.954, and always saying that scores 1.
+    assert line["marks"] == [{"side": "A", "text": "below it"}]
 
 
 @pytest.mark.parametrize("lang", ["ja", "en"])
@@ -1034,27 +1055,71 @@ ENTRIES = [
 RUNS = {name: stored(name) for name in ("up", "same", "down", "part")}
 
 
-def ranked(against: str = "official", lang: str = "ja", **how: Any) -> dict[str, Any]:
-    return board_of_runs.ranking(ENTRIES, RUNS, ["jnli", "jsts"], lang, protocol="flexeval", against=against, **how)
+def place(rank: int, last: int, *alike: str) -> Place:
+    return Place(rank, last, (), (), alike)
+
+
+RANKINGS = Rankings(
+    (
+        Ranking(
+            {"jnli": 45, "jsts": 48},
+            {"up": place(1, 2, "same"), "same": place(1, 3, "up", "down"), "down": place(2, 3, "same")},
+        ),
+    ),
+    {"part": Message("no score for {subset}", subset="JSTS")},
+)
+BEFORE = {"up": place(3, 3), "same": place(1, 2), "down": place(1, 2)}
+
+
+def ranked(against: str = "official", lang: str = "ja", marked: Marked | None = None) -> dict[str, Any]:
+    shown = Listed(ENTRIES, RANKINGS, BEFORE, ["jnli", "jsts"], "flexeval", against)
+    return board_of_runs.ranking(shown, RUNS, lang, marked)
+
+
+UNSCORED: Mapping[str, Mapping[str, Estimate]] = defaultdict(dict)
+
+
+def no_test(a: str, b: str, task: str) -> None:
+    return None
+
+
+def rows_of(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for section in payload["sections"] for part in section["parts"] for row in part["rows"]]
 
 
 def test_a_run_that_gains_or_loses_places_says_so() -> None:
     payload = ranked()
-    assert [found["rank"] for found in payload["rows"]] == ["1", "2", "3", "–"]
-    assert [found["moved"] for found in payload["rows"]] == ["▲2", "", "▼2", ""]
-    assert [found["moved_text"] for found in payload["rows"]] == ["2 つ上がった", "", "2 つ下がった", ""]
-    assert ranked(lang="en")["rows"][2]["moved_text"] == "down by 2"
+    rows = rows_of(payload)
+    assert [found["rank"] for found in rows] == ["1", "1", "2", "–"]
+    assert [found["moved"] for found in rows] == ["▲2", "", "▼1", ""]
+    assert [found["moved_text"] for found in rows] == ["2 つ上がった", "", "1 つ下がった", ""]
+    assert rows_of(ranked(lang="en"))[2]["moved_text"] == "down by 1"
     seen = Seen(views.render("ranking", payload))
     assert [found["class"].split()[1] for found in seen.of("jg-moved")] == ["jg-up", "jg-down"]
     assert "▲2" in seen.text
-    same = views.render("ranking", ranked(against="flexeval"))
-    assert ("▲" in same, "▼" in same) == (False, False)
+    assert payload["moves_text"] in seen.text
+    assert ranked(against="flexeval")["moves_text"] == ""
+
+
+def test_runs_that_cannot_be_told_apart_share_a_rank_and_name_each_other() -> None:
+    rows = rows_of(ranked(lang="en"))
+    assert [(row["rank"], row["range"], row["alike"]) for row in rows] == [
+        ("1", "1–2", "cannot be told apart from 1: label same"),
+        ("1", "1–3", "cannot be told apart from 2: label up, label down"),
+        ("2", "2–3", "cannot be told apart from 1: label same"),
+        ("–", "", ""),
+    ]
+    assert "1–3" in read(views.render("ranking", ranked()))
 
 
 def test_the_leaderboard_shows_averages_scores_and_what_is_missing() -> None:
     payload = ranked(lang="en")
     assert payload["heads"] == ["JNLI", "JSTS"]
-    first, *_, last = payload["rows"]
+    assert [section["title"] for section in payload["sections"]] == [
+        "3 runs on the same items (JNLI 45, JSTS 48)",
+        "Not ranked",
+    ]
+    first, *_, last = rows_of(payload)
     assert (first["average"]["value"], first["average"]["interval"]) == ("0.375", "[0.100, 0.900]")
     assert [(s["value"], s["interval"], s["n"]) for s in first["tasks"]] == [
         ("0.500", "[0.400, 0.600]", 9),
@@ -1064,6 +1129,23 @@ def test_the_leaderboard_shows_averages_scores_and_what_is_missing() -> None:
     assert [s["value"] for s in last["tasks"]] == ["0.900", "–"]
     assert first["facts"] == "2026-01-02 03:04 UTC · 1,200/4,442 items · up"
     assert "no score for JSTS" in read(views.render("ranking", payload, "en"))
+    assert rows_of(ranked())[-1]["why_not"] == "JSTS の点がない"
+
+
+def test_fragments_stand_in_one_line_that_is_open_where_one_of_them_is_chosen() -> None:
+    few = {name: replace(RUNS[name], done=4, planned=4) for name in ("same", "part")}
+    shown = Listed(ENTRIES, Rankings((), RANKINGS.apart), {}, ["jnli", "jsts"], "official", "official")
+    (section,) = board_of_runs.ranking(shown, RUNS | few, "en")["sections"]
+    folded = [(part["fold"], part["open"], [row["name"] for row in part["rows"]]) for part in section["parts"]]
+    assert folded == [
+        ("", True, ["up", "down"]),
+        ("2 fragments (too few items for a verdict)", False, ["same", "part"]),
+    ]
+    chosen = board_of_runs.ranking(shown, RUNS | few, "en", Marked(ticked=["part"]))
+    assert [part["open"] for part in chosen["sections"][0]["parts"]] == [True, True]
+    seen = Seen(views.render("ranking", board_of_runs.ranking(shown, RUNS | few, "ja")))
+    assert [found["aria-expanded"] for found in seen.of("jg-unfold")] == ["false"]
+    assert ["hidden" in found for found in seen.of("jg-folded")] == [True]
 
 
 def test_shipped_runs_say_that_they_are_and_others_how_their_name_begins() -> None:
@@ -1077,42 +1159,15 @@ def test_shipped_runs_say_that_they_are_and_others_how_their_name_begins() -> No
 
 
 def test_the_two_picked_runs_are_pressed_and_runs_that_are_gone_are_left_out() -> None:
-    seen = Seen(views.render("ranking", ranked(chosen=("same", "up"))))
+    seen = Seen(views.render("ranking", ranked(marked=Marked("same", "up", ["down", "gone"]))))
     pressed = [(b["data-run"], b["data-side"]) for b in seen.of("jg-pick") if b["aria-pressed"] == "true"]
     assert pressed == [("up", "b"), ("same", "a")]
     assert len(seen.of("jg-pick")) == 8
-    fewer = board_of_runs.ranking(ENTRIES, {"up": RUNS["up"]}, ["jnli"], "ja", protocol="official", against="official")
-    assert [found["name"] for found in fewer["rows"]] == ["up"]
-    empty = board_of_runs.ranking([], {}, ["jnli"], "ja", protocol="official", against="official")
+    assert [box["data-run"] for box in seen.of("jg-tick") if "checked" in box] == ["down"]
+    shown = Listed(ENTRIES, RANKINGS, {}, ["jnli"], "official", "official")
+    assert [found["name"] for found in rows_of(board_of_runs.ranking(shown, {"up": RUNS["up"]}, "ja"))] == ["up"]
+    empty = board_of_runs.ranking(Listed([], Rankings((), {}), {}, ["jnli"], "official", "official"), {}, "ja")
     assert read(views.render("ranking", empty)).startswith("このデータの実行結果はまだありません。")
-
-
-def points(path: str) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in path.split())]
-
-
-def test_a_radar_over_four_subsets_is_a_square_that_each_run_fills_as_far_as_it_scores() -> None:
-    tasks = ["marc_ja", "jsts", "jnli", "jsquad"]
-    full = entry("full", 1, 1, {name: at(1.0) for name in tasks})
-    some = entry("some", 2, 2, {"marc_ja": at(1.0), "jsts": at(0.5), "jnli": at(0.25), "jsquad": at(-0.3)})
-    lacks = entry("lacks", None, None, {"marc_ja": at(0.5)}, "jsts", "jnli", "jsquad")
-    payload = board_of_runs.pictures([full, some, lacks], tasks, "en")
-    radar = payload["radar"]
-    square = [(0.0, -120.0), (120.0, 0.0), (0.0, 120.0), (-120.0, 0.0)]
-    assert points(radar["rings"][-1]) == square
-    assert [points(axis) for axis in radar["axes"]] == [[corner] for corner in square]
-    assert points(radar["rings"][0]) == [(0.0, -30.0), (30.0, 0.0), (0.0, 30.0), (-30.0, 0.0)]
-    assert [shape["series"] for shape in radar["shapes"]] == [0, 1]
-    assert points(radar["shapes"][0]["path"]) == square
-    assert points(radar["shapes"][1]["path"]) == [(0.0, -120.0), (60.0, 0.0), (0.0, 30.0), (0.0, 0.0)]
-    assert [(label["text"], label["anchor"]) for label in radar["labels"]] == [
-        *(("MARC-ja", "middle"), ("JSTS", "start"), ("JNLI", "middle"), ("JSQuAD", "end")),
-    ]
-    assert [(s["letter"], s["label"]) for s in payload["series"]] == [
-        *(("A", "label full"), ("B", "label some"), ("C", "label lacks")),
-    ]
-    html = views.render("pictures", payload)
-    assert html.count("<polygon") == 4 + 2
 
 
 def test_bars_of_runs_are_as_wide_as_their_scores_with_the_interval_on_top() -> None:
@@ -1130,11 +1185,10 @@ def test_bars_of_runs_are_as_wide_as_their_scores_with_the_interval_on_top() -> 
     ]
 
 
-def test_no_more_runs_are_pictured_than_can_be_told_apart_and_no_radar_without_an_area() -> None:
+def test_no_more_runs_are_pictured_than_can_be_told_apart() -> None:
     made = [entry(str(i), i, i, {"jnli": at(0.5), "jsts": at(0.5)}) for i in range(1, 7)]
     payload = board_of_runs.pictures(made, ["jnli", "jsts"], "en")
     assert [s["letter"] for s in payload["series"]] == ["A", "B", "C", "D"]
-    assert payload["radar"] is None
     nothing = board_of_runs.pictures([entry("x", None, None, {}, "jnli")], ["jnli"], "en")
     assert nothing["series"] == []
     assert views.render("pictures", nothing).strip() == ""
@@ -1318,6 +1372,60 @@ def test_tokens_show_what_would_be_invisible() -> None:
     assert [token["tint"] for token in found] == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
+INFO = ModelInfo("m", "c", "float32", "cpu", 100, "", False, "", False, 0)
+
+
+def foreseen(ids: tuple[int, ...] = (0, 1, 2, 3)) -> Foreseen:
+    """What is expected in the prompt 犬 が⏎ 走 of four ids, of which the last two make one character."""
+    tokens = (Token((0,), "犬", True), Token((1,), "が\n", False), Token((2, 3), "走", False))
+    inspected = Inspected(asked(item("1", "neutral")), tokens, 4, (), 5, None, ())
+
+    def place(*likely: tuple[str, float, int]) -> tuple[NextToken, ...]:
+        return tuple(NextToken(text, math.log(share), id_) for text, share, id_ in likely)
+
+    top = ((), place((" が\n", 0.5, 1), ("\u202e", 0.25, 9)), place(("<b>", 1.0, 7)), (), place(("る", 0.9, 5)))
+    return Foreseen(inspected, NextTokens(ids, top, (None, math.log(0.5), math.log(1e-4), 0.0)), INFO)
+
+
+def test_the_next_tokens_are_those_of_each_place_with_what_stands_there_marked() -> None:
+    found = foreseen()
+    payload = prompt.prompt_view(found.inspected, "label", "A", "ja", found)
+    places = payload["next"]["places"]
+    assert list(places) == ["end", "0", "1", "2"]
+    assert places["end"] == {"title": "「ここから答え」で来やすいトークン", "own": -1, "rows": [["る", "5", "90.0"]]}
+    assert places["0"]["rows"] == [] and "犬 は先頭" in places["0"]["title"]
+    # White space is seen, and what would turn the line around is a sign.
+    assert places["1"]["rows"] == [["␣が⏎", "1", "50.0"], ["‹U+202E›", "9", "25.0"]]
+    assert (places["1"]["own"], places["1"]["title"]) == (0, "ここで来やすいと見たトークン（実際は が⏎、50.0%）")
+    # Of a character of two ids the place of the first; what stands there is not among the likely ones.
+    assert (places["2"]["own"], places["2"]["rows"]) == (-1, [["<b>", "7", "100.0"]])
+    assert "<0.1%" in places["2"]["title"]
+    html = views.render("prompt_tokens", payload)
+    assert [token["place"] for token in payload["tokens"]] == [0, 1, 2]
+    assert html.count("data-place=") == 4
+    assert "<b>" not in html.split("data-places=")[1].split("data-known")[0]
+    assert "る 5 90.0%" in read(html)
+
+
+def test_where_the_places_are_not_those_of_the_tokens_the_end_alone_is_shown() -> None:
+    found = foreseen(ids=())
+    view = prompt.prompt_view(found.inspected, "label", "A", "en", found)["next"]
+    assert list(view["places"]) == ["end"]
+    assert not view["known"]
+    assert "at the end of the prompt alone" in view["note"]
+
+
+def test_an_own_item_has_no_id_and_without_a_gold_answer_no_verdict() -> None:
+    own = replace(item("1", "neutral"), id=TYPED, gold=())
+    row = answered("1", "neutral", "中立")
+    tried = Tried(ScoredItem(own, row.record, official(TASKS["jnli"], own, row.record)), INFO, "label")
+    payload = prompt.answers_view({"A": tried}, "ja")
+    assert (payload["id"], payload["gold"], payload["protocols"]) == ("自分の問題", "分からない（採点しない）", [])
+    text = read(views.render("item", payload))
+    assert "採点対象なし" in text
+    assert "neutral" in text  # As it was read.
+
+
 def test_of_a_long_prompt_the_beginning_and_the_end_are_drawn() -> None:
     payload = looked_at([Token((i,), f"t{i}.", False) for i in range(3_500)])
     texts = [token["text"] for token in payload["tokens"]]
@@ -1384,6 +1492,8 @@ def everything(text: str) -> dict[str, list[str]]:
     ]
     failed = Record("s", "jnli", text, asked(nli, text), None, RunError(text, text))
     rows.append(ScoredItem(nli, failed, official(TASKS["jnli"], nli, failed)))
+    of_a = {one.item.task: {text: one} for one in rows[:3]}
+    of_b = {"jnli": {text: rows[3]}}
     lab = {"task": text, "id": text, "a": text, "b": text}
     seen = [
         html_of([SideView("A", text, one, text, text, everyones(one)), SideView("B", text, None)], source=text, lab=lab)
@@ -1399,6 +1509,8 @@ def everything(text: str) -> dict[str, list[str]]:
     finding = Finding("missing_stop", "error", "jnli", text)
     made = replace(entry("n", 1, 2, {"jnli": at(0.5), "jsts": at(0.5), "marc_ja": at(0.5)}), name=text, label=text)
     stored_run = replace(stored("n"), name=text, label=text, created=text)
+    diagrams = calibration_view({"jnli": of_confidences([0.5] * 20, [True] * 20)}, "ja")
+    diagrams["diagrams"][0]["title"] = text
     three = ["jnli", "jsts", "marc_ja"]
     swept_row = replace(swept("plain", 4, 1, 1), side=Side("m", "plain", text))
     side = {"name": "A", "text": text}
@@ -1409,6 +1521,7 @@ def everything(text: str) -> dict[str, list[str]]:
     return {
         "item": seen,
         "board": [views.render("board", {**payload, "links": True})],
+        "first": [views.render("first", first_card(a, b, comparison, (of_a, of_b), "ja"))],
         "groups": [
             views.render(
                 "groups",
@@ -1499,16 +1612,50 @@ def everything(text: str) -> dict[str, list[str]]:
         "prompt_tokens": [
             views.render("prompt_tokens", looked_at(tokens, [LegalAnswer(text, 1, True)], [finding], (text,))),
         ],
+        "next_tokens": [
+            views.render(
+                "next_tokens",
+                {
+                    "next": {
+                        "end": {"title": text, "rows": [[text, "1", "9.0"]]},
+                        "places": {"end": {"title": text, "own": -1, "rows": [[text, "1", "9.0"]]}},
+                        "note": text,
+                        "known": True,
+                    }
+                },
+            )
+        ],
         "sweep": [views.render("sweep", sweep.sweep_view([swept_row], "jnli", "en"))],
         "ranking": [
             views.render(
                 "ranking",
                 board_of_runs.ranking(
-                    [made], {text: stored_run}, three, "ja", protocol=text, against="", chosen=(text, text)
+                    Listed(
+                        [made],
+                        Rankings((Ranking({"jnli": 45}, {text: Place(1, 2, (), (), (text,))}),), {}),
+                        {},
+                        three,
+                        text,
+                        "",
+                    ),
+                    {text: replace(stored_run, description=text, made_as=f"{text}!")},
+                    "ja",
+                    Marked(text, text, [text]),
                 ),
             )
         ],
         "pictures": [views.render("pictures", board_of_runs.pictures([made], three, "en"))],
+        "matrix": [views.render("matrix", score_matrix({text: text, "": ""}, "", UNSCORED, no_test, ["jnli"], "ja"))],
+        "slices": [
+            views.render(
+                "slices",
+                slice_table([Slice("jnli", "label", text, "accuracy", at(0.5, 0.1, 0.9))], "ja", compared=compared),
+            )
+            for compared in (False, True)
+        ],
+        "calibration": [
+            views.render("calibration", {**diagrams, "diagrams": [{**diagrams["diagrams"][0], "title": text}]})
+        ],
         "course_step": [
             views.render(
                 "course_step",

@@ -25,18 +25,19 @@ from jglue_app.backends.hf.checkpoint.weight_checks import (
 from jglue_app.backends.hf.counters import Counters
 from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel, Unsupported
 from jglue_app.backends.hf.engine.linear import pack_layers, watch_reads
+from jglue_app.backends.hf.engine.next_tokens import most_likely, with_texts
 from jglue_app.backends.hf.engine.packed_engine import PackedEngine
 from jglue_app.backends.hf.engine.packed_model import PackedModel
 from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
 from jglue_app.backends.hf.engine.padded_model import PAD_ID, SINGLE, UNCACHED, BatchMode, PaddedModel
-from jglue_app.backends.hf.engine.requests import Limits, Result
+from jglue_app.backends.hf.engine.requests import EMPTY_PROMPT, Limits, Result
 from jglue_app.backends.hf.failures import first_pass_failed, model_failures, not_causal
 from jglue_app.backends.hf.memory import memory_budget, release_unused
 from jglue_app.backends.hf.tokenization.encoding import Encoder, tokenizer_facts
 from jglue_app.backends.hf.tokenization.tokenizer import context_length, end_ids, render_chat
 from jglue_app.errors import JglueAppError
 from jglue_app.messages import Joined, Message, mark
-from jglue_app.types import ModelInfo, ModelSpec, Prompt, RunError
+from jglue_app.types import ModelInfo, ModelSpec, NextTokens, Prompt, RunError
 
 Engine = PackedEngine | PaddedEngine
 
@@ -258,6 +259,23 @@ class HFBackend:
             return NO_TOKENS
         states = self._reference.last_hidden_states([*before, *ids])[len(before) :]
         return Embedding(as_vector(states.double().mean(0).cpu().numpy()), tokens)
+
+    def next_tokens(self, prompt: Prompt, count: int, should_stop: Callable[[], bool]) -> NextTokens | RunError | None:
+        """The most likely tokens at each place of a prompt; see `types.PredictingBackend`. It runs alone, through the
+        model's own attention."""
+        failed = mark(
+            "{name} failed while it read a prompt ({error}: {reason}). Try another dtype or device, or choose another "
+            "model."
+        )
+        with model_failures(self.info.name, failed, quantized=self._quantized):
+            ids = self._encoder.encode(prompt.text, has_special=prompt.messages is not None)
+            self._reject_unknown(ids)
+            if not ids:
+                return EMPTY_PROMPT
+            if error := self._limits.too_long(len(ids)) or self._limits.beyond_context(len(ids)):
+                return error
+            found = most_likely(self._model, self._reference, ids, count, should_stop)
+        return None if found is None else with_texts(ids, *found, self._tokenizer)
 
     def _results(
         self,

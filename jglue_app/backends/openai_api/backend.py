@@ -27,6 +27,7 @@ from jglue_app.backends.openai_api.capabilities import Capabilities, Handshake, 
 from jglue_app.backends.openai_api.client import Client
 from jglue_app.backends.openai_api.failures import RequestError
 from jglue_app.backends.openai_api.handshake import handshake
+from jglue_app.backends.openai_api.next_tokens import next_tokens
 from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.parallel import in_parallel
 from jglue_app.backends.openai_api.ranking import FIRST_TOKEN, rank, ways_to_rank
@@ -39,6 +40,7 @@ from jglue_app.types import (
     Decoding,
     ModelInfo,
     ModelSpec,
+    NextTokens,
     Output,
     Prompt,
     PromptSpec,
@@ -347,6 +349,26 @@ class OpenAIBackend:
             return result, exchange.keys
 
         return self._results(prompts, one, should_stop, ("choose",))
+
+    def next_tokens(self, prompt: Prompt, count: int, should_stop: Callable[[], bool]) -> NextTokens | RunError | None:
+        """The most likely tokens after a prompt, and where its ids are sent at its places; see
+        `types.PredictingBackend`."""
+        cancelled = threading.Event()
+
+        def ask() -> NextTokens | RunError | None:
+            exchange = self._exchange.begin(self.spending, cancelled)
+            try:
+                return next_tokens(
+                    exchange, self._can, prompt, count, turns=self._sends_turns(prompt), ids=self._ids(prompt)
+                )
+            except OutOfBudgetError:
+                return None
+            except RequestError as e:
+                if e.run is not None:
+                    raise e.as_exception() from None
+                return None if e.kind == "cancelled" else e.as_run_error()
+
+        return next((result for _, result in in_parallel([ask], 1, should_stop, cancelled)), None)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text: counted where the tokenizer is here, else estimated from what the server counted."""

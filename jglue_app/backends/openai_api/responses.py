@@ -38,7 +38,7 @@ class Answer:
 
 def chat_answer(endpoint: Endpoint, answer: Mapping[str, Any]) -> Answer:
     """The answer of `chat/completions`; raises RequestError if it has not its form."""
-    choice = _first_choice(endpoint, answer)
+    choice = first_choice(endpoint, answer)
     message = choice.get("message")
     if not isinstance(message, Mapping):
         raise failures.other_shape(endpoint, "choices[0].message")
@@ -58,7 +58,7 @@ def chat_answer(endpoint: Endpoint, answer: Mapping[str, Any]) -> Answer:
 
 def completion_answer(endpoint: Endpoint, answer: Mapping[str, Any]) -> Answer:
     """The answer of `completions` without echo; raises RequestError if it has not its form."""
-    choice = _first_choice(endpoint, answer)
+    choice = first_choice(endpoint, answer)
     text = choice.get("text")
     if not isinstance(text, str):
         raise failures.other_shape(endpoint, "choices[0].text")
@@ -71,7 +71,7 @@ def echoed_logprobs(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[float
     Raises:
         RequestError: there are none, or their number is not that of the prompt's tokens.
     """
-    choice = _first_choice(endpoint, answer)
+    choice = first_choice(endpoint, answer)
     logprobs = choice.get("logprobs")
     values = logprobs.get("token_logprobs") if isinstance(logprobs, Mapping) else None
     if not isinstance(values, Sequence):
@@ -101,7 +101,7 @@ def prompt_tokens(endpoint: Endpoint, answer: Mapping[str, Any]) -> list[tuple[s
     Raises:
         RequestError: there are none, or more than one for a token.
     """
-    choice = _first_choice(endpoint, answer)
+    choice = first_choice(endpoint, answer)
     rows = choice.get("prompt_logprobs", answer.get("prompt_logprobs"))
     prompt, _ = token_counts(answer)
     if not isinstance(rows, Sequence) or isinstance(rows, str) or (prompt is not None and len(rows) != prompt):
@@ -183,7 +183,8 @@ def _answer(
     )
 
 
-def _first_choice(endpoint: Endpoint, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+def first_choice(endpoint: Endpoint, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first of an answer's choices; raises RequestError if there is none."""
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         raise failures.other_shape(endpoint, "choices")

@@ -15,6 +15,7 @@ from jglue_app.errors import InputError, StyleError, UnknownNameError
 from jglue_app.messages import Joined, Message
 from jglue_app.prompts.styles import load_style
 from jglue_app.results.library import Library
+from jglue_app.results.run_name import UNNAMED, RunName, read_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols import get_protocol
@@ -88,6 +89,8 @@ class RunSource:
     scores: tuple[SubsetScores, ...]
     left_out: Mapping[str, str]
     """Subset → why it has no score."""
+    called: RunName = UNNAMED
+    """What somebody called it."""
 
     @property
     def model_id(self) -> str:
@@ -189,6 +192,8 @@ class RunSource:
             "label_version": self.label_version(task),
             "item_seed": spec.seed if spec.limit is not None else None,
             "run_id": spec.spec_id,
+            "run_name": self.called.name,
+            "run_description": self.called.description,
             "created": self.manifest.get("created"),
             "made_with": f"jglue_app {spec.code_version}",
             "scored_with": f"jglue_app {__version__}",
@@ -277,7 +282,7 @@ def load_run_source(run: Path, protocol: str = "official") -> RunSource:
             protocol=protocol,
             reason=reasons(left_out),
         )
-    return RunSource(data, manifest, scoring_protocol, report, scores, left_out)
+    return RunSource(data, manifest, scoring_protocol, report, scores, left_out, read_name(run))
 
 
 def _scored(

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from jglue_app.errors import InputError, UnknownNameError
+from jglue_app.results.rankings import rankings
 from jglue_app.scoring.disagreement import find_disagreements
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.scoring.waterfall import as_table
@@ -48,6 +49,7 @@ def _runs_and_items(state: AppState) -> tuple[Callable[..., Any], ...]:
         owner = visitor_id(request)
         readable: list[dict[str, Any]] = [
             {"run": name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned}
+            | {"made_as": r.made_as, "description": r.description}
             for name, r in state.runs(owner).items()
         ]
         return readable + [{"run": name, "damaged": reason} for name, reason in state.damaged(owner).items()]
@@ -82,7 +84,8 @@ def _runs_and_items(state: AppState) -> tuple[Callable[..., Any], ...]:
         left = state.judged(owner, a, requested_only=True)
         right = state.judged(owner, b, requested_only=True) if b else None
         rows = item_rows(left, right, "en")
-        return [{ROW_NAMES[k]: v for k, v in row.items()} for row in rows if filter == "all" or filter in row["f"]]
+        wanted = [row for row in rows if filter == "all" or filter in row["f"]]
+        return [{name: row[key] for key, name in ROW_NAMES.items() if key in row} for row in wanted]
 
     def item(request: gr.Request, run: str, task: str, item_id: str) -> dict[str, Any]:
         """One item of a run: its fields, the prompt as the model saw it, the raw output, and how every protocol reads
@@ -147,7 +150,9 @@ def _under_protocols(state: AppState) -> tuple[Callable[..., Any], ...]:
         data: str = "sample",
         tasks: list[str] = list(DEFAULT_TASKS),  # noqa: B006  # Shown to programs as the default, and never changed.
     ) -> list[dict[str, Any]]:
-        """The stored runs ranked by the mean of their main metrics, and their ranks under another protocol.
+        """The stored runs ranked by the mean of their main metrics, and their ranks under another protocol. `place` is
+        the rank among the runs on the same items that paired tests support, shared by runs that cannot be told apart;
+        `apart` says why a run has none.
 
         Args:
             protocol: The protocol that ranks.
@@ -157,8 +162,14 @@ def _under_protocols(state: AppState) -> tuple[Callable[..., Any], ...]:
         """
         get_protocol(protocol)
         get_protocol(against)
-        entries, _ = ranked(state, visitor_id(request), data, tasks, protocol, against)
-        return list(plain(entries))
+        owner = visitor_id(request)
+        entries, names = ranked(state, owner, data, tasks, protocol, against)
+        found = rankings([entry.name for entry in entries], state.reader(owner, protocol), names, protocol)
+        places = found.places
+        return [
+            plain(entry) | {"place": plain(places.get(entry.name)), "apart": str(found.apart.get(entry.name, ""))}
+            for entry in entries
+        ]
 
     return disagreements, explain, leaderboard
 

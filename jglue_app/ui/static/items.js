@@ -1,5 +1,6 @@
-// The item list: filters, search, sorting and scrolling happen here, without asking the server, so that thousands of
-// rows stay quick. Only the rows in sight are elements. Every text is set as text, never as markup.
+// The item list: its rows, drawn as far as they are in sight, and moving between them. Filters are in item_filters.js,
+// opening an item and its marks in item_open.js; the three are one script. Everything but an item itself happens
+// without asking the server, so that thousands of rows stay quick. Every text is set as text, never as markup.
 const HEIGHT = 84;
 const SPARE = 6;
 const make = (tag, name, text) => {
@@ -10,106 +11,28 @@ const make = (tag, name, text) => {
 };
 const tools = element.querySelector(".jg-tools");
 const view = element.querySelector(".jg-list");
-const state = { filter: "all", task: "", search: "", sort: "order", chosen: "", rows: [], value: null };
+const state = { filter: "all", task: "", search: "", sort: "order", more: {}, chosen: "", all: [], rows: [], value: null };
 const key = (row) => row.k + "/" + row.i;
-let opening = 0;
+const words = () => state.value?.words ?? {};
 
-const toolbar = (() => {
-  const filters = make("div", "jg-filters");
-  filters.setAttribute("role", "group");
-  const search = make("input", "jg-search");
-  search.type = "search";
-  const task = make("select", "jg-sort jg-task");
-  const sort = make("select", "jg-sort jg-order");
-  const count = make("span", "jg-count");
-  count.setAttribute("aria-live", "polite");
-  const line = make("div", "jg-tool-line");
-  line.append(search, task, sort, count);
-  tools.append(filters, line);
-  search.addEventListener("input", () => { state.search = search.value; choose(); remember(); });
-  task.addEventListener("change", () => { state.task = task.value; drawTools(); choose(); remember(); });
-  sort.addEventListener("change", () => { state.sort = sort.value; choose(); });
-  return { filters, search, task, sort, count };
-})();
 const inner = make("div", "jg-list-inner");
 view.append(inner);
 view.addEventListener("scroll", () => requestAnimationFrame(draw));
 new ResizeObserver(() => draw()).observe(view);
 
-function words() { return state.value?.words ?? {}; }
-
-function drawTools() {
-  const value = state.value;
-  toolbar.filters.setAttribute("aria-label", words().filter ?? "");
-  const counts = {};
-  const inTask = value.rows.filter((row) => !state.task || row.k === state.task);
-  for (const row of inTask) for (const name of row.f) counts[name] = (counts[name] ?? 0) + 1;
-  const old = document.activeElement?.dataset?.filter;
-  toolbar.filters.textContent = "";
-  for (const [name, label] of value.filters) {
-    const button = make("button", "jg-filter", label);
-    button.type = "button";
-    button.dataset.filter = name;
-    button.setAttribute("aria-pressed", String(state.filter === name));
-    button.append(make("span", "jg-filter-count", String(name === "all" ? inTask.length : counts[name] ?? 0)));
-    button.addEventListener("click", () => { state.filter = name; drawTools(); choose(); remember(); });
-    toolbar.filters.append(button);
-    if (old === name) button.focus();
-  }
-  toolbar.search.placeholder = words().search ?? "";
-  toolbar.search.setAttribute("aria-label", words().search ?? "");
-  toolbar.sort.setAttribute("aria-label", words().sort ?? "");
-  toolbar.task.setAttribute("aria-label", words().task ?? "");
-  const tasks = new Map(value.rows.map((row) => [row.k, row.t]));
-  if (!tasks.has(state.task)) state.task = "";
-  const names = [["", words().every ?? ""], ...tasks];
-  if (toolbar.task.dataset.names !== JSON.stringify(names)) {
-    toolbar.task.dataset.names = JSON.stringify(names);
-    toolbar.task.textContent = "";
-    for (const [name, label] of names) {
-      const option = make("option", "", label);
-      option.value = name;
-      toolbar.task.append(option);
+// --- rows: `packed` in views/items.py made these lists -----------------------------------------------------
+function unpack(value) {
+  return value.rows.map(([task, i, q, gold, label, bits, ...sides]) => {
+    const [k, t] = value.tasks[task];
+    const row = { k, t, i, q, g: value.golds[gold], l: value.labels[label], bits };
+    for (const [at, side] of ["a", "b"].entries()) {
+      if (sides.length <= 4 * at) break;
+      const [text, outcome, rule, length] = sides.slice(4 * at, 4 * at + 4);
+      Object.assign(row, { [side]: text, [side + "o"]: value.outcomes[outcome], [side + "r"]: rule, [side + "n"]: length });
     }
-  }
-  toolbar.task.value = state.task;
-  if (toolbar.sort.options.length !== (value.sorts ?? []).length) {
-    toolbar.sort.textContent = "";
-    for (const [name, label] of value.sorts ?? []) {
-      const option = make("option", "", label);
-      option.value = name;
-      toolbar.sort.append(option);
-    }
-    if (!(value.sorts ?? []).some(([name]) => name === state.sort)) state.sort = "order";
-    toolbar.sort.value = state.sort;
-  }
-  view.setAttribute("aria-label", words().items ?? "");
-}
-
-const ORDER = ["correct", "wrong_form", "wrong", "unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error", "unscored", "cosine", ""];
-const SORTS = {
-  order: null,
-  a: (row) => ORDER.indexOf(row.ao),
-  b: (row) => ORDER.indexOf(row.bo),
-  apart: (row) => -Math.abs(ORDER.indexOf(row.ao) - ORDER.indexOf(row.bo)),
-};
-
-const searched = (row) => (row.s ??= [row.t, row.i, row.q, row.g, row.a, row.b ?? ""].join(" ").toLowerCase());
-
-function choose() {
-  const needle = state.search.trim().toLowerCase();
-  let rows = state.value.rows.filter(
-    (row) => (state.filter === "all" || row.f.includes(state.filter))
-      && (!state.task || row.k === state.task)
-      && (!needle || searched(row).includes(needle)),
-  );
-  const by = SORTS[state.sort];
-  if (by) rows = rows.map((row, i) => [by(row), i, row]).sort((x, y) => x[0] - y[0] || x[1] - y[1]).map((x) => x[2]);
-  state.rows = rows;
-  toolbar.count.textContent = (words().count ?? "{}").replace("{}", rows.length.toLocaleString());
-  view.scrollTop = Math.min(view.scrollTop, Math.max(0, rows.length * HEIGHT - view.clientHeight));
-  inner.textContent = "";
-  draw();
+    row.marked = value.marked[key(row)] ?? {};
+    return row;
+  });
 }
 
 function draw() {
@@ -128,18 +51,18 @@ function draw() {
   for (const [at, child] of have) if (!(Number(at) >= first && Number(at) < last)) child.remove();
   for (let i = first; i < last; i++) {
     const old = have.get(String(i));
-    if (old && old.row === rows[i]) mark(old, rows[i]);
+    if (old && old.row === rows[i]) select(old, rows[i]);
     else {
       old?.remove();
       inner.append(option(rows[i], i));
     }
   }
-  const at = rows.findIndex((row) => key(row) === state.chosen);
+  const at = here();
   if (at >= first && at < last) view.setAttribute("aria-activedescendant", "jg-row-" + at);
   else view.removeAttribute("aria-activedescendant");
 }
 
-function mark(made, row) {
+function select(made, row) {
   made.setAttribute("aria-selected", String(key(row) === state.chosen));
 }
 
@@ -152,9 +75,9 @@ function option(row, i) {
   made.setAttribute("role", "option");
   made.setAttribute("aria-setsize", String(state.rows.length));
   made.setAttribute("aria-posinset", String(i + 1));
-  mark(made, row);
+  select(made, row);
   const head = make("div", "jg-row-head");
-  head.append(make("span", "jg-row-task", row.t), make("span", "jg-row-id", row.i),
+  head.append(make("span", "jg-row-task", row.t), make("span", "jg-row-id", state.value.ids[row.i] ?? row.i), signsOf(row),
     make("span", "jg-row-gold", (words().gold ?? "") + " " + row.g));
   made.append(head, make("div", "jg-row-question", row.q));
   const said = make("div", "jg-row-said");
@@ -173,33 +96,26 @@ function option(row, i) {
   return made;
 }
 
-function open(row, scroll = true, named = true) {
-  state.chosen = key(row);
-  if (named) remember({ item: state.chosen });
-  draw();
-  const { a, b } = state.value;
-  trigger("select", { task: row.k, id: row.i, a, b });
-  if (scroll && window.innerWidth < 1000) {
-    document.querySelector("#item")?.scrollIntoView({ behavior: "smooth", block: "start" });
+// The marks of both sides, and a pencil for a note.
+function signsOf(row) {
+  const made = make("span", "jg-row-marks");
+  const names = [];
+  for (const side of ["a", "b"]) {
+    const { marks = [], note = "" } = row.marked[side] ?? {};
+    if (!marks.length && !note) continue;
+    const signs = marks.map((mark) => state.value.signs[mark]?.[0] ?? "").join("") + (note ? "✎" : "");
+    made.append(make("b", "jg-tag jg-tag-" + side, side.toUpperCase()), make("span", "", signs));
+    names.push([side.toUpperCase(), ...marks.map((mark) => state.value.signs[mark]?.[1] ?? ""), note].filter(Boolean).join(" "));
   }
+  made.title = names.join("\n");
+  return made;
 }
 
-// Answers to quick choices may come out of order: what came last may not be what was chosen last.
-let asked = 0;
-const answered = new MutationObserver(() => {
-  if (!element.isConnected) return answered.disconnect();
-  const seen = document.querySelector("#item .jg-item")?.dataset.item;
-  const row = state.value?.rows.find((r) => key(r) === state.chosen);
-  if (!row || !seen || seen === state.chosen) return;
-  clearTimeout(asked);
-  asked = setTimeout(() => {
-    if (document.querySelector("#item .jg-item")?.dataset.item !== state.chosen) open(row, false);
-  }, 400);
-});
-const place = document.querySelector("#item");
-if (place) answered.observe(place, { childList: true, subtree: true });
+// --- moving ----------------------------------------------------------------------------------------------
+const here = () => state.rows.findIndex((row) => key(row) === state.chosen);
+let opening = 0;
 
-function move(to, delay = 120) {
+function move(to, delay = 80, focus = false) {
   if (!state.rows.length) return;
   const at = Math.max(0, Math.min(state.rows.length - 1, to));
   state.chosen = key(state.rows[at]);
@@ -208,84 +124,48 @@ function move(to, delay = 120) {
   if (top + HEIGHT > view.scrollTop + view.clientHeight) view.scrollTop = top + HEIGHT - view.clientHeight;
   draw();
   clearTimeout(opening);
-  opening = setTimeout(() => open(state.rows[at] ?? state.rows[0], false), delay);
+  opening = setTimeout(() => open(state.rows[at] ?? state.rows[0], { scroll: false, focus }), delay);
 }
 
-const here = () => state.rows.findIndex((row) => key(row) === state.chosen);
-view.addEventListener("keydown", (event) => {
-  const page = Math.max(1, Math.floor(view.clientHeight / HEIGHT) - 1);
-  const steps = {
-    ArrowDown: () => move(here() + 1), ArrowUp: () => move(Math.max(0, here() - 1)),
-    PageDown: () => move(here() + page), PageUp: () => move(here() - page),
-    Home: () => move(0), End: () => move(state.rows.length - 1), Enter: () => move(Math.max(0, here()), 0),
-  };
-  if (!steps[event.key]) return;
+const page = () => Math.max(1, Math.floor(view.clientHeight / HEIGHT) - 1);
+const steps = {
+  ArrowDown: () => move(here() + 1), ArrowUp: () => move(Math.max(0, here() - 1)),
+  PageDown: () => move(here() + page()), PageUp: () => move(here() - page()),
+  Home: () => move(0), End: () => move(state.rows.length - 1), Enter: () => move(Math.max(0, here()), 0, true),
+};
+const keys = {
+  j: () => toList(() => steps.ArrowDown()),
+  k: () => toList(() => steps.ArrowUp()),
+  o: () => move(Math.max(0, here()), 0, true),
+  "/": () => { toolbar.search.focus(); toolbar.search.select(); },
+  d: () => { for (const box of document.querySelectorAll("#item [data-jg-diff]")) box.click(); },
+  m: () => document.querySelector("#item .jg-mark")?.focus(),
+};
+
+function toList(then) {
+  view.focus({ preventScroll: true });
+  element.scrollIntoView({ block: "nearest" });
+  then();
+}
+
+const TYPING = "input:not([type=checkbox]), textarea, select, [contenteditable=true]";
+function pressed(event) {
+  if (!element.isConnected) return document.removeEventListener("keydown", pressed);
+  const { target } = event;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  // Only where the list is in sight, on its tab.
+  if (!view.offsetParent || !state.rows.length && event.key !== "/") return;
+  const inItem = target.closest?.("#item");
+  if (event.key === "Escape" && (inItem || target === toolbar.search)) {
+    event.preventDefault();
+    return view.focus({ preventScroll: true });
+  }
+  if (target.closest?.(TYPING)) return;
+  // Arrows belong to what is scrolled or chosen with them, unless the list or the item as a whole has the focus.
+  const step = target === view || target.classList?.contains("jg-item") ? steps[event.key] : undefined;
+  const act = keys[event.key] ?? (event.key === "Enter" && target !== view ? undefined : step);
+  if (!act) return;
   event.preventDefault();
-  steps[event.key]();
-});
-
-const actions = {
-  step: (target) => {
-    move(here() + Number(target.dataset.jgStep), 0);
-    target.focus?.();
-  },
-  filter: (target) => {
-    state.filter = target.dataset.jgFilter;
-    state.task = target.dataset.jgTask ?? "";
-    drawTools();
-    choose();
-    remember();
-    element.scrollIntoView({ behavior: "smooth", block: "start" });
-    if (state.rows.length) move(0, 0);
-  },
-  back: () => { element.scrollIntoView({ behavior: "smooth", block: "start" }); view.focus({ preventScroll: true }); },
-  lab: (target) => trigger("submit", { ...target.dataset }),
-};
-const act = (event) => {
-  if (!element.isConnected) return document.removeEventListener("click", act);
-  const target = event.target.closest?.("[data-jg-do]");
-  if (target && actions[target.dataset.jgDo]) actions[target.dataset.jgDo](target);
-};
-document.addEventListener("click", act);
-
-// How the list begins, and what of it is in the address from then on.
-function begin(view) {
-  Object.assign(state, { filter: view.filter || "all", task: view.task, search: view.search, chosen: "" });
-  toolbar.search.value = view.search;
-  if (view.open) requestAnimationFrame(() => document.querySelector("#item")?.scrollIntoView({ block: "start" }));
+  act();
 }
-
-function remember(more) {
-  const { filter, task, search } = state;
-  globalThis.jgAddress?.update({ filter: filter === "all" ? null : filter, subset: task, search: search.trim(), ...more });
-}
-
-function take() {
-  const value = props.value;
-  if (!value?.rows) return;
-  const other = state.value && (state.value.a !== value.a || state.value.b !== value.b);
-  const rejudged = !other && state.value && state.value.protocol !== value.protocol;
-  state.value = value;
-  if (other) Object.assign(state, { filter: "all", task: "", chosen: "" });
-  if (value.view) begin(value.view);
-  if (!value.filters.some(([name]) => name === state.filter)) state.filter = "all";
-  drawTools();
-  choose();
-  if (value.open && !state.chosen) {
-    const row = state.rows.find((r) => r.k === value.open.task && r.i === value.open.id);
-    if (row) {
-      state.chosen = key(row);
-      view.scrollTop = Math.max(0, state.rows.indexOf(row) * HEIGHT - HEIGHT);
-      if (value.fetch) open(row, false, false);
-      else draw();
-    }
-  }
-  if (rejudged && state.chosen) {
-    // The item that is open is shown as it was judged before.
-    const row = value.rows.find((r) => key(r) === state.chosen) ?? state.rows[0];
-    if (row) open(row, false, false);
-  }
-  if (value.link !== undefined) globalThis.jgAddress?.show(value.link);
-}
-take();
-watch("value", take);
+document.addEventListener("keydown", pressed);

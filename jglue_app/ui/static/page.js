@@ -25,6 +25,7 @@
     runs: "results", baseline: "results",
   };
   const FIRST = "compare";
+  // `view` is Gradio's own, which it writes there itself.
   const ofPage = (name) => name === "lang" || name.startsWith("__");
   const page = new URLSearchParams();
   const shown = new Map();
@@ -36,12 +37,14 @@
   let tab = new URLSearchParams(location.search).get("tab") || FIRST;
   for (const [name, value] of new URLSearchParams(location.search)) {
     if (ofPage(name)) page.set(name, value);
-    else if (name !== "tab") parametersOf(OWNER[name] ?? (name === "protocol" ? tab : FIRST)).set(name, value);
+    else if (name !== "tab" && name !== "view") parametersOf(OWNER[name] ?? (name === "protocol" ? tab : FIRST)).set(name, value);
   }
 
   const queryOf = (of) => {
     const all = new URLSearchParams(page);
     if (of !== FIRST) all.set("tab", of);
+    const view = new URLSearchParams(location.search).get("view");
+    if (view) all.set("view", view);
     for (const [name, value] of parametersOf(of)) all.set(name, value);
     const text = all.toString().replace(/%2F/g, "/").replace(/%2C/g, ",").replace(/%3A/g, ":");
     return text ? "?" + text : "";
@@ -71,12 +74,15 @@
   globalThis.jgAddress = {
     // Parameters that changed, null for those that went; `of` is their tab where the names do not tell it.
     update(values, of = "") {
+      let changed = false;
       for (const [name, value] of Object.entries(values)) {
-        const mine = parametersOf(of || OWNER[name] || tab);
-        if (value === null || value === undefined || value === "") mine.delete(name);
-        else mine.set(name, String(value));
+        const mine = parametersOf(of || OWNER[name] || tab), text = value === null || value === undefined ? "" : String(value);
+        if ((mine.get(name) ?? "") === text) continue;
+        changed = true;
+        if (text) mine.set(name, text);
+        else mine.delete(name);
       }
-      writeSoon();
+      if (changed) writeSoon();
     },
     // A comparison is shown: a query with all parameters of the Compare tab. What a page is opened with stays, if it is
     // of this comparison; while a run goes on, the same comparison is shown again and again.
@@ -154,4 +160,18 @@
     if (changes.some((change) => [...change.addedNodes].some((node) => node.querySelector?.(".toast-body")
       || node.closest?.(".toast-body")))) said();
   }).observe(document.body, { childList: true, subtree: true });
+
+  // A result that a button has asked for: its heading comes into view and gets the focus, unless the visitor has gone on
+  // to something else in the meantime.
+  globalThis.jgBringIntoView = (button, place) => {
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      const heading = document.querySelector(`#${place} :is(h3, h4)`);
+      const focused = document.activeElement;
+      if (!heading || (focused && focused !== document.body && focused.id !== button)) return;
+      heading.tabIndex = -1;
+      heading.focus({ preventScroll: true });
+      const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      heading.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+    }));
+  };
 }

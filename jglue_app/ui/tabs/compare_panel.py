@@ -25,6 +25,7 @@ from jglue_app.ui.progress import REDRAW_INTERVAL_S, progress_html
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
+from jglue_app.ui.views.items import MORE_FILTERS, unknown_filter
 
 KIND = "compare"
 """Of the jobs that the tab starts."""
@@ -234,8 +235,8 @@ def _address_of(pair: Pair) -> str:
 def _not_in_list(listed: Mapping[str, Any], view: Address, lang: str) -> str:
     """What an address names and the list has not."""
     filters = [name for name, _ in listed["filters"]]
-    if view.filter and view.filter not in filters:
-        return views.failure(UnknownNameError("filter", view.filter, filters), lang)
+    if view.filter and (unknown := unknown_filter(view.filter, filters)):
+        return views.failure(UnknownNameError("filter", unknown, (*filters, *MORE_FILTERS)), lang)
     if view.item and listed["open"] != listed["view"]["open"]:
         error = InputError("This comparison has no item {item}. Choose one from the list.", item="/".join(view.item))
         return views.failure(error, lang)

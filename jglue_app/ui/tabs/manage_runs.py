@@ -1,4 +1,4 @@
-"""The part of the Results tab where a run is exported, imported and deleted."""
+"""The part of the Results tab where a run is named, exported, imported and deleted."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ class ManageControls:
     state: AppState
     run: gr.Dropdown
     export: ExportControls
+    called: gr.Textbox
+    description: gr.Textbox
+    save_name: gr.Button
     upload: gr.File
     partial: gr.Checkbox
     model: gr.Textbox
@@ -63,6 +66,13 @@ class ManageControls:
             [self.upload, self.status],
             **PRIVATE,
         )
+        gr.on([self.run.change], self.show_name, self.run, [self.called, self.description], **PRIVATE)
+        named = self.save_name.click(
+            errors_shown_in(self.status, self.rename),
+            {self.run, self.called, self.description},
+            [self.called, self.description, self.status],
+            **PRIVATE,
+        )
         hidden: Updates = {self.confirmation: gr.update(visible=False), self.to_delete: ""}
         question = [self.confirmation, self.question, self.status, self.to_delete]
         ask = errors_shown_in(self.status, self.ask, {**hidden, self.question: ""})
@@ -74,7 +84,7 @@ class ManageControls:
             [self.confirmation, self.status, self.to_delete],
             **PRIVATE,
         )
-        return imported, deleted
+        return imported, named, deleted
 
     def offer(self, runs: Mapping[str, StoredRun], chosen: str | None, first: str | None, lang: str) -> Updates:
         """The runs to choose from.
@@ -89,6 +99,25 @@ class ManageControls:
         if chosen in runs:
             return {self.run: gr.update(choices=choices)}
         return {self.run: gr.update(choices=choices, value=first or next(iter(runs), None))}
+
+    def show_name(self, request: gr.Request, name: str | None) -> Updates:
+        """What the chosen run is called."""
+        run = self.state.runs(visitor_id(request)).get(str(name or ""))
+        named = run is not None and run.label != run.made_as
+        return {self.called: run.label if run and named else "", self.description: run.description if run else ""}
+
+    def rename(self, request: gr.Request, values: Values) -> Updates:
+        """Give the chosen run the name and the description in the boxes."""
+        if not values[self.run]:
+            raise InputError("Choose a run first.")
+        texts = [str(values[box] or "") for box in (self.called, self.description)]
+        called = self.state.rename(visitor_id(request), str(values[self.run]), *texts)
+        done = word("run_named" if called.name or called.description else "run_unnamed", language(request))
+        return {
+            self.called: called.name,
+            self.description: called.description,
+            self.status: views.note(done.format(called.name or "–")),
+        }
 
     def take(self, request: gr.Request, values: Values) -> Updates:
         """Import the uploaded files."""
@@ -139,6 +168,11 @@ def build(state: AppState, t: T) -> ManageControls:
         with gr.Column(min_width=260):
             run = gr.Dropdown([], label=t("manage_run"), elem_id="manage-run")
             export = export_controls.build(t, ("export-format", "export", "export-file"))
+            with gr.Group(visible=not public, elem_id="name-box"):
+                # No `max_length`: what is too long is refused in our sentences and not cut in silence.
+                called = gr.Textbox(label=t("run_called"), info=t("run_called_info"), max_lines=1, elem_id="run-called")
+                description = gr.Textbox(label=t("run_description"), lines=3, elem_id="run-description")
+                save_name = gr.Button(t("save_name"), elem_id="save-name")
         with gr.Column(min_width=260, visible=not public):
             upload = gr.File(
                 label=t("import"),
@@ -159,6 +193,9 @@ def build(state: AppState, t: T) -> ManageControls:
         state=state,
         run=run,
         export=export,
+        called=called,
+        description=description,
+        save_name=save_name,
         upload=upload,
         partial=partial,
         model=model,

@@ -10,28 +10,29 @@ from gradio.blocks import Block
 
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import listed, named, say, word
+from jglue_app.results.rankings import rankings
 from jglue_app.scoring.leaderboard import Entry, leaderboard
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.ui import controls, views
+from jglue_app.ui.address import Address
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import PRIVATE, Updates, Values, changes_of
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
-from jglue_app.ui.tabs import manage_runs, wandb_panel, waterfall
+from jglue_app.ui.static_report import Asked
+from jglue_app.ui.tabs import manage_runs, report_controls, results_matrix, slices, wandb_panel, waterfall
 from jglue_app.ui.tabs.manage_runs import ManageControls
-from jglue_app.ui.views.ranking import pictures, ranking, run_label
+from jglue_app.ui.tabs.report_controls import ReportControls
+from jglue_app.ui.tabs.results_matrix import MatrixControls
+from jglue_app.ui.tabs.slices import SliceControls
+from jglue_app.ui.views.ranking import Listed, Marked, pictures, ranking, run_label
+from jglue_app.ui.views.run_labels import labels_of
 from jglue_app.ui.visitor import language, visitor_id
 from jglue_app.ui.wandb_push import Selection
 
 MAX_DAMAGED = 5
 """Damaged runs that are named; the command line lists them all."""
-PICKS = """
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('.jg-pick');
-  if (button) trigger('select', { run: button.dataset.run, side: button.dataset.side });
-});
-"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,56 +50,87 @@ class ResultsTab:
     a: gr.Dropdown
     b: gr.Dropdown
     compare: gr.Button
+    matrix: MatrixControls
+    slices: SliceControls
+    report: ReportControls
     figures: gr.HTML
     manage: ManageControls
 
     @property
     def inputs(self) -> set[Block]:
         """What `refresh` has to know."""
-        return {self.data, self.tasks, self.protocol, self.against, self.a, self.b, self.manage.run}
+        filters = {self.data, self.tasks, self.protocol, self.against}
+        return {*filters, self.a, self.b, *self.matrix.inputs, *self.slices.components, self.manage.run}
 
     @property
     def outputs(self) -> list[Block]:
         """What `refresh` has values for."""
-        return [self.status, self.table, self.figures, self.a, self.b, self.manage.run]
+        chosen = [self.a, self.b, *self.slices.components, self.manage.run]
+        return [self.status, self.table, self.figures, *self.matrix.outputs, *chosen]
 
     def connect(self) -> None:
         """Listen to the events of the tab."""
         refresh = errors_shown_in(self.status, self.refresh)
-        filters = [self.data, self.tasks, self.protocol, self.against, self.a, self.b]
+        filters = [self.data, self.tasks, self.protocol, self.against, self.a, self.b, *self.matrix.inputs]
         gr.on(changes_of(filters), refresh, self.inputs, self.outputs, **PRIVATE)
-        picked = self.table.select(self.pick, {self.a, self.b}, [self.a, self.b], trigger_mode="multiple", **PRIVATE)
+        chosen: set[Block] = {self.protocol, *self.matrix.inputs}
+        self.report.connect(self.state, lambda v: Asked(self.matrix.in_order(v), str(v[self.protocol])[:50]), chosen)
+        picked = self.table.select(
+            self.pick,
+            {self.a, self.b, self.matrix.runs},
+            [self.a, self.b, self.matrix.runs],
+            trigger_mode="multiple",
+            **PRIVATE,
+        )
         for changed in (picked, *self.manage.connect(self.protocol)):
             changed.then(refresh, self.inputs, self.outputs, **PRIVATE)
 
     def refresh(self, request: gr.Request, values: Values) -> Updates:
-        """The leaderboard, pictures, and the runs to choose from."""
+        """The list of runs, the matrices, pictures, and the runs to choose from."""
         lang, owner = language(request), visitor_id(request)
-        protocol, against, tasks = values[self.protocol], values[self.against], values[self.tasks]
-        entries, ranked_tasks = ranked(self.state, owner, values[self.data], tasks, protocol, against)
+        protocol, tasks = values[self.protocol], values[self.tasks]
+        shown = listing(self.state, owner, values[self.data], tasks, protocol, values[self.against])
         runs = self.state.runs(owner)
-        names = [entry.name for entry in entries]
+        names = [entry.name for entry in shown.entries if entry.name in runs]
         a = values[self.a] if values[self.a] in names else next(iter(names), None)
         b = values[self.b] if values[self.b] in names else next((name for name in names if name != a), None)
-        picked = {name: entry for name in (a, b) for entry in entries if entry.name == name}
-        pictured = [*picked.values(), *(entry for entry in entries if entry.name not in picked)]
-        payload = ranking(
-            entries, runs, ranked_tasks, lang, protocol=protocol, against=against, chosen=(a or "", b or "")
-        )
+        marked = Marked(a or "", b or "", self.matrix.chosen(values))
+        picked = {name: entry for name in (a, b) for entry in shown.entries if entry.name == name}
+        pictured = [*picked.values(), *(entry for entry in shown.entries if entry.name not in picked)]
         choices = [(run_label(runs[name], name, lang), name) for name in names]
+        of_kind = {name: runs[name] for name in names}
         return {
-            self.status: _left_out(ranked_tasks, tasks, protocol, lang) + _damaged(self.state, owner, lang),
-            self.table: views.render("ranking", payload, lang),
-            self.figures: views.render("pictures", pictures(pictured, ranked_tasks, lang), lang),
+            self.status: _left_out(shown.tasks, tasks, protocol, lang) + _damaged(self.state, owner, lang),
+            self.table: views.render("ranking", ranking(shown, runs, lang, marked), lang),
+            self.figures: views.render(
+                "pictures", pictures(pictured, shown.tasks, lang, labels_of(of_kind, lang)), lang
+            ),
             self.a: gr.update(choices=choices, value=a),
             self.b: gr.update(choices=choices, value=b),
+            **self.matrix.update(owner, values, of_kind, shown.tasks, protocol, lang),
+            **self.slices.offer(choices, values, lang),
             **self.manage.offer(runs, values[self.manage.run], a, lang),
         }
 
+    def choose_runs(self, owner: str, address: Address) -> Updates:
+        """Choose the runs that an address names, and the data that the first of them is over. What is not there stands
+        in a sentence once the tab is drawn."""
+        runs = self.state.runs(owner)
+        kinds = [runs[name].data_kind for name in address.runs if name in runs]
+        names = [(name, name) for name in address.runs]
+        baseline = address.baseline if address.baseline in address.runs else address.runs[0]
+        return {
+            **({self.data: kinds[0]} if kinds and kinds[0] in controls.DATA_CHOICES else {}),
+            self.matrix.runs: gr.update(choices=names, value=list(address.runs)),
+            self.matrix.baseline: gr.update(choices=names, value=baseline),
+        }
+
     def pick(self, event: gr.EventData, values: Values) -> Updates:
-        """Take a run of the leaderboard as A or B; a run that is on the other side changes places."""
+        """Take a run of the list as A or B, or tick it; a run that is on the other side changes places."""
         data = event._data if isinstance(event._data, dict) else {}
         name = str(data.get("run", ""))
+        if "tick" in data:
+            return {self.matrix.runs: self.matrix.ticked(values, name, bool(data["tick"]))}
         side, other = (self.a, self.b) if data.get("side") == "a" else (self.b, self.a)
         return {side: name, other: values[side]} if values[other] == name else {side: name}
 
@@ -108,11 +140,14 @@ def build(state: AppState, t: T) -> ResultsTab:
     with gr.Row(elem_classes="jg-controls"):
         data, tasks, protocol, against = _filters(t)
     status = pane("results-status")
-    table = pane("leaderboard", js_on_load=PICKS)
+    table = pane("leaderboard", js_on_load=(views.STATIC / "runs.js").read_text("utf-8"))
     with gr.Row(equal_height=True, elem_classes="jg-pickrow"):
         a = gr.Dropdown([], label="A", elem_id="pick-a", scale=4, min_width=220)
         b = gr.Dropdown([], label="B", elem_id="pick-b", scale=4, min_width=220)
         compare = gr.Button(t("open_pair"), variant="primary", elem_id="open-pair", scale=2, min_width=140)
+    matrix = results_matrix.build(state, t)
+    of_parts = slices.build(state, t, protocol)
+    report = report_controls.build(t, "results-report")
     waterfall.build(state, t, a)
     figures = pane("figures")
     manage = manage_runs.build(state, t)
@@ -136,6 +171,9 @@ def build(state: AppState, t: T) -> ResultsTab:
         a=a,
         b=b,
         compare=compare,
+        matrix=matrix,
+        slices=of_parts,
+        report=report,
         figures=figures,
         manage=manage,
     )
@@ -192,6 +230,15 @@ def ranked(
     reports = state.reports(owner, protocol, data)
     others = reports if against == protocol else state.reports(owner, against, data)
     return leaderboard(reports, others, tasks), tasks
+
+
+def listing(state: AppState, owner: str, data: str, names: Sequence[str], protocol: str, against: str) -> Listed:
+    """The same with the ranks of runs on the same items, under both protocols; raises as `ranked` does."""
+    entries, tasks = ranked(state, owner, data, names, protocol, against)
+    runs = [entry.name for entry in entries]
+    found = rankings(runs, state.reader(owner, protocol), tasks, protocol)
+    before = found if against == protocol else rankings(runs, state.reader(owner, against), tasks, against)
+    return Listed(entries, found, before.places, tasks, protocol, against)
 
 
 def _left_out(ranked_tasks: Sequence[str], names: Sequence[str], protocol: str, lang: str) -> str:

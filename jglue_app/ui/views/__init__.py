@@ -21,7 +21,7 @@ from jglue_app.tasks.item_text import question_line
 from jglue_app.types import Item, Source
 from jglue_app.ui.views.signs import visible
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent.with_name("templates")),
     autoescape=True,
     undefined=ChainableUndefined,
@@ -52,7 +52,7 @@ Rows = Mapping[str, Mapping[str, ScoredItem]]
 
 def render(view: str, payload: Mapping[str, Any], lang: str = "ja") -> str:
     """HTML of a view, by the name of its template; every text is escaped."""
-    return _TEMPLATES.get_template(f"{view}.html").render({"w": SimpleNamespace(**table(lang)), **payload})
+    return TEMPLATES.get_template(f"{view}.html").render({"w": SimpleNamespace(**table(lang)), **payload})
 
 
 def empty(text: str) -> str:

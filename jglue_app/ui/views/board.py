@@ -21,16 +21,18 @@ from jglue_app.scoring.scoreboard import (
     p_text,
     score_rows,
 )
-from jglue_app.scoring.types import Comparison, Estimate, Paid, Report
+from jglue_app.scoring.standing import floor_of
+from jglue_app.scoring.types import Comparison, Estimate, Paid, Report, TaskReport
 from jglue_app.tasks import TASKS
-from jglue_app.types import Notice
+from jglue_app.types import Notice, Source
 from jglue_app.ui.views import MARKS, subset_title
 from jglue_app.ui.views.agreement import agreement_rows
 from jglue_app.ui.views.metrics import metric_name, metric_names
 from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.strips import strips
 
-FLOOR_NOTICES = ("on_floor_default", "on_floor_constant", "below_floor", "no_correlation")
-"""Kinds of notices that are shown next to the score."""
+READINGS = ("strict", "lenient", "choose")
+"""The readings that stand side by side."""
 CORRELATIONS = ("pearson", "spearman", "mcc")
 """Metrics on a scale from −1 to 1."""
 
@@ -47,20 +49,23 @@ def board(
     keys = list(dict.fromkeys((row.task, row.metric) for row in rows))
     lines = []
     names = metric_names([metric for _, metric in keys], lang)
+    sources = list(dict.fromkeys(source for row in rows for source in row.sources))
     for i, (task, metric) in enumerate(keys):
         by_reading = {row.reading: row for row in rows if (row.task, row.metric) == (task, metric)}
-        line = _line(by_reading, first=i == 0 or keys[i - 1][0] != task, paired=b is not None, lang=lang)
+        reports = [report.tasks.get(task) for report in (a, b) if report]
+        line = _line(by_reading, reports, first=i == 0 or keys[i - 1][0] != task, lang=lang)
         line["metric"] = names[i]
-        for side, report in zip(line["sides"], (a, b), strict=False):
-            side["mark"] = _floor_mark(report, task, metric, lang)
-            if report and task in report.tasks and report.tasks[task].outcomes.get("cosine"):
-                side["detail"] = f"{report.tasks[task].n} {word('n', lang)} · {word('cosine', lang)}"
+        if len(sources) == 1:
+            line["source"] = ""
         lines.append(line)
     sides = [("A", a), ("B", b)]
     return {
         "a": run_label_text(a.label, lang),
         "b": run_label_text(b.label, lang) if b else "",
         "protocol": a.protocol,
+        "source": _source_text(sources, lang) if len(sources) == 1 else "",
+        "readings": [name for name in READINGS if any(row.reading == name for row in rows)],
+        "strips": strips(a, b, comparison, lang),
         "insights": [
             {
                 "side": i.side,
@@ -88,25 +93,51 @@ def board(
     }
 
 
-def _line(by_reading: Mapping[str, ScoreRow], *, first: bool, paired: bool, lang: str) -> dict[str, Any]:
+def _line(
+    by_reading: Mapping[str, ScoreRow], reports: Sequence[TaskReport | None], *, first: bool, lang: str
+) -> dict[str, Any]:
+    """One metric of a subset; `reports` are those of A and, where there is one, of B."""
     main = by_reading.get("strict") or by_reading["choose"]
-    verdict = main.difference.verdict if main.difference else "none"
     difference = main.difference.difference if main.difference else None
-    if difference is None or difference.value is None:
-        verdict = "none"
+    has_value = difference is not None and difference.value is not None
+    verdict = main.difference.verdict if main.difference and has_value else "none"
+    sides = list(zip("ab", reports, strict=False))
     return {
         "first": "jg-first" if first else "",
         "title": TASKS[main.task].title if first else "",
-        "source": " / ".join(text for source in main.sources if (text := word(f"source_{source}", lang))),
-        "sides": [_side(by_reading, side, lang) for side in (("a", "b") if paired else ("a",))],
-        "paired": paired,
+        "source": _source_text(main.sources, lang),
+        "cells": {
+            name: [_cell(by_reading.get(name), side) for side, _ in sides] for name in READINGS if name in by_reading
+        },
+        "marks": [
+            {"side": side.upper(), "text": word(f"mark_{kind}", lang)}
+            for side, report in sides
+            if report and (kind := floor_of(report, main.metric, main.reading))
+        ],
+        "paired": len(reports) > 1,
         "difference": number(difference.value, sign=True) if difference else "–",
         "interval": interval(difference, sign=True),
-        "range": span_of(difference, signed=True),
         "verdict": word(f"verdict_{verdict}", lang),
-        "test": _test(main, lang),
         "verdict_class": f"jg-verdict-{verdict}",
         "floor": number(main.floor),
+        "test": _test(main, lang),
+        "details": [
+            {"side": side.upper(), "text": _detail(by_reading, side, report, lang)} for side, report in sides if report
+        ],
+    }
+
+
+def _source_text(sources: Sequence[Source], lang: str) -> str:
+    return " / ".join(text for source in sources if (text := word(f"source_{source}", lang)))
+
+
+def _cell(row: ScoreRow | None, side: str) -> dict[str, str]:
+    """One number of one side."""
+    estimate = (row.a if side == "a" else row.b) if row else None
+    return {
+        "side": side.upper(),
+        "value": number(estimate.value if estimate else None),
+        "interval": interval(estimate),
     }
 
 
@@ -121,38 +152,21 @@ def _test(row: ScoreRow, lang: str) -> str:
     return f"{text} · {word('needed', lang).format(count_text(difference.needed))}"
 
 
-def _side(by_reading: Mapping[str, ScoreRow], side: str, lang: str) -> dict[str, Any]:
-    def estimate(reading: str) -> Estimate | None:
-        row = by_reading.get(reading)
-        return (row.a if side == "a" else row.b) if row else None
-
-    main = estimate("strict") or estimate("choose")
-    row = by_reading.get("strict") or by_reading["choose"]
+def _detail(by_reading: Mapping[str, ScoreRow], side: str, report: TaskReport, lang: str) -> str:
+    """What else there is to say of one side's scores: how many items they rest on, and what could not be read."""
+    rows = [by_reading[name] for name in (*READINGS, "imputed") if name in by_reading]
+    of_side = {row.reading: row.a if side == "a" else row.b for row in rows}
+    main = of_side.get("strict") or of_side.get("choose")
     details = [f"{main.n if main else 0} {word('n', lang)}"]
-    if estimate("strict") is not None:
-        details += [
-            f"{word(reading, lang)} {number(value.value)}"
-            for reading in ("lenient", "choose", "imputed")
-            if (value := estimate(reading)) is not None
-        ]
-        if by_reading.get("strict"):
-            count = by_reading["strict"].unreadable_a if side == "a" else by_reading["strict"].unreadable_b
-            details.append(f"{word('unreadable_count', lang)} {count}")
-    elif main is not None:
-        details.append(word("choose", lang))
-    return {
-        "value": number(main.value if main else None),
-        "interval": interval(main),
-        "range": span_of(main, signed=row.metric in CORRELATIONS, floor=row.floor),
-        "detail": " · ".join(details),
-    }
-
-
-def _floor_mark(report: Report | None, task: str, metric: str, lang: str) -> str:
-    """A short mark on a score that is no better than a floor."""
-    task_notices = report.tasks[task].notices if report and task in report.tasks else ()
-    marked = (n.kind for n in task_notices if n.metric == metric and n.reading == "strict" and n.kind in FLOOR_NOTICES)
-    return next((word(f"mark_{kind}", lang) for kind in marked), "")
+    if report.outcomes.get("cosine"):
+        return " · ".join([*details, word("cosine", lang)])
+    if (imputed := of_side.get("imputed")) is not None:
+        details.append(f"{word('imputed', lang)} {number(imputed.value)}")
+    if of_side.get("strict") is not None:
+        strict = by_reading["strict"]
+        unreadable = strict.unreadable_a if side == "a" else strict.unreadable_b
+        details.append(f"{word('unreadable_count', lang)} {unreadable}")
+    return " · ".join(details)
 
 
 def interval(estimate: Estimate | None, *, sign: bool = False) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jglue_app.errors import StoreError
@@ -16,11 +16,13 @@ from jglue_app.results.embedding_references import (
     embedding_references,
     is_embedding,
 )
-from jglue_app.results.library import Ids
+from jglue_app.results.library import Ids, StoredRun
+from jglue_app.results.marks import NO_ITEM_MARKS, Marks
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.scoring.item_groups import GroupScore
-from jglue_app.scoring.judged import Judged
+from jglue_app.scoring.judged import Judged, ScoredItem
 from jglue_app.scoring.model_change import change_between
+from jglue_app.scoring.types import Judgement
 from jglue_app.types import Item, RunData
 from jglue_app.ui import views
 from jglue_app.ui.address import Address
@@ -31,6 +33,7 @@ from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
 from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.share import board_image, image_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,10 @@ def first_html(
         found = state.comparison(owner, pair.a, pair.b, protocol, pair.ids_a, pair.ids_b)
         change = change_between(a.spec, b.spec)
         payload = first_card(found.a, found.b, found, judged, lang, change=change, links=links)
-    return views.render("first", payload, lang)
+    sources = dict.fromkeys(word(f"source_{source}", lang) for source in a.sources.values())
+    named = " / ".join(filter(None, sources))
+    image = {"share": board_image(payload, protocol, lang, named), "share_words": image_words(lang)}
+    return views.render("first", {**payload, **image}, lang)
 
 
 def judged_pair(state: AppState, owner: str, pair: Pair, protocol: str) -> tuple[Judged, Judged | None]:
@@ -176,14 +182,17 @@ def item_list_value(
         lang,
         names=(pair.a, pair.b),
         sources=data.sources if data else {},
+        marks=(marks_of(state, owner, pair.a), marks_of(state, owner, pair.b)),
         open_first=open_first,
         fetch=fetch,
         link=link,
     )
     listed["protocol"] = protocol
+    # Whether the list has only the items that were requested, and not all that are stored.
+    listed["part"] = pair.ids_a is not None
     if view is not None:
         listed["view"] = view.item_list_view()
-        if view.item and any((row["k"], row["i"]) == view.item for row in listed["rows"]):
+        if view.item and any(view.item[1] in rows.get(view.item[0], {}) for rows in (rows_a, rows_b or {})):
             listed["open"] = listed["view"]["open"]
     return listed
 
@@ -246,12 +255,10 @@ def item_html(
         except StoreError:
             sides.append(SideView(side.upper(), word("gone_side", lang), None))
             continue
-        # Older runs have only BOS.
-        bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
-        eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
-        cosine = cosine_in(run, data, row.item) if row and is_embedding(run) else None
-        sides.append(SideView(side.upper(), run.label, row, bos, eos, judgements, approximate, cosine))
+        sides.append(side_view(side.upper(), run, data, row, judgements))
         source = word(f"source_{sources.get(task, 'official')}", lang)
+        marked = marks_of(state, owner, name).get((task, id_), NO_ITEM_MARKS)
+        sides[-1] = replace(sides[-1], run=name, marked=marked)
         if not is_embedding(run):
             written[side] = name
     if not any(side.row for side in sides):
@@ -259,10 +266,44 @@ def item_html(
     item = next(side.row.item for side in sides if side.row)
     lab = {"task": task, "id": id_, "a": written.get("a", ""), "b": written.get("b", "")} if written else None
     cosines = _cosines(state, owner, set(names.values()), item)
-    payload = item_view(sides, lang, source, lab=lab if steps else None, steps=steps, cosines=cosines)
+    payload = item_view(
+        sides,
+        lang,
+        source,
+        lab=lab if steps else None,
+        steps=steps,
+        cosines=cosines,
+        marks_note=word("marks_public", lang) if state.settings.public and steps else "",
+    )
     link = {"run_a": names.get("a", ""), "run_b": names.get("b", ""), "item": f"{task}/{id_}"}
     named = {key: value for key, value in link.items() if value} if steps else {}
     return views.render("item", {**payload, "link": named}, lang)
+
+
+def marks_of(state: AppState, owner: str, name: str) -> Marks:
+    """What the visitor sees of a run's marks; nothing where they cannot be read, which is said when one is set."""
+    try:
+        return state.marks.of(owner, name, state.path(owner, name)) if name else {}
+    except StoreError:
+        return {}
+
+
+def side_view(
+    name: str, run: StoredRun, data: RunData, row: ScoredItem | None, judged: Mapping[str, Judgement]
+) -> SideView:
+    """One side of an item.
+
+    Args:
+        name: `A` or `B`.
+        run, data: where the item's record is stored.
+        row: the item; None if the run has not answered it.
+        judged: what every protocol makes of its record.
+    """
+    # Older runs have only BOS.
+    bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
+    eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
+    cosine = cosine_in(run, data, row.item) if row and is_embedding(run) else None
+    return SideView(name, run.label, row, bos, eos, judged, approximate, cosine)
 
 
 def failed_items(state: AppState, owner: str, pair: Pair) -> int:

@@ -15,7 +15,8 @@ from jglue_app.tasks import TASKS
 from jglue_app.ui import views
 from jglue_app.ui.address import Address, to_query
 from jglue_app.ui.state import AppState
-from jglue_app.ui.views.item import SideView, item_view, reading_rule
+from jglue_app.ui.views.item import SideView, item_view
+from jglue_app.ui.views.reading import reading_rule
 from jglue_app.ui.views.request import side_text
 from jglue_app.ui.views.waterfall import waterfall_view
 

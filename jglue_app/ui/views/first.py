@@ -19,16 +19,17 @@ from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice, question_line
 from jglue_app.types import Item
 from jglue_app.ui.views import MARKS, short
-from jglue_app.ui.views.item import gold_forms, reading_rule
+from jglue_app.ui.views.item import gold_forms
 from jglue_app.ui.views.items import matching_filters
 from jglue_app.ui.views.pieces import pieces
+from jglue_app.ui.views.reading import reading_rule
 from jglue_app.ui.views.run_labels import run_label_text
 from jglue_app.ui.views.short_names import short_names
 from jglue_app.ui.views.strips import strips
 
 QUESTION, OUTPUT, BEFORE = 160, 110, 24
 """Characters of a question and of an output to show, and of those before what was read where that comes late."""
-FILTERS = {"knows": "knows", "form": "form", "unreadable": "unreadable", "disagree": "disagree"}
+FILTERS = {"knows": "knows", "form": "form", "unreadable": "unreadable"}
 """What an item shows → the filter of the item list that has all such items."""
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jglue_app.messages import Message, listed, named, say, word
+from jglue_app.prompt_lab import TYPED
 from jglue_app.prompts import thoughts
 from jglue_app.results.embedding_references import ItemCosine
+from jglue_app.results.marks import NO_ITEM_MARKS, SIGNS, ItemMarks
 from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.common import is_cosine
-from jglue_app.scoring.rules import RULES, explain
 from jglue_app.scoring.types import Judgement, Parsed
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
@@ -25,7 +26,9 @@ from jglue_app.ui.views.agreement import agreement_line, agreement_of
 from jglue_app.ui.views.item_diff import Layers, side_by_side
 from jglue_app.ui.views.metrics import metric_name
 from jglue_app.ui.views.pieces import layered, part_of, pieces, special_pieces, special_spans
+from jglue_app.ui.views.reading import reading_rule
 from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.share import image_words, item_image
 
 MAX_CHARS = 20_000
 """Characters of a text to show; the number of the others is given."""
@@ -49,6 +52,10 @@ class SideView:
     """Whether log-probabilities are not of whole answers; see `types.ModelInfo.ranking`."""
     cosine: ItemCosine | None = None
     """Of a run of embeddings: the item's cosine among those of the run."""
+    run: str = ""
+    """The stored run's name, where marks and a note can be put on the item."""
+    marked: ItemMarks = NO_ITEM_MARKS
+    """Those that it has."""
 
 
 def item_view(
@@ -59,6 +66,7 @@ def item_view(
     lab: Mapping[str, str] | None = None,
     steps: bool = True,
     cosines: Sequence[ItemCosine] = (),
+    marks_note: str = "",
 ) -> dict[str, Any]:
     """The item view's payload.
 
@@ -69,6 +77,7 @@ def item_view(
         lab: what the button to the prompt lab passes on; None for no button.
         steps: whether to offer the previous and next item.
         cosines: of the item, in stored runs of embeddings.
+        marks_note: who sees the marks, in that language; empty where there is nothing to know.
     """
     item = next(side.row.item for side in sides if side.row)
     rows = [side.row for side in sides if side.row]
@@ -77,14 +86,15 @@ def item_view(
     # Texts that have no beginning in common need no mark.
     differs_at = (agreement.first_difference or None) if agreement else None
     diffs = _diffs(both, sides, lang)
+    gold = gold_with_choice(item) + gold_forms(item, rows) if item.gold != () else word("no_gold", lang)
     return {
         "title": TASKS[item.task].title,
         "asks": say(Message(TASKS[item.task].question), lang),
         "source": source,
-        "id": item.id,
+        "id": word("own_item", lang) if item.id == TYPED else item.id,
         "key": f"{item.task}/{item.id}",
         "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
-        "gold": gold_with_choice(item) + gold_forms(item, rows),
+        "gold": gold,
         "agreement": agreement_line(both, agreement, lang),
         "sides": [
             {**_side(side, lang, differs_at), **{name: diff.get(side.name.lower(), []) for name, diff in diffs.items()}}
@@ -97,6 +107,9 @@ def item_view(
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
         "steps": steps,
+        "share": item_image(item, gold, [(side.name, side.label, side.row) for side in sides], lang, source),
+        "share_words": image_words(lang),
+        "marks_note": marks_note,
     }
 
 
@@ -140,7 +153,7 @@ def _field(item: Item, name: str, text: str, lang: str) -> dict[str, Any]:
 
 def gold_forms(item: Item, rows: list[ScoredItem]) -> str:
     """The forms of the gold label that the prompts ask for, if they differ from the label."""
-    if not isinstance(item.gold, tuple) or not item.choices:
+    if not isinstance(item.gold, tuple) or not item.choices or not item.gold:
         return ""
     index = item.choices.index(item.gold[0])
     forms = dict.fromkeys(row.record.prompt.answers[index] for row in rows if row.record.prompt.answers)
@@ -159,6 +172,7 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
     row = side.row
     if row is None:
         return head | {"missing": word("not_run", lang)}
+    head |= {"run": side.run, "marks": _marks(side.marked, lang), "my_note": side.marked.note}
     judgement, output, prompt = row.judgement, row.record.output, row.record.prompt
     scores = " · ".join(f"{metric_name(metric, lang)} {value:.3f}" for metric, value in judgement.scores.items())
     if isinstance(row.item.gold, float) and isinstance(judgement.lenient.value, float):
@@ -204,6 +218,14 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
         "embedded": is_cosine(row.record),
         "readings": [_reading(word(f"reading_{kind}", lang), parsed, row.item, lang) for kind, parsed in readings],
     }
+
+
+def _marks(found: ItemMarks, lang: str) -> list[dict[str, Any]]:
+    """A button for each mark."""
+    return [
+        {"name": name, "sign": sign, "on": name in found.marks, "text": word(f"mark_{name}", lang)}
+        for name, sign in SIGNS.items()
+    ]
 
 
 def _raw(
@@ -340,8 +362,3 @@ def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]
         "value": value + (f" · F1 {f1:.2f}" if f1 is not None else ""),
         "because": reading_rule(judgement.strict.rule, lang),
     }
-
-
-def reading_rule(rule: str, lang: str) -> str:
-    """The explanation of a reading rule, or of several joined by `+`; the rule itself if it is unknown."""
-    return say(explain(rule), lang) if set(rule.split("+")) <= set(RULES) else rule

@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jglue_app.messages import word
 from jglue_app.prompts import thoughts
+from jglue_app.results.marks import NO_MARKS, SIGNS, ItemMarks, Marks
 from jglue_app.scoring.judged import ScoredItem, knows_answer
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
-from jglue_app.types import Source
+from jglue_app.types import Item, Source
 from jglue_app.ui.views import MARKS, Rows, question, short, subset_title
+from jglue_app.ui.views.reading import reading_rule
+from jglue_app.ui.views.signs import visible
 
 FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")
 UNANSWERED = (None, "overflow", "error", "unscored", "cosine")
 """Outcomes without an answer to compare: a cosine is on a scale of its own."""
 FORMAT_FAILURES = ("unreadable", "unfinished_thought", "truncated", "empty", "overflow", "error")
+WORDS = (
+    *("filter", "search", "sort", "task", "every", "items", "count", "none", "regex", "regex_wrong", "regex_slow"),
+    *(
+        "more",
+        "clear",
+        "any",
+        "outcome",
+        "label",
+        "rule",
+        "length",
+        "empty",
+        "marked",
+        "any_mark",
+        "noted",
+        "keys",
+        "unsaved",
+    ),
+)
+"""Labels of the list, all named `list_…`."""
+SCRIPTS = ("items.js", "item_filters.js", "item_open.js")
+"""Files of `static/` that are the script of the list, one after the other."""
+NOTE = 200
+"""Characters of a note that the list has."""
+MORE_FILTERS = ("ao", "bo", "l", "m", "ar", "br", "an", "bn")
+"""Further filters, by the fields of a row (see `item_rows`): outcome, gold label, marks, rule, characters. An address
+has them behind the filter: `disagree;ao=wrong;m=star`."""
 PAIRED = ("disagree", "only_a", "only_b")
 """Filters that need two runs."""
 
@@ -33,6 +62,7 @@ def item_list(
     open_first: bool = False,
     fetch: bool = False,
     link: str | None = None,
+    marks: tuple[Marks, Marks] = (NO_MARKS, NO_MARKS),
 ) -> dict[str, Any]:
     """The value of the item list component.
 
@@ -44,30 +74,36 @@ def item_list(
         open_first: whether the most informative item is opened, unless another one is open.
         fetch: whether the list has to request that item; False if it is on the page already.
         link: query string for the address bar, without `?`; None to leave it.
+        marks: what people have put on the items of each run.
     """
-    rows = item_rows(a, b, lang, sources)
+    rows = item_rows(a, b, lang, sources, marks)
     first = most_informative_item(a, b) if open_first else None
     return {
         "a": names[0],
         "b": names[1],
-        "rows": rows,
+        **packed(rows, lang),
         "filters": [[name, word(f"filter_{name}", lang)] for name in FILTERS if b is not None or name not in PAIRED],
         "sorts": [[name, word(f"sort_{name}", lang)] for name in SORTS if b is not None or name in ("order", "a")],
         "marks": {name: [mark, word(f"outcome_{name}", lang)] for name, mark in MARKS.items()},
-        "words": {
-            name: word(f"list_{name}", lang)
-            for name in ("filter", "search", "sort", "task", "every", "items", "count", "none")
-        }
-        | {"gold": word("gold", lang)},
+        "words": {name: word(f"list_{name}", lang) for name in WORDS} | {"gold": word("gold", lang)},
+        "signs": {name: [sign, word(f"mark_{name}", lang)] for name, sign in SIGNS.items()},
         "open": {"task": first[0], "id": first[1]} if first else None,
         "fetch": fetch,
         **({} if link is None else {"link": f"?{link}" if link else ""}),
     }
 
 
-def item_rows(a: Rows, b: Rows | None, lang: str, sources: Mapping[str, Source] | None = None) -> list[dict[str, Any]]:
-    """One row for each item: `t` subset, `k` its key, `i` id, `q` question, `g` gold, `a` and `b` the outputs,
-    `ao` and `bo` their outcomes (empty while unanswered), `f` filters."""
+def item_rows(
+    a: Rows,
+    b: Rows | None,
+    lang: str,
+    sources: Mapping[str, Source] | None = None,
+    marks: tuple[Marks, Marks] = (NO_MARKS, NO_MARKS),
+) -> list[dict[str, Any]]:
+    """One row for each item: `t` subset, `k` its key, `i` id, `q` question, `g` gold, `l` the gold label where there
+    are few, `f` filters; and of each run, the name begun with `a` or `b`: the output, `o` its outcome (empty while
+    unanswered), `r` the rule that it was read by, `n` its characters (None without a text), `m` what people have put on
+    it, if anything."""
     out = []
     for task in TASKS:
         left, right = a.get(task, {}), (b or {}).get(task, {})
@@ -76,20 +112,85 @@ def item_rows(a: Rows, b: Rows | None, lang: str, sources: Mapping[str, Source] 
             x, y = left.get(id_), right.get(id_)
             answered = x or y
             assert answered is not None
-            row = {
+            row: dict[str, Any] = {
                 "t": title,
                 "k": task,
                 "i": id_,
                 "q": question(answered.item),
                 "g": short(gold_with_choice(answered.item), 24),
-                "a": _output_text(x),
-                "ao": x.judgement.outcome if x else "",
+                "l": _gold_label(answered.item),
                 "f": matching_filters(x, y),
             }
-            if b is not None:
-                row |= {"b": _output_text(y), "bo": y.judgement.outcome if y else ""}
+            for side, scored, of in zip("ab", (x, y) if b is not None else (x,), marks, strict=False):
+                row |= _side(side, scored)
+                if marked := of.get((task, id_)):
+                    row[f"{side}m"] = marks_of(marked)
             out.append(row)
     return out
+
+
+def marks_of(found: ItemMarks) -> dict[str, Any]:
+    """Marks and the beginning of the note, as the list takes them."""
+    return {"marks": list(found.marks), "note": short(found.note, NOTE)}
+
+
+def _side(side: str, scored: ScoredItem | None) -> dict[str, Any]:
+    """What a row has of one run."""
+    output = scored.record.output if scored else None
+    return {
+        side: _output_text(scored),
+        f"{side}o": scored.judgement.outcome if scored else "",
+        f"{side}r": scored.judgement.strict.rule if scored else "",
+        f"{side}n": len(output.text) if output and output.text is not None else None,
+    }
+
+
+def _gold_label(item: Item) -> str:
+    """The gold label of a choice, of a similarity the whole numbers around it; empty for texts, of which each is
+    another."""
+    if isinstance(item.gold, float):
+        low = math.floor(item.gold)
+        return f"{low}–{low + 1}" if low < 5 else str(low)
+    return gold_with_choice(item).split(" ")[0] if item.choices else ""
+
+
+def unknown_filter(text: str, filters: Sequence[str]) -> str:
+    """The first name in a filter of an address that is neither one of `filters` nor a further one; empty if there is
+    none."""
+    first, *more = text.split(";")
+    names = [first] if first not in filters else [one.split("=")[0] for one in more]
+    return next((name for name in names if name not in MORE_FILTERS), "")
+
+
+def packed(rows: Sequence[Mapping[str, Any]], lang: str) -> dict[str, Any]:
+    """Rows as `static/items.js` unpacks them: what many rows have in common stands once, in tables, and a row is a list
+    of values without their names."""
+    tables: dict[str, dict[str, int]] = {name: {} for name in ("tasks", "golds", "labels", "outcomes", "rules")}
+    titles: dict[str, str] = {}
+
+    def place(table: str, value: str) -> int:
+        return tables[table].setdefault(value, len(tables[table]))
+
+    lists: list[list[Any]] = []
+    for row in rows:
+        titles[row["k"]] = row["t"]
+        bits = sum(1 << FILTERS.index(name) for name in row["f"])
+        values = [place("tasks", row["k"]), row["i"], row["q"]]
+        values += [place("golds", row["g"]), place("labels", row["l"]), bits]
+        for side in "ab" if "bo" in row else "a":
+            values += [row[side], place("outcomes", row[f"{side}o"]), place("rules", row[f"{side}r"]), row[f"{side}n"]]
+        lists.append(values)
+    marked = {f"{row['k']}/{row['i']}": {side: row[f"{side}m"] for side in "ab" if f"{side}m" in row} for row in rows}
+    return {
+        "rows": lists,
+        "bits": list(FILTERS),
+        "tasks": [[name, titles[name]] for name in tables["tasks"]],
+        "rules": [[name, reading_rule(name, lang) if name else ""] for name in tables["rules"]],
+        **{name: list(tables[name]) for name in ("golds", "labels", "outcomes")},
+        "marked": {key: of for key, of in marked.items() if of},
+        # Ids are what the server is asked by; those that are not to be shown as they are.
+        "ids": {row["i"]: visible(row["i"]) for row in rows if visible(row["i"]) != row["i"]},
+    }
 
 
 def most_informative_item(a: Rows, b: Rows | None) -> tuple[str, str] | None:

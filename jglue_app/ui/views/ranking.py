@@ -1,78 +1,171 @@
-"""The leaderboard, and pictures of a few of its runs: a radar over the subsets and bars with their intervals."""
+"""The list of stored runs: rankings of those on the same items, and apart from them the others, some folded into one
+line. And bars of a few runs with their intervals."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from jglue_app.messages import listed, word
+from jglue_app.messages import listed as names_in
+from jglue_app.messages import say, word
+from jglue_app.results.embedding_references import is_embedding
 from jglue_app.results.library import StoredRun
+from jglue_app.results.rankings import Ranking, Rankings
+from jglue_app.results.run_folds import Fold, folds
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.scoring.leaderboard import Entry
+from jglue_app.scoring.ranking import Place
 from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.types import Estimate
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
-from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.run_labels import labels_of, run_label_text
 
 MAX_PICTURED = 4
-"""Runs in a picture; more lines would be indistinguishable."""
-RADIUS, MARGIN = 120.0, 134.0
+"""Runs in a picture; more would be indistinguishable."""
+MAX_NAMED = 5
+"""Runs that are named as those from which one cannot be told apart."""
 
 
-def ranking(
-    entries: Sequence[Entry],
-    runs: Mapping[str, StoredRun],
-    tasks: Sequence[str],
-    lang: str,
-    *,
-    protocol: str,
-    against: str,
-    chosen: tuple[str, str] = ("", ""),
-) -> dict[str, Any]:
-    """Payload of the leaderboard.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Runs with their scores and ranks."""
+
+    entries: Sequence[Entry]
+    """The scores."""
+    rankings: Rankings
+    before: Mapping[str, Place]
+    """Run → its place under the protocol whose ranks are compared."""
+    tasks: Sequence[str]
+    """Subsets that count."""
+    protocol: str
+    against: str
+    """The protocol whose ranks are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What a visitor has chosen in the list."""
+
+    a: str = ""
+    b: str = ""
+    ticked: Collection[str] = field(default=())
+
+
+def ranking(listed: Listed, runs: Mapping[str, StoredRun], lang: str, marked: Marked | None = None) -> dict[str, Any]:
+    """Payload of the list.
 
     Args:
-        entries: the ranked runs.
+        listed: the runs; those that are not in `runs` are left out.
         runs: name → run, for its metadata.
-        tasks: the subsets that count.
         lang: `ja` or `en`.
-        protocol, against: the protocol of the ranking, and the one whose ranks it is compared with.
-        chosen: names of the runs picked as A and B.
+        marked: what is chosen.
     """
+    rows = _Rows(listed, runs, lang, marked or Marked())
+    folded = folds({name: runs[name] for name in rows.names})
+    sections = [rows.section(one, folded) for one in listed.rankings.rankings]
+    ranked = {name for one in listed.rankings.rankings for name in one.places}
+    members = {name for fold in folded for name in fold.names}
+    others = sorted((name for name in rows.names if name not in ranked), key=lambda name: name in members)
+    if others:
+        sections.append({"title": word("unranked", lang), "parts": rows.parts(others, folded)})
     return {
-        "heads": [TASKS[name].title for name in tasks],
-        "moves": protocol != against,
-        "protocol": protocol,
-        "against": against,
-        "uneven": len({runs[e.name].done for e in entries if e.rank is not None and e.name in runs}) > 1,
-        "moves_text": word("moves", lang).format(against, protocol),
-        "rows": [_row(entry, runs[entry.name], tasks, lang, chosen) for entry in entries if entry.name in runs],
-    }
-
-
-def _row(entry: Entry, run: StoredRun, tasks: Sequence[str], lang: str, chosen: tuple[str, str]) -> dict[str, Any]:
-    rank_change = entry.moved
-    missing = listed((TASKS[name].title for name in entry.missing), lang)
-    return {
-        "name": entry.name,
-        "label": run_label_text(entry.label, lang),
-        "rank": "–" if entry.rank is None else str(entry.rank),
-        "moved": "" if not rank_change else f"▲{rank_change}" if rank_change > 0 else f"▼{-rank_change}",
-        "moved_text": word("moved_up" if (rank_change or 0) > 0 else "moved_down", lang).format(abs(rank_change))
-        if rank_change
+        "heads": [TASKS[name].title for name in listed.tasks],
+        "columns": len(listed.tasks) + 5,
+        "sections": [section for section in sections if section["parts"]],
+        "ranked": bool(ranked),
+        "moves_text": word("moves", lang).format(listed.against, listed.protocol)
+        if listed.protocol != listed.against
         else "",
-        "average": _score(entry.average),
-        "why_not": word("ranking_missing", lang).format(missing) if missing else "",
-        "tasks": [
-            _score(entry.tasks.get(name), TASKS[name].title, signed=TASKS[name].metrics[0] in CORRELATIONS)
-            for name in tasks
-        ],
-        "facts": facts(run, lang, shipped=entry.name.startswith(SHIPPED)),
-        "a": entry.name == chosen[0],
-        "b": entry.name == chosen[1],
     }
+
+
+class _Rows:
+    """Makes rows of the list, each once it is asked for."""
+
+    def __init__(self, listed: Listed, runs: Mapping[str, StoredRun], lang: str, marked: Marked) -> None:
+        self._entries = {entry.name: entry for entry in listed.entries if entry.name in runs}
+        self.names = list(self._entries)
+        self._listed, self._runs, self._lang, self._marked = listed, runs, lang, marked
+        self._labels = labels_of({name: runs[name] for name in self.names}, lang)
+
+    def section(self, one: Ranking, folded: Sequence[Fold]) -> dict[str, Any]:
+        """A ranking."""
+        names = [name for name in one.places if name in self._entries]
+        items = names_in((f"{TASKS[task].title} {count:,}" for task, count in one.items.items()), self._lang)
+        title = word("ranking_of", self._lang).format(f"{len(names):,}", items)
+        return {"title": title, "parts": self.parts(names, folded, one.places)}
+
+    def parts(
+        self, names: Sequence[str], folded: Sequence[Fold], places: Mapping[str, Place] | None = None
+    ) -> list[dict[str, Any]]:
+        """The rows of some runs in their order. The members of a fold stand together where the first of them does."""
+        fold_of = {name: i for i, fold in enumerate(folded) for name in fold.names}
+        parts: list[dict[str, Any]] = []
+        done: set[int] = set()
+        for name in names:
+            i = fold_of.get(name)
+            members = [other for other in names if fold_of.get(other) == i] if i is not None else []
+            if i is None or len(members) < 2:
+                row = self._row(name, places)
+                if parts and not parts[-1]["fold"]:
+                    parts[-1]["rows"].append(row)
+                else:
+                    parts.append({"fold": "", "open": True, "id": "", "rows": [row]})
+            elif i not in done:
+                done.add(i)
+                model = self._runs[members[0]].made_as.partition(" · ")[0]
+                chosen = {*self._marked.ticked, self._marked.a, self._marked.b}
+                parts.append(
+                    {
+                        "fold": word(f"fold_{folded[i].kind}", self._lang).format(f"{len(members):,}", model),
+                        "open": any(member in chosen for member in members),
+                        "id": f"jg-fold-{members[0].removeprefix(SHIPPED)[:16]}",
+                        "rows": [self._row(member, places) for member in members],
+                    }
+                )
+        return parts
+
+    def _row(self, name: str, places: Mapping[str, Place] | None) -> dict[str, Any]:
+        entry, run, tasks = self._entries[name], self._runs[name], self._listed.tasks
+        place = places.get(name) if places else None
+        reason = self._listed.rankings.apart.get(name)
+        return {
+            "name": name,
+            "label": self._labels[name],
+            "made_as": run_label_text(run.made_as, self._lang) if run.made_as != run.label else "",
+            "description": run.description,
+            "embedding": is_embedding(run),
+            **self._rank(name, place),
+            "average": _score(entry.average),
+            "why_not": say(reason, self._lang) if reason is not None else "",
+            "tasks": [
+                _score(entry.tasks.get(task), TASKS[task].title, signed=TASKS[task].metrics[0] in CORRELATIONS)
+                for task in tasks
+            ],
+            "facts": facts(run, self._lang, shipped=name.startswith(SHIPPED)),
+            "a": name == self._marked.a,
+            "b": name == self._marked.b,
+            "ticked": name in self._marked.ticked,
+        }
+
+    def _rank(self, name: str, place: Place | None) -> dict[str, str]:
+        if place is None:
+            return {"rank": "–", "range": "", "alike": "", "moved": "", "moved_text": ""}
+        before = self._listed.before.get(name)
+        moved = before.rank - place.rank if before else 0
+        alike = [self._labels[other] for other in place.alike if other in self._labels]
+        names = names_in(alike[:MAX_NAMED], self._lang) + (" …" if len(alike) > MAX_NAMED else "")
+        return {
+            "rank": str(place.rank),
+            "range": f"{place.rank}–{place.last}" if place.last > place.rank else "",
+            "alike": word("alike", self._lang).format(len(alike), names) if alike else "",
+            "moved": "" if not moved else f"▲{moved}" if moved > 0 else f"▼{-moved}",
+            "moved_text": word("moved_up" if moved > 0 else "moved_down", self._lang).format(abs(moved))
+            if moved
+            else "",
+        }
 
 
 def facts(run: StoredRun, lang: str, *, shipped: bool = False) -> str:
@@ -100,11 +193,14 @@ def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) 
     }
 
 
-def pictures(entries: Sequence[Entry], tasks: Sequence[str], lang: str) -> dict[str, Any]:
-    """Payload of the pictures of some runs: coordinates are numbers for an SVG."""
+def pictures(
+    entries: Sequence[Entry], tasks: Sequence[str], lang: str, labels: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Payload of the bars of some runs; `labels` are run → label in the language, where they are not those of the
+    entries."""
+    labels = {entry.name: run_label_text(entry.label, lang) for entry in entries} | dict(labels or {})
     pictured = [entry for entry in entries if any(entry.tasks.get(t) for t in tasks)][:MAX_PICTURED]
     return {
-        "radar": _radar(pictured, tasks) if len(tasks) >= 3 and pictured else None,
         "groups": [
             {
                 "title": TASKS[task].title,
@@ -112,7 +208,7 @@ def pictures(entries: Sequence[Entry], tasks: Sequence[str], lang: str) -> dict[
                     {
                         "series": i,
                         "letter": "ABCD"[i],
-                        "label": run_label_text(entry.label, lang),
+                        "label": labels[entry.name],
                         "value": number(e.value),
                         "width": f"{100 * min(1.0, max(0.0, e.value)):.1f}",
                         "low": f"{100 * max(0.0, e.low if e.low is not None else e.value):.1f}",
@@ -124,38 +220,5 @@ def pictures(entries: Sequence[Entry], tasks: Sequence[str], lang: str) -> dict[
             }
             for task in tasks
         ],
-        "series": [
-            {"series": i, "letter": "ABCD"[i], "label": run_label_text(entry.label, lang)}
-            for i, entry in enumerate(pictured)
-        ],
+        "series": [{"series": i, "letter": "ABCD"[i], "label": labels[entry.name]} for i, entry in enumerate(pictured)],
     }
-
-
-def _radar(entries: Sequence[Entry], tasks: Sequence[str]) -> dict[str, Any]:
-    def at(i: int, value: float, radius: float = RADIUS) -> tuple[float, float]:
-        angle = 2 * math.pi * i / len(tasks) - math.pi / 2
-        return radius * value * math.cos(angle), radius * value * math.sin(angle)
-
-    def path(values: Sequence[float]) -> str:
-        return " ".join("{:.1f},{:.1f}".format(*at(i, value)) for i, value in enumerate(values))
-
-    labels = []
-    for i, task in enumerate(tasks):
-        x, y = at(i, 1.0, RADIUS + 16)
-        anchor = "middle" if abs(x) < 10 else "start" if x > 0 else "end"
-        labels.append({"text": TASKS[task].title, "x": f"{x:.1f}", "y": f"{y + 4:.1f}", "anchor": anchor})
-    return {
-        "rings": [path([share] * len(tasks)) for share in (0.25, 0.5, 0.75, 1.0)],
-        "axes": ["{:.1f},{:.1f}".format(*at(i, 1.0)) for i in range(len(tasks))],
-        "labels": labels,
-        "shapes": [
-            {"series": i, "path": path([_clipped(entry.tasks.get(task)) for task in tasks])}
-            for i, entry in enumerate(entries)
-            if not entry.missing
-        ],
-        "box": f"{-RADIUS - MARGIN:.0f} {-RADIUS - 36:.0f} {2 * (RADIUS + MARGIN):.0f} {2 * (RADIUS + 36):.0f}",
-    }
-
-
-def _clipped(estimate: Estimate | None) -> float:
-    return min(1.0, max(0.0, estimate.value)) if estimate and estimate.value is not None else 0.0

@@ -16,7 +16,7 @@ import wandb
 from jglue_app.child_process import OnMessage, ProgressMessage
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
-from jglue_app.results import archive
+from jglue_app.results import archive, marks, run_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.wandb_sink.client.connection import api, settings, translated_errors
@@ -45,7 +45,14 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
     """
     offline = bool(job.get("offline"))
     store = RunStore(Path(job["folder"]))
-    payload = run_payload(store.data(), store.manifest(), job["protocol"], job.get("group"))
+    payload = run_payload(
+        store.data(),
+        store.manifest(),
+        job["protocol"],
+        job.get("group"),
+        marks=marks.read(store.path),
+        called=run_name.read_name(store.path),
+    )
     others = [RunStore(Path(folder)) for folder in job.get("also", ())]
     payloads = [run_payload(other.data(), other.manifest(), job["protocol"]) for other in others]
     for other in others if job.get("joined") else ():
@@ -110,8 +117,10 @@ def _reject_smaller(existing: Any, payload: Payload, job: Mapping[str, Any]) -> 
 def push_comparison(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
     """Send two stored runs side by side: `{a, b, protocol, links, entity, project, offline}` → as `send`."""
     offline = bool(job.get("offline"))
-    a, b = (RunStore(Path(job[side])).data() for side in ("a", "b"))
-    payload = comparison_payload(a, b, job["protocol"], job["links"])
+    folders = Path(job["a"]), Path(job["b"])
+    a, b = (RunStore(folder).data() for folder in folders)
+    marked = marks.read(folders[0]), marks.read(folders[1])
+    payload = comparison_payload(a, b, job["protocol"], job["links"], marked)
     with translated_errors(path_of_job(job), offline):
         new = offline or _run_at_wandb(job, payload.id) is None
         with open_run(payload, job, new=new) as run:

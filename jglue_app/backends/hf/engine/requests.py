@@ -44,6 +44,20 @@ class Limits:
         """Whether a prompt and its answer exceed the context length."""
         return self.context_length is not None and tokens > self.context_length
 
+    def beyond_context(self, tokens: int) -> RunError | None:
+        """The error of a prompt that is longer than the context; None if it is not."""
+        if self.context_length is None or tokens <= self.context_length:
+            return None
+        return RunError(
+            "overflow",
+            Message(
+                "This prompt has {tokens:,} tokens, and the model takes {limit:,}. Shorten it or ask for fewer "
+                "examples.",
+                tokens=tokens,
+                limit=self.context_length,
+            ),
+        )
+
     def too_long(self, tokens: int) -> RunError | None:
         """The error of a prompt that exceeds the operator's limit; None if it does not."""
         if self.max_prompt_tokens is None or tokens <= self.max_prompt_tokens:

@@ -1,0 +1,97 @@
+"""The name and the description that people give a stored run: the file `about.json` in its folder. Neither is part of
+the run's identity."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from jglue_app.errors import InputError, StoreError, reason_of
+from jglue_app.runs.serialization import dumps
+from jglue_app.runs.writer import write_atomically
+
+FILE = "about.json"
+MAX_NAME = 100
+"""Characters of a name."""
+MAX_DESCRIPTION = 2_000
+MAX_BYTES = 64_000
+"""Bytes of the file: more than these characters can take."""
+_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of a text, so that it reads as another."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunName:
+    """What a run is called; both are empty where nobody has said it."""
+
+    name: str = ""
+    description: str = ""
+
+
+UNNAMED = RunName()
+
+
+def checked(name: str, description: str = "") -> RunName:
+    """A name on one line, and a description.
+
+    Raises:
+        InputError: one is too long, or has characters that cannot be shown.
+    """
+    name, description = " ".join(name.split()), description.replace("\r\n", "\n").replace("\r", "\n").strip()
+    if len(name) > MAX_NAME:
+        raise InputError(
+            "A name has at most {most} characters, and this one has {count:,}. Shorten it.",
+            most=MAX_NAME,
+            count=len(name),
+        )
+    if len(description) > MAX_DESCRIPTION:
+        raise InputError(
+            "A description has at most {most:,} characters, and this one has {count:,}. Shorten it.",
+            most=MAX_DESCRIPTION,
+            count=len(description),
+        )
+    for character in name + description:
+        if character not in "\n\t" and (unicodedata.category(character) in ("Cc", "Cs") or character in _DIRECTION):
+            raise InputError(
+                "A name and a description have no control characters, and this one has U+{code}. Remove it.",
+                code=f"{ord(character):04X}",
+            )
+    return RunName(name, description)
+
+
+def read_name(run: Path) -> RunName:
+    """What the run in a folder is called; empty where the file is missing or holds nothing that can be shown."""
+    try:
+        with (run / FILE).open("rb") as file:
+            table = json.loads(file.read(MAX_BYTES + 1))
+        return checked(str(table.get("name") or ""), str(table.get("description") or ""))
+    except (OSError, ValueError, AttributeError, RecursionError, InputError):
+        return UNNAMED
+
+
+def write_name(run: Path, name: str | None = None, description: str | None = None) -> RunName:
+    """Name or describe the run in a folder; what is None stays as it is, what is empty is removed.
+
+    Raises:
+        InputError: see `checked`.
+        StoreError: there is no run, or the file cannot be written.
+    """
+    before = read_name(run)
+    new = checked(before.name if name is None else name, before.description if description is None else description)
+    if not (run / "manifest.json").is_file():
+        raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=run.name[:100])
+    path = run / FILE
+    try:
+        if new == UNNAMED:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomically(path, dumps({"name": new.name, "description": new.description}, indent=2) + "\n")
+    except OSError as e:
+        raise StoreError(
+            "{path} cannot be written ({reason}). Check its permissions and the free space.",
+            path=path,
+            reason=reason_of(e),
+        ) from e
+    return new
