@@ -301,22 +301,6 @@ def test_a_stored_comparison_has_the_command_that_makes_it_anew(open_page: OpenP
 
 
 @pytest.mark.slow
-def test_a_second_tab_shows_the_run_and_cannot_start_another_beside_it(open_page: OpenPage, table: Tables) -> None:
-    page = open_page()
-    other = open_page(like=page)
-    page.bring_to_front()  # What lies behind answers a click after two seconds.
-    start(page, table("tabs", "含意", 1.0), None, "JNLI", items="40")
-    page.wait_for_selector("#status .jg-overall")
-    other.bring_to_front()
-    start(other, table("rival", "含意", 0.0), None, "JNLI")
-    said(other, "自分の実行がまだ続いています")
-    other.reload()
-    other.wait_for_selector("#status .jg-overall")
-    other.click("#run")
-    said(page, "止めました")
-
-
-@pytest.mark.slow
 def test_the_defaults_run_the_embedded_model_on_samples(open_page: OpenPage) -> None:
     page = open_page()
     page.set_default_timeout(300_000)
