@@ -62,6 +62,11 @@ function arrived() {
   const item = shownItem();
   for (const prompt of item.querySelectorAll(".jg-prompt")) prompt.scrollTop = prompt.scrollHeight;
   for (const box of item.querySelectorAll("[data-jg-diff]")) box.checked = Boolean(diffs[box.dataset.jgDiff]);
+  // At an end of the list the button to the next item does nothing, and says so.
+  for (const button of item.querySelectorAll("[data-jg-step]")) {
+    const to = here() + Number(button.dataset.jgStep);
+    button.setAttribute("aria-disabled", String(to < 0 || to >= state.rows.length));
+  }
   if (focusNext) item.focus();
   focusNext = false;
 }
@@ -113,6 +118,7 @@ function save(target) {
 // --- what the buttons of the page do --------------------------------------------------------------------------------
 const actions = {
   step: (target) => {
+    if (target.getAttribute("aria-disabled") === "true") return;
     move(here() + Number(target.dataset.jgStep), 0);
     target.focus?.();
   },
@@ -146,10 +152,10 @@ document.addEventListener("keydown", saveByKey);
 
 // What a report of this comparison has to show: its runs, and the items where these are not all that are stored.
 view.jgShown = () => {
-  const { a, b, part } = state.value ?? {};
+  const { a, b, part, protocol } = state.value ?? {};
   const items = {};
   for (const row of part ? state.all : []) (items[row.k] ??= []).push(row.i);
-  return { a, b, items: part ? items : null };
+  return { a, b, protocol, items: part ? items : null };
 };
 
 // --- a new value ------------------------------------------------------------------------------------------------
