@@ -13,9 +13,9 @@ from jglue_app.messages import catalogue, of, say
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.decisions import DECISIONS, GENERATION, VALUES, decision_text, decisions_of, step_list
-from jglue_app.scoring.types import CodeSource
 from jglue_app.scoring.protocols.text_normalization import STEPS
 from jglue_app.scoring.rules import RULES
+from jglue_app.scoring.types import CodeSource
 from jglue_app.scoring.waterfall import explain, explainable, unexplained
 from jglue_app.types import Record
 from jglue_app.ui import views
