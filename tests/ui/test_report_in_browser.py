@@ -146,17 +146,17 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
         page.get_by_role("link", name="Save PNG").click()
     assert saved.value.suggested_filename == f"jglue-jnli-{second}.png"
     page.keyboard.press("Escape")
-    assert not page.locator("dialog").count()
+    page.locator("dialog").wait_for(state="detached")
 
     # From a cell of items × runs to that item in the pair of its run.
     page.locator("#matrix-items [data-filter=all]").click()
-    page.locator("#matrix-items .jg-grid-row .jg-grid-cell").nth(2).click()
-    page.wait_for_function("document.querySelector('#jgr-pair').value === '1'")
+    page.locator("#matrix-items [role=gridcell]").nth(2).click()
+    assert page.locator("#jgr-pair").input_value() == "1"
     page.wait_for_selector("#item .jg-item")
     page.select_option("#jgr-pair", "0")
-    page.wait_for_function("document.querySelectorAll('#items .jg-row').length === 7")
+    assert rows.count() == 7
     page.select_option("#jgr-pair", "1")
-    page.wait_for_function("document.querySelectorAll('#items .jg-row').length === 5")
+    assert rows.count() == 5
     page.wait_for_selector("#item .jg-item")
     item = page.locator("#item .jg-item").get_attribute("data-item")
 
