@@ -11,6 +11,8 @@ from urllib.parse import quote, urlencode
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
+from gradio.blocks import Block
+from markupsafe import Markup
 from starlette.middleware import Middleware
 from starlette.requests import Request
 
@@ -19,7 +21,7 @@ from jglue_app.errors import InputError, JglueAppError, first_line
 from jglue_app.messages import LANGUAGES, table, word
 from jglue_app.settings import Settings, load_settings
 from jglue_app.ui import document, endpoints, gradio_files, guard, opening, views
-from jglue_app.ui.address import from_query
+from jglue_app.ui.address import Address, from_query
 from jglue_app.ui.compression import CompressionMiddleware
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.document import DocumentMiddleware, Head
@@ -34,7 +36,6 @@ from jglue_app.ui.tabs.full import FullTab
 from jglue_app.ui.tabs.lab import LabTab
 from jglue_app.ui.tabs.results import ResultsTab
 from jglue_app.ui.views import STATIC
-from jglue_app.ui.views.comparison import item_html
 from jglue_app.ui.visitor import SessionMiddleware, language, visitor_id
 
 PREFIX = "jg_"
@@ -110,30 +111,19 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
         chosen = event._data if isinstance(event._data, dict) else {}
         return {selected: gr.Tabs(selected="lab"), **lab.show_item(request, chosen)}
 
-    def open_with_baseline(request: gr.Request, event: gr.EventData, baseline: str | None) -> Updates:
+    def open_with_baseline(request: gr.Request, event: gr.EventData, values: Values) -> Updates:
         chosen = event._data if isinstance(event._data, dict) else {}
+        baseline, judge = values[results.matrix.baseline], values[results.protocol]
         if not (baseline and chosen.get("run")):
             return UNCHANGED
-        runs = compare.show_runs(request, baseline, str(chosen["run"])[:200])
+        item = (str(chosen["task"])[:100], str(chosen["id"])[:200]) if chosen.get("task") and chosen.get("id") else None
+        view = Address(item=item) if item else None
+        runs = compare.show_runs(request, baseline, str(chosen["run"])[:200], view, judge)
         return {selected: gr.Tabs(selected="compare"), **runs}
 
-    def open_matrix_item(request: gr.Request, event: gr.EventData, baseline: str | None) -> Updates:
-        chosen = event._data if isinstance(event._data, dict) else {}
-        if not (baseline and chosen.get("b")):
-            return UNCHANGED
-        names = {"a": baseline, "b": str(chosen["b"])[:200]}
-        runs = compare.show_runs(request, names["a"], names["b"])
-        item = {"task": str(chosen.get("task"))[:100], "id": str(chosen.get("id"))[:200]}
-        panel = compare.panel
-        if runs.get(panel.items):
-            runs[panel.items] |= {"open": item, "view": {"filter": "all", "task": "", "search": "", "open": item}}
-        runs[panel.item] = item_html(
-            compare.state, visitor_id(request), names, item["task"], item["id"], language(request)
-        )
-        return {selected: gr.Tabs(selected="compare"), **runs}
-
-    results.matrix.table.select(open_with_baseline, results.matrix.baseline, [selected, *compare.outputs], **PRIVATE)
-    results.matrix.items.select(open_matrix_item, results.matrix.baseline, [selected, *compare.outputs], **PRIVATE)
+    for matrix in (results.matrix.table, results.matrix.items):
+        chosen: set[Block] = {results.matrix.baseline, results.protocol}
+        matrix.select(open_with_baseline, chosen, [selected, *compare.outputs], **PRIVATE)
     results.compare.click(open_pair, {results.a, results.b, results.protocol}, [selected, *compare.outputs], **PRIVATE)
     full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE)
     compare.panel.items.submit(open_item, None, [selected, *lab.outputs], **PRIVATE)
@@ -150,9 +140,17 @@ def _open_address(page: gr.Blocks, selected: gr.Tabs, ranking: ResultsTab) -> No
         updates: Updates = {selected: gr.Tabs(selected=address.tab)} if address.tab else {}
         if address.tab == "results" and address.protocol:
             updates[ranking.protocol] = address.protocol
+        if address.tab == "results" and address.runs:
+            updates |= ranking.choose_runs(visitor_id(request), address)
         return updates or UNCHANGED
 
-    page.load(open_tab, None, [selected, ranking.protocol], queue=False, **PRIVATE)
+    def fill(request: gr.Request, values: Values) -> Updates:
+        return refresh(request, values) if "runs" in dict(request.query_params) else UNCHANGED
+
+    refresh = errors_shown_in(ranking.status, ranking.refresh)
+    chosen = [ranking.protocol, ranking.data, *ranking.matrix.inputs]
+    opened = page.load(open_tab, None, [selected, *chosen], queue=False, **PRIVATE)
+    opened.then(fill, ranking.inputs, ranking.outputs, **PRIVATE)
 
 
 def _localized_head(request: gr.Request) -> str:
@@ -234,6 +232,7 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
         shows_api = request.query_params.get("view") == "api"
         before, config, after = document.rewritten(html, head, files[lang], api=shows_api)
         await opening.fill(page, config, visitor)
+        after = after.replace("<gradio-app", _before(config, request, lang) + "<gradio-app", 1)
         return before + document.as_script(config) + after
 
     return [
@@ -242,6 +241,26 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
         Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),
         Middleware(DocumentMiddleware, write=write),
     ]
+
+
+def _before(config: Mapping[str, Any], request: Request, lang: str) -> str:
+    """What is shown until Gradio's script has drawn the page: its head, links for the tabs, and the first card."""
+    values = {one["props"].get("elem_id"): one["props"].get("value") for one in config["components"]}
+    params = dict(request.query_params)
+    chosen = params.pop("tab", "")
+    chosen = chosen if chosen in TABS else next(iter(TABS))
+    kept = {name: value for name, value in params.items() if name == "lang" or name.startswith("__")}
+    tabs = [
+        {"title": word(f"tab_{key}", lang), "link": "?" + urlencode(kept | {"tab": key}), "open": key == chosen}
+        for key in TABS
+    ]
+    payload = {
+        "head": Markup(values.get("head") or ""),
+        "first": Markup(values.get("first") or "") if chosen == "compare" else "",
+        "tabs": tabs,
+        "script": Markup((STATIC / "before.js").read_text("utf-8")),
+    }
+    return views.render("before", payload, lang)
 
 
 def theme() -> gr.themes.Base:

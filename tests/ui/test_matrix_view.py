@@ -1,20 +1,24 @@
-"""Several runs against a baseline: what stands in each cell, and the rows of items."""
+"""Several runs against a baseline, by subset, item and part; and reliability diagrams."""
 
 from __future__ import annotations
 
 import pytest
 
+from jglue_app.scoring.calibration import of_confidences
 from jglue_app.scoring.comparison import main_difference
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.leaderboard import run_scores
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.scoreboard import OUTCOMES
+from jglue_app.scoring.slices import slices
 from jglue_app.scoring.types import Difference
 from jglue_app.tasks import TASKS
 from jglue_app.types import RunData
 from jglue_app.ui import views
+from jglue_app.ui.views.calibration import calibration_view
 from jglue_app.ui.views.matrix import item_matrix, score_matrix
+from jglue_app.ui.views.slices import slice_table
 from tests.scoring.test_report import nli, output
 
 SAID = {"o": "含意", "x": "矛盾", "?": "さあ"}
@@ -85,3 +89,44 @@ def test_another_item_of_the_same_id_is_not_the_same_item() -> None:
     other = nli(("neutral", output("中立")))
     value = item_matrix({"base": "a", "b": "b"}, "base", {**JUDGED, "b": judge_run(other, "official")}, "en")
     assert value["rows"][0][4][1] == -1
+
+
+# --- parts of the items, and calibration ------------------------------------------------------------------
+
+
+def test_parts_have_their_size_their_difference_and_few_items_have_no_verdict() -> None:
+    found = slices(RUNS["more"], "official", JUDGED["more"], JUDGED["base"])
+    payload = slice_table(found, "en", compared=True)
+    (task,) = payload["tasks"]
+    rows = {row["key"]: row for kind in task["kinds"] for row in kind["rows"]}
+    assert [kind["title"] for kind in task["kinds"]][:2] == ["By gold label", "By length of the question (characters)"]
+    whole = rows["entailment"]
+    assert (whole["n"], whole["value"], whole["few"], whole["verdict"]) == (30, "0.733", False, "better")
+    first = rows["All other items"]
+    assert (first["n"], first["few"], first["verdict"], first["text"]) == (
+        1,
+        True,
+        "few",
+        "fewer than 10 items: no verdict",
+    )
+    html = views.render("slices", payload, "en")
+    assert "fewer than 10" in html
+    alone = slice_table(slices(RUNS["more"], "official", JUDGED["more"]), "ja", compared=False)
+    assert "差（実行" not in views.render("slices", alone, "ja")
+
+
+def test_a_diagram_says_in_which_direction_probabilities_are_wrong_and_what_chance_allows() -> None:
+    sure = of_confidences([0.9] * 40, [True] * 10 + [False] * 30)
+    shy = of_confidences([0.5] * 40, [True] * 40)
+    right = of_confidences([0.75] * 40, [True] * 30 + [False] * 10)
+    views_of = calibration_view({"jnli": sure, "marc_ja": shy, "jcommonsenseqa": right}, "en")["diagrams"]
+    assert [one["verdict"].split(" allows")[0].split(":")[0] for one in views_of] == [
+        "Too sure",
+        "Not sure enough",
+        "Within what chance",
+    ]
+    (only,) = views_of[0]["bins"]
+    # 200 pixels from the bottom: 0.9 across; a quarter of the way up.
+    assert (only["x"], only["y"], only["n"]) == ("180.0", "150.0", "40")
+    assert float(only["top"]) < 150 < float(only["bottom"])
+    assert views_of[0]["means"] == "Mean probability 0.900, right 0.250"

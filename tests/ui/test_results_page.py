@@ -90,11 +90,42 @@ def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
             arg=[side, label],
         )
     results.click("#open-pair")
-    results.wait_for_selector("#board .jg-versus", state="visible")
-    said(results, "SmolLM2-135M-Instruct", "board")
-    assert BASE_0 in results.inner_text("#board .jg-versus")
+    results.wait_for_selector("#first .jg-key-name", state="visible")
+    said(results, "SmolLM2-135M-Instruct", "first")
+    full_name = results.locator("#first .jg-key-name").first.get_attribute("title")
+    assert full_name == "gemma-3-270m · plain · ja-labels · 例題なし"
     shows(results, 227)
     results.wait_for_selector("#item .jg-item")
+
+
+@pytest.mark.slow
+def test_ticked_runs_stand_against_a_baseline_and_an_item_of_theirs_opens_in_compare(
+    open_page: OpenPage, results: Page, server: str
+) -> None:
+    page = results
+    for i, run in enumerate(("shipped:base-3-shot", "shipped:base-0-shot", "shipped:chat-3-shot"), 1):
+        page.locator(f'.jg-tick[data-run="{run}"]').check()
+        page.wait_for_function("n => document.querySelectorAll('#matrix-runs .token').length === n", arg=i)
+    page.wait_for_selector("#matrix tbody tr >> nth=2")
+    assert page.locator("#matrix tbody tr").count() == 3
+    page.wait_for_function("location.search.includes('runs=shipped:base-3-shot,shipped:base-0-shot')")
+    page.locator("#matrix-items [data-filter=gained]").click()
+    # The keyboard alone goes to the second row and its second run, and opens it.
+    page.locator("#matrix-items .jg-grid").focus()
+    page.keyboard.press("ArrowDown")
+    id_ = page.locator("#matrix-items .jg-grid-row[data-at='1'] .jg-grid-id").inner_text().split(" ")[1]
+    address = page.url
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#item .jg-item[data-item$='/{id_}']", state="visible")
+    again = open_page(address=address)
+    again.wait_for_selector("#matrix tbody tr >> nth=2", state="visible")
+    assert again.locator("#matrix tbody tr").count() == 3
+    again.click("#slice-show")
+    again.wait_for_selector("#slices .jg-reliability svg")
+    gone = open_page(
+        address=f"{server}?tab=results&runs=0123456789abcdef,shipped:base-0-shot&baseline=0123456789abcdef"
+    )
+    said(gone, "保存場所にもうありません：0123456789abcdef", "matrix-gone")
 
 
 def exported(page: Page, format: str, name: str = "") -> Path:
@@ -190,8 +221,8 @@ def test_a_log_of_another_harness_becomes_a_run_with_what_has_to_be_known_of_it(
         choose(page, "pick-a", "model-1b")
         choose(page, "pick-b", "mine")
         page.click("#open-pair")
-        page.wait_for_selector("#board .jg-versus", state="visible")
-        said(page, "mine · lm-eval", "board")
+        page.wait_for_selector("#first .jg-key-name", state="visible")
+        said(page, "mine · lm-eval", "first")
         page.wait_for_selector("#item .jg-item")
         said(page, "前提：", "item")
 
@@ -214,7 +245,7 @@ def test_a_yes_deletes_the_run_that_the_question_named_whatever_is_chosen_meanwh
         for name in ("first", "second"):
             start(page, table(name, "含意", 0.0), None, "JNLI")
             finished(page)
-            said(page, f"{name}.jsonl", "board")
+            said(page, f"{name}.jsonl", "first")
         tab(page, "結果")
         page.wait_for_selector("#leaderboard .jg-ranking")
         choose(page, "manage-run", "first.jsonl")
@@ -239,7 +270,7 @@ def test_two_runs_made_alike_go_into_compare_with_the_command_that_repeats_them(
         for name in ("left", "right"):
             start(page, table(name, "含意", 0.0), None, "JNLI")
             finished(page)
-            said(page, f"{name}.jsonl", "board")
+            said(page, f"{name}.jsonl", "first")
         tab(page, "結果")
         for side, name in (("a", "left"), ("b", "right")):
             row = page.locator("#leaderboard tbody tr", has_text=f"{name}.jsonl")
@@ -248,7 +279,6 @@ def test_two_runs_made_alike_go_into_compare_with_the_command_that_repeats_them(
         page.click("#open-pair")
         page.wait_for_selector("#setup", state="visible")
         said(page, "right.jsonl", "setup")
-        page.click("#repeat-box button")
         page.wait_for_selector("#repeat .jg-command", state="visible")
         command = page.inner_text("#repeat .jg-command")
         assert re.search(r"compare --a \S+left\.jsonl --b \S+right\.jsonl --tasks jnli", command)

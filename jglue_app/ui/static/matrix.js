@@ -144,7 +144,7 @@ function open(at, column) {
   const [task, id] = state.rows[at];
   // The baseline alone is shown beside the first of the others.
   const other = state.value.runs[column || 1] ?? state.value.runs[0];
-  trigger("select", { task, id, a: state.value.baseline, b: other[0] });
+  trigger("select", { task, id, run: other[0] });
 }
 
 view.addEventListener("keydown", (event) => {
@@ -169,7 +169,12 @@ view.addEventListener("keydown", (event) => {
 function take() {
   const value = props.value;
   element.hidden = !value?.rows;
-  if (!value?.rows) return;
+  if (!value?.rows) {
+    // What a page is opened with stays in its address until it has been drawn.
+    if (state.value) globalThis.jgAddress?.update({ runs: null, baseline: null });
+    return;
+  }
+  globalThis.jgAddress?.update({ runs: value.runs.map(([name]) => name).join(","), baseline: value.baseline });
   const same = state.value && JSON.stringify(state.value.runs) === JSON.stringify(value.runs);
   state.value = value;
   if (!same) Object.assign(state, { filter: "disagree", task: "", column: Math.min(1, value.runs.length - 1) });

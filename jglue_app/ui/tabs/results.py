@@ -15,16 +15,19 @@ from jglue_app.scoring.leaderboard import Entry, leaderboard
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.ui import controls, views
+from jglue_app.ui.address import Address
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import PRIVATE, Updates, Values, changes_of
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report import Asked
-from jglue_app.ui.tabs import manage_runs, report_controls, results_matrix, wandb_panel, waterfall
+from jglue_app.ui.tabs import manage_runs, report_controls, results_matrix, slices, wandb_panel, waterfall
 from jglue_app.ui.tabs.manage_runs import ManageControls
 from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.tabs.results_matrix import MatrixControls
+from jglue_app.ui.tabs.slices import SliceControls
 from jglue_app.ui.views.ranking import Listed, Marked, pictures, ranking, run_label
+from jglue_app.ui.views.run_labels import labels_of
 from jglue_app.ui.visitor import language, visitor_id
 from jglue_app.ui.wandb_push import Selection
 
@@ -48,6 +51,7 @@ class ResultsTab:
     b: gr.Dropdown
     compare: gr.Button
     matrix: MatrixControls
+    slices: SliceControls
     report: ReportControls
     figures: gr.HTML
     manage: ManageControls
@@ -56,12 +60,13 @@ class ResultsTab:
     def inputs(self) -> set[Block]:
         """What `refresh` has to know."""
         filters = {self.data, self.tasks, self.protocol, self.against}
-        return {*filters, self.a, self.b, *self.matrix.inputs, self.manage.run}
+        return {*filters, self.a, self.b, *self.matrix.inputs, *self.slices.components, self.manage.run}
 
     @property
     def outputs(self) -> list[Block]:
         """What `refresh` has values for."""
-        return [self.status, self.table, self.figures, self.a, self.b, *self.matrix.outputs, self.manage.run]
+        chosen = [self.a, self.b, *self.slices.components, self.manage.run]
+        return [self.status, self.table, self.figures, *self.matrix.outputs, *chosen]
 
     def connect(self) -> None:
         """Listen to the events of the tab."""
@@ -97,11 +102,27 @@ class ResultsTab:
         return {
             self.status: _left_out(shown.tasks, tasks, protocol, lang) + _damaged(self.state, owner, lang),
             self.table: views.render("ranking", ranking(shown, runs, lang, marked), lang),
-            self.figures: views.render("pictures", pictures(pictured, shown.tasks, lang), lang),
+            self.figures: views.render(
+                "pictures", pictures(pictured, shown.tasks, lang, labels_of(of_kind, lang)), lang
+            ),
             self.a: gr.update(choices=choices, value=a),
             self.b: gr.update(choices=choices, value=b),
             **self.matrix.update(owner, values, of_kind, shown.tasks, protocol, lang),
+            **self.slices.offer(choices, values, lang),
             **self.manage.offer(runs, values[self.manage.run], a, lang),
+        }
+
+    def choose_runs(self, owner: str, address: Address) -> Updates:
+        """Choose the runs that an address names, and the data that the first of them is over. What is not there stands
+        in a sentence once the tab is drawn."""
+        runs = self.state.runs(owner)
+        kinds = [runs[name].data_kind for name in address.runs if name in runs]
+        names = [(name, name) for name in address.runs]
+        baseline = address.baseline if address.baseline in address.runs else address.runs[0]
+        return {
+            **({self.data: kinds[0]} if kinds and kinds[0] in controls.DATA_CHOICES else {}),
+            self.matrix.runs: gr.update(choices=names, value=list(address.runs)),
+            self.matrix.baseline: gr.update(choices=names, value=baseline),
         }
 
     def pick(self, event: gr.EventData, values: Values) -> Updates:
@@ -125,6 +146,7 @@ def build(state: AppState, t: T) -> ResultsTab:
         b = gr.Dropdown([], label="B", elem_id="pick-b", scale=4, min_width=220)
         compare = gr.Button(t("open_pair"), variant="primary", elem_id="open-pair", scale=2, min_width=140)
     matrix = results_matrix.build(state, t)
+    of_parts = slices.build(state, t, protocol)
     report = report_controls.build(t, "results-report")
     waterfall.build(state, t, a)
     figures = pane("figures")
@@ -150,6 +172,7 @@ def build(state: AppState, t: T) -> ResultsTab:
         b=b,
         compare=compare,
         matrix=matrix,
+        slices=of_parts,
         report=report,
         figures=figures,
         manage=manage,

@@ -13,7 +13,6 @@ from jglue_app.errors import StoreError
 from jglue_app.messages import listed as names_in
 from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
-from jglue_app.results.run_label import distinct_labels
 from jglue_app.scoring.leaderboard import run_scores
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
@@ -21,6 +20,7 @@ from jglue_app.ui.events import Updates, Values
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.matrix import item_matrix, score_matrix
 from jglue_app.ui.views.ranking import run_label
+from jglue_app.ui.views.run_labels import labels_of
 
 PAIRS = """
 element.addEventListener('click', (event) => {
@@ -82,7 +82,7 @@ class MatrixControls:
         wanted = self.chosen(values)
         chosen = [name for name in wanted if name in runs]
         baseline = values[self.baseline] if values[self.baseline] in chosen else next(iter(chosen), None)
-        labels = distinct_labels({name: runs[name] for name in chosen})
+        labels = labels_of({name: runs[name] for name in chosen}, lang)
         missing = [name[:100] for name in wanted if name not in runs]
         gone = word("matrix_gone", lang).format(names_in(missing, lang))
         updates: Updates = {

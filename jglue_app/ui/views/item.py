@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jglue_app.messages import Message, listed, named, say, word
+from jglue_app.prompt_lab import TYPED
 from jglue_app.prompts import thoughts
 from jglue_app.results.embedding_references import ItemCosine
 from jglue_app.results.marks import NO_ITEM_MARKS, SIGNS, ItemMarks
@@ -85,12 +86,12 @@ def item_view(
     # Texts that have no beginning in common need no mark.
     differs_at = (agreement.first_difference or None) if agreement else None
     diffs = _diffs(both, sides, lang)
-    gold = gold_with_choice(item) + gold_forms(item, rows)
+    gold = gold_with_choice(item) + gold_forms(item, rows) if item.gold != () else word("no_gold", lang)
     return {
         "title": TASKS[item.task].title,
         "asks": say(Message(TASKS[item.task].question), lang),
         "source": source,
-        "id": item.id,
+        "id": word("own_item", lang) if item.id == TYPED else item.id,
         "key": f"{item.task}/{item.id}",
         "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
         "gold": gold,
@@ -152,7 +153,7 @@ def _field(item: Item, name: str, text: str, lang: str) -> dict[str, Any]:
 
 def gold_forms(item: Item, rows: list[ScoredItem]) -> str:
     """The forms of the gold label that the prompts ask for, if they differ from the label."""
-    if not isinstance(item.gold, tuple) or not item.choices:
+    if not isinstance(item.gold, tuple) or not item.choices or not item.gold:
         return ""
     index = item.choices.index(item.gold[0])
     forms = dict.fromkeys(row.record.prompt.answers[index] for row in rows if row.record.prompt.answers)

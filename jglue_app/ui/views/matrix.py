@@ -81,10 +81,8 @@ def _cell(
             "p": "",
         }
     # What is compared: the items that both have answered.
-    kind = {"b": "better", "a": "worse"}.get(difference.verdict, "undecided")
-    kind = "few" if difference.difference.n < MIN_PAIRED else kind
+    kind = verdict_kind(difference)
     needed = difference.needed if kind == "undecided" and difference.needed else None
-    text = word(f"matrix_{kind}", lang).format(MIN_PAIRED)
     return {
         "title": TASKS[task].title,
         "value": number(difference.b.value),
@@ -92,10 +90,25 @@ def _cell(
         "range": span_of(difference.b, signed=TASKS[task].metrics[0] in CORRELATIONS),
         "difference": estimate_text(difference.difference, sign=True),
         "verdict": kind,
-        "text": text,
-        "p": word("matrix_p", lang).format(p_text(difference.p_holm))
+        "text": verdict_text(difference, kind, lang),
+        "p": ""
+        if difference.p is None
+        else word("matrix_p", lang).format(p_text(difference.p_holm))
         + (word("matrix_needed", lang).format(count_text(needed)) if needed else ""),
     }
+
+
+def verdict_kind(difference: Difference) -> str:
+    """`better` or `worse` than the baseline, `undecided`, or `few` items for a verdict."""
+    if difference.difference.n < MIN_PAIRED:
+        return "few"
+    return {"b": "better", "a": "worse"}.get(difference.verdict, "undecided")
+
+
+def verdict_text(difference: Difference, kind: str, lang: str) -> str:
+    """The verdict in words: that of a metric which resamples do not define is that nothing can be tested."""
+    untested = kind == "undecided" and difference.p is None
+    return word("matrix_untested" if untested else f"matrix_{kind}", lang).format(MIN_PAIRED)
 
 
 def item_matrix(labels: Mapping[str, str], baseline: str, judged: Mapping[str, Judged], lang: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from jglue_app.results.embedding_references import is_embedding
 from jglue_app.results.library import StoredRun
 from jglue_app.results.rankings import Ranking, Rankings
 from jglue_app.results.run_folds import Fold, folds
-from jglue_app.results.run_label import distinct_labels
 from jglue_app.results.showcase import SHIPPED
 from jglue_app.scoring.leaderboard import Entry
 from jglue_app.scoring.ranking import Place
@@ -21,7 +20,7 @@ from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.types import Estimate
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
-from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.run_labels import labels_of, run_label_text
 
 MAX_PICTURED = 4
 """Runs in a picture; more would be indistinguishable."""
@@ -89,10 +88,7 @@ class _Rows:
         self._entries = {entry.name: entry for entry in listed.entries if entry.name in runs}
         self.names = list(self._entries)
         self._listed, self._runs, self._lang, self._marked = listed, runs, lang, marked
-        self._labels = {
-            name: label if runs[name].made_as != runs[name].label else run_label_text(label, lang)
-            for name, label in distinct_labels({name: runs[name] for name in self.names}).items()
-        }
+        self._labels = labels_of({name: runs[name] for name in self.names}, lang)
 
     def section(self, one: Ranking, folded: Sequence[Fold]) -> dict[str, Any]:
         """A ranking."""
@@ -138,7 +134,7 @@ class _Rows:
         return {
             "name": name,
             "label": self._labels[name],
-            "made_as": run.made_as if run.made_as != run.label else "",
+            "made_as": run_label_text(run.made_as, self._lang) if run.made_as != run.label else "",
             "description": run.description,
             "embedding": is_embedding(run),
             **self._rank(name, place),
@@ -197,8 +193,12 @@ def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) 
     }
 
 
-def pictures(entries: Sequence[Entry], tasks: Sequence[str], lang: str) -> dict[str, Any]:
-    """Payload of the bars of some runs."""
+def pictures(
+    entries: Sequence[Entry], tasks: Sequence[str], lang: str, labels: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Payload of the bars of some runs; `labels` are run → label in the language, where they are not those of the
+    entries."""
+    labels = {entry.name: run_label_text(entry.label, lang) for entry in entries} | dict(labels or {})
     pictured = [entry for entry in entries if any(entry.tasks.get(t) for t in tasks)][:MAX_PICTURED]
     return {
         "groups": [
@@ -208,7 +208,7 @@ def pictures(entries: Sequence[Entry], tasks: Sequence[str], lang: str) -> dict[
                     {
                         "series": i,
                         "letter": "ABCD"[i],
-                        "label": run_label_text(entry.label, lang),
+                        "label": labels[entry.name],
                         "value": number(e.value),
                         "width": f"{100 * min(1.0, max(0.0, e.value)):.1f}",
                         "low": f"{100 * max(0.0, e.low if e.low is not None else e.value):.1f}",
@@ -220,8 +220,5 @@ def pictures(entries: Sequence[Entry], tasks: Sequence[str], lang: str) -> dict[
             }
             for task in tasks
         ],
-        "series": [
-            {"series": i, "letter": "ABCD"[i], "label": run_label_text(entry.label, lang)}
-            for i, entry in enumerate(pictured)
-        ],
+        "series": [{"series": i, "letter": "ABCD"[i], "label": labels[entry.name]} for i, entry in enumerate(pictured)],
     }

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from jglue_app.messages import word
+from jglue_app.results.library import StoredRun
+from jglue_app.results.run_label import distinct_labels
 from jglue_app.types import EMBEDDING_SOURCES
 
 _SHOTS = re.compile(r"(\d+(?:–\d+)?)-shot")
 _PENALTY = re.compile(r"repetition penalty (\S+)")
 _PREFIX = re.compile(r'prefix "(.*)"', re.DOTALL)
+
+
+def labels_of(runs: Mapping[str, StoredRun], lang: str) -> dict[str, str]:
+    """Name → label of stored runs, told apart by what differs. A name that somebody gave is left as it is."""
+    return {
+        name: label if runs[name].label != runs[name].made_as else run_label_text(label, lang)
+        for name, label in distinct_labels(runs).items()
+    }
 
 
 def run_label_text(label: str, lang: str) -> str:
