@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from jinja2 import DictLoader, Environment
 from playwright.sync_api import Browser
 
@@ -108,6 +109,13 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
         f"(given) => {{ Object.assign(TEMPLATES, {translated}); return TEMPLATES['probe.html'](given).html; }}", GIVEN
     )
     assert probed == environment.get_template("probe.html").render(GIVEN)
+
+    themes: tuple[Literal["dark", "light"], ...] = ("dark", "light")
+    for theme in themes:
+        page.emulate_media(color_scheme=theme)
+        serious = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+        assert [(theme, one["id"], one["nodes"][0]["html"]) for one in serious] == []
+    page.emulate_media(color_scheme="dark")
 
     # As a reader goes about it: filter, search, keyboard, the other pair, the other language.
     assert page.evaluate("document.documentElement.className") == "dark"
