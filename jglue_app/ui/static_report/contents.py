@@ -133,7 +133,10 @@ class Contents:
         among the rows."""
         places = {key: place for place, key in enumerate(self.keys)}
         of_rows = [places[key] for key in self.listed_keys[pair]]
-        return {**self.lists[pair][lang], "places": None if of_rows == list(range(len(of_rows))) else of_rows}
+        value = self.lists[pair][lang]
+        # Marks are shown here, and not set.
+        words = {**value["words"], "keys": word("report_keys", lang)}
+        return {**value, "words": words, "places": None if of_rows == list(range(len(of_rows))) else of_rows}
 
     def labels(self, lang: str) -> dict[str, str]:
         """Run → what it is called; where two would be called the same, with what tells them apart."""
