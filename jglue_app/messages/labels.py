@@ -660,6 +660,7 @@ LABELS: dict[str, str] = {
     "report_licence_outputs": "What the models have written is under the terms of the models.",
     "report_make": "Report of this comparison",
     "report_file": "Report",
+    "report_keys": "Keys: j / k next, previous · o open · / search · d differences",
     "share_make": "Image to share",
     "share_title": "Image to share",
     "share_save": "Save PNG",
