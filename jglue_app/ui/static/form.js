@@ -273,7 +273,8 @@ document.addEventListener("click", (event) => {
     held.push(part);
   }
 });
-for (const kind of ["pointerdown", "keydown"]) {
+// Not as the button of the mouse goes down: what is clicked would move away before it comes up, and the click be lost.
+for (const kind of ["click", "keyup"]) {
   document.addEventListener(kind, (event) => {
     if (holder && !holder.classList.contains("stop") && event.target.closest?.("button") !== holder) release();
   }, { passive: true });
