@@ -80,14 +80,25 @@ def _leave_out(config: dict[str, Any], lang: str) -> None:
     for component in config["components"]:
         for name in FOR_PROGRAMS:
             component.pop(name, None)
+        if script := component["props"].get("js_on_load"):
+            component["props"]["js_on_load"] = without_comments(script)
+    config["js"] = without_comments(config["js"])
     parts = json.dumps([config["components"], config["dependencies"]])
     used = {found for match in _WORD.findall(parts) for found in match if found}
     words: Mapping[str, str] = (config.get("i18n_translations") or {}).get(lang, {})
     config["i18n_translations"] = {lang: {key: text for key, text in words.items() if key in used}}
 
 
+def without_comments(script: str) -> str:
+    """A script without lines that are comments and without indentation; as it is if a text in it has several lines."""
+    lines = [line.strip() for line in script.splitlines()]
+    if any(line.count("`") % 2 for line in lines):
+        return script
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
 def as_gradio_ranks(css: str) -> str:
-    """A style sheet whose media queries go before all other rules, as they do where Gradio has put its prefix to them."""
+    """A style sheet whose media queries go before all other rules, as they do where Gradio has prefixed them."""
     parts, at = [], 0
     while (start := css.find("@media", at)) >= 0:
         opening = css.index("{", start) + 1

@@ -16,7 +16,7 @@ from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import from_url_query
 from jglue_app.ui import run_button, views
 from jglue_app.ui.address import Address, from_query
-from jglue_app.ui.controls import T, pane
+from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
 from jglue_app.ui.form import RequestForm
 from jglue_app.ui.guard import errors_shown_in
@@ -310,7 +310,7 @@ def build(state: AppState, t: T) -> CompareTab:
         origin = pane("origin")
     status = run_button.status_pane("status")
     board = pane("board")
-    gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
+    paragraph(t("items_head"), "jg-section", elem_id="items-head")
     with gr.Row(elem_classes="jg-explore"):
         with gr.Column(scale=3, min_width=330, elem_classes="jg-explore-list"):
             items = item_list(state)
