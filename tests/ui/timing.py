@@ -1,8 +1,8 @@
 """How long a visitor waits: `python -m tests.ui.timing`, with Chromium installed.
 
 Prints each figure beside what it is to be, for a server of its own: what the first screen takes of the window, when the
-stored comparison is seen, what is transferred, the largest paint over a slow line, what moves, opening an item, filtering
-2,434 items; and beside them how long runs take to show their first row.
+stored comparison is seen, what is transferred, the largest paint over a slow line, what moves, opening an item,
+filtering 2,434 items, a long static report; and beside them how long runs take to show their first row.
 """
 
 from __future__ import annotations
