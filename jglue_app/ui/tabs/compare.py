@@ -16,7 +16,7 @@ from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import from_url_query
 from jglue_app.ui import run_button, views
 from jglue_app.ui.address import Address, from_query
-from jglue_app.ui.controls import T, pane
+from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
 from jglue_app.ui.form import RequestForm
 from jglue_app.ui.guard import errors_shown_in
@@ -312,7 +312,7 @@ def build(state: AppState, t: T) -> CompareTab:
     board = pane("board")
     with gr.Row(elem_classes="jg-top"):
         with gr.Column(scale=5, min_width=200):
-            gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
+            paragraph(t("items_head"), "jg-section", elem_id="items-head")
         with gr.Column(scale=2, min_width=220):
             report = report_controls.build(t)
     with gr.Row(elem_classes="jg-explore"):
