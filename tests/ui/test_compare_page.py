@@ -91,12 +91,8 @@ def test_a_comparison_shows_scores_rows_and_the_item_behind_a_row(open_page: Ope
     page = open_page()
     start(page, table("right", "肯定", 0.0), table("wrong", "答えは「否定」です。", 0.0), "MARC-ja")
     finished(page)
-    assert [
-        name.split("\n")[-1]
-        for name in page.locator("#first .jg-key-item:not([hidden]) .jg-key-name").all_inner_texts()
-    ] == [
-        *("A right.jsonl", "B wrong.jsonl"),
-    ]
+    names = page.locator("#first .jg-key-item:not([hidden]) .jg-key-name").all_inner_texts()
+    assert names == ["A right.jsonl · 例題なし", "B wrong.jsonl · 例題 3 個"]
     assert "見本" in page.inner_text("#board .jg-board-head")
     assert page.inner_text("#origin").strip() == ""
     shows(page, 5)

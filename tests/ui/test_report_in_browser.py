@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from jinja2 import DictLoader, Environment
 from playwright.sync_api import Browser
 
@@ -109,6 +110,13 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     )
     assert probed == environment.get_template("probe.html").render(GIVEN)
 
+    themes: tuple[Literal["dark", "light"], ...] = ("dark", "light")
+    for theme in themes:
+        page.emulate_media(color_scheme=theme)
+        serious = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+        assert [(theme, one["id"], one["nodes"][0]["html"]) for one in serious] == []
+    page.emulate_media(color_scheme="dark")
+
     # As a reader goes about it: filter, search, keyboard, the other pair, the other language.
     assert page.evaluate("document.documentElement.className") == "dark"
     rows = page.locator("#items .jg-row")
@@ -146,17 +154,17 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
         page.get_by_role("link", name="Save PNG").click()
     assert saved.value.suggested_filename == f"jglue-jnli-{second}.png"
     page.keyboard.press("Escape")
-    assert not page.locator("dialog").count()
+    page.locator("dialog").wait_for(state="detached")
 
     # From a cell of items × runs to that item in the pair of its run.
     page.locator("#matrix-items [data-filter=all]").click()
-    page.locator("#matrix-items .jg-grid-row .jg-grid-cell").nth(2).click()
-    page.wait_for_function("document.querySelector('#jgr-pair').value === '1'")
+    page.locator("#matrix-items [role=gridcell]").nth(2).click()
+    assert page.locator("#jgr-pair").input_value() == "1"
     page.wait_for_selector("#item .jg-item")
     page.select_option("#jgr-pair", "0")
-    page.wait_for_function("document.querySelectorAll('#items .jg-row').length === 7")
+    assert rows.count() == 7
     page.select_option("#jgr-pair", "1")
-    page.wait_for_function("document.querySelectorAll('#items .jg-row').length === 5")
+    assert rows.count() == 5
     page.wait_for_selector("#item .jg-item")
     item = page.locator("#item .jg-item").get_attribute("data-item")
 

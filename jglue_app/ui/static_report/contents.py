@@ -26,8 +26,8 @@ from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.run_labels import run_label_text
 
-MAX_ITEMS = 40_000
-"""Items of all pairs together in one report: a browser opens it at once, and it takes minutes to make."""
+MAX_ITEMS = 20_000
+"""Items of all pairs together in one report. A pair over all official dev files has 15,971."""
 MAX_RUNS = 12
 BLOCK_SIZE = 64
 """Items that the browser unpacks at once."""
@@ -133,7 +133,10 @@ class Contents:
         among the rows."""
         places = {key: place for place, key in enumerate(self.keys)}
         of_rows = [places[key] for key in self.listed_keys[pair]]
-        return {**self.lists[pair][lang], "places": None if of_rows == list(range(len(of_rows))) else of_rows}
+        value = self.lists[pair][lang]
+        # Marks are shown here, and not set.
+        words = {**value["words"], "keys": word("report_keys", lang)}
+        return {**value, "words": words, "places": None if of_rows == list(range(len(of_rows))) else of_rows}
 
     def labels(self, lang: str) -> dict[str, str]:
         """Run → what it is called; where two would be called the same, with what tells them apart."""

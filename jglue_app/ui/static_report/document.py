@@ -158,6 +158,7 @@ def _language(contents: Contents, lang: str, made: datetime) -> dict[str, Any]:
         "firsts": [Markup(contents.first_html(pair, lang)) for pair in pairs],
         "boards": [Markup(contents.board_html(pair, lang)) for pair in pairs],
         "origins": [Markup(contents.origin_html(pair, lang)) for pair in pairs],
+        "sources": [name for source in contents.sources if (name := word(f"source_{source}", lang))],
         "licences": [word(f"report_licence_{source}", lang) for source in contents.sources],
     }
 
