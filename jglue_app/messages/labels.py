@@ -370,7 +370,7 @@ LABELS: dict[str, str] = {
     "list_marked": "Marks and notes",
     "list_any_mark": "Any mark",
     "list_noted": "With a note",
-    "list_keys": "Keys: j / k next, previous · o open · / search · d differences · m marks",
+    "list_keys": "Keys: j k move · o open · / search · d differences · m marks",
     "mark_star": "Important",
     "mark_question": "To be checked",
     "mark_problem": "Problem",

@@ -98,7 +98,7 @@ def test_a_protocol_judges_all_that_is_in_sight_and_comes_along_from_the_results
     assert page.locator("#item .jg-item").get_attribute("data-item") == known
     row = page.locator("#items .jg-row[aria-selected=true]")
     assert row.locator(".jg-row-side").first.locator(".jg-unseen").inner_text() == "正解"
-    choose(page, "pairs", "例題は何を直すか")
+    choose(page, "pairs", "例題だけを足す")
     said(page, "例題 3 個", "first")
     assert "採点方法：stability-jp" in page.inner_text("#board")
 

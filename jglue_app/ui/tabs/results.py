@@ -78,10 +78,11 @@ class ResultsTab:
         picked = self.table.select(
             self.pick,
             {self.a, self.b, self.matrix.runs},
-            [self.a, self.b, self.matrix.runs],
+            [self.a, self.b, self.matrix.runs, self.matrix.gone],
             trigger_mode="multiple",
             **PRIVATE,
         )
+        self.matrix.runs.input(lambda: "", None, self.matrix.gone, queue=False, api_visibility="private")
         for changed in (picked, *self.manage.connect(self.protocol)):
             changed.then(refresh, self.inputs, self.outputs, **PRIVATE)
 
@@ -130,7 +131,7 @@ class ResultsTab:
         data = event._data if isinstance(event._data, dict) else {}
         name = str(data.get("run", ""))
         if "tick" in data:
-            return {self.matrix.runs: self.matrix.ticked(values, name, bool(data["tick"]))}
+            return {self.matrix.runs: self.matrix.ticked(values, name, bool(data["tick"])), self.matrix.gone: ""}
         side, other = (self.a, self.b) if data.get("side") == "a" else (self.b, self.a)
         return {side: name, other: values[side]} if values[other] == name else {side: name}
 

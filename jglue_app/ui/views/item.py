@@ -186,6 +186,7 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
         "outcome_text": word(f"outcome_{judgement.outcome}", lang),
         "scores": scores,
         "prompt_title": word("prompt_turns" if prompt.thinking else "prompt", lang),
+        "special_start": specials,
         "prompt": specials + _prompt(prompt.text, (side.bos, side.eos), prompt.messages is not None, lang),
         "ranked": specials + _prompt(prompt.ranked_text, (side.bos, side.eos), prompt.messages is not None, lang)
         if prompt.ranked_text and output is not None and output.choice_logprobs
