@@ -38,7 +38,17 @@ from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.types import Estimate, Flips
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import Item, ModelInfo, PaidBackend, Prompt, Task, Tokenizer
+from jglue_app.types import (
+    Item,
+    ModelInfo,
+    NextTokens,
+    PaidBackend,
+    PredictingBackend,
+    Prompt,
+    RunError,
+    Task,
+    Tokenizer,
+)
 
 MAX_VARIANTS = 40
 """Formats times wording styles, and with adapters times these and the model alone, of one sweep."""
@@ -46,6 +56,8 @@ MAX_TEXT = 20_000
 """Characters of one field of an item that somebody types."""
 MAX_GOLDS = 20
 """Accepted answers of such an item: each is tokenized with the whole prompt."""
+MOST_LIKELY = 10
+"""Next tokens of each place."""
 TYPED = "typed"
 """Id of an item that somebody has typed."""
 
@@ -87,6 +99,16 @@ class Inspected:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a model expects at the places of an item's prompt."""
+
+    inspected: Inspected
+    """The prompt; its tokens are those of the model's own tokenizer."""
+    next: NextTokens
+    model: ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
     """An item that a model has just answered."""
 
@@ -101,7 +123,9 @@ def make_item(task: Task, fields: Mapping[str, str], gold: str, id: str = TYPED)
     Args:
         task: its subset.
         fields: field → text; fields of other subsets are left out.
-        gold: a canonical label, a number for JSTS, or accepted spans, one a line.
+        gold: a canonical label, a number for JSTS, or accepted spans, one a line; empty for an item that is only looked
+            at, and not scored.
+        id: of the item.
 
     Raises:
         InputError: an empty or overlong field, or a gold answer that is none.
@@ -127,6 +151,8 @@ def make_item(task: Task, fields: Mapping[str, str], gold: str, id: str = TYPED)
             max_text=MAX_TEXT,
         )
     gold = gold.strip()
+    if not gold:
+        return Item(task.name, id, texts, (), task.labels if task.kind == "choice" else ())
     if task.kind == "score":
         try:
             value = float(gold)
@@ -147,8 +173,6 @@ def make_item(task: Task, fields: Mapping[str, str], gold: str, id: str = TYPED)
             )
         return Item(task.name, id, texts, (gold,), task.labels)
     spans = tuple(dict.fromkeys(line.strip() for line in gold.splitlines() if line.strip()))
-    if not spans:
-        raise InputError("{task}: the gold answer is empty. Type one accepted answer a line.", task=task.title)
     if len(spans) > MAX_GOLDS:
         raise InputError(
             "{task}: {count:,} accepted answers. At most {max_golds} are read here.",
@@ -342,6 +366,56 @@ def try_item(
     if account and account.exhausted:
         raise InputError(exhausted_notice(plan, account, info.currency, 1))
     return None
+
+
+def foresee(
+    settings: Settings,
+    pool: ModelPool,
+    side: Side,
+    item: Item,
+    should_stop: Callable[[], bool] = lambda: False,
+    notify: Notify = lambda _: None,
+    data: str = "sample",
+    budget: float | None = None,
+    charge: Charge = nobody_else,
+    count: int = MOST_LIKELY,
+) -> Foreseen | None:
+    """The most likely next tokens at the end of an item's prompt, and at each of its places where they are known; None
+    if it was stopped.
+
+    Args:
+        settings, pool, side, item, should_stop, notify, data: as `try_item` has them.
+        budget: most that it may cost, where the model is paid: one request.
+        charge: see `runs.runner.run_plans`.
+        count: tokens of each place.
+
+    Raises:
+        InputError: the model cannot say which tokens are likely, or is paid and has no budget for a request.
+        JglueAppError: another of its kinds, with a remedy.
+    """
+    plan = plan_one(settings, item.task, side, data=data)
+    backend = pool.get(plan.spec.model, notify)
+    if not isinstance(backend, PredictingBackend):
+        raise InputError(
+            "{model} does not say which tokens it expects. Choose a model that runs here.", model=plan.spec.model.id
+        )
+    tokenizer = open_tokenizer(plan.spec.model, settings, notify)
+    try:
+        inspected = inspect_prompt(plan, item, tokenizer, should_stop)
+    except InputError:
+        if should_stop():
+            return None
+        raise
+    info = backend.info
+    paid = estimate_prompts(plan, [inspected.prompt], 1, backend) if isinstance(backend, PaidBackend) else None
+    account = spending_on(paid, plan, info, budget, charge) if paid else None
+    with charged_to(backend, account):
+        found = backend.next_tokens(inspected.prompt, count, should_stop)
+    if isinstance(found, RunError):
+        raise InputError(found.sentence)
+    if found is None and account and account.exhausted:
+        raise InputError(exhausted_notice(plan, account, info.currency, 1))
+    return None if found is None else Foreseen(inspected, found, info)
 
 
 # --- many formats ---------------------------------------------------------------------------------------

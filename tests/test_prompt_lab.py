@@ -22,6 +22,7 @@ from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, ModelSpec, Prompt, Tokenizer
+from tests.backends.contract import StopAfter
 from tests.conftest import TinyModel
 from tests.peft_adapters import make_adapter
 from tests.test_api import GOLDS
@@ -47,7 +48,7 @@ def test_an_item_is_the_same_when_it_is_typed_again(settings: Settings, name: st
         ("jnli", {"sentence1": "あ", "sentence2": "い"}, "多分", "is one of entailment"),
         ("jsts", {"sentence1": "あ", "sentence2": "い"}, "6", "from 0 to 5"),
         ("jsts", {"sentence1": "あ", "sentence2": "い"}, "nan", "from 0 to 5"),
-        ("jsquad", {"context": "あ", "question": "い"}, "\n", "is empty"),
+        ("jsquad", {"context": " ", "question": "い"}, "\n", "context is empty"),
         ("marc_ja", {"sentence": "あ" * 10**6}, "positive", "1,000,000 characters"),
         ("marc_ja", {"sentence": "あ"}, "い" * 10**6, "1,000,000 characters"),
     ],
@@ -105,6 +106,69 @@ def test_one_item_is_answered_without_storing_anything(settings: Settings, tiny_
         assert len(output.choice_logprobs or ()) == 3
         assert prompt_lab.try_item(settings, pool, side, NLI, should_stop=lambda: True) is None
     assert not settings.runs_dir.exists()
+
+
+OWN = {
+    "jnli": {"sentence1": "犬が走る。", "sentence2": "動物が動く。"},
+    "jsts": {"sentence1": "犬が走る。", "sentence2": "動物が動く。"},
+    "jsquad": {"context": "首都は東京だ。", "question": "首都は"},
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "legal", "strict", "outcome"),
+    [
+        ("jnli", "含意", ["含意", "矛盾", "中立"], "entailment", "unscored"),
+        ("jnli", "さあ", ["含意", "矛盾", "中立"], None, "unreadable"),
+        ("jnli", "", ["含意", "矛盾", "中立"], None, "empty"),
+        ("jsts", "3.5", [], 3.5, "unscored"),
+        ("jsquad", "東京", [], "東京", "unscored"),
+    ],
+)
+def test_an_item_without_a_gold_answer_is_looked_at_and_answered_but_not_scored(
+    settings: Settings, tmp_path: Path, task: str, text: str, legal: list[str], strict: object, outcome: str
+) -> None:
+    item = prompt_lab.make_item(TASKS[task], OWN[task], " \n")
+    assert (item.gold, item.id) == ((), prompt_lab.TYPED)
+    assert prompt_lab.gold_as_typed(item) == ""
+    found = prompt_lab.inspect_item(settings, Side(), item)
+    assert [(answer.text, answer.gold) for answer in found.answers] == [(answer, False) for answer in legal]
+    path = tmp_path / "model.jsonl"
+    row = {"item_id": prompt_lab.TYPED, "text": text} | ({"choice_logprobs": [-1, -2, -3]} if legal else {})
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n", "utf-8")
+    with ModelPool(settings, device="cpu") as pool:
+        tried = prompt_lab.try_item(settings, pool, Side(str(path)), item)
+    assert tried is not None
+    judgement = tried.answered.judgement
+    assert (judgement.strict.value, judgement.outcome, judgement.scores) == (strict, outcome, {})
+    assert judgement.choice == ("entailment" if legal else None)
+
+
+def test_the_next_tokens_of_an_item_are_those_of_its_prompt(settings: Settings, tiny_model: TinyModel) -> None:
+    side = Side(str(tiny_model("llama")), "alpaca")
+    with ModelPool(settings, device="cpu") as pool:
+        found = prompt_lab.foresee(settings, pool, side, NLI)
+        assert found is not None
+        assert [id_ for token in found.inspected.tokens for id_ in token.ids] == list(found.next.ids)
+        assert len(found.next.top) == found.inspected.count + 1
+        assert len(found.next.top[-1]) == 10
+        # The likeliest token is the first that the model writes.
+        tried = prompt_lab.try_item(settings, pool, side, NLI)
+        assert tried is not None and tried.answered.record.output is not None
+        first = found.next.top[-1][0].text
+        assert (tried.answered.record.output.text or "").startswith(first) or first.startswith("<0x")
+        assert prompt_lab.foresee(settings, pool, side, NLI, should_stop=StopAfter(60)) is None
+        long = prompt_lab.make_item(TASKS["jnli"], {"sentence1": "犬" * 200, "sentence2": "猫"}, "")
+        with pytest.raises(InputError, match="the model takes 192"):
+            prompt_lab.foresee(settings, pool, side, long)
+    assert not settings.runs_dir.exists()
+
+
+def test_a_table_of_answers_expects_no_next_token(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "model.jsonl"
+    path.write_text('{"item_id": "typed", "text": "含意"}\n', "utf-8")
+    with ModelPool(settings, device="cpu") as pool, pytest.raises(InputError, match="does not say which tokens"):
+        prompt_lab.foresee(settings, pool, Side(str(path)), NLI)
 
 
 def test_a_sweep_runs_every_format_and_counts_the_answers_that_change(settings: Settings, tmp_path: Path) -> None:

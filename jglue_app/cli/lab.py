@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.request import Side
 from jglue_app.scoring.scoreboard import estimate_text
 from jglue_app.tasks import get_task
+from jglue_app.types import NextToken
 
 ModelOption = Annotated[str, typer.Option(help="Registry name, Hub id, folder or .gguf file.")]
 TaskOption = Annotated[str, typer.Option(help="The subset.")]
@@ -39,18 +41,38 @@ def show_prompt(
     shots: Annotated[int, typer.Option(help="Number of solved examples.")] = 0,
     thinking: ThinkingOption = "off",
     adapter: AdapterOption = None,
+    next_tokens: Annotated[
+        int,
+        typer.Option("--next", min=0, max=100, help="List so many of the likeliest next tokens; loads the model."),
+    ] = 0,
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="With --next, most that the request to a paid model may cost.")
+    ] = None,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """One prompt token by token, with what its answers take. Loads the tokenizer alone."""
+    """One prompt token by token, with what its answers take. Loads the tokenizer alone, or with --next the model."""
     settings = settings_of(None)
     items = files.load(settings, get_task(task).name, data=data_kind).items
     candidates = [candidate for candidate in items if item in (None, candidate.id)]
     if not candidates:
         raise InputError("{task} has no item {item!r}. The first one is {id!r}.", task=task, item=item, id=items[0].id)
-    with ProgressView() as view:
-        inspected = prompt_lab.inspect_item(
-            *(settings, Side(model, format, style, shots, thinking=thinking, adapter=adapter), candidates[0], view.say)
-        )
+    side = Side(model, format, style, shots, thinking=thinking, adapter=adapter)
+    expected: tuple[NextToken, ...] = ()
+    with ProgressView() as view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
+        if next_tokens:
+            foreseen = prompt_lab.foresee(
+                *(settings, pool, side, candidates[0], stop.is_set, view.say, data_kind, budget or None),
+                count=next_tokens,
+            )
+            if foreseen is None:
+                raise typer.Exit(EXIT_INCOMPLETE)
+            inspected, expected = foreseen.inspected, foreseen.next.top[-1]
+            if as_json:
+                print_json({"prompt": inspected, "next": foreseen.next})
+                return
+        else:
+            inspected = prompt_lab.inspect_item(settings, side, candidates[0], view.say)
     if as_json:
         print_json(inspected)
         return
@@ -60,6 +82,13 @@ def show_prompt(
         [f"{inspected.count} tokens; at most {inspected.max_new_tokens} new ones. Answers and their tokens: {answers}."]
     )
     print_lines(f"{finding.level}: {finding.message} [{finding.rule}]" for finding in inspected.findings)
+    if expected:
+        table = Table("next token", "id", "likelihood", box=None, pad_edge=False)
+        for token in expected:
+            table.add_row(
+                repr(token.text), "–" if token.id is None else str(token.id), f"{math.exp(token.logprob):.2%}"
+            )
+        print_table(table)
 
 
 def sweep(

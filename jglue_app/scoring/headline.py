@@ -56,6 +56,8 @@ def headline(
         if not sides:
             return _without_scores([report for report in (a, b) if report])
         report = b if sides == ["B"] and b else a
+        if comparison is not None and (half := _half_defined(_Pair(comparison, of))):
+            return half
         return _of_one(report, of[sides[0]], sides[0] if b else "")
     pair = _Pair(comparison, of, {name: d for name in of["A"] if (d := _difference(comparison, name))})
     if any(d.verdict in ("a", "b") for d in pair.differences.values()):
@@ -64,7 +66,9 @@ def headline(
     if gaps:
         side, gap = max(gaps, key=lambda found: found[1].size)
         return Headline("gap", words.joined(words.scores(of[side][gap.task], side), words.ranks_better(gap)), gap.task)
-    return _undecided(pair) if pair.differences else _not_comparable(pair)
+    if pair.differences:
+        return _undecided(pair)
+    return _half_defined(pair) or Headline("apart", words.nothing_in_common())
 
 
 def _difference(comparison: Comparison, task: str) -> Difference | None:
@@ -99,7 +103,8 @@ def _catch(pair: _Pair, winner: str, loser: str, task: str) -> Message | None:
     """The weightiest thing that a reader of "it is better" would get wrong."""
     of_winner = pair.of[winner]
     if of_winner[task].floor:
-        return words.on_floor(of_winner[task])
+        difference = pair.differences[task]
+        return words.on_floor(of_winner[task], (difference.a if winner == "A" else difference.b).value)
     if pair.won_by(loser):
         return words.is_ahead_on(loser, pair.won_by(loser))
     gap = widest_gap(pair.report(loser))
@@ -128,15 +133,15 @@ def _undecided(pair: _Pair) -> Headline:
     return Headline("undecided", words.followed(words.no_difference(), catch), task)
 
 
-def _not_comparable(pair: _Pair) -> Headline:
-    """No subset has a difference: one side has no correlation there, or they have no item in common."""
+def _half_defined(pair: _Pair) -> Headline | None:
+    """A subset of which only one side has a correlation, though the other has answered too."""
     for has, lacks in (("A", "B"), ("B", "A")):
         for name, standing in pair.of[has].items():
             task = pair.report(lacks).tasks.get(name)
-            if task is not None and task.n and name not in pair.of[lacks]:
+            if task is not None and task.n and not task.unscored and name not in pair.of[lacks]:
                 finding, catch = words.scores(standing, has), words.is_undefined(task, lacks)
                 return Headline("undefined", words.joined(finding, catch), name)
-    return Headline("apart", words.nothing_in_common())
+    return None
 
 
 # --- one run, or none -------------------------------------------------------------------------------------
@@ -151,7 +156,7 @@ def _of_one(report: Report, of_run: Mapping[str, Standing], side: str) -> Headli
     on_floor = [name for name, standing in of_run.items() if standing.is_constant]
     catch = None
     if of_run[task].floor:
-        catch = words.on_floor(of_run[task])
+        catch = words.on_floor(of_run[task], of_run[task].value)
     elif on_floor:
         catch = words.floors_elsewhere(on_floor)
     return Headline("score", words.joined(words.scores(of_run[task], side), catch), task)
@@ -163,7 +168,7 @@ def _without_scores(reports: Sequence[Report]) -> Headline:
     if undefined:
         sides = " ".join(dict.fromkeys(side for side, _ in undefined)) if len(reports) > 1 else ""
         task = undefined[0][1]
-        return Headline("undefined", words.joined(words.is_undefined(task, sides), None), task.task)
+        return Headline("undefined", words.joined(words.no_score(words.is_undefined(task, sides)), None), task.task)
     reasons = {task.unscored for _, task in tasks}
     protocol = reports[0].protocol
     if reasons == {"not_covered"}:

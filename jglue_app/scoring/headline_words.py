@@ -17,10 +17,10 @@ SCORES = {
 """What a standing is of → its name."""
 ON_FLOOR = {
     "equal": mark("{floor} is also what always giving one and the same answer scores"),
-    "on_floor_constant": mark("that cannot be told from {floor}, what always giving one and the same answer scores"),
-    "below_floor": mark("that is below {floor}, what always giving one and the same answer scores"),
-    "on_floor_default": mark("that cannot be told from {floor}, what never giving a readable answer scores"),
-    "no_correlation": mark("that cannot be told from no correlation at all"),
+    "on_floor_constant": mark("{value} cannot be told from {floor}, what always giving one and the same answer scores"),
+    "below_floor": mark("{value} is below {floor}, what always giving one and the same answer scores"),
+    "on_floor_default": mark("{value} cannot be told from {floor}, what never giving a readable answer scores"),
+    "no_correlation": mark("{value} cannot be told from no correlation at all"),
 }
 
 
@@ -137,6 +137,10 @@ def not_scored(protocol: str) -> Message:
     )
 
 
+def no_score(reason: Message) -> Message:
+    return Message("There is no score: {reason}", reason=reason)
+
+
 def is_undefined(task: TaskReport, sides: str) -> Message:
     """Why there is no correlation."""
     title = TASKS[task.task].title
@@ -153,12 +157,12 @@ def is_undefined(task: TaskReport, sides: str) -> Message:
 # --- catches ----------------------------------------------------------------------------------------------
 
 
-def on_floor(standing: Standing) -> Message:
-    """That a score says nothing."""
+def on_floor(standing: Standing, value: float | None) -> Message:
+    """That a score says nothing; `value` is as the finding has it."""
     kind, floor = standing.floor, standing.floor_value
-    if kind == "on_floor_constant" and _number(floor) == _number(standing.value):
+    if kind == "on_floor_constant" and _number(floor) == _number(value):
         kind = "equal"
-    return Message(ON_FLOOR[kind], floor=_number(floor))
+    return Message(ON_FLOOR[kind], value=_number(value), floor=_number(floor))
 
 
 def floors_elsewhere(names: Sequence[str]) -> Message:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from jglue_app.scoring.judged import SHAPELESS, Judged, ScoredItem, knows_answer
 from jglue_app.tasks import TASKS
 
-KINDS = ("knows", "only_right", "form", "unreadable", "disagree", "wrong", "correct", "other")
+KINDS = ("knows", "only_right", "form", "unreadable", "wrong", "correct", "other")
 """What an item shows, the most instructive first: `knows` (ranks the gold answer first and cannot write it),
-`only_right` (one side is right, the other wrong), `form` (right in the wrong form), `unreadable`, `disagree` (outcomes
-differ otherwise), `wrong`, `correct`, and `other` (cosines, errors, nothing to score)."""
+`only_right` (one side is right, the other wrong), `form` (right in the wrong form), `unreadable`, `wrong`, `correct`,
+and `other` (cosines, errors, nothing to score)."""
 ANSWERED = ("correct", "wrong_form", "wrong", *SHAPELESS)
 """Outcomes of outputs that can be right or wrong."""
 INSTRUCTIVE = 4
@@ -102,6 +102,4 @@ def _kind(rows: Mapping[str, ScoredItem | None], know: Collection[str]) -> tuple
             return kind, sides[0] if len(sides) == 1 else "", other_right
     if not all(outcome in ANSWERED for outcome in outcomes.values()):
         return "other", "", 0.0
-    if paired and outcomes["A"] != outcomes["B"]:
-        return "disagree", "", 0.0
     return ("correct" if right else "wrong"), "", 0.0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message
 from jglue_app.types import PromptSpec, RunSpec
+
+MOST_NAMED = 2
+"""Differences that a sentence names."""
 
 
 def change_between(a: RunSpec, b: RunSpec) -> Message | None:
@@ -18,8 +21,8 @@ def change_between(a: RunSpec, b: RunSpec) -> Message | None:
     if not one_name and a.model.files_sha256 != b.model.files_sha256:
         return None  # Other weights under one name.
     differences = [*_of_prompt(a.prompt, b.prompt), *_of_model(a, b)]
-    if len(differences) == 1:
-        return differences[0]
+    if 0 < len(differences) <= MOST_NAMED:
+        return Joined(", ", differences)
     return Message("with other settings") if differences or a.decoding != b.decoding else None
 
 

@@ -357,6 +357,16 @@ class CodeSource:
     lines: str = ""
     """Line range, such as `12–30`; empty where the whole file says it."""
 
+    @property
+    def url(self) -> str:
+        """Where it can be read."""
+        if "/" not in self.repository:
+            return f"https://pypi.org/project/{self.repository.replace(' ', '/')}/"
+        # Of a branch, the date when it was read stands behind its name.
+        place = f"https://github.com/{self.repository}/blob/{self.commit.split(',')[0]}/{self.path}"
+        lines = self.lines.split("–")
+        return f"{place}#L{'-L'.join(lines)}" if all(line.isdecimal() for line in lines) else place
+
     def __str__(self) -> str:
         """For people: `owner/name@commit path:12–30`."""
         at = f"@{self.commit}" if self.commit else ""

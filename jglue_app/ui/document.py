@@ -62,7 +62,7 @@ def rewritten(html: str, head: Head, files: GradioFiles, *, api: bool) -> tuple[
         _leave_out(config, head.lang)
     config["footer_links"] = ["api"] if api else []
     before = _FOREIGN.sub("", before).replace('lang="en"', f'lang="{head.lang}"', 1)
-    before = before.replace("<head>", "<head>" + _lines(head, files), 1)
+    before = before.replace("<head>", "<head>" + _lines(head, files, config), 1)
     # Only within the frame of another page there is somebody to tell the size to.
     after = after.replace("const root = ", "if (self === top) return;\n\t\t\t\tconst root = ", 1)
     for name in files.sheets:
@@ -86,13 +86,27 @@ def _leave_out(config: dict[str, Any], lang: str) -> None:
     config["i18n_translations"] = {lang: {key: text for key, text in words.items() if key in used}}
 
 
+def as_gradio_ranks(css: str) -> str:
+    """A style sheet whose media queries go before all other rules, as where Gradio has put its prefix to them."""
+    parts, at = [], 0
+    while (start := css.find("@media", at)) >= 0:
+        opening = css.index("{", start) + 1
+        end, depth = opening, 1
+        while depth:
+            depth += {"{": 1, "}": -1}.get(css[end], 0)
+            end += 1
+        parts += [css[at:opening], " #jg-before {", css[opening : end - 1], "} }"]
+        at = end
+    return "".join([*parts, css[at:]])
+
+
 def as_script(config: Mapping[str, Any]) -> str:
     """The configuration as a value in a script of the document, which no text in it ends."""
     text = json.dumps(config, ensure_ascii=False, separators=(",", ":"))
     return text.replace("</", "<\\/").replace("<!--", "\\u003c!--").replace("<script", "\\u003cscript")
 
 
-def _lines(head: Head, files: GradioFiles) -> str:
+def _lines(head: Head, files: GradioFiles, config: Mapping[str, Any]) -> str:
     """Lines that come first in the head."""
     title, description, icon = (html_text.escape(text) for text in (head.title, head.description, head.icon))
     lines = [
@@ -105,11 +119,14 @@ def _lines(head: Head, files: GradioFiles) -> str:
         # Gradio's own labels follow the browser's language, and the document has the words of one.
         f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{head.lang}'}})</script>",
     ]
+    lines.append(f'<link rel="stylesheet" href="./theme.css?v={config["theme_hash"]}">')
     if files.sheet:
         lines.append(f'<link rel="stylesheet" href="./assets/{files.sheet}">')
     # Gradio's script loads no sheet that a link names; a link that is disabled loads nothing itself.
     lines += [f'<link rel="stylesheet" href="./assets/{name}" disabled>' for name in files.sheets]
     lines += [f'<link rel="modulepreload" crossorigin href="./assets/{name}">' for name in files.scripts]
+    # Gradio gives these rules to what its script draws; what stands in the document needs them at once.
+    lines.append(f"<style>{as_gradio_ranks(config['css'])}</style>")
     return "\n".join(lines)
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import brotli
 import gradio
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jglue_app.ui.compression import accepted_encoding
 
@@ -146,9 +146,23 @@ class GradioFilesMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         folder, _, name = scope.get("path", "").rpartition("/")
+        if name == "theme.css" and b"v=" in scope.get("query_string", b""):
+            await self._app(scope, receive, _kept(send))
+            return
         if scope["type"] == "http" and scope["method"] == "GET" and folder.endswith("/assets"):
             response = self._files.response(name, Headers(scope=scope).get("accept-encoding", ""))
             if response is not None:
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _kept(send: Send) -> Send:
+    """`send` of what a browser may keep: the document names it, and Gradio's script asks for it again."""
+
+    async def send_kept(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            MutableHeaders(raw=message["headers"])["cache-control"] = FOREVER
+        await send(message)
+
+    return send_kept

@@ -10,7 +10,7 @@ from typing import Any
 from jglue_app import prompt_lab
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
-from jglue_app.prompt_lab import Inspected, Tried
+from jglue_app.prompt_lab import Foreseen, Inspected, Tried
 from jglue_app.runs.request import MAX_BUDGET, Side
 from jglue_app.runs.runner import Event
 from jglue_app.tasks import get_task
@@ -46,24 +46,53 @@ def start_answer(
         InputError: too many jobs wait.
     """
 
+    return _start_on_sides(state, owner, sides, item, data, budget, prompt_lab.try_item)
+
+
+def start_foresight(
+    state: AppState,
+    owner: str,
+    sides: Mapping[str, Side],
+    item: Item,
+    data: str = "sample",
+    budget: float | None = None,
+) -> Job:
+    """Find the most likely next tokens at every place of an item's prompts; the job's result is side → `Foreseen`. It
+    is of the same kind as an answer, so that one of them is made at a time, and the same button stops it.
+
+    Raises:
+        BusyError, InputError: as `start_answer`.
+    """
+    return _start_on_sides(state, owner, sides, item, data, budget, prompt_lab.foresee)
+
+
+def _start_on_sides(
+    state: AppState,
+    owner: str,
+    sides: Mapping[str, Side],
+    item: Item,
+    data: str,
+    budget: float | None,
+    make: Callable[..., Tried | Foreseen | None],
+) -> Job:
+    """Have something made of one item in one or two ways, one after the other; the result is side → what was made."""
+
     def work(job: Job) -> None:
         def notify(message: str) -> None:
             job.activity = message
             job.version += 1
 
-        answers: dict[str, Tried] = {}
-        job.result = answers
+        made: dict[str, Tried | Foreseen] = {}
+        job.result = made
         with state.jobs.accelerator(job) as acquired:
             should_stop = _stop_condition(job, state.settings.max_seconds)
             for name, side in sides.items():
                 if not acquired or should_stop():
                     return
                 charge = state.jobs.charge_for(owner)
-                answer = prompt_lab.try_item(
-                    state.settings, state.pool, side, item, should_stop, notify, data, budget, charge
-                )
-                if answer is not None:
-                    answers[name] = answer
+                one = make(state.settings, state.pool, side, item, should_stop, notify, data, budget, charge)
+                if one is not None:
+                    made[name] = one
 
     return state.jobs.start(owner, ANSWER, work)
 

@@ -12,6 +12,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 from gradio.blocks import Block
+from markupsafe import Markup
 from starlette.middleware import Middleware
 from starlette.requests import Request
 
@@ -231,6 +232,7 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
         shows_api = request.query_params.get("view") == "api"
         before, config, after = document.rewritten(html, head, files[lang], api=shows_api)
         await opening.fill(page, config, visitor)
+        after = after.replace("<gradio-app", _before(config, request, lang) + "<gradio-app", 1)
         return before + document.as_script(config) + after
 
     return [
@@ -239,6 +241,26 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
         Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),
         Middleware(DocumentMiddleware, write=write),
     ]
+
+
+def _before(config: Mapping[str, Any], request: Request, lang: str) -> str:
+    """What is shown until Gradio's script has drawn the page: its head, links for the tabs, and the first card."""
+    values = {one["props"].get("elem_id"): one["props"].get("value") for one in config["components"]}
+    params = dict(request.query_params)
+    chosen = params.pop("tab", "")
+    chosen = chosen if chosen in TABS else next(iter(TABS))
+    kept = {name: value for name, value in params.items() if name == "lang" or name.startswith("__")}
+    tabs = [
+        {"title": word(f"tab_{key}", lang), "link": "?" + urlencode(kept | {"tab": key}), "open": key == chosen}
+        for key in TABS
+    ]
+    payload = {
+        "head": Markup(values.get("head") or ""),
+        "first": Markup(values.get("first") or "") if chosen == "compare" else "",
+        "tabs": tabs,
+        "script": Markup((STATIC / "before.js").read_text("utf-8")),
+    }
+    return views.render("before", payload, lang)
 
 
 def theme() -> gr.themes.Base:

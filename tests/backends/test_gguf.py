@@ -23,6 +23,7 @@ from transformers import AutoTokenizer
 from jglue_app.backends import open_backend
 from jglue_app.backends.hf.checkpoint.gguf import convert_once, packaged_file
 from jglue_app.errors import ModelError, ModelNotFoundError
+from jglue_app.messages import Message
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec
 from tests.backends.contract import collect, logprobs_of, make_prompt, never, text_of
@@ -250,3 +251,16 @@ def vocabulary(source: GGUFReader) -> Iterator[Any]:
     """The bytes of each token."""
     field = source.fields["tokenizer.ggml.tokens"]
     return (field.parts[at] for at in field.data)
+
+
+def test_a_conversion_tells_how_far_it_is_and_leaves_transformers_as_it_was(tiny_gguf: Path, tmp_path: Path) -> None:
+    import transformers.modeling_gguf_pytorch_utils as reader
+
+    before = (reader.load_gguf_checkpoint, reader.tqdm)
+    said: list[str] = []
+    convert_once(tiny_gguf, tmp_path / "told", said.append)
+    told = [int(str(one.values["percent"])) for one in said if isinstance(one, Message) and "percent" in one.values]
+    assert told == sorted(set(told))
+    assert (told[0], told[-1]) == (0, 95)
+    assert {30, 60, 85} <= set(told)
+    assert (reader.load_gguf_checkpoint, reader.tqdm) == before

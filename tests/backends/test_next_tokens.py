@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 import torch
 import transformers
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module  # type: ignore[import-untyped]
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends import open_backend
@@ -132,6 +133,17 @@ def test_one_that_cannot_leave_places_out_is_scored_at_all(monkeypatch: pytest.M
         model, "forward", lambda input_ids, use_cache: forward(input_ids=input_ids, use_cache=use_cache)
     )
     same_as(plain(model, IDS), IDS, *found(model, IDS))
+
+
+def test_a_model_whose_parts_are_on_several_devices_has_its_hooks_afterwards() -> None:
+    model = tiny("llama")
+    expected = plain(model, IDS)
+    # What accelerate does where it puts a model on several devices: each module gets a `forward` of its own.
+    for module in (model, model.base_model, model.lm_head):
+        add_hook_to_module(module, AlignDevicesHook(execution_device="cpu", io_same_device=True))
+    before = model.base_model.forward
+    same_as(expected, IDS, *found(model, IDS))
+    assert model.base_model.forward is before
 
 
 def test_a_sequence_of_one_token_has_one_place() -> None:

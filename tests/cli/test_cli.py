@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import pty
 import re
@@ -254,6 +255,11 @@ def test_a_prompt_is_shown_token_by_token(here: Here, tiny_model: TinyModel) -> 
     assert "Answers and their tokens: 含意 (" in shown.out
     # A small vocabulary is read sooner.
     tiny = ("show-prompt", "--model", tiny_model("llama"))
+    expected = here(*tiny, "--next", "3", "--json").json()
+    assert len(expected["next"]["top"]) == expected["prompt"]["count"] + 1
+    likely = [f"{math.exp(token['logprob']):.2%}" for token in expected["next"]["top"][-1]]
+    assert len(likely) == 3
+    assert all(share in here(*tiny, "--next", "3").out for share in likely)
     machine = here(*tiny, "--json").json()
     assert [token["text"] for token in machine["tokens"][:1]] == ["<s>"]
     assert "".join(token["text"] for token in machine["tokens"][1:]) == machine["prompt"]["text"]

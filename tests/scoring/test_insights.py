@@ -63,9 +63,9 @@ def reviews(*texts: str, ranked_right: int | None = None) -> RunData:
 @pytest.mark.parametrize(
     ("only_a", "only_b", "same", "expected"),
     [
-        # McNemar: 2 · ½⁶ = 0.031
-        (0, 6, 6, Insight("better", "B", {"tasks": "JNLI"}, "only_b")),
-        (7, 0, 5, Insight("better", "A", {"tasks": "JNLI"}, "only_a")),
+        # McNemar: 2 · ½⁶ = 0.031. Every gold is entailment, and so always saying that scores as well.
+        (0, 6, 6, Insight("better_floor", "B", {"tasks": "JNLI"}, "only_b")),
+        (7, 0, 5, Insight("better_floor", "A", {"tasks": "JNLI"}, "only_a")),
         (3, 3, 6, Insight("undecided", "", {"tasks": "JNLI"}, "disagree")),
         (0, 3, 0, Insight("undecided", "", {"tasks": "JNLI"}, "disagree")),
     ],
@@ -85,8 +85,8 @@ def test_each_side_is_named_with_the_subsets_it_wins_and_those_that_are_open_com
         sts({float(i % 6): str(5 - i % 6) for i in range(6)}),
     )
     found = of_pair(a, replace(b, spec=OTHER))
-    assert [insight for insight in found if insight.kind in ("better", "undecided")] == [
-        Insight("better", "B", {"tasks": "JNLI"}, "only_b"),
+    assert [insight for insight in found if insight.kind in ("better", "better_floor", "undecided")] == [
+        Insight("better_floor", "B", {"tasks": "JNLI"}, "only_b"),
         Insight("better", "A", {"tasks": "JSQuAD"}, "only_a"),
         Insight("undecided", "", {"tasks": "JSTS"}, "disagree"),
     ]
@@ -95,7 +95,20 @@ def test_each_side_is_named_with_the_subsets_it_wins_and_those_that_are_open_com
 def test_runs_without_texts_are_compared_by_their_rankings() -> None:
     a = nli(*[("entailment", output(None, WRONG, "scored"))] * 12)
     b = nli(*[("entailment", output(None, RIGHT, "scored"))] * 12, spec=OTHER)
-    assert of_pair(a, b)[0] == Insight("better", "B", {"tasks": "JNLI"}, "only_b")
+    assert of_pair(a, b)[0] == Insight("better_floor", "B", {"tasks": "JNLI"}, "only_b")
+
+
+def test_that_a_side_is_better_and_on_a_floor_is_one_sentence_and_not_two() -> None:
+    # B is right in all of JNLI, and calls every review positive, as every second one is.
+    a = joined(good(wrong=30), reviews(*["よい"] * 20))
+    b = replace(joined(good(), reviews(*["肯定"] * 20)), spec=OTHER)
+    found = of_pair(a, b)
+    assert only(found, "better_partly") == [
+        Insight("better_partly", "B", {"tasks": "JNLI, MARC-ja", "low": "MARC-ja"}, "only_b")
+    ]
+    assert [insight.side for insight in found if insight.kind in ("floor", "below")] == ["A"]
+    above = of_pair(good(wrong=30), replace(good(), spec=OTHER))
+    assert above[0] == Insight("better", "B", {"tasks": "JNLI"}, "only_b")
 
 
 def test_a_subset_without_a_difference_to_speak_of_is_left_out() -> None:

@@ -753,3 +753,27 @@ def test_p_of_an_average_is_right_about_5_times_in_100_for_runs_that_are_equally
 def test_estimates_are_given_for_sequences_and_arrays_alike() -> None:
     columns: list[Sequence[float] | Floats] = [PARTIAL, PARTIAL.tolist(), tuple(PARTIAL)]
     assert len({significance.mean(column) for column in columns}) == 1
+
+
+@pytest.mark.parametrize("n", [10, 20, 44, 300])
+def test_the_smallest_difference_is_the_one_whose_test_needs_that_many_items(n: int) -> None:
+    found = significance.smallest_difference(n)
+
+    def needed(difference: float) -> float:
+        """By Connor's formula, with a third of the items discordant or, if that is more, all that differ."""
+        share = max(1 / 3, difference)
+        return float((1.95996 * share**0.5 + 0.84162 * (share - difference**2) ** 0.5) / difference) ** 2
+
+    assert needed(found * 1.001) < n < needed(found * 0.999)
+    # The same from data: 3,000 items, of which a third are discordant.
+    if n >= 44:
+        only_b = round(3_000 * (1 / 3 + found) / 2)
+        a = [1.0] * (1_000 - only_b) + [0.0] * (2_000 + only_b)
+        b = [0.0] * (1_000 - only_b) + [1.0] * only_b + [0.0] * 2_000
+        test = significance.right_wrong_test(a, b)
+        assert test.needed is not None
+        assert abs(test.needed - n) <= max(1, 0.01 * n)
+
+
+def test_no_difference_can_be_shown_with_fewer_items_than_have_to_differ() -> None:
+    assert significance.smallest_difference(5) == 1.0

@@ -58,6 +58,12 @@ def test_a_free_answer_needs_none(settings: Settings, pool: ModelPool) -> None:
     assert prompt_lab.try_item(settings, pool, side("0/0/"), item()) is not None
 
 
+def test_next_tokens_of_a_model_that_says_none_cost_nothing(settings: Settings, pool: ModelPool) -> None:
+    with pytest.raises(InputError, match="does not say which tokens"):
+        prompt_lab.foresee(settings, pool, side(), item(), budget=5000.0)
+    assert SENT == []
+
+
 def sides() -> list[Side]:
     return prompt_lab.variants(side(), ["plain", "alpaca", "rinna"])
 

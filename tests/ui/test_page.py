@@ -92,9 +92,8 @@ def test_every_tab_is_in_the_language_of_the_browser_and_asks_no_other_host(
     page.goto(server + "/?a=gemma-3-270m&a-shots=99")
     page.wait_for_selector("#board .jg-board-wrap")
     page.wait_for_selector("#status .jg-error")
-    assert page.inner_text("#run") == button
     open_settings(page)
-    page.click("#repeat-box button")
+    assert page.inner_text("#run") == button
     page.wait_for_selector("#repeat .jg-command")
     each_tab(page, locale, see)
     for name in LAB[locale]:
@@ -115,18 +114,15 @@ def test_every_tab_is_in_the_language_of_the_browser_and_asks_no_other_host(
 
 def test_another_language_is_a_click_away_and_stays(open_page: OpenPage, server: str) -> None:
     page = open_page()
-    assert page.inner_text("#run") == "比べる"
+    assert page.inner_text("#own > button") == "自分のモデルで試す"
     page.click(".jg-lang a[lang=en]")
-    page.wait_for_function("document.querySelector('#run')?.innerText === 'Compare'")
-    page.wait_for_function(
-        "document.querySelector('#board')?.innerText.includes('Scoreboard') || "
-        "document.querySelector('#board')?.innerText.includes('Subset')"
-    )
+    page.wait_for_function("document.querySelector('#own > button')?.innerText === 'Try your own models'")
+    page.wait_for_function("document.querySelector('#board')?.innerText.includes('Scoreboard')")
     assert page.inner_text(".jg-head h1") == "JGLUE side by side"
     page.goto(server)
-    page.wait_for_function("document.querySelector('#run')?.innerText === 'Compare'")
+    page.wait_for_function("document.querySelector('#own > button')?.innerText === 'Try your own models'")
     page.click(".jg-lang a[lang=ja]")
-    page.wait_for_function("document.querySelector('#run')?.innerText === '比べる'")
+    page.wait_for_function("document.querySelector('#own > button')?.innerText === '自分のモデルで試す'")
 
 
 def test_another_language_keeps_what_a_link_asks_for(open_page: OpenPage, server: str) -> None:

@@ -11,9 +11,11 @@ import gradio as gr
 import pytest
 
 from jglue_app.errors import InputError, JglueAppError
+from jglue_app.messages import Message
+from jglue_app.runs.runner import Event
 from jglue_app.settings import Settings
 from jglue_app.ui import progress
-from jglue_app.ui.jobs import Job
+from jglue_app.ui.jobs import Job, PlannedRun
 from jglue_app.ui.progress import follow, raise_failure, stop_handler, wait_for
 from jglue_app.ui.state import AppState
 
@@ -107,3 +109,39 @@ def test_a_stop_button_stops_the_visitors_own_job_alone(state: AppState) -> None
 def until(job: Job, release: threading.Event) -> None:
     while not (job.stop.is_set() or release.is_set()):
         time.sleep(0.005)
+
+
+def test_the_bar_of_a_job_counts_all_subsets_of_both_models() -> None:
+    ids = {"jnli": frozenset("abcd"), "jsts": frozenset("ef")}
+    job = Job("id", "ana", "compare", state="running", runs={s: PlannedRun(s, ids) for s in ("a", "b")})
+    assert progress.overall(job, "en") == {"percent": "0", "count": "0 of 12 items"}
+    job.handle(Event("record", "A", "a", task="jnli", done=4, total=4, run_done=4, run_total=6))
+    job.handle(Event("record", "B", "b", task="jnli", done=3, total=4, run_done=3, run_total=6))
+    assert progress.overall(job, "en") == {"percent": "58", "count": "7 of 12 items"}
+    job.pace.counts, job.pace.seconds = {"a": 4, "b": 4}, {"a": 40.0, "b": 4.0}
+    # Two items of A at 10 s and three of B at 1 s.
+    assert progress.overall(job, "en") == {"percent": "58", "count": "7 of 12 items · about 23 s left"}
+    names = [(bar["side"], bar["name"], bar["percent"], bar["count"]) for bar in progress.bars(job, "en")]
+    assert names == [
+        ("a", "JSTS", "0", "–"),
+        ("b", "JSTS", "0", "–"),
+        ("a", "JNLI", "100", "4/4"),
+        ("b", "JNLI", "75", "3/4"),
+    ]
+    # What is no run of sides, such as a sweep, has a bar for what has begun.
+    assert progress.overall(Job("id", "ana", "sweep", runs={"0": PlannedRun("r", ids)}), "en") is None
+
+
+def test_the_step_before_answering_has_a_bar_of_its_own() -> None:
+    job = Job("id", "ana", "compare", state="running")
+    assert progress.phase(job) == ""
+    job.handle(Event("notice", "A", "a", message=Message("Loading {model}.", model="m"), task="jnli"))
+    assert progress.phase(job) == "…"
+    told = Message("Converting {file} to safetensors: {percent} %.", file="m.gguf", percent=60)
+    job.handle(Event("notice", "A", "a", message=told, task="jnli"))
+    assert progress.phase(job) == "60"
+    html = progress.progress_html(job, "ja")
+    assert 'aria-valuenow="60"' in html
+    assert "m.gguf を safetensors に変換しています（60 %）。" in html
+    job.handle(Event("record", "A", "a", task="jnli", done=1, total=4, run_done=1, run_total=4))
+    assert progress.phase(job) == ""

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.ui.conftest import ROOT, OpenPage, free_port, serve
-from tests.ui.driving import choose_model, open_settings, said, set_number, tab
+from tests.ui.driving import choose_model, open_own, open_settings, said, set_number, tab
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +34,14 @@ def stranger(browser: Browser, public_server: str) -> Iterator[Page]:
     context.close()
 
 
-def test_the_limits_are_said_at_once(open_page: OpenPage, stranger: Page, public_server: str) -> None:
-    said(stranger, "各サブセット 50 問まで、10 分まで", "limits")
+def test_the_limits_are_one_line_beside_the_button(open_page: OpenPage, stranger: Page, public_server: str) -> None:
+    open_own(stranger)
+    said(stranger, "公開サーバー：2 モデル、各サブセット 50 問まで、1 回 10 分まで", "limits")
+    stranger.click("#limits summary")
+    said(stranger, "一人が同時に実行できるのは一つです", "limits")
     english = open_page(address=public_server, locale="en-US")
-    said(english, "This is a public server", "limits")
+    open_own(english)
+    said(english, "Public server: 2 models, up to 50 items of a subset, 10 minutes a run", "limits")
 
 
 def test_programs_that_ask_without_a_session_are_strangers_to_each_other(public_server: str) -> None:
@@ -60,8 +64,11 @@ def test_a_typed_model_is_not_taken(stranger: Page) -> None:
     open_settings(page)
     assert "一覧のモデルだけ" in page.inner_text("#a-model")
     choose_model(page, "a-model", "somebody/else")
-    page.locator("#limit input[type=number]").click()
-    assert page.locator("#a-model input").input_value() == "gemma-3-270m"
+    said(page, "モデル「somebody/else」はありません", "a-model")
+    page.click("#run")
+    said(page, "モデル「somebody/else」はありません")
+    choose_model(page, "a-model", "gemma-3-270m")
+    page.wait_for_function("!document.querySelector('#a-model .jg-beside-fault')")
     assert not page.locator("#allow-bin").is_visible()
 
 
@@ -96,6 +103,7 @@ def test_a_link_to_a_model_that_is_not_listed_is_a_sentence(
 ) -> None:
     page = open_page(address=public_server + f"/?a={tmp_path}/x.gguf&tasks=jnli")
     said(page, "x.gguf」はありません")
+    open_own(page)
     assert "gemma-3-270m" in page.inner_text("#setup")
     assert "x.gguf" not in page.inner_text("#setup")
 

@@ -91,9 +91,10 @@ def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
             arg=[side, label],
         )
     results.click("#open-pair")
-    results.wait_for_selector("#board .jg-versus", state="visible")
-    said(results, "SmolLM2-135M-Instruct", "board")
-    assert BASE_0 in results.inner_text("#board .jg-versus")
+    results.wait_for_selector("#first .jg-key-name", state="visible")
+    said(results, "SmolLM2-135M-Instruct", "first")
+    full_name = results.locator("#first .jg-key-name").first.get_attribute("title")
+    assert full_name == "gemma-3-270m · plain · ja-labels · 例題なし"
     shows(results, 227)
     results.wait_for_selector("#item .jg-item")
 
@@ -222,8 +223,8 @@ def test_a_log_of_another_harness_becomes_a_run_with_what_has_to_be_known_of_it(
         choose(page, "pick-a", "model-1b")
         choose(page, "pick-b", "mine")
         page.click("#open-pair")
-        page.wait_for_selector("#board .jg-versus", state="visible")
-        said(page, "mine · lm-eval", "board")
+        page.wait_for_selector("#first .jg-key-name", state="visible")
+        said(page, "mine · lm-eval", "first")
         page.wait_for_selector("#item .jg-item")
         said(page, "前提：", "item")
 
@@ -246,7 +247,7 @@ def test_a_yes_deletes_the_run_that_the_question_named_whatever_is_chosen_meanwh
         for name in ("first", "second"):
             start(page, table(name, "含意", 0.0), None, "JNLI")
             finished(page)
-            said(page, f"{name}.jsonl", "board")
+            said(page, f"{name}.jsonl", "first")
         tab(page, "結果")
         page.wait_for_selector("#leaderboard .jg-ranking")
         choose(page, "manage-run", "first.jsonl")
@@ -271,7 +272,7 @@ def test_two_runs_made_alike_go_into_compare_with_the_command_that_repeats_them(
         for name in ("left", "right"):
             start(page, table(name, "含意", 0.0), None, "JNLI")
             finished(page)
-            said(page, f"{name}.jsonl", "board")
+            said(page, f"{name}.jsonl", "first")
         tab(page, "結果")
         for side, name in (("a", "left"), ("b", "right")):
             row = page.locator("#leaderboard tr[data-run]", has_text=f"{name}.jsonl")
@@ -280,7 +281,6 @@ def test_two_runs_made_alike_go_into_compare_with_the_command_that_repeats_them(
         page.click("#open-pair")
         page.wait_for_selector("#setup", state="visible")
         said(page, "right.jsonl", "setup")
-        page.click("#repeat-box button")
         page.wait_for_selector("#repeat .jg-command", state="visible")
         command = page.inner_text("#repeat .jg-command")
         assert re.search(r"compare --a \S+left\.jsonl --b \S+right\.jsonl --tasks jnli", command)

@@ -15,7 +15,7 @@ import pytest
 
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
-from jglue_app.prompt_lab import Inspected, LegalAnswer, SweepRow, Token, Tried
+from jglue_app.prompt_lab import TYPED, Foreseen, Inspected, LegalAnswer, SweepRow, Token, Tried
 from jglue_app.prompts.findings import Finding
 from jglue_app.results.library import StoredRun
 from jglue_app.results.rankings import Ranking, Rankings
@@ -39,6 +39,8 @@ from jglue_app.types import (
     Item,
     ModelInfo,
     ModelSpec,
+    NextToken,
+    NextTokens,
     Notice,
     Output,
     Prompt,
@@ -54,6 +56,7 @@ from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
 from jglue_app.ui.views.calibration import calibration_view
+from jglue_app.ui.views.first import first_card
 from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view
 from jglue_app.ui.views.matrix import score_matrix
 from jglue_app.ui.views.pieces import pieces, special_pieces
@@ -799,23 +802,28 @@ def test_the_scoreboard_shows_scores_differences_and_where_the_data_came_from() 
     comparison = compare_runs(run(["含意", "含意", "中立です", "？"]), run(["含意", "中立", "中立", "矛盾"], OTHER))
     payload = board(comparison.a, comparison.b, comparison, "en")
     (line,) = payload["rows"]
-    assert line["source"] == "sample"
-    assert [side["value"] for side in line["sides"]] == ["0.250", "1.000"]
-    assert line["sides"][0]["detail"] == "4 items · lenient 0.500 · not readable strictly 2"
+    assert (payload["source"], line["source"]) == ("sample", "")
+    values = {name: [cell["value"] for cell in cells] for name, cells in line["cells"].items()}
+    assert values == {"strict": ["0.250", "1.000"], "lenient": ["0.500", "1.000"]}
+    assert line["details"][0] == {"side": "A", "text": "4 items · not readable strictly 2"}
     assert line["difference"] == "+0.750"
     assert line["floor"] == "0.500"
     counts = [[(p["name"], p["count"]) for p in picture["parts"]] for picture in payload["pictures"]]
     assert counts == [[("correct", 1), ("wrong_form", 1), ("wrong", 1), ("unreadable", 1)], [("correct", 4)]]
     text = read(views.render("board", payload, "en"))
-    assert "JNLI sample accuracy 0.250" in text
-    assert "Protocol: official" in text
+    assert text.startswith("Scoreboard sample Protocol: official")
+    # Strict, then lenient; Wilson of 1, 4 and 2 of 4.
+    assert (
+        "JNLI accuracy A 0.250 [0.046, 0.699] B 1.000 [0.510, 1.000] "
+        "A 0.500 [0.150, 0.850] B 1.000 [0.510, 1.000] 0.500"
+    ) in text
     assert "Cannot tell yet" in text
     assert "Mean of the main metrics (JNLI (sample)): 0.250 [" in text
 
 
 def test_one_run_alone_has_a_scoreboard_without_a_difference() -> None:
     payload = board(report_run(run(["含意", "含意", "中立", "中立"])), None, None, "ja")
-    assert len(payload["rows"][0]["sides"]) == 1
+    assert [len(cells) for cells in payload["rows"][0]["cells"].values()] == [1, 1]
     html = views.render("board", payload)
     assert "差（B−A）" not in html
     assert "jg-tag-b" not in html
@@ -864,7 +872,7 @@ def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written
     data = RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)
     payload = board(report_run(data), None, None, "ja")
     assert [line["title"] for line in payload["notices"]] == ["JNLI", "JNLI"]
-    assert payload["rows"][0]["sides"][0]["mark"] == "基準点（いつも同じ答え）と差がない"
+    assert payload["rows"][0]["marks"] == [{"side": "A", "text": "差がない"}]
     text = read(views.render("board", payload))
     assert "正解率 0.400 は、いつも同じ答えを出すときのスコア 0.500 と区別できません。" in text
     assert "対数尤度：正解率 0.500" in text
@@ -881,18 +889,18 @@ def test_a_score_above_the_floor_has_no_mark_and_one_below_says_so() -> None:
         board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, made)), None, None, "ja")["rows"][0]
         for made in (right, wrong)
     ]
-    assert [line["sides"][0]["mark"] for line in marks] == ["", "基準点に届かない"]
+    assert [line["marks"] for line in marks] == [[], [{"side": "A", "text": "届かない"}]]
 
 
 def test_a_ranking_on_the_floor_does_not_mark_the_score_of_the_texts() -> None:
     asks = {str(i): item(str(i), LABELS[i % 2]) for i in range(40)}
     records = [record(str(i), ANSWERS[i % 2], FIRST_IS_WRONG) for i in range(40)]
     payload = board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)), None, None, "ja")
-    assert payload["rows"][0]["sides"][0]["mark"] == ""
+    assert payload["rows"][0]["marks"] == []
     assert [line["text"].startswith("対数尤度：正解率 0.500") for line in payload["notices"]] == [True]
 
 
-def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_below_zero() -> None:
+def test_similarities_without_a_correlation_are_marked() -> None:
     data = similarities({float(i): "2.0" if i % 2 else "3.0" for i in range(6)})
     payload = board(report_run(data), None, None, "ja")
     assert [line["metric"] for line in payload["rows"]] == [
@@ -900,8 +908,7 @@ def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_b
         "スピアマン相関（Spearman correlation）",
     ]
     assert [line["title"] for line in payload["rows"]] == ["JSTS", ""]
-    assert [line["sides"][0]["mark"] for line in payload["rows"]] == ["0 と区別できない"] * 2
-    assert [line["sides"][0]["range"]["zero"] for line in payload["rows"]] == ["50.0"] * 2
+    assert [line["marks"][0]["text"] for line in payload["rows"]] == ["0 と区別できない"] * 2
     assert [line["floor"] for line in payload["rows"]] == ["–"] * 2
     text = read(views.render("board", payload))
     assert "は 0 と区別できません。答えた数が類似度を表しているとは言えません。" in text
@@ -910,9 +917,9 @@ def test_similarities_without_a_correlation_are_marked_and_their_scale_reaches_b
 
 def test_unreadable_similarities_are_counted_and_filled_in_beside() -> None:
     data = similarities({0.0: "0", 1.0: "1", 2.0: "？", 3.0: "3", 4.0: "4"})
-    detail = board(report_run(data), None, None, "en")["rows"][0]["sides"][0]["detail"]
+    detail = board(report_run(data), None, None, "en")["rows"][0]["details"][0]["text"]
     # r of (0, 1, 2.5, 3, 4) with (0, 1, 2, 3, 4): 10 / √(10 · 10.2).
-    assert detail == f"4 items · lenient 1.000 · filled with 2.5 {10 / math.sqrt(102):.3f} · not readable strictly 1"
+    assert detail == f"4 items · filled with 2.5 {10 / math.sqrt(102):.3f} · not readable strictly 1"
 
 
 def test_people_and_fine_tuned_models_stand_beside_official_items_alone() -> None:
@@ -951,7 +958,10 @@ def test_a_ranking_alone_is_scored_as_such() -> None:
     records = [record(id_, None, RIGHT if i else FIRST_IS_WRONG) for i, id_ in enumerate(asks)]
     payload = board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)), None, None, "en")
     (line,) = payload["rows"]
-    assert [(side["value"], side["detail"]) for side in line["sides"]] == [("0.750", "4 items · log-likelihood")]
+    assert {name: cells[0]["value"] for name, cells in line["cells"].items()} == {"choose": "0.750"}
+    assert [detail["text"] for detail in line["details"]] == ["4 items"]
+    # All are neutral: Wilson to 0.954, and always saying that scores 1.
+    assert line["marks"] == [{"side": "A", "text": "below it"}]
 
 
 @pytest.mark.parametrize("lang", ["ja", "en"])
@@ -1362,6 +1372,60 @@ def test_tokens_show_what_would_be_invisible() -> None:
     assert [token["tint"] for token in found] == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
+INFO = ModelInfo("m", "c", "float32", "cpu", 100, "", False, "", False, 0)
+
+
+def foreseen(ids: tuple[int, ...] = (0, 1, 2, 3)) -> Foreseen:
+    """What is expected in the prompt 犬 が⏎ 走 of four ids, of which the last two make one character."""
+    tokens = (Token((0,), "犬", True), Token((1,), "が\n", False), Token((2, 3), "走", False))
+    inspected = Inspected(asked(item("1", "neutral")), tokens, 4, (), 5, None, ())
+
+    def place(*likely: tuple[str, float, int]) -> tuple[NextToken, ...]:
+        return tuple(NextToken(text, math.log(share), id_) for text, share, id_ in likely)
+
+    top = ((), place((" が\n", 0.5, 1), ("\u202e", 0.25, 9)), place(("<b>", 1.0, 7)), (), place(("る", 0.9, 5)))
+    return Foreseen(inspected, NextTokens(ids, top, (None, math.log(0.5), math.log(1e-4), 0.0)), INFO)
+
+
+def test_the_next_tokens_are_those_of_each_place_with_what_stands_there_marked() -> None:
+    found = foreseen()
+    payload = prompt.prompt_view(found.inspected, "label", "A", "ja", found)
+    places = payload["next"]["places"]
+    assert list(places) == ["end", "0", "1", "2"]
+    assert places["end"] == {"title": "「ここから答え」で来やすいトークン", "own": -1, "rows": [["る", "5", "90.0"]]}
+    assert places["0"]["rows"] == [] and "犬 は先頭" in places["0"]["title"]
+    # White space is seen, and what would turn the line around is a sign.
+    assert places["1"]["rows"] == [["␣が⏎", "1", "50.0"], ["‹U+202E›", "9", "25.0"]]
+    assert (places["1"]["own"], places["1"]["title"]) == (0, "ここで来やすいと見たトークン（実際は が⏎、50.0%）")
+    # Of a character of two ids the place of the first; what stands there is not among the likely ones.
+    assert (places["2"]["own"], places["2"]["rows"]) == (-1, [["<b>", "7", "100.0"]])
+    assert "<0.1%" in places["2"]["title"]
+    html = views.render("prompt_tokens", payload)
+    assert [token["place"] for token in payload["tokens"]] == [0, 1, 2]
+    assert html.count("data-place=") == 4
+    assert "<b>" not in html.split("data-places=")[1].split("data-known")[0]
+    assert "る 5 90.0%" in read(html)
+
+
+def test_where_the_places_are_not_those_of_the_tokens_the_end_alone_is_shown() -> None:
+    found = foreseen(ids=())
+    view = prompt.prompt_view(found.inspected, "label", "A", "en", found)["next"]
+    assert list(view["places"]) == ["end"]
+    assert not view["known"]
+    assert "at the end of the prompt alone" in view["note"]
+
+
+def test_an_own_item_has_no_id_and_without_a_gold_answer_no_verdict() -> None:
+    own = replace(item("1", "neutral"), id=TYPED, gold=())
+    row = answered("1", "neutral", "中立")
+    tried = Tried(ScoredItem(own, row.record, official(TASKS["jnli"], own, row.record)), INFO, "label")
+    payload = prompt.answers_view({"A": tried}, "ja")
+    assert (payload["id"], payload["gold"], payload["protocols"]) == ("自分の問題", "分からない（採点しない）", [])
+    text = read(views.render("item", payload))
+    assert "採点対象なし" in text
+    assert "neutral" in text  # As it was read.
+
+
 def test_of_a_long_prompt_the_beginning_and_the_end_are_drawn() -> None:
     payload = looked_at([Token((i,), f"t{i}.", False) for i in range(3_500)])
     texts = [token["text"] for token in payload["tokens"]]
@@ -1428,6 +1492,8 @@ def everything(text: str) -> dict[str, list[str]]:
     ]
     failed = Record("s", "jnli", text, asked(nli, text), None, RunError(text, text))
     rows.append(ScoredItem(nli, failed, official(TASKS["jnli"], nli, failed)))
+    of_a = {one.item.task: {text: one} for one in rows[:3]}
+    of_b = {"jnli": {text: rows[3]}}
     lab = {"task": text, "id": text, "a": text, "b": text}
     seen = [
         html_of([SideView("A", text, one, text, text, everyones(one)), SideView("B", text, None)], source=text, lab=lab)
@@ -1455,6 +1521,7 @@ def everything(text: str) -> dict[str, list[str]]:
     return {
         "item": seen,
         "board": [views.render("board", {**payload, "links": True})],
+        "first": [views.render("first", first_card(a, b, comparison, (of_a, of_b), "ja"))],
         "groups": [
             views.render(
                 "groups",
@@ -1544,6 +1611,19 @@ def everything(text: str) -> dict[str, list[str]]:
         ],
         "prompt_tokens": [
             views.render("prompt_tokens", looked_at(tokens, [LegalAnswer(text, 1, True)], [finding], (text,))),
+        ],
+        "next_tokens": [
+            views.render(
+                "next_tokens",
+                {
+                    "next": {
+                        "end": {"title": text, "rows": [[text, "1", "9.0"]]},
+                        "places": {"end": {"title": text, "own": -1, "rows": [[text, "1", "9.0"]]}},
+                        "note": text,
+                        "known": True,
+                    }
+                },
+            )
         ],
         "sweep": [views.render("sweep", sweep.sweep_view([swept_row], "jnli", "en"))],
         "ranking": [

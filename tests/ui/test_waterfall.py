@@ -15,6 +15,7 @@ from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.decisions import DECISIONS, GENERATION, VALUES, decision_text, decisions_of, step_list
 from jglue_app.scoring.protocols.text_normalization import STEPS
 from jglue_app.scoring.rules import RULES
+from jglue_app.scoring.types import CodeSource
 from jglue_app.scoring.waterfall import explain, explainable, unexplained
 from jglue_app.types import Record
 from jglue_app.ui import views
@@ -102,3 +103,17 @@ def _without(record: Record, *, logprobs: bool) -> Record:
         return record
     output = replace(record.output, choice_logprobs=None) if logprobs else replace(record.output, text=None)
     return replace(record, output=output)
+
+
+def test_the_source_of_a_decision_is_a_link_to_its_lines() -> None:
+    assert CodeSource("wandb/llm-leaderboard", "43a75f6", "src/a.py", "12–30").url == (
+        "https://github.com/wandb/llm-leaderboard/blob/43a75f6/src/a.py#L12-L30"
+    )
+    assert CodeSource("a/b", "main, 2025", "c.py", "7").url == "https://github.com/a/b/blob/main/c.py#L7"
+    assert CodeSource("a/b", "v1", "c.py").url == "https://github.com/a/b/blob/v1/c.py"
+    assert (
+        CodeSource("flexeval 0.18.3", "", "flexeval/x.py", "62–65").url == "https://pypi.org/project/flexeval/0.18.3/"
+    )
+    html = views.render("decisions", decisions_view("flexeval", "ja"), "ja")
+    assert 'target="_blank" rel="noopener noreferrer"' in html
+    assert html.count("<a ") == html.count('href="https://pypi.org/project/flexeval/')

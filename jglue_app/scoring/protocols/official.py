@@ -27,6 +27,8 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
     JSTS it is left out of the correlation and counted. An error and a prompt that did not fit are no answers and have
     no score. The cosine of two embeddings is taken as it is: it has one reading, and is neither right nor wrong.
     """
+    if item.gold == ():
+        return _without_gold(task, item, record)
     output = record.output
     choice = best_choice(item, record)
     if output is None or (output.text is None and choice is None):
@@ -49,6 +51,25 @@ def judge(task: Task, item: Item, record: Record) -> Judgement:
         else _outcome(task, item, read, output.finish == "length"),
         choice,
     )
+
+
+def _without_gold(task: Task, item: Item, record: Record) -> Judgement:
+    """How an answer is read to an item of which no right answer is known: neither right nor wrong."""
+    output, choice = record.output, best_choice(item, record)
+    if output is None or (output.text is None and choice is None):
+        return no_answer(NAME, "error")
+    if output.finish == "overflow":
+        return no_answer(NAME, "overflow", choice)
+    if output.text is None:
+        return no_answer(NAME, "unscored", choice)
+    if is_cosine(record):
+        return _cosine(output.text)
+    read = read_output(task, item, record)
+    shapeless: dict[str, Outcome] = {"empty": "empty", "unfinished_thought": "unfinished_thought"}
+    outcome = shapeless.get(read.lenient.status, "unscored")
+    if outcome == "unscored" and read.lenient.value is None:
+        outcome = "truncated" if output.finish == "length" else "unreadable"
+    return Judgement(NAME, read.strict, read.lenient, {}, {}, outcome, choice)
 
 
 def _cosine(text: str) -> Judgement:

@@ -84,7 +84,8 @@ def _runs_and_items(state: AppState) -> tuple[Callable[..., Any], ...]:
         left = state.judged(owner, a, requested_only=True)
         right = state.judged(owner, b, requested_only=True) if b else None
         rows = item_rows(left, right, "en")
-        return [{ROW_NAMES[k]: v for k, v in row.items()} for row in rows if filter == "all" or filter in row["f"]]
+        wanted = [row for row in rows if filter == "all" or filter in row["f"]]
+        return [{name: row[key] for key, name in ROW_NAMES.items() if key in row} for row in wanted]
 
     def item(request: gr.Request, run: str, task: str, item_id: str) -> dict[str, Any]:
         """One item of a run: its fields, the prompt as the model saw it, the raw output, and how every protocol reads

@@ -233,8 +233,9 @@ function notes({ props, watch }) {
 // --- a run -------------------------------------------------------------------------------------------------
 
 // What is redrawn twice a second stays unfolded where somebody has unfolded it.
+const BAR = 110;
+let unfolded = false;
 function status({ element, watch }) {
-  let unfolded = false;
   element.addEventListener("toggle", (event) => {
     if (event.target.matches("[data-jg-keep]") && event.target.isConnected) unfolded = event.target.open;
   }, true);
@@ -246,10 +247,11 @@ function status({ element, watch }) {
 
 // While a run goes on, nothing on its tab moves: what is drawn anew keeps at least the height that it had. The height
 // is given back when the visitor next does something after the end.
-const RESERVED = 104;
 let held = [], holder = null;
+const panelOf = (button) => button?.closest("[role=tabpanel]") ?? document.body;
 function release() {
   for (const part of held) part.style.minHeight = "";
+  panelOf(holder).classList.remove("jg-held");
   held = [];
   holder = null;
 }
@@ -257,13 +259,17 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest?.("button.jg-run-button");
   if (!button || button.classList.contains("stop")) return;
   release();
+  unfolded = false;
   holder = button;
-  const panel = button.closest("[role=tabpanel]") ?? document.body;
+  // The bar of the run lies at the foot of the window; the button stays in sight above it.
+  const hidden = button.getBoundingClientRect().bottom + BAR - window.innerHeight;
+  if (hidden > 0) window.scrollBy(0, hidden);
+  const panel = panelOf(button);
+  panel.classList.add("jg-held");
   for (const part of panel.querySelectorAll(".block[id]")) {
     if (!part.querySelector(":scope > .html-container, :scope > div > .html-container")) continue;
-    const height = part.classList.contains("jg-run-status") ? Math.max(RESERVED, part.offsetHeight) : part.offsetHeight;
-    if (!height) continue;
-    part.style.minHeight = height + "px";
+    if (!part.offsetHeight) continue;
+    part.style.minHeight = part.offsetHeight + "px";
     held.push(part);
   }
 });

@@ -1,19 +1,32 @@
 // --- an item: opening it, its marks and note -----------------------------------------------------------------
 const MOST_KEPT = 60;
+const FRESH = 300;
 const kept = new Map();
 
 // The item as the server draws it, every text escaped. Those that are likely to be opened next are fetched before.
-function fetched(row) {
+function fetched(row, anew = false) {
   const name = key(row);
-  if (!kept.has(name)) {
+  if (anew || !kept.has(name)) {
+    kept.delete(name);
     if (kept.size >= MOST_KEPT) kept.delete(kept.keys().next().value);
-    const answer = server.item({ a: state.value.a, b: state.value.b, task: row.k, id: row.i, protocol: state.value.protocol });
-    kept.set(name, answer.catch(() => null).then((found) => {
-      if (!found?.html && kept.get(name)) kept.delete(name);
+    const { a, b, protocol } = state.value;
+    const answer = server.item({ a, b, protocol, task: row.k, id: row.i }).catch(() => null);
+    const html = answer.then((found) => {
+      if (!found?.html && kept.get(name)?.html === html) kept.delete(name);
       return found?.html ?? null;
-    }));
+    });
+    kept.set(name, { html, since: performance.now() });
   }
   return kept.get(name);
+}
+
+function show(row, html) {
+  if (html === null) trigger("option_select", { task: row.k, id: row.i, a: state.value.a, b: state.value.b });
+  else if (shownKey() === key(row) && globalThis.jgItem === html) arrived();
+  else {
+    globalThis.jgItem = html;
+    trigger("select", { task: row.k, id: row.i });
+  }
 }
 
 async function open(row, { scroll = true, named = true, focus = false } = {}) {
@@ -21,15 +34,15 @@ async function open(row, { scroll = true, named = true, focus = false } = {}) {
   state.chosen = key(row);
   draw();
   if (named) remember({ item: state.chosen });
-  const html = await fetched(row);
+  const found = fetched(row);
+  const html = await found.html;
   // Another one was chosen meanwhile.
   if (state.chosen !== key(row)) return;
   focusNext = focus;
-  if (html === null) trigger("option_select", { task: row.k, id: row.i, a: state.value.a, b: state.value.b });
-  else if (shownKey() === state.chosen && globalThis.jgItem === html) arrived();
-  else {
-    globalThis.jgItem = html;
-    trigger("select", { task: row.k, id: row.i });
+  show(row, html);
+  // What was fetched a while ago may have changed: the run was deleted, or marked in another window.
+  if (performance.now() - found.since > FRESH) {
+    fetched(row, true).html.then((now) => { if (state.chosen === key(row) && now !== html) show(row, now); });
   }
   if (scroll && window.innerWidth < 1000) {
     document.querySelector("#item")?.scrollIntoView({ behavior: gently(), block: "start" });
@@ -49,6 +62,11 @@ function arrived() {
   const item = shownItem();
   for (const prompt of item.querySelectorAll(".jg-prompt")) prompt.scrollTop = prompt.scrollHeight;
   for (const box of item.querySelectorAll("[data-jg-diff]")) box.checked = Boolean(diffs[box.dataset.jgDiff]);
+  // At an end of the list the button to the next item does nothing, and says so.
+  for (const button of item.querySelectorAll("[data-jg-step]")) {
+    const to = here() + Number(button.dataset.jgStep);
+    button.setAttribute("aria-disabled", String(to < 0 || to >= state.rows.length));
+  }
   if (focusNext) item.focus();
   focusNext = false;
 }
@@ -100,6 +118,7 @@ function save(target) {
 // --- what the buttons of the page do --------------------------------------------------------------------------------
 const actions = {
   step: (target) => {
+    if (target.getAttribute("aria-disabled") === "true") return;
     move(here() + Number(target.dataset.jgStep), 0);
     target.focus?.();
   },
@@ -133,10 +152,10 @@ document.addEventListener("keydown", saveByKey);
 
 // What a report of this comparison has to show: its runs, and the items where these are not all that are stored.
 view.jgShown = () => {
-  const { a, b, part } = state.value ?? {};
+  const { a, b, part, protocol } = state.value ?? {};
   const items = {};
   for (const row of part ? state.all : []) (items[row.k] ??= []).push(row.i);
-  return { a, b, items: part ? items : null };
+  return { a, b, protocol, items: part ? items : null };
 };
 
 // --- a new value ------------------------------------------------------------------------------------------------

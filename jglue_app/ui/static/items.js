@@ -77,7 +77,7 @@ function option(row, i) {
   made.setAttribute("aria-posinset", String(i + 1));
   select(made, row);
   const head = make("div", "jg-row-head");
-  head.append(make("span", "jg-row-task", row.t), make("span", "jg-row-id", row.i), signsOf(row),
+  head.append(make("span", "jg-row-task", row.t), make("span", "jg-row-id", state.value.ids[row.i] ?? row.i), signsOf(row),
     make("span", "jg-row-gold", (words().gold ?? "") + " " + row.g));
   made.append(head, make("div", "jg-row-question", row.q));
   const said = make("div", "jg-row-said");

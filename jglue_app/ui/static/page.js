@@ -160,4 +160,18 @@
     if (changes.some((change) => [...change.addedNodes].some((node) => node.querySelector?.(".toast-body")
       || node.closest?.(".toast-body")))) said();
   }).observe(document.body, { childList: true, subtree: true });
+
+  // A result that a button has asked for: its heading comes into view and gets the focus, unless the visitor has gone on
+  // to something else in the meantime.
+  globalThis.jgBringIntoView = (button, place) => {
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      const heading = document.querySelector(`#${place} :is(h3, h4)`);
+      const focused = document.activeElement;
+      if (!heading || (focused && focused !== document.body && focused.id !== button)) return;
+      heading.tabIndex = -1;
+      heading.focus({ preventScroll: true });
+      const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      heading.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+    }));
+  };
 }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from urllib.parse import quote
+
 import gradio as gr
 
 from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.scoring.protocols.decisions import decisions_of
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import PRIVATE
@@ -22,7 +26,20 @@ def build(state: AppState, t: T) -> None:
         for name in SECTIONS:
             gr.Markdown(t(f"about_{name}"))
             if name == "protocols":
+                gr.Markdown(_systems())
                 _decisions(t)
+            if name == "programs" and (space := os.environ.get("SPACE_ID")):
+                gr.Markdown(f"[README.md](https://huggingface.co/spaces/{quote(space)}/blob/main/README.md)")
+
+
+def _systems() -> str:
+    """Links to the code of the systems whose protocols these are."""
+    found: dict[str, str] = {}
+    for protocol in PROTOCOLS.values():
+        for source in (d.source for task in protocol.rules for d in decisions_of(protocol, task) if d.source):
+            is_package = "/" not in source.repository
+            found[source.repository] = source.url if is_package else f"https://github.com/{source.repository}"
+    return " · ".join(f"[{name}]({url})" for name, url in sorted(found.items()))
 
 
 def _decisions(t: T) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import gradio as gr
@@ -10,35 +10,36 @@ from gradio.blocks import Block
 
 from jglue_app.backends.named_models import model_ids
 from jglue_app.errors import JglueAppError, UnknownNameError
-from jglue_app.messages import listed, say, word
+from jglue_app.messages import say, word
 from jglue_app.results import showcase
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import from_url_query
-from jglue_app.scoring.protocols import PROTOCOLS
-from jglue_app.ui import controls, price_box, run_button, views
+from jglue_app.ui import run_button, views
 from jglue_app.ui.address import Address, from_query
-from jglue_app.ui.controls import DEFAULT_B, DEFAULT_ITEMS, RunControls, SideControls, T, pane
+from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
-from jglue_app.ui.form import RequestForm, notes_beside
+from jglue_app.ui.form import RequestForm
 from jglue_app.ui.guard import errors_shown_in
-from jglue_app.ui.item_server import server_functions
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.prompt_check import PromptCheck
 from jglue_app.ui.run_button import STOP_WORDS, Drawing, RunButton
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import report_controls
+from jglue_app.ui.tabs.compare_controls import (
+    DEFAULT,
+    form_parts,
+    in_sight,
+    item_list,
+    limits_html,
+    protocol_choice,
+    stored_pairs,
+)
 from jglue_app.ui.tabs.compare_panel import KIND, OFFICIAL, ComparisonPanel, names_of, pair_of, request_of
 from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html, setup_html
 from jglue_app.ui.visitor import language, page_id, visitor_id
-
-DEFAULT = RunRequest(limit=DEFAULT_ITEMS, b=DEFAULT_B)
-ITEM_SCRIPTS = ("items.js", "item_filters.js", "item_open.js")
-"""Parts of one script, in this order."""
-Parts = tuple[RunControls, SideControls, gr.Checkbox, SideControls]
-"""Questions, A, whether there is a B, and B."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +96,7 @@ class CompareTab:
         press = errors_shown_in(self.panel.status, self.press)
         self.run.button.click(press, {*inputs, self.run.button}, followed, **FOLLOWS_JOB, trigger_mode="multiple")
         self.run.switch.click(errors_shown_in(self.panel.status, self.start), inputs, followed, **FOLLOWS_JOB)
-        self.report.connect(self.state)
+        self.report.connect_to_list(self.state)
         self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **PRIVATE)
         choose = errors_shown_in(self.panel.status, self.choose_protocol)
         self.panel.protocol.input(choose, self.panel.protocol, self.panel.components, **PRIVATE)
@@ -255,7 +256,7 @@ class CompareTab:
         """What a page shows first: the runs of its address, the visitor's run, the request of a link, or a shipped
         pair."""
         lang, owner, page = language(request), visitor_id(request), page_id(request)
-        limits: Updates = {self.limits: _limits_html(self.state, lang) if self.state.settings.public else ""}
+        limits: Updates = {self.limits: limits_html(self.state, lang) if self.state.settings.public else ""}
         limits |= self.run.looks(owner, lang)
         job = self.state.jobs.latest(owner, KIND)
         try:
@@ -301,21 +302,25 @@ def build(state: AppState, t: T) -> CompareTab:
             verdict, says = pane("verdict"), pane("run-says")
             limits = pane("limits", visible=state.settings.public)
             with gr.Accordion(t("settings"), open=False, elem_id="settings") as around_form:
-                parts = _form(state, t)
+                parts = form_parts(state, t)
                 repeat = pane("repeat")
-            form = _in_sight(parts, places, t)
-        pairs = _pairs(t)
-        protocol = _protocols(t)
+            form = in_sight(parts, places, t)
+        pairs = stored_pairs(t)
+        protocol = protocol_choice(t)
         origin = pane("origin")
     status = run_button.status_pane("status")
     board = pane("board")
-    gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
+    with gr.Row(elem_classes="jg-top"):
+        with gr.Column(scale=5, min_width=200):
+            gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
+        with gr.Column(scale=2, min_width=220):
+            report = report_controls.build(t)
     with gr.Row(elem_classes="jg-explore"):
         with gr.Column(scale=3, min_width=330, elem_classes="jg-explore-list"):
             items = item_list(state)
         with gr.Column(scale=6, min_width=330):
-            item = pane("item")
-    report = report_controls.build(t)
+            # Where its buttons for images to share are first drawn; they are in the first card too.
+            item = pane("item", js_on_load=(views.STATIC / "share.js").read_text("utf-8"))
     tab = CompareTab(
         state=state,
         setup=setup,
@@ -344,78 +349,6 @@ def build(state: AppState, t: T) -> CompareTab:
     return tab
 
 
-def _form(state: AppState, t: T) -> Parts:
-    """The controls of the form."""
-    settings = state.settings
-    with gr.Row(elem_classes="jg-controls"):
-        with gr.Column(min_width=280):
-            gr.Markdown(t("what"), elem_classes="jg-section")
-            run = controls.questions(settings, t)
-        with gr.Column(min_width=280):
-            gr.Markdown(t("side_a"), elem_classes=["jg-section", "jg-section-a"])
-            a = controls.side(settings, t, DEFAULT.a, "a", device=state.device)
-        with gr.Column(min_width=280):
-            gr.Markdown(t("side_b"), elem_classes=["jg-section", "jg-section-b"])
-            use_b = gr.Checkbox(True, label=t("use_b"), elem_id="use-b")
-            b = controls.side(settings, t, DEFAULT_B, "b", same=True, device=state.device)
-    return run, a, use_b, b
-
-
-def _in_sight(parts: Parts, places: Sequence[gr.Column], t: T) -> RequestForm:
-    """The form, with both models and the number of items, which most visitors change alone, before the rest of it."""
-    run, a, use_b, b = parts
-    models = [(a.by_name["model"], "side_a", "jg-section-a"), (b.by_name["model"], "side_b", "jg-section-b")]
-    for place, (component, title, side) in zip(places, models, strict=False):
-        component.unrender()  # type: ignore[no-untyped-call]
-        with place:
-            gr.Markdown(t(title), elem_classes=["jg-section", side])
-            component.render()  # type: ignore[no-untyped-call]
-    limit = run.by_name["limit"]
-    limit.unrender()  # type: ignore[no-untyped-call]
-    with places[-1]:
-        limit.render()  # type: ignore[no-untyped-call]
-    with places[0]:
-        price = price_box.build(t, run.by_name["budget"], "")
-    return RequestForm(run, a, notes_beside(), price, use_b, b)
-
-
-def _pairs(t: T) -> gr.Dropdown:
-    """The comparisons that came with the application."""
-    return gr.Dropdown(
-        [(t(f"showcase_{pair.name}"), pair.name) for pair in showcase.PAIRS],
-        value=showcase.PAIRS[0].name,
-        label=t("showcase_pick"),
-        elem_id="pairs",
-        filterable=False,
-        visible=showcase.is_available(),
-        min_width=260,
-    )
-
-
-def _protocols(t: T) -> gr.Dropdown:
-    """What all answers in sight are judged by."""
-    return gr.Dropdown(
-        list(PROTOCOLS),
-        value=OFFICIAL,
-        label=t("protocol"),
-        elem_id="compare-protocol",
-        filterable=False,
-        min_width=160,
-    )
-
-
-def item_list(state: AppState) -> gr.HTML:
-    """The list of items; `static/items.js` and the two scripts after it draw its value."""
-    return gr.HTML(
-        None,
-        html_template='<div class="jg-tools"></div><div class="jg-list" role="listbox" tabindex="0"></div>',
-        js_on_load="".join((views.STATIC / name).read_text("utf-8") for name in ITEM_SCRIPTS),
-        server_functions=server_functions(state),
-        apply_default_css=False,
-        elem_id="items",
-    )
-
-
 def _address(request: gr.Request) -> Address:
     """What the address of a page names; nothing where it cannot be read, which `on_load` tells."""
     try:
@@ -434,17 +367,3 @@ def _check_models(state: AppState, linked: RunRequest | None) -> None:
     for side in linked.sides.values() if linked and state.settings.public else ():
         if side.model not in (known := model_ids(state.settings)):
             raise UnknownNameError("model", side.model[:100], known)
-
-
-def _limits_html(state: AppState, lang: str) -> str:
-    """What a public server does not do, said beforehand."""
-    settings, names = state.settings, model_ids(state.settings)
-    minutes = round((settings.max_seconds or 0) / 60)
-    lines = [
-        word("public_models", lang).format(len(names), listed(names, lang)),
-        word("public_items", lang).format(settings.max_items, minutes),
-        word("public_one", lang),
-        word("public_own", lang),
-    ]
-    line = word("public_line", lang).format(len(names), settings.max_items, minutes)
-    return views.render("limits", {"line": line, "lines": lines}, lang)

@@ -45,7 +45,7 @@ class CourseTab:
 
     def connect(self) -> None:
         """Listen to the events."""
-        views_of_step = [self.text, self.live, self.status, self.result]
+        views_of_step = [self.text, self.live, self.status, self.result, self.next]
         self.step.change(self.turn_to, self.step, views_of_step, **PRIVATE)
         gr.on(None, self.show, self.step, views_of_step, **PRIVATE)
         self.next.click(_name_after, self.step, self.step, api_visibility="private", queue=False)
@@ -56,12 +56,14 @@ class CourseTab:
     def show(self, request: gr.Request, name: str) -> Updates:
         """A step with its stored answers."""
         self.state.set_current_view(page_id(request), VIEW, name)
-        step = _step(name)
+        step, lang = _step(name), language(request)
+        is_last = step is STEPS[-1]
         return {
-            self.text: step_html(self.state, visitor_id(request), step, language(request)),
-            self.live: live_html(step, language(request)),
+            self.text: step_html(self.state, visitor_id(request), step, lang),
+            self.live: live_html(step, lang),
             self.status: "",
             self.result: "",
+            self.next: gr.update(interactive=not is_last, value=word("course_end" if is_last else "course_next", lang)),
         }
 
     def turn_to(self, request: gr.Request, name: str) -> Updates:
@@ -115,7 +117,7 @@ def _step(name: str) -> Step:
 
 def _name_after(name: str) -> str:
     names = [step.name for step in STEPS]
-    return names[(names.index(name) + 1) % len(names)] if name in names else names[0]
+    return names[min(names.index(name) + 1, len(names) - 1)] if name in names else names[0]
 
 
 def step_html(state: AppState, owner: str, step: Step, lang: str) -> str:

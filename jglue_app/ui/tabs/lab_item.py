@@ -14,19 +14,20 @@ from jglue_app import prompt_lab
 from jglue_app.backends.named_models import model_ids
 from jglue_app.data import files
 from jglue_app.errors import InputError, JglueAppError, StoreError
-from jglue_app.messages import bracketed, word
-from jglue_app.prompts.formats import FORMATS
-from jglue_app.runs.request import MAX_SHOTS, Side
+from jglue_app.messages import word
+from jglue_app.prompt_lab import Foreseen
+from jglue_app.runs.request import Side
 from jglue_app.tasks import TASKS, get_task
-from jglue_app.types import Item, PromptSpec, is_sample
+from jglue_app.types import Item, is_sample
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import FOLLOWS_JOB, PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.lab_jobs import ANSWER, INSPECT, inspect_prompt, read_budget, start_answer
+from jglue_app.ui.lab_jobs import ANSWER, INSPECT, inspect_prompt, read_budget, start_answer, start_foresight
 from jglue_app.ui.progress import follow, progress_html, stop_handler, wait_for
 from jglue_app.ui.state import AppState
+from jglue_app.ui.tabs.lab_controls import GoldControls, PromptControls, gold_controls, prompt_controls
 from jglue_app.ui.views.prompt import answers_view, prompt_view
 from jglue_app.ui.views.request import side_text
 from jglue_app.ui.visitor import language, visitor_id
@@ -35,36 +36,9 @@ MAX_FIELDS = max(len(task.fields) for task in TASKS.values())
 MAX_LISTED = 200
 """Items offered in the list; any other can be named by its id."""
 FIRST_TASK = "jnli"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PromptControls:
-    """How one of the two sides asks the item."""
-
-    format: gr.Dropdown
-    style: gr.Dropdown
-    shots: gr.Slider
-
-    @property
-    def components(self) -> list[Component]:
-        """All of them."""
-        return [self.format, self.style, self.shots]
-
-    def read(self, values: Values, model: str) -> Side:
-        """The side that the values ask for; raises InputError."""
-        return controls.read_side(
-            {
-                "model": model,
-                "format": values[self.format],
-                "style": values[self.style],
-                "shots": values[self.shots],
-            }
-        )
-
-    def fill(self, prompt: PromptSpec, task: str) -> Updates:
-        """Values that lay an item out as a run did."""
-        shots = min(MAX_SHOTS, prompt.for_task(task).shots)
-        return {self.format: prompt.format, self.style: prompt.style, self.shots: shots}
+NOTHING_LOADED: tuple[str, dict[str, str]] = ("", {})
+BRING_INTO_VIEW = "() => globalThis.jgBringIntoView?.('%s', '%s')"
+"""Of a button and the place of its result; `static/page.js` has the function."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,12 +51,15 @@ class ItemTab:
     chosen: gr.Dropdown
     """Its value is the id of an item and, behind a blank, its question."""
     fields: list[gr.Textbox]
-    gold: gr.Textbox
+    gold: GoldControls
+    loaded: gr.State
+    """Id and fields of the item as it was chosen: once a field is another, the item is the visitor's own."""
     model: gr.Dropdown
     budget: gr.Number
     a: PromptControls
     b: PromptControls
     inspect: gr.Button
+    foresee: gr.Button
     run: gr.Button
     stop: gr.Button
     status: gr.HTML
@@ -92,13 +69,13 @@ class ItemTab:
     @property
     def inputs(self) -> list[Component]:
         """What is asked, and how."""
-        item = [self.task, self.data, self.chosen, *self.fields, self.gold]
+        item = [self.task, self.data, self.chosen, *self.fields, *self.gold.components, self.loaded]
         return [*item, self.model, *self.a.components, *self.b.components]
 
     def connect(self) -> None:
         """Listen to the events."""
         inputs: set[Block] = set(self.inputs)
-        texts = [self.status, *self.fields, self.gold]
+        texts = [self.status, *self.fields, *self.gold.components, self.loaded]
         load_items = errors_shown_in(self.status, self.load_items)
         # `input` is what people do; filling from elsewhere must not load another item over it.
         for component in (self.task, self.data):
@@ -107,9 +84,19 @@ class ItemTab:
         self.chosen.input(load_item, {self.task, self.data, self.chosen}, texts, **PRIVATE)
         gr.on(None, errors_shown_in(self.status, self.on_load), None, [self.chosen, *texts], **PRIVATE)
         inspect = errors_shown_in(self.status, self.show_tokens)
-        self.inspect.click(inspect, inputs, [self.status, self.tokens], concurrency_limit=8, **PRIVATE)
+        shown = self.inspect.click(inspect, inputs, [self.status, self.tokens], concurrency_limit=8, **PRIVATE)
+        foresee = errors_shown_in(self.status, self.show_next)
+        foreseen = self.foresee.click(foresee, {*inputs, self.budget}, [self.status, self.tokens], **FOLLOWS_JOB)
         ask = errors_shown_in(self.status, self.ask)
-        self.run.click(ask, {*inputs, self.budget}, [self.status, self.answers], **FOLLOWS_JOB)
+        answered = self.run.click(ask, {*inputs, self.budget}, [self.status, self.answers], **FOLLOWS_JOB)
+        for event, button, result in (
+            (shown, self.inspect, self.tokens),
+            (foreseen, self.foresee, self.tokens),
+            (answered, self.run, self.answers),
+        ):
+            event.then(None, None, None, js=BRING_INTO_VIEW % (button.elem_id, result.elem_id))
+        self.a.connect()
+        self.b.connect()
         self.stop.click(stop_handler(self.state, ANSWER), None, self.status, **FOLLOWS_JOB)
 
     # --- the item -------------------------------------------------------------------------------------------
@@ -144,9 +131,7 @@ class ItemTab:
             lines = 3 if len(text) > 60 else 1
             label = word(f"field_{name}", lang, default=name)
             updates[box] = gr.update(value=text, label=label, visible=True, lines=lines)
-        kinds = {"choice": " / ".join(item.choices), "score": "0–5", "span": word("gold_lines", lang)}
-        label = bracketed(word("gold", lang), kinds[TASKS[item.task].kind], lang)
-        return {**updates, self.gold: gr.update(value=prompt_lab.gold_as_typed(item), label=label)}
+        return {**updates, **self.gold.fill(item, lang), self.loaded: (item.id, dict(item.fields))}
 
     def fill_from(self, request: gr.Request, chosen: Mapping[str, Any]) -> Updates:
         """Values of `inputs` from an item of one or two stored runs, as it was chosen in the browser."""
@@ -185,8 +170,11 @@ class ItemTab:
         """
         task = get_task(str(values[self.task]))
         texts = {name: str(values[box] or "") for name, box in zip(task.fields, self.fields, strict=False)}
-        id_ = _id_in(values[self.chosen]) or prompt_lab.TYPED
-        item = prompt_lab.make_item(task, texts, str(values[self.gold] or ""), id_)
+        id_, fields = values[self.loaded] or NOTHING_LOADED
+        # An item of which a word was changed is another one, and the visitor's own.
+        own = not id_ or any(text.strip() != fields.get(name, "").strip() for name, text in texts.items())
+        gold = self.gold.read(values, task.name)
+        item = prompt_lab.make_item(task, texts, gold, prompt_lab.TYPED if own else id_)
         model = values[self.model]
         return item, {"A": self.a.read(values, model), "B": self.b.read(values, model)}
 
@@ -196,7 +184,7 @@ class ItemTab:
         """Both prompts token by token."""
         lang, data = language(request), str(values[self.data])
         reading: Updates = {self.status: views.note(word("lab_reading", lang))}
-        yield reading
+        yield {**reading, self.tokens: ""}
         item, sides = self._read(values)
 
         def work(job: Job) -> None:
@@ -205,6 +193,26 @@ class ItemTab:
         job = self.state.jobs.start_on_cpu(visitor_id(request), INSPECT, work)
         yield from wait_for(self.state, job, reading)
         yield {self.status: "", self.tokens: views.render("side_by_side", {"parts": job.result}, lang)}
+
+    def show_next(self, request: gr.Request, values: Values) -> Iterator[Updates]:
+        """Both prompts with the tokens that the model expects at each place."""
+        lang = language(request)
+        item, sides = self._read(values)
+        if sides["A"] == sides["B"]:
+            del sides["B"]
+        budget = read_budget(values[self.budget])
+        job = start_foresight(self.state, visitor_id(request), sides, item, str(values[self.data]), budget)
+
+        def draw(last: bool) -> Updates:
+            if not last or not job.result:
+                status = progress_html(job, lang, ahead=self.state.jobs.queue_position(job), done=" ")
+                return {self.status: status}
+            parts = [foreseen_html(found, sides[name], name, lang) for name, found in job.result.items()]
+            tokens = views.render("side_by_side", {"parts": parts}, lang)
+            return {self.status: "" if job.state == "done" else progress_html(job, lang), self.tokens: tokens}
+
+        yield {self.tokens: ""}
+        yield from follow(job, draw)
 
     def ask(self, request: gr.Request, values: Values) -> Iterator[Updates]:
         """Have the model answer the item in both ways, or in one if they are the same."""
@@ -219,6 +227,7 @@ class ItemTab:
             status, answers = answer_views(self.state, job, lang, last)
             return {self.status: status, self.answers: answers} if answers else {self.status: status}
 
+        yield {self.answers: ""}
         yield from follow(job, draw)
 
 
@@ -233,6 +242,12 @@ def answer_views(state: AppState, job: Job, lang: str, last: bool) -> tuple[str,
         return progress_html(job, lang, ahead=state.jobs.queue_position(job)), ""
     answers = views.render("item", answers_view(job.result, lang), lang) if job.result else ""
     return progress_html(job, lang, done=word("answered", lang)), answers
+
+
+def foreseen_html(found: Foreseen, side: Side, name: str, lang: str) -> str:
+    """One prompt token by token, with what the model expects at each place."""
+    payload = prompt_view(found.inspected, side_text(side, lang), name, lang, found)
+    return views.render("prompt_tokens", payload, lang)
 
 
 def inspected_html(state: AppState, side: Side, item: Item, name: str, lang: str, job: Job, data: str) -> str:
@@ -258,7 +273,8 @@ def build(state: AppState, t: T) -> ItemTab:
             )
             chosen = gr.Dropdown([], value=None, allow_custom_value=True, label=t("lab_pick"), elem_id="lab-item")
             fields = [gr.Textbox(label=f"{i}", lines=1, elem_id=f"lab-field-{i}") for i in range(MAX_FIELDS)]
-            gold = gr.Textbox(label=t("gold"), lines=1, elem_id="lab-gold")
+            gold = gold_controls(t)
+            loaded = gr.State(None)
         with gr.Column(min_width=300):
             gr.Markdown(t("lab_ways"), elem_classes="jg-section")
             model = gr.Dropdown(
@@ -270,34 +286,17 @@ def build(state: AppState, t: T) -> ItemTab:
                 elem_id="lab-model",
             )
             budget = gr.Number(0, minimum=0, label=t("lab_budget"), info=t("lab_budget_info"), elem_id="lab-budget")
-            a, b = _prompt_controls(t, "A", "plain"), _prompt_controls(t, "B", "alpaca")
+            a, b = prompt_controls(t, "A", "plain"), prompt_controls(t, "B", "alpaca")
     with gr.Row():
         inspect = gr.Button(t("lab_look"), variant="primary", elem_id="lab-look", scale=2)
+        foresee = gr.Button(t("lab_next"), elem_id="lab-next", scale=2)
         run = gr.Button(t("lab_run"), elem_id="lab-run", scale=2)
         stop = gr.Button(t("stop"), elem_id="lab-stop", scale=1)
-    status, answers, tokens = pane("lab-status"), pane("lab-answers"), pane("lab-tokens")
+    status, answers = pane("lab-status"), pane("lab-answers")
+    tokens = pane("lab-tokens", js_on_load=(views.STATIC / "lab.js").read_text("utf-8"))
     tab = ItemTab(
-        *(state, task, data, chosen, fields, gold, model, budget, a, b),
-        *(inspect, run, stop, status, answers, tokens),
+        *(state, task, data, chosen, fields, gold, loaded, model, budget, a, b),
+        *(inspect, foresee, run, stop, status, answers, tokens),
     )
     tab.connect()
     return tab
-
-
-def _prompt_controls(t: T, name: str, format: str) -> PromptControls:
-    with gr.Column(elem_classes=["jg-way", f"jg-way-{name.lower()}"]):
-        gr.Markdown(f"**{name}**", elem_classes="jg-way-name")
-        with gr.Row():
-            formats = gr.Dropdown(
-                list(FORMATS), value=format, label=t("format"), elem_id=f"lab-format-{name}", min_width=120
-            )
-            style = gr.Dropdown(
-                controls.style_choices(t),
-                value="ja-labels",
-                label=t("style"),
-                elem_id=f"lab-style-{name}",
-                min_width=180,
-                scale=2,
-            )
-        shots = gr.Slider(0, MAX_SHOTS, 0, step=1, label=t("shots"), elem_id=f"lab-shots-{name}")
-        return PromptControls(formats, style, shots)

@@ -56,6 +56,11 @@ class MatrixControls:
         """The names of the chosen runs, as the browser sends them."""
         return [str(name) for name in values[self.runs] or []]
 
+    def in_order(self, values: Values) -> tuple[str, ...]:
+        """The names of the chosen runs, the baseline first."""
+        names = self.chosen(values)
+        return tuple(sorted(names, key=lambda name: name != values[self.baseline]))
+
     def ticked(self, values: Values, name: str, on: bool) -> list[str]:
         """The names of the chosen runs after a tick in the list."""
         names = [other for other in self.chosen(values) if other != name]

@@ -34,6 +34,7 @@ def _rows(decisions: Iterable[Decision], lang: str) -> list[dict[str, str]]:
             "name": say(decision_text(d.name), lang),
             "value": say(d.value, lang),
             "source": str(d.source) if d.source else "",
+            "url": d.source.url if d.source else "",
         }
         for d in decisions
     ]

@@ -29,7 +29,7 @@ from jglue_app.ui.views.strips import strips
 
 QUESTION, OUTPUT, BEFORE = 160, 110, 24
 """Characters of a question and of an output to show, and of those before what was read where that comes late."""
-FILTERS = {"knows": "knows", "form": "form", "unreadable": "unreadable", "disagree": "disagree"}
+FILTERS = {"knows": "knows", "form": "form", "unreadable": "unreadable"}
 """What an item shows → the filter of the item list that has all such items."""
 
 

@@ -15,6 +15,7 @@ from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import Item, Source
 from jglue_app.ui.views import MARKS, Rows, question, short, subset_title
 from jglue_app.ui.views.reading import reading_rule
+from jglue_app.ui.views.signs import visible
 
 FILTERS = ("all", "disagree", "only_a", "only_b", "knows", "form", "unreadable")
 SORTS = ("order", "a", "b", "apart")
@@ -40,6 +41,8 @@ WORDS = (
     ),
 )
 """Labels of the list, all named `list_…`."""
+SCRIPTS = ("items.js", "item_filters.js", "item_open.js")
+"""Files of `static/` that are the script of the list, one after the other."""
 NOTE = 200
 """Characters of a note that the list has."""
 MORE_FILTERS = ("ao", "bo", "l", "m", "ar", "br", "an", "bn")
@@ -185,6 +188,8 @@ def packed(rows: Sequence[Mapping[str, Any]], lang: str) -> dict[str, Any]:
         "rules": [[name, reading_rule(name, lang) if name else ""] for name in tables["rules"]],
         **{name: list(tables[name]) for name in ("golds", "labels", "outcomes")},
         "marked": {key: of for key, of in marked.items() if of},
+        # Ids are what the server is asked by; those that are not to be shown as they are.
+        "ids": {row["i"]: visible(row["i"]) for row in rows if visible(row["i"]) != row["i"]},
     }
 
 

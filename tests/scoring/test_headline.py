@@ -1,0 +1,254 @@
+"""The sentence on a comparison: its finding and its catch, each by scores that are worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from jglue_app.messages import say
+from jglue_app.scoring.comparison import compare_runs
+from jglue_app.scoring.headline import Headline, headline
+from jglue_app.scoring.model_change import change_between
+from jglue_app.scoring.report import report_run
+from jglue_app.types import Decoding, Item, ModelSpec, Output, Prompt, PromptSpec, Record, RunData, RunSpec
+from tests.scoring.test_insights import EVEN, WORDS, good, ranking, reviews, with_ranking
+from tests.scoring.test_report import SPEC, joined, nli, output, pairs, squad, sts
+
+OTHER = replace(SPEC, model=ModelSpec("n"))
+SHOTS = replace(SPEC, prompt=PromptSpec(shots=3))
+
+
+def of_pair(a: RunData, b: RunData, protocol: str = "official") -> Headline:
+    comparison = compare_runs(a, b, protocol)
+    return headline(comparison.a, comparison.b, comparison, change_between(a.spec, b.spec))
+
+
+def of_one(run: RunData, protocol: str = "official") -> Headline:
+    return headline(report_run(run, protocol))
+
+
+def test_a_gain_that_equals_the_constant_answer_is_said_with_that_in_one_sentence() -> None:
+    # Each label is gold of a third. A writes none; B always writes 含意: McNemar 2 · ½¹⁰.
+    found = of_pair(good(wrong=30), replace(good(wrong=30, said="含意"), spec=SHOTS))
+    assert (found.kind, found.task) == ("better", "jnli")
+    assert found.sentence == (
+        "Same model, shown 3 examples: the score of what it writes goes from 0.00 to 0.33 (JNLI, 30 items), but 0.33 "
+        "is also what always giving one and the same answer scores."
+    )
+    assert say(found.sentence, "ja") == (
+        "同じモデルでも、例題を 3 つ見せると、書いた答えのスコアは 0.00 → 0.33 になります（JNLI 30 問）。ただし、0.33 "
+        "は、いつも同じ答えを言うのと同じです。"
+    )
+
+
+def test_a_fall_is_said_of_the_side_that_was_better() -> None:
+    found = of_pair(replace(good(wrong=30, said="含意"), spec=SHOTS), good(wrong=30))
+    assert "shown no examples instead of 3: the score of what it writes goes from 0.33 to 0.00" in found.sentence
+    assert found.sentence.endswith("but 0.33 is also what always giving one and the same answer scores.")
+
+
+def test_a_model_that_is_better_and_above_its_floor_has_no_catch() -> None:
+    found = of_pair(good(wrong=30), replace(good(), spec=OTHER))
+    assert found.sentence == ("B is better: the score of what it writes is 1.00 against 0.00 of A (JNLI, 30 items).")
+    assert say(found.sentence, "ja") == "B のほうが上で、書いた答えのスコアは 1.00、A は 0.00 です（JNLI 30 問）。"
+
+
+def test_a_loser_that_ranks_the_right_answer_first_loses_on_form() -> None:
+    found = of_pair(with_ranking(0, 60), replace(good(n=60), spec=OTHER))
+    assert found.sentence.endswith("(JNLI, 60 items), but A ranks the right answer first on 1.00: it loses on form.")
+
+
+def test_that_the_other_side_is_ahead_elsewhere_is_not_left_out() -> None:
+    spans = [f"答{i}" for i in range(12)]
+    a = joined(good(wrong=30), squad({s: (s,) for s in spans}))
+    b = joined(good(), squad({f"{s}？": (s,) for s in spans}))
+    found = of_pair(a, replace(b, spec=OTHER))
+    assert found.sentence == (
+        "B is better: the score of what it writes is 1.00 against 0.00 of A (JNLI, 30 items), but A is better on "
+        "JSQuAD."
+    )
+
+
+def test_what_is_won_on_a_floor_only_is_named_beside_what_is_won_above_one() -> None:
+    # B is right in all of JNLI, and calls every review positive, as every second one is: 0.50 against 0.
+    a = joined(good(wrong=30), reviews(*["よい"] * 20))
+    b = joined(good(), reviews(*["肯定"] * 20))
+    found = of_pair(a, replace(b, spec=OTHER))
+    assert found.sentence == (
+        "B is better on 2 of 2 subsets: the score of what it writes is 1.00 against 0.00 of A (JNLI, 30 items), but "
+        "the scores on MARC-ja are no better than always giving one and the same answer."
+    )
+
+
+def test_a_score_of_what_cannot_be_told_from_the_floor_names_both() -> None:
+    # 14 of 30 is 0.47; Wilson from 0.302 on, below a third.
+    a, b = good(wrong=30), replace(good(wrong=16), spec=OTHER)
+    assert of_pair(a, b).sentence.endswith(
+        "but 0.47 cannot be told from 0.33, what always giving one and the same answer scores."
+    )
+
+
+def test_a_gap_is_said_where_no_side_is_better() -> None:
+    a = with_ranking(15, 60)
+    found = of_pair(a, replace(with_ranking(15, 40), spec=OTHER))
+    assert (found.kind, found.task, found.sentence) == (
+        "gap",
+        "jnli",
+        "A: the score of what it writes is 0.25 (JNLI, 60 items), but ranked by log-likelihood the same answers score "
+        "1.00: the model knows, and cannot write it.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("only_b", "same", "sentence"),
+    [
+        # Connor: ((1.96 · √.25 + 0.842 · √(.25 − .25²)) / .25)² = 28.9
+        (
+            3,
+            9,
+            "With this many items no difference between A and B can be shown: it would take about 29 items to show the "
+            "largest one (JNLI: A 0.75, B 1.00).",
+        ),
+        # One item needs nine for this difference, and no verdict comes before ten.
+        (
+            1,
+            0,
+            "With this many items no difference between A and B can be shown: it would take about 10 items to show the "
+            "largest one (JNLI: A 0.00, B 1.00).",
+        ),
+        (0, 12, "A and B have the same scores and give the same answers."),
+    ],
+)
+def test_no_difference_that_can_be_shown_says_how_many_items_would_tell(only_b: int, same: int, sentence: str) -> None:
+    assert of_pair(*pairs(0, only_b, same)).sentence == sentence
+
+
+def test_the_same_scores_by_other_answers_say_so() -> None:
+    assert of_pair(*pairs(3, 3, 6)).sentence == (
+        "A and B have the same scores, but they give another answer to 6 of 12 items."
+    )
+
+
+def test_one_run_alone_has_its_score_and_its_catch() -> None:
+    found = of_one(with_ranking(15, 60))
+    assert (found.kind, found.sentence) == (
+        "gap",
+        "Here the score of what it writes is 0.25 (JNLI, 60 items), but ranked by log-likelihood the same answers "
+        "score 1.00: the model knows, and cannot write it.",
+    )
+    assert of_one(good()).sentence == "Here the score of what it writes is 1.00 (JNLI, 30 items)."
+    assert of_one(joined(good(), reviews(*["肯定"] * 20))).sentence == (
+        "Here the score of what it writes is 1.00 (JNLI, 30 items), but the scores on MARC-ja are no better than "
+        "always giving one and the same answer."
+    )
+    assert of_one(good(wrong=30)).sentence == (
+        "Here the score of what it writes is 0.00 (JNLI, 30 items), but 0.00 is below 0.33, what always giving one and "
+        "the same answer scores."
+    )
+
+
+def test_a_side_without_an_answer_leaves_the_other_alone() -> None:
+    begun, nothing = good(), replace(nli(planned=30), spec=OTHER)
+    both = {**begun.items["jnli"]}
+    nothing = replace(nothing, items={"jnli": both})
+    found = of_pair(begun, nothing)
+    assert found.sentence == "A: the score of what it writes is 1.00 (JNLI, 30 items)."
+
+
+def test_no_scores_at_all_are_a_sentence_too() -> None:
+    assert of_one(nli(planned=3)).sentence == "No item has an answer yet."
+    assert of_one(sts({1.0: "1", 2.0: "2"}), "nejumi-4").sentence == (
+        "nejumi-4 does not score JSTS. Choose another protocol."
+    )
+    texts = nli(*[(EVEN[i % 3], output(WORDS[EVEN[i % 3]])) for i in range(6)])
+    assert of_one(texts, "stability-jp").sentence == (
+        "There is no score under stability-jp: these runs lack what it looks at. Choose another protocol."
+    )
+
+
+def test_rankings_alone_are_scored_as_rankings() -> None:
+    ranked = nli(*[(EVEN[i % 3], output(None, ranking(i % 3, 3), "scored")) for i in range(30)])
+    assert of_one(ranked).sentence == "Here the score of what it ranks first is 1.00 (JNLI, 30 items)."
+
+
+def test_a_correlation_that_is_undefined_says_why() -> None:
+    # 2, 4, 1, 3 with 1, 2, 3, 4: r = 0.
+    some, constant = sts({1.0: "2", 2.0: "4", 3.0: "1", 4.0: "3"}), sts({1.0: "4", 2.0: "4", 3.0: "4", 4.0: "4"})
+    none = sts({1.0: "？", 2.0: "？", 3.0: "？", 4.0: "3"})
+    assert of_one(constant).sentence == "There is no score: no correlation can be computed on JSTS."
+    assert (
+        of_one(none).sentence
+        == "There is no score: no correlation can be computed on JSTS (3 of 4 outputs are no number)."
+    )
+    found = of_pair(some, replace(none, spec=OTHER))
+    assert (found.kind, found.sentence) == (
+        "undefined",
+        "A: the correlation with the gold values is 0.00 (JSTS, 4 items), but no correlation can be computed for B on "
+        "JSTS (3 of 4 outputs are no number).",
+    )
+    assert (
+        of_pair(constant, replace(none, spec=OTHER)).sentence
+        == "There is no score: no correlation can be computed for A, B on JSTS."
+    )
+
+
+def test_runs_of_other_items_are_not_compared() -> None:
+    found = of_pair(good(), replace(reviews(*["肯定", "否定"] * 10), spec=OTHER))
+    assert (found.kind, found.sentence) == ("apart", "A and B have no item in common that both have a score for.")
+
+
+def cosines(*values: float, spec: RunSpec) -> RunData:
+    """A run of embeddings over as many items, whose gold values are 0, 1, 2 …"""
+    items = [Item("jsts", str(i), {"sentence1": "犬", "sentence2": "猫"}, float(i)) for i in range(len(values))]
+    prompt = Prompt("jsts", "", "犬\n猫", None, (), (), "", (), "")
+    records = [
+        Record("s", "jsts", item.id, replace(prompt, item_id=item.id), Output(str(value), "scored", 2, 0, 0.1))
+        for item, value in zip(items, values, strict=True)
+    ]
+    return RunData(spec, {"jsts": {item.id: item for item in items}}, {"jsts": "sample"}, records)
+
+
+def test_runs_of_embeddings_are_told_by_their_correlations() -> None:
+    embeds = replace(SPEC, tasks=("jsts",), decoding=Decoding(method="embed"))
+    a = cosines(*[0.1 * i for i in range(6)], spec=embeds)
+    b = cosines(*[0.1 * (5 - i) for i in range(6)], spec=replace(embeds, model=ModelSpec("n")))
+    assert of_one(a).sentence == "Here the correlation with the gold values is 1.00 (JSTS, 6 items)."
+    # Six items are too few for a verdict, however clear they look.
+    assert of_pair(a, b).sentence == (
+        "With this many items no difference between A and B can be shown: it would take about 10 items to show the "
+        "largest one (JSTS: A 1.00, B -1.00)."
+    )
+
+
+# --- what differs between two runs of one model -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "text"),
+    [
+        (SPEC, SHOTS, "shown 3 examples"),
+        (SHOTS, SPEC, "shown no examples instead of 3"),
+        (SHOTS, replace(SPEC, prompt=PromptSpec(shots=4)), "shown 4 examples instead of 3"),
+        (SPEC, replace(SPEC, prompt=PromptSpec(format="chat")), "in the format chat instead of plain"),
+        (SPEC, replace(SPEC, prompt=PromptSpec(style="x")), "in the wording x instead of ja-labels"),
+        (SPEC, replace(SPEC, prompt=PromptSpec(system="猫")), "with another prompt"),
+        (SPEC, replace(SPEC, model=ModelSpec("m", quantization="4bit")), "in 4-bit instead of full precision"),
+        (
+            SPEC,
+            replace(SPEC, prompt=PromptSpec(shots=2, style="x")),
+            "shown 2 examples, in the wording x instead of ja-labels",
+        ),
+        (SPEC, replace(SPEC, prompt=PromptSpec(shots=2, style="x", format="chat")), "with other settings"),
+        (SPEC, replace(SPEC, decoding=Decoding(max_new_tokens=3)), "with other settings"),
+        (SPEC, SPEC, None),
+        (SPEC, OTHER, None),
+        (
+            replace(SPEC, model=ModelSpec("m", files_sha256="1")),
+            replace(SHOTS, model=ModelSpec("m", files_sha256="2")),
+            None,
+        ),
+    ],
+)
+def test_what_differs_is_named_where_the_model_is_the_same(a: RunSpec, b: RunSpec, text: str | None) -> None:
+    assert change_between(a, b) == text
