@@ -33,8 +33,15 @@ def _differences(runs: Sequence[StoredRun]) -> list[str]:
     keys = dict.fromkeys(key for each in settings for key in each)
     values = {key: [each.get(key) for each in settings] for key in keys}
     differing = [key for key, found in values.items() if len({repr(value) for value in found}) > 1]
-    parts: list[list[str]] = [[] for _ in runs]
-    for key in differing:
+    readable = [key for key in differing if "sha256" not in key]
+    texts = _texts(readable, values, len(runs))
+    # A checksum says little to people: it stands only where nothing else tells the runs apart.
+    return texts if len(set(texts)) == len(texts) else _texts(differing, values, len(runs))
+
+
+def _texts(keys: Sequence[str], values: Mapping[str, Sequence[Any]], count: int) -> list[str]:
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for key in keys:
         name = next((called for start, called in _NAMES.items() if key.startswith(start)), key.rsplit(".", 1)[-1])
         for mine, value in zip(parts, values[key], strict=True):
             shown = f"{name.replace('_', ' ')} {_text(value)}"

@@ -133,6 +133,8 @@ def _why_not_ranked(run: Candidate, tasks: Sequence[str], protocol: str) -> Mess
             return Message(
                 "only {scored:,} of {asked:,} items of {subset} count", scored=scored, asked=asked, subset=subset
             )
+        if run.scores[task].low is None:
+            return Message("the answers to {subset} vary too little to be tested", subset=subset)
     return None
 
 

@@ -102,7 +102,25 @@ def _steps(a: str, b: str) -> list[_Step]:
             last = steps.pop()
             steps[-1].a.extend(last.same + last.a)
             steps[-1].b.extend(last.same + last.b)
-    return [*steps, _Step(characters_a[len(characters_a) - end :], [], [])]
+    steps.append(_Step(characters_a[len(characters_a) - end :], [], []))
+    return list(_tightened(steps))
+
+
+def _tightened(steps: Sequence[_Step]) -> Iterator[_Step]:
+    """The steps with what both sides of a difference begin or end with moved to the equal parts around it."""
+    moved: list[str] = []
+    for step in steps:
+        same = moved + step.same
+        begin = _common(step.a, step.b)
+        end = _common(step.a[begin:][::-1], step.b[begin:][::-1])
+        a, b = (part[begin : len(part) - end] for part in (step.a, step.b))
+        same += step.a[:begin]
+        moved = step.a[len(step.a) - end :]
+        if a or b:
+            yield _Step(same, a, b)
+        else:
+            moved = same + moved
+    yield _Step(moved, [], [])
 
 
 def _by_chance(before: _Step, after: _Step) -> bool:

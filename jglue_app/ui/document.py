@@ -87,7 +87,7 @@ def _leave_out(config: dict[str, Any], lang: str) -> None:
 
 
 def as_gradio_ranks(css: str) -> str:
-    """A style sheet whose media queries go before all other rules, as they do where Gradio has put its prefix to them."""
+    """A style sheet whose media queries go before all other rules, as where Gradio has put its prefix to them."""
     parts, at = [], 0
     while (start := css.find("@media", at)) >= 0:
         opening = css.index("{", start) + 1

@@ -259,7 +259,7 @@ def test_a_conversion_tells_how_far_it_is_and_leaves_transformers_as_it_was(tiny
     before = (reader.load_gguf_checkpoint, reader.tqdm)
     said: list[str] = []
     convert_once(tiny_gguf, tmp_path / "told", said.append)
-    told = [one.values["percent"] for one in said if isinstance(one, Message) and "percent" in one.values]
+    told = [int(str(one.values["percent"])) for one in said if isinstance(one, Message) and "percent" in one.values]
     assert told == sorted(set(told))
     assert (told[0], told[-1]) == (0, 95)
     assert {30, 60, 85} <= set(told)

@@ -792,3 +792,19 @@ def test_chunks_are_small_at_first_and_then_as_large_as_a_few_seconds_need(
     number: int, speed: float, size: int
 ) -> None:
     assert runner._chunk_size(number, speed) == size
+
+
+def test_one_subset_can_come_before_the_others_and_the_run_stays_the_same(settings: Settings, model: Path) -> None:
+    first, again = (
+        planned(settings, model, ("marc_ja", "jsts", "jnli"), limit=2),
+        planned(settings, model, ALL, limit=2),
+    )
+    with ModelPool(settings) as pool:
+        events = list(run_plans([("a", first)], pool, settings.runs_dir, first="jnli"))
+        assert list(dict.fromkeys(event.task for event in events if event.kind == "record")) == [
+            *("jnli", "marc_ja", "jsts")
+        ]
+        # Without it, in the order of the table, as ever.
+        events = list(run_plans([("a", again)], pool, settings.runs_dir))
+    assert list(dict.fromkeys(event.task for event in events if event.kind == "record")) == list(again.spec.tasks)
+    assert first.spec.tasks == ("marc_ja", "jsts", "jnli")

@@ -78,6 +78,16 @@ def test_a_text_is_not_ranked_with_a_choice_by_log_likelihood() -> None:
     assert apart == {"a": "no other run has the same items"}
 
 
+def test_similarities_that_hardly_vary_cannot_be_tested() -> None:
+    golds = [i / 10 for i in range(20)]
+    every = sts({gold: str(gold) for gold in golds})
+    # Of resamples that lack the one other answer, a third, the correlation is undefined.
+    flat = sts({gold: "3.0" if gold else "1.0" for gold in golds})
+    groups, apart = comparable(candidates({"a": every, "b": flat, "c": every}), ["jsts"], "official")
+    assert [group.names for group in groups] == [("a", "c")]
+    assert apart == {"b": "the answers to JSTS vary too little to be tested"}
+
+
 def test_similarities_of_which_many_are_unreadable_are_scored_on_other_items() -> None:
     golds = [i / 10 for i in range(20)]
     every = sts({gold: str(gold) for gold in golds})

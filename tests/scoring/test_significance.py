@@ -762,7 +762,7 @@ def test_the_smallest_difference_is_the_one_whose_test_needs_that_many_items(n: 
     def needed(difference: float) -> float:
         """By Connor's formula, with a third of the items discordant or, if that is more, all that differ."""
         share = max(1 / 3, difference)
-        return ((1.95996 * share**0.5 + 0.84162 * (share - difference**2) ** 0.5) / difference) ** 2
+        return float((1.95996 * share**0.5 + 0.84162 * (share - difference**2) ** 0.5) / difference) ** 2
 
     assert needed(found * 1.001) < n < needed(found * 0.999)
     # The same from data: 3,000 items, of which a third are discordant.

@@ -45,6 +45,15 @@ def test_letters_that_are_equal_by_chance_do_not_break_up_what_differs() -> None
     ]
 
 
+def test_what_both_sides_of_a_difference_end_with_is_no_part_of_it() -> None:
+    # The first 「評：」 of B is as good a match as its last, which is followed by the rest.
+    assert shape("説明。\n評：犬が走る。", "別。\n評：猫だ\n評：鳥\n評：犬が走る。") == [
+        ("説明。", "a"),
+        ("別。\n評：猫だ\n評：鳥", "b"),
+        ("\n評：犬が走る。", ""),
+    ]
+
+
 def test_without_the_pieces_of_the_other_each_text_is_whole_and_the_equal_part_as_long_as_it_can_be() -> None:
     generator = random.Random(0)
     for _ in range(60):

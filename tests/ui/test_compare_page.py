@@ -91,12 +91,8 @@ def test_a_comparison_shows_scores_rows_and_the_item_behind_a_row(open_page: Ope
     page = open_page()
     start(page, table("right", "肯定", 0.0), table("wrong", "答えは「否定」です。", 0.0), "MARC-ja")
     finished(page)
-    assert [
-        name.split("\n")[-1]
-        for name in page.locator("#first .jg-key-item:not([hidden]) .jg-key-name").all_inner_texts()
-    ] == [
-        *("A right.jsonl", "B wrong.jsonl"),
-    ]
+    names = page.locator("#first .jg-key-item:not([hidden]) .jg-key-name").all_inner_texts()
+    assert names == ["A right.jsonl · 例題なし", "B wrong.jsonl · 例題 3 個"]
     assert "見本" in page.inner_text("#board .jg-board-head")
     assert page.inner_text("#origin").strip() == ""
     shows(page, 5)
@@ -302,22 +298,6 @@ def test_a_stored_comparison_has_the_command_that_makes_it_anew(open_page: OpenP
     assert {"--b-shots 4", "--method both", "--data sample"} <= {
         f"{name} {value}" for name, value in zip(command.split(), command.split()[1:], strict=False)
     }
-
-
-@pytest.mark.slow
-def test_a_second_tab_shows_the_run_and_cannot_start_another_beside_it(open_page: OpenPage, table: Tables) -> None:
-    page = open_page()
-    other = open_page(like=page)
-    page.bring_to_front()  # What lies behind answers a click after two seconds.
-    start(page, table("tabs", "含意", 1.0), None, "JNLI", items="40")
-    page.wait_for_selector("#status .jg-overall")
-    other.bring_to_front()
-    start(other, table("rival", "含意", 0.0), None, "JNLI")
-    said(other, "自分の実行がまだ続いています")
-    other.reload()
-    other.wait_for_selector("#status .jg-overall")
-    other.click("#run")
-    said(page, "止めました")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from jglue_app.ui.views.item import MAX_CHARS, SideView, item_view
 from jglue_app.ui.views.item_diff import side_by_side
@@ -43,11 +44,13 @@ def test_a_sign_that_only_one_side_has_is_a_difference_that_is_seen() -> None:
 
 def test_long_equal_parts_of_prompts_fold_and_special_tokens_stay_special() -> None:
     example = "例題。" * 200
-    html = html_of(two("中立", "中立", f"<s>{example}質問：犬", f"<s>{example}問い：犬"))
+    sides = two("中立", "中立", f"<s>{example}質問：犬", f"<s>{example}問い：犬")
+    html = html_of([replace(side, eos="<s>") for side in sides])
     assert html.count("… 同じ 523 文字 …") == 2  # <s> and 600, less 40 at either end.
     left = html.split('jg-diff-prompt jg-only-a"')[1]
     assert '<details class="jg-fold"><summary>' in left
-    assert '<ins class="jg-only">質問</ins>：犬</div>' in left
+    assert '<ins class="jg-only">質問</ins>：犬<span class="jg-cursor"' in left
+    assert '><span class="jg-special">&lt;s&gt;</span>例題。' in left
     # The outputs are the same, which is said instead of a switch.
     assert [found["data-jg-diff"] for found in Seen(html).attributes if "data-jg-diff" in found] == ["prompt"]
     assert "二つの文は同じです。" in html

@@ -122,7 +122,7 @@ def marks_and_note(page: Page, runs: Path) -> None:
 def filter_by_mark_and_reload(page: Page) -> None:
     search(page, "")
     shows(page, 227)
-    page.locator("#items .jg-more summary").focus()
+    page.locator("#items .jg-filter-more summary").focus()
     page.keyboard.press("Enter")
     page.locator("#items [data-more=m]").focus()
     # Any mark, a note, ★.

@@ -64,8 +64,11 @@ def test_a_typed_model_is_not_taken(stranger: Page) -> None:
     open_settings(page)
     assert "一覧のモデルだけ" in page.inner_text("#a-model")
     choose_model(page, "a-model", "somebody/else")
-    page.locator("#limit input[type=number]").click()
-    assert page.locator("#a-model input").input_value() == "gemma-3-270m"
+    said(page, "モデル「somebody/else」はありません", "a-model")
+    page.click("#run")
+    said(page, "モデル「somebody/else」はありません")
+    choose_model(page, "a-model", "gemma-3-270m")
+    page.wait_for_function("!document.querySelector('#a-model .jg-beside-fault')")
     assert not page.locator("#allow-bin").is_visible()
 
 

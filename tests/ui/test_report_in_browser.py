@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from jinja2 import DictLoader, Environment
 from playwright.sync_api import Browser
 
@@ -14,6 +15,7 @@ from jglue_app.results import surrogates
 from jglue_app.settings import Settings
 from jglue_app.ui import views
 from jglue_app.ui.static_report.template_script import translate
+from tests.ui.conftest import OpenPage
 from tests.ui.reading_reports import report, store
 from tests.ui.test_compare_page import write_long_run
 
@@ -86,7 +88,7 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
           return out;
         }"""
     )
-    shown = [{(row["k"], row["i"]) for row in lists["ja"]["rows"]} for lists in contents.lists]
+    shown = list(map(set, contents.listed_keys))
     expected = [
         surrogates.replace(views.render("item", contents.item(pair, *key, lang), lang)) if key in shown[pair] else None
         for lang in ("ja", "en")
@@ -108,32 +110,61 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     )
     assert probed == environment.get_template("probe.html").render(GIVEN)
 
+    themes: tuple[Literal["dark", "light"], ...] = ("dark", "light")
+    for theme in themes:
+        page.emulate_media(color_scheme=theme)
+        serious = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+        assert [(theme, one["id"], one["nodes"][0]["html"]) for one in serious] == []
+    page.emulate_media(color_scheme="dark")
+
     # As a reader goes about it: filter, search, keyboard, the other pair, the other language.
     assert page.evaluate("document.documentElement.className") == "dark"
     rows = page.locator("#items .jg-row")
     assert rows.count() == 7
-    listed = contents.lists[0]["ja"]["rows"]
-    page.fill("#items .jg-search", listed[3]["q"][:8])
+    page.fill("#items .jg-search", contents.lists[0]["ja"]["rows"][3][2][:8])
     assert rows.count() == 1
     page.fill("#items .jg-search", "")
     page.locator("#items [data-filter=only_b]").click()
-    only_b = sum("only_b" in row["f"] for row in contents.lists[0]["ja"]["rows"])
+    listed = contents.lists[0]["ja"]
+    bit = 1 << listed["bits"].index("only_b")
+    only_b = sum(bool(row[5] & bit) for row in listed["rows"])
     assert 0 < only_b < 7
     assert rows.count() == only_b
     page.locator("#items [data-filter=all]").click()
     page.focus("#items .jg-list")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowDown")
-    second = listed[1]["i"]
+    (_, second), question = contents.listed_keys[0][1], listed["rows"][1][2]
     page.wait_for_selector(f"#item [data-item='jnli/{second}']")
     page.get_by_role("button", name="English").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#item :text('Strict')")
     assert page.evaluate("document.documentElement.lang") == "en"
-    assert page.locator("section:visible .jg-board").count() == 2
+    assert page.locator("section[lang=en] h2:visible").count() >= 3
+    assert not page.locator("section[lang=ja]:visible").count()
     assert not page.locator(":text('厳密'):visible").count()
+
+    # An image of the item, which is made here.
+    page.locator("#item [data-jg-share]").click()
+    image = page.get_by_role("dialog").get_by_role("img")
+    image.evaluate("image => image.decode()")
+    assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [1200, 630]
+    assert f"JNLI: {question}"[:20] in str(image.get_attribute("alt"))
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save PNG").click()
+    assert saved.value.suggested_filename == f"jglue-jnli-{second}.png"
+    page.keyboard.press("Escape")
+    page.locator("dialog").wait_for(state="detached")
+
+    # From a cell of items × runs to that item in the pair of its run.
+    page.locator("#matrix-items [data-filter=all]").click()
+    page.locator("#matrix-items [role=gridcell]").nth(2).click()
+    assert page.locator("#jgr-pair").input_value() == "1"
+    page.wait_for_selector("#item .jg-item")
+    page.select_option("#jgr-pair", "0")
+    assert rows.count() == 7
     page.select_option("#jgr-pair", "1")
-    page.wait_for_function("document.querySelectorAll('#items .jg-row').length === 5")
+    assert rows.count() == 5
     page.wait_for_selector("#item .jg-item")
     item = page.locator("#item .jg-item").get_attribute("data-item")
 
@@ -145,7 +176,8 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.locator("#jgr-pair").input_value() == "1"
     assert page.evaluate("window.__ran") is None
-    assert {url.split("#")[0] for url in fetched} <= {file.as_uri(), "about:blank"}
+    # The image of the item is a blob of the browser's own.
+    assert {url.split("#")[0] for url in fetched if not url.startswith("blob:")} <= {file.as_uri(), "about:blank"}
     assert faults == []
     context.close()
 
@@ -163,3 +195,27 @@ def test_a_report_of_10000_items_opens(browser: Browser, settings: Settings, tmp
     page.keyboard.press("End")
     page.wait_for_selector("#item [data-item='jnli/n9999']")
     page.close()
+
+
+@pytest.mark.slow
+def test_the_page_offers_a_report_and_an_image_of_what_it_shows(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page()
+    page.wait_for_selector("#item .jg-item")
+    for place in ("#first", "#item"):
+        page.locator(f"{place} [data-jg-share]").click()
+        image = page.get_by_role("dialog").get_by_role("img")
+        image.evaluate("image => image.decode()")
+        assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [1200, 630]
+        page.keyboard.press("Escape")
+    page.click("#report")
+    page.wait_for_selector("#report-file a")
+    with page.expect_download() as saved:
+        page.locator("#report-file a").first.click()
+    saved.value.save_as(tmp_path / "page.html")
+    shown = page.locator("#items .jg-count").inner_text()
+    headline = page.locator("#first .jg-headline").inner_text()
+    opened = page.context.new_page()
+    opened.goto((tmp_path / "page.html").as_uri())
+    opened.wait_for_selector("#item .jg-item")
+    assert opened.locator("#items .jg-count").inner_text() == shown
+    assert opened.locator(".jg-headline:visible").inner_text() == headline

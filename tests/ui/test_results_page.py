@@ -100,7 +100,7 @@ def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
 
 @pytest.mark.slow
 def test_ticked_runs_stand_against_a_baseline_and_an_item_of_theirs_opens_in_compare(
-    open_page: OpenPage, results: Page, server: str
+    results: Page, server: str
 ) -> None:
     page = results
     for i, run in enumerate(("shipped:base-3-shot", "shipped:base-0-shot", "shipped:chat-3-shot"), 1):
@@ -117,15 +117,16 @@ def test_ticked_runs_stand_against_a_baseline_and_an_item_of_theirs_opens_in_com
     address = page.url
     page.keyboard.press("Enter")
     page.wait_for_selector(f"#item .jg-item[data-item$='/{id_}']", state="visible")
-    again = open_page(address=address)
-    again.wait_for_selector("#matrix tbody tr >> nth=2", state="visible")
-    assert again.locator("#matrix tbody tr").count() == 3
-    again.click("#slice-show")
-    again.wait_for_selector("#slices .jg-reliability svg")
-    gone = open_page(
-        address=f"{server}?tab=results&runs=0123456789abcdef,shipped:base-0-shot&baseline=0123456789abcdef"
-    )
-    said(gone, "保存場所にもうありません：0123456789abcdef", "matrix-gone")
+    page = page.context.new_page()
+    page.goto(address)
+    page.wait_for_selector("#matrix tbody tr >> nth=2", state="visible")
+    assert page.locator("#matrix tbody tr").count() == 3
+    page.click("#slice-show")
+    page.wait_for_selector("#slices .jg-reliability svg")
+    deleted = "0123456789abcdef"
+    page = page.context.new_page()
+    page.goto(f"{server}?tab=results&runs={deleted},shipped:base-0-shot&baseline={deleted}")
+    said(page, f"保存場所にもうありません：{deleted}", "matrix-gone")
 
 
 def exported(page: Page, format: str, name: str = "") -> Path:

@@ -17,11 +17,13 @@ import pytest
 from jglue_app import api
 from jglue_app.cli import main
 from jglue_app.errors import InputError, StoreError, UnknownNameError
+from jglue_app.results import marks
 from jglue_app.settings import Settings
-from jglue_app.ui import static_report, views
+from jglue_app.ui import run_files, static_report, views
 from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report import contents as report_contents
 from jglue_app.ui.static_report.contents import Asked, Contents, last_part
+from jglue_app.ui.tabs import report_controls
 from tests.test_api import GOLDS
 from tests.ui.reading_reports import Parts, report, store, unpacked, value
 
@@ -45,13 +47,15 @@ def test_every_item_of_every_pair_is_stored_in_both_languages(settings: Settings
     block = unpacked(parts.scripts["jgr-block-1"])
     assert "jgr-block-2" not in parts.scripts
     # Seven items in the first pair; of the second pair the five that both runs have.
-    assert (len(contents.keys), [len(lists["ja"]["rows"]) for lists in contents.lists]) == (7, [7, 5])
+    assert (len(contents.keys), list(map(len, contents.listed_keys))) == (7, [7, 5])
     assert len(block["roots"]) == 14
     for lang in ("ja", "en"):
         head = value(first, [], first["head"], lang)
         for pair in (0, 1):
-            assert head["pairs"][pair]["rows"] == contents.listed(pair, lang)["rows"]
-            listed = {(row["k"], row["i"]): row["n"] for row in head["pairs"][pair]["rows"]}
+            assert head["pairs"][pair] == json.loads(json.dumps(contents.listed(pair, lang)))
+            keys = [(head["pairs"][pair]["tasks"][row[0]][0], row[1]) for row in head["pairs"][pair]["rows"]]
+            places = head["pairs"][pair]["places"] or range(7)
+            listed = dict(zip(keys, places, strict=True))
             for place, key in enumerate(contents.keys):
                 found = value(first, block["nodes"], block["roots"][7 * pair + place], lang)
                 if key in listed:
@@ -71,10 +75,25 @@ def test_an_item_is_the_one_of_the_page(settings: Settings, stored: Stored) -> N
         for task, id_ in contents.keys:
             drawn = views.render("item", contents.item(0, task, id_, lang), lang)
             on_page = item_html(state, "", {"a": a.name, "b": b.name}, task, id_, lang)
-            # Without a server there is no prompt lab and no address to lead to.
-            buttons = r'<button[^>]*(data-jg-do="lab"|data-jg-copy-link=).*?</button>\n?'
-            assert drawn == re.sub(buttons, "", on_page)
+            # Without a server there is no prompt lab, no address to lead to, and no mark to set.
+            of_server = (
+                r'<button[^>]*(?:data-jg-do="lab"|data-jg-copy-link=).*?</button>\n?'
+                r'|<div class="jg-marks".*?</details>\n</div>\n'
+            )
+            assert drawn.split() == re.sub(of_server, "", on_page, flags=re.DOTALL).split()
     state.close()
+
+
+def test_marks_and_notes_are_in_a_report(settings: Settings, stored: Stored) -> None:
+    run = stored("a")
+    _, contents = report(settings, run)
+    (task, id_), other = contents.keys[:2]
+    marks.write(run, (task, id_), marks.item_marks(["star"], "<b>見直す</b>"))
+    _, contents = report(settings, run)
+    drawn = views.render("item", contents.item(0, task, id_, "ja"), "ja")
+    assert "★ 重要" in drawn and "&lt;b&gt;見直す&lt;/b&gt;" in drawn and "<textarea" not in drawn
+    assert "★" not in views.render("item", contents.item(0, *other, "ja"), "ja")
+    assert list(contents.listed(0, "ja")["marked"]) == [f"{task}/{id_}"]
 
 
 def test_head_and_foot_say_what_it_is(settings: Settings, stored: Stored, tmp_path: Path) -> None:
@@ -98,11 +117,18 @@ def test_official_texts_name_their_licence(settings: Settings, stored: Stored, m
 
 def test_with_more_than_two_runs_there_is_a_table_of_all(settings: Settings, stored: Stored) -> None:
     page, contents = report(settings, stored("a", ("含意",)), stored("b", ("矛盾",)), stored("c", ("中立",)))
-    golds = [row["g"].split()[0] for row in contents.lists[0]["en"]["rows"]]
+    listed = contents.lists[0]["en"]
+    golds = [listed["golds"][row[3]].split()[0] for row in listed["rows"]]
     expected = [sum(gold == label for gold in golds) / 7 for label in ("entailment", "contradiction", "neutral")]
-    table = page.split('class="jg-board jgr-matrix"')[1].split("</table>")[0]
+    table = page.split('class="jg-board jg-matrix"')[1].split("</table>")[0]
     assert [float(found) for found in re.findall(r'jg-value">([\d.]+)<', table)] == pytest.approx(expected, abs=5e-4)
-    assert table.count("jg-verdict ") == 2
+    assert table.count("jg-open-pair") == 2
+    first = unpacked(Parts(page).scripts["jgr-block-0"])
+    matrix = value(first, [], first["head"], "en")["matrix"]
+    assert [run[1].split(".jsonl")[0] for run in matrix["runs"]] == ["a", "b", "c"]
+    outcomes = [matrix["outcomes"][place][0] for row in matrix["rows"] for place in row[4]]
+    labels = ("entailment", "contradiction", "neutral")
+    assert outcomes == ["correct" if gold == label else "wrong" for gold in golds for label in labels]
     options = re.findall(r"<option value=\"(\d)\">([^<]+)</option>", page)
     assert [(number, text.split(".jsonl")[0]) for number, text in options] == [("0", "b"), ("1", "c")]
 
@@ -239,3 +265,31 @@ def test_the_command_line_writes_reports(
         code, said, why = export(*arguments)
         assert code != 0 and said == "" and sentence in why
     assert not new.exists()
+
+
+# --- from the page ----------------------------------------------------------------------------------------
+
+
+def test_a_report_of_a_page_is_of_what_it_shows(settings: Settings, stored: Stored) -> None:
+    a, b = stored("a"), stored("b")
+    ids = sorted(api.open_run(a).data().items["jnli"])[:3]
+    told = {"a": a.name, "b": b.name, "protocol": "nejumi-4", "items": {"jnli": [*ids, 7, "other"], "nothing": ["x"]}}
+    asked = report_controls.asked_for(json.dumps(told))
+    assert asked == Asked((a.name, b.name), "nejumi-4", {"jnli": frozenset([*ids, "other"])})
+    state = AppState(settings)
+    assert [id_ for _, id_ in Contents(state, "", asked).keys] == sorted(
+        ids, key=list(api.open_run(a).data().items["jnli"]).index
+    )
+    path = run_files.report_of_runs(state, "", asked)
+    assert path.name == f"report-{a.name}-{b.name}.html" and path.read_text("utf-8").startswith("<!doctype html>")
+    single = run_files.export_run(state, "", a.name, "html").path
+    assert single.name == f"report-{a.name}.html"
+    state.close()
+
+
+@pytest.mark.parametrize(
+    "told", [None, "", "[]", "null", "{", "{}", '{"a": 5}', json.dumps({"a": "x" * 300}), "[" * 100_000, '{"b": ["x"]}']
+)
+def test_what_a_browser_may_send_instead_is_refused_in_a_sentence(told: str | None) -> None:
+    with pytest.raises(InputError, match="could not be read"):
+        report_controls.asked_for(told)

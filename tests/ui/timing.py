@@ -16,12 +16,13 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from tests.ui.conftest import BROWSERS, serve
-from tests.ui.driving import finished, open_settings, set_number, shows
+from tests.ui.driving import finished, open_own, open_settings, set_number, shows
 from tests.ui.test_compare_page import write_long_run
 
 
 def first_row(page: Page) -> float:
     """Seconds from the click on Run to the first row of the run."""
+    open_own(page)
     began = time.perf_counter()
     page.click("#run")
     page.wait_for_function(

@@ -297,7 +297,7 @@ def test_ids_names_and_types_are_those_of_the_run(board: Board) -> None:
 
 
 def test_tags_tell_protocol_format_style_and_data(board: Board) -> None:
-    assert board.run("gemma").tags == ["jglue", "stability-jp", "plain", "ja-labels", "sample"]
+    assert board.run("gemma").tags == ["jglue", "stability-jp", "plain", "ja-labels", "sample", "GGUF Q4_K_M"]
 
 
 def test_what_the_push_tells_is_what_arrived(board: Board) -> None:

@@ -24,9 +24,9 @@ const toolbar = (() => {
   count.setAttribute("role", "status");
   const line = make("div", "jg-tool-line");
   line.append(search, regex, task, sort, count);
-  const more = make("details", "jg-more");
+  const more = make("details", "jg-filter-more");
   const summary = make("summary");
-  const fields = make("div", "jg-more-fields");
+  const fields = make("div", "jg-filter-more-fields");
   more.append(summary, fields);
   const help = make("p", "jg-small jg-keys");
   tools.append(filters, line, more, help);

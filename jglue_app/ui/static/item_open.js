@@ -152,10 +152,10 @@ document.addEventListener("keydown", saveByKey);
 
 // What a report of this comparison has to show: its runs, and the items where these are not all that are stored.
 view.jgShown = () => {
-  const { a, b, part } = state.value ?? {};
+  const { a, b, part, protocol } = state.value ?? {};
   const items = {};
   for (const row of part ? state.all : []) (items[row.k] ??= []).push(row.i);
-  return { a, b, items: part ? items : null };
+  return { a, b, protocol, items: part ? items : null };
 };
 
 // --- a new value ------------------------------------------------------------------------------------------------

@@ -122,8 +122,8 @@ function value(place, lang, own) {
 // --- what is shown ---------------------------------------------------------------------------------------
 const root = document.documentElement;
 const places = { list: byId("items"), item: byId("item"), status: byId("jgr-status"), pair: byId("jgr-pair") };
-const state = { lang: "ja", pair: 0, heads: {}, at: new Map(), open: null };
-const props = { value: null };
+const state = { lang: "ja", pair: 0, heads: {}, at: new Map() };
+const props = { value: null }, matrixProps = { value: null };
 const followers = [];
 const params = () => new URLSearchParams(location.hash.slice(1));
 
@@ -153,20 +153,16 @@ function say(key) {
   places.status.hidden = !key;
 }
 
-async function openItem(task, id) {
-  const key = task + "/" + id;
-  state.open = { task, id };
-  globalThis.jgAddress.update({ item: key });
-  const at = state.at.get(key);
-  if (at === undefined) return;
+// An item as the page's server would draw it.
+async function drawnItem(task, id) {
+  const at = state.at.get(task + "/" + id);
+  if (at === undefined) return null;
   const { lang, pair } = state;
   const size = head().block_size;
   const own = await block(1 + Math.floor(at / size));
-  // By now something else may be wanted.
-  if (state.open.task !== task || state.open.id !== id || lang !== state.lang || pair !== state.pair) return;
   const count = own.roots.length / head().pairs.length;
   const payload = value(own.roots[pair * count + (at % size)], lang, own.nodes);
-  places.item.innerHTML = payload === null ? "" : TEMPLATES["item.html"]({ ...payload, w: head().labels }).html;
+  return payload && TEMPLATES["item.html"]({ ...payload, w: state.heads[lang].labels }).html;
 }
 
 function show() {
@@ -186,36 +182,60 @@ function show() {
     head().pair_names.forEach((name, i) => { places.pair.options[i].textContent = name; });
   }
   const listed = head().pairs[pair];
-  state.at = new Map(listed.rows.map((row) => [row.k + "/" + row.i, row.n]));
+  state.at = new Map(listed.rows.map((row, i) => [listed.tasks[row[0]][0] + "/" + row[1], listed.places?.[i] ?? i]));
   props.value = listed;
+  matrixProps.value = head().matrix;
   for (const follow of followers) follow();
 }
 
-function showLanguage(lang) {
+async function showLanguage(lang) {
   state.lang = lang;
   globalThis.jgAddress.update({ lang });
   show();
-  if (state.open) openItem(state.open.task, state.open.id);
+  const [task, ...id] = places.item.querySelector(".jg-item")?.dataset.item.split("/") ?? [];
+  const html = await drawnItem(task, id.join("/"));
+  // By now another language or item may be shown.
+  if (html && lang === state.lang && places.item.querySelector(".jg-item")?.dataset.item === task + "/" + id.join("/")) {
+    places.item.innerHTML = globalThis.jgItem = html;
+  }
 }
 
 function showPair(pair) {
   state.pair = pair;
-  state.open = null;
   places.item.textContent = "";
   globalThis.jgAddress.update({ pair: pair ? String(pair) : null, item: null });
   show();
-  openFirst();
 }
 
-function openFirst() {
-  const { open } = props.value;
-  if (open) openItem(open.task, open.id);
-}
-
+// The page's item list, which asks a server for items; here it is the file itself.
 function startList() {
+  const server = { item: async ({ task, id }) => ({ html: await drawnItem(task, id) }) };
   const followed = (name, follow) => followers.push(follow);
-  const triggered = (name, data) => { if (name === "select") openItem(data.task, data.id); };
-  ITEM_LIST(places.list, props, triggered, followed);
+  const triggered = (name) => { if (name === "select") places.item.innerHTML = globalThis.jgItem; };
+  ITEM_LIST(places.list, props, triggered, followed, server);
+}
+
+// With more than two runs: the page's matrix of items × runs, and the table of runs, lead to an item of a pair.
+const pairOf = (run) => head().pairs.findIndex((one) => one.b === run);
+
+function openOf(pair, task, id) {
+  if (pair >= 0 && pair !== state.pair) showPair(pair);
+  const button = byId("jgr-open");
+  Object.assign(button.dataset, { jgTask: task, jgId: id });
+  button.click();
+  places.item.scrollIntoView({ block: "start" });
+}
+
+function startMatrix() {
+  const followed = (name, follow) => followers.push(follow);
+  const triggered = (name, data) => { if (name === "select") openOf(pairOf(data.b), data.task, data.id); };
+  ITEM_MATRIX(byId("matrix-items"), matrixProps, triggered, followed);
+  document.addEventListener("click", (event) => {
+    const pair = pairOf(event.target.closest?.(".jg-open-pair")?.dataset.run);
+    if (pair < 0) return;
+    showPair(pair);
+    places.pair.scrollIntoView({ block: "start" });
+  });
 }
 
 function theme() {
@@ -232,11 +252,11 @@ function wanted() {
   state.lang = LANGUAGES.includes(lang) ? lang : navigator.language?.toLowerCase().startsWith("ja") ? "ja" : "en";
   const pair = Number(asked.get("pair") ?? 0);
   state.pair = Number.isInteger(pair) && pair >= 0 && pair < head().pairs.length ? pair : 0;
-  const key = asked.get("item") ?? "";
-  const row = head().pairs[state.pair].rows.find((one) => one.k + "/" + one.i === key);
+  const [task, ...id] = (asked.get("item") ?? "").split("/");
   if (!["item", "filter", "subset", "search"].some((name) => asked.get(name))) return;
   const listed = head().pairs[state.pair];
-  const open = row ? { task: row.k, id: row.i } : null;
+  const named = listed.rows.some((row) => listed.tasks[row[0]][0] === task && row[1] === id.join("/"));
+  const open = named ? { task, id: id.join("/") } : null;
   if (open) listed.open = open;
   listed.view = {
     filter: asked.get("filter") ?? "all", task: asked.get("subset") ?? "", search: asked.get("search") ?? "", open,
@@ -258,10 +278,10 @@ async function start() {
   places.pair?.addEventListener("change", () => showPair(Number(places.pair.value)));
   show();
   startList();
+  if (places.pair) startMatrix();
   // Only what the file is opened with is taken from its address.
   delete props.value.view;
   say("");
-  openFirst();
   root.dataset.jgrReady = "true";
 }
 

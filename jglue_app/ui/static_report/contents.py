@@ -10,6 +10,8 @@ from jglue_app.errors import InputError
 from jglue_app.messages import LANGUAGES, word
 from jglue_app.results.embedding_references import ItemCosine, cosine_in, is_embedding
 from jglue_app.results.library import Ids, StoredRun
+from jglue_app.results.marks import NO_ITEM_MARKS, Marks
+from jglue_app.results.run_label import distinct_labels
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_text import to_command_line
 from jglue_app.scoring.judged import Judged
@@ -21,11 +23,11 @@ from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report.shared_values import SharedValues
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
-from jglue_app.ui.views.item import item_view
+from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.run_labels import run_label_text
 
-MAX_ITEMS = 40_000
-"""Items of all pairs together in one report: a browser opens it at once, and it takes minutes to make."""
+MAX_ITEMS = 20_000
+"""Items of all pairs together in one report. A pair over all official dev files has 15,971."""
 MAX_RUNS = 12
 BLOCK_SIZE = 64
 """Items that the browser unpacks at once."""
@@ -66,6 +68,8 @@ class Read:
     run: StoredRun
     data: RunData
     judged: Judged
+    marks: Marks
+    """What its people have put on its items, as far as the owner sees it."""
 
 
 class Contents:
@@ -83,6 +87,7 @@ class Contents:
                 state.stored(owner, name),
                 state.data(owner, name, asked.items),
                 state.judged(owner, name, asked.protocol, asked.items),
+                comparison.marks_of(state, owner, name),
             )
             for name in asked.names
         }
@@ -98,13 +103,16 @@ class Contents:
         ]
         self.lists = [
             {
-                lang: comparison.item_list_value(state, owner, pair, lang, open_first=True, protocol=asked.protocol)
+                lang: comparison.item_list_value(
+                    state, owner, pair, lang, open_first=True, fetch=True, protocol=asked.protocol
+                )
                 for lang in LANGUAGES
             }
             for pair in self.pairs
         ]
-        self.keys = list(dict.fromkeys((row["k"], row["i"]) for lists in self.lists for row in lists["ja"]["rows"]))
-        shown = sum(len(lists["ja"]["rows"]) for lists in self.lists)
+        self.listed_keys = [_keys(lists["ja"]) for lists in self.lists]
+        self.keys = list(dict.fromkeys(key for keys in self.listed_keys for key in keys))
+        shown = sum(map(len, self.listed_keys))
         if shown > MAX_ITEMS:
             raise InputError(
                 "A report holds at most {max_items:,} items, and these are {items:,}. Choose fewer or shorter runs, "
@@ -113,17 +121,27 @@ class Contents:
                 items=shown,
             )
 
+    def _list(self, pair: Pair, lang: str) -> dict[str, Any]:
+        return comparison.item_list_value(
+            self.state, self.owner, pair, lang, open_first=True, fetch=True, protocol=self.asked.protocol
+        )
+
     # --- whole comparisons ----------------------------------------------------------------------------------
 
     def listed(self, pair: int, lang: str) -> dict[str, Any]:
-        """The value of the item list; each row with its place among all items of the report."""
+        """The value of the item list, with the place of each row among all items of the report; None where it is that
+        among the rows."""
         places = {key: place for place, key in enumerate(self.keys)}
+        of_rows = [places[key] for key in self.listed_keys[pair]]
         value = self.lists[pair][lang]
-        return {**value, "rows": [{**row, "n": places[row["k"], row["i"]]} for row in value["rows"]]}
+        # Marks are shown here, and not set.
+        words = {**value["words"], "keys": word("report_keys", lang)}
+        return {**value, "words": words, "places": None if of_rows == list(range(len(of_rows))) else of_rows}
 
-    def label(self, name: str, lang: str) -> str:
-        """What a run is called."""
-        return run_label_text(self.runs[name].run.label, lang)
+    def labels(self, lang: str) -> dict[str, str]:
+        """Run → what it is called; where two would be called the same, with what tells them apart."""
+        labels = distinct_labels({name: read.run for name, read in self.runs.items()})
+        return {name: run_label_text(labels[name], lang) for name in self.asked.names}
 
     def first_html(self, pair: int, lang: str) -> str:
         """The first card: one sentence, items that show why it holds, and a strip for each subset."""
@@ -150,7 +168,7 @@ class Contents:
     def add_items(self, values: SharedValues) -> None:
         """Put the views of all items into blocks: for each pair one of each item, or None."""
         nothing = values.add(None, None)
-        rows = [{(row["k"], row["i"]) for row in lists["ja"]["rows"]} for lists in self.lists]
+        rows = list(map(set, self.listed_keys))
         for start in range(0, len(self.keys), BLOCK_SIZE):
             block = self.keys[start : start + BLOCK_SIZE]
             values.add_block(
@@ -162,21 +180,17 @@ class Contents:
     def item(self, pair: int, task: str, id_: str, lang: str) -> dict[str, Any]:
         """The payload of the item view, as on the page but without what needs a server."""
         names = [("A", self.pairs[pair].a), ("B", self.pairs[pair].b)]
-        sides = [
-            comparison.side_view(
-                side,
-                self.runs[name].run,
-                self.runs[name].data,
-                self.runs[name].judged.get(task, {}).get(id_),
-                self._judged_by_all(name, task, id_),
-            )
-            for side, name in names
-            if name
-        ]
+        sides = [self._side(side, name, task, id_) for side, name in names if name]
         item = next(side.row.item for side in sides if side.row)
         sources = self.runs[self.pairs[pair].b or self.pairs[pair].a].data.sources
         source = word(f"source_{sources.get(task, 'official')}", lang)
         return item_view(sides, lang, source, cosines=list(self._cosines(item)))
+
+    def _side(self, side: str, name: str, task: str, id_: str) -> SideView:
+        read = self.runs[name]
+        row = read.judged.get(task, {}).get(id_)
+        view = comparison.side_view(side, read.run, read.data, row, self._judged_by_all(name, task, id_))
+        return replace(view, marked=read.marks.get((task, id_), NO_ITEM_MARKS))
 
     def _judged_by_all(self, name: str, task: str, id_: str) -> dict[str, Judgement]:
         """Protocol → judgement of one record; judged once for both languages and all pairs."""
@@ -199,6 +213,11 @@ class Contents:
         """Where the items are from: `official`, `user`, `sample`."""
         used = {read.data.sources.get(task, "official") for read in self.runs.values() for task in read.data.items}
         return [source for source in ("official", "user", "sample") if source in used]
+
+
+def _keys(listed: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(Subset, item id) of each row of an item list; see `views.items.packed`."""
+    return [(listed["tasks"][row[0]][0], row[1]) for row in listed["rows"]]
 
 
 def _without_folders(request: RunRequest) -> RunRequest:

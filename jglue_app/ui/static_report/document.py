@@ -24,10 +24,10 @@ from jglue_app.settings import Settings
 from jglue_app.ui import views
 from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report.contents import BLOCK_SIZE, Asked, Contents, last_part, paths_in
-from jglue_app.ui.static_report.matrix import matrix
+from jglue_app.ui.static_report.matrix import item_matrix_value, score_matrix_html
 from jglue_app.ui.static_report.shared_values import SharedValues
 from jglue_app.ui.static_report.template_script import labels_used, translate
-from jglue_app.ui.views import STATIC
+from jglue_app.ui.views import STATIC, items
 from jglue_app.version import __version__
 
 ITEM_TEMPLATE = "item.html"
@@ -128,6 +128,7 @@ def _head(contents: Contents, lang: str) -> dict[str, Any]:
     return {
         "title": _title(contents, lang),
         "pairs": [contents.listed(pair, lang) for pair in range(len(contents.pairs))],
+        "matrix": item_matrix_value(contents, lang) if len(contents.runs) > 2 else None,
         "pair_names": _pair_names(contents, lang),
         "block_size": BLOCK_SIZE,
         "labels": {key: word(key, lang) for key in labels},
@@ -136,7 +137,7 @@ def _head(contents: Contents, lang: str) -> dict[str, Any]:
 
 
 def _title(contents: Contents, lang: str) -> str:
-    labels = [contents.label(name, lang) for name in contents.asked.names]
+    labels = list(contents.labels(lang).values())
     more = word("report_more", lang).format(len(labels) - 2) if len(labels) > 2 else ""
     return f"{word('report_title', lang)}: {' ↔ '.join(labels[:2])}{more}"
 
@@ -152,11 +153,12 @@ def _language(contents: Contents, lang: str, made: datetime) -> dict[str, Any]:
         "protocol": contents.asked.protocol,
         "about_protocol": word(f"protocol_{contents.asked.protocol}", lang, default=""),
         "count": f"{len(contents.keys):,}",
-        "runs": [contents.label(name, lang) for name in contents.asked.names],
-        "matrix": matrix(contents, lang) if len(contents.runs) > 2 else None,
+        "runs": list(contents.labels(lang).values()),
+        "matrix": Markup(score_matrix_html(contents, lang)) if len(contents.runs) > 2 else "",
         "firsts": [Markup(contents.first_html(pair, lang)) for pair in pairs],
         "boards": [Markup(contents.board_html(pair, lang)) for pair in pairs],
         "origins": [Markup(contents.origin_html(pair, lang)) for pair in pairs],
+        "sources": [name for source in contents.sources if (name := word(f"source_{source}", lang))],
         "licences": [word(f"report_licence_{source}", lang) for source in contents.sources],
     }
 
@@ -165,22 +167,31 @@ def _pair_names(contents: Contents, lang: str) -> list[str]:
     """What each pair is called in the choice of one; empty where there is only one."""
     if len(contents.pairs) < 2:
         return []
-    first, *others = (contents.label(name, lang) for name in contents.asked.names)
+    first, *others = contents.labels(lang).values()
     return [f"{other} ↔ {first}" for other in others]
 
 
 def _style() -> str:
-    return (STATIC / "report.css").read_text("utf-8") + (STATIC / "style.css").read_text("utf-8")
+    return _static("report.css") + _static("style.css")
+
+
+def _static(name: str) -> str:
+    return (STATIC / name).read_text("utf-8")
 
 
 def _script() -> str:
-    """The templates, the item list and the first card of the page, and what opens the file, as one script."""
+    """The templates, the scripts of the page that need no server, and what opens the file, as one script."""
     templates = translate(views.TEMPLATES, ITEM_TEMPLATE)
-    listed, first = ((STATIC / name).read_text("utf-8") for name in ("items.js", "first.js"))
+    parts = {"ITEM_LIST": "".join(map(_static, items.SCRIPTS)), "ITEM_MATRIX": _static("matrix.js")}
+    others = map(_static, ("first.js", "share.js"))
     script = (
         f'"use strict";\nconst TEMPLATES = {templates};\n'
-        f"const ITEM_LIST = (element, props, trigger, watch) => {{\n{listed}\n}};\n"
-        f"(() => {{\n{first}\n}})();\n" + (STATIC / "report.js").read_text("utf-8")
+        + "".join(
+            f"const {name} = (element, props, trigger, watch, server) => {{\n{part}\n}};\n"
+            for name, part in parts.items()
+        )
+        + "".join(f"(() => {{\n{other}\n}})();\n" for other in others)
+        + _static("report.js")
     )
     # Inside a script element these would end it, or begin what hides its end.
     return script.replace("</", "<\\/").replace("<!--", "<\\!--")

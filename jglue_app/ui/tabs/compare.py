@@ -96,7 +96,7 @@ class CompareTab:
         press = errors_shown_in(self.panel.status, self.press)
         self.run.button.click(press, {*inputs, self.run.button}, followed, **FOLLOWS_JOB, trigger_mode="multiple")
         self.run.switch.click(errors_shown_in(self.panel.status, self.start), inputs, followed, **FOLLOWS_JOB)
-        self.report.connect(self.state)
+        self.report.connect_to_list(self.state)
         self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **PRIVATE)
         choose = errors_shown_in(self.panel.status, self.choose_protocol)
         self.panel.protocol.input(choose, self.panel.protocol, self.panel.components, **PRIVATE)
@@ -310,13 +310,17 @@ def build(state: AppState, t: T) -> CompareTab:
         origin = pane("origin")
     status = run_button.status_pane("status")
     board = pane("board")
-    gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
+    with gr.Row(elem_classes="jg-top"):
+        with gr.Column(scale=5, min_width=200):
+            gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
+        with gr.Column(scale=2, min_width=220):
+            report = report_controls.build(t)
     with gr.Row(elem_classes="jg-explore"):
         with gr.Column(scale=3, min_width=330, elem_classes="jg-explore-list"):
             items = item_list(state)
         with gr.Column(scale=6, min_width=330):
-            item = pane("item")
-    report = report_controls.build(t)
+            # Where its buttons for images to share are first drawn; they are in the first card too.
+            item = pane("item", js_on_load=(views.STATIC / "share.js").read_text("utf-8"))
     tab = CompareTab(
         state=state,
         setup=setup,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
+from gradio.blocks import Block
 
 from jglue_app.errors import InputError
 from jglue_app.messages import Message, word
@@ -40,45 +40,50 @@ class ReportControls:
     download: gr.File
     status: gr.HTML
 
-    def connect(self, state: AppState, protocol: Component | None = None) -> None:
+    def connect_to_list(self, state: AppState) -> None:
+        """Make a report of what the item list shows."""
+        self.connect(
+            state, lambda values: asked_for(values[self.shown]), {self.shown}, f"() => JSON.stringify({SHOWN})"
+        )
+
+    def connect(
+        self, state: AppState, asked: Callable[[Values], Asked], inputs: set[Block], js: str | None = None
+    ) -> None:
         """Listen to the button.
 
         Args:
             state: the server's.
-            protocol: its value is the protocol under which the comparison is shown; None for the official one.
+            asked: values of `inputs` → what the report is to show.
+            inputs: what has to be known for that.
+            js: what fills the only input in the browser.
         """
 
         def make(request: gr.Request, values: Values) -> Updates:
-            scored_by = "official" if protocol is None else str(values[protocol])[:50]
-            asked = asked_for(values[self.shown], scored_by)
-            path = report_of_runs(state, visitor_id(request), asked)
+            path = report_of_runs(state, visitor_id(request), asked(values))
             return {
                 self.download: gr.update(value=str(path), visible=True),
                 self.status: views.note(word("export_done", language(request)).format(path.name)),
             }
 
         hidden: Updates = {self.download: gr.update(visible=False)}
-        inputs: list[Component] = [self.shown, *([protocol] if protocol is not None else [])]
-        others = ", other" if protocol is not None else ""
-        self.make.click(
-            errors_shown_in(self.status, make, hidden),
-            set(inputs),
-            [self.download, self.status],
-            js=f"(shown{others}) => [JSON.stringify({SHOWN}){others}]",
-            **PRIVATE,
-        )
+        outputs = [self.download, self.status]
+        self.make.click(errors_shown_in(self.status, make, hidden), inputs, outputs, js=js, **PRIVATE)
 
 
-def build(t: T) -> ReportControls:
-    """Put the controls into the surrounding Blocks."""
-    with gr.Row(elem_classes="jg-report"), gr.Column(min_width=260):
-        make = gr.Button(t("report_make"), elem_id="report", size="sm")
-        status = pane("report-status")
-        download = gr.File(label=t("report_file"), interactive=False, visible=False, elem_id="report-file")
+def build(t: T, name: str = "report") -> ReportControls:
+    """Put the controls into the surrounding Blocks.
+
+    Args:
+        t: labels for the browser.
+        name: element id of the button, with which the others begin.
+    """
+    make = gr.Button(t("report_make"), elem_id=name, elem_classes="jg-report", size="sm", min_width=220)
+    status = pane(f"{name}-status")
+    download = gr.File(label=t("report_file"), interactive=False, visible=False, elem_id=f"{name}-file")
     return ReportControls(shown=gr.Textbox(visible=False), make=make, download=download, status=status)
 
 
-def asked_for(shown: Any, protocol: str) -> Asked:
+def asked_for(shown: Any) -> Asked:
     """The report of what a page shows. The text comes from the browser and may be anything.
 
     Raises:
@@ -95,7 +100,9 @@ def asked_for(shown: Any, protocol: str) -> Asked:
     names = tuple(name for side in ("a", "b") if (name := told.get(side)) and isinstance(name, str))
     if not names or any(len(name) > 200 for name in names):
         raise InputError(UNREADABLE)
-    return Asked(tuple(dict.fromkeys(names)), protocol, _items(told.get("items")))
+    protocol = told.get("protocol")
+    scored_by = protocol[:50] if isinstance(protocol, str) else "official"
+    return Asked(tuple(dict.fromkeys(names)), scored_by, _items(told.get("items")))
 
 
 def _items(told: Any) -> Ids | None:

@@ -20,8 +20,10 @@ from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import PRIVATE, Updates, Values, changes_of
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
-from jglue_app.ui.tabs import manage_runs, results_matrix, slices, wandb_panel, waterfall
+from jglue_app.ui.static_report import Asked
+from jglue_app.ui.tabs import manage_runs, report_controls, results_matrix, slices, wandb_panel, waterfall
 from jglue_app.ui.tabs.manage_runs import ManageControls
+from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.tabs.results_matrix import MatrixControls
 from jglue_app.ui.tabs.slices import SliceControls
 from jglue_app.ui.views.ranking import Listed, Marked, pictures, ranking, run_label
@@ -50,6 +52,7 @@ class ResultsTab:
     compare: gr.Button
     matrix: MatrixControls
     slices: SliceControls
+    report: ReportControls
     figures: gr.HTML
     manage: ManageControls
 
@@ -70,13 +73,16 @@ class ResultsTab:
         refresh = errors_shown_in(self.status, self.refresh)
         filters = [self.data, self.tasks, self.protocol, self.against, self.a, self.b, *self.matrix.inputs]
         gr.on(changes_of(filters), refresh, self.inputs, self.outputs, **PRIVATE)
+        chosen: set[Block] = {self.protocol, *self.matrix.inputs}
+        self.report.connect(self.state, lambda v: Asked(self.matrix.in_order(v), str(v[self.protocol])[:50]), chosen)
         picked = self.table.select(
             self.pick,
             {self.a, self.b, self.matrix.runs},
-            [self.a, self.b, self.matrix.runs],
+            [self.a, self.b, self.matrix.runs, self.matrix.gone],
             trigger_mode="multiple",
             **PRIVATE,
         )
+        self.matrix.runs.input(lambda: "", None, self.matrix.gone, queue=False, api_visibility="private")
         for changed in (picked, *self.manage.connect(self.protocol)):
             changed.then(refresh, self.inputs, self.outputs, **PRIVATE)
 
@@ -125,7 +131,7 @@ class ResultsTab:
         data = event._data if isinstance(event._data, dict) else {}
         name = str(data.get("run", ""))
         if "tick" in data:
-            return {self.matrix.runs: self.matrix.ticked(values, name, bool(data["tick"]))}
+            return {self.matrix.runs: self.matrix.ticked(values, name, bool(data["tick"])), self.matrix.gone: ""}
         side, other = (self.a, self.b) if data.get("side") == "a" else (self.b, self.a)
         return {side: name, other: values[side]} if values[other] == name else {side: name}
 
@@ -142,6 +148,7 @@ def build(state: AppState, t: T) -> ResultsTab:
         compare = gr.Button(t("open_pair"), variant="primary", elem_id="open-pair", scale=2, min_width=140)
     matrix = results_matrix.build(state, t)
     of_parts = slices.build(state, t, protocol)
+    report = report_controls.build(t, "results-report")
     waterfall.build(state, t, a)
     figures = pane("figures")
     manage = manage_runs.build(state, t)
@@ -167,6 +174,7 @@ def build(state: AppState, t: T) -> ResultsTab:
         compare=compare,
         matrix=matrix,
         slices=of_parts,
+        report=report,
         figures=figures,
         manage=manage,
     )

@@ -56,6 +56,11 @@ class MatrixControls:
         """The names of the chosen runs, as the browser sends them."""
         return [str(name) for name in values[self.runs] or []]
 
+    def in_order(self, values: Values) -> tuple[str, ...]:
+        """The names of the chosen runs, the baseline first."""
+        names = self.chosen(values)
+        return tuple(sorted(names, key=lambda name: name != values[self.baseline]))
+
     def ticked(self, values: Values, name: str, on: bool) -> list[str]:
         """The names of the chosen runs after a tick in the list."""
         names = [other for other in self.chosen(values) if other != name]
@@ -85,7 +90,8 @@ class MatrixControls:
                 choices=[(run_label(run, name, lang), name) for name, run in runs.items()], value=chosen
             ),
             self.baseline: gr.update(choices=[(labels[name], name) for name in chosen], value=baseline),
-            self.gone: views.note(gone) if missing else "",
+            # It stays until other runs are chosen: a page that is opened draws the tab more than once.
+            **({self.gone: views.note(gone)} if missing else {}),
         }
         if baseline is None or len(chosen) < 2:
             return {**updates, self.table: views.render("matrix", {}, lang), self.items: None}
@@ -115,9 +121,17 @@ def build(state: AppState, t: T) -> MatrixControls:
     gr.Markdown(t("matrix"), elem_classes="jg-section", elem_id="matrix-head")
     with gr.Row(elem_classes="jg-controls"):
         runs = gr.Dropdown(
-            [], multiselect=True, label=t("matrix_runs"), info=t("matrix_runs_info"), elem_id="matrix-runs", scale=3
+            [],
+            multiselect=True,
+            label=t("matrix_runs"),
+            info=t("matrix_runs_info"),
+            elem_id="matrix-runs",
+            scale=3,
+            min_width=280,
         )
-        baseline = gr.Dropdown([], label=t("baseline"), info=t("baseline_info"), elem_id="baseline", scale=1)
+        baseline = gr.Dropdown(
+            [], label=t("baseline"), info=t("baseline_info"), elem_id="baseline", scale=1, min_width=220
+        )
     gone = pane("matrix-gone")
     table = pane("matrix", js_on_load=PAIRS)
     items = gr.HTML(

@@ -33,6 +33,7 @@ from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
 from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.share import board_image, image_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,10 @@ def first_html(
         found = state.comparison(owner, pair.a, pair.b, protocol, pair.ids_a, pair.ids_b)
         change = change_between(a.spec, b.spec)
         payload = first_card(found.a, found.b, found, judged, lang, change=change, links=links)
-    return views.render("first", payload, lang)
+    sources = dict.fromkeys(word(f"source_{source}", lang) for source in a.sources.values())
+    named = " / ".join(filter(None, sources))
+    image = {"share": board_image(payload, protocol, lang, named), "share_words": image_words(lang)}
+    return views.render("first", {**payload, **image}, lang)
 
 
 def judged_pair(state: AppState, owner: str, pair: Pair, protocol: str) -> tuple[Judged, Judged | None]:
@@ -178,7 +182,7 @@ def item_list_value(
         lang,
         names=(pair.a, pair.b),
         sources=data.sources if data else {},
-        marks=(_marks_of(state, owner, pair.a), _marks_of(state, owner, pair.b)),
+        marks=(marks_of(state, owner, pair.a), marks_of(state, owner, pair.b)),
         open_first=open_first,
         fetch=fetch,
         link=link,
@@ -253,7 +257,7 @@ def item_html(
             continue
         sides.append(side_view(side.upper(), run, data, row, judgements))
         source = word(f"source_{sources.get(task, 'official')}", lang)
-        marked = _marks_of(state, owner, name).get((task, id_), NO_ITEM_MARKS)
+        marked = marks_of(state, owner, name).get((task, id_), NO_ITEM_MARKS)
         sides[-1] = replace(sides[-1], run=name, marked=marked)
         if not is_embedding(run):
             written[side] = name
@@ -276,7 +280,7 @@ def item_html(
     return views.render("item", {**payload, "link": named}, lang)
 
 
-def _marks_of(state: AppState, owner: str, name: str) -> Marks:
+def marks_of(state: AppState, owner: str, name: str) -> Marks:
     """What the visitor sees of a run's marks; nothing where they cannot be read, which is said when one is set."""
     try:
         return state.marks.of(owner, name, state.path(owner, name)) if name else {}

@@ -28,6 +28,7 @@ from jglue_app.ui.views.metrics import metric_name
 from jglue_app.ui.views.pieces import layered, part_of, pieces, special_pieces, special_spans
 from jglue_app.ui.views.reading import reading_rule
 from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.share import image_words, item_image
 
 MAX_CHARS = 20_000
 """Characters of a text to show; the number of the others is given."""
@@ -85,6 +86,7 @@ def item_view(
     # Texts that have no beginning in common need no mark.
     differs_at = (agreement.first_difference or None) if agreement else None
     diffs = _diffs(both, sides, lang)
+    gold = gold_with_choice(item) + gold_forms(item, rows) if item.gold != () else word("no_gold", lang)
     return {
         "title": TASKS[item.task].title,
         "asks": say(Message(TASKS[item.task].question), lang),
@@ -92,7 +94,7 @@ def item_view(
         "id": word("own_item", lang) if item.id == TYPED else item.id,
         "key": f"{item.task}/{item.id}",
         "fields": [_field(item, name, text, lang) for name, text in item.fields.items() if text],
-        "gold": gold_with_choice(item) + gold_forms(item, rows) if item.gold != () else word("no_gold", lang),
+        "gold": gold,
         "agreement": agreement_line(both, agreement, lang),
         "sides": [
             {**_side(side, lang, differs_at), **{name: diff.get(side.name.lower(), []) for name, diff in diffs.items()}}
@@ -105,6 +107,8 @@ def item_view(
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
         "steps": steps,
+        "share": item_image(item, gold, [(side.name, side.label, side.row) for side in sides], lang, source),
+        "share_words": image_words(lang),
         "marks_note": marks_note,
     }
 
@@ -182,6 +186,7 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
         "outcome_text": word(f"outcome_{judgement.outcome}", lang),
         "scores": scores,
         "prompt_title": word("prompt_turns" if prompt.thinking else "prompt", lang),
+        "special_start": specials,
         "prompt": specials + _prompt(prompt.text, (side.bos, side.eos), prompt.messages is not None, lang),
         "ranked": specials + _prompt(prompt.ranked_text, (side.bos, side.eos), prompt.messages is not None, lang)
         if prompt.ranked_text and output is not None and output.choice_logprobs

@@ -41,6 +41,8 @@ WORDS = (
     ),
 )
 """Labels of the list, all named `list_…`."""
+SCRIPTS = ("items.js", "item_filters.js", "item_open.js")
+"""Files of `static/` that are the script of the list, one after the other."""
 NOTE = 200
 """Characters of a note that the list has."""
 MORE_FILTERS = ("ao", "bo", "l", "m", "ar", "br", "an", "bn")
