@@ -35,6 +35,7 @@ PROBE = """
 {% if missing is defined %}D{% elif none_ is none %}N{% endif %}{% set changed = text %}
 {{ changed }}{% include "part.html" %}
 {% if empty_list %}L{% endif %}{% if empty_table %}T{% endif %}{{ sides.split() | length }}
+{{ "{} %, {}".format(one, text) }}{{ w.label.format(text) }}{% import "macros.html" as m %}{{ m.quoted(text) }}
 """
 OTHERS = {
     "macros.html": "{% macro quoted(t) %}<q>{{ t }}</q>{% endmacro %}"

@@ -48,7 +48,14 @@ def test_a_block_with_half_a_character_is_ascii() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["{% block x %}{% endblock %}", "{{ x | urlize }}", "{{ x.items }}", "{% for a in b if a %}{% endfor %}"]
+    "source",
+    [
+        "{% block x %}{% endblock %}",
+        "{{ x | urlize }}",
+        "{{ x.items }}",
+        "{{ x.title() }}",
+        "{% for a in b if a %}{% endfor %}",
+    ],
 )
 def test_what_cannot_be_translated_is_named_when_the_script_is_made(source: str) -> None:
     environment = Environment(loader=DictLoader({"odd.html": source}), autoescape=True)

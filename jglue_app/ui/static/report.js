@@ -41,6 +41,11 @@ const R = {
   },
   items: (table) => Object.entries(table ?? {}),
   split: (text) => String(text ?? "").trim().split(/\s+/).filter(Boolean),
+  // Places without a format of their own: {} or {0}.
+  format(text, values) {
+    let next = 0;
+    return String(text).replace(/\{(\d*)\}/g, (_, place) => values[place === "" ? next++ : Number(place)]);
+  },
   default: (value, other) => (value === undefined ? other : value),
   concat: (parts) => (parts.some((part) => part instanceof Html)
     ? new Html(parts.map(R.text).join("")) : parts.map((part) => (part === undefined ? "" : String(part))).join("")),
@@ -209,7 +214,16 @@ function showPair(pair) {
 
 // The page's item list, which asks a server for items; here it is the file itself.
 function startList() {
-  const server = { item: async ({ task, id }) => ({ html: await drawnItem(task, id) }) };
+  const server = {
+    item: async ({ task, id }) => {
+      try {
+        return { html: await drawnItem(task, id) };
+      } catch (error) {
+        broken(error);
+        throw error;
+      }
+    },
+  };
   const followed = (name, follow) => followers.push(follow);
   const triggered = (name) => { if (name === "select") places.item.innerHTML = globalThis.jgItem; };
   ITEM_LIST(places.list, props, triggered, followed, server);
@@ -285,7 +299,9 @@ async function start() {
   root.dataset.jgrReady = "true";
 }
 
-start().catch((error) => {
+function broken(error) {
   byId("jgr-broken").hidden = false;
   console.error(error);
-});
+}
+
+start().catch(broken);

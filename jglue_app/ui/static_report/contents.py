@@ -101,15 +101,7 @@ class Contents:
             for name, run in state.runs(owner).items()
             if "jsts" in self.runs[asked.names[0]].data.items and is_embedding(run) and name not in self.runs
         ]
-        self.lists = [
-            {
-                lang: comparison.item_list_value(
-                    state, owner, pair, lang, open_first=True, fetch=True, protocol=asked.protocol
-                )
-                for lang in LANGUAGES
-            }
-            for pair in self.pairs
-        ]
+        self.lists = [{lang: self._list(pair, lang) for lang in LANGUAGES} for pair in self.pairs]
         self.listed_keys = [_keys(lists["ja"]) for lists in self.lists]
         self.keys = list(dict.fromkeys(key for keys in self.listed_keys for key in keys))
         shown = sum(map(len, self.listed_keys))
@@ -240,7 +232,9 @@ def last_part(text: str) -> str:
 
 def paths_in(runs: Mapping[str, Read]) -> Sequence[str]:
     """Paths of this machine that texts of the runs may name, the longest first."""
-    paths = {str(read.run.path.absolute().parent) for read in runs.values()}
+    folders = [read.run.path.absolute() for read in runs.values()]
+    # A short path, such as /tmp, may well be a model's own words.
+    paths = {str(path) for run in folders for path in (run, run.parent) if len(path.parts) > 3}
     for read in runs.values():
         model = read.data.spec.model
         paths |= {text for text in (model.id, model.adapter or "") if text and last_part(text) != text}

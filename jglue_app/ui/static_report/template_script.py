@@ -93,6 +93,8 @@ class _Translation:
     def __init__(self, name: str) -> None:
         self._name = name
         self._locals: list[set[str]] = []
+        self._modules: set[str] = set()
+        """Names of whole templates that are imported."""
 
     def template(self, tree: nodes.Template) -> str:
         """A function from a context to `{html, macros}`."""
@@ -126,6 +128,7 @@ class _Translation:
                 return f"{_local(target.name)} = {self._value(node.node)};"
             case nodes.Import():
                 other = json.dumps(_constant(node.template, self._name))
+                self._modules.add(node.target)
                 return f"{_local(node.target)} = R.module({other});"
             case nodes.FromImport():
                 other = json.dumps(_constant(node.template, self._name))
@@ -240,6 +243,13 @@ class _Translation:
                 f"{self._value(node.args[1])})" if len(node.args) > 1 else "null)"
             )
         arguments = ", ".join(map(self._value, node.args))
+        if isinstance(called, nodes.Getattr) and called.attr == "format" and not node.kwargs:
+            return f"R.format({self._value(called.node)}, [{arguments}])"
+        if isinstance(called, nodes.Getattr) and not (
+            isinstance(called.node, nodes.Name) and called.node.name in self._modules
+        ):
+            # A method of Python's, which no macro has.
+            raise self._unknown(called)
         named = ", ".join(f"{json.dumps(pair.key)}: {self._value(pair.value)}" for pair in node.kwargs)
         return f"R.call({self._value(called)}, [{arguments}], {{ {named} }})"
 
