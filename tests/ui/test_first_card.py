@@ -13,7 +13,7 @@ from jglue_app.scoring.report import report_run
 from jglue_app.types import ModelSpec, PromptSpec, RunData
 from jglue_app.ui import views
 from jglue_app.ui.views.first import BEFORE, OUTPUT, excerpt, first_card
-from jglue_app.ui.views.items import item_list
+from jglue_app.ui.views.items import item_rows
 from jglue_app.ui.views.short_names import short_names
 from jglue_app.ui.views.strips import place, strips
 from tests.scoring.test_insights import EVEN, WORDS, good, ranking, reviews, with_ranking
@@ -102,7 +102,7 @@ def test_the_line_to_the_others_counts_what_the_list_shows_behind_it() -> None:
     judged = judge_run(a, "official"), judge_run(b, "official")
     comparison = compare_runs(a, b)
     payload = first_card(comparison.a, comparison.b, comparison, judged, "en")
-    listed = item_list(*judged, "en")["rows"]
+    listed = item_rows(*judged, "en")
     more = [item["more"] for item in payload["items"]]
     assert len(more) == 2
     for line in more:
