@@ -81,8 +81,8 @@ def _ranking(facts: Mapping[str, str]) -> str:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 7860,
+    host: Annotated[str, typer.Option(help="Address to listen on.", envvar="GRADIO_SERVER_NAME")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535, envvar="GRADIO_SERVER_PORT")] = 7860,
     device: DeviceOption = "auto",
     runs_dir: RunsOption = None,
     mcp: Annotated[bool, typer.Option("--mcp", help="Also serve the page's actions as MCP tools.")] = False,

@@ -16,7 +16,7 @@ LABELS: dict[str, str] = {
     "style_wandb-2023-08": "As wandb-2023 asked from August 2023 (wandb-2023-08)",
     "style_wandb-2023": "As wandb-2023 asked in June 2023 (wandb-2023)",
     "connection_lost": "The connection was lost",
-    "connection_again": "The server cannot be reached. This page connects again by itself; what is running goes on.",
+    "connection_again": "The server cannot be reached. This page connects again by itself. What is finished is kept.",
     "label_run_penalty": "repetition penalty {}",
     "label_run_prefix": "prefix “{}”",
     "label_run_sentence_transformers": "sentence embeddings",

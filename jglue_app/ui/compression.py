@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import brotli
+from cachetools import LRUCache
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COMPRESSIBLE = ("text/html", "text/event-stream", "application/json", "text/css", "text/javascript", "image/svg+xml")
 MIN_BYTES = 500
 """A shorter answer is not smaller when it is compressed."""
+MIN_KNOWN_BYTES = 100_000
+"""Only answers of this size are worth it to be remembered."""
 QUALITY = 5
 """Of brotli, from 0 to 11: a document of 300 kB takes about 10 ms."""
 
@@ -56,6 +62,39 @@ def accepted_encoding(header: str) -> str:
         # Of a weight it only matters whether it is zero.
         allowed[name] = weight.strip("0.") != ""
     return next((name for name in ENCODINGS if allowed.get(name, allowed.get("*", False))), "")
+
+
+class KnownAnswers:
+    """Whole answers that were sent before, compressed as well as can be, which takes a second each: the document of a
+    first visit is the same for all visitors of one language. An answer is known by its bytes, so nobody gets another's.
+    """
+
+    def __init__(self, most: int = 16) -> None:
+        self._compressed: LRUCache[bytes, bytes] = LRUCache(most)
+        self._lock = threading.Lock()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="compress")
+        self._is_working = False
+
+    def get(self, body: bytes) -> bytes | None:
+        """The answer compressed; None while it is not known yet. Then it is the next time, unless others are."""
+        name = hashlib.sha256(body).digest()
+        with self._lock:
+            if (known := self._compressed.get(name)) is not None or self._is_working:
+                return known
+            self._is_working = True
+        self._worker.submit(self._add, name, body)
+        return None
+
+    def _add(self, name: bytes, body: bytes) -> None:
+        try:
+            compressed = brotli.compress(body)
+            with self._lock:
+                self._compressed[name] = compressed
+        finally:
+            self._is_working = False
+
+
+KNOWN = KnownAnswers()
 
 
 class CompressionMiddleware:
@@ -103,7 +142,8 @@ def _compressing(send: Send, encoding: str, *, head: bool) -> Send:
                 headers["content-encoding"] = encoding
                 del headers["content-length"]
                 if last:
-                    body = running[0].piece(body, last=True)
+                    small = KNOWN.get(body) if encoding == "br" and len(body) >= MIN_KNOWN_BYTES else None
+                    body = running[0].piece(body, last=True) if small is None else small
                     headers["content-length"] = str(len(body))
                     await send(start)
                     await send({**message, "body": body})

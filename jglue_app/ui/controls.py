@@ -82,6 +82,13 @@ def pane(elem_id: str, value: str = "", *, visible: bool = True, js_on_load: str
     return gr.HTML(value, elem_id=elem_id, visible=visible, js_on_load=js_on_load, apply_default_css=False)
 
 
+def paragraph(text: Any, classes: str | list[str] = "", elem_id: str | None = None) -> gr.HTML:
+    """A text, shown as it is. (gr.Markdown takes 30 kB of scripts for code and formulas.)"""
+    return gr.HTML(
+        text, html_template="<p>{{value}}</p>", elem_classes=classes or None, elem_id=elem_id, apply_default_css=False
+    )
+
+
 def subset_choices() -> list[tuple[str, str]]:
     """(title, key) of every subset."""
     return [(task.title, name) for name, task in TASKS.items()]

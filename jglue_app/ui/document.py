@@ -28,6 +28,7 @@ FOR_PROGRAMS = (
 )
 """What a component's entry says only to those who read how to call the page."""
 NO_API: dict[str, Any] = {"named_endpoints": {}, "unnamed_endpoints": {}}
+TAKE_STYLE = "gradio_config.css = document.getElementById('jg-style').textContent"
 _FOREIGN = re.compile(r'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>|\s*<link rel="manifest"[^>]*>')
 """What Gradio says of itself to those who show a link, and a file that there is not."""
 _WORD = re.compile(r'\\"key\\": ?\\"(\w+)\\"|"key": ?"(\w+)"')
@@ -61,8 +62,12 @@ def rewritten(html: str, head: Head, files: GradioFiles, *, api: bool) -> tuple[
         after = f"{between}{json.dumps(NO_API)}{rest}"
         _leave_out(config, head.lang)
     config["footer_links"] = ["api"] if api else []
+    lines = _lines(head, files, config)
+    # The rules stand in the head already, from where a script below takes them.
+    config["css"] = ""
+    after = after.replace("</script>", f"</script><script>{TAKE_STYLE}</script>", 1)
     before = _FOREIGN.sub("", before).replace('lang="en"', f'lang="{head.lang}"', 1)
-    before = before.replace("<head>", "<head>" + _lines(head, files, config), 1)
+    before = before.replace("<head>", "<head>" + lines, 1)
     # Only within the frame of another page there is somebody to tell the size to.
     after = after.replace("const root = ", "if (self === top) return;\n\t\t\t\tconst root = ", 1)
     for name in files.sheets:
@@ -80,14 +85,26 @@ def _leave_out(config: dict[str, Any], lang: str) -> None:
     for component in config["components"]:
         for name in FOR_PROGRAMS:
             component.pop(name, None)
+        if script := component["props"].get("js_on_load"):
+            component["props"]["js_on_load"] = without_comments(script)
+    config["js"] = without_comments(config["js"])
     parts = json.dumps([config["components"], config["dependencies"]])
     used = {found for match in _WORD.findall(parts) for found in match if found}
     words: Mapping[str, str] = (config.get("i18n_translations") or {}).get(lang, {})
     config["i18n_translations"] = {lang: {key: text for key, text in words.items() if key in used}}
 
 
-def as_gradio_ranks(css: str) -> str:
-    """A style sheet whose media queries go before all other rules, as where Gradio has put its prefix to them."""
+def without_comments(script: str) -> str:
+    """A script without lines that are comments and without indentation; as it is if a text in it has several lines."""
+    lines = [line.strip() for line in script.splitlines()]
+    if any(line.count("`") % 2 for line in lines):
+        return script
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+def narrow_rules(css: str) -> str:
+    """The media queries of a style sheet for what stands in the document, before all other rules: where Gradio has
+    prefixed them, they go before."""
     parts, at = [], 0
     while (start := css.find("@media", at)) >= 0:
         opening = css.index("{", start) + 1
@@ -95,9 +112,9 @@ def as_gradio_ranks(css: str) -> str:
         while depth:
             depth += {"{": 1, "}": -1}.get(css[end], 0)
             end += 1
-        parts += [css[at:opening], " #jg-before {", css[opening : end - 1], "} }"]
+        parts += [css[start:opening], " #jg-before {", css[opening : end - 1], "} }"]
         at = end
-    return "".join([*parts, css[at:]])
+    return "".join(parts)
 
 
 def as_script(config: Mapping[str, Any]) -> str:
@@ -126,7 +143,7 @@ def _lines(head: Head, files: GradioFiles, config: Mapping[str, Any]) -> str:
     lines += [f'<link rel="stylesheet" href="./assets/{name}" disabled>' for name in files.sheets]
     lines += [f'<link rel="modulepreload" crossorigin href="./assets/{name}">' for name in files.scripts]
     # Gradio gives these rules to what its script draws; what stands in the document needs them at once.
-    lines.append(f"<style>{as_gradio_ranks(config['css'])}</style>")
+    lines.append(f'<style id="jg-style">{config["css"]}</style><style>{narrow_rules(config["css"])}</style>')
     return "\n".join(lines)
 
 

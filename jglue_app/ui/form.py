@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
+from gradio.events import Dependency
 
 from jglue_app.backends.model_facts import usual_format
 from jglue_app.errors import JglueAppError
@@ -73,8 +74,15 @@ class RequestForm:
         """Whether the visitor has chosen the format of each side."""
         return [side.format_chosen for side in self.sides]
 
-    def connect(self, state: AppState) -> None:
-        """Listen to what the form itself answers: a format that is chosen, a price that is asked for."""
+    @property
+    def changes(self) -> list[Any]:
+        """The events that come when a visitor changes something but a format; of those `connect` gives the events."""
+        formats = [side.by_name["format"] for side in self.sides]
+        return changes_of([component for component in self.components if component not in formats])
+
+    def connect(self, state: AppState) -> list[Dependency]:
+        """Listen to what the form itself answers: a format that is chosen, a price that is asked for. Gives the events
+        after which a format is known to be chosen: read before that, it would still follow the model."""
 
         def estimate(request: gr.Request, values: Values) -> Iterator[str]:
             asked = self.read(state.settings, values)
@@ -82,9 +90,18 @@ class RequestForm:
 
         shown = errors_shown_in(self.price.answer, estimate)
         self.price.ask.click(shown, set(self.inputs), self.price.answer, **PRIVATE, concurrency_limit=4)
-        for side in self.sides:
-            chosen = changes_of([side.by_name["format"]])
-            gr.on(chosen, lambda: True, None, side.format_chosen, queue=False, api_visibility="private")
+        return [
+            gr.on(
+                changes_of([side.by_name["format"]]),
+                None,
+                None,
+                side.format_chosen,
+                js="() => true",
+                queue=False,
+                api_visibility="private",
+            )
+            for side in self.sides
+        ]
 
     @property
     def groups(self) -> list[gr.Accordion]:

@@ -85,6 +85,8 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         ranking: ResultsTab = tabs["results"]
         refresh = errors_shown_in(ranking.status, ranking.refresh)
         panes["results"].select(refresh, ranking.inputs, ranking.outputs, **PRIVATE)
+        foot = pane("foot")
+        page.load(_foot, None, foot, **PRIVATE)
         page.load(_localized_head, None, head, **PRIVATE)
         _open_address(page, selected, ranking)
     guard.guard(page)
@@ -151,6 +153,11 @@ def _open_address(page: gr.Blocks, selected: gr.Tabs, ranking: ResultsTab) -> No
     chosen = [ranking.protocol, ranking.data, *ranking.matrix.inputs]
     opened = page.load(open_tab, None, [selected, *chosen], queue=False, **PRIVATE)
     opened.then(fill, ranking.inputs, ranking.outputs, **PRIVATE)
+
+
+def _foot(request: gr.Request) -> str:
+    """Links at the end of the page."""
+    return views.render("foot", {}, language(request))
 
 
 def _localized_head(request: gr.Request) -> str:

@@ -142,6 +142,6 @@ def test_the_step_before_answering_has_a_bar_of_its_own() -> None:
     assert progress.phase(job) == "60"
     html = progress.progress_html(job, "ja")
     assert 'aria-valuenow="60"' in html
-    assert "m.gguf を safetensors に変換しています（60 %）。" in html
+    assert "m.gguf を safetensors に変換しています（60%）。" in html
     job.handle(Event("record", "A", "a", task="jnli", done=1, total=4, run_done=1, run_total=4))
     assert progress.phase(job) == ""

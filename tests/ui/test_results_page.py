@@ -38,7 +38,7 @@ def ranks(page: Page) -> dict[str, str]:
     return found
 
 
-BASE_0, BASE_3 = "gemma-3-270m · plain · ja-labels · 0-shot", "gemma-3-270m · plain · ja-labels · 3-shot"
+BASE_0, BASE_3 = "gemma-3-270m · plain · ja-labels · 例題なし", "gemma-3-270m · plain · ja-labels · 例題 3 個"
 
 
 @pytest.mark.slow
@@ -76,13 +76,14 @@ def test_no_subset_is_a_sentence(results: Page) -> None:
 
 def test_the_pictures_draw_the_picked_runs_with_their_intervals(results: Page) -> None:
     bar = results.locator("#figures .jg-gbar").first
-    assert re.search(r"width: ?50", str(bar.locator(".jg-gfill").get_attribute("style")))
+    value = float(bar.locator(".jg-gvalue").inner_text())
+    assert f"width:{100 * value:.1f}%" in str(bar.locator(".jg-gfill").get_attribute("style")).replace(" ", "")
     assert bar.locator(".jg-whisker").count() == 1
 
 
 def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
-    for side, label in (("a", BASE_0), ("b", "SmolLM2-135M-Instruct.Q4_1.gguf · chat · ja-labels · 3-shot")):
-        row = results.locator("#leaderboard tbody tr", has_text=label).filter(has_text="付属").first
+    for side, label in (("a", BASE_0), ("b", "SmolLM2-135M-Instruct.Q4_1.gguf · chat · ja-labels · 例題 3 個")):
+        row = results.locator("#leaderboard tr[data-run]", has_text=label).filter(has_text="付属").first
         row.locator(f".jg-pick[data-side={side}]").click()
         results.wait_for_function(
             "([side, label]) => [...document.querySelectorAll('#leaderboard tr')].some("
@@ -274,7 +275,7 @@ def test_two_runs_made_alike_go_into_compare_with_the_command_that_repeats_them(
             said(page, f"{name}.jsonl", "first")
         tab(page, "結果")
         for side, name in (("a", "left"), ("b", "right")):
-            row = page.locator("#leaderboard tbody tr", has_text=f"{name}.jsonl")
+            row = page.locator("#leaderboard tr[data-run]", has_text=f"{name}.jsonl")
             row.locator(f".jg-pick[data-side={side}]").click()
             row.locator(f".jg-pick[data-side={side}][aria-pressed=true]").wait_for()
         page.click("#open-pair")

@@ -187,8 +187,15 @@ function take() {
     const row = state.all.find((one) => key(one) === state.chosen) ?? state.rows[0];
     if (row) open(row, { scroll: false, named: false });
   }
-  if (value.link !== undefined) globalThis.jgAddress?.show(value.link);
-  globalThis.jgAddress?.update({ protocol: value.protocol === "official" ? null : value.protocol }, "compare");
+  tell((address) => {
+    if (value.link !== undefined) address.show(value.link);
+    address.update({ protocol: value.protocol === "official" ? null : value.protocol }, "compare");
+  });
+}
+// A list that is there with the page itself is there before the script of the page.
+function tell(what, tries = 100) {
+  if (globalThis.jgAddress) what(globalThis.jgAddress);
+  else if (tries) setTimeout(() => tell(what, tries - 1), 50);
 }
 take();
 watch("value", take);

@@ -34,9 +34,11 @@ const placeOf = (event) => {
   const token = event.target.closest?.("[data-place]");
   return token && element.contains(token) && panelOf(token) ? token : null;
 };
-element.addEventListener("pointerover", (event) => {
+// Not `pointerover`: while keys scroll the prompt, tokens pass below a pointer that is at rest.
+element.addEventListener("pointermove", (event) => {
   const token = placeOf(event);
-  if (token && event.pointerType === "mouse") show(token.closest(".jg-side"), token.dataset.place, false);
+  if (!token || event.pointerType !== "mouse" || !(event.movementX || event.movementY)) return;
+  if (!token.classList.contains("jg-token-now")) show(token.closest(".jg-side"), token.dataset.place, false);
 });
 element.addEventListener("pointerout", (event) => {
   const token = placeOf(event);

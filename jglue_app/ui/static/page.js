@@ -147,13 +147,11 @@
   const said = () => {
     const words = document.querySelector("header.jg-head")?.dataset;
     if (!words) return;
-    for (const [place, english, ours] of [
-      [".toast-title", "Connection Lost", words.jgLost],
-      ["[data-testid=toast-text]", "Connection to the server was lost. Attempting reconnection...", words.jgAgain],
-    ]) {
-      for (const element of document.querySelectorAll(".toast-body " + place)) {
-        if (element.textContent.trim() === english) element.textContent = ours;
-      }
+    for (const text of document.querySelectorAll(".toast-body [data-testid=toast-text]")) {
+      if (text.textContent.trim() !== "Connection to the server was lost. Attempting reconnection...") continue;
+      text.textContent = words.jgAgain;
+      const title = text.closest(".toast-body").querySelector(".toast-title");
+      if (title) title.textContent = words.jgLost;
     }
   };
   new MutationObserver((changes) => {

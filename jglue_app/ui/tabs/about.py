@@ -7,13 +7,15 @@ from urllib.parse import quote
 
 import gradio as gr
 
+from jglue_app.messages import word
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.decisions import decisions_of
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
-from jglue_app.ui.events import PRIVATE
+from jglue_app.ui.events import PRIVATE, Updates
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
+from jglue_app.ui.views import markdown
 from jglue_app.ui.views.decisions import decisions_view
 from jglue_app.ui.visitor import language
 
@@ -23,13 +25,23 @@ SECTIONS = ("jglue", "marc", "jcola", "metrics", "protocols", "stored", "privacy
 def build(state: AppState, t: T) -> None:
     """Put the tab's content into the surrounding Blocks."""
     with gr.Column(elem_classes="jg-about"):
-        for name in SECTIONS:
-            gr.Markdown(t(f"about_{name}"))
-            if name == "protocols":
-                gr.Markdown(_systems())
-                _decisions(t)
-            if name == "programs" and (space := os.environ.get("SPACE_ID")):
-                gr.Markdown(f"[README.md](https://huggingface.co/spaces/{quote(space)}/blob/main/README.md)")
+        places = {name: pane(f"about-{name}") for name in SECTIONS[: SECTIONS.index("protocols") + 1]}
+        _decisions(t)
+        places |= {name: pane(f"about-{name}") for name in SECTIONS[len(places) :]}
+
+    def show_sections(request: gr.Request) -> Updates:
+        return {place: _section(name, language(request)) for name, place in places.items()}
+
+    gr.on(None, show_sections, None, list(places.values()), **PRIVATE)
+
+
+def _section(name: str, lang: str) -> str:
+    text = word(f"about_{name}", lang)
+    if name == "protocols":
+        text += f"\n\n{_systems()}"
+    if name == "programs" and (space := os.environ.get("SPACE_ID")):
+        text += f"\n\n[README.md](https://huggingface.co/spaces/{quote(space)}/blob/main/README.md)"
+    return markdown(text)
 
 
 def _systems() -> str:

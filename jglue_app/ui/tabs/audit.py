@@ -17,7 +17,7 @@ from jglue_app.audit.published import published
 from jglue_app.audit.table_parser import MAX_BYTES
 from jglue_app.errors import InputError
 from jglue_app.ui import views
-from jglue_app.ui.controls import T, pane
+from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
@@ -124,7 +124,7 @@ class AuditTab:
 
 def build(state: AppState, t: T) -> AuditTab:
     """Put the tab's content into the surrounding Blocks."""
-    gr.Markdown(t("audit_lead"), elem_classes="jg-lead")
+    paragraph(t("audit_lead"), "jg-lead")
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=260):
             task, score, scale = _score_controls(t)
@@ -137,7 +137,7 @@ def build(state: AppState, t: T) -> AuditTab:
             for i, e in enumerate(EXAMPLES)
         ]
     result = pane("audit-found")
-    gr.Markdown(t("audit_board"), elem_classes="jg-section")
+    paragraph(t("audit_board"), "jg-section")
     table = gr.Textbox(
         label=t("audit_paste"),
         info=t("audit_paste_info"),

@@ -16,8 +16,8 @@ from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import from_url_query
 from jglue_app.ui import run_button, views
 from jglue_app.ui.address import Address, from_query
-from jglue_app.ui.controls import T, pane
-from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
+from jglue_app.ui.controls import T, pane, paragraph
+from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values
 from jglue_app.ui.form import RequestForm
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
@@ -77,7 +77,7 @@ class CompareTab:
         form = self.form
         inputs: set[Block] = set(form.inputs)
         described = [self.setup, self.repeat, *form.described, *self.run.components]
-        gr.on(changes_of(form.components), self.describe, inputs, described, **AS_TYPED)
+        gr.on(form.changes, self.describe, inputs, described, **AS_TYPED)
         assert form.use_b is not None
         assert form.b is not None
         side_b = list(form.b.components().values())
@@ -88,10 +88,12 @@ class CompareTab:
             api_visibility="private",
             queue=False,
         )
-        form.connect(self.state)
         check = {**PRIVATE, "trigger_mode": "always_last", "concurrency_limit": 4}
-        opened = [*changes_of(form.components), self.own.expand, self.settings.expand]
+        opened = [*form.changes, self.own.expand, self.settings.expand]
         gr.on(opened, self.check_prompts, inputs, self.verdict, **check)
+        for chosen in form.connect(self.state):
+            chosen.then(self.describe, inputs, described, **AS_TYPED)
+            chosen.then(self.check_prompts, inputs, self.verdict, **check)
         followed = [*self.panel.components, *self.run.components]
         press = errors_shown_in(self.panel.status, self.press)
         self.run.button.click(press, {*inputs, self.run.button}, followed, **FOLLOWS_JOB, trigger_mode="multiple")
@@ -312,7 +314,7 @@ def build(state: AppState, t: T) -> CompareTab:
     board = pane("board")
     with gr.Row(elem_classes="jg-top"):
         with gr.Column(scale=5, min_width=200):
-            gr.Markdown(t("items_head"), elem_classes="jg-section", elem_id="items-head")
+            paragraph(t("items_head"), "jg-section", elem_id="items-head")
         with gr.Column(scale=2, min_width=220):
             report = report_controls.build(t)
     with gr.Row(elem_classes="jg-explore"):

@@ -12,7 +12,7 @@ from jglue_app.results import showcase
 from jglue_app.runs.request import RunRequest
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.ui import controls, price_box, views
-from jglue_app.ui.controls import DEFAULT_B, DEFAULT_ITEMS, RunControls, SideControls, T
+from jglue_app.ui.controls import DEFAULT_B, DEFAULT_ITEMS, RunControls, SideControls, T, paragraph
 from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.item_server import server_functions
 from jglue_app.ui.state import AppState
@@ -30,13 +30,13 @@ def form_parts(state: AppState, t: T) -> Parts:
     settings = state.settings
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=280):
-            gr.Markdown(t("what"), elem_classes="jg-section")
+            paragraph(t("what"), "jg-section")
             run = controls.questions(settings, t)
         with gr.Column(min_width=280):
-            gr.Markdown(t("side_a"), elem_classes=["jg-section", "jg-section-a"])
+            paragraph(t("side_a"), ["jg-section", "jg-section-a"])
             a = controls.side(settings, t, DEFAULT.a, "a", device=state.device)
         with gr.Column(min_width=280):
-            gr.Markdown(t("side_b"), elem_classes=["jg-section", "jg-section-b"])
+            paragraph(t("side_b"), ["jg-section", "jg-section-b"])
             use_b = gr.Checkbox(True, label=t("use_b"), elem_id="use-b")
             b = controls.side(settings, t, DEFAULT_B, "b", same=True, device=state.device)
     return run, a, use_b, b
@@ -49,7 +49,7 @@ def in_sight(parts: Parts, places: Sequence[gr.Column], t: T) -> RequestForm:
     for place, (component, title, side) in zip(places, models, strict=False):
         component.unrender()  # type: ignore[no-untyped-call]
         with place:
-            gr.Markdown(t(title), elem_classes=["jg-section", side])
+            paragraph(t(title), ["jg-section", side])
             component.render()  # type: ignore[no-untyped-call]
     limit = run.by_name["limit"]
     limit.unrender()  # type: ignore[no-untyped-call]

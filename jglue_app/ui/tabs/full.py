@@ -15,8 +15,8 @@ from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.ui import controls, price_box, run_button, views
-from jglue_app.ui.controls import T, pane
-from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values, changes_of
+from jglue_app.ui.controls import T, pane, paragraph
+from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values
 from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
@@ -71,14 +71,15 @@ class FullTab:
 
     def connect(self) -> None:
         """Listen to the events of the tab."""
-        form = self.form.components
         filled = [*self.form.groups, *self.form.outputs, self.repeat]
         inputs: set[Block] = set(self.form.inputs)
         described = [self.repeat, *self.form.described, *self.run.components]
-        gr.on(changes_of(form), self.describe, inputs, described, **AS_TYPED)
-        self.form.connect(self.state)
+        gr.on(self.form.changes, self.describe, inputs, described, **AS_TYPED)
         check = {**PRIVATE, "trigger_mode": "always_last", "concurrency_limit": 4}
-        gr.on(changes_of(form), self.check_prompts, set(inputs), self.verdict, **check)
+        gr.on(self.form.changes, self.check_prompts, set(inputs), self.verdict, **check)
+        for chosen in self.form.connect(self.state):
+            chosen.then(self.describe, set(inputs), described, **AS_TYPED)
+            chosen.then(self.check_prompts, set(inputs), self.verdict, **check)
         inputs |= {self.push_when_done}
         press = errors_shown_in(self.status, self.press)
         start = self.run.button.click(
@@ -268,16 +269,16 @@ class FullTab:
 def build(state: AppState, t: T) -> FullTab:
     """Put the tab's content into the surrounding Blocks."""
     settings = state.settings
-    gr.Markdown(t("full_lead"), elem_classes="jg-lead")
+    paragraph(t("full_lead"), "jg-lead")
     public_note = pane("full-public", visible=settings.public)
     unfinished = gr.Dropdown([], label=t("unfinished"), info=t("unfinished_info"), elem_id="unfinished", visible=False)
     resume = gr.Button(t("go_on"), elem_id="go-on", visible=False)
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=280):
-            gr.Markdown(t("what"), elem_classes="jg-section")
+            paragraph(t("what"), "jg-section")
             items = controls.questions(settings, t, prefix="full-", limit=None, data="official")
         with gr.Column(min_width=280):
-            gr.Markdown(t("model"), elem_classes="jg-section")
+            paragraph(t("model"), "jg-section")
             side = controls.side(settings, t, Side(), "full", device=state.device)
             price = price_box.build(t, items.by_name["budget"], "full-")
     repeat = pane("full-repeat")

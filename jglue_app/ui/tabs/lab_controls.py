@@ -113,7 +113,7 @@ class PromptControls:
 def prompt_controls(t: T, name: str, format: str) -> PromptControls:
     """Put those of a side into the surrounding Blocks."""
     with gr.Column(elem_classes=["jg-way", f"jg-way-{name.lower()}"]):
-        gr.Markdown(f"**{name}**", elem_classes="jg-way-name")
+        controls.paragraph(name, "jg-way-name")
         with gr.Row():
             formats = gr.Dropdown(
                 list(FORMATS), value=format, label=t("format"), elem_id=f"lab-format-{name}", min_width=120

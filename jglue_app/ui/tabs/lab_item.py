@@ -20,7 +20,7 @@ from jglue_app.runs.request import Side
 from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Item, is_sample
 from jglue_app.ui import controls, views
-from jglue_app.ui.controls import T, pane
+from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import FOLLOWS_JOB, PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
@@ -263,7 +263,7 @@ def build(state: AppState, t: T) -> ItemTab:
     """Put the tab's content into the surrounding Blocks."""
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=300):
-            gr.Markdown(t("lab_item"), elem_classes="jg-section")
+            paragraph(t("lab_item"), "jg-section")
             task = gr.Dropdown(controls.subset_choices(), value=FIRST_TASK, label=t("subset"), elem_id="lab-task")
             data = gr.Radio(
                 [(t("data_sample"), "sample"), (t("data_official"), "official")],
@@ -276,7 +276,7 @@ def build(state: AppState, t: T) -> ItemTab:
             gold = gold_controls(t)
             loaded = gr.State(None)
         with gr.Column(min_width=300):
-            gr.Markdown(t("lab_ways"), elem_classes="jg-section")
+            paragraph(t("lab_ways"), "jg-section")
             model = gr.Dropdown(
                 model_ids(state.settings),
                 value=model_ids(state.settings)[0],

@@ -14,7 +14,7 @@ from jglue_app.errors import StoreError
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.runs.request import MAX_SHOTS
 from jglue_app.ui import controls, views
-from jglue_app.ui.controls import T, pane
+from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import FOLLOWS_JOB, UNCHANGED, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
@@ -103,7 +103,7 @@ def sweep_html(state: AppState, job: Job, lang: str) -> str:
 
 def build(state: AppState, t: T) -> SweepTab:
     """Put the sweep into the surrounding Blocks."""
-    gr.Markdown(t("sweep_lead"), elem_classes="jg-lead")
+    paragraph(t("sweep_lead"), "jg-lead")
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=280):
             task = gr.Dropdown(controls.subset_choices(), value="jnli", label=t("subset"), elem_id="sweep-task")

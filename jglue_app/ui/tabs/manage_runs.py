@@ -18,7 +18,7 @@ from jglue_app.runs.request_options import MAX_NAME
 from jglue_app.tasks import TASKS
 from jglue_app.types import Notice
 from jglue_app.ui import views
-from jglue_app.ui.controls import T, pane
+from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.run_files import import_run
@@ -163,7 +163,7 @@ def _sentences(notices: Sequence[Notice], lang: str) -> list[str]:
 def build(state: AppState, t: T) -> ManageControls:
     """Put the controls into the surrounding Blocks; they listen to nothing before `connect`."""
     public = state.settings.public
-    gr.Markdown(t("manage"), elem_classes="jg-section")
+    paragraph(t("manage"), "jg-section")
     with gr.Row(elem_classes="jg-controls"):
         with gr.Column(min_width=260):
             run = gr.Dropdown([], label=t("manage_run"), elem_id="manage-run")

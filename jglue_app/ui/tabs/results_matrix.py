@@ -15,7 +15,7 @@ from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.scoring.leaderboard import run_scores
 from jglue_app.ui import views
-from jglue_app.ui.controls import T, pane
+from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import Updates, Values
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.matrix import item_matrix, score_matrix
@@ -118,7 +118,7 @@ class MatrixControls:
 
 def build(state: AppState, t: T) -> MatrixControls:
     """Put the controls into the surrounding Blocks; the tab listens to them."""
-    gr.Markdown(t("matrix"), elem_classes="jg-section", elem_id="matrix-head")
+    paragraph(t("matrix"), "jg-section", elem_id="matrix-head")
     with gr.Row(elem_classes="jg-controls"):
         runs = gr.Dropdown(
             [],

@@ -13,7 +13,7 @@ from jglue_app.scoring.calibration import calibration
 from jglue_app.scoring.slices import slices
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
-from jglue_app.ui.controls import T, pane
+from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
@@ -53,8 +53,8 @@ class SliceControls:
 
 def build(state: AppState, t: T, protocol: gr.Dropdown) -> SliceControls:
     """Put the section into the surrounding Blocks; `protocol` is whose scores are shown."""
-    gr.Markdown(t("slices"), elem_classes="jg-section")
-    gr.Markdown(t("slices_info"), elem_classes="jg-hint")
+    paragraph(t("slices"), "jg-section")
+    paragraph(t("slices_info"), "jg-hint")
     with gr.Row(equal_height=True, elem_classes="jg-pickrow"):
         run = gr.Dropdown([], label=t("run_name"), elem_id="slice-run", scale=4)
         against = gr.Dropdown([("–", "")], value="", label=t("baseline"), elem_id="slice-against", scale=4)

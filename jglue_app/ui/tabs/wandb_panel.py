@@ -12,7 +12,7 @@ from gradio.components import Component
 from jglue_app import wandb_sink
 from jglue_app.errors import InputError
 from jglue_app.messages import of as message_of
-from jglue_app.ui.controls import T, pane
+from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import FOLLOWS_JOB, UNCHANGED, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
@@ -94,9 +94,9 @@ def build(
         visible: whether they are shown from the start.
     """
     with gr.Column(visible=visible, elem_id=f"{prefix}-wandb", elem_classes="jg-wandb") as box:
-        gr.Markdown(t("wandb"), elem_classes="jg-section")
+        paragraph(t("wandb"), "jg-section")
         # A key goes to this server, which need not be the one that a visitor thinks of.
-        gr.Markdown(_server(), elem_classes="jg-small")
+        paragraph(_server(), "jg-small")
         what = gr.Radio(
             [(t("wandb_one"), "one"), (t("wandb_pair"), "pair")],
             value="one",
@@ -117,7 +117,7 @@ def build(
 
 def _server() -> str:
     try:
-        return f"→ `{wandb_sink.base_url()}`"
+        return f"→ {wandb_sink.base_url()}"
     except InputError as e:
         return message_of(e)
 

@@ -10,7 +10,7 @@ from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.waterfall import unexplained
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
-from jglue_app.ui.controls import T, pane
+from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import PRIVATE, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
@@ -22,8 +22,8 @@ START, END = "wandb-2023-0shot", "stability-jp"
 
 def build(state: AppState, t: T, run: gr.Dropdown) -> None:
     """Put the section into the surrounding Blocks; `run` is the run whose outputs are scored."""
-    gr.Markdown(t("why"), elem_classes="jg-section")
-    gr.Markdown(t("why_info"), elem_classes="jg-hint")
+    paragraph(t("why"), "jg-section")
+    paragraph(t("why_info"), "jg-hint")
     with gr.Row(equal_height=True, elem_classes="jg-pickrow"):
         start = gr.Dropdown(list(PROTOCOLS), value=START, label=t("why_from"), elem_id="why-from", scale=4)
         end = gr.Dropdown(list(PROTOCOLS), value=END, label=t("why_to"), elem_id="why-to", scale=4)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+from markdown_it import MarkdownIt
 
 from jglue_app.messages import bracketed, say, table, word
 from jglue_app.messages import of as messages_of
@@ -30,6 +31,7 @@ TEMPLATES = Environment(
     # No text reaches a page with characters that are not seen or that change how others are laid out.
     finalize=lambda value: visible(value) if type(value) is str else value,
 )
+_MARKDOWN = MarkdownIt("commonmark", {"html": False})
 STATIC = Path(__file__).parent.with_name("static")
 MARKS = {
     "correct": "○",
@@ -53,6 +55,11 @@ Rows = Mapping[str, Mapping[str, ScoredItem]]
 def render(view: str, payload: Mapping[str, Any], lang: str = "ja") -> str:
     """HTML of a view, by the name of its template; every text is escaped."""
     return TEMPLATES.get_template(f"{view}.html").render({"w": SimpleNamespace(**table(lang)), **payload})
+
+
+def markdown(text: str) -> str:
+    """HTML of a label in Markdown; what is HTML in it already is shown as text. Links open a page of their own."""
+    return str(_MARKDOWN.render(text)).replace("<a ", '<a target="_blank" rel="noopener" ')
 
 
 def empty(text: str) -> str:
