@@ -119,7 +119,7 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     page.emulate_media(color_scheme="dark")
 
     # As a reader goes about it: filter, search, keyboard, the other pair, the other language.
-    assert page.evaluate("document.documentElement.className") == "dark"
+    page.wait_for_selector("html.dark", state="attached")
     rows = page.locator("#items .jg-row")
     assert rows.count() == 7
     page.fill("#items .jg-search", contents.lists[0]["ja"]["rows"][3][2][:8])

@@ -242,7 +242,7 @@ function openOf(pair, task, id) {
 
 function startMatrix() {
   const followed = (name, follow) => followers.push(follow);
-  const triggered = (name, data) => { if (name === "select") openOf(pairOf(data.b), data.task, data.id); };
+  const triggered = (name, data) => { if (name === "select") openOf(pairOf(data.run), data.task, data.id); };
   ITEM_MATRIX(byId("matrix-items"), matrixProps, triggered, followed);
   document.addEventListener("click", (event) => {
     const pair = pairOf(event.target.closest?.(".jg-open-pair")?.dataset.run);
