@@ -19,8 +19,6 @@ from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.compare_panel import OFFICIAL
 
 DEFAULT = RunRequest(limit=DEFAULT_ITEMS, b=DEFAULT_B)
-ITEM_SCRIPTS = ("items.js", "item_filters.js", "item_open.js")
-"""Parts of one script, in this order."""
 Parts = tuple[RunControls, SideControls, gr.Checkbox, SideControls]
 """Questions, A, whether there is a B, and B."""
 
@@ -90,7 +88,7 @@ def item_list(state: AppState) -> gr.HTML:
     return gr.HTML(
         None,
         html_template='<div class="jg-tools"></div><div class="jg-list" role="listbox" tabindex="0"></div>',
-        js_on_load="".join((views.STATIC / name).read_text("utf-8") for name in ITEM_SCRIPTS),
+        js_on_load="".join((views.STATIC / name).read_text("utf-8") for name in SCRIPTS),
         server_functions=server_functions(state),
         apply_default_css=False,
         elem_id="items",
