@@ -17,6 +17,7 @@ from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.item_server import server_functions
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.compare_panel import OFFICIAL
+from jglue_app.ui.views.items import SCRIPTS
 
 DEFAULT = RunRequest(limit=DEFAULT_ITEMS, b=DEFAULT_B)
 Parts = tuple[RunControls, SideControls, gr.Checkbox, SideControls]
