@@ -31,7 +31,7 @@ NO_API: dict[str, Any] = {"named_endpoints": {}, "unnamed_endpoints": {}}
 TAKE_STYLE = "gradio_config.css = document.getElementById('jg-style').textContent"
 _FOREIGN = re.compile(r'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>|\s*<link rel="manifest"[^>]*>')
 """What Gradio says of itself to those who show a link, and a file that there is not."""
-_WORD = re.compile(r'\\"key\\": ?\\"(\w+)\\"|"key": ?"(\w+)"')
+_WORD = re.compile(r'\\"key\\": ?\\"([^"\\]+)\\"|"key": ?"([^"\\]+)"')
 
 log = logging.getLogger(__name__)
 

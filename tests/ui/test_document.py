@@ -23,13 +23,14 @@ from jglue_app.ui.gradio_files import NONE, CompressedFiles, GradioFilesMiddlewa
 HEAD = Head("en", "A & B", 'Say "hello"', "data:,")
 CONFIG = {
     "components": [
-        {"id": 1, "props": {"label": '__i18n__{"key": "jg_run"}'}, "api_info": {"type": "string"}, "skip_api": False}
+        {"id": 1, "props": {"label": '__i18n__{"key": "jg_run"}'}, "api_info": {"type": "string"}, "skip_api": False},
+        {"id": 2, "props": {"choices": [['__i18n__{"key": "jg_style_ja-labels"}', "ja-labels"]]}},
     ],
     "dependencies": [],
     "css": ".x { color: red }\n@media (max-width: 9px) { .x { color: blue } }",
     "js": "() => {\n  // A comment.\n  run(`a`);\n}",
     "theme_hash": "abc",
-    "i18n_translations": {"en": {"jg_run": "Run", "jg_stop": "Stop"}, "ja": {"jg_run": "実行"}},
+    "i18n_translations": {"en": {"jg_run": "Run", "jg_stop": "Stop", "jg_style_ja-labels": "Labels"}, "ja": {"jg_run": "実行"}},
 }
 HTML = (
     '<!doctype html><html lang="en"><head><meta property="og:title" content="Gradio" />'
@@ -44,8 +45,8 @@ LONG = "日本語の文章です。" * 200
 
 def test_the_document_has_one_language_and_says_only_of_itself() -> None:
     before, config, after = rewritten(HTML, HEAD, NONE, api=False)
-    assert config["i18n_translations"] == {"en": {"jg_run": "Run"}}
-    assert config["components"] == [{"id": 1, "props": {"label": '__i18n__{"key": "jg_run"}'}}]
+    assert config["i18n_translations"] == {"en": {"jg_run": "Run", "jg_style_ja-labels": "Labels"}}
+    assert config["components"][0] == {"id": 1, "props": {"label": '__i18n__{"key": "jg_run"}'}}
     assert (config["js"], config["footer_links"]) == ("() => {\nrun(`a`);\n}", [])
     assert "<title>A &amp; B</title>" in before
     assert 'content="Say &quot;hello&quot;"' in before
