@@ -85,6 +85,16 @@ def test_the_card_shows_both_answers_with_the_share_of_the_gold_answer_and_why_t
     ]
 
 
+def test_where_the_items_are_from_stands_once_beside_the_sentence() -> None:
+    a = nli(*[("neutral", output("中立"))] * 12)
+    sampled = RunData(a.spec, a.items, {"jnli": "sample"}, a.records)
+    seen = Seen(card(sampled, replace(sampled, spec=SHOTS)))
+    assert seen.line.count("見本") == 1
+    assert "見本" in seen.line[:60]
+    official = RunData(a.spec, a.items, {"jnli": "official"}, a.records)
+    assert "見本" not in Seen(card(official, replace(official, spec=SHOTS))).line
+
+
 def test_only_the_first_example_is_in_sight_and_the_others_are_counted() -> None:
     seen = Seen(card(with_ranking(0, 60), replace(good(n=60), spec=SHOTS), "en"))
     examples = seen.of("jg-key-item")
