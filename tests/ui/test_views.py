@@ -1005,7 +1005,7 @@ def test_whatever_stands_out_is_put_in_words_with_the_items_that_show_it(lang: s
     text = read(html)
     if lang == "en":
         assert "B Better on JNLI, by more than chance would explain." in text
-        assert "JNLI: 0.00 by what it writes, 1.00 when the same answers are ranked by log-likelihood." in text
+        assert "JNLI: the written answers score 0.00, and the answers ranked first by log-likelihood 1.00." in text
     else:
         assert "B JNLI で上です（偶然とは言いにくい差）。" in text
         assert "A 12 問のうち 12 問は、答えとして読めません。" in text
