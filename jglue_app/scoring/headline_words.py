@@ -10,17 +10,17 @@ from jglue_app.scoring.types import Difference, TaskReport
 from jglue_app.tasks import TASKS
 
 SCORES = {
-    "text": mark("the score of what it writes"),
-    "ranking": mark("the score of what it ranks first"),
+    "text": mark("the score of the written answers"),
+    "ranking": mark("the score of the answers ranked first"),
     "correlation": mark("the correlation with the gold values"),
 }
 """What a standing is of → its name."""
 ON_FLOOR = {
-    "equal": mark("{floor} is also what always giving one and the same answer scores"),
-    "on_floor_constant": mark("{value} cannot be told from {floor}, what always giving one and the same answer scores"),
-    "below_floor": mark("{value} is below {floor}, what always giving one and the same answer scores"),
-    "on_floor_default": mark("{value} cannot be told from {floor}, what never giving a readable answer scores"),
-    "no_correlation": mark("{value} cannot be told from no correlation at all"),
+    "equal": mark("always giving the same answer scores {floor} too"),
+    "on_floor_constant": mark("{value} cannot be told apart from {floor}, the score of always giving the same answer"),
+    "below_floor": mark("{value} is below {floor}, the score of always giving the same answer"),
+    "on_floor_default": mark("{value} cannot be told apart from {floor}, the score of never giving a readable answer"),
+    "no_correlation": mark("{value} cannot be told apart from no correlation"),
 }
 
 
@@ -51,39 +51,49 @@ def _number(value: float | None) -> str:
     return f"{value or 0.0:z.2f}"
 
 
+def _numbers(difference: Difference) -> tuple[str, str]:
+    """The scores of A and B with as many digits as tell one from the other."""
+    a, b = difference.a.value or 0.0, difference.b.value or 0.0
+    digits = next((digits for digits in (2, 3) if f"{a:z.{digits}f}" != f"{b:z.{digits}f}"), 4)
+    return f"{a:z.{digits}f}", f"{b:z.{digits}f}"
+
+
 # --- findings ---------------------------------------------------------------------------------------------
 
 
 def changes(change: Message, difference: Difference, standing: Standing) -> Message:
     """How a score changes with one setting of a model."""
-    return Message(
-        "Same model, {change}: {score} goes from {a} to {b} ({task}, {n} items)",
-        change=change,
-        score=_score(standing.what),
-        a=_number(difference.a.value),
-        b=_number(difference.b.value),
-        task=TASKS[standing.task].title,
-        n=difference.difference.n,
-    )
+    before, after = _numbers(difference)
+    facts = {
+        "change": change,
+        "score": _score(standing.what),
+        "a": before,
+        "b": after,
+        "task": TASKS[standing.task].title,
+        "n": difference.difference.n,
+    }
+    if (difference.difference.value or 0.0) > 0:
+        return Message("Same model, {change}: {score} rises from {a} to {b} ({task}, {n} items)", **facts)
+    return Message("Same model, {change}: {score} falls from {a} to {b} ({task}, {n} items)", **facts)
 
 
 def is_better(winner: str, loser: str, difference: Difference, standing: Standing, subsets: tuple[int, int]) -> Message:
     """Which of two models is better, by how much on a subset, and on how many subsets of all."""
-    high, low = (difference.b, difference.a) if winner == "B" else (difference.a, difference.b)
+    of_a, of_b = _numbers(difference)
     facts = {
         "winner": winner,
         "loser": loser,
         "score": _score(standing.what),
-        "high": _number(high.value),
-        "low": _number(low.value),
+        "high": of_b if winner == "B" else of_a,
+        "low": of_a if winner == "B" else of_b,
         "task": TASKS[standing.task].title,
         "n": difference.difference.n,
     }
     won, scored = subsets
     if won == 1:
-        return Message("{winner} is better: {score} is {high} against {low} of {loser} ({task}, {n} items)", **facts)
+        return Message("{winner} is better: {score} is {high}, against {low} for {loser} ({task}, {n} items)", **facts)
     return Message(
-        "{winner} is better on {won} of {scored} subsets: {score} is {high} against {low} of {loser} ({task}, {n} "
+        "{winner} is better on {won} of {scored} subsets: {score} is {high}, against {low} for {loser} ({task}, {n} "
         "items)",
         won=won,
         scored=scored,
@@ -101,17 +111,17 @@ def scores(standing: Standing, side: str) -> Message:
     }
     if side:
         return Message("{side}: {score} is {value} ({task}, {n} items)", side=side, **facts)
-    return Message("Here {score} is {value} ({task}, {n} items)", **facts)
+    return Message("In this run {score} is {value} ({task}, {n} items)", **facts)
 
 
 def no_difference() -> Message:
-    return Message("With this many items no difference between A and B can be shown")
+    return Message("These items show no clear difference between A and B")
 
 
 def same_scores(changed: int, n: int) -> Message:
     """Both have the same scores, though answers may differ; `n` is 0 where answers are not compared."""
     if changed or not n:
-        other = Message("they give another answer to {changed} of {n} items", changed=changed, n=n) if n else None
+        other = Message("their answers differ on {changed} of {n} items", changed=changed, n=n) if n else None
         return joined(Message("A and B have the same scores"), other)
     return Message("A and B have the same scores and give the same answers.")
 
@@ -151,7 +161,7 @@ def is_undefined(task: TaskReport, sides: str) -> Message:
         reason = Message("no correlation can be computed on {task}", task=title)
     if not task.unreadable or len(sides.split()) > 1:
         return reason
-    return Message("{reason} ({k} of {n} outputs are no number)", reason=reason, k=task.unreadable, n=task.n)
+    return Message("{reason} ({k} of {n} outputs are not numbers)", reason=reason, k=task.unreadable, n=task.n)
 
 
 # --- catches ----------------------------------------------------------------------------------------------
@@ -167,9 +177,7 @@ def on_floor(standing: Standing, value: float | None) -> Message:
 
 def floors_elsewhere(names: Sequence[str]) -> Message:
     """That other scores say nothing."""
-    return Message(
-        "the scores on {tasks} are no better than always giving one and the same answer", tasks=titles(names)
-    )
+    return Message("the scores on {tasks} are no better than always giving the same answer", tasks=titles(names))
 
 
 def is_ahead_on(other: str, names: Sequence[str]) -> Message:
@@ -179,28 +187,41 @@ def is_ahead_on(other: str, names: Sequence[str]) -> Message:
 
 def loses_on_form(loser: str, gap: Gap) -> Message:
     """That the loser has the answer, and loses on how it writes it."""
-    return Message(
-        "{loser} ranks the right answer first on {ranked}: it loses on form", loser=loser, ranked=_number(gap.ranked)
-    )
+    facts = {"loser": loser, "ranked": _ranked(gap)}
+    if gap.metric != "accuracy":
+        return Message("{loser} scores {ranked} where it only has to choose: its form costs points too", **facts)
+    if gap.size >= 0.5 * (1 - gap.text):
+        return Message(
+            "{loser} ranks the right answer first for {ranked} of the items: it loses mostly on form", **facts
+        )
+    return Message("{loser} ranks the right answer first for {ranked} of the items: its form costs points too", **facts)
 
 
 def ranks_better(gap: Gap) -> Message:
     """That the same answers score better when they are ranked."""
+    if gap.metric != "accuracy":
+        return Message(
+            "where it only has to choose it scores {ranked}: it knows more than it writes", ranked=_ranked(gap)
+        )
     return Message(
-        "ranked by log-likelihood the same answers score {ranked}: the model knows, and cannot write it",
-        ranked=_number(gap.ranked),
+        "it ranks the right answer first for {ranked} of the items: it knows more than it writes", ranked=_ranked(gap)
     )
+
+
+def _ranked(gap: Gap) -> str:
+    """How often the right answer is ranked first; for another metric, its value."""
+    return f"{100 * gap.ranked:.0f}%" if gap.metric == "accuracy" else _number(gap.ranked)
 
 
 def undecided_on(names: Sequence[str]) -> Message:
     """That nothing can be said elsewhere."""
-    return Message("on {tasks} this many items show no difference", tasks=titles(names))
+    return Message("on {tasks} the items show no clear difference", tasks=titles(names))
 
 
 def needs_items(task: str, difference: Difference, needed: int) -> Message:
     """How many items the largest difference needs."""
     return Message(
-        "it would take about {needed} items to show the largest one ({task}: A {a}, B {b})",
+        "it would take about {needed} items to confirm the largest one ({task}: A {a}, B {b})",
         needed=f"{needed:,}",
         task=TASKS[task].title,
         a=_number(difference.a.value),

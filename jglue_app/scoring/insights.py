@@ -33,8 +33,8 @@ SENTENCES = {
     ),
     "undecided": mark("On {tasks} this many items cannot tell the two apart yet."),
     "gap": mark(
-        "{task}: {text} by what it writes, {ranked} when the same answers are ranked by log-likelihood. Points "
-        "are lost on form, not on the choice."
+        "{task}: the written answers score {text}, and the answers ranked first by log-likelihood {ranked}. Points are "
+        "lost on form."
     ),
     "form": mark("Of {total} outputs {shapeless} cannot be read as an answer, and {form} are right in the wrong form."),
     "shapeless": mark("Of {total} outputs {shapeless} cannot be read as an answer."),

@@ -45,6 +45,7 @@ class Gap:
     """A ranking that is well above the text of the same answers."""
 
     task: str
+    metric: str
     text: float
     ranked: float
 
@@ -84,9 +85,10 @@ def widest_gap(report: Report) -> Gap | None:
     gaps = []
     for name in knowing(report):
         task = report.tasks[name]
-        text, ranked = main_metric(task, report.protocol).value, next(iter(task.choose.values())).value
+        metric, estimate = next(iter(task.choose.items()))
+        text, ranked = main_metric(task, report.protocol).value, estimate.value
         if task.metrics and text is not None and ranked is not None:
-            gaps.append(Gap(name, text, ranked))
+            gaps.append(Gap(name, metric, text, ranked))
     widest = max(gaps, key=lambda gap: (gap.size, gap.task), default=None)
     return widest if widest is not None and widest.size >= MIN_GAP else None
 

@@ -33,30 +33,56 @@ def test_a_gain_that_equals_the_constant_answer_is_said_with_that_in_one_sentenc
     found = of_pair(good(wrong=30), replace(good(wrong=30, said="含意"), spec=SHOTS))
     assert (found.kind, found.task) == ("better", "jnli")
     assert found.sentence == (
-        "Same model, shown 3 examples: the score of what it writes goes from 0.00 to 0.33 (JNLI, 30 items), but 0.33 "
-        "is also what always giving one and the same answer scores."
+        "Same model, given 3 examples: the score of the written answers rises from 0.00 to 0.33 (JNLI, 30 items), but "
+        "always giving the same answer scores 0.33 too."
     )
     assert say(found.sentence, "ja") == (
-        "同じモデルでも、例題を 3 つ見せると、書いた答えのスコアは 0.00 → 0.33 になります（JNLI 30 問）。ただし、0.33 "
-        "は、いつも同じ答えを言うのと同じです。"
+        "同じモデルでも、例題を 3 個見せるだけで、書いた答えのスコアが 0.00 から 0.33 に上がります（JNLI、30 問）。"
+        "ただし、いつも同じ答えを出すだけでも 0.33 になります。"
     )
 
 
 def test_a_fall_is_said_of_the_side_that_was_better() -> None:
     found = of_pair(replace(good(wrong=30, said="含意"), spec=SHOTS), good(wrong=30))
-    assert "shown no examples instead of 3: the score of what it writes goes from 0.33 to 0.00" in found.sentence
-    assert found.sentence.endswith("but 0.33 is also what always giving one and the same answer scores.")
+    assert "given no examples instead of 3: the score of the written answers falls from 0.33 to 0.00" in found.sentence
+    assert found.sentence.endswith("but always giving the same answer scores 0.33 too.")
 
 
 def test_a_model_that_is_better_and_above_its_floor_has_no_catch() -> None:
     found = of_pair(good(wrong=30), replace(good(), spec=OTHER))
-    assert found.sentence == ("B is better: the score of what it writes is 1.00 against 0.00 of A (JNLI, 30 items).")
-    assert say(found.sentence, "ja") == "B のほうが上で、書いた答えのスコアは 1.00、A は 0.00 です（JNLI 30 問）。"
+    assert found.sentence == (
+        "B is better: the score of the written answers is 1.00, against 0.00 for A (JNLI, 30 items)."
+    )
+    assert say(found.sentence, "ja") == (
+        "B のほうが上です。書いた答えのスコアは B が 1.00、A が 0.00 です（JNLI、30 問）。"
+    )
 
 
 def test_a_loser_that_ranks_the_right_answer_first_loses_on_form() -> None:
     found = of_pair(with_ranking(0, 60), replace(good(n=60), spec=OTHER))
-    assert found.sentence.endswith("(JNLI, 60 items), but A ranks the right answer first on 1.00: it loses on form.")
+    assert found.sentence.endswith(
+        "(JNLI, 60 items), but A ranks the right answer first for 100% of the items: it loses mostly on form."
+    )
+
+
+def test_a_loser_that_fails_mostly_on_what_it_does_not_know_either_loses_on_form_too() -> None:
+    # A writes 15 of 60 and ranks 36 first: 21 of its 45 losses can be of form, less than half.
+    found = of_pair(with_ranking(15, 36), replace(good(n=60), spec=OTHER))
+    assert found.sentence.endswith(
+        "but A ranks the right answer first for 60% of the items: its form costs points too."
+    )
+    assert say(found.sentence, "ja").endswith(
+        "ただし、A も選ばせれば 60% の問題で正解を選びます。書き方でも失点しています。"
+    )
+
+
+def test_scores_that_two_digits_cannot_tell_apart_have_more() -> None:
+    comparison = compare_runs(good(wrong=30), replace(good(), spec=OTHER))
+    difference = comparison.differences["jnli"]["accuracy"]
+    close = replace(difference, a=replace(difference.a, value=0.8412), b=replace(difference.b, value=0.8447))
+    comparison = replace(comparison, differences={"jnli": {"accuracy": close}})
+    found = headline(comparison.a, comparison.b, comparison)
+    assert "is 0.845, against 0.841 for A" in found.sentence
 
 
 def test_that_the_other_side_is_ahead_elsewhere_is_not_left_out() -> None:
@@ -65,8 +91,8 @@ def test_that_the_other_side_is_ahead_elsewhere_is_not_left_out() -> None:
     b = joined(good(), squad({f"{s}？": (s,) for s in spans}))
     found = of_pair(a, replace(b, spec=OTHER))
     assert found.sentence == (
-        "B is better: the score of what it writes is 1.00 against 0.00 of A (JNLI, 30 items), but A is better on "
-        "JSQuAD."
+        "B is better: the score of the written answers is 1.00, against 0.00 for A (JNLI, 30 items), but A is better "
+        "on JSQuAD."
     )
 
 
@@ -76,8 +102,8 @@ def test_what_is_won_on_a_floor_only_is_named_beside_what_is_won_above_one() -> 
     b = joined(good(), reviews(*["肯定"] * 20))
     found = of_pair(a, replace(b, spec=OTHER))
     assert found.sentence == (
-        "B is better on 2 of 2 subsets: the score of what it writes is 1.00 against 0.00 of A (JNLI, 30 items), but "
-        "the scores on MARC-ja are no better than always giving one and the same answer."
+        "B is better on 2 of 2 subsets: the score of the written answers is 1.00, against 0.00 for A (JNLI, 30 items), "
+        "but the scores on MARC-ja are no better than always giving the same answer."
     )
 
 
@@ -85,7 +111,7 @@ def test_a_score_of_what_cannot_be_told_from_the_floor_names_both() -> None:
     # 14 of 30 is 0.47; Wilson from 0.302 on, below a third.
     a, b = good(wrong=30), replace(good(wrong=16), spec=OTHER)
     assert of_pair(a, b).sentence.endswith(
-        "but 0.47 cannot be told from 0.33, what always giving one and the same answer scores."
+        "but 0.47 cannot be told apart from 0.33, the score of always giving the same answer."
     )
 
 
@@ -95,8 +121,8 @@ def test_a_gap_is_said_where_no_side_is_better() -> None:
     assert (found.kind, found.task, found.sentence) == (
         "gap",
         "jnli",
-        "A: the score of what it writes is 0.25 (JNLI, 60 items), but ranked by log-likelihood the same answers score "
-        "1.00: the model knows, and cannot write it.",
+        "A: the score of the written answers is 0.25 (JNLI, 60 items), but it ranks the right answer first for 100% of "
+        "the items: it knows more than it writes.",
     )
 
 
@@ -107,14 +133,14 @@ def test_a_gap_is_said_where_no_side_is_better() -> None:
         (
             3,
             9,
-            "With this many items no difference between A and B can be shown: it would take about 29 items to show the "
+            "These items show no clear difference between A and B: it would take about 29 items to confirm the "
             "largest one (JNLI: A 0.75, B 1.00).",
         ),
         # One item needs nine for this difference, and no verdict comes before ten.
         (
             1,
             0,
-            "With this many items no difference between A and B can be shown: it would take about 10 items to show the "
+            "These items show no clear difference between A and B: it would take about 10 items to confirm the "
             "largest one (JNLI: A 0.00, B 1.00).",
         ),
         (0, 12, "A and B have the same scores and give the same answers."),
@@ -126,7 +152,7 @@ def test_no_difference_that_can_be_shown_says_how_many_items_would_tell(only_b: 
 
 def test_the_same_scores_by_other_answers_say_so() -> None:
     assert of_pair(*pairs(3, 3, 6)).sentence == (
-        "A and B have the same scores, but they give another answer to 6 of 12 items."
+        "A and B have the same scores, but their answers differ on 6 of 12 items."
     )
 
 
@@ -134,17 +160,17 @@ def test_one_run_alone_has_its_score_and_its_catch() -> None:
     found = of_one(with_ranking(15, 60))
     assert (found.kind, found.sentence) == (
         "gap",
-        "Here the score of what it writes is 0.25 (JNLI, 60 items), but ranked by log-likelihood the same answers "
-        "score 1.00: the model knows, and cannot write it.",
+        "In this run the score of the written answers is 0.25 (JNLI, 60 items), but it ranks the right answer first "
+        "for 100% of the items: it knows more than it writes.",
     )
-    assert of_one(good()).sentence == "Here the score of what it writes is 1.00 (JNLI, 30 items)."
+    assert of_one(good()).sentence == "In this run the score of the written answers is 1.00 (JNLI, 30 items)."
     assert of_one(joined(good(), reviews(*["肯定"] * 20))).sentence == (
-        "Here the score of what it writes is 1.00 (JNLI, 30 items), but the scores on MARC-ja are no better than "
-        "always giving one and the same answer."
+        "In this run the score of the written answers is 1.00 (JNLI, 30 items), but the scores on MARC-ja are no "
+        "better than always giving the same answer."
     )
     assert of_one(good(wrong=30)).sentence == (
-        "Here the score of what it writes is 0.00 (JNLI, 30 items), but 0.00 is below 0.33, what always giving one and "
-        "the same answer scores."
+        "In this run the score of the written answers is 0.00 (JNLI, 30 items), but 0.00 is below 0.33, the score of "
+        "always giving the same answer."
     )
 
 
@@ -153,7 +179,7 @@ def test_a_side_without_an_answer_leaves_the_other_alone() -> None:
     both = {**begun.items["jnli"]}
     nothing = replace(nothing, items={"jnli": both})
     found = of_pair(begun, nothing)
-    assert found.sentence == "A: the score of what it writes is 1.00 (JNLI, 30 items)."
+    assert found.sentence == "A: the score of the written answers is 1.00 (JNLI, 30 items)."
 
 
 def test_no_scores_at_all_are_a_sentence_too() -> None:
@@ -169,7 +195,7 @@ def test_no_scores_at_all_are_a_sentence_too() -> None:
 
 def test_rankings_alone_are_scored_as_rankings() -> None:
     ranked = nli(*[(EVEN[i % 3], output(None, ranking(i % 3, 3), "scored")) for i in range(30)])
-    assert of_one(ranked).sentence == "Here the score of what it ranks first is 1.00 (JNLI, 30 items)."
+    assert of_one(ranked).sentence == "In this run the score of the answers ranked first is 1.00 (JNLI, 30 items)."
 
 
 def test_a_correlation_that_is_undefined_says_why() -> None:
@@ -179,13 +205,13 @@ def test_a_correlation_that_is_undefined_says_why() -> None:
     assert of_one(constant).sentence == "There is no score: no correlation can be computed on JSTS."
     assert (
         of_one(none).sentence
-        == "There is no score: no correlation can be computed on JSTS (3 of 4 outputs are no number)."
+        == "There is no score: no correlation can be computed on JSTS (3 of 4 outputs are not numbers)."
     )
     found = of_pair(some, replace(none, spec=OTHER))
     assert (found.kind, found.sentence) == (
         "undefined",
         "A: the correlation with the gold values is 0.00 (JSTS, 4 items), but no correlation can be computed for B on "
-        "JSTS (3 of 4 outputs are no number).",
+        "JSTS (3 of 4 outputs are not numbers).",
     )
     assert (
         of_pair(constant, replace(none, spec=OTHER)).sentence
@@ -213,10 +239,10 @@ def test_runs_of_embeddings_are_told_by_their_correlations() -> None:
     embeds = replace(SPEC, tasks=("jsts",), decoding=Decoding(method="embed"))
     a = cosines(*[0.1 * i for i in range(6)], spec=embeds)
     b = cosines(*[0.1 * (5 - i) for i in range(6)], spec=replace(embeds, model=ModelSpec("n")))
-    assert of_one(a).sentence == "Here the correlation with the gold values is 1.00 (JSTS, 6 items)."
+    assert of_one(a).sentence == "In this run the correlation with the gold values is 1.00 (JSTS, 6 items)."
     # Six items are too few for a verdict, however clear they look.
     assert of_pair(a, b).sentence == (
-        "With this many items no difference between A and B can be shown: it would take about 10 items to show the "
+        "These items show no clear difference between A and B: it would take about 10 items to confirm the "
         "largest one (JSTS: A 1.00, B -1.00)."
     )
 
@@ -227,19 +253,30 @@ def test_runs_of_embeddings_are_told_by_their_correlations() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "text"),
     [
-        (SPEC, SHOTS, "shown 3 examples"),
-        (SHOTS, SPEC, "shown no examples instead of 3"),
-        (SHOTS, replace(SPEC, prompt=PromptSpec(shots=4)), "shown 4 examples instead of 3"),
-        (SPEC, replace(SPEC, prompt=PromptSpec(format="chat")), "in the format chat instead of plain"),
-        (SPEC, replace(SPEC, prompt=PromptSpec(style="x")), "in the wording x instead of ja-labels"),
+        (SPEC, SHOTS, "given 3 examples"),
+        (SPEC, replace(SPEC, prompt=PromptSpec(shots=1)), "given 1 example"),
+        (SHOTS, SPEC, "given no examples instead of 3"),
+        (SHOTS, replace(SPEC, prompt=PromptSpec(shots=4)), "given 4 examples instead of 3"),
+        (SPEC, replace(SPEC, prompt=PromptSpec(format="chat")), "in the chat format instead of plain"),
+        (SPEC, replace(SPEC, prompt=PromptSpec(style="x")), "with the wording “x” instead of “Japanese labels”"),
         (SPEC, replace(SPEC, prompt=PromptSpec(system="猫")), "with another prompt"),
         (SPEC, replace(SPEC, model=ModelSpec("m", quantization="4bit")), "in 4-bit instead of full precision"),
         (
             SPEC,
             replace(SPEC, prompt=PromptSpec(shots=2, style="x")),
-            "shown 2 examples, in the wording x instead of ja-labels",
+            "with another wording and number of examples",
         ),
-        (SPEC, replace(SPEC, prompt=PromptSpec(shots=2, style="x", format="chat")), "with other settings"),
+        (
+            SPEC,
+            replace(SPEC, prompt=PromptSpec(shots=2, style="x", format="chat")),
+            "with another prompt format, wording and number of examples",
+        ),
+        (SPEC, replace(SPEC, prompt=PromptSpec(shots=2, style="x", format="chat", system="猫")), "with other settings"),
+        (
+            SPEC,
+            replace(SHOTS, decoding=Decoding(max_new_tokens=3)),
+            "with another number of examples and decoding settings",
+        ),
         (SPEC, replace(SPEC, decoding=Decoding(max_new_tokens=3)), "with other settings"),
         (SPEC, SPEC, None),
         (SPEC, OTHER, None),

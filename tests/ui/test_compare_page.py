@@ -48,8 +48,10 @@ def test_a_first_visit_shows_what_a_stored_comparison_comes_to_and_an_example(op
     page = open_page()
     shows(page, 227)
     sentence = page.inner_text("#first .jg-headline")
-    assert "書いた答えのスコアは 0.00 → 0.84 になります（MARC-ja 44 問）。" in sentence
-    assert sentence.endswith("ただし、A も対数尤度では 0.68 まで正解を選べていて、書き方で失点しています。")
+    assert "書いた答えのスコアが 0.00 から 0.84 に上がります（MARC-ja、44 問）。" in sentence
+    assert sentence.endswith(
+        "ただし、A も選ばせれば 68% の問題で正解を選びます。失点の多くは書き方によるものです。 見本"
+    )
     assert first_item(page).startswith("marc_ja/")
     # The origin is behind a sign.
     assert page.inner_text("#origin").strip() == "この比較について ⓘ"

@@ -66,8 +66,8 @@ def test_the_card_shows_both_answers_with_the_share_of_the_gold_answer_and_why_t
     # Every item is ranked right with e⁻¹ of e⁻¹ + 2e⁻²: 1 / (1 + 2/e) = 0.576.
     a = nli(*[(EVEN[i % 3], output("？", ranking(i % 3, 3))) for i in range(30)])
     seen = Seen(card(a, replace(good(), spec=SHOTS)))
-    head = "同じモデルでも、例題を 3 つ見せると、書いた答えのスコアは 0.00 → 1.00 になります（JNLI 30 問）。"
-    catch = "ただし、A も対数尤度では 1.00 まで正解を選べていて、書き方で失点しています。"
+    head = "同じモデルでも、例題を 3 個見せるだけで、書いた答えのスコアが 0.00 から 1.00 に上がります（JNLI、30 問）。"
+    catch = "ただし、A も選ばせれば 100% の問題で正解を選びます。失点の多くは書き方によるものです。"
     assert seen.line.startswith(f"{head}{catch} JNLI 前提の文から仮説の文が言えるか")
     answers = seen.line.partition("正解 entailment （含意）")[2]
     for text in (
@@ -83,6 +83,16 @@ def test_the_card_shows_both_answers_with_the_share_of_the_gold_answer_and_why_t
         "m · plain · ja-labels · 例題なし",
         "m · plain · ja-labels · 例題 3 個",
     ]
+
+
+def test_where_the_items_are_from_stands_once_beside_the_sentence() -> None:
+    a = nli(*[("neutral", output("中立"))] * 12)
+    sampled = RunData(a.spec, a.items, {"jnli": "sample"}, a.records)
+    seen = Seen(card(sampled, replace(sampled, spec=SHOTS)))
+    assert seen.line.count("見本") == 1
+    assert "見本" in seen.line[:60]
+    official = RunData(a.spec, a.items, {"jnli": "official"}, a.records)
+    assert "見本" not in Seen(card(official, replace(official, spec=SHOTS))).line
 
 
 def test_only_the_first_example_is_in_sight_and_the_others_are_counted() -> None:
@@ -159,6 +169,12 @@ def test_a_protocol_that_ranks_reads_no_text() -> None:
 )
 def test_a_short_name_has_what_tells_a_run_from_the_other(a: str, b: str, names: tuple[str, str]) -> None:
     assert short_names(a, b, "ja") == names
+
+
+def test_a_wording_is_called_by_what_it_asks_for() -> None:
+    a, b = "m · plain · ja-labels · 4-shot", "m · plain · choice-text · 4-shot"
+    assert short_names(a, b, "ja") == ("m · 日本語ラベル", "m · 選択肢の文")
+    assert short_names(a, b, "en") == ("m · Japanese labels", "m · the text of the choice")
 
 
 # --- strips -----------------------------------------------------------------------------------------------

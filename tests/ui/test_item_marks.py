@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from jglue_app.results import marks
 from jglue_app.results.marks import ItemMarks
 from jglue_app.settings import Settings
 from jglue_app.ui import item_marks, run_files
+from jglue_app.ui.address import from_query
 from jglue_app.ui.item_server import server_functions
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.comparison import Pair, item_html, item_list_value
@@ -105,6 +107,15 @@ def test_on_a_public_server_each_visitors_marks_are_theirs_alone(public: AppStat
     assert asks(public, "mark", "", run=SHIPPED, task="jnli", id=id_, marks=["star"], note="x")["said"] == "Saved"
     assert 'aria-pressed="true"' not in asks(public, "item", "", a=SHIPPED, task="jnli", id=id_)["html"]
     assert "error" in asks(public, "mark", "", run=run, task="jnli", id=id_, marks=["star"])
+
+
+@pytest.mark.parametrize(("protocol", "kept"), [("official", {}), ("nejumi-4", {"protocol": "nejumi-4"})])
+def test_the_link_of_an_item_opens_it_under_its_protocol(state: AppState, protocol: str, kept: dict[str, str]) -> None:
+    id_ = first_id(state, ANA, SHIPPED)
+    html = asks(state, "item", ANA, a=SHIPPED, task="jnli", id=id_, protocol=protocol)["html"]
+    link = json.loads(unescape(html.partition("data-jg-copy-link='")[2].partition("'")[0]))
+    assert link == {"run_a": SHIPPED, "item": f"jnli/{id_}", **kept}
+    assert from_query(link).protocol == kept.get("protocol", "")
 
 
 def replace_owner(job: Any, owner: str) -> Any:

@@ -264,7 +264,15 @@ def test_a_row_shows_question_gold_outputs_and_how_they_fell_out() -> None:
         "f": ["disagree", "only_a"],
     }
     assert [rows[3][key] for key in ("a", "ao", "b", "bo")] == ["", "empty", "大きすぎる", "error"]
-    assert items.item_rows(A, B, "ja", {"jnli": "sample"})[0]["t"] == "JNLI（見本）"
+
+
+def test_the_source_of_all_items_of_a_list_stands_once_and_several_in_their_rows() -> None:
+    listed = items.item_list(A, B, "ja", sources={"jnli": "sample"})
+    assert (listed["source"], listed["tasks"]) == ("見本", [["jnli", "JNLI"]])
+    assert items.item_list(A, B, "ja", sources={"jnli": "official"})["source"] == ""
+    several = A | {"jsts": {"1": row(similarity(2.0, "1"), "2")}}
+    mixed = items.item_list(several, None, "ja", sources={"jnli": "sample", "jsts": "official"})
+    assert (mixed["source"], mixed["tasks"]) == ("", [["jsts", "JSTS"], ["jnli", "JNLI（見本）"]])
 
 
 def test_an_item_that_one_run_has_not_answered_yet_has_empty_cells_and_is_no_disagreement() -> None:
@@ -812,13 +820,25 @@ def test_the_scoreboard_shows_scores_differences_and_where_the_data_came_from() 
     assert counts == [[("correct", 1), ("wrong_form", 1), ("wrong", 1), ("unreadable", 1)], [("correct", 4)]]
     text = read(views.render("board", payload, "en"))
     assert text.startswith("Scoreboard sample Protocol: official")
+    assert text.count("sample") == 1
     # Strict, then lenient; Wilson of 1, 4 and 2 of 4.
     assert (
         "JNLI accuracy A 0.250 [0.046, 0.699] B 1.000 [0.510, 1.000] "
         "A 0.500 [0.150, 0.850] B 1.000 [0.510, 1.000] 0.500"
     ) in text
     assert "Cannot tell yet" in text
-    assert "Mean of the main metrics (JNLI (sample)): 0.250 [" in text
+    assert "Mean of the main metrics (JNLI): 0.250 [" in text
+
+
+def test_sources_that_differ_stand_at_each_subset_of_the_scoreboard() -> None:
+    one, other = run(["含意", "中立", "中立", "矛盾"]), similarities({1.0: "1", 2.0: "2", 3.0: "3"})
+    both = RunData(SPEC, one.items | other.items, {**one.sources, **other.sources}, [*one.records, *other.records])
+    payload = board(report_run(both), None, None, "en")
+    assert payload["source"] == ""
+    assert [found["source"] for found in payload["rows"] if found["title"]] == ["", "sample"]
+    assert [found["task"] for found in payload["pictures"]] == ["JSTS", "JNLI (sample)"]
+    assert "(JNLI (sample), JSTS)" in payload["averages"][0]["text"]
+    assert [(found["task"], found["source"]) for found in payload["strips"]] == [("jsts", ""), ("jnli", "sample")]
 
 
 def test_one_run_alone_has_a_scoreboard_without_a_difference() -> None:
@@ -985,7 +1005,7 @@ def test_whatever_stands_out_is_put_in_words_with_the_items_that_show_it(lang: s
     text = read(html)
     if lang == "en":
         assert "B Better on JNLI, by more than chance would explain." in text
-        assert "JNLI: 0.00 by what it writes, 1.00 when the same answers are ranked by log-likelihood." in text
+        assert "JNLI: the written answers score 0.00, and the answers ranked first by log-likelihood 1.00." in text
     else:
         assert "B JNLI で上です（偶然とは言いにくい差）。" in text
         assert "A 12 問のうち 12 問は、答えとして読めません。" in text

@@ -23,7 +23,8 @@ const toolbar = (() => {
   const count = make("span", "jg-count");
   count.setAttribute("role", "status");
   const line = make("div", "jg-tool-line");
-  line.append(search, regex, task, sort, count);
+  const source = make("span", "jg-chip");
+  line.append(search, regex, task, sort, source, count);
   const more = make("details", "jg-filter-more");
   const summary = make("summary");
   const fields = make("div", "jg-filter-more-fields");
@@ -41,7 +42,7 @@ const toolbar = (() => {
   });
   task.addEventListener("change", () => { state.task = task.value; drawTools(); chosen(0); });
   sort.addEventListener("change", () => { state.sort = sort.value; choose(); });
-  return { filters, search, regex, task, sort, count, summary, fields, help };
+  return { filters, search, regex, task, sort, source, count, summary, fields, help };
 })();
 
 const regexIn = (text) => (text.length > 1 && text.startsWith("/") && text.endsWith("/") ? text.slice(1, -1) : null);
@@ -76,6 +77,8 @@ function drawTools() {
   fill(toolbar.task, words().task, [["", words().every ?? ""], ...value.tasks], state.task);
   if (!(value.sorts ?? []).some(([name]) => name === state.sort)) state.sort = "order";
   fill(toolbar.sort, words().sort, value.sorts ?? [], state.sort);
+  toolbar.source.textContent = value.source ?? "";
+  toolbar.source.hidden = !value.source;
   drawMore(inTask);
   view.setAttribute("aria-label", words().items ?? "");
 }

@@ -6,7 +6,7 @@ not safe: it evaluates `${…}` in the output of Handlebars, so model output cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +87,17 @@ def subset_title(task: str, source: Source, lang: str) -> str:
     """A subset's title, with where its items came from unless they are official."""
     mark = word(f"source_{source}", lang)
     return bracketed(TASKS[task].title, mark, lang) if mark else TASKS[task].title
+
+
+def shared_source(sources: Collection[Source], lang: str) -> str | None:
+    """Where all items come from, to be said once: empty for official ones. None where they come from several places,
+    which is said of each subset."""
+    return word(f"source_{next(iter(sources))}", lang) if len(set(sources)) == 1 else None
+
+
+def source_text(sources: Iterable[Source], lang: str) -> str:
+    """Where items come from, of several places each; empty for official ones."""
+    return " / ".join(text for source in dict.fromkeys(sources) if (text := word(f"source_{source}", lang)))
 
 
 def short(text: str, length: int = SHORT) -> str:

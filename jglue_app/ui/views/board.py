@@ -24,8 +24,8 @@ from jglue_app.scoring.scoreboard import (
 from jglue_app.scoring.standing import floor_of
 from jglue_app.scoring.types import Comparison, Estimate, Paid, Report, TaskReport
 from jglue_app.tasks import TASKS
-from jglue_app.types import Notice, Source
-from jglue_app.ui.views import MARKS, subset_title
+from jglue_app.types import Notice
+from jglue_app.ui.views import MARKS, source_text, subset_title
 from jglue_app.ui.views.agreement import agreement_rows
 from jglue_app.ui.views.metrics import metric_name, metric_names
 from jglue_app.ui.views.run_labels import run_label_text
@@ -49,13 +49,14 @@ def board(
     keys = list(dict.fromkeys((row.task, row.metric) for row in rows))
     lines = []
     names = metric_names([metric for _, metric in keys], lang)
-    sources = list(dict.fromkeys(source for row in rows for source in row.sources))
+    sources = list(dict.fromkeys(task.source for report in (a, b) if report for task in report.tasks.values()))
+    one_source = len(sources) == 1
     for i, (task, metric) in enumerate(keys):
         by_reading = {row.reading: row for row in rows if (row.task, row.metric) == (task, metric)}
         reports = [report.tasks.get(task) for report in (a, b) if report]
         line = _line(by_reading, reports, first=i == 0 or keys[i - 1][0] != task, lang=lang)
         line["metric"] = names[i]
-        if len(sources) == 1:
+        if one_source:
             line["source"] = ""
         lines.append(line)
     sides = [("A", a), ("B", b)]
@@ -63,7 +64,7 @@ def board(
         "a": run_label_text(a.label, lang),
         "b": run_label_text(b.label, lang) if b else "",
         "protocol": a.protocol,
-        "source": _source_text(sources, lang) if len(sources) == 1 else "",
+        "source": source_text(sources, lang) if one_source else "",
         "readings": [name for name in READINGS if any(row.reading == name for row in rows)],
         "strips": strips(a, b, comparison, lang),
         "insights": [
@@ -76,7 +77,7 @@ def board(
             for i in insights.insights(a, b, comparison)
         ],
         "rows": lines,
-        "averages": [_average(side, r, lang) for side, r in sides if r],
+        "averages": [_average(side, r, lang, one_source) for side, r in sides if r],
         "paid": [{"side": side, "text": _paid(r.paid, lang)} for side, r in sides if r and r.paid],
         "references": _references(a, lang),
         "embeddings": _embeddings(embeddings, lang),
@@ -88,7 +89,7 @@ def board(
             if name in USUAL_OUTCOMES or any(name in t.outcomes for r in (a, b) if r for t in r.tasks.values())
         ],
         "has_jsts": any("jsts" in r.tasks and "cosine" not in r.tasks["jsts"].outcomes for _, r in sides if r),
-        "pictures": _outcome_bars(a, b, lang),
+        "pictures": _outcome_bars(a, b, lang, one_source),
         "agreement": agreement_rows(comparison, lang),
     }
 
@@ -105,7 +106,7 @@ def _line(
     return {
         "first": "jg-first" if first else "",
         "title": TASKS[main.task].title if first else "",
-        "source": _source_text(main.sources, lang),
+        "source": source_text(main.sources, lang),
         "cells": {
             name: [_cell(by_reading.get(name), side) for side, _ in sides] for name in READINGS if name in by_reading
         },
@@ -125,10 +126,6 @@ def _line(
             {"side": side.upper(), "text": _detail(by_reading, side, report, lang)} for side, report in sides if report
         ],
     }
-
-
-def _source_text(sources: Sequence[Source], lang: str) -> str:
-    return " / ".join(text for source in sources if (text := word(f"source_{source}", lang)))
 
 
 def _cell(row: ScoreRow | None, side: str) -> dict[str, str]:
@@ -196,11 +193,16 @@ def span_of(estimate: Estimate | None, *, signed: bool = False, floor: float | N
     }
 
 
-def _average(side: str, report: Report, lang: str) -> dict[str, str]:
+def _title(task: TaskReport, lang: str, one_source: bool) -> str:
+    """A subset's title, with where its items are from unless that is said of the whole scoreboard."""
+    return TASKS[task.task].title if one_source else subset_title(task.task, task.source, lang)
+
+
+def _average(side: str, report: Report, lang: str, one_source: bool) -> dict[str, str]:
     if report.average_without:
         names = listed((TASKS[name].title for name in report.average_without), lang)
         return {"side": side, "text": word("average_without", lang).format(names)}
-    names = listed((subset_title(name, report.tasks[name].source, lang) for name in report.average_of), lang)
+    names = listed((_title(report.tasks[name], lang, one_source) for name in report.average_of), lang)
     text = named(word("average_of", lang).format(names), estimate_text(report.average), lang)
     return {"side": side, "text": text}
 
@@ -270,7 +272,7 @@ def notice_text(notice: Notice, lang: str) -> str:
     return say(notices.sentence(notice), lang)
 
 
-def _outcome_bars(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]]:
+def _outcome_bars(a: Report, b: Report | None, lang: str, one_source: bool) -> list[dict[str, Any]]:
     out = []
     for name in TASKS:
         for side, report in (("A", a), ("B", b)):
@@ -282,5 +284,5 @@ def _outcome_bars(a: Report, b: Report | None, lang: str) -> list[dict[str, Any]
                 for o in OUTCOMES
                 if counts.get(o)
             ]
-            out.append({"task": subset_title(name, report.tasks[name].source, lang), "side": side, "parts": parts})
+            out.append({"task": _title(report.tasks[name], lang, one_source), "side": side, "parts": parts})
     return out

@@ -276,6 +276,8 @@ def item_html(
         marks_note=word("marks_public", lang) if state.settings.public and steps else "",
     )
     link = {"run_a": names.get("a", ""), "run_b": names.get("b", ""), "item": f"{task}/{id_}"}
+    # A link without a protocol opens under the official one.
+    link["protocol"] = "" if protocol == "official" else protocol
     named = {key: value for key, value in link.items() if value} if steps else {}
     return views.render("item", {**payload, "link": named}, lang)
 

@@ -18,7 +18,7 @@ from jglue_app.scoring.types import Comparison, Report
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice, question_line
 from jglue_app.types import Item
-from jglue_app.ui.views import MARKS, short
+from jglue_app.ui.views import MARKS, shared_source, short
 from jglue_app.ui.views.item import gold_forms
 from jglue_app.ui.views.items import matching_filters
 from jglue_app.ui.views.pieces import pieces
@@ -65,6 +65,7 @@ def first_card(
     return {
         "headline": say(top.sentence, lang),
         "kind": top.kind,
+        "source": shared_source([task.source for r in (a, b) if r for task in r.tasks.values()], lang) or "",
         "sides": sides,
         "items": [
             _item(key, rows_a.get(key.task, {}).get(key.id), (rows_b or {}).get(key.task, {}).get(key.id), counts, lang)

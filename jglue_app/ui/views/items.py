@@ -13,7 +13,7 @@ from jglue_app.scoring.judged import ScoredItem, knows_answer
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import Item, Source
-from jglue_app.ui.views import MARKS, Rows, question, short, subset_title
+from jglue_app.ui.views import MARKS, Rows, question, shared_source, short, subset_title
 from jglue_app.ui.views.reading import reading_rule
 from jglue_app.ui.views.signs import visible
 
@@ -77,6 +77,7 @@ def item_list(
         marks: what people have put on the items of each run.
     """
     rows = item_rows(a, b, lang, sources, marks)
+    source = shared_source(_sources(a, b, sources), lang)
     first = most_informative_item(a, b) if open_first else None
     return {
         "a": names[0],
@@ -89,6 +90,7 @@ def item_list(
         "signs": {name: [sign, word(f"mark_{name}", lang)] for name, sign in SIGNS.items()},
         "open": {"task": first[0], "id": first[1]} if first else None,
         "fetch": fetch,
+        "source": source or "",
         **({} if link is None else {"link": f"?{link}" if link else ""}),
     }
 
@@ -105,9 +107,11 @@ def item_rows(
     unanswered), `r` the rule that it was read by, `n` its characters (None without a text), `m` what people have put on
     it, if anything."""
     out = []
+    several = shared_source(_sources(a, b, sources), lang) is None
     for task in TASKS:
         left, right = a.get(task, {}), (b or {}).get(task, {})
-        title = subset_title(task, (sources or {}).get(task, "official"), lang)
+        # A source that all share stands once above the list.
+        title = subset_title(task, (sources or {}).get(task, "official") if several else "official", lang)
         for id_ in dict.fromkeys((*left, *right)):
             x, y = left.get(id_), right.get(id_)
             answered = x or y
@@ -127,6 +131,11 @@ def item_rows(
                     row[f"{side}m"] = marks_of(marked)
             out.append(row)
     return out
+
+
+def _sources(a: Rows, b: Rows | None, sources: Mapping[str, Source] | None) -> list[Source]:
+    """Where the items that are listed came from."""
+    return [(sources or {}).get(task, "official") for task in TASKS if a.get(task) or (b or {}).get(task)]
 
 
 def marks_of(found: ItemMarks) -> dict[str, Any]:

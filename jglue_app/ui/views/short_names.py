@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jglue_app.messages import say
+from jglue_app.scoring.model_change import style_name
 from jglue_app.ui.views.run_labels import run_label_text
 
 
@@ -21,4 +23,5 @@ def short_names(a: str, b: str, lang: str) -> tuple[str, str]:
 
 
 def _short(parts: Sequence[str], of_other: Sequence[str], lang: str) -> str:
-    return run_label_text(" · ".join([parts[0], *(part for part in parts[1:] if part not in of_other[1:])]), lang)
+    own = [say(style_name(part), lang) for part in parts[1:] if part not in of_other[1:]]
+    return run_label_text(" · ".join([parts[0], *own]), lang)

@@ -10,6 +10,7 @@ from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.standing import standings
 from jglue_app.scoring.types import Comparison, Estimate, Report, TaskReport
 from jglue_app.tasks import TASKS
+from jglue_app.ui.views import shared_source, source_text
 
 READINGS = ("choose", "lenient", "strict")
 """In the order in which they are drawn: the strict one is on top."""
@@ -21,6 +22,7 @@ def strips(a: Report, b: Report | None, comparison: Comparison | None, lang: str
     """A strip for each subset of one report, or of two."""
     sides = [("A", a)] + ([("B", b)] if b else [])
     out = []
+    several = shared_source([task.source for _, report in sides for task in report.tasks.values()], lang) is None
     for name in TASKS:
         tasks = {side: report.tasks[name] for side, report in sides if name in report.tasks}
         metric = next((m for task in tasks.values() for m in (*task.metrics, *task.choose)), "")
@@ -34,6 +36,7 @@ def strips(a: Report, b: Report | None, comparison: Comparison | None, lang: str
             {
                 "task": name,
                 "title": TASKS[name].title,
+                "source": source_text([task.source for task in tasks.values()], lang) if several else "",
                 "metric": metric,
                 "n": max(task.n for task in tasks.values()),
                 "lines": lines,
