@@ -133,6 +133,7 @@ LABELS: dict[str, str] = {
     "strip_above": "above the floor",
     "strip_floor": "at the floor",
     "strip_below": "below the floor",
+    "strip_ahead_but": "{}, {}",
     "strip_floor_name": "floor (always one answer)",
     "strip_interval": "95 % interval",
     "error_ModelNotFoundError": "There is no such model",

@@ -221,6 +221,21 @@ def test_a_strip_of_one_run_says_how_it_stands_to_its_floor() -> None:
     assert below["verdict"] == "基準点より下"
 
 
+@pytest.mark.parametrize(
+    ("lang", "on_floor", "below"),
+    [("ja", "B が上・基準点なみ", "A が上・基準点より下"), ("en", "B ahead, at the floor", "A ahead, below the floor")],
+)
+def test_a_side_that_is_ahead_on_its_floor_is_said_to_be_there(lang: str, on_floor: str, below: str) -> None:
+    # B always writes 含意: right in a third, as the best constant answer; McNemar of 10 items against none.
+    comparison = compare_runs(good(wrong=30), replace(good(wrong=30, said="含意"), spec=SHOTS))
+    (strip,) = strips(comparison.a, comparison.b, comparison, lang)
+    assert (strip["verdict"], strip["verdict_class"]) == (on_floor, "b")
+    # A has 60 of 300, where a constant has 100: Wilson to 0.249.
+    comparison = compare_runs(good(wrong=240, n=300), replace(good(wrong=300, n=300), spec=SHOTS))
+    (strip,) = strips(comparison.a, comparison.b, comparison, lang)
+    assert (strip["verdict"], strip["verdict_class"]) == (below, "a")
+
+
 def test_a_correlation_that_is_undefined_has_no_mark_and_no_verdict() -> None:
     a, b = sts({1.0: "4", 2.0: "4", 3.0: "4"}), sts({1.0: "1", 2.0: "2", 3.0: "3"})
     comparison = compare_runs(a, replace(b, spec=SHOTS))

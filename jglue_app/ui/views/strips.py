@@ -42,7 +42,7 @@ def strips(a: Report, b: Report | None, comparison: Comparison | None, lang: str
                 "lines": lines,
                 "floor": "" if floor is None else place(floor, metric),
                 "floor_value": "" if floor is None else number(floor),
-                "verdict": word(f"strip_{verdict}", lang),
+                "verdict": _verdict_text(name, verdict, a, b, lang),
                 "verdict_class": verdict,
             }
         )
@@ -90,13 +90,26 @@ def _interval(estimate: Estimate | None, metric: str) -> dict[str, str] | None:
     return {"low": f"{low:.1f}", "width": f"{high - low:.1f}"}
 
 
+def _verdict_text(name: str, verdict: str, a: Report, b: Report | None, lang: str) -> str:
+    """The verdict in words; that the side that is ahead is no better than its floor belongs to it."""
+    text = word(f"strip_{verdict}", lang)
+    ahead = {"a": a, "b": b}.get(verdict)
+    stands = "above" if ahead is None else _over_floor(name, ahead)
+    return text if stands == "above" else word("strip_ahead_but", lang).format(text, word(f"strip_{stands}", lang))
+
+
+def _over_floor(name: str, report: Report) -> str:
+    """How the subset's score stands to its floor: `above`, `floor` or `below`."""
+    floor = standings(report)[name].floor
+    return "below" if floor == "below_floor" else "floor" if floor else "above"
+
+
 def _verdict(name: str, a: Report, b: Report | None, comparison: Comparison | None) -> str:
     """`a`, `b`, `undecided` or `none` of two runs; of one, how it stands to its floor: `above`, `floor` or `below`."""
     if b is None or comparison is None:
         if name not in a.tasks or main_metric(a.tasks[name], a.protocol).value is None:
             return "none"
-        floor = standings(a)[name].floor
-        return "below" if floor == "below_floor" else "floor" if floor else "above"
+        return _over_floor(name, a)
     metrics = comparison.differences.get(name) or comparison.choose.get(name) or {}
     first = next(iter(metrics.values()), None)
     return "none" if first is None or first.difference.value is None else first.verdict
