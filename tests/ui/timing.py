@@ -2,11 +2,13 @@
 
 Prints each figure beside what it is to be, for a server of its own: what the first screen takes of the window, when the
 stored comparison is seen, what is transferred, the largest paint over a slow line, what moves, opening an item,
-filtering 2,434 items, a long static report; and beside them how long runs take to show their first row.
+filtering 2,434 items, a long static report; and how long a run takes to show its first row. Each line ends with the
+load of the machine: with more than one process to a core a time says little.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import tempfile
@@ -19,7 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from jglue_app.settings import load_settings
 from jglue_app.ui.static_report.document import report_of_folders
 from tests.ui.conftest import BROWSERS, serve
-from tests.ui.driving import finished, open_own, open_settings, set_number, shows
+from tests.ui.driving import finished, open_own, shows
 from tests.ui.test_compare_page import write_long_run
 
 
@@ -67,12 +69,14 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) jgSeen.moved += entry.value;
 }).observe({ type: 'layout-shift', buffered: true });
 """
-FIRST_ANSWER = "#first .jg-key-item:not([hidden]) .jg-key-raw"
+ANSWER = ".jg-key-item:not([hidden]) .jg-key-raw"
+ANSWER_IN_DOCUMENT = f"#jg-before {ANSWER}, #first {ANSWER}"
+FIRST_ANSWER = f"#first {ANSWER}"
 
 
 def told(name: str, target: str, value: str) -> None:
-    """One line of the table."""
-    print(f"{name:<58} {target:>10} {value:>12}")
+    """One line of the table, with the load of the machine."""
+    print(f"{name:<58} {target:>10} {value:>12}   load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 def first_screen(browser: Browser, address: str, width: int, height: int, *, slow: bool = False) -> None:
@@ -90,8 +94,10 @@ def first_screen(browser: Browser, address: str, width: int, height: int, *, slo
         session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
     opened = time.perf_counter()
     page.goto(address, wait_until="commit")
-    page.wait_for_selector(FIRST_ANSWER)
+    page.wait_for_selector(ANSWER_IN_DOCUMENT)
     seen = time.perf_counter() - opened
+    page.wait_for_selector(FIRST_ANSWER)
+    usable = time.perf_counter() - opened
     page.wait_for_timeout(3_000)
     at = f"{width}×{height}" + (", slow 4G, 4× CPU" if slow else "")
     found = page.evaluate("jgSeen")
@@ -100,7 +106,8 @@ def first_screen(browser: Browser, address: str, width: int, height: int, *, slo
     if not slow:
         top = page.locator(FIRST_ANSWER).first.evaluate("e => e.getBoundingClientRect().bottom + scrollY")
         told(f"first answer ends at ({at})", f"≤ {height} px", f"{top:.0f} px")
-        told(f"stored comparison can be used ({at})", "≤ 1.5 s", f"{seen:.2f} s")
+        told(f"stored comparison on screen ({at})", "≤ 1.5 s", f"{seen:.2f} s")
+        told(f"stored comparison can be used ({at})", "", f"{usable:.2f} s")
         told(f"transferred in {len(sizes)} answers ({at})", "≤ 300 kB", f"{sum(sizes) / 1000:.0f} kB")
     context.close()
 
@@ -161,10 +168,6 @@ def main() -> None:
             told("Run to first row, model not loaded", "", f"{first_row(page):.1f} s")
             finished(page)
             told("layout shift over a run", "≤ 0.1", f"{page.evaluate('jgSeen.moved') - before_run:.3f}")
-            open_settings(page)
-            set_number(page, "limit", "8")
-            told("Run to first row, model loaded", "", f"{first_row(page):.1f} s")
-            finished(page)
             template = next(Path(folder).glob("*/manifest.json")).parent
             write_long_run(Path(folder), template, "0123456789abcdef", 2_434)
             page.goto(f"{address}/?run_a=0123456789abcdef")
