@@ -81,7 +81,7 @@ def no_budget(estimate: CostEstimate) -> InputError:
     """That something paid was asked for without a budget."""
     return InputError(
         "{model} is paid, and no budget is set. This run would send {facts}. Set the most that it may cost: Budget, "
-        "among the advanced settings (--budget). No item is sent beyond it.",
+        "below the model (--budget). No item is sent beyond it.",
         model=estimate.model,
         facts=estimate.facts,
     )

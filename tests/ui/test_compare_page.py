@@ -99,9 +99,9 @@ def test_a_comparison_shows_scores_rows_and_the_item_behind_a_row(open_page: Ope
     assert page.inner_text("#origin").strip() == ""
     shows(page, 5)
     open_row(page, 0)
-    assert page.locator("#item .jg-side-a .jg-raw mark").inner_text() == "肯定"
-    assert page.locator("#item .jg-side-b .jg-raw mark").inner_text() == "否定"
-    assert page.locator("#item .jg-side-b .jg-raw").inner_text() == "答えは「否定」です。"
+    assert page.locator("#item .jg-side-a .jg-plain-raw mark").inner_text() == "肯定"
+    assert page.locator("#item .jg-side-b .jg-plain-raw mark").inner_text() == "否定"
+    assert page.locator("#item .jg-side-b .jg-plain-raw").inner_text() == "答えは「否定」です。"
     assert "評価：" in page.locator("#item .jg-prompt-a").inner_text()
     assert "「答え：」などの合図のあと" in page.locator("#item .jg-side-b .jg-readings").inner_text()
     verdicts = page.locator("#item .jg-protocols tbody tr")

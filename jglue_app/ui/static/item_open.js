@@ -1,6 +1,5 @@
 // --- an item: opening it, its marks and note -----------------------------------------------------------------
 const MOST_KEPT = 60;
-const FRESH = 300;
 const kept = new Map();
 
 // The item as the server draws it, every text escaped. Those that are likely to be opened next are fetched before.
@@ -12,10 +11,10 @@ function fetched(row, anew = false) {
     const { a, b, protocol } = state.value;
     const answer = server.item({ a, b, protocol, task: row.k, id: row.i }).catch(() => null);
     const html = answer.then((found) => {
-      if (!found?.html && kept.get(name)?.html === html) kept.delete(name);
+      if (!found?.html && kept.get(name) === html) kept.delete(name);
       return found?.html ?? null;
     });
-    kept.set(name, { html, since: performance.now() });
+    kept.set(name, html);
   }
   return kept.get(name);
 }
@@ -34,15 +33,15 @@ async function open(row, { scroll = true, named = true, focus = false } = {}) {
   state.chosen = key(row);
   draw();
   if (named) remember({ item: state.chosen });
-  const found = fetched(row);
-  const html = await found.html;
+  const wasFetched = kept.has(key(row));
+  const html = await fetched(row);
   // Another one was chosen meanwhile.
   if (state.chosen !== key(row)) return;
   focusNext = focus;
   show(row, html);
-  // What was fetched a while ago may have changed: the run was deleted, or marked in another window.
-  if (performance.now() - found.since > FRESH) {
-    fetched(row, true).html.then((now) => { if (state.chosen === key(row) && now !== html) show(row, now); });
+  // What was fetched before may have changed: the run was deleted, or marked in another window.
+  if (wasFetched) {
+    fetched(row, true).then((now) => { if (state.chosen === key(row) && now !== html) show(row, now); });
   }
   if (scroll && window.innerWidth < 1000) {
     document.querySelector("#item")?.scrollIntoView({ behavior: gently(), block: "start" });
