@@ -50,7 +50,8 @@ TEXTS = """() => {
 """All texts in sight but those in some places."""
 APART = {
     # Items, prompts and answers; wording styles in a list; the language switch.
-    "en-US": ".jg-row-question, .jg-row-text, .jg-fields dd, .jg-text, .token, [role=option], .jg-lang",
+    "en-US": ".jg-key-question, .jg-key-raw, .jg-row-question, .jg-row-text, .jg-fields dd, .jg-text, .token, "
+    "[role=option], .jg-lang",
     "ja-JP": "code, .jg-command, .jg-text, .jg-lang",
 }
 FOREIGN = {
@@ -58,8 +59,11 @@ FOREIGN = {
     "ja-JP": re.compile(r"(?:[A-Za-z][A-Za-z']*,? +){2}[A-Za-z]{2,}"),
 }
 """Kana; three English words on end."""
-NAMES = re.compile("“.*?”|MARC-ja|JSTS|JNLI|JSQuAD|JCommonsenseQA|Gemma Terms of Use")
-"""What may stand in either language: quoted answers, subsets, a licence."""
+NAMES = re.compile(
+    "“.*?”|MARC-ja|JSTS|JNLI|JSQuAD|JCommonsenseQA|Gemma Terms of Use"
+    "|満足している|不満がある|必ず正しい|必ず間違い|どちらとも言えない"
+)
+"""What may stand in either language: quoted answers, subsets, a licence, labels that a prompt asks for."""
 LAB = {
     "ja-JP": ("一問をいろいろな書式で", "書式だけを変えてみる"),
     "en-US": ("One item, many formats", "Sweep over formats"),
