@@ -19,6 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jglue_app.ui import preview
 from jglue_app.ui.gradio_files import GradioFiles
 from jglue_app.ui.visitor import is_page
 
@@ -137,6 +138,13 @@ def _lines(head: Head, files: GradioFiles, config: Mapping[str, Any]) -> str:
         f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{head.lang}'}})</script>",
     ]
     lines.append(f'<link rel="stylesheet" href="./theme.css?v={config["theme_hash"]}">')
+    if picture := preview.address(str(config.get("root") or "")):
+        lines += [
+            f'<meta property="og:image" content="{html_text.escape(picture)}">',
+            f'<meta property="og:image:width" content="{preview.SIZE[0]}">',
+            f'<meta property="og:image:height" content="{preview.SIZE[1]}">',
+            '<meta name="twitter:card" content="summary_large_image">',
+        ]
     if files.sheet:
         lines.append(f'<link rel="stylesheet" href="./assets/{files.sheet}">')
     # Gradio's script loads no sheet that a link names; a link that is disabled loads nothing itself.

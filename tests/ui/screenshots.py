@@ -16,6 +16,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from jglue_app.ui import preview
 from tests.ui.conftest import BROWSERS, ROOT, serve
 from tests.ui.driving import tab
 
@@ -141,6 +142,20 @@ def take(browser: Browser, address: str, name: str, look: str) -> None:
     context.close()
 
 
+def take_preview(browser: Browser, address: str) -> None:
+    """The picture that other sites show beside a link: the first card, in the size that they ask for."""
+    width, height = preview.SIZE
+    page = browser.new_page(locale="ja-JP", viewport={"width": width, "height": height})
+    page.set_default_timeout(90_000)
+    page.goto(address)
+    page.wait_for_selector("#first .jg-key-item:not([hidden]) .jg-key-raw")
+    page.wait_for_timeout(800)
+    path = TARGET / preview.NAME
+    page.screenshot(path=path)
+    Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    page.context.close()
+
+
 def main() -> None:
     """All pictures, or those whose names begin with an argument."""
     wanted = tuple(sys.argv[1:]) or ("",)
@@ -153,6 +168,9 @@ def main() -> None:
                 if f"{name}-{look}".startswith(wanted):
                     take(browser, address, name, look)
                     print(f"{name}-{look}.png")
+        if preview.NAME.startswith(wanted):
+            take_preview(browser, address)
+            print(preview.NAME)
         browser.close()
 
 

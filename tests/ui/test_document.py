@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import AsyncIterator
 
 import brotli
 import pytest
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -19,6 +21,7 @@ from jglue_app.ui import gradio_files
 from jglue_app.ui.compression import CompressionMiddleware, KnownAnswers, accepted_encoding
 from jglue_app.ui.document import DocumentMiddleware, Head, as_script, narrow_rules, rewritten, without_comments
 from jglue_app.ui.gradio_files import NONE, CompressedFiles, GradioFilesMiddleware, needed_files
+from jglue_app.ui.preview import PreviewMiddleware
 
 HEAD = Head("en", "A & B", 'Say "hello"', "data:,")
 CONFIG = {
@@ -60,6 +63,19 @@ def test_the_page_that_shows_how_to_call_it_keeps_what_that_takes() -> None:
     assert config["components"][0]["api_info"] == {"type": "string"}
     assert config["footer_links"] == ["api"]
     assert '{"named_endpoints": {"/x": {}}}' in after
+
+
+def test_a_link_to_the_page_is_shown_with_a_picture_from_the_address_that_visitors_use() -> None:
+    html = HTML.replace('"theme_hash"', '"root": "https://host.example/below", "theme_hash"')
+    before, _, _ = rewritten(html, HEAD, NONE, api=False)
+    assert '<meta property="og:image" content="https://host.example/below/preview.png">' in before
+    assert "og:image" not in rewritten(HTML, HEAD, NONE, api=False)[0]
+    visits = TestClient(Starlette(middleware=[Middleware(PreviewMiddleware)]), root_path="/below")
+    answer = visits.get("/preview.png")
+    assert answer.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(answer.content)).size == (1200, 630)
+    assert len(answer.content) <= 100_000
+    assert visits.get("/other/preview.png").status_code == 404
 
 
 def test_no_text_ends_the_script_it_stands_in() -> None:
