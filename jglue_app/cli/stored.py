@@ -213,7 +213,9 @@ def export(
     elif format == "zip":
         archive.pack(path, to)
     elif format in files.FORMATS:
-        table = files.rows(Library(path.parent).data(path), marks=marks.read(path), name=read_name(path).name)
+        table = files.rows(
+            Library(path.parent).data(path), marks=marks.read_of(path, settings.runs_dir), name=read_name(path).name
+        )
         files.write(table, to, format)
     else:
         raise UnknownNameError(

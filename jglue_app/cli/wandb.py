@@ -110,6 +110,7 @@ def push(
             compare=compare,
             offline=is_offline(offline),
             replace=replace,
+            runs_dir=settings.runs_dir,
         )
     show(pushed, as_json)
 
@@ -123,6 +124,7 @@ def push_folders(
     compare: bool = False,
     offline: bool = False,
     replace: bool = False,
+    runs_dir: Path | None = None,
 ) -> list[PushResult]:
     """Push runs, or write offline copies; of runs that cannot be sent copies are written, and the error names them.
 
@@ -133,10 +135,10 @@ def push_folders(
     if compare and len(folders) != 2:
         raise InputError("--compare takes exactly two runs.")
     if offline:
-        return _copies(folders, target, view, protocol, compare)
+        return _copies(folders, target, view, protocol, compare, runs_dir)
     login = wandb_sink.log_in(target, offline_hint=True)
     sent: list[PushResult] = []
-    options: dict[str, Any] = {"protocol": protocol, "replace": replace, "on_message": view.say}
+    options: dict[str, Any] = {"protocol": protocol, "replace": replace, "runs_dir": runs_dir, "on_message": view.say}
     try:
         if compare:
             a, b = folders
@@ -146,7 +148,7 @@ def push_folders(
         return sent
     except NetworkError as e:
         _print_sent(sent, view)
-        raise _with_copies(e, folders[len(sent) :], target, view, protocol, compare) from e
+        raise _with_copies(e, folders[len(sent) :], target, view, protocol, compare, runs_dir) from e
     except JglueAppError:
         _print_sent(sent, view)
         raise
@@ -158,12 +160,18 @@ def _print_sent(sent: Sequence[PushResult], view: ProgressView) -> None:
 
 
 def _with_copies(
-    error: NetworkError, folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool
+    error: NetworkError,
+    folders: Sequence[Path],
+    target: Target,
+    view: ProgressView,
+    protocol: str,
+    compare: bool,
+    runs_dir: Path | None,
 ) -> NetworkError:
     """Write offline copies of runs that could not be sent; returns the error with what sends them."""
     reason = messages.of(error)
     try:
-        copies = _copies(folders, target, view, protocol, compare)
+        copies = _copies(folders, target, view, protocol, compare, runs_dir)
     except JglueAppError as other:
         return NetworkError(
             "{reason} No offline copy could be written either: {other}", reason=reason, other=messages.of(other)
@@ -176,11 +184,11 @@ def _with_copies(
 
 
 def _copies(
-    folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool
+    folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool, runs_dir: Path | None
 ) -> list[PushResult]:
     folder = Path(os.environ.get("WANDB_DIR") or ".")
     return wandb_sink.write_offline(
-        tuple(folders), target, folder, protocol=protocol, compare=compare, on_message=view.say
+        tuple(folders), target, folder, protocol=protocol, compare=compare, runs_dir=runs_dir, on_message=view.say
     )
 
 

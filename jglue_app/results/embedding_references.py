@@ -27,6 +27,8 @@ class EmbeddingReference:
     prefix: str
     pearson: Estimate
     spearman: Estimate
+    is_named: bool = False
+    """Whether the label is a name that somebody gave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class ItemCosine:
     """1 for the largest cosine of the run; equal cosines share the smaller number."""
     n: int
     """Items of the run with a cosine."""
+    is_named: bool = False
+    """Whether the label is a name that somebody gave it."""
 
 
 def is_embedding(run: StoredRun) -> bool:
@@ -80,7 +84,7 @@ def embedding_references(
             continue
         prefix = str((run.spec.get("prompt") or {}).get("prefix") or "")
         pearson, spearman = (metrics.get(name, NO_DATA) for name in ("pearson", "spearman"))
-        out.append(EmbeddingReference(run.name, run.label, prefix, pearson, spearman))
+        out.append(EmbeddingReference(run.name, run.label, prefix, pearson, spearman, run.is_named))
     return tuple(out)
 
 
@@ -105,7 +109,7 @@ def cosine_in(run: StoredRun, data: RunData, item: Item) -> ItemCosine | None:
     if value is None or data.items.get(TASK, {}).get(item.id) != item:
         return None
     rank = 1 + sum(other > value for other in cosines.values())
-    return ItemCosine(run.name, run.label, value, rank, len(cosines))
+    return ItemCosine(run.name, run.label, value, rank, len(cosines), run.is_named)
 
 
 def _covers(data: RunData, wanted: Mapping[str, Item]) -> bool:

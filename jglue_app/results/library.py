@@ -60,6 +60,11 @@ class StoredRun:
     """What somebody wrote about it."""
 
     @property
+    def is_named(self) -> bool:
+        """Whether the label is a name that somebody gave it."""
+        return bool(self.made_as) and self.label != self.made_as
+
+    @property
     def data_kind(self) -> str:
         """Which runs it may be ranked with; see `types.data_kind`."""
         return data_kind(str(self.spec.get("data_version", "")), str(self.spec.get("split", "valid")))

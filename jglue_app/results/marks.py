@@ -20,6 +20,7 @@ from jglue_app.errors import InputError, StoreError, UnknownNameError, reason_of
 from jglue_app.results.surrogates import replace
 from jglue_app.runs.serialization import dumps
 from jglue_app.runs.writer import write_atomically
+from jglue_app.settings import ASSETS
 
 FILE = "marks.json"
 FORMAT_VERSION = 1
@@ -100,6 +101,23 @@ def read(run: Path, named: Path | None = None) -> dict[Key, ItemMarks]:
             path=(named or run) / FILE,
             reason=reason_of(e) if isinstance(e, OSError) else f"{type(e).__name__}: {e}",
         ) from e
+
+
+def folder_of(run: Path, runs_dir: Path | None) -> Path:
+    """Where the marks of a run are: in its folder, and for a run that came with the application, whose own folder is
+    not written to, in one below the folder for runs.
+
+    Args:
+        run: the run's folder.
+        runs_dir: the folder for runs; None for a visitor of a public server, who has none of its operator's marks.
+    """
+    is_shipped = run.resolve().parent == (ASSETS / "showcase").resolve()
+    return runs_dir / ".marks" / run.name if is_shipped and runs_dir is not None else run
+
+
+def read_of(run: Path, runs_dir: Path | None) -> dict[Key, ItemMarks]:
+    """The marks of a run, wherever they are; see `folder_of`. Raises as `read` does."""
+    return read(folder_of(run, runs_dir))
 
 
 def _parsed(text: str) -> dict[Key, ItemMarks]:

@@ -19,6 +19,8 @@ from jglue_app.tasks import TASKS
 
 TABS = ("compare", "lab", "full", "results", "audit", "about")
 """The tabs; an address without one opens the first."""
+DATA = ("sample", "official", "test")
+"""The kinds of data whose runs are ranked."""
 SAFE = "/,:"
 """Characters that stay as they are, so that an address can be read."""
 MAX_RUNS = 50
@@ -34,6 +36,9 @@ MAX_CHARS = {
     "item": 300,
     "runs": 200 * MAX_RUNS,
     "baseline": 200,
+    "against": 100,
+    "results_data": 100,
+    "results_subsets": 200,
 }
 """Parameter → the most characters that it may have."""
 
@@ -59,6 +64,12 @@ class Address:
     """Runs that are side by side on the Results tab."""
     baseline: str = ""
     """The one of them that the others are compared with."""
+    against: str = ""
+    """The protocol whose ranks are compared on the Results tab."""
+    results_data: str = ""
+    """Which runs are ranked there. (`data` and `tasks` are those of a request.)"""
+    results_subsets: tuple[str, ...] = ()
+    """The subsets that they are ranked by; empty for the usual ones."""
 
     def item_list_view(self) -> dict[str, Any]:
         """The first state of the item list."""
@@ -82,10 +93,16 @@ def from_query(params: Mapping[str, str]) -> Address:
                 chars=len(value),
                 most=MAX_CHARS[name],
             )
-    for kind, known in ((mark("tab"), TABS), (mark("protocol"), PROTOCOLS), (mark("subset"), TASKS)):
-        if kind in given:
-            _check_name(kind, given[kind], known)
-    readers: dict[str, Callable[[str], Any]] = {"item": _item, "runs": _runs}
+    for name, kind, known in (
+        ("tab", mark("tab"), TABS),
+        ("protocol", mark("protocol"), PROTOCOLS),
+        ("against", mark("protocol"), PROTOCOLS),
+        ("subset", mark("subset"), TASKS),
+        ("results_data", mark("data"), DATA),
+    ):
+        if name in given:
+            _check_name(kind, given[name], known)
+    readers: dict[str, Callable[[str], Any]] = {"item": _item, "runs": _runs, "results_subsets": _subsets}
     address = Address(**{name: readers.get(name, str)(value) for name, value in given.items()})
     if address.run_b and not address.run_a:
         raise InputError("The address names run_b and no run_a. Add run_a, or copy the link again.")
@@ -101,6 +118,13 @@ def _item(text: str) -> tuple[str, str]:
         )
     _check_name(mark("subset"), task, TASKS)
     return task, id_
+
+
+def _subsets(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name for name in text.split(",") if name))
+    for name in names:
+        _check_name(mark("subset"), name, TASKS)
+    return names
 
 
 def _check_name(kind: str, name: str, known: Collection[str]) -> None:
@@ -123,5 +147,5 @@ def to_query(address: Address) -> str:
     """The query of an address, without `?`; the inverse of `from_query`."""
     values = {field.name: getattr(address, field.name) for field in fields(address)}
     values["item"] = "/".join(address.item) if address.item else ""
-    values["runs"] = ",".join(address.runs)
+    values["runs"], values["results_subsets"] = ",".join(address.runs), ",".join(address.results_subsets)
     return urlencode({name: value for name, value in values.items() if value}, safe=SAFE, errors="replace")

@@ -49,7 +49,7 @@ class VisitorMarks:
             StoreError: the stored file cannot be read.
         """
         if not self._settings.public:
-            return marks.read(self._folder(name, path))
+            return marks.read(self._folder(path))
         with self._lock:
             found = self._by_visitor.get(owner, {})
         return {key: of_item for (run, key), of_item in found.items() if run == name}
@@ -64,7 +64,7 @@ class VisitorMarks:
         if self._settings.public:
             self._remember(owner, (name, key), new)
         elif name.startswith(SHIPPED):
-            folder = self._folder(name, path)
+            folder = self._folder(path)
             folder.mkdir(parents=True, exist_ok=True)
             marks.change(folder / marks.FILE, key, new)
         else:
@@ -82,11 +82,9 @@ class VisitorMarks:
                 )
             self._by_visitor[owner] = {**found, place: new} if new else found
 
-    def _folder(self, name: str, path: Path) -> Path:
-        """Where the marks of a run are. The application's own folder is not written to."""
-        if name.startswith(SHIPPED):
-            return self._settings.runs_dir / ".marks" / name.removeprefix(SHIPPED)
-        return path
+    def _folder(self, path: Path) -> Path:
+        """Where the marks of a run are on one's own machine."""
+        return marks.folder_of(path, self._settings.runs_dir)
 
 
 def _size(found: Mapping[tuple[str, Key], ItemMarks]) -> int:

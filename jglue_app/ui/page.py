@@ -141,17 +141,15 @@ def _open_address(page: gr.Blocks, selected: gr.Tabs, ranking: ResultsTab) -> No
         except JglueAppError:
             return UNCHANGED
         updates: Updates = {selected: gr.Tabs(selected=address.tab)} if address.tab else {}
-        if address.tab == "results" and address.protocol:
-            updates[ranking.protocol] = address.protocol
-        if address.tab == "results" and address.runs:
-            updates |= ranking.choose_runs(visitor_id(request), address)
+        if address.tab == "results":
+            updates |= ranking.restore(visitor_id(request), address)
         return updates or UNCHANGED
 
     def fill(request: gr.Request, values: Values) -> Updates:
         return refresh(request, values) if "runs" in dict(request.query_params) else UNCHANGED
 
     refresh = errors_shown_in(ranking.status, ranking.refresh)
-    chosen = [ranking.protocol, ranking.data, *ranking.matrix.inputs]
+    chosen = [ranking.protocol, ranking.against, ranking.data, ranking.tasks, *ranking.matrix.inputs]
     opened = page.load(open_tab, None, [selected, *chosen], queue=False, **PRIVATE)
     opened.then(fill, ranking.inputs, ranking.outputs, **PRIVATE)
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jglue_app import wandb_sink
 from jglue_app.errors import InputError, JglueAppError, NetworkError
@@ -114,7 +114,9 @@ def start_push(
                     "Other pushes have kept this server busy too long. Nothing was sent: try again later."
                 )
         try:
-            job.result = _push(a, b, login, selection.protocol, _listener(job), should_stop)
+            # Marks that the operator of a public server put on shipped runs are not its visitors'.
+            runs_dir = None if state.settings.public else state.settings.runs_dir
+            job.result = _push(a, b, login, selection.protocol, runs_dir, _listener(job), should_stop)
         except JglueAppError:
             if not job.stop.is_set():
                 raise
@@ -142,14 +144,15 @@ def _push(
     b: Path | None,
     login: Login,
     protocol: str,
+    runs_dir: Path | None,
     on_message: Callable[[str], None],
     should_stop: Callable[[], bool],
 ) -> list[PushResult]:
+    options: dict[str, Any] = {"protocol": protocol, "runs_dir": runs_dir}
+    options |= {"on_message": on_message, "should_stop": should_stop}
     if b is None:
-        return [wandb_sink.push(a, login, protocol=protocol, on_message=on_message, should_stop=should_stop)]
-    return list(
-        wandb_sink.push_comparison(a, b, login, protocol=protocol, on_message=on_message, should_stop=should_stop)
-    )
+        return [wandb_sink.push(a, login, **options)]
+    return list(wandb_sink.push_comparison(a, b, login, **options))
 
 
 def push_html(job: Job, lang: str) -> str:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from jglue_app.child_process import OnMessage
 from jglue_app.errors import InputError, RunBusyError, StoreError, reason_of
-from jglue_app.results import archive
+from jglue_app.results import archive, marks
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.settings import APP_NAME
@@ -57,6 +57,7 @@ def push(
     group: str | None = None,
     replace: bool = False,
     also: Sequence[Path] = (),
+    runs_dir: Path | None = None,
     on_message: OnMessage = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> PushResult:
@@ -69,6 +70,8 @@ def push(
         group: W&B group; None leaves it as it is.
         replace: whether it may replace a W&B run that has more items.
         also: runs that will be sent next. They are checked before anything is sent.
+        runs_dir: the folder for runs, in which marks on runs that came with the application are; None for a visitor of
+            a public server.
         on_message: takes messages on the way.
         should_stop: called a few times a second; if True, the push stops, and what has arrived stays.
 
@@ -78,7 +81,7 @@ def push(
         InputError: the key, entity or project is not accepted, the run has nothing to score, or W&B has more of it.
         NetworkError: W&B was not reached or did not answer properly.
     """
-    job = _job(run, protocol, login.target) | {"group": group, "replace": replace}
+    job = _job(run, protocol, login.target, runs_dir) | {"group": group, "replace": replace}
     job |= {"also": [str(other.resolve()) for other in also], "joined": group is not None}
     with exclusive_lock(login, run_id(RunStore(run).spec().spec_id)):
         return _send(job, login, on_message, should_stop)
@@ -91,6 +94,7 @@ def push_comparison(
     *,
     protocol: str = "official",
     replace: bool = False,
+    runs_dir: Path | None = None,
     on_message: OnMessage = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[PushResult, PushResult, PushResult]:
@@ -98,10 +102,11 @@ def push_comparison(
     id_ = comparison_id(*(RunStore(run).spec().spec_id for run in (a, b)))
     if a.resolve() == b.resolve():
         raise InputError("A and B are the same run. Name two.")
-    options: dict[str, Any] = {"group": id_, "replace": replace, "on_message": on_message, "should_stop": should_stop}
+    options: dict[str, Any] = {"group": id_, "replace": replace, "runs_dir": runs_dir}
+    options |= {"on_message": on_message, "should_stop": should_stop}
     sides = [push(run, login, protocol=protocol, also=also, **options) for run, also in ((a, [b]), (b, []))]
     links = {side: sent.url for side, sent in zip("ab", sides, strict=True)}
-    job = _comparison_job(a, b, protocol, login.target, links)
+    job = _comparison_job(a, b, protocol, login.target, links, runs_dir)
     with exclusive_lock(login, id_):
         return sides[0], sides[1], _send(job, login, on_message, should_stop)
 
@@ -113,6 +118,7 @@ def write_offline(
     *,
     protocol: str = "official",
     compare: bool = False,
+    runs_dir: Path | None = None,
     on_message: OnMessage = lambda _: None,
 ) -> list[PushResult]:
     """Write what a push would send as offline copies for `wandb sync`. No key is needed or used.
@@ -123,6 +129,7 @@ def write_offline(
         folder: where W&B's `wandb` folder is made.
         protocol: whose scores come first.
         compare: whether to compare the two.
+        runs_dir: see `push`.
         on_message: takes messages on the way.
 
     Raises:
@@ -136,10 +143,10 @@ def write_offline(
             "{folder} cannot be made ({reason}). Name another with WANDB_DIR.", folder=folder, reason=reason_of(e)
         ) from e
     group = comparison_id(*(RunStore(run).spec().spec_id for run in runs)) if compare else None
-    jobs = [_job(run, protocol, target, folder) | {"group": group} for run in runs]
+    jobs = [_job(run, protocol, target, runs_dir, folder) | {"group": group} for run in runs]
     if compare:
         a, b = runs
-        jobs.append(_comparison_job(a, b, protocol, target, {}))
+        jobs.append(_comparison_job(a, b, protocol, target, {}, runs_dir))
     copies = []
     for job in jobs:
         with WorkerProcess(job | {"offline": True}, None, offline_folder=folder.resolve()) as worker:
@@ -152,12 +159,15 @@ def _send(job: Mapping[str, Any], login: Login, on_message: OnMessage, should_st
         return PushResult(**worker.result(on_message, should_stop))
 
 
-def _job(run: Path, protocol: str, target: Target, offline_folder: Path | None = None) -> dict[str, Any]:
+def _job(
+    run: Path, protocol: str, target: Target, runs_dir: Path | None, offline_folder: Path | None = None
+) -> dict[str, Any]:
     get_protocol(protocol)
     RunStore(run).data()  # A damaged run raises before anything is sent.
     _check_disk(run, offline_folder)
     project = {"entity": target.entity, "project": target.project}
-    return {"action": "push", "folder": str(run.resolve()), "protocol": protocol, **project}
+    folders = {"folder": str(run.resolve()), "marks": str(marks.folder_of(run, runs_dir).resolve())}
+    return {"action": "push", **folders, "protocol": protocol, **project}
 
 
 def _check_disk(run: Path, offline_folder: Path | None) -> None:
@@ -178,9 +188,12 @@ def _check_disk(run: Path, offline_folder: Path | None) -> None:
         )
 
 
-def _comparison_job(a: Path, b: Path, protocol: str, target: Target, links: Mapping[str, str]) -> dict[str, Any]:
+def _comparison_job(
+    a: Path, b: Path, protocol: str, target: Target, links: Mapping[str, str], runs_dir: Path | None
+) -> dict[str, Any]:
     project = {"entity": target.entity, "project": target.project}
     sides = {"a": str(a.resolve()), "b": str(b.resolve())}
+    sides |= {f"marks_{side}": str(marks.folder_of(run, runs_dir).resolve()) for side, run in (("a", a), ("b", b))}
     return {"action": "compare", **sides, "protocol": protocol, "links": dict(links), **project}
 
 

@@ -38,6 +38,10 @@ HOSTILE = (
             Address(subset="jsts", filter="only_a", search="犬 & 猫"),
             "subset=jsts&filter=only_a&search=%E7%8A%AC+%26+%E7%8C%AB",
         ),
+        (
+            Address(tab="results", against="nejumi-4", results_data="test", results_subsets=("jnli", "jsts")),
+            "tab=results&against=nejumi-4&results_data=test&results_subsets=jnli,jsts",
+        ),
         (Address(tab="results", runs=("a1", "b2", "c3"), baseline="b2"), "tab=results&runs=a1,b2,c3&baseline=b2"),
     ],
 )

@@ -171,6 +171,14 @@ def test_a_short_name_has_what_tells_a_run_from_the_other(a: str, b: str, names:
     assert short_names(a, b, "ja") == names
 
 
+def test_a_name_that_somebody_gave_stays_as_it_is() -> None:
+    mine, made = "my experiment · 3-shot · thinking", "m · plain · ja-labels · 0-shot"
+    assert short_names(mine, made, "ja", (True, False)) == (mine, "m · plain · 日本語ラベル · 例題なし")
+    assert short_names(made, mine, "ja", (False, True)) == ("m · plain · 日本語ラベル · 例題なし", mine)
+    assert short_names(mine, "", "ja", (True, False)) == (mine, "")
+    assert short_names(mine, "", "ja") == ("my experiment", "")
+
+
 def test_a_wording_is_called_by_what_it_asks_for() -> None:
     a, b = "m · plain · ja-labels · 4-shot", "m · plain · choice-text · 4-shot"
     assert short_names(a, b, "ja") == ("m · 日本語ラベル", "m · 選択肢の文")

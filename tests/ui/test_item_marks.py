@@ -6,11 +6,13 @@ import copy
 import json
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 
+from jglue_app.cli.stored import export as cli_export
 from jglue_app.errors import InputError
 from jglue_app.results import marks
 from jglue_app.results.marks import ItemMarks
@@ -20,6 +22,8 @@ from jglue_app.ui.address import from_query
 from jglue_app.ui.item_server import server_functions
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.comparison import Pair, item_html, item_list_value
+from jglue_app.wandb_sink.login import Target
+from jglue_app.wandb_sink.push_run import _job
 from tests.ui.test_state import Make, make, name_of, public, state
 
 __all__ = ("make", "public", "state")
@@ -81,6 +85,23 @@ def test_runs_that_came_with_the_application_are_marked_in_the_folder_for_runs(
     again = AppState(settings, "cpu")
     assert again.marks.of(ANA, SHIPPED, state.path(ANA, SHIPPED)) == {("jnli", id_): ItemMarks(("star",))}
     again._scratch.cleanup()
+
+
+def test_marks_on_a_run_that_came_with_the_application_are_in_what_the_command_line_and_a_push_take(
+    state: AppState, settings: Settings, tmp_path: Path
+) -> None:
+    id_ = first_id(state, ANA, SHIPPED)
+    asks(state, "mark", ANA, run=SHIPPED, task="jnli", id=id_, marks=["star"], note="犬")
+    folder, rows_file = state.path(ANA, SHIPPED), tmp_path / "rows.jsonl"
+    cli_export([str(folder)], rows_file, runs_dir=settings.runs_dir)
+    rows = [json.loads(line) for line in rows_file.read_text("utf-8").splitlines()]
+    assert [(row["item_id"], row["note"]) for row in rows if row["note"]] == [(id_, "犬")]
+    target = Target("e", "p")
+    own, visitors = (_job(folder, "official", target, runs_dir) for runs_dir in (settings.runs_dir, None))
+    assert marks.read(Path(own["marks"])) == {("jnli", id_): ItemMarks(("star",), "犬")}
+    assert marks.read(Path(visitors["marks"])) == {}
+    # A run that was made here has them in its own folder.
+    assert marks.folder_of(tmp_path, settings.runs_dir) == tmp_path
 
 
 def test_on_a_public_server_each_visitors_marks_are_theirs_alone(public: AppState, make: Make) -> None:

@@ -21,10 +21,12 @@ from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
-from jglue_app.ui import run_files, views
+from jglue_app.ui import run_files, static_report, views
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.state import AppState
+from jglue_app.ui.static_report.contents import Contents
 from jglue_app.ui.tabs import waterfall
+from jglue_app.ui.views import comparison, ranking
 from jglue_app.ui.views.audit import table_view
 from tests.test_api import GOLDS
 
@@ -216,6 +218,28 @@ def test_a_copy_without_the_shipped_runs_works_without_them(
 
 
 # --- deleting ---------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_somebody_gave_is_said_as_it_is_everywhere(state: AppState, make: Make) -> None:
+    mine = "my experiment · 3-shot · thinking"
+    a, b = name_of(make("ann", "含意")), name_of(make("ann", "矛盾"))
+    state.rename("ann", a, mine, "")
+    id_ = next(iter(state.data("ann", a).items["jnli"]))
+    pair = comparison.Pair(a, b)
+    run = state.stored("ann", a)
+    contents = Contents(state, "ann", static_report.Asked((a, b)))
+    for shown in (
+        comparison.first_html(state, "ann", pair, "ja"),
+        comparison.board_html(state, "ann", pair, "ja", links=False),
+        comparison.provenance_html(state, "ann", pair, "ja"),
+        comparison.item_html(state, "ann", {"a": a, "b": b}, "jnli", id_, "ja"),
+        ranking.run_label(run, a, "ja"),
+        contents.labels("ja")[a],
+    ):
+        assert mine in shown
+        assert "my experiment · 例題" not in shown
+    # How it was made is said in the language of the page.
+    assert "例題なし" in comparison.first_html(state, "ann", pair, "ja")
 
 
 def test_a_run_made_here_is_deleted(state: AppState, make: Make, settings: Settings) -> None:

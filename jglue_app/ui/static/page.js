@@ -22,7 +22,7 @@
   // --- the address: `ui/address.py` has its parameters ----------------------------------------------------
   const OWNER = {
     run_a: "compare", run_b: "compare", subset: "compare", filter: "compare", search: "compare", item: "compare",
-    runs: "results", baseline: "results",
+    runs: "results", baseline: "results", against: "results", results_data: "results", results_subsets: "results",
   };
   const FIRST = "compare";
   // `view` is Gradio's own, which it writes there itself.

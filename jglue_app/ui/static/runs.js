@@ -26,6 +26,8 @@ function show(fold, open) {
 // The tick that was pressed last gets the focus back once the list has been drawn with it.
 let kept = "";
 watch("value", () => requestAnimationFrame(() => {
+  const address = element.querySelector("[data-jg-address]")?.dataset.jgAddress;
+  if (address) globalThis.jgAddress?.update(JSON.parse(address), "results");
   for (const fold of element.querySelectorAll(".jg-unfold")) {
     const known = unfolded.get(fold.getAttribute("aria-controls"));
     if (known !== undefined) show(fold, known);

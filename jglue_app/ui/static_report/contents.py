@@ -11,7 +11,6 @@ from jglue_app.messages import LANGUAGES, word
 from jglue_app.results.embedding_references import ItemCosine, cosine_in, is_embedding
 from jglue_app.results.library import Ids, StoredRun
 from jglue_app.results.marks import NO_ITEM_MARKS, Marks
-from jglue_app.results.run_label import distinct_labels
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_text import to_command_line
 from jglue_app.scoring.judged import Judged
@@ -24,7 +23,7 @@ from jglue_app.ui.static_report.shared_values import SharedValues
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.item import SideView, item_view
-from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.run_labels import labels_of
 
 MAX_ITEMS = 20_000
 """Items of all pairs together in one report. A pair over all official dev files has 15,971."""
@@ -132,8 +131,7 @@ class Contents:
 
     def labels(self, lang: str) -> dict[str, str]:
         """Run → what it is called; where two would be called the same, with what tells them apart."""
-        labels = distinct_labels({name: read.run for name, read in self.runs.items()})
-        return {name: run_label_text(labels[name], lang) for name in self.asked.names}
+        return labels_of({name: self.runs[name].run for name in self.asked.names}, lang)
 
     def first_html(self, pair: int, lang: str) -> str:
         """The first card: one sentence, items that show why it holds, and a strip for each subset."""

@@ -31,7 +31,7 @@ from jglue_app.ui.tabs.wandb_panel import WandbPanel
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
 from jglue_app.ui.views.request import NOT_ONE_COMMAND, no_repeat_html, repeat_html
-from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.run_labels import run_text
 from jglue_app.ui.visitor import language, visitor_id
 from jglue_app.ui.wandb_push import Selection, operator_target, start_push
 
@@ -233,7 +233,7 @@ class FullTab:
         job = self.state.jobs.latest(owner, KIND)
         active = {run.run for run in job.runs.values()} if job is not None and job.active else set()
         choices = [
-            (f"{run_label_text(run.label, lang)} · {run.done:,}/{run.planned:,}", name)
+            (f"{run_text(run, lang)} · {run.done:,}/{run.planned:,}", name)
             for name, run in self.state.runs(owner, shipped=False).items()
             if not run.finished and name not in active and _is_resumable(self.state, run)
         ]

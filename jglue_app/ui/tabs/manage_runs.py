@@ -27,7 +27,7 @@ from jglue_app.ui.tabs import export_controls
 from jglue_app.ui.tabs.export_controls import ExportControls
 from jglue_app.ui.views.board import notice_text
 from jglue_app.ui.views.ranking import run_label
-from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.run_labels import run_text
 from jglue_app.ui.visitor import language, visitor_id
 
 
@@ -103,8 +103,10 @@ class ManageControls:
     def show_name(self, request: gr.Request, name: str | None) -> Updates:
         """What the chosen run is called."""
         run = self.state.runs(visitor_id(request)).get(str(name or ""))
-        named = run is not None and run.label != run.made_as
-        return {self.called: run.label if run and named else "", self.description: run.description if run else ""}
+        return {
+            self.called: run.label if run and run.is_named else "",
+            self.description: run.description if run else "",
+        }
 
     def rename(self, request: gr.Request, values: Values) -> Updates:
         """Give the chosen run the name and the description in the boxes."""
@@ -126,7 +128,7 @@ class ManageControls:
             return {self.status: ""}
         paths = [Path(file) for file in files]
         folder, notices = import_run(self.state, paths, values[self.partial], values[self.model] or "")
-        done = word("import_done", lang).format(run_label_text(self.state.library.stored(folder).label, lang))
+        done = word("import_done", lang).format(run_text(self.state.library.stored(folder), lang))
         return {self.upload: None, self.status: "".join(map(views.note, [done, *_sentences(notices, lang)]))}
 
     def ask(self, request: gr.Request, name: str | None) -> Updates:
@@ -139,9 +141,7 @@ class ManageControls:
             raise InputError("This run came with the application and stays. Choose one that was made here.")
         return {
             self.confirmation: gr.update(visible=True),
-            self.question: views.note(
-                word("delete_ask", lang).format(bracketed(run_label_text(run.label, lang), str(name), lang))
-            ),
+            self.question: views.note(word("delete_ask", lang).format(bracketed(run_text(run, lang), str(name), lang))),
             self.status: "",
             self.to_delete: str(name),
         }

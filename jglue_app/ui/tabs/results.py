@@ -102,7 +102,9 @@ class ResultsTab:
         of_kind = {name: runs[name] for name in names}
         return {
             self.status: _left_out(shown.tasks, tasks, protocol, lang) + _damaged(self.state, owner, lang),
-            self.table: views.render("ranking", ranking(shown, runs, lang, marked), lang),
+            self.table: views.render(
+                "ranking", {**ranking(shown, runs, lang, marked), "address": self._address(values)}, lang
+            ),
             self.figures: views.render(
                 "pictures", pictures(pictured, shown.tasks, lang, labels_of(of_kind, lang)), lang
             ),
@@ -112,6 +114,33 @@ class ResultsTab:
             **self.slices.offer(choices, values, lang),
             **self.manage.offer(runs, values[self.manage.run], a, lang),
         }
+
+    def _address(self, values: Values) -> dict[str, str | None]:
+        """What the address has of the list: None for what is as it begins."""
+        chosen = {
+            "protocol": (values[self.protocol], "official"),
+            "against": (values[self.against], "official"),
+            "results_data": (values[self.data], "sample"),
+            "results_subsets": (
+                ",".join(name for name in TASKS if name in values[self.tasks]),
+                ",".join(DEFAULT_TASKS),
+            ),
+        }
+        return {name: None if value == usual else str(value) for name, (value, usual) in chosen.items()}
+
+    def restore(self, owner: str, address: Address) -> Updates:
+        """Choose what an address names: protocols, data, subsets and runs. Runs say themselves which data they are
+        over."""
+        updates: Updates = {}
+        for component, value in (
+            (self.protocol, address.protocol),
+            (self.against, address.against),
+            (self.data, address.results_data),
+            (self.tasks, list(address.results_subsets)),
+        ):
+            if value:
+                updates[component] = value
+        return updates | self.choose_runs(owner, address) if address.runs else updates
 
     def choose_runs(self, owner: str, address: Address) -> Updates:
         """Choose the runs that an address names, and the data that the first of them is over. What is not there stands

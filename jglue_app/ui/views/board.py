@@ -28,7 +28,7 @@ from jglue_app.types import Notice
 from jglue_app.ui.views import MARKS, source_text, subset_title
 from jglue_app.ui.views.agreement import agreement_rows
 from jglue_app.ui.views.metrics import metric_name, metric_names
-from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.run_labels import label_text
 from jglue_app.ui.views.strips import strips
 
 READINGS = ("strict", "lenient", "choose")
@@ -43,8 +43,10 @@ def board(
     comparison: Comparison | None,
     lang: str,
     embeddings: Sequence[EmbeddingReference] = (),
+    named: tuple[bool, bool] = (False, False),
 ) -> dict[str, Any]:
-    """The scoreboard's payload for one report or two, with the runs of embeddings to hold JSTS against."""
+    """The scoreboard's payload for one report or two, with the runs of embeddings to hold JSTS against; `named` says
+    whether somebody gave each run its name."""
     rows = score_rows(a, b, comparison)
     keys = list(dict.fromkeys((row.task, row.metric) for row in rows))
     lines = []
@@ -61,8 +63,8 @@ def board(
         lines.append(line)
     sides = [("A", a), ("B", b)]
     return {
-        "a": run_label_text(a.label, lang),
-        "b": run_label_text(b.label, lang) if b else "",
+        "a": label_text(a.label, lang, named=named[0]),
+        "b": label_text(b.label, lang, named=named[1]) if b else "",
         "protocol": a.protocol,
         "source": source_text(sources, lang) if one_source else "",
         "readings": [name for name in READINGS if any(row.reading == name for row in rows)],
@@ -246,7 +248,9 @@ def _embeddings(references: Sequence[EmbeddingReference], lang: str) -> list[dic
     """Scores of the cosines of stored runs of embeddings on the same items."""
     return [
         {
-            "who": word("embedding_reference", lang).format(run_label_text(reference.label, lang)),
+            "who": word("embedding_reference", lang).format(
+                label_text(reference.label, lang, named=reference.is_named)
+            ),
             "text": "JSTS "
             + " / ".join(
                 f"{metric_name(metric, lang)} {estimate_text(estimate)}"

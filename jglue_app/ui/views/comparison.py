@@ -32,7 +32,7 @@ from jglue_app.ui.views.first import first_card
 from jglue_app.ui.views.groups import group_rows
 from jglue_app.ui.views.item import SideView, item_view
 from jglue_app.ui.views.items import item_list
-from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.run_labels import run_text
 from jglue_app.ui.views.share import board_image, image_words
 
 
@@ -71,12 +71,13 @@ def board_html(
     a, b = load_both(state, owner, pair)
     if a is None:
         return views.empty(word("gone" if pair.a else "empty_board", lang))
+    named = _named(state, owner, pair)
     if b is None:
         report = state.report(owner, pair.a, protocol, pair.ids_a)
-        payload = board(report, None, None, lang, _embeddings(state, owner, pair, a, None))
+        payload = board(report, None, None, lang, _embeddings(state, owner, pair, a, None), named)
     else:
         comparison = state.comparison(owner, pair.a, pair.b, protocol, pair.ids_a, pair.ids_b)
-        payload = board(comparison.a, comparison.b, comparison, lang, _embeddings(state, owner, pair, a, b))
+        payload = board(comparison.a, comparison.b, comparison, lang, _embeddings(state, owner, pair, a, b), named)
     rows = group_rows(*_groups(state, owner, pair, a, b, protocol), lang)
     return views.render("board", {**payload, "groups": rows, "links": links}, lang)
 
@@ -88,18 +89,23 @@ def first_html(
     a, b = load_both(state, owner, pair)
     if a is None:
         return views.empty(word("gone" if pair.a else "empty_board", lang))
-    judged = judged_pair(state, owner, pair, protocol)
+    judged, named = judged_pair(state, owner, pair, protocol), _named(state, owner, pair)
     if b is None:
         report = state.report(owner, pair.a, protocol, pair.ids_a)
-        payload = first_card(report, None, None, (judged[0], None), lang, links=links)
+        payload = first_card(report, None, None, (judged[0], None), lang, links=links, named=named)
     else:
         found = state.comparison(owner, pair.a, pair.b, protocol, pair.ids_a, pair.ids_b)
         change = change_between(a.spec, b.spec)
-        payload = first_card(found.a, found.b, found, judged, lang, change=change, links=links)
-    sources = dict.fromkeys(word(f"source_{source}", lang) for source in a.sources.values())
-    named = " / ".join(filter(None, sources))
-    image = {"share": board_image(payload, protocol, lang, named), "share_words": image_words(lang)}
+        payload = first_card(found.a, found.b, found, judged, lang, change=change, links=links, named=named)
+    source = views.source_text(a.sources.values(), lang)
+    image = {"share": board_image(payload, protocol, lang, source), "share_words": image_words(lang)}
     return views.render("first", {**payload, **image}, lang)
+
+
+def _named(state: AppState, owner: str, pair: Pair) -> tuple[bool, bool]:
+    """Whether somebody gave each run its name."""
+    a, b = (bool(name) and state.stored(owner, name).is_named for name in (pair.a, pair.b))
+    return a, b
 
 
 def judged_pair(state: AppState, owner: str, pair: Pair, protocol: str) -> tuple[Judged, Judged | None]:
@@ -220,7 +226,7 @@ def provenance_html(state: AppState, owner: str, pair: Pair, lang: str, command:
             run.model.get("device", "?"),
             run.model.get("dtype", "?"),
         )
-        label = run_label_text(run.label, lang)
+        label = run_text(run, lang)
         sides.append({"side": side, "label": label, "made": run.created[:10], "where": where, "n": f"{run.done:,}"})
     shipped = pair.a.startswith(SHIPPED) and (not pair.b or pair.b.startswith(SHIPPED))
     return views.render("origin", {"sides": sides, "shipped": shipped, "command": command}, lang)
@@ -305,7 +311,7 @@ def side_view(
     bos = str(run.model.get("prefix") or (run.model.get("bos", "") if run.model.get("adds_bos") else ""))
     eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
     cosine = cosine_in(run, data, row.item) if row and is_embedding(run) else None
-    return SideView(name, run.label, row, bos, eos, judged, approximate, cosine)
+    return SideView(name, run.label, row, bos, eos, judged, approximate, cosine, is_named=run.is_named)
 
 
 def failed_items(state: AppState, owner: str, pair: Pair) -> int:

@@ -23,7 +23,7 @@ from jglue_app.ui.views.item import gold_forms
 from jglue_app.ui.views.items import matching_filters
 from jglue_app.ui.views.pieces import pieces
 from jglue_app.ui.views.reading import reading_rule
-from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.run_labels import label_text
 from jglue_app.ui.views.short_names import short_names
 from jglue_app.ui.views.strips import strips
 
@@ -42,6 +42,7 @@ def first_card(
     *,
     change: Message | None = None,
     links: bool = True,
+    named: tuple[bool, bool] = (False, False),
 ) -> dict[str, Any]:
     """The card's payload.
 
@@ -51,16 +52,17 @@ def first_card(
         lang: `ja` or `en`.
         change: by what B differs from A; see `change_between`.
         links: whether there is an item list on the page that can be filtered.
+        named: whether somebody gave each run its name.
     """
     top = headline(a, b, comparison, change)
     rows_a, rows_b = judged
     know = {"A": knowing(a), "B": knowing(b) if b else []}
-    names = short_names(a.label, b.label if b else "", lang)
+    names = short_names(a.label, b.label if b else "", lang, named)
     counts = _Counts(rows_a, rows_b)
     labels = [("A", names[0], a.label)] + ([("B", names[1], b.label)] if b else [])
     sides = [
-        {"side": side, "class": side.lower(), "name": name, "title": run_label_text(label, lang)}
-        for side, name, label in labels
+        {"side": side, "class": side.lower(), "name": name, "title": label_text(label, lang, named=given)}
+        for (side, name, label), given in zip(labels, named, strict=False)
     ]
     return {
         "headline": say(top.sentence, lang),

@@ -27,7 +27,7 @@ from jglue_app.ui.views.item_diff import Layers, side_by_side
 from jglue_app.ui.views.metrics import metric_name
 from jglue_app.ui.views.pieces import layered, part_of, pieces, special_pieces, special_spans
 from jglue_app.ui.views.reading import reading_rule
-from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.run_labels import label_text
 from jglue_app.ui.views.share import image_words, item_image
 
 MAX_CHARS = 20_000
@@ -56,6 +56,8 @@ class SideView:
     """The stored run's name, where marks and a note can be put on the item."""
     marked: ItemMarks = NO_ITEM_MARKS
     """Those that it has."""
+    is_named: bool = False
+    """Whether the label is a name that somebody gave it."""
 
 
 def item_view(
@@ -102,12 +104,19 @@ def item_view(
         ],
         "diffs": {name: {"on": "a" in diff, "note": diff.get("note", "")} for name, diff in diffs.items()},
         "cosines": [
-            {"label": run_label_text(cosine.label, lang), "text": _ranked_cosine(cosine, lang)} for cosine in cosines
+            {"label": label_text(cosine.label, lang, named=cosine.is_named), "text": _ranked_cosine(cosine, lang)}
+            for cosine in cosines
         ],
         "protocols": _protocols(item, sides, lang),
         "lab": lab,
         "steps": steps,
-        "share": item_image(item, gold, [(side.name, side.label, side.row) for side in sides], lang, source),
+        "share": item_image(
+            item,
+            gold,
+            [(side.name, label_text(side.label, lang, named=side.is_named), side.row) for side in sides],
+            lang,
+            source,
+        ),
         "share_words": image_words(lang),
         "marks_note": marks_note,
     }
@@ -168,7 +177,11 @@ def _ranked_cosine(cosine: ItemCosine, lang: str) -> str:
 
 def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str, Any]:
     """One side; `differs_at` is the character from which on its text differs from that of the other side."""
-    head: dict[str, Any] = {"name": side.name, "class": side.name.lower(), "label": run_label_text(side.label, lang)}
+    head: dict[str, Any] = {
+        "name": side.name,
+        "class": side.name.lower(),
+        "label": label_text(side.label, lang, named=side.is_named),
+    }
     row = side.row
     if row is None:
         return head | {"missing": word("not_run", lang)}

@@ -20,7 +20,7 @@ from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.types import Estimate
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
-from jglue_app.ui.views.run_labels import labels_of, run_label_text
+from jglue_app.ui.views.run_labels import labels_of, run_label_text, run_text
 
 MAX_PICTURED = 4
 """Runs in a picture; more would be indistinguishable."""
@@ -134,7 +134,7 @@ class _Rows:
         return {
             "name": name,
             "label": self._labels[name],
-            "made_as": run_label_text(run.made_as, self._lang) if run.made_as != run.label else "",
+            "made_as": run_label_text(run.made_as, self._lang) if run.is_named else "",
             "description": run.description,
             "embedding": is_embedding(run),
             **self._rank(name, place),
@@ -180,7 +180,7 @@ def run_label(run: StoredRun, name: str, lang: str) -> str:
     """A run's label, distinguished from others of the same label by items, date and time, and the beginning of its
     id."""
     created = run.created[5:16].replace("T", " ")
-    return f"{run_label_text(run.label, lang)} · {run.done:,} · {created} · {name.removeprefix(SHIPPED)[:8]}"
+    return f"{run_text(run, lang)} · {run.done:,} · {created} · {name.removeprefix(SHIPPED)[:8]}"
 
 
 def _score(estimate: Estimate | None, title: str = "", *, signed: bool = False) -> dict[str, Any]:

@@ -17,10 +17,17 @@ _PREFIX = re.compile(r'prefix "(.*)"', re.DOTALL)
 
 def labels_of(runs: Mapping[str, StoredRun], lang: str) -> dict[str, str]:
     """Name → label of stored runs, told apart by what differs. A name that somebody gave is left as it is."""
-    return {
-        name: label if runs[name].label != runs[name].made_as else run_label_text(label, lang)
-        for name, label in distinct_labels(runs).items()
-    }
+    return {name: label_text(label, lang, named=runs[name].is_named) for name, label in distinct_labels(runs).items()}
+
+
+def run_text(run: StoredRun, lang: str) -> str:
+    """What a stored run is called."""
+    return label_text(run.label, lang, named=run.is_named)
+
+
+def label_text(label: str, lang: str, *, named: bool) -> str:
+    """A run's label in a language; a name that somebody gave (`named`) is left as it is."""
+    return label if named else run_label_text(label, lang)
 
 
 def run_label_text(label: str, lang: str) -> str:

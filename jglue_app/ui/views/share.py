@@ -17,7 +17,6 @@ from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import question_line
 from jglue_app.types import Item
 from jglue_app.ui.views import MARKS, short
-from jglue_app.ui.views.run_labels import run_label_text
 from jglue_app.ui.views.signs import visible
 
 QUESTION, OUTPUT, LABEL = 220, 200, 90
@@ -39,7 +38,7 @@ def item_image(
     Args:
         item: the item.
         gold: its gold answer as it is shown.
-        sides: `A` or `B`, the run's label, and the answered item; None if it was not answered.
+        sides: `A` or `B`, what the run is called in that language, and the answered item; None if it was not answered.
         lang: `ja` or `en`.
         source: where the item is from, in that language; empty for an official one.
     """
@@ -64,7 +63,7 @@ def item_image(
 def _side(name: str, label: str, row: ScoredItem | None, lang: str) -> dict[str, str]:
     side = {
         "side": name,
-        "label": visible(short(run_label_text(label, lang), LABEL)),
+        "label": visible(short(label, LABEL)),
         "share": "",
         "percent": "",
         "read": "",

@@ -9,17 +9,21 @@ from jglue_app.scoring.model_change import style_name
 from jglue_app.ui.views.run_labels import run_label_text
 
 
-def short_names(a: str, b: str, lang: str) -> tuple[str, str]:
+def short_names(a: str, b: str, lang: str, named: tuple[bool, bool] = (False, False)) -> tuple[str, str]:
     """Two run labels (`model · format · style · shots …`) without the parts after the model that both have.
 
     Args:
         a, b: the labels; B's is empty for one run alone, of which only the model is left.
         lang: `ja` or `en`.
+        named: whether somebody gave the run that name, which is then left whole.
     """
-    parts_a, parts_b = a.split(" · "), b.split(" · ")
+    parts_a, parts_b = ([label] if given else label.split(" · ") for label, given in zip((a, b), named, strict=True))
     if not b:
         return parts_a[0], ""
-    return _short(parts_a, parts_b, lang), _short(parts_b, parts_a, lang)
+    return (
+        a if named[0] else _short(parts_a, parts_b, lang),
+        b if named[1] else _short(parts_b, parts_a, lang),
+    )
 
 
 def _short(parts: Sequence[str], of_other: Sequence[str], lang: str) -> str:

@@ -50,7 +50,7 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
         store.manifest(),
         job["protocol"],
         job.get("group"),
-        marks=marks.read(store.path),
+        marks=marks.read(Path(job.get("marks") or store.path)),
         called=run_name.read_name(store.path),
     )
     others = [RunStore(Path(folder)) for folder in job.get("also", ())]
@@ -119,8 +119,8 @@ def push_comparison(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> 
     offline = bool(job.get("offline"))
     folders = Path(job["a"]), Path(job["b"])
     a, b = (RunStore(folder).data() for folder in folders)
-    marked = marks.read(folders[0]), marks.read(folders[1])
-    payload = comparison_payload(a, b, job["protocol"], job["links"], marked)
+    marked_a, marked_b = (marks.read(Path(job.get(f"marks_{side}") or job[side])) for side in "ab")
+    payload = comparison_payload(a, b, job["protocol"], job["links"], (marked_a, marked_b))
     with translated_errors(path_of_job(job), offline):
         new = offline or _run_at_wandb(job, payload.id) is None
         with open_run(payload, job, new=new) as run:
