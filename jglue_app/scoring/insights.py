@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jglue_app.messages import Joined, Message, mark
+from jglue_app.scoring.comparison import main_difference_in
 from jglue_app.scoring.judged import SHAPELESS
 from jglue_app.scoring.standing import floor_of, widest_gap
 from jglue_app.scoring.types import Comparison, Report
@@ -88,10 +89,8 @@ def _won(comparison: Comparison) -> dict[str, list[str]]:
     """Verdict → the subsets that have it, by each one's main metric."""
     won: dict[str, list[str]] = {"a": [], "b": [], "undecided": []}
     for name in comparison.a.tasks:
-        metrics = comparison.differences.get(name) or comparison.choose.get(name) or {}
-        first = next(iter(metrics.values()), None)
-        if first is not None and first.difference.value is not None:
-            won[first.verdict].append(name)
+        if difference := main_difference_in(comparison, name):
+            won[difference.verdict].append(name)
     return won
 
 

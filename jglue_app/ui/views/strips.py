@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jglue_app.messages import word
+from jglue_app.scoring.comparison import main_difference_in
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.standing import standings
@@ -94,6 +95,5 @@ def _verdict(name: str, a: Report, b: Report | None, comparison: Comparison | No
             return "none"
         floor = standings(a)[name].floor
         return "below" if floor == "below_floor" else "floor" if floor else "above"
-    metrics = comparison.differences.get(name) or comparison.choose.get(name) or {}
-    first = next(iter(metrics.values()), None)
-    return "none" if first is None or first.difference.value is None else first.verdict
+    difference = main_difference_in(comparison, name)
+    return difference.verdict if difference else "none"
