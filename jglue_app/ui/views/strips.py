@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jglue_app.messages import word
+from jglue_app.messages import listed, word
 from jglue_app.scoring.comparison import main_difference_in
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.scoreboard import number
@@ -64,14 +64,13 @@ def strip_line(tag: str, task: TaskReport, metric: str, lang: str) -> dict[str, 
         for name, e in estimates.items()
         if e is not None and e.value is not None
     ]
-    spoken = "、" if lang == "ja" else ", "
     return {
         "tag": tag,
         "class": tag.lower(),
         "marks": marks,
         "value": "–" if main is None or main.value is None else f"{main.value:z.2f}",
         "interval": _interval(main, metric),
-        "spoken": f"{tag} " + spoken.join(mark["text"] for mark in reversed(marks)) if marks else f"{tag} –",
+        "spoken": f"{tag} {listed((mark['text'] for mark in reversed(marks)), lang)}" if marks else f"{tag} –",
     }
 
 
