@@ -17,6 +17,7 @@ from jglue_app.prompts.formats import ModelFormatInfo, format_info
 from jglue_app.results.library import Ids, Library
 from jglue_app.runs.answering import answer_prompts
 from jglue_app.runs.estimate import estimate_prompts, total
+from jglue_app.runs.lint_plan import lint_case
 from jglue_app.runs.paying import (
     Charge,
     charged_to,
@@ -271,13 +272,6 @@ def inspect_prompt(
     (prompt,) = build_prompts(plan, task.name, [item], text)
     ids = tokenizer.encode(prompt)
     limit = plan.style.of(task.name).max_new_tokens
-    shots = {shot.id: shot for shot in plan.pools[task.name].items} if task.name in plan.pools else {}
-    spec = plan.spec
-    case = lint.Case(
-        *(task, [item], [prompt], shots, limit, spec.prompt.format),
-        thinking=spec.prompt.thinking,
-        max_thinking_tokens=spec.decoding.max_thinking_tokens,
-    )
     return Inspected(
         prompt,
         tuple(tokens_of(ids, tokenizer)),
@@ -285,7 +279,7 @@ def inspect_prompt(
         tuple(_legal(task, item, prompt, tokenizer, len(ids))),
         limit,
         info.context_length,
-        lint.lint([case], tokenizer),
+        lint.lint([lint_case(plan, task.name, [item], [prompt])], tokenizer),
     )
 
 

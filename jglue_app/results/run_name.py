@@ -4,11 +4,11 @@ the run's identity."""
 from __future__ import annotations
 
 import json
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from jglue_app.errors import InputError, StoreError, reason_of
+from jglue_app.results.control_characters import CONTROLS
 from jglue_app.runs.serialization import dumps
 from jglue_app.runs.writer import write_atomically
 
@@ -18,8 +18,6 @@ MAX_NAME = 100
 MAX_DESCRIPTION = 2_000
 MAX_BYTES = 64_000
 """Bytes of the file: more than these characters can take."""
-_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that turn the direction of a text, so that it reads as another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +50,11 @@ def checked(name: str, description: str = "") -> RunName:
             most=MAX_DESCRIPTION,
             count=len(description),
         )
-    for character in name + description:
-        if character not in "\n\t" and (unicodedata.category(character) in ("Cc", "Cs") or character in _DIRECTION):
-            raise InputError(
-                "A name and a description have no control characters, and this one has U+{code}. Remove it.",
-                code=f"{ord(character):04X}",
-            )
+    if controls := CONTROLS.search(name + description):
+        raise InputError(
+            "A name and a description have no control characters, and this one has U+{code}. Remove it.",
+            code=f"{ord(controls[0][0]):04X}",
+        )
     return RunName(name, description)
 
 

@@ -156,6 +156,14 @@ def main_difference(
     return None
 
 
+def main_difference_in(comparison: Comparison, task: str) -> Difference | None:
+    """A subset's difference in a comparison that was made, of its main metric: of the strict reading, else of the
+    ranking; None where there is no number."""
+    metrics = comparison.differences.get(task) or comparison.choose.get(task) or {}
+    first = next(iter(metrics.values()), None)
+    return first if first is not None and first.difference.value is not None else None
+
+
 def _differences(
     task: Task,
     pairs: list[tuple[ScoredItem, ScoredItem]],

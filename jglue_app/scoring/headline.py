@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from jglue_app.messages import Message
 from jglue_app.scoring import headline_words as words
-from jglue_app.scoring.comparison import MIN_PAIRED
+from jglue_app.scoring.comparison import MIN_PAIRED, main_difference_in
 from jglue_app.scoring.standing import Standing, standings, widest_gap
 from jglue_app.scoring.types import Comparison, Difference, Report, TaskReport
 
@@ -59,7 +59,7 @@ def headline(
         if comparison is not None and (half := _half_defined(_Pair(comparison, of))):
             return half
         return _of_one(report, of[sides[0]], sides[0] if b else "")
-    pair = _Pair(comparison, of, {name: d for name in of["A"] if (d := _difference(comparison, name))})
+    pair = _Pair(comparison, of, {name: d for name in of["A"] if (d := main_difference_in(comparison, name))})
     if any(d.verdict in ("a", "b") for d in pair.differences.values()):
         return _better(pair, change)
     gaps = [(side, gap) for side in "AB" if (gap := widest_gap(pair.report(side)))]
@@ -69,13 +69,6 @@ def headline(
     if pair.differences:
         return _undecided(pair)
     return _half_defined(pair) or Headline("apart", words.nothing_in_common())
-
-
-def _difference(comparison: Comparison, task: str) -> Difference | None:
-    """Of the subset's main metric, if there is a number."""
-    metrics = comparison.differences.get(task) or comparison.choose.get(task) or {}
-    first = next(iter(metrics.values()), None)
-    return first if first is not None and first.difference.value is not None else None
 
 
 def _size(difference: Difference) -> float:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jglue_app.messages import Joined, Message, mark
+from jglue_app.messages import Message, mark
+from jglue_app.scoring.comparison import main_difference_in
+from jglue_app.scoring.headline_words import titles
 from jglue_app.scoring.judged import SHAPELESS
 from jglue_app.scoring.standing import floor_of, widest_gap
 from jglue_app.scoring.types import Comparison, Report
@@ -77,10 +79,10 @@ def insights(a: Report, b: Report | None = None, comparison: Comparison | None =
         out += _form_failures(side, report)
     for kind, kinds in FLOORS.items():
         low = {side: _on_floor(report, kinds, won.get(side.lower(), ())) for side, report in sides}
-        for titles in dict.fromkeys(low.values()):
-            who = [side for side, found_titles in low.items() if found_titles == titles]
-            if titles:
-                out.append(Insight(kind, " ".join(who), {"tasks": Joined(", ", titles)}))
+        for subsets in dict.fromkeys(low.values()):
+            who = [side for side, on_floor in low.items() if on_floor == subsets]
+            if subsets:
+                out.append(Insight(kind, " ".join(who), {"tasks": titles(subsets)}))
     return out
 
 
@@ -88,10 +90,8 @@ def _won(comparison: Comparison) -> dict[str, list[str]]:
     """Verdict → the subsets that have it, by each one's main metric."""
     won: dict[str, list[str]] = {"a": [], "b": [], "undecided": []}
     for name in comparison.a.tasks:
-        metrics = comparison.differences.get(name) or comparison.choose.get(name) or {}
-        first = next(iter(metrics.values()), None)
-        if first is not None and first.difference.value is not None:
-            won[first.verdict].append(name)
+        if difference := main_difference_in(comparison, name):
+            won[difference.verdict].append(name)
     return won
 
 
@@ -103,14 +103,10 @@ def _verdicts(comparison: Comparison, won: Mapping[str, Sequence[str]]) -> Itera
         if won[verdict]:
             low = [name for name in won[verdict] if floor_of(report.tasks[name]) in ON_FLOOR]
             kind = "better" if not low else "better_floor" if len(low) == len(won[verdict]) else "better_partly"
-            facts = {"tasks": _titles(won[verdict])} | ({"low": _titles(low)} if kind == "better_partly" else {})
+            facts = {"tasks": titles(won[verdict])} | ({"low": titles(low)} if kind == "better_partly" else {})
             yield Insight(kind, side, facts, "" if cosines else f"only_{verdict}")
     if won["undecided"]:
-        yield Insight("undecided", "", {"tasks": _titles(won["undecided"])}, "" if cosines else "disagree")
-
-
-def _titles(names: Sequence[str]) -> Joined:
-    return Joined(", ", [TASKS[name].title for name in names])
+        yield Insight("undecided", "", {"tasks": titles(won["undecided"])}, "" if cosines else "disagree")
 
 
 def _text_behind_ranking(side: str, report: Report) -> Iterator[Insight]:
@@ -134,6 +130,4 @@ def _form_failures(side: str, report: Report) -> Iterator[Insight]:
 def _on_floor(report: Report, kinds: Collection[str], won: Collection[str]) -> tuple[str, ...]:
     """Subsets whose main score has such a notice: of the text, else of the ranking if that is all. Those that are won
     are said to be."""
-    return tuple(
-        TASKS[name].title for name, task in report.tasks.items() if name not in won and floor_of(task) in kinds
-    )
+    return tuple(name for name, task in report.tasks.items() if name not in won and floor_of(task) in kinds)

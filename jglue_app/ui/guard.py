@@ -117,10 +117,15 @@ def _raising_gradio_errors(args: tuple[Any, ...], lang: str | None) -> Iterator[
         sentence = surrogates.replace(say(e.message, lang or language(_request_in(args))))
         raise gr.Error(sentence, print_exception=False) from e
     except Exception as e:
-        incident = uuid.uuid4().hex[:8]
-        log.error("incident %s", incident, exc_info=e)
-        sentence = word("fault", language(_request_in(args))).format(incident)
+        sentence = incident(e, language(_request_in(args)))
         raise gr.Error(sentence, duration=None, print_exception=False) from e
+
+
+def incident(error: Exception, lang: str) -> str:
+    """Log an error that is none of ours, and give the sentence for the visitor, with the incident's id."""
+    id_ = uuid.uuid4().hex[:8]
+    log.error("incident %s", id_, exc_info=error)
+    return word("fault", lang).format(id_)
 
 
 def _writable(value: Any) -> Any:

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import functools
-import logging
 import secrets
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -18,14 +16,13 @@ from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import say, word
 from jglue_app.results.marks import item_marks
 from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.ui.guard import incident
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.items import marks_of
 from jglue_app.ui.visitor import language, visitor_id
 
 Answer = dict[str, Any]
-
-log = logging.getLogger(__name__)
 
 
 def server_functions(state: AppState) -> list[Callable[..., Answer]]:
@@ -77,9 +74,7 @@ def _answered(ask: Callable[[dict[str, Any], gr.Request], Answer], data: Any, ba
     except JglueAppError as e:
         return {"error": say(e.message, language(request))}
     except Exception as e:
-        incident = uuid.uuid4().hex[:8]
-        log.error("incident %s", incident, exc_info=e)
-        return {"error": word("fault", language(request)).format(incident)}
+        return {"error": incident(e, language(request))}
 
 
 def _text(data: dict[str, Any], name: str, most: int) -> str:

@@ -215,7 +215,7 @@ def test_part_of_a_character_is_named_by_its_bytes(open_tiny: OpenTiny) -> None:
     texts = [token.text for place in of(open_tiny("llama"), count=500).top for token in place]
     assert not any("\ufffd" in text for text in texts)
     assert "<0xE3>" in texts
-    assert "犬" in texts or "が" in texts
+    assert "が" in texts
     assert {byte_letters()[letter] for letter in byte_letters()} == set(range(256))
 
 

@@ -41,6 +41,7 @@ def test_a_name_is_on_one_line_and_kept_with_the_run(run: Path) -> None:
         ("a" * 3_000, "", "has 3,000"),
         ("bell \x07", "", r"has U\+0007"),
         ("turned \u202etxet", "", r"has U\+202E"),
+        ("hidden\u200btext", "", r"has U\+200B"),
         ("half \ud800", "", r"has U\+D800"),
     ],
 )

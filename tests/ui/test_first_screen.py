@@ -15,14 +15,15 @@ SHIFT = """() => new Promise((done) => {
     .observe({ type: 'layout-shift', buffered: true });
   setTimeout(() => done(sum), 500);
 })"""
-BOTTOM = "selector => Math.max(...[...document.querySelectorAll(selector)].map(e => e.getBoundingClientRect().bottom))"
+BOTTOMS = "selector => [...document.querySelectorAll(selector)].map(e => e.getBoundingClientRect().bottom)"
 IN_SIGHT = "#first .jg-key-item:not([hidden])"
 
 
 def bottom(page: Page, selector: str) -> float:
     """Where the lowest of some elements ends, in pixels from the top of the screen."""
-    found: float = page.evaluate(BOTTOM, selector)
-    return found
+    bottoms: list[float] = page.evaluate(BOTTOMS, selector)
+    assert bottoms, f"there is no {selector}"
+    return max(bottoms)
 
 
 def example(page: Page) -> str:
@@ -43,6 +44,7 @@ def press_until(page: Page, selector: str, most: int = 60) -> None:
 def test_the_first_screen_shows_an_answer_and_leads_to_the_items_by_mouse_and_keyboard(open_page: OpenPage) -> None:
     phone = open_page(width=390)
     phone.set_viewport_size({"width": 390, "height": 844})
+    phone.wait_for_selector(f"{IN_SIGHT} .jg-key-raw")
     assert bottom(phone, f"{IN_SIGHT} .jg-key-raw") <= 844
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from jglue_app.results.control_characters import CONTROLS
 from jglue_app.results.marks import ItemMarks
 from jglue_app.ui.views import Rows, items
-from jglue_app.ui.views.signs import CONTROLS
 from tests.ui.test_views import A, B, answered, paragraph, row, salt, similarity
 
 

@@ -186,7 +186,7 @@ def test_a_mark_on_an_item_of_a_run_that_was_just_deleted_is_a_sentence(state: A
     id_ = first_id(state, ANA, run)
     state.delete(ANA, run)
     said = asks(state, "mark", ANA, "ja", run=run, task="jnli", id=id_, marks=["star"], note="")
-    assert "という実行結果はありません" in said["error"] or run in said["error"]
+    assert said["error"] == f"実行結果 {run} はここにありません。一覧から選ぶか、もう一度実行してください。"
     assert not (state.settings.runs_dir / run).exists()
 
 

@@ -7,9 +7,10 @@ import unicodedata
 
 import pytest
 
+from jglue_app.results.control_characters import CONTROLS
 from jglue_app.ui import views
 from jglue_app.ui.views.pieces import layered, pieces, special_pieces
-from jglue_app.ui.views.signs import CONTROLS, names, sign, visible
+from jglue_app.ui.views.signs import names, sign, visible
 
 RLO, PDF = "\u202e", "\u202c"
 

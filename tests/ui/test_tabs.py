@@ -38,3 +38,30 @@ def test_a_new_tab_costs_one_line_and_its_handlers_are_guarded() -> None:
     assert before[0] == "compare"
     assert built == [*before, "halves"]
     assert (has_content, is_guarded) == (True, True)
+
+
+MODEL_BOXES = """
+import json
+
+from jglue_app.settings import load_settings
+from jglue_app.ui import model_box, page
+
+built = page.build(load_settings(), page.browser_words())
+boxes = [b for b in built.blocks.values() if str(getattr(b, "elem_id", "")).endswith("-model")]
+boxes = [b for b in boxes if b.elem_id != "import-model"]  # a text without a list
+print(json.dumps([[b.elem_id, b.value, b.js_on_load == model_box.ON_LOAD] for b in boxes]))
+"""
+
+
+def test_every_box_of_a_model_keeps_what_is_typed() -> None:
+    # A dropdown of Gradio takes its first match instead.
+    run = subprocess.run([sys.executable, "-c", MODEL_BOXES], capture_output=True, text=True, check=True)
+    boxes = {name: (value, is_ours) for name, value, is_ours in json.loads(run.stdout)}
+    first = ("gemma-3-270m", True)
+    assert boxes == {
+        "a-model": first,
+        "b-model": ("=", True),
+        "lab-model": first,
+        "sweep-model": first,
+        "full-model": first,
+    }

@@ -25,6 +25,7 @@ from jglue_app.ui.events import FOLLOWS_JOB, PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.lab_jobs import ANSWER, INSPECT, inspect_prompt, read_budget, start_answer, start_foresight
+from jglue_app.ui.model_box import model_box
 from jglue_app.ui.progress import follow, progress_html, stop_handler, wait_for
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.lab_controls import GoldControls, PromptControls, gold_controls, prompt_controls
@@ -54,7 +55,7 @@ class ItemTab:
     gold: GoldControls
     loaded: gr.State
     """Id and fields of the item as it was chosen: once a field is another, the item is the visitor's own."""
-    model: gr.Dropdown
+    model: gr.HTML
     budget: gr.Number
     a: PromptControls
     b: PromptControls
@@ -277,14 +278,7 @@ def build(state: AppState, t: T) -> ItemTab:
             loaded = gr.State(None)
         with gr.Column(min_width=300):
             paragraph(t("lab_ways"), "jg-section")
-            model = gr.Dropdown(
-                model_ids(state.settings),
-                value=model_ids(state.settings)[0],
-                allow_custom_value=not state.settings.public,
-                label=t("model"),
-                info=t("model_info_public" if state.settings.public else "model_info"),
-                elem_id="lab-model",
-            )
+            model = model_box(state.settings, "lab-model", model_ids(state.settings)[0], device=state.device)
             budget = gr.Number(0, minimum=0, label=t("lab_budget"), info=t("lab_budget_info"), elem_id="lab-budget")
             a, b = prompt_controls(t, "A", "plain"), prompt_controls(t, "B", "alpaca")
     with gr.Row():

@@ -19,6 +19,7 @@ from jglue_app.ui.events import FOLLOWS_JOB, UNCHANGED, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.lab_jobs import SWEEP, read_budget, start_sweep
+from jglue_app.ui.model_box import model_box
 from jglue_app.ui.progress import follow, progress_html, stop_handler
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.sweep import sweep_view
@@ -33,7 +34,7 @@ class SweepTab:
     task: gr.Dropdown
     items: gr.Number
     data: gr.Radio
-    model: gr.Dropdown
+    model: gr.HTML
     shots: gr.Slider
     budget: gr.Number
     formats: gr.CheckboxGroup
@@ -115,13 +116,7 @@ def build(state: AppState, t: T) -> SweepTab:
                 elem_id="sweep-data",
             )
         with gr.Column(min_width=280):
-            model = gr.Dropdown(
-                model_ids(state.settings),
-                value=model_ids(state.settings)[0],
-                allow_custom_value=not state.settings.public,
-                label=t("model"),
-                elem_id="sweep-model",
-            )
+            model = model_box(state.settings, "sweep-model", model_ids(state.settings)[0], device=state.device)
             shots = gr.Slider(0, MAX_SHOTS, 1, step=1, label=t("shots"), elem_id="sweep-shots")
             budget = gr.Number(
                 0, minimum=0, label=t("sweep_budget"), info=t("sweep_budget_info"), elem_id="sweep-budget"

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from jglue_app.results.control_characters import CONTROLS
 from jglue_app.ui.views import signs
 
 Range = tuple[int, int]
@@ -53,7 +54,7 @@ def layered(text: str, layers: Mapping[str, Sequence[Range]], differs: tuple[int
     """A text in pieces that each say of every layer whether they are in one of its ranges; see `pieces`."""
     at, description = differs or (0, "")
     merged = {name: merge(spans) for name, spans in layers.items()}
-    hidden = [(m.start(), m.end()) for m in signs.CONTROLS.finditer(text)]
+    hidden = [(m.start(), m.end()) for m in CONTROLS.finditer(text)]
     spans = [*hidden, *(span for of in merged.values() for span in of)]
     borders = sorted({0, len(text), min(at, len(text)), *(min(border, len(text)) for span in spans for border in span)})
     out: list[Piece] = []

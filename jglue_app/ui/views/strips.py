@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jglue_app.messages import word
+from jglue_app.messages import listed, word
+from jglue_app.scoring.comparison import main_difference_in
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.standing import standings
@@ -66,14 +67,13 @@ def strip_line(tag: str, task: TaskReport, metric: str, lang: str) -> dict[str, 
         for name, e in estimates.items()
         if e is not None and e.value is not None
     ]
-    spoken = "、" if lang == "ja" else ", "
     return {
         "tag": tag,
         "class": tag.lower(),
         "marks": marks,
         "value": "–" if main is None or main.value is None else f"{main.value:z.2f}",
         "interval": _interval(main, metric),
-        "spoken": f"{tag} " + spoken.join(mark["text"] for mark in reversed(marks)) if marks else f"{tag} –",
+        "spoken": f"{tag} {listed((mark['text'] for mark in reversed(marks)), lang)}" if marks else f"{tag} –",
     }
 
 
@@ -110,6 +110,5 @@ def _verdict(name: str, a: Report, b: Report | None, comparison: Comparison | No
         if name not in a.tasks or main_metric(a.tasks[name], a.protocol).value is None:
             return "none"
         return _over_floor(name, a)
-    metrics = comparison.differences.get(name) or comparison.choose.get(name) or {}
-    first = next(iter(metrics.values()), None)
-    return "none" if first is None or first.difference.value is None else first.verdict
+    difference = main_difference_in(comparison, name)
+    return difference.verdict if difference else "none"

@@ -21,7 +21,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_told
+from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
 from jglue_app.errors import ModelError, ModelNotFoundError, first_line
 from jglue_app.messages import Joined, Message
 
@@ -83,7 +83,7 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
                         "Converting {file} to safetensors. This happens once and takes about a minute.", file=path.name
                     )
                 )
-                with conversion_told(path.name, notify):
+                with conversion_progress(path.name, notify):
                     _convert_to(path, folder)
     except (OSError, SafetensorError) as e:
         raise ModelError(

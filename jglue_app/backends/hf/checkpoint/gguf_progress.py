@@ -24,14 +24,15 @@ class _Steps:
 
     def __init__(self, file: str, notify: Callable[[str], None]) -> None:
         self._file, self._notify = file, notify
-        self._told = -1
+        self._last = -1
         self._reads = 0
         self._read, self._bar = reader.load_gguf_checkpoint, reader.tqdm
 
     def tell(self, percent: int) -> None:
-        """Say it, if it is more than was said."""
-        if percent > self._told:
-            self._told = percent
+        """Say it, if it is more than was said: whatever the order of the steps, it never falls or leaves its bounds."""
+        percent = max(0, min(EXPANDED, percent))
+        if percent > self._last:
+            self._last = percent
             self._notify(Message("Converting {file} to safetensors: {percent} %.", file=self._file, percent=percent))
 
     def read(self, *args: Any, **options: Any) -> Any:
@@ -45,11 +46,13 @@ class _Steps:
     def expand(self, tensors: Iterable[Any], **_: object) -> Iterator[Any]:
         """Going through the tensors while they are expanded, by their sizes."""
         parts = list(tensors)
-        total, done = sum(int(tensor.n_bytes) for tensor in parts), 0
-        for tensor in parts:
-            self.tell(READ[2] + (EXPANDED - READ[2]) * done // max(1, total))
+        # A tensor that does not say its size counts for nothing, so that the conversion goes on.
+        sizes = [max(0, int(getattr(tensor, "n_bytes", 0))) for tensor in parts]
+        total, done = max(1, sum(sizes)), 0
+        for tensor, size in zip(parts, sizes, strict=True):
+            self.tell(READ[2] + (EXPANDED - READ[2]) * done // total)
             yield tensor
-            done += int(tensor.n_bytes)
+            done += size
         self.tell(EXPANDED)
 
     def stop(self) -> None:
@@ -58,7 +61,7 @@ class _Steps:
 
 
 @contextlib.contextmanager
-def conversion_told(file: str, notify: Callable[[str], None]) -> Iterator[None]:
+def conversion_progress(file: str, notify: Callable[[str], None]) -> Iterator[None]:
     """Tell, while a GGUF file is read, how far that is.
 
     transformers has no way to be asked, and draws a bar for one step of several. Where it has other functions than
