@@ -46,6 +46,8 @@ LABELS: dict[str, str] = {
     "model_info": "gemma-3-270m comes with the application. Or choose another, or type a Hub id (owner/name), a folder, a .gguf file, or ENDPOINT:MODEL for a server of endpoints.toml; what is not here is fetched",
     "model_info_public": "This server runs the listed models only",
     "model_list": "Known models",
+    "model_list_fetching": "Fetching the list …",
+    "model_list_failed": "The list could not be fetched. A name can still be typed.",
     "model_open": "Show the list of models",
     "model_none": "No known model has this in its name. What is typed is taken as it is.",
     "model_base": "base model",
