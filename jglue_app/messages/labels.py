@@ -241,6 +241,7 @@ LABELS: dict[str, str] = {
     "stopping": "Stopping …",
     "running": "Running",
     "done": "Done. It is kept under “Results” too.",
+    "finished_items": "Items finished: {}.",
     "stopped": "Stopped. What is finished is kept; the same settings go on from there.",
     "incomplete": "{} items ended in an error and are not scored.",
     "speed": "{} items/s",
