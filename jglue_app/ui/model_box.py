@@ -17,7 +17,10 @@ from jglue_app.settings import Settings
 from jglue_app.ui.views.models import model_rows
 
 ON_LOAD = "(globalThis.jgFormParts ??= []).push({ kind: 'model', element, props, trigger, watch, server });"
-WORDS = ("model", "model_info", "model_info_public", "same_model", "model_list", "model_none", "model_open")
+WORDS = (
+    *("model", "model_info", "model_info_public", "same_model", "model_list", "model_none", "model_open"),
+    *("model_list_fetching", "model_list_failed"),
+)
 
 
 def model_box(settings: Settings, elem_id: str, value: str, *, same: str = "", device: str = "auto") -> gr.HTML:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from jglue_app.errors import JglueAppError
-from jglue_app.messages import Message, say, word
+from jglue_app.messages import Message, listed, say, word
 from jglue_app.runs.runner import Event
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
@@ -136,8 +136,31 @@ def progress_html(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed
     payload: dict[str, Any] = {"text": text, "going": job.active, "notes": notes}
     if job.active:
         payload |= {"detail": say(job.activity, lang), "bars": bars(job, lang), "phase": phase(job)}
-        payload["overall"] = overall(job, lang)
+        # Before the first answer there is one bar only: that of the step before answering, where there is one.
+        if job.bars or not payload["phase"]:
+            payload["overall"] = overall(job, lang)
+        else:
+            payload["bars"] = []
+    else:
+        payload["detail"] = finished_items(job, lang)
     return views.render("status", payload, lang)
+
+
+def finished_items(job: Job, lang: str) -> str:
+    """How many items of each run are finished at a job's end; empty for a job that makes no runs of sides.
+
+    A side that was not reached before a stop is left out: it may have items from an earlier run.
+    """
+    if not job.runs or not job.runs.keys() <= {"a", "b"}:
+        return ""
+    counts = []
+    for side, run in sorted(job.runs.items()):
+        total = sum(map(len, run.ids.values()))
+        done = total if job.state == "done" else job.done.get(side)
+        if done is not None:
+            name = f"{side.upper()} " if len(job.runs) > 1 else ""
+            counts.append(f"{name}{min(done, total):,}/{total:,}")
+    return word("finished_items", lang).format(listed(counts, lang)) if counts else ""
 
 
 def failed_html(job: Job, lang: str) -> str:

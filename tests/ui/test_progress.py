@@ -145,3 +145,27 @@ def test_the_step_before_answering_has_a_bar_of_its_own() -> None:
     assert "m.gguf を safetensors に変換しています（60%）。" in html
     job.handle(Event("record", "A", "a", task="jnli", done=1, total=4, run_done=1, run_total=4))
     assert progress.phase(job) == ""
+
+
+def test_an_ended_job_says_how_many_items_of_each_run_are_finished() -> None:
+    ids = {"jnli": frozenset("abcd"), "jsts": frozenset("ef")}
+    runs = {side: PlannedRun(side, ids) for side in ("a", "b")}
+    # B was not reached; it may have items from before, so nothing is said of it.
+    stopped = Job("id", "ana", "compare", state="stopped", runs=runs, done={"a": 5})
+    assert progress.finished_items(stopped, "en") == "Items finished: A 5/6."
+    assert "済んだ問題：A 5/6。" in progress.progress_html(stopped, "ja")
+    stopped.done["b"] = 2
+    assert progress.finished_items(stopped, "ja") == "済んだ問題：A 5/6、B 2/6。"
+    # Where everything was stored already there is no event at all.
+    assert progress.finished_items(Job("id", "ana", "compare", state="done", runs={"a": runs["a"]}), "en") == (
+        "Items finished: 6/6."
+    )
+    assert progress.finished_items(Job("id", "ana", "sweep", state="done", runs={"0": runs["a"]}), "en") == ""
+
+
+def test_before_the_first_answer_there_is_one_bar() -> None:
+    ids = {"jnli": frozenset("abcd")}
+    job = Job("id", "ana", "compare", state="running", runs={"a": PlannedRun("a", ids)}, activity="Loading …")
+    assert progress.progress_html(job, "en").count('role="progressbar"') == 1
+    job.activity = ""
+    assert "0 of 4 items" in progress.progress_html(job, "en")

@@ -23,6 +23,7 @@ function modelBox({ element, props, trigger, watch, server }) {
   const list = make("ul", "jg-model-list");
   const count = make("span", "jg-unseen");
   let rows = [], shown = [], active = -1, note = "", filtering = false, whole = false, asked = 0, late = 0;
+  let fetched = "model_list_fetching"; // What the list says while it has no row; empty once it was fetched.
 
   input.id = id + "-input";
   label.htmlFor = input.id;
@@ -60,8 +61,12 @@ function modelBox({ element, props, trigger, watch, server }) {
     for (const name of ["models", "models_with_memory"]) {
       if (whole && Date.now() - whole < 20000) break;
       let answer;
-      try { answer = await server[name](language()); } catch { return; }
+      try { answer = await server[name](language()); } catch {
+        if (number === asked && fetched) fetched = "model_list_failed";
+        return draw();
+      }
       if (number !== asked) return;
+      fetched = "";
       rows = [...(props.same ? [{ id: props.same, facts: [], memory: null, same: true }] : []), ...answer.rows];
       note = answer.note;
       whole = answer.whole ? Date.now() : 0;
@@ -76,12 +81,13 @@ function modelBox({ element, props, trigger, watch, server }) {
     active = kept === undefined ? -1 : shown.findIndex((row) => row.id === kept);
     list.textContent = "";
     shown.forEach((row, i) => list.append(option(row, i)));
-    if (!shown.length) {
-      const empty = make("li", "jg-model-none", note || words.model_none);
+    const none = shown.length ? "" : note || words[fetched || "model_none"];
+    if (none) {
+      const empty = make("li", "jg-model-none", none);
       empty.setAttribute("role", "presentation");
       list.append(empty);
     }
-    if (!list.hidden) count.textContent = shown.length ? String(shown.length) : note || words.model_none;
+    if (!list.hidden) count.textContent = none || String(shown.length);
     mark();
     place_list();
   }
@@ -126,6 +132,7 @@ function modelBox({ element, props, trigger, watch, server }) {
     if (!list.hidden || input.disabled) return;
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
+    fetched &&= "model_list_fetching";
     draw();
     ask();
   }
