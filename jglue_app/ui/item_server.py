@@ -16,8 +16,10 @@ import gradio as gr
 
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import say, word
+from jglue_app.results import surrogates
 from jglue_app.results.marks import item_marks
 from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.ui.guard import writable
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.items import marks_of
@@ -73,9 +75,10 @@ def _answered(ask: Callable[[dict[str, Any], gr.Request], Answer], data: Any, ba
     # Gradio gives the bare request here. Who has no cookie is a stranger with every call.
     request = gr.Request(bare, session_hash=secrets.token_urlsafe(16))
     try:
-        return ask(data if isinstance(data, dict) else {}, request)
+        answer: Answer = writable(ask(data if isinstance(data, dict) else {}, request))
+        return answer
     except JglueAppError as e:
-        return {"error": say(e.message, language(request))}
+        return {"error": writable(say(e.message, language(request)))}
     except Exception as e:
         incident = uuid.uuid4().hex[:8]
         log.error("incident %s", incident, exc_info=e)
@@ -83,4 +86,4 @@ def _answered(ask: Callable[[dict[str, Any], gr.Request], Answer], data: Any, ba
 
 
 def _text(data: dict[str, Any], name: str, most: int) -> str:
-    return str(data.get(name) or "")[:most]
+    return surrogates.replace(str(data.get(name) or "")[:most])
