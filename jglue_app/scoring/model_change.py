@@ -15,14 +15,17 @@ STYLES = {
     "number": mark("the number"),
     "choice-text": mark("the text of the choice"),
 }
-"""Wording style → what it asks for, in short; those called as another project are known by that name."""
+"""Wording style → what it asks for, in short; those called as another project are known by that name.
+A style of one's own is a file, known by its name without the folder."""
 _Change = tuple[Message, Message]
 """What differs, alone in a sentence and as one of several."""
 
 
 def style_name(style: str) -> str:
     """A wording style in a sentence or a short name."""
-    return Message(STYLES[style]) if style in STYLES else style
+    if style in STYLES:
+        return Message(STYLES[style])
+    return style.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".toml")
 
 
 def change_between(a: RunSpec, b: RunSpec) -> Message | None:

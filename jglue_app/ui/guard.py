@@ -62,14 +62,14 @@ def guarded(handler: Handler, lang: str | None = None) -> Handler:
         def generate(*args: Any, **kwargs: Any) -> Iterator[Any]:
             with _raising_gradio_errors(args, lang), closing(handler(*args, **kwargs)) as results:
                 for result in results:
-                    yield _writable(result)
+                    yield writable(result)
 
         return generate
 
     @functools.wraps(handler)
     def call(*args: Any, **kwargs: Any) -> Any:
         with _raising_gradio_errors(args, lang):
-            return _writable(handler(*args, **kwargs))
+            return writable(handler(*args, **kwargs))
 
     return call
 
@@ -128,14 +128,14 @@ def incident(error: Exception, lang: str) -> str:
     return word("fault", lang).format(id_)
 
 
-def _writable(value: Any) -> Any:
+def writable(value: Any) -> Any:
     """What a handler gives, without lone surrogates; tuples stay tuples, and components keys."""
     if isinstance(value, str):
         return surrogates.replace(value)
     if type(value) is dict:
-        return {_writable(key): _writable(part) for key, part in value.items()}
+        return {writable(key): writable(part) for key, part in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_writable(part) for part in value)
+        return type(value)(writable(part) for part in value)
     return value
 
 

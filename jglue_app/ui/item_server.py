@@ -14,9 +14,10 @@ import gradio as gr
 
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import say, word
+from jglue_app.results import surrogates
 from jglue_app.results.marks import item_marks
 from jglue_app.scoring.protocols import PROTOCOLS
-from jglue_app.ui.guard import incident
+from jglue_app.ui.guard import incident, writable
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.items import marks_of
@@ -70,12 +71,13 @@ def _answered(ask: Callable[[dict[str, Any], gr.Request], Answer], data: Any, ba
     # Gradio gives the bare request here. Who has no cookie is a stranger with every call.
     request = gr.Request(bare, session_hash=secrets.token_urlsafe(16))
     try:
-        return ask(data if isinstance(data, dict) else {}, request)
+        answer: Answer = writable(ask(data if isinstance(data, dict) else {}, request))
+        return answer
     except JglueAppError as e:
-        return {"error": say(e.message, language(request))}
+        return {"error": writable(say(e.message, language(request)))}
     except Exception as e:
         return {"error": incident(e, language(request))}
 
 
 def _text(data: dict[str, Any], name: str, most: int) -> str:
-    return str(data.get(name) or "")[:most]
+    return surrogates.replace(str(data.get(name) or "")[:most])

@@ -203,3 +203,26 @@ def test_a_damaged_file_of_marks_hides_no_item_and_is_named_when_one_is_set(stat
 def test_a_fault_is_a_sentence_with_an_incident(state: AppState, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "path", lambda *_: 1 / 0)
     assert "An unexpected fault" in asks(state, "mark", ANA, run="x", task="jnli", id="1")["error"]
+
+
+@pytest.mark.parametrize(
+    ("function", "data"),
+    [
+        ("mark", {"run": "\ud800", "task": "jnli", "id": "1"}),
+        ("mark", {"run": SHIPPED, "task": "jnli", "id": "\ud800"}),
+        ("mark", {"marks": ["\ud800"]}),
+        ("mark", {"run": SHIPPED, "task": "\ud800", "id": "1", "marks": [1, None, {}], "note": "\ud800x"}),
+        ("item", {"a": "\ud800", "task": "jnli", "id": "1"}),
+        ("item", {"a": SHIPPED, "task": "\ud800", "id": "\ud800", "protocol": "\ud800"}),
+    ],
+)
+def test_half_a_character_is_answered_with_what_can_be_sent(
+    state: AppState, make: Make, function: str, data: dict[str, Any]
+) -> None:
+    if "run" not in data and function == "mark":
+        run = name_of(make(ANA, "含意"))
+        data = {**data, "run": run, "task": "jnli", "id": first_id(state, ANA, run)}
+    answer = asks(state, function, ANA, **data)
+    json.dumps(answer, ensure_ascii=False).encode("utf-8")
+    assert "unexpected" not in answer.get("error", "")
+    assert answer.get("error") or "html" in answer

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from jinja2 import DictLoader, Environment
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from jglue_app import api
 from jglue_app.results import surrogates
@@ -124,7 +125,25 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     assert rows.count() == 7
     page.fill("#items .jg-search", contents.lists[0]["ja"]["rows"][3][2][:8])
     assert rows.count() == 1
-    page.fill("#items .jg-search", "")
+    # Regular expressions: one that finds, one that is none, and one that never ends.
+    count = page.locator("#items .jg-count")
+    expect(count).to_have_text("1 件")
+    page.fill("#items .jg-search", f"/^.*{re.escape(contents.lists[0]['ja']['rows'][3][2][2:8])}/")
+    expect(rows).to_have_count(1)
+    page.fill("#items .jg-search", "/nothing(?= of this)/")
+    expect(count).to_have_text("0 件")
+    sentences = []
+    for wrong in ("/(/", "/(.|.|.|.)+$^x/"):
+        page.fill("#items .jg-search", wrong)
+        page.wait_for_selector("#items .jg-count-wrong")
+        sentences.append(count.inner_text())
+        page.fill("#items .jg-search", "")
+        expect(rows).to_have_count(7)
+    words = contents.lists[0]["ja"]["words"]
+    assert sentences[0].startswith(words["regex_wrong"].split("{}")[0]) and len(sentences[0]) > len(
+        words["regex_wrong"]
+    )
+    assert sentences[1] == words["regex_slow"] != sentences[0]
     page.locator("#items [data-filter=only_b]").click()
     listed = contents.lists[0]["ja"]
     bit = 1 << listed["bits"].index("only_b")

@@ -149,24 +149,44 @@ def test_a_file_fetches_nothing_and_runs_its_own_script_alone(settings: Settings
     (policy,) = [a["content"] for _, a in parts.elements if a.get("http-equiv") == "Content-Security-Policy"]
     checksum = base64.b64encode(hashlib.sha256(parts.scripts["main"].encode()).digest()).decode()
     assert policy == (
-        f"default-src 'none'; script-src 'sha256-{checksum}'; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src 'sha256-{checksum}'; style-src 'unsafe-inline'; worker-src blob:; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     assert not re.search(r"url\(|@import", page.split("</style>")[0])
     # What the first card shows of the outputs is text.
     assert "<script>window.__ran=" not in page and page.count("<script") == 3
 
 
+def everything_in(page: str) -> str:
+    """A file with its blocks unpacked."""
+    blocks = {name: text for name, text in Parts(page).scripts.items() if name.startswith("jgr-block-")}
+    return page + "".join(json.dumps(unpacked(text), ensure_ascii=False) for text in blocks.values())
+
+
 def test_no_path_of_the_machine_is_in_it(settings: Settings, stored: Stored, tmp_path: Path) -> None:
-    said = (f"see {tmp_path}/somebody/models/a.jsonl", "含意")
-    page, _ = report(settings, stored("a", said), stored("b"), stored("c", ("中立",)))
-    everything = page + "".join(
-        json.dumps(unpacked(text), ensure_ascii=False)
-        for name, text in Parts(page).scripts.items()
-        if name.startswith("jgr-block-")
-    )
-    assert "see a.jsonl" in everything
+    everything = everything_in(report(settings, stored("a"), stored("b"), stored("c", ("中立",)))[0])
+    assert "a.jsonl" in everything
     assert str(tmp_path) not in everything and "somebody" not in everything
+
+
+def test_outputs_and_notes_are_never_rewritten(settings: Settings, stored: Stored, tmp_path: Path) -> None:
+    path = f"{tmp_path}/somebody/models/a.jsonl"
+    run = stored("a", (f"x {path} y ../含意 z /llm", "含意"))
+    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+    key = next(iter(api.open_run(run).data().items["jnli"]))
+    marks.write(run, ("jnli", key), marks.item_marks([], f"see {path}"))
+    page, contents = report(settings, run)
+    assert manifest["spec"]["model"]["id"] == path
+    first = unpacked(Parts(page).scripts["jgr-block-0"])
+    block = unpacked(Parts(page).scripts["jgr-block-1"])
+    places = {of: place for place, of in enumerate(contents.keys)}
+    item = value(first, block["nodes"], block["roots"][places["jnli", key]], "en")
+    assert item == json.loads(json.dumps(contents.item(0, "jnli", key, "en")))
+    everything = everything_in(page)
+    assert f"see {path}" in everything and f"x {path} y ../含意 z /llm" in everything
+    # What tells of the run itself has the name alone.
+    commands = re.findall(r'<pre class="jg-command"[^>]*>([^<]*)</pre>', page)
+    assert commands and all("a.jsonl" in command and "somebody" not in command for command in commands)
 
 
 @pytest.mark.parametrize(

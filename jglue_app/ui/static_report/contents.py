@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +65,7 @@ class Read:
     """One run as it is shown, read once for all of its items."""
 
     run: StoredRun
+    """Without paths of this machine: labels are made of it."""
     data: RunData
     judged: Judged
     marks: Marks
@@ -83,7 +84,7 @@ class Contents:
         self.pairs = asked.pairs
         self.runs = {
             name: Read(
-                state.stored(owner, name),
+                _with_names(state.stored(owner, name)),
                 state.data(owner, name, asked.items),
                 state.judged(owner, name, asked.protocol, asked.items),
                 comparison.marks_of(state, owner, name),
@@ -210,6 +211,17 @@ def _keys(listed: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(listed["tasks"][row[0]][0], row[1]) for row in listed["rows"]]
 
 
+def _with_names(run: StoredRun) -> StoredRun:
+    """The run with the names of files and folders in place of their paths in what its spec says."""
+    model, prompt = (
+        dict(part) if isinstance(part := run.spec.get(key), Mapping) else {} for key in ("model", "prompt")
+    )
+    for table, key in ((model, "id"), (model, "adapter"), (prompt, "style")):
+        if isinstance(table.get(key), str):
+            table[key] = last_part(table[key])
+    return replace(run, spec={**run.spec, "model": model, "prompt": prompt})
+
+
 def _without_folders(request: RunRequest) -> RunRequest:
     """The request with the names of files and folders in place of their paths, which are of one machine."""
     b = None if request.b is None else _side_without_folders(request.b)
@@ -226,14 +238,3 @@ def last_part(text: str) -> str:
     plain = text.replace("\\", "/").rstrip("/")
     is_path = plain.startswith(("/", "./", "../", "~")) or plain[1:3] == ":/" or plain.count("/") > 1
     return plain.rpartition("/")[2] if is_path else text
-
-
-def paths_in(runs: Mapping[str, Read]) -> Sequence[str]:
-    """Paths of this machine that texts of the runs may name, the longest first."""
-    folders = [read.run.path.absolute() for read in runs.values()]
-    # A short path, such as /tmp, may well be a model's own words.
-    paths = {str(path) for run in folders for path in (run, run.parent) if len(path.parts) > 3}
-    for read in runs.values():
-        model = read.data.spec.model
-        paths |= {text for text in (model.id, model.adapter or "") if text and last_part(text) != text}
-    return sorted(paths, key=len, reverse=True)

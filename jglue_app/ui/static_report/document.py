@@ -6,7 +6,7 @@ import base64
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from jglue_app.results.showcase import SHIPPED
 from jglue_app.settings import Settings
 from jglue_app.ui import views
 from jglue_app.ui.state import AppState
-from jglue_app.ui.static_report.contents import BLOCK_SIZE, Asked, Contents, last_part, paths_in
+from jglue_app.ui.static_report.contents import BLOCK_SIZE, Asked, Contents
 from jglue_app.ui.static_report.matrix import item_matrix_value, score_matrix_html
 from jglue_app.ui.static_report.shared_values import SharedValues
 from jglue_app.ui.static_report.template_script import labels_used, translate
@@ -52,8 +52,7 @@ def report_html(state: AppState, owner: str, asked: Asked, made: datetime | None
         UnknownNameError: no such protocol.
     """
     contents = Contents(state, owner, asked)
-    clean = _cleaner(paths_in(contents.runs))
-    values = SharedValues(clean)
+    values = SharedValues()
     contents.add_items(values)
     head = values.add(*(_head(contents, lang) for lang in LANGUAGES))
     script = _script()
@@ -69,7 +68,7 @@ def report_html(state: AppState, owner: str, asked: Asked, made: datetime | None
         },
     )
     # Half a character cannot be written as UTF-8; a browser shows U+FFFD for it too.
-    page = surrogates.replace(clean(page))
+    page = surrogates.replace(page)
     if len(page) > MAX_BYTES:
         raise InputError(
             "The report would have {size} MB, and a browser opens at most {max_size}. Choose fewer or shorter runs, "
@@ -107,19 +106,6 @@ def file_name(names: Sequence[str]) -> str:
 
 
 # --- parts of the file ------------------------------------------------------------------------------------
-
-
-def _cleaner(paths: Sequence[str]) -> Callable[[str], str]:
-    """What takes paths of this machine out of a text: of each only the last name stays."""
-    names = {path: last_part(path) for path in paths if len(path) > 3}
-
-    def clean(text: str) -> str:
-        for path, name in names.items():
-            if path in text:
-                text = text.replace(path, name)
-        return text
-
-    return clean
 
 
 def _head(contents: Contents, lang: str) -> dict[str, Any]:
@@ -204,6 +190,8 @@ def _policy(script: str) -> str:
         "default-src": "'none'",
         "script-src": f"'sha256-{checksum}'",
         "style-src": "'unsafe-inline'",
+        # The search for a regular expression, which is ended when it takes too long. The worker has this policy too.
+        "worker-src": "blob:",
         "img-src": "data: blob:",
         "base-uri": "'none'",
         "form-action": "'none'",

@@ -14,7 +14,7 @@ import base64
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +28,6 @@ Node = str | int | float | bool | None | tuple[int, ...]
 class SharedValues:
     """All nodes of a file."""
 
-    clean: Callable[[str], str] = lambda text: text
-    """What each text becomes before it is stored."""
     _numbers: dict[object, int] = field(default_factory=dict)
     """What tells a node from all others → its number."""
     _nodes: list[Node] = field(default_factory=list)
@@ -60,8 +58,7 @@ class SharedValues:
         return self._composite((EITHER, self.add(ja, ja), self.add(en, en)))
 
     def _text(self, text: str) -> int:
-        known = self._numbers.get(text)
-        return self._number(text, self.clean(text)) if known is None else known
+        return self._number(text, text)
 
     def _composite(self, node: tuple[int, ...]) -> int:
         return self._number(node, node)
