@@ -37,21 +37,34 @@ def first_item(path: Path) -> str:
     return next(iter(RunStore(path).data().items["jsts"]))
 
 
-@pytest.mark.parametrize(("lang", "says"), [("en", "on the same items (for comparison)"), ("ja", "同じ問題での参考値")])
+@pytest.mark.parametrize(
+    ("lang", "says", "label", "metric"),
+    [
+        (
+            "en",
+            "on the same items (for comparison)",
+            "tiny · sentence embeddings · prefix “類似：”",
+            "Spearman correlation",
+        ),
+        ("ja", "同じ問題での参考値", "tiny · 文の埋め込み · 接頭辞「類似：」", "スピアマン相関"),
+    ],
+)
 def test_embeddings_of_the_same_items_stand_among_the_references(
     state: AppState,
     run: Path,
     written: Path,
     lang: str,
     says: str,
+    label: str,
+    metric: str,
 ) -> None:
     metrics = state.report(OWNER, run.name).tasks["jsts"].metrics
     html = words(board_html(state, OWNER, Pair(written.name), lang))
     assert says in html
-    assert "tiny · sentence embeddings · prefix &#34;類似：&#34;" in html
+    assert label in html
     value = metrics["spearman"].value
     assert value is not None
-    assert f"/ spearman {value:.3f} [" in html
+    assert f"/ {metric} {value:.3f} [" in html
 
 
 def test_a_run_of_embeddings_has_a_scoreboard_without_readings_of_text(

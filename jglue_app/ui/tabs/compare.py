@@ -195,9 +195,13 @@ class CompareTab:
 
     # --- stored runs ----------------------------------------------------------------------------------------
 
-    def choose_pair(self, request: gr.Request, name: str) -> Updates:
-        """Show a pair of runs that came with the application."""
+    def choose_pair(self, request: gr.Request, name: str | None) -> Updates:
+        """Show a pair of runs that came with the application. A list that is left with the Tab key sends the value
+        that it has anyway; then everything stays as it is."""
         page = page_id(request)
+        names = next((names_of(pair) for pair in showcase.PAIRS if pair.name == name), None)
+        if name is None or names is None or self.state.current_view(page, KIND) in (name, names):
+            return UNCHANGED
         self.state.set_current_view(page, KIND, name)
         shown = self.panel.shipped_pair(visitor_id(request), language(request), page, name)
         return self._keep_running_status(request, shown)
@@ -205,6 +209,8 @@ class CompareTab:
     def choose_protocol(self, request: gr.Request, name: str) -> Updates:
         """Judge what is shown by another protocol."""
         page, owner = page_id(request), visitor_id(request)
+        if name == self.panel.protocol_of(page):
+            return UNCHANGED
         self.panel.judge_by(page, name)
         pair = self._pair_on(page, owner)
         return self.panel.judged_again(owner, language(request), pair, page) if pair else UNCHANGED

@@ -156,7 +156,8 @@ class _JobDrawing:
         updates: Updates = {panel.status: progress_html(job, lang, ahead=panel.state.jobs.queue_position(job))}
         rows = sum(event.done for event in list(job.bars.values()))
         if not (job.runs and rows):
-            return updates  # What was there before stays until there is something of the run.
+            # What was there before stays until there is something of the run, but is no choice any more.
+            return {**updates, panel.pairs: None}
         panel.state.grant_access(job)
         pair = pair_of(job)
         now = time.monotonic()
