@@ -832,7 +832,7 @@ def test_the_scoreboard_shows_scores_differences_and_where_the_data_came_from() 
 
 def test_sources_that_differ_stand_at_each_subset_of_the_scoreboard() -> None:
     one, other = run(["含意", "中立", "中立", "矛盾"]), similarities({1.0: "1", 2.0: "2", 3.0: "3"})
-    both = RunData(SPEC, one.items | other.items, {**one.sources, **other.sources}, [*one.records, *other.records])
+    both = RunData(SPEC, {**one.items, **other.items}, {**one.sources, **other.sources}, [*one.records, *other.records])
     payload = board(report_run(both), None, None, "en")
     assert payload["source"] == ""
     assert [found["source"] for found in payload["rows"] if found["title"]] == ["", "sample"]
