@@ -29,6 +29,44 @@ ids = {block.elem_id for block in built.blocks.values()}
 handler = next(event.fn for event in built.fns.values() if [b.elem_id for b in event.outputs] == ["half"])
 print(json.dumps([before, [tab for tab in tabs if tab in page.TABS], "half" in ids, hasattr(handler, "__wrapped__")]))
 """
+RESULTS = """
+import json
+
+from jglue_app.settings import load_settings
+from jglue_app.ui import page
+from jglue_app.ui.address import from_query
+from jglue_app.ui.tabs.results import ResultsTab
+
+tabs = []
+connect = ResultsTab.connect
+ResultsTab.connect = lambda tab: (tabs.append(tab), connect(tab))[1]
+page.build(load_settings(), page.browser_words())
+(tab,) = tabs
+begins = {part: part.value for part in (tab.protocol, tab.against, tab.data, tab.tasks)}
+query = "tab=results&protocol=nejumi-4&against=swallow-202411&results_data=test&results_subsets=jnli,jsts"
+restored = tab.restore("", from_query(dict(part.split("=") for part in query.split("&"))))
+written = [tab._address(begins), tab._address(begins | restored)]
+print(json.dumps([{part.elem_id: value for part, value in restored.items()}, *written]))
+"""
+
+
+def test_the_results_tab_writes_its_protocols_data_and_subsets_into_the_address_and_restores_them() -> None:
+    # In a process of its own, as above.
+    run = subprocess.run([sys.executable, "-c", RESULTS], capture_output=True, text=True, check=True)
+    restored, begins, written = json.loads(run.stdout)
+    assert restored == {
+        "protocol": "nejumi-4",
+        "against": "swallow-202411",
+        "results-data": "test",
+        "results-tasks": ["jnli", "jsts"],
+    }
+    assert begins == {"protocol": None, "against": None, "results_data": None, "results_subsets": None}
+    assert written == {
+        "protocol": "nejumi-4",
+        "against": "swallow-202411",
+        "results_data": "test",
+        "results_subsets": "jsts,jnli",
+    }
 
 
 def test_a_new_tab_costs_one_line_and_its_handlers_are_guarded() -> None:
