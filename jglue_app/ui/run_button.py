@@ -39,28 +39,28 @@ class RunButton:
     button: gr.Button
     switch: gr.Button
     """Starts the form's settings in place of the run that is going on; in sight only where they differ."""
-    says: gr.HTML
+    notice: gr.HTML
     """What pressing that does."""
 
     @property
     def components(self) -> list[Component]:
         """All of them."""
-        return [self.button, self.switch, self.says]
+        return [self.button, self.switch, self.notice]
 
-    def looks(self, owner: str, lang: str) -> Updates:
+    def appearance(self, owner: str, lang: str) -> Updates:
         """The button as it is to look now. What a form that was changed says stays while a run is going on."""
         job = self.state.jobs.latest(owner, self.kind)
         if job is not None and job.active:
             return {self.button: gr.update(value=word("stop", lang), variant="stop")}
         run = gr.update(value=word(self.label, lang), variant="primary")
-        return {self.button: run, self.switch: gr.update(visible=False), self.says: ""}
+        return {self.button: run, self.switch: gr.update(visible=False), self.notice: ""}
 
-    def looks_for(self, owner: str, lang: str, wanted: RunRequest | None) -> Updates:
+    def appearance_for(self, owner: str, lang: str, wanted: RunRequest | None) -> Updates:
         """The same beside a form that asks for something, or for what cannot be done (None)."""
         job = self.state.jobs.latest(owner, self.kind)
         if job is None or not job.active or wanted in (None, job.request):
-            return {self.switch: gr.update(visible=False), self.says: ""}
-        return {self.switch: gr.update(visible=True), self.says: views.note(word("run_other", lang))}
+            return {self.switch: gr.update(visible=False), self.notice: ""}
+        return {self.switch: gr.update(visible=True), self.notice: views.note(word("run_other", lang))}
 
     def press(
         self,
@@ -101,13 +101,13 @@ class RunButton:
 
     def _stop(self, job: Job | None, owner: str, lang: str) -> Iterator[Updates]:
         if job is None:
-            yield {self.status: views.note(word("nothing_runs", lang)), **self.looks(owner, lang)}
+            yield {self.status: views.note(word("nothing_runs", lang)), **self.appearance(owner, lang)}
             return
         self.state.jobs.stop(job)
         yield {self.status: views.note(word("stopping", lang))}
         # Whoever follows the job draws its end.
         job.ended.wait(STOP_TIMEOUT_S)
-        yield {self.status: progress_html(job, lang), **self.looks(owner, lang)}
+        yield {self.status: progress_html(job, lang), **self.appearance(owner, lang)}
 
     def follow(self, request: gr.Request, job: Job, drawing: Drawing) -> Iterator[Updates]:
         """Follow a job on the visitor's page until it ends, and after it the one that took its place."""
@@ -120,7 +120,7 @@ class RunButton:
                 if not self.state.is_current_view(page, place, job.id):
                     yield UNCHANGED
                     return
-                yield {**updates, **self.looks(owner, lang)}
+                yield {**updates, **self.appearance(owner, lang)}
             after = self.state.jobs.latest(owner, self.kind)
             if after is None or after is job or not after.active:
                 return

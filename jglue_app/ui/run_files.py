@@ -18,7 +18,7 @@ from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.types import Notice
 from jglue_app.ui import static_report, views
 from jglue_app.ui.state import AppState
-from jglue_app.ui.static_report import Asked
+from jglue_app.ui.static_report import ReportRequest
 
 EXPORT_FORMATS = ("html", *table_files.FORMATS, "zip", *exporters.FORMATS)
 _BESIDE_A_LOG = re.compile(r"results_.+\.json|metrics\.json|config\.json")
@@ -45,7 +45,7 @@ def export_run(
     if format not in EXPORT_FORMATS:
         raise UnknownNameError("export format", str(format)[:50], EXPORT_FORMATS)
     if format == "html":
-        return exporters.ExportResult(report_of_runs(state, owner, Asked((name,), str(protocol)[:50])))
+        return exporters.ExportResult(report_of_runs(state, owner, ReportRequest((name,), str(protocol)[:50])))
     if format == "zip":
         path = state.visible_folder(owner, name)
         return exporters.ExportResult(archive.pack(path, state.scratch() / f"{path.name}.zip"))
@@ -61,9 +61,9 @@ def export_run(
     return exporters.ExportResult(target)
 
 
-def report_of_runs(state: AppState, owner: str, asked: Asked) -> Path:
+def report_of_runs(state: AppState, owner: str, request: ReportRequest) -> Path:
     """A report in a temporary folder; raises as `static_report.write_report` does."""
-    return static_report.write_report(state, owner, asked, state.scratch() / static_report.file_name(asked.names))
+    return static_report.write_report(state, owner, request, state.scratch() / static_report.file_name(request.names))
 
 
 def exported_html(exported: exporters.ExportResult, lang: str) -> str:

@@ -14,7 +14,7 @@ from jglue_app import api
 from jglue_app.settings import Settings
 from jglue_app.ui import static_report
 from jglue_app.ui.state import AppState
-from jglue_app.ui.static_report.contents import Asked, Contents
+from jglue_app.ui.static_report.contents import Contents, ReportRequest
 from tests.test_api import GOLDS
 
 HOSTILE = (
@@ -83,8 +83,8 @@ def report(settings: Settings, *runs: Path, protocol: str = "official") -> tuple
     folders = {path.name: path for path in runs}
     state = AppState(settings, folders=folders)
     try:
-        asked = Asked(tuple(folders), protocol)
-        page = static_report.report_html(state, "", asked, datetime(2026, 8, 1, 9, 30, tzinfo=UTC))
-        return page, Contents(state, "", asked)
+        request = ReportRequest(tuple(folders), protocol)
+        page = static_report.report_html(state, "", request, datetime(2026, 8, 1, 9, 30, tzinfo=UTC))
+        return page, Contents(state, "", request)
     finally:
         state.close()

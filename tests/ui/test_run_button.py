@@ -81,12 +81,12 @@ def visit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visit
 def test_it_says_stop_while_the_visitors_job_is_active_and_run_afterwards(visit: Visit) -> None:
     stop, run = (word("stop", "en"), "stop"), (word("run", "en"), "primary")
     assert stop[0] in STOP_WORDS
-    assert visit.looks(visit.button.looks("v" * 22, "en")) == run
+    assert visit.looks(visit.button.appearance("v" * 22, "en")) == run
     steps = visit.press(ONE)
     next(steps)  # That it is being prepared.
     assert visit.looks(next(steps)) == stop
-    assert visit.looks(visit.button.looks("v" * 22, "en")) == stop  # After a reload.
-    assert visit.looks(visit.button.looks("w" * 22, "en")) == run  # For somebody else.
+    assert visit.looks(visit.button.appearance("v" * 22, "en")) == stop  # After a reload.
+    assert visit.looks(visit.button.appearance("w" * 22, "en")) == run  # For somebody else.
     first, last = visit.press(ONE, stops=True)
     assert "Stopping" in str(first[visit.button.status])
     assert visit.looks(last) == run
@@ -151,8 +151,8 @@ def test_a_stop_that_comes_after_the_end_starts_nothing(visit: Visit) -> None:
 
 def test_a_form_that_was_changed_offers_its_settings_beside_a_run(visit: Visit) -> None:
     def offered(wanted: RunRequest | None) -> tuple[bool, bool]:
-        updates = visit.button.looks_for("v" * 22, "en", wanted)
-        return updates[visit.button.switch]["visible"], "keeps what it has finished" in updates[visit.button.says]
+        updates = visit.button.appearance_for("v" * 22, "en", wanted)
+        return updates[visit.button.switch]["visible"], "keeps what it has finished" in updates[visit.button.notice]
 
     assert offered(OTHER) == (False, False)
     steps = visit.press(ONE)

@@ -22,7 +22,7 @@ from jglue_app.settings import Settings
 from jglue_app.ui import run_files, static_report, views
 from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report import contents as report_contents
-from jglue_app.ui.static_report.contents import Asked, Contents, last_part
+from jglue_app.ui.static_report.contents import Contents, ReportRequest, last_part
 from jglue_app.ui.tabs import report_controls
 from tests.test_api import GOLDS
 from tests.ui.reading_reports import Parts, report, store, unpacked, value
@@ -211,12 +211,12 @@ def test_a_visitor_of_a_public_server_gets_only_what_they_may_see(settings: Sett
     state = AppState(replace(settings, public=True))
     try:
         with pytest.raises(StoreError, match="There is no run"):
-            static_report.report_html(state, "visitor", Asked((run.name,)))
+            static_report.report_html(state, "visitor", ReportRequest((run.name,)))
         ids = frozenset(sorted(api.open_run(run).data().items["jnli"])[:2])
         state._requested_items["visitor"] = {run.name: {"jnli": ids}}
-        assert {id_ for _, id_ in Contents(state, "visitor", Asked((run.name,))).keys} == ids
+        assert {id_ for _, id_ in Contents(state, "visitor", ReportRequest((run.name,))).keys} == ids
         # What is asked for beyond that stays out.
-        wanted = Asked((run.name,), items={"jnli": set(GOLDS)})
+        wanted = ReportRequest((run.name,), items={"jnli": set(GOLDS)})
         assert {id_ for _, id_ in Contents(state, "visitor", wanted).keys} == ids
     finally:
         state.close()
@@ -229,16 +229,16 @@ def test_what_cannot_be_a_report_is_refused_in_a_sentence(
     settings: Settings, stored: Stored, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run = stored("a")
-    for asked, error, sentence in (
-        (Asked(()), InputError, "at least one run"),
-        (Asked(("a", "a")), InputError, "each run once"),
-        (Asked(tuple(map(str, range(13)))), InputError, "at most 12 runs"),
-        (Asked((run.name,), "nobodys"), UnknownNameError, "nobodys"),
-        (Asked(("gone",)), StoreError, "There is no run 'gone'"),
+    for wanted, error, sentence in (
+        (ReportRequest(()), InputError, "at least one run"),
+        (ReportRequest(("a", "a")), InputError, "each run once"),
+        (ReportRequest(tuple(map(str, range(13)))), InputError, "at most 12 runs"),
+        (ReportRequest((run.name,), "nobodys"), UnknownNameError, "nobodys"),
+        (ReportRequest(("gone",)), StoreError, "There is no run 'gone'"),
     ):
         state = AppState(settings)
         with pytest.raises(error, match=sentence):
-            static_report.report_html(state, "", asked)
+            static_report.report_html(state, "", wanted)
         state.close()
     monkeypatch.setattr(report_contents, "MAX_ITEMS", 6)
     with pytest.raises(InputError, match=r"at most 6 items, and these are 7\. Choose fewer"):
@@ -294,13 +294,13 @@ def test_a_report_of_a_page_is_of_what_it_shows(settings: Settings, stored: Stor
     a, b = stored("a"), stored("b")
     ids = sorted(api.open_run(a).data().items["jnli"])[:3]
     told = {"a": a.name, "b": b.name, "protocol": "nejumi-4", "items": {"jnli": [*ids, 7, "other"], "nothing": ["x"]}}
-    asked = report_controls.asked_for(json.dumps(told))
-    assert asked == Asked((a.name, b.name), "nejumi-4", {"jnli": frozenset([*ids, "other"])})
+    wanted = report_controls.report_request(json.dumps(told))
+    assert wanted == ReportRequest((a.name, b.name), "nejumi-4", {"jnli": frozenset([*ids, "other"])})
     state = AppState(settings)
-    assert [id_ for _, id_ in Contents(state, "", asked).keys] == sorted(
+    assert [id_ for _, id_ in Contents(state, "", wanted).keys] == sorted(
         ids, key=list(api.open_run(a).data().items["jnli"]).index
     )
-    path = run_files.report_of_runs(state, "", asked)
+    path = run_files.report_of_runs(state, "", wanted)
     assert path.name == f"report-{a.name}-{b.name}.html" and path.read_text("utf-8").startswith("<!doctype html>")
     single = run_files.export_run(state, "", a.name, "html").path
     assert single.name == f"report-{a.name}.html"
@@ -312,4 +312,4 @@ def test_a_report_of_a_page_is_of_what_it_shows(settings: Settings, stored: Stor
 )
 def test_what_a_browser_may_send_instead_is_refused_in_a_sentence(told: str | None) -> None:
     with pytest.raises(InputError, match="could not be read"):
-        report_controls.asked_for(told)
+        report_controls.report_request(told)

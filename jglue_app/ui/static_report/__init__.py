@@ -7,7 +7,7 @@ when an item is opened; see `shared_values` and `template_script`.
 
 from __future__ import annotations
 
-from jglue_app.ui.static_report.contents import MAX_ITEMS, MAX_RUNS, Asked
+from jglue_app.ui.static_report.contents import MAX_ITEMS, MAX_RUNS, ReportRequest
 from jglue_app.ui.static_report.document import file_name, report_html, report_of_folders, write_report
 
-__all__ = ["MAX_ITEMS", "MAX_RUNS", "Asked", "file_name", "report_html", "report_of_folders", "write_report"]
+__all__ = ["MAX_ITEMS", "MAX_RUNS", "ReportRequest", "file_name", "report_html", "report_of_folders", "write_report"]

@@ -33,7 +33,7 @@ BLOCK_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReportRequest:
     """What a report is to show."""
 
     names: tuple[str, ...]
@@ -49,19 +49,19 @@ class Asked:
         return [Pair(first, other, self.items, self.items if other else None) for other in others or [""]]
 
 
-def check(asked: Asked) -> None:
+def check(request: ReportRequest) -> None:
     """Raise InputError or UnknownNameError if there can be no such report."""
-    get_protocol(asked.protocol)
-    if not asked.names:
+    get_protocol(request.protocol)
+    if not request.names:
         raise InputError("Choose at least one run for the report.")
-    if len(asked.names) > MAX_RUNS:
+    if len(request.names) > MAX_RUNS:
         raise InputError("A report holds at most {max_runs} runs. Choose fewer.", max_runs=MAX_RUNS)
-    if len(set(asked.names)) < len(asked.names):
+    if len(set(request.names)) < len(request.names):
         raise InputError("A report shows each run once. Name each of them once.")
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReportedRun:
     """One run as it is shown, read once for all of its items."""
 
     run: StoredRun
@@ -78,18 +78,25 @@ class Contents:
     Raises StoreError if one of the runs is gone, and InputError if they have too many items.
     """
 
-    def __init__(self, state: AppState, owner: str, asked: Asked) -> None:
-        check(asked)
-        self.state, self.owner, self.asked = state, owner, asked
-        self.pairs = asked.pairs
+    def __init__(self, state: AppState, owner: str, request: ReportRequest) -> None:
+        check(request)
+        self.state, self.owner, self.request = state, owner, request
+        self.pairs = request.pairs
         self.runs = {
+<<<<<<< HEAD
             name: Read(
                 _with_names(state.stored(owner, name)),
                 state.data(owner, name, asked.items),
                 state.judged(owner, name, asked.protocol, asked.items),
+=======
+            name: ReportedRun(
+                state.stored(owner, name),
+                state.data(owner, name, request.items),
+                state.judged(owner, name, request.protocol, request.items),
+>>>>>>> w20-f5
                 comparison.marks_of(state, owner, name),
             )
-            for name in asked.names
+            for name in request.names
         }
         self._records = {
             name: {(record.task, record.item_id): record for record in read.data.records}
@@ -99,7 +106,7 @@ class Contents:
         self._embeddings = [
             (run, state.data(owner, name))
             for name, run in state.runs(owner).items()
-            if "jsts" in self.runs[asked.names[0]].data.items and is_embedding(run) and name not in self.runs
+            if "jsts" in self.runs[request.names[0]].data.items and is_embedding(run) and name not in self.runs
         ]
         self.lists = [{lang: self._list(pair, lang) for lang in LANGUAGES} for pair in self.pairs]
         self.listed_keys = [_keys(lists["ja"]) for lists in self.lists]
@@ -115,7 +122,7 @@ class Contents:
 
     def _list(self, pair: Pair, lang: str) -> dict[str, Any]:
         return comparison.item_list_value(
-            self.state, self.owner, pair, lang, open_first=True, fetch=True, protocol=self.asked.protocol
+            self.state, self.owner, pair, lang, open_first=True, fetch=True, protocol=self.request.protocol
         )
 
     # --- whole comparisons ----------------------------------------------------------------------------------
@@ -132,15 +139,20 @@ class Contents:
 
     def labels(self, lang: str) -> dict[str, str]:
         """Run → what it is called; where two would be called the same, with what tells them apart."""
+<<<<<<< HEAD
         return labels_of({name: self.runs[name].run for name in self.asked.names}, lang)
+=======
+        labels = distinct_labels({name: read.run for name, read in self.runs.items()})
+        return {name: run_label_text(labels[name], lang) for name in self.request.names}
+>>>>>>> w20-f5
 
     def first_html(self, pair: int, lang: str) -> str:
         """The first card: one sentence, items that show why it holds, and a strip for each subset."""
-        return comparison.first_html(self.state, self.owner, self.pairs[pair], lang, protocol=self.asked.protocol)
+        return comparison.first_html(self.state, self.owner, self.pairs[pair], lang, protocol=self.request.protocol)
 
     def board_html(self, pair: int, lang: str) -> str:
         """The scoreboard."""
-        return comparison.board_html(self.state, self.owner, self.pairs[pair], lang, protocol=self.asked.protocol)
+        return comparison.board_html(self.state, self.owner, self.pairs[pair], lang, protocol=self.request.protocol)
 
     def origin_html(self, pair: int, lang: str) -> str:
         """Where the runs are from, and the command that makes them again."""
@@ -238,3 +250,17 @@ def last_part(text: str) -> str:
     plain = text.replace("\\", "/").rstrip("/")
     is_path = plain.startswith(("/", "./", "../", "~")) or plain[1:3] == ":/" or plain.count("/") > 1
     return plain.rpartition("/")[2] if is_path else text
+<<<<<<< HEAD
+=======
+
+
+def paths_in(runs: Mapping[str, ReportedRun]) -> Sequence[str]:
+    """Paths of this machine that texts of the runs may name, the longest first."""
+    folders = [read.run.path.absolute() for read in runs.values()]
+    # A short path, such as /tmp, may well be a model's own words.
+    paths = {str(path) for run in folders for path in (run, run.parent) if len(path.parts) > 3}
+    for read in runs.values():
+        model = read.data.spec.model
+        paths |= {text for text in (model.id, model.adapter or "") if text and last_part(text) != text}
+    return sorted(paths, key=len, reverse=True)
+>>>>>>> w20-f5

@@ -23,7 +23,11 @@ from jglue_app.results.showcase import SHIPPED
 from jglue_app.settings import Settings
 from jglue_app.ui import views
 from jglue_app.ui.state import AppState
+<<<<<<< HEAD
 from jglue_app.ui.static_report.contents import BLOCK_SIZE, Asked, Contents
+=======
+from jglue_app.ui.static_report.contents import BLOCK_SIZE, Contents, ReportRequest, last_part, paths_in
+>>>>>>> w20-f5
 from jglue_app.ui.static_report.matrix import item_matrix_value, score_matrix_html
 from jglue_app.ui.static_report.shared_values import SharedValues
 from jglue_app.ui.static_report.template_script import labels_used, translate
@@ -37,13 +41,13 @@ MAX_BYTES = 60 * 2**20
 """Largest file; a browser takes seconds to open a larger one."""
 
 
-def report_html(state: AppState, owner: str, asked: Asked, made: datetime | None = None) -> str:
+def report_html(state: AppState, owner: str, request: ReportRequest, made: datetime | None = None) -> str:
     """A report as HTML.
 
     Args:
         state: reads the runs.
         owner: only what this visitor may see is in the report.
-        asked: the runs, the protocol, and the items where it is not all.
+        request: the runs, the protocol, and the items where it is not all.
         made: the time that it names; None for now.
 
     Raises:
@@ -51,8 +55,14 @@ def report_html(state: AppState, owner: str, asked: Asked, made: datetime | None
         StoreError: one of the runs is gone.
         UnknownNameError: no such protocol.
     """
+<<<<<<< HEAD
     contents = Contents(state, owner, asked)
     values = SharedValues()
+=======
+    contents = Contents(state, owner, request)
+    clean = _cleaner(paths_in(contents.runs))
+    values = SharedValues(clean)
+>>>>>>> w20-f5
     contents.add_items(values)
     head = values.add(*(_head(contents, lang) for lang in LANGUAGES))
     script = _script()
@@ -79,9 +89,9 @@ def report_html(state: AppState, owner: str, asked: Asked, made: datetime | None
     return page
 
 
-def write_report(state: AppState, owner: str, asked: Asked, to: Path) -> Path:
+def write_report(state: AppState, owner: str, request: ReportRequest, to: Path) -> Path:
     """Write a report; raises as `report_html` does, and StoreError if the file is there or cannot be written."""
-    return write_files({to.name: report_html(state, owner, asked)}, to, single=True)
+    return write_files({to.name: report_html(state, owner, request)}, to, single=True)
 
 
 def report_of_folders(settings: Settings, runs: Sequence[Path], to: Path, protocol: str = "official") -> Path:
@@ -95,7 +105,7 @@ def report_of_folders(settings: Settings, runs: Sequence[Path], to: Path, protoc
             raise InputError("A report shows each run once. Name each of them once.")
         folders[name] = path
     with contextlib.closing(AppState(replace(settings, public=False), folders=folders)) as state:
-        return write_report(state, "", Asked(tuple(folders), protocol), to)
+        return write_report(state, "", ReportRequest(tuple(folders), protocol), to)
 
 
 def file_name(names: Sequence[str]) -> str:
@@ -136,8 +146,8 @@ def _language(contents: Contents, lang: str, made: datetime) -> dict[str, Any]:
         "w": SimpleNamespace(**table(lang)),
         "made": made.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "version": __version__,
-        "protocol": contents.asked.protocol,
-        "about_protocol": word(f"protocol_{contents.asked.protocol}", lang, default=""),
+        "protocol": contents.request.protocol,
+        "about_protocol": word(f"protocol_{contents.request.protocol}", lang, default=""),
         "count": f"{len(contents.keys):,}",
         "runs": list(contents.labels(lang).values()),
         "matrix": Markup(score_matrix_html(contents, lang)) if len(contents.runs) > 2 else "",

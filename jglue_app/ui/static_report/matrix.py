@@ -13,8 +13,8 @@ from jglue_app.ui.views.matrix import item_matrix, score_matrix
 
 def score_matrix_html(contents: Contents, lang: str) -> str:
     """Runs × subsets: each one's main metrics, and what can be said of their difference from the first."""
-    names = contents.asked.names
-    reader = contents.state.reader(contents.owner, contents.asked.protocol)
+    names = contents.request.names
+    reader = contents.state.reader(contents.owner, contents.request.protocol)
     scores = {name: run_scores(reader.report(name)).tasks for name in names}
     tasks = [task for task in TASKS if any(task in of for of in scores.values())]
     payload = score_matrix(contents.labels(lang), names[0], scores, reader.difference, tasks, lang)
@@ -24,4 +24,4 @@ def score_matrix_html(contents: Contents, lang: str) -> str:
 def item_matrix_value(contents: Contents, lang: str) -> dict[str, Any]:
     """Items × runs: what each run made of the items of the first."""
     judged = {name: read.judged for name, read in contents.runs.items()}
-    return item_matrix(contents.labels(lang), contents.asked.names[0], judged, lang)
+    return item_matrix(contents.labels(lang), contents.request.names[0], judged, lang)

@@ -123,7 +123,7 @@ class CompareTab:
         lang = language(request)
         found, beside = self.form.check(self.state.settings, values, lang)
         wanted = None if isinstance(found, JglueAppError) else found
-        beside |= self.run.looks_for(visitor_id(request), lang, wanted)
+        beside |= self.run.appearance_for(visitor_id(request), lang, wanted)
         if isinstance(found, JglueAppError):
             fault = views.note(say(found.message, lang))
             return {self.setup: fault, self.repeat: no_repeat_html(found.message, lang), **beside}
@@ -265,7 +265,7 @@ class CompareTab:
         pair."""
         lang, owner, page = language(request), visitor_id(request), page_id(request)
         limits: Updates = {self.limits: limits_html(self.state, lang) if self.state.settings.public else ""}
-        limits |= self.run.looks(owner, lang)
+        limits |= self.run.appearance(owner, lang)
         job = self.state.jobs.latest(owner, KIND)
         try:
             address = from_query(dict(request.query_params))

@@ -119,7 +119,7 @@ class FullTab:
         lang = language(request)
         found, beside = self.form.check(self.state.settings, values, lang)
         wanted = None if isinstance(found, JglueAppError) else found
-        beside |= self.run.looks_for(visitor_id(request), lang, wanted)
+        beside |= self.run.appearance_for(visitor_id(request), lang, wanted)
         if isinstance(found, JglueAppError):
             return {self.repeat: no_repeat_html(found.message, lang), **beside}
         return {self.repeat: repeat_html(found, lang, link=False), **beside}
@@ -252,7 +252,7 @@ class FullTab:
         job = self.state.jobs.latest(owner, KIND)
         note = views.note(word("full_public", lang)) if self.state.settings.public else ""
         updates: Updates = {**self.fill(job.request if job else DEFAULT, lang), self.public_note: note}
-        updates |= self.run.looks(owner, lang)
+        updates |= self.run.appearance(owner, lang)
         if job is None or not job.runs:
             return {
                 **updates,

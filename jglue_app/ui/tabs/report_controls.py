@@ -20,7 +20,7 @@ from jglue_app.ui.events import PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.run_files import report_of_runs
 from jglue_app.ui.state import AppState
-from jglue_app.ui.static_report import Asked
+from jglue_app.ui.static_report import ReportRequest
 from jglue_app.ui.visitor import language, visitor_id
 
 SHOWN = 'document.querySelector("#items .jg-list")?.jgShown?.() ?? {}'
@@ -43,23 +43,23 @@ class ReportControls:
     def connect_to_list(self, state: AppState) -> None:
         """Make a report of what the item list shows."""
         self.connect(
-            state, lambda values: asked_for(values[self.shown]), {self.shown}, f"() => JSON.stringify({SHOWN})"
+            state, lambda values: report_request(values[self.shown]), {self.shown}, f"() => JSON.stringify({SHOWN})"
         )
 
     def connect(
-        self, state: AppState, asked: Callable[[Values], Asked], inputs: set[Block], js: str | None = None
+        self, state: AppState, wanted: Callable[[Values], ReportRequest], inputs: set[Block], js: str | None = None
     ) -> None:
         """Listen to the button.
 
         Args:
             state: the server's.
-            asked: values of `inputs` → what the report is to show.
+            wanted: values of `inputs` → what the report is to show.
             inputs: what has to be known for that.
             js: what fills the only input in the browser.
         """
 
         def make(request: gr.Request, values: Values) -> Updates:
-            path = report_of_runs(state, visitor_id(request), asked(values))
+            path = report_of_runs(state, visitor_id(request), wanted(values))
             return {
                 self.download: gr.update(value=str(path), visible=True),
                 self.status: views.note(word("export_done", language(request)).format(path.name)),
@@ -83,7 +83,7 @@ def build(t: T, name: str = "report") -> ReportControls:
     return ReportControls(shown=gr.Textbox(visible=False), make=make, download=download, status=status)
 
 
-def asked_for(shown: Any) -> Asked:
+def report_request(shown: Any) -> ReportRequest:
     """The report of what a page shows. The text comes from the browser and may be anything.
 
     Raises:
@@ -92,24 +92,24 @@ def asked_for(shown: Any) -> Asked:
     if not isinstance(shown, str) or len(shown) > MAX_CHARS:
         raise InputError(UNREADABLE)
     try:
-        told = json.loads(shown)
+        view = json.loads(shown)
     except (ValueError, RecursionError):
         raise InputError(UNREADABLE) from None
-    if not isinstance(told, Mapping):
+    if not isinstance(view, Mapping):
         raise InputError(UNREADABLE)
-    names = tuple(name for side in ("a", "b") if (name := told.get(side)) and isinstance(name, str))
+    names = tuple(name for side in ("a", "b") if (name := view.get(side)) and isinstance(name, str))
     if not names or any(len(name) > 200 for name in names):
         raise InputError(UNREADABLE)
-    protocol = told.get("protocol")
+    protocol = view.get("protocol")
     scored_by = protocol[:50] if isinstance(protocol, str) else "official"
-    return Asked(tuple(dict.fromkeys(names)), scored_by, _items(told.get("items")))
+    return ReportRequest(tuple(dict.fromkeys(names)), scored_by, _items(view.get("items")))
 
 
-def _items(told: Any) -> Ids | None:
-    if not isinstance(told, Mapping):
+def _items(view: Any) -> Ids | None:
+    if not isinstance(view, Mapping):
         return None
     return {
         task: frozenset(id_ for id_ in ids if isinstance(id_, str))
-        for task, ids in told.items()
+        for task, ids in view.items()
         if task in TASKS and isinstance(ids, list)
     }

@@ -20,7 +20,7 @@ from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import PRIVATE, Updates, Values, changes_of
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
-from jglue_app.ui.static_report import Asked
+from jglue_app.ui.static_report import ReportRequest
 from jglue_app.ui.tabs import manage_runs, report_controls, results_matrix, slices, wandb_panel, waterfall
 from jglue_app.ui.tabs.manage_runs import ManageControls
 from jglue_app.ui.tabs.report_controls import ReportControls
@@ -74,7 +74,9 @@ class ResultsTab:
         filters = [self.data, self.tasks, self.protocol, self.against, self.a, self.b, *self.matrix.inputs]
         gr.on(changes_of(filters), refresh, self.inputs, self.outputs, **PRIVATE)
         chosen: set[Block] = {self.protocol, *self.matrix.inputs}
-        self.report.connect(self.state, lambda v: Asked(self.matrix.in_order(v), str(v[self.protocol])[:50]), chosen)
+        self.report.connect(
+            self.state, lambda v: ReportRequest(self.matrix.in_order(v), str(v[self.protocol])[:50]), chosen
+        )
         picked = self.table.select(
             self.pick,
             {self.a, self.b, self.matrix.runs},
