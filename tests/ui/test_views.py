@@ -706,22 +706,25 @@ def verdicts(one: ScoredItem, lang: str = "ja") -> dict[str, tuple[str, str]]:
 def test_the_same_output_is_right_under_some_protocols_and_wrong_under_others() -> None:
     one = answered("1", "entailment", "含意です", (-1.0, -2.0, -3.0))
     assert verdicts(one) == {
-        "official": ("×", "読み取れない"),
+        # The lenient reading finds it.
+        "official": ("△", "読み取れない"),
         # An unreadable answer counts as entailment, which happens to be right. The four-shot protocol scores alike.
-        "wandb-2023": ("○", "entailment"),
+        "wandb-2023": ("？", "entailment · 正解として数える"),
         "stability-jp": ("○", "entailment"),
-        "llm-jp-eval": ("×", "読み取れない"),
-        "swallow-202411": ("×", "読み取れない"),
-        "nejumi-4": ("×", "読み取れない"),
-        "flexeval": ("×", "読み取れない"),
+        "llm-jp-eval": ("？", "読み取れない"),
+        "swallow-202411": ("？", "読み取れない"),
+        "nejumi-4": ("？", "読み取れない"),
+        "flexeval": ("？", "読み取れない"),
         "lm-eval-ja": ("○", "entailment"),
     }
     html = read(html_of([SideView("A", "m", one, judged=everyones(one))]))
     assert (
-        "wandb-2023 2023 年の W&B 評価、読めなければ既定値 ○正解 entailment 読めないので、この採点方法の既定値" in html
+        "wandb-2023 2023 年の W&B 評価、読めなければ既定値 ？読み取れない entailment · 正解として数える "
+        "読めないので、この採点方法の既定値" in html
     )
     assert (
-        "official JGLUE 論文の指標、出力が答えそのものなら正解 ×不正解 読み取れない 出力が答えそのものではない" in html
+        "official JGLUE 論文の指標、出力が答えそのものなら正解 △中身は正解、形だけ誤り 読み取れない "
+        "出力が答えそのものではない" in html
     )
 
 
@@ -770,7 +773,7 @@ def test_a_span_is_shown_with_its_overlap_and_a_choice_with_its_words() -> None:
     assert found["official"] == ("×", "東京 · F1 0.80")
     assert found["flexeval"] == ("×", "東京")
     assert verdicts(row(salt(), "1"))["official"] == ("○", "1 塩")
-    assert verdicts(row(salt(), "塩"))["wandb-2023"] == ("×", "0 砂糖")
+    assert verdicts(row(salt(), "塩"))["wandb-2023"] == ("？", "0 砂糖")
 
 
 def test_what_a_model_has_just_answered_is_shown_like_a_stored_item_without_others_to_go_on_to() -> None:
