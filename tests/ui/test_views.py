@@ -895,7 +895,7 @@ def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written
     data = RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)
     payload = board(report_run(data), None, None, "ja")
     assert [line["title"] for line in payload["notices"]] == ["JNLI", "JNLI"]
-    assert payload["rows"][0]["marks"] == [{"side": "A", "text": "差がない"}]
+    assert payload["rows"][0]["marks"] == [{"side": "A", "text": "基準点と差がない"}]
     text = read(views.render("board", payload))
     assert "正解率 0.400 は、いつも同じ答えを出すときのスコア 0.500 と区別できません。" in text
     assert "対数尤度：正解率 0.500" in text
@@ -912,7 +912,7 @@ def test_a_score_above_the_floor_has_no_mark_and_one_below_says_so() -> None:
         board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, made)), None, None, "ja")["rows"][0]
         for made in (right, wrong)
     ]
-    assert [line["marks"] for line in marks] == [[], [{"side": "A", "text": "届かない"}]]
+    assert [line["marks"] for line in marks] == [[], [{"side": "A", "text": "基準点に届かない"}]]
 
 
 def test_a_ranking_on_the_floor_does_not_mark_the_score_of_the_texts() -> None:
@@ -1419,7 +1419,7 @@ def test_the_next_tokens_are_those_of_each_place_with_what_stands_there_marked()
     assert places["0"]["rows"] == [] and "犬 は先頭" in places["0"]["title"]
     # White space is seen, and what would turn the line around is a sign.
     assert places["1"]["rows"] == [["␣が⏎", "1", "50.0"], ["‹U+202E›", "9", "25.0"]]
-    assert (places["1"]["own"], places["1"]["title"]) == (0, "ここで来やすいと見たトークン（実際は が⏎、50.0%）")
+    assert (places["1"]["own"], places["1"]["title"]) == (0, "ここで出やすいと予測したトークン（実際は が⏎、50.0%）")
     # Of a character of two ids the place of the first; what stands there is not among the likely ones.
     assert (places["2"]["own"], places["2"]["rows"]) == (-1, [["<b>", "7", "100.0"]])
     assert "<0.1%" in places["2"]["title"]
