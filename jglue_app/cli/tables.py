@@ -318,10 +318,12 @@ def print_leaderboard(
     names = ", ".join(TASKS[name].title for name in tasks)
     lines = [f"Ranked under {protocol} by the mean of the main metrics over {names} ({data_kind} data)."]
     if rankings and rankings.rankings:
-        lines.append(
+        line = (
             "A rank is one more than the number of runs on the same items that are shown to be better (paired tests, "
-            "Holm over all pairs); 1–3 are the places a run may have."
         )
+        line += "Holm over all pairs)"
+        spans = any(place.last != place.rank for ranking in rankings.rankings for place in ranking.places.values())
+        lines.append(f"{line}; 1–3 are the places a run may have." if spans else f"{line}.")
     if any(entry.rank is None for entry in entries):
         lines.append("–: no score in one of these subsets, so no rank. --tasks names the subsets that count.")
     print_lines(lines)

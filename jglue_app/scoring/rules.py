@@ -6,7 +6,7 @@ from jglue_app.messages import Joined, Message, mark
 
 RULES = {
     # the readers of `official`
-    "exact": mark("the output as it stands, white space around it aside"),
+    "exact": mark("the output as it is, apart from surrounding white space"),
     "empty": mark("nothing was written"),
     "not_exact": mark("the output is not exactly a legal answer"),
     "same_answer_twice": mark("the prompt asked for the same text for two labels"),

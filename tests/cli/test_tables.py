@@ -426,7 +426,7 @@ def test_what_a_terminal_would_obey_is_spelled_out(capsys: pytest.CaptureFixture
             ),
             [
                 "    nothing read: it holds no number  [official]",
-                "    read as 「3.0」: the output as it stands, white space around it aside  [flexeval]",
+                "    read as 「3.0」: the output as it is, apart from surrounding white space  [flexeval]",
             ],
         ),
     ],

@@ -149,7 +149,7 @@ def test_a_run_is_stopped_by_its_owner_and_by_nobody_else(address: str, table: T
     )
     while not (job.outputs() and job.outputs()[-1]["progress"]):
         time.sleep(0.1)
-    assert stranger.predict(api_name="/stop") == "Nothing of yours is going on."
+    assert stranger.predict(api_name="/stop") == "You have no run going on."
     assert owner.predict(api_name="/stop").startswith("Stopping")
     last = list(job)[-1]
     assert last["state"] == "stopped"

@@ -72,7 +72,8 @@ def test_the_card_shows_both_answers_with_the_share_of_the_gold_answer_and_why_t
     answers = seen.line.partition("正解 entailment （含意）")[2]
     for text in (
         *("A m · 例題なし", "？", "読み取れない", "厳密な読み取り：読み取れない（出力が答えそのものではない）"),
-        *("対数尤度での正解", "58%", "一位", "B m · 例題 3 個", "含意", "正解", "厳密な読み取り：entailment（"),
+        *("正解に付けた確率（選択肢の中で）", "58%", "いちばん高い"),
+        *("B m · 例題 3 個", "含意", "正解", "厳密な読み取り：entailment（"),
     ):
         before, found, answers = answers.partition(text)
         assert found and len(before) < 6, (text, before)
@@ -260,3 +261,14 @@ def test_a_strip_is_a_button_where_there_is_a_list_and_speaks_its_numbers() -> N
     assert (button[""], button["data-jg-filter"], button["data-jg-task"]) == ("button", "all", "jnli")
     assert Seen(card(a, b, links=False)).of("jg-strip")[0][""] == "div"
     assert "A 厳密 0.250、寛容 0.250、対数尤度 1.000 B" in Seen(card(a, b)).line
+
+
+def test_an_answer_that_the_token_limit_cut_says_how_many_tokens_there_were() -> None:
+    # Two tokens each. The right answers of B ended at the limit too, which has cost them nothing.
+    a = nli(*[(EVEN[i % 3], output("どう", ranking(i % 3, 3), "length")) for i in range(30)])
+    b = nli(*[(EVEN[i % 3], output(WORDS[EVEN[i % 3]], finish="length")) for i in range(30)])
+    b = replace(b, spec=SHOTS)
+    first = Seen(card(a, b)).line.partition("1 / ")[0]
+    assert "途中で切れた" in first
+    assert "読み取れない（出力が答えそのものではない） · 2 トークンの上限で打ち切り 正解に付けた確率" in first
+    assert Seen(card(a, b, "en")).line.count("cut at the limit of 2 tokens") == len(Seen(card(a, b)).of("jg-key-item"))

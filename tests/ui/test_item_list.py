@@ -43,7 +43,7 @@ def test_what_many_rows_share_is_sent_once() -> None:
 
 def test_rules_are_explained_in_the_language_of_the_page() -> None:
     ja, en = (dict(items.item_list(A, None, lang)["rules"]) for lang in ("ja", "en"))
-    assert en["exact"] == "the output as it stands, white space around it aside"
+    assert en["exact"] == "the output as it is, apart from surrounding white space"
     assert ja["exact"] == "前後の空白を除き、出力がそのまま答え"
 
 

@@ -131,7 +131,7 @@ def test_an_item_that_somebody_types_is_answered_in_both_formats(lab: Page) -> N
     assert rows.count() == 10
     at_end = rows.first.inner_text()
     side.locator("[data-place='5']").hover()
-    assert title.inner_text().startswith("ここで来やすいと見たトークン")
+    assert title.inner_text().startswith("ここで出やすいと予測したトークン")
     side.locator("h4").hover()
     assert rows.first.inner_text() == at_end
     side.locator("[data-place='0']").click()

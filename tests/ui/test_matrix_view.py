@@ -120,10 +120,10 @@ def test_a_diagram_says_in_which_direction_probabilities_are_wrong_and_what_chan
     shy = of_confidences([0.5] * 40, [True] * 40)
     right = of_confidences([0.75] * 40, [True] * 30 + [False] * 10)
     views_of = calibration_view({"jnli": sure, "marc_ja": shy, "jcommonsenseqa": right}, "en")["diagrams"]
-    assert [one["verdict"].split(" allows")[0].split(":")[0] for one in views_of] == [
-        "Too sure",
-        "Not sure enough",
-        "Within what chance",
+    assert [one["verdict"].split(" this")[0].split(":")[0] for one in views_of] == [
+        "Overconfident",
+        "Underconfident",
+        "Chance can explain",
     ]
     (only,) = views_of[0]["bins"]
     # 200 pixels from the bottom: 0.9 across; a quarter of the way up.

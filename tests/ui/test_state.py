@@ -227,7 +227,7 @@ def test_a_name_that_somebody_gave_is_said_as_it_is_everywhere(state: AppState, 
     id_ = next(iter(state.data("ann", a).items["jnli"]))
     pair = comparison.Pair(a, b)
     run = state.stored("ann", a)
-    contents = Contents(state, "ann", static_report.Asked((a, b)))
+    contents = Contents(state, "ann", static_report.ReportRequest((a, b)))
     for shown in (
         comparison.first_html(state, "ann", pair, "ja"),
         comparison.board_html(state, "ann", pair, "ja", links=False),

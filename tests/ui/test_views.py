@@ -706,22 +706,25 @@ def verdicts(one: ScoredItem, lang: str = "ja") -> dict[str, tuple[str, str]]:
 def test_the_same_output_is_right_under_some_protocols_and_wrong_under_others() -> None:
     one = answered("1", "entailment", "含意です", (-1.0, -2.0, -3.0))
     assert verdicts(one) == {
-        "official": ("×", "読み取れない"),
+        # The lenient reading finds it.
+        "official": ("△", "読み取れない"),
         # An unreadable answer counts as entailment, which happens to be right. The four-shot protocol scores alike.
-        "wandb-2023": ("○", "entailment"),
+        "wandb-2023": ("？", "entailment · 正解として数える"),
         "stability-jp": ("○", "entailment"),
-        "llm-jp-eval": ("×", "読み取れない"),
-        "swallow-202411": ("×", "読み取れない"),
-        "nejumi-4": ("×", "読み取れない"),
-        "flexeval": ("×", "読み取れない"),
+        "llm-jp-eval": ("？", "読み取れない"),
+        "swallow-202411": ("？", "読み取れない"),
+        "nejumi-4": ("？", "読み取れない"),
+        "flexeval": ("？", "読み取れない"),
         "lm-eval-ja": ("○", "entailment"),
     }
     html = read(html_of([SideView("A", "m", one, judged=everyones(one))]))
     assert (
-        "wandb-2023 2023 年の W&B 評価、読めなければ既定値 ○正解 entailment 読めないので、この採点方法の既定値" in html
+        "wandb-2023 2023 年の W&B 評価、読めなければ既定値 ？読み取れない entailment · 正解として数える "
+        "読めないので、この採点方法の既定値" in html
     )
     assert (
-        "official JGLUE 論文の指標、出力が答えそのものなら正解 ×不正解 読み取れない 出力が答えそのものではない" in html
+        "official JGLUE 論文の指標、出力が答えそのものなら正解 △中身は正解、形だけ誤り 読み取れない "
+        "出力が答えそのものではない" in html
     )
 
 
@@ -770,7 +773,7 @@ def test_a_span_is_shown_with_its_overlap_and_a_choice_with_its_words() -> None:
     assert found["official"] == ("×", "東京 · F1 0.80")
     assert found["flexeval"] == ("×", "東京")
     assert verdicts(row(salt(), "1"))["official"] == ("○", "1 塩")
-    assert verdicts(row(salt(), "塩"))["wandb-2023"] == ("×", "0 砂糖")
+    assert verdicts(row(salt(), "塩"))["wandb-2023"] == ("？", "0 砂糖")
 
 
 def test_what_a_model_has_just_answered_is_shown_like_a_stored_item_without_others_to_go_on_to() -> None:
@@ -892,7 +895,7 @@ def test_the_scoreboard_warns_of_floors_and_counts_what_is_known_but_not_written
     data = RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, records)
     payload = board(report_run(data), None, None, "ja")
     assert [line["title"] for line in payload["notices"]] == ["JNLI", "JNLI"]
-    assert payload["rows"][0]["marks"] == [{"side": "A", "text": "差がない"}]
+    assert payload["rows"][0]["marks"] == [{"side": "A", "text": "基準点と差がない"}]
     text = read(views.render("board", payload))
     assert "正解率 0.400 は、いつも同じ答えを出すときのスコア 0.500 と区別できません。" in text
     assert "対数尤度：正解率 0.500" in text
@@ -909,7 +912,7 @@ def test_a_score_above_the_floor_has_no_mark_and_one_below_says_so() -> None:
         board(report_run(RunData(SPEC, {"jnli": asks}, {"jnli": "sample"}, made)), None, None, "ja")["rows"][0]
         for made in (right, wrong)
     ]
-    assert [line["marks"] for line in marks] == [[], [{"side": "A", "text": "届かない"}]]
+    assert [line["marks"] for line in marks] == [[], [{"side": "A", "text": "基準点に届かない"}]]
 
 
 def test_a_ranking_on_the_floor_does_not_mark_the_score_of_the_texts() -> None:
@@ -1416,7 +1419,7 @@ def test_the_next_tokens_are_those_of_each_place_with_what_stands_there_marked()
     assert places["0"]["rows"] == [] and "犬 は先頭" in places["0"]["title"]
     # White space is seen, and what would turn the line around is a sign.
     assert places["1"]["rows"] == [["␣が⏎", "1", "50.0"], ["‹U+202E›", "9", "25.0"]]
-    assert (places["1"]["own"], places["1"]["title"]) == (0, "ここで来やすいと見たトークン（実際は が⏎、50.0%）")
+    assert (places["1"]["own"], places["1"]["title"]) == (0, "ここで出やすいと予測したトークン（実際は が⏎、50.0%）")
     # Of a character of two ids the place of the first; what stands there is not among the likely ones.
     assert (places["2"]["own"], places["2"]["rows"]) == (-1, [["<b>", "7", "100.0"]])
     assert "<0.1%" in places["2"]["title"]

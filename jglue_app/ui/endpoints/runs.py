@@ -96,7 +96,7 @@ def _stop(state: AppState) -> Callable[..., Any]:
 
         job = state.jobs.latest(visitor_id(request), kind)
         if job is None or not job.active:
-            return "Nothing of yours is going on."
+            return "You have no run going on."
         state.jobs.stop(job)
         return "Stopping. What is finished is kept; the same call again goes on from there."
 

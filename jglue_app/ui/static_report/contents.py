@@ -83,17 +83,10 @@ class Contents:
         self.state, self.owner, self.request = state, owner, request
         self.pairs = request.pairs
         self.runs = {
-<<<<<<< HEAD
-            name: Read(
-                _with_names(state.stored(owner, name)),
-                state.data(owner, name, asked.items),
-                state.judged(owner, name, asked.protocol, asked.items),
-=======
             name: ReportedRun(
-                state.stored(owner, name),
+                _with_names(state.stored(owner, name)),
                 state.data(owner, name, request.items),
                 state.judged(owner, name, request.protocol, request.items),
->>>>>>> w20-f5
                 comparison.marks_of(state, owner, name),
             )
             for name in request.names
@@ -139,12 +132,7 @@ class Contents:
 
     def labels(self, lang: str) -> dict[str, str]:
         """Run → what it is called; where two would be called the same, with what tells them apart."""
-<<<<<<< HEAD
-        return labels_of({name: self.runs[name].run for name in self.asked.names}, lang)
-=======
-        labels = distinct_labels({name: read.run for name, read in self.runs.items()})
-        return {name: run_label_text(labels[name], lang) for name in self.request.names}
->>>>>>> w20-f5
+        return labels_of({name: self.runs[name].run for name in self.request.names}, lang)
 
     def first_html(self, pair: int, lang: str) -> str:
         """The first card: one sentence, items that show why it holds, and a strip for each subset."""
@@ -250,17 +238,3 @@ def last_part(text: str) -> str:
     plain = text.replace("\\", "/").rstrip("/")
     is_path = plain.startswith(("/", "./", "../", "~")) or plain[1:3] == ":/" or plain.count("/") > 1
     return plain.rpartition("/")[2] if is_path else text
-<<<<<<< HEAD
-=======
-
-
-def paths_in(runs: Mapping[str, ReportedRun]) -> Sequence[str]:
-    """Paths of this machine that texts of the runs may name, the longest first."""
-    folders = [read.run.path.absolute() for read in runs.values()]
-    # A short path, such as /tmp, may well be a model's own words.
-    paths = {str(path) for run in folders for path in (run, run.parent) if len(path.parts) > 3}
-    for read in runs.values():
-        model = read.data.spec.model
-        paths |= {text for text in (model.id, model.adapter or "") if text and last_part(text) != text}
-    return sorted(paths, key=len, reverse=True)
->>>>>>> w20-f5

@@ -23,11 +23,7 @@ from jglue_app.results.showcase import SHIPPED
 from jglue_app.settings import Settings
 from jglue_app.ui import views
 from jglue_app.ui.state import AppState
-<<<<<<< HEAD
-from jglue_app.ui.static_report.contents import BLOCK_SIZE, Asked, Contents
-=======
-from jglue_app.ui.static_report.contents import BLOCK_SIZE, Contents, ReportRequest, last_part, paths_in
->>>>>>> w20-f5
+from jglue_app.ui.static_report.contents import BLOCK_SIZE, Contents, ReportRequest
 from jglue_app.ui.static_report.matrix import item_matrix_value, score_matrix_html
 from jglue_app.ui.static_report.shared_values import SharedValues
 from jglue_app.ui.static_report.template_script import labels_used, translate
@@ -55,14 +51,8 @@ def report_html(state: AppState, owner: str, request: ReportRequest, made: datet
         StoreError: one of the runs is gone.
         UnknownNameError: no such protocol.
     """
-<<<<<<< HEAD
-    contents = Contents(state, owner, asked)
-    values = SharedValues()
-=======
     contents = Contents(state, owner, request)
-    clean = _cleaner(paths_in(contents.runs))
-    values = SharedValues(clean)
->>>>>>> w20-f5
+    values = SharedValues()
     contents.add_items(values)
     head = values.add(*(_head(contents, lang) for lang in LANGUAGES))
     script = _script()

@@ -120,7 +120,7 @@ def _line(
         "paired": len(reports) > 1,
         "difference": number(difference.value, sign=True) if difference else "–",
         "interval": interval(difference, sign=True),
-        "verdict": word(f"verdict_{verdict}", lang),
+        "verdict": word("verdict_same" if _is_same(difference) else f"verdict_{verdict}", lang),
         "verdict_class": f"jg-verdict-{verdict}",
         "floor": number(main.floor),
         "test": _test(main, lang),
@@ -128,6 +128,11 @@ def _line(
             {"side": side.upper(), "text": _detail(by_reading, side, report, lang)} for side, report in sides if report
         ],
     }
+
+
+def _is_same(difference: Estimate | None) -> bool:
+    """Whether both scores are equal whichever items are drawn, so that no number of items would tell them apart."""
+    return difference is not None and difference.value == difference.low == difference.high == 0
 
 
 def _cell(row: ScoreRow | None, side: str) -> dict[str, str]:
@@ -146,7 +151,12 @@ def _test(row: ScoreRow, lang: str) -> str:
     if difference is None or difference.p_holm is None:
         return ""
     text = f"p {p_text(difference.p_holm)}"
-    if difference.verdict in ("a", "b") or difference.needed is None or difference.needed <= difference.difference.n:
+    if (
+        difference.verdict in ("a", "b")
+        or _is_same(difference.difference)
+        or difference.needed is None
+        or difference.needed <= difference.difference.n
+    ):
         return text
     return f"{text} · {word('needed', lang).format(count_text(difference.needed))}"
 

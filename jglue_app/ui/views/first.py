@@ -124,7 +124,7 @@ def _answer(row: ScoredItem | None, lang: str) -> dict[str, Any]:
     read = judgement.strict if judgement.strict.value is not None else judgement.lenient
     return answer | {
         "raw": excerpt(output.text, read.span, row.record.prompt.thought),
-        "read": _reading(row, lang),
+        "read": " · ".join(filter(None, (_reading(row, lang), _cut(row, lang)))),
     }
 
 
@@ -135,6 +135,14 @@ def _reading(row: ScoredItem, lang: str) -> str:
         return ""
     value = word("no_reading", lang) if strict.value is None else short(str(strict.value), 30)
     return named(word("reading_strict", lang), bracketed(value, reading_rule(strict.rule, lang), lang), lang)
+
+
+def _cut(row: ScoredItem, lang: str) -> str:
+    """That the token limit ended an answer that did not come out right; empty otherwise."""
+    output = row.record.output
+    if output is None or output.finish != "length" or not output.new_tokens or row.judgement.outcome == "correct":
+        return ""
+    return word("finish_length_at", lang).format(f"{output.new_tokens:,}")
 
 
 def excerpt(text: str, span: tuple[int, int] | None, opened: str = "") -> list[dict[str, Any]]:

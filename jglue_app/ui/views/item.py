@@ -363,16 +363,17 @@ def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]
         return cell | {"mark": "－", "class": "none", "value": word(text, lang)}
     scores = judgement.scores
     score = scores.get("exact_match", scores.get("accuracy", max(scores.values(), default=None)))
-    if isinstance(item.gold, float):
-        mark, kind = ("？", "unreadable") if judgement.strict.value is None else ("", "number")
-    else:
-        mark, kind = ("○", "correct") if score == 1.0 else ("×", "wrong")
-    f1 = judgement.scores.get("f1")
+    mark, kind = MARKS[judgement.outcome], str(judgement.outcome)
+    if isinstance(item.gold, float) and judgement.strict.value is not None:
+        mark, kind = "", "number"  # No number is right or wrong by itself.
+    f1 = scores.get("f1")
     value = _value(judgement.strict.value, item, lang)
+    if mark and score == 1.0 and judgement.outcome != "correct":
+        value += f" · {word('counted_right', lang)}"  # A default for what cannot be read may hit the gold answer.
     return cell | {
         "mark": mark,
         "class": kind,
-        "name": word("right" if mark == "○" else "wrong_short", lang) if mark in "○×" and mark else "",
+        "name": word(f"outcome_{judgement.outcome}", lang) if mark else "",
         "value": value + (f" · F1 {f1:.2f}" if f1 is not None else ""),
         "because": reading_rule(judgement.strict.rule, lang),
     }
