@@ -23,7 +23,7 @@ from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, only, only_j
 from jglue_app.scoring.payment import paid_for
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import SHARES, is_cosine, is_right
-from jglue_app.scoring.report import READINGS, has_score, report_judged
+from jglue_app.scoring.report import READINGS, has_score, report_judged, task_report
 from jglue_app.scoring.types import (
     Comparison,
     Cost,
@@ -33,6 +33,7 @@ from jglue_app.scoring.types import (
     PairedTest,
     Report,
     ScoringProtocol,
+    TaskReport,
 )
 from jglue_app.tasks import TASKS
 from jglue_app.types import RunData, Task
@@ -80,6 +81,7 @@ def compare_runs(
         for reading in READINGS
     }
     left, right = report_judged(a, scoring, rows_a), report_judged(b, scoring, rows_b)
+    shared = _common((a, left), (b, right), pairs, scoring)
     flips = {name: _all_flips(TASKS[name], p, scoring) for name, p in pairs.items()}
     costs = _cost(a), _cost(b)
     return Comparison(
@@ -92,7 +94,31 @@ def compare_runs(
         {name: by_reading for name, by_reading in flips.items() if by_reading},
         (costs[0], costs[1]) if costs[0] and costs[1] else None,
         agreements(a, b),
+        shared,
     )
+
+
+def _common(
+    a: tuple[RunData, Report],
+    b: tuple[RunData, Report],
+    pairs: Mapping[str, list[tuple[ScoredItem, ScoredItem]]],
+    protocol: ScoringProtocol,
+) -> tuple[Report, Report]:
+    """Both reports over the items that the main difference of each subset rests on, without the other subsets."""
+    tasks: tuple[dict[str, TaskReport], dict[str, TaskReport]] = ({}, {})
+    for name, found in pairs.items():
+        task = TASKS[name]
+        both = _both(task, found, "strict", protocol) or _both(task, found, "choose", protocol)
+        if not both:
+            continue
+        for at, (data, report) in enumerate((a, b)):
+            whole = report.tasks[name]
+            if len(both) < whole.n:
+                rows = [pair[at] for pair in both]
+                items = {row.item.id: data.items[name][row.item.id] for row in rows}
+                whole = task_report(data, protocol, task, whole.source, rows, items)
+            tasks[at][name] = whole
+    return replace(a[1], tasks=tasks[0]), replace(b[1], tasks=tasks[1])
 
 
 def _all_flips(task: Task, pairs: list[tuple[ScoredItem, ScoredItem]], protocol: ScoringProtocol) -> dict[str, Flips]:
@@ -156,14 +182,6 @@ def main_difference(
     return None
 
 
-def main_difference_in(comparison: Comparison, task: str) -> Difference | None:
-    """A subset's difference in a comparison that was made, of its main metric: of the strict reading, else of the
-    ranking; None where there is no number."""
-    metrics = comparison.differences.get(task) or comparison.choose.get(task) or {}
-    first = next(iter(metrics.values()), None)
-    return first if first is not None and first.difference.value is not None else None
-
-
 def _differences(
     task: Task,
     pairs: list[tuple[ScoredItem, ScoredItem]],
@@ -172,13 +190,7 @@ def _differences(
     names: Sequence[str] | None = None,
 ) -> dict[str, Difference]:
     """Metric → difference, of all metrics of the subset or those that are named."""
-
-    def usable(row: ScoredItem) -> bool:
-        return _has(reading, row, protocol) and (
-            reading == "choose" or task.kind != "score" or is_readable(row, reading)
-        )
-
-    both = [(x, y) for x, y in pairs if usable(x) and usable(y)]
+    both = _both(task, pairs, reading, protocol)
     if not both or (reading == "lenient" and not protocol.lenient):
         return {}
     left, right = [x for x, _ in both], [y for _, y in both]
@@ -186,8 +198,21 @@ def _differences(
     for name in protocol.metrics[task.name] if names is None else names:
         test = _test(name, task, left, right, reading)
         a, b = (estimate(name, task, rows, reading) for rows in (left, right))
-        out[name] = _difference(a, b, test)
+        out[name] = replace(_difference(a, b, test), reading=reading)
     return out
+
+
+def _both(
+    task: Task, pairs: Sequence[tuple[ScoredItem, ScoredItem]], reading: str, protocol: ScoringProtocol
+) -> list[tuple[ScoredItem, ScoredItem]]:
+    """The pairs in which both sides have a score by this reading."""
+
+    def usable(row: ScoredItem) -> bool:
+        return _has(reading, row, protocol) and (
+            reading == "choose" or task.kind != "score" or is_readable(row, reading)
+        )
+
+    return [(x, y) for x, y in pairs if usable(x) and usable(y)]
 
 
 def _test(name: str, task: Task, left: list[ScoredItem], right: list[ScoredItem], reading: str) -> PairedTest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jglue_app.messages import Joined, Message, mark
+from jglue_app.scoring.metric_names import scored_metric
 from jglue_app.scoring.standing import Gap, Standing
 from jglue_app.scoring.types import Difference, TaskReport
 from jglue_app.tasks import TASKS
@@ -114,16 +115,29 @@ def scores(standing: Standing, side: str) -> Message:
     return Message("In this run {score} is {value} ({task}, {n} items)", **facts)
 
 
-def no_difference() -> Message:
+def no_difference(ranked: bool = False) -> Message:
+    """Of scores in general, or of rankings alone where only those can be compared."""
+    if ranked:
+        return Message("The answers that A and B rank first show no clear difference in score")
     return Message("These items show no clear difference between A and B")
 
 
-def same_scores(changed: int, n: int) -> Message:
-    """Both have the same scores, though answers may differ; `n` is 0 where answers are not compared."""
-    if changed or not n:
-        other = Message("their answers differ on {changed} of {n} items", changed=changed, n=n) if n else None
-        return joined(Message("A and B have the same scores"), other)
+def same_scores(changed: int, n: int, on: Sequence[str] = ()) -> Message:
+    """Both have the same scores, though answers may differ.
+
+    Args:
+        changed, n: how many of the answers differ; `n` is 0 where they are not compared.
+        on: the subsets, where those are not all.
+    """
+    if changed or not n or on:
+        other = Message("their answers differ on {changed} of {n} items", changed=changed, n=n) if changed else None
+        same = Message("A and B have the same scores on {tasks}", tasks=titles(on)) if on else None
+        return joined(same or Message("A and B have the same scores"), other)
     return Message("A and B have the same scores and give the same answers.")
+
+
+def no_main_difference() -> Message:
+    return Message("The main scores of A and B show no clear difference")
 
 
 def nothing_in_common() -> Message:
@@ -138,6 +152,11 @@ def not_covered(protocol: str, names: Sequence[str]) -> Message:
 
 def no_answers() -> Message:
     return Message("No item has an answer yet.")
+
+
+def failed(counts: Sequence[int]) -> Message:
+    """That every item of every run ended in an error."""
+    return Message("All items failed ({n} in all): see the list of items for the errors.", n=f"{sum(counts):,}")
 
 
 def not_scored(protocol: str) -> Message:
@@ -216,6 +235,32 @@ def _ranked(gap: Gap) -> str:
 def undecided_on(names: Sequence[str]) -> Message:
     """That nothing can be said elsewhere."""
     return Message("on {tasks} the items show no clear difference", tasks=titles(names))
+
+
+def all_failed(side: str, n: int) -> Message:
+    """That the other side has nothing but errors."""
+    return Message("all items of {side} failed ({n} in all; the list of items has the errors)", side=side, n=f"{n:,}")
+
+
+def writes_worse(side: str, text: float) -> Message:
+    """That the side that ranks better has written worse answers to the same items."""
+    return Message("the written answers of {side} score only {value}", side=side, value=_number(text))
+
+
+def beside(task: str, metric: str, difference: Difference) -> Message:
+    """A clear difference of another score than the main one."""
+    a, b = _numbers(difference)
+    facts = {"metric": Message(scored_metric(metric)), "a": a, "b": b, "task": TASKS[task].title}
+    if difference.reading == "choose":
+        return Message("for the answers ranked first, {metric} on {task} is {a} for A and {b} for B", **facts)
+    if difference.reading == "lenient":
+        return Message("read leniently, {metric} on {task} is {a} for A and {b} for B", **facts)
+    return Message("{metric} on {task} is {a} for A and {b} for B", **facts)
+
+
+def few_in_common(n: int) -> Message:
+    """That a verdict is impossible."""
+    return Message("they have answers to only {n} of the same items", n=n)
 
 
 def needs_items(task: str, difference: Difference, needed: int) -> Message:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jglue_app.messages import Message, mark
-from jglue_app.scoring.comparison import main_difference_in
 from jglue_app.scoring.headline_words import titles
 from jglue_app.scoring.judged import SHAPELESS
 from jglue_app.scoring.standing import floor_of, widest_gap
@@ -90,7 +89,7 @@ def _won(comparison: Comparison) -> dict[str, list[str]]:
     """Verdict → the subsets that have it, by each one's main metric."""
     won: dict[str, list[str]] = {"a": [], "b": [], "undecided": []}
     for name in comparison.a.tasks:
-        if difference := main_difference_in(comparison, name):
+        if difference := comparison.main(name):
             won[difference.verdict].append(name)
     return won
 

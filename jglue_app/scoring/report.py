@@ -13,11 +13,12 @@ from jglue_app.scoring.floors import constant_floors, default_floors
 from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, knows_answer
 from jglue_app.scoring.payment import paid_for
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.common import best_choice, is_cosine
+from jglue_app.scoring.protocols.common import best_choice, is_cosine, is_right
 from jglue_app.scoring.protocols.judging import is_scored
 from jglue_app.scoring.protocols.official import JSTS_MIDDLE
 from jglue_app.scoring.types import (
     Estimate,
+    RankingGain,
     Report,
     Rules,
     ScoringProtocol,
@@ -46,7 +47,7 @@ def report_run(data: RunData, protocol: str = "official", judged: Judged | None 
 
 def report_judged(data: RunData, protocol: ScoringProtocol, judged: Judged) -> Report:
     tasks = {
-        name: _task_report(data, protocol, TASKS[name], data.sources[name], list(rows.values()), data.items[name])
+        name: task_report(data, protocol, TASKS[name], data.sources[name], list(rows.values()), data.items[name])
         for name, rows in judged.items()
     }
     covered = [name for name in tasks if name in protocol.metrics]
@@ -74,7 +75,7 @@ def main_metric(report: TaskReport, protocol: str) -> Estimate:
     return (report.metrics.get(names[0]) or report.choose.get(names[0]) or NO_DATA) if names else NO_DATA
 
 
-def _task_report(
+def task_report(
     data: RunData,
     protocol: ScoringProtocol,
     task: Task,
@@ -82,6 +83,7 @@ def _task_report(
     rows: list[ScoredItem],
     asked_items: Mapping[str, Item],
 ) -> TaskReport:
+    """Every score of some of a run's rows of one subset; `asked_items` are the items that it was to answer."""
     metrics = protocol.metrics.get(task.name, ())
     rules = protocol.rules.get(task.name)
     not_scored = sum(not is_scored(rules, item) for item in asked_items.values()) if rules else 0
@@ -111,6 +113,7 @@ def _task_report(
         floors=constant_floors(protocol, task, items) if metrics else {},
         default_floors=default_floors(protocol, task, items) if metrics else {},
         knows=None if task.name in protocol.ranked else _knows(task, rows),
+        gain=_gain(protocol, task, rows),
         unscored="" if scored or choosing else _why_unscored(protocol, task, rows),
     )
     luck = sum(_is_unreadable(r) and 1.0 in r.judgement.scores.values() for r in scored)
@@ -180,6 +183,25 @@ def _knows(task: Task, rows: list[ScoredItem]) -> int | None:
         return None
     known = [known for row in rows if (known := knows_answer(row)) is not None]
     return sum(known) if known else None
+
+
+def _gain(protocol: ScoringProtocol, task: Task, rows: Sequence[ScoredItem]) -> RankingGain | None:
+    """What the ranking scores beside the text, over the items that have both."""
+    if task.kind != "choice" or task.name in protocol.ranked or not protocol.lenient:
+        return None
+    both = [row for row in rows if has_score(row, protocol) and row.judgement.choice is not None]
+    names = protocol.metrics.get(task.name, ())
+    if not both or not names:
+        return None
+    text = [row.judgement.scores.get("accuracy", max(row.judgement.scores.values(), default=0.0)) for row in both]
+    ranked = [float(is_right(row.item, row.judgement.choice)) for row in both]
+    return RankingGain(
+        names[0],
+        estimate(names[0], task, both, "strict"),
+        estimate(names[0], task, both, "choose"),
+        constant_floors(protocol, task, [row.item for row in both]).get(names[0], 0.0),
+        significance.mcnemar(text, ranked),
+    )
 
 
 def scores_of(task: Task, rules: Rules, rows: list[ScoredItem]) -> dict[str, Estimate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jglue_app.scoring.comparison import MIN_PAIRED
@@ -11,6 +12,7 @@ from jglue_app.scoring.types import Estimate, Report, TaskReport
 
 MIN_GAP = 0.15
 """A ranking that is this much above the text of the same answers is worth a sentence."""
+SIGNIFICANT = 0.05
 FLOOR_NOTICES = ("on_floor_default", "on_floor_constant", "below_floor", "no_correlation")
 """Kinds of notices that say that a score is no better than a floor."""
 
@@ -54,17 +56,33 @@ class Gap:
         return self.ranked - self.text
 
 
-def standings(report: Report) -> dict[str, Standing]:
-    """Subset → where its main score stands, for every subset that has one."""
+def standings(report: Report, readings: Mapping[str, str] | None = None) -> dict[str, Standing]:
+    """Subset → where its main score stands, for every subset that has one.
+
+    Args:
+        report: the scores.
+        readings: subset → the reading whose score is meant, for the subsets that are meant; None for the main one of
+            each.
+    """
     out = {}
     for name, task in report.tasks.items():
-        estimate = main_metric(task, report.protocol)
+        if readings is not None and name not in readings:
+            continue
+        reading, metric = readings[name] if readings else "", _metric(task)
+        ranked = reading == "choose" and bool(task.choose)
+        estimate = next(iter(task.choose.values())) if ranked else main_metric(task, report.protocol)
         if estimate.value is None:
             continue
-        kind = floor_of(task)
-        metric = _metric(task)
+        kind = floor_of(task, metric, reading)
         floors = task.default_floors if kind == "on_floor_default" else task.floors
-        out[name] = Standing(name, _what(task, report.protocol), estimate, estimate.value, kind, floors.get(metric))
+        out[name] = Standing(
+            name,
+            "ranking" if ranked else _what(task, report.protocol),
+            estimate,
+            estimate.value,
+            kind,
+            floors.get(metric),
+        )
     return out
 
 
@@ -82,15 +100,24 @@ def floor_of(task: TaskReport, metric: str = "", reading: str = "") -> str:
 
 def widest_gap(report: Report) -> Gap | None:
     """The subset in which the text falls furthest behind the ranking of the same answers, if that is far."""
-    gaps = []
-    for name in knowing(report):
-        task = report.tasks[name]
-        metric, estimate = next(iter(task.choose.items()))
-        text, ranked = main_metric(task, report.protocol).value, estimate.value
-        if task.metrics and text is not None and ranked is not None:
-            gaps.append(Gap(name, metric, text, ranked))
-    widest = max(gaps, key=lambda gap: (gap.size, gap.task), default=None)
-    return widest if widest is not None and widest.size >= MIN_GAP else None
+    gaps = [gap for name in report.tasks if (gap := gap_of(report, name))]
+    return max(gaps, key=lambda gap: (gap.size, gap.task), default=None)
+
+
+def gap_of(report: Report, name: str) -> Gap | None:
+    """How far a subset's text falls behind the ranking, if that is far, shown by a test, and of the same items.
+
+    The ranking has to be better than a constant answer, and every item of the main score has to have one.
+    """
+    task = report.tasks[name]
+    gain = task.gain
+    if gain is None or gain.text.value is None or gain.ranked.value is None or gain.ranked.low is None:
+        return None
+    same_items = gain.text.n == main_metric(task, report.protocol).n >= MIN_PAIRED
+    if not task.metrics or not same_items or gain.ranked.low <= gain.floor or gain.p >= SIGNIFICANT:
+        return None
+    gap = Gap(name, gain.metric, gain.text.value, gain.ranked.value)
+    return gap if gap.size >= MIN_GAP else None
 
 
 def knowing(report: Report) -> list[str]:

@@ -90,6 +90,19 @@ class PairedTest:
 
 
 @dataclass(frozen=True, slots=True)
+class RankingGain:
+    """What the answers ranked first score beside the written ones, over the items that have both."""
+
+    metric: str
+    text: Estimate
+    ranked: Estimate
+    floor: float
+    """What the best constant answer scores on these items."""
+    p: float
+    """Two-sided, by McNemar's exact test of right or wrong in either."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskReport:
     """The scores of one run on one subset under one protocol."""
 
@@ -122,6 +135,8 @@ class TaskReport:
     knows: int | None = None
     """Items whose gold answer has the highest log-likelihood although the generated text is in the wrong form,
     unreadable, cut off or empty; None unless both were asked for."""
+    gain: RankingGain | None = None
+    """None unless the protocol scores the text and some items have a ranking too."""
     notices: tuple[Notice, ...] = ()
     """What a reader of these scores has to know."""
     unscored: str = ""
@@ -192,6 +207,8 @@ class Difference:
     """See `PairedTest.test`."""
     needed: int | None = None
     """Items needed to tell a difference of this size with 80 % power; None when the two do not differ."""
+    reading: str = "strict"
+    """Of which reading both scores are: `strict`, `lenient` or `choose`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +344,14 @@ class Comparison:
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     """Task → how far log-probabilities and texts are the same; no entry where there is nothing to compare. It depends
     on no protocol."""
+    common: tuple[Report, Report] | None = None
+    """Both reports over just the items that the difference of each subset's main metric rests on; see `main`."""
+
+    def main(self, task: str) -> Difference | None:
+        """Of a subset's main metric: of the strict reading, else of the ranking. None if there is no number."""
+        metrics = self.differences.get(task) or self.choose.get(task) or {}
+        first = next(iter(metrics.values()), None)
+        return first if first is not None and first.difference.value is not None else None
 
 
 @dataclass(frozen=True, slots=True)

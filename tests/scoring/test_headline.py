@@ -11,7 +11,7 @@ from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.headline import Headline, headline
 from jglue_app.scoring.model_change import change_between
 from jglue_app.scoring.report import report_run
-from jglue_app.types import Decoding, Item, ModelSpec, Output, Prompt, PromptSpec, Record, RunData, RunSpec
+from jglue_app.types import Decoding, Item, ModelSpec, Output, Prompt, PromptSpec, Record, RunData, RunError, RunSpec
 from tests.scoring.test_insights import EVEN, WORDS, good, ranking, reviews, with_ranking
 from tests.scoring.test_report import SPEC, joined, nli, output, pairs, squad, sts
 
@@ -289,3 +289,99 @@ def test_runs_of_embeddings_are_told_by_their_correlations() -> None:
 )
 def test_what_differs_is_named_where_the_model_is_the_same(a: RunSpec, b: RunSpec, text: str | None) -> None:
     assert change_between(a, b) == text
+
+
+# --- one reading, and the same items ----------------------------------------------------------------------
+
+
+def written_and_ranked(n: int, right: int, ranked: int, *, text: bool = True, failed: int = 0) -> RunData:
+    """JNLI: the first of `n` items written right (or without a text), the first ranked right, the last ones failed."""
+    rows = []
+    for i in range(n):
+        best = ranking((i + (i >= ranked)) % 3, 3)
+        said = WORDS[EVEN[i % 3]] if i < right else "？"
+        rows.append((EVEN[i % 3], output(said, best) if text else output(None, best, "scored")))
+    run = nli(*rows)
+    broken = (
+        [replace(r, output=None, error=RunError("model", "x")) for r in run.records[n - failed :]] if failed else []
+    )
+    return replace(run, records=[*run.records[: n - failed], *broken])
+
+
+def test_where_only_rankings_can_be_compared_the_sentence_is_about_rankings() -> None:
+    # A has no text, and ranks 10 of 30 right; B writes none right, and ranks all right.
+    found = of_pair(written_and_ranked(30, 0, 10, text=False), replace(written_and_ranked(30, 0, 30), spec=OTHER))
+    assert found.sentence == (
+        "B is better: the score of the answers ranked first is 1.00, against 0.33 for A (JNLI, 30 items), but the "
+        "written answers of B score only 0.00."
+    )
+    # What B writes is no part of a comparison of equal rankings.
+    found = of_pair(written_and_ranked(30, 0, 10, text=False), replace(written_and_ranked(30, 30, 10), spec=OTHER))
+    assert found.sentence == "The answers that A and B rank first show no clear difference in score."
+
+
+def test_floor_and_form_are_of_the_items_that_both_have_answered() -> None:
+    # B has answered the first 12 of 45, none right. A has just those right: 1.00 of 12, above a third, though 0.27 of
+    # all 45 is not.
+    a = written_and_ranked(45, 12, 0)
+    b = written_and_ranked(45, 0, 0, failed=33)
+    found = of_pair(a, replace(b, spec=OTHER))
+    assert (
+        found.sentence == "A is better: the score of the written answers is 1.00, against 0.00 for B (JNLI, 12 items)."
+    )
+    # A ranks none of the 12 right: that it would have the others right is no loss on form.
+    lost = replace(written_and_ranked(45, 0, 45), spec=OTHER)
+    of_twelve = written_and_ranked(45, 12, 12, failed=33)
+    assert "ranks the right answer first for 100%" in of_pair(lost, of_twelve).sentence
+    wrong = [
+        replace(r, output=replace(r.output, choice_logprobs=ranking((i + 1) % 3, 3)))
+        for i, r in enumerate(lost.records[:12])
+        if r.output
+    ]
+    assert of_pair(replace(lost, records=[*wrong, *lost.records[12:]]), of_twelve).sentence == (
+        "B is better: the score of the written answers is 1.00, against 0.00 for A (JNLI, 12 items)."
+    )
+
+
+def test_a_gap_needs_a_test_and_a_ranking_of_every_item() -> None:
+    # 7 of 10 written, 9 ranked: 2 · ½² = 0.5. 30 written and 45 ranked of 45: 2 · ½¹⁵.
+    assert of_one(written_and_ranked(10, 7, 9)).kind == "score"
+    assert of_one(written_and_ranked(45, 30, 45)).kind == "gap"
+    some = written_and_ranked(45, 30, 45)
+    first, *others = some.records
+    assert first.output is not None
+    unranked = [replace(first, output=replace(first.output, choice_logprobs=None)), *others]
+    assert of_one(replace(some, records=unranked)).kind == "score"
+
+
+def test_the_same_scores_are_those_of_all_items_and_of_every_metric() -> None:
+    one = written_and_ranked(30, 30, 30)
+    failed = replace(written_and_ranked(30, 30, 30, failed=29), spec=OTHER)
+    assert of_pair(one, failed).sentence == (
+        "These items show no clear difference between A and B: they have answers to only 1 of the same items."
+    )
+    more = joined(one, reviews(*["肯定"] * 20))
+    assert of_pair(more, replace(one, spec=OTHER)).sentence == "A and B have the same scores on JNLI."
+    # No answer is the gold one. Of B's 4 characters 2 are: F1 2 · ½ · 1 / 1.5 = 0.67.
+    spans = [f"{chr(0x4E00 + i)}{chr(0x4F00 + i)}" for i in range(20)]
+    a = squad({f"ん{chr(0x5000 + i)}": (s,) for i, s in enumerate(spans)})
+    b = squad({f"{s}んん": (s,) for s in spans})
+    assert of_pair(a, replace(b, spec=OTHER)).sentence == (
+        "The main scores of A and B show no clear difference, but character F1 on JSQuAD is 0.00 for A and 0.67 for B."
+    )
+
+
+def test_runs_without_a_common_item_and_runs_of_errors_say_so() -> None:
+    whole = good()
+    halves = [
+        replace(whole, items={"jnli": dict(list(whole.items["jnli"].items())[part])}, records=whole.records[part])
+        for part in (slice(0, 15), slice(15, 30))
+    ]
+    found = of_pair(halves[0], replace(halves[1], spec=OTHER))
+    assert found.sentence == "A and B have no item in common that both have a score for."
+    broken = written_and_ranked(30, 0, 0, failed=30)
+    assert of_one(broken).sentence == "All items failed (30 in all): see the list of items for the errors."
+    assert of_pair(whole, replace(broken, spec=OTHER)).sentence == (
+        "A: the score of the written answers is 1.00 (JNLI, 30 items), but all items of B failed (30 in all; the list "
+        "of items has the errors)."
+    )

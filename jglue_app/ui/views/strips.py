@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from jglue_app.messages import listed, word
-from jglue_app.scoring.comparison import main_difference_in
 from jglue_app.scoring.report import main_metric
 from jglue_app.scoring.scoreboard import number
 from jglue_app.scoring.standing import standings
@@ -110,5 +109,5 @@ def _verdict(name: str, a: Report, b: Report | None, comparison: Comparison | No
         if name not in a.tasks or main_metric(a.tasks[name], a.protocol).value is None:
             return "none"
         return _over_floor(name, a)
-    difference = main_difference_in(comparison, name)
+    difference = comparison.main(name)
     return difference.verdict if difference else "none"
