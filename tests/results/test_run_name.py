@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,9 @@ def test_a_name_is_on_one_line_and_kept_with_the_run(run: Path) -> None:
         ("turned \u202etxet", "", r"has U\+202E"),
         ("hidden\u200btext", "", r"has U\+200B"),
         ("half \ud800", "", r"has U\+D800"),
+        ("a\u200bb", "", r"has U\+200B"),
+        ("", "tag \U000e0041", r"has U\+E0041"),
+        ("\u2800", "", r"has U\+2800"),
     ],
 )
 def test_what_cannot_be_a_name_is_refused(run: Path, name: str, description: str, sentence: str) -> None:
@@ -126,3 +131,28 @@ def test_runs_of_one_label_say_in_what_they_differ(tmp_path: Path) -> None:
     write_name(library.runs_dir / "run-1", "別名")
     named = {run.name: run for run in library.all()}
     assert distinct_labels(named) == {"run-0": label, "run-1": "別名"}
+
+
+def test_both_of_two_changes_at_the_same_time_are_kept(run: Path) -> None:
+    def change(number: int) -> None:
+        if number % 2:
+            write_name(run, name=f"n{number}")
+        else:
+            write_name(run, description=f"d{number}")
+
+    for _ in range(3):
+        write_name(run, "", "")
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(change, range(16)))
+        found = read_name(run)
+        assert found.name.startswith("n") and found.description.startswith("d")
+    assert sorted(path.name for path in run.glob("about*")) == ["about.json"]
+
+
+def test_a_name_of_an_earlier_version_is_read_and_a_pipe_is_not_waited_for(run: Path) -> None:
+    (run / "about.json").write_text(json.dumps({"name": "a\u200bb"}), "utf-8")
+    assert read_name(run) == RunName("a\u200bb")
+    assert write_name(run, description="説明") == RunName("a\u200bb", "説明")
+    (run / "about.json").unlink()
+    os.mkfifo(run / "about.json")
+    assert read_name(run) == UNNAMED

@@ -9,6 +9,7 @@ from __future__ import annotations
 from gradio.events import api
 
 from jglue_app.ui.endpoints import audit, lab, runs, stored
+from jglue_app.ui.endpoints.given import typed
 from jglue_app.ui.state import AppState
 
 
@@ -20,5 +21,6 @@ def build(state: AppState) -> None:
         *audit.endpoints(),
         *lab.endpoints(state),
     ):
-        api(function, concurrency_limit=16)
+        read = function if function.__name__ in runs.READ_AS_FORM else typed(function)
+        api(read, concurrency_limit=16)
     stored.build_file_endpoints(state)

@@ -26,6 +26,8 @@ from jglue_app.ui.visitor import visitor_id
 TWO_SIDES = RunRequest(b=controls.DEFAULT_B)
 ONE_SIDE = RunRequest(data="official", limit=None)
 """Defaults of the endpoints that compare, and of a full run."""
+READ_AS_FORM = ("compare_models", "full_run", "repeat")
+"""Endpoints whose parameters are those of a request: they are read, and refused, as the values of the page's form."""
 
 
 def endpoints(state: AppState) -> tuple[Callable[..., Any], ...]:

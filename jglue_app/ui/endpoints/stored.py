@@ -15,6 +15,7 @@ from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.scoring.waterfall import as_table
 from jglue_app.tasks import DEFAULT_TASKS, get_task
 from jglue_app.ui import run_files
+from jglue_app.ui.endpoints.given import typed
 from jglue_app.ui.endpoints.plain import plain
 from jglue_app.ui.progress import raise_failure
 from jglue_app.ui.state import AppState
@@ -253,5 +254,5 @@ def build_file_endpoints(state: AppState) -> None:
     out = gr.File(label="file", visible=False)
     into = gr.File(label="file", visible=False)
     name = gr.Textbox(label="run", visible=False)
-    gr.Button(visible=False).click(export_run, [run, format, protocol], out, api_name="export_run")
+    gr.Button(visible=False).click(typed(export_run), [run, format, protocol], out, api_name="export_run")
     gr.Button(visible=False).click(import_run, into, name, api_name="import_run")
