@@ -40,14 +40,6 @@ def checked(name: str, description: str = "") -> RunName:
     Raises:
         InputError: one is too long, or has characters that are not seen.
     """
-    called = _limited(name, description)
-    if unseen := CONTROLS.search(called.name + called.description):
-        raise _refused(unseen[0][0])
-    return called
-
-
-def _limited(name: str, description: str) -> RunName:
-    """The same as it is read: earlier versions wrote characters of zero width."""
     name, description = " ".join(name.split()), description.replace("\r\n", "\n").replace("\r", "\n").strip()
     if len(name) > MAX_NAME:
         raise InputError(
@@ -61,8 +53,8 @@ def _limited(name: str, description: str) -> RunName:
             most=MAX_DESCRIPTION,
             count=len(description),
         )
-    if controls := CONTROLS.search(name + description):
-        raise _refused(controls[0][0])
+    if unseen := CONTROLS.search(name + description):
+        raise _refused(unseen[0][0])
     return RunName(name, description)
 
 
@@ -80,7 +72,7 @@ def read_name(run: Path) -> RunName:
             return UNNAMED
         with (run / FILE).open("rb") as file:
             table = json.loads(file.read(MAX_BYTES + 1))
-        return _limited(str(table.get("name") or ""), str(table.get("description") or ""))
+        return checked(str(table.get("name") or ""), str(table.get("description") or ""))
     except (OSError, ValueError, AttributeError, RecursionError, InputError):
         return UNNAMED
 
@@ -104,7 +96,7 @@ def write_name(run: Path, name: str | None = None, description: str | None = Non
             raise _gone(run)
         with lock:
             before = read_name(run)
-            new = _limited(
+            new = checked(
                 before.name if name is None else name, before.description if description is None else description
             )
             if not (run / "manifest.json").is_file():

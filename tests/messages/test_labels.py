@@ -143,7 +143,7 @@ def test_a_label_is_chosen_by_its_key_and_language() -> None:
 def test_every_label_that_is_asked_for_exists() -> None:
     used = asked_for()
     assert len(used) >= 150
-    assert {"run", "baseline", "flips_note", "moved_down", "model_info_public"} <= used
+    assert {"run", "baseline", "flips_note", "moved_down"} <= used
     fail_without_labels(sorted(used))
 
 
