@@ -302,6 +302,8 @@ LONG = "x" * 2_000_000
         ("/repeat", {"tasks": [f"t{i}" for i in range(50_000)]}, "Unknown task"),
         ("/repeat", {"a_model": LONG}, "at most 500 characters"),
         ("/compare_models", {"tasks": [LONG]}, "Unknown task"),
+        ("/compare_models", {"b_format": "chat"}, "b_format is for B, and there is no b_model"),
+        ("/repeat", {"b_shots": 1}, "b_shots is for B, and there is no b_model"),
         ("/leaderboard", {"protocol": LONG}, "Unknown protocol"),
         ("/scores", {"a": LONG}, "There is no run"),
         ("/item", {"run": "shipped:base-0-shot", "task": "jnli", "item_id": LONG}, "has no answer"),

@@ -129,4 +129,4 @@ def test_a_diagram_says_in_which_direction_probabilities_are_wrong_and_what_chan
     # 200 pixels from the bottom: 0.9 across; a quarter of the way up.
     assert (only["x"], only["y"], only["n"]) == ("180.0", "150.0", "40")
     assert float(only["top"]) < 150 < float(only["bottom"])
-    assert views_of[0]["means"] == "Mean probability 0.900, right 0.250"
+    assert views_of[0]["means"] == "Mean probability 0.900, share of right answers 0.250"

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast, get_type_hints
 
+from jglue_app.errors import InputError
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_options import Option, options
 from jglue_app.ui import controls
@@ -100,8 +101,22 @@ def _help(key: str, option: Option) -> str:
 
 
 def request_of(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parameters of an endpoint by the names of `controls.read`: a limit of 0 is none, a B without a model too."""
+    """The parameters of an endpoint by the names of `controls.read`: a limit of 0 is none, a B without a model too.
+
+    Raises:
+        InputError: there is something of B but its model, which would be left out without a word.
+    """
     one = "model" in given
+    if not one and not given.get("b_model"):
+        # A client that fills in the defaults has not given them.
+        defaults = controls.values_of(RunRequest(b=controls.DEFAULT_B))
+        usual = {f"b_{name}": defaults[f"b.{name}"] for name in options(Side)}
+        ignored = [name for name, value in given.items() if name in usual and value not in (usual[name], "")]
+        if ignored:
+            raise InputError(
+                "{name} is for B, and there is no b_model. Give b_model too; it may be the same as a_model.",
+                name=ignored[0],
+            )
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name in options(RunRequest):

@@ -363,7 +363,8 @@ def _verdict(item: Item, side: SideView, name: str, lang: str) -> dict[str, str]
         return cell | {"mark": "－", "class": "none", "value": word(text, lang)}
     scores = judgement.scores
     score = scores.get("exact_match", scores.get("accuracy", max(scores.values(), default=None)))
-    mark, kind = MARKS[judgement.outcome], str(judgement.outcome)
+    kind: str = judgement.outcome
+    mark = MARKS[judgement.outcome]
     if isinstance(item.gold, float) and judgement.strict.value is not None:
         mark, kind = "", "number"  # No number is right or wrong by itself.
     f1 = scores.get("f1")
