@@ -220,6 +220,7 @@ LABELS: dict[str, str] = {
     "finish_overflow": "the prompt exceeds the context length",
     "shots_used": "Examples",
     "not_run": "Not run",
+    "other_item": "Another item with the same id: not compared",
     "loading": "Preparing …",
     "price_ask": "Estimate the price",
     "price_asking": "Asking the server, then counting the tokens …",

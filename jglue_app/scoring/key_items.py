@@ -75,10 +75,16 @@ def _weighed(
         know = [side for side, tasks in knowing.items() if task in tasks]
         for at, id_ in enumerate(dict.fromkeys((*left, *right))):
             rows = {"A": left.get(id_)} if b is None else {"A": left.get(id_), "B": right.get(id_)}
+            if _differ(left.get(id_), right.get(id_)):
+                continue  # Two items that share an id show nothing of each other.
             kind, side, weight = _kind(rows, know)
             rank = KINDS.index(kind)
             later = rank >= INSTRUCTIVE
             yield (later, later or task != first, rank, order, -weight, at), KeyItem(task, id_, kind, side)
+
+
+def _differ(x: ScoredItem | None, y: ScoredItem | None) -> bool:
+    return x is not None and y is not None and x.item != y.item
 
 
 def _kind(rows: Mapping[str, ScoredItem | None], know: Collection[str]) -> tuple[str, str, float]:

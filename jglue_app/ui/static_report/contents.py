@@ -171,7 +171,10 @@ class Contents:
     def item(self, pair: int, task: str, id_: str, lang: str) -> dict[str, Any]:
         """The payload of the item view, as on the page but without what needs a server."""
         names = [("A", self.pairs[pair].a), ("B", self.pairs[pair].b)]
-        sides = [self._side(side, name, task, id_) for side, name in names if name]
+        sides: list[SideView] = []
+        for side, name in names:
+            if name:
+                sides.append(comparison.paired_side(sides, self._side(side, name, task, id_), lang))
         item = next(side.row.item for side in sides if side.row)
         sources = self.runs[self.pairs[pair].b or self.pairs[pair].a].data.sources
         source = word(f"source_{sources.get(task, 'official')}", lang)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jglue_app.errors import StoreError
-from jglue_app.messages import word
+from jglue_app.messages import Message, say, word
 from jglue_app.results.embedding_references import (
     EmbeddingReference,
     ItemCosine,
@@ -113,10 +113,32 @@ def judged_pair(state: AppState, owner: str, pair: Pair, protocol: str) -> tuple
     a, b = load_both(state, owner, pair)
     rows_a: Judged = state.judged(owner, pair.a, protocol, pair.ids_a) if a else {}
     rows_b: Judged = state.judged(owner, pair.b, protocol, pair.ids_b) if b else {}
+    if a and b:
+        left_out = other_items(a, b)
+        rows_a, rows_b = _without(rows_a, left_out), _without(rows_b, left_out)
     if pair.b and pair.ids_a is None:
         # For two runs from different requests, items that only one of them has cannot be compared.
         rows_a, rows_b = _common_rows(rows_a, rows_b), _common_rows(rows_b, rows_a)
     return rows_a, rows_b if pair.b else None
+
+
+def other_items(a: RunData, b: RunData) -> set[tuple[str, str]]:
+    """(Subset, id) of the items that differ between two runs in more than their answers: text, choices or gold."""
+    return {
+        (task, id_)
+        for task, items in a.items.items()
+        for id_, item in b.items.get(task, {}).items()
+        if id_ in items and items[id_] != item
+    }
+
+
+def _without(rows: Judged, left_out: Collection[tuple[str, str]]) -> Judged:
+    if not left_out:
+        return rows
+    return {
+        task: {id_: row for id_, row in answered.items() if (task, id_) not in left_out}
+        for task, answered in rows.items()
+    }
 
 
 def _embeddings(
@@ -130,9 +152,14 @@ def _embeddings(
         state.runs(owner).values(),
         lambda run: state.data(owner, run.name),
         lambda run, ids: state.report(owner, run.name, "official", ids),
-        items=set(b.items["jsts"]) if b and "jsts" in b.items else None,
+        items=_same_items(a, b, "jsts") if b and "jsts" in b.items else None,
         leave_out=(pair.a, pair.b),
     )
+
+
+def _same_items(a: RunData, b: RunData, task: str) -> set[str]:
+    """Ids of a subset's items that two runs share."""
+    return {id_ for id_, item in a.items[task].items() if b.items[task].get(id_) == item}
 
 
 def _cosines(state: AppState, owner: str, names: Collection[str], item: Item) -> list[ItemCosine]:
@@ -152,7 +179,7 @@ def _groups(
     that only one of the runs has are left out of subsets that both have."""
     if b is None:
         return state.groups(owner, pair.a, protocol, pair.ids_a), None
-    common = {name: set(a.items[name]) & set(b.items[name]) for name in a.items if name in b.items}
+    common = {name: _same_items(a, b, name) for name in a.items if name in b.items}
     items_a, items_b = ({name: common.get(name, set(run.items[name])) for name in run.items} for run in (a, b))
     return state.groups(owner, pair.a, protocol, items_a), state.groups(owner, pair.b, protocol, items_b)
 
@@ -193,6 +220,10 @@ def item_list_value(
         fetch=fetch,
         link=link,
     )
+    left_out = len(other_items(a, b)) if a and b else 0
+    if left_out:
+        note = say(_left_out(left_out), lang)
+        listed["source"] = f"{listed['source']} · {note}" if listed["source"] else note
     listed["protocol"] = protocol
     # Whether the list has only the items that were requested, and not all that are stored.
     listed["part"] = pair.ids_a is not None
@@ -201,6 +232,10 @@ def item_list_value(
         if view.item and any(view.item[1] in rows.get(view.item[0], {}) for rows in (rows_a, rows_b or {})):
             listed["open"] = listed["view"]["open"]
     return listed
+
+
+def _left_out(count: int) -> Message:
+    return Message("Same id but another text in B, and not compared: {n}", n=f"{count:,}")
 
 
 def _common_rows(rows: Judged, others: Judged) -> Judged:
@@ -261,7 +296,7 @@ def item_html(
         except StoreError:
             sides.append(SideView(side.upper(), word("gone_side", lang), None))
             continue
-        sides.append(side_view(side.upper(), run, data, row, judgements))
+        sides.append(paired_side(sides, side_view(side.upper(), run, data, row, judgements), lang))
         source = word(f"source_{sources.get(task, 'official')}", lang)
         marked = marks_of(state, owner, name).get((task, id_), NO_ITEM_MARKS)
         sides[-1] = replace(sides[-1], run=name, marked=marked)
@@ -312,6 +347,14 @@ def side_view(
     eos, approximate = str(run.model.get("eos", "")), bool(run.model.get("ranking"))
     cosine = cosine_in(run, data, row.item) if row and is_embedding(run) else None
     return SideView(name, run.label, row, bos, eos, judged, approximate, cosine, is_named=run.is_named)
+
+
+def paired_side(before: Sequence[SideView], side: SideView, lang: str) -> SideView:
+    """A side of an item; without its answer, if that is to another item than the side before it shows."""
+    items = [other.row.item for other in before if other.row]
+    if side.row is None or not items or side.row.item == items[0]:
+        return side
+    return replace(side, row=None, cosine=None, judged={}, missing=word("other_item", lang))
 
 
 def failed_items(state: AppState, owner: str, pair: Pair) -> int:

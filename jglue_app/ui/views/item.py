@@ -43,6 +43,7 @@ class SideView:
     label: str
     """The run's label."""
     row: ScoredItem | None
+    """None where there is no answer to the item."""
     bos: str = ""
     """Text of the BOS token that the tokenizer adds; empty if it adds none."""
     eos: str = ""
@@ -58,6 +59,8 @@ class SideView:
     """Those that it has."""
     is_named: bool = False
     """Whether the label is a name that somebody gave it."""
+    missing: str = ""
+    """Why there is no row, in the language of the page; empty where the run has not answered the item."""
 
 
 def item_view(
@@ -184,7 +187,7 @@ def _side(side: SideView, lang: str, differs_at: int | None = None) -> dict[str,
     }
     row = side.row
     if row is None:
-        return head | {"missing": word("not_run", lang)}
+        return head | {"missing": side.missing or word("not_run", lang)}
     head |= {"run": side.run, "marks": _marks(side.marked, lang), "my_note": side.marked.note}
     judgement, output, prompt = row.judgement, row.record.output, row.record.prompt
     scores = " · ".join(f"{metric_name(metric, lang)} {value:.3f}" for metric, value in judgement.scores.items())
