@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -171,7 +172,7 @@ def test_rows_without_marks_are_as_before(run: Path) -> None:
 def test_what_a_later_version_has_put_there_is_kept_and_the_rest_is_shown(run: Path) -> None:
     one, two, three, *_ = first_ids(run)
     long = "あ" * 3_000
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"task": "jnli", "item_id": one, "marks": ["heart", "star"], "note": "ok", "colour": "red"},
         {"task": "jnli", "item_id": two, "note": long},
         {"task": "jnli", "item_id": three, "marks": [["nested"]]},

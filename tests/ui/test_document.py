@@ -30,7 +30,10 @@ CONFIG = {
     "css": ".x { color: red }\n@media (max-width: 9px) { .x { color: blue } }",
     "js": "() => {\n  // A comment.\n  run(`a`);\n}",
     "theme_hash": "abc",
-    "i18n_translations": {"en": {"jg_run": "Run", "jg_stop": "Stop", "jg_style_ja-labels": "Labels"}, "ja": {"jg_run": "実行"}},
+    "i18n_translations": {
+        "en": {"jg_run": "Run", "jg_stop": "Stop", "jg_style_ja-labels": "Labels"},
+        "ja": {"jg_run": "実行"},
+    },
 }
 HTML = (
     '<!doctype html><html lang="en"><head><meta property="og:title" content="Gradio" />'
