@@ -385,6 +385,7 @@ LABELS: dict[str, str] = {
     "note": "Note",
     "note_save": "Save the note",
     "marks_saved": "Saved",
+    "marks_newer": "Saved. Some marks or notes of this run are from a newer version: they are kept, and not all shown.",
     "list_unsaved": "Not saved: the server does not answer.",
     "marks_public": "Your marks and notes are seen by you alone, and are gone when this server is restarted.",
     "sort_order": "Original order",

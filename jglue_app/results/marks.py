@@ -4,6 +4,9 @@ They belong to the run whose output is marked; in a comparison each side has its
 is: its identity, records and scores do not depend on them.
 
     {"format": 1, "items": [{"task": "jnli", "item_id": "5", "marks": ["star"], "note": "…"}]}
+
+A later version may know more marks, longer notes and more of an item. What is not known here is not shown, and stays in
+the file.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -88,14 +92,31 @@ def read(run: Path, named: Path | None = None) -> dict[Key, ItemMarks]:
     Raises:
         StoreError: the file cannot be read, or holds something else.
     """
+    return {key: marks for key, row in _rows(run, named).items() if (marks := _known(row))}
+
+
+def has_newer(run: Path) -> bool:
+    """Whether the file has marks or notes of a later version; raises StoreError as `read` does."""
+    return any(_unknown_marks(row) or len(_note(row)) > MAX_NOTE for row in _rows(run).values())
+
+
+Row = Mapping[str, Any]
+"""An item as the file has it."""
+
+
+def _rows(run: Path, named: Path | None = None) -> dict[Key, Row]:
     path = run / FILE
     try:
+        if not path.exists():
+            return {}
+        if not path.is_file():  # A pipe would be waited for.
+            raise ValueError("it is no file")
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"> {MAX_BYTES >> 20} MiB")
         return _parsed(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError) as e:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise StoreError(
             "{path} cannot be read ({reason}). Restore it from a copy, or delete it: only marks and notes are lost.",
             path=(named or run) / FILE,
@@ -120,16 +141,38 @@ def read_of(run: Path, runs_dir: Path | None) -> dict[Key, ItemMarks]:
     return read(folder_of(run, runs_dir))
 
 
-def _parsed(text: str) -> dict[Key, ItemMarks]:
-    """Raises ValueError, KeyError, TypeError, AttributeError or InputError for another format."""
+def _parsed(text: str) -> dict[Key, Row]:
+    """Raises ValueError, KeyError, TypeError or AttributeError for another format."""
     table = json.loads(text)
     if table["format"] != FORMAT_VERSION:
         raise ValueError(f"format {table['format']!r}")
-    rows = [
-        ((str(row["task"]), str(row["item_id"])), item_marks(list(row.get("marks") or ()), str(row.get("note") or "")))
-        for row in table["items"]
-    ]
-    return {key: marks for key, marks in rows if marks}
+    return {(str(row["task"]), str(row["item_id"])): dict(row) for row in table["items"]}
+
+
+def _known(row: Row) -> ItemMarks:
+    """What this version shows of an item."""
+    marks = _listed(row)
+    return ItemMarks(tuple(mark for mark in SIGNS if mark in marks), _note(row)[:MAX_NOTE].strip())
+
+
+def _listed(row: Row) -> list[Any]:
+    marks = row.get("marks") or ()
+    return marks if isinstance(marks, list) else [marks] if marks else []
+
+
+def _unknown_marks(row: Row) -> list[Any]:
+    return [mark for mark in _listed(row) if mark not in tuple(SIGNS)]
+
+
+def _note(row: Row) -> str:
+    return replace(str(row.get("note") or ""))
+
+
+def _changed(row: Row, marks: ItemMarks) -> Row:
+    """A row with other marks and another note; what this version does not know of it stays."""
+    # Of a longer note only the beginning is shown: given back unchanged, it is still the whole one.
+    note = row.get("note") if marks.note == _known(row).note else marks.note
+    return {**row, "marks": [*marks.marks, *_unknown_marks(row)], "note": note or ""}
 
 
 def write(run: Path, key: Key, marks: ItemMarks) -> None:
@@ -158,9 +201,10 @@ def change(path: Path, key: Key, marks: ItemMarks, must_exist: Path | None = Non
         with lock:
             if must_exist is not None and not must_exist.is_file():
                 raise _gone(path.parent)
-            stored = {**read(path.parent), key: marks}
+            rows = _rows(path.parent)
             if marks or path.exists():
-                write_atomically(path, _text(stored))
+                rows[key] = _changed(rows.get(key, {"task": key[0], "item_id": key[1]}), marks)
+                write_atomically(path, _text(rows))
     except FileNotFoundError as e:
         raise _gone(path.parent) from e
     except Timeout as e:
@@ -173,13 +217,10 @@ def change(path: Path, key: Key, marks: ItemMarks, must_exist: Path | None = Non
         ) from e
 
 
-def _text(marks: Marks) -> str:
-    rows = [
-        {"task": task, "item_id": item_id, "marks": found.marks, "note": found.note}
-        for (task, item_id), found in sorted(marks.items())
-        if found
-    ]
-    return dumps({"format": FORMAT_VERSION, "items": rows}, indent=1) + "\n"
+def _text(rows: Mapping[Key, Row]) -> str:
+    own = {"task", "item_id", "marks", "note"}
+    kept = [row for _, row in sorted(rows.items()) if row.get("marks") or row.get("note") or row.keys() - own]
+    return dumps({"format": FORMAT_VERSION, "items": kept}, indent=1) + "\n"
 
 
 def _gone(run: Path) -> StoreError:

@@ -162,7 +162,11 @@ Write = Callable[[str, Request], Awaitable[str]]
 
 
 class DocumentMiddleware:
-    """ASGI middleware that sends another document than Gradio's; if that fails, Gradio's."""
+    """ASGI middleware that sends another document than Gradio's; if that fails, Gradio's.
+
+    Whether the page is there (HEAD) is answered without any document. Gradio asks so when it starts, waits three
+    seconds, and does not serve without an answer: its document may take that long on a busy machine.
+    """
 
     def __init__(self, app: ASGIApp, write: Write) -> None:
         self._app, self._write = app, write
@@ -171,17 +175,19 @@ class DocumentMiddleware:
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or not is_page(scope):
             await self._app(scope, receive, send)
             return
-        with_body = scope["method"] == "GET"
+        if scope["method"] == "HEAD":
+            # How long it would be is known only when it is written.
+            headers = [(b"content-type", b"text/html; charset=utf-8")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
         parts: list[bytes] = []
         pending: list[Message] = []
 
         async def collect(message: Message) -> None:
             if message["type"] == "http.response.start" and _is_document(message):
-                if with_body:
-                    pending.append(message)
-                    return
-                # How long it would be is known only when it is written.
-                del MutableHeaders(raw=message["headers"])["content-length"]
+                pending.append(message)
+                return
             if message["type"] != "http.response.body" or not pending:
                 await send(message)
                 return

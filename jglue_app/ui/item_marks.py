@@ -34,6 +34,8 @@ class VisitorMarks:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        self._said: set[Path] = set()
+        """Folders of whose newer marks somebody has been told."""
         self._by_visitor: LRUCache[str, Mapping[tuple[str, Key], ItemMarks]] = LRUCache(MAX_CHARS, getsizeof=_size)
         """Of a public server: visitor → (run, item) → marks."""
 
@@ -69,6 +71,15 @@ class VisitorMarks:
             marks.change(folder / marks.FILE, key, new)
         else:
             marks.write(path, key, new)
+
+    def says_newer(self, name: str, path: Path) -> bool:
+        """Whether the run has marks of a later version, which are kept and not shown; true once for each run. Raises
+        StoreError as `of` does."""
+        folder = self._folder(name, path)
+        if self._settings.public or folder in self._said or not marks.has_newer(folder):
+            return False
+        self._said.add(folder)
+        return True
 
     def _remember(self, owner: str, place: tuple[str, Key], new: ItemMarks) -> None:
         with self._lock:

@@ -63,7 +63,8 @@ def _mark(state: AppState, data: dict[str, Any], request: gr.Request) -> Answer:
     wanted, note = data.get("marks"), data.get("note")
     new = item_marks([str(one) for one in wanted[:10]] if isinstance(wanted, list) else [], str(note or ""))
     state.marks.set(owner, name, path, key, new)
-    return {**marks_of(new), "said": word("marks_saved", language(request))}
+    said = "marks_newer" if state.marks.says_newer(name, path) else "marks_saved"
+    return {**marks_of(new), "said": word(said, language(request))}
 
 
 def _answered(ask: Callable[[dict[str, Any], gr.Request], Answer], data: Any, bare: Any) -> Answer:

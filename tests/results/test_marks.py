@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -164,3 +167,37 @@ def test_wandb_gets_the_columns_where_something_is_marked(run: Path, tmp_path: P
 def test_rows_without_marks_are_as_before(run: Path) -> None:
     data = Library(run.parent).data(run)
     assert table_files.rows(data) == table_files.rows(data, marks={("jnli", "of no item"): STAR})
+
+
+def test_what_a_later_version_has_put_there_is_kept_and_the_rest_is_shown(run: Path) -> None:
+    one, two, three, *_ = first_ids(run)
+    long = "あ" * 3_000
+    rows: list[dict[str, Any]] = [
+        {"task": "jnli", "item_id": one, "marks": ["heart", "star"], "note": "ok", "colour": "red"},
+        {"task": "jnli", "item_id": two, "note": long},
+        {"task": "jnli", "item_id": three, "marks": [["nested"]]},
+    ]
+    (run / marks.FILE).write_text(json.dumps({"format": 1, "items": rows}), "utf-8")
+    known = {("jnli", one): ItemMarks(("star",), "ok"), ("jnli", two): ItemMarks((), "あ" * 2_000)}
+    assert marks.read(run) == known and marks.has_newer(run)
+    marks.write(run, ("jnli", one), ItemMarks(("problem",), "new"))
+    # Only a mark was added: the long note is still there.
+    marks.write(run, ("jnli", two), ItemMarks(("star",), "あ" * 2_000))
+    kept = {row["item_id"]: row for row in json.loads((run / marks.FILE).read_text("utf-8"))["items"]}
+    assert kept[one] == {**rows[0], "marks": ["problem", "heart"], "note": "new"}
+    assert kept[two] == {**rows[1], "marks": ["star"]}
+    assert kept[three] == {**rows[2], **{key: kept[three][key] for key in kept[three].keys() - rows[2].keys()}}
+    marks.write(run, ("jnli", one), ItemMarks())
+    kept = {row["item_id"]: row for row in json.loads((run / marks.FILE).read_text("utf-8"))["items"]}
+    assert kept[one] == {**rows[0], "marks": ["heart"], "note": ""}
+    (run / marks.FILE).unlink()
+    marks.write(run, ("jnli", one), STAR)
+    assert not marks.has_newer(run)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_is_refused_and_not_waited_for(run: Path, make: Callable[[Path], None]) -> None:
+    make(run / marks.FILE)
+    for act in (lambda: marks.read(run), lambda: marks.write(run, ("jnli", "1"), STAR)):
+        with pytest.raises(StoreError, match=r"marks\.json cannot be read \(ValueError: it is no file\)"):
+            act()

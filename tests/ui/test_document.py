@@ -128,10 +128,15 @@ def test_the_document_is_written_anew_with_its_own_length_and_encoding(encoding:
     assert plain.decode() == f"<p>{'書いた' * 100}</p>"
 
 
-def test_head_states_no_length_that_the_document_does_not_have() -> None:
-    answer = client(Route("/", page)).head("/", headers={"accept-encoding": "br"})
+def test_head_is_answered_without_a_document_and_states_no_length() -> None:
+    def written(request: Request) -> Response:
+        raise AssertionError("the document was written")
+
+    answer = client(Route("/", written)).head("/", headers={"accept-encoding": "br"})
     assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "content-length" not in answer.headers
+    assert client(Route("/", page)).head("/other").status_code == 404
 
 
 def test_gradios_document_is_sent_where_ours_cannot_be_written(caplog: pytest.LogCaptureFixture) -> None:

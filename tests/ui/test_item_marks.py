@@ -226,3 +226,16 @@ def test_half_a_character_is_answered_with_what_can_be_sent(
     json.dumps(answer, ensure_ascii=False).encode("utf-8")
     assert "unexpected" not in answer.get("error", "")
     assert answer.get("error") or "html" in answer
+
+
+def test_marks_of_a_newer_version_are_said_once_and_do_not_hide_the_others(state: AppState, make: Make) -> None:
+    run = name_of(make(ANA, "含意"))
+    id_ = first_id(state, ANA, run)
+    row = {"task": "jnli", "item_id": "other", "marks": ["heart"]}
+    (state.path(ANA, run) / marks.FILE).write_text(json.dumps({"format": 1, "items": [row]}), "utf-8")
+    given: dict[str, Any] = {"run": run, "task": "jnli", "id": id_, "marks": ["star"], "note": ""}
+    assert "from a newer version" in asks(state, "mark", ANA, **given)["said"]
+    assert asks(state, "mark", ANA, **given)["said"] == "Saved"
+    assert list(item_list_value(state, ANA, Pair(run), "ja")["marked"]) == [f"jnli/{id_}"]
+    stored = json.loads((state.path(ANA, run) / marks.FILE).read_text("utf-8"))["items"]
+    assert row in stored

@@ -9,6 +9,7 @@ import pytest
 
 from jglue_app.results.control_characters import CONTROLS
 from jglue_app.ui import views
+from jglue_app.ui.views.next_tokens import token_text
 from jglue_app.ui.views.pieces import layered, pieces, special_pieces
 from jglue_app.ui.views.signs import names, sign, visible
 
@@ -91,3 +92,7 @@ def test_no_template_writes_one() -> None:
     assert not CONTROLS.search(re.sub(r"[\n\t]", "", html))
     assert html.count("‹U+202E›evil‹U+200B U+001B›[31m‹U+D83D›") == 3
     assert views.short(hostile) == "‹U+202E›evil‹U+200B U+001B›[31m‹U+D83D›"
+
+
+def test_a_space_that_does_not_break_is_seen_in_a_token() -> None:
+    assert token_text("a\u00a0b c") == "a⍽b␣c"

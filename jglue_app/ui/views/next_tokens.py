@@ -19,7 +19,7 @@ END = "end"
 def token_text(text: str) -> str:
     """A token with its line ends and white space visible, and with other characters that are not seen as signs."""
     shown = signs.visible(text[:MAX_TEXT]) + ("…" if len(text) > MAX_TEXT else "")
-    for unseen, sign in (("\n", "⏎"), ("\t", "⇥"), (" ", "␣"), ("\u3000", "□")):
+    for unseen, sign in (("\n", "⏎"), ("\t", "⇥"), (" ", "␣"), ("\u00a0", "⍽"), ("\u3000", "□")):
         shown = shown.replace(unseen, sign)
     return shown or "∅"
 

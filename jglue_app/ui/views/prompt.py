@@ -56,7 +56,7 @@ def prompt_view(
 
 def _token(token: Token, place: int) -> dict[str, Any]:
     """A token's text with line ends, and a token of white space, made visible."""
-    text = signs.visible(token.text).replace("\n", "⏎").replace("\t", "⇥")
+    text = signs.visible(token.text).replace("\n", "⏎").replace("\t", "⇥").replace("\u00a0", "⍽")
     if text and not text.strip():
         text = text.replace(" ", "␣").replace("\u3000", "□")
     return {
