@@ -75,7 +75,7 @@ class VisitorMarks:
     def says_newer(self, name: str, path: Path) -> bool:
         """Whether the run has marks of a later version, which are kept and not shown; true once for each run. Raises
         StoreError as `of` does."""
-        folder = self._folder(name, path)
+        folder = self._folder(path)
         if self._settings.public or folder in self._said or not marks.has_newer(folder):
             return False
         self._said.add(folder)
