@@ -620,6 +620,7 @@ LABELS: dict[str, str] = {
     "matrix_none": "nothing to compare",
     "matrix_p": "corrected p {}",
     "matrix_needed": "; about {} items would show this difference",
+    "matrix_pair_below": "Show below",
     "matrix_pair": "Open in Compare",
     "matrix_disagree": "Some right, some not",
     "matrix_lost": "Baseline right, another not",

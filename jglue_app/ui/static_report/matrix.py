@@ -18,7 +18,7 @@ def score_matrix_html(contents: Contents, lang: str) -> str:
     scores = {name: run_scores(reader.report(name)).tasks for name in names}
     tasks = [task for task in TASKS if any(task in of for of in scores.values())]
     payload = score_matrix(contents.labels(lang), names[0], scores, reader.difference, tasks, lang)
-    return views.render("matrix", payload, lang)
+    return views.render("matrix", payload | {"below": True}, lang)
 
 
 def item_matrix_value(contents: Contents, lang: str) -> dict[str, Any]:
