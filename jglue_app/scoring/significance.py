@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -123,23 +124,36 @@ def right_wrong_test(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -
     return PairedTest(difference, mcnemar(a, b), "mcnemar", needed)
 
 
-def smallest_difference(n: int, discordant: float = 1 / 3) -> float:
+def smallest_difference(n: int, discordant: float = 1 / 3, tests: int = 1) -> float:
     """The smallest difference of two accuracies for whose test `right_wrong_test` would need no more than `n` items.
 
     Args:
         n: items that both runs answer.
         discordant: the share of items of which just one run has right; at least the difference itself.
+        tests: how many are corrected together; with Holm's correction, the first has this many times as strict a level.
     """
+    level = Z95 if tests == 1 else NormalDist().inv_cdf(1 - 0.05 / tests / 2)
     low, high = 0.0, 1.0
     while high - low > 1e-6:
         middle = (low + high) / 2
-        low, high = (low, middle) if _needed(max(discordant, middle), middle) <= n else (middle, high)
+        low, high = (low, middle) if _needed(max(discordant, middle), middle, level) <= n else (middle, high)
     return high
 
 
-def _needed(discordant: float, difference: float) -> int:
-    """Items that a test of a difference needs at 5 %, two-sided, with a power of 80 % (Connor 1987, page 209)."""
-    root = Z95 * math.sqrt(discordant) + Z80 * math.sqrt(discordant - difference * difference)
+def fewest_differing(tests: int = 1) -> int:
+    """Items that have to differ, all in one direction, for McNemar's exact p to be below 5 % after a correction for
+    this many tests: with k of them it is 2 · ½ᵏ."""
+    return next(k for k in range(1, 100) if 2.0 ** (1 - k) * tests < 0.05)
+
+
+def _needed(discordant: float, difference: float, level: float = Z95) -> int:
+    """Items that a test of a difference needs at 5 %, two-sided, with a power of 80 % (Connor 1987, page 209).
+
+    Args:
+        discordant, difference: the share of items of which just one run has right, and the difference to be found.
+        level: the normal quantile of the level.
+    """
+    root = level * math.sqrt(discordant) + Z80 * math.sqrt(discordant - difference * difference)
     return max(_MIN_DIFFERING, math.ceil((root / difference) ** 2))
 
 

@@ -8,7 +8,10 @@ from jglue_app.data.files import sample_path
 from jglue_app.messages import Message
 from jglue_app.runs.request import RunRequest
 from jglue_app.scoring.comparison import MIN_PAIRED
-from jglue_app.scoring.significance import smallest_difference
+from jglue_app.scoring.significance import fewest_differing, smallest_difference
+
+DISAGREE = 1 / 3
+"""A share of items on which two models may well disagree; no difference is larger than that share."""
 
 
 def enough_items(request: RunRequest) -> Message:
@@ -21,12 +24,34 @@ def enough_items(request: RunRequest) -> Message:
         return Message(
             "{count:,} of each: too few for a verdict, which needs at least {least}.", count=count, least=MIN_PAIRED
         )
+    tests = len(request.tasks)
+    difference = smallest_difference(count, DISAGREE, tests)
+    facts: dict[str, int | float] = {"count": count, "tests": tests}
+    if difference <= DISAGREE:
+        facts |= {"difference": difference}
+        if tests == 1:
+            return Message(
+                "{count:,}: a difference of about {difference:.2f} in accuracy can be shown, where the two disagree on "
+                "a third of the items.",
+                **facts,
+            )
+        return Message(
+            "{count:,} of each: a difference of about {difference:.2f} in accuracy can be shown, where the two "
+            "disagree on a third of the items. This allows for the correction over {tests} subsets (Holm).",
+            **facts,
+        )
+    facts |= {"least": fewest_differing() / count}
+    if tests == 1:
+        return Message(
+            "{count:,}: even if all disagreements go one way, a verdict takes a difference of about {least:.2f} in "
+            "accuracy.",
+            **facts,
+        )
     return Message(
-        "{count:,} of each: a difference of about {difference:.2f} in accuracy can be shown, where the two disagree on "
-        "a third of the items. A verdict needs at least {least}.",
-        count=count,
-        difference=smallest_difference(count),
-        least=MIN_PAIRED,
+        "{count:,} of each: even if all disagreements go one way, a verdict takes a difference of about {least:.2f} in "
+        "accuracy, and up to {most:.2f} after the correction over {tests} subsets (Holm).",
+        most=fewest_differing(tests) / count,
+        **facts,
     )
 
 

@@ -777,3 +777,9 @@ def test_the_smallest_difference_is_the_one_whose_test_needs_that_many_items(n: 
 
 def test_no_difference_can_be_shown_with_fewer_items_than_have_to_differ() -> None:
     assert significance.smallest_difference(5) == 1.0
+
+
+def test_the_fewest_items_that_have_to_differ_follow_from_half_to_the_power() -> None:
+    # 2 · ½⁵ = 0.0625, 2 · ½⁶ = 0.031; 5 · 2 · ½⁷ = 0.078, 5 · 2 · ½⁸ = 0.039.
+    assert significance.fewest_differing() == 6
+    assert significance.fewest_differing(5) == 8
