@@ -127,11 +127,11 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     assert rows.count() == 1
     # Regular expressions: one that finds, one that is none, and one that never ends.
     count = page.locator("#items .jg-count")
-    expect(count).to_have_text("1 件")
+    expect(count).to_have_text("1 問")
     page.fill("#items .jg-search", f"/^.*{re.escape(contents.lists[0]['ja']['rows'][3][2][2:8])}/")
     expect(rows).to_have_count(1)
     page.fill("#items .jg-search", "/nothing(?= of this)/")
-    expect(count).to_have_text("0 件")
+    expect(count).to_have_text("0 問")
     sentences = []
     for wrong in ("/(/", "/(.|.|.|.)+$^x/"):
         page.fill("#items .jg-search", wrong)
