@@ -50,9 +50,7 @@ def item(page: Page, words: Words) -> None:
 def course(page: Page, words: Words) -> None:
     tab(page, words["lab"])
     page.locator("#course-step label").nth(2).click()
-    page.wait_for_timeout(1_000)
-    page.click("#course-run")
-    page.wait_for_selector("#course-result .jg-look")
+    page.wait_for_timeout(1_500)
 
 
 def lab(page: Page, words: Words) -> None:
@@ -119,7 +117,7 @@ def take(browser: Browser, address: str, name: str, look: str) -> None:
     locale, width, dark = LOOKS[look]
     context = browser.new_context(
         locale=locale,
-        viewport={"width": width, "height": 1400 if width > 1000 else 900},
+        viewport={"width": width, "height": 1000 if width > 1000 else 900},
         color_scheme="dark" if dark else "light",
     )
     page = context.new_page()

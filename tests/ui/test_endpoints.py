@@ -114,7 +114,7 @@ def test_half_a_character_in_an_output_is_replaced_on_its_way_to_a_program(clien
     model.write_text("".join(json.dumps({"item_id": id_, "text": "含意\ud83d"}) + "\n" for id_ in ids), "utf-8")
     run = compared(client, model, limit=2)[-1]["runs"]["a"]
     rows = client.predict(a=run, api_name="/items")
-    assert [row["a_said"] for row in rows] == ["含意\ufffd"] * 2
+    assert [row["a_said"] for row in rows] == ["含意‹U+D83D›"] * 2
     one = client.predict(run=run, task="jnli", item_id=rows[0]["item_id"], api_name="/item")
     assert one["record"]["output"]["text"] == "含意\ufffd"
 
@@ -295,7 +295,11 @@ LONG = "x" * 2_000_000
             "4,000 accepted answers",
         ),
         ("/show_prompt", {"fields": {"sentence1": LONG, "sentence2": "b"}, "gold": "entailment"}, "At most 20,000"),
-        ("/show_prompt", {"fields": {"sentence1": ["a"], "sentence2": "b"}, "gold": "entailment"}, "object of texts"),
+        (
+            "/show_prompt",
+            {"fields": {"sentence1": ["a"], "sentence2": "b"}, "gold": "entailment"},
+            "must be an object whose values are texts",
+        ),
         ("/show_prompt", {"model": LONG}, "at most 500 characters"),
         ("/show_prompt", {"task": LONG}, "Unknown task"),
         ("/try_prompt", {"style": LONG}, "at most 500 characters"),

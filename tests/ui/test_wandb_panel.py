@@ -212,7 +212,7 @@ print(*[block.value for block in build(load_settings(), browser_words()).blocks.
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [
-        ("WANDB_PROJECT", "my project", "→ `https://api.wandb.ai`"),
+        ("WANDB_PROJECT", "my project", "→ https://api.wandb.ai"),
         pytest.param(
             "WANDB_BASE_URL",
             "wandb.example.org",

@@ -64,6 +64,7 @@ const R = {
     lower: (value) => String(value ?? "").toLowerCase(),
     upper: (value) => String(value ?? "").toUpperCase(),
     trim: (value) => String(value ?? "").trim(),
+    replace: (value, old, other) => String(value ?? "").replaceAll(old, other),
     join: (value, between = "") => R.list(value).some((part) => part instanceof Html)
       ? new Html(R.list(value).map(R.text).join(R.text(between))) : R.list(value).join(between),
     default: (value, other = "") => (value === undefined ? other : value),

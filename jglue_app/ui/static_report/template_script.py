@@ -14,6 +14,7 @@ from jinja2 import Environment, nodes
 METHODS = frozenset(dir(dict))
 """Names that Jinja takes for methods of a table before it looks for a key."""
 FILTERS = (
+    "replace",
     "length",
     "count",
     "lower",

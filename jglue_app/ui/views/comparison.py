@@ -103,9 +103,15 @@ def first_html(
 
 
 def _named(state: AppState, owner: str, pair: Pair) -> tuple[bool, bool]:
-    """Whether somebody gave each run its name."""
-    a, b = (bool(name) and state.stored(owner, name).is_named for name in (pair.a, pair.b))
-    return a, b
+    """Whether somebody gave each run its name; nobody did while a run is not there yet."""
+
+    def named(name: str) -> bool:
+        try:
+            return bool(name) and state.stored(owner, name).is_named
+        except StoreError:
+            return False
+
+    return named(pair.a), named(pair.b)
 
 
 def judged_pair(state: AppState, owner: str, pair: Pair, protocol: str) -> tuple[Judged, Judged | None]:
