@@ -205,4 +205,4 @@ def test_an_item_of_a_comparison_opens_in_the_lab(open_page: OpenPage) -> None:
     page.wait_for_function(
         "text => document.querySelector('#lab-field-0 textarea, #lab-field-0 input').value === text", arg=asked
     )
-    assert page.locator("#lab-shots-B input[type=number]").input_value() == "3"
+    assert page.locator("#lab-shots-B input[type=number]").input_value() == "4"

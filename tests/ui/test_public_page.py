@@ -36,12 +36,12 @@ def stranger(browser: Browser, public_server: str) -> Iterator[Page]:
 
 def test_the_limits_are_one_line_beside_the_button(open_page: OpenPage, stranger: Page, public_server: str) -> None:
     open_own(stranger)
-    said(stranger, "公開サーバー：2 モデル、各サブセット 50 問まで、1 回 10 分まで", "limits")
+    said(stranger, "公開サーバー：16 モデル、各サブセット 50 問まで、1 回 10 分まで", "limits")
     stranger.click("#limits summary")
     said(stranger, "一人が同時に実行できるのは一つです", "limits")
     english = open_page(address=public_server, locale="en-US")
     open_own(english)
-    said(english, "Public server: 2 models, up to 50 items of a subset, 10 minutes a run", "limits")
+    said(english, "Public server: 16 models, up to 50 items of a subset, 10 minutes a run", "limits")
 
 
 def test_programs_that_ask_without_a_session_are_strangers_to_each_other(public_server: str) -> None:
@@ -93,7 +93,7 @@ def test_only_the_runs_that_came_with_the_application_are_listed_to_a_stranger(s
     page = stranger
     tab(page, "結果")
     page.wait_for_selector("#leaderboard .jg-ranking")
-    assert page.locator("#leaderboard tr[data-run]").count() == 3
+    assert page.locator("#leaderboard tr[data-run]").count() == 6
     assert not page.locator("#delete").is_visible()
     assert not page.locator("#import").is_visible()
 
