@@ -46,14 +46,14 @@ def in_sight(parts: Parts, places: Sequence[gr.Column], t: T) -> RequestForm:
     run, a, use_b, b = parts
     models = [(a.by_name["model"], "side_a", "jg-section-a"), (b.by_name["model"], "side_b", "jg-section-b")]
     for place, (component, title, side) in zip(places, models, strict=False):
-        component.unrender()  # type: ignore[no-untyped-call]
+        component.unrender()  # type: ignore[no-untyped-call]  # Gradio gives it no types.
         with place:
             paragraph(t(title), ["jg-section", side])
-            component.render()  # type: ignore[no-untyped-call]
+            component.render()  # type: ignore[no-untyped-call]  # As above.
     limit = run.by_name["limit"]
-    limit.unrender()  # type: ignore[no-untyped-call]
+    limit.unrender()  # type: ignore[no-untyped-call]  # As above.
     with places[-1]:
-        limit.render()  # type: ignore[no-untyped-call]
+        limit.render()  # type: ignore[no-untyped-call]  # As above.
     with places[0]:
         price = price_box.build(t, run.by_name["budget"], "")
     return RequestForm(run, a, notes_beside(), price, use_b, b)
