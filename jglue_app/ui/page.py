@@ -25,7 +25,7 @@ from jglue_app.ui.address import Address, from_query
 from jglue_app.ui.compression import CompressionMiddleware
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.document import DocumentMiddleware, Head
-from jglue_app.ui.events import PRIVATE, UNCHANGED, Updates, Values
+from jglue_app.ui.events import LATEST, PRIVATE, UNCHANGED, Updates, Values
 from jglue_app.ui.form import form_script
 from jglue_app.ui.gradio_files import CompressedFiles, GradioFilesMiddleware
 from jglue_app.ui.guard import errors_shown_in
@@ -85,7 +85,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         _link(selected, tabs["compare"], tabs["lab"], tabs["full"], tabs["results"])
         ranking: ResultsTab = tabs["results"]
         refresh = errors_shown_in(ranking.status, ranking.refresh)
-        panes["results"].select(refresh, ranking.inputs, ranking.outputs, **PRIVATE)
+        panes["results"].select(refresh, ranking.inputs, ranking.outputs, **LATEST)
         foot = pane("foot")
         page.load(_foot, None, foot, **PRIVATE)
         page.load(_localized_head, None, head, **PRIVATE)
@@ -126,7 +126,7 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
 
     for matrix in (results.matrix.table, results.matrix.items):
         chosen: set[Block] = {results.matrix.baseline, results.protocol}
-        matrix.select(open_with_baseline, chosen, [selected, *compare.outputs], **PRIVATE)
+        matrix.select(open_with_baseline, chosen, [selected, *compare.outputs], **LATEST)
     results.compare.click(open_pair, {results.a, results.b, results.protocol}, [selected, *compare.outputs], **PRIVATE)
     full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE)
     compare.panel.items.submit(open_item, None, [selected, *lab.outputs], **PRIVATE)
@@ -151,7 +151,7 @@ def _open_address(page: gr.Blocks, selected: gr.Tabs, ranking: ResultsTab) -> No
     refresh = errors_shown_in(ranking.status, ranking.refresh)
     chosen = [ranking.protocol, ranking.against, ranking.data, ranking.tasks, *ranking.matrix.inputs]
     opened = page.load(open_tab, None, [selected, *chosen], queue=False, **PRIVATE)
-    opened.then(fill, ranking.inputs, ranking.outputs, **PRIVATE)
+    opened.then(fill, ranking.inputs, ranking.outputs, **LATEST)
 
 
 def _foot(request: gr.Request) -> str:
