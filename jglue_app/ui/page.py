@@ -29,6 +29,7 @@ from jglue_app.ui.events import LATEST, PRIVATE, UNCHANGED, Updates, Values
 from jglue_app.ui.form import form_script
 from jglue_app.ui.gradio_files import CompressedFiles, GradioFilesMiddleware
 from jglue_app.ui.guard import errors_shown_in
+from jglue_app.ui.health import HealthMiddleware
 from jglue_app.ui.preview import PreviewMiddleware
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import about, audit, compare, full, lab, results
@@ -242,6 +243,7 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
         return before + document.as_script(config) + after
 
     return [
+        Middleware(HealthMiddleware),
         Middleware(SessionMiddleware, public=public),
         Middleware(CompressionMiddleware),
         Middleware(PreviewMiddleware),
