@@ -22,6 +22,7 @@ from jglue_app.messages import LANGUAGES, table, word
 from jglue_app.settings import Settings, load_settings
 from jglue_app.ui import document, endpoints, gradio_files, guard, opening, views
 from jglue_app.ui.address import Address, from_query
+from jglue_app.ui.client_address import trusted_networks
 from jglue_app.ui.compression import CompressionMiddleware
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.document import DocumentMiddleware, Head
@@ -197,6 +198,9 @@ def launch(
             "All MCP clients are one visitor to the page, so a public server has no MCP tools: each would see and stop "
             "the others' runs. Start it without --mcp, or with JGLUE_MODE=local."
         )
+    trusted_networks()
+    # Whom a request comes from is found by `client_address`, for which the server leaves the peer's address as it is.
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
     environment.ask_no_proxy_for(host or "", os.environ.get("GRADIO_SERVER_NAME", ""))
     for sentence in environment.faults():
         print(f"note: {sentence} Until then nothing is fetched by way of it.", file=sys.stderr)
