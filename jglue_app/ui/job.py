@@ -36,7 +36,7 @@ class PlannedRun:
     @classmethod
     def of(cls, plan: Plan, finished: int = 0) -> PlannedRun:
         """The run that a plan will make."""
-        return cls(plan.spec.spec_id, plan.ids, f"{plan.spec.model.id} {plan.spec.method}", finished)
+        return cls(plan.spec.spec_id, plan.ids, f"{plan.spec.model.id} {plan.spec.decoding.method}", finished)
 
 
 @dataclass(slots=True, eq=False)

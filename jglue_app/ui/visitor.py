@@ -17,6 +17,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jglue_app.messages import LANGUAGES
+from jglue_app.ui.client_address import client_address
 
 VISITOR_COOKIE, LANGUAGE_COOKIE = "jg_visitor", "jg_lang"
 YEAR_S = 365 * 24 * 3600

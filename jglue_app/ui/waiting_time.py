@@ -120,9 +120,9 @@ class Told:
             ahead: their ids.
         """
         before, in_front = self.seconds, frozenset(ahead)
-        if estimate is not None and before is not None and in_front <= self.ahead:
-            if estimate <= MUCH_SLOWER * before + SLACK_S:
-                estimate = min(estimate, before)
+        if estimate is not None and before is not None:
+            has_reason = not in_front <= self.ahead or estimate > MUCH_SLOWER * before + SLACK_S
+            estimate = estimate if has_reason else min(estimate, before)
         self.seconds, self.ahead = estimate, in_front
         return None if estimate is None else rounded(estimate)
 
