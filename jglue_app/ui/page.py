@@ -20,7 +20,7 @@ from jglue_app import environment
 from jglue_app.errors import InputError, JglueAppError, first_line
 from jglue_app.messages import LANGUAGES, table, word
 from jglue_app.settings import Settings, load_settings
-from jglue_app.ui import document, endpoints, gradio_files, guard, opening, views
+from jglue_app.ui import document, endpoints, gradio_files, guard, opening, sign_in, views
 from jglue_app.ui.address import Address, from_query
 from jglue_app.ui.compression import CompressionMiddleware
 from jglue_app.ui.controls import T, pane
@@ -69,6 +69,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
     def t(key: str) -> Any:
         return i18n(PREFIX + key)
 
+    sign_in_button = sign_in.unseen_button()
     page: gr.Blocks
     # What is sent to Gradio's upload address is deleted soon.
     with gr.Blocks(
@@ -88,6 +89,8 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         refresh = errors_shown_in(ranking.status, ranking.refresh)
         panes["results"].select(refresh, ranking.inputs, ranking.outputs, **PRIVATE)
         foot = pane("foot")
+        if sign_in_button is not None:
+            sign_in_button.render()  # type: ignore[no-untyped-call]
         page.load(_foot, None, foot, **PRIVATE)
         page.load(_localized_head, None, head, **PRIVATE)
         _open_address(page, selected, ranking)
@@ -157,7 +160,8 @@ def _open_address(page: gr.Blocks, selected: gr.Tabs, ranking: ResultsTab) -> No
 
 def _foot(request: gr.Request) -> str:
     """Links at the end of the page."""
-    return views.render("foot", {}, language(request))
+    links = {"sign_in": sign_in.link(request), "copy": sign_in.copy_address()}
+    return views.render("foot", links, language(request))
 
 
 def _localized_head(request: gr.Request) -> str:

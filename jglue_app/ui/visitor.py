@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qs
 
 import gradio as gr
@@ -34,6 +36,25 @@ def visitor_id(request: gr.Request) -> str:
 def page_id(request: gr.Request) -> str:
     """The id of the open page that sends a request: another with every reload and tab."""
     return str(request.session_hash)
+
+
+def account(request: gr.Request) -> str | None:
+    """The account of the Hugging Face Hub with which a visitor of a Space has signed in; None for everybody else."""
+    profile = sign_in_of(request).get("userinfo")
+    name = profile.get("preferred_username") if isinstance(profile, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+def sign_in_of(request: gr.Request) -> Mapping[str, Any]:
+    """What the Hub said when a visitor signed in, from the cookie that Gradio signs; empty if nobody has, or its time
+    is over."""
+    received = getattr(request, "request", None)
+    session = received.scope.get("session") if received is not None else None
+    found = session.get("oauth_info") if session else None
+    if not isinstance(found, dict):
+        return {}
+    end = found.get("expires_at")
+    return {} if isinstance(end, int | float) and end < time.time() else found
 
 
 def language(request: gr.Request | None) -> str:
