@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
@@ -267,7 +267,7 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
 
     return [
         Middleware(HealthMiddleware),
-        Middleware(SessionMiddleware, public=public),
+        Middleware(SessionMiddleware, public=public, path=urlsplit(os.environ.get("GRADIO_ROOT_PATH", "")).path),
         Middleware(CompressionMiddleware),
         Middleware(PreviewMiddleware),
         Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),
