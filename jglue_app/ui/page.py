@@ -34,6 +34,7 @@ from jglue_app.ui.health import HealthMiddleware
 from jglue_app.ui.preview import PreviewMiddleware
 from jglue_app.ui.security_headers import ScriptPolicyMiddleware
 from jglue_app.ui.state import AppState
+from jglue_app.ui.streams import StreamsMiddleware
 from jglue_app.ui.tabs import about, audit, compare, full, lab, results
 from jglue_app.ui.tabs.compare import CompareTab
 from jglue_app.ui.tabs.full import FullTab
@@ -268,6 +269,7 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
     return [
         Middleware(HealthMiddleware),
         Middleware(SessionMiddleware, public=public, path=urlsplit(os.environ.get("GRADIO_ROOT_PATH", "")).path),
+        Middleware(StreamsMiddleware),
         Middleware(CompressionMiddleware),
         Middleware(PreviewMiddleware),
         Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),

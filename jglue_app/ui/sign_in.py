@@ -25,7 +25,7 @@ _SPACE = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 def can_sign_in() -> bool:
     """Whether visitors of this server can: without the secret, anyone could sign a cookie."""
-    return get_space() is not None and all(os.environ.get(name) for name in VARIABLES)
+    return bool(get_space()) and all(os.environ.get(name) for name in VARIABLES)
 
 
 def unseen_button() -> gr.LoginButton | None:
@@ -48,7 +48,8 @@ def link(request: gr.Request) -> dict[str, str]:
     if not can_sign_in():
         return {}
     name = account(request)
-    target = {"_target_url": "/?" + urlencode(_shown(dict(request.query_params)))}
+    shown = urlencode(_shown(dict(request.query_params)))
+    target = {"_target_url": f"/?{shown}" if shown else "/"}
     return {"url": f"{SIGN_OUT if name else SIGN_IN}?{urlencode(target)}", "account": name or ""}
 
 

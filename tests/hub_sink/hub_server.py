@@ -1,4 +1,5 @@
-"""A server that speaks what the Hub's client needs to make a dataset repository and to put files into it.
+"""A server that speaks what the Hub's client needs to make a dataset repository and to put files into it, and what
+Gradio needs to let people sign in.
 
 Files that its owner's `.gitattributes` would name (here .zip and .parquet) go the way of Git LFS, others stand in the
 commit itself, as on the Hub.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +18,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+HUB = "https://huggingface.co"
+"""By which name browsers find it, in tests that have them look here."""
+KEY = RSAKey.generate_key(2048, {"use": "sig", "kid": "k"})
 LARGE = (".zip", ".parquet")
 
 
@@ -43,6 +52,13 @@ class Hub:
     """SHA-256 → content that was uploaded by the way of Git LFS."""
     tokens: list[tuple[str, str]] = field(default_factory=list)
     """(path, authorization) of each request."""
+    clients: dict[str, str] = field(default_factory=dict)
+    """Applications that people may sign in to: client id → secret."""
+    scopes_asked: list[str] = field(default_factory=list)
+    spaces: dict[str, str] = field(default_factory=dict)
+    """Path of a Space's page → address of what its frame shows."""
+    codes: dict[str, str] = field(default_factory=dict)
+    """Code of a sign-in → its nonce."""
     fault: int = 0
     """Status with which every request is answered, if any."""
     delay_s: float = 0.0
@@ -80,6 +96,8 @@ def hub() -> Iterator[Hub]:
                 state.objects[self.path.rpartition("/")[2]] = body
                 self._answer(200)
                 return
+            if self._sign_in(authorization, body):
+                return
             token = authorization.removeprefix("Bearer ")
             account = state.accounts.get(token)
             if account is None:
@@ -90,6 +108,68 @@ def hub() -> Iterator[Hub]:
                 self._answer(*self._of_account(account, token, body))
 
         do_GET = do_POST = do_PUT = _serve  # noqa: N815
+
+        def _page(self, html: str = "", location: str = "") -> None:
+            self.send_response(302 if location else 200)
+            self.send_header("location", location) if location else None
+            self.send_header("content-type", "text/html")
+            self.send_header("content-length", str(len(html.encode())))
+            self.end_headers()
+            self.wfile.write(html.encode())
+
+        def _sign_in(self, authorization: str, body: bytes) -> bool:
+            """Answer what belongs to signing in, or to the page of a Space: whether it does."""
+            parts = urlsplit(self.path)
+            query = dict(parse_qsl(parts.query))
+            if parts.path in state.spaces:
+                self._page(f'<iframe width=1200 height=800 src="{state.spaces[parts.path]}"></iframe>')
+            elif parts.path == "/.well-known/openid-configuration":
+                own = {name: f"{state.address}/oauth/{name}" for name in ("token", "jwks", "userinfo")}
+                self._answer(
+                    200,
+                    {
+                        "issuer": HUB,
+                        "authorization_endpoint": f"{HUB}/oauth/authorize",
+                        "token_endpoint": own["token"],
+                        "jwks_uri": own["jwks"],
+                        "userinfo_endpoint": own["userinfo"],
+                        "id_token_signing_alg_values_supported": ["RS256"],
+                    },
+                )
+            elif parts.path == "/oauth/authorize":
+                assert query["client_id"] in state.clients
+                state.scopes_asked.append(query["scope"])
+                code = secrets.token_hex(8)
+                state.codes[code] = query.get("nonce", "")
+                back = urlsplit(query["redirect_uri"])
+                given = urlencode({**dict(parse_qsl(back.query)), "code": code, "state": query["state"]})
+                self._page(location=f"{back.scheme}://{back.netloc}{back.path}?{given}")
+            elif parts.path == "/oauth/jwks":
+                self._answer(200, {"keys": [KEY.as_dict(private=False)]})
+            elif parts.path == "/oauth/token":
+                client, _, secret = base64.b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
+                assert state.clients[client] == secret
+                self._answer(200, self._tokens(client, dict(parse_qsl(body.decode()))["code"]))
+            else:
+                return False
+            return True
+
+        def _tokens(self, client: str, code: str) -> dict[str, Any]:
+            """For whoever the first account is."""
+            token, account = next(iter(state.accounts.items()))
+            now = int(time.time())
+            claims = {
+                "iss": HUB,
+                "aud": client,
+                "sub": "1",
+                "iat": now,
+                "exp": now + 600,
+                "nonce": state.codes.pop(code),
+            }
+            profile = {"name": account.title(), "preferred_username": account, "profile": f"{HUB}/{account}"}
+            id_token = jwt.encode({"alg": "RS256", "kid": KEY.kid}, {**claims, **profile, "picture": ""}, KEY)
+            answer = {"access_token": token, "token_type": "bearer", "expires_in": 600, "id_token": id_token}
+            return {**answer, "scope": state.scopes_asked[-1]}
 
         def _of_account(self, account: str, token: str, body: bytes) -> tuple[int, Any]:
             allowed = state.scopes.get(token, "contribute-repos") == "contribute-repos"
