@@ -31,6 +31,7 @@ from jglue_app.ui.form import form_script
 from jglue_app.ui.gradio_files import CompressedFiles, GradioFilesMiddleware
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.preview import PreviewMiddleware
+from jglue_app.ui.refusals import DirectErrorsMiddleware
 from jglue_app.ui.security_headers import ScriptPolicyMiddleware
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import about, audit, compare, full, lab, results
@@ -263,6 +264,7 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
     return [
         Middleware(SessionMiddleware, public=public),
         Middleware(CompressionMiddleware),
+        Middleware(DirectErrorsMiddleware),
         Middleware(PreviewMiddleware),
         Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),
         Middleware(ScriptPolicyMiddleware, public=public),
