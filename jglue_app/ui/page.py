@@ -32,6 +32,7 @@ from jglue_app.ui.gradio_files import CompressedFiles, GradioFilesMiddleware
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.health import HealthMiddleware
 from jglue_app.ui.preview import PreviewMiddleware
+from jglue_app.ui.refusals import DirectErrorsMiddleware
 from jglue_app.ui.security_headers import ScriptPolicyMiddleware
 from jglue_app.ui.state import AppState
 from jglue_app.ui.streams import StreamsMiddleware
@@ -271,6 +272,7 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
         Middleware(SessionMiddleware, public=public, path=urlsplit(os.environ.get("GRADIO_ROOT_PATH", "")).path),
         Middleware(StreamsMiddleware),
         Middleware(CompressionMiddleware),
+        Middleware(DirectErrorsMiddleware),
         Middleware(PreviewMiddleware),
         Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),
         Middleware(ScriptPolicyMiddleware, public=public),
