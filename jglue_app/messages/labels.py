@@ -242,6 +242,7 @@ LABELS: dict[str, str] = {
     "waiting_time": "In line: {} before you, {}",
     "about_s": "about {} s",
     "about_min": "about {} min",
+    "too_many_requests": "Too many requests from your network at once. Try again in half a minute.",
     "abandoned": "Nobody looked at this for a while, so it gave its place up. What is finished is kept; the same settings go on from there.",
     "out_of_time": "Stopped at the time limit. Press again to go on from there.",
     "out_of_budget": "Stopped before the budget was exceeded.",

@@ -9,6 +9,9 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Gradio would count its events anew after each of them.
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 
 import gradio as gr
 from gradio.blocks import Block
@@ -30,7 +33,9 @@ from jglue_app.ui.events import PRIVATE, UNCHANGED, Updates, Values
 from jglue_app.ui.form import form_script
 from jglue_app.ui.gradio_files import CompressedFiles, GradioFilesMiddleware
 from jglue_app.ui.guard import errors_shown_in
+from jglue_app.ui.places import PlacesMiddleware
 from jglue_app.ui.preview import PreviewMiddleware
+from jglue_app.ui.sessions import Sessions, SessionsMiddleware
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import about, audit, compare, full, lab, results
 from jglue_app.ui.tabs.compare import CompareTab
@@ -49,6 +54,10 @@ ICON = "data:image/svg+xml," + quote(
     '<circle cx="5" cy="8" r="2.6" fill="#fff"/><circle cx="11.5" cy="8" r="2" fill="none" stroke="#fff"/></svg>'
 )
 """Two dots, as they stand on the strips of a comparison."""
+MAX_QUEUED = 4_096
+"""Events that wait for a thread on a public server, over all visitors; `places` has those of one address."""
+MAX_RUNNING = 1_000
+"""Handlers that run or follow something at the same time. Those that follow hold no thread."""
 
 
 TABS: dict[str, Callable[[AppState, T], Any]] = {
@@ -92,7 +101,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         page.load(_localized_head, None, head, **PRIVATE)
         _open_address(page, selected, ranking)
     guard.guard(page)
-    page.queue(max_size=64)
+    page.queue(max_size=MAX_QUEUED if settings.public else None)
     return page
 
 
@@ -205,6 +214,7 @@ def launch(
     for sentence in environment.faults():
         print(f"note: {sentence} Until then nothing is fetched by way of it.", file=sys.stderr)
     page = build(chosen, i18n, device)
+    sessions = Sessions(page)
     try:
         page.launch(
             server_name=host,
@@ -217,10 +227,12 @@ def launch(
             prevent_thread_lock=not block,
             mcp_server=mcp,
             max_file_size="1kb" if chosen.public else "500mb",
-            app_kwargs={"middleware": _middleware(page, public=chosen.public)},
+            app_kwargs={
+                "middleware": _middleware(page, sessions, public=chosen.public),
+                "lifespan": sessions.lifespan(),
+            },
             share=False,
-            # Each page that follows a job holds one.
-            max_threads=120,
+            max_threads=MAX_RUNNING,
         )
     except OSError as e:
         raise InputError(
@@ -229,7 +241,7 @@ def launch(
     return page
 
 
-def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
+def _middleware(page: gr.Blocks, sessions: Sessions, *, public: bool) -> list[Middleware]:
     """What stands between Gradio and a visitor, the outermost first."""
     html = gradio_files.TEMPLATE.read_text("utf-8")
     kinds = {block.get_block_name() for block in page.blocks.values()}
@@ -247,6 +259,8 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
 
     return [
         Middleware(SessionMiddleware, public=public),
+        Middleware(SessionsMiddleware, sessions=sessions),
+        *([Middleware(PlacesMiddleware, page=page)] if public else []),
         Middleware(CompressionMiddleware),
         Middleware(PreviewMiddleware),
         Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),
