@@ -246,6 +246,7 @@ LABELS: dict[str, str] = {
     "abandoned": "Nobody looked at this for a while, so it gave its place up. What is finished is kept; the same settings go on from there.",
     "out_of_time": "Stopped at the time limit. Press again to go on from there.",
     "out_of_budget": "Stopped before the budget was exceeded.",
+    "out_of_gpu_time": "Stopped: no more GPU time is lent.",
     "allow_bin": "Read .bin weights of models without safetensors",
     "stopping": "Stopping …",
     "running": "Running",

@@ -13,8 +13,10 @@ from jglue_app.runs.plan import Plan
 from jglue_app.runs.runner import Event
 from jglue_app.ui.pace import Pace
 
-State = Literal["preparing", "waiting", "running", "done", "stopped", "out_of_time", "out_of_budget", "failed"]
-ENDED = ("done", "stopped", "out_of_time", "out_of_budget", "failed")
+State = Literal[
+    "preparing", "waiting", "running", "done", "stopped", "out_of_time", "out_of_budget", "out_of_gpu_time", "failed"
+]
+ENDED = ("done", "stopped", "out_of_time", "out_of_budget", "out_of_gpu_time", "failed")
 MAX_NOTICES = 20
 
 

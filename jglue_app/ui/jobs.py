@@ -5,6 +5,7 @@ A job runs in a thread of its own. The page reads its fields to show its progres
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import secrets
 import threading
@@ -14,6 +15,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
+
+from gradio.context import LocalContext
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import BusyError, InputError, JglueAppError
@@ -89,7 +92,9 @@ class Jobs:
             self._jobs[job.id] = job
             self._forget()
             self._reap()
-        threading.Thread(target=self._run, args=(job, work), name=f"job-{kind}", daemon=True).start()
+        # With the context of the request: ZeroGPU charges the quota of the visitor whose request that is.
+        context = _request_context()
+        threading.Thread(target=context.run, args=(self._run, job, work), name=f"job-{kind}", daemon=True).start()
         return job
 
     def start_runs(
@@ -225,12 +230,13 @@ class Jobs:
                 job.pace.interrupted(began)
                 left = None if limit is None else began + limit - used
                 stop_condition = _StopCondition(job, left, lambda: self._line.others_wait(job))
-                ends = set()
+                ends, lacks = set(), set()
                 charge = self.charge_for(job.owner)
                 first = first_subset(self._settings)
                 for event in run_plans(planned, self._pool, self._settings.runs_dir, stop_condition, charge, first):
                     job.handle(event)
                     ends.add(event.kind)
+                    lacks.add(event.why)
                     if event.kind == "record":
                         stop_condition.start_slice()
             used += time.monotonic() - began
@@ -239,7 +245,7 @@ class Jobs:
             if stop_condition.why == "timeout":
                 job.state = "out_of_time"
             elif not stop_condition.why:
-                job.state = "out_of_budget"
+                job.state = "out_of_gpu_time" if "gpu_time" in lacks else "out_of_budget"
             if stop_condition.why != "preempted":
                 return
 
@@ -260,6 +266,13 @@ class Jobs:
             job.activity = ""
             job.version += 1
             job.ended.set()
+
+
+def _request_context() -> contextvars.Context:
+    """A copy of the context of the request that is answered now, without its event, which ends before a job does."""
+    context = contextvars.copy_context()
+    context.run(LocalContext.event_id.set, None)
+    return context
 
 
 class _StopCondition:

@@ -30,6 +30,8 @@ MIN_IDLE_S = 15.0
 """… but not sooner than after so long."""
 INTERVAL_S = 5.0
 
+Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
+
 
 class LightSessionState(SessionState):
     """A session without the copy of every component's configuration and last value, which only links to a state of the
@@ -107,20 +109,21 @@ class Sessions:
         self._page.pending_streams.pop(session, None)
         del self._idle_since[session]
 
-    def lifespan(self) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-        """For the server: clean as long as it runs."""
+    def cleaning(self, server: Lifespan) -> Lifespan:
+        """The lifespan of a server, which cleans as long as it runs."""
 
         @asynccontextmanager
-        async def cleaning(_: Any) -> AsyncIterator[None]:
-            task = asyncio.create_task(self._clean_forever())
-            try:
-                yield
-            finally:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        async def lifespan(app: Any) -> AsyncIterator[None]:
+            async with server(app):
+                task = asyncio.create_task(self._clean_forever())
+                try:
+                    yield
+                finally:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
 
-        return cleaning
+        return lifespan
 
     async def _clean_forever(self) -> None:
         while True:
