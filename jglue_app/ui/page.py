@@ -30,6 +30,7 @@ from jglue_app.ui.compression import CompressionMiddleware
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.document import DocumentMiddleware, Head
 from jglue_app.ui.events import LATEST, PRIVATE, UNCHANGED, Updates, Values
+from jglue_app.ui.first_visit import FirstVisitMiddleware
 from jglue_app.ui.form import form_script
 from jglue_app.ui.gradio_files import CompressedFiles, GradioFilesMiddleware
 from jglue_app.ui.guard import errors_shown_in
@@ -75,7 +76,12 @@ TABS: dict[str, Callable[[AppState, T], Any]] = {
 
 def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
     """The page, ready to launch. No model is loaded."""
-    state = AppState(settings, device)
+    return build_for(AppState(settings, device), i18n)
+
+
+def build_for(state: AppState, i18n: gr.I18n) -> gr.Blocks:
+    """The page of a state; see `build`."""
+    settings = state.settings
 
     def t(key: str) -> Any:
         return i18n(PREFIX + key)
@@ -215,7 +221,8 @@ def launch(
     environment.ask_no_proxy_for(host or "", os.environ.get("GRADIO_SERVER_NAME", ""))
     for sentence in environment.faults():
         print(f"note: {sentence} Until then nothing is fetched by way of it.", file=sys.stderr)
-    page = build(chosen, i18n, device)
+    state = AppState(chosen, device)
+    page = build_for(state, i18n)
     sessions = Sessions(page)
     try:
         page.launch(
@@ -231,7 +238,7 @@ def launch(
             mcp_server=mcp,
             max_file_size="1kb" if chosen.public else "500mb",
             app_kwargs={
-                "middleware": _middleware(page, sessions, public=chosen.public),
+                "middleware": _middleware(page, state, sessions, public=chosen.public),
                 "lifespan": sessions.cleaning(gate.around(gate.middleware(page, chosen, listens_on(host), mcp=mcp))),
             },
             share=False,
@@ -254,7 +261,7 @@ def listens_on(host: str | None) -> str:
     return host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
 
 
-def _middleware(page: gr.Blocks, sessions: Sessions, *, public: bool) -> list[Middleware]:
+def _middleware(page: gr.Blocks, state: AppState, sessions: Sessions, *, public: bool) -> list[Middleware]:
     """What stands between Gradio and a visitor, the outermost first; `gate.middleware` is before all of it."""
     html = gradio_files.TEMPLATE.read_text("utf-8")
     kinds = {block.get_block_name() for block in page.blocks.values()}
@@ -276,6 +283,7 @@ def _middleware(page: gr.Blocks, sessions: Sessions, *, public: bool) -> list[Mi
         Middleware(SessionsMiddleware, sessions=sessions),
         *([Middleware(PlacesMiddleware, page=page)] if public else []),
         Middleware(CompressionMiddleware),
+        *([Middleware(FirstVisitMiddleware, is_known=state.is_known)] if public else []),
         Middleware(PreviewMiddleware),
         Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),
         Middleware(ScriptPolicyMiddleware, public=public),

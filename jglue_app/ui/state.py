@@ -82,6 +82,10 @@ class AppState:
         """Run → task → ids of the items that an owner has requested."""
         return self._ownership.of(owner)
 
+    def is_known(self, owner: str) -> bool:
+        """Whether a visitor has anything of their own here: a job, a run, or marks."""
+        return self.jobs.has(owner) or bool(self._requested(owner)) or self.marks.has(owner)
+
     def path(self, owner: str, name: str) -> Path:
         """The folder of a run that the owner may see.
 

@@ -116,8 +116,8 @@ async def _of_others(visitor: Visitor, run: str, asked: int, others: Sequence[st
     """How much a visitor sees that is not theirs."""
     listed = [row["run"] for row in await visitor.call("runs") if not row["run"].startswith("shipped:")]
     items = await visitor.call("items", a=run)
-    wrong = len(set(listed) - {run}) + abs(len(items) - asked)
-    wrong += sum(item["a_said"].strip() != item["item_id"] for item in items)
+    wrong: int = len(set(listed) - {run}) + abs(len(items) - asked)
+    wrong += sum(str(item["a_said"]).strip() != item["item_id"] for item in items)
     for other in others[:2]:
         with contextlib.suppress(RefusedError):
             await visitor.call("items", a=other)
@@ -127,7 +127,8 @@ async def _of_others(visitor: Visitor, run: str, asked: int, others: Sequence[st
 
 def _told_times(told: Sequence[Sequence[dict[str, Any]]]) -> tuple[int, str]:
     """How often a time that was told rose while nobody came in front, and how far off it was in the middle."""
-    rises, off = 0, []
+    rises = 0
+    off: list[float] = []
     for states in told:
         waiting = [s for s in states if s["state"] == "waiting" and s.get("about_s") is not None]
         turn = next((s["at"] for s in states if s["state"] not in ("waiting", "preparing")), None)

@@ -88,9 +88,9 @@ class Visitor:
         values: list[Any] = []
         async with self.http.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
             async for line in stream.aiter_lines():
-                message = json.loads(line[5:]) if line.startswith("data:") else {"msg": ""}
+                message: dict[str, Any] = json.loads(line[5:]) if line.startswith("data:") else {"msg": ""}
                 if message["msg"] in ("process_generating", "process_completed"):
-                    output = message["output"]
+                    output: dict[str, Any] = message["output"]
                     if not message["success"]:
                         raise RefusedError(str(output.get("error")))
                     data = output.get("data") or []
