@@ -686,6 +686,7 @@ LABELS: dict[str, str] = {
     "share_copy_alt": "Copy description",
     "share_alt": "Description for readers who cannot see the image",
     "share_close": "Close",
+    "export_going": "The file is being written …",
     "export_done": "{} is ready to download.",
     "import": "Import a run (.zip), or a log of another harness (lm-eval, flexeval, llm-jp-eval, Inspect)",
     "import_partial": "Accept a log of only some of the items",

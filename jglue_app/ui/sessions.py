@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -44,6 +45,13 @@ class LightSessionState(SessionState):
         self._state_ttl = {}
         self.is_closed = False
         self.STATE_TTL_WHEN_CLOSED = int(IDLE_S)
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        if isinstance(block := self.blocks_config.blocks.get(key), gr.State):
+            self._state_ttl[key] = block.time_to_live, datetime.datetime.now()  # As Gradio compares it.
+            self.state_data[key] = value
+        else:
+            self.blocks_config.blocks[key] = value
 
     def _update_config(self, key: int) -> None:
         """Nothing is kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -41,6 +42,12 @@ class Served:
     def restart(self) -> None:
         """Start it again, with the same runs at the same address."""
         self.process = self._start()
+
+    def write_memory(self) -> None:
+        """Have it write what holds its memory, if it is to."""
+        if self._trace is not None:
+            self.process.send_signal(signal.SIGUSR1)
+            time.sleep(20)
 
     def stop(self) -> None:
         """End it."""
