@@ -28,6 +28,7 @@ from jglue_app.errors import JglueAppError
 from jglue_app.messages import say, word
 from jglue_app.results import surrogates
 from jglue_app.ui import views
+from jglue_app.ui.sent_values import checked
 from jglue_app.ui.visitor import language
 
 Handler = Callable[..., Any]
@@ -46,6 +47,8 @@ def guard(page: gr.Blocks) -> None:
         if event.api_visibility != "public" and all(isinstance(block, FORM_CONTROLS) for block in event.inputs):
             event.preprocess = False
         if event.fn is not None:
+            if not event.preprocess:
+                event.fn = checked(event.fn, event.inputs)
             event.fn = guarded(event.fn, lang="en" if event.api_visibility == "public" else None)
 
 

@@ -92,7 +92,9 @@ class Program:
     def join(self, body: bytes) -> Answer:
         """Put a call into the queue, given as bytes, and wait for its answer."""
         try:
-            joined = self.http.post("/gradio_api/queue/join", content=body, headers={"content-type": "application/json"})
+            joined = self.http.post(
+                "/gradio_api/queue/join", content=body, headers={"content-type": "application/json"}
+            )
             if joined.status_code != 200:
                 return self._kept(body, Answer(False, joined.text, joined.status_code))
             return self._kept(body, self.read(self.session))

@@ -7,17 +7,18 @@ what it connects to. The model on the model server says whatever an attack wants
 from __future__ import annotations
 
 import http.server
+import itertools
 import os
 import secrets
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -26,6 +27,7 @@ from tests.api_server.model import Generation, LanguageModel
 from tests.conftest import USER_CACHE
 from tests.ui.conftest import ROOT, free_port
 
+P, T = TypeVar("P"), TypeVar("T")
 INSIDE = Path(__file__).with_name("inside")
 MODEL = "shop:tiny"
 """The model of the model server, as visitors name it."""
@@ -135,8 +137,19 @@ class World:
     talker: Talker
     public: Served
     local: Served | None = None
+    quick: bool = False
+    """Whether each text is tried at one or two places in turn, and not at all of them."""
     answers: list[tuple[str, str]] = field(default_factory=list)
     """(What was asked, answer) of every call, for the search for secrets."""
+
+    def pairs(self, places: Iterable[P], texts: Iterable[T]) -> Iterator[tuple[P, T]]:
+        """Every text at every place; if it is to be quick, each at one place in turn, and every place at least once."""
+        all_places, all_texts = list(places), list(texts)
+        if not self.quick:
+            yield from itertools.product(all_places, all_texts)
+            return
+        for at in range(max(len(all_places), len(all_texts))):
+            yield all_places[at % len(all_places)], all_texts[at % len(all_texts)]
 
     def say(self, *texts: str) -> None:
         """Let the model give these texts in turn from now on."""
@@ -144,7 +157,7 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, *, local: bool = True) -> Iterator[World]:
+def world(folder: Path, *, local: bool = True, quick: bool = False) -> Iterator[World]:
     """Start everything in an empty folder, and stop it."""
     keys, talker = planted(), Talker()
     with ExitStack() as stack:
@@ -158,6 +171,7 @@ def world(folder: Path, *, local: bool = True) -> Iterator[World]:
         made = World(
             folder, keys, listener, models, talker, stack.enter_context(_served(folder, "public", keys, models))
         )
+        made.quick = quick
         if local:
             made.local = stack.enter_context(_served(folder, "local", keys, models))
         yield made
