@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-<<<<<<< HEAD
 import struct
-import tempfile
-=======
->>>>>>> int21
 import zipfile
 import zlib
 from collections.abc import Mapping

@@ -7,11 +7,7 @@ and so is `gold`, which is a number for JSTS and a list of accepted answers else
 from __future__ import annotations
 
 import csv
-<<<<<<< HEAD
 import re
-import tempfile
-=======
->>>>>>> int21
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +22,9 @@ from jglue_app.scoring.protocols import protocol_names
 from jglue_app.types import RunData
 from jglue_app.whole_files import put_in_place, scratch_folder
 
-_FORMULA = re.compile(r"[\t\r\n]|[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]*[=+@＝＋－＠−-]")
+_FORMULA = re.compile(
+    r"[\t\r\n]|[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]*[=+@＝＋－＠−-]"
+)
 """How a cell begins that a spreadsheet program evaluates as a formula: with its sign, also after what the program takes
 away, or does not show, before it; or with a tab or a line end, after which it may begin a cell of its own."""
 NUMBER_COLUMNS: Mapping[str, type] = {"prompt_tokens": int, "new_tokens": int, "seconds": float}

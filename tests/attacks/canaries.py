@@ -36,7 +36,9 @@ def attack(world: World) -> Iterator[Outcome]:
         for server in filter(None, (world.public, world.local)):
             where = _in_files(server.folder, value)
             yield Outcome(KIND, f"{name} in what the {server.mode} server wrote", where)
-            yield Outcome(KIND, f"{name} in the log of the {server.mode} server", "there" if value in server.log else "")
+            yield Outcome(
+                KIND, f"{name} in the log of the {server.mode} server", "there" if value in server.log else ""
+            )
         own = name.startswith("visitor's")
         told = [asked for asked, answer in world.answers if value in answer and not (own and value in asked)]
         yield Outcome(KIND, f"{name} in answers", f"in the answer to {told[0]}" if told else "")

@@ -38,6 +38,6 @@ _BAIT = (
     "<scr<script>ipt>HIT</scr</script>ipt><img/src=x/onerror=HIT>",
     "含意<x-y onclick=HIT style=animation-name:x onanimationstart=HIT>\u2028</x-y>",
     '\\"};HIT;//</script><img src=x onerror=HIT>',
-    '<template shadowrootmode=open><script>HIT</script><img src=x onerror=HIT></template>',
+    "<template shadowrootmode=open><script>HIT</script><img src=x onerror=HIT></template>",
 )
 PAYLOADS = tuple(text.replace("HIT", f"jgHit({at})") for at, text in enumerate(_BAIT))

@@ -94,7 +94,9 @@ def attack(world: World) -> Iterator[Outcome]:
         yield Outcome(KIND, "a browser", "there is none: install chromium, or leave this part out with --no-browser")
         return
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-background-networking"])
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-background-networking"]
+        )
         yield from _works(browser, world)
         for server in filter(None, (world.public, world.local)):
             yield from _server(browser, world, server)
@@ -242,7 +244,9 @@ def _links(watched: Watched, server: Served, runs: list[str], payloads: tuple[st
         yield Outcome(KIND, f"{server.mode}: request in a link, {payload}", watched.found())
     for payload in payloads[:: 2 if len(payloads) > 8 else 1]:
         text = quote(payload)
-        watched.open(f"{server.url}/?run_a={text}&run_b={text}&item=jnli/{text}&protocol={text}&search={text}&lang={text}")
+        watched.open(
+            f"{server.url}/?run_a={text}&run_b={text}&item=jnli/{text}&protocol={text}&search={text}&lang={text}"
+        )
         yield Outcome(KIND, f"{server.mode}: view in a link, {payload}", watched.found())
         watched.open(f"{server.url}/?tab=results&runs={text},{runs[0]}&baseline={text}&view={text}&__theme={text}")
         yield Outcome(KIND, f"{server.mode}: results in a link, {payload}", watched.found())

@@ -131,7 +131,10 @@ def _sessions(world: World) -> Iterator[Outcome]:
         for path in (
             *(f"/gradio_api/call/models/{guess}" for guess in guesses),
             *(f"/gradio_api/queue/data?session_hash={guess}" for guess in (*guesses, event, victim.session[:-1])),
-            *(f"/gradio_api/{path}" for path in ("queue/status", "queue/data", "heartbeat/x", "runs", "profiling/traces")),
+            *(
+                f"/gradio_api/{path}"
+                for path in ("queue/status", "queue/data", "heartbeat/x", "runs", "profiling/traces")
+            ),
             *("/gradio_api/deep_link?session_hash=" + guess for guess in guesses),
             *("/monitoring", "/monitoring/summary", "/gradio_api/run-history/records", "/gradio_api/token", "/config"),
             f"/gradio_api/stream/{victim.session}/0/1/playlist.m3u8",
