@@ -22,9 +22,8 @@ from jglue_app.scoring.protocols import protocol_names
 from jglue_app.types import RunData
 from jglue_app.whole_files import put_in_place, scratch_folder
 
-_FORMULA = re.compile(
-    r"[\t\r\n]|[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]*[=+@＝＋－＠−-]"
-)
+_UNSEEN = r"\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"
+_FORMULA = re.compile(rf"[\t\r\n]|[{_UNSEEN}]*[=+@＝＋－＠−-]")
 """How a cell begins that a spreadsheet program evaluates as a formula: with its sign, also after what the program takes
 away, or does not show, before it; or with a tab or a line end, after which it may begin a cell of its own."""
 NUMBER_COLUMNS: Mapping[str, type] = {"prompt_tokens": int, "new_tokens": int, "seconds": float}

@@ -16,7 +16,17 @@ from tests.attacks.outcome import Outcome, details, table
 from tests.attacks.world import world
 
 KINDS = (
-    *("addresses", "traversals", "strangers", "forged_headers", "exports", "inputs", "archives", "repositories"),
+    *(
+        "addresses",
+        "traversals",
+        "strangers",
+        "forged_headers",
+        "exports",
+        "inputs",
+        "costly_requests",
+        "archives",
+        "repositories",
+    ),
     *("templates", "scripts", "canaries"),
 )
 """Modules of this folder, in the order in which they attack. The search for secrets looks at what all others left."""

@@ -31,7 +31,7 @@ def attack(world: World) -> Iterator[Outcome]:
     for server in filter(None, (world.public, world.local)):
         _send(world, server, list(visitors.values()))
     watched.end()
-    signs = {name: value for name, value in {**world.secrets, **visitors}.items()}
+    signs = {**world.secrets, **visitors}
     for name, value in signs.items():
         for server in filter(None, (world.public, world.local)):
             where = _in_files(server.folder, value)

@@ -46,7 +46,7 @@ def attack(world: World) -> Iterator[Outcome]:
     )
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     for at, (name, path) in enumerate(made.items()):
-        if list(path.glob("ran-*")) or (folder / "cache").glob("ran-*") and list((folder / "cache").glob("ran-*")):
+        if list(path.glob("ran-*")):
             yield Outcome(KIND, name, "its code ran")
         elif at >= len(said):
             yield Outcome(KIND, name, f"the process ended: {done.stderr.strip()[-200:]}")

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
-from jglue_app.messages import labels
+from jglue_app.messages.labels import LABELS
 from jglue_app.results import marks, run_name
 from tests.attacks.calls import Program
 from tests.attacks.outcome import Outcome
@@ -26,16 +26,15 @@ KIND = "script payloads"
 VISITOR = "attackattackattackatta"
 STRANGE = """() => {
   const found = [];
+  const runs = ['src', 'srcset', 'srcdoc', 'action', 'formaction', 'data'];
   const look = (root) => {
     for (const element of root.querySelectorAll('*')) {
       for (const { name, value } of element.attributes) {
         if (!/jgHit|canary\\.attack\\.test/.test(value)) continue;
-        if (/^on/i.test(name) || /^\\s*(javascript|data):/i.test(value) || ['src', 'srcset', 'srcdoc', 'action'].includes(name))
+        if (/^on/i.test(name) || /^\\s*(javascript|data):/i.test(value) || runs.includes(name))
           found.push(`${element.tagName} ${name}=${value}`.slice(0, 200));
       }
-      if (['SCRIPT', 'STYLE', 'TEMPLATE'].includes(element.tagName) && /jgHit\\(\\d/.test(element.textContent ?? '')
-          && !/gradio_config|type="application|jgr-/.test(element.outerHTML.slice(0, 300))
-          && !(element.type ?? '').includes('json') && element.tagName !== 'SCRIPT')
+      if (['STYLE', 'TEMPLATE'].includes(element.tagName) && /jgHit\\(\\d|canary\\.attack/.test(element.textContent ?? ''))
         found.push(`${element.tagName} ${element.textContent}`.slice(0, 200));
       if (element.shadowRoot) look(element.shadowRoot);
     }
@@ -94,9 +93,8 @@ def attack(world: World) -> Iterator[Outcome]:
         yield Outcome(KIND, "a browser", "there is none: install chromium, or leave this part out with --no-browser")
         return
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-background-networking"]
-        )
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield from _works(browser, world)
         for server in filter(None, (world.public, world.local)):
             yield from _server(browser, world, server)
@@ -218,7 +216,7 @@ def _tabs(watched: Watched, server: Served, runs: list[str], payloads: tuple[str
     """Names, descriptions, notes and manifests: everything that lists runs."""
     for key in ("results", "full", "lab", "audit", "about", "compare"):
         with contextlib.suppress(BrowserError, AssertionError):
-            tab(watched.page, labels.ENGLISH[f"tab_{key}"] if hasattr(labels, "ENGLISH") else key)
+            tab(watched.page, LABELS[f"tab_{key}"])
         watched.settle(800)
         for box in watched.page.locator("[role=tabpanel]:visible input[role=listbox], #manage-run input").all()[:4]:
             with contextlib.suppress(BrowserError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 _LOG = os.environ.get("ATTACK_CONNECTIONS", "")
@@ -18,7 +19,7 @@ _asked: dict[str, int] = {}
 
 
 def _note(what: str, where: object) -> None:
-    with open(_LOG, "a", encoding="utf-8", errors="backslashreplace") as file:
+    with Path(_LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(f"{what} {where}\n")
 
 
