@@ -6,6 +6,7 @@ looked up or connected to a forbidden host, or when an unexpected fault was the 
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -104,7 +105,7 @@ def attack(world: World) -> Iterator[Outcome]:
     """All addresses at all places of the public server, then what only an operator's file can name."""
     with Program(world) as program:
         for (place, give), address in world.pairs(_places().items(), written(world.listener.port)):
-            yield _judged(world, f"{place}: {address}", lambda give=give, address=address: give(program, address))
+            yield _judged(world, f"{place}: {address}", functools.partial(give, program, address))
         # Every text of every hidden handler is an address at once: those that read one all get it.
         hosts = (f"http://127.0.0.1:{world.listener.port}/", "169-254-169-254.attack.test", "rebind.attack.test/x")
         handlers = [one for one in program.config["dependencies"] if one["backend_fn"]]
@@ -113,14 +114,14 @@ def attack(world: World) -> Iterator[Outcome]:
             yield _judged(
                 world,
                 f"handler {one['id']} ({one['api_name']}): {address}",
-                lambda index=one["id"], data=data: program.handler(index, data),
+                functools.partial(program.handler, one["id"], data),
                 faults=False,
             )
         # A public server is no proxy for addresses on the internet either.
         for address in ("http://example.com/", "https://203.0.113.9/x.zip", "http://93.184.216.34/"):
             for place in ("/gradio_api/file=", "uploaded file", "/gradio_api/proxy="):
                 give = _places()[place]
-                yield _judged(world, f"{place}: {address}", lambda give=give, address=address: give(program, address))
+                yield _judged(world, f"{place}: {address}", functools.partial(give, program, address))
         yield from _redirects(world, program)
     yield from _operators(world)
 
@@ -160,7 +161,7 @@ def _redirects(world: World, program: Program) -> Iterator[Outcome]:
         yield _judged(
             world,
             f"redirect of the model server: {to}",
-            lambda: program.call("try_prompt", model=MODEL, format="chat"),
+            functools.partial(program.call, "try_prompt", model=MODEL, format="chat"),
         )
         world.models.heal()
 

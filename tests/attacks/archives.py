@@ -96,7 +96,7 @@ def _bomb(name: str, size: int, line: bytes = b" ") -> Make:
         packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
         packed = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
         count, checksum = size // len(block), 0
-        for _ in range(count):
+        for _of_all in range(count):
             checksum = zlib.crc32(block, checksum)
         end = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS).flush()
 
@@ -119,6 +119,11 @@ def _bomb(name: str, size: int, line: bytes = b" ") -> Make:
     return make
 
 
+def _alike(name: str, line: str) -> Make:
+    """As many lines that are whole and alike as an archive of a tenth of a MiB can hold."""
+    return _bomb(name, 60 << 20, line.encode() + b"\n")
+
+
 def _link(name: str) -> Make:
     def change(out: zipfile.ZipFile, members: dict[str, bytes], secret: Path) -> None:
         for member, content in members.items():
@@ -138,7 +143,13 @@ def _named(pattern: str) -> Make:
         for member, content in members.items():
             out.writestr(pattern.replace("NAME", member), content)
 
-    return _with(change)
+    def make(target: Path, whole: Path, secret: Path) -> Path:
+        _with(change)(target, whole, secret)
+        # Written afterwards: Python's own writer cuts names there.
+        target.write_bytes(target.read_bytes().replace(b"~NUL~", b"\x00" * 5))
+        return target
+
+    return make
 
 
 def _spec_id(text: str) -> Make:
@@ -216,6 +227,10 @@ HARMFUL: dict[str, Make] = {
     "1 GB of small records": _bomb("records.jsonl", 1000 << 20, b'{"task":"jnli","item_id":"1"}\n'),
     "1 GB of lists as a manifest": _bomb("manifest.json", 1000 << 20, b"[],"),
     "1 GB of brackets as items": _bomb("items.jsonl", 1000 << 20, b"["),
+    "a million items, all alike": _alike(
+        "items.jsonl", '{"task":"jnli","id":"1","fields":{"sentence1":"","sentence2":""},"choices":["a"],"gold":["a"]}'
+    ),
+    "a million records, all alike": _alike("records.jsonl", '{"task":"jnli","item_id":"1","text":"a"}'),
     "4 GB of spaces": _bomb("records.jsonl", 4000 << 20),
     "a lying directory": _lying,
     "overlapping members": _overlapping,
@@ -230,7 +245,7 @@ HARMFUL: dict[str, Make] = {
         for at, pattern in enumerate(
             (
                 *("../../../NAME", "/NAME", "/etc/NAME", "run/../../NAME", "..\\..\\NAME", "C:\\NAME", "run/sub/NAME"),
-                *("run//NAME", "./NAME/../NAME", "NAME/NAME", "\u202erun/NAME", "run\x00/NAME", "run/NAME\x00.txt"),
+                *("run//NAME", "./NAME/../NAME", "NAME/NAME", "\u202erun/NAME", "run~NUL~/NAME", "run/NAME~NUL~.txt"),
             )
         )
     },

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
 from jglue_app.messages.labels import LABELS
@@ -34,7 +34,8 @@ STRANGE = """() => {
         if (/^on/i.test(name) || /^\\s*(javascript|data):/i.test(value) || runs.includes(name))
           found.push(`${element.tagName} ${name}=${value}`.slice(0, 200));
       }
-      if (['STYLE', 'TEMPLATE'].includes(element.tagName) && /jgHit\\(\\d|canary\\.attack/.test(element.textContent ?? ''))
+      const text = ['STYLE', 'TEMPLATE'].includes(element.tagName) ? element.textContent ?? '' : '';
+      if (/jgHit\\(\\d|canary\\.attack/.test(text))
         found.push(`${element.tagName} ${element.textContent}`.slice(0, 200));
       if (element.shadowRoot) look(element.shadowRoot);
     }
@@ -56,8 +57,12 @@ class Watched:
         self.context.expose_function("jgHit", lambda *given: self.hits.append(f"payload {given} ran"))
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(60_000)
-        self.page.on("dialog", lambda dialog: (self.hits.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        self.page.on("dialog", self._opened)
         self.page.on("request", lambda request: self._requested(request.url))
+
+    def _opened(self, dialog: Dialog) -> None:
+        self.hits.append(f"dialog {dialog.message}")
+        dialog.dismiss()
 
     def _requested(self, url: str) -> None:
         if "canary.attack.test" in url.split("?")[0]:
@@ -152,7 +157,7 @@ def _exported(world: World, program: Program, run: str) -> Path | None:
 
 
 def _decorate(server: Served, runs: list[str]) -> None:
-    """Names, descriptions, notes and manifests with payloads, as another program may have written them: a run for each."""
+    """Names, descriptions, notes and manifests with payloads, as another program writes them."""
     first = server.runs / runs[0]
     rows = [json.loads(line) for line in (first / "items.jsonl").read_text("utf-8").splitlines()]
     for at, payload in enumerate(PAYLOADS):

@@ -27,7 +27,8 @@ from tests.api_server.model import Generation, LanguageModel
 from tests.conftest import USER_CACHE
 from tests.ui.conftest import ROOT, free_port
 
-P, T = TypeVar("P"), TypeVar("T")
+P = TypeVar("P")
+T = TypeVar("T")
 INSIDE = Path(__file__).with_name("inside")
 MODEL = "shop:tiny"
 """The model of the model server, as visitors name it."""
@@ -52,11 +53,13 @@ class Talker(LanguageModel):
         self.texts: Sequence[str] = ("含意",)
         self.said = 0
 
-    def generate(self, *args: Any, **named: Any) -> Generation:
-        """The next text."""
+    def generate(self, prompt: Sequence[int], max_tokens: int, *args: Any, **named: Any) -> Generation:
+        """The next text; where few tokens are asked for, as in a handshake, one token."""
+        if max_tokens < 4:
+            return Generation(tuple(self.encode("含意")[:1]), "length", "含意")
         text = self.texts[self.said % len(self.texts)]
         self.said += 1
-        return Generation(tuple(self.encode(text)[:20]), "stop", text, True)
+        return Generation(tuple(self.encode(text)[: max_tokens - 1]), "stop", text, True)
 
 
 class Listener:

@@ -59,5 +59,5 @@ def _connected_ex(self: socket.socket, address: Any) -> Any:
 
 if _LOG:
     socket.getaddrinfo = _getaddrinfo
-    socket.socket.connect = _connected  # type: ignore[method-assign]
-    socket.socket.connect_ex = _connected_ex  # type: ignore[method-assign]
+    socket.socket.connect = _connected  # type: ignore[method-assign, assignment]
+    socket.socket.connect_ex = _connected_ex  # type: ignore[method-assign, assignment]
