@@ -42,11 +42,17 @@ FORM_CONTROLS = (
 log = logging.getLogger(__name__)
 
 
-def guard(page: gr.Blocks) -> None:
+def guard(page: gr.Blocks, *, takes_files: bool = True) -> None:
     """Guard all handlers and endpoints of a page, so that none can be forgotten. Endpoints answer in English. Those
-    that are generators hold no thread while they wait."""
+    that are generators hold no thread while they wait.
+
+    Args:
+        page: with all its handlers.
+        takes_files: whether visitors may bring files; else none reaches a handler, and nothing is read of one.
+    """
+    plain = FORM_CONTROLS if takes_files else (*FORM_CONTROLS, gr.File)
     for event in page.fns.values():
-        if event.api_visibility != "public" and all(isinstance(block, FORM_CONTROLS) for block in event.inputs):
+        if event.api_visibility != "public" and all(isinstance(block, plain) for block in event.inputs):
             event.preprocess = False
         if event.fn is not None:
             if not event.preprocess:

@@ -93,7 +93,7 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         page.load(_foot, None, foot, **PRIVATE)
         page.load(_localized_head, None, head, **PRIVATE)
         _open_address(page, selected, ranking)
-    guard.guard(page)
+    guard.guard(page, takes_files=not settings.public)
     page.queue(max_size=64)
     return page
 

@@ -39,7 +39,7 @@ def attack(world: World) -> Iterator[Outcome]:
             a_model=MODEL,
             b_model="",
             tasks=["jnli"],
-            limit=len(FORMULAS),
+            limit=40,
             method="generate",
             a_format="chat",
         )

@@ -136,7 +136,7 @@ def _sessions(world: World) -> Iterator[Outcome]:
                 for path in ("queue/status", "queue/data", "heartbeat/x", "runs", "profiling/traces")
             ),
             *("/gradio_api/deep_link?session_hash=" + guess for guess in guesses),
-            *("/monitoring", "/monitoring/summary", "/gradio_api/run-history/records", "/gradio_api/token", "/config"),
+            *("/monitoring", "/monitoring/summary", "/gradio_api/run-history/records", "/gradio_api/token"),
             f"/gradio_api/stream/{victim.session}/0/1/playlist.m3u8",
             f"/gradio_api/upload_progress?upload_id={event}",
         ):
