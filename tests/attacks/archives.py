@@ -22,11 +22,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jglue_app.results import archive, showcase
+from tests.attacks import harmful_logs
 from tests.attacks.outcome import Outcome
 from tests.attacks.world import World
 from tests.ui.conftest import ROOT
 
-BOMB, MUTATED = "archive bombs and links", "mutated archives"
+BOMB, MUTATED, LOG = "archive bombs and links", "mutated archives", "harmful logs of other harnesses"
 ADDRESS_SPACE = 3 * 2**29
 SEED = 20_260_801
 MUTANTS = 500
@@ -40,6 +41,7 @@ def attack(world: World, mutants: int = MUTANTS) -> Iterator[Outcome]:
     whole = archive.pack(showcase.run_folder(showcase.run_names()[0]), folder / "whole.zip")
     made = [make(folder / f"{name}.zip", whole, secret) for name, make in HARMFUL.items()]
     yield from _tried(world, BOMB, made, folder / "runs")
+    yield from _tried(world, LOG, harmful_logs.write_all(folder / "logs"), folder / "runs-of-logs")
     yield from _tried(world, MUTATED, list(_mutants(whole, folder / "mutants", mutants)), folder / "runs-of-mutants")
 
 

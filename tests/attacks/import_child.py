@@ -11,10 +11,12 @@ import json
 import resource
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from jglue_app.errors import JglueAppError
 from jglue_app.results import archive, marks, run_name, table_files
+from jglue_app.results.importers.import_run import import_to_either
 from jglue_app.results.library import Library
 from jglue_app.settings import load_settings
 from jglue_app.ui import static_report
@@ -34,7 +36,11 @@ def _through(runs: Path, file: Path) -> str:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     shutil.rmtree(runs, ignore_errors=True)
     try:
-        _read(archive.unpack(file, runs), runs)
+        if file.suffix == ".zip":
+            _read(archive.unpack(file, runs), runs)
+        else:
+            settings = replace(load_settings(), runs_dir=runs)
+            _read(import_to_either(settings, file.parent, [file.name], partial=True).path, runs)
     except JglueAppError:
         pass
     except BaseException as e:
