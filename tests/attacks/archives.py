@@ -171,7 +171,7 @@ def _spec_id(text: str) -> Make:
 def _nested(depth: int) -> Make:
     def change(out: zipfile.ZipFile, members: dict[str, bytes], _: Path) -> None:
         inner = b"0" * (1 << 20)
-        for _ in range(depth):
+        for _layer in range(depth):
             packed = io.BytesIO()
             with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as layer:
                 for copy in range(10):

@@ -81,6 +81,7 @@ def _requests() -> dict[str, tuple[str, dict[str, Any]]]:
 def attack(world: World) -> Iterator[Outcome]:
     """Each request, with the processor time and the memory that the server takes for it."""
     server = world.public
+    yield _sessions(world, 20 if world.quick else 100)
     with Program(world, timeout=120) as program:
         for what, (name, given) in _requests().items():
             if world.quick and EMBEDDED in given.values():
@@ -97,6 +98,21 @@ def attack(world: World) -> Iterator[Outcome]:
             answer = program.get(f"/?{quote(query, safe='=,')}")
             used, grown = _seconds(server) - before, server.memory() - memory
             yield Outcome(KIND, f"link: {query[:30]}…", _judged(server, answer.fault, used, grown, False, began))
+
+
+def _sessions(world: World, count: int) -> Outcome:
+    """New sessions that send 5 MB each and never come back: nothing of it may stay."""
+    text = "語" * (5 * 2**20 // 3)
+    growth = []
+    for number in range(count + 5):
+        with Program(world, timeout=120) as program:
+            program.call("audit_score", score=text)
+        if number == 4:  # What the first calls need stays.
+            growth.append(world.public.memory_now())
+    growth.append(world.public.memory_now())
+    grown = growth[1] - growth[0]
+    kept = grown > count * len(text.encode()) // 2
+    return Outcome(KIND, f"{count} sessions that send 5 MB each", f"{grown >> 20} MiB stay" if kept else "")
 
 
 def _judged(server: Served, fault: str, used: float, grown: int, of_model: bool, began: float) -> str:

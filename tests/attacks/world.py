@@ -125,8 +125,15 @@ class Served:
 
     def memory(self) -> int:
         """Bytes of its resident memory at their largest."""
+        return self._status("VmHWM")
+
+    def memory_now(self) -> int:
+        """Bytes of its resident memory."""
+        return self._status("VmRSS")
+
+    def _status(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith(name))) * 1024
 
 
 @dataclass
