@@ -11,6 +11,7 @@ import pytest
 
 from jglue_app.errors import DataError
 from jglue_app.results import archive, showcase
+from jglue_app.results.importers import unzip
 
 
 @pytest.fixture
@@ -59,6 +60,14 @@ def test_an_archive_of_many_members_is_refused_by_the_size_of_their_list(tmp_pat
 def test_methods_that_no_export_uses_are_refused(members: dict[str, bytes], method: int, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="packed in an unknown way"):
         archive.unpack(written(tmp_path / "run.zip", members, method), tmp_path / "runs")
+
+
+def test_a_log_that_is_packed_by_another_method_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "log.eval"
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_LZMA) as out:
+        out.writestr("header.json", "{}")
+    with unzip.Archive(source) as log, pytest.raises(DataError, match="packed in an unknown way"):
+        log.read("header.json")
 
 
 def test_a_member_with_damaged_bytes_is_a_sentence(members: dict[str, bytes], tmp_path: Path) -> None:
