@@ -112,12 +112,13 @@ class _Children:
         self._thread.join()
 
     def holders(self, name: str, value: str) -> str:
-        """Which process had a secret in its arguments or environment. A key for W&B is what one child is started for:
-        it may be in the environment of that one, as its key."""
+        """Which process had a secret in its arguments or environment. The key that a visitor gives for W&B is what one
+        child is started for: it is in the environment of that one, as its key; the operator's is for local ones."""
+        own = name.startswith("visitor's")
         for (pid, what, mode), raw in self._seen.items():
             for entry in raw.split("\0"):
                 allowed = what == "environ" and entry.startswith("WANDB_API_KEY=")
-                if value in entry and not (allowed and "W&B" in name) and not (allowed and mode == "local"):
+                if value in entry and not (allowed and (own or mode == "local")):
                     return f"{what} of process {pid} of the {mode} server"
         return ""
 

@@ -71,7 +71,11 @@ class Watched:
 
     def open(self, url: str) -> None:
         """Go there, and wait for what the page shows first."""
-        self.page.goto(url)
+        try:
+            self.page.goto(url)
+        except BrowserError:  # The page before was still going somewhere.
+            self.settle()
+            self.page.goto(url)
         with contextlib.suppress(BrowserError):
             self.page.wait_for_selector("#own > button", timeout=30_000)
         self.settle()
@@ -258,7 +262,8 @@ def _links(watched: Watched, server: Served, runs: list[str], payloads: tuple[st
         yield Outcome(KIND, f"{server.mode}: view in a link, {payload}", watched.found())
         watched.open(f"{server.url}/?tab=results&runs={text},{runs[0]}&baseline={text}&view={text}&__theme={text}")
         yield Outcome(KIND, f"{server.mode}: results in a link, {payload}", watched.found())
-        watched.page.goto(f"{server.url}/gradio_api/file={text}")
+        with contextlib.suppress(BrowserError):  # A file that there is not.
+            watched.page.goto(f"{server.url}/gradio_api/file={text}")
         yield Outcome(KIND, f"{server.mode}: a file's address, {payload}", watched.found())
 
 
