@@ -113,7 +113,7 @@ def build_for(state: AppState, i18n: gr.I18n) -> gr.Blocks:
         page.load(_foot, None, foot, **PRIVATE)
         page.load(_localized_head, None, head, **PRIVATE)
         _open_address(page, selected, ranking)
-    guard.guard(page)
+    guard.guard(page, takes_files=not settings.public)
     page.queue(max_size=MAX_QUEUED if settings.public else None)
     return page
 
