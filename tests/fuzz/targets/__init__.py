@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import answers, data, given, stored
+from tests.fuzz.targets import answers, data, given, models, stored
 
 Make = Callable[[Path], Target]
 """Takes a folder of the target's own."""
@@ -16,6 +16,7 @@ MAKERS: Mapping[str, Make] = {
     **data.TARGETS,
     **stored.TARGETS,
     **given.TARGETS,
+    **models.TARGETS,
 }
 NAMES = tuple(MAKERS)
 
