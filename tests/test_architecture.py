@@ -43,6 +43,7 @@ ROOMS = (
         "money",
         "errors",
         "environment",
+        "whole_files",
         "child_process",
         "settings",
         "tasks",

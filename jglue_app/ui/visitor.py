@@ -17,6 +17,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jglue_app.messages import LANGUAGES
+from jglue_app.ui.client_address import client_address
 
 VISITOR_COOKIE, LANGUAGE_COOKIE = "jg_visitor", "jg_lang"
 YEAR_S = 365 * 24 * 3600
@@ -25,10 +26,32 @@ _STATELESS_API_PATHS = re.compile(r"/gradio_api/(run|api)/")
 _VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
-def visitor_id(request: gr.Request) -> str:
+class VisitorId(str):
+    """A visitor's id, which knows where the visitor's requests come from."""
+
+    address: str = ""
+    """See `client_address`; empty where it is not known."""
+    account: str = ""
+    """With which the visitor is signed in; empty without one."""
+
+
+def visitor_id(request: gr.Request) -> VisitorId:
     """The visitor's id: the same through reloads and tabs of one browser; a program is known by its session."""
-    id_ = (request.cookies or {}).get(VISITOR_COOKIE, "")
-    return id_ if _VISITOR_ID.fullmatch(id_) else str(request.session_hash)
+    cookie = (request.cookies or {}).get(VISITOR_COOKIE, "")
+    id_ = VisitorId(cookie if _VISITOR_ID.fullmatch(cookie) else str(request.session_hash))
+    id_.address = client_address(request)
+    id_.account = str(getattr(request, "username", None) or "")
+    return id_
+
+
+def address_of(owner: str) -> str:
+    """Where a visitor's requests come from; empty where that is not known."""
+    return owner.address if isinstance(owner, VisitorId) else ""
+
+
+def account_of(owner: str) -> str:
+    """The account with which a visitor is signed in; empty without one."""
+    return owner.account if isinstance(owner, VisitorId) else ""
 
 
 def page_id(request: gr.Request) -> str:
