@@ -151,10 +151,5 @@ def _common(a: Sequence[str], b: Sequence[str]) -> int:
 
 def _characters(text: str) -> list[str]:
     """The characters as they are read: each with the accents and variation selectors that follow it."""
-    characters: list[str] = []
-    for character in text:
-        if characters and unicodedata.category(character).startswith("M"):
-            characters[-1] += character
-        else:
-            characters.append(character)
-    return characters
+    starts = [i for i, character in enumerate(text) if i == 0 or not unicodedata.category(character).startswith("M")]
+    return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]

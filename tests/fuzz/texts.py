@@ -57,6 +57,8 @@ def text_maker(pieces: Sequence[str], examples: Sequence[str] = (), longest: int
             text = joined(rng, pieces, rng.randint(1, 25))
         elif kind < 0.75:
             text = rng.choice(hypothesis_texts())
+        elif kind < 0.85:
+            text = run(rng, pieces, rng.randint(200, 2 * ORDINARY))
         elif kind < 0.93:
             text = shape(rng, pieces, rng.randint(20, ORDINARY))
         else:
@@ -90,6 +92,12 @@ def mutated(rng: Random, text: str, pieces: Sequence[str]) -> str:
             case 5:
                 text = text[:end]
     return text
+
+
+def run(rng: Random, pieces: Sequence[str], length: int) -> str:
+    """A piece, a long run of one sign, and perhaps another piece: what makes a regular expression try every split."""
+    signs = (" ", " ", "\n", "\u3000", "\t", "a", "1", "あ", "。", "、", "「", "*", "-", "ー", "#", "\n ", "はい", ":", "=", '"', ".")
+    return rng.choice(("", "\n", "x")) + rng.choice(pieces) + rng.choice(signs) * length + rng.choice((*pieces, "", ""))
 
 
 def shape(rng: Random, pieces: Sequence[str], length: int) -> str:
