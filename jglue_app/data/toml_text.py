@@ -10,9 +10,13 @@ from jglue_app.messages import Message
 
 MAX_PARTS = 40
 """Parts of a dotted key. Nothing that is read here nests so deep, and the time of `tomllib` grows with their square."""
-_TOO_MANY_PARTS = re.compile(
-    r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){%d}""" % MAX_PARTS, re.ASCII
+_STRING = re.compile(
+    r'''"""(?:\\.|[^\\])*?(?:"""|\Z)|"(?:\\.|[^"\\\n])*+(?:"|(?=\n)|\Z)'''
+    r"""|'''.*?(?:'''|\Z)|'[^'\n]*+(?:'|(?=\n)|\Z)|#[^\n]*+""",
+    re.DOTALL,
 )
+"""A text or a comment, also one that does not end."""
+_TOO_MANY_PARTS = re.compile(r'(?<![\w"-])(?:(?:[\w-]++|"")[ \t]*+\.[ \t]*+){%d}' % MAX_PARTS, re.ASCII)
 
 
 def load_toml(text: str) -> dict[str, Any]:
@@ -21,7 +25,7 @@ def load_toml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is none, or its keys or values are nested too deep.
     """
-    if _TOO_MANY_PARTS.search(text):
+    if _TOO_MANY_PARTS.search(_STRING.sub('""', text)):
         raise ValueError(Message("a key of more than {most} parts", most=MAX_PARTS))
     try:
         return tomllib.loads(text)

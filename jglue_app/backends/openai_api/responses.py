@@ -236,6 +236,7 @@ def _count(value: Any, least: int) -> int | None:
 
 
 def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, as JSON can hold it."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

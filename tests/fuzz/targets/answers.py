@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from jglue_app.prompts import thoughts
+from jglue_app.results.surrogates import replace as without_surrogates
 from jglue_app.scoring.parsing import read_choice, read_score, read_span
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.span_similarity import F1_FUNCTIONS
@@ -150,7 +151,8 @@ def _similarity(folder: Path) -> Target:
 
     def read(pair: tuple[str, str]) -> object:
         # No tokenizer writes lone surrogates, and the judges' steps replace them before words are compared.
-        return [measure(pair[0], pair[1][:300]) for measure in F1_FUNCTIONS.values()]
+        prediction, reference = (without_surrogates(text) for text in pair)
+        return [measure(prediction, reference[:300]) for measure in F1_FUNCTIONS.values()]
 
     pieces = (*SPANS, " ", "a b", "。")
     return Target("span similarity", _pairs(pieces, 8_000), read, (("東京", "東京都"),))

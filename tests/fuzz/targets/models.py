@@ -14,7 +14,7 @@ from typing import Any
 
 from jglue_app.backends import endpoints, model_facts, relevant_files
 from jglue_app.backends.endpoints import Endpoint, EndpointModel
-from jglue_app.backends.openai_api import failures, responses
+from jglue_app.backends.openai_api import failures, next_tokens, responses
 from jglue_app.settings import Settings, load_settings
 from jglue_app.types import ModelSpec
 from tests.fuzz.blobs import blob_maker, mutate
@@ -35,7 +35,7 @@ def _settings(folder: Path) -> Settings:
 _LOGPROBS = {
     "content": [{"token": "A", "logprob": -0.1, "top_logprobs": [{"token": "A", "logprob": -0.1}]}],
     "token_logprobs": [None, -1.0, -2.0],
-    "top_logprobs": [{"A": -0.5}],
+    "top_logprobs": [None, {"A": -0.5}, {"B": -1.0}],
 }
 _USAGE = {
     "prompt_tokens": 2,
@@ -75,6 +75,8 @@ def _answers(folder: Path) -> Target:
         partial(responses.prompt_tokens, ENDPOINT),
         lambda answer: responses.vectors(ENDPOINT, answer, 2),
         responses.token_counts,
+        lambda answer: next_tokens._places(ENDPOINT, answer, "echo", (5, 6)),
+        lambda answer: next_tokens._places(ENDPOINT, answer, "prompt_logprobs", (4, 5)),
     )
     make = tree_maker(ANSWERS, [-1.5, 10**7, "stop", [None, -1.0], [{"1": {"logprob": -1}}, {"1": {"logprob": -1}}]])
 
@@ -207,9 +209,8 @@ def safetensors_file(header: bytes, length: int | None = None) -> bytes:
 def _safetensors(folder: Path) -> Target:
     from jglue_app.backends.hf.checkpoint import checkpoint_files, weight_headers
 
-    tree, damaged = json_maker([_TENSORS], values=[[4, 2], [0, 32], "F32", [2**40, 2**40]]), blob_maker(
-        [safetensors_file(json.dumps(_TENSORS).encode())], [b"data_offsets", b"[" * 60]
-    )
+    tree = json_maker([_TENSORS], values=[[4, 2], [0, 32], "F32", [2**40, 2**40]])
+    damaged = blob_maker([safetensors_file(json.dumps(_TENSORS).encode())], [b"data_offsets", b"[" * 60])
 
     def make(rng: Random) -> bytes:
         if rng.random() < 0.3:
@@ -396,10 +397,36 @@ def _tokenizer(folder: Path) -> Target:
 
     def read(spec: ModelSpec) -> object:
         opened = open_tokenizer(spec, settings, lambda _: None)
-        return opened.encode_text("答えは ab です。\ud800"), opened.info
+        return opened.encode_text("答えは ab です。"), opened.info
 
     examples = [{"tokenizer_config.json": table, "tokenizer.json": tokenizer}]
     return Target("tokenizer files", make, read, examples, place, share=0.05)
+
+
+def _template(folder: Path) -> Target:
+    """Chat templates, which run in a process of their own under limits; of this one the time is measured."""
+    from jglue_app.backends.hf.tokenization.chat_template import TemplateRefusedError, render_template
+    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer
+
+    (folder / "tokenizer.json").write_text(json.dumps(_tokenizer_json()))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_file(str(folder / "tokenizer.json")), bos_token="<s>", eos_token="</s>"
+    )
+    sound = "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{{ eos_token }}{% endfor %}"
+    pieces = (
+        *("{{", "}}", "{%", "%}", " for m in messages ", " endfor ", " if enable_thinking ", " endif ", "m['content']"),
+        *("range(9)", "'a' * 99", ".__class__", "|upper", "|tojson", " set x = ", "[", "]", "(", ")", "raise_exception('no')"),
+        *("namespace()", "strftime_now('%Y')", "loop.index", " generation ", "{#", "#}", "-", "'", '"', "~", " % ", "** 9"),
+    )
+    turns = [{"role": "user", "content": "質問"}]
+
+    def read(template: str) -> object:
+        tokenizer.chat_template = template
+        return render_template(tokenizer, "m", turns, thinking="off", generation=True)
+
+    make = text_maker(pieces, (sound,), longest=5_000)
+    return Target("chat template", make, read, (sound,), share=0.03, allowed=(TemplateRefusedError,))
 
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
@@ -410,4 +437,5 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "safetensors header": _safetensors,
     "config.json of a model": _model_folder,
     "tokenizer files": _tokenizer,
+    "chat template": _template,
 }
