@@ -14,18 +14,28 @@ import shutil
 import struct
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from jglue_app.backends.free_memory import ADDRESSES, free_memory
+from jglue_app.backends.hf.checkpoint.gguf_parts import float32_bytes, write_by_parts
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
-from jglue_app.errors import ModelError, ModelNotFoundError, first_line
+from jglue_app.backends.hf.memory import is_out_of_memory, release_unused
+from jglue_app.errors import DeviceError, ModelError, ModelNotFoundError, first_line
 from jglue_app.messages import Joined, Message
 
 _FORMAT_VERSION = "v1"
+ENTRY_BYTES = 1_200
+"""Memory that the reader takes for an entry of a list, of which a vocabulary has some hundred thousand: measured with
+two files, of 150,000 and 790,000 entries."""
+PARTS_BYTES = 160 * 2**20
+"""Memory of what is expanded at a time, and of the libraries that do it."""
+TIMES_WHOLE = 3
+"""Memory of a conversion that expands all weights at once, as a multiple of the weights in float32: measured."""
 
 
 def packaged_file(package: str, cache_dir: Path | None = None) -> Path:
@@ -83,8 +93,16 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
                         "Converting {file} to safetensors. This happens once and takes about a minute.", file=path.name
                     )
                 )
+                require_memory(path.name, ENTRY_BYTES * list_entries(path) + PARTS_BYTES, path.stat().st_size)
                 with conversion_progress(path.name, notify):
                     _convert_to(path, folder)
+    except MemoryError as e:
+        raise DeviceError(
+            "There is not enough memory to convert {file} to safetensors. Free some memory, or convert it on another "
+            "machine and copy the folder {folder}.",
+            file=path.name,
+            folder=folder,
+        ) from e
     except (OSError, SafetensorError) as e:
         raise ModelError(
             "The converted weights of {file} could not be written to {folder} ({reason}). Free "
@@ -96,9 +114,49 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
     return folder
 
 
+def require_memory(file: str, needed: int, mapped: int = 0) -> None:
+    """Raise DeviceError if a conversion needs more memory than there is.
+
+    Args:
+        file: its name, for the message.
+        needed: bytes.
+        mapped: bytes of the file, which take addresses and no memory of their own.
+    """
+    free = free_memory()
+    if free.limited_by == ADDRESSES:
+        needed += mapped
+    if needed <= free.bytes:
+        return
+    raise DeviceError(
+        "Converting {file} to safetensors needs about {need:.1f} GB of memory and {free:.1f} GB are free within "
+        "{limit}. Allow more, or convert it on another machine.",
+        file=file,
+        need=needed / 1e9,
+        free=free.bytes / 1e9,
+        limit=free.limit,
+    )
+
+
 _VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Type of a value in a GGUF file → its bytes; 8 is a text and 9 a list."""
 _UNQUANTIZED = ("ALL_F32", "MOSTLY_F16", "MOSTLY_BF16", "GUESSED")
+
+
+def list_entries(path: Path) -> int:
+    """Entries of all lists in the header of a GGUF file, as far as it can be read: tokens, their scores and kinds."""
+    entries = 0
+    with contextlib.suppress(OSError, struct.error, ValueError, KeyError, OverflowError), path.open("rb") as file:
+        magic, _, _, count = struct.unpack("<4sIQQ", file.read(24))
+        for _ in range(count if magic == b"GGUF" else 0):
+            file.seek(_number(file, "<Q"), 1)
+            kind = _number(file, "<I")
+            if kind == 9:
+                here = file.tell()
+                _, length = _number(file, "<I"), _number(file, "<Q")
+                entries += length
+                file.seek(here)
+            _skip(file, kind)
+    return entries
 
 
 def file_type(path: Path) -> str:
@@ -142,28 +200,36 @@ def _skip(file: BinaryIO, kind: int) -> None:
 
 
 def _convert_to(path: Path, folder: Path) -> None:
-    model, tokenizer = _read(path)
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # Left by a process that was killed.
     part.mkdir()
     try:
-        model.save_pretrained(part)
-        tokenizer.save_pretrained(part)
+        _write(path, part)
         part.replace(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _read(path: Path) -> tuple[Any, Any]:
+def _write(path: Path, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         # The progress bar of the conversion cannot be switched off; `notify` was called already.
         with contextlib.redirect_stderr(io.StringIO()):
-            tokenizer = AutoTokenizer.from_pretrained(**source)
+            AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+            release_unused()
+            config = AutoConfig.from_pretrained(**source)
+            release_unused()
+            if write_by_parts(path, config, folder):
+                return
+            require_memory(path.name, TIMES_WHOLE * float32_bytes(config))
             model, report = AutoModelForCausalLM.from_pretrained(
                 **source, dtype=torch.float32, output_loading_info=True
             )
+    except (OSError, MemoryError, DeviceError):
+        raise
     except Exception as e:  # A damaged file makes the reader fail in any way.
+        if is_out_of_memory(e):
+            raise MemoryError from e
         raise ModelError(
             "{file} cannot be read as a GGUF model ({reason}). Check the download, or use a safetensors repository.",
             file=path.name,
@@ -174,7 +240,7 @@ def _read(path: Path) -> tuple[Any, Any]:
     model.config.__dict__.pop("quantization_config", None)
     model.hf_quantizer = None
     model.is_quantized = False
-    return model, tokenizer
+    model.save_pretrained(folder)
 
 
 def reject_missing_weights(name: str, report: Mapping[str, Collection[str]]) -> None:
