@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +12,7 @@ from jglue_app.results import marks, run_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.judged import judge_run
 from jglue_app.tasks import TASKS
+from jglue_app.whole_files import put_in_place, scratch_folder
 
 CONTENT = ("manifest.json", "items.jsonl", "records.jsonl")
 """What makes the run."""
@@ -31,10 +31,13 @@ def pack(run: Path, target: Path) -> Path:
     """
     RunStore(run).data()  # A damaged run must not be exported: the recipient cannot repair it.
     try:
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as out:
-            for name in MEMBERS:
-                if (run / name).is_file():
-                    out.write(run / name, f"{run.name}/{name}")
+        with scratch_folder(target.absolute().parent, ".export-") as scratch:
+            packed = scratch / "packed.zip"
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as out:
+                for name in MEMBERS:
+                    if (run / name).is_file():
+                        out.write(run / name, f"{run.name}/{name}")
+            put_in_place(packed, target)
     except OSError as e:
         raise StoreError(
             "{target} cannot be written ({reason}). Choose another place.", target=target, reason=reason_of(e)
@@ -59,8 +62,8 @@ def unpack(source: Path, runs_dir: Path) -> Path:
     """
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=runs_dir, prefix=".import-") as scratch:
-            folder = Path(scratch) / "run"
+        with scratch_folder(runs_dir, ".import-") as scratch:
+            folder = scratch / "run"
             folder.mkdir()
             _copy(source, folder) if source.is_dir() else _extract(source, folder)
             name = _checked(folder, source)
@@ -69,7 +72,7 @@ def unpack(source: Path, runs_dir: Path) -> Path:
                 raise StoreError(
                     "The run {name} is here already. Delete it first, or look at the one that is here.", name=name
                 )
-            folder.rename(target)
+            put_in_place(folder, target)
             return target
     except OSError as e:
         raise StoreError(

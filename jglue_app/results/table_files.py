@@ -7,7 +7,6 @@ and so is `gold`, which is a number for JSTS and a list of accepted answers else
 from __future__ import annotations
 
 import csv
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.judged import Judged, judge_run
 from jglue_app.scoring.protocols import protocol_names
 from jglue_app.types import RunData
+from jglue_app.whole_files import put_in_place, scratch_folder
 
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 """Prefixes that make a spreadsheet program evaluate a cell as a formula."""
@@ -98,9 +98,9 @@ def write(table_rows: Sequence[Mapping[str, Any]], path: Path, format: str) -> N
         raise UnknownNameError("export format", format, FORMATS)
     try:
         # Written to a temporary file and renamed: a failed write leaves no truncated file.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as scratch:
-            FORMATS[format](table_rows, Path(scratch) / path.name)
-            (Path(scratch) / path.name).replace(path)
+        with scratch_folder(path.parent, ".export-") as scratch:
+            FORMATS[format](table_rows, scratch / path.name)
+            put_in_place(scratch / path.name, path)
     except OSError as e:
         raise StoreError(
             "{path} cannot be written ({reason}). Choose another place, or free some space.",

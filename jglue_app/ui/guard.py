@@ -28,6 +28,7 @@ from jglue_app.errors import JglueAppError
 from jglue_app.messages import say, word
 from jglue_app.results import surrogates
 from jglue_app.ui import views
+from jglue_app.ui.stepping import stepped
 from jglue_app.ui.visitor import language
 
 Handler = Callable[..., Any]
@@ -41,12 +42,21 @@ log = logging.getLogger(__name__)
 
 
 def guard(page: gr.Blocks) -> None:
-    """Guard all handlers and endpoints of a page, so that none can be forgotten. Endpoints answer in English."""
+    """Guard all handlers and endpoints of a page, so that none can be forgotten. Endpoints answer in English. Those
+    that are generators hold no thread while they wait."""
     for event in page.fns.values():
         if event.api_visibility != "public" and all(isinstance(block, FORM_CONTROLS) for block in event.inputs):
             event.preprocess = False
         if event.fn is not None:
             event.fn = guarded(event.fn, lang="en" if event.api_visibility == "public" else None)
+        if inspect.isgeneratorfunction(event.fn):
+            event.fn = stepped(event.fn, functools.partial(_unread, page))
+
+
+def _unread(page: gr.Blocks, session: str) -> int:
+    """Messages that wait for an open page."""
+    waiting = page._queue.pending_messages_per_session
+    return waiting[session].qsize() if session in waiting else 0
 
 
 def guarded(handler: Handler, lang: str | None = None) -> Handler:

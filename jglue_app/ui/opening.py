@@ -45,7 +45,7 @@ async def fill(page: gr.Blocks, config: dict[str, Any], request: gr.Request) -> 
 def _can_be_answered(page: gr.Blocks, event: BlockFunction) -> bool:
     """Whether it comes when the page is opened, and rests on nothing but who opens it and what the page begins with."""
     loads = any(target == (page._id, LOAD) for target in event.targets)
-    return loads and event.fn is not None and not inspect.isgeneratorfunction(event.fn)
+    return loads and event.fn is not None and not event.types_generator
 
 
 async def _values(page: gr.Blocks, event: BlockFunction, request: gr.Request, state: SessionState) -> list[Any]:
