@@ -34,10 +34,12 @@ class KilledError(GpuTimeError):
 def killed(seconds: int) -> KilledError:
     """The process did not come to its end."""
     return KilledError(
-        "The GPU was taken back after the {seconds} s that were asked for, before the answers were finished. Run again "
-        "to go on from there, or ask for fewer examples or shorter thoughts. {without_gpu}",
-        seconds=seconds,
-        without_gpu=without_gpu(),
+        Message(
+            "The GPU was taken back after the {seconds} s that were asked for, before the answers were finished. Run "
+            "again to go on from there, or ask for fewer examples or shorter thoughts. {without_gpu}",
+            seconds=seconds,
+            without_gpu=without_gpu(),
+        )
     )
 
 
@@ -97,27 +99,33 @@ def _quota(text: str, seconds: int) -> QuotaError:
     if numbers := _SECONDS.search(text):
         requested, left = int(numbers[1]), max(0, int(numbers[2]))
         error = QuotaError(
-            "Your GPU time is used up: {requested} s were asked for, and {left} s of your daily quota on ZeroGPU are "
-            "left.{wait} Run again then to go on from there. {without_gpu}",
-            requested=requested,
-            left=left,
-            wait=Message(" More is there in {time}.", time=wait[1]) if wait else "",
-            without_gpu=without_gpu(),
+            Message(
+                "Your GPU time is used up: {requested} s were asked for, and {left} s of your daily quota on ZeroGPU are "
+                "left.{wait} Run again then to go on from there. {without_gpu}",
+                requested=requested,
+                left=left,
+                wait=Message(" More is there in {time}.", time=wait[1]) if wait else "",
+                without_gpu=without_gpu(),
+            )
         )
         error.left = left
         return error
     if "runs limit" in text:
         return QuotaError(
-            "You have used the GPU as often as your quota on ZeroGPU allows. Run again later to go on from there. "
-            "{without_gpu}",
-            without_gpu=without_gpu(),
+            Message(
+                "You have used the GPU as often as your quota on ZeroGPU allows. Run again later to go on from there. "
+                "{without_gpu}",
+                without_gpu=without_gpu(),
+            )
         )
     return QuotaError(
-        "ZeroGPU lends no GPU for this request of {seconds} s: it does not know whose quota it is, or the Space has "
-        "used its own. Open this page at huggingface.co, signed in there. Run again to go on from there. "
-        "{without_gpu}",
-        seconds=seconds,
-        without_gpu=without_gpu(),
+        Message(
+            "ZeroGPU lends no GPU for this request of {seconds} s: it does not know whose quota it is, or the Space "
+            "has used its own. Open this page at huggingface.co, signed in there. Run again to go on from there. "
+            "{without_gpu}",
+            seconds=seconds,
+            without_gpu=without_gpu(),
+        )
     )
 
 
