@@ -100,8 +100,8 @@ def _quota(text: str, seconds: int) -> QuotaError:
         requested, left = int(numbers[1]), max(0, int(numbers[2]))
         error = QuotaError(
             Message(
-                "Your GPU time is used up: {requested} s were asked for, and {left} s of your daily quota on ZeroGPU are "
-                "left.{wait} Run again then to go on from there. {without_gpu}",
+                "Your GPU time is used up: {requested} s were asked for, and {left} s of your daily quota on ZeroGPU "
+                "are left.{wait} Run again then to go on from there. {without_gpu}",
                 requested=requested,
                 left=left,
                 wait=Message(" More is there in {time}.", time=wait[1]) if wait else "",
