@@ -97,7 +97,7 @@ def test_a_run_outlives_a_killed_process_and_ends_in_a_sentence_without_quota(
         service.quota = 4
         state = compare(address, tiny_model("llama"), 9)
         assert state["state"] == "out_of_gpu_time"
-        assert "4 s of your daily quota on ZeroGPU are left. More is there in 3:03:20." in state["notices"][-1]
+        assert "4 s of your daily quota on ZeroGPU are left. More is there in 3 h 4 min." in state["notices"][-1]
 
         service.quota = 1_000
         assert compare(address, tiny_model("llama"), 9)["state"] == "done"

@@ -13,7 +13,7 @@ from jglue_app.errors import GpuTimeError, JglueAppError, ModelError
 from jglue_app.messages import Message
 
 _SECONDS = re.compile(r"\((\d+)s requested vs\. (-?\d+)s left\)")
-_WAIT = re.compile(r"Try again in ((?:\d+ days?, )?\d+:\d\d:\d\d)")
+_WAIT = re.compile(r"Try again in (?:(\d+) days?, )?(\d+):(\d\d):(\d\d)")
 
 
 class QuotaError(GpuTimeError):
@@ -104,7 +104,7 @@ def _quota(text: str, seconds: int) -> QuotaError:
                 "are left.{wait} Run again then to go on from there. {without_gpu}",
                 requested=requested,
                 left=left,
-                wait=Message(" More is there in {time}.", time=wait[1]) if wait else "",
+                wait=_more_in(*(int(part or 0) for part in wait.groups())) if wait else "",
                 without_gpu=without_gpu(),
             )
         )
@@ -127,6 +127,14 @@ def _quota(text: str, seconds: int) -> QuotaError:
             without_gpu=without_gpu(),
         )
     )
+
+
+def _more_in(days: int, hours: int, minutes: int, seconds: int) -> Message:
+    """When there is more, rounded up to a minute."""
+    hours, minutes = divmod((24 * days + hours) * 60 + minutes + (seconds > 0), 60)
+    if not hours:
+        return Message(" More is there in {minutes} min.", minutes=minutes)
+    return Message(" More is there in {hours} h {minutes} min.", hours=hours, minutes=minutes)
 
 
 def _no_gpu_free() -> GpuTimeError:
