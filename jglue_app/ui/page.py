@@ -227,7 +227,12 @@ def launch(
             max_file_size="1kb" if chosen.public else "500mb",
             app_kwargs={
                 "middleware": _middleware(page, public=chosen.public),
-                "lifespan": gate.around(gate.middleware(page, chosen, listens_on(host), mcp=mcp)),
+                "lifespan": gate.around(
+                    [
+                        *gate.middleware(page, chosen, listens_on(host), mcp=mcp),
+                        *([Middleware(sign_in.FramedSessionMiddleware)] if page.expects_oauth else []),
+                    ]
+                ),
             },
             share=False,
             # No other server in front, which would hide who asks.

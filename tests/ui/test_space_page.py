@@ -48,7 +48,11 @@ def test_a_visitor_signs_in_within_the_frame_and_sends_a_run_to_their_account(tm
         ):
             browser = playwright.chromium.launch(
                 executable_path=chromium,
-                args=["--no-sandbox", "--disable-background-networking", f"--host-resolver-rules={rules}"],
+                args=[
+                    *("--no-sandbox", "--disable-background-networking", f"--host-resolver-rules={rules}"),
+                    # As browsers are that refuse the cookies of other sites.
+                    "--test-third-party-cookie-phaseout",
+                ],
             )
             context = browser.new_context(ignore_https_errors=True, locale="ja-JP")
             page = context.new_page()
