@@ -63,7 +63,8 @@ def test_the_page_works_below_the_path_of_a_proxy(tmp_path: Path, table: Tables,
         opened = context.new_page()
         faults: list[str] = []
         opened.on("pageerror", lambda error: faults.append(str(error)))
-        opened.on("requestfailed", lambda request: faults.append(request.url))
+        # A stream that is no longer read is cut off by Gradio's script itself.
+        opened.on("requestfailed", lambda r: None if r.failure == "net::ERR_ABORTED" else faults.append(r.url))
         opened.goto(f"{below}/?tab=results")
         opened.wait_for_selector("#leaderboard .jg-ranking")
         names = [cookie["name"] for cookie in context.cookies() if cookie["path"] == "/jglue"]
