@@ -22,7 +22,7 @@ REST_SECONDS = 10.0
 UNREAD_SECONDS = 30.0
 """For which a client may read nothing of an answer that waits for it."""
 KEEP_ALIVE_SECONDS = 5
-GONE_MILLISECONDS = 60_000
+GONE_MILLISECONDS = 120_000
 """After which the system gives up a client whose machine acknowledges nothing."""
 MAX_HEAD_BYTES = 64 * 2**10
 FILES_KEPT_FREE = 256
