@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.events import api
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
@@ -41,9 +42,10 @@ async def build() -> gr.Blocks:
     def shown(data: Any) -> Any:
         return data
 
+    blocks: gr.Blocks
     with gr.Blocks() as blocks:
-        gr.api(add)
-        gr.api(count)
+        api(add)
+        api(count)
         file, text = gr.File(), gr.Textbox()
         text.change(take, file, text, api_name="take")
         text.submit(lambda value: value, text, text, api_visibility="private")
@@ -245,16 +247,25 @@ def test_a_body_that_does_not_come_is_given_up(page: gr.Blocks, monkeypatch: pyt
     app = client(page).app
 
     async def ask(path: str) -> int:
-        pieces = [{"type": "http.request", "body": b"{", "more_body": True}]
+        pieces: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
         status: list[int] = []
 
         async def receive() -> Message:
-            return pieces.pop() if pieces else await asyncio.Event().wait() or {}
+            if not pieces:
+                await asyncio.Event().wait()
+            return pieces.pop()
 
         async def send(event: Message) -> None:
             status.extend([event["status"]] if "status" in event else [])
 
-        scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b"", "client": None}
+        scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "headers": [],
+            "query_string": b"",
+            "client": None,
+        }
         await app(scope, receive, send)
         return status[0]
 
