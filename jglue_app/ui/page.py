@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # Gradio would count its events anew after each of them.
@@ -23,7 +23,7 @@ from jglue_app import environment
 from jglue_app.errors import InputError, JglueAppError, first_line
 from jglue_app.messages import LANGUAGES, table, word
 from jglue_app.settings import Settings, load_settings
-from jglue_app.ui import connections, document, endpoints, gate, gradio_files, guard, opening, views
+from jglue_app.ui import connections, document, endpoints, gate, gradio_files, guard, opening, sign_in, views
 from jglue_app.ui.address import Address, from_query
 from jglue_app.ui.client_address import trusted_networks
 from jglue_app.ui.compression import CompressionMiddleware
@@ -37,9 +37,11 @@ from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.health import HealthMiddleware
 from jglue_app.ui.places import PlacesMiddleware
 from jglue_app.ui.preview import PreviewMiddleware
+from jglue_app.ui.refusals import DirectErrorsMiddleware
 from jglue_app.ui.security_headers import ScriptPolicyMiddleware
 from jglue_app.ui.sessions import Sessions, SessionsMiddleware
 from jglue_app.ui.state import AppState
+from jglue_app.ui.streams import StreamsMiddleware
 from jglue_app.ui.tabs import about, audit, compare, full, lab, results
 from jglue_app.ui.tabs.compare import CompareTab
 from jglue_app.ui.tabs.full import FullTab
@@ -86,6 +88,7 @@ def build_for(state: AppState, i18n: gr.I18n) -> gr.Blocks:
     def t(key: str) -> Any:
         return i18n(PREFIX + key)
 
+    sign_in_button = sign_in.unseen_button()
     page: gr.Blocks
     # What is sent to Gradio's upload address is deleted soon.
     with gr.Blocks(
@@ -105,6 +108,8 @@ def build_for(state: AppState, i18n: gr.I18n) -> gr.Blocks:
         refresh = errors_shown_in(ranking.status, ranking.refresh)
         panes["results"].select(refresh, ranking.inputs, ranking.outputs, **LATEST)
         foot = pane("foot")
+        if sign_in_button is not None:
+            sign_in_button.render()  # type: ignore[no-untyped-call]
         page.load(_foot, None, foot, **PRIVATE)
         page.load(_localized_head, None, head, **PRIVATE)
         _open_address(page, selected, ranking)
@@ -174,7 +179,8 @@ def _open_address(page: gr.Blocks, selected: gr.Tabs, ranking: ResultsTab) -> No
 
 def _foot(request: gr.Request) -> str:
     """Links at the end of the page."""
-    return views.render("foot", {}, language(request))
+    links = {"sign_in": sign_in.link(request), "copy": sign_in.copy_address()}
+    return views.render("foot", links, language(request))
 
 
 def _localized_head(request: gr.Request) -> str:
@@ -279,10 +285,12 @@ def _middleware(page: gr.Blocks, state: AppState, sessions: Sessions, *, public:
 
     return [
         Middleware(HealthMiddleware),
-        Middleware(SessionMiddleware, public=public),
+        Middleware(SessionMiddleware, public=public, path=urlsplit(os.environ.get("GRADIO_ROOT_PATH", "")).path),
+        Middleware(StreamsMiddleware),
         Middleware(SessionsMiddleware, sessions=sessions),
         *([Middleware(PlacesMiddleware, page=page)] if public else []),
         Middleware(CompressionMiddleware),
+        Middleware(DirectErrorsMiddleware),
         *([Middleware(FirstVisitMiddleware, is_known=state.is_known)] if public else []),
         Middleware(PreviewMiddleware),
         Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),
