@@ -43,7 +43,7 @@ async def tried(server: Served, kinds: list[str], part: float) -> list[Row]:
     if "slow" in kinds:
         show(await checks.slow_clients(server, site, number(60, 12)))
     if "abandoned" in kinds:
-        show(await checks.abandoned(server, site, number(1_000, 300)))
+        show(await checks.abandoned(server, site, number(1_000, 50)))
     if "restart" in kinds:
         show(await checks.restarted(server, site, server.restart, number(16, 3)))
     return rows
