@@ -15,7 +15,10 @@ from jglue_app.results import marks, run_name
 from jglue_app.results.library import Library
 from jglue_app.runs.serialization import dumps
 
-NOW = re.compile(rb"\b\d{10}\.\d{6}\b")
+NOW = re.compile(rb'(?<!\d)\d{10}\.\d{6}(?!\d)|"checksum": "[0-9a-f]{64}"')
+"""A time in an export, and the checksum of a file that has one."""
+NOT_STATE = ("model-files.json",)
+"""Has times of files."""
 TIMES = ("seconds", "created", "items_per_s", "date")
 """Names of values that differ from run to run."""
 
@@ -43,9 +46,18 @@ def state_of(world: Path) -> dict[str, Any]:
             "items": {task: list(items) for task, items in library.data(run.path).items.items()},
         }
     for path in sorted((world / "out").rglob("*")) if (world / "out").exists() else []:
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(world / "out").parts):
+        if path.is_file() and not _is_hidden(path, world):
             found["out"][str(path.relative_to(world / "out"))] = _content(path)
+    found["cache"] = {
+        str(path.relative_to(world)): _content(path)
+        for path in sorted((world / "cache").rglob("*"))
+        if path.is_file() and not _is_hidden(path, world) and path.name not in NOT_STATE
+    }
     return without_times(json.loads(json.dumps(found, default=str, sort_keys=True)), world)  # type: ignore[no-any-return]
+
+
+def _is_hidden(path: Path, world: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(world).parts)
 
 
 def _content(path: Path) -> Any:
