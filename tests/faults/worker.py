@@ -50,7 +50,7 @@ def _row(case: Case, verdict: Verdict) -> dict[str, Any]:
     return {
         "kind": case.kind,
         "name": case.name,
-        "tried": 1,
+        "tried": int(verdict.happened),
         "stored": verdict.acknowledged,
         "lost": verdict.lost,
         "doubled": verdict.doubled,
