@@ -130,16 +130,21 @@ class RunStore:
             StoreError: a damaged line, or a last one that is torn: the file is replaced as a whole, never appended to.
         """
         path = self.path / "items.jsonl"
-        items = []
+        items: dict[tuple[str, str], Item] = {}
         end = 0
-        for item, after in self._lines("items.jsonl", lambda line: item_from(json.loads(line)), RESTORE):
-            items.append(item)
+        for number, (item, after) in enumerate(
+            self._lines("items.jsonl", lambda line: item_from(json.loads(line)), RESTORE), start=1
+        ):
+            items[item.task, item.id] = item
+            if len(items) < number:  # At once: a file of one line again and again would fill the memory.
+                where = Message("line {number}", number=number)
+                raise _damaged(self.named / path.name, where, Message("the same item twice"), RESTORE)
             end = after
         version = self.file_version("items.jsonl")
         if version is not None and version.size != end:
             where = Message("line {number}", number=len(items) + 1)
             raise _damaged(self.named / path.name, where, Message("torn"), RESTORE)
-        return items
+        return list(items.values())
 
     def records(self) -> list[Record]:
         """One record per item, the latest, in the order they were first written."""

@@ -13,7 +13,7 @@ import pytest
 from jglue_app import api
 from jglue_app.backends import open_backend
 from jglue_app.backends.hf.engine.outputs import decode
-from jglue_app.backends.hf.tokenization.thinking_switches import template_arguments
+from jglue_app.backends.hf.tokenization.template_worker import template_arguments
 from jglue_app.runs.generation import generate, ranked
 from jglue_app.scoring.report import report_run
 from jglue_app.settings import Settings
@@ -259,14 +259,6 @@ def test_labels_are_scored_after_the_text_that_the_record_names(backend: Backend
 
 # --- templates --------------------------------------------------------------------------------------------
 
-
-class Named:
-    """A tokenizer of which nothing but the chat template is looked at."""
-
-    def __init__(self, template: str) -> None:
-        self.chat_template = template
-
-
 OFF = {"enable_thinking": False}
 
 
@@ -323,9 +315,9 @@ OFF = {"enable_thinking": False}
 def test_a_template_is_given_the_switches_it_reads_and_no_others(
     template: str, off: dict[str, Any], on: dict[str, Any]
 ) -> None:
-    assert template_arguments(Named(template), "off") == off
-    assert template_arguments(Named(template), "on") == on
-    assert template_arguments(Named(template), "default") == {}
+    assert template_arguments(template, "off") == off
+    assert template_arguments(template, "on") == on
+    assert template_arguments(template, "default") == {}
 
 
 def test_thinking_on_changes_the_prompt_and_is_ranked_after_the_templates_own_form_without(

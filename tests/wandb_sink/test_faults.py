@@ -390,7 +390,7 @@ def test_a_server_that_is_not_there_is_told_soon_and_the_command_leaves_copies(t
     ("name", "sentence"),
     [
         ("middle", "もう一度送ると、足りない分が同じ実行に届きます。"),
-        ("worker", "結果を返さずに終了しました（終了コード -9）。ここの実行はそのままです。もう一度送ってください。"),
+        ("worker", "結果を返さずに終了しました（終了コード -9）。ここの実行結果はそのままです。もう一度送ってください。"),
     ],
 )
 def test_an_error_of_the_other_process_is_whole_in_japanese(troubles: Troubles, name: str, sentence: str) -> None:

@@ -12,10 +12,9 @@ import importlib
 import io
 import json
 import shutil
-import struct
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -23,7 +22,9 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends.file_checksums import checksums
+from jglue_app.backends.hf.checkpoint import gguf_header
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
+from jglue_app.backends.hf.checkpoint.model_sizes import reject_impossible_gguf
 from jglue_app.backends.relevant_files import json_object
 from jglue_app.errors import ModelError, ModelNotFoundError, first_line
 from jglue_app.messages import Joined, Message
@@ -80,6 +81,7 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
     folder = cache_dir / "converted" / f"{path.stem}-{digest[:16]}-{_FORMAT_VERSION}"
     if is_whole(folder, cache_dir):
         return folder
+    reject_impossible_gguf(path.name, gguf_header.numbers(path))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
@@ -103,8 +105,6 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
     return folder
 
 
-_VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-"""Type of a value in a GGUF file → its bytes; 8 is a text and 9 a list."""
 _UNQUANTIZED = ("ALL_F32", "MOSTLY_F16", "MOSTLY_BF16", "GUESSED")
 
 
@@ -112,40 +112,11 @@ def file_type(path: Path) -> str:
     """How most weights of a GGUF file are quantized, such as `Q4_K_M`; empty if they are not, or it does not say."""
     from gguf import LlamaFileType
 
-    try:
-        with path.open("rb") as file:
-            magic, _, _, count = struct.unpack("<4sIQQ", file.read(24))
-            if magic != b"GGUF":
-                return ""
-            for _ in range(count):
-                key = file.read(_number(file, "<Q"))
-                kind = _number(file, "<I")
-                if key == b"general.file_type" and kind == 4:
-                    name = LlamaFileType(_number(file, "<I")).name
-                    return "" if name in _UNQUANTIZED else name.removeprefix("MOSTLY_")
-                _skip(file, kind)
-    except (OSError, struct.error, ValueError, KeyError, OverflowError):  # Reported when it is converted.
+    number = next((value for key, value in gguf_header.numbers(path) if key == "general.file_type"), None)
+    if number is None or number not in set(LlamaFileType):
         return ""
-    return ""
-
-
-def _number(file: BinaryIO, form: str) -> int:
-    return int(struct.unpack(form, file.read(struct.calcsize(form)))[0])
-
-
-def _skip(file: BinaryIO, kind: int) -> None:
-    """Move behind a value."""
-    if kind == 8:
-        file.seek(_number(file, "<Q"), 1)
-    elif kind == 9:
-        item_kind, count = _number(file, "<I"), _number(file, "<Q")
-        if item_kind in _VALUE_BYTES:
-            file.seek(_VALUE_BYTES[item_kind] * count, 1)
-        else:
-            for _ in range(count):
-                _skip(file, item_kind)
-    else:
-        file.seek(_VALUE_BYTES[kind], 1)
+    name = LlamaFileType(number).name
+    return "" if name in _UNQUANTIZED else name.removeprefix("MOSTLY_")
 
 
 def is_whole(folder: Path, cache_dir: Path) -> bool:

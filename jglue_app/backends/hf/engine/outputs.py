@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from jglue_app.backends.hf.tokenization.thinking_switches import decoder
+from jglue_app.backends.hf.tokenization.thought_tokens import decoder
 from jglue_app.errors import ModelError, first_line
 from jglue_app.messages import Message
 from jglue_app.prompts.thoughts import Closing

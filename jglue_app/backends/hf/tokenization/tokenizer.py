@@ -11,8 +11,8 @@ from transformers import AutoConfig, GenerationConfig
 from jglue_app.backends.hf.adapter.adapter_files import find_adapter
 from jglue_app.backends.hf.adapter.adapter_tokenizer import choose_tokenizer
 from jglue_app.backends.hf.checkpoint.find_weights import find_model
-from jglue_app.backends.hf.tokenization.encoding import Encoder
-from jglue_app.backends.hf.tokenization.thinking_switches import template_arguments
+from jglue_app.backends.hf.tokenization.chat_template import TemplateRefusedError, render_template
+from jglue_app.backends.hf.tokenization.encoding import Encoder, TokenizerFacts, tokenizer_facts
 from jglue_app.backends.hf.tokenization.tokenizer_check import disputed_by, source_of
 from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
 from jglue_app.errors import JglueAppError, ModelError, first_line
@@ -67,6 +67,16 @@ class HFTokenizer:
         size = getattr(config.get_text_config(), "vocab_size", None)
         self._vocabulary_size = size if isinstance(size, int) else None
 
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of transformers."""
+        return self._tokenizer
+
+    @cached_property
+    def facts(self) -> TokenizerFacts:
+        """What it adds before texts, and how it encodes a fixed Japanese text."""
+        return tokenizer_facts(self._tokenizer)
+
     @cached_property
     def info(self) -> TokenizerInfo:
         """Facts; see `types.TokenizerInfo`."""
@@ -93,8 +103,8 @@ class HFTokenizer:
             return ""
         turns = [{"role": "user", "content": "問い"}, {"role": "assistant", "content": "答え"}]
         try:
-            text = str(self._tokenizer.apply_chat_template(turns, tokenize=False))
-        except Exception:  # Jinja templates of any repository may raise anything.
+            text = render_template(self._tokenizer, self._name, turns)
+        except (ModelError, TemplateRefusedError):
             return ""
         after_answer = text.rpartition("答え")[2].strip()
         ids = self._tokenizer(after_answer, add_special_tokens=False)["input_ids"]
@@ -156,27 +166,22 @@ def render_chat(tokenizer: Any, name: str, messages: Sequence[Mapping[str, str]]
         tokenizer: of transformers.
         name: of the model, for messages.
         messages: the turns.
-        thinking: `off`, `on`, or `default`, which passes nothing to the template; see `template_arguments`.
+        thinking: `off`, `on`, or `default`, which passes nothing to the template; see
+            `template_worker.template_arguments`.
 
     Raises:
-        ModelError: it has no template, or the template refuses the conversation.
+        ModelError: it has no template, or the template refuses the conversation or exceeds its limits.
     """
     require_template(tokenizer, name)
     try:
-        text = tokenizer.apply_chat_template(
-            [dict(m) for m in messages],
-            tokenize=False,
-            add_generation_prompt=True,
-            **template_arguments(tokenizer, thinking),
-        )
-    except Exception as e:  # Jinja templates of any repository may raise anything.
+        return render_template(tokenizer, name, messages, thinking=thinking, generation=True)
+    except TemplateRefusedError as e:
         raise ModelError(
             "The chat template of {name} refused this conversation ({reason}). Leave out the "
             "system text, or choose another prompt format.",
             name=name,
             reason=first_line(e),
         ) from e
-    return str(text)
 
 
 def end_ids(generation: Any, tokenizer: Any) -> list[int]:
