@@ -505,15 +505,16 @@ def test_a_deleted_lock_lets_no_second_writer_in(path: Path) -> None:
 
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_folder_that_is_moved_while_it_is_written_is_said_and_keeps_what_it_has(path: Path, replaced: bool) -> None:
-    with (
-        pytest.raises(StoreError, match=r"moved, replaced or deleted.*Put it back"),
-        RunStore(path).writing() as writer,
-    ):
-        writer.append([record("1")])
-        path.rename(path.with_name("moved"))
-        if replaced:
-            write(path, record("theirs"))
-        writer.append([record("2")])
+    def meddle() -> None:
+        with RunStore(path).writing() as writer:
+            writer.append([record("1")])
+            path.rename(path.with_name("moved"))
+            if replaced:
+                write(path, record("theirs"))
+            writer.append([record("2")])
+
+    with pytest.raises(StoreError, match=r"moved, replaced or deleted.*Put it back"):
+        meddle()
     assert RunStore(path.with_name("moved")).records() == [record("1")]
     assert RunStore(path).records() == ([record("theirs")] if replaced else [])
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from jglue_app import wandb_sink
-from jglue_app.errors import NetworkError, RunBusyError, StoreError
+from jglue_app.errors import InputError, NetworkError, RunBusyError, StoreError
 from jglue_app.messages import say
 from jglue_app.wandb_sink.client.connection import translate
 from tests.wandb_server import Run, WandbServer
