@@ -102,7 +102,7 @@ def answers(world: Path) -> Counter[tuple[str, str, str]]:
 
 def temporary_files(world: Path) -> list[str]:
     """Files of writers that are gone; locks stay, as other processes may wait for them."""
-    kept = (".lock", ".marks.lock", ".about.lock")
+    kept = (".lock", ".marks.lock", ".about.lock", ".checksums")
     return [
         str(path.relative_to(world))
         for path in sorted(world.rglob(".*"))
