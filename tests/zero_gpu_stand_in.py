@@ -89,6 +89,7 @@ class ZeroGpu:
             while True:
                 if limit is not None and count == limit:
                     self._kill(worker)
+                    raise GradioError("ZeroGPU worker error", "GPU task aborted")
                 try:
                     kind, value = pickle.loads(worker.here.recv_bytes())
                 except (EOFError, OSError):

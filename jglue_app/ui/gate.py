@@ -38,7 +38,7 @@ def middleware(page: gr.Blocks, settings: Settings, listens_on: str, *, mcp: boo
         Middleware(
             LimitsMiddleware,
             routes=open_routes(uploads=not public, mcp=mcp, sign_in=page.expects_oauth),
-            calls=page_calls(page),
+            calls=page_calls(page, "" if public else get_upload_folder()),
             limits=PUBLIC if public else LOCAL,
             files=get_upload_folder(),
             prefix=urlsplit(os.environ.get("GRADIO_ROOT_PATH", "")).path,

@@ -22,6 +22,7 @@ from jglue_app.messages import Message, mark
 from jglue_app.ui import call_check, open_routes
 from jglue_app.ui.call_check import PageCalls
 from jglue_app.ui.client_address import client_address
+from jglue_app.ui.host_check import NO_REQUEST
 from jglue_app.ui.open_routes import Body, Route
 from jglue_app.ui.refusals import refusal
 
@@ -141,7 +142,7 @@ class LimitsMiddleware:
         if self._prefix and path.startswith(self._prefix + "/"):
             path = path.removeprefix(self._prefix)
         if not path.isprintable() or len(scope["query_string"]) > QUERY_CHARS:
-            raise RefusedError(400, Message(CLOSED))
+            raise RefusedError(400, Message(NO_REQUEST))
         found = open_routes.find_route(self._routes, scope["method"], path)
         if found is None:
             is_upload = open_routes.find_route(open_routes.UPLOADS, scope["method"], path) is not None

@@ -114,7 +114,8 @@ def _quota(text: str, seconds: int) -> QuotaError:
         )
     return QuotaError(
         "ZeroGPU lends no GPU for this request of {seconds} s: it does not know whose quota it is, or the Space has "
-        "used its own. Open this page at huggingface.co, signed in there, and run again to go on from there. {without_gpu}",
+        "used its own. Open this page at huggingface.co, signed in there. Run again to go on from there. "
+        "{without_gpu}",
         seconds=seconds,
         without_gpu=without_gpu(),
     )

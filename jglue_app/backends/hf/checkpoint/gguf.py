@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib
 import io
+import json
 import shutil
 import struct
 from collections.abc import Callable, Collection, Mapping
@@ -21,11 +22,16 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from jglue_app.backends.file_checksums import checksums
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
+from jglue_app.backends.relevant_files import json_object
 from jglue_app.errors import ModelError, ModelNotFoundError, first_line
 from jglue_app.messages import Joined, Message
+from jglue_app.whole_files import put_in_place
 
 _FORMAT_VERSION = "v1"
+CHECKSUMS = ".checksums"
+"""File in the folder of converted weights: name of each other file → its checksum, as JSON."""
 
 
 def packaged_file(package: str, cache_dir: Path | None = None) -> Path:
@@ -72,19 +78,20 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = cache_dir / "converted" / f"{path.stem}-{digest[:16]}-{_FORMAT_VERSION}"
-    if folder.is_dir():
+    if is_whole(folder, cache_dir):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if not folder.is_dir():
+            if not is_whole(folder, cache_dir):
+                shutil.rmtree(folder, ignore_errors=True)  # Damaged since it was converted.
                 notify(
                     Message(
                         "Converting {file} to safetensors. This happens once and takes about a minute.", file=path.name
                     )
                 )
                 with conversion_progress(path.name, notify):
-                    _convert_to(path, folder)
+                    _convert_to(path, folder, cache_dir)
     except (OSError, SafetensorError) as e:
         raise ModelError(
             "The converted weights of {file} could not be written to {folder} ({reason}). Free "
@@ -141,7 +148,19 @@ def _skip(file: BinaryIO, kind: int) -> None:
         file.seek(_VALUE_BYTES[kind], 1)
 
 
-def _convert_to(path: Path, folder: Path) -> None:
+def is_whole(folder: Path, cache_dir: Path) -> bool:
+    """Whether a model was converted and its files are as they were written. Those of older versions have no list of
+    checksums, and count as whole."""
+    if not folder.is_dir():
+        return False
+    listed = json_object(folder / CHECKSUMS)
+    if not listed:
+        return not (folder / CHECKSUMS).exists()
+    found = checksums([folder / name for name in listed], cache_dir)
+    return all(found[folder / name] == digest for name, digest in listed.items())
+
+
+def _convert_to(path: Path, folder: Path, cache_dir: Path) -> None:
     model, tokenizer = _read(path)
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # Left by a process that was killed.
@@ -149,7 +168,9 @@ def _convert_to(path: Path, folder: Path) -> None:
     try:
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
-        part.replace(folder)
+        digests = checksums(sorted(part.iterdir()), cache_dir)
+        (part / CHECKSUMS).write_text(json.dumps({file.name: digest for file, digest in digests.items()}), "utf-8")
+        put_in_place(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
