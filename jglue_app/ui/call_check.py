@@ -49,8 +49,6 @@ class Call:
     """For each value whether it is a file, or several."""
     is_long: bool
     """Whether it gives its result in pieces, as all do that wait for a model."""
-    files: frozenset[int] = frozenset()
-    """Which of its values are files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,6 @@ def page_calls(page: gr.Blocks, files: str) -> PageCalls:
             sum(not block.skip_api for block in event.inputs),
             tuple(isinstance(block, gr.File) for block in event.inputs),
             inspect.isgeneratorfunction(event.fn) or inspect.isasyncgenfunction(event.fn),
-            frozenset(at for at, block in enumerate(event.inputs) if isinstance(block, gr.File)),
         )
         for number, event in page.fns.items()
     }
@@ -117,21 +114,6 @@ def read_json(raw: bytes) -> Any:
     if b"\\u" in raw and _LONE_SURROGATE.search(json.dumps(value, ensure_ascii=False)):
         raise InputError(NO_JSON, reason=Message("it has one half of a surrogate pair"))
     return value
-
-
-def brings_file(body: Mapping[str, Any], call: Call | None) -> bool:
-    """Whether a call that was checked holds a file: in place of one, or anywhere as Gradio's clients send one. Wherever
-    that stands, Gradio copies the file, and fetches it first if it is an address."""
-    values = body.get("data")
-    given = values if isinstance(values, list) else []
-    in_place = call is not None and any(given[at] not in (None, []) for at in call.files if at < len(given))
-    return in_place or _holds_file(body)
-
-
-def _holds_file(value: Any) -> bool:
-    if isinstance(value, dict):
-        return {"path", "meta"} <= value.keys() or any(map(_holds_file, value.values()))
-    return isinstance(value, list) and any(map(_holds_file, value))
 
 
 def check(route: Route, name: str, body: Any, calls: PageCalls) -> Call | None:
@@ -222,7 +204,7 @@ def _check_call(route: Route, name: str, body: dict[str, Any], calls: PageCalls)
     # The queue and direct calls take all values; `/call` fills in those that the page keeps itself.
     least = found.values if not name or route.direct else found.visible_values
     for at, is_file in enumerate(found.takes_files if len(values) >= found.values else ()):
-        if is_file and not _are_files(values[at]):
+        if is_file and not _are_files(values[at], calls.files):
             raise InputError(WRONG_FIELD, name=f"data[{at}]", kind=Message(FILE))
     if len(values) < least:
         raise InputError(
@@ -233,9 +215,12 @@ def _check_call(route: Route, name: str, body: dict[str, Any], calls: PageCalls)
     return found
 
 
-def _are_files(value: Any) -> bool:
-    several = value if isinstance(value, list) and value else [value]
-    return value is None or all(isinstance(one, dict) and isinstance(one.get("path"), str) for one in several)
+def _are_files(value: Any, folder: str) -> bool:
+    """Whether a value is one file or several, as far as files are taken; nothing is one everywhere."""
+    if value in (None, []):
+        return True
+    several = value if isinstance(value, list) else [value]
+    return bool(folder) and all(isinstance(one, dict) and isinstance(one.get("path"), str) for one in several)
 
 
 def _check_component(body: dict[str, Any], calls: PageCalls) -> None:
