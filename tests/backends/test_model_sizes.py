@@ -52,8 +52,8 @@ def test_a_gguf_file_with_an_impossible_number_of_layers_is_not_converted(layers
     path = tmp_path / "m.gguf"
     path.write_bytes(gguf_header(layers))
     with pytest.raises(ModelError, match=f"llama.block_count = {layers}, which is no number from 1 to 10,000"):
-        convert_once(path, tmp_path / "cache", lambda _: None)
-    assert not (tmp_path / "cache").exists()
+        convert_once(path, tmp_path / "converting", lambda _: None)
+    assert not (tmp_path / "converting").exists()
 
 
 @pytest.mark.parametrize(
