@@ -15,8 +15,9 @@ from filelock import FileLock, Timeout
 
 LOCK = ".lock"
 """In a scratch folder: held as long as its process works in it."""
-UNLOCKED_SECONDS = 3_600.0
-"""Age from which a scratch folder without a lock is a leftover: a process makes the lock right after the folder."""
+UNLOCKED_SECONDS = 86_400.0
+"""Age from which a folder with files and no lock is a leftover, of a version that made no locks."""
+TRIES = 10
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -43,14 +44,21 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed processes have left of writing a file. The caller holds the lock of the file."""
-    prefix = _prefix(path)
-    try:
-        left = [entry for entry in path.parent.iterdir() if entry.name.startswith(prefix)]
-    except OSError:
-        return
-    for entry in left:
+    for entry in leftovers(path):
         with contextlib.suppress(OSError):
             entry.unlink()
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What processes that write a file, or were killed while they did, have beside it."""
+    return _beginning_with(path.parent, _prefix(path))
+
+
+def _beginning_with(folder: Path, prefix: str) -> list[Path]:
+    try:
+        return [entry for entry in folder.iterdir() if entry.name.startswith(prefix)]
+    except OSError:
+        return []
 
 
 def _prefix(path: Path) -> str:
@@ -102,29 +110,70 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    _remove_scratch_folders(parent, prefix)
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
-    lock = FileLock(folder / LOCK, thread_local=False)
+    remove_left_folders(parent, prefix)
+    folder, lock = _make_scratch_folder(parent, prefix)
     try:
-        lock.acquire(timeout=0)
         yield folder
     finally:
         try:
             lock.release()
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                _remove(folder)
 
 
-def _remove_scratch_folders(parent: Path, prefix: str) -> None:
-    """Remove the scratch folders in which no process works any more."""
-    try:
-        left = [entry for entry in parent.iterdir() if entry.name.startswith(prefix) and not entry.is_symlink()]
-    except OSError:
-        return
-    for folder in left:
+def remove_left_folders(parent: Path, prefix: str) -> None:
+    """Remove the scratch folders that killed processes have left."""
+    for left in _beginning_with(parent, prefix):
         with contextlib.suppress(OSError, Timeout):
+            _remove_if_left(left)
+
+
+def _make_scratch_folder(parent: Path, prefix: str) -> tuple[Path, FileLock]:
+    """A new folder and its lock, which is held."""
+    for tries in range(TRIES, 0, -1):
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+        lock = FileLock(folder / LOCK, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except (FileNotFoundError, Timeout):
+            if tries == 1:
+                raise
+        except BaseException:
+            with contextlib.suppress(OSError):
+                _remove(folder)
+            raise
+        else:
             if (folder / LOCK).exists():
-                with FileLock(folder / LOCK, timeout=0, thread_local=False):
-                    shutil.rmtree(folder, ignore_errors=True)
-            elif folder.is_dir() and time.time() - folder.stat().st_mtime > UNLOCKED_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+                return folder, lock
+            lock.release()
+        # Another process, which removes what is left here, was between the two.
+    raise FileNotFoundError(folder)
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Remove a scratch folder in which no process works any more."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    if (folder / LOCK).exists():
+        with FileLock(folder / LOCK, timeout=0, thread_local=False):
+            _remove(folder)
+        return
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # As long as it is empty.
+        return
+    if time.time() - folder.stat().st_mtime > UNLOCKED_SECONDS:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a scratch folder, the lock last: killed in between, the rest is still known as a leftover."""
+    for entry in folder.iterdir():
+        if entry.name == LOCK:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    (folder / LOCK).unlink(missing_ok=True)
+    folder.rmdir()

@@ -20,7 +20,7 @@ from jglue_app.prompts.thoughts import is_ignored
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.serialization import dumps, facts_of
 from jglue_app.runs.store import RunStore
-from jglue_app.runs.writer import RunWriter, has_zeros
+from jglue_app.runs.writer import RunWriter, has_zeros, is_unfinished
 from jglue_app.types import Dataset, Item, ModelInfo, Prompt
 
 PACKAGES = (
@@ -144,14 +144,15 @@ def repair(plan: Plan, store: RunStore) -> list[Message]:
         RunBusyError: another process is writing to the run.
     """
     notes = []
-    if has_zeros(store.path):
-        with store.writing():
-            pass  # Opening it drops them.
+    if zeroed := has_zeros(store.path):
         notes.append(
             Message(
                 "Answers of this run were lost in a power failure before they were on the disk: they are given again."
             )
         )
+    if zeroed or is_unfinished(store.path):
+        with store.writing():
+            pass  # Opening it removes what a killed process or a power failure has left.
     if not store.exists():
         if store.finished():
             raise StoreError(
@@ -166,6 +167,7 @@ def repair(plan: Plan, store: RunStore) -> list[Message]:
             "{path} describes another run. Restore it from a copy, or delete the folder to start over.",
             path=store.path / "manifest.json",
         )
+    store.check_own(plan.spec, store.records())
     try:
         store.check_items(manifest, store.items())
     except StoreError:

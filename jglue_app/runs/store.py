@@ -28,6 +28,7 @@ from jglue_app.runs.writer import FORMAT_VERSION, RunWriter
 from jglue_app.types import Item, ModelInfo, Notice, Record, RunData, RunSpec, Source
 
 DELETE_LINE = Message("Delete the line; its item is then done again.")
+FROM_A_COPY = Message("Restore it from a copy.")
 RESTORE = Message("Restore it from a copy, or start the same run again, which rewrites it.")
 MAX_LINE = 2**26
 """Bytes of one line: more than any output, and no more is read at once."""
@@ -86,7 +87,8 @@ class RunStore:
         return cls(runs_dir / spec.spec_id)
 
     def exists(self) -> bool:
-        return (self.path / "manifest.json").is_file()
+        """Whether there is a manifest; raises StoreError where the disk does not tell."""
+        return self._is_file("manifest.json")
 
     def manifest(self) -> dict[str, Any]:
         """The manifest as a table.
@@ -128,15 +130,21 @@ class RunStore:
             StoreError: a damaged line, or a last one that is torn: the file is replaced as a whole, never appended to.
         """
         path = self.path / "items.jsonl"
-        items = []
+        items: dict[tuple[str, str], Item] = {}
         end = 0
-        for item, after in self._lines("items.jsonl", lambda line: item_from(json.loads(line)), RESTORE):
-            items.append(item)
+        for number, (item, after) in enumerate(
+            self._lines("items.jsonl", lambda line: item_from(json.loads(line)), RESTORE), start=1
+        ):
+            items[item.task, item.id] = item
+            if len(items) < number:  # At once: a file of one line again and again would fill the memory.
+                where = Message("line {number}", number=number)
+                raise _damaged(self.named / path.name, where, Message("the same item twice"), RESTORE)
             end = after
-        if path.is_file() and path.stat().st_size != end:
+        version = self.file_version("items.jsonl")
+        if version is not None and version.size != end:
             where = Message("line {number}", number=len(items) + 1)
             raise _damaged(self.named / path.name, where, Message("torn"), RESTORE)
-        return items
+        return list(items.values())
 
     def records(self) -> list[Record]:
         """One record per item, the latest, in the order they were first written."""
@@ -147,8 +155,8 @@ class RunStore:
 
     def has_records(self) -> bool:
         """Whether anything was ever answered, damaged or not."""
-        path = self.path / "records.jsonl"
-        return path.is_file() and path.stat().st_size > 0
+        version = self.file_version("records.jsonl")
+        return self._is_file("records.jsonl") and version is not None and version.size > 0
 
     def finished(self) -> set[tuple[str, str]]:
         """(task, item id) of every item that has an output; errors do not count, they are tried again."""
@@ -187,6 +195,8 @@ class RunStore:
             }
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise StoreError("{path} does not say where its data is from ({reason}).", path=path, reason=repr(e)) from e
+        if manifest.get("spec_id", spec.spec_id) != spec.spec_id:
+            raise StoreError("{path} is not as it was written. {remedy}", path=path, remedy=FROM_A_COPY)
         self.check_items(manifest, items)
         by_task: dict[str, dict[str, Item]] = {}
         for item in items:
@@ -204,7 +214,7 @@ class RunStore:
         Manifests of older versions do not say it: what their limit and their data imply is compared.
         """
         path = self.named / "items.jsonl"
-        if not (self.path / "items.jsonl").is_file():
+        if not self._is_file("items.jsonl"):
             raise StoreError("The file {path} is gone. {remedy}", path=path, remedy=RESTORE)
         facts = manifest.get("items")
         if facts is None:
@@ -224,9 +234,10 @@ class RunStore:
         """Compare the records with the items and with what the manifest says of them.
 
         Raises:
-            StoreError: answers are missing that were stored once, or an answer is to no item of the run.
+            StoreError: answers are missing that were stored once, or an answer is of another run or to no item.
         """
         path = self.named / "records.jsonl"
+        self.check_own(data.spec, data.records)
         for record in data.records:
             if record.item_id not in data.items.get(record.task, {}):
                 raise StoreError(
@@ -257,6 +268,14 @@ class RunStore:
                 missing=missing,
             )
 
+    def check_own(self, spec: RunSpec, records: Iterable[Record]) -> None:
+        """Refuse answers that another run was given; raises StoreError."""
+        if any(record.spec_id != spec.spec_id for record in records):
+            raise StoreError(
+                "{path} holds answers of another run. Restore it from a copy, or delete the folder to start over.",
+                path=self.named / "records.jsonl",
+            )
+
     def count_lost(self, manifest: Mapping[str, Any], records: Sequence[Record]) -> int:
         """How many stored answers are there no more, by what the manifest says; 0 where it does not say it: the run
         never ended in order, or an older version made it. Raises StoreError if what it says is no number."""
@@ -270,6 +289,12 @@ class RunStore:
             raise StoreError(
                 "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            return (self.path / name).is_file()
+        except OSError as e:
+            raise _unreadable(self.named / name, e) from e
 
     def version(self) -> tuple[FileVersion | None, FileVersion | None]:
         """What changes when the manifest or the items are rewritten."""
@@ -309,21 +334,20 @@ class RunStore:
         Raises:
             StoreError: a damaged line.
         """
-        path = self.path / "records.jsonl"
         records: list[Record] = []
         for record, end in self._lines("records.jsonl", parse_record_line, DELETE_LINE, offset):
             records.append(record)
             offset = end
-        return records, offset if path.exists() else 0
+        return records, offset if self._is_file("records.jsonl") else 0
 
     def _lines(self, name: str, read: Callable[[bytes], T], remedy: Message, start: int = 0) -> Iterator[tuple[T, int]]:
         """What `read` makes of every whole line of a file from a byte on, each with the byte after its line; a last
         line without its end is still being written."""
         path = self.path / name
-        if not path.exists():
-            return
         offset = start
         try:
+            if not path.exists():
+                return
             with path.open("rb") as file:
                 file.seek(start)
                 for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
@@ -343,9 +367,7 @@ class RunStore:
                         raise _damaged(self.named / name, where, f"{type(e).__name__}: {messages.of(e)}", remedy) from e
                     yield value, offset
         except OSError as e:
-            raise StoreError(
-                "{path} cannot be read ({reason}). Check its permissions.", path=self.named / name, reason=reason_of(e)
-            ) from e
+            raise _unreadable(self.named / name, e) from e
 
     # --- writing ---
 
@@ -357,6 +379,10 @@ class RunStore:
             StoreError: the folder cannot be made or written to.
         """
         return RunWriter(self.path)
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError("{path} cannot be read ({reason}). Check its permissions.", path=path, reason=reason_of(error))
 
 
 def _damaged(path: Path, where: Message, reason: str, remedy: Message) -> StoreError:

@@ -12,16 +12,22 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be removed.
+    fcntl = None  # type: ignore[assignment]
+
 from jglue_app.errors import JglueAppError, RunBusyError, StoreError, reason_of
 from jglue_app.messages import Message
 from jglue_app.runs.serialization import dumps, items_text, line_of
 from jglue_app.types import Item, Record
-from jglue_app.whole_files import remove_leftovers, sync_folder, write_atomically
+from jglue_app.whole_files import leftovers, remove_leftovers, sync_folder, write_atomically
 
 FORMAT_VERSION = 1
 
 
 RECORDS, LOCK = "records.jsonl", ".lock"
+FILES = ("manifest.json", "items.jsonl", RECORDS)
 BLOCK = 2**20
 """Bytes that are read at once."""
 
@@ -44,7 +50,8 @@ class RunWriter:
         self._lock = FileLock(path / LOCK, thread_local=False)
         self._file = -1
         self._places: dict[str, tuple[int, int]] = {}
-        """Of the lock and the records: device and inode, by which it is seen that they are no longer in the folder."""
+        """Of the records, and of the lock where they are not locked themselves: device and inode, by which it is seen
+        that they are no longer in the folder."""
 
     @staticmethod
     def _make(path: Path) -> None:
@@ -59,22 +66,17 @@ class RunWriter:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as e:
-            raise RunBusyError(
-                "Another process is writing to {path}. Wait for it, or stop it, and start again.", path=self.path
-            ) from e
+            raise self._busy() from e
         except OSError as e:
             raise self._no_access(e) from e
         try:
-            for name in ("manifest.json", "items.jsonl", RECORDS):
+            self._open_records()
+            for name in FILES:
                 remove_leftovers(self.path / name)
             self._cut_torn_line()
-            self._drop_zeroed_lines()
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            new = not (self.path / RECORDS).exists()
-            self._file = os.open(self.path / RECORDS, flags, 0o644)
-            if new:
-                sync_folder(self.path)
-            self._places = {name: _place((self.path / name).stat()) for name in (LOCK, RECORDS)}
+            if self._drop_zeroed_lines():
+                os.close(self._file)
+                self._open_records()
         except BaseException as e:
             if self._file >= 0:
                 os.close(self._file)
@@ -83,6 +85,34 @@ class RunWriter:
                 raise self._no_access(e) from e
             raise
         return self
+
+    def _open_records(self) -> None:
+        """Open the records for appending. They are locked as well: somebody may delete the file `.lock`."""
+        path = self.path / RECORDS
+        new = not path.exists()
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        if new:
+            sync_folder(self.path)
+        names = (RECORDS,) if self._lock_records() else (LOCK, RECORDS)
+        self._places = {name: _place((self.path / name).stat()) for name in names}
+
+    def _lock_records(self) -> bool:
+        """Whether the operating system and the file system could do it; raises RunBusyError where another process
+        has."""
+        if fcntl is None:
+            return False
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise self._busy() from e
+        except OSError:
+            return False
+        return True
+
+    def _busy(self) -> RunBusyError:
+        return RunBusyError(
+            "Another process is writing to {path}. Wait for it, or stop it, and start again.", path=self.path
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -121,12 +151,14 @@ class RunWriter:
             if keep != size:
                 file.truncate(keep)
 
-    def _drop_zeroed_lines(self) -> None:
+    def _drop_zeroed_lines(self) -> bool:
         """Remove the lines with zero bytes, which no record has: after a power failure a file may be as long as what
-        was written to it, with zeros where nothing had reached the disk."""
-        if has_zeros(self.path):
-            lines = (self.path / RECORDS).read_bytes().splitlines(keepends=True)
-            write_atomically(self.path / RECORDS, b"".join(line for line in lines if b"\0" not in line))
+        was written to it, with zeros where nothing had reached the disk. Returns whether the file was replaced."""
+        if not has_zeros(self.path):
+            return False
+        lines = (self.path / RECORDS).read_bytes().splitlines(keepends=True)
+        write_atomically(self.path / RECORDS, b"".join(line for line in lines if b"\0" not in line))
+        return True
 
     def manifest(self, table: Mapping[str, Any]) -> None:
         """Write the manifest, atomically; raises StoreError when the disk is full or failing."""
@@ -226,6 +258,11 @@ def has_zeros(run: Path) -> bool:
             return any(b"\0" in block for block in iter(lambda: file.read(BLOCK), b""))
     except OSError:
         return False
+
+
+def is_unfinished(run: Path) -> bool:
+    """Whether a killed process has left files in the folder of a run, or another is just writing them."""
+    return any(leftovers(run / name) for name in FILES)
 
 
 def _place(facts: os.stat_result) -> tuple[int, int]:

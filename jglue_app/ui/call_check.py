@@ -5,11 +5,13 @@ Gradio answers wrong types and unknown numbers with a fault of its own and a tra
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Never
 
 import gradio as gr
@@ -30,7 +32,7 @@ UNKNOWN = mark("The server has nothing under “{name}” of this call. Load the
 OBJECT, LIST = mark("an object"), mark("a list")
 ID, OPTIONAL_ID = mark("an id of letters and digits"), mark("an id of letters and digits, or null")
 NUMBER, OPTIONAL_NUMBER = mark("a whole number"), mark("a whole number, or null")
-TRUTH = mark("true or false")
+TRUTH, FILE = mark("true or false"), mark("a file that was uploaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Call:
     """How many of them a program gives; the page keeps the others itself."""
     is_long: bool
     """Whether it gives its result in pieces, as all do that wait for a model."""
+    files: frozenset[int] = frozenset()
+    """Which of its values are files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +58,25 @@ class PageCalls:
     functions: Mapping[int, Call]
     components: Mapping[int, frozenset[str]]
     """Component → the names of its functions on the server."""
+    parameters: Callable[[], Mapping[str, list[Any]]]
+    """Endpoint → its parameters, as Gradio describes them to programs."""
+    files: str
+    """The folder into which files are uploaded; empty where none are taken."""
 
     def named(self, name: str) -> Call | None:
         """The function behind an endpoint."""
         return next((call for call in self.functions.values() if call.name == name), None)
 
 
-def page_calls(page: gr.Blocks) -> PageCalls:
-    """What can be called on a page."""
+def page_calls(page: gr.Blocks, files: str) -> PageCalls:
+    """What can be called on a page, whose files are uploaded into a folder."""
     functions = {
         number: Call(
             event.api_name if event.api_visibility == "public" and isinstance(event.api_name, str) else "",
             len(event.inputs),
             sum(not block.skip_api for block in event.inputs),
             inspect.isgeneratorfunction(event.fn) or inspect.isasyncgenfunction(event.fn),
+            frozenset(at for at, block in enumerate(event.inputs) if isinstance(block, gr.File)),
         )
         for number, event in page.fns.items()
     }
@@ -75,7 +84,13 @@ def page_calls(page: gr.Blocks) -> PageCalls:
         number: frozenset(name for name, value in vars(block).items() if getattr(value, "_is_server_fn", False))
         for number, block in page.blocks.items()
     }
-    return PageCalls(functions, {number: names for number, names in components.items() if names})
+
+    @functools.cache
+    def parameters() -> dict[str, list[Any]]:
+        named: dict[str, Any] = page.get_api_info()["named_endpoints"]
+        return {name.removeprefix("/"): described["parameters"] for name, described in named.items()}
+
+    return PageCalls(functions, {n: names for n, names in components.items() if names}, parameters, files)
 
 
 def read_json(raw: bytes) -> Any:
@@ -99,6 +114,21 @@ def read_json(raw: bytes) -> Any:
     if b"\\u" in raw and _LONE_SURROGATE.search(json.dumps(value, ensure_ascii=False)):
         raise InputError(NO_JSON, reason=Message("it has one half of a surrogate pair"))
     return value
+
+
+def brings_file(body: Mapping[str, Any], call: Call | None) -> bool:
+    """Whether a call that was checked holds a file: in place of one, or anywhere as Gradio's clients send one. Wherever
+    that stands, Gradio copies the file, and fetches it first if it is an address."""
+    values = body.get("data")
+    given = values if isinstance(values, list) else []
+    in_place = call is not None and any(given[at] not in (None, []) for at in call.files if at < len(given))
+    return in_place or _holds_file(body)
+
+
+def _holds_file(value: Any) -> bool:
+    if isinstance(value, dict):
+        return {"path", "meta"} <= value.keys() or any(map(_holds_file, value.values()))
+    return isinstance(value, list) and any(map(_holds_file, value))
 
 
 def check(route: Route, name: str, body: Any, calls: PageCalls) -> Call | None:
@@ -127,9 +157,49 @@ def check(route: Route, name: str, body: Any, calls: PageCalls) -> Call | None:
         if route.body is Body.CANCEL:
             _number(body, "fn_index")
         return None
+    if calls.files:
+        _check_files(body, calls.files)
     if route.body is Body.CALL_BY_NAME:
-        return _known(calls.named(name), name)
+        return _check_names(name, body, calls)
     return _check_call(route, name, body, calls)
+
+
+def _check_names(name: str, body: dict[str, Any], calls: PageCalls) -> Call:
+    found = _known(calls.named(name), name)
+    parameters = {str(one.get("parameter_name")): one for one in calls.parameters().get(name, [])}
+    for given in body:
+        if given not in parameters and given != "oauth_token":
+            raise InputError(UNKNOWN, name=given[:100])
+    for needed, one in parameters.items():
+        if needed not in body and not one.get("parameter_has_default"):
+            raise InputError("“{name}” is missing in this call. Programs find what a call needs at /info.", name=needed)
+    return found
+
+
+def _check_files(body: dict[str, Any], folder: str) -> None:
+    """Refuse files that were not uploaded: Gradio would look for them on the machine or, of an address, fetch them.
+
+    Where files may be uploaded, programs may also name addresses, which Gradio fetches from public hosts alone. Where
+    not, `brings_file` refuses all of them.
+    """
+    level: list[Any] = [body]
+    while level:
+        part = level.pop()
+        if isinstance(part, dict):
+            meta = part.get("meta")
+            if isinstance(meta, dict) and meta.get("_type") == "gradio.FileData" and not _is_file(part, folder):
+                raise InputError(WRONG_FIELD, name="path", kind=Message(FILE))
+            level.extend(part.values())
+        elif isinstance(part, list):
+            level.extend(part)
+
+
+def _is_file(value: dict[str, Any], folder: str) -> bool:
+    path, url = value.get("path"), value.get("url")
+    if not isinstance(path, str) or not (url is None or isinstance(url, str)):
+        return False
+    named = PurePosixPath(path)
+    return path.startswith(("http://", "https://")) or (named.is_relative_to(folder) and ".." not in named.parts)
 
 
 def _check_call(route: Route, name: str, body: dict[str, Any], calls: PageCalls) -> Call:
@@ -150,6 +220,9 @@ def _check_call(route: Route, name: str, body: dict[str, Any], calls: PageCalls)
     found = _known(by_number, "fn_index") if number is not None else _known(calls.named(name), name or "fn_index")
     # The queue and direct calls take all values; `/call` fills in those that the page keeps itself.
     least = found.values if not name or route.direct else found.visible_values
+    for at in sorted(found.files) if len(values) >= found.values else ():
+        if not _are_files(values[at]):
+            raise InputError(WRONG_FIELD, name=f"data[{at}]", kind=Message(FILE))
     if len(values) < least:
         raise InputError(
             "This call gives {given} values, and {least} are needed. Programs find them and their defaults at /info.",
@@ -157,6 +230,11 @@ def _check_call(route: Route, name: str, body: dict[str, Any], calls: PageCalls)
             least=least,
         )
     return found
+
+
+def _are_files(value: Any) -> bool:
+    several = value if isinstance(value, list) and value else [value]
+    return value is None or all(isinstance(one, dict) and isinstance(one.get("path"), str) for one in several)
 
 
 def _check_component(body: dict[str, Any], calls: PageCalls) -> None:

@@ -40,7 +40,8 @@ def client_address(request: gr.Request | HTTPConnection | Mapping[str, Any]) -> 
     Args:
         request: of Gradio or Starlette, or its ASGI scope.
     """
-    scope = request if isinstance(request, Mapping) else _scope(request)
+    # A request of Starlette is a mapping too, which cannot be written to.
+    scope = _scope(request) if isinstance(request, gr.Request | HTTPConnection) else request
     found = _peer(scope)
     if found is None:
         return UNKNOWN

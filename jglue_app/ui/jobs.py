@@ -166,6 +166,11 @@ class Jobs:
             job.looked_at = time.monotonic()
         return job
 
+    def has(self, owner: str) -> bool:
+        """Whether any job of an owner is remembered."""
+        with self._lock:
+            return any(job.owner == owner for job in self._jobs.values())
+
     def stop(self, job: Job) -> None:
         """Tell a job to stop. What it has finished stays."""
         job.stop.set()

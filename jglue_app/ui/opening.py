@@ -16,6 +16,8 @@ from gradio.block_function import BlockFunction
 from gradio.components import Component
 from gradio.state_holder import SessionState
 
+from jglue_app.ui.sessions import LightSessionState
+
 LOAD = "load"
 
 
@@ -26,8 +28,7 @@ async def fill(page: gr.Blocks, config: dict[str, Any], request: gr.Request) -> 
     """
     props = {component["id"]: component["props"] for component in config["components"]}
     events = {event["id"]: event for event in config["dependencies"]}
-    # One for all events, as it takes longer to make than most handlers.
-    state = SessionState(page)
+    state = LightSessionState(page)
     # Handlers remember by it what a page shows. The page's own id is known once its script runs.
     request.session_hash = secrets.token_urlsafe(16)
     for id_, event in page.fns.items():

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from jglue_app.errors import JglueAppError
+from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import Message, listed, say, word
 from jglue_app.runs.runner import Event
 from jglue_app.tasks import TASKS
@@ -30,6 +30,7 @@ STOP_TIMEOUT_S = 1.2
 """How long a stopped job may take to end before the page goes on without it: loading a model cannot be interrupted."""
 
 Value = TypeVar("Value")
+Made = TypeVar("Made")
 
 
 def follow(job: Job, draw: Callable[[bool], Value]) -> Iterator[Value]:
@@ -74,6 +75,27 @@ def wait_for(state: AppState, job: Job, value: Value) -> Generator[Value, None, 
         if not job.ended.is_set():
             state.jobs.stop(job)
     raise_failure(job)
+
+
+def in_line(
+    state: AppState, owner: str, kind: str, make: Callable[[], Made], value: Value
+) -> Generator[Value, None, Made]:
+    """What `make` gives, which needs a processor for a while: it waits for a place among such jobs, and a value comes
+    about once a second until it is there.
+
+    Raises:
+        JglueAppError: it could not be made.
+    """
+
+    def work(job: Job) -> None:
+        job.result = (make(),)
+
+    job = state.jobs.start_on_cpu(owner, kind, work)
+    yield from wait_for(state, job, value)
+    if job.result is None:
+        raise InputError("It was stopped before there was an answer. Try it again.")
+    made: Made = job.result[0]
+    return made
 
 
 def raise_failure(job: Job) -> None:

@@ -22,6 +22,7 @@ from jglue_app.messages import Message, mark
 from jglue_app.ui import call_check, open_routes
 from jglue_app.ui.call_check import PageCalls
 from jglue_app.ui.client_address import client_address
+from jglue_app.ui.host_check import NO_REQUEST
 from jglue_app.ui.open_routes import Body, Route
 from jglue_app.ui.refusals import refusal
 
@@ -141,7 +142,7 @@ class LimitsMiddleware:
         if self._prefix and path.startswith(self._prefix + "/"):
             path = path.removeprefix(self._prefix)
         if not path.isprintable() or len(scope["query_string"]) > QUERY_CHARS:
-            raise RefusedError(400, Message(CLOSED))
+            raise RefusedError(400, Message(NO_REQUEST))
         found = open_routes.find_route(self._routes, scope["method"], path)
         if found is None:
             is_upload = open_routes.find_route(open_routes.UPLOADS, scope["method"], path) is not None
@@ -160,6 +161,8 @@ class LimitsMiddleware:
             call = call_check.check(route, name, body, self._calls)
         except InputError as e:
             raise RefusedError(422, e.message) from e
+        if not self._limits.upload_files and call_check.brings_file(body, call):
+            raise RefusedError(403, Message(NO_UPLOADS))
         if route.direct and not self._limits.direct_long_actions and (call is None or call.is_long or not call.name):
             raise RefusedError(403, Message(LONG_ACTION))
 

@@ -30,7 +30,7 @@ RULES = {
 }
 FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 """Of a file that a visitor takes away: should a browser show it nevertheless, nothing in it runs."""
-NOT_USED = ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "usb", "serial", "bluetooth")
+NOT_USED = ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "usb", "serial")
 _SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 

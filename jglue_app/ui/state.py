@@ -29,8 +29,10 @@ from jglue_app.scoring.types import Comparison, Difference, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, RunData, Tokenizer
+from jglue_app.ui import ownership
 from jglue_app.ui.item_marks import VisitorMarks
 from jglue_app.ui.jobs import Job, Jobs
+from jglue_app.ui.ownership import Ownership, Requested
 
 MAX_TOKENIZERS = 4
 MAX_OWNERS = 10_000
@@ -58,8 +60,7 @@ class AppState:
         self.marks = VisitorMarks(settings)
         self._current_views: LRUCache[tuple[str, str], object] = LRUCache(MAX_PAGES)
         """(Page's session, place) → what is shown there."""
-        self._requested_items: LRUCache[str, dict[str, dict[str, frozenset[str]]]] = LRUCache(MAX_OWNERS)
-        """Owner → run → task → ids of the items that were requested."""
+        self._ownership = Ownership(settings.runs_dir / ownership.FILE if settings.public else None, MAX_OWNERS)
         self._tokenizers: LRUCache[ModelSpec, Tokenizer] = LRUCache(MAX_TOKENIZERS)
         self._lock = threading.Lock()
         self._exports: list[Path] = []
@@ -68,24 +69,22 @@ class AppState:
     def close(self) -> None:
         """Remove what was written to be downloaded, and drop models."""
         self.pool.clear()
+        self._ownership.close()
         self._scratch.cleanup()
 
     # --- who may see what -------------------------------------------------------------------------------
 
     def grant_access(self, job: Job) -> None:
         """Let a job's owner see its runs, as far as the job has requested their items."""
-        with self._lock:
-            runs = self._requested_items.get(job.owner, {})
-            for plan in list(job.runs.values()):
-                ids_by_task = runs.setdefault(plan.run, {})
-                for task, ids in plan.ids.items():
-                    ids_by_task[task] = ids_by_task.get(task, frozenset()) | ids
-            self._requested_items[job.owner] = runs
+        self._ownership.add(job.owner, [(run.run, run.ids) for run in list(job.runs.values())])
 
-    def _requested(self, owner: str) -> Mapping[str, Mapping[str, frozenset[str]]]:
+    def _requested(self, owner: str) -> Requested:
         """Run → task → ids of the items that an owner has requested."""
-        with self._lock:
-            return dict(self._requested_items.get(owner, {}))
+        return self._ownership.of(owner)
+
+    def is_known(self, owner: str) -> bool:
+        """Whether a visitor has anything of their own here: a job, a run, or marks."""
+        return self.jobs.has(owner) or bool(self._requested(owner)) or self.marks.has(owner)
 
     def path(self, owner: str, name: str) -> Path:
         """The folder of a run that the owner may see.

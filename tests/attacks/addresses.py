@@ -6,6 +6,7 @@ looked up or connected to a forbidden host, or when an unexpected fault was the 
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -42,9 +43,19 @@ HOSTS = (
 )
 URLS = (
     *("http:127.0.0.1:{port}/", "http:/127.0.0.1:{port}/", "http:\\\\127.0.0.1:{port}/", "//127.0.0.1:{port}/"),
-    *("HTTP://127.0.0.1:{port}/", " http://127.0.0.1:{port}/", "http://127.0.0.1:{port}/..;/", "https://127.0.0.1:{port}"),
+    *(
+        "HTTP://127.0.0.1:{port}/",
+        " http://127.0.0.1:{port}/",
+        "http://127.0.0.1:{port}/..;/",
+        "https://127.0.0.1:{port}",
+    ),
     *("file:///etc/passwd", "file://localhost/etc/passwd", "ftp://127.0.0.1:{port}/", "gopher://127.0.0.1:{port}/_GET"),
-    *("hf://127.0.0.1:{port}/x", "data:text/plain,127.0.0.1", "unix:///run/docker.sock", "jar:http://127.0.0.1:{port}!/"),
+    *(
+        "hf://127.0.0.1:{port}/x",
+        "data:text/plain,127.0.0.1",
+        "unix:///run/docker.sock",
+        "jar:http://127.0.0.1:{port}!/",
+    ),
 )
 ALLOWED = ("huggingface.co", "0.0.0.0")
 """What the server may look up by itself: the Hub, and the address at which it listens."""
@@ -93,26 +104,24 @@ def _places() -> dict[str, Place]:
 def attack(world: World) -> Iterator[Outcome]:
     """All addresses at all places of the public server, then what only an operator's file can name."""
     with Program(world) as program:
-        for place, give in _places().items():
-            for address in written(world.listener.port):
-                yield _judged(world, f"{place}: {address}", lambda give=give, address=address: give(program, address))
+        for (place, give), address in world.pairs(_places().items(), written(world.listener.port)):
+            yield _judged(world, f"{place}: {address}", functools.partial(give, program, address))
         # Every text of every hidden handler is an address at once: those that read one all get it.
-        for address in ("http://127.0.0.1:{port}/", "169-254-169-254.attack.test", "//[::1]:{port}/x", "rebind.attack.test/x"):
-            address = address.format(port=world.listener.port)
-            for one in program.config["dependencies"]:
-                if one["backend_fn"]:
-                    data = [address if kind != "state" else None for kind in texts_of(program, one["id"])]
-                    yield _judged(
-                        world,
-                        f"handler {one['id']} ({one['api_name']}): {address}",
-                        lambda index=one["id"], data=data: program.handler(index, data),
-                        faults=False,
-                    )
+        hosts = (f"http://127.0.0.1:{world.listener.port}/", "169-254-169-254.attack.test", "rebind.attack.test/x")
+        handlers = [one for one in program.config["dependencies"] if one["backend_fn"]]
+        for one, address in world.pairs(handlers, hosts):
+            data = [address if kind != "state" else None for kind in texts_of(program, one["id"])]
+            yield _judged(
+                world,
+                f"handler {one['id']} ({one['api_name']}): {address}",
+                functools.partial(program.handler, one["id"], data),
+                faults=False,
+            )
         # A public server is no proxy for addresses on the internet either.
         for address in ("http://example.com/", "https://203.0.113.9/x.zip", "http://93.184.216.34/"):
             for place in ("/gradio_api/file=", "uploaded file", "/gradio_api/proxy="):
                 give = _places()[place]
-                yield _judged(world, f"{place}: {address}", lambda give=give, address=address: give(program, address))
+                yield _judged(world, f"{place}: {address}", functools.partial(give, program, address))
         yield from _redirects(world, program)
     yield from _operators(world)
 
@@ -136,14 +145,23 @@ def _redirects(world: World, program: Program) -> Iterator[Outcome]:
     """The model server leads elsewhere."""
     port = world.listener.port
     for to in (
-        *(f"http://127.0.0.1:{port}/", f"http://169.254.169.254:{port}/", f"//127.0.0.1:{port}/x", f"http://[::1]:{port}/"),
-        *(f"http://169-254-169-254.attack.test:{port}/", "http://metadata.google.internal/", f"http://2130706433:{port}/"),
+        *(
+            f"http://127.0.0.1:{port}/",
+            f"http://169.254.169.254:{port}/",
+            f"//127.0.0.1:{port}/x",
+            f"http://[::1]:{port}/",
+        ),
+        *(
+            f"http://169-254-169-254.attack.test:{port}/",
+            "http://metadata.google.internal/",
+            f"http://2130706433:{port}/",
+        ),
     ):
         world.models.inject(Fault("redirect", location=to))
         yield _judged(
             world,
             f"redirect of the model server: {to}",
-            lambda: program.call("try_prompt", model=MODEL, format="chat"),
+            functools.partial(program.call, "try_prompt", model=MODEL, format="chat"),
         )
         world.models.heal()
 
@@ -151,9 +169,23 @@ def _redirects(world: World, program: Program) -> Iterator[Outcome]:
 def _operators(world: World) -> Iterator[Outcome]:
     """A key would leave without encryption, or to whom a name in the address hides: entries of endpoints.toml."""
     settings = load_settings()
-    for host in ("user@127.0.0.1", "example.com:x@127.0.0.1", "example.com\\@127.0.0.1", "0x7f.1.example", "example.com"):
+    for host in (
+        "user@127.0.0.1",
+        "example.com:x@127.0.0.1",
+        "example.com\\@127.0.0.1",
+        "0x7f.1.example",
+        "example.com",
+    ):
         yield _entry(settings, world, f"http://{host}/v1")
-    for host in ("１２７.０.０.１", "127。0。0。1", "2130706433", "0x7f000001", "①.①.①.①", "127.0.0.1.", "[::ffff:8.8.8.8]"):
+    for host in (
+        "１２７.０.０.１",
+        "127。0。0。1",
+        "2130706433",
+        "0x7f000001",
+        "①.①.①.①",
+        "127.0.0.1.",
+        "[::ffff:8.8.8.8]",
+    ):
         yield _entry(settings, world, f"http://{host}/v1")
     for url in ("file:///etc/passwd", "//127.0.0.1/v1", "ftp://127.0.0.1/", "http:127.0.0.1", "http://127.0.0.1:0/v1"):
         yield _entry(settings, world, url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import httpx
 
 from tests.attacks.world import World
 
-FAULT = "An unexpected fault"
-FAULTS = (FAULT, "予期しない", "Traceback (most recent call last)", "Internal Server Error")
+FAULT = re.compile(
+    r"unexpected fault\. Please report it with the number [0-9a-f]{8}|記録番号 [0-9a-f]{8}"
+    r"|Traceback \(most recent call last\)|Internal Server Error"
+)
 """What an answer says that is no refusal but a fault of the server."""
 
 
@@ -33,7 +36,8 @@ class Answer:
         """What shows that the server met an unexpected fault; empty where it answered or refused in order."""
         if self.status >= 500 and self.status not in (502, 503, 504):
             return f"HTTP {self.status}: {self.text[:200]}"
-        return next((self.text[max(0, self.text.find(sign)) :][:200] for sign in FAULTS if sign in self.text), "")
+        found = FAULT.search(self.text)
+        return self.text[found.start() :][:200] if found else ""
 
 
 class Program:
@@ -92,7 +96,9 @@ class Program:
     def join(self, body: bytes) -> Answer:
         """Put a call into the queue, given as bytes, and wait for its answer."""
         try:
-            joined = self.http.post("/gradio_api/queue/join", content=body, headers={"content-type": "application/json"})
+            joined = self.http.post(
+                "/gradio_api/queue/join", content=body, headers={"content-type": "application/json"}
+            )
             if joined.status_code != 200:
                 return self._kept(body, Answer(False, joined.text, joined.status_code))
             return self._kept(body, self.read(self.session))

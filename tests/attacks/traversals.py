@@ -20,15 +20,39 @@ def names(target: Path) -> list[str]:
     deep = "../" * 12
     return [
         *(str(target), f"/{target}", f"//{plain}", f"{deep}{plain}", f"./{deep}{plain}", f"/..{'/..' * 12}/{plain}"),
-        *(deep.replace("/", "\\") + plain, f"..\\..\\..\\..\\..\\..\\{plain}", f"....//....//....//....//....//....//{plain}"),
+        *(
+            deep.replace("/", "\\") + plain,
+            f"..\\..\\..\\..\\..\\..\\{plain}",
+            f"....//....//....//....//....//....//{plain}",
+        ),
         *(quote(f"{deep}{plain}", safe=""), quote(quote(f"{deep}{plain}", safe=""), safe="")),
         *(f"{deep}{plain}".replace("../", "%2e%2e/"), f"{deep}{plain}".replace("../", "%2e%2e%2f")),
         *(f"{deep}{plain}".replace("../", "%252e%252e%252f"), f"{deep}{plain}".replace("../", "..%c0%af")),
         *(f"{deep}{plain}".replace("../", "..%ef%bc%8f"), f"{deep}{plain}".replace("..", "．．")),
-        *(f"{target}\x00", f"{target}%00", f"{deep}{plain}\x00.json", f"{deep}{plain}%00.json", f"shipped:{deep}{plain}"),
-        *(f"shipped:{target}", f"file://{target}", f"file:{target}", f"~/../..{target}", f"{target}/", f"{target}/.", "."),
+        *(
+            f"{target}\x00",
+            f"{target}%00",
+            f"{deep}{plain}\x00.json",
+            f"{deep}{plain}%00.json",
+            f"shipped:{deep}{plain}",
+        ),
+        *(
+            f"shipped:{target}",
+            f"file://{target}",
+            f"file:{target}",
+            f"~/../..{target}",
+            f"{target}/",
+            f"{target}/.",
+            ".",
+        ),
         *("..", "../", "../..", "", "/", "con", "..%00/", f"{'a/../' * 30}{deep}{plain}", f"/proc/self/root{target}"),
-        *(f"/proc/self/cwd/{deep}{plain}", f"/dev/fd/../../..{target}", f"link-out/{target.name}", "link-to-run", "link-out"),
+        *(
+            f"/proc/self/cwd/{deep}{plain}",
+            f"/dev/fd/../../..{target}",
+            f"link-out/{target.name}",
+            "link-to-run",
+            "link-out",
+        ),
     ]
 
 
@@ -50,16 +74,12 @@ def _prepare(world: World, server: Served) -> list[Path]:
     return [world.folder / "secret.txt", run]
 
 
-def _routes() -> dict[str, str]:
-    return {
-        name: name + "{}"
-        for name in (
-            *("/gradio_api/file=", "/gradio_api/file/", "/file=", "/static/", "/assets/", "/svelte/", "/gradio_api/proxy="),
-            *("/gradio_api/custom_component/x/client/component/", "/theme.css/", "/preview.png/", "/pwa_icon/", "/report/"),
-            *("/gradio_api/stream/", "/gradio_api/deep_link?session_hash=", "/gradio_api/upload_progress?upload_id="),
-            *("/?run_a=", "/?deep_link=", "/?runs=", "/?tab=results&runs=", "/?item=", "/monitoring/", "/", "/gradio_api/app/"),
-        )
-    }
+_ROUTES = (
+    *("/gradio_api/file=", "/gradio_api/file/", "/file=", "/static/", "/assets/", "/svelte/", "/gradio_api/proxy="),
+    *("/gradio_api/custom_component/x/client/component/", "/theme.css/", "/preview.png/", "/pwa_icon/", "/report/"),
+    *("/gradio_api/stream/", "/gradio_api/deep_link?session_hash=", "/gradio_api/upload_progress?upload_id="),
+    *("/?run_a=", "/?deep_link=", "/?runs=", "/?tab=results&runs=", "/?item=", "/monitoring/", "/", "/gradio_api/app/"),
+)
 
 
 def _endpoints() -> dict[str, Callable[[Program, str], Answer]]:
@@ -113,19 +133,17 @@ def attack(world: World) -> Iterator[Outcome]:
     targets = _prepare(world, world.public)
     with Program(world) as program:
         for target in targets:
-            for name in names(target):
-                for route in _routes():
-                    path = route + name.replace(" ", "%20").replace("\x00", "%00").replace("\n", "%0A")
-                    path = quote(path, safe="%/?=&:;@\\.~,+-_")
-                    yield _judged(world, f"{route}{name}", program.get(path), faults=True)
-                for place, give in _endpoints().items():
-                    yield _judged(world, f"{place}: {name!r}", give(program, name))
+            for route, name in world.pairs(_ROUTES, names(target)):
+                path = route + name.replace(" ", "%20").replace("\x00", "%00").replace("\n", "%0A")
+                yield _judged(world, f"{route}{name}", program.get(quote(path, safe="%/?=&:;@\\.~,+-_")))
+            for (place, give), name in world.pairs(_endpoints().items(), names(target)):
+                yield _judged(world, f"{place}: {name!r}", give(program, name))
     for target in targets:
         if not target.exists():
             yield Outcome(KIND, "delete_run", f"{target.name} is gone")
 
 
-def _judged(world: World, tried: str, answer: Answer, *, faults: bool = True) -> Outcome:
+def _judged(world: World, tried: str, answer: Answer) -> Outcome:
     if world.listener.SECRET in answer.text or "root:x:0:0" in answer.text:
         return Outcome(KIND, tried, "a file outside was read")
-    return Outcome(KIND, tried, answer.fault if faults else "")
+    return Outcome(KIND, tried, answer.fault)

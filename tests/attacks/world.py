@@ -7,17 +7,18 @@ what it connects to. The model on the model server says whatever an attack wants
 from __future__ import annotations
 
 import http.server
+import itertools
 import os
 import secrets
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -26,6 +27,8 @@ from tests.api_server.model import Generation, LanguageModel
 from tests.conftest import USER_CACHE
 from tests.ui.conftest import ROOT, free_port
 
+P = TypeVar("P")
+T = TypeVar("T")
 INSIDE = Path(__file__).with_name("inside")
 MODEL = "shop:tiny"
 """The model of the model server, as visitors name it."""
@@ -50,11 +53,13 @@ class Talker(LanguageModel):
         self.texts: Sequence[str] = ("含意",)
         self.said = 0
 
-    def generate(self, *args: Any, **named: Any) -> Generation:
-        """The next text."""
+    def generate(self, prompt: Sequence[int], max_tokens: int, *args: Any, **named: Any) -> Generation:
+        """The next text; where few tokens are asked for, as in a handshake, one token."""
+        if max_tokens < 4:
+            return Generation(tuple(self.encode("含意")[:1]), "length", "含意")
         text = self.texts[self.said % len(self.texts)]
         self.said += 1
-        return Generation(tuple(self.encode(text)[:20]), "stop", text, True)
+        return Generation(tuple(self.encode(text)[: max_tokens - 1]), "stop", text, True)
 
 
 class Listener:
@@ -73,7 +78,7 @@ class Listener:
                 self.end_headers()
                 self.wfile.write(secret)
 
-            do_POST = do_HEAD = do_PUT = do_GET
+            do_POST = do_HEAD = do_GET  # noqa: N815  # Names that the library looks for.
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Nothing is printed."""
@@ -120,8 +125,15 @@ class Served:
 
     def memory(self) -> int:
         """Bytes of its resident memory at their largest."""
+        return self._status("VmHWM")
+
+    def memory_now(self) -> int:
+        """Bytes of its resident memory."""
+        return self._status("VmRSS")
+
+    def _status(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith(name))) * 1024
 
 
 @dataclass
@@ -135,8 +147,19 @@ class World:
     talker: Talker
     public: Served
     local: Served | None = None
+    quick: bool = False
+    """Whether each text is tried at one or two places in turn, and not at all of them."""
     answers: list[tuple[str, str]] = field(default_factory=list)
     """(What was asked, answer) of every call, for the search for secrets."""
+
+    def pairs(self, places: Iterable[P], texts: Iterable[T]) -> Iterator[tuple[P, T]]:
+        """Every text at every place; if it is to be quick, each at one place in turn, and every place at least once."""
+        all_places, all_texts = list(places), list(texts)
+        if not self.quick:
+            yield from itertools.product(all_places, all_texts)
+            return
+        for at in range(max(len(all_places), len(all_texts))):
+            yield all_places[at % len(all_places)], all_texts[at % len(all_texts)]
 
     def say(self, *texts: str) -> None:
         """Let the model give these texts in turn from now on."""
@@ -144,7 +167,7 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, *, local: bool = True) -> Iterator[World]:
+def world(folder: Path, *, local: bool = True, quick: bool = False) -> Iterator[World]:
     """Start everything in an empty folder, and stop it."""
     keys, talker = planted(), Talker()
     with ExitStack() as stack:
@@ -158,6 +181,7 @@ def world(folder: Path, *, local: bool = True) -> Iterator[World]:
         made = World(
             folder, keys, listener, models, talker, stack.enter_context(_served(folder, "public", keys, models))
         )
+        made.quick = quick
         if local:
             made.local = stack.enter_context(_served(folder, "local", keys, models))
         yield made

@@ -36,7 +36,13 @@ def test_an_impossible_number_is_refused(setting: str, value: object) -> None:
 
 
 def test_possible_numbers_are_left_alone() -> None:
-    config = {"num_hidden_layers": 126, "n_layer": None, "num_experts": 0, "n_routed_experts": [8, 16], "hidden_size": -1}
+    config = {
+        "num_hidden_layers": 126,
+        "n_layer": None,
+        "num_experts": 0,
+        "n_routed_experts": [8, 16],
+        "hidden_size": -1,
+    }
     reject_impossible_config("some/model", {**config, "text_config": {"num_hidden_layers": 1}, "vision_config": None})
 
 

@@ -140,7 +140,7 @@ def test_a_visitor_of_a_public_server_sees_no_run_that_is_not_theirs(
     public = AppState(replace(settings, public=True), device="cpu")
     # The visitor has asked for the written run alone.
     items = {"jsts": frozenset(RunStore(written).data().items["jsts"])}
-    public._requested_items[OWNER] = {written.name: items}
+    public._ownership.add(OWNER, [(written.name, items)])
     html = words(board_html(public, OWNER, Pair(written.name), "en"))
     assert "pearson" in html
     assert "tiny" not in html

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import functools
+import importlib.metadata
+import io
 import json
 import os
 import resource
@@ -15,11 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from jglue_app import cli
 from jglue_app.cli import runs as cli_runs
+from jglue_app.errors import JglueAppError
+from jglue_app.runs import runner
 from jglue_app.runs.runner import Event
 from tests.faults import shim
-from tests.faults.shim import Fault, Mode
+from tests.faults.shim import Call, Fault
 
 TIME_LIMIT_S = 60
 
@@ -34,8 +42,8 @@ class Ended:
     err: str
     acknowledged: frozenset[tuple[str, str]]
     """(Task, item id) of the answers that were shown as stored."""
-    calls: int = 0
-    """How many calls of the fault's kinds there were; 0 if it was killed."""
+    calls: Mapping[Call, int] = field(default_factory=dict)
+    """How many calls of each kind there were; empty if it was killed."""
     log: Path | None = None
 
     @property
@@ -63,6 +71,8 @@ class Settings:
     """Called with the process's id when it was stopped, before it goes on."""
     in_child: Callable[[], None] | None = None
     """Called in the process before the command."""
+    instead: Callable[[], None] | None = None
+    """Called instead of the command line."""
     env: Mapping[str, str] = field(default_factory=dict)
     recursion: int = 0
     files: int = 0
@@ -87,9 +97,8 @@ def call(arguments: Sequence[str], scratch: Path, settings: Settings) -> Ended:
         return files[name].read_text("utf-8", "replace") if files[name].exists() else ""
 
     rows = [tuple(json.loads(line)) for line in text("ledger").splitlines()]
-    return Ended(
-        code, text("out"), text("err"), frozenset(rows), int(text("calls") or 0), files["log"]
-    )
+    counted = {Call(int(kind)): count for kind, count in json.loads(text("calls") or "{}").items()}
+    return Ended(code, text("out"), text("err"), frozenset(rows), counted, files["log"])
 
 
 def _wait(child: int, settings: Settings) -> int:
@@ -119,7 +128,7 @@ def _child(arguments: Sequence[str], files: Mapping[str, Path], settings: Settin
         calls = os.open(files["calls"], os.O_WRONLY | os.O_CREAT)
         log = os.open(files["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND) if settings.with_log else -1
         os.environ.update(settings.env)
-        cli_runs.run_plans = _with_ledger(cli_runs.run_plans, ledger, log)
+        vars(cli_runs)["run_plans"] = _with_ledger(runner.run_plans, ledger)
         sys.argv = ["jglue_app", *arguments]
         if settings.in_child:
             settings.in_child()
@@ -129,24 +138,35 @@ def _child(arguments: Sequence[str], files: Mapping[str, Path], settings: Settin
             resource.setrlimit(resource.RLIMIT_NOFILE, (settings.files, settings.files))
         shim.arm(settings.watched, settings.fault, log)
         try:
-            cli.main()
+            _do(settings)
             code = 0
         except SystemExit as e:
             code = e.code if isinstance(e.code, int) else int(e.code is not None)
         except BaseException:
             traceback.print_exc()
         atexit._run_exitfuncs()
-        counted = shim.loaded().jf_count()
+        counted = {kind.value: shim.loaded().jf_count(kind) for kind in Call}
         shim.loaded().jf_disarm()
-        os.write(calls, str(counted).encode())
+        os.write(calls, json.dumps(counted).encode())
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
         os._exit(code)
 
 
-def _with_ledger(run_plans: Callable[..., Iterator[Event]], ledger: int, log: int) -> Callable[..., Iterator[Event]]:
-    """Note every answer that is shown as stored, where no fault reaches; and in the log of the disk, too."""
+def _do(settings: Settings) -> None:
+    if settings.instead is None:
+        cli.main()
+        return
+    try:
+        settings.instead()
+    except JglueAppError as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(e.exit_code)
+
+
+def _with_ledger(run_plans: Callable[..., Iterator[Event]], ledger: int) -> Callable[..., Iterator[Event]]:
+    """Note every answer that is shown as stored, where no fault reaches."""
 
     def noting(*args: Any, **kwargs: Any) -> Iterator[Event]:
         for event in run_plans(*args, **kwargs):
@@ -157,5 +177,15 @@ def _with_ledger(run_plans: Callable[..., Iterator[Event]], ledger: int, log: in
     return noting
 
 
-def happens(fault: Fault) -> bool:
-    return fault.mode != Mode.COUNT
+def warm_up(command: Sequence[str]) -> None:
+    """Give a command in this process, so that what it loads once need not be loaded by every process that is forked
+    from here."""
+    import pyarrow.parquet  # noqa: F401
+
+    # The same in every process, and half of the time of a small command.
+    importlib.metadata.version = functools.cache(importlib.metadata.version)
+    typer.main.get_command = functools.cache(typer.main.get_command)
+    sys.argv = ["jglue_app", *command]
+    out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with out, err, contextlib.suppress(SystemExit):
+        cli.main()

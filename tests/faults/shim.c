@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -35,6 +36,7 @@ static unsigned kinds;
 static int mode, error_number, log_fd = -1;
 static long at, amount;
 static atomic_long count, written;
+static atomic_long count_of[12]; /* by kind */
 static atomic_long clock_offset; /* seconds */
 static char *path_of[MAX_FD];
 
@@ -42,9 +44,14 @@ void jf_arm(const char *below, unsigned which, int how, long when, int error, lo
     strncpy(root, below, PATH_MAX - 1);
     kinds = which, mode = how, at = when, error_number = error, amount = value, log_fd = log;
     count = written = 0;
+    for (int i = 0; i < 12; i++) count_of[i] = 0;
 }
 void jf_disarm(void) { root[0] = 0; }
-long jf_count(void) { return count; }
+long jf_count(unsigned which) {
+    long sum = 0;
+    for (int i = 0; i < 12; i++) sum += which & (1u << i) ? count_of[i] : 0;
+    return sum;
+}
 
 static int is_below(const char *path) {
     size_t length = strlen(root);
@@ -97,6 +104,7 @@ static void die(void) {
 }
 /* What is to happen at this call: a mode, or COUNT for nothing. */
 static int now(unsigned kind) {
+    count_of[__builtin_ctz(kind)]++;
     if (!(kinds & kind)) return COUNT;
     long number = atomic_fetch_add(&count, 1);
     if (mode == FULL) return mode;
@@ -104,6 +112,7 @@ static int now(unsigned kind) {
         if (number < at) return COUNT;
         return mode == SHORT_FROM && number > at ? FAIL_FROM : mode;
     }
+    if (mode == SIGNAL) return number >= at && number <= at + amount ? mode : COUNT;
     return number == at ? mode : COUNT;
 }
 /* Before the call: 1 if it is to fail, with errno set. */
@@ -166,18 +175,24 @@ int close(int fd) {
     return syscall(SYS_close, fd);
 }
 
+/* How much of a write is done: `amount` bytes; where it is negative, all but so many; 0 for half of it. */
+static size_t part_of(size_t size) {
+    long part = amount > 0 ? amount : amount < 0 ? (long)size + amount : (long)size / 2;
+    return part < 0 ? 0 : part > (long)size ? size : (size_t)part;
+}
+
 static long do_write(int fd, const void *data, size_t size, long offset) {
     const char *tracked = of_fd(fd);
     int what = tracked ? now(WRITE) : COUNT;
     size_t part = size;
-    if (what == KILL_MIDDLE || what == SHORT_ONCE || what == SHORT_FROM) part = size > 1 ? size * (amount ? amount : 50) / 100 : size;
-    if (what == FULL) {
+    if (what == KILL_MIDDLE || what == SHORT_ONCE || what == SHORT_FROM) part = part_of(size);
+    if (mode == FULL && what == FULL) {
         long left = amount - atomic_fetch_add(&written, size);
         if (left <= 0) { errno = error_number; return -1; }
         if ((size_t)left < size) part = left;
     }
     if (before(what)) return -1;
-    if ((what == SHORT_ONCE || what == SHORT_FROM) && !part) { errno = error_number; return -1; }
+    if ((what == SHORT_ONCE || what == SHORT_FROM) && !part) part = size;
     long result = 0;
     if (part || !size)
         result = offset < 0 ? syscall(SYS_write, fd, data, part) : syscall(SYS_pwrite64, fd, data, part, offset);
@@ -246,7 +261,7 @@ static int do_mkdir(int folder, const char *path, mode_t permissions) {
 }
 int mkdir(const char *path, mode_t permissions) { return do_mkdir(AT_FDCWD, path, permissions); }
 int mkdirat(int folder, const char *path, mode_t permissions) { return do_mkdir(folder, path, permissions); }
-int flock(int fd, int operation) { AROUND(LOCK, of_fd(fd), syscall(SYS_flock, fd, operation), ); }
+int flock(int fd, int operation) { AROUND(LOCK, !(operation & LOCK_UN) && of_fd(fd), syscall(SYS_flock, fd, operation), ); }
 
 static int do_stat(int folder, const char *path, struct stat *facts, int flags) {
     char full[PATH_MAX];

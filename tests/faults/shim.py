@@ -45,7 +45,8 @@ class Mode(IntEnum):
     KILL_BEFORE = 1
     KILL_AFTER = 2
     KILL_MIDDLE = 3
-    """A write puts `amount` percent of its bytes (50 if 0) on the disk, then the process is killed."""
+    """A write puts `amount` bytes on the disk (if negative: all but so many; if 0: half of them), then the process is
+    killed."""
     FAIL_ONCE = 4
     FAIL_FROM = 5
     """This call and all later ones of these kinds fail."""
@@ -55,7 +56,7 @@ class Mode(IntEnum):
     """A write takes a part only, and all later calls fail."""
     STOP = 8
     SIGNAL = 9
-    """The signal `error` is sent to the process."""
+    """The signal `error` is sent to the process, at `amount` more calls again."""
     CLOCK = 10
     """The clock jumps by `amount` seconds."""
     FULL = 11
@@ -101,13 +102,11 @@ def loaded() -> ctypes.CDLL:
     library.jf_arm.argtypes = [
         *(ctypes.c_char_p, ctypes.c_uint, ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_long, ctypes.c_int)
     ]
-    library.jf_count.restype = ctypes.c_long
+    library.jf_count.argtypes, library.jf_count.restype = [ctypes.c_uint], ctypes.c_long
     return library
 
 
 def arm(below: Path, fault: Fault, log: int = -1) -> None:
     """From here on, watch this process's calls on files below a folder; `log` is a file descriptor for what changes
     the disk."""
-    loaded().jf_arm(
-        os.fsencode(below), fault.calls, fault.mode, fault.at, fault.error, fault.amount, log
-    )
+    loaded().jf_arm(os.fsencode(below), fault.calls, fault.mode, fault.at, fault.error, fault.amount, log)

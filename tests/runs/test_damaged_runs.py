@@ -428,7 +428,9 @@ def test_an_answer_whose_prompt_asks_for_other_labels_than_the_item_has_is_refus
     changed = next(row for row in rows if row["task"] == "jnli")
     changed["prompt"]["answers"].append("別")
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    with pytest.raises(StoreError, match=f"the prompt of jnli '{changed['item_id']}' asks for 4 labels, and the item has 3"):
+    with pytest.raises(
+        StoreError, match=f"the prompt of jnli '{changed['item_id']}' asks for 4 labels, and the item has 3"
+    ):
         open_run(run.path).report()
     library = Library(run.path.parent)
     assert library.all() == []

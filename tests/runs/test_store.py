@@ -16,7 +16,6 @@ import pytest
 from jglue_app.errors import RunBusyError, StoreError
 from jglue_app.runs.serialization import dumps, record_from
 from jglue_app.runs.store import RunStore
-from jglue_app.runs.writer import write_atomically
 from jglue_app.types import (
     Decoding,
     Finish,
@@ -31,6 +30,7 @@ from jglue_app.types import (
     RunSpec,
     Source,
 )
+from jglue_app.whole_files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 

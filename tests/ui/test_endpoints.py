@@ -254,8 +254,8 @@ def test_what_only_a_client_waits_for_ends_when_the_client_has_left(tmp_path: Pa
     runs_dir = tmp_path / "runs"
     model = str(table("slow", "含意", 0.4))
     arguments: dict[str, list[Any]] = {
-        "sweep_formats": ["jsts", ["plain", "alpaca"], ["ja-labels"], 30, model, 0, "sample"],
-        "try_prompt": ["jsts", "", str(table("slower", "含意", 60.0)), "plain", "ja-labels", 0, "sample", None, ""],
+        "sweep_formats": ["jsts", ["plain", "alpaca"], ["ja-labels"], 30, model, 0, "sample", 0],
+        "try_prompt": ["jsts", "", str(table("slower", "含意", 60.0)), "plain", "ja-labels", 0, "sample", None, "", 0],
     }
     with serve(runs_dir) as address, httpx.Client(timeout=30) as http:
         for endpoint, values in arguments.items():

@@ -215,7 +215,7 @@ def test_a_visitor_of_a_public_server_gets_only_what_they_may_see(settings: Sett
         with pytest.raises(StoreError, match="There is no run"):
             static_report.report_html(state, "visitor", ReportRequest((run.name,)))
         ids = frozenset(sorted(api.open_run(run).data().items["jnli"])[:2])
-        state._requested_items["visitor"] = {run.name: {"jnli": ids}}
+        state._ownership.add("visitor", [(run.name, {"jnli": ids})])
         assert {id_ for _, id_ in Contents(state, "visitor", ReportRequest((run.name,))).keys} == ids
         # What is asked for beyond that stays out.
         wanted = ReportRequest((run.name,), items={"jnli": set(GOLDS)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ class ZeroGpuBackend:
     def answers(
         self,
         task: Task,
-        prompts: Sequence[Prompt],
+        prompts: Sequence[Any],
         args: tuple[Any, ...],
         work: Work,
         should_stop: Callable[[], bool],
@@ -149,6 +150,7 @@ class ZeroGpuBackend:
             estimate = self.estimate(work)
             numbers = left[: estimate.items if room is None else max(1, min(estimate.items, room))]
             answered: set[int] = set()
+            killed: KilledError | None = None
             try:
                 batch = [prompts[i] for i in numbers]
                 seconds = estimate.seconds(len(batch))
@@ -162,14 +164,12 @@ class ZeroGpuBackend:
                     raise
                 room = smaller
                 continue
-            except KilledError:
-                fruitless += not answered
-                if fruitless >= MAX_FRUITLESS:
-                    raise
+            except KilledError as e:
+                killed = e
             left = [i for i in left if i not in answered]
             fruitless = 0 if answered else fruitless + 1
             if left and fruitless >= MAX_FRUITLESS and not should_stop():
-                raise GpuTimeError(
+                raise killed or GpuTimeError(
                     "{model} has answered nothing within {seconds} s of GPU time. Choose a smaller model, fewer "
                     "examples or shorter answers.",
                     model=self._spec.id,
@@ -185,11 +185,12 @@ class ZeroGpuBackend:
             raise ModelError("This process has no GPU to borrow. Start the application again.")
         request = GpuRequest(self._spec, self._settings, task, args, seconds, Path(), self._needs_template)
         loaded_after: float | None = None
-        begun, count = False, 0
+        begun: float | None = None
+        count = 0
         try:
             for reply in replies(gpu, request, should_stop):
                 if isinstance(reply, Begun):
-                    begun = True
+                    begun = time.monotonic()
                 elif isinstance(reply, Ready):
                     self._loaded(reply.info)
                     loaded_after = reply.seconds
@@ -204,11 +205,11 @@ class ZeroGpuBackend:
                     if not should_stop():
                         self._note_items(work, count, reply.seconds - (loaded_after or 0.0), of=len(args[0]))
         except KilledError:
-            if begun:
-                self.gpu_seconds += seconds
-            if begun and not count:
-                loaded = loaded_after is not None
-                self._rates.note_killed(self._spec, self._weight_bytes, work, float(seconds), loaded=loaded)
+            if begun is not None:
+                took = time.monotonic() - begun
+                self.gpu_seconds += START_S + took
+                if not count:
+                    self._rates.note_killed(self._spec, self._weight_bytes, work, took, loaded=loaded_after is not None)
             raise
 
     def _note_items(self, work: Work, count: int, seconds: float, of: int) -> None:

@@ -104,11 +104,17 @@ class Rates:
     def note_killed(
         self, model: Hashable, weight_bytes: int | None, work: Work, seconds: float, *, loaded: bool
     ) -> None:
-        """Remember that a request was killed before its first answer, while it loaded the model or afterwards."""
+        """Remember that a process was killed before its first answer.
+
+        Args:
+            model, weight_bytes, work: what it was to do.
+            seconds: how long it has run.
+            loaded: whether the model was loaded by then.
+        """
         if loaded:
             self.note_items(model, weight_bytes, work, 1, seconds, at_least=True)
-        else:
-            self.note_load(model, max(seconds, 2 * self.load_seconds(model, weight_bytes)))
+        elif seconds > self.load_seconds(model, weight_bytes):
+            self.note_load(model, 2 * seconds)
 
 
 class Estimate:

@@ -6,10 +6,12 @@ anybody's quota is used.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import torch
 from huggingface_hub import hf_hub_download
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
 from jglue_app.backends.fingerprint import require_unchanged
 from jglue_app.backends.hf.checkpoint.find_weights import find_model
@@ -39,6 +41,7 @@ def open_there(
     weight_bytes = memory_needed(spec, settings, device)
     _require_room(spec, weight_bytes, device)
     _fetch(spec, files, settings)
+    _import_class(files, settings)
     tokenizer = open_tokenizer(spec, settings, notify)
     if needs_template:
         require_template(tokenizer.tokenizer, spec.id)
@@ -84,3 +87,11 @@ def _fetch(spec: ModelSpec, files: ModelFiles, settings: Settings) -> None:
             raise NetworkError(
                 "The download of {name} broke off ({reason}). Try again.", name=name, reason=first_line(e)
             ) from e
+
+
+def _import_class(files: ModelFiles, settings: Settings) -> None:
+    """Import the code of the model's architecture here, as every process that is forked would else do it again."""
+    location = {"revision": files.revision, "trust_remote_code": False, "token": settings.hub_token}
+    # What is wrong with it is said where the model is loaded.
+    with contextlib.suppress(Exception):
+        MODEL_FOR_CAUSAL_LM_MAPPING[type(AutoConfig.from_pretrained(files.path, **location))]

@@ -12,6 +12,8 @@ from jglue_app.results import surrogates
 from jglue_app.runs.serialization import dumps
 from jglue_app.whole_files import put_in_place, scratch_folder
 
+SCRATCH = ".export-"
+"""Beginning of the names of folders in which exports are made."""
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date of a .zip file, for every member, so that the same export gives the same bytes."""
 
@@ -73,7 +75,7 @@ def write_files(files: Mapping[str, str], to: Path, *, single: bool = False) -> 
     """
     check_target(to)
     try:
-        with scratch_folder(to.absolute().parent, ".export-") as scratch:
+        with scratch_folder(to.absolute().parent, SCRATCH) as scratch:
             unfinished = scratch / "made"
             if single:
                 (content,) = files.values()

@@ -69,7 +69,8 @@ def _follow(state: AppState, job: Job) -> Iterator[dict[str, Any]]:
 
     def draw(last: bool) -> dict[str, Any]:
         state.grant_access(job)
-        return _job_state(job)
+        waiting = {"ahead": state.jobs.queue_position(job), "about_s": job.wait_s} if job.state == "waiting" else {}
+        return _job_state(job) | waiting
 
     return follow(job, draw)
 

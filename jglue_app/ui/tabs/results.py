@@ -21,7 +21,7 @@ from jglue_app.ui.events import AS_TYPED, LATEST, PRIVATE, Updates, Values, chan
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report import ReportRequest
-from jglue_app.ui.tabs import manage_runs, report_controls, results_matrix, slices, wandb_panel, waterfall
+from jglue_app.ui.tabs import hub_panel, manage_runs, report_controls, results_matrix, slices, wandb_panel, waterfall
 from jglue_app.ui.tabs.manage_runs import ManageControls
 from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.tabs.results_matrix import MatrixControls
@@ -192,6 +192,7 @@ def build(state: AppState, t: T) -> ResultsTab:
         return Selection(values[a], values[b], values[protocol])
 
     wandb_panel.build(state, t, "results", select, [manage.run, a, b, protocol], pairs=True)
+    hub_panel.build(state, t, manage.run)
     tab = ResultsTab(
         state=state,
         data=data,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 _LOG = os.environ.get("ATTACK_CONNECTIONS", "")
@@ -18,7 +19,7 @@ _asked: dict[str, int] = {}
 
 
 def _note(what: str, where: object) -> None:
-    with open(_LOG, "a", encoding="utf-8", errors="backslashreplace") as file:
+    with Path(_LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(f"{what} {where}\n")
 
 
@@ -58,5 +59,5 @@ def _connected_ex(self: socket.socket, address: Any) -> Any:
 
 if _LOG:
     socket.getaddrinfo = _getaddrinfo
-    socket.socket.connect = _connected  # type: ignore[method-assign]
-    socket.socket.connect_ex = _connected_ex  # type: ignore[method-assign]
+    socket.socket.connect = _connected  # type: ignore[method-assign, assignment]
+    socket.socket.connect_ex = _connected_ex  # type: ignore[method-assign, assignment]
