@@ -245,6 +245,18 @@ class RunStore:
                     item_id=record.item_id[:100],
                     remedy=RESTORE,
                 )
+            choices = data.items[record.task][record.item_id].choices
+            if choices and record.output is not None and len(record.prompt.answers) != len(choices):
+                raise StoreError(
+                    "{path}: the prompt of {task} {item_id!r} asks for {count} labels, and the item has {choices}. "
+                    "{remedy}",
+                    path=path,
+                    task=record.task,
+                    item_id=record.item_id[:100],
+                    count=len(record.prompt.answers),
+                    choices=len(choices),
+                    remedy=RESTORE,
+                )
         if missing := self.count_lost(manifest, data.records):
             raise StoreError(
                 "{path} has lost {missing:,} of its answers. Start the same run again to answer "

@@ -101,7 +101,9 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
                         "Converting {file} to safetensors. This happens once and takes about a minute.", file=path.name
                     )
                 )
-                require_memory(path.name, ENTRY_BYTES * gguf_header.list_entries(path) + PARTS_BYTES, path.stat().st_size)
+                require_memory(
+                    path.name, ENTRY_BYTES * gguf_header.list_entries(path) + PARTS_BYTES, path.stat().st_size
+                )
                 with conversion_progress(path.name, notify):
                     _convert_to(path, folder, cache_dir)
     except MemoryError as e:
