@@ -26,6 +26,7 @@ from jglue_app.backends.hf.counters import Counters
 from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel, Unsupported
 from jglue_app.backends.hf.engine.linear import pack_layers, watch_reads
 from jglue_app.backends.hf.engine.next_tokens import most_likely, with_texts
+from jglue_app.backends.hf.engine.outputs import OUT_OF_MEMORY
 from jglue_app.backends.hf.engine.packed_engine import PackedEngine
 from jglue_app.backends.hf.engine.packed_model import PackedModel
 from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
@@ -257,6 +258,8 @@ class HFBackend:
             return Embedding(None, tokens)
         if not ids:
             return NO_TOKENS
+        if not self.memory.fits_alone(self._model, tokens):
+            return OUT_OF_MEMORY
         states = self._reference.last_hidden_states([*before, *ids])[len(before) :]
         return Embedding(as_vector(states.double().mean(0).cpu().numpy()), tokens)
 
@@ -274,6 +277,8 @@ class HFBackend:
                 return EMPTY_PROMPT
             if error := self._limits.too_long(len(ids)) or self._limits.beyond_context(len(ids)):
                 return error
+            if not self.memory.fits_alone(self._model, len(ids)):
+                return OUT_OF_MEMORY
             found = most_likely(self._model, self._reference, ids, count, should_stop)
         return None if found is None else with_texts(ids, *found, self._tokenizer)
 

@@ -271,12 +271,12 @@ def _check_limits(spec: ModelSpec, needed: int, *, quantized: bool) -> None:
     values = {"model": spec.id, "need": needed / 1e9, "free": free.bytes / 1e9, "limit": free.limit}
     if quantized or spec.quantization == "4bit":
         raise DeviceError(
-            "{model} needs about {need:.1f} GB and {free:.1f} GB are free within {limit}. Allow more, or choose a "
+            "{model} needs about {need:.2f} GB and {free:.2f} GB are free within {limit}. Allow more, or choose a "
             "smaller model.",
             **values,
         )
     raise DeviceError(
-        "{model} needs about {need:.1f} GB and {free:.1f} GB are free within {limit}. Allow more, or choose 8-bit or "
+        "{model} needs about {need:.2f} GB and {free:.2f} GB are free within {limit}. Allow more, or choose 8-bit or "
         "4-bit, or a smaller model.",
         **values,
     )

@@ -85,6 +85,15 @@ class MemoryBudget:
         """Whether something that cannot be divided fits into the budget, or else into what is free now."""
         return bytes_ <= self.budget or bytes_ <= free_bytes(self.device)
 
+    def fits_alone(self, model: Any, tokens: int) -> bool:
+        """Whether the model's own attention over a sequence fits, which runs as a whole.
+
+        Args:
+            model: of transformers.
+            tokens: of the sequence.
+        """
+        return self.fits(bytes_per_pair(model) * tokens**2 + (self.activation_bytes + self.kv_bytes) * tokens)
+
     def max_kv_tokens(self, limit: int) -> int:
         """Tokens whose keys and values fit into the other half of the budget, at most `limit`."""
         return max(MIN_TOKENS, min(limit, self.budget // 2 // self.kv_bytes))
@@ -114,6 +123,14 @@ def memory_budget(model: Any, requested: int | None = None) -> MemoryBudget:
     activation_bytes, kv_bytes = _bytes_per_token(model.config.get_text_config(), width)
     budget = int(free * fraction) if requested is None else requested
     return MemoryBudget(budget, activation_bytes, kv_bytes, device)
+
+
+def bytes_per_pair(model: Any) -> int:
+    """Bytes that a model's own attention takes for every pair of tokens: a mask, and scores where they are stored in
+    full, as they come and as weights."""
+    heads = max(config_sizes(model.config.get_text_config(), "num_attention_heads", "n_head"), default=1)
+    is_eager = model.config._attn_implementation == "eager"
+    return MASK_BYTES + (heads * model.dtype.itemsize * 2 if is_eager else 0)
 
 
 def _bytes_per_token(config: Any, width: int) -> tuple[int, int]:

@@ -138,7 +138,7 @@ def require_memory(file: str, needed: int, mapped: int = 0) -> None:
     if needed <= free.bytes:
         return
     raise DeviceError(
-        "Converting {file} to safetensors needs about {need:.1f} GB of memory and {free:.1f} GB are free within "
+        "Converting {file} to safetensors needs about {need:.2f} GB of memory and {free:.2f} GB are free within "
         "{limit}. Allow more, or convert it on another machine.",
         file=file,
         need=needed / 1e9,
