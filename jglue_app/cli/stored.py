@@ -318,6 +318,7 @@ def delete(
     named = Path(run)
     # Other commands take a folder, and so does this one where it is a run of the collection.
     name = named.name if named.parent.resolve() == library.runs_dir.resolve() else run
+    library.finish_deletions()
     path = library.find(name)
     if not yes and not typer.confirm(f"Delete {_label(library, path)} ({name}) for good?", err=True):
         raise InputError("Nothing was deleted.")

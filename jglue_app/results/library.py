@@ -280,6 +280,10 @@ class Library:
             return self.runs_dir / name
         raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
 
+    def finish_deletions(self) -> None:
+        """Remove what is left of runs whose deletion was killed."""
+        remove_left_folders(self.runs_dir, DELETED)
+
     def delete(self, name: str) -> None:
         """Delete a run below the folder.
 
@@ -287,7 +291,7 @@ class Library:
             StoreError: there is no such run.
             RunBusyError: a process is writing to it.
         """
-        remove_left_folders(self.runs_dir, DELETED)
+        self.finish_deletions()
         path = self.find(name)
         with RunStore(path).writing():
             pass  # Raises if another process is writing.

@@ -167,7 +167,7 @@ def repair(plan: Plan, store: RunStore) -> list[Message]:
             "{path} describes another run. Restore it from a copy, or delete the folder to start over.",
             path=store.path / "manifest.json",
         )
-    store.check_own(plan.spec, store.records())
+    store.check_own(plan.spec.spec_id, store.records())
     try:
         store.check_items(manifest, store.items())
     except StoreError:

@@ -28,7 +28,6 @@ from jglue_app.runs.writer import FORMAT_VERSION, RunWriter
 from jglue_app.types import Item, ModelInfo, Notice, Record, RunData, RunSpec, Source
 
 DELETE_LINE = Message("Delete the line; its item is then done again.")
-FROM_A_COPY = Message("Restore it from a copy.")
 RESTORE = Message("Restore it from a copy, or start the same run again, which rewrites it.")
 MAX_LINE = 2**26
 """Bytes of one line: more than any output, and no more is read at once."""
@@ -195,8 +194,6 @@ class RunStore:
             }
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise StoreError("{path} does not say where its data is from ({reason}).", path=path, reason=repr(e)) from e
-        if manifest.get("spec_id", spec.spec_id) != spec.spec_id:
-            raise StoreError("{path} is not as it was written. {remedy}", path=path, remedy=FROM_A_COPY)
         self.check_items(manifest, items)
         by_task: dict[str, dict[str, Item]] = {}
         for item in items:
@@ -237,7 +234,8 @@ class RunStore:
             StoreError: answers are missing that were stored once, or an answer is of another run or to no item.
         """
         path = self.named / "records.jsonl"
-        self.check_own(data.spec, data.records)
+        manifest = self.manifest()
+        self.check_own(str(manifest.get("spec_id", data.spec.spec_id)), data.records)
         for record in data.records:
             if record.item_id not in data.items.get(record.task, {}):
                 raise StoreError(
@@ -247,7 +245,18 @@ class RunStore:
                     item_id=record.item_id[:100],
                     remedy=RESTORE,
                 )
-        manifest = self.manifest()
+            choices = data.items[record.task][record.item_id].choices
+            if choices and record.output is not None and len(record.prompt.answers) != len(choices):
+                raise StoreError(
+                    "{path}: the prompt of {task} {item_id!r} asks for {count} labels, and the item has {choices}. "
+                    "{remedy}",
+                    path=path,
+                    task=record.task,
+                    item_id=record.item_id[:100],
+                    count=len(record.prompt.answers),
+                    choices=len(choices),
+                    remedy=RESTORE,
+                )
         if missing := self.count_lost(manifest, data.records):
             raise StoreError(
                 "{path} has lost {missing:,} of its answers. Start the same run again to answer "
@@ -256,9 +265,9 @@ class RunStore:
                 missing=missing,
             )
 
-    def check_own(self, spec: RunSpec, records: Iterable[Record]) -> None:
+    def check_own(self, spec_id: str, records: Iterable[Record]) -> None:
         """Refuse answers that another run was given; raises StoreError."""
-        if any(record.spec_id != spec.spec_id for record in records):
+        if any(record.spec_id != spec_id for record in records):
             raise StoreError(
                 "{path} holds answers of another run. Restore it from a copy, or delete the folder to start over.",
                 path=self.named / "records.jsonl",

@@ -75,11 +75,11 @@ class RunWriter:
                 remove_leftovers(self.path / name)
             self._cut_torn_line()
             if self._drop_zeroed_lines():
-                os.close(self._file)
+                self._close_records()
                 self._open_records()
         except BaseException as e:
             if self._file >= 0:
-                os.close(self._file)
+                self._close_records()
             self._lock.release()
             if isinstance(e, OSError):
                 raise self._no_access(e) from e
@@ -95,6 +95,14 @@ class RunWriter:
             sync_folder(self.path)
         names = (RECORDS,) if self._lock_records() else (LOCK, RECORDS)
         self._places = {name: _place((self.path / name).stat()) for name in names}
+
+    def _close_records(self) -> None:
+        """Unlock and close the file. A process that was forked meanwhile, to answer on a GPU, has it open as well:
+        closing it here would leave it locked."""
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        os.close(self._file)
 
     def _lock_records(self) -> bool:
         """Whether the operating system and the file system could do it; raises RunBusyError where another process
@@ -124,7 +132,7 @@ class RunWriter:
         finally:
             with contextlib.suppress(OSError):
                 self._leave_no_empty_folder()
-            os.close(self._file)
+            self._close_records()
             self._lock.release()
 
     def _leave_no_empty_folder(self) -> None:

@@ -161,8 +161,6 @@ class LimitsMiddleware:
             call = call_check.check(route, name, body, self._calls)
         except InputError as e:
             raise RefusedError(422, e.message) from e
-        if not self._limits.upload_files and call_check.brings_file(body, call):
-            raise RefusedError(403, Message(NO_UPLOADS))
         if route.direct and not self._limits.direct_long_actions and (call is None or call.is_long or not call.name):
             raise RefusedError(403, Message(LONG_ACTION))
 

@@ -33,19 +33,24 @@ SEED = 20_260_801
 MUTANTS = 500
 
 
-def attack(world: World, mutants: int = MUTANTS) -> Iterator[Outcome]:
+def attack(world: World) -> Iterator[Outcome]:
     """Archives made to harm, then mutants of a whole one."""
-    folder = world.folder / "archives"
+    yield from attack_in(world.folder, MUTANTS // 5 if world.quick else MUTANTS)
+
+
+def attack_in(parent: Path, mutants: int) -> Iterator[Outcome]:
+    """The same in a folder that holds a `secret.txt`."""
+    folder = parent / "archives"
     folder.mkdir()
-    secret = world.folder / "secret.txt"
+    secret = parent / "secret.txt"
     whole = archive.pack(showcase.run_folder(showcase.run_names()[0]), folder / "whole.zip")
     made = [make(folder / f"{name}.zip", whole, secret) for name, make in HARMFUL.items()]
-    yield from _tried(world, BOMB, made, folder / "runs")
-    yield from _tried(world, LOG, harmful_logs.write_all(folder / "logs"), folder / "runs-of-logs")
-    yield from _tried(world, MUTATED, list(_mutants(whole, folder / "mutants", mutants)), folder / "runs-of-mutants")
+    yield from _tried(BOMB, made, folder / "runs")
+    yield from _tried(LOG, harmful_logs.write_all(folder / "logs"), folder / "runs-of-logs")
+    yield from _tried(MUTATED, list(_mutants(whole, folder / "mutants", mutants)), folder / "runs-of-mutants")
 
 
-def _tried(world: World, kind: str, files: list[Path], runs: Path) -> Iterator[Outcome]:
+def _tried(kind: str, files: list[Path], runs: Path) -> Iterator[Outcome]:
     """Import each in one child, which says what became of it, and starts again after a file that ended it."""
     left = files
     while left:

@@ -77,7 +77,7 @@ class Watched:
             self.settle()
             self.page.goto(url)
         with contextlib.suppress(BrowserError):
-            self.page.wait_for_selector("#own > button", timeout=30_000)
+            self.page.wait_for_selector("#own > button", state="attached", timeout=30_000)
         self.settle()
 
     def settle(self, milliseconds: int = 400) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks import exports, forged_headers, strangers, traversals
+from tests.attacks import archives, exports, forged_headers, strangers, traversals
 from tests.attacks.addresses import HOSTS, URLS
 from tests.attacks.calls import Answer
 from tests.attacks.outcome import Outcome, table
@@ -50,4 +50,12 @@ def test_nothing_goes_through_a_public_server(tmp_path: Path) -> None:
     with world(tmp_path, local=False, quick=True) as attacked:
         outcomes = [outcome for kind in (strangers, exports, forged_headers) for outcome in kind.attack(attacked)]
     assert len(outcomes) > 200
+    assert [(one.kind, one.tried, one.through) for one in outcomes if one.through] == []
+
+
+@pytest.mark.slow
+def test_nothing_that_is_imported_goes_through(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("x", "utf-8")
+    outcomes = list(archives.attack_in(tmp_path, mutants=20))
+    assert len(outcomes) > 80
     assert [(one.kind, one.tried, one.through) for one in outcomes if one.through] == []

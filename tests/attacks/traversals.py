@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from tests.attacks.calls import Answer, Program
 from tests.attacks.outcome import Outcome
-from tests.attacks.world import Served, World
+from tests.attacks.world import MODEL, Served, World
 
 KIND = "traversals"
 
@@ -138,9 +138,24 @@ def attack(world: World) -> Iterator[Outcome]:
                 yield _judged(world, f"{route}{name}", program.get(quote(path, safe="%/?=&:;@\\.~,+-_")))
             for (place, give), name in world.pairs(_endpoints().items(), names(target)):
                 yield _judged(world, f"{place}: {name!r}", give(program, name))
+        for (name, parameter), text in world.pairs(_texts(program), [one for of in targets for one in names(of)]):
+            given = {"a_model": MODEL, "model": MODEL, "tasks": ["jnli"], "limit": 1, "format": "chat", parameter: text}
+            if name == "export_run":
+                given.pop("format")
+            yield _judged(world, f"{name} {parameter}: {text!r}", program.call(name, **given))
     for target in targets:
         if not target.exists():
             yield Outcome(KIND, "delete_run", f"{target.name} is gone")
+
+
+def _texts(program: Program) -> list[tuple[str, str]]:
+    """Every parameter of every endpoint that is a text: some name files on a machine of one's own."""
+    return [
+        (name.removeprefix("/"), str(parameter["parameter_name"]))
+        for name, endpoint in program.info.items()
+        for parameter in endpoint["parameters"]
+        if parameter["python_type"]["type"].startswith("str")
+    ]
 
 
 def _judged(world: World, tried: str, answer: Answer) -> Outcome:

@@ -120,6 +120,19 @@ def test_a_conversion_that_breaks_off_leaves_no_folder_and_can_be_repeated(
     assert (folder / "model.safetensors").stat().st_size > 500_000
 
 
+def test_converted_weights_that_were_damaged_are_converted_again(tiny_gguf: Path, tmp_path: Path) -> None:
+    folder = convert_once(tiny_gguf, tmp_path, silent)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    weights = bytearray(whole["model.safetensors"])
+    weights[-4_001] ^= 4
+    (folder / "model.safetensors").write_bytes(bytes(weights))
+    assert convert_once(tiny_gguf, tmp_path, silent) == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    before = state(folder)
+    convert_once(tiny_gguf, tmp_path, silent)
+    assert state(folder) == before
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

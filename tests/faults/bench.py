@@ -211,6 +211,8 @@ class Bench:
         try:
             hurt = self.call(workload, world, fault, **more)
             verdict = Verdict(acknowledged=len(hurt.acknowledged))
+            reached = sum(count for kind, count in hurt.calls.items() if kind & fault.calls)
+            verdict.happened = hurt.code < 0 or reached > fault.at
             stored = {(task, item) for _, task, item in answers(world)}
             verdict.lost = len(hurt.acknowledged - stored)
             self.judge_end(verdict, hurt, fault, world, expected, target)

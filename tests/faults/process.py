@@ -74,9 +74,10 @@ class Settings:
     instead: Callable[[], None] | None = None
     """Called instead of the command line."""
     env: Mapping[str, str] = field(default_factory=dict)
-    recursion: int = 0
-    files: int = 0
-    """Most open files."""
+    limits: Mapping[int, int] = field(default_factory=dict)
+    """Limit of the `resource` module → its value."""
+    while_running: Callable[[int], None] | None = None
+    """Called again and again with the process's id while it runs."""
 
 
 def call(arguments: Sequence[str], scratch: Path, settings: Settings) -> Ended:
@@ -115,6 +116,8 @@ def _wait(child: int, settings: Settings) -> int:
         elif time.monotonic() > deadline:
             os.kill(child, signal.SIGABRT)
         else:
+            if settings.while_running:
+                settings.while_running(child)
             time.sleep(0.001)
 
 
@@ -132,10 +135,8 @@ def _child(arguments: Sequence[str], files: Mapping[str, Path], settings: Settin
         sys.argv = ["jglue_app", *arguments]
         if settings.in_child:
             settings.in_child()
-        if settings.recursion:
-            sys.setrecursionlimit(settings.recursion)
-        if settings.files:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (settings.files, settings.files))
+        for limit, value in settings.limits.items():
+            resource.setrlimit(limit, (value, resource.getrlimit(limit)[1]))
         shim.arm(settings.watched, settings.fault, log)
         try:
             _do(settings)
@@ -147,6 +148,8 @@ def _child(arguments: Sequence[str], files: Mapping[str, Path], settings: Settin
         atexit._run_exitfuncs()
         counted = {kind.value: shim.loaded().jf_count(kind) for kind in Call}
         shim.loaded().jf_disarm()
+        for limit in settings.limits:
+            resource.setrlimit(limit, (resource.getrlimit(limit)[1],) * 2)
         os.write(calls, json.dumps(counted).encode())
         sys.stdout.flush()
         sys.stderr.flush()

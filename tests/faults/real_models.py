@@ -103,7 +103,17 @@ def _workload(bench: Bench, model: Path, before: bool = False) -> Workload:
     def command(world: Path, limit: int = LIMIT) -> list[str]:
         return [
             *("run", "--model", str(model), "--tasks", "jcommonsenseqa", "--data", "sample", "--method", "choose"),
-            *("--style", "number", "--limit", str(limit), "--device", "cpu", "--runs-dir", str(world / "runs"), "--json"),
+            *(
+                "--style",
+                "number",
+                "--limit",
+                str(limit),
+                "--device",
+                "cpu",
+                "--runs-dir",
+                str(world / "runs"),
+                "--json",
+            ),
         ]
 
     return Workload(f"real model {model.name}", command)

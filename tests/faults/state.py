@@ -15,7 +15,10 @@ from jglue_app.results import marks, run_name
 from jglue_app.results.library import Library
 from jglue_app.runs.serialization import dumps
 
-NOW = re.compile(rb"\b\d{10}\.\d{6}\b")
+NOW = re.compile(rb'(?<!\d)\d{10}\.\d{6}(?!\d)|"checksum": "[0-9a-f]{64}"')
+"""A time in an export, and the checksum of a file that has one."""
+NOT_STATE = ("model-files.json",)
+"""Has times of files."""
 TIMES = ("seconds", "created", "items_per_s", "date")
 """Names of values that differ from run to run."""
 
@@ -43,9 +46,18 @@ def state_of(world: Path) -> dict[str, Any]:
             "items": {task: list(items) for task, items in library.data(run.path).items.items()},
         }
     for path in sorted((world / "out").rglob("*")) if (world / "out").exists() else []:
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(world / "out").parts):
+        if path.is_file() and not _is_hidden(path, world):
             found["out"][str(path.relative_to(world / "out"))] = _content(path)
+    found["cache"] = {
+        str(path.relative_to(world)): _content(path)
+        for path in sorted((world / "cache").rglob("*"))
+        if path.is_file() and not _is_hidden(path, world) and path.name not in NOT_STATE
+    }
     return without_times(json.loads(json.dumps(found, default=str, sort_keys=True)), world)  # type: ignore[no-any-return]
+
+
+def _is_hidden(path: Path, world: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(world).parts)
 
 
 def _content(path: Path) -> Any:
@@ -62,9 +74,16 @@ def _checksum(name: str, content: bytes) -> str:
 
 def finished_reports(state: dict[str, Any]) -> dict[str, Any]:
     """Run → what a reader takes for its final result, whatever the run is called."""
-    return {
-        name: {**run["report"], "label": ""} for name, run in state["runs"].items() if run["done"][0] >= run["done"][1]
-    }
+    return {name: scores(run["report"]) for name, run in state["runs"].items() if run["done"][0] >= run["done"][1]}
+
+
+def scores(value: Any) -> Any:
+    """A value of JSON without its texts: what is said of a run besides its numbers."""
+    if isinstance(value, dict):
+        return {name: scores(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [scores(part) for part in value]
+    return None if isinstance(value, str) else value
 
 
 def answers(world: Path) -> Counter[tuple[str, str, str]]:
@@ -83,7 +102,7 @@ def answers(world: Path) -> Counter[tuple[str, str, str]]:
 
 def temporary_files(world: Path) -> list[str]:
     """Files of writers that are gone; locks stay, as other processes may wait for them."""
-    kept = (".lock", ".marks.lock", ".about.lock")
+    kept = (".lock", ".marks.lock", ".about.lock", ".checksums")
     return [
         str(path.relative_to(world))
         for path in sorted(world.rglob(".*"))

@@ -11,11 +11,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tests.faults import at_calls, damaged_files, moved_folders, power_failures, real_models
+from tests.faults import at_calls, children, damaged_files, moved_folders, power_failures, real_models
 from tests.faults.bench import Bench
 from tests.faults.verdict import Case, Verdict
 
-PARTS = (at_calls, moved_folders, power_failures, damaged_files, real_models)
+PARTS = (at_calls, moved_folders, power_failures, damaged_files, children, real_models)
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def _row(case: Case, verdict: Verdict) -> dict[str, Any]:
     return {
         "kind": case.kind,
         "name": case.name,
-        "tried": 1,
+        "tried": int(verdict.happened),
         "stored": verdict.acknowledged,
         "lost": verdict.lost,
         "doubled": verdict.doubled,

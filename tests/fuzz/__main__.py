@@ -35,7 +35,9 @@ def main() -> int:
     print(f"seed {options.seed}, {options.inputs:,} inputs for each of {len(names)} readers")
     print(HEADING)
     results = []
-    for result in run_all(names, options.seed, options.inputs, options.first, options.processes, not options.no_megabyte):
+    for result in run_all(
+        names, options.seed, options.inputs, options.first, options.processes, not options.no_megabyte
+    ):
         print(row(result), flush=True)
         results.append(result)
     print(summary(results, time.monotonic() - start))
@@ -55,7 +57,9 @@ def row(result: Result) -> str:
         f"{result.name:<34}{result.inputs:8}{result.refused:9}{result.accepted:9}{result.median_ms:9.3f}"
         f"{result.most_ms:9.1f}{megabyte}{result.grown_mib:9.0f}{result.foreign:9}{result.slow:9}"
     )
-    return "\n".join([line, *(f"    input {fault.number}: {fault.what}\n        {fault.made}" for fault in result.faults)])
+    return "\n".join(
+        [line, *(f"    input {fault.number}: {fault.what}\n        {fault.made}" for fault in result.faults)]
+    )
 
 
 def summary(results: Sequence[Result], seconds: float) -> str:
@@ -66,9 +70,7 @@ def summary(results: Sequence[Result], seconds: float) -> str:
     )
 
 
-def run_all(
-    names: Sequence[str], seed: int, inputs: int, first: int, processes: int, large: bool
-) -> Iterator[Result]:
+def run_all(names: Sequence[str], seed: int, inputs: int, first: int, processes: int, large: bool) -> Iterator[Result]:
     """Each reader in a process of its own, so that its memory is its own."""
     context = multiprocessing.get_context("fork")
     tasks = [(name, seed, inputs, first, large) for name in names]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
-NUMBERS = (b"\0" * 8, b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\xff" * 7 + b"\x7f", b"\1" + b"\0" * 7, b"\0\0\0\x80", b"\xff" * 4)
+NUMBERS = (
+    b"\0" * 8,
+    b"\xff" * 8,
+    b"\x7f" + b"\xff" * 7,
+    b"\xff" * 7 + b"\x7f",
+    b"\1" + b"\0" * 7,
+    b"\0\0\0\x80",
+    b"\xff" * 4,
+)
 """Counts and lengths that mean the end of memory, in either byte order."""
 
 

@@ -79,7 +79,9 @@ def run_target(target: Target, seed: int, inputs: int, first: int = 0, *, large:
     for example in target.examples:
         outcome = _outcome(target, example)[0]
         if outcome != "accepted":
-            result.faults.append(Fault(target.name, -1, f"a valid example is not accepted: {outcome}", repr(example)[:300]))
+            result.faults.append(
+                Fault(target.name, -1, f"a valid example is not accepted: {outcome}", repr(example)[:300])
+            )
     gc.collect()
     gc.freeze()
     before = peak_mib()

@@ -14,11 +14,42 @@ ODD = (
     *("\0", "\x1b", "\x7f", "\x85", "\u2028", "\ufeff", "\ufffe", "\u200b", "\u200d", "\ufe0f", "\u202e", "\u2066"),
     *("\ud800", "\udfff", "\ud83d\ude00", "\U0010ffff", "\U000e0100", "\u0301", "\u0323\u0301", "\u3099", "ﾞ", "ｶﾞ"),
     *(" ", "\t", "\n", "\r\n", "\u3000", "\xa0", "İ", "ß", "ǆ", "\ufdfa", "שלום", "١٢", "２", "②", "三", "👨‍👩‍👧"),
-    *("'", '"', "`", "\\", "/", "..", "%", "%00", "&", "=", "+", "#", "?", ":", ";", ",", "|", "$", "${x}", "{0}", "{{"),
+    *(
+        "'",
+        '"',
+        "`",
+        "\\",
+        "/",
+        "..",
+        "%",
+        "%00",
+        "&",
+        "=",
+        "+",
+        "#",
+        "?",
+        ":",
+        ";",
+        ",",
+        "|",
+        "$",
+        "${x}",
+        "{0}",
+        "{{",
+    ),
     *("-1", "0", "1e999", "nan", "inf", "1_0", "9" * 40, "0x10", "True", "null", "None", "~", "*", "@", "<b>", "\x1c"),
 )
 """Characters and pieces that readers have stumbled over."""
-PAIRS = (("「", "」"), ("『", "』"), ("(", ")"), ("[", "]"), ("{", "}"), ("<", ">"), ('"', '"'), ("<think>", "</think>"))
+PAIRS = (
+    ("「", "」"),
+    ("『", "』"),
+    ("(", ")"),
+    ("[", "]"),
+    ("{", "}"),
+    ("<", ">"),
+    ('"', '"'),
+    ("<think>", "</think>"),
+)
 
 
 @functools.cache
@@ -96,7 +127,29 @@ def mutated(rng: Random, text: str, pieces: Sequence[str]) -> str:
 
 def run(rng: Random, pieces: Sequence[str], length: int) -> str:
     """A piece, a long run of one sign, and perhaps another piece: what makes a regular expression try every split."""
-    signs = (" ", " ", "\n", "\u3000", "\t", "a", "1", "あ", "。", "、", "「", "*", "-", "ー", "#", "\n ", "はい", ":", "=", '"', ".")
+    signs = (
+        " ",
+        " ",
+        "\n",
+        "\u3000",
+        "\t",
+        "a",
+        "1",
+        "あ",
+        "。",
+        "、",
+        "「",
+        "*",
+        "-",
+        "ー",
+        "#",
+        "\n ",
+        "はい",
+        ":",
+        "=",
+        '"',
+        ".",
+    )
     return rng.choice(("", "\n", "x")) + rng.choice(pieces) + rng.choice(signs) * length + rng.choice((*pieces, "", ""))
 
 
@@ -127,7 +180,9 @@ def megabytes(pieces: Sequence[str]) -> Callable[[], tuple[str, ...]]:
     """Texts of a million characters: each piece again and again, nested signs, and all pieces in random order."""
 
     def make() -> tuple[str, ...]:
-        units = [piece for piece in dict.fromkeys((*pieces, " ", "\n", "1", "a", "「", "\u0323\u0301", "\ud800")) if piece]
+        units = [
+            piece for piece in dict.fromkeys((*pieces, " ", "\n", "1", "a", "「", "\u0323\u0301", "\ud800")) if piece
+        ]
         repeated = [(unit * (MEGABYTE // len(unit) + 1))[:MEGABYTE] + "x" for unit in units]
         nested = [a * (MEGABYTE // 2 // len(a)) + "x" + b * (MEGABYTE // 2 // len(b)) for a, b in PAIRS[:5]]
         return (*repeated, *nested, joined(Random(0), pieces, MEGABYTE // 4)[:MEGABYTE])

@@ -17,7 +17,20 @@ for _ in range(60):
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 5, 0.5, -0.0, 2**31, 2**63, -(2**63), 10**30, 10**309, 1e308, 5e-324),
-    *(float("nan"), float("inf"), float("-inf"), "", "a", "0", "1", "nan", "null", "../../etc/passwd", "\ud800", "a\0b"),
+    *(
+        float("nan"),
+        float("inf"),
+        float("-inf"),
+        "",
+        "a",
+        "0",
+        "1",
+        "nan",
+        "null",
+        "../../etc/passwd",
+        "\ud800",
+        "a\0b",
+    ),
     *([], [[]], [None], [1, "a"], ["a"], {}, {"": None}, {"a": 1}, DEEP, "x" * 3_000, list(range(300)), "1e999"),
 )
 """What stands in the place of a value."""
@@ -102,7 +115,9 @@ def _places(tree: Any, most: int = 3_000) -> list[tuple[Any, Any]]:
     return found
 
 
-def json_maker(examples: Sequence[Any], *, lines: bool = False, values: Sequence[Any] = ()) -> Callable[[Random], bytes]:
+def json_maker(
+    examples: Sequence[Any], *, lines: bool = False, values: Sequence[Any] = ()
+) -> Callable[[Random], bytes]:
     """A maker of the bytes of JSON files, or with `lines` of files with one object a line, sound and unsound ones."""
     tree = tree_maker(examples, values)
 

@@ -153,6 +153,7 @@ def test_a_run_is_stopped_by_its_owner_and_by_nobody_else(address: str, table: T
     assert owner.predict(api_name="/stop").startswith("Stopping")
     last = list(job)[-1]
     assert last["state"] == "stopped"
+    assert set(last["runs"].values()) <= {row["run"] for row in owner.predict(api_name="/runs")}
     assert 0 < last["progress"][0]["done"] < 40
 
 

@@ -26,13 +26,14 @@ from jglue_app.backends.hf.counters import Counters
 from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel, Unsupported
 from jglue_app.backends.hf.engine.linear import pack_layers, watch_reads
 from jglue_app.backends.hf.engine.next_tokens import most_likely, with_texts
+from jglue_app.backends.hf.engine.outputs import OUT_OF_MEMORY
 from jglue_app.backends.hf.engine.packed_engine import PackedEngine
 from jglue_app.backends.hf.engine.packed_model import PackedModel
 from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
 from jglue_app.backends.hf.engine.padded_model import PAD_ID, SINGLE, UNCACHED, BatchMode, PaddedModel
 from jglue_app.backends.hf.engine.requests import EMPTY_PROMPT, Limits, Result
 from jglue_app.backends.hf.failures import first_pass_failed, model_failures, not_causal
-from jglue_app.backends.hf.memory import memory_budget, release_unused
+from jglue_app.backends.hf.memory import is_out_of_memory, memory_budget, release_unused
 from jglue_app.backends.hf.tokenization.encoding import Encoder, tokenizer_facts
 from jglue_app.backends.hf.tokenization.tokenizer import context_length, end_ids, render_chat
 from jglue_app.errors import JglueAppError
@@ -112,7 +113,7 @@ class HFBackend:
         except NotCausalError as e:
             raise not_causal(spec.id, e) from e
         except Exception as e:  # Of an architecture, its kernels, its sizes: of any kind.
-            if isinstance(e, torch.OutOfMemoryError | MemoryError | JglueAppError):
+            if isinstance(e, JglueAppError) or is_out_of_memory(e):
                 raise
             raise first_pass_failed(spec, e) from e
 
@@ -257,6 +258,8 @@ class HFBackend:
             return Embedding(None, tokens)
         if not ids:
             return NO_TOKENS
+        if not self.memory.fits_alone(self._model, tokens):
+            return OUT_OF_MEMORY
         states = self._reference.last_hidden_states([*before, *ids])[len(before) :]
         return Embedding(as_vector(states.double().mean(0).cpu().numpy()), tokens)
 
@@ -274,6 +277,8 @@ class HFBackend:
                 return EMPTY_PROMPT
             if error := self._limits.too_long(len(ids)) or self._limits.beyond_context(len(ids)):
                 return error
+            if not self.memory.fits_alone(self._model, len(ids)):
+                return OUT_OF_MEMORY
             found = most_likely(self._model, self._reference, ids, count, should_stop)
         return None if found is None else with_texts(ids, *found, self._tokenizer)
 

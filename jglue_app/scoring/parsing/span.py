@@ -61,7 +61,8 @@ _ENGLISH_END = re.compile(
 _JAPANESE_END = re.compile(r"(?<=[ぁ-んァ-ヺー一-鿿」』）])\.$")
 _SENTENCE = re.compile(r"(?:(?<=[」』])|です|でした|でございます|になります|となります)[。．｡]+\s*(?=\S)")
 _AGAIN = re.compile(
-    r"^[^\S\n]*" + _CUE_WORD + r"\s*[:は]\s*[「『\"*]*(?P<answer>[^\n。」』\"*]+?)(?:です)?[。」』\"*]*\s*$", re.MULTILINE
+    r"^[^\S\n]*" + _CUE_WORD + r"\s*[:は]\s*[「『\"*]*(?P<answer>[^\n。」』\"*]+?)(?:です)?[。」』\"*]*\s*$",
+    re.MULTILINE,
 )
 _BULLET = re.compile(r"\s*(?:[-*・•]|\d+[.)．）]|[①-⑳])\s*\S")
 _WRAPPERS = (

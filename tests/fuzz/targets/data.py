@@ -123,7 +123,10 @@ def _predictions(folder: Path) -> Target:
 
 
 def _answers(folder: Path) -> Target:
-    rows = [{"item_id": "1", "text": "a", "task": "jnli"}, {"item_id": 2, "choice_logprobs": [-1, -2.5], "seconds": 0.1}]
+    rows = [
+        {"item_id": "1", "text": "a", "task": "jnli"},
+        {"item_id": 2, "choice_logprobs": [-1, -2.5], "seconds": 0.1},
+    ]
     make = json_maker(rows, lines=True)
 
     def read(made: bytes) -> object:
@@ -147,20 +150,37 @@ def _log_examples(kind: str) -> tuple[str, bool, list[Any]]:
             samples = [logs.inspect_sample(k, asked, "中立", "neutral") for k in (1, 2)]
             return "log.json", False, [{**logs.inspect_head("jnli", accuracy=0.5), "samples": samples}]
         case "flexeval":
-            return "outputs.jsonl", True, [
-                {"lm_output": "中立", "extra_info": {**row, "prompt": asked}, "references": ["中立"], "finish_reason": "stop"}
-            ]
+            return (
+                "outputs.jsonl",
+                True,
+                [
+                    {
+                        "lm_output": "中立",
+                        "extra_info": {**row, "prompt": asked},
+                        "references": ["中立"],
+                        "finish_reason": "stop",
+                    }
+                ],
+            )
         case "llm-jp-eval":
-            return "jnli.eval-generated.json", False, [
-                {
-                    "target_dataset": "jnli",
-                    "config": {"model": "m"},
-                    "samples": [{"input": asked, "output": "neutral", "generated": "neutral", "prompt": asked}],
-                }
-            ]
+            return (
+                "jnli.eval-generated.json",
+                False,
+                [
+                    {
+                        "target_dataset": "jnli",
+                        "config": {"model": "m"},
+                        "samples": [{"input": asked, "output": "neutral", "generated": "neutral", "prompt": asked}],
+                    }
+                ],
+            )
     details = [{"question": q["question"], "response": "答え", "gold": q["answers"]["text"]} for q in logs.JSQUAD[:3]]
     content = {"exact_match": 30.0, "f1": 40.0, "details": details}
-    head = {"results": {"jsquad-1.1-0.3": content}, "versions": {"jsquad-1.1-0.3": 1.1}, "config": {"model_args": "pretrained=m"}}
+    head = {
+        "results": {"jsquad-1.1-0.3": content},
+        "versions": {"jsquad-1.1-0.3": 1.1},
+        "config": {"model_args": "pretrained=m"},
+    }
     return "jsquad.json", False, [head]
 
 
@@ -225,11 +245,27 @@ def _inspect_archive(folder: Path) -> Target:
 def _style(folder: Path) -> Target:
     texts = [path.read_text("utf-8") for path in sorted(STYLE_DIR.glob("*.toml"))]
     pieces = (
-        *("[jnli]", "[jnli.answers]", "instruction = ", '"""', "'''", "$sentence1", "${", "$$", "$", "max_new_tokens = "),
+        *(
+            "[jnli]",
+            "[jnli.answers]",
+            "instruction = ",
+            '"""',
+            "'''",
+            "$sentence1",
+            "${",
+            "$$",
+            "$",
+            "max_new_tokens = ",
+        ),
         *("stop = [", "]", "\n", "=", "[[", "a.b.c.d", "{", "}", "1e999", "nan", "1979-05-27", "# ", '\\u0000"', "0x"),
     )
     text = text_maker(pieces, texts)
-    nested = ("a = " + "[" * 3_000 + "]" * 3_000, "a = " + "{b = " * 2_000, ".".join("a" * 5_000) + " = 1", "[" + "a." * 3_000 + "a]")
+    nested = (
+        "a = " + "[" * 3_000 + "]" * 3_000,
+        "a = " + "{b = " * 2_000,
+        ".".join("a" * 5_000) + " = 1",
+        "[" + "a." * 3_000 + "a]",
+    )
 
     def make(rng: Random) -> bytes:
         made = rng.choice(nested) if rng.random() < 0.01 else text(rng)
@@ -250,7 +286,25 @@ def _leaderboard(folder: Path) -> Target:
         json.dumps([{"model": "a", "jnli": {"acc": 0.5}}, {"model": "b", "jnli": 0.51}]),
         json.dumps({"a": {"jnli": 0.5, "jsquad": {"em": 1, "f1": 2}}}),
     ]
-    pieces = ("model", "JNLI", "JSTS", "acc", "0.3016", "99.9", "1e400", "NaN", "-", "%", "|", ",", "\n", "\t", ";", "**", "/")
+    pieces = (
+        "model",
+        "JNLI",
+        "JSTS",
+        "acc",
+        "0.3016",
+        "99.9",
+        "1e400",
+        "NaN",
+        "-",
+        "%",
+        "|",
+        ",",
+        "\n",
+        "\t",
+        ";",
+        "**",
+        "/",
+    )
     text = text_maker(pieces, tables, longest=4_000)
     binary = json_maker([json.loads(table) for table in tables[2:]])
 
@@ -265,7 +319,25 @@ def _leaderboard(folder: Path) -> Target:
 
 
 def _score(folder: Path) -> Target:
-    pieces = ("0.3016", "30.16", "%", "1", "0", ".", "e", "-", "+", "9" * 30, "NaN", "±", "０．５", ",", " ", "_", "1e-400")
+    pieces = (
+        "0.3016",
+        "30.16",
+        "%",
+        "1",
+        "0",
+        ".",
+        "e",
+        "-",
+        "+",
+        "9" * 30,
+        "NaN",
+        "±",
+        "０．５",
+        ",",
+        " ",
+        "_",
+        "1e-400",
+    )
     tasks, text = (*TASKS, "jglue", ""), text_maker(pieces, longest=300)
 
     def read(made: tuple[str, str, int]) -> object:

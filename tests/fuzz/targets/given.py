@@ -37,7 +37,22 @@ LINKS = (
     "tab=results&runs=a,b&baseline=a&against=official&results_data=sample&results_subsets=jnli,jsts",
 )
 PIECES = (
-    *("a", "b", "tasks", "limit", "shots", "seed", "style", "format", "data", "run_a", "item", "runs", "protocol", "all"),
+    *(
+        "a",
+        "b",
+        "tasks",
+        "limit",
+        "shots",
+        "seed",
+        "style",
+        "format",
+        "data",
+        "run_a",
+        "item",
+        "runs",
+        "protocol",
+        "all",
+    ),
     *("jnli", "jsts", "official", "sample", "=", "&", ",", "/", "-", "%E3%81%82", "%00", "%ff", "%", "+", "1", "-1"),
 )
 
@@ -131,8 +146,34 @@ def _model_ids(folder: Path) -> Target:
     settings = replace(app_settings.load_settings(), runs_dir=folder, cache_dir=folder / "cache")
     public = replace(settings, public=True)
     pieces = (
-        *("gemma-3-270m", "llm-jp/llm-jp-3-1.8b", "owner", "/", "\\", ":", "vllm:", "~", "~root", "..", "./", "/etc/passwd"),
-        *(".gguf", ".jsonl", ".safetensors", "C:\\", "//host/share", "\0", "\n", "file://", "http://", "@", "--", "a" * 300),
+        *(
+            "gemma-3-270m",
+            "llm-jp/llm-jp-3-1.8b",
+            "owner",
+            "/",
+            "\\",
+            ":",
+            "vllm:",
+            "~",
+            "~root",
+            "..",
+            "./",
+            "/etc/passwd",
+        ),
+        *(
+            ".gguf",
+            ".jsonl",
+            ".safetensors",
+            "C:\\",
+            "//host/share",
+            "\0",
+            "\n",
+            "file://",
+            "http://",
+            "@",
+            "--",
+            "a" * 300,
+        ),
     )
     text = text_maker(pieces, ("llm-jp/llm-jp-3-1.8b", "./folder", "vllm:model"), longest=5_000)
 
@@ -170,7 +211,22 @@ def _names(folder: Path) -> Target:
 
 
 def _wandb(folder: Path) -> Target:
-    pieces = ("entity", "project", "/", "runs", "https://wandb.ai/", ":", "[", "]", "%2F", "%", "#", "?", "abc123", "local-")
+    pieces = (
+        "entity",
+        "project",
+        "/",
+        "runs",
+        "https://wandb.ai/",
+        ":",
+        "[",
+        "]",
+        "%2F",
+        "%",
+        "#",
+        "?",
+        "abc123",
+        "local-",
+    )
     text = text_maker(pieces, ("entity/project/run", "https://wandb.ai/e/p/runs/abc"), longest=5_000)
 
     def read(name: str) -> object:
@@ -203,7 +259,9 @@ def _visitors(folder: Path) -> Target:
 
     def read(given: tuple[str, str]) -> object:
         request = SimpleNamespace(
-            cookies={"jg_visitor": given[0], "jg_lang": given[1]}, headers={"accept-language": given[1]}, session_hash="s"
+            cookies={"jg_visitor": given[0], "jg_lang": given[1]},
+            headers={"accept-language": given[1]},
+            session_hash="s",
         )
         language = visitor.language(request)  # type: ignore[arg-type]
         assert language in LANGUAGES

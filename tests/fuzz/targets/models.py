@@ -97,7 +97,9 @@ def _answers(folder: Path) -> Target:
 def _refusals(folder: Path) -> Target:
     """Statuses, headers and bodies of errors."""
     tree = tree_maker(ANSWERS[2:])
-    text = text_maker(("<html>", "context length", "quota", "model", "sk-1234567890", "120", "Wed, 21 Oct 2026 07:28:00 GMT", "-"))
+    text = text_maker(
+        ("<html>", "context length", "quota", "model", "sk-1234567890", "120", "Wed, 21 Oct 2026 07:28:00 GMT", "-")
+    )
 
     def make(rng: Random) -> tuple[int, str, Any]:
         status = rng.choice((300, 301, 400, 401, 402, 403, 404, 408, 413, 422, 429, 500, 503, 599))
@@ -144,9 +146,47 @@ tokens_per_day = 10000
 def _endpoints(folder: Path) -> Target:
     settings = replace(_settings(folder), endpoints_file=folder / "given" / "endpoints.toml")
     pieces = (
-        *("[vllm]", "[a.b]", "[[a]]", "base_url = ", '"http://', '"https://[::1]:', "file:///etc/passwd", "@", "models = ", "{", "}"),
-        *("key_env = ", '"sk-0123456789"', "price_in = ", "nan", "inf", "-1", "1e999", "true", "1979-05-27", "[", "]", "\n", "$X", '"'),
-        *("headers = ", "body = ", "can = ", "visitors = ", "timeout = ", "id = ", "hidden = ", "#", "0x7f000001", "a.a.a."),
+        *(
+            "[vllm]",
+            "[a.b]",
+            "[[a]]",
+            "base_url = ",
+            '"http://',
+            '"https://[::1]:',
+            "file:///etc/passwd",
+            "@",
+            "models = ",
+            "{",
+            "}",
+        ),
+        *(
+            "key_env = ",
+            '"sk-0123456789"',
+            "price_in = ",
+            "nan",
+            "inf",
+            "-1",
+            "1e999",
+            "true",
+            "1979-05-27",
+            "[",
+            "]",
+            "\n",
+            "$X",
+            '"',
+        ),
+        *(
+            "headers = ",
+            "body = ",
+            "can = ",
+            "visitors = ",
+            "timeout = ",
+            "id = ",
+            "hidden = ",
+            "#",
+            "0x7f000001",
+            "a.a.a.",
+        ),
     )
     text = text_maker(pieces, (TOML,), longest=10_000)
 
@@ -181,7 +221,7 @@ def gguf_header(layers: int = 2, kind: int = 15) -> bytes:
 
 
 def _gguf(folder: Path) -> Target:
-    from jglue_app.backends.hf.checkpoint import gguf
+    from jglue_app.backends.hf.checkpoint import gguf, gguf_header
 
     header = gguf_header()
     deep = header[:24] + _text(b"a") + struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 1_500
@@ -192,7 +232,10 @@ def _gguf(folder: Path) -> Target:
         texts = struct.pack("<IIQ", 9, 8, 120_000) + _text(b"") * 120_000
         return [header[:24] + _text(b"a") + texts, header[:24] + b"\\0" * 1_000_000]
 
-    return Target("GGUF header", make, gguf.file_type, examples, in_file(folder, "m.gguf"), large)
+    def read(path: Path) -> object:
+        return gguf.file_type(path), gguf_header.list_entries(path)
+
+    return Target("GGUF header", make, read, examples, in_file(folder, "m.gguf"), large)
 
 
 _TENSORS: dict[str, Any] = {
@@ -249,7 +292,20 @@ CONFIG: dict[str, Any] = {
     "text_config": {"hidden_size": 16},
     "layer_types": ["full_attention"],
 }
-_KINDS = ("gpt2", "bert", "qwen3", "t5", "mpt", "gemma3", "llava", "GPT2LMHeadModel", "BertModel", "bitsandbytes", "awq", "fp8")
+_KINDS = (
+    "gpt2",
+    "bert",
+    "qwen3",
+    "t5",
+    "mpt",
+    "gemma3",
+    "llava",
+    "GPT2LMHeadModel",
+    "BertModel",
+    "bitsandbytes",
+    "awq",
+    "fp8",
+)
 
 
 def _model_folder(folder: Path) -> Target:
@@ -317,7 +373,15 @@ def _tokenizer_json() -> dict[str, Any]:
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {"id": k, "content": text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+            {
+                "id": k,
+                "content": text,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
             for text, k in list(vocabulary.items())[:3]
         ],
         "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFKC"}]},
@@ -363,14 +427,24 @@ def _tokenizer(folder: Path) -> Target:
         "sp_model_kwargs": {},
         "extra_ids": 0,
     }
-    table, tokenizer, piece = json.dumps(settings_file).encode(), json.dumps(_tokenizer_json()).encode(), _sentencepiece()
-    odd_table, odd_tokenizer, odd_piece = json_maker([settings_file]), json_maker([_tokenizer_json()]), blob_maker([piece])
+    table, tokenizer, piece = (
+        json.dumps(settings_file).encode(),
+        json.dumps(_tokenizer_json()).encode(),
+        _sentencepiece(),
+    )
+    odd_table, odd_tokenizer, odd_piece = (
+        json_maker([settings_file]),
+        json_maker([_tokenizer_json()]),
+        blob_maker([piece]),
+    )
     added = json_maker([{"<x>": 40, "<y>": 41}])
     ranks = b"\n".join(base64.b64encode(bytes([n])) + b" %d" % n for n in range(256))
     Files = dict[str, bytes]
 
     def make(rng: Random) -> Files:
-        slow = table.replace(b"PreTrainedTokenizerFast", rng.choice((b"LlamaTokenizer", b"T5Tokenizer", b"XGLMTokenizer")))
+        slow = table.replace(
+            b"PreTrainedTokenizerFast", rng.choice((b"LlamaTokenizer", b"T5Tokenizer", b"XGLMTokenizer"))
+        )
         match rng.randrange(6):
             case 0:
                 return {"tokenizer_config.json": odd_table(rng), "tokenizer.json": tokenizer}
@@ -379,7 +453,10 @@ def _tokenizer(folder: Path) -> Target:
             case 2:
                 return {"tokenizer_config.json": slow, "tokenizer.model": odd_piece(rng)}
             case 3:
-                return {"tokenizer_config.json": odd_table(rng).replace(b"PreTrainedTokenizerFast", b"LlamaTokenizer"), "tokenizer.model": piece}
+                return {
+                    "tokenizer_config.json": odd_table(rng).replace(b"PreTrainedTokenizerFast", b"LlamaTokenizer"),
+                    "tokenizer.model": piece,
+                }
             case 4:
                 data = bytearray(ranks)
                 mutate(rng, data, rng.randint(0, len(data)), [b"= ", b"\n", b"99999999999"])
@@ -405,9 +482,10 @@ def _tokenizer(folder: Path) -> Target:
 
 def _template(folder: Path) -> Target:
     """Chat templates, which run in a process of their own under limits; of this one the time is measured."""
-    from jglue_app.backends.hf.tokenization.chat_template import TemplateRefusedError, render_template
-    from transformers import PreTrainedTokenizerFast
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    from jglue_app.backends.hf.tokenization.chat_template import TemplateRefusedError, render_template
 
     (folder / "tokenizer.json").write_text(json.dumps(_tokenizer_json()))
     tokenizer = PreTrainedTokenizerFast(
@@ -416,8 +494,33 @@ def _template(folder: Path) -> Target:
     sound = "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{{ eos_token }}{% endfor %}"
     pieces = (
         *("{{", "}}", "{%", "%}", " for m in messages ", " endfor ", " if enable_thinking ", " endif ", "m['content']"),
-        *("range(9)", "'a' * 99", ".__class__", "|upper", "|tojson", " set x = ", "[", "]", "(", ")", "raise_exception('no')"),
-        *("namespace()", "strftime_now('%Y')", "loop.index", " generation ", "{#", "#}", "-", "'", '"', "~", " % ", "** 9"),
+        *(
+            "range(9)",
+            "'a' * 99",
+            ".__class__",
+            "|upper",
+            "|tojson",
+            " set x = ",
+            "[",
+            "]",
+            "(",
+            ")",
+            "raise_exception('no')",
+        ),
+        *(
+            "namespace()",
+            "strftime_now('%Y')",
+            "loop.index",
+            " generation ",
+            "{#",
+            "#}",
+            "-",
+            "'",
+            '"',
+            "~",
+            " % ",
+            "** 9",
+        ),
     )
     turns = [{"role": "user", "content": "質問"}]
 

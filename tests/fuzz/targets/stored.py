@@ -116,7 +116,10 @@ def _about(folder: Path) -> Target:
 
 
 def _marks(folder: Path) -> Target:
-    items = [{"task": "jnli", "item_id": "5", "marks": ["star"], "note": "…", "more": 1}, {"task": "jsts", "item_id": "1"}]
+    items = [
+        {"task": "jnli", "item_id": "5", "marks": ["star"], "note": "…", "more": 1},
+        {"task": "jsts", "item_id": "1"},
+    ]
     document = {"format": 1, "items": items}
     make = json_maker([document], values=["star", "problem", "x" * 2_001])
 

@@ -340,3 +340,20 @@ def use_attention(model: Any, name: str) -> None:
     """Set a model's attention to one of transformers' interface, if it is not that one already."""
     if model.config._attn_implementation != name:
         model.set_attn_implementation(name)
+
+
+@contextmanager
+def stopped_between_layers(model: Any, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Raise StopRequested before the next layer once it is to stop: a pass of a large model takes minutes."""
+
+    def check(*_: Any) -> None:
+        if should_stop():
+            raise StopRequested
+
+    lists = [module for module in model.base_model.modules() if isinstance(module, torch.nn.ModuleList)]
+    hooks = [layer.register_forward_pre_hook(check) for layers in lists for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from jglue_app.backends.hf.engine.equivalence import ReferenceModel, StopRequested
+from jglue_app.backends.hf.engine.equivalence import ReferenceModel, StopRequested, stopped_between_layers
 from jglue_app.backends.hf.engine.outputs import NON_FINITE, is_finite
 from jglue_app.types import NextToken, NextTokens, RunError
 
@@ -59,7 +59,7 @@ def most_likely(
     places: Places = []
     following: list[float] = []
     try:
-        with torch.inference_mode(), _stopped_between_layers(model, should_stop):
+        with torch.inference_mode(), stopped_between_layers(model, should_stop):
             for start, logits in _logits(model, inputs, size):
                 if should_stop():
                     return None
@@ -156,23 +156,6 @@ def _body_gives(body: Any, output: Any) -> Iterator[None]:
             del body.forward
         else:
             body.forward = before
-
-
-@contextmanager
-def _stopped_between_layers(model: Any, should_stop: Callable[[], bool]) -> Iterator[None]:
-    """Raise StopRequested before the next layer once it is to stop: a pass of a large model takes minutes."""
-
-    def check(*_: Any) -> None:
-        if should_stop():
-            raise StopRequested
-
-    lists = [module for module in model.base_model.modules() if isinstance(module, torch.nn.ModuleList)]
-    hooks = [layer.register_forward_pre_hook(check) for layers in lists for layer in layers]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 # --- as texts -------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from jglue_app.backends.hf.counters import Counters
+from jglue_app.backends.hf.engine.equivalence import StopRequested
 from jglue_app.backends.hf.engine.outputs import (
     NON_FINITE,
     OUT_OF_MEMORY,
@@ -141,7 +142,8 @@ class PaddedEngine:
         processors: list[LogitsProcessor] = [finite]
         if repetition_penalty != 1:
             processors.append(RepetitionPenalty(repetition_penalty, inputs["attention_mask"]))
-        with torch.inference_mode(), self.counters.timed("decode"):
+        stopped = self.model.stopped_between_layers(should_stop)
+        with torch.inference_mode(), self.counters.timed("decode"), stopped:
             sequences = self.model.generate(
                 inputs,
                 **self.model.cache_option(inputs, prefix_length),
@@ -192,7 +194,7 @@ class PaddedEngine:
 
         def run(batch: list[Row]) -> Results:
             answers = [[answer for _, _, answer in uses[key]] for key, _ in batch]
-            return self._score_batch(batch, answers, prefix_length)
+            return self._score_batch(batch, answers, prefix_length, should_stop)
 
         rows: list[Row] = [(key, list(key)) for key in uses]
         for key, result in self._in_batches(rows, prefix_length, 0, run, should_stop):
@@ -207,11 +209,18 @@ class PaddedEngine:
                     seconds = (time.perf_counter() - started) / len(prompts)
                     yield i, errors.get(i) or scored_output(scores[i], longest_context(pending[i]), seconds)
 
-    def _score_batch(self, batch: list[Row], answers: list[list[list[int]]], prefix_length: int) -> Results:
+    def _score_batch(
+        self,
+        batch: list[Row],
+        answers: list[list[list[int]]],
+        prefix_length: int,
+        should_stop: Callable[[], bool],
+    ) -> Results:
         """Summed log-probabilities of the answers that are scored in each row."""
         inputs = self.model.padded([ids for _, ids in batch])
         longest = max(len(answer) for row_answers in answers for answer in row_answers)
-        with torch.inference_mode(), self.counters.timed("prefill"):
+        stopped = self.model.stopped_between_layers(should_stop)
+        with torch.inference_mode(), self.counters.timed("prefill"), stopped:
             logits = self.model.logits(inputs, prefix_length, longest)
         results: Results = []
         for row, (key, _) in enumerate(batch):
@@ -231,9 +240,11 @@ class PaddedEngine:
             return 0
         ids, is_cached = shared_prefix(sequences, self.model.cached_prefix)
         if ids and not is_cached:
+            if not self._memory.fits(self.model.bytes_per_pair * len(ids) ** 2 + self._memory.kv_bytes * len(ids)):
+                return 0
             try:
                 self.model.cache_prefix(ids)
-            except RuntimeError as e:
+            except (RuntimeError, MemoryError) as e:
                 raise_unless_out_of_memory(e)
                 return 0
         return len(ids)
@@ -258,9 +269,9 @@ class PaddedEngine:
                 continue
             try:
                 results = run(todo[:count])
-            except _StopBatchError:
+            except (_StopBatchError, StopRequested):
                 return
-            except RuntimeError as e:
+            except (RuntimeError, MemoryError) as e:
                 raise_unless_out_of_memory(e)
                 if count > 1:
                     self._max_batch_tokens = max(1, forward_tokens * (count // 2))

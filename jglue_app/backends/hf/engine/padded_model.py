@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,15 @@ from transformers import DynamicCache
 
 from jglue_app import messages
 from jglue_app.backends.hf.counters import Counters
-from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel, StopRequested, Unsupported
-from jglue_app.backends.hf.engine.outputs import is_out_of_memory, raise_unless_out_of_memory
-from jglue_app.backends.hf.memory import MASK_BYTES, config_sizes
+from jglue_app.backends.hf.engine.equivalence import (
+    NotCausalError,
+    ReferenceModel,
+    StopRequested,
+    Unsupported,
+    stopped_between_layers,
+)
+from jglue_app.backends.hf.engine.outputs import raise_unless_out_of_memory
+from jglue_app.backends.hf.memory import bytes_per_pair, is_out_of_memory
 from jglue_app.errors import first_line
 from jglue_app.messages import Joined, Message, mark
 
@@ -81,10 +88,8 @@ class PaddedModel:
         vocabulary = model.get_output_embeddings().weight.shape[0]
         self.logit_bytes = 0 if self._takes_logits_to_keep else vocabulary * model.dtype.itemsize
         """Bytes of logits for every token of a batch; 0 if the vocabulary is scored at the last positions alone."""
-        heads = max(config_sizes(model.config.get_text_config(), "num_attention_heads", "n_head"), default=1)
-        is_eager = model.config._attn_implementation == "eager"
-        self.bytes_per_pair = MASK_BYTES + (heads * model.dtype.itemsize * 2 if is_eager else 0)
-        """Bytes of attention for every pair of tokens: a mask, and scores where they are stored in full."""
+        self.bytes_per_pair = bytes_per_pair(model)
+        """Bytes of attention for every pair of tokens."""
         self.counters = Counters()
         self._cached_prefix: tuple[list[int], PrefixKV] = ([], [])
         self._context_length = reference.context_length
@@ -116,6 +121,10 @@ class PaddedModel:
         if self._takes_position_ids and any(len(row) < width for row in rows):
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
         return inputs
+
+    def stopped_between_layers(self, should_stop: Callable[[], bool]) -> AbstractContextManager[None]:
+        """While it runs, raise StopRequested before the next layer once it is to stop."""
+        return stopped_between_layers(self._model, should_stop)
 
     def logits(self, inputs: dict[str, torch.Tensor], prefix_length: int, last: int) -> torch.Tensor:
         """Logits after the last tokens of each row, (rows, last, vocabulary).
