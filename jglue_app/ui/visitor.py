@@ -47,6 +47,11 @@ def visitor_id(request: gr.Request) -> VisitorId:
     return id_
 
 
+def is_visitor_id(owner: str) -> bool:
+    """Whether an id is that of a browser's cookie."""
+    return _VISITOR_ID.fullmatch(owner) is not None
+
+
 def address_of(owner: str) -> str:
     """Where a visitor's requests come from; empty where that is not known."""
     return owner.address if isinstance(owner, VisitorId) else ""
