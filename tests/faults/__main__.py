@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if library is None:
         print("A C compiler and Linux are needed: install gcc.", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # What was made is removed all the same.
     began = time.monotonic()
     place = MEMORY if os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="jglue-faults-", dir=place) as root:
@@ -85,15 +87,20 @@ def _run(options: argparse.Namespace, library: Path, root: Path) -> list[dict[st
         for k in range(count)
     ]
     rows: list[dict[str, Any]] = []
-    for child in children:
-        assert child.stdout is not None
-        for line in child.stdout:
-            row = json.loads(line)
-            rows.append(row)
-            if options.verbose:
-                print(row, file=sys.stderr, flush=True)
-        if child.wait() != 0:
-            raise SystemExit(f"A process that injects faults ended with {child.returncode}.")
+    try:
+        for child in children:
+            assert child.stdout is not None
+            for line in child.stdout:
+                row = json.loads(line)
+                rows.append(row)
+                if options.verbose:
+                    print(row, file=sys.stderr, flush=True)
+            if child.wait() != 0:
+                raise SystemExit(f"A process that injects faults ended with {child.returncode}.")
+    finally:
+        for child in children:
+            child.terminate()
+            child.wait()
     return rows
 
 

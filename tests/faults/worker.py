@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--kind", default="")
     parser.add_argument("--every", type=int, default=1)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # The server of downloads ends with this process.
     bench = Bench(options.root / str(options.number))
     cases = [case for part in PARTS for case in part.cases(bench) if options.kind in case.kind]
     cases = cases[:: options.every]
