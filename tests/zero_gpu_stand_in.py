@@ -34,7 +34,7 @@ class ZeroGpu:
     """The service and the decorator."""
 
     second: float = 1.0
-    """Seconds that one second of a request lasts here."""
+    """Seconds that one second of a request lasts here, until a process was killed; then a real one."""
     quota: float = float("inf")
     """Seconds that the visitor has left; what was asked for has to be within, what was used is charged."""
     reuse: bool = True
@@ -105,6 +105,7 @@ class ZeroGpu:
 
     def _kill(self, worker: _Worker) -> None:
         self.killed += 1
+        self.second = 1.0
         os.kill(worker.process.pid, signal.SIGKILL)
         worker.process.join()
 

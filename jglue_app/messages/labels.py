@@ -142,6 +142,7 @@ LABELS: dict[str, str] = {
     "error_ModelNotFoundError": "There is no such model",
     "error_ModelAccessError": "The model may not be read",
     "error_DeviceError": "Memory or a device is missing",
+    "error_GpuTimeError": "No GPU time",
     "error_ModelError": "The model cannot be used",
     "error_NetworkError": "A server cannot be reached",
     "error_RunBusyError": "Another program is writing to this run",

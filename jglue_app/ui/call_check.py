@@ -45,8 +45,6 @@ class Call:
     """How many it takes."""
     visible_values: int
     """How many of them a program gives; the page keeps the others itself."""
-    takes_files: tuple[bool, ...]
-    """For each value whether it is a file, or several."""
     is_long: bool
     """Whether it gives its result in pieces, as all do that wait for a model."""
     files: frozenset[int] = frozenset()
@@ -77,7 +75,6 @@ def page_calls(page: gr.Blocks, files: str) -> PageCalls:
             event.api_name if event.api_visibility == "public" and isinstance(event.api_name, str) else "",
             len(event.inputs),
             sum(not block.skip_api for block in event.inputs),
-            tuple(isinstance(block, gr.File) for block in event.inputs),
             inspect.isgeneratorfunction(event.fn) or inspect.isasyncgenfunction(event.fn),
             frozenset(at for at, block in enumerate(event.inputs) if isinstance(block, gr.File)),
         )
@@ -160,7 +157,8 @@ def check(route: Route, name: str, body: Any, calls: PageCalls) -> Call | None:
         if route.body is Body.CANCEL:
             _number(body, "fn_index")
         return None
-    _check_files(body, calls.files)
+    if calls.files:
+        _check_files(body, calls.files)
     if route.body is Body.CALL_BY_NAME:
         return _check_names(name, body, calls)
     return _check_call(route, name, body, calls)
@@ -181,7 +179,8 @@ def _check_names(name: str, body: dict[str, Any], calls: PageCalls) -> Call:
 def _check_files(body: dict[str, Any], folder: str) -> None:
     """Refuse files that were not uploaded: Gradio would look for them on the machine or, of an address, fetch them.
 
-    Where files may be uploaded, programs may also name addresses, which Gradio fetches from public hosts alone.
+    Where files may be uploaded, programs may also name addresses, which Gradio fetches from public hosts alone. Where
+    not, `brings_file` refuses all of them.
     """
     level: list[Any] = [body]
     while level:
@@ -197,7 +196,7 @@ def _check_files(body: dict[str, Any], folder: str) -> None:
 
 def _is_file(value: dict[str, Any], folder: str) -> bool:
     path, url = value.get("path"), value.get("url")
-    if not folder or not isinstance(path, str) or not (url is None or isinstance(url, str)):
+    if not isinstance(path, str) or not (url is None or isinstance(url, str)):
         return False
     named = PurePosixPath(path)
     return path.startswith(("http://", "https://")) or (named.is_relative_to(folder) and ".." not in named.parts)
@@ -221,8 +220,8 @@ def _check_call(route: Route, name: str, body: dict[str, Any], calls: PageCalls)
     found = _known(by_number, "fn_index") if number is not None else _known(calls.named(name), name or "fn_index")
     # The queue and direct calls take all values; `/call` fills in those that the page keeps itself.
     least = found.values if not name or route.direct else found.visible_values
-    for at, is_file in enumerate(found.takes_files if len(values) >= found.values else ()):
-        if is_file and not _are_files(values[at]):
+    for at in sorted(found.files) if len(values) >= found.values else ():
+        if not _are_files(values[at]):
             raise InputError(WRONG_FIELD, name=f"data[{at}]", kind=Message(FILE))
     if len(values) < least:
         raise InputError(

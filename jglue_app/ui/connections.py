@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 from typing import Any
 
 import h11
@@ -22,7 +23,7 @@ REST_SECONDS = 10.0
 UNREAD_SECONDS = 30.0
 """For which a client may read nothing of an answer that waits for it."""
 KEEP_ALIVE_SECONDS = 5
-GONE_MILLISECONDS = 60_000
+GONE_MILLISECONDS = 120_000
 """After which the system gives up a client whose machine acknowledges nothing."""
 MAX_HEAD_BYTES = 64 * 2**10
 FILES_KEPT_FREE = 256
@@ -80,7 +81,7 @@ class LimitedProtocol(H11Protocol):
 
     def _expect_reading(self, before: int | None = None) -> None:
         """Give the client up once it has read nothing between two looks."""
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self.transport.get_write_buffer_size() + _held_by_system(self.transport.get_extra_info("socket"))
         if before is not None and unsent >= before:
             self.transport.abort()
             return
@@ -117,6 +118,20 @@ def limit(config: Config) -> None:
     config.http_protocol_class = LimitedProtocol
     config.timeout_keep_alive = KEEP_ALIVE_SECONDS
     config.h11_max_incomplete_event_size = MAX_HEAD_BYTES
+
+
+def _held_by_system(connection: socket.socket | None) -> int:
+    """Bytes that the system holds for a client and the client has not acknowledged; 0 where it does not say. They may
+    be megabytes, in whose time nothing else of an answer moves."""
+    if connection is None:
+        return 0
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+        import termios
+
+        held = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(held, sys.byteorder)
+    return 0
 
 
 def _watch(connection: socket.socket | None) -> None:

@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from urllib.parse import urlsplit
 
 import gradio as gr
-from fastapi import FastAPI
 from gradio.utils import get_upload_folder
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from jglue_app.settings import Settings
@@ -46,13 +46,13 @@ def middleware(page: gr.Blocks, settings: Settings, listens_on: str, *, mcp: boo
     ]
 
 
-def around(outer: Sequence[Middleware]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def around(outer: Sequence[Middleware]) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     """A lifespan that puts middleware around everything that Gradio has put around itself, its own answers to other
     sites (CORS) among it: middleware that is given to Gradio stands behind those. It is there before the server
     listens."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         stack = app.middleware_stack or app.build_middleware_stack()
         for one in reversed(outer):
             stack = one.cls(stack, *one.args, **one.kwargs)

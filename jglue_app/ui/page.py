@@ -230,6 +230,9 @@ def launch(
     state = AppState(chosen, device)
     page = build_for(state, i18n)
     sessions = Sessions(page)
+    outer = gate.middleware(page, chosen, listens_on(host), mcp=mcp)
+    if page.expects_oauth:
+        outer.append(Middleware(sign_in.FramedSessionMiddleware))
     try:
         page.launch(
             server_name=host,
@@ -245,7 +248,7 @@ def launch(
             max_file_size="1kb" if chosen.public else "500mb",
             app_kwargs={
                 "middleware": _middleware(page, state, sessions, public=chosen.public),
-                "lifespan": sessions.cleaning(gate.around(gate.middleware(page, chosen, listens_on(host), mcp=mcp))),
+                "lifespan": sessions.cleaning(gate.around(outer)),
             },
             share=False,
             # No other server in front, which would hide who asks.

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 IDLE_S = 300.0
 """How long a session is kept of which no page is open."""
-MAX_IDLE = 200
+MAX_IDLE = 64
 """Such sessions at most; those that are idle longest go first …"""
 MIN_IDLE_S = 15.0
 """… but not sooner than after so long."""

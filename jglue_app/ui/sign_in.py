@@ -13,12 +13,14 @@ from urllib.parse import urlencode
 
 import gradio as gr
 from gradio.utils import get_space
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jglue_app.hub_sink import Account
 from jglue_app.ui.visitor import account, sign_in_of
 
 VARIABLES = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
 """What the Hub sets on a Space that visitors may sign in to."""
+SESSION_COOKIE = b"session="
 SIGN_IN, SIGN_OUT = "login/huggingface", "logout"
 _SPACE = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -62,3 +64,27 @@ def copy_address() -> str:
     """Where somebody makes a Space of their own of this one; empty elsewhere than on a Space."""
     space = os.environ.get("SPACE_ID", "")
     return f"https://huggingface.co/spaces/{space}?duplicate=true" if _SPACE.fullmatch(space) else ""
+
+
+class FramedSessionMiddleware:
+    """ASGI middleware that lets the cookie of a sign-in be kept within the frame of the Hub's page.
+
+    Browsers that refuse the cookies of other sites keep those that say that they belong to the site around them
+    (`Partitioned`), which the cookie that Gradio sets does not. It stands around Gradio's own middleware.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_partitioned(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [(name, _partitioned(name, value)) for name, value in message["headers"]]
+            await send(message)
+
+        await self._app(scope, receive, send_partitioned if scope["type"] == "http" else send)
+
+
+def _partitioned(name: bytes, value: bytes) -> bytes:
+    is_session = name == b"set-cookie" and value.startswith(SESSION_COOKIE) and b"; secure" in value.lower()
+    return value + b"; Partitioned" if is_session and b"partitioned" not in value.lower() else value

@@ -47,11 +47,6 @@ def visitor_id(request: gr.Request) -> VisitorId:
     return id_
 
 
-def is_visitor_id(owner: str) -> bool:
-    """Whether an id is that of a browser's cookie."""
-    return _VISITOR_ID.fullmatch(owner) is not None
-
-
 def address_of(owner: str) -> str:
     """Where a visitor's requests come from; empty where that is not known."""
     return owner.address if isinstance(owner, VisitorId) else ""
@@ -120,7 +115,7 @@ class SessionMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._path and scope["type"] == "http":
             own = _cookies(scope).get(self._visitor_cookie, "")
-            scope = _without_cookies(scope, VISITOR_COOKIE)
+            scope = _without_cookies(scope, VISITOR_COOKIE, self._visitor_cookie)
             scope = _with_cookies(scope, {VISITOR_COOKIE: own} if _VISITOR_ID.fullmatch(own) else {})
         if self._public and scope["type"] == "http" and _STATELESS_API_PATHS.search(scope["path"]):
             scope = _with_cookies(scope, {VISITOR_COOKIE: secrets.token_urlsafe(16)}, keep=False)
@@ -159,12 +154,14 @@ def _cookies(scope: Scope) -> dict[str, str]:
     return cookie_parser("; ".join(v.decode("latin-1") for k, v in scope["headers"] if k == b"cookie"))
 
 
-def _without_cookies(scope: Scope, name: str) -> Scope:
-    """The request without the cookies of a name, of which a browser may send several."""
+def _without_cookies(scope: Scope, *names: str) -> Scope:
+    """The request without the cookies of some names; a browser may send several of one."""
     headers = []
     for key, value in scope["headers"]:
         if key == b"cookie":
-            kept = [part for part in value.split(b";") if part.partition(b"=")[0].strip() != name.encode()]
+            kept = [
+                part for part in value.split(b";") if part.partition(b"=")[0].strip().decode("latin-1") not in names
+            ]
             value = b";".join(kept).strip()
             if not value:
                 continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,8 +19,6 @@ from jglue_app.backends.hf.backend import HFBackend
 from jglue_app.backends.hf.memory import (
     MIN_TOKENS,
     MemoryBudget,
-    container_free,
-    free_bytes,
     memory_budget,
     release_unused,
 )
@@ -106,26 +103,6 @@ def test_the_budget_is_told_when_a_model_is_loaded(tiny_model: TinyModel, settin
     spec = ModelSpec(str(tiny_model("llama")))
     open_backend(spec, replace(settings, memory_bytes=3 * 2**29), device="cpu", notify=said.append)
     assert any("works in up to 1.5 GiB beside its weights" in line for line in said)
-
-
-def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert container_free(tmp_path) is None
-    (tmp_path / "memory.max").write_text("max\n")
-    assert container_free(tmp_path) is None
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\n")
-    assert container_free(tmp_path) == 450
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    assert free_bytes("cpu") == 450
-
-
-def test_the_limit_of_an_older_control_group_counts(tmp_path: Path) -> None:
-    folder = tmp_path / "memory"
-    folder.mkdir()
-    for name, text in (("limit_in_bytes", "1000"), ("usage_in_bytes", "1200"), ("stat", "cache 5")):
-        (folder / f"memory.{name}").write_text(f"{text}\n")
-    assert container_free(tmp_path) == 0
 
 
 def test_memory_is_written_in_gib(monkeypatch: pytest.MonkeyPatch) -> None:

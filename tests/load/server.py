@@ -15,7 +15,7 @@ from types import FrameType
 from jglue_app.backends import BACKENDS
 from jglue_app.cli import main
 
-FRAMES = 12
+FRAMES = 1
 
 
 def write_memory(_: int, __: FrameType | None) -> None:

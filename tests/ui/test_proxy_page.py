@@ -48,8 +48,8 @@ def test_the_page_works_below_the_path_of_a_proxy(tmp_path: Path, table: Tables,
 
         # Events come as they happen, though nginx collects what it is not told to hand on.
         client = Client(f"{below}/", verbose=False, ssl_verify=False)
-        slow = str(table("slow", "含意", 0.2))
-        job = client.submit(tasks=["jnli"], limit=15, a_model=slow, a_backend="scripted", api_name="/compare_models")
+        slow = str(table("slow", "含意", 0.6))
+        job = client.submit(tasks=["jnli"], limit=45, a_model=slow, a_backend="scripted", api_name="/compare_models")
         first_at = None
         while not job.done():
             if first_at is None and job.outputs():
@@ -57,13 +57,14 @@ def test_the_page_works_below_the_path_of_a_proxy(tmp_path: Path, table: Tables,
             time.sleep(0.02)
         assert job.outputs()[-1]["runs"]
         assert first_at is not None
-        assert time.monotonic() - first_at > 1.0
+        assert time.monotonic() - first_at > 0.3
 
         context = browser.new_context(ignore_https_errors=True, locale="ja-JP")
         opened = context.new_page()
         faults: list[str] = []
         opened.on("pageerror", lambda error: faults.append(str(error)))
-        opened.on("requestfailed", lambda request: faults.append(request.url))
+        # A stream that is no longer read is cut off by Gradio's script itself.
+        opened.on("requestfailed", lambda r: None if r.failure == "net::ERR_ABORTED" else faults.append(r.url))
         opened.goto(f"{below}/?tab=results")
         opened.wait_for_selector("#leaderboard .jg-ranking")
         names = [cookie["name"] for cookie in context.cookies() if cookie["path"] == "/jglue"]

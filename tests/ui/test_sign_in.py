@@ -5,6 +5,9 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 from jglue_app.errors import InputError
 from jglue_app.settings import load_settings
@@ -78,3 +81,22 @@ def test_a_push_takes_an_account_and_a_run() -> None:
     with pytest.raises(InputError, match="Choose a run"):
         start_push(state, "owner", "", sign_in.hub_account(opened("", "hanako")))
     state.close()
+
+
+def test_the_cookie_of_a_sign_in_stays_within_a_frame_and_others_are_left_alone() -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = PlainTextResponse("")
+        for line in (
+            "session=abc; path=/; httponly; samesite=none; secure",
+            "session=; path=/; samesite=lax",
+            "other=1; secure",
+        ):
+            answer.headers.append("set-cookie", line)
+        await answer(scope, receive, send)
+
+    lines = TestClient(sign_in.FramedSessionMiddleware(application)).get("/").headers.get_list("set-cookie")
+    assert lines == [
+        "session=abc; path=/; httponly; samesite=none; secure; Partitioned",
+        "session=; path=/; samesite=lax",
+        "other=1; secure",
+    ]

@@ -19,7 +19,7 @@ from jglue_app.backends.embedding.vectors import NO_TOKENS, Embedding, as_vector
 from jglue_app.backends.fingerprint import local_commit
 from jglue_app.backends.hf.devices import resolve_device, resolve_dtype
 from jglue_app.backends.hf.failures import not_enough_memory
-from jglue_app.backends.hf.memory import release_unused
+from jglue_app.backends.hf.memory import is_out_of_memory, release_unused
 from jglue_app.backends.relevant_files import json_object
 from jglue_app.errors import DeviceError, InputError, ModelError, first_line
 from jglue_app.messages import Message
@@ -73,11 +73,11 @@ def open_embedder(spec: ModelSpec, settings: Settings, device: str, notify: Call
         model = model.to(dtype).eval()
         encoder = SentenceEncoder(spec, model, commit or local_commit(spec, settings))
         encoder.check()
-    except (torch.OutOfMemoryError, MemoryError) as e:
-        raise not_enough_memory(spec.id, quantized=True) from e
     except ModelError:
         raise
     except Exception as e:  # Of sentence-transformers, transformers, safetensors, the tokenizer: of any kind.
+        if is_out_of_memory(e):
+            raise not_enough_memory(spec.id, quantized=True) from e
         if "trust_remote_code" in str(e):
             raise ModelError(
                 "{model} needs code of its own ({kind}), which is never run here. Choose a model of the classes of "
@@ -194,9 +194,9 @@ class SentenceEncoder:
             vector = self._model.encode(
                 [text], prompt=prefix, batch_size=1, show_progress_bar=False, convert_to_tensor=True
             )
-        except (torch.OutOfMemoryError, MemoryError) as e:
-            raise not_enough_memory(self._name, quantized=True) from e
         except Exception as e:  # Of any kind: of the model's own modules.
+            if is_out_of_memory(e):
+                raise not_enough_memory(self._name, quantized=True) from e
             raise ModelError(
                 "{name} failed while it embedded ({error}: {reason}). Try another dtype or device, or choose another "
                 "model.",

@@ -32,7 +32,7 @@ from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
 from jglue_app.backends.hf.engine.padded_model import PAD_ID, SINGLE, UNCACHED, BatchMode, PaddedModel
 from jglue_app.backends.hf.engine.requests import EMPTY_PROMPT, Limits, Result
 from jglue_app.backends.hf.failures import first_pass_failed, model_failures, not_causal
-from jglue_app.backends.hf.memory import memory_budget, release_unused
+from jglue_app.backends.hf.memory import is_out_of_memory, memory_budget, release_unused
 from jglue_app.backends.hf.tokenization.encoding import Encoder, tokenizer_facts
 from jglue_app.backends.hf.tokenization.tokenizer import context_length, end_ids, render_chat
 from jglue_app.errors import JglueAppError
@@ -112,7 +112,7 @@ class HFBackend:
         except NotCausalError as e:
             raise not_causal(spec.id, e) from e
         except Exception as e:  # Of an architecture, its kernels, its sizes: of any kind.
-            if isinstance(e, torch.OutOfMemoryError | MemoryError | JglueAppError):
+            if isinstance(e, JglueAppError) or is_out_of_memory(e):
                 raise
             raise first_pass_failed(spec, e) from e
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from jglue_app import messages
 from jglue_app.backends.hf.engine.equivalence import NotCausalError
+from jglue_app.backends.hf.memory import is_out_of_memory
 from jglue_app.errors import DeviceError, JglueAppError, ModelError, first_line
 from jglue_app.types import ModelSpec
 
@@ -32,9 +31,9 @@ def model_failures(name: str, template: str, *, quantized: bool) -> Iterator[Non
         raise
     except NotCausalError as e:
         raise not_causal(name, e) from e
-    except (torch.OutOfMemoryError, MemoryError) as e:
-        raise not_enough_memory(name, quantized=quantized) from e
     except Exception as e:  # Of any kind: architectures differ in all they do.
+        if is_out_of_memory(e):
+            raise not_enough_memory(name, quantized=quantized) from e
         raise ModelError(template, name=name, error=type(e).__name__, reason=first_line(e)) from e
 
 

@@ -17,6 +17,7 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from jglue_app.backends.fingerprint import without_adapter
+from jglue_app.backends.free_memory import ADDRESSES, MACHINE, free_memory
 from jglue_app.backends.hf.ablation import ALL, Optimizations
 from jglue_app.backends.hf.adapter.adapter_files import find_adapter
 from jglue_app.backends.hf.adapter.open_adapter import open_adapter
@@ -34,7 +35,7 @@ from jglue_app.backends.hf.checkpoint.weight_checks import (
 from jglue_app.backends.hf.checkpoint.weight_headers import TensorHeader, read_headers
 from jglue_app.backends.hf.devices import quantization_config, resolve_device, resolve_dtype
 from jglue_app.backends.hf.failures import model_failures, not_enough_memory
-from jglue_app.backends.hf.memory import free_bytes, release_unused
+from jglue_app.backends.hf.memory import free_bytes, is_out_of_memory, release_unused
 from jglue_app.backends.hf.tokenization.tokenizer import require_template
 from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
 from jglue_app.backends.named_models import named_models
@@ -42,6 +43,12 @@ from jglue_app.errors import DeviceError, ModelError, first_line
 from jglue_app.messages import Message, mark
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
+
+ADDRESSES_OF_WEIGHTS = 2.6
+"""Addresses that loading takes for each byte of weights: they are mapped from their file, and copied as they are packed
+for the processor. Measured with a model of 1.1 GB."""
+WORKING_BYTES = 192 * 2**20
+"""Memory to work in without which a model is not loaded where a limit ends the process that exceeds it."""
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -128,12 +135,12 @@ def _load(
             quantization_config=quantization_config(spec, device),
             output_loading_info=True,
         )
-    except (torch.OutOfMemoryError, MemoryError) as e:
-        quantized = files.quantized is not None or spec.quantization != "none"
-        raise not_enough_memory(spec.id, quantized=quantized) from e
     except ModelError:
         raise
     except Exception as e:  # Of transformers, safetensors, pickle, the tokenizer, the network: of any kind.
+        if is_out_of_memory(e):
+            quantized = files.quantized is not None or spec.quantization != "none"
+            raise not_enough_memory(spec.id, quantized=quantized) from e
         if "ignore_mismatched_sizes" in str(e):
             reject_other_shapes(spec.id, _stored_tensors(spec, files), _shapes(config))
         raise _not_loaded(spec, files, e) from e
@@ -192,7 +199,10 @@ def memory_free(device: str) -> int:
     resolved = resolve_device(device)
     if device == "balanced":
         return sum(free_bytes(f"cuda:{k}") for k in range(torch.cuda.device_count()))
-    return free_bytes(resolved)
+    if resolved.startswith("cuda"):
+        return free_bytes(resolved)
+    free = free_memory()
+    return int(free.bytes / ADDRESSES_OF_WEIGHTS) if free.limited_by == ADDRESSES else free.bytes
 
 
 def memory_needed(spec: ModelSpec, settings: Settings, device: str = "auto") -> int | None:
@@ -230,7 +240,10 @@ def _bytes_needed(spec: ModelSpec, files: ModelFiles, dtype: torch.dtype, device
 
 
 def _check_memory(spec: ModelSpec, files: ModelFiles, device: str, dtype: torch.dtype) -> None:
-    needed, free = _bytes_needed(spec, files, dtype, resolve_device(device)), memory_free(device)
+    resolved = resolve_device(device)
+    needed, free = _bytes_needed(spec, files, dtype, resolved), memory_free(device)
+    if needed is not None and not resolved.startswith("cuda"):
+        _check_limits(spec, needed, quantized=files.quantized is not None)
     if needed is not None and needed > free:
         if files.quantized:
             raise DeviceError(
@@ -245,3 +258,25 @@ def _check_memory(spec: ModelSpec, files: ModelFiles, device: str, dtype: torch.
             need=needed / 1e9,
             free=free / 1e9,
         )
+
+
+def _check_limits(spec: ModelSpec, needed: int, *, quantized: bool) -> None:
+    """Within a limit that others set, the system ends a process that exceeds it: some memory to work in is counted."""
+    free = free_memory()
+    if free.limited_by == MACHINE:
+        return
+    needed = int(needed * (ADDRESSES_OF_WEIGHTS if free.limited_by == ADDRESSES else 1)) + WORKING_BYTES
+    if needed <= free.bytes:
+        return
+    values = {"model": spec.id, "need": needed / 1e9, "free": free.bytes / 1e9, "limit": free.limit}
+    if quantized or spec.quantization == "4bit":
+        raise DeviceError(
+            "{model} needs about {need:.1f} GB and {free:.1f} GB are free within {limit}. Allow more, or choose a "
+            "smaller model.",
+            **values,
+        )
+    raise DeviceError(
+        "{model} needs about {need:.1f} GB and {free:.1f} GB are free within {limit}. Allow more, or choose 8-bit or "
+        "4-bit, or a smaller model.",
+        **values,
+    )

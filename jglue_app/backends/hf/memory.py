@@ -8,33 +8,45 @@ is too low, the batch is halved when it does.
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
+from jglue_app.backends.free_memory import free_memory
 from jglue_app.errors import InputError
 
 FREE_MEMORY_FRACTION = {"cpu": 0.5, "cuda": 0.8}
 """Part of the free memory that is used; on a CPU and on Apple's GPUs other programs share it."""
-CGROUP = Path("/sys/fs/cgroup")
 MASK_BYTES = 5
 """A mask takes one byte for every query and key, and becomes a float32 beside it."""
+OUT_OF_MEMORY_SIGNS = (
+    *("can't allocate memory", "not enough memory", "bad_alloc", "Cannot allocate memory", "std::length_error"),
+    *("could not create a memory", "can't start new thread", "Resource temporarily unavailable"),
+)
+"""In messages of errors whose class says nothing."""
 MIN_TOKENS = 64
 """Fewer at once would be too slow to be useful; where memory is that small, it is an error when it runs out."""
 
 
 def free_bytes(device: str) -> int:
-    """Memory that is free on a device as torch names it; on a CPU within the limit of the container, if it has one."""
+    """Memory that is free on a device as torch names it; elsewhere than on a GPU, within all limits of this process."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
-    available = int(psutil.virtual_memory().available)
-    limit = container_free(CGROUP)
-    return available if limit is None else min(available, limit)
+    return free_memory().bytes
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, whoever says so: Python, a GPU, torch's allocator on a CPU (a plain RuntimeError), a
+    C++ library, oneDNN, or the system where it gives no more addresses or threads."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY_SIGNS)
 
 
 def release_unused() -> None:
@@ -45,26 +57,6 @@ def release_unused() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim:
         trim(0)
-
-
-def container_free(root: Path) -> int | None:
-    """Bytes that a Linux control group may still use; None if it has no limit.
-
-    Args:
-        root: where control groups (version 2, or the older 1) are mounted.
-    """
-    for limit, used, stat in (
-        ("memory.max", "memory.current", "memory.stat"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-    ):
-        try:
-            limit_bytes, used_bytes = int((root / limit).read_text()), int((root / used).read_text())
-            statistics = dict(line.split() for line in (root / stat).read_text().splitlines())
-        except (OSError, ValueError):  # Missing, or "max": no limit.
-            continue
-        # Files that were read and can be dropped count as used.
-        return max(0, limit_bytes - used_bytes + int(statistics.get("inactive_file", 0)))
-    return None
 
 
 @dataclass(frozen=True, slots=True)

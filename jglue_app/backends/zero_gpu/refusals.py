@@ -13,7 +13,7 @@ from jglue_app.errors import GpuTimeError, JglueAppError, ModelError
 from jglue_app.messages import Message
 
 _SECONDS = re.compile(r"\((\d+)s requested vs\. (-?\d+)s left\)")
-_WAIT = re.compile(r"Try again in ((?:\d+ days?, )?\d+:\d\d:\d\d)")
+_WAIT = re.compile(r"Try again in (?:(\d+) days?, )?(\d+):(\d\d):(\d\d)")
 
 
 class QuotaError(GpuTimeError):
@@ -34,10 +34,12 @@ class KilledError(GpuTimeError):
 def killed(seconds: int) -> KilledError:
     """The process did not come to its end."""
     return KilledError(
-        "The GPU was taken back after the {seconds} s that were asked for, before the answers were finished. Run again "
-        "to go on from there, or ask for fewer examples or shorter thoughts. {without_gpu}",
-        seconds=seconds,
-        without_gpu=without_gpu(),
+        Message(
+            "The GPU was taken back after the {seconds} s that were asked for, before the answers were finished. Run "
+            "again to go on from there, or ask for fewer examples or shorter thoughts. {without_gpu}",
+            seconds=seconds,
+            without_gpu=without_gpu(),
+        )
     )
 
 
@@ -97,28 +99,42 @@ def _quota(text: str, seconds: int) -> QuotaError:
     if numbers := _SECONDS.search(text):
         requested, left = int(numbers[1]), max(0, int(numbers[2]))
         error = QuotaError(
-            "Your GPU time is used up: {requested} s were asked for, and {left} s of your daily quota on ZeroGPU are "
-            "left.{wait} Run again then to go on from there. {without_gpu}",
-            requested=requested,
-            left=left,
-            wait=Message(" More is there in {time}.", time=wait[1]) if wait else "",
-            without_gpu=without_gpu(),
+            Message(
+                "Your GPU time is used up: {requested} s were asked for, and {left} s of your daily quota on ZeroGPU "
+                "are left.{wait} Run again then to go on from there. {without_gpu}",
+                requested=requested,
+                left=left,
+                wait=_more_in(*(int(part or 0) for part in wait.groups())) if wait else "",
+                without_gpu=without_gpu(),
+            )
         )
         error.left = left
         return error
     if "runs limit" in text:
         return QuotaError(
-            "You have used the GPU as often as your quota on ZeroGPU allows. Run again later to go on from there. "
-            "{without_gpu}",
-            without_gpu=without_gpu(),
+            Message(
+                "You have used the GPU as often as your quota on ZeroGPU allows. Run again later to go on from there. "
+                "{without_gpu}",
+                without_gpu=without_gpu(),
+            )
         )
     return QuotaError(
-        "ZeroGPU lends no GPU for this request of {seconds} s: it does not know whose quota it is, or the Space has "
-        "used its own. Open this page at huggingface.co, signed in there. Run again to go on from there. "
-        "{without_gpu}",
-        seconds=seconds,
-        without_gpu=without_gpu(),
+        Message(
+            "ZeroGPU lends no GPU for this request of {seconds} s: it does not know whose quota it is, or the Space "
+            "has used its own. Open this page at huggingface.co, signed in there. Run again to go on from there. "
+            "{without_gpu}",
+            seconds=seconds,
+            without_gpu=without_gpu(),
+        )
     )
+
+
+def _more_in(days: int, hours: int, minutes: int, seconds: int) -> Message:
+    """When there is more, rounded up to a minute."""
+    hours, minutes = divmod((24 * days + hours) * 60 + minutes + (seconds > 0), 60)
+    if not hours:
+        return Message(" More is there in {minutes} min.", minutes=minutes)
+    return Message(" More is there in {hours} h {minutes} min.", hours=hours, minutes=minutes)
 
 
 def _no_gpu_free() -> GpuTimeError:

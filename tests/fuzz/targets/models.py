@@ -405,9 +405,10 @@ def _tokenizer(folder: Path) -> Target:
 
 def _template(folder: Path) -> Target:
     """Chat templates, which run in a process of their own under limits; of this one the time is measured."""
-    from jglue_app.backends.hf.tokenization.chat_template import TemplateRefusedError, render_template
-    from transformers import PreTrainedTokenizerFast
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    from jglue_app.backends.hf.tokenization.chat_template import TemplateRefusedError, render_template
 
     (folder / "tokenizer.json").write_text(json.dumps(_tokenizer_json()))
     tokenizer = PreTrainedTokenizerFast(

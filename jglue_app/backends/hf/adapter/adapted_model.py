@@ -13,6 +13,7 @@ from torch import nn
 
 from jglue_app.backends.hf.adapter.adapter_files import AdapterFiles
 from jglue_app.backends.hf.engine.linear import PackedLinear, keep_last_read
+from jglue_app.backends.hf.memory import is_out_of_memory
 from jglue_app.errors import JglueAppError, ModelError, first_line
 from jglue_app.messages import Message
 
@@ -49,9 +50,9 @@ def apply_adapter(model: Any, files: AdapterFiles, name: str) -> Any:
             expected = peft.get_peft_model_state_dict(adapted, adapter_name=_SLOT, save_embedding_layers=False)
             weights = _checked(files.name, name, weights, expected, model)
             left: Any = peft.set_peft_model_state_dict(adapted, weights, adapter_name=_SLOT)
-    except (JglueAppError, torch.OutOfMemoryError, MemoryError):
-        raise
     except Exception as e:  # Of peft, for another architecture: of any kind.
+        if isinstance(e, JglueAppError) or is_out_of_memory(e):
+            raise
         raise ModelError(
             "The adapter {adapter} cannot be applied to {model} ({reason}). Name the model that it was made for, or "
             "merge it and name the merged folder with --model.",

@@ -14,25 +14,34 @@ import json
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends.file_checksums import checksums
+from jglue_app.backends.free_memory import ADDRESSES, free_memory
 from jglue_app.backends.hf.checkpoint import gguf_header
+from jglue_app.backends.hf.checkpoint.gguf_parts import float32_bytes, write_by_parts
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
 from jglue_app.backends.hf.checkpoint.model_sizes import reject_impossible_gguf
+from jglue_app.backends.hf.memory import is_out_of_memory, release_unused
 from jglue_app.backends.relevant_files import json_object
-from jglue_app.errors import ModelError, ModelNotFoundError, first_line
+from jglue_app.errors import DeviceError, ModelError, ModelNotFoundError, first_line
 from jglue_app.messages import Joined, Message
 from jglue_app.whole_files import put_in_place
 
 _FORMAT_VERSION = "v1"
 CHECKSUMS = ".checksums"
 """File in the folder of converted weights: name of each other file → its checksum, as JSON."""
+ENTRY_BYTES = 1_200
+"""Memory that the reader takes for an entry of a list, of which a vocabulary has some hundred thousand: measured with
+two files, of 150,000 and 790,000 entries."""
+PARTS_BYTES = 160 * 2**20
+"""Memory of what is expanded at a time, and of the libraries that do it."""
+TIMES_WHOLE = 3
+"""Memory of a conversion that expands all weights at once, as a multiple of the weights in float32: measured."""
 
 
 def packaged_file(package: str, cache_dir: Path | None = None) -> Path:
@@ -92,8 +101,16 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
                         "Converting {file} to safetensors. This happens once and takes about a minute.", file=path.name
                     )
                 )
+                require_memory(path.name, ENTRY_BYTES * gguf_header.list_entries(path) + PARTS_BYTES, path.stat().st_size)
                 with conversion_progress(path.name, notify):
                     _convert_to(path, folder, cache_dir)
+    except MemoryError as e:
+        raise DeviceError(
+            "There is not enough memory to convert {file} to safetensors. Free some memory, or convert it on another "
+            "machine and copy the folder {folder}.",
+            file=path.name,
+            folder=folder,
+        ) from e
     except (OSError, SafetensorError) as e:
         raise ModelError(
             "The converted weights of {file} could not be written to {folder} ({reason}). Free "
@@ -103,6 +120,29 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
             reason=first_line(e),
         ) from e
     return folder
+
+
+def require_memory(file: str, needed: int, mapped: int = 0) -> None:
+    """Raise DeviceError if a conversion needs more memory than there is.
+
+    Args:
+        file: its name, for the message.
+        needed: bytes.
+        mapped: bytes of the file, which take addresses and no memory of their own.
+    """
+    free = free_memory()
+    if free.limited_by == ADDRESSES:
+        needed += mapped
+    if needed <= free.bytes:
+        return
+    raise DeviceError(
+        "Converting {file} to safetensors needs about {need:.1f} GB of memory and {free:.1f} GB are free within "
+        "{limit}. Allow more, or convert it on another machine.",
+        file=file,
+        need=needed / 1e9,
+        free=free.bytes / 1e9,
+        limit=free.limit,
+    )
 
 
 _UNQUANTIZED = ("ALL_F32", "MOSTLY_F16", "MOSTLY_BF16", "GUESSED")
@@ -132,13 +172,11 @@ def is_whole(folder: Path, cache_dir: Path) -> bool:
 
 
 def _convert_to(path: Path, folder: Path, cache_dir: Path) -> None:
-    model, tokenizer = _read(path)
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # Left by a process that was killed.
     part.mkdir()
     try:
-        model.save_pretrained(part)
-        tokenizer.save_pretrained(part)
+        _write(path, part)
         digests = checksums(sorted(part.iterdir()), cache_dir)
         (part / CHECKSUMS).write_text(json.dumps({file.name: digest for file, digest in digests.items()}), "utf-8")
         put_in_place(part, folder)
@@ -146,16 +184,26 @@ def _convert_to(path: Path, folder: Path, cache_dir: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _read(path: Path) -> tuple[Any, Any]:
+def _write(path: Path, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         # The progress bar of the conversion cannot be switched off; `notify` was called already.
         with contextlib.redirect_stderr(io.StringIO()):
-            tokenizer = AutoTokenizer.from_pretrained(**source)
+            AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+            release_unused()
+            config = AutoConfig.from_pretrained(**source)
+            release_unused()
+            if write_by_parts(path, config, folder):
+                return
+            require_memory(path.name, TIMES_WHOLE * float32_bytes(config))
             model, report = AutoModelForCausalLM.from_pretrained(
                 **source, dtype=torch.float32, output_loading_info=True
             )
+    except (OSError, MemoryError, DeviceError):
+        raise
     except Exception as e:  # A damaged file makes the reader fail in any way.
+        if is_out_of_memory(e):
+            raise MemoryError from e
         raise ModelError(
             "{file} cannot be read as a GGUF model ({reason}). Check the download, or use a safetensors repository.",
             file=path.name,
@@ -166,7 +214,7 @@ def _read(path: Path) -> tuple[Any, Any]:
     model.config.__dict__.pop("quantization_config", None)
     model.hf_quantizer = None
     model.is_quantized = False
-    return model, tokenizer
+    model.save_pretrained(folder)
 
 
 def reject_missing_weights(name: str, report: Mapping[str, Collection[str]]) -> None:

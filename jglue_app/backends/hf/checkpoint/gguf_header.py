@@ -16,11 +16,22 @@ MAX_KEY_BYTES = 2**16
 MAX_DEPTH = 4
 """Lists in lists; no known file has any."""
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""Type of a value → its form for `struct`; 8 is a text and 9 a list."""
+"""Type of a value → its form for `struct`."""
+_TEXT, _LIST = 8, 9
 
 
 def numbers(path: Path) -> Iterator[tuple[str, int | float | bool]]:
     """Key and value of each setting that is a single number, in the order of the file; ends where it is damaged."""
+    return ((key, value) for key, kind, value in _settings(path) if kind in _NUMBERS)
+
+
+def list_entries(path: Path) -> int:
+    """Entries of all lists in the header, as far as it can be read: tokens, their scores and kinds."""
+    return sum(int(value) for _, kind, value in _settings(path) if kind == _LIST)
+
+
+def _settings(path: Path) -> Iterator[tuple[str, int, int | float | bool]]:
+    """Key and type of each setting with its value if that is a number, or its number of entries if it is a list."""
     try:
         with path.open("rb") as file:
             magic, _, _, count = struct.unpack("<4sIQQ", file.read(24))
@@ -32,9 +43,15 @@ def numbers(path: Path) -> Iterator[tuple[str, int | float | bool]]:
                     return
                 key, kind = file.read(length).decode("utf-8", "replace"), int(_number(file, "I"))
                 if kind in _NUMBERS:
-                    yield key, _number(file, _NUMBERS[kind])
-                else:
-                    _skip(file, kind, MAX_DEPTH)
+                    yield key, kind, _number(file, _NUMBERS[kind])
+                    continue
+                begin = file.tell()
+                _skip(file, kind, MAX_DEPTH)
+                if kind == _LIST:
+                    end = file.tell()
+                    file.seek(begin + 4)
+                    yield key, kind, _number(file, "Q")
+                    file.seek(end)
     except (OSError, struct.error, ValueError, OverflowError):  # Reported when it is converted.
         return
 
@@ -46,9 +63,9 @@ def _number(file: BinaryIO, form: str) -> int:
 
 def _skip(file: BinaryIO, kind: int, depth: int) -> None:
     """Move behind a text, or a list in at most `depth` lists; raises ValueError for another type."""
-    if kind == 8:
+    if kind == _TEXT:
         file.seek(_number(file, "Q"), 1)
-    elif kind == 9 and depth:
+    elif kind == _LIST and depth:
         item_kind, count = _number(file, "I"), _number(file, "Q")
         if item_kind in _NUMBERS:
             file.seek(struct.calcsize(f"<{_NUMBERS[item_kind]}") * count, 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from jglue_app.backends.hf.memory import is_out_of_memory
 from jglue_app.backends.hf.tokenization.thought_tokens import decoder
 from jglue_app.errors import ModelError, first_line
 from jglue_app.messages import Message
@@ -92,10 +93,3 @@ def raise_unless_out_of_memory(error: Exception) -> None:
         ) from error
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; on a CPU the allocator raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )

@@ -359,7 +359,7 @@ class PackedEngine:
             _, _, kv = self._model.prefill([build_trie([ids])], keep=True, should_stop=should_stop)
         except StopRequested:
             return Prefix()
-        except RuntimeError as e:
+        except (RuntimeError, MemoryError) as e:
             raise_unless_out_of_memory(e)
             return Prefix()
         self._cached_prefix = (ids, kv)
@@ -397,7 +397,7 @@ class PackedEngine:
                     yield i, result
             except StopRequested:
                 return
-            except RuntimeError as e:
+            except (RuntimeError, MemoryError) as e:
                 raise_unless_out_of_memory(e)
                 retry = self._smaller(batch, left)
                 if not retry:

@@ -233,7 +233,7 @@ class PaddedEngine:
         if ids and not is_cached:
             try:
                 self.model.cache_prefix(ids)
-            except RuntimeError as e:
+            except (RuntimeError, MemoryError) as e:
                 raise_unless_out_of_memory(e)
                 return 0
         return len(ids)
@@ -260,7 +260,7 @@ class PaddedEngine:
                 results = run(todo[:count])
             except _StopBatchError:
                 return
-            except RuntimeError as e:
+            except (RuntimeError, MemoryError) as e:
                 raise_unless_out_of_memory(e)
                 if count > 1:
                     self._max_batch_tokens = max(1, forward_tokens * (count // 2))

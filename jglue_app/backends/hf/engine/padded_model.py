@@ -18,8 +18,8 @@ from transformers import DynamicCache
 from jglue_app import messages
 from jglue_app.backends.hf.counters import Counters
 from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel, StopRequested, Unsupported
-from jglue_app.backends.hf.engine.outputs import is_out_of_memory, raise_unless_out_of_memory
-from jglue_app.backends.hf.memory import MASK_BYTES, config_sizes
+from jglue_app.backends.hf.engine.outputs import raise_unless_out_of_memory
+from jglue_app.backends.hf.memory import MASK_BYTES, config_sizes, is_out_of_memory
 from jglue_app.errors import first_line
 from jglue_app.messages import Joined, Message, mark
 

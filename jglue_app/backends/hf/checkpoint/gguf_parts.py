@@ -1,0 +1,165 @@
+"""The weights of a GGUF file, expanded part by part into a safetensors file.
+
+transformers expands all of them in memory, several times over: a file of 240 MB takes 3 GiB. Most architectures need
+nothing that looks at more than one tensor, and are written here with a few rows in memory at a time, by transformers'
+own rules for names and for what each tensor needs. The others take the long way.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+import transformers.modeling_gguf_pytorch_utils as rules
+from transformers import AutoModelForCausalLM
+
+BLOCK_ELEMENTS = 2**22
+"""Numbers that are expanded at a time, where a tensor can be expanded by rows: 16 MiB of float32."""
+ALIGNMENT = 8
+"""Of what follows the header of a safetensors file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One tensor of the file as it will be written."""
+
+    name: str
+    """In transformers."""
+    shape: tuple[int, ...]
+    tensor: Any
+    """Of the GGUF reader."""
+
+
+def model_without_weights(config: Any) -> Any:
+    """The model that a configuration describes, without memory for its weights."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+def float32_bytes(config: Any) -> int:
+    """Bytes of a model's weights in float32."""
+    return sum(4 * weight.numel() for weight in model_without_weights(config).parameters())
+
+
+def write_by_parts(path: Path, config: Any, folder: Path) -> bool:
+    """Write configuration and weights of a GGUF file, if that can be done tensor by tensor.
+
+    Args:
+        path: the file.
+        config: of transformers, as it reads the file.
+        folder: where to write.
+
+    Returns:
+        False if it cannot; nothing has been written then.
+    """
+    from gguf import GGUFReader
+
+    model = model_without_weights(config)
+    if not _is_plain(model):
+        return False
+    reader = GGUFReader(path)
+    processor = _processor(reader, config)
+    if processor is None:
+        return False
+    names = rules.get_gguf_hf_weights_map(model, processor)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    parts: list[Part] = []
+    for tensor in reader.tensors:
+        name = names.get(tensor.name)
+        if name is None:
+            continue
+        shape = tuple(int(size) for size in reversed(tensor.shape))
+        if shapes.get(name) != shape:
+            return False
+        parts.append(Part(name, shape, tensor))
+    if not _is_complete(model, {part.name for part in parts}):
+        return False
+    _write_settings(model, folder)
+    with (folder / "model.safetensors").open("wb") as file:
+        _write_weights(sorted(parts, key=lambda part: part.name), processor, names, file)
+    return True
+
+
+def _is_plain(model: Any) -> bool:
+    """Whether a model is stored as it runs: no weights that are joined, split or renamed, nothing besides weights."""
+    stored = set(model.state_dict())
+    try:
+        from transformers.conversion_mapping import WeightRenaming, get_model_conversion_mapping
+
+        for conversion in get_model_conversion_mapping(model):
+            patterns = [*conversion.source_patterns, *conversion.target_patterns]
+            used = any(re.search(pattern, name) for pattern in patterns for name in stored)
+            if used or not isinstance(conversion, WeightRenaming):
+                return False
+    except Exception:  # Of another version of transformers, in whatever way it differs.
+        return False
+    return stored == {name for name, _ in model.named_parameters(remove_duplicate=False)}
+
+
+def _processor(reader: Any, config: Any) -> Any:
+    """What transformers does to each tensor of this architecture; None where it does more than that."""
+    architecture = rules.read_field(reader, "general.architecture")[0]
+    kind = rules.TENSOR_PROCESSORS.get(architecture, rules.TensorProcessor)
+    known = (rules.TensorProcessor, rules.LlamaTensorProcessor, rules.Gemma2TensorProcessor)
+    return kind(config=config.to_dict()) if kind in known else None
+
+
+def _is_complete(model: Any, written: set[str]) -> bool:
+    """Whether every weight is written, or is the same as one that is."""
+    same: dict[int, list[str]] = {}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        same.setdefault(id(weight), []).append(name)
+    # Of weights that are one, transformers stores one.
+    return all(len(written.intersection(group)) == 1 for group in same.values())
+
+
+def _write_settings(model: Any, folder: Path) -> None:
+    """config.json and generation_config.json, as `save_pretrained` writes them."""
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = "float32"
+    model.config.save_pretrained(folder)
+    if model.can_generate():
+        model.generation_config.save_pretrained(folder)
+
+
+def _write_weights(parts: list[Part], processor: Any, names: Mapping[str, str], file: BinaryIO) -> None:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for part in parts:
+        start, end = end, end + 4 * math.prod(part.shape)
+        header[part.name] = {"dtype": "F32", "shape": list(part.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    file.write(struct.pack("<Q", len(text)) + text)
+    # By transformers' name of its progress bar, through which the progress is told.
+    told = iter(rules.tqdm([part.tensor for part in parts], desc="Converting and de-quantizing GGUF tensors..."))
+    for part in parts:
+        next(told)
+        for block in _expanded(part, processor, names):
+            file.write(np.ascontiguousarray(block, dtype="<f4").data)
+    next(told, None)
+
+
+def _expanded(part: Part, processor: Any, names: Mapping[str, str]) -> Iterator[np.ndarray[Any, Any]]:
+    """The numbers of a tensor, some rows at a time where its rows do not depend on each other."""
+    from gguf import dequantize
+
+    tensor = part.tensor
+    rows = len(tensor.data)
+    changes_rows = isinstance(processor, rules.LlamaTensorProcessor) and (
+        ".attn_q." in tensor.name or ".attn_k." in tensor.name
+    )
+    step = rows if changes_rows else max(1, BLOCK_ELEMENTS // max(1, math.prod(part.shape[1:])))
+    for first in range(0, rows, step):
+        weights = dequantize(tensor.data[first : first + step], tensor.tensor_type)
+        yield processor.process(
+            weights=weights, name=tensor.name, tensor_key_mapping=names, parsed_parameters={"tensors": {}}
+        ).weights
