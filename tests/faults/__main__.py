@@ -1,6 +1,6 @@
 """Injects faults into real commands and counts what they lose.
 
-    python -m tests.faults [--quick] [--kind TEXT] [--list] [--processes N] [--verbose]
+    python -m tests.faults [--quick] [--no-models] [--kind TEXT] [--list] [--processes N] [--verbose]
 
 Every case gives a command in a folder of its own, lets one thing go wrong in it, gives the same command again, and
 compares what a reader then finds with what an undisturbed command leaves. The table has a line for each kind of fault:
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one case of each kind that needs no model library")
+    parser.add_argument("--no-models", action="store_true", help="leave out what loads a model library or W&B's client")
     parser.add_argument("--kind", default="", help="only kinds whose name has this text")
     parser.add_argument("--every", type=int, default=1, help="only every n-th case")
     parser.add_argument("--list", action="store_true", help="print the kinds and cases, and inject nothing")
@@ -75,6 +76,7 @@ def _run(options: argparse.Namespace, library: Path, root: Path) -> list[dict[st
     environment = {name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
     environment |= {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "JGLUE_MODE": "local"}
     given = [*(["--quick"] if options.quick else []), *(["--list"] if options.list else []), "--kind", options.kind]
+    given += ["--no-models"] if options.no_models else []
     given += ["--every", str(options.every)]
     count = 1 if options.list else options.processes
     children = [
